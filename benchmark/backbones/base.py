@@ -1,0 +1,38 @@
+"""What the harness needs of a pre-trained dual encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from methods.base import QueryEncoder
+
+
+class DualEncoder(Protocol):
+    """A pair of towers that embed two modalities into one space.
+
+    Attributes:
+        name: as shown in tables, for example "ViT-B-16-quickgelu".
+        fingerprint: hash of architecture, weights and preprocessing; part of a result's identity.
+        logit_scale: learnt scale of the cosine similarities (1 / temperature).
+        device: torch device string.
+    """
+
+    name: str
+    fingerprint: str
+    logit_scale: float
+    device: str
+
+    def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
+        """One raw item ((H, W, 3) uint8 array or str) -> one input tensor, on the CPU."""
+
+    def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
+        """Stacks inputs to a batch on the device (texts trimmed to the longest of the batch)."""
+
+    def query_encoder(self, modality: str) -> QueryEncoder:
+        """A fresh copy of one tower in eval mode, so that adapting it leaves the backbone alone."""
+
+    def encode(self, modality: str, inputs: Tensor) -> Tensor:
+        """(B, D) float32 unit rows of a collated batch, without gradient."""

@@ -1,0 +1,172 @@
+"""A cell: one benchmark, backbone, method, shift, stream and seed. The unit of work and of resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+SCHEMA_VERSION = 1
+"""Raised when the layout of a stored record changes."""
+
+
+class Status(StrEnum):
+    """How a cell ended. Only ``DONE`` counts as done."""
+
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    TIMEOUT = "timeout"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneSpec:
+    """Which dual encoder.
+
+    Attributes:
+        loader: registry name of the backbone loader ("mini", "open_clip", or a plugin's).
+        model: model name within the loader ("ViT-B-16-quickgelu"; "" where there is only one).
+        pretrained: tag, path of a local file, or "" (the loader's own weights).
+        transform: image transform ("resize" = TCR's plain resize, "clip" = the model's own crop).
+        device: "cpu" or "cuda"; recorded, but not part of the identity.
+    """
+
+    loader: str = "mini"
+    model: str = ""
+    pretrained: str = ""
+    transform: str = "resize"
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSpec:
+    """Which method, with every option resolved to its final value.
+
+    Attributes:
+        name: registry name.
+        preset: "published" or "mini", followed by "+" and the names of options set by hand.
+        options: all options of the method, defaults included.
+        version: the method card's version.
+    """
+
+    name: str
+    preset: str
+    options: Mapping[str, Any]
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftSpec:
+    """Which shift ("none" for clean queries), with its options and its card's version."""
+
+    name: str
+    severity: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """How queries arrive. ``kind="single"``: one shift, shuffled by the seed, never reset."""
+
+    kind: str = "single"
+    batch_size: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One unit of work.
+
+    Attributes:
+        suite: name of the suite that the benchmark belongs to.
+        benchmark: benchmark id.
+        seed: run seed; order of the stream, corruption and the method's own draws derive from it.
+        limit: use only this many queries (a fixed subset), or None for all.
+        data_root: the user's folder of data sets, "" for embedded data; not part of the identity.
+    """
+
+    suite: str
+    benchmark: str
+    backbone: BackboneSpec
+    method: MethodSpec
+    shift: ShiftSpec
+    stream: StreamSpec = StreamSpec()
+    seed: int = 0
+    limit: int | None = None
+    data_root: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain nested dict, for JSON."""
+        return dataclasses.asdict(self)
+
+    def key(self, *, data_fingerprint: str, backbone_fingerprint: str) -> str:
+        """Identity of the cell's result: 16 hex digits over everything that can change a number.
+
+        Where the data lie and the device's name are left out; what the data and weights *are*
+        comes in through the two fingerprints.
+        """
+        identity = self.to_dict()
+        del identity["data_root"]
+        del identity["backbone"]["device"]
+        del identity["backbone"]["pretrained"]  # a path; the fingerprint stands for its content
+        identity |= {
+            "data": data_fingerprint,
+            "weights": backbone_fingerprint,
+            "schema": SCHEMA_VERSION,
+        }
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def stem(self, key: str) -> str:
+        """File name of the stored record, without suffix: readable prefix and the key."""
+        parts = (
+            self.benchmark,
+            f"{self.shift.name}-{self.shift.severity}",
+            self.method.name,
+            f"s{self.seed}",
+            key,
+        )
+        return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is stored of a cell, as one JSON file (numbers per query lie beside it as ``.npz``).
+
+    Attributes:
+        key: the cell's identity (see ``Cell.key``).
+        status: how it ended.
+        reason: why, where the status is not "done" (for failures: exception type and message).
+        cell: ``Cell.to_dict()``.
+        info: suite, data and weights facts that a row must say: ``data_fingerprint``,
+            ``backbone_fingerprint``, ``backbone_name``, ``queries``, ``gallery``,
+            ``query_modality``, ``task``, ``embed_dim``.
+        metrics: ``R@1``, ``R@5``, ``R@10``, ``mean_recall``, ``mAP`` (percent);
+            ``clean_R@1_before``, ``clean_R@1_after``, ``forgetting`` (after minus before, points).
+        probes: ``uniformity``, ``gap``, ``consistency``; methods' own means such as ``angle``
+            (degrees) and ``conflict`` (share of updates above 90 degrees).
+        cost: ``seconds``, ``seconds_data``, ``seconds_gallery``, ``seconds_step``,
+            ``seconds_rank``, ``ms_per_query`` (median over batches of step time / batch),
+            ``ms_per_query_p95``, ``forward_per_query``, ``backward_per_query``, ``peak_mb``.
+        batches: one dict per batch: ``queries`` (count), ``R@1`` (of that batch, percent) and the
+            method's log.
+        environment: versions, git commit, CPU, threads, device, start time (UTC, ISO).
+        schema: layout version of this record.
+    """
+
+    key: str
+    status: Status
+    cell: Mapping[str, Any]
+    reason: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    probes: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    batches: tuple[Mapping[str, float], ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA_VERSION

@@ -1,0 +1,44 @@
+"""The errors that a user can cause. Each says what was wrong, what was expected, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class QueryShiftError(Exception):
+    """Base of all errors that are the user's to mend; the CLI prints them without a traceback."""
+
+
+class UnknownNameError(QueryShiftError):
+    """Raised for a method, shift, benchmark, backbone or option name that does not exist."""
+
+
+class ConfigError(QueryShiftError):
+    """Raised for a setting of the wrong name, type or range."""
+
+
+class DataError(QueryShiftError):
+    """Raised for missing, malformed or inconsistent data files."""
+
+
+class WeightsError(QueryShiftError):
+    """Raised for weights that are missing or do not fit the architecture."""
+
+
+class ResultsError(QueryShiftError):
+    """Raised when results cannot be written, read or combined."""
+
+
+class PluginError(QueryShiftError):
+    """Raised for an entry point that cannot be loaded or is not of the right kind."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest names as a phrase for an error, or an empty string.
+
+    >>> did_you_mean("resst", ["rest", "tent"])
+    "; did you mean 'rest'?"
+    """
+    near = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -1,0 +1,124 @@
+"""What a test-time adaptation method is: what it may see, what it returns, what it can be told.
+
+A method gets an encoder of the *query* tower, the frozen gallery and its own options. It never gets
+labels, item ids, the shift's name or a later batch: the types below have no field for them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class QueryEncoder(nn.Module):
+    """The query tower of a dual encoder: ``forward(inputs)`` gives (B, D) float32 unit rows."""
+
+    @property
+    def adaptable(self) -> nn.Module:
+        """The part of the tower whose normalisation layers may adapt (default: all of it)."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class MethodCard:
+    """What a method is, as data.
+
+    Attributes:
+        name: registry name.
+        title: name as printed in tables.
+        summary: one line.
+        paper: citation, or "none".
+        version: raised whenever the numbers it produces change; part of a result's identity.
+        trains: whether it updates parameters.
+        approximate: what differs from the paper, or "" where nothing does.
+    """
+
+    name: str
+    title: str
+    summary: str
+    paper: str
+    version: int = 1
+    trains: bool = True
+    approximate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """Options of a method that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that a method is given.
+
+    Attributes:
+        encoder: the query tower, in eval mode, owned by the method from now on.
+        gallery: (N, D) float32 unit rows, frozen; must not be written to.
+        logit_scale: the backbone's learnt logit scale (1 / temperature).
+        generator: for every random draw the method makes.
+    """
+
+    encoder: QueryEncoder
+    gallery: Tensor
+    logit_scale: float
+    generator: torch.Generator = field(default_factory=torch.Generator)
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What a method says about one batch.
+
+    Attributes:
+        scores: (B, N) float32, higher is better, detached.
+        embeddings: (B, D) float32 query embeddings that the scores come from, detached.
+        log: named numbers of this batch (loss terms, selected counts, angle ...).
+    """
+
+    scores: Tensor
+    embeddings: Tensor
+    log: Mapping[str, float] = field(default_factory=dict)
+
+
+class MethodError(ValueError):
+    """Raised when a method is given options or inputs that it cannot work with."""
+
+
+class Method(ABC):
+    """A test-time adaptation method.
+
+    Subclasses set ``card`` and ``Options`` (a frozen dataclass with defaults) and write ``step``.
+    """
+
+    card: ClassVar[MethodCard]
+    Options: ClassVar[type] = NoOptions
+
+    def __init__(self, setup: Setup, options: Any = None) -> None:
+        self.setup = setup
+        self.encoder = setup.encoder
+        self.gallery = setup.gallery
+        self.options = self.Options() if options is None else options
+
+    @abstractmethod
+    def step(self, queries: Tensor) -> StepOutput:
+        """Adapts on one batch of preprocessed queries and scores it against the gallery."""
+
+    def reset(self) -> None:
+        """Returns to the source state, bit for bit (parameters, buffers, optimiser, memory)."""
+        return None
+
+    @torch.no_grad()
+    def embed(self, queries: Tensor) -> Tensor:
+        """Embeds queries with the model as it now stands, without adapting; (B, D) unit rows.
+
+        The harness calls it after the stream to measure forgetting.
+        """
+        return self.encoder(queries)
+
+    def score(self, embeddings: Tensor) -> Tensor:
+        """Cosine similarity to every gallery item; (B, N) float32, detached."""
+        return embeddings.detach() @ self.gallery.T

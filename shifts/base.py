@@ -1,0 +1,120 @@
+"""What a shift is: a corruption of one query item, deterministic in its own random generator."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+
+class ShiftError(ValueError):
+    """Raised for a severity, an option or an item that a shift cannot work with."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftCard:
+    """What a shift is, as data.
+
+    Attributes:
+        name: registry name.
+        modality: "image" (items are (H, W, 3) uint8 arrays), "text" (items are str) or "any".
+        severities: the severities that exist, ascending.
+        summary: one line.
+        source: paper or generator that the operator and its constants come from.
+        randomised: whether it draws random numbers.
+        monotone: whether a higher severity is meant to change more.
+        exact: False where the operator approximates what its family is known for.
+        version: raised whenever its output bytes change; part of a result's identity.
+    """
+
+    name: str
+    modality: str
+    severities: tuple[int, ...]
+    summary: str
+    source: str
+    randomised: bool = True
+    monotone: bool = True
+    exact: bool = True
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """Options of a shift that has none."""
+
+
+class Shift(ABC):
+    """A corruption. Subclasses set ``card`` and ``Options`` and write ``corrupt``."""
+
+    card: ClassVar[ShiftCard]
+    Options: ClassVar[type] = NoOptions
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = self.Options() if options is None else options
+
+    def apply(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
+        """Corrupts one item.
+
+        Args:
+            item: (H, W, 3) uint8 array or str, as ``card.modality`` says; it is not modified.
+            severity: one of ``card.severities``.
+            rng: the item's own generator (see ``item_generator``).
+
+        Returns:
+            A new item of the same kind (for images: same shape and dtype).
+
+        Raises:
+            ShiftError: unknown severity or an item of the wrong kind.
+        """
+        self.check_severity(severity)
+        self.check_item(item)
+        return self.corrupt(item, severity, rng)
+
+    @abstractmethod
+    def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
+        """The operator itself; severity and item are already checked."""
+
+    @classmethod
+    def check_severity(cls, severity: object) -> None:
+        """Raises ShiftError unless ``severity`` is one of the card's."""
+        known = cls.card.severities
+        if isinstance(severity, bool) or not isinstance(severity, int) or severity not in known:
+            raise ShiftError(
+                f"shift {cls.card.name!r} has no severity {severity!r}; "
+                f"it has {', '.join(map(str, known))}"
+            )
+
+    @classmethod
+    def check_item(cls, item: object) -> None:
+        """Raises ShiftError unless ``item`` is of the card's modality."""
+        modality = cls.card.modality
+        if modality == "image" and not (
+            isinstance(item, np.ndarray)
+            and item.dtype == np.uint8
+            and item.ndim == 3
+            and item.shape[2] == 3
+            and item.size > 0
+        ):
+            found = (
+                f"{item.dtype} array of shape {item.shape}"
+                if isinstance(item, np.ndarray)
+                else type(item).__name__
+            )
+            raise ShiftError(
+                f"shift {cls.card.name!r} works on (H, W, 3) uint8 images, not on {found}"
+            )
+        if modality == "text" and not isinstance(item, str):
+            raise ShiftError(f"shift {cls.card.name!r} works on str, not on {type(item).__name__}")
+
+
+def item_generator(seed: int, shift: str, severity: int, item_id: str) -> np.random.Generator:
+    """The generator of one item: same arguments, same numbers, whatever the order or machine.
+
+    The method under test is left out on purpose, so that all methods see the same stream.
+    """
+    key = f"{seed}\x1f{shift}\x1f{severity}\x1f{item_id}".encode()
+    digest = hashlib.sha256(key).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
