@@ -12,6 +12,37 @@ BUILTINS: dict[str, dict[str, str]] = {
         "modality": "any",
         "summary": "clean queries, for in-domain reference",
     },
+    # text, character level
+    "char_swap": {
+        "target": "shifts.text.characters:CharSwap",
+        "modality": "text",
+        "summary": "characters of words swapped with a neighbour",
+    },
+    "char_insert": {
+        "target": "shifts.text.characters:CharInsert",
+        "modality": "text",
+        "summary": "random symbols inserted into words",
+    },
+    "char_delete": {
+        "target": "shifts.text.characters:CharDelete",
+        "modality": "text",
+        "summary": "characters of words deleted",
+    },
+    "char_replace": {
+        "target": "shifts.text.characters:CharReplace",
+        "modality": "text",
+        "summary": "characters of words replaced by random symbols",
+    },
+    "keyboard": {
+        "target": "shifts.text.characters:Keyboard",
+        "modality": "text",
+        "summary": "characters replaced by a neighbouring key",
+    },
+    "ocr": {
+        "target": "shifts.text.characters:Ocr",
+        "modality": "text",
+        "summary": "characters confused with look-alikes, as by optical recognition",
+    },
 }
 """name -> target ("module:Class"), modality ("image", "text", "any"), summary."""
 
