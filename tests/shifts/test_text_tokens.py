@@ -1,0 +1,44 @@
+"""Tokenising and joining: spacing repair as nlpaug's, case by case."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shifts.text.tokens import join_tokens, split_tokens
+
+
+def test_split_keeps_marks_and_drops_spaces() -> None:
+    tokens = split_tokens("It's a black-and-white cat,  2 m_n!")
+    assert " ".join(tokens) == "It ' s a black - and - white cat , 2 m_n !"
+    assert split_tokens(" \t\n\u2003") == []
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [
+        ("a cat , asleep", "a cat, asleep"),
+        ("a cat .", "a cat."),
+        ("what ? yes !", "what? yes!"),
+        ("50 % off", "50% off"),
+        ("a ( big ) cat", "a (big) cat"),
+        ("a [ b ] { c } d", "a [b] {c} d"),
+        ("( a ) b", "( a) b"),  # a bracket at the start is left alone
+        ("a ( b )", "a (b )"),  # and one at the end
+        (", a", ", a"),
+        ("a . , b", "a. , b"),  # the second mark's gap is spent
+        ("a . ,", "a.,"),  # the end is a pass of its own
+        ("it ' s", "it ' s"),
+        ("a - b", "a - b"),
+        ("", ""),
+        (".", "."),
+    ],
+)
+def test_join_repairs_spacing(tokens: str, text: str) -> None:
+    assert join_tokens(tokens.split()) == text
+
+
+@given(st.text(max_size=80))
+def test_round_trip_changes_white_space_only(text: str) -> None:
+    assert "".join(join_tokens(split_tokens(text)).split()) == "".join(text.split())
