@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -83,6 +83,7 @@ class RetrievalSet:
         fingerprint: hash of everything above; part of a result's identity.
         clean_text: caption cleaning, applied to gallery captions and to query captions *after*
             the shift, or None.
+        info: facts about the data that a result must say (number of missing images ...).
     """
 
     name: str
@@ -94,3 +95,4 @@ class RetrievalSet:
     groups: np.ndarray
     fingerprint: str
     clean_text: Callable[[str], str] | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,110 @@
+"""Reading annotation files so that every fault is named: file, line, record and key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from benchmark.errors import DataError, did_you_mean
+
+
+def read_json(path: Path) -> Any:
+    """Parses a UTF-8 JSON file.
+
+    Raises:
+        DataError: not readable, not UTF-8 or not JSON; says the file and the line.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path} is not UTF-8: byte 0x{raw[error.start]:02x} in line {line}; "
+            "save it as UTF-8 (iconv -f latin1 -t utf8)"
+        ) from None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from None
+    except RecursionError:
+        raise DataError(f"{path} is nested too deeply to be an annotation file") from None
+
+
+def value(record: Any, key: str, kind: type, where: str) -> Any:
+    """``record[key]``, checked to be of ``kind``.
+
+    Raises:
+        DataError: no object, no such key (with the nearest key) or a value of another type;
+            ``where`` names the file and the record.
+    """
+    if not isinstance(record, Mapping):
+        raise DataError(f"{where}: expected an object with key {key!r}, found {_kind(record)}")
+    if key not in record:
+        raise DataError(
+            f"{where}: key {key!r} is missing; its keys are {', '.join(map(repr, record))}"
+            f"{did_you_mean(key, map(str, record))}"
+        )
+    found = record[key]
+    if not isinstance(found, kind):
+        raise DataError(f"{where}: key {key!r} must be {_NAMES[kind]}, found {_kind(found)}")
+    return found
+
+
+def captions_of(texts: Sequence[Any], where: str, key: str) -> list[str]:
+    """Checks a non-empty list of captions.
+
+    Raises:
+        DataError: an empty list, an entry that is no string, or a string that is not valid
+            Unicode (a lone surrogate, which JSON escapes can smuggle in).
+    """
+    if not texts:
+        raise DataError(f"{where}: key {key!r} is empty; expected at least one caption")
+    for number, text in enumerate(texts, start=1):
+        if not isinstance(text, str):
+            raise DataError(f"{where}: caption {number} must be a string, found {_kind(text)}")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{where}: caption {number} is not valid Unicode: {text!r}") from None
+    return list(texts)
+
+
+def relative_path(text: str, where: str) -> PurePosixPath:
+    """An image path from an annotation file, which must stay below the image folder.
+
+    Raises:
+        DataError: empty, absolute, with a drive, with ``..`` or with control characters.
+    """
+    path = PurePosixPath(text)
+    windows = PureWindowsPath(text)
+    if (
+        not path.name
+        or path.is_absolute()
+        or windows.drive
+        or ".." in windows.parts
+        or "\\" in text
+        or not text.isprintable()
+    ):
+        raise DataError(
+            f"{where}: image path {text!r} is refused; expected a path below the image folder, "
+            "such as 'val2014/COCO_val2014_000000000001.jpg'"
+        )
+    return path
+
+
+_NAMES = {str: "a string", list: "a list", dict: "an object"}
+
+
+def _kind(found: Any) -> str:
+    for kind, name in _NAMES.items():
+        if isinstance(found, kind):
+            return name
+    return "null" if found is None else f"{found!r}"
