@@ -1,0 +1,128 @@
+# QueryShift. `make help` lists the targets; each sets up what it needs and is quiet when done.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+VENV ?= .venv
+PIP_FLAGS ?=
+PYTEST_FLAGS ?=
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+# Adapting allocates and frees the same large blocks on every step. With these two, glibc keeps
+# them instead of handing them back to the kernel and clearing them anew: a third less time.
+LONG_RUN := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
+
+# A flag with its value as one quoted word, and only when the variable is set.
+quote = '$(subst ','\'',$(1))'
+flag = $(if $(strip $($(1))),$(2) $(call quote,$(strip $($(1)))))
+switch = $(if $(filter 1 yes true,$($(1))),$(2))
+
+RUN_FLAGS = $(call flag,CONFIG,--config) $(call flag,METHOD,--method) $(call flag,SEED,--seed) \
+  $(call flag,SEVERITY,--severity) $(call flag,WORKERS,--workers) $(call flag,THREADS,--threads) \
+  $(call flag,LIMIT,--limit) $(call flag,DEVICE,--device) $(call flag,IF_EXISTS,--if-exists) \
+  $(call switch,QUIET,--quiet)
+BENCH_FLAGS = $(RUN_FLAGS) $(call flag,SHIFT,--shift) $(call flag,SUITE,--suite) \
+  $(call flag,BENCH,--benchmark) $(call flag,MODEL,--model) $(call flag,PRETRAINED,--pretrained) \
+  $(call flag,DATA,--data) $(call flag,TRANSFORM,--transform) $(call flag,PRESET,--preset) \
+  $(call flag,BATCH_SIZE,--batch-size) $(call flag,OUT,--out) \
+  $(call switch,ALLOW_MISSING,--allow-missing) $(call switch,NO_FIGURES,--no-figures) \
+  $(foreach option,$(OPTIONS),--option $(call quote,$(option)))
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  bench takes METHOD SHIFT SUITE BENCH SEVERITY SEED MODEL PRETRAINED DATA TRANSFORM PRESET"
+	@echo "  OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE WORKERS THREADS OUT IF_EXISTS NO_FIGURES QUIET"
+	@echo "  CONFIG: lists by comma (METHOD=tcr,rest SEED=0-2), OPTIONS by blank (OPTIONS='steps=1 lr=1e-4')"
+	@echo "  set-up takes PYTHON=python3.12, VENV=dir and PIP_FLAGS='--index-url ...'"
+
+.PHONY: setup
+setup: $(STAMP) ## virtual environment with the pinned packages (done by the others when needed)
+
+# An installed torch stays: where there is one, its pins (and those of its CUDA packages) give way
+# to what is there, so that a build chosen for the machine is not replaced.
+$(STAMP): pyproject.toml constraints.txt
+	@python="$(PYTHON)"; \
+	if [ -z "$$python" ]; then \
+	  for name in python3.11 python3 python3.12 python3.13; do \
+	    if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	      python=$$name; break; \
+	    fi; \
+	  done; \
+	fi; \
+	if ! "$(PY)" -m pip --version >/dev/null 2>&1; then \
+	  if [ -z "$$python" ]; then \
+	    echo "error: no Python of version 3.11 or newer was found; install one, or say which: make PYTHON=/path/to/python3" >&2; \
+	    exit 1; \
+	  fi; \
+	  if ! "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	    echo "error: $$python is not Python 3.11 or newer" >&2; exit 1; \
+	  fi; \
+	  echo "setting up $(VENV) (once; downloads torch, takes a few minutes)"; \
+	  "$$python" -m venv "$(VENV)"; \
+	fi
+	@installed=$$("$(PY)" -m pip list --format=freeze --disable-pip-version-check 2>/dev/null | grep -E '^(torch|torchvision)==' || true); \
+	if [ -n "$$installed" ]; then \
+	  { grep -v -E '^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==' constraints.txt; echo "$$installed"; } > "$(VENV)/constraints.txt"; \
+	else \
+	  cp constraints.txt "$(VENV)/constraints.txt"; \
+	fi
+	@"$(PY)" -m pip install -q --disable-pip-version-check --no-input $(PIP_FLAGS) \
+	  -c "$(VENV)/constraints.txt" -e '.[dev]'
+	@touch "$@"
+
+.PHONY: bench
+bench: $(STAMP) ## run methods under a shift, print the table, draw figures (METHOD=rest SHIFT=gaussian)
+	@$(LONG_RUN) "$(PY)" -m benchmark bench $(BENCH_FLAGS)
+
+.PHONY: leaderboard
+leaderboard: $(STAMP) ## regenerate results/leaderboard.csv and its figures (embedded default)
+	@$(LONG_RUN) "$(PY)" -m benchmark leaderboard $(RUN_FLAGS)
+
+.PHONY: tune
+tune: $(STAMP) ## choose the methods' options for the embedded default on its validation part
+	@$(LONG_RUN) "$(PY)" -m benchmark tune $(call flag,METHOD,--method) $(call flag,WORKERS,--workers)
+
+.PHONY: mini-weights
+mini-weights: $(STAMP) ## train the embedded default's weights anew (resumable)
+	@$(LONG_RUN) "$(PY)" -m benchmark.mini.train
+
+.PHONY: test
+test: $(STAMP) ## run the tests
+	@"$(PY)" -m pytest -q $(PYTEST_FLAGS)
+
+.PHONY: perf
+perf: $(STAMP) ## run the speed tests
+	@"$(PY)" -m pytest tests/perf --benchmark-only $(PYTEST_FLAGS)
+
+.PHONY: format
+format: $(STAMP) ## rewrite the code in the common format
+	@"$(PY)" -m ruff format -q .
+	@"$(PY)" -m ruff check -q --fix-only --select I .
+
+.PHONY: format-check
+format-check: $(STAMP)
+	@"$(PY)" -m ruff format --check -q . || { echo "not in the common format: run make format" >&2; exit 1; }
+
+.PHONY: lint
+lint: $(STAMP) ## look for mistakes (ruff)
+	@"$(PY)" -m ruff check -q .
+
+.PHONY: types
+types: $(STAMP) ## check the types (mypy)
+	@"$(PY)" -m mypy
+
+# One after the other even under make -j: tests last, so that their closing line is the last line.
+.PHONY: check
+check: $(STAMP) ## format, lint, types and tests: what CI runs
+	@$(MAKE) --no-print-directory format-check
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory test
+
+.PHONY: clean
+clean: ## remove caches and build products (not the environment, not results)
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@find . -path "./$(VENV)" -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

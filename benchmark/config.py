@@ -1,0 +1,275 @@
+"""Settings of a run: defaults, then a YAML file, then the command line, into one frozen object.
+
+Each setting is declared once, as a dataclass field with its help text and its reader; flags, YAML
+keys and checks all come from there. A reader takes what YAML gives (int, list ...) as well as the
+text of a flag, and nothing else: a wrong type or an unknown key is an error with its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmark.errors import ConfigError, did_you_mean
+
+Reader = Callable[[Any], Any]
+
+MAX_SEED = 2**32 - 1
+"""Largest run seed; everything random is derived from it by hashing."""
+
+
+def read_text(value: Any) -> str:
+    """A text, as given."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, not {value!r}")
+    return value
+
+
+def read_names(value: Any) -> tuple[str, ...]:
+    """Names: ``"a,b"`` or a list of texts; without repeats, in the given order."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(p, str) for p in parts):
+        raise ValueError(f"expected names separated by commas, not {value!r}")
+    names = [part.strip() for part in parts]
+    if not names or not all(names):
+        raise ValueError(f"expected names separated by commas, not {value!r}")
+    return tuple(dict.fromkeys(names))
+
+
+def read_integers(value: Any) -> tuple[int, ...]:
+    """Whole numbers: ``3``, ``"0,2"``, ``"0-2"``, or a list of them; without repeats.
+
+    >>> read_integers("0-2,5")
+    (0, 1, 2, 5)
+    """
+    if _is_integer(value):
+        value = [value]
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not parts:
+        raise ValueError(f"expected whole numbers such as 0,2 or 0-2, not {value!r}")
+    numbers: list[int] = []
+    for part in parts:
+        numbers += _range(part)
+    return tuple(dict.fromkeys(numbers))
+
+
+def _range(part: Any) -> Iterable[int]:
+    if _is_integer(part) and part >= 0:
+        return [part]
+    match = (
+        re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", part, re.ASCII)
+        if (isinstance(part, str))
+        else None
+    )
+    if match is None:
+        raise ValueError(f"expected whole numbers such as 0,2 or 0-2, not {part!r}")
+    first = int(match[1])
+    last = int(match[2]) if match[2] is not None else first
+    if last < first or last - first >= 10_000:
+        raise ValueError(f"the range {part!r} is empty or too long")
+    return range(first, last + 1)
+
+
+def read_seeds(value: Any) -> tuple[int, ...]:
+    """Run seeds: whole numbers up to ``MAX_SEED``."""
+    seeds = read_integers(value)
+    if max(seeds) > MAX_SEED:
+        raise ValueError(f"a seed is at most {MAX_SEED}, not {max(seeds)}")
+    return seeds
+
+
+def read_count(value: Any) -> int:
+    """A whole number of at least one."""
+    if isinstance(value, str) and re.fullmatch(r"\d{1,12}", value, re.ASCII):
+        value = int(value)
+    if not _is_integer(value) or value < 1:
+        raise ValueError(f"expected a whole number of at least 1, not {value!r}")
+    return value
+
+
+def read_flag(value: Any) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, not {value!r}")
+    return value
+
+
+def read_options(value: Any) -> dict[str, Any]:
+    """Method options: ``["steps=1", ...]`` from flags (values stay text) or a YAML mapping."""
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("expected option names as keys")
+        return dict(value)
+    pairs: dict[str, Any] = {}
+    for text in [value] if isinstance(value, str) else value:
+        key, equals, content = text.partition("=") if isinstance(text, str) else ("", "", "")
+        if not equals or not key.strip():
+            raise ValueError(f"expected KEY=VALUE, not {text!r}")
+        if key.strip() in pairs:
+            raise ValueError(f"option {key.strip()!r} is given twice")
+        pairs[key.strip()] = content
+    return pairs
+
+
+def one_of(*choices: str) -> Reader:
+    """A reader for one of a few words."""
+
+    def read(value: Any) -> str:
+        if value not in choices:
+            near = did_you_mean(value, choices) if isinstance(value, str) else ""
+            raise ValueError(f"expected {' or '.join(choices)}, not {value!r}{near}")
+        return str(value)
+
+    return read
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _setting(default: Any, read: Reader, help_text: str, *, metavar: str = "") -> Any:
+    return field(default=default, metadata=_about(read, help_text, metavar))
+
+
+def _about(read: Reader, help_text: str, metavar: str) -> dict[str, Any]:
+    return {"read": read, "help": help_text, "metavar": metavar}
+
+
+@dataclass(frozen=True, slots=True)
+class BenchConfig:
+    """Everything ``bench`` can be told. The help texts of the fields say what each means."""
+
+    method: tuple[str, ...] = _setting(
+        ("rest",), read_names, "methods, or 'all'; 'source' always runs too", metavar="NAMES"
+    )
+    shift: tuple[str, ...] = _setting(
+        ("gaussian_noise",),
+        read_names,
+        "shifts or their short names, or 'all' that the benchmark has by default",
+        metavar="NAMES",
+    )
+    suite: str = _setting("mini", read_text, "mini (embedded) or paper (own data)", metavar="NAME")
+    benchmark: tuple[str, ...] = _setting(
+        (),
+        read_names,
+        "benchmarks; default: the suite's first that the shift fits",
+        metavar="NAMES",
+    )
+    severity: tuple[int, ...] = _setting((5,), read_integers, "severities", metavar="INTS")
+    seed: tuple[int, ...] = _setting((0,), read_seeds, "run seeds, as 0,1 or 0-2", metavar="INTS")
+    model: str = _setting("", read_text, "open_clip model name", metavar="NAME")
+    pretrained: str = _setting("", read_text, "open_clip tag or local weights file", metavar="TAG")
+    data: str = _setting("", read_text, "folder with the data sets", metavar="DIR")
+    transform: str = _setting(
+        "resize", one_of("resize", "clip"), "resize (TCR's plain resize) or clip (the model's own)"
+    )
+    preset: str = _setting(
+        "",
+        read_text,
+        "option preset; default: mini for the embedded backbone, else published",
+        metavar="NAME",
+    )
+    option: dict[str, Any] = field(
+        default_factory=dict,
+        metadata=_about(read_options, "method option set by hand; repeatable", "KEY=VALUE"),
+    )
+    batch_size: int = _setting(64, read_count, "queries per batch", metavar="N")
+    limit: int | None = _setting(None, read_count, "only so many queries", metavar="N")
+    allow_missing: bool = _setting(False, read_flag, "go on without images that are not on disk")
+    device: str = _setting("auto", read_text, "cpu, cuda, cuda:N, or auto", metavar="NAME")
+    workers: int = _setting(1, read_count, "cells at the same time", metavar="N")
+    threads: int | None = _setting(None, read_count, "torch threads per cell", metavar="N")
+    out: str = _setting("", read_text, "results folder; default results/runs/<name>", metavar="DIR")
+    if_exists: str = _setting(
+        "missing",
+        one_of("missing", "always"),
+        "missing (reuse finished cells) or always (run again)",
+    )
+    no_figures: bool = _setting(False, read_flag, "write no PNG figures")
+    quiet: bool = _setting(False, read_flag, "no progress bars")
+
+
+def add_flags(parser: argparse.ArgumentParser, *, leave_out: Iterable[str] = ()) -> None:
+    """Adds ``--config`` and one flag per setting; flags not given leave no trace in the result."""
+    parser.add_argument("--config", metavar="FILE", help="YAML file with any of the settings below")
+    hidden = set(leave_out)
+    for setting in dataclasses.fields(BenchConfig):
+        if setting.name in hidden:
+            continue
+        keywords: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(setting)}
+        if setting.metadata["read"] is read_flag:
+            keywords["action"] = "store_true"
+        else:
+            keywords["metavar"] = setting.metadata["metavar"] or "WORD"
+            keywords["action"] = "append" if setting.name == "option" else "store"
+        parser.add_argument(f"--{setting.name.replace('_', '-')}", **keywords)
+
+
+def _help(setting: dataclasses.Field[Any]) -> str:
+    text: str = setting.metadata["help"]
+    default = setting.default
+    if default in ("", (), None, False, dataclasses.MISSING):
+        return text
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    return f"{text} (default: {shown})"
+
+
+def resolve(args: argparse.Namespace, **preset: Any) -> BenchConfig:
+    """Merges defaults, ``preset`` (a command's own defaults), the YAML file and the flags.
+
+    Raises:
+        ConfigError: an unknown key, a value of the wrong type or range, an unreadable file.
+    """
+    known = {setting.name: setting for setting in dataclasses.fields(BenchConfig)}
+    values: dict[str, Any] = dict(preset)
+    if getattr(args, "config", None):
+        values |= _from_yaml(Path(args.config), known)
+    for name, setting in known.items():
+        if name in args:
+            flag = f"--{name.replace('_', '-')}"
+            values[name] = _read(setting, getattr(args, name), flag)
+    return BenchConfig(**values)
+
+
+def _read(setting: dataclasses.Field[Any], value: Any, place: str) -> Any:
+    try:
+        return setting.metadata["read"](value)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from None
+
+
+def _from_yaml(path: Path, known: Mapping[str, dataclasses.Field[Any]]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"cannot read settings {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"settings {path} are not UTF-8 text") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"settings {path} are not valid YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"settings {path} must be a mapping of names to values")
+    values: dict[str, Any] = {}
+    for key_node, _ in node.value:
+        place = f"{path}:{key_node.start_mark.line + 1}"
+        key = str(key_node.value).replace("-", "_")
+        if key not in known:
+            raise ConfigError(
+                f"{place}: there is no setting {key_node.value!r}{did_you_mean(key, known)}; "
+                f"known: {', '.join(known)}"
+            )
+        if key in values:
+            raise ConfigError(f"{place}: {key_node.value!r} is set twice")
+        values[key] = _read(known[key], content[key_node.value], f"{place}: {key_node.value}")
+    return values

@@ -1,0 +1,318 @@
+"""Names of methods, shifts, benchmarks and backbones, and what they stand for.
+
+A registry knows its built-ins as names and ``"module:Class"`` targets and finds others through
+entry points, so that listing imports nothing heavy and an outside package needs no line in here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import methods
+import shifts
+from benchmark.errors import PluginError, UnknownNameError, did_you_mean
+
+logger = logging.getLogger(__name__)
+
+BUILTIN = "built-in"
+"""Origin of everything that this package ships."""
+
+Builtins = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a listing can say about a name without importing what it stands for.
+
+    Attributes:
+        name: registry name.
+        target: ``"module:attribute"``, or "" where the object is plain data.
+        origin: "built-in" or the name of the distribution that brings it.
+        summary: one line; for plugins, which are not imported, where they come from.
+        aliases: declared short names.
+        facts: whatever else is declared (a shift's or a benchmark's modality ...).
+    """
+
+    name: str
+    target: str
+    origin: str
+    summary: str
+    aliases: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    info: Info
+    load: Callable[[], Any]
+
+
+class Registry:
+    """One kind of thing by name: built-ins first, entry points merged in, loaded when asked for.
+
+    Args:
+        kind: singular word for messages ("method").
+        builtins: name -> facts, or a function that gives them (called once, when first needed).
+            Of the facts, ``target`` ("module:attribute") says what to import, ``object`` is the
+            thing itself where it is plain data, and ``summary`` is the line for listings.
+        group: entry-point group that plugins use.
+        aliases: declared short name -> name.
+        base: ``"module:Class"`` that a loaded class must subclass (or a loaded object must be an
+            instance of), or "" where any callable does.
+
+    Example:
+        >>> METHODS.info("tcr").target
+        'methods.tcr:Tcr'
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        builtins: Builtins | Callable[[], Builtins],
+        group: str,
+        *,
+        aliases: Mapping[str, str] | None = None,
+        base: str = "",
+    ) -> None:
+        self.kind = kind
+        self.plural = f"{kind}s"
+        self.group = group
+        self._builtins = builtins
+        self._aliases = dict(aliases or {})
+        self._base = base
+        self._entries: dict[str, _Entry] | None = None
+        self._loaded: dict[str, Any] = {}
+        self._problems: tuple[str, ...] = ()
+
+    def names(self) -> list[str]:
+        """All names: built-ins in their declared order, then plugins by name."""
+        return list(self._all())
+
+    def aliases(self) -> dict[str, str]:
+        """Declared short name -> name."""
+        return dict(self._aliases)
+
+    def resolve(self, name: str) -> str:
+        """The name that ``name`` stands for: itself, or what it is a declared alias of.
+
+        Raises:
+            UnknownNameError: neither a name nor a declared alias; says the nearest ones.
+        """
+        entries = self._all()
+        meant = self._aliases.get(name, name)
+        if meant in entries:
+            return meant
+        known = [*entries, *self._aliases]
+        near = did_you_mean(name, known) or _starting_with(name, known)
+        raise UnknownNameError(
+            f"unknown {self.kind} {name!r}{near}; known: {', '.join(sorted(known))} "
+            f"(queryshift list {self.plural})"
+        )
+
+    def __contains__(self, name: str) -> bool:
+        return self._aliases.get(name, name) in self._all()
+
+    def info(self, name: str) -> Info:
+        """What is declared about a name; imports nothing of it."""
+        return self._all()[self.resolve(name)].info
+
+    def origin(self, name: str) -> str:
+        """Who brings a name: "built-in", or a distribution's name."""
+        return self.info(name).origin
+
+    def get(self, name: str) -> Any:
+        """The object behind a name, imported on first use.
+
+        Raises:
+            UnknownNameError: no such name.
+            PluginError: it cannot be imported or is not of the right kind.
+        """
+        name = self.resolve(name)
+        if name not in self._loaded:
+            entry = self._all()[name]
+            self._loaded[name] = self._checked(entry.info, self._import(entry))
+        return self._loaded[name]
+
+    def usable(self) -> list[str]:
+        """The names that can be loaded; loads them. A broken plugin is warned of and left out.
+
+        Raises:
+            PluginError: a built-in cannot be loaded.
+        """
+        good = []
+        for name in self.names():
+            try:
+                self.get(name)
+            except PluginError as error:
+                if self.origin(name) == BUILTIN:
+                    raise
+                logger.warning("%s; it is left out", error)
+            else:
+                good.append(name)
+        return good
+
+    def problems(self) -> tuple[str, ...]:
+        """Why entry points were left out of the listing, one line each."""
+        self._all()
+        return self._problems
+
+    def refresh(self) -> None:
+        """Forgets what was found, so that packages installed meanwhile are seen."""
+        self._entries = None
+        self._loaded.clear()
+        self._problems = ()
+
+    def _all(self) -> dict[str, _Entry]:
+        if self._entries is None:
+            self._entries, self._problems = self._discover()
+            for problem in self._problems:
+                logger.warning(problem)
+        return self._entries
+
+    def _discover(self) -> tuple[dict[str, _Entry], tuple[str, ...]]:
+        declared = self._builtins() if callable(self._builtins) else self._builtins
+        entries = {name: self._builtin(name, facts) for name, facts in declared.items()}
+        problems: list[str] = []
+        found = entry_points(group=self.group)
+        for point in sorted(found, key=lambda p: (p.name, _distribution(p), p.value)):
+            entry = _Entry(
+                Info(point.name, point.value, _distribution(point), f"plugin: {point.value}"),
+                point.load,
+            )
+            problem = self._refuse(point, entries)
+            if problem:
+                problems.append(problem)
+            else:
+                entries[point.name] = entry
+        return entries, tuple(dict.fromkeys(problems))
+
+    def _builtin(self, name: str, facts: Mapping[str, Any]) -> _Entry:
+        rest = {k: v for k, v in facts.items() if k not in ("target", "object", "summary")}
+        target = facts.get("target", "")
+        info = Info(
+            name,
+            target,
+            facts.get("origin", BUILTIN),
+            facts.get("summary", ""),
+            tuple(short for short, meant in self._aliases.items() if meant == name),
+            rest,
+        )
+        if "object" in facts:
+            return _Entry(info, lambda: facts["object"])
+        return _Entry(info, lambda: _load_target(target))
+
+    def _refuse(self, point: EntryPoint, entries: Mapping[str, _Entry]) -> str:
+        """Why an entry point is left out, or ""."""
+        who = f"{self.kind} plugin {point.name!r} of {_distribution(point)} ({point.value})"
+        if not point.name or point.name != point.name.strip() or "," in point.name:
+            return f"{who} is left out: a name has no comma and no blank around it"
+        if not EntryPoint.pattern.match(point.value) or not point.attr:
+            return f"{who} is left out: its value is not of the form 'module:Class'"
+        package = point.module.partition(".")[0]
+        if importlib.util.find_spec(package) is None:  # finds a package without importing it
+            return f"{who} is left out: there is no module {package!r}"
+        if point.name in self._aliases:
+            meant = self._aliases[point.name]
+            return f"{who} is left out: {point.name!r} is the short name of {meant!r}"
+        taken = entries.get(point.name)
+        if taken is None:
+            return ""
+        if (taken.info.target, taken.info.origin) == (point.value, _distribution(point)):
+            return ""  # the same thing found twice on sys.path
+        return (
+            f"{who} is left out: {self.kind} {point.name!r} is already taken by "
+            f"{taken.info.target or 'a data entry'} ({taken.info.origin})"
+        )
+
+    def _import(self, entry: _Entry) -> Any:
+        try:
+            return entry.load()
+        except Exception as error:  # a plugin may raise anything while it is imported
+            if entry.info.origin == BUILTIN and not isinstance(error, ImportError):
+                raise
+            raise PluginError(
+                f"{self.kind} {entry.info.name!r} of {entry.info.origin} "
+                f"({entry.info.target}) cannot be loaded: {type(error).__name__}: {error}"
+            ) from error
+
+    def _checked(self, info: Info, thing: Any) -> Any:
+        if not self._base:
+            fits, wanted = callable(thing), "a callable"
+        else:
+            base = _load_target(self._base)
+            fits = issubclass(thing, base) if inspect.isclass(thing) else isinstance(thing, base)
+            wanted = f"a {self._base.replace(':', '.')}"
+        if fits and inspect.isabstract(thing):
+            missing = ", ".join(sorted(thing.__abstractmethods__))
+            fits, wanted = False, f"{wanted} that defines {missing}"
+        if not fits:
+            raise PluginError(
+                f"{self.kind} {info.name!r} of {info.origin} ({info.target}) is not {wanted}"
+            )
+        return thing
+
+
+def _load_target(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    thing: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        try:
+            thing = getattr(thing, part)
+        except AttributeError as error:
+            raise ImportError(f"module {module!r} has no {attribute!r}") from error
+    return thing
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "an unnamed distribution"
+
+
+def _starting_with(name: str, known: Iterable[str]) -> str:
+    """Suggestions for an abbreviation, which edit distance alone does not find."""
+    near = sorted(k for k in known if name and k.startswith(name.lower()))[:3]
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def _benchmark_facts() -> Builtins:
+    from benchmark.suite import benchmark_cards
+
+    return {name: _card_facts(card) for name, card in benchmark_cards().items()}
+
+
+def _card_facts(card: Any) -> Mapping[str, Any]:
+    raise NotImplementedError
+
+
+METHODS = Registry("method", methods.BUILTINS, "queryshift.methods", base="methods.base:Method")
+SHIFTS = Registry(
+    "shift",
+    shifts.BUILTINS,
+    "queryshift.shifts",
+    aliases=shifts.ALIASES,
+    base="shifts.base:Shift",
+)
+BENCHMARKS = Registry("benchmark", _benchmark_facts, "queryshift.benchmarks")
+BACKBONES = Registry(
+    "backbone",
+    {
+        "mini": {
+            "target": "benchmark.mini.backbone:load",
+            "summary": "the embedded small CLIP, shipped with its weights",
+        },
+        "open_clip": {
+            "target": "benchmark.backbones.open_clip:load",
+            "summary": "any open_clip model by name, with a pretrained tag or a local file",
+        },
+    },
+    "queryshift.backbones",
+)
+
+REGISTRIES = {registry.plural: registry for registry in (METHODS, SHIFTS, BENCHMARKS, BACKBONES)}
+"""Plural kind -> registry, for ``queryshift list KIND``."""

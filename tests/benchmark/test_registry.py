@@ -1,0 +1,248 @@
+"""The registry: lazy names, declared aliases, entry points that may be broken or impolite."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmark import registry as registry_module
+from benchmark.errors import PluginError, UnknownNameError
+from benchmark.registry import BACKBONES, METHODS, REGISTRIES, SHIFTS, Registry
+
+GROUP = "queryshift.things"
+
+
+def point(name: str, value: str, dist: str | None = "outsider") -> EntryPoint:
+    made = EntryPoint(name, value, GROUP)
+    if dist is not None:
+        vars(made)["dist"] = SimpleNamespace(name=dist)  # EntryPoint is immutable to setattr
+    return made
+
+
+@pytest.fixture
+def plug(monkeypatch):
+    """Makes entry points visible; returns a function that sets them."""
+    points: list[EntryPoint] = []
+
+    def visible(*, group: str) -> EntryPoints:
+        return EntryPoints(p for p in points if p.group == group)
+
+    monkeypatch.setattr(registry_module, "entry_points", visible)
+
+    def put(*new: EntryPoint) -> None:
+        points[:] = new
+
+    return put
+
+
+def things(**keywords) -> Registry:
+    builtins = {
+        "ordered": {"target": "collections:OrderedDict", "summary": "keeps order", "age": 3},
+        "counter": {"target": "collections:Counter", "summary": "counts"},
+    }
+    keywords.setdefault("aliases", {"od": "ordered"})
+    keywords.setdefault("base", "builtins:dict")
+    return Registry("thing", builtins, GROUP, **keywords)
+
+
+def test_builtins_keep_their_order_and_load_to_their_class(plug):
+    from collections import Counter
+
+    registry = things()
+    assert registry.names() == ["ordered", "counter"]
+    assert registry.get("counter") is Counter
+    assert registry.origin("counter") == "built-in"
+
+
+def test_info_says_all_that_is_declared(plug):
+    info = things().info("ordered")
+    assert (info.target, info.summary, info.aliases) == (
+        "collections:OrderedDict",
+        "keeps order",
+        ("od",),
+    )
+    assert info.facts == {"age": 3}
+
+
+def test_alias_stands_for_its_name_everywhere(plug):
+    registry = things()
+    assert registry.resolve("od") == "ordered"
+    assert registry.get("od") is registry.get("ordered")
+    assert registry.info("od").name == "ordered"
+    assert "od" in registry
+    assert "od" not in registry.names()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [("ordred", "did you mean 'ordered'"), ("coun", "did you mean 'counter'")],
+)
+def test_unknown_name_says_the_nearest_and_how_to_list(plug, wrong, hint):
+    with pytest.raises(UnknownNameError, match=hint) as caught:
+        things().get(wrong)
+    assert "queryshift list things" in str(caught.value)
+    assert "counter, od, ordered" in str(caught.value)
+
+
+def test_an_undeclared_abbreviation_is_an_error_even_when_it_is_unambiguous(plug):
+    with pytest.raises(UnknownNameError, match="'ordered'"):
+        things().resolve("ord")
+
+
+def test_a_name_far_from_all_gets_no_suggestion(plug):
+    with pytest.raises(UnknownNameError) as caught:
+        things().resolve("zzzz")
+    assert "did you mean" not in str(caught.value)
+
+
+def test_plugins_come_after_builtins_sorted_and_are_not_imported(plug):
+    sys.modules.pop("colorsys", None)
+    plug(point("zeta", "colorsys:rgb_to_hsv"), point("alpha", "collections:OrderedDict"))
+    registry = things()
+    assert registry.names() == ["ordered", "counter", "alpha", "zeta"]
+    assert registry.origin("zeta") == "outsider"
+    assert registry.info("zeta").target == "colorsys:rgb_to_hsv"
+    assert "colorsys" not in sys.modules
+
+
+def test_listing_is_cached_until_refreshed(plug):
+    registry = things()
+    assert "late" not in registry
+    plug(point("late", "collections:Counter"))
+    assert "late" not in registry
+    registry.refresh()
+    assert "late" in registry
+
+
+def test_a_plugin_may_not_take_a_builtins_name(plug, caplog):
+    from collections import Counter
+
+    plug(point("counter", "collections:OrderedDict"))
+    registry = things()
+    with caplog.at_level(logging.WARNING, logger="benchmark"):
+        assert registry.get("counter") is Counter
+    (line,) = registry.problems()
+    assert "collections:OrderedDict" in line
+    assert "collections:Counter (built-in)" in line
+    assert "outsider" in line
+    assert line in caplog.text
+
+
+def test_a_plugin_may_not_take_an_alias(plug):
+    plug(point("od", "collections:Counter"))
+    registry = things()
+    assert registry.info("od").name == "ordered"
+    assert "short name of 'ordered'" in registry.problems()[0]
+
+
+def test_of_two_plugins_with_one_name_the_first_distribution_keeps_it(plug):
+    plug(
+        point("twin", "collections:Counter", "beta"),
+        point("twin", "collections:OrderedDict", "alpha"),
+    )
+    registry = things()
+    assert registry.origin("twin") == "alpha"
+    (line,) = registry.problems()
+    assert "of beta" in line
+    assert "(alpha)" in line
+
+
+def test_the_same_plugin_found_twice_is_fine(plug):
+    plug(point("twin", "collections:Counter"), point("twin", "collections:Counter"))
+    registry = things()
+    assert registry.names().count("twin") == 1
+    assert registry.problems() == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("no_such_package_here:Thing", "no module 'no_such_package_here'"),
+        ("collections", "not of the form"),
+        ("not a target", "not of the form"),
+    ],
+)
+def test_a_broken_plugin_is_left_out_with_its_reason(plug, value, reason):
+    plug(point("broken", value), point("good", "collections:Counter"))
+    registry = things()
+    assert registry.names() == ["ordered", "counter", "good"]
+    (line,) = registry.problems()
+    assert "'broken'" in line
+    assert reason in line
+
+
+def test_a_plugin_that_fails_to_import_is_listed_but_refused_on_use(plug, tmp_path, monkeypatch):
+    (tmp_path / "exploding_plugin.py").write_text("raise RuntimeError('out of luck')")
+    monkeypatch.syspath_prepend(tmp_path)
+    plug(point("bomb", "exploding_plugin:Thing"))
+    registry = things()
+    assert "bomb" in registry.names()
+    with pytest.raises(PluginError, match=r"'bomb' of outsider .*RuntimeError: out of luck"):
+        registry.get("bomb")
+
+
+def test_usable_warns_of_the_broken_and_keeps_the_rest(plug, caplog):
+    plug(point("bad", "collections:NoSuchThing"), point("good", "collections:Counter"))
+    with caplog.at_level(logging.WARNING, logger="benchmark"):
+        assert things().usable() == ["ordered", "counter", "good"]
+    assert "'bad'" in caplog.text
+
+
+def test_a_class_of_another_kind_is_refused_on_load(plug):
+    plug(point("odd", "collections:deque"))
+    with pytest.raises(PluginError, match=r"is not a builtins\.dict"):
+        things().get("odd")
+
+
+def test_an_abstract_class_is_refused_and_says_what_is_missing(plug):
+    plug(point("half", "collections.abc:Mapping"))
+    with pytest.raises(PluginError, match="defines __getitem__, __iter__, __len__"):
+        things(base="collections.abc:Mapping").get("half")
+
+
+def test_an_entry_point_without_distribution_is_named_as_such(plug):
+    plug(point("loose", "collections:Counter", dist=None))
+    assert things().origin("loose") == "an unnamed distribution"
+
+
+def test_every_builtin_method_and_shift_loads_and_bears_its_own_name():
+    for registry in (METHODS, SHIFTS):
+        for name in registry.names():
+            if registry.origin(name) == "built-in":
+                assert registry.get(name).card.name == name
+
+
+def test_every_declared_alias_of_a_shift_leads_to_a_shift():
+    for short, name in SHIFTS.aliases().items():
+        assert SHIFTS.get(short).card.name == name
+
+
+def test_backbones_are_functions():
+    assert all(callable(BACKBONES.get(name)) for name in ("mini", "open_clip"))
+
+
+def test_naming_everything_imports_nothing_heavy():
+    code = (
+        "import sys; from benchmark.registry import REGISTRIES\n"
+        "for r in REGISTRIES.values():\n"
+        "    assert [r.info(n) for n in r.names()]\n"
+        "heavy = {'torch', 'torchvision', 'open_clip', 'pandas', 'matplotlib', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    root = Path(registry_module.__file__).resolve().parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_four_kinds_have_their_entry_point_groups():
+    assert {kind: r.group for kind, r in REGISTRIES.items()} == {
+        kind: f"queryshift.{kind}" for kind in ("methods", "shifts", "benchmarks", "backbones")
+    }
