@@ -12,6 +12,42 @@ BUILTINS: dict[str, dict[str, str]] = {
         "modality": "any",
         "summary": "clean queries, for in-domain reference",
     },
+    # image
+    "gaussian_noise": {
+        "target": "shifts.image.noise:GaussianNoise",
+        "modality": "image",
+        "summary": "additive Gaussian noise, per pixel and channel",
+    },
+    "defocus_blur": {
+        "target": "shifts.image.blur:DefocusBlur",
+        "modality": "image",
+        "summary": "disc blur",
+    },
+    "contrast": {
+        "target": "shifts.image.digital:Contrast",
+        "modality": "image",
+        "summary": "values drawn towards each channel's mean",
+    },
+    "jpeg_compression": {
+        "target": "shifts.image.digital:JpegCompression",
+        "modality": "image",
+        "summary": "JPEG artefacts",
+    },
+    "gaussian_blur": {
+        "target": "shifts.image.blur:GaussianBlur",
+        "modality": "image",
+        "summary": "Gaussian blur",
+    },
+    "saturate": {
+        "target": "shifts.image.digital:Saturate",
+        "modality": "image",
+        "summary": "colour drained (1, 2) or boosted (3 to 5)",
+    },
+    "spatter": {
+        "target": "shifts.image.spatter:Spatter",
+        "modality": "image",
+        "summary": "water (1 to 3) or mud (4, 5) on the lens",
+    },
     # text, character level
     "char_swap": {
         "target": "shifts.text.characters:CharSwap",

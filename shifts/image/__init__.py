@@ -1,0 +1,1 @@
+"""Image corruptions after ImageNet-C (Hendrycks and Dietterich, ICLR 2019), one file per family."""
