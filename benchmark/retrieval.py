@@ -17,7 +17,8 @@ class Items(Protocol):
     ``items[i]`` is an (H, W, 3) uint8 array for images and a str for texts.
     """
 
-    ids: Sequence[str]
+    @property
+    def ids(self) -> Sequence[str]: ...
 
     def __len__(self) -> int: ...
 

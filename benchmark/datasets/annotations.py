@@ -100,7 +100,7 @@ def relative_path(text: str, where: str) -> PurePosixPath:
     return path
 
 
-_NAMES = {str: "a string", list: "a list", dict: "an object"}
+_NAMES: dict[type, str] = {str: "a string", list: "a list", dict: "an object"}
 
 
 def _kind(found: Any) -> str:

@@ -1,0 +1,243 @@
+"""Finding, reading and checking the weights of an open_clip model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError  # the error class only: weights are never unpickled
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.convert import convert_state_dict
+from open_clip.factory import load_state_dict
+from open_clip.model import convert_to_custom_text_state_dict
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from benchmark.errors import WeightsError, did_you_mean
+
+CONFIG_FILE = "open_clip_config.json"
+WEIGHT_FILES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+)
+"""Weight files looked for in a local folder, in order (open_clip's own preferred names)."""
+
+_OPENAI_ONLY = ("input_resolution", "context_length", "vocab_size")
+"""Entries that OpenAI's own checkpoints carry beside the weights, and nobody else's."""
+
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    StopIteration,
+    SafetensorError,
+)
+"""What reading a damaged file, or one of another kind, is known to raise."""
+
+_OPENAI_NAME = re.compile(r"(^|[^a-z])openai([^a-z]|$)")
+
+
+def find_weights(model: str, pretrained: str) -> tuple[Path, Mapping[str, Any]]:
+    """The weight file that ``pretrained`` means for a built-in architecture.
+
+    Args:
+        model: open_clip model name.
+        pretrained: path of a local file, or one of open_clip's tags, fetched into its cache.
+
+    Returns:
+        The file, and what open_clip knows about a tag (preprocessing, activation).
+
+    Raises:
+        WeightsError: nothing was given, no such file or tag, or the download failed.
+    """
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    expected = (
+        f"expected a file of weights for {model} (PRETRAINED=/path/to/weights.safetensors) "
+        f"or one of open_clip's tags: {', '.join(tags) or 'none for this model'}"
+    )
+    if not pretrained:
+        raise WeightsError(f"model {model!r} needs weights; {expected}")
+    path = Path(pretrained).expanduser()
+    if path.is_file():
+        return path, {}
+    tag = get_pretrained_cfg(model, pretrained)
+    if tag:
+        return _downloaded(model, pretrained, tag), tag
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder without {CONFIG_FILE}; {expected}")
+    kind = "no such file" if "/" in pretrained or path.suffix else "no such file or tag"
+    raise WeightsError(
+        f"weights {pretrained!r}: {kind}{did_you_mean(pretrained, tags)}; {expected}"
+    )
+
+
+def _downloaded(model: str, name: str, tag: Mapping[str, Any]) -> Path:
+    try:
+        return Path(download_pretrained(dict(tag)))
+    except Exception as error:  # urllib, Hugging Face hub, file system: each has its own classes
+        raise WeightsError(
+            f"the weights {name!r} of {model} could not be fetched "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); "
+            "without a network give a local file: PRETRAINED=/path/to/weights.safetensors"
+        ) from None
+
+
+def find_in_folder(folder: Path) -> tuple[Mapping[str, Any], Path]:
+    """Configuration and weight file of a local model folder.
+
+    Raises:
+        WeightsError: says which files are expected where.
+    """
+    config_path = folder / CONFIG_FILE
+    if not config_path.is_file():
+        raise WeightsError(
+            f"{folder} is not a model folder: {CONFIG_FILE} is missing; expected it beside one of "
+            f"{', '.join(WEIGHT_FILES)}"
+        )
+    try:
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+        model_cfg = config["model_cfg"]
+        _ = model_cfg["embed_dim"], model_cfg["vision_cfg"], model_cfg["text_cfg"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{config_path} is not a model configuration ({type(error).__name__}: {error}); "
+            "expected JSON with 'model_cfg' that has 'embed_dim', 'vision_cfg' and 'text_cfg'"
+        ) from None
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            return config, folder / name
+    raise WeightsError(f"no weights in {folder}; looked for {', '.join(WEIGHT_FILES)}")
+
+
+def refuse_activation_mismatch(model: str, path: Path, quick: bool, tag: Mapping[str, Any]) -> None:
+    """Refuses OpenAI-style weights under the plain model name, and the reverse.
+
+    open_clip only warns about it and returns other numbers: the weights fit either activation.
+
+    Raises:
+        WeightsError: names the model that fits.
+    """
+    if tag:
+        wanted = bool(tag.get("quick_gelu", False))
+    elif any(_OPENAI_NAME.search(part.lower()) for part in path.parts[-4:]):
+        wanted = True  # OpenAI trained all of its CLIP models with QuickGELU
+    else:
+        return
+    if wanted == quick:
+        return
+    advice = f"{model}-quickgelu" if wanted else model.removesuffix("-quickgelu")
+    raise WeightsError(
+        f"{path.name} was trained with {'QuickGELU' if wanted else 'GELU'} activations, but "
+        f"{model!r} uses {'QuickGELU' if quick else 'GELU'}: the embeddings would be wrong; "
+        f"use MODEL={advice} (or rename the file, if 'openai' in its path does not mean that)"
+    )
+
+
+def load_weights(model: nn.Module, path: Path, name: str, quick: bool) -> None:
+    """Reads a weight file into a model, strictly: same names, same shapes.
+
+    Positions are not interpolated to another image size, unlike in open_clip, because that would
+    be another model under the same name.
+
+    Raises:
+        WeightsError: unreadable file, another architecture, or OpenAI's weights under a plain
+            model name.
+    """
+    state = _read(path)
+    if any(key in state for key in _OPENAI_ONLY):
+        refuse_activation_mismatch(name, path, quick, {"quick_gelu": True})
+        state = {key: value for key, value in state.items() if key not in _OPENAI_ONLY}
+    state = convert_state_dict(model, state)
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    wanted = model.state_dict()
+    for key in ("logit_scale", "logit_bias"):  # scalar in some releases, one element in others
+        if key in state and key in wanted and state[key].numel() == wanted[key].numel():
+            state[key] = state[key].reshape(wanted[key].shape)
+    problem = _difference(wanted, state)
+    if problem:
+        raise WeightsError(
+            f"{path} does not hold weights of {name}: {problem}; give the file that belongs to "
+            f"{name}, or the model name that the file was made for (MODEL=...)"
+        )
+    model.load_state_dict(state)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix in (".npz", ".npy"):
+        raise WeightsError(f"{path}: big_vision weights are not supported; give a converted file")
+    if _is_torchscript(path):
+        raise WeightsError(
+            f"{path} is a TorchScript archive, as OpenAI published its models; loading one runs "
+            'its code, so it is refused. Convert it once, if you trust it: python -c "import '
+            f"torch; m = torch.jit.load('{path.name}', map_location='cpu'); "
+            "torch.save(dict(m.state_dict()), 'openai.pt')\""
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of old formats that it reads all right
+            state = load_state_dict(str(path), device="cpu", weights_only=True)
+    except UnpicklingError:
+        reason = "it holds more than tensors, which is refused"
+    except _UNREADABLE as error:
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        if state and all(isinstance(value, Tensor) for value in state.values()):
+            return dict(state)
+        reason = "it holds more than tensors"
+    raise WeightsError(
+        f"{path} cannot be read as weights ({reason.splitlines()[0]}); expected a state dict saved "
+        "as safetensors or by torch.save"
+    )
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.split("/")[-1] == "constants.pkl" for name in archive.namelist())
+
+
+def _difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """How two state dicts differ in names and shapes, with an example each, or ""."""
+    missing = [key for key in wanted if key not in found]
+    extra = [key for key in found if key not in wanted]
+    other = [key for key in wanted if key in found and wanted[key].shape != found[key].shape]
+    parts = []
+    if missing:
+        parts.append(f"{len(missing)} entries missing (such as {missing[0]!r})")
+    if extra:
+        parts.append(f"{len(extra)} unknown (such as {extra[0]!r})")
+    if other:
+        key = other[0]
+        parts.append(
+            f"{len(other)} of another shape (such as {key!r}: {tuple(found[key].shape)} instead "
+            f"of {tuple(wanted[key].shape)})"
+        )
+    return ", ".join(parts)
+
+
+def fingerprint(facts: Mapping[str, Any], model: nn.Module, files: Iterable[Path]) -> str:
+    """16 hex digits over facts, every weight of a model, and files such as a vocabulary."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for key, value in sorted(model.state_dict().items()):
+        array = value.detach().to("cpu", torch.float32).contiguous().numpy()
+        digest.update(f"{key}{array.shape}".encode())
+        digest.update(array.reshape(-1).data)
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,291 @@
+"""CLIP-like models through open_clip: built-in architectures and local model folders."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+from torch import Tensor, nn
+
+from benchmark.backbones import checkpoint
+from benchmark.backbones.towers import image_tower, owned, text_tower
+from benchmark.backbones.transforms import image_transform
+from benchmark.cell import BackboneSpec
+from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
+from methods.base import QueryEncoder
+
+LOCAL_DIR = "local-dir:"
+"""Prefix of a model name that means a folder, as in open_clip."""
+
+VOCABULARY_FILE = "bpe_simple_vocab.txt.gz"
+"""A model folder may bring its own byte-pair merges under this name."""
+
+Tokenizer = Callable[[list[str]], Tensor]
+
+
+class OpenClipBackbone:
+    """A ``DualEncoder`` over an open_clip ``CLIP`` or ``CustomTextCLIP``, in float32 and eval mode.
+
+    Args:
+        model: the model, weights loaded; frozen and owned from now on.
+        tokenizer: list of texts -> (B, context) int64 tokens.
+        transform: (H, W, 3) uint8 array -> (3, S, S) float32 tensor.
+        name: as shown in tables.
+        fingerprint: see ``DualEncoder``.
+        device: torch device string.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Tokenizer,
+        transform: Callable[[Any], Tensor],
+        *,
+        name: str,
+        fingerprint: str,
+        device: str = "cpu",
+    ) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.device = device
+        model = model.float().eval().requires_grad_(False).to(device)
+        self.logit_scale = float(model.logit_scale.detach().exp())  # type: ignore[operator]
+        self._image = image_tower(model)
+        self._text = text_tower(model)
+        self._tokenizer = tokenizer
+        self._transform = transform
+
+    def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
+        """One raw item -> one input tensor on the CPU; texts become (context,) int64 tokens."""
+        if _side(modality) == "image":
+            return self._transform
+        return lambda text: self._tokenizer([text])[0]
+
+    def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
+        """Stacks inputs on the device; texts are cut after the last end token of the batch."""
+        batch = torch.stack(list(inputs))
+        if _side(modality) == "text":
+            batch = self._text.trimmed(batch)
+        return batch.to(self.device)
+
+    def query_encoder(self, modality: str) -> QueryEncoder:
+        """A fresh copy of one tower, with that tower's parameters only, all taking gradients."""
+        return owned(self._tower(modality))
+
+    @torch.no_grad()
+    def encode(self, modality: str, inputs: Tensor) -> Tensor:
+        """(B, D) float32 unit rows of a collated batch, without gradient."""
+        rows: Tensor = self._tower(modality)(inputs)
+        return rows
+
+    def _tower(self, modality: str) -> QueryEncoder:
+        return self._image if _side(modality) == "image" else self._text
+
+
+def load(spec: BackboneSpec) -> OpenClipBackbone:
+    """Loads what a specification names.
+
+    ``model`` is an open_clip name, with ``pretrained`` a tag or a local file; or a folder with
+    ``open_clip_config.json`` and weights, given as model ``local-dir:/path`` or as ``pretrained``.
+
+    Raises:
+        UnknownNameError: no such architecture.
+        WeightsError: weights are missing, unreadable, of another architecture, or trained with
+            another activation function.
+        ConfigError: unknown transform or device.
+    """
+    if spec.model.startswith(LOCAL_DIR):
+        return load_local_dir(Path(spec.model.removeprefix(LOCAL_DIR)), spec.transform, spec.device)
+    folder = Path(spec.pretrained).expanduser()
+    if spec.pretrained and (folder / checkpoint.CONFIG_FILE).is_file():
+        return load_local_dir(folder, spec.transform, spec.device, name=spec.model)
+    _check_device(spec.device)
+    name = spec.model.replace("/", "-")
+    config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
+    if config is None:
+        raise UnknownNameError(
+            f"unknown open_clip model {spec.model!r}"
+            f"{did_you_mean(spec.model, open_clip.list_models())}; give a name that open_clip "
+            "lists (MODEL=ViT-B-16-quickgelu), or a folder (MODEL=local-dir:/path)"
+        )
+    weights, tag = checkpoint.find_weights(name, spec.pretrained)
+    quick = bool(config.get("quick_gelu", False))
+    checkpoint.refuse_activation_mismatch(name, weights, quick, tag)
+    model = build_model(config, name)
+    checkpoint.load_weights(model, weights, name, quick)
+    tokenizer = _named_tokenizer(name, config)
+    _check_vocabulary(tokenizer, model, name)
+    return _assemble(
+        model,
+        tokenizer,
+        config=config,
+        preprocess=dict(tag),
+        transform=spec.transform,
+        name=name,
+        device=spec.device,
+    )
+
+
+def load_local_dir(
+    path: Path, transform: str = "resize", device: str = "cpu", *, name: str = ""
+) -> OpenClipBackbone:
+    """Loads a folder with ``open_clip_config.json`` and weights (open_clip's local-dir scheme).
+
+    A ``bpe_simple_vocab.txt.gz`` in the folder, in the form of open_clip's own file, replaces the
+    standard byte-pair merges, for small models with a small vocabulary.
+
+    Args:
+        path: the folder.
+        transform: "resize" or "clip".
+        device: torch device string.
+        name: as shown in tables; the folder's name by default.
+
+    Raises:
+        WeightsError: files are missing, or they do not fit each other.
+        ConfigError: unknown transform or device.
+    """
+    _check_device(device)
+    path = path.expanduser()
+    if not path.is_dir():
+        raise WeightsError(
+            f"there is no model folder {path}; expected a folder with {checkpoint.CONFIG_FILE} "
+            f"and {checkpoint.WEIGHT_FILES[0]}"
+        )
+    name = name or path.resolve().name
+    facts, weights = checkpoint.find_in_folder(path)
+    config = facts["model_cfg"]
+    model = build_model(config, name)
+    checkpoint.load_weights(model, weights, name, bool(config.get("quick_gelu", False)))
+    vocabulary = [path / VOCABULARY_FILE] if (path / VOCABULARY_FILE).is_file() else []
+    text_cfg = config["text_cfg"]
+    if vocabulary:
+        tokenizer = _own_tokenizer(vocabulary[0], text_cfg)
+    else:
+        tokenizer = _named_tokenizer(f"{LOCAL_DIR}{path}", config)
+    _check_vocabulary(tokenizer, model, name)
+    return _assemble(
+        model,
+        tokenizer,
+        config=config,
+        preprocess=dict(facts.get("preprocess_cfg") or {}),
+        transform=transform,
+        name=name,
+        device=device,
+        files=vocabulary,
+    )
+
+
+def build_model(config: Mapping[str, Any], name: str) -> nn.Module:
+    """Builds an architecture from open_clip's model configuration, without weights.
+
+    open_clip's own factory is not used for this, because it also looks for weights, and falls back
+    to random ones. The global random state is left as it was.
+
+    Raises:
+        WeightsError: not a valid configuration, or a captioning model (CoCa).
+    """
+    cfg = copy.deepcopy(dict(config))
+    custom = cfg.pop("custom_text", False) or "hf_model_name" in cfg["text_cfg"]
+    if "multimodal_cfg" in cfg:
+        raise WeightsError(f"{name} is a captioning model (CoCa); give a plain dual encoder")
+    if "timm_model_name" in cfg["vision_cfg"]:
+        cfg["vision_cfg"]["timm_model_pretrained"] = False
+    if "hf_model_name" in cfg["text_cfg"]:
+        cfg["text_cfg"]["hf_model_pretrained"] = False
+    kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    with torch.random.fork_rng(devices=[]):
+        try:
+            model: nn.Module = kind(**cfg)
+        except Exception as error:  # asserts, missing libraries, unknown fields: open_clip's own
+            raise WeightsError(
+                f"open_clip cannot build {name} from its configuration "
+                f"({type(error).__name__}: {error})"
+            ) from None
+    return model
+
+
+def _assemble(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    *,
+    config: Mapping[str, Any],
+    preprocess: Mapping[str, Any],
+    transform: str,
+    name: str,
+    device: str,
+    files: Sequence[Path] = (),
+) -> OpenClipBackbone:
+    merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess))
+    merged["size"] = getattr(model.visual, "image_size", merged["size"])
+    facts = {"model": config, "preprocess": merged, "transform": transform}
+    return OpenClipBackbone(
+        model,
+        tokenizer,
+        image_transform(transform, merged),
+        name=name,
+        fingerprint=checkpoint.fingerprint(facts, model, files),
+        device=device,
+    )
+
+
+def _named_tokenizer(name: str, config: Mapping[str, Any]) -> Tokenizer:
+    try:
+        tokenizer: Tokenizer = open_clip.get_tokenizer(name)
+    except Exception as error:  # Hugging Face tokenizers: network, files, missing libraries
+        wanted = config["text_cfg"].get("hf_tokenizer_name", "")
+        raise WeightsError(
+            f"the tokenizer {wanted!r} of {name} cannot be loaded "
+            f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); it needs its files in "
+            "the local cache, or a network"
+        ) from None
+    return tokenizer
+
+
+def _own_tokenizer(vocabulary: Path, text_cfg: Mapping[str, Any]) -> Tokenizer:
+    try:
+        tokenizer: Tokenizer = open_clip.SimpleTokenizer(
+            bpe_path=str(vocabulary),
+            context_length=text_cfg.get(
+                "context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH
+            ),
+            **(text_cfg.get("tokenizer_kwargs") or {}),
+        )
+    except (OSError, EOFError, ValueError, TypeError) as error:
+        raise WeightsError(
+            f"{vocabulary} cannot be read ({type(error).__name__}: {error}); expected gzipped "
+            "UTF-8 text, a header line and then one byte-pair merge per line"
+        ) from None
+    return tokenizer
+
+
+def _check_vocabulary(tokenizer: Any, model: nn.Module, name: str) -> None:
+    """The tokens of another vocabulary would be out of range, or silently mean other words."""
+    if (
+        isinstance(tokenizer, open_clip.SimpleTokenizer)
+        and tokenizer.vocab_size != model.vocab_size
+    ):
+        raise WeightsError(
+            f"the tokenizer of {name} has {tokenizer.vocab_size} entries, its text tower "
+            f"{model.vocab_size}; a folder with its own vocabulary needs {VOCABULARY_FILE}"
+        )
+
+
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ConfigError(f"unknown device {device!r}; expected 'cpu' or 'cuda'") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {device!r}: no CUDA device is available; use 'cpu'")
+
+
+def _side(modality: str) -> str:
+    if modality not in ("image", "text"):
+        raise ConfigError(f"this backbone encodes 'image' and 'text', not {modality!r}")
+    return modality

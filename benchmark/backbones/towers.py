@@ -1,0 +1,132 @@
+"""The two towers of an open_clip model as query encoders of their own."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from open_clip.transformer import TextTransformer, text_global_pool
+from torch import Tensor, nn
+
+from methods.base import QueryEncoder
+
+
+class ImageTower(QueryEncoder):
+    """The visual tower; ``forward`` takes (B, 3, S, S) float32 images.
+
+    All of it is adaptable: in a ViT the pre- and post-norm as well as the blocks' norms (39,936
+    scalars of LayerNorm in a ViT-B/16), as TCR does.
+    """
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, D) float32 unit rows."""
+        return F.normalize(self.visual(images), dim=-1)
+
+
+class TextTower(QueryEncoder):
+    """A native CLIP text tower; ``forward`` takes (B, L) int64 tokens, L up to the context.
+
+    The parts are held here instead of in open_clip's own class, so that the tower owns nothing of
+    the visual side and takes batches shorter than the context, which open_clip's forward does not.
+    Only the transformer blocks are adaptable: TCR leaves the final LayerNorm alone (24,576 scalars
+    in a ViT-B/16).
+
+    Attributes:
+        trims: whether a batch may be cut after its last end token without changing embeddings:
+            true for a causal transformer that is read out at the end token.
+    """
+
+    def __init__(self, parts: Any, pool_type: str, eos_id: int) -> None:
+        super().__init__()
+        self.token_embedding: nn.Embedding = parts.token_embedding
+        self.positional_embedding: nn.Parameter = parts.positional_embedding
+        self.transformer: nn.Module = parts.transformer
+        self.ln_final: nn.Module = parts.ln_final
+        self.text_projection: nn.Linear | nn.Parameter | None = parts.text_projection
+        self.register_buffer("attn_mask", parts.attn_mask, persistent=False)
+        self.pool_type = pool_type
+        self.eos_id = eos_id
+        self.trims = parts.attn_mask is not None and pool_type in ("argmax", "eos")
+
+    @property
+    def adaptable(self) -> nn.Module:
+        return self.transformer
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, D) float32 unit rows."""
+        length = tokens.shape[1]
+        mask = cast("Tensor | None", self.attn_mask)
+        x = self.token_embedding(tokens) + self.positional_embedding[:length]
+        x = self.transformer(x, attn_mask=None if mask is None else mask[:length, :length])
+        x = text_global_pool(self.ln_final(x), tokens, self.pool_type, eos_token_id=self.eos_id)
+        if isinstance(self.text_projection, nn.Linear):
+            x = self.text_projection(x)
+        elif self.text_projection is not None:
+            x = x @ self.text_projection
+        return F.normalize(x, dim=-1)
+
+    def trimmed(self, tokens: Tensor) -> Tensor:
+        """Cuts (B, L) tokens after the last end token of the batch, where that is exact.
+
+        A causal transformer's output at the end token does not depend on what follows, so the
+        padding after it costs time and nothing else.
+        """
+        if not self.trims or not len(tokens):
+            return tokens
+        marks = tokens if self.pool_type == "argmax" else (tokens == self.eos_id).int()
+        return tokens[:, : int(marks.argmax(dim=-1).max()) + 1]
+
+
+class ForeignTextTower(QueryEncoder):
+    """A text tower of another library (Hugging Face) or one with a class token: used whole."""
+
+    def __init__(self, text: nn.Module) -> None:
+        super().__init__()
+        self.text = text
+
+    @property
+    def adaptable(self) -> nn.Module:
+        return cast(nn.Module, getattr(self.text, "transformer", self.text))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, D) float32 unit rows."""
+        return F.normalize(self.text(tokens), dim=-1)
+
+    def trimmed(self, tokens: Tensor) -> Tensor:
+        """The tokens as they are."""
+        return tokens
+
+
+def image_tower(model: nn.Module) -> ImageTower:
+    """The visual tower of an open_clip ``CLIP`` or ``CustomTextCLIP``, sharing its parameters."""
+    return ImageTower(cast(nn.Module, model.visual))
+
+
+def text_tower(model: Any) -> TextTower | ForeignTextTower:
+    """The text tower of an open_clip ``CLIP`` or ``CustomTextCLIP``, sharing its parameters."""
+    text = getattr(model, "text", None)
+    if text is None:  # class CLIP keeps the parts of its text tower at the top
+        return TextTower(model, model.text_pool_type, model.text_eos_id)
+    plain = isinstance(text, TextTransformer) and text.cls_emb is None and not text.use_pad_mask
+    return TextTower(text, text.pool_type, text.eos_id) if plain else ForeignTextTower(text)
+
+
+def owned(tower: QueryEncoder) -> QueryEncoder:
+    """A deep copy in eval mode whose parameters all take gradients."""
+    fresh = copy.deepcopy(tower).eval()
+    for parameter in fresh.parameters():
+        parameter.requires_grad_(True)
+    return fresh
+
+
+@torch.no_grad()
+def layer_norm_scalars(module: nn.Module) -> int:
+    """Number of LayerNorm weights and biases in a module, layers chosen by type."""
+    norms = [m for m in module.modules() if isinstance(m, nn.LayerNorm)]
+    return sum(p.numel() for norm in norms for p in norm.parameters(recurse=False))
