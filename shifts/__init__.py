@@ -33,6 +33,71 @@ BUILTINS: dict[str, dict[str, str]] = {
         "modality": "image",
         "summary": "JPEG artefacts",
     },
+    "shot_noise": {
+        "target": "shifts.image.noise:ShotNoise",
+        "modality": "image",
+        "summary": "Poisson noise of few photons",
+    },
+    "impulse_noise": {
+        "target": "shifts.image.noise:ImpulseNoise",
+        "modality": "image",
+        "summary": "salt and pepper, per channel",
+    },
+    "speckle_noise": {
+        "target": "shifts.image.noise:SpeckleNoise",
+        "modality": "image",
+        "summary": "multiplicative Gaussian noise",
+    },
+    "glass_blur": {
+        "target": "shifts.image.blur:GlassBlur",
+        "modality": "image",
+        "summary": "frosted glass: pixels moved about between two blurs",
+    },
+    "motion_blur": {
+        "target": "shifts.image.blur:MotionBlur",
+        "modality": "image",
+        "summary": "camera shake",
+    },
+    "zoom_blur": {
+        "target": "shifts.image.blur:ZoomBlur",
+        "modality": "image",
+        "summary": "zooming during exposure",
+    },
+    "snow": {
+        "target": "shifts.image.weather:Snow",
+        "modality": "image",
+        "summary": "falling snow",
+    },
+    "frost": {
+        "target": "shifts.image.frost:Frost",
+        "modality": "image",
+        "summary": "frost photographs blended in",
+    },
+    "frost_procedural": {
+        "target": "shifts.image.frost:FrostProcedural",
+        "modality": "image",
+        "summary": "procedural frost blended in (no photographs needed)",
+    },
+    "fog": {
+        "target": "shifts.image.weather:Fog",
+        "modality": "image",
+        "summary": "fog banks",
+    },
+    "brightness": {
+        "target": "shifts.image.weather:Brightness",
+        "modality": "image",
+        "summary": "daylight added",
+    },
+    "elastic_transform": {
+        "target": "shifts.image.elastic:ElasticTransform",
+        "modality": "image",
+        "summary": "local stretching and squeezing",
+    },
+    "pixelate": {
+        "target": "shifts.image.digital:Pixelate",
+        "modality": "image",
+        "summary": "coarse square cells",
+    },
     "gaussian_blur": {
         "target": "shifts.image.blur:GaussianBlur",
         "modality": "image",
@@ -78,6 +143,42 @@ BUILTINS: dict[str, dict[str, str]] = {
         "target": "shifts.text.characters:Ocr",
         "modality": "text",
         "summary": "characters confused with look-alikes, as by optical recognition",
+    },
+    # text, word level
+    "rs": {
+        "target": "shifts.text.words:RandomSwap",
+        "modality": "text",
+        "summary": "random pairs of words swapped",
+    },
+    "rd": {
+        "target": "shifts.text.words:RandomDelete",
+        "modality": "text",
+        "summary": "words deleted at random",
+    },
+    "ip": {
+        "target": "shifts.text.words:InsertPunctuation",
+        "modality": "text",
+        "summary": "punctuation marks inserted between words",
+    },
+    "sr_lite": {
+        "target": "shifts.text.synonyms:SrLite",
+        "modality": "text",
+        "summary": "words replaced by synonyms of a small list",
+    },
+    "ri_lite": {
+        "target": "shifts.text.synonyms:RiLite",
+        "modality": "text",
+        "summary": "synonyms of a small list inserted",
+    },
+    "sr": {
+        "target": "shifts.text.synonyms:Sr",
+        "modality": "text",
+        "summary": "words replaced by WordNet synonyms",
+    },
+    "ri": {
+        "target": "shifts.text.synonyms:Ri",
+        "modality": "text",
+        "summary": "WordNet synonyms inserted",
     },
 }
 """name -> target ("module:Class"), modality ("image", "text", "any"), summary."""

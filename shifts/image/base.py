@@ -138,6 +138,11 @@ def to_bytes(unit: Floats) -> NDArray[np.uint8]:
     return scaled.astype(np.uint8)
 
 
+def round_to_bytes(unit: Floats) -> NDArray[np.uint8]:
+    """Clips to [0, 1] and rounds to the nearest level, as ImageMagick's 8-bit output does."""
+    return (np.clip(unit, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
 def planes_to_bytes(planes: Floats) -> Bytes:
     """(3, H, W) in 0..1 to (H, W, 3) uint8, by ``to_bytes``."""
     return np.ascontiguousarray(to_bytes(planes).transpose(1, 2, 0))

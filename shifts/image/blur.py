@@ -1,4 +1,4 @@
-"""Blurs: Gaussian and defocus."""
+"""Blurs: Gaussian, defocus, glass, motion and zoom."""
 
 from __future__ import annotations
 
@@ -7,9 +7,24 @@ from functools import lru_cache
 import numpy as np
 
 from shifts.base import ShiftCard
-from shifts.image.base import Bytes, Floats, ImageShift, planes_to_bytes, to_planes
+from shifts.image.base import (
+    Bytes,
+    Floats,
+    ImageShift,
+    VariantOptions,
+    planes_to_bytes,
+    round_to_bytes,
+    to_planes,
+)
 from shifts.image.constants import IMAGENET_C
-from shifts.image.filters import border_index, correlate, gaussian, gaussian_weights
+from shifts.image.filters import (
+    border_index,
+    centre_zoom,
+    correlate,
+    gaussian,
+    gaussian_weights,
+    line_blur,
+)
 
 _SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -56,3 +71,114 @@ def disc(radius: float, sigma: float) -> Floats:
     kernel = np.einsum("jik,k->ji", kernel[:, taps], weights)
     kernel.setflags(write=False)
     return kernel
+
+
+class GlassBlur(ImageShift):
+    """Blur, local shuffling, blur; constants: (sigma, distance, passes).
+
+    The image is blurred and cut to 8 bit, then each pass moves pixels about (see ``shuffle``), then
+    it is blurred again. ``mm`` leaves the passes out: MM_Robustness reuses a loop variable, so that
+    all but one row stay as they are, and what it publishes as glass is a blur applied twice.
+    """
+
+    Options = VariantOptions
+    card = ShiftCard(
+        "glass_blur",
+        "image",
+        _SEVERITIES,
+        "frosted glass: pixels moved about between two blurs",
+        IMAGENET_C,
+        monotone=False,
+    )
+
+    def distort(
+        self, image: Bytes, constants: tuple[float, int, int], rng: np.random.Generator
+    ) -> Bytes:
+        sigma, distance, passes = constants
+        result = planes_to_bytes(gaussian(to_planes(image), sigma))
+        if self._variant == "imagenet-c":
+            for _ in range(passes):
+                result = shuffle(result, distance, rng)
+        return planes_to_bytes(gaussian(to_planes(result), sigma))
+
+
+def shuffle(image: Bytes, distance: int, rng: np.random.Generator) -> Bytes:
+    """One pass of ImageNet-C's glass: every inner pixel takes the value of a random neighbour.
+
+    Pixels are visited from the bottom right to the top left; offsets are drawn from
+    -distance .. distance - 1 in each axis. The original writes an exchange, but on array views
+    that copies the neighbour into both places; the published images carry this, so it is a copy
+    here too. A neighbour visited earlier already holds its new value: chains of such pixels are
+    followed by pointer doubling, which gives the sequential loop's result exactly.
+
+    Args:
+        image: (H, W, 3) uint8.
+        distance: largest offset, in pixels.
+        rng: draws (2, H - 2 distance, W - 2 distance) offsets, rows first.
+    """
+    height, width = image.shape[:2]
+    rows, columns = height - 2 * distance, width - 2 * distance
+    if rows <= 0 or columns <= 0:
+        return image
+    inner = (
+        slice(distance + 1, height - distance + 1),
+        slice(distance + 1, width - distance + 1),
+    )
+    down, across = rng.integers(-distance, distance, size=(2, rows, columns))
+    own = np.arange(height * width)
+    moved = np.zeros((height, width), dtype=np.int64)
+    moved[inner] = down * width + across
+    target = own + moved.ravel()
+    visited = np.zeros((height, width), dtype=bool)
+    visited[inner] = True
+    chained = (target > own) & visited.ravel()[target]
+    last = np.where(chained, target, own)
+    while True:
+        further = last[last]
+        if np.array_equal(further, last):
+            break
+        last = further
+    return image.reshape(-1, 3)[target[last]].reshape(image.shape)
+
+
+class MotionBlur(ImageShift):
+    """One-sided line blur at an angle of U(-45, 45) degrees; constants: (radius, sigma).
+
+    After ImageMagick's operator, whose 8-bit output is rounded, not truncated.
+    """
+
+    card = ShiftCard("motion_blur", "image", _SEVERITIES, "camera shake", IMAGENET_C)
+
+    def distort(
+        self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
+    ) -> Bytes:
+        radius, sigma = constants
+        blurred = line_blur(to_planes(image), radius, sigma, rng.uniform(-45, 45))
+        return np.ascontiguousarray(round_to_bytes(blurred).transpose(1, 2, 0))
+
+
+class ZoomBlur(ImageShift):
+    """Mean of the image and its centre zooms; constant: the list of zoom factors.
+
+    Factor 1 is in the list, so the image itself counts twice. ``mm`` differs at severity 5, where
+    a floating-point step adds a twelfth factor.
+    """
+
+    Options = VariantOptions
+    card = ShiftCard(
+        "zoom_blur",
+        "image",
+        _SEVERITIES,
+        "zooming during exposure",
+        IMAGENET_C,
+        randomised=False,
+    )
+
+    def distort(
+        self, image: Bytes, constants: tuple[float, ...], rng: np.random.Generator
+    ) -> Bytes:
+        planes = to_planes(image)
+        total = planes.copy()
+        for factor in constants:
+            total += centre_zoom(planes, factor)
+        return planes_to_bytes(total / (len(constants) + 1))

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from shifts.image.base import Floats
 
@@ -20,8 +21,11 @@ def border_index(index: np.ndarray, size: int, border: str) -> np.ndarray:
     Args:
         index: integers, any value.
         size: length of the axis.
-        border: "edge" (a a a | a b c), "symmetric" (c b a | a b c) or "reflect" (c b | a b c).
+        border: "edge" (a a a | a b c), "symmetric" (c b a | a b c), "reflect" (c b | a b c) or
+            "wrap" (a b c | a b c).
     """
+    if border == "wrap":
+        return np.mod(index, size)
     if border == "edge" or size == 1:
         return np.clip(index, 0, size - 1)
     if border == "symmetric":
@@ -48,8 +52,8 @@ def _gaussian_matrix(size: int, sigma: float, truncate: float, border: str) -> F
     rows = np.repeat(np.arange(size), 2 * radius + 1)
     taps = np.arange(size)[:, None] + np.arange(-radius, radius + 1)[None, :]
     columns = border_index(taps, size, border).ravel()
-    flat: Floats = np.bincount(rows * size + columns, np.tile(weights, size), minlength=size * size)
-    matrix = flat.reshape(size, size)
+    matrix = np.zeros((size, size))
+    np.add.at(matrix, (rows, columns), np.tile(weights, size))
     matrix.setflags(write=False)  # shared between callers through the cache
     return matrix
 
@@ -90,6 +94,69 @@ def correlate(planes: Floats, kernel: Floats, border: str = "reflect") -> Floats
     spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(flipped, s=size)
     full = torch.fft.irfft2(spectrum, s=size)
     return full[..., 2 * down : 2 * down + height, 2 * right : 2 * right + width].numpy()
+
+
+def line_blur(planes: Floats, radius: float, sigma: float, angle: float) -> Floats:
+    """ImageMagick's motion blur: a one-sided line of Gaussian weights, edge pixels repeated.
+
+    Args:
+        planes: (C, H, W) float64.
+        radius: half the number of taps, in pixels; taps i = 0 .. 2 ceil(radius).
+        sigma: tap i weighs exp(-i^2 / (2 sigma^2)).
+        angle: degrees, clockwise from the x axis (rows grow downwards).
+    """
+    steps = np.arange(2 * int(np.ceil(radius)) + 1)
+    weights = np.exp(-0.5 * (steps / sigma) ** 2)
+    weights /= weights.sum()
+    across = np.ceil(steps * np.cos(np.deg2rad(angle)) - 0.5).astype(np.int64)
+    down = np.ceil(steps * np.sin(np.deg2rad(angle)) - 0.5).astype(np.int64)
+    # The kernel array is as small as the line allows: the FFT pays for padding on both sides.
+    height, width = int(np.abs(down).max()), int(np.abs(across).max())
+    kernel = np.zeros((2 * height + 1, 2 * width + 1))
+    np.add.at(kernel, (down + height, across + width), weights)
+    return correlate(planes, kernel, border="edge")
+
+
+def centre_zoom(planes: Floats, factor: float) -> Floats:
+    """Centre crop by 1 / factor, linear upscale by factor (corners aligned), trim; same shape.
+
+    Args:
+        planes: (C, H, W) float64.
+        factor: at least 1.
+    """
+    height, width = planes.shape[-2:]
+    rows, columns = int(np.ceil(height / factor)), int(np.ceil(width / factor))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    crop = torch.from_numpy(planes[None, :, top : top + rows, left : left + columns])
+    size = (round(rows * factor), round(columns * factor))
+    zoomed = functional.interpolate(crop, size=size, mode="bilinear", align_corners=True)[0]
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    return np.asarray(zoomed[:, top : top + height, left : left + width].numpy())
+
+
+def sample(planes: Floats, rows: Floats, columns: Floats, border: str) -> Floats:
+    """Bilinear samples of every plane at (rows, columns).
+
+    Args:
+        planes: (C, H, W) float64.
+        rows, columns: (H', W') float64 coordinates in pixels; pixel centres are whole numbers.
+        border: "symmetric" or "reflect", see ``border_index``.
+
+    Returns:
+        (C, H', W') float64.
+    """
+    height, width = planes.shape[-2:]
+    corners = border == "reflect"
+    if corners:
+        y, x = 2 * rows / max(height - 1, 1) - 1, 2 * columns / max(width - 1, 1) - 1
+    else:
+        y, x = (2 * rows + 1) / height - 1, (2 * columns + 1) / width - 1
+    grid = torch.from_numpy(np.stack((x, y), axis=-1)[None])
+    source = torch.from_numpy(np.ascontiguousarray(planes[None]))
+    sampled = functional.grid_sample(
+        source, grid, mode="bilinear", padding_mode="reflection", align_corners=corners
+    )
+    return np.asarray(sampled[0].numpy())
 
 
 @lru_cache(maxsize=256)

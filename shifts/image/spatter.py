@@ -64,7 +64,7 @@ def water_shade(layer: Floats) -> Floats:
     blurred = (_window(distance, np.full((3, 3), 1 / 9)) + GUARD).astype(np.uint8)
     embossed = np.clip(_window(equalise(blurred), _EMBOSS), 0, 255)
     relief = np.rint(_window(embossed, np.full((3, 3), 1 / 9)))
-    shade: Floats = level * relief
+    shade = level.astype(np.float64) * relief
     peak = float(shade.max())
     # No drop at all, which small images can draw: nothing to add.
     return np.divide(shade, peak) if peak > 0 else shade

@@ -1,0 +1,123 @@
+"""Weather: brightness, fog and snow. Frost has its own file."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shifts.base import ShiftCard
+from shifts.image.base import (
+    Bytes,
+    Floats,
+    ImageShift,
+    VariantOptions,
+    round_to_bytes,
+    to_bytes,
+    to_unit,
+)
+from shifts.image.constants import IMAGENET_C
+from shifts.image.filters import centre_zoom, line_blur
+
+_SEVERITIES = (1, 2, 3, 4, 5)
+_GREY = np.array((0.299, 0.587, 0.114))
+"""ITU-R BT.601 luma weights of R, G, B."""
+
+
+class Brightness(ImageShift):
+    """HSV with V' = clip(V + c); constant: c.
+
+    With hue and saturation kept, all three channels scale with V; black becomes grey.
+    """
+
+    card = ShiftCard(
+        "brightness", "image", _SEVERITIES, "daylight added", IMAGENET_C, randomised=False
+    )
+
+    def distort(self, image: Bytes, constants: float, rng: np.random.Generator) -> Bytes:
+        x = to_unit(image)
+        value = x.max(axis=2, keepdims=True)
+        target = np.clip(value + constants, 0.0, 1.0)
+        share = np.divide(x, value, out=np.ones_like(x), where=value > 0)
+        return to_bytes(share * target)
+
+
+class Fog(ImageShift):
+    """clip((x + a P) m / (m + a)), m = max of x, P a plasma map; constants: (a, decay).
+
+    ``imagenet-c``: the map's side is the next power of two from the long side on (256 at 224 px, as
+    in the original). ``mm``: 512, or 1024 for a long side above 512 (MM_Robustness takes 512 for
+    Flickr30K and 1024 for COCO whatever the image's size).
+    """
+
+    Options = VariantOptions
+    card = ShiftCard("fog", "image", _SEVERITIES, "fog banks", IMAGENET_C)
+
+    def distort(
+        self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
+    ) -> Bytes:
+        amount, decay = constants
+        height, width = image.shape[:2]
+        least = 512 if self._variant == "mm" else 2
+        side = max(least, 1 << (max(height, width) - 1).bit_length())
+        fog = plasma(side, decay, rng)[:height, :width, None]
+        x = to_unit(image)
+        peak = x.max()
+        return to_bytes((x + amount * fog) * (peak / (peak + amount)))
+
+
+def plasma(side: int, decay: float, rng: np.random.Generator) -> Floats:
+    """Diamond-square height map on a torus, shifted and scaled to [0, 1].
+
+    Args:
+        side: a power of two, at least 2.
+        decay: the amplitude w starts at 100 and is divided by this at each step; a new point is
+            the mean of its four neighbours plus w U(-w, w).
+        rng: draws the noise.
+
+    Returns:
+        (side, side) float64.
+    """
+    heights = np.zeros((side, side))
+    step, amplitude = side, 100.0
+    while step >= 2:
+        half = step // 2
+        shape = (side // step, side // step)
+        spread = amplitude**2
+        corners = heights[::step, ::step]
+        pairs = corners + np.roll(corners, -1, axis=0)
+        centres = (pairs + np.roll(pairs, -1, axis=1)) / 4
+        centres += rng.uniform(-spread, spread, shape)
+        heights[half::step, half::step] = centres
+        beside = centres + np.roll(centres, 1, axis=0) + corners + np.roll(corners, -1, axis=1)
+        heights[::step, half::step] = beside / 4 + rng.uniform(-spread, spread, shape)
+        below = centres + np.roll(centres, 1, axis=1) + corners + np.roll(corners, -1, axis=0)
+        heights[half::step, ::step] = below / 4 + rng.uniform(-spread, spread, shape)
+        step = half
+        amplitude /= decay
+    heights -= heights.min()
+    return np.asarray(heights / heights.max())
+
+
+class Snow(ImageShift):
+    """Falling flakes; constants: (mean, deviation, zoom, threshold, radius, sigma, mix).
+
+    A normal noise layer is zoomed, thresholded, clipped, cut to 8 bit and motion-blurred at
+    U(-135, -45) degrees (8 bit again, rounded). The image is whitened to
+    mix x + (1 - mix) max(x, 1.5 grey + .5), then the layer and its half turn are added.
+    """
+
+    card = ShiftCard("snow", "image", _SEVERITIES, "falling snow", IMAGENET_C)
+
+    def distort(
+        self, image: Bytes, constants: tuple[float, ...], rng: np.random.Generator
+    ) -> Bytes:
+        mean, deviation, zoom, threshold, radius, sigma, mix = constants
+        layer = rng.normal(mean, deviation, image.shape[:2])
+        layer = centre_zoom(layer[None], zoom)
+        layer[layer < threshold] = 0.0
+        layer = to_bytes(layer) / 255.0
+        layer = line_blur(layer, radius, sigma, rng.uniform(-135, -45))[0]
+        layer = round_to_bytes(layer) / 255.0
+        x = to_unit(image)
+        white = np.maximum(x, (x @ _GREY)[..., None] * 1.5 + 0.5)
+        flakes = layer + layer[::-1, ::-1]
+        return to_bytes(mix * x + (1 - mix) * white + flakes[..., None])
