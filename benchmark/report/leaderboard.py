@@ -1,0 +1,205 @@
+"""The leaderboard and the table by shift, as data frames: pure functions of the stored cells."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.errors import ResultsError
+from benchmark.report.pairs import RESAMPLES, CellResult, Pool, benchmark_pools
+
+LEADERBOARD_COLUMNS = (
+    "suite",
+    "benchmark",
+    "method",
+    "preset",
+    "R@1",
+    "R@1_sd_over_seeds",
+    "R@1_difference",
+    "R@1_difference_low",
+    "R@1_difference_high",
+    "mean_recall",
+    "forgetting",
+    "ms_per_query_ratio",
+    "shifts",
+    "seeds",
+    "cells",
+    "cells_missing",
+    "cells_failed",
+    "backbone",
+    "weights",
+    "queries",
+    "gallery",
+)
+"""Columns of ``leaderboard.csv``; docs/output.md says what each means."""
+
+BY_SHIFT_NUMBERS = {
+    "R@1": ("metrics", "R@1"),
+    "R@5": ("metrics", "R@5"),
+    "R@10": ("metrics", "R@10"),
+    "mean_recall": ("metrics", "mean_recall"),
+    "mAP": ("metrics", "mAP"),
+    "uniformity": ("probes", "uniformity"),
+    "gap": ("probes", "gap"),
+    "consistency": ("probes", "consistency"),
+    "angle": ("probes", "angle"),
+    "clean_R@1_before": ("metrics", "clean_R@1_before"),
+    "clean_R@1_after": ("metrics", "clean_R@1_after"),
+    "forgetting": ("metrics", "forgetting"),
+    "ms_per_query": ("cost", "ms_per_query"),
+    "peak_mb": ("cost", "peak_mb"),
+    "forward_per_query": ("cost", "forward_per_query"),
+    "backward_per_query": ("cost", "backward_per_query"),
+}
+"""Column of ``by_shift.csv`` -> section and name of the stored number."""
+
+
+def leaderboard(results: Iterable[CellResult], *, resamples: int = RESAMPLES) -> pd.DataFrame:
+    """One row per method and benchmark, over all shifts and seeds that were run.
+
+    Clean cells (shift "none") do not enter the means. The difference to the source and its
+    interval use the cells that have a source cell. ``cells_missing`` counts the (shift, seed)
+    pairs that another method has on this benchmark and this one has not: rows with different
+    numbers of cells are not comparable.
+
+    Returns:
+        Columns ``LEADERBOARD_COLUMNS``; percentages in percent, differences in points; NaN where
+        a number does not apply.
+    """
+    rows = [_leaderboard_row(pool) for pool in benchmark_pools(results, resamples=resamples)]
+    return _frame(rows, list(LEADERBOARD_COLUMNS))
+
+
+def by_shift(pools: Sequence[Pool]) -> pd.DataFrame:
+    """One row per benchmark, shift, severity and method; seeds pooled.
+
+    Cells that did not finish have a row too, with blank numbers, ``status`` and ``reason``.
+
+    Args:
+        pools: ``shift_pools(results)``.
+    """
+    return _frame([_shift_row(pool) for pool in pools], _by_shift_columns())
+
+
+def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+    """Counts that a failed cell may lack stay whole numbers ("Int64" knows missing ones)."""
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({"queries": "Int64", "gallery": "Int64"})
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> Path:
+    """Writes a frame as CSV in full precision and in one piece; same frame, same bytes.
+
+    Raises:
+        ResultsError: the folder or file cannot be written.
+    """
+    text = frame.to_csv(index=False, lineterminator="\n", na_rep="")
+    return write_bytes(text.encode("utf-8"), path)
+
+
+def write_bytes(data: bytes, path: Path) -> Path:
+    """Writes a file under a temporary name beside it and moves it into place."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise ResultsError(
+            f"cannot write {path}: {error.strerror or error}; "
+            "check that the folder exists and is writable, or choose another one"
+        ) from error
+    return path
+
+
+def _identity(pool: Pool) -> dict[str, Any]:
+    cell, info = pool.first.record.cell, pool.first.record.info
+    return {
+        "suite": cell["suite"],
+        "benchmark": pool.first.benchmark,
+        "method": pool.label,
+        "preset": pool.first.preset,
+        "backbone": info.get("backbone_name") or cell["backbone"]["loader"],
+        "weights": info.get("backbone_fingerprint", ""),
+        "queries": info.get("queries"),
+        "gallery": info.get("gallery"),
+    }
+
+
+def _difference(pool: Pool) -> dict[str, float]:
+    interval = pool.difference or (math.nan, math.nan, math.nan)
+    names = ("R@1_difference", "R@1_difference_low", "R@1_difference_high")
+    return dict(zip(names, interval, strict=True))
+
+
+def _leaderboard_row(pool: Pool) -> dict[str, Any]:
+    return {
+        **_identity(pool),
+        **_difference(pool),
+        "R@1": pool.mean("metrics", "R@1"),
+        "R@1_sd_over_seeds": spread_over_seeds(pool),
+        "mean_recall": pool.mean("metrics", "mean_recall"),
+        "forgetting": pool.mean("metrics", "forgetting"),
+        "ms_per_query_ratio": pool.ms_ratio,
+        "shifts": len({cell.setting for cell in pool.done}),
+        "seeds": len({cell.seed for cell in pool.done}),
+        "cells": len(pool.done),
+        "cells_missing": pool.expected - len({(c.setting, c.seed) for c in pool.done}),
+        "cells_failed": len(pool.undone),
+    }
+
+
+def spread_over_seeds(pool: Pool) -> float:
+    """Standard deviation (n - 1) over seeds of the mean R@1 over shifts, in points.
+
+    Only shifts that every seed has take part, so that a missing cell does not pass for spread.
+    NaN with fewer than two seeds or without a common shift.
+    """
+    recall: dict[tuple[str, ...], dict[int, float]] = defaultdict(dict)
+    for cell in pool.done:
+        recall[cell.setting][cell.seed] = float(cell.record.metrics.get("R@1", math.nan))
+    seeds = sorted({cell.seed for cell in pool.done})
+    common = [by_seed for by_seed in recall.values() if len(by_seed) == len(seeds)]
+    if len(seeds) < 2 or not common:
+        return math.nan
+    means = [sum(by_seed[seed] for by_seed in common) / len(common) for seed in seeds]
+    return float(pd.Series(means).std(ddof=1, skipna=False))
+
+
+def _by_shift_columns() -> list[str]:
+    identity = ["suite", "benchmark", "shift", "severity", "method", "preset"]
+    numbers = list(BY_SHIFT_NUMBERS)
+    difference = ["R@1_difference", "R@1_difference_low", "R@1_difference_high"]
+    facts = ["seeds", "cells", "status", "reason", "backbone", "weights", "queries", "gallery"]
+    return [*identity, *numbers[:5], *difference, *numbers[5:], "ms_per_query_ratio", *facts]
+
+
+def _shift_row(pool: Pool) -> dict[str, Any]:
+    statuses = sorted({cell.record.status.value for cell in (*pool.done, *pool.undone)})
+    reasons = [f"seed {cell.seed}: {cell.record.reason}" for cell in pool.undone]
+    return {
+        **_identity(pool),
+        **_difference(pool),
+        **{name: pool.mean(*place) for name, place in BY_SHIFT_NUMBERS.items()},
+        "shift": pool.first.shift,
+        "severity": pool.first.severity,
+        "ms_per_query_ratio": pool.ms_ratio,
+        "seeds": len({cell.seed for cell in pool.done}),
+        "cells": len(pool.done),
+        "status": "+".join(statuses),
+        "reason": "; ".join(reasons),
+    }

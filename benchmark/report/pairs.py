@@ -1,0 +1,341 @@
+"""Which stored cells belong together: variants of a method, pooled seeds, partners at the source.
+
+A *setting* is everything that a cell and its source cell share: suite, benchmark, weights, data,
+shift, stream and query limit. A *variant* is a method with its resolved options. A ``Pool`` is one
+variant's cells on one benchmark, either for one shift or for all of them, over all seeds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmark.cell import Record, Status
+from benchmark.stats import paired_difference
+from methods import BUILTINS
+
+SOURCE = "source"
+CLEAN = "none"
+RESAMPLES = 2000
+"""Bootstrap resamples of every interval in tables and figures (percentiles are stable to ~0.1)."""
+
+Setting = tuple[str, ...]
+Variant = tuple[str, str, str]
+
+
+class Interval(NamedTuple):
+    """An estimate with its 95 % bootstrap interval, in percentage points."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the interval includes zero."""
+        return self.low <= 0.0 <= self.high
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A record with the numbers per query that lie beside it.
+
+    Attributes:
+        record: the stored record.
+        hits: (Q,) float64, 1 where a relevant item is ranked first and 0 elsewhere; None where the
+            cell is not done or its arrays are missing.
+        group: (Q,) int64 bootstrap cluster of each query.
+        order: (Q,) int64 positions in ``hits``, in the order of the stream.
+    """
+
+    record: Record
+    hits: np.ndarray | None = None
+    group: np.ndarray | None = None
+    order: np.ndarray | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the cell ended well and has its numbers per query."""
+        return self.record.status == Status.DONE and self.hits is not None
+
+    @property
+    def benchmark(self) -> str:
+        return str(self.record.cell["benchmark"])
+
+    @property
+    def method(self) -> str:
+        return str(self.record.cell["method"]["name"])
+
+    @property
+    def preset(self) -> str:
+        return str(self.record.cell["method"]["preset"])
+
+    @property
+    def shift(self) -> str:
+        return str(self.record.cell["shift"]["name"])
+
+    @property
+    def severity(self) -> int:
+        return int(self.record.cell["shift"]["severity"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.record.cell["seed"])
+
+    @property
+    def variant(self) -> Variant:
+        """Method name, preset and a canonical text of version and options."""
+        spec = self.record.cell["method"]
+        rest = {"version": spec.get("version", 1), "options": spec.get("options", {})}
+        return self.method, self.preset, _canonical(rest)
+
+    @property
+    def place(self) -> Setting:
+        """The setting without the shift: suite, benchmark, weights, data, stream, limit."""
+        cell, info = self.record.cell, self.record.info
+        return (
+            str(cell["suite"]),
+            self.benchmark,
+            str(info.get("backbone_fingerprint", "")),
+            str(info.get("data_fingerprint", "")),
+            _canonical(cell.get("stream", {})),
+            _canonical(cell.get("limit")),
+        )
+
+    @property
+    def setting(self) -> Setting:
+        """Everything that a cell shares with its source cell, but for the seed."""
+        return (*self.place, self.shift, f"{self.severity:03d}", _canonical(self._shift_rest()))
+
+    def _shift_rest(self) -> Mapping[str, Any]:
+        spec = self.record.cell["shift"]
+        return {"options": spec.get("options", {}), "version": spec.get("version", 1)}
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Cells of one method variant on one benchmark, all seeds, for one shift or for all.
+
+    Attributes:
+        label: the method's name, with what tells it from its other variants where there are any.
+        done: finished cells, ordered by setting and seed.
+        undone: failed, skipped, timed out and interrupted cells.
+        partners: for each finished cell its source cell, or None.
+        expected: number of (setting, seed) pairs that some method has on this benchmark.
+    """
+
+    label: str
+    done: tuple[CellResult, ...]
+    undone: tuple[CellResult, ...]
+    partners: tuple[CellResult | None, ...]
+    expected: int
+    resamples: int = field(default=RESAMPLES, repr=False)
+
+    @property
+    def first(self) -> CellResult:
+        """Any cell of the pool, for what they all share."""
+        return (*self.done, *self.undone)[0]
+
+    @property
+    def is_source(self) -> bool:
+        return self.first.method == SOURCE
+
+    @property
+    def pairs(self) -> list[tuple[CellResult, CellResult]]:
+        """Finished cells with their source cells, where these exist and fit query by query."""
+        return [
+            (cell, partner)
+            for cell, partner in zip(self.done, self.partners, strict=True)
+            if partner is not None and _fits(cell, partner)
+        ]
+
+    def values(self, section: str, name: str) -> list[float]:
+        """One stored number of every finished cell that has it (NaN included)."""
+        found = (getattr(cell.record, section).get(name) for cell in self.done)
+        return [float(value) for value in found if value is not None]
+
+    def mean(self, section: str, name: str) -> float:
+        """Mean over the cells that have the number; NaN if one of them is NaN or none has it."""
+        values = self.values(section, name)
+        return float(np.mean(values)) if values else math.nan
+
+    @cached_property
+    def difference(self) -> Interval | None:
+        """Paired R@1 difference to the source over all paired cells; None for the source itself.
+
+        Queries of a cluster are drawn together, and so are a query's cells under several shifts and
+        seeds: they are the same query, not independent ones.
+        """
+        if self.is_source or not self.pairs:
+            return None
+        ours = np.concatenate([cell.hits for cell, _ in self.pairs])
+        theirs = np.concatenate([partner.hits for _, partner in self.pairs])
+        groups = np.concatenate([cell.group for cell, _ in self.pairs])
+        return Interval(*paired_difference(ours, theirs, groups, resamples=self.resamples))
+
+    @cached_property
+    def recall(self) -> Interval | None:
+        """R@1 (percent) over all finished cells with its own bootstrap interval."""
+        if not self.done:
+            return None
+        hits = np.concatenate([cell.hits for cell in self.done])
+        groups = np.concatenate([cell.group for cell in self.done])
+        nothing = np.zeros_like(hits)
+        return Interval(*paired_difference(hits, nothing, groups, resamples=self.resamples))
+
+    @property
+    def ms_ratio(self) -> float:
+        """Milliseconds per query relative to the source on the paired cells; NaN without any."""
+        costs = [
+            (cell.record.cost.get("ms_per_query"), partner.record.cost.get("ms_per_query"))
+            for cell, partner in self.pairs
+        ]
+        both = [(a, b) for a, b in costs if a is not None and b]
+        return sum(a for a, _ in both) / sum(b for _, b in both) if both else math.nan
+
+
+def _fits(cell: CellResult, partner: CellResult) -> bool:
+    if cell.hits is None or partner.hits is None or cell.group is None or partner.group is None:
+        return False
+    return cell.hits.shape == partner.hits.shape and np.array_equal(cell.group, partner.group)
+
+
+def prepare(results: Iterable[CellResult]) -> list[CellResult]:
+    """Puts results into a fixed order; cells that failed early borrow their neighbours' facts.
+
+    A cell that failed before weights and data were read has no fingerprints. It takes those of a
+    finished cell with the same benchmark, backbone and limit, so that it appears beside them.
+    """
+    ordered = sorted(results, key=lambda r: (r.setting, r.variant, r.seed, r.record.key))
+    facts = {_family(r): r.record.info for r in ordered if r.record.info.get("data_fingerprint")}
+
+    def complete(result: CellResult) -> CellResult:
+        if result.record.info.get("data_fingerprint") or _family(result) not in facts:
+            return result
+        info = {**facts[_family(result)], **result.record.info}
+        return dataclasses.replace(result, record=dataclasses.replace(result.record, info=info))
+
+    completed = [complete(r) for r in ordered]
+    return sorted(completed, key=lambda r: (r.setting, r.variant, r.seed, r.record.key))
+
+
+def _family(result: CellResult) -> str:
+    cell = result.record.cell
+    return _canonical([cell["suite"], cell["benchmark"], cell["backbone"], cell.get("limit")])
+
+
+def shift_pools(results: Iterable[CellResult], *, resamples: int = RESAMPLES) -> list[Pool]:
+    """One pool per setting and method variant, seeds pooled: the rows of the tables."""
+    return _pools(results, lambda r: r.setting, resamples)
+
+
+def benchmark_pools(results: Iterable[CellResult], *, resamples: int = RESAMPLES) -> list[Pool]:
+    """One pool per benchmark and method variant over all shifts and seeds, clean cells left out."""
+    shifted = [r for r in results if r.shift != CLEAN]
+    return _pools(shifted, lambda r: r.place, resamples)
+
+
+def _pools(results: Iterable[CellResult], scope: Any, resamples: int) -> list[Pool]:
+    ordered = prepare(results)
+    labels = variant_labels(ordered)
+    sources = {(r.setting, r.seed): r for r in ordered if r.method == SOURCE and r.done}
+    expected: dict[Setting, set[tuple[Setting, int]]] = defaultdict(set)
+    members: dict[tuple[Setting, Variant], list[CellResult]] = defaultdict(list)
+    for result in ordered:
+        expected[scope(result)].add((result.setting, result.seed))
+        members[scope(result), result.variant].append(result)
+    pools = []
+    for (where, variant), cells in members.items():
+        done = tuple(c for c in cells if c.done)
+        pools.append(
+            Pool(
+                label=labels[cells[0].place, variant],
+                done=done,
+                undone=tuple(c for c in cells if not c.done),
+                partners=tuple(sources.get((c.setting, c.seed)) for c in done),
+                expected=len(expected[where]),
+                resamples=resamples,
+            )
+        )
+    return sorted(pools, key=lambda p: (scope(p.first), method_rank(p.first.method), p.label))
+
+
+def method_rank(name: str) -> tuple[int, str]:
+    """Sorting key of methods: built-ins in their declared order, then the others by name."""
+    names = list(BUILTINS)
+    return (names.index(name) if name in BUILTINS else len(names), name)
+
+
+def variant_labels(results: Sequence[CellResult]) -> dict[tuple[Setting, Variant], str]:
+    """What to call each variant at each place: as little as tells it from its siblings.
+
+    The method's name alone where there is one variant; with the preset where presets differ; with
+    the differing options otherwise.
+    """
+    siblings: dict[tuple[Setting, str], dict[Variant, Mapping[str, Any]]] = defaultdict(dict)
+    for result in results:
+        spec = result.record.cell["method"]
+        options: Mapping[str, Any] = spec.get("options", {})
+        facts = {**options, "version": spec.get("version", 1)}
+        siblings[result.place, result.method][result.variant] = facts
+    labels = {}
+    for (place, name), variants in siblings.items():
+        presets = {preset for _, preset, _ in variants}
+        keys = sorted({key for facts in variants.values() for key in facts})
+        telling = [k for k in keys if len({_canonical(f.get(k)) for f in variants.values()}) > 1]
+        for variant, values in variants.items():
+            parts = [variant[1]] if len(presets) > 1 else []
+            if len(presets) < len(variants):
+                parts += [f"{key}={values.get(key)}" for key in telling]
+            note = f" [{', '.join(parts)}]" if len(variants) > 1 else ""
+            labels[place, variant] = name + note
+    return labels
+
+
+def problems(results: Iterable[CellResult]) -> list[str]:
+    """What a reader must know before trusting the numbers, one line each, in a fixed order.
+
+    Names cells without a source cell, cells whose queries do not match their source's, numbers
+    that are not finite, finished cells without numbers per query, and cells that did not finish.
+    """
+    ordered = prepare(results)
+    sources = {(r.setting, r.seed): r for r in ordered if r.method == SOURCE and r.done}
+    lines = []
+    for result in ordered:
+        record, name = result.record, cell_name(result)
+        if record.status != Status.DONE:
+            lines.append(f"{name}: {record.status.value}: {record.reason or 'no reason stored'}")
+            continue
+        if result.hits is None:
+            lines.append(f"{name}: its numbers per query are missing; the cell is left out")
+            continue
+        for section in ("metrics", "probes", "cost"):
+            numbers = getattr(record, section)
+            bad = [k for k in sorted(numbers) if not math.isfinite(numbers[k])]
+            lines += [f"{name}: {key} is {numbers[key]}" for key in bad]
+        if result.method == SOURCE:
+            continue
+        partner = sources.get((result.setting, result.seed))
+        if partner is None:
+            lines.append(f"{name}: no source cell to compare with; its difference is left blank")
+        elif not _fits(result, partner):
+            lines.append(f"{name}: its queries are not those of the source cell; not compared")
+    return lines
+
+
+def cell_name(result: CellResult) -> str:
+    """Benchmark, shift, method and seed of a cell in one phrase."""
+    where = f"{result.benchmark} / {result.shift} {result.severity}"
+    return f"{where} / {result.method} / seed {result.seed}"

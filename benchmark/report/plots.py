@@ -1,0 +1,392 @@
+"""The figures of a run: recall along the stream, recall by shift, difference to source, forgetting.
+
+Figures are built with matplotlib's ``Figure`` objects alone (no pyplot, so no global state and no
+display). Every function takes pools, returns a figure and leaves missing numbers out visibly.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from benchmark.report import style
+from benchmark.report.pairs import CLEAN, Pool, Setting, benchmark_pools, method_rank
+
+PANELS = 6
+"""Panels in one figure of recall along the stream; more shifts make more figures."""
+
+HEAT_COLUMNS = 16
+"""Widest heat map by shift; with more columns the overview has one column per benchmark."""
+
+
+def render(figure: Figure) -> bytes:
+    """The figure as PNG; the same figure gives the same bytes (no date, no program version)."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(style.RC):
+        figure.savefig(buffer, format="png", dpi=style.DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def figures(pools: Sequence[Pool]) -> Iterator[tuple[str, Figure]]:
+    """All figures that the pools have numbers for, as (file name, figure).
+
+    Args:
+        pools: ``shift_pools(results)``.
+    """
+    finished = [pool for pool in pools if pool.done]
+    titles = place_titles(finished)
+    for place, title in titles.items():
+        here = [pool for pool in finished if pool.first.place == place]
+        slug = _slug(title)
+        settings = _settings(here)
+        for page, start in enumerate(range(0, len(settings), PANELS), 1):
+            shown = set(settings[start : start + PANELS])
+            page_name = "" if len(settings) <= PANELS else f"_{page}"
+            some = [pool for pool in here if pool.first.setting in shown]
+            yield f"stream_{slug}{page_name}.png", recall_along_stream(some, title)
+        yield f"shifts_{slug}.png", recall_by_shift(here, title)
+        if len(_settings(finished)) > HEAT_COLUMNS and any(pool.difference for pool in here):
+            yield f"difference_{slug}.png", heat_map(here)
+    if sum(pool.difference is not None for pool in finished) > 1:
+        yield "leaderboard.png", overview(finished)
+    if any(pool.values("metrics", "forgetting") for pool in finished):
+        yield "forgetting.png", forgetting(finished)
+
+
+def recall_along_stream(pools: Sequence[Pool], title: str = "") -> Figure:
+    """Cumulative R@1 after each batch, one line per method and one panel per shift.
+
+    Several seeds have several orders of the same queries; the line is their mean.
+    """
+    settings = _settings(pools)
+    columns = min(2, len(settings))
+    rows = math.ceil(len(settings) / columns)
+    with mpl.rc_context(style.RC):
+        size = (style.WIDTH if columns > 1 else 5.2, rows * (2.1 if columns > 1 else 2.9))
+        figure, axes = _grid(rows, columns, size, pools)
+        for axis, setting in zip(axes, settings, strict=False):
+            here = [pool for pool in pools if pool.first.setting == setting]
+            _stream_panel(axis, here, style.looks(pool.label for pool in pools))
+            axis.set_title(_shift_label(here[0]))
+        _hide_unused(axes, len(settings))
+        for axis in axes[max(0, len(settings) - columns) : len(settings)]:
+            axis.set_xlabel("queries seen")
+        for axis in axes[::columns]:
+            axis.set_ylabel("R@1 so far (%)")
+        _finish(figure, title, pools, lines=True)
+    return figure
+
+
+def _stream_panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look]) -> None:
+    for place, pool in enumerate(sorted(pools, key=lambda p: not p.is_source)):
+        look = looks[pool.label]
+        curves = [_cumulative(cell) for cell in pool.done]
+        length = min(len(seen) for seen, _ in curves)
+        seen = curves[0][0][:length]
+        recall = np.mean([values[:length] for _, values in curves], axis=0)
+        every = max(1, length // 5)
+        axis.plot(
+            seen,
+            recall,
+            color=look.colour,
+            linestyle=look.dashes,
+            marker=look.marker or None,
+            markevery=(place * every // max(1, len(pools)), every),
+            zorder=2 if pool.is_source else 3,
+        )
+    axis.grid(axis="y")
+    axis.set_xlim(left=0)
+    axis.margins(y=0.12)
+
+
+def _cumulative(cell: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Queries seen and R@1 over them (percent), after each batch of the stream."""
+    batch = int(cell.record.cell.get("stream", {}).get("batch_size", 64))
+    running = 100.0 * np.cumsum(cell.hits[cell.order]) / np.arange(1, len(cell.order) + 1)
+    ends = np.unique(np.append(np.arange(batch, len(running), batch), len(running)))
+    return ends, running[ends - 1]
+
+
+def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
+    """R@1 of source and methods for each shift as grouped bars with 95 % bootstrap intervals."""
+    settings = _settings(pools)
+    labels = _labels(pools)
+    per_row = max(1, min(6, 48 // len(labels), len(settings)))
+    rows = math.ceil(len(settings) / per_row)
+    per_row = math.ceil(len(settings) / rows)
+    looks = style.looks(labels)
+    width = min(0.84 / len(labels), 0.3)
+    with mpl.rc_context(style.RC):
+        bars = per_row * (len(labels) + 1)
+        size = (min(style.WIDTH, max(4.2, 1.0 + 0.42 * bars)), rows * (2.3 if rows > 1 else 2.7))
+        figure, axes = _grid(rows, 1, size, pools)
+        for row, axis in enumerate(axes):
+            shown = settings[row * per_row : (row + 1) * per_row]
+            names = []
+            for place, setting in enumerate(shown):
+                here = {pool.label: pool for pool in pools if pool.first.setting == setting}
+                shift = _shift_label(next(iter(here.values())))
+                names.append(_wrapped(shift, int(9.5 * size[0] / per_row)))
+                for index, label in enumerate(labels):
+                    at = place + (index - (len(labels) - 1) / 2) * width
+                    _bar(axis, at, width, here.get(label), looks[label])
+            axis.set_xticks(range(len(shown)), names)
+            axis.set_xlim(-0.55, per_row - 0.45)
+            axis.set_ylim(bottom=0)
+            axis.tick_params(axis="x", length=0)
+            axis.grid(axis="y")
+            axis.set_ylabel("R@1 (%), 95 % interval")
+        _finish(figure, title, pools, lines=False)
+    return figure
+
+
+def _bar(axis: Axes, at: float, width: float, pool: Pool | None, look: style.Look) -> None:
+    """One bar with its interval; a small cross on the base line where the number is missing."""
+    recall = pool.recall if pool is not None else None
+    if recall is None or not math.isfinite(recall.value):
+        axis.plot([at], [0], marker="x", color=style.QUIET, clip_on=False, zorder=4)
+        return
+    axis.bar(at, recall.value, width * 0.9, color=look.colour)
+    axis.vlines(at, recall.low, recall.high, color="white", linewidth=2.4)
+    axis.vlines(at, recall.low, recall.high, color=style.INK, linewidth=1.0)
+
+
+def overview(pools: Sequence[Pool]) -> Figure:
+    """Method against shift over all benchmarks; against benchmark where shifts are too many."""
+    if len(_settings(pools)) <= HEAT_COLUMNS:
+        return heat_map(pools)
+    cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
+    return heat_map(benchmark_pools(cells, resamples=pools[0].resamples), merged=True)
+
+
+def heat_map(pools: Sequence[Pool], *, merged: bool = False) -> Figure:
+    """Paired R@1 difference to the source, methods by shifts, one panel per benchmark.
+
+    Numbers in brackets have a 95 % interval that includes zero; hatched cells were not run, did
+    not finish or have no source cell.
+
+    Args:
+        pools: one pool per method and column.
+        merged: columns are benchmarks (pools over all shifts) in a single panel.
+    """
+    compared = [pool for pool in pools if not pool.is_source]
+    labels = _labels(compared)
+    titles = place_titles(compared)
+    groups = [titles] if merged else [{place: title} for place, title in titles.items()]
+    columns = [_heat_columns(compared, group, merged) for group in groups]
+    extent = max([abs(p.difference.value) for p in compared if p.difference] + [5.0])
+    counts = [len(column) for column in columns]
+    size = (max(4.2, 2.6 + 0.56 * sum(counts)), max(2.8, 1.7 + 0.29 * len(labels)))
+    with mpl.rc_context(style.RC):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(1, len(groups), squeeze=False, width_ratios=counts, sharey=True)[0]
+        for axis, group, column in zip(axes, groups, columns, strict=True):
+            image = _heat_panel(axis, labels, column, extent)
+            if not merged:
+                axis.set_title(_wrapped(next(iter(group.values())), 7 * len(column) + 3))
+        axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
+        bar = figure.colorbar(image, ax=list(axes), fraction=0.04, pad=0.02, aspect=14)
+        bar.set_label("R@1 against source\n(points)")
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _heat_columns(
+    pools: Sequence[Pool], group: dict[Setting, str], merged: bool
+) -> dict[str, dict[str, Pool]]:
+    """Column name -> method label -> pool."""
+    columns: dict[str, dict[str, Pool]] = {}
+    place_of = {setting: place for place, setting in enumerate(_settings(pools))}
+    for pool in sorted(pools, key=lambda p: place_of[p.first.setting]):
+        if pool.first.place in group:
+            name = group[pool.first.place] if merged else _shift_label(pool)
+            columns.setdefault(name, {})[pool.label] = pool
+    return columns
+
+
+def _heat_panel(
+    axis: Axes, labels: list[str], columns: dict[str, dict[str, Pool]], extent: float
+) -> Any:
+    values = np.full((len(labels), len(columns)), np.nan)
+    for x, by_label in enumerate(columns.values()):
+        for y, name in enumerate(labels):
+            interval = by_label[name].difference if name in by_label else None
+            if interval is None or not math.isfinite(interval.value):
+                continue
+            values[y, x] = interval.value
+            text = f"{interval.value:+.1f}"
+            strong = abs(interval.value) > 0.6 * extent
+            axis.text(
+                x,
+                y,
+                f"({text})" if interval.within_noise else text,
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if strong else style.INK,
+            )
+    axis.patch.set(facecolor="#f4f4f4", hatch="////", edgecolor="#d0d0d0")
+    image = axis.imshow(
+        np.ma.masked_invalid(values), cmap="RdBu", vmin=-extent, vmax=extent, aspect="auto"
+    )
+    names = [style.label(name, 30) for name in columns]
+    axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    axis.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    axis.set_yticks(np.arange(len(labels) - 1) + 0.5, minor=True)
+    axis.grid(which="minor", color="white", linewidth=1.5)
+    axis.tick_params(which="minor", length=0)
+    return image
+
+
+def forgetting(pools: Sequence[Pool]) -> Figure:
+    """Clean R@1 after the stream minus before: a bar for the mean, a dot for each cell."""
+    titles = place_titles(pools)
+    labels = _labels(pools)
+    looks = style.looks(labels)
+    columns = min(2, len(titles))
+    rows = math.ceil(len(titles) / columns)
+    size = (style.WIDTH if columns > 1 else 5.2, 0.5 + rows * (0.55 + 0.24 * len(labels)))
+    with mpl.rc_context(style.RC):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for axis, (place, title) in zip(axes, titles.items(), strict=False):
+            here = [pool for pool in pools if pool.first.place == place]
+            for y, name in enumerate(labels):
+                values = [v for p in here if p.label == name for v in _forgotten(p)]
+                _forgetting_bar(axis, y, values, looks[name])
+            axis.axvline(0, color=style.INK, linewidth=0.9)
+            axis.set_title(_wrapped(title, 40))
+            axis.grid(axis="x")
+            axis.tick_params(axis="y", length=0)
+        _hide_unused(list(axes), len(titles))
+        axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
+        axes[0].set_ylim(len(labels) - 0.4, -0.6)
+        axes[0].set_xlim(*_room_for_numbers([v for pool in pools for v in _forgotten(pool)]))
+        figure.supxlabel("clean R@1 after the stream minus before (points)", fontsize=9)
+    return figure
+
+
+def _room_for_numbers(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min([0.0, *values]), max([0.0, *values])
+    pad = 0.22 * max(high - low, 1.0)
+    return low - pad, high + pad
+
+
+def _forgotten(pool: Pool) -> list[float]:
+    return [value for value in pool.values("metrics", "forgetting") if math.isfinite(value)]
+
+
+def _forgetting_bar(axis: Axes, y: int, values: list[float], look: style.Look) -> None:
+    if not values:
+        axis.annotate("no number", (0, y), (4, 0), va="center", fontsize=8, color=style.QUIET,
+                      textcoords="offset points")  # fmt: skip
+        return
+    mean = float(np.mean(values))
+    axis.barh(y, mean, 0.62, color=look.colour)
+    if len(values) > 1:
+        axis.plot(
+            values, [y] * len(values), "o", markersize=4, color=style.INK, markeredgecolor="white"
+        )
+    end = min([mean, *values]) if mean < 0 else max([mean, *values])
+    axis.annotate(
+        f"{mean:+.1f}",
+        (end, y),
+        (-8 if mean < 0 else 8, 0),
+        textcoords="offset points",
+        ha="right" if mean < 0 else "left",
+        va="center",
+        fontsize=8,
+    )
+
+
+def place_titles(pools: Sequence[Pool]) -> dict[Setting, str]:
+    """A name for each benchmark, with weights and a number where one id stands for several."""
+    first = {pool.first.place: pool.first for pool in pools}
+    counts = Counter(cell.benchmark for cell in first.values())
+    titles: dict[Setting, str] = {}
+    for place, cell in sorted(first.items()):
+        title = cell.benchmark
+        if counts[title] > 1:
+            weights = str(cell.record.info.get("backbone_fingerprint", ""))[:8]
+            title = f"{title} ({weights})"
+        same = sum(known == title or known.startswith(f"{title} #") for known in titles.values())
+        titles[place] = f"{title} #{same + 1}" if same else title
+    return titles
+
+
+def _settings(pools: Sequence[Pool]) -> list[Setting]:
+    """Settings in order, clean queries first."""
+    found = {pool.first.setting: pool.first.shift for pool in pools}
+    return sorted(found, key=lambda s: (s[:6], found[s] != CLEAN, s))
+
+
+def _labels(pools: Sequence[Pool]) -> list[str]:
+    """Labels of all pools, source first, then the built-ins, then the others by name."""
+    ranks = {pool.label: method_rank(pool.first.method) for pool in pools}
+    return sorted(ranks, key=lambda label: (ranks[label], label))
+
+
+def _shift_label(pool: Pool) -> str:
+    if pool.first.shift == CLEAN:
+        return "clean"
+    return style.label(f"{pool.first.shift.replace('_', ' ')} {pool.first.severity}", 40)
+
+
+def _wrapped(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(style.label(text, 60), max(8, width), max_lines=4))
+
+
+def _slug(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-." else "-" for c in text).strip("-")
+
+
+def _grid(
+    rows: int, columns: int, size: tuple[float, float], pools: Sequence[Pool]
+) -> tuple[Figure, list[Axes]]:
+    """Panels of the given size in all (inches), with room for title and legend added."""
+    width, height = size
+    legend = 0.18 * math.ceil(len(_labels(pools)) / _legend_columns(pools, width))
+    figure = Figure(figsize=(width, height + legend + 0.55), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=columns > 1)
+    return figure, list(axes.ravel())
+
+
+def _hide_unused(axes: Sequence[Axes], used: int) -> None:
+    for axis in axes[used:]:
+        axis.set_visible(False)
+
+
+def _legend_columns(pools: Sequence[Pool], width: float) -> int:
+    """As many columns as the longest name allows at the figure's width in inches."""
+    longest = max(len(style.label(name)) for name in _labels(pools))
+    return max(1, min(8, int(width / (0.075 * longest + 0.6))))
+
+
+def _finish(figure: Figure, title: str, pools: Sequence[Pool], *, lines: bool) -> None:
+    """Title and one legend for all panels, outside of them."""
+    labels = _labels(pools)
+    chosen = style.looks(labels)
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker or None)
+        if lines
+        else Patch(facecolor=look.colour)
+        for look in (chosen[name] for name in labels)
+    ]
+    if title:
+        figure.suptitle(style.label(title, 70), x=0.01, ha="left", fontsize=10.5, weight="bold")
+    names = [style.label(name) for name in labels]
+    columns = _legend_columns(pools, figure.get_figwidth())
+    figure.legend(handles, names, loc="outside lower center", ncols=columns)

@@ -1,0 +1,122 @@
+"""One look for all figures: sizes, type, and a fixed colour and marker for each method.
+
+Colours are those of Okabe and Ito (Color Universal Design, 2008), which people with the common
+forms of colour blindness tell apart; markers and dashes say the same a second time. Methods from
+plugins take the remaining colours (after Paul Tol's "muted" scheme, SRON technical note, 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+from matplotlib.font_manager import findfont, get_font
+
+DPI = 150
+WIDTH = 7.0
+"""Width of a figure in inches: the text width of a page; half of it is still readable."""
+
+INK = "#222222"
+QUIET = "#8a8a8a"
+GRID = "#dedede"
+
+RC: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "text.color": INK,
+    "text.parse_math": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+"""Given to ``matplotlib.rc_context``; "$" in a name is a dollar, not mathematics."""
+
+
+class Look(NamedTuple):
+    """How a method is drawn."""
+
+    colour: str
+    marker: str
+    dashes: Literal["-", "--", "-.", ":"] = "-"
+
+
+LOOKS: dict[str, Look] = {
+    "source": Look("#6b6b6b", "", "--"),
+    "recentre": Look("#009E73", "s"),
+    "tent": Look("#E69F00", "^"),
+    "eata": Look("#56B4E9", "v"),
+    "sar": Look("#CC79A7", "D"),
+    "read": Look("#000000", "P"),
+    "tcr": Look("#0072B2", "X"),
+    "rest": Look("#D55E00", "o"),
+}
+"""The built-in methods; fixed, so that figures of different runs can be laid side by side."""
+
+_SPARE_COLOURS = ("#882255", "#999933", "#332288", "#44AA99", "#AA4499", "#117733", "#661100")
+_SPARE_MARKERS = ("*", "h", "<", ">", "p", "d", "8")
+_SPARE_DASHES: tuple[Literal["-", "-.", ":"], ...] = ("-.", ":", "-")
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """A look for each name: the fixed one for built-ins, the next spare one for the others.
+
+    Names with a note in brackets ("rest [lr=0.01]") are variants and count as others, except the
+    first variant of a built-in, which keeps its colours.
+    """
+    chosen: dict[str, Look] = {}
+    taken: set[str] = set()
+    others = []
+    for name in sorted(set(names)):
+        base = name.split(" [")[0]
+        if base in LOOKS and base not in taken:
+            chosen[name] = LOOKS[base]
+            taken.add(base)
+        else:
+            others.append(name)
+    for index, name in enumerate(others):
+        turn, place = divmod(index, len(_SPARE_COLOURS))
+        marker = _SPARE_MARKERS[(place + turn) % len(_SPARE_MARKERS)]
+        dashes = _SPARE_DASHES[turn % len(_SPARE_DASHES)]
+        chosen[name] = Look(_SPARE_COLOURS[place], marker, dashes)
+    return chosen
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
+
+
+def label(name: str, length: int = 26) -> str:
+    """A name as a figure can show it: cut in the middle when long, unknown glyphs as "?".
+
+    A leading underscore, which would hide an entry from matplotlib's legend, gets a space before.
+    """
+    known = _drawable()
+    text = "".join(c if ord(c) in known and c.isprintable() else "?" for c in name)
+    if len(text) > length:
+        head = (length - 1) * 2 // 3
+        text = f"{text[:head]}…{text[-(length - 1 - head) :]}"
+    return f" {text}" if text.startswith("_") else text

@@ -1,0 +1,185 @@
+"""The tables that ``make bench`` prints: quality, then behaviour and cost.
+
+Both fit 100 columns. Every name comes from data, so it is put into ``Text`` objects (after
+``plain``), which rich prints as they are: markup in a name is shown, not obeyed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.report.pairs import (
+    RESAMPLES,
+    CellResult,
+    Interval,
+    Pool,
+    Setting,
+    shift_pools,
+)
+
+NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}
+"""What must stand under a table in which the method appears."""
+
+
+def results_table(results: Iterable[CellResult], *, resamples: int = RESAMPLES) -> RenderableType:
+    """Tables of all results, one quality and one behaviour table per benchmark and backbone.
+
+    Args:
+        results: cells with their numbers per query, in any order.
+        resamples: bootstrap resamples of the intervals.
+
+    Returns:
+        Something that a rich console prints, readable from 100 columns on.
+    """
+    pools = shift_pools(results, resamples=resamples)
+    if not pools:
+        return Text("no results yet")
+    places: dict[Setting, list[Pool]] = defaultdict(list)
+    for pool in pools:
+        places[pool.first.place].append(pool)
+    parts: list[RenderableType] = []
+    for rows in places.values():
+        parts += [_heading(rows), Text(), _quality(rows), Text()]
+        if any(pool.done for pool in rows):
+            parts += [_behaviour(rows), Text()]
+    return Group(*parts, *_footnotes(pools))
+
+
+def plain(name: object) -> str:
+    """A name on one line, without control characters that could move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in str(name))
+
+
+def _heading(rows: Sequence[Pool]) -> Text:
+    """Suite, benchmark, backbone, preset and number of queries."""
+    cells = [cell for pool in rows for cell in (*pool.done, *pool.undone)]
+    info = next((c.record.info for c in cells if c.record.info), {})
+    spec = cells[0].record.cell
+    queries, gallery = info.get("queries"), info.get("gallery")
+    facts = [
+        f"suite {plain(spec['suite'])}",
+        f"backbone {plain(info.get('backbone_name') or spec['backbone']['loader'])}",
+        f"weights {plain(info.get('backbone_fingerprint', '?'))[:12]}",
+        "preset " + ", ".join(sorted({plain(c.preset) for c in cells})),
+        _counted("seed", sorted({c.seed for c in cells})),
+    ]
+    if queries is not None:
+        limit = "" if spec.get("limit") is None else " (a fixed subset)"
+        facts.append(f"{queries} queries{limit} on a gallery of {gallery}")
+    text = Text(plain(spec["benchmark"]), style="bold")
+    text.append("\n" + ", ".join(facts), style="not bold")
+    return text
+
+
+def _counted(noun: str, values: Sequence[int]) -> str:
+    listed = ", ".join(map(str, values))
+    return f"{noun} {listed}" if len(values) == 1 else f"{noun}s {listed} pooled"
+
+
+def _quality(rows: Sequence[Pool]) -> Table:
+    table = _table()
+    for heading in ("R@1", "R@5", "R@10", "mean\nrecall", "mAP"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("R@1 against source\n[95 % interval]", justify="right", no_wrap=True)
+    names = ("R@1", "R@5", "R@10", "mean_recall", "mAP")
+    for start, pool in _with_shift(rows):
+        if pool.done:
+            numbers = [_number(pool, "metrics", name) for name in names]
+            table.add_row(*start, *numbers, _difference(pool.difference))
+        for reason in _reasons(pool):
+            table.add_row(*(start if not pool.done else ("", "")), *[""] * 5, reason)
+    return table
+
+
+def _behaviour(rows: Sequence[Pool]) -> Table:
+    table = _table()
+    probes = ("uni-\nformity", "gap", "consis-\ntency", "angle\n(deg)")
+    costs = ("ms per\nquery", "peak\nMB", "fwd+bwd\nper query")
+    for heading in (*probes, "clean R@1\nbefore->after", *costs):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for start, pool in _with_shift([pool for pool in rows if pool.done]):
+        table.add_row(
+            *start,
+            _number(pool, "probes", "uniformity", 3),
+            _number(pool, "probes", "gap", 3),
+            _number(pool, "probes", "consistency", 3),
+            _number(pool, "probes", "angle"),
+            _between(pool, "metrics", ("clean_R@1_before", "clean_R@1_after"), "->"),
+            _number(pool, "cost", "ms_per_query", 2),
+            _number(pool, "cost", "peak_mb", 0),
+            _between(pool, "cost", ("forward_per_query", "backward_per_query"), "+"),
+        )
+    return table
+
+
+def _table() -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
+    table.add_column("shift", overflow="fold", max_width=20)
+    table.add_column("method", overflow="fold", min_width=8, max_width=24)
+    return table
+
+
+def _with_shift(rows: Sequence[Pool]) -> list[tuple[tuple[Text, Text], Pool]]:
+    """Each row with its first two cells; the shift is named on the first row of its block only."""
+    labelled = []
+    before = None
+    for pool in rows:
+        shift = f"{plain(pool.first.shift)} {pool.first.severity}"
+        if pool.first.shift == "none":
+            shift = "none (clean)"
+        shown = shift if pool.first.setting != before else ""
+        style = "dim" if pool.is_source else ""
+        labelled.append(((Text(shown), Text(plain(pool.label), style=style)), pool))
+        before = pool.first.setting
+    return labelled
+
+
+def _number(pool: Pool, section: str, name: str, digits: int = 1) -> Text:
+    """The mean over seeds; blank where it does not apply, "nan" where a seed's number is NaN."""
+    if not pool.values(section, name):
+        return Text("")
+    value = pool.mean(section, name)
+    return Text(f"{value:.{digits}f}", style="" if math.isfinite(value) else "bold red")
+
+
+def _between(pool: Pool, section: str, names: tuple[str, str], sign: str) -> Text:
+    first, second = (_number(pool, section, name).plain for name in names)
+    return Text(f"{first}{sign}{second}" if first and second else "")
+
+
+def _difference(interval: Interval | None) -> Text:
+    if interval is None:
+        return Text("")
+    style = "" if interval.within_noise else "green" if interval.value > 0 else "red"
+    text = f"{interval.value:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
+    return Text(text, style=style)
+
+
+def _reasons(pool: Pool) -> list[Text]:
+    """Why cells of this row have no numbers."""
+    reasons = []
+    for cell in pool.undone:
+        reason = cell.record.reason.strip() or "no reason stored"
+        if cell.record.status == "done":
+            reason = "its numbers per query are missing"
+        short = plain(reason.splitlines()[0])
+        short = short if len(short) <= 60 else short[:59] + "…"
+        reasons.append(Text(f"seed {cell.seed} {cell.record.status.value}: {short}", style="red"))
+    return reasons
+
+
+def _footnotes(pools: Sequence[Pool]) -> list[Text]:
+    methods = {pool.first.method for pool in pools}
+    notes = [
+        "R@k, recall and mAP in percent. Intervals: bootstrap over queries, those of one group"
+        " drawn together, seeds pooled; an interval that includes 0 is within noise."
+    ]
+    notes += [note for name, note in NOTES.items() if name in methods]
+    return [Text(note, style="dim") for note in notes]
