@@ -1,0 +1,57 @@
+"""Everything that decides the mini weights: architecture, data amount, schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+ARCHITECTURE: dict[str, Any] = {
+    "embed_dim": 128,
+    "vision_cfg": {
+        "image_size": 64,
+        "layers": 4,
+        "width": 128,
+        "head_width": 32,
+        "patch_size": 8,
+        "pool_type": "avg",
+        "final_ln_after_pool": True,
+    },
+    "text_cfg": {
+        "context_length": 64,
+        "vocab_size": 2514,
+        "width": 96,
+        "heads": 3,
+        "layers": 3,
+    },
+}
+"""Arguments of open_clip's CLIP class; 2,514 = 2 x 256 bytes + 2,000 merges + start and end."""
+
+PREPROCESS = {"size": [64, 64], "mode": "RGB", "mean": [0.5] * 3, "std": [0.25] * 3}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the weights are trained.
+
+    Attributes:
+        triples: training scenes, each drawn twice and once edited.
+        steps: optimiser steps.
+        batch: triples a step; three times as many image-caption pairs.
+        lr: peak learning rate (AdamW, linear warm-up, cosine to zero).
+        image_weight: weight of the image-to-image contrastive term.
+        dense_weight: weight of the per-patch attribute heads, dropped after training.
+        pooled_weight: weight of the whole-picture attribute heads, dropped after training.
+        ema: decay of the averaged weights that are shipped.
+    """
+
+    seed: int = 0
+    triples: int = 30_000
+    steps: int = 2600
+    batch: int = 64
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: int = 150
+    image_weight: float = 0.3
+    dense_weight: float = 0.6
+    pooled_weight: float = 0.6
+    ema: float = 0.995

@@ -1,0 +1,191 @@
+"""Draws a scene: backgrounds, textured things with shadows, exposure, tint and sensor noise."""
+
+from __future__ import annotations
+
+from math import cos, pi, sin
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from benchmark.mini.scenes import RADIUS, SIDE, Scene, Thing
+from benchmark.mini.silhouettes import silhouettes
+from benchmark.mini.vocabulary import COLOURS
+
+_OVERSAMPLE = 4
+PATCHES = SIDE // 8
+_YY, _XX = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+
+
+def _field(rng: np.random.Generator, cells_y: int, cells_x: int | None = None) -> np.ndarray:
+    """A smooth random field in [0, 1]: a small grid of draws, enlarged bicubically."""
+    grid = rng.random((cells_y, cells_x or cells_y), dtype=np.float32)
+    image = Image.fromarray(grid).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    return np.asarray(image).clip(0, 1)
+
+
+def _blend(low: tuple[int, int, int], high: tuple[int, int, int], field: np.ndarray) -> np.ndarray:
+    weight = field[..., None]
+    return (np.float32(low) * (1 - weight) + np.float32(high) * weight).astype(np.float32)
+
+
+def _rough(rng: np.random.Generator) -> np.ndarray:
+    return 0.45 * _field(rng, 6) + 0.3 * _field(rng, 14) + 0.25 * _field(rng, 40)
+
+
+def _grass(rng: np.random.Generator) -> np.ndarray:
+    return _blend((24, 78, 16), (122, 178, 70), 0.5 * _rough(rng) + 0.5 * _field(rng, 12, 50))
+
+
+def _sand(rng: np.random.Generator) -> np.ndarray:
+    return _blend((188, 158, 104), (240, 218, 164), 0.5 * _rough(rng) + 0.5 * _field(rng, 40, 24))
+
+
+def _brick(rng: np.random.Generator) -> np.ndarray:
+    high, wide, dx = 9, 18, rng.uniform(0, 18)
+    row = np.floor((_YY + rng.uniform(0, high)) / high)
+    across = (_XX + dx + (row % 2) * wide / 2) % wide
+    down = (_YY + rng.uniform(0, high)) % high
+    mortar = (across < 1.2) | (down < 1.2)
+    wall = _blend((128, 52, 38), (188, 96, 74), _rough(rng))
+    wall[mortar] = (196, 186, 176)
+    return wall
+
+
+def _wood(rng: np.random.Generator) -> np.ndarray:
+    grain = 0.6 * _field(rng, 44, 4) + 0.4 * _field(rng, 12, 3)
+    planks = _blend((120, 74, 34), (204, 146, 86), grain)
+    planks[(_YY + rng.uniform(0, 14)) % 14 < 1.1] *= 0.55
+    return planks
+
+
+def _water(rng: np.random.Generator) -> np.ndarray:
+    return _blend((12, 62, 112), (84, 160, 200), 0.75 * _field(rng, 22, 6) + 0.25 * _field(rng, 5))
+
+
+def _sky(rng: np.random.Generator) -> np.ndarray:
+    height = _YY / SIDE
+    sky = _blend((92, 148, 220), (176, 210, 244), height)
+    clouds = np.clip(2.2 * (0.7 * _field(rng, 4) + 0.3 * _field(rng, 10) - 0.5), 0, 1)
+    return sky * (1 - clouds[..., None]) + 244 * clouds[..., None]
+
+
+def _snow(rng: np.random.Generator) -> np.ndarray:
+    return _blend((204, 212, 228), (252, 252, 255), 0.3 + 0.7 * _rough(rng))
+
+
+def _night(rng: np.random.Generator) -> np.ndarray:
+    sky = _blend((6, 6, 24), (38, 36, 78), _field(rng, 4))
+    for _ in range(34):
+        y, x = rng.integers(0, SIDE, 2)
+        sky[y, x] = rng.uniform(130, 255)
+    return sky
+
+
+def _concrete(rng: np.random.Generator) -> np.ndarray:
+    return _blend((112, 114, 116), (172, 172, 170), _rough(rng))
+
+
+def _soil(rng: np.random.Generator) -> np.ndarray:
+    return _blend((52, 32, 18), (138, 98, 62), _rough(rng))
+
+
+def _pebbles(rng: np.random.Generator) -> np.ndarray:
+    blobs = _field(rng, 13)
+    tones = _blend((150, 140, 128), (212, 204, 194), _field(rng, 9))
+    tones[np.abs(blobs - 0.5) < 0.09] = (70, 64, 58)
+    return tones
+
+
+def _sunset(rng: np.random.Generator) -> np.ndarray:
+    height = np.clip(_YY / SIDE + 0.2 * (_field(rng, 8, 2) - 0.5), 0, 1)
+    return _blend((76, 48, 110), (250, 150, 54), height)
+
+
+_BACKGROUNDS = {
+    "grass": _grass,
+    "sand": _sand,
+    "brick": _brick,
+    "wood": _wood,
+    "water": _water,
+    "sky": _sky,
+    "snow": _snow,
+    "night": _night,
+    "concrete": _concrete,
+    "soil": _soil,
+    "pebbles": _pebbles,
+    "sunset": _sunset,
+}
+
+
+def _mask(thing: Thing, radius: float, x: float, y: float, angle: float) -> np.ndarray:
+    """Antialiased coverage of the silhouette, (SIDE, SIDE) float32 in [0, 1]."""
+    big = SIDE * _OVERSAMPLE
+    canvas = Image.new("L", (big, big))
+    draw = ImageDraw.Draw(canvas)
+    c, s = cos(angle), sin(angle)
+    for fill, corners in silhouettes()[thing.shape]:
+        points = [
+            (
+                _OVERSAMPLE * (x + radius * (c * px - s * py)),
+                _OVERSAMPLE * (y + radius * (s * px + c * py)),
+            )
+            for px, py in corners
+        ]
+        draw.polygon(points, fill=255 if fill else 0)
+    small = canvas.reduce(_OVERSAMPLE)
+    return np.asarray(small, dtype=np.float32) / 255
+
+
+def _pattern(thing: Thing, x: float, y: float, angle: float, turn: float) -> np.ndarray | None:
+    """Where the texture's second tone lies, (SIDE, SIDE) in [0, 1], or None for a plain thing."""
+    if thing.texture == "plain":
+        return None
+    c, s = cos(angle + turn), sin(angle + turn)
+    u = c * (_XX - x) + s * (_YY - y)
+    v = -s * (_XX - x) + c * (_YY - y)
+    sharp = 2.5
+    if thing.texture == "striped":
+        wave = np.sin(2 * pi * u / 5.2)
+    elif thing.texture == "dotted":
+        wave = np.cos(2 * pi * u / 5.6) + np.cos(2 * pi * v / 5.6) - 0.75
+    else:
+        wave = 1.6 * np.sin(2 * pi * u / 8.4) * np.sin(2 * pi * v / 8.4)
+    return (0.5 + 0.5 * np.clip(sharp * wave, -1, 1)).astype(np.float32)
+
+
+def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a scene once; another generator gives another picture of the same scene.
+
+    Returns:
+        The picture, (64, 64, 3) uint8, and for each 8 x 8 patch the index of the thing that covers
+        most of it, (8, 8) int8, -1 where things cover less than a quarter.
+    """
+    picture = _BACKGROUNDS[scene.background](rng).astype(np.float32)
+    coverage = np.zeros((len(scene.things), PATCHES, PATCHES), dtype=np.float32)
+    for index, thing in enumerate(scene.things):
+        x = thing.x + rng.uniform(-1.5, 1.5)
+        y = thing.y + rng.uniform(-1.5, 1.5)
+        radius = RADIUS[thing.size] * rng.uniform(0.94, 1.06)
+        angle = rng.uniform(-0.3, 0.3)
+        mask = _mask(thing, radius, x, y, angle)
+        coverage[index] = mask.reshape(PATCHES, 8, PATCHES, 8).mean(axis=(1, 3))
+        shadow = np.roll(mask, (2, 2), (0, 1))[..., None]
+        picture *= 1 - 0.35 * shadow
+        tone = np.float32(COLOURS[thing.colour]) * rng.uniform(0.92, 1.06)
+        body = np.broadcast_to(tone, picture.shape)
+        pattern = _pattern(thing, x, y, angle, turn=rng.choice([0.0, pi / 4, pi / 2]))
+        if pattern is not None:
+            # Dark colours get a light second tone and the other way round, so that it shows.
+            second = tone * 0.32 if tone.mean() > 75 else tone * 0.4 + 150
+            body = body * (1 - pattern[..., None]) + second * pattern[..., None]
+        picture = picture * (1 - mask[..., None]) + body * mask[..., None]
+    exposure = rng.uniform(0.82, 1.15)
+    tint = rng.uniform(0.95, 1.05, 3).astype(np.float32)
+    picture = picture * exposure * tint + rng.normal(0, 4.5, picture.shape)
+    owners = np.where(coverage.max(0) >= 0.25, coverage.argmax(0), -1).astype(np.int8)
+    return picture.clip(0, 255).astype(np.uint8), owners
+
+
+def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
+    """The picture alone, (64, 64, 3) uint8."""
+    return render_with_owners(scene, rng)[0]

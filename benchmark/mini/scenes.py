@@ -1,0 +1,129 @@
+"""Scenes of the mini world: what is in a picture, before it is drawn; and the three splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
+
+SIDE = 64
+"""Pictures are SIDE x SIDE pixels."""
+OBJECTS = (1, 2, 3)
+OBJECT_SHARES = (0.10, 0.55, 0.35)
+RADIUS = {"small": 8.5, "medium": 11.0, "large": 14.5}
+"""Pixels."""
+SPLITS = {"train": (0, 80), "val": (80, 90), "test": (90, 100)}
+"""Split -> range of the percentile that a scene's signature hashes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One object: canonical names, centre in pixels."""
+
+    shape: str
+    colour: str
+    texture: str
+    size: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A background and one to three things."""
+
+    background: str
+    things: tuple[Thing, ...]
+
+    def signature(self) -> str:
+        """What identifies the scene: background and the things' looks, whatever their places."""
+        looks = sorted(f"{t.shape}/{t.colour}/{t.texture}/{t.size}" for t in self.things)
+        return "|".join([self.background, *looks])
+
+    def split(self) -> str:
+        """The split that the scene belongs to; a function of its signature alone.
+
+        Two scenes of different splits therefore differ in what can be seen, by construction.
+        """
+        digest = hashlib.sha256(self.signature().encode()).digest()
+        percentile = int.from_bytes(digest[:8], "little") % 100
+        return next(name for name, (low, high) in SPLITS.items() if low <= percentile < high)
+
+
+def _pick(rng: np.random.Generator, names: dict) -> str:
+    return tuple(names)[rng.integers(len(names))]
+
+
+def _places(rng: np.random.Generator, radii: list[float]) -> list[tuple[float, float]] | None:
+    """Centres that keep things apart and inside the picture, or None after too many tries."""
+    places: list[tuple[float, float]] = []
+    for i, radius in enumerate(radii):
+        for _ in range(40):
+            x, y = rng.uniform(radius + 1, SIDE - radius - 1, 2)
+            if all(
+                (x - px) ** 2 + (y - py) ** 2 > (0.92 * (radius + radii[j])) ** 2
+                for j, (px, py) in enumerate(places[:i])
+            ):
+                places.append((float(x), float(y)))
+                break
+        else:
+            return None
+    return places
+
+
+def draw_scene(rng: np.random.Generator) -> Scene:
+    """A random scene of any split. No two of its things share shape and colour."""
+    while True:
+        count = int(rng.choice(OBJECTS, p=OBJECT_SHARES))
+        looks = [
+            (_pick(rng, SHAPES), _pick(rng, COLOURS), _pick(rng, TEXTURES), _pick(rng, SIZES))
+            for _ in range(count)
+        ]
+        if len({look[:2] for look in looks}) < count:
+            continue
+        places = _places(rng, [RADIUS[size] for *_, size in looks])
+        if places is None:
+            continue
+        things = tuple(Thing(*look, *place) for look, place in zip(looks, places, strict=True))
+        return Scene(_pick(rng, BACKGROUNDS), things)
+
+
+def scenes(split: str, count: int, seed: int) -> Iterator[Scene]:
+    """``count`` scenes of one split with different signatures, the same for the same seed."""
+    rng = np.random.Generator(np.random.PCG64([seed, *split.encode()]))
+    seen: set[str] = set()
+    while len(seen) < count:
+        scene = draw_scene(rng)
+        if scene.split() == split and scene.signature() not in seen:
+            seen.add(scene.signature())
+            yield scene
+
+
+EDITS = ("shape", "texture", "colour", "background")
+EDIT_SHARES = (0.45, 0.3, 0.15, 0.1)
+"""Mostly shape and texture: the small encoder finds these hardest."""
+
+
+def edit(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The scene with one thing's look (or the background) changed, in the same split."""
+    while True:
+        kind = str(rng.choice(EDITS, p=EDIT_SHARES))
+        if kind == "background":
+            changed = replace(scene, background=_pick(rng, BACKGROUNDS))
+        else:
+            options = {"shape": SHAPES, "texture": TEXTURES, "colour": COLOURS}[kind]
+            index = int(rng.integers(len(scene.things)))
+            thing = replace(scene.things[index], **{kind: _pick(rng, options)})
+            things = (*scene.things[:index], thing, *scene.things[index + 1 :])
+            changed = replace(scene, things=things)
+        looks = {(t.shape, t.colour) for t in changed.things}
+        if (
+            changed.signature() != scene.signature()
+            and len(looks) == len(changed.things)
+            and changed.split() == scene.split()
+        ):
+            return changed

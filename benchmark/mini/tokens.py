@@ -1,0 +1,35 @@
+"""The mini encoder's tokeniser: the first 2,000 merges of CLIP's own byte-pair list."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from open_clip.tokenizer import SimpleTokenizer
+
+MERGES = 2000
+CONTEXT = 64
+"""Tokens; the longest caption of the mini world has 50, which leaves room for typos."""
+WEIGHTS = Path(str(resources.files("benchmark"))) / "mini" / "weights"
+BPE_FILE = "bpe_simple_vocab.txt.gz"
+
+
+def write_merges(target: Path) -> None:
+    """Writes the shortened merge list, cut from the list that open_clip ships."""
+    source = resources.files("open_clip") / "bpe_simple_vocab_16e6.txt.gz"
+    with source.open("rb") as stream, gzip.open(stream, "rt", encoding="utf-8") as text:
+        lines = [next(text) for _ in range(MERGES + 1)]  # the first line is a header
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_suffix(".tmp")
+    with temporary.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
+        packed.write("".join(lines).encode("utf-8").rstrip(b"\n"))
+    shutil.move(temporary, target)
+
+
+@cache
+def tokenizer() -> SimpleTokenizer:
+    """The tokeniser of the shipped weights."""
+    return SimpleTokenizer(bpe_path=str(WEIGHTS / BPE_FILE), context_length=CONTEXT)

@@ -1,0 +1,271 @@
+"""Trains the mini encoder and writes its weights: ``make mini-weights``.
+
+Seeded, resumable (the work folder keeps rendered chunks and the last checkpoint) and sized for two
+cores. The auxiliary attribute heads exist during training only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import logging
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from benchmark.mini.recipe import ARCHITECTURE, PREPROCESS, Recipe
+from benchmark.mini.tokens import BPE_FILE, WEIGHTS, write_merges
+from benchmark.mini.training_data import TrainingData, build
+from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+
+log = logging.getLogger(__name__)
+_SHAPES, _COLOURS, _TEXTURES = len(SHAPES), len(COLOURS), len(TEXTURES)
+
+
+class Heads(nn.Module):
+    """Attribute heads on the picture tower: one look per patch, and looks of the whole picture."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.patch = nn.Linear(width, _SHAPES + _COLOURS + _TEXTURES + 3)
+        self.pooled = nn.Linear(width, _SHAPES * _COLOURS + _SHAPES * _TEXTURES + len(BACKGROUNDS))
+        nn.init.constant_(self.pooled.bias, -4.0)  # most looks are absent from most pictures
+
+    def losses(
+        self, tokens: Tensor, pooled: Tensor, labels: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropies per patch (class 0 = background) and of the whole picture.
+
+        Args:
+            tokens: (B, 64, W) patch tokens.
+            pooled: (B, W) pooled picture features.
+            labels: ``owners`` (B, 64), ``things`` (B, 3, 3), ``backgrounds`` (B,), int64.
+        """
+        sizes = (_SHAPES + 1, _COLOURS + 1, _TEXTURES + 1)
+        owners, things = labels["owners"], labels["things"]
+        dense = torch.zeros(())
+        for kind, logits in enumerate(self.patch(self.norm(tokens)).split(sizes, dim=-1)):
+            look = things[:, :, kind].gather(1, owners.clamp(min=0)) + 1
+            target = torch.where(owners >= 0, look, 0)
+            dense = dense + F.cross_entropy(logits.flatten(0, 1), target.flatten())
+        shape, colour, texture = things.unbind(-1)
+        present = shape >= 0
+        pairs = torch.zeros(len(things), _SHAPES * (_COLOURS + _TEXTURES) + 1)
+        spare = pairs.shape[1] - 1  # absent things write here
+        first = torch.where(present, shape * _COLOURS + colour, spare)
+        second = torch.where(present, _SHAPES * _COLOURS + shape * _TEXTURES + texture, spare)
+        pairs.scatter_(1, torch.cat([first, second], 1), 1.0)
+        both, background = self.pooled(pooled).split([spare, len(BACKGROUNDS)], dim=-1)
+        # The sum over classes is on the scale of a cross-entropy; a mean would vanish.
+        whole = (
+            0.1
+            * F.binary_cross_entropy_with_logits(both, pairs[:, :spare], reduction="none")
+            .sum(1)
+            .mean()
+        )
+        return dense, whole + F.cross_entropy(background, labels["backgrounds"])
+
+
+class Trainer:
+    """Model, heads, averaged weights and optimiser of one training run."""
+
+    def __init__(self, recipe: Recipe, data: TrainingData) -> None:
+        self.recipe, self.data = recipe, data
+        with torch.random.fork_rng():  # open_clip's initialisers use the global generator
+            torch.manual_seed(recipe.seed)
+            self.model = CLIP(**ARCHITECTURE)
+            self.heads = Heads(ARCHITECTURE["vision_cfg"]["width"])
+        self.average = copy.deepcopy(self.model)
+        decayed, plain = [], []
+        for p in [*self.model.parameters(), *self.heads.parameters()]:
+            (decayed if p.ndim >= 2 else plain).append(p)
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed}, {"params": plain, "weight_decay": 0.0}],
+            lr=recipe.lr,
+            weight_decay=recipe.weight_decay,
+            betas=(0.9, 0.98),
+        )
+        self.step = 0
+        self._features: dict[str, Tensor] = {}
+        visual = self.model.visual
+        visual.transformer.register_forward_hook(self._keep("tokens"))
+        visual.ln_post.register_forward_hook(self._keep("pooled"))
+
+    def _keep(self, name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            self._features[name] = output
+
+        return hook
+
+    def _rate(self) -> float:
+        r = self.recipe
+        if self.step < r.warmup:
+            return r.lr * (self.step + 1) / r.warmup
+        return r.lr * 0.5 * (1 + math.cos(math.pi * (self.step - r.warmup) / (r.steps - r.warmup)))
+
+    def _augment(self, images: np.ndarray, generator: torch.Generator) -> Tensor:
+        """Photometric jitter, stronger in the second half; (B, 3, 64, 64) normalised."""
+        x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+        strength = 0.5 if self.step < self.recipe.steps / 2 else 1.0
+
+        def draw(spread: float) -> Tensor:
+            uniform = torch.rand(len(x), 1, 1, 1, generator=generator) * 2 - 1
+            return uniform * spread * strength
+
+        mean = x.mean(dim=(1, 2, 3), keepdim=True)
+        x = (x - mean) * (1 + draw(0.3)) + mean + draw(0.12)
+        level = (0.04 * strength) * torch.rand(len(x), 1, 1, 1, generator=generator)
+        x = x + torch.randn(x.shape, generator=generator) * level
+        return ((x.clamp(0, 1) - 0.5) / 0.25).contiguous(memory_format=torch.channels_last)
+
+    def update(self) -> dict[str, float]:
+        """One optimiser step; every draw comes from (seed, step), so that a resume changes nothing."""
+        r, d = self.recipe, self.data
+        rng = np.random.Generator(np.random.PCG64([r.seed, 7, self.step]))
+        generator = torch.Generator().manual_seed(r.seed * 1_000_003 + self.step)
+        rows = rng.choice(len(d.images), r.batch, replace=False)
+        twins = [0, 0, 1]  # of a triple, the first two pictures show the scene, the third its edit
+
+        def stack(array: np.ndarray, columns: list[int]) -> np.ndarray:
+            return np.concatenate([array[rows, c] for c in columns])
+
+        # Different captions for the two pictures of one scene.
+        order = rng.permuted(np.tile(np.arange(d.tokens.shape[2]), (r.batch, 1)), axis=1)
+        texts = np.concatenate([d.tokens[rows, t, order[:, i]] for i, t in enumerate(twins)])
+        tokens = torch.from_numpy(texts.astype(np.int64))
+        tokens = tokens[:, : int((tokens != 0).sum(1).max())]
+        labels = {
+            "owners": torch.from_numpy(stack(d.owners, [0, 1, 2]).astype(np.int64)),
+            "things": torch.from_numpy(stack(d.things, twins).astype(np.int64)),
+            "backgrounds": torch.from_numpy(stack(d.backgrounds, twins).astype(np.int64)),
+        }
+        images = self._augment(stack(d.images, [0, 1, 2]), generator)
+        picture = self.model.encode_image(images, normalize=True)
+        text = encode_text(self.model, tokens)
+        scene = torch.arange(r.batch)
+        scene = torch.cat([scene, scene, scene + r.batch])
+        scale = self.model.logit_scale.exp()
+        pairs = contrastive(scale * picture @ text.T, (scene[:, None] == scene).float())
+        views = contrastive(
+            scale.detach() * picture[: r.batch] @ picture[r.batch :].T,
+            (scene[: r.batch, None] == scene[r.batch :]).float(),
+        )
+        dense, pooled = self.heads.losses(
+            self._features["tokens"][:, 1:], self._features["pooled"], labels
+        )
+        loss = pairs + r.image_weight * views + r.dense_weight * dense + r.pooled_weight * pooled
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(max=math.log(100))  # as CLIP does
+            for kept, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                kept.lerp_(now, 1 - min(r.ema, (1 + self.step) / (10 + self.step)))
+        self.step += 1
+        named = {"pairs": pairs, "views": views, "dense": dense, "pooled": pooled}
+        return {name: float(value.detach()) for name, value in named.items()}
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint atomically."""
+        parts = ("model", "heads", "average", "optimizer")
+        state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in parts}
+        temporary = path.with_suffix(".tmp")
+        torch.save(state | {"step": self.step}, temporary)
+        os.replace(temporary, path)
+
+    def load(self, path: Path) -> None:
+        """Continues from a checkpoint."""
+        state = torch.load(path, weights_only=True)
+        for name in ("model", "heads", "average", "optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+        self.step = state["step"]
+
+
+def encode_text(model: CLIP, tokens: Tensor) -> Tensor:
+    """Unit text features of token rows that may be shorter than the model's context."""
+    length = tokens.shape[1]
+    x = model.token_embedding(tokens) + model.positional_embedding[:length]
+    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    x = model.ln_final(x)[torch.arange(len(tokens)), tokens.argmax(1)]
+    return F.normalize(x @ model.text_projection, dim=-1)
+
+
+def contrastive(logits: Tensor, positives: Tensor) -> Tensor:
+    """Symmetric cross-entropy of a similarity matrix whose rows may have several positives.
+
+    A column without a positive is only a negative for the rows.
+    """
+    rows = -(positives / positives.sum(1, keepdim=True) * logits.log_softmax(1)).sum(1).mean()
+    share = positives / positives.sum(0).clamp(min=1)
+    columns = -(share * logits.log_softmax(0)).sum() / (positives.sum(0) > 0).sum()
+    return (rows + columns) / 2
+
+
+def export(model: CLIP, folder: Path) -> None:
+    """Writes a folder that open_clip's ``local-dir:`` schema reads: config, fp16 weights, merges."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+    config = {"model_cfg": ARCHITECTURE, "preprocess_cfg": PREPROCESS}
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_merges(folder / BPE_FILE)
+
+
+def train(recipe: Recipe, work: Path, weights: Path, *, threads: int) -> None:
+    """Renders, trains (from the last checkpoint, if any) and exports the averaged weights."""
+    torch.set_num_threads(threads)
+    if not (WEIGHTS / BPE_FILE).exists():
+        write_merges(WEIGHTS / BPE_FILE)
+    started = time.perf_counter()
+    data = build(work / "data", triples=recipe.triples, seed=recipe.seed, workers=threads)
+    log.info("%d triples rendered or read in %.0f s", recipe.triples, time.perf_counter() - started)
+    trainer = Trainer(recipe, data)
+    checkpoint = work / "checkpoint.pt"
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+        log.info("continuing at step %d", trainer.step)
+    while trainer.step < recipe.steps:
+        losses = trainer.update()
+        if trainer.step % 25 == 0:
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            scale = float(trainer.model.logit_scale.detach().exp())
+            seconds = time.perf_counter() - started
+            log.info("step %d  %s  scale %.1f  %.0f s", trainer.step, shown, scale, seconds)
+        if trainer.step % 200 == 0 or trainer.step == recipe.steps:
+            trainer.save(checkpoint)
+            export(trainer.average, work / "export")
+    export(trainer.average, weights)
+    log.info("wrote %s", weights)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of ``make mini-weights``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.mini.train", description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("build/mini"), help="resumable state")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where the result goes")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--triples", type=int, default=Recipe.triples)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    recipe = Recipe(steps=args.steps, triples=args.triples)
+    train(recipe, args.work, args.weights, threads=args.threads)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

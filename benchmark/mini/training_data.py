@@ -1,0 +1,129 @@
+"""What the mini encoder is trained on: rendered scenes, re-renders, one-edit twins, captions.
+
+Every training scene is drawn twice (an image-to-image pair) and once more with one attribute edited
+(a hard negative), so that the small encoder must look at shape and texture, not at the layout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.captions import clean
+from benchmark.mini.grammar import captions
+from benchmark.mini.render import PATCHES, render_with_owners
+from benchmark.mini.scenes import SIDE, Scene, edit, scenes
+from benchmark.mini.tokens import tokenizer
+from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+
+CAPTIONS = 5
+TYPO_SHARE = 0.08
+"""Share of training captions with one letter dropped or doubled, as in captions people type."""
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Arrays of S scene triples (scene, the same re-drawn, its edit).
+
+    Attributes:
+        images: (S, 3, 64, 64, 3) uint8.
+        owners: (S, 3, 64) int8, the thing that covers each patch or -1.
+        things: (S, 2, 3, 3) int8, shape, colour, texture index of up to three things of the scene
+            and of its edit, -1 where there is none.
+        backgrounds: (S, 2) int8.
+        tokens: (S, 2, 5, context) uint16.
+    """
+
+    images: np.ndarray
+    owners: np.ndarray
+    things: np.ndarray
+    backgrounds: np.ndarray
+    tokens: np.ndarray
+
+
+def _typo(text: str, rng: np.random.Generator) -> str:
+    at = int(rng.integers(len(text)))
+    return text[:at] + (text[at] * 2 if rng.random() < 0.5 else "") + text[at + 1 :]
+
+
+def _labels(scene: Scene) -> tuple[np.ndarray, int]:
+    shapes, colours, textures = tuple(SHAPES), tuple(COLOURS), tuple(TEXTURES)
+    things = np.full((3, 3), -1, dtype=np.int8)
+    for i, thing in enumerate(scene.things):
+        things[i] = (
+            shapes.index(thing.shape),
+            colours.index(thing.colour),
+            textures.index(thing.texture),
+        )
+    return things, tuple(BACKGROUNDS).index(scene.background)
+
+
+def _chunk(start: int, count: int, seed: int) -> dict[str, np.ndarray]:
+    """One chunk of triples, from its own generator, so that chunks can be drawn anywhere."""
+    rng = np.random.Generator(np.random.PCG64([seed, start]))
+    tokenize = tokenizer()
+    rows: dict[str, list] = {
+        name: [] for name in ("images", "owners", "things", "backgrounds", "texts")
+    }
+    # A chunk's scenes come from its own seed; a few scenes may recur over chunks, which is harmless
+    # in training.
+    for scene in scenes("train", count, seed * 1_000_003 + start):
+        twin = edit(scene, rng)
+        drawn = [render_with_owners(s, rng) for s in (scene, scene, twin)]
+        rows["images"].append([picture for picture, _ in drawn])
+        rows["owners"].append([owners.reshape(PATCHES * PATCHES) for _, owners in drawn])
+        labels = [_labels(scene), _labels(twin)]
+        rows["things"].append([things for things, _ in labels])
+        rows["backgrounds"].append([background for _, background in labels])
+        for s in (scene, twin):
+            for text in captions(s, rng):
+                text = clean(text)
+                rows["texts"].append(_typo(text, rng) if rng.random() < TYPO_SHARE else text)
+    tokens = tokenize(rows.pop("texts")).numpy().astype(np.uint16)
+    return {
+        "images": np.asarray(rows["images"], dtype=np.uint8),
+        "owners": np.asarray(rows["owners"], dtype=np.int8),
+        "things": np.asarray(rows["things"], dtype=np.int8),
+        "backgrounds": np.asarray(rows["backgrounds"], dtype=np.int8),
+        "tokens": tokens.reshape(count, 2, CAPTIONS, -1),
+    }
+
+
+def _chunk_file(folder: Path, start: int) -> Path:
+    return folder / f"chunk-{start:06d}.npz"
+
+
+def _write_chunk(folder: Path, start: int, count: int, seed: int) -> None:
+    target = _chunk_file(folder, start)
+    temporary = target.with_suffix(".tmp.npz")
+    with temporary.open("wb") as stream:
+        np.savez(stream, **_chunk(start, count, seed))
+    os.replace(temporary, target)
+
+
+def build(folder: Path, *, triples: int, seed: int, workers: int) -> TrainingData:
+    """Renders what is missing under ``folder`` and returns all of it, about 37 KB a triple."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text(json.dumps({"triples": triples, "seed": seed}))
+    starts = range(0, triples, _CHUNK)
+    missing = [s for s in starts if not _chunk_file(folder, s).exists()]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_write_chunk, folder, s, _CHUNK, seed) for s in missing]
+        for job in jobs:
+            job.result()
+    names = ("images", "owners", "things", "backgrounds", "tokens")
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for start in starts:
+        with np.load(_chunk_file(folder, start), allow_pickle=False) as chunk:
+            for name in names:
+                parts[name].append(chunk[name])
+    images = np.empty((triples, 3, SIDE, SIDE, 3), dtype=np.uint8)
+    np.concatenate(parts.pop("images"), out=images)
+    return TrainingData(images, **{n: np.concatenate(parts[n]) for n in names[1:]})
