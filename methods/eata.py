@@ -1,0 +1,165 @@
+"""EATA: entropy of reliable, non-redundant queries (Niu et al., ICML 2022), ported to retrieval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from methods.adapt import AdaptedMethod, AdaptOptions, Forward
+from methods.base import MethodCard, MethodError
+from methods.objectives import entropy, masked_mean
+from methods.options import option
+from methods.parameters import all_finite
+
+PROBABILITY_MOMENTUM = 0.9
+"""Weight of the past in the moving mean of predictions (official code)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EataOptions(AdaptOptions):
+    """Options of EATA."""
+
+    entropy_margin: float = option(0.4, "E0: a query is reliable below it", above=0)
+    margin_unit: str = option(
+        "relative",
+        "unit of E0: ln(gallery size) (paper), or nats (as in the retrieval ports)",
+        choices=("relative", "nats"),
+    )
+    d_margin: float = option(
+        0.05, "a query is redundant if |cos| to the mean prediction reaches it", above=0
+    )
+    fisher: str = option(
+        "none",
+        "anchor to the source weights: 'none' (ETA), or 'stream': Fisher of the first stream "
+        "batches under the source model",
+        choices=("none", "stream"),
+    )
+    fisher_batches: int = option(30, "batches that the Fisher is averaged over", minimum=1)
+    fisher_weight: float = option(2000.0, "beta, weight of the Fisher term", minimum=0)
+
+
+class Eata(AdaptedMethod):
+    """Weighted entropy of queries that are confident and unlike those before.
+
+    By default without the Fisher term (the form called ETA), because no source data are at hand:
+    both retrieval ports do the same. ``fisher="stream"`` protects what matters on the shifted
+    stream itself, which is legal online but is not the paper's Fisher of source data.
+    """
+
+    card = MethodCard(
+        name="eata",
+        title="EATA",
+        summary="entropy of reliable, non-redundant queries (Niu et al., ICML 2022)",
+        paper="Niu et al., Efficient Test-Time Model Adaptation without Forgetting, ICML 2022",
+        approximate="retrieval port: LayerNorm instead of BatchNorm, AdamW, 3 steps; no Fisher "
+        "term by default (ETA form), optionally from stream queries instead of source data",
+    )
+    Options: ClassVar[type] = EataOptions
+
+    def forget(self) -> None:
+        """Clears the mean prediction and the Fisher information."""
+        # Zeros mean "none yet": every cosine with them is 0, so nothing is redundant.
+        self.mean_prediction = torch.zeros_like(self.gallery[:, 0])
+        self.fisher = StreamFisher()
+
+    def margin(self) -> float:
+        """E0 in nats.
+
+        Raises:
+            MethodError: a gallery of one item, where the relative margin is zero.
+        """
+        value: float = self.options.entropy_margin
+        if self.options.margin_unit == "nats":
+            return value
+        if len(self.gallery) < 2:
+            raise MethodError("a margin relative to ln(gallery size) needs at least two items")
+        return value * math.log(len(self.gallery))
+
+    def objective(self, forward: Forward) -> Tensor:
+        """mean over U of exp(E0 - H_i) H_i (the weight constant), plus the Fisher term."""
+        logits = forward.similarities / self.temperature
+        entropies = entropy(logits)
+        predictions = logits.detach().softmax(dim=1)
+        selected = self.select(entropies.detach(), predictions)
+        weights = (self.margin() - entropies.detach()).exp()
+        loss = masked_mean(weights * entropies, selected)
+        self.notes.add("selected", selected.sum())
+        if self.options.fisher == "stream":
+            if forward.step == 0 and forward.batch < self.options.fisher_batches:
+                self._add_fisher(forward.queries)
+            penalty = self.fisher.penalty(list(self.adapted.values()), self._source_values())
+            self.notes.add("loss_fisher", penalty)
+            loss = loss + self.options.fisher_weight * penalty
+        return loss
+
+    def select(self, entropies: Tensor, predictions: Tensor) -> Tensor:
+        """Which queries count, (B,) bool; moves the mean prediction by them.
+
+        Args:
+            entropies: (B,) nats, constant.
+            predictions: (B, N) probabilities, constant.
+        """
+        reliable = entropies < self.margin()
+        overlap = functional.cosine_similarity(self.mean_prediction[None], predictions, dim=1)
+        selected = reliable & (overlap.abs() < self.options.d_margin)
+        self.notes.add("reliable", reliable.sum())
+        count = selected.sum()
+        kept = torch.where(selected[:, None], predictions, 0.0).sum(dim=0) / count.clamp_min(1)
+        first = self.mean_prediction.sum() == 0
+        blend = PROBABILITY_MOMENTUM * self.mean_prediction + (1 - PROBABILITY_MOMENTUM) * kept
+        moved = torch.where(first, kept, blend)
+        self.mean_prediction = torch.where(count > 0, moved, self.mean_prediction)
+        return selected
+
+    def _source_values(self) -> list[Tensor]:
+        return list(self.source_parameters().values())
+
+    def _add_fisher(self, queries: Tensor) -> None:
+        """Cross-entropy against the source model's own top item, differentiated at the source."""
+        leaves = {n: v.clone().requires_grad_() for n, v in self.source_parameters().items()}
+        logits = self.encode_with(leaves, queries) @ self.gallery.T / self.temperature
+        loss = functional.cross_entropy(logits, logits.detach().argmax(dim=1))
+        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        self.fisher.add(
+            [
+                torch.zeros_like(v) if g is None else g
+                for g, v in zip(found, leaves.values(), strict=True)
+            ]
+        )
+
+
+class StreamFisher:
+    """Diagonal Fisher information: the mean over batches of squared batch-mean gradients.
+
+    Squaring the batch mean follows the official code; the weight 2000 goes with that size.
+    """
+
+    def __init__(self) -> None:
+        self._sums: list[Tensor] = []
+        self._batches = 0
+
+    def add(self, gradients: Sequence[Tensor]) -> None:
+        """Adds one batch's mean gradient; one with NaN or infinity is left out."""
+        if not bool(all_finite(list(gradients))):
+            return
+        squares = [gradient.detach().square() for gradient in gradients]
+        old = self._sums or [torch.zeros_like(square) for square in squares]
+        self._sums = [total + square for total, square in zip(old, squares, strict=True)]
+        self._batches += 1
+
+    def values(self) -> list[Tensor]:
+        """F, one tensor per parameter; empty before the first batch."""
+        return [total / self._batches for total in self._sums]
+
+    def penalty(self, parameters: Sequence[Tensor], anchors: Sequence[Tensor]) -> Tensor:
+        """sum_k F_k (theta_k - theta0_k)^2, a scalar."""
+        total = parameters[0].new_zeros(())
+        for fisher, parameter, anchor in zip(self.values(), parameters, anchors, strict=False):
+            total = total + (fisher * (parameter - anchor).square()).sum()
+        return total

@@ -1,0 +1,129 @@
+"""Geometry of two gradients: angle, ProGrad's projection, PCGrad.
+
+A gradient is a sequence of tensors, one per parameter, with None where a parameter takes no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Gradients = Sequence[Tensor | None]
+GRANULARITIES = ("global", "per_tensor")
+
+
+def flatten(gradients: Gradients, like: Gradients) -> Tensor:
+    """One vector; a None counts as zeros of its partner's shape, a pair of None is left out."""
+    pieces = []
+    for own, other in zip(gradients, like, strict=True):
+        if own is not None:
+            pieces.append(own.reshape(-1))
+        elif other is not None:
+            pieces.append(torch.zeros_like(other).reshape(-1))
+    if not pieces:
+        raise ValueError("a gradient without any tensor has no direction")
+    return torch.cat(pieces)
+
+
+def cosine(first: Gradients, second: Gradients) -> Tensor:
+    """Cosine between two gradients over all parameters; NaN where one of them is zero."""
+    a, b = flatten(first, second), flatten(second, first)
+    (unit_a, usable_a), (unit_b, usable_b) = _unit(a), _unit(b)
+    value = (unit_a @ unit_b).clamp(-1, 1)
+    return torch.where(usable_a & usable_b, value, torch.nan)
+
+
+def angle(first: Gradients, second: Gradients) -> Tensor:
+    """Angle between two gradients in degrees, 0 to 180; NaN where one of them is zero."""
+    return torch.rad2deg(torch.arccos(cosine(first, second)))
+
+
+def prograd(
+    specific: Gradients, general: Gradients, *, strength: float = 1.0, granularity: str = "global"
+) -> list[Tensor | None]:
+    """ProGrad's projection (Zhu et al., ICCV 2023).
+
+    Where ``specific . general < 0``: specific - strength * (specific . general / ||general||^2)
+    general; otherwise, or where ``general`` is zero or not finite, ``specific`` unchanged.
+
+    Args:
+        specific: gradient of the adaptation objective.
+        general: gradient whose descent keeps general knowledge.
+        strength: lambda; 1 removes the conflicting part entirely.
+        granularity: "global" (one vector) or "per_tensor" (each parameter on its own).
+    """
+
+    def project(a: Tensor, b: Tensor) -> Tensor:
+        return _without_conflict(a, b, strength)
+
+    return _pairwise(project, specific, general, granularity)
+
+
+def pcgrad(
+    first: Gradients, second: Gradients, *, reduction: str = "sum", granularity: str = "global"
+) -> list[Tensor | None]:
+    """PCGrad (Yu et al., NeurIPS 2020) for two gradients.
+
+    Each loses its component against the other (if they conflict); the results are combined. A
+    ``second`` that is not finite counts as zero.
+
+    Args:
+        first: one gradient.
+        second: the other.
+        reduction: "sum" (the paper) or "mean".
+        granularity: "global" or "per_tensor".
+    """
+    share = 1.0 if reduction == "sum" else 0.5
+
+    def combine(a: Tensor, b: Tensor) -> Tensor:
+        _, usable = _unit(b)
+        b = torch.where(usable, b, 0.0)
+        return share * (_without_conflict(a, b, 1.0) + _without_conflict(b, a, 1.0))
+
+    return _pairwise(combine, first, second, granularity)
+
+
+def _unit(vector: Tensor) -> tuple[Tensor, Tensor]:
+    """The direction, and whether there is one; zero where the length is zero or not finite."""
+    length = vector.norm()
+    usable = torch.isfinite(length) & (length > 0)
+    return torch.where(usable, vector / torch.where(usable, length, 1.0), 0.0), usable
+
+
+def _without_conflict(vector: Tensor, other: Tensor, strength: float) -> Tensor:
+    direction, _ = _unit(other)
+    return vector - strength * (vector @ direction).clamp_max(0) * direction
+
+
+def _pairwise(
+    operation: Callable[[Tensor, Tensor], Tensor],
+    first: Gradients,
+    second: Gradients,
+    granularity: str,
+) -> list[Tensor | None]:
+    if granularity == "per_tensor":
+        return [
+            None
+            if a is None and b is None
+            else operation(flatten([a], [b]), flatten([b], [a])).view_as(_either(a, b))
+            for a, b in zip(first, second, strict=True)
+        ]
+    joined = operation(flatten(first, second), flatten(second, first))
+    result: list[Tensor | None] = []
+    start = 0
+    for a, b in zip(first, second, strict=True):
+        if a is None and b is None:
+            result.append(None)
+            continue
+        shape = _either(a, b)
+        result.append(joined[start : start + shape.numel()].view_as(shape))
+        start += shape.numel()
+    return result
+
+
+def _either(a: Tensor | None, b: Tensor | None) -> Tensor:
+    tensor = a if a is not None else b
+    assert tensor is not None
+    return tensor

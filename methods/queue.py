@@ -1,0 +1,73 @@
+"""TCR's queue of source-like query-candidate pairs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from methods.objectives import modality_gap, smallest_count
+
+
+class ReliableQueue:
+    """Keeps the pairs that look most like the source domain (Li et al., ICLR 2025).
+
+    A pair's indicator is SI = 2 ||z - c|| - ||z - mean z|| - ||c - mean c||, with the means of the
+    batch that it came from; small is source-like. Each update appends the ``ratio`` of the batch
+    with the smallest SI; once ``size`` pairs are there, the ``size`` smallest are kept.
+    """
+
+    def __init__(self, size: int, ratio: float) -> None:
+        self.size = size
+        self.ratio = ratio
+        self._pairs: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+        self._reference: tuple[Tensor, Tensor] | None = None
+
+    def __len__(self) -> int:
+        return 0 if self._pairs is None else len(self._pairs[0])
+
+    def update(self, queries: Tensor, candidates: Tensor, entropies: Tensor) -> None:
+        """Offers one batch.
+
+        Args:
+            queries: (B, D) unit rows z.
+            candidates: (B, D) unit rows c, each query's top gallery item.
+            entropies: (B,) entropies of the refined predictions.
+        """
+        queries, candidates = queries.detach(), candidates.detach()
+        entropies = entropies.detach()
+        indicator = source_likeness(queries, candidates)
+        best = indicator.argsort(stable=True)[: smallest_count(self.ratio, len(queries))]
+        # A broken query would otherwise sit in the queue for the rest of the stream.
+        best = best[torch.isfinite(indicator[best]) & torch.isfinite(entropies[best])]
+        if len(best) == 0:
+            return
+        new = (indicator[best], queries[best], candidates[best], entropies[best])
+        if self._pairs is not None:
+            new = _joined(self._pairs, new)
+        if len(new[0]) >= self.size:
+            order = new[0].argsort(stable=True)[: self.size]
+            new = (new[0][order], new[1][order], new[2][order], new[3][order])
+        self._pairs = new
+        _, z, c, kept = new
+        gap = modality_gap(functional.normalize(z, dim=1), functional.normalize(c, dim=1))
+        self._reference = (kept.max(), gap)
+
+    def reference(self) -> tuple[Tensor, Tensor] | None:
+        """E_m (largest stored entropy) and Delta_S (stored pairs' gap); None while empty."""
+        return self._reference
+
+
+def source_likeness(queries: Tensor, candidates: Tensor) -> Tensor:
+    """TCR's indicator SI of each pair, (B,); small means source-like."""
+    pair = (queries - candidates).norm(dim=1)
+    query_spread = (queries - queries.mean(dim=0)).norm(dim=1)
+    candidate_spread = (candidates - candidates.mean(dim=0)).norm(dim=1)
+    return 2 * pair - query_spread - candidate_spread
+
+
+def _joined(
+    old: tuple[Tensor, Tensor, Tensor, Tensor], new: tuple[Tensor, Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    a, b, c, d = (torch.cat(pair) for pair in zip(old, new, strict=True))
+    return a, b, c, d

@@ -1,0 +1,81 @@
+"""Training-free: the mean of the queries is moved onto the mean of the gallery."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from methods.base import Method, MethodCard, Setup, StepOutput
+from methods.options import check_options, option
+
+
+@dataclass(frozen=True, slots=True)
+class RecentreOptions:
+    """Options of recentre."""
+
+    strength: float = option(
+        1.0, "how far the queries move: 0 not at all, 1 mean onto mean", minimum=0
+    )
+    center: str = option(
+        "batch",
+        "whose mean is moved: this batch's, or that of all queries seen so far",
+        choices=("batch", "stream"),
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+class Recentre(Method):
+    """z' = normalise(z + strength * (mean of the gallery - mean of the queries)).
+
+    Much of a query shift is a common offset of all queries; this removes it without training. The
+    mean of a single query is that query, so with ``center="batch"`` a batch of one is left alone.
+    """
+
+    card = MethodCard(
+        name="recentre",
+        title="Recentre",
+        summary="training-free: the batch's query mean is moved onto the gallery mean",
+        paper="none",
+        trains=False,
+    )
+    Options: ClassVar[type] = RecentreOptions
+
+    def __init__(self, setup: Setup, options: Any = None) -> None:
+        super().__init__(setup, options)
+        self.gallery_mean = self.gallery.mean(dim=0)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the queries seen so far."""
+        self._sum = torch.zeros_like(self.gallery_mean)
+        self._count = 0
+
+    @torch.no_grad()
+    def step(self, queries: Tensor) -> StepOutput:
+        """Moves one batch's embeddings and scores them."""
+        embeddings = self.embed(queries)
+        mean, count = self._center(embeddings)
+        offset = self.gallery_mean - mean
+        if count > 1:
+            moved = embeddings + self.options.strength * offset
+            embeddings = functional.normalize(moved, dim=1)
+        gap = float(offset.norm())
+        log = {"batch_gap": gap} if math.isfinite(gap) else {}
+        return StepOutput(self.score(embeddings), embeddings, log)
+
+    def _center(self, embeddings: Tensor) -> tuple[Tensor, int]:
+        """The mean to be moved, and of how many queries it is."""
+        if self.options.center == "batch":
+            return embeddings.mean(dim=0), len(embeddings)
+        # A query that is not a number must not spoil the mean of all later ones.
+        sound = torch.isfinite(embeddings).all(dim=1)
+        self._sum = self._sum + torch.where(sound[:, None], embeddings, 0.0).sum(dim=0)
+        self._count += int(sound.sum())
+        return self._sum / max(self._count, 1), self._count
