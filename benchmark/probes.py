@@ -1,0 +1,70 @@
+"""Numbers that explain a recall: geometry of the query embeddings, angles between gradients.
+
+Uniformity, gap and consistency follow our reading of the axes of REST's teaser figure
+(arXiv 2511.14416); uniformity is what the reference code of TCR prints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.retrieval import Relevance
+
+_PAIRS_AT_ONCE = 1 << 14
+
+CONFLICT_DEGREES = 90.0
+"""Two gradients conflict when the angle between them is larger than this."""
+
+
+def uniformity(queries: Tensor) -> float:
+    """Mean Euclidean distance of the query embeddings (Q, D) to their mean."""
+    points = queries.double()
+    return float((points - points.mean(dim=0)).norm(dim=1).mean())
+
+
+def gap(queries: Tensor, gallery: Tensor) -> float:
+    """Euclidean distance between the mean query (Q, D) and the mean gallery item (N, D)."""
+    difference = queries.double().mean(dim=0) - gallery.mean(dim=0, dtype=torch.float64)
+    return float(difference.norm())
+
+
+def consistency(queries: Tensor, gallery: Tensor, relevance: Relevance, order: np.ndarray) -> float:
+    """Mean cosine of matched pairs; a query with n relevant items contributes n pairs.
+
+    Args:
+        queries: (Q, D) unit rows.
+        gallery: (N, D) unit rows, same device.
+        relevance: answers by query index.
+        order: (Q,) query index of each row of ``queries``.
+    """
+    lengths = np.array([len(relevance[int(q)]) for q in order])
+    rows = torch.from_numpy(np.repeat(np.arange(len(order)), lengths))
+    items = torch.from_numpy(np.concatenate([relevance[int(q)] for q in order]))
+    total = 0.0
+    for start in range(0, len(rows), _PAIRS_AT_ONCE):
+        left = queries[rows[start : start + _PAIRS_AT_ONCE].to(queries.device)].double()
+        right = gallery[items[start : start + _PAIRS_AT_ONCE].to(gallery.device)].double()
+        total += float((left * right).sum())
+    return total / len(rows)
+
+
+def log_means(batches: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Mean over batches of every logged number; batches where it is absent or NaN are left out.
+
+    A name that is never finite is left out altogether (for example an angle that was never
+    defined). Where ``angle`` (degrees) is logged without ``conflict``, the share of batches whose
+    angle exceeds 90 degrees is added as ``conflict``.
+    """
+    values: dict[str, list[float]] = {}
+    for batch in batches:
+        for name, value in batch.items():
+            if math.isfinite(value):
+                values.setdefault(name, []).append(value)
+    if "angle" in values and "conflict" not in values:
+        values["conflict"] = [float(angle > CONFLICT_DEGREES) for angle in values["angle"]]
+    return {name: math.fsum(found) / len(found) for name, found in values.items()}

@@ -1,0 +1,316 @@
+"""What cells of one process share: data, backbones, gallery embeddings, preprocessed queries."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.backbones.base import DualEncoder
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
+from benchmark.errors import DataError
+from benchmark.grid import CLEAN
+from benchmark.metrics import RECALL_AT, ranks, recall_at
+from benchmark.retrieval import RetrievalSet
+from benchmark.stream import chosen_queries
+from methods.base import Method, Setup
+from shifts.base import Shift, ShiftError, item_generator
+
+T = TypeVar("T")
+
+ENCODE_BATCH = 64
+"""Items encoded at once outside the stream."""
+
+CACHE_BYTES = 1 << 30
+"""Bound of the preprocessed queries that are kept in memory."""
+
+
+class Resources:
+    """Loads what cells need and keeps it for the next cell of the same process.
+
+    Args:
+        load_data: the retrieval set of a cell (its benchmark and data root decide).
+        load_backbone: the dual encoder of a backbone spec.
+        make_method: a method from its spec and what the method is given.
+        make_shift: a shift from its spec.
+        cache_bytes: bound of the preprocessed queries kept in memory; what does not fit is
+            computed again, with the same result.
+    """
+
+    def __init__(
+        self,
+        *,
+        load_data: Callable[[Cell], RetrievalSet],
+        load_backbone: Callable[[BackboneSpec], DualEncoder],
+        make_method: Callable[[MethodSpec, Setup], Method],
+        make_shift: Callable[[ShiftSpec], Shift],
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self._load_data = load_data
+        self._load_backbone = load_backbone
+        self.make_method = make_method
+        self.make_shift = make_shift
+        self._data = _Recent[RetrievalSet](8)
+        self._backbones = _Recent[DualEncoder](2)
+        self._galleries = _Recent[Tensor](2)
+        self._clean_recalls = _Recent[float](64)
+        self._inputs = InputCache(cache_bytes)
+
+    def data(self, cell: Cell) -> RetrievalSet:
+        """The retrieval set of a cell.
+
+        Raises:
+            DataError: the loader's, or a set that recall at 10 cannot be measured on.
+        """
+        return self._data.get(_place(cell), lambda: _checked(self._load_data(cell)))
+
+    def backbone(self, cell: Cell) -> DualEncoder:
+        """The dual encoder of a cell; its weights are never adapted."""
+        return self._backbones.get(cell.backbone, lambda: self._load_backbone(cell.backbone))
+
+    def key(self, cell: Cell) -> str:
+        """The cell's identity; loads its data and backbone for their fingerprints.
+
+        Raises:
+            QueryShiftError: data or weights that cannot be loaded or used.
+        """
+        return cell.key(
+            data_fingerprint=self.data(cell).fingerprint,
+            backbone_fingerprint=self.backbone(cell).fingerprint,
+        )
+
+    def known_key(self, cell: Cell) -> str:
+        """The cell's identity if its data and backbone are loaded already, else ""."""
+        data = self._data.peek(_place(cell))
+        backbone = self._backbones.peek(cell.backbone)
+        return self.key(cell) if data is not None and backbone is not None else ""
+
+    def gallery(self, cell: Cell) -> Tensor:
+        """(N, D) float32 unit rows of the clean gallery under the source weights, on the device."""
+
+        def encode() -> Tensor:
+            data, backbone = self.data(cell), self.backbone(cell)
+            inputs = QueryInputs(data, backbone, gallery=True)
+            rows = [
+                backbone.encode(data.gallery_modality, batch)
+                for batch in inputs.batches(np.arange(len(data.gallery)))
+            ]
+            return _finite(torch.cat(rows).float(), f"gallery embeddings of {data.name}")
+
+        return self._galleries.get(self._world(cell), encode)
+
+    def forget_gallery(self, cell: Cell) -> None:
+        """Drops the cell's gallery embeddings, so that the next cell encodes them afresh."""
+        self._galleries.drop(self._world(cell))
+
+    def queries(self, cell: Cell) -> np.ndarray:
+        """Indices of the queries that the cell uses, ascending."""
+        return chosen_queries(len(self.data(cell).queries), cell.limit)
+
+    def inputs(self, cell: Cell, *, clean: bool = False) -> QueryInputs:
+        """The cell's queries, shifted (unless ``clean``) and preprocessed.
+
+        Inputs are kept in memory for the next cell with the same stream, whatever its method.
+        """
+        data, backbone = self.data(cell), self.backbone(cell)
+        spec = cell.shift
+        if clean or spec.name == CLEAN:
+            shelf = (*self._world(cell), "clean")
+            return QueryInputs(data, backbone, cache=self._inputs, shelf=shelf)
+        options = json.dumps(asdict(spec), sort_keys=True, default=str)
+        return QueryInputs(
+            data,
+            backbone,
+            corrupt=_corruption(self.make_shift(spec), spec, cell.seed),
+            cache=self._inputs,
+            shelf=(*self._world(cell), options, cell.seed),
+        )
+
+    def clean_recall(self, cell: Cell) -> float:
+        """R@1 (percent) of the cell's clean queries with the frozen source model."""
+        data, backbone = self.data(cell), self.backbone(cell)
+
+        def measure() -> float:
+            return recall_of(
+                lambda batch: backbone.encode(data.query_modality, batch),
+                data=data,
+                inputs=self.inputs(cell, clean=True),
+                gallery=self.gallery(cell),
+                queries=self.queries(cell),
+            )
+
+        return self._clean_recalls.get((*self._world(cell), cell.limit), measure)
+
+    def _world(self, cell: Cell) -> tuple[Hashable, ...]:
+        data, backbone = self.data(cell), self.backbone(cell)
+        return data.fingerprint, backbone.fingerprint, backbone.device, cell.backbone.transform
+
+
+def recall_of(
+    embed: Callable[[Tensor], Tensor],
+    *,
+    data: RetrievalSet,
+    inputs: QueryInputs,
+    gallery: Tensor,
+    queries: np.ndarray,
+) -> float:
+    """R@1 (percent) of queries that ``embed`` turns into unit rows, by cosine similarity."""
+    best: list[int] = []
+    with torch.no_grad():
+        for start, batch in zip(
+            range(0, len(queries), ENCODE_BATCH), inputs.batches(queries), strict=True
+        ):
+            part = queries[start : start + ENCODE_BATCH]
+            scores = embed(batch).float() @ gallery.T
+            best += [int(found[0]) for found in ranks(scores, [data.relevance[q] for q in part])]
+    return recall_at(np.array(best), 1)
+
+
+class QueryInputs:
+    """Raw items of one retrieval set -> preprocessed batches on the backbone's device."""
+
+    def __init__(
+        self,
+        data: RetrievalSet,
+        backbone: DualEncoder,
+        *,
+        gallery: bool = False,
+        corrupt: Callable[[Any, str], Any] | None = None,
+        cache: InputCache | None = None,
+        shelf: Hashable = None,
+    ) -> None:
+        self._items = data.gallery if gallery else data.queries
+        self._modality = data.gallery_modality if gallery else data.query_modality
+        self._clean_text = data.clean_text if self._modality == "text" else None
+        self._backbone = backbone
+        self._preprocess = backbone.preprocess(self._modality)
+        self._corrupt = corrupt
+        self._cache = cache
+        self._shelf = shelf
+        if cache is not None:
+            cache.open(shelf)
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """The collated inputs of these items."""
+        return self._backbone.collate(self._modality, [self._one(int(i)) for i in indices])
+
+    def batches(self, indices: np.ndarray, size: int = ENCODE_BATCH) -> Iterator[Tensor]:
+        """The inputs of many items, a few at a time."""
+        for start in range(0, len(indices), size):
+            yield self.batch(indices[start : start + size])
+
+    def _one(self, index: int) -> Tensor:
+        known = self._cache.get(self._shelf, index) if self._cache is not None else None
+        if known is not None:
+            return known
+        item = self._items[index]
+        if self._corrupt is not None:
+            item = self._corrupt(item, self._items.ids[index])
+        if self._clean_text is not None:
+            item = self._clean_text(item)
+        made = self._preprocess(item)
+        if self._cache is not None:
+            self._cache.put(self._shelf, index, made)
+        return made
+
+
+class InputCache:
+    """Preprocessed queries, one shelf per stream, bounded in bytes.
+
+    A cell reads two shelves (its stream, its clean queries). Those two are never evicted for each
+    other: when they do not fit together, what is beyond the bound is simply not kept.
+    """
+
+    _IN_USE = 2
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.used = 0
+        self._shelves: OrderedDict[Hashable, dict[int, Tensor]] = OrderedDict()
+
+    def open(self, shelf: Hashable) -> None:
+        """Marks a shelf as the one in use, creating it where it does not exist."""
+        self._shelves.setdefault(shelf, {})
+        self._shelves.move_to_end(shelf)
+
+    def get(self, shelf: Hashable, index: int) -> Tensor | None:
+        """The stored input, or None."""
+        return self._shelves.get(shelf, {}).get(index)
+
+    def put(self, shelf: Hashable, index: int, value: Tensor) -> None:
+        """Stores an input of an open shelf if it fits, evicting shelves that are out of use."""
+        size = value.nbytes
+        while self.used + size > self.max_bytes and len(self._shelves) > self._IN_USE:
+            _, dropped = self._shelves.popitem(last=False)
+            self.used -= sum(tensor.nbytes for tensor in dropped.values())
+        if shelf in self._shelves and self.used + size <= self.max_bytes:
+            self._shelves[shelf][index] = value
+            self.used += size
+
+
+class _Recent(Generic[T]):
+    """The last few values by key."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: OrderedDict[Hashable, T] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        if key not in self._values:
+            self._values[key] = make()
+        self._values.move_to_end(key)
+        while len(self._values) > self._limit:
+            self._values.popitem(last=False)
+        return self._values[key]
+
+    def peek(self, key: Hashable) -> T | None:
+        return self._values.get(key)
+
+    def drop(self, key: Hashable) -> None:
+        self._values.pop(key, None)
+
+
+def _place(cell: Cell) -> tuple[str, str, str]:
+    return cell.suite, cell.benchmark, cell.data_root
+
+
+def _corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str], Any]:
+    shift.check_severity(spec.severity)
+
+    def corrupt(item: Any, item_id: str) -> Any:
+        generator = item_generator(seed, spec.name, spec.severity, item_id)
+        try:
+            return shift.apply(item, spec.severity, generator)
+        except ShiftError as error:
+            raise DataError(f"query {item_id!r}: {error}") from error
+
+    return corrupt
+
+
+def _checked(data: RetrievalSet) -> RetrievalSet:
+    if not len(data.queries):
+        raise DataError(f"benchmark {data.name!r} has no queries")
+    if len(data.relevance) != len(data.queries) or len(data.groups) != len(data.queries):
+        raise DataError(
+            f"benchmark {data.name!r} has {len(data.queries)} queries, but answers for "
+            f"{len(data.relevance)} and groups for {len(data.groups)}"
+        )
+    size, largest = len(data.gallery), max(RECALL_AT)
+    if size < largest:
+        raise DataError(
+            f"benchmark {data.name!r} has a gallery of {size}; recall at {largest} needs at least "
+            f"{largest} items: use a larger gallery"
+        )
+    return data
+
+
+def _finite(rows: Tensor, what: str) -> Tensor:
+    if not torch.isfinite(rows).all():
+        raise DataError(f"{what} hold NaN or infinity: the weights do not fit or are damaged")
+    return rows

@@ -1,0 +1,357 @@
+"""Runs one cell: gallery once, then the stream batch by batch: shift, adapt, rank, measure."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark import metrics, probes
+from benchmark.backbones.base import DualEncoder
+from benchmark.cell import Cell, Record, Status
+from benchmark.counting import PassCounter, counted
+from benchmark.environment import environment
+from benchmark.errors import QueryShiftError
+from benchmark.grid import CLEAN
+from benchmark.progress import Progress, Silent
+from benchmark.resources import Resources, recall_of
+from benchmark.retrieval import RetrievalSet
+from benchmark.stream import QueryStream, derive_seed
+from methods.base import Method, MethodError, Setup, StepOutput
+from shifts.base import ShiftError
+
+Arrays = dict[str, np.ndarray]
+"""Numbers per query of a finished cell, one row per query in ascending order of query index.
+
+``query``: index in the retrieval set; ``best_rank`` (int64) and ``ap`` (float64): see ``metrics``;
+``group``: bootstrap cluster; ``order``: positions in these arrays in the order of the stream, so
+that ``best_rank[order]`` runs along the stream. All but ``ap`` are int64.
+"""
+
+_FRAMES_KEPT = 6
+
+
+def run_cell(
+    cell: Cell, resources: Resources, *, progress: Progress | None = None
+) -> tuple[Record, Arrays]:
+    """Runs one cell.
+
+    Whatever goes wrong in the cell becomes a record with status "failed" and the reason (for
+    errors that are not the user's the last frames too, in ``info["frames"]``), so that a grid goes
+    on. Only ``KeyboardInterrupt`` passes through.
+
+    Args:
+        cell: what to run.
+        resources: data, weights and caches; kept for the next cell.
+        progress: told of the start and of every batch.
+
+    Returns:
+        The record and, where the cell is done, its numbers per query (else an empty dict).
+    """
+    key = ""
+    info: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
+    try:
+        facts = environment(cell.backbone.device)
+        key = resources.key(cell)
+        info = _info(cell, resources)
+        reason = _cannot_run(cell, resources)
+        if not reason:
+            return _Run(cell, resources, progress or Silent()).record(key, info, facts)
+        record = unfinished(cell, key, Status.SKIPPED, reason)
+    except Exception as error:
+        record = unfinished(cell, key, Status.FAILED, _reason(error))
+        info |= _frames(error)
+    return replace(record, info=info, environment=facts), {}
+
+
+def unfinished(cell: Cell, key: str, status: Status, reason: str) -> Record:
+    """The record of a cell that has no result, and why; without a key where none is known.
+
+    A cell whose data or weights could not be loaded gets a key that no result can have.
+    """
+    return Record(
+        key=key or cell.key(data_fingerprint="", backbone_fingerprint=""),
+        status=status,
+        cell=cell.to_dict(),
+        reason=reason,
+    )
+
+
+def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
+    data, backbone = resources.data(cell), resources.backbone(cell)
+    return {
+        "data_fingerprint": data.fingerprint,
+        "backbone_fingerprint": backbone.fingerprint,
+        "backbone_name": backbone.name,
+        "queries": len(resources.queries(cell)),
+        "gallery": len(data.gallery),
+        "query_modality": data.query_modality,
+        "task": f"{data.query_modality}-to-{data.gallery_modality}",
+    }
+
+
+def _cannot_run(cell: Cell, resources: Resources) -> str:
+    """Why the cell makes no sense, or an empty string."""
+    if cell.shift.name == CLEAN:
+        return ""
+    needed = resources.make_shift(cell.shift).card.modality
+    given = resources.data(cell).query_modality
+    if needed in ("any", given):
+        return ""
+    return (
+        f"shift {cell.shift.name!r} works on {needed} queries; {cell.benchmark!r} has {given} ones"
+    )
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _frames(error: Exception) -> dict[str, Any]:
+    """Where an error that is not the user's came from: the innermost frames, outermost first."""
+    if isinstance(error, QueryShiftError | ShiftError):
+        return {}
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_KEPT:]
+    return {
+        "frames": [
+            f"{Path(*Path(frame.filename).parts[-2:])}:{frame.lineno} in {frame.name}"
+            for frame in frames
+        ]
+    }
+
+
+class Clock:
+    """Adds up wall time by name; on a GPU it waits for the work that was asked for."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device if device.startswith("cuda") else ""
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        begun = self.now()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + self.now() - begun
+
+    def now(self) -> float:
+        """Seconds on a clock that only runs forwards."""
+        if self._device:
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+@dataclass
+class _Tally:
+    """What is kept of the stream."""
+
+    best_rank: np.ndarray
+    ap: np.ndarray
+    embeddings: list[Tensor] = field(default_factory=list)
+    batches: list[dict[str, float]] = field(default_factory=list)
+    step_ms: list[float] = field(default_factory=list)  # per query, one value per batch
+
+
+class _Run:
+    """One cell under way."""
+
+    def __init__(self, cell: Cell, resources: Resources, progress: Progress) -> None:
+        self.cell, self.resources, self.progress = cell, resources, progress
+        self.data: RetrievalSet = resources.data(cell)
+        self.backbone: DualEncoder = resources.backbone(cell)
+        self.clock = Clock(self.backbone.device)
+        self.queries = resources.queries(cell)
+        self.stream = QueryStream(len(self.queries), cell.stream, cell.seed)
+
+    def record(
+        self, key: str, info: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> tuple[Record, Arrays]:
+        _start_peak(self.backbone.device)
+        begun = self.clock.now()
+        with self.clock("gallery"):
+            gallery = self.resources.gallery(self.cell)
+        method = self._method(gallery)
+        with counted(method.encoder) as passes, self._untouched(gallery):
+            tally = self._adapt(method, gallery)
+        measured = self._probes(tally, gallery)
+        clean = self._forgetting(method, gallery)
+        seconds = self.clock.now() - begun
+        record = Record(
+            key=key,
+            status=Status.DONE,
+            cell=self.cell.to_dict(),
+            info={**info, "embed_dim": gallery.shape[1]},
+            metrics={**metrics.summary(tally.best_rank, tally.ap), **clean},
+            probes=measured,
+            cost=self._cost(seconds, tally, passes),
+            batches=tuple(tally.batches),
+            environment=facts,
+        )
+        return record, {
+            "query": self.queries,
+            "best_rank": tally.best_rank,
+            "ap": tally.ap,
+            "group": np.asarray(self.data.groups, dtype=np.int64)[self.queries],
+            "order": self.stream.order.astype(np.int64),
+        }
+
+    def _method(self, gallery: Tensor) -> Method:
+        cell = self.cell
+        seed = derive_seed("method", cell.seed, cell.benchmark, cell.shift.name)
+        setup = Setup(
+            encoder=self.backbone.query_encoder(self.data.query_modality),
+            gallery=gallery,
+            logit_scale=self.backbone.logit_scale,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        return self.resources.make_method(cell.method, setup)
+
+    def _adapt(self, method: Method, gallery: Tensor) -> _Tally:
+        count = len(self.queries)
+        tally = _Tally(np.zeros(count, dtype=np.int64), np.zeros(count))
+        inputs = self.resources.inputs(self.cell)
+        self.progress.cell_started(self.cell, len(self.stream))
+        for batch in self.stream:
+            with self.clock("data"):
+                queries = inputs.batch(self.queries[batch.queries])
+            begun = self.clock.now()
+            output = method.step(queries)
+            seconds = self.clock.now() - begun
+            self.clock.seconds["step"] = self.clock.seconds.get("step", 0.0) + seconds
+            tally.step_ms.append(1000.0 * seconds / len(batch))
+            with self.clock("rank"):
+                log = check_output(output, len(batch), gallery)
+                self._rank(batch.queries, output.scores, tally)
+            tally.embeddings.append(output.embeddings.detach().float().cpu())
+            best = tally.best_rank[batch.queries]
+            # The harness's own two names come last: a method's log cannot displace them.
+            row = {**log, "queries": float(len(batch)), "R@1": metrics.recall_at(best, 1)}
+            tally.batches.append(row)
+            self.progress.batch_done(self.cell, row)
+        return tally
+
+    def _rank(self, positions: np.ndarray, scores: Tensor, tally: _Tally) -> None:
+        relevant = [self.data.relevance[int(query)] for query in self.queries[positions]]
+        found = metrics.ranks(scores.detach(), relevant)
+        for position, of_query in zip(positions, found, strict=True):
+            tally.best_rank[position] = of_query[0]
+            tally.ap[position] = metrics.average_precision(of_query)
+
+    @contextmanager
+    def _untouched(self, gallery: Tensor) -> Iterator[None]:
+        """Refuses a method that writes into the gallery, which later cells share."""
+        version = gallery._version
+        try:
+            yield
+        finally:
+            if gallery._version != version:
+                self.resources.forget_gallery(self.cell)
+        if gallery._version != version:
+            raise MethodError(
+                f"method {self.cell.method.name!r} wrote into the gallery; it must work on a copy"
+            )
+
+    def _probes(self, tally: _Tally, gallery: Tensor) -> dict[str, float]:
+        embeddings = torch.cat(tally.embeddings)
+        gallery = gallery.cpu()
+        order = self.queries[self.stream.order]
+        logs = [
+            {name: value for name, value in batch.items() if name not in ("queries", "R@1")}
+            for batch in tally.batches
+        ]
+        return {
+            **probes.log_means(logs),
+            "uniformity": probes.uniformity(embeddings),
+            "gap": probes.gap(embeddings, gallery),
+            "consistency": probes.consistency(embeddings, gallery, self.data.relevance, order),
+        }
+
+    def _forgetting(self, method: Method, gallery: Tensor) -> dict[str, float]:
+        with self.clock("clean"):
+            before = self.resources.clean_recall(self.cell)
+            after = recall_of(
+                method.embed,
+                data=self.data,
+                inputs=self.resources.inputs(self.cell, clean=True),
+                gallery=gallery,
+                queries=self.queries,
+            )
+        return {
+            "clean_R@1_before": before,
+            "clean_R@1_after": after,
+            "forgetting": after - before,
+        }
+
+    def _cost(self, seconds: float, tally: _Tally, passes: PassCounter) -> dict[str, float]:
+        parts = {f"seconds_{name}": spent for name, spent in self.clock.seconds.items()}
+        cost = {
+            "seconds": seconds,
+            **parts,
+            "ms_per_query": float(np.median(tally.step_ms)),
+            "ms_per_query_p95": float(np.quantile(tally.step_ms, 0.95)),
+            "forward_per_query": passes.forward / len(self.queries),
+            "backward_per_query": passes.backward / len(self.queries),
+            "peak_mb": _peak_mb(),
+        }
+        if self.backbone.device.startswith("cuda"):
+            peak = torch.cuda.max_memory_allocated(self.backbone.device)
+            cost["peak_device_mb"] = peak / 2**20
+        return cost
+
+
+def check_output(output: object, count: int, gallery: Tensor) -> dict[str, float]:
+    """Refuses what a method must not return; gives its log as plain floats.
+
+    Args:
+        output: what ``Method.step`` returned.
+        count: B, the number of queries in the batch.
+        gallery: (N, D) what they were scored against.
+
+    Raises:
+        MethodError: wrong type, shape or dtype, or values that are not finite.
+    """
+    if not isinstance(output, StepOutput):
+        raise MethodError(f"step must return a StepOutput, not {type(output).__name__}")
+    wanted = {"scores": (count, len(gallery)), "embeddings": (count, gallery.shape[1])}
+    for name, shape in wanted.items():
+        value = getattr(output, name)
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise MethodError(f"{name} must be a floating-point tensor, not {kind}")
+        if tuple(value.shape) != shape:
+            raise MethodError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
+        bad = ~torch.isfinite(value).all(dim=1)
+        if bad.any():
+            raise MethodError(
+                f"{name} hold NaN or infinity for {int(bad.sum())} of {count} queries"
+            )
+    log: dict[str, float] = {}
+    for name, number in output.log.items():
+        try:
+            log[str(name)] = float(number)
+        except (TypeError, ValueError):
+            raise MethodError(f"log entry {name!r} is not a number: {number!r}") from None
+    return log
+
+
+def _start_peak(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak_mb() -> float:
+    """Largest resident size of this process so far, earlier cells included, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    size = peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
+    return size / 2**20 if size else math.nan

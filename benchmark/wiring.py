@@ -1,0 +1,69 @@
+"""The ordinary way to what cells need: registries and suites. Imports them when first used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmark.backbones.base import DualEncoder
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
+from benchmark.errors import ConfigError
+from benchmark.resources import Resources
+from benchmark.retrieval import RetrievalSet
+from methods.base import Method, Setup
+from shifts.base import Shift
+
+
+def default_resources() -> Resources:
+    """Resources that find everything by name in the registries and suites."""
+    return Resources(
+        load_data=_load_data,
+        load_backbone=_load_backbone,
+        make_method=_make_method,
+        make_shift=_make_shift,
+    )
+
+
+def _load_data(cell: Cell) -> RetrievalSet:
+    from benchmark.suites import load_retrieval_set
+
+    return load_retrieval_set(cell)
+
+
+def _load_backbone(spec: BackboneSpec) -> DualEncoder:
+    from benchmark.registry import BACKBONES
+
+    encoder: DualEncoder = BACKBONES.get(spec.loader)(spec)
+    return encoder
+
+
+def _make_method(spec: MethodSpec, setup: Setup) -> Method:
+    from benchmark.registry import METHODS
+
+    kind = METHODS.get(spec.name)
+    _same_version("method", spec.name, spec.version, kind.card.version)
+    method: Method = kind(setup, _options(f"method {spec.name!r}", kind.Options, spec.options))
+    return method
+
+
+def _make_shift(spec: ShiftSpec) -> Shift:
+    from benchmark.registry import SHIFTS
+
+    kind = SHIFTS.get(spec.name)
+    _same_version("shift", spec.name, spec.version, kind.card.version)
+    shift: Shift = kind(_options(f"shift {spec.name!r}", kind.Options, spec.options))
+    return shift
+
+
+def _same_version(kind: str, name: str, asked: int, installed: int) -> None:
+    """A cell's key holds the version that it was made for: another one must not run under it."""
+    if asked != installed:
+        raise ConfigError(
+            f"the cell asks for version {asked} of {kind} {name!r}; installed is {installed}"
+        )
+
+
+def _options(owner: str, options: type, values: Any) -> Any:
+    try:
+        return options(**values)
+    except TypeError as error:
+        raise ConfigError(f"options of {owner}: {error}") from error
