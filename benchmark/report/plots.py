@@ -137,7 +137,7 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
             for place, setting in enumerate(shown):
                 here = {pool.label: pool for pool in pools if pool.first.setting == setting}
                 shift = _shift_label(next(iter(here.values())))
-                names.append(_wrapped(shift, int(9.5 * size[0] / per_row)))
+                names.append(_wrapped(shift, int(11 * size[0] / per_row)))
                 for index, label in enumerate(labels):
                     at = place + (index - (len(labels) - 1) / 2) * width
                     _bar(axis, at, width, here.get(label), looks[label])
