@@ -87,13 +87,12 @@ def correlate(planes: Floats, kernel: Floats, border: str = "reflect") -> Floats
     down, right = kernel.shape[0] // 2, kernel.shape[1] // 2
     rows = border_index(np.arange(-down, height + down), height, border)
     columns = border_index(np.arange(-right, width + right), width, border)
-    padded = torch.from_numpy(planes[..., rows[:, None], columns[None, :]])
+    padded = planes[..., rows[:, None], columns[None, :]]
     # Only wrap-free positions are kept, so the FFT needs no room beyond the padded image.
     size = (_fast_length(padded.shape[-2]), _fast_length(padded.shape[-1]))
-    flipped = torch.from_numpy(np.ascontiguousarray(kernel[::-1, ::-1]))
-    spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(flipped, s=size)
-    full = torch.fft.irfft2(spectrum, s=size)
-    return full[..., 2 * down : 2 * down + height, 2 * right : 2 * right + width].numpy()
+    spectrum = np.fft.rfft2(padded, s=size) * np.fft.rfft2(kernel[::-1, ::-1], s=size)
+    full = np.fft.irfft2(spectrum, s=size)
+    return full[..., 2 * down : 2 * down + height, 2 * right : 2 * right + width]
 
 
 def line_blur(planes: Floats, radius: float, sigma: float, angle: float) -> Floats:

@@ -92,10 +92,13 @@ class FrostProcedural(ImageShift):
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
     ) -> Bytes:
         height, width = image.shape[:2]
-        texture = ice_texture(int(rng.integers(TEXTURES)))
-        top, left = rng.integers(SIDE, size=2)
-        rows = np.arange(top, top + height) % SIDE
-        columns = np.arange(left, left + width) % SIDE
+        # A 64 px crop of crystals made for 224 px would show a single arm: shrink them there.
+        shrink = 2 if self.options.constants == "mini64" else 1
+        texture = ice_texture(int(rng.integers(TEXTURES)), shrink)
+        side = SIDE // shrink
+        top, left = rng.integers(side, size=2)
+        rows = np.arange(top, top + height) % side
+        columns = np.arange(left, left + width) % side
         return _blend(image, texture[rows[:, None], columns[None, :]], constants)
 
 
@@ -148,22 +151,30 @@ def _blend(image: Bytes, frost: Bytes, constants: tuple[float, float]) -> Bytes:
     return to_bytes(keep * to_unit(image) + add * to_unit(frost))
 
 
-@lru_cache(maxsize=TEXTURES)
-def ice_texture(number: int) -> Bytes:
-    """One procedural frost texture, (SIDE, SIDE, 3) uint8, seamless; built once per process.
+@lru_cache(maxsize=2 * TEXTURES)
+def ice_texture(number: int, shrink: int = 1) -> Bytes:
+    """One procedural frost texture, seamless; built once per process.
 
     Feathered crystals (six arms with side branches at 60 degrees) over a plasma haze.
+
+    Args:
+        number: 0 to TEXTURES - 1.
+        shrink: the texture is averaged down by this whole factor.
+
+    Returns:
+        (SIDE / shrink, SIDE / shrink, 3) uint8, not writable.
     """
     rng = np.random.default_rng((0x1CE, number))
     needles = _crystals(rng)
     fine = gaussian(needles, 0.7, border="wrap")
     glow = gaussian(needles, 5.0, border="wrap")
     haze = plasma(SIDE, 1.7, rng)
-    ice = np.clip(0.1 + 0.3 * haze + 0.5 * np.tanh(fine) + 0.35 * np.tanh(glow), 0.0, 1.0)
+    ice = np.clip(0.1 + 0.2 * haze + 0.5 * np.tanh(fine) + 0.35 * np.tanh(glow), 0.0, 1.0)
     # Thin ice is bluish, thick ice white.
     tint = np.array((0.72, 0.86, 1.0))
     colour = ice[..., None] * (tint + (1.0 - tint) * ice[..., None])
-    texture = to_bytes(colour)
+    small = colour.reshape(SIDE // shrink, shrink, SIDE // shrink, shrink, 3).mean(axis=(1, 3))
+    texture = to_bytes(small)
     texture.setflags(write=False)
     return texture
 
