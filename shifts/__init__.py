@@ -180,6 +180,32 @@ BUILTINS: dict[str, dict[str, str]] = {
         "modality": "text",
         "summary": "WordNet synonyms inserted",
     },
+    # text, sentence level, by rules
+    "formal_rules": {
+        "target": "shifts.text.sentences:FormalRules",
+        "modality": "text",
+        "summary": "formal register by rules: contractions, word pairs",
+    },
+    "casual_rules": {
+        "target": "shifts.text.sentences:CasualRules",
+        "modality": "text",
+        "summary": "casual register by rules: contractions, word pairs, fillers",
+    },
+    "passive_rules": {
+        "target": "shifts.text.voice:PassiveRules",
+        "modality": "text",
+        "summary": "passive voice by rules",
+    },
+    "active_rules": {
+        "target": "shifts.text.voice:ActiveRules",
+        "modality": "text",
+        "summary": "active voice by rules",
+    },
+    "paraphrase_rules": {
+        "target": "shifts.text.sentences:ParaphraseRules",
+        "modality": "text",
+        "summary": "other prepositions, quantities and order, by rules",
+    },
 }
 """name -> target ("module:Class"), modality ("image", "text", "any"), summary."""
 
