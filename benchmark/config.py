@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmark.errors import ConfigError, did_you_mean
+from benchmark.yaml_lines import read_document
 
 Reader = Callable[[Any], Any]
 
@@ -130,6 +129,14 @@ def one_of(*choices: str) -> Reader:
     return read
 
 
+def reading(read: Reader, value: Any, place: str) -> Any:
+    """Applies a reader; its ``ValueError`` becomes a ``ConfigError`` that says where."""
+    try:
+        return read(value)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from None
+
+
 def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -150,25 +157,34 @@ class BenchConfig:
         ("rest",), read_names, "methods, or 'all'; 'source' always runs too", metavar="NAMES"
     )
     shift: tuple[str, ...] = _setting(
-        ("gaussian_noise",),
+        (),
         read_names,
-        "shifts or their short names, or 'all' that the benchmark has by default",
+        "shifts or their short names, or 'all' that the benchmark has by default "
+        "(default: gaussian_noise; 'all' where a benchmark is named)",
         metavar="NAMES",
     )
-    suite: str = _setting("mini", read_text, "mini (embedded) or paper (own data)", metavar="NAME")
+    suite: str = _setting(
+        "", read_text, "mini (embedded, the default) or paper (own data)", metavar="NAME"
+    )
     benchmark: tuple[str, ...] = _setting(
         (),
         read_names,
-        "benchmarks; default: the suite's first that the shift fits",
+        "benchmarks, or 'all' of the suite; default: the suite's first that the shift fits",
         metavar="NAMES",
     )
-    severity: tuple[int, ...] = _setting((5,), read_integers, "severities", metavar="INTS")
+    severity: tuple[int, ...] = _setting(
+        (), read_integers, "severities (default: the benchmark's)", metavar="INTS"
+    )
     seed: tuple[int, ...] = _setting((0,), read_seeds, "run seeds, as 0,1 or 0-2", metavar="INTS")
-    model: str = _setting("", read_text, "open_clip model name", metavar="NAME")
+    model: str = _setting(
+        "", read_text, "open_clip model or backbone name (default: the benchmark's)", metavar="NAME"
+    )
     pretrained: str = _setting("", read_text, "open_clip tag or local weights file", metavar="TAG")
     data: str = _setting("", read_text, "folder with the data sets", metavar="DIR")
-    transform: str = _setting(
-        "resize", one_of("resize", "clip"), "resize (TCR's plain resize) or clip (the model's own)"
+    transform: str | None = _setting(
+        None,
+        one_of("resize", "clip"),
+        "resize (TCR's plain resize) or clip (the model's own); default: the benchmark's",
     )
     preset: str = _setting(
         "",
@@ -234,42 +250,21 @@ def resolve(args: argparse.Namespace, **preset: Any) -> BenchConfig:
     for name, setting in known.items():
         if name in args:
             flag = f"--{name.replace('_', '-')}"
-            values[name] = _read(setting, getattr(args, name), flag)
+            values[name] = reading(setting.metadata["read"], getattr(args, name), flag)
     return BenchConfig(**values)
 
 
-def _read(setting: dataclasses.Field[Any], value: Any, place: str) -> Any:
-    try:
-        return setting.metadata["read"](value)
-    except ValueError as error:
-        raise ConfigError(f"{place}: {error}") from None
-
-
 def _from_yaml(path: Path, known: Mapping[str, dataclasses.Field[Any]]) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigError(f"cannot read settings {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"settings {path} are not UTF-8 text") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"settings {path} are not valid YAML: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"settings {path} must be a mapping of names to values")
+    document = read_document(path)
     values: dict[str, Any] = {}
-    for key_node, _ in node.value:
-        place = f"{path}:{key_node.start_mark.line + 1}"
-        key = str(key_node.value).replace("-", "_")
-        if key not in known:
-            raise ConfigError(
-                f"{place}: there is no setting {key_node.value!r}{did_you_mean(key, known)}; "
-                f"known: {', '.join(known)}"
-            )
-        if key in values:
-            raise ConfigError(f"{place}: {key_node.value!r} is set twice")
-        values[key] = _read(known[key], content[key_node.value], f"{place}: {key_node.value}")
+    for key, value in document.mapping().items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise document.unknown_key((), key, tuple(known))
+        if name in values:
+            raise document.error((key,), f"{key!r} is set twice")
+        try:
+            values[name] = known[name].metadata["read"](value)
+        except ValueError as error:
+            raise document.error((key,), f"{key!r}: {error}") from None
     return values

@@ -13,11 +13,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import methods
 import shifts
 from benchmark.errors import PluginError, UnknownNameError, did_you_mean
+
+if TYPE_CHECKING:
+    from benchmark.suite import BenchmarkCard
 
 logger = logging.getLogger(__name__)
 
@@ -286,8 +289,13 @@ def _benchmark_facts() -> Builtins:
     return {name: _card_facts(card) for name, card in benchmark_cards().items()}
 
 
-def _card_facts(card: Any) -> Mapping[str, Any]:
-    raise NotImplementedError
+def _card_facts(card: BenchmarkCard) -> Mapping[str, Any]:
+    return {
+        "object": card,
+        "summary": card.summary,
+        "modality": card.query,
+        "suite": card.suite,
+    }
 
 
 METHODS = Registry("method", methods.BUILTINS, "queryshift.methods", base="methods.base:Method")
@@ -298,7 +306,9 @@ SHIFTS = Registry(
     aliases=shifts.ALIASES,
     base="shifts.base:Shift",
 )
-BENCHMARKS = Registry("benchmark", _benchmark_facts, "queryshift.benchmarks")
+BENCHMARKS = Registry(
+    "benchmark", _benchmark_facts, "queryshift.benchmarks", base="benchmark.suite:BenchmarkCard"
+)
 BACKBONES = Registry(
     "backbone",
     {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
 from typing import Any
 
 from benchmark.backbones.base import DualEncoder
@@ -13,20 +15,26 @@ from methods.base import Method, Setup
 from shifts.base import Shift
 
 
-def default_resources() -> Resources:
-    """Resources that find everything by name in the registries and suites."""
+def default_resources(*, allow_missing: bool = False) -> Resources:
+    """Resources that find everything by name in the registries and suites.
+
+    Args:
+        allow_missing: go on without images that are not on disk; the results say how many.
+    """
     return Resources(
-        load_data=_load_data,
+        load_data=functools.partial(_load_data, allow_missing=allow_missing),
         load_backbone=_load_backbone,
         make_method=_make_method,
         make_shift=_make_shift,
     )
 
 
-def _load_data(cell: Cell) -> RetrievalSet:
-    from benchmark.suites import load_retrieval_set
+def _load_data(cell: Cell, *, allow_missing: bool) -> RetrievalSet:
+    from benchmark.registry import BENCHMARKS
+    from benchmark.suite import load_retrieval_set
 
-    return load_retrieval_set(cell)
+    root = Path(cell.data_root) if cell.data_root else None
+    return load_retrieval_set(BENCHMARKS.get(cell.benchmark), root, allow_missing=allow_missing)
 
 
 def _load_backbone(spec: BackboneSpec) -> DualEncoder:

@@ -1,0 +1,130 @@
+"""``queryshift bench``: runs cells, prints their table, writes tables and figures."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from benchmark import config as settings
+from benchmark.cell import Cell, Record, Status
+from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command
+from benchmark.cli.progress import Bars
+from benchmark.config import BenchConfig
+
+RUNS = Path("results") / "runs"
+"""Where runs are stored when nothing else is said; relative to the current folder."""
+
+
+class Bench(Command):
+    """The main job."""
+
+    name = "bench"
+    summary = "run methods under query shift, beside the source model; print a table, draw figures"
+    examples = (
+        "  queryshift bench --method rest --shift gaussian\n"
+        "  queryshift bench --method all --shift all --seed 0-2 --workers 2\n"
+        "  queryshift bench --benchmark flickr-c-image --data /data --method tcr --shift contrast\n"
+        "  queryshift bench --method tcr --option steps=1 --option lr=1e-4"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        settings.add_flags(parser)
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        config = settings.resolve(args)
+        # torch, pandas and the libraries of the data take seconds: not before they are needed.
+        from benchmark.plan import plan, run_name
+
+        cells = plan(config)
+        folder = Path(config.out) if config.out else RUNS / run_name(cells)
+        return run_and_report(cells, folder, config, console)
+
+
+def run_and_report(
+    cells: Sequence[Cell], folder: Path, config: BenchConfig, console: Console
+) -> int:
+    """Runs what the folder does not have yet, prints the table, writes tables and figures.
+
+    Returns:
+        Exit code: 0, 1 where a cell has failed, 130 where the user stopped the run.
+    """
+    from benchmark.report import load_results, results_table, write_all
+    from benchmark.store import RunStore
+
+    store = RunStore(folder)
+    try:
+        records, reused = execute(cells, store, config, console)
+    except KeyboardInterrupt:
+        console.print(
+            Text(
+                f"interrupted; the finished cells in {folder} are valid, and the same command "
+                "goes on from there",
+                style="yellow",
+            ),
+            soft_wrap=True,
+        )
+        return INTERRUPTED
+    keys = {record.key for record in records}
+    console.print(results_table(r for r in load_results(store) if r.record.key in keys))
+    written = write_all(store, figures=not config.no_figures)
+    say_where(console, reused, len(records), written)
+    return FAILED if any(r.status in (Status.FAILED, Status.TIMEOUT) for r in records) else OK
+
+
+def say_where(console: Console, reused: int, total: int, written: Sequence[Path]) -> None:
+    """The closing lines: what was reused, what was written."""
+    if reused:
+        note = f"reused {reused} finished cell{'s' if reused > 1 else ''}"
+        if reused < total:
+            note += f", ran {total - reused}"
+        console.print(Text(note))
+    tables = [path for path in written if path.suffix == ".csv"]
+    figures = [path for path in written if path.suffix == ".png"]
+    if tables:
+        names = ", ".join(path.name for path in tables)
+        console.print(Text(f"tables:  {tables[0].parent}/ ({names})"), soft_wrap=True)
+    if figures:
+        names = ", ".join(path.name for path in figures)
+        console.print(Text(f"figures: {figures[0].parent}/ ({names})"), soft_wrap=True)
+
+
+def execute(
+    cells: Sequence[Cell], store: object, config: BenchConfig, console: Console
+) -> tuple[list[Record], int]:
+    """Runs the cells that the store does not have; gives all records and how many were there."""
+    import torch
+
+    from benchmark.executors import Executor, ProcessExecutor, SerialExecutor, run_cells
+    from benchmark.store import RunStore
+    from benchmark.wiring import default_resources
+
+    assert isinstance(store, RunStore)
+    factory = functools.partial(default_resources, allow_missing=config.allow_missing)
+    resources = factory()
+    again = config.if_exists == "always"
+    with console.status("loading data and weights"):
+        store.check_writable()
+        keys = [resources.key(cell) for cell in cells]
+        waiting = len({key for key in keys if again or not store.done(key)})
+    workers = min(config.workers, max(waiting, 1))
+    executor: Executor
+    if workers > 1:
+        threads = config.threads or max(1, _cores() // workers)
+        executor = ProcessExecutor(factory, workers=workers, threads=threads)
+    else:
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        executor = SerialExecutor(resources)
+    with Bars(console, waiting, quiet=config.quiet) as bars:
+        outcome = run_cells(cells, store, executor, resources=resources, progress=bars, again=again)
+    return outcome.records, outcome.reused
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

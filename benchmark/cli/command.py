@@ -1,0 +1,73 @@
+"""What a subcommand is, and a parser whose errors read like all others."""
+
+from __future__ import annotations
+
+import argparse
+from abc import ABC, abstractmethod
+from typing import ClassVar, NoReturn
+
+from rich.console import Console
+
+from benchmark.errors import QueryShiftError, did_you_mean
+
+OK = 0
+FAILED = 1
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+class UsageError(QueryShiftError):
+    """Raised for a command line that cannot be read: unknown flag, missing value."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises ``UsageError`` instead of printing usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises what argparse has to complain about, with the way to the help."""
+        raise UsageError(f"{message} ({self.prog} --help)")
+
+    def parse_strictly(self, arguments: list[str]) -> argparse.Namespace:
+        """Parses everything; an unknown flag is an error with the nearest flags.
+
+        Raises:
+            UsageError: an unknown flag, a surplus word, a missing or malformed value.
+        """
+        parsed, unknown = self.parse_known_args(arguments)
+        if not unknown:
+            return parsed
+        word = unknown[0].partition("=")[0]
+        if not word.startswith("-"):
+            raise UsageError(f"{self.prog} does not expect {word!r} ({self.prog} --help)")
+        known = [flag for action in self._actions for flag in action.option_strings]
+        raise UsageError(
+            f"{self.prog} has no flag {word!r}{did_you_mean(word, known)} ({self.prog} --help)"
+        )
+
+
+class Command(ABC):
+    """A subcommand: it fills its own parser and runs; what it returns is the exit code."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    examples: ClassVar[str] = ""
+
+    def parser(self) -> Parser:
+        """The command's own parser, with its examples below the flags."""
+        parser = Parser(
+            prog=f"queryshift {self.name}",
+            description=self.summary,
+            epilog=f"examples:\n{self.examples}" if self.examples else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_arguments(parser)
+        return parser
+
+    @abstractmethod
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Adds the command's flags and words to its parser."""
+
+    @abstractmethod
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        """Does the work; raises ``QueryShiftError`` for what the user can mend."""

@@ -1,0 +1,134 @@
+"""Entry point: chooses the subcommand, turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from benchmark import __version__
+from benchmark.cli.bench import Bench
+from benchmark.cli.check import Check
+from benchmark.cli.command import INTERRUPTED, OK, USER_ERROR, Command, UsageError
+from benchmark.cli.leaderboard import Leaderboard
+from benchmark.cli.listing import List
+from benchmark.cli.report import Report
+from benchmark.cli.show import Show
+from benchmark.cli.tune import Tune
+from benchmark.errors import QueryShiftError, did_you_mean
+
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in (Bench(), List(), Show(), Check(), Report(), Leaderboard(), Tune())
+}
+
+PIPED_WIDTH = 160
+"""Columns where the output is no terminal: wide enough for the result table's columns."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line.
+
+    Args:
+        argv: words after the program's name; None takes them from ``sys.argv``.
+
+    Returns:
+        Exit code: 0 done, 1 something failed while running, 2 the user's mistake, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    console, errors = _console(), _console(stderr=True)
+    handler = _WarningLines(errors)
+    logging.getLogger("benchmark").addHandler(handler)
+    try:
+        return _dispatch(words, console)
+    except SystemExit as leave:  # argparse leaves this way after --help
+        return leave.code if isinstance(leave.code, int) else OK
+    except KeyboardInterrupt:
+        errors.print(Text("interrupted", style="yellow"))
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) went away; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except QueryShiftError as error:
+        _complain(errors, error)
+        return USER_ERROR
+    except ValueError as error:
+        if not _is_component_error(error):
+            raise
+        _complain(errors, error)
+        return USER_ERROR
+    finally:
+        logging.getLogger("benchmark").removeHandler(handler)
+
+
+def _dispatch(words: list[str], console: Console) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        console.print(_overview(), soft_wrap=True)
+        return OK
+    if words[0] in ("-V", "--version"):
+        console.print(Text(f"queryshift {__version__}"))
+        return OK
+    command = COMMANDS.get(words[0])
+    if command is None:
+        raise UsageError(
+            f"unknown command {words[0]!r}{did_you_mean(words[0], COMMANDS)}; "
+            f"known: {', '.join(COMMANDS)} (queryshift --help)"
+        )
+    return command.run(command.parser().parse_strictly(words[1:]), console)
+
+
+def _overview() -> Text:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return Text(
+        "\n".join(
+            (
+                "queryshift: test-time adaptation in cross-modal retrieval under query shift",
+                "",
+                "usage: queryshift COMMAND ...",
+                "",
+                *lines,
+                "",
+                "queryshift COMMAND --help says more; queryshift --version says which release.",
+            )
+        )
+    )
+
+
+def _console(*, stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    wide = None if stream.isatty() else int(os.environ.get("COLUMNS") or PIPED_WIDTH)
+    return Console(stderr=stderr, width=wide, highlight=False)
+
+
+def _complain(errors: Console, error: BaseException) -> None:
+    line = " ".join(str(error).split())
+    errors.print(Text(f"error: {line}", style="red"), soft_wrap=True)
+
+
+def _is_component_error(error: ValueError) -> bool:
+    """Whether a method or a shift refused an option or an input.
+
+    Their error classes are looked up where they were loaded: importing ``methods.base`` here would
+    import torch for every command.
+    """
+    known = (("methods.base", "MethodError"), ("shifts.base", "ShiftError"))
+    classes = (getattr(sys.modules.get(module), name, None) for module, name in known)
+    return isinstance(error, tuple(c for c in classes if c is not None))
+
+
+class _WarningLines(logging.Handler):
+    """Prints the package's own warnings as single yellow lines."""
+
+    def __init__(self, errors: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._errors = errors
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = " ".join(record.getMessage().split())
+        self._errors.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)

@@ -1,0 +1,41 @@
+"""``queryshift tune``: chooses options for the embedded default; the work is in benchmark.tune."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmark.cli.command import Command
+from benchmark.config import read_count, read_names, reading
+from benchmark.registry import METHODS
+
+
+class Tune(Command):
+    """The same small search for every method, on the validation part only."""
+
+    name = "tune"
+    summary = "choose the methods' options for the embedded default on its validation part"
+    examples = "  queryshift tune\n  queryshift tune --method tcr,rest --workers 2"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--method", default="all", metavar="NAMES", help="methods, or 'all'")
+        parser.add_argument("--workers", default="1", metavar="N", help="trials at the same time")
+        parser.add_argument("--out", metavar="FILE", help="preset file to write (default: shipped)")
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        names = reading(read_names, args.method, "--method")
+        workers = reading(read_count, args.workers, "--workers")
+        chosen = None if "all" in names else tuple(METHODS.resolve(name) for name in names)
+
+        from benchmark import tune
+
+        return int(
+            tune.run(
+                methods=chosen,
+                workers=workers,
+                out=Path(args.out) if args.out else None,
+                console=console,
+            )
+        )

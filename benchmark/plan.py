@@ -1,0 +1,266 @@
+"""From settings to cells: which benchmarks, shifts, methods and weights a run is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmark import options, preset
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
+from benchmark.config import BenchConfig
+from benchmark.errors import ConfigError, UnknownNameError
+from benchmark.grid import CLEAN, Grid
+from benchmark.registry import BACKBONES, BENCHMARKS, METHODS, SHIFTS
+from benchmark.suite import BenchmarkCard, load_suite
+
+ALL = "all"
+SOURCE = "source"
+DEFAULT_SUITE = "mini"
+DEFAULT_SHIFT = "gaussian_noise"
+EMBEDDED = "mini"
+"""Name of the embedded backbone, and of the preset that was tuned for it."""
+
+
+def plan(config: BenchConfig) -> list[Cell]:
+    """All cells of a run; ``source`` is always among the methods, first.
+
+    Raises:
+        QueryShiftError: an unknown name, or a combination that cannot be run.
+        ShiftError: a severity that a shift does not have.
+    """
+    cells: list[Cell] = []
+    for card, shifts in choose(config):
+        backbone = backbone_spec(card.backbone, config)
+        grid = Grid(
+            suite=card.suite,
+            benchmarks=(card.id,),
+            methods=method_specs(config, card.query, preset_name(config, backbone)),
+            shifts=shift_specs(config, card, shifts),
+            seeds=config.seed,
+            backbones=(backbone,),
+            streams=(StreamSpec(batch_size=config.batch_size),),
+            limit=config.limit,
+            data_root=config.data,
+        )
+        cells += grid.cells()
+    return cells
+
+
+def run_name(cells: Sequence[Cell]) -> str:
+    """Name of a run's folder: readable, and the same for the same cells wherever they run."""
+    identities = []
+    for cell in cells:
+        identity = cell.to_dict()
+        del identity["data_root"], identity["backbone"]["device"]
+        identities.append(identity)
+    digest = hashlib.sha256(json.dumps(identities, sort_keys=True).encode()).hexdigest()[:8]
+    parts = (
+        _few({cell.benchmark: None for cell in cells}, "benchmarks"),
+        _few({f"{c.shift.name}-{c.shift.severity}": None for c in cells}, "shifts"),
+        _few({c.method.name: None for c in cells if c.method.name != SOURCE}, "methods") or SOURCE,
+        digest,
+    )
+    return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
+
+
+def _few(names: Iterable[str], noun: str) -> str:
+    listed = list(names)
+    return "+".join(listed) if len(listed) <= 2 else f"{len(listed)}-{noun}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What the user asked for, names resolved.
+
+    ``shifts`` is None where every benchmark is to bring its own list.
+    """
+
+    cards: tuple[BenchmarkCard, ...]
+    named: bool
+    shifts: tuple[str, ...] | None
+
+
+def choose(config: BenchConfig) -> list[tuple[BenchmarkCard, tuple[str, ...]]]:
+    """The benchmarks of a run, each with its shifts.
+
+    Raises:
+        QueryShiftError: unknown names, or a shift and a benchmark that do not fit.
+    """
+    wish = _wish(config)
+    if wish.shifts is None:
+        return [(card, tuple(map(SHIFTS.resolve, card.shifts))) for card in wish.cards]
+    cards = wish.cards if config.benchmark else _first_that_fit(wish.cards, wish.shifts)
+    chosen = [(card, tuple(s for s in wish.shifts if fits(card, s))) for card in cards]
+    for shift in wish.shifts:
+        if not any(shift in shifts for _, shifts in chosen):
+            raise ConfigError(_misfit(shift, cards))
+    for card, shifts in chosen:
+        if wish.named and not shifts:
+            raise ConfigError(_misfit(wish.shifts[0], [card]))
+    return [(card, shifts) for card, shifts in chosen if shifts]
+
+
+def _wish(config: BenchConfig) -> _Wish:
+    named = bool(config.benchmark) and ALL not in config.benchmark
+    if named:
+        cards = tuple(BENCHMARKS.get(name) for name in config.benchmark)
+        for card in cards:
+            if config.suite and card.suite != config.suite:
+                load_suite(config.suite)  # an unknown suite is the first thing to say
+                raise ConfigError(
+                    f"benchmark {card.id!r} is in suite {card.suite!r}, not {config.suite!r}; "
+                    f"leave the suite out or say {card.suite!r}"
+                )
+    else:
+        cards = load_suite(config.suite or DEFAULT_SUITE).benchmarks
+    if ALL in config.shift or (not config.shift and config.benchmark):
+        return _Wish(cards if config.benchmark else cards[:1], named, None)
+    asked = config.shift or (DEFAULT_SHIFT,)
+    return _Wish(cards, named, tuple(dict.fromkeys(map(SHIFTS.resolve, asked))))
+
+
+def _first_that_fit(
+    cards: Sequence[BenchmarkCard], shifts: Sequence[str]
+) -> tuple[BenchmarkCard, ...]:
+    """For each shift the suite's first benchmark that it fits."""
+    found: dict[str, BenchmarkCard] = {}
+    for shift in shifts:
+        card = next((card for card in cards if fits(card, shift)), None)
+        if card is not None:
+            found.setdefault(card.id, card)
+    return tuple(found.values()) or tuple(cards)
+
+
+def fits(card: BenchmarkCard, shift: str) -> bool:
+    """Whether a shift can be applied to the queries of a benchmark."""
+    if shift == CLEAN:
+        return True
+    modality = SHIFTS.get(shift).card.modality
+    return card.setting != "QGS" and modality in (card.query, "any")
+
+
+def _misfit(shift: str, cards: Sequence[BenchmarkCard]) -> str:
+    """Why a shift cannot be run, and what can."""
+    card = cards[0]
+    if card.setting == "QGS":
+        return (
+            f"shift {shift!r} does not fit benchmark {card.id!r}: there nothing is corrupted, the "
+            f"data themselves are the shift; use {CLEAN!r}"
+        )
+    modality = SHIFTS.get(shift).card.modality
+    able = [name for name in SHIFTS.usable() if name != CLEAN and fits(card, name)]
+    where = ", ".join(repr(c.id) for c in cards)
+    return (
+        f"shift {shift!r} works on {modality} queries, but the queries of {where} are of modality "
+        f"{card.query!r}; shifts that fit: {', '.join(able)}"
+    )
+
+
+def backbone_spec(default: BackboneSpec, config: BenchConfig) -> BackboneSpec:
+    """The benchmark's backbone with what the user says instead.
+
+    ``model`` may be the name of a backbone ("mini", a plugin's) or, otherwise, an open_clip model.
+    """
+    spec = replace(default, device=device_name(config.device))
+    if config.model:
+        own = config.model in BACKBONES and config.model != "open_clip"
+        spec = replace(
+            spec,
+            loader=config.model if own else "open_clip",
+            model="" if own else config.model,
+            pretrained="",  # the default's weights belong to the default's model
+        )
+    if config.pretrained:
+        spec = replace(spec, pretrained=config.pretrained)
+    if config.transform:
+        spec = replace(spec, transform=config.transform)
+    return spec
+
+
+def device_name(wanted: str) -> str:
+    """A torch device string that exists here; "auto" takes a GPU where there is one.
+
+    Raises:
+        ConfigError: no such device.
+    """
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cpu":
+        return wanted
+    kind, _, index = wanted.partition(":")
+    if kind != "cuda" or (index and not index.isdecimal()) or wanted.endswith(":"):
+        raise ConfigError(f"--device: expected cpu, cuda, cuda:N or auto, not {wanted!r}")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(index or 0) >= count:
+        raise ConfigError(
+            f"--device: there is no {wanted!r} here, torch sees {count} GPUs; use cpu"
+        )
+    return wanted
+
+
+def preset_name(config: BenchConfig, backbone: BackboneSpec) -> str:
+    """The preset asked for, or the one made for the backbone."""
+    if config.preset:
+        return config.preset
+    return EMBEDDED if backbone.loader == EMBEDDED else preset.PUBLISHED
+
+
+def method_specs(
+    config: BenchConfig, query_modality: str, preset_to_use: str
+) -> tuple[MethodSpec, ...]:
+    """The methods, ``source`` first, with all options resolved.
+
+    Options set by hand go to every method that has them.
+
+    Raises:
+        UnknownNameError: an unknown method, or an option that none of the methods has.
+        ConfigError: a value that does not fit.
+    """
+    asked = METHODS.usable() if ALL in config.method else map(METHODS.resolve, config.method)
+    names = tuple(dict.fromkeys((SOURCE, *asked)))
+    by_hand = _by_hand(names, config.option)
+    specs = []
+    for name in names:
+        kind = METHODS.get(name)
+        values, label = preset.resolve(
+            name, kind.Options, preset_to_use, query_modality, by_hand[name]
+        )
+        specs.append(MethodSpec(name, label, values, kind.card.version))
+    return tuple(specs)
+
+
+def _by_hand(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    own = {name: options.applicable(METHODS.get(name).Options, given) for name in names}
+    for key, value in given.items():
+        if any(key in values for values in own.values()):
+            continue
+        # The error of the method that was asked for, which says its options and the nearest one.
+        last = names[-1]
+        options.parse(METHODS.get(last).Options, {key: value}, f"method {last!r}")
+        raise UnknownNameError(f"no method here has an option {key!r}")
+    return own
+
+
+def shift_specs(
+    config: BenchConfig, card: BenchmarkCard, names: Sequence[str]
+) -> tuple[ShiftSpec, ...]:
+    """The shifts at each severity, with the benchmark's options resolved.
+
+    Raises:
+        ShiftError: a severity that a shift does not have.
+    """
+    specs = []
+    for name in names:
+        kind = SHIFTS.get(name)
+        own = options.applicable(kind.Options, card.shift_options)
+        values = options.complete(kind.Options, own, f"shift {name!r}")
+        wanted = (0,) if name == CLEAN else config.severity or (card.severity,)
+        for severity in wanted:
+            kind.check_severity(severity)
+            specs.append(ShiftSpec(name, severity, values, kind.card.version))
+    return tuple(specs)
