@@ -16,7 +16,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "summary": "Flickr30K, Karpathy split, five captions an image",
     },
     "mini-coco": {
-        "target": "benchmark.mini.dataset:load",
+        "target": "benchmark.mini.data:load",
         "summary": "embedded procedural scenes, five captions an image",
     },
 }
