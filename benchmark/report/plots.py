@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -346,7 +347,10 @@ def _shift_label(pool: Pool) -> str:
 
 
 def _wrapped(text: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(style.label(text, 60), max(8, width), max_lines=4))
+    """Text in lines of about the given number of characters; a number stays with its word."""
+    tied = re.sub(r" (\d+)$", "\xa0\\1", style.label(text, 60))
+    lines = textwrap.wrap(tied, max(8, width), max_lines=4, placeholder="…")
+    return "\n".join(lines).replace("\xa0", " ")
 
 
 def _slug(text: str) -> str:

@@ -1,0 +1,217 @@
+"""Figures: drawn without warnings (errors here), labelled from data, nothing overlapping."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
+from benchmark.report import CellResult, plots, shift_pools, style
+
+BUILT_IN = ("source", "recentre", "tent", "eata", "sar", "read", "tcr", "rest")
+ODD = ("a-plugin-with-a-remarkably-long-method-name", "cost$x^2$", "_hidden", "模型")
+
+
+def cell(method, shift="contrast", *, hits=None, seed=0, benchmark="mini-a", forgot=-1.5):
+    """A finished cell; ``hits`` None makes one that failed, ``forgot`` None one without probes."""
+    spec = Cell(
+        suite="mini",
+        benchmark=benchmark,
+        backbone=BackboneSpec(),
+        method=MethodSpec(method, "mini", {}),
+        shift=ShiftSpec(shift, 5),
+        stream=StreamSpec(batch_size=2),
+        seed=seed,
+    )
+    key = spec.key(data_fingerprint="d", backbone_fingerprint="w")
+    if hits is None:
+        return CellResult(Record(key, Status.FAILED, spec.to_dict(), "ValueError: odd"))
+    hits = np.asarray(hits, dtype=float)
+    info = {"data_fingerprint": "d", "backbone_fingerprint": "w", "queries": len(hits)}
+    metrics = {"R@1": 100 * float(hits.mean())}
+    if forgot is not None:
+        metrics["forgetting"] = forgot
+    record = Record(key, Status.DONE, spec.to_dict(), info=info, metrics=metrics)
+    return CellResult(record, hits, np.arange(len(hits)), np.arange(len(hits))[::-1])
+
+
+def grid(methods, shifts, benchmarks=("mini-a",)):
+    rng = np.random.default_rng(0)
+    combinations = itertools.product(methods, shifts, benchmarks)
+    return [cell(m, s, hits=rng.random(40) < 0.4, benchmark=b) for m, s, b in combinations]
+
+
+def drawn(results) -> dict[str, Figure]:
+    pools = shift_pools(results, resamples=50)
+    figures = dict(plots.figures(pools))
+    for figure in figures.values():
+        png = plots.render(figure)
+        assert png.startswith(b"\x89PNG")
+        # matplotlib would otherwise write its version into the file.
+        assert b"Software" not in png
+    return figures
+
+
+def legend_boxes(figure):
+    return [legend.get_window_extent() for legend in figure.legends]
+
+
+def labels_below(axis):
+    low, high = axis.get_xlim()
+    names = zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
+    labels = [axis.xaxis.label, *(text for at, text in names if low <= at <= high)]
+    return [label.get_window_extent() for label in labels if label.get_text()]
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        grid(("source",), ("contrast",)),
+        grid(("source", "rest"), ("contrast",)),
+        grid(BUILT_IN + ODD, ("contrast", "none", "a_plugin_shift_with_a_very_long_name", "fog")),
+        grid(BUILT_IN, tuple(f"shift_{n}" for n in range(8)), ("mini-a", "mini-b")),
+    ],
+    ids=["one method, one shift", "two methods", "twelve methods, odd names", "many shifts"],
+)
+def test_nothing_lies_over_the_legend_or_outside_the_figure(results):
+    for name, figure in drawn(results).items():
+        figure.draw_without_rendering()  # places the texts again at the figure's own resolution
+        canvas = figure.bbox.padded(2)
+        texts = [t for a in figure.axes for t in labels_below(a)] + legend_boxes(figure)
+        for box in texts:
+            assert canvas.x0 <= box.x0, name
+            assert box.x1 <= canvas.x1, name
+            assert canvas.y0 <= box.y0, name
+        for axis, legend in itertools.product(figure.axes, legend_boxes(figure)):
+            if axis.get_visible():
+                assert not axis.bbox.overlaps(legend), name
+                assert not any(box.overlaps(legend) for box in labels_below(axis)), name
+
+
+def test_shift_names_under_bars_do_not_touch():
+    shifts = ("jpeg_compression", "gaussian_noise", "defocus_blur", "elastic_transform", "none")
+    figure = drawn(grid(BUILT_IN, shifts))["shifts_mini-a.png"]
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        boxes = [label.get_window_extent() for label in axis.get_xticklabels()]
+        assert all(not a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_recall_along_the_stream_is_cumulative_in_stream_order():
+    # The stream runs backwards through the queries, in batches of two.
+    pools = shift_pools([cell("source", hits=[1, 0, 0, 1, 1])])
+    line = plots.recall_along_stream(pools).axes[0].lines[0]
+    assert list(line.get_xdata()) == [2, 4, 5]
+    assert list(line.get_ydata()) == pytest.approx([100.0, 50.0, 60.0])
+    assert line.get_linestyle() == "--"
+
+
+def test_recall_along_the_stream_averages_seeds():
+    pools = shift_pools([cell("rest", hits=[1, 1]), cell("rest", hits=[0, 0], seed=1)])
+    assert list(plots.recall_along_stream(pools).axes[0].lines[0].get_ydata()) == [50.0]
+
+
+def test_bars_are_recall_with_intervals_and_missing_ones_are_marked():
+    results = [
+        cell("source", hits=[1, 0]),
+        cell("rest", hits=[1, 1]),
+        cell("source", "fog", hits=[1, 0]),
+        cell("rest", "fog"),
+    ]
+    axis = plots.recall_by_shift(
+        [pool for pool in shift_pools(results) if pool.done], "mini-a"
+    ).axes[0]
+    assert sorted(bar.get_height() for bar in axis.patches) == [50.0, 50.0, 100.0]
+    assert [line.get_marker() for line in axis.lines] == ["x"]
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["contrast 5", "fog 5"]
+
+
+def test_heat_map_shows_differences_and_brackets_what_is_within_noise():
+    results = [
+        cell("source", hits=[0] * 8),
+        cell("rest", hits=[1] * 8),
+        cell("tent", hits=[0] * 8),
+        cell("tcr"),
+    ]
+    pools = shift_pools(results, resamples=50)
+    axis = plots.heat_map(pools).axes[0]
+    rows = [label.get_text() for label in axis.get_yticklabels()]
+    assert rows == ["tent", "tcr", "rest"]
+    shown = {(round(t.get_position()[1]), t.get_text()) for t in axis.texts}
+    assert shown == {(0, "(+0.0)"), (2, "+100.0")}  # nothing is written where tcr failed
+
+
+def test_wide_heat_maps_become_one_column_per_benchmark_beside_one_map_each():
+    shifts = tuple(f"shift_{n:02d}" for n in range(9))
+    figures = drawn(grid(("source", "rest"), shifts, ("mini-a", "mini-b")))
+    columns = [t.get_text() for t in figures["leaderboard.png"].axes[0].get_xticklabels()]
+    assert columns == ["mini-a", "mini-b"]
+    assert {"difference_mini-a.png", "difference_mini-b.png"} <= figures.keys()
+    assert {"stream_mini-a_1.png", "stream_mini-a_2.png"} <= figures.keys()
+
+
+def test_forgetting_shows_the_mean_and_says_where_there_is_no_number():
+    results = [
+        cell("rest", hits=[1, 0], forgot=-2.0),
+        cell("rest", "fog", hits=[1, 0], forgot=-4.0),
+        cell("source", hits=[1, 0], forgot=None),
+        cell("tent", hits=[1, 0], forgot=float("nan")),
+    ]
+    axis = plots.forgetting(shift_pools(results)).axes[0]
+    assert [bar.get_width() for bar in axis.patches] == [-3.0]
+    assert [t.get_text() for t in axis.texts] == ["no number", "no number", "-3.0"]
+
+
+def test_figures_without_differences_or_forgetting_are_left_out():
+    names = drawn([cell("source", hits=[1, 0], forgot=None)]).keys()
+    assert names == {"stream_mini-a.png", "shifts_mini-a.png"}
+    assert drawn([cell("source")]) == {}
+
+
+def test_the_same_results_give_the_same_bytes():
+    results = grid(("source", "rest"), ("contrast", "fog"))
+    first, second = ({n: plots.render(f) for n, f in drawn(results).items()} for _ in range(2))
+    assert first == second
+
+
+def test_drawing_leaves_matplotlib_settings_alone():
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    drawn(grid(("source", "rest"), ("contrast",)))
+    assert dict(mpl.rcParams) == before
+
+
+# Looks
+
+
+def test_built_ins_keep_their_look_and_no_two_methods_share_one():
+    names = [*BUILT_IN, *(f"plugin-{n}" for n in range(21))]
+    chosen = style.looks(names)
+    assert all(chosen[name] == style.LOOKS[name] for name in BUILT_IN)
+    assert len(set(chosen.values())) == len(names)
+    assert style.looks(["rest", "zebra"])["rest"] == chosen["rest"]
+
+
+def test_a_variant_of_a_built_in_keeps_its_colour_once():
+    chosen = style.looks(["rest [lr=0.1]", "rest [lr=0.2]"])
+    assert chosen["rest [lr=0.1]"] == style.LOOKS["rest"]
+    assert chosen["rest [lr=0.2]"] != style.LOOKS["rest"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("rest", "rest"),
+        ("_x", " _x"),
+        ("模型", "??"),
+        ("a\nb", "a?b"),
+        ("$x$", "$x$"),
+        ("abcdefghijklmnop", "abcdef…nop"),
+    ],
+)
+def test_labels_are_short_and_drawable(name, shown):
+    assert style.label(name, 10) == shown
