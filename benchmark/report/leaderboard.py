@@ -64,7 +64,8 @@ BY_SHIFT_NUMBERS = {
 def leaderboard(results: Iterable[CellResult], *, resamples: int = RESAMPLES) -> pd.DataFrame:
     """One row per method and benchmark, over all shifts and seeds that were run.
 
-    Clean cells (shift "none") do not enter the means. The difference to the source and its
+    Uncorrupted cells (shift "none") do not enter the means, except on benchmarks that have no
+    others. The difference to the source and its
     interval use the cells that have a source cell. ``cells_missing`` counts the (shift, seed)
     pairs that another method has on this benchmark and this one has not: rows with different
     numbers of cells are not comparable.

@@ -242,9 +242,15 @@ def shift_pools(results: Iterable[CellResult], *, resamples: int = RESAMPLES) ->
 
 
 def benchmark_pools(results: Iterable[CellResult], *, resamples: int = RESAMPLES) -> list[Pool]:
-    """One pool per benchmark and method variant over all shifts and seeds, clean cells left out."""
-    shifted = [r for r in results if r.shift != CLEAN]
-    return _pools(shifted, lambda r: r.place, resamples)
+    """One pool per benchmark and method variant over all shifts and seeds.
+
+    Uncorrupted cells are left out, except on benchmarks that have no others (those whose shift is
+    that the model was tuned on other data).
+    """
+    ordered = prepare(results)
+    shifted = {r.place for r in ordered if r.shift != CLEAN}
+    counted = [r for r in ordered if r.shift != CLEAN or r.place not in shifted]
+    return _pools(counted, lambda r: r.place, resamples)
 
 
 def _pools(results: Iterable[CellResult], scope: Any, resamples: int) -> list[Pool]:

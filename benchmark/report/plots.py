@@ -329,7 +329,7 @@ def place_titles(pools: Sequence[Pool]) -> dict[Setting, str]:
 
 
 def _settings(pools: Sequence[Pool]) -> list[Setting]:
-    """Settings in order, clean queries first."""
+    """Settings in order, uncorrupted queries first."""
     found = {pool.first.setting: pool.first.shift for pool in pools}
     return sorted(found, key=lambda s: (s[:6], found[s] != CLEAN, s))
 
@@ -342,7 +342,7 @@ def _labels(pools: Sequence[Pool]) -> list[str]:
 
 def _shift_label(pool: Pool) -> str:
     if pool.first.shift == CLEAN:
-        return "clean"
+        return "no corruption"
     return style.label(f"{pool.first.shift.replace('_', ' ')} {pool.first.severity}", 40)
 
 

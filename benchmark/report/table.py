@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.report.pairs import (
+    CLEAN,
     RESAMPLES,
     CellResult,
     Interval,
@@ -131,9 +132,9 @@ def _with_shift(rows: Sequence[Pool]) -> list[tuple[tuple[Text, Text], Pool]]:
     labelled = []
     before = None
     for pool in rows:
-        shift = f"{plain(pool.first.shift)} {pool.first.severity}"
-        if pool.first.shift == "none":
-            shift = "none (clean)"
+        shift = plain(pool.first.shift)
+        if shift != CLEAN:
+            shift += f" {pool.first.severity}"
         shown = shift if pool.first.setting != before else ""
         style = "dim" if pool.is_source else ""
         labelled.append(((Text(shown), Text(plain(pool.label), style=style)), pool))

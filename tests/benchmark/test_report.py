@@ -139,6 +139,13 @@ def test_other_queries_than_the_source_are_named_and_not_compared():
 # Leaderboard and table by shift
 
 
+def test_a_benchmark_without_corruption_is_on_the_leaderboard_with_its_uncorrupted_cells():
+    results = [cell("source", "none", hits=[1, 0], severity=0), cell("source", "fog", hits=[1, 1])]
+    other = cell("source", "none", hits=[0, 0], severity=0, benchmark="base2coco-i2t")
+    board = leaderboard([*results, other]).set_index("benchmark")
+    assert board["R@1"].to_dict() == {"mini-coco-c-image": 100.0, "base2coco-i2t": 0.0}
+
+
 def test_leaderboard_numbers_by_hand():
     results = [
         cell("source", "contrast", hits=[1, 0, 0, 0], cost={"ms_per_query": 2.0}),
