@@ -14,7 +14,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from shifts.base import Shift, ShiftCard
+from shifts.base import ShiftCard
+from shifts.text.base import TextShift
 from shifts.text.draws import Draws
 from shifts.text.options import check_choices
 from shifts.text.tables import SYMBOLS, keyboard_table, ocr_table
@@ -69,7 +70,7 @@ def _card(name: str, summary: str) -> ShiftCard:
     )
 
 
-class CharacterShift(Shift):
+class CharacterShift(TextShift):
     """Common part: choose tokens, let ``edit`` change each, join with nlpaug's spacing."""
 
     Options = CharacterOptions
@@ -86,6 +87,10 @@ class CharacterShift(Shift):
         for i in draws.sample(eligible, min(count, len(eligible))):
             tokens[i] = self.edit(tokens[i], draws)
         return self.join(tokens)
+
+    def untouched(self, item: str) -> str:
+        """The caption re-spaced."""
+        return join_tokens(split_tokens(item))
 
     def join(self, tokens: list[str]) -> str:
         """The caption from its edited tokens."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shifts.base import Shift, item_generator
+from shifts.text.base import TextShift
 
 
 def coverage(shift: Shift, captions: Sequence[str], severity: int, seed: int) -> float:
     """The share of captions that come out different.
 
     Rule-based shifts leave captions that no rule fits as they are; this number says how many, and
-    belongs beside every result of such a shift. Outer, inner and doubled white space and capitals
-    do not count as a change, because clean-up and tokenisers remove them.
+    belongs beside every result of such a shift. What a family does to every caption (see
+    ``TextShift.untouched``), capitals and the amount of white space do not count as a change.
 
     Args:
-        shift: a text shift.
+        shift: a text shift, of this package or a plugin.
         captions: the clean captions; item ids are their positions.
         severity: one of the shift's severities.
         seed: the run's seed.
@@ -26,9 +27,10 @@ def coverage(shift: Shift, captions: Sequence[str], severity: int, seed: int) ->
     Raises:
         ShiftError: unknown severity, or an item that is not text.
     """
+    plain = shift.untouched if isinstance(shift, TextShift) else str
     changed = 0
     for i, caption in enumerate(captions):
         rng = item_generator(seed, shift.card.name, severity, str(i))
         after = shift.apply(caption, severity, rng)
-        changed += after.lower().split() != caption.lower().split()
+        changed += after.lower().split() != plain(caption).lower().split()
     return changed / len(captions) if captions else 0.0

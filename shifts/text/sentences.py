@@ -11,7 +11,8 @@ import re
 
 import numpy as np
 
-from shifts.base import Shift, ShiftCard
+from shifts.base import ShiftCard
+from shifts.text.base import TextShift
 from shifts.text.draws import Draws
 from shifts.text.phrases import Outline, outline, phrases, word_set
 
@@ -44,7 +45,7 @@ def rule_card(name: str, summary: str, *, randomised: bool = True) -> ShiftCard:
     )
 
 
-class FormalRules(Shift):
+class FormalRules(TextShift):
     """Spells out contractions and swaps everyday words for formal ones."""
 
     card = rule_card("formal_rules", "formal register by rules: contractions, word pairs")
@@ -60,7 +61,7 @@ class FormalRules(Shift):
         return start + phrases("formal").replace(item[opening.end() :], draws)
 
 
-class CasualRules(Shift):
+class CasualRules(TextShift):
     """Contracts, swaps formal words for everyday ones, and in half of the cases adds a filler."""
 
     card = rule_card("casual_rules", "casual register by rules: contractions, word pairs, fillers")
@@ -79,7 +80,7 @@ class CasualRules(Shift):
         return parts.rebuild([" ".join(parts.words) + draws.choice(_CLOSING_FILLERS)])
 
 
-class ParaphraseRules(Shift):
+class ParaphraseRules(TextShift):
     """Exchanges prepositions, quantities and verb forms, and may move a closing place phrase."""
 
     card = rule_card("paraphrase_rules", "other prepositions, quantities and order, by rules")

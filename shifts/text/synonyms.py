@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from shifts.base import Shift, ShiftError
+from shifts.base import ShiftError
 from shifts.text.draws import Draws
-from shifts.text.words import eda_card, normalised_words, words_edited
+from shifts.text.words import EdaShift, eda_card, normalised_words, words_edited
 
 STOP_WORDS = frozenset(
     """
@@ -39,7 +39,7 @@ _NOT_WORD = re.compile("[^a-z ]")
 _LIST = Path(__file__).parent / "data" / "synonyms.json"
 
 
-class _SynonymShift(Shift):
+class _SynonymShift(EdaShift):
     """Common part of SR and RI: where synonyms come from."""
 
     @abstractmethod

@@ -10,7 +10,8 @@ import re
 
 import numpy as np
 
-from shifts.base import Shift, ShiftCard
+from shifts.base import ShiftCard
+from shifts.text.base import TextShift
 from shifts.text.draws import Draws
 
 SEVERITIES = (1, 2, 3, 4, 5, 6, 7)
@@ -44,7 +45,15 @@ def eda_card(name: str, summary: str, *, exact: bool = True) -> ShiftCard:
     )
 
 
-class RandomSwap(Shift):
+class EdaShift(TextShift):
+    """Common part of the EDA family: it works on normalised words."""
+
+    def untouched(self, item: str) -> str:
+        """The normalised words; a text without a Latin letter as it is."""
+        return " ".join(normalised_words(item)) or item
+
+
+class RandomSwap(EdaShift):
     """Swaps two random words, as often as the severity says."""
 
     card = eda_card("rs", "random pairs of words swapped")
@@ -65,7 +74,7 @@ class RandomSwap(Shift):
         return " ".join(words)
 
 
-class RandomDelete(Shift):
+class RandomDelete(EdaShift):
     """Drops each word with probability 0.05 * severity, but never all of them."""
 
     card = eda_card("rd", "words deleted at random")
@@ -83,7 +92,7 @@ class RandomDelete(Shift):
         return " ".join(kept or [draws.choice(words)])
 
 
-class InsertPunctuation(Shift):
+class InsertPunctuation(TextShift):
     """Puts punctuation marks, as tokens of their own, before random words."""
 
     card = ShiftCard(
