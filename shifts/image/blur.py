@@ -58,7 +58,8 @@ def disc(radius: float, sigma: float) -> Floats:
     """A disc that sums to one, then smoothed; (2 n + 1, 2 n + 1) float64.
 
     ImageNet-C's grid: n = 8 and a 3 x 3 smoothing window for radii up to 8, else n = radius and
-    5 x 5. The window reflects at the grid's border, which a disc of radius 10 touches.
+    5 x 5. The window reflects at the grid's border, which discs of radius 8 and 10 touch: they end
+    up summing to 1.013 and 1.011, so that the original brightens a little there, and so does this.
     """
     reach, half = (8, 1) if radius <= 8 else (int(np.ceil(radius)), 2)
     grid = np.arange(-reach, reach + 1)

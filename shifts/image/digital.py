@@ -70,8 +70,8 @@ class Pixelate(ImageShift):
 
     ``imagenet-c``: to int(side c) on each side and back, box filter both ways; at 224 px this is
     the original to the byte. ``mm``: to an absolute square of int(224 c) whatever the image's
-    size, so that an image smaller than the square is not corrupted. MM_Robustness grows back with
-    height and width exchanged; here the result keeps the image's sides.
+    size, so that an image smaller than the square is hardly corrupted. MM_Robustness grows back
+    with height and width exchanged; here the result keeps the image's sides.
     """
 
     Options = VariantOptions

@@ -1,0 +1,467 @@
+"""Image operators against closed forms and slow, independent loops."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from shifts.image import blur, digital, elastic, noise, spatter, weather
+from shifts.image.base import ImageOptions, VariantOptions, to_bytes
+from shifts.image.constants import REFERENCE, REFERENCE_MM
+from shifts.image.filters import border_index, centre_zoom, correlate, gaussian, line_blur, sample
+
+PAD = {"edge": "edge", "symmetric": "symmetric", "reflect": "reflect", "wrap": "wrap"}
+
+
+def flat(level: int, height: int = 120, width: int = 130) -> np.ndarray:
+    return np.full((height, width, 3), level, dtype=np.uint8)
+
+
+def scatter(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def apply(shift: Any, image: np.ndarray, severity: int, seed: int = 0) -> np.ndarray:
+    return shift.apply(image, severity, np.random.default_rng(seed))
+
+
+# 8-bit output
+
+
+def test_every_level_survives_the_way_to_unit_and_back() -> None:
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_bytes(levels / 255.0), levels)
+
+
+def test_values_are_clipped_and_truncated_not_rounded() -> None:
+    unit = np.array([-1.0, 0.9 / 255, 1.0 / 255, 1.999 / 255, 1.0, 7.0])
+    np.testing.assert_array_equal(to_bytes(unit), [0, 0, 1, 1, 255, 255])
+
+
+# noise
+
+
+@pytest.mark.parametrize("severity", [1, 2])
+def test_gaussian_noise_has_the_moments_of_its_constant(severity: int) -> None:
+    change = apply(noise.GaussianNoise(), flat(128), severity).astype(float) - 128
+    sigma = 255 * REFERENCE["gaussian_noise"][severity - 1]
+    # Truncation to whole levels lowers the mean by half a level; 46 800 draws.
+    assert change.mean() == pytest.approx(-0.5, abs=4 * sigma / np.sqrt(change.size))
+    assert change.std() == pytest.approx(sigma, rel=0.02)
+    channels = change.reshape(-1, 3)
+    assert np.abs(np.corrcoef(channels.T) - np.eye(3)).max() < 0.03
+
+
+def test_shot_noise_has_the_mean_and_variance_of_a_poisson_count() -> None:
+    result = apply(noise.ShotNoise(), flat(102), 1) / 255
+    photons = REFERENCE["shot_noise"][0]
+    assert result.mean() == pytest.approx(0.4, abs=0.005)
+    assert result.var() == pytest.approx(0.4 / photons, rel=0.03)
+
+
+def test_shot_noise_keeps_black_black() -> None:
+    assert not apply(noise.ShotNoise(), flat(0), 5).any()
+
+
+@pytest.mark.parametrize("severity", [1, 5])
+def test_impulse_noise_hits_its_share_of_elements_half_white_half_black(severity: int) -> None:
+    result = apply(noise.ImpulseNoise(), flat(90), severity)
+    share = REFERENCE["impulse_noise"][severity - 1]
+    assert set(np.unique(result)) == {0, 90, 255}
+    assert (result == 0).mean() == pytest.approx(share / 2, rel=0.1)
+    assert (result == 255).mean() == pytest.approx(share / 2, rel=0.1)
+    # Per element, not per pixel: most pixels that are hit are hit in one channel.
+    hits = (result != 90).sum(axis=2)
+    assert (hits == 1).sum() > (hits == 3).sum()
+
+
+def test_speckle_noise_grows_with_the_value() -> None:
+    shift = noise.SpeckleNoise()
+    assert not apply(shift, flat(0), 5).any()
+    for level in (50, 100):
+        change = apply(shift, flat(level), 1).astype(float) - level
+        assert change.std() == pytest.approx(0.15 * level, rel=0.03)
+
+
+# digital
+
+
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_contrast_of_a_constant_image_is_that_image(severity: int) -> None:
+    for level in (0, 1, 77, 254, 255):
+        np.testing.assert_array_equal(
+            apply(digital.Contrast(), flat(level, 33, 47), severity), flat(level, 33, 47)
+        )
+
+
+def test_contrast_of_two_halves() -> None:
+    image = flat(100, 32, 32)
+    image[:16] = 200
+    result = apply(digital.Contrast(), image, 1)  # mean 150, c = .4
+    assert set(np.unique(result[:16])) == {170}
+    assert set(np.unique(result[16:])) == {130}
+
+
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_saturate_agrees_with_the_hsv_round_trip(severity: int) -> None:
+    image = scatter(20, 20)
+    image[:3] = image[:3, :, :1]  # grey pixels too
+    image[3] = 0
+    gain, offset = REFERENCE["saturate"][severity - 1]
+    result = apply(digital.Saturate(), image, severity)
+    for (row, column), _ in np.ndenumerate(image[..., 0]):
+        hue, saturation, value = colorsys.rgb_to_hsv(*(image[row, column] / 255.0))
+        target = min(max(saturation * gain + offset, 0.0), 1.0)
+        expected = 255 * np.array(colorsys.hsv_to_rgb(hue, target, value))
+        assert np.abs(result[row, column] - np.floor(expected + 1e-6)).max() <= 1e-9
+
+
+def test_pixelate_halves_by_block_means() -> None:
+    image = scatter(40, 60)
+    result = apply(digital.Pixelate(), image, 2)  # c = .5
+    blocks = image.reshape(20, 2, 30, 2, 3).mean(axis=(1, 3))
+    np.testing.assert_array_equal(result[::2, ::2], result[1::2, 1::2])
+    assert np.abs(result[::2, ::2] - blocks).max() <= 1.0  # Pillow rounds after each axis
+
+
+def test_pixelate_mm_uses_an_absolute_square() -> None:
+    image = scatter(448, 336)
+    result = apply(digital.Pixelate(VariantOptions(variant="mm")), image, 5)  # 56 px
+    blocks = image.reshape(56, 8, 56, 6, 3).mean(axis=(1, 3))
+    assert np.abs(result[::8, ::6] - blocks).max() <= 1.0
+    np.testing.assert_array_equal(result[::8, ::6], result[7::8, 5::6])
+
+
+@pytest.mark.parametrize("severity", [1, 5])
+def test_jpeg_is_one_round_trip_at_the_quality_of_the_table(severity: int) -> None:
+    image = scatter(40, 50)
+    buffer = io.BytesIO()
+    quality = REFERENCE["jpeg_compression"][severity - 1]
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    expected = np.array(Image.open(buffer))
+    np.testing.assert_array_equal(apply(digital.JpegCompression(), image, severity), expected)
+
+
+# blur
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    height=st.integers(1, 12),
+    width=st.integers(1, 12),
+    sigma=st.floats(0.3, 3.0),
+    border=st.sampled_from(sorted(PAD)),
+    seed=st.integers(0, 1000),
+)
+def test_gaussian_is_a_padded_correlation(
+    height: int, width: int, sigma: float, border: str, seed: int
+) -> None:
+    plane = np.random.default_rng(seed).random((1, height, width))
+    radius = int(4 * sigma + 0.5)
+    offsets = np.arange(-radius, radius + 1)
+    weights = np.exp(-(offsets**2) / (2 * sigma**2))
+    weights /= weights.sum()
+    padded = np.pad(plane[0], radius, mode=PAD[border])
+    rows = sum(w * padded[i : i + height] for i, w in enumerate(weights))
+    expected = sum(w * rows[:, i : i + width] for i, w in enumerate(weights))
+    np.testing.assert_allclose(gaussian(plane, sigma, border=border)[0], expected, atol=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    down=st.integers(0, 8),
+    right=st.integers(0, 8),
+    border=st.sampled_from(sorted(PAD)),
+)
+def test_correlate_is_a_sum_over_taps(
+    height: int, width: int, down: int, right: int, border: str
+) -> None:
+    rng = np.random.default_rng(height * 100 + width)
+    plane = rng.random((2, height, width))
+    kernel = rng.normal(size=(2 * down + 1, 2 * right + 1))
+    padded = np.pad(plane, ((0, 0), (down, down), (right, right)), mode=PAD[border])
+    expected = np.zeros_like(plane)
+    for (row, column), weight in np.ndenumerate(kernel):
+        expected += weight * padded[:, row : row + height, column : column + width]
+    np.testing.assert_allclose(correlate(plane, kernel, border), expected, atol=1e-11)
+
+
+def test_border_rules() -> None:
+    index = np.arange(-4, 7)
+    assert border_index(index, 3, "edge").tolist() == [0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2]
+    assert border_index(index, 3, "symmetric").tolist() == [2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0]
+    assert border_index(index, 3, "reflect").tolist() == [0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2]
+    assert border_index(index, 3, "wrap").tolist() == [2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+    with pytest.raises(ValueError, match="mirror"):
+        border_index(index, 3, "mirror")
+
+
+@pytest.mark.parametrize(
+    ("radius", "sigma", "side"),
+    [(3, 0.1, 17), (4, 0.5, 17), (6, 0.5, 17), (8, 0.5, 17), (10, 0.5, 21)],
+)
+def test_disc_has_the_grid_and_the_area_of_the_original(
+    radius: int, sigma: float, side: int
+) -> None:
+    kernel = blur.disc(radius, sigma)
+    assert kernel.shape == (side, side)
+    grid = np.arange(side) - side // 2
+    inside = (grid[:, None] ** 2 + grid**2) <= radius**2
+    assert kernel[side // 2, side // 2] == pytest.approx(1 / inside.sum(), rel=1e-6)
+    # Discs that touch the grid's border gain a little from its reflection, as in the original.
+    assert kernel.sum() == pytest.approx({8: 1.01298, 10: 1.01079}.get(radius, 1.0), abs=1e-5)
+    np.testing.assert_allclose(kernel, kernel.T)
+    np.testing.assert_allclose(kernel, kernel[::-1, ::-1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    height=st.integers(1, 16),
+    width=st.integers(1, 16),
+    distance=st.integers(1, 4),
+    seed=st.integers(0, 10_000),
+)
+def test_glass_pass_equals_the_sequential_loop_with_copies(
+    height: int, width: int, distance: int, seed: int
+) -> None:
+    image = scatter(height, width, seed)
+    expected = image.copy()
+    rows, columns = height - 2 * distance, width - 2 * distance
+    if rows > 0 and columns > 0:
+        down, across = np.random.default_rng(seed).integers(
+            -distance, distance, size=(2, rows, columns)
+        )
+        for row in range(height - distance, distance, -1):
+            for column in range(width - distance, distance, -1):
+                cell = row - distance - 1, column - distance - 1
+                expected[row, column] = expected[row + down[cell], column + across[cell]]
+    result = blur.shuffle(image, distance, np.random.default_rng(seed))
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_glass_pass_copies_and_does_not_exchange() -> None:
+    image = np.arange(32 * 32, dtype=np.uint16).view(np.uint8).reshape(32, 32, 2)
+    image = np.concatenate((image, np.zeros_like(image[..., :1])), axis=2)  # every pixel unique
+    result = blur.shuffle(image, 2, np.random.default_rng(0))
+    before, after = (len(np.unique(x.reshape(-1, 3), axis=0)) for x in (image, result))
+    assert before == 1024
+    assert after < 950  # an exchange would keep all of them
+
+
+def test_glass_mm_is_two_blurs_with_an_8_bit_cut_between() -> None:
+    image = scatter(40, 44)
+    result = apply(blur.GlassBlur(VariantOptions(variant="mm")), image, 1)
+    planes = image.transpose(2, 0, 1) / 255.0
+    once = to_bytes(gaussian(planes, 0.7)) / 255.0
+    np.testing.assert_array_equal(result, to_bytes(gaussian(once, 0.7)).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("angle", [-45.0, -120.0, 0.0, 17.3, 90.0])
+def test_line_blur_is_a_one_sided_sum_along_the_line(angle: float) -> None:
+    plane = np.random.default_rng(0).random((1, 23, 29))
+    steps = np.arange(9)
+    weights = np.exp(-(steps**2) / (2 * 2.5**2))
+    expected = np.zeros_like(plane)
+    for step, weight in zip(steps, weights / weights.sum(), strict=True):
+        across = int(np.ceil(step * np.cos(np.radians(angle)) - 0.5))
+        down = int(np.ceil(step * np.sin(np.radians(angle)) - 0.5))
+        rows = np.clip(np.arange(23) + down, 0, 22)
+        columns = np.clip(np.arange(29) + across, 0, 28)
+        expected += weight * plane[:, rows][:, :, columns]
+    np.testing.assert_allclose(line_blur(plane, 4, 2.5, angle), expected, atol=1e-12)
+
+
+def test_zoom_factor_lists_have_the_published_lengths() -> None:
+    lengths = [len(ladder) for ladder in REFERENCE["zoom_blur"]]
+    assert lengths == [12, 16, 11, 13, 11]
+    assert [ladder[-1] for ladder in REFERENCE["zoom_blur"]] == [1.11, 1.15, 1.2, 1.24, 1.3]
+    assert len(REFERENCE_MM["zoom_blur"][4]) == 12
+    assert REFERENCE_MM["zoom_blur"][4][-1] == 1.33
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.07, 1.5, 3.0])
+def test_centre_zoom_interpolates_between_the_crops_corners(factor: float) -> None:
+    height, width = 20, 33
+    plane = np.random.default_rng(1).random((1, height, width))
+    axes = []
+    for size in (height, width):
+        crop = int(np.ceil(size / factor))
+        grown = round(crop * factor)
+        positions = np.arange(grown) * (crop - 1) / max(grown - 1, 1) + (size - crop) // 2
+        trim = (grown - size) // 2
+        axes.append(positions[trim : trim + size])
+    rows, columns = axes
+    expected = np.stack([np.interp(columns, np.arange(width), line) for line in plane[0]])
+    expected = np.stack([np.interp(rows, np.arange(height), line) for line in expected.T], axis=1)
+    np.testing.assert_allclose(centre_zoom(plane, factor)[0], expected, atol=1e-12)
+
+
+def test_zoom_blur_counts_the_image_twice() -> None:
+    image = scatter(30, 30)
+    planes = image.transpose(2, 0, 1) / 255.0
+    zooms = [centre_zoom(planes, 1 + k / 100) for k in range(1, 12)]
+    expected = (2 * planes + sum(zooms)) / 13
+    result = apply(blur.ZoomBlur(), image, 1)
+    np.testing.assert_array_equal(result, to_bytes(expected).transpose(1, 2, 0))
+
+
+# elastic
+
+
+@pytest.mark.parametrize("border", ["symmetric", "reflect"])
+def test_sample_at_whole_pixels_follows_the_border_rule(border: str) -> None:
+    plane = np.random.default_rng(2).random((1, 5, 7))
+    rows, columns = np.mgrid[-9.0:14, -9.0:16]
+    expected = plane[
+        :,
+        border_index(rows.astype(int), 5, border),
+        border_index(columns.astype(int), 7, border),
+    ]
+    np.testing.assert_allclose(sample(plane, rows, columns, border), expected, atol=1e-12)
+
+
+def test_sample_between_pixels_is_bilinear() -> None:
+    plane = np.array([[[0.0, 1.0], [2.0, 4.0]]])
+    rows, columns = np.array([[0.25]]), np.array([[0.5]])
+    for border in ("symmetric", "reflect"):
+        assert sample(plane, rows, columns, border)[0, 0, 0] == pytest.approx(0.75 * 0.5 + 0.25 * 3)
+
+
+def test_elastic_without_amplitude_and_jitter_changes_nothing() -> None:
+    image = scatter(41, 53)
+    still = elastic.ElasticTransform().distort(image, (0.0, 2.0, 0.0), np.random.default_rng(0))
+    np.testing.assert_array_equal(still, image)
+
+
+def test_elastic_without_amplitude_is_affine() -> None:
+    rows, columns = np.mgrid[0:80, 0:80]
+    image = np.stack((2 * rows + 40, 2 * columns + 40, rows + columns + 40), -1).astype(np.uint8)
+    shift = elastic.ElasticTransform()
+    warped = shift.distort(image, (0.0, 2.0, 4.0), np.random.default_rng(3))[20:60, 20:60]
+    inner = warped.reshape(-1, 3).astype(float)
+    assert np.abs(inner - image[20:60, 20:60].reshape(-1, 3)).mean() > 1
+    design = np.column_stack((rows[:40, :40].ravel(), columns[:40, :40].ravel(), np.ones(1600)))
+    fitted = design @ np.linalg.lstsq(design, inner, rcond=None)[0]
+    assert np.abs(fitted - inner).max() < 1  # one level: what truncation leaves
+
+
+# weather
+
+
+@pytest.mark.parametrize("severity", [1, 3, 5])
+def test_brightness_adds_to_the_hsv_value(severity: int) -> None:
+    image = scatter(16, 16)
+    image[0] = 0
+    result = apply(weather.Brightness(), image, severity)
+    constant = REFERENCE["brightness"][severity - 1]
+    for (row, column), _ in np.ndenumerate(image[..., 0]):
+        hue, saturation, value = colorsys.rgb_to_hsv(*(image[row, column] / 255.0))
+        expected = colorsys.hsv_to_rgb(hue, saturation, min(value + constant, 1.0))
+        np.testing.assert_array_equal(
+            result[row, column], np.floor(255 * np.array(expected) + 1e-6)
+        )
+
+
+def test_plasma_fills_the_unit_interval_and_is_rougher_for_a_smaller_decay() -> None:
+    roughness = []
+    for decay in (2.0, 1.4):
+        heights = weather.plasma(128, decay, np.random.default_rng(5))
+        assert heights.shape == (128, 128)
+        assert heights.min() == 0
+        assert heights.max() == 1
+        # A torus: the step over the edge is no larger than steps elsewhere can be.
+        steps = np.abs(np.diff(np.vstack((heights, heights[:1])), axis=0))
+        assert steps[-1].mean() < 3 * steps[:-1].mean()
+        roughness.append(steps.mean())
+    assert roughness[1] > 2 * roughness[0]
+
+
+def test_fog_is_the_closed_form_on_its_plasma() -> None:
+    image = scatter(50, 60)
+    result = apply(weather.Fog(), image, 1, seed=8)
+    fog = weather.plasma(64, 2.0, np.random.default_rng(8))[:50, :60, None]
+    x = image / 255.0
+    expected = (x + 1.5 * fog) * x.max() / (x.max() + 1.5)
+    np.testing.assert_array_equal(result, to_bytes(expected))
+
+
+def test_fog_mm_takes_a_map_of_at_least_512() -> None:
+    image = flat(200, 40, 40)
+    small, large = (
+        apply(weather.Fog(VariantOptions(variant=v)), image, 1).astype(float).std()
+        for v in ("imagenet-c", "mm")
+    )
+    assert large < small / 2  # a corner of a large smooth map is nearly even
+
+
+def test_fog_leaves_black_black() -> None:
+    assert not apply(weather.Fog(), flat(0), 5).any()
+
+
+def test_snow_only_brightens_and_is_symmetric_under_a_half_turn_on_black() -> None:
+    image = scatter(64, 48)
+    for severity in (1, 5):
+        assert (apply(weather.Snow(), image, severity) >= image).all()
+    snow = apply(weather.Snow(), flat(0, 64, 48), 5)
+    np.testing.assert_array_equal(snow, snow[::-1, ::-1])
+    assert (snow[..., 0] == snow[..., 2]).all()
+    assert snow.min() >= int(255 * 0.45 * 0.5)  # whitening of black: (1 - m) / 2
+
+
+# spatter
+
+
+def test_rim_distance_is_euclidean_up_to_its_reach() -> None:
+    wet = np.zeros((60, 70), dtype=bool)
+    wet[10:14, 12:15] = True
+    wet[40, 50] = True
+    rims = [
+        (r, c) for r in range(10, 14) for c in range(12, 15) if (r, c) not in ((11, 13), (12, 13))
+    ]
+    rims.append((40, 50))
+    rows, columns = np.mgrid[0:60, 0:70]
+    expected = np.min([np.hypot(rows - r, columns - c) for r, c in rims], axis=0)
+    np.testing.assert_allclose(spatter.rim_distance(wet), np.minimum(expected, 20))
+
+
+def test_equalise_spreads_levels_over_the_range() -> None:
+    levels = np.repeat(np.array([3, 4, 9], dtype=np.uint8), (2, 1, 3))
+    assert spatter.equalise(levels).tolist() == [0, 0, 64, 255, 255, 255]
+    np.testing.assert_array_equal(spatter.equalise(levels[:2]), levels[:2])
+
+
+def test_water_brightens_and_mud_is_brown() -> None:
+    image = flat(100, 96, 96)
+    water = apply(spatter.Spatter(), image, 3)
+    assert (water >= image).all()
+    assert (water > image).any()
+    mud = apply(spatter.Spatter(), image, 5)
+    covered = (mud != image).any(axis=2)
+    assert 0.05 < covered.mean() < 0.9
+    # At full cover the image is gone; at the least cover, .8, a fifth of it remains.
+    brown = np.array((63, 42, 20))
+    least = 0.8 * brown + 0.2 * 100
+    assert (mud[covered] >= brown).all()
+    assert (mud[covered] <= np.ceil(least)).all()
+
+
+def test_an_image_without_a_drop_stays_as_it_is() -> None:
+    assert not spatter.water_shade(np.zeros((32, 32))).any()
+
+
+def test_mini_constants_are_a_table_of_their_own() -> None:
+    image = scatter(64, 64)
+    mini = apply(noise.GaussianNoise(ImageOptions(constants="mini64")), flat(128), 5)
+    full = apply(noise.GaussianNoise(), flat(128), 5)
+    assert mini.std() < 0.7 * full.std()
+    contrast = digital.Contrast(ImageOptions(constants="mini64"))
+    assert apply(contrast, image, 5).std() == pytest.approx(0.3 * image.std(), rel=0.02)
