@@ -15,7 +15,6 @@ import torch
 
 _DISTRIBUTIONS = {
     "queryshift": "queryshift",
-    "torch": "torch",
     "torchvision": "torchvision",
     "open_clip": "open_clip_torch",
     "numpy": "numpy",
@@ -49,6 +48,7 @@ def _fixed() -> dict[str, Any]:
     commit, dirty = _git_state(Path(__file__).resolve().parents[1])
     return {
         "python": platform.python_version(),
+        "torch": str(torch.__version__),  # unlike the metadata it names the build
         **{name: _version(distribution) for name, distribution in _DISTRIBUTIONS.items()},
         "platform": f"{platform.system()}-{platform.machine()}",
         "cpu": _cpu_model(),

@@ -123,7 +123,7 @@ def recall_at(best_ranks: np.ndarray, k: int) -> float:
 
     One hit is enough, also where a query has several relevant items (five captions of an image).
     """
-    return float(100.0 * np.mean(np.asarray(best_ranks) <= k))
+    return 100.0 * int(np.count_nonzero(np.asarray(best_ranks) <= k)) / len(best_ranks)
 
 
 def summary(best_ranks: np.ndarray, average_precisions: np.ndarray) -> Mapping[str, float]:

@@ -123,7 +123,9 @@ class RunStore:
         try:
             self.cells.mkdir(parents=True, exist_ok=True)
             if arrays:
-                _write(numbers, lambda file: np.savez_compressed(file, **dict(arrays)))
+                _write(
+                    numbers, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays)
+                )
             text = json.dumps(_plain(record), indent=1, allow_nan=False) + "\n"
             _write(self.cells / f"{stem}.json", lambda file: file.write(text.encode()))
             if not arrays:
@@ -156,7 +158,8 @@ class RunStore:
         """
         for path in sorted(self.cells.glob(f"*_{key}.npz")):
             try:
-                with np.load(path, allow_pickle=False) as stored:
+                # Opened here: numpy leaves the file open when it turns out to be damaged.
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                     return {name: stored[name] for name in stored.files}
             except (OSError, ValueError, zipfile.BadZipFile) as error:
                 raise ResultsError(
