@@ -1,0 +1,35 @@
+"""Captions per second of every text shift, one core: at least 5,000, generator set-up included."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from shifts import BUILTINS
+from shifts.base import Shift, item_generator
+
+LEAST_PER_SECOND = 5_000
+CAPTIONS = [
+    "A man in a black-and-white shirt, riding his skateboard down the street (near a park).",
+    "a brown dog running through the tall grass with a frisbee in its mouth .",
+    "Two women sitting at a wooden table next to a window are eating slices of pizza.",
+    "There is a red striped star to the left of a small blue umbrella on the sand.",
+] * 250
+NEEDS_WORDNET = {"sr", "ri"}
+NAMES = [n for n, e in BUILTINS.items() if e["modality"] == "text" and n not in NEEDS_WORDNET]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_captions_per_second(name: str, benchmark: BenchmarkFixture) -> None:
+    module, _, attribute = BUILTINS[name]["target"].partition(":")
+    shift: Shift = getattr(importlib.import_module(module), attribute)()
+    severity = shift.card.severities[-1]
+
+    def corrupt_all() -> None:
+        for i, caption in enumerate(CAPTIONS):
+            shift.apply(caption, severity, item_generator(0, name, severity, str(i)))
+
+    benchmark.pedantic(corrupt_all, rounds=5, warmup_rounds=1)
+    assert len(CAPTIONS) / benchmark.stats.stats.median >= LEAST_PER_SECOND
