@@ -1,0 +1,187 @@
+"""The REST-style method: its switches, the source's view, decoupling."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from methods.adapt import Forward
+from methods.gradients import cosine
+from methods.objectives import entropy
+from methods.rest import Rest, RestOptions
+from methods.tcr import Tcr, TcrOptions
+from methods.testing import World
+
+
+def run(batches: int = 3, **options: Any) -> tuple[list[torch.Tensor], list[dict[str, float]]]:
+    world = World()
+    rest = Rest(world.setup(), RestOptions(lr=3e-3, **options))
+    outputs = [rest.step(batch) for batch in world.batches[:batches]]
+    return [o.scores for o in outputs], [dict(o.log) for o in outputs]
+
+
+def equal(one: list[torch.Tensor], two: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_without_decoupling_it_is_tcr() -> None:
+    world = World()
+    tcr = Tcr(world.setup(), TcrOptions(lr=3e-3))
+    expected = [tcr.step(batch).scores for batch in world.batches[:3]]
+    assert equal(run(decouple="off")[0], expected)
+    assert equal(run(decouple="prograd", decouple_strength=0.0)[0], expected)
+    assert not equal(run()[0], expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"refine": False},
+        {"uniformity": 0.0},
+        {"gap": 0.0},
+        {"consistency": 0.0},
+        {"decouple": "off"},
+        {"decouple": "pcgrad"},
+        {"decouple": "penalty"},
+        {"granularity": "per_tensor"},
+        {"general_over": "gallery"},
+    ],
+)
+def test_every_switch_changes_something(options: dict[str, Any]) -> None:
+    scores, logs = run(**options)
+    assert not equal(scores, run()[0])
+    assert all(log["skipped_updates"] == 0 for log in logs)
+
+
+def test_weights_scale_the_terms() -> None:
+    log = run(batches=1, steps=1, uniformity=2.0, gap=0.0, consistency=0.5)[1][0]
+    expected = 2 * log["loss_uniformity"] + 0.5 * log["loss_consistency"]
+    assert log["loss"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_uniformity_alone_spreads_the_queries() -> None:
+    def spread(z: torch.Tensor) -> float:
+        return float((z - z.mean(dim=0)).norm(dim=1).mean())
+
+    world = World()
+    options = RestOptions(gap=0.0, consistency=0.0, decouple="off", lr=1e-3)
+    rest = Rest(world.setup(), options)
+    before = spread(rest.embed(world.batches[0]))
+    for _ in range(5):
+        rest.step(world.batches[0])
+    assert spread(rest.embed(world.batches[0])) > before + 1e-3
+
+
+def test_gap_alone_closes_in_on_the_source_like_gap() -> None:
+    world = World()
+    options = RestOptions(
+        uniformity=0.0, consistency=0.0, decouple="off", lr=1e-3, queue_update_batches=1
+    )
+    rest = Rest(world.setup(), options)
+    losses = [rest.step(world.batches[0]).log["loss_gap"] for _ in range(8)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_consistency_alone_makes_refined_predictions_sharper() -> None:
+    world = World()
+    options = RestOptions(
+        uniformity=0.0, gap=0.0, decouple="off", lr=1e-3, con_ratio=1.0, queue_update_batches=1
+    )
+    rest = Rest(world.setup(), options)
+
+    def mean_entropy() -> float:
+        return float(entropy(rest.logits(rest.forward(world.batches[0], 0)).detach()).mean())
+
+    before = mean_entropy()
+    for _ in range(8):
+        rest.step(world.batches[0])
+    assert mean_entropy() < 0.9 * before
+
+
+def test_no_angle_at_the_source() -> None:
+    _, logs = run(batches=2, steps=1)
+    assert "angle" not in logs[0]
+    assert "conflict" not in logs[0]
+    assert 0 <= logs[1]["angle"] <= 180
+
+
+def test_angle_conflict_and_what_is_left() -> None:
+    _, logs = run(batches=3, steps=2)
+    conflicts = 0
+    for log in logs[1:]:
+        assert 0 <= log["conflict"] <= 1
+        assert log["cosine_after"] >= -1e-5
+        conflicts += log["conflict"] > 0
+    assert conflicts > 0
+    assert all("angle" not in log for log in run(decouple="off")[1])
+
+
+def test_source_view_costs_one_forward_and_none_before_the_first_update() -> None:
+    world = World()
+    calls: list[int] = []
+    world.encoder.register_forward_hook(lambda *_: calls.append(1))
+    rest = Rest(world.setup())
+    counts = []
+    for batch in world.batches[:2]:
+        calls.clear()
+        rest.step(batch)
+        counts.append(len(calls))
+    assert counts == [3, 4]
+    calls.clear()
+    rest.reset()
+    rest.step(world.batches[1])
+    assert len(calls) == 3
+
+
+def test_source_view_is_the_source_models() -> None:
+    world, fresh = World(), World()
+    rest = Rest(world.setup(), RestOptions(lr=1e-2))
+    for batch in world.batches[:2]:
+        rest.step(batch)
+    assert rest._source_view is not None
+    expected = fresh.encoder(world.batches[1]).detach()
+    assert torch.allclose(rest._source_view, expected, atol=1e-6)
+    assert not torch.allclose(rest.embed(world.batches[1]), expected, atol=1e-3)
+
+
+def test_general_loss_is_zero_at_the_source_and_grows() -> None:
+    world = World()
+    rest = Rest(world.setup(), RestOptions(lr=1e-2))
+    with torch.enable_grad():
+        start = rest.forward(world.batches[0], 0)
+        rest.gradients(start)
+        assert float(rest.general_loss(start).detach()) == pytest.approx(0.0, abs=1e-6)
+    rest.step(world.batches[0])
+    later = rest.forward(world.batches[0], 0)
+    rest._source_view = None
+    assert float(rest.general_loss(later).detach()) > 1e-4
+
+
+@pytest.mark.parametrize("general_over", ["candidates", "gallery"])
+def test_projected_gradient_does_not_raise_the_general_loss(general_over: str) -> None:
+    world = World()
+    rest = Rest(world.setup(), RestOptions(lr=3e-3, general_over=general_over))
+    rest.step(world.batches[0])
+    forward = rest.forward(world.batches[1], 1)
+    rest._source_view = None
+    general = rest.differentiate(rest.general_loss(forward), retain_graph=True)
+    used = rest.gradients(Forward(forward.queries, forward.embeddings, world.gallery, 1, 1))
+    assert general is not None
+    assert used is not None
+    assert float(cosine(used, general)) >= -1e-5
+
+
+def test_card_says_that_it_is_ours() -> None:
+    assert "ours" in Rest.card.title
+    assert "our reading" in Rest.card.approximate
+    assert "our reading" in Rest.card.summary
+
+
+def test_first_batch_is_tcrs() -> None:
+    # The angle is undefined at the first update; only from the second on does decoupling act.
+    one = run(batches=1, steps=2)[0]
+    assert equal(one, run(batches=1, steps=2, decouple="off")[0])
+    assert math.isfinite(float(one[0].sum()))
