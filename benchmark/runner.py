@@ -92,6 +92,7 @@ def unfinished(cell: Cell, key: str, status: Status, reason: str) -> Record:
 def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
     data, backbone = resources.data(cell), resources.backbone(cell)
     return {
+        "data": dict(data.info),
         "data_fingerprint": data.fingerprint,
         "backbone_fingerprint": backbone.fingerprint,
         "backbone_name": backbone.name,

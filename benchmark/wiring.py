@@ -1,14 +1,16 @@
-"""The ordinary way to what cells need: registries and suites. Imports them when first used."""
+"""The ordinary way to what cells need: by name, through the registries, imported when used."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
 from benchmark.errors import ConfigError
+from benchmark.options import parse
 from benchmark.resources import Resources
 from benchmark.retrieval import RetrievalSet
 from methods.base import Method, Setup
@@ -16,10 +18,10 @@ from shifts.base import Shift
 
 
 def default_resources(*, allow_missing: bool = False) -> Resources:
-    """Resources that find everything by name in the registries and suites.
+    """Resources that find everything by name in the registries.
 
     Args:
-        allow_missing: go on without images that are not on disk; the results say how many.
+        allow_missing: run on incomplete data sets; the records say so.
     """
     return Resources(
         load_data=functools.partial(_load_data, allow_missing=allow_missing),
@@ -33,6 +35,7 @@ def _load_data(cell: Cell, *, allow_missing: bool) -> RetrievalSet:
     from benchmark.registry import BENCHMARKS
     from benchmark.suite import load_retrieval_set
 
+    # The limit is the runner's: one loaded set serves every limit.
     root = Path(cell.data_root) if cell.data_root else None
     return load_retrieval_set(BENCHMARKS.get(cell.benchmark), root, allow_missing=allow_missing)
 
@@ -70,8 +73,5 @@ def _same_version(kind: str, name: str, asked: int, installed: int) -> None:
         )
 
 
-def _options(owner: str, options: type, values: Any) -> Any:
-    try:
-        return options(**values)
-    except TypeError as error:
-        raise ConfigError(f"options of {owner}: {error}") from error
+def _options(owner: str, options: type, values: Mapping[str, Any]) -> Any:
+    return options(**parse(options, values, owner))

@@ -61,6 +61,7 @@ def world(name: str = "fake", count: int = 30, captions: int = 2, **kwargs: Any)
         ),
         groups=np.arange(count) // 3,
         fingerprint=f"data-{name}-{count}-{captions}",
+        info={"missing": 0},
     )
 
 

@@ -60,6 +60,7 @@ def test_a_frozen_model_is_measured_as_by_hand() -> None:
 def test_a_record_says_what_a_row_must_say() -> None:
     record, _ = run_cell(fakes.cell(), fakes.resources())
     assert record.info == {
+        "data": {"missing": 0},
         "data_fingerprint": "data-fake-30-2",
         "backbone_fingerprint": "weights-1",
         "backbone_name": "fake-net",
