@@ -33,12 +33,13 @@ def plan(config: BenchConfig) -> list[Cell]:
     """
     cells: list[Cell] = []
     for card, shifts in choose(config):
+        specs = shift_specs(config, card, shifts)
         backbone = backbone_spec(card.backbone, config)
         grid = Grid(
             suite=card.suite,
             benchmarks=(card.id,),
             methods=method_specs(config, card.query, preset_name(config, backbone)),
-            shifts=shift_specs(config, card, shifts),
+            shifts=specs,
             seeds=config.seed,
             backbones=(backbone,),
             streams=(StreamSpec(batch_size=config.batch_size),),

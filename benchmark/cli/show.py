@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -70,7 +70,7 @@ def _table(registry: Registry, name: str) -> Table:
     else:
         facts |= {"summary": info.summary, **info.facts}
     for key, value in facts.items():
-        if value not in ("", None):
+        if value not in ("", None, {}):
             table.add_row(Text(key), Text(_phrase(value)))
     for key, default, meaning in _options(getattr(thing, "Options", None)):
         table.add_row(Text(f"--option {key}"), Text(f"{default!r}  {meaning}".rstrip()))
@@ -115,4 +115,8 @@ def _phrase(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={item}" for key, item in value.items() if item != "")
     return str(value)
