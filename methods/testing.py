@@ -294,7 +294,8 @@ def check_no_labels(subject: Subject) -> None:
     fields = {entry.name for entry in dataclasses.fields(Setup)}
     assert fields == SETUP_FIELDS, f"Setup has other fields than {sorted(SETUP_FIELDS)}"
     parameters = list(inspect.signature(subject.method_class.step).parameters.values())[2:]
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (2, 4)]
+    collecting = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in collecting]
     assert not needed, f"step asks for more than the queries: {', '.join(needed)}"
     plain, mixed = World(), World()
     order = torch.randperm(GALLERY_SIZE, generator=torch.Generator().manual_seed(3))
