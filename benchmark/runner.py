@@ -182,7 +182,8 @@ class _Run:
         begun = self.clock.now()
         with self.clock("gallery"):
             gallery = self.resources.gallery(self.cell)
-        method = self._method(gallery)
+        with self.clock("setup"):
+            method = self._method(gallery)
         with counted(method.encoder) as passes, self._untouched(gallery):
             tally = self._adapt(method, gallery)
         measured = self._probes(tally, gallery)

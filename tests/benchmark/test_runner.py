@@ -70,7 +70,7 @@ def test_a_record_says_what_a_row_must_say() -> None:
         "task": "image-to-text",
         "embed_dim": 8,
     }
-    for name in ("", "_data", "_gallery", "_step", "_rank", "_clean"):
+    for name in ("", "_data", "_gallery", "_setup", "_step", "_rank", "_clean"):
         assert 0 <= record.cost[f"seconds{name}"] < 60
     assert record.cost["ms_per_query"] <= record.cost["ms_per_query_p95"]
     assert 10 < record.cost["peak_mb"] < 100_000
