@@ -352,6 +352,8 @@ def run_contract(method_class: type[Method], options: Any = None) -> list[tuple[
 class MethodContract:
     """Subclass it in a test module as ``class TestMine(MethodContract)`` and set ``method_class``.
 
+    Each test runs the check of its name, see ``CHECKS``.
+
     Attributes:
         method_class: the method to check.
         options: an instance of its ``Options``, or None for the defaults.
@@ -364,45 +366,34 @@ class MethodContract:
         CHECKS[name](Subject(self.method_class, self.options))
 
     def test_card(self) -> None:
-        """See ``check_card``."""
         self._check("card")
 
     def test_reset(self) -> None:
-        """See ``check_reset``."""
         self._check("reset")
 
     def test_same_seed(self) -> None:
-        """See ``check_same_seed``."""
         self._check("same_seed")
 
     def test_gallery_untouched(self) -> None:
-        """See ``check_gallery_untouched``."""
         self._check("gallery_untouched")
 
     def test_declared_parameters(self) -> None:
-        """See ``check_declared_parameters``."""
         self._check("declared_parameters")
 
     def test_batch_sizes(self) -> None:
-        """See ``check_batch_sizes``."""
         self._check("batch_sizes")
 
     def test_output(self) -> None:
-        """See ``check_output``."""
         self._check("output")
 
     def test_embed(self) -> None:
-        """See ``check_embed``."""
         self._check("embed")
 
     def test_broken_batch(self) -> None:
-        """See ``check_broken_batch``."""
         self._check("broken_batch")
 
     def test_random_state(self) -> None:
-        """See ``check_random_state``."""
         self._check("random_state")
 
     def test_no_labels(self) -> None:
-        """See ``check_no_labels``."""
         self._check("no_labels")
