@@ -72,7 +72,7 @@ def labels_below(axis):
         grid(("source",), ("contrast",)),
         grid(("source", "rest"), ("contrast",)),
         grid(BUILT_IN + ODD, ("contrast", "none", "a_plugin_shift_with_a_very_long_name", "fog")),
-        grid(BUILT_IN, tuple(f"shift_{n}" for n in range(8)), ("mini-a", "mini-b")),
+        grid(BUILT_IN[:3], tuple(f"shift_{n}" for n in range(8)), ("mini-a", "mini-b")),
     ],
     ids=["one method, one shift", "two methods", "twelve methods, odd names", "many shifts"],
 )
@@ -146,7 +146,8 @@ def test_heat_map_shows_differences_and_brackets_what_is_within_noise():
 
 def test_wide_heat_maps_become_one_column_per_benchmark_beside_one_map_each():
     shifts = tuple(f"shift_{n:02d}" for n in range(9))
-    figures = drawn(grid(("source", "rest"), shifts, ("mini-a", "mini-b")))
+    results = grid(("source", "rest"), shifts, ("mini-a", "mini-b"))
+    figures = dict(plots.figures(shift_pools(results, resamples=50)))
     columns = [t.get_text() for t in figures["leaderboard.png"].axes[0].get_xticklabels()]
     assert columns == ["mini-a", "mini-b"]
     assert {"difference_mini-a.png", "difference_mini-b.png"} <= figures.keys()
