@@ -231,13 +231,13 @@ def _difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> st
     return ", ".join(parts)
 
 
-def fingerprint(facts: Mapping[str, Any], model: nn.Module, files: Iterable[Path]) -> str:
-    """16 hex digits over facts, every weight of a model, and files such as a vocabulary."""
+def fingerprint(facts: Mapping[str, Any], model: nn.Module, extra: Iterable[bytes] = ()) -> str:
+    """16 hex digits over facts, every weight of a model, and extra content (a vocabulary)."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     for key, value in sorted(model.state_dict().items()):
         array = value.detach().to("cpu", torch.float32).contiguous().numpy()
         digest.update(f"{key}{array.shape}".encode())
         digest.update(array.reshape(-1).data)
-    for path in files:
-        digest.update(path.read_bytes())
+    for content in extra:
+        digest.update(content)
     return digest.hexdigest()[:16]

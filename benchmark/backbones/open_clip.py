@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gzip
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -162,10 +164,11 @@ def load_local_dir(
     config = facts["model_cfg"]
     model = build_model(config, name)
     checkpoint.load_weights(model, weights, name, bool(config.get("quick_gelu", False)))
-    vocabulary = [path / VOCABULARY_FILE] if (path / VOCABULARY_FILE).is_file() else []
-    text_cfg = config["text_cfg"]
-    if vocabulary:
-        tokenizer = _own_tokenizer(vocabulary[0], text_cfg)
+    vocabulary = path / VOCABULARY_FILE
+    merges: list[bytes] = []
+    if vocabulary.is_file():
+        tokenizer = _own_tokenizer(vocabulary, config["text_cfg"])
+        merges = [gzip.decompress(vocabulary.read_bytes())]  # the packed bytes hold a date
     else:
         tokenizer = _named_tokenizer(f"{LOCAL_DIR}{path}", config)
     _check_vocabulary(tokenizer, model, name)
@@ -177,7 +180,7 @@ def load_local_dir(
         transform=transform,
         name=name,
         device=device,
-        files=vocabulary,
+        extra=merges,
     )
 
 
@@ -219,7 +222,7 @@ def _assemble(
     transform: str,
     name: str,
     device: str,
-    files: Sequence[Path] = (),
+    extra: Sequence[bytes] = (),
 ) -> OpenClipBackbone:
     merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess))
     merged["size"] = getattr(model.visual, "image_size", merged["size"])
@@ -229,7 +232,7 @@ def _assemble(
         tokenizer,
         image_transform(transform, merged),
         name=name,
-        fingerprint=checkpoint.fingerprint(facts, model, files),
+        fingerprint=checkpoint.fingerprint(facts, model, extra),
         device=device,
     )
 
@@ -256,7 +259,7 @@ def _own_tokenizer(vocabulary: Path, text_cfg: Mapping[str, Any]) -> Tokenizer:
             ),
             **(text_cfg.get("tokenizer_kwargs") or {}),
         )
-    except (OSError, EOFError, ValueError, TypeError) as error:
+    except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
         raise WeightsError(
             f"{vocabulary} cannot be read ({type(error).__name__}: {error}); expected gzipped "
             "UTF-8 text, a header line and then one byte-pair merge per line"

@@ -276,7 +276,11 @@ def test_model_brings_its_own_mean_and_std(tmp_path: Path) -> None:
 
 
 def test_fingerprint_follows_weights_transform_and_vocabulary(tmp_path: Path, folder: Path) -> None:
-    same = load_local_dir(write_folder(tmp_path / "same", CONFIG)).fingerprint
+    copied = write_folder(tmp_path / "same", CONFIG)
+    merges = copied / "bpe_simple_vocab.txt.gz"
+    packed_elsewhen = gzip.compress(gzip.decompress(merges.read_bytes()), mtime=1)
+    merges.write_bytes(packed_elsewhen)
+    same = load_local_dir(copied).fingerprint
     assert same == load_local_dir(folder).fingerprint
     vocabulary = write_folder(tmp_path / "vocabulary", CONFIG)
     with gzip.open(vocabulary / "bpe_simple_vocab.txt.gz", "rt", encoding="utf-8") as stream:
@@ -452,9 +456,12 @@ def test_folder_faults(tmp_path: Path) -> None:
 
 def test_vocabulary_must_fit_the_model(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "m", CONFIG)
-    (folder / "bpe_simple_vocab.txt.gz").write_text("not gzip")
-    with pytest.raises(WeightsError, match=r"bpe_simple_vocab\.txt\.gz cannot be read"):
-        load_local_dir(folder)
+    packed = (folder / "bpe_simple_vocab.txt.gz").read_bytes()
+    damaged = packed[:60] + bytes(40) + packed[100:]
+    for content in (b"not gzip", packed[:200], damaged):
+        (folder / "bpe_simple_vocab.txt.gz").write_bytes(content)
+        with pytest.raises(WeightsError, match=r"bpe_simple_vocab\.txt\.gz cannot be read"):
+            load_local_dir(folder)
     (folder / "bpe_simple_vocab.txt.gz").unlink()
     with pytest.raises(WeightsError, match="49408 entries, its text tower 814"):
         load_local_dir(folder)
