@@ -139,7 +139,7 @@ def shuffle(image: Bytes, distance: int, rng: np.random.Generator) -> Bytes:
         if np.array_equal(further, last):
             break
         last = further
-    return image.reshape(-1, 3)[target[last]].reshape(image.shape)
+    return np.take(image.reshape(-1, 3), target[last], axis=0).reshape(image.shape)
 
 
 class MotionBlur(ImageShift):
