@@ -40,6 +40,7 @@ help: ## this list
 
 .PHONY: setup
 setup: $(STAMP) ## virtual environment with the pinned packages (done by the others when needed)
+	@:
 
 # An installed torch stays: where there is one, its pins (and those of its CUDA packages) give way
 # to what is there, so that a build chosen for the machine is not replaced.

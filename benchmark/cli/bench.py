@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -16,6 +17,9 @@ from benchmark.cell import Cell, Record, Status
 from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command
 from benchmark.cli.progress import Bars
 from benchmark.config import BenchConfig
+
+if TYPE_CHECKING:
+    from benchmark.store import RunStore
 
 RUNS = Path("results") / "runs"
 """Where runs are stored when nothing else is said; relative to the current folder."""
@@ -95,27 +99,25 @@ def say_where(console: Console, reused: int, total: int, written: Sequence[Path]
 
 
 def execute(
-    cells: Sequence[Cell], store: object, config: BenchConfig, console: Console
+    cells: Sequence[Cell], store: RunStore, config: BenchConfig, console: Console
 ) -> tuple[list[Record], int]:
     """Runs the cells that the store does not have; gives all records and how many were there."""
     import torch
 
+    from benchmark.environment import usable_cores
     from benchmark.executors import Executor, ProcessExecutor, SerialExecutor, run_cells
-    from benchmark.store import RunStore
     from benchmark.wiring import default_resources
 
-    assert isinstance(store, RunStore)
     factory = functools.partial(default_resources, allow_missing=config.allow_missing)
     resources = factory()
     again = config.if_exists == "always"
-    with console.status("loading data and weights"):
-        store.check_writable()
+    with nullcontext() if config.quiet else console.status("loading data and weights"):
         keys = [resources.key(cell) for cell in cells]
         waiting = len({key for key in keys if again or not store.done(key)})
     workers = min(config.workers, max(waiting, 1))
     executor: Executor
     if workers > 1:
-        threads = config.threads or max(1, _cores() // workers)
+        threads = config.threads or max(1, usable_cores() // workers)
         executor = ProcessExecutor(factory, workers=workers, threads=threads)
     else:
         if config.threads:
@@ -124,7 +126,3 @@ def execute(
     with Bars(console, waiting, quiet=config.quiet) as bars:
         outcome = run_cells(cells, store, executor, resources=resources, progress=bars, again=again)
     return outcome.records, outcome.reused
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
