@@ -41,7 +41,7 @@ def make(*words: str) -> str:
 
 
 def command(*words: str) -> list[str]:
-    """The words that the target would run after ``python -m benchmark``, as the shell splits them."""
+    """What the target would run after ``python -m benchmark``, split as the shell does."""
     return shlex.split(make("-n", *words).splitlines()[-1].partition(" -m benchmark ")[2])
 
 
