@@ -1,4 +1,4 @@
-"""A cell: one benchmark, backbone, method, shift, stream and seed. The unit of work and of resume."""
+"""A cell: one benchmark, backbone, method, shift, stream and seed; the unit of work and resume."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ class Recipe:
         triples: training scenes, each drawn twice and once edited.
         steps: optimiser steps.
         batch: triples a step; three times as many image-caption pairs.
-        lr: peak learning rate (AdamW, linear warm-up, cosine to zero).
+        lr: peak learning rate (AdamW, linear warm-up, then a cosine that would end at ``horizon``,
+            cut short by a linear ``cooldown`` to zero over the last steps).
         image_weight: weight of the image-to-image contrastive term.
         dense_weight: weight of the per-patch attribute heads, dropped after training.
         pooled_weight: weight of the whole-picture attribute heads, dropped after training.
@@ -46,11 +47,13 @@ class Recipe:
 
     seed: int = 0
     triples: int = 30_000
-    steps: int = 2600
+    steps: int = 1300
     batch: int = 64
     lr: float = 2e-3
     weight_decay: float = 0.05
     warmup: int = 150
+    horizon: int = 2600
+    cooldown: int = 300
     image_weight: float = 0.3
     dense_weight: float = 0.6
     pooled_weight: float = 0.6

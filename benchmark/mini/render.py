@@ -25,7 +25,9 @@ def _field(rng: np.random.Generator, cells_y: int, cells_x: int | None = None) -
 
 def _blend(low: tuple[int, int, int], high: tuple[int, int, int], field: np.ndarray) -> np.ndarray:
     weight = field[..., None]
-    return (np.float32(low) * (1 - weight) + np.float32(high) * weight).astype(np.float32)
+    return (
+        np.asarray(low, np.float32) * (1 - weight) + np.asarray(high, np.float32) * weight
+    ).astype(np.float32)
 
 
 def _rough(rng: np.random.Generator) -> np.ndarray:
@@ -160,7 +162,7 @@ def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarr
         The picture, (64, 64, 3) uint8, and for each 8 x 8 patch the index of the thing that covers
         most of it, (8, 8) int8, -1 where things cover less than a quarter.
     """
-    picture = _BACKGROUNDS[scene.background](rng).astype(np.float32)
+    picture: np.ndarray = _BACKGROUNDS[scene.background](rng).astype(np.float32)
     coverage = np.zeros((len(scene.things), PATCHES, PATCHES), dtype=np.float32)
     for index, thing in enumerate(scene.things):
         x = thing.x + rng.uniform(-1.5, 1.5)
@@ -171,7 +173,7 @@ def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarr
         coverage[index] = mask.reshape(PATCHES, 8, PATCHES, 8).mean(axis=(1, 3))
         shadow = np.roll(mask, (2, 2), (0, 1))[..., None]
         picture *= 1 - 0.35 * shadow
-        tone = np.float32(COLOURS[thing.colour]) * rng.uniform(0.92, 1.06)
+        tone = np.asarray(COLOURS[thing.colour], np.float32) * rng.uniform(0.92, 1.06)
         body = np.broadcast_to(tone, picture.shape)
         pattern = _pattern(thing, x, y, angle, turn=rng.choice([0.0, pi / 4, pi / 2]))
         if pattern is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class Scene:
         return next(name for name, (low, high) in SPLITS.items() if low <= percentile < high)
 
 
-def _pick(rng: np.random.Generator, names: dict) -> str:
+def _pick(rng: np.random.Generator, names: Mapping[str, Any]) -> str:
     return tuple(names)[rng.integers(len(names))]
 
 
@@ -115,9 +116,14 @@ def edit(scene: Scene, rng: np.random.Generator) -> Scene:
         if kind == "background":
             changed = replace(scene, background=_pick(rng, BACKGROUNDS))
         else:
-            options = {"shape": SHAPES, "texture": TEXTURES, "colour": COLOURS}[kind]
+            looks_of: dict[str, Mapping[str, Any]] = {
+                "shape": SHAPES,
+                "texture": TEXTURES,
+                "colour": COLOURS,
+            }
             index = int(rng.integers(len(scene.things)))
-            thing = replace(scene.things[index], **{kind: _pick(rng, options)})
+            change: dict[str, Any] = {kind: _pick(rng, looks_of[kind])}
+            thing = replace(scene.things[index], **change)
             things = (*scene.things[:index], thing, *scene.things[index + 1 :])
             changed = replace(scene, things=things)
         looks = {(t.shape, t.colour) for t in changed.things}

@@ -10,7 +10,9 @@ Part = tuple[bool, tuple[Point, ...]]
 """(True to fill or False to cut out, corners); parts are applied in order."""
 
 
-def _ellipse(x: float, y: float, rx: float, ry: float, start: float = 0.0, end: float = 360.0):
+def _ellipse(
+    x: float, y: float, rx: float, ry: float, start: float = 0.0, end: float = 360.0
+) -> tuple[Point, ...]:
     steps = 28
     angles = [start + (end - start) * i / steps for i in range(steps + 1)]
     return tuple((x + rx * cos(a * pi / 180), y + ry * sin(a * pi / 180)) for a in angles)

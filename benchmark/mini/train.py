@@ -87,13 +87,16 @@ class Trainer:
             self.model = CLIP(**ARCHITECTURE)
             self.heads = Heads(ARCHITECTURE["vision_cfg"]["width"])
         self.average = copy.deepcopy(self.model)
-        decayed, plain = [], []
+        decayed: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
         for p in [*self.model.parameters(), *self.heads.parameters()]:
             (decayed if p.ndim >= 2 else plain).append(p)
         self.optimizer = torch.optim.AdamW(
-            [{"params": decayed}, {"params": plain, "weight_decay": 0.0}],
+            [
+                {"params": decayed, "weight_decay": recipe.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
             lr=recipe.lr,
-            weight_decay=recipe.weight_decay,
             betas=(0.9, 0.98),
         )
         self.step = 0
@@ -112,25 +115,26 @@ class Trainer:
         r = self.recipe
         if self.step < r.warmup:
             return r.lr * (self.step + 1) / r.warmup
-        return r.lr * 0.5 * (1 + math.cos(math.pi * (self.step - r.warmup) / (r.steps - r.warmup)))
+        last_full = min(self.step, r.steps - r.cooldown)
+        cosine = math.cos(math.pi * (last_full - r.warmup) / (r.horizon - r.warmup))
+        return r.lr * 0.5 * (1 + cosine) * min(1.0, (r.steps - self.step) / r.cooldown)
 
     def _augment(self, images: np.ndarray, generator: torch.Generator) -> Tensor:
-        """Photometric jitter, stronger in the second half; (B, 3, 64, 64) normalised."""
+        """Mild jitter of contrast, brightness and noise; (B, 3, 64, 64) normalised."""
         x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-        strength = 0.5 if self.step < self.recipe.steps / 2 else 1.0
 
         def draw(spread: float) -> Tensor:
             uniform = torch.rand(len(x), 1, 1, 1, generator=generator) * 2 - 1
-            return uniform * spread * strength
+            return uniform * spread
 
         mean = x.mean(dim=(1, 2, 3), keepdim=True)
-        x = (x - mean) * (1 + draw(0.3)) + mean + draw(0.12)
-        level = (0.04 * strength) * torch.rand(len(x), 1, 1, 1, generator=generator)
+        x = (x - mean) * (1 + draw(0.15)) + mean + draw(0.06)
+        level = 0.02 * torch.rand(len(x), 1, 1, 1, generator=generator)
         x = x + torch.randn(x.shape, generator=generator) * level
         return ((x.clamp(0, 1) - 0.5) / 0.25).contiguous(memory_format=torch.channels_last)
 
     def update(self) -> dict[str, float]:
-        """One optimiser step; every draw comes from (seed, step), so that a resume changes nothing."""
+        """One optimiser step; its draws come from (seed, step), so a resume changes nothing."""
         r, d = self.recipe, self.data
         rng = np.random.Generator(np.random.PCG64([r.seed, 7, self.step]))
         generator = torch.Generator().manual_seed(r.seed * 1_000_003 + self.step)
@@ -216,7 +220,7 @@ def contrastive(logits: Tensor, positives: Tensor) -> Tensor:
 
 
 def export(model: CLIP, folder: Path) -> None:
-    """Writes a folder that open_clip's ``local-dir:`` schema reads: config, fp16 weights, merges."""
+    """Writes a folder for open_clip's ``local-dir:`` schema: config, fp16 weights, merges."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / "open_clip_model.safetensors", metadata={"format": "pt"})

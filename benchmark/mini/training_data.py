@@ -104,7 +104,7 @@ def _write_chunk(folder: Path, start: int, count: int, seed: int) -> None:
     target = _chunk_file(folder, start)
     temporary = target.with_suffix(".tmp.npz")
     with temporary.open("wb") as stream:
-        np.savez(stream, **_chunk(start, count, seed))
+        np.savez(stream, allow_pickle=False, **_chunk(start, count, seed))
     os.replace(temporary, target)
 
 

@@ -1,0 +1,92 @@
+"""The shipped mini encoder: size, clean recall, and what every default image shift costs it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.backbones.open_clip import OpenClipBackbone
+from benchmark.captions import clean
+from benchmark.cell import BackboneSpec
+from benchmark.errors import ConfigError
+from benchmark.metrics import ranks, recall_at
+from benchmark.mini.backbone import load as load_backbone
+from benchmark.mini.data import load
+from benchmark.mini.tokens import WEIGHTS
+from benchmark.options import applicable, complete
+from benchmark.registry import SHIFTS
+from benchmark.suite import benchmark_card
+from shifts.base import item_generator
+
+CARD = benchmark_card("mini-coco-c-image")
+
+
+@pytest.fixture(scope="module")
+def backbone() -> OpenClipBackbone:
+    return load_backbone(BackboneSpec("mini"))
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return load(split="test")
+
+
+def embed(backbone: OpenClipBackbone, modality: str, items: list) -> torch.Tensor:
+    prepare = backbone.preprocess(modality)
+    inputs = [prepare(item) for item in items]
+    batches = [inputs[i : i + 128] for i in range(0, len(inputs), 128)]
+    return torch.cat([backbone.encode(modality, backbone.collate(modality, b)) for b in batches])
+
+
+@pytest.fixture(scope="module")
+def pictures(pairs) -> list[np.ndarray]:
+    return [pairs.images[i] for i in range(len(pairs.images))]
+
+
+@pytest.fixture(scope="module")
+def texts(backbone, pairs) -> torch.Tensor:
+    return embed(backbone, "text", [clean(text) for text in pairs.captions])
+
+
+def image_recall(images: torch.Tensor, texts: torch.Tensor) -> float:
+    """R@1 in percent of the first images against all captions, five in a row each."""
+    answers = [np.arange(5 * i, 5 * i + 5) for i in range(len(images))]
+    best = [int(r.min()) for r in ranks(images @ texts.T, answers)]
+    return recall_at(np.array(best), 1)
+
+
+@pytest.fixture(scope="module")
+def clean_images(backbone, pictures) -> torch.Tensor:
+    return embed(backbone, "image", pictures)
+
+
+def test_weights_are_small() -> None:
+    assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) <= 8 * 2**20
+
+
+def test_clean_recall_leaves_room_both_ways(clean_images, texts) -> None:
+    assert 65 <= image_recall(clean_images, texts) <= 92
+    own = [np.array([i // 5]) for i in range(len(texts))]
+    best = np.array([int(r.min()) for r in ranks(texts @ clean_images.T, own)])
+    assert 65 <= recall_at(best, 1) <= 92
+
+
+@pytest.mark.parametrize("name", CARD.shifts)
+def test_severity_5_costs_much_but_not_all(backbone, pictures, texts, clean_images, name) -> None:
+    """Between 15 and 80 % of the clean recall is left, so that a method can lose and gain."""
+    count = 400
+    kind = SHIFTS.get(name)
+    options = complete(kind.Options, applicable(kind.Options, CARD.shift_options), name)
+    shift = kind(kind.Options(**options))
+    shifted = [
+        shift.apply(picture, 5, item_generator(0, name, 5, f"{i}"))
+        for i, picture in enumerate(pictures[:count])
+    ]
+    left = image_recall(embed(backbone, "image", shifted), texts)
+    assert 0.15 <= left / image_recall(clean_images[:count], texts) <= 0.80
+
+
+def test_the_mini_backbone_takes_no_weights_of_the_users() -> None:
+    with pytest.raises(ConfigError, match="SUITE=paper"):
+        load_backbone(BackboneSpec("mini", model="ViT-B-32"))
