@@ -80,10 +80,21 @@ class Resources:
         Raises:
             QueryShiftError: data or weights that cannot be loaded or used.
         """
+        files = self._shift_fingerprint(cell.shift)
+        data = self.data(cell).fingerprint
         return cell.key(
-            data_fingerprint=self.data(cell).fingerprint,
+            data_fingerprint=f"{data}+{files}" if files else data,
             backbone_fingerprint=self.backbone(cell).fingerprint,
         )
+
+    def _shift_fingerprint(self, spec: ShiftSpec) -> str:
+        """Hash of the files that a shift works with (photographs, a gate's model), or ""."""
+        if spec.name == CLEAN:
+            return ""
+        try:
+            return self.make_shift(spec).fingerprint
+        except Exception:  # whatever it is: the cell's own run says it, and has no result
+            return ""
 
     def known_key(self, cell: Cell) -> str:
         """The cell's identity if its data and backbone are loaded already, else ""."""

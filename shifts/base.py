@@ -73,6 +73,11 @@ class Shift(ABC):
         self.check_item(item)
         return self.corrupt(item, severity, rng)
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the files that the shift works with, for a result's identity; "" for none."""
+        return ""
+
     @abstractmethod
     def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
         """The operator itself; severity and item are already checked."""

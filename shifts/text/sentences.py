@@ -14,6 +14,7 @@ import numpy as np
 from shifts.base import ShiftCard
 from shifts.text.base import TextShift
 from shifts.text.draws import Draws
+from shifts.text.gate import GatedTextShift
 from shifts.text.phrases import Outline, outline, phrases, word_set
 
 _SHOWN = re.compile(
@@ -45,12 +46,12 @@ def rule_card(name: str, summary: str, *, randomised: bool = True) -> ShiftCard:
     )
 
 
-class FormalRules(TextShift):
+class FormalRules(GatedTextShift):
     """Spells out contractions and swaps everyday words for formal ones."""
 
     card = rule_card("formal_rules", "formal register by rules: contractions, word pairs")
 
-    def corrupt(self, item: str, severity: int, rng: np.random.Generator) -> str:
+    def draw(self, item: str, severity: int, rng: np.random.Generator) -> str:
         """A caption that no rule fits comes back as it is."""
         draws = Draws(rng)
         opening = _SHOWN.match(item)
@@ -61,12 +62,12 @@ class FormalRules(TextShift):
         return start + phrases("formal").replace(item[opening.end() :], draws)
 
 
-class CasualRules(TextShift):
+class CasualRules(GatedTextShift):
     """Contracts, swaps formal words for everyday ones, and in half of the cases adds a filler."""
 
     card = rule_card("casual_rules", "casual register by rules: contractions, word pairs, fillers")
 
-    def corrupt(self, item: str, severity: int, rng: np.random.Generator) -> str:
+    def draw(self, item: str, severity: int, rng: np.random.Generator) -> str:
         """A text without letters comes back as it is; so may a caption that no word pair fits."""
         if not any(char.isalpha() for char in item):
             return item

@@ -46,7 +46,7 @@ class _SynonymShift(EdaShift):
     def synonyms(self, word: str) -> tuple[str, ...]:
         """Synonyms of a lower-case word, sorted, without the word itself; may hold spaces."""
 
-    def corrupt(self, item: str, severity: int, rng: np.random.Generator) -> str:
+    def draw(self, item: str, severity: int, rng: np.random.Generator) -> str:
         """Edits the normalised words; a text without a Latin letter comes back as it is."""
         words = normalised_words(item)
         if not words:

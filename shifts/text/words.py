@@ -1,7 +1,8 @@
 """Word-level corruptions after EDA and AEDA that need no word list: RS, RD and IP.
 
 MM_Robustness keeps redrawing a word-level result until a sentence encoder finds it similar enough
-to the original; these operators have no such gate, which makes them the harder shift.
+to the original. Here that gate is an option (``shifts.text.gate``) and off by default, which makes
+these the harder shift.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ import re
 import numpy as np
 
 from shifts.base import ShiftCard
-from shifts.text.base import TextShift
 from shifts.text.draws import Draws
+from shifts.text.gate import GatedTextShift
 
 SEVERITIES = (1, 2, 3, 4, 5, 6, 7)
 PUNCTUATION = ".,!?;:"
 _APOSTROPHES = str.maketrans("", "", "'\u2019")
 _WORD = re.compile("[a-z]+")
 _SWAP_DRAWS = 3  # EDA draws the second position a fourth time but skips the swap whatever it gives
-_EDA = "EDA (Wei and Zou 2019), rate 0.05 * severity (MM_Robustness, TCR); no similarity gate"
-_AEDA = "AEDA (Karimi et al. 2021), rate 0.05 * severity (MM_Robustness, TCR); no similarity gate"
+_EDA = "EDA (Wei and Zou 2019), rate 0.05 * severity (MM_Robustness, TCR); similarity gate optional"
+_AEDA = (
+    "AEDA (Karimi et al. 2021), rate 0.05 * severity (MM_Robustness, TCR); similarity gate optional"
+)
 
 
 def normalised_words(text: str) -> list[str]:
@@ -45,7 +48,7 @@ def eda_card(name: str, summary: str, *, exact: bool = True) -> ShiftCard:
     )
 
 
-class EdaShift(TextShift):
+class EdaShift(GatedTextShift):
     """Common part of the EDA family: it works on normalised words."""
 
     def untouched(self, item: str) -> str:
@@ -58,7 +61,7 @@ class RandomSwap(EdaShift):
 
     card = eda_card("rs", "random pairs of words swapped")
 
-    def corrupt(self, item: str, severity: int, rng: np.random.Generator) -> str:
+    def draw(self, item: str, severity: int, rng: np.random.Generator) -> str:
         """Swaps; a text without a Latin letter comes back as it is."""
         words = normalised_words(item)
         if not words:
@@ -79,7 +82,7 @@ class RandomDelete(EdaShift):
 
     card = eda_card("rd", "words deleted at random")
 
-    def corrupt(self, item: str, severity: int, rng: np.random.Generator) -> str:
+    def draw(self, item: str, severity: int, rng: np.random.Generator) -> str:
         """Drops words; a text without a Latin letter comes back as it is."""
         words = normalised_words(item)
         if not words:
@@ -92,7 +95,7 @@ class RandomDelete(EdaShift):
         return " ".join(kept or [draws.choice(words)])
 
 
-class InsertPunctuation(TextShift):
+class InsertPunctuation(GatedTextShift):
     """Puts punctuation marks, as tokens of their own, before random words."""
 
     card = ShiftCard(
@@ -103,7 +106,7 @@ class InsertPunctuation(TextShift):
         source=_AEDA,
     )
 
-    def corrupt(self, item: str, severity: int, rng: np.random.Generator) -> str:
+    def draw(self, item: str, severity: int, rng: np.random.Generator) -> str:
         """Inserts 1..floor(0.05 * severity * words + 1) marks; a blank text comes back as it is."""
         if not item.strip():
             return item
