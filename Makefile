@@ -25,8 +25,9 @@ RUN_FLAGS = $(call flag,CONFIG,--config) $(call flag,METHOD,--method) $(call fla
 BENCH_FLAGS = $(RUN_FLAGS) $(call flag,SHIFT,--shift) $(call flag,SUITE,--suite) \
   $(call flag,BENCH,--benchmark) $(call flag,MODEL,--model) $(call flag,PRETRAINED,--pretrained) \
   $(call flag,DATA,--data) $(call flag,TRANSFORM,--transform) $(call flag,PRESET,--preset) \
-  $(call flag,BATCH_SIZE,--batch-size) $(call flag,OUT,--out) \
+  $(call flag,STREAM,--stream) $(call flag,BATCH_SIZE,--batch-size) $(call flag,OUT,--out) \
   $(call switch,ALLOW_MISSING,--allow-missing) $(call switch,NO_FIGURES,--no-figures) \
+  $(foreach option,$(STREAM_OPTIONS),--stream-option $(call quote,$(option))) \
   $(foreach option,$(OPTIONS),--option $(call quote,$(option)))
 
 .PHONY: help
@@ -34,7 +35,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  bench takes METHOD SHIFT SUITE BENCH SEVERITY SEED MODEL PRETRAINED DATA TRANSFORM PRESET"
-	@echo "  OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE WORKERS THREADS OUT IF_EXISTS NO_FIGURES QUIET"
+	@echo "  OPTIONS STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE WORKERS THREADS OUT IF_EXISTS NO_FIGURES QUIET"
 	@echo "  CONFIG: lists by comma (METHOD=tcr,rest SEED=0-2), OPTIONS by blank (OPTIONS='steps=1 lr=1e-4')"
 	@echo "  set-up takes PYTHON=python3.12, VENV=dir and PIP_FLAGS='--index-url ...'"
 
@@ -85,6 +86,10 @@ leaderboard: $(STAMP) ## regenerate results/leaderboard.csv and its figures (emb
 .PHONY: tune
 tune: $(STAMP) ## choose the methods' options for the embedded default on its validation part
 	@$(LONG_RUN) "$(PY)" -m benchmark tune $(call flag,METHOD,--method) $(call flag,WORKERS,--workers)
+
+.PHONY: shifts-sheet
+shifts-sheet: $(STAMP) ## draw what each shift does to pictures and captions (docs/sheets)
+	@"$(PY)" -m benchmark sheet $(call flag,OUT,--out)
 
 .PHONY: mini-weights
 mini-weights: $(STAMP) ## train the embedded default's weights anew (resumable)

@@ -17,13 +17,14 @@ from benchmark.cli.command import INTERRUPTED, OK, USER_ERROR, Command, UsageErr
 from benchmark.cli.leaderboard import Leaderboard
 from benchmark.cli.listing import List
 from benchmark.cli.report import Report
+from benchmark.cli.sheet import Sheet
 from benchmark.cli.show import Show
 from benchmark.cli.tune import Tune
 from benchmark.errors import QueryShiftError, did_you_mean
 
 COMMANDS: dict[str, Command] = {
     command.name: command
-    for command in (Bench(), List(), Show(), Check(), Report(), Leaderboard(), Tune())
+    for command in (Bench(), List(), Show(), Check(), Report(), Leaderboard(), Tune(), Sheet())
 }
 
 PIPED_WIDTH = 160

@@ -1,0 +1,233 @@
+"""What each shift does, to look at: contact sheets of images, before/after tables of captions."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from benchmark.mini import data as mini
+from shifts import BUILTINS
+from shifts.base import Shift, ShiftError, item_generator
+from shifts.image.base import imagenet_crop
+from shifts.image.weather import plasma
+
+SEED = 0
+MINI_PICTURE = 4
+"""Index in the mini world's validation part: fine and coarse patterns on a mid-tone ground."""
+SHOWN = 100
+"""Side in pixels that results of 224 px are shown at."""
+COLOURS = 256
+"""A sheet is stored with a palette: noise hardly compresses, and a sheet must stay small."""
+
+_FAMILIES = {
+    "noise": "noise",
+    "blur": "blur",
+    "digital": "digital",
+    "elastic": "digital",
+    "weather": "weather",
+    "frost": "weather",
+    "spatter": "weather",
+}
+"""Module of ``shifts.image`` -> family; a sheet shows one family."""
+_LABEL, _GAP, _HEAD, _FONT = 108, 2, 16, 11
+_CAPTIONS = (
+    "A man in a black-and-white shirt is riding a big brown horse next to the beach.",
+    "two small dogs running through the tall grass, one holding a frisbee",
+)
+_LEVELS = {
+    "characters": "Character level",
+    "words": "Word level",
+    "synonyms": "Word level",
+    "sentences": "Sentence level, by rules",
+    "voice": "Sentence level, by rules",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a contact sheet: a shift at each of its severities."""
+
+    label: str
+    shift: Shift
+
+
+def write_sheets(folder: Path) -> list[Path]:
+    """Writes all sheets: ``images-<size>-<family>.png`` for 64 and 224 px, and ``captions.md``.
+
+    Returns:
+        The files, in the order in which they were written.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    small, large = mini.load(split="val").images[MINI_PICTURE], large_picture()
+    rows_small, rows_large = [*image_rows("mini64")], [*image_rows("reference", variants=True)]
+    sheets = {}
+    for family in dict.fromkeys(_FAMILIES.values()):
+        own = [row for name, row in rows_small if name == family]
+        sheets[f"images-64-{family}"] = contact_sheet(small, own)
+        own = [row for name, row in rows_large if name == family]
+        sheets[f"images-224-{family}"] = contact_sheet(large, own, shown=SHOWN)
+    written = []
+    for name, sheet in sheets.items():
+        path = folder / f"{name}.png"
+        sheet.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+        written.append(path)
+    table = folder / "captions.md"
+    table.write_text(caption_tables(_CAPTIONS), encoding="utf-8")
+    return [*written, table]
+
+
+def image_rows(constants: str, *, variants: bool = False) -> Iterator[tuple[str, Row]]:
+    """(family, row) of every built-in image shift that needs nothing of the user's.
+
+    Args:
+        constants: severity table, "reference" or "mini64".
+        variants: also show MM_Robustness' operator where it differs.
+    """
+    for name, entry in BUILTINS.items():
+        if entry["modality"] != "image":
+            continue
+        family = _FAMILIES[_module(name)]
+        kind = _kind(name)
+        try:
+            yield family, Row(name, kind(kind.Options(constants=constants)))
+        except ShiftError:
+            continue  # frost, which has no photographs here
+        if variants and "variant" in kind.Options.__dataclass_fields__:
+            options = kind.Options(constants=constants, variant="mm")
+            yield family, Row(f"{name} (mm)", kind(options))
+
+
+def contact_sheet(picture: np.ndarray, rows: Sequence[Row], *, shown: int | None = None) -> Any:
+    """A picture under shifts: a row each, the clean picture first, then severity 1 to 5.
+
+    Args:
+        picture: (S, S, 3) uint8, corrupted at this size.
+        rows: what to show.
+        shown: side in pixels that each result is reduced to; None shows every pixel.
+
+    Returns:
+        A PIL image in RGB.
+    """
+    side = shown or picture.shape[0]
+    most = max(len(row.shift.card.severities) for row in rows)
+    step = side + _GAP
+    size = (_LABEL + (most + 1) * step, _HEAD + len(rows) * step)
+    sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
+    titles = ("clean", *map(str, range(1, most + 1)))
+    for column, title in enumerate(titles):
+        draw.text((_LABEL + column * step + 2, 1), title, fill="black", font=font)
+    for number, row in enumerate(rows):
+        top = _HEAD + number * step
+        draw.text((2, top + side // 2 - _FONT), row.label, fill="black", font=font)
+        for column, result in enumerate((picture, *_results(row.shift, picture))):
+            tile = Image.fromarray(result).resize((side, side), Image.Resampling.BOX)
+            sheet.paste(tile, (_LABEL + column * step, top))
+    return sheet
+
+
+def large_picture() -> np.ndarray:
+    """(224, 224, 3) uint8, the size that the published constants are made for.
+
+    scikit-image's photograph of a cat (public domain, CC0) where that package is installed, else a
+    drawn landscape.
+    """
+    if importlib.util.find_spec("skimage") is None:
+        return drawn_picture()
+    return imagenet_crop(importlib.import_module("skimage.data").chelsea())
+
+
+def drawn_picture(side: int = 224) -> np.ndarray:
+    """A landscape: clouded sky, sun, hills, a house with a striped roof, a meadow, a fence.
+
+    Returns:
+        (side, side, 3) uint8; the same on every machine.
+    """
+    rng = np.random.default_rng(SEED)
+    y, x = np.mgrid[0:side, 0:side] / side
+    power = 1 << (side - 1).bit_length()
+    clouds, ground = (plasma(power, 1.9, rng)[:side, :side, None] for _ in range(2))
+    sky = (0.45, 0.62, 0.85) + 0.35 * clouds
+    meadow = (0.22, 0.42, 0.15) + 0.3 * ground * np.array((0.8, 1.0, 0.5))
+    picture = np.where((y < 0.62)[..., None], sky, meadow)
+    picture[(x - 0.8) ** 2 + (y - 0.18) ** 2 < 0.006] = 1.0, 0.92, 0.55
+    for height, tone in ((0.14, 0.55), (0.09, 0.4)):
+        ridge = 0.6 - height * (1 + np.sin(7 * x / (tone + 0.4) + 9 * height)) / 2
+        hill = (y > ridge) & (y < 0.62)
+        picture[hill] = np.array((0.45, 0.55, 0.5)) * tone + 0.15 * ground[hill]
+    wall = (abs(x - 0.36) < 0.16) & (y > 0.45) & (y < 0.74)
+    picture[wall] = 0.78, 0.32, 0.24
+    roof = (y < 0.45) & (y > 0.27) & (abs(x - 0.36) < (y - 0.27) * 1.1)
+    stripes = np.where((y * 60).astype(int) % 2 == 0, 0.3, 0.42)[..., None]
+    picture[roof] = (stripes * (1.0, 0.8, 0.75))[roof]
+    for left in (0.26, 0.42):
+        window = (abs(x - left - 0.02) < 0.035) & (abs(y - 0.56) < 0.05)
+        picture[window] = 0.95, 0.93, 0.7
+        picture[window & ((abs(x - left - 0.02) < 0.005) | (abs(y - 0.56) < 0.005))] = 0.2
+    fence = (y > 0.78) & (y < 0.93) & (((x * 28) % 1 < 0.35) | (abs(y - 0.83) < 0.012))
+    picture[fence] = 0.93, 0.9, 0.84
+    return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def caption_tables(captions: Iterable[str]) -> str:
+    """Markdown: every text shift that works here, before and after, lowest and highest severity."""
+    texts = list(captions)
+    parts = [
+        "# Text shifts, before and after",
+        "Made by `make shifts-sheet`. The captions, before cleaning as the benchmark does it:",
+        "\n".join(f"{number}. {_code(text)}" for number, text in enumerate(texts, start=1)),
+    ]
+    tables: dict[str, list[str]] = {}
+    for name, entry in BUILTINS.items():
+        if entry["modality"] == "text":
+            level = _LEVELS[_module(name)]
+            tables.setdefault(level, []).extend(_caption_rows(name, texts))
+    for level, lines in tables.items():
+        head = ["| shift | severity | caption | result |", "| --- | --- | --- | --- |"]
+        parts += [f"## {level}", "\n".join(head + lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _caption_rows(name: str, texts: Sequence[str]) -> Iterator[str]:
+    try:
+        shift = _kind(name)()
+    except ShiftError:
+        yield f"| {name} | | | not made: needs WordNet |"
+        return
+    for severity in dict.fromkeys((shift.card.severities[0], shift.card.severities[-1])):
+        for number, text in enumerate(texts, start=1):
+            generator = item_generator(SEED, name, severity, f"caption {number}")
+            after = shift.apply(text, severity, generator)
+            shown = "unchanged" if after == text else _code(after)
+            yield f"| {name} | {severity} | {number} | {shown} |"
+
+
+def _code(text: str) -> str:
+    """Inline code in a table: neither stars nor bars of a corrupted caption are markup."""
+    escaped = text.replace("|", "\\|")
+    return f"`` {escaped} ``" if "`" in text else f"`{escaped}`"
+
+
+def _results(shift: Shift, picture: np.ndarray) -> Iterator[np.ndarray]:
+    for severity in shift.card.severities:
+        generator = item_generator(SEED, shift.card.name, severity, "sheet")
+        yield shift.apply(picture, severity, generator)
+
+
+def _module(name: str) -> str:
+    return BUILTINS[name]["target"].partition(":")[0].rpartition(".")[2]
+
+
+def _kind(name: str) -> Any:
+    module, _, attribute = BUILTINS[name]["target"].partition(":")
+    return getattr(importlib.import_module(module), attribute)

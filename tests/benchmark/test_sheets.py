@@ -1,0 +1,108 @@
+"""Contact sheets: what is on them, where, and that they are the shifts' own output."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.cli import main
+from benchmark.report.sheets import (
+    Row,
+    caption_tables,
+    contact_sheet,
+    drawn_picture,
+    image_rows,
+    large_picture,
+)
+from shifts import BUILTINS
+from shifts.base import item_generator
+from shifts.image.digital import Contrast
+from shifts.image.noise import GaussianNoise
+from shifts.text.words import InsertPunctuation
+
+ROOT = Path(__file__).parents[2]
+SHEETS = ROOT / "docs" / "sheets"
+
+
+def test_every_image_shift_but_frost_has_a_row() -> None:
+    expected = {n for n, e in BUILTINS.items() if e["modality"] == "image" and n != "frost"}
+    assert {row.label for _, row in image_rows("mini64")} == expected
+    labels = [row.label for _, row in image_rows("reference", variants=True)]
+    assert [x for x in labels if x.endswith("(mm)")] == [
+        f"{name} (mm)" for name in ("glass_blur", "zoom_blur", "fog", "pixelate")
+    ]
+    assert {row.shift.options.constants for _, row in image_rows("mini64")} == {"mini64"}
+
+
+def test_tiles_are_the_shifts_own_output_in_order() -> None:
+    picture = drawn_picture(64)
+    sheet = np.array(contact_sheet(picture, [Row("a", Contrast()), Row("b", GaussianNoise())]))
+    left = sheet.shape[1] - 6 * 66
+    clean = sheet[16 : 16 + 64, left : left + 64]
+    assert np.array_equal(clean, picture)
+    shift = GaussianNoise()
+    expected = shift.apply(picture, 3, item_generator(0, "gaussian_noise", 3, "sheet"))
+    assert np.array_equal(sheet[16 + 66 : 16 + 130, left + 3 * 66 : left + 3 * 66 + 64], expected)
+
+
+def test_a_reduced_tile_keeps_the_mean() -> None:
+    picture = drawn_picture(224)
+    sheet = np.array(contact_sheet(picture, [Row("contrast", Contrast())], shown=56), float)
+    left = sheet.shape[1] - 6 * 58
+    tile = sheet[16 : 16 + 56, left : left + 56]
+    assert tile.mean() == pytest.approx(picture.mean(), abs=0.5)
+
+
+def test_the_drawn_picture_has_detail_and_is_fixed() -> None:
+    picture = drawn_picture()
+    assert picture.shape == (224, 224, 3)
+    assert picture.dtype == np.uint8
+    assert picture.std() > 30
+    assert np.array_equal(picture, drawn_picture())
+
+
+def test_without_scikit_image_the_picture_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert np.array_equal(large_picture(), drawn_picture())
+
+
+def test_caption_tables_show_each_type_and_say_what_is_unchanged() -> None:
+    text = "a dog | runs"
+    tables = caption_tables([text])
+    for name, entry in BUILTINS.items():
+        assert (f"\n| {name} | " in tables) == (entry["modality"] == "text"), name
+    after = InsertPunctuation().apply(text, 7, item_generator(0, "ip", 7, "caption 1"))
+    assert f"| ip | 7 | 1 | `{after}` |".replace("a dog |", "a dog \\|") in tables
+    assert "| passive_rules | 1 | 1 | unchanged |" in tables
+
+
+def test_the_command_writes_all_sheets_and_they_are_small(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sheet", "--out", str(tmp_path / "new")]) == 0
+    written = sorted((tmp_path / "new").iterdir())
+    assert [p.name for p in written] == sorted(p.name for p in SHEETS.iterdir())
+    assert all(p.name in capsys.readouterr().out for p in written[:1])
+    for path in (*written, *SHEETS.iterdir()):
+        assert path.stat().st_size < 400_000, path
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                assert image.width > 400
+
+
+def test_a_folder_that_cannot_be_made_is_one_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["sheet", "--out", str(tmp_path / "file")]) == 2
+    assert "name another folder with --out" in capsys.readouterr().err
+
+
+def test_the_pages_show_every_committed_sheet() -> None:
+    pages = (ROOT / "docs/shifts.md").read_text() + (ROOT / "docs/shifts-text.md").read_text()
+    for path in SHEETS.iterdir():
+        assert f"(sheets/{path.name})" in pages
