@@ -35,8 +35,9 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  bench takes METHOD SHIFT SUITE BENCH SEVERITY SEED MODEL PRETRAINED DATA TRANSFORM PRESET"
-	@echo "  OPTIONS STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE WORKERS THREADS OUT IF_EXISTS NO_FIGURES QUIET"
-	@echo "  CONFIG: lists by comma (METHOD=tcr,rest SEED=0-2), OPTIONS by blank (OPTIONS='steps=1 lr=1e-4')"
+	@echo "  OPTIONS STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE WORKERS THREADS OUT"
+	@echo "  IF_EXISTS NO_FIGURES QUIET CONFIG: lists by comma (METHOD=tcr,rest SEED=0-2), options by"
+	@echo "  blank (OPTIONS='steps=1 lr=1e-4')"
 	@echo "  set-up takes PYTHON=python3.12, VENV=dir and PIP_FLAGS='--index-url ...'"
 
 .PHONY: setup

@@ -69,13 +69,55 @@ class ShiftSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
 
+    @property
+    def label(self) -> str:
+        """Name and severity, as in ``contrast-5``."""
+        return f"{self.name}-{self.severity}"
+
+
+STREAM_OPTIONS: dict[str, tuple[str, ...]] = {
+    "diverse": ("domains_per_batch",),
+    "correlated": ("group_key", "delta"),
+}
+"""Stream kind -> the fields of ``StreamSpec`` that are options of that kind alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
-    """How queries arrive. ``kind="single"``: one shift, shuffled by the seed, never reset."""
+    """How queries arrive (docs/streams.md). The method is never reset within a stream.
+
+    Attributes:
+        kind: one of ``stream.KINDS``; "single" is one shift, shuffled by the seed.
+        domains: the shifts of a stream that has several, in the order that matters to it; empty
+            for "single" and "correlated", whose one shift is the cell's.
+        domains_per_batch: how many of the domains each batch of a "diverse" stream holds.
+        group_key: what a "correlated" stream is ordered by: a name in ``RetrievalSet.group_keys``.
+        delta: concentration of a "correlated" stream; small means long runs of one group.
+    """
 
     kind: str = "single"
     batch_size: int = 64
+    domains: tuple[ShiftSpec, ...] = ()
+    domains_per_batch: int = 2
+    group_key: str = ""
+    delta: float = 0.1
+
+    def to_dict(self) -> dict[str, Any]:
+        """What defines the stream, as a plain dict: fields that its kind does not use are left out.
+
+        So a kind's new option leaves the identity of all other streams alone.
+        """
+        used = ("kind", "batch_size", *STREAM_OPTIONS.get(self.kind, ()))
+        values = {name: getattr(self, name) for name in used}
+        if self.domains:
+            values["domains"] = [dataclasses.asdict(domain) for domain in self.domains]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StreamSpec:
+        """The inverse of ``to_dict``."""
+        domains = tuple(ShiftSpec(**domain) for domain in values.get("domains", ()))
+        return cls(**{**values, "domains": domains})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +127,8 @@ class Cell:
     Attributes:
         suite: name of the suite that the benchmark belongs to.
         benchmark: benchmark id.
+        shift: what hits the queries; for a stream of several domains their ``stream.summary``,
+            which only names them.
         seed: run seed; order of the stream, corruption and the method's own draws derive from it.
         limit: use only this many queries (a fixed subset), or None for all.
         data_root: the user's folder of data sets, "" for embedded data; not part of the identity.
@@ -100,9 +144,14 @@ class Cell:
     limit: int | None = None
     data_root: str = ""
 
+    @property
+    def domains(self) -> tuple[ShiftSpec, ...]:
+        """The shifts that hit the queries: those of the stream, or the cell's only one."""
+        return self.stream.domains or (self.shift,)
+
     def to_dict(self) -> dict[str, Any]:
         """A plain nested dict, for JSON."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "stream": self.stream.to_dict()}
 
     def key(self, *, data_fingerprint: str, backbone_fingerprint: str) -> str:
         """Identity of the cell's result: 16 hex digits over everything that can change a number.
@@ -124,9 +173,11 @@ class Cell:
 
     def stem(self, key: str) -> str:
         """File name of the stored record, without suffix: readable prefix and the key."""
+        kind = self.stream.kind
         parts = (
             self.benchmark,
-            f"{self.shift.name}-{self.shift.severity}",
+            *([] if kind == "single" else [kind]),
+            self.shift.label,
             self.method.name,
             f"s{self.seed}",
             key,
@@ -147,7 +198,9 @@ class Record:
             ``backbone_fingerprint``, ``backbone_name``, ``queries``, ``gallery``,
             ``query_modality``, ``task``, ``embed_dim``.
         metrics: ``R@1``, ``R@5``, ``R@10``, ``mean_recall``, ``mAP`` (percent);
-            ``clean_R@1_before``, ``clean_R@1_after``, ``forgetting`` (after minus before, points).
+            ``clean_R@1_before``, ``clean_R@1_after``, ``forgetting`` (after minus before, points);
+            but for "single" streams ``first_domain_R@1_before``, ``_during``, ``_after``, and with
+            several domains ``R@1_<domain's label>`` each.
         probes: ``uniformity``, ``gap``, ``consistency``; methods' own means such as ``angle``
             (degrees) and ``conflict`` (share of updates above 90 degrees).
         cost: ``seconds``, ``seconds_data``, ``seconds_gallery``, ``seconds_step``,

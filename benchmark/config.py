@@ -101,7 +101,7 @@ def read_flag(value: Any) -> bool:
 
 
 def read_options(value: Any) -> dict[str, Any]:
-    """Method options: ``["steps=1", ...]`` from flags (values stay text) or a YAML mapping."""
+    """Options: ``["steps=1", ...]`` from flags (values stay text) or a YAML mapping."""
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise ValueError("expected option names as keys")
@@ -196,6 +196,21 @@ class BenchConfig:
         default_factory=dict,
         metadata=_about(read_options, "method option set by hand; repeatable", "KEY=VALUE"),
     )
+    stream: tuple[str, ...] = _setting(
+        ("single",),
+        read_names,
+        "how queries arrive: single, continual, gradual, mixed, diverse, correlated",
+        metavar="KINDS",
+    )
+    stream_option: dict[str, Any] = field(
+        default_factory=dict,
+        metadata=_about(
+            read_options,
+            "option of the stream: domains_per_batch (diverse), group_key, delta (correlated); "
+            "repeatable",
+            "KEY=VALUE",
+        ),
+    )
     batch_size: int = _setting(64, read_count, "queries per batch", metavar="N")
     limit: int | None = _setting(None, read_count, "only so many queries", metavar="N")
     allow_missing: bool = _setting(False, read_flag, "go on without images that are not on disk")
@@ -224,7 +239,8 @@ def add_flags(parser: argparse.ArgumentParser, *, leave_out: Iterable[str] = ())
             keywords["action"] = "store_true"
         else:
             keywords["metavar"] = setting.metadata["metavar"] or "WORD"
-            keywords["action"] = "append" if setting.name == "option" else "store"
+            several = setting.metadata["read"] is read_options
+            keywords["action"] = "append" if several else "store"
         parser.add_argument(f"--{setting.name.replace('_', '-')}", **keywords)
 
 

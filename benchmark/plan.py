@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark import options, preset
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
+from benchmark.cell import (
+    STREAM_OPTIONS,
+    BackboneSpec,
+    Cell,
+    MethodSpec,
+    ShiftSpec,
+    StreamSpec,
+)
 from benchmark.config import BenchConfig
-from benchmark.errors import ConfigError, UnknownNameError
+from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
 from benchmark.grid import CLEAN, Grid
 from benchmark.registry import BACKBONES, BENCHMARKS, METHODS, SHIFTS
+from benchmark.stream import MIXING, check_kind, check_stream, summary
 from benchmark.suite import BenchmarkCard, load_suite
 
 ALL = "all"
@@ -32,22 +41,102 @@ def plan(config: BenchConfig) -> list[Cell]:
         ShiftError: a severity that a shift does not have.
     """
     cells: list[Cell] = []
+    streams = stream_specs(config)
     for card, shifts in choose(config):
-        specs = shift_specs(config, card, shifts)
+        shifted = list(_with_shifts(streams, config, card, shifts))
         backbone = backbone_spec(card.backbone, config)
-        grid = Grid(
-            suite=card.suite,
-            benchmarks=(card.id,),
-            methods=method_specs(config, card.query, preset_name(config, backbone)),
-            shifts=specs,
-            seeds=config.seed,
-            backbones=(backbone,),
-            streams=(StreamSpec(batch_size=config.batch_size),),
-            limit=config.limit,
-            data_root=config.data,
-        )
-        cells += grid.cells()
+        methods = method_specs(config, card.query, preset_name(config, backbone))
+        for stream, specs in shifted:
+            grid = Grid(
+                suite=card.suite,
+                benchmarks=(card.id,),
+                methods=methods,
+                shifts=specs,
+                seeds=config.seed,
+                backbones=(backbone,),
+                streams=(stream,),
+                limit=config.limit,
+                data_root=config.data,
+            )
+            cells += grid.cells()
     return cells
+
+
+def _with_shifts(
+    streams: Sequence[StreamSpec], config: BenchConfig, card: BenchmarkCard, shifts: Sequence[str]
+) -> Iterator[tuple[StreamSpec, tuple[ShiftSpec, ...]]]:
+    """Each stream with the shifts of its cells; shifts that are domains become part of the stream.
+
+    Raises:
+        ConfigError: too few domains for the stream.
+        ShiftError: a severity that a shift does not have.
+    """
+    for stream in streams:
+        if stream.kind == "gradual":
+            ramps = [severity_ramp(config, card, name) for name in shifts]
+        elif stream.kind in MIXING:
+            ramps = [shift_specs(config, card, shifts)]
+        else:
+            check_stream(stream)
+            yield stream, shift_specs(config, card, shifts)
+            continue
+        for domains in ramps:
+            filled = replace(stream, domains=domains)
+            check_stream(filled)
+            yield filled, (summary(domains),)
+
+
+def severity_ramp(config: BenchConfig, card: BenchmarkCard, name: str) -> tuple[ShiftSpec, ...]:
+    """One shift at ascending severities: those asked for, else all that it has."""
+    severities = sorted(config.severity or SHIFTS.get(name).card.severities)
+    return shift_specs(replace(config, severity=tuple(severities)), card, (name,))
+
+
+def stream_specs(config: BenchConfig) -> tuple[StreamSpec, ...]:
+    """The streams asked for, without their domains; options go to the kinds that have them.
+
+    Raises:
+        ConfigError: an unknown kind, a value of the wrong type, shifts that cannot share a stream.
+        UnknownNameError: an option that none of the kinds has.
+    """
+    for kind in config.stream:
+        check_kind(kind)
+    own = {kind: STREAM_OPTIONS.get(kind, ()) for kind in config.stream}
+    known = [name for names in own.values() for name in names]
+    hints = typing.get_type_hints(StreamSpec)
+    values: dict[str, Any] = {}
+    for name, value in config.stream_option.items():
+        if name not in known:
+            raise UnknownNameError(
+                f"--stream {','.join(config.stream)} has no option {name!r}"
+                f"{did_you_mean(name, known)}; it has {', '.join(known) or 'none'}"
+            )
+        try:
+            values[name] = options.convert(value, hints[name])
+        except ValueError as error:
+            raise ConfigError(f"stream option {name!r}: {error}") from None
+    _check_one_modality(config)
+    return tuple(
+        StreamSpec(kind, config.batch_size, **{n: v for n, v in values.items() if n in names})
+        for kind, names in own.items()
+    )
+
+
+def _check_one_modality(config: BenchConfig) -> None:
+    """Shifts named together for one stream must work on the same queries."""
+    mixing = [kind for kind in config.stream if kind in MIXING]
+    if not mixing or ALL in config.shift:
+        return
+    first: dict[str, str] = {}
+    for name in map(SHIFTS.resolve, config.shift):
+        first.setdefault(SHIFTS.get(name).card.modality, name)
+    first.pop("any", None)
+    if len(first) > 1:
+        works = ", ".join(f"{name!r} works on {kind} queries" for kind, name in first.items())
+        raise ConfigError(
+            f"a {mixing[0]} stream brings all its shifts to the same queries, but {works}; "
+            "name shifts of one modality"
+        )
 
 
 def run_name(cells: Sequence[Cell]) -> str:
@@ -58,9 +147,11 @@ def run_name(cells: Sequence[Cell]) -> str:
         del identity["data_root"], identity["backbone"]["device"]
         identities.append(identity)
     digest = hashlib.sha256(json.dumps(identities, sort_keys=True).encode()).hexdigest()[:8]
+    streams = {c.stream.kind: None for c in cells}
     parts = (
         _few({cell.benchmark: None for cell in cells}, "benchmarks"),
-        _few({f"{c.shift.name}-{c.shift.severity}": None for c in cells}, "shifts"),
+        *([] if list(streams) == ["single"] else [_few(streams, "streams")]),
+        _few({c.shift.label: None for c in cells}, "shifts"),
         _few({c.method.name: None for c in cells if c.method.name != SOURCE}, "methods") or SOURCE,
         digest,
     )
@@ -117,7 +208,8 @@ def _wish(config: BenchConfig) -> _Wish:
                 )
     else:
         cards = load_suite(config.suite or DEFAULT_SUITE).benchmarks
-    if ALL in config.shift or (not config.shift and config.benchmark):
+    several = bool(config.benchmark) or any(kind in MIXING for kind in config.stream)
+    if ALL in config.shift or (not config.shift and several):
         return _Wish(cards if config.benchmark else cards[:1], named, None)
     asked = config.shift or (DEFAULT_SHIFT,)
     return _Wish(cards, named, tuple(dict.fromkeys(map(SHIFTS.resolve, asked))))

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
-from benchmark.errors import DataError
+from benchmark.errors import ConfigError, DataError, did_you_mean
 from benchmark.grid import CLEAN
 from benchmark.metrics import RECALL_AT, ranks, recall_at
 from benchmark.retrieval import RetrievalSet
-from benchmark.stream import chosen_queries
+from benchmark.stream import QueryStream, chosen_queries
 from methods.base import Method, Setup
 from shifts.base import Shift, ShiftError, item_generator
 
@@ -59,7 +59,7 @@ class Resources:
         self._data = _Recent[RetrievalSet](8)
         self._backbones = _Recent[DualEncoder](2)
         self._galleries = _Recent[Tensor](2)
-        self._clean_recalls = _Recent[float](64)
+        self._source_recalls = _Recent[float](64)
         self._inputs = InputCache(cache_bytes)
 
     def data(self, cell: Cell) -> RetrievalSet:
@@ -78,9 +78,12 @@ class Resources:
         """The cell's identity; loads its data and backbone for their fingerprints.
 
         Raises:
-            QueryShiftError: data or weights that cannot be loaded or used.
+            QueryShiftError: data or weights that cannot be loaded or used, or a stream that does
+                not fit the data.
         """
-        files = self._shift_fingerprint(cell.shift)
+        if cell.stream.kind != "single":
+            self.stream(cell)
+        files = "+".join(filter(None, map(self._shift_fingerprint, cell.domains)))
         data = self.data(cell).fingerprint
         return cell.key(
             data_fingerprint=f"{data}+{files}" if files else data,
@@ -124,39 +127,96 @@ class Resources:
         """Indices of the queries that the cell uses, ascending."""
         return chosen_queries(len(self.data(cell).queries), cell.limit)
 
+    def stream(self, cell: Cell) -> QueryStream:
+        """The stream of the cell's queries.
+
+        Raises:
+            ConfigError: a stream that makes no sense, alone or with these queries.
+        """
+        queries = self.queries(cell)
+        groups = None
+        if cell.stream.kind == "correlated":
+            data, key = self.data(cell), cell.stream.group_key
+            if key and key not in data.group_keys:
+                raise ConfigError(
+                    f"benchmark {data.name!r} has no group key {key!r}"
+                    f"{did_you_mean(key, data.group_keys)}; "
+                    f"it has {', '.join(sorted(data.group_keys)) or 'none'}"
+                )
+            groups = data.group_keys[key][queries] if key else None
+        return QueryStream(len(queries), cell.stream, cell.seed, groups)
+
     def inputs(self, cell: Cell, *, clean: bool = False) -> QueryInputs:
         """The cell's queries, shifted (unless ``clean``) and preprocessed.
 
         Inputs are kept in memory for the next cell with the same stream, whatever its method.
         """
         data, backbone = self.data(cell), self.backbone(cell)
-        spec = cell.shift
-        if clean or spec.name == CLEAN:
+        if clean or all(domain.name == CLEAN for domain in cell.domains):
             shelf = (*self._world(cell), "clean")
             return QueryInputs(data, backbone, cache=self._inputs, shelf=shelf)
-        options = json.dumps(asdict(spec), sort_keys=True, default=str)
+        corruptions = [self._corruption(cell, domain) for domain in cell.domains]
+        if not cell.stream.domains:
+            return QueryInputs(
+                data,
+                backbone,
+                corrupt=corruptions[0],
+                cache=self._inputs,
+                shelf=(*self._world(cell), _text(cell.shift), cell.seed),
+            )
+        stream = self.stream(cell)
+        domain_of = dict(
+            zip(self.queries(cell)[stream.order].tolist(), stream.shifts.tolist(), strict=True)
+        )
         return QueryInputs(
             data,
             backbone,
-            corrupt=_corruption(self.make_shift(spec), spec, cell.seed),
+            corrupt=lambda item, index: corruptions[domain_of[index]](item, index),
             cache=self._inputs,
-            shelf=(*self._world(cell), options, cell.seed),
+            shelf=self._stream_key(cell),
         )
 
     def clean_recall(self, cell: Cell) -> float:
         """R@1 (percent) of the cell's clean queries with the frozen source model."""
+        return self._source_recalls.get(
+            (*self._world(cell), cell.limit),
+            lambda: self._source_recall(cell, self.inputs(cell, clean=True), self.queries(cell)),
+        )
+
+    def first_domain_recall(self, cell: Cell, queries: np.ndarray) -> float:
+        """R@1 (percent) of the stream's first domain with the frozen source model.
+
+        Args:
+            cell: what is run.
+            queries: indices of the queries that the first domain hits.
+        """
+        return self._source_recalls.get(
+            (*self._stream_key(cell), "first domain"),
+            lambda: self._source_recall(cell, self.inputs(cell), queries),
+        )
+
+    def _source_recall(self, cell: Cell, inputs: QueryInputs, queries: np.ndarray) -> float:
         data, backbone = self.data(cell), self.backbone(cell)
+        return recall_of(
+            lambda batch: backbone.encode(data.query_modality, batch),
+            data=data,
+            inputs=inputs,
+            gallery=self.gallery(cell),
+            queries=queries,
+        )
 
-        def measure() -> float:
-            return recall_of(
-                lambda batch: backbone.encode(data.query_modality, batch),
-                data=data,
-                inputs=self.inputs(cell, clean=True),
-                gallery=self.gallery(cell),
-                queries=self.queries(cell),
-            )
+    def _corruption(self, cell: Cell, spec: ShiftSpec) -> Callable[[Any, int], Any]:
+        """(item, index of the query) -> corrupted item, under one of the cell's domains."""
+        if spec.name == CLEAN:
+            return lambda item, index: item
+        ids = self.data(cell).queries.ids
+        corrupt = _corruption(self.make_shift(spec), spec, cell.seed)
+        return lambda item, index: corrupt(item, ids[index])
 
-        return self._clean_recalls.get((*self._world(cell), cell.limit), measure)
+    def _stream_key(self, cell: Cell) -> tuple[Hashable, ...]:
+        """What decides which query comes under which shift."""
+        stream = json.dumps(cell.stream.to_dict(), sort_keys=True, default=str)
+        return (*self._world(cell), _text(cell.shift), stream, cell.seed, cell.limit)
 
     def _world(self, cell: Cell) -> tuple[Hashable, ...]:
         data, backbone = self.data(cell), self.backbone(cell)
@@ -192,7 +252,7 @@ class QueryInputs:
         backbone: DualEncoder,
         *,
         gallery: bool = False,
-        corrupt: Callable[[Any, str], Any] | None = None,
+        corrupt: Callable[[Any, int], Any] | None = None,
         cache: InputCache | None = None,
         shelf: Hashable = None,
     ) -> None:
@@ -222,7 +282,7 @@ class QueryInputs:
             return known
         item = self._items[index]
         if self._corrupt is not None:
-            item = self._corrupt(item, self._items.ids[index])
+            item = self._corrupt(item, index)
         if self._clean_text is not None:
             item = self._clean_text(item)
         made = self._preprocess(item)
@@ -289,6 +349,10 @@ class _Recent(Generic[T]):
 
 def _place(cell: Cell) -> tuple[str, str, str]:
     return cell.suite, cell.benchmark, cell.data_root
+
+
+def _text(spec: ShiftSpec) -> str:
+    return json.dumps(asdict(spec), sort_keys=True, default=str)
 
 
 def _corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str], Any]:

@@ -85,6 +85,8 @@ class RetrievalSet:
         clean_text: caption cleaning, applied to gallery captions and to query captions *after*
             the shift, or None.
         info: facts about the data that a result must say (number of missing images ...).
+        group_keys: name -> (Q,) int64 group of each query, for streams in correlated order
+            ("image": captions of one image). The fingerprint must stand for these too.
     """
 
     name: str
@@ -97,3 +99,4 @@ class RetrievalSet:
     fingerprint: str
     clean_text: Callable[[str], str] | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
+    group_keys: Mapping[str, np.ndarray] = field(default_factory=dict)

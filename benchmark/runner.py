@@ -27,7 +27,7 @@ from benchmark.grid import CLEAN
 from benchmark.progress import Progress, Silent
 from benchmark.resources import Resources, recall_of
 from benchmark.retrieval import RetrievalSet
-from benchmark.stream import QueryStream, derive_seed
+from benchmark.stream import derive_seed
 from methods.base import Method, MethodError, Setup, StepOutput
 from shifts.base import ShiftError
 
@@ -36,7 +36,8 @@ Arrays = dict[str, np.ndarray]
 
 ``query``: index in the retrieval set; ``best_rank`` (int64) and ``ap`` (float64): see ``metrics``;
 ``group``: bootstrap cluster; ``order``: positions in these arrays in the order of the stream, so
-that ``best_rank[order]`` runs along the stream. All but ``ap`` are int64.
+that ``best_rank[order]`` runs along the stream; ``domain``, only for streams of several domains:
+which of them hit the query. All but ``ap`` are int64.
 """
 
 _FRAMES_KEPT = 6
@@ -105,15 +106,17 @@ def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
 
 def _cannot_run(cell: Cell, resources: Resources) -> str:
     """Why the cell makes no sense, or an empty string."""
-    if cell.shift.name == CLEAN:
-        return ""
-    needed = resources.make_shift(cell.shift).card.modality
     given = resources.data(cell).query_modality
-    if needed in ("any", given):
-        return ""
-    return (
-        f"shift {cell.shift.name!r} works on {needed} queries; {cell.benchmark!r} has {given} ones"
-    )
+    for domain in cell.domains:
+        if domain.name == CLEAN:
+            continue
+        needed = resources.make_shift(domain).card.modality
+        if needed not in ("any", given):
+            return (
+                f"shift {domain.name!r} works on {needed} queries; "
+                f"{cell.benchmark!r} has {given} ones"
+            )
+    return ""
 
 
 def _reason(error: Exception) -> str:
@@ -173,7 +176,10 @@ class _Run:
         self.backbone: DualEncoder = resources.backbone(cell)
         self.clock = Clock(self.backbone.device)
         self.queries = resources.queries(cell)
-        self.stream = QueryStream(len(self.queries), cell.stream, cell.seed)
+        self.stream = resources.stream(cell)
+        # Which domain hits each query, by position; the stream has it by place in its order.
+        self.domains = np.zeros(len(self.queries), dtype=np.int64)
+        self.domains[self.stream.order] = self.stream.shifts
 
     def record(
         self, key: str, info: Mapping[str, Any], facts: Mapping[str, Any]
@@ -187,25 +193,31 @@ class _Run:
         with counted(method.encoder) as passes, self._untouched(gallery):
             tally = self._adapt(method, gallery)
         measured = self._probes(tally, gallery)
-        clean = self._forgetting(method, gallery)
+        kept = {**self._forgetting(method, gallery), **self._first_domain(method, gallery, tally)}
         seconds = self.clock.now() - begun
         record = Record(
             key=key,
             status=Status.DONE,
             cell=self.cell.to_dict(),
             info={**info, "embed_dim": gallery.shape[1]},
-            metrics={**metrics.summary(tally.best_rank, tally.ap), **clean},
+            metrics={
+                **metrics.summary(tally.best_rank, tally.ap),
+                **kept,
+                **self._by_domain(tally),
+            },
             probes=measured,
             cost=self._cost(seconds, tally, passes),
             batches=tuple(tally.batches),
             environment=facts,
         )
+        domains = {"domain": self.domains} if self.cell.stream.domains else {}
         return record, {
             "query": self.queries,
             "best_rank": tally.best_rank,
             "ap": tally.ap,
             "group": np.asarray(self.data.groups, dtype=np.int64)[self.queries],
             "order": self.stream.order.astype(np.int64),
+            **domains,
         }
 
     def _method(self, gallery: Tensor) -> Method:
@@ -293,6 +305,42 @@ class _Run:
             "clean_R@1_before": before,
             "clean_R@1_after": after,
             "forgetting": after - before,
+        }
+
+    def _first_domain(self, method: Method, gallery: Tensor, tally: _Tally) -> dict[str, float]:
+        """R@1 on the queries of the first domain: source model, as they passed, adapted model.
+
+        Left out for a single shift, where the source's own cell and the cell's R@1 say it.
+        """
+        positions = np.flatnonzero(self.domains == 0)
+        if self.cell.stream.kind == "single" or not len(positions):
+            return {}
+        queries = self.queries[positions]
+        with self.clock("again"):
+            before = self.resources.first_domain_recall(self.cell, queries)
+            after = recall_of(
+                method.embed,
+                data=self.data,
+                inputs=self.resources.inputs(self.cell),
+                gallery=gallery,
+                queries=queries,
+            )
+        return {
+            "first_domain_R@1_before": before,
+            "first_domain_R@1_during": metrics.recall_at(tally.best_rank[positions], 1),
+            "first_domain_R@1_after": after,
+        }
+
+    def _by_domain(self, tally: _Tally) -> dict[str, float]:
+        """R@1 of each domain's queries as they passed; domains that hit none are left out."""
+        of_domain = {
+            spec.label: tally.best_rank[self.domains == number]
+            for number, spec in enumerate(self.cell.stream.domains)
+        }
+        return {
+            f"R@1_{label}": metrics.recall_at(found, 1)
+            for label, found in of_domain.items()
+            if len(found)
         }
 
     def _cost(self, seconds: float, tally: _Tally, passes: PassCounter) -> dict[str, float]:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from benchmark.cell import (
     SCHEMA_VERSION,
+    STREAM_OPTIONS,
     BackboneSpec,
     Cell,
     MethodSpec,
@@ -45,6 +46,8 @@ TIDY_COLUMNS = (
     "variant",
     "stream",
     "batch_size",
+    "stream_options",
+    "domains",
     "seed",
     "queries",
     "gallery",
@@ -54,7 +57,7 @@ TIDY_COLUMNS = (
     "value",
 )
 """Columns of the tidy table. ``weights`` is the backbone's fingerprint, ``variant`` the shift's
-options as JSON."""
+options as JSON (for a stream of several domains a list, one entry per domain)."""
 
 _GROUPS = {"metric": "metrics", "probe": "probes", "cost": "cost"}
 _MEASURED = ("metrics", "probes", "cost")
@@ -71,7 +74,7 @@ def cell_from_dict(values: Mapping[str, Any]) -> Cell:
         "backbone": BackboneSpec(**values["backbone"]),
         "method": MethodSpec(**values["method"]),
         "shift": ShiftSpec(**values["shift"]),
-        "stream": StreamSpec(**values["stream"]),
+        "stream": StreamSpec.from_dict(values["stream"]),
     }
     return Cell(**{**values, **parts})
 
@@ -265,6 +268,13 @@ def _parse(text: str) -> Record:
     return Record(**values)
 
 
+def _variant(cell: Cell) -> str:
+    options = [dict(domain.options) for domain in cell.domains]
+    if not any(options):
+        return ""
+    return json.dumps(options if cell.stream.domains else options[0], sort_keys=True)
+
+
 def _rows(record: Record) -> Iterator[dict[str, Any]]:
     cell, info = cell_from_dict(record.cell), record.info
     shared = {
@@ -279,9 +289,14 @@ def _rows(record: Record) -> Iterator[dict[str, Any]]:
         "preset": cell.method.preset,
         "shift": cell.shift.name,
         "severity": cell.shift.severity,
-        "variant": json.dumps(cell.shift.options, sort_keys=True) if cell.shift.options else "",
+        "variant": _variant(cell),
         "stream": cell.stream.kind,
         "batch_size": cell.stream.batch_size,
+        "stream_options": ", ".join(
+            f"{name}={getattr(cell.stream, name)}"
+            for name in STREAM_OPTIONS.get(cell.stream.kind, ())
+        ),
+        "domains": ", ".join(domain.label for domain in cell.stream.domains),
         "seed": cell.seed,
         "queries": info.get("queries", ""),
         "gallery": info.get("gallery", ""),

@@ -1,18 +1,42 @@
-"""The online query stream: in which order queries come, in which batches, under which shift."""
+"""The online query stream: in which order queries come, in which batches, under which shift.
+
+Every query comes once. Order and domains follow from the run seed alone (for "diverse" from the
+batch size too, since its domains change with every batch), never from the method. docs/streams.md
+shows each kind.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.cell import StreamSpec
-from benchmark.errors import ConfigError
+from benchmark.cell import ShiftSpec, StreamSpec
+from benchmark.errors import ConfigError, did_you_mean
 
-KINDS = ("single",)
-"""The stream kinds that exist."""
+KINDS: dict[str, str] = {
+    "single": "one shift, queries shuffled",
+    "continual": "one domain after the other, no reset and no sign of the change",
+    "gradual": "one shift, its severities up and down again",
+    "mixed": "each query draws its domain, all equally likely",
+    "diverse": "each batch holds a few of the domains, and other ones at every step",
+    "correlated": "one shift, queries of a group close together",
+}
+"""The stream kinds that exist, with a line on each."""
+
+MIXING = ("continual", "mixed", "diverse")
+"""Kinds that bring several shifts into one stream (gradual brings one shift's severities)."""
+
+DELTA_RANGE = (1e-4, 1e4)
+"""Concentrations that the Dirichlet draw of a correlated stream takes; beyond, nothing changes."""
+
+SLOTS = 100
+"""Time slots of a correlated stream at most, over which each group's queries are spread."""
+
+_NAMES_SHOWN = 3
 
 
 def derive_seed(*parts: object) -> int:
@@ -44,13 +68,96 @@ def chosen_queries(count: int, limit: int | None) -> np.ndarray:
     return np.sort(order[:limit]).astype(np.int64)
 
 
+def summary(domains: Sequence[ShiftSpec]) -> ShiftSpec:
+    """What stands for several domains where a table has one shift: their names, highest severity.
+
+    >>> summary([ShiftSpec("fog", 3), ShiftSpec("snow", 5)]).label
+    'fog+snow-5'
+    """
+    names = list(dict.fromkeys(domain.name for domain in domains))
+    name = "+".join(names) if len(names) <= _NAMES_SHOWN else f"{len(names)}-shifts"
+    return ShiftSpec(name, max(domain.severity for domain in domains))
+
+
+def check_kind(kind: str) -> None:
+    """Raises ConfigError, with the nearest names, for a kind that does not exist."""
+    if kind not in KINDS:
+        raise ConfigError(
+            f"stream kind {kind!r} does not exist{did_you_mean(str(kind), KINDS)}; "
+            f"known: {', '.join(KINDS)}"
+        )
+
+
+def check_stream(spec: StreamSpec) -> None:
+    """Raises ConfigError for a stream that makes no sense; needs no data."""
+    check_kind(spec.kind)
+    if spec.batch_size < 1:
+        raise ConfigError(f"batch_size is {spec.batch_size}; it must be at least 1")
+    if spec.kind == "gradual":
+        _check_gradual(spec)
+    elif spec.kind in MIXING:
+        _check_mixing(spec)
+    elif spec.domains:
+        raise ConfigError(f"a stream of kind {spec.kind!r} has one shift, the cell's; no domains")
+    if spec.kind == "correlated":
+        _check_correlated(spec)
+
+
+def _check_mixing(spec: StreamSpec) -> None:
+    labels = [domain.label for domain in spec.domains]
+    twice = {label for label in labels if labels.count(label) > 1}
+    if twice:
+        raise ConfigError(
+            f"domain {min(twice)!r} is named twice; domains must differ in name or severity"
+        )
+    needed = 2
+    if spec.kind == "diverse":
+        needed = spec.domains_per_batch + 1
+        if spec.domains_per_batch < 1:
+            raise ConfigError(
+                f"domains_per_batch is {spec.domains_per_batch}; it must be at least 1"
+            )
+    if len(labels) < needed:
+        why = (
+            f" with {spec.domains_per_batch} domains per batch (they change at every step)"
+            if spec.kind == "diverse"
+            else ""
+        )
+        raise ConfigError(
+            f"a {spec.kind} stream{why} needs at least {needed} domains, not {len(labels)} "
+            f"({', '.join(labels) or 'none'}); name more shifts (--shift a,b,c) or severities"
+        )
+
+
+def _check_gradual(spec: StreamSpec) -> None:
+    severities = [domain.severity for domain in spec.domains]
+    if len({domain.name for domain in spec.domains}) > 1:
+        raise ConfigError("a gradual stream has one shift; its domains are severities of it")
+    if len(severities) < 2 or severities != sorted(set(severities)):
+        raise ConfigError(
+            "a gradual stream needs at least 2 severities of one shift, ascending, not "
+            f"{', '.join(map(str, severities)) or 'none'}"
+        )
+
+
+def _check_correlated(spec: StreamSpec) -> None:
+    low, high = DELTA_RANGE
+    if not spec.group_key:
+        raise ConfigError(
+            "a correlated stream needs the name of what its queries are grouped by: "
+            "--stream-option group_key=NAME (retrieval has no class labels)"
+        )
+    if not (math.isfinite(spec.delta) and low <= spec.delta <= high):
+        raise ConfigError(f"delta is {spec.delta}; it must be between {low:g} and {high:g}")
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One batch of the stream.
 
     Attributes:
         queries: (B,) int64 positions in the stream's list of queries.
-        shifts: (B,) int64 which of the stream's shifts hits each query; all 0 for "single".
+        shifts: (B,) int64 which of the stream's domains hits each query; all 0 where there is one.
     """
 
     queries: np.ndarray
@@ -60,28 +167,147 @@ class Batch:
         return len(self.queries)
 
 
-class QueryStream:
-    """Every query once, shuffled by the seed alone; the last batch may be short.
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A stretch of the stream under one domain: places ``start`` to ``stop - 1``."""
 
-    The method and the batch size do not enter the order, so all methods see the same queries in
-    the same order.
+    start: int
+    stop: int
+    domain: int
+
+
+def blocks(spec: StreamSpec, count: int) -> list[Block]:
+    """The blocks of a continual or gradual stream, equally long up to one query; else none.
+
+    Raises:
+        ConfigError: fewer queries than blocks.
+    """
+    several = range(len(spec.domains))
+    if spec.kind not in ("continual", "gradual"):
+        return []
+    schedule = [*several, *several[-2::-1]] if spec.kind == "gradual" else [*several]
+    total = len(schedule)
+    if count < total:
+        raise ConfigError(
+            f"a {spec.kind} stream of {total} blocks needs as many queries; there are {count}: "
+            "raise the limit or name fewer domains"
+        )
+    return [
+        Block(count * place // total, count * (place + 1) // total, domain)
+        for place, domain in enumerate(schedule)
+    ]
+
+
+class QueryStream:
+    """Every query once; the last batch, and the last of a block, may be short.
+
+    Args:
+        count: number of queries, N.
+        spec: what kind of stream.
+        seed: run seed.
+        groups: (N,) group of each query; for correlated streams.
+
+    Attributes:
+        order: (N,) int64 positions in the list of queries, in the order of the stream.
+        shifts: (N,) int64 which domain hits the query at each place of the stream.
+
+    Raises:
+        ConfigError: a stream that makes no sense, alone or with these queries.
     """
 
-    def __init__(self, count: int, spec: StreamSpec, seed: int) -> None:
-        if spec.kind not in KINDS:
-            raise ConfigError(
-                f"stream kind {spec.kind!r} does not exist; known: {', '.join(KINDS)}"
-            )
-        if spec.batch_size < 1:
-            raise ConfigError(f"batch_size is {spec.batch_size}; it must be at least 1")
+    def __init__(
+        self, count: int, spec: StreamSpec, seed: int, groups: np.ndarray | None = None
+    ) -> None:
+        check_stream(spec)
         self.spec = spec
-        self.order = np.random.default_rng(derive_seed("order", seed)).permutation(count)
+        if spec.kind == "correlated":
+            self.order = _correlated_order(count, spec, seed, groups)
+        else:
+            self.order = np.random.default_rng(derive_seed("order", seed)).permutation(count)
+        stretches = blocks(spec, count)
+        self._ends = _batch_ends(count, spec.batch_size, stretches)
+        self.shifts = _domains(spec, seed, stretches, self._ends)
 
     def __len__(self) -> int:
         """Number of batches."""
-        return -(-len(self.order) // self.spec.batch_size)
+        return len(self._ends)
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.order), self.spec.batch_size):
-            queries = self.order[start : start + self.spec.batch_size]
-            yield Batch(queries, np.zeros(len(queries), dtype=np.int64))
+        start = 0
+        for stop in self._ends:
+            yield Batch(self.order[start:stop], self.shifts[start:stop])
+            start = stop
+
+
+def _batch_ends(count: int, size: int, stretches: Sequence[Block]) -> list[int]:
+    """Where batches end. None reaches over the end of a block: its domain would be a mixture."""
+    ends: list[int] = []
+    for start, stop in [(block.start, block.stop) for block in stretches] or [(0, count)]:
+        ends += [min(begin + size, stop) for begin in range(start, stop, size)]
+    return ends
+
+
+def _domains(
+    spec: StreamSpec, seed: int, stretches: Sequence[Block], ends: Sequence[int]
+) -> np.ndarray:
+    count = ends[-1] if ends else 0
+    found = np.zeros(count, dtype=np.int64)
+    rng = np.random.default_rng(derive_seed("domains", spec.kind, seed))
+    for block in stretches:
+        found[block.start : block.stop] = block.domain
+    if spec.kind == "mixed":
+        found = rng.integers(len(spec.domains), size=count)
+    if spec.kind == "diverse":
+        start, before = 0, frozenset[int]()
+        for stop in ends:
+            found[start:stop] = _few(spec, stop - start, before, rng)
+            start, before = stop, frozenset(found[start:stop].tolist())
+    return found
+
+
+def _few(
+    spec: StreamSpec, size: int, before: frozenset[int], rng: np.random.Generator
+) -> np.ndarray:
+    """(size,) domains of a batch: a few, equally often up to one query, not those of ``before``.
+
+    A batch smaller than the number of domains it should hold has as many domains as queries.
+    """
+    wanted = min(spec.domains_per_batch, size)
+    while True:
+        drawn = rng.choice(len(spec.domains), size=wanted, replace=False)
+        if frozenset(drawn.tolist()) != before:
+            return rng.permutation(np.resize(drawn, size))
+
+
+def _correlated_order(
+    count: int, spec: StreamSpec, seed: int, groups: np.ndarray | None
+) -> np.ndarray:
+    """Spreads each group over time slots by a Dirichlet draw; within a slot groups stay together.
+
+    A group of n queries falls into slots by a multinomial draw of n with shares from a symmetric
+    Dirichlet of concentration delta over the slots (one per group, ``SLOTS`` at most). As delta
+    falls to 0 each group lies in one slot: the stream is sorted by group. As it grows each slot
+    holds the same share of every group. After the non-i.i.d. streams of RoTTA (Yuan et al., CVPR
+    2023) and NOTE (Gong et al., NeurIPS 2022), with groups in place of classes.
+    """
+    if groups is None or len(groups) != count:
+        raise ConfigError("a correlated stream needs the group of each query")
+    numbers, sizes = np.unique(groups, return_counts=True)
+    if not 1 < len(numbers) < count:
+        raise ConfigError(
+            f"group key {spec.group_key!r} makes {len(numbers)} group(s) of {count} queries; "
+            "a correlated stream needs at least 2, and some with several queries"
+        )
+    rng = np.random.default_rng(derive_seed("order", spec.kind, seed))
+    slots = min(len(numbers), SLOTS)
+    pieces: list[list[np.ndarray]] = [[] for _ in range(slots)]
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
+    for group in members:
+        shares = rng.dirichlet(np.full(slots, spec.delta))
+        ends = np.cumsum(rng.multinomial(len(group), shares))
+        shuffled = rng.permutation(group)
+        for slot in np.flatnonzero(np.diff(ends, prepend=0)):
+            start = ends[slot - 1] if slot else 0
+            pieces[slot].append(shuffled[start : ends[slot]])
+    placed = [parts[i] for parts in pieces for i in rng.permutation(len(parts))]
+    return np.concatenate(placed).astype(np.int64)

@@ -34,7 +34,8 @@ class Bench(Command):
         "  queryshift bench --method rest --shift gaussian\n"
         "  queryshift bench --method all --shift all --seed 0-2 --workers 2\n"
         "  queryshift bench --benchmark flickr-c-image --data /data --method tcr --shift contrast\n"
-        "  queryshift bench --method tcr --option steps=1 --option lr=1e-4"
+        "  queryshift bench --method tcr --option steps=1 --option lr=1e-4\n"
+        "  queryshift bench --stream diverse --shift gaussian,contrast,jpeg_compression"
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,8 @@ class Leaderboard(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         fixed = ("suite", "model", "pretrained", "data", "transform", "preset", "option")
-        settings.add_flags(parser, leave_out=(*fixed, "allow_missing", "no_figures"))
+        streams = ("stream", "stream_option")
+        settings.add_flags(parser, leave_out=(*fixed, *streams, "allow_missing", "no_figures"))
         parser.add_argument(
             "--results",
             default=str(RESULTS),

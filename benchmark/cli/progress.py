@@ -74,7 +74,15 @@ class Bars:
     def cell_done(self, record: Record) -> None:
         """Takes the cell's bar away and moves the one over all cells."""
         spec = record.cell
-        self._drop(_label(spec["method"]["name"], spec["shift"], spec["benchmark"], spec["seed"]))
+        self._drop(
+            _label(
+                spec["method"]["name"],
+                spec["shift"],
+                spec["stream"]["kind"],
+                spec["benchmark"],
+                spec["seed"],
+            )
+        )
         self._progress.advance(self._cells)
 
     def _drop(self, name: str) -> None:
@@ -85,8 +93,9 @@ class Bars:
 def label(cell: Cell) -> str:
     """What a cell is called beside its bar."""
     shift = {"name": cell.shift.name, "severity": cell.shift.severity}
-    return _label(cell.method.name, shift, cell.benchmark, cell.seed)
+    return _label(cell.method.name, shift, cell.stream.kind, cell.benchmark, cell.seed)
 
 
-def _label(method: str, shift: Mapping[str, object], benchmark: str, seed: int) -> str:
-    return f"{method}, {shift['name']} {shift['severity']}, {benchmark}, seed {seed}"
+def _label(method: str, shift: Mapping[str, object], stream: str, benchmark: str, seed: int) -> str:
+    kind = "" if stream == "single" else f"{stream} "
+    return f"{method}, {kind}{shift['name']} {shift['severity']}, {benchmark}, seed {seed}"

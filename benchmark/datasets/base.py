@@ -26,6 +26,8 @@ class ImageTextPairs:
         caption_image: (captions,) int64 index of each caption's image.
         fingerprint: hash of the content (see ``content_fingerprint``).
         info: facts that a result must say, such as the number of missing images.
+        image_groups: key -> (images,) int64 group of each image (its category, say), for streams
+            in correlated order; the fingerprint must stand for them too.
     """
 
     name: str
@@ -35,6 +37,7 @@ class ImageTextPairs:
     caption_image: np.ndarray
     fingerprint: str
     info: Mapping[str, Any] = field(default_factory=dict)
+    image_groups: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         images, captions = len(self.images), len(self.captions)
@@ -45,6 +48,9 @@ class ImageTextPairs:
         per_image = np.bincount(self.caption_image, minlength=images)
         if len(per_image) > images or not per_image.all():
             raise DataError(f"{self.name}: a caption without image or an image without caption")
+        for key, groups in self.image_groups.items():
+            if groups.shape != (images,):
+                raise DataError(f"{self.name}: group key {key!r} must give each image its group")
         for kind, ids in (("image", self.images.ids), ("caption", self.caption_ids)):
             refuse_duplicates(ids, f"{self.name}: {kind} id")
 

@@ -206,7 +206,7 @@ class _Crew:
 
 def _stream(cell: Cell) -> tuple[Any, ...]:
     """What neighbouring cells share in a worker's caches."""
-    return cell.benchmark, cell.backbone, cell.shift.name, cell.shift.severity, cell.seed
+    return cell.benchmark, cell.backbone, cell.stream.kind, cell.shift.label, cell.seed
 
 
 def _ending(code: int | None) -> str:

@@ -74,4 +74,13 @@ def load(
         ),
         caption_image=np.repeat(np.arange(len(drawn)), per_image),
         fingerprint=content_fingerprint([f"mini world {WORLD_VERSION}", split, *texts]),
+        image_groups={
+            "background": _numbered([scene.background for scene in drawn]),
+            "shape": _numbered([scene.things[0].shape for scene in drawn]),
+        },
     )
+
+
+def _numbered(names: Sequence[str]) -> np.ndarray:
+    """(names,) int64: equal names have equal numbers."""
+    return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)

@@ -92,6 +92,7 @@ def build(
         ),
         clean_text=_cleaner(name, cleaning, max_words),
         info=dict(pairs.info),
+        group_keys={"image": groups} | {k: v[groups] for k, v in pairs.image_groups.items()},
     )
 
 

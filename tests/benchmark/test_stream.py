@@ -59,8 +59,8 @@ def test_limited_queries_are_fixed_nested_and_spread() -> None:
 
 
 def test_bad_settings_are_refused() -> None:
-    with pytest.raises(ConfigError, match="'mixed' does not exist; known: single"):
-        QueryStream(5, StreamSpec(kind="mixed"), 0)
+    with pytest.raises(ConfigError, match="'mixt' does not exist; did you mean 'mixed'"):
+        QueryStream(5, StreamSpec(kind="mixt"), 0)
     with pytest.raises(ConfigError, match="batch_size is 0"):
         QueryStream(5, StreamSpec(batch_size=0), 0)
     with pytest.raises(ConfigError, match="limit is 0"):
