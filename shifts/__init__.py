@@ -206,8 +206,119 @@ BUILTINS: dict[str, dict[str, str]] = {
         "modality": "text",
         "summary": "other prepositions, quantities and order, by rules",
     },
+    # audio
+    "audio_gaussian_noise": {
+        "target": "shifts.audio.noises:AudioGaussianNoise",
+        "modality": "audio",
+        "summary": "white Gaussian noise",
+    },
+    "traffic": {
+        "target": "shifts.audio.noises:Traffic",
+        "modality": "audio",
+        "summary": "a recording of traffic added",
+    },
+    "crowd": {
+        "target": "shifts.audio.noises:Crowd",
+        "modality": "audio",
+        "summary": "a recording of a crowd added",
+    },
+    "rain": {
+        "target": "shifts.audio.noises:Rain",
+        "modality": "audio",
+        "summary": "a recording of rain added",
+    },
+    "thunder": {
+        "target": "shifts.audio.noises:Thunder",
+        "modality": "audio",
+        "summary": "a recording of thunder added",
+    },
+    "wind": {
+        "target": "shifts.audio.noises:Wind",
+        "modality": "audio",
+        "summary": "a recording of wind added",
+    },
+    "traffic_procedural": {
+        "target": "shifts.audio.noises:TrafficProcedural",
+        "modality": "audio",
+        "summary": "synthetic traffic added (no recording needed)",
+    },
+    "crowd_procedural": {
+        "target": "shifts.audio.noises:CrowdProcedural",
+        "modality": "audio",
+        "summary": "synthetic babble added (no recording needed)",
+    },
+    "rain_procedural": {
+        "target": "shifts.audio.noises:RainProcedural",
+        "modality": "audio",
+        "summary": "synthetic rain added (no recording needed)",
+    },
+    "thunder_procedural": {
+        "target": "shifts.audio.noises:ThunderProcedural",
+        "modality": "audio",
+        "summary": "synthetic thunder added (no recording needed)",
+    },
+    "wind_procedural": {
+        "target": "shifts.audio.noises:WindProcedural",
+        "modality": "audio",
+        "summary": "synthetic wind added (no recording needed)",
+    },
+    # video; the image shifts frame by frame are added below
+    "frame_drop": {
+        "target": "shifts.video.order:FrameDrop",
+        "modality": "video",
+        "summary": "every k-th frame kept and held",
+    },
+    "frame_freeze": {
+        "target": "shifts.video.order:FrameFreeze",
+        "modality": "video",
+        "summary": "a few random frames kept and held",
+    },
+    "frame_jumble": {
+        "target": "shifts.video.order:FrameJumble",
+        "modality": "video",
+        "summary": "frames shuffled inside segments, shorter at higher severity",
+    },
+    "frame_reverse": {
+        "target": "shifts.video.order:FrameReverse",
+        "modality": "video",
+        "summary": "every k-th frame kept and held, played backwards",
+    },
+    "video_compression_jpeg": {
+        "target": "shifts.video.compression:VideoCompressionJpeg",
+        "modality": "video",
+        "summary": "predicted frames coded as JPEG, in place of a video codec",
+    },
+    "temporal_sequence": {
+        "target": "shifts.video.sequence:TemporalSequence",
+        "modality": "video",
+        "summary": "segments of a clip under different image shifts",
+    },
+    # composed queries
+    "composed": {
+        "target": "shifts.composed:ComposedShift",
+        "modality": "composed",
+        "summary": "an image shift, a text shift or both on a composed query",
+    },
 }
-"""name -> target ("module:Class"), modality ("image", "text", "any"), summary."""
+"""name -> target ("module:Class"), modality ("image", "text", "audio", "video", "composed", "any"),
+summary."""
+
+
+def video_summary(summary: str) -> str:
+    """The summary of an image shift when it is applied frame by frame."""
+    return f"{summary}; frame by frame"
+
+
+BUILTINS |= {
+    f"video_{name}": {
+        # The attribute is made when asked for: VideoFog from Fog (shifts.video.per_frame).
+        "target": f"shifts.video.per_frame:Video{entry['target'].partition(':')[2]}",
+        "modality": "video",
+        "summary": video_summary(entry["summary"]),
+    }
+    for name, entry in BUILTINS.items()
+    if entry["modality"] == "image"
+}
 
 ALIASES: dict[str, str] = {"gaussian": "gaussian_noise"}
 """Declared short names; anything else that is not a name is an error."""

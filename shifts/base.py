@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+
+_ITEM_MODULES = {
+    "audio": "shifts.audio.item",
+    "video": "shifts.video.item",
+    "composed": "shifts.composed",
+}
+"""Modality -> module whose ``item_problem`` checks its items; imported when first needed."""
 
 
 class ShiftError(ValueError):
@@ -20,7 +28,9 @@ class ShiftCard:
 
     Attributes:
         name: registry name.
-        modality: "image" (items are (H, W, 3) uint8 arrays), "text" (items are str) or "any".
+        modality: "image" (items are (H, W, 3) uint8 arrays), "text" (str), "audio"
+            (``shifts.audio.item.Audio``), "video" ((T, H, W, 3) uint8 arrays), "composed"
+            (``shifts.composed.Composed``) or "any".
         severities: the severities that exist, ascending.
         summary: one line.
         source: paper or generator that the operator and its constants come from.
@@ -59,12 +69,12 @@ class Shift(ABC):
         """Corrupts one item.
 
         Args:
-            item: (H, W, 3) uint8 array or str, as ``card.modality`` says; it is not modified.
+            item: what ``card.modality`` says (see ``ShiftCard``); it is not modified.
             severity: one of ``card.severities``.
             rng: the item's own generator (see ``item_generator``).
 
         Returns:
-            A new item of the same kind (for images: same shape and dtype).
+            A new item of the same kind (for arrays: same shape and dtype).
 
         Raises:
             ShiftError: unknown severity or an item of the wrong kind.
@@ -113,6 +123,10 @@ class Shift(ABC):
             )
         if modality == "text" and not isinstance(item, str):
             raise ShiftError(f"shift {cls.card.name!r} works on str, not on {type(item).__name__}")
+        if modality in _ITEM_MODULES:
+            problem = importlib.import_module(_ITEM_MODULES[modality]).item_problem(item)
+            if problem:
+                raise ShiftError(f"shift {cls.card.name!r} works on {problem}")
 
 
 def item_generator(seed: int, shift: str, severity: int, item_id: str) -> np.random.Generator:

@@ -27,4 +27,4 @@ class NoShift(Shift):
 
     def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
         """A copy, so that a caller who edits the result never edits the data set."""
-        return copy.copy(item)
+        return copy.deepcopy(item)

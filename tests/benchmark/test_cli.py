@@ -154,8 +154,9 @@ def test_a_results_folder_that_cannot_be_written_is_named(bench):
 
 def test_list_shows_names_origins_and_aliases(call):
     _, out, err = call("list", "shifts")
-    (line,) = [line for line in out.splitlines() if "gaussian_noise" in line]
-    assert {"image", "gaussian", "built-in"} <= set(line.replace("│", " ").split())
+    rows = [line.replace("│", " ").split() for line in out.splitlines()]
+    (row,) = [row for row in rows if "gaussian_noise" in row]
+    assert {"image", "gaussian", "built-in"} <= set(row)
     assert err == ""
 
 

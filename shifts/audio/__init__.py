@@ -1,0 +1,1 @@
+"""Audio shifts: background sounds and noise on mono recordings."""

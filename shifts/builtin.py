@@ -1,0 +1,82 @@
+"""Built-in shifts by name, for shifts that are made of other shifts."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from shifts import ALIASES, BUILTINS
+from shifts.base import Shift, ShiftError
+
+
+def shift_class(name: str, modality: str) -> type[Shift]:
+    """The class of a built-in shift of one modality.
+
+    Raises:
+        ShiftError: there is no such shift; names the nearest ones.
+    """
+    known = [n for n, entry in BUILTINS.items() if entry["modality"] == modality]
+    meant = ALIASES.get(name, name)
+    if meant not in known:
+        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
+        raise ShiftError(
+            f"there is no built-in {modality} shift {name!r}; choose one of {', '.join(near)} "
+            "(queryshift list shifts)"
+        )
+    module, _, attribute = BUILTINS[meant]["target"].partition(":")
+    found: type[Shift] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def make_shift(name: str, modality: str, options: Mapping[str, str] | None = None) -> Shift:
+    """A built-in shift of one modality with options given as text.
+
+    Args:
+        name: registry name or declared alias.
+        modality: which modality it must have.
+        options: option name -> value as text; others keep their default.
+
+    Raises:
+        ShiftError: unknown name or option, a value that its option does not take, or whatever the
+            shift itself refuses (``frost`` without photographs).
+    """
+    kind = shift_class(name, modality)
+    defaults = {option.name: option.default for option in fields(kind.Options)}
+    given: dict[str, Any] = {}
+    for option, text in (options or {}).items():
+        if option not in defaults:
+            raise ShiftError(
+                f"shift {name!r} has no option {option!r}; it has {', '.join(defaults) or 'none'}"
+            )
+        given[option] = _converted(name, option, text, type(defaults[option]))
+    return kind(kind.Options(**given))
+
+
+def parse_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
+    """``("variant=mm",)`` as ``{"variant": "mm"}``.
+
+    Raises:
+        ShiftError: an entry is not of the form name=value.
+    """
+    parsed = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise ShiftError(f"{pair!r} is not of the form name=value, such as variant=mm")
+        parsed[name] = value
+    return parsed
+
+
+def _converted(shift: str, option: str, text: str, kind: type) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return kind(text)
+    except (KeyError, TypeError, ValueError):
+        raise ShiftError(
+            f"option {option!r} of shift {shift!r} is {text!r}; expected a value of type "
+            f"{kind.__name__}"
+        ) from None
