@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import resource
-import sys
-import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +16,9 @@ from torch import Tensor
 from benchmark import metrics, probes
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import Cell, Record, Status
+from benchmark.clock import Clock, peak_mb, start_peak
 from benchmark.counting import PassCounter, counted
+from benchmark.datasets.ready_made import is_ready_made
 from benchmark.environment import environment
 from benchmark.errors import QueryShiftError
 from benchmark.grid import CLEAN
@@ -92,7 +90,11 @@ def unfinished(cell: Cell, key: str, status: Status, reason: str) -> Record:
 
 def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
     data, backbone = resources.data(cell), resources.backbone(cell)
+    files = resources.shift_files(cell)
+    ready = any(map(is_ready_made, cell.domains))
     return {
+        **({"shift_files": files} if files else {}),
+        **({"ready_made": True} if ready else {}),
         "data": dict(data.info),
         "data_fingerprint": data.fingerprint,
         "backbone_fingerprint": backbone.fingerprint,
@@ -108,7 +110,7 @@ def _cannot_run(cell: Cell, resources: Resources) -> str:
     """Why the cell makes no sense, or an empty string."""
     given = resources.data(cell).query_modality
     for domain in cell.domains:
-        if domain.name == CLEAN:
+        if domain.name == CLEAN or is_ready_made(domain):
             continue
         needed = resources.make_shift(domain).card.modality
         if needed not in ("any", given):
@@ -134,26 +136,6 @@ def _frames(error: Exception) -> dict[str, Any]:
             for frame in frames
         ]
     }
-
-
-class Clock:
-    """Adds up wall time by name; on a GPU it waits for the work that was asked for."""
-
-    def __init__(self, device: str) -> None:
-        self._device = device if device.startswith("cuda") else ""
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        begun = self.now()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + self.now() - begun
-
-    def now(self) -> float:
-        """Seconds on a clock that only runs forwards."""
-        if self._device:
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter()
 
 
 @dataclass
@@ -184,7 +166,7 @@ class _Run:
     def record(
         self, key: str, info: Mapping[str, Any], facts: Mapping[str, Any]
     ) -> tuple[Record, Arrays]:
-        _start_peak(self.backbone.device)
+        start_peak(self.backbone.device)
         begun = self.clock.now()
         with self.clock("gallery"):
             gallery = self.resources.gallery(self.cell)
@@ -352,7 +334,7 @@ class _Run:
             "ms_per_query_p95": float(np.quantile(tally.step_ms, 0.95)),
             "forward_per_query": passes.forward / len(self.queries),
             "backward_per_query": passes.backward / len(self.queries),
-            "peak_mb": _peak_mb(),
+            "peak_mb": peak_mb(),
         }
         if self.backbone.device.startswith("cuda"):
             peak = torch.cuda.max_memory_allocated(self.backbone.device)
@@ -393,15 +375,3 @@ def check_output(output: object, count: int, gallery: Tensor) -> dict[str, float
         except (TypeError, ValueError):
             raise MethodError(f"log entry {name!r} is not a number: {number!r}") from None
     return log
-
-
-def _start_peak(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak_mb() -> float:
-    """Largest resident size of this process so far, earlier cells included, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    size = peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
-    return size / 2**20 if size else math.nan

@@ -225,7 +225,7 @@ class QueryStream:
         else:
             self.order = np.random.default_rng(derive_seed("order", seed)).permutation(count)
         stretches = blocks(spec, count)
-        self._ends = _batch_ends(count, spec.batch_size, stretches)
+        self._ends = batch_ends(count, spec.batch_size, stretches)
         self.shifts = _domains(spec, seed, stretches, self._ends)
 
     def __len__(self) -> int:
@@ -239,7 +239,7 @@ class QueryStream:
             start = stop
 
 
-def _batch_ends(count: int, size: int, stretches: Sequence[Block]) -> list[int]:
+def batch_ends(count: int, size: int, stretches: Sequence[Block]) -> list[int]:
     """Where batches end. None reaches over the end of a block: its domain would be a mixture."""
     ends: list[int] = []
     for start, stop in [(block.start, block.stop) for block in stretches] or [(0, count)]:

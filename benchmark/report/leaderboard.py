@@ -18,6 +18,7 @@ from benchmark.report.pairs import RESAMPLES, CellResult, Pool, benchmark_pools
 LEADERBOARD_COLUMNS = (
     "suite",
     "benchmark",
+    "stream",
     "method",
     "preset",
     "R@1",
@@ -53,6 +54,9 @@ BY_SHIFT_NUMBERS = {
     "clean_R@1_before": ("metrics", "clean_R@1_before"),
     "clean_R@1_after": ("metrics", "clean_R@1_after"),
     "forgetting": ("metrics", "forgetting"),
+    "first_domain_R@1_before": ("metrics", "first_domain_R@1_before"),
+    "first_domain_R@1_during": ("metrics", "first_domain_R@1_during"),
+    "first_domain_R@1_after": ("metrics", "first_domain_R@1_after"),
     "ms_per_query": ("cost", "ms_per_query"),
     "peak_mb": ("cost", "peak_mb"),
     "forward_per_query": ("cost", "forward_per_query"),
@@ -132,6 +136,7 @@ def _identity(pool: Pool) -> dict[str, Any]:
     return {
         "suite": cell["suite"],
         "benchmark": pool.first.benchmark,
+        "stream": pool.first.stream,
         "method": pool.label,
         "preset": pool.first.preset,
         "backbone": info.get("backbone_name") or cell["backbone"]["loader"],
@@ -182,7 +187,7 @@ def spread_over_seeds(pool: Pool) -> float:
 
 
 def _by_shift_columns() -> list[str]:
-    identity = ["suite", "benchmark", "shift", "severity", "method", "preset"]
+    identity = ["suite", "benchmark", "stream", "shift", "severity", "method", "preset"]
     numbers = list(BY_SHIFT_NUMBERS)
     difference = ["R@1_difference", "R@1_difference_low", "R@1_difference_high"]
     facts = ["seeds", "cells", "status", "reason", "backbone", "weights", "queries", "gallery"]

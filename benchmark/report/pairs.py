@@ -87,6 +87,27 @@ class CellResult:
         return int(self.record.cell["shift"]["severity"])
 
     @property
+    def stream(self) -> str:
+        """Kind of the stream."""
+        return str(self.record.cell.get("stream", {}).get("kind", "single"))
+
+    @property
+    def stream_options(self) -> Mapping[str, Any]:
+        """What the stream is made of besides its kind, batch size and domains."""
+        spec = self.record.cell.get("stream", {})
+        return {k: v for k, v in spec.items() if k not in ("kind", "batch_size", "domains")}
+
+    @property
+    def severities(self) -> str:
+        """The severity as text; where a stream has several, their range: "3-5", or "1-5-1"."""
+        domains = self.record.cell.get("stream", {}).get("domains", ())
+        found = sorted({int(domain["severity"]) for domain in domains})
+        if len(found) < 2:
+            return str(self.severity)
+        ends = f"{found[0]}-{found[-1]}"
+        return f"{ends}-{found[0]}" if self.stream == "gradual" else ends
+
+    @property
     def seed(self) -> int:
         return int(self.record.cell["seed"])
 
@@ -99,14 +120,15 @@ class CellResult:
 
     @property
     def place(self) -> Setting:
-        """The setting without the shift: suite, benchmark, weights, data, stream, limit."""
+        """The setting without the shifts: suite, benchmark, weights, data, stream, limit."""
         cell, info = self.record.cell, self.record.info
+        stream = {k: v for k, v in cell.get("stream", {}).items() if k != "domains"}
         return (
             str(cell["suite"]),
             self.benchmark,
             str(info.get("backbone_fingerprint", "")),
             str(info.get("data_fingerprint", "")),
-            _canonical(cell.get("stream", {})),
+            _canonical(stream),
             _canonical(cell.get("limit")),
         )
 
@@ -117,7 +139,9 @@ class CellResult:
 
     def _shift_rest(self) -> Mapping[str, Any]:
         spec = self.record.cell["shift"]
-        return {"options": spec.get("options", {}), "version": spec.get("version", 1)}
+        domains = self.record.cell.get("stream", {}).get("domains")
+        several = {"domains": domains} if domains else {}
+        return {"options": spec.get("options", {}), "version": spec.get("version", 1), **several}
 
 
 def _canonical(value: object) -> str:
@@ -343,5 +367,6 @@ def problems(results: Iterable[CellResult]) -> list[str]:
 
 def cell_name(result: CellResult) -> str:
     """Benchmark, shift, method and seed of a cell in one phrase."""
-    where = f"{result.benchmark} / {result.shift} {result.severity}"
+    stream = "" if result.stream == "single" else f"{result.stream} "
+    where = f"{result.benchmark} / {stream}{result.shift} {result.severities}"
     return f"{where} / {result.method} / seed {result.seed}"

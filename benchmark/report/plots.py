@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
-import textwrap
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,11 +15,22 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
+from benchmark.cell import StreamSpec
 from benchmark.report import style
-from benchmark.report.pairs import CLEAN, Pool, Setting, benchmark_pools, method_rank
+from benchmark.report.layout import (
+    finish,
+    hide_unused,
+    labels_of,
+    panels,
+    place_titles,
+    settings_of,
+    shift_label,
+    slug,
+    wrapped,
+)
+from benchmark.report.pairs import CellResult, Pool, Setting, benchmark_pools
+from benchmark.stream import batch_ends, blocks
 
 PANELS = 6
 """Panels in one figure of recall along the stream; more shifts make more figures."""
@@ -49,16 +57,16 @@ def figures(pools: Sequence[Pool]) -> Iterator[tuple[str, Figure]]:
     titles = place_titles(finished)
     for place, title in titles.items():
         here = [pool for pool in finished if pool.first.place == place]
-        slug = _slug(title)
-        settings = _settings(here)
+        name = slug(title)
+        settings = settings_of(here)
         for page, start in enumerate(range(0, len(settings), PANELS), 1):
             shown = set(settings[start : start + PANELS])
             page_name = "" if len(settings) <= PANELS else f"_{page}"
             some = [pool for pool in here if pool.first.setting in shown]
-            yield f"stream_{slug}{page_name}.png", recall_along_stream(some, title)
-        yield f"shifts_{slug}.png", recall_by_shift(here, title)
-        if len(_settings(finished)) > HEAT_COLUMNS and any(pool.difference for pool in here):
-            yield f"difference_{slug}.png", heat_map(here)
+            yield f"stream_{name}{page_name}.png", recall_along_stream(some, title)
+        yield f"shifts_{name}.png", recall_by_shift(here, title)
+        if len(settings_of(finished)) > HEAT_COLUMNS and any(pool.difference for pool in here):
+            yield f"difference_{name}.png", heat_map(here)
     if sum(pool.difference is not None for pool in finished) > 1:
         yield "leaderboard.png", overview(finished)
     if any(pool.values("metrics", "forgetting") for pool in finished):
@@ -70,22 +78,22 @@ def recall_along_stream(pools: Sequence[Pool], title: str = "") -> Figure:
 
     Several seeds have several orders of the same queries; the line is their mean.
     """
-    settings = _settings(pools)
+    settings = settings_of(pools)
     columns = min(2, len(settings))
     rows = math.ceil(len(settings) / columns)
     with mpl.rc_context(style.RC):
         size = (style.WIDTH if columns > 1 else 5.2, rows * (2.1 if columns > 1 else 2.9))
-        figure, axes = _grid(rows, columns, size, pools)
+        figure, axes = panels(rows, columns, size, pools)
         for axis, setting in zip(axes, settings, strict=False):
             here = [pool for pool in pools if pool.first.setting == setting]
             _stream_panel(axis, here, style.looks(pool.label for pool in pools))
-            axis.set_title(_shift_label(here[0]))
-        _hide_unused(axes, len(settings))
+            axis.set_title(shift_label(here[0]))
+        hide_unused(axes, len(settings))
         for axis in axes[max(0, len(settings) - columns) : len(settings)]:
             axis.set_xlabel("queries seen")
         for axis in axes[::columns]:
             axis.set_ylabel("R@1 so far (%)")
-        _finish(figure, title, pools, lines=True)
+        finish(figure, title, pools, lines=True)
     return figure
 
 
@@ -109,20 +117,51 @@ def _stream_panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look
     axis.grid(axis="y")
     axis.set_xlim(left=0)
     axis.margins(y=0.12)
+    _boundaries(axis, pools[0].first)
 
 
-def _cumulative(cell: Any) -> tuple[np.ndarray, np.ndarray]:
+def _boundaries(axis: Axes, cell: CellResult) -> None:
+    """Where the domain changes in a continual or gradual stream, and what it changes to."""
+    spec = StreamSpec.from_dict(cell.record.cell.get("stream", {}))
+    found = blocks(spec, len(cell.order)) if cell.order is not None else []
+    if not found:
+        return
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.16 * (high - low))  # room for the names
+    axis.set_xlim(0, found[-1].stop)
+    room = int(30 / len(found)) if spec.kind == "continual" else 2
+    for block in found:
+        domain = spec.domains[block.domain]
+        name = domain.name.replace("_", " ") if spec.kind == "continual" else str(domain.severity)
+        if block.start:
+            axis.axvline(block.start, color=style.QUIET, linestyle=":", linewidth=0.9, zorder=1)
+        axis.text(
+            (block.start + block.stop) / 2,
+            0.985,
+            style.label(name, room) if room > 3 or len(name) <= room else "",
+            transform=axis.get_xaxis_transform(),
+            ha="center",
+            va="top",
+            fontsize=7,
+            color=style.QUIET,
+        )
+
+
+def _cumulative(cell: CellResult) -> tuple[np.ndarray, np.ndarray]:
     """Queries seen and R@1 over them (percent), after each batch of the stream."""
-    batch = int(cell.record.cell.get("stream", {}).get("batch_size", 64))
+    assert cell.hits is not None, "only finished cells are drawn"
+    assert cell.order is not None, "only finished cells are drawn"
     running = 100.0 * np.cumsum(cell.hits[cell.order]) / np.arange(1, len(cell.order) + 1)
-    ends = np.unique(np.append(np.arange(batch, len(running), batch), len(running)))
+    spec = StreamSpec.from_dict(cell.record.cell.get("stream", {}))
+    stretches = blocks(spec, len(running))
+    ends = np.array(batch_ends(len(running), spec.batch_size, stretches))
     return ends, running[ends - 1]
 
 
 def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
     """R@1 of source and methods for each shift as grouped bars with 95 % bootstrap intervals."""
-    settings = _settings(pools)
-    labels = _labels(pools)
+    settings = settings_of(pools)
+    labels = labels_of(pools)
     per_row = max(1, min(6, 48 // len(labels), len(settings)))
     rows = math.ceil(len(settings) / per_row)
     per_row = math.ceil(len(settings) / rows)
@@ -131,14 +170,14 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
     with mpl.rc_context(style.RC):
         bars = per_row * (len(labels) + 1)
         size = (min(style.WIDTH, max(4.2, 1.0 + 0.42 * bars)), rows * (2.3 if rows > 1 else 2.7))
-        figure, axes = _grid(rows, 1, size, pools)
+        figure, axes = panels(rows, 1, size, pools)
         for row, axis in enumerate(axes):
             shown = settings[row * per_row : (row + 1) * per_row]
             names = []
             for place, setting in enumerate(shown):
                 here = {pool.label: pool for pool in pools if pool.first.setting == setting}
-                shift = _shift_label(next(iter(here.values())))
-                names.append(_wrapped(shift, int(11 * size[0] / per_row)))
+                shift = shift_label(next(iter(here.values())))
+                names.append(wrapped(shift, int(11 * size[0] / per_row)))
                 for index, label in enumerate(labels):
                     at = place + (index - (len(labels) - 1) / 2) * width
                     _bar(axis, at, width, here.get(label), looks[label])
@@ -148,7 +187,7 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
             axis.tick_params(axis="x", length=0)
             axis.grid(axis="y")
             axis.set_ylabel("R@1 (%), 95 % interval")
-        _finish(figure, title, pools, lines=False)
+        finish(figure, title, pools, lines=False)
     return figure
 
 
@@ -165,7 +204,7 @@ def _bar(axis: Axes, at: float, width: float, pool: Pool | None, look: style.Loo
 
 def overview(pools: Sequence[Pool]) -> Figure:
     """Method against shift over all benchmarks; against benchmark where shifts are too many."""
-    if len(_settings(pools)) <= HEAT_COLUMNS:
+    if len(settings_of(pools)) <= HEAT_COLUMNS:
         return heat_map(pools)
     cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
     return heat_map(benchmark_pools(cells, resamples=pools[0].resamples), merged=True)
@@ -182,7 +221,7 @@ def heat_map(pools: Sequence[Pool], *, merged: bool = False) -> Figure:
         merged: columns are benchmarks (pools over all shifts) in a single panel.
     """
     compared = [pool for pool in pools if not pool.is_source]
-    labels = _labels(compared)
+    labels = labels_of(compared)
     titles = place_titles(compared)
     groups = [titles] if merged else [{place: title} for place, title in titles.items()]
     columns = [_heat_columns(compared, group, merged) for group in groups]
@@ -195,7 +234,7 @@ def heat_map(pools: Sequence[Pool], *, merged: bool = False) -> Figure:
         for axis, group, column in zip(axes, groups, columns, strict=True):
             image = _heat_panel(axis, labels, column, extent)
             if not merged:
-                axis.set_title(_wrapped(next(iter(group.values())), 7 * len(column) + 3))
+                axis.set_title(wrapped(next(iter(group.values())), 7 * len(column) + 3))
         axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
         bar = figure.colorbar(image, ax=list(axes), fraction=0.04, pad=0.02, aspect=14)
         bar.set_label("R@1 against source\n(points)")
@@ -208,10 +247,10 @@ def _heat_columns(
 ) -> dict[str, dict[str, Pool]]:
     """Column name -> method label -> pool."""
     columns: dict[str, dict[str, Pool]] = {}
-    place_of = {setting: place for place, setting in enumerate(_settings(pools))}
+    place_of = {setting: place for place, setting in enumerate(settings_of(pools))}
     for pool in sorted(pools, key=lambda p: place_of[p.first.setting]):
         if pool.first.place in group:
-            name = group[pool.first.place] if merged else _shift_label(pool)
+            name = group[pool.first.place] if merged else shift_label(pool)
             columns.setdefault(name, {})[pool.label] = pool
     return columns
 
@@ -255,7 +294,7 @@ def _heat_panel(
 def forgetting(pools: Sequence[Pool]) -> Figure:
     """Clean R@1 after the stream minus before: a bar for the mean, a dot for each cell."""
     titles = place_titles(pools)
-    labels = _labels(pools)
+    labels = labels_of(pools)
     looks = style.looks(labels)
     columns = min(2, len(titles))
     rows = math.ceil(len(titles) / columns)
@@ -269,10 +308,10 @@ def forgetting(pools: Sequence[Pool]) -> Figure:
                 values = [v for p in here if p.label == name for v in _forgotten(p)]
                 _forgetting_bar(axis, y, values, looks[name])
             axis.axvline(0, color=style.INK, linewidth=0.9)
-            axis.set_title(_wrapped(title, 40))
+            axis.set_title(wrapped(title, 40))
             axis.grid(axis="x")
             axis.tick_params(axis="y", length=0)
-        _hide_unused(list(axes), len(titles))
+        hide_unused(list(axes), len(titles))
         axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
         axes[0].set_ylim(len(labels) - 0.4, -0.6)
         axes[0].set_xlim(*_room_for_numbers([v for pool in pools for v in _forgotten(pool)]))
@@ -311,86 +350,3 @@ def _forgetting_bar(axis: Axes, y: int, values: list[float], look: style.Look) -
         va="center",
         fontsize=8,
     )
-
-
-def place_titles(pools: Sequence[Pool]) -> dict[Setting, str]:
-    """A name for each benchmark, with weights and a number where one id stands for several."""
-    first = {pool.first.place: pool.first for pool in pools}
-    counts = Counter(cell.benchmark for cell in first.values())
-    titles: dict[Setting, str] = {}
-    for place, cell in sorted(first.items()):
-        title = cell.benchmark
-        if counts[title] > 1:
-            weights = str(cell.record.info.get("backbone_fingerprint", ""))[:8]
-            title = f"{title} ({weights})"
-        same = sum(known == title or known.startswith(f"{title} #") for known in titles.values())
-        titles[place] = f"{title} #{same + 1}" if same else title
-    return titles
-
-
-def _settings(pools: Sequence[Pool]) -> list[Setting]:
-    """Settings in order, uncorrupted queries first."""
-    found = {pool.first.setting: pool.first.shift for pool in pools}
-    return sorted(found, key=lambda s: (s[:6], found[s] != CLEAN, s))
-
-
-def _labels(pools: Sequence[Pool]) -> list[str]:
-    """Labels of all pools, source first, then the built-ins, then the others by name."""
-    ranks = {pool.label: method_rank(pool.first.method) for pool in pools}
-    return sorted(ranks, key=lambda label: (ranks[label], label))
-
-
-def _shift_label(pool: Pool) -> str:
-    if pool.first.shift == CLEAN:
-        return "no corruption"
-    return style.label(f"{pool.first.shift.replace('_', ' ')} {pool.first.severity}", 40)
-
-
-def _wrapped(text: str, width: int) -> str:
-    """Text in lines of about the given number of characters; a number stays with its word."""
-    tied = re.sub(r" (\d+)$", "\xa0\\1", style.label(text, 60))
-    lines = textwrap.wrap(tied, max(8, width), max_lines=4, placeholder="…")
-    return "\n".join(lines).replace("\xa0", " ")
-
-
-def _slug(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "-." else "-" for c in text).strip("-")
-
-
-def _grid(
-    rows: int, columns: int, size: tuple[float, float], pools: Sequence[Pool]
-) -> tuple[Figure, list[Axes]]:
-    """Panels of the given size in all (inches), with room for title and legend added."""
-    width, height = size
-    legend = 0.18 * math.ceil(len(_labels(pools)) / _legend_columns(pools, width))
-    figure = Figure(figsize=(width, height + legend + 0.55), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=columns > 1)
-    return figure, list(axes.ravel())
-
-
-def _hide_unused(axes: Sequence[Axes], used: int) -> None:
-    for axis in axes[used:]:
-        axis.set_visible(False)
-
-
-def _legend_columns(pools: Sequence[Pool], width: float) -> int:
-    """As many columns as the longest name allows at the figure's width in inches."""
-    longest = max(len(style.label(name)) for name in _labels(pools))
-    return max(1, min(8, int(width / (0.075 * longest + 0.6))))
-
-
-def _finish(figure: Figure, title: str, pools: Sequence[Pool], *, lines: bool) -> None:
-    """Title and one legend for all panels, outside of them."""
-    labels = _labels(pools)
-    chosen = style.looks(labels)
-    handles: list[Line2D | Patch] = [
-        Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker or None)
-        if lines
-        else Patch(facecolor=look.colour)
-        for look in (chosen[name] for name in labels)
-    ]
-    if title:
-        figure.suptitle(style.label(title, 70), x=0.01, ha="left", fontsize=10.5, weight="bold")
-    names = [style.label(name) for name in labels]
-    columns = _legend_columns(pools, figure.get_figwidth())
-    figure.legend(handles, names, loc="outside lower center", ncols=columns)

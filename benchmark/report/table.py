@@ -50,6 +50,8 @@ def results_table(results: Iterable[CellResult], *, resamples: int = RESAMPLES) 
         parts += [_heading(rows), Text(), _quality(rows), Text()]
         if any(pool.done for pool in rows):
             parts += [_behaviour(rows), Text()]
+        if any(pool.values("metrics", "first_domain_R@1_after") for pool in rows):
+            parts += [_domains(rows), Text()]
     return Group(*parts, *_footnotes(pools))
 
 
@@ -65,6 +67,7 @@ def _heading(rows: Sequence[Pool]) -> Text:
     spec = cells[0].record.cell
     queries, gallery = info.get("queries"), info.get("gallery")
     facts = [
+        *_stream(cells[0]),
         f"suite {plain(spec['suite'])}",
         f"backbone {plain(info.get('backbone_name') or spec['backbone']['loader'])}",
         f"weights {plain(info.get('backbone_fingerprint', '?'))[:12]}",
@@ -77,6 +80,14 @@ def _heading(rows: Sequence[Pool]) -> Text:
     text = Text(plain(spec["benchmark"]), style="bold")
     text.append("\n" + ", ".join(facts), style="not bold")
     return text
+
+
+def _stream(cell: CellResult) -> list[str]:
+    """What kind of stream it is, where it is not the plain one."""
+    if cell.stream == "single":
+        return []
+    options = [f"{name} {value}" for name, value in cell.stream_options.items()]
+    return [f"stream {' '.join([plain(cell.stream), *map(plain, options)])}"]
 
 
 def _counted(noun: str, values: Sequence[int]) -> str:
@@ -120,6 +131,22 @@ def _behaviour(rows: Sequence[Pool]) -> Table:
     return table
 
 
+def _domains(rows: Sequence[Pool]) -> Table:
+    """The first domain before, during and after the stream, and every domain as it passed."""
+    table = _table()
+    table.add_column("first domain's R@1\nbefore->during->after", justify="right", no_wrap=True)
+    table.add_column("R@1 by domain", overflow="fold")
+    first = [f"first_domain_R@1_{when}" for when in ("before", "during", "after")]
+    for start, pool in _with_shift([pool for pool in rows if pool.done]):
+        numbers = [_number(pool, "metrics", name).plain for name in first]
+        domains = pool.first.record.cell.get("stream", {}).get("domains", ())
+        labels = [f"{domain['name']}-{domain['severity']}" for domain in domains]
+        recalls = [(label, _number(pool, "metrics", f"R@1_{label}").plain) for label in labels]
+        listed = ", ".join(f"{plain(label)} {recall}" for label, recall in recalls if recall)
+        table.add_row(*start, Text("->".join(filter(None, numbers))), Text(listed))
+    return table
+
+
 def _table() -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
     table.add_column("shift", overflow="fold", max_width=20)
@@ -132,9 +159,9 @@ def _with_shift(rows: Sequence[Pool]) -> list[tuple[tuple[Text, Text], Pool]]:
     labelled = []
     before = None
     for pool in rows:
-        shift = plain(pool.first.shift)
+        shift = plain(pool.first.shift).replace("+", " + ")
         if shift != CLEAN:
-            shift += f" {pool.first.severity}"
+            shift += f" {pool.first.severities}"
         shown = shift if pool.first.setting != before else ""
         style = "dim" if pool.is_source else ""
         labelled.append(((Text(shown), Text(plain(pool.label), style=style)), pool))

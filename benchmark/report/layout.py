@@ -1,0 +1,111 @@
+"""What all figures share: names of panels and shifts, the grid of panels, title and legend."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from benchmark.report import style
+from benchmark.report.pairs import CLEAN, Pool, Setting, method_rank
+
+
+def place_titles(pools: Sequence[Pool]) -> dict[Setting, str]:
+    """A name for each benchmark and stream.
+
+    With weights and a number where one name would stand for several.
+    """
+    first = {pool.first.place: pool.first for pool in pools}
+    names = {
+        place: cell.benchmark + ("" if cell.stream == "single" else f" {cell.stream}")
+        for place, cell in first.items()
+    }
+    counts = Counter(names.values())
+    titles: dict[Setting, str] = {}
+    for place, cell in sorted(first.items()):
+        title = names[place]
+        if counts[title] > 1:
+            weights = str(cell.record.info.get("backbone_fingerprint", ""))[:8]
+            title = f"{title} ({weights})"
+        same = sum(known == title or known.startswith(f"{title} #") for known in titles.values())
+        titles[place] = f"{title} #{same + 1}" if same else title
+    return titles
+
+
+def settings_of(pools: Sequence[Pool]) -> list[Setting]:
+    """Settings in order, uncorrupted queries first."""
+    found = {pool.first.setting: pool.first.shift for pool in pools}
+    return sorted(found, key=lambda s: (s[:6], found[s] != CLEAN, s))
+
+
+def labels_of(pools: Sequence[Pool]) -> list[str]:
+    """Labels of all pools, source first, then the built-ins, then the others by name."""
+    ranks = {pool.label: method_rank(pool.first.method) for pool in pools}
+    return sorted(ranks, key=lambda label: (ranks[label], label))
+
+
+def shift_label(pool: Pool) -> str:
+    """The shift (or domains) and severity as a panel or a column names them."""
+    if pool.first.shift == CLEAN:
+        return "no corruption"
+    name = pool.first.shift.replace("_", " ").replace("+", " + ")
+    return style.label(f"{name} {pool.first.severities}", 40)
+
+
+def wrapped(text: str, width: int) -> str:
+    """Text in lines of about the given number of characters; a number stays with its word."""
+    tied = re.sub(r" (\d+)$", "\xa0\\1", style.label(text, 60))
+    lines = textwrap.wrap(tied, max(8, width), max_lines=4, placeholder="…")
+    return "\n".join(lines).replace("\xa0", " ")
+
+
+def slug(text: str) -> str:
+    """A title as part of a file name."""
+    return "".join(c if c.isalnum() or c in "-." else "-" for c in text).strip("-")
+
+
+def panels(
+    rows: int, columns: int, size: tuple[float, float], pools: Sequence[Pool]
+) -> tuple[Figure, list[Axes]]:
+    """Panels of the given size in all (inches), with room for title and legend added."""
+    width, height = size
+    legend = 0.18 * math.ceil(len(labels_of(pools)) / _legend_columns(pools, width))
+    figure = Figure(figsize=(width, height + legend + 0.55), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=columns > 1)
+    return figure, list(axes.ravel())
+
+
+def hide_unused(axes: Sequence[Axes], used: int) -> None:
+    """Takes panels that nothing is drawn in out of the figure."""
+    for axis in axes[used:]:
+        axis.set_visible(False)
+
+
+def _legend_columns(pools: Sequence[Pool], width: float) -> int:
+    """As many columns as the longest name allows at the figure's width in inches."""
+    longest = max(len(style.label(name)) for name in labels_of(pools))
+    return max(1, min(8, int(width / (0.075 * longest + 0.6))))
+
+
+def finish(figure: Figure, title: str, pools: Sequence[Pool], *, lines: bool) -> None:
+    """Title and one legend for all panels, outside of them."""
+    labels = labels_of(pools)
+    chosen = style.looks(labels)
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker or None)
+        if lines
+        else Patch(facecolor=look.colour)
+        for look in (chosen[name] for name in labels)
+    ]
+    if title:
+        figure.suptitle(style.label(title, 70), x=0.01, ha="left", fontsize=10.5, weight="bold")
+    names = [style.label(name) for name in labels]
+    columns = _legend_columns(pools, figure.get_figwidth())
+    figure.legend(handles, names, loc="outside lower center", ncols=columns)
