@@ -25,9 +25,11 @@ RUN_FLAGS = $(call flag,CONFIG,--config) $(call flag,METHOD,--method) $(call fla
 BENCH_FLAGS = $(RUN_FLAGS) $(call flag,SHIFT,--shift) $(call flag,SUITE,--suite) \
   $(call flag,BENCH,--benchmark) $(call flag,MODEL,--model) $(call flag,PRETRAINED,--pretrained) \
   $(call flag,DATA,--data) $(call flag,TRANSFORM,--transform) $(call flag,PRESET,--preset) \
+  $(call flag,READY_MADE,--ready-made) \
   $(call flag,STREAM,--stream) $(call flag,BATCH_SIZE,--batch-size) $(call flag,OUT,--out) \
   $(call switch,ALLOW_MISSING,--allow-missing) $(call switch,NO_FIGURES,--no-figures) \
   $(foreach option,$(STREAM_OPTIONS),--stream-option $(call quote,$(option))) \
+  $(foreach option,$(SHIFT_OPTIONS),--shift-option $(call quote,$(option))) \
   $(foreach option,$(OPTIONS),--option $(call quote,$(option)))
 
 .PHONY: help
@@ -35,9 +37,9 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  bench takes METHOD SHIFT SUITE BENCH SEVERITY SEED MODEL PRETRAINED DATA TRANSFORM PRESET"
-	@echo "  OPTIONS STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE WORKERS THREADS OUT"
-	@echo "  IF_EXISTS NO_FIGURES QUIET CONFIG: lists by comma (METHOD=tcr,rest SEED=0-2), options by"
-	@echo "  blank (OPTIONS='steps=1 lr=1e-4')"
+	@echo "  OPTIONS SHIFT_OPTIONS READY_MADE STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE"
+	@echo "  WORKERS THREADS OUT IF_EXISTS NO_FIGURES QUIET CONFIG: lists by comma (METHOD=tcr,rest"
+	@echo "  SEED=0-2), options by blank (OPTIONS='steps=1 lr=1e-4')"
 	@echo "  set-up takes PYTHON=python3.12, VENV=dir and PIP_FLAGS='--index-url ...'"
 
 .PHONY: setup

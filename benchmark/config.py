@@ -181,6 +181,17 @@ class BenchConfig:
     )
     pretrained: str = _setting("", read_text, "open_clip tag or local weights file", metavar="TAG")
     data: str = _setting("", read_text, "folder with the data sets", metavar="DIR")
+    ready_made: str = _setting(
+        "",
+        read_text,
+        "folder with ready-made corrupted queries (TCR's, MM_Robustness'), used instead of "
+        "generating them",
+        metavar="DIR",
+    )
+    shift_option: dict[str, Any] = field(
+        default_factory=dict,
+        metadata=_about(read_options, "option of the shifts set by hand; repeatable", "KEY=VALUE"),
+    )
     transform: str | None = _setting(
         None,
         one_of("resize", "clip"),

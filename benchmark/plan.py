@@ -19,15 +19,18 @@ from benchmark.cell import (
     StreamSpec,
 )
 from benchmark.config import BenchConfig
+from benchmark.datasets import ready_made
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
 from benchmark.grid import CLEAN, Grid
 from benchmark.registry import BACKBONES, BENCHMARKS, METHODS, SHIFTS
 from benchmark.stream import MIXING, check_kind, check_stream, summary
 from benchmark.suite import BenchmarkCard, load_suite
+from shifts.base import ShiftCard
 
 ALL = "all"
 SOURCE = "source"
 DEFAULT_SUITE = "mini"
+OWN_DATA = "paper"
 DEFAULT_SHIFT = "gaussian_noise"
 EMBEDDED = "mini"
 """Name of the embedded backbone, and of the preset that was tuned for it."""
@@ -42,7 +45,9 @@ def plan(config: BenchConfig) -> list[Cell]:
     """
     cells: list[Cell] = []
     streams = stream_specs(config)
-    for card, shifts in choose(config):
+    chosen = choose(config)
+    _check_shift_options(config, [name for _, shifts in chosen for name in shifts])
+    for card, shifts in chosen:
         shifted = list(_with_shifts(streams, config, card, shifts))
         backbone = backbone_spec(card.backbone, config)
         methods = method_specs(config, card.query, preset_name(config, backbone))
@@ -88,7 +93,7 @@ def _with_shifts(
 
 def severity_ramp(config: BenchConfig, card: BenchmarkCard, name: str) -> tuple[ShiftSpec, ...]:
     """One shift at ascending severities: those asked for, else all that it has."""
-    severities = sorted(config.severity or SHIFTS.get(name).card.severities)
+    severities = sorted(config.severity or _facts(name).severities)
     return shift_specs(replace(config, severity=tuple(severities)), card, (name,))
 
 
@@ -128,8 +133,8 @@ def _check_one_modality(config: BenchConfig) -> None:
     if not mixing or ALL in config.shift:
         return
     first: dict[str, str] = {}
-    for name in map(SHIFTS.resolve, config.shift):
-        first.setdefault(SHIFTS.get(name).card.modality, name)
+    for name in (_resolve(config, name) for name in config.shift):
+        first.setdefault(_facts(name).modality, name)
     first.pop("any", None)
     if len(first) > 1:
         works = ", ".join(f"{name!r} works on {kind} queries" for kind, name in first.items())
@@ -183,7 +188,7 @@ def choose(config: BenchConfig) -> list[tuple[BenchmarkCard, tuple[str, ...]]]:
     """
     wish = _wish(config)
     if wish.shifts is None:
-        return [(card, tuple(map(SHIFTS.resolve, card.shifts))) for card in wish.cards]
+        return [(card, tuple(_resolve(config, s) for s in card.shifts)) for card in wish.cards]
     cards = wish.cards if config.benchmark else _first_that_fit(wish.cards, wish.shifts)
     chosen = [(card, tuple(s for s in wish.shifts if fits(card, s))) for card in cards]
     for shift in wish.shifts:
@@ -197,6 +202,7 @@ def choose(config: BenchConfig) -> list[tuple[BenchmarkCard, tuple[str, ...]]]:
 
 def _wish(config: BenchConfig) -> _Wish:
     named = bool(config.benchmark) and ALL not in config.benchmark
+    default = OWN_DATA if config.ready_made else DEFAULT_SUITE
     if named:
         cards = tuple(BENCHMARKS.get(name) for name in config.benchmark)
         for card in cards:
@@ -207,12 +213,27 @@ def _wish(config: BenchConfig) -> _Wish:
                     f"leave the suite out or say {card.suite!r}"
                 )
     else:
-        cards = load_suite(config.suite or DEFAULT_SUITE).benchmarks
+        cards = load_suite(config.suite or default).benchmarks
     several = bool(config.benchmark) or any(kind in MIXING for kind in config.stream)
     if ALL in config.shift or (not config.shift and several):
         return _Wish(cards if config.benchmark else cards[:1], named, None)
     asked = config.shift or (DEFAULT_SHIFT,)
-    return _Wish(cards, named, tuple(dict.fromkeys(map(SHIFTS.resolve, asked))))
+    return _Wish(cards, named, tuple(dict.fromkeys(_resolve(config, s) for s in asked)))
+
+
+def _resolve(config: BenchConfig, shift: str) -> str:
+    """The shift's full name; where ready-made queries are used, one that they exist of."""
+    if not config.ready_made:
+        return SHIFTS.resolve(shift)
+    name = SHIFTS.aliases().get(shift, shift)
+    if name != CLEAN:
+        ready_made.corruption(name)
+    return name
+
+
+def _facts(shift: str) -> ShiftCard | ready_made.Corruption:
+    """Modality and severities of a shift, also of one that exists ready-made only."""
+    return SHIFTS.get(shift).card if shift in SHIFTS else ready_made.corruption(shift)
 
 
 def _first_that_fit(
@@ -231,7 +252,7 @@ def fits(card: BenchmarkCard, shift: str) -> bool:
     """Whether a shift can be applied to the queries of a benchmark."""
     if shift == CLEAN:
         return True
-    modality = SHIFTS.get(shift).card.modality
+    modality = _facts(shift).modality
     return card.setting != "QGS" and modality in (card.query, "any")
 
 
@@ -243,7 +264,7 @@ def _misfit(shift: str, cards: Sequence[BenchmarkCard]) -> str:
             f"shift {shift!r} does not fit benchmark {card.id!r}: there nothing is corrupted, the "
             f"data themselves are the shift; use {CLEAN!r}"
         )
-    modality = SHIFTS.get(shift).card.modality
+    modality = _facts(shift).modality
     able = [name for name in SHIFTS.usable() if name != CLEAN and fits(card, name)]
     where = ", ".join(repr(c.id) for c in cards)
     return (
@@ -348,12 +369,32 @@ def shift_specs(
         ShiftError: a severity that a shift does not have.
     """
     specs = []
+    given = {**card.shift_options, **config.shift_option}
     for name in names:
-        kind = SHIFTS.get(name)
-        own = options.applicable(kind.Options, card.shift_options)
-        values = options.complete(kind.Options, own, f"shift {name!r}")
         wanted = (0,) if name == CLEAN else config.severity or (card.severity,)
+        if config.ready_made and name != CLEAN:
+            specs += [ready_made.specify(name, severity) for severity in wanted]
+            continue
+        kind = SHIFTS.get(name)
+        own = options.applicable(kind.Options, given)
+        values = options.complete(kind.Options, own, f"shift {name!r}")
         for severity in wanted:
             kind.check_severity(severity)
             specs.append(ShiftSpec(name, severity, values, kind.card.version))
     return tuple(specs)
+
+
+def _check_shift_options(config: BenchConfig, names: Sequence[str]) -> None:
+    """Every option set by hand must be one of some shift of the run.
+
+    Raises:
+        ConfigError: queries are ready-made, which takes no options of a generator.
+        UnknownNameError: an option that none of the shifts has.
+    """
+    if config.shift_option and config.ready_made:
+        raise ConfigError("ready-made queries take no shift options; leave --shift-option out")
+    kinds = {name: SHIFTS.get(name).Options for name in names if config.shift_option}
+    for key, value in config.shift_option.items():
+        if not any(options.applicable(kind, {key: value}) for kind in kinds.values()):
+            last = names[-1]
+            options.parse(kinds[last], {key: value}, f"shift {last!r}")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
+from benchmark.cache import InputCache, Recent
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
+from benchmark.datasets.ready_made import ReadyMade, is_ready_made
 from benchmark.errors import ConfigError, DataError, did_you_mean
 from benchmark.grid import CLEAN
 from benchmark.metrics import RECALL_AT, ranks, recall_at
@@ -21,8 +22,6 @@ from benchmark.retrieval import RetrievalSet
 from benchmark.stream import QueryStream, chosen_queries
 from methods.base import Method, Setup
 from shifts.base import Shift, ShiftError, item_generator
-
-T = TypeVar("T")
 
 ENCODE_BATCH = 64
 """Items encoded at once outside the stream."""
@@ -39,6 +38,8 @@ class Resources:
         load_backbone: the dual encoder of a backbone spec.
         make_method: a method from its spec and what the method is given.
         make_shift: a shift from its spec.
+        load_ready_made: the ready-made queries that a spec stands for, given the clean set; None
+            where the user has named no folder with such files.
         cache_bytes: bound of the preprocessed queries kept in memory; what does not fit is
             computed again, with the same result.
     """
@@ -50,16 +51,19 @@ class Resources:
         load_backbone: Callable[[BackboneSpec], DualEncoder],
         make_method: Callable[[MethodSpec, Setup], Method],
         make_shift: Callable[[ShiftSpec], Shift],
+        load_ready_made: Callable[[Cell, ShiftSpec, RetrievalSet], ReadyMade] | None = None,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self._load_data = load_data
         self._load_backbone = load_backbone
         self.make_method = make_method
         self.make_shift = make_shift
-        self._data = _Recent[RetrievalSet](8)
-        self._backbones = _Recent[DualEncoder](2)
-        self._galleries = _Recent[Tensor](2)
-        self._source_recalls = _Recent[float](64)
+        self._load_ready_made = load_ready_made
+        self._data = Recent[RetrievalSet](8)
+        self._backbones = Recent[DualEncoder](2)
+        self._galleries = Recent[Tensor](2)
+        self._source_recalls = Recent[float](64)
+        self._ready_made = Recent[ReadyMade](64)
         self._inputs = InputCache(cache_bytes)
 
     def data(self, cell: Cell) -> RetrievalSet:
@@ -83,21 +87,50 @@ class Resources:
         """
         if cell.stream.kind != "single":
             self.stream(cell)
-        files = "+".join(filter(None, map(self._shift_fingerprint, cell.domains)))
+        files = self.shift_files(cell)
         data = self.data(cell).fingerprint
         return cell.key(
             data_fingerprint=f"{data}+{files}" if files else data,
             backbone_fingerprint=self.backbone(cell).fingerprint,
         )
 
-    def _shift_fingerprint(self, spec: ShiftSpec) -> str:
-        """Hash of the files that a shift works with (photographs, a gate's model), or ""."""
+    def shift_files(self, cell: Cell) -> str:
+        """Hashes of the files that the cell's shifts work with, "" where there are none.
+
+        Frost photographs, the model of a similarity gate, ready-made queries.
+
+        Raises:
+            QueryShiftError: ready-made queries that cannot be read or are not those of the data.
+        """
+        hashes = (self._shift_fingerprint(cell, domain) for domain in cell.domains)
+        return "+".join(filter(None, hashes))
+
+    def _shift_fingerprint(self, cell: Cell, spec: ShiftSpec) -> str:
         if spec.name == CLEAN:
             return ""
+        if is_ready_made(spec):
+            return self.ready_made(cell, spec).fingerprint
         try:
             return self.make_shift(spec).fingerprint
         except Exception:  # whatever it is: the cell's own run says it, and has no result
             return ""
+
+    def ready_made(self, cell: Cell, spec: ShiftSpec) -> ReadyMade:
+        """The ready-made queries of one of the cell's shifts.
+
+        Raises:
+            ConfigError: no folder with ready-made queries was named.
+            QueryShiftError: the loader's.
+        """
+        load = self._load_ready_made
+        if load is None:
+            raise ConfigError(
+                f"the cell asks for ready-made {spec.label} queries, but no folder with such files "
+                "was named (READY_MADE=/path, --ready-made /path)"
+            )
+        data = self.data(cell)
+        key = (data.fingerprint, spec.name, spec.severity)
+        return self._ready_made.get(key, lambda: load(cell, spec, data))
 
     def known_key(self, cell: Cell) -> str:
         """The cell's identity if its data and backbone are loaded already, else ""."""
@@ -209,6 +242,9 @@ class Resources:
         """(item, index of the query) -> corrupted item, under one of the cell's domains."""
         if spec.name == CLEAN:
             return lambda item, index: item
+        if is_ready_made(spec):
+            items = self.ready_made(cell, spec).items
+            return lambda item, index: items[index]
         ids = self.data(cell).queries.ids
         corrupt = _corruption(self.make_shift(spec), spec, cell.seed)
         return lambda item, index: corrupt(item, ids[index])
@@ -289,62 +325,6 @@ class QueryInputs:
         if self._cache is not None:
             self._cache.put(self._shelf, index, made)
         return made
-
-
-class InputCache:
-    """Preprocessed queries, one shelf per stream, bounded in bytes.
-
-    A cell reads two shelves (its stream, its clean queries). Those two are never evicted for each
-    other: when they do not fit together, what is beyond the bound is simply not kept.
-    """
-
-    _IN_USE = 2
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.used = 0
-        self._shelves: OrderedDict[Hashable, dict[int, Tensor]] = OrderedDict()
-
-    def open(self, shelf: Hashable) -> None:
-        """Marks a shelf as the one in use, creating it where it does not exist."""
-        self._shelves.setdefault(shelf, {})
-        self._shelves.move_to_end(shelf)
-
-    def get(self, shelf: Hashable, index: int) -> Tensor | None:
-        """The stored input, or None."""
-        return self._shelves.get(shelf, {}).get(index)
-
-    def put(self, shelf: Hashable, index: int, value: Tensor) -> None:
-        """Stores an input of an open shelf if it fits, evicting shelves that are out of use."""
-        size = value.nbytes
-        while self.used + size > self.max_bytes and len(self._shelves) > self._IN_USE:
-            _, dropped = self._shelves.popitem(last=False)
-            self.used -= sum(tensor.nbytes for tensor in dropped.values())
-        if shelf in self._shelves and self.used + size <= self.max_bytes:
-            self._shelves[shelf][index] = value
-            self.used += size
-
-
-class _Recent(Generic[T]):
-    """The last few values by key."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._values: OrderedDict[Hashable, T] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        if key not in self._values:
-            self._values[key] = make()
-        self._values.move_to_end(key)
-        while len(self._values) > self._limit:
-            self._values.popitem(last=False)
-        return self._values[key]
-
-    def peek(self, key: Hashable) -> T | None:
-        return self._values.get(key)
-
-    def drop(self, key: Hashable) -> None:
-        self._values.pop(key, None)
 
 
 def _place(cell: Cell) -> tuple[str, str, str]:

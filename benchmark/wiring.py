@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
+from benchmark.datasets.ready_made import ReadyMade
 from benchmark.errors import ConfigError
 from benchmark.options import parse
 from benchmark.resources import Resources
@@ -17,17 +18,20 @@ from methods.base import Method, Setup
 from shifts.base import Shift
 
 
-def default_resources(*, allow_missing: bool = False) -> Resources:
+def default_resources(*, allow_missing: bool = False, ready_made: str = "") -> Resources:
     """Resources that find everything by name in the registries.
 
     Args:
         allow_missing: run on incomplete data sets; the records say so.
+        ready_made: folder with ready-made corrupted queries, for the cells that ask for them.
     """
+    load = functools.partial(_load_ready_made, root=Path(ready_made)) if ready_made else None
     return Resources(
         load_data=functools.partial(_load_data, allow_missing=allow_missing),
         load_backbone=_load_backbone,
         make_method=_make_method,
         make_shift=_make_shift,
+        load_ready_made=load,
     )
 
 
@@ -63,6 +67,15 @@ def _make_shift(spec: ShiftSpec) -> Shift:
     _same_version("shift", spec.name, spec.version, kind.card.version)
     shift: Shift = kind(_options(f"shift {spec.name!r}", kind.Options, spec.options))
     return shift
+
+
+def _load_ready_made(cell: Cell, spec: ShiftSpec, data: RetrievalSet, *, root: Path) -> ReadyMade:
+    from benchmark.datasets import ready_made
+    from benchmark.registry import BENCHMARKS
+
+    if not root.is_dir():
+        raise ConfigError(f"the folder of ready-made queries {root} does not exist (READY_MADE=)")
+    return ready_made.load(root, BENCHMARKS.get(cell.benchmark).dataset, spec, data)
 
 
 def _same_version(kind: str, name: str, asked: int, installed: int) -> None:

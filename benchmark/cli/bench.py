@@ -109,7 +109,9 @@ def execute(
     from benchmark.executors import Executor, ProcessExecutor, SerialExecutor, run_cells
     from benchmark.wiring import default_resources
 
-    factory = functools.partial(default_resources, allow_missing=config.allow_missing)
+    factory = functools.partial(
+        default_resources, allow_missing=config.allow_missing, ready_made=config.ready_made
+    )
     resources = factory()
     again = config.if_exists == "always"
     with nullcontext() if config.quiet else console.status("loading data and weights"):

@@ -235,10 +235,10 @@ def _captions(
                 f"{len(ids)} (the first {CAPTIONS_PER_IMAGE} count)"
             )
         by_id |= dict(zip(ids, texts[image], strict=True))
-    ids = clean.queries.ids
-    values = [by_id[item] for item in ids]
-    described = (part for pair in zip(ids, values, strict=True) for part in pair)
-    return ReadyMade(Texts(ids, values), content_fingerprint(described), source)
+    every = clean.queries.ids
+    values = [by_id[item] for item in every]
+    described = (part for pair in zip(every, values, strict=True) for part in pair)
+    return ReadyMade(Texts(every, values), content_fingerprint(described), source)
 
 
 def _read_captions(file: Path) -> Mapping[str, list[str]]:

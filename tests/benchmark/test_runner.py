@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from benchmark import metrics
+from benchmark.cache import InputCache
 from benchmark.cell import Cell, ShiftSpec, Status, StreamSpec
 from benchmark.counting import counted
 from benchmark.errors import DataError
-from benchmark.resources import InputCache
 from benchmark.runner import run_cell
 from shifts.base import item_generator
 from tests.benchmark import fakes

@@ -1,0 +1,67 @@
+"""What one process keeps in memory for the next cell: bounded, never needed for a right result."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+class InputCache:
+    """Preprocessed queries, one shelf per stream, bounded in bytes.
+
+    A cell reads two shelves (its stream, its clean queries). Those two are never evicted for each
+    other: when they do not fit together, what is beyond the bound is simply not kept.
+    """
+
+    _IN_USE = 2
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.used = 0
+        self._shelves: OrderedDict[Hashable, dict[int, Tensor]] = OrderedDict()
+
+    def open(self, shelf: Hashable) -> None:
+        """Marks a shelf as the one in use, creating it where it does not exist."""
+        self._shelves.setdefault(shelf, {})
+        self._shelves.move_to_end(shelf)
+
+    def get(self, shelf: Hashable, index: int) -> Tensor | None:
+        """The stored input, or None."""
+        return self._shelves.get(shelf, {}).get(index)
+
+    def put(self, shelf: Hashable, index: int, value: Tensor) -> None:
+        """Stores an input of an open shelf if it fits, evicting shelves that are out of use."""
+        size = value.nbytes
+        while self.used + size > self.max_bytes and len(self._shelves) > self._IN_USE:
+            _, dropped = self._shelves.popitem(last=False)
+            self.used -= sum(tensor.nbytes for tensor in dropped.values())
+        if shelf in self._shelves and self.used + size <= self.max_bytes:
+            self._shelves[shelf][index] = value
+            self.used += size
+
+
+class Recent(Generic[T]):
+    """The last few values by key."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: OrderedDict[Hashable, T] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        if key not in self._values:
+            self._values[key] = make()
+        self._values.move_to_end(key)
+        while len(self._values) > self._limit:
+            self._values.popitem(last=False)
+        return self._values[key]
+
+    def peek(self, key: Hashable) -> T | None:
+        return self._values.get(key)
+
+    def drop(self, key: Hashable) -> None:
+        self._values.pop(key, None)
