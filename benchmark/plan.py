@@ -371,7 +371,9 @@ def shift_specs(
     specs = []
     given = {**card.shift_options, **config.shift_option}
     for name in names:
-        wanted = (0,) if name == CLEAN else config.severity or (card.severity,)
+        wanted = config.severity or _default_severity(card, name)
+        if name == CLEAN:
+            wanted = (0,)
         if config.ready_made and name != CLEAN:
             specs += [ready_made.specify(name, severity) for severity in wanted]
             continue
@@ -382,6 +384,12 @@ def shift_specs(
             kind.check_severity(severity)
             specs.append(ShiftSpec(name, severity, values, kind.card.version))
     return tuple(specs)
+
+
+def _default_severity(card: BenchmarkCard, shift: str) -> tuple[int, ...]:
+    """The benchmark's, or the nearest below it that the shift has (sentence level: only 1)."""
+    known = _facts(shift).severities
+    return (max((s for s in known if s <= card.severity), default=known[0]),)
 
 
 def _check_shift_options(config: BenchConfig, names: Sequence[str]) -> None:

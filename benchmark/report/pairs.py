@@ -141,7 +141,14 @@ class CellResult:
         spec = self.record.cell["shift"]
         domains = self.record.cell.get("stream", {}).get("domains")
         several = {"domains": domains} if domains else {}
-        return {"options": spec.get("options", {}), "version": spec.get("version", 1), **several}
+        # Frost photographs, ready-made queries: other files are another shift of the same name.
+        files = self.record.info.get("shift_files")
+        return {
+            "options": spec.get("options", {}),
+            "version": spec.get("version", 1),
+            **several,
+            **({"files": files} if files else {}),
+        }
 
 
 def _canonical(value: object) -> str:

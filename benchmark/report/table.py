@@ -77,6 +77,8 @@ def _heading(rows: Sequence[Pool]) -> Text:
     if queries is not None:
         limit = "" if spec.get("limit") is None else " (a fixed subset)"
         facts.append(f"{queries} queries{limit} on a gallery of {gallery}")
+    if any(c.record.info.get("ready_made") for c in cells):
+        facts.append("corrupted queries ready-made")
     text = Text(plain(spec["benchmark"]), style="bold")
     text.append("\n" + ", ".join(facts), style="not bold")
     return text

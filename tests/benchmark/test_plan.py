@@ -97,7 +97,7 @@ def test_all_methods_on_all_benchmarks_of_the_suite():
     cells = planned(method=("all",), benchmark=("all",), shift=("all",), seed=(0, 1, 2))
     assert len(cells) == 8 * (4 + 3) * 3
     severities = {(cell.benchmark, cell.shift.severity) for cell in cells}
-    assert severities == {("mini-coco-c-image", 5), ("mini-coco-c-text", 7)}
+    assert severities == {("mini-coco-c-image", 5), ("mini-coco-c-text", 5)}
 
 
 def test_shift_options_come_from_the_benchmark():
@@ -113,6 +113,29 @@ def test_shift_options_come_from_the_benchmark():
 def test_a_severity_that_a_shift_does_not_have(shift, severity):
     with pytest.raises(ShiftError, match=f"no severity {severity}"):
         planned(shift=(shift,), severity=(severity,))
+
+
+def test_a_shift_without_the_benchmarks_severity_runs_at_its_nearest_below():
+    (cell, _) = planned(shift=("formal_rules",))
+    assert cell.shift.severity == 1
+
+
+def test_shift_options_by_hand_go_to_the_shifts_that_have_them():
+    cells = planned(
+        shift=("glass_blur", "contrast"),
+        benchmark=("coco-c-image",),
+        shift_option={"variant": "imagenet-c", "resolution_policy": "imagenet224"},
+    )
+    found = {cell.shift.name: dict(cell.shift.options) for cell in cells}
+    rest = {"constants": "reference", "resolution_policy": "imagenet224"}
+    assert found == {"glass_blur": {**rest, "variant": "imagenet-c"}, "contrast": rest}
+
+
+def test_a_shift_option_that_no_shift_has():
+    with pytest.raises(UnknownNameError, match="shift 'contrast' has no option 'varyant'"):
+        planned(shift=("glass_blur", "contrast"), shift_option={"varyant": "mm"})
+    with pytest.raises(ConfigError, match=r"option 'gate'.*must be 'none' or"):
+        planned(shift=("rs",), shift_option={"gate": "yes"})
 
 
 def test_clean_queries_have_severity_0_whatever_is_asked():

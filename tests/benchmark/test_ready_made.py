@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark.cell import Cell, ShiftSpec, Status
+from benchmark.config import BenchConfig
 from benchmark.datasets.karpathy import load_coco, load_flickr30k
 from benchmark.datasets.ready_made import (
     CORRUPTIONS,
@@ -18,9 +20,14 @@ from benchmark.datasets.ready_made import (
     specify,
 )
 from benchmark.errors import ConfigError, DataError
-from benchmark.retrieval import RetrievalSet
+from benchmark.plan import plan, run_name
+from benchmark.report.pairs import CellResult
+from benchmark.retrieval import RetrievalSet, Texts
+from benchmark.runner import run_cell
 from benchmark.tasks.image_text import build
+from benchmark.wiring import default_resources
 from shifts import BUILTINS
+from tests.benchmark import fakes
 from tests.benchmark.fixtures_karpathy import (
     captions_for,
     coco_name,
@@ -244,3 +251,107 @@ def test_the_other_side_and_another_data_set_are_refused(tmp_path: Path) -> None
         read(tmp_path, data, "fog", 5)
     with pytest.raises(ConfigError, match="known for coco and flickr30k, not for 'mini-coco'"):
         read(tmp_path, data, "rs", 5, "mini-coco")
+
+
+# In a run
+
+
+def planned(**settings: Any) -> list[Cell]:
+    chosen = {"preset": "published", "device": "cpu", "method": ("source",), "ready_made": "/made"}
+    return plan(BenchConfig(**{**chosen, **settings}))
+
+
+def test_a_folder_of_ready_made_queries_means_the_users_own_data() -> None:
+    (cell,) = planned(shift=("formal",))
+    assert (cell.suite, cell.benchmark) == ("paper", "coco-c-text")
+    assert cell.shift == ShiftSpec("formal", 1, {"ready_made": True})
+
+
+def test_the_benchmarks_own_shifts_at_their_own_severity_but_without_their_options() -> None:
+    cells = planned(benchmark=("flickr-c-image",), shift=("all",))
+    assert [cell.shift.label for cell in cells] == [
+        *("gaussian_noise-5", "defocus_blur-5", "contrast-5", "jpeg_compression-5")
+    ]
+    assert all(is_ready_made(cell.shift) for cell in cells)
+    (clean_cell,) = planned(benchmark=("flickr-c-image",), shift=("none",))
+    assert not is_ready_made(clean_cell.shift)
+
+
+def test_streams_of_ready_made_queries() -> None:
+    (cell,) = planned(stream=("gradual",), shift=("gaussian",), benchmark=("coco-c-image",))
+    assert [domain.severity for domain in cell.domains] == [1, 2, 3, 4, 5]
+    assert all(map(is_ready_made, cell.domains))
+
+
+def test_generated_and_ready_made_runs_have_different_names() -> None:
+    generated = planned(benchmark=("coco-c-image",), shift=("fog",), ready_made="")
+    made = planned(benchmark=("coco-c-image",), shift=("fog",))
+    assert run_name(generated) != run_name(made)
+    elsewhere = planned(benchmark=("coco-c-image",), shift=("fog",), ready_made="/elsewhere")
+    assert run_name(elsewhere) == run_name(made)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shift": ("paraphrase_rules",)}, "no ready-made files of 'paraphrase_rules'"),
+        ({"shift": ("formal",), "severity": (7,)}, "'formal' at severity 7; it has 1"),
+        ({"shift": ("formal",), "benchmark": ("coco-c-image",)}, "works on text queries"),
+        ({"shift": ("fog",), "shift_option": {"variant": "mm"}}, "take no shift options"),
+    ],
+)
+def test_what_cannot_be_ready_made_is_refused_before_anything_is_loaded(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        planned(**settings)
+
+
+def in_the_fake_world(fingerprint: str, values: np.ndarray) -> Any:
+    data = fakes.world()
+
+    def load_ready_made(cell: Cell, spec: ShiftSpec, clean: RetrievalSet) -> ReadyMade:
+        assert clean.fingerprint == data.fingerprint
+        return ReadyMade(fakes.Pictures(data.queries.ids, values), fingerprint, Path("made"))
+
+    return fakes.resources(load_ready_made=load_ready_made)
+
+
+def test_a_cell_runs_on_the_files_and_still_measures_forgetting_on_clean_queries() -> None:
+    cell = fakes.cell(shift=ShiftSpec("fog", 5, {"ready_made": True}))
+    pictures = fakes.pictures(30)
+    same, _ = run_cell(cell, in_the_fake_world("a", pictures))
+    assert same.status == Status.DONE, same.reason
+    assert same.metrics["R@1"] == same.metrics["clean_R@1_before"] > 50
+    turned, _ = run_cell(cell, in_the_fake_world("b", np.roll(pictures, 1, axis=0)))
+    assert turned.metrics["R@1"] < 10
+    assert turned.metrics["clean_R@1_before"] == same.metrics["clean_R@1_before"]
+    assert (turned.info["ready_made"], turned.info["shift_files"]) == (True, "b")
+
+
+def test_the_content_is_part_of_the_identity_and_of_the_setting() -> None:
+    cell = fakes.cell(shift=ShiftSpec("fog", 5, {"ready_made": True}))
+    records = [run_cell(cell, in_the_fake_world(h, fakes.pictures(30)))[0] for h in "aba"]
+    assert records[0].key == records[2].key != records[1].key
+    settings = [CellResult(record).setting for record in records]
+    assert settings[0] == settings[2] != settings[1]
+
+
+def test_a_cell_without_its_folder_says_what_to_name() -> None:
+    cell = fakes.cell(shift=ShiftSpec("fog", 5, {"ready_made": True}))
+    record, _ = run_cell(cell, fakes.resources())
+    assert record.status == Status.FAILED
+    assert "ready-made fog-5 queries, but no folder" in record.reason
+
+
+def test_the_ordinary_way_finds_the_benchmarks_files(tmp_path: Path) -> None:
+    data = clean(tmp_path / "data", "text")
+    write_json(tmp_path / "made/coco-TP/annotation_formal/1/coco_karpathy_test.json", records())
+    (cell,) = planned(shift=("formal",))
+    found = default_resources(ready_made=str(tmp_path / "made"))._load_ready_made(
+        cell, cell.shift, data
+    )
+    assert isinstance(found.items, Texts)
+    assert found.items[0] == corrupted(0)[0]
+    with pytest.raises(ConfigError, match="does not exist"):
+        default_resources(ready_made=str(tmp_path / "no"))._load_ready_made(cell, cell.shift, data)
