@@ -1,0 +1,109 @@
+"""Audio items and wav files: what is accepted, and one clear error for what is not."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shifts.audio.item import Audio, level, read_wav, to_pcm16
+from shifts.base import ShiftError
+
+
+def write(path: Path, steps: np.ndarray, rate: int = 8000, width: int = 2) -> Path:
+    """(n,) or (n, channels) integer steps as a wav file."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1 if steps.ndim == 1 else steps.shape[1])
+        file.setsampwidth(width)
+        file.setframerate(rate)
+        file.writeframes(steps.astype(f"<i{width}" if width > 1 else "u1").tobytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "message"),
+    [
+        (np.zeros(4), 8000, "float64 array"),
+        (np.zeros(4, dtype=np.int16), 8000, "divide 16-bit samples by 32768"),
+        (np.zeros((4, 2), dtype=np.float32), 8000, r"shape \(4, 2\)"),
+        ([0.0, 0.1], 8000, "not a list"),
+        (np.full(4, 1.01, dtype=np.float32), 8000, "within"),
+        (np.array([0.0, np.nan], dtype=np.float32), 8000, "finite"),
+        (np.array([0.0, np.inf], dtype=np.float32), 8000, "finite"),
+        (np.zeros(4, dtype=np.float32), 0, "positive int in Hz"),
+        (np.zeros(4, dtype=np.float32), 16e3, "positive int in Hz"),
+        (np.zeros(4, dtype=np.float32), True, "positive int in Hz"),
+    ],
+)
+def test_what_is_no_mono_recording_is_refused(samples: Any, rate: Any, message: str) -> None:
+    with pytest.raises(ShiftError, match=message):
+        Audio(samples, rate)
+
+
+def test_equality_is_that_of_rate_and_samples() -> None:
+    one = Audio(np.array([0.0, 0.5], dtype=np.float32), 8000)
+    assert one == Audio(one.samples.copy(), 8000)
+    assert one != Audio(one.samples, 16_000)
+    assert one != Audio(one.samples[:1], 8000)
+    assert one != "audio"
+
+
+def test_length_in_seconds_and_level() -> None:
+    audio = Audio(np.full(4000, -0.5, dtype=np.float32), 8000)
+    assert audio.seconds == 0.5
+    assert level(audio.samples) == 0.5
+    assert level(audio.samples[:0]) == 0.0
+
+
+def test_16_bit_steps_round_and_clip() -> None:
+    steps = to_pcm16(np.array([-2.0, -1.0, -1.4 / 32768, 0.0, 1.6 / 32768, 1.0, 2.0])) * 32768
+    assert steps.tolist() == [-32768, -32768, -1, 0, 2, 32767, 32767]
+
+
+def test_a_wav_file_comes_back_as_written(tmp_path: Path) -> None:
+    steps = np.array([-32768, -1, 0, 1, 32767])
+    audio = read_wav(write(tmp_path / "a.wav", steps, rate=22_050))
+    assert audio.rate == 22_050
+    np.testing.assert_array_equal(audio.samples * 32768, steps)
+    np.testing.assert_array_equal(to_pcm16(audio.samples), audio.samples)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    audio = read_wav(write(tmp_path / "a.wav", np.array([[100, 300], [-32768, 0]])))
+    assert (audio.samples * 32768).tolist() == [200, -16384]
+
+
+def test_no_frames_read_as_no_samples(tmp_path: Path) -> None:
+    assert read_wav(write(tmp_path / "a.wav", np.zeros(0, dtype=np.int16))).samples.shape == (0,)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_other_sample_widths_are_refused(tmp_path: Path, width: int) -> None:
+    path = write(tmp_path / "a.wav", np.ones(4, dtype=np.int32), width=width)
+    with pytest.raises(ShiftError, match=f"{8 * width}-bit samples; expected 16-bit PCM"):
+        read_wav(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"an mp3, perhaps", b"RIFF\x24\0\0\0WAVEfmt "])
+def test_what_is_no_wav_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "strange.wav"
+    path.write_bytes(content)
+    with pytest.raises(ShiftError, match=r"strange\.wav.*16-bit PCM"):
+        read_wav(path)
+
+
+def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "short.wav", np.arange(100))
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ShiftError, match=r"short\.wav"):
+        read_wav(path)
+
+
+def test_an_absent_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ShiftError, match=r"no audio file.*gone\.wav"):
+        read_wav(tmp_path / "gone.wav")
+    with pytest.raises(ShiftError, match="cannot read"):
+        read_wav(tmp_path)
