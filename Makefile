@@ -34,7 +34,7 @@ BENCH_FLAGS = $(RUN_FLAGS) $(call flag,SHIFT,--shift) $(call flag,SUITE,--suite)
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  bench takes METHOD SHIFT SUITE BENCH SEVERITY SEED MODEL PRETRAINED DATA TRANSFORM PRESET"
 	@echo "  OPTIONS SHIFT_OPTIONS READY_MADE STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE"
@@ -93,6 +93,10 @@ tune: $(STAMP) ## choose the methods' options for the embedded default on its va
 .PHONY: shifts-sheet
 shifts-sheet: $(STAMP) ## draw what each shift does to pictures and captions (docs/sheets)
 	@"$(PY)" -m benchmark sheet $(call flag,OUT,--out)
+
+.PHONY: streams-figure
+streams-figure: $(STAMP) ## draw what each kind of query stream looks like (docs/streams)
+	@"$(PY)" -m benchmark.report.streams
 
 .PHONY: mini-weights
 mini-weights: $(STAMP) ## train the embedded default's weights anew (resumable)

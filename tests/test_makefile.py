@@ -76,7 +76,7 @@ def test_help_lists_every_public_target():
     shown = set(re.findall(r"^  make ([a-z-]+)", make("help"), flags=re.MULTILINE))
     wanted = (
         "help bench test perf format lint types check mini-weights tune leaderboard clean setup "
-        "shifts-sheet"
+        "shifts-sheet streams-figure"
     )
     assert shown == set(wanted.split())
 

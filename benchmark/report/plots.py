@@ -30,7 +30,7 @@ from benchmark.report.layout import (
     wrapped,
 )
 from benchmark.report.pairs import CellResult, Pool, Setting, benchmark_pools
-from benchmark.stream import batch_ends, blocks
+from benchmark.stream import Block, batch_ends, blocks
 
 PANELS = 6
 """Panels in one figure of recall along the stream; more shifts make more figures."""
@@ -87,7 +87,7 @@ def recall_along_stream(pools: Sequence[Pool], title: str = "") -> Figure:
         for axis, setting in zip(axes, settings, strict=False):
             here = [pool for pool in pools if pool.first.setting == setting]
             _stream_panel(axis, here, style.looks(pool.label for pool in pools))
-            axis.set_title(shift_label(here[0]))
+            axis.set_title(shift_label(here[0]), pad=6 if _blocks(here[0].first) == [] else 14)
         hide_unused(axes, len(settings))
         for axis in axes[max(0, len(settings) - columns) : len(settings)]:
             axis.set_xlabel("queries seen")
@@ -122,14 +122,11 @@ def _stream_panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look
 
 def _boundaries(axis: Axes, cell: CellResult) -> None:
     """Where the domain changes in a continual or gradual stream, and what it changes to."""
-    spec = StreamSpec.from_dict(cell.record.cell.get("stream", {}))
-    found = blocks(spec, len(cell.order)) if cell.order is not None else []
+    spec, found = _spec(cell), _blocks(cell)
     if not found:
         return
-    low, high = axis.get_ylim()
-    axis.set_ylim(low, high + 0.16 * (high - low))  # room for the names
     axis.set_xlim(0, found[-1].stop)
-    room = int(30 / len(found)) if spec.kind == "continual" else 2
+    room = 50 // len(found) if spec.kind == "continual" else 2
     for block in found:
         domain = spec.domains[block.domain]
         name = domain.name.replace("_", " ") if spec.kind == "continual" else str(domain.severity)
@@ -137,14 +134,22 @@ def _boundaries(axis: Axes, cell: CellResult) -> None:
             axis.axvline(block.start, color=style.QUIET, linestyle=":", linewidth=0.9, zorder=1)
         axis.text(
             (block.start + block.stop) / 2,
-            0.985,
-            style.label(name, room) if room > 3 or len(name) <= room else "",
+            1.01,
+            style.label(name, room) if room > 5 or len(name) <= room else "",
             transform=axis.get_xaxis_transform(),
             ha="center",
-            va="top",
+            va="bottom",
             fontsize=7,
             color=style.QUIET,
         )
+
+
+def _spec(cell: CellResult) -> StreamSpec:
+    return StreamSpec.from_dict(cell.record.cell.get("stream", {}))
+
+
+def _blocks(cell: CellResult) -> list[Block]:
+    return [] if cell.order is None else blocks(_spec(cell), len(cell.order))
 
 
 def _cumulative(cell: CellResult) -> tuple[np.ndarray, np.ndarray]:
@@ -152,9 +157,7 @@ def _cumulative(cell: CellResult) -> tuple[np.ndarray, np.ndarray]:
     assert cell.hits is not None, "only finished cells are drawn"
     assert cell.order is not None, "only finished cells are drawn"
     running = 100.0 * np.cumsum(cell.hits[cell.order]) / np.arange(1, len(cell.order) + 1)
-    spec = StreamSpec.from_dict(cell.record.cell.get("stream", {}))
-    stretches = blocks(spec, len(running))
-    ends = np.array(batch_ends(len(running), spec.batch_size, stretches))
+    ends = np.array(batch_ends(len(running), _spec(cell).batch_size, _blocks(cell)))
     return ends, running[ends - 1]
 
 
@@ -226,7 +229,8 @@ def heat_map(pools: Sequence[Pool], *, merged: bool = False) -> Figure:
     groups = [titles] if merged else [{place: title} for place, title in titles.items()]
     columns = [_heat_columns(compared, group, merged) for group in groups]
     extent = max([abs(p.difference.value) for p in compared if p.difference] + [5.0])
-    counts = [len(column) for column in columns]
+    # A stream of several domains is one column with a long name: give it the room of two.
+    counts = [max(len(c), 1 if all("+" not in name for name in c) else 2) for c in columns]
     size = (max(4.2, 2.6 + 0.56 * sum(counts)), max(2.8, 1.7 + 0.29 * len(labels)))
     with mpl.rc_context(style.RC):
         figure = Figure(figsize=size, layout="constrained")
@@ -245,13 +249,19 @@ def heat_map(pools: Sequence[Pool], *, merged: bool = False) -> Figure:
 def _heat_columns(
     pools: Sequence[Pool], group: dict[Setting, str], merged: bool
 ) -> dict[str, dict[str, Pool]]:
-    """Column name -> method label -> pool."""
+    """Column name -> method label -> pool; a name that stands for several gets a number."""
     columns: dict[str, dict[str, Pool]] = {}
+    names: dict[Setting, str] = {}
     place_of = {setting: place for place, setting in enumerate(settings_of(pools))}
     for pool in sorted(pools, key=lambda p: place_of[p.first.setting]):
-        if pool.first.place in group:
-            name = group[pool.first.place] if merged else shift_label(pool)
-            columns.setdefault(name, {})[pool.label] = pool
+        place, setting = pool.first.place, pool.first.setting
+        if place not in group:
+            continue
+        if setting not in names:
+            name = group[place] if merged else shift_label(pool)
+            same = sum(known.split(" #")[0] == name for known in names.values())
+            names[setting] = f"{name} #{same + 1}" if same and not merged else name
+        columns.setdefault(names[setting], {})[pool.label] = pool
     return columns
 
 
@@ -280,7 +290,7 @@ def _heat_panel(
     image = axis.imshow(
         np.ma.masked_invalid(values), cmap="RdBu", vmin=-extent, vmax=extent, aspect="auto"
     )
-    names = [style.label(name, 30) for name in columns]
+    names = [style.label(name, 24 if "+" in name else 30) for name in columns]
     axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
