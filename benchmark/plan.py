@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark import options, preset
 from benchmark.cell import (
-    STREAM_OPTIONS,
     BackboneSpec,
     Cell,
     MethodSpec,
@@ -20,10 +18,11 @@ from benchmark.cell import (
 )
 from benchmark.config import BenchConfig
 from benchmark.datasets import ready_made
-from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
+from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.grid import CLEAN, Grid
 from benchmark.registry import BACKBONES, BENCHMARKS, METHODS, SHIFTS
-from benchmark.stream import MIXING, check_kind, check_stream, summary
+from benchmark.stream import MIXING, check_stream, summary
+from benchmark.stream_options import stream_specs
 from benchmark.suite import BenchmarkCard, load_suite
 from shifts.base import ShiftCard
 
@@ -44,7 +43,8 @@ def plan(config: BenchConfig) -> list[Cell]:
         ShiftError: a severity that a shift does not have.
     """
     cells: list[Cell] = []
-    streams = stream_specs(config)
+    streams = stream_specs(config.stream, config.stream_option, config.batch_size)
+    _check_one_modality(config)
     chosen = choose(config)
     _check_shift_options(config, [name for _, shifts in chosen for name in shifts])
     for card, shifts in chosen:
@@ -97,38 +97,8 @@ def severity_ramp(config: BenchConfig, card: BenchmarkCard, name: str) -> tuple[
     return shift_specs(replace(config, severity=tuple(severities)), card, (name,))
 
 
-def stream_specs(config: BenchConfig) -> tuple[StreamSpec, ...]:
-    """The streams asked for, without their domains; options go to the kinds that have them.
-
-    Raises:
-        ConfigError: an unknown kind, a value of the wrong type, shifts that cannot share a stream.
-        UnknownNameError: an option that none of the kinds has.
-    """
-    for kind in config.stream:
-        check_kind(kind)
-    own = {kind: STREAM_OPTIONS.get(kind, ()) for kind in config.stream}
-    known = [name for names in own.values() for name in names]
-    hints = typing.get_type_hints(StreamSpec)
-    values: dict[str, Any] = {}
-    for name, value in config.stream_option.items():
-        if name not in known:
-            raise UnknownNameError(
-                f"--stream {','.join(config.stream)} has no option {name!r}"
-                f"{did_you_mean(name, known)}; it has {', '.join(known) or 'none'}"
-            )
-        try:
-            values[name] = options.convert(value, hints[name])
-        except ValueError as error:
-            raise ConfigError(f"stream option {name!r}: {error}") from None
-    _check_one_modality(config)
-    return tuple(
-        StreamSpec(kind, config.batch_size, **{n: v for n, v in values.items() if n in names})
-        for kind, names in own.items()
-    )
-
-
 def _check_one_modality(config: BenchConfig) -> None:
-    """Shifts named together for one stream must work on the same queries."""
+    """Raises ConfigError where shifts that share a stream do not work on the same queries."""
     mixing = [kind for kind in config.stream if kind in MIXING]
     if not mixing or ALL in config.shift:
         return
