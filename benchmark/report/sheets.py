@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.mini import data as mini
+from benchmark.report.sheets_av import audio_sheet, video_sheet
 from shifts import BUILTINS
 from shifts.base import Shift, ShiftError, item_generator
 from shifts.image.base import imagenet_crop
@@ -59,7 +60,7 @@ class Row:
 
 
 def write_sheets(folder: Path) -> list[Path]:
-    """Writes all sheets: ``images-<size>-<family>.png`` for 64 and 224 px, and ``captions.md``.
+    """Writes all sheets: images of 64 and 224 px by family, audio, video and captions.
 
     Returns:
         The files, in the order in which they were written.
@@ -76,6 +77,7 @@ def write_sheets(folder: Path) -> list[Path]:
         sheets[f"images-64-{family}"] = contact_sheet(small, own)
         own = [row for name, row in rows_large if name == family]
         sheets[f"images-224-{family}"] = contact_sheet(large, own, shown=SHOWN)
+    sheets |= {"audio": audio_sheet(), "video": video_sheet(large)}
     written = []
     for name, sheet in sheets.items():
         path = folder / f"{name}.png"

@@ -103,6 +103,7 @@ def test_a_folder_that_cannot_be_made_is_one_error(
 
 
 def test_the_pages_show_every_committed_sheet() -> None:
-    pages = (ROOT / "docs/shifts.md").read_text() + (ROOT / "docs/shifts-text.md").read_text()
+    names = ("shifts.md", "shifts-text.md", "shifts-av.md")
+    pages = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in names)
     for path in SHEETS.iterdir():
         assert f"(sheets/{path.name})" in pages
