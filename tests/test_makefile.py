@@ -62,6 +62,12 @@ def test_options_are_repeated_and_switches_have_no_value():
     assert words == ["bench", "--allow-missing", "--option", "steps=1", "--option", "lr=1e-4"]
 
 
+def test_a_stream_and_its_options():
+    words = command("bench", "STREAM=diverse,mixed", "STREAM_OPTIONS=delta=1 domains_per_batch=3")
+    options = [*("--stream-option", "delta=1"), *("--stream-option", "domains_per_batch=3")]
+    assert words == ["bench", "--stream", "diverse,mixed", *options]
+
+
 def test_every_flag_of_the_commands_that_make_sets_exists():
     from benchmark.cli.main import COMMANDS
 

@@ -19,6 +19,7 @@ from benchmark.registry import BENCHMARKS, METHODS, REGISTRIES
 from benchmark.suite import Suite
 
 ROOT = Path(benchmark.__file__).resolve().parents[1]
+KEYED = ("bench", "--benchmark=toy-image", "--stream=correlated")
 TOY = Path(__file__).resolve().parents[1] / "data" / "toy"
 
 
@@ -106,6 +107,9 @@ def test_every_command_has_help_with_examples(call, command):
         (("bench", "--shift", "gauss"), "unknown shift 'gauss'; did you mean 'gaussian'"),
         (("bench", "--benchmark", "toy-imag"), "unknown benchmark 'toy-imag'; did you mean"),
         (("bench", "--suite", "papers"), "unknown suite 'papers'; did you mean 'paper'"),
+        (("bench", "--stream", "divrese"), "'divrese' does not exist; did you mean 'diverse'"),
+        ((*KEYED, "--stream-option=group_key=imag"), "no group key 'imag'; did you mean 'image'"),
+        (("bench", "--stream", "mixed", "--shift", "gaussian,ocr"), "'ocr' works on text queries"),
         (("bench", "--severity", "6"), "has no severity 6; it has 1, 2, 3, 4, 5"),
         (("bench", "--device", "gpu"), "expected cpu, cuda, cuda:N or auto"),
         (("bench", "--suite", "paper", "--benchmark", "toy-image"), "is in suite 'toy'"),
@@ -342,6 +346,16 @@ def test_two_workers_give_the_same_numbers(bench):
     one, two = (pd.read_csv(f"{folder}/tidy.csv") for folder in ("run", "two"))
     kinds = [frame[frame["group"] == "metric"].reset_index(drop=True) for frame in (one, two)]
     pd.testing.assert_frame_equal(*kinds)
+
+
+def test_a_stream_of_several_shifts_from_the_command_line_to_the_tables(bench):
+    code, out, err = bench("--stream", "continual", "--shift", "gaussian,contrast")
+    assert (code, errors(err)) == (0, [])
+    assert "stream continual" in out
+    tidy = pd.read_csv("run/tidy.csv")
+    assert set(tidy["domains"]) == {"gaussian_noise-5, contrast-5"}
+    assert {"R@1_contrast-5", "first_domain_R@1_after"} <= set(tidy["name"])
+    assert "reused 2 finished cells" in bench(*("--stream", "continual"), *("--shift", "all"))[1]
 
 
 def test_report_derives_the_same_files_again(bench, call):
