@@ -38,7 +38,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The nearest names as a phrase for an error, or an empty string.
 
     >>> did_you_mean("resst", ["rest", "tent"])
-    "; did you mean 'rest'?"
+    "; did you mean 'rest'"
     """
     near = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f"; did you mean {' or '.join(map(repr, near))}" if near else ""

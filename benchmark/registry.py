@@ -57,6 +57,10 @@ class _Entry:
     load: Callable[[], Any]
 
 
+MANY_NAMES = 24
+"""From so many names on, an error that can suggest some does not list them all."""
+
+
 class Registry:
     """One kind of thing by name: built-ins first, entry points merged in, loaded when asked for.
 
@@ -114,9 +118,11 @@ class Registry:
             return meant
         known = [*entries, *self._aliases]
         near = did_you_mean(name, known) or _starting_with(name, known)
+        # Where there are dozens, the nearest say more than all of them.
+        short = near and len(known) > MANY_NAMES
+        names = "" if short else f"; known: {', '.join(sorted(known))}"
         raise UnknownNameError(
-            f"unknown {self.kind} {name!r}{near}; known: {', '.join(sorted(known))} "
-            f"(queryshift list {self.plural})"
+            f"unknown {self.kind} {name!r}{near}{names} (queryshift list {self.plural})"
         )
 
     def __contains__(self, name: str) -> bool:
@@ -280,7 +286,7 @@ def _distribution(point: EntryPoint) -> str:
 def _starting_with(name: str, known: Iterable[str]) -> str:
     """Suggestions for an abbreviation, which edit distance alone does not find."""
     near = sorted(k for k in known if name and k.startswith(name.lower()))[:3]
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f"; did you mean {' or '.join(map(repr, near))}" if near else ""
 
 
 def _benchmark_facts() -> Builtins:

@@ -213,7 +213,7 @@ def test_a_correlated_stream_goes_by_the_named_key() -> None:
     [
         (
             fakes.cell(stream=StreamSpec("correlated", 8, group_key="blok")),
-            "ConfigError: benchmark 'fake' has no group key 'blok'; did you mean 'block'?",
+            "ConfigError: benchmark 'fake' has no group key 'blok'; did you mean 'block'",
         ),
         (
             fakes.cell(stream=StreamSpec("correlated", 8)),
