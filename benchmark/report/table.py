@@ -137,16 +137,25 @@ def _domains(rows: Sequence[Pool]) -> Table:
     """The first domain before, during and after the stream, and every domain as it passed."""
     table = _table()
     table.add_column("first domain's R@1\nbefore->during->after", justify="right", no_wrap=True)
-    table.add_column("R@1 by domain", overflow="fold")
-    first = [f"first_domain_R@1_{when}" for when in ("before", "during", "after")]
-    for start, pool in _with_shift([pool for pool in rows if pool.done]):
-        numbers = [_number(pool, "metrics", name).plain for name in first]
-        domains = pool.first.record.cell.get("stream", {}).get("domains", ())
-        labels = [f"{domain['name']}-{domain['severity']}" for domain in domains]
-        recalls = [(label, _number(pool, "metrics", f"R@1_{label}").plain) for label in labels]
-        listed = ", ".join(f"{plain(label)} {recall}" for label, recall in recalls if recall)
-        table.add_row(*start, Text("->".join(filter(None, numbers))), Text(listed))
+    listed = [
+        (start, pool, _by_domain(pool)) for start, pool in _with_shift([p for p in rows if p.done])
+    ]
+    several = any(text for *_, text in listed)
+    if several:
+        table.add_column("R@1 by domain", overflow="fold")
+    for start, pool, text in listed:
+        names = (f"first_domain_R@1_{when}" for when in ("before", "during", "after"))
+        numbers = [_number(pool, "metrics", name).plain for name in names]
+        last = [Text(text)] if several else []
+        table.add_row(*start, Text("->".join(filter(None, numbers))), *last)
     return table
+
+
+def _by_domain(pool: Pool) -> str:
+    domains = pool.first.record.cell.get("stream", {}).get("domains", ())
+    labels = [f"{domain['name']}-{domain['severity']}" for domain in domains]
+    recalls = [(label, _number(pool, "metrics", f"R@1_{label}").plain) for label in labels]
+    return ", ".join(f"{plain(label)} {recall}" for label, recall in recalls if recall)
 
 
 def _table() -> Table:

@@ -171,6 +171,8 @@ def test_a_table_says_which_stream_it_is_of_and_shows_its_domains():
     assert "fog-5 10.0, snow-5 11.0, contrast-5 12.0" in flat
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "1-3-1" in printed(cell("gradual"))
+    assert "by domain" not in printed(cell("correlated"))
+    assert "group_key shape delta 0.1" in printed(cell("correlated"))
 
 
 def test_the_table_of_single_streams_is_as_it_was():
