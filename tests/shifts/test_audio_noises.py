@@ -211,6 +211,9 @@ def test_recording_and_place_are_drawn_from_the_items_generator(tmp_path: Path) 
     results = [apply(shift, tone(300), 1, seed).samples.tobytes() for seed in range(12)]
     assert len(set(results)) == 12
     assert apply(shift, tone(300), 1, 4).samples.tobytes() == results[4]
+    from_start = Traffic(RecordingOptions(recordings=str(tmp_path), offset="start"))
+    results = [apply(from_start, tone(300), 1, seed).samples.tobytes() for seed in range(20)]
+    assert len(set(results)) == 3
 
 
 def test_reads_own_offset_gives_every_clip_the_same_stretch(folder: Path) -> None:
