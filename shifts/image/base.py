@@ -138,6 +138,15 @@ def to_bytes(unit: Floats) -> NDArray[np.uint8]:
     return scaled.astype(np.uint8)
 
 
+def extremes(image: Bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Largest and smallest channel of every pixel, each (H, W) uint8."""
+    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
+    return (
+        np.maximum(np.maximum(red, green), blue),
+        np.minimum(np.minimum(red, green), blue),
+    )
+
+
 def round_to_bytes(unit: Floats) -> NDArray[np.uint8]:
     """Clips to [0, 1] and rounds to the nearest level, as ImageMagick's 8-bit output does."""
     return (np.clip(unit, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import io
+import math
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
 
 from shifts.base import ShiftCard
-from shifts.image.base import Bytes, ImageShift, VariantOptions, to_bytes, to_unit
+from shifts.image.base import (
+    Bytes,
+    Floats,
+    ImageShift,
+    VariantOptions,
+    extremes,
+    to_bytes,
+    to_unit,
+)
 from shifts.image.constants import IMAGENET_C
 
 _SEVERITIES = (1, 2, 3, 4, 5)
@@ -27,10 +37,14 @@ class Contrast(ImageShift):
     )
 
     def distort(self, image: Bytes, constants: float, rng: np.random.Generator) -> Bytes:
+        picture = Image.fromarray(image)
+        counts = np.array(picture.histogram(), dtype=np.int64).reshape(3, 256)
         # The mean of integers is exact, so that it cannot depend on the order of summation.
-        total = image.sum(axis=(0, 1), dtype=np.int64)
-        mean = total / (255.0 * image.shape[0] * image.shape[1])
-        return to_bytes((to_unit(image) - mean) * constants + mean)
+        total = counts @ np.arange(256)
+        mean = (total / (255.0 * image.shape[0] * image.shape[1]))[:, None]
+        # A channel has 256 levels: each is computed once and looked up.
+        table = to_bytes((np.arange(256) / 255.0 - mean) * constants + mean)
+        return np.array(picture.point(table.ravel().tolist()))
 
 
 class Saturate(ImageShift):
@@ -53,16 +67,32 @@ class Saturate(ImageShift):
     def distort(
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
     ) -> Bytes:
-        gain, offset = constants
-        x = to_unit(image)
-        value = x.max(axis=2, keepdims=True)
-        chroma = value - x.min(axis=2, keepdims=True)
-        saturation = np.divide(chroma, value, out=np.zeros_like(value), where=value > 0)
-        target = np.clip(saturation * gain + offset, 0.0, 1.0)
-        shortfall = np.divide(value - x, chroma, out=np.zeros_like(x), where=chroma > 0)
-        grey = (chroma == 0)[..., 0]
-        shortfall[grey] = (0.0, 1.0, 1.0)
-        return to_bytes(value - value * target * shortfall)
+        chroma, reach = _saturated(*constants)
+        largest, smallest = extremes(image)
+        pairs = largest.astype(np.intp) * 256 + smallest
+        value = (largest / 255.0)[..., None]
+        shortfall = value - to_unit(image)
+        shortfall /= np.take(chroma, pairs)[..., None]
+        shortfall[largest == smallest] = (0.0, 1.0, 1.0)
+        shortfall *= np.take(reach, pairs)[..., None]
+        return to_bytes(np.subtract(value, shortfall, out=shortfall))
+
+
+@lru_cache(maxsize=16)
+def _saturated(gain: float, offset: float) -> tuple[Floats, Floats]:
+    """Chroma and new chroma for each (largest, smallest channel), both (256 * 256,) float64.
+
+    Greys have a chroma of 1 here, so that one can divide by it.
+    """
+    level = np.arange(256) / 255.0
+    value = level[:, None]
+    chroma = value - level[None, :]
+    saturation = np.divide(chroma, value, out=np.zeros((256, 256)), where=value > 0)
+    reach = value * np.clip(saturation * gain + offset, 0.0, 1.0)
+    chroma[chroma == 0] = 1.0
+    for table in (chroma, reach):
+        table.setflags(write=False)
+    return chroma.ravel(), reach.ravel()
 
 
 class Pixelate(ImageShift):
@@ -87,7 +117,19 @@ class Pixelate(ImageShift):
         else:
             small = (max(1, int(width * constants)), max(1, int(height * constants)))
         shrunk = Image.fromarray(image).resize(small, Image.Resampling.BOX)
-        return np.array(shrunk.resize((width, height), Image.Resampling.BOX))
+        grown = Image.Resampling.BOX
+        if nearest_is_box(small[0], width) and nearest_is_box(small[1], height):
+            grown = Image.Resampling.NEAREST  # the same, and faster
+        return np.array(shrunk.resize((width, height), grown))
+
+
+def nearest_is_box(small: int, large: int) -> bool:
+    """Whether no pixel centre of the larger grid lies on a border between two smaller cells.
+
+    The box filter would mix the two cells there. Centre x is at (2 x + 1) small / (2 large), which
+    is never whole where small / large has an odd numerator in lowest terms.
+    """
+    return small <= large and small // math.gcd(small, large) % 2 == 1
 
 
 class JpegCompression(ImageShift):
@@ -106,4 +148,4 @@ class JpegCompression(ImageShift):
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, "JPEG", quality=constants)
         with Image.open(buffer) as decoded:
-            return np.array(decoded.convert("RGB"))
+            return np.array(decoded)  # what was encoded from RGB is decoded to RGB

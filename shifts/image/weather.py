@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+from numpy.typing import NDArray
 
 from shifts.base import ShiftCard
 from shifts.image.base import (
@@ -10,6 +13,7 @@ from shifts.image.base import (
     Floats,
     ImageShift,
     VariantOptions,
+    extremes,
     round_to_bytes,
     to_bytes,
     to_unit,
@@ -33,11 +37,21 @@ class Brightness(ImageShift):
     )
 
     def distort(self, image: Bytes, constants: float, rng: np.random.Generator) -> Bytes:
-        x = to_unit(image)
-        value = x.max(axis=2, keepdims=True)
-        target = np.clip(value + constants, 0.0, 1.0)
-        share = np.divide(x, value, out=np.ones_like(x), where=value > 0)
-        return to_bytes(share * target)
+        value, _ = extremes(image)
+        pairs = value[..., None].astype(np.intp) * 256 + image
+        return np.take(_brightened(constants), pairs)
+
+
+@lru_cache(maxsize=16)
+def _brightened(amount: float) -> NDArray[np.uint8]:
+    """New level of a channel for each (largest channel, channel): (256 * 256,) uint8."""
+    level = np.arange(256) / 255.0
+    value, x = level[:, None], level[None, :]
+    target = np.clip(value + amount, 0.0, 1.0)
+    share = np.divide(x, value, out=np.ones((256, 256)), where=value > 0)
+    table = to_bytes(share * target).ravel()
+    table.setflags(write=False)
+    return table
 
 
 class Fog(ImageShift):

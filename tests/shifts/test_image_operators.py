@@ -12,7 +12,7 @@ from PIL import Image
 
 from shifts.image import digital, noise, spatter, weather
 from shifts.image.base import ImageOptions, VariantOptions, to_bytes
-from shifts.image.constants import REFERENCE
+from shifts.image.constants import MINI64, REFERENCE
 
 
 def flat(level: int, height: int = 120, width: int = 130) -> np.ndarray:
@@ -248,10 +248,43 @@ def test_an_image_without_a_drop_stays_as_it_is() -> None:
     assert not spatter.water_shade(np.zeros((32, 32))).any()
 
 
+@pytest.mark.parametrize("size", [(224, 224), (63, 45), (33, 60), (101, 7), (1, 40), (64, 65)])
+def test_pixelate_grows_back_as_the_box_filter_does(size: tuple[int, int]) -> None:
+    """Also where a pixel lies between two cells, as 3 pixels from 2 cells have it."""
+    image = scatter(*size)
+    for severity, share in enumerate(REFERENCE["pixelate"], start=1):
+        small = (max(1, int(size[1] * share)), max(1, int(size[0] * share)))
+        box = Image.Resampling.BOX
+        expected = Image.fromarray(image).resize(small, box).resize(size[::-1], box)
+        np.testing.assert_array_equal(
+            apply(digital.Pixelate(), image, severity), np.array(expected)
+        )
+
+
+def test_a_pixel_between_two_cells_is_told() -> None:
+    assert not digital.nearest_is_box(2, 3)
+    assert digital.nearest_is_box(134, 224)
+    ties = {
+        (small, large)
+        for large in range(1, 40)
+        for small in range(1, large + 1)
+        if any((2 * x + 1) * small % (2 * large) == 0 for x in range(large))
+    }
+    told = {
+        (small, large)
+        for large in range(1, 40)
+        for small in range(1, large + 1)
+        if not digital.nearest_is_box(small, large)
+    }
+    assert told == ties
+
+
 def test_mini_constants_are_a_table_of_their_own() -> None:
     image = scatter(64, 64)
     mini = apply(noise.GaussianNoise(ImageOptions(constants="mini64")), flat(128), 5)
     full = apply(noise.GaussianNoise(), flat(128), 5)
     assert mini.std() < 0.7 * full.std()
     contrast = digital.Contrast(ImageOptions(constants="mini64"))
-    assert apply(contrast, image, 5).std() == pytest.approx(0.3 * image.std(), rel=0.02)
+    assert apply(contrast, image, 5).std() == pytest.approx(
+        MINI64["contrast"][4] * image.std(), rel=0.02
+    )
