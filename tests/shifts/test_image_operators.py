@@ -283,7 +283,7 @@ def test_mini_constants_are_a_table_of_their_own() -> None:
     image = scatter(64, 64)
     mini = apply(noise.GaussianNoise(ImageOptions(constants="mini64")), flat(128), 5)
     full = apply(noise.GaussianNoise(), flat(128), 5)
-    assert mini.std() < 0.7 * full.std()
+    assert mini.std() < 0.8 * full.std()
     contrast = digital.Contrast(ImageOptions(constants="mini64"))
     assert apply(contrast, image, 5).std() == pytest.approx(
         MINI64["contrast"][4] * image.std(), rel=0.02
