@@ -33,7 +33,7 @@ from benchmark.wiring import default_resources
 SUITE = "mini-validation"
 RATES = (1e-3, 3e-3, 1e-2)
 """Learning rates tried. The published 3e-4 hardly moves so small an encoder."""
-TEMPERATURES = (0.02, 0.04, 0.08, 0.16)
+TEMPERATURES = (0.02, 0.04, 0.08)
 """Softmax temperatures tried. Published are 0.01 and 0.02; the encoder's own is about 0.05."""
 QUERIES = 500
 """Queries of a trial and shift."""
