@@ -67,7 +67,7 @@ class Saturate(ImageShift):
     def distort(
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
     ) -> Bytes:
-        chroma, reach = _saturated(*constants)
+        chroma, reach = saturated(*constants)
         largest, smallest = extremes(image)
         pairs = largest.astype(np.intp) * 256 + smallest
         value = (largest / 255.0)[..., None]
@@ -79,7 +79,7 @@ class Saturate(ImageShift):
 
 
 @lru_cache(maxsize=16)
-def _saturated(gain: float, offset: float) -> tuple[Floats, Floats]:
+def saturated(gain: float, offset: float) -> tuple[Floats, Floats]:
     """Chroma and new chroma for each (largest, smallest channel), both (256 * 256,) float64.
 
     Greys have a chroma of 1 here, so that one can divide by it.

@@ -33,7 +33,7 @@ class ElasticTransform(ImageShift):
         amplitude, sigma, jitter = constants
         height, width = image.shape[:2]
         rows, columns = np.mgrid[0.0:height, 0.0:width]
-        inverse = _inverse_affine(height, width, jitter, rng)
+        inverse = inverse_affine(height, width, jitter, rng)
         x = inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2]
         y = inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2]
         warped = sample(to_planes(image), y, x, "reflect")
@@ -42,7 +42,7 @@ class ElasticTransform(ImageShift):
         return planes_to_bytes(sample(warped, rows + down, columns + across, "symmetric"))
 
 
-def _inverse_affine(height: int, width: int, jitter: float, rng: np.random.Generator) -> Floats:
+def inverse_affine(height: int, width: int, jitter: float, rng: np.random.Generator) -> Floats:
     """(2, 3) map from result to source coordinates (x, y, 1).
 
     Three points around the centre, a third of the short side away, are moved by U(-jitter, jitter)

@@ -46,7 +46,7 @@ def gaussian_weights(sigma: float, radius: int) -> Floats:
 
 
 @lru_cache(maxsize=64)
-def _gaussian_matrix(size: int, sigma: float, truncate: float, border: str) -> Floats:
+def gaussian_matrix(size: int, sigma: float, truncate: float, border: str) -> Floats:
     """(size, size) matrix that filters a column vector of that length."""
     radius = int(truncate * sigma + 0.5)
     weights = gaussian_weights(sigma, radius)
@@ -71,8 +71,8 @@ def gaussian(
         border: see ``border_index``.
     """
     height, width = planes.shape[-2:]
-    rows = _gaussian_matrix(height, sigma, truncate, border)
-    columns = _gaussian_matrix(width, sigma, truncate, border)
+    rows = gaussian_matrix(height, sigma, truncate, border)
+    columns = gaussian_matrix(width, sigma, truncate, border)
     radius = int(truncate * sigma + 0.5)
     down, result = np.empty(planes.shape), np.empty(planes.shape)
     for own, reach in _blocks(height, radius, border):
@@ -109,7 +109,7 @@ def correlate(planes: Floats, kernel: Floats, border: str = "reflect") -> Floats
     columns = border_index(np.arange(-right, width + right), width, border)
     padded = planes[..., rows[:, None], columns[None, :]]
     # Only wrap-free positions are kept, so the FFT needs no room beyond the padded image.
-    size = (_fast_length(padded.shape[-2]), _fast_length(padded.shape[-1]))
+    size = (fast_length(padded.shape[-2]), fast_length(padded.shape[-1]))
     spectrum = np.fft.rfft2(padded, s=size) * np.fft.rfft2(kernel[::-1, ::-1], s=size)
     full = np.fft.irfft2(spectrum, s=size)
     return full[..., 2 * down : 2 * down + height, 2 * right : 2 * right + width]
@@ -120,20 +120,32 @@ def line_blur(planes: Floats, radius: float, sigma: float, angle: float) -> Floa
 
     Args:
         planes: (C, H, W) float64.
+        radius, sigma, angle: see ``line_kernel``.
+    """
+    return correlate(planes, line_kernel(radius, sigma, angle), border="edge")
+
+
+def line_kernel(radius: float, sigma: float, angle: float) -> Floats:
+    """A one-sided line of Gaussian weights that starts at the centre and sums to one.
+
+    Args:
         radius: half the number of taps, in pixels; taps i = 0 .. 2 ceil(radius).
         sigma: tap i weighs exp(-i^2 / (2 sigma^2)).
         angle: degrees, clockwise from the x axis (rows grow downwards).
+
+    Returns:
+        (2 a + 1, 2 b + 1) float64, as small as the line allows: the FFT pays for padding on both
+        sides.
     """
     steps = np.arange(2 * int(np.ceil(radius)) + 1)
     weights = np.exp(-0.5 * (steps / sigma) ** 2)
     weights /= weights.sum()
     across = np.ceil(steps * np.cos(np.deg2rad(angle)) - 0.5).astype(np.int64)
     down = np.ceil(steps * np.sin(np.deg2rad(angle)) - 0.5).astype(np.int64)
-    # The kernel array is as small as the line allows: the FFT pays for padding on both sides.
     height, width = int(np.abs(down).max()), int(np.abs(across).max())
     kernel = np.zeros((2 * height + 1, 2 * width + 1))
     np.add.at(kernel, (down + height, across + width), weights)
-    return correlate(planes, kernel, border="edge")
+    return kernel
 
 
 def centre_zoom(planes: Floats, factor: float) -> Floats:
@@ -179,7 +191,7 @@ def sample(planes: Floats, rows: Floats, columns: Floats, border: str) -> Floats
 
 
 @lru_cache(maxsize=256)
-def _fast_length(length: int) -> int:
+def fast_length(length: int) -> int:
     """The smallest number from ``length`` on with no prime factor above 5."""
     while True:
         rest = length

@@ -65,12 +65,15 @@ class Frost(ImageShift):
     def distort(
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
     ) -> Bytes:
-        height, width = image.shape[:2]
+        return _blend(image, self.crop(*image.shape[:2], rng), constants)
+
+    def crop(self, height: int, width: int, rng: np.random.Generator) -> Bytes:
+        """A random crop of a random photograph, (height, width, 3) uint8."""
         photo = _load_photo(self._photos[rng.integers(len(self._photos))])
         photo = _cover(photo, height, width)
         top = rng.integers(photo.shape[0] - height + 1)
         left = rng.integers(photo.shape[1] - width + 1)
-        return _blend(image, photo[top : top + height, left : left + width], constants)
+        return photo[top : top + height, left : left + width]
 
 
 class FrostProcedural(ImageShift):
@@ -91,7 +94,10 @@ class FrostProcedural(ImageShift):
     def distort(
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
     ) -> Bytes:
-        height, width = image.shape[:2]
+        return _blend(image, self.crop(*image.shape[:2], rng), constants)
+
+    def crop(self, height: int, width: int, rng: np.random.Generator) -> Bytes:
+        """A random crop of a random texture, (height, width, 3) uint8."""
         # A 64 px crop of crystals made for 224 px would show a single arm: shrink them there.
         shrink = 2 if self.options.constants == "mini64" else 1
         texture = ice_texture(int(rng.integers(TEXTURES)), shrink)
@@ -99,7 +105,7 @@ class FrostProcedural(ImageShift):
         top, left = rng.integers(side, size=2)
         rows = np.arange(top, top + height) % side
         columns = np.arange(left, left + width) % side
-        return _blend(image, texture[rows[:, None], columns[None, :]], constants)
+        return texture[rows[:, None], columns[None, :]]
 
 
 def find_photos(folder: str) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ WATER = np.array((175, 238, 238)) / 255.0
 MUD = np.array((63, 42, 20)) / 255.0
 REACH = 20
 """Distances to a drop's edge are cut at this many pixels."""
-_EMBOSS = np.array(((-2, -1, 0), (-1, 1, 1), (0, 1, 2)))
+EMBOSS = np.array(((-2, -1, 0), (-1, 1, 1), (0, 1, 2)))
 
 
 class Spatter(ImageShift):
@@ -62,7 +62,7 @@ def water_shade(layer: Floats) -> Floats:
     wet = level > 0
     distance = rim_distance(wet)
     blurred = (_window(distance, np.full((3, 3), 1 / 9)) + GUARD).astype(np.uint8)
-    embossed = np.clip(_window(equalise(blurred), _EMBOSS), 0, 255)
+    embossed = np.clip(_window(equalise(blurred), EMBOSS), 0, 255)
     relief = np.rint(_window(embossed, np.full((3, 3), 1 / 9)))
     shade = level.astype(np.float64) * relief
     peak = float(shade.max())

@@ -22,7 +22,7 @@ from shifts.image.constants import IMAGENET_C
 from shifts.image.filters import centre_zoom, line_blur
 
 _SEVERITIES = (1, 2, 3, 4, 5)
-_GREY = np.array((0.299, 0.587, 0.114))
+GREY = np.array((0.299, 0.587, 0.114))
 """ITU-R BT.601 luma weights of R, G, B."""
 
 
@@ -39,11 +39,11 @@ class Brightness(ImageShift):
     def distort(self, image: Bytes, constants: float, rng: np.random.Generator) -> Bytes:
         value, _ = extremes(image)
         pairs = value[..., None].astype(np.intp) * 256 + image
-        return np.take(_brightened(constants), pairs)
+        return np.take(brightened(constants), pairs)
 
 
 @lru_cache(maxsize=16)
-def _brightened(amount: float) -> NDArray[np.uint8]:
+def brightened(amount: float) -> NDArray[np.uint8]:
     """New level of a channel for each (largest channel, channel): (256 * 256,) uint8."""
     level = np.arange(256) / 255.0
     value, x = level[:, None], level[None, :]
@@ -132,6 +132,6 @@ class Snow(ImageShift):
         layer = line_blur(layer, radius, sigma, rng.uniform(-135, -45))[0]
         layer = round_to_bytes(layer) / 255.0
         x = to_unit(image)
-        white = np.maximum(x, (x @ _GREY)[..., None] * 1.5 + 0.5)
+        white = np.maximum(x, (x @ GREY)[..., None] * 1.5 + 0.5)
         flakes = layer + layer[::-1, ::-1]
         return to_bytes(mix * x + (1 - mix) * white + flakes[..., None])
