@@ -65,7 +65,8 @@ class Frost(ImageShift):
     def distort(
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
     ) -> Bytes:
-        return _blend(image, self.crop(*image.shape[:2], rng), constants)
+        height, width = image.shape[:2]
+        return _blend(image, self.crop(height, width, rng), constants)
 
     def crop(self, height: int, width: int, rng: np.random.Generator) -> Bytes:
         """A random crop of a random photograph, (height, width, 3) uint8."""
@@ -94,7 +95,8 @@ class FrostProcedural(ImageShift):
     def distort(
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
     ) -> Bytes:
-        return _blend(image, self.crop(*image.shape[:2], rng), constants)
+        height, width = image.shape[:2]
+        return _blend(image, self.crop(height, width, rng), constants)
 
     def crop(self, height: int, width: int, rng: np.random.Generator) -> Bytes:
         """A random crop of a random texture, (height, width, 3) uint8."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from shifts.image.base import GUARD
 from shifts.image.spatter import EMBOSS, MUD, REACH, WATER
-from shifts.tensor.batch import Batch, to_levels, to_unit
+from shifts.tensor.batch import Batch, to_levels
 from shifts.tensor.filters import gaussian, padded
 
 

@@ -39,9 +39,7 @@ def plasma(side: int, decay: float, draws: Draws) -> Tensor:
         spread = amplitude**2
         return draws.uniform(-spread, spread, (cells, cells), torch.float64)
 
-    heights = torch.zeros(
-        (len(draws.own), side, side), dtype=torch.float64, device=draws.device
-    )
+    heights = torch.zeros((len(draws.own), side, side), dtype=torch.float64, device=draws.device)
     step, amplitude = side, 100.0
     while step >= 2:
         half, cells = step // 2, side // step
