@@ -113,7 +113,7 @@ def item_generators(
 
 
 def imagenet_crop(levels: Tensor, side: int = 256, crop: int = 224) -> Tensor:
-    """``shifts.image.base.imagenet_crop`` of (B, 3, H, W) uint8, to the byte."""
+    """``shifts.image.base.imagenet_crop`` of (B, 3, H, W) uint8; see ``resize``."""
     height, width = levels.shape[-2:]
     scale = side / min(height, width)
     rows, columns = max(side, round(height * scale)), max(side, round(width * scale))
@@ -136,8 +136,7 @@ def _shift(name: str, options: ImageOptions | None) -> ImageShift:
     kind = shift_class(name, "image")
     if options is not None and not isinstance(options, kind.Options):
         raise ShiftError(
-            f"options of shift {name!r} are a {kind.Options.__name__}, "
-            f"not a {type(options).__name__}"
+            f"options of shift {name!r} are {kind.Options.__name__}, not {type(options).__name__}"
         )
     shift = kind(options)
     assert isinstance(shift, ImageShift)

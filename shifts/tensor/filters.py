@@ -89,7 +89,10 @@ def sample(planes: Tensor, rows: Tensor, columns: Tensor, border: str) -> Tensor
 
 
 def resize(levels: Tensor, height: int, width: int, kernel: str) -> Tensor:
-    """Pillow's 8-bit resize to the byte: across, cut to 8 bit, then down, cut to 8 bit.
+    """Pillow's 8-bit resize: across, rounded to 8 bit, then down, rounded to 8 bit.
+
+    Equal to Pillow's bytes, except that recent versions take some tall images down first, which
+    can round a value to the neighbouring level.
 
     Args:
         levels: (..., H, W) uint8.

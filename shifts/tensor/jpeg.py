@@ -2,10 +2,10 @@
 
 Entropy coding loses nothing and is left out. Every other step is integer arithmetic in libjpeg's
 default settings: fixed-point colour conversion (16 bits), chroma averaged over 2 x 2 with
-alternating rounding, the "islow" cosine transform of Loeffler, Ligtenberg and Moschytz (ICASSP 1989) with
-13-bit constants and one rounding per axis, quantisation with the example tables of ITU-T T.81
-Annex K, and triangle ("fancy") upsampling of the chroma. Whole numbers stay below 2^53 and are held
-in float64, for which GPUs have matrix products.
+alternating rounding, the "islow" cosine transform of Loeffler, Ligtenberg and Moschytz (ICASSP
+1989) with 13-bit constants and one rounding per axis, quantisation with the example tables of
+ITU-T T.81 Annex K, and triangle ("fancy") upsampling of the chroma. Whole numbers stay below 2^53
+and are held in float64, for which GPUs have matrix products.
 """
 
 from __future__ import annotations

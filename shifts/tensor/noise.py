@@ -15,7 +15,11 @@ def gaussian_noise(batch: Batch) -> Tensor:
 
 def shot_noise(batch: Batch) -> Tensor:
     """clip(Poisson(x c) / c)."""
-    rate = to_unit(batch.levels, torch.float64).permute(0, 2, 3, 1) * batch.constants
+    levels = batch.levels.permute(0, 2, 3, 1)
+    if not batch.draws.on_device:
+        # NumPy draws; rates made on a GPU could differ from its own in the last bit.
+        levels = levels.cpu()
+    rate = to_unit(levels, torch.float64) * batch.constants
     return to_levels(_channel_first(batch.draws.poisson(rate)) / batch.constants)
 
 
