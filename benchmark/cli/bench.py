@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -77,9 +78,18 @@ def run_and_report(
         return INTERRUPTED
     keys = {record.key for record in records}
     console.print(results_table(r for r in load_results(store) if r.record.key in keys))
+    say_reasons(console, records)
     written = write_all(store, figures=not config.no_figures)
     say_where(console, reused, len(records), written)
     return FAILED if any(r.status in (Status.FAILED, Status.TIMEOUT) for r in records) else OK
+
+
+def say_reasons(console: Console, records: Sequence[Record]) -> None:
+    """Each reason why cells have no result, once and in full: the table has to cut long ones."""
+    cells = Counter((r.status.value, r.reason) for r in records if r.status is not Status.DONE)
+    for (status, reason), count in cells.items():
+        line = f"{count} cell{'s' if count > 1 else ''} {status}: {reason}"
+        console.print(Text(line, style="red"), soft_wrap=True)
 
 
 def say_where(console: Console, reused: int, total: int, written: Sequence[Path]) -> None:

@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     console, errors = _console(), _console(stderr=True)
     handler = _WarningLines(errors)
-    logging.getLogger("benchmark").addHandler(handler)
+    logger = logging.getLogger("benchmark")
+    logger.addHandler(handler)
+    logger.propagate = False  # a library may have given the root logger a handler of its own
     try:
         return _dispatch(words, console)
     except SystemExit as leave:  # argparse leaves this way after --help
@@ -64,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(errors, error)
         return USER_ERROR
     finally:
-        logging.getLogger("benchmark").removeHandler(handler)
+        logger.removeHandler(handler)
+        logger.propagate = True
 
 
 def _dispatch(words: list[str], console: Console) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,15 @@ def test_ctrl_c_saves_cells_under_way_and_leaves_no_child() -> None:
     assert not __import__("multiprocessing").active_children()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises, also where pytest is a background job, which shells start ignoring it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_in_this_process_saves_the_cell_under_way(tmp_path: Path) -> None:
     """A real signal between batches: finished cells stay, and the next run does only the rest."""
     store, cells = RunStore(tmp_path), [fakes.cell(method) for method in METHODS]
