@@ -82,7 +82,8 @@ class Rewriter:
 
     def translate(self, text: str) -> str:
         """The model's best translation, by the beam search that its folder configures."""
-        return self._generate(text, do_sample=False, max_length=MOST_TRANSLATED)[0]
+        with seeded(0):  # nothing is sampled, but some releases draw numbers all the same
+            return self._generate(text, do_sample=False, max_length=MOST_TRANSLATED)[0]
 
     @torch.inference_mode()
     def _generate(self, text: str, **how: Any) -> list[str]:
@@ -119,7 +120,8 @@ class AdequacyModel:
     @torch.inference_mode()
     def scores(self, caption: str, candidates: Sequence[str]) -> list[float]:
         """Probability (0..1) that each candidate is adequate."""
-        return [self._score(caption, candidate) for candidate in candidates]
+        with seeded(0):  # as in ``Rewriter.translate``
+            return [self._score(caption, candidate) for candidate in candidates]
 
     def _score(self, caption: str, candidate: str) -> float:
         read = self._tokenizer(
@@ -192,7 +194,8 @@ def _load(folder: str, kind: str, what: str) -> tuple[Any, Any]:
     package = importlib.import_module("transformers")
     offline = {"local_files_only": True, "trust_remote_code": False}
     try:
-        with _without_progress_bars(package):
+        # Seeded, because some releases draw first weights before they read the real ones.
+        with seeded(0), _without_progress_bars(package):
             tokenizer = package.AutoTokenizer.from_pretrained(folder, **offline)
             model, report = getattr(package, kind).from_pretrained(
                 folder, weights_only=True, output_loading_info=True, **offline

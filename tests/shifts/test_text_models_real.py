@@ -26,6 +26,8 @@ sentencepiece = pytest.importorskip("sentencepiece", reason=_EXTRA)
 pytest.importorskip("google.protobuf", reason=_EXTRA)
 pytest.importorskip("sacremoses", reason=_EXTRA)
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of tokenizers, by release
+
 CAPTION = "two dogs run after a red ball"
 TEXTS = ["a man riding a wave on top of a board", CAPTION, "transfer Casual to Formal: a plate"] * 3
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
