@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from shifts.base import Shift, ShiftError, item_generator
 from shifts.builtin import make_shift
@@ -31,6 +32,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of toke
 CAPTION = "two dogs run after a red ball"
 TEXTS = ["a man riding a wave on top of a board", CAPTION, "transfer Casual to Formal: a plate"] * 3
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_LAYER = {"layers": 1, "ffn_dim": 16, "attention_heads": 2}
+TINY = {f"{part}_{what}": n for part in ("encoder", "decoder") for what, n in _LAYER.items()}
 
 
 def save(model: Any, folder: Path) -> None:
@@ -40,17 +43,22 @@ def save(model: Any, folder: Path) -> None:
     bars.enable_progress_bar()
 
 
+def train_pieces(prefix: Path, **ids: int) -> None:
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS),
+        model_prefix=str(prefix),
+        vocab_size=60,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **ids,
+    )
+
+
 @pytest.fixture(scope="module")
 def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A T5 with a vocabulary as the published folders have it: spiece.model, no tokenizer.json."""
     folder = tmp_path_factory.mktemp("t5")
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXTS),
-        model_prefix=str(folder / "spiece"),
-        vocab_size=60,
-        hard_vocab_limit=False,
-        **{"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1, "minloglevel": 2},
-    )
+    train_pieces(folder / "spiece", pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
     config = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
@@ -72,8 +80,6 @@ def fsmt(folder: Path, seed: int) -> Path:
     (folder / "merges.txt").write_text("#version: 0.2\nt h\nth e</w>\n")
     config = {"langs": ["en", "de"], "tokenizer_class": "FSMTTokenizer", "do_lower_case": True}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    layer = {"layers": 1, "ffn_dim": 16, "attention_heads": 2}
-    sizes = {f"{part}_{what}": n for part in ("encoder", "decoder") for what, n in layer.items()}
     with seq2seq.seeded(seed):
         model = transformers.FSMTForConditionalGeneration(
             transformers.FSMTConfig(
@@ -83,7 +89,7 @@ def fsmt(folder: Path, seed: int) -> Path:
                 d_model=16,
                 num_beams=3,
                 init_std=1.0,
-                **sizes,
+                **TINY,
             )
         )
     save(model, folder)
@@ -195,6 +201,52 @@ def test_back_translation_is_two_beam_searches(
         best = model.generate(**read, num_beams=3, do_sample=False, max_length=24)
         expected = tokenizer.decode(best[0], skip_special_tokens=True).strip()
     assert shifted(make_shift("back_trans", "text", translators)) == expected != CAPTION
+
+
+def test_wmt19_files_as_published_load_too(
+    translators: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those hold no table of positions, and keep the beam search in config.json."""
+    monkeypatch.setattr(seq2seq, "MOST_TRANSLATED", 24)
+    copy = Path(shutil.copytree(translators["model"], tmp_path / "old"))
+    weights = load_file(copy / "model.safetensors")
+    kept = {name: w for name, w in weights.items() if "embed_positions" not in name}
+    assert len(kept) == len(weights) - 2
+    torch.save(kept, copy / "pytorch_model.bin")
+    for name in ("model.safetensors", "generation_config.json"):
+        (copy / name).unlink()
+    new, old = (seq2seq.load_rewriter(folder) for folder in (translators["model"], str(copy)))
+    assert old.translate(CAPTION) == new.translate(CAPTION) != ""
+
+
+def test_marian_models_translate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seq2seq, "MOST_TRANSLATED", 12)
+    for side in ("source", "target"):
+        train_pieces(tmp_path / side)
+        (tmp_path / f"{side}.model").rename(tmp_path / f"{side}.spm")
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "source.spm"))
+    names = (pieces.id_to_piece(i) for i in range(pieces.get_piece_size()))
+    vocab = {name: i for i, name in enumerate(dict.fromkeys(("</s>", "<unk>", *names, "<pad>")))}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocab))
+    config = {"tokenizer_class": "MarianTokenizer", "source_lang": "en", "target_lang": "de"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    marks = {"pad_token_id": vocab["<pad>"], "decoder_start_token_id": vocab["<pad>"]}
+    with seq2seq.seeded(0):
+        model = transformers.MarianMTModel(
+            transformers.MarianConfig(
+                vocab_size=len(vocab),
+                d_model=16,
+                init_std=1.0,
+                eos_token_id=0,
+                forced_eos_token_id=0,
+                **marks,
+                **TINY,
+            )
+        )
+    save(model, tmp_path)
+    folders = {"model": str(tmp_path), "model_back": str(tmp_path)}
+    after = shifted(make_shift("back_trans", "text", folders))
+    assert after not in (CAPTION, "")
 
 
 @pytest.mark.parametrize(("bias", "adequate"), [(4.0, True), (2.0, False)])
