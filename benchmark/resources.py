@@ -97,7 +97,7 @@ class Resources:
     def shift_files(self, cell: Cell) -> str:
         """Hashes of the files that the cell's shifts work with, "" where there are none.
 
-        Frost photographs, the model of a similarity gate, ready-made queries.
+        Frost photographs, models of text shifts and of their gate, ready-made queries.
 
         Raises:
             QueryShiftError: ready-made queries that cannot be read or are not those of the data.

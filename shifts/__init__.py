@@ -206,6 +206,32 @@ BUILTINS: dict[str, dict[str, str]] = {
         "modality": "text",
         "summary": "other prepositions, quantities and order, by rules",
     },
+    # text, sentence level, by models of the user's
+    "formal": {
+        "target": "shifts.text.models:Formal",
+        "modality": "text",
+        "summary": "formal register by a T5 style model",
+    },
+    "casual": {
+        "target": "shifts.text.models:Casual",
+        "modality": "text",
+        "summary": "casual register by a T5 style model",
+    },
+    "passive": {
+        "target": "shifts.text.models:Passive",
+        "modality": "text",
+        "summary": "passive voice by a T5 style model",
+    },
+    "active": {
+        "target": "shifts.text.models:Active",
+        "modality": "text",
+        "summary": "active voice by a T5 style model",
+    },
+    "back_trans": {
+        "target": "shifts.text.models:BackTrans",
+        "modality": "text",
+        "summary": "translated to another language and back, by two models",
+    },
     # audio
     "audio_gaussian_noise": {
         "target": "shifts.audio.noises:AudioGaussianNoise",

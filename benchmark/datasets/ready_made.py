@@ -72,8 +72,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         for name in ("formal", "casual", "passive", "active", "back_trans")
     },
 }
-"""Our name of a shift -> the published corruption. Those that only a model can make have no shift
-of ours; approximations of ours (``*_lite``, ``*_rules``, ``*_procedural``) have no files."""
+"""Our name of a shift -> the published corruption. ``stylize`` has no shift of ours; approximations
+of ours (``*_lite``, ``*_rules``, ``*_procedural``) have no files."""
 
 
 @dataclass(frozen=True, slots=True)

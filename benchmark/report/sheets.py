@@ -48,7 +48,10 @@ _LEVELS = {
     "synonyms": "Word level",
     "sentences": "Sentence level, by rules",
     "voice": "Sentence level, by rules",
+    "models": "Sentence level, by models",
 }
+_NEEDS = {"synonyms": "WordNet", "models": "a model"}
+"""Module of ``shifts.text`` -> what its shifts may lack here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +207,7 @@ def _caption_rows(name: str, texts: Sequence[str]) -> Iterator[str]:
     try:
         shift = _kind(name)()
     except ShiftError:
-        yield f"| {name} | | | not made: needs WordNet |"
+        yield f"| {name} | | | not made: needs {_NEEDS[_module(name)]} |"
         return
     for severity in dict.fromkeys((shift.card.severities[0], shift.card.severities[-1])):
         for number, text in enumerate(texts, start=1):

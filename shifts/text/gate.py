@@ -70,7 +70,7 @@ class GatedTextShift(TextShift):
         """Hash of the gate's model, which can change a result; "" without a gate."""
         if self._encode is None:
             return ""
-        return _content_hash(Path(_parts(self.options.gate)[1]))
+        return content_hash(Path(_parts(self.options.gate)[1]))
 
     def corrupt(self, item: str, severity: int, rng: np.random.Generator) -> str:
         """One draw, or as many as the gate asks for, all from the item's own generator."""
@@ -172,7 +172,7 @@ def _cosine(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @functools.lru_cache(maxsize=8)
-def _content_hash(folder: Path) -> str:
+def content_hash(folder: Path) -> str:
     """16 hex digits over the folder's files, names and bytes."""
     digest = hashlib.sha256()
     root = folder.expanduser()

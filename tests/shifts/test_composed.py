@@ -17,9 +17,10 @@ from shifts.builtin import make_shift
 from shifts.composed import TEXT_SEVERITY, Composed, ComposedOptions, ComposedShift
 from shifts.testing import run_contract
 
-# These need the user's files or WordNet.
+# These need the user's files, WordNet or a model.
 IMAGE = [n for n, e in BUILTINS.items() if e["modality"] == "image" and n != "frost"]
-TEXT = [n for n, e in BUILTINS.items() if e["modality"] == "text" and n not in ("sr", "ri")]
+LEFT_OUT = {"sr", "ri", "formal", "casual", "passive", "active", "back_trans"}
+TEXT = [n for n, e in BUILTINS.items() if e["modality"] == "text" and n not in LEFT_OUT]
 CAPTION = "the same shirt with longer sleeves and a much brighter pattern of flowers on it"
 
 

@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "weights.bin").write_bytes(b"one")
     monkeypatch.setitem(gate.LOADERS, "fake", lambda path: bag_of_letters)
     yield tmp_path
-    gate._content_hash.cache_clear()
+    gate.content_hash.cache_clear()
 
 
 def shifted(shift: Shift, severity: int, item: str = "0") -> str:
@@ -118,7 +118,7 @@ def test_character_level_and_paraphrase_have_no_gate() -> None:
 def test_the_models_content_is_the_fingerprint(folder: Path, tmp_path: Path) -> None:
     one = RandomSwap(GateOptions(f"fake:{folder}")).fingerprint
     assert len(one) == 16
-    gate._content_hash.cache_clear()
+    gate.content_hash.cache_clear()
     (folder / "weights.bin").write_bytes(b"two")
     assert RandomSwap(GateOptions(f"fake:{folder}")).fingerprint != one
 
