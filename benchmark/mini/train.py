@@ -111,7 +111,8 @@ class Trainer:
 
         return hook
 
-    def _rate(self) -> float:
+    def rate(self) -> float:
+        """The learning rate of the step to come."""
         r = self.recipe
         if self.step < r.warmup:
             return r.lr * (self.step + 1) / r.warmup
@@ -170,7 +171,7 @@ class Trainer:
         )
         loss = pairs + r.image_weight * views + r.dense_weight * dense + r.pooled_weight * pooled
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = self.rate()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -65,8 +65,8 @@ def _labels(scene: Scene) -> tuple[np.ndarray, int]:
     return things, tuple(BACKGROUNDS).index(scene.background)
 
 
-def _chunk(start: int, count: int, seed: int) -> dict[str, np.ndarray]:
-    """One chunk of triples, from its own generator, so that chunks can be drawn anywhere."""
+def draw_chunk(start: int, count: int, seed: int) -> dict[str, np.ndarray]:
+    """The arrays of ``TrainingData`` for ``count`` triples, from a generator of their own."""
     rng = np.random.Generator(np.random.PCG64([seed, start]))
     tokenize = tokenizer()
     rows: dict[str, list] = {
@@ -104,7 +104,7 @@ def _write_chunk(folder: Path, start: int, count: int, seed: int) -> None:
     target = _chunk_file(folder, start)
     temporary = target.with_suffix(".tmp.npz")
     with temporary.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **_chunk(start, count, seed))
+        np.savez(stream, allow_pickle=False, **draw_chunk(start, count, seed))
     os.replace(temporary, target)
 
 

@@ -1,0 +1,98 @@
+"""The recipe of the mini weights: it learns, it resumes without a trace, what it exports loads."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.backbones.open_clip import load_local_dir
+from benchmark.mini.recipe import Recipe
+from benchmark.mini.train import Trainer, contrastive, export
+from benchmark.mini.training_data import TrainingData, draw_chunk
+
+RECIPE = Recipe(triples=24, batch=8, steps=12, warmup=2, horizon=24, cooldown=4)
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    return TrainingData(**draw_chunk(0, RECIPE.triples, RECIPE.seed))
+
+
+def test_training_data_say_what_is_in_the_pictures(data: TrainingData) -> None:
+    assert data.images.shape == (24, 3, 64, 64, 3)
+    assert data.tokens.shape[:3] == (24, 2, 5)
+    present = (data.things[:, 0, :, 0] >= 0).sum(1)
+    assert ((present >= 1) & (present <= 3)).all()
+    # A patch is owned by a thing that exists, and every picture shows something.
+    assert (data.owners[:, 0].max(1) < present).all()
+    assert (data.owners[:, 0].max(1) >= 0).all()
+    # The edit differs in exactly one look.
+    looks = (data.things[:, 0] != data.things[:, 1]).sum((1, 2))
+    backgrounds = data.backgrounds[:, 0] != data.backgrounds[:, 1]
+    assert (looks + backgrounds == 1).all()
+
+
+def test_a_resumed_run_is_the_same_run(data: TrainingData, tmp_path: Path) -> None:
+    straight = Trainer(RECIPE, data)
+    for _ in range(2):
+        straight.update()
+    straight.save(tmp_path / "checkpoint.pt")
+    resumed = Trainer(replace(RECIPE, seed=RECIPE.seed), data)
+    resumed.load(tmp_path / "checkpoint.pt")
+    assert resumed.step == 2
+    assert straight.update() == resumed.update()
+    for name in ("model", "average", "heads"):
+        ours, theirs = getattr(straight, name).state_dict(), getattr(resumed, name).state_dict()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+
+
+def test_losses_fall_and_the_global_generator_is_left_alone(data: TrainingData) -> None:
+    before = torch.random.get_rng_state()
+    trainer = Trainer(RECIPE, data)
+    losses = [trainer.update() for _ in range(RECIPE.steps)]
+    for name in ("dense", "pooled"):
+        assert losses[-1][name] < losses[0][name]
+    assert all(math.isfinite(value) for step in losses for value in step.values())
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_the_rate_warms_up_and_ends_near_zero(data: TrainingData) -> None:
+    trainer = Trainer(RECIPE, data)
+    rates = []
+    for step in range(RECIPE.steps):
+        trainer.step = step
+        rates.append(trainer.rate())
+    assert rates[0] == pytest.approx(RECIPE.lr / 2)
+    assert max(rates) == pytest.approx(RECIPE.lr)
+    # The cool-down runs from the cosine's value at its start to zero in equal steps.
+    top = RECIPE.lr * 0.5 * (1 + math.cos(math.pi * 6 / 22))
+    assert rates[-4:] == pytest.approx([top, top * 3 / 4, top / 2, top / 4])
+
+
+def test_what_is_exported_loads_as_a_users_own_folder(data: TrainingData, tmp_path: Path) -> None:
+    trainer = Trainer(RECIPE, data)
+    export(trainer.model, tmp_path)
+    backbone = load_local_dir(tmp_path)
+    inputs = torch.stack([backbone.preprocess("image")(image) for image in data.images[:3, 0]])
+    with torch.no_grad():
+        expected = trainer.model.eval().encode_image(inputs, normalize=True)
+    torch.testing.assert_close(backbone.encode("image", inputs), expected, atol=5e-3, rtol=0)
+    tokens = torch.from_numpy(data.tokens[0, 0].astype("int64"))
+    with torch.no_grad():
+        expected = trainer.model.encode_text(tokens, normalize=True)
+    torch.testing.assert_close(backbone.encode("text", tokens), expected, atol=5e-3, rtol=0)
+
+
+def test_contrastive_by_hand() -> None:
+    logits = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
+    positives = torch.eye(2)
+    assert float(contrastive(logits, positives)) == pytest.approx(math.log(2))
+    # Two positives in a row share the row's weight; a column without one is only a negative.
+    logits = torch.tensor([[1.0, 3.0, 0.0]])
+    positives = torch.tensor([[1.0, 1.0, 0.0]])
+    row = -(logits.log_softmax(1)[0, 0] + logits.log_softmax(1)[0, 1]) / 2
+    assert float(contrastive(logits, positives)) == pytest.approx(float(row) / 2)
