@@ -23,6 +23,7 @@ from open_clip.model import CLIP
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from benchmark.backbones.towers import text_tower
 from benchmark.mini.recipe import ARCHITECTURE, PREPROCESS, Recipe
 from benchmark.mini.tokens import BPE_FILE, WEIGHTS, write_merges
 from benchmark.mini.training_data import TrainingData, build
@@ -86,6 +87,7 @@ class Trainer:
             torch.manual_seed(recipe.seed)
             self.model = CLIP(**ARCHITECTURE)
             self.heads = Heads(ARCHITECTURE["vision_cfg"]["width"])
+        self.texts = text_tower(self.model)
         self.average = copy.deepcopy(self.model)
         decayed: list[nn.Parameter] = []
         plain: list[nn.Parameter] = []
@@ -148,8 +150,7 @@ class Trainer:
         # Different captions for the two pictures of one scene.
         order = rng.permuted(np.tile(np.arange(d.tokens.shape[2]), (r.batch, 1)), axis=1)
         texts = np.concatenate([d.tokens[rows, t, order[:, i]] for i, t in enumerate(twins)])
-        tokens = torch.from_numpy(texts.astype(np.int64))
-        tokens = tokens[:, : int((tokens != 0).sum(1).max())]
+        tokens = self.texts.trimmed(torch.from_numpy(texts.astype(np.int64)))
         labels = {
             "owners": torch.from_numpy(stack(d.owners, [0, 1, 2]).astype(np.int64)),
             "things": torch.from_numpy(stack(d.things, twins).astype(np.int64)),
@@ -157,7 +158,7 @@ class Trainer:
         }
         images = self._augment(stack(d.images, [0, 1, 2]), generator)
         picture = self.model.encode_image(images, normalize=True)
-        text = encode_text(self.model, tokens)
+        text = self.texts(tokens)
         scene = torch.arange(r.batch)
         scene = torch.cat([scene, scene, scene + r.batch])
         scale = self.model.logit_scale.exp()
@@ -198,15 +199,6 @@ class Trainer:
         for name in ("model", "heads", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.step = state["step"]
-
-
-def encode_text(model: CLIP, tokens: Tensor) -> Tensor:
-    """Unit text features of token rows that may be shorter than the model's context."""
-    length = tokens.shape[1]
-    x = model.token_embedding(tokens) + model.positional_embedding[:length]
-    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
-    x = model.ln_final(x)[torch.arange(len(tokens)), tokens.argmax(1)]
-    return F.normalize(x @ model.text_projection, dim=-1)
 
 
 def contrastive(logits: Tensor, positives: Tensor) -> Tensor:
