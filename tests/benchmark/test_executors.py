@@ -38,7 +38,11 @@ def test_workers_give_the_same_ranks_as_this_process() -> None:
     cells = [fakes.cell(method, seed=seed) for seed in (0, 1) for method in METHODS]
     here, there, log = Saved(), Saved(), fakes.Log()
     threads = torch.get_num_threads()
-    serial = SerialExecutor(fakes.resources()).run(cells, here)
+    torch.set_num_threads(1)  # as the workers have: the number decides the order of sums
+    try:
+        serial = SerialExecutor(fakes.resources()).run(cells, here)
+    finally:
+        torch.set_num_threads(threads)
     spread = ProcessExecutor(fakes.resources, workers=2).run(cells, there, progress=log)
     assert torch.get_num_threads() == threads
     assert [r.key for r in serial] == [r.key for r in spread]
@@ -46,8 +50,12 @@ def test_workers_give_the_same_ranks_as_this_process() -> None:
     for one, other in zip(serial, spread, strict=True):
         assert one.status == other.status == Status.DONE
         assert one.metrics == other.metrics
-        assert one.probes == other.probes
-        assert one.batches == other.batches
+        # Ranks agree to the byte; sums may differ in the last bits, because the order of a
+        # vectorised sum also depends on where its operands lie in memory.
+        assert one.probes == pytest.approx(other.probes, rel=1e-4)
+        assert len(one.batches) == len(other.batches)
+        for ours, theirs in zip(one.batches, other.batches, strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-4)
         for name, values in here.arrays[one.key].items():
             assert values.tobytes() == there.arrays[one.key][name].tobytes()
     assert {r.environment["threads"] for r in spread} == {1}
