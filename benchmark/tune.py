@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def run(
     workers: int = 1,
     out: Path | None = None,
     console: Console | None = None,
-    progress: Progress | None = None,
+    bars: Callable[[int], AbstractContextManager[Progress]] | None = None,
 ) -> int:
     """Runs the search (finished trials are reused) and writes the preset and its table.
 
@@ -67,7 +68,7 @@ def run(
         out: preset file to write; the table of all trials is written beside it as CSV. Methods
             that are not tuned now keep what the file says of them.
         console: told what was chosen.
-        progress: told of cells and batches.
+        bars: given the number of cells to run, makes what is told of their progress.
 
     Returns:
         Exit code: 0, or 1 where a trial failed.
@@ -89,9 +90,10 @@ def run(
         else ProcessExecutor(default_resources, workers=workers)
     )
     console.print(f"{len(jobs)} validation cells, {len(names)} methods, the same trials for each")
-    outcome = run_cells(
-        [cell for _, cell in jobs], RunStore(RUN), executor, resources=resources, progress=progress
-    )
+    cells, store = [cell for _, cell in jobs], RunStore(RUN)
+    waiting = sum(not store.done(resources.key(cell)) for cell in cells)
+    with bars(waiting) if bars else nullcontext() as progress:
+        outcome = run_cells(cells, store, executor, resources=resources, progress=progress)
     failed = [record for record in outcome.records if record.status is not Status.DONE]
     for record in failed:
         console.print(Text(f"failed: {record.cell['method']['name']}: {record.reason}"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmark.cli.command import Command
+from benchmark.cli.progress import Bars
 from benchmark.config import read_count, read_names, reading
 from benchmark.registry import METHODS
 
@@ -37,5 +39,6 @@ class Tune(Command):
                 workers=workers,
                 out=Path(args.out) if args.out else None,
                 console=console,
+                bars=functools.partial(Bars, console),
             )
         )

@@ -1,0 +1,60 @@
+"""Tuning: the same trials for every method, validation data only, a preset that can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from benchmark import tune
+from benchmark.errors import ConfigError
+from benchmark.preset import resolve
+from benchmark.registry import METHODS
+from benchmark.store import RunStore
+from benchmark.suite import load_suite
+
+
+@pytest.mark.slow
+def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tune, "RATES", (1e-3,))
+    monkeypatch.setattr(tune, "TEMPERATURES", (0.02, 0.08))
+    monkeypatch.setattr(tune, "QUERIES", 64)
+    target = tmp_path / "presets" / "mini.yaml"
+    target.parent.mkdir()
+    target.write_text("image: {sar: {lr: 0.5}}\n")
+    assert tune.run(methods=("tent",), out=target) == 0
+    table = pd.read_csv(target.with_name("mini-tuning.csv"))
+    assert sorted(zip(table["query"], table["temperature"], strict=True)) == [
+        ("image", 0.02),
+        ("image", 0.08),
+        ("text", 0.02),
+        ("text", 0.08),
+    ]
+    preset = yaml.safe_load(target.read_text())
+    for side in ("image", "text"):
+        best = table.loc[table["query"].eq(side).mul(table["mean"]).idxmax()]
+        assert preset[side]["tent"]["temperature"] == best["temperature"]
+    assert preset["image"]["sar"] == {"lr": 0.5}  # what was not tuned stays
+    options, label = resolve(
+        "tent", METHODS.get("tent").Options, "mini", "image", folder=target.parent
+    )
+    assert (label, options["lr"]) == ("mini", 1e-3)
+    records = RunStore(tune.RUN).records()
+    assert {record.cell["suite"] for record in records} == {"mini-validation"}
+
+
+def test_validation_shares_no_shift_and_no_split_with_the_benchmarks() -> None:
+    validation, mini = load_suite(tune.SUITE), load_suite("mini")
+    used = {shift for card in mini.benchmarks for shift in card.shifts}
+    for card in validation.benchmarks:
+        assert card.split == "val"
+        assert not used & set(card.shifts)
+    assert {card.split for card in mini.benchmarks} == {"test"}
+
+
+def test_a_method_with_nothing_to_tune_is_refused() -> None:
+    with pytest.raises(ConfigError, match="recentre: no learning rate"):
+        tune.run(methods=("recentre",))
