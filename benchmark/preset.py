@@ -83,14 +83,18 @@ def _tuned(preset: str, query_modality: str, folder: Path) -> Mapping[str, Mappi
             f"there is no option preset {preset!r}{did_you_mean(preset, known)} ({path}); "
             f"known: {', '.join(known)}{advice}"
         )
-    data = _read(path)
+    data = read_preset(path)
     if query_modality not in MODALITIES:
         raise ConfigError(f"presets exist for {' and '.join(MODALITIES)}, not {query_modality!r}")
     return data.get(query_modality) or {}
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    """A preset file, checked for shape; whether the options exist is checked when used."""
+def read_preset(path: Path) -> Mapping[str, Any]:
+    """A preset file, checked for shape; whether the options exist is checked when used.
+
+    Raises:
+        ConfigError: not a preset file.
+    """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

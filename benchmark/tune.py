@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.cell import Cell, MethodSpec, Record, ShiftSpec, Status
+from benchmark.cell import Cell, MethodSpec, Record, Status
+from benchmark.config import BenchConfig
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
 from benchmark.grid import Grid
-from benchmark.options import applicable, complete
+from benchmark.options import complete
+from benchmark.plan import shift_specs
+from benchmark.preset import read_preset
 from benchmark.progress import Progress
-from benchmark.registry import METHODS, SHIFTS
+from benchmark.registry import METHODS
 from benchmark.store import RunStore
 from benchmark.suite import BenchmarkCard, load_suite
 from benchmark.wiring import default_resources
@@ -74,12 +77,13 @@ def run(
         Exit code: 0, or 1 where a trial failed.
 
     Raises:
-        ConfigError: a method that has nothing to tune.
+        ConfigError: a method that has nothing to tune, or a preset file that cannot be read.
         ResultsError: the preset cannot be written.
     """
     target = out or PRESET
     console = console or Console(quiet=True)
     names = _tunable(methods)
+    kept = read_preset(target) if target.exists() else {}
     jobs: list[tuple[Trial, Cell]] = []
     for card in load_suite(SUITE).benchmarks:
         jobs += [job for name in names for job in _jobs(card, name)]
@@ -101,7 +105,7 @@ def run(
         return 1
     table = _table([trial for trial, _ in jobs], outcome.records)
     best = _best(table)
-    _write(target, table, best)
+    _write(target, kept, table, best)
     console.print(_shown(best))
     console.print(f"wrote {target} and {_csv(target)}", soft_wrap=True)
     return 0
@@ -134,20 +138,13 @@ def _jobs(card: BenchmarkCard, name: str) -> Iterator[tuple[Trial, Cell]]:
             suite=SUITE,
             benchmarks=(card.id,),
             methods=(spec,),
-            shifts=tuple(_shift(card, shift) for shift in card.shifts),
+            shifts=shift_specs(BenchConfig(), card, card.shifts),
             seeds=(SEED,),
             backbones=(card.backbone,),
             limit=QUERIES,
         )
         for cell in grid.cells():
             yield Trial(card.query, name, tuple(options.items())), cell
-
-
-def _shift(card: BenchmarkCard, name: str) -> ShiftSpec:
-    kind = SHIFTS.get(name)
-    given = applicable(kind.Options, card.shift_options)
-    options = complete(kind.Options, given, f"shift {name!r}")
-    return ShiftSpec(name, card.severity, options, kind.card.version)
 
 
 def _table(trials: Sequence[Trial], records: Sequence[Record]) -> pd.DataFrame:
@@ -178,10 +175,8 @@ def _csv(target: Path) -> Path:
     return target.with_name(f"{target.stem}-tuning.csv")
 
 
-def _write(target: Path, table: pd.DataFrame, best: pd.DataFrame) -> None:
-    preset: dict[str, Any] = {}
-    if target.exists():
-        preset = yaml.safe_load(target.read_text(encoding="utf-8")) or {}
+def _write(target: Path, kept: Mapping[str, Any], table: pd.DataFrame, best: pd.DataFrame) -> None:
+    preset = dict(kept)
     preset["about"] = (
         f"chosen by 'make tune' on {SUITE}: learning rate x temperature, "
         f"{len(RATES) * len(TEMPERATURES)} trials a method, {QUERIES} queries a shift"

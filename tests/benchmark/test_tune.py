@@ -58,3 +58,12 @@ def test_validation_shares_no_shift_and_no_split_with_the_benchmarks() -> None:
 def test_a_method_with_nothing_to_tune_is_refused() -> None:
     with pytest.raises(ConfigError, match="recentre: no learning rate"):
         tune.run(methods=("recentre",))
+
+
+def test_a_broken_preset_file_is_refused_before_the_search(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    target = tmp_path / "mini.yaml"
+    target.write_text("- no mapping\n")
+    with pytest.raises(ConfigError, match=r"mini\.yaml: expected a mapping"):
+        tune.run(methods=("tent",), out=target)
+    assert not tune.RUN.exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,17 +21,9 @@ from tests.shifts.fake_transformers import (
     World,
     folder,
     made_up_gate,
-    made_up_transformers,
     make,
     shifted,
 )
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with made_up_transformers(monkeypatch) as made:
-        yield made
-
 
 # What the models are asked
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,17 +19,9 @@ from tests.shifts.fake_transformers import (
     World,
     folder,
     made_up_gate,
-    made_up_transformers,
     make,
     shifted,
 )
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with made_up_transformers(monkeypatch) as made:
-        yield made
-
 
 # Identity
 
