@@ -157,7 +157,7 @@ def load_weights(model: nn.Module, path: Path, name: str, quick: bool) -> None:
         WeightsError: unreadable file, another architecture, or OpenAI's weights under a plain
             model name.
     """
-    state = _read(path)
+    state = read_state(path)
     if any(key in state for key in _OPENAI_ONLY):
         refuse_activation_mismatch(name, path, quick, {"quick_gelu": True})
         state = {key: value for key, value in state.items() if key not in _OPENAI_ONLY}
@@ -168,7 +168,7 @@ def load_weights(model: nn.Module, path: Path, name: str, quick: bool) -> None:
     for key in ("logit_scale", "logit_bias"):  # scalar in some releases, one element in others
         if key in state and key in wanted and state[key].numel() == wanted[key].numel():
             state[key] = state[key].reshape(wanted[key].shape)
-    problem = _difference(wanted, state)
+    problem = difference(wanted, state)
     if problem:
         raise WeightsError(
             f"{path} does not hold weights of {name}: {problem}; give the file that belongs to "
@@ -177,7 +177,12 @@ def load_weights(model: nn.Module, path: Path, name: str, quick: bool) -> None:
     model.load_state_dict(state)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weight file by name, without the prefix of a parallel wrapper.
+
+    Raises:
+        WeightsError: unreadable, another kind of file, or it holds more than tensors.
+    """
     if path.suffix in (".npz", ".npy"):
         raise WeightsError(f"{path}: big_vision weights are not supported; give a converted file")
     if _is_torchscript(path):
@@ -212,7 +217,7 @@ def _is_torchscript(path: Path) -> bool:
         return any(name.split("/")[-1] == "constants.pkl" for name in archive.namelist())
 
 
-def _difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+def difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """How two state dicts differ in names and shapes, with an example each, or ""."""
     missing = [key for key in wanted if key not in found]
     extra = [key for key in found if key not in wanted]

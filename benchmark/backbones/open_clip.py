@@ -107,7 +107,7 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     folder = Path(spec.pretrained).expanduser()
     if spec.pretrained and (folder / checkpoint.CONFIG_FILE).is_file():
         return load_local_dir(folder, spec.transform, spec.device, name=spec.model)
-    _check_device(spec.device)
+    check_device(spec.device)
     name = spec.model.replace("/", "-")
     config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
     if config is None:
@@ -152,7 +152,7 @@ def load_local_dir(
         WeightsError: files are missing, or they do not fit each other.
         ConfigError: unknown transform or device.
     """
-    _check_device(device)
+    check_device(device)
     path = path.expanduser()
     if not path.is_dir():
         raise WeightsError(
@@ -279,7 +279,8 @@ def _check_vocabulary(tokenizer: Any, model: nn.Module, name: str) -> None:
         )
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raises ConfigError unless it is a device that torch knows and this machine has."""
     try:
         kind = torch.device(device).type
     except RuntimeError:
