@@ -10,7 +10,10 @@ from methods.base import MethodError, QueryEncoder
 NORM_TYPES: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 """Normalisation layers that treat each query on its own, so that their affine part may adapt."""
 
-ADAPT_CHOICES = ("norm", "all")
+ADAPT_CHOICES = ("norm", "norm+bias", "last-block", "all")
+"""What ``select_parameters`` can choose; "norm" is what TCR and REST adapt."""
+
+_LIST_TYPES = (nn.ModuleList, nn.Sequential)
 
 
 def norm_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -23,33 +26,90 @@ def norm_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
+def bias_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Every bias of a module: parameters called ``bias``, or ``in_proj_bias`` and the like."""
+    return {
+        path: parameter
+        for path, parameter in module.named_parameters()
+        if (name := path.rpartition(".")[2]) == "bias" or name.endswith("_bias")
+    }
+
+
+def last_blocks(module: nn.Module) -> list[nn.Module]:
+    """The last transformer block of every stack of blocks in a module, found by structure.
+
+    A stack is an ``nn.ModuleList`` or ``nn.Sequential`` whose members are all of one class and all
+    blocks: each holds a normalisation layer (by type) and at least two weight matrices beside it.
+    Where the members of a stack are stages with stacks of their own, it is the last block of the
+    last stage. Two towers side by side have a last block each, so they must not be kept in a list
+    (but as attributes, or in an ``nn.ModuleDict``).
+    """
+    blocks = []
+    for stack in _outermost_stacks(module):
+        last: nn.Module = stack[len(stack) - 1]
+        blocks += last_blocks(last) or [last]
+    return blocks
+
+
+def _outermost_stacks(module: nn.Module) -> list[nn.ModuleList | nn.Sequential]:
+    if isinstance(module, _LIST_TYPES) and _is_stack(list(module)):
+        return [module]
+    return [stack for child in module.children() for stack in _outermost_stacks(child)]
+
+
+def _is_stack(members: list[nn.Module]) -> bool:
+    return len({type(member) for member in members}) == 1 and all(map(_is_block, members))
+
+
+def _is_block(module: nn.Module) -> bool:
+    """Whether a member of a list may be a block; a bare container is not one."""
+    if isinstance(module, (*_LIST_TYPES, nn.ModuleDict)):
+        return False
+    norms = norm_parameters(module)
+    matrices = [n for n, p in module.named_parameters() if n not in norms and p.ndim >= 2]
+    return bool(norms) and len(matrices) >= 2
+
+
 def select_parameters(encoder: QueryEncoder, adapt: str = "norm") -> dict[str, nn.Parameter]:
     """Lets the chosen parameters of ``encoder.adaptable`` have gradients, and freezes all others.
 
     Args:
         encoder: the query tower.
-        adapt: "norm" (normalisation layers' affine part, by type) or "all".
+        adapt: "norm" (normalisation layers' affine part, by type), "norm+bias" (and every bias),
+            "last-block" (all of the last transformer block, see ``last_blocks``) or "all".
 
     Returns:
         The adapted parameters by their names in ``encoder``, in the encoder's order.
 
     Raises:
-        MethodError: there is nothing to adapt.
+        MethodError: there is nothing to adapt, or no such choice.
     """
-    part = encoder.adaptable
-    chosen = norm_parameters(part) if adapt == "norm" else dict(part.named_parameters())
-    wanted = {id(parameter) for parameter in chosen.values()}
+    wanted = {id(parameter) for parameter in _chosen(encoder.adaptable, adapt)}
     adapted = {n: p for n, p in encoder.named_parameters() if id(p) in wanted}
     if not adapted:
         kinds = ", ".join(kind.__name__ for kind in NORM_TYPES)
         raise MethodError(
             f"the query encoder {type(encoder).__name__} has no parameters for adapt={adapt!r}; "
-            f"'norm' needs a layer of type {kinds} with affine parameters, 'all' any parameter "
-            "inside encoder.adaptable"
+            f"inside encoder.adaptable 'norm' needs a layer of type {kinds} with affine "
+            "parameters, 'norm+bias' that or a bias, 'last-block' a list of transformer blocks of "
+            "one class, 'all' any parameter"
         )
     for parameter in encoder.parameters():
         parameter.requires_grad_(id(parameter) in wanted)
     return adapted
+
+
+def _chosen(part: nn.Module, adapt: str) -> list[nn.Parameter]:
+    if adapt == "norm":
+        return list(norm_parameters(part).values())
+    if adapt == "norm+bias":
+        return [*norm_parameters(part).values(), *bias_parameters(part).values()]
+    if adapt == "last-block":
+        return [parameter for block in last_blocks(part) for parameter in block.parameters()]
+    if adapt == "all":
+        return list(part.parameters())
+    expected = ", ".join(map(repr, ADAPT_CHOICES))
+    raise MethodError(f"there is no adapt={adapt!r}; expected one of {expected}")
 
 
 class Snapshot:
