@@ -1,0 +1,139 @@
+"""Finding a data set's files below the folder that the user gave, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from benchmark.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How a data set is called and laid out.
+
+    Attributes:
+        name: data set name.
+        folders: folders below the data root that may hold it, in order; "." is the root itself.
+        access: where to get it, for error messages.
+    """
+
+    name: str
+    folders: tuple[str, ...]
+    access: str
+
+    def places(self, root: Path | None) -> list[Path]:
+        """Those of the folders that exist.
+
+        Raises:
+            DataError: no data root, or one that is no folder.
+        """
+        if root is None:
+            raise DataError(
+                f"data set {self.name!r} needs your own copy: give its folder with DATA=/path "
+                f"(--data /path). {self.access}"
+            )
+        if not root.is_dir():
+            raise DataError(
+                f"the data folder {root} does not exist or is not a folder (DATA=/path)"
+            )
+        return existing(root, self.folders)
+
+    def annotation(self, root: Path | None, names: Sequence[str]) -> Path:
+        """The first of the files, given relative to the data set's folder, that is there.
+
+        Raises:
+            DataError: none is; names every place that was looked at.
+        """
+        places = self.places(root)
+        for place in places:
+            for name in names:
+                if (place / name).is_file():
+                    return place / name
+        looked = "\n  ".join(os.path.normpath(p / name) for p in places for name in names)
+        raise DataError(
+            f"no annotations of {self.name!r} under {root}; looked for\n  {looked}\n{self.access}"
+        )
+
+    def missing(self, names: Sequence[str], total: int, what: str, looked: Iterable[Path]) -> str:
+        """The message about files that are not there: how many, the first five, what to do."""
+        more = ", ..." if len(names) > 5 else ""
+        advice = (
+            "none is there, so there is nothing to run on"
+            if len(names) == total
+            else "complete the copy, or run on what is there with --allow-missing"
+        )
+        return (
+            f"{len(names)} of {total} {what} of {self.name!r} are missing: "
+            f"{', '.join(names[:5])}{more}; looked under {', '.join(map(str, looked))}; {advice}. "
+            f"{self.access}"
+        )
+
+
+def existing(root: Path, folders: Iterable[str]) -> list[Path]:
+    """Those of the folders below ``root`` that exist, each once."""
+    paths = (Path(os.path.normpath(root / folder)) for folder in folders)
+    return [path for path in dict.fromkeys(paths) if path.is_dir()]
+
+
+class Files:
+    """Files below some folders. Each folder is listed once, far cheaper than asking for each file.
+
+    Args:
+        places: folders to look in, in order.
+        within: further folders that a link may point into (the user's data root, say). A link
+            inside a place that leads out of all of these is refused: the places are chosen by
+            the user, what lies in them may come out of somebody's archive.
+    """
+
+    def __init__(self, places: Sequence[Path], within: Sequence[Path] = ()) -> None:
+        self.places = list(places)
+        self._within = [path.resolve() for path in (*places, *within)]
+        self._listings: dict[Path, dict[str, bool]] = {}
+
+    def find(self, path: PurePosixPath) -> Path | None:
+        """The first place's file of that relative path, or None.
+
+        Raises:
+            DataError: the file is reached by a link that leads outside, or a folder cannot be
+                listed.
+        """
+        for place in self.places:
+            folder = place / path.parent
+            listing = self._list(folder)
+            if path.name in listing:
+                hit = folder / path.name
+                if listing[path.name]:
+                    self._refuse_outside(hit)
+                return hit
+        return None
+
+    def find_any(self, paths: Iterable[PurePosixPath]) -> Path | None:
+        """The first of several spellings that is found."""
+        return next((hit for hit in map(self.find, paths) if hit is not None), None)
+
+    def _list(self, folder: Path) -> dict[str, bool]:
+        """File name -> whether it is a link."""
+        if folder not in self._listings:
+            names: dict[str, bool] = {}
+            try:
+                with os.scandir(folder) as entries:
+                    names = {e.name: e.is_symlink() for e in entries if e.is_file()}
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+            except OSError as error:
+                raise DataError(f"cannot list {folder}: {error.strerror or error}") from None
+            if names:
+                self._refuse_outside(folder)
+            self._listings[folder] = names
+        return self._listings[folder]
+
+    def _refuse_outside(self, path: Path) -> None:
+        target = path.resolve()
+        if not any(target.is_relative_to(allowed) for allowed in self._within):
+            raise DataError(
+                f"{path} is a link to {target}, outside the data folder, and is refused; put the "
+                "files below the data folder, or link the data set's whole folder there"
+            )
