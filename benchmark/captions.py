@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 MAX_WORDS = 30
 """BLIP's cut for COCO and Flickr30K (Fashion-Gen takes 77)."""
@@ -40,3 +41,14 @@ def clean(text: str | Iterable[str], max_words: int = MAX_WORDS) -> str:
     spaced = joined.lower().translate(_PUNCTUATION)
     collapsed = _RUN.sub(" ", spaced).rstrip("\n").strip(" ")
     return " ".join(collapsed.split(" ")[:max_words])
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """``clean`` with its limit: equal limits make equal cleanings."""
+
+    max_words: int = MAX_WORDS
+
+    def __call__(self, text: str) -> str:
+        """The cleaned caption."""
+        return clean(text, self.max_words)

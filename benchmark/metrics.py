@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-RECALL_AT = (1, 5, 10)
-"""The cut-offs that are reported."""
+from benchmark.retrieval import RECALL_AT
 
 _SORT_FROM = 32
 """From this many relevant items on, sorting a query's row is cheaper than counting for each."""
@@ -126,16 +125,21 @@ def recall_at(best_ranks: np.ndarray, k: int) -> float:
     return 100.0 * int(np.count_nonzero(np.asarray(best_ranks) <= k)) / len(best_ranks)
 
 
-def summary(best_ranks: np.ndarray, average_precisions: np.ndarray) -> Mapping[str, float]:
-    """``R@1``, ``R@5``, ``R@10``, their mean and ``mAP``, in percent and unrounded.
+def summary(
+    best_ranks: np.ndarray,
+    average_precisions: np.ndarray,
+    cut_offs: Sequence[int] = RECALL_AT,
+) -> Mapping[str, float]:
+    """``R@k`` for each cut-off (1, 5, 10), their mean and ``mAP``, in percent and unrounded.
 
     Args:
         best_ranks: (Q,) rank of each query's best-ranked relevant item.
         average_precisions: (Q,) in [0, 1].
+        cut_offs: the ks.
     """
     if not len(best_ranks):
         raise ValueError("no queries were ranked")
-    recalls = {f"R@{k}": recall_at(best_ranks, k) for k in RECALL_AT}
+    recalls = {f"R@{k}": recall_at(best_ranks, k) for k in cut_offs}
     return {
         **recalls,
         "mean_recall": sum(recalls.values()) / len(recalls),

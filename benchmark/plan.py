@@ -20,10 +20,11 @@ from benchmark.config import BenchConfig
 from benchmark.datasets import ready_made
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.grid import CLEAN, Grid
+from benchmark.interleave import SEPARATOR
 from benchmark.registry import BACKBONES, BENCHMARKS, METHODS, SHIFTS
 from benchmark.stream import MIXING, check_stream, summary
 from benchmark.stream_options import stream_specs
-from benchmark.suite import BenchmarkCard, load_suite
+from benchmark.suite import BenchmarkCard, benchmark_cards, load_suite
 from shifts.base import ShiftCard
 
 ALL = "all"
@@ -31,6 +32,7 @@ SOURCE = "source"
 DEFAULT_SUITE = "mini"
 OWN_DATA = "paper"
 DEFAULT_SHIFT = "gaussian_noise"
+INTERLEAVED = "interleaved"
 EMBEDDED = "mini"
 """Name of the embedded backbone, and of the preset that was tuned for it."""
 
@@ -47,24 +49,68 @@ def plan(config: BenchConfig) -> list[Cell]:
     _check_one_modality(config)
     chosen = choose(config)
     _check_shift_options(config, [name for _, shifts in chosen for name in shifts])
-    for card, shifts in chosen:
-        shifted = list(_with_shifts(streams, config, card, shifts))
-        backbone = backbone_spec(card.backbone, config)
-        methods = method_specs(config, card.query, preset_name(config, backbone))
-        for stream, specs in shifted:
-            grid = Grid(
-                suite=card.suite,
-                benchmarks=(card.id,),
-                methods=methods,
-                shifts=specs,
-                seeds=config.seed,
-                backbones=(backbone,),
-                streams=(stream,),
-                limit=config.limit,
-                data_root=config.data,
-            )
-            cells += grid.cells()
+    together = [stream for stream in streams if stream.kind == INTERLEAVED]
+    streams = tuple(stream for stream in streams if stream.kind != INTERLEAVED)
+    for stream in together:
+        cells += _interleaved(config, stream, chosen)
+    for card, shifts in chosen if streams else ():
+        for stream, specs in list(_with_shifts(streams, config, card, shifts)):
+            cells += _grid(config, card, stream, specs).cells()
     return cells
+
+
+def _grid(
+    config: BenchConfig, card: BenchmarkCard, stream: StreamSpec, shifts: tuple[ShiftSpec, ...]
+) -> Grid:
+    """All methods and seeds on one benchmark under one stream."""
+    backbone = backbone_spec(card.backbone, config)
+    return Grid(
+        suite=card.suite,
+        benchmarks=(card.id,),
+        methods=method_specs(config, card.query, preset_name(config, backbone)),
+        shifts=shifts,
+        seeds=config.seed,
+        backbones=(backbone,),
+        streams=(stream,),
+        limit=config.limit,
+        data_root=config.data,
+    )
+
+
+def _interleaved(
+    config: BenchConfig,
+    stream: StreamSpec,
+    chosen: Sequence[tuple[BenchmarkCard, tuple[str, ...]]],
+) -> list[Cell]:
+    """The cells of one stream over all chosen benchmarks.
+
+    Raises:
+        ConfigError: a single benchmark, or benchmarks that do not go together.
+    """
+    cards = [card for card, _ in chosen]
+    if len(cards) < 2:
+        raise ConfigError(
+            f"an interleaved stream needs at least two benchmarks, not {cards[0].id!r} alone: "
+            "name them (--benchmark a,b)"
+        )
+    shared: dict[str, dict[str, Any]] = {
+        "kind of query": {card.id: card.query for card in cards},
+        "suite": {card.id: card.suite for card in cards},
+        "backbone": {card.id: backbone_spec(card.backbone, config) for card in cards},
+        "list of shifts": {card.id: shift_specs(config, card, shifts) for card, shifts in chosen},
+    }
+    for what, found in shared.items():
+        other = next((name for name, value in found.items() if value != found[cards[0].id]), "")
+        if other:
+            raise ConfigError(
+                f"benchmarks of an interleaved stream must have the same {what}; those of "
+                f"{cards[0].id!r} and {other!r} differ: name others, or say the same for both "
+                "(--model, --shift, --severity)"
+            )
+    card, shifts = chosen[0]
+    together = replace(card, id=SEPARATOR.join(card.id for card in cards))
+    check_stream(stream)
+    return _grid(config, together, stream, shift_specs(config, card, shifts)).cells()
 
 
 def _with_shifts(
@@ -174,7 +220,7 @@ def _wish(config: BenchConfig) -> _Wish:
     named = bool(config.benchmark) and ALL not in config.benchmark
     default = OWN_DATA if config.ready_made else DEFAULT_SUITE
     if named:
-        cards = tuple(BENCHMARKS.get(name) for name in config.benchmark)
+        cards = tuple({c.id: c for name in config.benchmark for c in _members(name)}.values())
         for card in cards:
             if config.suite and card.suite != config.suite:
                 load_suite(config.suite)  # an unknown suite is the first thing to say
@@ -189,6 +235,19 @@ def _wish(config: BenchConfig) -> _Wish:
         return _Wish(cards if config.benchmark else cards[:1], named, None)
     asked = config.shift or (DEFAULT_SHIFT,)
     return _Wish(cards, named, tuple(dict.fromkeys(_resolve(config, s) for s in asked)))
+
+
+def _members(name: str) -> tuple[BenchmarkCard, ...]:
+    """The benchmark of that id, or the directions of the row of that name.
+
+    Raises:
+        UnknownNameError: neither exists.
+    """
+    if name not in BENCHMARKS:
+        members = tuple(card for card in benchmark_cards().values() if card.row == name)
+        if members:
+            return members
+    return (BENCHMARKS.get(name),)
 
 
 def _resolve(config: BenchConfig, shift: str) -> str:

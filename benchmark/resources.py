@@ -17,7 +17,8 @@ from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
 from benchmark.datasets.ready_made import ReadyMade, is_ready_made
 from benchmark.errors import ConfigError, DataError, did_you_mean
 from benchmark.grid import CLEAN
-from benchmark.metrics import RECALL_AT, ranks, recall_at
+from benchmark.metrics import recall_at
+from benchmark.ranking import gallery_of, rank
 from benchmark.retrieval import RetrievalSet
 from benchmark.stream import QueryStream, chosen_queries
 from methods.base import Method, Setup
@@ -177,7 +178,19 @@ class Resources:
                     f"it has {', '.join(sorted(data.group_keys)) or 'none'}"
                 )
             groups = data.group_keys[key][queries] if key else None
-        return QueryStream(len(queries), cell.stream, cell.seed, groups)
+        sections = self.data(cell).sections
+        if cell.stream.kind == "interleaved" and sections is None:
+            raise ConfigError(
+                f"an interleaved stream needs several data sets, not {cell.benchmark!r} alone; "
+                "name at least two benchmarks (--benchmark a,b)"
+            )
+        return QueryStream(
+            len(queries),
+            cell.stream,
+            cell.seed,
+            groups,
+            None if sections is None else sections.of_query[queries],
+        )
 
     def inputs(self, cell: Cell, *, clean: bool = False) -> QueryInputs:
         """The cell's queries, shifted (unless ``clean``) and preprocessed.
@@ -270,13 +283,23 @@ def recall_of(
     """R@1 (percent) of queries that ``embed`` turns into unit rows, by cosine similarity."""
     best: list[int] = []
     with torch.no_grad():
-        for start, batch in zip(
-            range(0, len(queries), ENCODE_BATCH), inputs.batches(queries), strict=True
-        ):
-            part = queries[start : start + ENCODE_BATCH]
-            scores = embed(batch).float() @ gallery.T
-            best += [int(found[0]) for found in ranks(scores, [data.relevance[q] for q in part])]
+        for section, members in _by_section(data, queries):
+            own = gallery[gallery_of(data, section)]
+            for start, batch in zip(
+                range(0, len(members), ENCODE_BATCH), inputs.batches(members), strict=True
+            ):
+                part = members[start : start + ENCODE_BATCH]
+                scores = embed(batch).float() @ own.T
+                best += [int(found[0]) for found in rank(scores, data, part, section)]
     return recall_at(np.array(best), 1)
+
+
+def _by_section(data: RetrievalSet, queries: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """The queries of each section that has some."""
+    if data.sections is None:
+        return [(0, queries)]
+    of_query = data.sections.of_query[queries]
+    return [(int(section), queries[of_query == section]) for section in np.unique(of_query)]
 
 
 class QueryInputs:
@@ -356,7 +379,9 @@ def _checked(data: RetrievalSet) -> RetrievalSet:
             f"benchmark {data.name!r} has {len(data.queries)} queries, but answers for "
             f"{len(data.relevance)} and groups for {len(data.groups)}"
         )
-    size, largest = len(data.gallery), max(RECALL_AT)
+    size, largest = len(data.gallery), max(data.recall_at)
+    if data.sections is not None:
+        size = int(np.diff(data.sections.bounds).min())
     if size < largest:
         raise DataError(
             f"benchmark {data.name!r} has a gallery of {size}; recall at {largest} needs at least "

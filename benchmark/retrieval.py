@@ -10,11 +10,16 @@ import numpy as np
 
 from benchmark.errors import DataError
 
+RECALL_AT = (1, 5, 10)
+"""The cut-offs that are reported unless a retrieval set has its own."""
+
 
 class Items(Protocol):
     """An indexed collection of raw items, loaded when asked for.
 
-    ``items[i]`` is an (H, W, 3) uint8 array for images and a str for texts.
+    ``items[i]`` is an (H, W, 3) uint8 array for images, a str for texts, (T, H, W, 3) uint8 for
+    videos, a ``shifts.audio.item.Audio`` for audios, a ``shifts.composed.Composed`` for composed
+    queries.
     """
 
     @property
@@ -52,15 +57,53 @@ class Relevance:
     indices: np.ndarray
 
     @classmethod
-    def from_lists(cls, lists: Sequence[Sequence[int]]) -> Relevance:
-        """Builds it from one list of gallery indices per query; an empty list is refused."""
+    def from_lists(cls, lists: Sequence[Sequence[int]], *, allow_empty: bool = False) -> Relevance:
+        """Builds it from one list of gallery indices per query.
+
+        Raises:
+            DataError: an empty list, unless ``allow_empty``.
+        """
         for query, answers in enumerate(lists):
-            if not len(answers):
+            if not len(answers) and not allow_empty:
                 raise DataError(f"query {query} has no relevant gallery item")
         lengths = np.fromiter((len(x) for x in lists), dtype=np.int64, count=len(lists))
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         flat = [np.sort(np.asarray(x, dtype=np.int64)) for x in lists]
         return cls(offsets, np.concatenate(flat) if flat else np.zeros(0, np.int64))
+
+    @classmethod
+    def from_groups(cls, queries: np.ndarray, gallery: np.ndarray) -> Relevance:
+        """Every query is answered by all gallery items of its group (identity, product).
+
+        Args:
+            queries: (Q,) int64 group of each query.
+            gallery: (N,) int64 group of each gallery item.
+
+        Raises:
+            DataError: a query whose group has no gallery item.
+        """
+        order = np.argsort(gallery, kind="stable").astype(np.int64)
+        grouped = gallery[order]
+        first = np.searchsorted(grouped, queries, side="left")
+        lengths = np.searchsorted(grouped, queries, side="right") - first
+        if len(lengths) and not lengths.all():
+            query = int(np.flatnonzero(lengths == 0)[0])
+            raise DataError(f"query {query} has no relevant gallery item")
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        # Where each answer lies in ``order``: its query's first place plus its number there.
+        places = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
+        return cls(offsets, order[places])
+
+    def transpose(self, gallery_size: int) -> Relevance:
+        """For each gallery item the queries that it answers, ascending; may be none.
+
+        Args:
+            gallery_size: N, the number of gallery items.
+        """
+        lengths = np.bincount(self.indices, minlength=gallery_size)
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        queries = np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
+        return Relevance(offsets, queries[np.argsort(self.indices, kind="stable")])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -70,13 +113,48 @@ class Relevance:
 
 
 @dataclass(frozen=True)
+class Sections:
+    """Parts of a retrieval problem with galleries of their own.
+
+    A query is ranked against its own section's items only. FashionIQ's categories and interleaved
+    data sets are of this kind.
+
+    Attributes:
+        names: one per section.
+        of_query: (Q,) int64 section of each query.
+        bounds: (S + 1,) int64; gallery items ``bounds[s]`` to ``bounds[s + 1] - 1`` are section
+            s's.
+
+    Raises:
+        DataError: numbers that do not fit together, or a section without gallery item.
+    """
+
+    names: tuple[str, ...]
+    of_query: np.ndarray
+    bounds: np.ndarray
+
+    def __post_init__(self) -> None:
+        sections = len(self.names)
+        if not sections or self.bounds.shape != (sections + 1,) or self.bounds[0] != 0:
+            raise DataError(f"{sections} sections do not fit bounds of shape {self.bounds.shape}")
+        if not (np.diff(self.bounds) > 0).all():
+            raise DataError("every section needs a gallery item")
+        if not np.isin(self.of_query, np.arange(sections)).all():
+            raise DataError(f"a query names a section outside 0 to {sections - 1}")
+
+    def gallery(self, section: int) -> slice:
+        """Where a section's items lie in the whole gallery."""
+        return slice(int(self.bounds[section]), int(self.bounds[section + 1]))
+
+
+@dataclass(frozen=True)
 class RetrievalSet:
     """One retrieval problem.
 
     Attributes:
         name: benchmark id.
-        query_modality: "image" or "text".
-        gallery_modality: the other one.
+        query_modality: "image", "text", "video", "audio" or "composed".
+        gallery_modality: what the gallery holds: the other one, images for composed queries.
         queries: raw query items; shifts apply to these.
         gallery: raw gallery items; always clean.
         relevance: query -> gallery indices.
@@ -87,6 +165,11 @@ class RetrievalSet:
         info: facts about the data that a result must say (number of missing images ...).
         group_keys: name -> (Q,) int64 group of each query, for streams in correlated order
             ("image": captions of one image). The fingerprint must stand for these too.
+        recall_at: cut-offs k of the recalls to report, ascending, beginning with 1.
+        excluded: for each query the gallery items left out of its ranking, or None (CIRR: the
+            reference image).
+        subset: for each query the candidates of ``R_subset@k``, or None (CIRR).
+        sections: parts with galleries of their own, or None for one gallery.
     """
 
     name: str
@@ -100,3 +183,7 @@ class RetrievalSet:
     clean_text: Callable[[str], str] | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
     group_keys: Mapping[str, np.ndarray] = field(default_factory=dict)
+    recall_at: tuple[int, ...] = RECALL_AT
+    excluded: Relevance | None = None
+    subset: Relevance | None = None
+    sections: Sections | None = None

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark import metrics, probes
+from benchmark import metrics, probes, ranking
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import Cell, Record, Status
 from benchmark.clock import Clock, peak_mb, start_peak
@@ -25,7 +25,7 @@ from benchmark.grid import CLEAN
 from benchmark.progress import Progress, Silent
 from benchmark.resources import Resources, recall_of
 from benchmark.retrieval import RetrievalSet
-from benchmark.stream import derive_seed
+from benchmark.stream import Batch, derive_seed
 from methods.base import Method, MethodError, Setup, StepOutput
 from shifts.base import ShiftError
 
@@ -144,6 +144,7 @@ class _Tally:
 
     best_rank: np.ndarray
     ap: np.ndarray
+    subset_rank: np.ndarray
     embeddings: list[Tensor] = field(default_factory=list)
     batches: list[dict[str, float]] = field(default_factory=list)
     step_ms: list[float] = field(default_factory=list)  # per query, one value per batch
@@ -183,9 +184,11 @@ class _Run:
             cell=self.cell.to_dict(),
             info={**info, "embed_dim": gallery.shape[1]},
             metrics={
-                **metrics.summary(tally.best_rank, tally.ap),
+                **metrics.summary(tally.best_rank, tally.ap, self.data.recall_at),
+                **self._subset(tally),
                 **kept,
                 **self._by_domain(tally),
+                **self._by_section(tally),
             },
             probes=measured,
             cost=self._cost(seconds, tally, passes),
@@ -193,6 +196,8 @@ class _Run:
             environment=facts,
         )
         domains = {"domain": self.domains} if self.cell.stream.domains else {}
+        if self.data.sections is not None:
+            domains["section"] = self.data.sections.of_query[self.queries]
         return record, {
             "query": self.queries,
             "best_rank": tally.best_rank,
@@ -203,11 +208,13 @@ class _Run:
         }
 
     def _method(self, gallery: Tensor) -> Method:
+        """The method, with the gallery of the stream's first batch."""
         cell = self.cell
+        first = next(iter(self.stream)).section
         seed = derive_seed("method", cell.seed, cell.benchmark, cell.shift.name)
         setup = Setup(
             encoder=self.backbone.query_encoder(self.data.query_modality),
-            gallery=gallery,
+            gallery=gallery[ranking.gallery_of(self.data, first)],
             logit_scale=self.backbone.logit_scale,
             generator=torch.Generator().manual_seed(seed),
         )
@@ -215,10 +222,17 @@ class _Run:
 
     def _adapt(self, method: Method, gallery: Tensor) -> _Tally:
         count = len(self.queries)
-        tally = _Tally(np.zeros(count, dtype=np.int64), np.zeros(count))
+        tally = _Tally(
+            np.zeros(count, dtype=np.int64), np.zeros(count), np.zeros(count, dtype=np.int64)
+        )
         inputs = self.resources.inputs(self.cell)
         self.progress.cell_started(self.cell, len(self.stream))
+        section = next(iter(self.stream)).section
         for batch in self.stream:
+            own = gallery[ranking.gallery_of(self.data, batch.section)]
+            if batch.section != section:
+                section = batch.section
+                method.use_gallery(own)
             with self.clock("data"):
                 queries = inputs.batch(self.queries[batch.queries])
             begun = self.clock.now()
@@ -227,8 +241,8 @@ class _Run:
             self.clock.seconds["step"] = self.clock.seconds.get("step", 0.0) + seconds
             tally.step_ms.append(1000.0 * seconds / len(batch))
             with self.clock("rank"):
-                log = check_output(output, len(batch), gallery)
-                self._rank(batch.queries, output.scores, tally)
+                log = check_output(output, len(batch), own)
+                self._rank(batch, output.scores, tally)
             tally.embeddings.append(output.embeddings.detach().float().cpu())
             best = tally.best_rank[batch.queries]
             # The harness's own two names come last: a method's log cannot displace them.
@@ -237,12 +251,16 @@ class _Run:
             self.progress.batch_done(self.cell, row)
         return tally
 
-    def _rank(self, positions: np.ndarray, scores: Tensor, tally: _Tally) -> None:
-        relevant = [self.data.relevance[int(query)] for query in self.queries[positions]]
-        found = metrics.ranks(scores.detach(), relevant)
-        for position, of_query in zip(positions, found, strict=True):
+    def _rank(self, batch: Batch, scores: Tensor, tally: _Tally) -> None:
+        queries, scores = self.queries[batch.queries], scores.detach()
+        found = ranking.rank(scores, self.data, queries, batch.section)
+        for position, of_query in zip(batch.queries, found, strict=True):
             tally.best_rank[position] = of_query[0]
             tally.ap[position] = metrics.average_precision(of_query)
+        if self.data.subset is not None:
+            tally.subset_rank[batch.queries] = ranking.subset_ranks(
+                scores, self.data, queries, batch.section
+            )
 
     @contextmanager
     def _untouched(self, gallery: Tensor) -> Iterator[None]:
@@ -324,6 +342,31 @@ class _Run:
             for label, found in of_domain.items()
             if len(found)
         }
+
+    def _by_section(self, tally: _Tally) -> dict[str, float]:
+        """Recalls of each section's queries, and the means of the sections (``section_R@k``).
+
+        FashionIQ reports the mean of its categories, which have different numbers of queries.
+        """
+        sections = self.data.sections
+        if sections is None:
+            return {}
+        of_query = sections.of_query[self.queries]
+        found: dict[str, float] = {}
+        for k in self.data.recall_at:
+            recalls = {
+                name: metrics.recall_at(tally.best_rank[of_query == number], k)
+                for number, name in enumerate(sections.names)
+                if (of_query == number).any()
+            }
+            found |= {f"R@{k}_{name}": value for name, value in recalls.items()}
+            found[f"section_R@{k}"] = sum(recalls.values()) / len(recalls)
+        return found
+
+    def _subset(self, tally: _Tally) -> dict[str, float]:
+        if self.data.subset is None:
+            return {}
+        return {f"R_subset@{k}": metrics.recall_at(tally.subset_rank, k) for k in ranking.SUBSET_AT}
 
     def _cost(self, seconds: float, tally: _Tally, passes: PassCounter) -> dict[str, float]:
         parts = {f"seconds_{name}": spent for name, spent in self.clock.seconds.items()}

@@ -24,6 +24,7 @@ KINDS: dict[str, str] = {
     "mixed": "each query draws its domain, all equally likely",
     "diverse": "each batch holds a few of the domains, and other ones at every step",
     "correlated": "one shift, queries of a group close together",
+    "interleaved": "several data sets with their own galleries, batch by batch",
 }
 """The stream kinds that exist, with a line on each."""
 
@@ -158,10 +159,12 @@ class Batch:
     Attributes:
         queries: (B,) int64 positions in the stream's list of queries.
         shifts: (B,) int64 which of the stream's domains hits each query; all 0 where there is one.
+        section: section that all of its queries belong to; 0 where there is one gallery.
     """
 
     queries: np.ndarray
     shifts: np.ndarray
+    section: int = 0
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -199,13 +202,17 @@ def blocks(spec: StreamSpec, count: int) -> list[Block]:
 
 
 class QueryStream:
-    """Every query once; the last batch, and the last of a block, may be short.
+    """Every query once; the last batch, and the last of a block or section, may be short.
+
+    Queries of several sections wait in a queue each, as in a system with several indices: a batch
+    goes out when its queue is full, so that all of it meets one gallery.
 
     Args:
         count: number of queries, N.
         spec: what kind of stream.
         seed: run seed.
         groups: (N,) group of each query; for correlated streams.
+        sections: (N,) section of each query, where they have galleries of their own.
 
     Attributes:
         order: (N,) int64 positions in the list of queries, in the order of the stream.
@@ -216,7 +223,12 @@ class QueryStream:
     """
 
     def __init__(
-        self, count: int, spec: StreamSpec, seed: int, groups: np.ndarray | None = None
+        self,
+        count: int,
+        spec: StreamSpec,
+        seed: int,
+        groups: np.ndarray | None = None,
+        sections: np.ndarray | None = None,
     ) -> None:
         check_stream(spec)
         self.spec = spec
@@ -225,7 +237,13 @@ class QueryStream:
         else:
             self.order = np.random.default_rng(derive_seed("order", seed)).permutation(count)
         stretches = blocks(spec, count)
-        self._ends = batch_ends(count, spec.batch_size, stretches)
+        if sections is None:
+            self._ends = batch_ends(count, spec.batch_size, stretches)
+            self._sections = [0] * len(self._ends)
+        else:
+            self.order, self._ends = _queued(self.order, sections, spec.batch_size, stretches)
+            starts = [0, *self._ends[:-1]]
+            self._sections = sections[self.order[starts]].tolist()
         self.shifts = _domains(spec, seed, stretches, self._ends)
 
     def __len__(self) -> int:
@@ -234,8 +252,8 @@ class QueryStream:
 
     def __iter__(self) -> Iterator[Batch]:
         start = 0
-        for stop in self._ends:
-            yield Batch(self.order[start:stop], self.shifts[start:stop])
+        for stop, section in zip(self._ends, self._sections, strict=True):
+            yield Batch(self.order[start:stop], self.shifts[start:stop], section)
             start = stop
 
 
@@ -245,6 +263,34 @@ def batch_ends(count: int, size: int, stretches: Sequence[Block]) -> list[int]:
     for start, stop in [(block.start, block.stop) for block in stretches] or [(0, count)]:
         ends += [min(begin + size, stop) for begin in range(start, stop, size)]
     return ends
+
+
+def _queued(
+    order: np.ndarray, sections: np.ndarray, size: int, stretches: Sequence[Block]
+) -> tuple[np.ndarray, list[int]]:
+    """The order in which full queues go out, and where their batches end.
+
+    What is left at the end of a block goes out in short batches, by section.
+    """
+    placed: list[int] = []
+    ends: list[int] = []
+
+    def send(queue: list[int]) -> None:
+        placed.extend(queue)
+        ends.append(len(placed))
+        queue.clear()
+
+    for start, stop in [(b.start, b.stop) for b in stretches] or [(0, len(order))]:
+        queues: dict[int, list[int]] = {}
+        for query in order[start:stop].tolist():
+            queue = queues.setdefault(int(sections[query]), [])
+            queue.append(query)
+            if len(queue) == size:
+                send(queue)
+        for section in sorted(queues):
+            if queues[section]:
+                send(queues[section])
+    return np.array(placed, dtype=np.int64), ends
 
 
 def _domains(

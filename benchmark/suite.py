@@ -20,14 +20,24 @@ from benchmark.options import convert
 from benchmark.yaml_lines import Document, read_document
 
 if TYPE_CHECKING:
-    from benchmark.datasets.base import ImageTextPairs
+    from benchmark.datasets.base import DataSet
     from benchmark.retrieval import RetrievalSet
 
 _FOLDER = Path(__file__).parent / "suites"
 
+BOTH = "both"
+"""Query side of an entry that makes two benchmarks, one per direction."""
+
+TASKS: dict[str, dict[str, tuple[str, str]]] = {
+    "image_text": {"image": ("text", "i2t"), "text": ("image", "t2i")},
+    "video_audio": {"video": ("audio", "v2a"), "audio": ("video", "a2v")},
+    "composed": {"composed": ("image", "c2i")},
+}
+"""Task -> query modality -> gallery modality and the direction's short name."""
+
 _CHOICES = {
-    "task": ("image_text",),
-    "query": ("image", "text"),
+    "task": tuple(TASKS),
+    "query": (*dict.fromkeys(query for sides in TASKS.values() for query in sides), BOTH),
     "setting": ("QS", "QGS"),
     "cleaning": ("blip", "none"),
     "named_by": ("TCR", "REST", "our reading"),
@@ -41,11 +51,13 @@ class BenchmarkCard:
     Attributes:
         id: benchmark id, unique over all suites; embedded ones start with "mini-".
         suite: name of the suite.
-        task: kind of retrieval ("image_text").
+        task: kind of retrieval: "image_text", "video_audio" or "composed".
         dataset: name of a built-in data set, or "module:function" of a loader.
-        query: modality of the queries, "image" or "text"; the gallery is the other.
+        query: modality of the queries (see ``TASKS``). In a suite's file "both" makes two cards,
+            one per direction.
         split: the data set's split.
-        images, captions: how many the split has; another count is an error.
+        counts: what the split has, by name ("images" and "captions", "clips", or "queries" and
+            "images"); other counts are an error.
         setting: "QS" = queries corrupted, model tuned on the data set; "QGS" = nothing corrupted,
             model not tuned on it.
         shifts: shifts that it is run with by default.
@@ -60,6 +72,8 @@ class BenchmarkCard:
         cleaning: caption cleaning, "blip" or "none".
         max_words: words that BLIP's cleaning keeps.
         note: a caution that a reader of its numbers needs.
+        row: the benchmark's name in a table with one row per benchmark: its own id, or that of
+            the entry that both directions come from.
     """
 
     id: str
@@ -68,8 +82,7 @@ class BenchmarkCard:
     dataset: str
     query: str
     split: str
-    images: int
-    captions: int
+    counts: Mapping[str, int]
     setting: str
     shifts: tuple[str, ...]
     severity: int
@@ -83,6 +96,12 @@ class BenchmarkCard:
     cleaning: str = "blip"
     max_words: int = 30
     note: str = ""
+    row: str = ""
+
+    @property
+    def gallery(self) -> str:
+        """Modality of the gallery."""
+        return TASKS[self.task][self.query][0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +181,10 @@ def read_suite(path: Path) -> Suite:
             raise document.unknown_key(("defaults",), key, _SETTABLE)
     cards: dict[str, BenchmarkCard] = {}
     for index in range(len(document.sequence(("benchmarks",)))):
-        card = _card(document, index, name, defaults)
-        if card.id in cards:
-            raise document.error(("benchmarks", index, "id"), f"id {card.id!r} occurs twice")
-        cards[card.id] = card
+        for card in _cards(document, index, name, defaults):
+            if card.id in cards:
+                raise document.error(("benchmarks", index, "id"), f"id {card.id!r} occurs twice")
+            cards[card.id] = card
     if not cards:
         raise document.error(("benchmarks",), "a suite needs at least one benchmark")
     summary = document.text(("summary",)) if "summary" in top else ""
@@ -173,7 +192,7 @@ def read_suite(path: Path) -> Suite:
 
 
 _FIELDS = {entry.name: entry for entry in dataclasses.fields(BenchmarkCard)}
-_SETTABLE = tuple(name for name in _FIELDS if name != "suite")
+_SETTABLE = tuple(name for name in _FIELDS if name not in ("suite", "row"))
 _REQUIRED = tuple(
     name
     for name in _SETTABLE
@@ -182,8 +201,6 @@ _REQUIRED = tuple(
 )
 _TOP_OPTIONAL = ("summary", "defaults")
 _TYPES: dict[str, Any] = {
-    "images": int,
-    "captions": int,
     "severity": int,
     "max_words": int,
     "shifts": tuple[str, ...],
@@ -191,7 +208,10 @@ _TYPES: dict[str, Any] = {
 """Types of the plain fields that are no text."""
 
 
-def _card(document: Document, index: int, suite: str, defaults: Mapping[str, Any]) -> BenchmarkCard:
+def _cards(
+    document: Document, index: int, suite: str, defaults: Mapping[str, Any]
+) -> tuple[BenchmarkCard, ...]:
+    """The card of an entry, or its two where the query side is "both"."""
     place = ("benchmarks", index)
     own = document.mapping(place)
     for key in own:
@@ -204,7 +224,29 @@ def _card(document: Document, index: int, suite: str, defaults: Mapping[str, Any
     for key in (*defaults, *own):
         at: tuple[str | int, ...] = (*place, key) if key in own else ("defaults", key)
         values[key] = _value(document, at, key, document.value(at))
-    return BenchmarkCard(suite=suite, **values)
+    sides = TASKS[values["task"]]
+    row = BenchmarkCard(suite=suite, row=values["id"], **values)
+    if row.query == BOTH and len(sides) > 1:
+        return tuple(
+            dataclasses.replace(row, id=f"{row.id}-{short}", query=query)
+            for query, (_, short) in sides.items()
+        )
+    if row.query not in sides:
+        at = (*place, "query") if "query" in own else (*place, "id")
+        raise document.error(
+            at, f"task {row.task!r} has no {row.query!r} queries; it has {', '.join(sides)}"
+        )
+    return (row,)
+
+
+def _counts(document: Document, at: tuple[str | int, ...]) -> dict[str, int]:
+    counts = document.mapping(at)
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise document.error((*at, name), f"{name!r} must be a number above 0, not {count!r}")
+    if not counts:
+        raise document.error(at, "'counts' must name at least one number")
+    return dict(counts)
 
 
 def _value(document: Document, at: tuple[str | int, ...], key: str, raw: Any) -> Any:
@@ -214,6 +256,8 @@ def _value(document: Document, at: tuple[str | int, ...], key: str, raw: Any) ->
         return BackboneSpec(**{name: document.text((*at, name)) for name in document.mapping(at)})
     if key == "shift_options":
         return dict(document.mapping(at))
+    if key == "counts":
+        return _counts(document, at)
     if isinstance(raw, str) and _TYPES.get(key, str) is not str:
         raise document.error(at, f"{key!r} must not be a text, as {raw!r} is")
     try:
@@ -225,7 +269,7 @@ def _value(document: Document, at: tuple[str | int, ...], key: str, raw: Any) ->
         raise document.error(
             at, f"{key!r} is {value!r}{near}; expected one of {', '.join(_CHOICES[key])}"
         )
-    if key in ("images", "captions", "max_words") and value < 1:
+    if key == "max_words" and value < 1:
         raise document.error(at, f"{key!r} must be at least 1, not {value}")
     if key in ("id", "dataset", "split", "shifts") and not value:
         raise document.error(at, f"{key!r} must not be empty")
@@ -239,7 +283,6 @@ def load_retrieval_set(
     root: Path | None = None,
     *,
     split: str | None = None,
-    limit: int | None = None,
     allow_missing: bool = False,
 ) -> RetrievalSet:
     """Loads a benchmark's data.
@@ -248,23 +291,41 @@ def load_retrieval_set(
         card: the benchmark.
         root: the user's folder of data sets; None for embedded data.
         split: another split than the card's; its counts are not checked.
-        limit: use only this many queries (a fixed subset).
         allow_missing: run on what is there; ``info`` of the result says so, with the counts.
 
     Raises:
-        DataError: data missing or malformed, or counts that differ from the card's.
+        DataError: data missing or malformed, of another task, or counts that differ from the
+            card's.
     """
-    from benchmark.tasks import image_text
+    loaded = _loader(card)(root, split=split or card.split, allow_missing=allow_missing)
+    info = _checked_counts(card, loaded, check=split in (None, card.split), allow=allow_missing)
+    return _build(card, dataclasses.replace(loaded, info=info))
 
-    pairs = _loader(card)(root, split=split or card.split, allow_missing=allow_missing)
-    info = _checked_counts(card, pairs, check=split in (None, card.split), allow=allow_missing)
-    return image_text.build(
-        dataclasses.replace(pairs, info=info),
-        name=card.id,
-        query=card.query,
-        cleaning=card.cleaning,
-        max_words=card.max_words,
-        limit=limit,
+
+def _build(card: BenchmarkCard, loaded: DataSet) -> RetrievalSet:
+    from benchmark.datasets import base
+
+    if card.task == "image_text" and isinstance(loaded, base.ImageTextPairs):
+        from benchmark.tasks import image_text
+
+        return image_text.build(
+            loaded,
+            name=card.id,
+            query=card.query,
+            cleaning=card.cleaning,
+            max_words=card.max_words,
+        )
+    if card.task == "video_audio" and isinstance(loaded, base.ClipPairs):
+        from benchmark.tasks import video_audio
+
+        return video_audio.build(loaded, name=card.id, query=card.query)
+    if card.task == "composed" and isinstance(loaded, base.ComposedQueries):
+        from benchmark.tasks import composed
+
+        return composed.build(loaded, name=card.id)
+    raise DataError(
+        f"{card.id} is a benchmark of task {card.task!r}, but its loader returned "
+        f"{type(loaded).__name__}"
     )
 
 
@@ -278,18 +339,22 @@ def _loader(card: BenchmarkCard) -> Any:
 
 
 def _checked_counts(
-    card: BenchmarkCard, pairs: ImageTextPairs, *, check: bool, allow: bool
+    card: BenchmarkCard, loaded: DataSet, *, check: bool, allow: bool
 ) -> dict[str, Any]:
-    images, captions = len(pairs.images), len(pairs.captions)
-    info = {**pairs.info, "images": images, "captions": captions}
+    found = loaded.counts
+    info = {**loaded.info, **found}
     if allow:
         info["allow_missing"] = True
-    if check and (images, captions) != (card.images, card.captions):
+    if check and found != card.counts:
         if not allow:
             raise DataError(
-                f"{pairs.name} has {images} images and {captions} captions; {card.id} expects "
-                f"{card.images} and {card.captions}; complete the copy, or run on what is there "
-                "with --allow-missing (the result will say so)"
+                f"{loaded.name} has {_listed(found)}; {card.id} expects {_listed(card.counts)}; "
+                "complete the copy, or run on what is there with --allow-missing (the result will "
+                "say so)"
             )
-        info |= {"expected_images": card.images, "expected_captions": card.captions}
+        info |= {f"expected_{name}": count for name, count in card.counts.items()}
     return info
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return " and ".join(f"{count} {name}" for name, count in counts.items())

@@ -36,12 +36,17 @@ def default_resources(*, allow_missing: bool = False, ready_made: str = "") -> R
 
 
 def _load_data(cell: Cell, *, allow_missing: bool) -> RetrievalSet:
+    from benchmark import interleave
     from benchmark.registry import BENCHMARKS
     from benchmark.suite import load_retrieval_set
 
     # The limit is the runner's: one loaded set serves every limit.
     root = Path(cell.data_root) if cell.data_root else None
-    return load_retrieval_set(BENCHMARKS.get(cell.benchmark), root, allow_missing=allow_missing)
+    sets = [
+        load_retrieval_set(BENCHMARKS.get(name), root, allow_missing=allow_missing)
+        for name in cell.benchmark.split(interleave.SEPARATOR)
+    ]
+    return interleave.join(sets) if len(sets) > 1 else sets[0]
 
 
 def _load_backbone(spec: BackboneSpec) -> DualEncoder:

@@ -111,6 +111,14 @@ class Method(ABC):
         """Returns to the source state, bit for bit (parameters, buffers, optimiser, memory)."""
         return None
 
+    def use_gallery(self, gallery: Tensor) -> None:
+        """The batches to come are to be ranked in this gallery: (N', D) unit rows, frozen.
+
+        Called between batches where a stream holds queries of several galleries. A method that
+        keeps something derived from the gallery overrides it.
+        """
+        self.gallery = gallery
+
     @torch.no_grad()
     def embed(self, queries: Tensor) -> Tensor:
         """Embeds queries with the model as it now stands, without adapting; (B, D) unit rows.

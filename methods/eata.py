@@ -63,10 +63,22 @@ class Eata(AdaptedMethod):
     Options: ClassVar[type] = EataOptions
 
     def forget(self) -> None:
-        """Clears the mean prediction and the Fisher information."""
-        # Zeros mean "none yet": every cosine with them is 0, so nothing is redundant.
-        self.mean_prediction = torch.zeros_like(self.gallery[:, 0])
+        """Clears the mean predictions and the Fisher information."""
+        self._predictions: dict[int, Tensor] = {}
         self.fisher = StreamFisher()
+
+    @property
+    def mean_prediction(self) -> Tensor:
+        """(N,) moving mean of the selected predictions over the gallery in use.
+
+        Zeros mean "none yet": every cosine with them is 0, so nothing is redundant.
+        """
+        none = torch.zeros_like(self.gallery[:, 0])
+        return self._predictions.get(self.gallery.data_ptr(), none)
+
+    @mean_prediction.setter
+    def mean_prediction(self, value: Tensor) -> None:
+        self._predictions[self.gallery.data_ptr()] = value
 
     def margin(self) -> float:
         """E0 in nats.
@@ -106,15 +118,15 @@ class Eata(AdaptedMethod):
             predictions: (B, N) probabilities, constant.
         """
         reliable = entropies < self.margin()
-        overlap = functional.cosine_similarity(self.mean_prediction[None], predictions, dim=1)
+        before = self.mean_prediction
+        overlap = functional.cosine_similarity(before[None], predictions, dim=1)
         selected = reliable & (overlap.abs() < self.options.d_margin)
         self.notes.add("reliable", reliable.sum())
         count = selected.sum()
         kept = torch.where(selected[:, None], predictions, 0.0).sum(dim=0) / count.clamp_min(1)
-        first = self.mean_prediction.sum() == 0
-        blend = PROBABILITY_MOMENTUM * self.mean_prediction + (1 - PROBABILITY_MOMENTUM) * kept
-        moved = torch.where(first, kept, blend)
-        self.mean_prediction = torch.where(count > 0, moved, self.mean_prediction)
+        blend = PROBABILITY_MOMENTUM * before + (1 - PROBABILITY_MOMENTUM) * kept
+        moved = torch.where(before.sum() == 0, kept, blend)
+        self.mean_prediction = torch.where(count > 0, moved, before)
         return selected
 
     def _source_values(self) -> list[Tensor]:

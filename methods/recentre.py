@@ -49,8 +49,13 @@ class Recentre(Method):
 
     def __init__(self, setup: Setup, options: Any = None) -> None:
         super().__init__(setup, options)
-        self.gallery_mean = self.gallery.mean(dim=0)
+        self.use_gallery(self.gallery)
         self.reset()
+
+    def use_gallery(self, gallery: Tensor) -> None:
+        """The queries to come are moved onto this gallery's mean; those seen stay known."""
+        super().use_gallery(gallery)
+        self.gallery_mean = gallery.mean(dim=0)
 
     def reset(self) -> None:
         """Forgets the queries seen so far."""

@@ -1,4 +1,4 @@
-"""What a loader of image-text pairs returns."""
+"""What a loader returns: image-text pairs, clips, or composed queries with their gallery."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from benchmark.errors import DataError
-from benchmark.retrieval import Items
+from benchmark.retrieval import Items, Sections
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class ImageTextPairs:
         info: facts that a result must say, such as the number of missing images.
         image_groups: key -> (images,) int64 group of each image (its category, say), for streams
             in correlated order; the fingerprint must stand for them too.
+        identities: (images,) int64 or None. Images of one identity (person, product) share their
+            captions: each caption of the identity is relevant to each of its images, both ways.
+            None: a caption belongs to its own image alone.
     """
 
     name: str
@@ -38,6 +41,12 @@ class ImageTextPairs:
     fingerprint: str
     info: Mapping[str, Any] = field(default_factory=dict)
     image_groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    identities: np.ndarray | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a benchmark's card counts."""
+        return {"images": len(self.images), "captions": len(self.captions)}
 
     def __post_init__(self) -> None:
         images, captions = len(self.images), len(self.captions)
@@ -51,8 +60,107 @@ class ImageTextPairs:
         for key, groups in self.image_groups.items():
             if groups.shape != (images,):
                 raise DataError(f"{self.name}: group key {key!r} must give each image its group")
+        if self.identities is not None and self.identities.shape != (images,):
+            raise DataError(f"{self.name}: identities must give each image its own")
         for kind, ids in (("image", self.images.ids), ("caption", self.caption_ids)):
             refuse_duplicates(ids, f"{self.name}: {kind} id")
+
+
+@dataclass(frozen=True)
+class ClipPairs:
+    """Videos with their sound, one to one.
+
+    Attributes:
+        name: data set and split.
+        videos: (T, H, W, 3) uint8 frames, decoded when asked for.
+        audios: ``shifts.audio.item.Audio``, read when asked for; ``audios[i]`` is that of
+            ``videos[i]``, with the same id.
+        fingerprint: hash of the content (see ``content_fingerprint``).
+        info: facts that a result must say, such as the number of missing clips.
+        clip_groups: key -> (clips,) int64 group of each clip, for streams in correlated order.
+    """
+
+    name: str
+    videos: Items
+    audios: Items
+    fingerprint: str
+    info: Mapping[str, Any] = field(default_factory=dict)
+    clip_groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a benchmark's card counts."""
+        return {"clips": len(self.videos)}
+
+    def __post_init__(self) -> None:
+        clips = len(self.videos)
+        if not clips:
+            raise DataError(f"{self.name}: no clips; expected some")
+        if len(self.audios) != clips or list(self.audios.ids) != list(self.videos.ids):
+            raise DataError(f"{self.name}: videos and audios are not one to one")
+        refuse_duplicates(self.videos.ids, f"{self.name}: clip id")
+        for key, groups in self.clip_groups.items():
+            if groups.shape != (clips,):
+                raise DataError(f"{self.name}: group key {key!r} must give each clip its group")
+
+
+@dataclass(frozen=True)
+class ComposedQueries:
+    """Queries of a reference image and a modification text, and the images to be found.
+
+    Attributes:
+        name: data set and split.
+        images: the gallery; with ``sections`` the sections' images one after the other.
+        references: (queries,) int64 gallery index of each query's reference image.
+        texts: the modification texts.
+        targets: for each query the gallery indices that answer it.
+        query_ids: one unique id per query.
+        fingerprint: hash of the content (see ``content_fingerprint``).
+        sections: parts with galleries of their own, or None.
+        exclude_reference: whether a query's reference is left out of its ranking.
+        subset: for each query the candidates of the subset recall, or None.
+        recall_at: cut-offs to report.
+        info: facts that a result must say, such as the number of missing images.
+        query_groups: key -> (queries,) int64 group of each query, for correlated streams.
+    """
+
+    name: str
+    images: Items
+    references: np.ndarray
+    texts: Sequence[str]
+    targets: Sequence[Sequence[int]]
+    query_ids: Sequence[str]
+    fingerprint: str
+    sections: Sections | None = None
+    exclude_reference: bool = False
+    subset: Sequence[Sequence[int]] | None = None
+    recall_at: tuple[int, ...] = (1, 10, 50)
+    info: Mapping[str, Any] = field(default_factory=dict)
+    query_groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a benchmark's card counts."""
+        return {"queries": len(self.texts), "images": len(self.images)}
+
+    def __post_init__(self) -> None:
+        queries, images = len(self.texts), len(self.images)
+        if not queries or not images:
+            raise DataError(f"{self.name}: {queries} queries and {images} images; expected some")
+        per_query = (self.references, self.targets, self.query_ids, self.subset)
+        if any(part is not None and len(part) != queries for part in per_query):
+            raise DataError(f"{self.name}: texts, references, targets and ids differ in number")
+        named = [*self.references, *(i for found in self.targets for i in found)]
+        if min(named) < 0 or max(named) >= images:
+            raise DataError(f"{self.name}: a query names an image outside the {images} there are")
+        for key, groups in self.query_groups.items():
+            if groups.shape != (queries,):
+                raise DataError(f"{self.name}: group key {key!r} must give each query its group")
+        refuse_duplicates(self.query_ids, f"{self.name}: query id")
+
+
+DataSet = ImageTextPairs | ClipPairs | ComposedQueries
+"""What loaders return."""
 
 
 class Loader(Protocol):
@@ -62,7 +170,7 @@ class Loader(Protocol):
     on with the images that are there, and ``info`` says how many are not.
     """
 
-    def __call__(self, root: Path | None, *, split: str, allow_missing: bool) -> ImageTextPairs: ...
+    def __call__(self, root: Path | None, *, split: str, allow_missing: bool) -> DataSet: ...
 
 
 def refuse_duplicates(ids: Iterable[str], what: str) -> None:

@@ -57,6 +57,11 @@ def pictures() -> dict[str, Figure]:
         list("ABCDEFGH"),
         GROUP_COLOURS,
     )
+    sections = np.arange(BATCH * BATCHES) % 4 % 3
+    stream = QueryStream(len(sections), StreamSpec("interleaved", BATCH), 0, None, sections)
+    found["interleaved"] = _picture(
+        [("", _columns(stream, sections[stream.order]))], list("ABC"), GROUP_COLOURS
+    )
     return found
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import time
@@ -291,38 +292,36 @@ def test_cleaning_is_a_function_not_done_to_the_raw_captions() -> None:
     assert build(pairs_of([0], 1), name="t", query="text", cleaning="none").clean_text is None
 
 
-def test_limit_takes_a_fixed_nested_subset_of_queries() -> None:
-    pairs = pairs_of([k % 20 for k in range(100)], 20)
-    large = build(pairs, name="t", query="text", limit=30)
-    small = build(pairs, name="t", query="text", limit=10)
-    assert len(small.queries) == 10
-    assert set(small.queries.ids) < set(large.queries.ids)
-    assert len(small.gallery) == 20
-    for q, name in enumerate(small.queries.ids):
-        number = int(name[1:])
-        assert small.queries[q] == f"caption {number}"
-        assert small.relevance[q].tolist() == [number % 20]
-        assert small.groups[q] == number % 20
-    assert build(pairs, name="t", query="text", limit=500).queries.ids == pairs.caption_ids
-
-
-def test_fingerprint_follows_side_cleaning_and_limit() -> None:
+def test_fingerprint_follows_side_and_cleaning() -> None:
     pairs = pairs_of([0, 1, 0, 2], 3)
     prints = {
-        build(pairs, name="t", query=query, cleaning=cleaning, limit=limit).fingerprint
+        build(pairs, name="t", query=query, cleaning=cleaning).fingerprint
         for query in ("image", "text")
         for cleaning in ("blip", "none")
-        for limit in (None, 2)
     }
-    assert len(prints) == 8
+    assert len(prints) == 4
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"query": "audio"}, {"query": "text", "cleaning": "x"}, {"query": "text", "limit": 0}]
-)
-def test_unknown_side_cleaning_or_limit(wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize("wrong", [{"query": "audio"}, {"query": "text", "cleaning": "x"}])
+def test_unknown_side_or_cleaning(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         build(pairs_of([0], 1), name="t", **wrong)
+
+
+def test_everything_of_an_identity_is_relevant_both_ways() -> None:
+    """Two pictures with two captions each of one person: 2 x 4 relevant pairs each way."""
+    pairs = dataclasses.replace(
+        pairs_of([0, 0, 1, 1, 2], 3), identities=np.array([7, 7, 4], dtype=np.int64)
+    )
+    image, text = (build(pairs, name="t", query=side) for side in ("image", "text"))
+    assert [image.relevance[q].tolist() for q in range(3)] == [[0, 1, 2, 3]] * 2 + [[4]]
+    assert [text.relevance[q].tolist() for q in range(5)] == [[0, 1]] * 4 + [[2]]
+    assert image.groups.tolist() == [7, 7, 4]
+    assert text.group_keys["identity"].tolist() == [7, 7, 7, 7, 4]
+    there = image.relevance.transpose(len(image.gallery))
+    assert there.indices.tolist() == text.relevance.indices.tolist()
+    with pytest.raises(DataError, match="identities"):
+        dataclasses.replace(pairs, identities=np.zeros(2, np.int64))
 
 
 def test_content_fingerprint_knows_boundaries() -> None:

@@ -42,14 +42,6 @@ def test_images_have_the_groups_of_the_data_set() -> None:
     assert keys["place"].tolist() == [7, 9, 7]
 
 
-@pytest.mark.parametrize("query", ["image", "text"])
-def test_a_subset_of_queries_keeps_their_groups(query: str) -> None:
-    whole, part = (build(pairs(), name="t", query=query, limit=n) for n in (None, 2))
-    where = [list(whole.queries.ids).index(name) for name in part.queries.ids]
-    for name, groups in part.group_keys.items():
-        assert groups.tolist() == whole.group_keys[name][where].tolist()
-
-
 def test_groups_of_the_wrong_number_are_refused() -> None:
     with pytest.raises(DataError, match="group key 'place' must give each image its group"):
         dataclasses.replace(pairs(), image_groups={"place": np.zeros(2, int)})

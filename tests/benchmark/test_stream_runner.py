@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from benchmark.cell import Cell, ShiftSpec, Status, StreamSpec
-from benchmark.errors import ConfigError
+from benchmark.errors import ConfigError, DataError
+from benchmark.interleave import join
 from benchmark.resources import Resources
 from benchmark.runner import run_cell
 from benchmark.stream import KINDS, QueryStream, summary
+from methods.base import StepOutput
 from shifts.base import Shift, ShiftCard
 from tests.benchmark import fakes
 
@@ -41,6 +43,7 @@ NOISE, DIM, FLIP, CLEAN = (
     ShiftSpec("none", 0),
 )
 THREE = (NOISE, DIM, FLIP)
+ONE_SHIFT = ("single", "correlated", "interleaved")
 
 
 def world() -> Any:
@@ -48,8 +51,15 @@ def world() -> Any:
     return dataclasses.replace(data, group_keys={"block": data.groups})
 
 
+def load(wanted: Cell) -> Any:
+    """One world, or two with 18 and 12 queries and galleries of their own."""
+    if "+" in wanted.benchmark:
+        return join([fakes.world(name, count) for name, count in (("a", 18), ("b", 12))])
+    return world()
+
+
 def resources(**changes: Any) -> Resources:
-    given = {"make_shift": lambda spec: SHIFTS[spec.name](), "load_data": lambda cell: world()}
+    given = {"make_shift": lambda spec: SHIFTS[spec.name](), "load_data": load}
     return fakes.resources(**{**given, **changes})
 
 
@@ -57,8 +67,10 @@ def cell(kind: str, method: str = "source", *, domains: tuple[ShiftSpec, ...] = 
          **changes: Any) -> Cell:  # fmt: skip
     if kind == "gradual":
         domains = (ShiftSpec("noise", 1), NOISE)
-    if kind in ("single", "correlated"):
+    if kind in ONE_SHIFT:
         domains = ()
+    if kind == "interleaved":
+        changes = {"benchmark": "a+b", **changes}
     key = "block" if kind == "correlated" else ""
     stream = StreamSpec(kind, changes.pop("batch_size", 8), domains, group_key=key)
     shift = summary(domains) if domains else NOISE
@@ -153,7 +165,7 @@ def test_every_kind_measures_forgetting_and_single_streams_keep_their_numbers(ki
     assert record.status == Status.DONE, record.reason
     assert "forgetting" in record.metrics
     assert ("first_domain_R@1_after" in record.metrics) == (kind != "single")
-    assert ("domain" in arrays) == (kind not in ("single", "correlated"))
+    assert ("domain" in arrays) == (kind not in ONE_SHIFT)
     assert ("seconds_again" in record.cost) == (kind != "single")
 
 
@@ -246,3 +258,62 @@ def test_a_domain_of_another_modality_is_skipped_with_its_name() -> None:
     record, _ = run_cell(cell("mixed", domains=(NOISE, ShiftSpec("typos", 1))), resources())
     assert record.status == Status.SKIPPED
     assert record.reason == "shift 'typos' works on text queries; 'fake' has image ones"
+
+
+def test_interleaved_queries_are_ranked_in_their_own_gallery() -> None:
+    """A frozen model's ranks are those of the sets alone, whatever the other's gallery holds."""
+    record, arrays = run_cell(cell("interleaved", seed=3), resources())
+    assert record.status == Status.DONE, record.reason
+    alone = []
+    for name, count in (("a", 18), ("b", 12)):
+        data = fakes.world(name, count)
+        one, own = run_cell(
+            fakes.cell(shift=NOISE, seed=3),
+            resources(load_data=lambda _, data=data: data),
+        )
+        assert record.metrics[f"R@1_{name}"] == pytest.approx(one.metrics["R@1"])
+        alone += own["best_rank"].tolist()
+    assert arrays["best_rank"].tolist() == alone
+    assert arrays["section"].tolist() == [0] * 18 + [1] * 12
+    mean = (record.metrics["R@1_a"] + record.metrics["R@1_b"]) / 2
+    assert record.metrics["section_R@1"] == pytest.approx(mean)
+
+
+def test_every_batch_of_an_interleaved_stream_meets_one_gallery() -> None:
+    one = cell("interleaved", batch_size=8)
+    stream = resources().stream(one)
+    sections = np.repeat([0, 1], [18, 12])
+    batches = list(stream)
+    for batch in batches:
+        assert set(sections[batch.queries]) == {batch.section}
+    assert sorted(len(batch) for batch in batches) == [2, 4, 8, 8, 8]
+    assert sorted(stream.order.tolist()) == list(range(30))
+    assert len({batch.section for batch in batches[:3]}) == 2  # not one set after the other
+
+
+def test_a_method_is_handed_the_gallery_of_each_batch() -> None:
+    sizes: list[tuple[int, int]] = []
+
+    class Watching(fakes.Trained):
+        def step(self, queries: torch.Tensor) -> StepOutput:
+            sizes.append((len(queries), len(self.gallery)))
+            return super().step(queries)
+
+    made = resources(make_method=lambda spec, setup: Watching(setup))
+    record, _ = run_cell(cell("interleaved", "trained"), made)
+    assert record.status == Status.DONE, record.reason
+    assert {gallery for _, gallery in sizes} == {36, 24}
+
+
+def test_an_interleaved_stream_needs_several_different_data_sets() -> None:
+    with pytest.raises(ConfigError, match="needs several data sets, not 'fake' alone"):
+        resources().key(cell("interleaved", benchmark="fake"))
+    one = fakes.world("a", 18)
+    with pytest.raises(DataError, match="two different data sets, not a, a"):
+        join([one, one])
+    other = dataclasses.replace(fakes.world("b", 12), query_modality="text")
+    with pytest.raises(DataError, match=r"a has image queries.*b has text queries"):
+        join([one, other])
+    cleaned = dataclasses.replace(fakes.world("b", 12), clean_text=str.lower)
+    with pytest.raises(DataError, match="clean captions in the same way"):
+        join([one, cleaned])

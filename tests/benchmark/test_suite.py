@@ -42,13 +42,11 @@ benchmarks:
   - id: one
     summary: first
     query: image
-    images: 6
-    captions: 30
+    counts: {images: 6, captions: 30}
   - id: two
     summary: second
     query: text
-    images: 6
-    captions: 30
+    counts: {images: 6, captions: 30}
     severity: 3
 """
 
@@ -82,7 +80,7 @@ def test_embedded_benchmarks_cannot_be_mistaken_for_real_ones() -> None:
 
 @pytest.mark.parametrize("card", benchmark_cards().values(), ids=lambda card: card.id)
 def test_cards_are_consistent(card: BenchmarkCard) -> None:
-    assert card.captions == 5 * card.images
+    assert card.counts["captions"] == 5 * card.counts["images"]
     for name in card.shifts:
         assert name in shifts.BUILTINS
         assert shifts.BUILTINS[name]["modality"] in ("any", card.query)
@@ -96,7 +94,7 @@ def test_default_severities_exist() -> None:
 
 
 def test_published_counts() -> None:
-    counts = {name: (card.images, card.captions) for name, card in benchmark_cards().items()}
+    counts = {name: tuple(card.counts.values()) for name, card in benchmark_cards().items()}
     assert counts["coco-c-image"] == counts["base2coco-t2i"] == (5000, 25000)
     assert counts["flickr-c-text"] == counts["base2flickr-i2t"] == (1000, 5000)
     assert counts["mini-coco-c-image"] == (1000, 5000)
@@ -139,9 +137,12 @@ def test_defaults_are_merged_and_own_values_win(tmp_path: Path) -> None:
         ("    query: image", "    qurey: image", "mine.yaml:18: unknown key 'qurey'.*'query'"),
         ("    query: image", "    query: imag", "mine.yaml:18: 'query' is 'imag'.*'image'"),
         ("    query: image\n", "", "mine.yaml:16: benchmark 'one' lacks query"),
-        ("images: 6", "images: six", "mine.yaml:19: 'images' must not be a text"),
-        ("images: 6", "images: '6'", "mine.yaml:19: 'images' must not be a text"),
-        ("images: 6", "images: 0", "mine.yaml:19: 'images' must be at least 1"),
+        ("images: 6", "images: six", "mine.yaml:19: 'images' must be a number above 0"),
+        ("images: 6", "images: '6'", "mine.yaml:19: 'images' must be a number above 0"),
+        ("images: 6", "images: 0", "mine.yaml:19: 'images' must be a number above 0, not 0"),
+        ("counts: {images: 6, captions: 30}", "counts: {}", "mine.yaml:19: 'counts' must name"),
+        ("query: image", "query: video", "mine.yaml:18: task 'image_text' has no 'video'"),
+        ("query: image", "query: composed", "mine.yaml:18: .*it has image, text"),
         ("  severity: 5", "  severity: 5.0", "mine.yaml:14: 'severity': expected a whole number"),
         ("[gaussian_noise]", "gaussian_noise", "mine.yaml:13: 'shifts' must not be a text"),
         ("[gaussian_noise]", "[1]", "mine.yaml:13: 'shifts': expected a text"),
@@ -149,7 +150,7 @@ def test_defaults_are_merged_and_own_values_win(tmp_path: Path) -> None:
         ("dataset: coco", "dataset: coca", "mine.yaml:5: unknown data set 'coca'.*'coco'"),
         ("loader: open_clip, m", "loder: open_clip, m", "mine.yaml:12: unknown key 'loder'"),
         ("pretrained: openai", "pretrained: 3", "mine.yaml:12: 'pretrained' must be a text"),
-        ("id: two", "id: one", "mine.yaml:21: id 'one' occurs twice"),
+        ("id: two", "id: one", "mine.yaml:20: id 'one' occurs twice"),
         ("suite: mine", "suite: other", "mine.yaml:1: suite 'other' must be in a file"),
         ("title: My suite\n", "", "mine.yaml:1: the entry lacks title"),
         ("title: My suite", "titel: x", "mine.yaml:2: unknown key 'titel'.*'title'"),
@@ -163,6 +164,16 @@ def test_strict_with_file_and_line(tmp_path: Path, old: str, new: str, expected:
     assert old in GOOD
     with pytest.raises(ConfigError, match=expected):
         read_suite(write(tmp_path, GOOD.replace(old, new, 1)))
+
+
+def test_both_directions_are_two_benchmarks_of_one_row(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path, GOOD.replace("query: image", "query: both")))
+    first, second, two = suite.benchmarks
+    assert [(c.id, c.query, c.gallery, c.row) for c in (first, second)] == [
+        ("one-i2t", "image", "text", "one"),
+        ("one-t2i", "text", "image", "one"),
+    ]
+    assert (two.id, two.row) == ("two", "two")
 
 
 def test_empty_and_missing_files(tmp_path: Path) -> None:
@@ -179,9 +190,9 @@ def test_empty_and_missing_files(tmp_path: Path) -> None:
 
 def test_counts_against_the_card(tmp_path: Path) -> None:
     make_coco(tmp_path)
-    with pytest.raises(DataError, match=r"6 images and 30 captions.*5000 and 25000"):
+    with pytest.raises(DataError, match=r"6 images and 30 captions.*5000 images and 25000"):
         load_retrieval_set(benchmark_card("coco-c-image"), tmp_path)
-    card = dataclasses.replace(benchmark_card("coco-c-image"), images=6, captions=30)
+    card = dataclasses.replace(benchmark_card("coco-c-image"), counts={"images": 6, "captions": 30})
     data = load_retrieval_set(card, tmp_path)
     assert (data.name, len(data.queries), len(data.gallery)) == ("coco-c-image", 6, 30)
     assert data.info == {"missing_images": 0, "images": 6, "captions": 30}
@@ -195,8 +206,8 @@ def test_allow_missing_is_stamped(tmp_path: Path) -> None:
     card = benchmark_card("coco-c-text")
     with pytest.raises(DataError, match="1 of 6 images"):
         load_retrieval_set(card, tmp_path)
-    data = load_retrieval_set(card, tmp_path, allow_missing=True, limit=4)
-    assert (len(data.queries), len(data.gallery)) == (4, 5)
+    data = load_retrieval_set(card, tmp_path, allow_missing=True)
+    assert (len(data.queries), len(data.gallery)) == (25, 5)
     assert data.info == {
         "missing_images": 1,
         "images": 5,
@@ -233,8 +244,7 @@ def test_loader_of_an_outside_package(tmp_path: Path) -> None:
     card = dataclasses.replace(
         benchmark_card("coco-c-image"),
         dataset="benchmark.datasets.karpathy:load_coco",
-        images=6,
-        captions=30,
+        counts={"images": 6, "captions": 30},
     )
     assert len(load_retrieval_set(card, tmp_path).queries) == 6
     card = dataclasses.replace(card, dataset="nowhere.at_all:load")
