@@ -180,6 +180,9 @@ def load_weights(model: nn.Module, path: Path, name: str, quick: bool) -> None:
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a weight file by name, without the prefix of a parallel wrapper.
 
+    Of a checkpoint that holds more (optimiser, epoch ...) it is the part called "state_dict" or
+    "model".
+
     Raises:
         WeightsError: unreadable, another kind of file, or it holds more than tensors.
     """
@@ -201,8 +204,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except _UNREADABLE as error:
         reason = f"{type(error).__name__}: {error}"
     else:
+        if isinstance(state.get("model"), dict):  # a training checkpoint, as BLIP's and IRRA's are
+            state = state["model"]
         if state and all(isinstance(value, Tensor) for value in state.values()):
-            return dict(state)
+            return {key.removeprefix("module."): value for key, value in state.items()}
         reason = "it holds more than tensors"
     raise WeightsError(
         f"{path} cannot be read as weights ({reason.splitlines()[0]}); expected a state dict saved "

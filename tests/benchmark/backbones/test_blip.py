@@ -1,0 +1,470 @@
+"""BLIP retrieval on a tiny random instance of the real architecture."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from benchmark.backbones.towers import layer_norm_scalars
+from benchmark.cell import BackboneSpec
+from benchmark.errors import ConfigError, WeightsError
+from methods.base import QueryEncoder
+from methods.parameters import norm_parameters, select_parameters
+
+transformers = pytest.importorskip(
+    "transformers", reason="the blip backbone needs transformers: pip install 'queryshift[blip]'"
+)
+
+from benchmark.backbones import blip, blip_weights  # noqa: E402  # after the skip
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "##s", "two", ",", "kite"]
+CONFIG: dict[str, Any] = {
+    "model_type": "blip",
+    "image_text_hidden_size": 8,
+    "text_config": {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "vocab_size": 32,
+        "max_position_embeddings": 40,
+        "bos_token_id": 30,
+        "sep_token_id": 3,
+    },
+    "vision_config": {
+        "hidden_size": 24,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 16,
+    },
+}
+FULL: dict[str, Any] = {
+    "model_type": "blip",
+    "text_config": {"num_attention_heads": 12},
+    "vision_config": {},
+}
+TEXTS = ["a dog", "two dogs, a kite", "", "kite"]
+
+
+def random_model(seed: int = 0) -> nn.Module:
+    """transformers' own class; norms and biases are random too, so that nothing is neutral."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = transformers.BlipConfig.from_dict(copy.deepcopy(CONFIG))
+        model: nn.Module = transformers.BlipForImageTextRetrieval(config).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def write_folder(folder: Path, seed: int = 0) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "vocab.txt").write_text("\n".join(WORDS))
+    save_file(dict(random_model(seed).state_dict()), folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("models") / "tiny-blip")
+
+
+@pytest.fixture(scope="module")
+def backbone(folder: Path) -> blip.BlipBackbone:
+    return load(folder)
+
+
+def load(model: Path | str, pretrained: Path | str = "", **other: str) -> blip.BlipBackbone:
+    return blip.load(BackboneSpec("blip", str(model), str(pretrained), **other))
+
+
+def images(count: int = 3) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (30 + 7 * i, 50, 3), dtype=np.uint8) for i in range(count)]
+
+
+def inputs(backbone: blip.BlipBackbone, modality: str) -> Tensor:
+    raw = images() if modality == "image" else TEXTS
+    prepare = backbone.preprocess(modality)
+    return backbone.collate(modality, [prepare(item) for item in raw])
+
+
+def test_scores_are_transformers_own_contrastive_ones(backbone: blip.BlipBackbone) -> None:
+    pixels, tokens = inputs(backbone, "image"), inputs(backbone, "text")
+    rows = {m: backbone.encode(m, x) for m, x in (("image", pixels), ("text", tokens))}
+    mask = (tokens != 0).long()
+    with torch.no_grad():
+        own = random_model()(
+            input_ids=tokens, pixel_values=pixels[:1], attention_mask=mask, use_itm_head=False
+        ).itm_score
+    torch.testing.assert_close(rows["image"][:1] @ rows["text"].T, own, atol=1e-5, rtol=0)
+    for table in rows.values():
+        assert table.dtype == torch.float32
+        assert table.shape[1] == 8
+        assert not table.requires_grad
+        torch.testing.assert_close(table.norm(dim=1), torch.ones(len(table)))
+
+
+def test_the_matching_head_is_nowhere(folder: Path, tmp_path: Path) -> None:
+    names = {n for m in ("image", "text") for n, _ in load(folder).query_encoder(m).named_modules()}
+    assert not any("itm" in name for name in names)
+    state = load_file(folder / "model.safetensors")
+    headless = write_folder(tmp_path / "headless")
+    save_file({k: v for k, v in state.items() if "itm" not in k}, headless / "model.safetensors")
+    assert load(headless).fingerprint == load(folder).fingerprint
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_a_query_encoder_is_a_copy_of_one_tower(backbone: blip.BlipBackbone, modality: str) -> None:
+    batch = inputs(backbone, modality)
+    before = backbone.encode(modality, batch)
+    encoder = backbone.query_encoder(modality)
+    assert isinstance(encoder, QueryEncoder)
+    assert not encoder.training
+    torch.testing.assert_close(encoder(batch).detach(), before, atol=1e-6, rtol=0)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(1.0)
+    torch.testing.assert_close(backbone.encode(modality, batch), before, atol=0, rtol=0)
+    model = random_model()
+    parts = ("vision",) if modality == "image" else ("text",)
+    wanted = sum(p.numel() for n, p in model.named_parameters() if n.startswith(parts))
+    assert sum(p.numel() for p in encoder.parameters()) == wanted
+
+
+def test_counts_of_probe_1a_without_allocating_weights() -> None:
+    large = copy.deepcopy(FULL)
+    large["vision_config"] = {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+    }
+    with torch.device("meta"):
+        image, text = blip.build_towers(FULL)
+        wide, _ = blip.build_towers(large)
+    assert all(p.is_meta for p in image.parameters())
+    assert layer_norm_scalars(image.adaptable) == 38_400
+    assert layer_norm_scalars(wide.adaptable) == 100_352
+    assert layer_norm_scalars(text.adaptable) == 56_832
+    norms = norm_parameters(text.adaptable)
+    assert sum(p.numel() for n, p in norms.items() if "crossattention" in n) == 18_432
+
+
+def with_gradient(encoder: QueryEncoder, batch: Tensor) -> set[str]:
+    rows = encoder(batch)
+    generator = torch.Generator().manual_seed(0)
+    (rows * torch.randn(rows.shape, generator=generator)).sum().backward()
+    return {n for n, p in encoder.named_parameters() if p.grad is not None and bool(p.grad.any())}
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_gradients_reach_the_norms_and_nothing_else(
+    backbone: blip.BlipBackbone, modality: str
+) -> None:
+    encoder = backbone.query_encoder(modality)
+    adapted = select_parameters(encoder)
+    by_name = {
+        n for n, _ in encoder.named_parameters() if "layer" in n.lower() and "norm" in n.lower()
+    }
+    assert set(adapted) == by_name
+    # of BERT, the cross-attention blocks are declared, but a text-only pass does not run them
+    live = {name for name in adapted if "crossattention" not in name}
+    assert with_gradient(encoder, inputs(backbone, modality)) == live
+    assert len(live) == 10
+    assert len(adapted) == (10 if modality == "image" else 14)
+
+
+@pytest.mark.parametrize(
+    ("modality", "start"),
+    [("image", "vision_model.encoder.layers.1."), ("text", "text_encoder.encoder.layer.1.")],
+)
+def test_the_last_block_is_found(backbone: blip.BlipBackbone, modality: str, start: str) -> None:
+    encoder = backbone.query_encoder(modality)
+    adapted = select_parameters(encoder, "last-block")
+    assert set(adapted) == {n for n, _ in encoder.named_parameters() if n.startswith(start)}
+    assert len(adapted) > 10
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_a_batch_of_one_equals_its_row(backbone: blip.BlipBackbone, modality: str) -> None:
+    prepare = backbone.preprocess(modality)
+    raw: list[Any] = images() if modality == "image" else TEXTS
+    rows = backbone.encode(modality, inputs(backbone, modality))
+    for item, row in zip(raw, rows, strict=True):
+        alone = backbone.encode(modality, backbone.collate(modality, [prepare(item)]))
+        torch.testing.assert_close(alone[0], row, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_mixed_precision_is_close_and_keeps_float32(
+    backbone: blip.BlipBackbone, modality: str
+) -> None:
+    encoder, batch = backbone.query_encoder(modality), inputs(backbone, modality)
+    select_parameters(encoder)
+    full = encoder(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = encoder(batch)
+    assert mixed.dtype == full.dtype == torch.float32
+    assert not torch.equal(mixed, full)  # that it was on
+    assert (mixed * full).detach().sum(dim=1).min() > 0.995
+    mixed.sum().backward()
+    kinds = {p.dtype for p in encoder.parameters()}
+    assert kinds == {torch.float32}
+    assert all(p.grad is None or p.grad.dtype == torch.float32 for p in encoder.parameters())
+
+
+def test_images_are_squeezed_with_clips_statistics(backbone: blip.BlipBackbone) -> None:
+    image = images(1)[0]
+    squeezed = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC))
+    mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    expected = (squeezed / 255 - mean) / std
+    result = backbone.preprocess("image")(image).permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_texts_are_word_pieces_of_at_most_35_tokens(backbone: blip.BlipBackbone) -> None:
+    prepare = backbone.preprocess("text")
+    tokens = prepare("Two DOGS, zebra")
+    assert tokens.shape == (35,)
+    assert tokens.dtype == torch.int64
+    assert tokens[:7].tolist() == [2, 8, 6, 7, 9, 1, 3]
+    assert not tokens[7:].any()
+    long = prepare("kite " * 50)
+    assert long.tolist() == [2, *[10] * 33, 3]
+
+
+def test_trimming_is_exact_and_real(backbone: blip.BlipBackbone) -> None:
+    full = torch.stack([backbone.preprocess("text")(text) for text in TEXTS])
+    short = backbone.collate("text", list(full))
+    assert short.shape == (4, 8)  # two dog ##s , a kite, and the two ends
+    torch.testing.assert_close(
+        backbone.encode("text", short), backbone.encode("text", full), atol=1e-6, rtol=0
+    )
+
+
+# Weights
+
+
+def to_original(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict under the names of BLIP's own code (written down from its published files)."""
+    renamed = {}
+    for key, value in state.items():
+        key = (
+            key.replace("vision_model.embeddings.class_embedding", "visual_encoder.cls_token")
+            .replace("vision_model.embeddings.position_embedding", "visual_encoder.pos_embed")
+            .replace("vision_model.embeddings.patch_embedding", "visual_encoder.patch_embed.proj")
+            .replace("vision_model.encoder.layers", "visual_encoder.blocks")
+            .replace("vision_model.post_layernorm", "visual_encoder.norm")
+        )
+        if key.startswith("visual_encoder.blocks"):
+            key = key.replace("self_attn.projection", "attn.proj").replace("self_attn", "attn")
+            key = key.replace("layer_norm", "norm")
+        renamed[key] = value
+    return renamed
+
+
+def test_an_original_checkpoint_gives_the_same_embeddings(folder: Path, tmp_path: Path) -> None:
+    original = to_original(dict(random_model(seed=1).state_dict()))
+    assert "visual_encoder.blocks.1.attn.proj.weight" in original
+    extra = {
+        "temp": torch.tensor(0.05),
+        "image_queue": torch.zeros(8, 4),
+        "visual_encoder_m.cls_token": torch.zeros(1),
+        "text_decoder.cls.predictions.bias": torch.zeros(3),
+        "text_encoder.embeddings.position_ids": torch.arange(40)[None],
+    }
+    file = tmp_path / "model_base_retrieval_coco.pth"
+    torch.save({"model": original | extra, "epoch": 5, "config": {"vit": "base"}}, file)
+    read = load(folder, file)
+    same = load(write_folder(tmp_path / "converted", seed=1))
+    assert read.name == "model_base_retrieval_coco"
+    assert read.logit_scale == pytest.approx(20)
+    assert read.fingerprint == same.fingerprint
+    assert read.fingerprint != load(folder).fingerprint
+
+
+def test_positions_of_another_image_size_are_resized_bicubic(folder: Path, tmp_path: Path) -> None:
+    original = to_original(dict(random_model().state_dict()))
+    ramp = torch.arange(4.0)[:, None].expand(4, 4)  # rises downwards, in a 4 x 4 grid
+    original["visual_encoder.pos_embed"] = torch.cat(
+        [torch.full((1, 1, 24), 9.0), ramp.reshape(1, 16, 1).expand(1, 16, 24)], dim=1
+    )
+    torch.save({"model": original}, tmp_path / "model_base.pth")
+    encoder = load(folder, tmp_path / "model_base.pth").query_encoder("image")
+    found = dict(encoder.named_parameters())["vision_model.embeddings.position_embedding"]
+    # bicubic (a = -0.75) half way between 0 and 1, the edge repeated: 0.5 - 0.09375
+    low = 0.59375 * 0 + 0.59375 * 1 - 0.09375 * 0 - 0.09375 * 2
+    expected = torch.tensor([9.0, low, low, 3 - low, 3 - low])
+    torch.testing.assert_close(found[0, :, 0].detach(), expected)
+
+
+def test_the_port_has_no_temperature_so_its_start_value_is_given(
+    backbone: blip.BlipBackbone,
+) -> None:
+    assert backbone.logit_scale == pytest.approx(math.exp(2.6592))
+    assert backbone.logit_scale == pytest.approx(1 / 0.07, rel=1e-3)
+
+
+def test_fingerprint_and_name(folder: Path, tmp_path: Path) -> None:
+    assert load(folder).name == load("", folder).name == "tiny-blip"
+    assert load("Salesforce/blip-itm-base-coco", folder).name == "blip-itm-base-coco"
+    words = write_folder(tmp_path / "words")
+    (words / "vocab.txt").write_text("\n".join([*WORDS[:-1], "cat"]))
+    other = write_folder(tmp_path / "other", seed=3)
+    heads = write_folder(tmp_path / "heads")
+    config = copy.deepcopy(CONFIG)
+    config["vision_config"]["num_attention_heads"] = 4
+    (heads / "config.json").write_text(json.dumps(config))
+    prints = {load(f).fingerprint for f in (folder, words, other, heads)}
+    assert len(prints) == 4
+    half = write_folder(tmp_path / "half")
+    state = {k: v.half() for k, v in random_model().state_dict().items()}
+    save_file(state, half / "model.safetensors")
+    assert {p.dtype for p in load(half).query_encoder("text").parameters()} == {torch.float32}
+
+
+def test_loading_leaves_the_global_random_state_alone(folder: Path) -> None:
+    before = torch.random.get_rng_state()
+    load(folder)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+# Faults
+
+
+def test_no_network_says_what_to_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    expected = r"no route to host.*hf download Salesforce/blip-itm-base-coco.*PRETRAINED="
+    with pytest.raises(WeightsError, match=expected):
+        load("Salesforce/blip-itm-base-coco")
+
+
+def test_a_hub_model_is_fetched_without_pickle_where_it_can(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def fetch(name: str, *, allow_patterns: list[str]) -> str:
+        assert name == "Salesforce/blip-itm-base-coco"
+        asked.append(allow_patterns)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    assert load("Salesforce/blip-itm-base-coco").name == "blip-itm-base-coco"
+    assert len(asked) == 1
+    assert not any(name.endswith((".bin", ".py", ".h5")) for name in asked[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "expected"),
+    [
+        ("", "", "needs a model: model: Salesforce/blip-itm-base-coco"),
+        ("nowhere", "", "no BLIP folder 'nowhere'; expected a folder with config.json"),
+        ("", "/nowhere/w.pth", "no file or folder '/nowhere/w.pth'"),
+        ("", "{file}", "holds weights only; name the model"),
+    ],
+)
+def test_missing_sources(tmp_path: Path, model: str, pretrained: str, expected: str) -> None:
+    (tmp_path / "w.pth").touch()
+    with pytest.raises(WeightsError, match=expected):
+        load(model, pretrained.format(file=tmp_path / "w.pth"))
+
+
+def test_transformers_missing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    with pytest.raises(WeightsError, match=r"pip install 'queryshift\[blip\]'"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"model_type": "blip-2"}, "holds a 'blip-2' model; expected 'blip'"),
+        ({"text_config": None}, "is not the configuration of a BLIP model"),
+        ({"text_config": {}}, "8 attention heads; all published BLIP models have 12"),
+        ({"vision_config": CONFIG["vision_config"] | {"num_attention_heads": 5}}, "cannot build"),
+        ({"vision_config": CONFIG["vision_config"] | {"hidden_size": "x"}}, "not valid"),
+        ({"vision_config": CONFIG["vision_config"] | {"num_hidden_layers": 3}}, "12 entries miss"),
+        ({"text_config": CONFIG["text_config"] | {"vocab_size": 6}}, "11 entries for .* of 6"),
+    ],
+)
+def test_configurations_that_do_not_fit(
+    tmp_path: Path, change: dict[str, Any], expected: str
+) -> None:
+    broken = write_folder(tmp_path / "m")
+    (broken / "config.json").write_text(json.dumps(CONFIG | change))
+    with pytest.raises(WeightsError, match=expected) as caught:
+        load(broken)
+    assert "\n" not in str(caught.value)
+
+
+def test_folder_faults(tmp_path: Path) -> None:
+    bare = write_folder(tmp_path / "m")
+    (bare / "vocab.txt").write_text("no\nbert")
+    with pytest.raises(WeightsError, match="must be the one that belongs to the model"):
+        load(bare)
+    (bare / "vocab.txt").unlink()
+    with pytest.raises(WeightsError, match=r"no tokenizer; expected tokenizer\.json or vocab\.txt"):
+        load(bare)
+    (bare / "vocab.txt").write_text("\n".join(WORDS))
+    (bare / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"looked for model\.safetensors, pytorch_model\.bin"):
+        load(bare)
+    (bare / "config.json").write_text("[]")
+    with pytest.raises(WeightsError, match="not the configuration of a BLIP model"):
+        load(bare)
+
+
+class NotATensor:
+    """Stands for whatever else a pickle may hold."""
+
+
+def test_a_pickle_is_not_run(folder: Path, tmp_path: Path) -> None:
+    torch.save({"model": {"a": NotATensor()}}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="cannot be read as weights"):
+        load(folder, tmp_path / "w.pth")
+    torch.save(dict(random_model().state_dict()), tmp_path / "plain.bin")
+    assert load(folder, tmp_path / "plain.bin").fingerprint == load(folder).fingerprint
+
+
+def test_unknown_entries_and_shapes_are_named(folder: Path, tmp_path: Path) -> None:
+    state = load_file(folder / "model.safetensors")
+    state["surprise"] = torch.zeros(1)
+    state["text_proj.bias"] = torch.zeros(5)
+    save_file(state, tmp_path / "w.safetensors")
+    expected = r"1 unknown \(such as 'surprise'\), 1 of another shape \(such as 'text_proj.bias'"
+    with pytest.raises(WeightsError, match=expected):
+        load(folder, tmp_path / "w.safetensors")
+
+
+def test_settings(folder: Path, backbone: blip.BlipBackbone) -> None:
+    with pytest.raises(ConfigError, match="one image transform, 'resize'"):
+        load(folder, transform="clip")
+    with pytest.raises(ConfigError, match="gpu0"):
+        load(folder, device="gpu0")
+    with pytest.raises(ConfigError, match="not 'audio'"):
+        backbone.query_encoder("audio")
+
+
+def test_patch_grid_that_is_no_square_is_left_to_the_comparison() -> None:
+    positions = torch.zeros(1, 7, 4)
+    assert blip_weights.resized_positions(positions, (4, 4)) is positions
