@@ -10,16 +10,17 @@ from benchmark.mini.scenes import Scene, Thing
 from benchmark.mini.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, SIZES, TEXTURES
 
 
-def _choose(rng: np.random.Generator, words: tuple[str, ...], first: float = 0.6) -> str:
+def choose(rng: np.random.Generator, words: tuple[str, ...], first: float = 0.6) -> str:
     """The first word with probability ``first``, otherwise any of them."""
     return words[0] if rng.random() < first else words[int(rng.integers(len(words)))]
 
 
-def _article(phrase: str) -> str:
+def article(phrase: str) -> str:
+    """The phrase with "a" or "an"."""
     return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
 
 
-def _noun_phrase(
+def noun_phrase(
     thing: Thing,
     rng: np.random.Generator,
     *,
@@ -31,27 +32,28 @@ def _noun_phrase(
     words: list[str] = []
     after = ""
     if SIZES[thing.size] and rng.random() < size:
-        words.append(_choose(rng, SIZES[thing.size]))
-    colour_word = _choose(rng, COLOUR_WORDS[thing.colour], 0.8) if rng.random() < colour else ""
+        words.append(choose(rng, SIZES[thing.size]))
+    colour_word = choose(rng, COLOUR_WORDS[thing.colour], 0.8) if rng.random() < colour else ""
     before, behind = TEXTURES[thing.texture]
     said = rng.random() < (texture if thing.texture != "plain" else 0.3 * texture)
     texture_word = ""
     if said and behind and rng.random() < 0.3:
         after = " " + behind[int(rng.integers(len(behind)))]
     elif said:
-        texture_word = _choose(rng, before)
+        texture_word = choose(rng, before)
     pair = [texture_word, colour_word] if rng.random() < 0.4 else [colour_word, texture_word]
     words += [w for w in pair if w]
-    words.append(_choose(rng, SHAPES[thing.shape], 0.7))
+    words.append(choose(rng, SHAPES[thing.shape], 0.7))
     return " ".join(words) + after
 
 
-def _join(parts: list[str]) -> str:
+def join(parts: list[str]) -> str:
+    """For example "a, b and c"."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 def _place(scene: Scene, rng: np.random.Generator, share: float) -> str:
-    return " " + _choose(rng, BACKGROUNDS[scene.background], 0.5) if rng.random() < share else ""
+    return " " + choose(rng, BACKGROUNDS[scene.background], 0.5) if rng.random() < share else ""
 
 
 def _shuffled(scene: Scene, rng: np.random.Generator) -> list[Thing]:
@@ -67,42 +69,42 @@ def _relation(a: Thing, b: Thing) -> tuple[str, ...]:
 
 
 def _list(scene: Scene, rng: np.random.Generator) -> str:
-    things = [_article(_noun_phrase(t, rng)) for t in _shuffled(scene, rng)]
-    return _join(things) + _place(scene, rng, 0.95)
+    things = [article(noun_phrase(t, rng)) for t in _shuffled(scene, rng)]
+    return join(things) + _place(scene, rng, 0.95)
 
 
 def _relate(scene: Scene, rng: np.random.Generator) -> str:
     things = _shuffled(scene, rng)
-    phrases = [_article(_noun_phrase(t, rng, size=0.4)) for t in things]
-    verb = _choose(rng, ("", "is", "sits", "lies"), 0.5)
+    phrases = [article(noun_phrase(t, rng, size=0.4)) for t in things]
+    verb = choose(rng, ("", "is", "sits", "lies"), 0.5)
     if len(things) == 1:
         return f"{phrases[0]} {verb or 'is'}{_place(scene, rng, 1.0)}"
-    relation = _choose(rng, _relation(things[0], things[1]))
+    relation = choose(rng, _relation(things[0], things[1]))
     text = " ".join(w for w in (phrases[0], verb, relation, phrases[1]) if w)
     if len(things) == 3:
-        text += f", {_choose(rng, ('with', 'next to', 'near'), 0.4)} {phrases[2]}"
+        text += f", {choose(rng, ('with', 'next to', 'near'), 0.4)} {phrases[2]}"
     return text + _place(scene, rng, 0.9)
 
 
 def _photo(scene: Scene, rng: np.random.Generator) -> str:
-    opening = _choose(rng, ("a photo of", "a picture of", "an image showing", "we see"), 0.4)
-    things = [_article(_noun_phrase(t, rng, size=0.5)) for t in _shuffled(scene, rng)]
-    return f"{opening} {_join(things)}{_place(scene, rng, 0.9)}"
+    opening = choose(rng, ("a photo of", "a picture of", "an image showing", "we see"), 0.4)
+    things = [article(noun_phrase(t, rng, size=0.5)) for t in _shuffled(scene, rng)]
+    return f"{opening} {join(things)}{_place(scene, rng, 0.9)}"
 
 
 def _count(scene: Scene, rng: np.random.Generator) -> str:
     count = ("one thing", "two things", "three things")[len(scene.things) - 1]
-    things = [_article(_noun_phrase(t, rng, size=0.4)) for t in _shuffled(scene, rng)]
-    return f"{count}{_place(scene, rng, 1.0)}: {_join(things)}"
+    things = [article(noun_phrase(t, rng, size=0.4)) for t in _shuffled(scene, rng)]
+    return f"{count}{_place(scene, rng, 1.0)}: {join(things)}"
 
 
 def _partial(scene: Scene, rng: np.random.Generator) -> str:
     """Drops more than the others do, as hurried people do."""
     things = [
-        _article(_noun_phrase(t, rng, size=0.2, texture=0.7, colour=0.92))
+        article(noun_phrase(t, rng, size=0.2, texture=0.7, colour=0.92))
         for t in _shuffled(scene, rng)
     ]
-    return f"there {'is' if len(things) == 1 else 'are'} {_join(things)}{_place(scene, rng, 0.6)}"
+    return f"there {'is' if len(things) == 1 else 'are'} {join(things)}{_place(scene, rng, 0.6)}"
 
 
 TEMPLATES: tuple[Callable[[Scene, np.random.Generator], str], ...] = (

@@ -34,6 +34,8 @@ class Recipe:
     """How the weights are trained.
 
     Attributes:
+        world: source of the training scenes (``benchmark.mini.training_data.SOURCES``).
+        start: shipped encoder whose weights training starts from; "" = from scratch.
         triples: training scenes, each drawn twice and once edited.
         steps: optimiser steps.
         batch: triples a step; three times as many image-caption pairs.
@@ -45,6 +47,8 @@ class Recipe:
         ema: decay of the averaged weights that are shipped.
     """
 
+    world: str = "base"
+    start: str = ""
     seed: int = 0
     triples: int = 30_000
     steps: int = 1300
@@ -58,3 +62,10 @@ class Recipe:
     dense_weight: float = 0.6
     pooled_weight: float = 0.6
     ema: float = 0.995
+
+
+RECIPES: dict[str, Recipe] = {
+    "base": Recipe(),
+    "flickr": Recipe(world="flickr", triples=24_000, steps=1100, horizon=2200),
+}
+"""Shipped encoder -> how it is trained."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import cos, pi, sin
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from benchmark.mini.scenes import RADIUS, SIDE, Scene, Thing
-from benchmark.mini.silhouettes import silhouettes
+from benchmark.mini.scenes import RADIUS, SIDE, Scene
+from benchmark.mini.silhouettes import Part, silhouettes
 from benchmark.mini.vocabulary import COLOURS
 
 _OVERSAMPLE = 4
@@ -16,7 +17,7 @@ PATCHES = SIDE // 8
 _YY, _XX = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
 
 
-def _field(rng: np.random.Generator, cells_y: int, cells_x: int | None = None) -> np.ndarray:
+def smooth_field(rng: np.random.Generator, cells_y: int, cells_x: int | None = None) -> np.ndarray:
     """A smooth random field in [0, 1]: a small grid of draws, enlarged bicubically."""
     grid = rng.random((cells_y, cells_x or cells_y), dtype=np.float32)
     image = Image.fromarray(grid).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
@@ -31,15 +32,17 @@ def _blend(low: tuple[int, int, int], high: tuple[int, int, int], field: np.ndar
 
 
 def _rough(rng: np.random.Generator) -> np.ndarray:
-    return 0.45 * _field(rng, 6) + 0.3 * _field(rng, 14) + 0.25 * _field(rng, 40)
+    return 0.45 * smooth_field(rng, 6) + 0.3 * smooth_field(rng, 14) + 0.25 * smooth_field(rng, 40)
 
 
 def _grass(rng: np.random.Generator) -> np.ndarray:
-    return _blend((24, 78, 16), (122, 178, 70), 0.5 * _rough(rng) + 0.5 * _field(rng, 12, 50))
+    return _blend((24, 78, 16), (122, 178, 70), 0.5 * _rough(rng) + 0.5 * smooth_field(rng, 12, 50))
 
 
 def _sand(rng: np.random.Generator) -> np.ndarray:
-    return _blend((188, 158, 104), (240, 218, 164), 0.5 * _rough(rng) + 0.5 * _field(rng, 40, 24))
+    return _blend(
+        (188, 158, 104), (240, 218, 164), 0.5 * _rough(rng) + 0.5 * smooth_field(rng, 40, 24)
+    )
 
 
 def _brick(rng: np.random.Generator) -> np.ndarray:
@@ -54,20 +57,22 @@ def _brick(rng: np.random.Generator) -> np.ndarray:
 
 
 def _wood(rng: np.random.Generator) -> np.ndarray:
-    grain = 0.6 * _field(rng, 44, 4) + 0.4 * _field(rng, 12, 3)
+    grain = 0.6 * smooth_field(rng, 44, 4) + 0.4 * smooth_field(rng, 12, 3)
     planks = _blend((120, 74, 34), (204, 146, 86), grain)
     planks[(_YY + rng.uniform(0, 14)) % 14 < 1.1] *= 0.55
     return planks
 
 
 def _water(rng: np.random.Generator) -> np.ndarray:
-    return _blend((12, 62, 112), (84, 160, 200), 0.75 * _field(rng, 22, 6) + 0.25 * _field(rng, 5))
+    return _blend(
+        (12, 62, 112), (84, 160, 200), 0.75 * smooth_field(rng, 22, 6) + 0.25 * smooth_field(rng, 5)
+    )
 
 
 def _sky(rng: np.random.Generator) -> np.ndarray:
     height = _YY / SIDE
     sky = _blend((92, 148, 220), (176, 210, 244), height)
-    clouds = np.clip(2.2 * (0.7 * _field(rng, 4) + 0.3 * _field(rng, 10) - 0.5), 0, 1)
+    clouds = np.clip(2.2 * (0.7 * smooth_field(rng, 4) + 0.3 * smooth_field(rng, 10) - 0.5), 0, 1)
     return sky * (1 - clouds[..., None]) + 244 * clouds[..., None]
 
 
@@ -76,7 +81,7 @@ def _snow(rng: np.random.Generator) -> np.ndarray:
 
 
 def _night(rng: np.random.Generator) -> np.ndarray:
-    sky = _blend((6, 6, 24), (38, 36, 78), _field(rng, 4))
+    sky = _blend((6, 6, 24), (38, 36, 78), smooth_field(rng, 4))
     for _ in range(34):
         y, x = rng.integers(0, SIDE, 2)
         sky[y, x] = rng.uniform(130, 255)
@@ -92,14 +97,14 @@ def _soil(rng: np.random.Generator) -> np.ndarray:
 
 
 def _pebbles(rng: np.random.Generator) -> np.ndarray:
-    blobs = _field(rng, 13)
-    tones = _blend((150, 140, 128), (212, 204, 194), _field(rng, 9))
+    blobs = smooth_field(rng, 13)
+    tones = _blend((150, 140, 128), (212, 204, 194), smooth_field(rng, 9))
     tones[np.abs(blobs - 0.5) < 0.09] = (70, 64, 58)
     return tones
 
 
 def _sunset(rng: np.random.Generator) -> np.ndarray:
-    height = np.clip(_YY / SIDE + 0.2 * (_field(rng, 8, 2) - 0.5), 0, 1)
+    height = np.clip(_YY / SIDE + 0.2 * (smooth_field(rng, 8, 2) - 0.5), 0, 1)
     return _blend((76, 48, 110), (250, 150, 54), height)
 
 
@@ -119,13 +124,20 @@ _BACKGROUNDS = {
 }
 
 
-def _mask(thing: Thing, radius: float, x: float, y: float, angle: float) -> np.ndarray:
-    """Antialiased coverage of the silhouette, (SIDE, SIDE) float32 in [0, 1]."""
+def background(name: str, rng: np.random.Generator) -> np.ndarray:
+    """A place without things, (SIDE, SIDE, 3) float32, 0..255."""
+    return _BACKGROUNDS[name](rng).astype(np.float32)
+
+
+def coverage_of(
+    parts: Sequence[Part], radius: float, x: float, y: float, angle: float
+) -> np.ndarray:
+    """Antialiased coverage of a silhouette, (SIDE, SIDE) float32 in [0, 1]."""
     big = SIDE * _OVERSAMPLE
     canvas = Image.new("L", (big, big))
     draw = ImageDraw.Draw(canvas)
     c, s = cos(angle), sin(angle)
-    for fill, corners in silhouettes()[thing.shape]:
+    for fill, corners in parts:
         points = [
             (
                 _OVERSAMPLE * (x + radius * (c * px - s * py)),
@@ -138,21 +150,26 @@ def _mask(thing: Thing, radius: float, x: float, y: float, angle: float) -> np.n
     return np.asarray(small, dtype=np.float32) / 255
 
 
-def _pattern(thing: Thing, x: float, y: float, angle: float, turn: float) -> np.ndarray | None:
+def pattern_of(texture: str, x: float, y: float, angle: float) -> np.ndarray | None:
     """Where the texture's second tone lies, (SIDE, SIDE) in [0, 1], or None for a plain thing."""
-    if thing.texture == "plain":
+    if texture == "plain":
         return None
-    c, s = cos(angle + turn), sin(angle + turn)
+    c, s = cos(angle), sin(angle)
     u = c * (_XX - x) + s * (_YY - y)
     v = -s * (_XX - x) + c * (_YY - y)
     sharp = 2.5
-    if thing.texture == "striped":
+    if texture == "striped":
         wave = np.sin(2 * pi * u / 5.2)
-    elif thing.texture == "dotted":
+    elif texture == "dotted":
         wave = np.cos(2 * pi * u / 5.6) + np.cos(2 * pi * v / 5.6) - 0.75
     else:
         wave = 1.6 * np.sin(2 * pi * u / 8.4) * np.sin(2 * pi * v / 8.4)
     return (0.5 + 0.5 * np.clip(sharp * wave, -1, 1)).astype(np.float32)
+
+
+def second_tone(tone: np.ndarray) -> np.ndarray:
+    """The pattern's colour on a thing of colour ``tone``: dark on light and light on dark."""
+    return tone * 0.32 if tone.mean() > 75 else tone * 0.4 + 150
 
 
 def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -162,24 +179,23 @@ def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarr
         The picture, (64, 64, 3) uint8, and for each 8 x 8 patch the index of the thing that covers
         most of it, (8, 8) int8, -1 where things cover less than a quarter.
     """
-    picture: np.ndarray = _BACKGROUNDS[scene.background](rng).astype(np.float32)
+    picture = background(scene.background, rng)
     coverage = np.zeros((len(scene.things), PATCHES, PATCHES), dtype=np.float32)
     for index, thing in enumerate(scene.things):
         x = thing.x + rng.uniform(-1.5, 1.5)
         y = thing.y + rng.uniform(-1.5, 1.5)
         radius = RADIUS[thing.size] * rng.uniform(0.94, 1.06)
         angle = rng.uniform(-0.3, 0.3)
-        mask = _mask(thing, radius, x, y, angle)
+        mask = coverage_of(silhouettes()[thing.shape], radius, x, y, angle)
         coverage[index] = mask.reshape(PATCHES, 8, PATCHES, 8).mean(axis=(1, 3))
         shadow = np.roll(mask, (2, 2), (0, 1))[..., None]
         picture *= 1 - 0.35 * shadow
         tone = np.asarray(COLOURS[thing.colour], np.float32) * rng.uniform(0.92, 1.06)
         body = np.broadcast_to(tone, picture.shape)
-        pattern = _pattern(thing, x, y, angle, turn=rng.choice([0.0, pi / 4, pi / 2]))
+        turn = rng.choice([0.0, pi / 4, pi / 2])
+        pattern = pattern_of(thing.texture, x, y, angle + turn)
         if pattern is not None:
-            # Dark colours get a light second tone and the other way round, so that it shows.
-            second = tone * 0.32 if tone.mean() > 75 else tone * 0.4 + 150
-            body = body * (1 - pattern[..., None]) + second * pattern[..., None]
+            body = body * (1 - pattern[..., None]) + second_tone(tone) * pattern[..., None]
         picture = picture * (1 - mask[..., None]) + body * mask[..., None]
     exposure = rng.uniform(0.82, 1.15)
     tint = rng.uniform(0.95, 1.05, 3).astype(np.float32)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,16 @@ RADIUS = {"small": 8.5, "medium": 11.0, "large": 14.5}
 """Pixels."""
 SPLITS = {"train": (0, 80), "val": (80, 90), "test": (90, 100)}
 """Split -> range of the percentile that a scene's signature hashes to."""
+
+
+class Signed(Protocol):
+    """Something drawn at random that knows what identifies it."""
+
+    def signature(self) -> str:
+        """What can be seen of it."""
+
+
+Kind = TypeVar("Kind", bound=Signed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +60,18 @@ class Scene:
 
         Two scenes of different splits therefore differ in what can be seen, by construction.
         """
-        digest = hashlib.sha256(self.signature().encode()).digest()
-        percentile = int.from_bytes(digest[:8], "little") % 100
-        return next(name for name, (low, high) in SPLITS.items() if low <= percentile < high)
+        return split_of(self.signature())
 
 
-def _pick(rng: np.random.Generator, names: Mapping[str, Any]) -> str:
+def split_of(signature: str) -> str:
+    """The split of what has this signature: a hash, so that no seed can mix the splits."""
+    digest = hashlib.sha256(signature.encode()).digest()
+    percentile = int.from_bytes(digest[:8], "little") % 100
+    return next(name for name, (low, high) in SPLITS.items() if low <= percentile < high)
+
+
+def pick(rng: np.random.Generator, names: Mapping[str, Any]) -> str:
+    """One of the names, each as likely as the others."""
     return tuple(names)[rng.integers(len(names))]
 
 
@@ -81,7 +97,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     while True:
         count = int(rng.choice(OBJECTS, p=OBJECT_SHARES))
         looks = [
-            (_pick(rng, SHAPES), _pick(rng, COLOURS), _pick(rng, TEXTURES), _pick(rng, SIZES))
+            (pick(rng, SHAPES), pick(rng, COLOURS), pick(rng, TEXTURES), pick(rng, SIZES))
             for _ in range(count)
         ]
         if len({look[:2] for look in looks}) < count:
@@ -90,18 +106,29 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         if places is None:
             continue
         things = tuple(Thing(*look, *place) for look, place in zip(looks, places, strict=True))
-        return Scene(_pick(rng, BACKGROUNDS), things)
+        return Scene(pick(rng, BACKGROUNDS), things)
 
 
 def scenes(split: str, count: int, seed: int) -> Iterator[Scene]:
     """``count`` scenes of one split with different signatures, the same for the same seed."""
     rng = np.random.Generator(np.random.PCG64([seed, *split.encode()]))
+    return distinct(draw_scene, split, count, rng)
+
+
+def distinct(
+    draw: Callable[[np.random.Generator], Kind],
+    split: str,
+    count: int,
+    rng: np.random.Generator,
+) -> Iterator[Kind]:
+    """The first ``count`` draws that belong to ``split`` and have different signatures."""
     seen: set[str] = set()
     while len(seen) < count:
-        scene = draw_scene(rng)
-        if scene.split() == split and scene.signature() not in seen:
-            seen.add(scene.signature())
-            yield scene
+        drawn = draw(rng)
+        signature = drawn.signature()
+        if signature not in seen and split_of(signature) == split:
+            seen.add(signature)
+            yield drawn
 
 
 EDITS = ("shape", "texture", "colour", "background")
@@ -114,7 +141,7 @@ def edit(scene: Scene, rng: np.random.Generator) -> Scene:
     while True:
         kind = str(rng.choice(EDITS, p=EDIT_SHARES))
         if kind == "background":
-            changed = replace(scene, background=_pick(rng, BACKGROUNDS))
+            changed = replace(scene, background=pick(rng, BACKGROUNDS))
         else:
             looks_of: dict[str, Mapping[str, Any]] = {
                 "shape": SHAPES,
@@ -122,7 +149,7 @@ def edit(scene: Scene, rng: np.random.Generator) -> Scene:
                 "colour": COLOURS,
             }
             index = int(rng.integers(len(scene.things)))
-            change: dict[str, Any] = {kind: _pick(rng, looks_of[kind])}
+            change: dict[str, Any] = {kind: pick(rng, looks_of[kind])}
             thing = replace(scene.things[index], **change)
             things = (*scene.things[:index], thing, *scene.things[index + 1 :])
             changed = replace(scene, things=things)

@@ -10,9 +10,10 @@ Part = tuple[bool, tuple[Point, ...]]
 """(True to fill or False to cut out, corners); parts are applied in order."""
 
 
-def _ellipse(
+def ellipse(
     x: float, y: float, rx: float, ry: float, start: float = 0.0, end: float = 360.0
 ) -> tuple[Point, ...]:
+    """An ellipse or, from ``start`` to ``end`` degrees, a segment of one."""
     steps = 28
     angles = [start + (end - start) * i / steps for i in range(steps + 1)]
     return tuple((x + rx * cos(a * pi / 180), y + ry * sin(a * pi / 180)) for a in angles)
@@ -48,18 +49,18 @@ def silhouettes() -> dict[str, tuple[Part, ...]]:
     """Canonical shape name -> parts."""
     fill, cut = True, False
     petals = tuple(
-        (fill, _ellipse(0.62 * cos(a), 0.62 * sin(a), 0.38, 0.38))
+        (fill, ellipse(0.62 * cos(a), 0.62 * sin(a), 0.38, 0.38))
         for a in (-pi / 2 + 2 * pi * i / 5 for i in range(5))
     )
     return {
-        "circle": ((fill, _ellipse(0, 0, 0.92, 0.92)),),
+        "circle": ((fill, ellipse(0, 0, 0.92, 0.92)),),
         "square": ((fill, _box(-0.82, -0.82, 0.82, 0.82)),),
         "triangle": ((fill, ((0, -0.95), (0.98, 0.8), (-0.98, 0.8))),),
         "star": ((fill, _radial(5, 0.4)),),
         "heart": ((fill, _heart()),),
-        "moon": ((fill, _ellipse(0, 0, 0.98, 0.98)), (cut, _ellipse(0.45, -0.12, 0.8, 0.8))),
+        "moon": ((fill, ellipse(0, 0, 0.98, 0.98)), (cut, ellipse(0.45, -0.12, 0.8, 0.8))),
         "cross": ((fill, _box(-0.32, -0.95, 0.32, 0.95)), (fill, _box(-0.95, -0.32, 0.95, 0.32))),
-        "ring": ((fill, _ellipse(0, 0, 1, 1)), (cut, _ellipse(0, 0, 0.55, 0.55))),
+        "ring": ((fill, ellipse(0, 0, 1, 1)), (cut, ellipse(0, 0, 0.55, 0.55))),
         "arrow": (
             (fill, _box(-1, -0.28, 0.2, 0.28)),
             (fill, ((0.1, -0.8), (1, 0), (0.1, 0.8))),
@@ -75,15 +76,15 @@ def silhouettes() -> dict[str, tuple[Part, ...]]:
             (fill, _box(-0.16, 0.6, 0.16, 1)),
         ),
         "fish": (
-            (fill, _ellipse(-0.2, 0, 0.78, 0.5)),
+            (fill, ellipse(-0.2, 0, 0.78, 0.5)),
             (fill, ((0.35, 0), (1, -0.55), (1, 0.55))),
-            (cut, _ellipse(-0.6, -0.12, 0.11, 0.11)),
+            (cut, ellipse(-0.6, -0.12, 0.11, 0.11)),
         ),
         "car": (
             (fill, _box(-1, -0.05, 1, 0.42)),
             (fill, ((-0.62, 0), (-0.4, -0.55), (0.35, -0.55), (0.65, 0))),
-            (fill, _ellipse(-0.52, 0.45, 0.27, 0.27)),
-            (fill, _ellipse(0.52, 0.45, 0.27, 0.27)),
+            (fill, ellipse(-0.52, 0.45, 0.27, 0.27)),
+            (fill, ellipse(0.52, 0.45, 0.27, 0.27)),
         ),
         "boat": (
             (fill, ((-1, 0.35), (1, 0.35), (0.6, 0.95), (-0.6, 0.95))),
@@ -91,37 +92,37 @@ def silhouettes() -> dict[str, tuple[Part, ...]]:
             (fill, ((0.1, -0.8), (0.8, 0.2), (0.1, 0.2))),
         ),
         "mushroom": (
-            (fill, _ellipse(0, 0, 1, 0.95, 180, 360)),
+            (fill, ellipse(0, 0, 1, 0.95, 180, 360)),
             (fill, ((-0.28, -0.05), (0.28, -0.05), (0.36, 0.95), (-0.36, 0.95))),
         ),
         "umbrella": (
-            (fill, _ellipse(0, -0.1, 1, 0.85, 180, 360)),
-            (cut, _ellipse(-0.5, -0.06, 0.32, 0.2)),
-            (cut, _ellipse(0.5, -0.06, 0.32, 0.2)),
+            (fill, ellipse(0, -0.1, 1, 0.85, 180, 360)),
+            (cut, ellipse(-0.5, -0.06, 0.32, 0.2)),
+            (cut, ellipse(0.5, -0.06, 0.32, 0.2)),
             (fill, _box(-0.09, -0.3, 0.09, 0.9)),
             (fill, _box(-0.09, 0.75, 0.45, 0.93)),
         ),
         "key": (
-            (fill, _ellipse(-0.55, 0, 0.45, 0.45)),
-            (cut, _ellipse(-0.55, 0, 0.2, 0.2)),
+            (fill, ellipse(-0.55, 0, 0.45, 0.45)),
+            (cut, ellipse(-0.55, 0, 0.2, 0.2)),
             (fill, _box(-0.2, -0.13, 1, 0.13)),
             (fill, _box(0.42, 0, 0.6, 0.48)),
             (fill, _box(0.8, 0, 1, 0.55)),
         ),
         "cup": (
-            (fill, _ellipse(0.52, 0, 0.48, 0.5)),
-            (cut, _ellipse(0.52, 0, 0.25, 0.27)),
+            (fill, ellipse(0.52, 0, 0.48, 0.5)),
+            (cut, ellipse(0.52, 0, 0.25, 0.27)),
             (fill, ((-0.9, -0.8), (0.5, -0.8), (0.4, 0.85), (-0.8, 0.85))),
         ),
         "bottle": (
             (fill, _box(-0.18, -1, 0.18, -0.3)),
             (fill, ((-0.18, -0.45), (0.18, -0.45), (0.5, 0), (0.5, 1), (-0.5, 1), (-0.5, 0))),
         ),
-        "flower": (*petals, (cut, _ellipse(0, 0, 0.24, 0.24))),
+        "flower": (*petals, (cut, ellipse(0, 0, 0.24, 0.24))),
         "cloud": (
-            (fill, _ellipse(-0.5, 0.15, 0.48, 0.42)),
-            (fill, _ellipse(0.02, -0.2, 0.52, 0.52)),
-            (fill, _ellipse(0.55, 0.15, 0.44, 0.4)),
+            (fill, ellipse(-0.5, 0.15, 0.48, 0.42)),
+            (fill, ellipse(0.02, -0.2, 0.52, 0.52)),
+            (fill, ellipse(0.55, 0.15, 0.44, 0.4)),
             (fill, _box(-0.5, 0.1, 0.55, 0.56)),
         ),
         "bolt": (
@@ -138,7 +139,7 @@ def silhouettes() -> dict[str, tuple[Part, ...]]:
             (fill, _box(-0.55, -0.75, 0.55, 0.9)),
             (fill, ((-0.5, -0.75), (-1, -0.15), (-0.72, 0.12), (-0.4, -0.2))),
             (fill, ((0.5, -0.75), (1, -0.15), (0.72, 0.12), (0.4, -0.2))),
-            (cut, _ellipse(0, -0.78, 0.24, 0.22)),
+            (cut, ellipse(0, -0.78, 0.24, 0.22)),
         ),
         "boot": (
             (fill, _box(-0.65, -0.95, 0.1, 0.5)),
@@ -146,15 +147,15 @@ def silhouettes() -> dict[str, tuple[Part, ...]]:
         ),
         "hat": (
             (fill, _box(-0.52, -0.75, 0.52, 0.35)),
-            (fill, _ellipse(0, 0.42, 1, 0.26)),
+            (fill, ellipse(0, 0.42, 1, 0.26)),
         ),
         "bag": (
-            (fill, _ellipse(0, -0.2, 0.5, 0.75, 180, 360)),
-            (cut, _ellipse(0, -0.2, 0.3, 0.52, 180, 360)),
+            (fill, ellipse(0, -0.2, 0.5, 0.75, 180, 360)),
+            (cut, ellipse(0, -0.2, 0.3, 0.52, 180, 360)),
             (fill, ((-0.75, -0.2), (0.75, -0.2), (0.92, 0.85), (-0.92, 0.85))),
         ),
         "person": (
-            (fill, _ellipse(0, -0.72, 0.27, 0.27)),
+            (fill, ellipse(0, -0.72, 0.27, 0.27)),
             (fill, _box(-0.3, -0.42, 0.3, 0.3)),
             (fill, _box(-0.75, -0.42, 0.75, -0.2)),
             (fill, _box(-0.3, 0.25, -0.06, 1)),

@@ -14,7 +14,13 @@ MERGES = 2000
 CONTEXT = 64
 """Tokens; the longest caption of the mini world has 50, which leaves room for typos."""
 WEIGHTS = Path(str(resources.files("benchmark"))) / "mini" / "weights"
+"""The base encoder's folder; each other encoder has a folder of its name in it."""
 BPE_FILE = "bpe_simple_vocab.txt.gz"
+
+
+def weights_folder(encoder: str) -> Path:
+    """Where a shipped encoder lies; "" and "base" are the base encoder."""
+    return WEIGHTS if encoder in ("", "base") else WEIGHTS / encoder
 
 
 def write_merges(target: Path) -> None:

@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmark.backbones.towers import text_tower
-from benchmark.mini.recipe import ARCHITECTURE, PREPROCESS, Recipe
-from benchmark.mini.tokens import BPE_FILE, WEIGHTS, write_merges
+from benchmark.mini.recipe import ARCHITECTURE, PREPROCESS, RECIPES, Recipe
+from benchmark.mini.tokens import BPE_FILE, WEIGHTS, weights_folder, write_merges
 from benchmark.mini.training_data import TrainingData, build
 from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
 
+WEIGHTS_FILE = "open_clip_model.safetensors"
 log = logging.getLogger(__name__)
 _SHAPES, _COLOURS, _TEXTURES = len(SHAPES), len(COLOURS), len(TEXTURES)
 
@@ -87,6 +89,9 @@ class Trainer:
             torch.manual_seed(recipe.seed)
             self.model = CLIP(**ARCHITECTURE)
             self.heads = Heads(ARCHITECTURE["vision_cfg"]["width"])
+        if recipe.start:
+            shipped = load_file(weights_folder(recipe.start) / WEIGHTS_FILE)
+            self.model.load_state_dict({name: value.float() for name, value in shipped.items()})
         self.texts = text_tower(self.model)
         self.average = copy.deepcopy(self.model)
         decayed: list[nn.Parameter] = []
@@ -216,7 +221,7 @@ def export(model: CLIP, folder: Path) -> None:
     """Writes a folder for open_clip's ``local-dir:`` schema: config, fp16 weights, merges."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
-    save_file(state, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     config = {"model_cfg": ARCHITECTURE, "preprocess_cfg": PREPROCESS}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
     write_merges(folder / BPE_FILE)
@@ -228,7 +233,13 @@ def train(recipe: Recipe, work: Path, weights: Path, *, threads: int) -> None:
     if not (WEIGHTS / BPE_FILE).exists():
         write_merges(WEIGHTS / BPE_FILE)
     started = time.perf_counter()
-    data = build(work / "data", triples=recipe.triples, seed=recipe.seed, workers=threads)
+    data = build(
+        work / "data",
+        triples=recipe.triples,
+        seed=recipe.seed,
+        workers=threads,
+        world=recipe.world,
+    )
     log.info("%d triples rendered or read in %.0f s", recipe.triples, time.perf_counter() - started)
     trainer = Trainer(recipe, data)
     checkpoint = work / "checkpoint.pt"
@@ -252,15 +263,21 @@ def train(recipe: Recipe, work: Path, weights: Path, *, threads: int) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Command line of ``make mini-weights``."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.mini.train", description=__doc__)
+    parser.add_argument("--world", choices=[*RECIPES, "all"], default="base", help="encoder")
     parser.add_argument("--work", type=Path, default=Path("build/mini"), help="resumable state")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where the result goes")
+    parser.add_argument("--weights", type=Path, help="where the result goes (default: in place)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
-    parser.add_argument("--triples", type=int, default=Recipe.triples)
+    parser.add_argument("--steps", type=int, help="optimiser steps (default: the recipe's)")
+    parser.add_argument("--triples", type=int, help="training scenes (default: the recipe's)")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    recipe = Recipe(steps=args.steps, triples=args.triples)
-    train(recipe, args.work, args.weights, threads=args.threads)
+    for name in RECIPES if args.world == "all" else [args.world]:
+        recipe = RECIPES[name]
+        recipe = replace(
+            recipe, steps=args.steps or recipe.steps, triples=args.triples or recipe.triples
+        )
+        folder = args.weights or weights_folder(name)
+        train(recipe, args.work / name, folder, threads=args.threads)
     return 0
 
 

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmark.captions import clean
-from benchmark.mini.grammar import captions
-from benchmark.mini.render import PATCHES, render_with_owners
-from benchmark.mini.scenes import SIDE, Scene, edit, scenes
+from benchmark.mini import grammar, render, scenes
+from benchmark.mini.render import PATCHES
+from benchmark.mini.scenes import SIDE, Scene
 from benchmark.mini.tokens import tokenizer
 from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+from benchmark.mini.worlds import poster, poster_grammar
 
 CAPTIONS = 5
 TYPO_SHARE = 0.08
@@ -48,6 +51,26 @@ class TrainingData:
     tokens: np.ndarray
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where training triples come from.
+
+    Attributes:
+        scenes: split, count, seed -> different scenes.
+        edit: the scene with one look changed, in the same split.
+        draw: scene -> picture and owners of its 8 x 8 patches (see ``benchmark.mini.render``).
+        captions: scene -> five texts.
+        labels: scene -> looks of its things, (3, 3) int8, and its background's number; None where
+            the auxiliary heads have nothing to learn.
+    """
+
+    scenes: Callable[[str, int, int], Iterable[Any]]
+    edit: Callable[[Any, np.random.Generator], Any]
+    draw: Callable[[Any, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+    captions: Callable[[Any, np.random.Generator], list[str]]
+    labels: Callable[[Any], tuple[np.ndarray, int]]
+
+
 def _typo(text: str, rng: np.random.Generator) -> str:
     at = int(rng.integers(len(text)))
     return text[:at] + (text[at] * 2 if rng.random() < 0.5 else "") + text[at + 1 :]
@@ -65,25 +88,36 @@ def _labels(scene: Scene) -> tuple[np.ndarray, int]:
     return things, tuple(BACKGROUNDS).index(scene.background)
 
 
-def draw_chunk(start: int, count: int, seed: int) -> dict[str, np.ndarray]:
+SOURCES: dict[str, Source] = {
+    "base": Source(
+        scenes.scenes, scenes.edit, render.render_with_owners, grammar.captions, _labels
+    ),
+    "flickr": Source(
+        poster.scenes, scenes.edit, poster.render_with_owners, poster_grammar.captions, _labels
+    ),
+}
+
+
+def draw_chunk(start: int, count: int, seed: int, world: str = "base") -> dict[str, np.ndarray]:
     """The arrays of ``TrainingData`` for ``count`` triples, from a generator of their own."""
     rng = np.random.Generator(np.random.PCG64([seed, start]))
+    source = SOURCES[world]
     tokenize = tokenizer()
     rows: dict[str, list] = {
         name: [] for name in ("images", "owners", "things", "backgrounds", "texts")
     }
     # A chunk's scenes come from its own seed; a few scenes may recur over chunks, which is harmless
     # in training.
-    for scene in scenes("train", count, seed * 1_000_003 + start):
-        twin = edit(scene, rng)
-        drawn = [render_with_owners(s, rng) for s in (scene, scene, twin)]
+    for scene in source.scenes("train", count, seed * 1_000_003 + start):
+        twin = source.edit(scene, rng)
+        drawn = [source.draw(s, rng) for s in (scene, scene, twin)]
         rows["images"].append([picture for picture, _ in drawn])
         rows["owners"].append([owners.reshape(PATCHES * PATCHES) for _, owners in drawn])
-        labels = [_labels(scene), _labels(twin)]
+        labels = [source.labels(scene), source.labels(twin)]
         rows["things"].append([things for things, _ in labels])
         rows["backgrounds"].append([background for _, background in labels])
         for s in (scene, twin):
-            for text in captions(s, rng):
+            for text in source.captions(s, rng):
                 text = clean(text)
                 rows["texts"].append(_typo(text, rng) if rng.random() < TYPO_SHARE else text)
     tokens = tokenize(rows.pop("texts")).numpy().astype(np.uint16)
@@ -100,22 +134,26 @@ def _chunk_file(folder: Path, start: int) -> Path:
     return folder / f"chunk-{start:06d}.npz"
 
 
-def _write_chunk(folder: Path, start: int, count: int, seed: int) -> None:
+def _write_chunk(folder: Path, start: int, count: int, seed: int, world: str) -> None:
     target = _chunk_file(folder, start)
     temporary = target.with_suffix(".tmp.npz")
     with temporary.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **draw_chunk(start, count, seed))
+        np.savez(stream, allow_pickle=False, **draw_chunk(start, count, seed, world))
     os.replace(temporary, target)
 
 
-def build(folder: Path, *, triples: int, seed: int, workers: int) -> TrainingData:
+def build(
+    folder: Path, *, triples: int, seed: int, workers: int, world: str = "base"
+) -> TrainingData:
     """Renders what is missing under ``folder`` and returns all of it, about 37 KB a triple."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps({"triples": triples, "seed": seed}))
+    (folder / "recipe.json").write_text(
+        json.dumps({"world": world, "triples": triples, "seed": seed})
+    )
     starts = range(0, triples, _CHUNK)
     missing = [s for s in starts if not _chunk_file(folder, s).exists()]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_write_chunk, folder, s, _CHUNK, seed) for s in missing]
+        jobs = [pool.submit(_write_chunk, folder, s, _CHUNK, seed, world) for s in missing]
         for job in jobs:
             job.result()
     names = ("images", "owners", "things", "backgrounds", "tokens")

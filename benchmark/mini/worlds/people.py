@@ -1,0 +1,181 @@
+"""People described by their clothes: who they are and how they are drawn by one camera."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from math import cos, pi, sin
+from typing import Any
+
+import numpy as np
+
+from benchmark.mini.render import background, coverage_of, pattern_of, second_tone
+from benchmark.mini.scenes import SIDE, distinct, split_of
+from benchmark.mini.silhouettes import Part, Point, ellipse
+from benchmark.mini.vocabulary import COLOURS, TEXTURES
+from benchmark.mini.worlds.looks import Look, filmed
+
+HAIR = ("black", "brown", "yellow", "grey")
+TOPS = ("shirt", "coat")
+BOTTOMS = ("trousers", "shorts", "skirt")
+SHOES = ("black", "white", "brown", "red", "blue")
+_USUAL = ("black", "white", "grey", "blue", "brown")
+_USUAL_SHARE = 0.45
+"""Clothes often have one of the five usual colours, as in the originals; the rest any colour."""
+_SKIN = np.array([(242, 206, 176), (206, 152, 112), (140, 94, 62), (92, 58, 40)], np.float32)
+_HEIGHT = 27.0
+"""Half the height of a person in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What identifies a person; "" = has none."""
+
+    hair: str
+    long_hair: bool
+    top: str
+    top_colour: str
+    top_texture: str
+    bottom: str
+    bottom_colour: str
+    shoes: str
+    bag: str
+    hat: str
+
+    def signature(self) -> str:
+        """What identifies the person."""
+        return "person|" + "/".join(str(getattr(self, f.name)) for f in fields(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Where a camera stands and how it sees.
+
+    Attributes:
+        places: backgrounds it sees.
+        look: its light, colours, noise and sharpness.
+        scale: size of people, smallest and largest.
+    """
+
+    places: tuple[str, ...]
+    look: Look
+    scale: tuple[float, float]
+
+
+def _colour(rng: np.random.Generator) -> str:
+    names = _USUAL if rng.random() < _USUAL_SHARE else tuple(COLOURS)
+    return names[int(rng.integers(len(names)))]
+
+
+def _one(rng: np.random.Generator, names: tuple[str, ...]) -> str:
+    return names[int(rng.integers(len(names)))]
+
+
+def draw_person(rng: np.random.Generator) -> Person:
+    """A random person of any split."""
+    return Person(
+        hair=_one(rng, HAIR),
+        long_hair=bool(rng.random() < 0.5),
+        top=_one(rng, TOPS),
+        top_colour=_colour(rng),
+        top_texture=_one(rng, tuple(TEXTURES)) if rng.random() < 0.6 else "plain",
+        bottom=_one(rng, BOTTOMS),
+        bottom_colour=_colour(rng),
+        shoes=_one(rng, SHOES),
+        bag=_colour(rng) if rng.random() < 0.5 else "",
+        hat=_colour(rng) if rng.random() < 0.25 else "",
+    )
+
+
+def people(split: str, count: int, seed: int) -> Iterator[Person]:
+    """``count`` different people of one split, the same for the same seed."""
+    rng = np.random.Generator(np.random.PCG64([seed, *f"people/{split}".encode()]))
+    return distinct(draw_person, split, count, rng)
+
+
+def edit(person: Person, rng: np.random.Generator) -> Person:
+    """Somebody of the same split who differs in one piece."""
+    while True:
+        other = draw_person(rng)
+        name = _one(rng, ("top", "top_colour", "top_texture", "bottom", "bottom_colour", "shoes"))
+        change: dict[str, Any] = {name: getattr(other, name)}
+        twin = replace(person, **change)
+        if twin != person and split_of(twin.signature()) == split_of(person.signature()):
+            return twin
+
+
+def _limb(start: Point, angle: float, length: float, width: float) -> Part:
+    """A bar from ``start`` downwards, turned by ``angle``."""
+    (x, y), dx, dy = start, sin(angle), cos(angle)
+    ox, oy = dy * width / 2, -dx * width / 2
+    ex, ey = x + length * dx, y + length * dy
+    return True, ((x - ox, y - oy), (x + ox, y + oy), (ex + ox, ey + oy), (ex - ox, ey - oy))
+
+
+def _box(left: float, top: float, right: float, bottom: float) -> Part:
+    return True, ((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+def _pieces(
+    person: Person, arms: tuple[float, float], stride: float
+) -> list[tuple[str, tuple[Part, ...]]]:
+    """What is painted, from back to front: colour ("" = skin, "top" = the top's) and outline.
+
+    The body lies in the square [-1, 1] x [-1, 1], y down; ``arms`` and ``stride`` are angles.
+    """
+    pieces: list[tuple[str, tuple[Part, ...]]] = []
+    if person.long_hair:
+        pieces.append((person.hair, ((True, ellipse(0, -0.68, 0.25, 0.32)),)))
+    shoulders = ((-0.3, -0.46), (0.3, -0.46))
+    turns = (-arms[0], arms[1])
+    bare = [_limb(s, t, 0.58, 0.13) for s, t in zip(shoulders, turns, strict=True)]
+    pieces.append(("", tuple(bare)))
+    legs = [_limb((side * 0.15, 0.1), side * stride, 0.8, 0.15) for side in (-1, 1)]
+    pieces.append(("", tuple(legs)))
+    feet = [(side * (0.15 + 0.82 * sin(stride)), 0.1 + 0.82 * cos(stride)) for side in (-1, 1)]
+    shoes = tuple((True, ellipse(x + 0.03, y, 0.17, 0.085)) for x, y in feet)
+    pieces.append((person.shoes, shoes))
+    if person.bottom == "skirt":
+        skirt: Part = (True, ((-0.27, 0.02), (0.27, 0.02), (0.46, 0.55), (-0.46, 0.55)))
+        pieces.append((person.bottom_colour, (skirt,)))
+    else:
+        length = 0.76 if person.bottom == "trousers" else 0.34
+        parts = [_limb((side * 0.15, 0.08), side * stride, length, 0.25) for side in (-1, 1)]
+        pieces.append((person.bottom_colour, (*parts, _box(-0.28, 0.02, 0.28, 0.16))))
+    sleeve, hem = (0.3, 0.1) if person.top == "shirt" else (0.56, 0.36)
+    sleeves = [_limb(s, t, sleeve, 0.2) for s, t in zip(shoulders, turns, strict=True)]
+    pieces.append(("top", (*sleeves, _box(-0.34, -0.54, 0.34, hem))))
+    pieces.append(("", ((True, ellipse(0, -0.74, 0.18, 0.21)),)))
+    pieces.append((person.hair, ((True, ellipse(0, -0.84, 0.2, 0.15, 180, 360)),)))
+    if person.hat:
+        brim = _box(-0.3, -0.88, 0.3, -0.81)
+        pieces.append((person.hat, (brim, (True, ellipse(0, -0.86, 0.2, 0.2, 180, 360)))))
+    if person.bag:
+        hand = (0.3 + 0.58 * sin(arms[1]), -0.46 + 0.58 * cos(arms[1]))
+        bag = _box(hand[0] - 0.14, hand[1], hand[0] + 0.18, hand[1] + 0.3)
+        pieces.append((person.bag, (bag,)))
+    return pieces
+
+
+def draw(person: Person, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+    """One sighting of a person, (64, 64, 3) uint8; place and pose come from the generator."""
+    picture = background(_one(rng, camera.places), rng)
+    radius = _HEIGHT * rng.uniform(*camera.scale)
+    x = SIDE / 2 + rng.uniform(-5, 5)
+    y = SIDE / 2 + rng.uniform(-2, 2)
+    lean = rng.uniform(-0.07, 0.07)
+    arms = (rng.uniform(0.1, 0.6), rng.uniform(0.1, 0.6))
+    skin = _SKIN[int(rng.integers(len(_SKIN)))]
+    turn = rng.choice([0.0, pi / 2])
+    mirrored = rng.random() < 0.5
+    for name, parts in _pieces(person, arms, rng.uniform(0.02, 0.2)):
+        mask = coverage_of(parts, radius, x, y, lean)[..., None]
+        colour = person.top_colour if name == "top" else name
+        tone = np.asarray(COLOURS[colour], np.float32) if colour else skin
+        body = np.broadcast_to(tone * rng.uniform(0.92, 1.06), picture.shape)
+        pattern = pattern_of(person.top_texture, x, y, lean + turn) if name == "top" else None
+        if pattern is not None:
+            body = body * (1 - pattern[..., None]) + second_tone(tone) * pattern[..., None]
+        picture *= 1 - 0.25 * np.roll(mask, (1, 1), (0, 1))
+        picture = picture * (1 - mask) + body * mask
+    return filmed(picture[:, ::-1] if mirrored else picture, camera.look, rng)

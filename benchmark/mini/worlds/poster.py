@@ -1,0 +1,207 @@
+"""The second scene style, mini-flickr: flat poster drawings with ink outlines on tinted paper.
+
+The same kinds of things and places as in the base world, but drawn (outlines, hatching, no shadow,
+printed colours, paper grain, a margin), set side by side in a row, and described in other words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import cos, pi, sin
+
+import numpy as np
+
+from benchmark.mini.render import (
+    PATCHES,
+    coverage_of,
+    pattern_of,
+    second_tone,
+    smooth_field,
+)
+from benchmark.mini.scenes import RADIUS, SIDE, Scene, Thing, distinct, pick
+from benchmark.mini.silhouettes import silhouettes
+from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
+
+OBJECT_SHARES = (0.06, 0.54, 0.40)
+_ENLARGED = 1.08
+_ROOM = SIDE - 6
+OPACITY = 0.7
+"""Of the printed colours; the rest is paper."""
+LAMP = 0.4
+"""How much lighter the lit edge is than the middle."""
+PAPER = np.array([250, 234, 204], np.float32)
+INK = np.array([44, 36, 52], np.float32)
+MARGIN = 2
+"""Pixels of bare paper around a poster."""
+_YY, _XX = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+
+Motif = Callable[[np.random.Generator], np.ndarray]
+
+
+def _radii(sizes: list[str]) -> list[float]:
+    """Radii in pixels, shrunk together where the row would not fit."""
+    radii = [_ENLARGED * RADIUS[size] for size in sizes]
+    shrink = min(1.0, _ROOM / (2 * sum(radii)))
+    return [radius * shrink for radius in radii]
+
+
+def draw_scene(rng: np.random.Generator) -> Scene:
+    """A random scene of any split: one to three things side by side."""
+    while True:
+        count = int(rng.choice((1, 2, 3), p=OBJECT_SHARES))
+        looks = [
+            (pick(rng, SHAPES), pick(rng, COLOURS), pick(rng, TEXTURES), pick(rng, SIZES))
+            for _ in range(count)
+        ]
+        if len({look[:2] for look in looks}) < count:
+            continue
+        radii = _radii([size for *_, size in looks])
+        gaps = rng.dirichlet(np.ones(count + 1)) * (_ROOM - 2 * sum(radii))
+        edge = (SIDE - _ROOM) / 2
+        things: list[Thing] = []
+        for look, radius, gap in zip(looks, radii, gaps, strict=False):
+            y = rng.uniform(radius + 4, SIDE - radius - 4)
+            things.append(Thing(*look, float(edge + gap + radius), float(y)))
+            edge += gap + 2 * radius
+        return Scene(pick(rng, BACKGROUNDS), tuple(things))
+
+
+def scenes(split: str, count: int, seed: int) -> Iterator[Scene]:
+    """``count`` scenes of one split with different signatures, the same for the same seed."""
+    rng = np.random.Generator(np.random.PCG64([seed, *f"poster/{split}".encode()]))
+    return distinct(draw_scene, split, count, rng)
+
+
+def _lines(period: float, angle: float, duty: float) -> Motif:
+    """Parallel hand-drawn lines; ``angle`` 0 is horizontal."""
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        wobble = 1.6 * smooth_field(rng, 4)
+        along = cos(angle) * _YY + sin(angle) * _XX + rng.uniform(0, period) + wobble
+        return (along % period < duty).astype(np.float32)
+
+    return draw
+
+
+def _broken(period: float, angle: float, dash: float) -> Motif:
+    """Short strokes in offset rows, such as blades of grass."""
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        u = cos(angle) * _XX + sin(angle) * _YY + rng.uniform(0, period)
+        v = -sin(angle) * _XX + cos(angle) * _YY + rng.uniform(0, period)
+        row = np.floor(v / period)
+        return ((v % period < 1.2) & ((u + 2.7 * row) % (1.8 * dash) < dash)).astype(np.float32)
+
+    return draw
+
+
+def _specks(count: int, radius: float) -> Motif:
+    """Round specks at random places."""
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        centres = rng.uniform(0, SIDE, (count, 2, 1, 1)).astype(np.float32)
+        distance = np.hypot(_YY - centres[:, 0], _XX - centres[:, 1]).min(0)
+        return np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)
+
+    return draw
+
+
+def _waves(rng: np.random.Generator) -> np.ndarray:
+    phase = rng.uniform(0, 2 * pi)
+    crest = (_YY + 1.6 * np.sin(_XX / 3.2 + phase) + rng.uniform(0, 8)) % 8
+    return (crest < 1.3).astype(np.float32)
+
+
+def _bricks(rng: np.random.Generator) -> np.ndarray:
+    y, x = _YY + rng.uniform(0, 10), _XX + rng.uniform(0, 20)
+    row = np.floor(y / 10)
+    return (((y % 10) < 1.2) | ((x + 10 * (row % 2)) % 20 < 1.2)).astype(np.float32)
+
+
+def _outlined_blobs(cells: int, level: float, width: float) -> Motif:
+    """Contours of a smooth field: clouds or stones."""
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        return (np.abs(smooth_field(rng, cells) - level) < width).astype(np.float32)
+
+    return draw
+
+
+def _bands(rng: np.random.Generator) -> np.ndarray:
+    height = _YY / SIDE + 0.06 * smooth_field(rng, 3)
+    return np.floor(height * 5) / 5
+
+
+_BACKDROPS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int], Motif]] = {
+    "grass": ((112, 168, 84), (52, 104, 40), _broken(5.0, pi / 2, 4.0)),
+    "sand": ((228, 200, 146), (184, 146, 92), _specks(70, 0.5)),
+    "brick": ((176, 92, 70), (226, 206, 190), _bricks),
+    "wood": ((186, 130, 76), (116, 70, 34), _lines(9.0, 0.0, 1.2)),
+    "water": ((66, 134, 180), (22, 76, 128), _waves),
+    "sky": ((150, 192, 232), (246, 246, 250), _outlined_blobs(4, 0.5, 0.06)),
+    "snow": ((232, 236, 244), (170, 186, 214), _specks(26, 1.1)),
+    "night": ((30, 28, 66), (244, 236, 190), _specks(20, 0.7)),
+    "concrete": ((150, 150, 150), (112, 112, 114), _lines(7.0, pi / 4, 1.0)),
+    "soil": ((104, 72, 44), (60, 38, 20), _broken(6.0, 0.5, 3.0)),
+    "pebbles": ((190, 182, 170), (84, 78, 70), _outlined_blobs(11, 0.5, 0.08)),
+    "sunset": ((96, 62, 116), (246, 152, 70), _bands),
+}
+"""Place -> flat colour, colour of the motif, motif."""
+
+
+def _backdrop(name: str, rng: np.random.Generator) -> np.ndarray:
+    flat, motif_colour, motif = _BACKDROPS[name]
+    share = motif(rng)[..., None]
+    shade = np.asarray(flat, np.float32) * rng.uniform(0.93, 1.07)
+    return (shade * (1 - share) + np.asarray(motif_colour, np.float32) * share).astype(np.float32)
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """A line about one pixel wide around (and inside the holes of) a silhouette."""
+    grown = mask
+    for axis in (0, 1):
+        for step in (-1, 1):
+            grown = np.maximum(grown, np.roll(mask, step, axis))
+    return np.clip(grown - 0.75 * mask, 0, 1) * (grown > mask * 0.5)
+
+
+def _printed(colour: str, rng: np.random.Generator) -> np.ndarray:
+    """A printed tone: a little paper shows through, the ink is warm."""
+    tone = np.asarray(COLOURS[colour], np.float32) * rng.uniform(0.94, 1.04)
+    return (OPACITY * tone + (1 - OPACITY) * PAPER) * (PAPER / 250)
+
+
+def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a scene once; see ``benchmark.mini.render.render_with_owners`` for what it returns."""
+    picture = _backdrop(scene.background, rng) * (PAPER / 250)
+    coverage = np.zeros((len(scene.things), PATCHES, PATCHES), dtype=np.float32)
+    radii = _radii([thing.size for thing in scene.things])
+    for index, (thing, radius) in enumerate(zip(scene.things, radii, strict=True)):
+        x, y = thing.x + rng.uniform(-1, 1), thing.y + rng.uniform(-1.5, 1.5)
+        angle = rng.uniform(-0.45, 0.45)
+        parts = silhouettes()[thing.shape]
+        mask = coverage_of(parts, radius * rng.uniform(0.95, 1.05), x, y, angle)
+        coverage[index] = mask.reshape(PATCHES, 8, PATCHES, 8).mean(axis=(1, 3))
+        tone = _printed(thing.colour, rng)
+        body = np.broadcast_to(tone, picture.shape)
+        pattern = pattern_of(thing.texture, x, y, angle + rng.choice([0.0, pi / 4, pi / 2]))
+        if pattern is not None:
+            body = body * (1 - pattern[..., None]) + second_tone(tone) * pattern[..., None]
+        picture = picture * (1 - mask[..., None]) + body * mask[..., None]
+        line = 0.9 * _outline(mask)[..., None]
+        picture = picture * (1 - line) + INK * line
+    slope = rng.uniform(0, 2 * pi)
+    lamp = 1 + LAMP * (cos(slope) * (_XX - SIDE / 2) + sin(slope) * (_YY - SIDE / 2)) / SIDE
+    picture *= lamp[..., None]
+    grain = 1 + 0.10 * (smooth_field(rng, 30)[..., None] - 0.5)
+    picture = picture * grain * rng.uniform(0.92, 1.08)
+    picture[:MARGIN] = picture[-MARGIN:] = PAPER
+    picture[:, :MARGIN] = picture[:, -MARGIN:] = PAPER
+    picture = picture + rng.normal(0, 2.0, picture.shape)
+    owners = np.where(coverage.max(0) >= 0.25, coverage.argmax(0), -1).astype(np.int8)
+    return picture.clip(0, 255).astype(np.uint8), owners
+
+
+def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
+    """The picture alone, (64, 64, 3) uint8."""
+    return render_with_owners(scene, rng)[0]
