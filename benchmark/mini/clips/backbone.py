@@ -1,0 +1,165 @@
+"""The shipped clip encoder as a ``DualEncoder`` of the modalities "video" and "audio"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmark.backbones import checkpoint
+from benchmark.backbones.towers import owned
+from benchmark.cell import BackboneSpec
+from benchmark.errors import ConfigError, DataError, WeightsError
+from benchmark.mini.clips import encoder
+from benchmark.mini.clips.encoder import ARCHITECTURE, ClipEncoder, Tower, log_mel
+from benchmark.mini.clips.events import FRAMES, SIDE
+from benchmark.mini.clips.sounds import LENGTH, RATE
+from methods.base import QueryEncoder
+from shifts.audio.item import Audio
+from shifts.video.item import Frames
+
+NAME = "mini-clips"
+WEIGHTS = Path(str(resources.files("benchmark"))) / "mini" / "weights" / "clips"
+WEIGHTS_FILE = "clips.safetensors"
+MODALITIES = ("video", "audio")
+MEAN, STD = 0.5, 0.25
+"""Of frames, in units of full scale; fixed, not fitted."""
+PREPROCESSING = {
+    "video": {"frames": FRAMES, "side": SIDE, "mean": MEAN, "std": STD},
+    "audio": {
+        "rate": RATE,
+        "samples": LENGTH,
+        "window": encoder.WINDOW,
+        "hop": encoder.HOP,
+        "mels": encoder.MELS,
+        "low": encoder.MEL_LOW,
+        "floor": encoder.FLOOR,
+        "mean": encoder.LOG_MEAN,
+        "std": encoder.LOG_STD,
+    },
+}
+"""Part of the backbone's fingerprint."""
+
+
+def normalised(frames: Tensor) -> Tensor:
+    """Frames in [0, 1] as the video tower takes them."""
+    return (frames - MEAN) / STD
+
+
+def video_input(frames: Frames) -> Tensor:
+    """One video -> (8, 3, 32, 32) float32.
+
+    Other lengths are sampled evenly, other sizes resized (bilinear, antialiased), so that every
+    shift's output can be encoded.
+    """
+    chosen = np.linspace(0, len(frames) - 1, FRAMES).round().astype(np.intp)
+    x = torch.from_numpy(frames[chosen]).permute(0, 3, 1, 2).float() / 255
+    if x.shape[2:] != (SIDE, SIDE):
+        x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True).clamp(0, 1)
+    return normalised(x)
+
+
+def audio_input(audio: Audio) -> Tensor:
+    """One sound -> (40, 100) float32 log-mel spectrogram; cut or padded with silence to 1.6 s.
+
+    Raises:
+        DataError: another sampling rate than 8 kHz.
+    """
+    if audio.rate != RATE:
+        raise DataError(
+            f"the mini-clips backbone hears sounds of {RATE} Hz; this one has {audio.rate} Hz"
+        )
+    samples = torch.from_numpy(audio.samples[:LENGTH])
+    return log_mel(F.pad(samples, (0, LENGTH - len(samples))))
+
+
+class ClipBackbone:
+    """A ``DualEncoder`` over a ``ClipEncoder``, in float32 and eval mode.
+
+    Args:
+        model: the model, weights loaded; frozen and owned from now on.
+        name: as shown in tables.
+        device: torch device string.
+    """
+
+    def __init__(self, model: ClipEncoder, *, name: str = NAME, device: str = "cpu") -> None:
+        self.name = name
+        self.device = device
+        self._model = model.float().eval().requires_grad_(False)
+        facts = {"model": ARCHITECTURE, "preprocess": PREPROCESSING}
+        self.fingerprint = checkpoint.fingerprint(facts, self._model)
+        self.logit_scale = float(self._model.logit_scale.detach().exp())
+        self._model.to(device)
+
+    def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
+        """One raw item -> one input tensor on the CPU (``video_input`` or ``audio_input``)."""
+        return video_input if _known(modality) == "video" else audio_input
+
+    def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
+        """Stacks inputs on the device: (B, 8, 3, 32, 32) or (B, 40, 100)."""
+        _known(modality)
+        return torch.stack(list(inputs)).to(self.device)
+
+    def query_encoder(self, modality: str) -> QueryEncoder:
+        """A fresh copy of one tower, with that tower's parameters only, all taking gradients."""
+        return owned(self._tower(modality))
+
+    @torch.no_grad()
+    def encode(self, modality: str, inputs: Tensor) -> Tensor:
+        """(B, 96) float32 unit rows of a collated batch, without gradient."""
+        rows: Tensor = self._tower(modality)(inputs)
+        return rows
+
+    def _tower(self, modality: str) -> Tower:
+        return self._model.video if _known(modality) == "video" else self._model.audio
+
+
+def load(spec: BackboneSpec) -> ClipBackbone:
+    """Loads the shipped weights.
+
+    Raises:
+        ConfigError: the specification names a model or weights of its own, or a device that is
+            not there.
+        WeightsError: the shipped file is missing or damaged.
+    """
+    if spec.model or spec.pretrained:
+        raise ConfigError(
+            "the mini-clips backbone has one set of weights, its own; leave MODEL and PRETRAINED "
+            "empty"
+        )
+    if spec.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device {spec.device!r}: no CUDA device is available; use 'cpu'")
+    return load_weights(WEIGHTS / WEIGHTS_FILE, spec.device)
+
+
+def load_weights(path: Path, device: str = "cpu") -> ClipBackbone:
+    """Loads a file that the recipe has written.
+
+    Raises:
+        WeightsError: no such file, unreadable, or of another architecture.
+    """
+    if not path.is_file():
+        raise WeightsError(
+            f"there are no weights at {path}; reinstall the package, or train them: "
+            "python -m benchmark.mini.clips.train"
+        )
+    state = checkpoint.read_state(path)
+    with torch.random.fork_rng(devices=[]):  # torch's initialisers use the global generator
+        model = ClipEncoder(**ARCHITECTURE)
+    problem = checkpoint.difference(model.state_dict(), state)
+    if problem:
+        raise WeightsError(f"{path} does not fit the mini-clips encoder: {problem}")
+    model.load_state_dict(state)
+    return ClipBackbone(model, device=device)
+
+
+def _known(modality: str) -> str:
+    if modality not in MODALITIES:
+        raise ConfigError(f"this backbone encodes 'video' and 'audio', not {modality!r}")
+    return modality

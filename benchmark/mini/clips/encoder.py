@@ -1,0 +1,183 @@
+"""The small video-audio dual encoder: log-mel front end, two towers, one space.
+
+Each tower is a convolutional stem with LayerNorms and a two-layer transformer. A linear patch
+embedding does not learn this world; neither does a video stem that is not given the difference of
+each frame to the clip's mean, in which all that moves stands out.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.mini.clips.events import FRAMES, SIDE
+from benchmark.mini.clips.sounds import LENGTH, RATE
+from methods.base import QueryEncoder
+
+WINDOW, HOP, MELS = 256, 128, 40
+"""Samples (32 ms and 16 ms at 8 kHz) and bands of the log-mel spectrogram."""
+STEPS = LENGTH // HOP
+"""Spectra of a clip: 100."""
+MEL_LOW = 60.0
+"""Hz, lower edge of the lowest band; the upper edge of the highest is half the rate."""
+FLOOR = 1e-4
+"""Added to the power before the logarithm."""
+LOG_MEAN, LOG_STD = -5.0, 4.0
+"""About the mean and standard deviation of training spectrograms; fixed, not fitted."""
+
+ARCHITECTURE: dict[str, Any] = {
+    "width": 96,
+    "layers": 2,
+    "heads": 4,
+    "embed_dim": 96,
+    "frame_channels": 24,
+    "spectrum_channels": (24, 40),
+}
+"""Arguments of ``ClipEncoder``."""
+
+
+def _mel(hertz: float) -> float:
+    return 2595.0 * math.log10(1.0 + hertz / 700.0)
+
+
+@cache
+def mel_filters() -> Tensor:
+    """(40, 129) float32 triangles, equally wide on the mel scale (HTK's formula)."""
+    points = torch.linspace(_mel(MEL_LOW), _mel(RATE / 2), MELS + 2, dtype=torch.float64)
+    edges = 700.0 * (10.0 ** (points / 2595.0) - 1.0)
+    hertz = torch.linspace(0, RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
+    rising = (hertz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - hertz) / (edges[2:] - edges[1:-1])[:, None]
+    return torch.minimum(rising, falling).clamp(min=0).float()
+
+
+def log_mel(samples: Tensor) -> Tensor:
+    """Normalised log-mel spectrograms.
+
+    Args:
+        samples: (..., 12800) float32 in [-1, 1] at 8 kHz.
+
+    Returns:
+        (..., 40, 100) float32.
+    """
+    edge = (WINDOW - HOP) // 2
+    frames = F.pad(samples, (edge, edge)).unfold(-1, WINDOW, HOP)
+    spectrum = torch.fft.rfft(frames * torch.hann_window(WINDOW)).abs().square()
+    power = (spectrum @ mel_filters().T).transpose(-1, -2)
+    return ((power + FLOOR).log() - LOG_MEAN) / LOG_STD
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of (B, C, H, W) maps, at each place on its own."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W), normalised."""
+        return super().forward(maps.movedim(1, -1)).movedim(-1, 1)
+
+
+class Block(nn.Module):
+    """A pre-norm transformer layer with four-fold MLP."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, W) -> (B, L, W)."""
+        batch, length, width = tokens.shape
+        qkv = self.qkv(self.norm1(tokens)).view(batch, length, 3, self.heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        tokens = tokens + self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        return tokens + self.down(F.gelu(self.up(self.norm2(tokens))))
+
+
+class Tower(QueryEncoder):
+    """Stem, positions, transformer, mean over tokens, projection; all of it is adaptable."""
+
+    def __init__(self, tokens: int, width: int, layers: int, heads: int, embed_dim: int) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(0.02 * torch.randn(tokens, width))
+        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, embed_dim, bias=False)
+
+    def tokens(self, inputs: Tensor) -> Tensor:
+        """(B, L, W) tokens of a batch of inputs."""
+        raise NotImplementedError
+
+    def pooled(self, inputs: Tensor) -> Tensor:
+        """(B, W) features before the projection."""
+        return self.norm(self.blocks(self.tokens(inputs) + self.positions).mean(1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, D) float32 unit rows."""
+        return F.normalize(self.project(self.pooled(inputs)), dim=-1)
+
+
+class VideoTower(Tower):
+    """Takes (B, 8, 3, 32, 32) normalised frames; 64 tokens, one for each 4 x 4 pixels.
+
+    A first convolution looks at each frame, its difference to the clip's mean and the mean; a
+    second one joins the frames, so that a token holds what happened at its place over time.
+    """
+
+    def __init__(self, channels: int, **common: Any) -> None:
+        super().__init__(tokens=(SIDE // 4) ** 2, **common)
+        width = common["width"]
+        self.frame = nn.Conv2d(6, channels, 3, stride=2, padding=1)
+        self.frame_norm = ChannelNorm(channels)
+        self.join = nn.Conv2d(FRAMES * channels, width, 3, stride=2, padding=1)
+        self.join_norm = ChannelNorm(width)
+
+    def tokens(self, inputs: Tensor) -> Tensor:
+        """(B, 64, W)."""
+        mean = inputs.mean(1, keepdim=True)
+        # The differences are small beside the mean; brought to about its range.
+        seen = torch.cat([3 * (inputs - mean), mean.expand_as(inputs)], 2).flatten(0, 1)
+        maps = F.relu(self.frame_norm(self.frame(seen)))
+        maps = maps.reshape(len(inputs), -1, *maps.shape[2:])
+        return self.join_norm(self.join(maps)).flatten(2).transpose(1, 2)
+
+
+class AudioTower(Tower):
+    """Takes (B, 40, 100) log-mel spectrograms; 25 tokens, one for each 64 ms."""
+
+    def __init__(self, channels: tuple[int, int], **common: Any) -> None:
+        super().__init__(tokens=STEPS // 4, **common)
+        first, second = channels
+        self.low = nn.Conv2d(1, first, 5, stride=2, padding=2)
+        self.low_norm = ChannelNorm(first)
+        self.high = nn.Conv2d(first, second, 3, stride=2, padding=1)
+        self.high_norm = ChannelNorm(second)
+        self.join = nn.Linear(second * MELS // 4, common["width"])
+
+    def tokens(self, inputs: Tensor) -> Tensor:
+        """(B, 25, W)."""
+        maps = F.relu(self.low_norm(self.low(inputs[:, None])))
+        maps = F.relu(self.high_norm(self.high(maps)))
+        return self.join(maps.flatten(1, 2).transpose(1, 2))
+
+
+class ClipEncoder(nn.Module):
+    """Both towers and the learnt logit scale."""
+
+    def __init__(
+        self,
+        *,
+        frame_channels: int,
+        spectrum_channels: tuple[int, int],
+        **common: Any,
+    ) -> None:
+        super().__init__()
+        self.video = VideoTower(frame_channels, **common)
+        self.audio = AudioTower(spectrum_channels, **common)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))

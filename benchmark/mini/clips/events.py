@@ -1,0 +1,185 @@
+"""What happens in a clip, before it is drawn and heard; the two styles and the three splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.mini.vocabulary import COLOURS
+
+FRAMES = 8
+SIDE = 32
+"""Pixels; frames are SIDE x SIDE."""
+FRAME_SECONDS = 0.2
+
+SHAPES = (
+    "circle",
+    "square",
+    "triangle",
+    "star",
+    "heart",
+    "cross",
+    "ring",
+    "fish",
+    "moon",
+    "arrow",
+    "bolt",
+    "hourglass",
+)
+"""Outlines (see ``benchmark.mini.silhouettes``) that stay apart at a radius of four pixels."""
+SIZES = ("small", "medium", "large")
+TEXTURES = ("plain", "striped", "checkered")
+MOTIONS = ("flash", "jump", "grow", "squash", "slide")
+BACKGROUNDS = ("water", "night", "grass", "brick", "snow", "sunset", "wood", "pebbles")
+RHYTHMS = tuple((period, phase) for period in (2, 3, 4, 8) for phase in range(period))
+"""(period, phase) in frames: the event happens in frames phase, phase + period, ..."""
+PERIODS = (2, 3, 4, 8)
+SPLITS = {"train": (0, 80), "val": (80, 90), "test": (90, 100)}
+"""Split -> range of the percentile that a clip's signature hashes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How the clips of one set differ from the other's.
+
+    Attributes:
+        one_event: share of clips with a single event; the others have two.
+        radius: of a small, medium and large thing, pixels.
+        camera: whether pictures get a close camera's look (vignette, cast, lower contrast).
+        room: whether sounds are recorded in a room (reverberation, narrow band, saturation).
+        balanced: whether a set has equally many clips of each class.
+    """
+
+    one_event: float
+    radius: tuple[float, float, float]
+    camera: bool
+    room: bool
+    balanced: bool
+
+
+STYLES = {
+    "as": Style(0.15, (4.0, 5.4, 7.2), camera=False, room=False, balanced=False),
+    "vgg": Style(1.0, (5.2, 7.2, 9.8), camera=True, room=True, balanced=True),
+}
+"""As AudioSet: several events at once; as VGGSound: one dominant event of a class, close up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A thing that moves and sounds in a rhythm.
+
+    ``shape``, ``size``, ``texture``, ``period`` and ``phase`` are seen and heard; ``colour``,
+    ``motion`` and the place (pixels) are seen only.
+    """
+
+    shape: str
+    size: str
+    texture: str
+    period: int
+    phase: int
+    colour: str
+    motion: str
+    x: float
+    y: float
+
+    def frames(self) -> tuple[int, ...]:
+        """The frames in which it happens."""
+        return tuple(range(self.phase, FRAMES, self.period))
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A style, a background and one or two events, the dominant one first."""
+
+    style: str
+    background: str
+    events: tuple[Event, ...]
+
+    @property
+    def label(self) -> str:
+        """The class: shape and texture of the dominant event."""
+        return f"{self.events[0].shape}/{self.events[0].texture}"
+
+    def signature(self) -> str:
+        """All that can be both seen and heard, whatever colours, motions, places and style."""
+        heard = sorted(f"{e.shape}/{e.size}/{e.texture}/{e.period}+{e.phase}" for e in self.events)
+        return "|".join([self.background, *heard])
+
+    def split(self) -> str:
+        """The split that the clip belongs to; a function of its signature alone.
+
+        Clips of different splits therefore differ in what can be both seen and heard.
+        """
+        digest = hashlib.sha256(f"clip {self.signature()}".encode()).digest()
+        percentile = int.from_bytes(digest[:8], "little") % 100
+        return next(name for name, (low, high) in SPLITS.items() if low <= percentile < high)
+
+
+def _pick(rng: np.random.Generator, names: Sequence[str]) -> str:
+    return names[rng.integers(len(names))]
+
+
+def _places(rng: np.random.Generator, radii: Sequence[float]) -> list[tuple[float, float]]:
+    """Centres inside the frame and apart from each other."""
+    while True:
+        places = [
+            (float(rng.uniform(r + 1, SIDE - r - 1)), float(rng.uniform(r + 3, SIDE - r - 1)))
+            for r in radii
+        ]
+        if len(places) == 1:
+            return places
+        (ax, ay), (bx, by) = places
+        if (ax - bx) ** 2 + (ay - by) ** 2 > (1.1 * sum(radii)) ** 2:
+            return places
+
+
+def draw_clip(rng: np.random.Generator, style: str) -> Clip:
+    """A random clip of any split; two events differ in shape."""
+    look = STYLES[style]
+    count = 1 if rng.random() < look.one_event else 2
+    shapes = [SHAPES[i] for i in rng.permutation(len(SHAPES))[:count]]
+    sizes = [int(rng.integers(len(SIZES))) for _ in shapes]
+    places = _places(rng, [look.radius[size] for size in sizes])
+    events = []
+    for shape, size, (x, y) in zip(shapes, sizes, places, strict=True):
+        period = int(rng.choice(PERIODS))
+        events.append(
+            Event(
+                shape,
+                SIZES[size],
+                _pick(rng, TEXTURES),
+                period,
+                int(rng.integers(period)),
+                _pick(rng, tuple(COLOURS)),
+                _pick(rng, MOTIONS),
+                x,
+                y,
+            )
+        )
+    return Clip(style, _pick(rng, BACKGROUNDS), tuple(events))
+
+
+def clips(style: str, split: str, count: int, seed: int) -> Iterator[Clip]:
+    """``count`` clips of one split with different signatures, the same for the same seed.
+
+    In a balanced style every class gets its equal share; ``count`` must then be a multiple of the
+    number of classes, except in training, which is not balanced.
+    """
+    rng = np.random.Generator(np.random.PCG64([seed, *f"{style}/{split}".encode()]))
+    classes = len(SHAPES) * len(TEXTURES)
+    share = count // classes if STYLES[style].balanced and split != "train" else count
+    taken: dict[str, int] = {}
+    seen: set[str] = set()
+    while len(seen) < count:
+        clip = draw_clip(rng, style)
+        if (
+            clip.split() == split
+            and clip.signature() not in seen
+            and taken.get(clip.label, 0) < share
+        ):
+            seen.add(clip.signature())
+            taken[clip.label] = taken.get(clip.label, 0) + 1
+            yield clip

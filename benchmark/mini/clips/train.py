@@ -1,0 +1,214 @@
+"""Trains the clip encoder and writes its weights: ``python -m benchmark.mini.clips.train``.
+
+Seeded and resumable (the work folder keeps drawn chunks and the last checkpoint), sized for one
+core. The attribute heads exist during training only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import logging
+import math
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from benchmark.mini.clips.backbone import WEIGHTS, WEIGHTS_FILE, normalised
+from benchmark.mini.clips.encoder import ARCHITECTURE, ClipEncoder, log_mel
+from benchmark.mini.clips.events import BACKGROUNDS
+from benchmark.mini.clips.recipe import Recipe
+from benchmark.mini.clips.training_data import LABELS, TrainingData, build
+from shifts.audio.item import FULL_SCALE
+
+log = logging.getLogger(__name__)
+
+
+class Head(nn.Linear):
+    """Attributes of a clip from one tower's pooled features."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, LABELS + len(BACKGROUNDS))
+        nn.init.constant_(self.bias, -4.0)  # most looks are absent from most clips
+
+    def loss(self, pooled: Tensor, present: Tensor, backgrounds: Tensor) -> Tensor:
+        """Binary cross-entropies of the looks, cross-entropy of the background.
+
+        Args:
+            pooled: (B, W).
+            present: (B, LABELS) float.
+            backgrounds: (B,) int64.
+        """
+        looks, ground = self(pooled).split([LABELS, len(BACKGROUNDS)], dim=1)
+        # The sum over classes is on the scale of a cross-entropy; a mean would vanish.
+        both = F.binary_cross_entropy_with_logits(looks, present, reduction="none").sum(1).mean()
+        return 0.1 * both + 0.3 * F.cross_entropy(ground, backgrounds)
+
+
+class Trainer:
+    """Model, heads, averaged weights and optimiser of one training run."""
+
+    def __init__(self, recipe: Recipe, data: TrainingData) -> None:
+        self.recipe, self.data = recipe, data
+        with torch.random.fork_rng(devices=[]):  # torch's initialisers use the global generator
+            torch.manual_seed(recipe.seed)
+            self.model = ClipEncoder(**ARCHITECTURE)
+            self.heads = nn.ModuleList(Head(ARCHITECTURE["width"]) for _ in range(2))
+        self.average = copy.deepcopy(self.model)
+        decayed: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
+        for p in [*self.model.parameters(), *self.heads.parameters()]:
+            (decayed if p.ndim >= 2 else plain).append(p)
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": recipe.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=recipe.lr,
+            betas=(0.9, 0.98),
+        )
+        self.step = 0
+
+    def rate(self) -> float:
+        """The learning rate of the step to come."""
+        r = self.recipe
+        if self.step < r.warmup:
+            return r.lr * (self.step + 1) / r.warmup
+        return r.lr * 0.5 * (1 + math.cos(math.pi * (self.step - r.warmup) / (r.steps - r.warmup)))
+
+    def _video(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        """(B, 8, 3, 32, 32) frames with jittered contrast, brightness and sensor noise."""
+        x = torch.from_numpy(self.data.frames[rows]).permute(0, 1, 4, 2, 3).float() / 255
+
+        def draw() -> Tensor:
+            return torch.rand(len(x), 1, 1, 1, 1, generator=generator)
+
+        mean = x.mean(dim=(1, 2, 3, 4), keepdim=True)
+        x = (x - mean) * (0.85 + 0.3 * draw()) + mean + 0.12 * (draw() - 0.5)
+        level = self.recipe.sensor_noise * draw()
+        x += torch.randn(x.shape, generator=generator) * level
+        return normalised(x.clamp(0, 1))
+
+    def _audio(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        """(B, 40, 100) spectrograms of sounds with jittered gain and recording noise."""
+        r = self.recipe
+        x = torch.from_numpy(self.data.samples[rows].astype(np.float32) / FULL_SCALE)
+
+        def draw() -> Tensor:
+            return torch.rand(len(x), 1, generator=generator)
+
+        x = x * 10 ** (0.4 * (draw() - 0.5))
+        decibels = r.loudest + (r.quietest - r.loudest) * draw()
+        level = x.square().mean(1, keepdim=True).sqrt() * 10 ** (-decibels / 20)
+        return log_mel(x + torch.randn(x.shape, generator=generator) * level)
+
+    def update(self) -> dict[str, float]:
+        """One optimiser step; its draws come from (seed, step), so a resume changes nothing."""
+        r, d = self.recipe, self.data
+        rng = np.random.Generator(np.random.PCG64([r.seed, 7, self.step]))
+        generator = torch.Generator().manual_seed(r.seed * 1_000_003 + self.step)
+        rows = rng.choice(len(d.frames), r.batch, replace=False)
+        present = torch.from_numpy(d.present[rows]).float()
+        backgrounds = torch.from_numpy(d.backgrounds[rows])
+        inputs = (self._video(rows, generator), self._audio(rows, generator))
+        losses, embedded = [], []
+        for tower, head, batch in zip(
+            (self.model.video, self.model.audio), self.heads, inputs, strict=True
+        ):
+            pooled = tower.pooled(batch)
+            losses.append(head.loss(pooled, present, backgrounds))
+            embedded.append(F.normalize(tower.project(pooled), dim=-1))
+        logits = self.model.logit_scale.exp() * embedded[0] @ embedded[1].T
+        own = torch.arange(r.batch)
+        pairs = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        loss = pairs + r.video_weight * losses[0] + r.audio_weight * losses[1]
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(max=math.log(100))  # as CLIP does
+            for kept, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                kept.lerp_(now, 1 - min(r.ema, (1 + self.step) / (10 + self.step)))
+        self.step += 1
+        named = {"pairs": pairs, "video": losses[0], "audio": losses[1]}
+        return {name: float(value.detach()) for name, value in named.items()}
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint atomically."""
+        parts = ("model", "heads", "average", "optimizer")
+        state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in parts}
+        temporary = path.with_suffix(".tmp")
+        torch.save(state | {"step": self.step}, temporary)
+        os.replace(temporary, path)
+
+    def load(self, path: Path) -> None:
+        """Continues from a checkpoint."""
+        state = torch.load(path, weights_only=True)
+        for name in ("model", "heads", "average", "optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+        self.step = state["step"]
+
+
+def export(model: ClipEncoder, folder: Path) -> None:
+    """Writes the weights as fp16 safetensors, atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
+    temporary = folder / f"{WEIGHTS_FILE}.tmp"
+    save_file(state, temporary, metadata={"format": "pt"})
+    temporary.chmod(0o644)
+    os.replace(temporary, folder / WEIGHTS_FILE)
+
+
+def train(recipe: Recipe, work: Path, weights: Path, *, threads: int) -> None:
+    """Draws, trains (from the last checkpoint, if any) and exports the averaged weights."""
+    torch.set_num_threads(threads)
+    started = time.perf_counter()
+    data = build(work / "data", count=recipe.clips, seed=recipe.seed, workers=threads)
+    log.info("%d clips drawn or read in %.0f s", recipe.clips, time.perf_counter() - started)
+    trainer = Trainer(recipe, data)
+    checkpoint = work / "checkpoint.pt"
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+        log.info("continuing at step %d", trainer.step)
+    while trainer.step < recipe.steps:
+        losses = trainer.update()
+        if trainer.step % 25 == 0:
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            scale = float(trainer.model.logit_scale.detach().exp())
+            seconds = time.perf_counter() - started
+            log.info("step %d  %s  scale %.1f  %.0f s", trainer.step, shown, scale, seconds)
+        if trainer.step % 200 == 0 or trainer.step == recipe.steps:
+            trainer.save(checkpoint)
+            export(trainer.average, work / "export")
+    export(trainer.average, weights)
+    log.info("wrote %s", weights / WEIGHTS_FILE)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the recipe."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.mini.clips.train")
+    parser.add_argument("--work", type=Path, default=Path("build/mini-clips"), help="resumable")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where the result goes")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--clips", type=int, default=Recipe.clips)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    recipe = replace(Recipe(), steps=args.steps, clips=args.clips)
+    train(recipe, args.work, args.weights, threads=args.threads)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

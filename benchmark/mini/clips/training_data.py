@@ -1,0 +1,124 @@
+"""What the clip encoder is trained on: drawn clips of both styles with their attributes."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.errors import DataError
+from benchmark.mini.clips.events import (
+    BACKGROUNDS,
+    FRAMES,
+    RHYTHMS,
+    SHAPES,
+    SIDE,
+    SIZES,
+    STYLES,
+    TEXTURES,
+    Clip,
+    clips,
+)
+from benchmark.mini.clips.pictures import draw_frames
+from benchmark.mini.clips.sounds import LENGTH, draw_samples
+from shifts.audio.item import FULL_SCALE
+
+LOOKS = (len(RHYTHMS), len(SIZES), len(TEXTURES))
+"""Each is told together with the shape that it belongs to."""
+LABELS = len(SHAPES) * sum(LOOKS)
+_CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Arrays of N clips.
+
+    Attributes:
+        frames: (N, 8, 32, 32, 3) uint8.
+        samples: (N, 12800) int16 steps of PCM.
+        present: (N, LABELS) bool, which pairs of shape and rhythm, size or texture occur.
+        backgrounds: (N,) int64.
+    """
+
+    frames: np.ndarray
+    samples: np.ndarray
+    present: np.ndarray
+    backgrounds: np.ndarray
+
+
+def present(clip: Clip) -> np.ndarray:
+    """(LABELS,) bool: the pairs of shape and rhythm, then size, then texture of its events."""
+    marks = [np.zeros((len(SHAPES), count), dtype=bool) for count in LOOKS]
+    for event in clip.events:
+        looks = (
+            RHYTHMS.index((event.period, event.phase)),
+            SIZES.index(event.size),
+            TEXTURES.index(event.texture),
+        )
+        for mark, look in zip(marks, looks, strict=True):
+            mark[SHAPES.index(event.shape), look] = True
+    return np.concatenate([mark.ravel() for mark in marks])
+
+
+def draw_chunk(start: int, count: int, seed: int) -> dict[str, np.ndarray]:
+    """The arrays of ``TrainingData`` for ``count`` clips, the styles in turn."""
+    rng = np.random.Generator(np.random.PCG64([seed, start]))
+    styles = tuple(STYLES)
+    # A chunk's clips come from its own seed; a few recur over chunks, which does no harm.
+    sources = [clips(s, "train", count, seed * 1_000_003 + start) for s in styles]
+    drawn = [next(sources[i % len(styles)]) for i in range(count)]
+    steps = [np.rint(draw_samples(clip, rng) * FULL_SCALE).astype(np.int16) for clip in drawn]
+    return {
+        "frames": np.stack([draw_frames(clip, rng) for clip in drawn]),
+        "samples": np.stack(steps),
+        "present": np.stack([present(clip) for clip in drawn]),
+        "backgrounds": np.array([BACKGROUNDS.index(clip.background) for clip in drawn]),
+    }
+
+
+def _chunk_file(folder: Path, start: int) -> Path:
+    return folder / f"chunk-{start:06d}.npz"
+
+
+def _write_chunk(folder: Path, start: int, count: int, seed: int) -> None:
+    target = _chunk_file(folder, start)
+    temporary = target.with_suffix(".tmp.npz")
+    with temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **draw_chunk(start, count, seed))
+    os.replace(temporary, target)
+
+
+def build(folder: Path, *, count: int, seed: int, workers: int) -> TrainingData:
+    """Draws what is missing under ``folder`` and returns all of it, about 51 KB a clip.
+
+    Raises:
+        DataError: the folder holds clips drawn with another seed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    note, facts = folder / "recipe.json", json.dumps({"seed": seed, "chunk": _CHUNK})
+    if note.exists() and note.read_text() != facts:
+        raise DataError(f"{folder} holds clips of {note.read_text()}; empty it or use another")
+    note.write_text(facts)
+    starts = range(0, count, _CHUNK)
+    missing = [start for start in starts if not _chunk_file(folder, start).exists()]
+    if missing:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for job in [pool.submit(_write_chunk, folder, s, _CHUNK, seed) for s in missing]:
+                job.result()
+    data = TrainingData(
+        np.empty((count, FRAMES, SIDE, SIDE, 3), np.uint8),
+        np.empty((count, LENGTH), np.int16),
+        np.empty((count, LABELS), bool),
+        np.empty(count, np.int64),
+    )
+    for start in starts:
+        with np.load(_chunk_file(folder, start), allow_pickle=False) as chunk:
+            for name in ("frames", "samples", "present", "backgrounds"):
+                rows = getattr(data, name)[start : start + _CHUNK]
+                rows[:] = chunk[name][: len(rows)]
+    return data

@@ -1,0 +1,95 @@
+"""The recipe of the clip encoder: it learns, it resumes without a trace, what it exports loads."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.errors import DataError
+from benchmark.mini.clips.backbone import load_weights
+from benchmark.mini.clips.events import RHYTHMS, SHAPES, SIZES, TEXTURES, Clip, Event
+from benchmark.mini.clips.recipe import Recipe
+from benchmark.mini.clips.train import Trainer, export
+from benchmark.mini.clips.training_data import LABELS, TrainingData, build, draw_chunk, present
+
+RECIPE = Recipe(clips=32, batch=16, steps=10, warmup=2)
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    return TrainingData(**draw_chunk(0, RECIPE.clips, RECIPE.seed))
+
+
+def test_training_data_hold_both_styles(data: TrainingData) -> None:
+    assert data.frames.shape == (32, 8, 32, 32, 3)
+    assert data.samples.shape == (32, 12800)
+    assert data.present.shape == (32, LABELS)
+    events = data.present.sum(1) / 3  # each event has a rhythm, a size and a texture
+    assert set(events[1::2]) == {1.0}  # one event a clip in the second style
+    assert 2.0 in events[::2]
+
+
+def test_labels_name_rhythm_size_and_texture_of_each_shape() -> None:
+    event = Event("star", "large", "checkered", 4, 3, "red", "grow", 16.0, 16.0)
+    marks = present(Clip("as", "wood", (event,)))
+    rhythms, sizes, textures = len(RHYTHMS), len(SIZES), len(TEXTURES)
+    star, shapes = SHAPES.index("star"), len(SHAPES)
+    assert marks.nonzero()[0].tolist() == [
+        star * rhythms + RHYTHMS.index((4, 3)),
+        shapes * rhythms + star * sizes + 2,
+        shapes * (rhythms + sizes) + star * textures + 2,
+    ]
+
+
+def test_a_resumed_run_is_the_same_run(data: TrainingData, tmp_path: Path) -> None:
+    straight = Trainer(RECIPE, data)
+    straight.update()
+    straight.save(tmp_path / "checkpoint.pt")
+    resumed = Trainer(RECIPE, data)
+    resumed.load(tmp_path / "checkpoint.pt")
+    assert resumed.step == 1
+    assert straight.update() == resumed.update()
+    for name in ("model", "average", "heads"):
+        ours, theirs = getattr(straight, name).state_dict(), getattr(resumed, name).state_dict()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+
+
+def test_losses_fall_and_the_global_generator_is_left_alone(data: TrainingData) -> None:
+    before = torch.random.get_rng_state()
+    trainer = Trainer(RECIPE, data)
+    losses = [trainer.update() for _ in range(RECIPE.steps)]
+    for name in ("video", "audio"):
+        assert losses[-1][name] < losses[0][name]
+    assert all(math.isfinite(value) for step in losses for value in step.values())
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_the_rate_warms_up_and_ends_at_zero(data: TrainingData) -> None:
+    trainer = Trainer(RECIPE, data)
+    rates = []
+    for step in range(RECIPE.steps + 1):
+        trainer.step = step
+        rates.append(trainer.rate())
+    assert rates[:3] == pytest.approx([RECIPE.lr / 2, RECIPE.lr, RECIPE.lr])
+    assert rates[6] == pytest.approx(RECIPE.lr / 2)  # half-way down the cosine
+    assert rates[-1] == pytest.approx(0.0)
+
+
+def test_what_is_exported_loads(data: TrainingData, tmp_path: Path) -> None:
+    trainer = Trainer(RECIPE, data)
+    export(trainer.model, tmp_path)
+    backbone = load_weights(tmp_path / "clips.safetensors")
+    inputs = torch.stack([backbone.preprocess("video")(frames) for frames in data.frames[:3]])
+    with torch.no_grad():
+        rows = trainer.model.video(inputs)
+    # fp16 keeps three digits.
+    torch.testing.assert_close(backbone.encode("video", inputs), rows, atol=5e-3, rtol=0)
+
+
+def test_clips_of_another_seed_are_not_taken_for_this_one(tmp_path: Path) -> None:
+    build(tmp_path, count=0, seed=1, workers=1)
+    with pytest.raises(DataError, match="empty it or use another"):
+        build(tmp_path, count=0, seed=2, workers=1)
