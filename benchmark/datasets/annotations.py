@@ -16,26 +16,59 @@ def read_json(path: Path) -> Any:
     Raises:
         DataError: not readable, not UTF-8 or not JSON; says the file and the line.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path} is not UTF-8: byte 0x{raw[error.start]:02x} in line {line}; "
-            "save it as UTF-8 (iconv -f latin1 -t utf8)"
-        ) from None
+    text = _read_text(path)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
         ) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{path} is not usable JSON: {error}") from None
     except RecursionError:
         raise DataError(f"{path} is nested too deeply to be an annotation file") from None
+
+
+def read_json_lines(path: Path) -> list[tuple[int, Any]]:
+    """Parses a UTF-8 file of one JSON value a line; blank lines are passed over.
+
+    Returns:
+        (line number, value) of each.
+
+    Raises:
+        DataError: not readable, not UTF-8 or not JSON; says the file, the line and the column.
+    """
+    records = []
+    # Not splitlines(), which also breaks at characters that JSON strings may hold.
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append((number, json.loads(line)))
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path} is not valid JSON lines: line {number}, column {error.colno}: {error.msg}"
+            ) from None
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: not usable JSON: {error}") from None
+        except RecursionError:
+            raise DataError(f"{path}, line {number}: nested too deeply") from None
+    return records
+
+
+def _read_text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path} is not UTF-8: byte 0x{raw[error.start]:02x} in line {line}; "
+            "save it as UTF-8 (iconv -f latin1 -t utf8)"
+        ) from None
 
 
 def value(record: Any, key: str, kind: type, where: str) -> Any:
@@ -53,8 +86,9 @@ def value(record: Any, key: str, kind: type, where: str) -> Any:
             f"{did_you_mean(key, map(str, record))}"
         )
     found = record[key]
-    if not isinstance(found, kind):
-        raise DataError(f"{where}: key {key!r} must be {_NAMES[kind]}, found {_kind(found)}")
+    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
+        expected = "a whole number" if kind is int else _NAMES[kind]
+        raise DataError(f"{where}: key {key!r} must be {expected}, found {_kind(found)}")
     return found
 
 

@@ -31,6 +31,8 @@ class ImageTextPairs:
         identities: (images,) int64 or None. Images of one identity (person, product) share their
             captions: each caption of the identity is relevant to each of its images, both ways.
             None: a caption belongs to its own image alone.
+        shared_texts: whether a text that several images have, letter by letter, is relevant to all
+            of them, both ways (a named variant of some sets); not together with identities.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ImageTextPairs:
     info: Mapping[str, Any] = field(default_factory=dict)
     image_groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     identities: np.ndarray | None = None
+    shared_texts: bool = False
 
     @property
     def counts(self) -> dict[str, int]:
@@ -62,6 +65,8 @@ class ImageTextPairs:
                 raise DataError(f"{self.name}: group key {key!r} must give each image its group")
         if self.identities is not None and self.identities.shape != (images,):
             raise DataError(f"{self.name}: identities must give each image its own")
+        if self.identities is not None and self.shared_texts:
+            raise DataError(f"{self.name}: relevance is by identity or by text, not by both")
         for kind, ids in (("image", self.images.ids), ("caption", self.caption_ids)):
             refuse_duplicates(ids, f"{self.name}: {kind} id")
 

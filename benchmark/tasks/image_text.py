@@ -26,8 +26,9 @@ def build(
     """Makes one side of the pairs the queries and the other the gallery.
 
     Image queries are answered by any of the image's captions, text queries by the one image that
-    the caption was written for; where images have identities, by everything of the identity. The
-    bootstrap's groups are the images (the identities, where there are some), on both sides.
+    the caption was written for; where images have identities, by everything of the identity; where
+    texts are shared, by every image that has the text. The bootstrap's groups are the images (the
+    identities, where there are some), on both sides.
 
     Args:
         pairs: what a data set's loader returned.
@@ -49,10 +50,15 @@ def build(
     identities = images if pairs.identities is None else pairs.identities
     if query == "image":
         queries, gallery, owners = pairs.images, texts, images
-        relevance = Relevance.from_groups(identities, identities[owner])
     else:
         queries, gallery, owners = texts, pairs.images, owner
-        relevance = Relevance.from_groups(identities[owner], identities)
+    relevance = (
+        _by_text(pairs)
+        if pairs.shared_texts
+        else Relevance.from_groups(identities[owner], identities)
+    )
+    if query == "image":
+        relevance = relevance.transpose(len(images))
     keys = {"image": owners} | {k: v[owners] for k, v in pairs.image_groups.items()}
     if pairs.identities is not None:
         keys["identity"] = pairs.identities[owners]
@@ -71,6 +77,14 @@ def build(
         info=dict(pairs.info),
         group_keys=keys,
     )
+
+
+def _by_text(pairs: ImageTextPairs) -> Relevance:
+    """Caption -> every image that has a caption of the same letters."""
+    having: dict[str, set[int]] = {}
+    for text, image in zip(pairs.captions, pairs.caption_image.tolist(), strict=True):
+        having.setdefault(text, set()).add(image)
+    return Relevance.from_lists([sorted(having[text]) for text in pairs.captions])
 
 
 def _cleaner(name: str, cleaning: str, max_words: int) -> Callable[[str], str] | None:

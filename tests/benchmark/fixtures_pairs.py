@@ -1,0 +1,157 @@
+"""NoCaps, Fashion-Gen, person-search and remote-sensing folders in the real file formats.
+
+Every record and picture is invented.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.benchmark.fixtures_karpathy import captions_for, write_json, write_pictures
+
+NOCAPS_DOMAINS = ("in-domain", "near-domain", "out-domain")
+NOCAPS_CAPTIONS = 10
+
+
+def nocaps_name(index: int) -> str:
+    return f"{index:04x}a{index}.jpg"
+
+
+def make_nocaps(root: Path, images: int = 6, form: str = "official") -> Path:
+    """Writes ``root/nocaps``; domains alternate. Returns the annotation file.
+
+    Args:
+        form: "official" (``nocaps_val_4500_captions.json``) or "tcr" (``annotations.json``).
+    """
+    names = [nocaps_name(i) for i in range(images)]
+    write_pictures(root / "nocaps" / "images", names)
+    texts = [captions_for(i, NOCAPS_CAPTIONS) for i in range(images)]
+    domains = [NOCAPS_DOMAINS[i % 3] for i in range(images)]
+    folder = root / "nocaps" / "annotations"
+    if form == "tcr":
+        listed = [
+            {"domain": domain, "image": name, "caption": text}
+            for name, text, domain in zip(names, texts, domains, strict=True)
+        ]
+        return write_json(folder / "annotations.json", listed)
+    records = [
+        {
+            "id": i,
+            "file_name": name,
+            "open_images_id": name.removesuffix(".jpg"),
+            "domain": domains[i],
+            "width": 48,
+            "height": 36,
+        }
+        for i, name in enumerate(names)
+    ]
+    # The captions of an image do not stand together in the official file.
+    annotations = [
+        {"id": k * images + i, "image_id": i, "caption": texts[i][k]}
+        for k in range(NOCAPS_CAPTIONS)
+        for i in range(images)
+    ]
+    data = {"info": {}, "licenses": [], "images": records, "annotations": annotations}
+    return write_json(folder / "nocaps_val_4500_captions.json", data)
+
+
+def fashion_records(products: int = 3, views: int = 2) -> list[dict[str, Any]]:
+    """Each product has one text, repeated for each view; every second one comes as a list."""
+    return [
+        {
+            "img_name": f"{100001 + p}_{v + 1}.png",
+            "product_id": str(100001 + p),
+            "captions": [fashion_text(p)] if v % 2 else fashion_text(p),
+            "super_cls_id": str(20 + p % 2),
+            "super_cls_name": ("TOPS", "JEANS")[p % 2],
+        }
+        for p in range(products)
+        for v in range(views)
+    ]
+
+
+def fashion_text(product: int) -> str:
+    return f"Long sleeve coat number {product} in navy. Notched lapel."
+
+
+def make_fashion_gen(root: Path, records: list[dict[str, Any]] | None = None) -> Path:
+    """Writes ``root/fashion-gen``; returns the JSON lines."""
+    records = fashion_records() if records is None else records
+    folder = root / "fashion-gen"
+    write_pictures(folder / "extracted_valid_images", [r["img_name"] for r in fashion_records()])
+    file = folder / "fashion_gen_validation.jsonl"
+    file.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+    return file
+
+
+def person_records(folder: str = "CUHK01", persons: int = 3) -> list[dict[str, Any]]:
+    """Two images of each person, two captions of each image, and one image of another split."""
+    records = [
+        {
+            "split": "test",
+            "captions": [f"Person {p} in a green coat, view {v}.", f"{p} carries a bag &amp; {v}"],
+            "file_path": f"{folder}/{p:04d}{v:03d}.png",
+            "processed_tokens": [["person"], ["bag"]],
+            "id": 500 + p,
+        }
+        for p in range(persons)
+        for v in range(2)
+    ]
+    other = {**records[0], "split": "train", "file_path": f"{folder}/9999001.png", "id": 1}
+    return [other, *records]
+
+
+def make_person_search(root: Path, name: str, file: str) -> Path:
+    """Writes ``root/<name>``; returns the annotation file."""
+    records = person_records()
+    tests = [Path(r["file_path"]).name for r in records if r["split"] == "test"]
+    write_pictures(root / name / "imgs" / "CUHK01", tests)
+    return write_json(root / name / file, records)
+
+
+SHARED_TEXT = "many planes near a building ."
+
+
+def remote_name(index: int, suffix: str = ".jpg") -> str:
+    return f"airport_{index + 1}{suffix}"
+
+
+def make_remote_sensing(root: Path, name: str = "rsicd", images: int = 4) -> Path:
+    """Writes ``root/rsicd`` or ``root/rsitmd``; the first two images share a text.
+
+    Returns:
+        The annotation file.
+    """
+    file, folder, suffix = {
+        "rsicd": ("dataset_rsicd.json", "RSICD_images", ".jpg"),
+        "rsitmd": ("dataset_RSITMD.json", "images", ".tif"),
+    }[name]
+    names = [remote_name(i, suffix) for i in range(images)]
+    if suffix == ".jpg":
+        write_pictures(root / name / folder, names)
+    else:
+        _write_tiffs(root / name / folder, names)
+    records = []
+    for i, picture in enumerate(names):
+        texts = captions_for(i)
+        if i < 2:
+            texts[2] = SHARED_TEXT
+        sentences = [
+            {"raw": t, "tokens": t.split(), "imgid": i, "sentid": k} for k, t in enumerate(texts)
+        ]
+        records.append({"filename": picture, "split": "test", "imgid": i, "sentences": sentences})
+    train = {"filename": "beach_9.jpg", "split": "train", "sentences": [{"raw": "a beach ."}]}
+    return write_json(root / name / file, {"images": [train, *records], "dataset": name})
+
+
+def _write_tiffs(folder: Path, names: list[str]) -> None:
+    import numpy as np
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    for index, name in enumerate(names):
+        rng = np.random.default_rng(index)
+        pixels = rng.integers(0, 256, size=(9, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name)
