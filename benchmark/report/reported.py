@@ -1,0 +1,216 @@
+"""Published numbers, kept in ``results/reported/*.csv``, to be set beside measured ones.
+
+They never enter a measured column: ``beside`` returns a table of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.errors import ResultsError, did_you_mean
+
+FOLDER = Path(__file__).parents[2] / "results" / "reported"
+"""Where the committed tables lie."""
+
+STATUSES = {
+    "printed": "read in the authors' own repository or paper",
+    "slide": "read off a table or figure of the authors' project page or slides",
+    "by-eye": "read by eye off bars",
+    "second-hand": "a third party's reading",
+}
+"""How a number came to us."""
+
+DIRECTIONS = ("i2t", "t2i", "v2a", "a2v", "v2t", "t2v", "c2i", "both", "")
+"""Query to gallery; "both" for a mean over the two, "" where the source does not say."""
+
+COLUMNS = (
+    "source",
+    "table",
+    "benchmark",
+    "backbone",
+    "method",
+    "shift",
+    "severity",
+    "direction",
+    "metric",
+    "value",
+    "status",
+    "caution",
+)
+"""Columns of the files; results/reported/README.md says what each means."""
+
+_REQUIRED = ("source", "table", "benchmark", "backbone", "method", "shift", "metric", "value")
+_IDENTITY = tuple(c for c in COLUMNS if c not in ("table", "value", "status", "caution"))
+_MATCHED = ("benchmark", "shift", "severity", "method", "metric")
+_MEASURED_KEYS = (
+    "suite",
+    "benchmark",
+    "backbone",
+    "weights",
+    "method",
+    "preset",
+    "shift",
+    "severity",
+    "variant",
+    "batch_size",
+    "queries",
+    "gallery",
+)
+_NEEDED = (*_MEASURED_KEYS, "stream", "seed", "status", "group", "name", "value")
+
+BESIDE_COLUMNS = (
+    *_MEASURED_KEYS,
+    "metric",
+    "measured",
+    "seeds",
+    "reported",
+    "reported_difference",
+    "source",
+    "table",
+    "reported_status",
+    "caution",
+)
+"""Columns of ``beside``. ``measured`` is the mean over seeds, ``reported_difference`` is measured
+minus reported, in percentage points."""
+
+
+def read(folder: Path = FOLDER) -> pd.DataFrame:
+    """Reads and checks all tables of published numbers.
+
+    Returns:
+        ``COLUMNS``, in the order of file names and lines. ``severity`` is Int64 (missing where the
+        source does not say), ``value`` float64 as printed (recalls in percent).
+
+    Raises:
+        ResultsError: no table there, other columns, a value that is no finite number, a severity,
+            direction or status that does not exist, an empty field that must not be, or the same
+            number twice; names the file and the line.
+    """
+    files = sorted(folder.glob("*.csv"))
+    if not files:
+        raise ResultsError(f"no published numbers in {folder}; expected *.csv there")
+    rows: list[dict[str, Any]] = []
+    seen: dict[tuple[Any, ...], str] = {}
+    for file in files:
+        for line, row in _rows(file):
+            where = f"{file}, line {line}"
+            checked = _checked(row, where)
+            identity = tuple(checked[column] for column in _IDENTITY)
+            if identity in seen:
+                raise ResultsError(f"{where}: the same number stands in {seen[identity]} already")
+            seen[identity] = where
+            rows.append(checked)
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.astype({"severity": "Int64", "value": "float64"})
+
+
+def beside(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Sets published numbers beside the measured cells that they stand for.
+
+    A number stands for a cell if benchmark (with its direction), backbone, shift, severity, method
+    and metric are the same. Backbones match by name, without regard to case: whether the weights
+    are those of the paper is for the reader to see from ``weights``. A number without severity
+    stands for no cell; streams of several domains are not looked at.
+
+    Args:
+        measured: the tidy table of a run (``RunStore.tidy()``).
+        reported: as ``read`` returns it; read anew by default.
+
+    Returns:
+        ``BESIDE_COLUMNS``, one row per measured cell and published number, seeds pooled, in the
+        order of the tidy table. No rows where nothing matches.
+
+    Raises:
+        ResultsError: ``measured`` lacks a column of the tidy table, or ``read`` fails.
+    """
+    lacking = [name for name in _NEEDED if name not in measured.columns]
+    if lacking:
+        raise ResultsError(
+            f"the measured table lacks the columns {', '.join(lacking)}; expected a run's tidy "
+            "table"
+        )
+    numbers = (read() if reported is None else reported).dropna(subset=["severity"])
+    cells = _pooled(measured)
+    left = cells.assign(_backbone=cells["backbone"].astype(str).str.casefold())
+    right = numbers.assign(
+        _backbone=numbers["backbone"].str.casefold(), severity=numbers["severity"].astype("int64")
+    ).rename(columns={"value": "reported", "status": "reported_status"})
+    right = right.drop(columns=["backbone", "direction"])
+    merged = left.merge(right, on=[*_MATCHED, "_backbone"], how="inner")
+    merged["reported_difference"] = merged["measured"] - merged["reported"]
+    return merged[list(BESIDE_COLUMNS)]
+
+
+def _pooled(measured: pd.DataFrame) -> pd.DataFrame:
+    """Finished cells of single-shift streams: the mean of each metric over the seeds."""
+    rows = measured[
+        (measured["group"] == "metric")
+        & (measured["status"] == "done")
+        & (measured["stream"] == "single")
+        & measured["value"].notna()
+    ]
+    rows = rows.astype({"severity": "int64", "value": "float64"}).rename(columns={"name": "metric"})
+    grouped = rows.groupby([*_MEASURED_KEYS, "metric"], sort=False, dropna=False)
+    pooled = grouped.agg(measured=("value", "mean"), seeds=("seed", "nunique"))
+    return pooled.reset_index()
+
+
+def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """(line number, column -> text) of each row of a file."""
+    try:
+        with file.open(encoding="utf-8", newline="") as opened:
+            reader = csv.reader(opened, strict=True)
+            header = next(reader, [])
+            _check_header(header, file)
+            for row in reader:
+                if len(row) != len(COLUMNS):
+                    raise ResultsError(
+                        f"{file}, line {reader.line_num}: expected {len(COLUMNS)} fields, found "
+                        f"{len(row)}"
+                    )
+                yield reader.line_num, dict(zip(header, row, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ResultsError(f"cannot read {file}: {reason}; expected UTF-8 CSV") from None
+
+
+def _check_header(header: list[str], file: Path) -> None:
+    for name in header:
+        if name not in COLUMNS:
+            raise ResultsError(
+                f"{file}, line 1: unknown column {name!r}{did_you_mean(name, COLUMNS)}; expected "
+                f"{', '.join(COLUMNS)}"
+            )
+    lacking = [name for name in COLUMNS if name not in header]
+    if lacking or len(header) != len(COLUMNS):
+        what = f"lacks {', '.join(lacking)}" if lacking else "names a column twice"
+        raise ResultsError(f"{file}, line 1: the header {what}; expected {', '.join(COLUMNS)}")
+
+
+def _checked(row: Mapping[str, str], where: str) -> dict[str, Any]:
+    for column in _REQUIRED:
+        if not row[column].strip():
+            raise ResultsError(f"{where}: {column!r} is empty")
+    for column, known in (("status", tuple(STATUSES)), ("direction", DIRECTIONS)):
+        if row[column] not in known:
+            raise ResultsError(
+                f"{where}: {column} {row[column]!r} is unknown{did_you_mean(row[column], known)}; "
+                f"expected one of {', '.join(filter(None, known))}"
+            )
+    severity = row["severity"]
+    # isdecimal() also knows digits of other scripts.
+    if severity and not (severity.isascii() and severity.isdecimal()):
+        raise ResultsError(f"{where}: severity {severity!r} must be a whole number or empty")
+    try:
+        value = float(row["value"])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ResultsError(f"{where}: value {row['value']!r} must be a finite number")
+    return {**row, "severity": int(severity) if severity else None, "value": value}
