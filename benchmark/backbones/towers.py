@@ -26,7 +26,7 @@ class ImageTower(QueryEncoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, D) float32 unit rows."""
-        return F.normalize(self.visual(images), dim=-1)
+        return F.normalize(self.visual(images).float(), dim=-1)
 
 
 class TextTower(QueryEncoder):
@@ -69,7 +69,7 @@ class TextTower(QueryEncoder):
             x = self.text_projection(x)
         elif self.text_projection is not None:
             x = x @ self.text_projection
-        return F.normalize(x, dim=-1)
+        return F.normalize(x.float(), dim=-1)
 
     def trimmed(self, tokens: Tensor) -> Tensor:
         """Cuts (B, L) tokens after the last end token of the batch, where that is exact.
@@ -96,7 +96,7 @@ class ForeignTextTower(QueryEncoder):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, D) float32 unit rows."""
-        return F.normalize(self.text(tokens), dim=-1)
+        return F.normalize(self.text(tokens).float(), dim=-1)
 
     def trimmed(self, tokens: Tensor) -> Tensor:
         """The tokens as they are."""

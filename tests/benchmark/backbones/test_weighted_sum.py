@@ -1,0 +1,277 @@
+"""Composed queries as a weighted sum, on a tiny random CLIP of open_clip's own class."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from open_clip.tokenizer import default_bpe
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from benchmark.backbones.packing import unpack
+from benchmark.backbones.towers import layer_norm_scalars
+from benchmark.backbones.transforms import image_transform, padded
+from benchmark.backbones.weighted_sum import WeightedSumBackbone, load, split_weight
+from benchmark.cell import BackboneSpec
+from benchmark.errors import ConfigError, WeightsError
+from methods.parameters import select_parameters
+from shifts.composed import Composed
+
+MERGES = 300
+CONFIG: dict[str, Any] = {
+    "embed_dim": 16,
+    "vision_cfg": {
+        "image_size": 32,
+        "layers": 2,
+        "width": 32,
+        "head_width": 16,
+        "patch_size": 16,
+    },
+    "text_cfg": {
+        "context_length": 20,
+        "vocab_size": 512 + MERGES + 2,
+        "width": 24,
+        "heads": 2,
+        "layers": 2,
+    },
+}
+
+
+def random_model(config: dict[str, Any]) -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model: nn.Module = open_clip.CLIP(**copy.deepcopy(config))
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("toy@home")  # an "@" that is no weight
+    (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
+    save_file(dict(random_model(CONFIG).state_dict()), path / "open_clip_model.safetensors")
+    with gzip.open(default_bpe(), "rt", encoding="utf-8") as stream:
+        lines = [next(stream).rstrip("\n") for _ in range(MERGES + 1)]
+    with gzip.open(path / "bpe_simple_vocab.txt.gz", "wt", encoding="utf-8") as out:
+        out.write("\n".join(lines))
+    return path
+
+
+def backbone_of(folder: Path, weight: str = "") -> WeightedSumBackbone:
+    return load(BackboneSpec("weighted_sum", f"local-dir:{folder}{weight}"))
+
+
+@pytest.fixture(scope="module")
+def backbone(folder: Path) -> WeightedSumBackbone:
+    return backbone_of(folder, "@0.3")
+
+
+def queries() -> list[Composed]:
+    rng = np.random.default_rng(0)
+    texts = ["is red", "", "show two dogs instead, please"]
+    return [
+        Composed(rng.integers(0, 256, (30 + 7 * i, 50, 3), dtype=np.uint8), text)
+        for i, text in enumerate(texts)
+    ]
+
+
+def rows_of(backbone: WeightedSumBackbone) -> Tensor:
+    prepare = backbone.preprocess("composed")
+    return backbone.collate("composed", [prepare(query) for query in queries()])
+
+
+def test_a_query_is_the_weighted_sum_of_unit_embeddings(backbone: WeightedSumBackbone) -> None:
+    parts = {}
+    for modality, raw in (
+        ("image", [query.image for query in queries()]),
+        ("text", [query.text for query in queries()]),
+    ):
+        prepare: Any = backbone.preprocess(modality)
+        batch = backbone.collate(modality, [prepare(item) for item in raw])
+        parts[modality] = backbone.encode(modality, batch)
+    mixed = 0.3 * parts["image"].numpy() + 0.7 * parts["text"].numpy()
+    expected = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
+    rows = backbone.encode("composed", rows_of(backbone))
+    np.testing.assert_allclose(rows.numpy(), expected, atol=1e-6)
+    assert rows.dtype == torch.float32
+    assert not rows.requires_grad
+    encoder = backbone.query_encoder("composed")
+    torch.testing.assert_close(encoder(rows_of(backbone)).detach(), rows, atol=1e-6, rtol=0)
+
+
+def test_the_ends_are_one_tower_alone(folder: Path, backbone: WeightedSumBackbone) -> None:
+    rows = rows_of(backbone)
+    images, tokens = unpack(rows, (3, 32, 32))
+    for weight, modality, part in (("@1", "image", images), ("@0", "text", tokens)):
+        end = backbone_of(folder, weight)
+        alone = end.encode(modality, part)
+        torch.testing.assert_close(end.encode("composed", rows), alone, atol=1e-6, rtol=0)
+        encoder = end.query_encoder("composed")
+        assert {name.partition(".")[0] for name in select_parameters(encoder)} == {modality}
+
+
+def test_both_towers_adapt_and_nothing_else(backbone: WeightedSumBackbone) -> None:
+    encoder = backbone.query_encoder("composed")
+    image, text = (backbone.query_encoder(side) for side in ("image", "text"))
+    wanted = layer_norm_scalars(image.adaptable) + layer_norm_scalars(text.adaptable)
+    adapted = select_parameters(encoder)
+    assert sum(p.numel() for p in adapted.values()) == wanted == 2 * 32 * 6 + 2 * 24 * 4
+    rows = encoder(rows_of(backbone))
+    (rows * torch.arange(rows.numel()).reshape(rows.shape)).sum().backward()
+    reached = {
+        n for n, p in encoder.named_parameters() if p.grad is not None and bool(p.grad.any())
+    }
+    assert reached == set(adapted)
+    last = select_parameters(backbone.query_encoder("composed"), "last-block")
+    assert {
+        name.partition("resblocks.")[0] + name.partition("resblocks.")[2][0] for name in last
+    } == {
+        "image.visual.transformer.1",
+        "text.transformer.1",
+    }
+
+
+def test_a_query_encoder_is_a_copy(backbone: WeightedSumBackbone) -> None:
+    rows = rows_of(backbone)
+    before = backbone.encode("composed", rows)
+    encoder = backbone.query_encoder("composed")
+    assert not encoder.training
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(1.0)
+    torch.testing.assert_close(backbone.encode("composed", rows), before, atol=0, rtol=0)
+
+
+def test_a_batch_of_one_and_trimming_change_nothing(backbone: WeightedSumBackbone) -> None:
+    prepare = backbone.preprocess("composed")
+    full = [prepare(query) for query in queries()]
+    rows = rows_of(backbone)
+    assert {row.shape for row in full} == {(3 * 32 * 32 + 20,)}
+    assert rows.shape[0] == 3
+    assert 3 * 32 * 32 < rows.shape[1] < 3 * 32 * 32 + 20
+    expected = backbone.encode("composed", rows)
+    padded_rows = backbone.encode("composed", torch.stack(full))
+    torch.testing.assert_close(padded_rows, expected, atol=1e-5, rtol=0)
+    for row, wanted in zip(full, expected, strict=True):
+        alone = backbone.encode("composed", backbone.collate("composed", [row]))
+        torch.testing.assert_close(alone[0], wanted, atol=1e-5, rtol=0)
+
+
+def test_mixed_precision_is_close_and_keeps_float32(backbone: WeightedSumBackbone) -> None:
+    encoder, rows = backbone.query_encoder("composed"), rows_of(backbone)
+    full = encoder(rows)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = encoder(rows)
+    assert mixed.dtype == full.dtype == torch.float32
+    assert not torch.equal(mixed, full)
+    assert (mixed * full).detach().sum(dim=1).min() > 0.995
+    mixed.sum().backward()
+    assert {p.dtype for p in encoder.parameters()} == {torch.float32}
+
+
+def test_name_and_fingerprint_follow_the_weight(folder: Path) -> None:
+    light, heavy, plain = (backbone_of(folder, w) for w in ("@0.3", "@0.30001", ""))
+    assert light.name.endswith("@0.3")
+    assert plain.name.endswith("@0.5")
+    assert len({light.fingerprint, heavy.fingerprint, plain.fingerprint}) == 3
+    assert plain.fingerprint == backbone_of(folder, "@0.5").fingerprint
+    assert plain.base.fingerprint not in (light.fingerprint, plain.fingerprint)
+    assert plain.logit_scale == plain.base.logit_scale
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("ViT-B-32@0.4", ("ViT-B-32", 0.4)),
+        ("ViT-B-32", ("ViT-B-32", 0.5)),
+        ("local-dir:/a@b/c", ("local-dir:/a@b/c", 0.5)),
+        ("local-dir:/a@b/c@1", ("local-dir:/a@b/c", 1.0)),
+        ("@.25", ("", 0.25)),
+    ],
+)
+def test_the_weight_in_the_name(model: str, expected: tuple[str, float]) -> None:
+    assert split_weight(model) == expected
+
+
+@pytest.mark.parametrize("weight", ["1.2", "-0.1", "nan"])
+def test_weights_out_of_range(weight: str) -> None:
+    with pytest.raises(ConfigError, match=f"weight of the reference image is {weight}"):
+        split_weight(f"ViT-B-32@{weight}")
+
+
+def test_other_modalities_are_refused(backbone: WeightedSumBackbone) -> None:
+    for call in (backbone.preprocess, backbone.query_encoder):
+        with pytest.raises(ConfigError, match="'composed', 'image' and 'text', not 'audio'"):
+            call("audio")
+
+
+def test_the_quickgelu_trap_is_refused(tmp_path: Path, folder: Path) -> None:
+    file = tmp_path / "openai" / "w.safetensors"
+    file.parent.mkdir()
+    save_file({"a": torch.zeros(1)}, file)
+    with pytest.raises(WeightsError, match="MODEL=ViT-B-32-quickgelu"):
+        load(BackboneSpec("weighted_sum", "ViT-B-32@0.4", str(file)))
+    local = tmp_path / "local"
+    local.mkdir()
+    for name in ("open_clip_config.json", "bpe_simple_vocab.txt.gz"):
+        (local / name).write_bytes((folder / name).read_bytes())
+    state = dict(random_model(CONFIG).state_dict()) | {"input_resolution": torch.tensor(32)}
+    save_file(state, local / "open_clip_model.safetensors")
+    with pytest.raises(WeightsError, match="trained with QuickGELU"):
+        backbone_of(local)
+
+
+# The "pad" transform
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((100, 100), (100, 100)),
+        ((125, 100), (125, 100)),  # exactly 1.25: nothing to do
+        ((200, 100), (200, 160)),  # 200 / 1.25 = 160
+        ((60, 300), (240, 300)),
+        ((101, 40), (101, 80)),  # 101 / 1.25 = 80.8; whole pixels on both sides
+    ],
+)
+def test_bars_bring_the_ratio_to_1_25(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, (255, 255, 255))
+    assert padded(image).size == expected
+
+
+def test_bars_are_black_beside_the_shorter_side() -> None:
+    bars = np.asarray(padded(Image.new("RGB", (200, 100), (255, 255, 255))))
+    assert not bars[:30].any()
+    assert not bars[-30:].any()
+    assert (bars[30:-30] == 255).all()
+
+
+def test_pad_keeps_the_aspect_ratio_and_fills_the_square() -> None:
+    facts = {"size": 32, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    wide = np.full((40, 80, 3), 255, np.uint8)  # bars to 64 rows, then 32 x 40, then 32 x 32
+    result = image_transform("pad", facts)(wide)
+    assert result.shape == (3, 32, 32)
+    assert result[:, :5].max() < 0.1
+    assert result[:, 8:24].min() > 0.9
+    square = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    plain = image_transform("resize", facts)(square)
+    torch.testing.assert_close(image_transform("pad", facts)(square), plain)
+
+
+def test_pad_reaches_the_backbone(folder: Path) -> None:
+    bars = load(BackboneSpec("weighted_sum", f"local-dir:{folder}", transform="pad"))
+    assert bars.fingerprint != backbone_of(folder).fingerprint
+    wide = Composed(np.full((40, 80, 3), 255, np.uint8), "is red")
+    image, _ = unpack(bars.preprocess("composed")(wide)[None], (3, 32, 32))
+    assert image[0, :, 0].max() < -1
