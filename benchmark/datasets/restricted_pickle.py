@@ -100,9 +100,13 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): Left,
     ("numpy", "dtype"): _Dtype,
     **{
-        (f"numpy.{core}.multiarray", name): stand_in
+        (f"numpy.{core}.{module}", name): stand_in
         for core in ("core", "_core")
-        for name, stand_in in (("_reconstruct", Left), ("scalar", _scalar))
+        for module, name, stand_in in (
+            ("multiarray", "_reconstruct", Left),
+            ("multiarray", "scalar", _scalar),
+            ("numeric", "_frombuffer", Left),
+        )
     },
 }
 """All that a pickle may name. NumPy's names stand for our own harmless stand-ins."""
