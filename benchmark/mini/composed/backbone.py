@@ -1,0 +1,160 @@
+"""The shipped encoders of composed queries: the base encoder and one combiner for each set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchmark.backbones import checkpoint
+from benchmark.backbones.open_clip import OpenClipBackbone
+from benchmark.backbones.packing import pack
+from benchmark.backbones.towers import ImageTower, TextTower, owned
+from benchmark.captions import clean
+from benchmark.cell import BackboneSpec
+from benchmark.errors import ConfigError, WeightsError, did_you_mean
+from benchmark.mini.backbone import load as load_base
+from benchmark.mini.composed.combiner import Combiner, ComposedTower
+from benchmark.mini.composed.recipe import COMBINER, SETS
+from benchmark.mini.tokens import WEIGHTS
+from methods.base import QueryEncoder
+from shifts.composed import Composed
+
+IMAGE_SHAPE = (3, 64, 64)
+_PIXELS = 3 * 64 * 64
+WEIGHTS_FILE = "combiner.safetensors"
+
+
+class ComposedBackbone:
+    """A ``DualEncoder`` of modalities "composed" and "image".
+
+    Args:
+        base: the base encoder; its image tower embeds the gallery.
+        combiner: trained for that base.
+        name: as shown in tables.
+        logit_scale: learnt with the combiner.
+    """
+
+    def __init__(
+        self, base: OpenClipBackbone, combiner: Combiner, *, name: str, logit_scale: float
+    ) -> None:
+        self.name = name
+        self.device = base.device
+        self.logit_scale = logit_scale
+        self._base = base
+        combiner = combiner.float().eval().requires_grad_(False).to(base.device)
+        image, text = towers(base)
+        self._tower = ComposedTower(image, text, combiner, IMAGE_SHAPE).eval()
+        facts = {"base": base.fingerprint, "combiner": COMBINER, "scale": logit_scale}
+        self.fingerprint = checkpoint.fingerprint({**facts, "text": "cleaned"}, combiner)
+
+    def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
+        """One raw item -> one input tensor on the CPU; composed ones as ``packing`` says."""
+        image = self._base.preprocess("image")
+        if _side(modality) == "image":
+            return image
+        words = self._base.preprocess("text")
+
+        def transform(item: Composed) -> Tensor:
+            return pack(image(item.image), words(clean(item.text)))
+
+        return transform
+
+    def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
+        """Stacks inputs on the device; texts are cut after the last end token of the batch."""
+        if _side(modality) == "image":
+            return self._base.collate("image", inputs)
+        batch = torch.stack(list(inputs))
+        if len(batch):
+            last = int(batch[:, _PIXELS:].argmax(dim=1).max())
+            batch = batch[:, : _PIXELS + last + 1]
+        return batch.to(self.device)
+
+    def query_encoder(self, modality: str) -> QueryEncoder:
+        """A fresh copy in eval mode whose parameters all take gradients."""
+        if _side(modality) == "image":
+            return self._base.query_encoder("image")
+        return owned(self._tower)
+
+    @torch.no_grad()
+    def encode(self, modality: str, inputs: Tensor) -> Tensor:
+        """(B, D) float32 unit rows of a collated batch, without gradient."""
+        if _side(modality) == "image":
+            return self._base.encode("image", inputs)
+        rows: Tensor = self._tower(inputs)
+        return rows
+
+
+def towers(base: OpenClipBackbone) -> tuple[ImageTower, TextTower]:
+    """Frozen copies of the base's two towers."""
+    image, text = (owned(base.query_encoder(m)).requires_grad_(False) for m in ("image", "text"))
+    return cast(ImageTower, image), cast(TextTower, text)
+
+
+def base_towers() -> tuple[OpenClipBackbone, ImageTower, TextTower]:
+    """The shipped base encoder and copies of its towers."""
+    base = load_base(BackboneSpec("mini"))
+    return base, *towers(base)
+
+
+def base_fingerprint(image: ImageTower, text: TextTower) -> str:
+    """16 hex digits over the base's weights: a combiner fits the base that it was trained on."""
+    return checkpoint.fingerprint({"text": checkpoint.fingerprint({}, text)}, image)
+
+
+def export(name: str, combiner: Combiner, logit_scale: float, folder: Path) -> Path:
+    """Writes ``composed-<name>/combiner.safetensors`` in half precision; returns the file."""
+    target = folder / f"composed-{name}" / WEIGHTS_FILE
+    target.parent.mkdir(parents=True, exist_ok=True)
+    state = {
+        key: value.detach().half().contiguous() for key, value in combiner.state_dict().items()
+    }
+    _, image, text = base_towers()
+    facts = {"logit_scale": f"{logit_scale:.4f}", "base": base_fingerprint(image, text)}
+    save_file(state, target, metadata=facts)
+    return target
+
+
+def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
+    """Loads the base encoder and the combiner that ``spec.model`` names.
+
+    Args:
+        spec: model "fiq" or "cirr"; transform and device are the base's.
+        folder: where ``composed-<model>/`` lies.
+
+    Raises:
+        ConfigError: another model, or weights of the user's own.
+        WeightsError: the shipped files are missing, damaged, or made for another base encoder.
+    """
+    if spec.model not in SETS or spec.pretrained:
+        raise ConfigError(
+            f"the mini-composed backbone has the models {' and '.join(SETS)} with their own "
+            f"weights, not {spec.model or spec.pretrained!r}{did_you_mean(spec.model, SETS)}"
+        )
+    base = load_base(BackboneSpec("mini", transform=spec.transform, device=spec.device))
+    file = folder / f"composed-{spec.model}" / WEIGHTS_FILE
+    retrain = f"make it anew: python -m benchmark.mini.composed.train {spec.model}"
+    try:
+        with safetensors.safe_open(file, framework="pt") as stored:
+            facts = dict(stored.metadata() or {})
+        with torch.random.fork_rng(devices=[]):  # initialisers use the global generator
+            combiner = Combiner(**COMBINER)
+        combiner.load_state_dict({k: v.float() for k, v in load_file(file).items()})
+        scale = float(facts["logit_scale"])
+    except (OSError, safetensors.SafetensorError, RuntimeError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{file} cannot be read ({reason}); {retrain}") from None
+    if facts.get("base") != base_fingerprint(*towers(base)):
+        raise WeightsError(f"{file} was trained for another base encoder than ships; {retrain}")
+    return ComposedBackbone(base, combiner, name=f"mini-composed-{spec.model}", logit_scale=scale)
+
+
+def _side(modality: str) -> str:
+    if modality not in ("composed", "image"):
+        raise ConfigError(f"this backbone encodes 'composed' and 'image', not {modality!r}")
+    return modality

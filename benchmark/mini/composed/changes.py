@@ -1,0 +1,122 @@
+"""What a sentence can change in a scene: one look, one thing more or less, or the background."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from benchmark.mini.scenes import RADIUS, SIDE, Scene, Thing
+from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
+
+MOST_THINGS = 3
+_LOOKS: dict[str, Mapping[str, Any]] = {
+    "shape": SHAPES,
+    "colour": COLOURS,
+    "texture": TEXTURES,
+    "size": SIZES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between two scenes.
+
+    Attributes:
+        kind: "shape", "colour", "texture", "size", "add", "remove" or "background".
+        old: the thing before, None where one was added; the name of a background.
+        new: the thing after, None where one was removed; the name of a background.
+    """
+
+    kind: str
+    old: Thing | str | None
+    new: Thing | str | None
+
+    def inverse(self) -> Change:
+        """The change that leads back."""
+        kind = {"add": "remove", "remove": "add"}.get(self.kind, self.kind)
+        return Change(kind, self.new, self.old)
+
+
+def pick(rng: np.random.Generator, names: Iterable[str]) -> str:
+    """One of several names, each as likely."""
+    choices = tuple(names)
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _fits(thing: Thing, others: Sequence[Thing]) -> bool:
+    """Whether a thing keeps apart from others and inside the picture, as in drawn scenes."""
+    radius = RADIUS[thing.size]
+    inside = all(radius + 1 <= at <= SIDE - radius - 1 for at in (thing.x, thing.y))
+    return inside and all(
+        (thing.x - o.x) ** 2 + (thing.y - o.y) ** 2 > (0.92 * (radius + RADIUS[o.size])) ** 2
+        for o in others
+    )
+
+
+def placed(thing: Thing, others: Sequence[Thing], rng: np.random.Generator) -> Thing | None:
+    """The thing at a random free place beside others, or None after too many tries."""
+    radius = RADIUS[thing.size]
+    for _ in range(40):
+        x, y = rng.uniform(radius + 1, SIDE - radius - 1, 2)
+        moved = replace(thing, x=float(x), y=float(y))
+        if _fits(moved, others):
+            return moved
+    return None
+
+
+def scene_change(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[Scene, Change] | None:
+    """Applies a random change of one kind to a general scene.
+
+    Things that stay keep their places, as far as a thing that grows lets them.
+
+    Returns:
+        The changed scene and the change, or None where the draw is impossible: nothing changed, no
+        room, or two things that share shape and colour (sentences could not tell them apart).
+    """
+    things = scene.things
+    if kind == "background":
+        other = replace(scene, background=pick(rng, BACKGROUNDS))
+        found = other, Change(kind, scene.background, other.background)
+    elif kind == "add":
+        shape, colour, texture, size = (pick(rng, names) for names in _LOOKS.values())
+        new = placed(Thing(shape, colour, texture, size, 0.0, 0.0), things, rng)
+        if new is None or len(things) == MOST_THINGS:
+            return None
+        found = replace(scene, things=(*things, new)), Change(kind, None, new)
+    elif kind == "remove":
+        at = int(rng.integers(len(things)))
+        if len(things) == 1:
+            return None
+        found = (
+            replace(scene, things=things[:at] + things[at + 1 :]),
+            Change(kind, things[at], None),
+        )
+    else:
+        at = int(rng.integers(len(things)))
+        changed = change_look(scene, at, kind, pick(rng, _LOOKS[kind]), rng)
+        if changed is None:
+            return None
+        found = changed
+    looks = {(t.shape, t.colour) for t in found[0].things}
+    same = found[0].signature() == scene.signature()
+    return None if same or len(looks) < len(found[0].things) else found
+
+
+def change_look(
+    scene: Scene, at: int, kind: str, value: str, rng: np.random.Generator
+) -> tuple[Scene, Change] | None:
+    """Gives one look of the thing number ``at`` a value; it moves only where it has to."""
+    old = scene.things[at]
+    change: dict[str, Any] = {kind: value}
+    new: Thing | None = replace(old, **change)
+    others = scene.things[:at] + scene.things[at + 1 :]
+    assert new is not None
+    if not _fits(new, others):
+        new = placed(new, others, rng)
+        if new is None:
+            return None
+    things = (*scene.things[:at], new, *scene.things[at + 1 :])
+    return replace(scene, things=things), Change(kind, old, new)

@@ -1,0 +1,40 @@
+"""Everything that decides the combiners' weights: architecture, data amount, schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SETS = ("fiq", "cirr")
+COMBINER = {
+    "image_width": 128,
+    "text_width": 96,
+    "embed_dim": 128,
+    "width": 96,
+    "layers": 2,
+    "heads": 4,
+}
+"""Arguments of ``Combiner``; the first three are the base encoder's widths."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a combiner is trained, on features of the frozen base.
+
+    Attributes:
+        families: training families; each is drawn and encoded once.
+        steps: optimiser steps.
+        batch: families a step; all their pictures are the step's gallery.
+        queries: queries of each family a step, each with a sentence of its own.
+        lr: peak learning rate (AdamW, linear warm-up, cosine to zero).
+        ema: decay of the averaged weights that are shipped.
+    """
+
+    seed: int = 0
+    families: int = 3000
+    steps: int = 900
+    batch: int = 48
+    queries: int = 4
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: int = 50
+    ema: float = 0.99

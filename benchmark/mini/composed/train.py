@@ -1,0 +1,191 @@
+"""Trains the combiners: ``python -m benchmark.mini.composed.train fiq cirr``.
+
+The base stays frozen, so its picture features are computed once and kept in the work folder, as is
+the last checkpoint: a run that is stopped goes on from there. One core is enough.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import logging
+import math
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.backbones.towers import TextTower
+from benchmark.captions import clean
+from benchmark.mini.composed.backbone import base_towers, export
+from benchmark.mini.composed.combiner import Combiner, text_states
+from benchmark.mini.composed.families import Family, paths, text_of
+from benchmark.mini.composed.families import Path as Way
+from benchmark.mini.composed.features import Features, build
+from benchmark.mini.composed.recipe import COMBINER, SETS, Recipe
+from benchmark.mini.tokens import WEIGHTS, tokenizer
+
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """Combiner, averaged weights and optimiser of one training run."""
+
+    def __init__(
+        self, recipe: Recipe, data: Features, texts: TextTower, logit_scale: float
+    ) -> None:
+        self.recipe, self.data, self.texts = recipe, data, texts
+        with torch.random.fork_rng():  # torch's initialisers use the global generator
+            torch.manual_seed(recipe.seed)
+            self.combiner = Combiner(**COMBINER)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
+        self.average = copy.deepcopy(self.combiner)
+        decayed = [p for p in self.combiner.parameters() if p.ndim >= 2]
+        plain = [p for p in self.combiner.parameters() if p.ndim < 2]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": recipe.weight_decay},
+                {"params": [*plain, self.log_scale], "weight_decay": 0.0},
+            ],
+            lr=recipe.lr,
+            betas=(0.9, 0.98),
+        )
+        self.step = 0
+
+    def rate(self) -> float:
+        """The learning rate of the step to come."""
+        r = self.recipe
+        if self.step < r.warmup:
+            return r.lr * (self.step + 1) / r.warmup
+        return r.lr * 0.5 * (1 + math.cos(math.pi * (self.step - r.warmup) / (r.steps - r.warmup)))
+
+    def update(self) -> dict[str, float]:
+        """One optimiser step; its draws come from (seed, step), so a resume changes nothing."""
+        r, d = self.recipe, self.data
+        rng = np.random.Generator(np.random.PCG64([r.seed, 13, self.step]))
+        rows = rng.choice(len(d.families), r.batch, replace=False)
+        members = d.pooled.shape[1]
+        references, targets, texts, masked = [], [], [], []
+        for place, row in enumerate(rows):
+            kind, family = d.kinds[row], d.families[row]
+            ways = training_ways(kind, family)
+            for i in rng.choice(len(ways), r.queries, replace=False):
+                first, last = ways[i].reference, ways[i].target
+                references.append((int(row), first))
+                targets.append(place * members + last)
+                masked.append(place * members + first if kind == "cirr" else -1)
+                texts.append(clean(text_of(kind, family, ways[i], rng)))
+        of_row, of_member = (torch.tensor(part) for part in zip(*references, strict=True))
+        tokens = self.texts.trimmed(tokenizer()(texts))
+        with torch.no_grad():
+            states, absent = text_states(self.texts, tokens)
+        patches = d.patches[of_row, of_member].float()
+        query = self.combiner(patches, d.pooled[of_row, of_member], states, absent)
+        scores = query @ d.pooled[torch.from_numpy(rows)].flatten(0, 1).T
+        return self._descend(scores, torch.tensor(targets), torch.tensor(masked))
+
+    def _descend(self, scores: Tensor, targets: Tensor, masked: Tensor) -> dict[str, float]:
+        """Contrastive loss of queries against the step's gallery; ``masked`` is left out of it."""
+        at = torch.arange(len(scores))[masked >= 0]
+        hide = torch.zeros_like(scores)
+        hide[at, masked[at]] = -torch.inf
+        loss = F.cross_entropy(scores * self.log_scale.exp() + hide, targets)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.combiner.parameters(), 1.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            self.log_scale.clamp_(max=math.log(100))  # as CLIP does
+            keep = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+            averaged, current = self.average.parameters(), self.combiner.parameters()
+            for kept, now in zip(averaged, current, strict=True):
+                kept.lerp_(now, 1 - keep)
+        self.step += 1
+        hits = ((scores + hide).argmax(1) == targets).float().mean()
+        return {"loss": float(loss.detach()), "top1": float(hits)}
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs."""
+        return {
+            "combiner": self.combiner.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "log_scale": self.log_scale.detach(),
+            "step": self.step,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continues from ``state``."""
+        for name in ("combiner", "average", "optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+        with torch.no_grad():
+            self.log_scale.copy_(state["log_scale"])
+        self.step = state["step"]
+
+
+def training_ways(kind: str, family: Family) -> list[Way]:
+    """The ways of the tests and those back."""
+    ways = paths(kind, family)
+    return ways + [way.inverse() for way in ways]
+
+
+def train(name: str, recipe: Recipe, work: Path, weights: Path) -> None:
+    """Encodes, trains (from the last checkpoint, if any) and exports the averaged weights."""
+    started = time.perf_counter()
+    base, image, text = base_towers()
+    data = build(name, image, work / "features", count=recipe.families, seed=recipe.seed)
+    log.info("%s: %d families ready in %.0f s", name, len(data.families), _since(started))
+    trainer = Trainer(recipe, data, text, base.logit_scale)
+    checkpoint = work / f"{name}.pt"
+    if checkpoint.exists():
+        trainer.restore(torch.load(checkpoint, weights_only=True))
+        log.info("continuing at step %d", trainer.step)
+    while trainer.step < recipe.steps:
+        losses = trainer.update()
+        if trainer.step % 25 == 0:
+            shown = "  ".join(f"{key} {value:.3f}" for key, value in losses.items())
+            scale = float(trainer.log_scale.detach().exp())
+            log.info("step %d  %s  scale %.1f  %.0f s", trainer.step, shown, scale, _since(started))
+        if trainer.step % 100 == 0 or trainer.step == recipe.steps:
+            temporary = checkpoint.with_suffix(".tmp")
+            torch.save(trainer.state(), temporary)
+            os.replace(temporary, checkpoint)
+            export(name, trainer.average, float(trainer.log_scale.detach().exp()), work / "export")
+    export(name, trainer.average, float(trainer.log_scale.detach().exp()), weights)
+    log.info("wrote %s", weights)
+
+
+def _since(started: float) -> float:
+    return time.perf_counter() - started
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark.mini.composed.train", description=__doc__
+    )
+    parser.add_argument("sets", nargs="*", default=list(SETS), choices=SETS)
+    parser.add_argument("--work", type=Path, default=Path("build/composed"), help="resumable state")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where the result goes")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--families", type=int, default=Recipe.families)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(args.threads)
+    recipe = replace(Recipe(), steps=args.steps, families=args.families)
+    for name in args.sets:
+        train(name, recipe, args.work, args.weights)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
