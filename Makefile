@@ -82,6 +82,10 @@ $(STAMP): pyproject.toml constraints.txt
 bench: $(STAMP) ## run methods under a shift, print the table, draw figures (METHOD=rest SHIFT=gaussian)
 	@$(LONG_RUN) "$(PY)" -m benchmark bench $(BENCH_FLAGS)
 
+.PHONY: suite
+suite: $(STAMP) ## run methods on all benchmarks of a suite, one table (SUITE=mini METHOD=rest)
+	@$(LONG_RUN) "$(PY)" -m benchmark suite $(BENCH_FLAGS)
+
 .PHONY: leaderboard
 leaderboard: $(STAMP) ## regenerate results/leaderboard.csv and its figures (embedded default)
 	@$(LONG_RUN) "$(PY)" -m benchmark leaderboard $(RUN_FLAGS)

@@ -46,7 +46,8 @@ def ranks(scores: Tensor, relevant: Sequence[np.ndarray]) -> list[np.ndarray]:
         found[row] = _by_sorting(scores[row], relevant[row])
     few = np.flatnonzero(lengths < _SORT_FROM).tolist()
     if few:
-        counted = _by_counting(
+        count = _by_counting if scores.device.type == "cpu" else _by_counting_on_device
+        counted = count(
             scores,
             np.repeat(few, lengths[few]),
             np.concatenate([relevant[row] for row in few]).astype(np.int64),
@@ -64,7 +65,10 @@ def _check(scores: Tensor, relevant: Sequence[np.ndarray]) -> None:
         )
     if len(relevant) != len(scores):
         raise ValueError(f"{len(scores)} rows of scores but {len(relevant)} sets of answers")
-    missing = torch.isnan(scores).any(dim=1)
+    # A row with NaN has the sum NaN; one of both infinities too, so it is looked at again.
+    missing = torch.isnan(scores.sum(dim=1))
+    if missing.any():
+        missing = torch.isnan(scores).any(dim=1)
     if missing.any():
         first = int(missing.nonzero()[0])
         raise ValueError(
@@ -80,7 +84,26 @@ def _check(scores: Tensor, relevant: Sequence[np.ndarray]) -> None:
 
 
 def _by_counting(scores: Tensor, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Ranks of (row, item) pairs by comparing, a bounded number of scores at a time."""
+    """Ranks of (row, item) pairs by comparing.
+
+    NumPy counts true values some ten times faster than torch does on a CPU.
+    """
+    # NumPy has no bfloat16; float32 holds it exactly.
+    narrow = scores.dtype in (torch.bfloat16, torch.float16)
+    values = (scores.float() if narrow else scores).numpy()
+    found = np.empty(len(rows), dtype=np.int64)
+    for place, (row, item) in enumerate(zip(rows.tolist(), items.tolist(), strict=True)):
+        line, own = values[row], values[row, item]
+        higher = np.count_nonzero(line > own)
+        if np.count_nonzero(line >= own) > higher + 1:
+            found[place] = 1 + higher + np.count_nonzero(line[:item] == own)
+        else:
+            found[place] = 1 + higher
+    return found
+
+
+def _by_counting_on_device(scores: Tensor, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """The same where the scores are not in the CPU's memory, some at a time."""
     size = scores.shape[1]
     columns = torch.arange(size, device=scores.device)
     row_of = torch.from_numpy(rows).to(scores.device)

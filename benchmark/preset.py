@@ -24,7 +24,7 @@ from benchmark.options import complete, parse
 PUBLISHED = "published"
 """The preset that needs no file: the defaults of each method's options."""
 
-MODALITIES = ("image", "text")
+MODALITIES = ("image", "text", "video", "audio", "composed")
 
 _FOLDER = Path(__file__).parent / "presets"
 
@@ -49,7 +49,7 @@ def resolve(
         method: the method's name.
         options: its options dataclass.
         preset: "published", or the name of a preset file.
-        query_modality: "image" or "text".
+        query_modality: one of ``MODALITIES``.
         overrides: options set by hand, as text or typed; they win.
         folder: where preset files lie.
 
@@ -85,7 +85,7 @@ def _tuned(preset: str, query_modality: str, folder: Path) -> Mapping[str, Mappi
         )
     data = read_preset(path)
     if query_modality not in MODALITIES:
-        raise ConfigError(f"presets exist for {' and '.join(MODALITIES)}, not {query_modality!r}")
+        raise ConfigError(f"presets exist for {', '.join(MODALITIES)}, not {query_modality!r}")
     return data.get(query_modality) or {}
 
 
@@ -100,7 +100,7 @@ def read_preset(path: Path) -> Mapping[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is not a preset file: {error}") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected a mapping with {' and '.join(MODALITIES)}")
+        raise ConfigError(f"{path}: expected a mapping with {', '.join(MODALITIES)}")
     for key, methods in data.items():
         if key == "about":
             continue

@@ -64,24 +64,43 @@ def run_and_report(
     from benchmark.store import RunStore
 
     store = RunStore(folder)
+    code, records = run_all(cells, store, config, console)
+    if code == INTERRUPTED:
+        return code
+    keys = {record.key for record in records}
+    console.print(results_table(r for r in load_results(store) if r.record.key in keys))
+    say_reasons(console, records)
+    say_where(console, write_all(store, figures=not config.no_figures))
+    return code
+
+
+def run_all(
+    cells: Sequence[Cell], store: RunStore, config: BenchConfig, console: Console
+) -> tuple[int, list[Record]]:
+    """Runs what the store does not have yet, and says how much of it was there.
+
+    Returns:
+        Exit code (0, 1 where a cell has failed, 130 where the user stopped the run) and the
+        records of all cells (none where the run was stopped).
+    """
     try:
         records, reused = execute(cells, store, config, console)
     except KeyboardInterrupt:
         console.print(
             Text(
-                f"interrupted; the finished cells in {folder} are valid, and the same command "
+                f"interrupted; the finished cells in {store.path} are valid, and the same command "
                 "goes on from there",
                 style="yellow",
             ),
             soft_wrap=True,
         )
-        return INTERRUPTED
-    keys = {record.key for record in records}
-    console.print(results_table(r for r in load_results(store) if r.record.key in keys))
-    say_reasons(console, records)
-    written = write_all(store, figures=not config.no_figures)
-    say_where(console, reused, len(records), written)
-    return FAILED if any(r.status in (Status.FAILED, Status.TIMEOUT) for r in records) else OK
+        return INTERRUPTED, []
+    if reused:
+        note = f"reused {reused} finished cell{'s' if reused > 1 else ''}"
+        note += f", ran {len(records) - reused}" if reused < len(records) else ""
+        console.print(Text(note))
+    failed = any(r.status in (Status.FAILED, Status.TIMEOUT) for r in records)
+    return FAILED if failed else OK, records
 
 
 def say_reasons(console: Console, records: Sequence[Record]) -> None:
@@ -92,13 +111,8 @@ def say_reasons(console: Console, records: Sequence[Record]) -> None:
         console.print(Text(line, style="red"), soft_wrap=True)
 
 
-def say_where(console: Console, reused: int, total: int, written: Sequence[Path]) -> None:
-    """The closing lines: what was reused, what was written."""
-    if reused:
-        note = f"reused {reused} finished cell{'s' if reused > 1 else ''}"
-        if reused < total:
-            note += f", ran {total - reused}"
-        console.print(Text(note))
+def say_where(console: Console, written: Sequence[Path]) -> None:
+    """The closing lines: what was written."""
     tables = [path for path in written if path.suffix == ".csv"]
     figures = [path for path in written if path.suffix == ".png"]
     if tables:

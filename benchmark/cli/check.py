@@ -32,6 +32,20 @@ class Check(Command):
         return OK if all(sound) else FAILED
 
 
+class CheckShift(Command):
+    """The same for shifts alone, so that a shift may have a method's name."""
+
+    name = "check-shift"
+    summary = "run the contract of shifts on an installed one"
+    examples = "  queryshift check-shift gaussian_noise"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("name", metavar="NAME", help="a shift")
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        return OK if _check(SHIFTS, SHIFTS.resolve(args.name), console) else FAILED
+
+
 def _check(registry: Registry, name: str, console: Console) -> bool:
     thing = registry.get(name)
     with console.status(Text(f"checking {registry.kind} {name}")):

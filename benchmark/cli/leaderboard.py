@@ -47,5 +47,5 @@ class Leaderboard(Command):
         if code != INTERRUPTED:
             # What is committed says of every failed or missing cell that it is; hiding none.
             written = write_all(RunStore(folder), folder=Path(args.results))
-            say_where(console, 0, 0, written)
+            say_where(console, written)
         return code

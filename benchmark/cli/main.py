@@ -12,19 +12,31 @@ from rich.text import Text
 
 from benchmark import __version__
 from benchmark.cli.bench import Bench
-from benchmark.cli.check import Check
+from benchmark.cli.check import Check, CheckShift
 from benchmark.cli.command import INTERRUPTED, OK, USER_ERROR, Command, UsageError
 from benchmark.cli.leaderboard import Leaderboard
 from benchmark.cli.listing import List
 from benchmark.cli.report import Report
 from benchmark.cli.sheet import Sheet
 from benchmark.cli.show import Show
+from benchmark.cli.suite import Suite
 from benchmark.cli.tune import Tune
 from benchmark.errors import QueryShiftError, did_you_mean
 
 COMMANDS: dict[str, Command] = {
     command.name: command
-    for command in (Bench(), List(), Show(), Check(), Report(), Leaderboard(), Tune(), Sheet())
+    for command in (
+        Bench(),
+        Suite(),
+        List(),
+        Show(),
+        Check(),
+        CheckShift(),
+        Report(),
+        Leaderboard(),
+        Tune(),
+        Sheet(),
+    )
 }
 
 PIPED_WIDTH = 160

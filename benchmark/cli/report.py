@@ -32,7 +32,7 @@ class Report(Command):
         store = RunStore(folder)
         written = write_all(store, figures=not args.no_figures)
         console.print(results_table(load_results(store)))
-        say_where(console, 0, 0, written)
+        say_where(console, written)
         return OK
 
 

@@ -142,3 +142,20 @@ def test_what_cannot_be_ranked_is_refused(
 def test_no_queries_are_refused() -> None:
     with pytest.raises(ValueError, match="no queries"):
         metrics.summary(np.array([]), np.array([]))
+
+
+def test_counting_on_a_device_gives_the_same_ranks() -> None:
+    """The way that is taken on a GPU, tried on the CPU: ties, both zeros and infinities too."""
+    generator = torch.Generator().manual_seed(5)
+    scores = torch.randint(-3, 4, (20, 50), generator=generator).float() / 2
+    scores[0, 3], scores[1, 4], scores[2, :5] = -0.0, torch.inf, -torch.inf
+    rows = np.repeat(np.arange(20), 50)
+    items = np.tile(np.arange(50), 20)
+    here = metrics._by_counting(scores, rows, items)
+    there = metrics._by_counting_on_device(scores, rows, items)
+    assert here.tolist() == there.tolist()
+
+
+def test_a_row_with_both_infinities_is_no_nan() -> None:
+    scores = torch.tensor([[torch.inf, -torch.inf, 0.5]])
+    assert metrics.ranks(scores, [np.array([2])])[0].tolist() == [2]

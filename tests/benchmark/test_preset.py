@@ -200,8 +200,8 @@ def test_unknown_preset(tmp_path: Path, name: str) -> None:
 
 def test_modality_without_presets(tmp_path: Path) -> None:
     write(tmp_path, MINI)
-    with pytest.raises(ConfigError, match="not 'audio'"):
-        resolve("tent", Options, "mini", "audio", folder=tmp_path)
+    with pytest.raises(ConfigError, match="not 'smell'"):
+        resolve("tent", Options, "mini", "smell", folder=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""One row per benchmark: R@1 of every method, and why a row has none."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.report.pairs import RESAMPLES, SOURCE, CellResult, Pool, benchmark_pools, method_rank
+from benchmark.report.table import plain
+
+FACTS = ("row", "directions", "shifts", "queries", "gallery", "clean", "note")
+"""Columns of the frame beside the methods' own."""
+
+
+def suite_frame(results: Iterable[CellResult], rows: Mapping[str, str]) -> pd.DataFrame:
+    """One row per benchmark, the mean over its directions and, within each, over its shifts.
+
+    Args:
+        results: cells with their numbers per query, in any order.
+        rows: benchmark id -> name of its row; others stand for themselves. Rows come in the order
+            of this mapping.
+
+    Returns:
+        ``FACTS`` (``queries`` and ``gallery`` as the largest direction's; ``clean``: R@1 of the
+        source model on clean queries, percent; ``note``: why cells have no result) and one column
+        of R@1 (percent) per method, NaN where a direction has no number.
+    """
+    pools: dict[str, list[Pool]] = defaultdict(list)
+    for pool in benchmark_pools(results, resamples=RESAMPLES):
+        pools[rows.get(pool.first.benchmark, pool.first.benchmark)].append(pool)
+    order = list(dict.fromkeys([*rows.values(), *pools]))
+    listed = [_row(name, pools[name]) for name in order if name in pools]
+    methods = {pool.label: pool.first.method for row in pools.values() for pool in row}
+    columns = sorted(methods, key=lambda label: (method_rank(methods[label]), label))
+    return pd.DataFrame(listed, columns=[*FACTS[:-1], *columns, FACTS[-1]])
+
+
+def _row(name: str, pools: Sequence[Pool]) -> dict[str, Any]:
+    cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
+    directions = {cell.benchmark for cell in cells}
+    values: dict[str, list[float]] = defaultdict(list)
+    for pool in pools:
+        values[pool.label].append(pool.mean("metrics", "R@1") if pool.done else math.nan)
+    means = {
+        label: sum(found) / len(found) if len(found) == len(directions) else math.nan
+        for label, found in values.items()
+    }
+    source = [pool for pool in pools if pool.first.method == SOURCE and pool.done]
+    clean = [pool.mean("metrics", "clean_R@1_before") for pool in source]
+    shifts = dict.fromkeys(f"{c.shift}-{c.severities}" for c in cells if c.shift != "none")
+    return {
+        "row": name,
+        "directions": len(directions),
+        "shifts": ", ".join(shifts) or "none",
+        "queries": _largest(cells, "queries"),
+        "gallery": _largest(cells, "gallery"),
+        "clean": sum(clean) / len(clean) if clean else math.nan,
+        "note": _note(pools),
+        **means,
+    }
+
+
+def _largest(cells: Sequence[CellResult], fact: str) -> int | None:
+    found = [c.record.info[fact] for c in cells if c.record.info.get(fact) is not None]
+    return max(found, default=None)
+
+
+def _note(pools: Sequence[Pool]) -> str:
+    reasons = dict.fromkeys(
+        f"{cell.method} {cell.record.status.value}: {cell.record.reason or 'no reason stored'}"
+        for pool in pools
+        for cell in pool.undone
+    )
+    return "; ".join(reasons)
+
+
+def suite_table(frame: pd.DataFrame) -> Table:
+    """The frame for a terminal; a method's R@1 is green or red where it differs from source's."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
+    table.add_column("benchmark", no_wrap=True)
+    table.add_column("shifts", overflow="fold", max_width=34)
+    for heading in ("queries", "gallery", "clean"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    methods = [name for name in frame.columns if name not in FACTS]
+    for method in methods:
+        table.add_column(Text(plain(method)), justify="right", overflow="fold")
+    if frame["note"].any():
+        table.add_column("without a result", overflow="fold")
+    for row in frame.to_dict("records"):
+        facts = [Text(plain(row["row"])), Text(plain(row["shifts"]))]
+        facts += [Text("" if pd.isna(row[key]) else f"{row[key]:.0f}") for key in FACTS[3:5]]
+        facts.append(_percent(row["clean"]))
+        source = row.get(SOURCE, math.nan)
+        values = [_percent(row[m], math.nan if m == SOURCE else source) for m in methods]
+        note = [Text(plain(row["note"]), style="red")] if frame["note"].any() else []
+        table.add_row(*facts, *values, *note)
+    return table
+
+
+def _percent(value: float, against: float = math.nan) -> Text:
+    if not math.isfinite(value):
+        return Text("-", style="dim")
+    difference = value - against
+    style = "" if not math.isfinite(difference) or round(difference, 1) == 0 else "green"
+    return Text(f"{value:.1f}", style="red" if style and difference < 0 else style)
