@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from benchmark import ranking
 from benchmark.datasets import cirr, fashion_iq
-from benchmark.tasks.composed import build
-from shifts.composed import Composed
+from benchmark.retrieval import RetrievalSet
+from benchmark.tasks.composed import ComposedItems, build
+from shifts.composed import Composed, ComposedOptions, ComposedShift
 from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
 
 
@@ -38,8 +42,6 @@ def test_what_happens_to_a_query_never_reaches_the_gallery(tmp_path: Path) -> No
 
         def __getitem__(self, index: int, /) -> np.ndarray:
             return self.arrays[index]
-
-    import dataclasses
 
     data = build(dataclasses.replace(loaded, images=Held()), name="cirr-c")
     before = data.gallery[0].copy()
@@ -109,3 +111,55 @@ def test_both_galleries_build_with_fingerprints_of_their_own(tmp_path: Path, loa
     assert callable(load)
     loaded = load(tmp_path)
     assert build(loaded, name="x").fingerprint != loaded.fingerprint
+
+
+# Ranking
+
+
+def near_the_reference(data: RetrievalSet, query: int) -> torch.Tensor:
+    """Scores of a model that looks at the picture only: the reference first, the answer second."""
+    own = ranking.gallery_of(data, int(data.sections.of_query[query]) if data.sections else 0)
+    scores = torch.zeros(1, own.stop - own.start)
+    assert isinstance(data.queries, ComposedItems)
+    scores[0, int(data.queries.references[query]) - own.start] = 1.0
+    scores[0, int(data.relevance[query][0]) - own.start] = 0.9
+    return scores
+
+
+def test_in_cirr_the_reference_is_no_rival_but_answers_the_other_query(tmp_path: Path) -> None:
+    make_cirr(tmp_path)
+    data = build(cirr.load(tmp_path), name="cirr-c")
+    found = [ranking.rank(near_the_reference(data, q), data, np.array([q])) for q in range(4)]
+    assert [ranks[0].tolist() for ranks in found] == [[1], [1], [1], [1]]
+    # Picture 3, the third query's reference, is a rival of the first query.
+    scores = near_the_reference(data, 0)
+    scores[0, 3] = 2.0
+    assert ranking.rank(scores, data, np.array([0]))[0].tolist() == [2]
+    assert ranking.subset_ranks(scores, data, np.array([0])).tolist() == [2]
+    # Picture 13 is in no subset: a rival in the whole gallery alone.
+    scores[0, 13] = 3.0
+    assert ranking.rank(scores, data, np.array([0]))[0].tolist() == [3]
+    assert ranking.subset_ranks(scores, data, np.array([0])).tolist() == [2]
+
+
+def test_in_fashion_iq_the_reference_is_a_rival(tmp_path: Path) -> None:
+    make_fashion_iq(tmp_path)
+    data = build(fashion_iq.load(tmp_path), name="fiq-c")
+    assert data.sections is not None
+    for query in range(10):
+        section = int(data.sections.of_query[query])
+        scores = near_the_reference(data, query)
+        assert scores.shape[1] == (7, 6, 7)[section]
+        assert ranking.rank(scores, data, np.array([query]), section)[0].tolist() == [2]
+
+
+@pytest.mark.parametrize("part", ["image", "text", "both"])
+def test_the_shift_of_composed_queries_takes_its_items(tmp_path: Path, part: str) -> None:
+    make_cirr(tmp_path)
+    data = build(cirr.load(tmp_path), name="cirr-c")
+    item = data.queries[0]
+    options = ComposedOptions(part=part, image="contrast", image_options=("constants=mini64",))
+    shifted = ComposedShift(options).apply(item, 5, np.random.default_rng(0))
+    assert np.array_equal(shifted.image, item.image) == (part == "text")
+    assert (shifted.text == item.text) == (part == "image")
+    assert np.array_equal(data.gallery[0], item.image)
