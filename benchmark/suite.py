@@ -20,7 +20,7 @@ from benchmark.options import convert
 from benchmark.yaml_lines import Document, read_document
 
 if TYPE_CHECKING:
-    from benchmark.datasets.base import DataSet
+    from benchmark.datasets.base import DataSet, Loader
     from benchmark.retrieval import RetrievalSet
 
 _FOLDER = Path(__file__).parent / "suites"
@@ -297,7 +297,7 @@ def load_retrieval_set(
         DataError: data missing or malformed, of another task, or counts that differ from the
             card's.
     """
-    loaded = _loader(card)(root, split=split or card.split, allow_missing=allow_missing)
+    loaded = loader_of(card)(root, split=split or card.split, allow_missing=allow_missing)
     info = _checked_counts(card, loaded, check=split in (None, card.split), allow=allow_missing)
     return _build(card, dataclasses.replace(loaded, info=info))
 
@@ -329,7 +329,12 @@ def _build(card: BenchmarkCard, loaded: DataSet) -> RetrievalSet:
     )
 
 
-def _loader(card: BenchmarkCard) -> Any:
+def loader_of(card: BenchmarkCard) -> Loader:
+    """The function that loads a benchmark's data set.
+
+    Raises:
+        DataError: it cannot be imported.
+    """
     target = DATASETS[card.dataset]["target"] if card.dataset in DATASETS else card.dataset
     module, _, name = target.partition(":")
     try:
