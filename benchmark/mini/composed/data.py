@@ -31,6 +31,8 @@ WORLD_VERSION = 1
 """Raised whenever a scene, a picture, a query or a sentence changes; part of the fingerprint."""
 SEED = 2026
 SCENE_FAMILIES = {"val": 75, "test": 188}
+CANDIDATES = 5
+"""Of the subset recall; CIRR's sets have six pictures, one of them the reference."""
 GARMENT_FAMILIES = {"val": 25, "test": 63}
 """Of each category."""
 
@@ -101,8 +103,8 @@ def load_cirr(
 ) -> ComposedQueries:
     """General scenes, one sentence a query, the reference left out of the ranking (after CIRR).
 
-    The gallery is made of families of six scenes that are one change apart; the other five of the
-    reference's family are the candidates of the subset recall.
+    The gallery is made of families of eight look-alike scenes. The candidates of the subset recall
+    are the target and four wrong edits of its family, five as in CIRR.
 
     Args:
         root: not used; the data are drawn, not read.
@@ -115,6 +117,7 @@ def load_cirr(
     del root, allow_missing
     _check(split, SCENE_FAMILIES)
     drawn = _draw("cirr", split, SCENE_FAMILIES[split])
+    subset = _subsets(drawn, split)
     name = f"mini-cirr {split}"
     return ComposedQueries(
         name=name,
@@ -123,9 +126,9 @@ def load_cirr(
         texts=drawn.texts,
         targets=[(target,) for target in drawn.targets],
         query_ids=[f"{name.replace(' ', '-')}-q{i:04d}" for i in range(len(drawn.texts))],
-        fingerprint=_fingerprint(name, [drawn]),
+        fingerprint=_fingerprint(name, [drawn], subset),
         exclude_reference=True,
-        subset=[_others(reference) for reference in drawn.references],
+        subset=subset,
         recall_at=(1, 5, 10, 50),
         query_groups={
             "change": _numbered(drawn.changes),
@@ -173,13 +176,20 @@ def load_fiq(
     )
 
 
-def _others(reference: int) -> list[int]:
-    start = reference - reference % MEMBERS
-    return [i for i in range(start, start + MEMBERS) if i != reference]
+def _subsets(drawn: _Queries, split: str) -> list[list[int]]:
+    """For each query its target and some of the wrong edits of the same family, ascending."""
+    found: list[list[int]] = []
+    ends = zip(drawn.references, drawn.targets, strict=True)
+    for number, (reference, target) in enumerate(ends):
+        start = reference - reference % MEMBERS
+        wrong = [i for i in range(start, start + MEMBERS) if i not in (reference, target)]
+        rng = _generator("subset", split, number)
+        found.append(sorted([target, *map(int, rng.choice(wrong, CANDIDATES - 1, replace=False))]))
+    return found
 
 
-def _fingerprint(name: str, parts: Sequence[_Queries]) -> str:
-    content = [f"composed mini world {WORLD_VERSION}", name]
+def _fingerprint(name: str, parts: Sequence[_Queries], subset: Sequence[Sequence[int]] = ()) -> str:
+    content = [f"composed mini world {WORLD_VERSION}", name, str([list(row) for row in subset])]
     for part in parts:
         content += [scene.signature() for scene in part.scenes]
         ends = zip(part.references, part.targets, part.texts, strict=True)

@@ -21,9 +21,9 @@ from benchmark.mini.scenes import Scene, draw_scene
 MEMBERS = 8
 QUERIES = 4
 """Of each family in the test and validation splits; every family has at least so many."""
-SCENE_KINDS = ("colour", "shape", "texture", "size", "add", "remove", "background")
 HALF_DONE = 0.3
 """Share of a garment's relatives with one change only; they are never targets."""
+SCENE_KINDS = ("colour", "shape", "texture", "size", "add", "remove", "background")
 SCENE_SHARES = (0.2, 0.16, 0.16, 0.06, 0.16, 0.12, 0.14)
 
 Grown = tuple[Scene, tuple[Change, ...]]
