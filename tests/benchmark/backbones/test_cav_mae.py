@@ -373,7 +373,7 @@ def test_user_mistakes(weights: str, backbone: VideoAudioBackbone) -> None:
         backbone.preprocess("text")
     with pytest.raises(DataError, match="no samples"):
         backbone.preprocess("audio")(Audio(np.zeros(0, np.float32), 16_000))
-    with pytest.raises(DataError, match="an audio tower takes .* not ndarray"):
+    with pytest.raises(DataError, match=r"an audio tower takes .* not ndarray"):
         backbone.preprocess("audio")(np.zeros(8, np.float32))
     with pytest.raises(DataError, match="at least one frame"):
         backbone.preprocess("video")(np.zeros((0, 4, 4, 3), np.uint8))

@@ -1,0 +1,462 @@
+"""PE-AV on tiny random instances of transformers' own classes, saved and loaded from a folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from benchmark.backbones import pe_av, pe_av_model
+from benchmark.backbones.audio import resample
+from benchmark.backbones.video_audio import VideoAudioBackbone
+from benchmark.cell import BackboneSpec
+from benchmark.errors import ConfigError, DataError, WeightsError
+from methods.parameters import select_parameters
+from shifts.audio.item import Audio
+
+transformers = pytest.importorskip(
+    "transformers", reason="PE-AV's classes come with transformers (extra 'pe-av')"
+)
+
+MODALITIES = ("video", "audio")
+HOP, TOKENS, SIDE, FRAMES, WIDTH = 1920, 5, 28, 4, 32
+SECONDS = TOKENS * HOP / 48_000
+
+ENCODER: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "head_dim": 16,
+}
+TEXT: dict[str, Any] = {
+    "model_type": "modernbert",
+    "hidden_size": WIDTH,
+    "intermediate_size": 48,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 64,
+    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 0),
+    **dict.fromkeys(("cls_token_id", "sep_token_id"), 1),
+}
+AUDIO: dict[str, Any] = {
+    "model_type": "pe_audio_encoder",
+    "dac_config": {
+        "model_type": "dac",
+        "encoder_hidden_size": 4,
+        "downsampling_ratios": [2, 8, 10, 12],
+        "hidden_size": 16,
+        "codebook_dim": 8,
+    },
+    **ENCODER,
+}
+VIDEO: dict[str, Any] = {
+    "model_type": "pe_video_encoder",
+    "vision_config": {
+        "model_type": "timm_wrapper",
+        "architecture": "vit_pe_core_large_patch14_336",
+        "do_pooling": True,
+        "num_classes": 24,
+        "global_pool": "map",
+        "model_args": {"embed_dim": 32, "depth": 2, "num_heads": 2, "img_size": [SIDE, SIDE]},
+    },
+    **ENCODER,
+}
+
+
+def random_model(seed: int = 0) -> Any:
+    """A whole PE-AV model of transformers, text and fusion included, with a learnt scale."""
+    config = transformers.PeAudioVideoConfig(
+        text_config=TEXT,
+        audio_video_config={"audio_config": AUDIO, "video_config": VIDEO, **ENCODER},
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = transformers.PeAudioVideoModel(config).eval()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if parameter.ndim > 1 and "snake" not in name:
+                    parameter.normal_(std=0.3 / parameter[0].numel() ** 0.25)
+                elif "snake" not in name:
+                    parameter.add_(0.1 * torch.randn(parameter.shape))
+            model.audio_video_logit_scale.fill_(12.5)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return random_model()
+
+
+@pytest.fixture(scope="module")
+def folder(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pe") / "pe-av-tiny"
+    model.save_pretrained(path)
+    return path
+
+
+def load(folder: Path, transform: str = "clip") -> VideoAudioBackbone:
+    return pe_av.load_folder(folder, transform, name="tiny", seconds=SECONDS, frames=FRAMES)
+
+
+@pytest.fixture(scope="module")
+def backbone(folder: Path) -> VideoAudioBackbone:
+    return load(folder)
+
+
+def clips(count: int = 3, frames: int = 10) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (frames, 40, 50, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def sound(seconds: float, rate: int = 48_000, seed: int = 0) -> Audio:
+    rng = np.random.default_rng(seed)
+    return Audio(rng.uniform(-0.3, 0.3, round(seconds * rate)).astype(np.float32), rate)
+
+
+def batch(backbone: VideoAudioBackbone, modality: str) -> Tensor:
+    prepare = backbone.preprocess(modality)
+    sounds = [sound(s, seed=i) for i, s in enumerate((1.0, 0.9 * SECONDS, 0.3 * SECONDS))]
+    return backbone.collate(
+        modality, [prepare(x) for x in (clips() if modality == "video" else sounds)]
+    )
+
+
+# Towers
+
+
+def own_embeddings(model: Any, modality: str, inputs: Tensor) -> Tensor:
+    """What transformers' classes give, head included."""
+    with torch.no_grad():
+        if modality == "video":
+            output = model.video_model.video_encoder(inputs)
+            return model.video_model.video_head(output.pooler_output)
+        mask = (torch.arange(inputs.shape[1] - 1) < inputs[:, :1]).long()
+        return model.get_audio_embeds(inputs[:, None, 1:], padding_mask=mask)
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_embeddings_are_those_of_transformers_at_unit_length(
+    model: Any, backbone: VideoAudioBackbone, modality: str
+) -> None:
+    inputs = batch(backbone, modality)
+    rows = backbone.encode(modality, inputs)
+    expected = nn.functional.normalize(own_embeddings(model, modality, inputs), dim=-1)
+    assert rows.dtype == torch.float32
+    assert not rows.requires_grad
+    torch.testing.assert_close(rows, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(3))
+    assert (rows[0] - rows[1]).abs().max() > 1e-3
+    for i in range(3):  # an item's embedding does not depend on its batch
+        alone = backbone.encode(modality, inputs[i : i + 1])
+        torch.testing.assert_close(alone, rows[i : i + 1], atol=1e-5, rtol=0)
+
+
+NORMS = {
+    # Two group norms, two layers of two norms and two of the heads, the last one: and the head's.
+    "audio": 2 * 2 * 32 + 2 * (2 * 32 + 2 * 16) + 32 + 2 * 32,
+    # The same, and the frame encoder's: before, two a block, after, pooling.
+    "video": 2 * 2 * 32 + 2 * (2 * 32 + 2 * 16) + 32 + 2 * 32 + (1 + 2 * 2 + 1 + 1) * 2 * 32,
+}
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_gradient_reaches_every_norm_of_the_query_tower_and_nothing_else(
+    backbone: VideoAudioBackbone, modality: str
+) -> None:
+    encoder = backbone.query_encoder(modality)
+    inputs = batch(backbone, modality)
+    before = backbone.encode(modality, inputs)
+    adapted = select_parameters(encoder, "norm")
+    assert sum(p.numel() for p in adapted.values()) == NORMS[modality]
+    target = torch.randn(WIDTH, generator=torch.Generator().manual_seed(0))
+    (encoder(inputs) @ target).sum().backward()
+    assert [n for n, p in adapted.items() if p.grad is None or not p.grad.abs().sum() > 0] == []
+    assert all(p.grad is None for n, p in encoder.named_parameters() if n not in adapted)
+    with torch.no_grad():
+        for parameter in adapted.values():
+            parameter.mul_(1.5)
+    assert (encoder(inputs) - before).abs().max() > 1e-3
+    torch.testing.assert_close(backbone.encode(modality, inputs), before, atol=0, rtol=0)
+
+
+def test_a_tower_owns_nothing_of_the_other_side(model: Any, backbone: VideoAudioBackbone) -> None:
+    for modality in MODALITIES:
+        part = getattr(model, f"{modality}_model")
+        expected = [getattr(part, f"{modality}_encoder"), getattr(part, f"{modality}_head")]
+        size = sum(p.numel() for module in expected for p in module.parameters())
+        assert sum(p.numel() for p in backbone.query_encoder(modality).parameters()) == size
+
+
+def test_scalars_of_the_librarys_own_sizes() -> None:
+    """transformers' default configuration: width 1792, 6 layers of heads 128 wide, PE-Core L/14."""
+    with torch.device("meta"):
+        towers = pe_av_model.build_towers(transformers.PeAudioVideoConfig())
+    temporal = 4 * 1792 + 6 * (2 * 1792 + 2 * 128) + 1792 + 2 * 1792
+    counts = {m: sum(p.numel() for p in select_parameters(t).values()) for m, t in towers.items()}
+    assert counts == {"audio": temporal, "video": temporal + (1 + 2 * 24 + 1 + 1) * 2 * 1024}
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_autocast_stays_near_and_keeps_float32(backbone: VideoAudioBackbone, modality: str) -> None:
+    inputs = batch(backbone, modality)
+    exact = backbone.encode(modality, inputs)
+    encoder = backbone.query_encoder(modality)
+    with torch.autocast("cpu", torch.bfloat16):
+        rows = backbone.encode(modality, inputs)
+        encoder(inputs)[:, 0].sum().backward()
+    assert rows.dtype == torch.float32
+    assert (rows * exact).sum(dim=1).min() > 0.99
+    assert {p.grad.dtype for p in encoder.parameters() if p.grad is not None} == {torch.float32}
+
+
+# Inputs
+
+
+def test_short_audio_is_reflected_to_a_token_and_the_rest_is_masked(folder: Path) -> None:
+    backbone = pe_av.load_folder(folder, name="tiny", seconds=12 * HOP / 48_000)
+    prepare = backbone.preprocess("audio")
+    item = sound(3000 / 48_000)
+    inputs = prepare(item)
+    samples = torch.from_numpy(item.samples)
+    assert inputs.shape == (1 + 12 * HOP,)
+    assert inputs[0] == 2 * HOP
+    assert torch.equal(inputs[1:3001], samples)
+    assert torch.equal(inputs[3001:3841], samples[-841:-1].flip(0))
+    assert not inputs[3841:].any()
+    changed, counted = inputs.clone(), inputs.clone()
+    changed[8 * HOP + 1 :] = 0.5  # six tokens behind the last that counts: the codec sees five
+    counted[0] = 12 * HOP
+    rows = backbone.encode("audio", torch.stack([inputs, changed, counted]))
+    torch.testing.assert_close(rows[0], rows[1], atol=1e-6, rtol=0)
+    assert (rows[0] - rows[2]).abs().max() > 1e-3
+
+
+def test_long_silent_and_single_sample_audio(backbone: VideoAudioBackbone) -> None:
+    prepare = backbone.preprocess("audio")
+    long = prepare(sound(3 * SECONDS))
+    assert long[0] == TOKENS * HOP
+    assert torch.equal(long[1:], torch.from_numpy(sound(3 * SECONDS).samples)[: TOKENS * HOP])
+    silent = prepare(Audio(np.zeros(48_000, np.float32), 48_000))
+    single = prepare(Audio(np.full(1, 0.5, np.float32), 48_000))
+    assert single[0] == HOP
+    assert torch.isfinite(backbone.encode("audio", torch.stack([silent, single]))).all()
+
+
+def test_audio_of_another_rate_is_resampled(backbone: VideoAudioBackbone) -> None:
+    item = sound(0.1, rate=16_000)
+    inputs = backbone.preprocess("audio")(item)
+    expected = resample(torch.from_numpy(item.samples), 16_000, 48_000)
+    assert inputs[0] == 3 * HOP  # 4,800 samples
+    assert torch.equal(inputs[1 : 1 + len(expected)], expected)
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "chosen"),
+    [
+        (4, 10, [0, 3, 6, 9]),
+        (4, 4, [0, 1, 2, 3]),
+        (4, 2, [0, 0, 0, 1]),
+        (1, 5, [0]),
+        (2, 1, [0, 0]),
+    ],
+)
+def test_which_frames_are_encoded(count: int, total: int, chosen: list[int]) -> None:
+    video = np.zeros((total, 4, 4, 3), np.uint8)
+    video += np.arange(total, dtype=np.uint8)[:, None, None, None]
+
+    def first(frame: np.ndarray) -> Tensor:
+        return torch.tensor([int(frame[0, 0, 0])])
+
+    assert pe_av.video_input(video, count, first).flatten().tolist() == chosen
+
+
+def test_frames_are_prepared_as_the_librarys_own_processor_does(
+    folder: Path, backbone: VideoAudioBackbone
+) -> None:
+    (video,) = clips(1, FRAMES)
+    inputs = backbone.preprocess("video")(video)
+    processor = transformers.PeVideoVideoProcessor(
+        size={"height": SIDE, "width": SIDE},
+        do_resize=True,
+        do_rescale=True,
+        do_normalize=True,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    frames = torch.from_numpy(video).permute(0, 3, 1, 2)
+    own = processor([frames], return_tensors="pt")["pixel_values_videos"][0]
+    assert inputs.shape == own.shape == (FRAMES, 3, SIDE, SIDE)
+    torch.testing.assert_close(inputs, own, atol=2.1 / 127.5, rtol=0)  # rounding to 8 bits
+    bicubic = load(folder, "resize").preprocess("video")(video)
+    assert (bicubic - inputs).abs().max() > 0.1
+
+
+def test_a_folders_processor_file_is_followed(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "own")
+    facts = {"image_mean": [0.0] * 3, "image_std": [1.0] * 3, "resample": 3}
+    (copy / "preprocessor_config.json").write_text('{"feature_extractor_type": "PeAudio"}')
+    (copy / "processor_config.json").write_text(json.dumps({"video_processor": facts}))
+    white = np.full((2, 30, 30, 3), 255, np.uint8)
+    other = load(copy)
+    torch.testing.assert_close(other.preprocess("video")(white), torch.ones(FRAMES, 3, SIDE, SIDE))
+    assert other.fingerprint != load(folder).fingerprint
+
+
+# Files
+
+
+def test_facts_of_a_loaded_backbone(folder: Path, backbone: VideoAudioBackbone) -> None:
+    assert backbone.logit_scale == 12.5
+    before = torch.get_rng_state()
+    whole = pe_av.load(BackboneSpec("pe_av", str(folder), "", "clip"))
+    assert torch.equal(before, torch.get_rng_state())
+    assert whole.name == "pe-av-tiny"
+    assert whole.preprocess("audio")(sound(0.1)).shape == (1 + 480_000,)
+    assert whole.preprocess("video")(clips(1)[0]).shape == (16, 3, SIDE, SIDE)
+    named = pe_av.load(BackboneSpec("pe_av", "facebook/pe-av-small", str(folder), "clip"))
+    assert named.name == "pe-av-small"
+    prints = {b.fingerprint for b in (backbone, whole, load(folder, "resize"))}
+    assert len(prints) == 3
+    assert named.fingerprint == whole.fingerprint
+
+
+def rewritten(folder: Path, path: Path, change: Callable[[dict[str, Tensor]], object]) -> Path:
+    copy = shutil.copytree(folder, path)
+    state = load_file(copy / "model.safetensors")
+    change(state)
+    save_file(state, copy / "model.safetensors")
+    return copy
+
+
+def test_other_names_of_the_same_weights_load(
+    folder: Path, tmp_path: Path, backbone: VideoAudioBackbone
+) -> None:
+    """Files may keep the encoders under the fusion encoder, and timm's names without prefix."""
+
+    def rename(state: dict[str, Tensor]) -> None:
+        for key in list(state):
+            new = key.replace(
+                "audio_model.audio_encoder", "audio_video_encoder.embedder.audio_encoder"
+            )
+            new = new.replace(
+                "video_model.video_encoder", "audio_video_encoder.embedder.video_encoder"
+            )
+            state[new.replace(".timm_model.", ".")] = state.pop(key)
+
+    other = load(rewritten(folder, tmp_path / "renamed", rename))
+    assert other.fingerprint == backbone.fingerprint
+
+
+def test_sharded_weights_load(model: Any, tmp_path: Path, backbone: VideoAudioBackbone) -> None:
+    model.save_pretrained(tmp_path / "shards", max_shard_size="400KB")
+    assert not (tmp_path / "shards" / "model.safetensors").exists()
+    assert load(tmp_path / "shards").fingerprint == backbone.fingerprint
+    index = tmp_path / "shards" / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"x": "../elsewhere.safetensors"}}))
+    with pytest.raises(WeightsError, match="outside its folder"):
+        load(tmp_path / "shards")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: s.pop("audio_model.audio_head.proj.weight"), "1 entries missing .*audio.head"),
+        (lambda s: s.update({"video_model.video_encoder.gate": torch.ones(1)}), "1 unknown"),
+        (
+            lambda s: s.update({"video_model.video_head.proj.weight": torch.ones(2)}),
+            "another shape",
+        ),
+        (lambda s: s.pop("audio_video_logit_scale"), "logit_scale' is nan"),
+        (lambda s: s.update(audio_video_logit_scale=torch.zeros(1)), "logit_scale' is 0.0"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    folder: Path, tmp_path: Path, change: Callable[[dict[str, Tensor]], object], said: str
+) -> None:
+    with pytest.raises(WeightsError, match=said):
+        load(rewritten(folder, tmp_path / "other", change))
+
+
+def test_folders_that_are_not_pe_av(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"config\.json is no configuration"):
+        load(tmp_path)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match="no weights can be read"):
+        load(copy)
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match=r"model\.safetensors.*no other format"):
+        load(copy)
+    config = json.loads((folder / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"model_type": "clap"}))
+    with pytest.raises(WeightsError, match="of a 'clap' model"):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    "vision",
+    [{"architecture": "hf-hub:somebody/something"}, {"model_args": {"checkpoint_path": "x"}}],
+)
+def test_a_configuration_cannot_load_other_files(
+    folder: Path, tmp_path: Path, vision: dict[str, Any]
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    config["audio_video_config"]["video_config"]["vision_config"] |= vision
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match="would load files from elsewhere"):
+        load(copy)
+
+
+def test_missing_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="facebook/pe-av-small"):
+        pe_av.load(BackboneSpec("pe_av"))
+    with pytest.raises(WeightsError, match=r"no model folder.*config\.json"):
+        pe_av.load(BackboneSpec("pe_av", str(tmp_path / "absent")))
+
+    def offline(*_: object, **__: object) -> str:
+        raise ConnectionError("no network\nsecond line")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    with pytest.raises(
+        WeightsError, match=r"(?s)^the model 'facebook/pe-av-base' .*no network\).*folder"
+    ) as info:
+        pe_av.load(BackboneSpec("pe_av", "facebook/pe-av-base"))
+    assert "second line" not in str(info.value)
+
+
+def test_the_hub_is_asked_for_configuration_and_safetensors_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def download(name: str, **options: Any) -> str:
+        asked.update(options, name=name)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert pe_av.load(BackboneSpec("pe_av", "facebook/pe-av-small")).name == "pe-av-small"
+    assert asked == {"name": "facebook/pe-av-small", "allow_patterns": ["*.json", "*.safetensors"]}
+
+
+def test_without_transformers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(WeightsError, match=r"queryshift\[pe-av\]"):
+        load(folder)
+
+
+def test_items_of_another_kind(backbone: VideoAudioBackbone) -> None:
+    with pytest.raises(DataError, match="no samples"):
+        backbone.preprocess("audio")(Audio(np.zeros(0, np.float32), 16_000))
+    with pytest.raises(DataError, match="at least one frame"):
+        backbone.preprocess("video")(np.zeros((0, 4, 4, 3), np.uint8))
