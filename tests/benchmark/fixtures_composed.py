@@ -28,19 +28,19 @@ def picture(path: Path, index: int, size: tuple[int, int] = (20, 30)) -> None:
     Image.fromarray(pixels).resize(size).save(path)
 
 
-def make_fashion_iq(root: Path, split: str = "val") -> Path:
+def make_fashion_iq(root: Path, split: str = "val", fillers: int = 0) -> Path:
     """Writes ``root/fashion-iq``; returns it.
 
     Each category has six pictures of its own, of which 0 to 3 are targets or references, and
     dresses and tops share one more. Queries: 0 -> 1, 1 -> 2, 0 -> 3; in the tops also the shared
-    picture -> 0. Every odd picture is a PNG.
+    picture -> 0. Every odd picture is a PNG. ``fillers`` more fill each category's gallery.
     """
     folder = root / "fashion-iq"
     for number, category in enumerate(CATEGORIES):
-        ids = [item_id(category, i) for i in range(6)]
+        ids = [item_id(category, i) for i in range(6 + fillers)]
         for index, name in enumerate(ids):
             suffix = ".png" if index % 2 else ".jpg"
-            picture(folder / "images" / (name + suffix), 10 * number + index)
+            picture(folder / "images" / (name + suffix), 1000 * number + index)
         gallery = ids if category == "shirt" else [*ids, SHARED]
         records = [_record(ids[a], ids[b], b) for a, b in ((0, 1), (1, 2), (0, 3))]
         if category == "toptee":
@@ -60,14 +60,15 @@ def cirr_name(index: int) -> str:
     return f"dev-{index}-0-img{index % 2}"
 
 
-def make_cirr(root: Path, split: str = "val") -> Path:
+def make_cirr(root: Path, split: str = "val", fillers: int = 0) -> Path:
     """Writes ``root/cirr``; returns it.
 
     Fourteen pictures; two image sets of six, 0 to 5 and 6 to 11. Queries 0 -> 1, 1 -> 2 and
     3 -> 0 in the first set, 6 -> 7 in the second: picture 0 and 1 are reference and target.
+    ``fillers`` more pictures fill the gallery.
     """
     folder = root / "cirr"
-    names = [cirr_name(i) for i in range(14)]
+    names = [cirr_name(i) for i in range(14 + fillers)]
     for index, name in enumerate(names):
         picture(folder / "img_raw" / "dev" / f"{name}.png", index)
     listed = {name: f"./dev/{name}.png" for name in names}
