@@ -149,15 +149,17 @@ def _assemble(
         )
     )
     keys = entries[0].groups
+    ids = [entry.id for entry in entries]
+    caption_ids = [f"{e.id}#{k}" for e in entries for k in range(len(e.captions))]
     shared = any(entry.identity for entry in entries)
     return ImageTextPairs(
         name=name,
-        images=ImageFiles([entry.id for entry in entries], paths),
+        images=ImageFiles(ids, paths),
         captions=[text for entry in entries for text in entry.captions],
-        caption_ids=[f"{e.id}#{k}" for e in entries for k in range(len(e.captions))],
+        caption_ids=caption_ids,
         caption_image=np.repeat(np.arange(len(entries), dtype=np.int64), counts),
         fingerprint=content_fingerprint([name, *described]),
-        info={"missing_images": missing},
+        info={"missing_images": missing, "id_hash": content_fingerprint([*ids, *caption_ids])},
         image_groups={key: _numbered([entry.groups[key] for entry in entries]) for key in keys},
         identities=_numbered([entry.identity for entry in entries]) if shared else None,
     )

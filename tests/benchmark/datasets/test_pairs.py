@@ -100,7 +100,7 @@ def test_counts_ids_and_pictures(
     assert len(set(pairs.caption_ids)) == len(pairs.captions)
     assert pairs.images[0].dtype == np.uint8
     assert pairs.images[0].shape[2] == 3
-    assert pairs.info == {"missing_images": 0}
+    assert pairs.info["missing_images"] == 0
 
 
 @each
@@ -140,9 +140,22 @@ def test_missing_images_are_counted_and_stamped(
         load(tmp_path)
     assert "--allow-missing" in str(e.value)
     rest = load(tmp_path, allow_missing=True)
-    assert rest.info == {"missing_images": 1}
+    assert rest.info["missing_images"] == 1
+    assert rest.info["id_hash"] != whole.info["id_hash"]
     assert list(rest.images.ids) == list(whole.images.ids)[1:]
     assert rest.fingerprint != whole.fingerprint
+
+
+@each
+def test_the_hash_of_the_ids_is_of_the_ids_alone(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path)
+    before = load(tmp_path)
+    Image.new("RGB", (70, 50)).save(before.images.paths[0])
+    after = load(tmp_path)
+    assert after.fingerprint != before.fingerprint
+    assert after.info["id_hash"] == before.info["id_hash"]
 
 
 @each

@@ -1,0 +1,181 @@
+"""``queryshift data``: is the user's own data complete, and how must it be laid out?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError
+from benchmark.datasets.layout import layout_of
+from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
+from benchmark.suite import BenchmarkCard, load_suite
+
+if TYPE_CHECKING:
+    from benchmark.datasets.check import Finding
+
+SUITE = "paper"
+"""The suite whose benchmarks run on the user's own data."""
+
+
+class Data(Command):
+    """Checks the user's folder of data sets, or says what it must look like."""
+
+    name = "data"
+    summary = "check your own copies of the data sets: what is found, what is missing, the layout"
+    examples = (
+        "  queryshift data check --data /data\n"
+        "  queryshift data check --data /data --decode coco-c-image base2nocaps-in\n"
+        "  queryshift data layout flickr30k"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        actions = parser.add_subparsers(
+            dest="action", metavar="ACTION", required=True, parser_class=_ActionParser
+        )
+        check = actions.add_parser(
+            "check",
+            help="look for the files of each benchmark; exit code 1 where some lack",
+            allow_abbrev=False,
+        )
+        check.add_argument("--data", metavar="DIR", required=True, help="folder with the data sets")
+        check.add_argument(
+            "--decode", action="store_true", help="also decode every file (takes minutes)"
+        )
+        layout = actions.add_parser(
+            "layout", help="what the folder must look like", allow_abbrev=False
+        )
+        for action in (check, layout):
+            action.add_argument(
+                "benchmarks",
+                metavar="BENCH",
+                nargs="*",
+                help=f"benchmarks or data sets (default: all of the suite {SUITE})",
+            )
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        chosen = _chosen(args.benchmarks)
+        if args.action == "layout":
+            for dataset in dict.fromkeys(card.dataset for card in chosen):
+                _print_layout(dataset, console)
+            return OK
+        return _check(chosen, Path(args.data), console, decode=args.decode)
+
+
+class _ActionParser(Parser):
+    """Refuses what it does not know itself, with its own flags as suggestions."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            known = [flag for action in self._actions for flag in action.option_strings]
+            near = did_you_mean(unknown[0], known)
+            raise UsageError(f"{self.prog} does not know {unknown[0]!r}{near} ({self.prog} --help)")
+        return parsed, unknown
+
+
+def _chosen(names: Sequence[str]) -> list[BenchmarkCard]:
+    """The suite's cards of that id, row or data set; all where none is named.
+
+    Raises:
+        UnknownNameError: the suite has nothing of that name.
+    """
+    cards = load_suite(SUITE).benchmarks
+    chosen: dict[str, BenchmarkCard] = {}
+    for name in names:
+        hits = {card.id: card for card in cards if name in (card.id, card.row, card.dataset)}
+        if not hits:
+            known = dict.fromkeys(n for card in cards for n in (card.row or card.id, card.dataset))
+            raise UnknownNameError(
+                f"no benchmark or data set of the suite {SUITE!r} is called {name!r}"
+                f"{did_you_mean(name, known)}; known: {', '.join(known)}"
+            )
+        chosen |= hits
+    return list(chosen.values()) if names else list(cards)
+
+
+def _check(cards: Sequence[BenchmarkCard], root: Path, console: Console, *, decode: bool) -> int:
+    if not root.is_dir():
+        raise ConfigError(
+            f"the data folder {root} does not exist or is not a folder; --data names the folder "
+            "that holds the data sets (queryshift data layout)"
+        )
+    # NumPy and the libraries of the data: not before they are needed.
+    from benchmark.datasets.check import check_data
+
+    def shown(numbers: range, description: str) -> Iterable[int]:
+        return track(
+            numbers,
+            description=description,
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    groups: dict[tuple[str, str], list[BenchmarkCard]] = {}
+    for card in cards:
+        groups.setdefault((card.dataset, card.split), []).append(card)
+    findings = [
+        check_data(group, root, track=shown if decode else None) for group in groups.values()
+    ]
+    console.print(_table(findings, root))
+    for finding in findings:
+        if not finding.complete:
+            _print_problems(finding, console)
+    return OK if all(finding.complete for finding in findings) else FAILED
+
+
+def _table(findings: Sequence[Finding], root: Path) -> Table:
+    table = Table(title=Text(f"data in {root}"), title_justify="left")
+    table.add_column("data set", no_wrap=True)
+    table.add_column("split")
+    table.add_column("")
+    table.add_column("found")
+    table.add_column("expected")
+    table.add_column("benchmarks", ratio=1)
+    for finding in findings:
+        if finding.complete:
+            verdict = Text("complete", style="green")
+        elif finding.found:
+            verdict = Text("INCOMPLETE", style="yellow")
+        else:
+            verdict = Text("NOT USABLE", style="red")
+        table.add_row(
+            Text(finding.dataset),
+            Text(finding.split),
+            verdict,
+            Text(_listed(finding.found) or "nothing"),
+            Text(_listed(finding.expected)),
+            Text(", ".join(finding.benchmarks)),
+        )
+    return table
+
+
+def _print_problems(finding: Finding, console: Console) -> None:
+    console.print()
+    console.print(Text(f"{finding.dataset}, {finding.split}", style="bold"), soft_wrap=True)
+    for problem in finding.problems:
+        console.print(Text(f"- {problem}"), soft_wrap=True)
+    _print_layout(finding.dataset, console)
+
+
+def _print_layout(dataset: str, console: Console) -> None:
+    layout = layout_of(dataset)
+    if layout is None:
+        return
+    console.print(Text(f"layout of {layout.title}, below the data folder:"), soft_wrap=True)
+    for line in layout.tree.splitlines():
+        console.print(Text(f"  {line}"), soft_wrap=True)
+    console.print(Text(f"where to get it: {layout.access}"), soft_wrap=True)
+    if layout.note:
+        console.print(Text(f"note: {layout.note}"), soft_wrap=True)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmark.cli import data as command
+from benchmark.cli.command import FAILED, OK, UsageError
+from benchmark.cli.data import Data
+from benchmark.datasets import BUILTINS
+from benchmark.errors import ConfigError, UnknownNameError
+from benchmark.suite import BenchmarkCard, Suite, load_suite
+from tests.benchmark.fixtures_karpathy import coco_name, make_coco, make_flickr
+from tests.benchmark.fixtures_pairs import make_nocaps
+
+Run = Callable[..., tuple[int, str]]
+
+
+def small_cards() -> list[BenchmarkCard]:
+    """COCO's and Flickr30K's cards of the paper suite and one of NoCaps, for six images each."""
+    cards = [
+        card for card in load_suite("paper").benchmarks if card.dataset in ("coco", "flickr30k")
+    ]
+    small = [dataclasses.replace(card, counts={"images": 6, "captions": 30}) for card in cards]
+    nocaps = dataclasses.replace(
+        cards[0],
+        id="base2nocaps-in-i2t",
+        row="base2nocaps-in",
+        dataset="nocaps-in",
+        split="val",
+        counts={"images": 2, "captions": 20},
+    )
+    return [*small, nocaps]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    suite = Suite("paper", "t", "s", tuple(small_cards()))
+    monkeypatch.setattr(command, "load_suite", lambda name: suite)
+    entry = {"target": "benchmark.datasets.nocaps:load_nocaps_in", "summary": ""}
+    monkeypatch.setitem(BUILTINS, "nocaps-in", entry)
+
+    def call(*words: str | Path) -> tuple[int, str]:
+        out = io.StringIO()
+        console = Console(file=out, width=160, highlight=False)
+        code = Data().run(Data().parser().parse_strictly(list(map(str, words))), console)
+        return code, out.getvalue()
+
+    return call
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    make_coco(tmp_path)
+    make_flickr(tmp_path)
+    make_nocaps(tmp_path)
+    return tmp_path
+
+
+def row_of(output: str, dataset: str) -> str:
+    (row,) = [line for line in output.splitlines() if f" {dataset} " in line and "│" in line]
+    return row
+
+
+def test_all_complete(run: Run, root: Path) -> None:
+    code, output = run("check", "--data", root)
+    assert code == OK
+    assert output.count(" complete ") == 3
+    row = row_of(output, "coco")
+    assert row.count("6 images, 30 captions") == 2
+    for benchmark in ("coco-c-image", "coco-c-text", "base2coco"):
+        assert benchmark in row
+    assert "2 images, 20 captions" in row_of(output, "nocaps-in")
+    assert "layout of" not in output
+
+
+def test_missing_images_are_named_with_the_layout(run: Run, root: Path) -> None:
+    (root / "coco" / "images" / "val2014" / coco_name(2)).unlink()
+    code, output = run("check", "--data", root)
+    assert code == FAILED
+    assert "INCOMPLETE" in row_of(output, "coco")
+    assert "5 images, 25 captions" in row_of(output, "coco")
+    assert f"1 of 6 images of 'coco' are missing: val2014/{coco_name(2)}" in output
+    assert "- 5 images; the card says 6" in output
+    assert "layout of COCO 2014" in output
+    assert "coco/annotations/coco_karpathy_test.json" in output
+    assert "layout of Flickr30K" not in output
+
+
+def test_only_what_is_asked_for_counts(run: Run, root: Path) -> None:
+    (root / "coco" / "images" / "val2014" / coco_name(2)).unlink()
+    assert run("check", "--data", root, "base2flickr", "nocaps-in")[0] == OK
+    assert run("check", "--data", root, "base2flickr-t2i")[0] == OK
+    code, output = run("check", "--data", root, "coco-c-text", "base2flickr")
+    assert code == FAILED
+    assert "nocaps" not in output
+
+
+def test_an_empty_folder(run: Run, tmp_path: Path) -> None:
+    code, output = run("check", "--data", tmp_path)
+    assert code == FAILED
+    for dataset in ("coco", "flickr30k", "nocaps-in"):
+        assert "NOT USABLE" in row_of(output, dataset)
+        assert "nothing" in row_of(output, dataset)
+    assert "layout of NoCaps, validation" in output
+    assert "nocaps.org" in output
+
+
+def test_other_counts_than_the_cards_are_a_fault(run: Run, root: Path) -> None:
+    make_flickr(root, images=7)
+    code, output = run("check", "--data", root, "flickr30k")
+    assert code == FAILED
+    assert "- 7 images; the card says 6" in output
+    assert "- 35 captions; the card says 30" in output
+
+
+def test_malformed_annotations_are_a_fault(run: Run, root: Path) -> None:
+    file = root / "coco" / "annotations" / "coco_karpathy_test.json"
+    file.write_text("[{]")
+    code, output = run("check", "--data", root, "coco-c-image")
+    assert code == FAILED
+    assert "is not valid JSON: line 1, column 3" in output
+    assert output.count("not valid JSON") == 1
+
+
+def test_broken_files_are_found_only_when_decoding(run: Run, root: Path) -> None:
+    path = root / "flickr30k" / "flickr30k-images" / "1000000003.jpg"
+    path.write_bytes(path.read_bytes()[:100])
+    assert run("check", "--data", root)[0] == OK
+    code, output = run("check", "--data", root, "--decode")
+    assert code == FAILED
+    assert "1 of 6 images are broken: image" in output
+    assert "1000000003.jpg cannot be decoded" in output
+    assert "INCOMPLETE" in row_of(output, "flickr30k")
+    assert run("check", "--data", root, "--decode", "coco")[0] == OK
+
+
+def test_no_more_than_five_broken_files_are_named(run: Run, root: Path) -> None:
+    for path in (root / "coco" / "images" / "val2014").iterdir():
+        path.write_bytes(b"no picture")
+    _, output = run("check", "--data", root, "--decode", "coco")
+    assert "6 of 6 images are broken" in output
+    assert output.count("cannot be decoded") == 5
+
+
+def test_square_brackets_are_no_markup(run: Run, root: Path) -> None:
+    odd = root / "[red]data"
+    odd.mkdir()
+    _, output = run("check", "--data", odd)
+    assert "[red]data" in output
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (["check", "--data", "{root}", "coco-c-imag"], UnknownNameError, "did you mean 'coco-c-im"),
+        (["check", "--data", "{root}/no"], ConfigError, "does not exist or is not a folder"),
+        (["check"], UsageError, "--data"),
+        ([], UsageError, "ACTION"),
+        (["chek"], UsageError, "chek"),
+        (["check", "--data", "{root}", "--decod"], UsageError, "did you mean '--decode'"),
+    ],
+)
+def test_usage(
+    run: Run, root: Path, words: Sequence[str], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run(*(word.format(root=root) for word in words))
+
+
+def test_layouts_need_no_data(run: Run) -> None:
+    code, output = run("layout", "base2nocaps-in", "coco")
+    assert code == OK
+    assert output.count("layout of") == 2
+    assert "nocaps/annotations/nocaps_val_4500_captions.json" in output
