@@ -204,6 +204,7 @@ def test_scalars_of_the_librarys_own_sizes() -> None:
     temporal = 4 * 1792 + 6 * (2 * 1792 + 2 * 128) + 1792 + 2 * 1792
     counts = {m: sum(p.numel() for p in select_parameters(t).values()) for m, t in towers.items()}
     assert counts == {"audio": temporal, "video": temporal + (1 + 2 * 24 + 1 + 1) * 2 * 1024}
+    assert counts == {"audio": 35_584, "video": 140_032}
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
