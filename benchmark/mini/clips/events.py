@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.mini.vocabulary import COLOURS
-
 FRAMES = 8
 SIDE = 32
 """Pixels; frames are SIDE x SIDE."""
@@ -32,6 +30,21 @@ SHAPES = (
 """Outlines (see ``benchmark.mini.silhouettes``) that stay apart at a radius of four pixels."""
 SIZES = ("small", "medium", "large")
 TEXTURES = ("plain", "striped", "checkered")
+COLOURS = {
+    "red": (214, 32, 32),
+    "orange": (255, 140, 10),
+    "yellow": (248, 226, 30),
+    "green": (36, 150, 52),
+    "turquoise": (38, 208, 204),
+    "blue": (32, 76, 216),
+    "purple": (130, 44, 176),
+    "pink": (255, 122, 186),
+    "brown": (122, 74, 32),
+    "black": (22, 22, 26),
+    "white": (246, 246, 246),
+    "grey": (138, 142, 148),
+}
+"""sRGB, 0..255. A table of its own, so that words for pictures can be added without other clips."""
 MOTIONS = ("flash", "jump", "grow", "squash", "slide")
 BACKGROUNDS = ("water", "night", "grass", "brick", "snow", "sunset", "wood", "pebbles")
 RHYTHMS = tuple((period, phase) for period in (2, 3, 4, 8) for phase in range(period))
@@ -119,7 +132,7 @@ class Clip:
 
 
 def _pick(rng: np.random.Generator, names: Sequence[str]) -> str:
-    return names[rng.integers(len(names))]
+    return names[int(rng.integers(len(names)))]
 
 
 def _places(rng: np.random.Generator, radii: Sequence[float]) -> list[tuple[float, float]]:

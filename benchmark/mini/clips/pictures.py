@@ -8,9 +8,8 @@ from math import cos, pi, sin
 import numpy as np
 from PIL import Image, ImageDraw
 
-from benchmark.mini.clips.events import FRAMES, SIDE, SIZES, STYLES, Clip, Event
+from benchmark.mini.clips.events import COLOURS, FRAMES, SIDE, SIZES, STYLES, Clip, Event
 from benchmark.mini.silhouettes import silhouettes
-from benchmark.mini.vocabulary import COLOURS
 
 _OVERSAMPLE = 4
 _NOISE = 4.0

@@ -14,7 +14,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -124,7 +124,7 @@ class Trainer:
             (self.model.video, self.model.audio), self.heads, inputs, strict=True
         ):
             pooled = tower.pooled(batch)
-            losses.append(head.loss(pooled, present, backgrounds))
+            losses.append(cast(Head, head).loss(pooled, present, backgrounds))
             embedded.append(F.normalize(tower.project(pooled), dim=-1))
         logits = self.model.logit_scale.exp() * embedded[0] @ embedded[1].T
         own = torch.arange(r.batch)
