@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmark.mini.scenes import Scene, Thing
-from benchmark.mini.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, SIZES, TEXTURES
+from benchmark.mini.vocabulary import BACKGROUNDS, COLOUR_WORDS, NOUNS, SIZES, TEXTURES
 
 
 def choose(rng: np.random.Generator, words: tuple[str, ...], first: float = 0.6) -> str:
@@ -43,7 +43,7 @@ def noun_phrase(
         texture_word = choose(rng, before)
     pair = [texture_word, colour_word] if rng.random() < 0.4 else [colour_word, texture_word]
     words += [w for w in pair if w]
-    words.append(choose(rng, SHAPES[thing.shape], 0.7))
+    words.append(choose(rng, NOUNS[thing.shape], 0.7))
     return " ".join(words) + after
 
 

@@ -36,6 +36,8 @@ class Recipe:
     Attributes:
         world: source of the training scenes (``benchmark.mini.training_data.SOURCES``).
         start: shipped encoder whose weights training starts from; "" = from scratch.
+        fresh_pictures: the picture tower starts from scratch all the same, so that it has never
+            seen another style; only the language is known.
         triples: training scenes, each drawn twice and once edited.
         steps: optimiser steps.
         batch: triples a step; three times as many image-caption pairs.
@@ -49,6 +51,7 @@ class Recipe:
 
     world: str = "base"
     start: str = ""
+    fresh_pictures: bool = False
     seed: int = 0
     triples: int = 30_000
     steps: int = 1300
@@ -66,6 +69,15 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "base": Recipe(),
-    "flickr": Recipe(world="flickr", triples=24_000, steps=1100, horizon=2200),
+    "flickr": Recipe(
+        world="flickr",
+        start="base",
+        fresh_pictures=True,
+        triples=24_000,
+        steps=520,
+        warmup=80,
+        horizon=1100,
+        cooldown=150,
+    ),
 }
 """Shipped encoder -> how it is trained."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import cos, pi, sin
 
 import numpy as np
@@ -172,13 +172,21 @@ def second_tone(tone: np.ndarray) -> np.ndarray:
     return tone * 0.32 if tone.mean() > 75 else tone * 0.4 + 150
 
 
-def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def render_with_owners(
+    scene: Scene, rng: np.random.Generator, outlines: Mapping[str, tuple[Part, ...]] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Draws a scene once; another generator gives another picture of the same scene.
+
+    Args:
+        scene: what is to be seen.
+        rng: decides what varies between pictures of one scene.
+        outlines: shape -> outline; the base world's silhouettes by default.
 
     Returns:
         The picture, (64, 64, 3) uint8, and for each 8 x 8 patch the index of the thing that covers
         most of it, (8, 8) int8, -1 where things cover less than a quarter.
     """
+    outlines = outlines or silhouettes()
     picture = background(scene.background, rng)
     coverage = np.zeros((len(scene.things), PATCHES, PATCHES), dtype=np.float32)
     for index, thing in enumerate(scene.things):
@@ -186,7 +194,7 @@ def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarr
         y = thing.y + rng.uniform(-1.5, 1.5)
         radius = RADIUS[thing.size] * rng.uniform(0.94, 1.06)
         angle = rng.uniform(-0.3, 0.3)
-        mask = coverage_of(silhouettes()[thing.shape], radius, x, y, angle)
+        mask = coverage_of(outlines[thing.shape], radius, x, y, angle)
         coverage[index] = mask.reshape(PATCHES, 8, PATCHES, 8).mean(axis=(1, 3))
         shadow = np.roll(mask, (2, 2), (0, 1))[..., None]
         picture *= 1 - 0.35 * shadow
@@ -204,6 +212,8 @@ def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarr
     return picture.clip(0, 255).astype(np.uint8), owners
 
 
-def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
+def render(
+    scene: Scene, rng: np.random.Generator, outlines: Mapping[str, tuple[Part, ...]] | None = None
+) -> np.ndarray:
     """The picture alone, (64, 64, 3) uint8."""
-    return render_with_owners(scene, rng)[0]
+    return render_with_owners(scene, rng, outlines)[0]

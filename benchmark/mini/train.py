@@ -91,7 +91,12 @@ class Trainer:
             self.heads = Heads(ARCHITECTURE["vision_cfg"]["width"])
         if recipe.start:
             shipped = load_file(weights_folder(recipe.start) / WEIGHTS_FILE)
-            self.model.load_state_dict({name: value.float() for name, value in shipped.items()})
+            kept = {
+                name: value.float()
+                for name, value in shipped.items()
+                if not (recipe.fresh_pictures and name.startswith("visual."))
+            }
+            self.model.load_state_dict(self.model.state_dict() | kept)
         self.texts = text_tower(self.model)
         self.average = copy.deepcopy(self.model)
         decayed: list[nn.Parameter] = []

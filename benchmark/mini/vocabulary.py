@@ -36,6 +36,26 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "person": ("person", "figure"),
 }
 
+NOVEL: dict[str, tuple[str, ...]] = {
+    "lamp": ("lamp", "table lamp"),
+    "snail": ("snail",),
+    "cat": ("cat", "kitten"),
+    "rocket": ("rocket", "spaceship"),
+    "bird": ("bird", "sparrow"),
+    "crown": ("crown",),
+    "anchor": ("anchor",),
+    "bell": ("bell",),
+    "pear": ("pear",),
+    "tent": ("tent",),
+    "ladder": ("ladder",),
+    "spoon": ("spoon",),
+    "duck": ("duck",),
+    "guitar": ("guitar",),
+}
+"""Things that no encoder has seen in training; mini-nocaps shows them."""
+
+NOUNS = SHAPES | NOVEL
+
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 32, 32),
     "orange": (255, 140, 10),

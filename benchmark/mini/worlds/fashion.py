@@ -1,0 +1,206 @@
+"""mini-fashion: garments in a studio; a product has a category, two pictures and one description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from math import pi
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.datasets.base import ImageTextPairs
+from benchmark.mini.grammar import choose
+from benchmark.mini.render import coverage_of, pattern_of, second_tone, smooth_field
+from benchmark.mini.scenes import SIDE, distinct, pick
+from benchmark.mini.silhouettes import Part, silhouettes
+from benchmark.mini.vocabulary import COLOUR_WORDS, COLOURS, TEXTURES
+from benchmark.mini.worlds.drawn import SEED, World
+from benchmark.mini.worlds.looks import Look, filmed
+
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "shirt": ("shirt", "top"),
+    "sweater": ("sweater", "jumper"),
+    "coat": ("coat", "jacket"),
+    "dress": ("dress",),
+    "skirt": ("skirt",),
+    "trousers": ("trousers", "pants"),
+    "shorts": ("shorts",),
+    "boot": ("boot", "shoe"),
+    "hat": ("hat",),
+    "bag": ("bag", "handbag"),
+}
+"""Category -> nouns; the base encoder knows shirts, boots, hats and bags, and every colour."""
+TRIMS = ("", "belt", "pocket", "band")
+STUDIO = Look((0.9, 1.08), (1.0, 1.0, 1.0), contrast=0.9, noise=3.5, blur=1.1)
+PICTURES = 2
+"""Pictures of a product: front and another pose before another backdrop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What is sold; ``trim`` "" = none."""
+
+    category: str
+    colour: str
+    texture: str
+    trim: str
+    trim_colour: str
+
+    def signature(self) -> str:
+        """What identifies the product."""
+        look = f"{self.category}/{self.colour}/{self.texture}"
+        return f"product|{look}/{self.trim}/{self.trim_colour}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One picture of a product."""
+
+    product: Product
+    pose: int
+
+
+def _box(left: float, top: float, right: float, bottom: float) -> Part:
+    return True, ((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+def _sleeves(length: float) -> tuple[Part, Part]:
+    low = -0.55 + length
+    return (
+        (True, ((-0.45, -0.75), (-0.62, -0.6), (-0.98, low), (-0.7, low + 0.12), (-0.4, -0.25))),
+        (True, ((0.45, -0.75), (0.62, -0.6), (0.98, low), (0.7, low + 0.12), (0.4, -0.25))),
+    )
+
+
+@cache
+def outlines() -> dict[str, tuple[Part, ...]]:
+    """Category -> parts."""
+    known = silhouettes()
+    neck: Part = (False, ((-0.2, -0.8), (0.2, -0.8), (0, -0.5)))
+    return {
+        "shirt": known["shirt"],
+        "sweater": (_box(-0.52, -0.75, 0.52, 0.75), *_sleeves(1.15)),
+        "coat": (
+            (True, ((-0.5, -0.8), (0.5, -0.8), (0.62, 0.98), (-0.62, 0.98))),
+            *_sleeves(1.1),
+            neck,
+            (False, ((-0.03, -0.5), (0.03, -0.5), (0.03, 0.98), (-0.03, 0.98))),
+        ),
+        "dress": (
+            (True, ((-0.38, -0.95), (0.38, -0.95), (0.28, -0.15), (-0.28, -0.15))),
+            (True, ((-0.28, -0.2), (0.28, -0.2), (0.8, 0.98), (-0.8, 0.98))),
+            neck,
+        ),
+        "skirt": ((True, ((-0.4, -0.6), (0.4, -0.6), (0.85, 0.7), (-0.85, 0.7))),),
+        "trousers": (
+            (True, ((-0.5, -0.95), (0.5, -0.95), (0.55, -0.4), (-0.55, -0.4))),
+            (True, ((-0.55, -0.45), (-0.02, -0.45), (-0.18, 0.98), (-0.58, 0.98))),
+            (True, ((0.02, -0.45), (0.55, -0.45), (0.58, 0.98), (0.18, 0.98))),
+        ),
+        "shorts": (
+            (True, ((-0.6, -0.6), (0.6, -0.6), (0.65, -0.1), (-0.65, -0.1))),
+            (True, ((-0.65, -0.15), (-0.03, -0.15), (-0.1, 0.5), (-0.75, 0.5))),
+            (True, ((0.03, -0.15), (0.65, -0.15), (0.75, 0.5), (0.1, 0.5))),
+        ),
+        "boot": known["boot"],
+        "hat": known["hat"],
+        "bag": known["bag"],
+    }
+
+
+_TRIM_OUTLINES: dict[str, tuple[Part, ...]] = {
+    "belt": (_box(-1.1, 0.02, 1.1, 0.2),),
+    "pocket": (_box(0.08, -0.42, 0.4, -0.08),),
+    "band": (_box(-1.1, 0.48, 1.1, 0.66),),
+}
+
+
+def _product(rng: np.random.Generator) -> Product:
+    trim = TRIMS[int(rng.integers(len(TRIMS)))]
+    return Product(
+        pick(rng, CATEGORIES),
+        pick(rng, COLOURS),
+        pick(rng, TEXTURES),
+        trim,
+        pick(rng, COLOURS) if trim else "",
+    )
+
+
+def _shots(split: str, count: int) -> Iterator[Shot]:
+    rng = np.random.Generator(np.random.PCG64([SEED, *f"fashion/{split}".encode()]))
+    for product in distinct(_product, split, count // PICTURES, rng):
+        for pose in range(PICTURES):
+            yield Shot(product, pose)
+
+
+def _paint(
+    picture: np.ndarray, mask: np.ndarray, tone: np.ndarray, pattern: np.ndarray | None
+) -> np.ndarray:
+    body = np.broadcast_to(tone, picture.shape)
+    if pattern is not None:
+        body = body * (1 - pattern[..., None]) + second_tone(tone) * pattern[..., None]
+    return picture * (1 - mask[..., None]) + body * mask[..., None]
+
+
+def draw(shot: Shot, rng: np.random.Generator) -> np.ndarray:
+    """One picture of a product, (64, 64, 3) uint8: front view, or smaller, turned and off centre."""
+    product, turned = shot.product, shot.pose > 0
+    light = np.array([232, 230, 226] if not turned else [206, 212, 220], np.float32)
+    picture = light * (0.94 + 0.1 * smooth_field(rng, 3)[..., None])
+    radius = 26.0 * (rng.uniform(0.92, 1.0) if not turned else rng.uniform(0.68, 0.85))
+    spread = 6.0 if turned else 1.5
+    x, y = SIDE / 2 + rng.uniform(-spread, spread, 2)
+    angle = rng.uniform(-0.5, 0.5) if turned else rng.uniform(-0.06, 0.06)
+    mask = coverage_of(outlines()[product.category], radius, x, y, angle)
+    picture *= 1 - 0.22 * np.roll(mask, (2, 1), (0, 1))[..., None]
+    tone = np.asarray(COLOURS[product.colour], np.float32) * rng.uniform(0.92, 1.05)
+    pattern = pattern_of(product.texture, x, y, angle + rng.choice([0.0, pi / 2]))
+    picture = _paint(picture, mask, tone, pattern)
+    if product.trim:
+        trim = mask * coverage_of(_TRIM_OUTLINES[product.trim], radius, x, y, angle)
+        picture = _paint(picture, trim, np.asarray(COLOURS[product.trim_colour], np.float32), None)
+    return filmed(picture, STUDIO, rng)
+
+
+def describe(shot: Shot, rng: np.random.Generator) -> list[str]:
+    """One description, the same row for every picture of the product."""
+    product = shot.product
+    noun = choose(rng, CATEGORIES[product.category], 0.6)
+    colour = choose(rng, COLOUR_WORDS[product.colour], 0.8)
+    texture = choose(rng, TEXTURES[product.texture][0])
+    text = f"{texture} {noun} in {colour}" if rng.random() < 0.7 else f"{colour} {texture} {noun}"
+    if product.trim:
+        text += f", {choose(rng, COLOUR_WORDS[product.trim_colour], 0.8)} {product.trim}"
+    return [f"{text[0].upper()}{text[1:]}."]
+
+
+WORLD = World(
+    name="mini-fashion",
+    counts={"val": 200, "test": 400},
+    scenes=_shots,
+    draw=draw,
+    describe=describe,
+    identity=lambda shot: shot.product.signature(),
+    shared=True,
+    groups={"category": lambda shot: shot.product.category},
+)
+
+
+@cache
+def load(
+    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
+) -> ImageTextPairs:
+    """200 products (validation: 100) with two pictures each; relevance by product, many to many.
+
+    Args:
+        root: not used; the data are drawn, not read.
+        split: "test" or "val".
+        allow_missing: not used; nothing can be missing.
+
+    Raises:
+        ConfigError: unknown split.
+    """
+    del root, allow_missing
+    return WORLD.load(split)

@@ -1,0 +1,119 @@
+"""mini-nocaps: known, mixed and novel objects in another photographic look, ten captions each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.datasets.base import ImageTextPairs
+from benchmark.mini.grammar import captions
+from benchmark.mini.render import render
+from benchmark.mini.scenes import RADIUS, SIDE, Scene, Thing, distinct, draw_scene, pick
+from benchmark.mini.silhouettes import silhouettes
+from benchmark.mini.vocabulary import COLOURS, NOVEL, SIZES, TEXTURES
+from benchmark.mini.worlds import novel
+from benchmark.mini.worlds.drawn import SEED, World
+from benchmark.mini.worlds.looks import Look, filmed
+
+ALBUM = Look((0.75, 1.0), (1.07, 0.98, 0.85), contrast=0.65, noise=5.5, blur=1.3, grey=0.35)
+"""An old album: faded, warm, a little soft."""
+PRINT = Look((0.8, 1.0), (1.05, 0.99, 0.9), contrast=0.75, noise=5.5, blur=1.2, grey=0.25)
+"""A fresher print, for the pictures whose things are novel throughout: novelty costs enough."""
+PLAIN_PLACES = ("concrete", "wood", "sand", "snow", "sky", "grass", "water", "brick")
+"""Backgrounds of the out-of-domain pictures."""
+
+
+def _near(rng: np.random.Generator) -> Scene:
+    """A scene of two or three things, one of which is novel."""
+    while True:
+        scene = draw_scene(rng)
+        if len(scene.things) > 1:
+            break
+    thing, *others = scene.things
+    strange = Thing(pick(rng, NOVEL), thing.colour, thing.texture, thing.size, thing.x, thing.y)
+    return Scene(scene.background, (strange, *others))
+
+
+def _out(rng: np.random.Generator) -> Scene:
+    """One novel thing alone."""
+    size = pick(rng, SIZES)
+    x, y = rng.uniform(RADIUS[size] + 6, SIDE - RADIUS[size] - 6, 2)
+    shape, colour = pick(rng, NOVEL), pick(rng, COLOURS)
+    thing = Thing(shape, colour, pick(rng, TEXTURES), size, float(x), float(y))
+    return Scene(PLAIN_PLACES[int(rng.integers(len(PLAIN_PLACES)))], (thing,))
+
+
+def _picture(look: Look, scene: Scene, rng: np.random.Generator) -> np.ndarray:
+    return filmed(render(scene, rng, silhouettes() | novel.outlines()), look, rng)
+
+
+def _captions(scene: Scene, rng: np.random.Generator) -> list[str]:
+    """Ten captions: each of the base world's five templates twice."""
+    return [text for _ in range(2) for text in captions(scene, rng)]
+
+
+def _scenes(
+    domain: str, draw: Callable[[np.random.Generator], Scene], split: str, count: int
+) -> Iterator[Scene]:
+    rng = np.random.Generator(np.random.PCG64([SEED, *f"nocaps/{domain}/{split}".encode()]))
+    return distinct(draw, split, count, rng)
+
+
+WORLDS = {
+    domain: World(
+        name=f"mini-nocaps-{domain}",
+        counts={"val": 150, "test": 150},
+        scenes=partial(_scenes, domain, draw),
+        draw=partial(_picture, look),
+        describe=_captions,
+        groups={
+            "background": lambda scene: scene.background,
+            "shape": lambda scene: scene.things[0].shape,
+        },
+    )
+    for domain, draw, look in (
+        ("in", draw_scene, ALBUM),
+        ("near", _near, ALBUM),
+        ("out", _out, PRINT),
+    )
+}
+"""Domain -> its pictures; each domain is a gallery of its own."""
+
+
+@cache
+def load_in(
+    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
+) -> ImageTextPairs:
+    """150 pictures of known objects with ten captions each.
+
+    Args:
+        root: not used; the data are drawn, not read.
+        split: "test" or "val".
+        allow_missing: not used; nothing can be missing.
+
+    Raises:
+        ConfigError: unknown split.
+    """
+    del root, allow_missing
+    return WORLDS["in"].load(split)
+
+
+@cache
+def load_near(
+    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
+) -> ImageTextPairs:
+    """As ``load_in``, known objects beside one novel object."""
+    del root, allow_missing
+    return WORLDS["near"].load(split)
+
+
+@cache
+def load_out(
+    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
+) -> ImageTextPairs:
+    """As ``load_in``, one novel object in each picture."""
+    del root, allow_missing
+    return WORLDS["out"].load(split)
