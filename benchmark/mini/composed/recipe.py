@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SETS = ("fiq", "cirr")
 COMBINER = {
     "image_width": 128,
     "text_width": 96,
@@ -30,7 +29,7 @@ class Recipe:
     """
 
     seed: int = 0
-    families: int = 3000
+    families: int = 2400
     steps: int = 900
     batch: int = 48
     queries: int = 4
@@ -38,3 +37,7 @@ class Recipe:
     weight_decay: float = 0.05
     warmup: int = 50
     ema: float = 0.99
+
+
+RECIPES = {"fiq": Recipe(families=1800, steps=600), "cirr": Recipe()}
+SETS = tuple(RECIPES)

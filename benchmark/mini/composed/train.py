@@ -28,7 +28,7 @@ from benchmark.mini.composed.combiner import Combiner, text_states
 from benchmark.mini.composed.families import Family, paths, text_of
 from benchmark.mini.composed.families import Path as Way
 from benchmark.mini.composed.features import Features, build
-from benchmark.mini.composed.recipe import COMBINER, SETS, Recipe
+from benchmark.mini.composed.recipe import COMBINER, RECIPES, SETS, Recipe
 from benchmark.mini.tokens import WEIGHTS, tokenizer
 
 log = logging.getLogger(__name__)
@@ -176,14 +176,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("build/composed"), help="resumable state")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where the result goes")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
-    parser.add_argument("--families", type=int, default=Recipe.families)
+    parser.add_argument("--steps", type=int, help="another number of optimiser steps")
+    parser.add_argument("--families", type=int, help="another number of training families")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
-    recipe = replace(Recipe(), steps=args.steps, families=args.families)
+    given = {"steps": args.steps, "families": args.families}
+    changes = {name: value for name, value in given.items() if value is not None}
     for name in args.sets:
-        train(name, recipe, args.work, args.weights)
+        train(name, replace(RECIPES[name], **changes), args.work, args.weights)
     return 0
 
 

@@ -1,0 +1,185 @@
+"""The shipped composed encoders: what they need, what adapts, how well they do under shift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.cell import BackboneSpec
+from benchmark.datasets.base import ComposedQueries
+from benchmark.errors import ConfigError, WeightsError
+from benchmark.mini.composed.backbone import WEIGHTS_FILE, ComposedBackbone, load
+from benchmark.mini.composed.data import load_cirr, load_fiq
+from benchmark.mini.tokens import WEIGHTS
+from methods.parameters import select_parameters
+from shifts.base import item_generator
+from shifts.composed import Composed, ComposedOptions, ComposedShift
+
+LOADERS = {"fiq": load_fiq, "cirr": load_cirr}
+PICTURES = 400
+QUERIES = 200
+"""The first fifty families of the test split: whole families, so that no wrong edit is lost."""
+SHIFTS = {
+    "both": ComposedOptions(part="both", image_options=("constants=mini64",)),
+    "image": ComposedOptions(part="image", image_options=("constants=mini64",)),
+    "text": ComposedOptions(part="text"),
+}
+
+
+class Bench:
+    """An encoder with the first families of its test set, gallery embedded once."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.data: ComposedQueries = LOADERS[name](split="test")
+        self.backbone: ComposedBackbone = load(BackboneSpec("mini-composed", model=name))
+        pictures = [self.data.images[i] for i in range(PICTURES)]
+        self.gallery = self.embed("image", pictures)
+        self.references = torch.from_numpy(self.data.references[:QUERIES])
+        self.targets = torch.tensor([found[0] for found in self.data.targets[:QUERIES]])
+        self.items = [
+            Composed(pictures[int(r)], text)
+            for r, text in zip(self.references, self.data.texts, strict=False)
+        ]
+
+    def embed(self, modality: str, items: Sequence) -> torch.Tensor:
+        prepare = self.backbone.preprocess(modality)
+        inputs = [prepare(item) for item in items]
+        batches = [inputs[i : i + 100] for i in range(0, len(inputs), 100)]
+        return torch.cat(
+            [self.backbone.encode(modality, self.backbone.collate(modality, b)) for b in batches]
+        )
+
+    def recall(self, queries: torch.Tensor) -> float:
+        """R@1 in percent over the gallery's first pictures, the reference excluded for CIRR."""
+        scores = queries @ self.gallery.T
+        if self.data.exclude_reference:
+            scores[torch.arange(len(scores)), self.references] = -torch.inf
+        return 100 * float((scores.argmax(1) == self.targets).float().mean())
+
+
+@pytest.fixture(scope="module", params=LOADERS)
+def bench(request) -> Bench:
+    return Bench(request.param)
+
+
+@pytest.fixture(scope="module")
+def clean(bench: Bench) -> float:
+    return bench.recall(bench.embed("composed", bench.items))
+
+
+def test_weights_are_small() -> None:
+    for name in LOADERS:
+        assert (WEIGHTS / f"composed-{name}" / WEIGHTS_FILE).stat().st_size <= 2**20
+
+
+def test_clean_recall_leaves_room_both_ways(clean) -> None:
+    assert 30 <= clean <= 92
+
+
+@pytest.mark.parametrize("part", SHIFTS)
+def test_severity_5_costs_much_but_not_all(bench, clean, part) -> None:
+    """Between 10 and 80 % of the clean recall is left, so that a method can lose and gain."""
+    shift = ComposedShift(SHIFTS[part])
+    ids = bench.data.query_ids
+    shifted = [
+        shift.apply(item, 5, item_generator(0, "composed", 5, ids[i]))
+        for i, item in enumerate(bench.items)
+    ]
+    assert 0.10 <= bench.recall(bench.embed("composed", shifted)) / clean <= 0.80
+
+
+def test_it_composes(bench, clean) -> None:
+    """Neither part alone comes near: not the reference, nor the text with another's picture."""
+    alone = bench.recall(bench.gallery[bench.references])
+    assert alone < 0.4 * clean
+    order = np.random.Generator(np.random.PCG64(0)).permutation(QUERIES)
+    pairs = zip(order, bench.items, strict=True)
+    swapped = [Composed(bench.items[other].image, item.text) for other, item in pairs]
+    assert bench.recall(bench.embed("composed", swapped)) < 0.15 * clean
+
+
+def test_a_row_does_not_depend_on_its_batch(bench) -> None:
+    prepare = bench.backbone.preprocess("composed")
+    inputs = [prepare(item) for item in bench.items[:6]]
+    together = bench.backbone.encode("composed", bench.backbone.collate("composed", inputs))
+    for row, one in zip(together, inputs, strict=True):
+        batch = bench.backbone.collate("composed", [one])
+        assert torch.allclose(bench.backbone.encode("composed", batch)[0], row, atol=1e-5)
+    untrimmed = bench.backbone.encode("composed", torch.stack(inputs))
+    assert untrimmed.shape == together.shape
+    assert torch.allclose(untrimmed, together, atol=1e-5)
+    assert torch.allclose(together.norm(dim=1), torch.ones(6), atol=1e-5)
+    empty = bench.backbone.collate("composed", [prepare(Composed(bench.items[0].image, ""))])
+    assert torch.isfinite(bench.backbone.encode("composed", empty)).all()
+
+
+def test_gradient_reaches_exactly_the_norms(bench) -> None:
+    """2,560 scalars in the image tower, 1,344 in the text tower, 1,600 in the combiner."""
+    encoder = bench.backbone.query_encoder("composed")
+    adapted = select_parameters(encoder, "norm")
+    norms = {
+        f"{path}.{name}"
+        for path, module in encoder.named_modules()
+        if isinstance(module, torch.nn.LayerNorm)
+        for name, _ in module.named_parameters()
+    }
+    assert set(adapted) == norms
+    sizes = {
+        part: sum(p.numel() for n, p in adapted.items() if n.startswith(part + "."))
+        for part in ("image", "text", "combiner")
+    }
+    assert sizes == {"image": 2560, "text": 1344, "combiner": 1600}
+    prepare = bench.backbone.preprocess("composed")
+    rows = encoder(bench.backbone.collate("composed", [prepare(i) for i in bench.items[:4]]))
+    (rows @ bench.gallery[:16].T).logsumexp(1).sum().backward()
+    for name, parameter in encoder.named_parameters():
+        reached = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+        assert reached == (name in norms), name
+
+
+def test_a_query_encoder_is_a_copy(bench) -> None:
+    first = bench.items[:2]
+    before = bench.embed("composed", first)
+    encoder = bench.backbone.query_encoder("composed")
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.zero_()
+    assert torch.equal(bench.embed("composed", first), before)
+
+
+def test_the_gallery_is_embedded_as_image_queries_are(bench) -> None:
+    prepare = bench.backbone.preprocess("image")
+    batch = bench.backbone.collate("image", [prepare(bench.data.images[i]) for i in range(3)])
+    with torch.no_grad():
+        rows = bench.backbone.query_encoder("image")(batch)
+    assert torch.allclose(rows, bench.gallery[:3], atol=1e-5)
+
+
+def test_fingerprints_tell_the_encoders_apart() -> None:
+    loaded = {n: load(BackboneSpec("mini-composed", model=n)) for n in LOADERS}
+    again = load(BackboneSpec("mini-composed", model="fiq"))
+    cropped = load(BackboneSpec("mini-composed", model="fiq", transform="clip"))
+    assert again.fingerprint == loaded["fiq"].fingerprint
+    assert len({loaded["fiq"].fingerprint, loaded["cirr"].fingerprint, cropped.fingerprint}) == 3
+
+
+def test_what_is_not_there_is_refused(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="fiq and cirr"):
+        load(BackboneSpec("mini-composed", model="fashion"))
+    with pytest.raises(ConfigError, match="fiq and cirr"):
+        load(BackboneSpec("mini-composed", model="fiq", pretrained="mine"))
+    with pytest.raises(WeightsError, match=r"composed\.train fiq"):
+        load(BackboneSpec("mini-composed", model="fiq"), tmp_path)
+    backbone = load(BackboneSpec("mini-composed", model="fiq"))
+    with pytest.raises(ConfigError, match="'text'"):
+        backbone.preprocess("text")
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    before = torch.random.get_rng_state()
+    load(BackboneSpec("mini-composed", model="cirr"))
+    assert torch.equal(before, torch.random.get_rng_state())
