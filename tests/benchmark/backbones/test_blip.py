@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from benchmark.backbones.towers import layer_norm_scalars
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
-from methods.base import QueryEncoder
+from methods.base import QueryEncoder, Setup
 from methods.parameters import norm_parameters, select_parameters
+from methods.tent import Tent
 
 transformers = pytest.importorskip(
     "transformers", reason="the blip backbone needs transformers: pip install 'queryshift[blip]'"
@@ -199,6 +200,15 @@ def test_the_last_block_is_found(backbone: blip.BlipBackbone, modality: str, sta
     adapted = select_parameters(encoder, "last-block")
     assert set(adapted) == {n for n, _ in encoder.named_parameters() if n.startswith(start)}
     assert len(adapted) > 10
+
+
+def test_a_method_leaves_the_unused_cross_attention_alone(backbone: blip.BlipBackbone) -> None:
+    encoder, batch = backbone.query_encoder("text"), inputs(backbone, "text")
+    before = {n: p.detach().clone() for n, p in encoder.named_parameters()}
+    setup = Setup(encoder, backbone.encode("image", inputs(backbone, "image")), logit_scale=14.0)
+    Tent(setup, Tent.Options(lr=1e-2, weight_decay=0.1)).step(batch)
+    moved = {n for n, p in encoder.named_parameters() if not torch.equal(p, before[n])}
+    assert moved == {n for n in norm_parameters(encoder) if "crossattention" not in n}
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
