@@ -1,25 +1,33 @@
-"""The shipped mini encoder, read by the same code as a user's own local checkpoint."""
+"""The shipped mini encoders, read by the same code as a user's own local checkpoint."""
 
 from __future__ import annotations
 
 from benchmark.backbones.open_clip import OpenClipBackbone, load_local_dir
 from benchmark.cell import BackboneSpec
-from benchmark.errors import ConfigError
-from benchmark.mini.tokens import WEIGHTS
+from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
+from benchmark.mini.recipe import RECIPES
+from benchmark.mini.tokens import weights_folder
 
 NAME = "mini-clip"
 
 
 def load(spec: BackboneSpec) -> OpenClipBackbone:
-    """Loads the shipped weights.
+    """Loads one of the shipped encoders; the specification's model "" is the base encoder.
 
     Raises:
-        ConfigError: the specification names a model or weights of its own.
+        ConfigError: the specification names weights of its own.
+        UnknownNameError: there is no such encoder.
         WeightsError: the shipped files are missing or damaged.
     """
-    if spec.model or spec.pretrained:
+    if spec.pretrained:
         raise ConfigError(
-            "the mini backbone has one set of weights, its own; for MODEL or PRETRAINED use the "
-            "open_clip backbone (SUITE=paper)"
+            "the mini backbone has weights of its own; for PRETRAINED use the open_clip backbone "
+            "(SUITE=paper)"
         )
-    return load_local_dir(WEIGHTS, spec.transform, spec.device, name=NAME)
+    if spec.model and spec.model not in RECIPES:
+        raise UnknownNameError(
+            f"unknown mini encoder {spec.model!r}{did_you_mean(spec.model, RECIPES)}; there are "
+            f"{', '.join(RECIPES)}; for other models use the open_clip backbone (SUITE=paper)"
+        )
+    name = NAME if spec.model in ("", "base") else f"{NAME}-{spec.model}"
+    return load_local_dir(weights_folder(spec.model), spec.transform, spec.device, name=name)

@@ -18,6 +18,8 @@ WORLD_VERSION = 1
 """Raised whenever a scene, a picture or a caption changes; part of the data's fingerprint."""
 COUNTS = {"val": 500, "test": 1000}
 """Images; the training split has no fixed number (see ``benchmark.mini.recipe``)."""
+PARTS = {"test-400": ("test", 400)}
+"""First pictures of a split, for rows that compare encoders on equally many pictures."""
 SEED = 2025
 
 
@@ -50,30 +52,33 @@ def load(
 
     Args:
         root: not used; the data are drawn, not read.
-        split: "test" or "val".
+        split: "test" or "val"; "test-400" = the test split's first 400 pictures.
         allow_missing: not used; nothing can be missing.
 
     Raises:
         ConfigError: unknown split.
     """
     del root, allow_missing
-    if split not in COUNTS:
-        raise ConfigError(f"the mini world has no split {split!r}; it has test and val")
-    drawn = tuple(scenes(split, COUNTS[split], SEED))
+    if split not in COUNTS | PARTS:
+        known = ", ".join([*COUNTS, *PARTS])
+        raise ConfigError(f"the mini world has no split {split!r}; it has {known}")
+    name = split
+    split, count = PARTS.get(split, (split, COUNTS.get(split, 0)))
+    drawn = tuple(scenes(split, count, SEED))
     pictures = Pictures(split, drawn)
     texts: list[str] = []
     for index, scene in enumerate(drawn):
         texts += captions(scene, item_generator("captions", split, index))
     per_image = len(texts) // len(drawn)
     return ImageTextPairs(
-        name=f"mini {split}",
+        name=f"mini {name}",
         images=pictures,
         captions=tuple(texts),
         caption_ids=tuple(
             f"{pictures.ids[i // per_image]}-{i % per_image}" for i in range(len(texts))
         ),
         caption_image=np.repeat(np.arange(len(drawn)), per_image),
-        fingerprint=content_fingerprint([f"mini world {WORLD_VERSION}", split, *texts]),
+        fingerprint=content_fingerprint([f"mini world {WORLD_VERSION}", name, *texts]),
         image_groups={
             "background": _numbered([scene.background for scene in drawn]),
             "shape": _numbered([scene.things[0].shape for scene in drawn]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 ARCHITECTURE: dict[str, Any] = {
@@ -67,6 +67,20 @@ class Recipe:
     ema: float = 0.995
 
 
+_PEOPLE = Recipe(
+    world="people-cuhk",
+    start="base",
+    triples=4000,
+    steps=120,
+    lr=5e-4,
+    warmup=15,
+    horizon=240,
+    cooldown=40,
+    dense_weight=0.0,
+    pooled_weight=0.0,
+    ema=0.97,
+)
+
 RECIPES: dict[str, Recipe] = {
     "base": Recipe(),
     "flickr": Recipe(
@@ -79,5 +93,7 @@ RECIPES: dict[str, Recipe] = {
         horizon=1100,
         cooldown=150,
     ),
+    "people-cuhk": _PEOPLE,
+    "people-icfg": replace(_PEOPLE, world="people-icfg"),
 }
 """Shipped encoder -> how it is trained."""

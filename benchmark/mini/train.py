@@ -258,7 +258,7 @@ def train(recipe: Recipe, work: Path, weights: Path, *, threads: int) -> None:
             scale = float(trainer.model.logit_scale.detach().exp())
             seconds = time.perf_counter() - started
             log.info("step %d  %s  scale %.1f  %.0f s", trainer.step, shown, scale, seconds)
-        if trainer.step % 200 == 0 or trainer.step == recipe.steps:
+        if trainer.step % 50 == 0 or trainer.step == recipe.steps:
             trainer.save(checkpoint)
             export(trainer.average, work / "export")
     export(trainer.average, weights)
@@ -282,6 +282,8 @@ def main(argv: list[str] | None = None) -> int:
             recipe, steps=args.steps or recipe.steps, triples=args.triples or recipe.triples
         )
         folder = args.weights or weights_folder(name)
+        if args.weights and args.world == "all":
+            folder = args.weights / name
         train(recipe, args.work / name, folder, threads=args.threads)
     return 0
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from benchmark.mini.render import PATCHES
 from benchmark.mini.scenes import SIDE, Scene
 from benchmark.mini.tokens import tokenizer
 from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
-from benchmark.mini.worlds import poster, poster_grammar
+from benchmark.mini.worlds import people, people_data, people_grammar, poster, poster_grammar
+from benchmark.mini.worlds.drawn import Describe
 
 CAPTIONS = 5
 TYPO_SHARE = 0.08
@@ -60,8 +62,8 @@ class Source:
         edit: the scene with one look changed, in the same split.
         draw: scene -> picture and owners of its 8 x 8 patches (see ``benchmark.mini.render``).
         captions: scene -> five texts.
-        labels: scene -> looks of its things, (3, 3) int8, and its background's number; None where
-            the auxiliary heads have nothing to learn.
+        labels: scene -> looks of its things, (3, 3) int8, -1 where there is none, and its
+            background's number. A source without labels goes with head weights of zero.
     """
 
     scenes: Callable[[str, int, int], Iterable[Any]]
@@ -88,6 +90,20 @@ def _labels(scene: Scene) -> tuple[np.ndarray, int]:
     return things, tuple(BACKGROUNDS).index(scene.background)
 
 
+def _no_labels(_scene: Any) -> tuple[np.ndarray, int]:
+    return np.full((3, 3), -1, dtype=np.int8), 0
+
+
+def _people(cameras: tuple[people.Camera, ...], describe: Describe) -> Source:
+    return Source(
+        people.people,
+        people.edit,
+        partial(people_data.training_picture, cameras=cameras),
+        partial(people_data.training_captions, describe=describe),
+        _no_labels,
+    )
+
+
 SOURCES: dict[str, Source] = {
     "base": Source(
         scenes.scenes, scenes.edit, render.render_with_owners, grammar.captions, _labels
@@ -95,6 +111,8 @@ SOURCES: dict[str, Source] = {
     "flickr": Source(
         poster.scenes, scenes.edit, poster.render_with_owners, poster_grammar.captions, _labels
     ),
+    "people-cuhk": _people(people_data.CUHK_CAMERAS, people_grammar.two_captions),
+    "people-icfg": _people(people_data.ICFG_CAMERAS, people_grammar.one_caption),
 }
 
 

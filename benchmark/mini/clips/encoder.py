@@ -35,7 +35,7 @@ ARCHITECTURE: dict[str, Any] = {
     "layers": 2,
     "heads": 4,
     "embed_dim": 96,
-    "frame_channels": 24,
+    "frame_channels": (32, 64),
     "spectrum_channels": (24, 40),
 }
 """Arguments of ``ClipEncoder``."""
@@ -114,9 +114,13 @@ class Tower(QueryEncoder):
         """(B, L, W) tokens of a batch of inputs."""
         raise NotImplementedError
 
+    def mixed(self, inputs: Tensor) -> Tensor:
+        """(B, L, W) tokens after the transformer."""
+        return self.blocks(self.tokens(inputs) + self.positions)
+
     def pooled(self, inputs: Tensor) -> Tensor:
         """(B, W) features before the projection."""
-        return self.norm(self.blocks(self.tokens(inputs) + self.positions).mean(1))
+        return self.norm(self.mixed(inputs).mean(1))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, D) float32 unit rows."""
@@ -126,26 +130,27 @@ class Tower(QueryEncoder):
 class VideoTower(Tower):
     """Takes (B, 8, 3, 32, 32) normalised frames; 64 tokens, one for each 4 x 4 pixels.
 
-    A first convolution looks at each frame, its difference to the clip's mean and the mean; a
-    second one joins the frames, so that a token holds what happened at its place over time.
+    Two convolutions look at each frame, as its difference to the clip's mean and that mean; then
+    the frames are joined, so that a token holds what happened at its place over time.
     """
 
-    def __init__(self, channels: int, **common: Any) -> None:
+    def __init__(self, channels: tuple[int, int], **common: Any) -> None:
         super().__init__(tokens=(SIDE // 4) ** 2, **common)
-        width = common["width"]
-        self.frame = nn.Conv2d(6, channels, 3, stride=2, padding=1)
-        self.frame_norm = ChannelNorm(channels)
-        self.join = nn.Conv2d(FRAMES * channels, width, 3, stride=2, padding=1)
-        self.join_norm = ChannelNorm(width)
+        first, second = channels
+        self.fine = nn.Conv2d(6, first, 3, stride=2, padding=1)
+        self.fine_norm = ChannelNorm(first)
+        self.coarse = nn.Conv2d(first, second, 3, stride=2, padding=1)
+        self.coarse_norm = ChannelNorm(second)
+        self.join = nn.Linear(FRAMES * second, common["width"])
 
     def tokens(self, inputs: Tensor) -> Tensor:
         """(B, 64, W)."""
         mean = inputs.mean(1, keepdim=True)
         # The differences are small beside the mean; brought to about its range.
         seen = torch.cat([3 * (inputs - mean), mean.expand_as(inputs)], 2).flatten(0, 1)
-        maps = F.relu(self.frame_norm(self.frame(seen)))
-        maps = maps.reshape(len(inputs), -1, *maps.shape[2:])
-        return self.join_norm(self.join(maps)).flatten(2).transpose(1, 2)
+        maps = F.relu(self.fine_norm(self.fine(seen)))
+        maps = F.relu(self.coarse_norm(self.coarse(maps)))
+        return self.join(maps.reshape(len(inputs), -1, maps[0, 0].numel()).transpose(1, 2))
 
 
 class AudioTower(Tower):
@@ -173,7 +178,7 @@ class ClipEncoder(nn.Module):
     def __init__(
         self,
         *,
-        frame_channels: int,
+        frame_channels: tuple[int, int],
         spectrum_channels: tuple[int, int],
         **common: Any,
     ) -> None:

@@ -14,8 +14,9 @@ class Recipe:
         steps: optimiser steps.
         batch: clips a step.
         lr: peak learning rate (AdamW, linear warm-up, cosine to zero).
-        video_weight: weight of the attribute heads on the video tower, dropped after training.
-        audio_weight: the same on the audio tower.
+        attribute_weight: weight of the heads that name a clip's attributes from each tower's
+            pooled features; like the next ones dropped after training.
+        place_weight: weight of the heads that name an event's attributes at its place in the video.
         sensor_noise: the most extra noise on training frames, of full scale.
         quietest: the least extra noise on training sounds, as signal-to-noise ratio in dB.
         loudest: the most.
@@ -24,13 +25,13 @@ class Recipe:
 
     seed: int = 0
     clips: int = 30_000
-    steps: int = 1500
+    steps: int = 1400
     batch: int = 128
     lr: float = 2e-3
     weight_decay: float = 0.05
     warmup: int = 150
-    video_weight: float = 0.5
-    audio_weight: float = 0.5
+    attribute_weight: float = 0.5
+    place_weight: float = 0.3
     sensor_noise: float = 0.05
     quietest: float = 50.0
     loudest: float = 10.0

@@ -24,22 +24,26 @@ from torch import Tensor, nn
 
 from benchmark.mini.clips.backbone import WEIGHTS, WEIGHTS_FILE, normalised
 from benchmark.mini.clips.encoder import ARCHITECTURE, ClipEncoder, log_mel
-from benchmark.mini.clips.events import BACKGROUNDS
+from benchmark.mini.clips.events import BACKGROUNDS, RHYTHMS, SHAPES, SIZES, TEXTURES
 from benchmark.mini.clips.recipe import Recipe
 from benchmark.mini.clips.training_data import LABELS, TrainingData, build
 from shifts.audio.item import FULL_SCALE
 
 log = logging.getLogger(__name__)
+_KINDS = [len(SHAPES), len(SIZES), len(TEXTURES), len(RHYTHMS)]
 
 
-class Head(nn.Linear):
-    """Attributes of a clip from one tower's pooled features."""
+class Head(nn.Module):
+    """Attributes of a clip from one tower; of the video, also those at each place."""
 
     def __init__(self, width: int) -> None:
-        super().__init__(width, LABELS + len(BACKGROUNDS))
-        nn.init.constant_(self.bias, -4.0)  # most looks are absent from most clips
+        super().__init__()
+        self.whole = nn.Linear(width, LABELS + len(BACKGROUNDS))
+        nn.init.constant_(self.whole.bias, -4.0)  # most looks are absent from most clips
+        self.norm = nn.LayerNorm(width)
+        self.place = nn.Linear(width, sum(_KINDS))
 
-    def loss(self, pooled: Tensor, present: Tensor, backgrounds: Tensor) -> Tensor:
+    def whole_loss(self, pooled: Tensor, present: Tensor, backgrounds: Tensor) -> Tensor:
         """Binary cross-entropies of the looks, cross-entropy of the background.
 
         Args:
@@ -47,10 +51,25 @@ class Head(nn.Linear):
             present: (B, LABELS) float.
             backgrounds: (B,) int64.
         """
-        looks, ground = self(pooled).split([LABELS, len(BACKGROUNDS)], dim=1)
+        looks, ground = self.whole(pooled).split([LABELS, len(BACKGROUNDS)], dim=1)
         # The sum over classes is on the scale of a cross-entropy; a mean would vanish.
         both = F.binary_cross_entropy_with_logits(looks, present, reduction="none").sum(1).mean()
         return 0.1 * both + 0.3 * F.cross_entropy(ground, backgrounds)
+
+    def place_loss(self, tokens: Tensor, events: Tensor, owners: Tensor) -> Tensor:
+        """Cross-entropies of shape, size, texture and rhythm at the places that show an event.
+
+        Args:
+            tokens: (B, L, W).
+            events: (B, 2, 4) int64.
+            owners: (B, L) int64.
+        """
+        rows, places = (owners >= 0).nonzero(as_tuple=True)
+        wanted = events[rows, owners[rows, places]]
+        logits = self.place(self.norm(tokens[rows, places])).split(_KINDS, dim=1)
+        return torch.stack(
+            [F.cross_entropy(x, wanted[:, kind]) for kind, x in enumerate(logits)]
+        ).sum()
 
 
 class Trainer:
@@ -118,18 +137,25 @@ class Trainer:
         rows = rng.choice(len(d.frames), r.batch, replace=False)
         present = torch.from_numpy(d.present[rows]).float()
         backgrounds = torch.from_numpy(d.backgrounds[rows])
-        inputs = (self._video(rows, generator), self._audio(rows, generator))
-        losses, embedded = [], []
-        for tower, head, batch in zip(
-            (self.model.video, self.model.audio), self.heads, inputs, strict=True
-        ):
-            pooled = tower.pooled(batch)
-            losses.append(cast(Head, head).loss(pooled, present, backgrounds))
-            embedded.append(F.normalize(tower.project(pooled), dim=-1))
-        logits = self.model.logit_scale.exp() * embedded[0] @ embedded[1].T
+        video_head, audio_head = (cast(Head, head) for head in self.heads)
+        video, audio = self.model.video, self.model.audio
+        tokens = video.mixed(self._video(rows, generator))
+        seen, heard = video.norm(tokens.mean(1)), audio.pooled(self._audio(rows, generator))
+        losses = {
+            "video": video_head.whole_loss(seen, present, backgrounds),
+            "audio": audio_head.whole_loss(heard, present, backgrounds),
+            "places": video_head.place_loss(
+                tokens, torch.from_numpy(d.events[rows]), torch.from_numpy(d.owners[rows])
+            ),
+        }
+        queries = F.normalize(video.project(seen), dim=-1)
+        logits = (
+            self.model.logit_scale.exp() * queries @ F.normalize(audio.project(heard), dim=-1).T
+        )
         own = torch.arange(r.batch)
         pairs = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-        loss = pairs + r.video_weight * losses[0] + r.audio_weight * losses[1]
+        loss = pairs + r.attribute_weight * (losses["video"] + losses["audio"])
+        loss = loss + r.place_weight * losses["places"]
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
         self.optimizer.zero_grad(set_to_none=True)
@@ -141,8 +167,7 @@ class Trainer:
             for kept, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 kept.lerp_(now, 1 - min(r.ema, (1 + self.step) / (10 + self.step)))
         self.step += 1
-        named = {"pairs": pairs, "video": losses[0], "audio": losses[1]}
-        return {name: float(value.detach()) for name, value in named.items()}
+        return {name: float(value.detach()) for name, value in ({"pairs": pairs} | losses).items()}
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint atomically."""

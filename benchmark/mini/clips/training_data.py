@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -43,25 +43,48 @@ class TrainingData:
         samples: (N, 12800) int16 steps of PCM.
         present: (N, LABELS) bool, which pairs of shape and rhythm, size or texture occur.
         backgrounds: (N,) int64.
+        events: (N, 2, 4) int64, shape, size, texture and rhythm of up to two events, else -1.
+        owners: (N, 64) int64, the event at each place (of 4 x 4 pixels) of the video, else -1.
     """
 
     frames: np.ndarray
     samples: np.ndarray
     present: np.ndarray
     backgrounds: np.ndarray
+    events: np.ndarray
+    owners: np.ndarray
+
+
+def looks(clip: Clip) -> np.ndarray:
+    """(2, 4) int64: shape, size, texture and rhythm of each event by number; -1 for no event."""
+    marks = np.full((2, 4), -1)
+    for i, event in enumerate(clip.events):
+        marks[i] = (
+            SHAPES.index(event.shape),
+            SIZES.index(event.size),
+            TEXTURES.index(event.texture),
+            RHYTHMS.index((event.period, event.phase)),
+        )
+    return marks
+
+
+def owners(clip: Clip) -> np.ndarray:
+    """(64,) int64: which event lies at each place of 4 x 4 pixels, row by row; -1 for none."""
+    middles = np.arange(2.0, SIDE, 4)
+    found = np.full((len(middles),) * 2, -1)
+    for i, event in enumerate(clip.events):
+        radius = STYLES[clip.style].radius[SIZES.index(event.size)]
+        across, down = middles[None] - event.x, middles[:, None] - event.y
+        found[across**2 + down**2 < radius**2] = i
+    return found.ravel()
 
 
 def present(clip: Clip) -> np.ndarray:
     """(LABELS,) bool: the pairs of shape and rhythm, then size, then texture of its events."""
     marks = [np.zeros((len(SHAPES), count), dtype=bool) for count in LOOKS]
-    for event in clip.events:
-        looks = (
-            RHYTHMS.index((event.period, event.phase)),
-            SIZES.index(event.size),
-            TEXTURES.index(event.texture),
-        )
-        for mark, look in zip(marks, looks, strict=True):
-            mark[SHAPES.index(event.shape), look] = True
+    for shape, size, texture, rhythm in looks(clip)[: len(clip.events)]:
+        for mark, look in zip(marks, (rhythm, size, texture), strict=True):
+            mark[shape, look] = True
     return np.concatenate([mark.ravel() for mark in marks])
 
 
@@ -78,6 +101,8 @@ def draw_chunk(start: int, count: int, seed: int) -> dict[str, np.ndarray]:
         "samples": np.stack(steps),
         "present": np.stack([present(clip) for clip in drawn]),
         "backgrounds": np.array([BACKGROUNDS.index(clip.background) for clip in drawn]),
+        "events": np.stack([looks(clip) for clip in drawn]),
+        "owners": np.stack([owners(clip) for clip in drawn]),
     }
 
 
@@ -115,10 +140,13 @@ def build(folder: Path, *, count: int, seed: int, workers: int) -> TrainingData:
         np.empty((count, LENGTH), np.int16),
         np.empty((count, LABELS), bool),
         np.empty(count, np.int64),
+        np.empty((count, 2, 4), np.int64),
+        np.empty((count, (SIDE // 4) ** 2), np.int64),
     )
     for start in starts:
         with np.load(_chunk_file(folder, start), allow_pickle=False) as chunk:
-            for name in ("frames", "samples", "present", "backgrounds"):
+            for field in fields(data):
+                name = field.name
                 rows = getattr(data, name)[start : start + _CHUNK]
                 rows[:] = chunk[name][: len(rows)]
     return data

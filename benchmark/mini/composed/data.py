@@ -130,10 +130,7 @@ def load_cirr(
         exclude_reference=True,
         subset=subset,
         recall_at=(1, 5, 10, 50),
-        query_groups={
-            "change": _numbered(drawn.changes),
-            "family": np.array(drawn.references, dtype=np.int64) // MEMBERS,
-        },
+        query_groups={"change": _numbered(drawn.changes)},
     )
 
 
@@ -172,7 +169,7 @@ def load_fiq(
         fingerprint=_fingerprint(name, parts),
         sections=Sections(CATEGORIES, of_query, bounds),
         recall_at=(1, 10, 50),
-        query_groups={"category": of_query, "family": references // MEMBERS},
+        query_groups={"category": of_query},
     )
 
 

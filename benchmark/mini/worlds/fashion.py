@@ -1,4 +1,4 @@
-"""mini-fashion: garments in a studio; a product has a category, two pictures and one description."""
+"""mini-fashion: garments in a studio; a product has two pictures and one description."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _paint(
 
 
 def draw(shot: Shot, rng: np.random.Generator) -> np.ndarray:
-    """One picture of a product, (64, 64, 3) uint8: front view, or smaller, turned and off centre."""
+    """One picture of a product, (64, 64, 3) uint8: from the front, or smaller and turned."""
     product, turned = shot.product, shot.pose > 0
     light = np.array([232, 230, 226] if not turned else [206, 212, 220], np.float32)
     picture = light * (0.94 + 0.1 * smooth_field(rng, 3)[..., None])

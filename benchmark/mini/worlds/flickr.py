@@ -12,7 +12,7 @@ from benchmark.mini.worlds.poster_grammar import captions
 
 WORLD = World(
     name="mini-flickr",
-    counts={"val": 300, "test": 500},
+    counts={"val": 300, "test": 400},
     scenes=lambda split, count: poster.scenes(split, count, SEED),
     draw=poster.render,
     describe=captions,
@@ -27,7 +27,7 @@ WORLD = World(
 def load(
     root: Path | None = None, *, split: str = "test", allow_missing: bool = False
 ) -> ImageTextPairs:
-    """The test (500 pictures) or validation (300) split with five captions a picture.
+    """The test (400 pictures) or validation (300) split with five captions a picture.
 
     Args:
         root: not used; the data are drawn, not read.

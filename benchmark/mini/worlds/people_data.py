@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.datasets.base import ImageTextPairs
+from benchmark.mini.render import PATCHES
 from benchmark.mini.worlds.drawn import SEED, Describe, World
 from benchmark.mini.worlds.looks import Look
 from benchmark.mini.worlds.people import Camera, Person, draw, people
@@ -69,6 +70,22 @@ def _world(name: str, cameras: tuple[Camera, ...], describe: Describe, offset: i
         identity=lambda sighting: sighting.person.signature(),
         groups={"camera": lambda sighting: f"camera {cameras.index(sighting.camera)}"},
     )
+
+
+def training_picture(
+    person: Person, rng: np.random.Generator, cameras: tuple[Camera, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A sighting by any of the cameras, and owners of its patches: none, people have no labels."""
+    camera = cameras[int(rng.integers(len(cameras)))]
+    return draw(person, camera, rng), np.full((PATCHES, PATCHES), -1, dtype=np.int8)
+
+
+def training_captions(person: Person, rng: np.random.Generator, describe: Describe) -> list[str]:
+    """Five captions."""
+    texts: list[str] = []
+    while len(texts) < 5:
+        texts += describe(person, rng)
+    return texts[:5]
 
 
 CUHK = _world("mini-cuhk", CUHK_CAMERAS, two_captions, 1)
