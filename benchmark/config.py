@@ -177,7 +177,7 @@ class BenchConfig:
     )
     seed: tuple[int, ...] = _setting((0,), read_seeds, "run seeds, as 0,1 or 0-2", metavar="INTS")
     model: str = _setting(
-        "", read_text, "open_clip model or backbone name (default: the benchmark's)", metavar="NAME"
+        "", read_text, "model, backbone, or backbone:model (default: the benchmark's)", metavar="NAME"
     )
     pretrained: str = _setting("", read_text, "open_clip tag or local weights file", metavar="TAG")
     data: str = _setting("", read_text, "folder with the data sets", metavar="DIR")
@@ -194,8 +194,9 @@ class BenchConfig:
     )
     transform: str | None = _setting(
         None,
-        one_of("resize", "clip"),
-        "resize (TCR's plain resize) or clip (the model's own); default: the benchmark's",
+        one_of("resize", "clip", "pad"),
+        "resize (TCR's plain resize), clip (the model's own) or pad (towards a square, then as "
+        "clip); default: the benchmark's",
     )
     preset: str = _setting(
         "",
@@ -210,7 +211,7 @@ class BenchConfig:
     stream: tuple[str, ...] = _setting(
         ("single",),
         read_names,
-        "how queries arrive: single, continual, gradual, mixed, diverse, correlated",
+        "how queries arrive: single, continual, gradual, mixed, diverse, correlated, interleaved",
         metavar="KINDS",
     )
     stream_option: dict[str, Any] = field(

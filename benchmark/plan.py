@@ -34,7 +34,7 @@ OWN_DATA = "paper"
 DEFAULT_SHIFT = "gaussian_noise"
 INTERLEAVED = "interleaved"
 EMBEDDED = "mini"
-"""Name of the embedded backbone, and of the preset that was tuned for it."""
+"""What names of embedded backbones begin with, and the preset that was tuned for them."""
 
 
 def plan(config: BenchConfig) -> list[Cell]:
@@ -305,17 +305,20 @@ def _misfit(shift: str, cards: Sequence[BenchmarkCard]) -> str:
 def backbone_spec(default: BackboneSpec, config: BenchConfig) -> BackboneSpec:
     """The benchmark's backbone with what the user says instead.
 
-    ``model`` may be the name of a backbone ("mini", a plugin's) or, otherwise, an open_clip model.
+    ``model`` may be the name of a backbone ("blip", a plugin's), that with a model of its own
+    ("blip:Salesforce/blip-itm-base-coco"), or a model: of the benchmark's own backbone, or an
+    open_clip model where that is the embedded one.
     """
     spec = replace(default, device=device_name(config.device))
     if config.model:
-        own = config.model in BACKBONES and config.model != "open_clip"
-        spec = replace(
-            spec,
-            loader=config.model if own else "open_clip",
-            model="" if own else config.model,
-            pretrained="",  # the default's weights belong to the default's model
-        )
+        name, colon, model = config.model.partition(":")
+        if name not in BACKBONES:  # "local-dir:/path" and "hf-hub:name" are models of open_clip
+            embedded = spec.loader.startswith(EMBEDDED)
+            name, model = "open_clip" if embedded else spec.loader, config.model
+        elif name == "open_clip" and not colon:
+            raise ConfigError("--model open_clip needs a model: open_clip:ViT-B-16-quickgelu")
+        # The default's weights belong to the default's model.
+        spec = replace(spec, loader=name, model=model, pretrained="")
     if config.pretrained:
         spec = replace(spec, pretrained=config.pretrained)
     if config.transform:
@@ -350,7 +353,7 @@ def preset_name(config: BenchConfig, backbone: BackboneSpec) -> str:
     """The preset asked for, or the one made for the backbone."""
     if config.preset:
         return config.preset
-    return EMBEDDED if backbone.loader == EMBEDDED else preset.PUBLISHED
+    return EMBEDDED if backbone.loader.startswith(EMBEDDED) else preset.PUBLISHED
 
 
 def method_specs(

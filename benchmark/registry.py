@@ -322,9 +322,37 @@ BACKBONES = Registry(
             "target": "benchmark.mini.backbone:load",
             "summary": "the embedded small CLIP, shipped with its weights",
         },
+        "mini-clips": {
+            "target": "benchmark.mini.clips.backbone:load",
+            "summary": "the embedded small video-audio encoder, shipped with its weights",
+        },
+        "mini-composed": {
+            "target": "benchmark.mini.composed.backbone:load",
+            "summary": "the embedded small combiner of pictures and texts, shipped",
+        },
         "open_clip": {
             "target": "benchmark.backbones.open_clip:load",
             "summary": "any open_clip model by name, with a pretrained tag or a local file",
+        },
+        "weighted_sum": {
+            "target": "benchmark.backbones.weighted_sum:load",
+            "summary": "composed queries on any open_clip model, MODEL@WEIGHT",
+        },
+        "blip": {
+            "target": "benchmark.backbones.blip:load",
+            "summary": "BLIP retrieval through transformers, contrastive scores only",
+        },
+        "person_search": {
+            "target": "benchmark.backbones.person_search:load",
+            "summary": "IRRA's CLIP at 384 x 128, from a local checkpoint",
+        },
+        "cav_mae": {
+            "target": "benchmark.backbones.cav_mae:load",
+            "summary": "CAV-MAE's video and audio encoders, from a local checkpoint",
+        },
+        "pe_av": {
+            "target": "benchmark.backbones.pe_av:load",
+            "summary": "PE-AV video-audio through transformers",
         },
     },
     "queryshift.backbones",

@@ -66,6 +66,7 @@ class BenchmarkCard:
         paper: where the benchmark comes from.
         named_by: whose public material names it.
         licence: of the data.
+        citation: of the data.
         preset: option preset of the methods ("published", "mini").
         backbone: the default backbone.
         shift_options: given to every shift that has such an option.
@@ -96,6 +97,7 @@ class BenchmarkCard:
     cleaning: str = "blip"
     max_words: int = 30
     note: str = ""
+    citation: str = ""
     row: str = ""
 
     @property
