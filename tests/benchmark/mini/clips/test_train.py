@@ -13,7 +13,15 @@ from benchmark.mini.clips.backbone import load_weights
 from benchmark.mini.clips.events import RHYTHMS, SHAPES, SIZES, TEXTURES, Clip, Event
 from benchmark.mini.clips.recipe import Recipe
 from benchmark.mini.clips.train import Trainer, export
-from benchmark.mini.clips.training_data import LABELS, TrainingData, build, draw_chunk, present
+from benchmark.mini.clips.training_data import (
+    LABELS,
+    TrainingData,
+    build,
+    draw_chunk,
+    looks,
+    owners,
+    present,
+)
 
 RECIPE = Recipe(clips=32, batch=16, steps=10, warmup=2)
 
@@ -44,6 +52,19 @@ def test_labels_name_rhythm_size_and_texture_of_each_shape() -> None:
     ]
 
 
+def test_places_belong_to_the_event_that_is_drawn_there() -> None:
+    left = Event("star", "large", "checkered", 4, 3, "red", "grow", 8.0, 8.0)
+    right = Event("ring", "small", "plain", 2, 1, "blue", "jump", 26.0, 22.0)
+    clip = Clip("as", "wood", (left, right))
+    assert looks(clip).tolist() == [[3, 2, 2, RHYTHMS.index((4, 3))], [6, 0, 0, 1]]
+    grid = owners(clip).reshape(8, 8)
+    assert grid[1:3, 1:3].tolist() == [[0, 0], [0, 0]]
+    assert grid[5, 6] == 1
+    assert grid[7, 0] == -1
+    assert (grid == 0).sum() > (grid == 1).sum() > 0
+    assert looks(Clip("as", "wood", (left,)))[1].tolist() == [-1] * 4
+
+
 def test_a_resumed_run_is_the_same_run(data: TrainingData, tmp_path: Path) -> None:
     straight = Trainer(RECIPE, data)
     straight.update()
@@ -61,7 +82,7 @@ def test_losses_fall_and_the_global_generator_is_left_alone(data: TrainingData) 
     before = torch.random.get_rng_state()
     trainer = Trainer(RECIPE, data)
     losses = [trainer.update() for _ in range(RECIPE.steps)]
-    for name in ("video", "audio"):
+    for name in ("video", "audio", "places"):
         assert losses[-1][name] < losses[0][name]
     assert all(math.isfinite(value) for step in losses for value in step.values())
     assert torch.equal(before, torch.random.get_rng_state())
