@@ -32,7 +32,8 @@ class BackboneSpec:
         loader: registry name of the backbone loader ("mini", "open_clip", or a plugin's).
         model: model name within the loader ("ViT-B-16-quickgelu"; "" where there is only one).
         pretrained: tag, path of a local file, or "" (the loader's own weights).
-        transform: image transform ("resize" = TCR's plain resize, "clip" = the model's own crop).
+        transform: image transform ("resize" = TCR's plain resize, "clip" = the model's own crop,
+            "pad" = towards a square first).
         device: "cpu" or "cuda"; recorded, but not part of the identity.
     """
 

@@ -42,7 +42,10 @@ class AdaptOptions:
         0.01, "softmax temperature, or 'learnt' for 1 / the backbone's logit scale", above=0
     )
     adapt: str = option(
-        "norm", "parameters: 'norm' = normalisation layers' affine part", choices=ADAPT_CHOICES
+        "norm",
+        "parameters: 'norm' = normalisation layers' affine part, 'norm+bias' = and every bias, "
+        "'last-block' = all of the last transformer block, 'all'",
+        choices=ADAPT_CHOICES,
     )
     score_from: str = option(
         "last_forward",
