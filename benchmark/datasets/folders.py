@@ -52,7 +52,9 @@ class Source:
             for name in names:
                 if (place / name).is_file():
                     return place / name
-        looked = "\n  ".join(os.path.normpath(p / name) for p in places for name in names)
+        assert root is not None  # refused above
+        paths = (os.path.normpath(root / f / name) for f in self.folders for name in names)
+        looked = "\n  ".join(dict.fromkeys(paths))
         raise DataError(
             f"no annotations of {self.name!r} under {root}; looked for\n  {looked}\n{self.access}"
         )

@@ -43,8 +43,8 @@ class PairSource:
 
     Attributes:
         source: the data set and its folders.
-        files: annotation file names, first hit wins; looked for in annotations/, annotation/ and
-            the data set's folder itself.
+        files: annotation file names, first hit wins, "{split}" where a split has its own; looked
+            for in annotations/, annotation/ and the data set's folder itself.
         image_folders: below the data set's folder; "." is the folder itself.
     """
 
@@ -52,17 +52,15 @@ class PairSource:
     files: tuple[str, ...]
     image_folders: tuple[str, ...]
 
-    def annotation(self, root: Path | None) -> Path:
-        """The first of the annotation files that is there.
+    def annotation(self, root: Path | None, split: str = "") -> Path:
+        """The first of the annotation files that is there, for a split where it has its own.
 
         Raises:
             DataError: no data folder, or none of the files in it; says what was looked for.
         """
-        names = [
-            name if sub == "." else f"{sub}/{name}"
-            for sub in _ANNOTATION_FOLDERS
-            for name in self.files
-        ]
+        files = [name.replace("{split}", split) for name in self.files]
+        folders = ("" if sub == "." else f"{sub}/" for sub in _ANNOTATION_FOLDERS)
+        names = [folder + name for folder in folders for name in files]
         return self.source.annotation(root, names)
 
     def images(self, root: Path, paths: Sequence[PurePosixPath]) -> list[Path | None]:

@@ -60,7 +60,7 @@ def _load(source: PairSource, root: Path | None, split: str, allow_missing: bool
 
 
 def _entries(file: Path, split: str) -> Iterator[Entry]:
-    data = read_json(file)
+    data = read_json(file, drop="processed_tokens")
     if not isinstance(data, list):
         raise DataError(f"{file}: expected a list of records with 'split', 'captions', 'file_path'")
     splits = set()

@@ -103,7 +103,7 @@ def _load(
 
 def _entries(file: Path, split: str) -> Iterator[Entry]:
     splits = set()
-    records = value(read_json(file), "images", list, str(file))
+    records = value(read_json(file, drop="tokens"), "images", list, str(file))
     for number, record in enumerate(records, start=1):
         where = f"{file}, images record {number}"
         splits.add(value(record, "split", str, where))

@@ -36,7 +36,7 @@ def test_coco_in_both_formats(tmp_path: Path, form: str) -> None:
     assert pairs.caption_ids[6] == "COCO_val2014_000000000002#1"
     assert pairs.images[0].shape == (36, 48, 3)
     assert pairs.images[0].dtype == np.uint8
-    assert pairs.info == {"missing_images": 0}
+    assert pairs.info["missing_images"] == 0
 
 
 def test_a_sixth_caption_is_left_out(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 import benchmark
 from benchmark.datasets.base import ImageTextPairs
 from benchmark.datasets.fashion_gen import load_fashion_gen
+from benchmark.datasets.karpathy import load_coco
 from benchmark.datasets.nocaps import load_nocaps, load_nocaps_in, load_nocaps_near, load_nocaps_out
 from benchmark.datasets.person_search import load_cuhk_pedes, load_icfg_pedes
 from benchmark.datasets.remote_sensing import (
@@ -26,7 +27,7 @@ from benchmark.datasets.remote_sensing import (
 )
 from benchmark.errors import DataError
 from benchmark.tasks.image_text import build
-from tests.benchmark.fixtures_karpathy import captions_for, write_json
+from tests.benchmark.fixtures_karpathy import captions_for, make_coco, write_json
 from tests.benchmark.fixtures_pairs import (
     SHARED_TEXT,
     fashion_records,
@@ -207,6 +208,19 @@ def test_a_link_out_of_the_data_is_refused(
     path.symlink_to(outside)
     with pytest.raises(DataError, match=rf"{path.name} is a link to .*is refused"):
         load(tmp_path / "data")
+
+
+def test_coco_too_refuses_links_but_takes_a_linked_folder(tmp_path: Path) -> None:
+    make_coco(tmp_path / "data")
+    images = tmp_path / "data" / "coco" / "images"
+    (images / "val2014").rename(tmp_path / "elsewhere")
+    (images / "val2014").symlink_to(tmp_path / "elsewhere")  # by its fixed name: the user's own
+    first = load_coco(tmp_path / "data").images.paths[0]
+    assert load_coco(tmp_path / "data").images[0].shape == (36, 48, 3)
+    (tmp_path / "elsewhere" / first.name).rename(tmp_path / "secret.jpg")
+    (tmp_path / "elsewhere" / first.name).symlink_to(tmp_path / "secret.jpg")
+    with pytest.raises(DataError, match=rf"{first.name} is a link to .*is refused"):
+        load_coco(tmp_path / "data")
 
 
 @each
