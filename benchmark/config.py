@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import ConfigError, did_you_mean
-from benchmark.yaml_lines import read_document
+from benchmark.yaml_lines import Document, Place, read_document
 
 Reader = Callable[[Any], Any]
 
@@ -177,7 +177,10 @@ class BenchConfig:
     )
     seed: tuple[int, ...] = _setting((0,), read_seeds, "run seeds, as 0,1 or 0-2", metavar="INTS")
     model: str = _setting(
-        "", read_text, "model, backbone, or backbone:model (default: the benchmark's)", metavar="NAME"
+        "",
+        read_text,
+        "model, backbone, or backbone:model (default: the benchmark's)",
+        metavar="NAME",
     )
     pretrained: str = _setting("", read_text, "open_clip tag or local weights file", metavar="TAG")
     data: str = _setting("", read_text, "folder with the data sets", metavar="DIR")
@@ -265,34 +268,79 @@ def _help(setting: dataclasses.Field[Any]) -> str:
     return f"{text} (default: {shown})"
 
 
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A value and where it comes from: "default", "this command", file:line, or its flag."""
+
+    value: Any
+    origin: str
+
+
 def resolve(args: argparse.Namespace, **preset: Any) -> BenchConfig:
     """Merges defaults, ``preset`` (a command's own defaults), the YAML file and the flags.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong type or range, an unreadable file.
     """
-    known = {setting.name: setting for setting in dataclasses.fields(BenchConfig)}
-    values: dict[str, Any] = dict(preset)
-    if getattr(args, "config", None):
-        values |= _from_yaml(Path(args.config), known)
-    for name, setting in known.items():
-        if name in args:
-            flag = f"--{name.replace('_', '-')}"
-            values[name] = reading(setting.metadata["read"], getattr(args, name), flag)
-    return BenchConfig(**values)
+    found = {**from_file(args), **from_flags(args)}
+    return BenchConfig(**{**preset, **{name: traced.value for name, traced in found.items()}})
 
 
-def _from_yaml(path: Path, known: Mapping[str, dataclasses.Field[Any]]) -> dict[str, Any]:
+def defaults(**preset: Any) -> dict[str, Traced]:
+    """Every setting's default; ``preset`` holds a command's own."""
+    plain = BenchConfig()
+    names = [setting.name for setting in dataclasses.fields(BenchConfig)]
+    own = {name: Traced(value, "this command") for name, value in preset.items()}
+    return {name: Traced(getattr(plain, name), "default") for name in names} | own
+
+
+def from_file(args: argparse.Namespace) -> dict[str, Traced]:
+    """The settings in the file that ``--config`` names; none where it was not given.
+
+    Raises:
+        ConfigError: an unknown key, a value of the wrong type or range, an unreadable file.
+    """
+    return _from_yaml(Path(args.config)) if getattr(args, "config", None) else {}
+
+
+def from_flags(args: argparse.Namespace) -> dict[str, Traced]:
+    """The settings given as flags, false, zero and empty ones included.
+
+    Raises:
+        ConfigError: a value of the wrong type or range.
+    """
+    found: dict[str, Traced] = {}
+    for setting in dataclasses.fields(BenchConfig):
+        if setting.name in args:
+            flag = f"--{setting.name.replace('_', '-')}"
+            value = reading(setting.metadata["read"], getattr(args, setting.name), flag)
+            found[setting.name] = Traced(value, flag)
+    return found
+
+
+def _from_yaml(path: Path) -> dict[str, Traced]:
     document = read_document(path)
-    values: dict[str, Any] = {}
-    for key, value in document.mapping().items():
+    values: dict[str, Traced] = {}
+    for key in document.mapping():
         name = key.replace("-", "_")
-        if name not in known:
-            raise document.unknown_key((), key, tuple(known))
         if name in values:
             raise document.error((key,), f"{key!r} is set twice")
-        try:
-            values[name] = known[name].metadata["read"](value)
-        except ValueError as error:
-            raise document.error((key,), f"{key!r}: {error}") from None
+        values[name] = Traced(read_setting(document, (key,)), document.where((key,)))
     return values
+
+
+def read_setting(document: Document, place: Place) -> Any:
+    """The setting that the last step of a place names, as its reader gives it.
+
+    Raises:
+        ConfigError: no such setting, or a value of the wrong type or range; says file and line.
+    """
+    known = {setting.name: setting for setting in dataclasses.fields(BenchConfig)}
+    key = str(place[-1])
+    name = key.replace("-", "_")
+    if name not in known:
+        raise document.unknown_key(place[:-1], key, tuple(known))
+    try:
+        return known[name].metadata["read"](document.value(place))
+    except ValueError as error:
+        raise document.error(place, f"{key!r}: {error}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
@@ -62,11 +62,15 @@ class Grid:
         Args:
             keep: cells for which it returns False are left out.
         """
-        found: dict[str, Cell] = {}
+        found: dict[tuple[str, ...], Cell] = {}
+        shifts = self._shifts()
+        # Each choice is turned into text once, not once per cell: a grid has thousands of cells.
+        texts = {id(choice): _text(choice) for choice in (*self.backbones, *shifts)}
+        texts |= {id(choice): _text(choice) for choice in (*self.methods, *self.streams)}
         axes = product(
             self.benchmarks,
             self.backbones,
-            self._shifts(),
+            shifts,
             self.seeds,
             self.streams,
             self.methods,
@@ -84,7 +88,8 @@ class Grid:
                 data_root=self.data_root,
             )
             if keep is None or keep(cell):
-                found.setdefault(json.dumps(cell.to_dict(), sort_keys=True), cell)
+                choices = (texts[id(choice)] for choice in (backbone, shift, stream, method))
+                found.setdefault((benchmark, str(seed), *choices), cell)
         return list(found.values())
 
     def _shifts(self) -> list[ShiftSpec]:
@@ -95,3 +100,8 @@ class Grid:
             else:
                 swept.append(shift)
         return swept
+
+
+def _text(choice: BackboneSpec | MethodSpec | ShiftSpec | StreamSpec) -> str:
+    plain = choice.to_dict() if isinstance(choice, StreamSpec) else asdict(choice)
+    return json.dumps(plain, sort_keys=True)

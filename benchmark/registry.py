@@ -320,38 +320,47 @@ BACKBONES = Registry(
     {
         "mini": {
             "target": "benchmark.mini.backbone:load",
+            "modalities": ("image", "text"),
             "summary": "the embedded small CLIP, shipped with its weights",
         },
         "mini-clips": {
             "target": "benchmark.mini.clips.backbone:load",
+            "modalities": ("video", "audio"),
             "summary": "the embedded small video-audio encoder, shipped with its weights",
         },
         "mini-composed": {
             "target": "benchmark.mini.composed.backbone:load",
+            "modalities": ("composed", "image"),
             "summary": "the embedded small combiner of pictures and texts, shipped",
         },
         "open_clip": {
             "target": "benchmark.backbones.open_clip:load",
+            "modalities": ("image", "text"),
             "summary": "any open_clip model by name, with a pretrained tag or a local file",
         },
         "weighted_sum": {
             "target": "benchmark.backbones.weighted_sum:load",
+            "modalities": ("composed", "image", "text"),
             "summary": "composed queries on any open_clip model, MODEL@WEIGHT",
         },
         "blip": {
             "target": "benchmark.backbones.blip:load",
+            "modalities": ("image", "text"),
             "summary": "BLIP retrieval through transformers, contrastive scores only",
         },
         "person_search": {
             "target": "benchmark.backbones.person_search:load",
+            "modalities": ("image", "text"),
             "summary": "IRRA's CLIP at 384 x 128, from a local checkpoint",
         },
         "cav_mae": {
             "target": "benchmark.backbones.cav_mae:load",
+            "modalities": ("video", "audio"),
             "summary": "CAV-MAE's video and audio encoders, from a local checkpoint",
         },
         "pe_av": {
             "target": "benchmark.backbones.pe_av:load",
+            "modalities": ("video", "audio"),
             "summary": "PE-AV video-audio through transformers",
         },
     },

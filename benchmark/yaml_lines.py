@@ -83,7 +83,11 @@ class Document:
 
     def error(self, place: Place, what: str) -> ConfigError:
         """An error that starts with file and line of a place."""
-        return ConfigError(f"{self.path}:{self._line(place)}: {what}")
+        return ConfigError(f"{self.where(place)}: {what}")
+
+    def where(self, place: Place) -> str:
+        """File and line of a place, as in ``grid.yaml:3``."""
+        return f"{self.path}:{self._line(place)}"
 
     def _line(self, place: Place) -> int:
         node, line = self.tree, self.tree.start_mark.line
