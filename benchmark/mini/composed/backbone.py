@@ -120,6 +120,16 @@ def export(name: str, combiner: Combiner, logit_scale: float, folder: Path) -> P
     return target
 
 
+def read(file: Path) -> tuple[Combiner, dict[str, str]]:
+    """The combiner in a file and the facts stored with it; raises what its readers raise."""
+    with safetensors.safe_open(file, framework="pt") as stored:
+        facts = dict(stored.metadata() or {})
+    with torch.random.fork_rng(devices=[]):  # initialisers use the global generator
+        combiner = Combiner(**COMBINER)
+    combiner.load_state_dict({key: value.float() for key, value in load_file(file).items()})
+    return combiner, facts
+
+
 def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
     """Loads the base encoder and the combiner that ``spec.model`` names.
 
@@ -140,13 +150,9 @@ def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
     file = folder / f"composed-{spec.model}" / WEIGHTS_FILE
     retrain = f"make it anew: python -m benchmark.mini.composed.train {spec.model}"
     try:
-        with safetensors.safe_open(file, framework="pt") as stored:
-            facts = dict(stored.metadata() or {})
-        with torch.random.fork_rng(devices=[]):  # initialisers use the global generator
-            combiner = Combiner(**COMBINER)
-        combiner.load_state_dict({k: v.float() for k, v in load_file(file).items()})
+        combiner, facts = read(file)
         scale = float(facts["logit_scale"])
-    except (OSError, safetensors.SafetensorError, RuntimeError, KeyError) as error:
+    except (OSError, safetensors.SafetensorError, RuntimeError, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{file} cannot be read ({reason}); {retrain}") from None
     if facts.get("base") != base_fingerprint(*towers(base)):

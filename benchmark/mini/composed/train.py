@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones.towers import TextTower
 from benchmark.captions import clean
-from benchmark.mini.composed.backbone import base_towers, export
+from benchmark.mini.composed.backbone import WEIGHTS_FILE, base_towers, export, read
 from benchmark.mini.composed.combiner import Combiner, text_states
 from benchmark.mini.composed.families import Family, paths, text_of
 from benchmark.mini.composed.families import Path as Way
@@ -57,6 +57,14 @@ class Trainer:
             betas=(0.9, 0.98),
         )
         self.step = 0
+
+    def start_from(self, file: Path) -> None:
+        """Starts from the combiner of another set."""
+        combiner, facts = read(file)
+        for own in (self.combiner, self.average):
+            own.load_state_dict(combiner.state_dict())
+        with torch.no_grad():
+            self.log_scale.fill_(math.log(float(facts["logit_scale"])))
 
     def rate(self) -> float:
         """The learning rate of the step to come."""
@@ -145,6 +153,8 @@ def train(name: str, recipe: Recipe, work: Path, weights: Path) -> None:
     log.info("%s: %d families ready in %.0f s", name, len(data.families), _since(started))
     trainer = Trainer(recipe, data, text, base.logit_scale)
     checkpoint = work / f"{name}.pt"
+    if recipe.start:
+        trainer.start_from(weights / f"composed-{recipe.start}" / WEIGHTS_FILE)
     if checkpoint.exists():
         trainer.restore(torch.load(checkpoint, weights_only=True))
         log.info("continuing at step %d", trainer.step)
