@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -121,9 +122,18 @@ def to_unit(image: Bytes) -> Floats:
     return image / 255.0
 
 
+def channels(image: Bytes) -> NDArray[np.uint8]:
+    """Channel first, (3, H, W) uint8, contiguous; ``pixels`` is the way back.
+
+    Operators that treat channels alike go through these one by one: a plane and what is computed
+    from it fit into the processor's cache, and no array operation runs over an axis of length 3.
+    """
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
 def to_planes(image: Bytes) -> Floats:
     """Levels 0..255 to 0..1 and channel first, (3, H, W) float64: the filters' layout."""
-    return np.ascontiguousarray(image.transpose(2, 0, 1)) / 255.0
+    return channels(image) / 255.0
 
 
 def to_bytes(unit: Floats) -> NDArray[np.uint8]:
@@ -131,11 +141,12 @@ def to_bytes(unit: Floats) -> NDArray[np.uint8]:
 
     A value that is a whole level up to rounding error would fall one level on some machines and not
     on others; a millionth of a level is added first so that such values stay where they belong.
+    ``unit`` is overwritten: a fresh array of this size costs more than the arithmetic.
     """
-    scaled = np.clip(unit, 0.0, 1.0)
-    scaled *= 255.0
-    scaled += GUARD
-    return scaled.astype(np.uint8)
+    np.clip(unit, 0.0, 1.0, out=unit)
+    unit *= 255.0
+    unit += GUARD
+    return unit.astype(np.uint8)
 
 
 def extremes(image: Bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -148,13 +159,24 @@ def extremes(image: Bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def round_to_bytes(unit: Floats) -> NDArray[np.uint8]:
-    """Clips to [0, 1] and rounds to the nearest level, as ImageMagick's 8-bit output does."""
-    return (np.clip(unit, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    """Clips to [0, 1] and rounds to the nearest level, as ImageMagick's 8-bit output does.
+
+    ``unit`` is overwritten, as by ``to_bytes``.
+    """
+    np.clip(unit, 0.0, 1.0, out=unit)
+    unit *= 255.0
+    unit += 0.5
+    return unit.astype(np.uint8)
 
 
 def planes_to_bytes(planes: Floats) -> Bytes:
-    """(3, H, W) in 0..1 to (H, W, 3) uint8, by ``to_bytes``."""
-    return np.ascontiguousarray(to_bytes(planes).transpose(1, 2, 0))
+    """(3, H, W) in 0..1 to (H, W, 3) uint8, by ``to_bytes``; ``planes`` is overwritten."""
+    return pixels(to_bytes(planes))
+
+
+def pixels(planes: Iterable[NDArray[np.uint8]]) -> Bytes:
+    """Three (H, W) planes to (H, W, 3)."""
+    return np.stack(tuple(planes), axis=-1)
 
 
 def imagenet_crop(image: Bytes, resize: int = 256, crop: int = 224) -> Bytes:

@@ -12,8 +12,11 @@ from shifts.image.base import (
     Floats,
     ImageShift,
     VariantOptions,
+    channels,
+    pixels,
     planes_to_bytes,
     round_to_bytes,
+    to_bytes,
     to_planes,
 )
 from shifts.image.constants import IMAGENET_C
@@ -24,6 +27,7 @@ from shifts.image.filters import (
     gaussian,
     gaussian_weights,
     line_blur,
+    line_taps,
 )
 
 _SEVERITIES = (1, 2, 3, 4, 5)
@@ -50,7 +54,8 @@ class DefocusBlur(ImageShift):
     def distort(
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
     ) -> Bytes:
-        return planes_to_bytes(correlate(to_planes(image), disc(*constants)))
+        kernel = disc(*constants)
+        return pixels(to_bytes(correlate(each / 255.0, kernel)) for each in channels(image))
 
 
 @lru_cache(maxsize=32)
@@ -154,8 +159,8 @@ class MotionBlur(ImageShift):
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
     ) -> Bytes:
         radius, sigma = constants
-        blurred = line_blur(to_planes(image), radius, sigma, rng.uniform(-45, 45))
-        return np.ascontiguousarray(round_to_bytes(blurred).transpose(1, 2, 0))
+        taps = line_taps(radius, sigma, rng.uniform(-45, 45))
+        return pixels(round_to_bytes(line_blur(each / 255.0, taps)) for each in channels(image))
 
 
 class ZoomBlur(ImageShift):
@@ -182,4 +187,5 @@ class ZoomBlur(ImageShift):
         total = planes.copy()
         for factor in constants:
             total += centre_zoom(planes, factor)
-        return planes_to_bytes(total / (len(constants) + 1))
+        total /= len(constants) + 1
+        return planes_to_bytes(total)

@@ -15,9 +15,10 @@ from shifts.image.base import (
     Floats,
     ImageShift,
     VariantOptions,
+    channels,
     extremes,
+    pixels,
     to_bytes,
-    to_unit,
 )
 from shifts.image.constants import IMAGENET_C
 
@@ -70,12 +71,16 @@ class Saturate(ImageShift):
         chroma, reach = saturated(*constants)
         largest, smallest = extremes(image)
         pairs = largest.astype(np.intp) * 256 + smallest
-        value = (largest / 255.0)[..., None]
-        shortfall = value - to_unit(image)
-        shortfall /= np.take(chroma, pairs)[..., None]
-        shortfall[largest == smallest] = (0.0, 1.0, 1.0)
-        shortfall *= np.take(reach, pairs)[..., None]
-        return to_bytes(np.subtract(value, shortfall, out=shortfall))
+        value, grey = largest / 255.0, largest == smallest
+        before, after = chroma.take(pairs), reach.take(pairs)
+        result = []
+        for plane, of_grey in zip(channels(image), (0.0, 1.0, 1.0), strict=True):
+            shortfall = value - plane / 255.0
+            shortfall /= before
+            shortfall[grey] = of_grey
+            shortfall *= after
+            result.append(to_bytes(np.subtract(value, shortfall, out=shortfall)))
+        return pixels(result)
 
 
 @lru_cache(maxsize=16)
@@ -116,11 +121,24 @@ class Pixelate(ImageShift):
             small = (side, side)
         else:
             small = (max(1, int(width * constants)), max(1, int(height * constants)))
-        shrunk = Image.fromarray(image).resize(small, Image.Resampling.BOX)
+        shrunk = shrink(Image.fromarray(image), *small)
         grown = Image.Resampling.BOX
         if nearest_is_box(small[0], width) and nearest_is_box(small[1], height):
             grown = Image.Resampling.NEAREST  # the same, and faster
         return np.array(shrunk.resize((width, height), grown))
+
+
+def shrink(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """Pillow's resize with the box filter; by halves and quarters the same to the byte, but faster.
+
+    Pillow rounds to 8 bit after each axis and goes across first, unless the picture is more than
+    twice as tall as it is wide.
+    """
+    factor = picture.width // width
+    whole = (width * factor, height * factor) == picture.size
+    if whole and factor in (2, 4) and picture.height <= 2 * picture.width:
+        return picture.reduce((factor, 1)).reduce((1, factor))
+    return picture.resize((width, height), Image.Resampling.BOX)
 
 
 def nearest_is_box(small: int, large: int) -> bool:
@@ -146,6 +164,7 @@ class JpegCompression(ImageShift):
 
     def distort(self, image: Bytes, constants: int, rng: np.random.Generator) -> Bytes:
         buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "JPEG", quality=constants)
-        with Image.open(buffer) as decoded:
-            return np.array(decoded)  # what was encoded from RGB is decoded to RGB
+        picture = Image.fromarray(image)
+        picture.save(buffer, "JPEG", quality=constants)
+        # Straight to the decoder: ``Image.open`` would parse the header that was just written.
+        return np.array(Image.frombytes("RGB", picture.size, buffer.getvalue(), "jpeg", "RGB", ""))

@@ -32,7 +32,7 @@ class ElasticTransform(ImageShift):
     ) -> Bytes:
         amplitude, sigma, jitter = constants
         height, width = image.shape[:2]
-        rows, columns = np.mgrid[0.0:height, 0.0:width]
+        rows, columns = np.arange(float(height))[:, None], np.arange(float(width))[None, :]
         inverse = inverse_affine(height, width, jitter, rng)
         x = inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2]
         y = inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2]

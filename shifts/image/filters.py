@@ -11,9 +11,13 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from shifts.image.base import Floats
+
+Taps = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
+"""Offsets down and across in pixels, and weights; one of each per tap of a filter."""
 
 
 def border_index(index: np.ndarray, size: int, border: str) -> np.ndarray:
@@ -95,37 +99,57 @@ def _blocks(size: int, radius: int, border: str, length: int = 64) -> Iterator[t
         yield slice(start, stop), slice(max(0, start - radius), min(size, stop + radius))
 
 
-def correlate(planes: Floats, kernel: Floats, border: str = "reflect") -> Floats:
-    """2-D correlation of every plane with one odd-sided kernel, through the FFT.
+def correlate(plane: Floats, kernel: Floats, border: str = "reflect") -> Floats:
+    """2-D correlation of a plane with an odd-sided kernel, through the FFT.
 
     Args:
-        planes: (C, H, W) float64.
+        plane: (H, W) float64. Planes go one by one: one and its spectrum fit into the cache.
         kernel: (2 a + 1, 2 b + 1) float64, anchored at its centre.
         border: see ``border_index``.
     """
-    height, width = planes.shape[-2:]
+    height, width = plane.shape
     down, right = kernel.shape[0] // 2, kernel.shape[1] // 2
     rows = border_index(np.arange(-down, height + down), height, border)
     columns = border_index(np.arange(-right, width + right), width, border)
-    padded = planes[..., rows[:, None], columns[None, :]]
     # Only wrap-free positions are kept, so the FFT needs no room beyond the padded image.
-    size = (fast_length(padded.shape[-2]), fast_length(padded.shape[-1]))
-    spectrum = np.fft.rfft2(padded, s=size) * np.fft.rfft2(kernel[::-1, ::-1], s=size)
-    full = np.fft.irfft2(spectrum, s=size)
-    return full[..., 2 * down : 2 * down + height, 2 * right : 2 * right + width]
+    size = (fast_length(len(rows)), fast_length(len(columns)))
+    padded = torch.from_numpy(plane.take(rows, axis=0).take(columns, axis=1))
+    spectrum = torch.fft.rfft2(padded, s=size).mul_(_response(kernel.tobytes(), kernel.shape, size))
+    full = np.asarray(torch.fft.irfft2(spectrum, s=size).numpy())
+    return full[2 * down : 2 * down + height, 2 * right : 2 * right + width]
 
 
-def line_blur(planes: Floats, radius: float, sigma: float, angle: float) -> Floats:
+@lru_cache(maxsize=16)
+def _response(kernel: bytes, shape: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
+    """Spectrum of a float64 kernel turned by half, padded to ``size``."""
+    weights = np.frombuffer(kernel).reshape(shape)
+    return torch.fft.rfft2(torch.from_numpy(weights[::-1, ::-1].copy()), s=size)
+
+
+def line_blur(plane: Floats, taps: Taps) -> Floats:
     """ImageMagick's motion blur: a one-sided line of Gaussian weights, edge pixels repeated.
 
     Args:
-        planes: (C, H, W) float64.
-        radius, sigma, angle: see ``line_kernel``.
+        plane: (H, W) float64.
+        taps: see ``line_taps``.
     """
-    return correlate(planes, line_kernel(radius, sigma, angle), border="edge")
+    height, width = plane.shape
+    down, across, weights = taps
+    rows = border_index(np.arange(down.min(), height + down.max()), height, "edge")
+    columns = border_index(np.arange(across.min(), width + across.max()), width, "edge")
+    padded = plane.take(rows, axis=0).take(columns, axis=1)
+    # In the flat array a tap is one offset; what runs over a row's end lands in the padding.
+    offsets = (down - down.min()) * len(columns) + (across - across.min())
+    flat = torch.from_numpy(padded).view(-1)
+    length = len(flat) - int(offsets.max())
+    result = torch.zeros(padded.shape, dtype=torch.float64)
+    total = result.view(-1)[:length]
+    for offset, weight in zip(offsets.tolist(), weights.tolist(), strict=True):
+        total.add_(flat[offset : offset + length], alpha=weight)
+    return np.asarray(result.numpy()[:height, :width])
 
 
-def line_kernel(radius: float, sigma: float, angle: float) -> Floats:
+def line_taps(radius: float, sigma: float, angle: float) -> Taps:
     """A one-sided line of Gaussian weights that starts at the centre and sums to one.
 
     Args:
@@ -134,14 +158,19 @@ def line_kernel(radius: float, sigma: float, angle: float) -> Floats:
         angle: degrees, clockwise from the x axis (rows grow downwards).
 
     Returns:
-        (2 a + 1, 2 b + 1) float64, as small as the line allows: the FFT pays for padding on both
-        sides.
+        2 ceil(radius) + 1 taps.
     """
     steps = np.arange(2 * int(np.ceil(radius)) + 1)
     weights = np.exp(-0.5 * (steps / sigma) ** 2)
     weights /= weights.sum()
     across = np.ceil(steps * np.cos(np.deg2rad(angle)) - 0.5).astype(np.int64)
     down = np.ceil(steps * np.sin(np.deg2rad(angle)) - 0.5).astype(np.int64)
+    return down, across, weights
+
+
+def line_kernel(radius: float, sigma: float, angle: float) -> Floats:
+    """``line_taps`` as the smallest kernel anchored at its centre, (2 a + 1, 2 b + 1) float64."""
+    down, across, weights = line_taps(radius, sigma, angle)
     height, width = int(np.abs(down).max()), int(np.abs(across).max())
     kernel = np.zeros((2 * height + 1, 2 * width + 1))
     np.add.at(kernel, (down + height, across + width), weights)

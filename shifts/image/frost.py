@@ -156,7 +156,11 @@ def _cover(photo: Bytes, height: int, width: int) -> Bytes:
 
 def _blend(image: Bytes, frost: Bytes, constants: tuple[float, float]) -> Bytes:
     keep, add = constants
-    return to_bytes(keep * to_unit(image) + add * to_unit(frost))
+    result, ice = to_unit(image), to_unit(frost)
+    result *= keep
+    ice *= add
+    result += ice
+    return to_bytes(result)
 
 
 @lru_cache(maxsize=2 * TEXTURES)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from shifts.base import ShiftCard
-from shifts.image.base import GUARD, Bytes, Floats, ImageShift, to_bytes, to_unit
+from shifts.image.base import GUARD, Bytes, Floats, ImageShift, channels, pixels, to_bytes
 from shifts.image.constants import IMAGENET_C
 from shifts.image.filters import border_index, gaussian
 
@@ -14,7 +17,7 @@ WATER = np.array((175, 238, 238)) / 255.0
 MUD = np.array((63, 42, 20)) / 255.0
 REACH = 20
 """Distances to a drop's edge are cut at this many pixels."""
-EMBOSS = np.array(((-2, -1, 0), (-1, 1, 1), (0, 1, 2)))
+EMBOSS = np.array(((-2, -1, 0), (-1, 1, 1), (0, 1, 2)), dtype=np.int16)
 
 
 class Spatter(ImageShift):
@@ -48,23 +51,25 @@ class Spatter(ImageShift):
         noise = rng.normal(mean, deviation, image.shape[:2])
         layer = gaussian(noise, sigma)
         layer[layer < threshold] = 0.0
-        x = to_unit(image)
         if kind == "water":
-            return to_bytes(x + p * water_shade(layer)[..., None] * WATER)
-        mask = gaussian((layer > threshold).astype(np.float64), p)
-        mask[mask < 0.8] = 0.0
-        return to_bytes(x * (1 - mask[..., None]) + mask[..., None] * MUD)
+            liquid, colour = p * water_shade(layer), WATER
+            kept = np.ones(())
+        else:
+            liquid, colour = gaussian((layer > threshold).astype(np.float64), p), MUD
+            liquid[liquid < 0.8] = 0.0
+            kept = 1.0 - liquid
+        return pixels(
+            to_bytes(each / 255.0 * kept + liquid * hue)
+            for each, hue in zip(channels(image), colour, strict=True)
+        )
 
 
 def water_shade(layer: Floats) -> Floats:
     """Brightness of water drops in [0, 1], from the (H, W) liquid layer (0 where it is dry)."""
-    level = to_bytes(layer)
-    wet = level > 0
-    distance = rim_distance(wet)
-    blurred = (_window(distance, np.full((3, 3), 1 / 9)) + GUARD).astype(np.uint8)
-    embossed = np.clip(_window(equalise(blurred), EMBOSS), 0, 255)
-    relief = np.rint(_window(embossed, np.full((3, 3), 1 / 9)))
-    shade = level.astype(np.float64) * relief
+    level = to_bytes(layer.copy())
+    blurred = (_box_mean(rim_distance(level > 0)) + GUARD).astype(np.uint8)
+    shade = np.rint(_box_mean(_emboss(equalise(blurred))))
+    shade *= level
     peak = float(shade.max())
     # No drop at all, which small images can draw: nothing to add.
     return np.divide(shade, peak) if peak > 0 else shade
@@ -75,40 +80,55 @@ def rim_distance(wet: NDArray[np.bool_]) -> Floats:
     padded = np.pad(wet, 1, mode="edge")
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     rim = wet & ~inner
-    height, width = wet.shape
-    along = np.where(rim, 0.0, float(REACH))
-    for row in range(1, height):
-        np.minimum(along[row], along[row - 1] + 1, out=along[row])
-    for row in range(height - 2, -1, -1):
-        np.minimum(along[row], along[row + 1] + 1, out=along[row])
-    padded_squares = np.pad(along**2, ((0, 0), (REACH, REACH)), constant_values=REACH**2)
-    nearest = np.full(wet.shape, float(REACH**2))
-    for shift in range(-REACH, REACH + 1):
-        start = REACH + shift
-        np.minimum(nearest, padded_squares[:, start : start + width] + shift**2, out=nearest)
-    return np.sqrt(nearest)
+    along = np.where(rim, 0, REACH).astype(np.int16)
+    # Steps that double reach any distance below 32, which is beyond where distances are cut.
+    for line in (along, along[:, ::-1]):
+        for step in (1, 2, 4, 8, 16):
+            np.minimum(line[:, step:], line[:, :-step] + step, out=line[:, step:])
+    # Squared distances add over the axes.
+    height = len(wet)
+    squares = np.pad(along**2, ((REACH, REACH), (0, 0)), constant_values=REACH**2)
+    nearest = squares[REACH : REACH + height].copy()
+    for shift in range(1, REACH + 1):
+        above, below = REACH - shift, REACH + shift
+        beside = np.minimum(squares[above : above + height], squares[below : below + height])
+        beside += shift**2
+        np.minimum(nearest, beside, out=nearest)
+    return np.sqrt(nearest, dtype=np.float64)
 
 
 def equalise(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Histogram equalisation: the lowest level that occurs goes to 0, the highest to 255."""
-    counts = np.bincount(levels.ravel(), minlength=256)
+    counts = np.array(Image.fromarray(levels).histogram())
     first = int(np.flatnonzero(counts)[0])
     rest = levels.size - counts[first]
     if rest == 0:
         return levels
     table = np.rint((np.cumsum(counts) - counts[first]) * (255.0 / rest))
-    return np.clip(table, 0, 255).astype(np.uint8)[levels]
+    return np.clip(table, 0, 255).astype(np.uint8).take(levels)
 
 
-def _window(plane: NDArray[np.generic], kernel: NDArray[np.generic]) -> Floats:
-    """Correlation with a 3 x 3 kernel, border reflected."""
+def _emboss(levels: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """Correlation with ``EMBOSS``, clipped to 0..255."""
+    height, width = levels.shape
+    padded = _reflected(levels).astype(np.int16)
+    result = np.zeros(levels.shape, dtype=np.int16)
+    for (row, column), weight in np.ndenumerate(EMBOSS):
+        if weight:
+            result += weight * padded[row : row + height, column : column + width]
+    return np.clip(result, 0, 255, out=result)
+
+
+def _box_mean(plane: NDArray[np.generic]) -> Floats:
+    """Mean over 3 x 3 pixels, (H, W) float64."""
+    padded = _reflected(plane).astype(np.float64)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9.0
+
+
+def _reflected(plane: NDArray[Any]) -> NDArray[Any]:
+    """One pixel more on each side, border reflected."""
     height, width = plane.shape
     rows = border_index(np.arange(-1, height + 1), height, "reflect")
     columns = border_index(np.arange(-1, width + 1), width, "reflect")
-    padded = plane[rows[:, None], columns[None, :]].astype(np.float64)
-    result = np.zeros((height, width))
-    for row in range(3):
-        for column in range(3):
-            if kernel[row, column]:
-                result += kernel[row, column] * padded[row : row + height, column : column + width]
-    return result
+    return plane.take(rows, axis=0).take(columns, axis=1)

@@ -13,13 +13,16 @@ from shifts.image.base import (
     Floats,
     ImageShift,
     VariantOptions,
+    channels,
     extremes,
+    pixels,
+    planes_to_bytes,
     round_to_bytes,
     to_bytes,
-    to_unit,
+    to_planes,
 )
 from shifts.image.constants import IMAGENET_C
-from shifts.image.filters import centre_zoom, line_blur
+from shifts.image.filters import centre_zoom, line_blur, line_taps
 
 _SEVERITIES = (1, 2, 3, 4, 5)
 GREY = np.array((0.299, 0.587, 0.114))
@@ -72,10 +75,10 @@ class Fog(ImageShift):
         height, width = image.shape[:2]
         least = 512 if self._variant == "mm" else 2
         side = max(least, 1 << (max(height, width) - 1).bit_length())
-        fog = plasma(side, decay, rng)[:height, :width, None]
-        x = to_unit(image)
-        peak = x.max()
-        return to_bytes((x + amount * fog) * (peak / (peak + amount)))
+        fog = amount * plasma(side, decay, rng)[:height, :width]
+        peak = float(image.max()) / 255.0
+        share = peak / (peak + amount)
+        return pixels(to_bytes((each / 255.0 + fog) * share) for each in channels(image))
 
 
 def plasma(side: int, decay: float, rng: np.random.Generator) -> Floats:
@@ -126,12 +129,20 @@ class Snow(ImageShift):
     ) -> Bytes:
         mean, deviation, zoom, threshold, radius, sigma, mix = constants
         layer = rng.normal(mean, deviation, image.shape[:2])
-        layer = centre_zoom(layer[None], zoom)
+        layer = centre_zoom(layer[None], zoom)[0]
         layer[layer < threshold] = 0.0
         layer = to_bytes(layer) / 255.0
-        layer = line_blur(layer, radius, sigma, rng.uniform(-135, -45))[0]
+        layer = line_blur(layer, line_taps(radius, sigma, rng.uniform(-135, -45)))
         layer = round_to_bytes(layer) / 255.0
-        x = to_unit(image)
-        white = np.maximum(x, (x @ GREY)[..., None] * 1.5 + 0.5)
         flakes = layer + layer[::-1, ::-1]
-        return to_bytes(mix * x + (1 - mix) * white + flakes[..., None])
+        planes = to_planes(image)
+        white = np.tensordot(GREY, planes, axes=1)
+        white *= 1.5
+        white += 0.5
+        for plane in planes:
+            bright = np.maximum(plane, white)
+            bright *= 1 - mix
+            plane *= mix
+            plane += bright
+            plane += flakes
+        return planes_to_bytes(planes)

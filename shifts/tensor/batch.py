@@ -87,13 +87,9 @@ class Draws:
         return self._sent([rng.integers(low, high, size=shape) for rng in self.own], torch.int64)
 
     def poisson(self, rate: Tensor) -> Tensor:
-        """Poisson counts of the given rates, (B, ...), in the type of ``rate``."""
-        if self.on_device:
-            pairs = zip(rate, self._generators(), strict=True)
-            return torch.stack([torch.poisson(one, generator=g) for one, g in pairs])
-        rates = rate.cpu().numpy()
-        counts = [rng.poisson(one) for rng, one in zip(self.own, rates, strict=True)]
-        return self._sent(counts, rate.dtype)
+        """Poisson counts of the given rates, (B, ...), in their type; "device" only."""
+        pairs = zip(rate, self._generators(), strict=True)
+        return torch.stack([torch.poisson(one, generator=g) for one, g in pairs])
 
     def numbers(self, low: float, high: float) -> list[float]:
         """One uniform number per item, on the host."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,12 +16,14 @@ def gaussian_noise(batch: Batch) -> Tensor:
 
 def shot_noise(batch: Batch) -> Tensor:
     """clip(Poisson(x c) / c)."""
-    levels = batch.levels.permute(0, 2, 3, 1)
     if not batch.draws.on_device:
-        # NumPy draws; rates made on a GPU could differ from its own in the last bit.
-        levels = levels.cpu()
-    rate = to_unit(levels, torch.float64) * batch.constants
-    return to_levels(_channel_first(batch.draws.poisson(rate)) / batch.constants)
+        # The CPU shift looks its draws up in a table; there is no field to send over.
+        images = batch.levels.permute(0, 2, 3, 1).cpu().numpy()
+        pairs = zip(images, batch.draws.own, strict=True)
+        results = np.stack([batch.shift.distort(each, batch.constants, rng) for each, rng in pairs])
+        return _channel_first(torch.from_numpy(results).to(batch.levels.device))
+    rate = to_unit(batch.levels, torch.float64) * batch.constants
+    return to_levels(batch.draws.poisson(rate) / batch.constants)
 
 
 def impulse_noise(batch: Batch) -> Tensor:

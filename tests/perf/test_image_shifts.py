@@ -1,10 +1,9 @@
 """Milliseconds of every image shift at 224 px, one core, and how that compares with the rewrite.
 
-Times are processor time, so that other work on the machine does not count. Generator set-up is
-included in ours. They are reported, not asserted (the aim: under 20 ms, glass under 15). The
-rewrite (extra ``agreement``) is measured in the same run, type by type. The bounds on the ratios
-are what holds today, so that a step back is seen; the aim, three times as fast in the mean and no
-type slower, is not reached (docs/shifts.md).
+Times are processor time, so that other work on the machine does not count. For types that draw,
+setting up the item's generator is included in ours. Times are reported, not asserted (the aim:
+under 20 ms, glass under 15). The rewrite (extra ``agreement``) is measured in the same run, type by
+type, in turns; the ratios to it are asserted: three times as fast in the mean and no type slower.
 """
 
 from __future__ import annotations
@@ -24,9 +23,11 @@ from shifts.base import Shift, item_generator
 from shifts.image.frost import Frost
 from tests.shifts.rewrite import BROKEN, load_rewrite
 
-LEAST_MEAN_RATIO = 1.8
-LEAST_RATIO = 0.45
+LEAST_MEAN_RATIO = 3.0
+LEAST_RATIO = 1.0
 SEVERITIES = (1, 2, 3, 4, 5)
+UNUSED = np.random.default_rng(0)
+"""For types that draw nothing."""
 NAMES = [n for n, e in BUILTINS.items() if e["modality"] == "image" and n != "frost"]
 
 
@@ -55,8 +56,18 @@ def fastest_ms(call: Callable[[], object], repeats: int = 3) -> float:
     return 1000.0 * best
 
 
+def fastest_in_turns(
+    mine: Callable[[], object], theirs: Callable[[], object]
+) -> tuple[float, float]:
+    """Milliseconds of both; in turns, as a shared machine is now faster and now slower."""
+    turns = [(fastest_ms(mine), fastest_ms(theirs)) for _ in range(4)]
+    return min(turn[0] for turn in turns), min(turn[1] for turn in turns)
+
+
 def once(shift: Shift, image: np.ndarray, severity: int) -> np.ndarray:
-    return shift.apply(image, severity, item_generator(0, shift.card.name, severity, "a"))
+    drawn = shift.card.randomised
+    rng = item_generator(0, shift.card.name, severity, "a") if drawn else UNUSED
+    return shift.apply(image, severity, rng)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,8 +95,11 @@ def test_times_faster_than_the_rewrite(benchmark: BenchmarkFixture) -> None:
             rewrite.corrupt(image, name, 1)
             mine = theirs = 0.0
             for severity in SEVERITIES:
-                mine += fastest_ms(lambda s=severity, x=shift: once(x, image, s))
-                theirs += fastest_ms(lambda s=severity, n=name: rewrite.corrupt(image, n, s))
+                both = fastest_in_turns(
+                    lambda s=severity, x=shift: once(x, image, s),
+                    lambda s=severity, n=name: rewrite.corrupt(image, n, s),
+                )
+                mine, theirs = mine + both[0], theirs + both[1]
             ratios[name] = theirs / mine
 
     with rewrite.running():

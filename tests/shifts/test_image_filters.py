@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from shifts.image import blur, elastic
 from shifts.image.base import VariantOptions, to_bytes
 from shifts.image.constants import REFERENCE, REFERENCE_MM
-from shifts.image.filters import border_index, centre_zoom, correlate, gaussian, line_blur, sample
+from shifts.image.filters import (
+    border_index,
+    centre_zoom,
+    correlate,
+    gaussian,
+    line_blur,
+    line_taps,
+    sample,
+)
 
 BORDERS = ["edge", "reflect", "symmetric", "wrap"]
 """The names that np.pad gives to the same rules."""
@@ -60,12 +68,12 @@ def test_correlate_is_a_sum_over_taps(
     height: int, width: int, down: int, right: int, border: str
 ) -> None:
     rng = np.random.default_rng(height * 100 + width)
-    plane = rng.random((2, height, width))
+    plane = rng.random((height, width))
     kernel = rng.normal(size=(2 * down + 1, 2 * right + 1))
-    padded = np.pad(plane, ((0, 0), (down, down), (right, right)), mode=border)
+    padded = np.pad(plane, ((down, down), (right, right)), mode=border)
     expected = np.zeros_like(plane)
     for (row, column), weight in np.ndenumerate(kernel):
-        expected += weight * padded[:, row : row + height, column : column + width]
+        expected += weight * padded[row : row + height, column : column + width]
     np.testing.assert_allclose(correlate(plane, kernel, border), expected, atol=1e-11)
 
 
@@ -141,7 +149,7 @@ def test_glass_mm_is_two_blurs_with_an_8_bit_cut_between() -> None:
 
 @pytest.mark.parametrize("angle", [-45.0, -120.0, 0.0, 17.3, 90.0])
 def test_line_blur_is_a_one_sided_sum_along_the_line(angle: float) -> None:
-    plane = np.random.default_rng(0).random((1, 23, 29))
+    plane = np.random.default_rng(0).random((23, 29))
     steps = np.arange(9)
     weights = np.exp(-(steps**2) / (2 * 2.5**2))
     expected = np.zeros_like(plane)
@@ -150,8 +158,8 @@ def test_line_blur_is_a_one_sided_sum_along_the_line(angle: float) -> None:
         down = int(np.ceil(step * np.sin(np.radians(angle)) - 0.5))
         rows = np.clip(np.arange(23) + down, 0, 22)
         columns = np.clip(np.arange(29) + across, 0, 28)
-        expected += weight * plane[:, rows][:, :, columns]
-    np.testing.assert_allclose(line_blur(plane, 4, 2.5, angle), expected, atol=1e-12)
+        expected += weight * plane[rows][:, columns]
+    np.testing.assert_allclose(line_blur(plane, line_taps(4, 2.5, angle)), expected, atol=1e-12)
 
 
 def test_zoom_factor_lists_have_the_published_lengths() -> None:

@@ -65,6 +65,35 @@ def test_shot_noise_keeps_black_black() -> None:
     assert not apply(noise.ShotNoise(), flat(0), 5).any()
 
 
+@pytest.mark.parametrize("photons", [1, 3, 12, 60, 85])
+def test_the_photon_table_holds_the_poisson_law(photons: int) -> None:
+    bits, accept, outcome = noise.photon_table(photons)
+    columns, chosen = 1 << bits, 1 << (32 - bits)
+    own = accept.reshape(256, columns) / 2**32
+    results = outcome.reshape(256, columns, 2)
+    counts = np.arange(photons)
+    factorials = np.cumprod(np.maximum(counts, 1).astype(float))
+    for level in (0, 1, 17, 128, 254, 255):
+        rate = level / 255 * photons
+        expected = np.exp(-rate) * rate**counts / factorials
+        expected = np.append(expected, max(0.0, 1 - expected.sum()))
+        weights = np.concatenate((own[level], chosen / 2**32 - own[level]))
+        held = np.bincount(results[level].T.ravel(), weights=weights, minlength=256)
+        np.testing.assert_allclose(
+            held[to_bytes(np.arange(photons + 1) / photons)], expected, atol=photons * 2.0**-32
+        )
+
+
+@pytest.mark.parametrize("name", ["GaussianNoise", "ShotNoise", "ImpulseNoise", "SpeckleNoise"])
+def test_bands_of_rows_do_not_show_in_the_numbers(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = scatter(2 * noise.BAND + 5, 7)
+    result = apply(getattr(noise, name)(), image, 3)
+    monkeypatch.setattr(noise, "BAND", len(image))
+    np.testing.assert_array_equal(result, apply(getattr(noise, name)(), image, 3))
+
+
 @pytest.mark.parametrize("severity", [1, 5])
 def test_impulse_noise_hits_its_share_of_elements_half_white_half_black(severity: int) -> None:
     result = apply(noise.ImpulseNoise(), flat(90), severity)
@@ -248,7 +277,11 @@ def test_an_image_without_a_drop_stays_as_it_is() -> None:
     assert not spatter.water_shade(np.zeros((32, 32))).any()
 
 
-@pytest.mark.parametrize("size", [(224, 224), (63, 45), (33, 60), (101, 7), (1, 40), (64, 65)])
+@pytest.mark.parametrize(
+    "size",
+    # Even sides halve exactly; Pillow starts with the other axis above twice the width.
+    [(224, 224), (63, 45), (33, 60), (101, 7), (1, 40), (64, 65), (64, 32), (68, 32), (160, 40)],
+)
 def test_pixelate_grows_back_as_the_box_filter_does(size: tuple[int, int]) -> None:
     """Also where a pixel lies between two cells, as 3 pixels from 2 cells have it."""
     image = scatter(*size)
