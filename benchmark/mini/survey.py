@@ -82,7 +82,7 @@ _FLICKR: Load = partial(flickr.load, split="test")
 _CUHK: Load = partial(people_data.load_cuhk, split="test")
 _ICFG: Load = partial(people_data.load_icfg, split="test")
 ROWS: tuple[Row, ...] = (
-    Row("", "base", _COCO),
+    Row("", "base", partial(data.load, split="test")),
     Row("", "flickr", _FLICKR),
     Row("", "people-cuhk", _CUHK),
     Row("", "people-icfg", _ICFG),

@@ -6,13 +6,16 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from benchmark.backbones.open_clip import load_local_dir
-from benchmark.mini.recipe import Recipe
-from benchmark.mini.train import Trainer, contrastive, export
-from benchmark.mini.training_data import TrainingData, draw_chunk
+from benchmark.mini.recipe import RECIPES, Recipe
+from benchmark.mini.tokens import weights_folder
+from benchmark.mini.train import WEIGHTS_FILE, Trainer, contrastive, export
+from benchmark.mini.training_data import SOURCES, TrainingData, draw_chunk
 
 RECIPE = Recipe(triples=24, batch=8, steps=12, warmup=2, horizon=24, cooldown=4)
 
@@ -48,6 +51,40 @@ def test_a_resumed_run_is_the_same_run(data: TrainingData, tmp_path: Path) -> No
     for name in ("model", "average", "heads"):
         ours, theirs = getattr(straight, name).state_dict(), getattr(resumed, name).state_dict()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+
+
+@pytest.mark.parametrize("world", ["flickr", "people-cuhk", "people-icfg"])
+def test_every_source_gives_triples_whose_third_picture_differs(world: str) -> None:
+    first, again = (draw_chunk(0, 3, 5, world) for _ in range(2))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert first["images"].shape == (3, 3, 64, 64, 3)
+    assert first["tokens"].shape[:3] == (3, 2, 5)
+    assert not np.array_equal(first["images"][:, 0], first["images"][:, 1])
+    assert not np.array_equal(first["tokens"][:, 0], first["tokens"][:, 1])
+    labelled = world == "flickr"
+    assert bool((first["owners"] >= 0).any()) == bool((first["things"] >= 0).any()) == labelled
+
+
+def test_a_run_may_start_from_a_shipped_encoder_or_from_its_language_alone(
+    data: TrainingData,
+) -> None:
+    base = load_file(weights_folder("base") / WEIGHTS_FILE)
+    for fresh in (False, True):
+        recipe = replace(RECIPE, start="base", fresh_pictures=fresh)
+        state = Trainer(recipe, data).model.state_dict()
+        scratch = Trainer(RECIPE, data).model.state_dict()
+        for name, value in state.items():
+            from_scratch = fresh and name.startswith("visual.")
+            assert torch.equal(value, scratch[name] if from_scratch else base[name].float()), name
+
+
+def test_every_recipe_has_a_source_and_a_rate_that_ends_near_zero(data: TrainingData) -> None:
+    for recipe in RECIPES.values():
+        assert recipe.world in SOURCES
+        trainer = Trainer(recipe, data)
+        trainer.step = recipe.steps - 1
+        assert 0 < trainer.rate() < recipe.lr / recipe.cooldown
+        assert recipe.warmup < recipe.steps - recipe.cooldown <= recipe.horizon
 
 
 def test_losses_fall_and_the_global_generator_is_left_alone(data: TrainingData) -> None:

@@ -9,7 +9,7 @@ import torch
 from benchmark.backbones.open_clip import OpenClipBackbone
 from benchmark.captions import clean
 from benchmark.cell import BackboneSpec
-from benchmark.errors import ConfigError
+from benchmark.errors import UnknownNameError
 from benchmark.metrics import ranks, recall_at
 from benchmark.mini.backbone import load as load_backbone
 from benchmark.mini.data import load
@@ -88,5 +88,5 @@ def test_severity_5_costs_much_but_not_all(backbone, pictures, texts, clean_imag
 
 
 def test_the_mini_backbone_takes_no_weights_of_the_users() -> None:
-    with pytest.raises(ConfigError, match="SUITE=paper"):
+    with pytest.raises(UnknownNameError, match="SUITE=paper"):
         load_backbone(BackboneSpec("mini", model="ViT-B-32"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -41,6 +42,18 @@ LOADERS: dict[str, tuple[Callable[..., ImageTextPairs], World, int, int]] = {
     "mini-rsicd": (aerial.load_rsicd, aerial.RSICD, 300, 5),
     "mini-rsitmd": (aerial.load_rsitmd, aerial.RSITMD, 200, 5),
 }
+FROZEN: dict[str, tuple[str, list[float]]] = {
+    "mini-flickr": ("59198211807f293b", [126.06, 128.59, 118.65, 125.49]),
+    "mini-nocaps-in": ("488eeebdc3f6ea20", [93.29, 58.73, 167.85, 136.59]),
+    "mini-nocaps-near": ("6963719a114b8d73", [106.71, 156.46, 96.63, 61.93]),
+    "mini-nocaps-out": ("579e8d6cf2dda684", [69.01, 152.77, 59.57, 103.87]),
+    "mini-fashion": ("06228ab5199575d0", [196.56, 169.81, 190.01, 186.18]),
+    "mini-cuhk": ("65b4a8d1187176dc", [146.54, 121.05, 136.65, 127.16]),
+    "mini-icfg": ("89f53576e7c73cb8", [77.11, 71.65, 68.96, 27.24]),
+    "mini-rsicd": ("491d714428c63ca2", [136.97, 88.47, 133.2, 174.68]),
+    "mini-rsitmd": ("db63d02af6ea1682", [113.58, 79.66, 99.75, 68.17]),
+}
+"""Hash of the test captions, means of the pictures 0, 50, 100, 149."""
 HELD_OUT = tuple(split for split in SPLITS if split != "train")
 EVERY = pytest.mark.parametrize("name", LOADERS)
 
@@ -72,6 +85,19 @@ def test_drawing_again_gives_the_same(name: str) -> None:
     _ = again.images[2]
     assert np.array_equal(later, again.images[5])
     assert not np.array_equal(later, pairs.images[6])
+
+
+@EVERY
+def test_world_is_frozen_at_its_version(name: str) -> None:
+    """When this fails on purpose, raise WORLDS_VERSION: stored results of the old world are stale.
+
+    Pixels are compared coarsely: the last bit may differ between builds of NumPy and Pillow.
+    """
+    pairs = LOADERS[name][0](split="test")
+    text, means = FROZEN[name]
+    assert hashlib.sha256("\n".join(pairs.captions).encode()).hexdigest()[:16] == text
+    drawn = [pairs.images[i].mean() for i in (0, 50, 100, 149)]
+    np.testing.assert_allclose(drawn, means, atol=0.05)
 
 
 @EVERY

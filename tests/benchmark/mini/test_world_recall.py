@@ -1,0 +1,83 @@
+"""What the shipped encoders reach on the worlds: room in their own, a real cost elsewhere.
+
+Measured on the first test pictures of each world, so that it stays fast; ``benchmark.mini.survey``
+without a limit gives the figures of the documentation.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmark.cell import BackboneSpec
+from benchmark.errors import ConfigError, UnknownNameError
+from benchmark.mini.backbone import load as load_backbone
+from benchmark.mini.recipe import RECIPES
+from benchmark.mini.survey import ROWS, Row, Survey, first, like_base
+from benchmark.mini.tokens import weights_folder
+from benchmark.mini.worlds import flickr, people_data
+
+AT_HOME = [row for row in ROWS if row.home is None]
+AWAY = [row for row in ROWS if row.home is not None]
+
+
+@pytest.fixture(scope="module")
+def survey() -> Survey:
+    return Survey(images=100)
+
+
+def test_every_shipped_encoder_and_every_domain_twin_is_surveyed() -> None:
+    assert {row.encoder for row in AT_HOME} == set(RECIPES)
+    assert len({row.twin for row in AWAY}) == len(AWAY) == 10
+
+
+@pytest.mark.parametrize("row", AT_HOME[1:], ids=lambda row: row.encoder)
+def test_recall_at_home_leaves_room(row: Row) -> None:
+    """The band is 30 to 92 on the whole test split; a smaller gallery is easier.
+
+    The base encoder has a test of its own, on the whole split.
+    """
+    here, _ = Survey(images=160).measure(row)
+    assert all(30 <= value <= 95 for value in here)
+
+
+@pytest.mark.parametrize("row", AWAY, ids=lambda row: row.twin)
+def test_a_shift_of_domain_costs_much_but_not_all(survey: Survey, row: Row) -> None:
+    here, home = survey.measure(row)
+    for value, own in zip(here, home, strict=True):
+        assert 0.10 <= value / own <= 0.80
+
+
+def test_weights_of_one_encoder_are_small() -> None:
+    for name in RECIPES:
+        files = [file for file in weights_folder(name).iterdir() if file.is_file()]
+        assert sum(file.stat().st_size for file in files) <= 3 * 2**20, name
+
+
+def test_encoders_differ_and_say_their_names() -> None:
+    loaded = {name: load_backbone(BackboneSpec("mini", model=name)) for name in RECIPES}
+    assert len({backbone.fingerprint for backbone in loaded.values()}) == len(RECIPES)
+    assert loaded["flickr"].name == "mini-clip-flickr"
+    base = load_backbone(BackboneSpec("mini"))
+    assert (base.name, base.fingerprint) == ("mini-clip", loaded["base"].fingerprint)
+
+
+def test_unknown_encoders_are_refused_with_a_suggestion() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'flickr'"):
+        load_backbone(BackboneSpec("mini", model="flicker"))
+    with pytest.raises(ConfigError, match="PRETRAINED"):
+        load_backbone(BackboneSpec("mini", model="flickr", pretrained="openai"))
+
+
+def test_first_pictures_keep_their_captions_and_people() -> None:
+    few = first(flickr.load(split="test"), 7)
+    assert few.counts == {"images": 7, "captions": 35}
+    people = first(people_data.load_cuhk(split="test"), 6)
+    assert people.identities is not None
+    assert len(set(people.identities.tolist())) == 3
+    assert people.counts == {"images": 6, "captions": 12}
+
+
+@pytest.mark.parametrize("per_image", [1, 5, 10])
+def test_the_yardstick_has_as_many_captions(per_image: int) -> None:
+    pairs = like_base(12, per_image)
+    assert pairs.counts == {"images": 12, "captions": 12 * per_image}
