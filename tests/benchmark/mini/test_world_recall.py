@@ -6,15 +6,22 @@ without a limit gives the figures of the documentation.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.mini.backbone import load as load_backbone
 from benchmark.mini.recipe import RECIPES
-from benchmark.mini.survey import ROWS, Row, Survey, first, like_base
+from benchmark.mini.survey import ROWS, Row, Survey, first, like_base, recalls
 from benchmark.mini.tokens import weights_folder
 from benchmark.mini.worlds import flickr, people_data
+from benchmark.options import applicable, complete
+from benchmark.registry import SHIFTS
+from benchmark.retrieval import Texts
+from benchmark.suite import benchmark_card
+from shifts.base import item_generator
 
 AT_HOME = [row for row in ROWS if row.home is None]
 AWAY = [row for row in ROWS if row.home is not None]
@@ -45,6 +52,25 @@ def test_a_shift_of_domain_costs_much_but_not_all(survey: Survey, row: Row) -> N
     here, home = survey.measure(row)
     for value, own in zip(here, home, strict=True):
         assert 0.10 <= value / own <= 0.80
+
+
+def test_corrupted_posters_cost_much_but_not_all() -> None:
+    """The mean over the base twin's image shifts at severity 5, under the encoder at home there."""
+    card = benchmark_card("mini-coco-c-image")
+    backbone = load_backbone(BackboneSpec("mini", model="flickr"))
+    pairs = first(flickr.load(split="test"), 60)
+    clean, _ = recalls(backbone, pairs)
+    left = []
+    for name in card.shifts:
+        kind = SHIFTS.get(name)
+        options = complete(kind.Options, applicable(kind.Options, card.shift_options), name)
+        shift = kind(kind.Options(**options))
+        shifted = [
+            shift.apply(pairs.images[i], 5, item_generator(0, name, 5, f"{i}")) for i in range(60)
+        ]
+        images = Texts(ids=pairs.images.ids, values=shifted)
+        left.append(recalls(backbone, replace(pairs, images=images))[0] / clean)
+    assert 0.10 <= sum(left) / len(left) <= 0.80
 
 
 def test_weights_of_one_encoder_are_small() -> None:
