@@ -1,0 +1,87 @@
+"""The shipped clip encoder: size, clean recall both ways, and what the default shifts cost."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark.cell import BackboneSpec
+from benchmark.mini.clips.backbone import WEIGHTS, ClipBackbone, load
+from benchmark.mini.clips.data import load_as, load_vgg
+from benchmark.options import applicable, complete
+from benchmark.registry import SHIFTS
+from shifts.base import item_generator
+
+LOADERS = {"mini-as": load_as, "mini-vgg": load_vgg}
+DEFAULTS: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {
+    "video": ({"constants": "mini64"}, 5, ("video_defocus_blur", "video_jpeg_compression")),
+    "audio": ({"mode": "snr"}, 5, ("audio_gaussian_noise", "wind_procedural")),
+}
+"""Query side -> options, severity and types of the twins in the mini suite."""
+SHIFTED = 150
+"""Queries under a shift; the gallery is whole."""
+
+
+@cache
+def backbone() -> ClipBackbone:
+    return load(BackboneSpec("mini-clips"))
+
+
+def embed(modality: str, items: list[Any]) -> Tensor:
+    prepare = backbone().preprocess(modality)
+    inputs = [prepare(item) for item in items]
+    batches = [inputs[i : i + 128] for i in range(0, len(inputs), 128)]
+    return torch.cat(
+        [backbone().encode(modality, backbone().collate(modality, b)) for b in batches]
+    )
+
+
+@cache
+def embedded(name: str, modality: str) -> Tensor:
+    """(504, 96) rows of one side of a clean test set."""
+    pairs = LOADERS[name]()
+    items = pairs.videos if modality == "video" else pairs.audios
+    return embed(modality, [items[i] for i in range(len(items))])
+
+
+def recall(queries: Tensor, gallery: Tensor) -> float:
+    """R@1 in percent; row i of the queries belongs to row i of the gallery."""
+    return 100 * float(
+        ((queries @ gallery.T).argmax(1) == torch.arange(len(queries))).float().mean()
+    )
+
+
+def test_weights_are_small() -> None:
+    assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) <= 1.5e6
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_clean_recall_leaves_room_both_ways(name: str) -> None:
+    video, audio = embedded(name, "video"), embedded(name, "audio")
+    assert 30 <= recall(video, audio) <= 92
+    assert 30 <= recall(audio, video) <= 92
+
+
+@pytest.mark.parametrize("modality", DEFAULTS)
+@pytest.mark.parametrize("name", LOADERS)
+def test_default_shifts_cost_much_but_not_all(name: str, modality: str) -> None:
+    """Between 10 and 80 % of the clean recall is left, so that a method can lose and gain."""
+    given, severity, kinds = DEFAULTS[modality]
+    pairs = LOADERS[name]()
+    items = pairs.videos if modality == "video" else pairs.audios
+    gallery = embedded(name, "audio" if modality == "video" else "video")
+    clean = recall(embedded(name, modality)[:SHIFTED], gallery)
+    for kind in kinds:
+        shift_class = SHIFTS.get(kind)
+        options = complete(shift_class.Options, applicable(shift_class.Options, given), kind)
+        shift = shift_class(shift_class.Options(**options))
+        shifted = [
+            shift.apply(items[i], severity, item_generator(0, kind, severity, items.ids[i]))
+            for i in range(SHIFTED)
+        ]
+        left = recall(embed(modality, shifted), gallery)
+        assert 0.10 <= left / clean <= 0.80, kind
