@@ -37,7 +37,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         **_fixed(),
         "threads": torch.get_num_threads(),
         "device": device,
-        "device_name": torch.cuda.get_device_name(device) if cuda else _cpu_model(),
+        "device_name": torch.cuda.get_device_name(device) if cuda else cpu_model(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -51,7 +51,7 @@ def _fixed() -> dict[str, Any]:
         "torch": str(torch.__version__),  # unlike the metadata it names the build
         **{name: _version(distribution) for name, distribution in _DISTRIBUTIONS.items()},
         "platform": f"{platform.system()}-{platform.machine()}",
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": usable_cores(),
         "git_commit": commit,
         "git_dirty": dirty,
@@ -73,7 +73,8 @@ def _version(distribution: str) -> str | None:
 
 
 @cache
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """The processor's name, as far as the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

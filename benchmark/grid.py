@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 
@@ -62,15 +62,12 @@ class Grid:
         Args:
             keep: cells for which it returns False are left out.
         """
-        found: dict[tuple[str, ...], Cell] = {}
-        shifts = self._shifts()
-        # Each choice is turned into text once, not once per cell: a grid has thousands of cells.
-        texts = {id(choice): _text(choice) for choice in (*self.backbones, *shifts)}
-        texts |= {id(choice): _text(choice) for choice in (*self.methods, *self.streams)}
+        found: dict[Identity, Cell] = {}
+        texts = PartTexts()
         axes = product(
             self.benchmarks,
             self.backbones,
-            shifts,
+            self._shifts(),
             self.seeds,
             self.streams,
             self.methods,
@@ -88,8 +85,7 @@ class Grid:
                 data_root=self.data_root,
             )
             if keep is None or keep(cell):
-                choices = (texts[id(choice)] for choice in (backbone, shift, stream, method))
-                found.setdefault((benchmark, str(seed), *choices), cell)
+                found.setdefault(texts.identity(cell), cell)
         return list(found.values())
 
     def _shifts(self) -> list[ShiftSpec]:
@@ -102,6 +98,31 @@ class Grid:
         return swept
 
 
-def _text(choice: BackboneSpec | MethodSpec | ShiftSpec | StreamSpec) -> str:
-    plain = choice.to_dict() if isinstance(choice, StreamSpec) else asdict(choice)
-    return json.dumps(plain, sort_keys=True)
+Identity = tuple[Hashable, ...]
+
+
+class PartTexts:
+    """Tells cells apart; each part is turned into text once, however many cells share it.
+
+    A grid has thousands of cells made of a few parts. Turning every cell into text would take
+    longer than all the rest of planning.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[object, str]] = {}
+
+    def identity(self, cell: Cell) -> Identity:
+        """What two cells share if and only if they are the same cell.
+
+        Where the data lie (``data_root``) does not count, as it does not for ``Cell.key``.
+        """
+        parts = (self.of(part) for part in (cell.method, cell.shift, cell.stream))
+        return cell.suite, cell.benchmark, cell.backbone, *parts, cell.seed, cell.limit
+
+    def of(self, part: MethodSpec | ShiftSpec | StreamSpec) -> str:
+        """The part as text: equal parts have equal texts."""
+        if id(part) not in self._known:
+            plain = part.to_dict() if isinstance(part, StreamSpec) else asdict(part)
+            # The part is kept too, so that its id stays its own.
+            self._known[id(part)] = part, json.dumps(plain, sort_keys=True)
+        return self._known[id(part)][1]

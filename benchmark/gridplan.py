@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.util
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmark import options
@@ -35,11 +31,13 @@ from benchmark.config import (
     read_count,
     reading,
 )
-from benchmark.errors import ConfigError, QueryShiftError, did_you_mean
+from benchmark.errors import ConfigError, QueryShiftError
+from benchmark.feasible import cannot_encode, check_model, unfit
+from benchmark.grid import PartTexts
 from benchmark.gridfile import OWN_BACKBONE, WITH_OPTIONS, Entry, GridFile, Rule, entries
 from benchmark.interleave import SEPARATOR
-from benchmark.plan import INTERLEAVED, fits, grid_of, interleaved, misfit, resolve_shift, wished
-from benchmark.registry import BACKBONES, METHODS
+from benchmark.plan import INTERLEAVED, grid_of, interleaved, resolve_shift, wished
+from benchmark.registry import METHODS
 from benchmark.specs import (
     ALL,
     SOURCE,
@@ -108,7 +106,7 @@ def plan_grid(grid: GridFile, args: argparse.Namespace) -> GridPlan:
     flags = from_flags(args)
     found: dict[tuple[Any, ...], Planned] = {}
     rows: dict[str, str] = {}
-    text = _Texts()
+    texts = PartTexts()
     for block in ({}, *grid.includes):
         merged = {**base, **{k: v for k, v in block.items() if k not in flags}}
         for card, planned in _Block(merged).planned():
@@ -116,21 +114,18 @@ def plan_grid(grid: GridFile, args: argparse.Namespace) -> GridPlan:
             row = card.row if card.id == cell.benchmark else ""
             rows[cell.benchmark] = row or cell.benchmark
             if not any(_applies(rule, cell, row) for rule in grid.exclude):
-                found.setdefault(text.identity(cell), planned)
+                found.setdefault(texts.identity(cell), planned)
     if not found:
         raise ConfigError(f"{grid.path}: nothing is left of the grid; exclude less")
     return GridPlan(grid.name, base, _plain(base), tuple(found.values()), rows)
 
 
 def _with_entries(name: str, traced: Traced) -> Traced:
-    if name not in WITH_OPTIONS or isinstance(traced.value, tuple) and _all_entries(traced.value):
+    given = traced.value
+    if name not in WITH_OPTIONS or (isinstance(given, tuple) and isinstance(given[0], Entry)):
         return traced
-    names = [traced.value or OWN_BACKBONE] if isinstance(traced.value, str) else traced.value
+    names = [given or OWN_BACKBONE] if isinstance(given, str) else given
     return Traced(entries(names, traced.origin), traced.origin)
-
-
-def _all_entries(values: tuple[Any, ...]) -> bool:
-    return all(isinstance(value, Entry) for value in values)
 
 
 def _plain(settings: Mapping[str, Traced]) -> BenchConfig:
@@ -165,7 +160,7 @@ class _Block:
         for card, shifts in chosen:
             for config, where in self.models:
                 backbone = _at(where, lambda c=config, d=card: backbone_spec(d.backbone, c))
-                _check_open_clip(backbone, where)
+                _at(where, lambda b=backbone: check_model(b))
                 impossible = cannot_encode(card, backbone)
                 for stream, shift, reason in _combined(streams, config, card, shifts):
                     grid = grid_of(config, card, stream, (shift,), self.methods)
@@ -255,15 +250,16 @@ def _models(listed: Sequence[Entry], config: BenchConfig) -> Iterator[tuple[Benc
     for entry in listed:
         model = "" if entry.name == OWN_BACKBONE else entry.name
         for own in entry.variants():
-            known = {f.name: f.metadata["read"] for f in dataclasses.fields(BenchConfig)}
             values = {
-                name: _at(
-                    entry.options[name].where,
-                    lambda n=name, v=value: reading(known[n], v, f"option {n!r}"),
-                )
+                name: _at(entry.options[name].where, lambda n=name, v=value: _model_option(n, v))
                 for name, value in own.items()
             }
             yield replace(config, model=model, **values), entry.where
+
+
+def _model_option(name: str, value: Any) -> Any:
+    (setting,) = (f for f in dataclasses.fields(BenchConfig) if f.name == name)
+    return reading(setting.metadata["read"], value, f"option {name!r}")
 
 
 def _shifts(config: BenchConfig, card: BenchmarkCard) -> tuple[str, ...]:
@@ -304,52 +300,6 @@ def _with_domains(
     return filled, summary(domains), reason
 
 
-def unfit(card: BenchmarkCard, shift: str) -> str:
-    """Why a shift cannot be applied to the queries of a benchmark, or ""."""
-    if fits(card, shift):
-        return ""
-    if card.setting == "QGS":
-        return misfit(shift, [card])
-    return (
-        f"shift {shift!r} works on {facts(shift).modality} queries; "
-        f"{card.id!r} has {card.query} ones"
-    )
-
-
-def cannot_encode(card: BenchmarkCard, backbone: BackboneSpec) -> str:
-    """Why a backbone cannot do a benchmark's task, or "" (also where nothing is declared)."""
-    if backbone.loader not in BACKBONES:
-        return ""
-    known = BACKBONES.info(backbone.loader).facts.get("modalities", ())
-    if not known or {card.query, card.gallery} <= set(known):
-        return ""
-    return (
-        f"backbone {backbone.loader!r} encodes {', '.join(known)}; {card.id!r} has {card.query} "
-        f"queries and {card.gallery} items"
-    )
-
-
-def _check_open_clip(backbone: BackboneSpec, where: str) -> None:
-    """Refuses a plain model name that open_clip does not know; does not import open_clip."""
-    name = backbone.model
-    if backbone.loader != "open_clip" or not name or set(name) & set(":/"):
-        return
-    known = _open_clip_models()
-    if known and name not in known:
-        raise ConfigError(
-            f"{where}: unknown open_clip model {name!r}{did_you_mean(name, known)} "
-            "(or give a backbone, backbone:model, or local-dir:/path)"
-        )
-
-
-@cache
-def _open_clip_models() -> frozenset[str]:
-    """Names of open_clip's own configurations, which are files of its package."""
-    found = importlib.util.find_spec("open_clip")
-    folders = [Path(place) for place in (found and found.submodule_search_locations) or ()]
-    return frozenset(p.stem for folder in folders for p in folder.glob("model_configs/*.json"))
-
-
 def _applies(rule: Rule, cell: Cell, row: str) -> bool:
     """Whether all patterns of a rule apply; of several domains each must be one of those named."""
     names = {
@@ -387,22 +337,3 @@ def _at(where: str, make: Callable[[], T]) -> T:
         return make()
     except QueryShiftError as error:
         raise ConfigError(f"{where}: {error}") from None
-
-
-class _Texts:
-    """Identities of cells: each part is turned into text once, however many cells share it."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[object, str]] = {}
-
-    def identity(self, cell: Cell) -> tuple[Any, ...]:
-        """What two cells share if and only if they are the same cell."""
-        parts = (self._text(part) for part in (cell.method, cell.shift, cell.stream))
-        return cell.suite, cell.benchmark, cell.backbone, *parts, cell.seed, cell.limit
-
-    def _text(self, part: MethodSpec | ShiftSpec | StreamSpec) -> str:
-        if id(part) not in self._known:
-            plain = part.to_dict() if isinstance(part, StreamSpec) else dataclasses.asdict(part)
-            # The part is kept too, so that its id stays its own.
-            self._known[id(part)] = part, json.dumps(plain, sort_keys=True)
-        return self._known[id(part)][1]

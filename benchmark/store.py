@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
 import json
 import logging
 import math
 import os
 import secrets
+import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
@@ -61,6 +65,7 @@ options as JSON (for a stream of several domains a list, one entry per domain)."
 
 _GROUPS = {"metric": "metrics", "probe": "probes", "cost": "cost"}
 _MEASURED = ("metrics", "probes", "cost")
+_LOCK_SECONDS = 30.0
 
 
 def cell_from_dict(values: Mapping[str, Any]) -> Cell:
@@ -110,7 +115,8 @@ class RunStore:
     def save(self, record: Record, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Stores a record, replacing what was stored for the same cell.
 
-        An interrupted second run does not replace a finished first one.
+        Only a finished result replaces a finished result: two runs on one folder may do the same
+        cell, and one of them may be stopped, be killed or run out of memory.
 
         Args:
             record: of any status.
@@ -119,20 +125,19 @@ class RunStore:
         Raises:
             ResultsError: the folder cannot be written or the disk is full.
         """
-        if record.status == Status.INTERRUPTED and self.done(record.key):
-            return
         stem = cell_from_dict(record.cell).stem(record.key)
         numbers = self.cells / f"{stem}.npz"
+        text = json.dumps(_plain(record), indent=1, allow_nan=False) + "\n"
         try:
             self.cells.mkdir(parents=True, exist_ok=True)
-            if arrays:
-                _write(
-                    numbers, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays)
-                )
-            text = json.dumps(_plain(record), indent=1, allow_nan=False) + "\n"
-            _write(self.cells / f"{stem}.json", lambda file: file.write(text.encode()))
-            if not arrays:
-                numbers.unlink(missing_ok=True)
+            with _alone(self.path / ".lock"):
+                if record.status != Status.DONE and self.done(record.key):
+                    return
+                if arrays:
+                    _write(numbers, lambda file: _savez(file, arrays))
+                _write(self.cells / f"{stem}.json", lambda file: file.write(text.encode()))
+                if not arrays:
+                    numbers.unlink(missing_ok=True)
         except OSError as error:
             raise _cannot_write(self.cells, error) from error
 
@@ -142,6 +147,16 @@ class RunStore:
             record.status == Status.DONE and zipfile.is_zipfile(path.with_suffix(".npz"))
             for path, record in self._read(f"*_{key}.json")
         )
+
+    def finished(self, keys: Collection[str]) -> dict[str, Record]:
+        """The finished, readable results among these cells, in one pass over the folder."""
+        if not keys:
+            return {}
+        return {
+            record.key: record
+            for path, record in self._read("*.json", set(keys))
+            if record.status == Status.DONE and zipfile.is_zipfile(path.with_suffix(".npz"))
+        }
 
     def load(self, key: str) -> Record:
         """The stored record of a cell.
@@ -160,15 +175,17 @@ class RunStore:
             ResultsError: they are missing or damaged.
         """
         for path in sorted(self.cells.glob(f"*_{key}.npz")):
-            try:
-                # Opened here: numpy leaves the file open when it turns out to be damaged.
-                with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                    return {name: stored[name] for name in stored.files}
-            except (OSError, ValueError, zipfile.BadZipFile) as error:
-                raise ResultsError(
-                    f"{path} is damaged ({error}); delete it to run its cell again"
-                ) from error
+            return _read_arrays(path)
         raise ResultsError(f"no numbers per query of cell {key} in {self.cells}")
+
+    def arrays_of(self, record: Record) -> dict[str, np.ndarray]:
+        """As ``arrays``; finds the file by the record, without a search through the folder.
+
+        Raises:
+            ResultsError: they are missing or damaged.
+        """
+        path = self.cells / f"{cell_from_dict(record.cell).stem(record.key)}.npz"
+        return _read_arrays(path) if path.exists() else self.arrays(record.key)
 
     def records(self) -> list[Record]:
         """All readable records, by file name; others are warned of by name and left out."""
@@ -200,9 +217,13 @@ class RunStore:
             raise _cannot_write(target, error) from error
         return target
 
-    def _read(self, pattern: str) -> Iterator[tuple[Path, Record]]:
+    def _read(
+        self, pattern: str, keys: Container[str] | None = None
+    ) -> Iterator[tuple[Path, Record]]:
         for path in sorted(self.cells.glob(pattern)):
             if path.name.startswith("."):
+                continue
+            if keys is not None and path.stem.rpartition("_")[2] not in keys:
                 continue
             try:
                 record = _parse(path.read_text(encoding="utf-8"))
@@ -213,6 +234,46 @@ class RunStore:
                 logger.warning("%s is no readable record and is ignored: %s", path, reason)
                 continue
             yield path, record
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        # Opened here: numpy leaves the file open when it turns out to be damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ResultsError(
+            f"{path} is damaged ({error}); delete it to run its cell again"
+        ) from error
+
+
+def _savez(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
+    # Made in memory first: on a full disk zipfile fails a second time while it closes the file.
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    file.write(buffer.getbuffer())
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Holds a lock file, which the system gives back when its holder dies.
+
+    A record and its numbers are two files; one run at a time may replace them. Where files cannot
+    be locked, or somebody holds the lock for long, it goes on without: each file alone is whole.
+    """
+    with path.open("ab") as file:
+        patient_until = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > patient_until:
+                    break
+                time.sleep(0.01)
+            except OSError:
+                break
+        yield
 
 
 def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:

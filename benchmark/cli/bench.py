@@ -97,7 +97,8 @@ def run_all(
         return INTERRUPTED, []
     if reused:
         note = f"reused {reused} finished cell{'s' if reused > 1 else ''}"
-        note += f", ran {len(records) - reused}" if reused < len(records) else ""
+        ran = len(records) - reused
+        note += f", ran {ran}" if ran else "; nothing to do"
         console.print(Text(note))
     failed = any(r.status in (Status.FAILED, Status.TIMEOUT) for r in records)
     return FAILED if failed else OK, records
@@ -130,7 +131,13 @@ def execute(
     import torch
 
     from benchmark.environment import usable_cores
-    from benchmark.executors import Executor, ProcessExecutor, SerialExecutor, run_cells
+    from benchmark.executors import (
+        Executor,
+        ProcessExecutor,
+        SerialExecutor,
+        identify,
+        run_cells,
+    )
     from benchmark.wiring import default_resources
 
     factory = functools.partial(
@@ -139,9 +146,8 @@ def execute(
     resources = factory()
     again = config.if_exists == "always"
     with nullcontext() if config.quiet else console.status("loading data and weights"):
-        keys = [resources.key(cell) for cell in cells]
-        waiting = len({key for key in keys if again or not store.done(key)})
-    workers = min(config.workers, max(waiting, 1))
+        found = identify(cells, store, resources, again=again)
+    workers = min(config.workers, max(found.waiting, 1))
     executor: Executor
     if workers > 1:
         threads = config.threads or max(1, usable_cores() // workers)
@@ -150,6 +156,6 @@ def execute(
         if config.threads:
             torch.set_num_threads(config.threads)
         executor = SerialExecutor(resources)
-    with Bars(console, waiting, quiet=config.quiet) as bars:
-        outcome = run_cells(cells, store, executor, resources=resources, progress=bars, again=again)
+    with Bars(console, found.waiting, quiet=config.quiet) as bars:
+        outcome = run_cells(cells, store, executor, resources=resources, progress=bars, found=found)
     return outcome.records, outcome.reused

@@ -12,12 +12,21 @@ from benchmark.cell import Cell, Record, Status
 from benchmark.errors import QueryShiftError
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.serial import SerialExecutor
+from benchmark.fingerprints import Fingerprints
 from benchmark.progress import Progress
 from benchmark.resources import Resources
 from benchmark.runner import unfinished
 from benchmark.store import RunStore
 
-__all__ = ["Executor", "Outcome", "ProcessExecutor", "SerialExecutor", "run_cells"]
+__all__ = [
+    "Executor",
+    "Identified",
+    "Outcome",
+    "ProcessExecutor",
+    "SerialExecutor",
+    "identify",
+    "run_cells",
+]
 
 Save = Callable[[Record, Mapping[str, np.ndarray]], None]
 
@@ -57,6 +66,70 @@ class Outcome:
     reused: int
 
 
+@dataclass(frozen=True)
+class Identified:
+    """The keys of a list of cells, and what is known of these cells already.
+
+    Attributes:
+        keys: one per cell, in their order.
+        finished: the stored results that need not be computed again, by key.
+        failed: the records of cells whose data or weights cannot be loaded, by key.
+    """
+
+    keys: list[str]
+    finished: dict[str, Record]
+    failed: dict[str, Record]
+
+    @property
+    def waiting(self) -> int:
+        """How many cells there are to run."""
+        return len(set(self.keys) - set(self.finished) - set(self.failed))
+
+
+def identify(
+    cells: Sequence[Cell], store: RunStore, resources: Resources, *, again: bool = False
+) -> Identified:
+    """The keys of all cells, and which of them need not be run.
+
+    Data and weights are loaded for their fingerprints, but for cells that are done and whose
+    fingerprints the run's folder holds (see ``Fingerprints``).
+
+    Args:
+        cells: what is to be run.
+        store: where results are kept; checked for writing first.
+        resources: loads data and weights.
+        again: finished cells are to be run again.
+
+    Raises:
+        QueryShiftError: results that cannot be written; data or weights that cannot be loaded for
+            any of the cells.
+    """
+    store.check_writable()
+    memo = Fingerprints(store.path / "fingerprints")
+    keys = [memo.key(cell, resources) for cell in cells]
+    finished = {} if again else store.finished(set(keys))
+    failed: dict[str, Record] = {}
+    problem: QueryShiftError | None = None
+    loaded: set[str] = set()
+    for index, cell in enumerate(cells):
+        if keys[index] in finished:
+            continue
+        try:
+            keys[index] = resources.key(cell)
+            loaded.add(keys[index])
+            memo.remember(cell, resources)
+        except QueryShiftError as error:
+            problem = error
+            record = unfinished(cell, "", Status.FAILED, f"{type(error).__name__}: {error}")
+            keys[index] = record.key
+            failed[record.key] = record
+    if problem is not None and len(failed) == len(set(keys)):
+        raise problem
+    if not again:
+        finished |= store.finished(loaded)
+    return Identified(keys, finished, failed)
+
+
 def run_cells(
     cells: Sequence[Cell],
     store: RunStore,
@@ -65,6 +138,7 @@ def run_cells(
     resources: Resources,
     progress: Progress | None = None,
     again: bool = False,
+    found: Identified | None = None,
 ) -> Outcome:
     """Runs the cells that the store has no finished result of, and stores them as they end.
 
@@ -75,39 +149,18 @@ def run_cells(
         resources: for the fingerprints of data and weights, which a cell's key needs.
         progress: told of the cells that are run.
         again: run finished cells again.
+        found: what ``identify`` has said of these cells, where it has been asked already.
 
     Raises:
         QueryShiftError: results that cannot be written; data or weights that cannot be loaded for
             any of the cells (where only some cannot, those cells fail and the others are run).
     """
-    store.check_writable()
-    keys, failed = _identify(cells, resources)
-    reused: dict[str, Record] = {}
-    if not again:
-        reused = {key: store.load(key) for key in set(keys) - set(failed) if store.done(key)}
-    for record in failed.values():
+    known = found or identify(cells, store, resources, again=again)
+    for record in known.failed.values():
         store.save(record)
-    known = {**reused, **failed}
-    missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in known}
+    records = {**known.finished, **known.failed}
+    missing = {key: cell for key, cell in zip(known.keys, cells, strict=True) if key not in records}
     ran = executor.run(list(missing.values()), store.save, progress=progress) if missing else []
-    known |= dict(zip(missing, ran, strict=True))
-    return Outcome([known[key] for key in keys], sum(key in reused for key in keys))
-
-
-def _identify(cells: Sequence[Cell], resources: Resources) -> tuple[list[str], dict[str, Record]]:
-    """The keys of all cells, and the records of those whose data or weights cannot be loaded."""
-    keys: list[str] = []
-    failed: dict[str, Record] = {}
-    problem: QueryShiftError | None = None
-    for cell in cells:
-        try:
-            keys.append(resources.key(cell))
-        except QueryShiftError as error:
-            problem = error
-            reason = f"{type(error).__name__}: {error}"
-            record = unfinished(cell, "", Status.FAILED, reason)
-            keys.append(record.key)
-            failed[record.key] = record
-    if problem is not None and len(failed) == len(set(keys)):
-        raise problem
-    return keys, failed
+    records |= dict(zip(missing, ran, strict=True))
+    reused = sum(key in known.finished for key in known.keys)
+    return Outcome([records[key] for key in known.keys], reused)

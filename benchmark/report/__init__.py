@@ -25,6 +25,7 @@ __all__ = [
     "load_results",
     "results_table",
     "shift_pools",
+    "with_arrays",
     "write_all",
     "write_csv",
 ]
@@ -38,14 +39,15 @@ def load_results(store: RunStore) -> list[CellResult]:
     A finished cell whose numbers per query are missing or damaged is warned of; it is shown
     without numbers.
     """
-    return [_with_arrays(store, record) for record in store.records()]
+    return [with_arrays(store, record) for record in store.records()]
 
 
-def _with_arrays(store: RunStore, record: Record) -> CellResult:
+def with_arrays(store: RunStore, record: Record) -> CellResult:
+    """A record with its numbers per query; without, and with a warning, where they are damaged."""
     if record.status != Status.DONE:
         return CellResult(record)
     try:
-        arrays = store.arrays(record.key)
+        arrays = store.arrays_of(record)
         hits = (arrays["best_rank"] == 1).astype(np.float64)
         return CellResult(record, hits, arrays["group"], arrays["order"])
     except ResultsError as error:

@@ -1,0 +1,116 @@
+"""``queryshift grid``: runs what a grid file asks for and the run's folder does not have yet."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from benchmark import config as settings
+from benchmark.cell import Record, Status
+from benchmark.cli.bench import RUNS, run_all, say_reasons
+from benchmark.cli.command import INTERRUPTED, OK, Command
+
+if TYPE_CHECKING:
+    from benchmark.gridplan import GridPlan, Planned
+    from benchmark.store import RunStore
+
+
+class Grid(Command):
+    """A whole comparison, from a file."""
+
+    name = "grid"
+    summary = "run a grid file: what its folder does not have yet; one table for all benchmarks"
+    examples = (
+        "  queryshift grid mini --workers 2\n"
+        "  queryshift grid my-grid.yaml --data /data --out results/runs/mine\n"
+        "  queryshift grid mini --method source,tcr --seed 0-2"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_grid(parser)
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        plan = plan_of(args)
+
+        from benchmark.store import RunStore
+
+        store = RunStore(folder_of(plan))
+        skipped = keep_skipped(plan.cells, store)
+        cells = [planned.cell for planned in plan.cells if not planned.reason]
+        if not cells:
+            console.print(Text(f"nothing can be run: all {len(skipped)} cells are skipped"))
+            say_reasons(console, skipped)
+            return OK
+        code, records = run_all(cells, store, plan.config, console)
+        if code != INTERRUPTED:
+            report(plan, [*records, *skipped], store, console)
+        return code
+
+
+def add_grid(parser: argparse.ArgumentParser) -> None:
+    """The word and the flags that say which grid."""
+    parser.add_argument(
+        "grid", metavar="GRID", help="name of a bundled grid (mini), or path of a grid file"
+    )
+    settings.add_flags(parser)
+
+
+def plan_of(args: argparse.Namespace) -> GridPlan:
+    """The grid that the command line names, merged with its flags and expanded.
+
+    Raises:
+        QueryShiftError: no such grid, or what is wrong in the file, with its line.
+    """
+    from benchmark.gridfile import grid_path, read_grid
+    from benchmark.gridplan import plan_grid
+
+    return plan_grid(read_grid(grid_path(args.grid)), args)
+
+
+def folder_of(plan: GridPlan) -> Path:
+    """The folder of a grid's results: the one asked for, or one that bears the grid's name."""
+    return Path(plan.config.out) if plan.config.out else RUNS / f"grid-{plan.name}"
+
+
+def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
+    """Stores the cells that cannot be run, with the reason; those that are stored already stay."""
+    from benchmark.runner import unfinished
+
+    records = []
+    for planned in cells:
+        if planned.reason:
+            record = unfinished(planned.cell, "", Status.SKIPPED, planned.reason)
+            if not (store.cells / f"{planned.cell.stem(record.key)}.json").exists():
+                store.save(record)
+            records.append(record)
+    return records
+
+
+def report(plan: GridPlan, records: Sequence[Record], store: RunStore, console: Console) -> None:
+    """Prints the table with a row for each benchmark; writes the files that are out of date."""
+    from benchmark.report import with_arrays, write_all, write_csv
+    from benchmark.report.suite_table import suite_frame, suite_table
+
+    frame = suite_frame([with_arrays(store, record) for record in records], plan.rows)
+    console.print(suite_table(frame.assign(note="")))  # the reasons come below, once each
+    console.print(Text("R@1 in percent: mean over shifts and directions; clean: source model"))
+    say_reasons(console, records)
+    written = [write_csv(frame, store.path / "suite.csv")]
+    if not _up_to_date(store):
+        written += write_all(store, figures=not plan.config.no_figures)
+    console.print(Text(f"written: {len(written)} files in {store.path}/"), soft_wrap=True)
+
+
+def _up_to_date(store: RunStore) -> bool:
+    """Whether the folder's tables were written after all of its cells."""
+    try:
+        written = (store.path / "tidy.csv").stat().st_mtime_ns
+        return all(entry.stat().st_mtime_ns <= written for entry in os.scandir(store.cells))
+    except OSError:
+        return False
