@@ -202,8 +202,9 @@ class Record:
             ``clean_R@1_before``, ``clean_R@1_after``, ``forgetting`` (after minus before, points);
             but for "single" streams ``first_domain_R@1_before``, ``_during``, ``_after``, and with
             several domains ``R@1_<domain's label>`` each.
-        probes: ``uniformity``, ``gap``, ``consistency``; methods' own means such as ``angle``
-            (degrees) and ``conflict`` (share of updates above 90 degrees).
+        probes: ``uniformity``, ``gap``, ``consistency``, ``effective_rank``, ``hubness``; methods'
+            own means such as ``angle`` (degrees) and ``conflict`` (share of updates above 90
+            degrees).
         cost: ``seconds``, ``seconds_data``, ``seconds_gallery``, ``seconds_step``,
             ``seconds_rank``, ``ms_per_query`` (median over batches of step time / batch),
             ``ms_per_query_p95``, ``forward_per_query``, ``backward_per_query``, ``peak_mb``.

@@ -37,14 +37,28 @@ def rank(
     Raises:
         ValueError: NaN scores or a wrong shape.
     """
-    start = gallery_of(data, section).start
-    relevant = _rows(data.relevance, queries, start)
+    relevant = _rows(data.relevance, queries, gallery_of(data, section).start)
+    return metrics.ranks(without_excluded(scores, data, queries, section), relevant)
+
+
+def without_excluded(
+    scores: Tensor, data: RetrievalSet, queries: np.ndarray, section: int = 0
+) -> Tensor:
+    """The scores with -inf at items that do not take part; a copy where there are any.
+
+    Args:
+        scores: as for ``rank``, and the others too.
+        data: what is retrieved.
+        queries: (B,) query indices, all of one section.
+        section: that section.
+    """
     if data.excluded is None:
-        return metrics.ranks(scores, relevant)
+        return scores
     scores = scores.clone()
+    start = gallery_of(data, section).start
     for row, items in enumerate(_rows(data.excluded, queries, start)):
         scores[row, torch.from_numpy(items)] = -torch.inf
-    return metrics.ranks(scores, relevant)
+    return scores
 
 
 def subset_ranks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -145,6 +146,7 @@ class _Tally:
     best_rank: np.ndarray
     ap: np.ndarray
     subset_rank: np.ndarray
+    occurrences: probes.KOccurrences = field(default_factory=probes.KOccurrences)
     embeddings: list[Tensor] = field(default_factory=list)
     batches: list[dict[str, float]] = field(default_factory=list)
     step_ms: list[float] = field(default_factory=list)  # per query, one value per batch
@@ -253,6 +255,8 @@ class _Run:
 
     def _rank(self, batch: Batch, scores: Tensor, tally: _Tally) -> None:
         queries, scores = self.queries[batch.queries], scores.detach()
+        shown = ranking.without_excluded(scores, self.data, queries, batch.section)
+        tally.occurrences.add(shown, batch.section)
         found = ranking.rank(scores, self.data, queries, batch.section)
         for position, of_query in zip(batch.queries, found, strict=True):
             tally.best_rank[position] = of_query[0]
@@ -284,11 +288,15 @@ class _Run:
             {name: value for name, value in batch.items() if name not in ("queries", "R@1")}
             for batch in tally.batches
         ]
+        hubness = tally.occurrences.skewness()
         return {
             **probes.log_means(logs),
             "uniformity": probes.uniformity(embeddings),
             "gap": probes.gap(embeddings, gallery),
             "consistency": probes.consistency(embeddings, gallery, self.data.relevance, order),
+            "effective_rank": probes.effective_rank(embeddings),
+            # Not defined where every item occurs equally often, as in a gallery of ten items.
+            **({"hubness": hubness} if math.isfinite(hubness) else {}),
         }
 
     def _forgetting(self, method: Method, gallery: Tensor) -> dict[str, float]:

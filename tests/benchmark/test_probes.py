@@ -52,6 +52,66 @@ def test_consistency_does_not_depend_on_the_block_size(monkeypatch: pytest.Monke
     assert parts == pytest.approx(whole, abs=1e-12)
 
 
+def test_effective_rank_of_closed_forms() -> None:
+    assert probes.effective_rank(plane(20, 20, 20)) == pytest.approx(1.0, abs=1e-4)
+    assert probes.effective_rank(torch.eye(6)) == pytest.approx(6.0, abs=1e-9)
+    # Singular values 3 and 1: shares 3/4 and 1/4.
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    found = probes.effective_rank(torch.diag(torch.tensor([3.0, 1.0])))
+    assert found == pytest.approx(math.exp(entropy), abs=1e-9)
+
+
+def test_effective_rank_agrees_with_a_full_decomposition() -> None:
+    points = torch.randn(40, 7, generator=torch.Generator().manual_seed(0)).double()
+    values = torch.linalg.svdvals(points)
+    share = values / values.sum()
+    expected = float((-(share * share.log()).sum()).exp())
+    assert probes.effective_rank(points) == pytest.approx(expected, abs=1e-9)
+
+
+def slow_skewness(lists: list[list[int]], size: int) -> float:
+    counts = [sum(item in found for found in lists) for item in range(size)]
+    mean = sum(counts) / size
+    second = sum((c - mean) ** 2 for c in counts) / size
+    return float(sum((c - mean) ** 3 for c in counts) / size / second**1.5)
+
+
+def test_hubness_is_the_skewness_of_how_often_items_are_among_the_best() -> None:
+    generator = torch.Generator().manual_seed(1)
+    scores = torch.rand(30, 12, generator=generator)
+    scores[:, 4] += 0.6  # a hub
+    lists = [sorted(range(12), key=lambda i: -row[i])[:3] for row in scores.tolist()]
+    found = probes.KOccurrences(3)
+    for batch in scores.split(8):
+        found.add(batch)
+    assert found.skewness() == pytest.approx(slow_skewness(lists, 12), abs=1e-9)
+    assert found.skewness() > 1
+
+
+def test_excluded_items_and_short_galleries_are_not_counted() -> None:
+    scores = torch.tensor([[3.0, 2.0, -torch.inf, 1.0], [-torch.inf, 2.0, 3.0, 1.0]])
+    found = probes.KOccurrences(4)
+    found.add(scores)
+    # Items 0 and 2 are in one list each, 1 and 3 in both: symmetric.
+    assert found.skewness() == pytest.approx(0.0, abs=1e-12)
+    found = probes.KOccurrences(10)
+    found.add(torch.rand(5, 10, generator=torch.Generator().manual_seed(0)))
+    assert math.isnan(found.skewness())
+    assert math.isnan(probes.KOccurrences().skewness())
+
+
+def test_hubness_is_the_mean_over_sections() -> None:
+    generator = torch.Generator().manual_seed(2)
+    parts = [torch.rand(9, 6, generator=generator), torch.rand(7, 8, generator=generator)]
+    both, alone = probes.KOccurrences(2), []
+    for section, scores in enumerate(parts):
+        both.add(scores, section)
+        one = probes.KOccurrences(2)
+        one.add(scores)
+        alone.append(one.skewness())
+    assert both.skewness() == pytest.approx(sum(alone) / 2, abs=1e-12)
+
+
 def test_log_means_skip_absent_and_undefined_values() -> None:
     logs = [{"loss": 2.0, "angle": math.nan}, {"loss": 4.0, "angle": 120.0}, {"angle": 60.0}]
     assert probes.log_means(logs) == {"loss": 3.0, "angle": 90.0, "conflict": 0.5}

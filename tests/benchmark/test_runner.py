@@ -74,7 +74,9 @@ def test_a_record_says_what_a_row_must_say() -> None:
         assert 0 <= record.cost[f"seconds{name}"] < 60
     assert record.cost["ms_per_query"] <= record.cost["ms_per_query_p95"]
     assert 10 < record.cost["peak_mb"] < 100_000
-    assert set(record.probes) == {"uniformity", "gap", "consistency", "seen"}
+    geometry = {"uniformity", "gap", "consistency", "effective_rank", "hubness"}
+    assert set(record.probes) == {*geometry, "seen"}
+    assert 1 <= record.probes["effective_rank"] <= 8
     assert 0 < record.probes["consistency"] < 1
     assert record.environment["torch"] == torch.__version__
     assert record.environment["started"].endswith("+00:00")
