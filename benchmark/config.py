@@ -9,136 +9,48 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import ConfigError, did_you_mean
+from benchmark.readers import (
+    Reader,
+    Shard,
+    one_of,
+    read_count,
+    read_flag,
+    read_integers,
+    read_names,
+    read_options,
+    read_seconds,
+    read_seeds,
+    read_shard,
+    read_text,
+    read_workers,
+    reading,
+)
 from benchmark.yaml_lines import Document, Place, read_document
 
-Reader = Callable[[Any], Any]
-
-MAX_SEED = 2**32 - 1
-"""Largest run seed; everything random is derived from it by hashing."""
-
-
-def read_text(value: Any) -> str:
-    """A text, as given."""
-    if not isinstance(value, str):
-        raise ValueError(f"expected a text, not {value!r}")
-    return value
-
-
-def read_names(value: Any) -> tuple[str, ...]:
-    """Names: ``"a,b"`` or a list of texts; without repeats, in the given order."""
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple) or not all(isinstance(p, str) for p in parts):
-        raise ValueError(f"expected names separated by commas, not {value!r}")
-    names = [part.strip() for part in parts]
-    if not names or not all(names):
-        raise ValueError(f"expected names separated by commas, not {value!r}")
-    return tuple(dict.fromkeys(names))
-
-
-def read_integers(value: Any) -> tuple[int, ...]:
-    """Whole numbers: ``3``, ``"0,2"``, ``"0-2"``, or a list of them; without repeats.
-
-    >>> read_integers("0-2,5")
-    (0, 1, 2, 5)
-    """
-    if _is_integer(value):
-        value = [value]
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple) or not parts:
-        raise ValueError(f"expected whole numbers such as 0,2 or 0-2, not {value!r}")
-    numbers: list[int] = []
-    for part in parts:
-        numbers += _range(part)
-    return tuple(dict.fromkeys(numbers))
-
-
-def _range(part: Any) -> Iterable[int]:
-    if _is_integer(part) and part >= 0:
-        return [part]
-    match = (
-        re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", part, re.ASCII)
-        if (isinstance(part, str))
-        else None
-    )
-    if match is None:
-        raise ValueError(f"expected whole numbers such as 0,2 or 0-2, not {part!r}")
-    first = int(match[1])
-    last = int(match[2]) if match[2] is not None else first
-    if last < first or last - first >= 10_000:
-        raise ValueError(f"the range {part!r} is empty or too long")
-    return range(first, last + 1)
-
-
-def read_seeds(value: Any) -> tuple[int, ...]:
-    """Run seeds: whole numbers up to ``MAX_SEED``."""
-    seeds = read_integers(value)
-    if max(seeds) > MAX_SEED:
-        raise ValueError(f"a seed is at most {MAX_SEED}, not {max(seeds)}")
-    return seeds
-
-
-def read_count(value: Any) -> int:
-    """A whole number of at least one."""
-    if isinstance(value, str) and re.fullmatch(r"\d{1,12}", value, re.ASCII):
-        value = int(value)
-    if not _is_integer(value) or value < 1:
-        raise ValueError(f"expected a whole number of at least 1, not {value!r}")
-    return value
-
-
-def read_flag(value: Any) -> bool:
-    """True or false."""
-    if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, not {value!r}")
-    return value
-
-
-def read_options(value: Any) -> dict[str, Any]:
-    """Options: ``["steps=1", ...]`` from flags (values stay text) or a YAML mapping."""
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
-            raise ValueError("expected option names as keys")
-        return dict(value)
-    pairs: dict[str, Any] = {}
-    for text in [value] if isinstance(value, str) else value:
-        key, equals, content = text.partition("=") if isinstance(text, str) else ("", "", "")
-        if not equals or not key.strip():
-            raise ValueError(f"expected KEY=VALUE, not {text!r}")
-        if key.strip() in pairs:
-            raise ValueError(f"option {key.strip()!r} is given twice")
-        pairs[key.strip()] = content
-    return pairs
-
-
-def one_of(*choices: str) -> Reader:
-    """A reader for one of a few words."""
-
-    def read(value: Any) -> str:
-        if value not in choices:
-            near = did_you_mean(value, choices) if isinstance(value, str) else ""
-            raise ValueError(f"expected {' or '.join(choices)}, not {value!r}{near}")
-        return str(value)
-
-    return read
-
-
-def reading(read: Reader, value: Any, place: str) -> Any:
-    """Applies a reader; its ``ValueError`` becomes a ``ConfigError`` that says where."""
-    try:
-        return read(value)
-    except ValueError as error:
-        raise ConfigError(f"{place}: {error}") from None
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+__all__ = [
+    "BenchConfig",
+    "Traced",
+    "add_flags",
+    "defaults",
+    "from_file",
+    "from_flags",
+    "one_of",
+    "read_count",
+    "read_flag",
+    "read_integers",
+    "read_names",
+    "read_options",
+    "read_seeds",
+    "read_setting",
+    "read_text",
+    "reading",
+    "resolve",
+]
 
 
 def _setting(default: Any, read: Reader, help_text: str, *, metavar: str = "") -> Any:
@@ -230,8 +142,43 @@ class BenchConfig:
     limit: int | None = _setting(None, read_count, "only so many queries", metavar="N")
     allow_missing: bool = _setting(False, read_flag, "go on without images that are not on disk")
     device: str = _setting("auto", read_text, "cpu, cuda, cuda:N, or auto", metavar="NAME")
-    workers: int = _setting(1, read_count, "cells at the same time", metavar="N")
+    workers: int | None = _setting(
+        None,
+        read_workers,
+        "cells at the same time, or auto: as many as the machine or cluster has room for "
+        "(default: 1; auto where --executor says processes or ray)",
+        metavar="N",
+    )
     threads: int | None = _setting(None, read_count, "torch threads per cell", metavar="N")
+    executor: str = _setting(
+        "auto",
+        one_of("auto", "serial", "processes", "ray"),
+        "who runs the cells: this process (serial), worker processes, a Ray cluster; auto: worker "
+        "processes where several workers or a time limit are asked for",
+    )
+    address: str = _setting(
+        "local",
+        read_text,
+        "Ray cluster: HOST:PORT of a running one, auto (found by Ray), or local (started for the "
+        "run)",
+        metavar="ADDR",
+    )
+    time_limit: float | None = _setting(
+        None,
+        read_seconds,
+        "a cell that takes longer is stopped, and the rest goes on",
+        metavar="SECONDS",
+    )
+    shard: Shard | None = field(
+        default=None,
+        metadata=_about(read_shard, "only the I-th of N parts of the cells, from 1", "I/N"),
+    )
+    claim: bool = _setting(
+        False,
+        read_flag,
+        "share the cells with other runs on the same results folder, by claim files; with --shard "
+        "that part first",
+    )
     out: str = _setting("", read_text, "results folder; default results/runs/<name>", metavar="DIR")
     if_exists: str = _setting(
         "missing",

@@ -6,7 +6,7 @@ import argparse
 import functools
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,35 +127,35 @@ def say_where(console: Console, written: Sequence[Path]) -> None:
 def execute(
     cells: Sequence[Cell], store: RunStore, config: BenchConfig, console: Console
 ) -> tuple[list[Record], int]:
-    """Runs the cells that the store does not have; gives all records and how many were there."""
-    import torch
+    """Runs the cells that the store does not have; gives all records and how many were there.
 
-    from benchmark.environment import usable_cores
-    from benchmark.executors import (
-        Executor,
-        ProcessExecutor,
-        SerialExecutor,
-        identify,
-        run_cells,
-    )
+    With ``config.shard`` only those of the shard, with ``config.claim`` shared with other runs.
+    """
+    from benchmark.executors import identify, run_cells
+    from benchmark.executors.choose import check_settings, make_executor, part_of
+    from benchmark.executors.claims import Claims
     from benchmark.wiring import default_resources
 
+    check_settings(config)
+    cells = part_of(cells, config)
     factory = functools.partial(
         default_resources, allow_missing=config.allow_missing, ready_made=config.ready_made
     )
     resources = factory()
     again = config.if_exists == "always"
-    with nullcontext() if config.quiet else console.status("loading data and weights"):
-        found = identify(cells, store, resources, again=again)
-    workers = min(config.workers, max(found.waiting, 1))
-    executor: Executor
-    if workers > 1:
-        threads = config.threads or max(1, usable_cores() // workers)
-        executor = ProcessExecutor(factory, workers=workers, threads=threads)
-    else:
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        executor = SerialExecutor(resources)
-    with Bars(console, found.waiting, quiet=config.quiet) as bars:
+    with ExitStack() as stack:
+        # Before it is decided what is to be run: what ends elsewhere from now on is not run again.
+        claims = stack.enter_context(Claims(store, resources.key)) if config.claim else None
+        with nullcontext() if config.quiet else console.status("loading data and weights"):
+            found = identify(cells, store, resources, again=again)
+        executor = make_executor(
+            config,
+            factory,
+            resources,
+            waiting=found.waiting,
+            device=next((cell.backbone.device for cell in cells), "cpu"),
+            gate=claims,
+        )
+        bars = stack.enter_context(Bars(console, found.waiting, quiet=config.quiet))
         outcome = run_cells(cells, store, executor, resources=resources, progress=bars, found=found)
     return outcome.records, outcome.reused

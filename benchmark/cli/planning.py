@@ -106,11 +106,18 @@ class Forecast:
         cells = self.plan.cells
         return Rates([*self._own, *self._others], _machine(cells[0].cell.backbone.device))
 
+    @property
+    def workers(self) -> int:
+        """Cells at the same time."""
+        from benchmark.machine import planned_workers
+
+        return planned_workers(self.plan.config, len(self.waiting))
+
     def outlook(self) -> Outlook:
         """The cost of the cells that are to be run."""
         from benchmark.estimate import outlook
 
-        return outlook(self.waiting, self.rates, self.plan.config.workers)
+        return outlook(self.waiting, self.rates, self.workers)
 
     def counts(self) -> dict[tuple[str, str], dict[str, int]]:
         """(row of the benchmark, method) -> number of cells, of those to run, of those skipped."""
@@ -133,7 +140,7 @@ class Forecast:
             "unverified": self.unverified,
             "to_run": len(self.waiting),
             "skipped": len(self.skipped),
-            "workers": self.plan.config.workers,
+            "workers": self.workers,
             "estimate": dataclasses.asdict(self.outlook()),
             "by_benchmark": [
                 {"benchmark": row, "method": method, **counts, **self._seconds(row, method)}
@@ -183,7 +190,7 @@ class Forecast:
 
     def lines(self) -> list[Text]:
         """What stands below the table."""
-        cost, workers = self.outlook(), self.plan.config.workers
+        cost, workers = self.outlook(), self.workers
         lines = [
             Text(
                 f"{len(self.plan.cells)} cells: {self.done} done in {self.folder}, "

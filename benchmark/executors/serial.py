@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from benchmark.cell import Cell, Record, Status
-from benchmark.progress import Progress, Silent
+from benchmark.cell import Cell, Record
+from benchmark.executors.todo import POLL_SECONDS, Gate, Todo
+from benchmark.progress import Progress
 from benchmark.resources import Resources
-from benchmark.runner import run_cell, unfinished
+from benchmark.runner import run_cell
 
 
 class SerialExecutor:
     """Runs cells in this process, with its torch settings as they are.
 
+    A cell that hangs cannot be stopped from within: for a time limit use ``ProcessExecutor`` with
+    one worker.
+
     Args:
         resources: kept from cell to cell.
+        gate: shares the cells with other runs on the same folder.
     """
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, *, gate: Gate | None = None) -> None:
         self.resources = resources
+        self.gate = gate
 
     def run(
         self,
@@ -30,20 +37,17 @@ class SerialExecutor:
         progress: Progress | None = None,
     ) -> list[Record]:
         """See ``Executor.run``."""
-        watcher = progress or Silent()
-        records = []
-        for cell in cells:
+        todo = Todo(cells, save, gate=self.gate, progress=progress)
+        while not todo.ended:
+            index = todo.take()
+            if index is None:
+                time.sleep(POLL_SECONDS)
+                continue
             try:
-                record, arrays = run_cell(cell, self.resources, progress=watcher)
+                record, arrays = run_cell(cells[index], self.resources, progress=todo.progress)
             except KeyboardInterrupt:
-                save(self._interrupted(cell), {})
+                # The key needs data and weights; they may have been loading.
+                todo.interrupt(index, self.resources.known_key(cells[index]))
                 raise
-            save(record, arrays)
-            watcher.cell_done(record)
-            records.append(record)
-        return records
-
-    def _interrupted(self, cell: Cell) -> Record:
-        # The key needs data and weights; the interrupt may have come while they were loading.
-        key = self.resources.known_key(cell)
-        return unfinished(cell, key, Status.INTERRUPTED, "stopped by the user")
+            todo.finish(index, record, arrays)
+        return todo.results

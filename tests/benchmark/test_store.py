@@ -98,11 +98,21 @@ def test_only_done_counts_as_done(tmp_path: Path, status: Status) -> None:
     assert store.load(record.key).reason == "because"
 
 
-def test_a_failed_run_replaces_the_result_and_an_interrupted_one_does_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [s for s in Status if s is not Status.DONE])
+def test_only_a_finished_result_replaces_a_finished_one(tmp_path: Path, status: Status) -> None:
     store, record = RunStore(tmp_path), finished()
     store.save(record, ARRAYS)
-    store.save(replace(record, status=Status.INTERRUPTED))
+    store.save(replace(record, status=status, reason="RuntimeError: no"))
     assert store.done(record.key)
+    assert store.arrays(record.key).keys() == ARRAYS.keys()
+    store.save(replace(record, metrics={**record.metrics, "R@1": 1.0}), ARRAYS)
+    assert store.load(record.key).metrics["R@1"] == 1.0
+
+
+def test_failures_and_damaged_results_are_replaced(tmp_path: Path) -> None:
+    store, record = RunStore(tmp_path), finished()
+    store.save(record, ARRAYS)
+    next(store.cells.glob("*.npz")).write_bytes(b"torn")
     store.save(replace(record, status=Status.FAILED, reason="RuntimeError: no"))
     assert not store.done(record.key)
     assert files(store) == [".json"]

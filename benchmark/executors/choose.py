@@ -1,0 +1,98 @@
+"""From settings to the executor that a run asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from benchmark.cell import Cell
+from benchmark.config import BenchConfig
+from benchmark.errors import ConfigError
+from benchmark.executors.processes import ProcessExecutor
+from benchmark.executors.ray import LOCAL, RayExecutor
+from benchmark.executors.serial import SerialExecutor
+from benchmark.executors.shards import arrange, split
+from benchmark.executors.todo import Gate
+from benchmark.machine import crew_size, gpus_to_share, wanted_workers
+from benchmark.readers import AUTO_WORKERS
+from benchmark.resources import Resources
+
+
+def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
+    """The cells that a run is to look after: all, or its shard; with claims the shard first."""
+    if config.shard is None:
+        return list(cells)
+    index, count = config.shard.index, config.shard.count
+    return arrange(cells, index, count) if config.claim else split(cells, count)[index - 1]
+
+
+def check_settings(config: BenchConfig) -> None:
+    """Refuses settings that contradict each other, before anything is loaded.
+
+    Raises:
+        ConfigError: says which.
+    """
+    if config.executor == "serial" and config.workers not in (None, 1):
+        raise ConfigError(
+            "--executor serial runs one cell at a time; leave --workers out, or say "
+            "--executor processes"
+        )
+    if config.address != LOCAL and config.executor != "ray":
+        raise ConfigError(
+            f"--address {config.address} names a Ray cluster; say --executor ray as well, or leave "
+            "it out"
+        )
+    if config.executor == "ray" and ":" in config.device:
+        raise ConfigError(
+            f"--device {config.device} names one GPU of this machine; on a Ray cluster say cuda, "
+            "and each worker gets its own"
+        )
+
+
+def make_executor(
+    config: BenchConfig,
+    factory: Callable[[], Resources],
+    resources: Resources,
+    *,
+    waiting: int,
+    device: str,
+    gate: Gate | None,
+) -> SerialExecutor | ProcessExecutor | RayExecutor:
+    """The executor of a run.
+
+    A time limit needs a worker that can be stopped: with one, cells that would run in this
+    process run in one worker process.
+
+    Args:
+        config: what the user asked for.
+        factory: makes a worker's resources.
+        resources: this process's own.
+        waiting: how many cells are to be run.
+        device: torch device string that they name.
+        gate: shares the cells with other runs on the same folder.
+    """
+    wanted = wanted_workers(config)
+    if config.executor == "ray":
+        return RayExecutor(
+            factory,
+            address=config.address,
+            workers=None if wanted == AUTO_WORKERS else wanted,
+            threads=config.threads or 1,
+            gpus=1.0 if device.startswith("cuda") else 0.0,
+            time_limit=config.time_limit,
+            gate=gate,
+        )
+    workers, threads = crew_size(waiting, device=device, workers=wanted, threads=config.threads)
+    if config.executor == "processes" or config.time_limit is not None or workers > 1:
+        return ProcessExecutor(
+            factory,
+            workers=workers,
+            threads=threads,
+            devices=gpus_to_share(device),
+            time_limit=config.time_limit,
+            gate=gate,
+        )
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    return SerialExecutor(resources, gate=gate)
