@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,21 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark import addresses
 from benchmark.backbones.base import DualEncoder
-from benchmark.cache import InputCache, Recent
+from benchmark.cache import Address, DiskCache, InputCache, Recent, Shelf, Tables
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
 from benchmark.datasets.ready_made import ReadyMade, is_ready_made
 from benchmark.errors import ConfigError, DataError, did_you_mean
 from benchmark.grid import CLEAN
-from benchmark.metrics import recall_at
-from benchmark.ranking import gallery_of, rank
+from benchmark.inputs import QueryInputs, corruption
 from benchmark.retrieval import RetrievalSet
+from benchmark.source import SourceRows, encode_all, parts_of, recall_of_rows
 from benchmark.stream import QueryStream, chosen_queries
 from methods.base import Method, Setup
-from shifts.base import Shift, ShiftError, item_generator
-
-ENCODE_BATCH = 64
-"""Items encoded at once outside the stream."""
+from shifts.base import Shift
 
 CACHE_BYTES = 1 << 30
 """Bound of the preprocessed queries that are kept in memory."""
@@ -43,6 +41,7 @@ class Resources:
             where the user has named no folder with such files.
         cache_bytes: bound of the preprocessed queries kept in memory; what does not fit is
             computed again, with the same result.
+        disk: the cache that this process shares with others, or None.
     """
 
     def __init__(
@@ -54,6 +53,7 @@ class Resources:
         make_shift: Callable[[ShiftSpec], Shift],
         load_ready_made: Callable[[Cell, ShiftSpec, RetrievalSet], ReadyMade] | None = None,
         cache_bytes: int = CACHE_BYTES,
+        disk: DiskCache | None = None,
     ) -> None:
         self._load_data = load_data
         self._load_backbone = load_backbone
@@ -66,6 +66,9 @@ class Resources:
         self._source_recalls = Recent[float](64)
         self._ready_made = Recent[ReadyMade](64)
         self._inputs = InputCache(cache_bytes)
+        self._tables = Tables(disk)
+        self._shelves = Recent[Shelf](InputCache.IN_USE, Shelf.close)
+        self._source_tables = Recent[Tensor](1)  # of one stream: its cells are neighbours
 
     def data(self, cell: Cell) -> RetrievalSet:
         """The retrieval set of a cell.
@@ -141,9 +144,12 @@ class Resources:
 
     def gallery(self, cell: Cell) -> Tensor:
         """(N, D) float32 unit rows of the clean gallery under the source weights, on the device."""
+        return self._galleries.get(self._world(cell), lambda: self._gallery(cell))
+
+    def _gallery(self, cell: Cell) -> Tensor:
+        data, backbone = self.data(cell), self.backbone(cell)
 
         def encode() -> Tensor:
-            data, backbone = self.data(cell), self.backbone(cell)
             inputs = QueryInputs(data, backbone, gallery=True)
             rows = [
                 backbone.encode(data.gallery_modality, batch)
@@ -151,7 +157,8 @@ class Resources:
             ]
             return _finite(torch.cat(rows).float(), f"gallery embeddings of {data.name}")
 
-        return self._galleries.get(self._world(cell), encode)
+        found = self._tables.table("gallery", addresses.of_gallery(data, backbone, cell), encode)
+        return found.to(backbone.device)
 
     def forget_gallery(self, cell: Cell) -> None:
         """Drops the cell's gallery embeddings, so that the next cell encodes them afresh."""
@@ -195,21 +202,21 @@ class Resources:
     def inputs(self, cell: Cell, *, clean: bool = False) -> QueryInputs:
         """The cell's queries, shifted (unless ``clean``) and preprocessed.
 
-        Inputs are kept in memory for the next cell with the same stream, whatever its method.
+        Inputs are kept for all cells with the same stream, whatever their method: in memory for
+        those of this process, in the disk cache for all.
         """
         data, backbone = self.data(cell), self.backbone(cell)
         if clean or all(domain.name == CLEAN for domain in cell.domains):
-            shelf = (*self._world(cell), "clean")
-            return QueryInputs(data, backbone, cache=self._inputs, shelf=shelf)
+            name = (*self._world(cell), "clean", cell.limit)
+            shelf = self._shelf(cell, name, clean=True)
+            return QueryInputs(data, backbone, shelf=shelf)
         corruptions = [self._corruption(cell, domain) for domain in cell.domains]
+        name = (*self._world(cell), _text(cell.shift), cell.seed, cell.limit)
+        if cell.stream.domains:
+            name = self._stream_key(cell)
+        shelf = self._shelf(cell, name)
         if not cell.stream.domains:
-            return QueryInputs(
-                data,
-                backbone,
-                corrupt=corruptions[0],
-                cache=self._inputs,
-                shelf=(*self._world(cell), _text(cell.shift), cell.seed),
-            )
+            return QueryInputs(data, backbone, corrupt=corruptions[0], shelf=shelf)
         stream = self.stream(cell)
         domain_of = dict(
             zip(self.queries(cell)[stream.order].tolist(), stream.shifts.tolist(), strict=True)
@@ -218,15 +225,70 @@ class Resources:
             data,
             backbone,
             corrupt=lambda item, index: corruptions[domain_of[index]](item, index),
-            cache=self._inputs,
-            shelf=self._stream_key(cell),
+            shelf=shelf,
         )
+
+    def _shelf(self, cell: Cell, name: Hashable, *, clean: bool = False) -> Shelf:
+        def make() -> Shelf:
+            disk = self._tables.disk
+            address = self._inputs_address(cell, clean=clean) if disk else None
+            return Shelf(name, self._inputs, self.queries(cell), disk, address)
+
+        shelf = self._shelves.get(name, make)
+        shelf.reopen()
+        return shelf
+
+    def _inputs_address(self, cell: Cell, *, clean: bool = False) -> Address | None:
+        """Where the disk cache keeps the cell's inputs."""
+        at_work = () if clean else cell.domains
+        return addresses.of_inputs(
+            self.data(cell),
+            self.backbone(cell),
+            cell,
+            stream=None if clean else self.stream(cell),
+            shifts=[
+                self.make_shift(spec)
+                for spec in at_work
+                if spec.name != CLEAN and not is_ready_made(spec)
+            ],
+            files="" if clean else self.shift_files(cell),
+            queries=self.queries(cell),
+        )
+
+    def source_rows(self, cell: Cell) -> SourceRows:
+        """The source model's embeddings of the cell's stream, batch by batch (see ``use_source``).
+
+        They are computed with the first cell of a stream that asks for them, and kept for the
+        others: in memory for those of this process, in the disk cache for all.
+        """
+        data, backbone = self.data(cell), self.backbone(cell)
+        queries, stream, name = self.queries(cell), self.stream(cell), self._stream_key(cell)
+        key = self._rows_key(cell, [queries[batch.queries] for batch in stream])
+
+        def keep(rows: Tensor) -> None:
+            self._tables.put("source", key, rows)
+            self._source_tables.get(name, lambda: rows)
+
+        known = self._source_tables.peek(name)
+        if known is None:
+            known = self._tables.find("source", key)
+        return SourceRows(
+            lambda batch: backbone.encode(data.query_modality, batch), len(queries), known, keep
+        )
+
+    def _rows_key(
+        self, cell: Cell, parts: Sequence[np.ndarray], *, clean: bool = False
+    ) -> Address | None:
+        if self._tables.disk is None:
+            return None
+        inputs = self._inputs_address(cell, clean=clean)
+        return addresses.of_source(inputs, self.backbone(cell), parts)
 
     def clean_recall(self, cell: Cell) -> float:
         """R@1 (percent) of the cell's clean queries with the frozen source model."""
         return self._source_recalls.get(
             (*self._world(cell), cell.limit),
-            lambda: self._source_recall(cell, self.inputs(cell, clean=True), self.queries(cell)),
+            lambda: self._source_recall(cell, self.queries(cell), clean=True),
         )
 
     def first_domain_recall(self, cell: Cell, queries: np.ndarray) -> float:
@@ -238,18 +300,24 @@ class Resources:
         """
         return self._source_recalls.get(
             (*self._stream_key(cell), "first domain"),
-            lambda: self._source_recall(cell, self.inputs(cell), queries),
+            lambda: self._source_recall(cell, queries),
         )
 
-    def _source_recall(self, cell: Cell, inputs: QueryInputs, queries: np.ndarray) -> float:
+    def _source_recall(self, cell: Cell, queries: np.ndarray, *, clean: bool = False) -> float:
         data, backbone = self.data(cell), self.backbone(cell)
-        return recall_of(
-            lambda batch: backbone.encode(data.query_modality, batch),
-            data=data,
-            inputs=inputs,
-            gallery=self.gallery(cell),
-            queries=queries,
+        parts = parts_of(data, queries)
+        members = [part for _, part in parts]
+        rows = self._tables.table(
+            "source",
+            self._rows_key(cell, members, clean=clean),
+            lambda: encode_all(
+                lambda batch: backbone.encode(data.query_modality, batch),
+                self.inputs(cell, clean=clean),
+                members,
+            ),
         )
+        embedded = rows.split([len(part) for part in members])
+        return recall_of_rows(embedded, parts, data=data, gallery=self.gallery(cell))
 
     def _corruption(self, cell: Cell, spec: ShiftSpec) -> Callable[[Any, int], Any]:
         """(item, index of the query) -> corrupted item, under one of the cell's domains."""
@@ -259,7 +327,7 @@ class Resources:
             items = self.ready_made(cell, spec).items
             return lambda item, index: items[index]
         ids = self.data(cell).queries.ids
-        corrupt = _corruption(self.make_shift(spec), spec, cell.seed)
+        corrupt = corruption(self.make_shift(spec), spec, cell.seed)
         return lambda item, index: corrupt(item, ids[index])
 
     def _stream_key(self, cell: Cell) -> tuple[Hashable, ...]:
@@ -272,103 +340,12 @@ class Resources:
         return data.fingerprint, backbone.fingerprint, backbone.device, cell.backbone.transform
 
 
-def recall_of(
-    embed: Callable[[Tensor], Tensor],
-    *,
-    data: RetrievalSet,
-    inputs: QueryInputs,
-    gallery: Tensor,
-    queries: np.ndarray,
-) -> float:
-    """R@1 (percent) of queries that ``embed`` turns into unit rows, by cosine similarity."""
-    best: list[int] = []
-    with torch.no_grad():
-        for section, members in _by_section(data, queries):
-            own = gallery[gallery_of(data, section)]
-            for start, batch in zip(
-                range(0, len(members), ENCODE_BATCH), inputs.batches(members), strict=True
-            ):
-                part = members[start : start + ENCODE_BATCH]
-                scores = embed(batch).float() @ own.T
-                best += [int(found[0]) for found in rank(scores, data, part, section)]
-    return recall_at(np.array(best), 1)
-
-
-def _by_section(data: RetrievalSet, queries: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """The queries of each section that has some."""
-    if data.sections is None:
-        return [(0, queries)]
-    of_query = data.sections.of_query[queries]
-    return [(int(section), queries[of_query == section]) for section in np.unique(of_query)]
-
-
-class QueryInputs:
-    """Raw items of one retrieval set -> preprocessed batches on the backbone's device."""
-
-    def __init__(
-        self,
-        data: RetrievalSet,
-        backbone: DualEncoder,
-        *,
-        gallery: bool = False,
-        corrupt: Callable[[Any, int], Any] | None = None,
-        cache: InputCache | None = None,
-        shelf: Hashable = None,
-    ) -> None:
-        self._items = data.gallery if gallery else data.queries
-        self._modality = data.gallery_modality if gallery else data.query_modality
-        self._clean_text = data.clean_text if self._modality == "text" else None
-        self._backbone = backbone
-        self._preprocess = backbone.preprocess(self._modality)
-        self._corrupt = corrupt
-        self._cache = cache
-        self._shelf = shelf
-        if cache is not None:
-            cache.open(shelf)
-
-    def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """The collated inputs of these items."""
-        return self._backbone.collate(self._modality, [self._one(int(i)) for i in indices])
-
-    def batches(self, indices: np.ndarray, size: int = ENCODE_BATCH) -> Iterator[Tensor]:
-        """The inputs of many items, a few at a time."""
-        for start in range(0, len(indices), size):
-            yield self.batch(indices[start : start + size])
-
-    def _one(self, index: int) -> Tensor:
-        known = self._cache.get(self._shelf, index) if self._cache is not None else None
-        if known is not None:
-            return known
-        item = self._items[index]
-        if self._corrupt is not None:
-            item = self._corrupt(item, index)
-        if self._clean_text is not None:
-            item = self._clean_text(item)
-        made = self._preprocess(item)
-        if self._cache is not None:
-            self._cache.put(self._shelf, index, made)
-        return made
-
-
 def _place(cell: Cell) -> tuple[str, str, str]:
     return cell.suite, cell.benchmark, cell.data_root
 
 
 def _text(spec: ShiftSpec) -> str:
     return json.dumps(asdict(spec), sort_keys=True, default=str)
-
-
-def _corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str], Any]:
-    shift.check_severity(spec.severity)
-
-    def corrupt(item: Any, item_id: str) -> Any:
-        generator = item_generator(seed, spec.name, spec.severity, item_id)
-        try:
-            return shift.apply(item, spec.severity, generator)
-        except ShiftError as error:
-            raise DataError(f"query {item_id!r}: {error}") from error
-
-    return corrupt
 
 
 def _checked(data: RetrievalSet) -> RetrievalSet:

@@ -23,9 +23,11 @@ from benchmark.datasets.ready_made import is_ready_made
 from benchmark.environment import environment
 from benchmark.errors import QueryShiftError
 from benchmark.grid import CLEAN
+from benchmark.prefetch import depth_for, prefetched
 from benchmark.progress import Progress, Silent
-from benchmark.resources import Resources, recall_of
+from benchmark.resources import Resources
 from benchmark.retrieval import RetrievalSet
+from benchmark.source import recall_of
 from benchmark.stream import Batch, derive_seed
 from methods.base import Method, MethodError, Setup, StepOutput
 from shifts.base import ShiftError
@@ -230,28 +232,40 @@ class _Run:
         inputs = self.resources.inputs(self.cell)
         self.progress.cell_started(self.cell, len(self.stream))
         section = next(iter(self.stream)).section
-        for batch in self.stream:
-            own = gallery[ranking.gallery_of(self.data, batch.section)]
-            if batch.section != section:
-                section = batch.section
-                method.use_gallery(own)
-            with self.clock("data"):
-                queries = inputs.batch(self.queries[batch.queries])
-            begun = self.clock.now()
-            output = method.step(queries)
-            seconds = self.clock.now() - begun
-            self.clock.seconds["step"] = self.clock.seconds.get("step", 0.0) + seconds
-            tally.step_ms.append(1000.0 * seconds / len(batch))
-            with self.clock("rank"):
-                log = check_output(output, len(batch), own)
-                self._rank(batch, output.scores, tally)
-            tally.embeddings.append(output.embeddings.detach().float().cpu())
-            best = tally.best_rank[batch.queries]
-            # The harness's own two names come last: a method's log cannot displace them.
-            row = {**log, "queries": float(len(batch)), "R@1": metrics.recall_at(best, 1)}
-            tally.batches.append(row)
-            self.progress.batch_done(self.cell, row)
+        source = self.resources.source_rows(self.cell) if method.wants_source else None
+        wanted = (self.queries[batch.queries] for batch in self.stream)
+        with prefetched(wanted, inputs.batch, depth_for(self.backbone.device)) as loaded:
+            for batch in self.stream:
+                own = gallery[ranking.gallery_of(self.data, batch.section)]
+                if batch.section != section:
+                    section = batch.section
+                    method.use_gallery(own)
+                with self.clock("data"):
+                    queries = next(loaded)
+                if source is not None:
+                    with self.clock("source"):
+                        method.use_source(source.batch(queries))
+                self._step(method, batch, queries, own, tally)
         return tally
+
+    def _step(
+        self, method: Method, batch: Batch, queries: Tensor, gallery: Tensor, tally: _Tally
+    ) -> None:
+        """Adapts on one batch, ranks it in its section's gallery and notes what came out."""
+        begun = self.clock.now()
+        output = method.step(queries)
+        seconds = self.clock.now() - begun
+        self.clock.seconds["step"] = self.clock.seconds.get("step", 0.0) + seconds
+        tally.step_ms.append(1000.0 * seconds / len(batch))
+        with self.clock("rank"):
+            log = check_output(output, len(batch), gallery)
+            self._rank(batch, output.scores, tally)
+        tally.embeddings.append(output.embeddings.detach().float().cpu())
+        best = tally.best_rank[batch.queries]
+        # The harness's own two names come last: a method's log cannot displace them.
+        row = {**log, "queries": float(len(batch)), "R@1": metrics.recall_at(best, 1)}
+        tally.batches.append(row)
+        self.progress.batch_done(self.cell, row)
 
     def _rank(self, batch: Batch, scores: Tensor, tally: _Tally) -> None:
         queries, scores = self.queries[batch.queries], scores.detach()

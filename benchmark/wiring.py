@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.backbones.base import DualEncoder
+from benchmark.cache import disk_cache
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
 from benchmark.datasets.ready_made import ReadyMade
 from benchmark.errors import ConfigError
@@ -18,12 +19,18 @@ from methods.base import Method, Setup
 from shifts.base import Shift
 
 
-def default_resources(*, allow_missing: bool = False, ready_made: str = "") -> Resources:
+def default_resources(
+    *, allow_missing: bool = False, ready_made: str = "", cache: str = ""
+) -> Resources:
     """Resources that find everything by name in the registries.
 
     Args:
         allow_missing: run on incomplete data sets; the records say so.
         ready_made: folder with ready-made corrupted queries, for the cells that ask for them.
+        cache: folder of the disk cache, or "off"; "" leaves it to the environment.
+
+    Raises:
+        ConfigError: a cache that cannot be one.
     """
     load = functools.partial(_load_ready_made, root=Path(ready_made)) if ready_made else None
     return Resources(
@@ -32,6 +39,7 @@ def default_resources(*, allow_missing: bool = False, ready_made: str = "") -> R
         make_method=_make_method,
         make_shift=_make_shift,
         load_ready_made=load,
+        disk=disk_cache(cache),
     )
 
 

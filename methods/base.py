@@ -119,6 +119,23 @@ class Method(ABC):
         """
         self.gallery = gallery
 
+    @property
+    def wants_source(self) -> bool:
+        """Whether the harness should call ``use_source`` before each step."""
+        return False
+
+    def use_source(self, embeddings: Tensor) -> None:
+        """Offers the source model's view of the batch that the next ``step`` gets.
+
+        The harness computes it once for all methods, so that a method which compares itself with
+        the source model needs no forward pass of its own for that.
+
+        Args:
+            embeddings: (B, D) unit rows of exactly that batch under the source weights; must not
+                be written to.
+        """
+        return None
+
     @torch.no_grad()
     def embed(self, queries: Tensor) -> Tensor:
         """Embeds queries with the model as it now stands, without adapting; (B, D) unit rows.

@@ -80,6 +80,16 @@ class Rest(Tcr):
         """Empties the queue and drops the source model's view of the last batch."""
         super().forget()
         self._source_view: Tensor | None = None
+        self._offered: Tensor | None = None
+
+    @property
+    def wants_source(self) -> bool:
+        """Where gradients are decoupled, the source model's predictions are what is kept."""
+        return bool(self.options.decouple != "off")
+
+    def use_source(self, embeddings: Tensor) -> None:
+        """Keeps the source model's embeddings for the next batch, instead of computing them."""
+        self._offered = embeddings
 
     def logits(self, forward: Forward) -> Tensor:
         """Refined (B, B) logits, or (B, N) over the gallery where ``refine`` is off."""
@@ -100,8 +110,11 @@ class Rest(Tcr):
     def gradients(self, forward: Forward) -> Sequence[Tensor | None] | None:
         """The objective's gradient, decoupled from the general one."""
         if forward.step == 0:
-            # Before any update the current model is the source model: no second forward needed.
-            self._source_view = None if self.updated else forward.embeddings.detach()
+            # What was offered is of this batch alone. Before any update the current model is the
+            # source model: no second forward needed.
+            offered, self._offered = self._offered, None
+            current = forward.embeddings.detach()
+            self._source_view = self._checked(offered, forward) if self.updated else current
         loss = self.objective(forward)
         decouple = self.options.decouple
         if loss is None or decouple == "off" or not self.updated:
@@ -115,6 +128,14 @@ class Rest(Tcr):
         if specific is None or general is None:
             return specific
         return self.decoupled(specific, general)
+
+    def _checked(self, offered: Tensor | None, forward: Forward) -> Tensor | None:
+        if offered is not None and offered.shape != forward.embeddings.shape:
+            raise MethodError(
+                f"the source model's embeddings have shape {tuple(offered.shape)}, those of the "
+                f"batch {tuple(forward.embeddings.shape)}"
+            )
+        return offered
 
     def general_loss(self, forward: Forward) -> Tensor:
         """KL divergence from the source model's predictions to the current ones, a scalar."""

@@ -7,6 +7,7 @@ import os
 # Before anything imports the libraries that read them.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["QUERYSHIFT_CACHE"] = "off"  # tests of the disk cache name a folder of their own
 
 from hypothesis import settings
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -17,7 +17,9 @@ from torchvision.transforms import (
     Resize,
     ToTensor,
 )
+from torchvision.transforms.functional import pil_to_tensor
 
+from benchmark.backbones.base import Staged
 from benchmark.errors import ConfigError, did_you_mean
 
 TRANSFORMS = {
@@ -32,8 +34,10 @@ PAD_RATIO = 1.25
 """Longer by shorter side from which on "pad" adds bars (the public code for CIRR and FashionIQ)."""
 
 
-def image_transform(name: str, preprocess: Mapping[str, Any]) -> Callable[[np.ndarray], Tensor]:
+def image_transform(name: str, preprocess: Mapping[str, Any]) -> Staged:
     """Builds one transform: (H, W, 3) uint8 array -> (3, S, S) float32 tensor.
+
+    It comes in two stages, with (3, S, S) uint8 pixels between them.
 
     Args:
         name: one of ``TRANSFORMS``.
@@ -52,18 +56,35 @@ def image_transform(name: str, preprocess: Mapping[str, Any]) -> Callable[[np.nd
     size = (cfg.size, cfg.size) if isinstance(cfg.size, int) else tuple(cfg.size)
     bicubic = InterpolationMode.BICUBIC
     if name == "clip":
-        steps = image_transform_v2(cfg, is_train=False)
+        steps = image_transform_v2(cfg, is_train=False).transforms
     elif name == "pad":
         shorter = Resize(max(size), interpolation=bicubic)
-        steps = Compose([padded, shorter, CenterCrop(size), *_as_tensor(cfg)])
+        steps = [padded, shorter, CenterCrop(size), *_as_tensor(cfg)]
     else:
-        steps = Compose([Resize(size, interpolation=bicubic), *_as_tensor(cfg)])
+        steps = [Resize(size, interpolation=bicubic), *_as_tensor(cfg)]
+    return staged(steps)
 
-    def transform(image: np.ndarray) -> Tensor:
-        tensor: Tensor = steps(Image.fromarray(image))
-        return tensor
 
-    return transform
+def staged(steps: Sequence[Callable[[Any], Any]]) -> Staged:
+    """A chain of torchvision transforms, parted where 8-bit pixels become numbers.
+
+    Args:
+        steps: of PIL images, one ``ToTensor``, of float32 tensors; RGB from end to end.
+    """
+    middle = next(place for place, step in enumerate(steps) if isinstance(step, ToTensor))
+    on_pixels = Compose(steps[:middle])
+
+    def compact(image: Any) -> Tensor:
+        pixels: Tensor = pil_to_tensor(on_pixels(Image.fromarray(image)))
+        return pixels
+
+    def expand(pixels: Tensor) -> Tensor:
+        numbers = pixels.to(torch.float32).div(255)  # as ToTensor does
+        for step in steps[middle + 1 :]:
+            numbers = step(numbers)
+        return numbers
+
+    return Staged(compact, expand)
 
 
 def padded(image: Image.Image) -> Image.Image:
