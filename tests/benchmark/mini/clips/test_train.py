@@ -23,7 +23,7 @@ from benchmark.mini.clips.training_data import (
     present,
 )
 
-RECIPE = Recipe(clips=32, batch=16, steps=10, warmup=2)
+RECIPE = Recipe(clips=32, batch=8, steps=10, warmup=2)
 
 
 @pytest.fixture(scope="module")

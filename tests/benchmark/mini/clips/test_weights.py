@@ -18,11 +18,15 @@ from shifts.base import item_generator
 
 LOADERS = {"mini-as": load_as, "mini-vgg": load_vgg}
 DEFAULTS: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {
-    "video": ({"constants": "mini64"}, 5, ("video_defocus_blur", "video_jpeg_compression")),
-    "audio": ({"mode": "snr"}, 5, ("audio_gaussian_noise", "wind_procedural")),
+    "video": (
+        {"constants": "mini64", "temporal": "shared"},
+        5,
+        ("video_fog", "video_jpeg_compression"),
+    ),
+    "audio": ({"mode": "snr"}, 5, ("audio_gaussian_noise", "thunder_procedural")),
 }
 """Query side -> options, severity and types of the twins in the mini suite."""
-SHIFTED = 150
+SHIFTED = 100
 """Queries under a shift; the gallery is whole."""
 
 

@@ -85,7 +85,7 @@ def test_unknown_splits_are_refused() -> None:
 def test_signatures_differ_within_a_split_and_between_splits() -> None:
     """Also between styles: nothing that can be told apart in training recurs in a test set."""
     found = {
-        split: [c.signature() for style in ("as", "vgg") for c in clips(style, split, 108, 5)]
+        split: [c.signature() for style in ("as", "vgg") for c in clips(style, split, 72, 5)]
         for split in SPLITS
     }
     for style in ("as", "vgg"):
