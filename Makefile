@@ -86,6 +86,14 @@ bench: $(STAMP) ## run methods under a shift, print the table, draw figures (MET
 suite: $(STAMP) ## run methods on all benchmarks of a suite, one table (SUITE=mini METHOD=rest)
 	@$(LONG_RUN) "$(PY)" -m benchmark suite $(BENCH_FLAGS)
 
+.PHONY: grid
+grid: $(STAMP) ## run the cells of a grid file (GRID=mini, or a path)
+	@$(LONG_RUN) "$(PY)" -m benchmark grid $(call quote,$(or $(GRID),mini)) $(BENCH_FLAGS)
+
+.PHONY: plan
+plan: $(STAMP) ## what a grid would run, what is done, time and memory (GRID=mini)
+	@"$(PY)" -m benchmark plan $(call quote,$(or $(GRID),mini)) $(BENCH_FLAGS)
+
 .PHONY: leaderboard
 leaderboard: $(STAMP) ## regenerate results/leaderboard.csv and its figures (embedded default)
 	@$(LONG_RUN) "$(PY)" -m benchmark leaderboard $(RUN_FLAGS)

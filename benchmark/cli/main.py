@@ -14,8 +14,12 @@ from benchmark import __version__
 from benchmark.cli.bench import Bench
 from benchmark.cli.check import Check, CheckShift
 from benchmark.cli.command import INTERRUPTED, OK, USER_ERROR, Command, UsageError
+from benchmark.cli.config_show import Config
+from benchmark.cli.data import Data
+from benchmark.cli.grid import Grid
 from benchmark.cli.leaderboard import Leaderboard
 from benchmark.cli.listing import List
+from benchmark.cli.planning import Plan
 from benchmark.cli.report import Report
 from benchmark.cli.sheet import Sheet
 from benchmark.cli.show import Show
@@ -28,10 +32,14 @@ COMMANDS: dict[str, Command] = {
     for command in (
         Bench(),
         Suite(),
+        Grid(),
+        Plan(),
         List(),
         Show(),
         Check(),
         CheckShift(),
+        Data(),
+        Config(),
         Report(),
         Leaderboard(),
         Tune(),
