@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.backbones import checkpoint
+from benchmark.backbones.base import Staged
 from benchmark.backbones.towers import owned
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
@@ -52,17 +53,26 @@ def normalised(frames: Tensor) -> Tensor:
     return (frames - MEAN) / STD
 
 
-def video_input(frames: Frames) -> Tensor:
-    """One video -> (8, 3, 32, 32) float32.
+def video_pixels(frames: Frames) -> Tensor:
+    """One video -> (8, 3, 32, 32) uint8, or float32 in [0, 1] where it had to be resized.
 
     Other lengths are sampled evenly, other sizes resized (bilinear, antialiased), so that every
     shift's output can be encoded.
     """
     chosen = np.linspace(0, len(frames) - 1, FRAMES).round().astype(np.intp)
-    x = torch.from_numpy(frames[chosen]).permute(0, 3, 1, 2).float() / 255
-    if x.shape[2:] != (SIDE, SIDE):
-        x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True).clamp(0, 1)
-    return normalised(x)
+    pixels = torch.from_numpy(frames[chosen]).permute(0, 3, 1, 2)
+    if pixels.shape[2:] == (SIDE, SIDE):
+        return pixels
+    x = pixels.float() / 255
+    return F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def _from_pixels(pixels: Tensor) -> Tensor:
+    return normalised(pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels)
+
+
+video_input = Staged(video_pixels, _from_pixels)
+"""One video -> (8, 3, 32, 32) float32, as the video tower takes it."""
 
 
 def audio_input(audio: Audio) -> Tensor:
