@@ -1,8 +1,8 @@
 """The small video-audio dual encoder: log-mel front end, two towers, one space.
 
 Each tower is a convolutional stem with LayerNorms and a two-layer transformer. In a prototype
-linear patch embeddings did not learn this world, and the difference of each frame to the clip's mean, in
-which all that moves stands out, was what made the video tower learn.
+linear patch embeddings did not learn this world, and the difference of each frame to the clip's
+mean, in which all that moves stands out, was what made the video tower learn.
 """
 
 from __future__ import annotations
