@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ import numpy as np
 from benchmark.cell import Record, Status
 from benchmark.errors import ResultsError
 from benchmark.report.leaderboard import by_shift, leaderboard, write_bytes, write_csv
-from benchmark.report.pairs import CellResult, problems, shift_pools
+from benchmark.report.pairs import CellResult, benchmark_pools, problems, shift_pools
+from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_frame, rankings
 from benchmark.report.table import results_table
+from benchmark.report.text_tables import boards, latex, markdown
 from benchmark.store import RunStore
 
 __all__ = [
@@ -37,9 +40,35 @@ def load_results(store: RunStore) -> list[CellResult]:
     """All cells of a run with their numbers per query.
 
     A finished cell whose numbers per query are missing or damaged is warned of; it is shown
-    without numbers.
+    without numbers. A record whose fields are of the wrong type is warned of and left out.
     """
-    return [with_arrays(store, record) for record in store.records()]
+    results = []
+    for record in store.records():
+        wrong = _wrong(record)
+        if wrong:
+            logger.warning("the record of cell %s is ignored: %s", record.key, wrong)
+        else:
+            results.append(with_arrays(store, record))
+    return results
+
+
+def _wrong(record: Record) -> str:
+    """What a record that could be read has of the wrong type, or an empty string."""
+    cell, info = record.cell, record.info
+    if not isinstance(info, Mapping):
+        return f"'info' is {info!r}, not an object"
+    for name in ("queries", "gallery"):
+        if not isinstance(info.get(name), int | None):
+            return f"'{name}' is {info[name]!r}, not a whole number"
+    for name, value in (("seed", cell["seed"]), ("severity", cell["shift"]["severity"])):
+        if not isinstance(value, int):
+            return f"'{name}' is {value!r}, not a whole number"
+    names = (cell["suite"], cell["benchmark"], cell["method"]["name"], cell["shift"]["name"])
+    if not all(isinstance(name, str) for name in names):
+        return f"one of its names is not a text: {', '.join(map(repr, names))}"
+    if not isinstance(cell["method"].get("options", {}), Mapping):
+        return f"the method's options are {cell['method']['options']!r}, not an object"
+    return ""
 
 
 def with_arrays(store: RunStore, record: Record) -> CellResult:
@@ -48,8 +77,13 @@ def with_arrays(store: RunStore, record: Record) -> CellResult:
         return CellResult(record)
     try:
         arrays = store.arrays_of(record)
-        hits = (arrays["best_rank"] == 1).astype(np.float64)
-        return CellResult(record, hits, arrays["group"], arrays["order"])
+        ranks, group, order = (arrays[name] for name in ("best_rank", "group", "order"))
+        if ranks.ndim != 1 or not ranks.size or not ranks.shape == group.shape == order.shape:
+            raise ResultsError(
+                f"cell {record.key}: its numbers per query are damaged (shapes {ranks.shape}, "
+                f"{group.shape} and {order.shape}); delete it to run it again"
+            )
+        return CellResult(record, (ranks == 1).astype(np.float64), group, order)
     except ResultsError as error:
         logger.warning("%s", error)
     except KeyError as error:
@@ -58,7 +92,9 @@ def with_arrays(store: RunStore, record: Record) -> CellResult:
 
 
 def write_all(store: RunStore, *, figures: bool = True, folder: Path | None = None) -> list[Path]:
-    """Writes tidy.csv, leaderboard.csv, by_shift.csv and, unless switched off, figures/*.png.
+    """Writes the tables and, unless switched off, figures/*.png.
+
+    Tables: tidy.csv, leaderboard.csv (and .tex, .md), by_shift.csv, pairwise.csv, ranking.csv.
 
     Each file appears whole or not at all. What a reader must know (missing source cells, numbers
     that are NaN) is logged as warnings.
@@ -82,11 +118,17 @@ def write_all(store: RunStore, *, figures: bool = True, folder: Path | None = No
         )
     _warn(results)
     target = store.path if folder is None else folder
-    pools = shift_pools(results)
+    pools, whole = shift_pools(results), benchmark_pools(results)
+    pairs = pairwise(whole)
+    tables = boards(whole, pairs)
     written = [
         store.write_tidy(target / "tidy.csv"),
-        write_csv(leaderboard(results), target / "leaderboard.csv"),
+        write_csv(leaderboard(whole), target / "leaderboard.csv"),
         write_csv(by_shift(pools), target / "by_shift.csv"),
+        write_csv(pairwise_frame(whole, pairs), target / "pairwise.csv"),
+        write_csv(ranking_frame(rankings(whole)), target / "ranking.csv"),
+        write_bytes(latex(tables).encode("utf-8"), target / "leaderboard.tex"),
+        write_bytes(markdown(tables).encode("utf-8"), target / "leaderboard.md"),
     ]
     if figures:
         # matplotlib takes half a second to import, which a run without figures need not spend.

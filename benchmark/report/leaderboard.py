@@ -13,7 +13,27 @@ from typing import Any
 import pandas as pd
 
 from benchmark.errors import ResultsError
-from benchmark.report.pairs import RESAMPLES, CellResult, Pool, benchmark_pools
+from benchmark.report.pairs import RESAMPLES, CellResult, Pool
+from benchmark.report.ranking_tables import as_pools, rankings
+from benchmark.stats import Comparison, harm, holm
+
+_DIFFERENCE = ("R@1_difference", "R@1_difference_low", "R@1_difference_high", "p", "p_holm")
+_HARM = ("harm_rate", "harm_rate_significant")
+
+LEADERBOARD_NUMBERS = {
+    "mean_recall": ("metrics", "mean_recall"),
+    "clean_R@1_before": ("metrics", "clean_R@1_before"),
+    "clean_R@1_after": ("metrics", "clean_R@1_after"),
+    "forgetting": ("metrics", "forgetting"),
+    "uniformity": ("probes", "uniformity"),
+    "effective_rank": ("probes", "effective_rank"),
+    "hubness": ("probes", "hubness"),
+    "ms_per_query": ("cost", "ms_per_query"),
+    "peak_mb": ("cost", "peak_mb"),
+    "forward_per_query": ("cost", "forward_per_query"),
+    "backward_per_query": ("cost", "backward_per_query"),
+}
+"""Column of ``leaderboard.csv`` -> section and name of the stored number that it is a mean of."""
 
 LEADERBOARD_COLUMNS = (
     "suite",
@@ -22,13 +42,16 @@ LEADERBOARD_COLUMNS = (
     "method",
     "preset",
     "R@1",
+    "R@1_low",
+    "R@1_high",
     "R@1_sd_over_seeds",
-    "R@1_difference",
-    "R@1_difference_low",
-    "R@1_difference_high",
-    "mean_recall",
-    "forgetting",
+    *_DIFFERENCE,
+    "average_rank",
+    "rank_datasets",
+    *_HARM,
+    *LEADERBOARD_NUMBERS,
     "ms_per_query_ratio",
+    "peak_mb_ratio",
     "shifts",
     "seeds",
     "cells",
@@ -50,6 +73,8 @@ BY_SHIFT_NUMBERS = {
     "uniformity": ("probes", "uniformity"),
     "gap": ("probes", "gap"),
     "consistency": ("probes", "consistency"),
+    "effective_rank": ("probes", "effective_rank"),
+    "hubness": ("probes", "hubness"),
     "angle": ("probes", "angle"),
     "clean_R@1_before": ("metrics", "clean_R@1_before"),
     "clean_R@1_after": ("metrics", "clean_R@1_after"),
@@ -65,38 +90,66 @@ BY_SHIFT_NUMBERS = {
 """Column of ``by_shift.csv`` -> section and name of the stored number."""
 
 
-def leaderboard(results: Iterable[CellResult], *, resamples: int = RESAMPLES) -> pd.DataFrame:
+def leaderboard(
+    results: Iterable[CellResult] | Sequence[Pool], *, resamples: int = RESAMPLES
+) -> pd.DataFrame:
     """One row per method and benchmark, over all shifts and seeds that were run.
 
     Uncorrupted cells (shift "none") do not enter the means, except on benchmarks that have no
     others. The difference to the source and its
     interval use the cells that have a source cell. ``cells_missing`` counts the (shift, seed)
     pairs that another method has on this benchmark and this one has not: rows with different
-    numbers of cells are not comparable.
+    numbers of cells are not comparable. ``p_holm`` is corrected over all rows of the suite.
+
+    Args:
+        results: cells, or what ``benchmark_pools`` makes of them.
+        resamples: bootstrap resamples of the intervals, where ``results`` are cells.
 
     Returns:
         Columns ``LEADERBOARD_COLUMNS``; percentages in percent, differences in points; NaN where
         a number does not apply.
     """
-    rows = [_leaderboard_row(pool) for pool in benchmark_pools(results, resamples=resamples)]
-    return _frame(rows, list(LEADERBOARD_COLUMNS))
+    pools = as_pools(results, resamples=resamples)
+    ranks = {
+        (ranking.suite, ranking.stream, method): (rank, ranking.datasets)
+        for ranking in rankings(pools)
+        for method, rank in ranking.average.items()
+    }
+    rows = []
+    for pool in pools:
+        row = _leaderboard_row(pool)
+        place = (row["suite"], row["stream"], row["method"])
+        row["average_rank"], row["rank_datasets"] = ranks.get(place, (math.nan, None))
+        rows.append(row)
+    return _frame(_corrected(rows), list(LEADERBOARD_COLUMNS))
 
 
 def by_shift(pools: Sequence[Pool]) -> pd.DataFrame:
     """One row per benchmark, shift, severity and method; seeds pooled.
 
     Cells that did not finish have a row too, with blank numbers, ``status`` and ``reason``.
+    ``p_holm`` is corrected over all rows of the suite.
 
     Args:
         pools: ``shift_pools(results)``.
     """
-    return _frame([_shift_row(pool) for pool in pools], _by_shift_columns())
+    return _frame(_corrected([_shift_row(pool) for pool in pools]), _by_shift_columns())
+
+
+def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Adds ``p_holm``: the family is every comparison with the source in a suite's table."""
+    for suite in {row["suite"] for row in rows}:
+        family = [row for row in rows if row["suite"] == suite]
+        for row, p in zip(family, holm([row["p"] for row in family]), strict=True):
+            row["p_holm"] = float(p)
+    return rows
 
 
 def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
     """Counts that a failed cell may lack stay whole numbers ("Int64" knows missing ones)."""
     frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype({"queries": "Int64", "gallery": "Int64"})
+    whole = [name for name in ("queries", "gallery", "rank_datasets") if name in columns]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> Path:
@@ -146,21 +199,29 @@ def _identity(pool: Pool) -> dict[str, Any]:
     }
 
 
-def _difference(pool: Pool) -> dict[str, float]:
-    interval = pool.difference or (math.nan, math.nan, math.nan)
-    names = ("R@1_difference", "R@1_difference_low", "R@1_difference_high")
-    return dict(zip(names, interval, strict=True))
+def _against_source(pool: Pool) -> dict[str, float]:
+    """Difference, interval, p and harm rate; NaN for the source itself and without its cells."""
+    found = pool.comparison or Comparison(math.nan, math.nan, math.nan, math.nan)
+    rates = harm(pool.by_cell)
+    return {
+        **dict(zip(_DIFFERENCE[:4], found, strict=True)),
+        "harm_rate": rates.rate,
+        "harm_rate_significant": rates.significant,
+        "ms_per_query_ratio": pool.ratio("cost", "ms_per_query"),
+        "peak_mb_ratio": pool.ratio("cost", "peak_mb"),
+        "R@1_sd_over_seeds": spread_over_seeds(pool),
+    }
 
 
 def _leaderboard_row(pool: Pool) -> dict[str, Any]:
+    _, low, high = pool.recall or (math.nan, math.nan, math.nan)
     return {
         **_identity(pool),
-        **_difference(pool),
+        **_against_source(pool),
         "R@1": pool.mean("metrics", "R@1"),
-        "R@1_sd_over_seeds": spread_over_seeds(pool),
-        "mean_recall": pool.mean("metrics", "mean_recall"),
-        "forgetting": pool.mean("metrics", "forgetting"),
-        "ms_per_query_ratio": pool.ms_ratio,
+        "R@1_low": low,
+        "R@1_high": high,
+        **{name: pool.mean(*place) for name, place in LEADERBOARD_NUMBERS.items()},
         "shifts": len({cell.setting for cell in pool.done}),
         "seeds": len({cell.seed for cell in pool.done}),
         "cells": len(pool.done),
@@ -189,9 +250,10 @@ def spread_over_seeds(pool: Pool) -> float:
 def _by_shift_columns() -> list[str]:
     identity = ["suite", "benchmark", "stream", "shift", "severity", "method", "preset"]
     numbers = list(BY_SHIFT_NUMBERS)
-    difference = ["R@1_difference", "R@1_difference_low", "R@1_difference_high"]
+    difference = ["R@1_sd_over_seeds", *_DIFFERENCE, *_HARM]
     facts = ["seeds", "cells", "status", "reason", "backbone", "weights", "queries", "gallery"]
-    return [*identity, *numbers[:5], *difference, *numbers[5:], "ms_per_query_ratio", *facts]
+    ratios = ["ms_per_query_ratio", "peak_mb_ratio"]
+    return [*identity, *numbers[:5], *difference, *numbers[5:], *ratios, *facts]
 
 
 def _shift_row(pool: Pool) -> dict[str, Any]:
@@ -199,11 +261,10 @@ def _shift_row(pool: Pool) -> dict[str, Any]:
     reasons = [f"seed {cell.seed}: {cell.record.reason}" for cell in pool.undone]
     return {
         **_identity(pool),
-        **_difference(pool),
+        **_against_source(pool),
         **{name: pool.mean(*place) for name, place in BY_SHIFT_NUMBERS.items()},
         "shift": pool.first.shift,
         "severity": pool.first.severity,
-        "ms_per_query_ratio": pool.ms_ratio,
         "seeds": len({cell.seed for cell in pool.done}),
         "cells": len(pool.done),
         "status": "+".join(statuses),

@@ -8,9 +8,8 @@ variant's cells on one benchmark, either for one shift or for all of them, over 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,16 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.cell import Record, Status
-from benchmark.stats import paired_difference
+from benchmark.report.labels import Setting as Setting
+from benchmark.report.labels import Variant, canonical, variant_labels
+from benchmark.stats import Comparison, PairedTest, paired_comparison, paired_test
 from methods import BUILTINS
 
 SOURCE = "source"
 CLEAN = "none"
 RESAMPLES = 2000
 """Bootstrap resamples of every interval in tables and figures (percentiles are stable to ~0.1)."""
-
-Setting = tuple[str, ...]
-Variant = tuple[str, str, str]
 
 
 class Interval(NamedTuple):
@@ -54,12 +52,14 @@ class CellResult:
             cell is not done or its arrays are missing.
         group: (Q,) int64 bootstrap cluster of each query.
         order: (Q,) int64 positions in ``hits``, in the order of the stream.
+        ranks: (Q,) int64 rank of each query's best relevant item, from 1.
     """
 
     record: Record
     hits: np.ndarray | None = None
     group: np.ndarray | None = None
     order: np.ndarray | None = None
+    ranks: np.ndarray | None = None
 
     @property
     def done(self) -> bool:
@@ -111,14 +111,14 @@ class CellResult:
     def seed(self) -> int:
         return int(self.record.cell["seed"])
 
-    @property
+    @cached_property
     def variant(self) -> Variant:
         """Method name, preset and a canonical text of version and options."""
         spec = self.record.cell["method"]
         rest = {"version": spec.get("version", 1), "options": spec.get("options", {})}
-        return self.method, self.preset, _canonical(rest)
+        return self.method, self.preset, canonical(rest)
 
-    @property
+    @cached_property
     def place(self) -> Setting:
         """The setting without the shifts: suite, benchmark, weights, data, stream, limit."""
         cell, info = self.record.cell, self.record.info
@@ -128,14 +128,14 @@ class CellResult:
             self.benchmark,
             str(info.get("backbone_fingerprint", "")),
             str(info.get("data_fingerprint", "")),
-            _canonical(stream),
-            _canonical(cell.get("limit")),
+            canonical(stream),
+            canonical(cell.get("limit")),
         )
 
-    @property
+    @cached_property
     def setting(self) -> Setting:
         """Everything that a cell shares with its source cell, but for the seed."""
-        return (*self.place, self.shift, f"{self.severity:03d}", _canonical(self._shift_rest()))
+        return (*self.place, self.shift, f"{self.severity:03d}", canonical(self._shift_rest()))
 
     def _shift_rest(self) -> Mapping[str, Any]:
         spec = self.record.cell["shift"]
@@ -149,10 +149,6 @@ class CellResult:
             **several,
             **({"files": files} if files else {}),
         }
-
-
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
 
 
 @dataclass(frozen=True)
@@ -203,38 +199,75 @@ class Pool:
         return float(np.mean(values)) if values else math.nan
 
     @cached_property
-    def difference(self) -> Interval | None:
-        """Paired R@1 difference to the source over all paired cells; None for the source itself.
+    def comparison(self) -> Comparison | None:
+        """R@1 against the source over all paired cells, with its p; None for the source itself.
 
         Queries of a cluster are drawn together, and so are a query's cells under several shifts and
-        seeds: they are the same query, not independent ones.
+        seeds: they are the same query, not independent ones. Several seeds are a level of their
+        own (``stats.paired_comparison``), of the shifts that all of them have.
         """
         if self.is_source or not self.pairs:
             return None
-        ours = np.concatenate([cell.hits for cell, _ in self.pairs])
-        theirs = np.concatenate([partner.hits for _, partner in self.pairs])
-        groups = np.concatenate([cell.group for cell, _ in self.pairs])
-        return Interval(*paired_difference(ours, theirs, groups, resamples=self.resamples))
+        ours, groups, seeds = stacked([cell for cell, _ in self.pairs])
+        theirs = stacked([partner for _, partner in self.pairs])[0]
+        return paired_comparison(ours, theirs, groups, seeds=seeds, resamples=self.resamples)
+
+    @property
+    def difference(self) -> Interval | None:
+        """Paired R@1 difference to the source with its interval; see ``comparison``."""
+        return None if self.comparison is None else Interval(*self.comparison[:3])
+
+    @cached_property
+    def by_cell(self) -> tuple[PairedTest, ...]:
+        """Each paired cell against its source cell; none for the source itself."""
+        if self.is_source:
+            return ()
+        return tuple(
+            paired_test(cell.hits, partner.hits, cell.group)
+            for cell, partner in self.pairs
+            if cell.hits is not None and partner.hits is not None and cell.group is not None
+        )
 
     @cached_property
     def recall(self) -> Interval | None:
         """R@1 (percent) over all finished cells with its own bootstrap interval."""
         if not self.done:
             return None
-        hits = np.concatenate([cell.hits for cell in self.done])
-        groups = np.concatenate([cell.group for cell in self.done])
+        hits, groups, seeds = stacked(self.done)
         nothing = np.zeros_like(hits)
-        return Interval(*paired_difference(hits, nothing, groups, resamples=self.resamples))
+        found = paired_comparison(hits, nothing, groups, seeds=seeds, resamples=self.resamples)
+        return Interval(*found[:3])
 
     @property
     def ms_ratio(self) -> float:
         """Milliseconds per query relative to the source on the paired cells; NaN without any."""
-        costs = [
-            (cell.record.cost.get("ms_per_query"), partner.record.cost.get("ms_per_query"))
+        return self.ratio("cost", "ms_per_query")
+
+    def ratio(self, section: str, name: str) -> float:
+        """A number's sum over the paired cells relative to that of their source cells."""
+        numbers = [
+            (getattr(cell.record, section).get(name), getattr(partner.record, section).get(name))
             for cell, partner in self.pairs
         ]
-        both = [(a, b) for a, b in costs if a is not None and b]
+        both = [(a, b) for a, b in numbers if a is not None and b]
         return sum(a for a, _ in both) / sum(b for _, b in both) if both else math.nan
+
+
+def stacked(cells: Sequence[CellResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hits, groups and seeds of finished cells, one after the other, each (all queries,).
+
+    The seed, as a number from 0, is -1 for cells of a setting that not all of the seeds have: a
+    shift that one seed lacks must not pass for a difference between seeds.
+    """
+    seeds = {seed: place for place, seed in enumerate(sorted({cell.seed for cell in cells}))}
+    runs = Counter(cell.setting for cell in cells)
+    lengths = [0 if cell.hits is None else len(cell.hits) for cell in cells]
+    labels = [seeds[c.seed] if runs[c.setting] == len(seeds) else -1 for c in cells]
+    return (
+        np.concatenate([cell.hits for cell in cells if cell.hits is not None]),
+        np.concatenate([cell.group for cell in cells if cell.group is not None]),
+        np.repeat(labels, lengths),
+    )
 
 
 def _fits(cell: CellResult, partner: CellResult) -> bool:
@@ -264,7 +297,7 @@ def prepare(results: Iterable[CellResult]) -> list[CellResult]:
 
 def _family(result: CellResult) -> str:
     cell = result.record.cell
-    return _canonical([cell["suite"], cell["benchmark"], cell["backbone"], cell.get("limit")])
+    return canonical([cell["suite"], cell["benchmark"], cell["backbone"], cell.get("limit")])
 
 
 def shift_pools(results: Iterable[CellResult], *, resamples: int = RESAMPLES) -> list[Pool]:
@@ -313,32 +346,6 @@ def method_rank(name: str) -> tuple[int, str]:
     """Sorting key of methods: built-ins in their declared order, then the others by name."""
     names = list(BUILTINS)
     return (names.index(name) if name in BUILTINS else len(names), name)
-
-
-def variant_labels(results: Sequence[CellResult]) -> dict[tuple[Setting, Variant], str]:
-    """What to call each variant at each place: as little as tells it from its siblings.
-
-    The method's name alone where there is one variant; with the preset where presets differ; with
-    the differing options otherwise.
-    """
-    siblings: dict[tuple[Setting, str], dict[Variant, Mapping[str, Any]]] = defaultdict(dict)
-    for result in results:
-        spec = result.record.cell["method"]
-        options: Mapping[str, Any] = spec.get("options", {})
-        facts = {**options, "version": spec.get("version", 1)}
-        siblings[result.place, result.method][result.variant] = facts
-    labels = {}
-    for (place, name), variants in siblings.items():
-        presets = {preset for _, preset, _ in variants}
-        keys = sorted({key for facts in variants.values() for key in facts})
-        telling = [k for k in keys if len({_canonical(f.get(k)) for f in variants.values()}) > 1]
-        for variant, values in variants.items():
-            parts = [variant[1]] if len(presets) > 1 else []
-            if len(presets) < len(variants):
-                parts += [f"{key}={values.get(key)}" for key in telling]
-            note = f" [{', '.join(parts)}]" if len(variants) > 1 else ""
-            labels[place, variant] = name + note
-    return labels
 
 
 def problems(results: Iterable[CellResult]) -> list[str]:

@@ -218,7 +218,7 @@ def _footnotes(pools: Sequence[Pool]) -> list[Text]:
     methods = {pool.first.method for pool in pools}
     notes = [
         "R@k, recall and mAP in percent. Intervals: bootstrap over queries, those of one group"
-        " drawn together, seeds pooled; an interval that includes 0 is within noise."
+        " drawn together, seeds a level of their own; an interval that includes 0 is within noise."
     ]
     notes += [note for name, note in NOTES.items() if name in methods]
     return [Text(note, style="dim") for note in notes]

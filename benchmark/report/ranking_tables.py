@@ -1,0 +1,293 @@
+"""Methods against each other: average ranks over data sets, and every two on each benchmark."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.average_ranks import average_ranks, compare_ranks
+from benchmark.errors import UnknownNameError
+from benchmark.interleave import SEPARATOR
+from benchmark.report.pairs import (
+    RESAMPLES,
+    CellResult,
+    Pool,
+    Setting,
+    benchmark_pools,
+    stacked,
+)
+from benchmark.stats import Comparison, all_comparisons, holm
+from benchmark.suite import benchmark_card
+
+RANKING_COLUMNS = (
+    "suite",
+    "stream",
+    "method",
+    "average_rank",
+    "datasets",
+    "friedman",
+    "friedman_p",
+    "critical_difference",
+    "reason",
+)
+"""Columns of ``ranking.csv``; ``reason`` says why a number is blank."""
+
+PAIRWISE_COLUMNS = (
+    "suite",
+    "benchmark",
+    "stream",
+    "method",
+    "other",
+    "R@1_difference",
+    "R@1_difference_low",
+    "R@1_difference_high",
+    "p",
+    "p_holm",
+    "cells",
+    "backbone",
+    "weights",
+)
+"""Columns of ``pairwise.csv``: ``method`` minus ``other`` over the ``cells`` that both have."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Average ranks of a suite's methods under one kind of stream.
+
+    Attributes:
+        suite: name of the suite.
+        stream: kind of the stream.
+        average: method -> mean rank over the data sets; 1 is the best.
+        datasets: number of independent data sets ranked on.
+        critical_difference: average ranks further apart differ at 5 %; None where refused.
+        friedman: Friedman's statistic, and ``p`` its p-value; None where refused.
+        reason: why there is no critical difference, or an empty string.
+        left_out: method -> why it has no rank.
+    """
+
+    suite: str
+    stream: str
+    average: Mapping[str, float]
+    datasets: int
+    critical_difference: float | None
+    friedman: float | None
+    p: float | None
+    reason: str
+    left_out: Mapping[str, str]
+
+
+def as_pools(
+    results: Iterable[CellResult] | Sequence[Pool], *, resamples: int = RESAMPLES
+) -> list[Pool]:
+    """``benchmark_pools`` of cells; pools are handed through."""
+    given = list(results)
+    pools = [item for item in given if isinstance(item, Pool)]
+    if len(pools) == len(given):
+        return pools
+    return benchmark_pools(
+        [item for item in given if isinstance(item, CellResult)], resamples=resamples
+    )
+
+
+def rankings(results: Iterable[CellResult] | Sequence[Pool]) -> list[Ranking]:
+    """One ranking for each suite and kind of stream, by R@1 over shifts and seeds.
+
+    Benchmarks that share a data set (its two directions, or base2coco and coco-c) are not
+    independent: a method's numbers on them are averaged before it is ranked there. A method is
+    ranked if it has a number wherever another one has; others are named in ``left_out``.
+
+    Args:
+        results: cells, or what ``benchmark_pools`` makes of them.
+    """
+    groups: dict[tuple[str, str], list[Pool]] = defaultdict(list)
+    for pool in as_pools(results):
+        groups[str(pool.first.record.cell["suite"]), pool.first.stream].append(pool)
+    return [_ranking(suite, stream, pools) for (suite, stream), pools in groups.items()]
+
+
+def _ranking(suite: str, stream: str, pools: Sequence[Pool]) -> Ranking:
+    recall: dict[str, dict[Setting, float]] = defaultdict(dict)
+    for pool in pools:
+        # A cell that is missing would make the mean one over other shifts than its neighbours'.
+        whole = pool.done and len({(c.setting, c.seed) for c in pool.done}) == pool.expected
+        recall[pool.label][pool.first.place] = pool.mean("metrics", "R@1") if whole else math.nan
+    benchmarks = {pool.first.place: pool.first.benchmark for pool in pools}
+    left_out = {}
+    for label, found in recall.items():
+        lacking = [
+            name for place, name in benchmarks.items() if math.isnan(found.get(place, math.nan))
+        ]
+        if lacking:
+            left_out[label] = f"no complete number on {', '.join(dict.fromkeys(lacking))}"
+    methods = [label for label in recall if label not in left_out]
+    parts = _independent(sorted(set(benchmarks.values())))
+    scores = np.array(
+        [
+            [
+                np.mean([recall[m][p] for p, name in benchmarks.items() if name in part])
+                for m in methods
+            ]
+            for part in parts
+        ]
+    ).reshape(len(parts), len(methods))
+    average = dict(zip(methods, map(float, average_ranks(scores)), strict=True)) if methods else {}
+    try:
+        tested = compare_ranks(scores)
+    except ValueError as error:
+        return Ranking(suite, stream, average, len(parts), None, None, None, str(error), left_out)
+    return Ranking(
+        suite,
+        stream,
+        average,
+        len(parts),
+        tested.critical_difference,
+        tested.friedman,
+        tested.p,
+        "",
+        left_out,
+    )
+
+
+def _independent(benchmarks: Sequence[str]) -> list[set[str]]:
+    """Benchmarks in parts that share no data set."""
+    parts: list[tuple[set[str], set[str]]] = []
+    for name in benchmarks:
+        names, data = {name}, {_dataset(part) for part in name.split(SEPARATOR)}
+        for other in [part for part in parts if part[1] & data]:
+            parts.remove(other)
+            names, data = names | other[0], data | other[1]
+        parts.append((names, data))
+    return [names for names, _ in parts]
+
+
+def _dataset(benchmark: str) -> str:
+    """The data set of a benchmark's card; a benchmark of no known suite stands for itself."""
+    try:
+        return benchmark_card(benchmark).dataset
+    except UnknownNameError:
+        return f"benchmark {benchmark}"
+
+
+def ranking_frame(found: Sequence[Ranking]) -> pd.DataFrame:
+    """Columns ``RANKING_COLUMNS``, a row per method, the best first, then those without a rank."""
+    rows: list[dict[str, Any]] = []
+    for ranking in found:
+        shared = {
+            "suite": ranking.suite,
+            "stream": ranking.stream,
+            "datasets": ranking.datasets,
+            "friedman": ranking.friedman,
+            "friedman_p": ranking.p,
+            "critical_difference": ranking.critical_difference,
+        }
+        for method, rank in sorted(ranking.average.items(), key=lambda item: item[1]):
+            rows.append(
+                {**shared, "method": method, "average_rank": rank, "reason": ranking.reason}
+            )
+        for method, reason in ranking.left_out.items():
+            rows.append({**shared, "method": method, "reason": reason})
+    frame = pd.DataFrame(rows, columns=list(RANKING_COLUMNS))
+    numbers = ("average_rank", "friedman", "friedman_p", "critical_difference")
+    return frame.astype(dict.fromkeys(numbers, "float64"))
+
+
+Pairs = dict[tuple[Setting, str, str], tuple[Comparison, int]]
+"""(place, method, other) -> their comparison and the number of cells that it rests on."""
+
+
+def pairwise(
+    results: Iterable[CellResult] | Sequence[Pool], *, resamples: int = RESAMPLES
+) -> Pairs:
+    """Every two methods on each benchmark, over the (shift, seed) pairs that both have.
+
+    Pairs with the same cells are compared on the same resamples.
+
+    Args:
+        results: cells, or what ``benchmark_pools`` makes of them.
+        resamples: bootstrap resamples of the intervals.
+    """
+    places: dict[Setting, list[Pool]] = defaultdict(list)
+    for pool in as_pools(results):
+        if pool.done:
+            places[pool.first.place].append(pool)
+    found: Pairs = {}
+    for place, pools in places.items():
+        cells = [{(c.setting, c.seed): c for c in pool.done} for pool in pools]
+        blocks: dict[tuple[tuple[Setting, int], ...], list[tuple[int, int]]] = defaultdict(list)
+        for i, j in itertools.combinations(range(len(pools)), 2):
+            blocks[_common(cells[i], cells[j])].append((i, j))
+        for common, pairs in blocks.items():
+            members = sorted({index for pair in pairs for index in pair})
+            if not common:
+                continue
+            compared = _compare([[cells[m][key] for key in common] for m in members], resamples)
+            for i, j in pairs:
+                one = compared[members.index(i), members.index(j)]
+                found[place, pools[i].label, pools[j].label] = one, len(common)
+    return found
+
+
+def _common(
+    ours: Mapping[tuple[Setting, int], CellResult], theirs: Mapping[tuple[Setting, int], CellResult]
+) -> tuple[tuple[Setting, int], ...]:
+    """The cells that both have with the same queries, in order."""
+    return tuple(
+        key
+        for key in sorted(ours.keys() & theirs.keys())
+        if np.array_equal(ours[key].group, theirs[key].group)  # type: ignore[arg-type]
+    )
+
+
+def _compare(
+    cells: Sequence[Sequence[CellResult]], resamples: int
+) -> dict[tuple[int, int], Comparison]:
+    """All pairs of methods, each given by its cells; the n-th cells have the same queries."""
+    columns = [stacked(of_method) for of_method in cells]
+    values = np.stack([hits for hits, _, _ in columns], axis=1)
+    _, groups, seeds = columns[0]
+    return all_comparisons(values, groups, seeds=seeds, resamples=resamples)
+
+
+def pairwise_frame(
+    results: Iterable[CellResult] | Sequence[Pool], found: Pairs | None = None
+) -> pd.DataFrame:
+    """Columns ``PAIRWISE_COLUMNS``; ``p_holm`` is corrected over the pairs of a benchmark.
+
+    Args:
+        results: cells, or what ``benchmark_pools`` makes of them.
+        found: ``pairwise(results)``, where it is there already.
+    """
+    pools = as_pools(results)
+    first = {pool.first.place: pool.first for pool in pools}
+    pairs = pairwise(pools) if found is None else found
+    rows: list[dict[str, Any]] = []
+    for place, cell in first.items():
+        here = {key: value for key, value in pairs.items() if key[0] == place}
+        adjusted = holm([comparison.p for comparison, _ in here.values()])
+        for ((_, method, other), (comparison, cells)), p in zip(
+            here.items(), adjusted, strict=True
+        ):
+            numbers = dict(zip(PAIRWISE_COLUMNS[5:9], comparison, strict=True))
+            rows.append(
+                {
+                    "suite": cell.record.cell["suite"],
+                    "benchmark": cell.benchmark,
+                    "stream": cell.stream,
+                    "method": method,
+                    "other": other,
+                    **numbers,
+                    "p_holm": float(p),
+                    "cells": cells,
+                    "backbone": cell.record.info.get("backbone_name")
+                    or cell.record.cell["backbone"]["loader"],
+                    "weights": cell.record.info.get("backbone_fingerprint", ""),
+                }
+            )
+    return pd.DataFrame(rows, columns=list(PAIRWISE_COLUMNS))

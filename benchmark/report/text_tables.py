@@ -1,0 +1,364 @@
+"""The leaderboard as LaTeX (booktabs) and Markdown: benchmarks by methods, and what it costs.
+
+Every name comes from data, so it is escaped for its language: it is shown, not obeyed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchmark.report.pairs import CellResult, Interval, Pool, Setting, method_rank
+from benchmark.report.ranking_tables import Pairs, Ranking, as_pools, pairwise, rankings
+from benchmark.report.table import NOTES, plain
+from benchmark.stats import harm, holm
+
+SIGNIFICANT = 0.05
+"""Holm-adjusted p-values below it get a star."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """R@1 of a method on a benchmark, in percent.
+
+    Attributes:
+        value: mean over shifts and seeds; NaN where there is no number.
+        difference: to the source, in points; NaN for the source and without its cells.
+        best: whether it is the highest of its row.
+        near: whether it is within noise of the highest (not for the highest itself).
+        significant: whether it differs from the source after correction over the table.
+        incomplete: whether cells are missing that other methods have.
+    """
+
+    value: float
+    difference: float = math.nan
+    best: bool = False
+    near: bool = False
+    significant: bool = False
+    incomplete: bool = False
+
+
+@dataclass(frozen=True)
+class Board:
+    """One suite under one kind of stream.
+
+    Attributes:
+        suite: name of the suite.
+        stream: kind of the stream.
+        methods: labels of the columns.
+        rows: (benchmark, an entry per method).
+        summary: (what it is, a text per method).
+        notes: sentences that must stand under the table, as plain text.
+    """
+
+    suite: str
+    stream: str
+    methods: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Entry, ...]], ...]
+    summary: tuple[tuple[str, tuple[str, ...]], ...]
+    notes: tuple[str, ...]
+
+
+def boards(
+    results: Iterable[CellResult] | Sequence[Pool], pairs: Pairs | None = None
+) -> list[Board]:
+    """One table for each suite and kind of stream.
+
+    Args:
+        results: cells, or what ``benchmark_pools`` makes of them.
+        pairs: ``ranking_tables.pairwise`` of the same, where it is there already.
+    """
+    pools = as_pools(results)
+    pairs = pairwise(pools) if pairs is None else pairs
+    ranked = {(ranking.suite, ranking.stream): ranking for ranking in rankings(pools)}
+    groups: dict[tuple[str, str], list[Pool]] = defaultdict(list)
+    for pool in pools:
+        groups[str(pool.first.record.cell["suite"]), pool.first.stream].append(pool)
+    adjusted: dict[int, float] = {}
+    for suite in {suite for suite, _ in groups}:
+        # As in leaderboard.csv: all comparisons of the suite are one family.
+        family = [p for (name, _), found in groups.items() if name == suite for p in found]
+        values = [p.comparison.p if p.comparison else math.nan for p in family]
+        adjusted |= {id(p): float(q) for p, q in zip(family, holm(values), strict=True)}
+    return [
+        _board(here, group, pairs, adjusted, ranked[here]) for here, group in sorted(groups.items())
+    ]
+
+
+def _board(
+    here: tuple[str, str],
+    pools: Sequence[Pool],
+    pairs: Pairs,
+    adjusted: Mapping[int, float],
+    ranking: Ranking,
+) -> Board:
+    kinds = {pool.label: pool.first.method for pool in pools}
+    methods = tuple(sorted(kinds, key=lambda label: (method_rank(kinds[label]), label)))
+    rows = []
+    for place, name in _titles(pools).items():
+        of_method = {pool.label: pool for pool in pools if pool.first.place == place}
+        rows.append((name, _entries(place, methods, of_method, pairs, adjusted)))
+    return Board(
+        *here,
+        methods,
+        tuple(rows),
+        _summary(methods, pools, ranking),
+        _notes(rows, set(kinds.values()), ranking),
+    )
+
+
+def _titles(pools: Sequence[Pool]) -> dict[Setting, str]:
+    """The benchmark of each place; with weights and a number where one name stands for several."""
+    first = {pool.first.place: pool.first for pool in pools}
+    counts = Counter(cell.benchmark for cell in first.values())
+    titles: dict[Setting, str] = {}
+    for place, cell in first.items():
+        weights = str(cell.record.info.get("backbone_fingerprint", ""))[:8]
+        title = cell.benchmark if counts[cell.benchmark] == 1 else f"{cell.benchmark} ({weights})"
+        same = sum(known == title or known.startswith(f"{title} #") for known in titles.values())
+        titles[place] = f"{title} #{same + 1}" if same else title
+    return titles
+
+
+def _entries(
+    place: Setting,
+    methods: Sequence[str],
+    pools: Mapping[str, Pool],
+    pairs: Pairs,
+    adjusted: Mapping[int, float],
+) -> tuple[Entry, ...]:
+    values = {
+        label: pool.mean("metrics", "R@1")
+        for label, pool in pools.items()
+        if pool.done and not _incomplete(pool)
+    }
+    known = {label: value for label, value in values.items() if math.isfinite(value)}
+    highest = max(known.values(), default=math.nan)
+    best = [label for label, value in known.items() if value == highest]
+    entries = []
+    for label in methods:
+        pool = pools.get(label)
+        if pool is None or not pool.done:
+            entries.append(Entry(math.nan))
+            continue
+        near = label in known and label not in best and _near(place, best[0], label, pairs)
+        entries.append(
+            Entry(
+                pool.mean("metrics", "R@1"),
+                pool.difference.value if pool.difference else math.nan,
+                best=label in best,
+                near=near,
+                significant=adjusted[id(pool)] < SIGNIFICANT,
+                incomplete=_incomplete(pool),
+            )
+        )
+    return tuple(entries)
+
+
+def _incomplete(pool: Pool) -> bool:
+    return len({(cell.setting, cell.seed) for cell in pool.done}) < pool.expected
+
+
+def _near(place: Setting, best: str, label: str, pairs: Pairs) -> bool:
+    found = pairs.get((place, best, label)) or pairs.get((place, label, best))
+    return found is not None and Interval(*found[0][:3]).within_noise
+
+
+def _summary(
+    methods: Sequence[str], pools: Sequence[Pool], ranking: Ranking
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What stands under the benchmarks: one text per method."""
+    of_method = {label: [pool for pool in pools if pool.label == label] for label in methods}
+    rates = {
+        label: harm([cell for pool in found for cell in pool.by_cell])
+        for label, found in of_method.items()
+    }
+    forgetting = {
+        label: [pool.mean("metrics", "forgetting") for pool in found if pool.done]
+        for label, found in of_method.items()
+    }
+    costs = {
+        label: [pool.ms_ratio for pool in found if pool.done] for label, found in of_method.items()
+    }
+    count = f"{ranking.datasets} data set{'s' if ranking.datasets != 1 else ''}"
+    return (
+        (f"average rank ({count})", tuple(_text(ranking.average.get(m), 2) for m in methods)),
+        ("worse than source, % of cells", tuple(_text(100 * rates[m].rate, 0) for m in methods)),
+        ("surely worse, % of cells", tuple(_text(100 * rates[m].significant, 0) for m in methods)),
+        ("forgetting, points", tuple(_text(_mean(forgetting[m]), 1) for m in methods)),
+        ("ms per query, times source", tuple(_text(_mean(costs[m]), 1) for m in methods)),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else math.nan
+
+
+def _text(value: float | None, digits: int) -> str:
+    if value is None or not math.isfinite(value):
+        return ""
+    return f"{value:.{digits}f}".replace("-0.0", "0.0") if value > -0.05 else f"{value:.{digits}f}"
+
+
+def _notes(
+    rows: Sequence[tuple[str, tuple[Entry, ...]]], methods: set[str], ranking: Ranking
+) -> tuple[str, ...]:
+    entries = [entry for _, row in rows for entry in row]
+    notes = [
+        "R@1 in percent, mean over shifts and seeds; in brackets the difference to source in "
+        "points. Bold: the best; underlined: within noise of the best (the 95 % interval of the "
+        "paired difference includes 0)."
+    ]
+    if any(entry.significant for entry in entries):
+        notes.append("*: differs from source, Holm-adjusted p < 0.05 over the suite's comparisons.")
+    if any(entry.incomplete for entry in entries):
+        notes.append("+: cells are missing that other methods have; not comparable.")
+    if ranking.critical_difference is not None and ranking.p is not None:
+        notes.append(
+            f"Average ranks further apart than {ranking.critical_difference:.2f} differ (Nemenyi, "
+            f"5 %; Friedman p = {ranking.p:.2g})."
+        )
+    elif ranking.reason:
+        notes.append(f"No critical difference of ranks: {ranking.reason}.")
+    notes += [f"{name} has no rank: {reason}." for name, reason in ranking.left_out.items()]
+    notes += [f"{note}." for name, note in NOTES.items() if name in methods]
+    return tuple(notes)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    # In braces: after the end of a row, LaTeX would read these as an option of the line break.
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+}
+
+
+def latex_escape(text: str) -> str:
+    """Text as LaTeX shows it; what cannot be printed becomes a question mark."""
+    return "".join(_LATEX.get(character, character) for character in plain(text))
+
+
+def markdown_escape(text: str) -> str:
+    """Text as GitHub's Markdown shows it, also in a table; no markup, no HTML, no links."""
+    safe = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    safe = re.sub(r"([\\`*_\[\]|#!~$(){}])", r"\\\1", safe)
+    # Addresses become links of themselves unless they are broken up.
+    safe = re.sub(r"(?i)(www)\.", r"\1&#46;", safe.replace("://", "&#58;//").replace("@", "&#64;"))
+    return safe
+
+
+def latex(tables: Sequence[Board]) -> str:
+    """The tables for ``\\usepackage{booktabs}``; the same tables give the same text."""
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(map(_latex_table, tables))
+
+
+def _latex_table(board: Board) -> str:
+    count = len(board.methods)
+    title = f"Suite {board.suite}" + ("" if board.stream == "single" else f", {board.stream}")
+    caption = " ".join(map(latex_escape, (f"{title}.", *board.notes)))
+    lines = [
+        r"\begin{table}[t]",
+        r"\centering\small",
+        rf"\caption{{{caption}}}",
+        rf"\begin{{tabular}}{{l{'r' * count}}}",
+        r"\toprule",
+        _latex_row("benchmark", map(latex_escape, board.methods)),
+        r"\midrule",
+        *[_latex_row(latex_escape(name), map(_latex_entry, row)) for name, row in board.rows],
+        r"\midrule",
+        *[_latex_row(latex_escape(name), map(_minus, row)) for name, row in board.summary],
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_row(name: str, cells: Iterable[str]) -> str:
+    return " & ".join((name, *cells)) + r" \\"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "$-$")
+
+
+def _latex_entry(entry: Entry) -> str:
+    marks = ("^{*}" if entry.significant else "") + ("^{+}" if entry.incomplete else "")
+    return _entry(
+        entry,
+        bold=r"\textbf{%s}",
+        underline=r"\underline{%s}",
+        difference=lambda text: rf" {{\scriptsize({_minus(text)})}}",
+        marks=f"${marks}$" if marks else "",
+    )
+
+
+def markdown(tables: Sequence[Board]) -> str:
+    """The tables in GitHub's Markdown; the same tables give the same text."""
+    return "\n".join(map(_markdown_table, tables))
+
+
+def _markdown_table(board: Board) -> str:
+    title = f"Suite {board.suite}" + ("" if board.stream == "single" else f", {board.stream}")
+    lines = [
+        f"## {markdown_escape(title)}",
+        "",
+        _markdown_row("benchmark", map(markdown_escape, board.methods)),
+        _markdown_row("---", ["---:"] * len(board.methods)),
+        *[
+            _markdown_row(markdown_escape(name), map(_markdown_entry, row))
+            for name, row in board.rows
+        ],
+        *[_markdown_row(f"*{markdown_escape(name)}*", row) for name, row in board.summary],
+        "",
+        *[markdown_escape(note) + "  " for note in board.notes],
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown_row(name: str, cells: Iterable[str]) -> str:
+    return "| " + " | ".join((name, *cells)) + " |"
+
+
+def _markdown_entry(entry: Entry) -> str:
+    marks = (r"\*" if entry.significant else "") + ("+" if entry.incomplete else "")
+    return _entry(
+        entry,
+        bold="**%s**",
+        underline="<u>%s</u>",
+        difference=lambda text: f" ({text})",
+        marks=marks,
+    )
+
+
+def _entry(
+    entry: Entry, *, bold: str, underline: str, difference: Callable[[str], str], marks: str
+) -> str:
+    if not math.isfinite(entry.value):
+        return "--"
+    value = f"{entry.value:.1f}"
+    value = bold % value if entry.best else underline % value if entry.near else value
+    known = not pd.isna(entry.difference)
+    return value + (difference(f"{entry.difference:+.1f}") if known else "") + marks
