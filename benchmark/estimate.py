@@ -216,9 +216,16 @@ class Rates:
             if cell["limit"] is None:
                 self._queries[cell["benchmark"]] = one.queries
         self._ratios = self._against_source()
+        self._told: dict[Hashable, Estimate | None] = {}
 
     def of(self, cell: Cell) -> Estimate | None:
         """The cost of a cell, or None where nothing like it was measured."""
+        kind = cell.benchmark, _model(cell.backbone), cell.method.name, cell.limit
+        if kind not in self._told:
+            self._told[kind] = self._of(cell)
+        return self._told[kind]
+
+    def _of(self, cell: Cell) -> Estimate | None:
         model, name = _model(cell.backbone), cell.method.name
         queries, modality = self.queries(cell), _modality(cell)
         near = self._near.get((cell.benchmark, model, name))

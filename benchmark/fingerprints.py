@@ -25,7 +25,8 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -79,6 +80,8 @@ class Fingerprints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._known: dict[str, str] = {}
+        self._refused: set[str] = set()
+        self._subjects: dict[Hashable, str] = {}
         self._stamps: dict[Path, _Stamp | None] = {}
         self._texts = PartTexts()
         self._shift_files: dict[tuple[str, ...], str] = {}
@@ -98,24 +101,36 @@ class Fingerprints:
 
     def of_data(self, cell: Cell) -> str:
         """The fingerprint of the cell's data, or "" where it is not known to hold."""
-        return self._read(_data_subject(cell))
+        place = cell.suite, cell.benchmark, cell.data_root
+        if place not in self._subjects:
+            self._subjects[place] = _data_subject(cell)
+        return self._read(self._subjects[place])
 
     def of_backbone(self, spec: BackboneSpec) -> str:
         """The fingerprint of a backbone, or "" where it is not known to hold."""
-        return self._read(_backbone_subject(spec))
+        if spec not in self._subjects:
+            self._subjects[spec] = _backbone_subject(spec)
+        return self._read(self._subjects[spec])
 
     def remember(self, cell: Cell, resources: Resources) -> None:
         """Keeps the fingerprints of a cell's data and backbone, which must be loaded already."""
         subject = _data_subject(cell)
-        if subject and self._read(subject) == "":
+        if self._wanted(subject):
             data = resources.data(cell)
             if not data.info.get("allow_missing"):
                 files = None if _embedded_data(cell.benchmark) else files_of(data)
                 self._write(subject, data.fingerprint, files, cell.data_root)
         subject = _backbone_subject(cell.backbone)
-        if subject and self._read(subject) == "":
+        if self._wanted(subject):
             fingerprint = resources.backbone(cell).fingerprint
             self._write(subject, fingerprint, _weight_files(cell.backbone), "")
+
+    def _wanted(self, subject: str) -> bool:
+        """Whether to try and keep it: not what is kept already, and what was refused only once."""
+        if not subject or subject in self._refused or self._read(subject):
+            return False
+        self._refused.add(subject)
+        return True
 
     def _path(self, subject: str) -> Path:
         return self.folder / f"{hashlib.sha256(subject.encode()).hexdigest()[:16]}.json"
@@ -160,7 +175,8 @@ class Fingerprints:
             temporary.write_text(json.dumps(entry), encoding="utf-8")
             os.replace(temporary, target)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             return
         self._known[subject] = fingerprint
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -223,9 +224,9 @@ def _named(
     if not name:
         raise document.error(at, f"a {kind} without a name")
     if kind == "method" and name != ALL:
-        name = _located(document, at, lambda: METHODS.resolve(name))
+        name = _located(document, at, partial(METHODS.resolve, name))
     elif kind == "stream":
-        _located(document, at, lambda: check_kind(name))
+        _located(document, at, partial(check_kind, name))
     return Entry(name, options or {}, document.where(at))
 
 
@@ -242,7 +243,7 @@ def _check_names(document: Document, at: Place, key: str, value: Any) -> None:
     for index, name in enumerate([value] if isinstance(value, str) else value):
         place = (*at, index) if isinstance(raw, list) and len(raw) == len(value) else at
         if name != ALL or key in ("suite", "preset"):
-            _located(document, place, lambda name=name: checks[key](name))  # type: ignore[misc]
+            _located(document, place, partial(checks[key], name))
 
 
 def _shift(name: str) -> str:

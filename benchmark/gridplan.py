@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, TypeVar
 
 from benchmark import options
@@ -154,13 +155,13 @@ class _Block:
         for stream, where in self.streams:
             if stream.kind == INTERLEAVED:
                 for config, _ in self.models:
-                    cells = _at(where, lambda s=stream, c=config: self._together(s, c, chosen))
+                    cells = _at(where, partial(self._together, stream, config, chosen))
                     yield from ((cards[0], Planned(cell)) for cell in cells)
         streams = [stream for stream, _ in self.streams if stream.kind != INTERLEAVED]
         for card, shifts in chosen:
             for config, where in self.models:
-                backbone = _at(where, lambda c=config, d=card: backbone_spec(d.backbone, c))
-                _at(where, lambda b=backbone: check_model(b))
+                backbone = _at(where, partial(backbone_spec, card.backbone, config))
+                _at(where, partial(check_model, backbone))
                 impossible = cannot_encode(card, backbone)
                 for stream, shift, reason in _combined(streams, config, card, shifts):
                     grid = grid_of(config, card, stream, (shift,), self.methods)
@@ -199,7 +200,7 @@ class _Methods:
             own = by_hand[entry.name]
             for name, sweep in entry.options.items():
                 for value in sweep.values:
-                    _at(sweep.where, lambda e=entry, n=name, v=value: _parse(e.name, n, v))
+                    _at(sweep.where, partial(_parse, entry.name, name, value))
             for variant in entry.variants():
                 self._variants.append((entry.name, _merged(variant, own, given)))
         self._made: dict[tuple[str, str], tuple[MethodSpec, ...]] = {}
@@ -226,7 +227,7 @@ def _streams(
         shared = {name: value for name, value in given.value.items() if name in known}
         for own in entry.variants():
             values = _merged(own, shared, given)
-            spec = _at(entry.where, lambda e=entry, v=values: _stream(e.name, v, batch_size))
+            spec = _at(entry.where, partial(_stream, entry.name, values, batch_size))
             yield spec, entry.where
 
 
@@ -251,7 +252,7 @@ def _models(listed: Sequence[Entry], config: BenchConfig) -> Iterator[tuple[Benc
         model = "" if entry.name == OWN_BACKBONE else entry.name
         for own in entry.variants():
             values = {
-                name: _at(entry.options[name].where, lambda n=name, v=value: _model_option(n, v))
+                name: _at(entry.options[name].where, partial(_model_option, name, value))
                 for name, value in own.items()
             }
             yield replace(config, model=model, **values), entry.where

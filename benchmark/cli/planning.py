@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,28 +144,28 @@ class Forecast:
             "workers": self.workers,
             "estimate": dataclasses.asdict(self.outlook()),
             "by_benchmark": [
-                {"benchmark": row, "method": method, **counts, **self._seconds(row, method)}
+                {
+                    **{"benchmark": row, "method": method, **counts},
+                    "seconds": self._sum(self._groups.get((row, method), [])),
+                }
                 for (row, method), counts in self.counts().items()
             ],
             "reasons": dict(Counter(planned.reason for planned in self.skipped)),
         }
 
-    def _seconds(self, row: str, method: str) -> dict[str, float | None]:
-        cells = self._groups().get((row, method), [])
-        return {"seconds": self._sum(cells)}
-
+    @cached_property
     def _groups(self) -> Mapping[tuple[str, str], list[Cell]]:
-        if not hasattr(self, "_grouped"):
-            self._grouped: dict[tuple[str, str], list[Cell]] = {}
-            for cell in self.waiting:
-                key = self.plan.rows[cell.benchmark], cell.method.name
-                self._grouped.setdefault(key, []).append(cell)
-        return self._grouped
+        """The cells to run, by row and method."""
+        groups: dict[tuple[str, str], list[Cell]] = {}
+        for cell in self.waiting:
+            key = self.plan.rows[cell.benchmark], cell.method.name
+            groups.setdefault(key, []).append(cell)
+        return groups
 
     def _sum(self, cells: Sequence[Cell]) -> float | None:
         """Seconds of some cells; None where one of them is unknown."""
-        found = [self.rates.of(cell) for cell in cells]
-        return None if None in found else sum(one.seconds for one in found if one is not None)
+        found = [one for one in map(self.rates.of, cells) if one is not None]
+        return sum(one.seconds for one in found) if len(found) == len(cells) else None
 
     def table(self) -> Table:
         """A row for each benchmark, a column for each method: cells to run, of how many."""
@@ -178,7 +179,7 @@ class Forecast:
         table.add_column("time", justify="right")
         for row in dict.fromkeys(row for row, _ in counts):
             mine = {method: counts[row, method] for method in methods if (row, method) in counts}
-            cells = [cell for m in mine for cell in self._groups().get((row, m), [])]
+            cells = [cell for m in mine for cell in self._groups.get((row, m), [])]
             skipped = sum(found["skipped"] for found in mine.values())
             table.add_row(
                 Text(row),
