@@ -112,7 +112,7 @@ streams-figure: $(STAMP) ## draw what each kind of query stream looks like (docs
 
 .PHONY: mini-weights
 mini-weights: $(STAMP) ## train the embedded default's weights anew (resumable)
-	@$(LONG_RUN) "$(PY)" -m benchmark.mini.train
+	@$(LONG_RUN) "$(PY)" -m benchmark.mini.train --world all
 
 .PHONY: test
 test: $(STAMP) ## run the tests
