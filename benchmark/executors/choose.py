@@ -20,10 +20,19 @@ from benchmark.resources import Resources
 
 
 def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
-    """The cells that a run is to look after: all, or its shard; with claims the shard first."""
+    """The cells that a run is to look after: all, or its shard; with claims the shard first.
+
+    Raises:
+        ConfigError: there are more shards than cells.
+    """
     if config.shard is None:
         return list(cells)
     index, count = config.shard.index, config.shard.count
+    if count > len(cells):
+        raise ConfigError(
+            f"--shard {config.shard}: there are only {len(cells)} cells; ask for at most so many "
+            "parts"
+        )
     return arrange(cells, index, count) if config.claim else split(cells, count)[index - 1]
 
 

@@ -24,7 +24,7 @@ def split(cells: Sequence[Cell], count: int) -> list[list[Cell]]:
 
     Args:
         cells: without duplicates.
-        count: number of parts; with more parts than cells some are empty.
+        count: number of parts; no part is empty unless there are fewer cells.
     """
     named = sorted(((_names(cell), cell) for cell in cells), key=lambda pair: pair[0])
     names = [name for name, _ in named]
@@ -39,7 +39,9 @@ def split(cells: Sequence[Cell], count: int) -> list[list[Cell]]:
         place = _nearest(benchmarks, ideal, _WHOLE_BENCHMARKS * size)
         if place is None:
             place = _nearest(streams, ideal, _WHOLE_STREAMS * size)
-        borders.append(max(borders[-1], round(ideal) if place is None else place))
+        place = round(ideal) if place is None else place
+        # At least one cell for this part and for each that follows, as far as there are cells.
+        borders.append(max(min(max(place, borders[-1] + 1), total - count + number), borders[-1]))
     borders.append(total)
     ordered = [cell for _, cell in named]
     return [ordered[borders[i] : borders[i + 1]] for i in range(count)]

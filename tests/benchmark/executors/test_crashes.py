@@ -1,0 +1,189 @@
+"""What goes wrong around the cells: no finished one is lost or doubled, the rest resumes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import benchmark
+from benchmark.cell import Record
+from benchmark.errors import ResultsError
+from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
+from benchmark.executors.claims import Claims
+from benchmark.store import RunStore
+from tests.benchmark import fakes
+from tests.benchmark.executors import worlds
+
+ROOT = Path(benchmark.__file__).resolve().parents[1]
+
+
+@contextmanager
+def full_disk(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Files end after 300 bytes, as on a disk that is almost full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def read_only_folder(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing can be opened for writing, whoever the tests run as (root may write anywhere)."""
+    real = Path.open
+
+    def refuse(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if path.is_relative_to(folder) and set(mode) & set("wxa+"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real(path, mode, *args, **kwargs)
+
+    with patch.context() as within:
+        within.setattr(Path, "open", refuse)
+        yield
+
+
+Fault = Callable[[Path, pytest.MonkeyPatch], AbstractContextManager[None]]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(full_disk, "File too large"), (read_only_folder, "Read-only file system")],
+)
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_folder_that_takes_no_more(
+    fault: Fault, reason: str, claimed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, cells = RunStore(tmp_path), worlds.grid()[:4]
+
+    def run(then: Callable[[Record], object]) -> Any:
+        class Watching(fakes.Log):
+            def cell_done(self, record: Record) -> None:
+                super().cell_done(record)
+                then(record)
+
+        shared = worlds.resources()
+        log = Watching()
+        with Claims(store, shared.key) as claims:
+            executor = SerialExecutor(shared, gate=claims if claimed else None)
+            outcome = run_cells(cells, store, executor, resources=shared, progress=log)
+        return outcome, [event for event in log.events if event[0] == "started"]
+
+    broken = f"cannot (write|claim) .*{reason}; free space"
+    with ExitStack() as stack, pytest.raises(ResultsError, match=broken):
+        run(lambda record: stack.enter_context(fault(tmp_path, monkeypatch)))
+    (kept,) = store.records()
+    assert store.done(kept.key)
+    before = {path: path.read_bytes() for path in store.cells.iterdir()}
+    assert worlds.no_files_under_way(tmp_path)
+    outcome, started = run(lambda record: None)
+    assert (outcome.reused, len(started)) == (1, 3)
+    assert worlds.statuses(outcome.records) == ["done"] * 4
+    assert before.items() <= {path: path.read_bytes() for path in store.cells.iterdir()}.items()
+
+
+def test_a_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, shared = RunStore(tmp_path), worlds.resources()
+    cells = worlds.grid()[:4]
+    jumps = iter([1e9, 0.0, 4e9, 1.0])
+
+    class Jumping(fakes.Log):
+        def cell_done(self, record: Record) -> None:
+            moment = next(jumps)
+            monkeypatch.setattr(time, "time", lambda: moment)
+            for path in store.cells.iterdir():
+                os.utime(path, (moment, moment))
+
+    with Claims(store, shared.key) as claims:
+        executor = SerialExecutor(shared, gate=claims)
+        first = run_cells(cells, store, executor, resources=shared, progress=Jumping())
+    assert worlds.statuses(first.records) == ["done"] * 4
+    with Claims(store, shared.key) as claims:
+        executor = SerialExecutor(shared, gate=claims)
+        assert run_cells(cells, store, executor, resources=shared).reused == 4
+    assert len(list(store.cells.glob("*.json"))) == 4
+
+
+@pytest.mark.slow
+def test_killed_and_hanging_workers(tmp_path: Path) -> None:
+    store, shared, log = RunStore(tmp_path / "run"), worlds.resources(), fakes.Log()
+    cells = [
+        worlds.trap("is_killed", tmp_path / "killed"),
+        worlds.trap("hangs", tmp_path / "hung"),
+        fakes.cell(),
+    ]
+    executor = ProcessExecutor(worlds.resources, workers=1, time_limit=10)
+    begun = time.monotonic()
+    first = run_cells(cells, store, executor, resources=shared, progress=log)
+    assert time.monotonic() - begun < 300  # a trap that hangs does so for 600 s
+    assert worlds.statuses(first.records) == ["failed", "timeout", "done"]
+    assert "signal SIGKILL" in first.records[0].reason
+    assert first.records[1].reason == (
+        "TimeLimit: the cell took longer than 10 s; its worker was stopped"
+    )
+    assert [record.key for record in first.records] == [shared.key(cell) for cell in cells]
+    assert not alive(int((tmp_path / "hung").read_text()))
+    second = run_cells(cells, store, SerialExecutor(shared), resources=shared)
+    assert (second.reused, worlds.statuses(second.records)) == (1, ["done"] * 3)
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_taken_over_by_one_beside_it(tmp_path: Path) -> None:
+    """Two runs on one folder; the first hangs and is killed with its claim in hand."""
+    store, flag = RunStore(tmp_path / "run"), tmp_path / "hung"
+    code = (
+        "from tests.benchmark.executors import worlds\n"
+        f"worlds.drive({str(store.path)!r}, {str(flag)!r})"
+    )
+    first = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    try:
+        wait_for(flag.exists)
+        worker = int(flag.read_text() or 0)
+        shared, cells = worlds.resources(), worlds.shared_grid(flag)
+
+        class Killing(fakes.Log):
+            def cell_done(self, record: Record) -> None:
+                super().cell_done(record)
+                if len([event for event in self.events if event[0] == "done"]) == len(cells) - 1:
+                    first.send_signal(signal.SIGKILL)
+                    first.wait()
+
+        log = Killing()
+        with Claims(store, shared.key) as claims:
+            executor = SerialExecutor(shared, gate=claims)
+            outcome = run_cells(cells, store, executor, resources=shared, progress=log)
+    finally:
+        first.kill()
+        first.wait()
+    assert worlds.statuses(outcome.records) == ["done"] * len(cells)
+    assert outcome.reused == 1  # the first run's only finished cell
+    assert log.events[-1] == ("done", "trap", "done")
+    assert len(store.records()) == len(cells)
+    assert worlds.no_files_under_way(tmp_path)
+    wait_for(lambda: not alive(worker))  # its worker hangs, but not for ever
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 180.0) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "it did not come"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"

@@ -1,0 +1,99 @@
+"""Parts of a list of cells: the same everywhere, disjoint, complete, whole where possible."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark.cell import BackboneSpec, Cell, ShiftSpec
+from benchmark.executors.shards import arrange, split
+from tests.benchmark import fakes
+
+
+def cells(sizes: tuple[int, ...]) -> list[Cell]:
+    """For each benchmark so many seeds, three methods each."""
+    return [
+        fakes.cell(method, benchmark=f"b{number}", seed=seed)
+        for number, size in enumerate(sizes)
+        for seed in range(size)
+        for method in ("source", "trained", "random")
+    ]
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    count=st.integers(1, 40),
+    order=st.randoms(use_true_random=False),
+)
+def test_shards_are_a_partition_that_does_not_depend_on_the_order(sizes, count, order):
+    every = cells(tuple(sizes))
+    parts = split(every, count)
+    assert len(parts) == count
+    assert Counter(repr(c) for part in parts for c in part) == Counter(map(repr, every))
+    size = len(every) / count
+    assert all(abs(len(part) - size) <= size + 1 for part in parts)
+    assert all(parts) or count > len(every)
+    shuffled = list(every)
+    order.shuffle(shuffled)
+    assert split(shuffled, count) == parts
+
+
+def test_shards_do_not_depend_on_where_data_and_devices_are():
+    here = cells((2, 3))
+    there = [
+        replace(cell, data_root="/elsewhere", backbone=replace(cell.backbone, device="cuda"))
+        for cell in here
+    ]
+    keys = [
+        [[repr((c.benchmark, c.seed, c.method)) for c in p] for p in split(x, 3)]
+        for x in (here, there)
+    ]
+    assert keys[0] == keys[1]
+
+
+def test_benchmarks_stay_whole_where_the_parts_are_then_about_equal():
+    for part in split(cells((4, 4, 4, 4)), 2):
+        assert len(part) == 24
+        assert len({cell.benchmark for cell in part}) == 2
+    # 4 + 5 + 4 seeds in 3 parts: the borders lie at the benchmarks', one seed off the ideal.
+    assert [{c.benchmark for c in p} for p in split(cells((4, 5, 4)), 3)] == [
+        {"b0"},
+        {"b1"},
+        {"b2"},
+    ]
+
+
+def test_else_streams_stay_whole_so_that_the_source_is_beside_its_methods():
+    (one, two) = split(cells((5,)), 2)
+    assert {len(one), len(two)} == {6, 9}
+    for part in (one, two):
+        assert {Counter(c.seed for c in part)[seed] for seed in {c.seed for c in part}} == {3}
+
+
+def test_more_parts_than_streams_split_streams_and_more_than_cells_are_empty():
+    parts = split(cells((1,)), 3)
+    assert [len(part) for part in parts] == [1, 1, 1]
+    assert sum(map(len, split(cells((1,)), 7))) == 3
+    assert split([], 2) == [[], []]
+
+
+def test_other_weights_are_other_groups():
+    tuned = BackboneSpec("fake", pretrained="tuned.pt")
+    both = [*cells((2,)), *(replace(cell, backbone=tuned) for cell in cells((2,)))]
+    assert [{c.backbone.pretrained for c in part} for part in split(both, 2)] in (
+        [{""}, {"tuned.pt"}],
+        [{"tuned.pt"}, {""}],
+    )
+
+
+@pytest.mark.parametrize("index", [1, 2, 3])
+def test_with_claims_a_run_begins_with_its_shard_and_goes_on_with_the_others(index):
+    every = [replace(cell, shift=ShiftSpec("noise", 1)) for cell in cells((2, 2, 2))]
+    parts = split(every, 3)
+    own = arrange(every, index, 3)
+    assert own[: len(parts[index - 1])] == parts[index - 1]
+    assert sorted(map(repr, own)) == sorted(map(repr, every))
