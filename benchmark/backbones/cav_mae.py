@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, kaldi_fbank
+from benchmark.backbones.base import Staged
 from benchmark.backbones.cav_mae_model import (
     MEL_BINS,
     UNUSED,
@@ -92,7 +93,7 @@ def load(spec: BackboneSpec) -> VideoAudioBackbone:
         towers,
         {
             "audio": lambda item: spectrogram(item, shape.windows),
-            "video": lambda item: video_input(item, frames, image),
+            "video": Staged(lambda item: video_input(item, frames, image.compact), image.expand),
         },
         name="CAV-MAE" if frames == 1 else f"CAV-MAE {frames} frames",
         fingerprint=checkpoint.fingerprint(facts, nn.ModuleDict(towers)),

@@ -10,11 +10,14 @@ vocabularies in use have under 2**19 entries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from benchmark.backbones.base import Staged
 
 LARGEST_TOKEN = 2**24
 """Integers up to this one are exact in float32."""
@@ -47,6 +50,35 @@ def pack(image: Tensor, tokens: Tensor) -> Tensor:
     if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) <= LARGEST_TOKEN:
         raise ValueError(f"a token to pack is outside [0, {LARGEST_TOKEN}] and would be rounded")
     return torch.cat([image.reshape(-1), tokens.to(torch.float32)])
+
+
+def pack_staged(
+    image: Callable[[Any], Tensor], text: Callable[[str], Tensor], image_shape: Sequence[int]
+) -> Callable[[Any], Tensor]:
+    """The preprocessing of composed queries, in two stages where that of images is.
+
+    Args:
+        image: (H, W, 3) uint8 array -> preprocessed image; ``Staged`` for two stages.
+        text: text -> (L,) integer tokens.
+        image_shape: shape of one image, before and after its second stage.
+
+    Returns:
+        ``shifts.composed.Composed`` -> packed row (see ``pack``). Between the stages a query is a
+        row of uint8: the pixels, then four bytes for each token.
+    """
+    if not isinstance(image, Staged):
+        return lambda query: pack(image(query.image), text(query.text))
+    pixels, stages = prod(image_shape), image
+
+    def compact(query: Any) -> Tensor:
+        tokens = text(query.text).to(torch.int32)
+        return torch.cat([stages.compact(query.image).reshape(-1), tokens.view(torch.uint8)])
+
+    def expand(row: Tensor) -> Tensor:
+        tokens = row[pixels:].clone().view(torch.int32)
+        return pack(stages.expand(row[:pixels].reshape(*image_shape)), tokens)
+
+    return Staged(compact, expand)
 
 
 def unpack(rows: Tensor, image_shape: Sequence[int]) -> tuple[Tensor, Tensor]:

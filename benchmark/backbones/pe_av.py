@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate
+from benchmark.backbones.base import Staged
 from benchmark.backbones.open_clip import check_device
 from benchmark.backbones.pe_av_model import WEIGHTS_FILE, build_towers, read_weights
 from benchmark.backbones.transforms import image_transform
@@ -129,7 +130,7 @@ def load_folder(
         towers,
         {
             "audio": lambda item: audio_input(item, length, hop),
-            "video": lambda item: video_input(item, frames, image),
+            "video": Staged(lambda item: video_input(item, frames, image.compact), image.expand),
         },
         name=name,
         fingerprint=checkpoint.fingerprint(facts, nn.ModuleDict(towers)),

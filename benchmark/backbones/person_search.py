@@ -10,19 +10,19 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import open_clip
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize, ToTensor
+from torchvision.transforms import InterpolationMode, Normalize, Resize, ToTensor
 
 from benchmark.backbones import checkpoint
+from benchmark.backbones.base import Staged
 from benchmark.backbones.open_clip import OpenClipBackbone, build_model, check_device
+from benchmark.backbones.transforms import staged
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
 
@@ -101,21 +101,10 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     )
 
 
-def person_transform() -> Callable[[np.ndarray], Tensor]:
+def person_transform() -> Staged:
     """(H, W, 3) uint8 array -> (3, 384, 128) float32, squeezed with a bilinear filter."""
-    steps = Compose(
-        [
-            Resize(IMAGE_SIZE, interpolation=InterpolationMode.BILINEAR),
-            ToTensor(),
-            Normalize(MEAN, STD),
-        ]
-    )
-
-    def transform(image: np.ndarray) -> Tensor:
-        tensor: Tensor = steps(Image.fromarray(image))
-        return tensor
-
-    return transform
+    squeeze = Resize(IMAGE_SIZE, interpolation=InterpolationMode.BILINEAR)
+    return staged([squeeze, ToTensor(), Normalize(MEAN, STD)])
 
 
 def person_tokenizer(context_length: int = 77) -> Any:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import open_clip
 from benchmark.backbones.base import DualEncoder
-from benchmark.backbones.packing import pack, unpack
+from benchmark.backbones.packing import pack_staged, unpack
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError
 from methods.base import QueryEncoder
@@ -94,7 +94,7 @@ class WeightedSumBackbone:
         if modality != "composed":
             return self.base.preprocess(_part(modality))
         image, text = self.base.preprocess("image"), self.base.preprocess("text")
-        return lambda query: pack(image(query.image), text(query.text))
+        return pack_staged(image, text, self._shape())
 
     def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
         """Stacks inputs on the device; texts inside rows are cut as the base cuts them."""

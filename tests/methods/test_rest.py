@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from methods.adapt import Forward
+from methods.base import MethodError
 from methods.gradients import cosine
 from methods.objectives import entropy
 from methods.rest import Rest, RestOptions
@@ -134,6 +135,62 @@ def test_source_view_costs_one_forward_and_none_before_the_first_update() -> Non
     rest.reset()
     rest.step(world.batches[1])
     assert len(calls) == 3
+
+
+def offered(options: RestOptions | None = None, batches: int = 4) -> tuple[list[Any], list[int]]:
+    """Outputs and forward passes per batch where the source's embeddings are offered."""
+    world, source = World(), World().encoder.eval()
+    calls: list[int] = []
+    world.encoder.register_forward_hook(lambda *_: calls.append(1))
+    rest = Rest(world.setup(), options or RestOptions(lr=3e-3))
+    outputs, counts = [], []
+    for batch in world.batches[:batches]:
+        calls.clear()
+        with torch.no_grad():
+            rest.use_source(source(batch))
+        outputs.append(rest.step(batch))
+        counts.append(len(calls))
+    return outputs, counts
+
+
+def test_offered_source_embeddings_save_the_forward_and_change_nothing() -> None:
+    outputs, counts = offered()
+    scores, logs = run(batches=4)
+    assert counts == [3, 3, 3, 3]
+    assert equal([output.scores for output in outputs], scores)
+    assert [dict(output.log) for output in outputs] == logs
+
+
+def test_offered_source_embeddings_hold_for_one_batch() -> None:
+    world = World()
+    calls: list[int] = []
+    world.encoder.register_forward_hook(lambda *_: calls.append(1))
+    rest = Rest(world.setup(), RestOptions(lr=3e-3))
+    rest.use_source(torch.zeros(1, 1))  # not looked at: the model is still the source
+    rest.step(world.batches[0])
+    calls.clear()
+    rest.step(world.batches[1])
+    assert len(calls) == 4
+
+
+def test_source_embeddings_of_another_batch_are_refused() -> None:
+    world = World()
+    rest = Rest(world.setup())
+    rest.step(world.batches[0])
+    rest.use_source(rest.embed(world.batches[1])[:-1])
+    with pytest.raises(MethodError, match=r"source model's embeddings have shape"):
+        rest.step(world.batches[1])
+
+
+def test_who_wants_source_embeddings() -> None:
+    world = World()
+    assert Rest(world.setup()).wants_source
+    assert not Rest(world.setup(), RestOptions(decouple="off")).wants_source
+    tcr = Tcr(world.setup())
+    assert not tcr.wants_source
+    before = tcr.embed(world.batches[0])
+    tcr.use_source(torch.full_like(before, torch.nan))
+    assert torch.isfinite(tcr.step(world.batches[0]).scores).all()
 
 
 def test_source_view_is_the_source_models() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.open_clip import OpenClipBackbone
-from benchmark.backbones.packing import pack
+from benchmark.backbones.packing import pack_staged
 from benchmark.backbones.towers import ImageTower, TextTower, owned
 from benchmark.captions import clean
 from benchmark.cell import BackboneSpec
@@ -23,7 +23,6 @@ from benchmark.mini.composed.combiner import Combiner, ComposedTower
 from benchmark.mini.composed.recipe import COMBINER, SETS
 from benchmark.mini.tokens import WEIGHTS
 from methods.base import QueryEncoder
-from shifts.composed import Composed
 
 IMAGE_SHAPE = (3, 64, 64)
 _PIXELS = 3 * 64 * 64
@@ -59,11 +58,7 @@ class ComposedBackbone:
         if _side(modality) == "image":
             return image
         words = self._base.preprocess("text")
-
-        def transform(item: Composed) -> Tensor:
-            return pack(image(item.image), words(clean(item.text)))
-
-        return transform
+        return pack_staged(image, lambda text: words(clean(text)), IMAGE_SHAPE)
 
     def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
         """Stacks inputs on the device; texts are cut after the last end token of the batch."""

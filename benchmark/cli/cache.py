@@ -1,0 +1,124 @@
+"""``queryshift cache``: what the disk cache holds, emptying it, checking it."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.cli.command import FAILED, OK, Command, UsageError
+from benchmark.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from benchmark.cache import DiskCache
+
+_WHAT = {
+    "gallery": "embeddings of galleries",
+    "queries": "shifted, preprocessed queries",
+    "source": "embeddings of queries under the source model",
+}
+_ACTIONS = ("info", "clear", "verify")
+
+
+class Cache(Command):
+    """Looks after the disk cache."""
+
+    name = "cache"
+    summary = "show, empty or check the disk cache of embeddings and shifted queries"
+    examples = (
+        "  queryshift cache info\n"
+        "  queryshift cache verify\n"
+        "  queryshift cache clear --cache /scratch/queryshift"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "action",
+            metavar="ACTION",
+            help="info (what is there), clear (remove all of it), "
+            "verify (read all of it, remove what is damaged)",
+        )
+        parser.add_argument(
+            "--cache",
+            metavar="DIR",
+            default="",
+            help="the cache's folder (default: QUERYSHIFT_CACHE, else ~/.cache/queryshift)",
+        )
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        if args.action not in _ACTIONS:
+            raise UsageError(
+                f"cache can do {', '.join(_ACTIONS)}, not {args.action!r}"
+                f"{did_you_mean(args.action, _ACTIONS)}"
+            )
+        from benchmark.cache.settings import disk_cache  # imports torch
+
+        cache = disk_cache(args.cache)
+        if cache is None:
+            raise UsageError(
+                "the disk cache is off (QUERYSHIFT_CACHE or QUERYSHIFT_CACHE_BYTES says so); name "
+                "its folder with --cache DIR"
+            )
+        action = {"info": _info, "clear": _clear, "verify": _verify}[args.action]
+        return action(cache, console)
+
+
+def _info(cache: DiskCache, console: Console) -> int:
+    from benchmark.cache.settings import shown_size
+
+    entries, unfinished = cache.entries(), cache.unfinished()
+    _say(console, f"cache:   {cache.folder}")
+    used = sum(stored.size for stored in (*entries, *unfinished))
+    _say(console, f"used:    {shown_size(used)} of at most {shown_size(cache.max_bytes)}")
+    if unfinished:
+        _say(console, f"writing: {_count(len(unfinished), 'entry')} unfinished")
+    if not entries:
+        _say(console, "it is empty")
+        return OK
+    table = Table("what", "entries", "size", "last used")
+    for kind, meaning in _WHAT.items():
+        found = [stored for stored in entries if stored.kind == kind]
+        if found:
+            size = shown_size(sum(stored.size for stored in found))
+            last = datetime.fromtimestamp(max(stored.used for stored in found))
+            table.add_row(meaning, str(len(found)), size, f"{last:%Y-%m-%d %H:%M}")
+    console.print(table)
+    return OK
+
+
+def _clear(cache: DiskCache, console: Console) -> int:
+    from benchmark.cache.settings import shown_size
+
+    count, size = cache.clear()
+    _say(console, f"removed {_count(count, 'entry')}, {shown_size(size)}, from {cache.folder}")
+    left = len(cache.entries()) + len(cache.unfinished())
+    if left:
+        _say(console, f"{_count(left, 'entry')} could not be removed: the folder is not writable")
+        return FAILED
+    return OK
+
+
+def _verify(cache: DiskCache, console: Console) -> int:
+    sound, damaged = 0, 0
+    for stored, problem in cache.verify():
+        if not problem:
+            sound += 1
+            continue
+        damaged += 1
+        cache.remove(stored)
+        gone = "it could not be removed" if stored.path.exists() else "removed"
+        _say(console, f"damaged: {stored.path.name}: {problem}; {gone}", style="red")
+    _say(console, f"{_count(sound, 'entry')} sound, {damaged} damaged in {cache.folder}")
+    return FAILED if damaged else OK
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun.removesuffix('y')}ies"
+
+
+def _say(console: Console, line: str, style: str = "") -> None:
+    console.print(Text(line, style=style), soft_wrap=True)
