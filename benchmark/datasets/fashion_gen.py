@@ -27,11 +27,11 @@ _SOURCE = PairSource(
 
 
 def load_fashion_gen(
-    root: Path | None, *, split: str = "validation", allow_missing: bool = False
+    root: Path | None, *, split: str = "val", allow_missing: bool = False
 ) -> ImageTextPairs:
     """Fashion-Gen; see the module for the format and ``Loader`` for the arguments."""
-    if split != "validation":
-        raise no_split("fashion-gen", split, ["validation"])
+    if split != "val":
+        raise no_split("fashion-gen", split, ["val"])
     annotation = _SOURCE.annotation(root)
     assert root is not None  # refused above
     entries = [

@@ -26,6 +26,7 @@ from benchmark.datasets.remote_sensing import (
     load_rsitmd_same_text,
 )
 from benchmark.errors import DataError
+from benchmark.suite import load_suite
 from benchmark.tasks.image_text import build
 from tests.benchmark.fixtures_karpathy import captions_for, make_coco, write_json
 from tests.benchmark.fixtures_pairs import (
@@ -250,8 +251,20 @@ def test_an_unknown_split_lists_those_that_exist(
     tmp_path: Path, load: Loader, make: Callable[[Path], Path]
 ) -> None:
     make(tmp_path)
-    with pytest.raises(DataError, match=r"no split 'tset'.*it has '(test|val|validation)'"):
+    with pytest.raises(DataError, match=r"no split 'tset'.*it has '(test|val)'"):
         load(tmp_path, split="tset")
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_the_split_of_the_paper_suites_card_is_one_of_the_loaders(
+    tmp_path: Path, name: str
+) -> None:
+    load, make = LOADERS[name]
+    make(tmp_path)
+    cards = load_suite("paper").benchmarks
+    splits = {card.split for card in cards if card.dataset.startswith(name)}
+    assert len(splits) == 1
+    assert load(tmp_path, split=splits.pop()).counts == load(tmp_path).counts
 
 
 @each
