@@ -1,0 +1,107 @@
+"""The results as one HTML file that opens from disk: sortable, filterable, down to the cell.
+
+The page holds its numbers, style and script and loads nothing; a content security policy with the
+hashes of its own style and script forbids everything else. See docs/leaderboard-page.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from benchmark.errors import ResultsError
+from benchmark.report.html.cells import linker
+from benchmark.report.html.data import page_data
+from benchmark.report.leaderboard import write_bytes
+from benchmark.report.pairs import CellResult, Pool, benchmark_pools, problems, shift_pools
+
+__all__ = ["embedded", "page", "write"]
+
+TITLE = "QueryShift results"
+SCRIPTS = ("base.js", "charts.js", "detail.js", "filters.js", "table.js", "heat.js", "main.js")
+"""Put together in this order into one script."""
+
+Pools = tuple[Sequence[Pool], Sequence[Pool]]
+
+
+def write(
+    results: Iterable[CellResult],
+    path: Path,
+    *,
+    cells: Path | None = None,
+    pools: Pools | None = None,
+    title: str = TITLE,
+) -> Path:
+    """Writes the page in one piece; the same cells give the same bytes.
+
+    Args:
+        results: cells with their numbers per query, in any order.
+        path: of the page.
+        cells: folder of the cells' JSON files (``RunStore.cells``), which the page then links to,
+            relative to itself.
+        pools: ``benchmark_pools(results)`` and ``shift_pools(results)``, where the caller has them:
+            making them is what takes time.
+        title: of the page.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ResultsError: there are no cells, or the page cannot be written.
+    """
+    results = list(results)
+    if not results:
+        raise ResultsError(
+            "no results to make a page of; expected at least one cell (queryshift bench makes them)"
+        )
+    benchmarks, shifts = pools or (benchmark_pools(results), shift_pools(results))
+    data = page_data(benchmarks, shifts, warnings=problems(results), link=linker(cells, path))
+    return write_bytes(page(data, title=title).encode("utf-8"), path)
+
+
+def page(data: dict[str, Any], *, title: str = TITLE) -> str:
+    """The page as text.
+
+    Args:
+        data: of ``data.page_data``.
+        title: of the page.
+    """
+    script = "(() => {\n'use strict';\n" + "".join(map(_part, SCRIPTS)) + "})();\n"
+    style = _part("page.css")
+    policy = (
+        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return Template(_part("page.html")).substitute(
+        title=html.escape(title), policy=policy, style=style, script=script, data=embedded(data)
+    )
+
+
+def embedded(data: object) -> str:
+    """JSON that may stand in a script element: nothing in it can end the element or be markup.
+
+    ``json`` itself escapes all that is not ASCII, U+2028 and U+2029 included.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _part(name: str) -> str:
+    return (files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """The source expression of a content security policy that allows exactly this text."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,271 @@
+"""The numbers behind the page, compact and in a fixed order: a pure function of the cells."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from benchmark.report.html.cells import RANK_BINS, configuration, curve, histogram, number
+from benchmark.report.html.columns import IDENTITY, VIEWS
+from benchmark.report.labels import canonical
+from benchmark.report.leaderboard import BY_SHIFT_NUMBERS, by_shift, leaderboard
+from benchmark.report.pairs import CellResult, Pool, method_rank
+from benchmark.report.table import NOTES
+
+_SECTIONS = ("metrics", "probes", "cost")
+_ALWAYS = ("benchmark", "method", "R@1", "R@1_difference")
+_SYNTHETIC = (
+    "Benchmarks whose id starts with mini- are synthetic: their numbers say nothing about COCO "
+    "or other photographs."
+)
+
+Row = dict[str, Any]
+
+
+class Strings:
+    """Texts by number: many cells share one."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, text: object) -> int:
+        return self._numbers.setdefault(str(text), len(self._numbers))
+
+    def listed(self) -> list[str]:
+        """The texts, each at its number."""
+        return list(self._numbers)
+
+
+def page_data(
+    benchmarks: Sequence[Pool],
+    shifts: Sequence[Pool],
+    *,
+    warnings: Sequence[str] = (),
+    link: Callable[[CellResult], str] = lambda cell: "",
+) -> dict[str, Any]:
+    """What the page's script reads, as JSON values; texts are numbers into ``strings``.
+
+    Args:
+        benchmarks: ``benchmark_pools(results)``.
+        shifts: ``shift_pools(results)``.
+        warnings: ``problems(results)``.
+        link: address of a cell's JSON file.
+
+    Returns:
+        ``tables``: for each view its columns and rows; a row has the numbers of its cells and, but
+        for single cells, of its column in the heat map (``heads``). ``cells``: details of each
+        cell, in the order of the rows of the view "cell".
+    """
+    strings = Strings()
+    cells = [cell for pool in shifts for cell in (*pool.done, *pool.undone)]
+    places = {_identity(cell): at for at, cell in enumerate(cells)}
+    rows = {
+        "benchmark": _pooled(benchmarks, leaderboard(benchmarks).to_dict("records"), places),
+        "shift": _pooled(shifts, by_shift(shifts).to_dict("records"), places),
+        "cell": [row for pool in shifts for row in _cell_rows(pool, places)],
+    }
+    partners = _partners(shifts, places)
+    names = sorted({pool.first.method for pool in shifts}, key=method_rank)
+    labels = {pool.label: pool.first.method for pool in (*shifts, *benchmarks)}
+    return {
+        "tables": {view: _table(view, found, strings) for view, found in rows.items()},
+        "heads": _heads(benchmarks, shifts),
+        "methods": [strings(label) for label in _ordered(labels)],
+        "cells": [
+            _detail(cell, partners[at], link(cell), strings) for at, cell in enumerate(cells)
+        ],
+        "bins": list(RANK_BINS),
+        "notes": [
+            *([_SYNTHETIC] if any(c.benchmark.startswith("mini-") for c in cells) else []),
+            *(NOTES[name] for name in names if name in NOTES),
+        ],
+        "warnings": list(warnings),
+        "strings": strings.listed(),
+    }
+
+
+def tell_apart(parts: Sequence[Sequence[str]], always: int) -> list[str]:
+    """A name for each sequence of parts: the first ``always`` ones, and what tells it apart.
+
+    Further parts are added, in their order, to the names that are still the same and differ there.
+    """
+    names = [" · ".join(filter(None, row[:always])) for row in parts]
+    for place in range(always, max(map(len, parts), default=0)):
+        values: dict[str, set[str]] = defaultdict(set)
+        for name, row in zip(names, parts, strict=True):
+            values[name].add(row[place])
+        names = [
+            f"{name} · {row[place]}" if len(values[name]) > 1 else name
+            for name, row in zip(names, parts, strict=True)
+        ]
+    return names
+
+
+def _identity(cell: CellResult) -> tuple[Any, ...]:
+    return cell.setting, cell.variant, cell.seed, cell.record.key
+
+
+def _ordered(labels: Mapping[str, str]) -> list[str]:
+    return sorted(labels, key=lambda label: (method_rank(labels[label]), label))
+
+
+def _facts(cell: CellResult) -> Row:
+    """What the filters go by."""
+    info, spec = cell.record.info, cell.record.cell
+    return {
+        "suite": spec["suite"],
+        "benchmark": cell.benchmark,
+        "task": info.get("task", ""),
+        "backbone": info.get("backbone_name") or spec["backbone"]["loader"],
+        "stream": cell.stream,
+        "shift": cell.shift,
+        "severity": cell.severity,
+        "preset": cell.preset,
+    }
+
+
+def _pooled(
+    pools: Sequence[Pool], frame: Sequence[Mapping[Any, Any]], places: Mapping[Any, int]
+) -> list[Row]:
+    rows = []
+    for pool, numbers in zip(pools, frame, strict=True):
+        members = [places[_identity(c)] for c in (*pool.done, *pool.undone)]
+        row = {**numbers, **_facts(pool.first), "method": pool.label, "members": members}
+        row["head"] = pool.first.setting if "shift" in numbers else pool.first.place
+        if "shift" not in numbers:
+            del row["shift"], row["severity"]
+        rows.append(row)
+    order = {name: at for at, name in enumerate(dict.fromkeys(row["head"] for row in rows))}
+    return [{**row, "head": order[row["head"]]} for row in rows]
+
+
+def _cell_rows(pool: Pool, places: Mapping[Any, int]) -> list[Row]:
+    """One row per cell; the difference and its p are those of the cell alone."""
+    tests = {
+        _identity(cell): test
+        for (cell, _), test in zip(pool.pairs, pool.by_cell, strict=False)  # source: no tests
+    }
+    rows = []
+    for cell in (*pool.done, *pool.undone):
+        test, record = tests.get(_identity(cell)), cell.record
+        numbers = {
+            name: getattr(record, section).get(key)
+            for name, (section, key) in BY_SHIFT_NUMBERS.items()
+        }
+        against = {"R@1_difference": test.difference, "p": test.p} if test else {}
+        own = {"seed": cell.seed, "status": record.status.value, "method": pool.label}
+        rows.append(
+            {**numbers, **against, **_facts(cell), **own, "members": [places[_identity(cell)]]}
+        )
+    return rows
+
+
+def _table(view: str, rows: Sequence[Row], strings: Strings) -> dict[str, Any]:
+    """Columns that say something, and the rows' values in their order."""
+    identity = {column.key for column in IDENTITY}
+    columns = []
+    for column in VIEWS[view]:
+        values = [_value(row.get(column.key), column.kind) for row in rows]
+        told = {value for value in values if value not in (None, "")}
+        if column.key in _ALWAYS or (len(told) > 1 if column.key in identity else told):
+            columns.append(column)
+    # Filters need what is not shown, too; the bounds of an interval are shown with its value.
+    shown = [column.key for column in columns]
+    hidden = [c.key for c in VIEWS[view] if c.key in identity | {"preset"} and c.key not in shown]
+    bounds = [
+        f"{column.key}_{end}"
+        for column in columns
+        if column.kind == "difference" and f"{column.key}_low" in (rows[0] if rows else {})
+        for end in ("low", "high")
+    ]
+    kinds = {column.key: column.kind for column in VIEWS[view]}
+    names = [*shown, *hidden, *bounds]
+
+    def packed(row: Row) -> list[Any]:
+        values = (_value(row.get(name), kinds.get(name, "number")) for name in names)
+        return [strings(value) if isinstance(value, str) else value for value in values]
+
+    return {
+        "columns": [column._asdict() for column in columns],
+        "names": names,
+        "kinds": [kinds.get(name, "number") for name in names],
+        "rows": [packed(row) for row in rows],
+        "members": [row["members"] for row in rows],
+        "heads": [row["head"] for row in rows if "head" in row],
+    }
+
+
+def _value(value: Any, kind: str) -> Any:
+    return str(value) if kind == "text" else number(value)
+
+
+def _place(pool: Pool) -> list[str]:
+    """What names a place, then what may tell it from another of the same name."""
+    cell, info = pool.first.record.cell, pool.first.record.info
+    stream = "" if pool.first.stream == "single" else pool.first.stream
+    return [
+        pool.first.benchmark,
+        stream,
+        str(info.get("backbone_name") or cell["backbone"]["loader"]),
+        f"weights {str(info.get('backbone_fingerprint', '?'))[:8]}",
+        f"suite {cell['suite']}",
+        f"limit {cell.get('limit')}",
+        canonical(cell.get("stream", {})),
+        f"data {str(info.get('data_fingerprint', '?'))[:8]}",
+    ]
+
+
+def _heads(benchmarks: Sequence[Pool], shifts: Sequence[Pool]) -> dict[str, list[list[str]]]:
+    """Headings of the heat map: [benchmark] for each place, [benchmark, shift] for each setting."""
+    firsts = {pool.first.place: pool for pool in (*benchmarks, *shifts)}
+    names = dict(
+        zip(firsts, tell_apart([_place(pool) for pool in firsts.values()], 2), strict=True)
+    )
+    settings = {pool.first.setting: pool for pool in shifts}
+    labels = tell_apart(
+        [
+            [names[pool.first.place], _shift(pool.first), canonical(setting[-1])]
+            for setting, pool in settings.items()
+        ],
+        2,
+    )
+    return {
+        "benchmark": [[names[place]] for place in dict.fromkeys(p.first.place for p in benchmarks)],
+        "shift": [
+            [names[pool.first.place], label.removeprefix(f"{names[pool.first.place]} · ")]
+            for pool, label in zip(settings.values(), labels, strict=True)
+        ],
+    }
+
+
+def _shift(cell: CellResult) -> str:
+    return cell.shift if cell.shift == "none" else f"{cell.shift} {cell.severities}"
+
+
+def _partners(shifts: Sequence[Pool], places: Mapping[Any, int]) -> list[int]:
+    """Number of each cell's source cell, or -1."""
+    found = [-1] * len(places)
+    for pool in shifts:
+        for cell, partner in pool.pairs if not pool.is_source else ():
+            found[places[_identity(cell)]] = places.get(_identity(partner), -1)
+    return found
+
+
+def _detail(cell: CellResult, source: int, link: str, strings: Strings) -> dict[str, Any]:
+    record = cell.record
+    numbers = {
+        f"{s}.{name}": value for s in _SECTIONS for name, value in getattr(record, s).items()
+    }
+    return {
+        "key": record.key,
+        "reason": record.reason,
+        "link": link,
+        "source": source,
+        "queries": 0 if cell.hits is None else len(cell.hits),
+        "curve": curve(cell),
+        "ranks": histogram(cell),
+        "names": strings("\n".join(numbers)),
+        "values": [number(value) for value in numbers.values()],
+        "config": {name: strings(text) for name, text in configuration(cell).items()},
+    }
