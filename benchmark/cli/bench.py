@@ -143,11 +143,15 @@ def execute(
     )
     resources = factory()
     again = config.if_exists == "always"
+    keys: dict[int, str] = {}  # by the cell's id: a second look at the data would load them again
     with ExitStack() as stack:
         # Before it is decided what is to be run: what ends elsewhere from now on is not run again.
-        claims = stack.enter_context(Claims(store, resources.key)) if config.claim else None
+        claims = Claims(store, lambda cell: keys[id(cell)]) if config.claim else None
+        if claims is not None:
+            stack.enter_context(claims)
         with nullcontext() if config.quiet else console.status("loading data and weights"):
             found = identify(cells, store, resources, again=again)
+        keys |= {id(cell): key for cell, key in zip(cells, found.keys, strict=True)}
         executor = make_executor(
             config,
             factory,

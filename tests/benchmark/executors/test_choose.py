@@ -140,6 +140,12 @@ def test_workers_are_a_number_or_auto():
         read_workers("0")
 
 
+def failing(bench: Any, *words: str) -> tuple[int, list[str]]:
+    """Exit code and error lines; plugins of the toy package may have warned before them."""
+    code, _, err = bench(*words)
+    return code, [line for line in err.splitlines() if not line.startswith("warning: ")]
+
+
 class TestCommandLine:
     @pytest.fixture(autouse=True)
     def toy(self, monkeypatch, tmp_path):
@@ -175,10 +181,10 @@ class TestCommandLine:
         assert not (folders.pop() / "claims").exists()
 
     def test_more_shards_than_cells_are_one_clear_error(self, bench):
-        code, _, err = bench("--shard", "1/9")
-        assert (code, err) == (
+        code, errors = failing(bench, "--shard", "1/9")
+        assert (code, errors) == (
             2,
-            "error: --shard 1/9: there are only 4 cells; ask for at most so many parts\n",
+            ["error: --shard 1/9: there are only 4 cells; ask for at most so many parts"],
         )
 
     def test_claims_and_shard_together_do_everything(self, bench):
@@ -189,7 +195,6 @@ class TestCommandLine:
         "words", [("--shard", "3/2"), ("--time-limit", "soon"), ("--executor", "spark")]
     )
     def test_wrong_values_are_one_line(self, bench, words):
-        code, _, err = bench(*words)
+        code, (error,) = failing(bench, *words)
         assert code == 2
-        assert err.startswith(f"error: {words[0]}: expected")
-        assert err.count("\n") == 1
+        assert error.startswith(f"error: {words[0]}: expected")
