@@ -140,7 +140,8 @@ def read_grid(path: Path) -> GridFile:
     top = document.mapping()
     settings = tuple(BenchConfig.__dataclass_fields__)
     own = _settings(document, (), settings, beside=_BESIDE)
-    includes, exclude = [], []
+    includes: list[Mapping[str, Traced]] = []
+    exclude: list[Rule] = []
     for index in range(len(document.sequence(("include",))) if "include" in top else 0):
         place = ("include", index)
         if not document.mapping(place):

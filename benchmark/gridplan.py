@@ -108,7 +108,8 @@ def plan_grid(grid: GridFile, args: argparse.Namespace) -> GridPlan:
     found: dict[tuple[Any, ...], Planned] = {}
     rows: dict[str, str] = {}
     texts = PartTexts()
-    for block in ({}, *grid.includes):
+    blocks: list[Mapping[str, Traced]] = [{}, *grid.includes]
+    for block in blocks:
         merged = {**base, **{k: v for k, v in block.items() if k not in flags}}
         for card, planned in _Block(merged).planned():
             cell = planned.cell
@@ -303,7 +304,7 @@ def _with_domains(
 
 def _applies(rule: Rule, cell: Cell, row: str) -> bool:
     """Whether all patterns of a rule apply; of several domains each must be one of those named."""
-    names = {
+    names: dict[str, list[tuple[str, ...]]] = {
         "method": [(cell.method.name,)],
         "benchmark": [(*cell.benchmark.split(SEPARATOR), cell.benchmark, row)],
         "shift": [(domain.name,) for domain in cell.domains],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -54,10 +55,10 @@ def call():
     """Runs a command; gives its exit code and what it printed."""
 
     def run(command: Command, *words: str) -> tuple[int, str]:
-        console = Console(record=True, width=200, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+        out = io.StringIO()
+        console = Console(file=out, width=200)
         code = command.run(command.parser().parse_strictly(list(words)), console)
-        console.file.close()
-        return code, console.export_text()
+        return code, out.getvalue()
 
     return run
 
