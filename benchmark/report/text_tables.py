@@ -305,13 +305,14 @@ def _minus(text: str) -> str:
 
 
 def _latex_entry(entry: Entry) -> str:
-    marks = ("^{*}" if entry.significant else "") + ("^{+}" if entry.incomplete else "")
+    # One superscript: LaTeX refuses two on one base.
+    marks = ("*" if entry.significant else "") + ("+" if entry.incomplete else "")
     return _entry(
         entry,
         bold=r"\textbf{%s}",
         underline=r"\underline{%s}",
         difference=lambda text: rf" {{\scriptsize({_minus(text)})}}",
-        marks=f"${marks}$" if marks else "",
+        marks=f"$^{{{marks}}}$" if marks else "",
     )
 
 
