@@ -85,15 +85,15 @@ def test_workers_find_their_environment_and_this_process_keeps_its_own(
     monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7")
     before = dict(os.environ)
-    record, *_ = ProcessExecutor(environment_factory, workers=1, threads=1).run(
-        [fakes.cell()], Saved()
-    )
-    assert record.reason == "RuntimeError: 0 7 1"
+    executor = ProcessExecutor(environment_factory, workers=1, threads=1, devices=("5", "6"))
+    record, *_ = executor.run([fakes.cell()], Saved())
+    assert record.reason == "RuntimeError: 0 7 1 5"
     assert dict(os.environ) == before
 
 
 def environment_factory() -> Any:
-    names = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS")
+    allocator = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
+    names = (*allocator, "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
     raise RuntimeError(" ".join(os.environ[name] for name in names))
 
 
@@ -198,7 +198,7 @@ def test_an_unwritable_folder_stops_before_the_work(tmp_path: Path) -> None:
     assert log.events == []
 
 
-@pytest.mark.parametrize("bad", [{"workers": 0}, {"threads": 0}])
-def test_at_least_one_worker_and_thread(bad: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
+@pytest.mark.parametrize("bad", [{"workers": 0}, {"threads": 0}, {"time_limit": 0.0}])
+def test_settings_that_make_no_sense(bad: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"at least 1|more than 0"):
         ProcessExecutor(fakes.resources, **bad)

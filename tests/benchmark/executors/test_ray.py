@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.cell import Record
 from benchmark.errors import ConfigError
 from benchmark.executors import SerialExecutor, run_cells
 from benchmark.executors.ray import RayExecutor, import_ray
@@ -79,6 +80,19 @@ class TestOnTwoNodes:
         shared = worlds.resources()
         assert [record.key for record in records] == [shared.key(cell) for cell in cells]
         assert sorted(r.key for r in saved.records) == sorted(r.key for r in records)
+
+    def test_ctrl_c_saves_the_cells_under_way(self, address: str) -> None:
+        saved = worlds.Saved()
+
+        class Interrupting(fakes.Log):
+            def cell_done(self, record: Record) -> None:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            RayExecutor(worlds.resources, address=address).run(
+                [worlds.trap("hangs"), fakes.cell(seed=1)], saved, progress=Interrupting()
+            )
+        assert worlds.statuses(saved.records) == ["done", "interrupted"]
 
     def test_a_cluster_without_room_is_one_clear_error(self, address: str) -> None:
         executor = RayExecutor(worlds.resources, address=address, threads=64)
