@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,14 @@ _FLAGS = (
 )
 _PATIENCE = 90.0
 _FIRST_FREE = 10
+# Puts the pipe to where the browser looks for it. Not a preexec_fn, which may deadlock in a process
+# with threads, nor a shell, some of which know descriptors of one digit only.
+_TRAMPOLINE = """
+import os, sys
+for theirs, place in zip(map(int, sys.argv[1:3]), (3, 4)):
+    os.dup2(theirs, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class BrowserError(AssertionError):
@@ -151,18 +160,13 @@ def tab(program: str, profile: Path) -> Iterator[Tab]:
     # The browser reads commands from descriptor 3 and answers on 4; out of the way of these two,
     # so that putting the one into place cannot close the other.
     theirs = [fcntl.fcntl(fd, fcntl.F_DUPFD, _FIRST_FREE) for fd in (down[0], up[1])]
-
-    def put_into_place() -> None:
-        os.dup2(theirs[0], 3)
-        os.dup2(theirs[1], 4)
-
+    browser = [program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(
-        [program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        [sys.executable, "-I", "-S", "-c", _TRAMPOLINE, *map(str, theirs), *browser],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        pass_fds=(3, 4),
-        preexec_fn=put_into_place,
+        pass_fds=theirs,
         env={**os.environ, "HOME": str(profile)},
     )
     for fd in (*theirs, down[0], up[1]):
