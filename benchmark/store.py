@@ -321,6 +321,9 @@ def _parse(text: str) -> Record:
         raise ValueError(
             f"its schema is {values.get('schema')!r}; this version reads {SCHEMA_VERSION}"
         )
+    for name in ("info", "environment"):
+        if not isinstance(values.get(name, {}), dict):
+            raise ValueError(f"its {name!r} is {values[name]!r}, not an object")
     for name in _MEASURED:
         values[name] = _numbers(values[name])
     values["batches"] = tuple(_numbers(batch) for batch in values["batches"])

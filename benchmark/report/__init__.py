@@ -55,8 +55,6 @@ def load_results(store: RunStore) -> list[CellResult]:
 def _wrong(record: Record) -> str:
     """What a record that could be read has of the wrong type, or an empty string."""
     cell, info = record.cell, record.info
-    if not isinstance(info, Mapping):
-        return f"'info' is {info!r}, not an object"
     for name in ("queries", "gallery"):
         if not isinstance(info.get(name), int | None):
             return f"'{name}' is {info[name]!r}, not a whole number"
