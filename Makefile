@@ -21,7 +21,7 @@ switch = $(if $(filter 1 yes true,$($(1))),$(2))
 RUN_FLAGS = $(call flag,CONFIG,--config) $(call flag,METHOD,--method) $(call flag,SEED,--seed) \
   $(call flag,SEVERITY,--severity) $(call flag,WORKERS,--workers) $(call flag,THREADS,--threads) \
   $(call flag,LIMIT,--limit) $(call flag,DEVICE,--device) $(call flag,IF_EXISTS,--if-exists) \
-  $(call switch,QUIET,--quiet)
+  $(call flag,LOG,--log) $(call switch,QUIET,--quiet)
 BENCH_FLAGS = $(RUN_FLAGS) $(call flag,SHIFT,--shift) $(call flag,SUITE,--suite) \
   $(call flag,BENCH,--benchmark) $(call flag,MODEL,--model) $(call flag,PRETRAINED,--pretrained) \
   $(call flag,DATA,--data) $(call flag,TRANSFORM,--transform) $(call flag,PRESET,--preset) \
@@ -38,7 +38,7 @@ help: ## this list
 	@echo
 	@echo "  bench takes METHOD SHIFT SUITE BENCH SEVERITY SEED MODEL PRETRAINED DATA TRANSFORM PRESET"
 	@echo "  OPTIONS SHIFT_OPTIONS READY_MADE STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE"
-	@echo "  WORKERS THREADS OUT IF_EXISTS NO_FIGURES QUIET CONFIG: lists by comma (METHOD=tcr,rest"
+	@echo "  WORKERS THREADS OUT IF_EXISTS LOG NO_FIGURES QUIET CONFIG: lists by comma (METHOD=tcr,rest"
 	@echo "  SEED=0-2), options by blank (OPTIONS='steps=1 lr=1e-4')"
 	@echo "  set-up takes PYTHON=python3.12, VENV=dir and PIP_FLAGS='--index-url ...'"
 

@@ -185,6 +185,12 @@ class BenchConfig:
         one_of("missing", "always"),
         "missing (reuse finished cells) or always (run again)",
     )
+    log: tuple[str, ...] = _setting(
+        (),
+        read_names,
+        "also log each batch and cell to FILE.jsonl, FILE.csv, tensorboard:DIR or mlflow[:ADDRESS]",
+        metavar="PLACES",
+    )
     no_figures: bool = _setting(False, read_flag, "write no PNG figures")
     quiet: bool = _setting(False, read_flag, "no progress bars")
 

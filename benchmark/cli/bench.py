@@ -134,6 +134,7 @@ def execute(
     from benchmark.executors import identify, run_cells
     from benchmark.executors.choose import check_settings, make_executor, part_of
     from benchmark.executors.claims import Claims
+    from benchmark.trackers import opened
     from benchmark.wiring import default_resources
 
     check_settings(config)
@@ -145,6 +146,7 @@ def execute(
     again = config.if_exists == "always"
     keys: dict[int, str] = {}  # by the cell's id: a second look at the data would load them again
     with ExitStack() as stack:
+        logs = stack.enter_context(opened(config.log))
         # Before it is decided what is to be run: what ends elsewhere from now on is not run again.
         claims = Claims(store, lambda cell: keys[id(cell)]) if config.claim else None
         if claims is not None:
@@ -161,5 +163,8 @@ def execute(
             gate=claims,
         )
         bars = stack.enter_context(Bars(console, found.waiting, quiet=config.quiet))
-        outcome = run_cells(cells, store, executor, resources=resources, progress=bars, found=found)
+        watcher = logs.beside(bars)
+        outcome = run_cells(
+            cells, store, executor, resources=resources, progress=watcher, found=found
+        )
     return outcome.records, outcome.reused
