@@ -6,6 +6,7 @@ SHELL := /bin/sh
 VENV ?= .venv
 PIP_FLAGS ?=
 PYTEST_FLAGS ?=
+TEST_WORKERS ?= 2
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
@@ -21,6 +22,8 @@ switch = $(if $(filter 1 yes true,$($(1))),$(2))
 RUN_FLAGS = $(call flag,CONFIG,--config) $(call flag,METHOD,--method) $(call flag,SEED,--seed) \
   $(call flag,SEVERITY,--severity) $(call flag,WORKERS,--workers) $(call flag,THREADS,--threads) \
   $(call flag,LIMIT,--limit) $(call flag,DEVICE,--device) $(call flag,IF_EXISTS,--if-exists) \
+  $(call flag,EXECUTOR,--executor) $(call flag,ADDRESS,--address) $(call flag,SHARD,--shard) \
+  $(call flag,TIME_LIMIT,--time-limit) $(call switch,CLAIM,--claim) \
   $(call flag,LOG,--log) $(call switch,QUIET,--quiet)
 BENCH_FLAGS = $(RUN_FLAGS) $(call flag,SHIFT,--shift) $(call flag,SUITE,--suite) \
   $(call flag,BENCH,--benchmark) $(call flag,MODEL,--model) $(call flag,PRETRAINED,--pretrained) \
@@ -38,7 +41,8 @@ help: ## this list
 	@echo
 	@echo "  bench takes METHOD SHIFT SUITE BENCH SEVERITY SEED MODEL PRETRAINED DATA TRANSFORM PRESET"
 	@echo "  OPTIONS SHIFT_OPTIONS READY_MADE STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE"
-	@echo "  WORKERS THREADS OUT IF_EXISTS LOG NO_FIGURES QUIET CONFIG: lists by comma (METHOD=tcr,rest"
+	@echo "  WORKERS THREADS EXECUTOR ADDRESS SHARD CLAIM TIME_LIMIT OUT IF_EXISTS LOG NO_FIGURES"
+	@echo "  QUIET CONFIG: lists by comma (METHOD=tcr,rest"
 	@echo "  SEED=0-2), options by blank (OPTIONS='steps=1 lr=1e-4')"
 	@echo "  set-up takes PYTHON=python3.12, VENV=dir and PIP_FLAGS='--index-url ...'"
 
@@ -116,7 +120,7 @@ mini-weights: $(STAMP) ## train the embedded default's weights anew (resumable)
 
 .PHONY: test
 test: $(STAMP) ## run the tests
-	@"$(PY)" -m pytest -q $(PYTEST_FLAGS)
+	@"$(PY)" -m pytest -q -n $(TEST_WORKERS) -p no:benchmark $(PYTEST_FLAGS)
 
 .PHONY: perf
 perf: $(STAMP) ## run the speed tests

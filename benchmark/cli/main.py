@@ -12,6 +12,7 @@ from rich.text import Text
 
 from benchmark import __version__
 from benchmark.cli.bench import Bench
+from benchmark.cli.cache import Cache
 from benchmark.cli.check import Check, CheckShift
 from benchmark.cli.command import INTERRUPTED, OK, USER_ERROR, Command, UsageError
 from benchmark.cli.config_show import Config
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Command] = {
         Check(),
         CheckShift(),
         Data(),
+        Cache(),
         Config(),
         Report(),
         Leaderboard(),
