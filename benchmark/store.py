@@ -226,14 +226,35 @@ class RunStore:
             if keys is not None and path.stem.rpartition("_")[2] not in keys:
                 continue
             try:
-                record = _parse(path.read_text(encoding="utf-8"))
-                if not path.stem.endswith(f"_{record.key}"):
-                    raise ValueError(f"it holds the record of another cell ({record.key})")
-            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+                record = _record_in(path)
+            except _UNREADABLE as error:
                 reason = " ".join(str(error).split())
                 logger.warning("%s is no readable record and is ignored: %s", path, reason)
                 continue
             yield path, record
+
+
+def read_record(path: Path) -> Record:
+    """The record that a file holds.
+
+    Raises:
+        ResultsError: none that this version can read, or that of another cell than the name says.
+    """
+    try:
+        return _record_in(path)
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split())
+        raise ResultsError(f"{path} is no readable record: {reason}") from error
+
+
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
+def _record_in(path: Path) -> Record:
+    record = _parse(path.read_text(encoding="utf-8"))
+    if not path.stem.endswith(f"_{record.key}"):
+        raise ValueError(f"it holds the record of another cell ({record.key})")
+    return record
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -1,0 +1,125 @@
+"""From numbers to a verdict: intervals over benchmarks or seeds, and the rules of docs/claims.md.
+
+The rules stand here before any number: a measurement *holds* if its 95 % interval excludes zero in
+the claimed direction, *does not hold* if it excludes zero in the other one, and is *inconclusive*
+otherwise. A claim holds if all of its parts do, and does not hold if one of them does not.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from benchmark.stats import t_tails
+
+LEVEL = 0.95
+
+
+class Verdict(StrEnum):
+    """What the numbers say of a claim."""
+
+    HOLDS = "holds"
+    FAILS = "does not hold"
+    OPEN = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measurement with its 95 % interval.
+
+    Attributes:
+        value: NaN where there is nothing to measure.
+        low, high: NaN where there are too few units for an interval.
+        units: how many independent units it rests on.
+        of: what a unit is: "benchmark", "seed" or "query".
+        each: a unit's name -> its own value, where units are benchmarks.
+    """
+
+    value: float
+    low: float
+    high: float
+    units: int
+    of: str
+    each: Mapping[str, float]
+
+
+def judge(estimate: Estimate, sign: int) -> Verdict:
+    """The rule for one measurement."""
+    low, high = sorted((sign * estimate.low, sign * estimate.high))
+    if low > 0:
+        return Verdict.HOLDS
+    return Verdict.FAILS if high < 0 else Verdict.OPEN
+
+
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """The rule for a claim: all parts must hold; one that does not refutes it."""
+    if Verdict.FAILS in verdicts:
+        return Verdict.FAILS
+    return Verdict.HOLDS if verdicts and set(verdicts) == {Verdict.HOLDS} else Verdict.OPEN
+
+
+def over_benchmarks(values: Mapping[str, Sequence[float]]) -> Estimate:
+    """Mean over benchmarks, each the mean of its cells, with Student's interval over benchmarks.
+
+    It says how far a finding would carry over to other benchmarks of the kind.
+
+    Args:
+        values: benchmark -> a number of each of its cells; benchmarks without any are left out.
+    """
+    each = {name: float(np.mean(found)) for name, found in sorted(values.items()) if len(found)}
+    means = np.array(list(each.values()))
+    if not len(means):
+        return Estimate(math.nan, math.nan, math.nan, 0, "benchmark", {})
+    error = float(means.std(ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else math.nan
+    return _student(float(means.mean()), error, len(means) - 1, len(means), "benchmark", each)
+
+
+def over_seeds(values: Mapping[str, Sequence[float]]) -> Estimate:
+    """Mean over settings, each the mean over its seeds, with Student's interval over seeds.
+
+    The settings are taken as they are (strata): it says how far a finding depends on the order of
+    the stream and the draws of the corruption, for these benchmarks and these queries.
+
+    Args:
+        values: setting -> a number for each of its seeds.
+    """
+    found = {name: np.asarray(one, dtype=np.float64) for name, one in values.items() if len(one)}
+    if not found:
+        return Estimate(math.nan, math.nan, math.nan, 0, "seed", {})
+    freedom = sum(len(one) - 1 for one in found.values())
+    squares = sum(float(((one - one.mean()) ** 2).sum()) for one in found.values())
+    each = {name: float(one.mean()) for name, one in sorted(found.items())}
+    error = math.nan
+    if freedom:
+        of_means = sum(squares / freedom / len(one) for one in found.values())
+        error = math.sqrt(of_means) / len(found)
+    value = float(np.mean(list(each.values())))
+    return _student(value, error, freedom, sum(map(len, found.values())), "seed", each)
+
+
+def _student(
+    value: float, error: float, freedom: int, units: int, of: str, each: Mapping[str, float]
+) -> Estimate:
+    half = t_quantile(freedom) * error if freedom > 0 else math.nan
+    return Estimate(value, value - half, value + half, units, of, each)
+
+
+@functools.cache
+def t_quantile(freedom: int, level: float = LEVEL) -> float:
+    """t with P(|T| <= t) = level for Student's distribution, by bisection of ``t_tails``.
+
+    >>> round(t_quantile(4), 4)
+    2.7764
+    """
+    low, high = 0.0, 1.0
+    while t_tails(high, freedom) > 1 - level:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_tails(middle, freedom) > 1 - level else (low, middle)
+    return high

@@ -1,0 +1,72 @@
+"""``queryshift claims``: tests what REST's abstract and figure claim, with a verdict for each."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from benchmark import config as settings
+from benchmark.cli.bench import RUNS, run_all, say_reasons
+from benchmark.cli.command import INTERRUPTED, Command
+
+if TYPE_CHECKING:
+    from benchmark.gridplan import GridPlan
+
+GRID = "claims"
+"""The bundled grid that the claims are measured on."""
+
+_FIXED = (
+    *("suite", "method", "shift", "stream", "severity", "shift_option", "stream_option"),
+    *("model", "pretrained", "transform", "data", "ready_made", "preset", "option"),
+    *("allow_missing", "no_figures", "shard"),
+)
+
+
+class ClaimsPage(Command):
+    """Resumes like any run: what its folder has is not run again."""
+
+    name = "claims"
+    summary = "test what REST's abstract and figure claim on the embedded default"
+    examples = (
+        "  queryshift claims --workers 2\n"
+        "  queryshift claims --limit 64 --benchmark mini-coco-c-image --out try\n"
+        "  queryshift plan claims"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        settings.add_flags(parser, leave_out=_FIXED)
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        plan = _plan(args)
+
+        from benchmark.claims import claims
+        from benchmark.report import with_arrays
+        from benchmark.report.claims_page import claims_table, write_claims
+        from benchmark.store import RunStore
+
+        store = RunStore(Path(plan.config.out) if plan.config.out else RUNS / GRID)
+        cells = [planned.cell for planned in plan.cells if not planned.reason]
+        code, records = run_all(cells, store, plan.config, console)
+        if code == INTERRUPTED:
+            return code
+        found = claims([with_arrays(store, record) for record in records])
+        console.print(claims_table(found))
+        skipped = [planned.reason for planned in plan.cells if planned.reason]
+        for reason in dict.fromkeys(skipped):
+            line = f"{skipped.count(reason)} cells left out: {reason}"
+            console.print(Text(line, style="yellow"), soft_wrap=True)
+        say_reasons(console, records)
+        for path in write_claims(found, store.path):
+            console.print(Text(f"written: {path}"), soft_wrap=True)
+        return code
+
+
+def _plan(args: argparse.Namespace) -> GridPlan:
+    from benchmark.gridfile import grid_path, read_grid
+    from benchmark.gridplan import plan_grid
+
+    return plan_grid(read_grid(grid_path(GRID)), args)
