@@ -103,6 +103,12 @@ class BenchConfig:
         "generating them",
         metavar="DIR",
     )
+    cache: str = _setting(
+        "",
+        read_text,
+        "folder of the disk cache, or 'off' (default: QUERYSHIFT_CACHE, else ~/.cache/queryshift)",
+        metavar="DIR",
+    )
     shift_option: dict[str, Any] = field(
         default_factory=dict,
         metadata=_about(read_options, "option of the shifts set by hand; repeatable", "KEY=VALUE"),

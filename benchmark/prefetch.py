@@ -37,8 +37,9 @@ def depth_for(device: str) -> int:
     told = os.environ.get(WORKERS_VARIABLE, "")
     if told.isdigit():
         return DEPTH if int(told) < usable_cores() else 0
-    # A worker that was not told how many there are takes it that there is one for each core.
-    return DEPTH if parent_process() is None and usable_cores() > 1 else 0
+    # A worker that does not know how many there are takes it that there is one for each core.
+    alone = not told and parent_process() is None
+    return DEPTH if alone and usable_cores() > 1 else 0
 
 
 @contextmanager

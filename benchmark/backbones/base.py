@@ -31,6 +31,17 @@ class Staged:
         return self.expand(self.compact(item))
 
 
+def on_device(batch: Tensor, device: str) -> Tensor:
+    """A batch on the device that is to encode it.
+
+    To a GPU it goes through pinned memory and without waiting, so that the copy of one batch runs
+    beside the work on another; what is asked of the GPU afterwards finds it there.
+    """
+    if device.startswith("cuda") and not batch.is_cuda:
+        return batch.pin_memory().to(device, non_blocking=True)
+    return batch.to(device)
+
+
 class DualEncoder(Protocol):
     """A pair of towers that embed two modalities into one space.
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones import blip_weights, checkpoint
+from benchmark.backbones.base import on_device
 from benchmark.backbones.open_clip import check_device
 from benchmark.backbones.towers import owned
 from benchmark.backbones.transforms import image_transform
@@ -129,7 +130,7 @@ class BlipBackbone:
         batch = torch.stack(list(inputs))
         if _side(modality) == "text":
             batch = self._text.trimmed(batch)
-        return batch.to(self.device)
+        return on_device(batch, self.device)
 
     def query_encoder(self, modality: str) -> QueryEncoder:
         """A fresh copy of one tower, with that tower's parameters only, all taking gradients."""

@@ -16,6 +16,7 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
+from benchmark.backbones.base import on_device
 from benchmark.backbones.towers import image_tower, owned, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
@@ -74,7 +75,7 @@ class OpenClipBackbone:
         batch = torch.stack(list(inputs))
         if _side(modality) == "text":
             batch = self._text.trimmed(batch)
-        return batch.to(self.device)
+        return on_device(batch, self.device)
 
     def query_encoder(self, modality: str) -> QueryEncoder:
         """A fresh copy of one tower, with that tower's parameters only, all taking gradients."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.backbones.base import on_device
 from benchmark.backbones.towers import owned
 from benchmark.errors import ConfigError, DataError
 from methods.base import QueryEncoder
@@ -60,7 +61,7 @@ class VideoAudioBackbone:
     def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
         """Stacks inputs to a batch on the device."""
         _side(modality)
-        return torch.stack(list(inputs)).to(self.device)
+        return on_device(torch.stack(list(inputs)), self.device)
 
     def query_encoder(self, modality: str) -> QueryEncoder:
         """A fresh copy of one tower, with that tower's parameters only, all taking gradients."""

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones import open_clip
-from benchmark.backbones.base import DualEncoder
+from benchmark.backbones.base import DualEncoder, on_device
 from benchmark.backbones.packing import pack_staged, unpack
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError
@@ -103,7 +103,7 @@ class WeightedSumBackbone:
         rows = torch.stack(list(inputs))
         images, tokens = unpack(rows, self._shape())
         cut = self.base.collate("text", list(tokens))
-        flat = images.flatten(1).to(self.device)
+        flat = on_device(images.flatten(1), self.device)
         return torch.cat([flat, cut.to(torch.float32)], dim=1)
 
     def query_encoder(self, modality: str) -> QueryEncoder:

@@ -140,7 +140,10 @@ def execute(
     check_settings(config)
     cells = part_of(cells, config)
     factory = functools.partial(
-        default_resources, allow_missing=config.allow_missing, ready_made=config.ready_made
+        default_resources,
+        allow_missing=config.allow_missing,
+        ready_made=config.ready_made,
+        cache=config.cache,
     )
     resources = factory()
     again = config.if_exists == "always"

@@ -134,7 +134,7 @@ class _Crew:
         process = context.Process(
             target=serve, args=(theirs, settings.factory, settings.threads), daemon=True
         )
-        with environment_of_children(child_variables(settings.threads, device)):
+        with environment_of_children(child_variables(settings.threads, device, self.size)):
             process.start()
         theirs.close()  # so that the worker's death closes the pipe
         worker = _Worker(process, ours, slot)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from benchmark.cell import Cell, Record, Status
+from benchmark.prefetch import WORKERS_VARIABLE
 from benchmark.progress import Progress
 from benchmark.resources import Resources
 from benchmark.runner import run_cell, unfinished
@@ -29,16 +30,18 @@ ALLOCATOR = {
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def child_variables(threads: int, device: str = "") -> dict[str, str]:
+def child_variables(threads: int, device: str = "", workers: int | None = None) -> dict[str, str]:
     """Environment variables that a worker must find when it starts.
 
     Args:
         threads: torch threads of the worker.
         device: the worker's value of CUDA_VISIBLE_DEVICES, "" to leave that as it is.
+        workers: how many there are on the machine, None where that is not known.
     """
     # The user's own settings of the allocator win; the number of threads is the executor's.
     wanted = {name: os.environ.get(name, value) for name, value in ALLOCATOR.items()}
     wanted |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    wanted[WORKERS_VARIABLE] = str(workers or "unknown")
     return wanted | ({"CUDA_VISIBLE_DEVICES": device} if device else {})
 
 

@@ -102,7 +102,15 @@ def test_the_other_thread_has_as_many_torch_threads() -> None:
 
 @pytest.mark.parametrize(
     ("cores", "workers", "depth"),
-    [(8, "", DEPTH), (1, "", 0), (2, "2", 0), (2, "3", 0), (8, "2", DEPTH), (2, "1", DEPTH)],
+    [
+        (8, "", DEPTH),
+        (1, "", 0),
+        (2, "2", 0),
+        (2, "3", 0),
+        (8, "2", DEPTH),
+        (2, "1", DEPTH),
+        (8, "unknown", 0),
+    ],
 )
 def test_only_where_a_core_is_free(
     monkeypatch: pytest.MonkeyPatch, cores: int, workers: str, depth: int

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import Staged
+from benchmark.backbones.base import Staged, on_device
 from benchmark.backbones.towers import owned
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
@@ -114,7 +114,7 @@ class ClipBackbone:
     def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
         """Stacks inputs on the device: (B, 8, 3, 32, 32) or (B, 40, 100)."""
         _known(modality)
-        return torch.stack(list(inputs)).to(self.device)
+        return on_device(torch.stack(list(inputs)), self.device)
 
     def query_encoder(self, modality: str) -> QueryEncoder:
         """A fresh copy of one tower, with that tower's parameters only, all taking gradients."""

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmark.backbones import checkpoint
+from benchmark.backbones.base import on_device
 from benchmark.backbones.open_clip import OpenClipBackbone
 from benchmark.backbones.packing import pack_staged
 from benchmark.backbones.towers import ImageTower, TextTower, owned
@@ -68,7 +69,7 @@ class ComposedBackbone:
         if len(batch):
             last = int(batch[:, _PIXELS:].argmax(dim=1).max())
             batch = batch[:, : _PIXELS + last + 1]
-        return batch.to(self.device)
+        return on_device(batch, self.device)
 
     def query_encoder(self, modality: str) -> QueryEncoder:
         """A fresh copy in eval mode whose parameters all take gradients."""

@@ -20,7 +20,7 @@ from torchvision.transforms import (
     ToTensor,
 )
 
-from benchmark.backbones.base import Staged
+from benchmark.backbones.base import Staged, on_device
 from benchmark.backbones.packing import pack, pack_staged
 from benchmark.backbones.person_search import IMAGE_SIZE, MEAN, STD, person_transform
 from benchmark.backbones.transforms import image_transform, padded
@@ -96,3 +96,28 @@ def test_composed_queries() -> None:
     one = pack_staged(lambda item: image(item), tokens, (3, 32, 32))
     assert not isinstance(one, Staged)
     assert torch.equal(one(query), expected)
+
+
+class OnHost:
+    """A batch that notes what is asked of it: machines that test this have no GPU."""
+
+    is_cuda = False
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def pin_memory(self) -> OnHost:
+        self.asked.append("pinned")
+        return self
+
+    def to(self, device: str, *, non_blocking: bool = False) -> OnHost:
+        self.asked.append((device, non_blocking))
+        return self
+
+
+def test_a_gpu_is_fed_from_pinned_memory() -> None:
+    batch: Any = OnHost()
+    on_device(batch, "cuda:1")
+    assert batch.asked == ["pinned", ("cuda:1", True)]
+    plain = torch.ones(2, 3)
+    assert on_device(plain, "cpu") is plain

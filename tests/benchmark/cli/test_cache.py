@@ -1,0 +1,79 @@
+"""``queryshift cache``: what it says and what it does to the folder."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from benchmark.cache import DiskCache
+from benchmark.cli.cache import Cache
+from benchmark.cli.command import FAILED, OK, UsageError
+from benchmark.errors import ConfigError
+
+
+def call(*words: str) -> tuple[int, str]:
+    screen, command = io.StringIO(), Cache()
+    console = Console(width=160, file=screen)
+    code = command.run(command.parser().parse_strictly(list(words)), console)
+    return code, screen.getvalue()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> DiskCache:
+    found = DiskCache(tmp_path / "cache", 10**9)
+    for kind, rows in (("gallery", 3), ("queries", 50), ("queries", 60)):
+        found.put(kind, f"key{rows}", torch.ones(rows, 100), {})
+    return found
+
+
+def test_info_says_what_is_there(disk: DiskCache, tmp_path: Path) -> None:
+    code, said = call("info", "--cache", str(disk.folder))
+    assert code == OK
+    assert str(disk.folder) in said
+    assert "of at most 10.0 GB" in said
+    (queries,) = [line for line in said.splitlines() if "preprocessed queries" in line]
+    assert "2" in queries
+    assert "52.2 kB" in queries  # 110 rows of 400 bytes and two headers
+    assert "under the source model" not in said
+    assert "it is empty" in call("info", "--cache", str(tmp_path / "none"))[1]
+    assert not (tmp_path / "none").exists()
+
+
+def test_clear_removes_all_of_it(disk: DiskCache) -> None:
+    code, said = call("clear", "--cache", str(disk.folder))
+    assert code == OK
+    assert "removed 3 entries" in said
+    assert disk.entries() == []
+    assert "removed 0 entries" in call("clear", "--cache", str(disk.folder))[1]
+
+
+def test_verify_removes_what_is_damaged_and_says_so(disk: DiskCache) -> None:
+    assert call("verify", "--cache", str(disk.folder)) == (
+        OK,
+        f"3 entries sound, 0 damaged in {disk.folder}\n",
+    )
+    path = disk.folder / "queries-key50.rows"
+    path.write_bytes(path.read_bytes()[:-1])
+    code, said = call("verify", "--cache", str(disk.folder))
+    assert code == FAILED
+    assert "damaged: queries-key50.rows" in said
+    assert "2 entries sound, 1 damaged" in said
+    assert not path.exists()
+    assert call("verify", "--cache", str(disk.folder))[0] == OK
+
+
+def test_mistakes_are_one_clear_error(
+    disk: DiskCache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"info, clear, verify, not 'clean'; did you mean 'clear'"):
+        call("clean")
+    monkeypatch.setenv("QUERYSHIFT_CACHE", "off")
+    with pytest.raises(UsageError, match=r"the disk cache is off .*--cache DIR"):
+        call("info")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is not a folder"):
+        call("clear", "--cache", str(tmp_path / "file"))
