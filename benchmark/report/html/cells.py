@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -102,7 +103,12 @@ def configuration(cell: CellResult) -> dict[str, str]:
 
 def pretty(value: Mapping[str, Any]) -> str:
     """Indented JSON in the order in which it is stored, without folders."""
-    return json.dumps(_without_folders(value), indent=1, ensure_ascii=False, default=str)
+    return _indented(json.dumps(value, default=str))
+
+
+@lru_cache(maxsize=1024)  # cells share most parts, and indenting is what takes time
+def _indented(text: str) -> str:
+    return json.dumps(_without_folders(json.loads(text)), indent=1, ensure_ascii=False)
 
 
 def _without_folders(value: Any) -> Any:
