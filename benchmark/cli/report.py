@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +16,8 @@ from benchmark.cli.command import OK, Command
 from benchmark.errors import ResultsError, did_you_mean
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from benchmark.store import RunStore
 
 
@@ -24,7 +27,9 @@ class Report(Command):
     name = "report"
     summary = "print the table of a stored run, write its tables and figures anew"
     examples = (
-        "  queryshift report results/runs/NAME\n  queryshift report NAME --no-figures --reported"
+        "  queryshift report results/runs/NAME --pdf\n"
+        "  queryshift report NAME --no-figures --reported\n"
+        "  queryshift report NAME --no-figures --map 0f1e2d3c4b5a6978"
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -34,6 +39,13 @@ class Report(Command):
             "--reported",
             action="store_true",
             help="also set published numbers beside the measured ones that they belong to",
+        )
+        parser.add_argument("--pdf", action="store_true", help="write each figure as PDF too")
+        parser.add_argument(
+            "--map",
+            metavar="KEY",
+            help="run this cell once more and draw its queries and gallery before and after "
+            "adaptation",
         )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
@@ -46,14 +58,52 @@ class Report(Command):
         written = write_all(store, figures=not args.no_figures)
         console.print(results_table(load_results(store)))
         if args.reported:
-            written.append(_beside_reported(store, console))
+            written += _beside_reported(store, console, pdf=args.pdf)
+        if args.map:
+            written += _map(store, args.map, pdf=args.pdf)
+        if args.pdf and not args.no_figures:
+            _write_pdfs(store)
         say_where(console, written)
         return OK
 
 
-def _beside_reported(store: RunStore, console: Console) -> Path:
-    """Prints and writes ``reported.csv``: published beside measured numbers."""
-    from benchmark.report import reported, write_csv
+def _write_pdfs(store: RunStore) -> None:
+    """Every figure of the run once more, as PDF beside the PNG."""
+    from benchmark.report import load_results, plots, shift_pools
+
+    for name, figure in plots.figures(shift_pools(load_results(store))):
+        _write_figure(store, Path(name).stem, figure, kinds=("pdf",))
+
+
+def _write_figure(
+    store: RunStore, name: str, figure: Figure, *, kinds: Sequence[Literal["png", "pdf"]]
+) -> list[Path]:
+    from benchmark.report import plots
+    from benchmark.report.leaderboard import write_bytes
+
+    folder = store.path / "figures"
+    return [write_bytes(plots.render(figure, kind), folder / f"{name}.{kind}") for kind in kinds]
+
+
+def _map(store: RunStore, key: str, *, pdf: bool) -> list[Path]:
+    """Draws ``figures/map_<key>.png``; runs the cell again, since records keep no embeddings."""
+    from benchmark.embeddings import embeddings_of, title_of
+    from benchmark.report import plots
+    from benchmark.store import cell_from_dict
+    from benchmark.wiring import default_resources
+
+    if not (key.isascii() and key.isalnum()):  # it becomes a pattern of file names
+        raise ResultsError(f"{key!r} is no cell's key; expected 16 hex digits, as in tidy.csv")
+    record = store.load(key)
+    cell = cell_from_dict(record.cell)
+    found = embeddings_of(record, default_resources())
+    figure = plots.embedding_map(found, title_of(cell), cell.method.name)
+    return _write_figure(store, f"map_{key}", figure, kinds=("png", "pdf") if pdf else ("png",))
+
+
+def _beside_reported(store: RunStore, console: Console, *, pdf: bool) -> list[Path]:
+    """Prints and writes ``reported.csv``: published beside measured numbers; draws them."""
+    from benchmark.report import plots, reported, write_csv
 
     frame = reported.beside(store.tidy())
     if frame.empty:
@@ -70,7 +120,12 @@ def _beside_reported(store: RunStore, console: Console) -> Path:
             numbers = [Text(f"{row[name]:.1f}") for name in names_of_numbers]
             table.add_row(*names, *numbers, Text(str(row["source"])))
         console.print(table)
-    return write_csv(frame, store.path / "reported.csv")
+    written = [write_csv(frame, store.path / "reported.csv")]
+    if (frame["metric"] == "R@1").any():
+        figure = plots.reported_and_measured(frame)
+        kinds: Sequence[Literal["png", "pdf"]] = ("png", "pdf") if pdf else ("png",)
+        written += _write_figure(store, "reported", figure, kinds=kinds)
+    return written
 
 
 def find_run(text: str) -> Path:

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -72,13 +73,18 @@ def slug(text: str) -> str:
 
 
 def panels(
-    rows: int, columns: int, size: tuple[float, float], pools: Sequence[Pool]
+    rows: int,
+    columns: int,
+    size: tuple[float, float],
+    pools: Sequence[Pool],
+    *,
+    sharey: bool = True,
 ) -> tuple[Figure, list[Axes]]:
     """Panels of the given size in all (inches), with room for title and legend added."""
     width, height = size
     legend = 0.18 * math.ceil(len(labels_of(pools)) / _legend_columns(pools, width))
     figure = Figure(figsize=(width, height + legend + 0.55), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=columns > 1)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey and columns > 1)
     return figure, list(axes.ravel())
 
 
@@ -94,12 +100,32 @@ def _legend_columns(pools: Sequence[Pool], width: float) -> int:
     return max(1, min(8, int(width / (0.075 * longest + 0.6))))
 
 
-def finish(figure: Figure, title: str, pools: Sequence[Pool], *, lines: bool) -> None:
-    """Title and one legend for all panels, outside of them."""
+def point(look: style.Look) -> dict[str, Any]:
+    """How a method's single point is drawn; one without a marker (source) is a ring."""
+    face = look.colour if look.marker else "white"
+    marker = {"marker": look.marker or "o", "markersize": 7, "markerfacecolor": face}
+    edge = {"markeredgecolor": look.colour, "markeredgewidth": 1.4}
+    return {"color": look.colour, "linestyle": "", **marker, **edge}
+
+
+def finish(
+    figure: Figure, title: str, pools: Sequence[Pool], *, lines: bool, points: bool = False
+) -> None:
+    """Title and one legend for all panels, outside of them.
+
+    Args:
+        figure: where to.
+        title: the figure's, or "".
+        pools: whose methods the legend names.
+        lines: methods are lines with markers; otherwise filled patches.
+        points: methods are markers alone (``point``).
+    """
     labels = labels_of(pools)
     chosen = style.looks(labels)
     handles: list[Line2D | Patch] = [
-        Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker or None)
+        Line2D([], [], **point(look))
+        if points
+        else Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker or None)
         if lines
         else Patch(facecolor=look.colour)
         for look in (chosen[name] for name in labels)

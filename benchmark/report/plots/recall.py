@@ -1,14 +1,9 @@
-"""The figures of a run: recall along the stream, recall by shift, difference to source, forgetting.
-
-Figures are built with matplotlib's ``Figure`` objects alone (no pyplot, so no global state and no
-display). Every function takes pools, returns a figure and leaves missing numbers out visibly.
-"""
+"""Recall along the stream, recall by shift, difference to source, forgetting."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -26,51 +21,13 @@ from benchmark.report.layout import (
     place_titles,
     settings_of,
     shift_label,
-    slug,
     wrapped,
 )
 from benchmark.report.pairs import CellResult, Pool, Setting, benchmark_pools
 from benchmark.stream import Block, batch_ends, blocks
 
-PANELS = 6
-"""Panels in one figure of recall along the stream; more shifts make more figures."""
-
 HEAT_COLUMNS = 16
 """Widest heat map by shift; with more columns the overview has one column per benchmark."""
-
-
-def render(figure: Figure) -> bytes:
-    """The figure as PNG; the same figure gives the same bytes (no date, no program version)."""
-    buffer = io.BytesIO()
-    with mpl.rc_context(style.RC):
-        figure.savefig(buffer, format="png", dpi=style.DPI, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def figures(pools: Sequence[Pool]) -> Iterator[tuple[str, Figure]]:
-    """All figures that the pools have numbers for, as (file name, figure).
-
-    Args:
-        pools: ``shift_pools(results)``.
-    """
-    finished = [pool for pool in pools if pool.done]
-    titles = place_titles(finished)
-    for place, title in titles.items():
-        here = [pool for pool in finished if pool.first.place == place]
-        name = slug(title)
-        settings = settings_of(here)
-        for page, start in enumerate(range(0, len(settings), PANELS), 1):
-            shown = set(settings[start : start + PANELS])
-            page_name = "" if len(settings) <= PANELS else f"_{page}"
-            some = [pool for pool in here if pool.first.setting in shown]
-            yield f"stream_{name}{page_name}.png", recall_along_stream(some, title)
-        yield f"shifts_{name}.png", recall_by_shift(here, title)
-        if len(settings_of(finished)) > HEAT_COLUMNS and any(pool.difference for pool in here):
-            yield f"difference_{name}.png", heat_map(here)
-    if sum(pool.difference is not None for pool in finished) > 1:
-        yield "leaderboard.png", overview(finished)
-    if any(pool.values("metrics", "forgetting") for pool in finished):
-        yield "forgetting.png", forgetting(finished)
 
 
 def recall_along_stream(pools: Sequence[Pool], title: str = "") -> Figure:

@@ -1,0 +1,108 @@
+"""The figures of a run, and how a figure becomes a file.
+
+Figures are built with matplotlib's ``Figure`` objects alone (no pyplot, so no global state and no
+display). Every function takes pools, returns a figure and leaves missing numbers out visibly.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from benchmark.report import style
+from benchmark.report.layout import place_titles, settings_of, slug
+from benchmark.report.pairs import Pool
+from benchmark.report.plots.cost import quality_and_cost
+from benchmark.report.plots.geometry import angles, has_probes, probes
+from benchmark.report.plots.maps import embedding_map
+from benchmark.report.plots.published import reported_and_measured
+from benchmark.report.plots.recall import (
+    HEAT_COLUMNS,
+    forgetting,
+    heat_map,
+    overview,
+    recall_along_stream,
+    recall_by_shift,
+)
+from benchmark.report.plots.severity import curves, severity_curves
+
+__all__ = [
+    "angles",
+    "embedding_map",
+    "figures",
+    "forgetting",
+    "heat_map",
+    "overview",
+    "probes",
+    "quality_and_cost",
+    "recall_along_stream",
+    "recall_by_shift",
+    "render",
+    "reported_and_measured",
+    "severity_curves",
+]
+
+PANELS = 6
+"""Panels in one figure of recall along the stream or by severity; more make more figures."""
+
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+}
+"""What would make two files of one figure differ: dates, the program and its version."""
+
+
+def render(figure: Figure, kind: Literal["png", "pdf"] = "png") -> bytes:
+    """The figure as PNG or PDF; the same figure gives the same bytes.
+
+    PDF holds text as text (TrueType), so that it can be searched and is sharp at any size.
+    """
+    buffer = io.BytesIO()
+    with mpl.rc_context({**style.RC, "pdf.fonttype": 42}):
+        figure.savefig(buffer, format=kind, dpi=style.DPI, metadata=_METADATA[kind])
+    return buffer.getvalue()
+
+
+def figures(pools: Sequence[Pool]) -> Iterator[tuple[str, Figure]]:
+    """All figures that the pools have numbers for, as (file name, figure).
+
+    Args:
+        pools: ``shift_pools(results)``.
+    """
+    finished = [pool for pool in pools if pool.done]
+    for place, title in place_titles(finished).items():
+        here = [pool for pool in finished if pool.first.place == place]
+        yield from _of_place(here, title)
+        if len(settings_of(finished)) > HEAT_COLUMNS and any(pool.difference for pool in here):
+            yield f"difference_{slug(title)}.png", heat_map(here)
+    if sum(pool.difference is not None for pool in finished) > 1:
+        yield "leaderboard.png", overview(finished)
+    if any(pool.values("metrics", "forgetting") for pool in finished):
+        yield "forgetting.png", forgetting(finished)
+    if len({pool.label for pool in finished if pool.values("cost", "ms_per_query")}) > 1:
+        yield "cost.png", quality_and_cost(finished)
+    if any(pool.values("probes", "angle") for pool in finished):
+        yield "angles.png", angles(finished)
+
+
+def _of_place(here: Sequence[Pool], title: str) -> Iterator[tuple[str, Figure]]:
+    """The figures of one benchmark."""
+    name = slug(title)
+    for page, shown in _pages(settings_of(here)):
+        some = [pool for pool in here if pool.first.setting in shown]
+        yield f"stream_{name}{page}.png", recall_along_stream(some, title)
+    yield f"shifts_{name}.png", recall_by_shift(here, title)
+    for page, keys in _pages(curves(here)):
+        yield f"severity_{name}{page}.png", severity_curves(here, title, keys)
+    if has_probes(here):
+        yield f"probes_{name}.png", probes(here, title)
+
+
+def _pages(items: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """At most ``PANELS`` items at a time, with what a page adds to the file's name."""
+    for page, start in enumerate(range(0, len(items), PANELS), 1):
+        yield "" if len(items) <= PANELS else f"_{page}", items[start : start + PANELS]

@@ -1,0 +1,204 @@
+"""Severity curves, Pareto front, probes, angles, published numbers, maps; and files of figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.cell import Status
+from benchmark.cli import main
+from benchmark.embeddings import Embeddings, embeddings_of
+from benchmark.errors import ResultsError
+from benchmark.report import plots, shift_pools
+from benchmark.report.plots.cost import pareto
+from benchmark.report.plots.maps import axes_of
+from benchmark.runner import run_cell
+from tests.benchmark import fakes
+from tests.benchmark.test_report_plots import cell
+
+
+def with_numbers(result, *, severity=5, batches=(), **sections):
+    """The result with another severity, other batches and more stored numbers."""
+    shift = {**result.record.cell["shift"], "severity": severity}
+    record = replace(
+        result.record,
+        key=f"{result.record.key}{severity}",
+        cell={**result.record.cell, "shift": shift},
+        batches=tuple(batches),
+        **sections,
+    )
+    return replace(result, record=record)
+
+
+def texts_of(axis):
+    return [text.get_text() for text in axis.texts]
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ([], []),
+        ([(1, 5), (2, 4), (3, 6)], [0, 2]),
+        ([(3, 6), (2, 4), (1, 5)], [2, 0]),
+        ([(1, 5), (1, 7), (2, 7)], [1]),
+        ([(1, 5), (1, 5)], [0]),
+    ],
+)
+def test_the_pareto_front_holds_what_nobody_equals_at_its_price(points, front):
+    assert pareto(points) == front
+
+
+def test_quality_and_cost_has_a_point_per_method_and_the_front():
+    results = [
+        with_numbers(cell(m, hits=hits), cost={"ms_per_query": ms})
+        for m, hits, ms in (
+            ("source", [1, 0, 0, 0], 1.0),
+            ("tent", [0, 0, 0, 0], 2.0),
+            ("rest", [1, 1, 0, 0], 10.0),
+            ("sar", [1, 1, 1, 1], float("nan")),
+        )
+    ]
+    pools = shift_pools(results, resamples=50)
+    axis = plots.quality_and_cost(pools).axes[0]
+    step, *points = axis.lines
+    found = [(float(*p.get_xdata()), float(*p.get_ydata())) for p in points]
+    assert found == [(1.0, 25.0), (2.0, 0.0), (10.0, 50.0)]
+    assert list(step.get_xdata()) == [1.0, 10.0]
+    assert axis.get_xscale() == "log"
+    assert "cost.png" in dict(plots.figures(pools))
+
+
+def test_severity_curves_start_at_uncorrupted_queries():
+    results = [
+        with_numbers(cell("source", "none", hits=[1, 1, 1, 1]), severity=0),
+        with_numbers(cell("source", hits=[1, 1, 0, 0]), severity=1),
+        with_numbers(cell("source", hits=[1, 0, 0, 0]), severity=5),
+        cell("source", "fog", hits=[1, 0, 0, 0]),
+    ]
+    pools = shift_pools(results, resamples=50)
+    figure = dict(plots.figures(pools))["severity_mini-a.png"]
+    (axis,) = figure.axes  # fog has one severity and no panel
+    assert axis.get_title(loc="left") == "contrast"
+    assert list(axis.lines[0].get_xdata()) == [0, 1, 5]
+    assert list(axis.lines[0].get_ydata()) == [100.0, 50.0, 25.0]
+    single = shift_pools([cell("source", hits=[1, 0])], resamples=50)
+    assert not any(name.startswith("severity") for name in dict(plots.figures(single)))
+
+
+def test_probes_set_shifted_numbers_beside_the_source_in_domain():
+    numbers = {"uniformity": 0.9, "gap": 0.2, "consistency": 0.8}
+    shifted = {"uniformity": 0.6, "gap": 0.5, "consistency": float("nan")}
+    results = [
+        with_numbers(cell("source", "none", hits=[1, 1]), severity=0, probes=numbers),
+        with_numbers(cell("rest", "none", hits=[1, 1]), severity=0, probes=numbers),
+        with_numbers(cell("source", hits=[1, 0]), probes=shifted),
+        with_numbers(cell("rest", hits=[1, 0]), probes=shifted),
+    ]
+    figure = dict(plots.figures(shift_pools(results, resamples=50)))["probes_mini-a.png"]
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["source, in-domain", "source", "rest"]
+    assert [texts_of(axis) for axis in figure.axes] == [
+        ["0.90", "0.60", "0.60"],
+        ["0.20", "0.50", "0.50"],
+        ["0.80", "no number", "no number"],
+    ]
+    assert list(figure.axes[1].lines[-1].get_xdata()) == [0.2, 0.2]
+
+
+def test_probes_without_uncorrupted_queries_say_nothing_of_the_domain():
+    results = [with_numbers(cell("source", hits=[1, 0]), probes={"gap": 0.5})]
+    figure = plots.probes(shift_pools(results, resamples=50))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["source"]
+    assert texts_of(figure.axes[0]) == ["no number"]
+
+
+def test_angles_count_batches_and_say_how_many_conflict():
+    batches = [{"angle": a} for a in (10.0, 91.0, 120.0, 121.0)] + [{"angle": float("nan")}, {}]
+    results = [with_numbers(cell("rest", hits=[1, 0]), batches=batches, probes={"angle": 85.5})]
+    axis = dict(plots.figures(shift_pools(results, resamples=50)))["angles.png"].axes[0]
+    (text,) = axis.get_legend().get_texts()
+    assert text.get_text() == "rest: 75 % above 90°"
+    heights = axis.patches[0].get_data().values
+    assert heights.sum() == pytest.approx(100.0)
+    assert heights[120 // 5] == pytest.approx(50.0)
+
+
+def test_published_numbers_are_drawn_against_measured_ones():
+    columns = ["benchmark", "method", "metric", "reported", "measured"]
+    rows = [("b", "tcr", "R@1", 40.0, 42.0), ("b", "source", "R@1", 30.0, 29.0),
+            ("b", "source", "R@5", 60.0, 61.0)]  # fmt: skip
+    figure = plots.reported_and_measured(pd.DataFrame(rows, columns=columns))
+    points = [(*line.get_xdata(), *line.get_ydata()) for line in figure.axes[0].lines[:-1]]
+    assert sorted(points) == [(30.0, 29.0), (40.0, 42.0)]
+    with pytest.raises(ValueError, match="no published R@1"):
+        plots.reported_and_measured(pd.DataFrame(rows[2:], columns=columns))
+
+
+# Maps
+
+
+def test_principal_axes_are_those_of_the_points_with_a_fixed_sign():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(400, 4)) * [0.1, 3.0, 1.0, 0.1] + 5.0
+    centre, axes = axes_of(points)
+    assert centre == pytest.approx(points.mean(axis=0))
+    assert axes.T @ axes == pytest.approx(np.eye(2))
+    assert axes[1, 0] == pytest.approx(1.0, abs=0.02)
+    assert axes[2, 1] == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_map_says_how_far_queries_and_gallery_are_apart():
+    rng = np.random.default_rng(0)
+    gallery = rng.normal(size=(50, 6))
+    after = gallery[:20] - gallery[:20].mean(axis=0) + gallery.mean(axis=0)
+    before = after + np.array([0.0, 0.0, 2.0, 0.0, 0.0, 0.0])
+    figure = plots.embedding_map(Embeddings(gallery, before, after), "a", "rest")
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles[0].startswith("before: gap 2.00")
+    assert titles[1].startswith("after: gap 0.00")
+    assert plots.render(figure) == plots.render(figure)
+
+
+def test_embeddings_of_a_cell_are_those_that_it_was_scored_with():
+    needed = fakes.resources()
+    record, _ = run_cell(fakes.cell("source"), needed)
+    found = embeddings_of(record, needed)
+    assert found.before == pytest.approx(found.after, abs=1e-6)
+    assert len(found.before) == record.info["queries"]
+    assert len(found.gallery) == record.info["gallery"]
+    gap = np.linalg.norm(found.after.mean(axis=0) - found.gallery.mean(axis=0))
+    assert record.probes["gap"] == pytest.approx(gap, abs=1e-5)
+    assert run_cell(fakes.cell("source"), needed)[0].metrics == record.metrics
+
+
+def test_cells_that_cannot_be_mapped_are_refused():
+    needed = fakes.resources()
+    record, _ = run_cell(fakes.cell("source"), needed)
+    with pytest.raises(ResultsError, match="its data or weights have changed"):
+        embeddings_of(replace(record, key="0" * 16), needed)
+    with pytest.raises(ResultsError, match="is failed, not done"):
+        embeddings_of(replace(record, status=Status.FAILED), needed)
+
+
+def test_the_command_line_refuses_a_key_that_is_none(tmp_path, capsys):
+    from benchmark.store import RunStore
+
+    RunStore(tmp_path).save(run_cell(fakes.cell("source"), fakes.resources())[0])
+    for key, message in (("../x*", "no cell's key"), ("abc", "no record of cell abc")):
+        assert main(["report", str(tmp_path), "--no-figures", "--map", key]) == 2
+        assert message in capsys.readouterr().err
+
+
+# Files
+
+
+def test_a_pdf_has_no_date_and_the_same_bytes_twice():
+    pools = shift_pools([cell("source", hits=[1, 0])], resamples=50)
+    first, second = (plots.render(plots.recall_by_shift(pools, "a"), "pdf") for _ in range(2))
+    assert first.startswith(b"%PDF")
+    assert first == second
+    for word in (b"CreationDate", b"Matplotlib", b"Producer"):
+        assert word not in first
