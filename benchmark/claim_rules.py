@@ -36,7 +36,7 @@ class Estimate:
         value: NaN where there is nothing to measure.
         low, high: NaN where there are too few units for an interval.
         units: how many independent units it rests on.
-        of: what a unit is: "benchmark", "seed" or "query".
+        of: what a unit is: "benchmark", "run" (one seed of one setting) or "query".
         each: a unit's name -> its own value, where units are benchmarks.
     """
 
@@ -90,7 +90,7 @@ def over_seeds(values: Mapping[str, Sequence[float]]) -> Estimate:
     """
     found = {name: np.asarray(one, dtype=np.float64) for name, one in values.items() if len(one)}
     if not found:
-        return Estimate(math.nan, math.nan, math.nan, 0, "seed", {})
+        return Estimate(math.nan, math.nan, math.nan, 0, "run", {})
     freedom = sum(len(one) - 1 for one in found.values())
     squares = sum(float(((one - one.mean()) ** 2).sum()) for one in found.values())
     each = {name: float(one.mean()) for name, one in sorted(found.items())}
@@ -99,7 +99,7 @@ def over_seeds(values: Mapping[str, Sequence[float]]) -> Estimate:
         of_means = sum(squares / freedom / len(one) for one in found.values())
         error = math.sqrt(of_means) / len(found)
     value = float(np.mean(list(each.values())))
-    return _student(value, error, freedom, sum(map(len, found.values())), "seed", each)
+    return _student(value, error, freedom, sum(map(len, found.values())), "run", each)
 
 
 def _student(

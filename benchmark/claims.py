@@ -277,8 +277,8 @@ def _ablation(cells: _Cells) -> Claim:
 
     def why(part: Part) -> str:
         return (
-            f"without it the number is {-part.estimate.value:+.2f}; the preset was tuned with all "
-            "parts on, and the weights are TCR's"
+            f"leaving it out changes the number by {0.0 - part.estimate.value:+.1f}; the preset "
+            "was tuned with all parts on, and the weights are TCR's"
         )
 
     parts = []
@@ -306,7 +306,7 @@ def _explained(part: Part, why: Callable[[Part], str]) -> Part:
     if not found.units:
         reason = "no finished cells to measure it on"
     elif not math.isfinite(found.low):
-        reason = f"one {found.of} gives no interval"
+        reason = f"one {'seed' if found.of == 'run' else found.of} gives no interval"
     else:
         within = "within noise; " if part.verdict is Verdict.OPEN else ""
         reason = within + why(part)

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.claim_rules import Estimate, Verdict
+from benchmark.claim_rules import Verdict
 from benchmark.claims import Claim, Part
 from benchmark.report.leaderboard import write_bytes, write_csv
 from benchmark.report.table import plain
@@ -46,7 +46,7 @@ def claims_table(claims: Sequence[Claim]) -> RenderableType:
         table.add_column("verdict", no_wrap=True)
         table.add_column("likely reason", overflow="fold", ratio=1)
         for part in claim.parts:
-            value, interval, over = _numbers(part.estimate)
+            value, interval, over = _numbers(part)
             verdict = Text(part.verdict.value, style=_STYLES[part.verdict])
             texts = (_name(part), part.measured, value, interval, over)
             table.add_row(*(Text(plain(one)) for one in texts), verdict, Text(plain(part.reason)))
@@ -86,7 +86,7 @@ def claims_markdown(claims: Sequence[Claim]) -> str:
         lines += [f"## {markdown_escape(claim.text)}: {claim.verdict.value}", ""]
         lines += [_row(head), _row(("---", "---", "---:", "---:", "---", "---", "---"))]
         for part in claim.parts:
-            texts = (_name(part), part.measured, *_numbers(part.estimate))
+            texts = (_name(part), part.measured, *_numbers(part))
             cells = [*texts, part.verdict.value, part.reason]
             lines.append(_row(markdown_escape(plain(text)) for text in cells))
         lines.append("")
@@ -113,12 +113,13 @@ def _name(part: Part) -> str:
     return part.name if part.counts else f"({part.name})"
 
 
-def _numbers(found: Estimate) -> tuple[str, str, str]:
+def _numbers(part: Part) -> tuple[str, str, str]:
     """Value, interval and what it is over; dashes where there is nothing."""
+    found = part.estimate
     over = f"{found.units} {_plural(found.of, found.units)}" if found.units else "-"
     if not math.isfinite(found.value):
         return "-", "-", over
-    digits = 1 if max(abs(found.value), abs(found.low), abs(found.high), 0.0) >= 10 else 3
+    digits = 1 if part.measured.endswith(("points", "degrees")) else 3
     value = f"{found.value:+.{digits}f}"
     if not math.isfinite(found.low):
         return value, "-", over

@@ -222,6 +222,15 @@ def test_one_benchmark_gives_no_interval_over_benchmarks() -> None:
     assert verdicts(found)["online"] is Verdict.HOLDS  # over queries
 
 
+def test_one_seed_gives_no_interval_over_seeds() -> None:
+    cells = world(good_share, probes=damaged, angle=lambda number: 120.0, after=good_after)
+    found = claims([r for r in cells if r.record.cell["seed"] == 0], resamples=200)
+    diverse = next(claim for claim in found if claim.id == "diverse")
+    assert diverse.verdict is Verdict.OPEN
+    assert {part.reason for part in diverse.parts} == {"one seed gives no interval"}
+    assert {part.estimate.value for part in diverse.parts} == {10.0}
+
+
 def test_other_options_set_by_hand_do_not_pass_for_rest() -> None:
     cells = list(world(good_share, probes=damaged, angle=lambda number: 120.0, after=good_after))
     odd = [r for r in cells if r.method == "rest" and r.seed == 0]
@@ -256,7 +265,7 @@ def test_order_of_the_results_does_not_matter(tmp_path: Path) -> None:
     ],
 )
 def test_the_rule_of_a_part(low: float, high: float, sign: int, verdict: Verdict) -> None:
-    assert judge(Estimate(0.0, low, high, 3, "seed", {}), sign) is verdict
+    assert judge(Estimate(0.0, low, high, 3, "run", {}), sign) is verdict
 
 
 def test_the_rule_of_a_claim() -> None:
