@@ -1,4 +1,4 @@
-"""``queryshift leaderboard``: the committed table of the embedded default, from its cells."""
+"""``queryshift leaderboard``: the committed tables of the embedded default, from their cells."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmark import config as settings
-from benchmark.cli.bench import RUNS, run_and_report, say_where
+from benchmark.cli.bench import RUNS, run_all, say_where
 from benchmark.cli.command import INTERRUPTED, Command
+from benchmark.cli.grid import plan_of
 
 RESULTS = Path("results")
-SEEDS = (0, 1, 2)
+GRID = "leaderboard"
+"""The bundled grid that says what is compared."""
 
 
 class Leaderboard(Command):
-    """All methods on all default shifts of the embedded benchmarks, over three seeds."""
+    """All methods on all embedded benchmarks, as the bundled grid says."""
 
     name = "leaderboard"
     summary = "regenerate results/leaderboard.csv and its figures (embedded default, all methods)"
@@ -34,18 +36,22 @@ class Leaderboard(Command):
         )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
-        config = settings.resolve(
-            args, benchmark=("all",), method=("all",), shift=("all",), seed=SEEDS
-        )
+        args.grid = GRID
+        plan = plan_of(args)
 
-        from benchmark.plan import plan
-        from benchmark.report import write_all
+        from benchmark.report import load_results, write_all, write_csv
+        from benchmark.report.suite_table import suite_frame, suite_table
         from benchmark.store import RunStore
 
-        folder = Path(config.out) if config.out else RUNS / "leaderboard"
-        code = run_and_report(plan(config), folder, config, console)
-        if code != INTERRUPTED:
-            # What is committed says of every failed or missing cell that it is; hiding none.
-            written = write_all(RunStore(folder), folder=Path(args.results))
-            say_where(console, written)
+        store = RunStore(Path(plan.config.out) if plan.config.out else RUNS / GRID)
+        cells = [planned.cell for planned in plan.cells if not planned.reason]
+        code, _ = run_all(cells, store, plan.config, console)
+        if code == INTERRUPTED:
+            return code
+        # What is committed says of every failed or missing cell that it is; hiding none.
+        frame = suite_frame(load_results(store), plan.rows)
+        console.print(suite_table(frame))
+        results = Path(args.results)
+        written = [write_csv(frame, results / "suite.csv"), *write_all(store, folder=results)]
+        say_where(console, written)
         return code
