@@ -81,7 +81,7 @@ def with_arrays(store: RunStore, record: Record) -> CellResult:
                 f"cell {record.key}: its numbers per query are damaged (shapes {ranks.shape}, "
                 f"{group.shape} and {order.shape}); delete it to run it again"
             )
-        return CellResult(record, (ranks == 1).astype(np.float64), group, order)
+        return CellResult(record, (ranks == 1).astype(np.float64), group, order, ranks)
     except ResultsError as error:
         logger.warning("%s", error)
     except KeyError as error:
