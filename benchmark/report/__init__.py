@@ -90,9 +90,10 @@ def with_arrays(store: RunStore, record: Record) -> CellResult:
 
 
 def write_all(store: RunStore, *, figures: bool = True, folder: Path | None = None) -> list[Path]:
-    """Writes the tables and, unless switched off, figures/*.png.
+    """Writes the tables, one page with all of it and, unless switched off, the figures.
 
-    Tables: tidy.csv, leaderboard.csv (and .tex, .md), by_shift.csv, pairwise.csv, ranking.csv.
+    Tables: tidy.csv, leaderboard.csv (and .tex, .md), by_shift.csv, pairwise.csv, ranking.csv. The
+    page is leaderboard.html; only one in the run's own folder links to the cells' files.
 
     Each file appears whole or not at all. What a reader must know (missing source cells, numbers
     that are NaN) is logged as warnings.
@@ -108,6 +109,8 @@ def write_all(store: RunStore, *, figures: bool = True, folder: Path | None = No
     Raises:
         ResultsError: the run has no cells, or the folder cannot be written.
     """
+    from benchmark.report import html  # it imports this package's own names
+
     results = load_results(store)
     if not results:
         raise ResultsError(
@@ -127,6 +130,12 @@ def write_all(store: RunStore, *, figures: bool = True, folder: Path | None = No
         write_csv(ranking_frame(rankings(whole)), target / "ranking.csv"),
         write_bytes(latex(tables).encode("utf-8"), target / "leaderboard.tex"),
         write_bytes(markdown(tables).encode("utf-8"), target / "leaderboard.md"),
+        html.write(
+            results,
+            target / "leaderboard.html",
+            cells=store.cells if folder is None else None,
+            pools=(whole, pools),
+        ),
     ]
     if figures:
         # matplotlib takes half a second to import, which a run without figures need not spend.
