@@ -102,6 +102,11 @@ plan: $(STAMP) ## what a grid would run, what is done, time and memory (GRID=min
 leaderboard: $(STAMP) ## regenerate results/leaderboard.csv and its figures (embedded default)
 	@$(LONG_RUN) "$(PY)" -m benchmark leaderboard $(RUN_FLAGS)
 
+.PHONY: claims
+claims: $(STAMP) ## test what REST's abstract and figure claim, with verdicts (docs/claims.md)
+	@$(LONG_RUN) "$(PY)" -m benchmark claims $(call flag,SEED,--seed) $(call flag,WORKERS,--workers) \
+	  $(call flag,LIMIT,--limit) $(call flag,THREADS,--threads) $(call switch,QUIET,--quiet)
+
 .PHONY: tune
 tune: $(STAMP) ## choose the methods' options for the embedded default on its validation part
 	@$(LONG_RUN) "$(PY)" -m benchmark tune $(call flag,METHOD,--method) $(call flag,WORKERS,--workers)

@@ -114,7 +114,7 @@ def say_reasons(console: Console, records: Sequence[Record]) -> None:
 
 def say_where(console: Console, written: Sequence[Path]) -> None:
     """The closing lines: what was written."""
-    tables = [path for path in written if path.suffix == ".csv"]
+    tables = [path for path in written if path.suffix not in (".png", ".pdf")]
     figures = [path for path in written if path.suffix == ".png"]
     if tables:
         names = ", ".join(path.name for path in tables)

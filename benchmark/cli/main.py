@@ -14,18 +14,21 @@ from benchmark import __version__
 from benchmark.cli.bench import Bench
 from benchmark.cli.cache import Cache
 from benchmark.cli.check import Check, CheckShift
+from benchmark.cli.claims import ClaimsPage
 from benchmark.cli.command import INTERRUPTED, OK, USER_ERROR, Command, UsageError
 from benchmark.cli.config_show import Config
 from benchmark.cli.data import Data
 from benchmark.cli.grid import Grid
 from benchmark.cli.leaderboard import Leaderboard
 from benchmark.cli.listing import List
+from benchmark.cli.merge import Merge
 from benchmark.cli.planning import Plan
 from benchmark.cli.report import Report
 from benchmark.cli.sheet import Sheet
 from benchmark.cli.show import Show
 from benchmark.cli.suite import Suite
 from benchmark.cli.tune import Tune
+from benchmark.cli.verify import Verify
 from benchmark.errors import QueryShiftError, did_you_mean
 
 COMMANDS: dict[str, Command] = {
@@ -44,6 +47,9 @@ COMMANDS: dict[str, Command] = {
         Config(),
         Report(),
         Leaderboard(),
+        ClaimsPage(),
+        Verify(),
+        Merge(),
         Tune(),
         Sheet(),
     )

@@ -340,6 +340,7 @@ def test_write_all_without_figures_and_into_another_folder(tmp_path):
         "ranking.csv",
         "leaderboard.tex",
         "leaderboard.md",
+        "leaderboard.html",
     ]
 
 
