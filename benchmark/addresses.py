@@ -96,7 +96,11 @@ def _facts(
         "queries_are": data.query_modality,
         "gallery_is": data.gallery_modality,
         "backbone": backbone.fingerprint,
-        "transform": cell.backbone.transform,
+        "spec": {
+            name: value
+            for name, value in asdict(cell.backbone).items()
+            if name not in ("device", "pretrained")  # numerics and the fingerprint say them
+        },
         "numerics": numerics(device),
         "code": code,
     }

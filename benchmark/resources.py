@@ -337,7 +337,7 @@ class Resources:
 
     def _world(self, cell: Cell) -> tuple[Hashable, ...]:
         data, backbone = self.data(cell), self.backbone(cell)
-        return data.fingerprint, backbone.fingerprint, backbone.device, cell.backbone.transform
+        return data.fingerprint, backbone.fingerprint, backbone.device, cell.backbone
 
 
 def _place(cell: Cell) -> tuple[str, str, str]:
