@@ -24,6 +24,10 @@ class Status(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+FLOAT32 = "float32"
+"""The precision that everything is computed in unless a backbone's spec says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class BackboneSpec:
     """Which dual encoder.
@@ -35,6 +39,9 @@ class BackboneSpec:
         transform: image transform ("resize" = TCR's plain resize, "clip" = the model's own crop,
             "pad" = towards a square first).
         device: "cpu" or "cuda"; recorded, but not part of the identity.
+        precision: number format of the encoder's matrix products, one of
+            ``precision.PRECISIONS``.
+        compile: whether the query tower goes through ``torch.compile``.
     """
 
     loader: str = "mini"
@@ -42,6 +49,22 @@ class BackboneSpec:
     pretrained: str = ""
     transform: str = "resize"
     device: str = "cpu"
+    precision: str = FLOAT32
+    compile: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dict; how it is computed is left out where it is the ordinary way.
+
+        So a new way of computing leaves the identity of all other results alone.
+        """
+        values = dataclasses.asdict(self)
+        for name in ("precision", "compile"):
+            if values[name] == _ORDINARY[name]:
+                del values[name]
+        return values
+
+
+_ORDINARY = {entry.name: entry.default for entry in dataclasses.fields(BackboneSpec)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +175,11 @@ class Cell:
 
     def to_dict(self) -> dict[str, Any]:
         """A plain nested dict, for JSON."""
-        return {**dataclasses.asdict(self), "stream": self.stream.to_dict()}
+        return {
+            **dataclasses.asdict(self),
+            "backbone": self.backbone.to_dict(),
+            "stream": self.stream.to_dict(),
+        }
 
     def key(self, *, data_fingerprint: str, backbone_fingerprint: str) -> str:
         """Identity of the cell's result: 16 hex digits over everything that can change a number.
@@ -205,9 +232,12 @@ class Record:
         probes: ``uniformity``, ``gap``, ``consistency``, ``effective_rank``, ``hubness``; methods'
             own means such as ``angle`` (degrees) and ``conflict`` (share of updates above 90
             degrees).
-        cost: ``seconds``, ``seconds_data``, ``seconds_gallery``, ``seconds_step``,
-            ``seconds_rank``, ``ms_per_query`` (median over batches of step time / batch),
-            ``ms_per_query_p95``, ``forward_per_query``, ``backward_per_query``, ``peak_mb``.
+        cost: ``seconds``, ``seconds_to_first_result``; by part ``seconds_gallery``,
+            ``seconds_setup``, ``seconds_data``, ``seconds_source``, ``seconds_step`` (of it
+            ``seconds_encode`` and ``seconds_adapt``), ``seconds_rank``, ``seconds_clean``,
+            ``seconds_again``; ``ms_per_query`` (median over batches of step time / batch),
+            ``ms_per_query_p95``, ``forward_per_query``, ``backward_per_query``, ``peak_mb``,
+            ``peak_device_mb`` (docs/output.md).
         batches: one dict per batch: ``queries`` (count), ``R@1`` (of that batch, percent) and the
             method's log.
         environment: versions, git commit, CPU, threads, device, start time (UTC, ISO).

@@ -1,4 +1,4 @@
-"""Measures what a cell costs: wall time by name, highest memory."""
+"""Measures what a cell costs: time by name, highest memory."""
 
 from __future__ import annotations
 
@@ -8,38 +8,129 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+
+Mark = float | torch.cuda.Event
+"""A point in time: seconds, or an event in a GPU's queue."""
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_FORGET_PEAK = "5"  # see proc(5): resets the peak of the resident set size
 
 
 class Clock:
-    """Adds up wall time by name; on a GPU it waits for the work that was asked for."""
+    """Adds up time by name.
+
+    On a GPU it does not wait: it puts events into the queue and reads them when the cell has ended.
+    What is counted is then time on the GPU's own line, its waiting for the processor included.
+
+    Args:
+        device: torch device string of the cell.
+    """
 
     def __init__(self, device: str) -> None:
         self._device = device if device.startswith("cuda") else ""
-        self.seconds: dict[str, float] = {}
+        self._spans: dict[str, list[tuple[Mark, Mark]]] = {}
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        begun = self.now()
+        """Counts the time in the block under a name; nothing where the block raises."""
+        begun = self.mark()
         yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + self.now() - begun
+        self.add(name, begun)
 
-    def now(self) -> float:
-        """Seconds on a clock that only runs forwards."""
+    def mark(self) -> Mark:
+        """This point in time, for ``add``."""
+        if not self._device:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
+
+    def add(self, name: str, begun: Mark) -> None:
+        """Counts the time from a mark until now under a name."""
+        self._spans.setdefault(name, []).append((begun, self.mark()))
+
+    def spans(self, name: str) -> list[float]:
+        """Seconds of each span of a name, in order; waits for the GPU."""
+        self.wait()
+        return [_seconds(begun, ended) for begun, ended in self._spans.get(name, [])]
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by name; waits for the GPU."""
+        return {name: sum(self.spans(name)) for name in self._spans}
+
+    def wait(self) -> None:
+        """Waits for the GPU, where there is one, to do all that it was asked for."""
         if self._device:
             torch.cuda.synchronize(self._device)
-        return time.perf_counter()
 
 
-def start_peak(device: str) -> None:
-    """Forgets the highest use of device memory so far."""
+def _seconds(begun: Mark, ended: Mark) -> float:
+    if isinstance(begun, float) and isinstance(ended, float):
+        return ended - begun
+    assert isinstance(begun, torch.cuda.Event)
+    assert isinstance(ended, torch.cuda.Event)
+    return float(begun.elapsed_time(ended)) / 1000.0
+
+
+@contextmanager
+def forwards_timed(encoder: nn.Module, clock: Clock, name: str) -> Iterator[None]:
+    """Counts the time in ``encoder``'s forward passes, those of copies made meanwhile included."""
+    begun: list[Mark] = []
+
+    # Plain functions: deepcopy keeps them as they are (see ``counting.counted``).
+    def before(_module: nn.Module, _inputs: object) -> None:
+        begun.append(clock.mark())
+
+    def after(_module: nn.Module, _inputs: object, _output: Tensor) -> None:
+        clock.add(name, begun.pop())
+
+    handles = [encoder.register_forward_pre_hook(before), encoder.register_forward_hook(after)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def start_peak(device: str) -> bool:
+    """Forgets the highest use of memory so far, as far as the system allows.
+
+    Returns:
+        Whether ``peak_mb`` will be of what comes from here on (Linux), or of the process's whole
+        life.
+    """
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
+    try:
+        _CLEAR.write_text(_FORGET_PEAK, encoding="ascii")
+    except OSError:
+        return False
+    return _resident_peak() is not None
 
 
 def peak_mb() -> float:
-    """Largest resident size of this process so far, earlier cells included, in MiB."""
+    """Largest resident size of this process since ``start_peak``, in MiB.
+
+    Where the system cannot forget, since the process began.
+    """
+    known = _resident_peak()
+    if known is not None:
+        return known
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     size = peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
     return size / 2**20 if size else math.nan
+
+
+def _resident_peak() -> float | None:
+    """The kernel's own peak in MiB; None where it is not told."""
+    try:
+        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(found[0]) / 1024 if found else None

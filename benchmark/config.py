@@ -148,6 +148,12 @@ class BenchConfig:
     limit: int | None = _setting(None, read_count, "only so many queries", metavar="N")
     allow_missing: bool = _setting(False, read_flag, "go on without images that are not on disk")
     device: str = _setting("auto", read_text, "cpu, cuda, cuda:N, or auto", metavar="NAME")
+    precision: str = _setting(
+        "float32",
+        one_of("float32", "tf32", "bf16", "fp16"),
+        "number format of the encoder's matrix products; parameters and optimiser stay float32",
+    )
+    compile: bool = _setting(False, read_flag, "compile the query encoder (torch.compile)")
     workers: int | None = _setting(
         None,
         read_workers,

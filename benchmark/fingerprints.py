@@ -244,7 +244,8 @@ def _backbone_subject(spec: BackboneSpec) -> str:
     embedded = info.target.startswith(_EMBEDDED) and not spec.pretrained
     if info.origin != BUILTIN or not (embedded or _weight_files(spec)):
         return ""
-    return json.dumps(["weights", spec.loader, spec.model, spec.pretrained, spec.transform])
+    way = [spec.precision, "compiled"[: 8 * spec.compile]]  # the fingerprint says how it computes
+    return json.dumps(["weights", spec.loader, spec.model, spec.pretrained, spec.transform, *way])
 
 
 def _shipped_benchmark(name: str) -> bool:

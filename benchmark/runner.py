@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,12 +18,13 @@ from torch import Tensor
 from benchmark import metrics, probes, ranking
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import Cell, Record, Status
-from benchmark.clock import Clock, peak_mb, start_peak
+from benchmark.clock import Clock, forwards_timed, peak_mb, start_peak
 from benchmark.counting import PassCounter, counted
 from benchmark.datasets.ready_made import is_ready_made
 from benchmark.environment import environment
 from benchmark.errors import QueryShiftError
 from benchmark.grid import CLEAN
+from benchmark.precision import matmul_precision
 from benchmark.prefetch import depth_for, prefetched
 from benchmark.progress import Progress, Silent
 from benchmark.resources import Resources
@@ -70,7 +72,8 @@ def run_cell(
         info = _info(cell, resources)
         reason = _cannot_run(cell, resources)
         if not reason:
-            return _Run(cell, resources, progress or Silent()).record(key, info, facts)
+            with matmul_precision(cell.backbone):
+                return _Run(cell, resources, progress or Silent()).record(key, info, facts)
         record = unfinished(cell, key, Status.SKIPPED, reason)
     except Exception as error:
         record = unfinished(cell, key, Status.FAILED, _reason(error))
@@ -151,7 +154,7 @@ class _Tally:
     occurrences: probes.KOccurrences = field(default_factory=probes.KOccurrences)
     embeddings: list[Tensor] = field(default_factory=list)
     batches: list[dict[str, float]] = field(default_factory=list)
-    step_ms: list[float] = field(default_factory=list)  # per query, one value per batch
+    first_result: float = math.nan  # when the first batch was ranked, on time.perf_counter
 
 
 class _Run:
@@ -171,17 +174,19 @@ class _Run:
     def record(
         self, key: str, info: Mapping[str, Any], facts: Mapping[str, Any]
     ) -> tuple[Record, Arrays]:
-        start_peak(self.backbone.device)
-        begun = self.clock.now()
+        since = "cell" if start_peak(self.backbone.device) else "process"
+        begun = time.perf_counter()
         with self.clock("gallery"):
             gallery = self.resources.gallery(self.cell)
         with self.clock("setup"):
             method = self._method(gallery)
-        with counted(method.encoder) as passes, self._untouched(gallery):
+        timed = forwards_timed(method.encoder, self.clock, "encode")
+        with counted(method.encoder) as passes, timed, self._untouched(gallery):
             tally = self._adapt(method, gallery)
         measured = self._probes(tally, gallery)
         kept = {**self._forgetting(method, gallery), **self._first_domain(method, gallery, tally)}
-        seconds = self.clock.now() - begun
+        self.clock.wait()
+        seconds = time.perf_counter() - begun
         record = Record(
             key=key,
             status=Status.DONE,
@@ -195,9 +200,13 @@ class _Run:
                 **self._by_section(tally),
             },
             probes=measured,
-            cost=self._cost(seconds, tally, passes),
+            cost={
+                "seconds": seconds,
+                "seconds_to_first_result": tally.first_result - begun,
+                **self._cost(passes),
+            },
             batches=tuple(tally.batches),
-            environment=facts,
+            environment={**facts, "peak_since": since},
         )
         domains = {"domain": self.domains} if self.cell.stream.domains else {}
         if self.data.sections is not None:
@@ -252,14 +261,13 @@ class _Run:
         self, method: Method, batch: Batch, queries: Tensor, gallery: Tensor, tally: _Tally
     ) -> None:
         """Adapts on one batch, ranks it in its section's gallery and notes what came out."""
-        begun = self.clock.now()
-        output = method.step(queries)
-        seconds = self.clock.now() - begun
-        self.clock.seconds["step"] = self.clock.seconds.get("step", 0.0) + seconds
-        tally.step_ms.append(1000.0 * seconds / len(batch))
+        with self.clock("step"):
+            output = method.step(queries)
         with self.clock("rank"):
             log = check_output(output, len(batch), gallery)
             self._rank(batch, output.scores, tally)
+        if not tally.batches:  # ranks are on the host by now, on a GPU too
+            tally.first_result = time.perf_counter()
         tally.embeddings.append(output.embeddings.detach().float().cpu())
         best = tally.best_rank[batch.queries]
         # The harness's own two names come last: a method's log cannot displace them.
@@ -390,13 +398,18 @@ class _Run:
             return {}
         return {f"R_subset@{k}": metrics.recall_at(tally.subset_rank, k) for k in ranking.SUBSET_AT}
 
-    def _cost(self, seconds: float, tally: _Tally, passes: PassCounter) -> dict[str, float]:
-        parts = {f"seconds_{name}": spent for name, spent in self.clock.seconds.items()}
+    def _cost(self, passes: PassCounter) -> dict[str, float]:
+        seconds = self.clock.seconds()
+        # Whatever a step does besides forward passes: losses, backward passes, the optimiser.
+        seconds["adapt"] = max(0.0, seconds["step"] - seconds.get("encode", 0.0))
+        per_query = [
+            1000.0 * spent / len(batch)
+            for spent, batch in zip(self.clock.spans("step"), self.stream, strict=True)
+        ]
         cost = {
-            "seconds": seconds,
-            **parts,
-            "ms_per_query": float(np.median(tally.step_ms)),
-            "ms_per_query_p95": float(np.quantile(tally.step_ms, 0.95)),
+            **{f"seconds_{name}": spent for name, spent in seconds.items()},
+            "ms_per_query": float(np.median(per_query)),
+            "ms_per_query_p95": float(np.quantile(per_query, 0.95)),
             "forward_per_query": passes.forward / len(self.queries),
             "backward_per_query": passes.backward / len(self.queries),
             "peak_mb": peak_mb(),

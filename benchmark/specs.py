@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmark import options, preset
-from benchmark.cell import BackboneSpec, MethodSpec, ShiftSpec
+from benchmark.cell import FLOAT32, BackboneSpec, MethodSpec, ShiftSpec
 from benchmark.config import BenchConfig
 from benchmark.datasets import ready_made
 from benchmark.errors import ConfigError, UnknownNameError
@@ -43,7 +43,11 @@ def backbone_spec(default: BackboneSpec, config: BenchConfig) -> BackboneSpec:
         spec = replace(spec, pretrained=config.pretrained)
     if config.transform:
         spec = replace(spec, transform=config.transform)
-    return spec
+    if config.precision != FLOAT32:
+        from benchmark.precision import check_precision  # imports torch
+
+        check_precision(config.precision, spec.device)
+    return replace(spec, precision=config.precision, compile=config.compile)
 
 
 def device_name(wanted: str) -> str:

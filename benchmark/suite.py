@@ -253,9 +253,10 @@ def _counts(document: Document, at: tuple[str | int, ...]) -> dict[str, int]:
 
 def _value(document: Document, at: tuple[str | int, ...], key: str, raw: Any) -> Any:
     if key == "backbone":
-        known = tuple(entry.name for entry in dataclasses.fields(BackboneSpec))
+        known = ("loader", "model", "pretrained", "transform", "device")
         document.check_keys(at, required=("loader",), optional=known)
-        return BackboneSpec(**{name: document.text((*at, name)) for name in document.mapping(at)})
+        words = {name: document.text((*at, name)) for name in document.mapping(at)}
+        return BackboneSpec(**words)  # type: ignore[arg-type]  # no other field can be named
     if key == "shift_options":
         return dict(document.mapping(at))
     if key == "counts":

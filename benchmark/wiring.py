@@ -58,10 +58,11 @@ def _load_data(cell: Cell, *, allow_missing: bool) -> RetrievalSet:
 
 
 def _load_backbone(spec: BackboneSpec) -> DualEncoder:
+    from benchmark.precision import in_precision
     from benchmark.registry import BACKBONES
 
     encoder: DualEncoder = BACKBONES.get(spec.loader)(spec)
-    return encoder
+    return in_precision(encoder, spec)
 
 
 def _make_method(spec: MethodSpec, setup: Setup) -> Method:

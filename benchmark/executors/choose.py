@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from benchmark.allocator import keep_freed_memory
 from benchmark.cell import Cell
 from benchmark.config import BenchConfig
 from benchmark.errors import ConfigError
@@ -104,4 +105,5 @@ def make_executor(
         )
     if config.threads:
         torch.set_num_threads(config.threads)
+    keep_freed_memory()  # workers get it by variables when they start
     return SerialExecutor(resources, gate=gate)

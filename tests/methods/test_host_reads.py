@@ -1,0 +1,161 @@
+"""No method makes a GPU wait within a step, but where its rule says so.
+
+Counted on the CPU: every operation whose result the host has to have before it can go on. The
+optimiser's own are left out: its step counters lie on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from methods.base import Method, QueryEncoder, Setup
+from methods.eata import Eata, EataOptions
+from methods.read import Read
+from methods.recentre import Recentre, RecentreOptions
+from methods.rest import Rest, RestOptions
+from methods.sar import Sar, SarOptions
+from methods.source import Source
+from methods.tcr import Tcr
+from methods.tent import Tent
+
+STEPS, BATCH, ITEMS, WIDTH = 3, 16, 40, 8
+ONE_LOG = 1  # the batch's log is read once, when the step is over
+FINITE = STEPS  # an update that is not finite must not be made
+QUEUE = 1  # how many of the batch enter TCR's queue decides its size
+
+aten = torch.ops.aten
+READS = {
+    aten._local_scalar_dense.default,  # item(), bool(), float(), int(), if tensor:
+    aten.nonzero.default,
+    aten.masked_select.default,
+    aten.equal.default,
+    aten.unique_dim.default,
+    aten._unique2.default,
+}
+WHOLE = {Tensor.tolist, Tensor.numpy, Tensor.cpu}
+"""These reach the dispatcher in no way of their own where the tensor is on the CPU already."""
+
+
+class _Operations(TorchDispatchMode):
+    def __init__(self, reads: list[str]) -> None:
+        super().__init__()
+        self.reads, self.paused = reads, False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        by_mask = func is aten.index.Tensor and any(
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+        if (func in READS or by_mask) and not self.paused:
+            self.reads.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+class _Calls(TorchFunctionMode):
+    def __init__(self, reads: list[str]) -> None:
+        super().__init__()
+        self.reads = reads
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in WHOLE:
+            self.reads.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def counted_reads() -> Iterator[list[str]]:
+    """The names of the operations that the host waits for, in order."""
+    reads: list[str] = []
+    operations = _Operations(reads)
+
+    def pause(*_: Any) -> None:
+        operations.paused = True
+
+    def go_on(*_: Any) -> None:
+        operations.paused = False
+
+    hooks = register_optimizer_step_pre_hook(pause), register_optimizer_step_post_hook(go_on)
+    try:
+        with _Calls(reads), operations:
+            yield reads
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class Tower(QueryEncoder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(6, WIDTH), nn.LayerNorm(WIDTH)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return nn.functional.normalize(self.norm(self.linear(inputs)), dim=-1)
+
+
+def made(kind: type[Method], options: Any) -> Method:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = Tower().eval()
+    generator = torch.Generator().manual_seed(1)
+    gallery = nn.functional.normalize(torch.randn(ITEMS, WIDTH, generator=generator), dim=-1)
+    return kind(Setup(encoder, gallery, logit_scale=100.0), options)
+
+
+CASES = [
+    (Source, None, 0),
+    (Recentre, None, 1),  # the gap that it logs
+    (Recentre, RecentreOptions(center="stream"), 2),  # and how many queries were sound
+    (Tent, None, FINITE + ONE_LOG),
+    (Eata, None, FINITE + ONE_LOG),
+    (Eata, EataOptions(fisher="stream"), FINITE + ONE_LOG + 1),  # and whether Fisher's are finite
+    (Sar, SarOptions(reset_below=0.0), FINITE + ONE_LOG),
+    (Sar, SarOptions(reset_below=0.2), FINITE + ONE_LOG + STEPS),  # its reset rule
+    (Read, None, FINITE + ONE_LOG),
+    (Tcr, None, FINITE + ONE_LOG + QUEUE),
+    (Rest, None, FINITE + ONE_LOG + QUEUE),
+    (Rest, RestOptions(decouple="off"), FINITE + ONE_LOG + QUEUE),
+    (Rest, RestOptions(decouple="pcgrad"), FINITE + ONE_LOG + QUEUE),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "allowed"),
+    CASES,
+    ids=[f"{k.__name__}-{n}" for n, (k, *_) in enumerate(CASES)],
+)
+def test_a_step_reads_no_more_than_its_rule_demands(
+    kind: type[Method], options: Any, allowed: int
+) -> None:
+    method = made(kind, options)
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(2):  # the second batch finds queues, averages and an optimiser in use
+        queries = torch.randn(BATCH, 6, generator=generator)
+        with counted_reads() as reads:
+            method.step(queries)
+        assert len(reads) == allowed, reads
+
+
+def test_the_count_sees_each_kind_of_read() -> None:
+    numbers = torch.arange(4.0)
+    with counted_reads() as reads:
+        numbers.sum().item()
+        bool(numbers[0] > 1)
+        float(numbers[1])
+        numbers.tolist()
+        numbers.cpu()
+        numbers.numpy()
+        numbers[numbers > 1]
+        numbers.nonzero()
+        torch.where(numbers > 1, numbers, 0.0).cumsum(0)  # none
+    assert len(reads) == 8, reads
