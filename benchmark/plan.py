@@ -241,7 +241,7 @@ def choose(config: BenchConfig) -> list[tuple[BenchmarkCard, tuple[str, ...]]]:
     """
     wish = wished(config)
     if wish.shifts is None:
-        return [(card, tuple(resolve_shift(config, s) for s in card.shifts)) for card in wish.cards]
+        return [(card, _own_shifts(config, card)) for card in wish.cards]
     cards = wish.cards if config.benchmark else _first_that_fit(wish.cards, wish.shifts)
     chosen = [(card, tuple(s for s in wish.shifts if fits(card, s))) for card in cards]
     for shift in wish.shifts:
@@ -251,6 +251,14 @@ def choose(config: BenchConfig) -> list[tuple[BenchmarkCard, tuple[str, ...]]]:
         if wish.named and not shifts:
             raise ConfigError(misfit(wish.shifts[0], [card]))
     return [(card, shifts) for card, shifts in chosen if shifts]
+
+
+def _own_shifts(config: BenchConfig, card: BenchmarkCard) -> tuple[str, ...]:
+    """A benchmark's own shifts; of ready-made queries all published types of its modality."""
+    if not config.ready_made or card.shifts == (CLEAN,):
+        return tuple(resolve_shift(config, shift) for shift in card.shifts)
+    known = ready_made.CORRUPTIONS.items()
+    return tuple(name for name, facts in known if facts.modality == card.query)
 
 
 def wished(config: BenchConfig) -> Wish:

@@ -81,8 +81,8 @@ def test_every_flag_of_the_commands_that_make_sets_exists():
 def test_help_lists_every_public_target():
     shown = set(re.findall(r"^  make ([a-z-]+)", make("help"), flags=re.MULTILINE))
     wanted = (
-        "help bench test perf format lint types check mini-weights tune leaderboard clean setup "
-        "shifts-sheet streams-figure"
+        "help bench suite grid plan claims test perf format lint types check mini-weights tune "
+        "leaderboard clean setup shifts-sheet streams-figure"
     )
     assert shown == set(wanted.split())
 

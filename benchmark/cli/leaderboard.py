@@ -52,6 +52,9 @@ class Leaderboard(Command):
         frame = suite_frame(load_results(store), plan.rows)
         console.print(suite_table(frame))
         results = Path(args.results)
-        written = [write_csv(frame, results / "suite.csv"), *write_all(store, folder=results)]
+        written = [
+            write_csv(frame, results / "suite.csv"),
+            *write_all(store, folder=results, each=False),
+        ]
         say_where(console, written)
         return code

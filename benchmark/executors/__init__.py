@@ -96,7 +96,7 @@ def identify(
 
     Args:
         cells: what is to be run.
-        store: where results are kept; checked for writing first.
+        store: where results are kept; checked for writing.
         resources: loads data and weights.
         again: finished cells are to be run again.
 
@@ -104,7 +104,6 @@ def identify(
         QueryShiftError: results that cannot be written; data or weights that cannot be loaded for
             any of the cells.
     """
-    store.check_writable()
     memo = Fingerprints(store.path / "fingerprints")
     keys = [memo.key(cell, resources) for cell in cells]
     finished = {} if again else store.finished(set(keys))
@@ -116,13 +115,16 @@ def identify(
             continue
         try:
             keys[index] = resources.key(cell)
-            loaded.add(keys[index])
-            memo.remember(cell, resources)
         except QueryShiftError as error:
             problem = error
             record = unfinished(cell, "", Status.FAILED, f"{type(error).__name__}: {error}")
             keys[index] = record.key
             failed[record.key] = record
+            continue
+        if not loaded:  # nothing is written before it is known that something can be run
+            store.check_writable()
+        loaded.add(keys[index])
+        memo.remember(cell, resources)
     if problem is not None and len(failed) == len(set(keys)):
         raise problem
     if not again:

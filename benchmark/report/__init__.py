@@ -89,7 +89,9 @@ def with_arrays(store: RunStore, record: Record) -> CellResult:
     return CellResult(record)
 
 
-def write_all(store: RunStore, *, figures: bool = True, folder: Path | None = None) -> list[Path]:
+def write_all(
+    store: RunStore, *, figures: bool = True, each: bool = True, folder: Path | None = None
+) -> list[Path]:
     """Writes the tables, one page with all of it and, unless switched off, the figures.
 
     Tables: tidy.csv, leaderboard.csv (and .tex, .md), by_shift.csv, pairwise.csv, ranking.csv. The
@@ -101,6 +103,7 @@ def write_all(store: RunStore, *, figures: bool = True, folder: Path | None = No
     Args:
         store: the run.
         figures: whether to draw.
+        each: whether to draw the figures of each benchmark too.
         folder: where to write, if not into the run's own folder.
 
     Returns:
@@ -141,7 +144,7 @@ def write_all(store: RunStore, *, figures: bool = True, folder: Path | None = No
         # matplotlib takes half a second to import, which a run without figures need not spend.
         from benchmark.report import plots
 
-        for name, figure in plots.figures(pools):
+        for name, figure in plots.figures(pools, each=each):
             written.append(write_bytes(plots.render(figure), target / "figures" / name))
     return written
 

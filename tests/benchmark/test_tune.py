@@ -10,7 +10,7 @@ import yaml
 
 from benchmark import tune
 from benchmark.errors import ConfigError
-from benchmark.preset import resolve
+from benchmark.preset import MODALITIES, resolve
 from benchmark.registry import METHODS
 from benchmark.store import RunStore
 from benchmark.suite import load_suite
@@ -28,13 +28,10 @@ def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch) -> None:
     assert tune.run(methods=("tent",), out=target) == 0
     table = pd.read_csv(target.with_name("mini-tuning.csv"))
     assert sorted(zip(table["query"], table["temperature"], strict=True)) == [
-        ("image", 0.02),
-        ("image", 0.08),
-        ("text", 0.02),
-        ("text", 0.08),
+        (side, temperature) for side in sorted(MODALITIES) for temperature in (0.02, 0.08)
     ]
     preset = yaml.safe_load(target.read_text())
-    for side in ("image", "text"):
+    for side in MODALITIES:
         best = table.loc[table["query"].eq(side).mul(table["mean"]).idxmax()]
         assert preset[side]["tent"]["temperature"] == best["temperature"]
     assert preset["image"]["sar"] == {"lr": 0.5}  # what was not tuned stays
@@ -48,11 +45,15 @@ def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch) -> None:
 
 def test_validation_shares_no_shift_and_no_split_with_the_benchmarks() -> None:
     validation, mini = load_suite(tune.SUITE), load_suite("mini")
-    used = {shift for card in mini.benchmarks for shift in card.shifts}
+    used = {shift for card in mini.benchmarks for shift in card.shifts} - {"composed"}
     for card in validation.benchmarks:
         assert card.split == "val"
         assert not used & set(card.shifts)
-    assert {card.split for card in mini.benchmarks} == {"test"}
+    assert {card.split for card in mini.benchmarks} == {"test", "test-400"}
+    # A composed shift is what its two parts are, by default gaussian_noise and char_swap.
+    (composed,) = [card for card in validation.benchmarks if card.query == "composed"]
+    assert composed.shift_options["image"] not in used | {"gaussian_noise"}
+    assert composed.shift_options["text"] not in used | {"char_swap"}
 
 
 def test_a_method_with_nothing_to_tune_is_refused() -> None:

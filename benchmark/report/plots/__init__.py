@@ -67,14 +67,15 @@ def render(figure: Figure, kind: Literal["png", "pdf"] = "png") -> bytes:
     return buffer.getvalue()
 
 
-def figures(pools: Sequence[Pool]) -> Iterator[tuple[str, Figure]]:
+def figures(pools: Sequence[Pool], *, each: bool = True) -> Iterator[tuple[str, Figure]]:
     """All figures that the pools have numbers for, as (file name, figure).
 
     Args:
         pools: ``shift_pools(results)``.
+        each: also those of each benchmark, not only the ones that hold all of them.
     """
     finished = [pool for pool in pools if pool.done]
-    for place, title in place_titles(finished).items():
+    for place, title in place_titles(finished).items() if each else ():
         here = [pool for pool in finished if pool.first.place == place]
         yield from _of_place(here, title)
         if len(settings_of(finished)) > HEAT_COLUMNS and any(pool.difference for pool in here):

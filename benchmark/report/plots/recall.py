@@ -167,10 +167,35 @@ def overview(pools: Sequence[Pool]) -> Figure:
     if len(settings_of(pools)) <= HEAT_COLUMNS:
         return heat_map(pools)
     cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
-    return heat_map(benchmark_pools(cells, resamples=pools[0].resamples), merged=True)
+    return benchmark_map(benchmark_pools(cells, resamples=pools[0].resamples))
 
 
-def heat_map(pools: Sequence[Pool], *, merged: bool = False) -> Figure:
+def benchmark_map(pools: Sequence[Pool]) -> Figure:
+    """As ``heat_map``, benchmarks (over all their shifts) by methods: long names stand upright.
+
+    Args:
+        pools: one pool per method and benchmark.
+    """
+    compared = [pool for pool in pools if not pool.is_source]
+    titles = list(dict.fromkeys(place_titles(compared).values()))
+    of_place = place_titles(compared)
+    columns: dict[str, dict[str, Pool]] = {name: {} for name in labels_of(compared)}
+    for pool in compared:
+        columns[pool.label][of_place[pool.first.place]] = pool
+    extent = max([abs(p.difference.value) for p in compared if p.difference] + [5.0])
+    size = (max(4.2, 2.9 + 0.56 * len(columns)), max(2.8, 1.2 + 0.25 * len(titles)))
+    with mpl.rc_context(style.RC):
+        figure = Figure(figsize=size, layout="constrained")
+        axis = figure.subplots()
+        image = _heat_panel(axis, titles, columns, extent)
+        axis.set_yticks(range(len(titles)), titles)
+        bar = figure.colorbar(image, ax=axis, fraction=0.04, pad=0.02, aspect=30)
+        bar.set_label("R@1 against source (points)")
+        bar.outline.set_visible(False)
+    return figure
+
+
+def heat_map(pools: Sequence[Pool]) -> Figure:
     """Paired R@1 difference to the source, methods by shifts, one panel per benchmark.
 
     Numbers in brackets have a 95 % interval that includes zero; hatched cells were not run, did
@@ -178,13 +203,12 @@ def heat_map(pools: Sequence[Pool], *, merged: bool = False) -> Figure:
 
     Args:
         pools: one pool per method and column.
-        merged: columns are benchmarks (pools over all shifts) in a single panel.
     """
     compared = [pool for pool in pools if not pool.is_source]
     labels = labels_of(compared)
     titles = place_titles(compared)
-    groups = [titles] if merged else [{place: title} for place, title in titles.items()]
-    columns = [_heat_columns(compared, group, merged) for group in groups]
+    groups = [{place: title} for place, title in titles.items()]
+    columns = [_heat_columns(compared, group) for group in groups]
     extent = max([abs(p.difference.value) for p in compared if p.difference] + [5.0])
     # A stream of several domains is one column with a long name: give it the room of two.
     counts = [max(len(c), 1 if all("+" not in name for name in c) else 2) for c in columns]
@@ -194,8 +218,7 @@ def heat_map(pools: Sequence[Pool], *, merged: bool = False) -> Figure:
         axes = figure.subplots(1, len(groups), squeeze=False, width_ratios=counts, sharey=True)[0]
         for axis, group, column in zip(axes, groups, columns, strict=True):
             image = _heat_panel(axis, labels, column, extent)
-            if not merged:
-                axis.set_title(wrapped(next(iter(group.values())), 7 * len(column) + 3))
+            axis.set_title(wrapped(next(iter(group.values())), 7 * len(column) + 3))
         axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
         bar = figure.colorbar(image, ax=list(axes), fraction=0.04, pad=0.02, aspect=14)
         bar.set_label("R@1 against source\n(points)")
@@ -203,9 +226,7 @@ def heat_map(pools: Sequence[Pool], *, merged: bool = False) -> Figure:
     return figure
 
 
-def _heat_columns(
-    pools: Sequence[Pool], group: dict[Setting, str], merged: bool
-) -> dict[str, dict[str, Pool]]:
+def _heat_columns(pools: Sequence[Pool], group: dict[Setting, str]) -> dict[str, dict[str, Pool]]:
     """Column name -> method label -> pool; a name that stands for several gets a number."""
     columns: dict[str, dict[str, Pool]] = {}
     names: dict[Setting, str] = {}
@@ -215,9 +236,9 @@ def _heat_columns(
         if place not in group:
             continue
         if setting not in names:
-            name = group[place] if merged else shift_label(pool)
+            name = shift_label(pool)
             same = sum(known.split(" #")[0] == name for known in names.values())
-            names[setting] = f"{name} #{same + 1}" if same and not merged else name
+            names[setting] = f"{name} #{same + 1}" if same else name
         columns.setdefault(names[setting], {})[pool.label] = pool
     return columns
 
