@@ -93,8 +93,9 @@ class Forecast:
         from benchmark.wiring import default_resources
 
         config = self.plan.config
+        # Without the cache: a warm one would hide what loading and corrupting cost.
         resources = default_resources(
-            allow_missing=config.allow_missing, ready_made=config.ready_made
+            allow_missing=config.allow_missing, ready_made=config.ready_made, cache="off"
         )
         problems = calibrate(self.waiting, self.rates, self.folder, resources)
         self._others = other_runs(self.folder)

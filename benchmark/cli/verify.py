@@ -59,7 +59,10 @@ class Verify(Command):
         if not cells:
             raise ResultsError(f"{folder} holds no readable record; name the folder of a run")
         sample = draw(cells, args.sample, args.seed)
-        resources = default_resources(allow_missing=args.allow_missing, ready_made=args.ready_made)
+        # Everything anew: what an earlier run has left in the cache is what is to be checked.
+        resources = default_resources(
+            allow_missing=args.allow_missing, ready_made=args.ready_made, cache="off"
+        )
         place = functools.partial(
             placed, data=args.data, pretrained=args.pretrained, device=device_name(args.device)
         )
