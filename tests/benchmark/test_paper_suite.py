@@ -65,7 +65,8 @@ def test_the_commands_of_the_readme_work(data, weights, name, shift, monkeypatch
     assert rest["info"]["queries"] == (12 if name == "flickr-c-image" else 60)
     assert rest["info"]["data"]["allow_missing"] is True
     assert rest["cell"]["method"]["options"]["lr"] == 3e-4
-    assert rest["cost"]["forward_per_query"] > 3
+    # The source model's embeddings are the harness's; without them it would be a fourth pass.
+    assert rest["cost"]["forward_per_query"] == 3
 
 
 def test_counts_that_disagree_with_the_card_are_an_error(

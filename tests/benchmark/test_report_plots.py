@@ -144,12 +144,15 @@ def test_heat_map_shows_differences_and_brackets_what_is_within_noise():
     assert shown == {(0, "(+0.0)"), (2, "+100.0")}  # nothing is written where tcr failed
 
 
-def test_wide_heat_maps_become_one_column_per_benchmark_beside_one_map_each():
+def test_wide_heat_maps_become_one_row_per_benchmark_beside_one_map_each():
     shifts = tuple(f"shift_{n:02d}" for n in range(9))
     results = grid(("source", "rest"), shifts, ("mini-a", "mini-b"))
     figures = dict(plots.figures(shift_pools(results, resamples=50)))
-    columns = [t.get_text() for t in figures["leaderboard.png"].axes[0].get_xticklabels()]
-    assert columns == ["mini-a", "mini-b"]
+    axis = figures["leaderboard.png"].axes[0]
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["mini-a", "mini-b"]
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["rest"]
+    whole = dict(plots.figures(shift_pools(results, resamples=50), each=False))
+    assert not any("mini-a" in name for name in whole)
     assert {"difference_mini-a.png", "difference_mini-b.png"} <= figures.keys()
     assert {"stream_mini-a_1.png", "stream_mini-a_2.png"} <= figures.keys()
 
