@@ -81,6 +81,11 @@ def with_arrays(store: RunStore, record: Record) -> CellResult:
                 f"cell {record.key}: its numbers per query are damaged (shapes {ranks.shape}, "
                 f"{group.shape} and {order.shape}); delete it to run it again"
             )
+        if not np.array_equal(np.sort(order), np.arange(len(order))):
+            raise ResultsError(
+                f"cell {record.key}: the order of its stream does not name each query once; delete "
+                "it to run it again"
+            )
         return CellResult(record, (ranks == 1).astype(np.float64), group, order, ranks)
     except ResultsError as error:
         logger.warning("%s", error)

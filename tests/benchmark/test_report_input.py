@@ -146,6 +146,19 @@ def test_numbers_per_query_of_other_lengths_are_named(tmp_path, caplog) -> None:
     assert math.isnan(board.loc["rest", "R@1"])
 
 
+def test_an_order_that_is_none_is_named(tmp_path, caplog) -> None:
+    store = good(tmp_path)
+    np.savez_compressed(
+        file_of(store, "rest", ".npz"),
+        best_rank=np.ones(4, dtype=int),
+        group=np.arange(4),
+        order=np.arange(4) + 1,
+    )
+    board, said = written(store, caplog)
+    assert "the order of its stream does not name each query once" in said
+    assert math.isnan(board.loc["rest", "R@1"])
+
+
 def test_names_with_markup_are_written_as_they_are(tmp_path, caplog) -> None:
     name = "<b>[red]x[/red]</b> & \\input{y} | z"
     store = stored(tmp_path, [cell("source", hits=[1, 0]), cell(name, hits=[1, 1])])

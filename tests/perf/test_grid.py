@@ -50,7 +50,8 @@ sys.exit(command.run(command.parser().parse_strictly(sys.argv[2:]), console))
 def stored(store: RunStore, cells: list[Cell], keys: list[str]) -> None:
     """Finished records of all cells: one is saved, the others are copies under their own keys."""
     order = np.arange(QUERIES)
-    arrays = {name: order + 1 for name in ("query", "best_rank", "ap", "group", "order")}
+    arrays = {"query": order, "group": order, "order": order}
+    arrays |= {"best_rank": order + 1, "ap": 1.0 / (order + 1)}
     info = {
         "data_fingerprint": "d",
         "backbone_fingerprint": "w",
