@@ -1,0 +1,107 @@
+"""What the harness adds to the bare loop of adaptation on tensors that are loaded already.
+
+The loop is the method's own step on every batch and nothing else: no ranking, no probes. A cell
+also measures forgetting, with one more forward pass of all queries; that is a measurement of its
+own, so the ratio is given with and without it. One process, caches warm, both in turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import open_clip
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmark.backbones.open_clip import OpenClipBackbone
+from benchmark.backbones.transforms import image_transform
+from benchmark.cell import BackboneSpec, Cell, ShiftSpec, StreamSpec
+from benchmark.resources import Resources
+from benchmark.wiring import _make_method
+from methods.base import Setup
+from tests.benchmark import fakes
+from tests.perf.cells import done, fastest, mini_cell, without_disk
+
+
+def bare_loop(cell: Cell, resources: Resources) -> Callable[[], float]:
+    """Seconds of the steps alone, by a method that is built afresh each time."""
+    backbone, data = resources.backbone(cell), resources.data(cell)
+    gallery, queries, inputs = (
+        resources.gallery(cell),
+        resources.queries(cell),
+        resources.inputs(cell),
+    )
+    batches = [inputs.batch(queries[batch.queries]) for batch in resources.stream(cell)]
+
+    def loop() -> float:
+        encoder = backbone.query_encoder(data.query_modality)
+        method = _make_method(cell.method, Setup(encoder, gallery, backbone.logit_scale))
+        begun = time.perf_counter()
+        for batch in batches:
+            method.step(batch)
+        return time.perf_counter() - begun
+
+    return loop
+
+
+def measure(benchmark: BenchmarkFixture, cell: Cell, resources: Resources, rounds: int) -> float:
+    """Wall time of a cell over that of the bare loop; without the forgetting's forward pass."""
+    done(cell, resources)  # fills the caches
+    clean: list[float] = []
+
+    def whole() -> float:
+        begun = time.perf_counter()
+        record = done(cell, resources)
+        wall = time.perf_counter() - begun
+        clean.append(wall - record.cost["seconds_clean"])
+        return wall
+
+    bare, wall = benchmark.pedantic(
+        fastest, ([bare_loop(cell, resources), whole], rounds), rounds=1
+    )
+    ratio = min(clean) / bare
+    benchmark.extra_info |= {
+        "overhead": round(ratio, 3),
+        "with_forgetting": round(wall / bare, 3),
+    }
+    return ratio
+
+
+def test_mini_encoder(benchmark: BenchmarkFixture) -> None:
+    cell = mini_cell("tent", limit=512)
+    assert measure(benchmark, cell, without_disk(), rounds=5) <= 1.20, benchmark.extra_info
+
+
+def vit_b_32(spec: BackboneSpec) -> OpenClipBackbone:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = open_clip.create_model("ViT-B-32")
+    facts = {"size": 224, "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
+    facts |= {"interpolation": "bicubic", "resize_mode": "shortest", "fill_color": 0, "mode": "RGB"}
+    return OpenClipBackbone(
+        model,
+        open_clip.get_tokenizer("ViT-B-32"),
+        image_transform("resize", facts),
+        name="ViT-B-32",
+        fingerprint="random",
+    )
+
+
+def test_vit_b_32(benchmark: BenchmarkFixture) -> None:
+    method = mini_cell("tent").method
+    cell = Cell(
+        suite="test",
+        benchmark="pictures",
+        backbone=BackboneSpec("random"),
+        method=method,
+        shift=ShiftSpec("noise", 5),
+        stream=StreamSpec(batch_size=8),
+    )
+    resources = Resources(
+        load_data=lambda _: fakes.world("pictures", count=16),
+        load_backbone=vit_b_32,
+        make_method=_make_method,
+        make_shift=fakes.make_shift,
+    )
+    assert measure(benchmark, cell, resources, rounds=2) <= 1.05, benchmark.extra_info
