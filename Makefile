@@ -24,6 +24,7 @@ RUN_FLAGS = $(call flag,CONFIG,--config) $(call flag,METHOD,--method) $(call fla
   $(call flag,LIMIT,--limit) $(call flag,DEVICE,--device) $(call flag,IF_EXISTS,--if-exists) \
   $(call flag,EXECUTOR,--executor) $(call flag,ADDRESS,--address) $(call flag,SHARD,--shard) \
   $(call flag,TIME_LIMIT,--time-limit) $(call switch,CLAIM,--claim) \
+  $(call flag,PRECISION,--precision) $(call switch,COMPILE,--compile) $(call flag,CACHE,--cache) \
   $(call flag,LOG,--log) $(call switch,QUIET,--quiet)
 BENCH_FLAGS = $(RUN_FLAGS) $(call flag,SHIFT,--shift) $(call flag,SUITE,--suite) \
   $(call flag,BENCH,--benchmark) $(call flag,MODEL,--model) $(call flag,PRETRAINED,--pretrained) \
@@ -41,7 +42,7 @@ help: ## this list
 	@echo
 	@echo "  bench takes METHOD SHIFT SUITE BENCH SEVERITY SEED MODEL PRETRAINED DATA TRANSFORM PRESET"
 	@echo "  OPTIONS SHIFT_OPTIONS READY_MADE STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE"
-	@echo "  WORKERS THREADS EXECUTOR ADDRESS SHARD CLAIM TIME_LIMIT OUT IF_EXISTS LOG NO_FIGURES"
+	@echo "  WORKERS THREADS EXECUTOR ADDRESS SHARD CLAIM TIME_LIMIT PRECISION COMPILE CACHE OUT IF_EXISTS LOG NO_FIGURES"
 	@echo "  QUIET CONFIG: lists by comma (METHOD=tcr,rest"
 	@echo "  SEED=0-2), options by blank (OPTIONS='steps=1 lr=1e-4')"
 	@echo "  set-up takes PYTHON=python3.12, VENV=dir and PIP_FLAGS='--index-url ...'"
@@ -123,9 +124,10 @@ streams-figure: $(STAMP) ## draw what each kind of query stream looks like (docs
 mini-weights: $(STAMP) ## train the embedded default's weights anew (resumable)
 	@$(LONG_RUN) "$(PY)" -m benchmark.mini.train --world all
 
+# Two processes of one torch thread each: with more, they wait for each other on two cores.
 .PHONY: test
 test: $(STAMP) ## run the tests
-	@"$(PY)" -m pytest -q -n $(TEST_WORKERS) -p no:benchmark $(PYTEST_FLAGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q -n $(TEST_WORKERS) -p no:benchmark $(PYTEST_FLAGS)
 
 .PHONY: perf
 perf: $(STAMP) ## run the speed tests
