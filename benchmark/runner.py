@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +20,9 @@ from benchmark.clock import Clock, forwards_timed, peak_mb, start_peak
 from benchmark.counting import PassCounter, counted
 from benchmark.datasets.ready_made import is_ready_made
 from benchmark.environment import environment
-from benchmark.errors import QueryShiftError
+from benchmark.failures import frames_of, reason_of, unfinished
 from benchmark.grid import CLEAN
+from benchmark.outputs import check_output
 from benchmark.precision import matmul_precision
 from benchmark.prefetch import depth_for, prefetched
 from benchmark.progress import Progress, Silent
@@ -31,8 +30,7 @@ from benchmark.resources import Resources
 from benchmark.retrieval import RetrievalSet
 from benchmark.source import recall_of
 from benchmark.stream import Batch, derive_seed
-from methods.base import Method, MethodError, Setup, StepOutput
-from shifts.base import ShiftError
+from methods.base import Method, MethodError, Setup
 
 Arrays = dict[str, np.ndarray]
 """Numbers per query of a finished cell, one row per query in ascending order of query index.
@@ -42,8 +40,6 @@ Arrays = dict[str, np.ndarray]
 that ``best_rank[order]`` runs along the stream; ``domain``, only for streams of several domains:
 which of them hit the query. All but ``ap`` are int64.
 """
-
-_FRAMES_KEPT = 6
 
 
 def run_cell(
@@ -76,22 +72,9 @@ def run_cell(
                 return _Run(cell, resources, progress or Silent()).record(key, info, facts)
         record = unfinished(cell, key, Status.SKIPPED, reason)
     except Exception as error:
-        record = unfinished(cell, key, Status.FAILED, _reason(error))
-        info |= _frames(error)
+        record = unfinished(cell, key, Status.FAILED, reason_of(error))
+        info |= frames_of(error)
     return replace(record, info=info, environment=facts), {}
-
-
-def unfinished(cell: Cell, key: str, status: Status, reason: str) -> Record:
-    """The record of a cell that has no result, and why; without a key where none is known.
-
-    A cell whose data or weights could not be loaded gets a key that no result can have.
-    """
-    return Record(
-        key=key or cell.key(data_fingerprint="", backbone_fingerprint=""),
-        status=status,
-        cell=cell.to_dict(),
-        reason=reason,
-    )
 
 
 def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
@@ -125,23 +108,6 @@ def _cannot_run(cell: Cell, resources: Resources) -> str:
                 f"{cell.benchmark!r} has {given} ones"
             )
     return ""
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _frames(error: Exception) -> dict[str, Any]:
-    """Where an error that is not the user's came from: the innermost frames, outermost first."""
-    if isinstance(error, QueryShiftError | ShiftError):
-        return {}
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_KEPT:]
-    return {
-        "frames": [
-            f"{Path(*Path(frame.filename).parts[-2:])}:{frame.lineno} in {frame.name}"
-            for frame in frames
-        ]
-    }
 
 
 @dataclass
@@ -418,38 +384,3 @@ class _Run:
             peak = torch.cuda.max_memory_allocated(self.backbone.device)
             cost["peak_device_mb"] = peak / 2**20
         return cost
-
-
-def check_output(output: object, count: int, gallery: Tensor) -> dict[str, float]:
-    """Refuses what a method must not return; gives its log as plain floats.
-
-    Args:
-        output: what ``Method.step`` returned.
-        count: B, the number of queries in the batch.
-        gallery: (N, D) what they were scored against.
-
-    Raises:
-        MethodError: wrong type, shape or dtype, or values that are not finite.
-    """
-    if not isinstance(output, StepOutput):
-        raise MethodError(f"step must return a StepOutput, not {type(output).__name__}")
-    wanted = {"scores": (count, len(gallery)), "embeddings": (count, gallery.shape[1])}
-    for name, shape in wanted.items():
-        value = getattr(output, name)
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise MethodError(f"{name} must be a floating-point tensor, not {kind}")
-        if tuple(value.shape) != shape:
-            raise MethodError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
-        bad = ~torch.isfinite(value).all(dim=1)
-        if bad.any():
-            raise MethodError(
-                f"{name} hold NaN or infinity for {int(bad.sum())} of {count} queries"
-            )
-    log: dict[str, float] = {}
-    for name, number in output.log.items():
-        try:
-            log[str(name)] = float(number)
-        except (TypeError, ValueError):
-            raise MethodError(f"log entry {name!r} is not a number: {number!r}") from None
-    return log

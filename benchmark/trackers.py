@@ -8,8 +8,6 @@ they never change it: one that breaks down during a run is warned of once and to
 from __future__ import annotations
 
 import csv
-import hashlib
-import importlib
 import json
 import logging
 import math
@@ -19,9 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from benchmark.cell import Cell, Record, Status
+from benchmark.cell import Cell, Record
 from benchmark.errors import ConfigError
 from benchmark.progress import Progress, Silent
+from benchmark.tracker_servers import MLflow, TensorBoard, identity, run_name
 
 logger = logging.getLogger(__name__)
 
@@ -76,21 +75,21 @@ class _Rows:
 
     def cell_started(self, cell: Cell, batches: int) -> None:
         """Writes the row of a cell that begins."""
-        self._batch[_run_name(cell.to_dict())] = 0
-        self._row("cell_started", {**_identity(cell.to_dict()), "batches": batches})
+        self._batch[run_name(cell.to_dict())] = 0
+        self._row("cell_started", {**identity(cell.to_dict()), "batches": batches})
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
         """Writes the row of a batch."""
-        name = _run_name(cell.to_dict())
+        name = run_name(cell.to_dict())
         self._batch[name] = self._batch.get(name, 0) + 1
         numbers = dict(batch_log)
         known = {"queries": int(numbers.pop("queries", 0)), "R@1": numbers.pop("R@1", None)}
         row = {"batch": self._batch[name], **known, "values": numbers}
-        self._row("batch_done", {**_identity(cell.to_dict()), **row})
+        self._row("batch_done", {**identity(cell.to_dict()), **row})
 
     def cell_done(self, record: Record) -> None:
         """Writes the row of a cell that has ended, with its metrics, probes and cost."""
-        batches = self._batch.pop(_run_name(record.cell), None)
+        batches = self._batch.pop(run_name(record.cell), None)
         numbers = {**record.metrics, **record.probes, **record.cost}
         known = {
             "key": record.key,
@@ -100,7 +99,7 @@ class _Rows:
             "status": record.status.value,
             "reason": record.reason,
         }
-        self._row("cell_done", {**_identity(record.cell), **known, "values": numbers})
+        self._row("cell_done", {**identity(record.cell), **known, "values": numbers})
 
     def _row(self, event: str, row: Mapping[str, Any]) -> None:
         known = {key: value for key, value in row.items() if value not in (None, "", {})}
@@ -170,110 +169,6 @@ class CsvLog(_Rows):
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
-
-
-class TensorBoard:
-    """A TensorBoard run per cell: each batch's numbers by batch, then the cell's own.
-
-    Args:
-        folder: TensorBoard's log folder; a cell's run is a folder below it.
-
-    Raises:
-        ConfigError: the package is not installed.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._writer = _extra("torch.utils.tensorboard", "tensorboard").SummaryWriter
-        self._folder = folder
-        self._runs: dict[str, tuple[Any, int]] = {}
-
-    def cell_started(self, cell: Cell, batches: int) -> None:
-        """Opens the cell's run."""
-        name = _run_name(cell.to_dict())
-        self._runs[name] = self._writer(log_dir=str(self._folder / name)), 0
-
-    def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        """Adds the batch's numbers."""
-        name = _run_name(cell.to_dict())
-        writer, step = self._runs[name]
-        for key, value in batch_log.items():
-            writer.add_scalar(f"batch/{key}", value, step)
-        self._runs[name] = writer, step + 1
-
-    def cell_done(self, record: Record) -> None:
-        """Adds the cell's numbers and closes its run."""
-        writer, step = self._runs.pop(_run_name(record.cell), (None, 0))
-        if writer is None:  # skipped, or failed before its stream began
-            return
-        for group in ("metrics", "probes", "cost"):
-            for key, value in getattr(record, group).items():
-                writer.add_scalar(f"{group}/{key}", value, step)
-        writer.add_text("status", record.status.value)
-        writer.close()
-
-    def close(self) -> None:
-        """Closes the runs of cells that were stopped."""
-        for writer, _ in self._runs.values():
-            writer.close()
-        self._runs.clear()
-
-
-class MLflow:
-    """An MLflow run per cell, by MLflow's client: cells of several workers may interleave.
-
-    Args:
-        address: tracking server or folder ("http://...", "file:..."); "" takes MLflow's own
-            (MLFLOW_TRACKING_URI).
-
-    Raises:
-        ConfigError: the package is not installed.
-    """
-
-    EXPERIMENT = "queryshift"
-
-    def __init__(self, address: str = "") -> None:
-        client = _extra("mlflow.tracking", "mlflow").MlflowClient
-        self._client = client(tracking_uri=address or None)
-        found = self._client.get_experiment_by_name(self.EXPERIMENT)
-        self._experiment = (
-            found.experiment_id if found else self._client.create_experiment(self.EXPERIMENT)
-        )
-        self._runs: dict[str, tuple[str, int]] = {}
-
-    def cell_started(self, cell: Cell, batches: int) -> None:
-        """Opens the cell's run, with its settings as parameters."""
-        name = _run_name(cell.to_dict())
-        run = self._client.create_run(self._experiment, run_name=name).info.run_id
-        self._runs[name] = run, 0
-        options = {f"option.{key}": value for key, value in cell.method.options.items()}
-        for key, value in {**_identity(cell.to_dict()), **options}.items():
-            self._client.log_param(run, key, value)
-
-    def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        """Adds the batch's numbers."""
-        name = _run_name(cell.to_dict())
-        run, step = self._runs[name]
-        self._numbers(run, {f"batch/{key}": value for key, value in batch_log.items()}, step)
-        self._runs[name] = run, step + 1
-
-    def cell_done(self, record: Record) -> None:
-        """Adds the cell's numbers and ends its run."""
-        run, step = self._runs.pop(_run_name(record.cell), ("", 0))
-        if not run:
-            return
-        self._numbers(run, {**record.metrics, **record.probes, **record.cost}, step)
-        done = record.status is Status.DONE
-        self._client.set_terminated(run, status="FINISHED" if done else "FAILED")
-
-    def _numbers(self, run: str, numbers: Mapping[str, float], step: int) -> None:
-        for key, value in numbers.items():  # MLflow takes no "@" in a name
-            self._client.log_metric(run, key.replace("@", "_at_"), value, step=step)
-
-    def close(self) -> None:
-        """Ends the runs of cells that were stopped."""
-        for run, _ in self._runs.values():
-            self._client.set_terminated(run, status="KILLED")
-        self._runs.clear()
 
 
 class Together:
@@ -386,28 +281,6 @@ def opened(names: Sequence[str]) -> Iterator[Together]:
         together.close()
 
 
-def _identity(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells a cell from the others of its run, from ``Cell.to_dict()``."""
-    method, shift = cell["method"], cell["shift"]
-    return {
-        "suite": cell["suite"],
-        "benchmark": cell["benchmark"],
-        "method": method["name"],
-        "preset": method["preset"],
-        "stream": cell["stream"]["kind"],
-        "shift": shift["name"],
-        "severity": shift["severity"],
-        "seed": cell["seed"],
-    }
-
-
-def _run_name(cell: Mapping[str, Any]) -> str:
-    """A cell's name, of characters that are safe in a folder's; no two cells share one."""
-    digest = hashlib.sha256(json.dumps(cell, sort_keys=True, default=str).encode()).hexdigest()
-    parts = [*(str(value) for value in _identity(cell).values()), digest[:8]]
-    return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
-
-
 def _text(row: Mapping[str, Any]) -> str:
     """JSON on one line; numbers that JSON does not have (NaN, infinity) become null."""
     return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False)
@@ -435,17 +308,3 @@ def _header(path: Path) -> list[str]:
             return next(csv.reader(file), [])
     except (UnicodeDecodeError, csv.Error):
         return []
-
-
-def _extra(module: str, extra: str) -> Any:
-    """An optional package, imported now.
-
-    Raises:
-        ConfigError: it is not installed; names the extra.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"logging to {extra} needs the extra: pip install 'queryshift[{extra}]' ({error})"
-        ) from error

@@ -80,7 +80,7 @@ def folder_of(plan: GridPlan) -> Path:
 
 def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
     """Stores the cells that cannot be run, with the reason; those that are stored already stay."""
-    from benchmark.runner import unfinished
+    from benchmark.failures import unfinished
 
     records = []
     for planned in cells:

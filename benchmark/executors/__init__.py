@@ -12,10 +12,10 @@ from benchmark.cell import Cell, Record, Status
 from benchmark.errors import QueryShiftError
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.serial import SerialExecutor
+from benchmark.failures import unfinished
 from benchmark.fingerprints import Fingerprints
 from benchmark.progress import Progress
 from benchmark.resources import Resources
-from benchmark.runner import unfinished
 from benchmark.store import RunStore
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from benchmark.cell import Cell, Record, Status
+from benchmark.failures import unfinished
 from benchmark.progress import Progress, Silent
-from benchmark.runner import unfinished
 
 POLL_SECONDS = 2.0
 """How long to wait before asking again for cells that other runs have."""

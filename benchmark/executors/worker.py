@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from benchmark.cell import Cell, Record, Status
+from benchmark.failures import unfinished
 from benchmark.prefetch import WORKERS_VARIABLE
 from benchmark.progress import Progress
 from benchmark.resources import Resources
-from benchmark.runner import run_cell, unfinished
+from benchmark.runner import run_cell
 
 ALLOCATOR = {
     # glibc gives large blocks back to the system after every step and faults them in again at the

@@ -7,11 +7,9 @@ cores. The auxiliary attribute heads exist during training only.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import logging
 import math
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from torch import Tensor, nn
 from benchmark.backbones.towers import text_tower
 from benchmark.mini.recipe import ARCHITECTURE, PREPROCESS, RECIPES, Recipe
 from benchmark.mini.tokens import BPE_FILE, WEIGHTS, weights_folder, write_merges
+from benchmark.mini.training import TrainingRun
 from benchmark.mini.training_data import TrainingData, build
 from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
 
@@ -80,7 +79,7 @@ class Heads(nn.Module):
         return dense, whole + F.cross_entropy(background, labels["backgrounds"])
 
 
-class Trainer:
+class Trainer(TrainingRun):
     """Model, heads, averaged weights and optimiser of one training run."""
 
     def __init__(self, recipe: Recipe, data: TrainingData) -> None:
@@ -98,20 +97,7 @@ class Trainer:
             }
             self.model.load_state_dict(self.model.state_dict() | kept)
         self.texts = text_tower(self.model)
-        self.average = copy.deepcopy(self.model)
-        decayed: list[nn.Parameter] = []
-        plain: list[nn.Parameter] = []
-        for p in [*self.model.parameters(), *self.heads.parameters()]:
-            (decayed if p.ndim >= 2 else plain).append(p)
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": recipe.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=recipe.lr,
-            betas=(0.9, 0.98),
-        )
-        self.step = 0
+        super().__init__(self.model, self.heads, recipe)
         self._features: dict[str, Tensor] = {}
         visual = self.model.visual
         visual.transformer.register_forward_hook(self._keep("tokens"))
@@ -181,34 +167,9 @@ class Trainer:
             self._features["tokens"][:, 1:], self._features["pooled"], labels
         )
         loss = pairs + r.image_weight * views + r.dense_weight * dense + r.pooled_weight * pooled
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        with torch.no_grad():
-            self.model.logit_scale.clamp_(max=math.log(100))  # as CLIP does
-            for kept, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                kept.lerp_(now, 1 - min(r.ema, (1 + self.step) / (10 + self.step)))
-        self.step += 1
+        self.descend(loss)
         named = {"pairs": pairs, "views": views, "dense": dense, "pooled": pooled}
         return {name: float(value.detach()) for name, value in named.items()}
-
-    def save(self, path: Path) -> None:
-        """Writes a checkpoint atomically."""
-        parts = ("model", "heads", "average", "optimizer")
-        state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in parts}
-        temporary = path.with_suffix(".tmp")
-        torch.save(state | {"step": self.step}, temporary)
-        os.replace(temporary, path)
-
-    def load(self, path: Path) -> None:
-        """Continues from a checkpoint."""
-        state = torch.load(path, weights_only=True)
-        for name in ("model", "heads", "average", "optimizer"):
-            getattr(self, name).load_state_dict(state[name])
-        self.step = state["step"]
 
 
 def contrastive(logits: Tensor, positives: Tensor) -> Tensor:
@@ -247,20 +208,7 @@ def train(recipe: Recipe, work: Path, weights: Path, *, threads: int) -> None:
     )
     log.info("%d triples rendered or read in %.0f s", recipe.triples, time.perf_counter() - started)
     trainer = Trainer(recipe, data)
-    checkpoint = work / "checkpoint.pt"
-    if checkpoint.exists():
-        trainer.load(checkpoint)
-        log.info("continuing at step %d", trainer.step)
-    while trainer.step < recipe.steps:
-        losses = trainer.update()
-        if trainer.step % 25 == 0:
-            shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-            scale = float(trainer.model.logit_scale.detach().exp())
-            seconds = time.perf_counter() - started
-            log.info("step %d  %s  scale %.1f  %.0f s", trainer.step, shown, scale, seconds)
-        if trainer.step % 50 == 0 or trainer.step == recipe.steps:
-            trainer.save(checkpoint)
-            export(trainer.average, work / "export")
+    trainer.run(work, export, log, every=50)
     export(trainer.average, weights)
     log.info("wrote %s", weights)
 

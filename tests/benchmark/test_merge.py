@@ -17,9 +17,9 @@ from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, St
 from benchmark.cli.command import OK
 from benchmark.cli.merge import Merge
 from benchmark.errors import ResultsError
+from benchmark.failures import unfinished
 from benchmark.merge import NAMED, merge_runs, read_run
 from benchmark.metrics import recall_at
-from benchmark.runner import unfinished
 from benchmark.store import RunStore
 from tests.benchmark import fakes
 

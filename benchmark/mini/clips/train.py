@@ -7,14 +7,13 @@ core. The attribute heads exist during training only.
 from __future__ import annotations
 
 import argparse
-import copy
 import logging
 import math
 import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from benchmark.mini.clips.encoder import ARCHITECTURE, ClipEncoder, log_mel
 from benchmark.mini.clips.events import BACKGROUNDS, RHYTHMS, SHAPES, SIZES, TEXTURES
 from benchmark.mini.clips.recipe import Recipe
 from benchmark.mini.clips.training_data import LABELS, TrainingData, build
+from benchmark.mini.training import TrainingRun
 from shifts.audio.item import FULL_SCALE
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Head(nn.Module):
         ).sum()
 
 
-class Trainer:
+class Trainer(TrainingRun):
     """Model, heads, averaged weights and optimiser of one training run."""
 
     def __init__(self, recipe: Recipe, data: TrainingData) -> None:
@@ -81,20 +81,7 @@ class Trainer:
             torch.manual_seed(recipe.seed)
             self.model = ClipEncoder(**ARCHITECTURE)
             self.heads = nn.ModuleList(Head(ARCHITECTURE["width"]) for _ in range(2))
-        self.average = copy.deepcopy(self.model)
-        decayed: list[nn.Parameter] = []
-        plain: list[nn.Parameter] = []
-        for p in [*self.model.parameters(), *self.heads.parameters()]:
-            (decayed if p.ndim >= 2 else plain).append(p)
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": recipe.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=recipe.lr,
-            betas=(0.9, 0.98),
-        )
-        self.step = 0
+        super().__init__(self.model, self.heads, recipe)
 
     def rate(self) -> float:
         """The learning rate of the step to come."""
@@ -156,33 +143,8 @@ class Trainer:
         pairs = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
         loss = pairs + r.attribute_weight * (losses["video"] + losses["audio"])
         loss = loss + r.place_weight * losses["places"]
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        with torch.no_grad():
-            self.model.logit_scale.clamp_(max=math.log(100))  # as CLIP does
-            for kept, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                kept.lerp_(now, 1 - min(r.ema, (1 + self.step) / (10 + self.step)))
-        self.step += 1
+        self.descend(loss)
         return {name: float(value.detach()) for name, value in ({"pairs": pairs} | losses).items()}
-
-    def save(self, path: Path) -> None:
-        """Writes a checkpoint atomically."""
-        parts = ("model", "heads", "average", "optimizer")
-        state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in parts}
-        temporary = path.with_suffix(".tmp")
-        torch.save(state | {"step": self.step}, temporary)
-        os.replace(temporary, path)
-
-    def load(self, path: Path) -> None:
-        """Continues from a checkpoint."""
-        state = torch.load(path, weights_only=True)
-        for name in ("model", "heads", "average", "optimizer"):
-            getattr(self, name).load_state_dict(state[name])
-        self.step = state["step"]
 
 
 def export(model: ClipEncoder, folder: Path) -> None:
@@ -202,20 +164,7 @@ def train(recipe: Recipe, work: Path, weights: Path, *, threads: int) -> None:
     data = build(work / "data", count=recipe.clips, seed=recipe.seed, workers=threads)
     log.info("%d clips drawn or read in %.0f s", recipe.clips, time.perf_counter() - started)
     trainer = Trainer(recipe, data)
-    checkpoint = work / "checkpoint.pt"
-    if checkpoint.exists():
-        trainer.load(checkpoint)
-        log.info("continuing at step %d", trainer.step)
-    while trainer.step < recipe.steps:
-        losses = trainer.update()
-        if trainer.step % 25 == 0:
-            shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-            scale = float(trainer.model.logit_scale.detach().exp())
-            seconds = time.perf_counter() - started
-            log.info("step %d  %s  scale %.1f  %.0f s", trainer.step, shown, scale, seconds)
-        if trainer.step % 200 == 0 or trainer.step == recipe.steps:
-            trainer.save(checkpoint)
-            export(trainer.average, work / "export")
+    trainer.run(work, export, log, every=200)
     export(trainer.average, weights)
     log.info("wrote %s", weights / WEIGHTS_FILE)
 

@@ -18,7 +18,7 @@ from benchmark.cell import Cell, Record, Status
 from benchmark.errors import ResultsError
 from benchmark.executors import SerialExecutor, run_cells
 from benchmark.executors.claims import Claims
-from benchmark.runner import unfinished
+from benchmark.failures import unfinished
 from benchmark.store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds

@@ -22,7 +22,8 @@ from benchmark.cell import Record, Status
 from benchmark.errors import ResultsError
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
 from benchmark.executors.claims import Claims
-from benchmark.runner import run_cell, unfinished
+from benchmark.failures import unfinished
+from benchmark.runner import run_cell
 from benchmark.store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds

@@ -1,0 +1,133 @@
+"""What the trainers of the mini encoders share: optimiser step, average, checkpoints, loop."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+_PARTS = ("model", "heads", "average", "optimizer")
+_SHOW_EVERY = 25
+
+
+class Schedule(Protocol):
+    """What a recipe says of the optimiser."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def lr(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def ema(self) -> float: ...
+
+
+class TrainingRun(ABC):
+    """A model with a learnt ``logit_scale``, heads that are dropped afterwards, averaged weights.
+
+    Args:
+        model: what is trained and shipped.
+        heads: trained with it.
+        schedule: its recipe.
+
+    Attributes:
+        average: moving average of the model's weights; this is what is exported.
+        step: optimiser steps taken.
+    """
+
+    def __init__(self, model: nn.Module, heads: nn.Module, schedule: Schedule) -> None:
+        self._model: Any = model  # any class with a logit_scale
+        self._heads, self._schedule = heads, schedule
+        self.average: Any = copy.deepcopy(model)
+        decayed: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
+        for p in [*model.parameters(), *heads.parameters()]:
+            (decayed if p.ndim >= 2 else plain).append(p)
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": schedule.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=schedule.lr,
+            betas=(0.9, 0.98),
+        )
+        self.step = 0
+
+    @abstractmethod
+    def rate(self) -> float:
+        """The learning rate of the step to come."""
+
+    @abstractmethod
+    def update(self) -> dict[str, float]:
+        """One optimiser step; gives the parts of its loss by name."""
+
+    def descend(self, loss: Tensor) -> None:
+        """One optimiser step on a loss; moves the average after it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+        self.optimizer.step()
+        decay = min(self._schedule.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            self._model.logit_scale.clamp_(max=math.log(100))  # as CLIP does
+            pairs = zip(self.average.parameters(), self._model.parameters(), strict=True)
+            for kept, now in pairs:
+                kept.lerp_(now, 1 - decay)
+        self.step += 1
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint atomically."""
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        temporary = path.with_suffix(".tmp")
+        torch.save({**state, "step": self.step}, temporary)
+        os.replace(temporary, path)
+
+    def load(self, path: Path) -> None:
+        """Continues from a checkpoint."""
+        state = torch.load(path, weights_only=True)
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.step = state["step"]
+
+    def _parts(self) -> dict[str, Any]:
+        parts = (self._model, self._heads, self.average, self.optimizer)
+        return dict(zip(_PARTS, parts, strict=True))
+
+    def run(
+        self, work: Path, export: Callable[[Any, Path], None], log: logging.Logger, *, every: int
+    ) -> None:
+        """Trains to the end of the schedule, from the folder's last checkpoint if there is one.
+
+        Args:
+            work: where the checkpoint lies, and an export of the average at the same steps.
+            export: writes the averaged model into a folder.
+            log: told of the losses.
+            every: steps between checkpoints.
+        """
+        started = time.perf_counter()
+        checkpoint = work / "checkpoint.pt"
+        if checkpoint.exists():
+            self.load(checkpoint)
+            log.info("continuing at step %d", self.step)
+        while self.step < self._schedule.steps:
+            losses = self.update()
+            if self.step % _SHOW_EVERY == 0:
+                shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+                scale = float(self._model.logit_scale.detach().exp())
+                seconds = time.perf_counter() - started
+                log.info("step %d  %s  scale %.1f  %.0f s", self.step, shown, scale, seconds)
+            if self.step % every == 0 or self.step == self._schedule.steps:
+                self.save(checkpoint)
+                export(self.average, work / "export")

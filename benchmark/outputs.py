@@ -1,0 +1,43 @@
+"""What a method must return from a step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from methods.base import MethodError, StepOutput
+
+
+def check_output(output: object, count: int, gallery: Tensor) -> dict[str, float]:
+    """Refuses what a method must not return; gives its log as plain floats.
+
+    Args:
+        output: what ``Method.step`` returned.
+        count: B, the number of queries in the batch.
+        gallery: (N, D) what they were scored against.
+
+    Raises:
+        MethodError: wrong type, shape or dtype, or values that are not finite.
+    """
+    if not isinstance(output, StepOutput):
+        raise MethodError(f"step must return a StepOutput, not {type(output).__name__}")
+    wanted = {"scores": (count, len(gallery)), "embeddings": (count, gallery.shape[1])}
+    for name, shape in wanted.items():
+        value = getattr(output, name)
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise MethodError(f"{name} must be a floating-point tensor, not {kind}")
+        if tuple(value.shape) != shape:
+            raise MethodError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
+        bad = ~torch.isfinite(value).all(dim=1)
+        if bad.any():
+            raise MethodError(
+                f"{name} hold NaN or infinity for {int(bad.sum())} of {count} queries"
+            )
+    log: dict[str, float] = {}
+    for name, number in output.log.items():
+        try:
+            log[str(name)] = float(number)
+        except (TypeError, ValueError):
+            raise MethodError(f"log entry {name!r} is not a number: {number!r}") from None
+    return log
