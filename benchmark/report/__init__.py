@@ -149,7 +149,7 @@ def write_all(
         # matplotlib takes half a second to import, which a run without figures need not spend.
         from benchmark.report import plots
 
-        for name, figure in plots.figures(pools, each=each):
+        for name, figure in plots.figures(pools, whole, each=each):
             written.append(write_bytes(plots.render(figure), target / "figures" / name))
     return written
 

@@ -17,6 +17,9 @@ from matplotlib.patches import Patch
 from benchmark.report import style
 from benchmark.report.pairs import CLEAN, Pool, Setting, method_rank
 
+PANELS = 6
+"""Panels in one figure. Shifts beyond it go on another page, benchmarks into a denser form."""
+
 
 def place_titles(pools: Sequence[Pool]) -> dict[Setting, str]:
     """A name for each benchmark and stream.

@@ -203,3 +203,64 @@ def test_a_pdf_has_no_date_and_the_same_bytes_twice():
     assert first == second
     for word in (b"CreationDate", b"Matplotlib", b"Producer"):
         assert word not in first
+
+
+# Many benchmarks in one panel
+
+
+def many(count=7, **numbers):
+    """Source and rest on more benchmarks than there are panels; rest finds one query more."""
+    return [
+        with_numbers(cell(name, hits=hits, benchmark=f"mini-{place}"), severity=5, **numbers)
+        for place in range(count)
+        for name, hits in (("source", [1, 0, 0, 0]), ("rest", [1, 1, 0, 0]))
+    ]
+
+
+def with_cost(results, costs):
+    return [
+        replace(r, record=replace(r.record, cost={"ms_per_query": ms}))
+        for r, ms in zip(results, costs, strict=True)
+    ]
+
+
+def test_many_benchmarks_share_a_panel_of_gain_against_relative_cost():
+    results = with_cost(many(), [1.0, 4.0] * 6 + [2.0, 32.0])
+    axis = dict(plots.figures(shift_pools(results, resamples=50)))["cost.png"].axes[0]
+    source, rest = (p.get_xydata()[0] for p in axis.lines if len(p.get_xdata()) == 1)
+    assert list(source) == [1.0, 0.0]
+    assert list(rest) == pytest.approx([(4.0**6 * 16.0) ** (1 / 7), 25.0])
+    assert axis.get_ylabel().endswith("mean of 7 benchmarks")
+
+
+def test_a_benchmark_that_one_method_lacks_is_not_in_the_mean():
+    results = with_cost(many(8), [1.0, 4.0] * 7 + [1.0, 64.0])
+    lacking = [*results, *with_cost(many(9)[-2:-1], [1.0])]
+    axis = plots.quality_and_cost(shift_pools(lacking, resamples=50)).axes[0]
+    assert axis.get_ylabel().endswith("mean of 8 benchmarks")
+    failed = [replace(r, record=replace(r.record, cost={})) for r in results if r.method == "rest"]
+    rest = [r for r in results if r.method == "source"] + failed
+    alone = plots.quality_and_cost(shift_pools(rest, resamples=50)).axes[0]
+    assert alone.get_ylabel().endswith("mean of 8 benchmarks")  # the source alone
+
+
+def test_forgetting_on_many_benchmarks_is_a_map_of_means():
+    without = cell("rest", hits=[1], benchmark="mini-6", forgot=None)
+    worse = cell("rest", "fog", hits=[1, 1, 0, 0], benchmark="mini-0", forgot=-4.5)
+    results = [*many(6), without, worse]
+    axis = dict(plots.figures(shift_pools(results, resamples=50)))["forgetting.png"].axes[0]
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["rest"]
+    assert [t.get_text() for t in axis.get_yticklabels()] == [f"mini-{n}" for n in range(7)]
+    assert texts_of(axis) == ["-3.0", *["-1.5"] * 5]  # nothing is written for mini-6
+
+
+def test_angles_on_many_benchmarks_are_strips_with_their_share_of_conflicts():
+    batches = [{"angle": 95.0}, {"angle": 100.0}, {"angle": 20.0}, {"angle": None}]
+    results = [r for r in many() if r.method == "rest"]
+    results = [replace(r, record=replace(r.record, batches=tuple(batches))) for r in results]
+    figure = plots.angles(shift_pools(results, resamples=50))
+    axis = figure.axes[0]
+    assert [t.get_text() for t in axis.get_yticklabels()] == [f"mini-{n}" for n in range(7)]
+    assert texts_of(axis) == [*["67 %"] * 7, "above 90°"]
+    assert "of rest" in axis.get_xlabel()
+    assert plots.render(figure).startswith(b"\x89PNG")

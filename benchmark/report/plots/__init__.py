@@ -14,20 +14,14 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from benchmark.report import style
-from benchmark.report.layout import place_titles, settings_of, slug
+from benchmark.report.layout import PANELS, place_titles, settings_of, slug
 from benchmark.report.pairs import Pool
 from benchmark.report.plots.cost import quality_and_cost
 from benchmark.report.plots.geometry import angles, has_probes, probes
+from benchmark.report.plots.heat import HEAT_COLUMNS, forgetting_map, heat_map, overview
 from benchmark.report.plots.maps import embedding_map
 from benchmark.report.plots.published import reported_and_measured
-from benchmark.report.plots.recall import (
-    HEAT_COLUMNS,
-    forgetting,
-    heat_map,
-    overview,
-    recall_along_stream,
-    recall_by_shift,
-)
+from benchmark.report.plots.recall import forgetting, recall_along_stream, recall_by_shift
 from benchmark.report.plots.severity import curves, severity_curves
 
 __all__ = [
@@ -35,6 +29,7 @@ __all__ = [
     "embedding_map",
     "figures",
     "forgetting",
+    "forgetting_map",
     "heat_map",
     "overview",
     "probes",
@@ -45,9 +40,6 @@ __all__ = [
     "reported_and_measured",
     "severity_curves",
 ]
-
-PANELS = 6
-"""Panels in one figure of recall along the stream or by severity; more make more figures."""
 
 _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
@@ -67,25 +59,30 @@ def render(figure: Figure, kind: Literal["png", "pdf"] = "png") -> bytes:
     return buffer.getvalue()
 
 
-def figures(pools: Sequence[Pool], *, each: bool = True) -> Iterator[tuple[str, Figure]]:
+def figures(
+    pools: Sequence[Pool], whole: Sequence[Pool] | None = None, *, each: bool = True
+) -> Iterator[tuple[str, Figure]]:
     """All figures that the pools have numbers for, as (file name, figure).
 
     Args:
         pools: ``shift_pools(results)``.
+        whole: ``benchmark_pools(results)`` where the caller has them, which saves their bootstrap.
         each: also those of each benchmark, not only the ones that hold all of them.
     """
     finished = [pool for pool in pools if pool.done]
-    for place, title in place_titles(finished).items() if each else ():
+    places = place_titles(finished)
+    for place, title in places.items() if each else ():
         here = [pool for pool in finished if pool.first.place == place]
         yield from _of_place(here, title)
         if len(settings_of(finished)) > HEAT_COLUMNS and any(pool.difference for pool in here):
             yield f"difference_{slug(title)}.png", heat_map(here)
     if sum(pool.difference is not None for pool in finished) > 1:
-        yield "leaderboard.png", overview(finished)
+        yield "leaderboard.png", overview(finished, whole)
     if any(pool.values("metrics", "forgetting") for pool in finished):
-        yield "forgetting.png", forgetting(finished)
+        draw = forgetting if len(places) <= PANELS else forgetting_map
+        yield "forgetting.png", draw(finished)
     if len({pool.label for pool in finished if pool.values("cost", "ms_per_query")}) > 1:
-        yield "cost.png", quality_and_cost(finished)
+        yield "cost.png", quality_and_cost(finished, whole)
     if any(pool.values("probes", "angle") for pool in finished):
         yield "angles.png", angles(finished)
 

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from benchmark.report import style
-from benchmark.report.layout import hide_unused, labels_of, place_titles, wrapped
+from benchmark.report.layout import PANELS, hide_unused, labels_of, place_titles, wrapped
 from benchmark.report.pairs import CLEAN, Pool
 
 PROBES = ("uniformity", "gap", "consistency")
@@ -91,13 +92,16 @@ def angles(pools: Sequence[Pool]) -> Figure:
     """How often which angle lay between the gradients of adapting and of keeping the source.
 
     A panel per benchmark, an outline per method that computes both gradients; one count is one
-    batch (the mean angle of its updates). Right of the line the two conflict.
+    batch (the mean angle of its updates). Right of the line the two conflict. With more benchmarks
+    than ``layout.PANELS`` each is a strip, the darker the more batches.
 
     Args:
         pools: ``shift_pools(results)``.
     """
     known = [pool for pool in pools if _angles(pool).size]
     titles = place_titles(known)
+    if len(titles) > PANELS:
+        return _strips(known)
     looks = style.looks(pool.label for pool in known)
     columns = min(2, len(titles)) or 1
     rows = math.ceil(len(titles) / columns) or 1
@@ -112,6 +116,47 @@ def angles(pools: Sequence[Pool]) -> Figure:
         for axis in axes[::columns]:
             axis.set_ylabel("batches (%)")
         figure.supxlabel("angle between the gradients (degrees)", fontsize=9)
+    return figure
+
+
+def _strips(pools: Sequence[Pool]) -> Figure:
+    """A row of shaded bins per benchmark and method, with the share of conflicts beside it."""
+    titles, labels = place_titles(pools), labels_of(pools)
+    edges = np.arange(0, 181, BIN_DEGREES)
+    found = {}
+    for place, title in titles.items():
+        for label in labels:
+            here = [_angles(p) for p in pools if p.first.place == place and p.label == label]
+            name = style.label(title, 40) + (f"  {style.label(label)}" if len(labels) > 1 else "")
+            if here:
+                found[name] = np.concatenate(here)
+    shares = [
+        100.0 * np.histogram(values, bins=edges)[0] / len(values) for values in found.values()
+    ]
+    with mpl.rc_context(style.RC):
+        figure = Figure(figsize=(style.WIDTH, 1.2 + 0.19 * len(found)), layout="constrained")
+        axis = figure.subplots()
+        rows = np.arange(len(found) + 1) - 0.5
+        # The square root keeps single batches visible beside a bin that holds all of a stream.
+        norm = PowerNorm(0.5, vmin=0)
+        image = axis.pcolormesh(edges, rows, np.array(shares), cmap="Greys", norm=norm)
+        axis.hlines(rows, 0, 180, color="white", linewidth=1.5)
+        for y, values in enumerate(found.values()):
+            conflict = 100.0 * float(np.mean(values > CONFLICT_DEGREES))
+            axis.text(184, y, f"{conflict:.0f} %", va="center", fontsize=8)
+        axis.text(184, -0.8, f"above {CONFLICT_DEGREES}°", fontsize=8, color=style.QUIET)
+        axis.axvline(CONFLICT_DEGREES, color=style.LOOKS["rest"].colour, linewidth=1.1)
+        axis.set_xlim(0, 180)
+        axis.set_ylim(len(found) - 0.5, -0.5)
+        axis.set_xticks(range(0, 181, 30))
+        axis.set_yticks(range(len(found)), list(found))
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+        whose = f" of {style.label(labels[0])}" if len(labels) == 1 else ""
+        axis.set_xlabel(f"angle between the gradients{whose} (degrees)")
+        bar = figure.colorbar(image, ax=axis, fraction=0.03, pad=0.1, aspect=30)
+        bar.set_label(f"batches per {BIN_DEGREES}° (%)")
+        bar.outline.set_visible(False)
     return figure
 
 

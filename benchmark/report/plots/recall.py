@@ -1,10 +1,9 @@
-"""Recall along the stream, recall by shift, difference to source, forgetting."""
+"""Recall along the stream, recall by shift, forgetting."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -23,11 +22,8 @@ from benchmark.report.layout import (
     shift_label,
     wrapped,
 )
-from benchmark.report.pairs import CellResult, Pool, Setting, benchmark_pools
+from benchmark.report.pairs import CellResult, Pool
 from benchmark.stream import Block, batch_ends, blocks
-
-HEAT_COLUMNS = 16
-"""Widest heat map by shift; with more columns the overview has one column per benchmark."""
 
 
 def recall_along_stream(pools: Sequence[Pool], title: str = "") -> Figure:
@@ -160,123 +156,6 @@ def _bar(axis: Axes, at: float, width: float, pool: Pool | None, look: style.Loo
     axis.bar(at, recall.value, width * 0.9, color=look.colour)
     axis.vlines(at, recall.low, recall.high, color="white", linewidth=2.4)
     axis.vlines(at, recall.low, recall.high, color=style.INK, linewidth=1.0)
-
-
-def overview(pools: Sequence[Pool]) -> Figure:
-    """Method against shift over all benchmarks; against benchmark where shifts are too many."""
-    if len(settings_of(pools)) <= HEAT_COLUMNS:
-        return heat_map(pools)
-    cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
-    return benchmark_map(benchmark_pools(cells, resamples=pools[0].resamples))
-
-
-def benchmark_map(pools: Sequence[Pool]) -> Figure:
-    """As ``heat_map``, benchmarks (over all their shifts) by methods: long names stand upright.
-
-    Args:
-        pools: one pool per method and benchmark.
-    """
-    compared = [pool for pool in pools if not pool.is_source]
-    titles = list(dict.fromkeys(place_titles(compared).values()))
-    of_place = place_titles(compared)
-    columns: dict[str, dict[str, Pool]] = {name: {} for name in labels_of(compared)}
-    for pool in compared:
-        columns[pool.label][of_place[pool.first.place]] = pool
-    extent = max([abs(p.difference.value) for p in compared if p.difference] + [5.0])
-    size = (max(4.2, 2.9 + 0.56 * len(columns)), max(2.8, 1.2 + 0.25 * len(titles)))
-    with mpl.rc_context(style.RC):
-        figure = Figure(figsize=size, layout="constrained")
-        axis = figure.subplots()
-        image = _heat_panel(axis, titles, columns, extent)
-        axis.set_yticks(range(len(titles)), titles)
-        bar = figure.colorbar(image, ax=axis, fraction=0.04, pad=0.02, aspect=30)
-        bar.set_label("R@1 against source (points)")
-        bar.outline.set_visible(False)
-    return figure
-
-
-def heat_map(pools: Sequence[Pool]) -> Figure:
-    """Paired R@1 difference to the source, methods by shifts, one panel per benchmark.
-
-    Numbers in brackets have a 95 % interval that includes zero; hatched cells were not run, did
-    not finish or have no source cell.
-
-    Args:
-        pools: one pool per method and column.
-    """
-    compared = [pool for pool in pools if not pool.is_source]
-    labels = labels_of(compared)
-    titles = place_titles(compared)
-    groups = [{place: title} for place, title in titles.items()]
-    columns = [_heat_columns(compared, group) for group in groups]
-    extent = max([abs(p.difference.value) for p in compared if p.difference] + [5.0])
-    # A stream of several domains is one column with a long name: give it the room of two.
-    counts = [max(len(c), 1 if all("+" not in name for name in c) else 2) for c in columns]
-    size = (max(4.2, 2.6 + 0.56 * sum(counts)), max(2.8, 1.7 + 0.29 * len(labels)))
-    with mpl.rc_context(style.RC):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(1, len(groups), squeeze=False, width_ratios=counts, sharey=True)[0]
-        for axis, group, column in zip(axes, groups, columns, strict=True):
-            image = _heat_panel(axis, labels, column, extent)
-            axis.set_title(wrapped(next(iter(group.values())), 7 * len(column) + 3))
-        axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
-        bar = figure.colorbar(image, ax=list(axes), fraction=0.04, pad=0.02, aspect=14)
-        bar.set_label("R@1 against source\n(points)")
-        bar.outline.set_visible(False)
-    return figure
-
-
-def _heat_columns(pools: Sequence[Pool], group: dict[Setting, str]) -> dict[str, dict[str, Pool]]:
-    """Column name -> method label -> pool; a name that stands for several gets a number."""
-    columns: dict[str, dict[str, Pool]] = {}
-    names: dict[Setting, str] = {}
-    place_of = {setting: place for place, setting in enumerate(settings_of(pools))}
-    for pool in sorted(pools, key=lambda p: place_of[p.first.setting]):
-        place, setting = pool.first.place, pool.first.setting
-        if place not in group:
-            continue
-        if setting not in names:
-            name = shift_label(pool)
-            same = sum(known.split(" #")[0] == name for known in names.values())
-            names[setting] = f"{name} #{same + 1}" if same else name
-        columns.setdefault(names[setting], {})[pool.label] = pool
-    return columns
-
-
-def _heat_panel(
-    axis: Axes, labels: list[str], columns: dict[str, dict[str, Pool]], extent: float
-) -> Any:
-    values = np.full((len(labels), len(columns)), np.nan)
-    for x, by_label in enumerate(columns.values()):
-        for y, name in enumerate(labels):
-            interval = by_label[name].difference if name in by_label else None
-            if interval is None or not math.isfinite(interval.value):
-                continue
-            values[y, x] = interval.value
-            text = f"{interval.value:+.1f}"
-            strong = abs(interval.value) > 0.6 * extent
-            axis.text(
-                x,
-                y,
-                f"({text})" if interval.within_noise else text,
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if strong else style.INK,
-            )
-    axis.patch.set(facecolor="#f4f4f4", hatch="////", edgecolor="#d0d0d0")
-    image = axis.imshow(
-        np.ma.masked_invalid(values), cmap="RdBu", vmin=-extent, vmax=extent, aspect="auto"
-    )
-    names = [style.label(name, 24 if "+" in name else 30) for name in columns]
-    axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-    axis.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
-    axis.set_yticks(np.arange(len(labels) - 1) + 0.5, minor=True)
-    axis.grid(which="minor", color="white", linewidth=1.5)
-    axis.tick_params(which="minor", length=0)
-    return image
 
 
 def forgetting(pools: Sequence[Pool]) -> Figure:

@@ -1,0 +1,193 @@
+"""Heat maps of methods by shifts or by benchmarks: difference to source, forgetting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmark.report import style
+from benchmark.report.layout import labels_of, place_titles, settings_of, shift_label, wrapped
+from benchmark.report.pairs import Pool, Setting, benchmark_pools
+
+HEAT_COLUMNS = 16
+"""Widest heat map by shift; with more columns the overview has one row per benchmark."""
+
+_LEAST_EXTENT = 5.0
+"""The colours reach at least so far (points), so that noise alone does not glow."""
+
+
+class _Square(NamedTuple):
+    """A number of a heat map and how it is written."""
+
+    value: float
+    text: str
+
+
+_Columns = Mapping[str, Mapping[str, _Square]]
+"""Column name -> row name -> number; what has none is hatched."""
+
+
+def overview(pools: Sequence[Pool], whole: Sequence[Pool] | None = None) -> Figure:
+    """Method against shift over all benchmarks; against benchmark where shifts are too many.
+
+    Args:
+        pools: ``shift_pools(results)``.
+        whole: ``benchmark_pools(results)`` where the caller has them, which saves their bootstrap.
+    """
+    if len(settings_of(pools)) <= HEAT_COLUMNS:
+        return heat_map(pools)
+    if whole is None:
+        cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
+        whole = benchmark_pools(cells, resamples=pools[0].resamples)
+    return benchmark_map(whole)
+
+
+def heat_map(pools: Sequence[Pool]) -> Figure:
+    """Paired R@1 difference to the source, methods by shifts, one panel per benchmark.
+
+    Numbers in brackets have a 95 % interval that includes zero; hatched cells were not run, did
+    not finish or have no source cell.
+
+    Args:
+        pools: one pool per method and column.
+    """
+    compared = [pool for pool in pools if not pool.is_source]
+    labels = labels_of(compared)
+    titles = place_titles(compared)
+    groups = [{place: title} for place, title in titles.items()]
+    columns = [_by_shift(compared, group) for group in groups]
+    extent = _extent(columns)
+    # A stream of several domains is one column with a long name: give it the room of two.
+    counts = [max(len(c), 1 if all("+" not in name for name in c) else 2) for c in columns]
+    size = (max(4.2, 2.6 + 0.56 * sum(counts)), max(2.8, 1.7 + 0.29 * len(labels)))
+    with mpl.rc_context(style.RC):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(1, len(groups), squeeze=False, width_ratios=counts, sharey=True)[0]
+        for axis, group, column in zip(axes, groups, columns, strict=True):
+            image = _draw(axis, labels, column, extent)
+            axis.set_title(wrapped(next(iter(group.values())), 7 * len(column) + 3))
+        axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
+        bar = figure.colorbar(image, ax=list(axes), fraction=0.04, pad=0.02, aspect=14)
+        bar.set_label("R@1 against source\n(points)")
+        bar.outline.set_visible(False)
+    return figure
+
+
+def benchmark_map(pools: Sequence[Pool]) -> Figure:
+    """As ``heat_map``, benchmarks (over all their shifts) by methods: long names stand upright.
+
+    Args:
+        pools: one pool per method and benchmark.
+    """
+    compared = [pool for pool in pools if not pool.is_source]
+    squares = {
+        (pool.label, pool.first.place): square
+        for pool in compared
+        if (square := _difference(pool)) is not None
+    }
+    return _by_benchmark(compared, squares, "R@1 against source (points)")
+
+
+def forgetting_map(pools: Sequence[Pool]) -> Figure:
+    """Clean R@1 after the stream minus before, benchmarks by methods, means over all cells.
+
+    Args:
+        pools: any number per method and benchmark.
+    """
+    adapting = [pool for pool in pools if not pool.is_source]
+    values: dict[tuple[str, Setting], list[float]] = {}
+    for pool in adapting:
+        numbers = [v for v in pool.values("metrics", "forgetting") if math.isfinite(v)]
+        values.setdefault((pool.label, pool.first.place), []).extend(numbers)
+    means = {key: float(np.mean(found)) for key, found in values.items() if found}
+    squares = {key: _Square(mean, f"{mean:+.1f}") for key, mean in means.items()}
+    return _by_benchmark(adapting, squares, "clean R@1 after the stream minus before (points)")
+
+
+def _difference(pool: Pool) -> _Square | None:
+    found = pool.difference
+    if found is None or not math.isfinite(found.value):
+        return None
+    text = f"{found.value:+.1f}"
+    return _Square(found.value, f"({text})" if found.within_noise else text)
+
+
+def _by_benchmark(
+    pools: Sequence[Pool], squares: Mapping[tuple[str, Setting], _Square], name: str
+) -> Figure:
+    """One row per benchmark, one column per method."""
+    titles = place_titles(pools)
+    columns = {
+        label: {titles[place]: s for (method, place), s in squares.items() if method == label}
+        for label in labels_of(pools)
+    }
+    rows = list(titles.values())
+    size = (max(4.2, 2.9 + 0.56 * len(columns)), max(2.8, 1.2 + 0.25 * len(rows)))
+    with mpl.rc_context(style.RC):
+        figure = Figure(figsize=size, layout="constrained")
+        axis = figure.subplots()
+        image = _draw(axis, rows, columns, _extent([columns]))
+        axis.set_yticks(range(len(rows)), [style.label(row, 40) for row in rows])
+        bar = figure.colorbar(image, ax=axis, fraction=0.04, pad=0.02, aspect=30)
+        bar.set_label(name)
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _by_shift(pools: Sequence[Pool], group: Mapping[Setting, str]) -> _Columns:
+    """The differences of some benchmarks; a shift's name that stands for several gets a number."""
+    columns: dict[str, dict[str, _Square]] = {}
+    names: dict[Setting, str] = {}
+    place_of = {setting: place for place, setting in enumerate(settings_of(pools))}
+    for pool in sorted(pools, key=lambda p: place_of[p.first.setting]):
+        setting = pool.first.setting
+        if pool.first.place not in group:
+            continue
+        if setting not in names:
+            name = shift_label(pool)
+            same = sum(known.split(" #")[0] == name for known in names.values())
+            names[setting] = f"{name} #{same + 1}" if same else name
+        column = columns.setdefault(names[setting], {})
+        square = _difference(pool)
+        if square is not None:
+            column[pool.label] = square
+    return columns
+
+
+def _extent(panels: Sequence[_Columns]) -> float:
+    """How far the colours reach on either side of zero."""
+    values = [
+        abs(s.value) for columns in panels for column in columns.values() for s in column.values()
+    ]
+    return max([*values, _LEAST_EXTENT])
+
+
+def _draw(axis: Axes, rows: Sequence[str], columns: _Columns, extent: float) -> Any:
+    """The squares of one panel with their numbers; gives the image for the colour bar."""
+    values = np.full((len(rows), len(columns)), np.nan)
+    for x, column in enumerate(columns.values()):
+        for y, row in enumerate(rows):
+            if row not in column:
+                continue
+            values[y, x] = column[row].value
+            colour = "white" if abs(column[row].value) > 0.6 * extent else style.INK
+            axis.text(x, y, column[row].text, ha="center", va="center", fontsize=8, color=colour)
+    axis.patch.set(facecolor="#f4f4f4", hatch="////", edgecolor="#d0d0d0")
+    image = axis.imshow(
+        np.ma.masked_invalid(values), cmap="RdBu", vmin=-extent, vmax=extent, aspect="auto"
+    )
+    names = [style.label(name, 24 if "+" in name else 30) for name in columns]
+    axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    axis.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    axis.set_yticks(np.arange(len(rows) - 1) + 0.5, minor=True)
+    axis.grid(which="minor", color="white", linewidth=1.5)
+    axis.tick_params(which="minor", length=0)
+    return image
