@@ -96,10 +96,10 @@ def test_vit_b_32(benchmark: BenchmarkFixture) -> None:
         backbone=BackboneSpec("random"),
         method=method,
         shift=ShiftSpec("noise", 5),
-        stream=StreamSpec(batch_size=8),
+        stream=StreamSpec(batch_size=32),
     )
     resources = Resources(
-        load_data=lambda _: fakes.world("pictures", count=16),
+        load_data=lambda _: fakes.world("pictures", count=64),
         load_backbone=vit_b_32,
         make_method=_make_method,
         make_shift=fakes.make_shift,

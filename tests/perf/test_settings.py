@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -30,12 +29,11 @@ def step_seconds(benchmark: str, keep: bool, trim: bool) -> float:
     return min(done(cell, resources).cost["seconds_step"] for _ in range(2))
 
 
-@pytest.mark.parametrize("benchmark_id", [IMAGES, TEXTS])
-def test_allocator(benchmark: BenchmarkFixture, benchmark_id: str) -> None:
+def test_allocator(benchmark: BenchmarkFixture) -> None:
     jobs = [
-        lambda: in_child(HERE, "step_seconds", benchmark_id, False, True),
-        lambda: in_child(HERE, "step_seconds", benchmark_id, True, True),
-        lambda: in_child(HERE, "step_seconds", benchmark_id, False, True, variables=ALLOCATOR),
+        lambda: in_child(HERE, "step_seconds", IMAGES, False, True),
+        lambda: in_child(HERE, "step_seconds", IMAGES, True, True),
+        lambda: in_child(HERE, "step_seconds", IMAGES, False, True, variables=ALLOCATOR),
     ]
     plain, kept, by_variables = benchmark.pedantic(fastest, (jobs, 2), rounds=1)
     benchmark.extra_info |= {
