@@ -106,7 +106,8 @@ leaderboard: $(STAMP) ## regenerate results/leaderboard.csv and its figures (emb
 .PHONY: claims
 claims: $(STAMP) ## test what REST's abstract and figure claim, with verdicts (docs/claims.md)
 	@$(LONG_RUN) "$(PY)" -m benchmark claims $(call flag,SEED,--seed) $(call flag,WORKERS,--workers) \
-	  $(call flag,LIMIT,--limit) $(call flag,THREADS,--threads) $(call switch,QUIET,--quiet)
+	  $(call flag,LIMIT,--limit) $(call flag,THREADS,--threads) $(call switch,QUIET,--quiet) \
+	  $(if $(SEED)$(LIMIT),,--results results)
 
 .PHONY: tune
 tune: $(STAMP) ## choose the methods' options for the embedded default on its validation part

@@ -225,6 +225,10 @@ def _conflict(cells: _Cells) -> Claim:
 
 def _online(cells: _Cells) -> Claim:
     rest = _single(cells.of(REST))
+    # Source also runs where no baseline does; one comparison is on the same cells as the others.
+    baselines = [c for name in BASELINES if name != SOURCE for c in _single(cells.of(name))]
+    compared = {cell.setting for cell in baselines}
+    rest = [cell for cell in rest if cell.setting in compared] or rest
     decoupling = cells.recall(rest, _single(cells.of(REST, "gradient decoupling")))
 
     def why(part: Part) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmark import config as settings
-from benchmark.cli.bench import RUNS, run_all, say_reasons
+from benchmark.cli.bench import RUNS, run_all, say_reasons, say_where
 from benchmark.cli.command import INTERRUPTED, Command
 
 if TYPE_CHECKING:
@@ -32,13 +32,16 @@ class ClaimsPage(Command):
     name = "claims"
     summary = "test what REST's abstract and figure claim on the embedded default"
     examples = (
-        "  queryshift claims --workers 2\n"
+        "  queryshift claims --workers 2 --results results\n"
         "  queryshift claims --limit 64 --benchmark mini-coco-c-image --out try\n"
         "  queryshift plan claims"
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         settings.add_flags(parser, leave_out=_FIXED)
+        parser.add_argument(
+            "--results", metavar="DIR", help="write claims.csv and claims.md here as well"
+        )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         plan = _plan(args)
@@ -60,8 +63,9 @@ class ClaimsPage(Command):
             line = f"{skipped.count(reason)} cells left out: {reason}"
             console.print(Text(line, style="yellow"), soft_wrap=True)
         say_reasons(console, records)
-        for path in write_claims(found, store.path):
-            console.print(Text(f"written: {path}"), soft_wrap=True)
+        folders = [store.path, *([Path(args.results)] if args.results else [])]
+        for folder in folders:
+            say_where(console, write_claims(found, folder))
         return code
 
 

@@ -263,9 +263,10 @@ def latex_escape(text: str) -> str:
 def markdown_escape(text: str) -> str:
     """Text as GitHub's Markdown shows it, also in a table; no markup, no HTML, no links."""
     safe = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    safe = re.sub(r"([\\`*_\[\]|#!~$(){}])", r"\\\1", safe)
-    # Addresses become links of themselves unless they are broken up.
-    safe = re.sub(r"(?i)(www)\.", r"\1&#46;", safe.replace("://", "&#58;//").replace("@", "&#64;"))
+    safe = re.sub(r"([\\`*_\[\]|#!~$])", r"\\\1", safe)
+    # Addresses and names become links of themselves unless they are broken up; "R@1" does not.
+    safe = re.sub(r"(?i)(www)\.", r"\1&#46;", safe.replace("://", "&#58;//"))
+    safe = re.sub(r"(?<!\bR)@|@(?!\d+\b(?!\.\w))", "&#64;", safe)
     return safe
 
 

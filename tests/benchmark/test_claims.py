@@ -176,6 +176,17 @@ def test_one_baseline_that_wins_refutes_the_whole() -> None:
     assert verdicts(found)["ablation"] is Verdict.HOLDS
 
 
+def test_source_is_compared_on_the_cells_that_the_baselines_have() -> None:
+    everything = world(good_share, probes=damaged, angle=lambda number: 120.0, after=good_after)
+    outside = ("b2", "b3")
+    found = claims(
+        [r for r in everything if r.benchmark not in outside or r.method in ("source", "rest")],
+        resamples=200,
+    )
+    online = next(claim for claim in found if claim.id == "online")
+    assert {part.estimate.units for part in online.parts} == {2 * QUERIES}
+
+
 def test_a_harmful_decoupling_is_named_as_the_reason() -> None:
     def share(method: str, part: str) -> float:
         if method == "tcr" or part == "gradient decoupling":
