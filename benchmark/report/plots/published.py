@@ -49,7 +49,9 @@ def reported_and_measured(frame: pd.DataFrame) -> Figure:
             axis.set_ylabel("measured R@1 (%)")
         handles = [Line2D([], [], **point(looks[name])) for name in names]
         shown = [style.label(name) for name in names]
-        figure.legend(handles, shown, loc="outside lower center", ncols=min(5, len(names)))
+        lines = math.ceil(len(names) / 6)
+        across = math.ceil(len(names) / lines)
+        figure.legend(handles, shown, loc="outside lower center", ncols=across)
     return figure
 
 

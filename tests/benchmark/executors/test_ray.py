@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +24,7 @@ needs_ray = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def cluster() -> Iterator[Any]:
     pytest.importorskip("ray", reason="needs the extra: pip install 'queryshift[ray]'")
     import_ray()
     from ray.cluster_utils import Cluster
@@ -33,11 +36,16 @@ def address() -> Iterator[str]:
     try:
         cluster.add_node(**{key: node[key] for key in ("num_cpus", "object_store_memory")})
         cluster.wait_for_nodes()
-        yield cluster.address
+        yield cluster
     finally:
         cluster.shutdown()
         patch.undo()
         gc.collect()
+
+
+@pytest.fixture
+def address(cluster: Any) -> str:
+    return str(cluster.address)
 
 
 class TestOnTwoNodes:
@@ -79,6 +87,34 @@ class TestOnTwoNodes:
         assert records[3].reason.startswith("TimeLimit: the cell took longer than 20 s")
         shared = worlds.resources()
         assert [record.key for record in records] == [shared.key(cell) for cell in cells]
+        assert sorted(r.key for r in saved.records) == sorted(r.key for r in records)
+
+    def test_a_lost_machine_costs_no_cell(self, cluster: Any, tmp_path: Path) -> None:
+        def machine() -> Any:  # the only one with room for a worker of two threads
+            return cluster.add_node(num_cpus=2, object_store_memory=100_000_000)
+
+        first, second = machine(), []
+        cluster.wait_for_nodes()
+        flag = tmp_path / "under way"
+
+        def replace_it() -> None:
+            while not flag.exists():
+                time.sleep(0.05)
+            cluster.remove_node(first, allow_graceful=False)
+            second.append(machine())
+
+        thread = threading.Thread(target=replace_it, daemon=True)
+        thread.start()
+        saved = worlds.Saved()
+        executor = RayExecutor(worlds.resources, address=cluster.address, threads=2)
+        try:
+            records = executor.run([worlds.trap("hangs", flag), fakes.cell()], saved)
+        finally:
+            thread.join(timeout=60)
+            for node in second:
+                cluster.remove_node(node)
+        assert len(second) == 1
+        assert worlds.statuses(records) == ["done", "done"]
         assert sorted(r.key for r in saved.records) == sorted(r.key for r in records)
 
     def test_ctrl_c_saves_the_cells_under_way(self, address: str) -> None:
