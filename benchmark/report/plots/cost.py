@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import fmean, geometric_mean
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -106,8 +105,14 @@ def _relative(whole: Sequence[Pool]) -> Figure:
             _nothing(axis, "no benchmark that all methods have finished")
         for label in means:
             look, places = looks[label], [found[label][place] for place in sorted(shared)]
-            faint: dict[str, Any] = {"linestyle": "", "marker": look.marker or "o", "markersize": 3.5}
-            axis.plot(*zip(*places, strict=True), color=look.colour, alpha=0.3, **faint)
+            axis.plot(
+                *zip(*places, strict=True),
+                color=look.colour,
+                marker=look.marker or "o",
+                markersize=3.5,
+                linestyle="",
+                alpha=0.3,
+            )
         _front(axis, list(means.values()))
         for label, (cost, gain) in means.items():
             axis.plot([cost], [gain], **point(looks[label]), zorder=3)
