@@ -10,18 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import open_clip
-import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmark.backbones.open_clip import OpenClipBackbone
-from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec, Cell, ShiftSpec, StreamSpec
 from benchmark.resources import Resources
 from benchmark.wiring import _make_method
 from methods.base import Setup
 from tests.benchmark import fakes
 from tests.perf.cells import done, fastest, mini_cell, without_disk
+from tests.perf.vit import random_vit
 
 
 def bare_loop(cell: Cell, resources: Resources) -> Callable[[], float]:
@@ -73,21 +70,6 @@ def test_mini_encoder(benchmark: BenchmarkFixture) -> None:
     assert measure(benchmark, cell, without_disk(), rounds=5) <= 1.20, benchmark.extra_info
 
 
-def vit_b_32(spec: BackboneSpec) -> OpenClipBackbone:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = open_clip.create_model("ViT-B-32")
-    facts = {"size": 224, "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
-    facts |= {"interpolation": "bicubic", "resize_mode": "shortest", "fill_color": 0, "mode": "RGB"}
-    return OpenClipBackbone(
-        model,
-        open_clip.get_tokenizer("ViT-B-32"),
-        image_transform("resize", facts),
-        name="ViT-B-32",
-        fingerprint="random",
-    )
-
-
 def test_vit_b_32(benchmark: BenchmarkFixture) -> None:
     method = mini_cell("tent").method
     cell = Cell(
@@ -100,7 +82,7 @@ def test_vit_b_32(benchmark: BenchmarkFixture) -> None:
     )
     resources = Resources(
         load_data=lambda _: fakes.world("pictures", count=64),
-        load_backbone=vit_b_32,
+        load_backbone=lambda _: random_vit("ViT-B-32"),
         make_method=_make_method,
         make_shift=fakes.make_shift,
     )
