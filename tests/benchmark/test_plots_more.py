@@ -15,6 +15,8 @@ from benchmark.errors import ResultsError
 from benchmark.report import plots, shift_pools
 from benchmark.report.plots.cost import pareto
 from benchmark.report.plots.maps import axes_of
+from benchmark.report.plots.ranks import groups_of
+from benchmark.report.ranking_tables import Ranking
 from benchmark.runner import run_cell
 from tests.benchmark import fakes
 from tests.benchmark.test_report_plots import cell
@@ -203,6 +205,51 @@ def test_a_pdf_has_no_date_and_the_same_bytes_twice():
     assert first == second
     for word in (b"CreationDate", b"Matplotlib", b"Producer"):
         assert word not in first
+
+
+# Average ranks
+
+
+@pytest.mark.parametrize(
+    ("ranks", "difference", "groups"),
+    [
+        ([1.0, 2.0, 3.0], 0.5, []),
+        ([1.0, 2.0, 3.0], 1.0, [(0, 1), (1, 2)]),
+        ([1.0, 2.0, 3.0], 2.0, [(0, 2)]),
+        ([1.0, 1.0, 3.0, 3.5, 4.0], 0.6, [(0, 1), (2, 3), (3, 4)]),
+        ([], 1.0, []),
+    ],
+)
+def test_bars_join_the_largest_runs_within_the_critical_difference(ranks, difference, groups):
+    assert groups_of(ranks, difference) == groups
+
+
+def ranking(**changes):
+    values = {"suite": "s", "stream": "single", "datasets": 8, "critical_difference": 1.2,
+              "friedman": 9.0, "p": 0.01, "reason": "", "left_out": {}}  # fmt: skip
+    average = {"rest": 1.5, "tcr": 1.5, "source": 3.0}
+    return Ranking(**{**values, "average": average, **changes})
+
+
+def test_the_rank_diagram_names_every_method_with_its_rank():
+    figure = plots.rank_diagram(ranking(), "ranks")
+    (axis,) = figure.axes
+    shown = set(texts_of(axis))
+    assert {"rest  1.50", "tcr  1.50", "3.00  source", "critical difference 1.20"} <= shown
+    ruler = axis.lines[0].get_xdata()
+    assert ruler[1] - ruler[0] == pytest.approx(1.2)
+    dots = [line.get_xdata()[0] for line in axis.lines[1:] if len(line.get_xdata()) == 1]
+    assert dots == [1.5, 1.5, 3.0]
+    assert plots.render(figure) == plots.render(plots.rank_diagram(ranking(), "ranks"))
+
+
+def test_without_a_critical_difference_there_is_no_diagram_but_a_reason():
+    with pytest.raises(ValueError, match="no critical difference to draw: two data sets"):
+        plots.rank_diagram(ranking(critical_difference=None, reason="two data sets"))
+    few = shift_pools(many(count=5), resamples=50)
+    assert "ranks.png" not in dict(plots.figures(few))
+    enough = shift_pools(many(count=6), resamples=50)
+    assert "ranks.png" in dict(plots.figures(enough))
 
 
 # Many benchmarks in one panel

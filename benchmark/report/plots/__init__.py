@@ -15,14 +15,16 @@ from matplotlib.figure import Figure
 
 from benchmark.report import style
 from benchmark.report.layout import PANELS, place_titles, settings_of, slug
-from benchmark.report.pairs import Pool
+from benchmark.report.pairs import Pool, benchmark_pools
 from benchmark.report.plots.cost import quality_and_cost
 from benchmark.report.plots.geometry import angles, has_probes, probes
 from benchmark.report.plots.heat import HEAT_COLUMNS, forgetting_map, heat_map, overview
 from benchmark.report.plots.maps import embedding_map
 from benchmark.report.plots.published import reported_and_measured
+from benchmark.report.plots.ranks import rank_diagram
 from benchmark.report.plots.recall import forgetting, recall_along_stream, recall_by_shift
 from benchmark.report.plots.severity import curves, severity_curves
+from benchmark.report.ranking_tables import rankings
 
 __all__ = [
     "angles",
@@ -34,6 +36,7 @@ __all__ = [
     "overview",
     "probes",
     "quality_and_cost",
+    "rank_diagram",
     "recall_along_stream",
     "recall_by_shift",
     "render",
@@ -69,6 +72,11 @@ def figures(
         whole: ``benchmark_pools(results)`` where the caller has them, which saves their bootstrap.
         each: also those of each benchmark, not only the ones that hold all of them.
     """
+    if whole is None:
+        whole = benchmark_pools(
+            [c for pool in pools for c in (*pool.done, *pool.undone)],
+            resamples=pools[0].resamples if pools else 0,
+        )
     finished = [pool for pool in pools if pool.done]
     places = place_titles(finished)
     for place, title in places.items() if each else ():
@@ -85,6 +93,12 @@ def figures(
         yield "cost.png", quality_and_cost(finished, whole)
     if any(pool.values("probes", "angle") for pool in finished):
         yield "angles.png", angles(finished)
+    ranked = [found for found in rankings(whole) if found.critical_difference is not None]
+    for found in ranked:
+        title = f"{found.suite} {found.stream}"
+        name = "ranks.png" if len(ranked) == 1 else f"ranks_{slug(title)}.png"
+        ranks = f"Average rank over {found.datasets} data sets"
+        yield name, rank_diagram(found, ranks if len(ranked) == 1 else f"{title}: {ranks}")
 
 
 def _of_place(here: Sequence[Pool], title: str) -> Iterator[tuple[str, Figure]]:
