@@ -90,30 +90,33 @@ class TestOnTwoNodes:
         assert sorted(r.key for r in saved.records) == sorted(r.key for r in records)
 
     def test_a_lost_machine_costs_no_cell(self, cluster: Any, tmp_path: Path) -> None:
-        def machine() -> Any:  # the only one with room for a worker of two threads
-            return cluster.add_node(num_cpus=2, object_store_memory=100_000_000)
-
-        first, second = machine(), []
+        # Only these two have room for a worker of two threads, and one worker is asked for.
+        memory = 100_000_000
+        machines = [cluster.add_node(num_cpus=2, object_store_memory=memory) for _ in range(2)]
         cluster.wait_for_nodes()
         flag = tmp_path / "under way"
+        lost = []
 
-        def replace_it() -> None:
-            while not flag.exists():
+        def lose_the_machine_at_work() -> None:
+            while not (flag.exists() and flag.read_text()):
                 time.sleep(0.05)
-            cluster.remove_node(first, allow_graceful=False)
-            second.append(machine())
+            status = Path(f"/proc/{flag.read_text()}/status").read_text()
+            parent = int(status.split("PPid:")[1].split()[0])
+            for machine in machines:
+                if machine.all_processes["raylet"][0].process.pid == parent:
+                    lost.append(machine)
+                    cluster.remove_node(machine, allow_graceful=False)
 
-        thread = threading.Thread(target=replace_it, daemon=True)
+        thread = threading.Thread(target=lose_the_machine_at_work, daemon=True)
         thread.start()
         saved = worlds.Saved()
-        executor = RayExecutor(worlds.resources, address=cluster.address, threads=2)
-        try:
-            records = executor.run([worlds.trap("hangs", flag), fakes.cell()], saved)
-        finally:
-            thread.join(timeout=60)
-            for node in second:
-                cluster.remove_node(node)
-        assert len(second) == 1
+        executor = RayExecutor(worlds.resources, address=cluster.address, threads=2, workers=1)
+        records = executor.run([worlds.trap("hangs", flag), fakes.cell()], saved)
+        thread.join(timeout=60)
+        for machine in machines:
+            if machine not in lost:
+                cluster.remove_node(machine)
+        assert len(lost) == 1
         assert worlds.statuses(records) == ["done", "done"]
         assert sorted(r.key for r in saved.records) == sorted(r.key for r in records)
 
