@@ -18,6 +18,7 @@ from benchmark.errors import ResultsError, did_you_mean
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from benchmark.cell import Record
     from benchmark.store import RunStore
 
 
@@ -55,12 +56,13 @@ class Report(Command):
         from benchmark.store import RunStore
 
         store = RunStore(folder)
+        mapped = _record(store, args.map) if args.map else None  # a wrong key is said at once
         written = write_all(store, figures=not args.no_figures)
         console.print(results_table(load_results(store)))
         if args.reported:
             written += _beside_reported(store, console, pdf=args.pdf)
-        if args.map:
-            written += _map(store, args.map, pdf=args.pdf)
+        if mapped is not None:
+            written += _map(store, mapped, pdf=args.pdf)
         if args.pdf and not args.no_figures:
             _write_pdfs(store)
         say_where(console, written)
@@ -85,20 +87,25 @@ def _write_figure(
     return [write_bytes(plots.render(figure, kind), folder / f"{name}.{kind}") for kind in kinds]
 
 
-def _map(store: RunStore, key: str, *, pdf: bool) -> list[Path]:
+def _record(store: RunStore, key: str) -> Record:
+    if not (key.isascii() and key.isalnum()):  # it becomes a pattern of file names
+        raise ResultsError(f"{key!r} is no cell's key; expected 16 hex digits, as in tidy.csv")
+    return store.load(key)
+
+
+def _map(store: RunStore, record: Record, *, pdf: bool) -> list[Path]:
     """Draws ``figures/map_<key>.png``; runs the cell again, since records keep no embeddings."""
     from benchmark.embeddings import embeddings_of, title_of
     from benchmark.report import plots
     from benchmark.store import cell_from_dict
     from benchmark.wiring import default_resources
 
-    if not (key.isascii() and key.isalnum()):  # it becomes a pattern of file names
-        raise ResultsError(f"{key!r} is no cell's key; expected 16 hex digits, as in tidy.csv")
-    record = store.load(key)
     cell = cell_from_dict(record.cell)
     found = embeddings_of(record, default_resources())
     figure = plots.embedding_map(found, title_of(cell), cell.method.name)
-    return _write_figure(store, f"map_{key}", figure, kinds=("png", "pdf") if pdf else ("png",))
+    return _write_figure(
+        store, f"map_{record.key}", figure, kinds=("png", "pdf") if pdf else ("png",)
+    )
 
 
 def _beside_reported(store: RunStore, console: Console, *, pdf: bool) -> list[Path]:

@@ -193,6 +193,7 @@ def test_the_command_line_refuses_a_key_that_is_none(tmp_path, capsys):
     for key, message in (("../x*", "no cell's key"), ("abc", "no record of cell abc")):
         assert main(["report", str(tmp_path), "--no-figures", "--map", key]) == 2
         assert message in capsys.readouterr().err
+    assert not (tmp_path / "tidy.csv").exists()  # before anything else was done
 
 
 # Files
