@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
 from benchmark import config as settings
-from benchmark.cli.bench import RUNS, run_all, say_reasons, say_where
+from benchmark.cli.bench import run_all, say_reasons, say_where
 from benchmark.cli.command import INTERRUPTED, Command
-
-if TYPE_CHECKING:
-    from benchmark.gridplan import GridPlan
+from benchmark.cli.grid import folder_of, plan_of
 
 GRID = "claims"
 """The bundled grid that the claims are measured on."""
@@ -44,14 +41,15 @@ class ClaimsPage(Command):
         )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
-        plan = _plan(args)
+        args.grid = GRID
+        plan = plan_of(args)
 
         from benchmark.claims import claims
         from benchmark.report import with_arrays
         from benchmark.report.claims_page import claims_table, write_claims
         from benchmark.store import RunStore
 
-        store = RunStore(Path(plan.config.out) if plan.config.out else RUNS / GRID)
+        store = RunStore(folder_of(plan))
         cells = [planned.cell for planned in plan.cells if not planned.reason]
         code, records = run_all(cells, store, plan.config, console)
         if code == INTERRUPTED:
@@ -67,10 +65,3 @@ class ClaimsPage(Command):
         for folder in folders:
             say_where(console, write_claims(found, folder))
         return code
-
-
-def _plan(args: argparse.Namespace) -> GridPlan:
-    from benchmark.gridfile import grid_path, read_grid
-    from benchmark.gridplan import plan_grid
-
-    return plan_grid(read_grid(grid_path(GRID)), args)

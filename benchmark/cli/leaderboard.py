@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmark import config as settings
-from benchmark.cli.bench import RUNS, run_all, say_where
+from benchmark.cli.bench import run_all, say_where
 from benchmark.cli.command import INTERRUPTED, Command
-from benchmark.cli.grid import plan_of
+from benchmark.cli.grid import folder_of, plan_of
 
 RESULTS = Path("results")
 GRID = "leaderboard"
@@ -43,7 +43,7 @@ class Leaderboard(Command):
         from benchmark.report.suite_table import suite_frame, suite_table
         from benchmark.store import RunStore
 
-        store = RunStore(Path(plan.config.out) if plan.config.out else RUNS / GRID)
+        store = RunStore(folder_of(plan))
         cells = [planned.cell for planned in plan.cells if not planned.reason]
         code, _ = run_all(cells, store, plan.config, console)
         if code == INTERRUPTED:

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmark.cli.command import FAILED, OK, Command, UsageError
+from benchmark.cli.claims import ClaimsPage
+from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command, UsageError
 from benchmark.cli.config_show import Config
 from benchmark.cli.grid import Grid
+from benchmark.cli.leaderboard import Leaderboard
 from benchmark.cli.planning import Plan
 from benchmark.errors import ConfigError
 from benchmark.registry import REGISTRIES
@@ -166,3 +168,21 @@ def test_config_show_says_where_each_value_comes_from(call):
     assert "mine.yaml:1" in plain
     with pytest.raises(UsageError, match="expected 'config show'"):
         call(Config(), "list")
+
+
+@pytest.mark.parametrize(
+    ("command", "grid"), [(Leaderboard, "leaderboard"), (ClaimsPage, "claims")]
+)
+def test_commands_with_a_grid_of_their_own_use_its_folder(call, monkeypatch, command, grid):
+    stores = []
+
+    def interrupted(cells, store, *rest):
+        stores.append(store.path)
+        return INTERRUPTED, []
+
+    monkeypatch.setattr(f"{command.__module__}.run_all", interrupted)
+    code, _ = call(command(), "--benchmark", "mini-cirr-c", "--seed", "0")
+    assert code == INTERRUPTED
+    assert stores == [Path(f"results/runs/grid-{grid}")]
+    code, planned = call(Plan(), grid, "--benchmark", "mini-cirr-c", "--seed", "0")
+    assert f"in results/runs/grid-{grid}" in planned
