@@ -5,8 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 
-VARIABLES = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
-"""glibc's own variables for the same two settings; where the user has set one, it holds."""
+VARIABLES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000"}
+"""glibc's own variables for the same two settings; where the user has set one, it holds.
+
+Read once, when a process starts, so only child processes can be given them.
+"""
 
 # The numbers that malloc.h gives the parameters of mallopt(3).
 _M_TRIM_THRESHOLD = -1

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmark.claim_rules import Estimate, Verdict, judge, over_benchmarks, over_seeds, together
 from benchmark.probes import CONFLICT_DEGREES
-from benchmark.report.pairs import CLEAN, SOURCE, CellResult
+from benchmark.report.pairs import CLEAN, SOURCE, CellResult, fits, stacked
 from benchmark.stats import paired_comparison
 
 REST = "rest"
@@ -107,26 +107,22 @@ class _Cells:
         """Cells of both under the same setting and seed, on the same queries."""
         other = {(cell.setting, cell.seed): cell for cell in b}
         both = [(cell, other.get((cell.setting, cell.seed))) for cell in a]
-        return [(x, y) for x, y in both if y is not None and _same_queries(x, y)]
+        return [(x, y) for x, y in both if y is not None and fits(x, y)]
 
     def recall(self, a: Sequence[CellResult], b: Sequence[CellResult]) -> Estimate:
         """R@1 of ``a`` minus ``b`` in points, paired by query, with the bootstrap's interval."""
         pairs = self.pairs(a, b)
         if not pairs:
             return Estimate(math.nan, math.nan, math.nan, 0, "query", {})
-        ours = np.concatenate([x.hits for x, _ in pairs if x.hits is not None])
-        theirs = np.concatenate([y.hits for _, y in pairs if y.hits is not None])
-        data = {x.place: number for number, x in enumerate({x.place: x for x, _ in pairs}.values())}
-        widest = 1 + max(int(x.group.max()) for x, _ in pairs if x.group is not None)
-        groups = [data[x.place] * widest + x.group for x, _ in pairs if x.group is not None]
-        found = paired_comparison(
-            ours,
-            theirs,
-            np.concatenate(groups),
-            seeds=_seeds([x for x, _ in pairs]),
-            resamples=self.resamples,
-        )
-        clusters = len(np.unique(np.concatenate(groups)))
+        ours, groups, seeds = stacked([x for x, _ in pairs])
+        theirs = stacked([y for _, y in pairs])[0]
+        # A group is one of a benchmark's; all benchmarks are pooled here.
+        places = list(dict.fromkeys(x.place for x, _ in pairs))
+        counts = [0 if x.hits is None else len(x.hits) for x, _ in pairs]
+        numbers = np.repeat([places.index(x.place) for x, _ in pairs], counts)
+        groups = numbers * (1 + int(groups.max())) + groups
+        found = paired_comparison(ours, theirs, groups, seeds=seeds, resamples=self.resamples)
+        clusters = len(np.unique(groups))
         if clusters < 2:
             return Estimate(found.difference, math.nan, math.nan, clusters, "query", {})
         return Estimate(found.difference, found.low, found.high, clusters, "query", {})
@@ -151,25 +147,6 @@ def _switched(result: CellResult) -> str:
         if by_hand == name and options.get(name) == value:
             return part
     return "?"
-
-
-def _same_queries(x: CellResult, y: CellResult) -> bool:
-    if x.hits is None or y.hits is None or x.group is None or y.group is None:
-        return False
-    return x.hits.shape == y.hits.shape and np.array_equal(x.group, y.group)
-
-
-def _seeds(cells: Sequence[CellResult]) -> np.ndarray:
-    """A seed for each query; -1 for settings that not all seeds have, see ``stats``."""
-    known = sorted({cell.seed for cell in cells})
-    of_setting: dict[Any, set[int]] = defaultdict(set)
-    for cell in cells:
-        of_setting[cell.setting].add(cell.seed)
-    labels = [
-        known.index(cell.seed) if len(of_setting[cell.setting]) == len(known) else -1
-        for cell in cells
-    ]
-    return np.repeat(labels, [0 if cell.hits is None else len(cell.hits) for cell in cells])
 
 
 def _single(cells: Iterable[CellResult]) -> list[CellResult]:

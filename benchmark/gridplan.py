@@ -85,6 +85,11 @@ class GridPlan:
     cells: tuple[Planned, ...]
     rows: Mapping[str, str]
 
+    @property
+    def possible(self) -> list[Cell]:
+        """The cells that can be run."""
+        return [planned.cell for planned in self.cells if not planned.reason]
+
 
 def settings_of(grid: GridFile, args: argparse.Namespace) -> dict[str, Traced]:
     """Every setting of a grid with its origin: defaults, ``--config``, the grid file, flags."""

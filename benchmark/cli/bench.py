@@ -67,10 +67,10 @@ def run_and_report(
     code, records = run_all(cells, store, config, console)
     if code == INTERRUPTED:
         return code
-    keys = {record.key for record in records}
-    console.print(results_table(r for r in load_results(store) if r.record.key in keys))
+    keys, results = {record.key for record in records}, load_results(store)
+    console.print(results_table(r for r in results if r.record.key in keys))
     say_reasons(console, records)
-    say_where(console, write_all(store, figures=not config.no_figures))
+    say_where(console, write_all(store, results, figures=not config.no_figures))
     return code
 
 

@@ -50,8 +50,7 @@ class ClaimsPage(Command):
         from benchmark.store import RunStore
 
         store = RunStore(folder_of(plan))
-        cells = [planned.cell for planned in plan.cells if not planned.reason]
-        code, records = run_all(cells, store, plan.config, console)
+        code, records = run_all(plan.possible, store, plan.config, console)
         if code == INTERRUPTED:
             return code
         found = claims([with_arrays(store, record) for record in records])

@@ -42,12 +42,11 @@ class Grid(Command):
 
         store = RunStore(folder_of(plan))
         skipped = keep_skipped(plan.cells, store)
-        cells = [planned.cell for planned in plan.cells if not planned.reason]
-        if not cells:
+        if not plan.possible:
             console.print(Text(f"nothing can be run: all {len(skipped)} cells are skipped"))
             say_reasons(console, skipped)
             return OK
-        code, records = run_all(cells, store, plan.config, console)
+        code, records = run_all(plan.possible, store, plan.config, console)
         if code != INTERRUPTED:
             report(plan, [*records, *skipped], store, console)
         return code

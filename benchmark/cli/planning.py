@@ -81,7 +81,7 @@ class Forecast:
         known = DoneCells(self._own, Fingerprints(folder / "fingerprints"))
         again = plan.config.if_exists == "always"
         self.skipped = [planned for planned in plan.cells if planned.reason]
-        possible = [planned.cell for planned in plan.cells if not planned.reason]
+        possible = plan.possible
         self.waiting = [cell for cell in possible if again or cell not in known]
         self.done = len(possible) - len(self.waiting)
         self.unverified = known.unverified

@@ -16,10 +16,10 @@ from benchmark.cli.command import OK, Command
 from benchmark.errors import ResultsError, did_you_mean
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from benchmark.cell import Record
     from benchmark.store import RunStore
+
+Kinds = Sequence[Literal["png", "pdf"]]
 
 
 class Report(Command):
@@ -57,34 +57,16 @@ class Report(Command):
 
         store = RunStore(folder)
         mapped = _record(store, args.map) if args.map else None  # a wrong key is said at once
-        written = write_all(store, figures=not args.no_figures)
-        console.print(results_table(load_results(store)))
+        kinds: Kinds = ("png", "pdf") if args.pdf else ("png",)
+        results = load_results(store)
+        written = write_all(store, results, figures=not args.no_figures, kinds=kinds)
+        console.print(results_table(results))
         if args.reported:
-            written += _beside_reported(store, console, pdf=args.pdf)
+            written += _beside_reported(store, console, kinds)
         if mapped is not None:
-            written += _map(store, mapped, pdf=args.pdf)
-        if args.pdf and not args.no_figures:
-            _write_pdfs(store)
+            written += _map(store, mapped, kinds)
         say_where(console, written)
         return OK
-
-
-def _write_pdfs(store: RunStore) -> None:
-    """Every figure of the run once more, as PDF beside the PNG."""
-    from benchmark.report import load_results, plots, shift_pools
-
-    for name, figure in plots.figures(shift_pools(load_results(store))):
-        _write_figure(store, Path(name).stem, figure, kinds=("pdf",))
-
-
-def _write_figure(
-    store: RunStore, name: str, figure: Figure, *, kinds: Sequence[Literal["png", "pdf"]]
-) -> list[Path]:
-    from benchmark.report import plots
-    from benchmark.report.leaderboard import write_bytes
-
-    folder = store.path / "figures"
-    return [write_bytes(plots.render(figure, kind), folder / f"{name}.{kind}") for kind in kinds]
 
 
 def _record(store: RunStore, key: str) -> Record:
@@ -93,7 +75,7 @@ def _record(store: RunStore, key: str) -> Record:
     return store.load(key)
 
 
-def _map(store: RunStore, record: Record, *, pdf: bool) -> list[Path]:
+def _map(store: RunStore, record: Record, kinds: Kinds) -> list[Path]:
     """Draws ``figures/map_<key>.png``; runs the cell again, since records keep no embeddings."""
     from benchmark.embeddings import embeddings_of, title_of
     from benchmark.report import plots
@@ -103,12 +85,10 @@ def _map(store: RunStore, record: Record, *, pdf: bool) -> list[Path]:
     cell = cell_from_dict(record.cell)
     found = embeddings_of(record, default_resources())
     figure = plots.embedding_map(found, title_of(cell), cell.method.name)
-    return _write_figure(
-        store, f"map_{record.key}", figure, kinds=("png", "pdf") if pdf else ("png",)
-    )
+    return plots.write(figure, store.path / "figures" / f"map_{record.key}.png", kinds)
 
 
-def _beside_reported(store: RunStore, console: Console, *, pdf: bool) -> list[Path]:
+def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Path]:
     """Prints and writes ``reported.csv``: published beside measured numbers; draws them."""
     from benchmark.report import plots, reported, write_csv
 
@@ -130,8 +110,7 @@ def _beside_reported(store: RunStore, console: Console, *, pdf: bool) -> list[Pa
     written = [write_csv(frame, store.path / "reported.csv")]
     if (frame["metric"] == "R@1").any():
         figure = plots.reported_and_measured(frame)
-        kinds: Sequence[Literal["png", "pdf"]] = ("png", "pdf") if pdf else ("png",)
-        written += _write_figure(store, "reported", figure, kinds=kinds)
+        written += plots.write(figure, store.path / "figures" / "reported.png", kinds)
     return written
 
 

@@ -13,20 +13,13 @@ from multiprocessing.connection import Connection
 import numpy as np
 import torch
 
+from benchmark import allocator
 from benchmark.cell import Cell, Record, Status
 from benchmark.failures import unfinished
 from benchmark.prefetch import WORKERS_VARIABLE
 from benchmark.progress import Progress
 from benchmark.resources import Resources
 from benchmark.runner import run_cell
-
-ALLOCATOR = {
-    # glibc gives large blocks back to the system after every step and faults them in again at the
-    # next; keeping them made a training step of a small encoder about a third faster. Read once,
-    # when a process starts, so only children can be given it.
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
-}
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -40,7 +33,7 @@ def child_variables(threads: int, device: str = "", workers: int | None = None) 
         workers: how many there are on the machine, None where that is not known.
     """
     # The user's own settings of the allocator win; the number of threads is the executor's.
-    wanted = {name: os.environ.get(name, value) for name, value in ALLOCATOR.items()}
+    wanted = {name: os.environ.get(name, value) for name, value in allocator.VARIABLES.items()}
     wanted |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     wanted[WORKERS_VARIABLE] = str(workers or "unknown")
     return wanted | ({"CUDA_VISIBLE_DEVICES": device} if device else {})

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -95,7 +96,13 @@ def with_arrays(store: RunStore, record: Record) -> CellResult:
 
 
 def write_all(
-    store: RunStore, *, figures: bool = True, each: bool = True, folder: Path | None = None
+    store: RunStore,
+    results: list[CellResult] | None = None,
+    *,
+    figures: bool = True,
+    each: bool = True,
+    folder: Path | None = None,
+    kinds: Sequence[Literal["png", "pdf"]] = ("png",),
 ) -> list[Path]:
     """Writes the tables, one page with all of it and, unless switched off, the figures.
 
@@ -107,9 +114,11 @@ def write_all(
 
     Args:
         store: the run.
+        results: ``load_results(store)`` where the caller has them.
         figures: whether to draw.
         each: whether to draw the figures of each benchmark too.
         folder: where to write, if not into the run's own folder.
+        kinds: of which kinds the figures are.
 
     Returns:
         The files written.
@@ -119,7 +128,7 @@ def write_all(
     """
     from benchmark.report import html  # it imports this package's own names
 
-    results = load_results(store)
+    results = load_results(store) if results is None else results
     if not results:
         raise ResultsError(
             f"no results in {store.path}; expected {store.cells.name}/*.json there "
@@ -150,7 +159,7 @@ def write_all(
         from benchmark.report import plots
 
         for name, figure in plots.figures(pools, whole, each=each):
-            written.append(write_bytes(plots.render(figure), target / "figures" / name))
+            written += plots.write(figure, target / "figures" / name, kinds)
     return written
 
 

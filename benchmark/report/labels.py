@@ -1,9 +1,9 @@
-"""What to call the variants of a method."""
+"""What to call the variants of a method, and places that share a name."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,3 +43,19 @@ def variant_labels(results: Sequence[CellResult]) -> dict[tuple[Setting, Variant
             note = f" [{', '.join(parts)}]" if len(variants) > 1 else ""
             labels[place, variant] = name + note
     return labels
+
+
+def told_apart(names: Mapping[Setting, tuple[str, CellResult]]) -> dict[Setting, str]:
+    """A name for each place; with weights and a number where one name stands for several.
+
+    Args:
+        names: place -> its name, and any of its cells.
+    """
+    counts = Counter(name for name, _ in names.values())
+    titles: dict[Setting, str] = {}
+    for place, (name, cell) in names.items():
+        weights = str(cell.record.info.get("backbone_fingerprint", ""))[:8]
+        title = name if counts[name] == 1 else f"{name} ({weights})"
+        same = sum(known == title or known.startswith(f"{title} #") for known in titles.values())
+        titles[place] = f"{title} #{same + 1}" if same else title
+    return titles

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,44 +14,28 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from benchmark.report import style
-from benchmark.report.pairs import CLEAN, Pool, Setting, method_rank
+from benchmark.report.labels import told_apart
+from benchmark.report.pairs import CLEAN, Pool, Setting, labels_of
 
 PANELS = 6
 """Panels in one figure. Shifts beyond it go on another page, benchmarks into a denser form."""
 
 
 def place_titles(pools: Sequence[Pool]) -> dict[Setting, str]:
-    """A name for each benchmark and stream.
-
-    With weights and a number where one name would stand for several.
-    """
+    """A name for each benchmark and stream, in order."""
     first = {pool.first.place: pool.first for pool in pools}
-    names = {
-        place: cell.benchmark + ("" if cell.stream == "single" else f" {cell.stream}")
-        for place, cell in first.items()
-    }
-    counts = Counter(names.values())
-    titles: dict[Setting, str] = {}
-    for place, cell in sorted(first.items()):
-        title = names[place]
-        if counts[title] > 1:
-            weights = str(cell.record.info.get("backbone_fingerprint", ""))[:8]
-            title = f"{title} ({weights})"
-        same = sum(known == title or known.startswith(f"{title} #") for known in titles.values())
-        titles[place] = f"{title} #{same + 1}" if same else title
-    return titles
+    return told_apart(
+        {
+            place: (cell.benchmark + ("" if cell.stream == "single" else f" {cell.stream}"), cell)
+            for place, cell in sorted(first.items())
+        }
+    )
 
 
 def settings_of(pools: Sequence[Pool]) -> list[Setting]:
     """Settings in order, uncorrupted queries first."""
     found = {pool.first.setting: pool.first.shift for pool in pools}
     return sorted(found, key=lambda s: (s[:6], found[s] != CLEAN, s))
-
-
-def labels_of(pools: Sequence[Pool]) -> list[str]:
-    """Labels of all pools, source first, then the built-ins, then the others by name."""
-    ranks = {pool.label: method_rank(pool.first.method) for pool in pools}
-    return sorted(ranks, key=lambda label: (ranks[label], label))
 
 
 def shift_label(pool: Pool) -> str:
@@ -97,6 +80,22 @@ def hide_unused(axes: Sequence[Axes], used: int) -> None:
         axis.set_visible(False)
 
 
+def name_axes(axes: Sequence[Axes], used: int, columns: int, x: str, y: str) -> None:
+    """Names below the lowest panel of each column and left of each row; hides unused panels."""
+    hide_unused(axes, used)
+    for axis in axes[max(0, used - columns) : used]:
+        axis.set_xlabel(x)
+    for axis in axes[::columns]:
+        axis.set_ylabel(y)
+
+
+def headline(figure: Figure, title: str, length: int = 70) -> None:
+    """The figure's title; nothing where it is empty."""
+    if title:
+        shown = style.label(title, length)
+        figure.suptitle(shown, x=0.01, ha="left", fontsize=10.5, weight="bold")
+
+
 def _legend_columns(pools: Sequence[Pool], width: float) -> int:
     """As many columns as the longest name allows at the figure's width in inches."""
     longest = max(len(style.label(name)) for name in labels_of(pools))
@@ -133,8 +132,7 @@ def finish(
         else Patch(facecolor=look.colour)
         for look in (chosen[name] for name in labels)
     ]
-    if title:
-        figure.suptitle(style.label(title, 70), x=0.01, ha="left", fontsize=10.5, weight="bold")
+    headline(figure, title)
     names = [style.label(name) for name in labels]
     columns = _legend_columns(pools, figure.get_figwidth())
     figure.legend(handles, names, loc="outside lower center", ncols=columns)

@@ -225,7 +225,7 @@ def _leaderboard_row(pool: Pool) -> dict[str, Any]:
         "shifts": len({cell.setting for cell in pool.done}),
         "seeds": len({cell.seed for cell in pool.done}),
         "cells": len(pool.done),
-        "cells_missing": pool.expected - len({(c.setting, c.seed) for c in pool.done}),
+        "cells_missing": pool.missing,
         "cells_failed": len(pool.undone),
     }
 

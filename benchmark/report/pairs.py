@@ -185,8 +185,13 @@ class Pool:
         return [
             (cell, partner)
             for cell, partner in zip(self.done, self.partners, strict=True)
-            if partner is not None and _fits(cell, partner)
+            if partner is not None and fits(cell, partner)
         ]
+
+    @property
+    def missing(self) -> int:
+        """How many (setting, seed) pairs that another method has are not finished here."""
+        return self.expected - len({(cell.setting, cell.seed) for cell in self.done})
 
     def values(self, section: str, name: str) -> list[float]:
         """One stored number of every finished cell that has it (NaN included)."""
@@ -270,7 +275,8 @@ def stacked(cells: Sequence[CellResult]) -> tuple[np.ndarray, np.ndarray, np.nda
     )
 
 
-def _fits(cell: CellResult, partner: CellResult) -> bool:
+def fits(cell: CellResult, partner: CellResult) -> bool:
+    """Whether two cells have numbers of the same queries."""
     if cell.hits is None or partner.hits is None or cell.group is None or partner.group is None:
         return False
     return cell.hits.shape == partner.hits.shape and np.array_equal(cell.group, partner.group)
@@ -317,6 +323,12 @@ def benchmark_pools(results: Iterable[CellResult], *, resamples: int = RESAMPLES
     return _pools(counted, lambda r: r.place, resamples)
 
 
+def over_shifts(pools: Sequence[Pool]) -> list[Pool]:
+    """``benchmark_pools`` of the cells in ``shift_pools``."""
+    cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
+    return benchmark_pools(cells, resamples=pools[0].resamples) if pools else []
+
+
 def _pools(results: Iterable[CellResult], scope: Any, resamples: int) -> list[Pool]:
     ordered = prepare(results)
     labels = variant_labels(ordered)
@@ -348,6 +360,12 @@ def method_rank(name: str) -> tuple[int, str]:
     return (names.index(name) if name in BUILTINS else len(names), name)
 
 
+def labels_of(pools: Iterable[Pool]) -> list[str]:
+    """Labels of all pools, source first, then the built-ins, then the others by name."""
+    ranks = {pool.label: method_rank(pool.first.method) for pool in pools}
+    return sorted(ranks, key=lambda label: (ranks[label], label))
+
+
 def problems(results: Iterable[CellResult]) -> list[str]:
     """What a reader must know before trusting the numbers, one line each, in a fixed order.
 
@@ -374,7 +392,7 @@ def problems(results: Iterable[CellResult]) -> list[str]:
         partner = sources.get((result.setting, result.seed))
         if partner is None:
             lines.append(f"{name}: no source cell to compare with; its difference is left blank")
-        elif not _fits(result, partner):
+        elif not fits(result, partner):
             lines.append(f"{name}: its queries are not those of the source cell; not compared")
     return lines
 

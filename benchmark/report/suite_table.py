@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.report.pairs import RESAMPLES, SOURCE, CellResult, Pool, benchmark_pools, method_rank
+from benchmark.report.pairs import RESAMPLES, SOURCE, CellResult, Pool, benchmark_pools, labels_of
 from benchmark.report.table import plain
 
 FACTS = ("row", "directions", "shifts", "queries", "gallery", "clean", "note")
@@ -37,8 +37,7 @@ def suite_frame(results: Iterable[CellResult], rows: Mapping[str, str]) -> pd.Da
         pools[rows.get(pool.first.benchmark, pool.first.benchmark)].append(pool)
     order = list(dict.fromkeys([*rows.values(), *pools]))
     listed = [_row(name, pools[name]) for name in order if name in pools]
-    methods = {pool.label: pool.first.method for row in pools.values() for pool in row}
-    columns = sorted(methods, key=lambda label: (method_rank(methods[label]), label))
+    columns = labels_of(pool for row in pools.values() for pool in row)
     return pd.DataFrame(listed, columns=[*FACTS[:-1], *columns, FACTS[-1]])
 
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from benchmark.report.pairs import CellResult, Interval, Pool, Setting, method_rank
+from benchmark.report.labels import told_apart
+from benchmark.report.pairs import CellResult, Interval, Pool, Setting, labels_of
 from benchmark.report.ranking_tables import Pairs, Ranking, as_pools, pairwise, rankings
 from benchmark.report.table import NOTES, plain
 from benchmark.stats import harm, holm
@@ -98,8 +99,7 @@ def _board(
     adjusted: Mapping[int, float],
     ranking: Ranking,
 ) -> Board:
-    kinds = {pool.label: pool.first.method for pool in pools}
-    methods = tuple(sorted(kinds, key=lambda label: (method_rank(kinds[label]), label)))
+    methods = tuple(labels_of(pools))
     rows = []
     for place, name in _titles(pools).items():
         of_method = {pool.label: pool for pool in pools if pool.first.place == place}
@@ -109,21 +109,14 @@ def _board(
         methods,
         tuple(rows),
         _summary(methods, pools, ranking),
-        _notes(rows, set(kinds.values()), ranking),
+        _notes(rows, {pool.first.method for pool in pools}, ranking),
     )
 
 
 def _titles(pools: Sequence[Pool]) -> dict[Setting, str]:
-    """The benchmark of each place; with weights and a number where one name stands for several."""
+    """The benchmark of each place."""
     first = {pool.first.place: pool.first for pool in pools}
-    counts = Counter(cell.benchmark for cell in first.values())
-    titles: dict[Setting, str] = {}
-    for place, cell in first.items():
-        weights = str(cell.record.info.get("backbone_fingerprint", ""))[:8]
-        title = cell.benchmark if counts[cell.benchmark] == 1 else f"{cell.benchmark} ({weights})"
-        same = sum(known == title or known.startswith(f"{title} #") for known in titles.values())
-        titles[place] = f"{title} #{same + 1}" if same else title
-    return titles
+    return told_apart({place: (cell.benchmark, cell) for place, cell in first.items()})
 
 
 def _entries(
@@ -136,7 +129,7 @@ def _entries(
     values = {
         label: pool.mean("metrics", "R@1")
         for label, pool in pools.items()
-        if pool.done and not _incomplete(pool)
+        if pool.done and not pool.missing
     }
     known = {label: value for label, value in values.items() if math.isfinite(value)}
     highest = max(known.values(), default=math.nan)
@@ -155,14 +148,10 @@ def _entries(
                 best=label in best,
                 near=near,
                 significant=adjusted[id(pool)] < SIGNIFICANT,
-                incomplete=_incomplete(pool),
+                incomplete=pool.missing > 0,
             )
         )
     return tuple(entries)
-
-
-def _incomplete(pool: Pool) -> bool:
-    return len({(cell.setting, cell.seed) for cell in pool.done}) < pool.expected
 
 
 def _near(place: Setting, best: str, label: str, pairs: Pairs) -> bool:

@@ -10,7 +10,7 @@ from benchmark.report.html.cells import RANK_BINS, configuration, curve, histogr
 from benchmark.report.html.columns import IDENTITY, VIEWS
 from benchmark.report.labels import canonical
 from benchmark.report.leaderboard import BY_SHIFT_NUMBERS, by_shift, leaderboard
-from benchmark.report.pairs import CellResult, Pool, method_rank
+from benchmark.report.pairs import CellResult, Pool, labels_of, method_rank
 from benchmark.report.table import NOTES
 
 _SECTIONS = ("metrics", "probes", "cost")
@@ -67,11 +67,10 @@ def page_data(
     }
     partners = _partners(shifts, places)
     names = sorted({pool.first.method for pool in shifts}, key=method_rank)
-    labels = {pool.label: pool.first.method for pool in (*shifts, *benchmarks)}
     return {
         "tables": {view: _table(view, found, strings) for view, found in rows.items()},
         "heads": _heads(benchmarks, shifts),
-        "methods": [strings(label) for label in _ordered(labels)],
+        "methods": [strings(label) for label in labels_of((*shifts, *benchmarks))],
         "cells": [
             _detail(cell, partners[at], link(cell), strings) for at, cell in enumerate(cells)
         ],
@@ -104,10 +103,6 @@ def tell_apart(parts: Sequence[Sequence[str]], always: int) -> list[str]:
 
 def _identity(cell: CellResult) -> tuple[Any, ...]:
     return cell.setting, cell.variant, cell.seed, cell.record.key
-
-
-def _ordered(labels: Mapping[str, str]) -> list[str]:
-    return sorted(labels, key=lambda label: (method_rank(labels[label]), label))
 
 
 def _facts(cell: CellResult) -> Row:

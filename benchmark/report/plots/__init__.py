@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -15,7 +16,8 @@ from matplotlib.figure import Figure
 
 from benchmark.report import style
 from benchmark.report.layout import PANELS, place_titles, settings_of, slug
-from benchmark.report.pairs import Pool, benchmark_pools
+from benchmark.report.leaderboard import write_bytes
+from benchmark.report.pairs import Pool, over_shifts
 from benchmark.report.plots.cost import quality_and_cost
 from benchmark.report.plots.geometry import angles, has_probes, probes
 from benchmark.report.plots.heat import HEAT_COLUMNS, forgetting_map, heat_map, overview
@@ -42,6 +44,7 @@ __all__ = [
     "render",
     "reported_and_measured",
     "severity_curves",
+    "write",
 ]
 
 _METADATA: dict[str, dict[str, Any]] = {
@@ -62,6 +65,15 @@ def render(figure: Figure, kind: Literal["png", "pdf"] = "png") -> bytes:
     return buffer.getvalue()
 
 
+def write(figure: Figure, path: Path, kinds: Sequence[Literal["png", "pdf"]]) -> list[Path]:
+    """Writes a figure in each of the kinds; ``path`` is that of the PNG.
+
+    Raises:
+        ResultsError: a file cannot be written.
+    """
+    return [write_bytes(render(figure, kind), path.with_suffix(f".{kind}")) for kind in kinds]
+
+
 def figures(
     pools: Sequence[Pool], whole: Sequence[Pool] | None = None, *, each: bool = True
 ) -> Iterator[tuple[str, Figure]]:
@@ -72,11 +84,7 @@ def figures(
         whole: ``benchmark_pools(results)`` where the caller has them, which saves their bootstrap.
         each: also those of each benchmark, not only the ones that hold all of them.
     """
-    if whole is None:
-        whole = benchmark_pools(
-            [c for pool in pools for c in (*pool.done, *pool.undone)],
-            resamples=pools[0].resamples if pools else 0,
-        )
+    whole = over_shifts(pools) if whole is None else whole
     finished = [pool for pool in pools if pool.done]
     places = place_titles(finished)
     for place, title in places.items() if each else ():

@@ -15,14 +15,13 @@ from benchmark.report import style
 from benchmark.report.layout import (
     PANELS,
     finish,
-    hide_unused,
-    labels_of,
+    name_axes,
     panels,
     place_titles,
     point,
     wrapped,
 )
-from benchmark.report.pairs import Pool, Setting, benchmark_pools
+from benchmark.report.pairs import Pool, Setting, labels_of, over_shifts
 
 _WIDE = 4.0
 """From this ratio of the dearest to the cheapest on, the cost axis is logarithmic."""
@@ -53,9 +52,7 @@ def quality_and_cost(pools: Sequence[Pool], whole: Sequence[Pool] | None = None)
         pools: ``shift_pools(results)``.
         whole: ``benchmark_pools(results)`` where the caller has them, which saves their bootstrap.
     """
-    if whole is None:
-        cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
-        whole = benchmark_pools(cells, resamples=pools[0].resamples)
+    whole = over_shifts(pools) if whole is None else whole
     finished = [pool for pool in whole if pool.done]
     if len(place_titles(finished)) > PANELS:
         return _relative(finished)
@@ -73,11 +70,7 @@ def _by_benchmark(whole: Sequence[Pool]) -> Figure:
         for axis, (place, title) in zip(axes, titles.items(), strict=False):
             _panel(axis, [pool for pool in whole if pool.first.place == place], looks)
             axis.set_title(wrapped(title, 40))
-        hide_unused(axes, len(titles))
-        for axis in axes[max(0, len(titles) - columns) : len(titles)]:
-            axis.set_xlabel("ms per query (line: Pareto front)")
-        for axis in axes[::columns]:
-            axis.set_ylabel("R@1 (%)")
+        name_axes(axes, len(titles), columns, "ms per query (line: Pareto front)", "R@1 (%)")
         finish(figure, "", whole, lines=False, points=True)
     return figure
 

@@ -12,8 +12,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from benchmark.report import style
-from benchmark.report.layout import PANELS, hide_unused, labels_of, place_titles, wrapped
-from benchmark.report.pairs import CLEAN, Pool
+from benchmark.report.layout import PANELS, headline, hide_unused, place_titles, wrapped
+from benchmark.report.pairs import CLEAN, Pool, labels_of
 
 PROBES = ("uniformity", "gap", "consistency")
 BIN_DEGREES = 5
@@ -56,9 +56,7 @@ def probes(pools: Sequence[Pool], title: str = "") -> Figure:
             axis.margins(x=0.2)
         axes[0].set_yticks(range(len(bars)), [style.label(name) for name, _, _ in bars])
         axes[0].set_ylim(len(bars) - 0.4, -0.6)
-        if title:
-            shown = style.label(title, 70)
-            figure.suptitle(shown, x=0.01, ha="left", fontsize=10.5, weight="bold")
+        headline(figure, title)
     return figure
 
 

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.report import style
-from benchmark.report.layout import labels_of, place_titles, settings_of, shift_label, wrapped
-from benchmark.report.pairs import Pool, Setting, benchmark_pools
+from benchmark.report.layout import place_titles, settings_of, shift_label, wrapped
+from benchmark.report.pairs import Pool, Setting, labels_of, over_shifts
 
 HEAT_COLUMNS = 16
 """Widest heat map by shift; with more columns the overview has one row per benchmark."""
@@ -42,10 +42,7 @@ def overview(pools: Sequence[Pool], whole: Sequence[Pool] | None = None) -> Figu
     """
     if len(settings_of(pools)) <= HEAT_COLUMNS:
         return heat_map(pools)
-    if whole is None:
-        cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
-        whole = benchmark_pools(cells, resamples=pools[0].resamples)
-    return benchmark_map(whole)
+    return benchmark_map(over_shifts(pools) if whole is None else whole)
 
 
 def heat_map(pools: Sequence[Pool]) -> Figure:

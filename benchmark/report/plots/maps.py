@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.report import style
+from benchmark.report.layout import headline
 
 if TYPE_CHECKING:
     from benchmark.embeddings import Embeddings
@@ -59,9 +60,7 @@ def embedding_map(found: Embeddings, title: str = "", method: str = "") -> Figur
             axis.set_title(f"{name}: gap {gap:.2f}, uniformity {spread:.2f}")
             axis.set_xlabel("first component")
         panels[0].set_ylabel("second component")
-        if title:
-            shown = style.label(title, 90)
-            figure.suptitle(shown, x=0.01, ha="left", fontsize=10.5, weight="bold")
+        headline(figure, title, 90)
         handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=4)
     return figure

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmark.report import style
-from benchmark.report.layout import hide_unused, point, wrapped
+from benchmark.report.layout import name_axes, point, wrapped
 from benchmark.report.pairs import method_rank
 
 
@@ -42,11 +42,7 @@ def reported_and_measured(frame: pd.DataFrame) -> Figure:
         for axis, (name, part) in zip(axes, panels, strict=False):
             _panel(axis, part, looks)
             axis.set_title(wrapped(name, 40))
-        hide_unused(axes, len(panels))
-        for axis in axes[max(0, len(panels) - columns) : len(panels)]:
-            axis.set_xlabel("published R@1 (%)")
-        for axis in axes[::columns]:
-            axis.set_ylabel("measured R@1 (%)")
+        name_axes(axes, len(panels), columns, "published R@1 (%)", "measured R@1 (%)")
         handles = [Line2D([], [], **point(looks[name])) for name in names]
         shown = [style.label(name) for name in names]
         lines = math.ceil(len(names) / 6)

@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from benchmark.report import style
+from benchmark.report.layout import headline
 from benchmark.report.ranking_tables import Ranking
 
 _GROUP, _ROW = 0.22, 0.36
@@ -88,7 +89,5 @@ def rank_diagram(ranking: Ranking, title: str = "") -> Figure:
                 )
             else:
                 axis.text(edge + 0.08, y, f"{rank:.2f}  {style.label(name)}", va="center")
-        if title:
-            shown = style.label(title, 70)
-            figure.suptitle(shown, x=0.01, ha="left", fontsize=10.5, weight="bold")
+        headline(figure, title)
     return figure

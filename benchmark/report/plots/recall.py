@@ -15,14 +15,14 @@ from benchmark.report import style
 from benchmark.report.layout import (
     finish,
     hide_unused,
-    labels_of,
+    name_axes,
     panels,
     place_titles,
     settings_of,
     shift_label,
     wrapped,
 )
-from benchmark.report.pairs import CellResult, Pool
+from benchmark.report.pairs import CellResult, Pool, labels_of
 from benchmark.stream import Block, batch_ends, blocks
 
 
@@ -41,11 +41,7 @@ def recall_along_stream(pools: Sequence[Pool], title: str = "") -> Figure:
             here = [pool for pool in pools if pool.first.setting == setting]
             _stream_panel(axis, here, style.looks(pool.label for pool in pools))
             axis.set_title(shift_label(here[0]), pad=6 if _blocks(here[0].first) == [] else 14)
-        hide_unused(axes, len(settings))
-        for axis in axes[max(0, len(settings) - columns) : len(settings)]:
-            axis.set_xlabel("queries seen")
-        for axis in axes[::columns]:
-            axis.set_ylabel("R@1 so far (%)")
+        name_axes(axes, len(settings), columns, "queries seen", "R@1 so far (%)")
         finish(figure, title, pools, lines=True)
     return figure
 

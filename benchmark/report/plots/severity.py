@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.report import style
-from benchmark.report.layout import finish, hide_unused, panels
+from benchmark.report.layout import finish, name_axes, panels
 from benchmark.report.pairs import CLEAN, Pool
 
 Curve = tuple[str, str]
@@ -60,11 +60,8 @@ def severity_curves(
             axis.set_title(_name(curve, shown))
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.grid(axis="y")
-        hide_unused(axes, len(shown))
-        for axis in axes[max(0, len(shown) - columns) : len(shown)]:
-            axis.set_xlabel("severity (0: no corruption)" if clean else "severity")
-        for axis in axes[::columns]:
-            axis.set_ylabel("R@1 (%)")
+        below = "severity (0: no corruption)" if clean else "severity"
+        name_axes(axes, len(shown), columns, below, "R@1 (%)")
         finish(figure, title, used, lines=True)
     return figure
 
