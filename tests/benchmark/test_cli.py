@@ -15,25 +15,14 @@ import pytest
 import benchmark
 from benchmark import plan as plan_module
 from benchmark.cli import main
-from benchmark.registry import BENCHMARKS, METHODS, REGISTRIES
+from benchmark.registry import BENCHMARKS, METHODS
 from benchmark.suite import Suite
 
 ROOT = Path(benchmark.__file__).resolve().parents[1]
 KEYED = ("bench", "--benchmark=toy-image", "--stream=correlated")
-TOY = Path(__file__).resolve().parents[1] / "data" / "toy"
 
 
-@pytest.fixture(autouse=True)
-def toy(monkeypatch, tmp_path):
-    """The outsider's package is installed, and results go to a folder of the test."""
-    monkeypatch.syspath_prepend(TOY)
-    monkeypatch.chdir(tmp_path)
-    for registry in REGISTRIES.values():
-        registry.refresh()
-    yield
-    monkeypatch.undo()
-    for registry in REGISTRIES.values():
-        registry.refresh()
+pytestmark = pytest.mark.usefixtures("toy")
 
 
 @pytest.fixture

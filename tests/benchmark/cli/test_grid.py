@@ -17,10 +17,7 @@ from benchmark.cli.grid import Grid
 from benchmark.cli.leaderboard import Leaderboard
 from benchmark.cli.planning import Plan
 from benchmark.errors import ConfigError
-from benchmark.registry import REGISTRIES
 from benchmark.store import RunStore
-
-TOY = Path(__file__).resolve().parents[2] / "data" / "toy"
 
 GRID = """\
 title: Toys
@@ -39,17 +36,8 @@ exclude:
 
 
 @pytest.fixture(autouse=True)
-def toy(monkeypatch, tmp_path):
-    """The outsider's package is installed, and results go to a folder of the test."""
-    monkeypatch.syspath_prepend(TOY)
-    monkeypatch.chdir(tmp_path)
-    for registry in REGISTRIES.values():
-        registry.refresh()
+def grid(toy, tmp_path):
     (tmp_path / "toys.yaml").write_text(GRID, encoding="utf-8")
-    yield
-    monkeypatch.undo()
-    for registry in REGISTRIES.values():
-        registry.refresh()
 
 
 @pytest.fixture

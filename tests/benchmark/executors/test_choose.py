@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +15,7 @@ from benchmark.executors import ProcessExecutor, SerialExecutor
 from benchmark.executors.choose import check_settings, make_executor, part_of
 from benchmark.executors.ray import RayExecutor
 from benchmark.readers import AUTO_WORKERS, Shard, read_seconds, read_shard, read_workers
-from benchmark.registry import REGISTRIES
 from tests.benchmark.executors import worlds
-
-TOY = Path(__file__).resolve().parents[2] / "data" / "toy"
 
 
 def choose(waiting: int = 10, device: str = "cpu", **settings: Any) -> Any:
@@ -147,16 +143,7 @@ def failing(bench: Any, *words: str) -> tuple[int, list[str]]:
 
 
 class TestCommandLine:
-    @pytest.fixture(autouse=True)
-    def toy(self, monkeypatch, tmp_path):
-        monkeypatch.syspath_prepend(TOY)
-        monkeypatch.chdir(tmp_path)
-        for registry in REGISTRIES.values():
-            registry.refresh()
-        yield
-        monkeypatch.undo()
-        for registry in REGISTRIES.values():
-            registry.refresh()
+    pytestmark = pytest.mark.usefixtures("toy")
 
     @pytest.fixture
     def bench(self, capsys):
