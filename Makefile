@@ -113,13 +113,9 @@ claims: $(STAMP) ## test what REST's abstract and figure claim, with verdicts (d
 tune: $(STAMP) ## choose the methods' options for the embedded default on its validation part
 	@$(LONG_RUN) "$(PY)" -m benchmark tune $(call flag,METHOD,--method) $(call flag,WORKERS,--workers)
 
-.PHONY: shifts-sheet
-shifts-sheet: $(STAMP) ## draw what each shift does to pictures and captions (docs/sheets)
-	@"$(PY)" -m benchmark sheet $(call flag,OUT,--out)
-
-.PHONY: streams-figure
-streams-figure: $(STAMP) ## draw what each kind of query stream looks like (docs/streams)
-	@"$(PY)" -m benchmark.report.streams
+.PHONY: docs-figures
+docs-figures: $(STAMP) ## draw the pictures of the docs: shifts, streams, embedded worlds
+	@"$(PY)" -m docs.figures
 
 .PHONY: mini-weights
 mini-weights: $(STAMP) ## train the embedded default's weights anew (resumable)

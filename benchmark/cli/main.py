@@ -24,7 +24,6 @@ from benchmark.cli.listing import List
 from benchmark.cli.merge import Merge
 from benchmark.cli.planning import Plan
 from benchmark.cli.report import Report
-from benchmark.cli.sheet import Sheet
 from benchmark.cli.show import Show
 from benchmark.cli.suite import Suite
 from benchmark.cli.tune import Tune
@@ -51,7 +50,6 @@ COMMANDS: dict[str, Command] = {
         Verify(),
         Merge(),
         Tune(),
-        Sheet(),
     )
 }
 

@@ -1,8 +1,7 @@
-"""Draws the contact sheet of the docs: ``python -m benchmark.mini.clips.sheet OUT.png``."""
+"""The contact sheet of the video-audio twins: frames and spectrograms."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -59,15 +58,6 @@ def sheet() -> Image.Image:
     return canvas
 
 
-def main() -> int:
+def write(path: Path) -> None:
     """Writes the sheet as a PNG with a palette, which keeps it small."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.mini.clips.sheet")
-    parser.add_argument("out", type=Path)
-    out: Path = parser.parse_args().out
-    palette = sheet().quantize(128, dither=Image.Dither.NONE)
-    palette.save(out, optimize=True)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    sheet().quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)

@@ -1,12 +1,10 @@
 """What each shift of domain costs the shipped encoders, and one picture of all worlds.
 
-``python -m benchmark.mini.survey`` prints the table of ``docs/mini.md``; ``--sheet FILE`` draws
-the picture.
+The table is that of ``docs/mini.md``.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -225,20 +223,3 @@ def sheet(file: Path, columns: int = 12) -> None:
     picture = Image.fromarray(np.concatenate(rows))
     file.parent.mkdir(parents=True, exist_ok=True)
     picture.save(file, quality=85, optimize=True)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.mini.survey", description=__doc__)
-    parser.add_argument("--sheet", type=Path, help="draw the picture of all worlds instead")
-    parser.add_argument("--images", type=int, default=10**9, help="pictures of each set")
-    args = parser.parse_args(argv)
-    if args.sheet:
-        sheet(args.sheet)
-    else:
-        print(table(Survey(args.images)))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.report.sheets_av import (
+from docs.figures.av_sheets import (
     FRAMES,
     SEVERITY,
     audio_sheet,

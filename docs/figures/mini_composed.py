@@ -1,8 +1,7 @@
-"""Draws the contact sheet of the documentation: ``python -m benchmark.mini.composed.sheet F``."""
+"""The contact sheet of the composed twins: reference, target and text of some queries."""
 
 from __future__ import annotations
 
-import argparse
 import textwrap
 from pathlib import Path
 
@@ -43,17 +42,6 @@ def sheet() -> Image.Image:
     return page
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmark.mini.composed.sheet", description=__doc__
-    )
-    parser.add_argument("file", type=Path)
-    page = sheet()
-    # Sixteen levels a channel: sensor noise would make the file four times as large.
-    page.point(lambda level: level // 16 * 17).save(parser.parse_args(argv).file, optimize=True)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def write(path: Path) -> None:
+    """Writes the sheet, sixteen levels a channel: sensor noise would make it four times larger."""
+    sheet().point(lambda level: level // 16 * 17).save(path, optimize=True)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.mini import data as mini
-from benchmark.report.sheets_av import audio_sheet, video_sheet
+from docs.figures.av_sheets import audio_sheet, video_sheet
 from shifts import BUILTINS
 from shifts.base import Shift, ShiftError, item_generator
 from shifts.image.base import imagenet_crop
@@ -189,7 +189,7 @@ def caption_tables(captions: Iterable[str]) -> str:
     texts = list(captions)
     parts = [
         "# Text shifts, before and after",
-        "Made by `make shifts-sheet`. The captions, before cleaning as the benchmark does it:",
+        "Made by `make docs-figures`. The captions, before cleaning as the benchmark does it:",
         "\n".join(f"{number}. {_code(text)}" for number, text in enumerate(texts, start=1)),
     ]
     tables: dict[str, list[str]] = {}

@@ -1,7 +1,7 @@
 """What the shipped encoders reach on the worlds: room in their own, a real cost elsewhere.
 
-Measured on the first test pictures of each world, so that it stays fast; ``benchmark.mini.survey``
-without a limit gives the figures of the documentation.
+Measured on the first test pictures of each world, so that it stays fast;
+``docs.figures.mini_worlds`` without a limit gives the figures of the documentation.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from benchmark.datasets import BUILTINS as DATASETS
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.mini.backbone import load as load_backbone
 from benchmark.mini.recipe import RECIPES
-from benchmark.mini.survey import ROWS, Row, Survey, first, like_base, recalls
 from benchmark.mini.tokens import weights_folder
 from benchmark.mini.worlds import flickr, people_data
 from benchmark.options import applicable, complete
 from benchmark.registry import SHIFTS
 from benchmark.retrieval import Texts
 from benchmark.suite import benchmark_card, load_suite
+from docs.figures.mini_worlds import ROWS, Row, Survey, first, like_base, recalls
 from shifts.base import item_generator
 
 AT_HOME = [row for row in ROWS if row.home is None]

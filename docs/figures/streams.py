@@ -1,6 +1,6 @@
-"""Draws one picture per stream kind for docs/streams.md, from the streams themselves.
+"""One picture per stream kind for docs/streams.md, drawn from the streams themselves.
 
-Run as ``make streams-figure``. Each column is a batch, each square a query; its colour is the
+Each column is a batch, each square a query; its colour is the
 domain that hits it (for correlated streams, the group that it belongs to). Within a batch squares
 are sorted by colour: that order means nothing to a method.
 """
@@ -22,7 +22,6 @@ from benchmark.report import plots, style
 from benchmark.report.leaderboard import write_bytes
 from benchmark.stream import KINDS, QueryStream
 
-FOLDER = Path("docs") / "streams"
 BATCH, BATCHES = 12, 36
 SHIFTS = ("gaussian noise", "contrast", "JPEG compression", "fog")
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
@@ -118,11 +117,7 @@ def _squares(axis: Axes, columns: np.ndarray, colours: Sequence[str]) -> None:
     axis.spines[:].set_visible(False)
 
 
-def write(folder: Path = FOLDER) -> list[Path]:
+def write(folder: Path) -> list[Path]:
     """Writes ``<kind>.png`` for each kind of stream; the same code gives the same bytes."""
     drawn = pictures()
     return [write_bytes(plots.render(drawn[kind]), folder / f"{kind}.png") for kind in KINDS]
-
-
-if __name__ == "__main__":
-    write()
