@@ -255,7 +255,7 @@ def _shipped_benchmark(name: str) -> bool:
 def _embedded_data(benchmark: str) -> bool:
     """Whether all of these data are made by this package alone."""
     cards = [BENCHMARKS.get(name) for name in benchmark.split(SEPARATOR)]
-    targets = [DATASETS.get(card.dataset, {}).get("target", card.dataset) for card in cards]
+    targets = [DATASETS.get(card.dataset, card.dataset) for card in cards]
     return all(target.startswith(_EMBEDDED) for target in targets)
 
 

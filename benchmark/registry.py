@@ -2,17 +2,20 @@
 
 A registry knows its built-ins as names and ``"module:Class"`` targets and finds others through
 entry points, so that listing imports nothing heavy and an outside package needs no line in here.
+What a name is stands on its class's card.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import methods
@@ -27,7 +30,7 @@ logger = logging.getLogger(__name__)
 BUILTIN = "built-in"
 """Origin of everything that this package ships."""
 
-Builtins = Mapping[str, Mapping[str, Any]]
+Builtins = Mapping[str, str | Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,9 @@ class Info:
         name: registry name.
         target: ``"module:attribute"``, or "" where the object is plain data.
         origin: "built-in" or the name of the distribution that brings it.
-        summary: one line; for plugins, which are not imported, where they come from.
+        summary: one line; "" where the card has to be asked (``Registry.described``).
         aliases: declared short names.
-        facts: whatever else is declared (a shift's or a benchmark's modality ...).
+        facts: whatever else is declared (a benchmark's modality ...).
     """
 
     name: str
@@ -66,9 +69,9 @@ class Registry:
 
     Args:
         kind: singular word for messages ("method").
-        builtins: name -> facts, or a function that gives them (called once, when first needed).
-            Of the facts, ``target`` ("module:attribute") says what to import, ``object`` is the
-            thing itself where it is plain data, and ``summary`` is the line for listings.
+        builtins: name -> "module:attribute", what to import; or name -> facts, where ``target`` is
+            that, ``object`` the thing itself where it is plain data, ``summary`` the line for
+            listings. Or a function that gives such a table (called once, when first needed).
         group: entry-point group that plugins use.
         aliases: declared short name -> name.
         base: ``"module:Class"`` that a loaded class must subclass (or a loaded object must be an
@@ -132,6 +135,26 @@ class Registry:
         """What is declared about a name; imports nothing of it."""
         return self._all()[self.resolve(name)].info
 
+    def described(self, name: str) -> Info:
+        """``info`` with summary and modality as the card has them, for listings.
+
+        A card that is written out in its module is read there, and nothing is imported; otherwise
+        a built-in is loaded, and a plugin is described by where it comes from.
+        """
+        info = self.info(name)
+        if info.summary:
+            return info
+        said = _written_card(info.target)
+        if "summary" not in said:
+            if info.origin != BUILTIN:
+                return replace(info, summary=f"plugin: {info.target}")
+            card = self.get(name).card
+            said = {
+                key: getattr(card, key) for key in ("summary", "modality") if hasattr(card, key)
+            }
+        modality = {"modality": said["modality"]} if "modality" in said else {}
+        return replace(info, summary=said["summary"], facts={**info.facts, **modality})
+
     def origin(self, name: str) -> str:
         """Who brings a name: "built-in", or a distribution's name."""
         return self.info(name).origin
@@ -191,10 +214,7 @@ class Registry:
         problems: list[str] = []
         found = entry_points(group=self.group)
         for point in sorted(found, key=lambda p: (p.name, _distribution(p), p.value)):
-            entry = _Entry(
-                Info(point.name, point.value, _distribution(point), f"plugin: {point.value}"),
-                point.load,
-            )
+            entry = _Entry(Info(point.name, point.value, _distribution(point), ""), point.load)
             problem = self._refuse(point, entries)
             if problem:
                 problems.append(problem)
@@ -202,7 +222,8 @@ class Registry:
                 entries[point.name] = entry
         return entries, tuple(dict.fromkeys(problems))
 
-    def _builtin(self, name: str, facts: Mapping[str, Any]) -> _Entry:
+    def _builtin(self, name: str, entry: str | Mapping[str, Any]) -> _Entry:
+        facts = {"target": entry} if isinstance(entry, str) else entry
         rest = {k: v for k, v in facts.items() if k not in ("target", "object", "summary")}
         target = facts.get("target", "")
         info = Info(
@@ -277,6 +298,30 @@ def _load_target(target: str) -> Any:
         except AttributeError as error:
             raise ImportError(f"module {module!r} has no {attribute!r}") from error
     return thing
+
+
+def _written_card(target: str) -> dict[str, Any]:
+    """The arguments of a class's card that stand as plain values in its source; runs nothing."""
+    module, _, name = target.partition(":")
+    if "." in module and module.partition(".")[0] not in ("methods", "shifts"):
+        return {}  # finding a module of somebody's package would import that package
+    try:
+        found = importlib.util.find_spec(module)
+        source = Path(found.origin or "").read_text(encoding="utf-8") if found else ""
+        tree = ast.parse(source)
+    except (ImportError, OSError, SyntaxError, ValueError):
+        return {}
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    for node in (line for found_class in classes for line in found_class.body):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            names = [part.id for part in node.targets if isinstance(part, ast.Name)]
+            if names == ["card"]:
+                return {
+                    word.arg: word.value.value
+                    for word in node.value.keywords
+                    if word.arg and isinstance(word.value, ast.Constant)
+                }
+    return {}
 
 
 def _distribution(point: EntryPoint) -> str:

@@ -338,7 +338,7 @@ def loader_of(card: BenchmarkCard) -> Loader:
     Raises:
         DataError: it cannot be imported.
     """
-    target = DATASETS[card.dataset]["target"] if card.dataset in DATASETS else card.dataset
+    target = DATASETS.get(card.dataset, card.dataset)
     module, _, name = target.partition(":")
     try:
         return getattr(importlib.import_module(module), name)

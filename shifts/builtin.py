@@ -12,13 +12,25 @@ from shifts import ALIASES, BUILTINS
 from shifts.base import Shift, ShiftError
 
 
+def builtin_class(name: str) -> type[Shift]:
+    """The class of a built-in shift, by its name in ``BUILTINS``."""
+    module, _, attribute = BUILTINS[name].partition(":")
+    found: type[Shift] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def names_of(*modalities: str) -> list[str]:
+    """The built-in shifts of these modalities, by their cards, in the declared order."""
+    return [name for name in BUILTINS if builtin_class(name).card.modality in modalities]
+
+
 def shift_class(name: str, modality: str) -> type[Shift]:
     """The class of a built-in shift of one modality.
 
     Raises:
         ShiftError: there is no such shift; names the nearest ones.
     """
-    known = [n for n, entry in BUILTINS.items() if entry["modality"] == modality]
+    known = [n for n, target in BUILTINS.items() if target.startswith(f"shifts.{modality}.")]
     meant = ALIASES.get(name, name)
     if meant not in known:
         near = difflib.get_close_matches(name, known, n=3) or sorted(known)
@@ -26,9 +38,7 @@ def shift_class(name: str, modality: str) -> type[Shift]:
             f"there is no built-in {modality} shift {name!r}; choose one of {', '.join(near)} "
             "(queryshift list shifts)"
         )
-    module, _, attribute = BUILTINS[meant]["target"].partition(":")
-    found: type[Shift] = getattr(importlib.import_module(module), attribute)
-    return found
+    return builtin_class(meant)
 
 
 def make_shift(name: str, modality: str, options: Mapping[str, str] | None = None) -> Shift:

@@ -29,7 +29,7 @@ class List(Command):
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         registry = _registry(args.kind)
-        infos = [registry.info(name) for name in registry.names()]
+        infos = [registry.described(name) for name in registry.names()]
         if args.json:
             # Not through rich, which would wrap and style it.
             json.dump([_plain(info) for info in infos], sys.stdout, indent=2, default=str)

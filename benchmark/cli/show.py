@@ -68,7 +68,7 @@ def _table(registry: Registry, name: str) -> Table:
     if dataclasses.is_dataclass(card):
         facts |= {f.name: getattr(card, f.name) for f in dataclasses.fields(card)}
     else:
-        facts |= {"summary": info.summary, **info.facts}
+        facts |= {"summary": registry.described(name).summary, **info.facts}
     for key, value in facts.items():
         if value not in ("", None, {}):
             table.add_row(Text(key), Text(_phrase(value)))

@@ -16,6 +16,7 @@ from benchmark.mini import data as mini
 from docs.figures.av_sheets import audio_sheet, video_sheet
 from shifts import BUILTINS
 from shifts.base import Shift, ShiftError, item_generator
+from shifts.builtin import builtin_class, names_of
 from shifts.image.base import imagenet_crop
 from shifts.image.weather import plasma
 
@@ -98,11 +99,9 @@ def image_rows(constants: str, *, variants: bool = False) -> Iterator[tuple[str,
         constants: severity table, "reference" or "mini64".
         variants: also show MM_Robustness' operator where it differs.
     """
-    for name, entry in BUILTINS.items():
-        if entry["modality"] != "image":
-            continue
+    for name in names_of("image"):
         family = _FAMILIES[_module(name)]
-        kind = _kind(name)
+        kind: Any = builtin_class(name)
         try:
             yield family, Row(name, kind(kind.Options(constants=constants)))
         except ShiftError:
@@ -193,10 +192,9 @@ def caption_tables(captions: Iterable[str]) -> str:
         "\n".join(f"{number}. {_code(text)}" for number, text in enumerate(texts, start=1)),
     ]
     tables: dict[str, list[str]] = {}
-    for name, entry in BUILTINS.items():
-        if entry["modality"] == "text":
-            level = _LEVELS[_module(name)]
-            tables.setdefault(level, []).extend(_caption_rows(name, texts))
+    for name in names_of("text"):
+        level = _LEVELS[_module(name)]
+        tables.setdefault(level, []).extend(_caption_rows(name, texts))
     for level, lines in tables.items():
         head = ["| shift | severity | caption | result |", "| --- | --- | --- | --- |"]
         parts += [f"## {level}", "\n".join(head + lines)]
@@ -205,7 +203,7 @@ def caption_tables(captions: Iterable[str]) -> str:
 
 def _caption_rows(name: str, texts: Sequence[str]) -> Iterator[str]:
     try:
-        shift = _kind(name)()
+        shift = builtin_class(name)()
     except ShiftError:
         yield f"| {name} | | | not made: needs {_NEEDS[_module(name)]} |"
         return
@@ -230,9 +228,4 @@ def _results(shift: Shift, picture: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _module(name: str) -> str:
-    return BUILTINS[name]["target"].partition(":")[0].rpartition(".")[2]
-
-
-def _kind(name: str) -> Any:
-    module, _, attribute = BUILTINS[name]["target"].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return BUILTINS[name].partition(":")[0].rpartition(".")[2]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from shifts.image.base import Floats
+
+if TYPE_CHECKING:
+    import torch
 
 Taps = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 """Offsets down and across in pixels, and weights; one of each per tap of a filter."""
@@ -107,6 +109,8 @@ def correlate(plane: Floats, kernel: Floats, border: str = "reflect") -> Floats:
         kernel: (2 a + 1, 2 b + 1) float64, anchored at its centre.
         border: see ``border_index``.
     """
+    import torch
+
     height, width = plane.shape
     down, right = kernel.shape[0] // 2, kernel.shape[1] // 2
     rows = border_index(np.arange(-down, height + down), height, border)
@@ -122,6 +126,8 @@ def correlate(plane: Floats, kernel: Floats, border: str = "reflect") -> Floats:
 @lru_cache(maxsize=16)
 def _response(kernel: bytes, shape: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
     """Spectrum of a float64 kernel turned by half, padded to ``size``."""
+    import torch
+
     weights = np.frombuffer(kernel).reshape(shape)
     return torch.fft.rfft2(torch.from_numpy(weights[::-1, ::-1].copy()), s=size)
 
@@ -133,6 +139,8 @@ def line_blur(plane: Floats, taps: Taps) -> Floats:
         plane: (H, W) float64.
         taps: see ``line_taps``.
     """
+    import torch
+
     height, width = plane.shape
     down, across, weights = taps
     rows = border_index(np.arange(down.min(), height + down.max()), height, "edge")
@@ -184,12 +192,16 @@ def centre_zoom(planes: Floats, factor: float) -> Floats:
         planes: (C, H, W) float64.
         factor: at least 1.
     """
+    import torch
+
     height, width = planes.shape[-2:]
     rows, columns = int(np.ceil(height / factor)), int(np.ceil(width / factor))
     top, left = (height - rows) // 2, (width - columns) // 2
     crop = torch.from_numpy(planes[None, :, top : top + rows, left : left + columns])
     size = (round(rows * factor), round(columns * factor))
-    zoomed = functional.interpolate(crop, size=size, mode="bilinear", align_corners=True)[0]
+    zoomed = torch.nn.functional.interpolate(crop, size=size, mode="bilinear", align_corners=True)[
+        0
+    ]
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return np.asarray(zoomed[:, top : top + height, left : left + width].numpy())
 
@@ -205,6 +217,8 @@ def sample(planes: Floats, rows: Floats, columns: Floats, border: str) -> Floats
     Returns:
         (C, H', W') float64.
     """
+    import torch
+
     height, width = planes.shape[-2:]
     corners = border == "reflect"
     if corners:
@@ -213,7 +227,7 @@ def sample(planes: Floats, rows: Floats, columns: Floats, border: str) -> Floats
         y, x = (2 * rows + 1) / height - 1, (2 * columns + 1) / width - 1
     grid = torch.from_numpy(np.stack((x, y), axis=-1)[None])
     source = torch.from_numpy(np.ascontiguousarray(planes[None]))
-    sampled = functional.grid_sample(
+    sampled = torch.nn.functional.grid_sample(
         source, grid, mode="bilinear", padding_mode="reflection", align_corners=corners
     )
     return np.asarray(sampled[0].numpy())

@@ -8,8 +8,10 @@ stand-ins that need no model are ``*_rules``.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +19,6 @@ import numpy as np
 from shifts.base import ShiftCard, ShiftError
 from shifts.text.base import TextShift
 from shifts.text.gate import GatedTextShift, GateOptions, content_hash
-from shifts.text.seq2seq import load_adequacy, load_rewriter, model_folder, require_transformers
 
 CANDIDATES = 5
 """Samples that the adequacy classifier ranks (Styleformer)."""
@@ -83,6 +84,11 @@ def _style_card(name: str, summary: str) -> ShiftCard:
     return _card(name, summary, "MM_Robustness (Qiu et al., 2024) with Styleformer's T5 models")
 
 
+def _seq2seq() -> ModuleType:
+    """The module that runs the models, imported when a shift is made: it needs torch."""
+    return importlib.import_module("shifts.text.seq2seq")
+
+
 def _folder(shift: str, stand_in: str, option: str, path: str, published: str) -> str:
     """The folder that an option must name."""
     if not path:
@@ -91,7 +97,8 @@ def _folder(shift: str, stand_in: str, option: str, path: str, published: str) -
             f"option {option!r} (the benchmarks took {published}), or use {stand_in!r}, which "
             "needs none"
         )
-    return model_folder(shift, option, path)
+    found: str = _seq2seq().model_folder(shift, option, path)
+    return found
 
 
 class StyleShift(GatedTextShift):
@@ -116,7 +123,7 @@ class StyleShift(GatedTextShift):
         super().__init__(options)
         name = self.card.name
         self._model = _folder(name, self.stand_in, "model", self.options.model, self.published)
-        require_transformers(name, self.stand_in)
+        _seq2seq().require_transformers(name, self.stand_in)
 
     @property
     def fingerprint(self) -> str:
@@ -131,7 +138,7 @@ class StyleShift(GatedTextShift):
 
     def _samples(self, item: str, count: int, rng: np.random.Generator) -> list[str]:
         seed = int(rng.integers(2**63))
-        return load_rewriter(self._model).sample(self.prefix + item, count, seed)
+        return _seq2seq().load_rewriter(self._model).sample(self.prefix + item, count, seed)
 
 
 class RankedStyleShift(StyleShift):
@@ -148,7 +155,7 @@ class RankedStyleShift(StyleShift):
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
         judge = self.options.adequacy
-        self._judge = model_folder(self.card.name, "adequacy", judge) if judge else ""
+        self._judge = _seq2seq().model_folder(self.card.name, "adequacy", judge) if judge else ""
 
     @property
     def fingerprint(self) -> str:
@@ -162,7 +169,7 @@ class RankedStyleShift(StyleShift):
             return super().draw(item, severity, rng)
         samples = self._samples(item, CANDIDATES, rng)
         candidates = [text for text in dict.fromkeys(samples) if text]
-        scores = load_adequacy(self._judge).scores(item, candidates)
+        scores = _seq2seq().load_adequacy(self._judge).scores(item, candidates)
         best = max(
             zip(scores, candidates, strict=True), key=lambda pair: pair[0], default=(0.0, "")
         )
@@ -230,7 +237,7 @@ class BackTrans(TextShift):
         given, name, rules = self.options, self.card.name, self.stand_in
         self._there = _folder(name, rules, "model", given.model, "facebook/wmt19-en-de")
         self._back = _folder(name, rules, "model_back", given.model_back, "facebook/wmt19-de-en")
-        require_transformers(name, rules)
+        _seq2seq().require_transformers(name, rules)
 
     @property
     def fingerprint(self) -> str:
@@ -241,5 +248,7 @@ class BackTrans(TextShift):
         """Deterministic: the generator is not used."""
         if not item.strip():
             return item
-        foreign = load_rewriter(self._there).translate(item)
-        return (load_rewriter(self._back).translate(foreign) or item) if foreign else item
+        foreign = _seq2seq().load_rewriter(self._there).translate(item)
+        return (
+            (_seq2seq().load_rewriter(self._back).translate(foreign) or item) if foreign else item
+        )

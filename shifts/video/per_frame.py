@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shifts import BUILTINS, video_summary
+from shifts import BUILTINS
 from shifts.base import Shift, ShiftError
 from shifts.builtin import shift_class
 from shifts.text.options import check_choices
@@ -146,7 +146,7 @@ def per_frame(image_class: type[Shift]) -> type[PerFrame]:
                 card,
                 name=f"video_{card.name}",
                 modality="video",
-                summary=video_summary(card.summary),
+                summary=f"{card.summary}; frame by frame",
             ),
         },
     )
@@ -154,7 +154,8 @@ def per_frame(image_class: type[Shift]) -> type[PerFrame]:
 
 def __getattr__(name: str) -> type[PerFrame]:
     """``VideoX`` for the built-in image shift of class ``X``."""
-    for image_name, entry in BUILTINS.items():
-        if entry["modality"] == "image" and f"{_PREFIX}{entry['target'].partition(':')[2]}" == name:
+    for image_name, target in BUILTINS.items():
+        module, _, attribute = target.partition(":")
+        if module.startswith("shifts.image.") and f"{_PREFIX}{attribute}" == name:
             return per_frame(shift_class(image_name, "image"))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

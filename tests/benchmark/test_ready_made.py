@@ -27,6 +27,7 @@ from benchmark.runner import run_cell
 from benchmark.tasks.image_text import build
 from benchmark.wiring import default_resources
 from shifts import BUILTINS
+from shifts.builtin import builtin_class
 from tests.benchmark import fakes
 from tests.benchmark.fixtures_karpathy import (
     captions_for,
@@ -72,7 +73,7 @@ def read(root: Path, data: RetrievalSet, name: str, severity: int, dataset="coco
 
 def test_published_types_are_named_as_our_shifts_but_for_stylize() -> None:
     assert len(CORRUPTIONS) == 17 + 6 + 5 + 5
-    ours = {n: e["modality"] for n, e in BUILTINS.items()}
+    ours = {name: builtin_class(name).card.modality for name in BUILTINS}
     without = {n for n in CORRUPTIONS if n not in ours}
     assert without == {"stylize"}
     for name, known in CORRUPTIONS.items():

@@ -111,6 +111,29 @@ def test_plugins_come_after_builtins_sorted_and_are_not_imported(plug):
     assert "colorsys" not in sys.modules
 
 
+@pytest.mark.parametrize("registry", [METHODS, SHIFTS], ids=lambda registry: registry.plural)
+def test_listings_say_what_the_cards_say(registry):
+    for name in registry.names():
+        info, card = registry.described(name), registry.get(name).card
+        assert info.summary == card.summary, name
+        assert info.facts.get("modality") == getattr(card, "modality", None), name
+
+
+def test_a_plugins_card_is_read_from_its_source_without_running_it(plug, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "wordy.py").write_text(
+        "raise SystemExit\n\nclass Loud(dict):\n"
+        "    card = Card(name='loud', summary='says so itself', modality='text')\n"
+        "class Mute(dict):\n    card = Card('mute', made())\n",
+        encoding="utf-8",
+    )
+    plug(point("loud", "wordy:Loud"), point("mute", "wordy:Mute"))
+    registry = things()
+    loud = registry.described("loud")
+    assert (loud.summary, loud.facts) == ("says so itself", {"modality": "text"})
+    assert registry.described("mute").summary == "plugin: wordy:Mute"
+
+
 def test_listing_is_cached_until_refreshed(plug):
     registry = things()
     assert "late" not in registry

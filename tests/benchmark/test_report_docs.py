@@ -31,7 +31,7 @@ def section(name: str) -> str:
 
 @pytest.mark.parametrize("name", sorted(BUILTINS))
 def test_every_method_and_option_is_documented(name):
-    module, kind = BUILTINS[name]["target"].split(":")
+    module, kind = BUILTINS[name].split(":")
     options = getattr(importlib.import_module(module), kind).Options
     text = section(name) + (section("tcr") if name == "rest" else "")
     missing = [f.name for f in dataclasses.fields(options) if f"`{f.name}`" not in text]

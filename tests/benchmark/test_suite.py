@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import shifts
 from benchmark.errors import ConfigError, DataError, UnknownNameError
 from benchmark.registry import SHIFTS
 from benchmark.suite import (
@@ -19,6 +18,7 @@ from benchmark.suite import (
     read_suite,
     suite_names,
 )
+from shifts.builtin import builtin_class
 from tests.benchmark.fixtures_karpathy import coco_name, make_coco, make_flickr
 
 ROOT = Path(__file__).parents[2]
@@ -94,8 +94,7 @@ def test_cards_are_consistent(card: BenchmarkCard) -> None:
     assert set(card.counts) == named[card.task]
     assert card.citation or card.suite.startswith("mini")
     for name in card.shifts:
-        assert name in shifts.BUILTINS
-        assert shifts.BUILTINS[name]["modality"] in ("any", card.query)
+        assert builtin_class(name).card.modality in ("any", card.query)
     assert (card.setting == "QGS") == (card.shifts == ("none",))
 
 

@@ -14,10 +14,10 @@ from docs.figures.av_sheets import (
     spectrogram,
     video_sheet,
 )
-from shifts import BUILTINS
 from shifts.audio.item import Audio
 from shifts.audio.noises import RainProcedural
 from shifts.base import item_generator
+from shifts.builtin import builtin_class, names_of
 from shifts.video.order import FrameReverse
 
 LEFT, HEAD, GAP = 138, 16, 2
@@ -41,9 +41,7 @@ def test_a_tone_is_one_dark_line_at_its_height() -> None:
 
 def test_audio_rows_are_the_clean_clip_and_five_severities() -> None:
     sheet = np.array(audio_sheet())
-    offline = [
-        n for n, e in BUILTINS.items() if e["modality"] == "audio" and "synth" in e["summary"]
-    ]
+    offline = [name for name in names_of("audio") if "synth" in builtin_class(name).card.summary]
     assert sheet.shape[0] == HEAD + (len(offline) + 1) * (64 + GAP)
     clip = calling_clip()
     rain = 3

@@ -46,7 +46,7 @@ def test_the_survey_measures_what_the_suite_runs(row: Row) -> None:
     pairs = row.load()
     for card in sides:
         assert (card.backbone.model or "base", card.cleaning) == (row.encoder, row.cleaning)
-        loaded = pkgutil.resolve_name(DATASETS[card.dataset]["target"])(split=card.split)
+        loaded = pkgutil.resolve_name(DATASETS[card.dataset])(split=card.split)
         assert loaded.fingerprint == pairs.fingerprint
         assert dict(card.counts) == pairs.counts
 

@@ -20,6 +20,7 @@ from docs.figures.shift_sheets import (
 )
 from shifts import BUILTINS
 from shifts.base import item_generator
+from shifts.builtin import names_of
 from shifts.image.digital import Contrast
 from shifts.image.noise import GaussianNoise
 from shifts.text.words import InsertPunctuation
@@ -29,7 +30,7 @@ SHEETS = ROOT / "docs" / "sheets"
 
 
 def test_every_image_shift_but_frost_has_a_row() -> None:
-    expected = {n for n, e in BUILTINS.items() if e["modality"] == "image" and n != "frost"}
+    expected = set(names_of("image")) - {"frost"}
     assert {row.label for _, row in image_rows("mini64")} == expected
     labels = [row.label for _, row in image_rows("reference", variants=True)]
     assert [x for x in labels if x.endswith("(mm)")] == [
@@ -73,8 +74,8 @@ def test_without_scikit_image_the_picture_is_drawn(monkeypatch: pytest.MonkeyPat
 def test_caption_tables_show_each_type_and_say_what_is_unchanged() -> None:
     text = "a dog | runs"
     tables = caption_tables([text])
-    for name, entry in BUILTINS.items():
-        assert (f"\n| {name} | " in tables) == (entry["modality"] == "text"), name
+    for name in BUILTINS:
+        assert (f"\n| {name} | " in tables) == (name in names_of("text")), name
     after = InsertPunctuation().apply(text, 7, item_generator(0, "ip", 7, "caption 1"))
     assert f"| ip | 7 | 1 | `{after}` |".replace("a dog |", "a dog \\|") in tables
     assert "| passive_rules | 1 | 1 | unchanged |" in tables

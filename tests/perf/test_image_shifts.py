@@ -8,7 +8,6 @@ type, in turns; the ratios to it are asserted: three times as fast in the mean a
 
 from __future__ import annotations
 
-import importlib
 import math
 import time
 from collections.abc import Callable
@@ -18,8 +17,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from shifts import BUILTINS
 from shifts.base import Shift, item_generator
+from shifts.builtin import builtin_class, names_of
 from shifts.image.frost import Frost
 from tests.shifts.rewrite import BROKEN, load_rewrite
 
@@ -28,7 +27,7 @@ LEAST_RATIO = 1.0
 SEVERITIES = (1, 2, 3, 4, 5)
 UNUSED = np.random.default_rng(0)
 """For types that draw nothing."""
-NAMES = [n for n, e in BUILTINS.items() if e["modality"] == "image" and n != "frost"]
+NAMES = [name for name in names_of("image") if name != "frost"]
 
 
 def picture(side: int = 224) -> np.ndarray:
@@ -43,8 +42,7 @@ def picture(side: int = 224) -> np.ndarray:
 def make(name: str, photographs: Path | None = None) -> Shift:
     if name == "frost":
         return Frost(Frost.Options(photos=str(photographs)))
-    module, _, attribute = BUILTINS[name]["target"].partition(":")
-    return getattr(importlib.import_module(module), attribute)()
+    return builtin_class(name)()
 
 
 def fastest_ms(call: Callable[[], object], repeats: int = 3) -> float:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from shifts import BUILTINS
 from shifts.base import Shift, item_generator
+from shifts.builtin import builtin_class, names_of
 
 CAPTIONS = [
     "A man in a black-and-white shirt, riding his skateboard down the street (near a park).",
@@ -19,13 +17,12 @@ CAPTIONS = [
 NEEDS_WORDNET = {"sr", "ri"}
 NEEDS_MODELS = {"formal", "casual", "passive", "active", "back_trans"}
 LEFT_OUT = NEEDS_WORDNET | NEEDS_MODELS
-NAMES = [n for n, e in BUILTINS.items() if e["modality"] == "text" and n not in LEFT_OUT]
+NAMES = [name for name in names_of("text") if name not in LEFT_OUT]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_captions_per_second(name: str, benchmark: BenchmarkFixture) -> None:
-    module, _, attribute = BUILTINS[name]["target"].partition(":")
-    shift: Shift = getattr(importlib.import_module(module), attribute)()
+    shift: Shift = builtin_class(name)()
     severity = shift.card.severities[-1]
 
     def corrupt_all() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shifts import BUILTINS
 from shifts.base import Shift, item_generator
+from shifts.builtin import builtin_class
 from tests.shifts.rewrite import BROKEN, Rewrite, load_rewrite, photograph
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -35,8 +35,7 @@ def square() -> np.ndarray:
 
 
 def ours(name: str) -> Shift:
-    module, _, attribute = BUILTINS[name]["target"].partition(":")
-    return getattr(importlib.import_module(module), attribute)()
+    return builtin_class(name)()
 
 
 def change(image: np.ndarray, results: list[np.ndarray]) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import wave
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifts import BUILTINS
 from shifts.audio.base import READ_GAIN_DB, READ_SIGMA, SNR_DB, AudioShift
 from shifts.audio.item import Audio, level
 from shifts.audio.noises import (
@@ -24,17 +22,17 @@ from shifts.audio.noises import (
     TrafficProcedural,
 )
 from shifts.base import ShiftError, item_generator
+from shifts.builtin import builtin_class, names_of
 from shifts.testing import run_contract
 
-NAMES = [name for name, entry in BUILTINS.items() if entry["modality"] == "audio"]
+NAMES = names_of("audio")
 RECORDED = ["traffic", "crowd", "rain", "thunder", "wind"]
 OFFLINE = [name for name in NAMES if name not in RECORDED]
 STEP = 1 / 32768
 
 
 def load(name: str) -> type[AudioShift]:
-    module, _, attribute = BUILTINS[name]["target"].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return builtin_class(name)
 
 
 def record(path: Path, samples: np.ndarray, rate: int = 8000) -> None:
@@ -86,7 +84,6 @@ def test_recorded_sounds_keep_the_contract_on_the_users_files(name: str, folder:
 def test_listing_and_card_agree(name: str) -> None:
     card = load(name).card
     assert (card.name, card.modality) == (name, "audio")
-    assert card.summary == BUILTINS[name]["summary"]
     assert card.exact == (not name.endswith("_procedural"))
 
 

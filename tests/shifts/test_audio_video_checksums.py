@@ -9,7 +9,6 @@ libjpeg.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import pytest
 from shifts import BUILTINS
 from shifts.audio.item import Audio
 from shifts.base import item_generator
+from shifts.builtin import builtin_class
 from shifts.composed import Composed
 
 TABLE = Path(__file__).parent / "data" / "audio_video_checksums.json"
@@ -32,14 +32,13 @@ WRAPPED = ("video_gaussian_noise", "video_fog", "video_contrast")
 def variants() -> dict[str, tuple[str, dict[str, Any]]]:
     """Label -> (name, options)."""
     found: dict[str, tuple[str, dict[str, Any]]] = {}
-    for name, entry in BUILTINS.items():
-        if entry["modality"] == "audio" and name not in RECORDED:
+    for name, target in BUILTINS.items():
+        modality = builtin_class(name).card.modality
+        if modality == "audio" and name not in RECORDED:
             found |= {f"{name}/{mode}": (name, {"mode": mode}) for mode in ("read", "snr")}
-        elif name in WRAPPED or (
-            entry["modality"] == "video" and "per_frame" not in entry["target"]
-        ):
+        elif name in WRAPPED or (modality == "video" and "per_frame" not in target):
             found[name] = (name, {})
-        elif entry["modality"] == "composed":
+        elif modality == "composed":
             found |= {
                 f"{name}/{part}": (name, {"part": part}) for part in ("image", "text", "both")
             }
@@ -71,8 +70,7 @@ def checksum(item: Any) -> str:
 
 
 def checksums(name: str, options: dict[str, Any]) -> list[str]:
-    module, _, attribute = BUILTINS[name]["target"].partition(":")
-    kind = getattr(importlib.import_module(module), attribute)
+    kind = builtin_class(name)
     shift = kind(kind.Options(**options)) if options else kind()
     item = item_for(kind.card.modality)
     return [checksum(shift.apply(item, s, item_generator(0, name, s, "item"))) for s in (1, 3, 5)]

@@ -7,7 +7,6 @@ A change here is a change of results: raise the shift's ``card.version``, then r
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import subprocess
 import sys
@@ -18,12 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shifts import BUILTINS
 from shifts.base import Shift, item_generator
+from shifts.builtin import builtin_class, names_of
 
 TABLE = Path(__file__).parent / "data" / "image_checksums.json"
 # frost needs photographs, which are the user's
-NAMES = [n for n, entry in BUILTINS.items() if entry["modality"] == "image" and n != "frost"]
+NAMES = [name for name in names_of("image") if name != "frost"]
 MM = ("glass_blur", "pixelate", "zoom_blur", "fog")
 
 
@@ -46,8 +45,7 @@ def variants() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def build(name: str, options: dict[str, Any]) -> Shift:
-    module, _, attribute = BUILTINS[name]["target"].partition(":")
-    shift_class = getattr(importlib.import_module(module), attribute)
+    shift_class = builtin_class(name)
     return shift_class(shift_class.Options(**options))
 
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifts import BUILTINS
 from shifts.base import Shift, ShiftError, item_generator
+from shifts.builtin import builtin_class, names_of
 from shifts.image.base import ImageOptions, VariantOptions
 from shifts.image.constants import MINI64, REFERENCE
 
-NAMES = [n for n, entry in BUILTINS.items() if entry["modality"] == "image" and n != "frost"]
+NAMES = [name for name in names_of("image") if name != "frost"]
 
 
 def build(name: str, **options: str) -> Shift:
-    module, _, attribute = BUILTINS[name]["target"].partition(":")
-    shift_class = getattr(importlib.import_module(module), attribute)
+    shift_class = builtin_class(name)
     return shift_class(shift_class.Options(**options))
 
 

@@ -6,22 +6,21 @@ rewrite the table with ``python tests/shifts/test_text_contract.py`` (repository
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shifts import BUILTINS
 from shifts.base import Shift, item_generator
+from shifts.builtin import builtin_class, names_of
 from shifts.testing import run_contract
 
 TABLE = Path(__file__).parent / "data" / "text_outputs.json"
 NEEDS_WORDNET = {"sr", "ri"}
 NEEDS_MODELS = {"formal", "casual", "passive", "active", "back_trans"}
 LEFT_OUT = NEEDS_WORDNET | NEEDS_MODELS
-NAMES = [n for n, e in BUILTINS.items() if e["modality"] == "text" and n not in LEFT_OUT]
+NAMES = [name for name in names_of("text") if name not in LEFT_OUT]
 CAPTIONS = (
     "A man in a black-and-white shirt is riding a big brown horse next to the beach.",
     "two small dogs running through the tall grass, one holding a frisbee (a red one)",
@@ -30,8 +29,7 @@ CAPTIONS = (
 
 
 def load(name: str) -> type[Shift]:
-    module, _, attribute = BUILTINS[name]["target"].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return builtin_class(name)
 
 
 def outputs() -> dict[str, dict[str, Any]]:
@@ -63,7 +61,6 @@ def test_built_in_keeps_the_contract(name: str) -> None:
 def test_listing_and_card_agree(name: str) -> None:
     card = load(name).card
     assert (card.name, card.modality) == (name, "text")
-    assert card.summary == BUILTINS[name]["summary"]
 
 
 def test_outputs_are_frozen() -> None:

@@ -15,20 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shifts import BUILTINS
 from shifts.base import NoOptions, Shift, ShiftCard, ShiftError, item_generator
+from shifts.builtin import builtin_class, names_of
 from shifts.testing import run_contract
 from shifts.video import per_frame as module
 from shifts.video.per_frame import PerFrame, frame_generators, per_frame
 
-VIDEO = [name for name, entry in BUILTINS.items() if entry["modality"] == "video"]
-IMAGE = [name for name, entry in BUILTINS.items() if entry["modality"] == "image"]
+VIDEO = names_of("video")
+IMAGE = names_of("image")
 NEEDS_PHOTOGRAPHS = "frost"
 
 
 def load(name: str) -> Any:
-    target, _, attribute = BUILTINS[name]["target"].partition(":")
-    return getattr(importlib.import_module(target), attribute)
+    return builtin_class(name)
 
 
 def clip(frames: int = 4, height: int = 20, width: int = 24, seed: int = 0) -> np.ndarray:
@@ -67,7 +66,6 @@ def test_shared_draws_keep_the_contract(name: str) -> None:
 def test_listing_and_card_agree(name: str) -> None:
     card = load(name).card
     assert (card.name, card.modality) == (name, "video")
-    assert card.summary == BUILTINS[name]["summary"]
 
 
 @pytest.mark.parametrize("name", [n for n in IMAGE if n != NEEDS_PHOTOGRAPHS])
