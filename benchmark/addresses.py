@@ -13,9 +13,11 @@ from benchmark.backbones.base import DualEncoder
 from benchmark.cache import Address
 from benchmark.cache.keys import address, code_of, numerics
 from benchmark.cell import Cell
+from benchmark.changes import Changes
 from benchmark.retrieval import RetrievalSet
 from benchmark.stream import QueryStream
 from shifts.base import Shift
+from shifts.change import sizes
 
 
 def of_gallery(data: RetrievalSet, backbone: DualEncoder, cell: Cell) -> Address | None:
@@ -81,6 +83,14 @@ def of_source(
         numerics=numerics(backbone.device),
         parts=_digest(*parts),
     )
+    return Address(key, inputs.about)
+
+
+def of_changes(inputs: Address | None) -> Address | None:
+    """Where it lies what the shifts did to the queries of these inputs."""
+    if inputs is None:
+        return None
+    key = address(what="changes", inputs=inputs.key, code=code_of(Changes, sizes))
     return Address(key, inputs.about)
 
 

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder, Staged
 from benchmark.cache import Shelf
 from benchmark.cell import ShiftSpec
+from benchmark.changes import Changes
 from benchmark.errors import DataError
 from benchmark.retrieval import RetrievalSet
 from shifts.base import Shift, ShiftError, item_generator
+from shifts.change import sizes
 
 ENCODE_BATCH = 64
 """Items encoded at once outside the stream."""
+
+_PLAIN_TO_SEE = 0.01
+"""From this mean difference on (of full scale), pixels or samples that changed reach the encoder as
+a change; below it the preprocessed forms are compared, which costs a second preprocessing."""
+
+
+def _itself(item: Any) -> Any:
+    return item
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """What hits a query.
+
+    Attributes:
+        apply: (item, index of the query) -> corrupted item.
+        untouched: item -> how the shift returns it when its operator does nothing to it (see
+            ``Shift.untouched``).
+    """
+
+    apply: Callable[[Any, int], Any]
+    untouched: Callable[[Any], Any] = _itself
 
 
 class QueryInputs:
@@ -28,8 +54,9 @@ class QueryInputs:
         data: whose items.
         backbone: preprocesses and collates.
         gallery: the gallery's items instead of the queries.
-        corrupt: (item, index of the query) -> corrupted item.
+        corruption: what hits a query, by its index; None for one that nothing hits.
         shelf: keeps what is made.
+        changes: told what the corruption did to each query.
     """
 
     def __init__(
@@ -38,8 +65,9 @@ class QueryInputs:
         backbone: DualEncoder,
         *,
         gallery: bool = False,
-        corrupt: Callable[[Any, int], Any] | None = None,
+        corruption: Callable[[int], Corruption | None] = lambda index: None,
         shelf: Shelf | None = None,
+        changes: Changes | None = None,
     ) -> None:
         self._items = data.gallery if gallery else data.queries
         self._modality = data.gallery_modality if gallery else data.query_modality
@@ -49,8 +77,9 @@ class QueryInputs:
         staged = preprocess if isinstance(preprocess, Staged) else None
         self._make = staged.compact if staged else preprocess
         self._expand = staged.expand if staged else None
-        self._corrupt = corrupt
+        self._corruption = corruption
         self._shelf = shelf
+        self._changes = changes
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
         """The collated inputs of these items."""
@@ -72,13 +101,48 @@ class QueryInputs:
                 self._shelf.put(index, made)
         return self._expand(made) if self._expand is not None else made
 
+    def measure(self, indices: np.ndarray) -> None:
+        """Notes what happens to queries whose inputs came from a cache."""
+        for index in map(int, indices):
+            if self._corruption(index) is not None:
+                self._compact(index)
+            elif self._changes is not None:
+                self._changes.leave(index)
+
     def _compact(self, index: int) -> Tensor:
-        item = self._items[index]
-        if self._corrupt is not None:
-            item = self._corrupt(item, index)
-        if self._clean_text is not None:
-            item = self._clean_text(item)
-        return self._make(item)
+        item, hit = self._items[index], self._corruption(index)
+        if hit is None:
+            if self._changes is not None:
+                self._changes.leave(index)
+            return self._prepared(item)
+        after = self._cleaned(hit.apply(item, index))
+        made = self._make(after)
+        if self._changes is not None:
+            plain = hit.untouched(item)
+            found = sizes(self._cleaned(plain), after)
+            same = [item] if plain is item else [item, plain]
+            self._changes.note(index, self._changed(found, made, same), found)
+        return made
+
+    def _changed(self, found: Mapping[str, float], made: Tensor, same: Sequence[Any]) -> bool:
+        """Whether what the encoder gets differs from what it would get of unchanged items.
+
+        Args:
+            found: ``sizes`` of the change.
+            made: the preprocessed query.
+            same: items that count as unchanged.
+        """
+        if not any(found.values()):  # NaN, of arrays of another shape, is not 0
+            return False
+        if any(size >= _PLAIN_TO_SEE for name, size in found.items() if name != "text"):
+            return True
+        return not any(torch.equal(made, self._prepared(item)) for item in same)
+
+    def _prepared(self, item: Any) -> Tensor:
+        return self._make(self._cleaned(item))
+
+    def _cleaned(self, item: Any) -> Any:
+        return item if self._clean_text is None else self._clean_text(item)
 
 
 def corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str], Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +14,11 @@ from benchmark import addresses
 from benchmark.backbones.base import DualEncoder
 from benchmark.cache import Address, DiskCache, InputCache, Recent, Shelf, Tables
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
+from benchmark.changes import KIND, Changes
 from benchmark.datasets.ready_made import ReadyMade, is_ready_made
 from benchmark.errors import ConfigError, DataError, did_you_mean
 from benchmark.grid import CLEAN
-from benchmark.inputs import QueryInputs, corruption
+from benchmark.inputs import Corruption, QueryInputs, corruption
 from benchmark.retrieval import RetrievalSet
 from benchmark.source import SourceRows, encode_all, parts_of, recall_of_rows
 from benchmark.stream import QueryStream, chosen_queries
@@ -68,6 +68,7 @@ class Resources:
         self._inputs = InputCache(cache_bytes)
         self._tables = Tables(disk)
         self._shelves = Recent[Shelf](InputCache.IN_USE, Shelf.close)
+        self._changes = Recent[Changes](16)
         self._source_tables = Recent[Tensor](1)  # of one stream: its cells are neighbours
 
     def data(self, cell: Cell) -> RetrievalSet:
@@ -211,12 +212,16 @@ class Resources:
             shelf = self._shelf(cell, name, clean=True)
             return QueryInputs(data, backbone, shelf=shelf)
         corruptions = [self._corruption(cell, domain) for domain in cell.domains]
-        name = (*self._world(cell), _text(cell.shift), cell.seed, cell.limit)
-        if cell.stream.domains:
-            name = self._stream_key(cell)
-        shelf = self._shelf(cell, name)
+        name = self._inputs_key(cell)
+        shelf, changes = self._shelf(cell, name), self._changes_of(cell)
         if not cell.stream.domains:
-            return QueryInputs(data, backbone, corrupt=corruptions[0], shelf=shelf)
+            return QueryInputs(
+                data,
+                backbone,
+                corruption=lambda index: corruptions[0],
+                shelf=shelf,
+                changes=changes,
+            )
         stream = self.stream(cell)
         domain_of = dict(
             zip(self.queries(cell)[stream.order].tolist(), stream.shifts.tolist(), strict=True)
@@ -224,9 +229,36 @@ class Resources:
         return QueryInputs(
             data,
             backbone,
-            corrupt=lambda item, index: corruptions[domain_of[index]](item, index),
+            corruption=lambda index: corruptions[domain_of[index]],
             shelf=shelf,
+            changes=changes,
         )
+
+    def changes(self, cell: Cell) -> Changes:
+        """What the cell's shifts did to each of its queries.
+
+        It is noted while queries are corrupted. Those whose inputs came from a cache that has not
+        kept it are corrupted once more, with the same result.
+        """
+        found = self._changes_of(cell)
+        missing = found.missing()
+        if len(missing):
+            self.inputs(cell).measure(missing)
+        if not found.kept:
+            self._tables.put(KIND, self._changes_address(cell), found.rows())
+            found.kept = True
+        return found
+
+    def _changes_of(self, cell: Cell) -> Changes:
+        def make() -> Changes:
+            known = self._tables.find(KIND, self._changes_address(cell))
+            return Changes(self.queries(cell), self.data(cell).query_modality, known)
+
+        return self._changes.get(self._inputs_key(cell), make)
+
+    def _changes_address(self, cell: Cell) -> Address | None:
+        disk = self._tables.disk
+        return addresses.of_changes(self._inputs_address(cell)) if disk else None
 
     def _shelf(self, cell: Cell, name: Hashable, *, clean: bool = False) -> Shelf:
         def make() -> Shelf:
@@ -319,16 +351,23 @@ class Resources:
         embedded = rows.split([len(part) for part in members])
         return recall_of_rows(embedded, parts, data=data, gallery=self.gallery(cell))
 
-    def _corruption(self, cell: Cell, spec: ShiftSpec) -> Callable[[Any, int], Any]:
-        """(item, index of the query) -> corrupted item, under one of the cell's domains."""
+    def _corruption(self, cell: Cell, spec: ShiftSpec) -> Corruption | None:
+        """What one of the cell's domains does to a query."""
         if spec.name == CLEAN:
-            return lambda item, index: item
+            return None
         if is_ready_made(spec):
             items = self.ready_made(cell, spec).items
-            return lambda item, index: items[index]
+            return Corruption(lambda item, index: items[index])
         ids = self.data(cell).queries.ids
-        corrupt = corruption(self.make_shift(spec), spec, cell.seed)
-        return lambda item, index: corrupt(item, ids[index])
+        shift = self.make_shift(spec)
+        corrupt = corruption(shift, spec, cell.seed)
+        return Corruption(lambda item, index: corrupt(item, ids[index]), shift.untouched)
+
+    def _inputs_key(self, cell: Cell) -> tuple[Hashable, ...]:
+        """What decides the inputs of a cell whose queries are shifted."""
+        if cell.stream.domains:
+            return self._stream_key(cell)
+        return (*self._world(cell), _text(cell.shift), cell.seed, cell.limit)
 
     def _stream_key(self, cell: Cell) -> tuple[Hashable, ...]:
         """What decides which query comes under which shift."""

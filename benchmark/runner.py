@@ -279,6 +279,7 @@ class _Run:
         hubness = tally.occurrences.skewness()
         return {
             **probes.log_means(logs),
+            **self._changes(),
             "uniformity": probes.uniformity(embeddings),
             "gap": probes.gap(embeddings, gallery),
             "consistency": probes.consistency(embeddings, gallery, self.data.relevance, order),
@@ -286,6 +287,15 @@ class _Run:
             # Not defined where every item occurs equally often, as in a gallery of ten items.
             **({"hubness": hubness} if math.isfinite(hubness) else {}),
         }
+
+    def _changes(self) -> dict[str, float]:
+        """How many of the queries the shifts changed, and by how much; nothing for clean ones."""
+        labels = [None if spec.name == CLEAN else spec.label for spec in self.cell.domains]
+        if not any(labels):
+            return {}
+        with self.clock("data"):
+            changes = self.resources.changes(self.cell)
+        return changes.summary(self.domains, labels)
 
     def _forgetting(self, method: Method, gallery: Tensor) -> dict[str, float]:
         with self.clock("clean"):

@@ -83,6 +83,14 @@ class Shift(ABC):
         self.check_item(item)
         return self.corrupt(item, severity, rng)
 
+    def untouched(self, item: Any) -> Any:
+        """The item as this shift returns it when its operator edits nothing.
+
+        Some families rewrite every item on the way, such as texts that they re-space. The harness
+        does not count that as a change (``coverage`` in a record).
+        """
+        return item
+
     @property
     def fingerprint(self) -> str:
         """Hash of the files that the shift works with, for a result's identity; "" for none."""

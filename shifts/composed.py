@@ -134,6 +134,12 @@ class ComposedShift(Shift):
         parts = (self._image_shift, self._text_shift)
         return "+".join(filter(None, (part.fingerprint for part in parts if part is not None)))
 
+    def untouched(self, item: Composed) -> Composed:
+        """With the text as the text shift leaves it."""
+        if self._text_shift is None:
+            return item
+        return Composed(item.image, self._text_shift.untouched(item.text))
+
     def corrupt(self, item: Composed, severity: int, rng: np.random.Generator) -> Composed:
         """A new item; a part that does not shift is copied."""
         seeds = rng.integers(0, 2**63, size=2)

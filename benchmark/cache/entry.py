@@ -27,8 +27,9 @@ HEADER_BYTES = 4096
 FORMAT = 1
 """Raised when the layout changes; entries of another format are not read."""
 
-KINDS = ("gallery", "queries", "source")
-"""What entries hold: gallery embeddings, preprocessed queries, embeddings of the source model."""
+KINDS = ("gallery", "queries", "source", "changes")
+"""What entries hold: gallery embeddings, preprocessed queries, embeddings of the source model, what
+shifts did to queries."""
 
 SUFFIX = ".rows"
 PARTIAL = ".part"

@@ -20,6 +20,7 @@ _WHAT = {
     "gallery": "embeddings of galleries",
     "queries": "shifted, preprocessed queries",
     "source": "embeddings of queries under the source model",
+    "changes": "how many queries a shift changes, and by how much",
 }
 _ACTIONS = ("info", "clear", "verify")
 

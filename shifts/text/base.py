@@ -12,6 +12,6 @@ class TextShift(Shift):
         """The caption as this shift returns it when its operator edits nothing.
 
         Some families rewrite every caption on the way: nlpaug re-spaces it, EDA drops capitals,
-        digits and punctuation. ``shifts.text.coverage`` does not count that as a change.
+        digits and punctuation. That does not count as a change (see ``Shift.untouched``).
         """
         return item

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shifts.base import Shift, item_generator
-from shifts.text.base import TextShift
 
 
 def coverage(shift: Shift, captions: Sequence[str], severity: int, seed: int) -> float:
     """The share of captions that come out different.
 
-    Rule-based shifts leave captions that no rule fits as they are; this number says how many, and
-    belongs beside every result of such a shift. What a family does to every caption (see
-    ``TextShift.untouched``), capitals and the amount of white space do not count as a change.
+    Rule-based shifts leave captions that no rule fits as they are; this number says how many. What
+    a family does to every caption (see ``Shift.untouched``), capitals and the amount of white space
+    do not count as a change. It needs no encoder; the ``coverage`` in the harness's records is
+    judged by what reaches the encoder.
 
     Args:
         shift: a text shift, of this package or a plugin.
@@ -27,10 +27,9 @@ def coverage(shift: Shift, captions: Sequence[str], severity: int, seed: int) ->
     Raises:
         ShiftError: unknown severity, or an item that is not text.
     """
-    plain = shift.untouched if isinstance(shift, TextShift) else str
     changed = 0
     for i, caption in enumerate(captions):
         rng = item_generator(seed, shift.card.name, severity, str(i))
         after = shift.apply(caption, severity, rng)
-        changed += after.lower().split() != plain(caption).lower().split()
+        changed += after.lower().split() != shift.untouched(caption).lower().split()
     return changed / len(captions) if captions else 0.0

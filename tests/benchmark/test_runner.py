@@ -75,7 +75,7 @@ def test_a_record_says_what_a_row_must_say() -> None:
     assert record.cost["ms_per_query"] <= record.cost["ms_per_query_p95"]
     assert 10 < record.cost["peak_mb"] < 100_000
     geometry = {"uniformity", "gap", "consistency", "effective_rank", "hubness"}
-    assert set(record.probes) == {*geometry, "seen"}
+    assert set(record.probes) == {*geometry, "seen", "coverage", "change_size"}
     assert 1 <= record.probes["effective_rank"] <= 8
     assert 0 < record.probes["consistency"] < 1
     assert record.environment["torch"] == torch.__version__
@@ -236,8 +236,11 @@ def test_text_is_cleaned_after_the_shift() -> None:
     assert record.status == Status.DONE
     assert record.info["task"] == "text-to-image"
     reversed_texts = [text[::-1] for text in swapped.queries.values]  # type: ignore[attr-defined]
-    assert sorted(seen[:60]) == sorted(reversed_texts)
-    assert len(seen) == 120  # the clean queries are cleaned too, the image gallery is not
+    assert sorted(seen[:120:2]) == sorted(reversed_texts)
+    # Beside each shifted one its clean one, to see whether it changed; then the clean queries. The
+    # image gallery is not cleaned.
+    assert len(seen) == 180
+    assert record.probes["coverage"] == record.probes["change_size"] == 0.0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""What a stream's shifts did to its queries: noted while they are corrupted, kept with the inputs.
+
+A shift that leaves most queries as they are looks like robustness. So each record says how many
+queries came out different (``coverage``) and by how much (``change_size``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+KIND = "changes"
+"""Kind of the entries in the disk cache."""
+
+LITTLE = 5.0
+"""A shift that changes a smaller share of the queries (percent) is warned of."""
+
+PARTS = {"composed": {"image": "pixels", "text": "text"}}
+"""Modality -> its parts, as ``shifts.change.sizes`` names them; the others are of one part."""
+
+
+class Changes:
+    """Two numbers per query and two for each of its parts: whether it changed, and by how much.
+
+    Args:
+        queries: ascending indices of the queries of the stream.
+        modality: of the queries.
+        known: (queries, 2 + 2 * parts) float64, where all of it was noted before.
+    """
+
+    def __init__(self, queries: np.ndarray, modality: str, known: Tensor | None = None) -> None:
+        self._queries = queries
+        self._row = {int(query): row for row, query in enumerate(queries)}
+        self.parts = PARTS.get(modality, {})
+        shape = (len(queries), 2 + 2 * len(self.parts))
+        fits = known is not None and tuple(known.shape) == shape
+        self._noted = np.full(len(queries), fits)
+        self._values = known.numpy() if known is not None and fits else np.zeros(shape)
+        self.kept = fits
+
+    def note(self, index: int, changed: bool, found: Mapping[str, float]) -> None:
+        """Notes one query; what was noted before is the same, so that it does no harm."""
+        row = self._row[index]
+        size = float(np.mean(list(found.values()))) if changed else 0.0
+        of_parts = [number for name in self.parts.values() for number in _pair(found[name])]
+        self._values[row] = (float(changed), size, *of_parts)
+        self._noted[row] = True  # last: another thread may be reading
+
+    def leave(self, index: int) -> None:
+        """Notes that nothing hits a query."""
+        self._noted[self._row[index]] = True
+
+    def missing(self) -> np.ndarray:
+        """Indices of the queries that were not noted: their inputs came from a cache."""
+        return self._queries[~self._noted]
+
+    def rows(self) -> Tensor:
+        """All numbers, for the disk cache."""
+        return torch.from_numpy(self._values)
+
+    def summary(self, domains: np.ndarray, labels: Sequence[str | None]) -> dict[str, float]:
+        """Share of queries changed and mean size of the change, in percent.
+
+        Args:
+            domains: which domain hits each query, in the order of the queries.
+            labels: of each domain; None for one that leaves the queries alone by intention, whose
+                queries do not count.
+
+        Returns:
+            ``coverage`` and ``change_size``; with "_image" and "_text" behind it those of the
+            parts; where there are several domains each of them with "_<label>" too. An unchanged
+            query counts with size 0, one whose size is not known (arrays of another shape) not.
+        """
+        shifted = np.array([label is not None for label in labels])[domains]
+        found = self._means(shifted, "")
+        if len(labels) > 1:
+            for number, label in enumerate(labels):
+                if label is not None:
+                    found |= self._means(domains == number, f"_{label}")
+        return found
+
+    def _means(self, chosen: np.ndarray, suffix: str) -> dict[str, float]:
+        names = [
+            f"{name}{part}{suffix}"
+            for part in ("", *(f"_{part}" for part in self.parts))
+            for name in ("coverage", "change_size")
+        ]
+        columns = [column[np.isfinite(column)] for column in self._values[chosen].T]
+        return {
+            name: 100.0 * float(column.mean())
+            for name, column in zip(names, columns, strict=True)
+            if len(column)
+        }
+
+
+def _pair(size: float) -> tuple[float, float]:
+    """Whether a part changed, and by how much; a size that is not known is that of a change."""
+    return float(size != 0.0), size
