@@ -97,7 +97,7 @@ class Trainer(TrainingRun):
             }
             self.model.load_state_dict(self.model.state_dict() | kept)
         self.texts = text_tower(self.model)
-        super().__init__(self.model, self.heads, recipe)
+        super().__init__(self.model, self.heads, self.model.logit_scale, recipe)
         self._features: dict[str, Tensor] = {}
         visual = self.model.visual
         visual.transformer.register_forward_hook(self._keep("tokens"))
@@ -110,7 +110,7 @@ class Trainer(TrainingRun):
         return hook
 
     def rate(self) -> float:
-        """The learning rate of the step to come."""
+        """Linear warm-up, then a cosine that a linear cool-down cuts short."""
         r = self.recipe
         if self.step < r.warmup:
             return r.lr * (self.step + 1) / r.warmup

@@ -30,14 +30,17 @@ class Schedule(Protocol):
     def weight_decay(self) -> float: ...
     @property
     def ema(self) -> float: ...
+    @property
+    def warmup(self) -> int: ...
 
 
 class TrainingRun(ABC):
-    """A model with a learnt ``logit_scale``, heads that are dropped afterwards, averaged weights.
+    """A model, heads that are trained with it and dropped afterwards, averaged weights.
 
     Args:
         model: what is trained and shipped.
         heads: trained with it.
+        log_scale: the learnt logarithm of the logit scale, a parameter of either.
         schedule: its recipe.
 
     Attributes:
@@ -45,9 +48,11 @@ class TrainingRun(ABC):
         step: optimiser steps taken.
     """
 
-    def __init__(self, model: nn.Module, heads: nn.Module, schedule: Schedule) -> None:
-        self._model: Any = model  # any class with a logit_scale
-        self._heads, self._schedule = heads, schedule
+    def __init__(
+        self, model: nn.Module, heads: nn.Module, log_scale: nn.Parameter, schedule: Schedule
+    ) -> None:
+        self._model, self._heads, self._schedule = model, heads, schedule
+        self.log_scale = log_scale
         self.average: Any = copy.deepcopy(model)
         decayed: list[nn.Parameter] = []
         plain: list[nn.Parameter] = []
@@ -63,9 +68,17 @@ class TrainingRun(ABC):
         )
         self.step = 0
 
-    @abstractmethod
     def rate(self) -> float:
-        """The learning rate of the step to come."""
+        """The learning rate of the step to come: linear warm-up, then a cosine to zero."""
+        r = self._schedule
+        if self.step < r.warmup:
+            return r.lr * (self.step + 1) / r.warmup
+        return r.lr * 0.5 * (1 + math.cos(math.pi * (self.step - r.warmup) / (r.steps - r.warmup)))
+
+    @property
+    def logit_scale(self) -> float:
+        """What similarities are multiplied by."""
+        return float(self.log_scale.detach().exp())
 
     @abstractmethod
     def update(self) -> dict[str, float]:
@@ -81,7 +94,7 @@ class TrainingRun(ABC):
         self.optimizer.step()
         decay = min(self._schedule.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            self._model.logit_scale.clamp_(max=math.log(100))  # as CLIP does
+            self.log_scale.clamp_(max=math.log(100))  # as CLIP does
             pairs = zip(self.average.parameters(), self._model.parameters(), strict=True)
             for kept, now in pairs:
                 kept.lerp_(now, 1 - decay)
@@ -117,6 +130,7 @@ class TrainingRun(ABC):
             every: steps between checkpoints.
         """
         started = time.perf_counter()
+        work.mkdir(parents=True, exist_ok=True)
         checkpoint = work / "checkpoint.pt"
         if checkpoint.exists():
             self.load(checkpoint)
@@ -125,9 +139,10 @@ class TrainingRun(ABC):
             losses = self.update()
             if self.step % _SHOW_EVERY == 0:
                 shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-                scale = float(self._model.logit_scale.detach().exp())
                 seconds = time.perf_counter() - started
-                log.info("step %d  %s  scale %.1f  %.0f s", self.step, shown, scale, seconds)
+                log.info(
+                    "step %d  %s  scale %.1f  %.0f s", self.step, shown, self.logit_scale, seconds
+                )
             if self.step % every == 0 or self.step == self._schedule.steps:
                 self.save(checkpoint)
                 export(self.average, work / "export")

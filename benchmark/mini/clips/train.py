@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import os
 import time
 from dataclasses import replace
@@ -81,14 +80,7 @@ class Trainer(TrainingRun):
             torch.manual_seed(recipe.seed)
             self.model = ClipEncoder(**ARCHITECTURE)
             self.heads = nn.ModuleList(Head(ARCHITECTURE["width"]) for _ in range(2))
-        super().__init__(self.model, self.heads, recipe)
-
-    def rate(self) -> float:
-        """The learning rate of the step to come."""
-        r = self.recipe
-        if self.step < r.warmup:
-            return r.lr * (self.step + 1) / r.warmup
-        return r.lr * 0.5 * (1 + math.cos(math.pi * (self.step - r.warmup) / (r.steps - r.warmup)))
+        super().__init__(self.model, self.heads, self.model.logit_scale, recipe)
 
     def _video(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
         """(B, 8, 3, 32, 32) frames with jittered contrast, brightness and sensor noise."""

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from benchmark.datasets.base import ComposedQueries, content_fingerprint
-from benchmark.errors import ConfigError
 from benchmark.mini.composed.families import (
     MEMBERS,
     QUERIES,
     Family,
+    Path,
     families,
     paths,
     text_of,
 )
-from benchmark.mini.composed.families import (
-    Path as Way,
-)
 from benchmark.mini.composed.garments import CATEGORIES
 from benchmark.mini.render import render
 from benchmark.mini.scenes import Scene
+from benchmark.mini.worlds.drawn import Drawn, check_split, item_generator, loader, numbered
 from benchmark.retrieval import Sections
 
 WORLD_VERSION = 1
@@ -35,26 +31,6 @@ CANDIDATES = 5
 """Of the subset recall; CIRR's sets have six pictures, one of them the reference."""
 GARMENT_FAMILIES = {"val": 25, "test": 63}
 """Of each category."""
-
-
-class Pictures:
-    """Pictures of scenes. Each is drawn from its own generator, so that order does not matter."""
-
-    def __init__(self, name: str, scenes: Sequence[Scene]) -> None:
-        self._name = name
-        self._scenes = scenes
-        self.ids = tuple(f"{name}-{index:05d}" for index in range(len(scenes)))
-
-    def __len__(self) -> int:
-        return len(self._scenes)
-
-    def __getitem__(self, index: int, /) -> np.ndarray:
-        """(64, 64, 3) uint8."""
-        return render(self._scenes[index], _generator("picture", self._name, index))
-
-    def scene(self, index: int) -> Scene:
-        """What the picture shows."""
-        return self._scenes[index]
 
 
 @dataclass(frozen=True)
@@ -68,11 +44,7 @@ class _Queries:
     changes: tuple[str, ...]
 
 
-def _generator(kind: str, name: str, index: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64([SEED, index, *f"{kind}/{name}".encode()]))
-
-
-def _chosen(kind: str, family: Family, rng: np.random.Generator) -> list[Way]:
+def _chosen(kind: str, family: Family, rng: np.random.Generator) -> list[Path]:
     ways = paths(kind, family)
     return [ways[i] for i in rng.choice(len(ways), QUERIES, replace=False)]
 
@@ -81,8 +53,10 @@ def _draw(kind: str, split: str, count: int) -> _Queries:
     name = f"{kind}/{split}"
     scenes: list[Scene] = []
     rows: list[tuple[int, int, str, str]] = []
-    for number, family in enumerate(families(kind, split, count, _generator("scenes", name, 0))):
-        rng = _generator("queries", name, number)
+    for number, family in enumerate(
+        families(kind, split, count, item_generator(SEED, f"scenes/{name}", 0))
+    ):
+        rng = item_generator(SEED, f"queries/{name}", number)
         for way in _chosen(kind, family, rng):
             text = text_of(kind, family, way, rng)
             first, last = (len(scenes) + at for at in (way.reference, way.target))
@@ -92,36 +66,25 @@ def _draw(kind: str, split: str, count: int) -> _Queries:
     return _Queries(tuple(scenes), references, targets, texts, changes)
 
 
-def _check(split: str, known: dict[str, int]) -> None:
-    if split not in known:
-        raise ConfigError(f"the mini world has no split {split!r}; it has test and val")
-
-
-@cache
-def load_cirr(
-    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
-) -> ComposedQueries:
+@loader
+def load_cirr(split: str) -> ComposedQueries:
     """General scenes, one sentence a query, the reference left out of the ranking (after CIRR).
 
     The gallery is made of families of eight look-alike scenes. The candidates of the subset recall
     are the target and four wrong edits of its family, five as in CIRR.
 
-    Args:
-        root: not used; the data are drawn, not read.
-        split: "test" (752 queries, 1,504 images) or "val" (300, 600).
-        allow_missing: not used; nothing can be missing.
+    752 queries, 1,504 images (validation: 300, 600).
 
     Raises:
         ConfigError: unknown split.
     """
-    del root, allow_missing
-    _check(split, SCENE_FAMILIES)
+    check_split("mini-cirr", split, SCENE_FAMILIES)
     drawn = _draw("cirr", split, SCENE_FAMILIES[split])
     subset = _subsets(drawn, split)
     name = f"mini-cirr {split}"
     return ComposedQueries(
         name=name,
-        images=Pictures(name.replace(" ", "-"), drawn.scenes),
+        images=_pictures(name, drawn.scenes),
         references=np.array(drawn.references, dtype=np.int64),
         texts=drawn.texts,
         targets=[(target,) for target in drawn.targets],
@@ -130,26 +93,20 @@ def load_cirr(
         exclude_reference=True,
         subset=subset,
         recall_at=(1, 5, 10, 50),
-        query_groups={"change": _numbered(drawn.changes)},
+        query_groups={"change": numbered(drawn.changes)},
     )
 
 
-@cache
-def load_fiq(
-    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
-) -> ComposedQueries:
+@loader
+def load_fiq(split: str) -> ComposedQueries:
     """Garments in three categories with galleries of their own, two captions (after FashionIQ).
 
-    Args:
-        root: not used; the data are drawn, not read.
-        split: "test" (756 queries, 1,512 images) or "val" (300, 600).
-        allow_missing: not used; nothing can be missing.
+    756 queries, 1,512 images (validation: 300, 600).
 
     Raises:
         ConfigError: unknown split.
     """
-    del root, allow_missing
-    _check(split, GARMENT_FAMILIES)
+    check_split("mini-fiq", split, GARMENT_FAMILIES)
     parts = [_draw(category, split, GARMENT_FAMILIES[split]) for category in CATEGORIES]
     bounds = np.cumsum([0, *(len(part.scenes) for part in parts)]).astype(np.int64)
     starts = [int(start) for start in bounds[:-1]]
@@ -161,7 +118,7 @@ def load_fiq(
     name = f"mini-fiq {split}"
     return ComposedQueries(
         name=name,
-        images=Pictures(name.replace(" ", "-"), [s for part in parts for s in part.scenes]),
+        images=_pictures(name, [s for part in parts for s in part.scenes]),
         references=references,
         texts=[text for part in parts for text in part.texts],
         targets=[(t + s,) for p, s in zip(parts, starts, strict=True) for t in p.targets],
@@ -173,6 +130,11 @@ def load_fiq(
     )
 
 
+def _pictures(name: str, scenes: Sequence[Scene]) -> Drawn:
+    source = name.replace(" ", "-")
+    return Drawn(source, scenes, render, SEED, f"picture/{source}")
+
+
 def _subsets(drawn: _Queries, split: str) -> list[list[int]]:
     """For each query its target and some of the wrong edits of the same family, ascending."""
     found: list[list[int]] = []
@@ -180,7 +142,7 @@ def _subsets(drawn: _Queries, split: str) -> list[list[int]]:
     for number, (reference, target) in enumerate(ends):
         start = reference - reference % MEMBERS
         wrong = [i for i in range(start, start + MEMBERS) if i not in (reference, target)]
-        rng = _generator("subset", split, number)
+        rng = item_generator(SEED, f"subset/{split}", number)
         found.append(sorted([target, *map(int, rng.choice(wrong, CANDIDATES - 1, replace=False))]))
     return found
 
@@ -192,8 +154,3 @@ def _fingerprint(name: str, parts: Sequence[_Queries], subset: Sequence[Sequence
         ends = zip(part.references, part.targets, part.texts, strict=True)
         content += [f"{reference} {target} {text}" for reference, target, text in ends]
     return content_fingerprint(content)
-
-
-def _numbered(names: Sequence[str]) -> np.ndarray:
-    """(names,) int64: equal names have equal numbers."""
-    return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)

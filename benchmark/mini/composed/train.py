@@ -7,14 +7,11 @@ the last checkpoint: a run that is stopped goes on from there. One core is enoug
 from __future__ import annotations
 
 import argparse
-import copy
 import logging
 import math
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,11 +27,12 @@ from benchmark.mini.composed.families import Path as Way
 from benchmark.mini.composed.features import Features, build
 from benchmark.mini.composed.recipe import COMBINER, RECIPES, SETS, Recipe
 from benchmark.mini.tokens import WEIGHTS, tokenizer
+from benchmark.mini.training import TrainingRun
 
 log = logging.getLogger(__name__)
 
 
-class Trainer:
+class Trainer(TrainingRun):
     """Combiner, averaged weights and optimiser of one training run."""
 
     def __init__(
@@ -44,19 +42,8 @@ class Trainer:
         with torch.random.fork_rng():  # torch's initialisers use the global generator
             torch.manual_seed(recipe.seed)
             self.combiner = Combiner(**COMBINER)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
-        self.average = copy.deepcopy(self.combiner)
-        decayed = [p for p in self.combiner.parameters() if p.ndim >= 2]
-        plain = [p for p in self.combiner.parameters() if p.ndim < 2]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": recipe.weight_decay},
-                {"params": [*plain, self.log_scale], "weight_decay": 0.0},
-            ],
-            lr=recipe.lr,
-            betas=(0.9, 0.98),
-        )
-        self.step = 0
+        log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
+        super().__init__(self.combiner, nn.ParameterList([log_scale]), log_scale, recipe)
 
     def start_from(self, file: Path) -> None:
         """Starts from the combiner of another set."""
@@ -65,13 +52,6 @@ class Trainer:
             own.load_state_dict(combiner.state_dict())
         with torch.no_grad():
             self.log_scale.fill_(math.log(float(facts["logit_scale"])))
-
-    def rate(self) -> float:
-        """The learning rate of the step to come."""
-        r = self.recipe
-        if self.step < r.warmup:
-            return r.lr * (self.step + 1) / r.warmup
-        return r.lr * 0.5 * (1 + math.cos(math.pi * (self.step - r.warmup) / (r.steps - r.warmup)))
 
     def update(self) -> dict[str, float]:
         """One optimiser step; its draws come from (seed, step), so a resume changes nothing."""
@@ -104,39 +84,9 @@ class Trainer:
         hide = torch.zeros_like(scores)
         hide[at, masked[at]] = -torch.inf
         loss = F.cross_entropy(scores * self.log_scale.exp() + hide, targets)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.combiner.parameters(), 1.0)
-        self.optimizer.step()
-        with torch.no_grad():
-            self.log_scale.clamp_(max=math.log(100))  # as CLIP does
-            keep = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-            averaged, current = self.average.parameters(), self.combiner.parameters()
-            for kept, now in zip(averaged, current, strict=True):
-                kept.lerp_(now, 1 - keep)
-        self.step += 1
+        self.descend(loss)
         hits = ((scores + hide).argmax(1) == targets).float().mean()
         return {"loss": float(loss.detach()), "top1": float(hits)}
-
-    def state(self) -> dict[str, Any]:
-        """All that a resumed run needs."""
-        return {
-            "combiner": self.combiner.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "log_scale": self.log_scale.detach(),
-            "step": self.step,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continues from ``state``."""
-        for name in ("combiner", "average", "optimizer"):
-            getattr(self, name).load_state_dict(state[name])
-        with torch.no_grad():
-            self.log_scale.copy_(state["log_scale"])
-        self.step = state["step"]
 
 
 def training_ways(kind: str, family: Family) -> list[Way]:
@@ -150,31 +100,19 @@ def train(name: str, recipe: Recipe, work: Path, weights: Path) -> None:
     started = time.perf_counter()
     base, image, text = base_towers()
     data = build(name, image, work / "features", count=recipe.families, seed=recipe.seed)
-    log.info("%s: %d families ready in %.0f s", name, len(data.families), _since(started))
+    log.info(
+        "%s: %d families ready in %.0f s", name, len(data.families), time.perf_counter() - started
+    )
     trainer = Trainer(recipe, data, text, base.logit_scale)
-    checkpoint = work / f"{name}.pt"
     if recipe.start:
         trainer.start_from(weights / f"composed-{recipe.start}" / WEIGHTS_FILE)
-    if checkpoint.exists():
-        trainer.restore(torch.load(checkpoint, weights_only=True))
-        log.info("continuing at step %d", trainer.step)
-    while trainer.step < recipe.steps:
-        losses = trainer.update()
-        if trainer.step % 25 == 0:
-            shown = "  ".join(f"{key} {value:.3f}" for key, value in losses.items())
-            scale = float(trainer.log_scale.detach().exp())
-            log.info("step %d  %s  scale %.1f  %.0f s", trainer.step, shown, scale, _since(started))
-        if trainer.step % 100 == 0 or trainer.step == recipe.steps:
-            temporary = checkpoint.with_suffix(".tmp")
-            torch.save(trainer.state(), temporary)
-            os.replace(temporary, checkpoint)
-            export(name, trainer.average, float(trainer.log_scale.detach().exp()), work / "export")
-    export(name, trainer.average, float(trainer.log_scale.detach().exp()), weights)
+
+    def write(combiner: Combiner, folder: Path) -> None:
+        export(name, combiner, trainer.logit_scale, folder)
+
+    trainer.run(work / name, write, log, every=100)
+    write(trainer.average, weights)
     log.info("wrote %s", weights)
-
-
-def _since(started: float) -> float:
-    return time.perf_counter() - started
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from math import pi
-from pathlib import Path
 
 import numpy as np
 
-from benchmark.datasets.base import ImageTextPairs
 from benchmark.mini.grammar import article, choose, join
 from benchmark.mini.render import background, coverage_of, pattern_of, second_tone
 from benchmark.mini.scenes import SIDE, distinct, pick
 from benchmark.mini.silhouettes import Part, silhouettes
 from benchmark.mini.vocabulary import COLOUR_WORDS, COLOURS
-from benchmark.mini.worlds.drawn import SEED, World
+from benchmark.mini.worlds.drawn import SEED, World, loader
 from benchmark.mini.worlds.looks import Look, filmed
 
 LAND: dict[str, tuple[str, ...]] = {
@@ -173,29 +171,7 @@ def _world(name: str, test: int, look: Look, sizes: tuple[float, float]) -> Worl
 RSICD = _world("mini-rsicd", 300, RSICD_LOOK, (8.0, 11.0))
 RSITMD = _world("mini-rsitmd", 200, RSITMD_LOOK, (9.5, 13.0))
 
-
-@cache
-def load_rsicd(
-    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """300 views (validation: 150) with five captions each; some texts serve several views.
-
-    Args:
-        root: not used; the data are drawn, not read.
-        split: "test" or "val".
-        allow_missing: not used; nothing can be missing.
-
-    Raises:
-        ConfigError: unknown split.
-    """
-    del root, allow_missing
-    return RSICD.load(split)
-
-
-@cache
-def load_rsitmd(
-    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """As ``load_rsicd``: 200 views in another look, larger on the ground."""
-    del root, allow_missing
-    return RSITMD.load(split)
+load_rsicd = loader(RSICD.load)
+"""300 views (validation: 150) with five captions each; some texts serve several views."""
+load_rsitmd = loader(RSITMD.load)
+"""200 views in another look, larger on the ground."""

@@ -1,10 +1,12 @@
-"""What all worlds share: pictures drawn when asked for, seeds, captions in rows."""
+"""What all drawn data sets share: items drawn when asked for, seeds, captions in rows, loaders."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache, partial, wraps
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,27 +19,78 @@ WORLDS_VERSION = 1
 
 Draw = Callable[[Any, np.random.Generator], np.ndarray]
 Describe = Callable[[Any, np.random.Generator], list[str]]
+Loaded = TypeVar("Loaded", covariant=True)
 
 
-def item_generator(world: str, kind: str, index: int) -> np.random.Generator:
-    """The generator of one picture ("picture/test") or of its captions ("captions/test")."""
-    return np.random.Generator(np.random.PCG64([SEED, index, *f"{world}/{kind}".encode()]))
+class Loader(Protocol, Generic[Loaded]):
+    """What a name in ``benchmark.datasets`` stands for."""
+
+    def __call__(
+        self, root: Path | None = None, *, split: str = "test", allow_missing: bool = False
+    ) -> Loaded: ...
 
 
-class Pictures:
-    """Pictures of scenes. Each is drawn from its own generator, so that order does not matter."""
+def loader(load: Callable[[str], Loaded]) -> Loader[Loaded]:
+    """A data set's loader from a function of its split: nothing is read and nothing is missing."""
+    kept = cache(load)
 
-    def __init__(self, world: str, split: str, scenes: Sequence[Any], draw: Draw) -> None:
-        self._world, self._split, self._scenes, self._draw = world, split, scenes, draw
-        self.ids = tuple(f"{world}-{split}-{index:05d}" for index in range(len(scenes)))
+    @wraps(load)
+    def drawn(
+        root: Path | None = None, *, split: str = "test", allow_missing: bool = False
+    ) -> Loaded:
+        del root, allow_missing
+        return kept(split)
+
+    return drawn
+
+
+def check_split(name: str, split: str, known: Iterable[str]) -> None:
+    """Refuses a split that a set does not have.
+
+    Raises:
+        ConfigError: names those that there are.
+    """
+    splits = sorted(known)
+    if split not in splits:
+        raise ConfigError(
+            f"{name} has no split {split!r}{did_you_mean(split, splits)}; it has "
+            + " and ".join(splits)
+        )
+
+
+def item_generator(seed: int, key: str, index: int) -> np.random.Generator:
+    """The generator of one item: its picture, its captions, its sound."""
+    return np.random.Generator(np.random.PCG64([seed, index, *key.encode()]))
+
+
+class Drawn:
+    """Items made when asked for, each from its own generator, so that order does not matter.
+
+    Args:
+        name: what their ids start with.
+        scenes: what each shows.
+        draw: scene, generator -> the item.
+        seed: see ``item_generator``; ``key`` too.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        scenes: Sequence[Any],
+        draw: Callable[[Any, np.random.Generator], Any],
+        seed: int,
+        key: str,
+    ) -> None:
+        self.scenes = scenes
+        self.ids = tuple(f"{name}-{index:05d}" for index in range(len(scenes)))
+        self._draw, self._generator = draw, partial(item_generator, seed, key)
 
     def __len__(self) -> int:
-        return len(self._scenes)
+        return len(self.scenes)
 
-    def __getitem__(self, index: int, /) -> np.ndarray:
-        """(64, 64, 3) uint8."""
-        generator = item_generator(self._world, f"picture/{self._split}", index)
-        return self._draw(self._scenes[index], generator)
+    def __getitem__(self, index: int, /) -> Any:
+        """For pictures (64, 64, 3) uint8."""
+        return self._draw(self.scenes[index], self._generator(index))
 
 
 @dataclass(frozen=True)
@@ -54,6 +107,10 @@ class World:
             then drawn once an identity if ``shared``.
         shared: pictures of one identity have the same captions.
         groups: key -> function of a scene that names its group, for correlated streams.
+        parts: name -> (split, pictures): the first pictures of a split, for rows that compare
+            encoders on equally many pictures.
+        seed: of pictures and captions.
+        key: what the generators' keys start with; the world's name unless given.
     """
 
     name: str
@@ -64,6 +121,9 @@ class World:
     identity: Callable[[Any], str] | None = None
     shared: bool = False
     groups: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
+    parts: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    seed: int = SEED
+    key: str | None = None
 
     def load(self, split: str) -> ImageTextPairs:
         """The pictures and captions of a split.
@@ -71,25 +131,27 @@ class World:
         Raises:
             ConfigError: unknown split.
         """
-        if split not in self.counts:
-            raise ConfigError(
-                f"{self.name} has no split {split!r}{did_you_mean(split, self.counts)}; it has "
-                + " and ".join(self.counts)
-            )
-        scenes = tuple(self.scenes(split, self.counts[split]))
+        check_split(self.name, split, [*self.counts, *self.parts])
+        asked = split
+        split, count = self.parts.get(split, (split, self.counts.get(split, 0)))
+        key = f"{self.name}/" if self.key is None else self.key
+        scenes = tuple(self.scenes(split, count))
         people = None if self.identity is None else numbered([self.identity(s) for s in scenes])
         texts: list[str] = []
         for index, scene in enumerate(scenes):
             source = int(people[index]) if self.shared and people is not None else index
-            texts += self.describe(scene, item_generator(self.name, f"captions/{split}", source))
-        pictures = Pictures(self.name, split, scenes, self.draw)
+            rng = item_generator(self.seed, f"{key}captions/{split}", source)
+            texts += self.describe(scene, rng)
+        pictures = Drawn(
+            f"{self.name}-{split}", scenes, self.draw, self.seed, f"{key}picture/{split}"
+        )
         per_image = len(texts) // len(scenes)
         owner = np.repeat(np.arange(len(scenes)), per_image)
         groups = {key: numbered([name(s) for s in scenes]) for key, name in self.groups.items()}
-        parts = [f"{self.name} {WORLDS_VERSION}", split, *texts]
+        parts = [f"{self.name} {WORLDS_VERSION}", asked, *texts]
         parts += [] if people is None else [" ".join(map(str, people))]
         return ImageTextPairs(
-            name=f"{self.name} {split}",
+            name=f"{self.name} {asked}",
             images=pictures,
             captions=tuple(texts),
             caption_ids=tuple(f"{pictures.ids[o]}-{i % per_image}" for i, o in enumerate(owner)),

@@ -6,17 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import pi
-from pathlib import Path
 
 import numpy as np
 
-from benchmark.datasets.base import ImageTextPairs
 from benchmark.mini.grammar import choose
 from benchmark.mini.render import coverage_of, pattern_of, second_tone, smooth_field
 from benchmark.mini.scenes import SIDE, distinct, pick
 from benchmark.mini.silhouettes import Part, silhouettes
 from benchmark.mini.vocabulary import COLOUR_WORDS, COLOURS, TEXTURES
-from benchmark.mini.worlds.drawn import SEED, World
+from benchmark.mini.worlds.drawn import SEED, World, loader
 from benchmark.mini.worlds.looks import Look, filmed
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
@@ -187,20 +185,5 @@ WORLD = World(
     groups={"category": lambda shot: shot.product.category},
 )
 
-
-@cache
-def load(
-    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """200 products (validation: 100) with two pictures each; relevance by product, many to many.
-
-    Args:
-        root: not used; the data are drawn, not read.
-        split: "test" or "val".
-        allow_missing: not used; nothing can be missing.
-
-    Raises:
-        ConfigError: unknown split.
-    """
-    del root, allow_missing
-    return WORLD.load(split)
+load = loader(WORLD.load)
+"""200 products (validation: 100) with two pictures each; relevance by product, many to many."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
-from benchmark.datasets.base import ImageTextPairs
 from benchmark.mini.worlds import poster
-from benchmark.mini.worlds.drawn import SEED, World
+from benchmark.mini.worlds.drawn import SEED, World, loader
 from benchmark.mini.worlds.poster_grammar import captions
 
 WORLD = World(
@@ -22,20 +18,5 @@ WORLD = World(
     },
 )
 
-
-@cache
-def load(
-    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """The test (400 pictures) or validation (300) split with five captions a picture.
-
-    Args:
-        root: not used; the data are drawn, not read.
-        split: "test" or "val".
-        allow_missing: not used; nothing can be missing.
-
-    Raises:
-        ConfigError: unknown split.
-    """
-    del root, allow_missing
-    return WORLD.load(split)
+load = loader(WORLD.load)
+"""400 pictures (validation: 300) with five captions each."""

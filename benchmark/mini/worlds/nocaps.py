@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 
-from benchmark.datasets.base import ImageTextPairs
 from benchmark.mini.grammar import captions
 from benchmark.mini.render import render
 from benchmark.mini.scenes import RADIUS, SIDE, Scene, Thing, distinct, draw_scene, pick
 from benchmark.mini.silhouettes import silhouettes
 from benchmark.mini.vocabulary import COLOURS, NOVEL, SIZES, TEXTURES
 from benchmark.mini.worlds import novel
-from benchmark.mini.worlds.drawn import SEED, World
+from benchmark.mini.worlds.drawn import SEED, World, loader
 from benchmark.mini.worlds.looks import Look, filmed
 
 ALBUM = Look((0.75, 1.0), (1.07, 0.98, 0.85), contrast=0.65, noise=5.5, blur=1.3, grey=0.35)
@@ -82,38 +80,5 @@ WORLDS = {
 }
 """Domain -> its pictures; each domain is a gallery of its own."""
 
-
-@cache
-def load_in(
-    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """150 pictures of known objects with ten captions each.
-
-    Args:
-        root: not used; the data are drawn, not read.
-        split: "test" or "val".
-        allow_missing: not used; nothing can be missing.
-
-    Raises:
-        ConfigError: unknown split.
-    """
-    del root, allow_missing
-    return WORLDS["in"].load(split)
-
-
-@cache
-def load_near(
-    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """As ``load_in``, known objects beside one novel object."""
-    del root, allow_missing
-    return WORLDS["near"].load(split)
-
-
-@cache
-def load_out(
-    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """As ``load_in``, one novel object in each picture."""
-    del root, allow_missing
-    return WORLDS["out"].load(split)
+load_in, load_near, load_out = (loader(world.load) for world in WORLDS.values())
+"""150 pictures with ten captions each: of known objects; known ones beside one novel; one novel."""

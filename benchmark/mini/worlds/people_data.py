@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
-from benchmark.datasets.base import ImageTextPairs
 from benchmark.mini.render import PATCHES
-from benchmark.mini.worlds.drawn import SEED, Describe, World
+from benchmark.mini.worlds.drawn import SEED, Describe, World, loader
 from benchmark.mini.worlds.looks import Look
 from benchmark.mini.worlds.people import Camera, Person, draw, people
 from benchmark.mini.worlds.people_grammar import one_caption, two_captions
@@ -91,29 +88,7 @@ def training_captions(person: Person, rng: np.random.Generator, describe: Descri
 CUHK = _world("mini-cuhk", CUHK_CAMERAS, two_captions, 1)
 ICFG = _world("mini-icfg", ICFG_CAMERAS, one_caption, 2)
 
-
-@cache
-def load_cuhk(
-    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """200 people (validation: 100), each seen twice; two captions a picture; relevance by person.
-
-    Args:
-        root: not used; the data are drawn, not read.
-        split: "test" or "val".
-        allow_missing: not used; nothing can be missing.
-
-    Raises:
-        ConfigError: unknown split.
-    """
-    del root, allow_missing
-    return CUHK.load(split)
-
-
-@cache
-def load_icfg(
-    root: Path | None = None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """As ``load_cuhk``, with darker cameras and one longer caption a picture."""
-    del root, allow_missing
-    return ICFG.load(split)
+load_cuhk = loader(CUHK.load)
+"""200 people (validation: 100), each seen twice; two captions a picture; relevance by person."""
+load_icfg = loader(ICFG.load)
+"""The same with other people, darker cameras and one longer caption a picture."""

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.captions import clean
 from benchmark.errors import ConfigError
-from benchmark.mini.data import COUNTS, load
+from benchmark.mini.data import WORLD, load
 from benchmark.mini.grammar import captions
 from benchmark.mini.render import render, render_with_owners
 from benchmark.mini.scenes import RADIUS, SIDE, SPLITS, Scene, Thing, draw_scene, edit, scenes
@@ -87,7 +87,7 @@ def test_things_stay_inside_the_picture() -> None:
 
 
 def test_sizes_of_the_test_split(test_split) -> None:
-    assert len(test_split.images) == COUNTS["test"] == 1000
+    assert len(test_split.images) == WORLD.counts["test"] == 1000
     assert len(test_split.captions) == 5000
     assert np.array_equal(np.bincount(test_split.caption_image), np.full(1000, 5))
 

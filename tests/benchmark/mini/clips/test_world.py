@@ -10,10 +10,11 @@ import pytest
 
 from benchmark.datasets.base import ClipPairs
 from benchmark.errors import ConfigError
-from benchmark.mini.clips.data import item_generator, load_as, load_vgg, scripts
+from benchmark.mini.clips.data import SEED, load_as, load_vgg, scripts
 from benchmark.mini.clips.events import FRAMES, RHYTHMS, SPLITS, Clip, Event, clips, draw_clip
 from benchmark.mini.clips.pictures import draw_frames
 from benchmark.mini.clips.sounds import LENGTH, RATE, draw_samples
+from benchmark.mini.worlds.drawn import item_generator
 from shifts.audio.item import item_problem as audio_problem
 from shifts.video.item import item_problem as video_problem
 
@@ -173,7 +174,9 @@ def test_styles_change_look_and_recording_of_the_same_clip() -> None:
 
 def test_video_and_sound_draw_from_different_generators() -> None:
     draws = {
-        item_generator(k, "mini-as-test", i).random() for k in ("video", "audio") for i in (0, 1)
+        item_generator(SEED, f"{k}/mini-as-test", i).random()
+        for k in ("video", "audio")
+        for i in (0, 1)
     }
     assert len(draws) == 4
 

@@ -72,8 +72,8 @@ def test_splits_share_no_scene_with_each_other_or_with_training(name) -> None:
     seen: dict[str, set[str]] = {}
     for split in ("val", "test"):
         images = LOADERS[name](split=split).images
-        seen[split] = {images.scene(i).signature() for i in range(len(images))}
-        assert all(images.scene(i).split() == split for i in range(len(images)))
+        seen[split] = {images.scenes[i].signature() for i in range(len(images))}
+        assert all(images.scenes[i].split() == split for i in range(len(images)))
     kind = "cirr" if name == "cirr" else CATEGORIES[0]
     drawn = families(kind, "train", 40, generator(3))
     seen["train"] = {scene.signature() for family in drawn for scene in family.scenes}
@@ -84,7 +84,7 @@ def test_splits_share_no_scene_with_each_other_or_with_training(name) -> None:
 @pytest.mark.parametrize("name", LOADERS)
 def test_no_two_pictures_of_a_gallery_show_the_same(name) -> None:
     images = LOADERS[name](split="test").images
-    signatures = [images.scene(i).signature() for i in range(len(images))]
+    signatures = [images.scenes[i].signature() for i in range(len(images))]
     assert len(set(signatures)) == len(signatures)
 
 
@@ -107,7 +107,7 @@ def test_a_scene_query_is_one_change_and_garments_two() -> None:
     for name, wanted in (("cirr", 1), ("fiq", 2)):
         data = LOADERS[name](split="val")
         for reference, (target,) in zip(data.references, data.targets, strict=True):
-            a, b = data.images.scene(reference), data.images.scene(target)
+            a, b = data.images.scenes[reference], data.images.scenes[target]
             assert differences(a, b) == wanted
 
 
@@ -139,7 +139,7 @@ def test_fiq_keeps_the_reference_and_has_a_gallery_for_each_category() -> None:
             assert gallery.start <= index < gallery.stop
     for section, category in enumerate(CATEGORIES):
         own = range(*data.sections.gallery(section).indices(len(data.images)))
-        assert all(data.images.scene(i).things[0].shape == category for i in own)
+        assert all(data.images.scenes[i].things[0].shape == category for i in own)
     assert all(" and " in text and text[0].isupper() for text in data.texts)
 
 
