@@ -17,11 +17,11 @@ from typing import Any
 import pandas as pd
 import yaml
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from benchmark.cell import Cell, MethodSpec, Record, Status
 from benchmark.config import BenchConfig
+from benchmark.display import FittedTable
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
 from benchmark.grid import Grid
@@ -192,10 +192,10 @@ def _write(target: Path, kept: Mapping[str, Any], table: pd.DataFrame, best: pd.
         raise ResultsError(f"the preset cannot be written: {error}") from None
 
 
-def _shown(best: pd.DataFrame) -> Table:
-    table = Table(title="chosen on validation data")
+def _shown(best: pd.DataFrame) -> FittedTable:
+    table = FittedTable(title="chosen on validation data")
     for column in ("query", "method", "lr", "temperature", "mean R@1"):
-        table.add_column(column)
+        table.add_column(column, justify="left" if column in ("query", "method") else "right")
     for row in best.to_dict("records"):
         cells = (row["query"], row["method"], row["lr"], row["temperature"])
         table.add_row(*(Text(str(value)) for value in cells), Text(f"{row['mean']:.1f}"))

@@ -154,7 +154,8 @@ def execute(
         claims = Claims(store, lambda cell: keys[id(cell)]) if config.claim else None
         if claims is not None:
             stack.enter_context(claims)
-        with nullcontext() if config.quiet else console.status("loading data and weights"):
+        still = config.quiet or not console.is_interactive
+        with nullcontext() if still else console.status("loading data and weights"):
             found = identify(cells, store, resources, again=again)
         keys |= {id(cell): key for cell, key in zip(cells, found.keys, strict=True)}
         executor = make_executor(

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from benchmark.cli.command import FAILED, OK, Command, UsageError
+from benchmark.display import FittedTable
 from benchmark.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ def _info(cache: DiskCache, console: Console) -> int:
     if not entries:
         _say(console, "it is empty")
         return OK
-    table = Table("what", "entries", "size", "last used")
+    table = FittedTable()
+    for heading in ("what", "entries", "size", "last used"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
     for kind, meaning in _WHAT.items():
         found = [stored for stored in entries if stored.kind == kind]
         if found:

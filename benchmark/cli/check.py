@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from benchmark.cli.command import FAILED, OK, Command, UsageError
 from benchmark.cli.show import find
+from benchmark.display import FittedTable
 from benchmark.registry import METHODS, SHIFTS, Registry
 
 
@@ -50,10 +50,10 @@ def _check(registry: Registry, name: str, console: Console) -> bool:
     thing = registry.get(name)
     with console.status(Text(f"checking {registry.kind} {name}")):
         results = _method_results(thing) if registry is METHODS else _shift_results(thing)
-    table = Table(title=Text(f"{registry.kind} {name}"), title_justify="left")
+    table = FittedTable(title=Text(f"{registry.kind} {name}"), title_justify="left")
     table.add_column("check", no_wrap=True)
     table.add_column("")
-    table.add_column("what it means, or what is wrong", ratio=1)
+    table.add_column("what it means, or what is wrong")
     for check, good, note in results:
         verdict = Text("ok", style="green") if good else Text("FAILED", style="red")
         table.add_row(Text(check), verdict, Text(note))

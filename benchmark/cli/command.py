@@ -13,6 +13,9 @@ from benchmark.errors import QueryShiftError, did_you_mean
 OK = 0
 FAILED = 1
 USER_ERROR = 2
+UNSHOWN = 3
+"""All is done and stored, but the output could not be written."""
+
 INTERRUPTED = 130
 
 

@@ -6,14 +6,13 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from benchmark import config as settings
 from benchmark.cli.command import OK, Command, UsageError
 from benchmark.config import Traced
+from benchmark.display import data_table
 
 
 class Config(Command):
@@ -36,7 +35,7 @@ class Config(Command):
     def run(self, args: argparse.Namespace, console: Console) -> int:
         if args.what != "show":
             raise UsageError(f"expected 'config show', not {args.what!r}")
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table = data_table()
         table.add_column("setting", no_wrap=True)
         table.add_column("value", overflow="fold")
         table.add_column("from", overflow="fold")

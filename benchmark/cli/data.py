@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from rich.text import Text
 
 from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError
 from benchmark.datasets.layout import layout_of
+from benchmark.display import FittedTable
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
 from benchmark.suite import BenchmarkCard, load_suite
 
@@ -115,7 +115,7 @@ def _check(cards: Sequence[BenchmarkCard], root: Path, console: Console, *, deco
             description=description,
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not console.is_interactive,
         )
 
     groups: dict[tuple[str, str], list[BenchmarkCard]] = {}
@@ -131,14 +131,14 @@ def _check(cards: Sequence[BenchmarkCard], root: Path, console: Console, *, deco
     return OK if all(finding.complete for finding in findings) else FAILED
 
 
-def _table(findings: Sequence[Finding], root: Path) -> Table:
-    table = Table(title=Text(f"data in {root}"), title_justify="left")
+def _table(findings: Sequence[Finding], root: Path) -> FittedTable:
+    table = FittedTable(title=Text(f"data in {root}"), title_justify="left")
     table.add_column("data set", no_wrap=True)
     table.add_column("split")
     table.add_column("")
     table.add_column("found")
     table.add_column("expected")
-    table.add_column("benchmarks", ratio=1)
+    table.add_column("benchmarks")
     for finding in findings:
         if finding.complete:
             verdict = Text("complete", style="green")

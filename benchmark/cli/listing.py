@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from benchmark.cli.command import OK, Command, UsageError
+from benchmark.display import FittedTable
 from benchmark.errors import did_you_mean
 from benchmark.registry import REGISTRIES, Info, Registry
 
@@ -32,8 +31,8 @@ class List(Command):
         infos = [registry.described(name) for name in registry.names()]
         if args.json:
             # Not through rich, which would wrap and style it.
-            json.dump([_plain(info) for info in infos], sys.stdout, indent=2, default=str)
-            sys.stdout.write("\n")
+            json.dump([_plain(info) for info in infos], console.file, indent=2, default=str)
+            console.file.write("\n")
         else:
             console.print(_table(registry, infos))
         return OK
@@ -53,8 +52,8 @@ def _plain(info: Info) -> dict[str, object]:
     return {**dataclasses.asdict(info), "facts": dict(info.facts)}
 
 
-def _table(registry: Registry, infos: list[Info]) -> Table:
-    table = Table(title=Text(registry.plural), title_justify="left")
+def _table(registry: Registry, infos: list[Info]) -> FittedTable:
+    table = FittedTable(title=Text(registry.plural), title_justify="left")
     table.add_column("name", no_wrap=True)
     modal = any("modality" in info.facts for info in infos)
     if modal:
@@ -62,7 +61,7 @@ def _table(registry: Registry, infos: list[Info]) -> Table:
     if registry.aliases():
         table.add_column("also")
     table.add_column("from")
-    table.add_column("what it is", ratio=1)
+    table.add_column("what it is")
     for info in infos:
         # Text, not str: names and summaries of plugins are data, never markup.
         row = [Text(info.name)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from benchmark.cli.bench import Bench
 from benchmark.cli.cache import Cache
 from benchmark.cli.check import Check, CheckShift
 from benchmark.cli.claims import ClaimsPage
-from benchmark.cli.command import INTERRUPTED, OK, USER_ERROR, Command, UsageError
+from benchmark.cli.command import INTERRUPTED, OK, UNSHOWN, USER_ERROR, Command, UsageError
 from benchmark.cli.config_show import Config
 from benchmark.cli.data import Data
 from benchmark.cli.grid import Grid
@@ -26,6 +26,7 @@ from benchmark.cli.planning import Plan
 from benchmark.cli.report import Report
 from benchmark.cli.show import Show
 from benchmark.cli.suite import Suite
+from benchmark.cli.terminal import Output, console_over
 from benchmark.cli.tune import Tune
 from benchmark.cli.verify import Verify
 from benchmark.errors import QueryShiftError, did_you_mean
@@ -53,9 +54,6 @@ COMMANDS: dict[str, Command] = {
     )
 }
 
-PIPED_WIDTH = 160
-"""Columns where the output is no terminal: wide enough for the result table's columns."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line.
@@ -64,14 +62,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: words after the program's name; None takes them from ``sys.argv``.
 
     Returns:
-        Exit code: 0 done, 1 something failed while running, 2 the user's mistake, 130 interrupted.
+        Exit code: 0 done, 1 something failed while running, 2 the user's mistake, 3 done but the
+        output could not be written, 130 interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    console, errors = _console(), _console(stderr=True)
+    output, complaints = Output(sys.stdout), Output(sys.stderr)
+    console, errors = console_over(output), console_over(complaints)
     handler = _WarningLines(errors)
     logger = logging.getLogger("benchmark")
     logger.addHandler(handler)
     logger.propagate = False  # a library may have given the root logger a handler of its own
+    try:
+        code = _guarded(words, console, errors)
+        problem = output.finish()
+        if problem is not None:
+            line = (
+                f"error: the output could not be written ({_first_line(problem)}); the command "
+                "itself went on to its end, and what it stored is whole"
+            )
+            errors.print(Text(line, style="red"), soft_wrap=True)
+            code = code or UNSHOWN
+        complaints.finish()
+        return code
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
+
+
+def _guarded(words: list[str], console: Console, errors: Console) -> int:
+    """Runs the command; errors that a user can cause become a line and an exit code."""
     try:
         return _dispatch(words, console)
     except SystemExit as leave:  # argparse leaves this way after --help
@@ -79,10 +98,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         errors.print(Text("interrupted", style="yellow"))
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) went away; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     except QueryShiftError as error:
         _complain(errors, error)
         return USER_ERROR
@@ -91,9 +106,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _complain(errors, error)
         return USER_ERROR
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = True
 
 
 def _dispatch(words: list[str], console: Console) -> int:
@@ -109,7 +121,9 @@ def _dispatch(words: list[str], console: Console) -> int:
             f"unknown command {words[0]!r}{did_you_mean(words[0], COMMANDS)}; "
             f"known: {', '.join(COMMANDS)} (queryshift --help)"
         )
-    return command.run(command.parser().parse_strictly(words[1:]), console)
+    with contextlib.redirect_stdout(console.file):  # where argparse prints its help
+        args = command.parser().parse_strictly(words[1:])
+    return command.run(args, console)
 
 
 def _overview() -> Text:
@@ -130,15 +144,14 @@ def _overview() -> Text:
     )
 
 
-def _console(*, stderr: bool = False) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    wide = None if stream.isatty() else int(os.environ.get("COLUMNS") or PIPED_WIDTH)
-    return Console(stderr=stderr, width=wide, highlight=False)
-
-
 def _complain(errors: Console, error: BaseException) -> None:
     line = " ".join(str(error).split())
     errors.print(Text(f"error: {line}", style="red"), soft_wrap=True)
+
+
+def _first_line(error: BaseException) -> str:
+    told = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return told.partition("\n")[0] or type(error).__name__
 
 
 def _is_component_error(error: ValueError) -> bool:

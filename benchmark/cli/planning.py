@@ -11,14 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from benchmark.cell import Cell
 from benchmark.cli.command import OK, Command
 from benchmark.cli.grid import add_grid, folder_of, plan_of
+from benchmark.display import FittedTable, data_table
 
 if TYPE_CHECKING:
     from benchmark.estimate import Outlook, Rates
@@ -168,11 +167,11 @@ class Forecast:
         found = [one for one in map(self.rates.of, cells) if one is not None]
         return sum(one.seconds for one in found) if len(found) == len(cells) else None
 
-    def table(self) -> Table:
+    def table(self) -> FittedTable:
         """A row for each benchmark, a column for each method: cells to run, of how many."""
         counts = self.counts()
         methods = list(dict.fromkeys(method for _, method in counts))
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
+        table = data_table()
         table.add_column("benchmark", no_wrap=True)
         for method in methods:
             table.add_column(Text(method), justify="right", overflow="fold")

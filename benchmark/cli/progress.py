@@ -36,7 +36,7 @@ class Bars:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=quiet or not console.is_terminal,
+            disable=quiet or not console.is_interactive,
         )
         self._cells = self._progress.add_task("all cells", total=total, unit="cells")
         self._running: dict[str, TaskID] = {}

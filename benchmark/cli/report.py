@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from benchmark.cli.bench import RUNS, say_where
 from benchmark.cli.command import OK, Command
+from benchmark.display import FittedTable
 from benchmark.errors import ResultsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -97,10 +97,11 @@ def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Pa
         line = "no published number fits a cell of this run (benchmark, backbone, shift, method)"
         console.print(Text(line, style="yellow"), soft_wrap=True)
     else:
-        table = Table(title="published beside measured", title_justify="left")
+        table = FittedTable(title="published beside measured", title_justify="left")
         shown = ("benchmark", "backbone", "shift", "severity", "method", "metric")
         for name in (*shown, "reported", "measured", "reported_difference", "source"):
-            table.add_column(name, overflow="fold")
+            number = name in ("reported", "measured", "reported_difference")
+            table.add_column(name, justify="right" if number else "left", overflow="fold")
         for row in frame.to_dict("records"):
             names = [Text(str(row[name])) for name in shown]
             names_of_numbers = ("reported", "measured", "reported_difference")

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from benchmark.cli.command import OK, Command
+from benchmark.display import FittedTable
 from benchmark.errors import UnknownNameError, did_you_mean
 from benchmark.registry import REGISTRIES, Registry
 
@@ -55,10 +55,12 @@ def find(text: str) -> list[tuple[Registry, str]]:
     return hits
 
 
-def _table(registry: Registry, name: str) -> Table:
+def _table(registry: Registry, name: str) -> FittedTable:
     info = registry.info(name)
     thing = registry.get(name)
-    table = Table(title=Text(f"{registry.kind} {name}"), title_justify="left", show_header=False)
+    table = FittedTable(
+        title=Text(f"{registry.kind} {name}"), title_justify="left", show_header=False
+    )
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     facts: dict[str, Any] = {"from": info.origin, "code": info.target}

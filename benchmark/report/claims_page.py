@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from benchmark.claim_rules import Verdict
 from benchmark.claims import Claim, Part
+from benchmark.display import data_table
 from benchmark.report.leaderboard import write_bytes, write_csv
 from benchmark.report.table import plain
 from benchmark.report.text_tables import markdown_escape
@@ -37,14 +36,14 @@ def claims_table(claims: Sequence[Claim]) -> RenderableType:
     for claim in claims:
         heading = Text(f"{plain(claim.text)}: ", style="bold")
         heading.append(claim.verdict.value, style=_STYLES[claim.verdict])
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
+        table = data_table()
         table.add_column("part", overflow="fold", min_width=16)
         table.add_column("measurement", overflow="fold", min_width=16)
         table.add_column("value", justify="right", no_wrap=True)
         table.add_column("95 % interval", justify="right", no_wrap=True)
         table.add_column("over", no_wrap=True)
         table.add_column("verdict", no_wrap=True)
-        table.add_column("likely reason", overflow="fold", ratio=1)
+        table.add_column("likely reason", overflow="fold")
         for part in claim.parts:
             value, interval, over = _numbers(part)
             verdict = Text(part.verdict.value, style=_STYLES[part.verdict])

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
+from benchmark.display import FittedTable, data_table
 from benchmark.report.pairs import RESAMPLES, SOURCE, CellResult, Pool, benchmark_pools, labels_of
 from benchmark.report.table import plain
 
@@ -80,9 +79,9 @@ def _note(pools: Sequence[Pool]) -> str:
     return "; ".join(reasons)
 
 
-def suite_table(frame: pd.DataFrame) -> Table:
+def suite_table(frame: pd.DataFrame) -> FittedTable:
     """The frame for a terminal; a method's R@1 is green or red where it differs from source's."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
+    table = data_table()
     table.add_column("benchmark", no_wrap=True)
     table.add_column("shifts", overflow="fold", max_width=34)
     for heading in ("queries", "gallery", "clean"):

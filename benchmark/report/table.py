@@ -1,6 +1,7 @@
 """The tables that ``make bench`` prints: quality, then behaviour and cost.
 
-Both fit 100 columns. Every name comes from data, so it is put into ``Text`` objects (after
+Both fit 100 columns; on narrower terminals they are split (``display.FittedTable``). Every name
+comes from data, so it is put into ``Text`` objects (after
 ``plain``), which rich prints as they are: markup in a name is shown, not obeyed.
 """
 
@@ -10,11 +11,10 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from benchmark.display import FittedTable, data_table
 from benchmark.report.pairs import (
     CLEAN,
     RESAMPLES,
@@ -97,22 +97,25 @@ def _counted(noun: str, values: Sequence[int]) -> str:
     return f"{noun} {listed}" if len(values) == 1 else f"{noun}s {listed} pooled"
 
 
-def _quality(rows: Sequence[Pool]) -> Table:
+def _quality(rows: Sequence[Pool]) -> FittedTable:
     table = _table()
     for heading in ("R@1", "R@5", "R@10", "mean\nrecall", "mAP"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("R@1 against source\n[95 % interval]", justify="right", no_wrap=True)
+    if any(pool.undone for pool in rows):
+        table.add_column("without a result", overflow="fold")
     names = ("R@1", "R@5", "R@10", "mean_recall", "mAP")
     for start, pool in _with_shift(rows):
+        numbers: list[Text] = []
         if pool.done:
-            numbers = [_number(pool, "metrics", name) for name in names]
-            table.add_row(*start, *numbers, _difference(pool.difference))
+            numbers = [*(_number(pool, "metrics", n) for n in names), _difference(pool.difference)]
+            table.add_row(*start, *numbers)
         for reason in _reasons(pool):
-            table.add_row(*(start if not pool.done else ("", "")), *[""] * 5, reason)
+            table.add_row(*(("", "") if numbers else start), *[""] * (len(names) + 1), reason)
     return table
 
 
-def _behaviour(rows: Sequence[Pool]) -> Table:
+def _behaviour(rows: Sequence[Pool]) -> FittedTable:
     table = _table()
     probes = ("uni-\nformity", "gap", "consis-\ntency", "angle\n(deg)")
     costs = ("ms per\nquery", "peak\nMB", "fwd+bwd\nper query")
@@ -133,7 +136,7 @@ def _behaviour(rows: Sequence[Pool]) -> Table:
     return table
 
 
-def _domains(rows: Sequence[Pool]) -> Table:
+def _domains(rows: Sequence[Pool]) -> FittedTable:
     """The first domain before, during and after the stream, and every domain as it passed."""
     table = _table()
     table.add_column("first domain's R@1\nbefore->during->after", justify="right", no_wrap=True)
@@ -158,8 +161,8 @@ def _by_domain(pool: Pool) -> str:
     return ", ".join(f"{plain(label)} {recall}" for label, recall in recalls if recall)
 
 
-def _table() -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
+def _table() -> FittedTable:
+    table = data_table()
     table.add_column("shift", overflow="fold", max_width=20)
     table.add_column("method", overflow="fold", min_width=8, max_width=24)
     return table

@@ -1,0 +1,270 @@
+"""What is printed, on any terminal: text that cannot command it, tables that fit its width."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.table import Column, Table
+from rich.text import Text
+
+_COMMANDING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 and C1 controls, ESC among them; not tab and line feed
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # order of writing (bidi)
+    "\u2028\u2029\ud800-\udfff]"  # line separators; surrogates: bytes of a name that is no text
+)
+
+NAME_FLOOR = 12
+"""Characters that a column of text keeps beside several columns of numbers."""
+
+NARROWEST_FLOOR = 6
+"""Characters that a column of text keeps beside a single column of numbers."""
+
+UNFOLDED = 100_000
+"""As a floor: columns of text do not fold."""
+
+HEADING_FLOOR = 16
+"""Characters that the heading of a column of numbers keeps; the numbers keep all of theirs."""
+
+
+def harmless(text: str) -> str:
+    """The text with "?" for every character that a terminal would obey instead of show.
+
+    >>> harmless("a\\x1b[2Jb\\u202ec")
+    'a?[2Jb?c'
+    """
+    return _COMMANDING.sub("?", text)
+
+
+class SafeConsole(Console):
+    """A console on which names and messages from data, plugins or foreign files cannot do harm.
+
+    Only what rich itself emits (colours, cursor movements of progress bars) reaches the terminal
+    as control; in text, control characters become "?".
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """As rich, with harmless text."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and _COMMANDING.search(segment.text):
+                yield Segment(harmless(segment.text), segment.style)
+            else:
+                yield segment
+
+
+class FittedTable(Table):
+    """A table that never cuts a number, however narrow the terminal.
+
+    Columns that are right-justified hold numbers and keep their width. Other columns hold text and
+    fold. The text columns before the first number name the row: where the table is too wide, it is
+    split into tables below each other that repeat them; where not even one number fits beside
+    them, each row becomes a block of lines.
+    """
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The table, its parts or its blocks, as the width allows."""
+        widths = _Widths(self, console, options)
+        names = _leading_names(self.columns)
+        every = range(len(self.columns))
+        if widths.needed(every) <= options.max_width:
+            yield from super().__rich_console__(console, options)
+            return
+        groups = _fewest(every[names:], every[:names], widths)
+        if groups is None:
+            yield from _blocks(self, names)
+            return
+        for position, group in enumerate(groups):
+            if position:
+                yield Text()
+            yield _part(self, group, first=position == 0)
+
+
+def data_table(**keywords: Any) -> FittedTable:
+    """A table in the form of all results: a line below the head, nothing else."""
+    look = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, "show_edge": False}
+    return FittedTable(**{**look, **keywords})
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Some of a table's columns, each with the width that it gets."""
+
+    widths: dict[int, int]
+
+
+class _Widths:
+    """How wide columns are and may become.
+
+    Args:
+        table: whose columns.
+        console: where it is to be printed.
+        options: how wide that is, in characters.
+    """
+
+    def __init__(self, table: Table, console: Console, options: ConsoleOptions) -> None:
+        self._table, self._console = table, console
+        self._wide = options.update(max_width=100_000)
+        self.room = options.max_width
+        cells = [self._widest(column.cells) for column in table.columns]
+        heads = [self._widest([c.header] if table.show_header else []) for c in table.columns]
+        self.natural = [
+            max(cell, head)
+            if _is_number(column) or column.max_width is None
+            else min(column.max_width, max(cell, head))
+            for column, cell, head in zip(table.columns, cells, heads, strict=True)
+        ]
+        self._least_of_numbers = {
+            index: max(cells[index], min(heads[index], HEADING_FLOOR))
+            for index, column in enumerate(table.columns)
+            if _is_number(column)
+        }
+        self._frames: dict[int, int] = {}
+
+    def _widest(self, items: Iterable[RenderableType]) -> int:
+        found = (Measurement.get(self._console, self._wide, item).maximum for item in items)
+        return max(found, default=1)
+
+    def frame(self, count: int) -> int:
+        """Characters that lines and spaces around so many columns take."""
+        if count not in self._frames:
+            table = _like(self._table)
+            for _ in range(count):
+                table.add_column(width=1)
+            measured = Measurement.get(self._console, self._wide, table).maximum
+            self._frames[count] = measured - count
+        return self._frames[count]
+
+    def needed(self, columns: Sequence[int]) -> int:
+        """Characters that these columns take uncut and unfolded."""
+        return sum(self.natural[index] for index in columns) + self.frame(len(columns))
+
+    def fitting(self, columns: Sequence[int], floor: int) -> dict[int, int] | None:
+        """Widths with which these columns fit, text folded down to ``floor``; None: they do not."""
+        found = {index: self.natural[index] for index in columns}
+        over = sum(found.values()) + self.frame(len(found)) - self.room
+        while over > 0:
+            foldable = sorted(
+                (width, index)
+                for index, width in found.items()
+                if width > self._least_of_numbers.get(index, floor)
+            )
+            if not foldable:
+                return None
+            width, widest = foldable.pop()
+            lowest = self._least_of_numbers.get(widest, floor)
+            next_width = max(lowest, foldable[-1][0] if foldable else 0)
+            step = max(1, min(over, width - next_width))
+            found[widest] -= step
+            over -= step
+        return found
+
+
+def _is_number(column: Column) -> bool:
+    return column.justify == "right"
+
+
+def _leading_names(columns: Sequence[Column]) -> int:
+    """How many columns name the row: those before the first number; without numbers, the first."""
+    for position, column in enumerate(columns):
+        if _is_number(column):
+            return position
+    return min(1, len(columns))
+
+
+def _fewest(columns: Sequence[int], names: Sequence[int], widths: _Widths) -> list[_Group] | None:
+    """The columns in few tables, with unfolded names where that costs at most one table more."""
+    folded = _groups(columns, names, widths, NAME_FLOOR)
+    if folded is None:
+        return None
+    unfolded = _groups(columns, names, widths, UNFOLDED) if names else None
+    return unfolded if unfolded is not None and len(unfolded) <= len(folded) + 1 else folded
+
+
+def _groups(
+    columns: Sequence[int], names: Sequence[int], widths: _Widths, floor: int
+) -> list[_Group] | None:
+    """The columns in as few tables as they fit into, in order; None where one does not fit."""
+    done: list[_Group] = []
+    taken: list[int] = []
+    for index in columns:
+        if widths.fitting([*names, *taken, index], floor) is not None:
+            taken.append(index)
+            continue
+        if taken:
+            done.append(_fitted(names, taken, widths, floor))
+        if widths.fitting([*names, index], min(floor, NARROWEST_FLOOR)) is None:
+            return None
+        taken = [index]
+    return [*done, _fitted(names, taken, widths, floor)]
+
+
+def _fitted(names: Sequence[int], taken: Sequence[int], widths: _Widths, floor: int) -> _Group:
+    found = widths.fitting([*names, *taken], floor)
+    if found is None:  # a single column of numbers, beside which the names fold as far as they can
+        found = widths.fitting([*names, *taken], NARROWEST_FLOOR)
+    assert found is not None  # a group is only made of columns that fit
+    return _Group(found)
+
+
+def _like(table: Table, **keywords: Any) -> Table:
+    """An empty table of the same look."""
+    return Table(
+        box=table.box,
+        pad_edge=table.pad_edge,
+        collapse_padding=table.collapse_padding,
+        show_edge=table.show_edge,
+        show_header=table.show_header,
+        show_lines=table.show_lines,
+        **keywords,
+    )
+
+
+def _part(table: Table, group: _Group, *, first: bool) -> Table:
+    """Some columns of a table as a table of its own."""
+    title = {"title": table.title, "title_justify": table.title_justify} if first else {}
+    part = _like(table, **title)
+    for index, width in group.widths.items():
+        column = table.columns[index]
+        part.add_column(
+            column.header,
+            justify=column.justify,
+            style=column.style,
+            width=width,
+            overflow="fold",
+        )
+    cells = [list(table.columns[index].cells) for index in group.widths]
+    for row, values in zip(table.rows, zip(*cells, strict=True), strict=True):
+        part.add_row(*values, style=row.style, end_section=row.end_section)
+    return part
+
+
+def _blocks(table: Table, names: int) -> Iterator[RenderableType]:
+    """Each row as its names and one line for each further column that is not blank."""
+    if table.title:
+        yield table.title if isinstance(table.title, Text) else Text(str(table.title))
+    headings = [_words(column.header) for column in table.columns]
+    before = [Text()] * names
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        values = [cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells]
+        # A name that is left out because it is that of the row above is said here.
+        before = [new if new.plain else old for new, old in zip(values, before, strict=False)]
+        name = Text(", ").join(before)
+        name.stylize("bold")
+        yield Text.assemble(name, overflow="fold")
+        for heading, value in zip(headings[names:], values[names:], strict=True):
+            if value.plain:
+                yield Text.assemble("  ", (heading, "dim"), " " if heading else "", value)
+
+
+def _words(header: RenderableType) -> str:
+    """A heading on one line; a word divided by hyphen and line break is whole again."""
+    text = header.plain if isinstance(header, Text) else str(header)
+    return text.replace("-\n", "").replace("\n", " ")
