@@ -38,6 +38,7 @@ from benchmark.datasets.ready_made import is_ready_made
 from benchmark.errors import UnknownNameError
 from benchmark.grid import PartTexts
 from benchmark.interleave import SEPARATOR
+from benchmark.paths import user_path
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def _weight_files(spec: BackboneSpec) -> list[Path] | None:
     if BACKBONES.info(spec.loader).target.startswith(_EMBEDDED) and not spec.pretrained:
         return None
     named = [spec.pretrained, spec.model.removeprefix("local-dir:").partition("@")[0]]
-    places = [Path(text).expanduser() for text in named if text]
+    places = [user_path(text) for text in named if text]
     found = [place for place in places if place.exists()]
     if not found or (spec.pretrained and places[0] not in found):
         return []

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from benchmark.errors import WeightsError, did_you_mean
+from benchmark.paths import user_path
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHT_FILES = (
@@ -71,7 +72,7 @@ def find_weights(model: str, pretrained: str) -> tuple[Path, Mapping[str, Any]]:
     )
     if not pretrained:
         raise WeightsError(f"model {model!r} needs weights; {expected}")
-    path = Path(pretrained).expanduser()
+    path = user_path(pretrained)
     if path.is_file():
         return path, {}
     tag = get_pretrained_cfg(model, pretrained)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from shifts.base import ShiftError
+from shifts.base import ShiftError, user_folder
 from shifts.text.base import TextShift
 
 NO_GATE = "none"
@@ -111,7 +111,7 @@ def load_encoder(gate: str) -> Encoder:
         ShiftError: unknown kind, no such folder, a missing package or a model that does not load.
     """
     kind, path = _parts(gate)
-    folder = Path(path).expanduser()
+    folder = user_folder(path)
     if not folder.is_dir():
         raise ShiftError(
             f"option 'gate': there is no folder {path!r}; download a sentence encoder such as "
@@ -175,7 +175,7 @@ def _cosine(one: np.ndarray, other: np.ndarray) -> float:
 def content_hash(folder: Path) -> str:
     """16 hex digits over the folder's files, names and bytes."""
     digest = hashlib.sha256()
-    root = folder.expanduser()
+    root = user_folder(str(folder))
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")
         with path.open("rb") as file:
