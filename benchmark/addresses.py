@@ -110,7 +110,8 @@ def _facts(
             name: value
             for name, value in asdict(cell.backbone).items()
             if name not in ("device", "pretrained")  # numerics and the fingerprint say them
-        },
+        }
+        | {"model": cell.backbone.model_name},
         "numerics": numerics(device),
         "code": code,
     }

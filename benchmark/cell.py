@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -51,6 +52,14 @@ class BackboneSpec:
     device: str = "cpu"
     precision: str = FLOAT32
     compile: bool = False
+
+    @property
+    def model_name(self) -> str:
+        """The model without the folder that it lies in: moved weights are the same weights."""
+        place = self.model.removeprefix("local-dir:")
+        if place == self.model and not place.startswith(("/", "~")):
+            return self.model  # a name, or one on a hub
+        return f"local-dir:{os.path.basename(os.path.normpath(place))}"
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dict; how it is computed is left out where it is the ordinary way.
@@ -191,6 +200,7 @@ class Cell:
         del identity["data_root"]
         del identity["backbone"]["device"]
         del identity["backbone"]["pretrained"]  # a path; the fingerprint stands for its content
+        identity["backbone"]["model"] = self.backbone.model_name
         identity |= {
             "data": data_fingerprint,
             "weights": backbone_fingerprint,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.errors import DataError
-from benchmark.images import read_image
+from benchmark.images import read_image, refuse_changed
 from shifts.audio.item import Audio, read_wav
 from shifts.base import ShiftError
 from shifts.video.item import Frames
@@ -24,16 +24,23 @@ class FrameFiles:
     Attributes:
         ids: one id per video; corruption derives from it, so it must not depend on the folder.
         paths: each video's frames in order of time.
+        digests: of each frame's file, as the set's fingerprint has them; empty: they are not
+            compared.
     """
 
     ids: Sequence[str]
     paths: Sequence[Sequence[Path]]
+    digests: Sequence[Sequence[str]] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> Frames:
-        return read_frames(self.paths[index], video=self.ids[index])
+        frames = read_frames(self.paths[index], video=self.ids[index])
+        if self.digests:
+            for path, digest in zip(self.paths[index], self.digests[index], strict=True):
+                refuse_changed(path, digest)
+        return frames
 
 
 @dataclass(frozen=True)
@@ -43,16 +50,21 @@ class WavFiles:
     Attributes:
         ids: one id per sound; corruption derives from it, so it must not depend on the folder.
         paths: one file per sound.
+        digests: of each file, as the set's fingerprint has them; empty: they are not compared.
     """
 
     ids: Sequence[str]
     paths: Sequence[Path]
+    digests: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> Audio:
-        return read_audio(self.paths[index])
+        audio = read_audio(self.paths[index])
+        if self.digests:
+            refuse_changed(self.paths[index], self.digests[index])
+        return audio
 
 
 def read_frames(paths: Sequence[Path], *, video: str) -> Frames:

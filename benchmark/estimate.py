@@ -17,8 +17,6 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from benchmark.cell import BackboneSpec, Cell, Status
-from benchmark.fingerprints import Fingerprints
-from benchmark.grid import PartTexts
 from benchmark.interleave import SEPARATOR
 from benchmark.registry import BENCHMARKS
 from benchmark.specs import SOURCE
@@ -50,6 +48,7 @@ class Stored:
         cell: the cell, as it is stored.
         data: fingerprint of its data.
         weights: fingerprint of its backbone.
+        files: fingerprint of the files that its shifts work with, "" for none.
         machine: processor or GPU that it ran on.
         modality: of its queries.
         queries: how many it used.
@@ -60,6 +59,7 @@ class Stored:
     cell: Mapping[str, Any]
     data: str
     weights: str
+    files: str
     machine: str
     modality: str
     queries: int
@@ -111,6 +111,7 @@ def _stored(path: Path) -> Stored | None:
             cell=values["cell"],
             data=str(info["data_fingerprint"]),
             weights=str(info["backbone_fingerprint"]),
+            files=str(info.get("shift_files", "")),
             machine=str(values["environment"].get("device_name", "")),
             modality=str(info["query_modality"]),
             queries=int(info["queries"]),
@@ -134,63 +135,9 @@ def other_runs(folder: Path) -> list[Stored]:
     return found
 
 
-class DoneCells:
-    """Which planned cells a run's folder has results of, told without loading anything.
-
-    A stored cell counts as done if it is the planned one and its data and weights are those that
-    the folder's ``Fingerprints`` know; where these are not known, they are taken to be unchanged.
-
-    Args:
-        stored: the finished cells of the folder.
-        known: the folder's fingerprints.
-    """
-
-    def __init__(self, stored: Iterable[Stored], known: Fingerprints) -> None:
-        self._stored: dict[Hashable, list[Stored]] = defaultdict(list)
-        for one in stored:
-            self._stored[_identity_of(one.cell)].append(one)
-        self._known = known
-        self._texts = PartTexts()
-        self._current: dict[Hashable, tuple[str, str]] = {}
-        self.unverified = 0
-
-    def __contains__(self, cell: Cell) -> bool:
-        found = self._stored.get(self._identity(cell), ())
-        if not found:
-            return False
-        data, weights = self._now(cell)
-        fits = [
-            one
-            for one in found
-            if (not data or one.data == data) and (not weights or one.weights == weights)
-        ]
-        self.unverified += bool(fits) and not (data and weights)
-        return bool(fits)
-
-    def _now(self, cell: Cell) -> tuple[str, str]:
-        place = cell.benchmark, cell.data_root, cell.backbone
-        if place not in self._current:
-            known = self._known
-            self._current[place] = known.of_data(cell), known.of_backbone(cell.backbone)
-        return self._current[place]
-
-    def _identity(self, cell: Cell) -> Hashable:
-        parts = (self._texts.of(part) for part in (cell.method, cell.shift, cell.stream))
-        return cell.suite, cell.benchmark, _model(cell.backbone), *parts, cell.seed, cell.limit
-
-
-def _identity_of(cell: Mapping[str, Any]) -> Hashable:
-    parts = (json.dumps(cell[name], sort_keys=True) for name in ("method", "shift", "stream"))
-    backbone = BackboneSpec(**cell["backbone"])
-    return (
-        *(cell["suite"], cell["benchmark"], _model(backbone)),
-        *parts,
-        *(cell["seed"], cell["limit"]),
-    )
-
-
-def _model(backbone: BackboneSpec) -> Model:
-    return backbone.loader, backbone.model, backbone.transform
+def model_of(backbone: BackboneSpec) -> Model:
+    """What tells a backbone apart where weights do not count."""
+    return backbone.loader, backbone.model_name, backbone.transform
 
 
 class Rates:
@@ -209,7 +156,7 @@ class Rates:
             if one.machine != machine or "seconds" not in one.cost or one.queries < 1:
                 continue
             cell = one.cell
-            model = _model(BackboneSpec(**cell["backbone"]))
+            model = model_of(BackboneSpec(**cell["backbone"]))
             method = cell["method"]["name"]
             self._near[cell["benchmark"], model, method].append(one)
             self._similar[model, one.modality, method].append(one)
@@ -220,13 +167,13 @@ class Rates:
 
     def of(self, cell: Cell) -> Estimate | None:
         """The cost of a cell, or None where nothing like it was measured."""
-        kind = cell.benchmark, _model(cell.backbone), cell.method.name, cell.limit
+        kind = cell.benchmark, model_of(cell.backbone), cell.method.name, cell.limit
         if kind not in self._told:
             self._told[kind] = self._of(cell)
         return self._told[kind]
 
     def _of(self, cell: Cell) -> Estimate | None:
-        model, name = _model(cell.backbone), cell.method.name
+        model, name = model_of(cell.backbone), cell.method.name
         queries, modality = self.queries(cell), _modality(cell)
         near = self._near.get((cell.benchmark, model, name))
         if near:
@@ -249,7 +196,7 @@ class Rates:
 
     def knows(self, cell: Cell) -> bool:
         """Whether the method was measured on this backbone and kind of query."""
-        return (_model(cell.backbone), _modality(cell), cell.method.name) in self._similar
+        return (model_of(cell.backbone), _modality(cell), cell.method.name) in self._similar
 
     def _against_source(self) -> dict[str, float]:
         """How many times the source's time a method takes: the median over where both ran."""
@@ -339,7 +286,7 @@ def calibration_cells(cells: Iterable[Cell], rates: Rates) -> Iterator[Cell]:
     """Short cells that tell what is unknown: each method once per backbone and kind of query."""
     seen: set[Hashable] = set()
     for cell in cells:
-        kind = _model(cell.backbone), _modality(cell), cell.method.name
+        kind = model_of(cell.backbone), _modality(cell), cell.method.name
         if kind not in seen and not rates.knows(cell):
             seen.add(kind)
             queries = min(CALIBRATION_QUERIES, cell.limit or CALIBRATION_QUERIES)

@@ -6,11 +6,12 @@ while nothing has changed that the fingerprint could depend on:
 
 * embedded data and weights: the content of every file of this package and the versions of the
   libraries;
-* data on disk: also size and times of every file that the data set names, of everything else at
-  most two folders below the data folder, and of those folders themselves;
-* weights on disk: also size and times of the file, or of all files of the folder.
+* data on disk: also size, times, inode and device of every file that the data set names, of
+  everything else at most three folders below the data folder, and of those folders themselves;
+* weights on disk: the same of the file, or of all files of the folder; of weights by tag, of the
+  file in the local cache.
 
-What is not covered (plugins, weights by tag, ready-made queries, incomplete data) is not kept, and
+What is not covered (plugins, ready-made queries, incomplete data, names on a hub) is not kept, and
 neither is what has changed since this process started, which may have read either state. An entry
 that does not hold is computed again, by loading.
 """
@@ -32,13 +33,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell
 from benchmark.datasets import BUILTINS as DATASETS
+from benchmark.datasets.base import content_fingerprint, file_digests
 from benchmark.datasets.ready_made import is_ready_made
 from benchmark.errors import UnknownNameError
 from benchmark.grid import PartTexts
 from benchmark.interleave import SEPARATOR
-from benchmark.paths import user_path
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN
 
 if TYPE_CHECKING:
@@ -51,7 +53,9 @@ PACKAGE = Path(__file__).parent
 LARGEST = 300_000
 """Files and folders that an entry may stand for; beyond, nothing is kept."""
 
-_DEPTH = 2
+_DEPTH = 3
+"""Annotations lie so deep at most (``cirr_dataset/cirr/captions``)."""
+
 _LIBRARIES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "transformers")
 _EMBEDDED = "benchmark.mini."
 _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp")
@@ -203,21 +207,44 @@ class Fingerprints:
         return self._stamps[root]
 
 
+def by_content(data: RetrievalSet) -> RetrievalSet:
+    """A retrieval set whose fingerprint stands for the content of every file that it names.
+
+    Built-in sets see to that themselves, with ``digests`` beside their ``paths``. A plugin's may
+    go by names and sizes; the content of its files comes in here.
+
+    Raises:
+        DataError: a file that cannot be read.
+    """
+    items = (data.queries, data.gallery)
+    files = list(dict.fromkeys(path for part in items for path in _paths(part, digested=False)))
+    if not files:
+        return data
+    print_ = content_fingerprint([data.fingerprint, *file_digests(files)])
+    return dataclasses.replace(data, fingerprint=print_)
+
+
 def files_of(data: RetrievalSet) -> list[Path]:
     """Every file that the items of a retrieval set name, sorted."""
     return sorted({path for items in (data.queries, data.gallery) for path in _paths(items)})
 
 
-def _paths(thing: Any) -> Iterator[Path]:
-    """The paths in the fields of a dataclass and in the sequences that these hold."""
+def _paths(thing: Any, *, digested: bool = True) -> Iterator[Path]:
+    """The paths in the fields of a dataclass and in the sequences that these hold.
+
+    Args:
+        thing: where to look.
+        digested: look also where the digests of the files lie beside their paths.
+    """
     if isinstance(thing, Path):
         yield thing
     elif dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        for field in dataclasses.fields(thing):
-            yield from _paths(getattr(thing, field.name))
+        if digested or not getattr(thing, "digests", ()):
+            for field in dataclasses.fields(thing):
+                yield from _paths(getattr(thing, field.name), digested=digested)
     elif isinstance(thing, list | tuple) and thing and _may_hold_paths(thing[0]):
         for part in thing:
-            yield from _paths(part)
+            yield from _paths(part, digested=digested)
 
 
 def _may_hold_paths(part: Any) -> bool:
@@ -242,11 +269,38 @@ def _backbone_subject(spec: BackboneSpec) -> str:
         info = BACKBONES.info(spec.loader)
     except UnknownNameError:
         return ""
-    embedded = info.target.startswith(_EMBEDDED) and not spec.pretrained
-    if info.origin != BUILTIN or not (embedded or _weight_files(spec)):
+    files = _weight_files(spec)
+    if info.origin != BUILTIN or (files is not None and not files):
         return ""
     way = [spec.precision, "compiled"[: 8 * spec.compile]]  # the fingerprint says how it computes
-    return json.dumps(["weights", spec.loader, spec.model, spec.pretrained, spec.transform, *way])
+    named = [spec.loader, spec.model, spec.pretrained, spec.transform]
+    return json.dumps(["weights", *named, *way, *map(str, files or ())])
+
+
+def _weight_files(spec: BackboneSpec) -> list[Path] | None:
+    """The files that a backbone is read from; None for an embedded one, empty if not known."""
+    if BACKBONES.info(spec.loader).target.startswith(_EMBEDDED) and not spec.pretrained:
+        return None
+    return weight_files(spec)
+
+
+def data_here(cell: Cell) -> bool:
+    """Whether a cell's data lie on this machine, as far as its data folder tells."""
+    if cell.data_root:
+        return os.path.isdir(os.path.expanduser(cell.data_root))
+    names = cell.benchmark.split(SEPARATOR)
+    return not all(map(_shipped_benchmark, names)) or _embedded_data(cell.benchmark)
+
+
+def weights_here(spec: BackboneSpec) -> bool:
+    """Whether a backbone's weights lie on this machine, so that nothing is fetched for them."""
+    try:
+        if BACKBONES.info(spec.loader).origin != BUILTIN:
+            return True
+    except UnknownNameError:
+        return False
+    files = _weight_files(spec)
+    return files is None or bool(files)
 
 
 def _shipped_benchmark(name: str) -> bool:
@@ -258,22 +312,6 @@ def _embedded_data(benchmark: str) -> bool:
     cards = [BENCHMARKS.get(name) for name in benchmark.split(SEPARATOR)]
     targets = [DATASETS.get(card.dataset, card.dataset) for card in cards]
     return all(target.startswith(_EMBEDDED) for target in targets)
-
-
-def _weight_files(spec: BackboneSpec) -> list[Path] | None:
-    """The files that a spec names by path: a file, or all of a folder; None for embedded ones.
-
-    An empty list stands for weights whose place is not known here (tags, names on a hub).
-    """
-    if BACKBONES.info(spec.loader).target.startswith(_EMBEDDED) and not spec.pretrained:
-        return None
-    named = [spec.pretrained, spec.model.removeprefix("local-dir:").partition("@")[0]]
-    places = [user_path(text) for text in named if text]
-    found = [place for place in places if place.exists()]
-    if not found or (spec.pretrained and places[0] not in found):
-        return []
-    files = [file for place in found for file in (place.rglob("*") if place.is_dir() else [place])]
-    return sorted(file for file in files if file.is_file())
 
 
 def _below(root: Path, depth: int = _DEPTH) -> Iterator[Path]:
@@ -304,7 +342,10 @@ def _stamp_of(paths: Sequence[Path]) -> _Stamp:
             state = "missing"
         else:
             # The time of the inode's change too: a copy can keep the old time of the content.
-            state = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+            state = (
+                f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} "
+                f"{found.st_ino} {found.st_dev}"
+            )
             changed = max(changed, found.st_mtime_ns, found.st_ctime_ns)
         digest.update(f"{path}\0{state}\n".encode())
     return _Stamp(digest.hexdigest(), changed / 1e9)

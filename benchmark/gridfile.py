@@ -19,7 +19,6 @@ from benchmark.cell import STREAM_OPTIONS
 from benchmark.config import BenchConfig, Traced, read_integers, read_setting
 from benchmark.datasets import ready_made
 from benchmark.errors import QueryShiftError, UnknownNameError, did_you_mean
-from benchmark.paths import user_path
 from benchmark.plan import members
 from benchmark.preset import preset_names
 from benchmark.registry import BENCHMARKS, METHODS, SHIFTS
@@ -122,7 +121,7 @@ def grid_path(name: str) -> Path:
     """
     if name in grid_names():
         return _FOLDER / f"{name}.yaml"
-    path = user_path(name)
+    path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
         return path
     raise UnknownNameError(

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from benchmark.errors import DataError
+from shifts.digests import digest_of
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
 """What PIL's decoders are known to raise on damaged files (PNG chunks raise SyntaxError)."""
@@ -28,16 +29,38 @@ class ImageFiles:
     Attributes:
         ids: one id per image; corruption derives from it, so it must not depend on the folder.
         paths: one file per image.
+        digests: of each file, as the set's fingerprint has them; empty: they are not compared.
     """
 
     ids: Sequence[str]
     paths: Sequence[Path]
+    digests: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> np.ndarray:
-        return read_image(self.paths[index])
+        image = read_image(self.paths[index])
+        if self.digests:
+            refuse_changed(self.paths[index], self.digests[index])
+        return image
+
+
+def refuse_changed(path: Path, digest: str) -> None:
+    """Refuses a file that is not the one any more that its set's fingerprint stands for.
+
+    Raises:
+        DataError: other content, or gone.
+    """
+    try:
+        same = digest_of(path) == digest
+    except OSError:
+        same = False
+    if not same:
+        raise DataError(
+            f"{path} has changed since this run read its data set, so the result would belong to "
+            "neither state; run again once nothing writes to the data"
+        )
 
 
 def read_image(path: Path) -> np.ndarray:

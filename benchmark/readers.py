@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.errors import ConfigError, did_you_mean
-from benchmark.paths import expanded
 
 Reader = Callable[[Any], Any]
 
@@ -24,11 +23,6 @@ def read_text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected a text, not {value!r}")
     return value
-
-
-def read_path(value: Any) -> str:
-    """A path as text, ``~`` replaced by the home folder."""
-    return expanded(read_text(value))
 
 
 def read_names(value: Any) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
 from benchmark.changes import KIND, Changes
 from benchmark.datasets.ready_made import ReadyMade, is_ready_made
 from benchmark.errors import ConfigError, DataError, did_you_mean
+from benchmark.fingerprints import by_content
 from benchmark.grid import CLEAN
 from benchmark.inputs import Corruption, QueryInputs, corruption
 from benchmark.retrieval import RetrievalSet
@@ -77,7 +78,7 @@ class Resources:
         Raises:
             DataError: the loader's, or a set that recall at 10 cannot be measured on.
         """
-        return self._data.get(_place(cell), lambda: _checked(self._load_data(cell)))
+        return self._data.get(_place(cell), lambda: by_content(_checked(self._load_data(cell))))
 
     def backbone(self, cell: Cell) -> DualEncoder:
         """The dual encoder of a cell; its weights are never adapted."""
@@ -367,12 +368,14 @@ class Resources:
         """What decides the inputs of a cell whose queries are shifted."""
         if cell.stream.domains:
             return self._stream_key(cell)
-        return (*self._world(cell), _text(cell.shift), cell.seed, cell.limit)
+        files = self.shift_files(cell)
+        return (*self._world(cell), _text(cell.shift), files, cell.seed, cell.limit)
 
     def _stream_key(self, cell: Cell) -> tuple[Hashable, ...]:
         """What decides which query comes under which shift."""
         stream = json.dumps(cell.stream.to_dict(), sort_keys=True, default=str)
-        return (*self._world(cell), _text(cell.shift), stream, cell.seed, cell.limit)
+        files = self.shift_files(cell)
+        return (*self._world(cell), _text(cell.shift), files, stream, cell.seed, cell.limit)
 
     def _world(self, cell: Cell) -> tuple[Hashable, ...]:
         data, backbone = self.data(cell), self.backbone(cell)

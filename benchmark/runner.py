@@ -20,6 +20,7 @@ from benchmark.clock import Clock, forwards_timed, peak_mb, start_peak
 from benchmark.counting import PassCounter, counted
 from benchmark.datasets.ready_made import is_ready_made
 from benchmark.environment import environment
+from benchmark.errors import DataError
 from benchmark.failures import frames_of, reason_of, unfinished
 from benchmark.grid import CLEAN
 from benchmark.outputs import check_output
@@ -69,7 +70,13 @@ def run_cell(
         reason = _cannot_run(cell, resources)
         if not reason:
             with matmul_precision(cell.backbone):
-                return _Run(cell, resources, progress or Silent()).record(key, info, facts)
+                done = _Run(cell, resources, progress or Silent()).record(key, info, facts)
+            if resources.shift_files(cell) != info.get("shift_files", ""):
+                raise DataError(
+                    "the files that the shift works with have changed while the cell ran, so its "
+                    "result would belong to neither state; run again once nothing writes to them"
+                )
+            return done
         record = unfinished(cell, key, Status.SKIPPED, reason)
     except Exception as error:
         record = unfinished(cell, key, Status.FAILED, reason_of(error))

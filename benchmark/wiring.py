@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.cache import disk_cache
+from benchmark.cache.disk import DIGESTS
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
 from benchmark.datasets.ready_made import ReadyMade
 from benchmark.errors import ConfigError
@@ -16,6 +17,7 @@ from benchmark.options import parse
 from benchmark.resources import Resources
 from benchmark.retrieval import RetrievalSet
 from methods.base import Method, Setup
+from shifts import digests
 from shifts.base import Shift
 
 
@@ -32,6 +34,8 @@ def default_resources(
     Raises:
         ConfigError: a cache that cannot be one.
     """
+    disk = disk_cache(cache)
+    digests.keep_in(disk.folder / DIGESTS if disk else None)
     load = functools.partial(_load_ready_made, root=Path(ready_made)) if ready_made else None
     return Resources(
         load_data=functools.partial(_load_data, allow_missing=allow_missing),
@@ -39,7 +43,7 @@ def default_resources(
         make_method=_make_method,
         make_shift=_make_shift,
         load_ready_made=load,
-        disk=disk_cache(cache),
+        disk=disk,
     )
 
 

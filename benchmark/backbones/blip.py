@@ -8,7 +8,6 @@ adaptation score by the cosine of the projections alone, and so do we.
 from __future__ import annotations
 
 import importlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,6 @@ from benchmark.backbones.towers import owned
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
-from benchmark.paths import user_path
 from methods.base import QueryEncoder
 
 TEXT_TOKENS = 35
@@ -187,13 +185,13 @@ def load(spec: BackboneSpec) -> BlipBackbone:
     text = BlipTextTower(model.text_encoder, model.text_proj, tokenizer.pad_token_id)
     scale = math.exp(config.logit_scale_init_value) if temperature is None else 1 / temperature
     context = min(TEXT_TOKENS, config.text_config.max_position_embeddings)
-    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items())).encode()
     facts = {
         "loader": "blip",
         "vision": {key: getattr(config.vision_config, key) for key in _VISION_FACTS},
         "text": {key: getattr(config.text_config, key) for key in _TEXT_FACTS},
         "context": context,
         "transform": spec.transform,
+        "logit_scale": f"{scale:.6g}",  # in neither tower, and methods compute with it
     }
     towers = nn.ModuleDict({"image": image, "text": text})
     return BlipBackbone(
@@ -203,7 +201,9 @@ def load(spec: BackboneSpec) -> BlipBackbone:
         context=context,
         size=size,
         name=_name(spec, folder, weights),
-        fingerprint=checkpoint.fingerprint(facts, towers, [vocabulary]),
+        fingerprint=checkpoint.fingerprint(
+            facts, towers, [checkpoint.tokenizer_content(tokenizer)]
+        ),
         logit_scale=scale,
         device=spec.device,
     )
@@ -236,7 +236,7 @@ def _transformers() -> Any:
 
 def _sources(spec: BackboneSpec) -> tuple[Path, Path | None]:
     """Folder of configuration and tokenizer, and the weights' file if it is another one."""
-    given = user_path(spec.pretrained) if spec.pretrained else None
+    given = Path(spec.pretrained).expanduser() if spec.pretrained else None
     if given is not None and given.is_dir():
         return given, None
     if given is not None and not given.is_file():
@@ -259,7 +259,7 @@ def _sources(spec: BackboneSpec) -> tuple[Path, Path | None]:
 def _name(spec: BackboneSpec, folder: Path, weights: Path | None) -> str:
     if weights is not None:
         return weights.stem
-    is_path = not spec.model or user_path(spec.model).is_dir()
+    is_path = not spec.model or Path(spec.model).expanduser().is_dir()
     return folder.resolve().name if is_path else spec.model.rpartition("/")[2]
 
 

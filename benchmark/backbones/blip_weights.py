@@ -19,7 +19,6 @@ from torch import Tensor
 
 from benchmark.backbones import checkpoint
 from benchmark.errors import WeightsError
-from benchmark.paths import user_path
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def find_folder(name: str) -> Path:
     Raises:
         WeightsError: no such folder, or it could not be fetched; says what to download and how.
     """
-    path = user_path(name)
+    path = Path(name).expanduser()
     if path.is_dir():
         return path
     if not _HUB_ID.fullmatch(name):

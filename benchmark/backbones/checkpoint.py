@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
+import os
 import re
 import warnings
 import zipfile
@@ -22,7 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from benchmark.errors import WeightsError, did_you_mean
-from benchmark.paths import user_path
+from shifts.digests import digest_of
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHT_FILES = (
@@ -32,6 +34,9 @@ WEIGHT_FILES = (
     "model.safetensors",
 )
 """Weight files looked for in a local folder, in order (open_clip's own preferred names)."""
+
+_HUB_FILES = (WEIGHT_FILES[0], WEIGHT_FILES[2])
+"""Weight files of a hub model whose tag names none, in open_clip's order."""
 
 _OPENAI_ONLY = ("input_resolution", "context_length", "vocab_size")
 """Entries that OpenAI's own checkpoints carry beside the weights, and nobody else's."""
@@ -72,7 +77,7 @@ def find_weights(model: str, pretrained: str) -> tuple[Path, Mapping[str, Any]]:
     )
     if not pretrained:
         raise WeightsError(f"model {model!r} needs weights; {expected}")
-    path = user_path(pretrained)
+    path = Path(pretrained).expanduser()
     if path.is_file():
         return path, {}
     tag = get_pretrained_cfg(model, pretrained)
@@ -240,6 +245,41 @@ def difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str
             f"of {tuple(wanted[key].shape)})"
         )
     return ", ".join(parts)
+
+
+def tokenizer_content(tokenizer: Any) -> bytes:
+    """What decides a transformers tokenizer's tokens: vocabulary, normalisation, special tokens.
+
+    Part of a backbone's fingerprint: other files beside the same weights give other embeddings.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:  # one in Python: its vocabulary, and the file that it has read
+        file = str(getattr(tokenizer, "vocab_file", None) or "")
+        rules = {
+            "vocabulary": sorted(tokenizer.get_vocab().items()),
+            "file": digest_of(Path(file)) if os.path.isfile(file) else "",
+        }
+    else:
+        rules = json.loads(backend.to_str())
+        for state in ("padding", "truncation"):  # left there by the last call
+            rules.pop(state, None)
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    sides = [getattr(tokenizer, name, "") for name in ("padding_side", "truncation_side")]
+    return json.dumps([rules, special, sides], sort_keys=True).encode()
+
+
+def cached_weights(model: str, tag: str) -> Path | None:
+    """The file that a tag's weights lie in on this machine, or None; nothing is fetched."""
+    facts = get_pretrained_cfg(model.replace("/", "-"), tag) or {}
+    name, file = os.path.split(facts.get("hf_hub", ""))
+    if name:
+        # safetensors first, as open_clip looks for them
+        names = [Path(file).with_suffix(".safetensors").name, file] if file else _HUB_FILES
+        hub = importlib.import_module("huggingface_hub")
+        found = (hub.try_to_load_from_cache(name, one) for one in names)
+        return next((Path(path) for path in found if isinstance(path, str)), None)
+    path = Path("~/.cache/clip").expanduser() / os.path.basename(facts.get("url", ""))
+    return path if path.is_file() else None
 
 
 def fingerprint(facts: Mapping[str, Any], model: nn.Module, extra: Iterable[bytes] = ()) -> str:

@@ -21,7 +21,6 @@ from benchmark.backbones.towers import image_tower, owned, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
-from benchmark.paths import user_path
 from methods.base import QueryEncoder
 
 LOCAL_DIR = "local-dir:"
@@ -106,7 +105,7 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     """
     if spec.model.startswith(LOCAL_DIR):
         return load_local_dir(Path(spec.model.removeprefix(LOCAL_DIR)), spec.transform, spec.device)
-    folder = user_path(spec.pretrained)
+    folder = Path(spec.pretrained).expanduser()
     if spec.pretrained and (folder / checkpoint.CONFIG_FILE).is_file():
         return load_local_dir(folder, spec.transform, spec.device, name=spec.model)
     check_device(spec.device)
@@ -133,6 +132,7 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
         transform=spec.transform,
         name=name,
         device=spec.device,
+        extra=_vocabulary(tokenizer),
     )
 
 
@@ -155,7 +155,7 @@ def load_local_dir(
         ConfigError: unknown transform or device.
     """
     check_device(device)
-    path = user_path(path)
+    path = path.expanduser()
     if not path.is_dir():
         raise WeightsError(
             f"there is no model folder {path}; expected a folder with {checkpoint.CONFIG_FILE} "
@@ -173,6 +173,7 @@ def load_local_dir(
         merges = [gzip.decompress(vocabulary.read_bytes())]  # the packed bytes hold a date
     else:
         tokenizer = _named_tokenizer(f"{LOCAL_DIR}{path}", config)
+        merges = _vocabulary(tokenizer)
     _check_vocabulary(tokenizer, model, name)
     return _assemble(
         model,
@@ -250,6 +251,13 @@ def _named_tokenizer(name: str, config: Mapping[str, Any]) -> Tokenizer:
             "the local cache, or a network"
         ) from None
     return tokenizer
+
+
+def _vocabulary(tokenizer: Any) -> list[bytes]:
+    """What a tokenizer adds to the fingerprint; nothing where it is open_clip's own."""
+    if isinstance(tokenizer, open_clip.SimpleTokenizer):
+        return []
+    return [checkpoint.tokenizer_content(tokenizer.tokenizer)]
 
 
 def _own_tokenizer(vocabulary: Path, text_cfg: Mapping[str, Any]) -> Tokenizer:

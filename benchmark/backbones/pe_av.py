@@ -21,7 +21,6 @@ from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.video_audio import VideoAudioBackbone, checked_audio, checked_video
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
-from benchmark.paths import user_path
 
 SAMPLE_RATE = 48_000
 """Of the audio input, Hz."""
@@ -74,7 +73,7 @@ def load(spec: BackboneSpec) -> VideoAudioBackbone:
             f"pe_av needs a model: a local folder (MODEL=/path/to/pe-av-small) or one of "
             f"{', '.join(RELEASED)}"
         )
-    folder = user_path(source)
+    folder = Path(source).expanduser()
     name = Path(spec.model or source).name
     if not folder.is_dir():
         folder = _downloaded(source)
@@ -126,6 +125,7 @@ def load_folder(
         "transform": transform,
         "audio": (SAMPLE_RATE, length),
         "frames": frames,
+        "logit_scale": f"{scale:.6g}",  # in neither tower, and methods compute with it
     }
     return VideoAudioBackbone(
         towers,

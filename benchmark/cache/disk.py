@@ -21,6 +21,9 @@ from benchmark.cache.entry import DamagedEntry, Entry, Header, Recording
 
 logger = logging.getLogger(__name__)
 
+DIGESTS = "digests"
+"""The subfolder that ``shifts.digests`` keeps digests of files in."""
+
 _ABANDONED_SECONDS = 3600.0
 """An unfinished file that nobody has written to for so long has lost its process."""
 
@@ -131,7 +134,12 @@ class DiskCache:
         return list(self._files(files.PARTIAL))
 
     def clear(self) -> tuple[int, int]:
-        """Removes everything that is an entry; returns how many and their bytes."""
+        """Removes everything that is an entry; returns how many and their bytes.
+
+        The digests of files go too; they are not counted.
+        """
+        for path in (self.folder / DIGESTS).glob("*.json"):
+            self._remove(path)
         removed = [
             stored for stored in (*self.entries(), *self.unfinished()) if self._remove(stored.path)
         ]

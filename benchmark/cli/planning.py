@@ -22,6 +22,7 @@ from benchmark.display import FittedTable, data_table
 if TYPE_CHECKING:
     from benchmark.estimate import Outlook, Rates
     from benchmark.gridplan import GridPlan
+    from benchmark.resources import Resources
 
 REASONS_SHOWN = 10
 
@@ -42,7 +43,7 @@ class Plan(Command):
         parser.add_argument(
             "--calibrate",
             action="store_true",
-            help="run a short cell where nothing was measured; loads data and weights",
+            help="run a short cell where nothing was measured",
         )
         parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -71,13 +72,15 @@ class Forecast:
     """
 
     def __init__(self, plan: GridPlan, folder: Path) -> None:
-        from benchmark.estimate import DoneCells, other_runs, stored_cells
+        from benchmark.done import DoneCells
+        from benchmark.estimate import other_runs, stored_cells
         from benchmark.fingerprints import Fingerprints
 
         self.plan, self.folder = plan, folder
         self._own = stored_cells(folder)
         self._others = other_runs(folder)
-        known = DoneCells(self._own, Fingerprints(folder / "fingerprints"))
+        fingerprints = Fingerprints(folder / "fingerprints")
+        known = DoneCells(self._own, fingerprints, lambda: self._resources(plan.config.cache))
         again = plan.config.if_exists == "always"
         self.skipped = [planned for planned in plan.cells if planned.reason]
         possible = plan.possible
@@ -89,17 +92,21 @@ class Forecast:
     def calibrate(self) -> list[str]:
         """Runs a short cell where nothing was measured; why some have no result, if so."""
         from benchmark.estimate import calibrate, other_runs
-        from benchmark.wiring import default_resources
 
-        config = self.plan.config
         # Without the cache: a warm one would hide what loading and corrupting cost.
-        resources = default_resources(
-            allow_missing=config.allow_missing, ready_made=config.ready_made, cache="off"
-        )
+        resources = self._resources("off")
         problems = calibrate(self.waiting, self.rates, self.folder, resources)
         self._others = other_runs(self.folder)
         self.rates = self._rates()
         return problems
+
+    def _resources(self, cache: str) -> Resources:
+        from benchmark.wiring import default_resources  # imports torch
+
+        config = self.plan.config
+        return default_resources(
+            allow_missing=config.allow_missing, ready_made=config.ready_made, cache=cache
+        )
 
     def _rates(self) -> Rates:
         from benchmark.estimate import Rates

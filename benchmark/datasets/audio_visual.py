@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmark.clips import FrameFiles, WavFiles
 from benchmark.datasets.annotations import read_json, relative_path, value
-from benchmark.datasets.base import ClipPairs, content_fingerprint
+from benchmark.datasets.base import ClipPairs, content_fingerprint, file_digests
 from benchmark.datasets.folders import Files, Source
 from benchmark.errors import DataError, did_you_mean
 
@@ -100,17 +100,19 @@ def _load(source: Source, root: Path | None, split: str, allow_missing: bool) ->
     files = Files(places, within=[root])
     kept: list[tuple[_Clip, list[Path], Path]] = []
     missing: list[str] = []
+    absent: list[str] = []
     for clip in clips:
         frames = [files.find(path) for path in clip.frames]
         wav = files.find(clip.wav)
         there = [path for path in frames if path is not None]
         if wav is None or len(there) < FRAMES:
             missing.append(f"{clip.id} ({_lacks(len(there), wav)})")
+            absent.append(clip.id)
         else:
             kept.append((clip, there, wav))
     if missing and (not allow_missing or not kept):
         raise DataError(source.missing(missing, len(clips), "clips", places))
-    return _pairs(source.name, split, kept, len(missing))
+    return _pairs(source.name, split, kept, absent)
 
 
 def _read(file: Path, allowed: Sequence[Path]) -> list[_Clip]:
@@ -164,26 +166,25 @@ def _lacks(frames: int, wav: Path | None) -> str:
 
 
 def _pairs(
-    name: str, split: str, kept: Sequence[tuple[_Clip, list[Path], Path]], missing: int
+    name: str, split: str, kept: Sequence[tuple[_Clip, list[Path], Path]], missing: Sequence[str]
 ) -> ClipPairs:
     ids = [clip.id for clip, *_ in kept]
+    every = iter(file_digests([path for _, frames, wav in kept for path in (*frames, wav)]))
+    digests = [[next(every) for _ in range(FRAMES + 1)] for _ in kept]
     described = (
         part
-        for clip, frames, wav in kept
-        for part in (
-            clip.id,
-            *(str(path.stat().st_size) for path in (*frames, wav)),
-            str(len(clip.labels)),
-            *clip.labels,
-        )
+        for (clip, *_), own in zip(kept, digests, strict=True)
+        for part in (clip.id, *own, str(len(clip.labels)), *clip.labels)
     )
     return ClipPairs(
         name=f"{name} {split}",
-        videos=FrameFiles(ids, [frames for _, frames, _ in kept]),
-        audios=WavFiles(ids, [wav for *_, wav in kept]),
-        fingerprint=content_fingerprint([name, split, *described]),
+        videos=FrameFiles(
+            ids, [frames for _, frames, _ in kept], [own[:FRAMES] for own in digests]
+        ),
+        audios=WavFiles(ids, [wav for *_, wav in kept], [own[FRAMES] for own in digests]),
+        fingerprint=content_fingerprint([name, split, *described, *missing]),
         info={
-            "missing_clips": missing,
+            "missing_clips": len(missing),
             "id_hash": content_fingerprint(ids),
             "classes": len({label for clip, *_ in kept for label in clip.labels}),
         },

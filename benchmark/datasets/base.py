@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmark.errors import DataError
 from benchmark.retrieval import Items, Sections
+from shifts.digests import digests_of
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,19 @@ def refuse_duplicates(ids: Iterable[str], what: str) -> None:
         if item in seen:
             raise DataError(f"{what} {item!r} occurs twice; ids must be unique")
         seen.add(item)
+
+
+def file_digests(paths: Sequence[Path]) -> list[str]:
+    """SHA-256 of each file's content: what a picture or sound adds to a set's fingerprint.
+
+    Raises:
+        DataError: a file that cannot be read; names it.
+    """
+    try:
+        return digests_of(paths)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"cannot read {error.filename}: {reason}; fetch it again") from None
 
 
 def content_fingerprint(parts: Iterable[str]) -> str:

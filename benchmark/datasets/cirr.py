@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from benchmark.datasets.annotations import captions_of, read_json, relative_path, value
-from benchmark.datasets.base import ComposedQueries, content_fingerprint
+from benchmark.datasets.base import ComposedQueries, content_fingerprint, file_digests
 from benchmark.datasets.folders import Files, Source, existing
 from benchmark.errors import DataError, did_you_mean
 from benchmark.images import ImageFiles
@@ -168,17 +168,22 @@ def _queries(
     subset = [[place[m] for m in query.members if m in place] for query in kept]
     references = np.array([place[query.reference] for query in kept], dtype=np.int64)
     query_ids, image_ids = [query.id for query in kept], list(there)
+    digests = file_digests(list(there.values()))
     described = (
-        *(part for i, path in there.items() for part in (i, str(path.stat().st_size))),
+        *(part for pair in zip(there, digests, strict=True) for part in pair),
+        *("missing", *(item for item in found if item not in there)),
         *(
             part
             for query in kept
-            for part in (query.id, query.reference, query.target, query.text, *query.members)
+            for part in (
+                *(query.id, query.reference, query.target, query.text),
+                *(str(query.set_id), *query.members),
+            )
         ),
     )
     return ComposedQueries(
         name=name,
-        images=ImageFiles(image_ids, list(there.values())),
+        images=ImageFiles(image_ids, list(there.values()), digests),
         references=references,
         texts=[query.text for query in kept],
         targets=[[place[query.target]] for query in kept],

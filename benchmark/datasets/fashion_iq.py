@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from benchmark.datasets.annotations import captions_of, read_json, relative_path, value
-from benchmark.datasets.base import ComposedQueries, content_fingerprint
+from benchmark.datasets.base import ComposedQueries, content_fingerprint, file_digests
 from benchmark.datasets.folders import Files, Source, existing
 from benchmark.errors import DataError, did_you_mean
 from benchmark.images import ImageFiles
@@ -201,13 +201,16 @@ def _queries(
     section = np.array([CATEGORIES.index(c.name) for c, _ in asked], dtype=np.int64)
     image_ids = [f"{category}/{item}" for category, item, _ in gallery]
     query_ids = [f"{category.name}#{query.number}" for category, query in asked]
+    paths = [path for *_, path in gallery]
+    digests = file_digests(paths)
     described = (
-        *(p for i, (*_, path) in zip(image_ids, gallery, strict=True) for p in (i, _size(path))),
+        *(part for pair in zip(image_ids, digests, strict=True) for part in pair),
+        *("missing", *(item for item, path in found.items() if path is None)),
         *(part for c, q in asked for part in (c.name, q.reference, q.target, q.text)),
     )
     return ComposedQueries(
         name=name,
-        images=ImageFiles(image_ids, [path for *_, path in gallery]),
+        images=ImageFiles(image_ids, paths, digests),
         references=np.array([place[c.name, q.reference] for c, q in asked], dtype=np.int64),
         texts=[query.text for _, query in asked],
         targets=[[place[c.name, q.target]] for c, q in asked],
@@ -226,7 +229,3 @@ def _queries(
             "category": section,
         },
     )
-
-
-def _size(path: Path) -> str:
-    return str(path.stat().st_size)

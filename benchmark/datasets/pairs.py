@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from benchmark.datasets.base import ImageTextPairs, content_fingerprint
+from benchmark.datasets.base import ImageTextPairs, content_fingerprint, file_digests
 from benchmark.datasets.folders import Files, Source, existing
 from benchmark.errors import DataError, did_you_mean
 from benchmark.images import ImageFiles
@@ -111,7 +111,8 @@ class PairSource:
             raise DataError(message)
         kept = [(e, hit) for e, hit in zip(entries, found, strict=True) if hit is not None]
         name = f"{self.source.name} {split}"
-        return _assemble(name, [e for e, _ in kept], [path for _, path in kept], len(missing))
+        absent = [entry.id for entry, hit in zip(entries, found, strict=True) if hit is None]
+        return _assemble(name, [e for e, _ in kept], [path for _, path in kept], absent)
 
 
 def no_split(what: str, split: str, known: Sequence[str]) -> DataError:
@@ -134,14 +135,15 @@ def _refuse_duplicates(entries: Sequence[Entry], where: Path) -> None:
 
 
 def _assemble(
-    name: str, entries: Sequence[Entry], paths: Sequence[Path], missing: int
+    name: str, entries: Sequence[Entry], paths: Sequence[Path], missing: Sequence[str]
 ) -> ImageTextPairs:
+    digests = file_digests(paths)
     counts = np.array([len(entry.captions) for entry in entries], dtype=np.int64)
     described = (
         part
-        for entry, path in zip(entries, paths, strict=True)
+        for entry, digest in zip(entries, digests, strict=True)
         for part in (
-            *(entry.id, str(path.stat().st_size), entry.identity),
+            *(entry.id, digest, entry.identity),
             *(text for pair in sorted(entry.groups.items()) for text in pair),
             *(str(len(entry.captions)), *entry.captions),
         )
@@ -152,12 +154,12 @@ def _assemble(
     shared = any(entry.identity for entry in entries)
     return ImageTextPairs(
         name=name,
-        images=ImageFiles(ids, paths),
+        images=ImageFiles(ids, paths, digests),
         captions=[text for entry in entries for text in entry.captions],
         caption_ids=caption_ids,
         caption_image=np.repeat(np.arange(len(entries), dtype=np.int64), counts),
-        fingerprint=content_fingerprint([name, *described]),
-        info={"missing_images": missing, "id_hash": content_fingerprint([*ids, *caption_ids])},
+        fingerprint=content_fingerprint([name, *described, *missing]),
+        info={"missing_images": len(missing), "id_hash": content_fingerprint([*ids, *caption_ids])},
         image_groups={key: _numbered([entry.groups[key] for entry in entries]) for key in keys},
         identities=_numbered([entry.identity for entry in entries]) if shared else None,
     )

@@ -16,7 +16,6 @@ the clean set, one by one.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 
 from benchmark.cell import ShiftSpec
 from benchmark.datasets.annotations import captions_of, read_json, relative_path, value
-from benchmark.datasets.base import content_fingerprint, refuse_duplicates
+from benchmark.datasets.base import content_fingerprint, file_digests, refuse_duplicates
 from benchmark.datasets.karpathy import CAPTIONS_PER_IMAGE
 from benchmark.errors import ConfigError, DataError, did_you_mean
 from benchmark.images import ImageFiles
@@ -190,9 +189,9 @@ def _images(
             "then for the bare file name"
         )
     paths = [path for path in found if path is not None]
-    hashes = (_file_hash(path) for path in paths)
-    described = (part for pair in zip(ids, hashes, strict=True) for part in pair)
-    return ReadyMade(ImageFiles(ids, paths), content_fingerprint(described), source)
+    digests = file_digests(paths)
+    described = (part for pair in zip(ids, digests, strict=True) for part in pair)
+    return ReadyMade(ImageFiles(ids, paths, digests), content_fingerprint(described), source)
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -278,11 +277,3 @@ def _not_found(what: str, candidates: Sequence[Path]) -> DataError:
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-def _file_hash(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None

@@ -19,9 +19,10 @@ from shifts.audio.base import (
     Floats,
 )
 from shifts.audio.item import Audio, Samples
-from shifts.audio.sounds import files_fingerprint, find_recordings, load_recording, window
+from shifts.audio.sounds import find_recordings, load_recording, window
 from shifts.audio.synthesis import VARIANTS, procedural
 from shifts.base import ShiftCard
+from shifts.digests import digest_of, digests_of, joined
 
 
 class AudioGaussianNoise(AudioShift):
@@ -101,12 +102,13 @@ class Recorded(Sound):
     @property
     def fingerprint(self) -> str:
         """Hash of the recordings' bytes, for a result's identity; 16 hex digits."""
-        return files_fingerprint(self._paths)
+        return joined(digests_of(self._paths))
 
     def sound(self, rate: int, rng: np.random.Generator) -> Samples:
         # With a single recording nothing is drawn, so that offset="start" draws nothing at all.
         number = int(rng.integers(len(self._paths))) if len(self._paths) > 1 else 0
-        return load_recording(self._paths[number], rate)
+        path = self._paths[number]
+        return load_recording(path, digest_of(path), rate)
 
 
 class Procedural(Sound):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shifts.audio.item import Audio, Samples, level, read_wav
-from shifts.base import ShiftError, user_folder
+from shifts.base import ShiftError
 
 
 def find_recordings(folder: str, name: str) -> tuple[Path, ...]:
@@ -25,7 +24,7 @@ def find_recordings(folder: str, name: str) -> tuple[Path, ...]:
     )
     if not folder:
         raise ShiftError(f"shift {name!r} needs a recording and was given no folder; {advice}")
-    path = user_folder(folder)
+    path = Path(folder).expanduser()
     if not path.is_dir():
         raise ShiftError(f"shift {name!r} found no folder {folder!r}; {advice}")
     found = tuple(
@@ -45,17 +44,11 @@ def _is_of(stem: str, name: str) -> bool:
     return stem.startswith(name) and (not rest or rest[0] in "_- " or rest.isdigit())
 
 
-def files_fingerprint(paths: tuple[Path, ...]) -> str:
-    """Hash of the files' bytes, in their order; 16 hex digits."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
-
-
 @lru_cache(maxsize=8)
-def load_recording(path: Path, rate: int) -> Samples:
-    """A recording at ``rate`` Hz, (n,) float32, not writable; read and resampled once per process.
+def load_recording(path: Path, digest: str, rate: int) -> Samples:
+    """A recording at ``rate`` Hz, (n,) float32, not writable.
+
+    It is read and resampled once per process and content (``digest``).
 
     Raises:
         ShiftError: it cannot be read, is empty or holds nothing but silence.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shifts.base import ShiftCard, ShiftError, user_folder
+from shifts.base import ShiftCard, ShiftError
+from shifts.digests import digest_of, digests_of, joined
 from shifts.image.base import Bytes, Floats, ImageOptions, ImageShift, to_bytes, to_unit
 from shifts.image.constants import IMAGENET_C
 from shifts.image.filters import gaussian
@@ -57,10 +57,7 @@ class Frost(ImageShift):
     @property
     def fingerprint(self) -> str:
         """Hash of the photographs' bytes, for a result's identity; 16 hex digits."""
-        digest = hashlib.sha256()
-        for path in self._photos:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-        return digest.hexdigest()[:16]
+        return joined(digests_of(self._photos))
 
     def distort(
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
@@ -70,7 +67,8 @@ class Frost(ImageShift):
 
     def crop(self, height: int, width: int, rng: np.random.Generator) -> Bytes:
         """A random crop of a random photograph, (height, width, 3) uint8."""
-        photo = _load_photo(self._photos[rng.integers(len(self._photos))])
+        path = self._photos[rng.integers(len(self._photos))]
+        photo = _load_photo(path, digest_of(path))
         photo = _cover(photo, height, width)
         top = rng.integers(photo.shape[0] - height + 1)
         left = rng.integers(photo.shape[1] - width + 1)
@@ -122,7 +120,7 @@ def find_photos(folder: str) -> tuple[Path, ...]:
     )
     if not folder:
         raise ShiftError(f"shift 'frost' needs photographs and was given no folder; {advice}")
-    path = user_folder(folder)
+    path = Path(folder).expanduser()
     if not path.is_dir():
         raise ShiftError(f"shift 'frost' found no folder {folder!r}; {advice}")
     photos = tuple(sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES))
@@ -132,8 +130,8 @@ def find_photos(folder: str) -> tuple[Path, ...]:
 
 
 @lru_cache(maxsize=8)
-def _load_photo(path: Path) -> Bytes:
-    """Decodes a photograph once per process."""
+def _load_photo(path: Path, digest: str) -> Bytes:
+    """Decodes a photograph once per process and content."""
     try:
         with Image.open(path) as photo:
             pixels = np.array(photo.convert("RGB"))

@@ -10,7 +10,6 @@ result's identity.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -20,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from shifts.base import ShiftError, user_folder
+from shifts.base import ShiftError
+from shifts.digests import folder_fingerprint
 from shifts.text.base import TextShift
 
 NO_GATE = "none"
@@ -70,7 +70,7 @@ class GatedTextShift(TextShift):
         """Hash of the gate's model, which can change a result; "" without a gate."""
         if self._encode is None:
             return ""
-        return content_hash(Path(_parts(self.options.gate)[1]))
+        return folder_fingerprint(_parts(self.options.gate)[1])
 
     def corrupt(self, item: str, severity: int, rng: np.random.Generator) -> str:
         """One draw, or as many as the gate asks for, all from the item's own generator."""
@@ -111,18 +111,23 @@ def load_encoder(gate: str) -> Encoder:
         ShiftError: unknown kind, no such folder, a missing package or a model that does not load.
     """
     kind, path = _parts(gate)
-    folder = user_folder(path)
+    folder = Path(path).expanduser()
     if not folder.is_dir():
         raise ShiftError(
             f"option 'gate': there is no folder {path!r}; download a sentence encoder such as "
             "paraphrase-mpnet-base-v2 and give its local folder, nothing is fetched here"
         )
-    return LOADERS[kind](str(folder))
+    return _loaded(kind, str(folder), folder_fingerprint(str(folder)))
 
 
 @functools.lru_cache(maxsize=2)
+def _loaded(kind: str, folder: str, content: str) -> Encoder:
+    """An encoder, loaded once per process and content of its folder; two are kept."""
+    return LOADERS[kind](folder)
+
+
 def _sentence_transformers(folder: str) -> Encoder:
-    """A SentenceTransformer model on the CPU, loaded once per process."""
+    """A SentenceTransformer model on the CPU."""
     try:
         package = importlib.import_module("sentence_transformers")
     except ImportError:
@@ -169,15 +174,3 @@ def _embedding(encode: Encoder, text: str) -> np.ndarray:
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:
     length = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(one @ other) / length if length else 0.0
-
-
-@functools.lru_cache(maxsize=8)
-def content_hash(folder: Path) -> str:
-    """16 hex digits over the folder's files, names and bytes."""
-    digest = hashlib.sha256()
-    root = user_folder(str(folder))
-    for path in sorted(p for p in root.rglob("*") if p.is_file()):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]

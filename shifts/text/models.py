@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 
 from shifts.base import ShiftCard, ShiftError
+from shifts.digests import folder_fingerprint
 from shifts.text.base import TextShift
-from shifts.text.gate import GatedTextShift, GateOptions, content_hash
+from shifts.text.gate import GatedTextShift, GateOptions
 
 CANDIDATES = 5
 """Samples that the adequacy classifier ranks (Styleformer)."""
@@ -128,7 +128,7 @@ class StyleShift(GatedTextShift):
     @property
     def fingerprint(self) -> str:
         """Hashes of the model's folder and of the gate's, joined by "+"."""
-        return "+".join(filter(None, (content_hash(Path(self._model)), super().fingerprint)))
+        return "+".join(filter(None, (folder_fingerprint(self._model), super().fingerprint)))
 
     def draw(self, item: str, severity: int, rng: np.random.Generator) -> str:
         """One sample of the model, with a seed from the item's own generator."""
@@ -138,7 +138,8 @@ class StyleShift(GatedTextShift):
 
     def _samples(self, item: str, count: int, rng: np.random.Generator) -> list[str]:
         seed = int(rng.integers(2**63))
-        return _seq2seq().load_rewriter(self._model).sample(self.prefix + item, count, seed)
+        model = _seq2seq().load_rewriter(self._model, folder_fingerprint(self._model))
+        return model.sample(self.prefix + item, count, seed)
 
 
 class RankedStyleShift(StyleShift):
@@ -160,7 +161,7 @@ class RankedStyleShift(StyleShift):
     @property
     def fingerprint(self) -> str:
         """Hashes of the folders of the model, the gate and the classifier, joined by "+"."""
-        judge = content_hash(Path(self._judge)) if self._judge else ""
+        judge = folder_fingerprint(self._judge) if self._judge else ""
         return "+".join(filter(None, (super().fingerprint, judge)))
 
     def draw(self, item: str, severity: int, rng: np.random.Generator) -> str:
@@ -169,7 +170,8 @@ class RankedStyleShift(StyleShift):
             return super().draw(item, severity, rng)
         samples = self._samples(item, CANDIDATES, rng)
         candidates = [text for text in dict.fromkeys(samples) if text]
-        scores = _seq2seq().load_adequacy(self._judge).scores(item, candidates)
+        judge = _seq2seq().load_adequacy(self._judge, folder_fingerprint(self._judge))
+        scores = judge.scores(item, candidates)
         best = max(
             zip(scores, candidates, strict=True), key=lambda pair: pair[0], default=(0.0, "")
         )
@@ -242,13 +244,15 @@ class BackTrans(TextShift):
     @property
     def fingerprint(self) -> str:
         """Hashes of the two folders, there and back, joined by "+"."""
-        return "+".join(content_hash(Path(folder)) for folder in (self._there, self._back))
+        return "+".join(folder_fingerprint(folder) for folder in (self._there, self._back))
 
     def corrupt(self, item: str, severity: int, rng: np.random.Generator) -> str:
         """Deterministic: the generator is not used."""
         if not item.strip():
             return item
-        foreign = _seq2seq().load_rewriter(self._there).translate(item)
-        return (
-            (_seq2seq().load_rewriter(self._back).translate(foreign) or item) if foreign else item
+        there, back = (
+            _seq2seq().load_rewriter(folder, folder_fingerprint(folder))
+            for folder in (self._there, self._back)
         )
+        foreign = there.translate(item)
+        return (back.translate(foreign) or item) if foreign else item

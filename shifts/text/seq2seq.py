@@ -13,11 +13,12 @@ import importlib
 import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from shifts.base import ShiftError, user_folder
+from shifts.base import ShiftError
 
 MOST_READ = 512
 """Tokens of a text that are read; longer ones are cut (T5's training length)."""
@@ -131,10 +132,11 @@ class AdequacyModel:
 
 
 @lru_cache(maxsize=6)
-def load_rewriter(folder: str) -> Rewriter:
-    """The sequence-to-sequence model of a local folder, loaded once per process.
+def load_rewriter(folder: str, content: str = "") -> Rewriter:
+    """The sequence-to-sequence model of a local folder, loaded once per process and content.
 
-    Six are kept: the four styles and a pair of translation models.
+    ``content`` is the folder's fingerprint. Six are kept: the four styles and a pair of translation
+    models.
 
     Raises:
         ShiftError: transformers is missing, or the folder holds no complete model of this kind.
@@ -143,8 +145,8 @@ def load_rewriter(folder: str) -> Rewriter:
 
 
 @lru_cache(maxsize=2)
-def load_adequacy(folder: str) -> AdequacyModel:
-    """The adequacy classifier of a local folder, loaded once per process; two are kept.
+def load_adequacy(folder: str, content: str = "") -> AdequacyModel:
+    """The adequacy classifier of a local folder, loaded once per process and content; two are kept.
 
     Raises:
         ShiftError: as ``load_rewriter``, or a classifier of other labels.
@@ -174,7 +176,7 @@ def model_folder(shift: str, option: str, path: str) -> str:
     Raises:
         ShiftError: there is no such folder, or it has no config.json.
     """
-    folder = user_folder(path)
+    folder = Path(path).expanduser()
     if not folder.is_dir():
         raise ShiftError(
             f"shift {shift!r}, option {option!r}: there is no folder {path!r}; download the model "

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
+from benchmark.done import DoneCells
 from benchmark.estimate import (
     CALIBRATION_QUERIES,
-    DoneCells,
     Rates,
     Stored,
     calibration_cells,
@@ -45,6 +45,7 @@ def stored(measured: Cell, seconds: float, queries: int = 1000, **changes: Any) 
         "cell": measured.to_dict(),
         "data": "d",
         "weights": "w",
+        "files": "",
         "machine": HERE,
         "modality": "text" if measured.benchmark == TEXT else "image",
         "queries": queries,

@@ -143,7 +143,7 @@ def real(tmp_path: Path, **info: Any) -> tuple[Cell, Resources, Path]:
         path.write_bytes(b"picture")
     data = fakes.world()
     held = ImageFiles(data.queries.ids, pictures)
-    data = replace(data, queries=held, fingerprint="real", info=info)
+    data = replace(data, queries=held, info=info)
     cell = fakes.cell(
         suite="paper",
         benchmark="coco-c-image",
@@ -163,7 +163,8 @@ def test_any_change_on_disk_ends_it(tmp_path, what):
     cell, resources, root = real(tmp_path)
     folder = tmp_path / "kept"
     Fingerprints(folder).remember(cell, resources)
-    assert known(folder, cell) == ("real", "weights-1")
+    real_data = resources.data(cell).fingerprint
+    assert known(folder, cell) == (real_data, "weights-1")
     picture = root / "coco" / "images" / "7.jpg"
     if what == "picture":
         picture.write_bytes(b"another picture")
@@ -178,7 +179,7 @@ def test_any_change_on_disk_ends_it(tmp_path, what):
     else:
         (tmp_path / "weights.pt").write_text("others")
     data, weights = known(folder, cell)
-    assert (data, weights) == (("real", "") if what == "weights" else ("", "weights-1"))
+    assert (data, weights) == ((real_data, "") if what == "weights" else ("", "weights-1"))
 
 
 def test_a_copy_that_keeps_size_and_time_ends_it_too(tmp_path):

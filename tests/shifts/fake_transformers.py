@@ -158,7 +158,7 @@ def made_up_transformers(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 def clear() -> None:
-    for cache in (seq2seq.load_rewriter, seq2seq.load_adequacy, gate.content_hash):
+    for cache in (seq2seq.load_rewriter, seq2seq.load_adequacy):
         cache.cache_clear()
 
 

@@ -10,7 +10,7 @@ import pytest
 from shifts.base import ShiftError
 from shifts.builtin import make_shift
 from shifts.composed import ComposedOptions, ComposedShift
-from shifts.text import gate, seq2seq
+from shifts.text import seq2seq
 from shifts.text.coverage import coverage
 from tests.shifts.fake_transformers import (
     CAPTION,
@@ -33,7 +33,6 @@ def test_the_content_of_every_folder_is_in_the_fingerprint(
     gated = made_up_gate(tmp_path, monkeypatch)
 
     def prints(**content: bytes) -> str:
-        gate.content_hash.cache_clear()
         judge = folder(tmp_path, "judge", content.get("judge", b"1"))
         folder(tmp_path, "gate", content.get("gate", b"2"))
         model = folder(tmp_path, "there", content.get("model", b"3"))

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from shifts.base import Shift, ShiftError, item_generator
 from shifts.builtin import make_shift
 from shifts.testing import run_contract
-from shifts.text import gate, seq2seq
+from shifts.text import seq2seq
 
 _EXTRA = "needs the extra text-models: pip install 'queryshift[text-models]'"
 transformers = pytest.importorskip("transformers", reason=_EXTRA)
@@ -136,7 +136,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    for cache in (seq2seq.load_rewriter, seq2seq.load_adequacy, gate.content_hash):
+    for cache in (seq2seq.load_rewriter, seq2seq.load_adequacy):
         cache.cache_clear()
 
 

@@ -1,0 +1,59 @@
+"""Where the built-in loaders read a backbone from: its files, told without loading anything."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmark.cell import BackboneSpec
+
+_BY_NAME = ("open_clip", "weighted_sum")
+"""Loaders whose model is a name and whose weights may be a tag."""
+
+_BY_FOLDER = ("blip", "pe_av")
+"""Loaders whose model is a folder or a name on a hub, with configuration and tokenizer."""
+
+_SHARE = re.compile(r"@[^@/]*$")
+"""The share of the reference image that a model of weighted_sum may end in."""
+
+
+def weight_files(spec: BackboneSpec) -> list[Path]:
+    """The files that a backbone's fingerprint depends on, all of a folder's, sorted.
+
+    An empty list stands for what is not known here: files that are not there, names on a hub, or
+    a tokenizer of one.
+    """
+    places = _places(spec)
+    if not all(place.exists() for place in places):
+        return []
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
+    return sorted(file for file in files if file.is_file())
+
+
+def _places(spec: BackboneSpec) -> list[Path]:
+    """The files and folders that a built-in loader reads; none where it may ask a hub."""
+    model, given = spec.model, Path(spec.pretrained).expanduser() if spec.pretrained else None
+    if spec.loader == "weighted_sum":
+        model = _SHARE.sub("", model)
+    if model.startswith("local-dir:"):
+        return [Path(model.removeprefix("local-dir:")).expanduser()]
+    if given is not None and given.is_dir():
+        return [given]
+    if spec.loader in _BY_FOLDER:  # configuration and tokenizer lie with the model
+        named = Path(model).expanduser() if model else None
+        return [path for path in (given, named) if path is not None]
+    if spec.loader in _BY_NAME and (given is None or not given.is_file()):
+        from benchmark.backbones.checkpoint import cached_weights  # imports torch
+
+        given = cached_weights(model, spec.pretrained)
+    if given is None or (spec.loader in _BY_NAME and _has_foreign_tokenizer(model)):
+        return []
+    return [given]
+
+
+def _has_foreign_tokenizer(model: str) -> bool:
+    """Whether a model of open_clip takes its tokenizer from a hub's cache."""
+    import open_clip
+
+    config = open_clip.get_model_config(model.replace("/", "-")) or {}
+    return "siglip" in model.lower() or "hf_tokenizer_name" in config.get("text_cfg", {})
