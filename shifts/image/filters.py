@@ -176,15 +176,6 @@ def line_taps(radius: float, sigma: float, angle: float) -> Taps:
     return down, across, weights
 
 
-def line_kernel(radius: float, sigma: float, angle: float) -> Floats:
-    """``line_taps`` as the smallest kernel anchored at its centre, (2 a + 1, 2 b + 1) float64."""
-    down, across, weights = line_taps(radius, sigma, angle)
-    height, width = int(np.abs(down).max()), int(np.abs(across).max())
-    kernel = np.zeros((2 * height + 1, 2 * width + 1))
-    np.add.at(kernel, (down + height, across + width), weights)
-    return kernel
-
-
 def centre_zoom(planes: Floats, factor: float) -> Floats:
     """Centre crop by 1 / factor, linear upscale by factor (corners aligned), trim; same shape.
 
