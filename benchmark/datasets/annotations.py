@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -135,14 +136,22 @@ def relative_path(text: str, where: str) -> PurePosixPath:
         or windows.drive
         or ".." in windows.parts
         or "\\" in text
-        or not text.isprintable()
     ):
         raise DataError(
             f"{where}: image path {text!r} is refused; expected a path below the image folder, "
             "such as 'val2014/COCO_val2014_000000000001.jpg'"
         )
+    if _CONTROL.search(text):
+        raise DataError(
+            f"{where}: image path {text!r} is refused: it holds a control character, which no file "
+            "of a data set needs; rename the file and correct the annotation"
+        )
     return path
 
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Not the rest of what Python calls unprintable: macOS puts U+202F into names of screenshots, and
+U+00A0, U+200D, U+200E and others are common in names as well."""
 
 _NAMES: dict[type, str] = {str: "a string", list: "a list", dict: "an object"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -67,10 +68,11 @@ class Source:
             if len(names) == total
             else "complete the copy, or run on what is there with --allow-missing"
         )
+        places = list(looked)
         return (
             f"{len(names)} of {total} {what} of {self.name!r} are missing: "
-            f"{', '.join(names[:5])}{more}; looked under {', '.join(map(str, looked))}; {advice}. "
-            f"{self.access}"
+            f"{', '.join(names[:5])}{more}; looked under {', '.join(map(str, places))}; "
+            f"{_near(names[:5], places)}{advice}. {self.access}"
         )
 
 
@@ -80,8 +82,34 @@ def existing(root: Path, folders: Iterable[str]) -> list[Path]:
     return [path for path in dict.fromkeys(paths) if path.is_dir()]
 
 
+def _near(names: Iterable[str], places: Sequence[Path]) -> str:
+    """A file that differs from a missing one in capitals or suffix only, as part of a message."""
+    for name in names:
+        path = PurePosixPath(name)
+        for folder in dict.fromkeys(f for place in places for f in (place / path.parent, place)):
+            try:
+                there = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+            except OSError:
+                continue
+            for key in (_folded, lambda text: _folded(PurePosixPath(text).stem)):
+                hit = next((n for n in there if key(n) in (key(path.name), _folded(path.name))), "")
+                if hit:
+                    return (
+                        f"instead of {name!r} there is {str(folder / hit)!r}: the annotation and "
+                        "the file must have the same name, capitals and suffix included; "
+                    )
+    return ""
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 class Files:
     """Files below some folders. Each folder is listed once, far cheaper than asking for each file.
+
+    A name is also found in its other Unicode form: macOS and archives made there store an accent
+    beside its letter (NFD), annotations mostly have both as one character (NFC).
 
     Args:
         places: folders to look in, in order.
@@ -105,12 +133,27 @@ class Files:
         for place in self.places:
             folder = place / path.parent
             listing = self._list(folder)
-            if path.name in listing:
-                hit = folder / path.name
-                if listing[path.name]:
+            name = path.name if path.name in listing else ""
+            if not name and not str(path).isascii():
+                folder, name = self._other_form(place, path)
+                listing = self._list(folder)
+            if name:
+                hit = folder / name
+                if listing[name]:
                     self._refuse_outside(hit)
                 return hit
         return None
+
+    def _other_form(self, place: Path, path: PurePosixPath) -> tuple[Path, str]:
+        """The folder and name that are the path's in another Unicode form; "" where none is."""
+        folder = place
+        for part in path.parent.parts:
+            if not (folder / part).is_dir():
+                part = _same_text(part, _folders_in(folder))
+            if not part:
+                return folder, ""
+            folder /= part
+        return folder, _same_text(path.name, self._list(folder))
 
     def find_any(self, paths: Iterable[PurePosixPath]) -> Path | None:
         """The first of several spellings that is found."""
@@ -139,3 +182,17 @@ class Files:
                 f"{path} is a link to {target}, outside the data folder, and is refused; put the "
                 "files below the data folder, or link the data set's whole folder there"
             )
+
+
+def _same_text(name: str, there: Iterable[str]) -> str:
+    """The only one of the names that is the same text; "" where none or several are."""
+    wanted = unicodedata.normalize("NFC", name)
+    hits = [other for other in there if unicodedata.normalize("NFC", other) == wanted]
+    return hits[0] if len(hits) == 1 else ""
+
+
+def _folders_in(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+    except OSError:
+        return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import wave
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shifts.audio.wav import read_samples
 from shifts.base import ShiftError
 
 Samples = NDArray[np.float32]
@@ -92,7 +92,7 @@ def to_pcm16(samples: NDArray[np.floating[Any]]) -> Samples:
 
 
 def read_wav(path: str | Path) -> Audio:
-    """Reads a wav file of 16-bit PCM; several channels are averaged.
+    """Reads a wav file (see ``shifts.audio.wav`` for its formats); several channels are averaged.
 
     Args:
         path: the file.
@@ -103,22 +103,5 @@ def read_wav(path: str | Path) -> Audio:
     Raises:
         ShiftError: no such file, not a wav file, another sample format, or cut short.
     """
-    shown = repr(str(path))
-    try:
-        with wave.open(str(path), "rb") as file:
-            channels, width = file.getnchannels(), file.getsampwidth()
-            rate, count = file.getframerate(), file.getnframes()
-            data = file.readframes(count)
-    except FileNotFoundError:
-        raise ShiftError(f"there is no audio file {shown}") from None
-    except (wave.Error, EOFError, OSError) as error:
-        reason = str(error) or "it ends too early"
-        raise ShiftError(
-            f"cannot read {shown} as a wav file ({reason}); expected 16-bit PCM"
-        ) from error
-    if width != 2:
-        raise ShiftError(f"{shown} has {8 * width}-bit samples; expected 16-bit PCM")
-    if len(data) != 2 * channels * count:
-        raise ShiftError(f"{shown} is cut short: {len(data)} of {2 * channels * count} bytes")
-    steps = np.frombuffer(data, dtype="<i2").reshape(-1, channels)
-    return Audio((steps.mean(axis=1) / FULL_SCALE).astype(np.float32), rate)
+    samples, rate = read_samples(path)
+    return Audio(samples.mean(axis=1).astype(np.float32), rate)

@@ -19,7 +19,7 @@ from shifts.text.base import TextShift
 from shifts.text.draws import Draws
 from shifts.text.options import check_choices
 from shifts.text.tables import SYMBOLS, keyboard_table, ocr_table
-from shifts.text.tokens import join_tokens, split_tokens
+from shifts.text.tokens import characters, join_tokens, split_tokens
 
 GENERATIONS = ("1.1.7", "1.1.11")
 SEVERITIES = (1, 2, 3, 4, 5, 6, 7)
@@ -66,7 +66,12 @@ class CharacterOptions:
 
 def _card(name: str, summary: str) -> ShiftCard:
     return ShiftCard(
-        name=name, modality="text", severities=SEVERITIES, summary=summary, source=_SOURCE
+        name=name,
+        modality="text",
+        severities=SEVERITIES,
+        summary=summary,
+        source=_SOURCE,
+        version=2,
     )
 
 
@@ -81,7 +86,7 @@ class CharacterShift(TextShift):
         """Edits the drawn tokens; a caption without words comes back re-spaced only."""
         tokens = split_tokens(item)
         least = self.least_length
-        eligible = [i for i, token in enumerate(tokens) if len(token) >= least]
+        eligible = [i for i, token in enumerate(tokens) if len(characters(token)) >= least]
         count = words_changed(len(tokens), severity, self.options.generation)
         draws = Draws(rng)
         for i in draws.sample(eligible, min(count, len(eligible))):
@@ -102,8 +107,9 @@ class CharacterShift(TextShift):
 
     def positions(self, word: str, draws: Draws) -> list[int]:
         """The drawn character positions of a chosen word, in drawn order."""
-        count = characters_changed(len(word), self.options.generation)
-        return draws.sample(range(len(word)), count)
+        length = len(characters(word))
+        count = characters_changed(length, self.options.generation)
+        return draws.sample(range(length), count)
 
 
 class CharInsert(CharacterShift):
@@ -113,7 +119,7 @@ class CharInsert(CharacterShift):
 
     def edit(self, word: str, draws: Draws) -> str:
         """Inserts from the right, so that earlier positions stay valid."""
-        chars = list(word)
+        chars = characters(word)
         for position in sorted(self.positions(word, draws), reverse=True):
             chars.insert(position, draws.choice(SYMBOLS))
         return "".join(chars)
@@ -126,7 +132,7 @@ class CharReplace(CharacterShift):
 
     def edit(self, word: str, draws: Draws) -> str:
         """Replaces in place."""
-        chars = list(word)
+        chars = characters(word)
         for position in self.positions(word, draws):
             chars[position] = draws.choice(SYMBOLS)
         return "".join(chars)
@@ -140,7 +146,7 @@ class CharDelete(CharacterShift):
     def edit(self, word: str, draws: Draws) -> str:
         """Removes the drawn positions."""
         drawn = set(self.positions(word, draws))
-        return "".join(char for i, char in enumerate(word) if i not in drawn)
+        return "".join(char for i, char in enumerate(characters(word)) if i not in drawn)
 
 
 class CharSwap(CharacterShift):
@@ -150,7 +156,7 @@ class CharSwap(CharacterShift):
 
     def edit(self, word: str, draws: Draws) -> str:
         """Swaps one after the other, in drawn order."""
-        chars = list(word)
+        chars = characters(word)
         last = len(chars) - 1
         for here in self.positions(word, draws):
             if here == 0:
@@ -180,9 +186,9 @@ class _TableShift(CharacterShift):
     def edit(self, word: str, draws: Draws) -> str:
         """Replaces among the characters that have an entry; a word without any is kept."""
         table = self.table
-        eligible = [i for i, char in enumerate(word) if char in table]
-        count = characters_changed(len(word), self.options.generation, self._least())
-        chars = list(word)
+        chars = characters(word)
+        eligible = [i for i, char in enumerate(chars) if char in table]
+        count = characters_changed(len(chars), self.options.generation, self._least())
         for position in draws.sample(eligible, min(count, len(eligible))):
             chars[position] = draws.choice(table[chars[position]])
         return "".join(chars)

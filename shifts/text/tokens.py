@@ -7,6 +7,7 @@ side effects on words that no operator touched (``black-and-white`` -> ``black -
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -16,9 +17,50 @@ _RIGHT = frozenset("])}>")
 _REPAIRED = frozenset(_CLOSING) | _LEFT | _RIGHT
 
 
+_JOINERS = "\u200c\u200d"
+"""Characters without width that belong to the letter before them (Persian, Indic scripts)."""
+
+
 def split_tokens(text: str) -> list[str]:
-    """Words (runs of letters, digits and underscore) and single other characters; no spaces."""
-    return _TOKEN.findall(text)
+    """Words (runs of letters, digits and underscore) and single other characters; no spaces.
+
+    Text is brought to composed form (NFC) first, which most text is in already. Marks that stay
+    beside their letter even so (vowel signs, accents without a composed form) belong to it.
+    """
+    text = unicodedata.normalize("NFC", text)
+    if not any(map(_extends, text)):
+        return _TOKEN.findall(text)
+    tokens: list[str] = []
+    in_word = False
+    for cluster in characters(text):
+        letter = cluster[0].isalnum() or cluster[0] == "_"
+        if letter and in_word:
+            tokens[-1] += cluster
+        elif not cluster[0].isspace():
+            tokens.append(cluster)
+        in_word = letter
+    return tokens
+
+
+def characters(text: str) -> list[str]:
+    """What a reader takes for one character each: a letter together with its marks.
+
+    >>> characters("ab"), len(characters("x\u030cy"))
+    (['a', 'b'], 2)
+    """
+    if text.isascii():
+        return list(text)
+    clusters: list[str] = []
+    for char in text:
+        if clusters and _extends(char) and not clusters[-1].isspace():
+            clusters[-1] += char
+        else:
+            clusters.append(char)
+    return clusters
+
+
+def _extends(char: str) -> bool:
+    return char > "\x7f" and (char in _JOINERS or unicodedata.category(char)[0] == "M")
 
 
 def join_tokens(tokens: list[str]) -> str:

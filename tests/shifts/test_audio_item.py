@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import wave
 from pathlib import Path
 from typing import Any
@@ -80,11 +81,73 @@ def test_no_frames_read_as_no_samples(tmp_path: Path) -> None:
     assert read_wav(write(tmp_path / "a.wav", np.zeros(0, dtype=np.int16))).samples.shape == (0,)
 
 
-@pytest.mark.parametrize("width", [1, 4])
-def test_other_sample_widths_are_refused(tmp_path: Path, width: int) -> None:
-    path = write(tmp_path / "a.wav", np.ones(4, dtype=np.int32), width=width)
-    with pytest.raises(ShiftError, match=f"{8 * width}-bit samples; expected 16-bit PCM"):
+def riff(kind: int, bits: int, data: bytes, *, extensible: bool, channels: int = 1) -> bytes:
+    """A wav file byte by byte, with a chunk between header and samples that readers skip."""
+    block = channels * bits // 8
+    header = struct.pack("<HIIHH", channels, 8000, 8000 * block, block, bits)
+    if extensible:
+        tail = bytes.fromhex("000000001000800000aa00389b71")
+        header = struct.pack("<H", 0xFFFE) + header + struct.pack("<HHIH", 22, bits, 4, kind) + tail
+    else:
+        header = struct.pack("<H", kind) + header
+    chunks = b"".join(
+        name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+        for name, body in ((b"fmt ", header), (b"LIST", b"odd"), (b"data", data))
+    )
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+VALUES = [-1.0, -0.5, 0.0, 0.25]
+FORMATS = {
+    "u8": (1, 8, bytes(int(v * 128) + 128 for v in VALUES)),
+    "s16": (1, 16, b"".join(struct.pack("<h", int(v * 2**15)) for v in VALUES)),
+    "s24": (1, 24, b"".join(struct.pack("<i", int(v * 2**31))[1:] for v in VALUES)),
+    "s32": (1, 32, b"".join(struct.pack("<i", int(v * 2**31)) for v in VALUES)),
+    "f32": (3, 32, struct.pack("<4f", *VALUES)),
+    "f64": (3, 64, struct.pack("<4d", *VALUES)),
+}
+
+
+@pytest.mark.parametrize("extensible", [False, True], ids=["plain", "extensible"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_common_sample_format_is_read_right(
+    tmp_path: Path, name: str, extensible: bool
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(*FORMATS[name], extensible=extensible))
+    assert read_wav(path).samples.tolist() == VALUES
+    path.write_bytes(riff(*FORMATS[name], extensible=extensible, channels=2))
+    assert read_wav(path).samples.tolist() == [-0.75, 0.125]
+
+
+def test_floats_beyond_full_scale_are_cut_and_nan_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(3, 32, struct.pack("<3f", 1.5, -2.0, 0.5), extensible=False))
+    assert read_wav(path).samples.tolist() == [1.0, -1.0, 0.5]
+    path.write_bytes(riff(3, 32, struct.pack("<f", float("nan")), extensible=True))
+    with pytest.raises(ShiftError, match="NaN or infinite"):
         read_wav(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits", "message"),
+    [(2, 4, "4-bit ADPCM"), (6, 8, "8-bit A-law"), (1, 12, "12-bit PCM"), (0x55, 0, "MP3")],
+)
+def test_other_sample_formats_are_named(tmp_path: Path, kind: int, bits: int, message: str) -> None:
+    path = tmp_path / "a.wav"
+    for extensible in (False, True):
+        path.write_bytes(riff(kind, bits, b"0123", extensible=extensible))
+        with pytest.raises(
+            ShiftError, match=rf"a\.wav.*{message} samples\); expected"
+        ):
+            read_wav(path)
+
+
+def test_a_wav_file_from_a_pipe_goes_to_the_end_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    content = riff(*FORMATS["s16"], extensible=False)
+    path.write_bytes(content.replace(b"data\x08\0\0\0", b"data\xff\xff\xff\xff"))
+    assert read_wav(path).samples.tolist() == VALUES
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"an mp3, perhaps", b"RIFF\x24\0\0\0WAVEfmt "])

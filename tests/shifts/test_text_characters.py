@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import string
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -249,3 +251,14 @@ def test_wrong_item_and_unknown_generation() -> None:
         CharSwap().apply(["a caption"], 1, np.random.default_rng(0))
     with pytest.raises(ShiftError, match=r"generation.*'2.0'.*'1.1.7', '1.1.11'"):
         CharacterOptions("2.0")
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("seed", range(5))
+def test_accents_stay_with_their_letters(kind: type[CharacterShift], seed: int) -> None:
+    text = "un élève préféré à côté d'une fenêtre très élevée"
+    composed = shifted(kind(), text, seed=seed)
+    assert shifted(kind(), unicodedata.normalize("NFD", text), seed=seed) == composed
+    stays = "q\u030cx\u030cq\u030cx\u030c " * 8  # no composed form
+    out = shifted(kind(), stays, seed=seed)
+    assert not re.search("(^|[^qx])\u030c", out.lower())

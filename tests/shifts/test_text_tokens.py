@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shifts.text.tokens import join_tokens, split_tokens
+from shifts.text.tokens import characters, join_tokens, split_tokens
 
 
 def test_split_keeps_marks_and_drops_spaces() -> None:
@@ -42,3 +44,28 @@ def test_join_repairs_spacing(tokens: str, text: str) -> None:
 @given(st.text(max_size=80))
 def test_round_trip_changes_white_space_only(text: str) -> None:
     assert "".join(join_tokens(split_tokens(text)).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("un cafe\u0301, s'il", ["un", "café", ",", "s", "'", "il"]),
+        ("нормальні́ слова", ["нормальні́", "слова"]),
+        ("नमस्ते दुनिया", ["नमस्ते", "दुनिया"]),
+        ("می\u200cروم خانه", ["می\u200cروم", "خانه"]),
+        ("\u0301 x", ["\u0301", "x"]),
+    ],
+)
+def test_marks_stay_with_their_letter(text: str, tokens: list[str]) -> None:
+    assert split_tokens(text) == tokens
+
+
+def test_characters_are_letters_with_their_marks() -> None:
+    assert characters("ab-1") == ["a", "b", "-", "1"]
+    assert characters("x\u030cy") == ["x\u030c", "y"]
+    assert characters("") == []
+
+
+@given(st.text(st.characters(max_codepoint=0x24F, exclude_categories=["Cs", "Cc"]), max_size=30))
+def test_text_without_marks_is_split_as_before(text: str) -> None:
+    assert split_tokens(text) == re.findall(r"\w+|[^\w\s]", text)
