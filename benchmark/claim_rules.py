@@ -7,17 +7,15 @@ otherwise. A claim holds if all of its parts do, and does not hold if one of the
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from scipy.special import stdtrit
 
-from benchmark.stats import t_tails
-
-LEVEL = 0.95
+from benchmark.stats import ALPHA, excludes_zero
 
 
 class Verdict(StrEnum):
@@ -50,10 +48,9 @@ class Estimate:
 
 def judge(estimate: Estimate, sign: int) -> Verdict:
     """The rule for one measurement."""
-    low, high = sorted((sign * estimate.low, sign * estimate.high))
-    if low > 0:
-        return Verdict.HOLDS
-    return Verdict.FAILS if high < 0 else Verdict.OPEN
+    if not excludes_zero(estimate.low, estimate.high):
+        return Verdict.OPEN
+    return Verdict.HOLDS if sign * estimate.low > 0 else Verdict.FAILS
 
 
 def together(verdicts: Sequence[Verdict]) -> Verdict:
@@ -105,21 +102,5 @@ def over_seeds(values: Mapping[str, Sequence[float]]) -> Estimate:
 def _student(
     value: float, error: float, freedom: int, units: int, of: str, each: Mapping[str, float]
 ) -> Estimate:
-    half = t_quantile(freedom) * error if freedom > 0 else math.nan
+    half = -float(stdtrit(freedom, ALPHA / 2)) * error if freedom > 0 else math.nan
     return Estimate(value, value - half, value + half, units, of, each)
-
-
-@functools.cache
-def t_quantile(freedom: int, level: float = LEVEL) -> float:
-    """t with P(|T| <= t) = level for Student's distribution, by bisection of ``t_tails``.
-
-    >>> round(t_quantile(4), 4)
-    2.7764
-    """
-    low, high = 0.0, 1.0
-    while t_tails(high, freedom) > 1 - level:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if t_tails(middle, freedom) > 1 - level else (low, middle)
-    return high

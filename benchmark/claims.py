@@ -23,7 +23,6 @@ from benchmark.stats import paired_comparison
 REST = "rest"
 ENTROPY_METHODS = ("tent", "eata", "sar", "read")
 BASELINES = (SOURCE, *ENTROPY_METHODS, "tcr")
-RESAMPLES = 10_000
 PROBES = {"uniformity": -1, "consistency": -1, "gap": 1}
 """Probe -> the sign of what a shift is claimed to do to it."""
 
@@ -75,22 +74,20 @@ class Claim:
         return together([part.verdict for part in self.parts if part.counts])
 
 
-def claims(results: Iterable[CellResult], *, resamples: int = RESAMPLES) -> list[Claim]:
+def claims(results: Iterable[CellResult]) -> list[Claim]:
     """All claims, judged by the finished cells among the results; pure.
 
     Args:
         results: cells of the grid ``claims``, in any order.
-        resamples: bootstrap resamples of the intervals over queries.
     """
-    cells = _Cells(results, resamples)
+    cells = _Cells(results)
     return [_damage(cells), _conflict(cells), _online(cells), _kept(cells), _ablation(cells)]
 
 
 class _Cells:
     """The finished cells, found by what they are."""
 
-    def __init__(self, results: Iterable[CellResult], resamples: int) -> None:
-        self.resamples = resamples
+    def __init__(self, results: Iterable[CellResult]) -> None:
         self._found: dict[tuple[str, str], list[CellResult]] = defaultdict(list)
         ordered = sorted(results, key=lambda r: (r.setting, r.seed, r.variant, r.record.key))
         for result in ordered:
@@ -110,7 +107,7 @@ class _Cells:
         return [(x, y) for x, y in both if y is not None and fits(x, y)]
 
     def recall(self, a: Sequence[CellResult], b: Sequence[CellResult]) -> Estimate:
-        """R@1 of ``a`` minus ``b`` in points, paired by query, with the bootstrap's interval."""
+        """R@1 of ``a`` minus ``b`` in points, paired by query, with its interval."""
         pairs = self.pairs(a, b)
         if not pairs:
             return Estimate(math.nan, math.nan, math.nan, 0, "query", {})
@@ -121,7 +118,7 @@ class _Cells:
         counts = [0 if x.hits is None else len(x.hits) for x, _ in pairs]
         numbers = np.repeat([places.index(x.place) for x, _ in pairs], counts)
         groups = numbers * (1 + int(groups.max())) + groups
-        found = paired_comparison(ours, theirs, groups, seeds=seeds, resamples=self.resamples)
+        found = paired_comparison(ours, theirs, groups, seeds=seeds)
         clusters = len(np.unique(groups))
         if clusters < 2:
             return Estimate(found.difference, math.nan, math.nan, clusters, "query", {})

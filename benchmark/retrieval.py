@@ -158,7 +158,7 @@ class RetrievalSet:
         queries: raw query items; shifts apply to these.
         gallery: raw gallery items; always clean.
         relevance: query -> gallery indices.
-        groups: (Q,) int64 cluster of each query for the bootstrap (captions of one image together).
+        groups: (Q,) int64 cluster of each query for intervals (captions of one image together).
         fingerprint: hash of everything above; part of a result's identity.
         clean_text: caption cleaning, applied to gallery captions and to query captions *after*
             the shift, or None.

@@ -37,7 +37,7 @@ Arrays = dict[str, np.ndarray]
 """Numbers per query of a finished cell, one row per query in ascending order of query index.
 
 ``query``: index in the retrieval set; ``best_rank`` (int64) and ``ap`` (float64): see ``metrics``;
-``group``: bootstrap cluster; ``order``: positions in these arrays in the order of the stream, so
+``group``: its cluster; ``order``: positions in these arrays in the order of the stream, so
 that ``best_rank[order]`` runs along the stream; ``domain``, only for streams of several domains:
 which of them hit the query. All but ``ap`` are int64.
 """

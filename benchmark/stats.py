@@ -1,27 +1,42 @@
-"""How sure a difference between methods is: bootstrap, Holm, harm rate (docs/statistics.md)."""
+"""How sure a difference between methods is: one model for interval and p (docs/statistics.md)."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import stdtr, stdtrit
+
+ALPHA = 0.05
+"""Chance of an interval that misses the true value, and so of a difference where there is none."""
+
+RULE = "the 95 % interval of the paired difference excludes 0 (the same as p < 0.05)"
+"""What ``excludes_zero`` decides, in the words that stand under tables and figures."""
 
 
-class Difference(NamedTuple):
-    """A difference with its confidence interval, in the unit of the inputs times 100."""
+def excludes_zero(low: float, high: float) -> bool:
+    """The one rule of significance: whether an interval lies on one side of zero.
 
-    difference: float
+    All tables, figures, the page and the claims ask it. False where an end is NaN.
+    """
+    return low > 0 or high < 0
+
+
+class Interval(NamedTuple):
+    """An estimate with its 95 % interval, in percentage points."""
+
+    value: float
     low: float
     high: float
 
 
 class Comparison(NamedTuple):
-    """A difference, its confidence interval (times 100, as ``Difference``) and its p-value.
+    """A difference of two means with its 95 % interval, times 100, and its two-sided p-value.
 
-    ``p`` is two-sided, against no difference; NaN where nothing can be said (a single cluster).
+    The interval excludes zero exactly where ``p`` is below ``ALPHA``.
     """
 
     difference: float
@@ -29,90 +44,31 @@ class Comparison(NamedTuple):
     high: float
     p: float
 
-
-_DRAWS_AT_ONCE = 1 << 22
-_FEW_KINDS = 16
-"""Drawing a kind's count costs about as much as drawing this many clusters one by one."""
-
-
-def paired_difference(
-    a: np.ndarray,
-    b: np.ndarray,
-    groups: np.ndarray,
-    *,
-    seeds: np.ndarray | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Difference:
-    """``paired_comparison`` without its p-value."""
-    return Difference(
-        *paired_comparison(a, b, groups, seeds=seeds, resamples=resamples, seed=seed, level=level)[
-            :3
-        ]
-    )
+    @property
+    def significant(self) -> bool:
+        """Whether the two differ, by ``excludes_zero``."""
+        return excludes_zero(self.low, self.high)
 
 
 def paired_comparison(
-    a: np.ndarray,
-    b: np.ndarray,
-    groups: np.ndarray,
-    *,
-    seeds: np.ndarray | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
-    level: float = 0.95,
+    a: np.ndarray, b: np.ndarray, groups: np.ndarray, *, seeds: np.ndarray | None = None
 ) -> Comparison:
     """Difference of two means over the same queries, its interval and its p-value.
 
-    Clusters (all captions of one image; one query under several shifts and seeds) are drawn with
-    replacement, since their values are not independent; the interval is the percentile interval
-    (Efron and Tibshirani, 1993, ch. 13). Where there are several seeds, each resample also draws an
-    effect of the seeds, as large as their means differ beyond what the queries explain.
-
     Args:
-        a: (Q,) values of the first method, for example hits (0 or 1) at k.
+        a: (Q,) values of the first method from 0 to 1, for example hits (0 or 1) at k.
         b: (Q,) values of the second method for the same queries in the same order.
-        groups: (Q,) cluster of each query.
+        groups: (Q,) cluster of each query: its values are not independent (all captions of one
+            image; one query under several shifts and seeds).
         seeds: (Q,) int seed of each value; negative where a value takes no part in the estimate of
             how much seeds differ. None: one seed, or seeds taken as they are.
-        resamples: number of bootstrap resamples.
-        seed: of the resampling; the same seed gives the same interval.
-        level: coverage asked for.
 
     Returns:
-        Mean of ``a`` minus mean of ``b``, the interval's ends, times 100 (percentage points for
-        hits), and the p-value of the cluster-robust t statistic.
+        Mean of ``a`` minus mean of ``b`` (percentage points for hits), interval and p.
 
     Raises:
-        ValueError: inputs of different lengths, empty or not finite.
+        ValueError: inputs of different lengths, empty, not finite or beyond 0 to 1.
     """
-    delta, clusters = _paired(a, b, groups)
-    return _estimate(delta, np.ones((1, 1)), clusters, seeds, (resamples, seed, level))[0]
-
-
-class PairedTest(NamedTuple):
-    """A difference (times 100) and its two-sided p-value, as in ``Comparison``."""
-
-    difference: float
-    p: float
-
-
-def paired_test(a: np.ndarray, b: np.ndarray, groups: np.ndarray) -> PairedTest:
-    """``paired_comparison`` without the interval, which is what takes time; for one seed.
-
-    Raises:
-        ValueError: inputs of different lengths, empty or not finite.
-    """
-    delta, clusters = _paired(a, b, groups)
-    totals, sizes = _clustered(delta, clusters)
-    mean, within = _mean_and_variance(totals, sizes, np.ones((1, 1)))
-    p = _p_values(mean, (within, len(sizes) - 1), (np.zeros(1), 0))
-    return PairedTest(100.0 * float(mean[0]), float(p[0]))
-
-
-def _paired(a: np.ndarray, b: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The differences as a column (Q, 1), and the clusters."""
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     clusters = np.asarray(groups)
     if not first.shape == second.shape == clusters.shape or first.ndim != 1 or not first.size:
@@ -120,32 +76,23 @@ def _paired(a: np.ndarray, b: np.ndarray, groups: np.ndarray) -> tuple[np.ndarra
             "a paired difference needs three one-dimensional arrays of the same length, not "
             f"{first.shape}, {second.shape} and {clusters.shape}"
         )
-    delta = first - second
-    if not np.isfinite(delta).all():
-        raise ValueError("a paired difference needs finite values")
-    return delta[:, None], clusters
+    return paired_comparisons(first[:, None], second[:, None], clusters, seeds=seeds)[0]
 
 
 def all_comparisons(
-    values: np.ndarray,
-    groups: np.ndarray,
-    *,
-    seeds: np.ndarray | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
-    level: float = 0.95,
+    values: np.ndarray, groups: np.ndarray, *, seeds: np.ndarray | None = None
 ) -> dict[tuple[int, int], Comparison]:
-    """Every two methods compared on the same queries, from the same resamples.
+    """Every two methods compared on the same queries.
 
     Args:
-        values: (Q, M) a column per method, for example hits (0 or 1) at k.
-        groups: as for ``paired_comparison``; ``seeds``, ``resamples``, ``seed``, ``level`` too.
+        values: (Q, M) a column per method, from 0 to 1, for example hits (0 or 1) at k.
+        groups: as for ``paired_comparison``; ``seeds`` too.
 
     Returns:
         (i, j) with i < j -> column i minus column j, as ``paired_comparison`` gives it.
 
     Raises:
-        ValueError: inputs of different lengths, empty or not finite.
+        ValueError: inputs of different lengths, empty, not finite or beyond 0 to 1.
     """
     table, clusters = np.asarray(values, dtype=np.float64), np.asarray(groups)
     if table.ndim != 2 or not table.size or clusters.shape != table.shape[:1]:
@@ -153,59 +100,191 @@ def all_comparisons(
             "comparisons need values of shape (queries, methods) and a group for each query, not "
             f"{table.shape} and {clusters.shape}"
         )
-    if not np.isfinite(table).all():
-        raise ValueError("a paired difference needs finite values")
     pairs = list(itertools.combinations(range(table.shape[1]), 2))
-    contrasts = np.zeros((table.shape[1], len(pairs)))
-    for column, (i, j) in enumerate(pairs):
-        contrasts[i, column], contrasts[j, column] = 1.0, -1.0
-    found = _estimate(table, contrasts, clusters, seeds, (resamples, seed, level))
+    first, second = [i for i, _ in pairs], [j for _, j in pairs]
+    found = paired_comparisons(table[:, first], table[:, second], clusters, seeds=seeds)
     return dict(zip(pairs, found, strict=True))
 
 
-def _estimate(
-    values: np.ndarray,
-    contrasts: np.ndarray,
-    groups: np.ndarray,
-    seeds: np.ndarray | None,
-    sampling: tuple[int, int, float],
+def paired_comparisons(
+    first: np.ndarray, second: np.ndarray, groups: np.ndarray, *, seeds: np.ndarray | None = None
 ) -> list[Comparison]:
-    """Estimates of ``mean(values) @ contrasts``: values (Q, M), contrasts (M, P)."""
-    if seeds is not None and np.shape(seeds) != groups.shape:
-        raise ValueError(f"expected a seed for each of {len(groups)} values, not {np.shape(seeds)}")
-    resamples, seed, level = sampling
-    totals, sizes = _clustered(values, groups)
-    estimate, within = _mean_and_variance(totals, sizes, contrasts)
-    between, seed_count = np.zeros(contrasts.shape[1]), 0
-    if seeds is not None and len(np.unique(seeds[seeds >= 0])) > 1:
-        between, seed_count = _between_seeds(values @ contrasts, groups, seeds)
-    generator = np.random.default_rng(seed)
-    drawn = _resampled(totals, sizes, resamples, generator) @ contrasts
-    if between.any():
-        # The variance is estimated from few seeds, hence draws of t and not of the normal.
-        effect = generator.standard_t(seed_count - 1, size=(resamples, 1))
-        drawn += effect * np.sqrt(between)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    p = _p_values(estimate, (within, len(sizes) - 1), (between, seed_count - 1))
-    columns = (100.0 * estimate, 100.0 * low, 100.0 * high, p)
+    """``paired_comparison`` of each column of ``first`` with that of ``second``, both (Q, P)."""
+    for values in (first, second):
+        _check(values, groups, seeds)
+    found = _spread(first - second, groups, seeds)
+    half = _critical(found, ALPHA) * np.sqrt(found.variance)
+    low, high = np.maximum(found.mean - half, -1.0), np.minimum(found.mean + half, 1.0)
+    # No wider than what can be: from all of the second method's hits lost to all misses won.
+    worst = -second.mean(axis=0)
+    wide = high - low > 1.0
+    low, high = (
+        np.where(wide, np.maximum(low, worst), low),
+        np.where(wide, np.minimum(high, 1.0 + worst), high),
+    )
+    columns = (100.0 * found.mean, 100.0 * low, 100.0 * high, _p_values(found))
     return [Comparison(*map(float, row)) for row in zip(*columns, strict=True)]
 
 
-def _clustered(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums (C, M) and sizes (C,) of the clusters of values (Q, M)."""
+def mean_interval(
+    values: np.ndarray, groups: np.ndarray, *, seeds: np.ndarray | None = None
+) -> Interval:
+    """Mean of values from 0 to 1, times 100, with its interval, from the model of the comparisons.
+
+    Two clusters of hits and two of misses are added for the interval, which so has a length where
+    all values agree (Agresti and Coull, *The American Statistician* 52, 1998).
+
+    Args:
+        values: (Q,) for example hits; ``groups`` and ``seeds`` as for ``paired_comparison``.
+
+    Raises:
+        ValueError: inputs of different lengths, empty, not finite or beyond 0 to 1.
+    """
+    column = np.asarray(values, dtype=np.float64)[:, None]
+    _check(column, groups, seeds)
     cluster, count = _numbered(groups)
-    return _sums(values, cluster, count), np.bincount(cluster, minlength=count)
+    size = max(1, round(len(column) / count))
+    added = np.repeat([1.0, 1.0, 0.0, 0.0], size)[:, None]
+    labels = np.concatenate([cluster, count + np.repeat(np.arange(4), size)])
+    of_seeds = None if seeds is None else np.concatenate([seeds, np.full(len(added), -1)])
+    found = _spread(np.concatenate([column, added]), labels, of_seeds)
+    centre, half = float(found.mean[0]), float((_critical(found, ALPHA) * found.variance**0.5)[0])
+    mean = float(column.mean())
+    low, high = max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
+    return Interval(100.0 * mean, 100.0 * low, 100.0 * high)
 
 
-def _mean_and_variance(
-    totals: np.ndarray, sizes: np.ndarray, contrasts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Means @ contrasts, (P,), and their linearised variance over clusters."""
-    size, count = sizes.sum(), len(sizes)
+def _check(values: np.ndarray, groups: np.ndarray, seeds: np.ndarray | None) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError("a comparison needs finite values")
+    if values.min() < 0 or values.max() > 1:
+        raise ValueError(
+            f"a comparison needs values from 0 to 1, not {values.min():g} to {values.max():g}"
+        )
+    if seeds is not None and np.shape(seeds) != groups.shape:
+        raise ValueError(f"expected a seed for each of {len(groups)} values, not {np.shape(seeds)}")
+
+
+class _Spread(NamedTuple):
+    """Means (P,) and what is known of their variance.
+
+    Attributes:
+        mean: (P,) over all values.
+        variance: (P,) of the mean, over other clusters and other seeds.
+        weight: (P,) how much of the critical value is that of the seeds, 0 to 1.
+        clusters: how many there are.
+        seeds: degrees of freedom of the seeds; 0 where there is one.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    weight: np.ndarray
+    clusters: int
+    seeds: int
+
+
+def _spread(values: np.ndarray, groups: np.ndarray, seeds: np.ndarray | None) -> _Spread:
+    """Mean and variance of values (Q, P) of the two-way layout of clusters by seeds."""
+    cluster, count = _numbered(groups)
+    totals = _sums(values, cluster, count)
+    sizes = np.bincount(cluster, minlength=count)[:, None]
+    mean = totals.sum(axis=0) / sizes.sum()
+    of_clusters = _jackknife(totals, sizes) + _step(totals, sizes.sum(), count)
+    if seeds is None or len(np.unique(seeds[seeds >= 0])) < 2:
+        return _Spread(mean, of_clusters, np.zeros_like(mean), count, 0)
+    of_seeds, by_chance, freedom = _over_seeds(values, groups, seeds)
+    variance = of_seeds + np.maximum(of_clusters - by_chance, 0.0)
+    weight = np.minimum(1.0, (1.0 + freedom**-2) * of_seeds / variance) ** 2
+    return _Spread(mean, variance, weight, count, freedom)
+
+
+def _jackknife(totals: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Variance (P,) of the mean by leaving out one cluster at a time: totals (C, P), sizes (C, 1).
+
+    For clusters of one size it is that of the mean of their means; with unequal sizes it is less
+    biased than the linearised one (MacKinnon, Nielsen and Webb, J. Applied Econometrics 38, 2023).
+    """
+    count = len(totals)
+    if count < 2:
+        return np.zeros(totals.shape[1])
+    whole, size = totals.sum(axis=0), sizes.sum()
+    without = (whole - totals) / (size - sizes)
+    return (count - 1) / count * ((without - whole / size) ** 2).sum(axis=0)
+
+
+def _step(totals: np.ndarray, size: float, count: int) -> np.ndarray:
+    """Variance (P,) of one more cluster that is not zero: its sum is like those that are not.
+
+    Where few clusters differ, hits are so coarse that the variance is too small without it; the
+    kind of Agresti and Min's added pairs (Statistics in Medicine 24, 2005).
+    """
+    different = (totals != 0).sum(axis=0)
+    known = (totals**2).sum(axis=0) / np.maximum(different, 1) / size**2
+    return np.where(different > 0, known, 1.0 / count**2)
+
+
+def _over_seeds(
+    values: np.ndarray, groups: np.ndarray, seeds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Variance (P,) of the mean of the seeds' means; the part by chance; degrees of freedom.
+
+    By chance, seeds differ by the interaction of clusters and seeds: a cluster's value changes from
+    seed to seed. The values of all clusters change it in each seed by whole steps, hence the
+    variance of rounding to a step, which keeps seeds that agree by chance from looking sure.
+    """
+    counted = seeds >= 0
+    seed, seed_count = _numbered(seeds[counted])
+    cluster, count = _numbered(groups[counted])
+    values = values[counted]
+    place = cluster * seed_count + seed
+    totals = _sums(values, place, count * seed_count)
+    sizes = np.bincount(place, minlength=count * seed_count).reshape(count, seed_count, 1)
+    size = sizes.sum(axis=0)
+    step = _step(totals, float(size.mean()), count)
+    totals = totals.reshape(count, seed_count, -1)
     means = totals.sum(axis=0) / size
-    spread = ((totals - means * sizes[:, None]) / size) @ contrasts
-    factor = count / (count - 1) if count > 1 else math.nan
-    return means @ contrasts, (spread**2).sum(axis=0) * factor
+    parts = (totals - means * sizes) / size
+    interaction = parts - parts.mean(axis=1, keepdims=True)
+    factor = count / (count - 1) if count > 1 else 0.0
+    by_chance = factor * (interaction**2).sum(axis=(0, 1)) / (seed_count - 1)
+    variance = means.var(axis=0, ddof=1) + step / 12.0
+    return variance / seed_count, by_chance / seed_count, seed_count - 1
+
+
+def _critical(found: _Spread, alpha: float | np.ndarray) -> np.ndarray:
+    """How many standard errors (P,) the interval of level 1 - alpha reaches to either side.
+
+    Between the quantiles of Student's t for clusters and for seeds, by the share that seeds have
+    in the variance, after Cochran (Cochran and Cox, *Experimental Designs*, 1957, section 4.14);
+    the weight is that of docs/statistics.md. C clusters are no surer than C signs: below
+    2 ** (1 - C) there is no limit.
+    """
+    level = np.broadcast_to(np.asarray(alpha, dtype=np.float64), found.mean.shape)
+    if found.clusters < 2:
+        return np.full(found.mean.shape, math.inf)
+    reach = -stdtrit(float(found.clusters - 1), level / 2)
+    if found.seeds:
+        reach = reach + found.weight * (-stdtrit(float(found.seeds), level / 2) - reach)
+    return np.where(level < 2.0 ** -min(found.clusters - 1, 1000), math.inf, reach)
+
+
+def _p_values(found: _Spread) -> np.ndarray:
+    """The alpha (P,) from which on the interval excludes zero."""
+    least = 2.0 ** -min(found.clusters - 1, 1000)
+    if found.clusters < 2:
+        return np.ones(found.mean.shape)
+    size = np.abs(found.mean) / np.sqrt(found.variance)
+    p = 2.0 * stdtr(float(found.clusters - 1), -size)
+    if found.seeds:
+        # The critical value lies between the two quantiles, and so does p: halve on a log scale.
+        low, high = np.log(np.maximum(p, 1e-280)), np.log(2.0 * stdtr(float(found.seeds), -size))
+        low, high = np.minimum(low, high), np.maximum(low, high)
+        for _ in range(50):
+            middle = (low + high) / 2
+            beyond = size > _critical(found, np.exp(middle))
+            low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+        p = np.exp(high)
+    return np.clip(p, least, 1.0)
 
 
 def _numbered(labels: np.ndarray) -> tuple[np.ndarray, int]:
@@ -219,150 +298,8 @@ def _numbered(labels: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _sums(values: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
-    """(count, M) sums of the rows of ``values`` (Q, M) that have the same index."""
+    """(count, P) sums of the rows of ``values`` (Q, P) that have the same index."""
     return np.stack([np.bincount(index, weights=v, minlength=count) for v in values.T], axis=1)
-
-
-def _between_seeds(
-    values: np.ndarray, groups: np.ndarray, seeds: np.ndarray
-) -> tuple[np.ndarray, int]:
-    """Variance of the mean over seeds that queries do not explain, (P,), and the number of seeds.
-
-    The random-effects estimate of a two-way layout (clusters by seeds): the variance of the seeds'
-    means, less what the interaction of clusters and seeds lets them vary by chance, at least 0;
-    divided by the number of seeds, since it is the mean over them that is estimated.
-    """
-    counted = seeds >= 0
-    seed, seed_count = _numbered(seeds[counted])
-    cluster, count = _numbered(groups[counted])
-    values = values[counted]
-    place = cluster * seed_count + seed
-    shape = (count, seed_count, values.shape[1])
-    totals = _sums(values, place, count * seed_count).reshape(shape)
-    sizes = np.bincount(place, minlength=count * seed_count).reshape(count, seed_count, 1)
-    size = sizes.sum(axis=0)
-    means = totals.sum(axis=0) / size
-    parts = (totals - means * sizes) / size
-    interaction = parts - parts.mean(axis=1, keepdims=True)
-    factor = count / (count - 1) if count > 1 else 0.0
-    by_chance = factor * (interaction**2).sum(axis=(0, 1)) / (seed_count - 1)
-    excess = np.maximum(means.var(axis=0, ddof=1) - by_chance, 0.0)
-    excess[excess < 1e-24] = 0.0  # what rounding leaves of equal means
-    return excess / seed_count, seed_count
-
-
-def _resampled(
-    totals: np.ndarray, sizes: np.ndarray, resamples: int, generator: np.random.Generator
-) -> np.ndarray:
-    """Means (resamples, M) over clusters drawn with replacement, the same draw for all columns.
-
-    A mean depends on a cluster only through its sums and its size. Where few clusters differ in
-    these, those that agree are drawn together, as one category of a multinomial: the same
-    distribution, less work. Otherwise clusters are drawn one by one, in blocks of bounded memory.
-    """
-    table = np.column_stack([totals, sizes]).astype(np.float64)
-    kinds, count = _kinds(table)
-    together = len(kinds) * _FEW_KINDS <= len(table)
-    rows_of = kinds if together else table
-    block = max(1, _DRAWS_AT_ONCE // len(rows_of))
-    means = np.empty((resamples, totals.shape[1]))
-    share = count / count.sum()
-    for rows in _blocks(resamples, block):
-        height = rows.stop - rows.start
-        if together:
-            times = generator.multinomial(count.sum(), share, size=height)
-        else:
-            times = _times_drawn(height, len(table), generator)
-        drawn = times.astype(np.float64) @ rows_of
-        means[rows] = drawn[:, :-1] / drawn[:, -1:]
-    return means
-
-
-def _blocks(length: int, block: int) -> Iterator[slice]:
-    return (slice(start, min(length, start + block)) for start in range(0, length, block))
-
-
-def _times_drawn(height: int, count: int, generator: np.random.Generator) -> np.ndarray:
-    """(height, count) how often each of ``count`` clusters is among as many draws of them."""
-    drawn = generator.integers(0, count, size=(height, count), dtype=np.int32).astype(np.int64)
-    drawn += count * np.arange(height)[:, None]
-    return np.bincount(drawn.ravel(), minlength=height * count).reshape(height, count)
-
-
-def _kinds(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different rows of a table and how many there are of each, in a fixed order.
-
-    Column by column: many times faster than ``np.unique`` over rows.
-    """
-    code = np.zeros(len(table), dtype=np.int64)
-    for column in table.T:
-        values, number = np.unique(column, return_inverse=True)
-        _, code = np.unique(code * len(values) + number, return_inverse=True)
-    _, first, count = np.unique(code, return_index=True, return_counts=True)
-    return table[first], count
-
-
-def _p_values(
-    estimate: np.ndarray, within: tuple[np.ndarray, int], between: tuple[np.ndarray, int]
-) -> np.ndarray:
-    """Two-sided p-values (P,) from the same model as the intervals, without drawing.
-
-    Counting resamples beyond zero could not give values below 2 / resamples, which is too coarse
-    for a correction over hundreds of comparisons. No paired comparison of C clusters can be surer
-    than that of the signs of C differences: values below 2 ** (1 - C) are raised to it.
-
-    Args:
-        estimate: (P,) differences.
-        within: (P,) variance of clusters and its degrees of freedom; ``between``: of seeds.
-    """
-    if within[1] < 1:
-        return np.full(len(estimate), math.nan)
-    p = np.ones(len(estimate))
-    for place in np.flatnonzero(estimate):
-        size, error = abs(float(estimate[place])), math.sqrt(within[0][place])
-        of_seeds = math.sqrt(between[0][place])
-        if of_seeds:
-            p[place] = _sum_tails(size, error, of_seeds, between[1])
-        else:
-            p[place] = t_tails(size / error, within[1]) if error else 0.0
-    return np.maximum(p, 2.0 ** -min(within[1], 1000))
-
-
-def _sum_tails(size: float, error: float, of_seeds: float, freedom: int) -> float:
-    """P(|error * N + of_seeds * T| > size) for a normal N and Student's T, both independent."""
-    angle = _NODES * math.pi / 2
-    density = _WEIGHTS * np.cos(angle) ** (freedom - 1)
-    left = size - of_seeds * math.sqrt(freedom) * np.tan(angle)
-    beyond = 1.0 - _normal(left / error) if error else (left < 0).astype(np.float64)
-    return min(1.0, 2.0 * float(density @ beyond / density.sum()))
-
-
-def _normal(x: np.ndarray) -> np.ndarray:
-    return np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in x])
-
-
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
-
-
-def t_tails(t: float, freedom: float) -> float:
-    """P(|T| > |t|) of Student's t distribution.
-
-    With T = sqrt(freedom) tan(x) the density becomes cos(x) ** (freedom - 1), integrated here by
-    Gauss and Legendre's rule from x(t) to as far as it is above 1e-16 of its start.
-
-    Args:
-        t: any finite number.
-        freedom: degrees of freedom, at least 1, not necessarily whole.
-    """
-    start = math.atan(abs(t) / math.sqrt(freedom))
-    if freedom <= 1:
-        return 1.0 - start / (math.pi / 2)
-    # cos(end) = cos(start) * 1e-16 ** (1 / (freedom - 1))
-    end = math.acos(math.cos(start) * 10 ** (-16 / (freedom - 1)))
-    x = start + (end - start) * (_NODES + 1) / 2
-    area = float(_WEIGHTS @ np.cos(x) ** (freedom - 1)) * (end - start) / 2
-    log_whole = math.lgamma(freedom / 2) - math.lgamma((freedom + 1) / 2) + math.log(math.pi) / 2
-    return min(1.0, 2.0 * area * math.exp(-log_whole))
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -383,17 +320,17 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
 class Harm(NamedTuple):
     """How often a method is worse than no adaptation: shares of the cells, 0 to 1.
 
-    ``rate``: the difference is below zero; ``significant``: and its p below 0.05.
+    ``rate``: the difference is below zero; ``significant``: its interval is, too.
     """
 
     rate: float
     significant: float
 
 
-def harm(cells: Sequence[PairedTest | Comparison]) -> Harm:
+def harm(cells: Sequence[Comparison]) -> Harm:
     """The harm rate of a method from its cells' differences to the source; NaN without cells."""
     if not cells:
         return Harm(math.nan, math.nan)
     below = [cell for cell in cells if cell.difference < 0]
-    surely = [cell for cell in below if cell.p < 0.05]
+    surely = [cell for cell in below if cell.significant]
     return Harm(len(below) / len(cells), len(surely) / len(cells))

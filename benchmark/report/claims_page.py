@@ -18,8 +18,9 @@ from benchmark.report.table import plain
 from benchmark.report.text_tables import markdown_escape
 
 RULES = (
-    "A part holds if its 95 % interval excludes zero in the claimed direction, does not hold if it"
-    " excludes zero in the other one, and is inconclusive otherwise. A claim holds if all of its"
+    "A part holds if its 95 % interval excludes 0 in the claimed direction (the rule of all tables:"
+    " p < 0.05, each for itself), does not hold if it excludes 0 in the other one, and is"
+    " inconclusive otherwise. A claim holds if all of its"
     " parts do, and does not hold if one of them does not. Parts in brackets explain and do not"
     " count."
 )

@@ -13,11 +13,12 @@ from typing import Any
 import pandas as pd
 
 from benchmark.errors import ResultsError
-from benchmark.report.pairs import RESAMPLES, CellResult, Pool
+from benchmark.report.pairs import CellResult, Pool
 from benchmark.report.ranking_tables import as_pools, rankings
 from benchmark.stats import Comparison, harm, holm
 
-_DIFFERENCE = ("R@1_difference", "R@1_difference_low", "R@1_difference_high", "p", "p_holm")
+_NUMBERS = ("R@1_difference", "R@1_difference_low", "R@1_difference_high", "p")
+_DIFFERENCE = (*_NUMBERS, "significant", "p_holm")
 _HARM = ("harm_rate", "harm_rate_significant")
 
 LEADERBOARD_NUMBERS = {
@@ -90,9 +91,7 @@ BY_SHIFT_NUMBERS = {
 """Column of ``by_shift.csv`` -> section and name of the stored number."""
 
 
-def leaderboard(
-    results: Iterable[CellResult] | Sequence[Pool], *, resamples: int = RESAMPLES
-) -> pd.DataFrame:
+def leaderboard(results: Iterable[CellResult] | Sequence[Pool]) -> pd.DataFrame:
     """One row per method and benchmark, over all shifts and seeds that were run.
 
     Uncorrupted cells (shift "none") do not enter the means, except on benchmarks that have no
@@ -103,13 +102,12 @@ def leaderboard(
 
     Args:
         results: cells, or what ``benchmark_pools`` makes of them.
-        resamples: bootstrap resamples of the intervals, where ``results`` are cells.
 
     Returns:
         Columns ``LEADERBOARD_COLUMNS``; percentages in percent, differences in points; NaN where
         a number does not apply.
     """
-    pools = as_pools(results, resamples=resamples)
+    pools = as_pools(results)
     ranks = {
         (ranking.suite, ranking.stream, method): (rank, ranking.datasets)
         for ranking in rankings(pools)
@@ -199,12 +197,18 @@ def _identity(pool: Pool) -> dict[str, Any]:
     }
 
 
-def _against_source(pool: Pool) -> dict[str, float]:
+def against_source(found: Comparison | None) -> dict[str, Any]:
+    """A comparison with the source by column, with the decision; blank where there is none."""
+    if found is None:
+        return {**dict.fromkeys(_NUMBERS, math.nan), "significant": None}
+    return {**dict(zip(_NUMBERS, found, strict=True)), "significant": found.significant}
+
+
+def _against_source(pool: Pool) -> dict[str, Any]:
     """Difference, interval, p and harm rate; NaN for the source itself and without its cells."""
-    found = pool.comparison or Comparison(math.nan, math.nan, math.nan, math.nan)
     rates = harm(pool.by_cell)
     return {
-        **dict(zip(_DIFFERENCE[:4], found, strict=True)),
+        **against_source(pool.comparison),
         "harm_rate": rates.rate,
         "harm_rate_significant": rates.significant,
         "ms_per_query_ratio": pool.ratio("cost", "ms_per_query"),

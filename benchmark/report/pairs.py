@@ -11,35 +11,20 @@ import dataclasses
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from benchmark.cell import Record, Status
 from benchmark.report.labels import Setting as Setting
 from benchmark.report.labels import Variant, canonical, variant_labels
-from benchmark.stats import Comparison, PairedTest, paired_comparison, paired_test
+from benchmark.stats import Comparison, Interval, mean_interval, paired_comparison
 from methods import BUILTINS
 
 SOURCE = "source"
 CLEAN = "none"
-RESAMPLES = 2000
-"""Bootstrap resamples of every interval in tables and figures (percentiles are stable to ~0.1)."""
-
-
-class Interval(NamedTuple):
-    """An estimate with its 95 % bootstrap interval, in percentage points."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def within_noise(self) -> bool:
-        """Whether the interval includes zero."""
-        return self.low <= 0.0 <= self.high
 
 
 @dataclass(frozen=True)
@@ -50,7 +35,7 @@ class CellResult:
         record: the stored record.
         hits: (Q,) float64, 1 where a relevant item is ranked first and 0 elsewhere; None where the
             cell is not done or its arrays are missing.
-        group: (Q,) int64 bootstrap cluster of each query.
+        group: (Q,) int64 cluster of each query, for intervals.
         order: (Q,) int64 positions in ``hits``, in the order of the stream.
         ranks: (Q,) int64 rank of each query's best relevant item, from 1.
     """
@@ -168,7 +153,6 @@ class Pool:
     undone: tuple[CellResult, ...]
     partners: tuple[CellResult | None, ...]
     expected: int
-    resamples: int = field(default=RESAMPLES, repr=False)
 
     @property
     def first(self) -> CellResult:
@@ -205,43 +189,36 @@ class Pool:
 
     @cached_property
     def comparison(self) -> Comparison | None:
-        """R@1 against the source over all paired cells, with its p; None for the source itself.
+        """R@1 against the source over all paired cells; None for the source itself.
 
-        Queries of a cluster are drawn together, and so are a query's cells under several shifts and
-        seeds: they are the same query, not independent ones. Several seeds are a level of their
-        own (``stats.paired_comparison``), of the shifts that all of them have.
+        A query's cells under several shifts and seeds are of one cluster, like the queries of one
+        image: they are not independent. Several seeds are a level of their own
+        (``stats.paired_comparison``), of the shifts that all of them have.
         """
         if self.is_source or not self.pairs:
             return None
         ours, groups, seeds = stacked([cell for cell, _ in self.pairs])
         theirs = stacked([partner for _, partner in self.pairs])[0]
-        return paired_comparison(ours, theirs, groups, seeds=seeds, resamples=self.resamples)
-
-    @property
-    def difference(self) -> Interval | None:
-        """Paired R@1 difference to the source with its interval; see ``comparison``."""
-        return None if self.comparison is None else Interval(*self.comparison[:3])
+        return paired_comparison(ours, theirs, groups, seeds=seeds)
 
     @cached_property
-    def by_cell(self) -> tuple[PairedTest, ...]:
+    def by_cell(self) -> tuple[Comparison, ...]:
         """Each paired cell against its source cell; none for the source itself."""
         if self.is_source:
             return ()
         return tuple(
-            paired_test(cell.hits, partner.hits, cell.group)
+            paired_comparison(cell.hits, partner.hits, cell.group)
             for cell, partner in self.pairs
             if cell.hits is not None and partner.hits is not None and cell.group is not None
         )
 
     @cached_property
     def recall(self) -> Interval | None:
-        """R@1 (percent) over all finished cells with its own bootstrap interval."""
+        """R@1 (percent) over all finished cells with its own interval."""
         if not self.done:
             return None
         hits, groups, seeds = stacked(self.done)
-        nothing = np.zeros_like(hits)
-        found = paired_comparison(hits, nothing, groups, seeds=seeds, resamples=self.resamples)
-        return Interval(*found[:3])
+        return mean_interval(hits, groups, seeds=seeds)
 
     @property
     def ms_ratio(self) -> float:
@@ -306,12 +283,12 @@ def _family(result: CellResult) -> str:
     return canonical([cell["suite"], cell["benchmark"], cell["backbone"], cell.get("limit")])
 
 
-def shift_pools(results: Iterable[CellResult], *, resamples: int = RESAMPLES) -> list[Pool]:
+def shift_pools(results: Iterable[CellResult]) -> list[Pool]:
     """One pool per setting and method variant, seeds pooled: the rows of the tables."""
-    return _pools(results, lambda r: r.setting, resamples)
+    return _pools(results, lambda r: r.setting)
 
 
-def benchmark_pools(results: Iterable[CellResult], *, resamples: int = RESAMPLES) -> list[Pool]:
+def benchmark_pools(results: Iterable[CellResult]) -> list[Pool]:
     """One pool per benchmark and method variant over all shifts and seeds.
 
     Uncorrupted cells are left out, except on benchmarks that have no others (those whose shift is
@@ -320,16 +297,16 @@ def benchmark_pools(results: Iterable[CellResult], *, resamples: int = RESAMPLES
     ordered = prepare(results)
     shifted = {r.place for r in ordered if r.shift != CLEAN}
     counted = [r for r in ordered if r.shift != CLEAN or r.place not in shifted]
-    return _pools(counted, lambda r: r.place, resamples)
+    return _pools(counted, lambda r: r.place)
 
 
 def over_shifts(pools: Sequence[Pool]) -> list[Pool]:
     """``benchmark_pools`` of the cells in ``shift_pools``."""
     cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
-    return benchmark_pools(cells, resamples=pools[0].resamples) if pools else []
+    return benchmark_pools(cells)
 
 
-def _pools(results: Iterable[CellResult], scope: Any, resamples: int) -> list[Pool]:
+def _pools(results: Iterable[CellResult], scope: Any) -> list[Pool]:
     ordered = prepare(results)
     labels = variant_labels(ordered)
     sources = {(r.setting, r.seed): r for r in ordered if r.method == SOURCE and r.done}
@@ -348,7 +325,6 @@ def _pools(results: Iterable[CellResult], scope: Any, resamples: int) -> list[Po
                 undone=tuple(c for c in cells if not c.done),
                 partners=tuple(sources.get((c.setting, c.seed)) for c in done),
                 expected=len(expected[where]),
-                resamples=resamples,
             )
         )
     return sorted(pools, key=lambda p: (scope(p.first), method_rank(p.first.method), p.label))

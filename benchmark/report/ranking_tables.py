@@ -15,14 +15,7 @@ import pandas as pd
 from benchmark.average_ranks import average_ranks, compare_ranks
 from benchmark.errors import UnknownNameError
 from benchmark.interleave import SEPARATOR
-from benchmark.report.pairs import (
-    RESAMPLES,
-    CellResult,
-    Pool,
-    Setting,
-    benchmark_pools,
-    stacked,
-)
+from benchmark.report.pairs import CellResult, Pool, Setting, benchmark_pools, stacked
 from benchmark.stats import Comparison, all_comparisons, holm
 from benchmark.suite import benchmark_card
 
@@ -49,6 +42,7 @@ PAIRWISE_COLUMNS = (
     "R@1_difference_low",
     "R@1_difference_high",
     "p",
+    "significant",
     "p_holm",
     "cells",
     "backbone",
@@ -83,17 +77,13 @@ class Ranking:
     left_out: Mapping[str, str]
 
 
-def as_pools(
-    results: Iterable[CellResult] | Sequence[Pool], *, resamples: int = RESAMPLES
-) -> list[Pool]:
+def as_pools(results: Iterable[CellResult] | Sequence[Pool]) -> list[Pool]:
     """``benchmark_pools`` of cells; pools are handed through."""
     given = list(results)
     pools = [item for item in given if isinstance(item, Pool)]
     if len(pools) == len(given):
         return pools
-    return benchmark_pools(
-        [item for item in given if isinstance(item, CellResult)], resamples=resamples
-    )
+    return benchmark_pools([item for item in given if isinstance(item, CellResult)])
 
 
 def rankings(results: Iterable[CellResult] | Sequence[Pool]) -> list[Ranking]:
@@ -202,16 +192,11 @@ Pairs = dict[tuple[Setting, str, str], tuple[Comparison, int]]
 """(place, method, other) -> their comparison and the number of cells that it rests on."""
 
 
-def pairwise(
-    results: Iterable[CellResult] | Sequence[Pool], *, resamples: int = RESAMPLES
-) -> Pairs:
+def pairwise(results: Iterable[CellResult] | Sequence[Pool]) -> Pairs:
     """Every two methods on each benchmark, over the (shift, seed) pairs that both have.
-
-    Pairs with the same cells are compared on the same resamples.
 
     Args:
         results: cells, or what ``benchmark_pools`` makes of them.
-        resamples: bootstrap resamples of the intervals.
     """
     places: dict[Setting, list[Pool]] = defaultdict(list)
     for pool in as_pools(results):
@@ -227,7 +212,7 @@ def pairwise(
             members = sorted({index for pair in pairs for index in pair})
             if not common:
                 continue
-            compared = _compare([[cells[m][key] for key in common] for m in members], resamples)
+            compared = _compare([[cells[m][key] for key in common] for m in members])
             for i, j in pairs:
                 one = compared[members.index(i), members.index(j)]
                 found[place, pools[i].label, pools[j].label] = one, len(common)
@@ -245,14 +230,12 @@ def _common(
     )
 
 
-def _compare(
-    cells: Sequence[Sequence[CellResult]], resamples: int
-) -> dict[tuple[int, int], Comparison]:
+def _compare(cells: Sequence[Sequence[CellResult]]) -> dict[tuple[int, int], Comparison]:
     """All pairs of methods, each given by its cells; the n-th cells have the same queries."""
     columns = [stacked(of_method) for of_method in cells]
     values = np.stack([hits for hits, _, _ in columns], axis=1)
     _, groups, seeds = columns[0]
-    return all_comparisons(values, groups, seeds=seeds, resamples=resamples)
+    return all_comparisons(values, groups, seeds=seeds)
 
 
 def pairwise_frame(
@@ -283,6 +266,7 @@ def pairwise_frame(
                     "method": method,
                     "other": other,
                     **numbers,
+                    "significant": comparison.significant,
                     "p_holm": float(p),
                     "cells": cells,
                     "backbone": cell.record.info.get("backbone_name")

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.text import Text
 
 from benchmark.display import FittedTable, data_table
-from benchmark.report.pairs import RESAMPLES, SOURCE, CellResult, Pool, benchmark_pools, labels_of
+from benchmark.report.pairs import SOURCE, CellResult, Pool, benchmark_pools, labels_of
 from benchmark.report.table import plain
 
 FACTS = ("row", "directions", "shifts", "queries", "gallery", "clean", "note")
@@ -32,7 +32,7 @@ def suite_frame(results: Iterable[CellResult], rows: Mapping[str, str]) -> pd.Da
         of R@1 (percent) per method, NaN where a direction has no number.
     """
     pools: dict[str, list[Pool]] = defaultdict(list)
-    for pool in benchmark_pools(results, resamples=RESAMPLES):
+    for pool in benchmark_pools(results):
         pools[rows.get(pool.first.benchmark, pool.first.benchmark)].append(pool)
     order = list(dict.fromkeys([*rows.values(), *pools]))
     listed = [_row(name, pools[name]) for name in order if name in pools]
@@ -80,7 +80,7 @@ def _note(pools: Sequence[Pool]) -> str:
 
 
 def suite_table(frame: pd.DataFrame) -> FittedTable:
-    """The frame for a terminal; a method's R@1 is green or red where it differs from source's."""
+    """The frame for a terminal: R@1 without marks, since a row's directions have no common test."""
     table = data_table()
     table.add_column("benchmark", no_wrap=True)
     table.add_column("shifts", overflow="fold", max_width=34)
@@ -95,16 +95,11 @@ def suite_table(frame: pd.DataFrame) -> FittedTable:
         facts = [Text(plain(row["row"])), Text(plain(row["shifts"]))]
         facts += [Text("" if pd.isna(row[key]) else f"{row[key]:.0f}") for key in FACTS[3:5]]
         facts.append(_percent(row["clean"]))
-        source = row.get(SOURCE, math.nan)
-        values = [_percent(row[m], math.nan if m == SOURCE else source) for m in methods]
+        values = [_percent(row[method]) for method in methods]
         note = [Text(plain(row["note"]), style="red")] if frame["note"].any() else []
         table.add_row(*facts, *values, *note)
     return table
 
 
-def _percent(value: float, against: float = math.nan) -> Text:
-    if not math.isfinite(value):
-        return Text("-", style="dim")
-    difference = value - against
-    style = "" if not math.isfinite(difference) or round(difference, 1) == 0 else "green"
-    return Text(f"{value:.1f}", style="red" if style and difference < 0 else style)
+def _percent(value: float) -> Text:
+    return Text(f"{value:.1f}") if math.isfinite(value) else Text("-", style="dim")

@@ -15,31 +15,26 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from benchmark.display import FittedTable, data_table
-from benchmark.report.pairs import (
-    CLEAN,
-    RESAMPLES,
-    CellResult,
-    Interval,
-    Pool,
-    Setting,
-    shift_pools,
-)
+from benchmark.report.pairs import CLEAN, CellResult, Pool, Setting, shift_pools
+from benchmark.stats import RULE, Comparison
 
 NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}
 """What must stand under a table in which the method appears."""
 
+MANY = 5
+"""From so many seeds on, what they leave open about other seeds hardly widens an interval."""
 
-def results_table(results: Iterable[CellResult], *, resamples: int = RESAMPLES) -> RenderableType:
+
+def results_table(results: Iterable[CellResult]) -> RenderableType:
     """Tables of all results, one quality and one behaviour table per benchmark and backbone.
 
     Args:
         results: cells with their numbers per query, in any order.
-        resamples: bootstrap resamples of the intervals.
 
     Returns:
         Something that a rich console prints, readable from 100 columns on.
     """
-    pools = shift_pools(results, resamples=resamples)
+    pools = shift_pools(results)
     if not pools:
         return Text("no results yet")
     places: dict[Setting, list[Pool]] = defaultdict(list)
@@ -108,7 +103,7 @@ def _quality(rows: Sequence[Pool]) -> FittedTable:
     for start, pool in _with_shift(rows):
         numbers: list[Text] = []
         if pool.done:
-            numbers = [*(_number(pool, "metrics", n) for n in names), _difference(pool.difference)]
+            numbers = [*(_number(pool, "metrics", n) for n in names), _difference(pool.comparison)]
             table.add_row(*start, *numbers)
         for reason in _reasons(pool):
             table.add_row(*(("", "") if numbers else start), *[""] * (len(names) + 1), reason)
@@ -196,12 +191,13 @@ def _between(pool: Pool, section: str, names: tuple[str, str], sign: str) -> Tex
     return Text(f"{first}{sign}{second}" if first and second else "")
 
 
-def _difference(interval: Interval | None) -> Text:
-    if interval is None:
+def _difference(found: Comparison | None) -> Text:
+    if found is None:
         return Text("")
-    style = "" if interval.within_noise else "green" if interval.value > 0 else "red"
-    text = f"{interval.value:+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
-    return Text(text, style=style)
+    text = f"{found.difference:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"
+    if not found.significant:
+        return Text(text + " ")
+    return Text(text + "*", style="green" if found.difference > 0 else "red")
 
 
 def _reasons(pool: Pool) -> list[Text]:
@@ -217,11 +213,21 @@ def _reasons(pool: Pool) -> list[Text]:
     return reasons
 
 
+def seed_notes(pools: Iterable[Pool]) -> list[str]:
+    """What few seeds mean for the intervals of the comparisons, as one sentence or none."""
+    fewest = min((len({c.seed for c, _ in p.pairs}) for p in pools if p.comparison), default=MANY)
+    if fewest == 1:
+        return ["With one seed an interval is about that seed: it says nothing of another one."]
+    if fewest < MANY:
+        return [f"{fewest} seeds say little about others: intervals get narrower with more seeds."]
+    return []
+
+
 def _footnotes(pools: Sequence[Pool]) -> list[Text]:
     methods = {pool.first.method for pool in pools}
     notes = [
-        "R@k, recall and mAP in percent. Intervals: bootstrap over queries, those of one group"
-        " drawn together, seeds a level of their own; an interval that includes 0 is within noise."
+        f"R@k, recall and mAP in percent. *: {RULE}, each comparison for itself.",
+        *seed_notes(pools),
     ]
     notes += [note for name, note in NOTES.items() if name in methods]
     return [Text(note, style="dim") for note in notes]

@@ -15,13 +15,10 @@ import numpy as np
 import pandas as pd
 
 from benchmark.report.labels import told_apart
-from benchmark.report.pairs import CellResult, Interval, Pool, Setting, labels_of
+from benchmark.report.pairs import CellResult, Pool, Setting, labels_of
 from benchmark.report.ranking_tables import Pairs, Ranking, as_pools, pairwise, rankings
-from benchmark.report.table import NOTES, plain
-from benchmark.stats import harm, holm
-
-SIGNIFICANT = 0.05
-"""Holm-adjusted p-values below it get a star."""
+from benchmark.report.table import NOTES, plain, seed_notes
+from benchmark.stats import ALPHA, RULE, harm
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,8 @@ class Entry:
         value: mean over shifts and seeds; NaN where there is no number.
         difference: to the source, in points; NaN for the source and without its cells.
         best: whether it is the highest of its row.
-        near: whether it is within noise of the highest (not for the highest itself).
-        significant: whether it differs from the source after correction over the table.
+        near: whether it does not differ from the highest (not for the highest itself).
+        significant: whether it differs from the source.
         incomplete: whether cells are missing that other methods have.
     """
 
@@ -81,35 +78,26 @@ def boards(
     groups: dict[tuple[str, str], list[Pool]] = defaultdict(list)
     for pool in pools:
         groups[str(pool.first.record.cell["suite"]), pool.first.stream].append(pool)
-    adjusted: dict[int, float] = {}
-    for suite in {suite for suite, _ in groups}:
-        # As in leaderboard.csv: all comparisons of the suite are one family.
-        family = [p for (name, _), found in groups.items() if name == suite for p in found]
-        values = [p.comparison.p if p.comparison else math.nan for p in family]
-        adjusted |= {id(p): float(q) for p, q in zip(family, holm(values), strict=True)}
-    return [
-        _board(here, group, pairs, adjusted, ranked[here]) for here, group in sorted(groups.items())
-    ]
+    return [_board(here, group, pairs, ranked[here]) for here, group in sorted(groups.items())]
 
 
 def _board(
     here: tuple[str, str],
     pools: Sequence[Pool],
     pairs: Pairs,
-    adjusted: Mapping[int, float],
     ranking: Ranking,
 ) -> Board:
     methods = tuple(labels_of(pools))
     rows = []
     for place, name in _titles(pools).items():
         of_method = {pool.label: pool for pool in pools if pool.first.place == place}
-        rows.append((name, _entries(place, methods, of_method, pairs, adjusted)))
+        rows.append((name, _entries(place, methods, of_method, pairs)))
     return Board(
         *here,
         methods,
         tuple(rows),
         _summary(methods, pools, ranking),
-        _notes(rows, {pool.first.method for pool in pools}, ranking),
+        _notes(rows, pools, ranking),
     )
 
 
@@ -124,7 +112,6 @@ def _entries(
     methods: Sequence[str],
     pools: Mapping[str, Pool],
     pairs: Pairs,
-    adjusted: Mapping[int, float],
 ) -> tuple[Entry, ...]:
     values = {
         label: pool.mean("metrics", "R@1")
@@ -144,10 +131,10 @@ def _entries(
         entries.append(
             Entry(
                 pool.mean("metrics", "R@1"),
-                pool.difference.value if pool.difference else math.nan,
+                pool.comparison.difference if pool.comparison else math.nan,
                 best=label in best,
                 near=near,
-                significant=adjusted[id(pool)] < SIGNIFICANT,
+                significant=pool.comparison is not None and pool.comparison.significant,
                 incomplete=pool.missing > 0,
             )
         )
@@ -156,7 +143,7 @@ def _entries(
 
 def _near(place: Setting, best: str, label: str, pairs: Pairs) -> bool:
     found = pairs.get((place, best, label)) or pairs.get((place, label, best))
-    return found is not None and Interval(*found[0][:3]).within_noise
+    return found is not None and not found[0].significant
 
 
 def _summary(
@@ -197,16 +184,16 @@ def _text(value: float | None, digits: int) -> str:
 
 
 def _notes(
-    rows: Sequence[tuple[str, tuple[Entry, ...]]], methods: set[str], ranking: Ranking
+    rows: Sequence[tuple[str, tuple[Entry, ...]]], pools: Sequence[Pool], ranking: Ranking
 ) -> tuple[str, ...]:
     entries = [entry for _, row in rows for entry in row]
     notes = [
         "R@1 in percent, mean over shifts and seeds; in brackets the difference to source in "
-        "points. Bold: the best; underlined: within noise of the best (the 95 % interval of the "
-        "paired difference includes 0)."
+        "points. Bold: the best; underlined: does not differ from the best; *: differs from "
+        f"source. Two differ where {RULE}, each comparison for itself.",
+        *_by_chance(sum(pool.comparison is not None for pool in pools)),
+        *seed_notes(pools),
     ]
-    if any(entry.significant for entry in entries):
-        notes.append("*: differs from source, Holm-adjusted p < 0.05 over the suite's comparisons.")
     if any(entry.incomplete for entry in entries):
         notes.append("+: cells are missing that other methods have; not comparable.")
     if ranking.critical_difference is not None and ranking.p is not None:
@@ -217,8 +204,21 @@ def _notes(
     elif ranking.reason:
         notes.append(f"No critical difference of ranks: {ranking.reason}.")
     notes += [f"{name} has no rank: {reason}." for name, reason in ranking.left_out.items()]
+    methods = {pool.first.method for pool in pools}
     notes += [f"{note}." for name, note in NOTES.items() if name in methods]
     return tuple(notes)
+
+
+def _by_chance(comparisons: int) -> list[str]:
+    """How many stars chance alone would give, where that is at least one."""
+    expected = round(ALPHA * comparisons)
+    if not expected:
+        return []
+    stars = "about one star" if expected == 1 else f"about {expected} stars"
+    return [
+        f"If no method changed anything, chance would give the {comparisons} comparisons with "
+        f"source {stars}; p_holm in leaderboard.csv is corrected for their number."
+    ]
 
 
 _LATEX = {

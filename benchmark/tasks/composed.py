@@ -42,7 +42,7 @@ class ComposedItems:
 def build(queries: ComposedQueries, *, name: str) -> RetrievalSet:
     """Makes composed queries and their images a retrieval problem.
 
-    The bootstrap's groups are the reference pictures: the data set's group key "image" where it
+    Clusters are the reference pictures: the data set's group key "image" where it
     has one (a picture may be in several galleries), else the gallery's items.
 
     Args:

@@ -27,7 +27,7 @@ def build(
 
     Image queries are answered by any of the image's captions, text queries by the one image that
     the caption was written for; where images have identities, by everything of the identity; where
-    texts are shared, by every image that has the text. The bootstrap's groups are the images (the
+    texts are shared, by every image that has the text. Clusters are the images (the
     identities, where there are some), on both sides.
 
     Args:

@@ -13,7 +13,7 @@ def build(pairs: ClipPairs, *, name: str, query: str) -> RetrievalSet:
     """Makes one side of the clips the queries and the other the gallery.
 
     Each query is answered by the other side of its own clip and by nothing else, also where clips
-    share their classes, as CAV-MAE counts. The bootstrap's groups are the clips.
+    share their classes, as CAV-MAE counts. Clusters are the clips.
 
     Args:
         pairs: what a data set's loader returned.

@@ -18,7 +18,6 @@ from benchmark.claim_rules import (
     judge,
     over_benchmarks,
     over_seeds,
-    t_quantile,
     together,
 )
 from benchmark.claims import BASELINES, ENTROPY_METHODS, PARTS, Claim, claims
@@ -130,7 +129,7 @@ def judged(**changes: object) -> list[Claim]:
         "angle": lambda number: 120.0 + number,
         "after": good_after,
     }
-    return claims(list(world(**{**facts, **changes})), resamples=500)  # type: ignore[arg-type]
+    return claims(list(world(**{**facts, **changes})))  # type: ignore[arg-type]
 
 
 def test_all_claims_hold_where_the_numbers_are_as_claimed() -> None:
@@ -181,7 +180,6 @@ def test_source_is_compared_on_the_cells_that_the_baselines_have() -> None:
     outside = ("b2", "b3")
     found = claims(
         [r for r in everything if r.benchmark not in outside or r.method in ("source", "rest")],
-        resamples=200,
     )
     online = next(claim for claim in found if claim.id == "online")
     assert {part.estimate.units for part in online.parts} == {2 * QUERIES}
@@ -217,7 +215,7 @@ def test_without_cells_nothing_is_claimed() -> None:
 
 def test_a_missing_baseline_leaves_the_claim_open_and_is_said() -> None:
     everything = world(good_share, probes=damaged, angle=lambda number: 120.0, after=good_after)
-    found = claims([r for r in everything if r.method != "sar"], resamples=500)
+    found = claims([r for r in everything if r.method != "sar"])
     online = next(claim for claim in found if claim.id == "online")
     assert online.verdict is Verdict.OPEN
     lacking = [part.name for part in online.parts if not part.estimate.units]
@@ -226,7 +224,7 @@ def test_a_missing_baseline_leaves_the_claim_open_and_is_said() -> None:
 
 def test_one_benchmark_gives_no_interval_over_benchmarks() -> None:
     cells = world(good_share, probes=damaged, angle=lambda number: 120.0, after=good_after)
-    found = claims([r for r in cells if r.benchmark == "b0"], resamples=500)
+    found = claims([r for r in cells if r.benchmark == "b0"])
     shift = found[0]
     assert shift.verdict is Verdict.OPEN
     assert shift.parts[0].reason == "one benchmark gives no interval"
@@ -235,7 +233,7 @@ def test_one_benchmark_gives_no_interval_over_benchmarks() -> None:
 
 def test_one_seed_gives_no_interval_over_seeds() -> None:
     cells = world(good_share, probes=damaged, angle=lambda number: 120.0, after=good_after)
-    found = claims([r for r in cells if r.record.cell["seed"] == 0], resamples=200)
+    found = claims([r for r in cells if r.record.cell["seed"] == 0])
     diverse = next(claim for claim in found if claim.id == "diverse")
     assert diverse.verdict is Verdict.OPEN
     assert {part.reason for part in diverse.parts} == {"one seed gives no interval"}
@@ -252,14 +250,14 @@ def test_other_options_set_by_hand_do_not_pass_for_rest() -> None:
         record = Record(**{**vars(r.record), "cell": cell, "probes": {"angle": 10.0}})
         changed.append(CellResult(record, np.zeros(QUERIES), r.group, r.order, r.ranks))
     assert changed
-    plain, mixed = claims(cells, resamples=200), claims([*cells, *changed], resamples=200)
+    plain, mixed = claims(cells), claims([*cells, *changed])
     assert claims_frame(plain).equals(claims_frame(mixed))
 
 
 def test_order_of_the_results_does_not_matter(tmp_path: Path) -> None:
     cells = list(world(good_share, probes=damaged, angle=lambda number: 120.0, after=good_after))
-    first = write_claims(claims(cells, resamples=200), tmp_path / "a")
-    second = write_claims(claims(cells[::-1], resamples=200), tmp_path / "b")
+    first = write_claims(claims(cells), tmp_path / "a")
+    second = write_claims(claims(cells[::-1]), tmp_path / "b")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
@@ -285,12 +283,6 @@ def test_the_rule_of_a_claim() -> None:
     assert together([holds, unsure]) is unsure
     assert together([holds, unsure, fails]) is fails
     assert together([]) is unsure
-
-
-def test_the_quantiles_are_those_of_the_tables() -> None:
-    assert t_quantile(1) == pytest.approx(12.7062, abs=1e-3)
-    assert t_quantile(4) == pytest.approx(2.7764, abs=1e-4)
-    assert t_quantile(30) == pytest.approx(2.0423, abs=1e-4)
 
 
 def test_an_interval_over_benchmarks_by_hand() -> None:
@@ -320,7 +312,7 @@ def test_the_page_shows_every_part_and_escapes_what_it_is_given(tmp_path: Path) 
     cells = list(world(good_share, probes=damaged, angle=lambda n: 60.0 + n, after=good_after))
     for r in cells:
         r.record.cell["benchmark"] = "b|[red]<i>" + str(r.record.cell["benchmark"])
-    found = claims(cells, resamples=200)
+    found = claims(cells)
     console = Console(record=True, width=200, file=(tmp_path / "out").open("w"))
     console.print(claims_table(found))
     console.file.close()
@@ -353,7 +345,7 @@ def test_the_grid_has_every_cell_that_a_claim_needs() -> None:
         )
         for planned in plan.cells
     ]  # fmt: skip
-    found = claims(cells, resamples=50)
+    found = claims(cells)
     assert min(part.estimate.units for claim in found for part in claim.parts) > 1
     assert {name for name in ENTROPY_METHODS} <= {c.method for c in cells if c.stream == "diverse"}
     benchmarks = {part.estimate.units for part in found[0].parts}

@@ -63,7 +63,7 @@ def test_quality_and_cost_has_a_point_per_method_and_the_front():
             ("sar", [1, 1, 1, 1], float("nan")),
         )
     ]
-    pools = shift_pools(results, resamples=50)
+    pools = shift_pools(results)
     axis = plots.quality_and_cost(pools).axes[0]
     step, *points = axis.lines
     found = [(float(*p.get_xdata()), float(*p.get_ydata())) for p in points]
@@ -80,13 +80,13 @@ def test_severity_curves_start_at_uncorrupted_queries():
         with_numbers(cell("source", hits=[1, 0, 0, 0]), severity=5),
         cell("source", "fog", hits=[1, 0, 0, 0]),
     ]
-    pools = shift_pools(results, resamples=50)
+    pools = shift_pools(results)
     figure = dict(plots.figures(pools))["severity_mini-a.png"]
     (axis,) = figure.axes  # fog has one severity and no panel
     assert axis.get_title(loc="left") == "contrast"
     assert list(axis.lines[0].get_xdata()) == [0, 1, 5]
     assert list(axis.lines[0].get_ydata()) == [100.0, 50.0, 25.0]
-    single = shift_pools([cell("source", hits=[1, 0])], resamples=50)
+    single = shift_pools([cell("source", hits=[1, 0])])
     assert not any(name.startswith("severity") for name in dict(plots.figures(single)))
 
 
@@ -99,7 +99,7 @@ def test_probes_set_shifted_numbers_beside_the_source_in_domain():
         with_numbers(cell("source", hits=[1, 0]), probes=shifted),
         with_numbers(cell("rest", hits=[1, 0]), probes=shifted),
     ]
-    figure = dict(plots.figures(shift_pools(results, resamples=50)))["probes_mini-a.png"]
+    figure = dict(plots.figures(shift_pools(results)))["probes_mini-a.png"]
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["source, in-domain", "source", "rest"]
     assert [texts_of(axis) for axis in figure.axes] == [
@@ -112,7 +112,7 @@ def test_probes_set_shifted_numbers_beside_the_source_in_domain():
 
 def test_probes_without_uncorrupted_queries_say_nothing_of_the_domain():
     results = [with_numbers(cell("source", hits=[1, 0]), probes={"gap": 0.5})]
-    figure = plots.probes(shift_pools(results, resamples=50))
+    figure = plots.probes(shift_pools(results))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["source"]
     assert texts_of(figure.axes[0]) == ["no number"]
 
@@ -120,7 +120,7 @@ def test_probes_without_uncorrupted_queries_say_nothing_of_the_domain():
 def test_angles_count_batches_and_say_how_many_conflict():
     batches = [{"angle": a} for a in (10.0, 91.0, 120.0, 121.0)] + [{"angle": float("nan")}, {}]
     results = [with_numbers(cell("rest", hits=[1, 0]), batches=batches, probes={"angle": 85.5})]
-    axis = dict(plots.figures(shift_pools(results, resamples=50)))["angles.png"].axes[0]
+    axis = dict(plots.figures(shift_pools(results)))["angles.png"].axes[0]
     (text,) = axis.get_legend().get_texts()
     assert text.get_text() == "rest: 75 % above 90°"
     heights = axis.patches[0].get_data().values
@@ -200,7 +200,7 @@ def test_the_command_line_refuses_a_key_that_is_none(tmp_path, capsys):
 
 
 def test_a_pdf_has_no_date_and_the_same_bytes_twice():
-    pools = shift_pools([cell("source", hits=[1, 0])], resamples=50)
+    pools = shift_pools([cell("source", hits=[1, 0])])
     first, second = (plots.render(plots.recall_by_shift(pools, "a"), "pdf") for _ in range(2))
     assert first.startswith(b"%PDF")
     assert first == second
@@ -247,9 +247,9 @@ def test_the_rank_diagram_names_every_method_with_its_rank():
 def test_without_a_critical_difference_there_is_no_diagram_but_a_reason():
     with pytest.raises(ValueError, match="no critical difference to draw: two data sets"):
         plots.rank_diagram(ranking(critical_difference=None, reason="two data sets"))
-    few = shift_pools(many(count=5), resamples=50)
+    few = shift_pools(many(count=5))
     assert "ranks.png" not in dict(plots.figures(few))
-    enough = shift_pools(many(count=6), resamples=50)
+    enough = shift_pools(many(count=6))
     assert "ranks.png" in dict(plots.figures(enough))
 
 
@@ -274,7 +274,7 @@ def with_cost(results, costs):
 
 def test_many_benchmarks_share_a_panel_of_gain_against_relative_cost():
     results = with_cost(many(), [1.0, 4.0] * 6 + [2.0, 32.0])
-    axis = dict(plots.figures(shift_pools(results, resamples=50)))["cost.png"].axes[0]
+    axis = dict(plots.figures(shift_pools(results)))["cost.png"].axes[0]
     source, rest = (p.get_xydata()[0] for p in axis.lines if len(p.get_xdata()) == 1)
     assert list(source) == [1.0, 0.0]
     assert list(rest) == pytest.approx([(4.0**6 * 16.0) ** (1 / 7), 25.0])
@@ -284,11 +284,11 @@ def test_many_benchmarks_share_a_panel_of_gain_against_relative_cost():
 def test_a_benchmark_that_one_method_lacks_is_not_in_the_mean():
     results = with_cost(many(8), [1.0, 4.0] * 7 + [1.0, 64.0])
     lacking = [*results, *with_cost(many(9)[-2:-1], [1.0])]
-    axis = plots.quality_and_cost(shift_pools(lacking, resamples=50)).axes[0]
+    axis = plots.quality_and_cost(shift_pools(lacking)).axes[0]
     assert axis.get_ylabel().endswith("mean of 8 benchmarks")
     failed = [replace(r, record=replace(r.record, cost={})) for r in results if r.method == "rest"]
     rest = [r for r in results if r.method == "source"] + failed
-    alone = plots.quality_and_cost(shift_pools(rest, resamples=50)).axes[0]
+    alone = plots.quality_and_cost(shift_pools(rest)).axes[0]
     assert alone.get_ylabel().endswith("mean of 8 benchmarks")  # the source alone
 
 
@@ -296,7 +296,7 @@ def test_forgetting_on_many_benchmarks_is_a_map_of_means():
     without = cell("rest", hits=[1], benchmark="mini-6", forgot=None)
     worse = cell("rest", "fog", hits=[1, 1, 0, 0], benchmark="mini-0", forgot=-4.5)
     results = [*many(6), without, worse]
-    axis = dict(plots.figures(shift_pools(results, resamples=50)))["forgetting.png"].axes[0]
+    axis = dict(plots.figures(shift_pools(results)))["forgetting.png"].axes[0]
     assert [t.get_text() for t in axis.get_xticklabels()] == ["rest"]
     assert [t.get_text() for t in axis.get_yticklabels()] == [f"mini-{n}" for n in range(7)]
     assert texts_of(axis) == ["-3.0", *["-1.5"] * 5]  # nothing is written for mini-6
@@ -306,7 +306,7 @@ def test_angles_on_many_benchmarks_are_strips_with_their_share_of_conflicts():
     batches = [{"angle": 95.0}, {"angle": 100.0}, {"angle": 20.0}, {"angle": None}]
     results = [r for r in many() if r.method == "rest"]
     results = [replace(r, record=replace(r.record, batches=tuple(batches))) for r in results]
-    figure = plots.angles(shift_pools(results, resamples=50))
+    figure = plots.angles(shift_pools(results))
     axis = figure.axes[0]
     assert [t.get_text() for t in axis.get_yticklabels()] == [f"mini-{n}" for n in range(7)]
     assert texts_of(axis) == [*["67 %"] * 7, "above 90°"]

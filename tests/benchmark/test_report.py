@@ -72,7 +72,7 @@ def cell(
 def printed(results, width=100) -> str:
     console = Console(width=width, color_system=None, force_terminal=False, record=True, file=None)
     with console.capture() as capture:
-        console.print(results_table(results, resamples=200))
+        console.print(results_table(results))
     return capture.get()
 
 
@@ -82,22 +82,30 @@ def printed(results, width=100) -> str:
 def test_difference_to_source_is_paired_and_in_points():
     pools = shift_pools([cell("source", hits=[1, 0, 0, 0]), cell("rest", hits=[1, 1, 1, 0])])
     source, rest = pools
-    assert source.difference is None
-    assert rest.difference.value == pytest.approx(50.0)
-    assert 0.0 <= rest.difference.low <= 50.0 <= rest.difference.high <= 100.0
+    assert source.comparison is None
+    assert rest.comparison.difference == pytest.approx(50.0)
+    # Four queries show nothing: all is open, from one hit lost to three misses won.
+    assert rest.comparison[1:3] == (-25.0, 75.0)
 
 
 def test_equal_hits_have_a_difference_of_exactly_zero():
-    rest = shift_pools([cell("source", hits=[1, 0]), cell("rest", hits=[1, 0])])[1]
-    assert tuple(rest.difference) == (0.0, 0.0, 0.0)
-    assert rest.difference.within_noise
+    hits = [1, 0] * 10
+    rest = shift_pools([cell("source", hits=hits), cell("rest", hits=hits)])[1]
+    assert (rest.comparison.difference, rest.comparison.p) == (0.0, 1.0)
+    assert rest.comparison.low < 0 < rest.comparison.high
+    assert not rest.comparison.significant
 
 
 def test_difference_uses_clusters():
-    # Within one cluster the gain is always the same, so with a single cluster nothing varies.
-    source = cell("source", hits=[0, 0, 0, 0], groups=[7, 7, 7, 7])
-    rest = shift_pools([source, cell("rest", hits=[1, 1, 0, 0], groups=[7, 7, 7, 7])])[1]
-    assert tuple(rest.difference) == pytest.approx((50.0, 50.0, 50.0))
+    # Forty queries are many, those of a single cluster are one, which shows nothing.
+    source, rest = np.zeros(40), np.arange(40) % 2
+    many = shift_pools([cell("source", hits=source), cell("rest", hits=rest)])[1].comparison
+    groups = [7] * 40
+    found = [cell("source", hits=source, groups=groups), cell("rest", hits=rest, groups=groups)]
+    one = shift_pools(found)[1].comparison
+    assert many.difference == one.difference == pytest.approx(50.0)
+    assert many.significant
+    assert (one.low, one.high, one.p) == (0.0, 100.0, 1.0)
 
 
 def test_seeds_are_pooled_and_each_is_compared_with_its_own_source_cell():
@@ -109,7 +117,7 @@ def test_seeds_are_pooled_and_each_is_compared_with_its_own_source_cell():
     ]
     rest = shift_pools(results)[1]
     assert len(rest.done) == 2
-    assert rest.difference.value == pytest.approx(50.0)
+    assert rest.comparison.difference == pytest.approx(50.0)
     assert rest.mean("metrics", "R@1") == pytest.approx(100.0)
 
 
@@ -126,13 +134,13 @@ def test_seeds_are_pooled_and_each_is_compared_with_its_own_source_cell():
 def test_a_source_cell_of_another_setting_is_no_partner(other):
     results = [cell("source", hits=[1, 0], **other), cell("rest", hits=[1, 1])]
     rest = next(p for p in shift_pools(results) if p.label == "rest")
-    assert rest.difference is None
+    assert rest.comparison is None
     assert any("rest" in line and "no source cell" in line for line in problems(results))
 
 
 def test_other_queries_than_the_source_are_named_and_not_compared():
     results = [cell("source", hits=[1, 0, 0]), cell("rest", hits=[1, 1])]
-    assert shift_pools(results)[1].difference is None
+    assert shift_pools(results)[1].comparison is None
     assert [line for line in problems(results) if "not those of the source" in line]
 
 

@@ -45,7 +45,7 @@ def grid(methods, shifts, benchmarks=("mini-a",)):
 
 
 def drawn(results) -> dict[str, Figure]:
-    pools = shift_pools(results, resamples=50)
+    pools = shift_pools(results)
     figures = dict(plots.figures(pools))
     for figure in figures.values():
         png = plots.render(figure)
@@ -136,7 +136,7 @@ def test_heat_map_shows_differences_and_brackets_what_is_within_noise():
         cell("tent", hits=[0] * 8),
         cell("tcr"),
     ]
-    pools = shift_pools(results, resamples=50)
+    pools = shift_pools(results)
     axis = plots.heat_map(pools).axes[0]
     rows = [label.get_text() for label in axis.get_yticklabels()]
     assert rows == ["tent", "tcr", "rest"]
@@ -147,11 +147,11 @@ def test_heat_map_shows_differences_and_brackets_what_is_within_noise():
 def test_wide_heat_maps_become_one_row_per_benchmark_beside_one_map_each():
     shifts = tuple(f"shift_{n:02d}" for n in range(9))
     results = grid(("source", "rest"), shifts, ("mini-a", "mini-b"))
-    figures = dict(plots.figures(shift_pools(results, resamples=50)))
+    figures = dict(plots.figures(shift_pools(results)))
     axis = figures["leaderboard.png"].axes[0]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["mini-a", "mini-b"]
     assert [t.get_text() for t in axis.get_xticklabels()] == ["rest"]
-    whole = dict(plots.figures(shift_pools(results, resamples=50), each=False))
+    whole = dict(plots.figures(shift_pools(results), each=False))
     assert not any("mini-a" in name for name in whole)
     assert {"difference_mini-a.png", "difference_mini-b.png"} <= figures.keys()
     assert {"stream_mini-a_1.png", "stream_mini-a_2.png"} <= figures.keys()

@@ -14,7 +14,7 @@ from benchmark.report.ranking_tables import (
     ranking_frame,
     rankings,
 )
-from benchmark.stats import holm, paired_test
+from benchmark.stats import holm, paired_comparison
 from tests.benchmark.test_report import cell
 
 SETS = ("mini-coco-c-image", "mini-fiq-c", "mini-cirr-c", "mini-as-c-video", "mini-vgg-c-video")
@@ -67,8 +67,10 @@ def test_p_is_corrected_over_the_suite() -> None:
         assert (compared["p_holm"] >= compared["p"]).all()
         assert frame[frame["method"] == "source"]["p_holm"].isna().all()
     one = leaderboard(results).query("benchmark == 'mini-coco-c-image' and method == 'rest'")
-    expected = paired_test(hits(0.6, 0), hits(0.5, 0), np.arange(60)).p
-    assert one["p"].item() == pytest.approx(expected)
+    expected = paired_comparison(hits(0.6, 0), hits(0.5, 0), np.arange(60))
+    columns = ["R@1_difference", "R@1_difference_low", "R@1_difference_high", "p"]
+    assert one[columns].to_numpy()[0] == pytest.approx(np.array(expected))
+    assert one["significant"].item() is expected.significant is True
 
 
 def test_cost_and_collapse_stand_beside_quality() -> None:

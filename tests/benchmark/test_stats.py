@@ -1,234 +1,265 @@
-"""The paired cluster bootstrap: exact cases, determinism and coverage."""
+"""The paired comparison: exact cases, interval and p that agree, calibration by simulation."""
 
 from __future__ import annotations
 
+import itertools
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from benchmark import stats
 from benchmark.stats import (
-    PairedTest,
+    ALPHA,
+    Comparison,
     all_comparisons,
+    excludes_zero,
     harm,
     holm,
+    mean_interval,
     paired_comparison,
-    paired_difference,
-    paired_test,
-    t_tails,
 )
+from tests.benchmark.simulated_hits import Scenario, simulate
 
 
-def test_equal_hits_give_a_zero_interval() -> None:
-    hits = np.array([1, 0, 1, 1])
-    assert paired_difference(hits, hits, np.arange(4)) == (0.0, 0.0, 0.0)
-
-
-def test_constant_difference_is_certain() -> None:
-    assert paired_difference(np.ones(5), np.zeros(5), np.arange(5)) == (100.0, 100.0, 100.0)
-
-
-def test_one_cluster_cannot_vary() -> None:
-    found = paired_difference(np.array([1, 1, 0, 0]), np.zeros(4), np.zeros(4))
-    assert found == (50.0, 50.0, 50.0)
-
-
-def test_interval_agrees_with_the_normal_one_for_many_queries() -> None:
+def test_interval_and_p_are_those_of_the_t_test_for_many_queries() -> None:
     generator = np.random.default_rng(0)
     a, b = generator.random(2000) < 0.6, generator.random(2000) < 0.5
     delta = a.astype(float) - b
-    error = delta.std() / np.sqrt(2000)
-    found = paired_difference(a, b, np.arange(2000))
+    error = delta.std(ddof=1) / np.sqrt(2000)
+    found = paired_comparison(a, b, np.arange(2000))
     assert found.difference == pytest.approx(100 * delta.mean())
-    assert found.low == pytest.approx(100 * (delta.mean() - 1.96 * error), abs=0.15)
-    assert found.high == pytest.approx(100 * (delta.mean() + 1.96 * error), abs=0.15)
+    assert found.low == pytest.approx(100 * (delta.mean() - 1.961 * error), abs=0.01)
+    assert found.high == pytest.approx(100 * (delta.mean() + 1.961 * error), abs=0.01)
+    assert found.significant
+
+
+def test_a_hundred_clusters_by_hand() -> None:
+    # 10 of 100 queries won, 2 lost: variance (12 - 64 / 100) / (99 * 100), and 1 / 100 ** 2 as hits
+    # are coarse; t(99) = 1.9842.
+    delta = np.repeat([1.0, -1.0, 0.0], [10, 2, 88])
+    found = paired_comparison(np.maximum(delta, 0), np.maximum(-delta, 0), np.arange(100))
+    half = 198.42 * math.sqrt((12 - 0.64) / 9900 + 1 / 10_000)
+    assert (found.low, found.high) == pytest.approx((8 - half, 8 + half), abs=1e-3)
+    assert found.p == pytest.approx(0.0257, abs=1e-4)  # of t(99) = 2.265
 
 
 def test_repeating_each_query_in_its_cluster_changes_nothing() -> None:
     generator = np.random.default_rng(1)
     a, b = generator.random(200) < 0.6, generator.random(200) < 0.5
     groups = np.arange(200)
-    once = paired_difference(a, b, groups)
-    five = paired_difference(np.repeat(a, 5), np.repeat(b, 5), np.repeat(groups, 5))
+    once = paired_comparison(a, b, groups)
+    five = paired_comparison(np.repeat(a, 5), np.repeat(b, 5), np.repeat(groups, 5))
     assert five == pytest.approx(once, abs=1e-9)
     # Taken for independent queries, the interval would be far too narrow.
-    naive = paired_difference(np.repeat(a, 5), np.repeat(b, 5), np.arange(1000))
+    naive = paired_comparison(np.repeat(a, 5), np.repeat(b, 5), np.arange(1000))
     assert naive.high - naive.low < 0.6 * (five.high - five.low)
 
 
-def test_seed_decides_and_order_of_queries_does_not() -> None:
+def test_the_order_of_queries_and_the_kind_of_labels_do_not_matter() -> None:
     generator = np.random.default_rng(2)
     a, b, groups = generator.random(90), generator.random(90), np.arange(90) // 3
-    first = paired_difference(a, b, groups, seed=5)
-    assert paired_difference(a, b, groups, seed=5) == first
-    assert paired_difference(a, b, groups, seed=6) != first
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
-    paired_difference(a, b, groups)
-    assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+    first = paired_comparison(a, b, groups)
+    order = generator.permutation(90)
+    assert paired_comparison(a[order], b[order], groups[order]) == pytest.approx(first)
+    assert paired_comparison(a, b, groups * 10**9 - 7) == first
+    names = np.char.add("g", np.char.zfill(groups.astype(str), 3))
+    assert paired_comparison(a, b, names) == first
 
 
-def test_blocks_of_resamples_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = np.random.default_rng(3)
-    a, b = generator.random(40), generator.random(40)
-    whole = paired_difference(a, b, np.arange(40), resamples=500)
-    monkeypatch.setattr(stats, "_DRAWS_AT_ONCE", 400)
-    assert paired_difference(a, b, np.arange(40), resamples=500) == whole
+def test_no_difference_and_the_surest_one() -> None:
+    hits = np.ones(12)
+    same = paired_comparison(hits, hits, np.arange(12))
+    # Twelve answers that agree do not show that all answers would.
+    assert (same.difference, same.p, same.significant) == (0.0, 1.0, False)
+    assert same.low == -same.high == pytest.approx(-100 / 12 * 2.201, abs=0.01)
+    sure = paired_comparison(hits, 0 * hits, np.arange(12))
+    # No test of 12 pairs can say more than that of 12 signs.
+    assert (sure.difference, sure.high, sure.p) == (100.0, 100.0, 2.0**-11)
+    assert sure.low > 50
 
 
-def simulated_ranks(
-    generator: np.random.Generator, clusters: int, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ranks of two methods on the same queries, and the queries' clusters.
-
-    Queries of a cluster share a difficulty. The first is right (rank 1) where difficulty + noise
-    is below 1.1, the second where it is below 1, both uniform: a difference of 9.5 points.
-    """
-    hardness = np.repeat(generator.random(clusters), size) + generator.random(clusters * size)
-    ranks = [1 + np.floor(np.maximum(hardness - bar, -0.5) * 20 + 1) for bar in (1.1, 1.0)]
-    ranks = [np.where(hardness < bar, 1, r) for bar, r in zip((1.1, 1.0), ranks, strict=True)]
-    return ranks[0], ranks[1], np.repeat(np.arange(clusters), size)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_five_clusters_cannot_show_a_difference(count: int) -> None:
+    found = paired_comparison(np.ones(10), np.zeros(10), np.arange(10) % count)
+    # All that a method could do that has none of ten hits to lose.
+    assert found == (100.0, 0.0, 100.0, 2.0 ** (1 - count))
+    assert not found.significant
 
 
-TRUTH = 100 * (1 - 0.9**2 / 2 - 0.5)
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Hits of two methods, clusters and seeds, of all sizes and shares."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    queries, seeds = draw(st.integers(1, 60)), draw(st.integers(1, 5))
+    chances = [draw(st.sampled_from([0.0, 0.02, 0.3, 0.5, 0.9, 1.0])) for _ in range(2)]
+    spread = draw(st.sampled_from([0.0, 0.1, 0.5]))
+    shape = (seeds, queries)
+    effect = spread * rng.standard_normal((2, seeds, 1))
+    first, second = (rng.random(shape) < c + e for c, e in zip(chances, effect, strict=True))
+    groups = np.tile(rng.integers(0, draw(st.integers(1, 40)), queries), seeds)
+    labels = np.repeat(np.arange(seeds), queries)
+    labels[rng.random(labels.shape) < draw(st.sampled_from([0.0, 0.2]))] = -1
+    return first.ravel(), second.ravel(), groups, labels
 
 
-@pytest.mark.parametrize(("clusters", "size"), [(300, 1), (120, 3)])
-def test_intervals_cover_the_true_difference_95_times_in_100(clusters: int, size: int) -> None:
-    generator = np.random.default_rng(4)
-    covered, trials = 0, 2000
-    for _ in range(trials):
-        first, second, groups = simulated_ranks(generator, clusters, size)
-        found = paired_difference(first == 1, second == 1, groups, resamples=400)
-        covered += found.low <= TRUTH <= found.high
-    assert abs(covered / trials - 0.95) <= 0.015
+@settings(max_examples=150, deadline=None)
+@given(worlds())
+def test_interval_and_p_never_disagree_and_stay_within_what_can_be(world) -> None:
+    first, second, groups, seeds = world
+    found = paired_comparison(first, second, groups, seeds=seeds)
+    assert found.significant == (found.p < ALPHA) == excludes_zero(found.low, found.high)
+    assert -100 <= found.low <= found.difference <= found.high <= 100
+    # A method can at most win all misses and lose all hits: 100 points between the two.
+    assert 0 < found.high - found.low <= 100 + 1e-9
+    back = paired_comparison(second, first, groups, seeds=seeds)
+    assert (back.difference, back.p) == pytest.approx((-found.difference, found.p))
+    recall = mean_interval(first, groups, seeds=seeds)
+    assert 0 <= recall.low <= recall.value <= recall.high <= 100
 
 
-def simulated_seeds(
-    generator: np.random.Generator, *, seeds: int, queries: int, effect: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Differences (true mean 0) with effects of queries, seeds and both; groups and seeds."""
-    values = (
-        generator.normal(0, 0.3, queries)
-        + generator.normal(0, effect, (seeds, 1))
-        + generator.normal(0, 0.3, (seeds, queries))
-    )
-    groups = np.tile(np.arange(queries), seeds)
-    return values.ravel(), groups, np.repeat(np.arange(seeds), queries)
+def test_two_seeds_that_swing_leave_open_what_is_possible_and_no_more() -> None:
+    # The second method has 55 of 100 hits in both seeds, the first one 60 and 79.
+    second = np.tile(np.arange(100) < 55, 2)
+    first = np.concatenate([np.arange(100) < 60, np.arange(100) < 79])
+    groups, seeds = np.tile(np.arange(100), 2), np.repeat([0, 1], 100)
+    found = paired_comparison(first, second, groups, seeds=seeds)
+    assert found[:3] == pytest.approx((14.5, -55.0, 45.0))
+    assert not found.significant
+
+
+def test_rates_near_the_ends_have_intervals() -> None:
+    # Of 0 of 100, with two hits and two misses added: 2 / 104, variance (2 - 4 / 104) / 103 / 104
+    # and 1 / 104 ** 2 as hits are coarse; t(103) = 1.9833.
+    none = mean_interval(np.zeros(100), np.arange(100))
+    assert (none.value, none.low) == (0.0, 0.0)
+    error = math.sqrt((2 - 4 / 104) / (103 * 104) + 1 / 104**2)
+    assert none.high == pytest.approx(100 * (2 / 104 + 1.9833 * error), abs=0.01)
+    half = mean_interval(np.arange(1000) % 2, np.arange(1000))
+    # A half of 1,004, and once more 1 / 1004 ** 2 as hits are coarse.
+    error = math.sqrt(0.25 / 1003 + 1 / 1004**2)
+    assert half.high - half.low == pytest.approx(2 * 196.23 * error, abs=0.01)
+
+
+def binomial(chance: float, trials: int) -> float:
+    """Three standard deviations of a share of trials."""
+    return 3 * math.sqrt(chance * (1 - chance) / trials)
+
+
+TRIALS = 1500
+WORLDS = {
+    "plain": Scenario("plain"),
+    "seeds change every answer": Scenario("noise", own=0.0, noise=1.0),
+    "seeds matter": Scenario("seeds matter", seed=0.1),
+    "unequal clusters": Scenario("unequal", clusters=60, sizes=(1, 1, 2, 5, 20)),
+}
 
 
 @pytest.mark.parametrize(
-    ("seeds", "effect", "lowest", "highest"),
-    [(3, 0.0, 0.94, 0.98), (3, 0.01, 0.94, 0.98), (3, 0.1, 0.93, 0.97), (5, 0.03, 0.93, 0.97)],
+    ("world", "seeds"),
+    [
+        *itertools.product(WORLDS, (1, 2, 3)),
+        ("seeds matter", 10),
+        ("seeds change every answer", 10),
+    ],
 )
-def test_seeds_are_covered_too(seeds: int, effect: float, lowest: float, highest: float) -> None:
-    generator, covered, rejected, trials = np.random.default_rng(5), 0, 0, 400
-    for _ in range(trials):
-        values, groups, labels = simulated_seeds(generator, seeds=seeds, queries=150, effect=effect)
-        found = paired_comparison(values, 0 * values, groups, seeds=labels, resamples=300)
-        covered += found.low <= 0 <= found.high
-        rejected += found.p < 0.05
-    assert lowest <= covered / trials <= highest
-    # p comes from the same model, without drawing.
-    assert abs((1 - rejected / trials) - covered / trials) <= 0.02
+def test_one_in_twenty_is_called_different_where_nothing_differs(world: str, seeds: int) -> None:
+    scenario = replace(WORLDS[world], seeds=seeds)
+    if seeds == 1:  # what one seed does to a method is part of what is estimated
+        scenario = replace(scenario, seed=0.0)
+    found = simulate(scenario, TRIALS, np.random.default_rng([4, seeds]))
+    # With two seeds, from 3.4 to 6.4 % by the share of the seeds in the variance.
+    allowed = 0.016 if seeds == 2 else 0.01
+    assert abs(found.significant - 0.05) <= allowed + binomial(0.05, TRIALS)
+    assert found.covered == pytest.approx(1 - found.significant, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "seeds"),
+    [
+        (Scenario("few", clusters=20), 1),
+        (Scenario("few", clusters=20), 3),
+        (Scenario("rare", recall=0.03, clusters=300), 1),
+        (Scenario("rare", recall=0.03, clusters=300), 3),
+        (Scenario("sure", recall=0.97, clusters=300), 2),
+        (Scenario("the same", own=0.05, noise=0.05, clusters=300), 1),
+        (Scenario("the same", own=0.05, noise=0.05, clusters=300), 3),
+    ],
+)
+def test_few_clusters_and_rare_differences_are_not_overrated(
+    scenario: Scenario, seeds: int
+) -> None:
+    generator = np.random.default_rng([5, seeds])
+    null = simulate(replace(scenario, seeds=seeds), TRIALS, generator)
+    # Coarse hits: a little under one in twenty, never much over it.
+    assert 0.01 <= null.significant <= 0.06 + binomial(0.05, TRIALS)
+    better = simulate(replace(scenario, seeds=seeds, gain=1.5), TRIALS, generator)
+    assert better.covered >= 0.94 - binomial(0.05, TRIALS)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 10])
+def test_intervals_cover_a_true_difference(seeds: int) -> None:
+    scenario = Scenario("better", seeds=seeds, gain=8.0, seed=0.1)
+    found = simulate(scenario, TRIALS, np.random.default_rng([6, seeds]))
+    allowed = 0.016 if seeds == 2 else 0.01
+    assert abs(found.covered - 0.95) <= allowed + binomial(0.05, TRIALS)
+
+
+def test_three_seeds_without_an_effect_are_worth_more_than_one() -> None:
+    one, three = (
+        simulate(Scenario("plain", seeds=s), 300, np.random.default_rng(7)).width for s in (1, 3)
+    )
+    assert three < one
 
 
 def test_seeds_taken_for_more_queries_would_not_cover() -> None:
-    generator, covered = np.random.default_rng(6), 0
-    for _ in range(200):
-        values, groups, _ = simulated_seeds(generator, seeds=3, queries=150, effect=0.1)
-        found = paired_difference(values, 0 * values, groups, resamples=300)
-        covered += found.low <= 0 <= found.high
-    assert covered < 0.7 * 200
+    scenario = Scenario("much", seeds=3, seed=0.3)
+    rng = np.random.default_rng(8)
+    effect = scenario.seed * rng.standard_normal((200, 3, 1))
+    hits = rng.standard_normal((200, 3, 150)) + effect > 0
+    other = rng.standard_normal((200, 3, 150)) > 0
+    groups = np.tile(np.arange(150), 3)
+    false = [
+        paired_comparison(a.ravel(), b.ravel(), groups).significant
+        for a, b in zip(hits, other, strict=True)
+    ]
+    assert np.mean(false) > 0.2
 
 
 def test_one_seed_and_seeds_that_agree_change_nothing() -> None:
-    generator = np.random.default_rng(7)
-    values, groups = generator.normal(0.1, 1, 200), np.arange(200)
-    alone = paired_comparison(values, 0 * values, groups)
-    same = paired_comparison(values, 0 * values, groups, seeds=np.zeros(200, dtype=int))
-    assert same == alone
-    twice, labels = np.tile(values, 2), np.repeat([0, 1], 200)
-    pooled = paired_comparison(twice, 0 * twice, np.tile(groups, 2), seeds=labels)
-    assert pooled == pytest.approx(alone, abs=1e-9)
+    generator = np.random.default_rng(9)
+    a, b, groups = generator.random(200) < 0.6, generator.random(200) < 0.5, np.arange(200)
+    alone = paired_comparison(a, b, groups)
+    assert paired_comparison(a, b, groups, seeds=np.zeros(200, dtype=int)) == alone
+    labels = np.repeat([0, 1, 2], 200)
+    pooled = paired_comparison(np.tile(a, 3), np.tile(b, 3), np.tile(groups, 3), seeds=labels)
+    assert pooled == pytest.approx(alone, abs=0.05)
 
 
 def test_values_without_a_seed_do_not_enter_the_spread_of_seeds() -> None:
     # The cells of seed 1 alone are 100 points better, because they are of another shift.
-    generator = np.random.default_rng(8)
+    generator = np.random.default_rng(10)
     both = np.tile(generator.random(100) < 0.5, 2).astype(float)
     values = np.concatenate([both, np.ones(100)])
     groups, labels = np.tile(np.arange(100), 3), np.repeat([0, 1, -1], 100)
     found = paired_comparison(values, 0 * values, groups, seeds=labels)
     plain = paired_comparison(values, 0 * values, groups)
-    assert found == plain
+    assert found == pytest.approx(plain, abs=0.1)
     wrong = paired_comparison(values, 0 * values, groups, seeds=np.repeat([0, 1, 1], 100))
     assert wrong.high - wrong.low > 3 * (plain.high - plain.low)
 
 
-def test_p_of_one_cluster_per_query_is_that_of_the_t_test() -> None:
-    # t = 1.5 / (sqrt(5 / 3) / 2) = 2.3238 with 3 degrees; R's pt gives 0.1027.
-    values = np.array([0.0, 1.0, 2.0, 3.0])
-    found = paired_comparison(values, np.zeros(4), np.arange(4))
-    assert found.p == pytest.approx(max(2**-3, 0.1027), abs=1e-4)
-    assert paired_test(values, np.zeros(4), np.arange(4)) == (found.difference, found.p)
-
-
-def test_p_of_no_difference_a_sure_one_and_a_single_cluster() -> None:
-    hits = np.ones(12)
-    assert paired_comparison(hits, hits, np.arange(12)).p == 1.0
-    # No test of 12 pairs can say more than that of 12 signs.
-    assert paired_comparison(hits, 0 * hits, np.arange(12)).p == 2.0**-11
-    assert np.isnan(paired_comparison(hits, 0 * hits, np.zeros(12)).p)
-
-
-@pytest.mark.parametrize(
-    ("t", "freedom", "expected"),
-    [
-        (12.7062, 1, 0.05),
-        (4.30265, 2, 0.05),
-        (-2.22814, 10, 0.05),
-        (1.96009, 10_000, 0.05),
-        (5.0, 1e7, 5.733e-7),
-        (0.0, 4, 1.0),
-    ],
-)
-def test_tails_of_students_t(t: float, freedom: float, expected: float) -> None:
-    assert t_tails(t, freedom) == pytest.approx(expected, rel=1e-3)
-
-
 def test_all_pairs_agree_with_each_alone() -> None:
-    generator = np.random.default_rng(9)
+    generator = np.random.default_rng(11)
     values = (generator.random((400, 3)) < [0.5, 0.55, 0.7]).astype(float)
-    groups = np.arange(400) // 2
-    found = all_comparisons(values, groups, resamples=4000)
+    groups, seeds = np.tile(np.arange(100), 4), np.repeat([0, 1, 2, 3], 100)
+    found = all_comparisons(values, groups, seeds=seeds)
     assert list(found) == [(0, 1), (0, 2), (1, 2)]
     for (i, j), pair in found.items():
-        alone = paired_comparison(values[:, i], values[:, j], groups, resamples=4000)
-        assert (pair.difference, pair.p) == pytest.approx((alone.difference, alone.p))
-        # Not the same resamples, hence ends that differ by the noise of drawing.
-        assert (pair.low, pair.high) == pytest.approx((alone.low, alone.high), abs=0.4)
-
-
-def test_drawing_one_by_one_and_by_kind_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = np.random.default_rng(10)
-    a, b = generator.random(600) < 0.6, generator.random(600) < 0.5
-    groups = np.arange(600) * 2 // 3  # of one and of two queries
-    by_kind = paired_difference(a, b, groups, resamples=20_000)
-    monkeypatch.setattr(stats, "_FEW_KINDS", 10_000)
-    one_by_one = paired_difference(a, b, groups, resamples=20_000)
-    assert one_by_one != by_kind
-    assert one_by_one == pytest.approx(by_kind, abs=0.25)
-    monkeypatch.setattr(stats, "_DRAWS_AT_ONCE", 5000)
-    assert paired_difference(a, b, groups, resamples=20_000) == one_by_one
-
-
-def test_group_labels_of_any_kind_give_the_same() -> None:
-    generator = np.random.default_rng(11)
-    a, b, groups = generator.random(60), generator.random(60), np.arange(60) // 2
-    expected = paired_difference(a, b, groups)
-    assert paired_difference(a, b, groups * 10**9 - 7) == expected
-    assert (
-        paired_difference(a, b, np.char.add("g", np.char.zfill(groups.astype(str), 3))) == expected
-    )
+        alone = paired_comparison(values[:, i], values[:, j], groups, seeds=seeds)
+        assert pair == pytest.approx(alone)
 
 
 def test_holm_by_hand() -> None:
@@ -248,7 +279,12 @@ def test_holm_keeps_the_chance_of_any_false_rejection() -> None:
 
 
 def test_harm_rate_by_hand() -> None:
-    cells = [PairedTest(*c) for c in ((1.0, 0.01), (-1.0, 0.2), (-2.0, 0.01), (0.0, 1.0))]
+    cells = [
+        Comparison(1.0, 0.5, 1.5, 0.01),
+        Comparison(-1.0, -2.5, 0.5, 0.2),
+        Comparison(-2.0, -3.0, -1.0, 0.01),
+        Comparison(0.0, -1.0, 1.0, 1.0),
+    ]
     assert harm(cells) == (0.5, 0.25)
     assert all(np.isnan(harm([])))
 
@@ -261,11 +297,12 @@ def test_harm_rate_by_hand() -> None:
         ([], [], [], "same length"),
         ([[1, 0]], [[1, 0]], [[0, 1]], "one-dimensional"),
         ([np.nan, 0], [1, 0], [0, 1], "finite"),
+        ([50.0, 0], [1, 0], [0, 1], "from 0 to 1, not 0 to 50"),
     ],
 )
 def test_bad_inputs_are_refused(a: list, b: list, groups: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        paired_difference(np.array(a), np.array(b), np.array(groups))
+        paired_comparison(np.array(a), np.array(b), np.array(groups))
 
 
 def test_bad_inputs_of_all_comparisons_are_refused() -> None:

@@ -159,7 +159,7 @@ def cell(kind="diverse", method="source", *, hits=(1, 0, 0, 1, 1, 0), **more) ->
 def printed(*results: CellResult) -> str:
     console = Console(width=100, color_system=None)
     with console.capture() as capture:
-        console.print(results_table(results, resamples=50))
+        console.print(results_table(results))
     return capture.get()
 
 
@@ -185,7 +185,7 @@ def test_streams_are_never_pooled_or_compared_with_each_other():
     results = [cell(kind, method) for kind in KINDS for method in ("source", "rest")]
     results.append(cell("diverse", batch_size=3))
     results.append(cell("diverse", names=("fog", "snow", "frost")))
-    pools = shift_pools(results, resamples=50)
+    pools = shift_pools(results)
     assert len(pools) == len(results)
     assert all(len(pool.pairs) == 1 for pool in pools if not pool.is_source)
     for pool in pools:
@@ -197,11 +197,11 @@ def test_csv_tables_have_a_column_for_the_stream():
     results = [
         cell(kind, method) for kind in ("single", "gradual") for method in ("source", "rest")
     ]
-    board = leaderboard(results, resamples=50)
+    board = leaderboard(results)
     assert sorted(zip(board["stream"], board["method"], strict=True)) == [
         *(("gradual", "rest"), ("gradual", "source"), ("single", "rest"), ("single", "source"))
     ]
-    table = by_shift(shift_pools(results, resamples=50)).set_index("stream")
+    table = by_shift(shift_pools(results)).set_index("stream")
     assert table.loc["gradual", "first_domain_R@1_after"].tolist() == [41.25] * 2
     assert table.loc["single", "first_domain_R@1_after"].isna().all()
 
@@ -221,7 +221,7 @@ def test_tidy_rows_say_the_stream_and_its_domains(tmp_path):
 
 
 def panel(kind: str):
-    pools = shift_pools([cell(kind), cell(kind, "rest")], resamples=50)
+    pools = shift_pools([cell(kind), cell(kind, "rest")])
     figure = plots.recall_along_stream(pools)
     figure.draw_without_rendering()
     return figure.axes[0]
@@ -260,7 +260,7 @@ def test_figures_of_several_streams_have_names_of_their_own():
     results = [cell(kind, m) for kind in KINDS for m in ("source", "rest")]
     results.append(cell("diverse", "rest", names=("a", "b", "c", "d")))
     results.append(cell("diverse", "rest", names=("a", "b", "c", "e")))
-    pools = shift_pools(results, resamples=50)
+    pools = shift_pools(results)
     names = [name for name, _ in plots.figures(pools)]
     assert len(set(names)) == len(names)
     assert {"stream_mini-coco-c-image.png", "stream_mini-coco-c-image-diverse.png"} <= set(names)
@@ -269,7 +269,7 @@ def test_figures_of_several_streams_have_names_of_their_own():
 def test_columns_of_the_same_name_stand_apart():
     sets = (("a", "b", "c", "d"), ("a", "b", "c", "e"))
     results = [cell("mixed", m, names=names) for names in sets for m in ("source", "rest")]
-    axis = plots.heat_map(shift_pools(results, resamples=50)).axes[0]
+    axis = plots.heat_map(shift_pools(results)).axes[0]
     assert [t.get_text() for t in axis.get_xticklabels()] == ["4-shifts 5", "4-shifts 5 #2"]
 
 

@@ -50,11 +50,9 @@ function signed(value, digits = 1) {
   return value > 0 && Number(text) !== 0 ? '+' + text : text;
 }
 
-// Whether a difference is within noise: by its interval where it has one, else by its p.
+// Whether a difference is within noise: decided with its interval, not here.
 function noisy(row, key) {
-  const low = row[key + '_low'], high = row[key + '_high'];
-  if (low !== undefined && low !== null) return low <= 0 && high >= 0;
-  return key === 'R@1_difference' && row.p !== undefined && row.p !== null && row.p >= 0.05;
+  return key === 'R@1_difference' && row.significant === 0;
 }
 
 function difference(row, key, digits = 1) {

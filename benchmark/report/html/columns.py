@@ -41,10 +41,12 @@ _DIFFERENCE = Column(
     "R@1_difference",
     "against source",
     "difference",
-    note="R@1 minus that of the unadapted model on the same queries, points, 95 % interval",
+    note="R@1 minus that of the unadapted model on the same queries, points, 95 % interval; "
+    "in brackets where this includes 0",
 )
-_P = Column("p", "p", "p", 3, note="two-sided p of the difference to source")
-_P_HOLM = Column("p_holm", "p (Holm)", "p", 3, note="p, corrected over the suite's table")
+_P = Column(
+    "p", "p", "p", 3, note="of the difference to source; below 0.05 the interval excludes 0"
+)
 _HARM = Column(
     "harm_rate", "harm rate", digits=2, note="share of cells in which it is worse than source"
 )
@@ -85,7 +87,7 @@ VIEWS: dict[str, tuple[Column, ...]] = {
         *_METHOD,
         _RECALL,
         _DIFFERENCE,
-        _P_HOLM,
+        _P,
         Column("average_rank", "average rank", note="over independent data sets; 1 is the best"),
         _HARM,
         _SD,
@@ -105,7 +107,7 @@ VIEWS: dict[str, tuple[Column, ...]] = {
         *_METHOD,
         _RECALL,
         _DIFFERENCE,
-        _P_HOLM,
+        _P,
         _HARM,
         _SD,
         *_QUALITY,

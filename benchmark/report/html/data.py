@@ -9,7 +9,12 @@ from typing import Any
 from benchmark.report.html.cells import RANK_BINS, configuration, curve, histogram, number
 from benchmark.report.html.columns import IDENTITY, VIEWS
 from benchmark.report.labels import canonical
-from benchmark.report.leaderboard import BY_SHIFT_NUMBERS, by_shift, leaderboard
+from benchmark.report.leaderboard import (
+    BY_SHIFT_NUMBERS,
+    against_source,
+    by_shift,
+    leaderboard,
+)
 from benchmark.report.pairs import CellResult, Pool, labels_of, method_rank
 from benchmark.report.table import NOTES
 
@@ -136,7 +141,7 @@ def _pooled(
 
 
 def _cell_rows(pool: Pool, places: Mapping[Any, int]) -> list[Row]:
-    """One row per cell; the difference and its p are those of the cell alone."""
+    """One row per cell; the difference, its interval and its p are those of the cell alone."""
     tests = {
         _identity(cell): test
         for (cell, _), test in zip(pool.pairs, pool.by_cell, strict=False)  # source: no tests
@@ -148,7 +153,7 @@ def _cell_rows(pool: Pool, places: Mapping[Any, int]) -> list[Row]:
             name: getattr(record, section).get(key)
             for name, (section, key) in BY_SHIFT_NUMBERS.items()
         }
-        against = {"R@1_difference": test.difference, "p": test.p} if test else {}
+        against = against_source(test) if test else {}
         own = {"seed": cell.seed, "status": record.status.value, "method": pool.label}
         rows.append(
             {**numbers, **against, **_facts(cell), **own, "members": [places[_identity(cell)]]}
@@ -171,11 +176,12 @@ def _table(view: str, rows: Sequence[Row], strings: Strings) -> dict[str, Any]:
     bounds = [
         f"{column.key}_{end}"
         for column in columns
-        if column.kind == "difference" and f"{column.key}_low" in (rows[0] if rows else {})
+        if column.kind == "difference" and any(f"{column.key}_low" in row for row in rows)
         for end in ("low", "high")
     ]
     kinds = {column.key: column.kind for column in VIEWS[view]}
-    names = [*shown, *hidden, *bounds]
+    # Whether a difference is one was decided with its interval; the script asks for it.
+    names = [*shown, *hidden, *bounds, "significant"]
 
     def packed(row: Row) -> list[Any]:
         values = (_value(row.get(name), kinds.get(name, "number")) for name in names)

@@ -68,7 +68,7 @@ function showMap() {
   const first = box.querySelector('button');
   if (first) first.tabIndex = 0;
   const unit = key === 'R@1' ? 'percent' : 'points; blue is a gain, orange a loss';
-  const noise = key === 'R@1_difference' ? '; in brackets: within noise' : '';
+  const noise = key === 'R@1_difference' ? '; in brackets where the 95 % interval includes 0 (p of 0.05 or more), each comparison for itself' : '';
   document.getElementById('map-note').textContent = `In ${unit}${noise}.`;
 }
 

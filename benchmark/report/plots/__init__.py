@@ -81,7 +81,7 @@ def figures(
 
     Args:
         pools: ``shift_pools(results)``.
-        whole: ``benchmark_pools(results)`` where the caller has them, which saves their bootstrap.
+        whole: ``benchmark_pools(results)`` where the caller has them, which saves comparing again.
         each: also those of each benchmark, not only the ones that hold all of them.
     """
     whole = over_shifts(pools) if whole is None else whole
@@ -90,9 +90,9 @@ def figures(
     for place, title in places.items() if each else ():
         here = [pool for pool in finished if pool.first.place == place]
         yield from _of_place(here, title)
-        if len(settings_of(finished)) > HEAT_COLUMNS and any(pool.difference for pool in here):
+        if len(settings_of(finished)) > HEAT_COLUMNS and any(pool.comparison for pool in here):
             yield f"difference_{slug(title)}.png", heat_map(here)
-    if sum(pool.difference is not None for pool in finished) > 1:
+    if sum(pool.comparison is not None for pool in finished) > 1:
         yield "leaderboard.png", overview(finished, whole)
     if any(pool.values("metrics", "forgetting") for pool in finished):
         draw = forgetting if len(places) <= PANELS else forgetting_map

@@ -50,7 +50,7 @@ def quality_and_cost(pools: Sequence[Pool], whole: Sequence[Pool] | None = None)
 
     Args:
         pools: ``shift_pools(results)``.
-        whole: ``benchmark_pools(results)`` where the caller has them, which saves their bootstrap.
+        whole: ``benchmark_pools(results)`` where the caller has them, which saves comparing again.
     """
     whole = over_shifts(pools) if whole is None else whole
     finished = [pool for pool in whole if pool.done]
@@ -70,7 +70,13 @@ def _by_benchmark(whole: Sequence[Pool]) -> Figure:
         for axis, (place, title) in zip(axes, titles.items(), strict=False):
             _panel(axis, [pool for pool in whole if pool.first.place == place], looks)
             axis.set_title(wrapped(title, 40))
-        name_axes(axes, len(titles), columns, "ms per query (line: Pareto front)", "R@1 (%)")
+        name_axes(
+            axes,
+            len(titles),
+            columns,
+            "ms per query (line: Pareto front)",
+            "R@1 (%), 95 % interval",
+        )
         finish(figure, "", whole, lines=False, points=True)
     return figure
 
@@ -118,7 +124,7 @@ def _relative(whole: Sequence[Pool]) -> Figure:
 
 
 def _gain(pool: Pool) -> float:
-    return math.nan if pool.difference is None else pool.difference.value
+    return math.nan if pool.comparison is None else pool.comparison.difference
 
 
 def _panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look]) -> None:

@@ -21,6 +21,9 @@ HEAT_COLUMNS = 16
 _LEAST_EXTENT = 5.0
 """The colours reach at least so far (points), so that noise alone does not glow."""
 
+_BRACKETS = "in brackets: 95 % interval includes 0"
+"""The mark of a difference that is none, said in the figure."""
+
 
 class _Square(NamedTuple):
     """A number of a heat map and how it is written."""
@@ -38,7 +41,7 @@ def overview(pools: Sequence[Pool], whole: Sequence[Pool] | None = None) -> Figu
 
     Args:
         pools: ``shift_pools(results)``.
-        whole: ``benchmark_pools(results)`` where the caller has them, which saves their bootstrap.
+        whole: ``benchmark_pools(results)`` where the caller has them, which saves comparing again.
     """
     if len(settings_of(pools)) <= HEAT_COLUMNS:
         return heat_map(pools)
@@ -48,8 +51,8 @@ def overview(pools: Sequence[Pool], whole: Sequence[Pool] | None = None) -> Figu
 def heat_map(pools: Sequence[Pool]) -> Figure:
     """Paired R@1 difference to the source, methods by shifts, one panel per benchmark.
 
-    Numbers in brackets have a 95 % interval that includes zero; hatched cells were not run, did
-    not finish or have no source cell.
+    Numbers in brackets do not differ from the source (``stats.excludes_zero``); hatched cells were
+    not run, did not finish or have no source cell.
 
     Args:
         pools: one pool per method and column.
@@ -71,7 +74,7 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
             axis.set_title(wrapped(next(iter(group.values())), 7 * len(column) + 3))
         axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
         bar = figure.colorbar(image, ax=list(axes), fraction=0.04, pad=0.02, aspect=14)
-        bar.set_label("R@1 against source\n(points)")
+        bar.set_label(f"R@1 against source (points)\n{_BRACKETS}")
         bar.outline.set_visible(False)
     return figure
 
@@ -88,7 +91,7 @@ def benchmark_map(pools: Sequence[Pool]) -> Figure:
         for pool in compared
         if (square := _difference(pool)) is not None
     }
-    return _by_benchmark(compared, squares, "R@1 against source (points)")
+    return _by_benchmark(compared, squares, f"R@1 against source (points)\n{_BRACKETS}")
 
 
 def forgetting_map(pools: Sequence[Pool]) -> Figure:
@@ -108,11 +111,11 @@ def forgetting_map(pools: Sequence[Pool]) -> Figure:
 
 
 def _difference(pool: Pool) -> _Square | None:
-    found = pool.difference
-    if found is None or not math.isfinite(found.value):
+    found = pool.comparison
+    if found is None:
         return None
-    text = f"{found.value:+.1f}"
-    return _Square(found.value, f"({text})" if found.within_noise else text)
+    text = f"{found.difference:+.1f}"
+    return _Square(found.difference, text if found.significant else f"({text})")
 
 
 def _by_benchmark(

@@ -111,7 +111,7 @@ def _cumulative(cell: CellResult) -> tuple[np.ndarray, np.ndarray]:
 
 
 def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
-    """R@1 of source and methods for each shift as grouped bars with 95 % bootstrap intervals."""
+    """R@1 of source and methods for each shift as grouped bars with 95 % intervals."""
     settings = settings_of(pools)
     labels = labels_of(pools)
     per_row = max(1, min(6, 48 // len(labels), len(settings)))

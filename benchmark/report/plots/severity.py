@@ -61,7 +61,7 @@ def severity_curves(
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.grid(axis="y")
         below = "severity (0: no corruption)" if clean else "severity"
-        name_axes(axes, len(shown), columns, below, "R@1 (%)")
+        name_axes(axes, len(shown), columns, below, "R@1 (%), 95 % interval")
         finish(figure, title, used, lines=True)
     return figure
 

@@ -32,7 +32,7 @@ window.opener = (name) => all('#results button.open').find((b) => b.textContent 
 
 def pools(results):
     """Rough intervals: they are not what is tested here."""
-    return benchmark_pools(results, resamples=100), shift_pools(results, resamples=100)
+    return benchmark_pools(results), shift_pools(results)
 
 
 @pytest.fixture(scope="module")

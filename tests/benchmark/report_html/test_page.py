@@ -146,7 +146,7 @@ def test_tables_hold_the_leaderboard_s_numbers(parsed):
     found = rows(parsed(grid()).data, "benchmark")
     frame = leaderboard(grid())
     assert [row["method"] for row in found] == list(frame["method"])
-    for name in ("R@1", "R@1_difference", "R@1_difference_low", "R@1_difference_high", "p_holm"):
+    for name in ("R@1", "R@1_difference", "R@1_difference_low", "R@1_difference_high", "p"):
         shown = np.array([np.nan if row[name] is None else row[name] for row in found])
         np.testing.assert_allclose(shown, frame[name].to_numpy(float), rtol=1e-4, atol=1e-12)
 
