@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.func import functional_call
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import FLOAT32, BackboneSpec
 from benchmark.errors import ConfigError
+from benchmark.precision_check import check_near
 from methods.base import QueryEncoder
 
 PRECISIONS = (FLOAT32, "tf32", "bf16", "fp16")
@@ -87,7 +89,9 @@ class PreciseBackbone:
     """A ``DualEncoder`` that computes in another way than its loader made it.
 
     Name and fingerprint say so where numbers may differ: embeddings of different precisions are
-    never mixed, neither in caches nor in tables.
+    never mixed, neither in caches nor in tables. Nothing is trusted unseen: the first batch of each
+    modality is computed in float32 as well, and refused where it comes out otherwise (see
+    ``check_near``).
 
     Args:
         backbone: what the loader made.
@@ -104,6 +108,9 @@ class PreciseBackbone:
         self.__module__ = type(backbone).__module__  # caches hash the code that this names
         self._backbone, self._compile = backbone, spec.compile
         self._dtype = AUTOCAST.get(spec.precision)
+        self._precision, self._ways = spec.precision, ", ".join(ways)
+        self._plain = replace(spec, precision=FLOAT32)
+        self._seen: set[tuple[str, str]] = set()  # what has been compared, and of which modality
 
     def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
         """See ``DualEncoder``."""
@@ -126,10 +133,47 @@ class PreciseBackbone:
 
     @torch.no_grad()
     def encode(self, modality: str, inputs: Tensor) -> Tensor:
-        """(B, D) float32 unit rows of a collated batch, without gradient; never compiled."""
+        """(B, D) float32 unit rows of a collated batch, without gradient; never compiled.
+
+        Raises:
+            ConfigError: those of the first batch are not near those of float32.
+        """
         with _autocast(self.device, self._dtype):
             rows = self._backbone.encode(modality, inputs)
-        return rows if self._dtype is None else F.normalize(rows.float(), dim=-1)
+        if self._dtype is not None:
+            rows = F.normalize(rows.float(), dim=-1)
+        if self._precision != FLOAT32:
+            self._compare("embeddings", modality, inputs, lambda: rows, self._precision)
+        return rows
+
+    def check_queries(
+        self, modality: str, encoder: QueryEncoder, first: Callable[[], Tensor]
+    ) -> None:
+        """Compares a fresh query encoder with float32, once for each modality.
+
+        Args:
+            modality: the queries' modality.
+            encoder: as ``query_encoder`` gave it.
+            first: the collated inputs of a first batch; called where there is something to compare.
+
+        Raises:
+            ConfigError: the encoder's embeddings are not near those of float32.
+        """
+        if self._ways and ("queries", modality) not in self._seen:
+            inputs = first()
+            with torch.no_grad():
+                self._compare("queries", modality, inputs, lambda: encoder(inputs), self._ways)
+
+    def _compare(
+        self, what: str, modality: str, inputs: Tensor, rows: Callable[[], Tensor], ways: str
+    ) -> None:
+        if (what, modality) in self._seen:
+            return
+        found = rows()
+        with matmul_precision(self._plain), _autocast(self.device, None):
+            exact = self._backbone.encode(modality, inputs)
+        check_near(found, exact, ways=ways, what=f"{modality} {what}", device=self.device)
+        self._seen.add((what, modality))
 
 
 class PreciseEncoder(QueryEncoder):

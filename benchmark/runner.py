@@ -24,7 +24,7 @@ from benchmark.errors import DataError
 from benchmark.failures import frames_of, reason_of, unfinished
 from benchmark.grid import CLEAN
 from benchmark.outputs import check_output
-from benchmark.precision import matmul_precision
+from benchmark.precision import PreciseBackbone, matmul_precision
 from benchmark.prefetch import depth_for, prefetched
 from benchmark.progress import Progress, Silent
 from benchmark.resources import Resources
@@ -196,11 +196,15 @@ class _Run:
     def _method(self, gallery: Tensor) -> Method:
         """The method, with the gallery of the stream's first batch."""
         cell = self.cell
-        first = next(iter(self.stream)).section
+        first, modality = next(iter(self.stream)), self.data.query_modality
+        encoder = self.backbone.query_encoder(modality)
+        if isinstance(self.backbone, PreciseBackbone):
+            queries, inputs = self.queries[first.queries], self.resources.inputs(cell)
+            self.backbone.check_queries(modality, encoder, lambda: inputs.batch(queries))
         seed = derive_seed("method", cell.seed, cell.benchmark, cell.shift.name)
         setup = Setup(
-            encoder=self.backbone.query_encoder(self.data.query_modality),
-            gallery=gallery[ranking.gallery_of(self.data, first)],
+            encoder=encoder,
+            gallery=gallery[ranking.gallery_of(self.data, first.section)],
             logit_scale=self.backbone.logit_scale,
             generator=torch.Generator().manual_seed(seed),
         )

@@ -53,6 +53,33 @@ class RMSNorm(nn.RMSNorm):
         return super().forward(x.float()).to(x.dtype)
 
 
+class CodecEmbedder(nn.Module):
+    """The codec in front of the audio encoder, in float32 on a CPU also under autocast.
+
+    It takes the place of transformers' own class, with the same parts under the same names. On CPUs
+    with AMX the bfloat16 kernels of torch 2.15 compute strided convolutions of few channels wrong:
+    what comes out has nothing to do with what went in. On a GPU autocast decides.
+    """
+
+    def __init__(self, own: Any) -> None:
+        super().__init__()
+        self.dac_encoder: nn.Module = own.dac_encoder
+        self.bottleneck: nn.Module = own.bottleneck
+        self.data_proj: nn.Module = own.data_proj
+        self.hop: int = own.config.dac_config.hop_length
+
+    def forward(
+        self, input_values: Tensor, padding_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """(B, 1, L) samples -> (B, L / hop, W) tokens and (B, L / hop) their mask."""
+        float32 = torch.autocast("cpu", enabled=False)
+        with torch.no_grad(), torch.backends.cudnn.flags(enabled=False), float32:
+            states = self.bottleneck(self.dac_encoder(input_values))
+        if padding_mask is not None:
+            padding_mask = padding_mask[:, :: self.hop]
+        return self.data_proj(states.transpose(1, 2)), padding_mask
+
+
 class AudioTower(QueryEncoder):
     """``forward`` takes (B, 1 + L) float32: the number of valid samples, then the samples.
 
@@ -111,6 +138,8 @@ def build_towers(config: Any) -> dict[str, QueryEncoder]:
                 PeVideoEncoder(video), PeVideoContrastiveHead(video.hidden_size, width)
             ),
         }
+    encoder: Any = towers["audio"].encoder
+    encoder.embedder = CodecEmbedder(encoder.embedder)
     for tower in towers.values():
         _use_torch_norms(tower)
     return towers

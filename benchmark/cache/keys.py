@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import sys
 from functools import cache
@@ -13,8 +14,11 @@ from typing import Any
 
 import torch
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when the harness computes cached content in another way."""
+
+_ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
+"""Variables that keep torch's libraries from using instructions that the processor has."""
 
 _LIBRARIES = ("numpy", "pillow", "torchvision", "open_clip_torch", "transformers")
 
@@ -36,6 +40,8 @@ def numerics(device: str) -> dict[str, Any]:
         "libraries": _versions(),
         "machine": platform.machine(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
+        "amx": torch.cpu._is_amx_tile_supported(),
+        "isa": {name: os.environ.get(name, "") for name in _ISA_VARIABLES},
         "threads": torch.get_num_threads(),
         "matmul": torch.get_float32_matmul_precision(),
     }

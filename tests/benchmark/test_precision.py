@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from benchmark.precision import (
     in_precision,
     matmul_precision,
 )
+from benchmark.precision_check import ISA_VARIABLE, check_near
 from benchmark.registry import METHODS
 from benchmark.runner import run_cell
 from benchmark.specs import backbone_spec
@@ -205,3 +207,132 @@ def test_tf32_is_switched_for_the_cell_alone(precision: str, wanted: bool) -> No
 def test_only_images_on_a_gpu_change_their_layout() -> None:
     batch = torch.zeros(2, 3, 4, 4)
     assert channels_last(batch) is batch
+
+
+# Nothing is trusted unseen
+
+
+class Crooked(fakes.FakeBackbone):
+    """Under autocast or compiled, one tower is wrong, as on a machine with a broken kernel.
+
+    Args:
+        side: which modality's.
+        wrong: its correct output -> what comes out instead.
+    """
+
+    def __init__(self, side: str, wrong: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.side, self.wrong = side, wrong
+
+    def query_encoder(self, modality: str) -> QueryEncoder:
+        tower = super().query_encoder(modality)
+        return Wrong(tower, self.wrong) if modality == self.side else tower
+
+    def encode(self, modality: str, inputs: Tensor) -> Tensor:
+        rows = super().encode(modality, inputs)
+        wrong = modality == self.side and torch.is_autocast_enabled("cpu")
+        return self.wrong(rows) if wrong else rows
+
+
+class Wrong(QueryEncoder):
+    def __init__(self, tower: Any, wrong: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.linear, self.norm, self.wrong = tower.linear, tower.norm, wrong
+        self.compiled = False
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        self.compiled = True
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        rows = nn.functional.normalize(self.norm(self.linear(inputs)), dim=-1)
+        return self.wrong(rows) if self.compiled or torch.is_autocast_enabled("cpu") else rows
+
+
+def crooked(spec: BackboneSpec, backbone: fakes.FakeBackbone, name: str = "source") -> Any:
+    resources = fakes.resources(
+        load_backbone=lambda spec: in_precision(backbone, spec), make_method=wiring._make_method
+    )
+    record, arrays = run_cell(method_cell(name, spec), resources)
+    return record, arrays
+
+
+@pytest.mark.parametrize("name", ["source", "tent"])
+@pytest.mark.parametrize("side", ["image", "text"])  # queries and gallery
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_precision_that_comes_out_wrong_fails_the_cell(
+    precision: str, side: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.precision_check.cpu_model", lambda: "Invented CPU 3")
+    spec = dataclasses.replace(BF16, precision=precision)
+    record, arrays = crooked(spec, Crooked(side, lambda rows: rows.flip(1)), name)
+    assert record.status == Status.FAILED
+    assert not arrays
+    what = "image queries" if side == "image" else "text embeddings"
+    assert record.reason.startswith(
+        f"ConfigError: {what} computed as {precision!r} on this CPU (Invented CPU 3) cannot be "
+        "trusted: in the first batch their mean cosine to those of float32 is "
+    )
+    assert "(at least 0.99 is expected); use --precision float32" in record.reason
+    assert "frames" not in record.info
+
+
+def test_embeddings_that_are_not_finite_in_16_bits_fail_the_cell() -> None:
+    def overflow(rows: Tensor) -> Tensor:
+        return torch.where(torch.arange(len(rows))[:, None] == 1, torch.nan, rows)
+
+    record, _ = crooked(BF16, Crooked("image", overflow))
+    assert record.status == Status.FAILED
+    assert "1 of 8 embeddings hold NaN or infinity; use --precision float32" in record.reason
+
+
+def test_a_compiled_encoder_that_comes_out_wrong_fails_the_cell() -> None:
+    spec = BackboneSpec("fake", compile=True)
+    record, _ = crooked(spec, Crooked("image", torch.neg))
+    assert record.status == Status.FAILED
+    assert "image queries computed as 'compiled' on" in record.reason
+    assert record.reason.endswith("leave out --compile")
+    both = dataclasses.replace(spec, precision="bf16")
+    record, _ = crooked(both, Crooked("image", torch.neg))
+    assert "computed as 'bf16, compiled' on" in record.reason
+    assert "use --precision float32 and leave out --compile" in record.reason
+
+
+def test_what_was_near_once_is_not_compared_again() -> None:
+    backbone = fakes.FakeBackbone()
+    precise = in_precision(backbone, BF16)
+    for _ in range(3):
+        precise.encode("image", images())
+    assert backbone.encoded == ["image"] * 4
+    asked: list[Tensor] = []
+
+    def first() -> Tensor:
+        asked.append(images())
+        return asked[-1]
+
+    for _ in range(3):
+        precise.check_queries("image", precise.query_encoder("image"), first)
+    assert len(asked) == 1
+
+
+def test_the_remedy_names_what_helps_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = nn.functional.normalize(torch.ones(2, 4), dim=1)
+
+    def said(ways: str) -> str:
+        with pytest.raises(ConfigError) as info:
+            check_near(-rows, rows, ways=ways, what="image queries", device="cpu")
+        return str(info.value)
+
+    monkeypatch.delenv(ISA_VARIABLE, raising=False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: True)
+    assert "mean cosine to those of float32 is -1.000" in said("bf16")
+    assert "ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16" in said("bf16")
+    assert ISA_VARIABLE not in said("compiled")
+    monkeypatch.setenv(ISA_VARIABLE, "AVX512_CORE_BF16")
+    assert ISA_VARIABLE not in said("bf16")
+    monkeypatch.delenv(ISA_VARIABLE)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    assert ISA_VARIABLE not in said("bf16")
+
+
+def test_float32_that_is_not_finite_is_not_laid_at_the_precision() -> None:
+    check_near(torch.ones(1, 2), torch.full((1, 2), torch.nan), ways="bf16", what="x", device="cpu")

@@ -220,6 +220,22 @@ def test_autocast_stays_near_and_keeps_float32(backbone: VideoAudioBackbone, mod
     assert {p.grad.dtype for p in encoder.parameters() if p.grad is not None} == {torch.float32}
 
 
+def test_on_a_cpu_the_codec_computes_in_float32_also_under_autocast(
+    backbone: VideoAudioBackbone,
+) -> None:
+    """Some CPUs compute its strided convolutions of few channels wrong in bfloat16."""
+    tower: Any = backbone.query_encoder("audio")
+    seen: list[Tensor] = []
+    tower.encoder.embedder.data_proj.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    inputs = batch(backbone, "audio")
+    with torch.no_grad():
+        tower(inputs)
+        with torch.autocast("cpu", torch.bfloat16):
+            tower(inputs)
+    assert seen[1].dtype == torch.float32
+    assert torch.equal(*seen)
+
+
 # Inputs
 
 
