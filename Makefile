@@ -118,8 +118,8 @@ docs-figures: $(STAMP) ## draw the pictures of the docs: shifts, streams, embedd
 	@"$(PY)" -m docs.figures
 
 .PHONY: mini-weights
-mini-weights: $(STAMP) ## train the embedded default's weights anew (resumable)
-	@$(LONG_RUN) "$(PY)" -m benchmark.mini.train --world all
+mini-weights: $(STAMP) ## train the weights of the embedded default anew (resumable)
+	@$(LONG_RUN) "$(PY)" -m benchmark.mini.training
 
 # Two processes of one torch thread each: with more, they wait for each other on two cores.
 .PHONY: test

@@ -364,7 +364,7 @@ BACKBONES = Registry(
     "backbone",
     {
         "mini": {
-            "target": "benchmark.mini.backbone:load",
+            "target": "benchmark.mini.pictures.backbone:load",
             "modalities": ("image", "text"),
             "summary": "the embedded small CLIP, shipped with its weights",
         },

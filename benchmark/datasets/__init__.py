@@ -27,7 +27,7 @@ BUILTINS: dict[str, str] = {
     "fashioniq": "benchmark.datasets.fashion_iq:load",
     "fashioniq-reduced": "benchmark.datasets.fashion_iq:load_reduced",
     "cirr": "benchmark.datasets.cirr:load",
-    "mini-coco": "benchmark.mini.data:load",
+    "mini-coco": "benchmark.mini.pictures.data:load",
     "mini-flickr": "benchmark.mini.worlds.flickr:load",
     "mini-nocaps-in": "benchmark.mini.worlds.nocaps:load_in",
     "mini-nocaps-near": "benchmark.mini.worlds.nocaps:load_near",

@@ -18,10 +18,10 @@ from benchmark.backbones.base import DualEncoder
 from benchmark.cell import BackboneSpec
 from benchmark.datasets.base import ImageTextPairs
 from benchmark.metrics import ranks, recall_at
-from benchmark.mini import data
-from benchmark.mini.backbone import load as load_backbone
-from benchmark.mini.grammar import captions
-from benchmark.mini.scenes import scenes
+from benchmark.mini.pictures import data
+from benchmark.mini.pictures.backbone import load as load_backbone
+from benchmark.mini.pictures.grammar import captions
+from benchmark.mini.pictures.scenes import scenes
 from benchmark.mini.worlds import aerial, fashion, flickr, nocaps, people_data
 from benchmark.mini.worlds.drawn import World
 from benchmark.retrieval import Items

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmark.mini import data as mini
+from benchmark.mini.pictures import data as mini
 from docs.figures.av_sheets import audio_sheet, video_sheet
 from shifts import BUILTINS
 from shifts.base import Shift, ShiftError, item_generator

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.datasets.base import ImageTextPairs
 from benchmark.errors import DataError
-from benchmark.mini import data as mini
+from benchmark.mini.pictures import data as mini
 from benchmark.retrieval import Texts
 from benchmark.tasks.image_text import build
 

@@ -14,9 +14,9 @@ import pytest
 from benchmark.cell import BackboneSpec
 from benchmark.datasets import BUILTINS as DATASETS
 from benchmark.errors import ConfigError, UnknownNameError
-from benchmark.mini.backbone import load as load_backbone
-from benchmark.mini.recipe import RECIPES
-from benchmark.mini.tokens import weights_folder
+from benchmark.mini.pictures.backbone import load as load_backbone
+from benchmark.mini.pictures.recipe import RECIPES
+from benchmark.mini.pictures.tokens import weights_folder
 from benchmark.mini.worlds import flickr, people_data
 from benchmark.options import applicable, complete
 from benchmark.registry import SHIFTS

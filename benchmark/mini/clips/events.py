@@ -27,7 +27,7 @@ SHAPES = (
     "bolt",
     "hourglass",
 )
-"""Outlines (see ``benchmark.mini.silhouettes``) that stay apart at a radius of four pixels."""
+"""Outlines (see ``pictures.silhouettes``) that stay apart at a radius of four pixels."""
 SIZES = ("small", "medium", "large")
 TEXTURES = ("plain", "striped", "checkered")
 COLOURS = {

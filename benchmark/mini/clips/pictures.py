@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from benchmark.mini.clips.events import COLOURS, FRAMES, SIDE, SIZES, STYLES, Clip, Event
-from benchmark.mini.silhouettes import silhouettes
+from benchmark.mini.pictures.silhouettes import silhouettes
 
 _OVERSAMPLE = 4
 _NOISE = 4.0

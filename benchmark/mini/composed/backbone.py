@@ -19,10 +19,10 @@ from benchmark.backbones.towers import ImageTower, TextTower, owned
 from benchmark.captions import clean
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError, did_you_mean
-from benchmark.mini.backbone import load as load_base
 from benchmark.mini.composed.combiner import Combiner, ComposedTower
 from benchmark.mini.composed.recipe import COMBINER, SETS
-from benchmark.mini.tokens import WEIGHTS
+from benchmark.mini.pictures.backbone import load as load_base
+from benchmark.mini.pictures.tokens import WEIGHTS
 from methods.base import QueryEncoder
 
 IMAGE_SHAPE = (3, 64, 64)
@@ -144,7 +144,7 @@ def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
         )
     base = load_base(BackboneSpec("mini", transform=spec.transform, device=spec.device))
     file = folder / f"composed-{spec.model}" / WEIGHTS_FILE
-    retrain = f"make it anew: python -m benchmark.mini.composed.train {spec.model}"
+    retrain = f"make it anew: python -m benchmark.mini.training composed-{spec.model}"
     try:
         combiner, facts = read(file)
         scale = float(facts["logit_scale"])

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.mini.scenes import RADIUS, SIDE, Scene, Thing
-from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
+from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene, Thing
+from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
 
 MOST_THINGS = 3
 _LOOKS: dict[str, Mapping[str, Any]] = {

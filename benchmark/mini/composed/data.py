@@ -18,8 +18,8 @@ from benchmark.mini.composed.families import (
     text_of,
 )
 from benchmark.mini.composed.garments import CATEGORIES
-from benchmark.mini.render import render
-from benchmark.mini.scenes import Scene
+from benchmark.mini.pictures.render import render
+from benchmark.mini.pictures.scenes import Scene
 from benchmark.mini.worlds.drawn import Drawn, check_split, item_generator, loader, numbered
 from benchmark.retrieval import Sections
 

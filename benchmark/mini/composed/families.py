@@ -16,7 +16,7 @@ import numpy as np
 from benchmark.mini.composed.changes import Change, scene_change
 from benchmark.mini.composed.garments import CATEGORIES, draw_garment, garment_change, subject
 from benchmark.mini.composed.sentences import garment_caption, scene_sentence
-from benchmark.mini.scenes import Scene, draw_scene
+from benchmark.mini.pictures.scenes import Scene, draw_scene
 
 MEMBERS = 8
 QUERIES = 4

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from benchmark.mini.composed.changes import Change, change_look, pick, placed
-from benchmark.mini.scenes import Scene, Thing
-from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+from benchmark.mini.pictures.scenes import Scene, Thing
+from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
 
 CATEGORIES = ("shirt", "hat", "boot")
 """Each has a gallery of its own, as dress, shirt and toptee have in FashionIQ."""

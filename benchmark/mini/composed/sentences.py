@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from benchmark.mini.composed.changes import Change
-from benchmark.mini.scenes import Scene, Thing
-from benchmark.mini.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, SIZES, TEXTURES
+from benchmark.mini.pictures.scenes import Scene, Thing
+from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, SIZES, TEXTURES
 
 
 def choose(rng: np.random.Generator, words: tuple[str, ...], first: float = 0.5) -> str:

@@ -9,11 +9,11 @@ from math import pi
 
 import numpy as np
 
-from benchmark.mini.grammar import choose
-from benchmark.mini.render import coverage_of, pattern_of, second_tone, smooth_field
-from benchmark.mini.scenes import SIDE, distinct, pick
-from benchmark.mini.silhouettes import Part, silhouettes
-from benchmark.mini.vocabulary import COLOUR_WORDS, COLOURS, TEXTURES
+from benchmark.mini.pictures.grammar import choose
+from benchmark.mini.pictures.render import coverage_of, pattern_of, second_tone, smooth_field
+from benchmark.mini.pictures.scenes import SIDE, distinct, pick
+from benchmark.mini.pictures.silhouettes import Part, silhouettes
+from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, TEXTURES
 from benchmark.mini.worlds.drawn import SEED, World, loader
 from benchmark.mini.worlds.looks import Look, filmed
 

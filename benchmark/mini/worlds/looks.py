@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from benchmark.mini.scenes import SIDE
+from benchmark.mini.pictures.scenes import SIDE
 
 
 @dataclass(frozen=True, slots=True)

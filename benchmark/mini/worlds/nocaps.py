@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from benchmark.mini.grammar import captions
-from benchmark.mini.render import render
-from benchmark.mini.scenes import RADIUS, SIDE, Scene, Thing, distinct, draw_scene, pick
-from benchmark.mini.silhouettes import silhouettes
-from benchmark.mini.vocabulary import COLOURS, NOVEL, SIZES, TEXTURES
+from benchmark.mini.pictures.grammar import captions
+from benchmark.mini.pictures.render import render
+from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene, Thing, distinct, draw_scene, pick
+from benchmark.mini.pictures.silhouettes import silhouettes
+from benchmark.mini.pictures.vocabulary import COLOURS, NOVEL, SIZES, TEXTURES
 from benchmark.mini.worlds import novel
 from benchmark.mini.worlds.drawn import SEED, World, loader
 from benchmark.mini.worlds.looks import Look, filmed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from benchmark.mini.silhouettes import Part, ellipse
+from benchmark.mini.pictures.silhouettes import Part, ellipse
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> Part:
@@ -13,7 +13,7 @@ def _box(left: float, top: float, right: float, bottom: float) -> Part:
 
 @cache
 def outlines() -> dict[str, tuple[Part, ...]]:
-    """Canonical name -> parts, as in ``benchmark.mini.silhouettes``."""
+    """Canonical name -> parts, as in ``benchmark.mini.pictures.silhouettes``."""
     fill, cut = True, False
     rungs = tuple(_box(-0.4, y, 0.4, y + 0.14) for y in (-0.75, -0.35, 0.05, 0.45))
     return {

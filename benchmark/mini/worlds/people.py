@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.mini.render import background, coverage_of, pattern_of, second_tone
-from benchmark.mini.scenes import SIDE, distinct, split_of
-from benchmark.mini.silhouettes import Part, Point, ellipse
-from benchmark.mini.vocabulary import COLOURS, TEXTURES
+from benchmark.mini.pictures.render import background, coverage_of, pattern_of, second_tone
+from benchmark.mini.pictures.scenes import SIDE, distinct, split_of
+from benchmark.mini.pictures.silhouettes import Part, Point, ellipse
+from benchmark.mini.pictures.vocabulary import COLOURS, TEXTURES
 from benchmark.mini.worlds.looks import Look, filmed
 
 HAIR = ("black", "brown", "yellow", "grey")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.mini.render import PATCHES
+from benchmark.mini.pictures.render import PATCHES
 from benchmark.mini.worlds.drawn import SEED, Describe, World, loader
 from benchmark.mini.worlds.looks import Look
 from benchmark.mini.worlds.people import Camera, Person, draw, people

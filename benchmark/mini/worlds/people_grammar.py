@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.mini.grammar import article, choose
-from benchmark.mini.vocabulary import COLOUR_WORDS, TEXTURES
+from benchmark.mini.pictures.grammar import article, choose
+from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, TEXTURES
 from benchmark.mini.worlds.people import Person
 
 _TOPS = {"shirt": ("shirt", "top"), "coat": ("coat", "jacket")}

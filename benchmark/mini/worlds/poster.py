@@ -11,16 +11,16 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from benchmark.mini.render import (
+from benchmark.mini.pictures.render import (
     PATCHES,
     coverage_of,
     pattern_of,
     second_tone,
     smooth_field,
 )
-from benchmark.mini.scenes import RADIUS, SIDE, Scene, Thing, distinct, pick
-from benchmark.mini.silhouettes import silhouettes
-from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
+from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene, Thing, distinct, pick
+from benchmark.mini.pictures.silhouettes import silhouettes
+from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
 
 OBJECT_SHARES = (0.06, 0.54, 0.40)
 _ENLARGED = 1.08
@@ -172,7 +172,7 @@ def _printed(colour: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a scene once; see ``benchmark.mini.render.render_with_owners`` for what it returns."""
+    """Draws a scene once; as ``pictures.render.render_with_owners``."""
     picture = _backdrop(scene.background, rng) * (PAPER / 250)
     coverage = np.zeros((len(scene.things), PATCHES, PATCHES), dtype=np.float32)
     radii = _radii([thing.size for thing in scene.things])

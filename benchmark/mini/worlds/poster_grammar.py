@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmark.mini.grammar import article, choose, join, noun_phrase
-from benchmark.mini.scenes import Scene, Thing
-from benchmark.mini.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, SIZES, TEXTURES
+from benchmark.mini.pictures.grammar import article, choose, join, noun_phrase
+from benchmark.mini.pictures.scenes import Scene, Thing
+from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, SIZES, TEXTURES
 
 
 def _place(scene: Scene, rng: np.random.Generator) -> str:

@@ -16,7 +16,7 @@ from benchmark.errors import ConfigError, DataError, WeightsError
 from benchmark.mini.clips.backbone import ClipBackbone, load, load_weights
 from benchmark.mini.clips.data import load_as
 from benchmark.mini.clips.encoder import ARCHITECTURE, ClipEncoder, log_mel, mel_filters
-from benchmark.mini.clips.train import export
+from benchmark.mini.training.clips import export
 from methods.parameters import select_parameters
 from shifts.audio.item import Audio
 

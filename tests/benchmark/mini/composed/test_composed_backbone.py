@@ -13,7 +13,7 @@ from benchmark.datasets.base import ComposedQueries
 from benchmark.errors import ConfigError, WeightsError
 from benchmark.mini.composed.backbone import WEIGHTS_FILE, ComposedBackbone, load
 from benchmark.mini.composed.data import load_cirr, load_fiq
-from benchmark.mini.tokens import WEIGHTS
+from benchmark.mini.pictures.tokens import WEIGHTS
 from methods.parameters import select_parameters
 from shifts.base import item_generator
 from shifts.composed import Composed, ComposedOptions, ComposedShift
@@ -170,7 +170,7 @@ def test_what_is_not_there_is_refused(tmp_path) -> None:
         load(BackboneSpec("mini-composed", model="fashion"))
     with pytest.raises(ConfigError, match="cirr and fiq"):
         load(BackboneSpec("mini-composed", model="fiq", pretrained="mine"))
-    with pytest.raises(WeightsError, match=r"composed\.train fiq"):
+    with pytest.raises(WeightsError, match=r"benchmark\.mini\.training composed-fiq"):
         load(BackboneSpec("mini-composed", model="fiq"), tmp_path)
     backbone = load(BackboneSpec("mini-composed", model="fiq"))
     with pytest.raises(ConfigError, match="'text'"):

@@ -13,8 +13,8 @@ from benchmark.mini.composed.data import CANDIDATES, load_cirr, load_fiq
 from benchmark.mini.composed.families import MEMBERS, QUERIES, families, grow_garment, paths
 from benchmark.mini.composed.garments import CATEGORIES, draw_garment
 from benchmark.mini.composed.sentences import garment_caption, scene_sentence
-from benchmark.mini.scenes import RADIUS, SIDE, Scene, Thing, draw_scene
-from benchmark.mini.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, TEXTURES
+from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene, Thing, draw_scene
+from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, TEXTURES
 
 LOADERS = {"fiq": load_fiq, "cirr": load_cirr}
 FROZEN = {"fiq": "d8efcc26fe4fb71b", "cirr": "5ca83bc3faa97cd5"}

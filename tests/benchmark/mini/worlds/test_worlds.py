@@ -11,11 +11,11 @@ import pytest
 from benchmark.captions import clean
 from benchmark.datasets.base import ImageTextPairs
 from benchmark.errors import ConfigError
-from benchmark.mini import data
-from benchmark.mini.scenes import SPLITS, scenes, split_of
-from benchmark.mini.silhouettes import silhouettes
-from benchmark.mini.tokens import CONTEXT, tokenizer
-from benchmark.mini.vocabulary import COLOUR_WORDS, COLOURS, NOVEL, SHAPES
+from benchmark.mini.pictures import data
+from benchmark.mini.pictures.scenes import SPLITS, scenes, split_of
+from benchmark.mini.pictures.silhouettes import silhouettes
+from benchmark.mini.pictures.tokens import CONTEXT, tokenizer
+from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, NOVEL, SHAPES
 from benchmark.mini.worlds import (
     aerial,
     fashion,

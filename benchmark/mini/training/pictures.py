@@ -1,17 +1,14 @@
-"""Trains the mini encoder and writes its weights: ``make mini-weights``.
+"""Training of the encoders of pictures and captions.
 
-Seeded, resumable (the work folder keeps rendered chunks and the last checkpoint) and sized for two
-cores. The auxiliary attribute heads exist during training only.
+The auxiliary attribute heads exist during training only.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import math
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +20,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmark.backbones.towers import text_tower
-from benchmark.mini.recipe import ARCHITECTURE, PREPROCESS, RECIPES, Recipe
-from benchmark.mini.tokens import BPE_FILE, WEIGHTS, weights_folder, write_merges
-from benchmark.mini.training import TrainingRun
-from benchmark.mini.training_data import TrainingData, build
-from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+from benchmark.mini.pictures.recipe import ARCHITECTURE, PREPROCESS, Recipe
+from benchmark.mini.pictures.tokens import BPE_FILE, WEIGHTS, weights_folder, write_merges
+from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+from benchmark.mini.training.pictures_data import TrainingData, build
+from benchmark.mini.training.run import TrainingRun
 
 WEIGHTS_FILE = "open_clip_model.safetensors"
 log = logging.getLogger(__name__)
@@ -193,9 +190,8 @@ def export(model: CLIP, folder: Path) -> None:
     write_merges(folder / BPE_FILE)
 
 
-def train(recipe: Recipe, work: Path, weights: Path, *, threads: int) -> None:
+def train(name: str, recipe: Recipe, work: Path, weights: Path) -> None:
     """Renders, trains (from the last checkpoint, if any) and exports the averaged weights."""
-    torch.set_num_threads(threads)
     if not (WEIGHTS / BPE_FILE).exists():
         write_merges(WEIGHTS / BPE_FILE)
     started = time.perf_counter()
@@ -203,38 +199,11 @@ def train(recipe: Recipe, work: Path, weights: Path, *, threads: int) -> None:
         work / "data",
         triples=recipe.triples,
         seed=recipe.seed,
-        workers=threads,
+        workers=torch.get_num_threads(),
         world=recipe.world,
     )
     log.info("%d triples rendered or read in %.0f s", recipe.triples, time.perf_counter() - started)
     trainer = Trainer(recipe, data)
     trainer.run(work, export, log, every=50)
-    export(trainer.average, weights)
-    log.info("wrote %s", weights)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line of ``make mini-weights``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.mini.train", description=__doc__)
-    parser.add_argument("--world", choices=[*RECIPES, "all"], default="base", help="encoder")
-    parser.add_argument("--work", type=Path, default=Path("build/mini"), help="resumable state")
-    parser.add_argument("--weights", type=Path, help="where the result goes (default: in place)")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, help="optimiser steps (default: the recipe's)")
-    parser.add_argument("--triples", type=int, help="training scenes (default: the recipe's)")
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for name in RECIPES if args.world == "all" else [args.world]:
-        recipe = RECIPES[name]
-        recipe = replace(
-            recipe, steps=args.steps or recipe.steps, triples=args.triples or recipe.triples
-        )
-        folder = args.weights or weights_folder(name)
-        if args.weights and args.world == "all":
-            folder = args.weights / name
-        train(recipe, args.work / name, folder, threads=args.threads)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    export(trainer.average, weights if name == "base" else weights / name)
+    log.info("%s: wrote %s", name, weights)

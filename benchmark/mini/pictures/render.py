@@ -8,9 +8,9 @@ from math import cos, pi, sin
 import numpy as np
 from PIL import Image, ImageDraw
 
-from benchmark.mini.scenes import RADIUS, SIDE, Scene
-from benchmark.mini.silhouettes import Part, silhouettes
-from benchmark.mini.vocabulary import COLOURS
+from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene
+from benchmark.mini.pictures.silhouettes import Part, silhouettes
+from benchmark.mini.pictures.vocabulary import COLOURS
 
 _OVERSAMPLE = 4
 PATCHES = SIDE // 8

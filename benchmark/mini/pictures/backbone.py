@@ -5,8 +5,8 @@ from __future__ import annotations
 from benchmark.backbones.open_clip import OpenClipBackbone, load_local_dir
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
-from benchmark.mini.recipe import RECIPES
-from benchmark.mini.tokens import weights_folder
+from benchmark.mini.pictures.recipe import RECIPES
+from benchmark.mini.pictures.tokens import weights_folder
 
 NAME = "mini-clip"
 

@@ -1,16 +1,14 @@
-"""Trains the combiners: ``python -m benchmark.mini.composed.train fiq cirr``.
+"""Training of the combiners of pictures and texts.
 
-The base stays frozen, so its picture features are computed once and kept in the work folder, as is
-the last checkpoint: a run that is stopped goes on from there. One core is enough.
+The base encoder stays frozen, so its picture features are computed once and kept beside the work
+folder.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +22,10 @@ from benchmark.mini.composed.backbone import WEIGHTS_FILE, base_towers, export, 
 from benchmark.mini.composed.combiner import Combiner, text_states
 from benchmark.mini.composed.families import Family, paths, text_of
 from benchmark.mini.composed.families import Path as Way
-from benchmark.mini.composed.features import Features, build
-from benchmark.mini.composed.recipe import COMBINER, RECIPES, SETS, Recipe
-from benchmark.mini.tokens import WEIGHTS, tokenizer
-from benchmark.mini.training import TrainingRun
+from benchmark.mini.composed.recipe import COMBINER, Recipe
+from benchmark.mini.pictures.tokens import tokenizer
+from benchmark.mini.training.composed_features import Features, build
+from benchmark.mini.training.run import TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +97,7 @@ def train(name: str, recipe: Recipe, work: Path, weights: Path) -> None:
     """Encodes, trains (from the last checkpoint, if any) and exports the averaged weights."""
     started = time.perf_counter()
     base, image, text = base_towers()
-    data = build(name, image, work / "features", count=recipe.families, seed=recipe.seed)
+    data = build(name, image, work.parent / "features", count=recipe.families, seed=recipe.seed)
     log.info(
         "%s: %d families ready in %.0f s", name, len(data.families), time.perf_counter() - started
     )
@@ -110,31 +108,6 @@ def train(name: str, recipe: Recipe, work: Path, weights: Path) -> None:
     def write(combiner: Combiner, folder: Path) -> None:
         export(name, combiner, trainer.logit_scale, folder)
 
-    trainer.run(work / name, write, log, every=100)
+    trainer.run(work, write, log, every=100)
     write(trainer.average, weights)
     log.info("wrote %s", weights)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmark.mini.composed.train", description=__doc__
-    )
-    parser.add_argument("sets", nargs="*", default=list(SETS), choices=SETS)
-    parser.add_argument("--work", type=Path, default=Path("build/composed"), help="resumable state")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where the result goes")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int, help="another number of optimiser steps")
-    parser.add_argument("--families", type=int, help="another number of training families")
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(args.threads)
-    given = {"steps": args.steps, "families": args.families}
-    changes = {name: value for name, value in given.items() if value is not None}
-    for name in args.sets:
-        train(name, replace(RECIPES[name], **changes), args.work, args.weights)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

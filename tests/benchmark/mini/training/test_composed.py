@@ -14,10 +14,10 @@ from benchmark.cell import BackboneSpec
 from benchmark.errors import WeightsError
 from benchmark.mini.composed.backbone import base_towers, export, load
 from benchmark.mini.composed.families import families
-from benchmark.mini.composed.features import Features, build, normalised
 from benchmark.mini.composed.recipe import Recipe
-from benchmark.mini.composed.train import Trainer, train, training_ways
-from benchmark.mini.render import render
+from benchmark.mini.pictures.render import render
+from benchmark.mini.training.composed import Trainer, train, training_ways
+from benchmark.mini.training.composed_features import Features, build, normalised
 
 RECIPE = Recipe(families=10, steps=10, batch=6, queries=2, warmup=2)
 

@@ -14,8 +14,8 @@ from benchmark.backbones.towers import ImageTower
 from benchmark.mini.composed.combiner import image_states
 from benchmark.mini.composed.families import Family, families
 from benchmark.mini.composed.garments import CATEGORIES
-from benchmark.mini.recipe import PREPROCESS
-from benchmark.mini.render import render
+from benchmark.mini.pictures.recipe import PREPROCESS
+from benchmark.mini.pictures.render import render
 
 CHUNK = 100
 """Families drawn, encoded and stored together; those of garments are of one category."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
+from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
 
 SIDE = 64
 """Pictures are SIDE x SIDE pixels."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmark.mini.grammar import captions
-from benchmark.mini.render import render
-from benchmark.mini.scenes import scenes
+from benchmark.mini.pictures.grammar import captions
+from benchmark.mini.pictures.render import render
+from benchmark.mini.pictures.scenes import scenes
 from benchmark.mini.worlds.drawn import World, loader
 
 SEED = 2025
@@ -23,7 +23,7 @@ WORLD = World(
     seed=SEED,
     key="",
 )
-"""The training split has no fixed number of pictures (see ``benchmark.mini.recipe``)."""
+"""The training split has no fixed number of pictures (see ``benchmark.mini.pictures.recipe``)."""
 
 load = loader(WORLD.load)
 """1,000 pictures ("val": 500, "test-400": 400) with five captions each."""

@@ -12,8 +12,8 @@ from benchmark.errors import DataError
 from benchmark.mini.clips.backbone import load_weights
 from benchmark.mini.clips.events import RHYTHMS, SHAPES, SIZES, TEXTURES, Clip, Event
 from benchmark.mini.clips.recipe import Recipe
-from benchmark.mini.clips.train import Trainer, export
-from benchmark.mini.clips.training_data import (
+from benchmark.mini.training.clips import Trainer, export
+from benchmark.mini.training.clips_data import (
     LABELS,
     TrainingData,
     build,

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from benchmark.captions import clean
-from benchmark.mini import grammar, render, scenes
-from benchmark.mini.render import PATCHES
-from benchmark.mini.scenes import SIDE, Scene
-from benchmark.mini.tokens import tokenizer
-from benchmark.mini.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+from benchmark.mini.pictures import grammar, render, scenes
+from benchmark.mini.pictures.render import PATCHES
+from benchmark.mini.pictures.scenes import SIDE, Scene
+from benchmark.mini.pictures.tokens import tokenizer
+from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
 from benchmark.mini.worlds import people, people_data, people_grammar, poster, poster_grammar
 from benchmark.mini.worlds.drawn import Describe
 
@@ -60,7 +60,7 @@ class Source:
     Attributes:
         scenes: split, count, seed -> different scenes.
         edit: the scene with one look changed, in the same split.
-        draw: scene -> picture and owners of its 8 x 8 patches (see ``benchmark.mini.render``).
+        draw: scene -> picture and owners of its 8 x 8 patches (see ``pictures.render``).
         captions: scene -> five texts.
         labels: scene -> looks of its things, (3, 3) int8, -1 where there is none, and its
             background's number. A source without labels goes with head weights of zero.

@@ -9,13 +9,22 @@ import pytest
 
 from benchmark.captions import clean
 from benchmark.errors import ConfigError
-from benchmark.mini.data import WORLD, load
-from benchmark.mini.grammar import captions
-from benchmark.mini.render import render, render_with_owners
-from benchmark.mini.scenes import RADIUS, SIDE, SPLITS, Scene, Thing, draw_scene, edit, scenes
-from benchmark.mini.silhouettes import silhouettes
-from benchmark.mini.tokens import CONTEXT, tokenizer
-from benchmark.mini.vocabulary import BACKGROUNDS, COLOUR_WORDS, COLOURS, SHAPES
+from benchmark.mini.pictures.data import WORLD, load
+from benchmark.mini.pictures.grammar import captions
+from benchmark.mini.pictures.render import render, render_with_owners
+from benchmark.mini.pictures.scenes import (
+    RADIUS,
+    SIDE,
+    SPLITS,
+    Scene,
+    Thing,
+    draw_scene,
+    edit,
+    scenes,
+)
+from benchmark.mini.pictures.silhouettes import silhouettes
+from benchmark.mini.pictures.tokens import CONTEXT, tokenizer
+from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, COLOURS, SHAPES
 
 FROZEN_TEXT = "d908ad1923740f2a"
 FROZEN_MEANS = [

@@ -11,9 +11,9 @@ from benchmark.captions import clean
 from benchmark.cell import BackboneSpec
 from benchmark.errors import UnknownNameError
 from benchmark.metrics import ranks, recall_at
-from benchmark.mini.backbone import load as load_backbone
-from benchmark.mini.data import load
-from benchmark.mini.tokens import WEIGHTS
+from benchmark.mini.pictures.backbone import load as load_backbone
+from benchmark.mini.pictures.data import load
+from benchmark.mini.pictures.tokens import WEIGHTS
 from benchmark.options import applicable, complete
 from benchmark.registry import SHIFTS
 from benchmark.suite import benchmark_card

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from benchmark.backbones.open_clip import load_local_dir
-from benchmark.mini.recipe import RECIPES, Recipe
-from benchmark.mini.tokens import weights_folder
-from benchmark.mini.train import WEIGHTS_FILE, Trainer, contrastive, export
-from benchmark.mini.training_data import SOURCES, TrainingData, draw_chunk
+from benchmark.mini.pictures.recipe import RECIPES, Recipe
+from benchmark.mini.pictures.tokens import weights_folder
+from benchmark.mini.training.pictures import WEIGHTS_FILE, Trainer, contrastive, export
+from benchmark.mini.training.pictures_data import SOURCES, TrainingData, draw_chunk
 
 RECIPE = Recipe(triples=24, batch=8, steps=12, warmup=2, horizon=24, cooldown=4)
 

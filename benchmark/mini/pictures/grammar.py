@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmark.mini.scenes import Scene, Thing
-from benchmark.mini.vocabulary import BACKGROUNDS, COLOUR_WORDS, NOUNS, SIZES, TEXTURES
+from benchmark.mini.pictures.scenes import Scene, Thing
+from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, NOUNS, SIZES, TEXTURES
 
 
 def choose(rng: np.random.Generator, words: tuple[str, ...], first: float = 0.6) -> str:

@@ -1,16 +1,10 @@
-"""Trains the clip encoder and writes its weights: ``python -m benchmark.mini.clips.train``.
-
-Seeded and resumable (the work folder keeps drawn chunks and the last checkpoint), sized for one
-core. The attribute heads exist during training only.
-"""
+"""Training of the video-audio encoder; its attribute heads exist during training only."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -20,12 +14,12 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from benchmark.mini.clips.backbone import WEIGHTS, WEIGHTS_FILE, normalised
+from benchmark.mini.clips.backbone import WEIGHTS_FILE, normalised
 from benchmark.mini.clips.encoder import ARCHITECTURE, ClipEncoder, log_mel
 from benchmark.mini.clips.events import BACKGROUNDS, RHYTHMS, SHAPES, SIZES, TEXTURES
 from benchmark.mini.clips.recipe import Recipe
-from benchmark.mini.clips.training_data import LABELS, TrainingData, build
-from benchmark.mini.training import TrainingRun
+from benchmark.mini.training.clips_data import LABELS, TrainingData, build
+from benchmark.mini.training.run import TrainingRun
 from shifts.audio.item import FULL_SCALE
 
 log = logging.getLogger(__name__)
@@ -149,32 +143,13 @@ def export(model: ClipEncoder, folder: Path) -> None:
     os.replace(temporary, folder / WEIGHTS_FILE)
 
 
-def train(recipe: Recipe, work: Path, weights: Path, *, threads: int) -> None:
+def train(recipe: Recipe, work: Path, weights: Path) -> None:
     """Draws, trains (from the last checkpoint, if any) and exports the averaged weights."""
-    torch.set_num_threads(threads)
     started = time.perf_counter()
-    data = build(work / "data", count=recipe.clips, seed=recipe.seed, workers=threads)
+    workers = torch.get_num_threads()
+    data = build(work / "data", count=recipe.clips, seed=recipe.seed, workers=workers)
     log.info("%d clips drawn or read in %.0f s", recipe.clips, time.perf_counter() - started)
     trainer = Trainer(recipe, data)
     trainer.run(work, export, log, every=200)
-    export(trainer.average, weights)
-    log.info("wrote %s", weights / WEIGHTS_FILE)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line of the recipe."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.mini.clips.train")
-    parser.add_argument("--work", type=Path, default=Path("build/mini-clips"), help="resumable")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where the result goes")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
-    parser.add_argument("--clips", type=int, default=Recipe.clips)
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    recipe = replace(Recipe(), steps=args.steps, clips=args.clips)
-    train(recipe, args.work, args.weights, threads=args.threads)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    export(trainer.average, weights / "clips")
+    log.info("clips: wrote %s", weights / "clips")
