@@ -137,9 +137,7 @@ def test_other_sample_formats_are_named(tmp_path: Path, kind: int, bits: int, me
     path = tmp_path / "a.wav"
     for extensible in (False, True):
         path.write_bytes(riff(kind, bits, b"0123", extensible=extensible))
-        with pytest.raises(
-            ShiftError, match=rf"a\.wav.*{message} samples\); expected"
-        ):
+        with pytest.raises(ShiftError, match=rf"a\.wav.*{message} samples\); expected"):
             read_wav(path)
 
 
