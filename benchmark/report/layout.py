@@ -16,12 +16,22 @@ from matplotlib.patches import Patch
 from benchmark.report import style
 from benchmark.report.labels import told_apart
 from benchmark.report.pairs import CLEAN, Pool, Setting, labels_of
+from benchmark.report.unshifted import NOTHING, changed_nothing
 
 PANELS = 6
 """Panels in one figure. Shifts beyond it go on another page, benchmarks into a denser form."""
 
 
 def place_titles(pools: Sequence[Pool]) -> dict[Setting, str]:
+    """A title for each benchmark and stream, in order; says where the shifts changed nothing."""
+    titles = place_names(pools)
+    for place, name in titles.items():
+        if changed_nothing(pool for pool in pools if pool.first.place == place):
+            titles[place] = f"{name} ({NOTHING})"
+    return titles
+
+
+def place_names(pools: Sequence[Pool]) -> dict[Setting, str]:
     """A name for each benchmark and stream, in order."""
     first = {pool.first.place: pool.first for pool in pools}
     return told_apart(
@@ -43,7 +53,8 @@ def shift_label(pool: Pool) -> str:
     if pool.first.shift == CLEAN:
         return "no corruption"
     name = pool.first.shift.replace("_", " ").replace("+", " + ")
-    return style.label(f"{name} {pool.first.severities}", 40)
+    label = style.label(f"{name} {pool.first.severities}", 40)
+    return f"{label} ({NOTHING})" if pool.changed_nothing else label
 
 
 def wrapped(text: str, width: int) -> str:

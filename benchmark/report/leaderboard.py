@@ -15,6 +15,7 @@ import pandas as pd
 from benchmark.errors import ResultsError
 from benchmark.report.pairs import CellResult, Pool
 from benchmark.report.ranking_tables import as_pools, rankings
+from benchmark.report.unshifted import note
 from benchmark.stats import Comparison, harm, holm
 
 _NUMBERS = ("R@1_difference", "R@1_difference_low", "R@1_difference_high", "p")
@@ -23,6 +24,8 @@ _HARM = ("harm_rate", "harm_rate_significant")
 
 LEADERBOARD_NUMBERS = {
     "mean_recall": ("metrics", "mean_recall"),
+    "coverage": ("probes", "coverage"),
+    "change_size": ("probes", "change_size"),
     "clean_R@1_before": ("metrics", "clean_R@1_before"),
     "clean_R@1_after": ("metrics", "clean_R@1_after"),
     "forgetting": ("metrics", "forgetting"),
@@ -58,6 +61,7 @@ LEADERBOARD_COLUMNS = (
     "cells",
     "cells_missing",
     "cells_failed",
+    "note",
     "backbone",
     "weights",
     "queries",
@@ -71,6 +75,10 @@ BY_SHIFT_NUMBERS = {
     "R@10": ("metrics", "R@10"),
     "mean_recall": ("metrics", "mean_recall"),
     "mAP": ("metrics", "mAP"),
+    "coverage": ("probes", "coverage"),
+    "coverage_image": ("probes", "coverage_image"),
+    "coverage_text": ("probes", "coverage_text"),
+    "change_size": ("probes", "change_size"),
     "uniformity": ("probes", "uniformity"),
     "gap": ("probes", "gap"),
     "consistency": ("probes", "consistency"),
@@ -231,6 +239,7 @@ def _leaderboard_row(pool: Pool) -> dict[str, Any]:
         "cells": len(pool.done),
         "cells_missing": pool.missing,
         "cells_failed": len(pool.undone),
+        "note": note(pool),
     }
 
 
@@ -255,7 +264,17 @@ def _by_shift_columns() -> list[str]:
     identity = ["suite", "benchmark", "stream", "shift", "severity", "method", "preset"]
     numbers = list(BY_SHIFT_NUMBERS)
     difference = ["R@1_sd_over_seeds", *_DIFFERENCE, *_HARM]
-    facts = ["seeds", "cells", "status", "reason", "backbone", "weights", "queries", "gallery"]
+    facts = [
+        "seeds",
+        "cells",
+        "status",
+        "reason",
+        "note",
+        "backbone",
+        "weights",
+        "queries",
+        "gallery",
+    ]
     ratios = ["ms_per_query_ratio", "peak_mb_ratio"]
     return [*identity, *numbers[:5], *difference, *numbers[5:], *ratios, *facts]
 
@@ -273,4 +292,5 @@ def _shift_row(pool: Pool) -> dict[str, Any]:
         "cells": len(pool.done),
         "status": "+".join(statuses),
         "reason": "; ".join(reasons),
+        "note": note(pool),
     }

@@ -20,6 +20,7 @@ import numpy as np
 from benchmark.cell import Record, Status
 from benchmark.report.labels import Setting as Setting
 from benchmark.report.labels import Variant, canonical, variant_labels
+from benchmark.report.unshifted import most_shifted, warnings
 from benchmark.stats import Comparison, Interval, mean_interval, paired_comparison
 from methods import BUILTINS
 
@@ -50,6 +51,11 @@ class CellResult:
     def done(self) -> bool:
         """Whether the cell ended well and has its numbers per query."""
         return self.record.status == Status.DONE and self.hits is not None
+
+    @property
+    def coverage(self) -> float:
+        """Percent of the queries that its shift changed; NaN for clean queries."""
+        return float(self.record.probes.get("coverage", math.nan))
 
     @property
     def benchmark(self) -> str:
@@ -146,6 +152,7 @@ class Pool:
         undone: failed, skipped, timed out and interrupted cells.
         partners: for each finished cell its source cell, or None.
         expected: number of (setting, seed) pairs that some method has on this benchmark.
+        left_out: shifts of the benchmark that changed nothing and therefore do not enter.
     """
 
     label: str
@@ -153,11 +160,18 @@ class Pool:
     undone: tuple[CellResult, ...]
     partners: tuple[CellResult | None, ...]
     expected: int
+    left_out: tuple[str, ...] = ()
 
     @property
     def first(self) -> CellResult:
         """Any cell of the pool, for what they all share."""
         return (*self.done, *self.undone)[0]
+
+    @property
+    def changed_nothing(self) -> bool:
+        """Whether its cells are shifted ones, and no query of any came out different."""
+        found = self.values("probes", "coverage")
+        return bool(found) and len(found) == len(self.done) and not any(found)
 
     @property
     def is_source(self) -> bool:
@@ -292,12 +306,14 @@ def benchmark_pools(results: Iterable[CellResult]) -> list[Pool]:
     """One pool per benchmark and method variant over all shifts and seeds.
 
     Uncorrupted cells are left out, except on benchmarks that have no others (those whose shift is
-    that the model was tuned on other data).
+    that the model was tuned on other data), and so are those whose shift changed nothing.
     """
-    ordered = prepare(results)
-    shifted = {r.place for r in ordered if r.shift != CLEAN}
-    counted = [r for r in ordered if r.shift != CLEAN or r.place not in shifted]
-    return _pools(counted, lambda r: r.place)
+    counted, left_out = most_shifted(prepare(results))
+    pools = _pools(counted, lambda r: r.place)
+    return [
+        dataclasses.replace(pool, left_out=tuple(left_out.get(pool.first.place, ())))
+        for pool in pools
+    ]
 
 
 def over_shifts(pools: Sequence[Pool]) -> list[Pool]:
@@ -345,12 +361,13 @@ def labels_of(pools: Iterable[Pool]) -> list[str]:
 def problems(results: Iterable[CellResult]) -> list[str]:
     """What a reader must know before trusting the numbers, one line each, in a fixed order.
 
-    Names cells without a source cell, cells whose queries do not match their source's, numbers
-    that are not finite, finished cells without numbers per query, and cells that did not finish.
+    Names shifts that change few queries or none, cells without a source cell, cells whose queries
+    do not match their source's, numbers that are not finite, finished cells without numbers per
+    query, and cells that did not finish.
     """
     ordered = prepare(results)
     sources = {(r.setting, r.seed): r for r in ordered if r.method == SOURCE and r.done}
-    lines = []
+    lines = warnings(ordered)
     for result in ordered:
         record, name = result.record, cell_name(result)
         if record.status != Status.DONE:

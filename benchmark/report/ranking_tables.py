@@ -90,7 +90,8 @@ def rankings(results: Iterable[CellResult] | Sequence[Pool]) -> list[Ranking]:
     """One ranking for each suite and kind of stream, by R@1 over shifts and seeds.
 
     Benchmarks that share a data set (its two directions, or base2coco and coco-c) are not
-    independent: a method's numbers on them are averaged before it is ranked there. A method is
+    independent: a method's numbers on them are averaged before it is ranked there. Benchmarks whose
+    shifts changed nothing are left out, unless there are no others. A method is
     ranked if it has a number wherever another one has; others are named in ``left_out``.
 
     Args:
@@ -99,7 +100,13 @@ def rankings(results: Iterable[CellResult] | Sequence[Pool]) -> list[Ranking]:
     groups: dict[tuple[str, str], list[Pool]] = defaultdict(list)
     for pool in as_pools(results):
         groups[str(pool.first.record.cell["suite"]), pool.first.stream].append(pool)
-    return [_ranking(suite, stream, pools) for (suite, stream), pools in groups.items()]
+    return [_ranking(suite, stream, _shifted(pools)) for (suite, stream), pools in groups.items()]
+
+
+def _shifted(pools: Sequence[Pool]) -> Sequence[Pool]:
+    """The pools without those of benchmarks whose shifts changed nothing, or all of them."""
+    empty = {pool.first.place for pool in pools if pool.changed_nothing}
+    return [pool for pool in pools if pool.first.place not in empty] or pools
 
 
 def _ranking(suite: str, stream: str, pools: Sequence[Pool]) -> Ranking:

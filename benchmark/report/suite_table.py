@@ -13,6 +13,7 @@ from rich.text import Text
 from benchmark.display import FittedTable, data_table
 from benchmark.report.pairs import SOURCE, CellResult, Pool, benchmark_pools, labels_of
 from benchmark.report.table import plain
+from benchmark.report.unshifted import NOTHING
 
 FACTS = ("row", "directions", "shifts", "queries", "gallery", "clean", "note")
 """Columns of the frame beside the methods' own."""
@@ -52,11 +53,18 @@ def _row(name: str, pools: Sequence[Pool]) -> dict[str, Any]:
     }
     source = [pool for pool in pools if pool.first.method == SOURCE and pool.done]
     clean = [pool.mean("metrics", "clean_R@1_before") for pool in source]
-    shifts = dict.fromkeys(f"{c.shift}-{c.severities}" for c in cells if c.shift != "none")
+    shifts = [
+        f"{c.shift}-{c.severities}" + f" ({NOTHING})" * (c.coverage == 0)
+        for c in cells
+        if c.shift != "none"
+    ]
+    shifts += [
+        f"{name.replace(' ', '-')} ({NOTHING}, left out)" for p in pools for name in p.left_out
+    ]
     return {
         "row": name,
         "directions": len(directions),
-        "shifts": ", ".join(shifts) or "none",
+        "shifts": ", ".join(dict.fromkeys(shifts)) or "none",
         "queries": _largest(cells, "queries"),
         "gallery": _largest(cells, "gallery"),
         "clean": sum(clean) / len(clean) if clean else math.nan,

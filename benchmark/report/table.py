@@ -14,8 +14,10 @@ from collections.abc import Iterable, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from benchmark.changes import LITTLE
 from benchmark.display import FittedTable, data_table
 from benchmark.report.pairs import CLEAN, CellResult, Pool, Setting, shift_pools
+from benchmark.report.unshifted import NOTHING
 from benchmark.stats import RULE, Comparison
 
 NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}
@@ -42,7 +44,10 @@ def results_table(results: Iterable[CellResult]) -> RenderableType:
         places[pool.first.place].append(pool)
     parts: list[RenderableType] = []
     for rows in places.values():
-        parts += [_heading(rows), Text(), _quality(rows), Text()]
+        parts += [_heading(rows), Text()]
+        if any(pool.values("probes", "coverage") for pool in rows):
+            parts += [_changes(rows), Text()]
+        parts += [_quality(rows), Text()]
         if any(pool.done for pool in rows):
             parts += [_behaviour(rows), Text()]
         if any(pool.values("metrics", "first_domain_R@1_after") for pool in rows):
@@ -168,12 +173,9 @@ def _with_shift(rows: Sequence[Pool]) -> list[tuple[tuple[Text, Text], Pool]]:
     labelled = []
     before = None
     for pool in rows:
-        shift = plain(pool.first.shift).replace("+", " + ")
-        if shift != CLEAN:
-            shift += f" {pool.first.severities}"
-        shown = shift if pool.first.setting != before else ""
+        shown = _shift(pool) if pool.first.setting != before else Text()
         style = "dim" if pool.is_source else ""
-        labelled.append(((Text(shown), Text(plain(pool.label), style=style)), pool))
+        labelled.append(((shown, Text(plain(pool.label), style=style)), pool))
         before = pool.first.setting
     return labelled
 
@@ -184,6 +186,31 @@ def _number(pool: Pool, section: str, name: str, digits: int = 1) -> Text:
         return Text("")
     value = pool.mean(section, name)
     return Text(f"{value:.{digits}f}", style="" if math.isfinite(value) else "bold red")
+
+
+def _changes(rows: Sequence[Pool]) -> FittedTable:
+    """What each shift did to the queries: the same for all methods."""
+    table = data_table()
+    table.add_column("shift", overflow="fold")
+    for heading in ("queries\nchanged (%)", "size of\nchange (%)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    shown: set[Setting] = set()
+    for pool in rows:
+        if pool.first.setting in shown or not pool.values("probes", "coverage"):
+            continue
+        shown.add(pool.first.setting)
+        style = "red" if pool.mean("probes", "coverage") < LITTLE else ""
+        numbers = [_number(pool, "probes", name).plain for name in ("coverage", "change_size")]
+        table.add_row(_shift(pool), *(Text(number, style=style) for number in numbers))
+    return table
+
+
+def _shift(pool: Pool) -> Text:
+    """The shift and its severity; says so where it changed nothing."""
+    shift = plain(pool.first.shift).replace("+", " + ")
+    if shift != CLEAN:
+        shift += f" {pool.first.severities}"
+    return Text(f"{shift} ({NOTHING})" if pool.changed_nothing else shift)
 
 
 def _between(pool: Pool, section: str, names: tuple[str, str], sign: str) -> Text:
@@ -229,5 +256,10 @@ def _footnotes(pools: Sequence[Pool]) -> list[Text]:
         f"R@k, recall and mAP in percent. *: {RULE}, each comparison for itself.",
         *seed_notes(pools),
     ]
+    if any(pool.values("probes", "coverage") for pool in pools):
+        notes.append(
+            "Queries changed: as the encoder gets them. Size of the change: of full scale, of text"
+            " the share of its characters."
+        )
     notes += [note for name, note in NOTES.items() if name in methods]
     return [Text(note, style="dim") for note in notes]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from benchmark.report.labels import told_apart
 from benchmark.report.pairs import CellResult, Pool, Setting, labels_of
 from benchmark.report.ranking_tables import Pairs, Ranking, as_pools, pairwise, rankings
 from benchmark.report.table import NOTES, plain, seed_notes
+from benchmark.report.unshifted import changed_nothing, note
 from benchmark.stats import ALPHA, RULE, harm
 
 
@@ -51,6 +52,8 @@ class Board:
         stream: kind of the stream.
         methods: labels of the columns.
         rows: (benchmark, an entry per method).
+        changed: for each row the percent of the queries that its shifts changed, as text; empty
+            where nothing was shifted.
         summary: (what it is, a text per method).
         notes: sentences that must stand under the table, as plain text.
     """
@@ -61,6 +64,7 @@ class Board:
     rows: tuple[tuple[str, tuple[Entry, ...]], ...]
     summary: tuple[tuple[str, tuple[str, ...]], ...]
     notes: tuple[str, ...]
+    changed: tuple[str, ...] = ()
 
 
 def boards(
@@ -88,17 +92,34 @@ def _board(
     ranking: Ranking,
 ) -> Board:
     methods = tuple(labels_of(pools))
-    rows = []
+    rows, changed = [], []
     for place, name in _titles(pools).items():
         of_method = {pool.label: pool for pool in pools if pool.first.place == place}
         rows.append((name, _entries(place, methods, of_method, pairs)))
+        changed.append(_changed(list(of_method.values())))
     return Board(
         *here,
         methods,
         tuple(rows),
         _summary(methods, pools, ranking),
-        _notes(rows, pools, ranking),
+        (*_notes(rows, pools, ranking), *_shift_notes(pools)),
+        tuple(changed) if any(changed) else (),
     )
+
+
+def _changed(pools: Sequence[Pool]) -> str:
+    if changed_nothing(pools):
+        return "nothing"
+    return _text(_mean([pool.mean("probes", "coverage") for pool in pools if pool.done]), 1)
+
+
+def _shift_notes(pools: Sequence[Pool]) -> Iterator[str]:
+    """What the shifts of each benchmark failed to do."""
+    if any(pool.values("probes", "coverage") for pool in pools):
+        yield "Changed: percent of the queries that the shifts changed, as the encoder gets them."
+    for place, name in _titles(pools).items():
+        found = dict.fromkeys(note(pool) for pool in pools if pool.first.place == place)
+        yield from (f"{name}: {text}." for text in found if text)
 
 
 def _titles(pools: Sequence[Pool]) -> dict[Setting, str]:
@@ -265,7 +286,9 @@ def latex(tables: Sequence[Board]) -> str:
 
 
 def _latex_table(board: Board) -> str:
-    count = len(board.methods)
+    count = len(board.methods) + bool(board.changed)
+    changed = [[text] for text in board.changed] or [[]] * len(board.rows)
+    head, blank = (["changed, \\%"], [""]) if board.changed else ([], [])
     title = f"Suite {board.suite}" + ("" if board.stream == "single" else f", {board.stream}")
     caption = " ".join(map(latex_escape, (f"{title}.", *board.notes)))
     lines = [
@@ -274,11 +297,17 @@ def _latex_table(board: Board) -> str:
         rf"\caption{{{caption}}}",
         rf"\begin{{tabular}}{{l{'r' * count}}}",
         r"\toprule",
-        _latex_row("benchmark", map(latex_escape, board.methods)),
+        _latex_row("benchmark", (*head, *map(latex_escape, board.methods))),
         r"\midrule",
-        *[_latex_row(latex_escape(name), map(_latex_entry, row)) for name, row in board.rows],
+        *[
+            _latex_row(latex_escape(name), (*more, *map(_latex_entry, row)))
+            for (name, row), more in zip(board.rows, changed, strict=True)
+        ],
         r"\midrule",
-        *[_latex_row(latex_escape(name), map(_minus, row)) for name, row in board.summary],
+        *[
+            _latex_row(latex_escape(name), (*blank, *map(_minus, row)))
+            for name, row in board.summary
+        ],
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -313,16 +342,21 @@ def markdown(tables: Sequence[Board]) -> str:
 
 def _markdown_table(board: Board) -> str:
     title = f"Suite {board.suite}" + ("" if board.stream == "single" else f", {board.stream}")
+    changed = [[text] for text in board.changed] or [[]] * len(board.rows)
+    head, blank = (["changed, %"], [""]) if board.changed else ([], [])
     lines = [
         f"## {markdown_escape(title)}",
         "",
-        _markdown_row("benchmark", map(markdown_escape, board.methods)),
-        _markdown_row("---", ["---:"] * len(board.methods)),
+        _markdown_row("benchmark", (*head, *map(markdown_escape, board.methods))),
+        _markdown_row("---", ["---:"] * (len(head) + len(board.methods))),
         *[
-            _markdown_row(markdown_escape(name), map(_markdown_entry, row))
-            for name, row in board.rows
+            _markdown_row(markdown_escape(name), (*more, *map(_markdown_entry, row)))
+            for (name, row), more in zip(board.rows, changed, strict=True)
         ],
-        *[_markdown_row(f"*{markdown_escape(name)}*", row) for name, row in board.summary],
+        *[
+            _markdown_row(f"*{markdown_escape(name)}*", (*blank, *row))
+            for name, row in board.summary
+        ],
         "",
         *[markdown_escape(note) + "  " for note in board.notes],
     ]

@@ -73,6 +73,11 @@ _PROBES = (
     Column("consistency", "consistency", digits=3, note="mean cosine of matched pairs"),
     Column("angle", "angle", digits=0, note="between the gradients, degrees"),
 )
+_CHANGED = (
+    Column("coverage", "changed %", note="share of the queries that the shift changed"),
+    Column("change_size", "size %", note="mean size of the change, of full scale"),
+    Column("note", "note", "text", note="what a shift failed to do"),
+)
 _COST = (
     Column("ms_per_query", "ms/query", digits=2, note="compare rows of one machine only"),
     Column("ms_per_query_ratio", "time, x source", digits=2),
@@ -85,6 +90,7 @@ VIEWS: dict[str, tuple[Column, ...]] = {
     "benchmark": (
         *IDENTITY,
         *_METHOD,
+        *_CHANGED,
         _RECALL,
         _DIFFERENCE,
         _P,
@@ -105,6 +111,7 @@ VIEWS: dict[str, tuple[Column, ...]] = {
         *IDENTITY,
         *_SHIFT,
         *_METHOD,
+        *_CHANGED,
         _RECALL,
         _DIFFERENCE,
         _P,
@@ -123,6 +130,7 @@ VIEWS: dict[str, tuple[Column, ...]] = {
         *_SHIFT,
         *_METHOD,
         Column("seed", "seed", digits=0),
+        *_CHANGED,
         _RECALL,
         _DIFFERENCE,
         _P,

@@ -17,6 +17,7 @@ from benchmark.report.leaderboard import (
 )
 from benchmark.report.pairs import CellResult, Pool, labels_of, method_rank
 from benchmark.report.table import NOTES
+from benchmark.report.unshifted import CLEAN, NOTHING, changed_nothing, named
 
 _SECTIONS = ("metrics", "probes", "cost")
 _ALWAYS = ("benchmark", "method", "R@1", "R@1_difference")
@@ -155,6 +156,7 @@ def _cell_rows(pool: Pool, places: Mapping[Any, int]) -> list[Row]:
         }
         against = against_source(test) if test else {}
         own = {"seed": cell.seed, "status": record.status.value, "method": pool.label}
+        own["note"] = NOTHING if cell.coverage == 0 else ""
         rows.append(
             {**numbers, **against, **_facts(cell), **own, "members": [places[_identity(cell)]]}
         )
@@ -223,10 +225,13 @@ def _heads(benchmarks: Sequence[Pool], shifts: Sequence[Pool]) -> dict[str, list
     names = dict(
         zip(firsts, tell_apart([_place(pool) for pool in firsts.values()], 2), strict=True)
     )
+    for place in names:
+        if changed_nothing(pool for pool in shifts if pool.first.place == place):
+            names[place] += f" ({NOTHING})"
     settings = {pool.first.setting: pool for pool in shifts}
     labels = tell_apart(
         [
-            [names[pool.first.place], _shift(pool.first), canonical(setting[-1])]
+            [names[pool.first.place], _shift(pool), canonical(setting[-1])]
             for setting, pool in settings.items()
         ],
         2,
@@ -240,8 +245,9 @@ def _heads(benchmarks: Sequence[Pool], shifts: Sequence[Pool]) -> dict[str, list
     }
 
 
-def _shift(cell: CellResult) -> str:
-    return cell.shift if cell.shift == "none" else f"{cell.shift} {cell.severities}"
+def _shift(pool: Pool) -> str:
+    name = pool.first.shift if pool.first.shift == CLEAN else named(pool.first)
+    return f"{name} ({NOTHING})" if pool.changed_nothing else name
 
 
 def _partners(shifts: Sequence[Pool], places: Mapping[Any, int]) -> list[int]:

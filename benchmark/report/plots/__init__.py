@@ -15,7 +15,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from benchmark.report import style
-from benchmark.report.layout import PANELS, place_titles, settings_of, slug
+from benchmark.report.layout import PANELS, place_names, place_titles, settings_of, slug
 from benchmark.report.leaderboard import write_bytes
 from benchmark.report.pairs import Pool, over_shifts
 from benchmark.report.plots.cost import quality_and_cost
@@ -87,11 +87,11 @@ def figures(
     whole = over_shifts(pools) if whole is None else whole
     finished = [pool for pool in pools if pool.done]
     places = place_titles(finished)
-    for place, title in places.items() if each else ():
+    for place, name in place_names(finished).items() if each else ():
         here = [pool for pool in finished if pool.first.place == place]
-        yield from _of_place(here, title)
+        yield from _of_place(here, slug(name), places[place])
         if len(settings_of(finished)) > HEAT_COLUMNS and any(pool.comparison for pool in here):
-            yield f"difference_{slug(title)}.png", heat_map(here)
+            yield f"difference_{slug(name)}.png", heat_map(here)
     if sum(pool.comparison is not None for pool in finished) > 1:
         yield "leaderboard.png", overview(finished, whole)
     if any(pool.values("metrics", "forgetting") for pool in finished):
@@ -109,9 +109,8 @@ def figures(
         yield name, rank_diagram(found, ranks if len(ranked) == 1 else f"{title}: {ranks}")
 
 
-def _of_place(here: Sequence[Pool], title: str) -> Iterator[tuple[str, Figure]]:
-    """The figures of one benchmark."""
-    name = slug(title)
+def _of_place(here: Sequence[Pool], name: str, title: str) -> Iterator[tuple[str, Figure]]:
+    """The figures of one benchmark; ``name`` is that of the files."""
     for page, shown in _pages(settings_of(here)):
         some = [pool for pool in here if pool.first.setting in shown]
         yield f"stream_{name}{page}.png", recall_along_stream(some, title)

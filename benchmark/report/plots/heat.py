@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from benchmark.report import style
 from benchmark.report.layout import place_titles, settings_of, shift_label, wrapped
 from benchmark.report.pairs import Pool, Setting, labels_of, over_shifts
+from benchmark.report.unshifted import NOTHING
 
 HEAT_COLUMNS = 16
 """Widest heat map by shift; with more columns the overview has one row per benchmark."""
@@ -133,7 +134,7 @@ def _by_benchmark(
         figure = Figure(figsize=size, layout="constrained")
         axis = figure.subplots()
         image = _draw(axis, rows, columns, _extent([columns]))
-        axis.set_yticks(range(len(rows)), [style.label(row, 40) for row in rows])
+        axis.set_yticks(range(len(rows)), [style.label(row, 56) for row in rows])
         bar = figure.colorbar(image, ax=axis, fraction=0.04, pad=0.02, aspect=30)
         bar.set_label(name)
         bar.outline.set_visible(False)
@@ -182,7 +183,8 @@ def _draw(axis: Axes, rows: Sequence[str], columns: _Columns, extent: float) -> 
     image = axis.imshow(
         np.ma.masked_invalid(values), cmap="RdBu", vmin=-extent, vmax=extent, aspect="auto"
     )
-    names = [style.label(name, 24 if "+" in name else 30) for name in columns]
+    room = {name: (24 if "+" in name else 30) + 20 * (NOTHING in name) for name in columns}
+    names = [style.label(name, length) for name, length in room.items()]
     axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)

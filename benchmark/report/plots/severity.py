@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from benchmark.report import style
 from benchmark.report.layout import finish, name_axes, panels
 from benchmark.report.pairs import CLEAN, Pool
+from benchmark.report.unshifted import NOTHING
 
 Curve = tuple[str, str]
 """A shift and the rest of its settings (options, version): what the points of a curve share."""
@@ -88,5 +89,8 @@ def _line(axis: Axes, pools: Sequence[Pool], look: style.Look) -> None:
         linestyle=look.dashes,
         marker=look.marker or None,
     )
+    for severity in {pool.first.severity for pool in pools if pool.changed_nothing} & set(points):
+        axis.annotate(NOTHING, (severity, points[severity].value), (0, 6), ha="center", fontsize=7,
+                      color=style.QUIET, textcoords="offset points")  # fmt: skip
     low, high = [interval.low for interval in found], [interval.high for interval in found]
     axis.fill_between(at, low, high, color=look.colour, alpha=0.13, linewidth=0)
