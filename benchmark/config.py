@@ -185,12 +185,6 @@ class BenchConfig:
         default=None,
         metadata=_about(read_shard, "only the I-th of N parts of the cells, from 1", "I/N"),
     )
-    claim: bool = _setting(
-        False,
-        read_flag,
-        "share the cells with other runs on the same results folder, by claim files; with --shard "
-        "that part first",
-    )
     out: str = _setting("", read_text, "results folder; default results/runs/<name>", metavar="DIR")
     if_exists: str = _setting(
         "missing",

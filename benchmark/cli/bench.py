@@ -129,11 +129,10 @@ def execute(
 ) -> tuple[list[Record], int]:
     """Runs the cells that the store does not have; gives all records and how many were there.
 
-    With ``config.shard`` only those of the shard, with ``config.claim`` shared with other runs.
+    With ``config.shard`` only those of the shard.
     """
     from benchmark.executors import identify, run_cells
     from benchmark.executors.choose import check_settings, make_executor, part_of
-    from benchmark.executors.claims import Claims
     from benchmark.trackers import opened
     from benchmark.wiring import default_resources
 
@@ -147,24 +146,17 @@ def execute(
     )
     resources = factory()
     again = config.if_exists == "always"
-    keys: dict[int, str] = {}  # by the cell's id: a second look at the data would load them again
     with ExitStack() as stack:
         logs = stack.enter_context(opened(config.log))
-        # Before it is decided what is to be run: what ends elsewhere from now on is not run again.
-        claims = Claims(store, lambda cell: keys[id(cell)]) if config.claim else None
-        if claims is not None:
-            stack.enter_context(claims)
         still = config.quiet or not console.is_interactive
         with nullcontext() if still else console.status("loading data and weights"):
             found = identify(cells, store, resources, again=again)
-        keys |= {id(cell): key for cell, key in zip(cells, found.keys, strict=True)}
         executor = make_executor(
             config,
             factory,
             resources,
             waiting=found.waiting,
             device=next((cell.backbone.device for cell in cells), "cpu"),
-            gate=claims,
         )
         bars = stack.enter_context(Bars(console, found.waiting, quiet=config.quiet))
         watcher = logs.beside(bars)

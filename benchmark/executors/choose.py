@@ -13,15 +13,14 @@ from benchmark.errors import ConfigError
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.ray import LOCAL, RayExecutor
 from benchmark.executors.serial import SerialExecutor
-from benchmark.executors.shards import arrange, split
-from benchmark.executors.todo import Gate
+from benchmark.executors.shards import split
 from benchmark.machine import crew_size, gpus_to_share, wanted_workers
 from benchmark.readers import AUTO_WORKERS
 from benchmark.resources import Resources
 
 
 def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
-    """The cells that a run is to look after: all, or its shard; with claims the shard first.
+    """The cells that a run is to look after: all, or its shard.
 
     Raises:
         ConfigError: there are more shards than cells.
@@ -34,7 +33,7 @@ def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
             f"--shard {config.shard}: there are only {len(cells)} cells; ask for at most so many "
             "parts"
         )
-    return arrange(cells, index, count) if config.claim else split(cells, count)[index - 1]
+    return split(cells, count)[index - 1]
 
 
 def check_settings(config: BenchConfig) -> None:
@@ -67,7 +66,6 @@ def make_executor(
     *,
     waiting: int,
     device: str,
-    gate: Gate | None,
 ) -> SerialExecutor | ProcessExecutor | RayExecutor:
     """The executor of a run.
 
@@ -80,7 +78,6 @@ def make_executor(
         resources: this process's own.
         waiting: how many cells are to be run.
         device: torch device string that they name.
-        gate: shares the cells with other runs on the same folder.
     """
     wanted = wanted_workers(config)
     if config.executor == "ray":
@@ -91,7 +88,6 @@ def make_executor(
             threads=config.threads or 1,
             gpus=1.0 if device.startswith("cuda") else 0.0,
             time_limit=config.time_limit,
-            gate=gate,
         )
     workers, threads = crew_size(waiting, device=device, workers=wanted, threads=config.threads)
     if config.executor == "processes" or config.time_limit is not None or workers > 1:
@@ -101,9 +97,8 @@ def make_executor(
             threads=threads,
             devices=gpus_to_share(device),
             time_limit=config.time_limit,
-            gate=gate,
         )
     if config.threads:
         torch.set_num_threads(config.threads)
     keep_freed_memory()  # workers get it by variables when they start
-    return SerialExecutor(resources, gate=gate)
+    return SerialExecutor(resources)

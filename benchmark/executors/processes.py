@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmark.cell import Cell, Record, Status
 from benchmark.environment import usable_cores
-from benchmark.executors.todo import POLL_SECONDS, Gate, Todo
+from benchmark.executors.todo import Todo
 from benchmark.executors.worker import child_variables, environment_of_children, serve
 from benchmark.progress import Progress
 from benchmark.resources import Resources
@@ -38,7 +38,6 @@ class ProcessExecutor:
         devices: values of CUDA_VISIBLE_DEVICES, given to the workers in turn, so that "cuda" is
             another GPU in each; empty to let all see the same.
         time_limit: seconds that a cell may take, loading of its data included.
-        gate: shares the cells with other runs on the same folder.
     """
 
     def __init__(
@@ -49,7 +48,6 @@ class ProcessExecutor:
         threads: int = 1,
         devices: Sequence[str] = (),
         time_limit: float | None = None,
-        gate: Gate | None = None,
     ) -> None:
         if (workers is not None and workers < 1) or threads < 1:
             raise ValueError("workers and threads must be at least 1")
@@ -60,7 +58,6 @@ class ProcessExecutor:
         self.threads = threads
         self.devices = tuple(devices)
         self.time_limit = time_limit
-        self.gate = gate
 
     def run(
         self,
@@ -70,7 +67,7 @@ class ProcessExecutor:
         progress: Progress | None = None,
     ) -> list[Record]:
         """See ``Executor.run``."""
-        crew = _Crew(self, Todo(cells, save, gate=self.gate, progress=progress))
+        crew = _Crew(self, Todo(cells, save, progress=progress))
         try:
             return crew.work()
         except KeyboardInterrupt:
@@ -104,9 +101,6 @@ class _Crew:
     def work(self) -> list[Record]:
         while not self.todo.ended:
             self._staff()
-            if not self.workers:  # others have all that is left
-                time.sleep(POLL_SECONDS)
-                continue
             by_connection = {worker.connection: worker for worker in self.workers}
             for ready in wait(list(by_connection), self._patience()):
                 assert isinstance(ready, Connection)
@@ -153,8 +147,6 @@ class _Crew:
         """How many seconds there may be no news before something else is to be done."""
         now = time.monotonic()
         waits = [max(0.0, w.deadline - now) for w in self.workers if w.deadline is not None]
-        if len(self.todo) and any(worker.cell is None for worker in self.workers):
-            waits.append(POLL_SECONDS)
         return min(waits, default=None)
 
     def _listen(self, worker: _Worker) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from benchmark import __version__
 from benchmark.cell import Cell, Record, Status
 from benchmark.errors import ConfigError
-from benchmark.executors.todo import POLL_SECONDS, Gate, Todo
+from benchmark.executors.todo import Todo
 from benchmark.executors.worker import Hands, child_variables
 from benchmark.progress import Progress
 from benchmark.resources import Resources
@@ -50,7 +50,6 @@ class RayExecutor:
         gpus: GPUs that each worker books; parts of one are possible.
         time_limit: seconds that a cell may take, loading of its data included.
         retries: how often a cell is given to another worker when its worker is lost.
-        gate: shares the cells with other runs on the same folder.
     """
 
     def __init__(
@@ -63,7 +62,6 @@ class RayExecutor:
         gpus: float = 0.0,
         time_limit: float | None = None,
         retries: int = 2,
-        gate: Gate | None = None,
     ) -> None:
         if (workers is not None and workers < 1) or threads < 1:
             raise ValueError("workers and threads must be at least 1")
@@ -76,7 +74,6 @@ class RayExecutor:
         self.gpus = gpus
         self.time_limit = time_limit
         self.retries = retries
-        self.gate = gate
 
     def run(
         self,
@@ -92,7 +89,7 @@ class RayExecutor:
                 worker, or has another version of this package.
         """
         ray = import_ray()
-        todo = Todo(cells, save, gate=self.gate, progress=progress)
+        todo = Todo(cells, save, progress=progress)
         with _connected(ray, self):
             crew = _Crew(ray, self, todo)
             try:
@@ -211,9 +208,6 @@ class _Crew:
         while not self.todo.ended:
             self._staff()
             waited = {ref: worker for worker in self.workers for ref in worker.news}
-            if not waited:  # others have all that is left
-                time.sleep(POLL_SECONDS)
-                continue
             ready, _ = self.ray.wait(list(waited), num_returns=1, timeout=self._patience())
             for ref in ready:
                 self._listen(waited[ref], ref)
@@ -256,8 +250,6 @@ class _Crew:
     def _patience(self) -> float | None:
         now = time.monotonic()
         waits = [max(0.0, w.deadline - now) for w in self.workers if w.deadline is not None]
-        if len(self.todo) and any(w.ready and w.cell is None for w in self.workers):
-            waits.append(POLL_SECONDS)
         return min(waits, default=None)
 
     def _listen(self, worker: _Worker, ref: Any) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from benchmark.cell import Cell, Record
-from benchmark.executors.todo import POLL_SECONDS, Gate, Todo
+from benchmark.executors.todo import Todo
 from benchmark.progress import Progress
 from benchmark.resources import Resources
 from benchmark.runner import run_cell
@@ -22,12 +21,10 @@ class SerialExecutor:
 
     Args:
         resources: kept from cell to cell.
-        gate: shares the cells with other runs on the same folder.
     """
 
-    def __init__(self, resources: Resources, *, gate: Gate | None = None) -> None:
+    def __init__(self, resources: Resources) -> None:
         self.resources = resources
-        self.gate = gate
 
     def run(
         self,
@@ -37,12 +34,8 @@ class SerialExecutor:
         progress: Progress | None = None,
     ) -> list[Record]:
         """See ``Executor.run``."""
-        todo = Todo(cells, save, gate=self.gate, progress=progress)
-        while not todo.ended:
-            index = todo.take()
-            if index is None:
-                time.sleep(POLL_SECONDS)
-                continue
+        todo = Todo(cells, save, progress=progress)
+        while (index := todo.take()) is not None:
             try:
                 record, arrays = run_cell(cells[index], self.resources, progress=todo.progress)
             except KeyboardInterrupt:

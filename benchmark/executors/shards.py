@@ -47,20 +47,6 @@ def split(cells: Sequence[Cell], count: int) -> list[list[Cell]]:
     return [ordered[borders[i] : borders[i + 1]] for i in range(count)]
 
 
-def arrange(cells: Sequence[Cell], index: int, count: int) -> list[Cell]:
-    """All cells, those of one shard first, then those of the shards after it in turn.
-
-    For runs that share the cells by claims: each begins at another place, and goes on to help.
-
-    Args:
-        cells: without duplicates.
-        index: the first shard, from 1.
-        count: number of shards.
-    """
-    parts = split(cells, count)
-    return [cell for part in (*parts[index - 1 :], *parts[: index - 1]) for cell in part]
-
-
 def _names(cell: Cell) -> tuple[str, str, str]:
     """Benchmark and weights, the stream of queries, and the cell itself, as texts to sort by."""
     backbone = asdict(cell.backbone)

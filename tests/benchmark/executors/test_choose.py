@@ -25,7 +25,6 @@ def choose(waiting: int = 10, device: str = "cpu", **settings: Any) -> Any:
         worlds.resources(),
         waiting=waiting,
         device=device,
-        gate=None,
     )
 
 
@@ -105,15 +104,12 @@ def test_settings_that_contradict_each_other(settings: dict[str, Any], message: 
         check_settings(BenchConfig(**settings))
 
 
-def test_a_part_is_a_shard_and_with_claims_everything_from_there():
+def test_a_part_is_a_shard():
     cells = worlds.grid()
     config = BenchConfig(shard=Shard(2, 3))
     own = part_of(cells, config)
     assert 0 < len(own) < len(cells)
-    shared = part_of(cells, BenchConfig(shard=Shard(2, 3), claim=True))
-    assert shared[: len(own)] == own
-    assert len(shared) == len(cells)
-    assert part_of(cells, BenchConfig(claim=True)) == cells
+    assert part_of(cells, BenchConfig()) == cells
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/", "a/b", "-1/2", "1/2/3", 5, True, "²/3"])
@@ -163,9 +159,8 @@ class TestCommandLine:
             (folder,) = (tmp_path / "results" / "runs").iterdir()
             folders.add(folder)
         assert len(folders) == 1
-        code, out, _ = bench("--claim")
+        code, out, _ = bench()
         assert (code, "reused 4 finished cells" in out) == (0, True)
-        assert not (folders.pop() / "claims").exists()
 
     def test_more_shards_than_cells_are_one_clear_error(self, bench):
         code, errors = failing(bench, "--shard", "1/9")
@@ -173,10 +168,6 @@ class TestCommandLine:
             2,
             ["error: --shard 1/9: there are only 4 cells; ask for at most so many parts"],
         )
-
-    def test_claims_and_shard_together_do_everything(self, bench):
-        assert bench("--shard", "2/2", "--claim")[0] == 0
-        assert "reused 4 finished cells" in bench()[1]
 
     @pytest.mark.parametrize(
         "words", [("--shard", "3/2"), ("--time-limit", "soon"), ("--executor", "spark")]

@@ -21,7 +21,6 @@ import benchmark
 from benchmark.cell import Record, Status
 from benchmark.errors import ResultsError
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
-from benchmark.executors.claims import Claims
 from benchmark.failures import unfinished
 from benchmark.runner import run_cell
 from benchmark.store import RunStore
@@ -64,9 +63,8 @@ Fault = Callable[[Path, pytest.MonkeyPatch], AbstractContextManager[None]]
     ("fault", "reason"),
     [(full_disk, "File too large"), (read_only_folder, "Read-only file system")],
 )
-@pytest.mark.parametrize("claimed", [False, True])
 def test_a_folder_that_takes_no_more(
-    fault: Fault, reason: str, claimed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: Fault, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, cells = RunStore(tmp_path), worlds.grid()[:4]
 
@@ -78,12 +76,10 @@ def test_a_folder_that_takes_no_more(
 
         shared = worlds.resources()
         log = Watching()
-        with Claims(store, shared.key) as claims:
-            executor = SerialExecutor(shared, gate=claims if claimed else None)
-            outcome = run_cells(cells, store, executor, resources=shared, progress=log)
+        outcome = run_cells(cells, store, SerialExecutor(shared), resources=shared, progress=log)
         return outcome, [event for event in log.events if event[0] == "started"]
 
-    broken = f"cannot (write|claim) .*{reason}; free space"
+    broken = f"cannot write .*{reason}; free space"
     with ExitStack() as stack, pytest.raises(ResultsError, match=broken):
         run(lambda record: stack.enter_context(fault(tmp_path, monkeypatch)))
     (kept,) = store.records()
@@ -108,20 +104,17 @@ def test_a_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             for path in store.cells.iterdir():
                 os.utime(path, (moment, moment))
 
-    with Claims(store, shared.key) as claims:
-        executor = SerialExecutor(shared, gate=claims)
-        first = run_cells(cells, store, executor, resources=shared, progress=Jumping())
+    executor = SerialExecutor(shared)
+    first = run_cells(cells, store, executor, resources=shared, progress=Jumping())
     assert worlds.statuses(first.records) == ["done"] * 4
-    with Claims(store, shared.key) as claims:
-        executor = SerialExecutor(shared, gate=claims)
-        assert run_cells(cells, store, executor, resources=shared).reused == 4
+    assert run_cells(cells, store, executor, resources=shared).reused == 4
     assert len(list(store.cells.glob("*.json"))) == 4
 
 
 def test_runs_that_end_the_same_cell_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without claims both do it, and one fails: its look at the folder and its record are one."""
+    """Both do it, and one fails: its look at the folder and its record are one."""
     store, shared, cell = RunStore(tmp_path), worlds.resources(), fakes.cell()
     done, arrays = run_cell(cell, shared)
     failed = unfinished(cell, done.key, Status.FAILED, "WorkerDied: out of memory?")
@@ -168,8 +161,8 @@ def test_killed_and_hanging_workers(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_taken_over_by_one_beside_it(tmp_path: Path) -> None:
-    """Two runs on one folder; the first hangs and is killed with its claim in hand."""
+def test_a_killed_run_loses_nothing_to_one_beside_it(tmp_path: Path) -> None:
+    """Two runs on one folder; the first hangs in a cell and is killed meanwhile."""
     store, flag = RunStore(tmp_path / "run"), tmp_path / "hung"
     code = (
         "from tests.benchmark.executors import worlds\n"
@@ -184,21 +177,16 @@ def test_a_killed_run_is_taken_over_by_one_beside_it(tmp_path: Path) -> None:
         class Killing(fakes.Log):
             def cell_done(self, record: Record) -> None:
                 super().cell_done(record)
-                # All but the cell that was there already and the one that hangs.
-                if [event[0] for event in self.events].count("done") == len(cells) - 2:
-                    first.send_signal(signal.SIGKILL)
-                    first.wait()
+                first.send_signal(signal.SIGKILL)
+                first.wait()
 
-        log = Killing()
-        with Claims(store, shared.key) as claims:
-            executor = SerialExecutor(shared, gate=claims)
-            outcome = run_cells(cells, store, executor, resources=shared, progress=log)
+        executor = SerialExecutor(shared)
+        outcome = run_cells(cells, store, executor, resources=shared, progress=Killing())
     finally:
         first.kill()
         first.wait()
     assert worlds.statuses(outcome.records) == ["done"] * len(cells)
     assert outcome.reused == 1  # the first run's only finished cell
-    assert log.events[-1] == ("done", "trap", "done")
     assert len(store.records()) == len(cells)
     assert worlds.no_files_under_way(tmp_path)
     wait_for(lambda: not alive(worker))  # its worker hangs, but not for ever

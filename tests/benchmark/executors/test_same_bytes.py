@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
-from benchmark.executors.claims import Claims
 from benchmark.executors.shards import split
 from benchmark.store import RunStore
 from tests.benchmark.executors import worlds
@@ -30,13 +29,6 @@ def by_shards(store: RunStore) -> None:
         run_cells(part, store, SerialExecutor(shared), resources=shared)
 
 
-def with_claims(store: RunStore) -> None:
-    shared = worlds.resources()
-    with Claims(store, shared.key) as claims:
-        executor = SerialExecutor(shared, gate=claims)
-        run_cells(worlds.grid(), store, executor, resources=shared)
-
-
 def backwards(store: RunStore) -> None:
     shared = worlds.resources()
     run_cells(worlds.grid()[::-1], store, SerialExecutor(shared), resources=shared)
@@ -48,7 +40,6 @@ def backwards(store: RunStore) -> None:
     [
         pytest.param(by_processes, marks=pytest.mark.slow),  # and Ray: see test_ray
         by_shards,
-        with_claims,
         backwards,
     ],
 )

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.cell import BackboneSpec, Cell, ShiftSpec
-from benchmark.executors.shards import arrange, split
+from benchmark.cell import BackboneSpec, Cell
+from benchmark.executors.shards import split
 from tests.benchmark import fakes
 
 
@@ -89,12 +88,3 @@ def test_other_weights_are_other_groups():
         [{""}, {"tuned.pt"}],
         [{"tuned.pt"}, {""}],
     )
-
-
-@pytest.mark.parametrize("index", [1, 2, 3])
-def test_with_claims_a_run_begins_with_its_shard_and_goes_on_with_the_others(index):
-    every = [replace(cell, shift=ShiftSpec("noise", 1)) for cell in cells((2, 2, 2))]
-    parts = split(every, 3)
-    own = arrange(every, index, 3)
-    assert own[: len(parts[index - 1])] == parts[index - 1]
-    assert sorted(map(repr, own)) == sorted(map(repr, every))

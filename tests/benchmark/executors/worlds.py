@@ -18,7 +18,6 @@ import numpy as np
 
 from benchmark.cell import Cell, MethodSpec, Record, ShiftSpec
 from benchmark.executors import ProcessExecutor, run_cells
-from benchmark.executors.claims import Claims
 from benchmark.resources import Resources
 from benchmark.store import RunStore
 from methods.base import Method, MethodCard, Setup, StepOutput
@@ -118,7 +117,7 @@ def statuses(records: Sequence[Record]) -> list[str]:
 
 def no_files_under_way(folder: Path) -> bool:
     """Whether nothing is left of files that were being written."""
-    return not list(folder.rglob("*.tmp")) and not list(folder.rglob("claims/*"))
+    return not list(folder.rglob("*.tmp"))
 
 
 def shared_grid(flag: Path) -> list[Cell]:
@@ -127,8 +126,6 @@ def shared_grid(flag: Path) -> list[Cell]:
 
 
 def drive(folder: str, flag: str) -> None:
-    """A whole run in a process of its own: one worker, claims."""
-    shared = resources()
-    with Claims(RunStore(folder), shared.key) as claims:
-        executor = ProcessExecutor(resources, workers=1, gate=claims)
-        run_cells(shared_grid(Path(flag)), RunStore(folder), executor, resources=shared)
+    """A whole run in a process of its own, with one worker."""
+    executor = ProcessExecutor(resources, workers=1)
+    run_cells(shared_grid(Path(flag)), RunStore(folder), executor, resources=resources())
