@@ -118,7 +118,7 @@ def folder_fingerprint(folder: str) -> str:
     Raises:
         OSError: as ``digests_of``.
     """
-    root = Path(folder).expanduser()
+    root = Path(os.path.expanduser(folder))
     found = {path.relative_to(root): path for path in root.rglob("*") if path.is_file()}
     names = sorted(name for name in found if not any(part.startswith(".") for part in name.parts))
     digest = hashlib.sha256()

@@ -278,7 +278,7 @@ def cached_weights(model: str, tag: str) -> Path | None:
         hub = importlib.import_module("huggingface_hub")
         found = (hub.try_to_load_from_cache(name, one) for one in names)
         return next((Path(path) for path in found if isinstance(path, str)), None)
-    path = Path("~/.cache/clip").expanduser() / os.path.basename(facts.get("url", ""))
+    path = Path(os.path.expanduser("~/.cache/clip")) / os.path.basename(facts.get("url", ""))
     return path if path.is_file() else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -32,15 +33,18 @@ def weight_files(spec: BackboneSpec) -> list[Path]:
 
 def _places(spec: BackboneSpec) -> list[Path]:
     """The files and folders that a built-in loader reads; none where it may ask a hub."""
-    model, given = spec.model, Path(spec.pretrained).expanduser() if spec.pretrained else None
+    model, given = (
+        spec.model,
+        Path(os.path.expanduser(spec.pretrained)) if spec.pretrained else None,
+    )
     if spec.loader == "weighted_sum":
         model = _SHARE.sub("", model)
     if model.startswith("local-dir:"):
-        return [Path(model.removeprefix("local-dir:")).expanduser()]
+        return [Path(os.path.expanduser(model.removeprefix("local-dir:")))]
     if given is not None and given.is_dir():
         return [given]
     if spec.loader in _BY_FOLDER:  # configuration and tokenizer lie with the model
-        named = Path(model).expanduser() if model else None
+        named = Path(os.path.expanduser(model)) if model else None
         return [path for path in (given, named) if path is not None]
     if spec.loader in _BY_NAME and (given is None or not given.is_file()):
         from benchmark.backbones.checkpoint import cached_weights  # imports torch

@@ -295,6 +295,35 @@ def test_fingerprint_follows_weights_transform_and_vocabulary(tmp_path: Path, fo
     assert len(others | {same}) == 4
 
 
+def test_fingerprint_follows_the_tokenizer_of_hugging_face_beside_the_weights(
+    tmp_path: Path,
+) -> None:
+    tokenizers, transformers = (
+        pytest.importorskip(name) for name in ("tokenizers", "transformers")
+    )
+    config = copy.deepcopy(CONFIG)
+    config["text_cfg"]["hf_tokenizer_name"] = "mine"
+    config["custom_text"] = True
+    folder = tmp_path / "hf"
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    write_weights(random_model(config), folder / "open_clip_model.safetensors")
+
+    def with_words(*words: str, lower: bool = False) -> str:
+        entries = {word: number for number, word in enumerate(["[PAD]", "[UNK]", *words])}
+        made = tokenizers.Tokenizer(tokenizers.models.WordLevel(entries, unk_token="[UNK]"))
+        if lower:
+            made.normalizer = tokenizers.normalizers.Lowercase()
+        transformers.PreTrainedTokenizerFast(
+            tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]"
+        ).save_pretrained(folder)
+        return load_local_dir(folder).fingerprint
+
+    prints = [with_words("a", "dog"), with_words("dog", "a"), with_words("a", "dog", lower=True)]
+    assert len(set(prints)) == 3
+    assert with_words("a", "dog") == prints[0]
+
+
 def test_loading_leaves_the_global_random_state_alone(folder: Path) -> None:
     before = torch.random.get_rng_state()
     load_local_dir(folder)

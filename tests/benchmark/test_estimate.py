@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
 from benchmark.done import DoneCells
+from benchmark.errors import DataError
 from benchmark.estimate import (
     CALIBRATION_QUERIES,
     Rates,
@@ -175,6 +177,41 @@ def test_results_of_other_data_or_weights_are_not_done(data, weights, done, unve
     known = DoneCells([stored(cell(), 1.0)], Knows(data, weights))
     assert (cell() in known) is done
     assert known.unverified == unverified
+
+
+@pytest.mark.parametrize("what", ["data", "weights", "files"])
+def test_what_the_folder_does_not_know_is_loaded_to_find_out(tmp_path, what):
+    """A plan that calls a cell done although its data are others would be as wrong as the run."""
+    print_ = {"data": "d", "weights": "w", "files": "f"}
+
+    def resources(**today: str) -> Any:
+        now = print_ | today
+        return SimpleNamespace(
+            data=lambda cell: SimpleNamespace(fingerprint=now["data"]),
+            backbone=lambda cell: SimpleNamespace(fingerprint=now["weights"]),
+            shift_files=lambda cell: now["files"],
+        )
+
+    asked = cell(benchmark=IMAGE)
+    one = stored(asked, 1.0, files="f")
+    same = DoneCells([one], Knows("", ""), resources)
+    assert asked in same
+    assert same.unverified == 0
+    other = DoneCells([one], Knows("", ""), lambda: resources(**{what: "new"}))
+    assert asked not in other
+
+
+def test_data_that_cannot_be_read_any_more_are_not_those_of_a_result(tmp_path):
+    def broken(cell: Cell) -> Any:
+        raise DataError("a picture is missing")
+
+    asked = cell(data_root=str(tmp_path))
+    resources = SimpleNamespace(data=broken)
+    assert asked not in DoneCells([stored(asked, 1.0)], Knows("", "w"), lambda: resources)
+    away = replace(asked, data_root=str(tmp_path / "elsewhere"))
+    known = DoneCells([stored(away, 1.0)], Knows("", "w"), lambda: resources)
+    assert away in known
+    assert known.unverified == 1
 
 
 def test_stored_and_planned_cells_are_compared_as_json():

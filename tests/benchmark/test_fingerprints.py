@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from benchmark import fingerprints
+from benchmark.backbones import checkpoint
+from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, Status
 from benchmark.executors import SerialExecutor, identify, run_cells
 from benchmark.fingerprints import Fingerprints, files_of
@@ -192,7 +194,72 @@ def test_a_copy_that_keeps_size_and_time_ends_it_too(tmp_path):
     assert known(tmp_path / "kept", cell)[0] == ""
 
 
-def test_incomplete_data_and_weights_by_tag_are_not_kept(tmp_path):
+def test_annotations_three_folders_down_count(tmp_path):
+    """As in ``cirr_dataset/cirr/captions``."""
+    cell, resources, root = real(tmp_path)
+    deep = root / "coco" / "a" / "b" / "list.json"
+    deep.parent.mkdir(parents=True)
+    deep.write_text("[1]")
+    Fingerprints(tmp_path / "kept").remember(cell, resources)
+    before = deep.stat()
+    deep.write_text("[2]")
+    os.utime(deep, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert known(tmp_path / "kept", cell)[0] == ""
+
+
+def test_weights_by_tag_are_the_file_in_the_local_cache(tmp_path, monkeypatch):
+    cell, resources, _ = real(tmp_path)
+    cached = tmp_path / "weights.pt"
+    monkeypatch.setattr(checkpoint, "cached_weights", lambda model, tag: cached)
+    tagged = replace(cell, backbone=replace(cell.backbone, pretrained="openai"))
+    Fingerprints(tmp_path / "kept").remember(tagged, resources)
+    assert known(tmp_path / "kept", tagged)[1] == "weights-1"
+    before = cached.stat()
+    cached.write_text("WEIGHTS")
+    os.utime(cached, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert known(tmp_path / "kept", tagged)[1] == ""
+
+
+def test_a_tag_is_looked_for_where_open_clip_keeps_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert checkpoint.cached_weights("RN50", "openai") is None
+    facts = {"url": "https://models.invalid/abc/RN50.pt"}
+    monkeypatch.setattr(checkpoint, "get_pretrained_cfg", lambda model, tag: facts)
+    assert checkpoint.cached_weights("RN50", "openai") is None
+    file = tmp_path / ".cache" / "clip" / "RN50.pt"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    assert checkpoint.cached_weights("RN50", "openai") == file
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (BackboneSpec("open_clip", "local-dir:{0}/folder", ""), ["config", "weights"]),
+        (BackboneSpec("weighted_sum", "local-dir:{0}/folder@0.4", ""), ["config", "weights"]),
+        (BackboneSpec("open_clip", "ViT-B-32", "{0}/folder/weights"), ["weights"]),
+        (BackboneSpec("open_clip", "ViT-B-16-SigLIP", "{0}/folder/weights"), []),
+        (BackboneSpec("blip", "{0}/folder", ""), ["config", "weights"]),
+        (BackboneSpec("blip", "Salesforce/blip", "{0}/folder/weights"), []),
+        (BackboneSpec("blip", "", "{0}/folder/weights"), ["weights"]),
+        (BackboneSpec("cav_mae", "10-frames", "{0}/folder/weights"), ["weights"]),
+        (BackboneSpec("cav_mae", "", "{0}/folder/none"), []),
+    ],
+    ids=str,
+)
+def test_the_files_behind_a_backbone(tmp_path, spec, expected):
+    """None where a hub's cache may decide: such fingerprints are not kept."""
+    (tmp_path / "folder").mkdir()
+    for name in ("config", "weights"):
+        (tmp_path / "folder" / name).write_bytes(b"content")
+    placed = replace(
+        spec, model=spec.model.format(tmp_path), pretrained=spec.pretrained.format(tmp_path)
+    )
+    assert [path.name for path in weight_files(placed)] == expected
+
+
+def test_incomplete_data_and_weights_that_are_elsewhere_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "cached_weights", lambda model, tag: None)
     cell, resources, _ = real(tmp_path, allow_missing=True)
     tagged = replace(cell, backbone=replace(cell.backbone, pretrained="openai"))
     Fingerprints(tmp_path / "kept").remember(tagged, resources)
@@ -243,3 +310,13 @@ def test_other_data_are_found_out_and_run(tmp_path, package):
     fingerprints._package.cache_clear()
     changed = fakes.resources(load_data=lambda cell: replace(fakes.world(), fingerprint="new"))
     assert identify(cells, store, changed).waiting == 1
+
+
+def test_weights_may_move_to_another_folder():
+    def key(model: str) -> str:
+        spec = BackboneSpec("open_clip", model)
+        return fakes.cell(backbone=spec).key(data_fingerprint="d", backbone_fingerprint="w")
+
+    assert key("local-dir:/a/net") == key("local-dir:/b/c/net/") == key("local-dir:net")
+    assert len({key("local-dir:/a/net"), key("local-dir:/a/other"), key("net"), key("x/net")}) == 4
+    assert key("/a/net") == key("~/net")

@@ -337,3 +337,24 @@ def test_damaged_weights_are_named() -> None:
     shared = fakes.resources(load_backbone=lambda spec: backbone)
     record, _ = run_cell(fakes.cell(), shared)
     assert record.reason.startswith("DataError: gallery embeddings of fake hold NaN")
+
+
+class Rewritten(fakes.Noise):
+    """Its files change while it is at work."""
+
+    seen: list[int] = []  # noqa: RUF012
+
+    @property
+    def fingerprint(self) -> str:
+        return "new" if self.seen else "old"
+
+    def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
+        self.seen.append(severity)
+        return super().corrupt(item, severity, rng)
+
+
+def test_files_of_a_shift_that_change_during_a_cell_fail_it():
+    resources = fakes.resources(make_shift=lambda spec: Rewritten())
+    record, arrays = run_cell(fakes.cell(), resources)
+    assert (record.status, arrays) == (Status.FAILED, {})
+    assert "changed while the cell ran" in record.reason

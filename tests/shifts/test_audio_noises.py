@@ -227,8 +227,10 @@ def test_fingerprint_follows_the_bytes_not_the_folder(tmp_path: Path) -> None:
         record(tmp_path / name / "rain.wav", np.full(9, 0.5))
     one, two = (Rain(RecordingOptions(recordings=str(tmp_path / n))) for n in ("one", "two"))
     assert one.fingerprint == two.fingerprint != ""
+    assert two.sound(8000, np.random.default_rng(0))[0] == pytest.approx(0.5, abs=1e-3)
     record(tmp_path / "two" / "rain.wav", np.full(9, 0.4))
     assert one.fingerprint != two.fingerprint
+    assert two.sound(8000, np.random.default_rng(0))[0] == pytest.approx(0.4, abs=1e-3)
 
 
 @settings(max_examples=25, deadline=None)

@@ -82,6 +82,16 @@ def test_fingerprint_follows_the_bytes_not_the_folder(tmp_path: Path) -> None:
     assert Frost(FrostOptions(photos=str(tmp_path / "two"))).fingerprint != one
 
 
+def test_a_photograph_replaced_within_a_process_is_the_one_used(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", grey(10, 60, 60))
+    shift = Frost(FrostOptions(photos=str(tmp_path)))
+    before = shift.fingerprint, apply(shift, grey(80, 40, 40)).mean()
+    save(tmp_path / "a.png", grey(200, 60, 60))
+    after = shift.fingerprint, apply(shift, grey(80, 40, 40)).mean()
+    assert before[0] != after[0]
+    assert after[1] > before[1] + 50
+
+
 def test_procedural_ice_is_bluish_varied_and_seamless() -> None:
     textures = [ice_texture(number).astype(float) for number in range(TEXTURES)]
     for texture in textures:

@@ -45,6 +45,12 @@ def test_the_content_of_every_folder_is_in_the_fingerprint(
     assert not world.loaded  # telling results apart loads no model
 
 
+def test_a_model_replaced_within_a_process_is_loaded_again(world: World, tmp_path: Path) -> None:
+    for content in (b"one", b"one", b"two"):
+        shifted(make_shift("passive", "text", {"model": folder(tmp_path, "there", content)}))
+    assert len([kind for kind, *_ in world.loaded if kind == "seq2seq"]) == 2
+
+
 def test_the_order_of_two_translation_models_matters(world: World, tmp_path: Path) -> None:
     one, two = folder(tmp_path, "one", b"1"), folder(tmp_path, "two", b"2")
     there = make_shift("back_trans", "text", {"model": one, "model_back": two})

@@ -110,8 +110,10 @@ def test_fingerprint_and_name(folder: Path, tmp_path: Path) -> None:
     config = copy.deepcopy(CONFIG)
     config["vision_config"]["num_attention_heads"] = 4
     (heads / "config.json").write_text(json.dumps(config))
-    prints = {load(f).fingerprint for f in (folder, words, other, heads)}
-    assert len(prints) == 4
+    cased = write_folder(tmp_path / "cased")
+    (cased / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    prints = {load(f).fingerprint for f in (folder, words, other, heads, cased)}
+    assert len(prints) == 5
     half = write_folder(tmp_path / "half")
     state = {k: v.half() for k, v in random_model().state_dict().items()}
     save_file(state, half / "model.safetensors")
