@@ -26,10 +26,7 @@ def option_names(options: type) -> tuple[str, ...]:
 
 
 def applicable(options: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that the dataclass has a field for.
-
-    For a benchmark's ``shift_options``, which speak to every shift that has such an option.
-    """
+    """Those of the values that the dataclass has a field for."""
     return {name: value for name, value in values.items() if name in option_names(options)}
 
 

@@ -148,7 +148,6 @@ def shift_choices(
 ) -> list[tuple[ShiftSpec, str]]:
     """As ``shift_specs``, but a severity that a shift does not have comes with what is wrong."""
     found: list[tuple[ShiftSpec, str]] = []
-    given = {**card.shift_options, **config.shift_option}
     for name in names:
         wanted = config.severity or _default_severity(card, name)
         if name == CLEAN:
@@ -157,7 +156,8 @@ def shift_choices(
             found += [(ready_made.specify(name, severity), "") for severity in wanted]
             continue
         kind = SHIFTS.get(name)
-        own = options.applicable(kind.Options, given)
+        by_hand = options.applicable(kind.Options, config.shift_option)
+        own = {**kind.fitting(card.shift_options, by_hand), **by_hand}
         values = options.complete(kind.Options, own, f"shift {name!r}")
         for severity in wanted:
             try:

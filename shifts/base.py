@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -82,6 +83,17 @@ class Shift(ABC):
         self.check_severity(severity)
         self.check_item(item)
         return self.corrupt(item, severity, rng)
+
+    @classmethod
+    def fitting(cls, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of a benchmark's default options that this shift has.
+
+        Args:
+            defaults: option -> value, meant for whatever shift has such an option.
+            given: options set by hand; they win, and what they do not fit is their author's error.
+        """
+        own = {entry.name for entry in fields(cls.Options)}
+        return {name: value for name, value in defaults.items() if name in own}
 
     def untouched(self, item: Any) -> Any:
         """The item as this shift returns it when its operator edits nothing.

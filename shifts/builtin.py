@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -30,15 +30,39 @@ def shift_class(name: str, modality: str) -> type[Shift]:
     Raises:
         ShiftError: there is no such shift; names the nearest ones.
     """
-    known = [n for n, target in BUILTINS.items() if target.startswith(f"shifts.{modality}.")]
-    meant = ALIASES.get(name, name)
-    if meant not in known:
-        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
+    if name not in shift_names(modality):
+        known = sorted(shift_names(modality))
+        near = difflib.get_close_matches(name, known, n=3) or known
         raise ShiftError(
             f"there is no built-in {modality} shift {name!r}; choose one of {', '.join(near)} "
             "(queryshift list shifts)"
         )
-    return builtin_class(meant)
+    return builtin_class(ALIASES.get(name, name))
+
+
+def shift_names(modality: str) -> set[str]:
+    """Names and aliases of the built-in shifts of one modality; imports none of them."""
+    known = {n for n, target in BUILTINS.items() if target.startswith(f"shifts.{modality}.")}
+    return known | {alias for alias, name in ALIASES.items() if name in known}
+
+
+def option_names(name: str, modality: str) -> tuple[str, ...]:
+    """Names of a shift's options, in the declared order.
+
+    Raises:
+        ShiftError: as ``shift_class``.
+    """
+    return tuple(option.name for option in fields(shift_class(name, modality).Options))
+
+
+def check_option_names(name: str, modality: str, given: Iterable[str]) -> None:
+    """Raises ShiftError for an unknown shift, or for an option that it has not."""
+    known = option_names(name, modality)
+    for option in given:
+        if option not in known:
+            raise ShiftError(
+                f"shift {name!r} has no option {option!r}; it has {', '.join(known) or 'none'}"
+            )
 
 
 def make_shift(name: str, modality: str, options: Mapping[str, str] | None = None) -> Shift:
@@ -54,13 +78,10 @@ def make_shift(name: str, modality: str, options: Mapping[str, str] | None = Non
             shift itself refuses (``frost`` without photographs).
     """
     kind = shift_class(name, modality)
+    check_option_names(name, modality, options or ())
     defaults = {option.name: option.default for option in fields(kind.Options)}
     given: dict[str, Any] = {}
     for option, text in (options or {}).items():
-        if option not in defaults:
-            raise ShiftError(
-                f"shift {name!r} has no option {option!r}; it has {', '.join(defaults) or 'none'}"
-            )
         given[option] = _converted(name, option, text, type(defaults[option]))
     return kind(kind.Options(**given))
 

@@ -9,15 +9,24 @@ corrupted image has to be encoded on its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shifts.base import Shift, ShiftCard
-from shifts.builtin import make_shift, parse_pairs
+from shifts.builtin import (
+    check_option_names,
+    make_shift,
+    option_names,
+    parse_pairs,
+    shift_names,
+)
 from shifts.text.options import check_choices
+
+PARTS = ("image", "text")
 
 TEXT_SEVERITY = (1, 2, 4, 6, 7)
 """Severity 1..5 of the pair as a severity of the text shifts, which have seven."""
@@ -88,10 +97,16 @@ class ComposedOptions:
     )
 
     def __post_init__(self) -> None:
-        """Raises ShiftError for an unknown part or an entry that is not name=value."""
+        """Raises ShiftError for what cannot be right whatever the data are.
+
+        That is an unknown part, an entry that is not name=value, and in a part that shifts an
+        unknown shift or an option that it has not.
+        """
         check_choices(self)
-        parse_pairs(self.image_options)
-        parse_pairs(self.text_options)
+        for part in PARTS:
+            pairs = parse_pairs(getattr(self, f"{part}_options"))
+            if self.part in (part, "both"):
+                check_option_names(getattr(self, part), part, pairs)
 
 
 class ComposedShift(Shift):
@@ -127,6 +142,18 @@ class ComposedShift(Shift):
             self._text_shift = make_shift(given.text, "text", parse_pairs(given.text_options))
             for severity in self.card.severities:
                 self._text_shift.check_severity(text_severity(self._text_shift, severity))
+
+    @classmethod
+    def fitting(cls, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """As for any shift; of the options of the two parts those that the parts' shifts have."""
+        found = super().fitting(defaults, given)
+        chosen = {entry.name: entry.default for entry in fields(cls.Options)} | found | {**given}
+        for part in PARTS:
+            pairs = found.get(f"{part}_options")
+            if pairs and chosen[part] in shift_names(part):
+                own = option_names(chosen[part], part)
+                found[f"{part}_options"] = [p for p in pairs if p.partition("=")[0] in own]
+        return found
 
     @property
     def fingerprint(self) -> str:

@@ -76,11 +76,14 @@ def fashion_text(product: int) -> str:
     return f"Long sleeve coat number {product} in navy. Notched lapel."
 
 
-def make_fashion_gen(root: Path, records: list[dict[str, Any]] | None = None) -> Path:
+def make_fashion_gen(
+    root: Path, records: list[dict[str, Any]] | None = None, products: int = 3
+) -> Path:
     """Writes ``root/fashion-gen``; returns the JSON lines."""
-    records = fashion_records() if records is None else records
+    whole = fashion_records(products)
+    records = whole if records is None else records
     folder = root / "fashion-gen"
-    write_pictures(folder / "extracted_valid_images", [r["img_name"] for r in fashion_records()])
+    write_pictures(folder / "extracted_valid_images", [r["img_name"] for r in whole])
     file = folder / "fashion_gen_validation.jsonl"
     file.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
     return file
@@ -103,9 +106,9 @@ def person_records(folder: str = "CUHK01", persons: int = 3) -> list[dict[str, A
     return [other, *records]
 
 
-def make_person_search(root: Path, name: str, file: str) -> Path:
+def make_person_search(root: Path, name: str, file: str, persons: int = 3) -> Path:
     """Writes ``root/<name>``; returns the annotation file."""
-    records = person_records()
+    records = person_records(persons=persons)
     tests = [Path(r["file_path"]).name for r in records if r["split"] == "test"]
     write_pictures(root / name / "imgs" / "CUHK01", tests)
     return write_json(root / name / file, records)
