@@ -223,6 +223,17 @@ class Cell:
         return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
 
 
+def data_identity(data: str, files: str = "", home: str = "") -> str:
+    """What stands for a cell's data in its key.
+
+    Args:
+        data: fingerprint of the retrieval set.
+        files: of the files that its shifts work with, "" for none.
+        home: of another set that forgetting is measured on, "" for none.
+    """
+    return "+".join(filter(None, (data, files, home and f"home:{home}")))
+
+
 @dataclass(frozen=True)
 class Record:
     """What is stored of a cell, as one JSON file (numbers per query lie beside it as ``.npz``).
@@ -234,9 +245,11 @@ class Record:
         cell: ``Cell.to_dict()``.
         info: suite, data and weights facts that a row must say: ``data_fingerprint``,
             ``backbone_fingerprint``, ``backbone_name``, ``queries``, ``gallery``,
-            ``query_modality``, ``task``, ``embed_dim``.
+            ``query_modality``, ``task``, ``embed_dim``; ``home`` (whose clean queries forgetting is
+            measured on, "" where there is none), ``home_queries``, ``home_fingerprint``.
         metrics: ``R@1``, ``R@5``, ``R@10``, ``mean_recall``, ``mAP`` (percent);
-            ``clean_R@1_before``, ``clean_R@1_after``, ``forgetting`` (after minus before, points);
+            ``clean_R@1_before``, ``clean_R@1_after``, ``forgetting`` (after minus before, points)
+            on the clean queries of the source model's home, where it has one;
             but for "single" streams ``first_domain_R@1_before``, ``_during``, ``_after``, and with
             several domains ``R@1_<domain's label>`` each.
         probes: ``uniformity``, ``gap``, ``consistency``, ``effective_rank``, ``hubness``; methods'

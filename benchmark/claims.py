@@ -239,9 +239,11 @@ def _kept(cells: _Cells) -> Claim:
         measured = "clean R@1 after a diverse stream, points"
         part = Part(f"REST - {name}", measured, 1, cells.clean_recall(rest, other))
         forgot = [c.record.metrics.get("forgetting", math.nan) for c, _ in cells.pairs(other, rest)]
-        lost = float(np.mean(forgot or [math.nan]))
+        lost = float(np.mean([value for value in forgot if math.isfinite(value)] or [math.nan]))
 
         def why(part: Part, name: str = name, lost: float = lost) -> str:
+            if math.isnan(lost):
+                return f"{name} has no home to forget on these streams"
             kept = f"{name} changes clean R@1 by {lost:+.1f} points on these streams"
             return f"{kept}: little is forgotten" if lost > -1 else kept
 

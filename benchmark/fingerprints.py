@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.backbones.places import weight_files
-from benchmark.cell import BackboneSpec, Cell
+from benchmark.cell import BackboneSpec, Cell, data_identity
 from benchmark.datasets import BUILTINS as DATASETS
 from benchmark.datasets.base import content_fingerprint, file_digests
 from benchmark.datasets.ready_made import is_ready_made
@@ -96,13 +96,15 @@ class Fingerprints:
         data, weights = self.of_data(cell), self.of_backbone(cell.backbone)
         if not data or not weights or any(map(is_ready_made, cell.domains)):
             return ""
+        named, home = resources.home_named(cell), ""
+        if named is not None and not (home := self.of_data(named)):
+            return ""  # not known, or the user does not have it
         shifts = self._texts.of(cell.shift), self._texts.of(cell.stream)
         if shifts not in self._shift_files:
             self._shift_files[shifts] = resources.shift_files(cell)
         files = self._shift_files[shifts]
-        return cell.key(
-            data_fingerprint=f"{data}+{files}" if files else data, backbone_fingerprint=weights
-        )
+        identity = data_identity(data, files, home)
+        return cell.key(data_fingerprint=identity, backbone_fingerprint=weights)
 
     def of_data(self, cell: Cell) -> str:
         """The fingerprint of the cell's data, or "" where it is not known to hold."""
@@ -119,16 +121,21 @@ class Fingerprints:
 
     def remember(self, cell: Cell, resources: Resources) -> None:
         """Keeps the fingerprints of a cell's data and backbone, which must be loaded already."""
+        home = resources.home(cell)
+        for place in (cell,) if home is None else (cell, home):
+            self._remember_data(place, resources)
+        subject = _backbone_subject(cell.backbone)
+        if self._wanted(subject):
+            fingerprint = resources.backbone(cell).fingerprint
+            self._write(subject, fingerprint, _weight_files(cell.backbone), "")
+
+    def _remember_data(self, cell: Cell, resources: Resources) -> None:
         subject = _data_subject(cell)
         if self._wanted(subject):
             data = resources.data(cell)
             if not data.info.get("allow_missing"):
                 files = None if _embedded_data(cell.benchmark) else files_of(data)
                 self._write(subject, data.fingerprint, files, cell.data_root)
-        subject = _backbone_subject(cell.backbone)
-        if self._wanted(subject):
-            fingerprint = resources.backbone(cell).fingerprint
-            self._write(subject, fingerprint, _weight_files(cell.backbone), "")
 
     def _wanted(self, subject: str) -> bool:
         """Whether to try and keep it: not what is kept already, and what was refused only once."""

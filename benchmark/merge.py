@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.cell import Cell, Record, Status
+from benchmark.cell import Cell, Record, Status, data_identity
 from benchmark.errors import ResultsError
 from benchmark.metrics import recall_at
 from benchmark.store import RunStore, cell_from_dict, read_record
@@ -147,9 +147,9 @@ def _inconsistent(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) 
 
 def _key_of(record: Record, cell: Cell) -> str:
     info = record.info
-    data, files = info.get("data_fingerprint", ""), info.get("shift_files", "")
+    names = ("data_fingerprint", "shift_files", "home_fingerprint")
     return cell.key(
-        data_fingerprint=f"{data}+{files}" if files else str(data),
+        data_fingerprint=data_identity(*(str(info.get(name, "")) for name in names)),
         backbone_fingerprint=str(info.get("backbone_fingerprint", "")),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmark import addresses
 from benchmark.backbones.base import DualEncoder
 from benchmark.cache import Address, DiskCache, InputCache, Recent, Shelf, Tables
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, data_identity
 from benchmark.changes import KIND, Changes
 from benchmark.datasets.ready_made import ReadyMade, is_ready_made
 from benchmark.errors import ConfigError, DataError, did_you_mean
@@ -40,6 +40,8 @@ class Resources:
         make_shift: a shift from its spec.
         load_ready_made: the ready-made queries that a spec stands for, given the clean set; None
             where the user has named no folder with such files.
+        home_of: the cell on whose clean queries forgetting is measured, or None where the weights
+            have no home; without it every benchmark is its own.
         cache_bytes: bound of the preprocessed queries kept in memory; what does not fit is
             computed again, with the same result.
         disk: the cache that this process shares with others, or None.
@@ -53,6 +55,7 @@ class Resources:
         make_method: Callable[[MethodSpec, Setup], Method],
         make_shift: Callable[[ShiftSpec], Shift],
         load_ready_made: Callable[[Cell, ShiftSpec, RetrievalSet], ReadyMade] | None = None,
+        home_of: Callable[[Cell], Cell | None] = lambda cell: cell,
         cache_bytes: int = CACHE_BYTES,
         disk: DiskCache | None = None,
     ) -> None:
@@ -61,9 +64,12 @@ class Resources:
         self.make_method = make_method
         self.make_shift = make_shift
         self._load_ready_made = load_ready_made
+        self._find_home = home_of
+        self._homes = Recent[tuple[Cell | None]](256)
+        self._homeless: dict[tuple[str, str, str], str] = {}
         self._data = Recent[RetrievalSet](8)
         self._backbones = Recent[DualEncoder](2)
-        self._galleries = Recent[Tensor](2)
+        self._galleries = Recent[Tensor](4)  # of a benchmark and its home, in both directions
         self._source_recalls = Recent[float](64)
         self._ready_made = Recent[ReadyMade](64)
         self._inputs = InputCache(cache_bytes)
@@ -93,12 +99,50 @@ class Resources:
         """
         if cell.stream.kind != "single":
             self.stream(cell)
-        files = self.shift_files(cell)
-        data = self.data(cell).fingerprint
         return cell.key(
-            data_fingerprint=f"{data}+{files}" if files else data,
+            data_fingerprint=data_identity(
+                self.data(cell).fingerprint, self.shift_files(cell), self.home_fingerprint(cell)
+            ),
             backbone_fingerprint=self.backbone(cell).fingerprint,
         )
+
+    def home(self, cell: Cell) -> Cell | None:
+        """The cell whose clean queries forgetting is measured on; None where there is none.
+
+        It is the cell itself where its own data are the source model's domain. Of another set as
+        many queries are used as the cell has, so that measuring costs the same: a fixed draw.
+        """
+        named = self.home_named(cell)
+        if named is None:
+            return cell if self._home_of(cell) is not None else None
+        if _place(named) in self._homeless:
+            return None
+        try:
+            size = len(self.data(named).queries)
+        except DataError as error:  # the user does not have it
+            self._homeless[_place(named)] = str(error)
+            return None
+        wanted = len(self.queries(cell))
+        return replace(named, limit=wanted if wanted < size else None)
+
+    def _home_of(self, cell: Cell) -> Cell | None:
+        place = _place(cell), cell.backbone
+        return self._homes.get(place, lambda: (self._find_home(cell),))[0]
+
+    def home_named(self, cell: Cell) -> Cell | None:
+        """The cell of another set that is the home, whether the user has it or not; or None."""
+        named = self._home_of(cell)
+        return None if named is None or named.benchmark == cell.benchmark else named
+
+    def homeless(self, cell: Cell) -> str:
+        """Why the set that the cell's home names could not be used, or an empty string."""
+        named = self.home_named(cell)
+        return "" if named is None else self._homeless.get(_place(named), "")
+
+    def home_fingerprint(self, cell: Cell) -> str:
+        """Of another set that forgetting is measured on; "" where it is the cell's own, or none."""
+        home = self.home(cell)
+        return "" if home is None or home is cell else self.data(home).fingerprint
 
     def shift_files(self, cell: Cell) -> str:
         """Hashes of the files that the cell's shifts work with, "" where there are none.

@@ -88,8 +88,13 @@ def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
     data, backbone = resources.data(cell), resources.backbone(cell)
     files = resources.shift_files(cell)
     ready = any(map(is_ready_made, cell.domains))
+    home, homeless = resources.home(cell), resources.homeless(cell)
     return {
         **({"shift_files": files} if files else {}),
+        "home": "" if home is None else resources.data(home).name,
+        **({"home_queries": len(resources.queries(home))} if home is not None else {}),
+        **({"home_fingerprint": other} if (other := resources.home_fingerprint(cell)) else {}),
+        **({"homeless": homeless} if homeless else {}),
         **({"ready_made": True} if ready else {}),
         "data": dict(data.info),
         "data_fingerprint": data.fingerprint,
@@ -157,7 +162,7 @@ class _Run:
         with counted(method.encoder) as passes, timed, self._untouched(gallery):
             tally = self._adapt(method, gallery)
         measured = self._probes(tally, gallery)
-        kept = {**self._forgetting(method, gallery), **self._first_domain(method, gallery, tally)}
+        kept = {**self._forgetting(method), **self._first_domain(method, gallery, tally)}
         self.clock.wait()
         seconds = time.perf_counter() - begun
         record = Record(
@@ -308,15 +313,19 @@ class _Run:
             changes = self.resources.changes(self.cell)
         return changes.summary(self.domains, labels)
 
-    def _forgetting(self, method: Method, gallery: Tensor) -> dict[str, float]:
+    def _forgetting(self, method: Method) -> dict[str, float]:
+        """R@1 on the clean queries of the source model's home; nothing where it has none."""
+        home = self.resources.home(self.cell)
+        if home is None:
+            return {}
         with self.clock("clean"):
-            before = self.resources.clean_recall(self.cell)
+            before = self.resources.clean_recall(home)
             after = recall_of(
                 method.embed,
-                data=self.data,
-                inputs=self.resources.inputs(self.cell, clean=True),
-                gallery=gallery,
-                queries=self.queries,
+                data=self.resources.data(home),
+                inputs=self.resources.inputs(home, clean=True),
+                gallery=self.resources.gallery(home),
+                queries=self.resources.queries(home),
             )
         return {
             "clean_R@1_before": before,

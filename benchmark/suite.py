@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,9 @@ class BenchmarkCard:
         named_by: whose public material names it.
         licence: of the data.
         citation: of the data.
+        home: the domain that the source model comes from, where forgetting is measured: the name of
+            a data set, for the card's own backbone; or weights ("loader:model", a pattern of
+            ``fnmatch``) -> data set. Empty where the weights have no home among the data sets.
         preset: option preset of the methods ("published", "mini").
         backbone: the default backbone.
         shift_options: given to every shift that has such an option.
@@ -98,12 +102,26 @@ class BenchmarkCard:
     max_words: int = 30
     note: str = ""
     citation: str = ""
+    home: Mapping[str, str] | str = field(default_factory=dict)
     row: str = ""
 
     @property
     def gallery(self) -> str:
         """Modality of the gallery."""
         return TASKS[self.task][self.query][0]
+
+    def home_of(self, spec: BackboneSpec) -> str:
+        """The data set that weights come from, or "" where the card does not know one.
+
+        A text stands for the card's own backbone, wherever its weights lie. The others are known
+        by their name alone: weights given as a file may be any.
+        """
+        if isinstance(self.home, str):
+            own = (spec.loader, spec.model) == (self.backbone.loader, self.backbone.model)
+            return self.home if own else ""
+        name = f"{spec.loader}:{spec.model}"
+        hits = [data for weights, data in self.home.items() if fnmatchcase(name, weights)]
+        return hits[0] if hits and not spec.pretrained else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +167,32 @@ def benchmark_cards() -> dict[str, BenchmarkCard]:
                 raise ConfigError(f"benchmark {card.id!r} is in {cards[card.id].suite} and {name}")
             cards[card.id] = card
     return cards
+
+
+def home_card(
+    card: BenchmarkCard, spec: BackboneSpec, others: Iterable[BenchmarkCard]
+) -> BenchmarkCard | None:
+    """The benchmark on whose clean queries forgetting is measured, or None.
+
+    Args:
+        card: the benchmark that is run.
+        spec: with which weights.
+        others: benchmarks in which the home is looked for; the first one on that data set, with
+            queries of the same kind, serves, one of the card's own suite before others.
+
+    Raises:
+        ConfigError: no benchmark is on the data set that the card names.
+    """
+    home = card.home_of(spec)
+    if not home or home == card.dataset:
+        return card if home else None
+    found = [c for c in others if (c.dataset, c.task, c.query) == (home, card.task, card.query)]
+    if not found:
+        raise ConfigError(
+            f"benchmark {card.id!r} names {home!r} as the home of {spec.loader}:{spec.model}, but "
+            f"no benchmark has {card.query} queries of that data set"
+        )
+    return min(found, key=lambda other: other.suite != card.suite)
 
 
 def benchmark_card(name: str) -> BenchmarkCard:
@@ -241,6 +285,27 @@ def _cards(
     return (row,)
 
 
+def _home(document: Document, at: tuple[str | int, ...], raw: Any) -> dict[str, str] | str:
+    """A data set, or one for each of some weights."""
+    if not isinstance(raw, Mapping):
+        name = document.text(at)
+        _check_data_set(document, at, name)
+        return name
+    homes = {str(weights): document.text((*at, weights)) for weights in raw}
+    for weights, name in homes.items():
+        if ":" not in weights:
+            raise document.error(
+                (*at, weights), f"{weights!r} is no weights; expected loader:model, such as 'mini:'"
+            )
+        _check_data_set(document, (*at, weights), name)
+    return homes
+
+
+def _check_data_set(document: Document, at: tuple[str | int, ...], name: str) -> None:
+    if name not in DATASETS and ":" not in name:
+        raise document.error(at, f"unknown data set {name!r}{did_you_mean(name, DATASETS)}")
+
+
 def _counts(document: Document, at: tuple[str | int, ...]) -> dict[str, int]:
     counts = document.mapping(at)
     for name, count in counts.items():
@@ -259,6 +324,8 @@ def _value(document: Document, at: tuple[str | int, ...], key: str, raw: Any) ->
         return BackboneSpec(**words)  # type: ignore[arg-type]  # no other field can be named
     if key == "shift_options":
         return dict(document.mapping(at))
+    if key == "home":
+        return _home(document, at, raw)
     if key == "counts":
         return _counts(document, at)
     if isinstance(raw, str) and _TYPES.get(key, str) is not str:
@@ -276,8 +343,8 @@ def _value(document: Document, at: tuple[str | int, ...], key: str, raw: Any) ->
         raise document.error(at, f"{key!r} must be at least 1, not {value}")
     if key in ("id", "dataset", "split", "shifts") and not value:
         raise document.error(at, f"{key!r} must not be empty")
-    if key == "dataset" and value not in DATASETS and ":" not in value:
-        raise document.error(at, f"unknown data set {value!r}{did_you_mean(value, DATASETS)}")
+    if key == "dataset":
+        _check_data_set(document, at, value)
     return value
 
 

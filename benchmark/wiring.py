@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.cache import disk_cache
 from benchmark.cache.disk import DIGESTS
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.datasets.ready_made import ReadyMade
 from benchmark.errors import ConfigError
+from benchmark.grid import CLEAN
 from benchmark.options import parse
 from benchmark.resources import Resources
 from benchmark.retrieval import RetrievalSet
@@ -43,6 +45,7 @@ def default_resources(
         make_method=_make_method,
         make_shift=_make_shift,
         load_ready_made=load,
+        home_of=_home_of,
         disk=disk,
     )
 
@@ -59,6 +62,26 @@ def _load_data(cell: Cell, *, allow_missing: bool) -> RetrievalSet:
         for name in cell.benchmark.split(interleave.SEPARATOR)
     ]
     return interleave.join(sets) if len(sets) > 1 else sets[0]
+
+
+def _home_of(cell: Cell) -> Cell | None:
+    """The clean cell of the benchmarks that the weights' home is, one for each of the cell's."""
+    from benchmark import interleave
+    from benchmark.registry import BENCHMARKS, BUILTIN
+    from benchmark.suite import benchmark_cards, home_card
+
+    cards = [BENCHMARKS.get(name) for name in cell.benchmark.split(interleave.SEPARATOR)]
+    known = list(benchmark_cards().values())
+    if any(BENCHMARKS.origin(card.id) != BUILTIN for card in cards):
+        known += [BENCHMARKS.get(name) for name in BENCHMARKS.usable()]
+    homes = [home_card(card, cell.backbone, known) for card in cards]
+    found = list(dict.fromkeys(home.id for home in homes if home is not None))
+    if not found:
+        return None
+    clean = ShiftSpec(CLEAN, 0)
+    return replace(
+        cell, benchmark=interleave.SEPARATOR.join(found), shift=clean, stream=StreamSpec()
+    )
 
 
 def _load_backbone(spec: BackboneSpec) -> DualEncoder:

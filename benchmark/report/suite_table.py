@@ -13,7 +13,7 @@ from rich.text import Text
 from benchmark.display import FittedTable, data_table
 from benchmark.report.pairs import SOURCE, CellResult, Pool, benchmark_pools, labels_of
 from benchmark.report.table import plain
-from benchmark.report.unshifted import NOTHING
+from benchmark.report.unshifted import CLEAN, NOTHING
 
 FACTS = ("row", "directions", "shifts", "queries", "gallery", "clean", "note")
 """Columns of the frame beside the methods' own."""
@@ -52,7 +52,7 @@ def _row(name: str, pools: Sequence[Pool]) -> dict[str, Any]:
         for label, found in values.items()
     }
     source = [pool for pool in pools if pool.first.method == SOURCE and pool.done]
-    clean = [pool.mean("metrics", "clean_R@1_before") for pool in source]
+    clean = [_clean(pool) for pool in source]
     shifts = [
         f"{c.shift}-{c.severities}" + f" ({NOTHING})" * (c.coverage == 0)
         for c in cells
@@ -71,6 +71,14 @@ def _row(name: str, pools: Sequence[Pool]) -> dict[str, Any]:
         "note": _note(pools),
         **means,
     }
+
+
+def _clean(pool: Pool) -> float:
+    """R@1 of the source model on the benchmark's own queries uncorrupted; NaN if not measured."""
+    if pool.first.shift == CLEAN:
+        return pool.mean("metrics", "R@1")
+    own = pool.first.record.info.get("home", pool.first.benchmark) == pool.first.benchmark
+    return pool.mean("metrics", "clean_R@1_before") if own else math.nan
 
 
 def _largest(cells: Sequence[CellResult], fact: str) -> int | None:

@@ -69,6 +69,8 @@ def test_a_record_says_what_a_row_must_say() -> None:
         "query_modality": "image",
         "task": "image-to-text",
         "embed_dim": 8,
+        "home": "fake",
+        "home_queries": 30,
     }
     for name in ("", "_data", "_gallery", "_setup", "_step", "_rank", "_clean"):
         assert 0 <= record.cost[f"seconds{name}"] < 60
