@@ -245,6 +245,11 @@ def seed_notes(pools: Iterable[Pool]) -> list[str]:
     fewest = min((len({c.seed for c, _ in p.pairs}) for p in pools if p.comparison), default=MANY)
     if fewest == 1:
         return ["With one seed an interval is about that seed: it says nothing of another one."]
+    if fewest == 2:
+        return [
+            "Two seeds say next to nothing about others: where results differ from seed to seed, a "
+            "third one makes the interval a quarter to a third as wide."
+        ]
     if fewest < MANY:
         return [f"{fewest} seeds say little about others: intervals get narrower with more seeds."]
     return []

@@ -22,10 +22,10 @@ from benchmark.report import (
     plots,
     results_table,
     shift_pools,
-    streams,
 )
 from benchmark.store import RunStore, cell_from_dict
 from benchmark.stream import KINDS, summary
+from docs.figures import streams
 from shifts.base import ShiftError
 
 ROOT = Path(__file__).parents[2]
