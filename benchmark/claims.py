@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from benchmark.claim_rules import Estimate, Verdict, judge, over_benchmarks, over_seeds, together
 from benchmark.probes import CONFLICT_DEGREES
 from benchmark.report.pairs import CLEAN, SOURCE, CellResult, fits, stacked
-from benchmark.stats import paired_comparison
+from benchmark.stats import paired_comparison, possible
 
 REST = "rest"
 ENTROPY_METHODS = ("tent", "eata", "sar", "read")
@@ -127,11 +127,17 @@ class _Cells:
     def clean_recall(self, a: Sequence[CellResult], b: Sequence[CellResult]) -> Estimate:
         """Clean R@1 after the stream, ``a`` minus ``b`` in points, with an interval over seeds."""
         values: dict[str, list[float]] = defaultdict(list)
+        theirs = []
         for x, y in self.pairs(a, b):
             both = [c.record.metrics.get("clean_R@1_after", math.nan) for c in (x, y)]
             if all(map(math.isfinite, both)):
                 values[" ".join(map(str, x.setting))].append(both[0] - both[1])
-        return over_seeds(values)
+                theirs.append(both[1])
+        found = over_seeds(values)
+        if not math.isfinite(found.low):
+            return found
+        low, high = possible(found.low / 100, found.high / 100, float(np.mean(theirs)) / 100)
+        return replace(found, low=100 * float(low), high=100 * float(high))
 
 
 def _switched(result: CellResult) -> str:

@@ -114,16 +114,25 @@ def paired_comparisons(
         _check(values, groups, seeds)
     found = _spread(first - second, groups, seeds)
     half = _critical(found, ALPHA) * np.sqrt(found.variance)
-    low, high = np.maximum(found.mean - half, -1.0), np.minimum(found.mean + half, 1.0)
-    # No wider than what can be: from all of the second method's hits lost to all misses won.
-    worst = -second.mean(axis=0)
-    wide = high - low > 1.0
-    low, high = (
-        np.where(wide, np.maximum(low, worst), low),
-        np.where(wide, np.minimum(high, 1.0 + worst), high),
-    )
+    low, high = possible(found.mean - half, found.mean + half, second.mean(axis=0))
     columns = (100.0 * found.mean, 100.0 * low, 100.0 * high, _p_values(found))
     return [Comparison(*map(float, row)) for row in zip(*columns, strict=True)]
+
+
+def possible(
+    low: np.ndarray | float, high: np.ndarray | float, second: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray]:
+    """An interval of differences of means from 0 to 1, cut to what can be.
+
+    It ends at -1 and 1; where it is wider than 1, at what is left to lose and to win beside the
+    mean ``second`` of the method that is subtracted. Zero and the estimate stay where they are.
+    """
+    low, high = np.maximum(low, -1.0), np.minimum(high, 1.0)
+    wide = high - low > 1.0
+    return (
+        np.where(wide, np.maximum(low, -second), low),
+        np.where(wide, np.minimum(high, 1.0 - second), high),
+    )
 
 
 def mean_interval(

@@ -240,6 +240,18 @@ def test_one_seed_gives_no_interval_over_seeds() -> None:
     assert {part.estimate.value for part in diverse.parts} == {10.0}
 
 
+def test_no_interval_is_wider_than_what_can_be() -> None:
+    def swinging(method: str, part: str, seed: int) -> float:
+        return 60.0 + 30.0 * seed if method == "rest" else 60.0
+
+    cells = world(good_share, probes=damaged, angle=lambda number: 120.0, after=swinging)
+    two = [r for r in cells if r.benchmark == "b0" and r.record.cell["seed"] < 2]
+    diverse = next(claim for claim in claims(two) if claim.id == "diverse")
+    found = {(part.estimate.low, part.estimate.high) for part in diverse.parts}
+    assert found == {(-60.0, 40.0)}  # the others have 60 of 100 points to lose
+    assert diverse.verdict is Verdict.OPEN
+
+
 def test_other_options_set_by_hand_do_not_pass_for_rest() -> None:
     cells = list(world(good_share, probes=damaged, angle=lambda number: 120.0, after=good_after))
     odd = [r for r in cells if r.method == "rest" and r.seed == 0]
