@@ -115,6 +115,8 @@ def paired_comparisons(
     found = _spread(first - second, groups, seeds)
     half = _critical(found, ALPHA) * np.sqrt(found.variance)
     low, high = possible(found.mean - half, found.mean + half, second.mean(axis=0))
+    # Rounding must not put the estimate outside; adding zero turns -0.0 into 0.0.
+    low, high = np.minimum(low, found.mean) + 0.0, np.maximum(high, found.mean) + 0.0
     columns = (100.0 * found.mean, 100.0 * low, 100.0 * high, _p_values(found))
     return [Comparison(*map(float, row)) for row in zip(*columns, strict=True)]
 
@@ -286,8 +288,9 @@ def _p_values(found: _Spread) -> np.ndarray:
     p = 2.0 * stdtr(float(found.clusters - 1), -size)
     if found.seeds:
         # The critical value lies between the two quantiles, and so does p: halve on a log scale.
-        low, high = np.log(np.maximum(p, 1e-280)), np.log(2.0 * stdtr(float(found.seeds), -size))
-        low, high = np.minimum(low, high), np.maximum(low, high)
+        of_seeds = 2.0 * stdtr(float(found.seeds), -size)
+        low = np.log(np.maximum(np.minimum(p, of_seeds), 1e-280))
+        high = np.log(np.maximum(np.maximum(p, of_seeds), 1e-280))
         for _ in range(50):
             middle = (low + high) / 2
             beyond = size > _critical(found, np.exp(middle))

@@ -81,6 +81,14 @@ def test_no_difference_and_the_surest_one() -> None:
     assert sure.low > 50
 
 
+def test_many_seeds_and_clusters_that_are_sure() -> None:
+    hits = np.ones(300 * 300)
+    groups, seeds = np.tile(np.arange(300), 300), np.repeat(np.arange(300), 300)
+    found = paired_comparison(hits, 0 * hits, groups, seeds=seeds)
+    assert found.significant
+    assert found.p < 1e-50
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_five_clusters_cannot_show_a_difference(count: int) -> None:
     found = paired_comparison(np.ones(10), np.zeros(10), np.arange(10) % count)
