@@ -11,9 +11,6 @@ from torch import Tensor
 from benchmark import metrics
 from benchmark.retrieval import Relevance, RetrievalSet
 
-SUBSET_AT = (1, 2, 3)
-"""Cut-offs of the subset recall (CIRR's own)."""
-
 
 def gallery_of(data: RetrievalSet, section: int) -> slice:
     """Where the gallery of a section's queries lies; all of it where there are no sections."""

@@ -10,6 +10,9 @@ import numpy as np
 
 from benchmark.errors import DataError
 
+SUBSET_AT = (1, 2, 3)
+"""Cut-offs of the subset recall (CIRR's own)."""
+
 RECALL_AT = (1, 5, 10)
 """The cut-offs that are reported unless a retrieval set has its own."""
 
@@ -170,6 +173,7 @@ class RetrievalSet:
             reference image).
         subset: for each query the candidates of ``R_subset@k``, or None (CIRR).
         sections: parts with galleries of their own, or None for one gallery.
+        headline: the metrics that the benchmark is known by.
     """
 
     name: str
@@ -187,3 +191,14 @@ class RetrievalSet:
     excluded: Relevance | None = None
     subset: Relevance | None = None
     sections: Sections | None = None
+    headline: tuple[str, ...] = ("R@1",)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics over all queries that its records hold."""
+        return (
+            *(f"R@{k}" for k in self.recall_at),
+            *("mean_recall", "mAP"),
+            *(f"section_R@{k}" for k in self.recall_at if self.sections is not None),
+            *(f"R_subset@{k}" for k in SUBSET_AT if self.subset is not None),
+        )

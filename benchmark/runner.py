@@ -28,7 +28,7 @@ from benchmark.precision import PreciseBackbone, matmul_precision
 from benchmark.prefetch import depth_for, prefetched
 from benchmark.progress import Progress, Silent
 from benchmark.resources import Resources
-from benchmark.retrieval import RetrievalSet
+from benchmark.retrieval import SUBSET_AT, RetrievalSet
 from benchmark.source import recall_of
 from benchmark.stream import Batch, derive_seed
 from methods.base import Method, MethodError, Setup
@@ -102,6 +102,7 @@ def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
         "backbone_name": backbone.name,
         "queries": len(resources.queries(cell)),
         "gallery": len(data.gallery),
+        "headline": list(data.headline),
         "query_modality": data.query_modality,
         "task": f"{data.query_modality}-to-{data.gallery_modality}",
     }
@@ -392,7 +393,7 @@ class _Run:
     def _subset(self, tally: _Tally) -> dict[str, float]:
         if self.data.subset is None:
             return {}
-        return {f"R_subset@{k}": metrics.recall_at(tally.subset_rank, k) for k in ranking.SUBSET_AT}
+        return {f"R_subset@{k}": metrics.recall_at(tally.subset_rank, k) for k in SUBSET_AT}
 
     def _cost(self, passes: PassCounter) -> dict[str, float]:
         seconds = self.clock.seconds()

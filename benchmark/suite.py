@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -35,6 +36,13 @@ TASKS: dict[str, dict[str, tuple[str, str]]] = {
     "composed": {"composed": ("image", "c2i")},
 }
 """Task -> query modality -> gallery modality and the direction's short name."""
+
+_METRICS = {
+    "image_text": r"R@\d+|mean_recall|mAP",
+    "video_audio": r"R@\d+|mean_recall|mAP",
+    "composed": r"R@\d+|mean_recall|mAP|section_R@\d+|R_subset@[123]",
+}
+"""Task -> the metrics that it may have; which cut-offs there are is known with the data."""
 
 _CHOICES = {
     "task": tuple(TASKS),
@@ -71,6 +79,8 @@ class BenchmarkCard:
         home: the domain that the source model comes from, where forgetting is measured: the name of
             a data set, for the card's own backbone; or weights ("loader:model", a pattern of
             ``fnmatch``) -> data set. Empty where the weights have no home among the data sets.
+        headline: the metrics that the benchmark is known by, shown in every table beside R@1; see
+            ``RetrievalSet.metrics`` for what a data set can give.
         preset: option preset of the methods ("published", "mini").
         backbone: the default backbone.
         shift_options: given to every shift that has such an option.
@@ -103,6 +113,7 @@ class BenchmarkCard:
     note: str = ""
     citation: str = ""
     home: Mapping[str, str] | str = field(default_factory=dict)
+    headline: tuple[str, ...] = ("R@1",)
     row: str = ""
 
     @property
@@ -250,6 +261,7 @@ _TYPES: dict[str, Any] = {
     "severity": int,
     "max_words": int,
     "shifts": tuple[str, ...],
+    "headline": tuple[str, ...],
 }
 """Types of the plain fields that are no text."""
 
@@ -272,6 +284,10 @@ def _cards(
         values[key] = _value(document, at, key, document.value(at))
     sides = TASKS[values["task"]]
     row = BenchmarkCard(suite=suite, row=values["id"], **values)
+    for name in row.headline:
+        if not re.fullmatch(_METRICS[row.task], name):
+            at = (*place, "headline") if "headline" in own else ("defaults", "headline")
+            raise document.error(at, f"task {row.task!r} has no metric {name!r}")
     if row.query == BOTH and len(sides) > 1:
         return tuple(
             dataclasses.replace(row, id=f"{row.id}-{short}", query=query)
@@ -341,7 +357,7 @@ def _value(document: Document, at: tuple[str | int, ...], key: str, raw: Any) ->
         )
     if key == "max_words" and value < 1:
         raise document.error(at, f"{key!r} must be at least 1, not {value}")
-    if key in ("id", "dataset", "split", "shifts") and not value:
+    if key in ("id", "dataset", "split", "shifts", "headline") and not value:
         raise document.error(at, f"{key!r} must not be empty")
     if key == "dataset":
         _check_data_set(document, at, value)
@@ -369,7 +385,13 @@ def load_retrieval_set(
     """
     loaded = loader_of(card)(root, split=split or card.split, allow_missing=allow_missing)
     info = _checked_counts(card, loaded, check=split in (None, card.split), allow=allow_missing)
-    return _build(card, dataclasses.replace(loaded, info=info))
+    built = _build(card, dataclasses.replace(loaded, info=info))
+    if unknown := [name for name in card.headline if name not in built.metrics]:
+        raise DataError(
+            f"{card.id} names {', '.join(unknown)} as its headline, which its data do not give; "
+            f"they give {', '.join(built.metrics)}"
+        )
+    return dataclasses.replace(built, headline=tuple(card.headline))
 
 
 def _build(card: BenchmarkCard, loaded: DataSet) -> RetrievalSet:

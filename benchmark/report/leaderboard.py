@@ -62,6 +62,7 @@ LEADERBOARD_COLUMNS = (
     "cells_missing",
     "cells_failed",
     "note",
+    "headline",
     "backbone",
     "weights",
     "queries",
@@ -127,7 +128,7 @@ def leaderboard(results: Iterable[CellResult] | Sequence[Pool]) -> pd.DataFrame:
         place = (row["suite"], row["stream"], row["method"])
         row["average_rank"], row["rank_datasets"] = ranks.get(place, (math.nan, None))
         rows.append(row)
-    return _frame(_corrected(rows), list(LEADERBOARD_COLUMNS))
+    return _frame(_corrected(rows), [*LEADERBOARD_COLUMNS, *headline_columns(pools)])
 
 
 def by_shift(pools: Sequence[Pool]) -> pd.DataFrame:
@@ -139,7 +140,21 @@ def by_shift(pools: Sequence[Pool]) -> pd.DataFrame:
     Args:
         pools: ``shift_pools(results)``.
     """
-    return _frame(_corrected([_shift_row(pool) for pool in pools]), _by_shift_columns())
+    columns = [*_by_shift_columns(), *headline_columns(pools)]
+    return _frame(_corrected([_shift_row(pool) for pool in pools]), list(dict.fromkeys(columns)))
+
+
+def headline_columns(pools: Sequence[Pool]) -> list[str]:
+    """Columns for the headline metrics of these benchmarks, each followed by its difference."""
+    names = dict.fromkeys(name for pool in pools for name in pool.headline)
+    return [column for name in names for column in (name, f"{name}_difference")]
+
+
+def _headline(pool: Pool) -> dict[str, Any]:
+    found: dict[str, Any] = {"headline": ", ".join(pool.headline or ("R@1",))}
+    for name in pool.headline:
+        found |= {name: pool.mean("metrics", name), f"{name}_difference": pool.gain(name)}
+    return found
 
 
 def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -240,6 +255,7 @@ def _leaderboard_row(pool: Pool) -> dict[str, Any]:
         "cells_missing": pool.missing,
         "cells_failed": len(pool.undone),
         "note": note(pool),
+        **_headline(pool),
     }
 
 
@@ -270,6 +286,7 @@ def _by_shift_columns() -> list[str]:
         "status",
         "reason",
         "note",
+        "headline",
         "backbone",
         "weights",
         "queries",
@@ -293,4 +310,5 @@ def _shift_row(pool: Pool) -> dict[str, Any]:
         "status": "+".join(statuses),
         "reason": "; ".join(reasons),
         "note": note(pool),
+        **_headline(pool),
     }

@@ -168,6 +168,21 @@ class Pool:
         return (*self.done, *self.undone)[0]
 
     @property
+    def headline(self) -> tuple[str, ...]:
+        """The metrics besides R@1 that the benchmark is known by."""
+        cells = (*self.done, *self.undone)
+        named = next((c.record.info["headline"] for c in cells if "headline" in c.record.info), ())
+        return tuple(str(name) for name in named if name != "R@1")
+
+    def gain(self, name: str) -> float:
+        """A metric minus the source's, points, mean over the paired cells; NaN for the source."""
+        found = [
+            cell.record.metrics.get(name, math.nan) - partner.record.metrics.get(name, math.nan)
+            for cell, partner in self.pairs
+        ]
+        return float(np.mean(found)) if found and not self.is_source else math.nan
+
+    @property
     def changed_nothing(self) -> bool:
         """Whether its cells are shifted ones, and no query of any came out different."""
         found = self.values("probes", "coverage")

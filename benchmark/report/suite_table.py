@@ -30,23 +30,29 @@ def suite_frame(results: Iterable[CellResult], rows: Mapping[str, str]) -> pd.Da
     Returns:
         ``FACTS`` (``queries`` and ``gallery`` as the largest direction's; ``clean``: R@1 of the
         source model on clean queries, percent; ``note``: why cells have no result) and one column
-        of R@1 (percent) per method, NaN where a direction has no number.
+        of R@1 (percent) per method, NaN where a direction has no number. Below a benchmark that is
+        known by other metrics it has a row for each of them.
     """
     pools: dict[str, list[Pool]] = defaultdict(list)
     for pool in benchmark_pools(results):
         pools[rows.get(pool.first.benchmark, pool.first.benchmark)].append(pool)
     order = list(dict.fromkeys([*rows.values(), *pools]))
-    listed = [_row(name, pools[name]) for name in order if name in pools]
+    listed = [
+        _row(name, pools[name], metric)
+        for name in order
+        if name in pools
+        for metric in dict.fromkeys(["R@1", *(m for pool in pools[name] for m in pool.headline)])
+    ]
     columns = labels_of(pool for row in pools.values() for pool in row)
     return pd.DataFrame(listed, columns=[*FACTS[:-1], *columns, FACTS[-1]])
 
 
-def _row(name: str, pools: Sequence[Pool]) -> dict[str, Any]:
+def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
     cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
     directions = {cell.benchmark for cell in cells}
     values: dict[str, list[float]] = defaultdict(list)
     for pool in pools:
-        values[pool.label].append(pool.mean("metrics", "R@1") if pool.done else math.nan)
+        values[pool.label].append(pool.mean("metrics", metric) if pool.done else math.nan)
     means = {
         label: sum(found) / len(found) if len(found) == len(directions) else math.nan
         for label, found in values.items()
@@ -62,13 +68,13 @@ def _row(name: str, pools: Sequence[Pool]) -> dict[str, Any]:
         f"{name.replace(' ', '-')} ({NOTHING}, left out)" for p in pools for name in p.left_out
     ]
     return {
-        "row": name,
+        "row": name if metric == "R@1" else f"{name}, {metric}",
         "directions": len(directions),
         "shifts": ", ".join(dict.fromkeys(shifts)) or "none",
         "queries": _largest(cells, "queries"),
         "gallery": _largest(cells, "gallery"),
-        "clean": sum(clean) / len(clean) if clean else math.nan,
-        "note": _note(pools),
+        "clean": sum(clean) / len(clean) if clean and metric == "R@1" else math.nan,
+        "note": _note(pools) if metric == "R@1" else "",
         **means,
     }
 

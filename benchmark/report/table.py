@@ -48,6 +48,8 @@ def results_table(results: Iterable[CellResult]) -> RenderableType:
         if any(pool.values("probes", "coverage") for pool in rows):
             parts += [_changes(rows), Text()]
         parts += [_quality(rows), Text()]
+        if rows[0].headline:
+            parts += [_headline(rows), Text()]
         if any(pool.done for pool in rows):
             parts += [_behaviour(rows), Text()]
         if any(pool.values("metrics", "first_domain_R@1_after") for pool in rows):
@@ -112,6 +114,21 @@ def _quality(rows: Sequence[Pool]) -> FittedTable:
             table.add_row(*start, *numbers)
         for reason in _reasons(pool):
             table.add_row(*(("", "") if numbers else start), *[""] * (len(names) + 1), reason)
+    return table
+
+
+def _headline(rows: Sequence[Pool]) -> FittedTable:
+    """The metrics that the benchmark is known by, with the difference to the source."""
+    table = _table()
+    names = rows[0].headline
+    for name in names:
+        table.add_column(f"{plain(name)}\n(against source)", justify="right", no_wrap=True)
+    for start, pool in _with_shift([pool for pool in rows if pool.done]):
+        numbers = [_number(pool, "metrics", name) for name in names]
+        for number, name in zip(numbers, names, strict=True):
+            gain = pool.gain(name)
+            number.append(f" ({gain:+.1f})" if math.isfinite(gain) else "")
+        table.add_row(*start, *numbers)
     return table
 
 

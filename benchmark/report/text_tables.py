@@ -97,6 +97,9 @@ def _board(
         of_method = {pool.label: pool for pool in pools if pool.first.place == place}
         rows.append((name, _entries(place, methods, of_method, pairs)))
         changed.append(_changed(list(of_method.values())))
+        for metric in dict.fromkeys(m for pool in of_method.values() for m in pool.headline):
+            rows.append((f"{name}, {metric}", _headline_entries(metric, methods, of_method)))
+            changed.append("")
     return Board(
         *here,
         methods,
@@ -159,6 +162,24 @@ def _entries(
                 incomplete=pool.missing > 0,
             )
         )
+    return tuple(entries)
+
+
+def _headline_entries(
+    metric: str, methods: Sequence[str], pools: Mapping[str, Pool]
+) -> tuple[Entry, ...]:
+    """A row of another metric than R@1: best and difference; nothing is tested on it."""
+    whole = [pool for pool in pools.values() if pool.done and not pool.missing]
+    highest = max((pool.mean("metrics", metric) for pool in whole), default=math.nan)
+    entries = []
+    for label in methods:
+        pool = pools.get(label)
+        if pool is None or not pool.done:
+            entries.append(Entry(math.nan))
+            continue
+        value, missing = pool.mean("metrics", metric), pool.missing > 0
+        best = value == highest and not missing
+        entries.append(Entry(value, pool.gain(metric), best=best, incomplete=missing))
     return tuple(entries)
 
 

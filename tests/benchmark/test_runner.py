@@ -69,6 +69,7 @@ def test_a_record_says_what_a_row_must_say() -> None:
         "query_modality": "image",
         "task": "image-to-text",
         "embed_dim": 8,
+        "headline": ["R@1"],
         "home": "fake",
         "home_queries": 30,
     }

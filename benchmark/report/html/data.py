@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchmark.report.html.cells import RANK_BINS, configuration, curve, histogram, number
-from benchmark.report.html.columns import IDENTITY, VIEWS
+from benchmark.report.html.columns import IDENTITY, VIEWS, Column
 from benchmark.report.labels import canonical
 from benchmark.report.leaderboard import (
     BY_SHIFT_NUMBERS,
@@ -133,6 +134,7 @@ def _pooled(
     for pool, numbers in zip(pools, frame, strict=True):
         members = [places[_identity(c)] for c in (*pool.done, *pool.undone)]
         row = {**numbers, **_facts(pool.first), "method": pool.label, "members": members}
+        row["headline_metrics"] = pool.headline
         row["head"] = pool.first.setting if "shift" in numbers else pool.first.place
         if "shift" not in numbers:
             del row["shift"], row["severity"]
@@ -147,6 +149,7 @@ def _cell_rows(pool: Pool, places: Mapping[Any, int]) -> list[Row]:
         _identity(cell): test
         for (cell, _), test in zip(pool.pairs, pool.by_cell, strict=False)  # source: no tests
     }
+    partners = {_identity(cell): partner for cell, partner in pool.pairs}
     rows = []
     for cell in (*pool.done, *pool.undone):
         test, record = tests.get(_identity(cell)), cell.record
@@ -157,8 +160,18 @@ def _cell_rows(pool: Pool, places: Mapping[Any, int]) -> list[Row]:
         against = against_source(test) if test else {}
         own = {"seed": cell.seed, "status": record.status.value, "method": pool.label}
         own["note"] = NOTHING if cell.coverage == 0 else ""
+        alone = replace(pool, done=(cell,), partners=(partners.get(_identity(cell)),))
+        for name in pool.headline if cell.done else ():
+            numbers |= {name: record.metrics.get(name), f"{name}_difference": alone.gain(name)}
         rows.append(
-            {**numbers, **against, **_facts(cell), **own, "members": [places[_identity(cell)]]}
+            {
+                **numbers,
+                **against,
+                **_facts(cell),
+                **own,
+                "members": [places[_identity(cell)]],
+                "headline_metrics": pool.headline,
+            }
         )
     return rows
 
@@ -167,7 +180,7 @@ def _table(view: str, rows: Sequence[Row], strings: Strings) -> dict[str, Any]:
     """Columns that say something, and the rows' values in their order."""
     identity = {column.key for column in IDENTITY}
     columns = []
-    for column in VIEWS[view]:
+    for column in (*VIEWS[view], *_headline_columns(rows)):
         values = [_value(row.get(column.key), column.kind) for row in rows]
         told = {value for value in values if value not in (None, "")}
         if column.key in _ALWAYS or (len(told) > 1 if column.key in identity else told):
@@ -181,7 +194,7 @@ def _table(view: str, rows: Sequence[Row], strings: Strings) -> dict[str, Any]:
         if column.kind == "difference" and any(f"{column.key}_low" in row for row in rows)
         for end in ("low", "high")
     ]
-    kinds = {column.key: column.kind for column in VIEWS[view]}
+    kinds = {column.key: column.kind for column in (*VIEWS[view], *columns)}
     # Whether a difference is one was decided with its interval; the script asks for it.
     names = [*shown, *hidden, *bounds, "significant"]
 
@@ -197,6 +210,19 @@ def _table(view: str, rows: Sequence[Row], strings: Strings) -> dict[str, Any]:
         "members": [row["members"] for row in rows],
         "heads": [row["head"] for row in rows if "head" in row],
     }
+
+
+def _headline_columns(rows: Sequence[Row]) -> list[Column]:
+    """Columns for the headline metrics that the tables have none for."""
+    names = dict.fromkeys(name for row in rows for name in row.get("headline_metrics", ()))
+    return [
+        column
+        for name in names
+        for column in (
+            Column(name, name, note="headline metric of some benchmarks"),
+            Column(f"{name}_difference", f"{name} against source", "difference", note="points"),
+        )
+    ]
 
 
 def _value(value: Any, kind: str) -> Any:

@@ -61,8 +61,12 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
     compared = [pool for pool in pools if not pool.is_source]
     labels = labels_of(compared)
     titles = place_titles(compared)
-    groups = [{place: title} for place, title in titles.items()]
-    columns = [_by_shift(compared, group) for group in groups]
+    groups = [
+        ({place: title}, metric)
+        for place, title in titles.items()
+        for metric in ("R@1", *_headline(compared, place))
+    ]
+    columns = [_by_shift(compared, group, metric) for group, metric in groups]
     extent = _extent(columns)
     # A stream of several domains is one column with a long name: give it the room of two.
     counts = [max(len(c), 1 if all("+" not in name for name in c) else 2) for c in columns]
@@ -70,9 +74,10 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
     with mpl.rc_context(style.RC):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(1, len(groups), squeeze=False, width_ratios=counts, sharey=True)[0]
-        for axis, group, column in zip(axes, groups, columns, strict=True):
+        for axis, (group, metric), column in zip(axes, groups, columns, strict=True):
             image = _draw(axis, labels, column, extent)
-            axis.set_title(wrapped(next(iter(group.values())), 7 * len(column) + 3))
+            name = next(iter(group.values())) + f", {metric}" * (metric != "R@1")
+            axis.set_title(wrapped(name, 7 * len(column) + 3))
         axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
         bar = figure.colorbar(image, ax=list(axes), fraction=0.04, pad=0.02, aspect=14)
         bar.set_label(f"R@1 against source (points)\n{_BRACKETS}")
@@ -88,9 +93,10 @@ def benchmark_map(pools: Sequence[Pool]) -> Figure:
     """
     compared = [pool for pool in pools if not pool.is_source]
     squares = {
-        (pool.label, pool.first.place): square
+        (pool.label, pool.first.place, metric): square
         for pool in compared
-        if (square := _difference(pool)) is not None
+        for metric in ("R@1", *pool.headline)
+        if (square := _difference(pool, metric)) is not None
     }
     return _by_benchmark(compared, squares, f"R@1 against source (points)\n{_BRACKETS}")
 
@@ -107,11 +113,18 @@ def forgetting_map(pools: Sequence[Pool]) -> Figure:
         numbers = [v for v in pool.values("metrics", "forgetting") if math.isfinite(v)]
         values.setdefault((pool.label, pool.first.place), []).extend(numbers)
     means = {key: float(np.mean(found)) for key, found in values.items() if found}
-    squares = {key: _Square(mean, f"{mean:+.1f}") for key, mean in means.items()}
+    squares = {(*key, "R@1"): _Square(mean, f"{mean:+.1f}") for key, mean in means.items()}
     return _by_benchmark(adapting, squares, "clean R@1 after the stream minus before (points)")
 
 
-def _difference(pool: Pool) -> _Square | None:
+def _headline(pools: Sequence[Pool], place: Setting) -> list[str]:
+    return list(dict.fromkeys(m for p in pools if p.first.place == place for m in p.headline))
+
+
+def _difference(pool: Pool, metric: str = "R@1") -> _Square | None:
+    if metric != "R@1":  # nothing is tested on another metric, so that nothing is in brackets
+        gain = pool.gain(metric)
+        return _Square(gain, f"{gain:+.1f}") if math.isfinite(gain) else None
     found = pool.comparison
     if found is None:
         return None
@@ -120,15 +133,21 @@ def _difference(pool: Pool) -> _Square | None:
 
 
 def _by_benchmark(
-    pools: Sequence[Pool], squares: Mapping[tuple[str, Setting], _Square], name: str
+    pools: Sequence[Pool], squares: Mapping[tuple[str, Setting, str], _Square], name: str
 ) -> Figure:
-    """One row per benchmark, one column per method."""
+    """One row per benchmark, and headline metric that has numbers; one column per method."""
     titles = place_titles(pools)
+    names = {
+        (place, metric): title if metric == "R@1" else f"{title}, {metric}"
+        for place, title in titles.items()
+        for metric in ("R@1", *_headline(pools, place))
+        if metric == "R@1" or any(key[1:] == (place, metric) for key in squares)
+    }
     columns = {
-        label: {titles[place]: s for (method, place), s in squares.items() if method == label}
+        label: {names[key[1:]]: square for key, square in squares.items() if key[0] == label}
         for label in labels_of(pools)
     }
-    rows = list(titles.values())
+    rows = list(names.values())
     size = (max(4.2, 2.9 + 0.56 * len(columns)), max(2.8, 1.2 + 0.25 * len(rows)))
     with mpl.rc_context(style.RC):
         figure = Figure(figsize=size, layout="constrained")
@@ -141,7 +160,7 @@ def _by_benchmark(
     return figure
 
 
-def _by_shift(pools: Sequence[Pool], group: Mapping[Setting, str]) -> _Columns:
+def _by_shift(pools: Sequence[Pool], group: Mapping[Setting, str], metric: str) -> _Columns:
     """The differences of some benchmarks; a shift's name that stands for several gets a number."""
     columns: dict[str, dict[str, _Square]] = {}
     names: dict[Setting, str] = {}
@@ -155,7 +174,7 @@ def _by_shift(pools: Sequence[Pool], group: Mapping[Setting, str]) -> _Columns:
             same = sum(known.split(" #")[0] == name for known in names.values())
             names[setting] = f"{name} #{same + 1}" if same else name
         column = columns.setdefault(names[setting], {})
-        square = _difference(pool)
+        square = _difference(pool, metric)
         if square is not None:
             column[pool.label] = square
     return columns

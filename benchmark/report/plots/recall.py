@@ -111,7 +111,10 @@ def _cumulative(cell: CellResult) -> tuple[np.ndarray, np.ndarray]:
 
 
 def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
-    """R@1 of source and methods for each shift as grouped bars with 95 % intervals."""
+    """R@1 of source and methods for each shift as grouped bars with 95 % intervals.
+
+    Headline metrics of the benchmark follow in panels of their own, without intervals.
+    """
     settings = settings_of(pools)
     labels = labels_of(pools)
     per_row = max(1, min(6, 48 // len(labels), len(settings)))
@@ -122,8 +125,11 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
     with mpl.rc_context(style.RC):
         bars = per_row * (len(labels) + 1)
         size = (min(style.WIDTH, max(4.2, 1.0 + 0.42 * bars)), rows * (2.3 if rows > 1 else 2.7))
-        figure, axes = panels(rows, 1, size, pools)
-        for row, axis in enumerate(axes):
+        metrics = ("R@1", *dict.fromkeys(name for pool in pools for name in pool.headline))
+        size = (size[0], size[1] * len(metrics))
+        figure, axes = panels(rows * len(metrics), 1, size, pools)
+        for number, axis in enumerate(axes):
+            metric, row = metrics[number // rows], number % rows
             shown = settings[row * per_row : (row + 1) * per_row]
             names = []
             for place, setting in enumerate(shown):
@@ -132,20 +138,26 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
                 names.append(wrapped(shift, int(11 * size[0] / per_row)))
                 for index, label in enumerate(labels):
                     at = place + (index - (len(labels) - 1) / 2) * width
-                    _bar(axis, at, width, here.get(label), looks[label])
+                    _bar(axis, at, width, here.get(label), looks[label], metric)
             axis.set_xticks(range(len(shown)), names)
             axis.set_xlim(-0.55, per_row - 0.45)
             axis.set_ylim(bottom=0)
             axis.tick_params(axis="x", length=0)
             axis.grid(axis="y")
-            axis.set_ylabel("R@1 (%), 95 % interval")
+            axis.set_ylabel("R@1 (%), 95 % interval" if metric == "R@1" else f"{metric} (%)")
         finish(figure, title, pools, lines=False)
     return figure
 
 
-def _bar(axis: Axes, at: float, width: float, pool: Pool | None, look: style.Look) -> None:
-    """One bar with its interval; a small cross on the base line where the number is missing."""
-    recall = pool.recall if pool is not None else None
+def _bar(
+    axis: Axes, at: float, width: float, pool: Pool | None, look: style.Look, metric: str
+) -> None:
+    """One bar, R@1 with its interval; a small cross on the base line where there is no number."""
+    value = pool.mean("metrics", metric) if pool is not None else math.nan
+    if metric != "R@1" and math.isfinite(value):
+        axis.bar(at, value, width * 0.9, color=look.colour)
+        return
+    recall = pool.recall if pool is not None and metric == "R@1" else None
     if recall is None or not math.isfinite(recall.value):
         axis.plot([at], [0], marker="x", color=style.QUIET, clip_on=False, zorder=4)
         return
