@@ -3,10 +3,55 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
+# What each target takes. A variable that make is given and that is not among them is refused;
+# those of ENVIRONMENT are for the programs that make starts.
+RUN_TAKES := CONFIG METHOD SEED SEVERITY WORKERS THREADS LIMIT DEVICE IF_EXISTS EXECUTOR ADDRESS \
+  SHARD TIME_LIMIT PRECISION COMPILE CACHE LOG QUIET
+BENCH_TAKES := $(RUN_TAKES) SHIFT SUITE BENCH MODEL PRETRAINED DATA TRANSFORM PRESET READY_MADE \
+  STREAM BATCH_SIZE OUT ALLOW_MISSING NO_FIGURES STREAM_OPTIONS SHIFT_OPTIONS OPTIONS
+TAKES_bench := $(BENCH_TAKES)
+TAKES_suite := $(filter-out STREAM STREAM_OPTIONS READY_MADE,$(BENCH_TAKES))
+TAKES_grid := $(BENCH_TAKES) GRID
+TAKES_plan := $(BENCH_TAKES) GRID
+TAKES_leaderboard := $(RUN_TAKES)
+TAKES_claims := SEED WORKERS LIMIT THREADS QUIET
+TAKES_tune := METHOD WORKERS
+TAKES_test := PYTEST_FLAGS TEST_WORKERS
+TAKES_perf := PYTEST_FLAGS
+TAKES_check := $(TAKES_test)
+ALWAYS_TAKEN := VENV PYTHON PIP_FLAGS SHELL MAKEFLAGS
+ENVIRONMENT := OMP_% MKL_% KMP_% ONEDNN_% CUDA_% TORCH% PYTORCH_% HF_% TRANSFORMERS_% \
+  QUERYSHIFT_% PYTHON% PYTEST_% PIP_% RAY_% XDG_% MPL% MALLOC_% LC_% LANG TERM COLUMNS LINES \
+  NO_COLOR FORCE_COLOR HOME TMPDIR
+TEXTS := $(sort $(BENCH_TAKES) GRID PYTEST_FLAGS TEST_WORKERS VENV PYTHON PIP_FLAGS)
+
+define newline
+
+
+endef
+# A value as one quoted word: nothing in it is run by the shell.
+quote = '$(subst ','\'',$(1))'
+
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+GOALS := $(or $(MAKECMDGOALS),help)
+TAKEN := $(ALWAYS_TAKEN) $(foreach goal,$(GOALS),$(TAKES_$(goal)))
+SURPLUS := $(firstword $(filter-out $(TAKEN) $(ENVIRONMENT),$(GIVEN)))
+NEAR = $(shell python3 -c 'import difflib, sys; \
+  print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' \
+  $(call quote,$(SURPLUS)) $(TAKEN) 2>/dev/null)
+ifneq ($(SURPLUS),)
+$(error 'make $(GOALS)' does not take $(SURPLUS)$(addprefix ; did you mean ,$(NEAR)) (make help \
+  lists what targets take; a variable for another program stands before make: NAME=value make ...))
+endif
+
+# Nothing in a value is expanded by make either: each becomes plain text before anything reads it.
+$(foreach name,$(TEXTS),$(if $(filter-out undefined,$(origin $(name))),$(eval \
+  override $(name) := $$(subst $$(newline), ,$$(value $(name))))))
 VENV ?= .venv
-PIP_FLAGS ?=
-PYTEST_FLAGS ?=
 TEST_WORKERS ?= 2
+$(foreach sign,; | & < > ( ) : % = ' " ` \ * ?,$(if $(findstring $(sign),$(VENV)),$(error \
+  VENV is a folder without blanks and signs such as $(sign): $(VENV))))
+$(if $(findstring $$,$(VENV))$(word 2,$(VENV)),$(error VENV is a folder without blanks and $$: $(VENV)))
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
@@ -14,9 +59,11 @@ STAMP := $(VENV)/.installed
 # them instead of handing them back to the kernel and clearing them anew: a third less time.
 LONG_RUN := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 
+# pytest splits this itself, as a shell would, but runs nothing.
+PYTEST_ENV = PYTEST_ADDOPTS="$$PYTEST_ADDOPTS "$(call quote,$(PYTEST_FLAGS))
+
 # A flag with its value as one quoted word, and only when the variable is set.
-quote = '$(subst ','\'',$(1))'
-flag = $(if $(strip $($(1))),$(2) $(call quote,$(strip $($(1)))))
+flag = $(if $(strip $($(1))),$(2) $(call quote,$($(1))))
 switch = $(if $(filter 1 yes true,$($(1))),$(2))
 
 RUN_FLAGS = $(call flag,CONFIG,--config) $(call flag,METHOD,--method) $(call flag,SEED,--seed) \
@@ -54,7 +101,7 @@ setup: $(STAMP) ## virtual environment with the pinned packages (done by the oth
 # An installed torch stays: where there is one, its pins (and those of its CUDA packages) give way
 # to what is there, so that a build chosen for the machine is not replaced.
 $(STAMP): pyproject.toml constraints.txt
-	@python="$(PYTHON)"; \
+	@python=$(call quote,$(PYTHON)); \
 	if [ -z "$$python" ]; then \
 	  for name in python3.11 python3 python3.12 python3.13; do \
 	    if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
@@ -79,7 +126,7 @@ $(STAMP): pyproject.toml constraints.txt
 	else \
 	  cp constraints.txt "$(VENV)/constraints.txt"; \
 	fi
-	@"$(PY)" -m pip install -q --disable-pip-version-check --no-input $(PIP_FLAGS) \
+	@"$(PY)" -m pip install -q --disable-pip-version-check --no-input $(foreach flag,$(PIP_FLAGS),$(call quote,$(flag))) \
 	  -c "$(VENV)/constraints.txt" -e '.[dev]'
 	@touch "$@"
 
@@ -124,11 +171,11 @@ mini-weights: $(STAMP) ## train the weights of the embedded default anew (resuma
 # Two processes of one torch thread each: with more, they wait for each other on two cores.
 .PHONY: test
 test: $(STAMP) ## run the tests
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q -n $(TEST_WORKERS) -p no:benchmark $(PYTEST_FLAGS)
+	@$(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q -n $(call quote,$(TEST_WORKERS)) -p no:benchmark
 
 .PHONY: perf
 perf: $(STAMP) ## run the speed tests
-	@"$(PY)" -m pytest tests/perf --benchmark-only $(PYTEST_FLAGS)
+	@$(PYTEST_ENV) "$(PY)" -m pytest tests/perf --benchmark-only
 
 .PHONY: format
 format: $(STAMP) ## rewrite the code in the common format

@@ -14,15 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmark.paths import user_path
 from benchmark.readers import (
     Reader,
     Shard,
     one_of,
+    read_cache,
     read_count,
     read_flag,
     read_integers,
     read_names,
     read_options,
+    read_path,
     read_seconds,
     read_seeds,
     read_shard,
@@ -94,18 +97,18 @@ class BenchConfig:
         "model, backbone, or backbone:model (default: the benchmark's)",
         metavar="NAME",
     )
-    pretrained: str = _setting("", read_text, "open_clip tag or local weights file", metavar="TAG")
-    data: str = _setting("", read_text, "folder with the data sets", metavar="DIR")
+    pretrained: str = _setting("", read_path, "open_clip tag or local weights file", metavar="TAG")
+    data: str = _setting("", read_path, "folder with the data sets", metavar="DIR")
     ready_made: str = _setting(
         "",
-        read_text,
+        read_path,
         "folder with ready-made corrupted queries (TCR's, MM_Robustness'), used instead of "
         "generating them",
         metavar="DIR",
     )
     cache: str = _setting(
         "",
-        read_text,
+        read_cache,
         "folder of the disk cache, or 'off' (default: QUERYSHIFT_CACHE, else ~/.cache/queryshift)",
         metavar="DIR",
     )
@@ -185,7 +188,7 @@ class BenchConfig:
         default=None,
         metadata=_about(read_shard, "only the I-th of N parts of the cells, from 1", "I/N"),
     )
-    out: str = _setting("", read_text, "results folder; default results/runs/<name>", metavar="DIR")
+    out: str = _setting("", read_path, "results folder; default results/runs/<name>", metavar="DIR")
     if_exists: str = _setting(
         "missing",
         one_of("missing", "always"),
@@ -259,7 +262,7 @@ def from_file(args: argparse.Namespace) -> dict[str, Traced]:
     Raises:
         ConfigError: an unknown key, a value of the wrong type or range, an unreadable file.
     """
-    return _from_yaml(Path(args.config)) if getattr(args, "config", None) else {}
+    return _from_yaml(user_path(args.config)) if getattr(args, "config", None) else {}
 
 
 def from_flags(args: argparse.Namespace) -> dict[str, Traced]:

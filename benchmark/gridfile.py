@@ -7,6 +7,7 @@ models may carry options (several values of one make variants), ``include`` adds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -19,16 +20,20 @@ from benchmark.cell import STREAM_OPTIONS
 from benchmark.config import BenchConfig, Traced, read_integers, read_setting
 from benchmark.datasets import ready_made
 from benchmark.errors import QueryShiftError, UnknownNameError, did_you_mean
+from benchmark.paths import user_path
 from benchmark.plan import members
 from benchmark.preset import preset_names
 from benchmark.registry import BENCHMARKS, METHODS, SHIFTS
 from benchmark.specs import ALL
 from benchmark.stream import KINDS, check_kind
 from benchmark.suite import benchmark_cards, load_suite
-from benchmark.yaml_lines import Document, Place, read_document
+from benchmark.yaml_lines import Document, Place, read_document, shown
 
 OWN_BACKBONE = "default"
 """In the list of models: each benchmark's own backbone."""
+
+MAX_CELLS = 50_000
+"""Cells of one grid: so many are planned in half a minute and run in days."""
 
 WITH_OPTIONS = ("method", "stream", "model")
 """Settings whose entries may carry options."""
@@ -121,7 +126,7 @@ def grid_path(name: str) -> Path:
     """
     if name in grid_names():
         return _FOLDER / f"{name}.yaml"
-    path = Path(name)
+    path = user_path(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
         return path
     raise UnknownNameError(
@@ -196,7 +201,7 @@ def _entry(document: Document, at: Place, kind: str) -> Entry:
     if isinstance(raw, str):
         return _named(document, at, kind, raw.strip())
     if not isinstance(raw, dict) or len(raw) != 1:
-        raise document.error(at, f"expected a name, or one name with its options, not {raw!r}")
+        raise document.error(at, f"expected a name, or one name with its options, not {shown(raw)}")
     (name,) = document.mapping(at)
     place = (*at, name)
     if not isinstance(document.value(place), dict):
@@ -212,6 +217,14 @@ def _entry(document: Document, at: Place, kind: str) -> Entry:
         if not values:
             raise document.error((*place, key), f"option {key!r} has no value")
         options[key] = Sweep(values, document.where((*place, key)))
+    count = math.prod(len(sweep.values) for sweep in options.values())
+    if count > MAX_CELLS:
+        each = " x ".join(f"{len(sweep.values)} of {key}" for key, sweep in options.items())
+        raise document.error(
+            place,
+            f"{count:,} variants of {name!r} ({each}); a grid has at most {MAX_CELLS:,} cells: "
+            "give fewer values, or divide them among several grid files",
+        )
     return _named(document, place, kind, name, options)
 
 
@@ -301,7 +314,7 @@ def _rule(document: Document, place: Place) -> Rule:
         listed = raw if isinstance(raw, list) else str(raw).split(",")
         texts = [text.strip() if isinstance(text, str) else "" for text in listed]
         if not texts or not all(texts):
-            raise document.error(at, f"{key!r} must be names or patterns, not {raw!r}")
+            raise document.error(at, f"{key!r} must be names or patterns, not {shown(raw)}")
         patterns[key] = tuple(_located_pattern(document, at, key, text) for text in texts)
     return Rule(patterns, document.where(place))
 

@@ -35,7 +35,7 @@ from benchmark.config import (
 from benchmark.errors import ConfigError, QueryShiftError
 from benchmark.feasible import cannot_encode, check_model, unfit
 from benchmark.grid import PartTexts
-from benchmark.gridfile import OWN_BACKBONE, WITH_OPTIONS, Entry, GridFile, Rule, entries
+from benchmark.gridfile import MAX_CELLS, OWN_BACKBONE, WITH_OPTIONS, Entry, GridFile, Rule, entries
 from benchmark.interleave import SEPARATOR
 from benchmark.plan import INTERLEAVED, grid_of, interleaved, resolve_shift, wished
 from benchmark.registry import METHODS
@@ -122,6 +122,12 @@ def plan_grid(grid: GridFile, args: argparse.Namespace) -> GridPlan:
             rows[cell.benchmark] = row or cell.benchmark
             if not any(_applies(rule, cell, row) for rule in grid.exclude):
                 found.setdefault(texts.identity(cell), planned)
+                if len(found) > MAX_CELLS:
+                    raise ConfigError(
+                        f"{grid.path}: more than {MAX_CELLS:,} cells, the most that one grid may "
+                        "have: name fewer values, seeds or shifts, or divide them among several "
+                        "grid files"
+                    )
     if not found:
         raise ConfigError(f"{grid.path}: nothing is left of the grid; exclude less")
     return GridPlan(grid.name, base, _plain(base), tuple(found.values()), rows)

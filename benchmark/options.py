@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
+from benchmark.yaml_lines import shown
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
@@ -125,13 +126,13 @@ def _convert_literal(value: Any, allowed: tuple[Any, ...]) -> Any:
             return choice
         if isinstance(value, str) and value == str(choice):
             return choice
-    raise ValueError(f"expected one of {', '.join(map(repr, allowed))}, not {value!r}")
+    raise ValueError(f"expected one of {', '.join(map(repr, allowed))}, not {shown(value)}")
 
 
 def _convert_tuple(value: Any, members: tuple[Any, ...]) -> tuple[Any, ...]:
     parts = [p.strip() for p in value.split(",")] if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
-        raise ValueError(f"expected values separated by commas, not {value!r}")
+        raise ValueError(f"expected values separated by commas, not {shown(value)}")
     if len(members) == 2 and members[1] is Ellipsis:
         return tuple(convert(part, members[0]) for part in parts)
     if len(parts) != len(members):
@@ -144,7 +145,7 @@ def _to_bool(value: Any) -> bool:
         return value
     if isinstance(value, str) and value.lower() in _TRUE + _FALSE:
         return value.lower() in _TRUE
-    raise ValueError(f"expected true or false, not {value!r}")
+    raise ValueError(f"expected true or false, not {shown(value)}")
 
 
 def _to_int(value: Any) -> int:
@@ -153,7 +154,7 @@ def _to_int(value: Any) -> int:
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             return int(value)
-    raise ValueError(f"expected a whole number, not {value!r}")
+    raise ValueError(f"expected a whole number, not {shown(value)}")
 
 
 def _to_float(value: Any) -> float:
@@ -164,17 +165,17 @@ def _to_float(value: Any) -> float:
         with contextlib.suppress(ValueError):
             number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"expected a finite number, not {value!r}")
+        raise ValueError(f"expected a finite number, not {shown(value)}")
     return number
 
 
 def _to_str(value: Any) -> str:
     if isinstance(value, str):
         return value
-    raise ValueError(f"expected a text, not {value!r}")
+    raise ValueError(f"expected a text, not {shown(value)}")
 
 
 def _to_none(value: Any) -> None:
     if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
         return None
-    raise ValueError(f"expected none, not {value!r}")
+    raise ValueError(f"expected none, not {shown(value)}")

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,15 @@ def read_preset(path: Path) -> Mapping[str, Any]:
         ConfigError: not a preset file.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _read(path, path.stat().st_mtime_ns)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is not a preset file: {error}") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _read(path: Path, changed: int) -> Mapping[str, Any]:
+    """Once for each state of the file: a sweep asks for every one of its variants."""
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping with {', '.join(MODALITIES)}")
     for key, methods in data.items():

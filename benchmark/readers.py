@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.errors import ConfigError, did_you_mean
+from benchmark.paths import expanded
+from benchmark.yaml_lines import shown
 
 Reader = Callable[[Any], Any]
 
@@ -21,18 +23,33 @@ MAX_SEED = 2**32 - 1
 def read_text(value: Any) -> str:
     """A text, as given."""
     if not isinstance(value, str):
-        raise ValueError(f"expected a text, not {value!r}")
+        raise ValueError(f"expected a text, not {shown(value)}")
     return value
+
+
+def read_path(value: Any) -> str:
+    """A path as text, ``~`` replaced by the home folder."""
+    return expanded(read_text(value))
+
+
+def read_cache(value: Any) -> str:
+    """The folder of a cache, or "off"."""
+    text = read_path("off" if value is False else value)
+    if text.lower() in ("no", "none", "false", "null", "0"):
+        raise ValueError(
+            f"expected a folder or off, not {text!r} (a folder of that name: ./{text})"
+        )
+    return text
 
 
 def read_names(value: Any) -> tuple[str, ...]:
     """Names: ``"a,b"`` or a list of texts; without repeats, in the given order."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not all(isinstance(p, str) for p in parts):
-        raise ValueError(f"expected names separated by commas, not {value!r}")
+        raise ValueError(f"expected names separated by commas, not {shown(value)}")
     names = [part.strip() for part in parts]
     if not names or not all(names):
-        raise ValueError(f"expected names separated by commas, not {value!r}")
+        raise ValueError(f"expected names separated by commas, not {shown(value)}")
     return tuple(dict.fromkeys(names))
 
 
@@ -46,7 +63,7 @@ def read_integers(value: Any) -> tuple[int, ...]:
         value = [value]
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not parts:
-        raise ValueError(f"expected whole numbers such as 0,2 or 0-2, not {value!r}")
+        raise ValueError(f"expected whole numbers such as 0,2 or 0-2, not {shown(value)}")
     numbers: list[int] = []
     for part in parts:
         numbers += _range(part)
@@ -62,7 +79,7 @@ def _range(part: Any) -> Iterable[int]:
         else None
     )
     if match is None:
-        raise ValueError(f"expected whole numbers such as 0,2 or 0-2, not {part!r}")
+        raise ValueError(f"expected whole numbers such as 0,2 or 0-2, not {shown(part)}")
     first = int(match[1])
     last = int(match[2]) if match[2] is not None else first
     if last < first or last - first >= 10_000:
@@ -83,7 +100,7 @@ def read_count(value: Any) -> int:
     if isinstance(value, str) and re.fullmatch(r"\d{1,12}", value, re.ASCII):
         value = int(value)
     if not _is_integer(value) or value < 1:
-        raise ValueError(f"expected a whole number of at least 1, not {value!r}")
+        raise ValueError(f"expected a whole number of at least 1, not {shown(value)}")
     return value
 
 
@@ -96,7 +113,9 @@ def read_workers(value: Any) -> int:
     try:
         return AUTO_WORKERS if value == "auto" else read_count(value)
     except ValueError:
-        raise ValueError(f"expected a whole number of at least 1, or auto, not {value!r}") from None
+        raise ValueError(
+            f"expected a whole number of at least 1, or auto, not {shown(value)}"
+        ) from None
 
 
 def read_seconds(value: Any) -> float:
@@ -104,7 +123,7 @@ def read_seconds(value: Any) -> float:
     if isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-        raise ValueError(f"expected a number of seconds above 0, not {value!r}")
+        raise ValueError(f"expected a number of seconds above 0, not {shown(value)}")
     return float(value)
 
 
@@ -129,15 +148,23 @@ def read_shard(value: Any) -> Shard:
         re.fullmatch(r"(\d{1,6})/(\d{1,6})", value, re.ASCII) if isinstance(value, str) else None
     )
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise ValueError(f"expected a part I/N with I from 1 to N, such as 2/4, not {value!r}")
+        raise ValueError(f"expected a part I/N with I from 1 to N, such as 2/4, not {shown(value)}")
     return Shard(int(match[1]), int(match[2]))
 
 
 def read_flag(value: Any) -> bool:
-    """True or false."""
-    if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, not {value!r}")
-    return value
+    """True or false, also as yes or no, on or off."""
+    word = value.lower() if isinstance(value, str) else value
+    found = _FLAGS.get(word) if isinstance(word, str | bool) else None
+    if found is None:
+        raise ValueError(f"expected true or false, not {shown(value)}")
+    return found
+
+
+_FLAGS: dict[str | bool, bool] = {
+    **{True: True, "true": True, "yes": True, "on": True},
+    **{False: False, "false": False, "no": False, "off": False},
+}
 
 
 def read_options(value: Any) -> dict[str, Any]:
@@ -146,11 +173,13 @@ def read_options(value: Any) -> dict[str, Any]:
         if not all(isinstance(key, str) for key in value):
             raise ValueError("expected option names as keys")
         return dict(value)
+    if not isinstance(value, str | list | tuple):
+        raise ValueError(f"expected options as KEY: VALUE below it, not {shown(value)}")
     pairs: dict[str, Any] = {}
     for text in [value] if isinstance(value, str) else value:
         key, equals, content = text.partition("=") if isinstance(text, str) else ("", "", "")
         if not equals or not key.strip():
-            raise ValueError(f"expected KEY=VALUE, not {text!r}")
+            raise ValueError(f"expected KEY=VALUE, not {shown(text)}")
         if key.strip() in pairs:
             raise ValueError(f"option {key.strip()!r} is given twice")
         pairs[key.strip()] = content
@@ -163,7 +192,7 @@ def one_of(*choices: str) -> Reader:
     def read(value: Any) -> str:
         if value not in choices:
             near = did_you_mean(value, choices) if isinstance(value, str) else ""
-            raise ValueError(f"expected {' or '.join(choices)}, not {value!r}{near}")
+            raise ValueError(f"expected {' or '.join(choices)}, not {shown(value)}{near}")
         return str(value)
 
     return read

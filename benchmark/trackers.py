@@ -19,6 +19,7 @@ from typing import IO, Any, Protocol
 
 from benchmark.cell import Cell, Record
 from benchmark.errors import ConfigError
+from benchmark.paths import user_path
 from benchmark.progress import Progress, Silent
 from benchmark.tracker_servers import MLflow, TensorBoard, identity, run_name
 
@@ -241,7 +242,7 @@ def open_tracker(name: str) -> Tracker:
     """
     kind, _, rest = name.partition(":")
     if kind == "tensorboard" and rest:
-        return TensorBoard(Path(rest))
+        return TensorBoard(user_path(rest))
     if kind == "mlflow":
         try:
             return MLflow(rest)
@@ -251,9 +252,9 @@ def open_tracker(name: str) -> Tracker:
             raise ConfigError(f"cannot log to {name!r}: {type(error).__name__}: {error}") from error
     suffix = Path(name).suffix.lower()
     if suffix == ".jsonl":
-        return JsonLines(Path(name))
+        return JsonLines(user_path(name))
     if suffix == ".csv":
-        return CsvLog(Path(name))
+        return CsvLog(user_path(name))
     raise ConfigError(
         f"cannot log to {name!r}; expected a file ending in .jsonl or .csv, tensorboard:FOLDER, "
         "mlflow or mlflow:ADDRESS"

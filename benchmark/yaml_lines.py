@@ -1,7 +1,14 @@
-"""YAML documents whose errors name file and line."""
+"""YAML documents whose errors name file and line.
+
+Values are read as YAML 1.2 reads them: ``off``, ``no``, ``2026-02-28`` and ``1:30`` are texts (YAML
+1.1 makes false, a date and 90 of them), ``1e-3`` is a number, and ``010`` is no octal one.
+"""
 
 from __future__ import annotations
 
+import codecs
+import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +44,12 @@ class Document:
             ConfigError: it is something else.
         """
         found = self.value(place)
-        if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-            raise self.error(place, f"{_name(place)} must be a mapping")
+        if not isinstance(found, dict):
+            what = f"{_name(place)} must be a mapping (KEY: VALUE)"
+            raise self.error(place, f"{what}, not {shown(found)}")
+        for key in found:
+            if not isinstance(key, str):
+                raise self.error(place, f"the key {shown(key)} must be a text: put it in quotes")
         return found
 
     def sequence(self, place: Place) -> Sequence[Any]:
@@ -49,7 +60,7 @@ class Document:
         """
         found = self.value(place)
         if not isinstance(found, list):
-            raise self.error(place, f"{_name(place)} must be a list")
+            raise self.error(place, f"{_name(place)} must be a list, not {shown(found)}")
         return found
 
     def text(self, place: Place) -> str:
@@ -60,7 +71,7 @@ class Document:
         """
         found = self.value(place)
         if not isinstance(found, str):
-            raise self.error(place, f"{_name(place)} must be a text, not {found!r}")
+            raise self.error(place, f"{_name(place)} must be a text, not {shown(found)}")
         return found
 
     def check_keys(
@@ -103,48 +114,144 @@ class Document:
         return int(line) + 1
 
 
+MAX_BYTES = 10_000_000
+MAX_NODES = 200_000
+"""Values that a file may hold, those that aliases repeat counted each time."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, read by the rules of YAML 1.2's core schema."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """As the safe loader; a value that is not what its tag says is an error with its line."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, OverflowError):
+            kind = node.tag.rpartition(":")[2]
+            problem = f"{shown(node.value)} cannot be read as {kind}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+
+
+_Loader.yaml_implicit_resolvers = {}  # its own, without those of YAML 1.1
+for _kind, _pattern, _first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", "[-+]?[1-9][0-9]*|[-+]?0", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]*)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", "[-+]?(0|[1-9][0-9]*)[eE][-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", "<<", "<"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_pattern})$"), list(_first)
+    )
+
+
+def shown(value: Any) -> str:
+    """A value for a message: as Python writes it, shortened where it is long.
+
+    >>> shown("a"), len(shown("a" * 1000))
+    ("'a'", 100)
+    """
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
+
+
 def read_document(path: Path) -> Document:
     """Reads a YAML file.
 
     Raises:
-        ConfigError: unreadable, not UTF-8, not YAML, empty, or with a key given twice (which YAML
-            readers otherwise pass over in silence).
+        ConfigError: unreadable, not UTF-8 (or UTF-16 with its mark), not YAML, empty, nested too
+            deeply, grown beyond ``MAX_NODES`` by its aliases, or with a key given twice (which
+            YAML readers otherwise pass over in silence).
     """
+    text = _text(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from None
-    try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        tree = yaml.compose(text, Loader=_Loader)
+        if tree is None:
+            raise ConfigError(f"{path} is empty; expected settings (KEY: VALUE)")
+        _check_tree(path, tree)
+        data = yaml.load(text, Loader=_Loader)  # a safe loader; what it gives is plain
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
+        if isinstance(error, yaml.reader.ReaderError):
+            line = f":{text.count(chr(10), 0, error.position) + 1}"
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
+        raise ConfigError(f"{path}{line}: not valid YAML: {problem}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply for a file of settings") from None
+    return Document(path, data, tree)
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from None
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{path} has more than {MAX_BYTES:,} bytes, too many for settings")
+    marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    encoding = "utf-16" if raw.startswith(marks) else "utf-8-sig"
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError(
-            f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}"
+            f"{path}:{line}: not UTF-8 (byte 0x{raw[error.start]:02x}); save it as UTF-8 "
+            "(iconv -f latin1 -t utf8)"
         ) from None
-    if tree is None:
-        raise ConfigError(f"{path} is empty")
-    document = Document(path, data, tree)
-    _refuse_repeated_keys(document, tree)
-    return document
+    if "\0" in text:
+        raise ConfigError(
+            f"{path} holds zero bytes: no text, or UTF-16 without its mark; save it as UTF-8"
+        )
+    return text
 
 
-def _refuse_repeated_keys(document: Document, node: yaml.Node) -> None:
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_repeated_keys(document, item)
-    elif isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
+def _check_tree(path: Path, tree: yaml.Node) -> None:
+    """Refuses repeated keys, aliases within themselves, and aliases that repeat too much."""
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size_of(node: yaml.Node) -> int:
+        line = node.start_mark.line + 1
+        if id(node) in open_nodes:
+            raise ConfigError(f"{path}:{line}: an alias (*) here stands within what it names")
+        if id(node) not in sizes:
+            open_nodes.add(id(node))
+            sizes[id(node)] = 1 + sum(map(size_of, _children(path, node)))
+            open_nodes.remove(id(node))
+            if sizes[id(node)] > MAX_NODES:
                 raise ConfigError(
-                    f"{document.path}:{line}: key {key.value!r} is already in line "
-                    f"{seen[key.value]}"
+                    f"{path}:{line}: more than {MAX_NODES:,} values here, aliases (*) counted each "
+                    "time; write fewer"
                 )
-            seen[str(key.value)] = line
-            _refuse_repeated_keys(document, value)
+        return sizes[id(node)]
+
+    size_of(tree)
+
+
+def _children(path: Path, node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        return list(node.value)
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    seen: dict[tuple[str, str], int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise ConfigError(f"{path}:{line}: a key must be a text, not a list or a mapping")
+        if (key.tag, key.value) in seen:
+            raise ConfigError(
+                f"{path}:{line}: key {shown(key.value)} is already in line "
+                f"{seen[key.tag, key.value]}"
+            )
+        seen[key.tag, key.value] = line
+    return [part for pair in node.value for part in pair]
 
 
 def _name(place: Place) -> str:

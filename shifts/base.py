@@ -7,6 +7,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,20 @@ _ITEM_MODULES = {
 
 class ShiftError(ValueError):
     """Raised for a severity, an option or an item that a shift cannot work with."""
+
+
+def user_folder(text: str) -> Path:
+    """A folder that an option names; ``~`` stands for the home folder.
+
+    Raises:
+        ShiftError: that home folder is not known here.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ShiftError(
+            f"{text!r}: no such home folder is known here; write the whole path"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,100 @@ def test_values_reach_the_command_as_one_word(value):
     assert command("bench", f"DATA={value}") == ["bench", "--data", value]
 
 
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """A virtual environment whose Python writes down what it was called with."""
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done > {tmp_path}/words\n')
+    python.chmod(0o755)
+    stamp = tmp_path / "venv" / ".installed"
+    stamp.touch()
+    os.utime(stamp, (2**32, 2**32))  # newer than what it depends on
+    return tmp_path / "venv"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "$(shell touch PLACE/ran)",
+        "${shell touch PLACE/ran}",
+        "$(eval $(shell touch PLACE/ran))",
+        "$$(touch PLACE/ran)",
+        "`touch PLACE/ran`",
+        "'; touch PLACE/ran; '",
+        '"; touch PLACE/ran; "',
+        "a && touch PLACE/ran #",
+        "a'\ntouch PLACE/ran\n'",
+        "$(MAKE) \\",
+        "a  b $HOME $1 %s",
+    ],
+)
+@pytest.mark.parametrize("name", ["METHOD", "DATA", "OPTIONS", "GRID"])
+def test_nothing_in_a_value_is_run(tmp_path, environment, name, value):
+    value = value.replace("PLACE", str(tmp_path))
+    make("grid", f"{name}={value}", f"VENV={environment}")
+    assert not (tmp_path / "ran").exists()
+    words = (tmp_path / "words").read_text().splitlines()
+    value = value.replace("\n", " ")
+    if name == "OPTIONS":
+        assert words == ["-m", "benchmark", "grid", "mini"] + [
+            word for option in value.split() for word in ("--option", option)
+        ]
+    else:
+        assert value in words
+
+
+@pytest.mark.parametrize("name", ["PYTEST_FLAGS", "TEST_WORKERS"])
+def test_nothing_in_the_flags_of_tests_is_run(tmp_path, environment, name):
+    for value in (f"$(shell touch {tmp_path}/ran)", f"'; touch {tmp_path}/ran; '", "`touch ran`"):
+        make("test", f"{name}={value}", f"VENV={environment}")
+        assert not (tmp_path / "ran").exists()
+    done = make("-n", "test", "PYTEST_FLAGS=-k 'a or b'").splitlines()[-1]
+    assert "-k '\\''a or b'\\''" in done
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bench", "METHD=tcr"], "'make bench' does not take METHD; did you mean METHOD"),
+        (["bench", "method=tcr"], "'make bench' does not take method; did you mean METHOD"),
+        (["grid", "SHIFT_OPTION=a=1"], "does not take SHIFT_OPTION; did you mean SHIFT_OPTIONS"),
+        (["claims", "METHOD=tcr"], "'make claims' does not take METHOD (make help"),
+        (["tune", "SEED=1"], "'make tune' does not take SEED"),
+        (["suite", "STREAM=mixed"], "'make suite' does not take STREAM"),
+        (["bench", "VENV=a b"], "VENV is a folder without blanks"),
+        (["bench", "VENV=$(shell touch ran)"], "VENV is a folder without blanks"),
+        (["bench", "VENV=a;b"], "VENV is a folder without blanks"),
+    ],
+)
+def test_what_a_target_does_not_take_is_refused(words, message):
+    done = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert done.stdout == ""
+    assert not (ROOT / "ran").exists()
+
+
+def test_variables_for_other_programs_pass():
+    assert command("bench", "OMP_NUM_THREADS=2", "ONEDNN_MAX_CPU_ISA=AVX2") == ["bench"]
+
+
+def test_targets_take_what_their_commands_have_flags_for():
+    from benchmark.cli.main import COMMANDS
+
+    for target in ("bench", "suite", "grid", "plan", "leaderboard", "claims", "tune"):
+        flags = {f for a in COMMANDS[target].parser()._actions for f in a.option_strings}
+        taken = make("-f", "Makefile", "--eval", f"show: ; @echo $(TAKES_{target})", "show").split()
+        assert taken
+        for name in taken:
+            value = "1" if name not in ("OPTIONS", "SHIFT_OPTIONS", "STREAM_OPTIONS") else "a=1"
+            text = make("-n", target, f"{name}={value}").partition(" -m benchmark ")[2]
+            words = re.findall(r"--[a-z-]+", text)
+            assert words or name == "GRID"
+            assert flags.issuperset(words), (target, name)
+
+
 def test_options_are_repeated_and_switches_have_no_value():
     words = command("bench", "OPTIONS=steps=1 lr=1e-4", "ALLOW_MISSING=1", "QUIET=0")
     assert words == ["bench", "--allow-missing", "--option", "steps=1", "--option", "lr=1e-4"]

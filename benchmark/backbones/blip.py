@@ -24,6 +24,7 @@ from benchmark.backbones.towers import owned
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
+from benchmark.paths import user_path
 from methods.base import QueryEncoder
 
 TEXT_TOKENS = 35
@@ -236,7 +237,7 @@ def _transformers() -> Any:
 
 def _sources(spec: BackboneSpec) -> tuple[Path, Path | None]:
     """Folder of configuration and tokenizer, and the weights' file if it is another one."""
-    given = Path(spec.pretrained).expanduser() if spec.pretrained else None
+    given = user_path(spec.pretrained) if spec.pretrained else None
     if given is not None and given.is_dir():
         return given, None
     if given is not None and not given.is_file():
@@ -259,7 +260,7 @@ def _sources(spec: BackboneSpec) -> tuple[Path, Path | None]:
 def _name(spec: BackboneSpec, folder: Path, weights: Path | None) -> str:
     if weights is not None:
         return weights.stem
-    is_path = not spec.model or Path(spec.model).expanduser().is_dir()
+    is_path = not spec.model or user_path(spec.model).is_dir()
     return folder.resolve().name if is_path else spec.model.rpartition("/")[2]
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from benchmark.backbones import checkpoint
 from benchmark.errors import WeightsError
+from benchmark.paths import user_path
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def find_folder(name: str) -> Path:
     Raises:
         WeightsError: no such folder, or it could not be fetched; says what to download and how.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         return path
     if not _HUB_ID.fullmatch(name):

@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +30,7 @@ from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.video_audio import VideoAudioBackbone, checked_audio, checked_video
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
+from benchmark.paths import user_path
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def load(spec: BackboneSpec) -> VideoAudioBackbone:
     """
     check_device(spec.device)
     frames = frame_count(spec.model)
-    path = Path(spec.pretrained).expanduser()
+    path = user_path(spec.pretrained)
     if not spec.pretrained:
         raise WeightsError(f"CAV-MAE needs weights; {_WEIGHTS_WANTED}")
     if not path.is_file():

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from benchmark.errors import WeightsError, did_you_mean
+from benchmark.paths import user_path
 from shifts.digests import digest_of
 
 CONFIG_FILE = "open_clip_config.json"
@@ -77,7 +78,7 @@ def find_weights(model: str, pretrained: str) -> tuple[Path, Mapping[str, Any]]:
     )
     if not pretrained:
         raise WeightsError(f"model {model!r} needs weights; {expected}")
-    path = Path(pretrained).expanduser()
+    path = user_path(pretrained)
     if path.is_file():
         return path, {}
     tag = get_pretrained_cfg(model, pretrained)

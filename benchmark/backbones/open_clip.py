@@ -21,6 +21,7 @@ from benchmark.backbones.towers import image_tower, owned, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
+from benchmark.paths import user_path
 from methods.base import QueryEncoder
 
 LOCAL_DIR = "local-dir:"
@@ -105,7 +106,7 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     """
     if spec.model.startswith(LOCAL_DIR):
         return load_local_dir(Path(spec.model.removeprefix(LOCAL_DIR)), spec.transform, spec.device)
-    folder = Path(spec.pretrained).expanduser()
+    folder = user_path(spec.pretrained)
     if spec.pretrained and (folder / checkpoint.CONFIG_FILE).is_file():
         return load_local_dir(folder, spec.transform, spec.device, name=spec.model)
     check_device(spec.device)
@@ -155,7 +156,7 @@ def load_local_dir(
         ConfigError: unknown transform or device.
     """
     check_device(device)
-    path = path.expanduser()
+    path = user_path(path)
     if not path.is_dir():
         raise WeightsError(
             f"there is no model folder {path}; expected a folder with {checkpoint.CONFIG_FILE} "

@@ -21,6 +21,7 @@ from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.video_audio import VideoAudioBackbone, checked_audio, checked_video
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
+from benchmark.paths import user_path
 
 SAMPLE_RATE = 48_000
 """Of the audio input, Hz."""
@@ -73,7 +74,7 @@ def load(spec: BackboneSpec) -> VideoAudioBackbone:
             f"pe_av needs a model: a local folder (MODEL=/path/to/pe-av-small) or one of "
             f"{', '.join(RELEASED)}"
         )
-    folder = Path(source).expanduser()
+    folder = user_path(source)
     name = Path(spec.model or source).name
     if not folder.is_dir():
         folder = _downloaded(source)

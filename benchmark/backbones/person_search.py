@@ -25,6 +25,7 @@ from benchmark.backbones.open_clip import OpenClipBackbone, build_model, check_d
 from benchmark.backbones.transforms import staged
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
+from benchmark.paths import user_path
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def _file(spec: BackboneSpec) -> Path:
             f"the person_search backbone needs a checkpoint of {what}, as its authors publish "
             "them: PRETRAINED=/path/to/checkpoint.pth; nothing is fetched here"
         )
-    path = Path(spec.pretrained).expanduser()
+    path = user_path(spec.pretrained)
     if not path.is_file():
         raise WeightsError(f"there is no checkpoint {path}; expected a file of {what}")
     return path

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
 
 from benchmark.cache.disk import DiskCache
 from benchmark.errors import ConfigError
+from benchmark.paths import user_path
+
+logger = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "QUERYSHIFT_CACHE"
 BYTES_VARIABLE = "QUERYSHIFT_CACHE_BYTES"
@@ -30,7 +34,14 @@ def disk_cache(chosen: str = "") -> DiskCache | None:
     size = max_bytes()
     if value == OFF or not size:
         return None
-    folder = Path(value).expanduser() if value else _default_folder()
+    folder = user_path(value) if value else _default_folder()
+    if folder is None:
+        logger.warning(
+            "no home folder is known here, so the disk cache is off; name a folder with --cache or "
+            "%s, or say off",
+            FOLDER_VARIABLE,
+        )
+        return None
     if folder.exists() and not folder.is_dir():
         origin = "--cache" if chosen else FOLDER_VARIABLE
         raise ConfigError(f"{origin}: {folder} is not a folder; name one, or say {OFF!r}")
@@ -68,6 +79,10 @@ def shown_size(size: int) -> str:
     return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
-def _default_folder() -> Path:
+def _default_folder() -> Path | None:
+    """None in a container or a service without a home folder."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "queryshift"
+    try:
+        return user_path(base or "~/.cache") / "queryshift"
+    except ConfigError:
+        return None

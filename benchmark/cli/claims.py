@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -12,6 +11,7 @@ from benchmark import config as settings
 from benchmark.cli.bench import run_all, say_reasons, say_where
 from benchmark.cli.command import INTERRUPTED, Command
 from benchmark.cli.grid import folder_of, plan_of
+from benchmark.paths import user_path
 
 GRID = "claims"
 """The bundled grid that the claims are measured on."""
@@ -60,7 +60,7 @@ class ClaimsPage(Command):
             line = f"{skipped.count(reason)} cells left out: {reason}"
             console.print(Text(line, style="yellow"), soft_wrap=True)
         say_reasons(console, records)
-        folders = [store.path, *([Path(args.results)] if args.results else [])]
+        folders = [store.path, *([user_path(args.results)] if args.results else [])]
         for folder in folders:
             say_where(console, write_claims(found, folder))
         return code

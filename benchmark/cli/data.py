@@ -15,6 +15,7 @@ from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError
 from benchmark.datasets.layout import layout_of
 from benchmark.display import FittedTable
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
+from benchmark.paths import user_path
 from benchmark.suite import BenchmarkCard, load_suite
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Data(Command):
             for dataset in dict.fromkeys(card.dataset for card in chosen):
                 _print_layout(dataset, console)
             return OK
-        return _check(chosen, Path(args.data), console, decode=args.decode)
+        return _check(chosen, user_path(args.data), console, decode=args.decode)
 
 
 class _ActionParser(Parser):

@@ -11,6 +11,7 @@ from benchmark import config as settings
 from benchmark.cli.bench import run_all, say_where
 from benchmark.cli.command import INTERRUPTED, Command
 from benchmark.cli.grid import folder_of, plan_of
+from benchmark.paths import user_path
 
 RESULTS = Path("results")
 GRID = "leaderboard"
@@ -51,7 +52,7 @@ class Leaderboard(Command):
         stored = load_results(store)
         frame = suite_frame(stored, plan.rows)
         console.print(suite_table(frame))
-        results = Path(args.results)
+        results = user_path(args.results)
         written = [
             write_csv(frame, results / "suite.csv"),
             *write_all(store, stored, folder=results, each=False),

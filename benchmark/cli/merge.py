@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from benchmark.cli.command import OK, Command
 from benchmark.cli.report import find_run
+from benchmark.paths import user_path
 
 
 class Merge(Command):
@@ -31,7 +31,7 @@ class Merge(Command):
 
         from benchmark.merge import merge_runs
 
-        merged = merge_runs(folders, Path(args.out))
+        merged = merge_runs(folders, user_path(args.out))
         counts = ", ".join(f"{count} {status}" for status, count in sorted(merged.cells.items()))
         console.print(Text(f"{args.out}: {counts}"), soft_wrap=True)
         if merged.duplicates:

@@ -14,6 +14,7 @@ from benchmark.cli.bench import RUNS, say_where
 from benchmark.cli.command import OK, Command
 from benchmark.display import FittedTable
 from benchmark.errors import ResultsError, did_you_mean
+from benchmark.paths import user_path
 
 if TYPE_CHECKING:
     from benchmark.cell import Record
@@ -121,7 +122,7 @@ def find_run(text: str) -> Path:
     Raises:
         ResultsError: there is none.
     """
-    for folder in (Path(text), RUNS / text):
+    for folder in (user_path(text), RUNS / text):
         if (folder / "cells").is_dir():
             return folder
     known = [path.name for path in RUNS.iterdir()] if RUNS.is_dir() else []

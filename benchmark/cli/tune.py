@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-from pathlib import Path
 
 from rich.console import Console
 
 from benchmark.cli.command import Command
 from benchmark.cli.progress import Bars
 from benchmark.config import read_count, read_names, reading
+from benchmark.paths import user_path
 from benchmark.registry import METHODS
 
 
@@ -37,7 +37,7 @@ class Tune(Command):
             tune.run(
                 methods=chosen,
                 workers=workers,
-                out=Path(args.out) if args.out else None,
+                out=user_path(args.out) if args.out else None,
                 console=console,
                 bars=functools.partial(Bars, console),
             )

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from benchmark.cli.command import FAILED, OK, Command
 from benchmark.cli.report import find_run
+from benchmark.readers import read_path, reading
 
 if TYPE_CHECKING:
     from benchmark.verify import Check
@@ -61,10 +62,15 @@ class Verify(Command):
         sample = draw(cells, args.sample, args.seed)
         # Everything anew: what an earlier run has left in the cache is what is to be checked.
         resources = default_resources(
-            allow_missing=args.allow_missing, ready_made=args.ready_made, cache="off"
+            allow_missing=args.allow_missing,
+            ready_made=reading(read_path, args.ready_made, "--ready-made"),
+            cache="off",
         )
         place = functools.partial(
-            placed, data=args.data, pretrained=args.pretrained, device=device_name(args.device)
+            placed,
+            data=reading(read_path, args.data, "--data"),
+            pretrained=reading(read_path, args.pretrained, "--pretrained"),
+            device=device_name(args.device),
         )
         done = sum(cell.done for cell in cells)
         console.print(Text(f"running {len(sample)} of {done} finished cells again"))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shifts.audio.item import Audio, Samples, level, read_wav
-from shifts.base import ShiftError
+from shifts.base import ShiftError, user_folder
 
 
 def find_recordings(folder: str, name: str) -> tuple[Path, ...]:
@@ -24,7 +24,7 @@ def find_recordings(folder: str, name: str) -> tuple[Path, ...]:
     )
     if not folder:
         raise ShiftError(f"shift {name!r} needs a recording and was given no folder; {advice}")
-    path = Path(folder).expanduser()
+    path = user_folder(folder)
     if not path.is_dir():
         raise ShiftError(f"shift {name!r} found no folder {folder!r}; {advice}")
     found = tuple(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shifts.base import ShiftCard, ShiftError
+from shifts.base import ShiftCard, ShiftError, user_folder
 from shifts.digests import digest_of, digests_of, joined
 from shifts.image.base import Bytes, Floats, ImageOptions, ImageShift, to_bytes, to_unit
 from shifts.image.constants import IMAGENET_C
@@ -120,7 +120,7 @@ def find_photos(folder: str) -> tuple[Path, ...]:
     )
     if not folder:
         raise ShiftError(f"shift 'frost' needs photographs and was given no folder; {advice}")
-    path = Path(folder).expanduser()
+    path = user_folder(folder)
     if not path.is_dir():
         raise ShiftError(f"shift 'frost' found no folder {folder!r}; {advice}")
     photos = tuple(sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES))

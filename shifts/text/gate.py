@@ -14,12 +14,11 @@ import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from shifts.base import ShiftError
+from shifts.base import ShiftError, user_folder
 from shifts.digests import folder_fingerprint
 from shifts.text.base import TextShift
 
@@ -111,7 +110,7 @@ def load_encoder(gate: str) -> Encoder:
         ShiftError: unknown kind, no such folder, a missing package or a model that does not load.
     """
     kind, path = _parts(gate)
-    folder = Path(path).expanduser()
+    folder = user_folder(path)
     if not folder.is_dir():
         raise ShiftError(
             f"option 'gate': there is no folder {path!r}; download a sentence encoder such as "

@@ -13,12 +13,11 @@ import importlib
 import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from shifts.base import ShiftError
+from shifts.base import ShiftError, user_folder
 
 MOST_READ = 512
 """Tokens of a text that are read; longer ones are cut (T5's training length)."""
@@ -176,7 +175,7 @@ def model_folder(shift: str, option: str, path: str) -> str:
     Raises:
         ShiftError: there is no such folder, or it has no config.json.
     """
-    folder = Path(path).expanduser()
+    folder = user_folder(path)
     if not folder.is_dir():
         raise ShiftError(
             f"shift {shift!r}, option {option!r}: there is no folder {path!r}; download the model "

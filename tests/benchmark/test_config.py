@@ -80,7 +80,7 @@ def test_yaml_keeps_the_types_of_options(yaml_file):
         ("- a\n", "must be a mapping"),
         ("# nothing\n", "is empty"),
         ("a: [\n", "not valid YAML"),
-        (b"method: \xff\n", "cannot read .*settings.yaml"),
+        (b"method: \xff\n", r"settings\.yaml:1: not UTF-8"),
         ("model: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
     ],
 )

@@ -30,7 +30,7 @@ def test_methods_may_carry_options_whose_lists_are_sweeps(read):
     grid = read("method:\n  - source\n  - tent:\n      lr: [0.1, 1e-2]\n      steps: 3\n")
     source, tent = grid.settings["method"].value
     assert (source.name, source.variants()) == ("source", [{}])
-    assert tent.variants() == [{"lr": 0.1, "steps": 3}, {"lr": "1e-2", "steps": 3}]
+    assert tent.variants() == [{"lr": 0.1, "steps": 3}, {"lr": 1e-2, "steps": 3}]
     assert tent.where.endswith("my.yaml:3")
     assert tent.options["lr"].where.endswith("my.yaml:4")
     assert str(tent) == "tent (lr=0.1|1e-2, steps=3)"
