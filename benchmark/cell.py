@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when the layout of a stored record changes."""
 
 
@@ -196,18 +196,20 @@ class Cell:
         Where the data lie and the device's name are left out; what the data and weights *are*
         comes in through the two fingerprints.
         """
-        identity = self.to_dict()
-        del identity["data_root"]
-        del identity["backbone"]["device"]
-        del identity["backbone"]["pretrained"]  # a path; the fingerprint stands for its content
-        identity["backbone"]["model"] = self.backbone.model_name
-        identity |= {
-            "data": data_fingerprint,
-            "weights": backbone_fingerprint,
-            "schema": SCHEMA_VERSION,
-        }
-        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return key_of(
+            self.to_dict(),
+            data_fingerprint=data_fingerprint,
+            backbone_fingerprint=backbone_fingerprint,
+        )
+
+    @property
+    def unfinished_key(self) -> str:
+        """The key under which the cell is stored while it has no result.
+
+        It depends on the cell alone, so that there is one such record, whether or not data and
+        weights could be loaded; no result can have it.
+        """
+        return self.key(data_fingerprint="", backbone_fingerprint="")
 
     def stem(self, key: str) -> str:
         """File name of the stored record, without suffix: readable prefix and the key."""
@@ -234,12 +236,32 @@ def data_identity(data: str, files: str = "", home: str = "") -> str:
     return "+".join(filter(None, (data, files, home and f"home:{home}")))
 
 
+def key_of(cell: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:
+    """``Cell.key`` of a cell as ``Cell.to_dict`` or a stored record has it."""
+    identity = {name: value for name, value in cell.items() if name != "data_root"}
+    backbone = BackboneSpec(**cell["backbone"])
+    identity["backbone"] = {
+        name: backbone.model_name if name == "model" else value
+        for name, value in cell["backbone"].items()
+        # The second is a path; the fingerprint stands for its content.
+        if name not in ("device", "pretrained")
+    }
+    identity |= {
+        "data": data_fingerprint,
+        "weights": backbone_fingerprint,
+        "schema": SCHEMA_VERSION,
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Record:
     """What is stored of a cell, as one JSON file (numbers per query lie beside it as ``.npz``).
 
     Attributes:
-        key: the cell's identity (see ``Cell.key``).
+        key: the cell's identity (see ``Cell.key``); stored without a result, the cell's
+            ``unfinished_key``.
         status: how it ended.
         reason: why, where the status is not "done" (for failures: exception type and message).
         cell: ``Cell.to_dict()``.
@@ -265,6 +287,9 @@ class Record:
             method's log.
         environment: versions, git commit, CPU, threads, device, start time (UTC, ISO).
         schema: layout version of this record.
+        arrays: SHA-256 of the numbers per query beside it, "" where there are none; set when it is
+            stored.
+        digest: SHA-256 of all of the above (see ``records.sealed``); set when it is stored.
     """
 
     key: str
@@ -278,3 +303,5 @@ class Record:
     batches: tuple[Mapping[str, float], ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
+    arrays: str = ""
+    digest: str = ""

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from benchmark.cell import Cell, MethodSpec, Record, Status
 from benchmark.errors import ResultsError
+from benchmark.records import cell_from_dict
 from benchmark.resources import Resources
 from benchmark.runner import run_cell
-from benchmark.store import cell_from_dict
 from methods.base import Method, Setup, StepOutput
 
 

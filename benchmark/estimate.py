@@ -9,6 +9,7 @@ exists the cost is unknown, and said to be.
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.cell import BackboneSpec, Cell, Status
 from benchmark.interleave import SEPARATOR
+from benchmark.records import StoredCell
 from benchmark.registry import BENCHMARKS
 from benchmark.specs import SOURCE
+from benchmark.store import RunStore
 
 if TYPE_CHECKING:
     from benchmark.resources import Resources
@@ -85,41 +88,31 @@ class Estimate:
 
 
 def stored_cells(folder: Path, most: int | None = None) -> list[Stored]:
-    """The finished cells of a run's folder; what cannot be read is passed over here.
+    """The finished cells of a run's folder, whose cost is known.
 
     Args:
         folder: the run's folder.
-        most: read so many files at most.
+        most: read so many records at most, of a run that is none of the user's business here: no
+            warnings of files that are no good records.
     """
-    try:
-        names = sorted(path.name for path in (folder / "cells").iterdir())
-    except OSError:
-        return []
-    arrays = {name.removesuffix(".npz") for name in names if name.endswith(".npz")}
-    records = [name for name in names if name.endswith(".json") and name[:-5] in arrays]
-    found = (_stored(folder / "cells" / name) for name in records[:most])
-    return [cell for cell in found if cell is not None]
+    store = RunStore(folder)
+    cells = store.stored() if most is None else store.read(most)[0]
+    return [_stored(cell) for cell in cells if cell.done and "seconds" in cell.record.cost]
 
 
-def _stored(path: Path) -> Stored | None:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values["status"] != Status.DONE:
-            return None
-        info, cost = values["info"], values["cost"]
-        return Stored(
-            cell=values["cell"],
-            data=str(info["data_fingerprint"]),
-            weights=str(info["backbone_fingerprint"]),
-            files=str(info.get("shift_files", "")),
-            machine=str(values["environment"].get("device_name", "")),
-            modality=str(info["query_modality"]),
-            queries=int(info["queries"]),
-            cost={name: float(value) for name, value in cost.items() if value is not None},
-            size=path.stat().st_size + path.with_suffix(".npz").stat().st_size,
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+def _stored(cell: StoredCell) -> Stored:
+    record, path = cell.record, cell.path
+    return Stored(
+        cell=record.cell,
+        data=str(record.info.get("data_fingerprint", "")),
+        weights=str(record.info.get("backbone_fingerprint", "")),
+        files=str(record.info.get("shift_files", "")),
+        machine=str(record.environment.get("device_name", "")),
+        modality=str(record.info.get("query_modality", "")),
+        queries=len(cell.arrays["query"]),
+        cost={name: value for name, value in record.cost.items() if math.isfinite(value)},
+        size=path.stat().st_size + path.with_suffix(".npz").stat().st_size,
+    )
 
 
 def other_runs(folder: Path) -> list[Stored]:
@@ -300,7 +293,6 @@ def calibrate(cells: Iterable[Cell], rates: Rates, folder: Path, resources: Reso
         Why some of them have no result, if so.
     """
     from benchmark.executors import SerialExecutor, run_cells
-    from benchmark.store import RunStore
 
     short = list(calibration_cells(cells, rates))
     if not short:

@@ -14,12 +14,13 @@ _FRAMES_KEPT = 6
 
 
 def unfinished(cell: Cell, key: str, status: Status, reason: str) -> Record:
-    """The record of a cell that has no result, and why; without a key where none is known.
+    """The record of a cell that has no result, and why.
 
-    A cell whose data or weights could not be loaded gets a key that no result can have.
+    Where no key is known (data or weights could not be loaded, a worker died before it told) it
+    has the cell's ``unfinished_key``.
     """
     return Record(
-        key=key or cell.key(data_fingerprint="", backbone_fingerprint=""),
+        key=key or cell.unfinished_key,
         status=status,
         cell=cell.to_dict(),
         reason=reason,

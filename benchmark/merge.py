@@ -7,7 +7,6 @@ shift under the same name, other versions of a method or shift, two results of o
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import shutil
 from collections import defaultdict
@@ -18,41 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.cell import Cell, Record, Status, data_identity
+from benchmark.cell import Record
 from benchmark.errors import ResultsError
-from benchmark.metrics import recall_at
-from benchmark.store import RunStore, cell_from_dict, read_record
+from benchmark.records import StoredCell
+from benchmark.store import RunStore
 
 NAMED = 8
 """Problems that an error spells out; the rest are counted."""
-
-_KEY = re.compile(r"[0-9a-f]{16}")
-_RECALL = re.compile(r"R@(\d+)")
-_NEEDED = ("best_rank", "ap", "group", "order")
-
-
-@dataclass(frozen=True)
-class StoredCell:
-    """A readable record with what lies beside it.
-
-    Attributes:
-        path: its JSON file.
-        arrays: its numbers per query; empty where the cell is not done.
-    """
-
-    path: Path
-    record: Record
-    cell: Cell
-    arrays: Mapping[str, np.ndarray]
-
-    @property
-    def done(self) -> bool:
-        return self.record.status is Status.DONE
-
-    @property
-    def name(self) -> str:
-        """Where it lies, short: the run's folder and the file's name."""
-        return f"{self.path.parent.parent.name}/{self.path.stem}"
 
 
 @dataclass(frozen=True)
@@ -69,89 +40,12 @@ class Merged:
 
 
 def read_run(folder: Path) -> tuple[list[StoredCell], list[str]]:
-    """Every record of a run by file name, and what is wrong with the files that are none.
-
-    A finished cell's numbers per query must be there and agree with its record: with its key, its
-    number of queries, its recalls.
-    """
+    """Every good record of a run by file name, and what is wrong with the other files."""
     store = RunStore(folder)
-    cells: list[StoredCell] = []
-    problems: list[str] = []
-    for path in sorted(store.cells.glob("*.json")):
-        if path.name.startswith("."):
-            continue
-        try:
-            cells.append(_read(store, path))
-        except ResultsError as error:
-            problems.append(str(error))
+    cells, problems = store.read()
     if not cells and not problems:
         problems.append(f"{store.cells} holds no record; is it the folder of a run?")
     return cells, problems
-
-
-def _read(store: RunStore, path: Path) -> StoredCell:
-    record = read_record(path)
-    wrong = _malformed(record)
-    if wrong:
-        raise ResultsError(f"{path} is no readable record: {wrong}")
-    cell = cell_from_dict(record.cell)
-    arrays: Mapping[str, np.ndarray] = {}
-    if record.status is Status.DONE:
-        arrays = store.arrays_of(record)
-        wrong = _inconsistent(record, cell, arrays)
-        if wrong:
-            raise ResultsError(f"{path} does not agree with itself: {wrong}")
-    return StoredCell(path, record, cell, arrays)
-
-
-def _malformed(record: Record) -> str:
-    """What has the wrong type, or an empty string: JSON from elsewhere can hold anything."""
-    cell = record.cell
-    if not isinstance(record.key, str) or not _KEY.fullmatch(record.key):
-        return f"its key is {record.key!r}, not 16 hex digits"
-    for name in ("info", "environment"):
-        if not isinstance(getattr(record, name), Mapping):
-            return f"{name!r} is not an object"
-    parts = (cell["method"], cell["shift"], *cell["stream"].get("domains", ()))
-    names = [cell["suite"], cell["benchmark"], *(part["name"] for part in parts)]
-    if not all(isinstance(name, str) for name in names):
-        return f"one of its names is not a text: {', '.join(map(repr, names))}"
-    whole = (cell["seed"], *(part.get("version", 1) for part in parts))
-    if not all(isinstance(number, int) for number in whole):
-        return "its seed or a version is not a whole number"
-    if not all(isinstance(part.get("options", {}), Mapping) for part in parts):
-        return "the options of its method or of a shift are not an object"
-    return ""
-
-
-def _inconsistent(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> str:
-    """Where a finished record contradicts itself or its numbers per query, or an empty string."""
-    lacking = [name for name in _NEEDED if name not in arrays]
-    if lacking:
-        return f"its numbers per query lack {', '.join(lacking)}"
-    lengths = {name: np.shape(arrays[name]) for name in _NEEDED}
-    if len(set(lengths.values())) > 1 or not lengths["best_rank"] or not lengths["best_rank"][0]:
-        return f"its numbers per query are of different or no length: {lengths}"
-    if any(arrays[name].dtype.kind not in "iuf" for name in _NEEDED):
-        return "its numbers per query are not numbers"
-    if _key_of(record, cell) != record.key:
-        return "its key is not that of its cell, data and weights; it was changed by hand"
-    for name, value in record.metrics.items():
-        cut_off = _RECALL.fullmatch(name)
-        if cut_off:
-            counted = recall_at(arrays["best_rank"], int(cut_off.group(1)))
-            if not abs(counted - value) <= 1e-9:  # NaN is none either
-                return f"{name} is {value}, but its ranks give {counted}"
-    return ""
-
-
-def _key_of(record: Record, cell: Cell) -> str:
-    info = record.info
-    names = ("data_fingerprint", "shift_files", "home_fingerprint")
-    return cell.key(
-        data_fingerprint=data_identity(*(str(info.get(name, "")) for name in names)),
-        backbone_fingerprint=str(info.get("backbone_fingerprint", "")),
-    )
 
 
 def merge_runs(folders: Sequence[Path], target: Path) -> Merged:
@@ -220,7 +114,7 @@ def conflicts(cells: Iterable[StoredCell]) -> list[str]:
 
 
 def _facts(stored: StoredCell) -> Iterator[tuple[str, str]]:
-    """What must agree, with its value. The schema does: ``read_record`` takes no other one."""
+    """What must agree, with its value. The schema does: no other one is read."""
     cell, info = stored.cell, stored.record.info
     yield f"version of method {cell.method.name!r}", str(cell.method.version)
     for shift in cell.domains:
@@ -251,14 +145,14 @@ def _cut(value: str) -> str:
 
 def _without_duplicates(cells: Sequence[StoredCell]) -> tuple[list[StoredCell], int]:
     by_key: dict[str, list[StoredCell]] = defaultdict(list)
+    finished = {stored.cell.unfinished_key for stored in cells if stored.done}
     for stored in cells:
-        by_key[stored.record.key].append(stored)
+        if stored.done or stored.record.key not in finished:
+            by_key[stored.record.key].append(stored)
     chosen, problems = [], []
-    for same in by_key.values():
-        finished = [stored for stored in same if stored.done]
-        first = (finished or same)[0]
+    for first, *others in by_key.values():
         chosen.append(first)
-        for other in finished[1:]:
+        for other in others if first.done else ():
             different = differences(first, other.record, other.arrays)
             if different:
                 problems.append(f"{first.name} and {other.name} ({', '.join(different)})")

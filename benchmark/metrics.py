@@ -1,4 +1,4 @@
-"""Ranks and what is computed from them: recall@k, mean recall, mean average precision.
+"""Ranks of the relevant items; what is computed from them is in ``recall``.
 
 Tie rule: an item's rank is one plus the number of items scored strictly higher, plus the number of
 equally scored items that come earlier in the gallery; that is, its place in a stable descending
@@ -7,13 +7,15 @@ sort. ``-0.0`` equals ``0.0``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.retrieval import RECALL_AT
+from benchmark.recall import average_precision, recall_at, summary
+
+__all__ = ["average_precision", "ranks", "recall_at", "summary"]
 
 _SORT_FROM = 32
 """From this many relevant items on, sorting a query's row is cheaper than counting for each."""
@@ -126,45 +128,3 @@ def _by_sorting(row: Tensor, items: np.ndarray) -> np.ndarray:
     place = torch.empty_like(order)
     place[order] = torch.arange(1, len(row) + 1, device=row.device)
     return np.sort(place.cpu().numpy()[items])
-
-
-def average_precision(relevant_ranks: np.ndarray) -> float:
-    """Average precision over the full ranking: (1/n) sum_i i / r_i for ascending ranks r_i.
-
-    With one relevant item it is 1 / rank.
-
-    >>> average_precision(np.array([1, 4]))
-    0.75
-    """
-    ordered = np.sort(np.asarray(relevant_ranks))
-    return float(np.mean(np.arange(1, len(ordered) + 1) / ordered))
-
-
-def recall_at(best_ranks: np.ndarray, k: int) -> float:
-    """Percent of queries with at least one relevant item among the first ``k``.
-
-    One hit is enough, also where a query has several relevant items (five captions of an image).
-    """
-    return 100.0 * int(np.count_nonzero(np.asarray(best_ranks) <= k)) / len(best_ranks)
-
-
-def summary(
-    best_ranks: np.ndarray,
-    average_precisions: np.ndarray,
-    cut_offs: Sequence[int] = RECALL_AT,
-) -> Mapping[str, float]:
-    """``R@k`` for each cut-off (1, 5, 10), their mean and ``mAP``, in percent and unrounded.
-
-    Args:
-        best_ranks: (Q,) rank of each query's best-ranked relevant item.
-        average_precisions: (Q,) in [0, 1].
-        cut_offs: the ks.
-    """
-    if not len(best_ranks):
-        raise ValueError("no queries were ranked")
-    recalls = {f"R@{k}": recall_at(best_ranks, k) for k in cut_offs}
-    return {
-        **recalls,
-        "mean_recall": sum(recalls.values()) / len(recalls),
-        "mAP": float(100.0 * np.mean(average_precisions)),
-    }

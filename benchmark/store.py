@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import logging
 import math
 import os
 import secrets
 import time
-import zipfile
-from collections.abc import Callable, Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmark.cell import (
-    SCHEMA_VERSION,
-    STREAM_OPTIONS,
-    BackboneSpec,
-    Cell,
-    MethodSpec,
-    Record,
-    ShiftSpec,
-    Status,
-    StreamSpec,
-)
+from benchmark.atomic import atomic_write
+from benchmark.cell import SCHEMA_VERSION, STREAM_OPTIONS, Cell, Record, Status
 from benchmark.errors import ResultsError
+from benchmark.records import (
+    OtherSchemaError,
+    StoredCell,
+    cell_from_dict,
+    packed,
+    read_cell,
+    text_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -64,31 +61,15 @@ TIDY_COLUMNS = (
 options as JSON (for a stream of several domains a list, one entry per domain)."""
 
 _GROUPS = {"metric": "metrics", "probe": "probes", "cost": "cost"}
-_MEASURED = ("metrics", "probes", "cost")
 _LOCK_SECONDS = 30.0
-
-
-def cell_from_dict(values: Mapping[str, Any]) -> Cell:
-    """The inverse of ``Cell.to_dict``.
-
-    Raises:
-        TypeError: names that a cell does not have.
-        KeyError: a part is missing.
-    """
-    parts = {
-        "backbone": BackboneSpec(**values["backbone"]),
-        "method": MethodSpec(**values["method"]),
-        "shift": ShiftSpec(**values["shift"]),
-        "stream": StreamSpec.from_dict(values["stream"]),
-    }
-    return Cell(**{**values, **parts})
 
 
 class RunStore:
     """A folder of records: ``cells/<stem>.json`` and, for finished cells, ``cells/<stem>.npz``.
 
     Each file appears whole or not at all. The JSON file is the commit point: it is written last,
-    so a record that can be read has its arrays. Several processes may write to one folder.
+    with the digest of its arrays. What was saved is believed only as a whole (see ``records``).
+    Several processes may write to one folder.
 
     Args:
         path: the run's folder; created when something is saved.
@@ -97,6 +78,7 @@ class RunStore:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.cells = self.path / "cells"
+        self._said: set[str] = set()
 
     def check_writable(self) -> None:
         """Creates the folder and tries to write into it, so that a long run does not fail late.
@@ -115,164 +97,192 @@ class RunStore:
     def save(self, record: Record, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Stores a record, replacing what was stored for the same cell.
 
-        Only a finished result replaces a finished result: two runs on one folder may do the same
-        cell, and one of them may be stopped, be killed or run out of memory.
+        A cell has one record. What has no result is stored under the cell's ``unfinished_key`` and
+        goes when a result comes. Only a finished result replaces a finished result: two runs on
+        one folder may do the same cell, and one of them may be stopped, be killed or run out of
+        memory.
 
         Args:
-            record: of any status.
+            record: of any status; its key is that of the result that it is or would have been.
             arrays: numbers per query; left out for cells without a result.
 
         Raises:
             ResultsError: the folder cannot be written or the disk is full.
         """
-        stem = cell_from_dict(record.cell).stem(record.key)
-        numbers = self.cells / f"{stem}.npz"
-        text = json.dumps(_plain(record), indent=1, allow_nan=False) + "\n"
+        cell, filed = cell_from_dict(record.cell), as_filed(record)
+        numbers = packed(arrays) if arrays else b""
+        text = text_of(filed, numbers).encode()
+        path = self.cells / f"{cell.stem(filed.key)}.json"
         try:
             self.cells.mkdir(parents=True, exist_ok=True)
             with _alone(self.path / ".lock"):
-                if record.status != Status.DONE and self.done(record.key):
+                if record.status is Status.DONE:
+                    # Before the result is there: whenever this is cut short, nothing stands twice.
+                    self._unfinished(cell).unlink(missing_ok=True)
+                elif self.done(record.key):
                     return
-                if arrays:
-                    _write(numbers, lambda file: _savez(file, arrays))
-                _write(self.cells / f"{stem}.json", lambda file: file.write(text.encode()))
-                if not arrays:
-                    numbers.unlink(missing_ok=True)
+                if numbers:
+                    atomic_write(path.with_suffix(".npz"), numbers)
+                atomic_write(path, text)
         except OSError as error:
             raise _cannot_write(self.cells, error) from error
 
+    def drop_unfinished(self, cells: Iterable[Cell]) -> None:
+        """Removes what is stored of earlier attempts at cells that have a result."""
+        try:
+            names = {entry.name for entry in os.scandir(self.cells)}
+            for cell in cells:
+                path = self._unfinished(cell)
+                if path.name in names:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _cannot_write(self.cells, error) from error
+
+    def _unfinished(self, cell: Cell) -> Path:
+        return self.cells / f"{cell.stem(cell.unfinished_key)}.json"
+
     def done(self, key: str) -> bool:
-        """Whether the cell has a finished, readable result."""
-        return any(
-            record.status == Status.DONE and zipfile.is_zipfile(path.with_suffix(".npz"))
-            for path, record in self._read(f"*_{key}.json")
-        )
+        """Whether the cell has a finished result that agrees with itself."""
+        return key in self.finished({key})
 
     def finished(self, keys: Collection[str]) -> dict[str, Record]:
-        """The finished, readable results among these cells, in one pass over the folder."""
-        if not keys:
-            return {}
+        """The finished, good results among these cells, in one pass over the folder."""
+        names = [name for name in self._records() if name[:-5].rpartition("_")[2] in keys]
+        cells, problems = self._read(names)
+        self._say(problems)
         return {
-            record.key: record
-            for path, record in self._read("*.json", set(keys))
-            if record.status == Status.DONE and zipfile.is_zipfile(path.with_suffix(".npz"))
+            cell.record.key: cell.record for cell in cells if cell.done and cell.record.key in keys
         }
 
     def load(self, key: str) -> Record:
         """The stored record of a cell.
 
         Raises:
-            ResultsError: there is none.
+            ResultsError: there is none, or it does not agree with itself.
         """
-        for _, record in self._read(f"*_{key}.json"):
-            return record
-        raise ResultsError(f"no record of cell {key} in {self.cells}")
+        return self._one(key).record
 
-    def arrays(self, key: str) -> dict[str, np.ndarray]:
+    def arrays(self, key: str) -> Mapping[str, np.ndarray]:
         """The numbers per query of a finished cell (see ``runner.Arrays``).
 
         Raises:
-            ResultsError: they are missing or damaged.
+            ResultsError: there is no such cell, or it does not agree with itself.
         """
-        for path in sorted(self.cells.glob(f"*_{key}.npz")):
-            return _read_arrays(path)
-        raise ResultsError(f"no numbers per query of cell {key} in {self.cells}")
+        return self._one(key).arrays
 
-    def arrays_of(self, record: Record) -> dict[str, np.ndarray]:
-        """As ``arrays``; finds the file by the record, without a search through the folder.
+    def _one(self, key: str) -> StoredCell:
+        names = [name for name in self._records() if name.endswith(f"_{key}.json")]
+        cells, problems = self._read(names)
+        for cell in cells:
+            return cell
+        raise ResultsError("; ".join(problems) or f"no record of cell {key} in {self.cells}")
 
-        Raises:
-            ResultsError: they are missing or damaged.
+    def read(self, most: int | None = None) -> tuple[list[StoredCell], list[str]]:
+        """Every good cell by file name, and what is wrong with the other files, a line each.
+
+        This is what reports, merges, checks and estimates go by.
+
+        Args:
+            most: read so many records at most.
         """
-        path = self.cells / f"{cell_from_dict(record.cell).stem(record.key)}.npz"
-        return _read_arrays(path) if path.exists() else self.arrays(record.key)
+        names = self._records()
+        cells, problems = self._read(names[:most])
+        return cells, problems + self._foreign(set(names))
+
+    def stored(self) -> list[StoredCell]:
+        """The good cells of ``read``; the other files are warned of."""
+        cells, problems = self.read()
+        self._say(problems)
+        return cells
 
     def records(self) -> list[Record]:
-        """All readable records, by file name; others are warned of by name and left out."""
-        return [record for _, record in self._read("*.json")]
+        """The records of all good cells, by file name; other files are warned of."""
+        return [cell.record for cell in self.stored()]
 
-    def tidy(self) -> pd.DataFrame:
+    def _listed(self) -> list[str]:
+        try:
+            return sorted(entry.name for entry in os.scandir(self.cells))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ResultsError(f"cannot read {self.cells}: {reason}; check its rights") from error
+
+    def _records(self) -> list[str]:
+        return [n for n in self._listed() if n.endswith(".json") and not n.startswith(".")]
+
+    def _read(self, names: Iterable[str]) -> tuple[list[StoredCell], list[str]]:
+        cells: list[StoredCell] = []
+        problems: list[str] = []
+        others: dict[int, list[str]] = {}
+        for name in names:
+            try:
+                cells.append(read_cell(self.cells / name))
+            except OtherSchemaError as error:
+                others.setdefault(error.schema, []).append(name)
+            except ResultsError as error:
+                problems.append(str(error))
+        problems += [
+            f"{self.cells}: {len(found)} of the records have schema {schema} and are left out "
+            f"({found[0]}); this version reads {SCHEMA_VERSION} and runs such cells again"
+            for schema, found in others.items()
+        ]
+        return cells, problems
+
+    def _foreign(self, records: Container[str]) -> list[str]:
+        """What lies among the records and is neither one nor the numbers of one."""
+        return [
+            f"{self.cells / name} is no record and belongs to none; it is left out"
+            for name in self._listed()
+            if not name.startswith(".")
+            and name not in records
+            and not (name.endswith(".npz") and f"{name[:-4]}.json" in records)
+        ]
+
+    def _say(self, problems: Iterable[str]) -> None:
+        """Warns of each problem once, however often the folder is read."""
+        for problem in problems:
+            if problem not in self._said:
+                self._said.add(problem)
+                logger.warning("%s", problem)
+
+    def tidy(self, records: Iterable[Record] | None = None) -> pd.DataFrame:
         """One row per cell and number, in a fixed order: a pure function of the folder.
 
         A cell without a result has one row, ``R@1`` without a value, so that it is not overlooked.
+
+        Args:
+            records: those of the folder, where the caller has read them.
         """
-        rows = [row for record in self.records() for row in _rows(record)]
+        found = self.records() if records is None else records
+        rows = [row for record in found for row in _rows(record)]
         return pd.DataFrame(rows, columns=list(TIDY_COLUMNS))
 
-    def write_tidy(self, path: Path | str | None = None) -> Path:
+    def write_tidy(
+        self, path: Path | str | None = None, records: Iterable[Record] | None = None
+    ) -> Path:
         """Writes the tidy table as CSV at full precision; the same records give the same bytes.
 
         Args:
             path: where to, instead of ``tidy.csv`` in the run's folder.
+            records: those of the folder, where the caller has read them.
 
         Raises:
             ResultsError: it cannot be written.
         """
         target = self.path / "tidy.csv" if path is None else Path(path)
-        text = self.tidy().to_csv(index=False, lineterminator="\n")
+        text = self.tidy(records).to_csv(index=False, lineterminator="\n")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _write(target, lambda file: file.write(text.encode()))
+            return atomic_write(target, text.encode())
         except OSError as error:
             raise _cannot_write(target, error) from error
-        return target
-
-    def _read(
-        self, pattern: str, keys: Container[str] | None = None
-    ) -> Iterator[tuple[Path, Record]]:
-        for path in sorted(self.cells.glob(pattern)):
-            if path.name.startswith("."):
-                continue
-            if keys is not None and path.stem.rpartition("_")[2] not in keys:
-                continue
-            try:
-                record = _record_in(path)
-            except _UNREADABLE as error:
-                reason = " ".join(str(error).split())
-                logger.warning("%s is no readable record and is ignored: %s", path, reason)
-                continue
-            yield path, record
 
 
-def read_record(path: Path) -> Record:
-    """The record that a file holds.
-
-    Raises:
-        ResultsError: none that this version can read, or that of another cell than the name says.
-    """
-    try:
-        return _record_in(path)
-    except _UNREADABLE as error:
-        reason = " ".join(str(error).split())
-        raise ResultsError(f"{path} is no readable record: {reason}") from error
-
-
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
-
-
-def _record_in(path: Path) -> Record:
-    record = _parse(path.read_text(encoding="utf-8"))
-    if not path.stem.endswith(f"_{record.key}"):
-        raise ValueError(f"it holds the record of another cell ({record.key})")
-    return record
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        # Opened here: numpy leaves the file open when it turns out to be damaged.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ResultsError(
-            f"{path} is damaged ({error}); delete it to run its cell again"
-        ) from error
-
-
-def _savez(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
-    # Made in memory first: on a full disk zipfile fails a second time while it closes the file.
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    file.write(buffer.getbuffer())
+def as_filed(record: Record) -> Record:
+    """The record with the key under which it is stored: without a result that of its cell alone."""
+    if record.status is Status.DONE:
+        return record
+    return replace(record, key=cell_from_dict(record.cell).unfinished_key)
 
 
 @contextmanager
@@ -297,60 +307,11 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Writes to a temporary name in the same folder and renames: all of the file or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _cannot_write(path: Path, error: OSError) -> ResultsError:
     reason = error.strerror or type(error).__name__
     return ResultsError(
         f"cannot write results to {path}: {reason}; free space or choose another folder"
     )
-
-
-def _plain(record: Record) -> dict[str, Any]:
-    """The record as JSON values; numbers that are not finite become null."""
-    plain = {item.name: getattr(record, item.name) for item in fields(record)}
-    for name in _MEASURED:
-        plain[name] = _nulls(plain[name])
-    plain["batches"] = [_nulls(batch) for batch in record.batches]
-    return plain
-
-
-def _nulls(numbers: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-
-
-def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: math.nan if value is None else float(value) for name, value in values.items()}
-
-
-def _parse(text: str) -> Record:
-    values = json.loads(text)
-    if not isinstance(values, dict):
-        raise ValueError("it is not a JSON object")
-    if values.get("schema") != SCHEMA_VERSION:
-        raise ValueError(
-            f"its schema is {values.get('schema')!r}; this version reads {SCHEMA_VERSION}"
-        )
-    for name in ("info", "environment"):
-        if not isinstance(values.get(name, {}), dict):
-            raise ValueError(f"its {name!r} is {values[name]!r}, not an object")
-    for name in _MEASURED:
-        values[name] = _numbers(values[name])
-    values["batches"] = tuple(_numbers(batch) for batch in values["batches"])
-    values["status"] = Status(values["status"])
-    cell_from_dict(values["cell"])  # refuses what is not a cell
-    return Record(**values)
 
 
 def _variant(cell: Cell) -> str:

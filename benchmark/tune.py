@@ -19,6 +19,7 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
+from benchmark.atomic import atomic_write
 from benchmark.cell import Cell, MethodSpec, Record, Status
 from benchmark.config import BenchConfig
 from benchmark.display import FittedTable
@@ -95,7 +96,8 @@ def run(
     )
     console.print(f"{len(jobs)} validation cells, {len(names)} methods, the same trials for each")
     cells, store = [cell for _, cell in jobs], RunStore(RUN)
-    waiting = sum(not store.done(resources.key(cell)) for cell in cells)
+    keys = {resources.key(cell) for cell in cells}
+    waiting = len(keys) - len(store.finished(keys))
     with bars(waiting) if bars else nullcontext() as progress:
         outcome = run_cells(cells, store, executor, resources=resources, progress=progress)
     failed = [record for record in outcome.records if record.status is not Status.DONE]
@@ -185,9 +187,10 @@ def _write(target: Path, kept: Mapping[str, Any], table: pd.DataFrame, best: pd.
         chosen = {name: float(row[name]) for name in ("lr", "temperature")}
         preset.setdefault(row["query"], {})[row["method"]] = chosen
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(yaml.safe_dump(preset, sort_keys=True), encoding="utf-8")
-        table.round(3).to_csv(_csv(target), index=False, lineterminator="\n")
+        # The preset last: what it says was chosen has its trials beside it.
+        trials = table.round(3).to_csv(index=False, lineterminator="\n")
+        atomic_write(_csv(target), trials.encode())
+        atomic_write(target, yaml.safe_dump(preset, sort_keys=True).encode())
     except OSError as error:
         raise ResultsError(f"the preset cannot be written: {error}") from None
 

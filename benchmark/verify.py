@@ -17,7 +17,8 @@ from benchmark.cell import Cell, Record, Status
 from benchmark.environment import environment
 from benchmark.errors import ConfigError, QueryShiftError
 from benchmark.executors.todo import stream_of
-from benchmark.merge import StoredCell, differences
+from benchmark.merge import differences
+from benchmark.records import StoredCell
 from benchmark.resources import Resources
 from benchmark.runner import Arrays, run_cell
 

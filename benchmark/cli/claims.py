@@ -45,7 +45,7 @@ class ClaimsPage(Command):
         plan = plan_of(args)
 
         from benchmark.claims import claims
-        from benchmark.report import with_arrays
+        from benchmark.report import results_of
         from benchmark.report.claims_page import claims_table, write_claims
         from benchmark.store import RunStore
 
@@ -53,7 +53,7 @@ class ClaimsPage(Command):
         code, records = run_all(plan.possible, store, plan.config, console)
         if code == INTERRUPTED:
             return code
-        found = claims([with_arrays(store, record) for record in records])
+        found = claims(results_of(store, records))
         console.print(claims_table(found))
         skipped = [planned.reason for planned in plan.cells if planned.reason]
         for reason in dict.fromkeys(skipped):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,23 +92,16 @@ def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
 
 def report(plan: GridPlan, records: Sequence[Record], store: RunStore, console: Console) -> None:
     """Prints the table with a row for each benchmark; writes the files that are out of date."""
-    from benchmark.report import with_arrays, write_all, write_csv
+    from benchmark.report import load_results, output_options, up_to_date, write_all, write_csv
     from benchmark.report.suite_table import suite_frame, suite_table
 
-    frame = suite_frame([with_arrays(store, record) for record in records], plan.rows)
+    stored, keys = load_results(store), {record.key for record in records}
+    frame = suite_frame([one for one in stored if one.record.key in keys], plan.rows)
     console.print(suite_table(frame.assign(note="")))  # the reasons come below, once each
     console.print(Text("R@1 in percent: mean over shifts and directions; clean: source model"))
     say_reasons(console, records)
     written = [write_csv(frame, store.path / "suite.csv")]
-    if not _up_to_date(store):
-        written += write_all(store, figures=not plan.config.no_figures)
+    options = output_options(figures=not plan.config.no_figures)
+    if not up_to_date(store.path, [one.record for one in stored], options):
+        written += write_all(store, stored, figures=not plan.config.no_figures)
     console.print(Text(f"written: {len(written)} files in {store.path}/"), soft_wrap=True)
-
-
-def _up_to_date(store: RunStore) -> bool:
-    """Whether the folder's tables were written after all of its cells."""
-    try:
-        written = (store.path / "tidy.csv").stat().st_mtime_ns
-        return all(entry.stat().st_mtime_ns <= written for entry in os.scandir(store.cells))
-    except OSError:
-        return False

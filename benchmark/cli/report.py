@@ -79,8 +79,8 @@ def _record(store: RunStore, key: str) -> Record:
 def _map(store: RunStore, record: Record, kinds: Kinds) -> list[Path]:
     """Draws ``figures/map_<key>.png``; runs the cell again, since records keep no embeddings."""
     from benchmark.embeddings import embeddings_of, title_of
+    from benchmark.records import cell_from_dict
     from benchmark.report import plots
-    from benchmark.store import cell_from_dict
     from benchmark.wiring import default_resources
 
     cell = cell_from_dict(record.cell)

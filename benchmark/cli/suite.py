@@ -41,14 +41,13 @@ class Suite(Command):
         code, records = run_all(cells, store, config, console)
         if code == INTERRUPTED:
             return code
-        keys = {record.key for record in records}
         rows = {card.id: card.row for card in load_suite(config.suite).benchmarks}
-        results = [r for r in load_results(store) if r.record.key in keys]
-        frame = suite_frame(results, rows)
+        stored, keys = load_results(store), {record.key for record in records}
+        frame = suite_frame([one for one in stored if one.record.key in keys], rows)
         console.print(suite_table(frame))
         console.print(Text("R@1 in percent: mean over shifts and directions; clean: source model"))
         written = [
-            *write_all(store, figures=not config.no_figures),
+            *write_all(store, stored, figures=not config.no_figures),
             write_csv(frame, folder / "suite.csv"),
         ]
         console.print(Text(f"written: {len(written)} files in {folder}/"), soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from benchmark.failures import unfinished
 from benchmark.fingerprints import Fingerprints
 from benchmark.progress import Progress
 from benchmark.resources import Resources
-from benchmark.store import RunStore
+from benchmark.store import RunStore, as_filed
 
 __all__ = [
     "Executor",
@@ -161,8 +161,17 @@ def run_cells(
     for record in known.failed.values():
         store.save(record)
     records = {**known.finished, **known.failed}
-    missing = {key: cell for key, cell in zip(known.keys, cells, strict=True) if key not in records}
-    ran = executor.run(list(missing.values()), store.save, progress=progress) if missing else []
-    records |= dict(zip(missing, ran, strict=True))
+    both = list(zip(known.keys, cells, strict=True))
+    if known.finished:
+        store.drop_unfinished(cell for key, cell in both if key in known.finished)
+    missing = {key: cell for key, cell in both if key not in records}
+    keys = {cell.unfinished_key: key for key, cell in missing.items()}
+
+    def save(record: Record, arrays: Mapping[str, np.ndarray]) -> None:
+        # A worker that died early has not told the key, and a result may be there under it.
+        store.save(replace(record, key=keys.get(record.key, record.key)), arrays)
+
+    ran = executor.run(list(missing.values()), save, progress=progress) if missing else []
+    records |= {key: as_filed(record) for key, record in zip(missing, ran, strict=True)}
     reused = sum(key in known.finished for key in known.keys)
     return Outcome([records[key] for key in known.keys], reused)

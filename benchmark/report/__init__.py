@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from benchmark.cell import Record, Status
 from benchmark.errors import ResultsError
+from benchmark.records import StoredCell
 from benchmark.report.leaderboard import by_shift, leaderboard, write_bytes, write_csv
+from benchmark.report.manifest import up_to_date, write_manifest
 from benchmark.report.pairs import CellResult, benchmark_pools, problems, shift_pools
 from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_frame, rankings
 from benchmark.report.table import results_table
@@ -27,9 +29,11 @@ __all__ = [
     "by_shift",
     "leaderboard",
     "load_results",
+    "output_options",
+    "results_of",
     "results_table",
     "shift_pools",
-    "with_arrays",
+    "up_to_date",
     "write_all",
     "write_csv",
 ]
@@ -38,61 +42,21 @@ logger = logging.getLogger(__name__)
 
 
 def load_results(store: RunStore) -> list[CellResult]:
-    """All cells of a run with their numbers per query.
-
-    A finished cell whose numbers per query are missing or damaged is warned of; it is shown
-    without numbers. A record whose fields are of the wrong type is warned of and left out.
-    """
-    results = []
-    for record in store.records():
-        wrong = _wrong(record)
-        if wrong:
-            logger.warning("the record of cell %s is ignored: %s", record.key, wrong)
-        else:
-            results.append(with_arrays(store, record))
-    return results
+    """All good cells of a run with their numbers per query; other files are warned of by name."""
+    return [_result(cell) for cell in store.stored()]
 
 
-def _wrong(record: Record) -> str:
-    """What a record that could be read has of the wrong type, or an empty string."""
-    cell, info = record.cell, record.info
-    for name in ("queries", "gallery"):
-        if not isinstance(info.get(name), int | None):
-            return f"'{name}' is {info[name]!r}, not a whole number"
-    for name, value in (("seed", cell["seed"]), ("severity", cell["shift"]["severity"])):
-        if not isinstance(value, int):
-            return f"'{name}' is {value!r}, not a whole number"
-    names = (cell["suite"], cell["benchmark"], cell["method"]["name"], cell["shift"]["name"])
-    if not all(isinstance(name, str) for name in names):
-        return f"one of its names is not a text: {', '.join(map(repr, names))}"
-    if not isinstance(cell["method"].get("options", {}), Mapping):
-        return f"the method's options are {cell['method']['options']!r}, not an object"
-    return ""
+def results_of(store: RunStore, records: Iterable[Record]) -> list[CellResult]:
+    """The stored cells that these records are of, in the order of the records."""
+    stored = {result.record.key: result for result in load_results(store)}
+    return [stored[record.key] for record in records if record.key in stored]
 
 
-def with_arrays(store: RunStore, record: Record) -> CellResult:
-    """A record with its numbers per query; without, and with a warning, where they are damaged."""
-    if record.status != Status.DONE:
-        return CellResult(record)
-    try:
-        arrays = store.arrays_of(record)
-        ranks, group, order = (arrays[name] for name in ("best_rank", "group", "order"))
-        if ranks.ndim != 1 or not ranks.size or not ranks.shape == group.shape == order.shape:
-            raise ResultsError(
-                f"cell {record.key}: its numbers per query are damaged (shapes {ranks.shape}, "
-                f"{group.shape} and {order.shape}); delete it to run it again"
-            )
-        if not np.array_equal(np.sort(order), np.arange(len(order))):
-            raise ResultsError(
-                f"cell {record.key}: the order of its stream does not name each query once; delete "
-                "it to run it again"
-            )
-        return CellResult(record, (ranks == 1).astype(np.float64), group, order, ranks)
-    except ResultsError as error:
-        logger.warning("%s", error)
-    except KeyError as error:
-        logger.warning("cell %s has no array %s beside it", record.key, error)
-    return CellResult(record)
+def _result(cell: StoredCell) -> CellResult:
+    if not cell.done:
+        return CellResult(cell.record)
+    ranks, group, order = (cell.arrays[name] for name in ("best_rank", "group", "order"))
+    return CellResult(cell.record, (ranks == 1).astype(np.float64), group, order, ranks)
 
 
 def write_all(
@@ -109,8 +73,8 @@ def write_all(
     Tables: tidy.csv, leaderboard.csv (and .tex, .md), by_shift.csv, pairwise.csv, ranking.csv. The
     page is leaderboard.html; only one in the run's own folder links to the cells' files.
 
-    Each file appears whole or not at all. What a reader must know (missing source cells, numbers
-    that are NaN) is logged as warnings.
+    Each file appears whole or not at all, and outputs.json (see ``manifest``) last. What a reader
+    must know (missing source cells, numbers that are NaN) is logged as warnings.
 
     Args:
         store: the run.
@@ -136,11 +100,12 @@ def write_all(
         )
     _warn(results)
     target = store.path if folder is None else folder
+    records = [result.record for result in results]
     pools, whole = shift_pools(results), benchmark_pools(results)
     pairs = pairwise(whole)
     tables = boards(whole, pairs)
     written = [
-        store.write_tidy(target / "tidy.csv"),
+        store.write_tidy(target / "tidy.csv", records),
         write_csv(leaderboard(whole), target / "leaderboard.csv"),
         write_csv(by_shift(pools), target / "by_shift.csv"),
         write_csv(pairwise_frame(whole, pairs), target / "pairwise.csv"),
@@ -160,7 +125,15 @@ def write_all(
 
         for name, figure in plots.figures(pools, whole, each=each):
             written += plots.write(figure, target / "figures" / name, kinds)
-    return written
+    made = output_options(figures=figures, each=each, kinds=kinds)
+    return [*written, write_manifest(target, records, made, written)]
+
+
+def output_options(
+    *, figures: bool = True, each: bool = True, kinds: Sequence[str] = ("png",)
+) -> dict[str, Any]:
+    """What the outputs of ``write_all`` depend on besides the records."""
+    return {"figures": figures, "each": each, "kinds": list(kinds)}
 
 
 def _warn(results: list[CellResult]) -> None:

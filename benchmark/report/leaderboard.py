@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.atomic import atomic_write
 from benchmark.errors import ResultsError
 from benchmark.report.pairs import CellResult, Pool
 from benchmark.report.ranking_tables import as_pools, rankings
@@ -184,25 +183,18 @@ def write_csv(frame: pd.DataFrame, path: Path) -> Path:
 
 
 def write_bytes(data: bytes, path: Path) -> Path:
-    """Writes a file under a temporary name beside it and moves it into place."""
-    temporary = None
+    """Writes a file in one piece.
+
+    Raises:
+        ResultsError: the folder or file cannot be written.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        return atomic_write(path, data)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise ResultsError(
             f"cannot write {path}: {error.strerror or error}; "
             "check that the folder exists and is writable, or choose another one"
         ) from error
-    return path
 
 
 def _identity(pool: Pool) -> dict[str, Any]:

@@ -23,10 +23,10 @@ from benchmark.precision import (
     matmul_precision,
 )
 from benchmark.precision_check import ISA_VARIABLE, check_near
+from benchmark.records import cell_from_dict
 from benchmark.registry import METHODS
 from benchmark.runner import run_cell
 from benchmark.specs import backbone_spec
-from benchmark.store import cell_from_dict
 from methods import BUILTINS
 from methods.base import QueryEncoder
 from tests.benchmark import fakes
@@ -61,7 +61,7 @@ def test_the_ordinary_way_leaves_cells_and_backbones_alone() -> None:
         "transform",
         "device",
     }
-    assert plain.key(**FINGERPRINTS) == "0e0906edcc907a78"
+    assert plain.key(**FINGERPRINTS) == "ae48ebe0cdc1d914"
     backbone = fakes.FakeBackbone()
     assert in_precision(backbone, plain.backbone) is backbone
 

@@ -16,7 +16,8 @@ import pytest
 
 from benchmark.cell import Cell, Record, ShiftSpec, Status
 from benchmark.errors import ResultsError
-from benchmark.store import TIDY_COLUMNS, RunStore, cell_from_dict
+from benchmark.records import cell_from_dict
+from benchmark.store import TIDY_COLUMNS, RunStore
 from tests.benchmark import fakes
 
 
@@ -30,8 +31,14 @@ def finished(cell: Cell | None = None) -> Record:
         key=key_of(cell),
         status=Status.DONE,
         cell=cell.to_dict(),
-        info={"queries": 3, "gallery": 60, "backbone_name": "net", "backbone_fingerprint": "w"},
-        metrics={"R@1": 100 / 3, "mAP": 0.1 + 0.2},
+        info={
+            "queries": 3,
+            "gallery": 60,
+            "backbone_name": "net",
+            "backbone_fingerprint": "w",
+            "data_fingerprint": "d",
+        },
+        metrics={"R@1": 100 / 3, "gain": 0.1 + 0.2},
         probes={"gap": 1e-17, "angle": math.nan},
         cost={"seconds": 1.5},
         batches=({"queries": 3.0, "loss": math.inf},),
@@ -39,7 +46,14 @@ def finished(cell: Cell | None = None) -> Record:
     )
 
 
-ARRAYS = {"best_rank": np.array([1, 5, 2]), "ap": np.array([1.0, 0.2, 0.5])}
+INDEX = np.arange(3)
+ARRAYS = {
+    "query": INDEX,
+    "best_rank": np.array([1, 5, 2]),
+    "ap": np.array([1.0, 0.2, 0.5]),
+    "group": INDEX,
+    "order": INDEX[::-1],
+}
 
 
 def files(store: RunStore) -> list[str]:
@@ -58,7 +72,7 @@ def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert math.isnan(loaded.probes["angle"])
     assert loaded.status is Status.DONE
     assert cell_from_dict(loaded.cell) == fakes.cell()
-    same = replace(loaded, probes=record.probes, batches=record.batches)
+    same = replace(loaded, probes=record.probes, batches=record.batches, arrays="", digest="")
     assert same == record
     arrays = store.arrays(record.key)
     assert all(np.array_equal(arrays[name], ARRAYS[name]) for name in ARRAYS)
@@ -95,7 +109,7 @@ def test_only_done_counts_as_done(tmp_path: Path, status: Status) -> None:
     record = replace(finished(), status=status, reason="because")
     store.save(record)
     assert not store.done(record.key)
-    assert store.load(record.key).reason == "because"
+    assert store.load(fakes.cell().unfinished_key).reason == "because"
 
 
 @pytest.mark.parametrize("status", [s for s in Status if s is not Status.DONE])
@@ -105,8 +119,8 @@ def test_only_a_finished_result_replaces_a_finished_one(tmp_path: Path, status: 
     store.save(replace(record, status=status, reason="RuntimeError: no"))
     assert store.done(record.key)
     assert store.arrays(record.key).keys() == ARRAYS.keys()
-    store.save(replace(record, metrics={**record.metrics, "R@1": 1.0}), ARRAYS)
-    assert store.load(record.key).metrics["R@1"] == 1.0
+    store.save(replace(record, metrics={**record.metrics, "gain": 1.0}), ARRAYS)
+    assert store.load(record.key).metrics["gain"] == 1.0
 
 
 def test_failures_and_damaged_results_are_replaced(tmp_path: Path) -> None:
@@ -115,9 +129,11 @@ def test_failures_and_damaged_results_are_replaced(tmp_path: Path) -> None:
     next(store.cells.glob("*.npz")).write_bytes(b"torn")
     store.save(replace(record, status=Status.FAILED, reason="RuntimeError: no"))
     assert not store.done(record.key)
-    assert files(store) == [".json"]
     store.save(replace(record, status=Status.INTERRUPTED))
-    assert store.load(record.key).status == Status.INTERRUPTED
+    assert [one.status for one in store.records()] == [Status.INTERRUPTED]
+    store.save(record, ARRAYS)
+    assert [one.status for one in store.records()] == [Status.DONE]
+    assert files(store) == [".json", ".npz"]
 
 
 @pytest.mark.parametrize("damage", ["missing", "torn"])
@@ -130,7 +146,7 @@ def test_a_record_without_its_numbers_is_not_done(tmp_path: Path, damage: str) -
     else:
         path.write_bytes(path.read_bytes()[:40])
     assert not store.done(record.key)
-    with pytest.raises(ResultsError, match=r"damaged|no numbers per query"):
+    with pytest.raises(ResultsError, match=r"damaged|are missing"):
         store.arrays(record.key)
 
 
@@ -142,8 +158,8 @@ def test_a_record_without_its_numbers_is_not_done(tmp_path: Path, damage: str) -
         "[]",
         "{}",
         '{"schema": 99}',
-        '{"schema": 1, "key": "x"}',
-        '{"schema": 1, "metrics": 3}',
+        '{"schema": 2, "key": "x"}',
+        '{"schema": 2, "metrics": 3}',
         "\x00\xff",
     ],
 )
@@ -165,7 +181,7 @@ def test_a_renamed_record_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFi
     (path,) = store.cells.glob("*.json")
     path.rename(path.with_name("fake_0123456789abcdef.json"))
     assert store.records() == []
-    assert "another cell" in caplog.text
+    assert f"of another name ({path.name})" in caplog.text
 
 
 def test_a_kill_while_writing_leaves_the_old_files(
@@ -241,7 +257,7 @@ def test_an_unknown_key_is_an_error(tmp_path: Path) -> None:
     assert store.records() == []
     with pytest.raises(ResultsError, match="no record of cell abc"):
         store.load("abc")
-    with pytest.raises(ResultsError, match="no numbers per query of cell abc"):
+    with pytest.raises(ResultsError, match="no record of cell abc"):
         store.arrays("abc")
 
 
@@ -249,21 +265,21 @@ def test_tidy_has_one_row_per_number_and_shows_failed_cells(tmp_path: Path) -> N
     store = RunStore(tmp_path)
     good = finished(fakes.cell(shift=ShiftSpec("noise", 5, {"variant": "mini"})))
     bad = finished(fakes.cell("trained", seed=2))
-    store.save(bad := replace(bad, status=Status.FAILED, reason="RuntimeError: no", info={}))
+    store.save(replace(bad, status=Status.FAILED, reason="RuntimeError: no", info={}))
     store.save(good, ARRAYS)
     table = store.tidy()
     assert tuple(table.columns) == TIDY_COLUMNS
     rows = table[table.key == good.key]
     assert list(zip(rows.group, rows.name, strict=True)) == [
         ("metric", "R@1"),
-        ("metric", "mAP"),
+        ("metric", "gain"),
         ("probe", "gap"),
         ("probe", "angle"),
         ("cost", "seconds"),
     ]
     first = rows.iloc[0]
     assert (first.value, first.variant, first.weights) == (100 / 3, '{"variant": "mini"}', "w")
-    (failed,) = table[table.key == bad.key].itertuples()
+    (failed,) = table[table.key != good.key].itertuples()
     assert (failed.status, failed.name, failed.method, failed.seed) == (
         "failed",
         "R@1",
@@ -285,7 +301,7 @@ def test_tidy_file_is_exact_and_reproducible(tmp_path: Path) -> None:
         other.save(finished(cell), ARRAYS)
     assert other.write_tidy().read_bytes() == first
     table = pd.read_csv(tmp_path / "tidy.csv", dtype=str)
-    assert {float(text) for text in table.value[table.name == "mAP"]} == {0.1 + 0.2}
+    assert {float(text) for text in table.value[table.name == "gain"]} == {0.1 + 0.2}
     assert len(table) == 25
 
 

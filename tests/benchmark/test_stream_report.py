@@ -15,6 +15,7 @@ from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, St
 from benchmark.config import BenchConfig
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.plan import plan, run_name
+from benchmark.records import cell_from_dict
 from benchmark.report import (
     CellResult,
     by_shift,
@@ -23,7 +24,7 @@ from benchmark.report import (
     results_table,
     shift_pools,
 )
-from benchmark.store import RunStore, cell_from_dict
+from benchmark.store import RunStore
 from benchmark.stream import KINDS, summary
 from docs.figures import streams
 from shifts.base import ShiftError

@@ -19,7 +19,8 @@ from benchmark.cli.command import FAILED, OK
 from benchmark.cli.verify import Verify
 from benchmark.errors import ConfigError, DataError
 from benchmark.executors import SerialExecutor, run_cells
-from benchmark.merge import StoredCell, read_run
+from benchmark.merge import read_run
+from benchmark.records import StoredCell, sealed
 from benchmark.store import RunStore
 from benchmark.verify import MOVED_RANKS, Outcome, compare, draw, placed, verify
 from tests.benchmark import fakes
@@ -227,7 +228,7 @@ def test_the_command_names_a_cell_whose_numbers_were_changed(call: Call, folder:
     cell = one(folder)
     values = json.loads(cell.path.read_text())
     values["metrics"]["clean_R@1_after"] += 20.0
-    cell.path.write_text(json.dumps(values))
+    cell.path.write_text(json.dumps(sealed(values)))
     code, shown = call("--sample", "1")
     assert code == FAILED
     assert f"{cell.name}: different" in shown
@@ -235,11 +236,23 @@ def test_the_command_names_a_cell_whose_numbers_were_changed(call: Call, folder:
     assert "3 same bytes" in shown
 
 
+def test_the_command_names_a_cell_whose_environment_was_changed(call: Call, folder: Path) -> None:
+    """Another version of torch would ask for a tolerance only."""
+    cell = one(folder)
+    values = json.loads(cell.path.read_text())
+    values["environment"]["torch"] = "1.0"
+    cell.path.write_text(json.dumps(values))
+    code, shown = call("--sample", "1")
+    assert code == FAILED
+    assert f"{cell.path.name} does not agree with itself: its digest" in shown
+    assert "another environment" not in shown
+
+
 def test_the_command_lists_how_the_environment_differs(call: Call, folder: Path) -> None:
     cell = one(folder)
     values = json.loads(cell.path.read_text())
     values["environment"]["cpu"] = "another [bold]processor"
-    cell.path.write_text(json.dumps(values))
+    cell.path.write_text(json.dumps(sealed(values)))
     code, shown = call("--sample", "1")
     assert code == OK
     assert "cpu: stored with another [bold]processor, now" in shown

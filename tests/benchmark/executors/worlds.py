@@ -84,11 +84,11 @@ Content = dict[str, tuple[dict[str, Any], dict[str, bytes]]]
 
 
 def content(store: RunStore) -> Content:
-    """What a run says, by file: records without machine and time, arrays as bytes."""
+    """What a run says, by file: records without machine, time and so digest; arrays as bytes."""
     found: Content = {}
     for path in sorted(store.cells.glob("*.json")):
         record = json.loads(path.read_text())
-        for part in ("environment", "cost"):
+        for part in ("environment", "cost", "digest"):
             del record[part]
         numbers: dict[str, bytes] = {}
         if path.with_suffix(".npz").exists():

@@ -52,7 +52,8 @@ def cell(
         "gallery": 50,
     }
     metrics = {f"R@{k}": 100 * float((ranks <= k).mean()) for k in (1, 5, 10)}
-    metrics |= {"mean_recall": 50.0, "mAP": 40.0, "forgetting": -2.5, **more.get("metrics", {})}
+    metrics["mean_recall"] = sum(metrics.values()) / 3
+    metrics |= {"mAP": 40.0, "forgetting": -2.5, **more.get("metrics", {})}
     record = Record(
         key,
         Status.DONE,

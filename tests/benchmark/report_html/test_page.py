@@ -242,6 +242,7 @@ def test_links_lead_from_the_page_to_the_stored_cell(tmp_path):
     store = RunStore(tmp_path / "runs" / "mine")
     for result in [cell("source"), cell(HOSTILE[0]), cell("模型")]:
         arrays = {"best_rank": result.ranks, "group": result.group, "order": result.order}
+        arrays |= {"query": result.group, "ap": np.full(4, 0.4)}
         store.save(result.record, arrays)
     page = tmp_path / "page" / "index.html"
     page.parent.mkdir()

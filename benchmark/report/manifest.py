@@ -1,0 +1,101 @@
+"""The manifest of a folder's outputs, written last: of which records they are, and their digests.
+
+Outputs are a pure function of the records, the version and a few options. Where all of these are
+those of the manifest and each file is as it was written, there is nothing to write; after a kill, a
+full disk or a hand in between there is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from benchmark import __version__
+from benchmark.atomic import atomic_write
+from benchmark.cell import Record
+from benchmark.errors import ResultsError
+
+NAME = "outputs.json"
+
+VERSION = 1
+"""Raised when the same records give other tables or figures within a version of the package."""
+
+Options = Mapping[str, Any]
+
+
+def up_to_date(folder: Path, records: Iterable[Record], options: Options) -> bool:
+    """Whether the folder's outputs are those of these records and whole."""
+    stored = _read(folder)
+    if {**stored, "files": None} != {**_made_of(records, options), "files": None}:
+        return False
+    files = stored["files"]
+    return bool(files) and all(_digest(folder / name) == files[name] for name in files)
+
+
+def write_manifest(
+    folder: Path, records: Iterable[Record], options: Options, written: Sequence[Path]
+) -> Path:
+    """Writes the manifest; removes outputs that the one before named and that are no longer made.
+
+    Only what is still as it was written is removed, and only where the options are the same.
+
+    Args:
+        folder: of the outputs.
+        records: what the outputs are made of.
+        options: how they were made.
+        written: the outputs, all below the folder.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
+    files = {path.relative_to(folder).as_posix(): _digest(path) for path in sorted(written)}
+    before = _read(folder)
+    try:
+        if before.get("options") == dict(options):
+            for name in _names(before, folder):
+                if name not in files and _digest(folder / name) == before["files"][name]:
+                    (folder / name).unlink(missing_ok=True)
+        values = {**_made_of(records, options), "files": files}
+        return atomic_write(folder / NAME, f"{json.dumps(values, indent=1)}\n".encode())
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ResultsError(
+            f"cannot write {folder / NAME}: {reason}; free space or choose another folder"
+        ) from error
+
+
+def _made_of(records: Iterable[Record], options: Options) -> dict[str, Any]:
+    lines = sorted(f"{record.key} {record.digest}" for record in records)
+    return {
+        "version": f"{__version__}-{VERSION}",
+        "options": dict(options),
+        "records": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+    }
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError, RecursionError):
+        values = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        if isinstance(values, dict) and isinstance(values.get("files"), dict):
+            return values
+    return {}
+
+
+def _names(manifest: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """The outputs that a manifest names; a folder from elsewhere could name files outside it."""
+    root = folder.resolve()
+    for name in manifest.get("files", ()):
+        if (folder / name).resolve().is_relative_to(root):
+            yield name
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, "" where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    except (OSError, ValueError):
+        return ""
