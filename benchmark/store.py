@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import secrets
 import time
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -83,14 +82,18 @@ class RunStore:
     def check_writable(self) -> None:
         """Creates the folder and tries to write into it, so that a long run does not fail late.
 
+        What killed runs have left of files under way is removed.
+
         Raises:
             ResultsError: it cannot be written.
         """
-        probe = self.cells / f".probe-{secrets.token_hex(4)}.tmp"
         try:
             self.cells.mkdir(parents=True, exist_ok=True)
-            probe.write_bytes(b"")
-            probe.unlink()
+            with _alone(self.path / ".lock") as alone:
+                atomic_write(self.cells / ".probe", b"")
+                (self.cells / ".probe").unlink()
+                for left in self.cells.glob(".*.tmp") if alone else ():
+                    left.unlink(missing_ok=True)
         except OSError as error:
             raise _cannot_write(self.cells, error) from error
 
@@ -286,17 +289,20 @@ def as_filed(record: Record) -> Record:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _alone(path: Path) -> Iterator[bool]:
     """Holds a lock file, which the system gives back when its holder dies.
 
     A record and its numbers are two files; one run at a time may replace them. Where files cannot
-    be locked, or somebody holds the lock for long, it goes on without: each file alone is whole.
+    be locked, or somebody holds the lock for long, it goes on without (and says False): each file
+    alone is whole.
     """
+    alone = False
     with path.open("ab") as file:
         patient_until = time.monotonic() + _LOCK_SECONDS
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alone = True
                 break
             except BlockingIOError:
                 if time.monotonic() > patient_until:
@@ -304,7 +310,7 @@ def _alone(path: Path) -> Iterator[None]:
                 time.sleep(0.01)
             except OSError:
                 break
-        yield
+        yield alone
 
 
 def _cannot_write(path: Path, error: OSError) -> ResultsError:

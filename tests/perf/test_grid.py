@@ -21,6 +21,7 @@ from benchmark.executors import identify
 from benchmark.gridfile import read_grid
 from benchmark.gridplan import plan_grid
 from benchmark.records import sealed
+from benchmark.resources import Resources
 from benchmark.store import RunStore
 from benchmark.wiring import default_resources
 
@@ -48,14 +49,23 @@ sys.exit(command.run(command.parser().parse_strictly(sys.argv[2:]), console))
 """
 
 
-def stored(store: RunStore, cells: list[Cell], keys: list[str]) -> None:
+def fingerprints(cell: Cell, resources: Resources) -> dict[str, str]:
+    """What the cell's key was made of."""
+    files = resources.shift_files(cell)
+    return {
+        "data_fingerprint": resources.data(cell).fingerprint,
+        "backbone_fingerprint": resources.backbone(cell).fingerprint,
+        **({"shift_files": files} if files else {}),
+    }
+
+
+def stored(store: RunStore, cells: list[Cell], keys: list[str], resources: Resources) -> None:
     """Finished records of all cells: one is saved, the others are copies under their own keys."""
     order = np.arange(QUERIES)
     arrays = {"query": order, "group": order, "order": order}
     arrays |= {"best_rank": order + 1, "ap": 1.0 / (order + 1)}
     info = {
-        "data_fingerprint": "d",
-        "backbone_fingerprint": "w",
+        **fingerprints(cells[0], resources),
         "query_modality": "image",
         "queries": QUERIES,
         "gallery": 5 * QUERIES,
@@ -67,7 +77,7 @@ def stored(store: RunStore, cells: list[Cell], keys: list[str]) -> None:
         info=info,
         metrics={"R@1": 100.0 / QUERIES, "clean_R@1_before": 60.0},
         cost={"seconds": 1.0},
-        batches=tuple({"queries": QUERIES / 16, "loss": 1.0} for _ in range(16)),
+        batches=tuple({"queries": QUERIES / 20, "loss": 1.0} for _ in range(20)),
     )
     store.save(record, arrays)
     first = store.cells / f"{cells[0].stem(keys[0])}.json"
@@ -104,7 +114,8 @@ def test_nothing_to_do(benchmark, folder):
     planned = plan_grid(read_grid(folder / "thousand.yaml"), argparse.Namespace()).cells
     cells = [one.cell for one in planned]
     assert len(cells) > 1000
-    stored(store, cells, identify(cells, store, default_resources()).keys)
+    resources = default_resources()
+    stored(store, cells, identify(cells, store, resources).keys, resources)
     words = ("grid", "thousand.yaml", "--out", "run")
     command(folder, *words)  # writes the tables
     out = benchmark.pedantic(command, args=(folder, *words), rounds=3)
