@@ -8,7 +8,6 @@ exists the cost is unknown, and said to be.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence

@@ -24,15 +24,14 @@ import json
 import math
 import os
 import platform
-import secrets
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.atomic import atomic_write
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, data_identity
 from benchmark.datasets import BUILTINS as DATASETS
@@ -180,15 +179,9 @@ class Fingerprints:
             "root": root,
             "files": None if files is None else _packed(files),
         }
-        target = self._path(subject)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(entry), encoding="utf-8")
-            os.replace(temporary, target)
+            atomic_write(self._path(subject), json.dumps(entry).encode())
         except OSError:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
             return
         self._known[subject] = fingerprint
 

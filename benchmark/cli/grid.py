@@ -78,13 +78,17 @@ def folder_of(plan: GridPlan) -> Path:
 
 def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
     """Stores the cells that cannot be run, with the reason; those that are stored already stay."""
+    from benchmark.errors import ResultsError
     from benchmark.failures import unfinished
+    from benchmark.records import read_cell
 
     records = []
     for planned in cells:
         if planned.reason:
             record = unfinished(planned.cell, "", Status.SKIPPED, planned.reason)
-            if not (store.cells / f"{planned.cell.stem(record.key)}.json").exists():
+            try:
+                read_cell(store.cells / f"{planned.cell.stem(record.key)}.json")
+            except ResultsError:  # none is there yet, or no good one
                 store.save(record)
             records.append(record)
     return records

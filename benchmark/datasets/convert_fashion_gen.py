@@ -20,12 +20,12 @@ import pickle
 import resource
 import struct
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from benchmark.atomic import atomic_write
 from benchmark.datasets.annotations import captions_of, relative_path, value
 from benchmark.errors import DataError
 
@@ -240,20 +240,14 @@ def convert(folder: Path, out: Path, *, force: bool = False) -> int:
         raise DataError(f"{folder} holds no *.pkl file")
     if out.exists() and not force:
         raise DataError(f"{out} exists; remove it or give --force")
+
+    def write(file: IO[bytes]) -> None:
+        for path in pickles:
+            record = _checked(read(path), str(path))
+            file.write(f"{json.dumps(record, ensure_ascii=False)}\n".encode())
+
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=out.parent, prefix=f".{out.name}.", delete=False
-        ) as file:
-            part = Path(file.name)
-            try:
-                for path in pickles:
-                    record = _checked(read(path), str(path))
-                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            except BaseException:
-                part.unlink()
-                raise
-        part.chmod(0o644)
-        part.replace(out)
+        atomic_write(out, write)
     except OSError as error:
         raise DataError(f"cannot write {out}: {error.strerror or error}") from None
     return len(pickles)

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from benchmark.atomic import atomic_write
 from benchmark.backbones import checkpoint
 from benchmark.backbones.base import on_device
 from benchmark.backbones.open_clip import OpenClipBackbone
@@ -106,14 +107,12 @@ def base_fingerprint(image: ImageTower, text: TextTower) -> str:
 def export(name: str, combiner: Combiner, logit_scale: float, folder: Path) -> Path:
     """Writes ``composed-<name>/combiner.safetensors`` in half precision; returns the file."""
     target = folder / f"composed-{name}" / WEIGHTS_FILE
-    target.parent.mkdir(parents=True, exist_ok=True)
     state = {
         key: value.detach().half().contiguous() for key, value in combiner.state_dict().items()
     }
     _, image, text = base_towers()
     facts = {"logit_scale": f"{logit_scale:.4f}", "base": base_fingerprint(image, text)}
-    save_file(state, target, metadata=facts)
-    return target
+    return atomic_write(target, save(state, metadata=facts))
 
 
 def read(file: Path) -> tuple[Combiner, dict[str, str]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import shutil
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import IO
 
 from open_clip.tokenizer import SimpleTokenizer
+
+from benchmark.atomic import atomic_write
 
 MERGES = 2000
 CONTEXT = 64
@@ -28,11 +30,12 @@ def write_merges(target: Path) -> None:
     source = resources.files("open_clip") / "bpe_simple_vocab_16e6.txt.gz"
     with source.open("rb") as stream, gzip.open(stream, "rt", encoding="utf-8") as text:
         lines = [next(text) for _ in range(MERGES + 1)]  # the first line is a header
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_suffix(".tmp")
-    with temporary.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
-        packed.write("".join(lines).encode("utf-8").rstrip(b"\n"))
-    shutil.move(temporary, target)
+
+    def write(file: IO[bytes]) -> None:
+        with gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
+            packed.write("".join(lines).encode("utf-8").rstrip(b"\n"))
+
+    atomic_write(target, write)
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from pathlib import Path
 from typing import cast
@@ -11,9 +10,10 @@ from typing import cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from benchmark.atomic import atomic_write
 from benchmark.mini.clips.backbone import WEIGHTS_FILE, normalised
 from benchmark.mini.clips.encoder import ARCHITECTURE, ClipEncoder, log_mel
 from benchmark.mini.clips.events import BACKGROUNDS, RHYTHMS, SHAPES, SIZES, TEXTURES
@@ -134,13 +134,9 @@ class Trainer(TrainingRun):
 
 
 def export(model: ClipEncoder, folder: Path) -> None:
-    """Writes the weights as fp16 safetensors, atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes the weights as fp16 safetensors, in one piece."""
     state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
-    temporary = folder / f"{WEIGHTS_FILE}.tmp"
-    save_file(state, temporary, metadata={"format": "pt"})
-    temporary.chmod(0o644)
-    os.replace(temporary, folder / WEIGHTS_FILE)
+    atomic_write(folder / WEIGHTS_FILE, save(state, metadata={"format": "pt"}))
 
 
 def train(recipe: Recipe, work: Path, weights: Path) -> None:

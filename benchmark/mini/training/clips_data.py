@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from multiprocessing import get_context
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.atomic import atomic_write
 from benchmark.errors import DataError
 from benchmark.mini.clips.events import (
     BACKGROUNDS,
@@ -111,11 +111,9 @@ def _chunk_file(folder: Path, start: int) -> Path:
 
 
 def _write_chunk(folder: Path, start: int, count: int, seed: int) -> None:
+    drawn = draw_chunk(start, count, seed)
     target = _chunk_file(folder, start)
-    temporary = target.with_suffix(".tmp.npz")
-    with temporary.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **draw_chunk(start, count, seed))
-    os.replace(temporary, target)
+    atomic_write(target, lambda file: np.savez(file, allow_pickle=False, **drawn))
 
 
 def build(folder: Path, *, count: int, seed: int, workers: int) -> TrainingData:
@@ -128,7 +126,7 @@ def build(folder: Path, *, count: int, seed: int, workers: int) -> TrainingData:
     note, facts = folder / "recipe.json", json.dumps({"seed": seed, "chunk": _CHUNK})
     if note.exists() and note.read_text() != facts:
         raise DataError(f"{folder} holds clips of {note.read_text()}; empty it or use another")
-    note.write_text(facts)
+    atomic_write(note, facts.encode())
     starts = range(0, count, _CHUNK)
     missing = [start for start in starts if not _chunk_file(folder, start).exists()]
     if missing:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.atomic import atomic_write
 from benchmark.backbones.towers import ImageTower
 from benchmark.mini.composed.combiner import image_states
 from benchmark.mini.composed.families import Family, families
@@ -77,9 +78,8 @@ def build(name: str, tower: ImageTower, folder: Path, *, count: int, seed: int) 
         file = folder / f"{name}-{seed}-{chunk:04d}-{size}.npz"
         if not file.exists():
             first, second = _encode(tower, drawn, rng)
-            temporary = file.with_suffix(".tmp.npz")
-            np.savez(temporary, allow_pickle=False, patches=first, pooled=second)
-            os.replace(temporary, file)
+            save = partial(np.savez, allow_pickle=False, patches=first, pooled=second)
+            atomic_write(file, save)
         with np.load(file, allow_pickle=False) as stored:
             patches.append(torch.from_numpy(stored["patches"]))
             pooled.append(torch.from_numpy(stored["pooled"]))

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from benchmark.atomic import atomic_write
 from benchmark.backbones.towers import text_tower
 from benchmark.mini.pictures.recipe import ARCHITECTURE, PREPROCESS, Recipe
 from benchmark.mini.pictures.tokens import BPE_FILE, WEIGHTS, weights_folder, write_merges
@@ -182,11 +183,11 @@ def contrastive(logits: Tensor, positives: Tensor) -> Tensor:
 
 def export(model: CLIP, folder: Path) -> None:
     """Writes a folder for open_clip's ``local-dir:`` schema: config, fp16 weights, merges."""
-    folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    atomic_write(folder / WEIGHTS_FILE, save(state, metadata={"format": "pt"}))
     config = {"model_cfg": ARCHITECTURE, "preprocess_cfg": PREPROCESS}
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    text = json.dumps(config, indent=2) + "\n"
+    atomic_write(folder / "open_clip_config.json", text.encode())
     write_merges(folder / BPE_FILE)
 
 

@@ -7,7 +7,6 @@ Every training scene is drawn twice (an image-to-image pair) and once more with 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.atomic import atomic_write
 from benchmark.captions import clean
 from benchmark.mini.pictures import grammar, render, scenes
 from benchmark.mini.pictures.render import PATCHES
@@ -153,11 +153,9 @@ def _chunk_file(folder: Path, start: int) -> Path:
 
 
 def _write_chunk(folder: Path, start: int, count: int, seed: int, world: str) -> None:
+    drawn = draw_chunk(start, count, seed, world)
     target = _chunk_file(folder, start)
-    temporary = target.with_suffix(".tmp.npz")
-    with temporary.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **draw_chunk(start, count, seed, world))
-    os.replace(temporary, target)
+    atomic_write(target, lambda file: np.savez(file, allow_pickle=False, **drawn))
 
 
 def build(
@@ -165,9 +163,8 @@ def build(
 ) -> TrainingData:
     """Renders what is missing under ``folder`` and returns all of it, about 37 KB a triple."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(
-        json.dumps({"world": world, "triples": triples, "seed": seed})
-    )
+    facts = json.dumps({"world": world, "triples": triples, "seed": seed})
+    atomic_write(folder / "recipe.json", facts.encode())
     starts = range(0, triples, _CHUNK)
     missing = [s for s in starts if not _chunk_file(folder, s).exists()]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:

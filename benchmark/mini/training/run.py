@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from benchmark.atomic import atomic_write
 
 _PARTS = ("model", "heads", "average", "optimizer")
 _SHOW_EVERY = 25
@@ -101,11 +102,9 @@ class TrainingRun(ABC):
         self.step += 1
 
     def save(self, path: Path) -> None:
-        """Writes a checkpoint atomically."""
+        """Writes a checkpoint in one piece."""
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        temporary = path.with_suffix(".tmp")
-        torch.save({**state, "step": self.step}, temporary)
-        os.replace(temporary, path)
+        atomic_write(path, lambda file: torch.save({**state, "step": self.step}, file))
 
     def load(self, path: Path) -> None:
         """Continues from a checkpoint."""

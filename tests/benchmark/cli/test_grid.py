@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
+import itertools
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
+from benchmark.atomic import atomic_write
 from benchmark.cli.claims import ClaimsPage
 from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command, UsageError
 from benchmark.cli.config_show import Config
 from benchmark.cli.grid import Grid
 from benchmark.cli.leaderboard import Leaderboard
 from benchmark.cli.planning import Plan
-from benchmark.errors import ConfigError
+from benchmark.errors import ConfigError, ResultsError
+from benchmark.report import output_options, up_to_date, write_all
+from benchmark.report.manifest import write_manifest
 from benchmark.store import RunStore
 
 GRID = """\
@@ -89,6 +96,106 @@ def test_a_grid_is_planned_run_and_not_run_twice(call):
     assert 0 < more["estimate"]["seconds"] < 60
     assert {row["benchmark"]: row["to_run"] for row in more["by_benchmark"]}["toy-text"] == 1
     assert sum(more["reasons"].values()) == 8
+
+
+SMALL = ("toys.yaml", "--benchmark", "toy-image", "--shift", "contrast")
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:10])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("tidy.csv", Path.unlink),
+        ("leaderboard.csv", cut),
+        ("leaderboard.html", lambda path: path.write_text("old")),
+        ("outputs.json", Path.unlink),
+        ("outputs.json", cut),
+    ],
+)
+def test_outputs_that_are_missing_or_changed_are_written_again(call, name, damage, finished):
+    before = outputs(finished)
+    damage(finished / name)
+    code, out = call(Grid(), *SMALL)
+    assert (code, "nothing to do" in out) == (OK, True)
+    assert outputs(finished) == before
+
+
+@pytest.fixture
+def finished(call) -> Path:
+    assert call(Grid(), *SMALL)[0] == OK
+    return Path("results/runs/grid-toys")
+
+
+@pytest.mark.parametrize("nth", [1, 2, 6, 10])
+def test_outputs_that_were_cut_short_are_written_by_the_next_run(call, nth, monkeypatch):
+    """The disk is full at the nth file, the last of which is the manifest."""
+    assert call(Grid(), *SMALL, "--seed", "1")[0] == OK  # older tables are there
+    real, count = os.fsync, itertools.count(1)
+
+    def full(number: int) -> None:
+        written = Path(os.readlink(f"/proc/self/fd/{number}"))
+        if written.parent.name == "grid-toys" and next(count) == nth:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(ResultsError, match="No space left"):
+            call(Grid(), *SMALL, "--seed", "0,1")
+    folder = Path("results/runs/grid-toys")
+    code, out = call(Grid(), *SMALL, "--seed", "0,1")
+    assert (code, "nothing to do" in out) == (OK, True)
+    store = RunStore(folder)
+    write_all(store, figures=False, folder=Path("anew"))
+    assert len(store.records()) == 6
+    for path in Path("anew").glob("*.[cmt]*"):
+        assert path.read_bytes() == (folder / path.name).read_bytes()
+
+
+def test_outputs_of_other_records_or_options_are_written_again(call, finished):
+    name = "results/runs/grid-toys/by_shift.csv"
+    before = Path(name).read_bytes()
+    path = next(p for p in RunStore(finished).cells.glob("*_source_*.json"))
+    for one in (path, path.with_suffix(".npz")):
+        one.unlink()
+    write_all(RunStore(finished), figures=False)
+    assert Path(name).read_bytes() != before
+    assert call(Grid(), *SMALL)[0] == OK
+    assert len(pd.read_csv(name)) == 3
+    stored = RunStore(finished).records()
+    assert up_to_date(finished, stored, output_options(figures=False))
+    assert not up_to_date(finished, stored, output_options(figures=True))
+    assert not up_to_date(finished, stored[1:], output_options(figures=False))
+
+
+def test_an_output_that_is_no_longer_made_goes_unless_it_was_changed(tmp_path):
+    folder, options = tmp_path / "run", {"figures": True}
+    names = ("kept.csv", "old.csv", "edited.csv")
+    written = [atomic_write(folder / name, name.encode()) for name in names]
+    outside = atomic_write(tmp_path / "outside.csv", b"x")
+    write_manifest(folder, [], options, written)
+    manifest = json.loads((folder / "outputs.json").read_text())
+    manifest["files"]["../outside.csv"] = hashlib.sha256(b"x").hexdigest()
+    (folder / "outputs.json").write_text(json.dumps(manifest))
+    written[2].write_text("mine")
+    write_manifest(folder, [], options, written[:1])
+    assert [path.exists() for path in written] == [True, False, True]
+    assert outside.exists()
+
+
+def test_a_skipped_cell_whose_record_is_damaged_is_stored_again(call):
+    call(Grid(), "toys.yaml", "--benchmark", "toy-image", "--shift", "char_swap")
+    store = RunStore("results/runs/grid-toys")
+    next(store.cells.glob("*.json")).write_text("{")
+    call(Grid(), "toys.yaml", "--benchmark", "toy-image", "--shift", "char_swap")
+    assert store.read()[1] == []
 
 
 def test_flags_override_the_file_and_the_run_goes_where_it_is_told(call):
