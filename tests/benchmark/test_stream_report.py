@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -209,16 +210,20 @@ def test_csv_tables_have_a_column_for_the_stream():
 
 def test_tidy_rows_say_the_stream_and_its_domains(tmp_path):
     store = RunStore(tmp_path)
-    result = cell()
-    store.save(result.record, {"best_rank": np.ones(6)})
-    assert cell_from_dict(store.load(result.record.key).cell).stream.domains[2].name == "contrast"
+    record, index = cell().record, np.arange(6)
+    recalls = {"fog-5": 100.0, "snow-5": 50.0, "contrast-5": 0.0}
+    metrics = {"R@1": 50.0, **{f"R@1_{label}": value for label, value in recalls.items()}}
+    arrays = {"query": index, "group": index, "order": index, "domain": index % 3}
+    arrays |= {"best_rank": np.array([1, 2, 2, 1, 1, 2]), "ap": np.ones(6)}
+    store.save(replace(record, metrics=metrics), arrays)
+    assert cell_from_dict(store.load(record.key).cell).stream.domains[2].name == "contrast"
     (path,) = store.cells.glob("*.json")
     assert path.name.startswith("mini-coco-c-image_diverse_fog-snow-contrast-5_source_s0_")
     table = pd.read_csv(store.write_tidy())
     assert set(table["stream"]) == {"diverse"}
     assert set(table["stream_options"]) == {"domains_per_batch=2"}
     assert set(table["domains"]) == {"fog-5, snow-5, contrast-5"}
-    assert table.set_index("name").loc["R@1_snow-5", "value"] == 11.0
+    assert table.set_index("name").loc["R@1_snow-5", "value"] == 50.0
 
 
 def panel(kind: str):
