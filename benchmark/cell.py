@@ -85,12 +85,15 @@ class MethodSpec:
         preset: "published" or "mini", followed by "+" and the names of options set by hand.
         options: all options of the method, defaults included.
         version: the method card's version.
+        origins: option -> what it was chosen by or on, for those that are not the method's
+            defaults (see ``preset.Resolved``); recorded, but not part of the identity.
     """
 
     name: str
     preset: str
     options: Mapping[str, Any]
     version: int = 1
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +249,7 @@ def key_of(cell: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerpri
         # The second is a path; the fingerprint stands for its content.
         if name not in ("device", "pretrained")
     }
+    identity["method"] = {k: v for k, v in cell["method"].items() if k != "origins"}
     identity |= {
         "data": data_fingerprint,
         "weights": backbone_fingerprint,

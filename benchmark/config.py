@@ -125,7 +125,8 @@ class BenchConfig:
     preset: str = _setting(
         "",
         read_text,
-        "option preset; default: mini for the embedded backbone, else published",
+        "option preset (published, mini) or a preset file of your own (queryshift tune); default: "
+        "mini for the embedded backbone, else published",
         metavar="NAME",
     )
     option: dict[str, Any] = field(

@@ -22,7 +22,7 @@ from benchmark.datasets import ready_made
 from benchmark.errors import QueryShiftError, UnknownNameError, did_you_mean
 from benchmark.paths import user_path
 from benchmark.plan import members
-from benchmark.preset import preset_names
+from benchmark.preset import is_file, preset_names
 from benchmark.registry import BENCHMARKS, METHODS, SHIFTS
 from benchmark.specs import ALL
 from benchmark.stream import KINDS, check_kind
@@ -273,7 +273,7 @@ def _shift(name: str) -> str:
 
 
 def _preset(name: str) -> None:
-    if name not in preset_names():
+    if not is_file(name) and name not in preset_names():
         raise UnknownNameError(
             f"there is no option preset {name!r}{did_you_mean(name, preset_names())}; "
             f"known: {', '.join(preset_names())}"

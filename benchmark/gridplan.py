@@ -38,6 +38,7 @@ from benchmark.grid import PartTexts
 from benchmark.gridfile import MAX_CELLS, OWN_BACKBONE, WITH_OPTIONS, Entry, GridFile, Rule, entries
 from benchmark.interleave import SEPARATOR
 from benchmark.plan import INTERLEAVED, grid_of, interleaved, resolve_shift, wished
+from benchmark.preset import Place
 from benchmark.registry import METHODS
 from benchmark.specs import (
     ALL,
@@ -215,14 +216,14 @@ class _Methods:
                     _at(sweep.where, partial(_parse, entry.name, name, value))
             for variant in entry.variants():
                 self._variants.append((entry.name, _merged(variant, own, given)))
-        self._made: dict[tuple[str, str], tuple[MethodSpec, ...]] = {}
+        self._made: dict[tuple[Place, str], tuple[MethodSpec, ...]] = {}
 
-    def __call__(self, query: str, preset: str) -> tuple[MethodSpec, ...]:
-        if (query, preset) not in self._made:
-            self._made[query, preset] = tuple(
-                method_spec(name, query, preset, values) for name, values in self._variants
+    def __call__(self, place: Place, preset: str) -> tuple[MethodSpec, ...]:
+        if (place, preset) not in self._made:
+            self._made[place, preset] = tuple(
+                method_spec(name, place, preset, values) for name, values in self._variants
             )
-        return self._made[query, preset]
+        return self._made[place, preset]
 
 
 def _parse(method: str, option: str, value: Any) -> None:

@@ -15,6 +15,7 @@ from benchmark.datasets import ready_made
 from benchmark.errors import ConfigError
 from benchmark.grid import CLEAN, Grid
 from benchmark.interleave import SEPARATOR
+from benchmark.preset import Place
 from benchmark.registry import BENCHMARKS, SHIFTS
 from benchmark.specs import (
     ALL,
@@ -76,8 +77,8 @@ def plan(config: BenchConfig) -> list[Cell]:
     return cells
 
 
-MethodsOf = Callable[[str, str], tuple[MethodSpec, ...]]
-"""The methods of a run, for a modality of queries and a preset."""
+MethodsOf = Callable[[Place, str], tuple[MethodSpec, ...]]
+"""The methods of a run, for the place where they run and a preset."""
 
 
 def grid_of(
@@ -97,12 +98,11 @@ def grid_of(
         methods: instead of the settings' methods.
     """
     backbone = backbone_spec(card.backbone, config)
+    place = Place(card.query, card.dataset, backbone.loader, stream.batch_size)
     return Grid(
         suite=card.suite,
         benchmarks=(card.id,),
-        methods=(methods or partial(method_specs, config))(
-            card.query, preset_name(config, backbone)
-        ),
+        methods=(methods or partial(method_specs, config))(place, preset_name(config, backbone)),
         shifts=shifts,
         seeds=config.seed,
         backbones=(backbone,),
@@ -144,7 +144,11 @@ def interleaved(
                 "(--model, --shift, --severity)"
             )
     card, shifts = chosen[0]
-    together = replace(card, id=SEPARATOR.join(card.id for card in cards))
+    together = replace(
+        card,
+        id=SEPARATOR.join(card.id for card in cards),
+        dataset=SEPARATOR.join(dict.fromkeys(card.dataset for card in cards)),
+    )
     check_stream(stream)
     specs = shift_specs(config, card, shifts)
     return grid_of(config, together, stream, specs, methods).cells()
@@ -202,7 +206,7 @@ def run_name(cells: Sequence[Cell]) -> str:
     identities = []
     for cell in cells:
         identity = cell.to_dict()
-        del identity["data_root"], identity["backbone"]["device"]
+        del identity["data_root"], identity["backbone"]["device"], identity["method"]["origins"]
         identities.append(identity)
     digest = hashlib.sha256(json.dumps(identities, sort_keys=True).encode()).hexdigest()[:8]
     streams = {c.stream.kind: None for c in cells}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from benchmark import options, preset
-from benchmark.cell import FLOAT32, BackboneSpec, MethodSpec, ShiftSpec
+from benchmark.cell import FLOAT32, BackboneSpec, Cell, MethodSpec, ShiftSpec
 from benchmark.config import BenchConfig
 from benchmark.datasets import ready_made
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.grid import CLEAN
+from benchmark.preset import Place
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from benchmark.suite import BenchmarkCard
 from shifts.base import ShiftCard, ShiftError
@@ -80,9 +81,7 @@ def preset_name(config: BenchConfig, backbone: BackboneSpec) -> str:
     return EMBEDDED if backbone.loader.startswith(EMBEDDED) else preset.PUBLISHED
 
 
-def method_specs(
-    config: BenchConfig, query_modality: str, preset_to_use: str
-) -> tuple[MethodSpec, ...]:
+def method_specs(config: BenchConfig, place: Place, preset_to_use: str) -> tuple[MethodSpec, ...]:
     """The methods, ``source`` first, with all options resolved.
 
     Options set by hand go to every method that has them.
@@ -94,11 +93,11 @@ def method_specs(
     asked = METHODS.usable() if ALL in config.method else map(METHODS.resolve, config.method)
     names = tuple(dict.fromkeys((SOURCE, *asked)))
     by_hand = options_by_hand(names, config.option)
-    return tuple(method_spec(name, query_modality, preset_to_use, by_hand[name]) for name in names)
+    return tuple(method_spec(name, place, preset_to_use, by_hand[name]) for name in names)
 
 
 def method_spec(
-    name: str, query_modality: str, preset_to_use: str, by_hand: Mapping[str, Any]
+    name: str, place: Place, preset_to_use: str, by_hand: Mapping[str, Any]
 ) -> MethodSpec:
     """One method with all options resolved.
 
@@ -107,8 +106,20 @@ def method_spec(
         ConfigError: a value that does not fit.
     """
     kind = METHODS.get(name)
-    values, label = preset.resolve(name, kind.Options, preset_to_use, query_modality, by_hand)
-    return MethodSpec(name, label, values, kind.card.version)
+    found = preset.resolve(name, kind.Options, preset_to_use, place, by_hand)
+    return MethodSpec(name, found.label, found.values, kind.card.version, found.origins)
+
+
+def untuned(cells: Iterable[Cell]) -> tuple[str, ...]:
+    """Methods that run on the embedded default with nothing tuned, though they could be."""
+    found: dict[str, None] = {}
+    for cell in cells:
+        method = cell.method
+        tunable = preset.TUNABLE.issubset(method.options)
+        chosen = set(method.origins.values()) - {preset.PUBLISHED}
+        if cell.backbone.loader.startswith(EMBEDDED) and tunable and not chosen:
+            found[method.name] = None
+    return tuple(found)
 
 
 def options_by_hand(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ import pandas as pd
 from benchmark.atomic import atomic_write
 from benchmark.cell import SCHEMA_VERSION, STREAM_OPTIONS, Cell, Record, Status
 from benchmark.errors import ResultsError
+from benchmark.preset import tuned
 from benchmark.records import (
     OtherSchemaError,
     StoredCell,
@@ -39,8 +40,11 @@ TIDY_COLUMNS = (
     "query_modality",
     "backbone",
     "weights",
+    "pretrained",
+    "transform",
     "method",
     "preset",
+    "tuned",
     "shift",
     "severity",
     "variant",
@@ -56,7 +60,8 @@ TIDY_COLUMNS = (
     "name",
     "value",
 )
-"""Columns of the tidy table. ``weights`` is the backbone's fingerprint, ``variant`` the shift's
+"""Columns of the tidy table. ``weights`` is the backbone's fingerprint, ``pretrained`` their tag or
+the name of their file, ``tuned`` which options were tuned and on what, ``variant`` the shift's
 options as JSON (for a stream of several domains a list, one entry per domain)."""
 
 _GROUPS = {"metric": "metrics", "probe": "probes", "cost": "cost"}
@@ -337,8 +342,11 @@ def _rows(record: Record) -> Iterator[dict[str, Any]]:
         "query_modality": info.get("query_modality", ""),
         "backbone": info.get("backbone_name", cell.backbone.model or cell.backbone.loader),
         "weights": info.get("backbone_fingerprint", ""),
+        "pretrained": os.path.basename(cell.backbone.pretrained),
+        "transform": cell.backbone.transform,
         "method": cell.method.name,
         "preset": cell.method.preset,
+        "tuned": tuned(cell.method.options, cell.method.origins),
         "shift": cell.shift.name,
         "severity": cell.shift.severity,
         "variant": _variant(cell),

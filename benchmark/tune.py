@@ -1,4 +1,7 @@
-"""Chooses the ``mini`` option preset: the same small search for every method, on validation data.
+"""Chooses options for the embedded default: the same small search for every method.
+
+The shipped preset ``mini`` was chosen so (``make tune``), and a user's own preset file is: for an
+installed method, or for the built-in ones again.
 
 Every method that has a learning rate and a temperature gets the same trials: all pairs of
 ``RATES`` and ``TEMPERATURES``, everything else at its published value. The pair with the highest
@@ -26,9 +29,9 @@ from benchmark.display import FittedTable
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
 from benchmark.grid import Grid
-from benchmark.options import complete
+from benchmark.options import complete, option_names
 from benchmark.plan import shift_specs
-from benchmark.preset import read_preset
+from benchmark.preset import TUNABLE, USER_FILE, read_preset, shipped_path
 from benchmark.progress import Progress
 from benchmark.registry import METHODS
 from benchmark.store import RunStore
@@ -43,7 +46,10 @@ TEMPERATURES = (0.02, 0.04, 0.08)
 QUERIES = 500
 """Queries of a trial and shift."""
 SEED = 0
-PRESET = Path(__file__).parent / "presets" / "mini.yaml"
+SHIPPED = "mini"
+"""The preset of what a user's preset file does not speak of."""
+PRESET = Path(USER_FILE)
+"""The user's preset file, in the current folder; never the shipped one."""
 RUN = Path("results/runs/tune")
 
 
@@ -69,8 +75,8 @@ def run(
     Args:
         methods: names to tune; None for every method that has the two options.
         workers: trials at the same time.
-        out: preset file to write; the table of all trials is written beside it as CSV. Methods
-            that are not tuned now keep what the file says of them.
+        out: preset file to write, by default ``PRESET``; the table of all trials is written
+            beside it as CSV. Methods that are not tuned now keep what the file says of them.
         console: told what was chosen.
         bars: given the number of cells to run, makes what is told of their progress.
 
@@ -109,19 +115,16 @@ def run(
     best = _best(table)
     _write(target, kept, table, best)
     console.print(_shown(best))
-    console.print(f"wrote {target} and {_csv(target)}", soft_wrap=True)
+    console.print(Text(f"wrote {target} and {_csv(target)}"), soft_wrap=True)
+    if not _shipped(target):
+        console.print(Text(f"use it with --preset {target}"), soft_wrap=True)
     return 0
 
 
 def _tunable(methods: Sequence[str] | None) -> list[str]:
     """Methods with the two options, checked."""
-    wanted = {"lr", "temperature"}
     names = METHODS.names() if methods is None else list(methods)
-    found = [
-        name
-        for name in names
-        if wanted <= {field.name for field in dataclasses.fields(METHODS.get(name).Options)}
-    ]
+    found = [name for name in names if TUNABLE.issubset(option_names(METHODS.get(name).Options))]
     idle = sorted(set(names) - set(found))
     if methods is not None and idle:
         raise ConfigError(f"{', '.join(idle)}: no learning rate and temperature to tune")
@@ -173,6 +176,10 @@ def _best(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[table.groupby(["query", "method"])["mean"].idxmax()]
 
 
+def _shipped(target: Path) -> bool:
+    return target.resolve() == shipped_path(SHIPPED)
+
+
 def _csv(target: Path) -> Path:
     return target.with_name(f"{target.stem}-tuning.csv")
 
@@ -180,9 +187,12 @@ def _csv(target: Path) -> Path:
 def _write(target: Path, kept: Mapping[str, Any], table: pd.DataFrame, best: pd.DataFrame) -> None:
     preset = dict(kept)
     preset["about"] = (
-        f"chosen by 'make tune' on {SUITE}: learning rate x temperature, "
+        f"chosen by 'queryshift tune' on {SUITE}: learning rate x temperature, "
         f"{len(RATES) * len(TEMPERATURES)} trials a method, {QUERIES} queries a shift"
     )
+    preset["data"] = SUITE
+    if not _shipped(target):
+        preset.setdefault("extends", SHIPPED)
     for row in best.to_dict("records"):
         chosen = {name: float(row[name]) for name in ("lr", "temperature")}
         preset.setdefault(row["query"], {})[row["method"]] = chosen

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from methods.adapt import AdaptedMethod, AdaptOptions, Forward
 from methods.base import MethodCard, MethodError
-from methods.objectives import entropy, masked_mean
+from methods.objectives import entropy, masked_mean, smallest_count
 from methods.options import option
 from methods.parameters import all_finite
 
@@ -25,10 +25,18 @@ PROBABILITY_MOMENTUM = 0.9
 class EataOptions(AdaptOptions):
     """Options of EATA."""
 
-    entropy_margin: float = option(0.4, "E0: a query is reliable below it", above=0)
+    form: str = option(
+        "paper",
+        "reliable queries: those below E0 (paper), or as behind TCR's tables the int(E0 B) most "
+        "certain of the batch, E0 being nats in the weight, and a step even where none counts",
+        choices=("paper", "tcr"),
+    )
+    entropy_margin: float = option(
+        0.4, "E0: a query is reliable below it; for form=tcr also the part of the batch", above=0
+    )
     margin_unit: str = option(
         "relative",
-        "unit of E0: ln(gallery size) (paper), or nats (as in the retrieval ports)",
+        "unit of E0 in the paper's form: ln(gallery size), or nats",
         choices=("relative", "nats"),
     )
     d_margin: float = option(
@@ -43,6 +51,14 @@ class EataOptions(AdaptOptions):
     fisher_batches: int = option(30, "batches that the Fisher is averaged over", minimum=1)
     fisher_weight: float = option(2000.0, "beta, weight of the Fisher term", minimum=0)
 
+    def __post_init__(self) -> None:
+        AdaptOptions.__post_init__(self)  # super() without arguments fails in a slots dataclass
+        if self.form == "tcr" and self.entropy_margin > 1:
+            raise MethodError(
+                f"option 'entropy_margin' is {self.entropy_margin!r}; with form=tcr it is also the "
+                "part of the batch, so expected at most 1"
+            )
+
 
 class Eata(AdaptedMethod):
     """Weighted entropy of queries that are confident and unlike those before.
@@ -50,6 +66,9 @@ class Eata(AdaptedMethod):
     By default without the Fisher term (the form called ETA), because no source data are at hand:
     both retrieval ports do the same. ``fisher="stream"`` protects what matters on the shifted
     stream itself, which is legal online but is not the paper's Fisher of source data.
+
+    ``form="tcr"`` is what TCR's authors ran: the most certain part of the batch, and where none of
+    it is new a gradient of zero, with which AdamW still decays weights and follows its momentum.
     """
 
     card = MethodCard(
@@ -58,7 +77,8 @@ class Eata(AdaptedMethod):
         summary="entropy of reliable, non-redundant queries (Niu et al., ICML 2022)",
         paper="Niu et al., Efficient Test-Time Model Adaptation without Forgetting, ICML 2022",
         approximate="retrieval port: LayerNorm instead of BatchNorm, AdamW, 3 steps; no Fisher "
-        "term by default (ETA form), optionally from stream queries instead of source data",
+        "term by default (ETA form), optionally from stream queries instead of source data; the "
+        "form behind TCR's tables is form=tcr",
     )
     Options: ClassVar[type] = EataOptions
 
@@ -87,7 +107,7 @@ class Eata(AdaptedMethod):
             MethodError: a gallery of one item, where the relative margin is zero.
         """
         value: float = self.options.entropy_margin
-        if self.options.margin_unit == "nats":
+        if self.options.form == "tcr" or self.options.margin_unit == "nats":
             return value
         if len(self.gallery) < 2:
             raise MethodError("a margin relative to ln(gallery size) needs at least two items")
@@ -100,7 +120,12 @@ class Eata(AdaptedMethod):
         predictions = logits.detach().softmax(dim=1)
         selected = self.select(entropies.detach(), predictions)
         weights = (self.margin() - entropies.detach()).exp()
-        loss = masked_mean(weights * entropies, selected)
+        weighted = weights * entropies
+        if self.options.form == "tcr":
+            # A sum over nothing is 0 and its gradient zero: the optimiser takes its step.
+            loss = torch.where(selected, weighted, 0.0).sum() / selected.sum().clamp_min(1)
+        else:
+            loss = masked_mean(weighted, selected)
         self.notes.add("selected", selected.sum())
         if self.options.fisher == "stream":
             if forward.step == 0 and forward.batch < self.options.fisher_batches:
@@ -117,16 +142,20 @@ class Eata(AdaptedMethod):
             entropies: (B,) nats, constant.
             predictions: (B, N) probabilities, constant.
         """
-        reliable = entropies < self.margin()
+        if self.options.form == "tcr":
+            count = smallest_count(self.options.entropy_margin, len(entropies))
+            reliable = entropies <= entropies.kthvalue(count).values
+        else:
+            reliable = entropies < self.margin()
         before = self.mean_prediction
         overlap = functional.cosine_similarity(before[None], predictions, dim=1)
         selected = reliable & (overlap.abs() < self.options.d_margin)
         self.notes.add("reliable", reliable.sum())
-        count = selected.sum()
-        kept = torch.where(selected[:, None], predictions, 0.0).sum(dim=0) / count.clamp_min(1)
+        number = selected.sum()
+        kept = torch.where(selected[:, None], predictions, 0.0).sum(dim=0) / number.clamp_min(1)
         blend = PROBABILITY_MOMENTUM * before + (1 - PROBABILITY_MOMENTUM) * kept
         moved = torch.where(before.sum() == 0, kept, blend)
-        self.mean_prediction = torch.where(count > 0, moved, before)
+        self.mean_prediction = torch.where(number > 0, moved, before)
         return selected
 
     def _source_values(self) -> list[Tensor]:

@@ -42,7 +42,8 @@ class Sar(AdaptedMethod):
 
     The disturbed weights exist only as arguments of one call, so that the real ones cannot be left
     at the disturbed point (as the port does when its second selection is empty). A reset rebuilds
-    optimiser and moving average; in the reference the old average survives and resets again.
+    optimiser and moving average; in the reference the optimiser's moments survive, and the old
+    average, which resets again.
     """
 
     card = MethodCard(
@@ -51,7 +52,10 @@ class Sar(AdaptedMethod):
         summary="sharpness-aware entropy minimisation with resets (Niu et al., ICLR 2023)",
         paper="Niu et al., Towards Stable Test-Time Adaptation in Dynamic Wild World, ICLR 2023",
         approximate="retrieval port after TCR's: most certain 40 % instead of an entropy margin "
-        "(option), no layer excluded, AdamW, 3 steps; resets clear the moving average",
+        "(option), no layer excluded, AdamW, 3 steps. An empty second selection changes nothing "
+        "(the port leaves the weights at the disturbed point and averages a 0). A reset clears the "
+        "moving average and the optimiser's moments (both survive in the reference). A batch of "
+        "one or two has one reliable query (the port fails there)",
     )
     Options: ClassVar[type] = SarOptions
 

@@ -147,7 +147,8 @@ class ComposedShift(Shift):
     def fitting(cls, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """As for any shift; of the options of the two parts those that the parts' shifts have."""
         found = super().fitting(defaults, given)
-        chosen = {entry.name: entry.default for entry in fields(cls.Options)} | found | {**given}
+        chosen: dict[str, Any] = {entry.name: entry.default for entry in fields(cls.Options)}
+        chosen |= {**found, **given}
         for part in PARTS:
             pairs = found.get(f"{part}_options")
             if pairs and chosen[part] in shift_names(part):

@@ -83,6 +83,7 @@ def run_all(
         Exit code (0, 1 where a cell has failed, 130 where the user stopped the run) and the
         records of all cells (none where the run was stopped).
     """
+    say_untuned(console, cells)
     try:
         records, reused = execute(cells, store, config, console)
     except KeyboardInterrupt:
@@ -102,6 +103,21 @@ def run_all(
         console.print(Text(note))
     failed = any(r.status in (Status.FAILED, Status.TIMEOUT) for r in records)
     return FAILED if failed else OK, records
+
+
+def say_untuned(console: Console, cells: Sequence[Cell]) -> None:
+    """One line where a method runs untuned on the embedded default, whose other methods are not."""
+    from benchmark.preset import USER_FILE
+    from benchmark.specs import untuned
+
+    names = untuned(cells)
+    if names:
+        listed = ",".join(names)
+        line = (
+            f"untuned on the embedded default: {', '.join(names)}; to tune: queryshift tune "
+            f"--method {listed}, then add --preset {USER_FILE}"
+        )
+        console.print(Text(line, style="yellow"), soft_wrap=True)
 
 
 def say_reasons(console: Console, records: Sequence[Record]) -> None:

@@ -93,9 +93,16 @@ def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Pa
     """Prints and writes ``reported.csv``: published beside measured numbers; draws them."""
     from benchmark.report import plots, reported, write_csv
 
-    frame = reported.beside(store.tidy())
+    tidy = store.tidy()
+    frame, unlike = reported.beside(tidy), reported.apart(tidy)
+    for (name, differs), rows in unlike.groupby(["benchmark", "differs"], sort=False):
+        line = f"not set beside {len(rows)} published numbers of {name}: {differs}"
+        console.print(Text(line, style="yellow"), soft_wrap=True)
     if frame.empty:
-        line = "no published number fits a cell of this run (benchmark, backbone, shift, method)"
+        line = (
+            "no published number fits a cell of this run (benchmark, backbone, shift, method, "
+            "settings)"
+        )
         console.print(Text(line, style="yellow"), soft_wrap=True)
     else:
         table = FittedTable(title="published beside measured", title_justify="left")

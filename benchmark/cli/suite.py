@@ -31,7 +31,9 @@ class Suite(Command):
 
         from benchmark.plan import plan, run_name
         from benchmark.report import load_results, write_all, write_csv
+        from benchmark.report.pairs import benchmark_pools
         from benchmark.report.suite_table import suite_frame, suite_table
+        from benchmark.report.table import tuned_notes
         from benchmark.store import RunStore
         from benchmark.suite import load_suite
 
@@ -43,9 +45,12 @@ class Suite(Command):
             return code
         rows = {card.id: card.row for card in load_suite(config.suite).benchmarks}
         stored, keys = load_results(store), {record.key for record in records}
-        frame = suite_frame([one for one in stored if one.record.key in keys], rows)
+        results = [one for one in stored if one.record.key in keys]
+        frame = suite_frame(results, rows)
         console.print(suite_table(frame))
         console.print(Text("R@1 in percent: mean over shifts and directions; clean: source model"))
+        for line in tuned_notes(benchmark_pools(results)):
+            console.print(Text(line), soft_wrap=True)
         written = [
             *write_all(store, stored, figures=not config.no_figures),
             write_csv(frame, folder / "suite.csv"),

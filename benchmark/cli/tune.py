@@ -10,7 +10,9 @@ from rich.console import Console
 from benchmark.cli.command import Command
 from benchmark.cli.progress import Bars
 from benchmark.config import read_count, read_names, reading
+from benchmark.errors import ConfigError
 from benchmark.paths import user_path
+from benchmark.preset import is_file
 from benchmark.registry import METHODS
 
 
@@ -19,18 +21,26 @@ class Tune(Command):
 
     name = "tune"
     summary = "choose the methods' options for the embedded default on its validation part"
-    examples = "  queryshift tune\n  queryshift tune --method tcr,rest --workers 2"
+    examples = (
+        "  queryshift tune --method mine && queryshift bench --method mine "
+        "--preset queryshift-preset.yaml\n"
+        "  queryshift tune --method tcr,rest --workers 2"
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--method", default="all", metavar="NAMES", help="methods, or 'all'")
         parser.add_argument("--workers", default="1", metavar="N", help="trials at the same time")
-        parser.add_argument("--out", metavar="FILE", help="preset file to write (default: shipped)")
+        parser.add_argument(
+            "--out", metavar="FILE", help="your preset file (default: queryshift-preset.yaml)"
+        )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         names = reading(read_names, args.method, "--method")
         workers = reading(read_count, args.workers, "--workers")
         chosen = None if "all" in names else tuple(METHODS.resolve(name) for name in names)
 
+        if args.out and not is_file(args.out):
+            raise ConfigError(f"--out: expected a name that ends in .yaml, not {args.out!r}")
         from benchmark import tune
 
         return int(

@@ -44,6 +44,7 @@ LEADERBOARD_COLUMNS = (
     "stream",
     "method",
     "preset",
+    "tuned",
     "R@1",
     "R@1_low",
     "R@1_high",
@@ -205,6 +206,7 @@ def _identity(pool: Pool) -> dict[str, Any]:
         "stream": pool.first.stream,
         "method": pool.label,
         "preset": pool.first.preset,
+        "tuned": pool.first.tuned,
         "backbone": info.get("backbone_name") or cell["backbone"]["loader"],
         "weights": info.get("backbone_fingerprint", ""),
         "queries": info.get("queries"),
@@ -269,7 +271,8 @@ def spread_over_seeds(pool: Pool) -> float:
 
 
 def _by_shift_columns() -> list[str]:
-    identity = ["suite", "benchmark", "stream", "shift", "severity", "method", "preset"]
+    identity = ["suite", "benchmark", "stream", "shift", "severity", "method"]
+    identity += ["preset", "tuned"]
     numbers = list(BY_SHIFT_NUMBERS)
     difference = ["R@1_sd_over_seeds", *_DIFFERENCE, *_HARM]
     facts = [

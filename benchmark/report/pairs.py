@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.cell import Record, Status
+from benchmark.preset import tuned
 from benchmark.report.labels import Setting as Setting
 from benchmark.report.labels import Variant, canonical, variant_labels
 from benchmark.report.unshifted import most_shifted, warnings
@@ -68,6 +69,12 @@ class CellResult:
     @property
     def preset(self) -> str:
         return str(self.record.cell["method"]["preset"])
+
+    @property
+    def tuned(self) -> str:
+        """Which options of the method were tuned and on what; "" where it has none."""
+        spec = self.record.cell["method"]
+        return tuned(spec.get("options", {}), spec.get("origins", {}))
 
     @property
     def shift(self) -> str:

@@ -6,14 +6,17 @@ They never enter a measured column: ``beside`` returns a table of its own.
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from benchmark.errors import ResultsError, did_you_mean
+from benchmark.suite import benchmark_cards
 
 FOLDER = Path(__file__).parents[2] / "results" / "reported"
 """Where the committed tables lie."""
@@ -53,8 +56,11 @@ _MEASURED_KEYS = (
     "benchmark",
     "backbone",
     "weights",
+    "pretrained",
+    "transform",
     "method",
     "preset",
+    "tuned",
     "shift",
     "severity",
     "variant",
@@ -114,9 +120,9 @@ def beside(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.D
     """Sets published numbers beside the measured cells that they stand for.
 
     A number stands for a cell if benchmark (with its direction), backbone, shift, severity, method
-    and metric are the same. Backbones match by name, without regard to case: whether the weights
-    are those of the paper is for the reader to see from ``weights``. A number without severity
-    stands for no cell; streams of several domains are not looked at.
+    and metric are the same, and the settings too, as far as they are known (``settings.yaml``, and
+    the number of queries of the benchmark). Backbones match by name, without regard to case. A
+    number without severity stands for no cell; streams of several domains are not looked at.
 
     Args:
         measured: the tidy table of a run (``RunStore.tidy()``).
@@ -129,6 +135,28 @@ def beside(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.D
     Raises:
         ResultsError: ``measured`` lacks a column of the tidy table, or ``read`` fails.
     """
+    found = _matched(measured, reported)
+    return found.loc[found["differs"] == "", list(BESIDE_COLUMNS)].reset_index(drop=True)
+
+
+def apart(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Published numbers that are not set beside a measured cell because the settings differ.
+
+    Args:
+        measured: as for ``beside``.
+        reported: as for ``beside``.
+
+    Returns:
+        ``BESIDE_COLUMNS`` and ``differs``, which says each setting that differs.
+
+    Raises:
+        ResultsError: as ``beside``.
+    """
+    found = _matched(measured, reported)
+    return found.loc[found["differs"] != "", [*BESIDE_COLUMNS, "differs"]].reset_index(drop=True)
+
+
+def _matched(measured: pd.DataFrame, reported: pd.DataFrame | None) -> pd.DataFrame:
     lacking = [name for name in _NEEDED if name not in measured.columns]
     if lacking:
         raise ResultsError(
@@ -144,7 +172,46 @@ def beside(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.D
     right = right.drop(columns=["backbone", "direction"])
     merged = left.merge(right, on=[*_MATCHED, "_backbone"], how="inner")
     merged["reported_difference"] = merged["measured"] - merged["reported"]
-    return merged[list(BESIDE_COLUMNS)]
+    known = _settings()
+    rows = merged.to_dict("records")
+    merged["differs"] = [_differs(row, known.get(str(row["source"]), {})) for row in rows]
+    return merged
+
+
+def _settings(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = yaml.safe_load(
+        (folder / "settings.yaml").read_text(encoding="utf-8")
+    )
+    return found
+
+
+def _differs(row: Mapping[Any, Any], published: Mapping[str, Any]) -> str:
+    """Which settings of a measured row are not the published ones, or ""."""
+    wanted = {name: published[name] for name in ("transform",) if name in published}
+    if row["method"] != "source" and published:
+        wanted |= {name: published[name] for name in ("preset", "batch_size")}
+    tag = published.get("pretrained", {}).get(row["backbone"])
+    if tag is not None:
+        wanted["pretrained"] = tag
+    found = dict(row)
+    options = json.loads(row["variant"]) if row["variant"] else {}
+    if "variant" in published and "variant" in options:
+        wanted["variant"], found["variant"] = published["variant"], options["variant"]
+    queries = _query_count(str(row["benchmark"]))
+    if queries is not None:
+        wanted["queries"] = queries
+    return "; ".join(
+        f"{name} is {found[name] or 'not given'}, not {value}"
+        for name, value in wanted.items()
+        if str(found[name]) != str(value)
+    )
+
+
+def _query_count(benchmark: str) -> int | None:
+    """How many queries a whole benchmark has, where its card says so."""
+    card = benchmark_cards().get(benchmark)
+    of_side = {"image": "images", "text": "captions", "composed": "queries"}
+    return None if card is None else card.counts.get(of_side.get(card.query, "clips"))
 
 
 def _pooled(measured: pd.DataFrame) -> pd.DataFrame:

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from benchmark.display import FittedTable, data_table
 from benchmark.report.pairs import SOURCE, CellResult, Pool, benchmark_pools, labels_of
-from benchmark.report.table import plain
+from benchmark.report.table import plain, tuned_by_method
 from benchmark.report.unshifted import CLEAN, NOTHING
 
-FACTS = ("row", "directions", "shifts", "queries", "gallery", "clean", "note")
+FACTS = ("row", "directions", "shifts", "queries", "gallery", "clean", "tuned", "note")
 """Columns of the frame beside the methods' own."""
 
 
@@ -29,9 +29,10 @@ def suite_frame(results: Iterable[CellResult], rows: Mapping[str, str]) -> pd.Da
 
     Returns:
         ``FACTS`` (``queries`` and ``gallery`` as the largest direction's; ``clean``: R@1 of the
-        source model on clean queries, percent; ``note``: why cells have no result) and one column
-        of R@1 (percent) per method, NaN where a direction has no number. Below a benchmark that is
-        known by other metrics it has a row for each of them.
+        source model on clean queries, percent; ``tuned``: which options of which method were tuned
+        and on what; ``note``: why cells have no result) and one column of R@1 (percent) per method,
+        NaN where a direction has no number. Below a benchmark that is known by other metrics it has
+        a row for each of them.
     """
     pools: dict[str, list[Pool]] = defaultdict(list)
     for pool in benchmark_pools(results):
@@ -74,6 +75,7 @@ def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
         "queries": _largest(cells, "queries"),
         "gallery": _largest(cells, "gallery"),
         "clean": sum(clean) / len(clean) if clean and metric == "R@1" else math.nan,
+        "tuned": "; ".join(tuned_by_method(pools)),
         "note": _note(pools) if metric == "R@1" else "",
         **means,
     }

@@ -272,11 +272,27 @@ def seed_notes(pools: Iterable[Pool]) -> list[str]:
     return []
 
 
+def tuned_by_method(pools: Iterable[Pool]) -> list[str]:
+    """Which options of which methods were tuned and on what, one text for each answer."""
+    said: dict[str, dict[str, None]] = defaultdict(dict)
+    for pool in pools:
+        if pool.first.tuned:
+            said[plain(pool.first.tuned)][plain(pool.label)] = None
+    return [f"{', '.join(labels)}: {how}" for how, labels in said.items()]
+
+
+def tuned_notes(pools: Iterable[Pool]) -> list[str]:
+    """``tuned_by_method`` as one sentence, or none."""
+    said = tuned_by_method(pools)
+    return [f"Options tuned: {'; '.join(said)}."] if said else []
+
+
 def _footnotes(pools: Sequence[Pool]) -> list[Text]:
     methods = {pool.first.method for pool in pools}
     notes = [
         f"R@k, recall and mAP in percent. *: {RULE}, each comparison for itself.",
         *seed_notes(pools),
+        *tuned_notes(pools),
     ]
     if any(pool.values("probes", "coverage") for pool in pools):
         notes.append(

@@ -17,7 +17,7 @@ import pandas as pd
 from benchmark.report.labels import told_apart
 from benchmark.report.pairs import CellResult, Pool, Setting, labels_of
 from benchmark.report.ranking_tables import Pairs, Ranking, as_pools, pairwise, rankings
-from benchmark.report.table import NOTES, plain, seed_notes
+from benchmark.report.table import NOTES, plain, seed_notes, tuned_notes
 from benchmark.report.unshifted import changed_nothing, note
 from benchmark.stats import ALPHA, RULE, harm
 
@@ -235,6 +235,7 @@ def _notes(
         f"source. Two differ where {RULE}, each comparison for itself.",
         *_by_chance(sum(pool.comparison is not None for pool in pools)),
         *seed_notes(pools),
+        *tuned_notes(pools),
     ]
     if any(entry.incomplete for entry in entries):
         notes.append("+: cells are missing that other methods have; not comparable.")

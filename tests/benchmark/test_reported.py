@@ -10,7 +10,7 @@ import pytest
 from benchmark.cell import Status
 from benchmark.errors import ResultsError
 from benchmark.registry import METHODS, SHIFTS
-from benchmark.report.reported import BESIDE_COLUMNS, COLUMNS, FOLDER, beside, read
+from benchmark.report.reported import BESIDE_COLUMNS, COLUMNS, FOLDER, apart, beside, read
 from benchmark.store import TIDY_COLUMNS
 
 ROW = {
@@ -47,6 +47,7 @@ def tidy(**values: Any) -> dict[str, Any]:
         "benchmark": "coco-c-image",
         "backbone": "blip-itm-base-coco",
         "weights": "abcd",
+        "transform": "resize",
         "method": "tcr",
         "preset": "published",
         "shift": "gaussian_noise",
@@ -309,9 +310,56 @@ def test_a_whole_measured_row_meets_the_committed_numbers() -> None:
             method="source",
             shift="none",
             severity=0,
+            pretrained="openai",
+            queries=25000,
             value=33.4,
         )
     )
     table = beside(measured)
     assert table["reported"].tolist() == [33.0]
     assert table["measured"].tolist() == [33.4]
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"preset": "published+lr"}, "preset is published+lr, not published"),
+        ({"batch_size": 32}, "batch_size is 32, not 64"),
+        ({"transform": "clip"}, "transform is clip, not resize"),
+        ({"variant": '{"variant": "imagenet-c"}'}, "variant is imagenet-c, not mm"),
+        ({"queries": 100}, "queries is 100, not 5000"),
+        (
+            {"batch_size": 1, "transform": "pad"},
+            "transform is pad, not resize; batch_size is 1, not 64",
+        ),
+    ],
+)
+def test_other_settings_are_said_and_not_set_beside(changes: dict[str, Any], said: str) -> None:
+    same = frame(tidy(variant='{"constants": "reference", "variant": "mm"}'))
+    assert beside(same)["reported"].tolist() == [53.2]
+    assert apart(same).empty
+    other = frame(tidy(**changes))
+    assert beside(other).empty
+    assert apart(other)["differs"].tolist() == [said]
+
+
+def test_the_source_model_has_no_preset_and_no_batch() -> None:
+    row = tidy(method="source", batch_size=8, preset="mini", value=43.0)
+    assert beside(frame(row))["reported"].tolist() == [43.4]
+
+
+def test_other_weights_under_the_name_of_the_published_model() -> None:
+    row = tidy(
+        benchmark="base2flickr-i2t",
+        backbone="ViT-B-16-quickgelu",
+        method="source",
+        shift="none",
+        severity=0,
+        queries=1000,
+        pretrained="mine.pt",
+    )
+    assert apart(frame(row))["differs"].tolist() == ["pretrained is mine.pt, not openai"]
+    assert len(beside(frame({**row, "pretrained": "openai"}))) == 1

@@ -10,7 +10,7 @@ import yaml
 
 from benchmark import tune
 from benchmark.errors import ConfigError
-from benchmark.preset import MODALITIES, resolve
+from benchmark.preset import MODALITIES, Place, resolve
 from benchmark.registry import METHODS
 from benchmark.store import RunStore
 from benchmark.suite import load_suite
@@ -35,10 +35,11 @@ def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch) -> None:
         best = table.loc[table["query"].eq(side).mul(table["mean"]).idxmax()]
         assert preset[side]["tent"]["temperature"] == best["temperature"]
     assert preset["image"]["sar"] == {"lr": 0.5}  # what was not tuned stays
-    options, label = resolve(
-        "tent", METHODS.get("tent").Options, "mini", "image", folder=target.parent
-    )
-    assert (label, options["lr"]) == ("mini", 1e-3)
+    found = resolve("tent", METHODS.get("tent").Options, str(target), Place("image"))
+    assert (found.label, found.values["lr"]) == ("mini", 1e-3)
+    assert found.origins["lr"] == "mini-validation"
+    # What the user's file does not speak of is as shipped.
+    assert resolve("tcr", METHODS.get("tcr").Options, str(target), Place("text")).label == "mini"
     records = RunStore(tune.RUN).records()
     assert {record.cell["suite"] for record in records} == {"mini-validation"}
 
@@ -68,3 +69,8 @@ def test_a_broken_preset_file_is_refused_before_the_search(tmp_path: Path, monke
     with pytest.raises(ConfigError, match=r"mini\.yaml: expected a mapping"):
         tune.run(methods=("tent",), out=target)
     assert not tune.RUN.exists()
+
+
+def test_the_shipped_preset_is_written_by_name_only() -> None:
+    assert not tune._shipped(tune.PRESET)
+    assert tune._shipped(Path(tune.__file__).parent / "presets" / "mini.yaml")

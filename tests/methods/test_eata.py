@@ -115,3 +115,46 @@ def test_stream_fisher_stops_after_its_batches() -> None:
     assert len(calls) == 4  # three steps and one look at the source model
     eata.step(world.batches[1])
     assert len(calls) == 7
+
+
+# The form behind TCR's tables
+
+
+@pytest.mark.parametrize(("batch", "count"), [(1, 1), (2, 1), (3, 1), (5, 2), (16, 6), (64, 25)])
+def test_tcr_form_takes_the_most_certain_part(known: Build, batch: int, count: int) -> None:
+    eata = Eata(known(torch.eye(80)), EataOptions(form="tcr"))
+    entropies = torch.linspace(5.0, 1.0, batch)  # far above 0.4 nats: only their order counts
+    kept = eata.select(entropies, torch.eye(80)[:batch])
+    assert kept.nonzero().flatten().tolist() == list(range(batch - count, batch))
+
+
+def test_tcr_form_weighs_by_nats(known: Build) -> None:
+    eata = Eata(known(torch.eye(3)), EataOptions(form="tcr", steps=1, temperature=1.0))
+    log = eata.step(PROBE).log
+    assert log["selected"] == 1  # int(0.4 * 3)
+    # exp(0.4 - 0.057293) * 0.057293
+    assert log["loss"] == pytest.approx(math.exp(0.4 - 0.057293) * 0.057293, abs=1e-6)
+
+
+def test_tcr_form_steps_on_momentum_where_nothing_counts() -> None:
+    def moved(form: str) -> tuple[float, float]:
+        world = World()
+        eata = Eata(world.setup(), EataOptions(form=form, steps=1, temperature=0.1, d_margin=2.0))
+        eata.step(world.batches[0])
+        before = [p.detach().clone() for p in eata.adapted.values()]
+        eata.mean_prediction = torch.ones(len(world.gallery))  # all is redundant from now on
+        object.__setattr__(eata.options, "d_margin", 1e-9)
+        log = eata.step(world.batches[1]).log
+        assert log["selected"] == 0
+        pairs = zip(eata.adapted.values(), before, strict=True)
+        return sum(float((p.detach() - b).norm()) for p, b in pairs), log["skipped_updates"]
+
+    change, skipped = moved("tcr")
+    assert change > 0
+    assert skipped == 0
+    assert moved("paper") == (0.0, 1)
+
+
+def test_tcr_form_has_no_part_above_the_whole_batch() -> None:
+    with pytest.raises(MethodError, match="expected at most 1"):
+        EataOptions(form="tcr", entropy_margin=1.5)

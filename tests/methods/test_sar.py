@@ -123,3 +123,17 @@ def test_scores_come_from_the_undisturbed_model() -> None:
     sar = Sar(world.setup(), SarOptions(steps=1))
     expected = world.encoder(world.batches[0]).detach() @ world.gallery.T
     assert torch.equal(sar.step(world.batches[0]).scores, expected)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_batch_of_one_or_two_has_one_reliable_query(size: int) -> None:
+    world = World()
+    log = Sar(world.setup(), SarOptions(steps=1)).step(world.batches[0][:size]).log
+    assert log["reliable"] == 1
+    assert all(torch.isfinite(p).all() for p in world.encoder.state_dict().values())
+
+
+def test_the_card_names_what_differs_from_the_reference() -> None:
+    said = Sar.card.approximate
+    for word in ("empty second selection", "moments", "moving average", "one or two"):
+        assert word in said

@@ -35,7 +35,11 @@ IDENTITY = (
 """In every table; those but ``benchmark`` are left out where all rows say the same."""
 
 _SHIFT = (Column("shift", "shift", "text"), Column("severity", "severity", digits=0))
-_METHOD = (Column("method", "method", "text"), Column("preset", "preset", "text"))
+_METHOD = (
+    Column("method", "method", "text"),
+    Column("preset", "preset", "text"),
+    Column("tuned", "tuned", "text", note="which options were tuned, and on what data"),
+)
 _RECALL = Column("R@1", "R@1", note="percent of queries with a relevant item ranked first")
 _DIFFERENCE = Column(
     "R@1_difference",

@@ -124,6 +124,7 @@ def _facts(cell: CellResult) -> Row:
         "shift": cell.shift,
         "severity": cell.severity,
         "preset": cell.preset,
+        "tuned": cell.tuned,
     }
 
 
