@@ -14,12 +14,12 @@ from benchmark.cache import DiskCache
 from benchmark.cell import BackboneSpec, Cell, Record, ShiftSpec, Status, StreamSpec
 from benchmark.errors import ConfigError, DataError
 from benchmark.fingerprints import Fingerprints
-from benchmark.merge import _key_of
 from benchmark.report import leaderboard, results_table
 from benchmark.report.pairs import CellResult
 from benchmark.resources import Resources
 from benchmark.retrieval import RetrievalSet
 from benchmark.runner import run_cell
+from benchmark.store import RunStore
 from benchmark.suite import benchmark_card, benchmark_cards, home_card, read_suite
 from benchmark.wiring import _home_of
 from tests.benchmark import fakes
@@ -212,9 +212,12 @@ def test_the_home_is_part_of_the_identity_in_every_way_to_it(tmp_path: Path) -> 
     keys = {}
     for home in ("home", "fake", None, "nowhere"):
         shared = resources(home)
-        record = run(cell, shared)
+        record, arrays = run_cell(cell, shared)
         keys[home] = record.key
-        assert _key_of(record, cell) == record.key == shared.key(cell)
+        assert record.key == shared.key(cell)
+        store = RunStore(tmp_path / str(home))
+        store.save(record, arrays)
+        assert [stored.key for stored in store.records()] == [record.key], "its reader agrees"
         assert Fingerprints(tmp_path).key(cell, shared) in ("", record.key)
     assert keys["home"] != keys["fake"] == keys[None] == keys["nowhere"]
 

@@ -61,23 +61,24 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
     compared = [pool for pool in pools if not pool.is_source]
     labels = labels_of(compared)
     titles = place_titles(compared)
-    groups = [
-        ({place: title}, metric)
+    columns = [
+        {
+            shift if metric == "R@1" else f"{shift}, {metric}": squares
+            for metric in ("R@1", *_headline(compared, place))
+            for shift, squares in _by_shift(compared, {place: title}, metric).items()
+        }
         for place, title in titles.items()
-        for metric in ("R@1", *_headline(compared, place))
     ]
-    columns = [_by_shift(compared, group, metric) for group, metric in groups]
     extent = _extent(columns)
     # A stream of several domains is one column with a long name: give it the room of two.
     counts = [max(len(c), 1 if all("+" not in name for name in c) else 2) for c in columns]
     size = (max(4.2, 2.6 + 0.56 * sum(counts)), max(2.8, 1.7 + 0.29 * len(labels)))
     with mpl.rc_context(style.RC):
         figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(1, len(groups), squeeze=False, width_ratios=counts, sharey=True)[0]
-        for axis, (group, metric), column in zip(axes, groups, columns, strict=True):
+        axes = figure.subplots(1, len(titles), squeeze=False, width_ratios=counts, sharey=True)[0]
+        for axis, title, column in zip(axes, titles.values(), columns, strict=True):
             image = _draw(axis, labels, column, extent)
-            name = next(iter(group.values())) + f", {metric}" * (metric != "R@1")
-            axis.set_title(wrapped(name, 7 * len(column) + 3))
+            axis.set_title(wrapped(title, 7 * len(column) + 3))
         axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
         bar = figure.colorbar(image, ax=list(axes), fraction=0.04, pad=0.02, aspect=14)
         bar.set_label(f"R@1 against source (points)\n{_BRACKETS}")
