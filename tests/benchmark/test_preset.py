@@ -394,3 +394,12 @@ def test_every_table_says_per_method_what_was_tuned(tmp_path: Path) -> None:
         "tent": "lr on mini-validation",
         "mine": "untuned",
     }
+
+
+def test_where_options_come_from_is_recorded_and_not_part_of_the_identity() -> None:
+    cell = fakes.cell()
+    spec = dataclasses.replace(cell.method, origins={"lr": "by hand"})
+    other = dataclasses.replace(cell, method=spec)
+    prints = {"data_fingerprint": "d", "backbone_fingerprint": "b"}
+    assert other.key(**prints) == cell.key(**prints)
+    assert other.to_dict()["method"]["origins"] == {"lr": "by hand"}
