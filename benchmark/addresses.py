@@ -66,7 +66,11 @@ def of_inputs(
 
 
 def of_source(
-    inputs: Address | None, backbone: DualEncoder, parts: Sequence[np.ndarray]
+    inputs: Address | None,
+    backbone: DualEncoder,
+    parts: Sequence[np.ndarray],
+    *,
+    alone: bool = False,
 ) -> Address | None:
     """Where the source model's embeddings of inputs lie; None where that cannot be said.
 
@@ -74,6 +78,7 @@ def of_source(
         inputs: where the inputs lie; it stands for all that they depend on.
         backbone: whose embeddings.
         parts: the queries of each batch: who shares a batch decides the last bits.
+        alone: each query for itself, and ``parts`` only says which.
     """
     if inputs is None:
         return None
@@ -82,6 +87,7 @@ def of_source(
         inputs=inputs.key,
         numerics=numerics(backbone.device),
         parts=_digest(*parts),
+        alone=alone,
     )
     return Address(key, inputs.about)
 

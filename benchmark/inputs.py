@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,6 @@ from benchmark.errors import DataError
 from benchmark.retrieval import RetrievalSet
 from shifts.base import Shift, ShiftError, item_generator
 from shifts.change import sizes
-
-ENCODE_BATCH = 64
-"""Items encoded at once outside the stream."""
 
 _PLAIN_TO_SEE = 0.01
 """From this mean difference on (of full scale), pixels or samples that changed reach the encoder as
@@ -88,10 +86,18 @@ class QueryInputs:
             self._shelf.rest()
         return batch
 
-    def batches(self, indices: np.ndarray, size: int = ENCODE_BATCH) -> Iterator[Tensor]:
-        """The inputs of many items, a few at a time."""
-        for start in range(0, len(indices), size):
-            yield self.batch(indices[start : start + size])
+    def alone(self, index: int) -> tuple[bytes, Tensor]:
+        """A digest of one item's input, and the input as a batch of its own.
+
+        Equal inputs have equal digests, whatever they were made from.
+        """
+        made = self._one(index).contiguous()
+        digest = hashlib.sha256(f"{made.dtype} {tuple(made.shape)}".encode())
+        digest.update(made.flatten().view(torch.uint8).numpy().data)
+        batch = self._backbone.collate(self._modality, [made])
+        if self._shelf is not None:
+            self._shelf.rest()
+        return digest.digest(), batch
 
     def _one(self, index: int) -> Tensor:
         made = self._shelf.get(index) if self._shelf is not None else None

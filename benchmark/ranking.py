@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,10 +12,68 @@ from torch import Tensor
 from benchmark import metrics
 from benchmark.retrieval import Relevance, RetrievalSet
 
+ROUNDING = 2.0**-16
+"""Share of a row's largest score by which rounding alone may part equal items, also after a method
+has sharpened the scores (a logit scale of 100 makes 1e-5 of a float32 product's 1e-7)."""
+
+_CODED_AT_ONCE = 4096
+"""Gallery rows compared at once, which bounds the memory."""
+
 
 def gallery_of(data: RetrievalSet, section: int) -> slice:
     """Where the gallery of a section's queries lies; all of it where there are no sections."""
     return data.sections.gallery(section) if data.sections else slice(0, len(data.gallery))
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Gallery items whose embedding stands earlier in the gallery too, bit for bit.
+
+    Attributes:
+        later: (C,) int64 indices of the items.
+        first: (C,) int64 the first item with the same embedding.
+    """
+
+    later: Tensor
+    first: Tensor
+
+
+def copies_of(gallery: Tensor) -> Copies | None:
+    """The copies among the (N, D) float32 rows of a gallery; None where there are none."""
+    bits = gallery.detach().contiguous().view(torch.int32)
+    # Integer sums are exact in any order, so equal rows have equal codes; the reverse is checked.
+    fixed = torch.Generator().manual_seed(0)
+    factors = torch.randint(1 << 62, (bits.shape[1],), generator=fixed).to(gallery.device)
+    codes = torch.cat([(block.long() * factors).sum(1) for block in bits.split(_CODED_AT_ONCE)])
+    values, number = torch.unique(codes, return_inverse=True)
+    if len(values) == len(codes):
+        return None
+    places = torch.arange(len(codes), device=gallery.device)
+    first = torch.full_like(values, len(codes)).scatter_reduce(0, number, places, "amin")[number]
+    later = torch.nonzero(first < places)[:, 0]
+    later = later[(bits[later] == bits[first[later]]).all(dim=1)]
+    return Copies(later, first[later]) if len(later) else None
+
+
+def settled(scores: Tensor, copies: Copies | None) -> Tensor:
+    """The scores with equal ones for equal items, so that the tie rule decides between them.
+
+    A matrix product adds up the columns at its edges in another order, so items with the same
+    embedding can come out with scores that differ by rounding. Where no more than that lies between
+    them, a copy gets the score of the first; a larger difference is the method's will and stays.
+
+    Args:
+        scores: (B, N) against the gallery; not changed.
+        copies: the gallery's.
+    """
+    if copies is None:
+        return scores
+    own, first = scores[:, copies.later], scores[:, copies.first]
+    share = max(ROUNDING, 2 * torch.finfo(scores.dtype).eps)
+    room = share * scores.abs().amax(dim=1, keepdim=True)
+    scores = scores.clone()
+    scores[:, copies.later] = torch.where((own - first).abs() <= room, first, own)
+    return scores
 
 
 def rank(

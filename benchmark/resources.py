@@ -21,7 +21,7 @@ from benchmark.fingerprints import by_content
 from benchmark.grid import CLEAN
 from benchmark.inputs import Corruption, QueryInputs, corruption
 from benchmark.retrieval import RetrievalSet
-from benchmark.source import SourceRows, encode_all, parts_of, recall_of_rows
+from benchmark.source import SourceRows, embed_distinct, recall_of_rows
 from benchmark.stream import QueryStream, chosen_queries
 from methods.base import Method, Setup
 from shifts.base import Shift
@@ -196,12 +196,12 @@ class Resources:
         data, backbone = self.data(cell), self.backbone(cell)
 
         def encode() -> Tensor:
-            inputs = QueryInputs(data, backbone, gallery=True)
-            rows = [
-                backbone.encode(data.gallery_modality, batch)
-                for batch in inputs.batches(np.arange(len(data.gallery)))
-            ]
-            return _finite(torch.cat(rows).float(), f"gallery embeddings of {data.name}")
+            rows = embed_distinct(
+                lambda batch: backbone.encode(data.gallery_modality, batch),
+                QueryInputs(data, backbone, gallery=True),
+                np.arange(len(data.gallery)),
+            )
+            return _finite(rows.float(), f"gallery embeddings of {data.name}")
 
         found = self._tables.table("gallery", addresses.of_gallery(data, backbone, cell), encode)
         return found.to(backbone.device)
@@ -354,12 +354,17 @@ class Resources:
         )
 
     def _rows_key(
-        self, cell: Cell, parts: Sequence[np.ndarray], *, clean: bool = False
+        self,
+        cell: Cell,
+        parts: Sequence[np.ndarray],
+        *,
+        clean: bool = False,
+        alone: bool = False,
     ) -> Address | None:
         if self._tables.disk is None:
             return None
         inputs = self._inputs_address(cell, clean=clean)
-        return addresses.of_source(inputs, self.backbone(cell), parts)
+        return addresses.of_source(inputs, self.backbone(cell), parts, alone=alone)
 
     def clean_recall(self, cell: Cell) -> float:
         """R@1 (percent) of the cell's clean queries with the frozen source model."""
@@ -382,19 +387,16 @@ class Resources:
 
     def _source_recall(self, cell: Cell, queries: np.ndarray, *, clean: bool = False) -> float:
         data, backbone = self.data(cell), self.backbone(cell)
-        parts = parts_of(data, queries)
-        members = [part for _, part in parts]
         rows = self._tables.table(
             "source",
-            self._rows_key(cell, members, clean=clean),
-            lambda: encode_all(
+            self._rows_key(cell, [queries], clean=clean, alone=True),
+            lambda: embed_distinct(
                 lambda batch: backbone.encode(data.query_modality, batch),
                 self.inputs(cell, clean=clean),
-                members,
-            ),
+                queries,
+            ).float(),
         )
-        embedded = rows.split([len(part) for part in members])
-        return recall_of_rows(embedded, parts, data=data, gallery=self.gallery(cell))
+        return recall_of_rows(rows, queries, data=data, gallery=self.gallery(cell))
 
     def _corruption(self, cell: Cell, spec: ShiftSpec) -> Corruption | None:
         """What one of the cell's domains does to a query."""

@@ -144,6 +144,7 @@ class _Run:
         self.data: RetrievalSet = resources.data(cell)
         self.backbone: DualEncoder = resources.backbone(cell)
         self.clock = Clock(self.backbone.device)
+        self.copies: dict[int, ranking.Copies | None] = {}  # of each section's gallery
         self.queries = resources.queries(cell)
         self.stream = resources.stream(cell)
         # Which domain hits each query, by position; the stream has it by place in its order.
@@ -248,7 +249,10 @@ class _Run:
             output = method.step(queries)
         with self.clock("rank"):
             log = check_output(output, len(batch), gallery)
-            self._rank(batch, output.scores, tally)
+            if batch.section not in self.copies:
+                self.copies[batch.section] = ranking.copies_of(gallery)
+            scores = ranking.settled(output.scores.detach(), self.copies[batch.section])
+            self._rank(batch, scores, tally)
         if not tally.batches:  # ranks are on the host by now, on a GPU too
             tally.first_result = time.perf_counter()
         tally.embeddings.append(output.embeddings.detach().float().cpu())
@@ -259,7 +263,7 @@ class _Run:
         self.progress.batch_done(self.cell, row)
 
     def _rank(self, batch: Batch, scores: Tensor, tally: _Tally) -> None:
-        queries, scores = self.queries[batch.queries], scores.detach()
+        queries = self.queries[batch.queries]
         shown = ranking.without_excluded(scores, self.data, queries, batch.section)
         tally.occurrences.add(shown, batch.section)
         found = ranking.rank(scores, self.data, queries, batch.section)

@@ -1,17 +1,24 @@
-"""What the frozen source model makes of queries, computed once for all methods."""
+"""Embeddings of galleries and of queries outside the stream, and the source model's of a stream."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.inputs import ENCODE_BATCH, QueryInputs
+from benchmark.inputs import QueryInputs
 from benchmark.metrics import recall_at
-from benchmark.ranking import gallery_of, rank
+from benchmark.ranking import copies_of, gallery_of, rank, settled
 from benchmark.retrieval import RetrievalSet
+
+BLOCK = 16
+"""Items embedded at once outside the stream. Texts come in many lengths, each with a block that is
+not full, and on a CPU larger blocks gain little."""
+
+RANKED_AT_ONCE = 64
+"""Queries outside the stream that are ranked at once."""
 
 
 class SourceRows:
@@ -53,11 +60,53 @@ class SourceRows:
         return rows
 
 
-def encode_all(
-    encode: Callable[[Tensor], Tensor], inputs: QueryInputs, parts: Sequence[np.ndarray]
+def embed_distinct(
+    embed: Callable[[Tensor], Tensor], inputs: QueryInputs, indices: np.ndarray
 ) -> Tensor:
-    """(queries, D) float32 rows on the CPU, part by part."""
-    return torch.cat([encode(inputs.batch(part)).float().cpu() for part in parts])
+    """Rows of items outside the stream; equal inputs have equal rows, bit for bit.
+
+    Each distinct input is embedded once. It is collated alone, so that no longer neighbour pads it,
+    and embedded in a block of ``BLOCK`` inputs of its own shape, the last one filled up: kernels
+    choose the order of their sums by the shape of what they get. So a row does not depend on the
+    other items either, as long as a kernel treats all rows of a block alike; where it does not (MKL
+    on CPUs without AVX-512), other items can move a row by rounding, but equal inputs together.
+
+    Args:
+        embed: (``BLOCK``, ...) collated inputs -> (``BLOCK``, D) rows, each from its own input.
+        inputs: of the items.
+        indices: (n,) of the items; at least one.
+
+    Returns:
+        (n, D) rows in the order of the indices, on the device that ``embed`` gives them.
+    """
+    number_of: dict[bytes, int] = {}
+    numbers = np.empty(len(indices), dtype=np.int64)
+    waiting: dict[torch.Size, list[tuple[int, Tensor]]] = {}
+    done: list[Tensor] = []
+    order: list[int] = []
+
+    def finish(block: list[tuple[int, Tensor]]) -> None:
+        members = [batch for _, batch in block]
+        members += members[-1:] * (BLOCK - len(block))
+        done.append(embed(torch.cat(members)).detach()[: len(block)])
+        order.extend(number for number, _ in block)
+        block.clear()
+
+    for place, index in enumerate(indices.tolist()):
+        digest, batch = inputs.alone(index)
+        if digest not in number_of:
+            number_of[digest] = len(number_of)
+            block = waiting.setdefault(batch.shape, [])
+            block.append((number_of[digest], batch))
+            if len(block) == BLOCK:
+                finish(block)
+        numbers[place] = number_of[digest]
+    for block in filter(None, waiting.values()):
+        finish(block)
+    rows = torch.cat(done)
+    row_of = np.empty(len(order), dtype=np.int64)
+    row_of[order] = np.arange(len(order))
+    return rows[torch.from_numpy(row_of[numbers]).to(rows.device)]
 
 
 def recall_of(
@@ -69,41 +118,32 @@ def recall_of(
     queries: np.ndarray,
 ) -> float:
     """R@1 (percent) of queries that ``embed`` turns into unit rows, by cosine similarity."""
-    parts = parts_of(data, queries)
-    rows = (embed(inputs.batch(part)) for _, part in parts)
-    return recall_of_rows(rows, parts, data=data, gallery=gallery)
+    rows = embed_distinct(embed, inputs, queries)
+    return recall_of_rows(rows, queries, data=data, gallery=gallery)
 
 
+@torch.no_grad()
 def recall_of_rows(
-    rows: Iterable[Tensor],
-    parts: Sequence[tuple[int, np.ndarray]],
-    *,
-    data: RetrievalSet,
-    gallery: Tensor,
+    rows: Tensor, queries: np.ndarray, *, data: RetrievalSet, gallery: Tensor
 ) -> float:
-    """R@1 (percent) from the embeddings of each part (see ``parts_of``)."""
+    """R@1 (percent) from the (n, D) embeddings of n queries."""
     best: list[int] = []
-    with torch.no_grad():
-        for (section, part), embedded in zip(parts, rows, strict=True):
-            scores = embedded.float().to(gallery.device) @ gallery[gallery_of(data, section)].T
-            best += [int(found[0]) for found in rank(scores, data, part, section)]
+    for section, places in _by_section(data, queries):
+        own = gallery[gallery_of(data, section)]
+        copies = copies_of(own)
+        for start in range(0, len(places), RANKED_AT_ONCE):
+            part = places[start : start + RANKED_AT_ONCE]
+            embedded = rows[torch.from_numpy(part).to(rows.device)].float().to(gallery.device)
+            scores = settled(embedded @ own.T, copies)
+            best += [int(found[0]) for found in rank(scores, data, queries[part], section)]
     return recall_at(np.array(best), 1)
 
 
-def parts_of(data: RetrievalSet, queries: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """The queries of each section, with its number, in chunks in the order given."""
-    return [
-        (section, members[start : start + ENCODE_BATCH])
-        for section, members in _by_section(data, queries)
-        for start in range(0, len(members), ENCODE_BATCH)
-    ]
-
-
 def _by_section(data: RetrievalSet, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """The queries of each section that has some."""
+    """The places of each section's queries, for sections that have some."""
     if data.sections is None:
-        yield 0, queries
+        yield 0, np.arange(len(queries))
         return
     of_query = data.sections.of_query[queries]
     for section in np.unique(of_query):
-        yield int(section), queries[of_query == section]
+        yield int(section), np.flatnonzero(of_query == section)

@@ -140,7 +140,8 @@ class Method(ABC):
     def embed(self, queries: Tensor) -> Tensor:
         """Embeds queries with the model as it now stands, without adapting; (B, D) unit rows.
 
-        The harness calls it after the stream to measure forgetting.
+        The harness calls it after the stream to measure forgetting, with each distinct query once
+        and with queries of one length together: each row must come from its own query alone.
         """
         return self.encoder(queries)
 
