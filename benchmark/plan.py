@@ -14,6 +14,7 @@ from benchmark.config import BenchConfig
 from benchmark.datasets import ready_made
 from benchmark.errors import ConfigError
 from benchmark.grid import CLEAN, Grid
+from benchmark.inert import check_effects
 from benchmark.interleave import SEPARATOR
 from benchmark.preset import Place
 from benchmark.registry import BENCHMARKS, SHIFTS
@@ -74,6 +75,7 @@ def plan(config: BenchConfig) -> list[Cell]:
     for card, shifts in chosen if streams else ():
         for stream, specs in list(_with_shifts(streams, config, card, shifts)):
             cells += grid_of(config, card, stream, specs).cells()
+    check_effects(config, cells)
     return cells
 
 

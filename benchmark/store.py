@@ -19,6 +19,7 @@ import pandas as pd
 
 from benchmark.atomic import atomic_write
 from benchmark.cell import SCHEMA_VERSION, STREAM_OPTIONS, Cell, Record, Status
+from benchmark.csv_text import no_formulas
 from benchmark.errors import ResultsError
 from benchmark.preset import tuned
 from benchmark.records import (
@@ -279,7 +280,7 @@ class RunStore:
             ResultsError: it cannot be written.
         """
         target = self.path / "tidy.csv" if path is None else Path(path)
-        text = self.tidy(records).to_csv(index=False, lineterminator="\n")
+        text = no_formulas(self.tidy(records)).to_csv(index=False, lineterminator="\n")
         try:
             return atomic_write(target, text.encode())
         except OSError as error:

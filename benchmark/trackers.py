@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from benchmark.cell import Cell, Record
+from benchmark.csv_text import no_formula
 from benchmark.errors import ConfigError
 from benchmark.paths import user_path
 from benchmark.progress import Progress, Silent
@@ -164,7 +165,7 @@ class CsvLog(_Rows):
     def write(self, row: Mapping[str, Any]) -> None:
         """Appends a row."""
         values = {"values": _text(row["values"])} if "values" in row else {}
-        self._writer.writerow({**row, **values})
+        self._writer.writerow({name: no_formula(v) for name, v in {**row, **values}.items()})
         self._file.flush()
 
     def close(self) -> None:

@@ -47,6 +47,11 @@ def check_settings(config: BenchConfig) -> None:
             "--executor serial runs one cell at a time; leave --workers out, or say "
             "--executor processes"
         )
+    if config.executor == "serial" and config.time_limit is not None:
+        raise ConfigError(
+            "--executor serial cannot stop a cell; leave --time-limit out, or say "
+            "--executor processes"
+        )
     if config.address != LOCAL and config.executor != "ray":
         raise ConfigError(
             f"--address {config.address} names a Ray cluster; say --executor ray as well, or leave "

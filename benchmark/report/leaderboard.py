@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.atomic import atomic_write
+from benchmark.csv_text import no_formulas
 from benchmark.errors import ResultsError
 from benchmark.report.pairs import CellResult, Pool
 from benchmark.report.ranking_tables import as_pools, rankings
@@ -179,7 +180,7 @@ def write_csv(frame: pd.DataFrame, path: Path) -> Path:
     Raises:
         ResultsError: the folder or file cannot be written.
     """
-    text = frame.to_csv(index=False, lineterminator="\n", na_rep="")
+    text = no_formulas(frame).to_csv(index=False, lineterminator="\n", na_rep="")
     return write_bytes(text.encode("utf-8"), path)
 
 

@@ -148,7 +148,7 @@ def test_a_results_folder_that_cannot_be_written_is_named(bench):
 def test_list_shows_names_origins_and_aliases(call):
     _, out, err = call("list", "shifts")
     rows = [line.replace("│", " ").split() for line in out.splitlines()]
-    (row,) = [row for row in rows if "gaussian_noise" in row]
+    row = next(row for row in rows if row[:1] == ["gaussian_noise"])
     assert {"image", "gaussian", "built-in"} <= set(row)
     assert err == ""
 

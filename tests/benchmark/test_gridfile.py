@@ -33,7 +33,7 @@ def test_methods_may_carry_options_whose_lists_are_sweeps(read):
     assert tent.variants() == [{"lr": 0.1, "steps": 3}, {"lr": 1e-2, "steps": 3}]
     assert tent.where.endswith("my.yaml:3")
     assert tent.options["lr"].where.endswith("my.yaml:4")
-    assert str(tent) == "tent (lr=0.1|1e-2, steps=3)"
+    assert str(tent) == "tent (lr=0.1|0.01, steps=3)"
 
 
 def test_variants_are_all_combinations():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmark.cell import BackboneSpec
@@ -141,7 +143,8 @@ def test_a_shift_option_that_no_shift_has():
 
 
 def test_clean_queries_have_severity_0_whatever_is_asked():
-    assert {c.shift.severity for c in planned(shift=("none",), severity=(3,))} == {0}
+    cells = planned(shift=("none", "gaussian"), severity=(3,))
+    assert {(c.shift.name, c.shift.severity) for c in cells} == {("none", 0), ("gaussian_noise", 3)}
 
 
 def test_an_option_goes_to_the_methods_that_have_it():
@@ -189,7 +192,10 @@ def test_a_device_that_does_not_exist(name):
 def test_the_name_of_a_run_says_what_it_is_and_depends_on_the_cells_alone():
     name = run_name(planned(shift=("gaussian",)))
     assert name.startswith("mini-coco-c-image_gaussian-noise-5_rest_")
-    assert run_name(planned(shift=("gaussian",), data="/elsewhere", workers=3)) == name
+    elsewhere = [
+        replace(c, data_root="/elsewhere") for c in planned(shift=("gaussian",), workers=3)
+    ]
+    assert run_name(elsewhere) == name
     others = [{"limit": 9}, {"seed": (1,)}, {"batch_size": 8}, {"option": {"steps": "1"}}]
     assert len({run_name(planned(shift=("gaussian",), **other)) for other in others} | {name}) == 5
 
