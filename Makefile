@@ -69,7 +69,7 @@ switch = $(if $(filter 1 yes true,$($(1))),$(2))
 RUN_FLAGS = $(call flag,CONFIG,--config) $(call flag,METHOD,--method) $(call flag,SEED,--seed) \
   $(call flag,SEVERITY,--severity) $(call flag,WORKERS,--workers) $(call flag,THREADS,--threads) \
   $(call flag,LIMIT,--limit) $(call flag,DEVICE,--device) $(call flag,IF_EXISTS,--if-exists) \
-  $(call flag,EXECUTOR,--executor) $(call flag,ADDRESS,--address) $(call flag,SHARD,--shard) \
+  $(call flag,EXECUTOR,--executor) $(call flag,ADDRESS,--address) $(call flag,SLURM,--slurm) $(call flag,SHARD,--shard) \
   $(call flag,TIME_LIMIT,--time-limit) \
   $(call flag,PRECISION,--precision) $(call switch,COMPILE,--compile) $(call flag,CACHE,--cache) \
   $(call flag,LOG,--log) $(call switch,QUIET,--quiet)
@@ -89,7 +89,7 @@ help: ## this list
 	@echo
 	@echo "  bench takes METHOD SHIFT SUITE BENCH SEVERITY SEED MODEL PRETRAINED DATA TRANSFORM PRESET"
 	@echo "  OPTIONS SHIFT_OPTIONS READY_MADE STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE"
-	@echo "  WORKERS THREADS EXECUTOR ADDRESS SHARD TIME_LIMIT PRECISION COMPILE CACHE OUT IF_EXISTS LOG NO_FIGURES"
+	@echo "  WORKERS THREADS EXECUTOR ADDRESS SLURM SHARD TIME_LIMIT PRECISION COMPILE CACHE OUT IF_EXISTS LOG NO_FIGURES"
 	@echo "  QUIET CONFIG: lists by comma (METHOD=tcr,rest"
 	@echo "  SEED=0-2), options by blank (OPTIONS='steps=1 lr=1e-4')"
 	@echo "  set-up takes PYTHON=python3.12, VENV=dir and PIP_FLAGS='--index-url ...'"

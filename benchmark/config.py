@@ -29,6 +29,7 @@ from benchmark.readers import (
     read_seconds,
     read_seeds,
     read_shard,
+    read_slurm,
     read_text,
     read_workers,
     reading,
@@ -168,9 +169,17 @@ class BenchConfig:
     threads: int | None = _setting(None, read_count, "torch threads per cell", metavar="N")
     executor: str = _setting(
         "auto",
-        one_of("auto", "serial", "processes", "ray"),
-        "who runs the cells: this process (serial), worker processes, a Ray cluster; auto: worker "
-        "processes where several workers or a time limit are asked for",
+        one_of("auto", "serial", "processes", "ray", "slurm"),
+        "who runs the cells: this process (serial), worker processes, a Ray cluster, jobs of a "
+        "Slurm cluster; auto: worker processes where several workers or a time limit are asked for",
+    )
+    slurm: dict[str, Any] = field(
+        default_factory=dict,
+        metadata=_about(
+            read_slurm,
+            "option of the Slurm jobs: partition, time, mem, account, gres ...; repeatable",
+            "KEY=VALUE",
+        ),
     )
     address: str = _setting(
         "local",
@@ -217,7 +226,7 @@ def add_flags(parser: argparse.ArgumentParser, *, leave_out: Iterable[str] = ())
             keywords["action"] = "store_true"
         else:
             keywords["metavar"] = setting.metadata["metavar"] or "WORD"
-            several = setting.metadata["read"] is read_options
+            several = setting.metadata["read"] in (read_options, read_slurm)
             keywords["action"] = "append" if several else "store"
         parser.add_argument(f"--{setting.name.replace('_', '-')}", **keywords)
 

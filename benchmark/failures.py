@@ -27,12 +27,14 @@ def unfinished(cell: Cell, key: str, status: Status, reason: str) -> Record:
     )
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """An error as one line: its type and its message."""
+    if isinstance(error, SystemExit):
+        return f"SystemExit: the code of the cell called sys.exit({error.code!r})"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def frames_of(error: Exception) -> dict[str, Any]:
+def frames_of(error: BaseException) -> dict[str, Any]:
     """Where an error that is not the user's came from: the innermost frames, outermost first."""
     if isinstance(error, QueryShiftError | ShiftError):
         return {}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+=======
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+>>>>>>> 8f5dae9 (One cell cannot change another's result; sys.exit in a method fails its cell; Slurm jobs through submitit)
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +126,8 @@ class QueryInputs:
             if self._changes is not None:
                 self._changes.leave(index)
             return self._prepared(item)
-        after = self._cleaned(hit.apply(item, index))
+        # A copy: a shift that works in place must not change the data.
+        after = self._cleaned(hit.apply(copy.deepcopy(item), index))
         made = self._make(after)
         if self._changes is not None:
             plain = hit.untouched(item)

@@ -17,7 +17,7 @@ def wanted_workers(config: BenchConfig) -> int:
     """The number of workers asked for, or ``AUTO_WORKERS``."""
     if config.workers is not None:
         return config.workers
-    return AUTO_WORKERS if config.executor in ("processes", "ray") else 1
+    return AUTO_WORKERS if config.executor in ("processes", "ray", "slurm") else 1
 
 
 def planned_workers(config: BenchConfig, waiting: int) -> int:

@@ -186,6 +186,35 @@ def read_options(value: Any) -> dict[str, Any]:
     return pairs
 
 
+SLURM_OPTIONS = (
+    *("account", "comment", "constraint", "exclude", "gpus_per_node", "gres", "mem", "nodelist"),
+    *("partition", "qos", "time"),
+)
+"""What the jobs of ``--executor slurm`` can be told; names of sbatch's own options."""
+
+
+def read_slurm(value: Any) -> dict[str, Any]:
+    """Options of Slurm jobs: ``["partition=gpu", "time=60"]`` from flags or a YAML mapping.
+
+    Several may stand in one text, parted by commas. They end up in a batch script, hence no blanks.
+    """
+    if isinstance(value, str | list):
+        texts = [value] if isinstance(value, str) else value
+        value = [part for text in texts for part in re.split(r",(?=\s*\w+=)", str(text))]
+    options = read_options(value)
+    for name, content in options.items():
+        if name not in SLURM_OPTIONS:
+            raise ValueError(
+                f"unknown Slurm option {name!r}{did_you_mean(name, SLURM_OPTIONS)}; "
+                f"known: {', '.join(SLURM_OPTIONS)}"
+            )
+        text = "" if isinstance(content, bool | float) else str(content)
+        if not re.fullmatch(r"[\w.:,=@/+&|*\[\]-]{1,200}", text, re.ASCII):
+            raise ValueError(f"{name}: expected a word as sbatch takes it, not {content!r}")
+        options[name] = int(text) if text.isdigit() else text
+    return options
+
+
 def one_of(*choices: str) -> Reader:
     """A reader for one of a few words."""
 

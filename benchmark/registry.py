@@ -264,7 +264,7 @@ class Registry:
     def _import(self, entry: _Entry) -> Any:
         try:
             return entry.load()
-        except Exception as error:  # a plugin may raise anything while it is imported
+        except (Exception, SystemExit) as error:  # a plugin may raise anything when it is imported
             if entry.info.origin == BUILTIN and not isinstance(error, ImportError):
                 raise
             raise PluginError(

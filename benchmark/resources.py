@@ -20,6 +20,7 @@ from benchmark.errors import ConfigError, DataError, did_you_mean
 from benchmark.fingerprints import by_content
 from benchmark.grid import CLEAN
 from benchmark.inputs import Corruption, QueryInputs, corruption
+from benchmark.isolation import digest, weights_of
 from benchmark.retrieval import RetrievalSet
 from benchmark.source import SourceRows, embed_distinct, recall_of_rows
 from benchmark.stream import QueryStream, chosen_queries
@@ -45,7 +46,13 @@ class Resources:
         cache_bytes: bound of the preprocessed queries kept in memory; what does not fit is
             computed again, with the same result.
         disk: the cache that this process shares with others, or None.
+
+    Attributes:
+        spoiled: a cell has changed what others share (see ``forget``); where a process can be
+            replaced it now is.
     """
+
+    spoiled = False
 
     def __init__(
         self,
@@ -77,6 +84,7 @@ class Resources:
         self._shelves = Recent[Shelf](InputCache.IN_USE, Shelf.close)
         self._changes = Recent[Changes](16)
         self._source_tables = Recent[Tensor](1)  # of one stream: its cells are neighbours
+        self._known = Recent[tuple[Tensor, DualEncoder, dict[str, bytes]]](2)
 
     def data(self, cell: Cell) -> RetrievalSet:
         """The retrieval set of a cell.
@@ -162,7 +170,7 @@ class Resources:
             return self.ready_made(cell, spec).fingerprint
         try:
             return self.make_shift(spec).fingerprint
-        except Exception:  # whatever it is: the cell's own run says it, and has no result
+        except (Exception, SystemExit):  # the cell's own run says it, and has no result
             return ""
 
     def ready_made(self, cell: Cell, spec: ShiftSpec) -> ReadyMade:
@@ -206,9 +214,44 @@ class Resources:
         found = self._tables.table("gallery", addresses.of_gallery(data, backbone, cell), encode)
         return found.to(backbone.device)
 
-    def forget_gallery(self, cell: Cell) -> None:
-        """Drops the cell's gallery embeddings, so that the next cell encodes them afresh."""
-        self._galleries.drop(self._world(cell))
+    def note_shared(self, cell: Cell) -> None:
+        """Notes what gallery and source weights hold, once for all cells that share them."""
+        world, gallery, backbone = self._world(cell), self.gallery(cell), self.backbone(cell)
+        known = self._known.peek(world)
+        if known is None or known[0] is not gallery or known[1] is not backbone:
+            self._known.drop(world)
+            found = gallery, backbone, _contents(gallery, backbone)
+            self._known.get(world, lambda: found)
+
+    def touched(self, cell: Cell) -> str:
+        """What of that has changed since: "the gallery", "the source weights" or ""."""
+        known = self._known.peek(self._world(cell))
+        if known is None:
+            return ""
+        now = _contents(known[0], known[1])
+        return next((name for name, content in known[2].items() if now[name] != content), "")
+
+    def begin(self) -> None:
+        """A cell begins: what is written to the disk cache from now on is its own."""
+        if self._tables.disk is not None:
+            self._tables.disk.written.clear()
+
+    def forget(self) -> None:
+        """Drops all that is kept, and what the cell under way has written to the disk cache.
+
+        For a cell that has written into what is shared, or changed what results depend on: the
+        next one loads and computes everything afresh.
+        """
+        self.spoiled = True
+        kept = (
+            *(self._data, self._backbones, self._galleries, self._source_recalls),
+            *(self._ready_made, self._shelves, self._changes, self._source_tables, self._known),
+        )
+        for values in kept:
+            values.clear()
+        self._inputs = InputCache(self._inputs.max_bytes)
+        if self._tables.disk is not None:
+            self._tables.disk.forget_written()
 
     def queries(self, cell: Cell) -> np.ndarray:
         """Indices of the queries that the cell uses, ascending."""
@@ -426,6 +469,13 @@ class Resources:
     def _world(self, cell: Cell) -> tuple[Hashable, ...]:
         data, backbone = self.data(cell), self.backbone(cell)
         return data.fingerprint, backbone.fingerprint, backbone.device, cell.backbone
+
+
+def _contents(gallery: Tensor, backbone: DualEncoder) -> dict[str, bytes]:
+    return {
+        "the gallery": digest([gallery]),
+        "the source weights": digest(weights_of(backbone)),
+    }
 
 
 def _place(cell: Cell) -> tuple[str, str, str]:

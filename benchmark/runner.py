@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark import metrics, probes, ranking
+from benchmark import interrupts, metrics, probes, ranking
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import Cell, Record, Status
 from benchmark.clock import Clock, forwards_timed, peak_mb, start_peak
@@ -23,6 +23,7 @@ from benchmark.environment import environment
 from benchmark.errors import DataError
 from benchmark.failures import frames_of, reason_of, unfinished
 from benchmark.grid import CLEAN
+from benchmark.isolation import Isolation, seed_globals
 from benchmark.outputs import check_output
 from benchmark.precision import PreciseBackbone, matmul_precision
 from benchmark.prefetch import depth_for, prefetched
@@ -50,7 +51,8 @@ def run_cell(
 
     Whatever goes wrong in the cell becomes a record with status "failed" and the reason (for
     errors that are not the user's the last frames too, in ``info["frames"]``), so that a grid goes
-    on. Only ``KeyboardInterrupt`` passes through.
+    on; ``sys.exit`` too. Only the user's Ctrl-C passes through. What the cell did to this process
+    is put back (see ``isolation``).
 
     Args:
         cell: what to run.
@@ -59,7 +61,37 @@ def run_cell(
 
     Returns:
         The record and, where the cell is done, its numbers per query (else an empty dict).
+
+    Raises:
+        KeyboardInterrupt: the user pressed Ctrl-C, whatever the cell made of it.
     """
+    with interrupts.noticed() as pressed:
+        before = Isolation()
+        resources.begin()
+        try:
+            record, arrays = _contained(cell, resources, progress, pressed)
+        finally:
+            broken, tainted = before.restore()
+            if tainted:
+                resources.forget()
+        if pressed():
+            raise KeyboardInterrupt
+    if broken and record.status is not Status.SKIPPED:
+        reason = (
+            f"MethodError: the code of this cell (method {cell.method.name!r}) replaced "
+            f"{', '.join(broken[:5])}, which all cells share; they were put back, and the cell "
+            "does not count"
+        )
+        info = {name: value for name, value in record.info.items() if name != "embed_dim"}
+        record = replace(unfinished(cell, record.key, Status.FAILED, reason), info=info)
+        return replace(record, environment=environment(cell.backbone.device)), {}
+    return record, arrays
+
+
+def _contained(
+    cell: Cell, resources: Resources, progress: Progress | None, pressed: Callable[[], bool]
+) -> tuple[Record, Arrays]:
+    """The cell's record and arrays, whatever is raised in it."""
     key = ""
     info: dict[str, Any] = {}
     facts: dict[str, Any] = {}
@@ -78,7 +110,9 @@ def run_cell(
                 )
             return done
         record = unfinished(cell, key, Status.SKIPPED, reason)
-    except Exception as error:
+    except BaseException as error:
+        if pressed():
+            raise KeyboardInterrupt from None
         record = unfinished(cell, key, Status.FAILED, reason_of(error))
         info |= frames_of(error)
     return replace(record, info=info, environment=facts), {}
@@ -158,13 +192,15 @@ class _Run:
         begun = time.perf_counter()
         with self.clock("gallery"):
             gallery = self.resources.gallery(self.cell)
-        with self.clock("setup"):
-            method = self._method(gallery)
-        timed = forwards_timed(method.encoder, self.clock, "encode")
-        with counted(method.encoder) as passes, timed, self._untouched(gallery):
-            tally = self._adapt(method, gallery)
-        measured = self._probes(tally, gallery)
-        kept = {**self._forgetting(method), **self._first_domain(method, gallery, tally)}
+        with self._untouched(gallery):
+            with self.clock("setup"):
+                method = self._method(gallery)
+            timed = forwards_timed(method.encoder, self.clock, "encode")
+            with counted(method.encoder) as passes, timed:
+                tally = self._adapt(method, gallery)
+            measured = self._probes(tally, gallery)
+            forgetting = self._forgetting(method)
+            kept = {**forgetting, **self._first_domain(method, gallery, tally)}
         self.clock.wait()
         seconds = time.perf_counter() - begun
         record = Record(
@@ -209,6 +245,7 @@ class _Run:
             queries, inputs = self.queries[first.queries], self.resources.inputs(cell)
             self.backbone.check_queries(modality, encoder, lambda: inputs.batch(queries))
         seed = derive_seed("method", cell.seed, cell.benchmark, cell.shift.name)
+        seed_globals(seed)
         setup = Setup(
             encoder=encoder,
             gallery=gallery[ranking.gallery_of(self.data, first.section)],
@@ -277,16 +314,23 @@ class _Run:
 
     @contextmanager
     def _untouched(self, gallery: Tensor) -> Iterator[None]:
-        """Refuses a method that writes into the gallery, which later cells share."""
-        version = gallery._version
+        """Refuses a method that writes into the gallery or the weights that later cells share.
+
+        By content: a tensor's version counter does not see ``.data``, ``.numpy()`` and the like.
+        """
+        version, touched = gallery._version, ""
+        self.resources.note_shared(self.cell)
         try:
             yield
         finally:
-            if gallery._version != version:
-                self.resources.forget_gallery(self.cell)
-        if gallery._version != version:
+            touched = self.resources.touched(self.cell)
+            if not touched and gallery._version != version:
+                touched = "the gallery"
+            if touched:
+                self.resources.forget()
+        if touched:
             raise MethodError(
-                f"method {self.cell.method.name!r} wrote into the gallery; it must work on a copy"
+                f"method {self.cell.method.name!r} wrote into {touched}; it must work on a copy"
             )
 
     def _probes(self, tally: _Tally, gallery: Tensor) -> dict[str, float]:

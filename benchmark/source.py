@@ -53,7 +53,7 @@ class SourceRows:
             # A copy: the place of a slice in memory may decide the last bits of sums over it.
             return self._known[start : self._place].to(queries.device, copy=True)
         rows = self._encode(queries)
-        self._made.append(rows.detach())
+        self._made.append(rows.detach().clone())  # the method may write into what it gets
         if self._place == self._count:
             self._keep(torch.cat(self._made).cpu())
             self._made.clear()

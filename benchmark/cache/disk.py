@@ -57,11 +57,15 @@ class DiskCache:
     Args:
         folder: made when first written to.
         max_bytes: bound on all entries together, unfinished ones included.
+
+    Attributes:
+        written: paths of the entries written by this object, until somebody empties the list.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder = folder
         self.max_bytes = max_bytes
+        self.written: list[Path] = []
         self._writable = True
 
     def open(self, kind: str, key: str) -> Entry | None:
@@ -99,7 +103,9 @@ class DiskCache:
     def finish(self, recording: Recording) -> Entry | None:
         """Gives a complete recording its name and opens it; None where that fails."""
         try:
-            return Entry(recording.seal(), verify=False)
+            path = recording.seal()
+            self.written.append(path)
+            return Entry(path, verify=False)
         except (OSError, DamagedEntry) as error:
             self.give_up(error)
             return None
@@ -114,8 +120,15 @@ class DiskCache:
         if self._fits(header):
             try:
                 files.write_whole(self.folder, header, rows)
+                self.written.append(self.folder / files.file_name(kind, key))
             except OSError as error:
                 self.give_up(error)
+
+    def forget_written(self) -> None:
+        """Removes the entries written since ``written`` was emptied last."""
+        for path in self.written:
+            self._remove(path)
+        self.written.clear()
 
     def give_up(self, error: Exception) -> None:
         """Stops writing for the rest of this process, and says so once."""

@@ -76,6 +76,13 @@ class Recent(Generic[T]):
         """The value of a key, or None."""
         return self._values.get(key)
 
+    def clear(self) -> None:
+        """Lets all values go."""
+        while self._values:
+            _, value = self._values.popitem()
+            if self._dropped is not None:
+                self._dropped(value)
+
     def drop(self, key: Hashable) -> None:
         """Lets a value go."""
         self._values.pop(key, None)

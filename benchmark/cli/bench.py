@@ -173,6 +173,7 @@ def execute(
             resources,
             waiting=found.waiting,
             device=next((cell.backbone.device for cell in cells), "cpu"),
+            folder=store.path,
         )
         bars = stack.enter_context(Bars(console, found.waiting, quiet=config.quiet))
         watcher = logs.beside(bars)

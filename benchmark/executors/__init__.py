@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -9,10 +10,10 @@ from typing import Protocol
 import numpy as np
 
 from benchmark.cell import Cell, Record, Status
-from benchmark.errors import QueryShiftError
+from benchmark.errors import DataError, QueryShiftError
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.serial import SerialExecutor
-from benchmark.failures import unfinished
+from benchmark.failures import reason_of, unfinished
 from benchmark.fingerprints import Fingerprints
 from benchmark.progress import Progress
 from benchmark.resources import Resources
@@ -118,6 +119,12 @@ def identify(
         except QueryShiftError as error:
             problem = error
             record = unfinished(cell, "", Status.FAILED, f"{type(error).__name__}: {error}")
+            keys[index] = record.key
+            failed[record.key] = record
+            continue
+        except (SystemExit, GeneratorExit, CancelledError) as error:  # a loader's, not the user's
+            problem = DataError(reason_of(error))
+            record = unfinished(cell, "", Status.FAILED, reason_of(error))
             keys[index] = record.key
             failed[record.key] = record
             continue

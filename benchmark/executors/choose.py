@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
@@ -14,6 +15,7 @@ from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.ray import LOCAL, RayExecutor
 from benchmark.executors.serial import SerialExecutor
 from benchmark.executors.shards import split
+from benchmark.executors.slurm import SlurmExecutor
 from benchmark.machine import crew_size, gpus_to_share, wanted_workers
 from benchmark.readers import AUTO_WORKERS
 from benchmark.resources import Resources
@@ -57,9 +59,11 @@ def check_settings(config: BenchConfig) -> None:
             f"--address {config.address} names a Ray cluster; say --executor ray as well, or leave "
             "it out"
         )
-    if config.executor == "ray" and ":" in config.device:
+    if config.slurm and config.executor != "slurm":
+        raise ConfigError("--slurm is for --executor slurm; say that as well, or leave it out")
+    if config.executor in ("ray", "slurm") and ":" in config.device:
         raise ConfigError(
-            f"--device {config.device} names one GPU of this machine; on a Ray cluster say cuda, "
+            f"--device {config.device} names one GPU of this machine; on a cluster say cuda, "
             "and each worker gets its own"
         )
 
@@ -71,7 +75,8 @@ def make_executor(
     *,
     waiting: int,
     device: str,
-) -> SerialExecutor | ProcessExecutor | RayExecutor:
+    folder: Path = Path(),
+) -> SerialExecutor | ProcessExecutor | RayExecutor | SlurmExecutor:
     """The executor of a run.
 
     A time limit needs a worker that can be stopped: with one, cells that would run in this
@@ -83,6 +88,7 @@ def make_executor(
         resources: this process's own.
         waiting: how many cells are to be run.
         device: torch device string that they name.
+        folder: the run's, where jobs of a cluster find their work.
     """
     wanted = wanted_workers(config)
     if config.executor == "ray":
@@ -92,6 +98,18 @@ def make_executor(
             workers=None if wanted == AUTO_WORKERS else wanted,
             threads=config.threads or 1,
             gpus=1.0 if device.startswith("cuda") else 0.0,
+            time_limit=config.time_limit,
+        )
+    if config.executor == "slurm":
+        gpu = (
+            {"gpus_per_node": 1} if device.startswith("cuda") and "gres" not in config.slurm else {}
+        )
+        return SlurmExecutor(
+            factory,
+            folder=folder / "jobs",
+            jobs=None if wanted == AUTO_WORKERS else wanted,
+            threads=config.threads or 1,
+            options=gpu | config.slurm,
             time_limit=config.time_limit,
         )
     workers, threads = crew_size(waiting, device=device, workers=wanted, threads=config.threads)

@@ -169,7 +169,10 @@ class _Crew:
             self.todo.progress.batch_done(cell, content[0])
         else:
             index, worker.cell, worker.deadline = worker.cell, None, None
-            self.todo.finish(index, *content)
+            record, arrays, spoiled = content
+            self.todo.finish(index, record, arrays)
+            if spoiled:
+                self._retire(worker)
 
     def _bury(self, worker: _Worker) -> None:
         """A worker has died: its cell has failed, and another takes its place."""
@@ -187,11 +190,14 @@ class _Crew:
             reason = f"TimeLimit: the cell took longer than {limit} s; its worker was stopped"
             self._lay_off(worker, Status.TIMEOUT, reason)
 
-    def _lay_off(self, worker: _Worker, status: Status, reason: str) -> None:
+    def _retire(self, worker: _Worker) -> None:
         self.workers.remove(worker)
         worker.connection.close()
         worker.process.kill()
         worker.process.join(_SECONDS_TO_DIE)
+
+    def _lay_off(self, worker: _Worker, status: Status, reason: str) -> None:
+        self._retire(worker)
         if worker.cell is not None:
             self.todo.fail(worker.cell, worker.key, status, reason)
 

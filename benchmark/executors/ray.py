@@ -156,9 +156,9 @@ class _Actor:
         """The cell's key; asked before it is run, since a lost worker cannot tell."""
         return self._hands.key(cell)
 
-    def run(self, cell: Cell) -> tuple[Record, dict[str, np.ndarray]]:
-        """The cell's record and numbers per query, whatever goes wrong in it."""
-        return self._hands.run(cell)
+    def run(self, cell: Cell) -> tuple[Record, dict[str, np.ndarray], bool]:
+        """Record and numbers per query, whatever goes wrong, and whether the worker is spoiled."""
+        return *self._hands.run(cell), self._hands.spoiled
 
 
 @dataclass
@@ -269,7 +269,10 @@ class _Crew:
         else:
             index, worker.cell, worker.deadline = worker.cell, None, None
             assert index is not None
-            self.todo.finish(index, *content)
+            record, arrays, spoiled = content
+            self.todo.finish(index, record, arrays)
+            if spoiled:
+                self._lay_off(worker)
 
     def _lose(self, worker: _Worker, error: Exception) -> None:
         """A worker is gone: its cell is given to another, but not without end."""

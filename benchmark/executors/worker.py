@@ -15,7 +15,7 @@ import torch
 
 from benchmark import allocator
 from benchmark.cell import Cell, Record, Status
-from benchmark.failures import unfinished
+from benchmark.failures import reason_of, unfinished
 from benchmark.prefetch import WORKERS_VARIABLE
 from benchmark.progress import Progress
 from benchmark.resources import Resources
@@ -68,8 +68,14 @@ class Hands:
         self._problem = ""
         try:
             self._resources = factory()
-        except Exception as error:  # reported with every cell that comes; dying would only respawn
-            self._problem = f"{type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:
+            # Reported with every cell that comes; dying would only respawn.
+            self._problem = reason_of(error)
+
+    @property
+    def spoiled(self) -> bool:
+        """A cell has changed what others share: another worker is to run the next one."""
+        return self._resources is not None and self._resources.spoiled
 
     def key(self, cell: Cell) -> str:
         """The cell's key, or "" where its data or weights cannot be loaded."""
@@ -77,7 +83,7 @@ class Hands:
             return ""
         try:
             return self._resources.key(cell)
-        except Exception:  # run_cell meets the same error and turns it into the cell's record
+        except BaseException:  # run_cell meets the same error and turns it into the cell's record
             return ""
 
     def run(
@@ -109,7 +115,7 @@ def serve(connection: Connection, factory: Callable[[], Resources], threads: int
     """Runs cells as they come through the pipe, until it closes.
 
     Sends ("begun",), ("key", key), ("started", batches), ("batch", log) and ("done", record,
-    arrays) for each.
+    arrays, whether the worker is spoiled) for each.
     """
     # Ctrl-C reaches the whole process group; the parent decides what becomes of the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -121,7 +127,7 @@ def serve(connection: Connection, factory: Callable[[], Resources], threads: int
             connection.send(("begun",))
             connection.send(("key", hands.key(cell)))  # told early: a dead worker cannot
             record, arrays = hands.run(cell, _Relay(connection))
-            connection.send(("done", record, arrays))
+            connection.send(("done", record, arrays, hands.spoiled))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is done with us, or gone
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -220,7 +221,8 @@ class Bad(Source):
         os._exit(3)
 
     def _interrupts(self, good: StepOutput) -> StepOutput:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        return good
 
 
 METHODS = {"source": Source, "trained": Trained, "random": Random}

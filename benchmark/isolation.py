@@ -1,0 +1,349 @@
+"""What a cell may do to its process and the next cell must not see: taken before, put back after.
+
+Three kinds are told apart. *Surroundings* (working folder, environment, warnings ...) are put back.
+*Settings of computation* (default dtype, gradient mode ...) are put back, and what was kept for
+later cells meanwhile is dropped, since it may have been computed under them. *Foundations*
+(functions of torch and of this package, hooks on all modules) are put back as well, and the cell
+has failed: its own numbers were measured with other functions than those of its neighbours.
+"""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import hashlib
+import importlib
+import logging
+import math
+import operator
+import os
+import pkgutil
+import random
+import signal
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.modules.module as module_hooks
+import torch.optim.optimizer as optimizer_hooks
+from torch import Tensor, nn
+
+import methods
+
+Setting = tuple[str, Callable[[], Any], Callable[[Any], object]]
+"""A name, how to read it and how to set it."""
+
+_PLAIN = (torch, nn.functional, nn.init, torch.linalg, torch.special, math, random, np, np.linalg)
+_WATCHED = ("benchmark", "methods", "shifts", "torch.nn.modules", "torch.optim")
+_OURS = ("benchmark", "methods", "shifts")
+
+
+def _autocast(device: str) -> Setting:
+    def put(value: tuple[bool, torch.dtype]) -> None:
+        torch.set_autocast_enabled(device, value[0])
+        torch.set_autocast_dtype(device, value[1])
+
+    def get() -> tuple[bool, torch.dtype]:
+        return torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+
+    return f"autocast on {device}", get, put
+
+
+def _put_default_device(device: torch.device) -> None:
+    torch.set_default_device(None)
+    if device != torch.get_default_device():
+        torch.set_default_device(device)
+
+
+def _flag(owner: Any, name: str) -> Setting:
+    return (
+        f"{owner.__name__}.{name}",
+        lambda: getattr(owner, name),
+        lambda value: setattr(owner, name, value),
+    )
+
+
+_COMPUTATION: tuple[Setting, ...] = (
+    ("default dtype", torch.get_default_dtype, torch.set_default_dtype),
+    ("default device", torch.get_default_device, _put_default_device),
+    ("number of threads", torch.get_num_threads, torch.set_num_threads),
+    ("gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
+    _autocast("cpu"),
+    _autocast("cuda"),
+    (
+        "deterministic algorithms",
+        lambda: (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ),
+        lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
+    ),
+    (
+        "anomaly detection",
+        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+        lambda value: torch.autograd.set_detect_anomaly(*value),
+    ),
+    (
+        "precision of matrix products",
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+    ),
+    ("flushing of denormals", lambda: _flushes(), torch.set_flush_denormal),
+    ("oneDNN", torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
+    _flag(torch.backends.cudnn, "enabled"),
+    _flag(torch.backends.cudnn, "benchmark"),
+    _flag(torch.backends.cudnn, "deterministic"),
+    (
+        "flash attention",
+        torch.backends.cuda.flash_sdp_enabled,
+        torch.backends.cuda.enable_flash_sdp,
+    ),
+    ("numpy's error handling", np.geterr, lambda value: np.seterr(**value)),
+)
+
+
+def _flushes() -> bool:
+    return not bool(torch.tensor([1e-42], dtype=torch.float32).mul(1.0).item())
+
+
+def _put_environment(value: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(value)
+
+
+def _put_filters(value: list[Any]) -> None:
+    warnings.resetwarnings()
+    warnings.filters.extend(value)  # type: ignore[attr-defined]
+
+
+def _handlers() -> dict[int, Any]:
+    """Only the main thread may set signal handlers; elsewhere there is nothing to put back."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def _put_handlers(value: Mapping[int, Any]) -> None:
+    for number, handler in value.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return ""
+
+
+def _put_folder(folder: str) -> None:
+    if folder:
+        os.chdir(folder)
+
+
+_SURROUNDINGS: tuple[Setting, ...] = (
+    ("working folder", _folder, _put_folder),
+    ("environment", lambda: dict(os.environ), _put_environment),
+    ("warning filters", lambda: list(warnings.filters), _put_filters),
+    ("logging level", lambda: logging.root.level, logging.root.setLevel),
+    ("disabled logging", lambda: logging.root.manager.disable, logging.disable),
+    (
+        "sys.path",
+        lambda: list(sys.path),
+        lambda value: operator.setitem(sys.path, slice(None), value),
+    ),
+    ("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    ("garbage collection", gc.isenabled, lambda value: gc.enable() if value else gc.disable()),
+    ("signal handlers", _handlers, _put_handlers),
+    _flag(sys, "stdin"),
+    _flag(sys, "stdout"),
+    _flag(sys, "stderr"),
+    _flag(sys, "excepthook"),
+)
+
+
+class Isolation:
+    """The state of this process before a cell."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._random = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+        cuda = torch.cuda.is_initialized()
+        self._cuda = torch.cuda.get_rng_state_all() if cuda else None
+        self._settings = [(entry, entry[1]()) for entry in (*_COMPUTATION, *_SURROUNDINGS)]
+        self._inference = torch.is_inference_mode_enabled()
+        self._modes = torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
+        self._hooks = [(hooks, dict(hooks)) for hooks in _global_hooks()]
+        self._names = [(owner, dict(vars(owner))) for owner in _owners()]
+
+    def restore(self) -> tuple[list[str], bool]:
+        """Puts everything back.
+
+        Returns:
+            Which foundations were changed, and whether anything that results depend on was.
+        """
+        if os.getpid() != self._process:
+            os._exit(0)  # a method has forked: one process goes on
+        broken = self._restore_names()
+        changed = False
+        for number, ((_, get, put), value) in enumerate(self._settings):
+            if get() != value:
+                put(value)
+                changed |= number < len(_COMPUTATION)
+        broken += self._restore_modes()
+        for hooks, before in self._hooks:
+            if dict(hooks) != before:
+                hooks.clear()
+                hooks.update(before)
+                broken.append("hooks on all modules or optimisers")
+        random.setstate(self._random[0])
+        np.random.set_state(self._random[1])  # noqa: NPY002
+        torch.set_rng_state(self._random[2])
+        if self._cuda is not None:
+            torch.cuda.set_rng_state_all(self._cuda)
+        return sorted(set(broken)), changed or bool(broken)
+
+    def _restore_modes(self) -> list[str]:
+        broken = []
+        while torch._C._len_torch_function_stack() > self._modes[0]:
+            torch._C._pop_torch_function_stack()
+            broken.append("a function mode of torch")
+        while torch._C._len_torch_dispatch_stack() > self._modes[1]:
+            torch._C._pop_torch_dispatch_stack()
+            broken.append("a dispatch mode of torch")
+        if torch.is_inference_mode_enabled() != self._inference:
+            gc.collect()  # it ends with the object that began it
+            broken.append("inference mode")
+        return broken
+
+    def _restore_names(self) -> list[str]:
+        broken = []
+        for owner, before in self._names:
+            now = dict(vars(owner))
+            if len(now) == len(before) and all(map(operator.is_, now.values(), before.values())):
+                continue
+            for name in _replaced(owner, before, now):
+                if name in before:
+                    setattr(owner, name, before[name])
+                else:
+                    delattr(owner, name)
+                broken.append(f"{_name_of(owner)}.{name}")
+        return broken
+
+
+def seed_globals(seed: int) -> None:
+    """Starts the global random generators, which methods should not use but dropout does.
+
+    A cell's numbers must not depend on which cells its process has run before. Called when all is
+    loaded: building modules draws from torch's generator.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
+def _replaced(owner: Any, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Names that stand for something else than before, as far as that is nobody's right."""
+    known, ours = isinstance(owner, type), _name_of(owner).startswith(_OURS)
+    for name, value in before.items():
+        if now.get(name) is not value and (known or callable(value)) and not _torch_did(now, name):
+            yield name
+    if known or ours:
+        for name in now.keys() - before.keys():
+            if callable(now[name]) and not _torch_did(now, name):
+                yield name
+
+
+def _torch_did(now: Mapping[str, Any], name: str) -> bool:
+    """torch wraps an optimiser's ``step`` at first use, and functions for its compiler."""
+    value = now.get(name)
+    return (
+        hasattr(value, "hooked")
+        or hasattr(value, "_torchdynamo_disable")
+        or name
+        in (
+            "__annotations__",
+            "__annotations_cache__",
+        )
+    )
+
+
+def _name_of(owner: Any) -> str:
+    if isinstance(owner, type):
+        return f"{owner.__module__}.{owner.__qualname__}"
+    return str(owner.__name__)
+
+
+def _owners() -> list[Any]:
+    """Modules and classes whose functions all cells share."""
+    for found in pkgutil.iter_modules(methods.__path__):  # now, while they are as they should be
+        if found.name != "testing" and f"methods.{found.name}" not in sys.modules:
+            importlib.import_module(f"methods.{found.name}")
+    watched = [
+        module
+        for name, module in list(sys.modules.items())
+        if isinstance(module, types.ModuleType)
+        and any(name == prefix or name.startswith(f"{prefix}.") for prefix in _WATCHED)
+    ]
+    owners: dict[int, Any] = {id(o): o for o in (*_PLAIN, builtins, Tensor, nn.Parameter)}
+    for module in watched:
+        owners[id(module)] = module
+        for value in list(vars(module).values()):
+            if isinstance(value, type) and value.__module__.startswith(_WATCHED):
+                owners[id(value)] = value
+    return list(owners.values())
+
+
+def _global_hooks() -> list[Any]:
+    found = (*vars(module_hooks).items(), *vars(optimizer_hooks).items())
+    return [
+        value for name, value in found if name.startswith("_global_") and isinstance(value, dict)
+    ]
+
+
+def digest(tensors: Iterable[Tensor]) -> bytes:
+    """A digest of the bits of tensors, at about the speed at which memory is read.
+
+    Each row is summed up as 64-bit integers with fixed random weights, modulo 2^64; SHA-256 is
+    taken of these sums alone. A change in one place, or rows that change places, alter it.
+    """
+    found = hashlib.sha256()
+    generator = torch.Generator().manual_seed(20)
+    for tensor in tensors:
+        rows = tensor.detach()
+        rows = rows.reshape(1, -1) if rows.ndim < 2 else rows.reshape(len(rows), -1)
+        bits = rows.contiguous().view(torch.uint8)
+        if bits.shape[1] % 8:
+            bits = nn.functional.pad(bits, (0, 8 - bits.shape[1] % 8))
+        words = bits.view(torch.int64)
+        weights = torch.randint(-(2**62), 2**62, (words.shape[1],), generator=generator)
+        weights = (weights * 2 + 1).to(words.device)
+        with torch.no_grad():
+            sums = words @ weights if words.device.type == "cpu" else (words * weights).sum(1)
+        found.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
+        found.update(sums.cpu().numpy().tobytes())
+    return found.digest()
+
+
+def weights_of(backbone: object) -> Iterator[Tensor]:
+    """Parameters and buffers of the modules that a backbone, or one within it, holds."""
+    waiting, seen = [backbone], set[int]()
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, nn.Module):
+            yield from thing.parameters()
+            yield from thing.buffers()
+        elif isinstance(thing, Mapping):
+            waiting += thing.values()
+        elif isinstance(thing, list | tuple):
+            waiting += thing
+        elif hasattr(thing, "query_encoder"):
+            waiting += vars(thing).values()

@@ -1,0 +1,105 @@
+"""Jobs of a batch system: submitit's local ones stand in for Slurm's."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.config import BenchConfig
+from benchmark.errors import ConfigError
+from benchmark.executors import SerialExecutor, run_cells, slurm
+from benchmark.executors.choose import check_settings, make_executor
+from benchmark.executors.slurm import SlurmExecutor
+from benchmark.readers import read_slurm
+from benchmark.store import RunStore
+from tests.benchmark import fakes
+from tests.benchmark.executors import worlds
+
+
+def local(folder: Path, **settings: Any) -> SlurmExecutor:
+    return SlurmExecutor(worlds.resources, folder=folder / "jobs", cluster="local", **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+def test_same_bytes_as_in_this_process_and_a_dead_job_costs_its_cell(tmp_path: Path) -> None:
+    here, there = RunStore(tmp_path / "here"), RunStore(tmp_path / "there")
+    shared, cells = worlds.resources(), worlds.grid()
+    run_cells(cells, here, SerialExecutor(shared), resources=shared)
+    log = fakes.Log()
+    outcome = run_cells(cells, there, local(there.path, jobs=2), resources=shared, progress=log)
+    assert outcome.reused == 0
+    assert worlds.content(there) == worlds.content(here)
+    assert [event[0] for event in log.events] == ["done"] * len(cells)
+    assert not list((there.path / "jobs").iterdir())
+
+
+@pytest.mark.slow
+def test_jobs_that_die_or_hang_cost_their_own_cell(tmp_path: Path) -> None:
+    cells = [worlds.trap("is_killed"), fakes.cell(), worlds.trap("hangs"), fakes.cell("trained")]
+    saved = worlds.Saved()
+    records = local(tmp_path, jobs=1, time_limit=10).run(cells, saved)
+    assert worlds.statuses(records) == ["failed", "done", "timeout", "done"]
+    assert records[0].reason.startswith("WorkerDied: the job ended as")
+    assert records[2].reason.startswith("TimeLimit: the cell took longer than 10 s")
+    shared = worlds.resources()
+    assert [record.key for record in records] == [shared.key(cell) for cell in cells]
+
+
+@pytest.mark.slow
+def test_ctrl_c_cancels_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flag, saved = tmp_path / "under way", worlds.Saved()
+    real = time.sleep
+
+    def pressed(seconds: float) -> None:
+        real(seconds)
+        if flag.exists():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(slurm.time, "sleep", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        local(tmp_path, jobs=1).run([worlds.trap("hangs", flag)], saved)
+    assert worlds.statuses(saved.records) == ["interrupted"]
+    assert not list((tmp_path / "jobs").iterdir())
+
+
+def test_without_slurm_there_is_one_clear_error(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    executor = SlurmExecutor(worlds.resources, folder=tmp_path)
+    with pytest.raises(ConfigError, match=r"sbatch is not on the PATH"):
+        executor.run([fakes.cell()], worlds.Saved())
+
+
+def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(slurm.importlib.sys.modules, "submitit", None)
+    with pytest.raises(ConfigError, match=r"pip install 'queryshift\[slurm\]'"):
+        slurm.import_submitit()
+
+
+def test_options_of_jobs() -> None:
+    found = read_slurm(["partition=gpu,time=60", "gres=gpu:a100:1"])
+    assert found == {"partition": "gpu", "time": 60, "gres": "gpu:a100:1"}
+    assert read_slurm({"nodelist": "n[1-3],n7"}) == {"nodelist": "n[1-3],n7"}
+    assert read_slurm("nodelist=n1,n2,time=1-0") == {"nodelist": "n1,n2", "time": "1-0"}
+    config = BenchConfig(executor="slurm", slurm=found, workers=3)
+    executor = make_executor(
+        config, worlds.resources, worlds.resources(), waiting=9, device="cuda", folder=Path("run")
+    )
+    assert isinstance(executor, SlurmExecutor)
+    assert (executor.jobs, executor.options, executor.folder) == (3, found, Path("run/jobs"))
+
+
+@pytest.mark.parametrize(
+    "value", ["partitio=gpu", "partition=a b", "partition=a\n#SBATCH x", "time=", {"time": True}]
+)
+def test_options_that_are_none(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"did you mean|expected"):
+        read_slurm(value)
+
+
+def test_options_without_the_executor_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--slurm is for --executor slurm"):
+        check_settings(BenchConfig(slurm={"partition": "gpu"}))
