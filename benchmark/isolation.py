@@ -25,6 +25,7 @@ import threading
 import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ Setting = tuple[str, Callable[[], Any], Callable[[Any], object]]
 
 _PLAIN = (torch, nn.functional, nn.init, torch.linalg, torch.special, math, random, np, np.linalg)
 _WATCHED = ("benchmark", "methods", "shifts", "torch.nn.modules", "torch.optim")
+_TORCH = Path(torch.__file__).parent
 _OURS = ("benchmark", "methods", "shifts")
 
 
@@ -251,26 +253,25 @@ def _replaced(owner: Any, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
     """Names that stand for something else than before, as far as that is nobody's right."""
     known, ours = isinstance(owner, type), _name_of(owner).startswith(_OURS)
     for name, value in before.items():
-        if now.get(name) is not value and (known or callable(value)) and not _torch_did(now, name):
+        if (
+            now.get(name) is not value
+            and (known or callable(value))
+            and not _torch_did(before, now, name)
+        ):
             yield name
     if known or ours:
         for name in now.keys() - before.keys():
-            if callable(now[name]) and not _torch_did(now, name):
+            if callable(now[name]) and not _torch_did(before, now, name):
                 yield name
 
 
-def _torch_did(now: Mapping[str, Any], name: str) -> bool:
-    """torch wraps an optimiser's ``step`` at first use, and functions for its compiler."""
+def _torch_did(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> bool:
+    """torch wraps an optimiser's ``step`` at first use, and functions when its compiler loads."""
     value = now.get(name)
-    return (
-        hasattr(value, "hooked")
-        or hasattr(value, "_torchdynamo_disable")
-        or name
-        in (
-            "__annotations__",
-            "__annotations_cache__",
-        )
-    )
+    wraps = hasattr(value, "hooked") or getattr(value, "__wrapped__", 0) is before.get(name, 1)
+    code = getattr(value, "__code__", None)
+    by_torch = code is not None and Path(code.co_filename).is_relative_to(_TORCH)
+    return (wraps and by_torch) or name in ("__annotations__", "__annotations_cache__")
 
 
 def _name_of(owner: Any) -> str:

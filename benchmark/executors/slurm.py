@@ -30,6 +30,7 @@ JOBS = 16
 """Jobs at most, where nothing else is asked for."""
 
 _DAY_MINUTES = 24 * 60
+_SECONDS_TO_DIE = 60.0
 
 
 class SlurmExecutor:
@@ -186,6 +187,8 @@ class _Jobs:
             for job in self.jobs:
                 with suppress(Exception):  # it has ended, or the cluster does not answer
                     job.job.cancel(check=False)
+                if self.settings.cluster == "local":
+                    job.job._process.wait(_SECONDS_TO_DIE)
 
     def _submit(self, indices: list[int]) -> None:
         folder = self.folder / str(len(self.jobs))
