@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
+import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-=======
-import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
->>>>>>> 8f5dae9 (One cell cannot change another's result; sys.exit in a method fails its cell; Slurm jobs through submitit)
 from dataclasses import dataclass
 from typing import Any
 
