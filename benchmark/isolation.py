@@ -271,7 +271,9 @@ def _torch_did(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> 
     wraps = hasattr(value, "hooked") or getattr(value, "__wrapped__", 0) is before.get(name, 1)
     code = getattr(value, "__code__", None)
     by_torch = code is not None and Path(code.co_filename).is_relative_to(_TORCH)
-    return (wraps and by_torch) or name in ("__annotations__", "__annotations_cache__")
+    # torch.Storage follows the default dtype, which is put back by itself.
+    lazily = ("__annotations__", "__annotations_cache__", "Storage")
+    return (wraps and by_torch) or name in lazily
 
 
 def _name_of(owner: Any) -> str:
