@@ -57,6 +57,7 @@ def test_ctrl_c_cancels_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def pressed(seconds: float) -> None:
         real(seconds)
         if flag.exists():
+            monkeypatch.undo()  # once: what ends the jobs sleeps too
             raise KeyboardInterrupt
 
     monkeypatch.setattr(slurm.time, "sleep", pressed)
