@@ -158,7 +158,7 @@ claims: $(STAMP) ## test what REST's abstract and figure claim, with verdicts (d
 
 .PHONY: tune
 tune: $(STAMP) ## choose the methods' options for the embedded default on its validation part
-	@$(LONG_RUN) "$(PY)" -m benchmark tune --out benchmark/presets/mini.yaml $(call flag,METHOD,--method) $(call flag,WORKERS,--workers)
+	@$(LONG_RUN) "$(PY)" -m benchmark tune --out benchmark/config/presets/mini.yaml $(call flag,METHOD,--method) $(call flag,WORKERS,--workers)
 
 .PHONY: docs-figures
 docs-figures: $(STAMP) ## draw the pictures of the docs: shifts, streams, embedded worlds

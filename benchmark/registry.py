@@ -23,7 +23,7 @@ import shifts
 from benchmark.errors import PluginError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
-    from benchmark.suite import BenchmarkCard
+    from benchmark.data.suite import BenchmarkCard
 
 logger = logging.getLogger(__name__)
 
@@ -335,7 +335,7 @@ def _starting_with(name: str, known: Iterable[str]) -> str:
 
 
 def _benchmark_facts() -> Builtins:
-    from benchmark.suite import benchmark_cards
+    from benchmark.data.suite import benchmark_cards
 
     return {name: _card_facts(card) for name, card in benchmark_cards().items()}
 
@@ -358,7 +358,10 @@ SHIFTS = Registry(
     base="shifts.base:Shift",
 )
 BENCHMARKS = Registry(
-    "benchmark", _benchmark_facts, "queryshift.benchmarks", base="benchmark.suite:BenchmarkCard"
+    "benchmark",
+    _benchmark_facts,
+    "queryshift.benchmarks",
+    base="benchmark.data.suite:BenchmarkCard",
 )
 BACKBONES = Registry(
     "backbone",

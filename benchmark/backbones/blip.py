@@ -23,8 +23,8 @@ from benchmark.backbones.open_clip import check_device
 from benchmark.backbones.towers import owned
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
+from benchmark.config.paths import user_path
 from benchmark.errors import ConfigError, WeightsError
-from benchmark.paths import user_path
 from methods.base import QueryEncoder
 
 TEXT_TOKENS = 35

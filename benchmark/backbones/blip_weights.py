@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.backbones import checkpoint
+from benchmark.config.paths import user_path
 from benchmark.errors import WeightsError
-from benchmark.paths import user_path
 
 logger = logging.getLogger(__name__)
 

@@ -29,8 +29,8 @@ from benchmark.backbones.open_clip import check_device
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.video_audio import VideoAudioBackbone, checked_audio, checked_video
 from benchmark.cell import BackboneSpec
+from benchmark.config.paths import user_path
 from benchmark.errors import ConfigError, WeightsError
-from benchmark.paths import user_path
 
 logger = logging.getLogger(__name__)
 

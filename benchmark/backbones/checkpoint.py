@@ -23,8 +23,8 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from benchmark.config.paths import user_path
 from benchmark.errors import WeightsError, did_you_mean
-from benchmark.paths import user_path
 from shifts.digests import digest_of
 
 CONFIG_FILE = "open_clip_config.json"

@@ -20,8 +20,8 @@ from benchmark.backbones.base import on_device
 from benchmark.backbones.towers import image_tower, owned, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
+from benchmark.config.paths import user_path
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
-from benchmark.paths import user_path
 from methods.base import QueryEncoder
 
 LOCAL_DIR = "local-dir:"

@@ -20,8 +20,8 @@ from benchmark.backbones.pe_av_model import WEIGHTS_FILE, build_towers, read_wei
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.video_audio import VideoAudioBackbone, checked_audio, checked_video
 from benchmark.cell import BackboneSpec
+from benchmark.config.paths import user_path
 from benchmark.errors import ConfigError, WeightsError
-from benchmark.paths import user_path
 
 SAMPLE_RATE = 48_000
 """Of the audio input, Hz."""

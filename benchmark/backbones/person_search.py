@@ -24,8 +24,8 @@ from benchmark.backbones.base import Staged
 from benchmark.backbones.open_clip import OpenClipBackbone, build_model, check_device
 from benchmark.backbones.transforms import staged
 from benchmark.cell import BackboneSpec
+from benchmark.config.paths import user_path
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
-from benchmark.paths import user_path
 
 logger = logging.getLogger(__name__)
 

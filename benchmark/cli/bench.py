@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from benchmark import config as settings
 from benchmark.cell import Cell, Record, Status
 from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command
 from benchmark.cli.progress import Bars
-from benchmark.config import BenchConfig
+from benchmark.config import run as settings
+from benchmark.config.run import BenchConfig
 
 if TYPE_CHECKING:
-    from benchmark.store import RunStore
+    from benchmark.store.run_store import RunStore
 
 RUNS = Path("results") / "runs"
 """Where runs are stored when nothing else is said; relative to the current folder."""
@@ -45,7 +45,7 @@ class Bench(Command):
     def run(self, args: argparse.Namespace, console: Console) -> int:
         config = settings.resolve(args)
         # torch, pandas and the libraries of the data take seconds: not before they are needed.
-        from benchmark.plan import plan, run_name
+        from benchmark.planning.plan import plan, run_name
 
         cells = plan(config)
         folder = Path(config.out) if config.out else RUNS / run_name(cells)
@@ -61,7 +61,7 @@ def run_and_report(
         Exit code: 0, 1 where a cell has failed, 130 where the user stopped the run.
     """
     from benchmark.report import load_results, results_table, write_all
-    from benchmark.store import RunStore
+    from benchmark.store.run_store import RunStore
 
     store = RunStore(folder)
     code, records = run_all(cells, store, config, console)
@@ -107,8 +107,8 @@ def run_all(
 
 def say_untuned(console: Console, cells: Sequence[Cell]) -> None:
     """One line where a method runs untuned on the embedded default, whose other methods are not."""
-    from benchmark.preset import USER_FILE
-    from benchmark.specs import untuned
+    from benchmark.config.presets import USER_FILE
+    from benchmark.planning.specs import untuned
 
     names = untuned(cells)
     if names:
@@ -147,10 +147,10 @@ def execute(
 
     With ``config.shard`` only those of the shard.
     """
+    from benchmark.evaluation.builders import default_resources
+    from benchmark.evaluation.loggers import opened
     from benchmark.executors import identify, run_cells
     from benchmark.executors.choose import check_settings, make_executor, part_of
-    from benchmark.trackers import opened
-    from benchmark.wiring import default_resources
 
     check_settings(config)
     cells = part_of(cells, config)

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmark.cli.command import FAILED, OK, Command, UsageError
-from benchmark.display import FittedTable
 from benchmark.errors import did_you_mean
+from benchmark.report.display import FittedTable
 
 if TYPE_CHECKING:
-    from benchmark.cache import DiskCache
+    from benchmark.evaluation.cache import DiskCache
 
 _WHAT = {
     "gallery": "embeddings of galleries",
@@ -56,7 +56,7 @@ class Cache(Command):
                 f"cache can do {', '.join(_ACTIONS)}, not {args.action!r}"
                 f"{did_you_mean(args.action, _ACTIONS)}"
             )
-        from benchmark.cache.settings import disk_cache  # imports torch
+        from benchmark.evaluation.cache.settings import disk_cache  # imports torch
 
         cache = disk_cache(args.cache)
         if cache is None:
@@ -69,7 +69,7 @@ class Cache(Command):
 
 
 def _info(cache: DiskCache, console: Console) -> int:
-    from benchmark.cache.settings import shown_size
+    from benchmark.evaluation.cache.settings import shown_size
 
     entries, unfinished = cache.entries(), cache.unfinished()
     _say(console, f"cache:   {cache.folder}")
@@ -94,7 +94,7 @@ def _info(cache: DiskCache, console: Console) -> int:
 
 
 def _clear(cache: DiskCache, console: Console) -> int:
-    from benchmark.cache.settings import shown_size
+    from benchmark.evaluation.cache.settings import shown_size
 
     count, size = cache.clear()
     _say(console, f"removed {_count(count, 'entry')}, {shown_size(size)}, from {cache.folder}")

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from benchmark.cli.command import FAILED, OK, Command, UsageError
 from benchmark.cli.show import find
-from benchmark.display import FittedTable
 from benchmark.registry import METHODS, SHIFTS, Registry
+from benchmark.report.display import FittedTable
 
 
 class Check(Command):

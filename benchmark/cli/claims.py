@@ -7,11 +7,11 @@ import argparse
 from rich.console import Console
 from rich.text import Text
 
-from benchmark import config as settings
 from benchmark.cli.bench import run_all, say_reasons, say_where
 from benchmark.cli.command import INTERRUPTED, Command
 from benchmark.cli.grid import folder_of, plan_of
-from benchmark.paths import user_path
+from benchmark.config import run as settings
+from benchmark.config.paths import user_path
 
 GRID = "claims"
 """The bundled grid that the claims are measured on."""
@@ -44,10 +44,10 @@ class ClaimsPage(Command):
         args.grid = GRID
         plan = plan_of(args)
 
-        from benchmark.claims import claims
         from benchmark.report import results_of
+        from benchmark.report.claims import claims
         from benchmark.report.claims_page import claims_table, write_claims
-        from benchmark.store import RunStore
+        from benchmark.store.run_store import RunStore
 
         store = RunStore(folder_of(plan))
         code, records = run_all(plan.possible, store, plan.config, console)

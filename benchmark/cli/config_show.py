@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from benchmark import config as settings
 from benchmark.cli.command import OK, Command, UsageError
-from benchmark.config import Traced
-from benchmark.display import data_table
+from benchmark.config import run as settings
+from benchmark.config.run import Traced
+from benchmark.report.display import data_table
 
 
 class Config(Command):
@@ -51,8 +51,8 @@ def _rows(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
         found = settings.defaults() | settings.from_file(args) | settings.from_flags(args)
         yield from _listed(found)
         return
-    from benchmark.gridfile import grid_path, read_grid
-    from benchmark.gridplan import settings_of
+    from benchmark.planning.gridfile import grid_path, read_grid
+    from benchmark.planning.gridplan import settings_of
 
     grid = read_grid(grid_path(args.grid))
     yield from _listed(settings_of(grid, args))

@@ -12,14 +12,14 @@ from rich.progress import track
 from rich.text import Text
 
 from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError
-from benchmark.datasets.layout import layout_of
-from benchmark.display import FittedTable
+from benchmark.config.paths import user_path
+from benchmark.data.datasets.layout import layout_of
+from benchmark.data.suite import BenchmarkCard, load_suite
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
-from benchmark.paths import user_path
-from benchmark.suite import BenchmarkCard, load_suite
+from benchmark.report.display import FittedTable
 
 if TYPE_CHECKING:
-    from benchmark.datasets.check import Finding
+    from benchmark.data.datasets.check import Finding
 
 SUITE = "paper"
 """The suite whose benchmarks run on the user's own data."""
@@ -108,7 +108,7 @@ def _check(cards: Sequence[BenchmarkCard], root: Path, console: Console, *, deco
             "that holds the data sets (queryshift data layout)"
         )
     # NumPy and the libraries of the data: not before they are needed.
-    from benchmark.datasets.check import check_data
+    from benchmark.data.datasets.check import check_data
 
     def shown(numbers: range, description: str) -> Iterable[int]:
         return track(

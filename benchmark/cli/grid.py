@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from benchmark import config as settings
 from benchmark.cell import Record, Status
 from benchmark.cli.bench import RUNS, run_all, say_reasons
 from benchmark.cli.command import INTERRUPTED, OK, Command
+from benchmark.config import run as settings
 
 if TYPE_CHECKING:
-    from benchmark.gridplan import GridPlan, Planned
-    from benchmark.store import RunStore
+    from benchmark.planning.gridplan import GridPlan, Planned
+    from benchmark.store.run_store import RunStore
 
 
 class Grid(Command):
@@ -37,7 +37,7 @@ class Grid(Command):
     def run(self, args: argparse.Namespace, console: Console) -> int:
         plan = plan_of(args)
 
-        from benchmark.store import RunStore
+        from benchmark.store.run_store import RunStore
 
         store = RunStore(folder_of(plan))
         skipped = keep_skipped(plan.cells, store)
@@ -65,8 +65,8 @@ def plan_of(args: argparse.Namespace) -> GridPlan:
     Raises:
         QueryShiftError: no such grid, or what is wrong in the file, with its line.
     """
-    from benchmark.gridfile import grid_path, read_grid
-    from benchmark.gridplan import plan_grid
+    from benchmark.planning.gridfile import grid_path, read_grid
+    from benchmark.planning.gridplan import plan_grid
 
     return plan_grid(read_grid(grid_path(args.grid)), args)
 
@@ -80,7 +80,7 @@ def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
     """Stores the cells that cannot be run, with the reason; those that are stored already stay."""
     from benchmark.errors import ResultsError
     from benchmark.failures import unfinished
-    from benchmark.records import read_cell
+    from benchmark.store.records import read_cell
 
     records = []
     for planned in cells:

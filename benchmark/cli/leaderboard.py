@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmark import config as settings
 from benchmark.cli.bench import run_all, say_where
 from benchmark.cli.command import INTERRUPTED, Command
 from benchmark.cli.grid import folder_of, plan_of
-from benchmark.paths import user_path
+from benchmark.config import run as settings
+from benchmark.config.paths import user_path
 
 RESULTS = Path("results")
 GRID = "leaderboard"
@@ -42,7 +42,7 @@ class Leaderboard(Command):
 
         from benchmark.report import load_results, write_all, write_csv
         from benchmark.report.suite_table import suite_frame, suite_table
-        from benchmark.store import RunStore
+        from benchmark.store.run_store import RunStore
 
         store = RunStore(folder_of(plan))
         code, _ = run_all(plan.possible, store, plan.config, console)

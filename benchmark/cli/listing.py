@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmark.cli.command import OK, Command, UsageError
-from benchmark.display import FittedTable
 from benchmark.errors import did_you_mean
 from benchmark.registry import REGISTRIES, Info, Registry
+from benchmark.report.display import FittedTable
 
 
 class List(Command):

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from benchmark.cli.command import OK, Command
 from benchmark.cli.report import find_run
-from benchmark.paths import user_path
+from benchmark.config.paths import user_path
 
 
 class Merge(Command):
@@ -29,7 +29,7 @@ class Merge(Command):
     def run(self, args: argparse.Namespace, console: Console) -> int:
         folders = [find_run(text) for text in args.folders]
 
-        from benchmark.merge import merge_runs
+        from benchmark.store.merge import merge_runs
 
         merged = merge_runs(folders, user_path(args.out))
         counts = ", ".join(f"{count} {status}" for status, count in sorted(merged.cells.items()))

@@ -17,12 +17,12 @@ from rich.text import Text
 from benchmark.cell import Cell
 from benchmark.cli.command import OK, Command
 from benchmark.cli.grid import add_grid, folder_of, plan_of
-from benchmark.display import FittedTable, data_table
+from benchmark.report.display import FittedTable, data_table
 
 if TYPE_CHECKING:
-    from benchmark.estimate import Outlook, Rates
-    from benchmark.gridplan import GridPlan
-    from benchmark.resources import Resources
+    from benchmark.evaluation.resources import Resources
+    from benchmark.planning.estimate import Outlook, Rates
+    from benchmark.planning.gridplan import GridPlan
 
 REASONS_SHOWN = 10
 
@@ -72,9 +72,9 @@ class Forecast:
     """
 
     def __init__(self, plan: GridPlan, folder: Path) -> None:
-        from benchmark.done import DoneCells
-        from benchmark.estimate import other_runs, stored_cells
-        from benchmark.fingerprints import Fingerprints
+        from benchmark.executors.fingerprints import Fingerprints
+        from benchmark.planning.done import DoneCells
+        from benchmark.planning.estimate import other_runs, stored_cells
 
         self.plan, self.folder = plan, folder
         self._own = stored_cells(folder)
@@ -91,7 +91,7 @@ class Forecast:
 
     def calibrate(self) -> list[str]:
         """Runs a short cell where nothing was measured; why some have no result, if so."""
-        from benchmark.estimate import calibrate, other_runs
+        from benchmark.planning.estimate import calibrate, other_runs
 
         # Without the cache: a warm one would hide what loading and corrupting cost.
         resources = self._resources("off")
@@ -101,7 +101,7 @@ class Forecast:
         return problems
 
     def _resources(self, cache: str) -> Resources:
-        from benchmark.wiring import default_resources  # imports torch
+        from benchmark.evaluation.builders import default_resources  # imports torch
 
         config = self.plan.config
         return default_resources(
@@ -109,7 +109,7 @@ class Forecast:
         )
 
     def _rates(self) -> Rates:
-        from benchmark.estimate import Rates
+        from benchmark.planning.estimate import Rates
 
         cells = self.plan.cells
         return Rates([*self._own, *self._others], _machine(cells[0].cell.backbone.device))
@@ -117,13 +117,13 @@ class Forecast:
     @property
     def workers(self) -> int:
         """Cells at the same time."""
-        from benchmark.machine import planned_workers
+        from benchmark.executors.machine import planned_workers
 
         return planned_workers(self.plan.config, len(self.waiting))
 
     def outlook(self) -> Outlook:
         """The cost of the cells that are to be run."""
-        from benchmark.estimate import outlook
+        from benchmark.planning.estimate import outlook
 
         return outlook(self.waiting, self.rates, self.workers)
 
@@ -223,7 +223,7 @@ class Forecast:
 
 def _machine(device: str) -> str:
     """What cells on this device say that they ran on."""
-    from benchmark.environment import cpu_model
+    from benchmark.evaluation.environment import cpu_model
 
     if not device.startswith("cuda"):
         return cpu_model()

@@ -12,13 +12,13 @@ from rich.text import Text
 
 from benchmark.cli.bench import RUNS, say_where
 from benchmark.cli.command import OK, Command
-from benchmark.display import FittedTable
+from benchmark.config.paths import user_path
 from benchmark.errors import ResultsError, did_you_mean
-from benchmark.paths import user_path
+from benchmark.report.display import FittedTable
 
 if TYPE_CHECKING:
     from benchmark.cell import Record
-    from benchmark.store import RunStore
+    from benchmark.store.run_store import RunStore
 
 Kinds = Sequence[Literal["png", "pdf"]]
 
@@ -54,7 +54,7 @@ class Report(Command):
         folder = find_run(args.folder)
 
         from benchmark.report import load_results, results_table, write_all
-        from benchmark.store import RunStore
+        from benchmark.store.run_store import RunStore
 
         store = RunStore(folder)
         mapped = _record(store, args.map) if args.map else None  # a wrong key is said at once
@@ -78,10 +78,10 @@ def _record(store: RunStore, key: str) -> Record:
 
 def _map(store: RunStore, record: Record, kinds: Kinds) -> list[Path]:
     """Draws ``figures/map_<key>.png``; runs the cell again, since records keep no embeddings."""
-    from benchmark.embeddings import embeddings_of, title_of
-    from benchmark.records import cell_from_dict
+    from benchmark.evaluation.builders import default_resources
+    from benchmark.executors.embeddings import embeddings_of, title_of
     from benchmark.report import plots
-    from benchmark.wiring import default_resources
+    from benchmark.store.records import cell_from_dict
 
     cell = cell_from_dict(record.cell)
     found = embeddings_of(record, default_resources())

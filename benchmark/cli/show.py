@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmark.cli.command import OK, Command
-from benchmark.display import FittedTable
 from benchmark.errors import UnknownNameError, did_you_mean
 from benchmark.registry import REGISTRIES, Registry
+from benchmark.report.display import FittedTable
 
 
 class Show(Command):

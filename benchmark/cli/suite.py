@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from benchmark import config as settings
 from benchmark.cli.bench import RUNS, run_all
 from benchmark.cli.command import INTERRUPTED, Command
+from benchmark.config import run as settings
 
 
 class Suite(Command):
@@ -29,13 +29,13 @@ class Suite(Command):
     def run(self, args: argparse.Namespace, console: Console) -> int:
         config = settings.resolve(args, benchmark=("all",), shift=("all",), suite="mini")
 
-        from benchmark.plan import plan, run_name
+        from benchmark.data.suite import load_suite
+        from benchmark.planning.plan import plan, run_name
         from benchmark.report import load_results, write_all, write_csv
         from benchmark.report.pairs import benchmark_pools
         from benchmark.report.suite_table import suite_frame, suite_table
         from benchmark.report.table import tuned_notes
-        from benchmark.store import RunStore
-        from benchmark.suite import load_suite
+        from benchmark.store.run_store import RunStore
 
         cells = plan(config)
         folder = Path(config.out) if config.out else RUNS / run_name(cells)

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any, TextIO, cast
 
-from benchmark.display import SafeConsole
+from benchmark.report.display import SafeConsole
 
 PIPED_WIDTH = 160
 """Columns where the output is no terminal: wide enough for the result table's columns."""

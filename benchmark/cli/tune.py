@@ -9,10 +9,10 @@ from rich.console import Console
 
 from benchmark.cli.command import Command
 from benchmark.cli.progress import Bars
-from benchmark.config import read_count, read_names, reading
+from benchmark.config.paths import user_path
+from benchmark.config.presets import is_file
+from benchmark.config.run import read_count, read_names, reading
 from benchmark.errors import ConfigError
-from benchmark.paths import user_path
-from benchmark.preset import is_file
 from benchmark.registry import METHODS
 
 
@@ -41,7 +41,7 @@ class Tune(Command):
 
         if args.out and not is_file(args.out):
             raise ConfigError(f"--out: expected a name that ends in .yaml, not {args.out!r}")
-        from benchmark import tune
+        from benchmark.planning import tune
 
         return int(
             tune.run(

@@ -13,10 +13,10 @@ from rich.text import Text
 
 from benchmark.cli.command import FAILED, OK, Command
 from benchmark.cli.report import find_run
-from benchmark.readers import read_path, reading
+from benchmark.config.readers import read_path, reading
 
 if TYPE_CHECKING:
-    from benchmark.verify import Check
+    from benchmark.executors.rerun import Check
 
 
 class Verify(Command):
@@ -45,10 +45,10 @@ class Verify(Command):
         folder = find_run(args.folder)
 
         from benchmark.errors import ConfigError, ResultsError
-        from benchmark.merge import read_run
-        from benchmark.specs import device_name
-        from benchmark.verify import draw, placed, verify
-        from benchmark.wiring import default_resources
+        from benchmark.evaluation.builders import default_resources
+        from benchmark.executors.rerun import draw, placed, verify
+        from benchmark.planning.specs import device_name
+        from benchmark.store.merge import read_run
 
         for name, lowest in (("threads", 1), ("seed", 0)):
             value = getattr(args, name)

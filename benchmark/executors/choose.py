@@ -7,18 +7,18 @@ from pathlib import Path
 
 import torch
 
-from benchmark.allocator import keep_freed_memory
 from benchmark.cell import Cell
-from benchmark.config import BenchConfig
+from benchmark.config.readers import AUTO_WORKERS
+from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
+from benchmark.evaluation.resources import Resources
+from benchmark.executors.allocator import keep_freed_memory
+from benchmark.executors.machine import crew_size, gpus_to_share, wanted_workers
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.ray import LOCAL, RayExecutor
 from benchmark.executors.serial import SerialExecutor
 from benchmark.executors.shards import split
 from benchmark.executors.slurm import SlurmExecutor
-from benchmark.machine import crew_size, gpus_to_share, wanted_workers
-from benchmark.readers import AUTO_WORKERS
-from benchmark.resources import Resources
 
 
 def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:

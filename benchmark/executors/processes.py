@@ -13,11 +13,11 @@ from multiprocessing.process import BaseProcess
 import numpy as np
 
 from benchmark.cell import Cell, Record, Status
-from benchmark.environment import usable_cores
+from benchmark.evaluation.callbacks import Progress
+from benchmark.evaluation.environment import usable_cores
+from benchmark.evaluation.resources import Resources
 from benchmark.executors.todo import Todo
 from benchmark.executors.worker import child_variables, environment_of_children, serve
-from benchmark.progress import Progress
-from benchmark.resources import Resources
 
 _SECONDS_TO_DIE = 10.0
 """How long a killed worker is waited for: one that hangs in the kernel may never go."""

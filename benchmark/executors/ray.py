@@ -17,10 +17,10 @@ import numpy as np
 from benchmark import __version__
 from benchmark.cell import Cell, Record, Status
 from benchmark.errors import ConfigError
+from benchmark.evaluation.callbacks import Progress
+from benchmark.evaluation.resources import Resources
 from benchmark.executors.todo import Todo
 from benchmark.executors.worker import Hands, child_variables
-from benchmark.progress import Progress
-from benchmark.resources import Resources
 
 LOCAL = "local"
 """Address that stands for a cluster on this machine, started for the run and ended with it."""

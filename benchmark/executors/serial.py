@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from benchmark.cell import Cell, Record
+from benchmark.evaluation.callbacks import Progress
+from benchmark.evaluation.resources import Resources
+from benchmark.evaluation.runner import run_cell
 from benchmark.executors.todo import Todo
-from benchmark.progress import Progress
-from benchmark.resources import Resources
-from benchmark.runner import run_cell
 
 
 class SerialExecutor:

@@ -16,12 +16,12 @@ import numpy as np
 
 from benchmark.cell import Cell, Record, Status
 from benchmark.errors import ConfigError
+from benchmark.evaluation.callbacks import Progress
+from benchmark.evaluation.resources import Resources
 from benchmark.executors.shards import split
 from benchmark.executors.todo import Todo
 from benchmark.executors.worker import Hands, child_variables, environment_of_children
-from benchmark.progress import Progress
-from benchmark.resources import Resources
-from benchmark.store import RunStore
+from benchmark.store.run_store import RunStore
 
 POLL_SECONDS = 2.0
 """How often jobs are looked at."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import numpy as np
 
 from benchmark.cell import Cell, Record, Status
+from benchmark.evaluation.callbacks import Progress, Silent
 from benchmark.failures import unfinished
-from benchmark.progress import Progress, Silent
 
 Save = Callable[[Record, Mapping[str, np.ndarray]], None]
 

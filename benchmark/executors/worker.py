@@ -13,13 +13,13 @@ from multiprocessing.connection import Connection
 import numpy as np
 import torch
 
-from benchmark import allocator
 from benchmark.cell import Cell, Record, Status
+from benchmark.evaluation.callbacks import Progress
+from benchmark.evaluation.prefetch import WORKERS_VARIABLE
+from benchmark.evaluation.resources import Resources
+from benchmark.evaluation.runner import run_cell
+from benchmark.executors import allocator
 from benchmark.failures import reason_of, unfinished
-from benchmark.prefetch import WORKERS_VARIABLE
-from benchmark.progress import Progress
-from benchmark.resources import Resources
-from benchmark.runner import run_cell
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 

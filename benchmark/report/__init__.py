@@ -15,14 +15,14 @@ import numpy as np
 
 from benchmark.cell import Record, Status
 from benchmark.errors import ResultsError
-from benchmark.records import StoredCell
 from benchmark.report.leaderboard import by_shift, leaderboard, write_bytes, write_csv
 from benchmark.report.manifest import up_to_date, write_manifest
 from benchmark.report.pairs import CellResult, benchmark_pools, problems, shift_pools
 from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_frame, rankings
 from benchmark.report.table import results_table
 from benchmark.report.text_tables import boards, latex, markdown
-from benchmark.store import RunStore
+from benchmark.store.records import StoredCell
+from benchmark.store.run_store import RunStore
 
 __all__ = [
     "CellResult",

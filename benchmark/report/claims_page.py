@@ -10,9 +10,9 @@ import pandas as pd
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from benchmark.claim_rules import Verdict
-from benchmark.claims import Claim, Part
-from benchmark.display import data_table
+from benchmark.report.claim_rules import Verdict
+from benchmark.report.claims import Claim, Part
+from benchmark.report.display import data_table
 from benchmark.report.leaderboard import write_bytes, write_csv
 from benchmark.report.table import plain
 from benchmark.report.text_tables import markdown_escape

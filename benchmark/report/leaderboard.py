@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.atomic import atomic_write
-from benchmark.csv_text import no_formulas
+from benchmark.config.atomic import atomic_write
 from benchmark.errors import ResultsError
+from benchmark.metrics.bootstrap import Comparison, harm, holm
 from benchmark.report.pairs import CellResult, Pool
 from benchmark.report.ranking_tables import as_pools, rankings
 from benchmark.report.unshifted import note
-from benchmark.stats import Comparison, harm, holm
+from benchmark.store.csv_text import no_formulas
 
 _NUMBERS = ("R@1_difference", "R@1_difference_low", "R@1_difference_high", "p")
 _DIFFERENCE = (*_NUMBERS, "significant", "p_holm")

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import __version__
-from benchmark.atomic import atomic_write
 from benchmark.cell import Record
+from benchmark.config.atomic import atomic_write
 from benchmark.errors import ResultsError
 
 NAME = "outputs.json"

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from benchmark.cell import Record, Status
-from benchmark.preset import tuned
+from benchmark.config.presets import tuned
+from benchmark.metrics.bootstrap import Comparison, Interval, mean_interval, paired_comparison
 from benchmark.report.labels import Setting as Setting
 from benchmark.report.labels import Variant, canonical, variant_labels
 from benchmark.report.unshifted import most_shifted, warnings
-from benchmark.stats import Comparison, Interval, mean_interval, paired_comparison
 from methods import BUILTINS
 
 SOURCE = "source"

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.average_ranks import average_ranks, compare_ranks
+from benchmark.data.interleave import SEPARATOR
+from benchmark.data.suite import benchmark_card
 from benchmark.errors import UnknownNameError
-from benchmark.interleave import SEPARATOR
+from benchmark.metrics.average_ranks import average_ranks, compare_ranks
+from benchmark.metrics.bootstrap import Comparison, all_comparisons, holm
 from benchmark.report.pairs import CellResult, Pool, Setting, benchmark_pools, stacked
-from benchmark.stats import Comparison, all_comparisons, holm
-from benchmark.suite import benchmark_card
 
 RANKING_COLUMNS = (
     "suite",

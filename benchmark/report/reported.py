@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from benchmark.data.suite import benchmark_cards
 from benchmark.errors import ResultsError, did_you_mean
-from benchmark.suite import benchmark_cards
 
 FOLDER = Path(__file__).parents[2] / "results" / "reported"
 """Where the committed tables lie."""

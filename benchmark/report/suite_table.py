@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from rich.text import Text
 
-from benchmark.display import FittedTable, data_table
+from benchmark.report.display import FittedTable, data_table
 from benchmark.report.pairs import SOURCE, CellResult, Pool, benchmark_pools, labels_of
 from benchmark.report.table import plain, tuned_by_method
 from benchmark.report.unshifted import CLEAN, NOTHING

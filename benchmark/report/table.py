@@ -14,11 +14,11 @@ from collections.abc import Iterable, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from benchmark.changes import LITTLE
-from benchmark.display import FittedTable, data_table
+from benchmark.evaluation.changes import LITTLE
+from benchmark.metrics.bootstrap import RULE, Comparison
+from benchmark.report.display import FittedTable, data_table
 from benchmark.report.pairs import CLEAN, CellResult, Pool, Setting, shift_pools
 from benchmark.report.unshifted import NOTHING
-from benchmark.stats import RULE, Comparison
 
 NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}
 """What must stand under a table in which the method appears."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from benchmark.metrics.bootstrap import ALPHA, RULE, harm
 from benchmark.report.labels import told_apart
 from benchmark.report.pairs import CellResult, Pool, Setting, labels_of
 from benchmark.report.ranking_tables import Pairs, Ranking, as_pools, pairwise, rankings
 from benchmark.report.table import NOTES, plain, seed_notes, tuned_notes
 from benchmark.report.unshifted import changed_nothing, note
-from benchmark.stats import ALPHA, RULE, harm
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from benchmark.cell import Status
-from benchmark.changes import LITTLE, PARTS
+from benchmark.evaluation.changes import LITTLE, PARTS
 from benchmark.report.labels import Setting
 
 if TYPE_CHECKING:

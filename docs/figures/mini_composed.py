@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmark.datasets.base import ComposedQueries
+from benchmark.data.datasets.base import ComposedQueries
 from benchmark.mini.composed.data import load_cirr, load_fiq
 from benchmark.mini.pictures.scenes import SIDE
 

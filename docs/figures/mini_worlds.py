@@ -16,16 +16,16 @@ from PIL import Image
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import BackboneSpec
-from benchmark.datasets.base import ImageTextPairs
-from benchmark.metrics import ranks, recall_at
+from benchmark.data.datasets.base import ImageTextPairs
+from benchmark.data.retrieval import Items
+from benchmark.data.tasks.image_text import build
+from benchmark.metrics.ranks import ranks, recall_at
 from benchmark.mini.pictures import data
 from benchmark.mini.pictures.backbone import load as load_backbone
 from benchmark.mini.pictures.grammar import captions
 from benchmark.mini.pictures.scenes import scenes
 from benchmark.mini.worlds import aerial, fashion, flickr, nocaps, people_data
 from benchmark.mini.worlds.drawn import World
-from benchmark.retrieval import Items
-from benchmark.tasks.image_text import build
 
 Load = Callable[[], ImageTextPairs]
 _BATCH = 100

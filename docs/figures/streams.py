@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from benchmark.cell import ShiftSpec, StreamSpec
+from benchmark.evaluation.stream import KINDS, QueryStream
 from benchmark.report import plots, style
 from benchmark.report.leaderboard import write_bytes
-from benchmark.stream import KINDS, QueryStream
 
 BATCH, BATCHES = 12, 36
 SHIFTS = ("gaussian noise", "contrast", "JPEG compression", "fog")

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
+from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
 from benchmark.errors import DataError
-from benchmark.resources import Resources
-from benchmark.retrieval import Relevance, RetrievalSet, Texts
+from benchmark.evaluation.resources import Resources
 from methods.base import Method, MethodCard, MethodError, QueryEncoder, Setup, StepOutput
 from shifts.base import Shift, ShiftCard, ShiftError
 

@@ -19,7 +19,7 @@ import torch
 import methods.objectives
 import methods.tent
 from benchmark.cell import Cell, MethodSpec
-from benchmark.resources import Resources
+from benchmark.evaluation.resources import Resources
 from methods.base import Method, MethodCard, Setup, StepOutput
 from tests.benchmark import fakes
 
@@ -88,7 +88,9 @@ PATCHES: dict[str, Callable[[Meddler], object]] = {
     "layer": _patching(torch.nn.LayerNorm, "forward"),
     "built-in method": _patching(methods.tent.Tent, "step"),
     "helper": _patching(methods.objectives, "entropy"),
-    "harness": lambda m: setattr(__import__("benchmark.metrics").metrics, "recall_at", _zeros),
+    "harness": lambda m: setattr(
+        __import__("benchmark.metrics.ranks").metrics, "recall_at", _zeros
+    ),
     "mode": _mode,
     "hook": _hook,
 }

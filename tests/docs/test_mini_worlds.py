@@ -12,16 +12,16 @@ from dataclasses import replace
 import pytest
 
 from benchmark.cell import BackboneSpec
-from benchmark.datasets import BUILTINS as DATASETS
+from benchmark.config.options import applicable, complete
+from benchmark.data.datasets import BUILTINS as DATASETS
+from benchmark.data.retrieval import Texts
+from benchmark.data.suite import benchmark_card, load_suite
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.mini.pictures.backbone import load as load_backbone
 from benchmark.mini.pictures.recipe import RECIPES
 from benchmark.mini.pictures.tokens import weights_folder
 from benchmark.mini.worlds import flickr, people_data
-from benchmark.options import applicable, complete
 from benchmark.registry import SHIFTS
-from benchmark.retrieval import Texts
-from benchmark.suite import benchmark_card, load_suite
 from docs.figures.mini_worlds import ROWS, Row, Survey, first, like_base, recalls
 from shifts.base import item_generator
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import benchmark as package
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
+from benchmark.evaluation.builders import default_resources
+from benchmark.evaluation.resources import Resources
+from benchmark.evaluation.runner import run_cell
 from benchmark.registry import METHODS, SHIFTS
-from benchmark.resources import Resources
-from benchmark.runner import run_cell
-from benchmark.wiring import default_resources
 
 ROOT = Path(package.__file__).resolve().parents[1]
 IMAGES, TEXTS = "mini-coco-c-image", "mini-coco-c-text"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmark.allocator import keep_freed_memory
-from benchmark.prefetch import WORKERS_VARIABLE
+from benchmark.evaluation.prefetch import WORKERS_VARIABLE
+from benchmark.executors.allocator import keep_freed_memory
 from tests.perf.cells import IMAGES, TEXTS, done, in_child, mini_cell, without_disk
 
 CELLS = 100

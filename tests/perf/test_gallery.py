@@ -11,8 +11,8 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from benchmark.ranking import rank
-from benchmark.retrieval import Relevance, RetrievalSet, Texts
+from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
+from benchmark.metrics.ranking import rank
 
 GALLERY, DIM, QUERIES, BATCH = 1_000_000, 512, 1_000, 64
 MEMORY_MB = 4096

@@ -17,13 +17,13 @@ import pytest
 
 import benchmark as package
 from benchmark.cell import Cell, Record, Status
+from benchmark.evaluation.builders import default_resources
+from benchmark.evaluation.resources import Resources
 from benchmark.executors import identify
-from benchmark.gridfile import read_grid
-from benchmark.gridplan import plan_grid
-from benchmark.records import sealed
-from benchmark.resources import Resources
-from benchmark.store import RunStore
-from benchmark.wiring import default_resources
+from benchmark.planning.gridfile import read_grid
+from benchmark.planning.gridplan import plan_grid
+from benchmark.store.records import sealed
+from benchmark.store.run_store import RunStore
 
 ROOT = Path(package.__file__).resolve().parents[1]
 GRID = """\

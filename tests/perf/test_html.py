@@ -16,8 +16,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmark.report import CellResult
 from benchmark.report.html import write
 from benchmark.report.pairs import Pool, benchmark_pools, shift_pools
-from tests.benchmark.report_html import browser
-from tests.benchmark.report_html.invented import cell
+from tests.benchmark.report.html import browser
+from tests.benchmark.report.html.invented import cell
 
 METHODS = ("source", "recentre", "tent", "eata", "sar", "read", "tcr", "rest", "mine", "yours")
 BENCHMARKS, SHIFTS, SEEDS, QUERIES = 20, 5, 2, 1000

@@ -28,7 +28,7 @@ import importlib, json, sys, time, tracemalloc
 from pathlib import Path
 module, name, root, traced = sys.argv[1:]
 load = getattr(importlib.import_module(module), name)
-from benchmark.tasks.image_text import build
+from benchmark.data.tasks.image_text import build
 if traced == "traced":
     tracemalloc.start()
 begun, wall = time.process_time(), time.perf_counter()
@@ -111,7 +111,7 @@ SETS: dict[str, tuple[Callable[[Path], None], str, str, float]] = {
 def test_loading(name: str, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
     make, module, function, limit = SETS[name]
     make(tmp_path)
-    command = [sys.executable, "-c", _PROBE, f"benchmark.datasets.{module}", function]
+    command = [sys.executable, "-c", _PROBE, f"benchmark.data.datasets.{module}", function]
 
     def load(traced: str = "") -> dict[str, Any]:
         done = subprocess.run(

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.cell import BackboneSpec, Cell, ShiftSpec, StreamSpec
-from benchmark.resources import Resources
-from benchmark.wiring import _make_method
+from benchmark.evaluation.builders import _make_method
+from benchmark.evaluation.resources import Resources
 from methods.base import Setup
 from tests.benchmark import fakes
 from tests.perf.cells import done, fastest, mini_cell, without_disk

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.average_ranks import compare_ranks
-from benchmark.stats import all_comparisons
+from benchmark.metrics.average_ranks import compare_ranks
+from benchmark.metrics.bootstrap import all_comparisons
 
 QUERIES, METHODS = 25_000, 10
 

@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import pytest
 
+from benchmark.data.suite import load_suite
 from benchmark.report import (
     CellResult,
     by_shift,
@@ -19,8 +20,7 @@ from benchmark.report import (
 from benchmark.report.pairs import benchmark_pools
 from benchmark.report.ranking_tables import pairwise_frame, ranking_frame, rankings
 from benchmark.report.text_tables import boards, latex, markdown
-from benchmark.suite import load_suite
-from tests.benchmark.test_report import cell, stored
+from tests.benchmark.report.test_report import cell, stored
 
 METHODS = ("source", "recentre", "tent", "eata", "sar", "read", "tcr", "rest")
 SHIFTS = ("gaussian_noise", "defocus_blur", "contrast", "jpeg_compression")

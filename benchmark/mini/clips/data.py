@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from benchmark.datasets.base import ClipPairs, content_fingerprint
+from benchmark.data.datasets.base import ClipPairs, content_fingerprint
 from benchmark.mini.clips.events import Clip, clips
 from benchmark.mini.clips.pictures import draw_frames
 from benchmark.mini.clips.sounds import RATE, draw_samples

@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from benchmark.atomic import atomic_write
 from benchmark.backbones import checkpoint
 from benchmark.backbones.base import on_device
 from benchmark.backbones.open_clip import OpenClipBackbone
 from benchmark.backbones.packing import pack_staged
 from benchmark.backbones.towers import ImageTower, TextTower, owned
-from benchmark.captions import clean
 from benchmark.cell import BackboneSpec
+from benchmark.config.atomic import atomic_write
+from benchmark.data.captions import clean
 from benchmark.errors import ConfigError, WeightsError, did_you_mean
 from benchmark.mini.composed.combiner import Combiner, ComposedTower
 from benchmark.mini.composed.recipe import COMBINER, SETS

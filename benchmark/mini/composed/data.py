@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.datasets.base import ComposedQueries, content_fingerprint
+from benchmark.data.datasets.base import ComposedQueries, content_fingerprint
+from benchmark.data.retrieval import Sections
 from benchmark.mini.composed.families import (
     MEMBERS,
     QUERIES,
@@ -21,7 +22,6 @@ from benchmark.mini.composed.garments import CATEGORIES
 from benchmark.mini.pictures.render import render
 from benchmark.mini.pictures.scenes import Scene
 from benchmark.mini.worlds.drawn import Drawn, check_split, item_generator, loader, numbered
-from benchmark.retrieval import Sections
 
 WORLD_VERSION = 1
 """Raised whenever a scene, a picture, a query or a sentence changes; part of the fingerprint."""

@@ -10,7 +10,7 @@ from typing import IO
 
 from open_clip.tokenizer import SimpleTokenizer
 
-from benchmark.atomic import atomic_write
+from benchmark.config.atomic import atomic_write
 
 MERGES = 2000
 CONTEXT = 64

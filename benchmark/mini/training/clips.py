@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchmark.atomic import atomic_write
+from benchmark.config.atomic import atomic_write
 from benchmark.mini.clips.backbone import WEIGHTS_FILE, normalised
 from benchmark.mini.clips.encoder import ARCHITECTURE, ClipEncoder, log_mel
 from benchmark.mini.clips.events import BACKGROUNDS, RHYTHMS, SHAPES, SIZES, TEXTURES

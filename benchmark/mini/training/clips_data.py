@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.atomic import atomic_write
+from benchmark.config.atomic import atomic_write
 from benchmark.errors import DataError
 from benchmark.mini.clips.events import (
     BACKGROUNDS,

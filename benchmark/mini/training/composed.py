@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones.towers import TextTower
-from benchmark.captions import clean
+from benchmark.data.captions import clean
 from benchmark.mini.composed.backbone import WEIGHTS_FILE, base_towers, export, read
 from benchmark.mini.composed.combiner import Combiner, text_states
 from benchmark.mini.composed.families import Family, paths, text_of

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.atomic import atomic_write
 from benchmark.backbones.towers import ImageTower
+from benchmark.config.atomic import atomic_write
 from benchmark.mini.composed.combiner import image_states
 from benchmark.mini.composed.families import Family, families
 from benchmark.mini.composed.garments import CATEGORIES

@@ -19,8 +19,8 @@ from open_clip.model import CLIP
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from benchmark.atomic import atomic_write
 from benchmark.backbones.towers import text_tower
+from benchmark.config.atomic import atomic_write
 from benchmark.mini.pictures.recipe import ARCHITECTURE, PREPROCESS, Recipe
 from benchmark.mini.pictures.tokens import BPE_FILE, WEIGHTS, weights_folder, write_merges
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.atomic import atomic_write
-from benchmark.captions import clean
+from benchmark.config.atomic import atomic_write
+from benchmark.data.captions import clean
 from benchmark.mini.pictures import grammar, render, scenes
 from benchmark.mini.pictures.render import PATCHES
 from benchmark.mini.pictures.scenes import SIDE, Scene

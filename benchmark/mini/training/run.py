@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from benchmark.atomic import atomic_write
+from benchmark.config.atomic import atomic_write
 
 _PARTS = ("model", "heads", "average", "optimizer")
 _SHOW_EVERY = 25

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from benchmark.datasets.base import ImageTextPairs, content_fingerprint
+from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint
 from benchmark.errors import ConfigError, did_you_mean
 
 SEED = 2026
@@ -23,7 +23,7 @@ Loaded = TypeVar("Loaded", covariant=True)
 
 
 class Loader(Protocol, Generic[Loaded]):
-    """What a name in ``benchmark.datasets`` stands for."""
+    """What a name in ``benchmark.data.datasets`` stands for."""
 
     def __call__(
         self, root: Path | None = None, *, split: str = "test", allow_missing: bool = False

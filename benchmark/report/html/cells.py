@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from benchmark.records import cell_from_dict
 from benchmark.report.pairs import CellResult
+from benchmark.store.records import cell_from_dict
 
 CURVE_POINTS = 48
 RANK_BINS = (1, 2, 3, 6, 11, 21, 51, 101, 201, 501, 1001, 2001, 5001, 10001, 100001)

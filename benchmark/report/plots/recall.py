@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.cell import StreamSpec
+from benchmark.evaluation.stream import Block, batch_ends, blocks
 from benchmark.report import style
 from benchmark.report.layout import (
     finish,
@@ -23,7 +24,6 @@ from benchmark.report.layout import (
     wrapped,
 )
 from benchmark.report.pairs import CellResult, Pool, labels_of
-from benchmark.stream import Block, batch_ends, blocks
 
 
 def recall_along_stream(pools: Sequence[Pool], title: str = "") -> Figure:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmark.cache import DiskCache
 from benchmark.cli.cache import Cache
 from benchmark.cli.command import FAILED, OK, UsageError
 from benchmark.errors import ConfigError
+from benchmark.evaluation.cache import DiskCache
 
 
 def call(*words: str) -> tuple[int, str]:

@@ -11,9 +11,9 @@ from rich.console import Console
 from benchmark.cli import data as command
 from benchmark.cli.command import FAILED, OK, UsageError
 from benchmark.cli.data import Data
-from benchmark.datasets import BUILTINS
+from benchmark.data.datasets import BUILTINS
+from benchmark.data.suite import BenchmarkCard, Suite, load_suite
 from benchmark.errors import ConfigError, UnknownNameError
-from benchmark.suite import BenchmarkCard, Suite, load_suite
 from tests.benchmark.fixtures_karpathy import coco_name, make_coco, make_flickr
 from tests.benchmark.fixtures_pairs import make_nocaps
 
@@ -41,7 +41,7 @@ def small_cards() -> list[BenchmarkCard]:
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     suite = Suite("paper", "t", "s", tuple(small_cards()))
     monkeypatch.setattr(command, "load_suite", lambda name: suite)
-    entry = "benchmark.datasets.nocaps:load_nocaps_in"
+    entry = "benchmark.data.datasets.nocaps:load_nocaps_in"
     monkeypatch.setitem(BUILTINS, "nocaps-in", entry)
 
     def call(*words: str | Path) -> tuple[int, str]:

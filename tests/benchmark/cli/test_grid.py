@@ -14,17 +14,17 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmark.atomic import atomic_write
 from benchmark.cli.claims import ClaimsPage
 from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command, UsageError
 from benchmark.cli.config_show import Config
 from benchmark.cli.grid import Grid
 from benchmark.cli.leaderboard import Leaderboard
 from benchmark.cli.planning import Plan
+from benchmark.config.atomic import atomic_write
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.report import output_options, up_to_date, write_all
 from benchmark.report.manifest import write_manifest
-from benchmark.store import RunStore
+from benchmark.store.run_store import RunStore
 
 GRID = """\
 title: Toys

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import benchmark
 from benchmark.report import load_results, output_options, up_to_date, write_all
-from benchmark.store import RunStore
+from benchmark.store.run_store import RunStore
 from tests.benchmark.executors import worlds
 
 ROOT = Path(benchmark.__file__).resolve().parents[1]
@@ -125,7 +125,7 @@ class Run:
 def serve() -> None:
     """Reads command lines, forks for each and tells the child's number and exit code."""
     from benchmark.cli import main
-    from benchmark.wiring import default_resources
+    from benchmark.evaluation.builders import default_resources
 
     default_resources()  # imports what a run needs
     for line in sys.stdin:

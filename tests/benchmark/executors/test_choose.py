@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from benchmark import machine
 from benchmark.cli import main
-from benchmark.config import BenchConfig
+from benchmark.config.readers import AUTO_WORKERS, Shard, read_seconds, read_shard, read_workers
+from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
-from benchmark.executors import ProcessExecutor, SerialExecutor
+from benchmark.executors import ProcessExecutor, SerialExecutor, machine
 from benchmark.executors.choose import check_settings, make_executor, part_of
 from benchmark.executors.ray import RayExecutor
-from benchmark.readers import AUTO_WORKERS, Shard, read_seconds, read_shard, read_workers
 from tests.benchmark.executors import worlds
 
 
@@ -31,7 +30,7 @@ def choose(waiting: int = 10, device: str = "cpu", **settings: Any) -> Any:
 @pytest.fixture
 def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with eight cores and much memory."""
-    monkeypatch.setattr("benchmark.environment.usable_cores", lambda: 8)
+    monkeypatch.setattr("benchmark.evaluation.environment.usable_cores", lambda: 8)
     monkeypatch.setattr(machine, "available_bytes", lambda: 64 << 30)
 
 

@@ -20,10 +20,10 @@ import pytest
 import benchmark
 from benchmark.cell import Record, Status
 from benchmark.errors import ResultsError
+from benchmark.evaluation.runner import run_cell
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
 from benchmark.failures import unfinished
-from benchmark.runner import run_cell
-from benchmark.store import RunStore
+from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds
 

@@ -15,7 +15,7 @@ from benchmark.cell import Record
 from benchmark.errors import ConfigError
 from benchmark.executors import SerialExecutor, run_cells
 from benchmark.executors.ray import RayExecutor, import_ray
-from benchmark.store import RunStore
+from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
 from benchmark.executors.shards import split
-from benchmark.store import RunStore
+from benchmark.store.run_store import RunStore
 from tests.benchmark.executors import worlds
 
 

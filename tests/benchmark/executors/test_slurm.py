@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from benchmark.config import BenchConfig
+from benchmark.config.readers import read_slurm
+from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.executors import SerialExecutor, run_cells, slurm
 from benchmark.executors.choose import check_settings, make_executor
 from benchmark.executors.slurm import SlurmExecutor
-from benchmark.readers import read_slurm
-from benchmark.store import RunStore
+from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from benchmark.cell import Cell, MethodSpec, Record, ShiftSpec
+from benchmark.evaluation.resources import Resources
 from benchmark.executors import ProcessExecutor, run_cells
-from benchmark.resources import Resources
-from benchmark.store import RunStore
+from benchmark.store.run_store import RunStore
 from methods.base import Method, MethodCard, Setup, StepOutput
 from tests.benchmark import fakes
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.cell import BackboneSpec
-from benchmark.datasets.base import ImageTextPairs
+from benchmark.data.datasets.base import ImageTextPairs
+from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import DataError
-from benchmark.suite import BenchmarkCard
 from methods.base import Method, MethodCard, QueryEncoder, StepOutput
 
 SIZE, IMAGES, CAPTIONS, DIM = 32, 30, 2, 16

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from benchmark.cell import BackboneSpec
+from benchmark.config.options import applicable, complete
 from benchmark.mini.clips.backbone import WEIGHTS, ClipBackbone, load
 from benchmark.mini.clips.data import load_as, load_vgg
-from benchmark.options import applicable, complete
 from benchmark.registry import SHIFTS
 from shifts.base import item_generator
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmark.datasets.base import ClipPairs
+from benchmark.data.datasets.base import ClipPairs
 from benchmark.errors import ConfigError
 from benchmark.mini.clips.data import SEED, load_as, load_vgg, scripts
 from benchmark.mini.clips.events import FRAMES, RHYTHMS, SPLITS, Clip, Event, clips, draw_clip

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmark.cell import BackboneSpec
-from benchmark.datasets.base import ComposedQueries
+from benchmark.data.datasets.base import ComposedQueries
 from benchmark.errors import ConfigError, WeightsError
 from benchmark.mini.composed.backbone import WEIGHTS_FILE, ComposedBackbone, load
 from benchmark.mini.composed.data import load_cirr, load_fiq

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from benchmark.backbones.open_clip import OpenClipBackbone
-from benchmark.captions import clean
 from benchmark.cell import BackboneSpec
+from benchmark.config.options import applicable, complete
+from benchmark.data.captions import clean
+from benchmark.data.suite import benchmark_card
 from benchmark.errors import UnknownNameError
-from benchmark.metrics import ranks, recall_at
+from benchmark.metrics.ranks import ranks, recall_at
 from benchmark.mini.pictures.backbone import load as load_backbone
 from benchmark.mini.pictures.data import load
 from benchmark.mini.pictures.tokens import WEIGHTS
-from benchmark.options import applicable, complete
 from benchmark.registry import SHIFTS
-from benchmark.suite import benchmark_card
 from shifts.base import item_generator
 
 CARD = benchmark_card("mini-coco-c-image")

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from benchmark.captions import clean
+from benchmark.data.captions import clean
 from benchmark.errors import ConfigError
 from benchmark.mini.pictures.data import WORLD, load
 from benchmark.mini.pictures.grammar import captions

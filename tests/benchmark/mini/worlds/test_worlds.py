@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from benchmark.captions import clean
-from benchmark.datasets.base import ImageTextPairs
+from benchmark.data.captions import clean
+from benchmark.data.datasets.base import ImageTextPairs
+from benchmark.data.tasks.image_text import build
 from benchmark.errors import ConfigError
 from benchmark.mini.pictures import data
 from benchmark.mini.pictures.scenes import SPLITS, scenes, split_of
@@ -29,7 +30,6 @@ from benchmark.mini.worlds import (
 from benchmark.mini.worlds.drawn import World
 from benchmark.mini.worlds.looks import Look, filmed
 from benchmark.mini.worlds.poster_grammar import captions as poster_captions
-from benchmark.tasks.image_text import build
 
 LOADERS: dict[str, tuple[Callable[..., ImageTextPairs], World, int, int]] = {
     "mini-flickr": (flickr.load, flickr.WORLD, 400, 5),

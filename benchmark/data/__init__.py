@@ -1,0 +1,1 @@
+"""Data: retrieval sets, suites, tasks, data sets, media."""

@@ -1,0 +1,44 @@
+"""Loaders of real data sets, one file per format.
+
+Importing this package reads no data: ``BUILTINS`` maps a data set's name to its loader, a function
+``load(root, *, split, allow_missing)`` that returns what ``base`` describes.
+"""
+
+from __future__ import annotations
+
+BUILTINS: dict[str, str] = {
+    "coco": "benchmark.data.datasets.karpathy:load_coco",
+    "flickr30k": "benchmark.data.datasets.karpathy:load_flickr30k",
+    "nocaps": "benchmark.data.datasets.nocaps:load_nocaps",
+    "nocaps-in": "benchmark.data.datasets.nocaps:load_nocaps_in",
+    "nocaps-near": "benchmark.data.datasets.nocaps:load_nocaps_near",
+    "nocaps-out": "benchmark.data.datasets.nocaps:load_nocaps_out",
+    "fashion-gen": "benchmark.data.datasets.fashion_gen:load_fashion_gen",
+    "cuhk-pedes": "benchmark.data.datasets.person_search:load_cuhk_pedes",
+    "icfg-pedes": "benchmark.data.datasets.person_search:load_icfg_pedes",
+    "rsicd": "benchmark.data.datasets.remote_sensing:load_rsicd",
+    "rsitmd": "benchmark.data.datasets.remote_sensing:load_rsitmd",
+    "rsicd-same-text": "benchmark.data.datasets.remote_sensing:load_rsicd_same_text",
+    "rsitmd-same-text": "benchmark.data.datasets.remote_sensing:load_rsitmd_same_text",
+    "rsicd-first-1000": "benchmark.data.datasets.remote_sensing:load_rsicd_first_1000",
+    "rsitmd-first-450": "benchmark.data.datasets.remote_sensing:load_rsitmd_first_450",
+    "audioset": "benchmark.data.datasets.audio_visual:load_audioset",
+    "vggsound": "benchmark.data.datasets.audio_visual:load_vggsound",
+    "fashioniq": "benchmark.data.datasets.fashion_iq:load",
+    "fashioniq-reduced": "benchmark.data.datasets.fashion_iq:load_reduced",
+    "cirr": "benchmark.data.datasets.cirr:load",
+    "mini-coco": "benchmark.mini.pictures.data:load",
+    "mini-flickr": "benchmark.mini.worlds.flickr:load",
+    "mini-nocaps-in": "benchmark.mini.worlds.nocaps:load_in",
+    "mini-nocaps-near": "benchmark.mini.worlds.nocaps:load_near",
+    "mini-nocaps-out": "benchmark.mini.worlds.nocaps:load_out",
+    "mini-fashion": "benchmark.mini.worlds.fashion:load",
+    "mini-cuhk": "benchmark.mini.worlds.people_data:load_cuhk",
+    "mini-icfg": "benchmark.mini.worlds.people_data:load_icfg",
+    "mini-rsicd": "benchmark.mini.worlds.aerial:load_rsicd",
+    "mini-rsitmd": "benchmark.mini.worlds.aerial:load_rsitmd",
+    "mini-as": "benchmark.mini.clips.data:load_as",
+    "mini-vgg": "benchmark.mini.clips.data:load_vgg",
+    "mini-fiq": "benchmark.mini.composed.data:load_fiq",
+    "mini-cirr": "benchmark.mini.composed.data:load_cirr",
+}

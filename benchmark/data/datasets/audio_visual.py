@@ -1,0 +1,206 @@
+"""AudioSet and VGGSound clips in the list form of CAV-MAE, which READ uses too.
+
+Where the files are looked for, below the folder given as DATA, first hit wins::
+
+    audioset/audioset_eval_5_per_class_for_retrieval_cleaned.json   the list; also in
+    vggsound/vgg_test_5_per_class_for_retrieval_cleaned.json        .../datafiles/ and without
+                                                                    the first folder
+    audioset/<video_path>/frame_0/<video_id>.jpg ... frame_9/       ten frames, evenly spaced
+    audioset/<wav>                                                  16-bit PCM, mono, 16 kHz
+
+``wav`` and ``video_path`` are those of the list: relative to the list's folder or the data set's,
+or absolute below the data folder. A path that leads elsewhere, also by a link, is refused. The
+published lists hold the authors' own absolute paths: replace that beginning first.
+
+Every user's copy differs, because videos are withdrawn. So ``info`` always says how many clips
+were used and a hash of their ids. Of a clip all ten frames are given; which of them a model looks
+at is the backbone's concern (CAV-MAE's retrieval reads the sixth). Sounds keep their own rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from benchmark.data.clips import FrameFiles, WavFiles
+from benchmark.data.datasets.annotations import read_json, relative_path, value
+from benchmark.data.datasets.base import ClipPairs, content_fingerprint, file_digests
+from benchmark.data.datasets.folders import Files, Source
+from benchmark.errors import DataError, did_you_mean
+
+FRAMES = 10
+"""Frames of each clip in CAV-MAE's form."""
+
+_ACCESS = (
+    "the list: CAV-MAE's retrieval list of five clips a class; the clips themselves are not "
+    "redistributed: fetch them by their ids and extract ten frames and a 16 kHz mono wav of each"
+)
+_AUDIOSET = Source("audioset", ("audioset", "AudioSet", "."), _ACCESS)
+_VGGSOUND = Source("vggsound", ("vggsound", "VGGSound", "."), _ACCESS)
+_LISTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "audioset": {
+        "eval": ("audioset_eval_5_per_class_for_retrieval_cleaned.json", "audioset_eval.json")
+    },
+    "vggsound": {
+        "test": (
+            "vgg_test_5_per_class_for_retrieval_cleaned.json",
+            "vgg_test_5_per_class_for_retrieval.json",
+            "vggsound_test.json",
+        )
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Clip:
+    id: str
+    frames: tuple[PurePosixPath, ...]
+    wav: PurePosixPath
+    labels: tuple[str, ...]
+
+
+def load_audioset(
+    root: Path | None, *, split: str = "eval", allow_missing: bool = False
+) -> ClipPairs:
+    """AudioSet's evaluation clips, five a class; see the module for the layout.
+
+    Args:
+        root: the user's data folder.
+        split: "eval".
+        allow_missing: go on with the clips whose ten frames and sound are all there.
+
+    Raises:
+        DataError: files missing or malformed, or a path that leads out of the data folder.
+    """
+    return _load(_AUDIOSET, root, split, allow_missing)
+
+
+def load_vggsound(
+    root: Path | None, *, split: str = "test", allow_missing: bool = False
+) -> ClipPairs:
+    """VGGSound's test clips, five a class; as ``load_audioset``, with the split "test"."""
+    return _load(_VGGSOUND, root, split, allow_missing)
+
+
+def _load(source: Source, root: Path | None, split: str, allow_missing: bool) -> ClipPairs:
+    known = _LISTS[source.name]
+    if split not in known:
+        raise DataError(
+            f"{source.name!r} has no split {split!r}{did_you_mean(split, known)}; "
+            f"it has {', '.join(map(repr, known))}"
+        )
+    names = [f"{folder}{name}" for folder in ("", "datafiles/") for name in known[split]]
+    file = source.annotation(root, names)
+    assert root is not None  # annotation() refuses None
+    places = list(dict.fromkeys([file.parent, *source.places(root)]))
+    clips = _read(file, [path for p in places for path in (p.absolute(), p.resolve())])
+    files = Files(places, within=[root])
+    kept: list[tuple[_Clip, list[Path], Path]] = []
+    missing: list[str] = []
+    absent: list[str] = []
+    for clip in clips:
+        frames = [files.find(path) for path in clip.frames]
+        wav = files.find(clip.wav)
+        there = [path for path in frames if path is not None]
+        if wav is None or len(there) < FRAMES:
+            missing.append(f"{clip.id} ({_lacks(len(there), wav)})")
+            absent.append(clip.id)
+        else:
+            kept.append((clip, there, wav))
+    if missing and (not allow_missing or not kept):
+        raise DataError(source.missing(missing, len(clips), "clips", places))
+    return _pairs(source.name, split, kept, absent)
+
+
+def _read(file: Path, allowed: Sequence[Path]) -> list[_Clip]:
+    records = value(read_json(file), "data", list, str(file))
+    clips: list[_Clip] = []
+    first: dict[str, int] = {}
+    for number, record in enumerate(records, start=1):
+        where = f"{file}, data record {number}"
+        name = value(record, "video_id", str, where)
+        if name in first:
+            raise DataError(
+                f"{where}: video_id {name!r} occurs twice, first in record {first[name]}; each "
+                "clip must have one record"
+            )
+        first[name] = number
+        folder = value(record, "video_path", str, where) or "."
+        frames = tuple(
+            _below(f"{folder}/frame_{k}/{name}.jpg", "video_path or video_id", where, allowed)
+            for k in range(FRAMES)
+        )
+        wav = _below(value(record, "wav", str, where), "wav", where, allowed)
+        labels = tuple(part.strip() for part in value(record, "labels", str, where).split(","))
+        if not all(labels):
+            raise DataError(
+                f"{where}: key 'labels' is {record['labels']!r}; expected class ids joined by "
+                "commas, such as '/m/01,/m/02'"
+            )
+        clips.append(_Clip(name, frames, wav, labels))
+    if not clips:
+        raise DataError(f"{file} has no record")
+    return clips
+
+
+def _below(text: str, key: str, where: str, allowed: Sequence[Path]) -> PurePosixPath:
+    """A path of the list, relative to one of the allowed folders."""
+    for folder in allowed:
+        if Path(text).is_absolute() and Path(text).is_relative_to(folder):
+            text = Path(text).relative_to(folder).as_posix()
+    try:
+        return relative_path(text, where)
+    except DataError:
+        raise DataError(
+            f"{where}: {key} leads to {text!r}, which is refused; expected a path below the data "
+            "folder, such as 'audio/aaaaaaaaaaa.wav' or 'frames/'"
+        ) from None
+
+
+def _lacks(frames: int, wav: Path | None) -> str:
+    parts = [] if frames == FRAMES else [f"{frames} of {FRAMES} frames"]
+    return ", ".join(parts + ([] if wav is not None else ["no wav"]))
+
+
+def _pairs(
+    name: str, split: str, kept: Sequence[tuple[_Clip, list[Path], Path]], missing: Sequence[str]
+) -> ClipPairs:
+    ids = [clip.id for clip, *_ in kept]
+    every = iter(file_digests([path for _, frames, wav in kept for path in (*frames, wav)]))
+    digests = [[next(every) for _ in range(FRAMES + 1)] for _ in kept]
+    described = (
+        part
+        for (clip, *_), own in zip(kept, digests, strict=True)
+        for part in (clip.id, *own, str(len(clip.labels)), *clip.labels)
+    )
+    return ClipPairs(
+        name=f"{name} {split}",
+        videos=FrameFiles(
+            ids, [frames for _, frames, _ in kept], [own[:FRAMES] for own in digests]
+        ),
+        audios=WavFiles(ids, [wav for *_, wav in kept], [own[FRAMES] for own in digests]),
+        fingerprint=content_fingerprint([name, split, *described, *missing]),
+        info={
+            "missing_clips": len(missing),
+            "id_hash": content_fingerprint(ids),
+            "classes": len({label for clip, *_ in kept for label in clip.labels}),
+        },
+        clip_groups=_groups([clip.labels for clip, *_ in kept]),
+    )
+
+
+def _groups(labels: Sequence[tuple[str, ...]]) -> dict[str, np.ndarray]:
+    """Clips by class.
+
+    Of several classes the first that the list names counts ("label"), or all of them together
+    ("label_set").
+    """
+    first = np.unique([of_clip[0] for of_clip in labels], return_inverse=True)[1]
+    sets = [",".join(sorted(set(of_clip))) for of_clip in labels]
+    return {
+        "label": first.astype(np.int64),
+        "label_set": np.unique(sets, return_inverse=True)[1].astype(np.int64),
+    }

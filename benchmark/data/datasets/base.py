@@ -1,0 +1,215 @@
+"""What a loader returns: image-text pairs, clips, or composed queries with their gallery."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from benchmark.data.retrieval import Items, Sections
+from benchmark.errors import DataError
+from shifts.digests import digests_of
+
+
+@dataclass(frozen=True)
+class ImageTextPairs:
+    """Images and their captions, before a query side is chosen.
+
+    Attributes:
+        name: data set and split, for example "coco test".
+        images: raw images, (H, W, 3) uint8, decoded when asked for.
+        captions: raw captions, those of one image in a row.
+        caption_ids: one unique id per caption.
+        caption_image: (captions,) int64 index of each caption's image.
+        fingerprint: hash of the content (see ``content_fingerprint``).
+        info: facts that a result must say, such as the number of missing images.
+        image_groups: key -> (images,) int64 group of each image (its category, say), for streams
+            in correlated order; the fingerprint must stand for them too.
+        identities: (images,) int64 or None. Images of one identity (person, product) share their
+            captions: each caption of the identity is relevant to each of its images, both ways.
+            None: a caption belongs to its own image alone.
+        shared_texts: whether a text that several images have, letter by letter, is relevant to all
+            of them, both ways (a named variant of some sets); not together with identities.
+    """
+
+    name: str
+    images: Items
+    captions: Sequence[str]
+    caption_ids: Sequence[str]
+    caption_image: np.ndarray
+    fingerprint: str
+    info: Mapping[str, Any] = field(default_factory=dict)
+    image_groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    identities: np.ndarray | None = None
+    shared_texts: bool = False
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a benchmark's card counts."""
+        return {"images": len(self.images), "captions": len(self.captions)}
+
+    def __post_init__(self) -> None:
+        images, captions = len(self.images), len(self.captions)
+        if not images or not captions:
+            raise DataError(f"{self.name}: {images} images and {captions} captions; expected some")
+        if len(self.caption_ids) != captions or self.caption_image.shape != (captions,):
+            raise DataError(f"{self.name}: captions, their ids and their images differ in number")
+        per_image = np.bincount(self.caption_image, minlength=images)
+        if len(per_image) > images or not per_image.all():
+            raise DataError(f"{self.name}: a caption without image or an image without caption")
+        for key, groups in self.image_groups.items():
+            if groups.shape != (images,):
+                raise DataError(f"{self.name}: group key {key!r} must give each image its group")
+        if self.identities is not None and self.identities.shape != (images,):
+            raise DataError(f"{self.name}: identities must give each image its own")
+        if self.identities is not None and self.shared_texts:
+            raise DataError(f"{self.name}: relevance is by identity or by text, not by both")
+        for kind, ids in (("image", self.images.ids), ("caption", self.caption_ids)):
+            refuse_duplicates(ids, f"{self.name}: {kind} id")
+
+
+@dataclass(frozen=True)
+class ClipPairs:
+    """Videos with their sound, one to one.
+
+    Attributes:
+        name: data set and split.
+        videos: (T, H, W, 3) uint8 frames, decoded when asked for.
+        audios: ``shifts.audio.item.Audio``, read when asked for; ``audios[i]`` is that of
+            ``videos[i]``, with the same id.
+        fingerprint: hash of the content (see ``content_fingerprint``).
+        info: facts that a result must say, such as the number of missing clips.
+        clip_groups: key -> (clips,) int64 group of each clip, for streams in correlated order.
+    """
+
+    name: str
+    videos: Items
+    audios: Items
+    fingerprint: str
+    info: Mapping[str, Any] = field(default_factory=dict)
+    clip_groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a benchmark's card counts."""
+        return {"clips": len(self.videos)}
+
+    def __post_init__(self) -> None:
+        clips = len(self.videos)
+        if not clips:
+            raise DataError(f"{self.name}: no clips; expected some")
+        if len(self.audios) != clips or list(self.audios.ids) != list(self.videos.ids):
+            raise DataError(f"{self.name}: videos and audios are not one to one")
+        refuse_duplicates(self.videos.ids, f"{self.name}: clip id")
+        for key, groups in self.clip_groups.items():
+            if groups.shape != (clips,):
+                raise DataError(f"{self.name}: group key {key!r} must give each clip its group")
+
+
+@dataclass(frozen=True)
+class ComposedQueries:
+    """Queries of a reference image and a modification text, and the images to be found.
+
+    Attributes:
+        name: data set and split.
+        images: the gallery; with ``sections`` the sections' images one after the other.
+        references: (queries,) int64 gallery index of each query's reference image.
+        texts: the modification texts.
+        targets: for each query the gallery indices that answer it.
+        query_ids: one unique id per query.
+        fingerprint: hash of the content (see ``content_fingerprint``).
+        sections: parts with galleries of their own, or None.
+        exclude_reference: whether a query's reference is left out of its ranking.
+        subset: for each query the candidates of the subset recall, or None.
+        recall_at: cut-offs to report.
+        info: facts that a result must say, such as the number of missing images.
+        query_groups: key -> (queries,) int64 group of each query, for correlated streams.
+    """
+
+    name: str
+    images: Items
+    references: np.ndarray
+    texts: Sequence[str]
+    targets: Sequence[Sequence[int]]
+    query_ids: Sequence[str]
+    fingerprint: str
+    sections: Sections | None = None
+    exclude_reference: bool = False
+    subset: Sequence[Sequence[int]] | None = None
+    recall_at: tuple[int, ...] = (1, 10, 50)
+    info: Mapping[str, Any] = field(default_factory=dict)
+    query_groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a benchmark's card counts."""
+        return {"queries": len(self.texts), "images": len(self.images)}
+
+    def __post_init__(self) -> None:
+        queries, images = len(self.texts), len(self.images)
+        if not queries or not images:
+            raise DataError(f"{self.name}: {queries} queries and {images} images; expected some")
+        per_query = (self.references, self.targets, self.query_ids, self.subset)
+        if any(part is not None and len(part) != queries for part in per_query):
+            raise DataError(f"{self.name}: texts, references, targets and ids differ in number")
+        named = [*self.references, *(i for found in self.targets for i in found)]
+        if min(named) < 0 or max(named) >= images:
+            raise DataError(f"{self.name}: a query names an image outside the {images} there are")
+        for key, groups in self.query_groups.items():
+            if groups.shape != (queries,):
+                raise DataError(f"{self.name}: group key {key!r} must give each query its group")
+        refuse_duplicates(self.query_ids, f"{self.name}: query id")
+
+
+DataSet = ImageTextPairs | ClipPairs | ComposedQueries
+"""What loaders return."""
+
+
+class Loader(Protocol):
+    """Reads one split of a data set.
+
+    ``root`` is the user's data folder (None for embedded data). With ``allow_missing`` a run goes
+    on with the images that are there, and ``info`` says how many are not.
+    """
+
+    def __call__(self, root: Path | None, *, split: str, allow_missing: bool) -> DataSet: ...
+
+
+def refuse_duplicates(ids: Iterable[str], what: str) -> None:
+    """Raises DataError naming the first id that occurs twice."""
+    seen: set[str] = set()
+    for item in ids:
+        if item in seen:
+            raise DataError(f"{what} {item!r} occurs twice; ids must be unique")
+        seen.add(item)
+
+
+def file_digests(paths: Sequence[Path]) -> list[str]:
+    """SHA-256 of each file's content: what a picture or sound adds to a set's fingerprint.
+
+    Raises:
+        DataError: a file that cannot be read; names it.
+    """
+    try:
+        return digests_of(paths)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"cannot read {error.filename}: {reason}; fetch it again") from None
+
+
+def content_fingerprint(parts: Iterable[str]) -> str:
+    """16 hex digits over a sequence of strings; the boundaries between them count.
+
+    >>> content_fingerprint(["ab", "c"]) == content_fingerprint(["a", "bc"])
+    False
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode()
+        digest.update(len(raw).to_bytes(8, "little"))
+        digest.update(raw)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,279 @@
+"""Corrupted queries that somebody else made: the files of TCR and MM_Robustness.
+
+They are used in place of generating, and are the only way to compare with published numbers. Where
+they are looked for, below the folder given as READY_MADE, first hit wins::
+
+    coco-IP/COCO_IP_<type>_<severity>/            images; also without coco-IP/
+    flickr-IP/Flickr30K_IP_<type>_<severity>/     images; also without flickr-IP/
+    coco-TP/annotation_<type>/<severity>/coco_karpathy_test.json     captions, as BLIP's file;
+    flickr-TP/annotation_<type>/<severity>/flickr30k_test.json       also without *-TP/
+
+An image is looked for under its annotated path first, then under its bare file name (the published
+generator writes flat folders). A caption may be a list of texts, as one release of nlpaug returns
+it; it is joined by blanks, as TCR does. Nothing is guessed: images and captions must be those of
+the clean set, one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.cell import ShiftSpec
+from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
+from benchmark.data.datasets.base import content_fingerprint, file_digests, refuse_duplicates
+from benchmark.data.datasets.karpathy import CAPTIONS_PER_IMAGE
+from benchmark.data.images import ImageFiles
+from benchmark.data.retrieval import Items, RetrievalSet, Texts
+from benchmark.errors import ConfigError, DataError, did_you_mean
+
+OPTION = "ready_made"
+"""The option that marks a shift's queries as ready-made in cells, rows and tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corruption:
+    """A published type of corruption.
+
+    Attributes:
+        folder: its spelling in folder names.
+        modality: "image" or "text".
+        severities: the severities that the published generator makes.
+    """
+
+    folder: str
+    modality: str
+    severities: tuple[int, ...]
+
+
+_FIVE, _SEVEN = (1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6, 7)
+_IMAGE = (
+    "gaussian_noise shot_noise impulse_noise speckle_noise defocus_blur glass_blur motion_blur "
+    "zoom_blur snow frost fog brightness contrast elastic_transform pixelate jpeg_compression "
+    "stylize"
+)
+_CHARACTERS = {
+    "ocr": "OcrAug",
+    "char_insert": "RandomCharAug_insert",
+    "char_replace": "RandomCharAug_substitute",
+    "char_swap": "RandomCharAug_swap",
+    "char_delete": "RandomCharAug_delete",
+    "keyboard": "KeyboardAug",
+}
+CORRUPTIONS: dict[str, Corruption] = {
+    **{name: Corruption(name, "image", _FIVE) for name in _IMAGE.split()},
+    **{name: Corruption(folder, "text", _SEVEN) for name, folder in _CHARACTERS.items()},
+    **{name: Corruption(name, "text", _SEVEN) for name in ("sr", "ri", "rs", "rd", "ip")},
+    **{
+        name: Corruption(name, "text", (1,))
+        for name in ("formal", "casual", "passive", "active", "back_trans")
+    },
+}
+"""Our name of a shift -> the published corruption. ``stylize`` has no shift of ours; approximations
+of ours (``*_lite``, ``*_rules``, ``*_procedural``) have no files."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    images: str
+    annotations: str
+    prefix: str
+    file: str
+    annotated_folder: str
+
+
+_LAYOUTS = {
+    "coco": _Layout("coco-IP", "coco-TP", "COCO_IP", "coco_karpathy_test.json", "val2014"),
+    "flickr30k": _Layout(
+        "flickr-IP", "flickr-TP", "Flickr30K_IP", "flickr30k_test.json", "flickr30k-images"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ReadyMade:
+    """Corrupted queries in the order of the clean ones.
+
+    Attributes:
+        items: as ``RetrievalSet.queries``, with the same ids.
+        fingerprint: hash of the corrupted content; part of a result's identity.
+        source: the folder or file that they come from.
+    """
+
+    items: Items
+    fingerprint: str
+    source: Path
+
+
+def is_ready_made(spec: ShiftSpec) -> bool:
+    """Whether a shift's queries are read from files instead of being generated."""
+    return bool(spec.options.get(OPTION))
+
+
+def specify(name: str, severity: int) -> ShiftSpec:
+    """The spec of a ready-made shift: none of the generator's options apply to it.
+
+    Raises:
+        ConfigError: no files of that name or severity are known.
+    """
+    known = corruption(name).severities
+    if severity not in known:
+        raise ConfigError(
+            f"there are no ready-made files of {name!r} at severity {severity}; "
+            f"it has {', '.join(map(str, known))}"
+        )
+    return ShiftSpec(name, severity, {OPTION: True})
+
+
+def corruption(name: str) -> Corruption:
+    """The published corruption of a name.
+
+    Raises:
+        ConfigError: files of that name are not known.
+    """
+    if name not in CORRUPTIONS:
+        raise ConfigError(
+            f"there are no ready-made files of {name!r}{did_you_mean(name, CORRUPTIONS)}; "
+            f"known: {', '.join(CORRUPTIONS)}"
+        )
+    return CORRUPTIONS[name]
+
+
+def load(root: Path, dataset: str, spec: ShiftSpec, clean: RetrievalSet) -> ReadyMade:
+    """Finds the corrupted queries of a clean set.
+
+    Args:
+        root: the user's folder with them.
+        dataset: "coco" or "flickr30k".
+        spec: type and severity.
+        clean: the set whose queries they stand for, one by one.
+
+    Raises:
+        ConfigError: unknown type or severity, or a data set that has no such files.
+        DataError: files not found or malformed, or other images or captions than the clean set's.
+    """
+    specify(spec.name, spec.severity)
+    if dataset not in _LAYOUTS:
+        raise ConfigError(
+            f"ready-made queries are known for {' and '.join(_LAYOUTS)}, not for {dataset!r}"
+        )
+    kind = corruption(spec.name)
+    if kind.modality != clean.query_modality:
+        raise ConfigError(
+            f"ready-made {spec.name!r} holds {kind.modality} queries; those of {clean.name!r} "
+            f"are of modality {clean.query_modality!r}"
+        )
+    find = _images if kind.modality == "image" else _captions
+    return find(root, _LAYOUTS[dataset], kind.folder, spec.severity, clean)
+
+
+def _images(
+    root: Path, layout: _Layout, folder: str, severity: int, clean: RetrievalSet
+) -> ReadyMade:
+    name = f"{layout.prefix}_{folder}_{severity}"
+    candidates = [root / layout.images / name, root / name]
+    source = next((path for path in candidates if path.is_dir()), None)
+    if source is None:
+        raise _not_found("folder of corrupted images", candidates)
+    below = [source / layout.annotated_folder, source]
+    listings = [_by_stem(path) for path in below if path.is_dir()]
+    ids = clean.queries.ids
+    found = [next((files[i] for files in listings if i in files), None) for i in ids]
+    missing = [item for item, path in zip(ids, found, strict=True) if path is None]
+    if missing:
+        raise DataError(
+            f"{source} lacks {len(missing)} of {len(ids)} images of {clean.name!r}: "
+            f"{_few(missing)}; looked for the annotated path ({layout.annotated_folder}/...), "
+            "then for the bare file name"
+        )
+    paths = [path for path in found if path is not None]
+    digests = file_digests(paths)
+    described = (part for pair in zip(ids, digests, strict=True) for part in pair)
+    return ReadyMade(ImageFiles(ids, paths, digests), content_fingerprint(described), source)
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Image files by bare name without suffix; a JPEG before its twin of another kind."""
+    suffixes = (".jpg", ".jpeg", ".png")
+    files = [path for path in folder.iterdir() if path.suffix.lower() in suffixes]
+    files.sort(key=lambda path: (suffixes.index(path.suffix.lower()), path.name), reverse=True)
+    return {path.stem: path for path in files}
+
+
+def _captions(
+    root: Path, layout: _Layout, folder: str, severity: int, clean: RetrievalSet
+) -> ReadyMade:
+    below = Path(f"annotation_{folder}") / str(severity) / layout.file
+    candidates = [root / layout.annotations / below, root / below]
+    source = next((path for path in candidates if path.is_file()), None)
+    if source is None:
+        raise _not_found("file of corrupted captions", candidates)
+    texts = _read_captions(source)
+    wanted: dict[str, list[str]] = {}
+    for item in clean.queries.ids:
+        wanted.setdefault(item.rpartition("#")[0], []).append(item)
+    missing = [image for image in wanted if image not in texts]
+    if missing:
+        raise DataError(
+            f"{source} lacks {len(missing)} of {len(wanted)} images of {clean.name!r}: "
+            f"{_few(missing)}"
+        )
+    spare = sorted(texts.keys() - wanted.keys())
+    if spare and not clean.info.get("missing_images"):  # an incomplete clean copy explains them
+        raise DataError(
+            f"{source} has {len(spare)} images that {clean.name!r} does not have: {_few(spare)}; "
+            "expected the same set"
+        )
+    by_id: dict[str, str] = {}
+    for image, ids in wanted.items():
+        if len(texts[image]) != len(ids):
+            raise DataError(
+                f"{source} has {len(texts[image])} captions of image {image!r}; the clean set has "
+                f"{len(ids)} (the first {CAPTIONS_PER_IMAGE} count)"
+            )
+        by_id |= dict(zip(ids, texts[image], strict=True))
+    every = clean.queries.ids
+    values = [by_id[item] for item in every]
+    described = (part for pair in zip(every, values, strict=True) for part in pair)
+    return ReadyMade(Texts(every, values), content_fingerprint(described), source)
+
+
+def _read_captions(file: Path) -> Mapping[str, list[str]]:
+    """Image id -> its captions, the first five; a caption given as a list is joined by blanks."""
+    records = read_json(file)
+    if not isinstance(records, list) or not records:
+        raise DataError(f"{file}: expected a list of records with 'image' and 'caption'")
+    texts: dict[str, list[str]] = {}
+    names = []
+    for number, record in enumerate(records, start=1):
+        where = f"{file}, record {number}"
+        path = relative_path(value(record, "image", str, where), where)
+        raw = value(record, "caption", list, where)
+        names.append(path.stem)
+        texts[path.stem] = captions_of([*_joined(raw, where)], where, "caption")[
+            :CAPTIONS_PER_IMAGE
+        ]
+    refuse_duplicates(names, f"{file}: image")
+    return texts
+
+
+def _joined(raw: Sequence[Any], where: str) -> Iterator[Any]:
+    for number, caption in enumerate(raw, start=1):
+        if isinstance(caption, list):
+            yield " ".join(captions_of(caption, f"{where}, caption {number}", "caption"))
+        else:
+            yield caption
+
+
+def _not_found(what: str, candidates: Sequence[Path]) -> DataError:
+    looked = ", ".join(map(str, candidates))
+    return DataError(
+        f"no {what}; looked for {looked}; READY_MADE=/path (--ready-made /path) names the folder "
+        "that holds TCR's or MM_Robustness' files"
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

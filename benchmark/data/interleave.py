@@ -1,0 +1,143 @@
+"""Several retrieval sets as one, each with its own gallery: what an interleaved stream runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from benchmark.data.datasets.base import content_fingerprint
+from benchmark.data.retrieval import Items, Relevance, RetrievalSet, Sections
+from benchmark.errors import DataError
+
+SEPARATOR = "+"
+"""Between the benchmark ids in the name of several."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Collections one after the other; ids stay, so that a query's corruption does too."""
+
+    parts: Sequence[Items]
+    ids: Sequence[str]
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, parts: Sequence[Items]) -> Chain:
+        """The chain of these collections."""
+        ids = [item for part in parts for item in part.ids]
+        return cls(parts, ids, np.cumsum([len(part) for part in parts]))
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, index: int, /) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        part = int(np.searchsorted(self.ends, index, side="right"))
+        return self.parts[part][index - (int(self.ends[part - 1]) if part else 0)]
+
+
+def join(sets: Sequence[RetrievalSet]) -> RetrievalSet:
+    """The sets as sections of one; a query is ranked in its own set's gallery only.
+
+    A set that has sections keeps them, as "set/section". Group keys that all sets have stay,
+    with other groups in each; recall is reported at the cut-offs that all have.
+
+    Raises:
+        DataError: sets whose queries, galleries or caption cleaning differ in kind, or a set that
+            occurs twice.
+    """
+    names = [data.name for data in sets]
+    if len(sets) < 2 or len(set(names)) < len(names):
+        raise DataError(
+            f"interleaving needs at least two different data sets, not {', '.join(names)}"
+        )
+    kinds = {
+        f"{data.query_modality} queries on {data.gallery_modality} galleries": data.name
+        for data in sets
+    }
+    if len(kinds) > 1:
+        listed = "; ".join(f"{name} has {kind}" for kind, name in kinds.items())
+        raise DataError(f"data sets that share a stream must have the same kind of query: {listed}")
+    first = sets[0]
+    cut_offs = tuple(k for k in first.recall_at if all(k in data.recall_at for data in sets))
+    starts = [0, *accumulate(len(data.gallery) for data in sets)][:-1]
+    return RetrievalSet(
+        name=SEPARATOR.join(names),
+        query_modality=first.query_modality,
+        gallery_modality=first.gallery_modality,
+        queries=Chain.of([data.queries for data in sets]),
+        gallery=Chain.of([data.gallery for data in sets]),
+        relevance=_joined([data.relevance for data in sets], starts),
+        groups=_numbered([data.groups for data in sets]),
+        fingerprint=content_fingerprint(["interleaved", *(data.fingerprint for data in sets)]),
+        clean_text=_cleaning(sets),
+        info={f"{data.name}/{key}": value for data in sets for key, value in data.info.items()},
+        group_keys={
+            key: _numbered([data.group_keys[key] for data in sets])
+            for key in first.group_keys
+            if all(key in data.group_keys for data in sets)
+        },
+        recall_at=cut_offs,
+        excluded=_optional([data.excluded for data in sets], sets, starts),
+        sections=_sections(sets),
+    )
+
+
+def _joined(parts: Sequence[Relevance], starts: Sequence[int]) -> Relevance:
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    indices = [part.indices + start for part, start in zip(parts, starts, strict=True)]
+    return Relevance(np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(indices))
+
+
+def _optional(
+    parts: Sequence[Relevance | None], sets: Sequence[RetrievalSet], starts: Sequence[int]
+) -> Relevance | None:
+    """As ``_joined``; a set without exclusions excludes nothing."""
+    if all(part is None for part in parts):
+        return None
+    none = [Relevance.from_lists([[]] * len(data.queries), allow_empty=True) for data in sets]
+    filled = [empty if part is None else part for part, empty in zip(parts, none, strict=True)]
+    return _joined(filled, starts)
+
+
+def _numbered(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Groups of several sets, renumbered so that none is in two sets."""
+    found, used = [], 0
+    for part in parts:
+        inverse = np.unique(part, return_inverse=True)[1]
+        found.append(inverse.astype(np.int64) + used)
+        used += int(inverse.max()) + 1
+    return np.concatenate(found)
+
+
+def _sections(sets: Sequence[RetrievalSet]) -> Sections:
+    names: list[str] = []
+    of_query: list[np.ndarray] = []
+    sizes: list[int] = []
+    for data in sets:
+        own = data.sections
+        first = len(names)
+        if own is None:
+            names.append(data.name)
+            of_query.append(np.full(len(data.queries), first, dtype=np.int64))
+            sizes.append(len(data.gallery))
+        else:
+            names += [f"{data.name}/{name}" for name in own.names]
+            of_query.append(own.of_query + first)
+            sizes += np.diff(own.bounds).tolist()
+    return Sections(tuple(names), np.concatenate(of_query), np.cumsum([0, *sizes]))
+
+
+def _cleaning(sets: Sequence[RetrievalSet]) -> Callable[[str], str] | None:
+    cleanings = [data.clean_text for data in sets]
+    if any(cleaning != cleanings[0] for cleaning in cleanings):
+        raise DataError(
+            "data sets that share a stream must clean captions in the same way; "
+            + "; ".join(f"{data.name}: {data.clean_text or 'none'}" for data in sets)
+        )
+    return cleanings[0]

@@ -1,0 +1,1 @@
+"""One cell: stream, loader, runner, resources, cache."""

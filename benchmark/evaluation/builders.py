@@ -1,0 +1,131 @@
+"""The ordinary way to what cells need: by name, through the registries, imported when used."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmark.backbones.base import DualEncoder
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
+from benchmark.config.options import parse
+from benchmark.data.datasets.ready_made import ReadyMade
+from benchmark.data.retrieval import RetrievalSet
+from benchmark.errors import ConfigError
+from benchmark.evaluation.cache import disk_cache
+from benchmark.evaluation.cache.disk import DIGESTS
+from benchmark.evaluation.resources import Resources
+from benchmark.planning.grid import CLEAN
+from methods.base import Method, Setup
+from shifts import digests
+from shifts.base import Shift
+
+
+def default_resources(
+    *, allow_missing: bool = False, ready_made: str = "", cache: str = ""
+) -> Resources:
+    """Resources that find everything by name in the registries.
+
+    Args:
+        allow_missing: run on incomplete data sets; the records say so.
+        ready_made: folder with ready-made corrupted queries, for the cells that ask for them.
+        cache: folder of the disk cache, or "off"; "" leaves it to the environment.
+
+    Raises:
+        ConfigError: a cache that cannot be one.
+    """
+    disk = disk_cache(cache)
+    digests.keep_in(disk.folder / DIGESTS if disk else None)
+    load = functools.partial(_load_ready_made, root=Path(ready_made)) if ready_made else None
+    return Resources(
+        load_data=functools.partial(_load_data, allow_missing=allow_missing),
+        load_backbone=_load_backbone,
+        make_method=_make_method,
+        make_shift=_make_shift,
+        load_ready_made=load,
+        home_of=_home_of,
+        disk=disk,
+    )
+
+
+def _load_data(cell: Cell, *, allow_missing: bool) -> RetrievalSet:
+    from benchmark.data import interleave
+    from benchmark.data.suite import load_retrieval_set
+    from benchmark.registry import BENCHMARKS
+
+    # The limit is the runner's: one loaded set serves every limit.
+    root = Path(cell.data_root) if cell.data_root else None
+    sets = [
+        load_retrieval_set(BENCHMARKS.get(name), root, allow_missing=allow_missing)
+        for name in cell.benchmark.split(interleave.SEPARATOR)
+    ]
+    return interleave.join(sets) if len(sets) > 1 else sets[0]
+
+
+def _home_of(cell: Cell) -> Cell | None:
+    """The clean cell of the benchmarks that the weights' home is, one for each of the cell's."""
+    from benchmark.data import interleave
+    from benchmark.data.suite import benchmark_cards, home_card
+    from benchmark.registry import BENCHMARKS, BUILTIN
+
+    cards = [BENCHMARKS.get(name) for name in cell.benchmark.split(interleave.SEPARATOR)]
+    known = list(benchmark_cards().values())
+    if any(BENCHMARKS.origin(card.id) != BUILTIN for card in cards):
+        known += [BENCHMARKS.get(name) for name in BENCHMARKS.usable()]
+    homes = [home_card(card, cell.backbone, known) for card in cards]
+    found = list(dict.fromkeys(home.id for home in homes if home is not None))
+    if not found:
+        return None
+    clean = ShiftSpec(CLEAN, 0)
+    return replace(
+        cell, benchmark=interleave.SEPARATOR.join(found), shift=clean, stream=StreamSpec()
+    )
+
+
+def _load_backbone(spec: BackboneSpec) -> DualEncoder:
+    from benchmark.backbones.precision import in_precision
+    from benchmark.registry import BACKBONES
+
+    encoder: DualEncoder = BACKBONES.get(spec.loader)(spec)
+    return in_precision(encoder, spec)
+
+
+def _make_method(spec: MethodSpec, setup: Setup) -> Method:
+    from benchmark.registry import METHODS
+
+    kind = METHODS.get(spec.name)
+    _same_version("method", spec.name, spec.version, kind.card.version)
+    method: Method = kind(setup, _options(f"method {spec.name!r}", kind.Options, spec.options))
+    return method
+
+
+def _make_shift(spec: ShiftSpec) -> Shift:
+    from benchmark.registry import SHIFTS
+
+    kind = SHIFTS.get(spec.name)
+    _same_version("shift", spec.name, spec.version, kind.card.version)
+    shift: Shift = kind(_options(f"shift {spec.name!r}", kind.Options, spec.options))
+    return shift
+
+
+def _load_ready_made(cell: Cell, spec: ShiftSpec, data: RetrievalSet, *, root: Path) -> ReadyMade:
+    from benchmark.data.datasets import ready_made
+    from benchmark.registry import BENCHMARKS
+
+    if not root.is_dir():
+        raise ConfigError(f"the folder of ready-made queries {root} does not exist (READY_MADE=)")
+    return ready_made.load(root, BENCHMARKS.get(cell.benchmark).dataset, spec, data)
+
+
+def _same_version(kind: str, name: str, asked: int, installed: int) -> None:
+    """A cell's key holds the version that it was made for: another one must not run under it."""
+    if asked != installed:
+        raise ConfigError(
+            f"the cell asks for version {asked} of {kind} {name!r}; installed is {installed}"
+        )
+
+
+def _options(owner: str, options: type, values: Mapping[str, Any]) -> Any:
+    return options(**parse(options, values, owner))

@@ -1,0 +1,511 @@
+"""What cells of one process share: data, backbones, gallery embeddings, preprocessed queries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.backbones.base import DualEncoder
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, data_identity
+from benchmark.data.datasets.ready_made import ReadyMade, is_ready_made
+from benchmark.data.retrieval import RetrievalSet
+from benchmark.errors import ConfigError, DataError, did_you_mean
+from benchmark.evaluation import cache_keys as addresses
+from benchmark.evaluation.cache import Address, DiskCache, InputCache, Recent, Shelf, Tables
+from benchmark.evaluation.changes import KIND, Changes
+from benchmark.evaluation.isolation import digest, weights_of
+from benchmark.evaluation.loader import Corruption, QueryInputs, corruption
+from benchmark.evaluation.source_model import SourceRows, embed_distinct, recall_of_rows
+from benchmark.evaluation.stream import QueryStream, chosen_queries
+from benchmark.executors.fingerprints import by_content
+from benchmark.planning.grid import CLEAN
+from methods.base import Method, Setup
+from shifts.base import Shift
+
+CACHE_BYTES = 1 << 30
+"""Bound of the preprocessed queries that are kept in memory."""
+
+
+class Resources:
+    """Loads what cells need and keeps it for the next cell of the same process.
+
+    Args:
+        load_data: the retrieval set of a cell (its benchmark and data root decide).
+        load_backbone: the dual encoder of a backbone spec.
+        make_method: a method from its spec and what the method is given.
+        make_shift: a shift from its spec.
+        load_ready_made: the ready-made queries that a spec stands for, given the clean set; None
+            where the user has named no folder with such files.
+        home_of: the cell on whose clean queries forgetting is measured, or None where the weights
+            have no home; without it every benchmark is its own.
+        cache_bytes: bound of the preprocessed queries kept in memory; what does not fit is
+            computed again, with the same result.
+        disk: the cache that this process shares with others, or None.
+
+    Attributes:
+        spoiled: a cell has changed what others share (see ``forget``); where a process can be
+            replaced it now is.
+    """
+
+    spoiled = False
+
+    def __init__(
+        self,
+        *,
+        load_data: Callable[[Cell], RetrievalSet],
+        load_backbone: Callable[[BackboneSpec], DualEncoder],
+        make_method: Callable[[MethodSpec, Setup], Method],
+        make_shift: Callable[[ShiftSpec], Shift],
+        load_ready_made: Callable[[Cell, ShiftSpec, RetrievalSet], ReadyMade] | None = None,
+        home_of: Callable[[Cell], Cell | None] = lambda cell: cell,
+        cache_bytes: int = CACHE_BYTES,
+        disk: DiskCache | None = None,
+    ) -> None:
+        self._load_data = load_data
+        self._load_backbone = load_backbone
+        self.make_method = make_method
+        self.make_shift = make_shift
+        self._load_ready_made = load_ready_made
+        self._find_home = home_of
+        self._homes = Recent[tuple[Cell | None]](256)
+        self._homeless: dict[tuple[str, str, str], str] = {}
+        self._data = Recent[RetrievalSet](8)
+        self._backbones = Recent[DualEncoder](2)
+        self._galleries = Recent[Tensor](4)  # of a benchmark and its home, in both directions
+        self._source_recalls = Recent[float](64)
+        self._ready_made = Recent[ReadyMade](64)
+        self._inputs = InputCache(cache_bytes)
+        self._tables = Tables(disk)
+        self._shelves = Recent[Shelf](InputCache.IN_USE, Shelf.close)
+        self._changes = Recent[Changes](16)
+        self._source_tables = Recent[Tensor](1)  # of one stream: its cells are neighbours
+        self._known = Recent[tuple[Tensor, DualEncoder, dict[str, bytes]]](2)
+
+    def data(self, cell: Cell) -> RetrievalSet:
+        """The retrieval set of a cell.
+
+        Raises:
+            DataError: the loader's, or a set that recall at 10 cannot be measured on.
+        """
+        return self._data.get(_place(cell), lambda: by_content(_checked(self._load_data(cell))))
+
+    def backbone(self, cell: Cell) -> DualEncoder:
+        """The dual encoder of a cell; its weights are never adapted."""
+        return self._backbones.get(cell.backbone, lambda: self._load_backbone(cell.backbone))
+
+    def key(self, cell: Cell) -> str:
+        """The cell's identity; loads its data and backbone for their fingerprints.
+
+        Raises:
+            QueryShiftError: data or weights that cannot be loaded or used, or a stream that does
+                not fit the data.
+        """
+        if cell.stream.kind != "single":
+            self.stream(cell)
+        return cell.key(
+            data_fingerprint=data_identity(
+                self.data(cell).fingerprint, self.shift_files(cell), self.home_fingerprint(cell)
+            ),
+            backbone_fingerprint=self.backbone(cell).fingerprint,
+        )
+
+    def home(self, cell: Cell) -> Cell | None:
+        """The cell whose clean queries forgetting is measured on; None where there is none.
+
+        It is the cell itself where its own data are the source model's domain. Of another set as
+        many queries are used as the cell has, so that measuring costs the same: a fixed draw.
+        """
+        named = self.home_named(cell)
+        if named is None:
+            return cell if self._home_of(cell) is not None else None
+        if _place(named) in self._homeless:
+            return None
+        try:
+            size = len(self.data(named).queries)
+        except DataError as error:  # the user does not have it
+            self._homeless[_place(named)] = str(error)
+            return None
+        wanted = len(self.queries(cell))
+        return replace(named, limit=wanted if wanted < size else None)
+
+    def _home_of(self, cell: Cell) -> Cell | None:
+        place = _place(cell), cell.backbone
+        return self._homes.get(place, lambda: (self._find_home(cell),))[0]
+
+    def home_named(self, cell: Cell) -> Cell | None:
+        """The cell of another set that is the home, whether the user has it or not; or None."""
+        named = self._home_of(cell)
+        return None if named is None or named.benchmark == cell.benchmark else named
+
+    def homeless(self, cell: Cell) -> str:
+        """Why the set that the cell's home names could not be used, or an empty string."""
+        named = self.home_named(cell)
+        return "" if named is None else self._homeless.get(_place(named), "")
+
+    def home_fingerprint(self, cell: Cell) -> str:
+        """Of another set that forgetting is measured on; "" where it is the cell's own, or none."""
+        home = self.home(cell)
+        return "" if home is None or home is cell else self.data(home).fingerprint
+
+    def shift_files(self, cell: Cell) -> str:
+        """Hashes of the files that the cell's shifts work with, "" where there are none.
+
+        Frost photographs, models of text shifts and of their gate, ready-made queries.
+
+        Raises:
+            QueryShiftError: ready-made queries that cannot be read or are not those of the data.
+        """
+        hashes = (self._shift_fingerprint(cell, domain) for domain in cell.domains)
+        return "+".join(filter(None, hashes))
+
+    def _shift_fingerprint(self, cell: Cell, spec: ShiftSpec) -> str:
+        if spec.name == CLEAN:
+            return ""
+        if is_ready_made(spec):
+            return self.ready_made(cell, spec).fingerprint
+        try:
+            return self.make_shift(spec).fingerprint
+        except (Exception, SystemExit):  # the cell's own run says it, and has no result
+            return ""
+
+    def ready_made(self, cell: Cell, spec: ShiftSpec) -> ReadyMade:
+        """The ready-made queries of one of the cell's shifts.
+
+        Raises:
+            ConfigError: no folder with ready-made queries was named.
+            QueryShiftError: the loader's.
+        """
+        load = self._load_ready_made
+        if load is None:
+            raise ConfigError(
+                f"the cell asks for ready-made {spec.label} queries, but no folder with such files "
+                "was named (READY_MADE=/path, --ready-made /path)"
+            )
+        data = self.data(cell)
+        key = (data.fingerprint, spec.name, spec.severity)
+        return self._ready_made.get(key, lambda: load(cell, spec, data))
+
+    def known_key(self, cell: Cell) -> str:
+        """The cell's identity if its data and backbone are loaded already, else ""."""
+        data = self._data.peek(_place(cell))
+        backbone = self._backbones.peek(cell.backbone)
+        return self.key(cell) if data is not None and backbone is not None else ""
+
+    def gallery(self, cell: Cell) -> Tensor:
+        """(N, D) float32 unit rows of the clean gallery under the source weights, on the device."""
+        return self._galleries.get(self._world(cell), lambda: self._gallery(cell))
+
+    def _gallery(self, cell: Cell) -> Tensor:
+        data, backbone = self.data(cell), self.backbone(cell)
+
+        def encode() -> Tensor:
+            rows = embed_distinct(
+                lambda batch: backbone.encode(data.gallery_modality, batch),
+                QueryInputs(data, backbone, gallery=True),
+                np.arange(len(data.gallery)),
+            )
+            return _finite(rows.float(), f"gallery embeddings of {data.name}")
+
+        found = self._tables.table("gallery", addresses.of_gallery(data, backbone, cell), encode)
+        return found.to(backbone.device)
+
+    def note_shared(self, cell: Cell) -> None:
+        """Notes what gallery and source weights hold, once for all cells that share them."""
+        world, gallery, backbone = self._world(cell), self.gallery(cell), self.backbone(cell)
+        known = self._known.peek(world)
+        if known is None or known[0] is not gallery or known[1] is not backbone:
+            self._known.drop(world)
+            found = gallery, backbone, _contents(gallery, backbone)
+            self._known.get(world, lambda: found)
+
+    def touched(self, cell: Cell) -> str:
+        """What of that has changed since: "the gallery", "the source weights" or ""."""
+        known = self._known.peek(self._world(cell))
+        if known is None:
+            return ""
+        now = _contents(known[0], known[1])
+        return next((name for name, content in known[2].items() if now[name] != content), "")
+
+    def begin(self) -> None:
+        """A cell begins: what is written to the disk cache from now on is its own."""
+        if self._tables.disk is not None:
+            self._tables.disk.written.clear()
+
+    def forget(self) -> None:
+        """Drops all that is kept, and what the cell under way has written to the disk cache.
+
+        For a cell that has written into what is shared, or changed what results depend on: the
+        next one loads and computes everything afresh.
+        """
+        self.spoiled = True
+        kept = (
+            *(self._data, self._backbones, self._galleries, self._source_recalls),
+            *(self._ready_made, self._shelves, self._changes, self._source_tables, self._known),
+        )
+        for values in kept:
+            values.clear()
+        self._inputs = InputCache(self._inputs.max_bytes)
+        if self._tables.disk is not None:
+            self._tables.disk.forget_written()
+
+    def queries(self, cell: Cell) -> np.ndarray:
+        """Indices of the queries that the cell uses, ascending."""
+        return chosen_queries(len(self.data(cell).queries), cell.limit)
+
+    def stream(self, cell: Cell) -> QueryStream:
+        """The stream of the cell's queries.
+
+        Raises:
+            ConfigError: a stream that makes no sense, alone or with these queries.
+        """
+        queries = self.queries(cell)
+        groups = None
+        if cell.stream.kind == "correlated":
+            data, key = self.data(cell), cell.stream.group_key
+            if key and key not in data.group_keys:
+                raise ConfigError(
+                    f"benchmark {data.name!r} has no group key {key!r}"
+                    f"{did_you_mean(key, data.group_keys)}; "
+                    f"it has {', '.join(sorted(data.group_keys)) or 'none'}"
+                )
+            groups = data.group_keys[key][queries] if key else None
+        sections = self.data(cell).sections
+        if cell.stream.kind == "interleaved" and sections is None:
+            raise ConfigError(
+                f"an interleaved stream needs several data sets, not {cell.benchmark!r} alone; "
+                "name at least two benchmarks (--benchmark a,b)"
+            )
+        return QueryStream(
+            len(queries),
+            cell.stream,
+            cell.seed,
+            groups,
+            None if sections is None else sections.of_query[queries],
+        )
+
+    def inputs(self, cell: Cell, *, clean: bool = False) -> QueryInputs:
+        """The cell's queries, shifted (unless ``clean``) and preprocessed.
+
+        Inputs are kept for all cells with the same stream, whatever their method: in memory for
+        those of this process, in the disk cache for all.
+        """
+        data, backbone = self.data(cell), self.backbone(cell)
+        if clean or all(domain.name == CLEAN for domain in cell.domains):
+            name = (*self._world(cell), "clean", cell.limit)
+            shelf = self._shelf(cell, name, clean=True)
+            return QueryInputs(data, backbone, shelf=shelf)
+        corruptions = [self._corruption(cell, domain) for domain in cell.domains]
+        name = self._inputs_key(cell)
+        shelf, changes = self._shelf(cell, name), self._changes_of(cell)
+        if not cell.stream.domains:
+            return QueryInputs(
+                data,
+                backbone,
+                corruption=lambda index: corruptions[0],
+                shelf=shelf,
+                changes=changes,
+            )
+        stream = self.stream(cell)
+        domain_of = dict(
+            zip(self.queries(cell)[stream.order].tolist(), stream.shifts.tolist(), strict=True)
+        )
+        return QueryInputs(
+            data,
+            backbone,
+            corruption=lambda index: corruptions[domain_of[index]],
+            shelf=shelf,
+            changes=changes,
+        )
+
+    def changes(self, cell: Cell) -> Changes:
+        """What the cell's shifts did to each of its queries.
+
+        It is noted while queries are corrupted. Those whose inputs came from a cache that has not
+        kept it are corrupted once more, with the same result.
+        """
+        found = self._changes_of(cell)
+        missing = found.missing()
+        if len(missing):
+            self.inputs(cell).measure(missing)
+        if not found.kept:
+            self._tables.put(KIND, self._changes_address(cell), found.rows())
+            found.kept = True
+        return found
+
+    def _changes_of(self, cell: Cell) -> Changes:
+        def make() -> Changes:
+            known = self._tables.find(KIND, self._changes_address(cell))
+            return Changes(self.queries(cell), self.data(cell).query_modality, known)
+
+        return self._changes.get(self._inputs_key(cell), make)
+
+    def _changes_address(self, cell: Cell) -> Address | None:
+        disk = self._tables.disk
+        return addresses.of_changes(self._inputs_address(cell)) if disk else None
+
+    def _shelf(self, cell: Cell, name: Hashable, *, clean: bool = False) -> Shelf:
+        def make() -> Shelf:
+            disk = self._tables.disk
+            address = self._inputs_address(cell, clean=clean) if disk else None
+            return Shelf(name, self._inputs, self.queries(cell), disk, address)
+
+        shelf = self._shelves.get(name, make)
+        shelf.reopen()
+        return shelf
+
+    def _inputs_address(self, cell: Cell, *, clean: bool = False) -> Address | None:
+        """Where the disk cache keeps the cell's inputs."""
+        at_work = () if clean else cell.domains
+        return addresses.of_inputs(
+            self.data(cell),
+            self.backbone(cell),
+            cell,
+            stream=None if clean else self.stream(cell),
+            shifts=[
+                self.make_shift(spec)
+                for spec in at_work
+                if spec.name != CLEAN and not is_ready_made(spec)
+            ],
+            files="" if clean else self.shift_files(cell),
+            queries=self.queries(cell),
+        )
+
+    def source_rows(self, cell: Cell) -> SourceRows:
+        """The source model's embeddings of the cell's stream, batch by batch (see ``use_source``).
+
+        They are computed with the first cell of a stream that asks for them, and kept for the
+        others: in memory for those of this process, in the disk cache for all.
+        """
+        data, backbone = self.data(cell), self.backbone(cell)
+        queries, stream, name = self.queries(cell), self.stream(cell), self._stream_key(cell)
+        key = self._rows_key(cell, [queries[batch.queries] for batch in stream])
+
+        def keep(rows: Tensor) -> None:
+            self._tables.put("source", key, rows)
+            self._source_tables.get(name, lambda: rows)
+
+        known = self._source_tables.peek(name)
+        if known is None:
+            known = self._tables.find("source", key)
+        return SourceRows(
+            lambda batch: backbone.encode(data.query_modality, batch), len(queries), known, keep
+        )
+
+    def _rows_key(
+        self,
+        cell: Cell,
+        parts: Sequence[np.ndarray],
+        *,
+        clean: bool = False,
+        alone: bool = False,
+    ) -> Address | None:
+        if self._tables.disk is None:
+            return None
+        inputs = self._inputs_address(cell, clean=clean)
+        return addresses.of_source(inputs, self.backbone(cell), parts, alone=alone)
+
+    def clean_recall(self, cell: Cell) -> float:
+        """R@1 (percent) of the cell's clean queries with the frozen source model."""
+        return self._source_recalls.get(
+            (*self._world(cell), cell.limit),
+            lambda: self._source_recall(cell, self.queries(cell), clean=True),
+        )
+
+    def first_domain_recall(self, cell: Cell, queries: np.ndarray) -> float:
+        """R@1 (percent) of the stream's first domain with the frozen source model.
+
+        Args:
+            cell: what is run.
+            queries: indices of the queries that the first domain hits.
+        """
+        return self._source_recalls.get(
+            (*self._stream_key(cell), "first domain"),
+            lambda: self._source_recall(cell, queries),
+        )
+
+    def _source_recall(self, cell: Cell, queries: np.ndarray, *, clean: bool = False) -> float:
+        data, backbone = self.data(cell), self.backbone(cell)
+        rows = self._tables.table(
+            "source",
+            self._rows_key(cell, [queries], clean=clean, alone=True),
+            lambda: embed_distinct(
+                lambda batch: backbone.encode(data.query_modality, batch),
+                self.inputs(cell, clean=clean),
+                queries,
+            ).float(),
+        )
+        return recall_of_rows(rows, queries, data=data, gallery=self.gallery(cell))
+
+    def _corruption(self, cell: Cell, spec: ShiftSpec) -> Corruption | None:
+        """What one of the cell's domains does to a query."""
+        if spec.name == CLEAN:
+            return None
+        if is_ready_made(spec):
+            items = self.ready_made(cell, spec).items
+            return Corruption(lambda item, index: items[index])
+        ids = self.data(cell).queries.ids
+        shift = self.make_shift(spec)
+        corrupt = corruption(shift, spec, cell.seed)
+        return Corruption(lambda item, index: corrupt(item, ids[index]), shift.untouched)
+
+    def _inputs_key(self, cell: Cell) -> tuple[Hashable, ...]:
+        """What decides the inputs of a cell whose queries are shifted."""
+        if cell.stream.domains:
+            return self._stream_key(cell)
+        files = self.shift_files(cell)
+        return (*self._world(cell), _text(cell.shift), files, cell.seed, cell.limit)
+
+    def _stream_key(self, cell: Cell) -> tuple[Hashable, ...]:
+        """What decides which query comes under which shift."""
+        stream = json.dumps(cell.stream.to_dict(), sort_keys=True, default=str)
+        files = self.shift_files(cell)
+        return (*self._world(cell), _text(cell.shift), files, stream, cell.seed, cell.limit)
+
+    def _world(self, cell: Cell) -> tuple[Hashable, ...]:
+        data, backbone = self.data(cell), self.backbone(cell)
+        return data.fingerprint, backbone.fingerprint, backbone.device, cell.backbone
+
+
+def _contents(gallery: Tensor, backbone: DualEncoder) -> dict[str, bytes]:
+    return {
+        "the gallery": digest([gallery]),
+        "the source weights": digest(weights_of(backbone)),
+    }
+
+
+def _place(cell: Cell) -> tuple[str, str, str]:
+    return cell.suite, cell.benchmark, cell.data_root
+
+
+def _text(spec: ShiftSpec) -> str:
+    return json.dumps(asdict(spec), sort_keys=True, default=str)
+
+
+def _checked(data: RetrievalSet) -> RetrievalSet:
+    if not len(data.queries):
+        raise DataError(f"benchmark {data.name!r} has no queries")
+    if len(data.relevance) != len(data.queries) or len(data.groups) != len(data.queries):
+        raise DataError(
+            f"benchmark {data.name!r} has {len(data.queries)} queries, but answers for "
+            f"{len(data.relevance)} and groups for {len(data.groups)}"
+        )
+    size, largest = len(data.gallery), max(data.recall_at)
+    if data.sections is not None:
+        size = int(np.diff(data.sections.bounds).min())
+    if size < largest:
+        raise DataError(
+            f"benchmark {data.name!r} has a gallery of {size}; recall at {largest} needs at least "
+            f"{largest} items: use a larger gallery"
+        )
+    return data
+
+
+def _finite(rows: Tensor, what: str) -> Tensor:
+    if not torch.isfinite(rows).all():
+        raise DataError(f"{what} hold NaN or infinity: the weights do not fit or are damaged")
+    return rows

@@ -1,0 +1,105 @@
+"""How many workers a machine has room for, and which GPU each gets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from benchmark.config.readers import AUTO_WORKERS
+from benchmark.config.run import BenchConfig
+
+WORKER_BYTES = 2 << 30
+"""Memory that a worker is counted with: interpreter, libraries, an encoder of ViT-B size with its
+gradients at 64 queries, a gallery and the cache of preprocessed queries."""
+
+
+def wanted_workers(config: BenchConfig) -> int:
+    """The number of workers asked for, or ``AUTO_WORKERS``."""
+    if config.workers is not None:
+        return config.workers
+    return AUTO_WORKERS if config.executor in ("processes", "ray", "slurm") else 1
+
+
+def planned_workers(config: BenchConfig, waiting: int) -> int:
+    """How many cells run at the same time on this machine, for an estimate."""
+    wanted = wanted_workers(config)
+    if wanted == AUTO_WORKERS:
+        return crew_size(waiting, threads=config.threads)[0]
+    return wanted
+
+
+def crew_size(
+    waiting: int, *, device: str = "cpu", workers: int = AUTO_WORKERS, threads: int | None = None
+) -> tuple[int, int]:
+    """Numbers of workers and of torch threads of each.
+
+    Small encoders gain little from several threads, so cores become workers first: one per core
+    as far as memory reaches, or one per GPU where cells run on GPUs.
+
+    Args:
+        waiting: how many cells there are to run; there are not more workers.
+        device: torch device string that the cells name.
+        workers: the user's choice; ``AUTO_WORKERS`` to choose here.
+        threads: the user's choice; None to share the cores out among the workers.
+    """
+    from benchmark.evaluation.environment import usable_cores  # imports torch
+
+    cores = usable_cores()
+    if workers == AUTO_WORKERS:
+        gpus = len(gpus_to_share(device))
+        on_one_device = 1 if device.startswith("cuda") else cores // (threads or 1)
+        memory = available_bytes()
+        room = on_one_device if memory is None else min(on_one_device, memory // WORKER_BYTES)
+        workers = gpus or room
+    workers = max(1, min(workers, waiting))
+    return workers, threads or max(1, cores // workers)
+
+
+def gpus_to_share(device: str) -> tuple[str, ...]:
+    """Values of CUDA_VISIBLE_DEVICES, one per GPU that cells on a device may use.
+
+    None for the CPU, and none where the device string names one GPU: then all workers use that.
+    """
+    if device != "cuda":
+        return ()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        names = [name.strip() for name in visible.split(",")]
+        # CUDA ignores everything from the first name that is no device on.
+        end = next((i for i, name in enumerate(names) if not name or name == "-1"), len(names))
+        return tuple(names[:end])
+    import torch
+
+    return tuple(str(index) for index in range(torch.cuda.device_count()))
+
+
+def available_bytes() -> int | None:
+    """Memory that this process and its children may still use; None where it is not known.
+
+    The system's estimate, or what is left under the limit of the control group (containers, batch
+    systems), whichever is less.
+    """
+    found = [_meminfo(), _control_group()]
+    return min((size for size in found if size is not None), default=None)
+
+
+def _meminfo() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    sizes = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return int(sizes[0]) * 1024 if sizes else None
+
+
+def _control_group() -> int | None:
+    """Version 2 only; "max" means that there is no limit."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        name = next(line[3:] for line in lines if line.startswith("0::"))
+        folder = Path("/sys/fs/cgroup") / name.lstrip("/")
+        limit = int((folder / "memory.max").read_text(encoding="ascii"))
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+    except (OSError, ValueError, StopIteration):
+        return None
+    return max(0, limit - used)

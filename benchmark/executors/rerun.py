@@ -1,0 +1,255 @@
+"""Runs some of a folder's finished cells again and compares, query by query."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmark.cell import Cell, Record, Status
+from benchmark.errors import ConfigError, QueryShiftError
+from benchmark.evaluation.environment import environment
+from benchmark.evaluation.resources import Resources
+from benchmark.evaluation.runner import Arrays, run_cell
+from benchmark.executors.todo import stream_of
+from benchmark.store.merge import differences
+from benchmark.store.records import StoredCell
+
+SAME_BYTES = (
+    *("python", "torch", "torchvision", "open_clip", "numpy"),
+    *("platform", "cpu", "threads", "device", "device_name"),
+)
+"""Where all of these agree, a cell gives the same bytes: everything else is seeded."""
+
+MOVED_RANKS = 0.10
+"""Elsewhere: at most this share of the queries may have another best rank. Other rounding moves
+near ties, and optimisers of Adam's kind turn the sign of a vanishing gradient into a step."""
+
+MOVED_POINTS = 1.0
+"""Elsewhere: a metric may differ by so many points, or by one query where that is more."""
+
+MOVED_PROBES = 0.02
+"""Elsewhere: a probe may differ by this share of its size, or by as much where it is below 1."""
+
+_OVERALL = re.compile(r"R@\d+|mean_recall|mAP|clean_R@1_(before|after)")
+"""Metrics over all queries; those of single domains hang on a handful of the ranks."""
+
+_HARNESS_PROBES = ("uniformity", "gap", "consistency", "effective_rank")
+"""The harness's probes; a method's own log (counts, losses) is compared only bit for bit."""
+
+
+class Outcome(StrEnum):
+    """What came of running a cell again; the first two are good."""
+
+    SAME = "same bytes"
+    WITHIN = "within tolerance"
+    DIFFERENT = "different"
+    NOT_RUN = "cannot be run"
+
+
+GOOD = (Outcome.SAME, Outcome.WITHIN)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One cell, run again.
+
+    Attributes:
+        stored: the cell as it was stored.
+        outcome: what came of it.
+        details: what differs, or why it cannot be run; empty where nothing does.
+        environment: fact -> (stored, now), of those in ``SAME_BYTES`` that differ.
+    """
+
+    stored: StoredCell
+    outcome: Outcome
+    details: tuple[str, ...] = ()
+    environment: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def good(self) -> bool:
+        return self.outcome in GOOD
+
+
+def draw(cells: Sequence[StoredCell], share: float, seed: int) -> list[StoredCell]:
+    """A random sample of the finished cells, at least one; the same seed draws the same.
+
+    Args:
+        cells: of a run.
+        share: how much of them, above 0 and at most 1.
+        seed: of the draw.
+
+    Returns:
+        Cells that share data and streams side by side.
+
+    Raises:
+        ConfigError: a share that is none, or no finished cell.
+    """
+    if not 0.0 < share <= 1.0:
+        raise ConfigError(f"--sample must be above 0 and at most 1, not {share:g}")
+    done = sorted((cell for cell in cells if cell.done), key=lambda cell: cell.record.key)
+    if not done:
+        raise ConfigError("no cell of this run is finished; there is nothing to run again")
+    count = math.ceil(share * len(done) - 1e-9)  # 0.05 * 20 is a little more than 1
+    chosen = np.random.default_rng(seed).choice(len(done), size=max(1, count), replace=False)
+    return sorted((done[i] for i in chosen), key=lambda one: (str(stream_of(one.cell)), one.name))
+
+
+def verify(
+    cells: Sequence[StoredCell],
+    resources: Resources,
+    *,
+    place: Callable[[Cell], Cell] = lambda cell: cell,
+    threads: int | None = None,
+) -> Iterator[Check]:
+    """Runs cells again, one after the other.
+
+    Args:
+        cells: what to run.
+        resources: data and weights of this machine.
+        place: puts a cell onto this machine (where its data lie, the device); must not change
+            what it measures.
+        threads: of torch; None takes as many as each cell was stored with.
+    """
+    for stored in cells:
+        wanted = threads or stored.record.environment.get("threads")
+        with _threads(wanted if isinstance(wanted, int) else None):
+            yield _check(stored, place(stored.cell), resources)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is not None and count > 0:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _check(stored: StoredCell, cell: Cell, resources: Resources) -> Check:
+    elsewhere = _elsewhere(stored.record, cell)
+    try:
+        key = resources.key(cell)
+    except QueryShiftError as error:
+        return Check(stored, Outcome.NOT_RUN, (" ".join(str(error).split()),), elsewhere)
+    if key != stored.record.key:
+        reasons = _other_identity(stored.record, cell, resources)
+        return Check(stored, Outcome.NOT_RUN, reasons, elsewhere)
+    record, arrays = run_cell(cell, resources)
+    if record.status is not Status.DONE:
+        return Check(stored, Outcome.NOT_RUN, (record.reason,), elsewhere)
+    return compare(stored, record, arrays, elsewhere)
+
+
+def _elsewhere(record: Record, cell: Cell) -> dict[str, tuple[Any, Any]]:
+    now = environment(cell.backbone.device)
+    before = record.environment
+    return {
+        name: (before.get(name), now.get(name))
+        for name in SAME_BYTES
+        if before.get(name) != now.get(name)
+    }
+
+
+def _other_identity(record: Record, cell: Cell, resources: Resources) -> tuple[str, ...]:
+    """Why the cell has another key here: what it stands for is not the same."""
+    here = {
+        "data": resources.data(cell).fingerprint,
+        "weights": resources.backbone(cell).fingerprint,
+        "shift's files": resources.shift_files(cell),
+    }
+    names = {
+        "data": "data_fingerprint",
+        "weights": "backbone_fingerprint",
+        "shift's files": "shift_files",
+    }
+    found = tuple(
+        f"the {what} here are others ({here[what]}) than the cell's ({record.info.get(name, '')})"
+        for what, name in names.items()
+        if here[what] != record.info.get(name, "")
+    )
+    return found or ("its key here is another one: the cell was changed on the way",)
+
+
+def compare(
+    stored: StoredCell,
+    record: Record,
+    arrays: Arrays,
+    elsewhere: Mapping[str, tuple[Any, Any]],
+) -> Check:
+    """Compares a stored cell with the same cell run again.
+
+    Args:
+        stored: as it was stored.
+        record: as it came out now.
+        arrays: its numbers per query now.
+        elsewhere: what of the environment differs; empty asks for the same bytes.
+    """
+    different = differences(stored, record, arrays)
+    if not different:
+        return Check(stored, Outcome.SAME, environment=elsewhere)
+    if elsewhere:
+        beyond = _beyond(stored, record, arrays)
+        if not beyond:
+            return Check(stored, Outcome.WITHIN, tuple(different), elsewhere)
+        return Check(stored, Outcome.DIFFERENT, tuple(beyond), elsewhere)
+    return Check(stored, Outcome.DIFFERENT, tuple(_measured(stored, record, different)), elsewhere)
+
+
+def _measured(stored: StoredCell, record: Record, names: Sequence[str]) -> Iterator[str]:
+    """The names with both numbers, where they are numbers."""
+    before = {**stored.record.metrics, **stored.record.probes}
+    now = {**record.metrics, **record.probes}
+    for name in names:
+        if name in before and name in now:
+            yield f"{name} {before[name]:.6g} is now {now[name]:.6g}"
+        else:
+            yield name
+
+
+def _beyond(stored: StoredCell, record: Record, arrays: Arrays) -> list[str]:
+    """What differs by more than another machine explains."""
+    before = stored.arrays
+    for name in ("query", "group", "order", "domain", "section"):
+        if not np.array_equal(before.get(name, ()), arrays.get(name, ())):
+            return [f"{name} per query: these are other queries, or in another order"]
+    found = []
+    moved = float(np.mean(before["best_rank"] != arrays["best_rank"]))
+    if moved > MOVED_RANKS:
+        found.append(f"{100 * moved:.1f} % of the queries have another rank")
+    points = max(MOVED_POINTS, 100.0 / len(arrays["best_rank"]) + 1e-9)
+    far = [
+        name
+        for name in sorted({**stored.record.metrics, **record.metrics})
+        if _OVERALL.fullmatch(name)
+        and not _near(stored.record.metrics.get(name), record.metrics.get(name), points)
+    ]
+    for name in _HARNESS_PROBES:
+        value = stored.record.probes.get(name)
+        margin = MOVED_PROBES * max(1.0, abs(value)) if value is not None else 0.0
+        if not _near(value, record.probes.get(name), margin):
+            far.append(name)
+    return found + list(_measured(stored, record, far))
+
+
+def _near(first: float | None, second: float | None, margin: float) -> bool:
+    if first is None or second is None:
+        return first is second
+    return abs(first - second) <= margin or (math.isnan(first) and math.isnan(second))
+
+
+def placed(cell: Cell, *, data: str = "", pretrained: str = "", device: str = "cpu") -> Cell:
+    """The cell on this machine: where data and weights lie here; its key stays the same."""
+    backbone = replace(
+        cell.backbone, device=device, pretrained=pretrained or cell.backbone.pretrained
+    )
+    return replace(cell, backbone=backbone, data_root=data or cell.data_root)

@@ -1,0 +1,1 @@
+"""Metrics: recall, ranking, probes, bootstrap, average ranks."""

@@ -1,0 +1,123 @@
+"""Numbers that explain a recall: geometry of the query embeddings, angles between gradients.
+
+Uniformity, gap and consistency follow our reading of the axes of REST's teaser figure
+(arXiv 2511.14416); uniformity is what the reference code of TCR prints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.data.retrieval import Relevance
+
+_PAIRS_AT_ONCE = 1 << 14
+
+HUBNESS_AT = 10
+"""k of the k-occurrences; Radovanovic et al. (2010) use it throughout."""
+
+CONFLICT_DEGREES = 90.0
+"""Two gradients conflict when the angle between them is larger than this."""
+
+
+def uniformity(queries: Tensor) -> float:
+    """Mean Euclidean distance of the query embeddings (Q, D) to their mean."""
+    points = queries.double()
+    return float((points - points.mean(dim=0)).norm(dim=1).mean())
+
+
+def gap(queries: Tensor, gallery: Tensor) -> float:
+    """Euclidean distance between the mean query (Q, D) and the mean gallery item (N, D)."""
+    difference = queries.double().mean(dim=0) - gallery.mean(dim=0, dtype=torch.float64)
+    return float(difference.norm())
+
+
+def consistency(queries: Tensor, gallery: Tensor, relevance: Relevance, order: np.ndarray) -> float:
+    """Mean cosine of matched pairs; a query with n relevant items contributes n pairs.
+
+    Args:
+        queries: (Q, D) unit rows.
+        gallery: (N, D) unit rows, same device.
+        relevance: answers by query index.
+        order: (Q,) query index of each row of ``queries``.
+    """
+    lengths = np.array([len(relevance[int(q)]) for q in order])
+    rows = torch.from_numpy(np.repeat(np.arange(len(order)), lengths))
+    items = torch.from_numpy(np.concatenate([relevance[int(q)] for q in order]))
+    total = 0.0
+    for start in range(0, len(rows), _PAIRS_AT_ONCE):
+        left = queries[rows[start : start + _PAIRS_AT_ONCE].to(queries.device)].double()
+        right = gallery[items[start : start + _PAIRS_AT_ONCE].to(gallery.device)].double()
+        total += float((left * right).sum())
+    return total / len(rows)
+
+
+def effective_rank(embeddings: Tensor) -> float:
+    """How many directions the query embeddings (Q, D) use: from 1 (collapsed) to min(Q, D).
+
+    exp of the entropy of the singular values divided by their sum (Roy and Vetterli, EUSIPCO 2007,
+    eq. 1-4), of the matrix as it is, not centred. The singular values are the square roots of the
+    eigenvalues of the (D, D) Gram matrix, in float64: no decomposition of all Q rows.
+    """
+    points = embeddings.double()
+    values = torch.linalg.eigvalsh(points.T @ points).clamp_min(0.0).sqrt()
+    share = values / values.sum()
+    return float(torch.special.entr(share).sum().exp())
+
+
+class KOccurrences:
+    """Counts for each gallery item how many queries have it among their k best, as they pass.
+
+    Of each section's gallery apart, since its items are ranked for the section's queries only.
+    Among equal scores at the k-th place it is the library's choice which one counts.
+
+    Args:
+        k: length of the lists.
+    """
+
+    def __init__(self, k: int = HUBNESS_AT) -> None:
+        self.k = k
+        self._counts: dict[int, Tensor] = {}
+
+    def add(self, scores: Tensor, section: int = 0) -> None:
+        """Counts a batch: scores (B, N), higher is better, -inf for items that do not take part."""
+        size = scores.shape[1]
+        best, items = scores.topk(min(self.k, size), dim=1)
+        counts = self._counts.setdefault(section, torch.zeros(size, dtype=torch.int64))
+        counts += torch.bincount(items[best > -torch.inf].cpu(), minlength=size)
+
+    def skewness(self) -> float:
+        """Skewness of the k-occurrences, m3 / m2**1.5 (Radovanovic et al., JMLR 2010, section 2).
+
+        Around 0 no item is drawn above others; large values mean hubs: few items that answer most
+        queries. The mean over the sections that had queries. NaN where all items of a section
+        occur equally often, as in a gallery of k items, where it is not defined.
+        """
+        return float(np.mean([_skewness(c.numpy()) for c in self._counts.values()] or [math.nan]))
+
+
+def _skewness(values: np.ndarray) -> float:
+    centred = values - values.mean()
+    deviation = math.sqrt(float((centred**2).mean()))
+    return float((centred**3).mean()) / deviation**3 if deviation else math.nan
+
+
+def log_means(batches: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Mean over batches of every logged number; batches where it is absent or NaN are left out.
+
+    A name that is never finite is left out altogether (for example an angle that was never
+    defined). Where ``angle`` (degrees) is logged without ``conflict``, the share of batches whose
+    angle exceeds 90 degrees is added as ``conflict``.
+    """
+    values: dict[str, list[float]] = {}
+    for batch in batches:
+        for name, value in batch.items():
+            if math.isfinite(value):
+                values.setdefault(name, []).append(value)
+    if "angle" in values and "conflict" not in values:
+        values["conflict"] = [float(angle > CONFLICT_DEGREES) for angle in values["angle"]]
+    return {name: math.fsum(found) / len(found) for name, found in values.items()}

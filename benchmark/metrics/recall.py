@@ -1,0 +1,51 @@
+"""Recall@k, mean recall and mean average precision from ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from benchmark.data.retrieval import RECALL_AT
+
+
+def average_precision(relevant_ranks: np.ndarray) -> float:
+    """Average precision over the full ranking: (1/n) sum_i i / r_i for ascending ranks r_i.
+
+    With one relevant item it is 1 / rank.
+
+    >>> average_precision(np.array([1, 4]))
+    0.75
+    """
+    ordered = np.sort(np.asarray(relevant_ranks))
+    return float(np.mean(np.arange(1, len(ordered) + 1) / ordered))
+
+
+def recall_at(best_ranks: np.ndarray, k: int) -> float:
+    """Percent of queries with at least one relevant item among the first ``k``.
+
+    One hit is enough, also where a query has several relevant items (five captions of an image).
+    """
+    return 100.0 * int(np.count_nonzero(np.asarray(best_ranks) <= k)) / len(best_ranks)
+
+
+def summary(
+    best_ranks: np.ndarray,
+    average_precisions: np.ndarray,
+    cut_offs: Sequence[int] = RECALL_AT,
+) -> Mapping[str, float]:
+    """``R@k`` for each cut-off (1, 5, 10), their mean and ``mAP``, in percent and unrounded.
+
+    Args:
+        best_ranks: (Q,) rank of each query's best-ranked relevant item.
+        average_precisions: (Q,) in [0, 1].
+        cut_offs: the ks.
+    """
+    if not len(best_ranks):
+        raise ValueError("no queries were ranked")
+    recalls = {f"R@{k}": recall_at(best_ranks, k) for k in cut_offs}
+    return {
+        **recalls,
+        "mean_recall": sum(recalls.values()) / len(recalls),
+        "mAP": float(100.0 * np.mean(average_precisions)),
+    }

@@ -1,0 +1,1 @@
+"""Planning: settings and grid files to cells, what fits together, what it will cost."""

@@ -1,0 +1,106 @@
+"""From numbers to a verdict: intervals over benchmarks or seeds, and the rules of docs/claims.md.
+
+The rules stand here before any number: a measurement *holds* if its 95 % interval excludes zero in
+the claimed direction, *does not hold* if it excludes zero in the other one, and is *inconclusive*
+otherwise. A claim holds if all of its parts do, and does not hold if one of them does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from scipy.special import stdtrit
+
+from benchmark.metrics.bootstrap import ALPHA, excludes_zero
+
+
+class Verdict(StrEnum):
+    """What the numbers say of a claim."""
+
+    HOLDS = "holds"
+    FAILS = "does not hold"
+    OPEN = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measurement with its 95 % interval.
+
+    Attributes:
+        value: NaN where there is nothing to measure.
+        low, high: NaN where there are too few units for an interval.
+        units: how many independent units it rests on.
+        of: what a unit is: "benchmark", "run" (one seed of one setting) or "query".
+        each: a unit's name -> its own value, where units are benchmarks.
+    """
+
+    value: float
+    low: float
+    high: float
+    units: int
+    of: str
+    each: Mapping[str, float]
+
+
+def judge(estimate: Estimate, sign: int) -> Verdict:
+    """The rule for one measurement."""
+    if not excludes_zero(estimate.low, estimate.high):
+        return Verdict.OPEN
+    return Verdict.HOLDS if sign * estimate.low > 0 else Verdict.FAILS
+
+
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """The rule for a claim: all parts must hold; one that does not refutes it."""
+    if Verdict.FAILS in verdicts:
+        return Verdict.FAILS
+    return Verdict.HOLDS if verdicts and set(verdicts) == {Verdict.HOLDS} else Verdict.OPEN
+
+
+def over_benchmarks(values: Mapping[str, Sequence[float]]) -> Estimate:
+    """Mean over benchmarks, each the mean of its cells, with Student's interval over benchmarks.
+
+    It says how far a finding would carry over to other benchmarks of the kind.
+
+    Args:
+        values: benchmark -> a number of each of its cells; benchmarks without any are left out.
+    """
+    each = {name: float(np.mean(found)) for name, found in sorted(values.items()) if len(found)}
+    means = np.array(list(each.values()))
+    if not len(means):
+        return Estimate(math.nan, math.nan, math.nan, 0, "benchmark", {})
+    error = float(means.std(ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else math.nan
+    return _student(float(means.mean()), error, len(means) - 1, len(means), "benchmark", each)
+
+
+def over_seeds(values: Mapping[str, Sequence[float]]) -> Estimate:
+    """Mean over settings, each the mean over its seeds, with Student's interval over seeds.
+
+    The settings are taken as they are (strata): it says how far a finding depends on the order of
+    the stream and the draws of the corruption, for these benchmarks and these queries.
+
+    Args:
+        values: setting -> a number for each of its seeds.
+    """
+    found = {name: np.asarray(one, dtype=np.float64) for name, one in values.items() if len(one)}
+    if not found:
+        return Estimate(math.nan, math.nan, math.nan, 0, "run", {})
+    freedom = sum(len(one) - 1 for one in found.values())
+    squares = sum(float(((one - one.mean()) ** 2).sum()) for one in found.values())
+    each = {name: float(one.mean()) for name, one in sorted(found.items())}
+    error = math.nan
+    if freedom:
+        of_means = sum(squares / freedom / len(one) for one in found.values())
+        error = math.sqrt(of_means) / len(found)
+    value = float(np.mean(list(each.values())))
+    return _student(value, error, freedom, sum(map(len, found.values())), "run", each)
+
+
+def _student(
+    value: float, error: float, freedom: int, units: int, of: str, each: Mapping[str, float]
+) -> Estimate:
+    half = -float(stdtrit(freedom, ALPHA / 2)) * error if freedom > 0 else math.nan
+    return Estimate(value, value - half, value + half, units, of, each)

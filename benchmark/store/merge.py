@@ -1,0 +1,206 @@
+"""Run folders read strictly, and several of them joined into one, once all is known to fit.
+
+What makes two rows of a table incomparable is refused by name: other data, weights or files of a
+shift under the same name, other versions of a method or shift, two results of one cell.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.cell import Record
+from benchmark.errors import ResultsError
+from benchmark.store.records import StoredCell
+from benchmark.store.run_store import RunStore
+
+NAMED = 8
+"""Problems that an error spells out; the rest are counted."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge has done.
+
+    Attributes:
+        cells: how many the new folder has, by status.
+        duplicates: how many more there were of the same cells, with the same results.
+    """
+
+    cells: Mapping[str, int]
+    duplicates: int
+
+
+def read_run(folder: Path) -> tuple[list[StoredCell], list[str]]:
+    """Every good record of a run by file name, and what is wrong with the other files."""
+    store = RunStore(folder)
+    cells, problems = store.read()
+    if not cells and not problems:
+        problems.append(f"{store.cells} holds no record; is it the folder of a run?")
+    return cells, problems
+
+
+def merge_runs(folders: Sequence[Path], target: Path) -> Merged:
+    """Joins the cells of several runs in a new folder, byte by byte as they are.
+
+    A finished result goes before an unfinished one of the same cell, an earlier folder's before a
+    later one's.
+
+    Args:
+        folders: runs to join.
+        target: a folder that is not there yet, or empty.
+
+    Raises:
+        ResultsError: files that are no records, rows that must not stand together, two different
+            results of one cell, or a target that cannot be written. Nothing is written then.
+    """
+    _check_target(folders, target)
+    cells: list[StoredCell] = []
+    problems: list[str] = []
+    for folder in dict.fromkeys(path.resolve() for path in folders):
+        found, wrong = read_run(folder)
+        cells += found
+        problems += wrong
+    _refuse(problems, "; repair or delete these files, then merge again")
+    _refuse(
+        conflicts(cells),
+        "; such rows must not stand in one table: run the older ones again, or merge the folders "
+        "that agree",
+    )
+    chosen, duplicates = _without_duplicates(cells)
+    _copy(chosen, target)
+    counts: dict[str, int] = defaultdict(int)
+    for cell in chosen:
+        counts[cell.record.status.value] += 1
+    return Merged(dict(counts), duplicates)
+
+
+def _check_target(folders: Sequence[Path], target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ResultsError(f"{target} exists and is not empty; name a new folder (--out)")
+    for folder in folders:
+        if folder.resolve() in (target.resolve(), *target.resolve().parents):
+            raise ResultsError(f"{target} lies in {folder}, which is to be merged; name another")
+
+
+def _refuse(problems: Sequence[str], what_to_do: str) -> None:
+    if problems:
+        more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        raise ResultsError("; ".join(problems[:NAMED]) + more + what_to_do)
+
+
+def conflicts(cells: Iterable[StoredCell]) -> list[str]:
+    """What has the same name and is not the same in all of these cells, one line each."""
+    seen: dict[str, dict[str, StoredCell]] = defaultdict(dict)
+    for stored in cells:
+        for what, value in _facts(stored):
+            seen[what].setdefault(value, stored)
+    return [
+        f"{what} differs: "
+        + ", ".join(
+            f"{_shown(value, values)} in {stored.name}" for value, stored in sorted(values.items())
+        )
+        for what, values in sorted(seen.items())
+        if len(values) > 1
+    ]
+
+
+def _facts(stored: StoredCell) -> Iterator[tuple[str, str]]:
+    """What must agree, with its value. The schema does: no other one is read."""
+    cell, info = stored.cell, stored.record.info
+    yield f"version of method {cell.method.name!r}", str(cell.method.version)
+    for shift in cell.domains:
+        yield f"version of shift {shift.name!r}", str(shift.version)
+    if not stored.done:
+        return
+    place = f"benchmark {cell.benchmark!r} (suite {cell.suite!r})"
+    yield f"data of {place}", str(info.get("data_fingerprint", ""))
+    shifts = "+".join(f"{shift.label} {_text(shift.options)}" for shift in cell.domains)
+    yield f"files of shift {shifts} on {place}", str(info.get("shift_files", "none"))
+    spec = {name: value for name, value in asdict(cell.backbone).items() if name != "device"}
+    yield f"weights of backbone {_text(spec)}", str(info.get("backbone_fingerprint", ""))
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return json.dumps(dict(values), sort_keys=True, default=str)
+
+
+def _shown(value: str, others: Iterable[str]) -> str:
+    """A value at the length of a line; the whole where that would hide how it differs."""
+    short = _cut(value)
+    return value if any(_cut(other) == short for other in others if other != value) else short
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= 40 else f"{value[:24]}..{value[-12:]}"
+
+
+def _without_duplicates(cells: Sequence[StoredCell]) -> tuple[list[StoredCell], int]:
+    by_key: dict[str, list[StoredCell]] = defaultdict(list)
+    finished = {stored.cell.unfinished_key for stored in cells if stored.done}
+    for stored in cells:
+        if stored.done or stored.record.key not in finished:
+            by_key[stored.record.key].append(stored)
+    chosen, problems = [], []
+    for first, *others in by_key.values():
+        chosen.append(first)
+        for other in others if first.done else ():
+            different = differences(first, other.record, other.arrays)
+            if different:
+                problems.append(f"{first.name} and {other.name} ({', '.join(different)})")
+    _refuse(
+        [f"different results of the same cell: {problem}" for problem in problems],
+        "; find out which is right (queryshift verify), then delete the other's .json and .npz",
+    )
+    return sorted(chosen, key=lambda stored: stored.path.name), len(cells) - len(chosen)
+
+
+def differences(first: StoredCell, record: Record, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of metrics, probes and arrays that are not bit for bit the same; costs may differ."""
+    found = [
+        name
+        for section in ("metrics", "probes")
+        for name in sorted({**getattr(first.record, section), **getattr(record, section)})
+        if not _same(getattr(first.record, section).get(name), getattr(record, section).get(name))
+    ]
+    return found + [
+        f"{name} per query"
+        for name in sorted({**first.arrays, **arrays})
+        if name not in first.arrays
+        or name not in arrays
+        or first.arrays[name].dtype != arrays[name].dtype
+        or not np.array_equal(first.arrays[name], arrays[name])
+    ]
+
+
+def _same(first: float | None, second: float | None) -> bool:
+    """Equal numbers; NaN equals NaN, and a missing number only a missing one or a stored NaN."""
+    a, b = (np.nan if value is None else value for value in (first, second))
+    return bool(a == b or (np.isnan(a) and np.isnan(b)))
+
+
+def _copy(cells: Sequence[StoredCell], target: Path) -> None:
+    """All files into a folder beside the target, which then takes its name: all or nothing."""
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        (temporary / "cells").mkdir(parents=True)
+        for stored in cells:
+            name = stored.cell.stem(stored.record.key)
+            shutil.copyfile(stored.path, temporary / "cells" / f"{name}.json")
+            if stored.done:
+                numbers = stored.path.with_suffix(".npz")
+                shutil.copyfile(numbers, temporary / "cells" / f"{name}.npz")
+        temporary.rename(target)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ResultsError(f"cannot write {target}: {reason}; choose another folder") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

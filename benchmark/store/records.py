@@ -1,0 +1,394 @@
+"""The reader of stored cells: one record with its numbers per query, believed only if they agree.
+
+A record is a JSON file that holds a digest of itself and one of the ``.npz`` file beside it. What
+was copied under another name, edited, damaged or put together from two cells is refused with the
+file's name and the reason; it then counts as not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import re
+import stat
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.cell import (
+    SCHEMA_VERSION,
+    BackboneSpec,
+    Cell,
+    MethodSpec,
+    Record,
+    ShiftSpec,
+    Status,
+    StreamSpec,
+    data_identity,
+    key_of,
+)
+from benchmark.errors import ResultsError
+from benchmark.metrics.recall import recall_at, summary
+
+LARGEST = 1 << 30
+"""Bytes that a record, or its numbers per query when unpacked, may have: 20 million queries."""
+
+NEEDED = ("query", "best_rank", "ap", "group", "order")
+"""Arrays that a finished cell has; ``domain`` too where its stream has several domains."""
+
+_MEASURED = ("metrics", "probes", "cost")
+_RECALL = re.compile(r"R@(\d{1,9})")
+_KEY = re.compile(r"[0-9a-f]{16}")
+_NEAR = 1e-9
+
+
+class OtherSchemaError(ResultsError):
+    """Raised for a record of another layout: no damage, but nothing that this version can read."""
+
+    def __init__(self, path: Path, schema: int) -> None:
+        super().__init__(f"{path}: its schema is {schema}; this version reads {SCHEMA_VERSION}")
+        self.schema = schema
+
+
+class _BadRecord(Exception):
+    """Why a file is no good record; the file's name is added by ``read_cell``."""
+
+
+@dataclass(frozen=True)
+class StoredCell:
+    """A record that agrees with itself and with what lies beside it.
+
+    Attributes:
+        path: its JSON file.
+        arrays: its numbers per query (see ``runner.Arrays``); empty where the cell is not done.
+    """
+
+    path: Path
+    record: Record
+    cell: Cell
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def done(self) -> bool:
+        return self.record.status is Status.DONE
+
+    @property
+    def name(self) -> str:
+        """Where it lies, short: the run's folder and the file's name."""
+        return f"{self.path.parent.parent.name}/{self.path.stem}"
+
+
+def cell_from_dict(values: Mapping[str, Any]) -> Cell:
+    """The inverse of ``Cell.to_dict``.
+
+    Raises:
+        TypeError: names that a cell does not have.
+        KeyError: a part is missing.
+    """
+    parts = {
+        "backbone": BackboneSpec(**values["backbone"]),
+        "method": MethodSpec(**values["method"]),
+        "shift": ShiftSpec(**values["shift"]),
+        "stream": StreamSpec.from_dict(values["stream"]),
+    }
+    return Cell(**{**values, **parts})
+
+
+def read_cell(path: Path) -> StoredCell:
+    """The cell that a JSON file and the numbers beside it hold.
+
+    Raises:
+        OtherSchemaError: the record has another layout.
+        ResultsError: the file is no record or contradicts itself; says what is wrong.
+    """
+    try:
+        values = _values(path)
+        schema = values.get("schema")
+        if not isinstance(schema, int) or isinstance(schema, bool):
+            raise ValueError(f"its schema is {schema!r}; this version reads {SCHEMA_VERSION}")
+        if schema != SCHEMA_VERSION:
+            raise OtherSchemaError(path, schema)
+        record = _record(values)
+        cell = cell_from_dict(record.cell)
+        _check_identity(record, cell, path)
+        arrays = _arrays(record, cell, path.with_suffix(".npz"))
+    except _BadRecord as error:
+        raise ResultsError(f"{path} does not agree with itself: {error}") from error
+    except ResultsError:
+        raise
+    except Exception as error:  # whatever a file from elsewhere provokes in JSON, zip and numpy
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ResultsError(f"{path} is no readable record: {reason}") from error
+    return StoredCell(path, record, cell, arrays)
+
+
+def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of the ``.npz`` file; the same arrays give the same bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def text_of(record: Record, numbers: bytes) -> str:
+    """The JSON text of a record, sealed; numbers that are not finite become null.
+
+    Args:
+        record: of any status.
+        numbers: content of the ``.npz`` file beside it, empty where there is none.
+    """
+    plain = {item.name: getattr(record, item.name) for item in fields(record)}
+    for name in _MEASURED:
+        plain[name] = _nulls(plain[name])
+    plain["batches"] = [_nulls(batch) for batch in record.batches]
+    plain["arrays"] = hashlib.sha256(numbers).hexdigest() if numbers else ""
+    # The digest is that of what a reader will find: tuples have become lists by then.
+    values = json.loads(json.dumps(plain, allow_nan=False))
+    return json.dumps(sealed(values), indent=1) + "\n"
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's JSON values with the digest of all of them.
+
+    The digest is of the values, not of the text: other white space or order changes nothing.
+    """
+    others = {name: value for name, value in values.items() if name != "digest"}
+    text = json.dumps(others, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return {**others, "digest": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _nulls(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+def _values(path: Path) -> dict[str, Any]:
+    values = json.loads(_content(path).decode("utf-8"), parse_constant=_no_json)
+    if not isinstance(values, dict):
+        raise ValueError("it is not a JSON object")
+    return values
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _content(path: Path) -> bytes:
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):  # a pipe would be waited for
+        raise ValueError(f"{path.name} is no file")
+    if state.st_size > LARGEST:
+        raise ValueError(f"{path.name} has {state.st_size} bytes; at most {LARGEST} are read")
+    return path.read_bytes()
+
+
+def _record(values: dict[str, Any]) -> Record:
+    for name in ("key", "status", "cell", "digest", "arrays"):
+        if name not in values:
+            raise ValueError(f"it has no {name!r}")
+    if sealed(values)["digest"] != values["digest"]:
+        raise _BadRecord("its digest is not that of its content; it was changed after it was saved")
+    for name in ("cell", "info", "environment"):
+        if not isinstance(values.get(name, {}), dict):
+            raise ValueError(f"its {name!r} is {values[name]!r}, not an object")
+    for name in _MEASURED:
+        values[name] = _numbers(values[name])
+    values["batches"] = tuple(_numbers(batch) for batch in values["batches"])
+    values["status"] = Status(values["status"])
+    record = Record(**values)
+    wrong = _malformed(record)
+    if wrong:
+        raise ValueError(wrong)
+    return record
+
+
+def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise ValueError(f"{name!r} is {value!r}, not a number")
+    return {name: math.nan if value is None else float(value) for name, value in values.items()}
+
+
+def _malformed(record: Record) -> str:
+    """What has the wrong type, or an empty string: JSON from elsewhere can hold anything."""
+    cell, info = record.cell, record.info
+    if not isinstance(record.key, str) or not _KEY.fullmatch(record.key):
+        return f"its key is {record.key!r}, not 16 hex digits"
+    parts = (cell["method"], cell["shift"], *cell["stream"].get("domains", ()))
+    names = [cell["suite"], cell["benchmark"], *(part["name"] for part in parts)]
+    if not all(isinstance(name, str) for name in names):
+        return f"one of its names is not a text: {', '.join(map(repr, names))}"
+    for part in parts:
+        options = part.get("options", {})
+        if not isinstance(options, Mapping):
+            return f"the options of {part['name']} are {options!r}, not an object"
+    whole = [("seed", cell["seed"]), *(("version", part.get("version", 1)) for part in parts)]
+    whole += [("severity", part["severity"]) for part in parts[1:]]
+    whole += [(name, info[name]) for name in ("queries", "gallery") if name in info]
+    for name, value in whole:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return f"{name!r} is {value!r}, not a whole number"
+    return ""
+
+
+def _check_identity(record: Record, cell: Cell, path: Path) -> None:
+    done = record.status is Status.DONE
+    info = record.info if done else {}
+    data = (str(info.get(n, "")) for n in ("data_fingerprint", "shift_files", "home_fingerprint"))
+    # Of the values as they are stored: a part that is missing there has no default.
+    key = key_of(
+        record.cell,
+        data_fingerprint=data_identity(*data),
+        backbone_fingerprint=str(info.get("backbone_fingerprint", "")),
+    )
+    if record.key != key:
+        what = "cell, data and weights" if done else "cell"
+        raise _BadRecord(f"its key is not that of its {what}; it was changed by hand")
+    name = f"{cell.stem(record.key)}.json"
+    if path.name != name:
+        raise _BadRecord(f"it holds the record of another name ({name}); is it a copy?")
+
+
+def _arrays(record: Record, cell: Cell, path: Path) -> dict[str, np.ndarray]:
+    """The numbers per query of a finished record, which must be those that it was saved with."""
+    if record.status is not Status.DONE:
+        return {}
+    try:
+        content = _content(path)
+    except FileNotFoundError:
+        raise _BadRecord(f"its numbers per query are missing ({path.name})") from None
+    # Before anything is unpacked: so only what was saved beside this record is ever opened.
+    if hashlib.sha256(content).hexdigest() != record.arrays:
+        raise _BadRecord(
+            f"its numbers per query ({path.name}) are not those that it was saved with; they are "
+            "damaged or of another cell"
+        )
+    arrays = _unpacked(content)
+    wrong = _wrong_arrays(record, cell, arrays) or _wrong_metrics(record, cell, arrays)
+    if wrong:
+        raise _BadRecord(wrong)
+    return arrays
+
+
+def _unpacked(content: bytes) -> dict[str, np.ndarray]:
+    """The inverse of ``packed``, quicker than ``np.load``.
+
+    Nothing is allocated that a header only claims, and no objects are made.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        if size > LARGEST:
+            raise _BadRecord(f"its numbers per query would be {size} bytes, more than {LARGEST}")
+        for member in members:
+            raw = archive.read(member)
+            start = 10 + int.from_bytes(raw[8:10], "little")
+            shape, dtype = _header(raw[:start])
+            if math.prod(shape) * dtype.itemsize != len(raw) - start:
+                raise _BadRecord(f"{member.filename} is not of the size that it says ({shape})")
+            name = member.filename.removesuffix(".npy")
+            arrays[name] = np.frombuffer(raw, dtype, offset=start).reshape(shape)
+    return arrays
+
+
+@lru_cache(maxsize=1024)  # cells of one benchmark have the same headers, and parsing takes time
+def _header(raw: bytes) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type that the header of an ``.npy`` file says."""
+    stream = io.BytesIO(raw)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("an array is not in version 1.0 of numpy's format")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject or (fortran and len(shape) > 1):
+        raise ValueError(f"an array is of type {dtype}, or its columns come first")
+    return shape, dtype
+
+
+def _wrong_arrays(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> str:
+    """What is wrong with the numbers per query alone, or an empty string."""
+    needed = (*NEEDED, *(["domain"] if cell.stream.domains else []))
+    lacking = [name for name in needed if name not in arrays]
+    if lacking:
+        return f"its numbers per query lack {', '.join(lacking)}"
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if any(
+        shape != shapes["query"] or len(shape) != 1 or not shape[0] for shape in shapes.values()
+    ):
+        return f"its numbers per query are of different or no length: {shapes}"
+    for name, array in arrays.items():
+        if array.dtype.kind not in ("f" if name == "ap" else "i" if name in needed else "iufb"):
+            return f"{name} per query is of type {array.dtype}"
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            return f"{name} per query is not finite"
+    count, ranks, ap = len(arrays["query"]), arrays["best_rank"], arrays["ap"]
+    if count != record.info.get("queries", count):
+        return f"it is of {record.info['queries']} queries, its numbers per query are of {count}"
+    if ranks.min() < 1 or ranks.max() > record.info.get("gallery", ranks.max()):
+        return "its ranks are outside the gallery"
+    if ap.min() < 0.0 or ap.max() > 1.0 + _NEAR:
+        return "its average precisions are not between 0 and 1"
+    order = arrays["order"]
+    if order.min() < 0 or order.max() >= count or np.bincount(order, minlength=count).max() > 1:
+        return "the order of its stream does not name each query once"
+    if cell.stream.domains:
+        domain = arrays["domain"]
+        if domain.min() < 0 or domain.max() >= len(cell.stream.domains):
+            return "its numbers per query name a domain that its stream does not have"
+    return ""
+
+
+def _wrong_metrics(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> str:
+    """A stored metric that the stored ranks contradict, or an empty string."""
+    stored = record.metrics
+    if "R@1" not in stored:
+        return "it has no R@1"
+    for name, counted in _counted(stored, cell, arrays):
+        if name in stored and not abs(stored[name] - counted) <= _NEAR:  # NaN is none either
+            return f"{name} is {stored[name]}, but its ranks give {counted}"
+    batches = [batch for batch in record.batches if "queries" in batch]
+    sizes = np.array([batch["queries"] for batch in batches])
+    if not len(sizes):
+        return ""
+    hits = (arrays["best_rank"] == 1)[arrays["order"]]
+    if sizes.sum() != len(hits) or (sizes < 1).any() or (sizes % 1).any():
+        return f"its batches are of {sizes.sum():g} queries, its numbers per query of {len(hits)}"
+    starts = np.concatenate(([0], np.cumsum(sizes.astype(np.int64))[:-1]))
+    recalls = 100.0 * np.add.reduceat(hits.astype(np.int64), starts) / sizes
+    said = np.array(
+        [batch.get("R@1", found) for batch, found in zip(batches, recalls, strict=True)]
+    )
+    far = np.flatnonzero(~(np.abs(np.array(said) - recalls) <= _NEAR))
+    if len(far):
+        return f"R@1 of batch {far[0]} is {said[far[0]]}, but its ranks give {recalls[far[0]]}"
+    return ""
+
+
+def _counted(
+    stored: Mapping[str, float], cell: Cell, arrays: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, float]]:
+    """What the numbers per query give for the metrics that follow from them alone."""
+    ranks, domain, section = arrays["best_rank"], arrays.get("domain"), arrays.get("section")
+    cut_offs = sorted(int(found[1]) for found in map(_RECALL.fullmatch, stored) if found)
+    yield from summary(ranks, arrays["ap"], cut_offs).items()
+    first = ranks if domain is None else ranks[domain == 0]
+    if len(first):
+        yield "first_domain_R@1_during", recall_at(first, 1)
+    of_domains = {f"R@1_{spec.label}": number for number, spec in enumerate(cell.stream.domains)}
+    for name, number in of_domains.items():
+        if domain is not None and (domain == number).any():
+            yield name, recall_at(ranks[domain == number], 1)
+    if section is None:
+        return
+    for k in cut_offs:
+        parts = [ranks[section == number] for number in np.unique(section)]
+        recalls = [recall_at(part, k) for part in parts]
+        yield f"section_R@{k}", sum(recalls) / len(recalls)
+        # The record has the names of the sections, the arrays their numbers: in the same order.
+        names = [name for name in stored if name.startswith(f"R@{k}_") and name not in of_domains]
+        if len(names) == len(recalls):
+            yield from zip(names, recalls, strict=True)

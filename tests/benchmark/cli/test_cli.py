@@ -1,0 +1,389 @@
+"""The command line, as a user meets it: words in, exit code, lines and files out."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import benchmark
+from benchmark.cli import main
+from benchmark.data.suite import Suite
+from benchmark.planning import plan as plan_module
+from benchmark.registry import BENCHMARKS, METHODS
+
+ROOT = Path(benchmark.__file__).resolve().parents[1]
+KEYED = ("bench", "--benchmark=toy-image", "--stream=correlated")
+
+
+pytestmark = pytest.mark.usefixtures("toy")
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs a command line; gives exit code, standard output and standard error."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(list(words))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def bench(call):
+    """Runs ``bench`` on the toy world without figures; ``--out run`` where nothing else is said."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        given = " ".join(words)
+        more = ["--no-figures"]
+        more += [] if "--benchmark" in given else ["--benchmark", "toy-image"]
+        more += [] if "--shift" in given else ["--shift", "gaussian"]
+        more += [] if "--method" in given else ["--method", "toy-nudge"]
+        more += [] if "--batch-size" in given else ["--batch-size", "8"]
+        more += [] if "--out" in given else ["--out", "run"]
+        return call("bench", *words, *more)
+
+    return run
+
+
+def errors(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("error: ")]
+
+
+def test_without_words_it_says_what_there_is(call):
+    code, out, _ = call()
+    assert code == 0
+    for name in ("bench", "list", "show", "check", "report", "leaderboard", "tune"):
+        assert f"  {name}" in out
+
+
+def test_version(call):
+    assert call("--version")[:2] == (0, f"queryshift {benchmark.__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["bench", "list", "show", "check", "report", "leaderboard"])
+def test_every_command_has_help_with_examples(call, command):
+    code, out, err = call(command, "--help")
+    assert code == 0
+    assert f"queryshift {command} " in out.partition("examples:")[2]
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("bnech",), "unknown command 'bnech'; did you mean 'bench'"),
+        (("bench", "--mehtod", "rest"), "no flag '--mehtod'; did you mean '--method'"),
+        (("bench", "--meth", "rest"), "no flag '--meth'; did you mean '--method'"),
+        (("bench", "rest"), "does not expect 'rest'"),
+        (("bench", "--seed"), "expected one argument"),
+        (("list",), "required: KIND"),
+        (("list", "method", "--jsn"), "no flag '--jsn'; did you mean '--json'"),
+        (("list", "metods"), "unknown kind 'metods'; did you mean 'methods'"),
+        (("show", "resst"), "nothing is called 'resst'; did you mean 'rest'"),
+        (("check", "toy-image"), "is a benchmark; contracts exist for methods and shifts"),
+        (("report", "nowhere"), "there is no run 'nowhere'"),
+        (("bench", "--method", "resst"), "unknown method 'resst'; did you mean 'rest'"),
+        (("bench", "--shift", "gauss"), "unknown shift 'gauss'; did you mean 'gaussian'"),
+        (("bench", "--benchmark", "toy-imag"), "unknown benchmark 'toy-imag'; did you mean"),
+        (("bench", "--suite", "papers"), "unknown suite 'papers'; did you mean 'paper'"),
+        (("bench", "--stream", "divrese"), "'divrese' does not exist; did you mean 'diverse'"),
+        ((*KEYED, "--stream-option=group_key=imag"), "no group key 'imag'; did you mean 'image'"),
+        (("bench", "--stream", "mixed", "--shift", "gaussian,ocr"), "'ocr' works on text queries"),
+        (("bench", "--severity", "6"), "has no severity 6; it has 1, 2, 3, 4, 5"),
+        (("bench", "--device", "gpu"), "expected cpu, cuda, cuda:N or auto"),
+        (("bench", "--suite", "paper", "--benchmark", "toy-image"), "is in suite 'toy'"),
+        (("tune", "--workers", "none"), "--workers: expected a whole number"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(call, words, said):
+    code, out, err = call(*words)
+    assert code == 2
+    assert out == ""
+    (line,) = errors(err)
+    assert said in line
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--shift", "char_swap"),
+            "works on text queries, but the queries of 'toy-image' are of modality 'image'; "
+            "shifts that fit: gaussian_noise",
+        ),
+        (("--benchmark", "toy-natural"), "there nothing is corrupted"),
+        (("--option", "siez=1"), "has no option 'siez'; did you mean 'size'"),
+        (("--option", "size=big"), "option 'size' of method 'toy-nudge'"),
+        (("--preset", "publshed"), "no option preset 'publshed'; did you mean 'published'"),
+        (("--method", "toy-broken"), "'toy-broken' of queryshift-toy"),
+        (("--data", "/no/such/folder"), "no folder /no/such/folder"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is_written(bench, words, said):
+    code, _, err = bench(*words)
+    assert code == 2
+    (line,) = errors(err)
+    assert said in line
+    assert not Path("run").exists()
+
+
+def test_a_results_folder_that_cannot_be_written_is_named(bench):
+    Path("file").write_text("in the way")
+    code, _, err = bench("--out", "file/run")
+    assert code == 2
+    assert "cannot write results to file/run" in errors(err)[0]
+
+
+def test_list_shows_names_origins_and_aliases(call):
+    _, out, err = call("list", "shifts")
+    rows = [line.replace("│", " ").split() for line in out.splitlines()]
+    row = next(row for row in rows if row[:1] == ["gaussian_noise"])
+    assert {"image", "gaussian", "built-in"} <= set(row)
+    assert err == ""
+
+
+def test_list_warns_of_plugins_that_cannot_be_used_and_shows_the_others(call):
+    code, out, err = call("list", "methods")
+    assert code == 0
+    assert "queryshift-toy" in next(line for line in out.splitlines() if "toy-nudge" in line)
+    assert "toy-absent" not in out
+    warnings = [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 2
+    assert any("'toy-absent'" in w and "no module 'queryshift_toy_absent'" in w for w in warnings)
+    assert any("'tent' is already taken by methods.tent:Tent" in w for w in warnings)
+
+
+def test_list_as_json_is_json_alone_on_standard_output(call):
+    _, out, _ = call("list", "shifts", "--json")
+    found = {entry["name"]: entry for entry in json.loads(out)}
+    assert found["gaussian_noise"]["aliases"] == ["gaussian"]
+    assert found["char_swap"]["facts"]["modality"] == "text"
+
+
+@pytest.mark.parametrize("kind", ["methods", "shifts", "benchmarks", "backbones"])
+def test_list_is_quick_because_it_imports_nothing_heavy(kind):
+    code = (
+        "import sys; from benchmark.cli import main; code = main(['list', sys.argv[1]])\n"
+        "heavy = {'torch', 'torchvision', 'open_clip', 'numpy', 'pandas', 'matplotlib', 'PIL'}\n"
+        # A shift's card is asked for on its class, whose module reads arrays and pictures.
+        "heavy -= {'numpy', 'PIL'} if sys.argv[1] == 'shifts' else set()\n"
+        "found = heavy & set(sys.modules); assert not found, found; sys.exit(code)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", code, kind], cwd=ROOT, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor time, not the clock's: other work on the machine is not ours to answer for.
+    used = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    assert used < 0.5
+
+
+def test_python_m_benchmark_is_the_same_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark", "list", "nothing"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_show_prints_card_options_and_what_they_mean(call):
+    _, out, _ = call("show", "method/toy-nudge")
+    assert "--option size" in out
+    assert "how far queries are moved" in out
+    assert "queryshift-toy" in out
+
+
+def test_markup_in_a_plugins_words_is_shown_not_obeyed(call):
+    assert "[bold]nudges[/bold]" in call("show", "toy-nudge")[1]
+    assert "[red]toy[/red] pictures" in call("show", "toy-image")[1]
+
+
+def test_show_follows_an_alias(call):
+    _, out, _ = call("show", "shift/gaussian")
+    assert "shift gaussian_noise" in out
+
+
+def test_check_passes_a_sound_method_and_fails_an_unsound_one(call):
+    assert call("check", "source")[0] == 0
+    code, out, _ = call("check", "toy-spoiler")
+    assert code == 1
+    assert "spoiled" in out
+
+
+def test_check_runs_the_shift_contract(call):
+    code, out, _ = call("check", "shift/char_swap")
+    assert code == 0
+    assert "determinism" in out
+
+
+def test_bench_runs_source_beside_the_method_and_writes_everything(bench):
+    code, out, err = bench()
+    assert code == 0
+    assert not errors(err)
+    assert "source" in out
+    assert "toy-nudge" in out
+    tidy = pd.read_csv("run/tidy.csv")
+    assert set(tidy["method"]) == {"source", "toy-nudge"}
+    assert set(tidy["preset"]) == {"published"}
+    assert set(tidy["status"]) == {"done"}
+    assert Path("run/leaderboard.csv").is_file()
+
+
+def test_a_second_identical_run_reuses_its_cells_and_says_so(bench):
+    _, first, _ = bench()
+    assert "reused" not in first
+    stamps = {path: path.stat().st_mtime_ns for path in Path("run/cells").iterdir()}
+    code, second, _ = bench()
+    assert code == 0
+    assert "reused 2 finished cells" in second
+    assert {path: path.stat().st_mtime_ns for path in Path("run/cells").iterdir()} == stamps
+    _, third, _ = bench("--seed", "0,1")
+    assert "reused 2 finished cells, ran 2" in third
+
+
+def test_if_exists_always_runs_again(bench):
+    bench()
+    stamps = {path: path.stat().st_mtime_ns for path in Path("run/cells").iterdir()}
+    _, out, _ = bench("--if-exists", "always")
+    assert "reused" not in out
+    changed = [path for path, at in stamps.items() if path.stat().st_mtime_ns != at]
+    assert len(changed) == len(stamps)
+
+
+def test_the_default_folder_is_named_after_the_run_and_depends_on_what_is_run(call):
+    words = ["bench", "--benchmark", "toy-image", "--shift", "contrast", "--method", "toy-nudge"]
+    for more in ((), ("--workers", "1", "--device", "cpu", "--quiet"), ("--limit", "20")):
+        assert call(*words, "--no-figures", *more)[0] == 0
+    names = sorted(path.name for path in Path("results/runs").iterdir())
+    assert len(names) == 2
+    assert all(name.startswith("toy-image_contrast-5_toy-nudge_") for name in names)
+
+
+def test_settings_reach_the_cell(bench):
+    bench("--option", "size=0.5", "--limit", "20", "--severity", "2,3", "--seed", "4")
+    cells = [json.loads(p.read_text())["cell"] for p in Path("run/cells").glob("*.json")]
+    assert {cell["shift"]["severity"] for cell in cells} == {2, 3}
+    assert {cell["seed"] for cell in cells} == {4}
+    assert {cell["limit"] for cell in cells} == {20}
+    assert {cell["stream"]["batch_size"] for cell in cells} == {8}
+    nudges = [cell["method"] for cell in cells if cell["method"]["name"] == "toy-nudge"]
+    assert all(m["options"] == {"size": 0.5} for m in nudges)
+    assert {m["preset"] for m in nudges} == {"published+size"}
+
+
+def test_all_shifts_are_those_of_the_benchmark_and_none_is_allowed(bench):
+    bench("--shift", "all")
+    bench("--shift", "none", "--out", "clean")
+    assert set(pd.read_csv("run/tidy.csv")["shift"]) == {"gaussian_noise", "contrast"}
+    assert set(pd.read_csv("clean/tidy.csv")["severity"]) == {0}
+
+
+def test_each_shift_runs_on_the_benchmarks_that_it_fits(bench):
+    code, _, _ = bench("--benchmark", "toy-image,toy-text", "--shift", "contrast,char_swap")
+    assert code == 0
+    pairs = pd.read_csv("run/tidy.csv")[["benchmark", "shift"]].drop_duplicates()
+    assert set(map(tuple, pairs.values)) == {("toy-image", "contrast"), ("toy-text", "char_swap")}
+
+
+def test_figures_are_drawn_unless_switched_off(call):
+    words = ("bench", "--benchmark", "toy-image", "--shift", "contrast", "--method", "toy-nudge")
+    code, out, _ = call(*words, "--out", "run")
+    assert code == 0
+    figures = list(Path("run/figures").glob("*.png"))
+    assert figures
+    assert all(path.name in out for path in figures)
+
+
+def test_a_failed_cell_makes_exit_code_1_and_leaves_the_others(bench):
+    code, out, _ = bench("--method", "toy-spoiler")
+    assert code == 1
+    assert "spoiled" in out
+    status = pd.read_csv("run/tidy.csv").groupby("method")["status"].first().to_dict()
+    assert status == {"source": "done", "toy-spoiler": "failed"}
+
+
+def test_an_interrupted_run_keeps_its_cells_and_goes_on(bench, monkeypatch):
+    spoiler = METHODS.get("toy-spoiler")
+    monkeypatch.setattr(spoiler, "error", KeyboardInterrupt())
+    code, out, err = bench("--method", "toy-spoiler")
+    assert code == 130
+    assert "valid" in out + err
+    assert "Traceback" not in err
+    monkeypatch.setattr(spoiler, "error", None)
+    code, out, _ = bench("--method", "toy-spoiler")
+    assert code == 0
+    assert "reused 1 finished cell, ran 1" in out
+
+
+def test_two_workers_give_the_same_numbers(bench):
+    bench("--threads", "1")
+    code, _, _ = bench("--workers", "2", "--threads", "1", "--out", "two")
+    assert code == 0
+    one, two = (pd.read_csv(f"{folder}/tidy.csv") for folder in ("run", "two"))
+    kinds = [frame[frame["group"] == "metric"].reset_index(drop=True) for frame in (one, two)]
+    pd.testing.assert_frame_equal(*kinds)
+
+
+def test_a_stream_of_several_shifts_from_the_command_line_to_the_tables(bench):
+    code, out, err = bench("--stream", "continual", "--shift", "gaussian,contrast")
+    assert (code, errors(err)) == (0, [])
+    assert "stream continual" in out
+    tidy = pd.read_csv("run/tidy.csv")
+    assert set(tidy["domains"]) == {"gaussian_noise-5, contrast-5"}
+    assert {"R@1_contrast-5", "first_domain_R@1_after"} <= set(tidy["name"])
+    assert "reused 2 finished cells" in bench(*("--stream", "continual"), *("--shift", "all"))[1]
+
+
+def test_report_derives_the_same_files_again(bench, call):
+    bench()
+    before = {path: path.read_bytes() for path in Path("run").glob("*.csv")}
+    for path in before:
+        path.unlink()
+    code, out, _ = call("report", "run", "--no-figures")
+    assert code == 0
+    assert "toy-nudge" in out
+    assert {path: path.read_bytes() for path in Path("run").glob("*.csv")} == before
+
+
+def test_report_takes_the_name_of_a_run(bench, call):
+    bench("--out", "results/runs/mine")
+    assert call("report", "mine", "--no-figures")[0] == 0
+    assert "did you mean 'mine'" in call("report", "mien")[2]
+
+
+def test_leaderboard_runs_the_bundled_grid_and_writes_it_to_results(call, monkeypatch):
+    cards = (BENCHMARKS.get("toy-image"), BENCHMARKS.get("toy-text"))
+    monkeypatch.setattr(plan_module, "load_suite", lambda name: Suite(name, name, "", cards))
+    flags = ("--method", "source,recentre", "--benchmark", "all", "--seed", "1", "--limit", "16")
+    code, _, err = call("leaderboard", *flags)
+    assert code == 0, err
+    board = pd.read_csv("results/leaderboard.csv")
+    assert set(board["method"]) == {"source", "recentre"}
+    assert set(board["benchmark"]) == {"toy-image", "toy-text"}
+    assert (board["cells_missing"] == 0).all()
+    assert set(pd.read_csv("results/suite.csv")["row"]) == {"toy-image", "toy-text"}
+    assert list(Path("results/figures").glob("*.png"))
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = f"{sys.executable} -m benchmark list shifts --json | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, env=environment
+    )
+    assert "Traceback" not in done.stderr

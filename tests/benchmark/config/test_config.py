@@ -1,0 +1,144 @@
+"""Settings: one reader per setting, flags over YAML over defaults, errors with their place."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark.config import run as config
+from benchmark.config.run import BenchConfig, resolve
+from benchmark.errors import ConfigError
+
+
+def settings(*words: str, **preset) -> BenchConfig:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    config.add_flags(parser)
+    return resolve(parser.parse_args(words), **preset)
+
+
+@pytest.fixture
+def yaml_file(tmp_path):
+    def write(text: str | bytes) -> str:
+        path = tmp_path / "settings.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def test_nothing_given_is_the_default():
+    assert settings() == BenchConfig()
+
+
+def test_every_setting_has_help_and_a_reader_that_takes_its_default():
+    for setting in dataclasses.fields(BenchConfig):
+        assert setting.metadata["help"]
+        default = getattr(BenchConfig(), setting.name)
+        if default not in (None, ()):
+            assert setting.metadata["read"](default) == default
+
+
+def test_flags_are_read():
+    found = settings(
+        *("--method", "tcr, rest,tcr", "--seed", "0-2,7", "--limit", "10", "--no-figures"),
+        *("--option", "steps=1", "--option", "lr=1e-4"),
+    )
+    assert found.method == ("tcr", "rest")
+    assert found.seed == (0, 1, 2, 7)
+    assert found.limit == 10
+    assert found.no_figures is True
+    assert found.option == {"steps": "1", "lr": "1e-4"}
+
+
+def test_order_is_default_preset_yaml_flag(yaml_file):
+    path = yaml_file("seed: [1, 2]\nbatch-size: 8\nlimit: 5\n")
+    found = settings("--config", path, "--limit", "3", seed=(9,), workers=2)
+    assert (found.seed, found.batch_size, found.limit, found.workers) == ((1, 2), 8, 3, 2)
+
+
+def test_yaml_keeps_the_types_of_options(yaml_file):
+    path = yaml_file("option: {steps: 2, lr: 0.1, flag: true}\n")
+    assert settings("--config", path).option == {"steps": 2, "lr": 0.1, "flag": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("method: rest\nsead: 1\n", r"settings\.yaml:2: .*'sead'; did you mean 'seed'"),
+        ("\nseed: 1.5\n", r"settings\.yaml:2: 'seed': expected whole numbers"),
+        ("seed: true\n", r"settings\.yaml:1: 'seed': expected whole numbers"),
+        ("quiet: 1\n", r"settings\.yaml:1: 'quiet': expected true or false"),
+        ("limit: 1e3\n", r"settings\.yaml:1: 'limit': expected a whole number"),
+        ("method: [rest, 3]\n", r"settings\.yaml:1: 'method': expected names"),
+        ("transform: resise\n", r"did you mean 'resize'"),
+        ("batch-size: 1\nbatch_size: 2\n", r"settings\.yaml:2: 'batch_size' is set twice"),
+        ("seed: 1\nseed: 2\n", r"settings\.yaml:2: .*'seed'"),
+        ("- a\n", "must be a mapping"),
+        ("# nothing\n", "is empty"),
+        ("a: [\n", "not valid YAML"),
+        (b"method: \xff\n", r"settings\.yaml:1: not UTF-8"),
+        ("model: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
+    ],
+)
+def test_a_mistake_in_yaml_is_one_error_with_its_place(yaml_file, text, said):
+    with pytest.raises(ConfigError, match=said):
+        settings("--config", yaml_file(text))
+
+
+def test_a_missing_settings_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        settings("--config", str(tmp_path / "nowhere.yaml"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--seed", "2-1"),
+        ("--seed", "-1"),
+        ("--seed", str(2**32)),
+        ("--seed", "0-4000000000"),
+        ("--severity", "five"),
+        ("--limit", "0"),
+        ("--batch-size", "2.5"),
+        ("--method", ","),
+        ("--option", "steps"),
+        ("--option", "=1"),
+        ("--if-exists", "never"),
+    ],
+)
+def test_a_mistake_in_a_flag_names_the_flag(words):
+    with pytest.raises(ConfigError, match=f"^{words[0]}: "):
+        settings(f"{words[0]}={words[1]}")
+
+
+def test_an_option_given_twice_is_refused():
+    with pytest.raises(ConfigError, match="'lr' is given twice"):
+        settings("--option", "lr=1", "--option", "lr=2")
+
+
+def test_an_option_value_may_hold_an_equals_sign_or_be_empty():
+    assert settings("--option", "a=b=c", "--option", "d=").option == {"a": "b=c", "d": ""}
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=20))
+def test_integers_survive_text_in_order_without_repeats(numbers):
+    assert config.read_integers(",".join(map(str, numbers))) == tuple(dict.fromkeys(numbers))
+
+
+@given(st.integers(0, 5000), st.integers(0, 300))
+def test_a_range_is_inclusive(first, more):
+    assert config.read_integers(f"{first}-{first + more}") == tuple(range(first, first + more + 1))
+
+
+@given(st.text(max_size=12))
+def test_no_text_makes_the_reader_of_integers_fail_otherwise_than_declared(text):
+    try:
+        numbers = config.read_integers(text)
+    except ValueError:
+        return
+    assert numbers
+    assert all(number >= 0 for number in numbers)

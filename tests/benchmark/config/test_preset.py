@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from benchmark.cell import MethodSpec, Record, Status
+from benchmark.cli.bench import say_untuned
+from benchmark.config import presets as preset
+from benchmark.config.options import applicable, complete, convert, parse
+from benchmark.config.presets import Place, preset_names, published, tuned
+from benchmark.config.run import BenchConfig
+from benchmark.errors import ConfigError, UnknownNameError
+from benchmark.planning.plan import plan
+from benchmark.planning.specs import untuned
+from benchmark.registry import METHODS
+from benchmark.report.leaderboard import leaderboard
+from benchmark.report.pairs import CellResult
+from benchmark.report.table import results_table
+from benchmark.report.text_tables import boards
+from tests.benchmark import fakes
+
+
+@dataclass(frozen=True)
+class Options:
+    lr: float = 3e-4
+    steps: int = 3
+    refine: bool = True
+    temperature: float | str = 0.02
+    optimizer: str = field(default="adamw", metadata={"choices": ("adamw", "sgd")})
+    cap: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError("option 'steps' must be at least 1")
+
+
+@dataclass(frozen=True)
+class Nothing:
+    pass
+
+
+def resolve(
+    method: str, options: type, name: str, query: str, by_hand: Any = None, *, folder: Path
+) -> tuple[dict[str, Any], str]:
+    found = preset.resolve(method, options, name, Place(query), by_hand, folder=folder)
+    return found.values, found.label
+
+
+def write(folder: Path, text: str, name: str = "mini") -> Path:
+    (folder / f"{name}.yaml").write_text(text)
+    return folder
+
+
+MINI = """
+about: tuned on validation scenes
+image:
+  tent: {lr: 2e-3, steps: 1}
+  source:
+text:
+  tent: {lr: 0.001}
+"""
+
+
+# Conversion
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "expected"),
+    [
+        ("1e-3", float, 0.001),
+        (1, float, 1.0),
+        ("7", int, 7),
+        ("-2", int, -2),
+        ("true", bool, True),
+        ("Off", bool, False),
+        (False, bool, False),
+        ("learnt", float | str, "learnt"),
+        ("0.5", float | str, 0.5),
+        ("none", int | None, None),
+        ("4", int | None, 4),
+        ("b", Literal["a", "b"], "b"),
+        ("2", Literal[1, 2], 2),
+        ("1,2", tuple[int, ...], (1, 2)),
+        ([1, "2"], tuple[int, ...], (1, 2)),
+        ("3,x", tuple[int, str], (3, "x")),
+    ],
+)
+def test_convert(value: Any, hint: Any, expected: Any) -> None:
+    found = convert(value, hint)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("fast", float),
+        ("nan", float),
+        ("inf", float),
+        (True, float),
+        ("3.5", int),
+        (3.0, int),
+        (True, int),
+        ("maybe", bool),
+        (1, bool),
+        (5, str),
+        (None, int),
+        ("c", Literal["a", "b"]),
+        (3, tuple[int, ...]),
+        ("1,2,3", tuple[int, int]),
+        ("x", dict),
+    ],
+)
+def test_convert_refuses(value: Any, hint: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected|cannot be given"):
+        convert(value, hint)
+
+
+# Options
+
+
+def test_complete_fills_in_defaults() -> None:
+    assert complete(Options, {"lr": "1e-3", "refine": "no"}, "method 'tent'") == {
+        "lr": 0.001,
+        "steps": 3,
+        "refine": False,
+        "temperature": 0.02,
+        "optimizer": "adamw",
+        "cap": None,
+    }
+
+
+def test_unknown_option_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"method 'tent' has no option 'step'.*'steps'"):
+        parse(Options, {"step": "1"}, "method 'tent'")
+
+
+def test_option_of_a_thing_without_options() -> None:
+    with pytest.raises(UnknownNameError, match="it has none"):
+        parse(Nothing, {"lr": "1"}, "method 'source'")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"lr": "fast"}, "option 'lr' of method 'tent': expected a finite number, not 'fast'"),
+        ({"optimizer": "adam"}, "'adam'; did you mean 'adamw'"),
+        ({"steps": "0"}, "method 'tent': option 'steps' must be at least 1"),
+    ],
+)
+def test_wrong_values(values: dict[str, str], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        complete(Options, values, "method 'tent'")
+
+
+def test_applicable_keeps_what_the_dataclass_has() -> None:
+    assert applicable(Options, {"lr": 1, "constants": "mini64"}) == {"lr": 1}
+    assert applicable(Nothing, {"lr": 1}) == {}
+
+
+# Presets
+
+
+def test_published_is_the_code_and_needs_no_file(tmp_path: Path) -> None:
+    values, label = resolve("tent", Options, "published", "image", folder=tmp_path)
+    assert label == "published"
+    assert values["lr"] == 3e-4
+
+
+def test_preset_per_modality(tmp_path: Path) -> None:
+    write(tmp_path, MINI)
+    image, label = resolve("tent", Options, "mini", "image", folder=tmp_path)
+    text, _ = resolve("tent", Options, "mini", "text", folder=tmp_path)
+    assert label == "mini"
+    assert (image["lr"], image["steps"]) == (0.002, 1)
+    assert (text["lr"], text["steps"]) == (0.001, 3)
+
+
+def test_settings_by_hand_win_and_are_named(tmp_path: Path) -> None:
+    write(tmp_path, MINI)
+    values, label = resolve(
+        "tent", Options, "mini", "image", {"steps": "5", "lr": "1e-4"}, folder=tmp_path
+    )
+    assert label == "mini+lr,steps"
+    assert (values["lr"], values["steps"]) == (1e-4, 5)
+    _, label = resolve("tent", Options, "published", "image", {"steps": "3"}, folder=tmp_path)
+    assert label == "published+steps"
+
+
+def test_falsy_settings_by_hand_count(tmp_path: Path) -> None:
+    write(tmp_path, MINI)
+    values, label = resolve("tent", Options, "mini", "image", {"refine": False}, folder=tmp_path)
+    assert values["refine"] is False
+    assert label == "mini+refine"
+
+
+def test_method_that_the_preset_does_not_speak_of_says_published(tmp_path: Path) -> None:
+    write(tmp_path, MINI)
+    values, label = resolve("stranger", Options, "mini", "image", folder=tmp_path)
+    assert (values["lr"], label) == (3e-4, "published")
+    assert resolve("source", Nothing, "mini", "image", folder=tmp_path) == ({}, "mini")
+    assert resolve("source", Nothing, "mini", "text", folder=tmp_path) == ({}, "published")
+
+
+def test_absent_mini_preset_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"make tune.*PRESET=published"):
+        resolve("tent", Options, "mini", "image", folder=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mimi", "../mini", ""])
+def test_unknown_preset(tmp_path: Path, name: str) -> None:
+    write(tmp_path, MINI)
+    with pytest.raises(ConfigError, match=r"no option preset.*known: published, mini"):
+        resolve("tent", Options, name, "image", folder=tmp_path)
+
+
+def test_modality_without_presets(tmp_path: Path) -> None:
+    write(tmp_path, MINI)
+    with pytest.raises(ConfigError, match="not 'smell'"):
+        resolve("tent", Options, "mini", "smell", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- a", "expected a mapping"),
+        ("images: {}", "unknown key 'images'; did you mean 'image'"),
+        ("image: [tent]", "must map methods"),
+        ("image: {tent: 3}", "must map methods"),
+        ("image: {", "not a preset file"),
+    ],
+)
+def test_malformed_preset_files(tmp_path: Path, text: str, expected: str) -> None:
+    write(tmp_path, text)
+    with pytest.raises(ConfigError, match=expected):
+        resolve("tent", Options, "mini", "image", folder=tmp_path)
+
+
+def test_preset_with_an_option_the_method_has_not(tmp_path: Path) -> None:
+    write(tmp_path, "image: {tent: {rl: 1}}")
+    with pytest.raises(UnknownNameError, match=r"mini\.yaml has no option 'rl'"):
+        resolve("tent", Options, "mini", "image", folder=tmp_path)
+
+
+def test_preset_names(tmp_path: Path) -> None:
+    assert preset_names(tmp_path) == ("published",)
+    assert preset_names(write(tmp_path, MINI)) == ("published", "mini")
+
+
+# Published settings
+
+
+@pytest.mark.parametrize("method", ["tent", "eata", "sar", "read", "tcr", "rest"])
+def test_blip_text_queries_have_their_own_learning_rate(method: str) -> None:
+    for query, backbone, rate in (
+        ("text", "blip", 3e-5),
+        ("image", "blip", 3e-4),
+        ("text", "open_clip", 3e-4),
+    ):
+        place = Place(query, "coco", backbone)
+        found = preset.resolve(method, METHODS.get(method).Options, "published", place)
+        assert found.values["lr"] == rate
+        assert found.label == "published"
+        assert found.origins.get("lr") == ("published" if rate == 3e-5 else None)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "temperature"),
+    [("fashion-gen", 1e-3), ("cuhk-pedes", 1e-4), ("icfg-pedes", 1e-4), ("coco", 1e-2)],
+)
+def test_published_temperatures_by_data_set(dataset: str, temperature: float) -> None:
+    for query in ("image", "text"):
+        place = Place(query, dataset, "open_clip")
+        for method in ("tent", "sar", "read", "eata"):
+            found = preset.resolve(method, METHODS.get(method).Options, "published", place)
+            assert found.values["temperature"] == temperature
+        for method in ("tcr", "rest"):
+            found = preset.resolve(method, METHODS.get(method).Options, "published", place)
+            assert found.values["temperature"] == 0.02
+    # Methods that may be installed one day are spoken of too; others are left alone.
+    assert published("shot", place) == ({} if dataset == "coco" else {"temperature": temperature})
+    assert published("deyo", place) == published("shot", place)
+    assert published("mine", place) == {}
+
+
+def test_tcr_queue_is_as_long_as_a_batch_and_by_hand_wins() -> None:
+    options = METHODS.get("tcr").Options
+    place = Place("image", "coco", "open_clip", batch_size=16)
+    assert preset.resolve("tcr", options, "published", place).values["queue_size"] == 16
+    by_hand = preset.resolve("tcr", options, "published", place, {"queue_size": "5"})
+    assert by_hand.values["queue_size"] == 5
+    assert (by_hand.label, by_hand.origins) == ("published+queue_size", {"queue_size": "by hand"})
+
+
+def test_published_settings_reach_the_cells_of_the_paper_suite() -> None:
+    def option(benchmark: str, method: str, name: str, **settings: Any) -> Any:
+        config = BenchConfig(benchmark=(benchmark,), method=(method,), **settings)
+        return next(c for c in plan(config) if c.method.name == method).method.options[name]
+
+    blip = {"model": "blip:Salesforce/blip-itm-base-coco", "shift": ("char_swap",)}
+    assert option("coco-c-text", "tcr", "lr", **blip) == 3e-5
+    assert option("base2fashion-i2t", "tent", "temperature") == 1e-3
+    assert option("cuhk2icfg-t2i", "sar", "temperature") == 1e-4
+    assert option("base2coco-i2t", "tcr", "queue_size", batch_size=32) == 32
+    assert option("base2coco-i2t", "eata", "form") == "tcr"
+    assert option("mini-base2coco-i2t", "eata", "form") == "paper"  # the preset mini
+
+
+# A preset file of the user's own, and what tables say
+
+
+def test_a_file_extends_the_shipped_preset(tmp_path: Path) -> None:
+    write(tmp_path, "data: some-validation\n" + MINI)
+    own = tmp_path / "own.yaml"
+    own.write_text("data: my-validation\nextends: mini\nimage:\n  mine: {lr: 0.5}\n")
+    place = Place("image")
+    mine = preset.resolve("mine", Options, str(own), place, folder=tmp_path)
+    assert (mine.values["lr"], mine.label) == (0.5, "own")
+    assert tuned(mine.values, mine.origins) == "lr on my-validation"
+    tent = preset.resolve("tent", Options, str(own), place, {"steps": 2}, folder=tmp_path)
+    assert (tent.values["lr"], tent.label) == (0.002, "mini+steps")
+    assert tuned(tent.values, tent.origins) == "lr on some-validation; steps by hand"
+    other = preset.resolve("other", Options, str(own), place, folder=tmp_path)
+    assert tuned(other.values, other.origins) == "untuned"
+    assert tuned({}, {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(None, "there is no preset file"), ("extends: own.yaml", "extend one another")],
+)
+def test_files_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        Path("own.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=expected):
+        preset.resolve("tent", Options, "own.yaml", Place("image"))
+
+
+def test_untuned_methods_of_the_embedded_default_are_named() -> None:
+    def names(**settings: Any) -> tuple[str, ...]:
+        return untuned(plan(BenchConfig(method=("tent", "recentre"), **settings)))
+
+    assert names() == ()
+    assert names(preset="published") == ("tent",)
+    assert names(preset="published", option={"lr": "0.01"}) == ()
+    assert names(benchmark=("base2coco-i2t",)) == ()
+
+
+def test_one_line_names_the_command_that_tunes() -> None:
+    console = Console(file=StringIO(), width=60)
+    say_untuned(console, plan(BenchConfig(method=("tent", "sar"), preset="published")))
+    (line,) = console.file.getvalue().splitlines()
+    assert "queryshift tune --method tent,sar" in line
+    assert "--preset queryshift-preset.yaml" in line
+
+
+def test_an_installed_method_without_the_options_of_a_rule_is_left_alone() -> None:
+    found = preset.resolve("shot", Nothing, "published", Place("image", "fashion-gen"))
+    assert (found.values, found.origins) == ({}, {})
+
+
+def test_every_table_says_per_method_what_was_tuned(tmp_path: Path) -> None:
+    def result(name: str, origins: dict[str, str]) -> CellResult:
+        spec = MethodSpec(name, "mini", {"lr": 0.1} if name != "source" else {}, origins=origins)
+        cell = dataclasses.replace(fakes.cell(), method=spec)
+        record = Record("k", Status.DONE, cell.to_dict(), info={}, metrics={"R@1": 50.0})
+        return CellResult(record, np.ones(4), np.arange(4), np.arange(4), np.ones(4))
+
+    results = [
+        result("source", {}),
+        result("tent", {"lr": "mini-validation"}),
+        result("mine", {}),
+    ]
+    console = Console(file=StringIO(), width=200)
+    console.print(results_table(results))
+    notes = " ".join(note for board in boards(results) for note in board.notes)
+    for text in (console.file.getvalue(), notes):
+        assert "Options tuned: " in text
+        assert "mine: untuned" in text
+        assert "tent: lr on mini-validation" in text
+    frame = leaderboard(results)
+    assert dict(zip(frame["method"], frame["tuned"], strict=True)) == {
+        "source": "",
+        "tent": "lr on mini-validation",
+        "mine": "untuned",
+    }
+
+
+def test_where_options_come_from_is_recorded_and_not_part_of_the_identity() -> None:
+    cell = fakes.cell()
+    spec = dataclasses.replace(cell.method, origins={"lr": "by hand"})
+    other = dataclasses.replace(cell, method=spec)
+    prints = {"data_fingerprint": "d", "backbone_fingerprint": "b"}
+    assert other.key(**prints) == cell.key(**prints)
+    assert other.to_dict()["method"]["origins"] == {"lr": "by hand"}

@@ -1,0 +1,182 @@
+"""Data sets are what their files hold: not their names, sizes, dates or folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmark.data.datasets.audio_visual import load_audioset, load_vggsound
+from benchmark.data.datasets.base import ClipPairs, DataSet, ImageTextPairs
+from benchmark.data.datasets.cirr import load as load_cirr
+from benchmark.data.datasets.fashion_gen import load_fashion_gen
+from benchmark.data.datasets.fashion_iq import load as load_fashion_iq
+from benchmark.data.datasets.fashion_iq import load_reduced
+from benchmark.data.datasets.karpathy import load_coco, load_flickr30k
+from benchmark.data.datasets.nocaps import load_nocaps
+from benchmark.data.datasets.person_search import load_cuhk_pedes
+from benchmark.data.datasets.remote_sensing import load_rsicd, load_rsitmd, load_rsitmd_same_text
+from benchmark.data.images import ImageFiles
+from benchmark.data.retrieval import RetrievalSet
+from benchmark.data.tasks import composed, image_text, video_audio
+from benchmark.errors import DataError
+from benchmark.executors.fingerprints import by_content, files_of
+from tests.benchmark import fakes
+from tests.benchmark.fixtures_clips import make_clips
+from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
+from tests.benchmark.fixtures_karpathy import make_coco, make_flickr
+from tests.benchmark.fixtures_pairs import (
+    make_fashion_gen,
+    make_nocaps,
+    make_person_search,
+    make_remote_sensing,
+)
+
+Load = Callable[..., DataSet]
+SETS: dict[str, tuple[Load, Callable[[Path], Path]]] = {
+    "coco": (load_coco, make_coco),
+    "flickr30k": (load_flickr30k, make_flickr),
+    "nocaps": (load_nocaps, make_nocaps),
+    "fashion-gen": (load_fashion_gen, make_fashion_gen),
+    "cuhk-pedes": (
+        load_cuhk_pedes,
+        lambda root: make_person_search(root, "CUHK-PEDES", "reid_raw.json"),
+    ),
+    "rsicd": (load_rsicd, make_remote_sensing),
+    "rsitmd": (load_rsitmd, lambda root: make_remote_sensing(root, "rsitmd")),
+    "rsitmd-same-text": (load_rsitmd_same_text, lambda root: make_remote_sensing(root, "rsitmd")),
+    "fashioniq": (load_fashion_iq, make_fashion_iq),
+    "fashioniq-reduced": (load_reduced, make_fashion_iq),
+    "cirr": (load_cirr, make_cirr),
+    "audioset": (load_audioset, make_clips),
+    "vggsound": (load_vggsound, lambda root: make_clips(root, "vggsound")),
+}
+each = pytest.mark.parametrize("name", SETS)
+
+
+def made(root: Path, name: str) -> Load:
+    load, make = SETS[name]
+    make(root)
+    return load
+
+
+def built(loaded: DataSet) -> RetrievalSet:
+    if isinstance(loaded, ImageTextPairs):
+        return image_text.build(loaded, name="t", query="image")
+    if isinstance(loaded, ClipPairs):
+        return video_audio.build(loaded, name="t", query="video")
+    return composed.build(loaded, name="t")
+
+
+def files(loaded: DataSet) -> list[Path]:
+    return files_of(built(loaded))
+
+
+def with_other_content(path: Path) -> None:
+    """Other bytes in place of a file's last one; size and date stay."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+@each
+def test_any_file_of_the_same_size_and_date_counts(tmp_path: Path, name: str) -> None:
+    load = made(tmp_path, name)
+    loaded = load(tmp_path)
+    prints = {loaded.fingerprint}
+    for suffix in {path.suffix for path in files(loaded)}:
+        with_other_content(next(path for path in files(loaded) if path.suffix == suffix))
+        prints.add(load(tmp_path).fingerprint)
+    with_other_content(files(loaded)[-1])
+    prints.add(load(tmp_path).fingerprint)
+    assert len(prints) == 2 + len({path.suffix for path in files(loaded)})
+
+
+@each
+def test_a_moved_copy_is_the_same_data(tmp_path: Path, name: str) -> None:
+    load = made(tmp_path / "one", name)
+    first = load(tmp_path / "one").fingerprint
+    shutil.copytree(tmp_path / "one", tmp_path / "deep" / "er" / "two")
+    assert load(tmp_path / "deep" / "er" / "two").fingerprint == first
+    (tmp_path / "linked").symlink_to(tmp_path / "one")
+    assert load(tmp_path / "linked").fingerprint == first
+    assert load(tmp_path / "one", allow_missing=True).fingerprint == first
+
+
+@pytest.mark.parametrize("name", ["coco", "rsitmd", "cirr", "fashioniq", "audioset"])
+def test_the_fingerprint_says_which_files_are_missing(tmp_path: Path, name: str) -> None:
+    load = made(tmp_path, name)
+    whole = load(tmp_path)
+    unlike: set[str] = {whole.fingerprint}
+    for path in (files(whole)[0], files(whole)[-1]):
+        path.rename(tmp_path / "away")
+        unlike.add(load(tmp_path, allow_missing=True).fingerprint)
+        (tmp_path / "away").rename(path)
+    assert len(unlike) == 3
+    assert load(tmp_path).fingerprint == whole.fingerprint
+
+
+def test_a_set_with_a_hole_is_not_the_smaller_set(tmp_path: Path) -> None:
+    load = made(tmp_path, "rsitmd")
+    gone = files(load(tmp_path))[-1]
+    gone.unlink()
+    holed = load(tmp_path, allow_missing=True)
+    (annotation,) = tmp_path.rglob("*.json")
+    records = json.loads(annotation.read_text())
+    records["images"] = [r for r in records["images"] if r["filename"] != gone.name]
+    annotation.write_text(json.dumps(records))
+    smaller = load(tmp_path, allow_missing=True)
+    assert list(built(holed).queries.ids) == list(built(smaller).queries.ids)
+    assert holed.fingerprint != smaller.fingerprint
+
+
+def test_the_image_sets_of_cirr_count(tmp_path: Path) -> None:
+    """They order correlated streams."""
+    make_cirr(tmp_path)
+    before = load_cirr(tmp_path).fingerprint
+    (captions,) = tmp_path.rglob("cap.rc2.val.json")
+    records = json.loads(captions.read_text())
+    records[0]["img_set"]["id"] += 1000
+    captions.write_text(json.dumps(records))
+    assert load_cirr(tmp_path).fingerprint != before
+
+
+@pytest.mark.parametrize("name", ["coco", "audioset", "cirr"])
+def test_a_file_that_changes_under_a_run_is_refused(tmp_path: Path, name: str) -> None:
+    load = made(tmp_path, name)
+    loaded = load(tmp_path)
+    data = built(loaded)
+    for items in (data.queries, data.gallery):
+        if not isinstance(items[0], str):
+            items[0]
+    for path in files(loaded):
+        with_other_content(path)
+    with pytest.raises(DataError, match=r"has changed since|cannot be decoded"):
+        [items[0] for items in (data.queries, data.gallery)]
+
+
+def test_a_plugins_set_that_goes_by_names_gets_the_content_of_its_files(tmp_path: Path) -> None:
+    def plugins() -> RetrievalSet:
+        data = fakes.world()
+        paths = [tmp_path / f"{index}.jpg" for index in range(len(data.queries))]
+        return replace(data, queries=ImageFiles(data.queries.ids, paths))
+
+    for index in range(len(fakes.world().queries)):
+        (tmp_path / f"{index}.jpg").write_bytes(b"picture %d" % index)
+    before = by_content(plugins())
+    assert before.fingerprint == by_content(plugins()).fingerprint != plugins().fingerprint
+    with_other_content(tmp_path / "7.jpg")
+    assert by_content(plugins()).fingerprint != before.fingerprint
+    embedded = fakes.world()
+    assert by_content(embedded) is embedded

@@ -1,0 +1,593 @@
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import benchmark
+from benchmark.data.datasets.base import ImageTextPairs
+from benchmark.data.datasets.fashion_gen import load_fashion_gen
+from benchmark.data.datasets.karpathy import load_coco
+from benchmark.data.datasets.nocaps import (
+    load_nocaps,
+    load_nocaps_in,
+    load_nocaps_near,
+    load_nocaps_out,
+)
+from benchmark.data.datasets.person_search import load_cuhk_pedes, load_icfg_pedes
+from benchmark.data.datasets.remote_sensing import (
+    load_rsicd,
+    load_rsicd_first_1000,
+    load_rsicd_same_text,
+    load_rsitmd,
+    load_rsitmd_first_450,
+    load_rsitmd_same_text,
+)
+from benchmark.data.suite import load_suite
+from benchmark.data.tasks.image_text import build
+from benchmark.errors import DataError
+from tests.benchmark.fixtures_karpathy import captions_for, make_coco, write_json
+from tests.benchmark.fixtures_pairs import (
+    SHARED_TEXT,
+    fashion_records,
+    fashion_text,
+    make_fashion_gen,
+    make_nocaps,
+    make_person_search,
+    make_remote_sensing,
+    nocaps_name,
+    person_records,
+    remote_name,
+)
+
+Loader = Callable[..., ImageTextPairs]
+
+
+def make_cuhk(root: Path) -> Path:
+    return make_person_search(root, "CUHK-PEDES", "reid_raw.json")
+
+
+def make_icfg(root: Path) -> Path:
+    return make_person_search(root, "ICFG-PEDES", "ICFG-PEDES.json")
+
+
+def make_rsitmd(root: Path) -> Path:
+    return make_remote_sensing(root, "rsitmd")
+
+
+LOADERS: dict[str, tuple[Loader, Callable[[Path], Path]]] = {
+    "nocaps": (load_nocaps, make_nocaps),
+    "fashion-gen": (load_fashion_gen, make_fashion_gen),
+    "cuhk-pedes": (load_cuhk_pedes, make_cuhk),
+    "icfg-pedes": (load_icfg_pedes, make_icfg),
+    "rsicd": (load_rsicd, make_remote_sensing),
+    "rsitmd": (load_rsitmd, make_rsitmd),
+}
+each = pytest.mark.parametrize(("load", "make"), LOADERS.values(), ids=LOADERS)
+
+
+def relevant(pairs: ImageTextPairs, query: str) -> list[set[int]]:
+    found = build(pairs, name="t", query=query).relevance
+    return [set(found[q].tolist()) for q in range(len(found))]
+
+
+# Every loader
+
+
+@each
+def test_relevance_of_the_two_directions_is_each_others_transpose(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path)
+    pairs = load(tmp_path)
+    captions_of_image, images_of_caption = relevant(pairs, "image"), relevant(pairs, "text")
+    forward = {(i, c) for i, answers in enumerate(captions_of_image) for c in answers}
+    assert forward == {(i, c) for c, answers in enumerate(images_of_caption) for i in answers}
+    image = build(pairs, name="t", query="image").relevance
+    text = build(pairs, name="t", query="text").relevance
+    turned = image.transpose(len(pairs.captions))
+    np.testing.assert_array_equal(turned.offsets, text.offsets)
+    np.testing.assert_array_equal(turned.indices, text.indices)
+
+
+@each
+def test_counts_ids_and_pictures(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path)
+    pairs = load(tmp_path)
+    assert pairs.counts == {"images": len(pairs.images), "captions": len(pairs.captions)}
+    assert len(set(pairs.caption_ids)) == len(pairs.captions)
+    assert pairs.images[0].dtype == np.uint8
+    assert pairs.images[0].shape[2] == 3
+    assert pairs.info["missing_images"] == 0
+
+
+@each
+def test_the_data_sets_own_folder_may_be_the_root(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path)
+    (own,) = tmp_path.iterdir()
+    assert load(own).fingerprint == load(tmp_path).fingerprint
+
+
+@each
+def test_a_flat_folder_resolves_by_bare_name(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path)
+    before = load(tmp_path)
+    picture = before.images[1]
+    (own,) = tmp_path.iterdir()
+    for path in list(own.rglob("*.*")):
+        if path.suffix in (".jpg", ".png", ".tif"):
+            path.rename(own / path.name)
+    after = load(tmp_path)
+    assert after.fingerprint == before.fingerprint
+    np.testing.assert_array_equal(after.images[1], picture)
+
+
+@each
+def test_missing_images_are_counted_and_stamped(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path)
+    whole = load(tmp_path)
+    gone = whole.images.paths[0]
+    gone.unlink()
+    with pytest.raises(DataError, match=rf"1 of {len(whole.images)} images of .*{gone.name}") as e:
+        load(tmp_path)
+    assert "--allow-missing" in str(e.value)
+    rest = load(tmp_path, allow_missing=True)
+    assert rest.info["missing_images"] == 1
+    assert rest.info["id_hash"] != whole.info["id_hash"]
+    assert list(rest.images.ids) == list(whole.images.ids)[1:]
+    assert rest.fingerprint != whole.fingerprint
+
+
+@each
+def test_the_hash_of_the_ids_is_of_the_ids_alone(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path)
+    before = load(tmp_path)
+    Image.new("RGB", (70, 50)).save(before.images.paths[0])
+    after = load(tmp_path)
+    assert after.fingerprint != before.fingerprint
+    assert after.info["id_hash"] == before.info["id_hash"]
+
+
+@each
+def test_no_more_than_five_missing_images_are_named_and_none_left_is_an_error(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path)
+    paths = list(load(tmp_path).images.paths)
+    for path in paths:
+        path.unlink()
+    with pytest.raises(DataError, match="none is there") as error:
+        load(tmp_path, allow_missing=True)
+    assert sum(path.name in str(error.value) for path in paths) == min(5, len(paths))
+
+
+@each
+def test_a_broken_image_is_named_when_decoded(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path)
+    path = load(tmp_path).images.paths[1]
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(DataError, match=f"{path.name} cannot be decoded"):
+        load(tmp_path).images[1]
+
+
+@each
+@pytest.mark.parametrize("mode", ["L", "CMYK", "P"])
+def test_other_kinds_of_pictures_become_three_channels(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path], mode: str
+) -> None:
+    make(tmp_path)
+    path = load(tmp_path).images.paths[0]
+    kind = "TIFF" if mode == "CMYK" else "PNG"  # the content decides, not the name
+    Image.new("RGB", (6, 5), "white").convert(mode).save(path, format=kind)
+    decoded = load(tmp_path).images[0]
+    assert decoded.shape == (5, 6, 3)
+    assert decoded.min() > 250
+
+
+@each
+def test_a_link_out_of_the_data_is_refused(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path / "data")
+    path = load(tmp_path / "data").images.paths[0]
+    outside = tmp_path / "secret.jpg"
+    path.rename(outside)
+    path.symlink_to(outside)
+    with pytest.raises(DataError, match=rf"{path.name} is a link to .*is refused"):
+        load(tmp_path / "data")
+
+
+def test_coco_too_refuses_links_but_takes_a_linked_folder(tmp_path: Path) -> None:
+    make_coco(tmp_path / "data")
+    images = tmp_path / "data" / "coco" / "images"
+    (images / "val2014").rename(tmp_path / "elsewhere")
+    (images / "val2014").symlink_to(tmp_path / "elsewhere")  # by its fixed name: the user's own
+    first = load_coco(tmp_path / "data").images.paths[0]
+    assert load_coco(tmp_path / "data").images[0].shape == (36, 48, 3)
+    (tmp_path / "elsewhere" / first.name).rename(tmp_path / "secret.jpg")
+    (tmp_path / "elsewhere" / first.name).symlink_to(tmp_path / "secret.jpg")
+    with pytest.raises(DataError, match=rf"{first.name} is a link to .*is refused"):
+        load_coco(tmp_path / "data")
+
+
+@each
+def test_a_broken_annotation_file_names_line_and_column(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    file = make(tmp_path)
+    text = file.read_text()
+    file.write_text(text[: len(text) // 2])
+    with pytest.raises(DataError, match=rf"{file.name} is not valid JSON.*line \d+, column \d+"):
+        load(tmp_path)
+
+
+@each
+def test_no_annotation_file_says_what_was_looked_for_and_where_to_get_it(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    file = make(tmp_path)
+    file.unlink()
+    with pytest.raises(DataError, match=f"looked for\n(.*\n)*.*{file.name}") as error:
+        load(tmp_path)
+    assert "author" in str(error.value) or "nocaps.org" in str(error.value)
+
+
+@each
+def test_an_unknown_split_lists_those_that_exist(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path)
+    with pytest.raises(DataError, match=r"no split 'tset'.*it has '(test|val)'"):
+        load(tmp_path, split="tset")
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_the_split_of_the_paper_suites_card_is_one_of_the_loaders(
+    tmp_path: Path, name: str
+) -> None:
+    load, make = LOADERS[name]
+    make(tmp_path)
+    cards = load_suite("paper").benchmarks
+    splits = {card.split for card in cards if card.dataset.startswith(name)}
+    assert len(splits) == 1
+    assert load(tmp_path, split=splits.pop()).counts == load(tmp_path).counts
+
+
+@each
+def test_no_data_folder_and_a_wrong_one(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    with pytest.raises(DataError, match=r"needs your own copy.*DATA="):
+        load(None)
+    with pytest.raises(DataError, match="does not exist"):
+        load(tmp_path / "nowhere")
+
+
+# Records: a change of the second record that is used, and what is said about it
+
+
+def changed(file: Path, number: int, change: dict[str, Any], key: str = "") -> None:
+    """Changes one record of a JSON or JSON-lines file."""
+    if file.suffix == ".jsonl":
+        records = [json.loads(line) for line in file.read_text().splitlines()]
+        records[number] = records[number] | change
+        file.write_text("".join(json.dumps(record) + "\n" for record in records))
+        return
+    data = json.loads(file.read_text())
+    records = data[key] if key else data
+    records[number] = records[number] | change
+    write_json(file, data)
+
+
+RECORDS = {"nocaps": "images", "rsicd": "images", "rsitmd": "images"}
+PATHS = {
+    "nocaps": "file_name",
+    "fashion-gen": "img_name",
+    "cuhk-pedes": "file_path",
+    "icfg-pedes": "file_path",
+    "rsicd": "filename",
+    "rsitmd": "filename",
+}
+
+
+@pytest.mark.parametrize("name", LOADERS)
+@pytest.mark.parametrize("path", ["../1_secret.jpg", "/etc/1_passwd", "a/../../1_b.jpg", "..\\1_a"])
+def test_a_path_that_leaves_the_image_folder_is_refused(
+    tmp_path: Path, name: str, path: str
+) -> None:
+    load, make = LOADERS[name]
+    changed(make(tmp_path), 2, {PATHS[name]: path}, RECORDS.get(name, ""))
+    with pytest.raises(DataError, match=r"(record|line) 3: image path .* is refused"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_an_image_that_occurs_twice_is_refused(tmp_path: Path, name: str) -> None:
+    load, make = LOADERS[name]
+    file = make(tmp_path)
+    first = load(tmp_path).images.paths[0]
+    value = f"CUHK01/{first.name}" if "pedes" in name else first.name
+    changed(file, 3, {PATHS[name]: value}, RECORDS.get(name, ""))
+    with pytest.raises(DataError, match=r"occurs twice in the split, as entry 1 and as entry \d"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("cuhk-pedes", {"captions": "one text"}, "'captions' must be a list, found a string"),
+        ("icfg-pedes", {"captions": []}, "'captions' is empty; expected at least one caption"),
+        ("cuhk-pedes", {"captions": ["a", None]}, "caption 2 must be a string, found null"),
+        ("cuhk-pedes", {"id": "7"}, "'id' must be a whole number, found a string"),
+        ("cuhk-pedes", {"id": True}, "'id' must be a whole number, found True"),
+        ("rsicd", {"sentences": [{"raw": ["a"]}]}, "'raw' must be a string, found a list"),
+        ("rsicd", {"sentences": []}, "'sentences' is empty"),
+        ("rsitmd", {"sentences": [{"text": "a"}]}, "key 'raw' is missing; its keys are 'text'"),
+        ("fashion-gen", {"captions": []}, "'captions' is empty"),
+        ("fashion-gen", {"captions": 3}, "'captions' must be a string, found 3"),
+        ("fashion-gen", {"captions": ["a", 3]}, "caption 2 must be a string, found 3"),
+        ("fashion-gen", {"img_name": "100001.png"}, "names no product; expected <product>_<num"),
+        ("nocaps", {"domain": "in_domain"}, "'in_domain' is unknown; did you mean 'in-domain'"),
+        ("nocaps", {"id": 0}, "image id 0 occurs twice"),
+    ],
+)
+def test_a_wrong_record_names_file_number_and_key(
+    tmp_path: Path, name: str, change: dict[str, Any], expected: str
+) -> None:
+    load, make = LOADERS[name]
+    file = make(tmp_path)
+    changed(file, 2, change, RECORDS.get(name, ""))
+    with pytest.raises(DataError, match=rf"{file.name}, (images record|record|line) 3: .*") as e:
+        load(tmp_path)
+    assert expected in str(e.value)
+
+
+# NoCaps
+
+
+def test_both_forms_of_nocaps_give_the_same_items(tmp_path: Path) -> None:
+    make_nocaps(tmp_path / "a", form="official")
+    make_nocaps(tmp_path / "b", form="tcr")
+    one, other = load_nocaps(tmp_path / "a"), load_nocaps(tmp_path / "b")
+    assert list(one.images.ids) == list(other.images.ids)
+    assert list(one.captions) == list(other.captions)
+    assert list(one.caption_ids) == list(other.caption_ids)
+    assert one.fingerprint == other.fingerprint
+    assert one.counts == {"images": 6, "captions": 60}
+    assert one.captions[10:20] == captions_for(1, 10)
+
+
+def test_the_order_of_the_records_does_not_matter(tmp_path: Path) -> None:
+    file = make_nocaps(tmp_path, form="tcr")
+    before = load_nocaps(tmp_path).fingerprint
+    write_json(file, list(reversed(json.loads(file.read_text()))))
+    assert load_nocaps(tmp_path).fingerprint == before
+
+
+@pytest.mark.parametrize("form", ["official", "tcr"])
+def test_a_domain_holds_its_images_only(tmp_path: Path, form: str) -> None:
+    make_nocaps(tmp_path, images=7, form=form)
+    found = {
+        load: [nocaps_name(i).removesuffix(".jpg") for i in range(k, 7, 3)]
+        for k, load in enumerate((load_nocaps_in, load_nocaps_near, load_nocaps_out))
+    }
+    for load, ids in found.items():
+        pairs = load(tmp_path)
+        assert list(pairs.images.ids) == ids
+        assert pairs.counts == {"images": len(ids), "captions": 10 * len(ids)}
+    entire = load_nocaps(tmp_path)
+    assert entire.counts == {"images": 7, "captions": 70}
+    assert entire.image_groups["domain"].tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert len({load(tmp_path).fingerprint for load in (*found, load_nocaps)}) == 4
+
+
+def test_a_domain_without_images_is_an_error(tmp_path: Path) -> None:
+    make_nocaps(tmp_path, images=2)
+    with pytest.raises(DataError, match="no record of split 'val out-domain'"):
+        load_nocaps_out(tmp_path)
+
+
+def test_a_caption_as_text_in_the_list_form_is_refused(tmp_path: Path) -> None:
+    changed(make_nocaps(tmp_path, form="tcr"), 1, {"caption": "a lamp"})
+    with pytest.raises(DataError, match="record 2: key 'caption' must be a list, found a string"):
+        load_nocaps(tmp_path)
+
+
+def test_annotations_and_images_that_do_not_belong_together(tmp_path: Path) -> None:
+    file = make_nocaps(tmp_path)
+    changed(file, 4, {"image_id": 99}, "annotations")
+    with pytest.raises(DataError, match="annotations record 5: there is no image with id 99"):
+        load_nocaps(tmp_path)
+    data = json.loads(make_nocaps(tmp_path).read_text())
+    data["annotations"] = [a for a in data["annotations"] if a["image_id"] != 3]
+    write_json(file, data)
+    with pytest.raises(DataError, match="images record 4: image 3 has no annotation"):
+        load_nocaps(tmp_path)
+
+
+# Fashion-Gen
+
+
+def test_a_product_with_two_images_has_two_by_two_relevant_pairs(tmp_path: Path) -> None:
+    make_fashion_gen(tmp_path)
+    pairs = load_fashion_gen(tmp_path)
+    assert pairs.counts == {"images": 6, "captions": 6}
+    for query in ("image", "text"):
+        assert relevant(pairs, query) == [{0, 1}, {0, 1}, {2, 3}, {2, 3}, {4, 5}, {4, 5}]
+
+
+def test_a_caption_as_list_is_joined_and_stays_one(tmp_path: Path) -> None:
+    records = fashion_records()
+    records[1]["captions"] = ["Long sleeve coat.", "Notched lapel."]
+    make_fashion_gen(tmp_path, records)
+    captions = load_fashion_gen(tmp_path).captions
+    assert captions[0] == fashion_text(0)
+    assert captions[1] == "Long sleeve coat. Notched lapel."
+
+
+def test_the_product_is_the_part_before_the_first_underscore(tmp_path: Path) -> None:
+    records = fashion_records(products=1)
+    records[1]["img_name"] = "100001_2_b.png"
+    make_fashion_gen(tmp_path, records)
+    folder = tmp_path / "fashion-gen" / "extracted_valid_images"
+    (folder / "100001_2.png").rename(folder / "100001_2_b.png")
+    assert relevant(load_fashion_gen(tmp_path), "text") == [{0, 1}, {0, 1}]
+
+
+def test_categories_are_groups(tmp_path: Path) -> None:
+    make_fashion_gen(tmp_path)
+    groups = load_fashion_gen(tmp_path).image_groups
+    assert groups["category"].tolist() == [1, 1, 0, 0, 1, 1]
+
+
+def test_only_the_restricted_reader_unpickles() -> None:
+    package = Path(benchmark.__file__).parent
+    unpicklers = set()
+    for file in [*package.rglob("*.py"), *(package.parent / "shifts").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module == "pickle":
+                names = [a.name for a in node.names if a.name != "UnpicklingError"]
+            if {"pickle", "load", "loads", "Unpickler", "dill", "shelve"} & set(names):
+                unpicklers.add(file.relative_to(package).as_posix())
+    assert unpicklers == {"datasets/convert_fashion_gen.py"}
+
+
+# Person search
+
+
+@pytest.mark.parametrize(
+    ("load", "make"), [(load_cuhk_pedes, make_cuhk), (load_icfg_pedes, make_icfg)]
+)
+def test_an_identity_of_two_images_and_two_captions_each_has_two_by_four(
+    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+) -> None:
+    make(tmp_path)
+    pairs = load(tmp_path)
+    assert pairs.counts == {"images": 6, "captions": 12}
+    images, captions = relevant(pairs, "image"), relevant(pairs, "text")
+    assert images[0] == images[1] == {0, 1, 2, 3}
+    assert captions[4] == captions[7] == {2, 3}
+    assert sum(map(len, images)) == sum(map(len, captions)) == 3 * 2 * 4
+
+
+def test_captions_of_persons_stay_as_they_are(tmp_path: Path) -> None:
+    make_cuhk(tmp_path)
+    assert load_cuhk_pedes(tmp_path).captions[1] == person_records()[1]["captions"][1]
+
+
+def test_icfg_under_its_other_name(tmp_path: Path) -> None:
+    make_person_search(tmp_path, "ICFG-PEDES", "ICFG_PEDES.json")
+    assert load_icfg_pedes(tmp_path).counts == {"images": 6, "captions": 12}
+
+
+def test_the_other_splits_of_the_file_are_left_out_and_can_be_had(tmp_path: Path) -> None:
+    make_cuhk(tmp_path)
+    Image.new("RGB", (4, 9)).save(tmp_path / "CUHK-PEDES" / "imgs" / "9999001.png")
+    assert load_cuhk_pedes(tmp_path, split="train").counts == {"images": 1, "captions": 2}
+    with pytest.raises(DataError, match="no split 'val'; it has 'test', 'train'"):
+        load_cuhk_pedes(tmp_path, split="val")
+
+
+def test_equal_file_names_in_two_folders_are_two_images_and_never_mixed_up(tmp_path: Path) -> None:
+    file = make_cuhk(tmp_path)
+    name = Path(person_records()[1]["file_path"]).name
+    imgs = tmp_path / "CUHK-PEDES" / "imgs"
+    changed(file, 2, {"file_path": f"Market/{name}"})
+    (imgs / "Market").mkdir()
+    Image.new("RGB", (4, 9)).save(imgs / "Market" / name)
+    pairs = load_cuhk_pedes(tmp_path)
+    assert pairs.images[1].shape == (9, 4, 3)
+    assert pairs.images[0].shape == (36, 48, 3)
+    (imgs / "Market" / name).rename(imgs / name)  # flat: whose is it?
+    with pytest.raises(DataError, match=f"1 of 6 images .*Market/{name}"):
+        load_cuhk_pedes(tmp_path)
+
+
+# Remote sensing
+
+
+@pytest.mark.parametrize("name", ["rsicd", "rsitmd"])
+def test_a_text_of_two_images_has_one_relevant_image(tmp_path: Path, name: str) -> None:
+    make_remote_sensing(tmp_path, name)
+    pairs = LOADERS[name][0](tmp_path)
+    shared = [i for i, text in enumerate(pairs.captions) if text == SHARED_TEXT]
+    assert shared == [2, 7]
+    assert [relevant(pairs, "text")[i] for i in shared] == [{0}, {1}]
+    assert relevant(pairs, "image")[1] == {5, 6, 7, 8, 9}
+
+
+@pytest.mark.parametrize(
+    ("name", "load"), [("rsicd", load_rsicd_same_text), ("rsitmd", load_rsitmd_same_text)]
+)
+def test_same_text_variant_counts_every_image_that_has_the_text(
+    tmp_path: Path, name: str, load: Loader
+) -> None:
+    make_remote_sensing(tmp_path, name)
+    own, pairs = LOADERS[name][0](tmp_path), load(tmp_path)
+    assert pairs.name == f"{name} test, same text"
+    assert pairs.fingerprint != own.fingerprint
+    images_of, captions_of_image = relevant(pairs, "text"), relevant(pairs, "image")
+    assert images_of[2] == images_of[7] == {0, 1}
+    assert images_of[3] == {0}
+    assert captions_of_image[0] == {0, 1, 2, 3, 4, 7}
+    forward = {(i, c) for i, answers in enumerate(captions_of_image) for c in answers}
+    assert forward == {(i, c) for c, answers in enumerate(images_of) for i in answers}
+
+
+def test_a_text_that_one_image_has_twice_is_relevant_to_it_once(tmp_path: Path) -> None:
+    file = make_remote_sensing(tmp_path)
+    changed(file, 1, {"sentences": [{"raw": SHARED_TEXT}, {"raw": SHARED_TEXT}]}, "images")
+    pairs = load_rsicd_same_text(tmp_path)
+    data = build(pairs, name="t", query="text").relevance
+    assert data[0].tolist() == data[1].tolist() == [0, 1]
+
+
+def test_relevance_is_by_identity_or_by_text(tmp_path: Path) -> None:
+    make_cuhk(tmp_path)
+    with pytest.raises(DataError, match="by identity or by text, not by both"):
+        dataclasses.replace(load_cuhk_pedes(tmp_path), shared_texts=True)
+
+
+def test_capped_variants_say_so(tmp_path: Path) -> None:
+    make_remote_sensing(tmp_path, "rsicd", images=4)
+    make_remote_sensing(tmp_path, "rsitmd", images=4)
+    assert load_rsicd_first_1000(tmp_path).name == "rsicd test first 1000"
+    assert load_rsicd_first_1000(tmp_path).fingerprint != load_rsicd(tmp_path).fingerprint
+    assert load_rsitmd_first_450(tmp_path).counts == {"images": 4, "captions": 20}
+
+
+def test_the_cap_takes_the_first_images_of_the_split(tmp_path: Path) -> None:
+    file = make_remote_sensing(tmp_path, "rsitmd", images=1)
+    data = json.loads(file.read_text())
+    train, one = data["images"]
+    folder = tmp_path / "rsitmd" / "images"
+    records = []
+    for i in range(460):
+        name = remote_name(i, ".tif")
+        (folder / name).touch()
+        records.append(one | {"filename": name})
+    write_json(file, {"images": [*records[:5], train, *records[5:]], "dataset": "rsitmd"})
+    capped = load_rsitmd_first_450(tmp_path)
+    assert capped.counts == {"images": 450, "captions": 2250}
+    assert capped.images.ids[-1] == "airport_450"
+    assert load_rsitmd(tmp_path).counts["images"] == 460

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.data.datasets import cirr, fashion_iq
+from benchmark.data.retrieval import RetrievalSet
+from benchmark.data.tasks.composed import ComposedItems, build
+from benchmark.metrics import ranking
+from shifts.composed import Composed, ComposedOptions, ComposedShift
+from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
+
+
+def test_a_query_is_the_raw_reference_and_the_text(tmp_path: Path) -> None:
+    make_cirr(tmp_path)
+    data = build(cirr.load(tmp_path), name="cirr-c")
+    assert (data.query_modality, data.gallery_modality) == ("composed", "image")
+    item = data.queries[2]
+    assert isinstance(item, Composed)
+    assert item.text == "show the other one, number 12."
+    assert np.array_equal(item.image, data.gallery[3])
+    assert list(data.queries.ids) == ["7", "3", "12", "5"]
+    assert data.clean_text is None
+
+
+def test_what_happens_to_a_query_never_reaches_the_gallery(tmp_path: Path) -> None:
+    make_cirr(tmp_path)
+    loaded = cirr.load(tmp_path)
+
+    class Held:
+        """A gallery that hands out its own arrays, as an in-memory one does."""
+
+        ids = loaded.images.ids
+        arrays = [loaded.images[i] for i in range(14)]  # noqa: RUF012
+
+        def __len__(self) -> int:
+            return 14
+
+        def __getitem__(self, index: int, /) -> np.ndarray:
+            return self.arrays[index]
+
+    data = build(dataclasses.replace(loaded, images=Held()), name="cirr-c")
+    before = data.gallery[0].copy()
+    data.queries[0].image[:] = 0
+    assert np.array_equal(data.gallery[0], before)
+    assert np.array_equal(data.queries[0].image, before)
+
+
+def test_cirr_leaves_the_reference_out_of_its_own_ranking_only(tmp_path: Path) -> None:
+    make_cirr(tmp_path)
+    data = build(cirr.load(tmp_path), name="cirr-c")
+    assert data.excluded is not None
+    assert [data.excluded[q].tolist() for q in range(4)] == [[0], [1], [3], [6]]
+    # Picture 0 is the first query's reference and the third one's answer; 1 the other way round.
+    assert [data.relevance[q].tolist() for q in range(4)] == [[1], [2], [0], [7]]
+    assert len(data.gallery) == 14
+    assert data.sections is None
+
+
+def test_cirr_ranks_the_subset_of_five(tmp_path: Path) -> None:
+    make_cirr(tmp_path)
+    data = build(cirr.load(tmp_path), name="cirr-c")
+    assert data.subset is not None
+    assert [len(data.subset[q]) for q in range(4)] == [5] * 4
+    for query in range(4):
+        members = set(data.subset[query].tolist())
+        assert set(data.relevance[query].tolist()) <= members
+        assert not members & set(data.excluded[query].tolist() if data.excluded else [])
+    assert data.recall_at == (1, 5, 10, 50)
+
+
+def test_fashion_iq_keeps_the_reference_and_the_sections(tmp_path: Path) -> None:
+    make_fashion_iq(tmp_path)
+    loaded = fashion_iq.load(tmp_path)
+    data = build(loaded, name="fiq-c")
+    assert data.excluded is None
+    assert data.subset is None
+    assert data.sections is loaded.sections
+    assert data.recall_at == (1, 10, 50)
+    assert data.group_keys["category"].tolist() == [0] * 3 + [1] * 3 + [2] * 4
+    assert np.array_equal(data.queries[3].image, data.gallery[loaded.references[3]])
+
+
+def test_bootstrap_groups_are_the_reference_pictures(tmp_path: Path) -> None:
+    make_fashion_iq(tmp_path)
+    data = build(fashion_iq.load(tmp_path), name="fiq-c")
+    assert len(data.groups) == 10
+    # Queries 0 and 2 of each category share their reference.
+    assert data.groups[0] == data.groups[2] != data.groups[1]
+    assert len(set(data.groups.tolist())) == 7
+    assert np.array_equal(data.groups, data.group_keys["image"])
+
+
+def test_relevance_and_its_transpose_hold_the_same_pairs(tmp_path: Path) -> None:
+    make_fashion_iq(tmp_path)
+    data = build(fashion_iq.load(tmp_path), name="fiq-c")
+    back = data.relevance.transpose(len(data.gallery))
+    there = {(q, int(i)) for q in range(10) for i in data.relevance[q]}
+    again = {(int(q), i) for i in range(len(data.gallery)) for q in back[i]}
+    assert there == again
+    assert len(there) == 10
+
+
+@pytest.mark.parametrize("load", [fashion_iq.load, fashion_iq.load_reduced])
+def test_both_galleries_build_with_fingerprints_of_their_own(tmp_path: Path, load: object) -> None:
+    make_fashion_iq(tmp_path)
+    assert callable(load)
+    loaded = load(tmp_path)
+    assert build(loaded, name="x").fingerprint != loaded.fingerprint
+
+
+# Ranking
+
+
+def near_the_reference(data: RetrievalSet, query: int) -> torch.Tensor:
+    """Scores of a model that looks at the picture only: the reference first, the answer second."""
+    own = ranking.gallery_of(data, int(data.sections.of_query[query]) if data.sections else 0)
+    scores = torch.zeros(1, own.stop - own.start)
+    assert isinstance(data.queries, ComposedItems)
+    scores[0, int(data.queries.references[query]) - own.start] = 1.0
+    scores[0, int(data.relevance[query][0]) - own.start] = 0.9
+    return scores
+
+
+def test_in_cirr_the_reference_is_no_rival_but_answers_the_other_query(tmp_path: Path) -> None:
+    make_cirr(tmp_path)
+    data = build(cirr.load(tmp_path), name="cirr-c")
+    found = [ranking.rank(near_the_reference(data, q), data, np.array([q])) for q in range(4)]
+    assert [ranks[0].tolist() for ranks in found] == [[1], [1], [1], [1]]
+    # Picture 3, the third query's reference, is a rival of the first query.
+    scores = near_the_reference(data, 0)
+    scores[0, 3] = 2.0
+    assert ranking.rank(scores, data, np.array([0]))[0].tolist() == [2]
+    assert ranking.subset_ranks(scores, data, np.array([0])).tolist() == [2]
+    # Picture 13 is in no subset: a rival in the whole gallery alone.
+    scores[0, 13] = 3.0
+    assert ranking.rank(scores, data, np.array([0]))[0].tolist() == [3]
+    assert ranking.subset_ranks(scores, data, np.array([0])).tolist() == [2]
+
+
+def test_in_fashion_iq_the_reference_is_a_rival(tmp_path: Path) -> None:
+    make_fashion_iq(tmp_path)
+    data = build(fashion_iq.load(tmp_path), name="fiq-c")
+    assert data.sections is not None
+    for query in range(10):
+        section = int(data.sections.of_query[query])
+        scores = near_the_reference(data, query)
+        assert scores.shape[1] == (7, 6, 7)[section]
+        assert ranking.rank(scores, data, np.array([query]), section)[0].tolist() == [2]
+
+
+@pytest.mark.parametrize("part", ["image", "text", "both"])
+def test_the_shift_of_composed_queries_takes_its_items(tmp_path: Path, part: str) -> None:
+    make_cirr(tmp_path)
+    data = build(cirr.load(tmp_path), name="cirr-c")
+    item = data.queries[0]
+    options = ComposedOptions(part=part, image="contrast", image_options=("constants=mini64",))
+    shifted = ComposedShift(options).apply(item, 5, np.random.default_rng(0))
+    assert np.array_equal(shifted.image, item.image) == (part == "text")
+    assert (shifted.text == item.text) == (part == "image")
+    assert np.array_equal(data.gallery[0], item.image)

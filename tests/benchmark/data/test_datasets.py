@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint
+from benchmark.data.datasets.karpathy import load_coco, load_flickr30k
+from benchmark.data.retrieval import Texts
+from benchmark.data.tasks.image_text import build
+from benchmark.errors import ConfigError, DataError
+from tests.benchmark.fixtures_karpathy import (
+    captions_for,
+    coco_name,
+    make_coco,
+    make_flickr,
+    write_json,
+)
+
+# Loading
+
+
+@pytest.mark.parametrize("form", ["blip", "karpathy"])
+def test_coco_in_both_formats(tmp_path: Path, form: str) -> None:
+    make_coco(tmp_path, images=3, form=form)
+    pairs = load_coco(tmp_path)
+    assert list(pairs.images.ids) == [coco_name(i).removesuffix(".jpg") for i in range(3)]
+    assert list(pairs.captions) == [text for i in range(3) for text in captions_for(i)]
+    assert pairs.caption_image.tolist() == [i for i in range(3) for _ in range(5)]
+    assert pairs.caption_ids[6] == "COCO_val2014_000000000002#1"
+    assert pairs.images[0].shape == (36, 48, 3)
+    assert pairs.images[0].dtype == np.uint8
+    assert pairs.info["missing_images"] == 0
+
+
+def test_a_sixth_caption_is_left_out(tmp_path: Path) -> None:
+    make_coco(tmp_path, images=2, extra=2)
+    assert len(load_coco(tmp_path).captions) == 10
+
+
+@pytest.mark.parametrize("form", ["blip", "karpathy"])
+def test_flickr_in_both_formats(tmp_path: Path, form: str) -> None:
+    make_flickr(tmp_path, images=2, form=form)
+    pairs = load_flickr30k(tmp_path)
+    assert list(pairs.images.ids) == ["1000000001", "1000000002"]
+    assert pairs.images[1].shape == (36, 48, 3)
+    assert pairs.captions[9] == captions_for(1)[4]
+
+
+def test_both_formats_have_one_fingerprint(tmp_path: Path) -> None:
+    make_flickr(tmp_path / "a", form="blip")
+    make_flickr(tmp_path / "b", form="karpathy")
+    one, other = load_flickr30k(tmp_path / "a"), load_flickr30k(tmp_path / "b")
+    assert one.fingerprint == other.fingerprint
+
+
+def test_fingerprint_follows_captions_and_image_files(tmp_path: Path) -> None:
+    file = make_coco(tmp_path)
+    before = load_coco(tmp_path).fingerprint
+    assert load_coco(tmp_path).fingerprint == before
+    data = json.loads(file.read_text())
+    data[2]["caption"][0] += " indeed"
+    write_json(file, data)
+    changed = load_coco(tmp_path).fingerprint
+    picture = tmp_path / "coco" / "images" / "val2014" / coco_name(0)
+    picture.write_bytes(picture.read_bytes() + b"\0")
+    assert len({before, changed, load_coco(tmp_path).fingerprint}) == 3
+
+
+def test_flat_image_folder_resolves_by_base_name(tmp_path: Path) -> None:
+    make_coco(tmp_path)
+    nested = tmp_path / "coco" / "images" / "val2014"
+    for path in list(nested.iterdir()):
+        path.rename(tmp_path / "coco" / "images" / path.name)
+    nested.rmdir()
+    assert load_coco(tmp_path).images[5].shape == (36, 48, 3)
+
+
+def test_annotated_path_wins_over_base_name(tmp_path: Path) -> None:
+    make_coco(tmp_path)
+    images = tmp_path / "coco" / "images"
+    (images / coco_name(0)).write_text("a decoy")
+    assert load_coco(tmp_path).images[0].shape == (36, 48, 3)
+
+
+def test_folder_of_the_data_set_itself_may_be_the_root(tmp_path: Path) -> None:
+    make_coco(tmp_path)
+    assert len(load_coco(tmp_path / "coco").images) == 6
+
+
+def test_five_thousand_records_load_quickly(tmp_path: Path) -> None:
+    folder = tmp_path / "coco" / "val2014"
+    folder.mkdir(parents=True)
+    records = []
+    for i in range(5000):
+        (folder / coco_name(i)).touch()
+        records.append({"image": f"val2014/{coco_name(i)}", "caption": captions_for(i)})
+    write_json(tmp_path / "coco" / "coco_karpathy_test.json", records)
+    start = time.process_time()
+    pairs = load_coco(tmp_path)
+    build(pairs, name="x", query="image")
+    build(pairs, name="x", query="text")
+    assert time.process_time() - start < 2
+    assert (len(pairs.images), len(pairs.captions)) == (5000, 25000)
+
+
+# Faults
+
+
+def test_no_data_folder_given() -> None:
+    with pytest.raises(DataError, match=r"'coco' needs your own copy.*DATA="):
+        load_coco(None)
+
+
+def test_data_folder_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        load_coco(tmp_path / "nowhere")
+
+
+def test_missing_annotations_say_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        load_flickr30k(tmp_path)
+    for expected in ("flickr30k/annotations/flickr30k_test.json", "dataset_flickr30k.json"):
+        assert f"{tmp_path / expected}\n" in str(caught.value)
+
+
+def break_record(tmp_path: Path, number: int, record: Any) -> None:
+    file = make_coco(tmp_path)
+    data = json.loads(file.read_text())
+    data[number - 1] = record
+    write_json(file, data)
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"images": "a.jpg", "caption": ["x"]}, "record 3: key 'image' is missing.*'images'"),
+        ({"image": "a.jpg", "captions": ["x"]}, "record 3: key 'caption' is missing.*'captions'"),
+        ({"image": 7, "caption": ["x"]}, "record 3: key 'image' must be a string, found 7"),
+        ({"image": "a.jpg", "caption": "x"}, "record 3: key 'caption' must be a list"),
+        ({"image": "a.jpg", "caption": []}, "record 3: key 'caption' is empty"),
+        ({"image": "a.jpg", "caption": ["x", None]}, "record 3: caption 2 must be a string"),
+        ({"image": "a.jpg", "caption": ["\ud800"]}, "record 3: caption 1 is not valid Unicode"),
+        (["a.jpg", "x"], "record 3: expected an object with key 'image', found a list"),
+    ],
+)
+def test_wrong_record_names_key_and_number(tmp_path: Path, record: Any, expected: str) -> None:
+    break_record(tmp_path, 3, record)
+    with pytest.raises(DataError, match=expected):
+        load_coco(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../secret.jpg", "/etc/passwd", "val2014/../../a.jpg", "C:/a.jpg", "..\\a.jpg", "", "a\0.jpg"],
+)
+def test_paths_may_not_leave_the_image_folder(tmp_path: Path, path: str) -> None:
+    (tmp_path / "coco" / "images").mkdir(parents=True)
+    (tmp_path / "coco" / "secret.jpg").touch()
+    break_record(tmp_path, 2, {"image": path, "caption": ["x"]})
+    with pytest.raises(DataError, match=r"record 2: image path .* is refused"):
+        load_coco(tmp_path)
+
+
+def test_duplicate_images_are_refused(tmp_path: Path) -> None:
+    break_record(tmp_path, 4, {"image": f"val2014/{coco_name(0)}", "caption": ["again"]})
+    with pytest.raises(DataError, match=r"occurs twice in the split, as entry 1 and as entry 4"):
+        load_coco(tmp_path)
+
+
+def test_not_utf8_names_file_and_line(tmp_path: Path) -> None:
+    file = make_coco(tmp_path)
+    file.write_bytes('[\n{"image": "a.jpg",\n "caption": ["bäume"]}]'.encode("latin-1"))
+    with pytest.raises(
+        DataError, match=r"coco_karpathy_test\.json is not UTF-8: byte 0xe4 in line 3"
+    ):
+        load_coco(tmp_path)
+
+
+def test_broken_json_names_the_line(tmp_path: Path) -> None:
+    file = make_coco(tmp_path)
+    file.write_text('[\n{"image": "a.jpg",\n "caption" ["x"]}\n]')
+    with pytest.raises(DataError, match="line 3, column"):
+        load_coco(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("[" * 100_000, "nested too deeply|not valid JSON"), ("[]", "no record"), ("3", "'images'")],
+)
+def test_other_malformed_files(tmp_path: Path, text: str, expected: str) -> None:
+    make_coco(tmp_path).write_text(text)
+    with pytest.raises(DataError, match=expected):
+        load_coco(tmp_path)
+
+
+def test_karpathy_file_with_wrong_sentence_key(tmp_path: Path) -> None:
+    file = make_coco(tmp_path, form="karpathy")
+    data = json.loads(file.read_text())
+    data["images"][1]["sentences"][0] = {"text": "x"}
+    write_json(file, data)
+    with pytest.raises(DataError, match=r"images record 2: key 'raw' is missing"):
+        load_coco(tmp_path)
+
+
+def test_unknown_split_lists_those_that_exist(tmp_path: Path) -> None:
+    make_coco(tmp_path, form="karpathy")
+    with pytest.raises(DataError, match=r"no split 'val'; it has 'test', 'train'"):
+        load_coco(tmp_path, split="val")
+
+
+def test_missing_images_are_counted_and_the_first_five_named(tmp_path: Path) -> None:
+    make_coco(tmp_path, images=9)
+    folder = tmp_path / "coco" / "images" / "val2014"
+    for i in range(7):
+        (folder / coco_name(i)).unlink()
+    with pytest.raises(DataError, match="7 of 9 images of 'coco' are missing") as caught:
+        load_coco(tmp_path)
+    message = str(caught.value)
+    assert all(coco_name(i) in message for i in range(5))
+    assert coco_name(5) not in message
+    assert "--allow-missing" in message
+
+    pairs = load_coco(tmp_path, allow_missing=True)
+    assert list(pairs.images.ids) == [coco_name(i).removesuffix(".jpg") for i in (7, 8)]
+    assert list(pairs.captions) == captions_for(7) + captions_for(8)
+    assert pairs.info["missing_images"] == 7
+
+
+def test_all_images_missing_is_an_error_even_if_some_may_be(tmp_path: Path) -> None:
+    make_flickr(tmp_path)
+    shutil.rmtree(tmp_path / "flickr30k" / "flickr30k-images")
+    with pytest.raises(DataError, match="none is there"):
+        load_flickr30k(tmp_path, allow_missing=True)
+
+
+# Pairs and the retrieval task
+
+
+def pairs_of(owner: list[int], images: int) -> ImageTextPairs:
+    return ImageTextPairs(
+        name="toy",
+        images=Texts([f"i{k}" for k in range(images)], ["picture"] * images),
+        captions=[f"caption {k}" for k in range(len(owner))],
+        caption_ids=[f"c{k}" for k in range(len(owner))],
+        caption_image=np.array(owner, dtype=np.int64),
+        fingerprint="f",
+        info={"missing_images": 0},
+    )
+
+
+@pytest.mark.parametrize(("owner", "images"), [([0, 0], 2), ([0, 2], 2), ([], 0)])
+def test_pairs_must_match(owner: list[int], images: int) -> None:
+    with pytest.raises(DataError):
+        pairs_of(owner, images)
+
+
+def test_image_queries_are_answered_by_all_their_captions() -> None:
+    data = build(pairs_of([0, 1, 0, 2], 3), name="toy-image", query="image")
+    assert [data.relevance[q].tolist() for q in range(3)] == [[0, 2], [1], [3]]
+    assert (data.query_modality, data.gallery_modality) == ("image", "text")
+    assert data.gallery[2] == "caption 2"
+    assert data.groups.tolist() == [0, 1, 2]
+    assert data.info == {"missing_images": 0}
+
+
+def test_text_queries_are_answered_by_their_own_image() -> None:
+    data = build(pairs_of([0, 1, 0, 2], 3), name="toy-text", query="text")
+    assert [data.relevance[q].tolist() for q in range(4)] == [[0], [1], [0], [2]]
+    assert data.groups.tolist() == [0, 1, 0, 2]
+    assert data.queries[1] == "caption 1"
+
+
+def test_the_two_directions_are_each_others_transpose() -> None:
+    pairs = pairs_of([2, 0, 1, 1, 0], 3)
+    image, text = (build(pairs, name="t", query=side).relevance for side in ("image", "text"))
+    forward = {(q, int(g)) for q in range(len(image)) for g in image[q]}
+    assert forward == {(int(g), q) for q in range(len(text)) for g in text[q]}
+
+
+def test_cleaning_is_a_function_not_done_to_the_raw_captions() -> None:
+    data = build(pairs_of([0], 1), name="t", query="text", max_words=1)
+    assert data.queries[0] == "caption 0"
+    assert data.clean_text is not None
+    assert data.clean_text("Two Words.") == "two"
+    assert build(pairs_of([0], 1), name="t", query="text", cleaning="none").clean_text is None
+
+
+def test_fingerprint_follows_side_and_cleaning() -> None:
+    pairs = pairs_of([0, 1, 0, 2], 3)
+    prints = {
+        build(pairs, name="t", query=query, cleaning=cleaning).fingerprint
+        for query in ("image", "text")
+        for cleaning in ("blip", "none")
+    }
+    assert len(prints) == 4
+
+
+@pytest.mark.parametrize("wrong", [{"query": "audio"}, {"query": "text", "cleaning": "x"}])
+def test_unknown_side_or_cleaning(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        build(pairs_of([0], 1), name="t", **wrong)
+
+
+def test_everything_of_an_identity_is_relevant_both_ways() -> None:
+    """Two pictures with two captions each of one person: 2 x 4 relevant pairs each way."""
+    pairs = dataclasses.replace(
+        pairs_of([0, 0, 1, 1, 2], 3), identities=np.array([7, 7, 4], dtype=np.int64)
+    )
+    image, text = (build(pairs, name="t", query=side) for side in ("image", "text"))
+    assert [image.relevance[q].tolist() for q in range(3)] == [[0, 1, 2, 3]] * 2 + [[4]]
+    assert [text.relevance[q].tolist() for q in range(5)] == [[0, 1]] * 4 + [[2]]
+    assert image.groups.tolist() == [7, 7, 4]
+    assert text.group_keys["identity"].tolist() == [7, 7, 7, 7, 4]
+    there = image.relevance.transpose(len(image.gallery))
+    assert there.indices.tolist() == text.relevance.indices.tolist()
+    with pytest.raises(DataError, match="identities"):
+        dataclasses.replace(pairs, identities=np.zeros(2, np.int64))
+
+
+def test_content_fingerprint_knows_boundaries() -> None:
+    assert content_fingerprint(["ab", "c"]) != content_fingerprint(["a", "bc"])
+    assert len(content_fingerprint([])) == 16

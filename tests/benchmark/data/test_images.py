@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.data import images
+from benchmark.data.images import ImageFiles, read_image
+from benchmark.errors import DataError
+
+RGB = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 10
+
+
+def save(path: Path, image: Image.Image) -> Path:
+    image.save(path)
+    return path
+
+
+def test_rgb_is_returned_as_stored(tmp_path: Path) -> None:
+    array = read_image(save(tmp_path / "a.png", Image.fromarray(RGB)))
+    assert array.dtype == np.uint8
+    np.testing.assert_array_equal(array, RGB)
+    array[:] = 0  # its own memory, writable
+
+
+def test_grey_is_repeated_on_three_channels(tmp_path: Path) -> None:
+    grey = RGB[:, :, 0]
+    array = read_image(save(tmp_path / "a.png", Image.fromarray(grey)))
+    np.testing.assert_array_equal(array, np.stack([grey] * 3, axis=2))
+
+
+def test_alpha_is_dropped_not_blended(tmp_path: Path) -> None:
+    rgba = np.dstack([RGB, np.zeros((2, 3), np.uint8)])
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", Image.fromarray(rgba))), RGB)
+
+
+def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8)).convert("P")
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    expected = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [0, 255, 0]]], np.uint8)
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", image)), expected)
+    image.info["transparency"] = b"\x00\xff\x80"
+    image.save(tmp_path / "b.png", transparency=b"\x00\xff\x80")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), expected)
+
+
+def test_cmyk_jpeg_becomes_rgb(tmp_path: Path) -> None:
+    cmyk = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # red ink
+    array = read_image(save(tmp_path / "a.jpg", cmyk))
+    assert array.shape == (8, 8, 3)
+    assert array[..., 0].min() > 240
+    assert array[..., 1:].max() < 15
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
+    values = np.array([[0, 257, 32768, 65535]], np.uint16)
+    array = read_image(save(tmp_path / "a.png", Image.fromarray(values)))
+    np.testing.assert_array_equal(array[0, :, 0], [0, 1, 128, 255])
+    assert array.shape == (1, 4, 3)
+
+
+def test_one_bit_image(tmp_path: Path) -> None:
+    array = read_image(save(tmp_path / "a.png", Image.new("1", (2, 2), 1)))
+    assert (array == 255).all()
+
+
+@pytest.mark.parametrize("kind", ["text", "truncated jpeg", "damaged png", "empty"])
+def test_broken_image_is_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "broken_picture.jpg"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    if kind == "text":
+        path.write_text("not an image")
+    elif kind == "empty":
+        path.touch()
+    else:
+        Image.fromarray(noise).save(path, format=kind.split()[1])
+        raw = bytearray(path.read_bytes())
+        if kind == "damaged png":
+            raw[60:200] = bytes(140)
+        path.write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(DataError, match=r"broken_picture\.jpg cannot be decoded"):
+        read_image(path)
+
+
+def test_missing_image_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.jpg does not exist"):
+        read_image(tmp_path / "gone.jpg")
+
+
+def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tiff", Image.new("F", (2, 2)))
+    with pytest.raises(DataError, match="floating-point"):
+        read_image(path)
+
+
+def test_thirty_two_bit_grey_beyond_sixteen_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tiff", Image.fromarray(np.array([[70000]], np.int32)))
+    with pytest.raises(DataError, match="70000"):
+        read_image(path)
+
+
+def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "a.png", Image.new("RGB", (40, 40)))
+    monkeypatch.setattr(images.Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(DataError, match="too large"):
+        read_image(path)
+    monkeypatch.setattr(images.Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match="too large"):
+        read_image(path)
+
+
+def test_image_files_decode_when_asked(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(RGB))
+    items = ImageFiles(["a", "b"], [path, tmp_path / "missing.png"])
+    assert len(items) == 2
+    np.testing.assert_array_equal(items[0], RGB)
+    with pytest.raises(DataError, match=r"missing\.png"):
+        items[1]

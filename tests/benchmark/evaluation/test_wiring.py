@@ -1,0 +1,92 @@
+"""The registries' methods and shifts, as cells get them."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmark.cell import Cell, MethodSpec, ShiftSpec, Status
+from benchmark.evaluation import builders as wiring
+from benchmark.evaluation.runner import run_cell
+from benchmark.registry import METHODS, SHIFTS
+from methods import BUILTINS
+from tests.benchmark import fakes
+
+
+def method_cell(name: str, **options: Any) -> Cell:
+    spec = MethodSpec(name, "published", options, METHODS.get(name).card.version)
+    return replace(fakes.cell(), method=spec)
+
+
+@pytest.mark.parametrize("name", sorted(BUILTINS))
+def test_every_method_runs_a_cell_reproducibly(name: str) -> None:
+    runs = [
+        run_cell(method_cell(name), fakes.resources(make_method=wiring._make_method))
+        for _ in range(2)
+    ]
+    for record, _ in runs:
+        assert record.status == Status.DONE, record.reason
+    (first, arrays), (second, again) = runs
+    assert first.metrics == second.metrics
+    assert first.probes == second.probes
+    assert all(np.array_equal(arrays[key], again[key]) for key in arrays)
+    trains = METHODS.get(name).card.trains
+    assert (first.cost["backward_per_query"] >= 1) == trains
+    assert first.cost["forward_per_query"] >= (3 if trains else 1)
+    if not trains:
+        assert first.metrics["forgetting"] == 0.0
+
+
+def test_a_small_learning_rate_scores_like_the_source() -> None:
+    """A frozen optimiser must leave the scores alone, however many steps are made."""
+    shared = fakes.resources(make_method=wiring._make_method)
+    _, source = run_cell(method_cell("source"), shared)
+    _, frozen = run_cell(method_cell("tent", lr=0.0), shared)
+    assert np.array_equal(source["best_rank"], frozen["best_rank"])
+
+
+def test_options_reach_the_method_typed() -> None:
+    record, _ = run_cell(
+        method_cell("tent", steps="2"), fakes.resources(make_method=wiring._make_method)
+    )
+    assert record.cost["forward_per_query"] == 2
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (method_cell("tent", stepz=2), "UnknownNameError: method 'tent' has no option 'stepz'"),
+        (method_cell("tent", steps="many"), "ConfigError: option 'steps' of method 'tent'"),
+        (
+            replace(fakes.cell(), method=MethodSpec("tent", "published", {}, 99)),
+            "ConfigError: the cell asks for version 99 of method 'tent'; installed is ",
+        ),
+        (
+            replace(fakes.cell(), method=MethodSpec("tentt", "published", {})),
+            "UnknownNameError: unknown method 'tentt'; did you mean 'tent'",
+        ),
+    ],
+)
+def test_bad_specs_are_one_clear_reason(cell: Cell, reason: str) -> None:
+    record, _ = run_cell(cell, fakes.resources(make_method=wiring._make_method))
+    assert record.status == Status.FAILED
+    assert record.reason.startswith(reason)
+    assert "frames" not in record.info
+
+
+def test_shifts_come_from_the_registry() -> None:
+    kind = SHIFTS.get("contrast")
+    shift = wiring._make_shift(ShiftSpec("contrast", 3, {}, kind.card.version))
+    assert type(shift) is kind
+    typed = wiring._make_shift(ShiftSpec("contrast", 3, {"constants": "mini64"}, kind.card.version))
+    assert typed.options.constants == "mini64"
+
+
+def test_the_factory_can_be_sent_to_workers() -> None:
+    factory = functools.partial(wiring.default_resources, allow_missing=True)
+    pickle.loads(pickle.dumps(factory))()

@@ -1,0 +1,112 @@
+"""Grid files: what they may say, and that every mistake is one error with file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import ConfigError, UnknownNameError
+from benchmark.planning.gridfile import Entry, GridFile, Sweep, grid_names, grid_path, read_grid
+
+
+@pytest.fixture
+def read(tmp_path):
+    def from_text(text: str) -> GridFile:
+        path = tmp_path / "my.yaml"
+        path.write_text(text, encoding="utf-8")
+        return read_grid(path)
+
+    return from_text
+
+
+def test_every_bundled_grid_can_be_read():
+    assert "mini" in grid_names()
+    for name in grid_names():
+        assert read_grid(grid_path(name)).name == name
+
+
+def test_methods_may_carry_options_whose_lists_are_sweeps(read):
+    grid = read("method:\n  - source\n  - tent:\n      lr: [0.1, 1e-2]\n      steps: 3\n")
+    source, tent = grid.settings["method"].value
+    assert (source.name, source.variants()) == ("source", [{}])
+    assert tent.variants() == [{"lr": 0.1, "steps": 3}, {"lr": 1e-2, "steps": 3}]
+    assert tent.where.endswith("my.yaml:3")
+    assert tent.options["lr"].where.endswith("my.yaml:4")
+    assert str(tent) == "tent (lr=0.1|0.01, steps=3)"
+
+
+def test_variants_are_all_combinations():
+    entry = Entry("x", {"a": Sweep((1, 2), ""), "b": Sweep((3, 4), "")})
+    assert [(v["a"], v["b"]) for v in entry.variants()] == [(1, 3), (1, 4), (2, 3), (2, 4)]
+
+
+def test_other_settings_are_those_of_a_run_with_their_places(read):
+    grid = read("# a comment\nseed: 0-2\nbatch-size: 32\nbenchmark: [base2flickr]\n")
+    assert grid.settings["seed"].value == (0, 1, 2)
+    assert grid.settings["seed"].origin.endswith("my.yaml:2")
+    assert grid.settings["batch_size"].value == 32
+    assert grid.settings["benchmark"].value == ("base2flickr",)
+
+
+def test_includes_and_excludes(read):
+    grid = read(
+        "method: tent\n"
+        "include:\n  - {method: [tcr], seed: 5}\n"
+        "exclude:\n  - {shift: gaussian, severity: [1, 2]}\n  - {benchmark: 'mini-*'}\n"
+    )
+    (include,) = grid.includes
+    assert [entry.name for entry in include["method"].value] == ["tcr"]
+    assert include["seed"].value == (5,)
+    assert grid.exclude[0].patterns == {"shift": ("gaussian_noise",), "severity": (1, 2)}
+    assert grid.exclude[1].where.endswith("my.yaml:6")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("seed: 0\nmethods: tent\n", 2, "unknown key 'methods'; did you mean 'method'"),
+        ("seed: 1.5\n", 1, "'seed': expected whole numbers"),
+        ("seed: 0\nlimit: many\n", 2, "'limit': expected a whole number"),
+        ("method:\n  - source\n  - tnet\n", 3, "unknown method 'tnet'; did you mean 'tent'"),
+        ("method:\n  - tent: 3\n", 2, "the options of 'tent' must be a mapping"),
+        ("method:\n  - tent: {lr: []}\n", 2, "option 'lr' has no value"),
+        ("method:\n  - all: {lr: 1}\n", 2, "'all' takes no options"),
+        ("method:\n  - {tent: {}, tcr: {}}\n", 2, "expected a name, or one name with its options"),
+        ("method: 3\n", 1, "'method' must be names"),
+        ("method: 'tent,,tcr'\n", 1, "a method without a name"),
+        ("benchmark:\n  - base2flickr\n  - coco\n", 3, "unknown benchmark 'coco'"),
+        ("shift: [contrast, gausian]\n", 1, "unknown shift 'gausian'; did you mean"),
+        ("stream: [singel]\n", 1, "stream kind 'singel' does not exist; did you mean 'single'"),
+        (
+            "stream:\n  - diverse: {domains: 3}\n",
+            2,
+            "unknown key 'domains'; did you mean 'domains_",
+        ),
+        ("model:\n  - ViT-B-32: {tag: x}\n", 2, "unknown key 'tag'"),
+        ("suite: minni\n", 1, "unknown suite 'minni'; did you mean 'mini'"),
+        ("preset: publisht\n", 1, "there is no option preset 'publisht'"),
+        ("seed: 0\ninclude:\n  - {workers: 3}\n", 3, "unknown key 'workers'"),
+        ("include:\n  - {}\n", 2, "an include must say what to combine"),
+        ("include: tent\n", 1, "'include' must be a list"),
+        ("exclude:\n  - {method: tnet}\n", 2, "unknown method 'tnet'; did you mean 'tent'"),
+        ("exclude:\n  - {benchmark: 'cocoo*'}\n", 2, "applies to no benchmark"),
+        ("exclude:\n  - {metod: tent}\n", 2, "unknown key 'metod'; did you mean 'method'"),
+        ("exclude:\n  - {severity: high}\n", 2, "'severity': expected whole numbers"),
+        ("exclude:\n  - {method: [3]}\n", 2, "must be names or patterns"),
+        ("batch-size: 1\nbatch_size: 2\n", 2, "'batch_size' is set twice"),
+        ("seed: 0\nseed: 1\n", 2, "already in line 1"),
+        ("- seed\n", 1, "must be a mapping"),
+    ],
+)
+def test_a_mistake_is_one_error_with_file_and_line(read, text, line, said):
+    with pytest.raises(ConfigError) as error:
+        read(text)
+    assert f"my.yaml:{line}: " in str(error.value)
+    assert said in str(error.value)
+
+
+def test_an_unknown_grid_is_said_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="unknown grid 'minni'; did you mean 'mini'"):
+        grid_path("minni")
+    assert grid_path("own/grid.yaml") == Path("own/grid.yaml")

@@ -1,0 +1,205 @@
+"""From settings to cells, on the real registries; nothing is loaded or run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from benchmark.cell import BackboneSpec
+from benchmark.config.run import BenchConfig
+from benchmark.data.suite import load_suite
+from benchmark.errors import ConfigError, UnknownNameError
+from benchmark.planning.plan import backbone_spec, choose, device_name, plan, preset_name, run_name
+from shifts.base import ShiftError
+
+
+def planned(**settings):
+    return plan(BenchConfig(**{"preset": "published", "device": "cpu", **settings}))
+
+
+def chosen(**settings) -> dict[str, tuple[str, ...]]:
+    return {card.id: shifts for card, shifts in choose(BenchConfig(**settings))}
+
+
+def test_the_newcomers_command():
+    cells = planned(method=("rest",), shift=("gaussian",))
+    assert [cell.method.name for cell in cells] == ["source", "rest"]
+    assert {cell.benchmark for cell in cells} == {"mini-coco-c-image"}
+    assert {(cell.shift.name, cell.shift.severity) for cell in cells} == {("gaussian_noise", 5)}
+    assert {cell.backbone for cell in cells} == {BackboneSpec(loader="mini")}
+
+
+def test_method_and_source_differ_in_the_method_alone():
+    source, rest = planned(method=("rest",))
+    left, right = source.to_dict(), rest.to_dict()
+    assert left.pop("method") != right.pop("method")
+    assert left == right
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {"mini-coco-c-image": ("gaussian_noise",)}),
+        ({"shift": ("char_swap",)}, {"mini-coco-c-text": ("char_swap",)}),
+        (
+            {"shift": ("char_swap", "gaussian")},
+            {"mini-coco-c-text": ("char_swap",), "mini-coco-c-image": ("gaussian_noise",)},
+        ),
+        ({"shift": ("none",)}, {"mini-coco-c-image": ("none",)}),
+        (
+            {"shift": ("all",)},
+            {
+                "mini-coco-c-image": (
+                    *("gaussian_noise", "defocus_blur", "contrast"),
+                    "jpeg_compression",
+                )
+            },
+        ),
+        (
+            {"benchmark": ("mini-coco-c-text",)},
+            {"mini-coco-c-text": ("char_swap", "char_insert", "char_delete")},
+        ),
+        (
+            {"benchmark": ("all",), "shift": ("contrast",)},
+            {"mini-coco-c-image": ("contrast",), "mini-flickr-c-image": ("contrast",)},
+        ),
+        ({"suite": "paper", "shift": ("contrast",)}, {"coco-c-image": ("contrast",)}),
+        ({"benchmark": ("base2coco-i2t",)}, {"base2coco-i2t": ("none",)}),
+    ],
+)
+def test_which_shifts_run_on_which_benchmarks(settings, expected):
+    assert chosen(**settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"benchmark": ("mini-coco-c-image",), "shift": ("char_swap",)},
+            "works on text queries, but the queries of 'mini-coco-c-image' are of modality 'image'",
+        ),
+        (
+            {"benchmark": ("mini-coco-c-image", "mini-coco-c-text"), "shift": ("contrast",)},
+            "the queries of 'mini-coco-c-text' are of modality 'text'; shifts that fit: char_swap",
+        ),
+        (
+            {"benchmark": ("base2coco-i2t",), "shift": ("contrast",)},
+            "there nothing is corrupted",
+        ),
+        ({"suite": "mini", "benchmark": ("coco-c-image",)}, "is in suite 'paper', not 'mini'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(settings, said):
+    with pytest.raises(ConfigError) as caught:
+        choose(BenchConfig(**settings))
+    assert said in str(caught.value)
+
+
+def test_all_methods_on_all_benchmarks_of_the_suite():
+    cells = planned(method=("all",), benchmark=("all",), shift=("all",), seed=(0, 1, 2))
+    own = sum(len(card.shifts) for card in load_suite("mini").benchmarks)
+    assert len(cells) == 8 * own * 3
+    severities = {cell.shift.severity for cell in cells}
+    assert severities == {0, 5}  # 0 where nothing is corrupted
+
+
+def test_shift_options_come_from_the_benchmark():
+    mini = planned()[0].shift.options
+    paper = planned(benchmark=("flickr-c-image",), shift=("gaussian",))[0].shift.options
+    assert mini["constants"] == "mini64"
+    assert paper["constants"] == "reference"
+
+
+@pytest.mark.parametrize(
+    ("shift", "severity"), [("gaussian", 6), ("gaussian", 0), ("char_swap", 8)]
+)
+def test_a_severity_that_a_shift_does_not_have(shift, severity):
+    with pytest.raises(ShiftError, match=f"no severity {severity}"):
+        planned(shift=(shift,), severity=(severity,))
+
+
+def test_a_shift_without_the_benchmarks_severity_runs_at_its_nearest_below():
+    (cell, _) = planned(shift=("formal_rules",))
+    assert cell.shift.severity == 1
+
+
+def test_shift_options_by_hand_go_to_the_shifts_that_have_them():
+    cells = planned(
+        shift=("glass_blur", "contrast"),
+        benchmark=("coco-c-image",),
+        shift_option={"variant": "imagenet-c", "resolution_policy": "imagenet224"},
+    )
+    found = {cell.shift.name: dict(cell.shift.options) for cell in cells}
+    rest = {"constants": "reference", "resolution_policy": "imagenet224"}
+    assert found == {"glass_blur": {**rest, "variant": "imagenet-c"}, "contrast": rest}
+
+
+def test_a_shift_option_that_no_shift_has():
+    with pytest.raises(UnknownNameError, match="shift 'contrast' has no option 'varyant'"):
+        planned(shift=("glass_blur", "contrast"), shift_option={"varyant": "mm"})
+    with pytest.raises(ConfigError, match=r"option 'gate'.*must be 'none' or"):
+        planned(shift=("rs",), shift_option={"gate": "yes"})
+
+
+def test_clean_queries_have_severity_0_whatever_is_asked():
+    cells = planned(shift=("none", "gaussian"), severity=(3,))
+    assert {(c.shift.name, c.shift.severity) for c in cells} == {("none", 0), ("gaussian_noise", 3)}
+
+
+def test_an_option_goes_to_the_methods_that_have_it():
+    cells = planned(method=("recentre", "tcr"), option={"steps": "1"})
+    options = {cell.method.name: cell.method for cell in cells}
+    assert options["tcr"].options["steps"] == 1
+    assert options["tcr"].preset == "published+steps"
+    assert options["recentre"].preset == "published"
+
+
+def test_an_option_that_no_method_has():
+    with pytest.raises(UnknownNameError, match="'stesp'; did you mean 'steps'"):
+        planned(method=("recentre", "tcr"), option={"stesp": "1"})
+
+
+EMBEDDED = BackboneSpec(loader="mini")
+REAL = BackboneSpec(loader="open_clip", model="ViT-B-16-quickgelu", pretrained="openai")
+
+
+@pytest.mark.parametrize(
+    ("default", "settings", "expected", "preset"),
+    [
+        (EMBEDDED, {}, ("mini", "", ""), "mini"),
+        (EMBEDDED, {"model": "ViT-B-32"}, ("open_clip", "ViT-B-32", ""), "published"),
+        (REAL, {}, ("open_clip", "ViT-B-16-quickgelu", "openai"), "published"),
+        (REAL, {"model": "mini"}, ("mini", "", ""), "mini"),
+        (REAL, {"model": "ViT-B-32"}, ("open_clip", "ViT-B-32", ""), "published"),
+        (REAL, {"pretrained": "/w.pt"}, ("open_clip", REAL.model, "/w.pt"), "published"),
+    ],
+)
+def test_backbone_and_the_preset_that_goes_with_it(default, settings, expected, preset):
+    config = BenchConfig(device="cpu", **settings)
+    spec = backbone_spec(default, config)
+    assert (spec.loader, spec.model, spec.pretrained) == expected
+    assert preset_name(config, spec) == preset
+    assert preset_name(BenchConfig(preset="other"), spec) == "other"
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:99", "cpu:0"])
+def test_a_device_that_does_not_exist(name):
+    with pytest.raises(ConfigError, match="--device"):
+        device_name(name)
+
+
+def test_the_name_of_a_run_says_what_it_is_and_depends_on_the_cells_alone():
+    name = run_name(planned(shift=("gaussian",)))
+    assert name.startswith("mini-coco-c-image_gaussian-noise-5_rest_")
+    elsewhere = [
+        replace(c, data_root="/elsewhere") for c in planned(shift=("gaussian",), workers=3)
+    ]
+    assert run_name(elsewhere) == name
+    others = [{"limit": 9}, {"seed": (1,)}, {"batch_size": 8}, {"option": {"steps": "1"}}]
+    assert len({run_name(planned(shift=("gaussian",), **other)) for other in others} | {name}) == 5
+
+
+def test_the_name_of_a_big_run_stays_short():
+    cells = planned(method=("all",), benchmark=("all",), shift=("all",))
+    assert run_name(cells).startswith("30-benchmarks_16-shifts_7-methods_")

@@ -1,0 +1,76 @@
+"""Tuning: the same trials for every method, validation data only, a preset that can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from benchmark.config.presets import MODALITIES, Place, resolve
+from benchmark.data.suite import load_suite
+from benchmark.errors import ConfigError
+from benchmark.planning import tune
+from benchmark.registry import METHODS
+from benchmark.store.run_store import RunStore
+
+
+@pytest.mark.slow
+def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tune, "RATES", (1e-3,))
+    monkeypatch.setattr(tune, "TEMPERATURES", (0.02, 0.08))
+    monkeypatch.setattr(tune, "QUERIES", 64)
+    target = tmp_path / "presets" / "mini.yaml"
+    target.parent.mkdir()
+    target.write_text("image: {sar: {lr: 0.5}}\n")
+    assert tune.run(methods=("tent",), out=target) == 0
+    table = pd.read_csv(target.with_name("mini-tuning.csv"))
+    assert sorted(zip(table["query"], table["temperature"], strict=True)) == [
+        (side, temperature) for side in sorted(MODALITIES) for temperature in (0.02, 0.08)
+    ]
+    preset = yaml.safe_load(target.read_text())
+    for side in MODALITIES:
+        best = table.loc[table["query"].eq(side).mul(table["mean"]).idxmax()]
+        assert preset[side]["tent"]["temperature"] == best["temperature"]
+    assert preset["image"]["sar"] == {"lr": 0.5}  # what was not tuned stays
+    found = resolve("tent", METHODS.get("tent").Options, str(target), Place("image"))
+    assert (found.label, found.values["lr"]) == ("mini", 1e-3)
+    assert found.origins["lr"] == "mini-validation"
+    # What the user's file does not speak of is as shipped.
+    assert resolve("tcr", METHODS.get("tcr").Options, str(target), Place("text")).label == "mini"
+    records = RunStore(tune.RUN).records()
+    assert {record.cell["suite"] for record in records} == {"mini-validation"}
+
+
+def test_validation_shares_no_shift_and_no_split_with_the_benchmarks() -> None:
+    validation, mini = load_suite(tune.SUITE), load_suite("mini")
+    used = {shift for card in mini.benchmarks for shift in card.shifts} - {"composed"}
+    for card in validation.benchmarks:
+        assert card.split == "val"
+        assert not used & set(card.shifts)
+    assert {card.split for card in mini.benchmarks} == {"test", "test-400"}
+    # A composed shift is what its two parts are, by default gaussian_noise and char_swap.
+    (composed,) = [card for card in validation.benchmarks if card.query == "composed"]
+    assert composed.shift_options["image"] not in used | {"gaussian_noise"}
+    assert composed.shift_options["text"] not in used | {"char_swap"}
+
+
+def test_a_method_with_nothing_to_tune_is_refused() -> None:
+    with pytest.raises(ConfigError, match="recentre: no learning rate"):
+        tune.run(methods=("recentre",))
+
+
+def test_a_broken_preset_file_is_refused_before_the_search(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    target = tmp_path / "mini.yaml"
+    target.write_text("- no mapping\n")
+    with pytest.raises(ConfigError, match=r"mini\.yaml: expected a mapping"):
+        tune.run(methods=("tent",), out=target)
+    assert not tune.RUN.exists()
+
+
+def test_the_shipped_preset_is_written_by_name_only() -> None:
+    assert not tune._shipped(tune.PRESET)
+    assert tune._shipped(Path(tune.__file__).parent / "presets" / "mini.yaml")

@@ -1,0 +1,314 @@
+"""Severity curves, Pareto front, probes, angles, published numbers, maps; and files of figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.cell import Status
+from benchmark.cli import main
+from benchmark.errors import ResultsError
+from benchmark.evaluation.runner import run_cell
+from benchmark.executors.embeddings import Embeddings, embeddings_of
+from benchmark.report import plots, shift_pools
+from benchmark.report.plots.cost import pareto
+from benchmark.report.plots.maps import axes_of
+from benchmark.report.plots.ranks import groups_of
+from benchmark.report.ranking_tables import Ranking
+from tests.benchmark import fakes
+from tests.benchmark.report.test_report_plots import cell
+
+
+def with_numbers(result, *, severity=5, batches=(), **sections):
+    """The result with another severity, other batches and more stored numbers."""
+    shift = {**result.record.cell["shift"], "severity": severity}
+    record = replace(
+        result.record,
+        key=f"{result.record.key}{severity}",
+        cell={**result.record.cell, "shift": shift},
+        batches=tuple(batches),
+        **sections,
+    )
+    return replace(result, record=record)
+
+
+def texts_of(axis):
+    return [text.get_text() for text in axis.texts]
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ([], []),
+        ([(1, 5), (2, 4), (3, 6)], [0, 2]),
+        ([(3, 6), (2, 4), (1, 5)], [2, 0]),
+        ([(1, 5), (1, 7), (2, 7)], [1]),
+        ([(1, 5), (1, 5)], [0]),
+    ],
+)
+def test_the_pareto_front_holds_what_nobody_equals_at_its_price(points, front):
+    assert pareto(points) == front
+
+
+def test_quality_and_cost_has_a_point_per_method_and_the_front():
+    results = [
+        with_numbers(cell(m, hits=hits), cost={"ms_per_query": ms})
+        for m, hits, ms in (
+            ("source", [1, 0, 0, 0], 1.0),
+            ("tent", [0, 0, 0, 0], 2.0),
+            ("rest", [1, 1, 0, 0], 10.0),
+            ("sar", [1, 1, 1, 1], float("nan")),
+        )
+    ]
+    pools = shift_pools(results)
+    axis = plots.quality_and_cost(pools).axes[0]
+    step, *points = axis.lines
+    found = [(float(*p.get_xdata()), float(*p.get_ydata())) for p in points]
+    assert found == [(1.0, 25.0), (2.0, 0.0), (10.0, 50.0)]
+    assert list(step.get_xdata()) == [1.0, 10.0]
+    assert axis.get_xscale() == "log"
+    assert "cost.png" in dict(plots.figures(pools))
+
+
+def test_severity_curves_start_at_uncorrupted_queries():
+    results = [
+        with_numbers(cell("source", "none", hits=[1, 1, 1, 1]), severity=0),
+        with_numbers(cell("source", hits=[1, 1, 0, 0]), severity=1),
+        with_numbers(cell("source", hits=[1, 0, 0, 0]), severity=5),
+        cell("source", "fog", hits=[1, 0, 0, 0]),
+    ]
+    pools = shift_pools(results)
+    figure = dict(plots.figures(pools))["severity_mini-a.png"]
+    (axis,) = figure.axes  # fog has one severity and no panel
+    assert axis.get_title(loc="left") == "contrast"
+    assert list(axis.lines[0].get_xdata()) == [0, 1, 5]
+    assert list(axis.lines[0].get_ydata()) == [100.0, 50.0, 25.0]
+    single = shift_pools([cell("source", hits=[1, 0])])
+    assert not any(name.startswith("severity") for name in dict(plots.figures(single)))
+
+
+def test_probes_set_shifted_numbers_beside_the_source_in_domain():
+    numbers = {"uniformity": 0.9, "gap": 0.2, "consistency": 0.8}
+    shifted = {"uniformity": 0.6, "gap": 0.5, "consistency": float("nan")}
+    results = [
+        with_numbers(cell("source", "none", hits=[1, 1]), severity=0, probes=numbers),
+        with_numbers(cell("rest", "none", hits=[1, 1]), severity=0, probes=numbers),
+        with_numbers(cell("source", hits=[1, 0]), probes=shifted),
+        with_numbers(cell("rest", hits=[1, 0]), probes=shifted),
+    ]
+    figure = dict(plots.figures(shift_pools(results)))["probes_mini-a.png"]
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["source, in-domain", "source", "rest"]
+    assert [texts_of(axis) for axis in figure.axes] == [
+        ["0.90", "0.60", "0.60"],
+        ["0.20", "0.50", "0.50"],
+        ["0.80", "no number", "no number"],
+    ]
+    assert list(figure.axes[1].lines[-1].get_xdata()) == [0.2, 0.2]
+
+
+def test_probes_without_uncorrupted_queries_say_nothing_of_the_domain():
+    results = [with_numbers(cell("source", hits=[1, 0]), probes={"gap": 0.5})]
+    figure = plots.probes(shift_pools(results))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["source"]
+    assert texts_of(figure.axes[0]) == ["no number"]
+
+
+def test_angles_count_batches_and_say_how_many_conflict():
+    batches = [{"angle": a} for a in (10.0, 91.0, 120.0, 121.0)] + [{"angle": float("nan")}, {}]
+    results = [with_numbers(cell("rest", hits=[1, 0]), batches=batches, probes={"angle": 85.5})]
+    axis = dict(plots.figures(shift_pools(results)))["angles.png"].axes[0]
+    (text,) = axis.get_legend().get_texts()
+    assert text.get_text() == "rest: 75 % above 90°"
+    heights = axis.patches[0].get_data().values
+    assert heights.sum() == pytest.approx(100.0)
+    assert heights[120 // 5] == pytest.approx(50.0)
+
+
+def test_published_numbers_are_drawn_against_measured_ones():
+    columns = ["benchmark", "method", "metric", "reported", "measured"]
+    rows = [("b", "tcr", "R@1", 40.0, 42.0), ("b", "source", "R@1", 30.0, 29.0),
+            ("b", "source", "R@5", 60.0, 61.0)]  # fmt: skip
+    figure = plots.reported_and_measured(pd.DataFrame(rows, columns=columns))
+    points = [(*line.get_xdata(), *line.get_ydata()) for line in figure.axes[0].lines[:-1]]
+    assert sorted(points) == [(30.0, 29.0), (40.0, 42.0)]
+    with pytest.raises(ValueError, match="no published R@1"):
+        plots.reported_and_measured(pd.DataFrame(rows[2:], columns=columns))
+
+
+# Maps
+
+
+def test_principal_axes_are_those_of_the_points_with_a_fixed_sign():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(400, 4)) * [0.1, 3.0, 1.0, 0.1] + 5.0
+    centre, axes = axes_of(points)
+    assert centre == pytest.approx(points.mean(axis=0))
+    assert axes.T @ axes == pytest.approx(np.eye(2))
+    assert axes[1, 0] == pytest.approx(1.0, abs=0.02)
+    assert axes[2, 1] == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_map_says_how_far_queries_and_gallery_are_apart():
+    rng = np.random.default_rng(0)
+    gallery = rng.normal(size=(50, 6))
+    after = gallery[:20] - gallery[:20].mean(axis=0) + gallery.mean(axis=0)
+    before = after + np.array([0.0, 0.0, 2.0, 0.0, 0.0, 0.0])
+    found = Embeddings(gallery, before, after)
+    figures = [plots.embedding_map(found, "a", "rest") for _ in range(2)]
+    titles = [axis.get_title(loc="left") for axis in figures[0].axes]
+    assert titles[0].startswith("before: gap 2.00")
+    assert titles[1].startswith("after: gap 0.00")
+    assert plots.render(figures[0]) == plots.render(figures[1])
+
+
+def test_embeddings_of_a_cell_are_those_that_it_was_scored_with():
+    needed = fakes.resources()
+    record, _ = run_cell(fakes.cell("source"), needed)
+    found = embeddings_of(record, needed)
+    assert found.before == pytest.approx(found.after, abs=1e-6)
+    assert len(found.before) == record.info["queries"]
+    assert len(found.gallery) == record.info["gallery"]
+    gap = np.linalg.norm(found.after.mean(axis=0) - found.gallery.mean(axis=0))
+    assert record.probes["gap"] == pytest.approx(gap, abs=1e-5)
+    assert run_cell(fakes.cell("source"), needed)[0].metrics == record.metrics
+
+
+def test_cells_that_cannot_be_mapped_are_refused():
+    needed = fakes.resources()
+    record, _ = run_cell(fakes.cell("source"), needed)
+    with pytest.raises(ResultsError, match="its data or weights have changed"):
+        embeddings_of(replace(record, key="0" * 16), needed)
+    with pytest.raises(ResultsError, match="is failed, not done"):
+        embeddings_of(replace(record, status=Status.FAILED), needed)
+
+
+def test_the_command_line_refuses_a_key_that_is_none(tmp_path, capsys):
+    from benchmark.store.run_store import RunStore
+
+    RunStore(tmp_path).save(run_cell(fakes.cell("source"), fakes.resources())[0])
+    for key, message in (("../x*", "no cell's key"), ("abc", "no record of cell abc")):
+        assert main(["report", str(tmp_path), "--no-figures", "--map", key]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "tidy.csv").exists()  # before anything else was done
+
+
+# Files
+
+
+def test_a_pdf_has_no_date_and_the_same_bytes_twice():
+    pools = shift_pools([cell("source", hits=[1, 0])])
+    first, second = (plots.render(plots.recall_by_shift(pools, "a"), "pdf") for _ in range(2))
+    assert first.startswith(b"%PDF")
+    assert first == second
+    for word in (b"CreationDate", b"Matplotlib", b"Producer"):
+        assert word not in first
+
+
+# Average ranks
+
+
+@pytest.mark.parametrize(
+    ("ranks", "difference", "groups"),
+    [
+        ([1.0, 2.0, 3.0], 0.5, []),
+        ([1.0, 2.0, 3.0], 1.0, [(0, 1), (1, 2)]),
+        ([1.0, 2.0, 3.0], 2.0, [(0, 2)]),
+        ([1.0, 1.0, 3.0, 3.5, 4.0], 0.6, [(0, 1), (2, 3), (3, 4)]),
+        ([], 1.0, []),
+    ],
+)
+def test_bars_join_the_largest_runs_within_the_critical_difference(ranks, difference, groups):
+    assert groups_of(ranks, difference) == groups
+
+
+def ranking(**changes):
+    values = {"suite": "s", "stream": "single", "datasets": 8, "critical_difference": 1.2,
+              "friedman": 9.0, "p": 0.01, "reason": "", "left_out": {}}  # fmt: skip
+    average = {"rest": 1.5, "tcr": 1.5, "source": 3.0}
+    return Ranking(**{**values, "average": average, **changes})
+
+
+def test_the_rank_diagram_names_every_method_with_its_rank():
+    figure = plots.rank_diagram(ranking(), "ranks")
+    (axis,) = figure.axes
+    shown = set(texts_of(axis))
+    assert {"rest  1.50", "tcr  1.50", "3.00  source", "critical difference 1.20"} <= shown
+    ruler = axis.lines[0].get_xdata()
+    assert ruler[1] - ruler[0] == pytest.approx(1.2)
+    dots = [line.get_xdata()[0] for line in axis.lines[1:] if len(line.get_xdata()) == 1]
+    assert dots == [1.5, 1.5, 3.0]
+    assert plots.render(figure) == plots.render(plots.rank_diagram(ranking(), "ranks"))
+
+
+def test_without_a_critical_difference_there_is_no_diagram_but_a_reason():
+    with pytest.raises(ValueError, match="no critical difference to draw: two data sets"):
+        plots.rank_diagram(ranking(critical_difference=None, reason="two data sets"))
+    few = shift_pools(many(count=5))
+    assert "ranks.png" not in dict(plots.figures(few))
+    enough = shift_pools(many(count=6))
+    assert "ranks.png" in dict(plots.figures(enough))
+
+
+# Many benchmarks in one panel
+
+
+def many(count=7, **numbers):
+    """Source and rest on more benchmarks than there are panels; rest finds one query more."""
+    return [
+        with_numbers(cell(name, hits=hits, benchmark=f"mini-{place}"), severity=5, **numbers)
+        for place in range(count)
+        for name, hits in (("source", [1, 0, 0, 0]), ("rest", [1, 1, 0, 0]))
+    ]
+
+
+def with_cost(results, costs):
+    return [
+        replace(r, record=replace(r.record, cost={"ms_per_query": ms}))
+        for r, ms in zip(results, costs, strict=True)
+    ]
+
+
+def test_many_benchmarks_share_a_panel_of_gain_against_relative_cost():
+    results = with_cost(many(), [1.0, 4.0] * 6 + [2.0, 32.0])
+    axis = dict(plots.figures(shift_pools(results)))["cost.png"].axes[0]
+    source, rest = (p.get_xydata()[0] for p in axis.lines if len(p.get_xdata()) == 1)
+    assert list(source) == [1.0, 0.0]
+    assert list(rest) == pytest.approx([(4.0**6 * 16.0) ** (1 / 7), 25.0])
+    assert axis.get_ylabel().endswith("mean of 7 benchmarks")
+
+
+def test_a_benchmark_that_one_method_lacks_is_not_in_the_mean():
+    results = with_cost(many(8), [1.0, 4.0] * 7 + [1.0, 64.0])
+    lacking = [*results, *with_cost(many(9)[-2:-1], [1.0])]
+    axis = plots.quality_and_cost(shift_pools(lacking)).axes[0]
+    assert axis.get_ylabel().endswith("mean of 8 benchmarks")
+    failed = [replace(r, record=replace(r.record, cost={})) for r in results if r.method == "rest"]
+    rest = [r for r in results if r.method == "source"] + failed
+    alone = plots.quality_and_cost(shift_pools(rest)).axes[0]
+    assert alone.get_ylabel().endswith("mean of 8 benchmarks")  # the source alone
+
+
+def test_forgetting_on_many_benchmarks_is_a_map_of_means():
+    without = cell("rest", hits=[1], benchmark="mini-6", forgot=None)
+    worse = cell("rest", "fog", hits=[1, 1, 0, 0], benchmark="mini-0", forgot=-4.5)
+    results = [*many(6), without, worse]
+    axis = dict(plots.figures(shift_pools(results)))["forgetting.png"].axes[0]
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["rest"]
+    assert [t.get_text() for t in axis.get_yticklabels()] == [f"mini-{n}" for n in range(7)]
+    assert texts_of(axis) == ["-3.0", *["-1.5"] * 5]  # nothing is written for mini-6
+
+
+def test_angles_on_many_benchmarks_are_strips_with_their_share_of_conflicts():
+    batches = [{"angle": 95.0}, {"angle": 100.0}, {"angle": 20.0}, {"angle": None}]
+    results = [r for r in many() if r.method == "rest"]
+    results = [replace(r, record=replace(r.record, batches=tuple(batches))) for r in results]
+    figure = plots.angles(shift_pools(results))
+    axis = figure.axes[0]
+    assert [t.get_text() for t in axis.get_yticklabels()] == [f"mini-{n}" for n in range(7)]
+    assert texts_of(axis) == [*["67 %"] * 7, "above 90°"]
+    assert "of rest" in axis.get_xlabel()
+    assert plots.render(figure).startswith(b"\x89PNG")

@@ -1,0 +1,155 @@
+"""What a run folder may hold besides good cells: named in a warning or an error, never dropped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from benchmark.errors import ResultsError
+from benchmark.report import write_all
+from benchmark.store.records import sealed
+from benchmark.store.run_store import RunStore
+from tests.benchmark.report.test_report import cell, stored
+
+Records = dict[str, Any]
+
+
+def good(folder: Path) -> RunStore:
+    return stored(folder, [cell("source", hits=[1, 0, 0, 0]), cell("rest", hits=[1, 1, 0, 0])])
+
+
+def written(store: RunStore, caplog: pytest.LogCaptureFixture) -> tuple[pd.DataFrame, str]:
+    """The leaderboard that is written, and what was warned of."""
+    with caplog.at_level(logging.WARNING):
+        write_all(store, figures=False)
+    return pd.read_csv(store.path / "leaderboard.csv").set_index("method"), caplog.text
+
+
+def file_of(store: RunStore, method: str, suffix: str = ".json") -> Path:
+    (path,) = store.cells.glob(f"*_{method}_*{suffix}")
+    return path
+
+
+def change(store: RunStore, method: str, edit: Callable[[Records], object]) -> Path:
+    path = file_of(store, method)
+    values = json.loads(path.read_text())
+    edit(values)
+    path.write_text(json.dumps(sealed(values)))
+    return path
+
+
+def test_a_good_folder_warns_of_nothing(tmp_path, caplog) -> None:
+    board, said = written(good(tmp_path), caplog)
+    assert list(board.index) == ["source", "rest"]
+    assert said == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no readable record"),
+        ('{"key": "ab', "no readable record"),
+        ("[1, 2, 3]", "not a JSON object"),
+        ('{"name": "package", "version": "1.0"}', "schema is None"),
+        ("null", "not a JSON object"),
+        ("\x00\x01", "no readable record"),
+        ("[" * 100_000, "no readable record"),
+    ],
+)
+def test_half_written_and_foreign_files_are_named(tmp_path, caplog, text, reason) -> None:
+    store = good(tmp_path)
+    (store.cells / "foreign.json").write_text(text)
+    board, said = written(store, caplog)
+    assert list(board.index) == ["source", "rest"]
+    assert "foreign.json" in said
+    assert reason in said
+
+
+def test_a_record_cut_off_in_the_middle_is_named(tmp_path, caplog) -> None:
+    store = good(tmp_path)
+    path = file_of(store, "rest")
+    path.write_bytes(path.read_bytes()[:200])
+    board, said = written(store, caplog)
+    assert list(board.index) == ["source"]
+    assert path.name in said
+
+
+def test_records_of_another_schema_version_are_named_with_both_versions(tmp_path, caplog) -> None:
+    store = good(tmp_path)
+    path = change(store, "rest", lambda values: values.update(schema=99))
+    board, said = written(store, caplog)
+    assert list(board.index) == ["source"]
+    assert path.name in said
+    assert "schema 99" in said
+    assert "reads 2" in said
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (lambda v: v["cell"].update(seed="zero"), "'seed' is 'zero', not a whole number"),
+        (lambda v: v["cell"]["shift"].update(severity=None), "'severity' is None"),
+        (lambda v: v["cell"].update(benchmark=7), "not a text: 'mini', 7"),
+        (lambda v: v["cell"]["method"].update(options=[1]), "rest are [1], not an object"),
+        (lambda v: v.update(info="none"), "'info' is 'none', not an object"),
+        (lambda v: v["info"].update(queries="many"), "'queries' is 'many', not a whole number"),
+    ],
+)
+def test_fields_of_the_wrong_type_are_named(tmp_path, caplog, edit, reason) -> None:
+    store = good(tmp_path)
+    change(store, "rest", edit)
+    board, said = written(store, caplog)
+    assert list(board.index) == ["source"]
+    assert reason in said
+
+
+def test_a_number_that_is_nan_is_named_and_blank(tmp_path, caplog) -> None:
+    store = good(tmp_path)
+    change(store, "rest", lambda values: values["probes"].update(uniformity=None))
+    board, said = written(store, caplog)
+    assert "rest / seed 0: uniformity is nan" in said
+    assert math.isnan(board.loc["rest", "uniformity"])
+    assert "nan" not in (tmp_path / "leaderboard.csv").read_text()
+
+
+def test_a_missing_source_cell_is_named_and_the_difference_blank(tmp_path, caplog) -> None:
+    store = good(tmp_path)
+    for suffix in (".json", ".npz"):
+        file_of(store, "source", suffix).unlink()
+    board, said = written(store, caplog)
+    assert "rest / seed 0: no source cell to compare with" in said
+    blank = ["R@1_difference", "p", "p_holm", "harm_rate", "ms_per_query_ratio"]
+    assert board.loc["rest", blank].isna().all()
+    assert board.loc["rest", "R@1"] == 50.0
+
+
+def test_names_with_markup_are_written_as_they_are(tmp_path, caplog) -> None:
+    name = "<b>[red]x[/red]</b> & \\input{y} | z"
+    store = stored(tmp_path, [cell("source", hits=[1, 0]), cell(name, hits=[1, 1])])
+    board, _ = written(store, caplog)
+    assert list(board.index) == ["source", name]
+    assert "<b>" not in (tmp_path / "leaderboard.md").read_text()
+    assert r"\input" not in (tmp_path / "leaderboard.tex").read_text()
+
+
+def test_a_folder_of_nothing_readable_is_one_error(tmp_path, caplog) -> None:
+    store = good(tmp_path)
+    for path in store.cells.glob("*.json"):
+        path.write_text("{")
+    with caplog.at_level(logging.WARNING), pytest.raises(ResultsError, match="no results in"):
+        write_all(store)
+    assert caplog.text.count("no readable record") >= 2
+
+
+def test_all_tables_twice_are_the_same_bytes(tmp_path) -> None:
+    store = good(tmp_path)
+    first = {path: path.read_bytes() for path in write_all(store, figures=False)}
+    assert {path.name for path in first} >= {"leaderboard.tex", "leaderboard.md", "ranking.csv"}
+    assert {path: path.read_bytes() for path in write_all(store, figures=False)} == first

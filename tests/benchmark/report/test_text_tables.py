@@ -1,0 +1,151 @@
+"""LaTeX and Markdown tables: what is marked, and that no name can break out of its cell."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from benchmark.report.text_tables import (
+    boards,
+    latex,
+    latex_escape,
+    markdown,
+    markdown_escape,
+)
+from tests.benchmark.report.test_report import cell
+
+SOURCE, LOW, HIGH = (np.arange(200) < n for n in (60, 100, 160))
+NEARLY = HIGH ^ (np.arange(200) == 3)
+
+
+def table(**more):
+    hits = {"source": SOURCE, "rest": HIGH, "tent": NEARLY, "tcr": LOW}
+    return [cell(name, hits=found, **more) for name, found in hits.items()]
+
+
+def row_of(text: str, name: str) -> str:
+    (line,) = [line for line in text.splitlines() if name in line]
+    return line
+
+
+def test_best_is_bold_and_what_is_near_it_underlined() -> None:
+    found = boards(table())
+    (row,) = found[0].rows
+    entries = dict(zip(found[0].methods, row[1], strict=True))
+    assert [name for name, entry in entries.items() if entry.best] == ["rest"]
+    assert [name for name, entry in entries.items() if entry.near] == ["tent"]
+    assert [name for name, e in entries.items() if e.significant] == ["tent", "tcr", "rest"]
+    tex = row_of(latex(found), "mini-coco-c-image")
+    assert r"\textbf{80.0} {\scriptsize(+50.0)}$^{*}$" in tex
+    assert r"\underline{79.5}" in tex
+    md = row_of(markdown(found), "mini-coco-c-image")
+    cells = ["30.0", r"<u>79.5</u> (+49.5)\*", r"50.0 (+20.0)\*", r"**80.0** (+50.0)\*"]
+    assert md.strip("| ").split(" | ") == ["mini-coco-c-image", *cells]
+
+
+def test_equal_methods_are_all_best() -> None:
+    (board,) = boards([cell("rest", hits=HIGH), cell("tent", hits=HIGH)])
+    assert [entry.best for entry in board.rows[0][1]] == [True, True]
+
+
+def test_missing_cells_are_marked_and_never_best() -> None:
+    results = table() + table(shift="fog")[:3]
+    results[-1] = cell("tcr", "snow", hits=HIGH)
+    (board,) = boards(results)
+    entries = dict(zip(board.methods, board.rows[0][1], strict=True))
+    assert all(entry.incomplete and not entry.best for entry in entries.values())
+    assert any("cells are missing" in note for note in board.notes)
+    assert "$^{*+}$" in latex([board])
+
+
+def test_a_method_without_a_number_has_dashes() -> None:
+    results = [*table(), cell("source", benchmark="other", hits=SOURCE)]
+    text = markdown(boards(results))
+    assert row_of(text, "| other").count("| --") == 3
+
+
+def test_summary_and_notes_say_rank_harm_cost_and_caution() -> None:
+    (board,) = boards(table())
+    summary = dict(board.summary)
+    assert summary["average rank (1 data set)"] == ("4.00", "2.00", "3.00", "1.00")
+    assert summary["worse than source, % of cells"] == ("", "0", "0", "0")
+    assert summary["ms per query, times source"] == ("1.0",) * 4
+    assert summary["forgetting, points"] == ("-2.5",) * 4
+    notes = " ".join(board.notes)
+    assert "No critical difference of ranks: 1 independent data set" in notes
+    assert "rest: our reading" in notes
+    assert r"the 95 \% interval" in latex([board])
+
+
+def test_streams_and_suites_have_tables_of_their_own() -> None:
+    one, other = table()[0], table()[1]
+    changed = {**other.record.cell, "stream": {"kind": "diverse", "batch_size": 2}}
+    other = dataclasses.replace(other, record=dataclasses.replace(other.record, cell=changed))
+    found = boards([one, other])
+    assert [board.stream for board in found] == ["diverse", "single"]
+    assert "Suite mini, diverse" in markdown(found)
+
+
+def test_benchmarks_of_one_name_and_other_weights_are_told_apart() -> None:
+    (board,) = boards([*table(), *table(weights="w2")])
+    assert [name for name, _ in board.rows] == [
+        "mini-coco-c-image (w1)",
+        "mini-coco-c-image (w2)",
+    ]
+
+
+# Hostile names
+
+HOSTILE = [
+    "\\end{tabular}\\input{/etc/passwd}",
+    "[1em] & x \\\\ %",
+    "<script>alert(1)</script>",
+    "a|b\nc",
+    "**bold** _x_ `code` ![i](http://x.y) www.evil.com me@x.y",
+    "$x^2$ #1 ~ \x1b[31m",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_in_their_cell(name: str) -> None:
+    results = [cell("source", hits=SOURCE), cell(name, hits=HIGH, benchmark="mini-coco-c-image")]
+    found = boards(results)
+    tex, md = latex(found), markdown(found)
+    assert "\x1b" not in tex + md
+    # One row break per row, as many columns as methods, no command but ours.
+    (header,) = [line for line in tex.splitlines() if line.startswith("benchmark &")]
+    assert len(re.findall(r"(?<!\\)&", header)) == 2
+    assert header.endswith(r" \\")
+    assert header.count(r"\\") == 1
+    allowed = "textbackslash|textbar|textless|textgreater|textasciitilde|textasciicircum"
+    allowed += "|textquotedbl|textasciigrave"
+    commands = set(re.findall(r"\\([a-zA-Z]+)", header))
+    assert commands <= set(allowed.split("|"))
+    (line,) = [line for line in md.splitlines() if line.startswith("| benchmark")]
+    assert len(re.findall(r"(?<!\\)\|", line)) == 4
+    assert "<" not in line
+    assert "http://" not in line
+    assert "www." not in line
+    assert "@" not in line
+
+
+def test_escapes_of_single_characters() -> None:
+    assert latex_escape("a_b 5% [x]") == r"a\_b 5\% {[}x{]}"
+    assert latex_escape("\\") == r"\textbackslash{}"
+    assert markdown_escape("a_b|c") == r"a\_b\|c"
+    assert markdown_escape("<b>&") == "&lt;b&gt;&amp;"
+    assert markdown_escape("rest [lr=0.1]") == r"rest \[lr=0.1\]"
+
+
+def test_a_newline_in_a_name_cannot_start_a_line() -> None:
+    found = boards([cell("evil\n# Title\n| x |", hits=HIGH)])
+    assert not [line for line in markdown(found).splitlines() if line.startswith("# Title")]
+
+
+def test_twice_the_same_text_whatever_the_order_of_cells() -> None:
+    results = table() + table(seed=1)
+    assert latex(boards(results)) == latex(boards(results[::-1]))
+    assert markdown(boards(results)) == markdown(boards(results[::-1]))

@@ -1,0 +1,309 @@
+"""The run folder: atomic files, damaged ones survived, the tidy table a pure function of it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.cell import Cell, Record, ShiftSpec, Status
+from benchmark.errors import ResultsError
+from benchmark.store.records import cell_from_dict
+from benchmark.store.run_store import TIDY_COLUMNS, RunStore
+from tests.benchmark import fakes
+
+
+def key_of(cell: Cell) -> str:
+    return cell.key(data_fingerprint="d", backbone_fingerprint="w")
+
+
+def finished(cell: Cell | None = None) -> Record:
+    cell = cell or fakes.cell()
+    return Record(
+        key=key_of(cell),
+        status=Status.DONE,
+        cell=cell.to_dict(),
+        info={
+            "queries": 3,
+            "gallery": 60,
+            "backbone_name": "net",
+            "backbone_fingerprint": "w",
+            "data_fingerprint": "d",
+        },
+        metrics={"R@1": 100 / 3, "gain": 0.1 + 0.2},
+        probes={"gap": 1e-17, "angle": math.nan},
+        cost={"seconds": 1.5},
+        batches=({"queries": 3.0, "loss": math.inf},),
+        environment={"torch": "2"},
+    )
+
+
+INDEX = np.arange(3)
+ARRAYS = {
+    "query": INDEX,
+    "best_rank": np.array([1, 5, 2]),
+    "ap": np.array([1.0, 0.2, 0.5]),
+    "group": INDEX,
+    "order": INDEX[::-1],
+}
+
+
+def files(store: RunStore) -> list[str]:
+    return sorted(path.suffix for path in store.cells.iterdir())
+
+
+def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    store, record = RunStore(tmp_path / "run"), finished()
+    assert not store.done(record.key)
+    store.save(record, ARRAYS)
+    assert files(store) == [".json", ".npz"]
+    assert store.done(record.key)
+    loaded = store.load(record.key)
+    assert loaded.metrics == record.metrics  # full precision
+    assert loaded.probes["gap"] == 1e-17
+    assert math.isnan(loaded.probes["angle"])
+    assert loaded.status is Status.DONE
+    assert cell_from_dict(loaded.cell) == fakes.cell()
+    same = replace(loaded, probes=record.probes, batches=record.batches, arrays="", digest="")
+    assert same == record
+    arrays = store.arrays(record.key)
+    assert all(np.array_equal(arrays[name], ARRAYS[name]) for name in ARRAYS)
+
+
+def test_files_are_strict_json_that_others_can_read(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.save(finished(), ARRAYS)
+    (path,) = store.cells.glob("*.json")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    json.loads(path.read_text(), parse_constant=refuse)
+    assert path.stat().st_mode & 0o444 == 0o444 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_same_content_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        RunStore(tmp_path / name).save(finished(), ARRAYS)
+    one, two = (sorted((tmp_path / name / "cells").iterdir()) for name in ("a", "b"))
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+
+
+@pytest.mark.parametrize("status", [s for s in Status if s is not Status.DONE])
+def test_only_done_counts_as_done(tmp_path: Path, status: Status) -> None:
+    store = RunStore(tmp_path)
+    record = replace(finished(), status=status, reason="because")
+    store.save(record)
+    assert not store.done(record.key)
+    assert store.load(fakes.cell().unfinished_key).reason == "because"
+
+
+@pytest.mark.parametrize("status", [s for s in Status if s is not Status.DONE])
+def test_only_a_finished_result_replaces_a_finished_one(tmp_path: Path, status: Status) -> None:
+    store, record = RunStore(tmp_path), finished()
+    store.save(record, ARRAYS)
+    store.save(replace(record, status=status, reason="RuntimeError: no"))
+    assert store.done(record.key)
+    assert store.arrays(record.key).keys() == ARRAYS.keys()
+    store.save(replace(record, metrics={**record.metrics, "gain": 1.0}), ARRAYS)
+    assert store.load(record.key).metrics["gain"] == 1.0
+
+
+def test_failures_and_damaged_results_are_replaced(tmp_path: Path) -> None:
+    store, record = RunStore(tmp_path), finished()
+    store.save(record, ARRAYS)
+    next(store.cells.glob("*.npz")).write_bytes(b"torn")
+    store.save(replace(record, status=Status.FAILED, reason="RuntimeError: no"))
+    assert not store.done(record.key)
+    store.save(replace(record, status=Status.INTERRUPTED))
+    assert [one.status for one in store.records()] == [Status.INTERRUPTED]
+    store.save(record, ARRAYS)
+    assert [one.status for one in store.records()] == [Status.DONE]
+    assert files(store) == [".json", ".npz"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn"])
+def test_a_record_without_its_numbers_is_not_done(tmp_path: Path, damage: str) -> None:
+    store, record = RunStore(tmp_path), finished()
+    store.save(record, ARRAYS)
+    (path,) = store.cells.glob("*.npz")
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:40])
+    assert not store.done(record.key)
+    with pytest.raises(ResultsError, match=r"damaged|are missing"):
+        store.arrays(record.key)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"key": "12',
+        "[]",
+        "{}",
+        '{"schema": 99}',
+        '{"schema": 2, "key": "x"}',
+        '{"schema": 2, "metrics": 3}',
+        "\x00\xff",
+    ],
+)
+def test_torn_and_foreign_files_are_named_and_ignored(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, record = RunStore(tmp_path), finished()
+    store.save(record, ARRAYS)
+    (store.cells / "stray.json").write_text(text, encoding="latin-1")
+    with caplog.at_level(logging.WARNING):
+        assert [r.key for r in store.records()] == [record.key]
+    assert len(caplog.records) == 1
+    assert "stray.json" in caplog.text
+
+
+def test_a_renamed_record_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = RunStore(tmp_path)
+    store.save(finished(), ARRAYS)
+    (path,) = store.cells.glob("*.json")
+    path.rename(path.with_name("fake_0123456789abcdef.json"))
+    assert store.records() == []
+    assert f"of another name ({path.name})" in caplog.text
+
+
+def test_a_kill_while_writing_leaves_the_old_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, record = RunStore(tmp_path), finished()
+    store.save(record, ARRAYS)
+    before = {path.name: path.read_bytes() for path in store.cells.iterdir()}
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, killed)
+            with pytest.raises(KeyboardInterrupt):
+                store.save(replace(record, metrics={"R@1": 0.0}), {"ap": np.zeros(9)})
+        assert {path.name: path.read_bytes() for path in store.cells.iterdir()} == before
+
+
+def test_json_is_the_commit_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, record = RunStore(tmp_path), finished()
+    written: list[str] = []
+    real = os.replace
+
+    def watched(source: Path, target: Path) -> None:
+        written.append(Path(target).suffix)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    store.save(record, ARRAYS)
+    assert written == [".npz", ".json"]
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = RunStore(tmp_path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResultsError, match=r"cannot write results to .*: No space left") as caught:
+        store.save(finished(), ARRAYS)
+    assert "\n" not in str(caught.value)
+    assert list(store.cells.iterdir()) == []
+    with pytest.raises(ResultsError, match="No space left"):
+        store.write_tidy()
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file where the folder should be")
+    store = RunStore(tmp_path / "run")
+    for act in (store.check_writable, lambda: store.save(finished(), ARRAYS), store.write_tidy):
+        with pytest.raises(ResultsError, match="cannot write results"):
+            act()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(ResultsError, match="Permission denied"):
+        RunStore(tmp_path / "run").check_writable()
+    tmp_path.chmod(0o700)
+
+
+def test_check_writable_leaves_nothing(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "deep" / "run")
+    store.check_writable()
+    assert list(store.cells.iterdir()) == []
+
+
+def test_an_unknown_key_is_an_error(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    assert store.records() == []
+    with pytest.raises(ResultsError, match="no record of cell abc"):
+        store.load("abc")
+    with pytest.raises(ResultsError, match="no record of cell abc"):
+        store.arrays("abc")
+
+
+def test_tidy_has_one_row_per_number_and_shows_failed_cells(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    good = finished(fakes.cell(shift=ShiftSpec("noise", 5, {"variant": "mini"})))
+    bad = finished(fakes.cell("trained", seed=2))
+    store.save(replace(bad, status=Status.FAILED, reason="RuntimeError: no", info={}))
+    store.save(good, ARRAYS)
+    table = store.tidy()
+    assert tuple(table.columns) == TIDY_COLUMNS
+    rows = table[table.key == good.key]
+    assert list(zip(rows.group, rows.name, strict=True)) == [
+        ("metric", "R@1"),
+        ("metric", "gain"),
+        ("probe", "gap"),
+        ("probe", "angle"),
+        ("cost", "seconds"),
+    ]
+    first = rows.iloc[0]
+    assert (first.value, first.variant, first.weights) == (100 / 3, '{"variant": "mini"}', "w")
+    (failed,) = table[table.key != good.key].itertuples()
+    assert (failed.status, failed.name, failed.method, failed.seed) == (
+        "failed",
+        "R@1",
+        "trained",
+        2,
+    )
+    assert math.isnan(failed.value)
+
+
+def test_tidy_file_is_exact_and_reproducible(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    cells = [fakes.cell(seed=seed) for seed in range(5)]
+    for cell in cells:
+        store.save(finished(cell), ARRAYS)
+    first = store.write_tidy().read_bytes()
+    assert store.write_tidy(tmp_path / "again.csv").read_bytes() == first
+    other = RunStore(tmp_path / "other")
+    for cell in reversed(cells):
+        other.save(finished(cell), ARRAYS)
+    assert other.write_tidy().read_bytes() == first
+    table = pd.read_csv(tmp_path / "tidy.csv", dtype=str)
+    assert {float(text) for text in table.value[table.name == "gain"]} == {0.1 + 0.2}
+    assert len(table) == 25
+
+
+def test_an_empty_run_has_an_empty_table(tmp_path: Path) -> None:
+    assert RunStore(tmp_path).write_tidy().read_text() == ",".join(TIDY_COLUMNS) + "\n"
