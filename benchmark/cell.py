@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -24,6 +24,12 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     INTERRUPTED = "interrupted"
 
+
+CLEAN = "none"
+"""Name of the shift that leaves queries alone; it has no severities to sweep."""
+
+SOURCE = "source"
+"""Name of the method that adapts nothing; it runs beside every other."""
 
 FLOAT32 = "float32"
 """The precision that everything is computed in unless a backbone's spec says otherwise."""
@@ -309,3 +315,54 @@ class Record:
     schema: int = SCHEMA_VERSION
     arrays: str = ""
     digest: str = ""
+
+
+Identity = tuple[Hashable, ...]
+
+
+class PartTexts:
+    """Tells cells apart; each part is turned into text once, however many cells share it.
+
+    A grid has thousands of cells made of a few parts. Turning every cell into text would take
+    longer than all the rest of planning.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[object, str]] = {}
+
+    def identity(self, cell: Cell) -> Identity:
+        """What two cells share if and only if they are the same cell.
+
+        Where the data lie (``data_root``) does not count, as it does not for ``Cell.key``.
+        """
+        parts = (self.of(part) for part in (cell.method, cell.shift, cell.stream))
+        return cell.suite, cell.benchmark, cell.backbone, *parts, cell.seed, cell.limit
+
+    def of(self, part: MethodSpec | ShiftSpec | StreamSpec) -> str:
+        """The part as text: equal parts have equal texts."""
+        if id(part) not in self._known:
+            plain = part.to_dict() if isinstance(part, StreamSpec) else dataclasses.asdict(part)
+            # The part is kept too, so that its id stays its own.
+            self._known[id(part)] = part, json.dumps(plain, sort_keys=True)
+        return self._known[id(part)][1]
+
+
+def unfinished(cell: Cell, key: str, status: Status, reason: str) -> Record:
+    """The record of a cell that has no result, and why.
+
+    Where no key is known (data or weights could not be loaded, a worker died before it told) it
+    has the cell's ``unfinished_key``.
+    """
+    return Record(
+        key=key or cell.unfinished_key,
+        status=status,
+        cell=cell.to_dict(),
+        reason=reason,
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """An error as one line: its type and its message."""
+    if isinstance(error, SystemExit):
+        return f"SystemExit: the code of the cell called sys.exit({error.code!r})"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

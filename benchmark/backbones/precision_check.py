@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmark.backbones.device import cpu_model
 from benchmark.errors import ConfigError
-from benchmark.evaluation.environment import cpu_model
 
 LEAST_COSINE = 0.99
 """Mean cosine to float32 that embeddings need: rounding to 16 bits leaves .999 and more."""

@@ -78,8 +78,8 @@ def folder_of(plan: GridPlan) -> Path:
 
 def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
     """Stores the cells that cannot be run, with the reason; those that are stored already stay."""
+    from benchmark.cell import unfinished
     from benchmark.errors import ResultsError
-    from benchmark.failures import unfinished
     from benchmark.store.records import read_cell
 
     records = []

@@ -223,7 +223,7 @@ class Forecast:
 
 def _machine(device: str) -> str:
     """What cells on this device say that they ran on."""
-    from benchmark.evaluation.environment import cpu_model
+    from benchmark.backbones.device import cpu_model
 
     if not device.startswith("cuda"):
         return cpu_model()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.backbones.base import DualEncoder
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
+from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.config.options import parse
 from benchmark.data.datasets.ready_made import ReadyMade
 from benchmark.data.retrieval import RetrievalSet
@@ -17,7 +17,6 @@ from benchmark.errors import ConfigError
 from benchmark.evaluation.cache import disk_cache
 from benchmark.evaluation.cache.disk import DIGESTS
 from benchmark.evaluation.resources import Resources
-from benchmark.planning.grid import CLEAN
 from methods.base import Method, Setup
 from shifts import digests
 from shifts.base import Shift

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from benchmark.backbones.device import cpu_model
+
 _DISTRIBUTIONS = {
     "queryshift": "queryshift",
     "torchvision": "torchvision",
@@ -73,18 +75,6 @@ def _version(distribution: str) -> str | None:
 
 
 @cache
-def cpu_model() -> str:
-    """The processor's name, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def _git_state(root: Path) -> tuple[str | None, bool | None]:
     """Commit of the checkout at ``root`` and whether tracked files differ from it.
 

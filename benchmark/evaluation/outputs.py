@@ -1,11 +1,19 @@
-"""What a method must return from a step."""
+"""What comes out of a method: a step's output, checked, or an error, described."""
 
 from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmark.errors import QueryShiftError
 from methods.base import MethodError, StepOutput
+from shifts.base import ShiftError
+
+_FRAMES_KEPT = 6
 
 
 def check_output(output: object, count: int, gallery: Tensor) -> dict[str, float]:
@@ -41,3 +49,16 @@ def check_output(output: object, count: int, gallery: Tensor) -> dict[str, float
         except (TypeError, ValueError):
             raise MethodError(f"log entry {name!r} is not a number: {number!r}") from None
     return log
+
+
+def frames_of(error: BaseException) -> dict[str, Any]:
+    """Where an error that is not the user's came from: the innermost frames, outermost first."""
+    if isinstance(error, QueryShiftError | ShiftError):
+        return {}
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_KEPT:]
+    return {
+        "frames": [
+            f"{Path(*Path(frame.filename).parts[-2:])}:{frame.lineno} in {frame.name}"
+            for frame in frames
+        ]
+    }

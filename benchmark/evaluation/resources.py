@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, data_identity
+from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, data_identity
 from benchmark.data.datasets.ready_made import ReadyMade, is_ready_made
+from benchmark.data.fingerprint import by_content
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import ConfigError, DataError, did_you_mean
 from benchmark.evaluation import cache_keys as addresses
@@ -22,8 +23,6 @@ from benchmark.evaluation.isolation import digest, weights_of
 from benchmark.evaluation.loader import Corruption, QueryInputs, corruption
 from benchmark.evaluation.source_model import SourceRows, embed_distinct, recall_of_rows
 from benchmark.evaluation.stream import QueryStream, chosen_queries
-from benchmark.executors.fingerprints import by_content
-from benchmark.planning.grid import CLEAN
 from methods.base import Method, Setup
 from shifts.base import Shift
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.backbones.precision import PreciseBackbone, matmul_precision
-from benchmark.cell import Cell, Record, Status
+from benchmark.cell import CLEAN, Cell, Record, Status, reason_of, unfinished
 from benchmark.data.datasets.ready_made import is_ready_made
 from benchmark.data.retrieval import SUBSET_AT, RetrievalSet
 from benchmark.errors import DataError
@@ -25,15 +25,13 @@ from benchmark.evaluation.clock import Clock, forwards_timed, peak_mb, start_pea
 from benchmark.evaluation.counting import PassCounter, counted
 from benchmark.evaluation.environment import environment
 from benchmark.evaluation.isolation import Isolation, seed_globals
-from benchmark.evaluation.outputs import check_output
+from benchmark.evaluation.outputs import check_output, frames_of
 from benchmark.evaluation.prefetch import depth_for, prefetched
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.source_model import recall_of
 from benchmark.evaluation.stream import Batch, derive_seed
-from benchmark.failures import frames_of, reason_of, unfinished
 from benchmark.metrics import probes, ranking
 from benchmark.metrics import ranks as metrics
-from benchmark.planning.grid import CLEAN
 from methods.base import Method, MethodError, Setup
 
 Arrays = dict[str, np.ndarray]

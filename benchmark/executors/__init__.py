@@ -9,14 +9,13 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmark.cell import Cell, Record, Status
+from benchmark.cell import Cell, Record, Status, reason_of, unfinished
 from benchmark.errors import DataError, QueryShiftError
 from benchmark.evaluation.callbacks import Progress
 from benchmark.evaluation.resources import Resources
 from benchmark.executors.fingerprints import Fingerprints
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.serial import SerialExecutor
-from benchmark.failures import reason_of, unfinished
 from benchmark.store.run_store import RunStore, as_filed
 
 __all__ = [

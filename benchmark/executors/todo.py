@@ -6,9 +6,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import numpy as np
 
-from benchmark.cell import Cell, Record, Status
+from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.evaluation.callbacks import Progress, Silent
-from benchmark.failures import unfinished
 
 Save = Callable[[Record, Mapping[str, np.ndarray]], None]
 

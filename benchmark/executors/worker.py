@@ -13,13 +13,12 @@ from multiprocessing.connection import Connection
 import numpy as np
 import torch
 
-from benchmark.cell import Cell, Record, Status
+from benchmark.cell import Cell, Record, Status, reason_of, unfinished
 from benchmark.evaluation.callbacks import Progress
 from benchmark.evaluation.prefetch import WORKERS_VARIABLE
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors import allocator
-from benchmark.failures import reason_of, unfinished
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 

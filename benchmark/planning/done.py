@@ -7,10 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from benchmark.cell import BackboneSpec, Cell
+from benchmark.cell import BackboneSpec, Cell, PartTexts
 from benchmark.executors.fingerprints import Fingerprints, data_here, weights_here
 from benchmark.planning.estimate import Stored, model_of
-from benchmark.planning.grid import PartTexts
 
 if TYPE_CHECKING:
     from benchmark.evaluation.resources import Resources

@@ -16,9 +16,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from benchmark.cell import BackboneSpec, Cell, Status
+from benchmark.cell import SOURCE, BackboneSpec, Cell, Status
 from benchmark.data.interleave import SEPARATOR
-from benchmark.planning.specs import SOURCE
 from benchmark.registry import BENCHMARKS
 from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Hashable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import product
 
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
+from benchmark.cell import (
+    CLEAN,
+    BackboneSpec,
+    Cell,
+    Identity,
+    MethodSpec,
+    PartTexts,
+    ShiftSpec,
+    StreamSpec,
+)
 from benchmark.errors import ConfigError
-
-CLEAN = "none"
-"""Name of the shift that leaves queries alone; it has no severities to sweep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,33 +101,3 @@ class Grid:
             else:
                 swept.append(shift)
         return swept
-
-
-Identity = tuple[Hashable, ...]
-
-
-class PartTexts:
-    """Tells cells apart; each part is turned into text once, however many cells share it.
-
-    A grid has thousands of cells made of a few parts. Turning every cell into text would take
-    longer than all the rest of planning.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[object, str]] = {}
-
-    def identity(self, cell: Cell) -> Identity:
-        """What two cells share if and only if they are the same cell.
-
-        Where the data lie (``data_root``) does not count, as it does not for ``Cell.key``.
-        """
-        parts = (self.of(part) for part in (cell.method, cell.shift, cell.stream))
-        return cell.suite, cell.benchmark, cell.backbone, *parts, cell.seed, cell.limit
-
-    def of(self, part: MethodSpec | ShiftSpec | StreamSpec) -> str:
-        """The part as text: equal parts have equal texts."""
-        if id(part) not in self._known:
-            plain = part.to_dict() if isinstance(part, StreamSpec) else asdict(part)
-            # The part is kept too, so that its id stays its own.
-            self._known[id(part)] = part, json.dumps(plain, sort_keys=True)
-        return self._known[id(part)][1]

@@ -15,10 +15,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from benchmark.cell import (
+    SOURCE,
     STREAM_OPTIONS,
     BackboneSpec,
     Cell,
     MethodSpec,
+    PartTexts,
     ShiftSpec,
     StreamSpec,
 )
@@ -38,7 +40,6 @@ from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError
 from benchmark.evaluation.stream import MIXING, check_stream, summary
 from benchmark.planning.compatibility import cannot_encode, check_model, unfit
-from benchmark.planning.grid import PartTexts
 from benchmark.planning.gridfile import (
     MAX_CELLS,
     OWN_BACKBONE,
@@ -51,7 +52,6 @@ from benchmark.planning.gridfile import (
 from benchmark.planning.plan import INTERLEAVED, grid_of, interleaved, resolve_shift, wished
 from benchmark.planning.specs import (
     ALL,
-    SOURCE,
     backbone_spec,
     check_shift_options,
     facts,

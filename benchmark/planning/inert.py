@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmark.cell import Cell
+from benchmark.cell import CLEAN, SOURCE, Cell
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
-from benchmark.planning.grid import CLEAN
-from benchmark.planning.specs import SOURCE
 
 _MINI_SUITE = "mini"
 _WITHOUT_TRANSFORM = ("cav_mae", "pe_av")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from benchmark.cell import Cell, MethodSpec, ShiftSpec, StreamSpec
+from benchmark.cell import CLEAN, SOURCE, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.config.presets import Place
 from benchmark.config.run import BenchConfig
 from benchmark.data.datasets import ready_made
@@ -17,12 +17,11 @@ from benchmark.data.interleave import SEPARATOR
 from benchmark.data.suite import BenchmarkCard, benchmark_cards, load_suite
 from benchmark.errors import ConfigError
 from benchmark.evaluation.stream import MIXING, check_stream, summary
-from benchmark.planning.grid import CLEAN, Grid
+from benchmark.planning.grid import Grid
 from benchmark.planning.inert import check_effects
 from benchmark.planning.specs import (
     ALL,
     EMBEDDED,
-    SOURCE,
     backbone_spec,
     check_shift_options,
     device_name,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchmark.cell import FLOAT32, BackboneSpec, Cell, MethodSpec, ShiftSpec
+from benchmark.cell import CLEAN, FLOAT32, SOURCE, BackboneSpec, Cell, MethodSpec, ShiftSpec
 from benchmark.config import options
 from benchmark.config import presets as preset
 from benchmark.config.presets import Place
@@ -14,12 +14,10 @@ from benchmark.config.run import BenchConfig
 from benchmark.data.datasets import ready_made
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError, UnknownNameError
-from benchmark.planning.grid import CLEAN
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from shifts.base import ShiftCard, ShiftError
 
 ALL = "all"
-SOURCE = "source"
 EMBEDDED = "mini"
 """What names of embedded backbones begin with, and the preset that was tuned for them."""
 

@@ -18,11 +18,10 @@ from typing import Any
 import pytest
 
 import benchmark
-from benchmark.cell import Record, Status
+from benchmark.cell import Record, Status, unfinished
 from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
-from benchmark.failures import unfinished
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds

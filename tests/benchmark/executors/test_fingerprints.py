@@ -15,10 +15,11 @@ import pytest
 from benchmark.backbones import checkpoint
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, Status
+from benchmark.data.fingerprint import files_of
 from benchmark.data.images import ImageFiles
 from benchmark.evaluation.resources import Resources
 from benchmark.executors import SerialExecutor, fingerprints, identify, run_cells
-from benchmark.executors.fingerprints import Fingerprints, files_of
+from benchmark.executors.fingerprints import Fingerprints
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, unfinished
 from benchmark.cli.command import OK
 from benchmark.cli.merge import Merge
 from benchmark.errors import ResultsError
-from benchmark.failures import unfinished
 from benchmark.metrics.ranks import recall_at
 from benchmark.store.merge import NAMED, merge_runs, read_run
 from benchmark.store.records import sealed

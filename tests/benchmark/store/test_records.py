@@ -18,11 +18,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.cell import Record, ShiftSpec, Status, StreamSpec
+from benchmark.cell import Record, ShiftSpec, Status, StreamSpec, unfinished
 from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors import SerialExecutor, identify, run_cells
-from benchmark.failures import unfinished
 from benchmark.planning.estimate import stored_cells
 from benchmark.report import load_results, write_all
 from benchmark.store import records

@@ -21,11 +21,11 @@ from benchmark.data.datasets.karpathy import load_coco, load_flickr30k
 from benchmark.data.datasets.nocaps import load_nocaps
 from benchmark.data.datasets.person_search import load_cuhk_pedes
 from benchmark.data.datasets.remote_sensing import load_rsicd, load_rsitmd, load_rsitmd_same_text
+from benchmark.data.fingerprint import by_content, files_of
 from benchmark.data.images import ImageFiles
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import composed, image_text, video_audio
 from benchmark.errors import DataError
-from benchmark.executors.fingerprints import by_content, files_of
 from tests.benchmark import fakes
 from tests.benchmark.fixtures_clips import make_clips
 from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
