@@ -187,8 +187,9 @@ format-check: $(STAMP)
 	@"$(PY)" -m ruff format --check -q . || { echo "not in the common format: run make format" >&2; exit 1; }
 
 .PHONY: lint
-lint: $(STAMP) ## look for mistakes (ruff)
+lint: $(STAMP) ## look for mistakes (ruff) and for arrows between the rooms that point upwards (import-linter)
 	@"$(PY)" -m ruff check -q .
+	@"$(VENV)/bin/lint-imports" --no-logo --cache-dir "$(VENV)/.import_linter_cache" >"$(VENV)/arrows.txt" || { cat "$(VENV)/arrows.txt" >&2; exit 1; }
 
 .PHONY: types
 types: $(STAMP) ## check the types (mypy)

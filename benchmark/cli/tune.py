@@ -1,11 +1,13 @@
-"""``queryshift tune``: chooses options for the embedded default; the work is in benchmark.tune."""
+"""``queryshift tune``: chooses options for the embedded default (see ``planning.tune``)."""
 
 from __future__ import annotations
 
 import argparse
 import functools
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from benchmark.cli.command import Command
 from benchmark.cli.progress import Bars
@@ -14,6 +16,10 @@ from benchmark.config.presets import is_file
 from benchmark.config.run import read_count, read_names, reading
 from benchmark.errors import ConfigError
 from benchmark.registry import METHODS
+from benchmark.report.display import FittedTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Tune(Command):
@@ -48,7 +54,18 @@ class Tune(Command):
                 methods=chosen,
                 workers=workers,
                 out=user_path(args.out) if args.out else None,
-                console=console,
+                say=lambda line: console.print(Text(line), soft_wrap=True),
+                show=lambda best: console.print(_chosen(best)),
                 bars=functools.partial(Bars, console),
             )
         )
+
+
+def _chosen(best: pd.DataFrame) -> FittedTable:
+    table = FittedTable(title="chosen on validation data")
+    for column in ("query", "method", "lr", "temperature", "mean R@1"):
+        table.add_column(column, justify="left" if column in ("query", "method") else "right")
+    for row in best.to_dict("records"):
+        cells = (row["query"], row["method"], row["lr"], row["temperature"])
+        table.add_row(*(Text(str(value)) for value in cells), Text(f"{row['mean']:.1f}"))
+    return table

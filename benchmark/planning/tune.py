@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -19,8 +20,6 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from rich.console import Console
-from rich.text import Text
 
 from benchmark.cell import Cell, MethodSpec, Record, Status
 from benchmark.config.atomic import atomic_write
@@ -35,8 +34,9 @@ from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
 from benchmark.planning.grid import Grid
 from benchmark.planning.plan import shift_specs
 from benchmark.registry import METHODS
-from benchmark.report.display import FittedTable
 from benchmark.store.run_store import RunStore
+
+logger = logging.getLogger(__name__)
 
 SUITE = "mini-validation"
 RATES = (1e-3, 3e-3, 1e-2)
@@ -67,7 +67,8 @@ def run(
     methods: Sequence[str] | None = None,
     workers: int = 1,
     out: Path | None = None,
-    console: Console | None = None,
+    say: Callable[[str], object] = logger.info,
+    show: Callable[[pd.DataFrame], object] = lambda best: None,
     bars: Callable[[int], AbstractContextManager[Progress]] | None = None,
 ) -> int:
     """Runs the search (finished trials are reused) and writes the preset and its table.
@@ -77,7 +78,8 @@ def run(
         workers: trials at the same time.
         out: preset file to write, by default ``PRESET``; the table of all trials is written
             beside it as CSV. Methods that are not tuned now keep what the file says of them.
-        console: told what was chosen.
+        say: told what is done, a line at a time.
+        show: told what was chosen: a row for each method and kind of query.
         bars: given the number of cells to run, makes what is told of their progress.
 
     Returns:
@@ -88,7 +90,6 @@ def run(
         ResultsError: the preset cannot be written.
     """
     target = out or PRESET
-    console = console or Console(quiet=True)
     names = _tunable(methods)
     kept = read_preset(target) if target.exists() else {}
     jobs: list[tuple[Trial, Cell]] = []
@@ -100,7 +101,7 @@ def run(
         if workers == 1
         else ProcessExecutor(default_resources, workers=workers)
     )
-    console.print(f"{len(jobs)} validation cells, {len(names)} methods, the same trials for each")
+    say(f"{len(jobs)} validation cells, {len(names)} methods, the same trials for each")
     cells, store = [cell for _, cell in jobs], RunStore(RUN)
     keys = {resources.key(cell) for cell in cells}
     waiting = len(keys) - len(store.finished(keys))
@@ -108,16 +109,16 @@ def run(
         outcome = run_cells(cells, store, executor, resources=resources, progress=progress)
     failed = [record for record in outcome.records if record.status is not Status.DONE]
     for record in failed:
-        console.print(Text(f"failed: {record.cell['method']['name']}: {record.reason}"))
+        say(f"failed: {record.cell['method']['name']}: {record.reason}")
     if failed:
         return 1
     table = _table([trial for trial, _ in jobs], outcome.records)
     best = _best(table)
     _write(target, kept, table, best)
-    console.print(_shown(best))
-    console.print(Text(f"wrote {target} and {_csv(target)}"), soft_wrap=True)
+    show(best)
+    say(f"wrote {target} and {_csv(target)}")
     if not _shipped(target):
-        console.print(Text(f"use it with --preset {target}"), soft_wrap=True)
+        say(f"use it with --preset {target}")
     return 0
 
 
@@ -203,13 +204,3 @@ def _write(target: Path, kept: Mapping[str, Any], table: pd.DataFrame, best: pd.
         atomic_write(target, yaml.safe_dump(preset, sort_keys=True).encode())
     except OSError as error:
         raise ResultsError(f"the preset cannot be written: {error}") from None
-
-
-def _shown(best: pd.DataFrame) -> FittedTable:
-    table = FittedTable(title="chosen on validation data")
-    for column in ("query", "method", "lr", "temperature", "mean R@1"):
-        table.add_column(column, justify="left" if column in ("query", "method") else "right")
-    for row in best.to_dict("records"):
-        cells = (row["query"], row["method"], row["lr"], row["temperature"])
-        table.add_row(*(Text(str(value)) for value in cells), Text(f"{row['mean']:.1f}"))
-    return table

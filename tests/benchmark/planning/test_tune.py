@@ -11,6 +11,7 @@ import yaml
 from benchmark.config.presets import MODALITIES, Place, resolve
 from benchmark.data.suite import load_suite
 from benchmark.errors import ConfigError
+from benchmark.config.presets import shipped_path
 from benchmark.planning import tune
 from benchmark.registry import METHODS
 from benchmark.store.run_store import RunStore
@@ -73,4 +74,4 @@ def test_a_broken_preset_file_is_refused_before_the_search(tmp_path: Path, monke
 
 def test_the_shipped_preset_is_written_by_name_only() -> None:
     assert not tune._shipped(tune.PRESET)
-    assert tune._shipped(Path(tune.__file__).parent / "presets" / "mini.yaml")
+    assert tune._shipped(shipped_path("mini"))
