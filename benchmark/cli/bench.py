@@ -60,7 +60,8 @@ def run_and_report(
     Returns:
         Exit code: 0, 1 where a cell has failed, 130 where the user stopped the run.
     """
-    from benchmark.report import load_results, results_table, write_all
+    from benchmark.report.table import results_table
+    from benchmark.report.writing import load_results, write_all
     from benchmark.store.run_store import RunStore
 
     store = RunStore(folder)

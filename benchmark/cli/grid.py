@@ -96,8 +96,10 @@ def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
 
 def report(plan: GridPlan, records: Sequence[Record], store: RunStore, console: Console) -> None:
     """Prints the table with a row for each benchmark; writes the files that are out of date."""
-    from benchmark.report import load_results, output_options, up_to_date, write_all, write_csv
+    from benchmark.report.leaderboard import write_csv
+    from benchmark.report.manifest import up_to_date
     from benchmark.report.suite_table import suite_frame, suite_table
+    from benchmark.report.writing import load_results, output_options, write_all
 
     stored, keys = load_results(store), {record.key for record in records}
     frame = suite_frame([one for one in stored if one.record.key in keys], plan.rows)

@@ -40,8 +40,9 @@ class Leaderboard(Command):
         args.grid = GRID
         plan = plan_of(args)
 
-        from benchmark.report import load_results, write_all, write_csv
+        from benchmark.report.leaderboard import write_csv
         from benchmark.report.suite_table import suite_frame, suite_table
+        from benchmark.report.writing import load_results, write_all
         from benchmark.store.run_store import RunStore
 
         store = RunStore(folder_of(plan))

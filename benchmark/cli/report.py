@@ -53,7 +53,8 @@ class Report(Command):
     def run(self, args: argparse.Namespace, console: Console) -> int:
         folder = find_run(args.folder)
 
-        from benchmark.report import load_results, results_table, write_all
+        from benchmark.report.table import results_table
+        from benchmark.report.writing import load_results, write_all
         from benchmark.store.run_store import RunStore
 
         store = RunStore(folder)
@@ -91,7 +92,8 @@ def _map(store: RunStore, record: Record, kinds: Kinds) -> list[Path]:
 
 def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Path]:
     """Prints and writes ``reported.csv``: published beside measured numbers; draws them."""
-    from benchmark.report import plots, reported, write_csv
+    from benchmark.report import plots, reported
+    from benchmark.report.leaderboard import write_csv
 
     tidy = store.tidy()
     frame, unlike = reported.beside(tidy), reported.apart(tidy)

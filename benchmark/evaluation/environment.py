@@ -74,7 +74,6 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-@cache
 def _git_state(root: Path) -> tuple[str | None, bool | None]:
     """Commit of the checkout at ``root`` and whether tracked files differ from it.
 

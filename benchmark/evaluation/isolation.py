@@ -266,7 +266,12 @@ def _replaced(owner: Any, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
 
 
 def _torch_did(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> bool:
-    """torch wraps an optimiser's ``step`` at first use, and functions when its compiler loads."""
+    """torch wraps an optimiser's ``step`` at first use, and functions when its compiler loads.
+
+    Its compiler also puts what it makes into the module of the code that it compiled.
+    """
+    if name.startswith(("__compiled_fn_", "__resume_at_")):
+        return True
     value = now.get(name)
     wraps = hasattr(value, "hooked") or getattr(value, "__wrapped__", 0) is before.get(name, 1)
     code = getattr(value, "__code__", None)

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmark.report import CellResult
 from benchmark.report.html import write
-from benchmark.report.pairs import Pool, benchmark_pools, shift_pools
+from benchmark.report.pairs import CellResult, Pool, benchmark_pools, shift_pools
 from tests.benchmark.report.html import browser
 from tests.benchmark.report.html.invented import cell
 

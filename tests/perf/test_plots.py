@@ -7,7 +7,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
-from benchmark.report import CellResult, plots, shift_pools
+from benchmark.report import plots
+from benchmark.report.pairs import CellResult, shift_pools
 from benchmark.report.plots.severity import curves
 from methods import BUILTINS
 

@@ -8,18 +8,12 @@ import numpy as np
 import pytest
 
 from benchmark.data.suite import load_suite
-from benchmark.report import (
-    CellResult,
-    by_shift,
-    leaderboard,
-    load_results,
-    results_table,
-    shift_pools,
-    write_all,
-)
-from benchmark.report.pairs import benchmark_pools
+from benchmark.report.leaderboard import by_shift, leaderboard
+from benchmark.report.pairs import CellResult, benchmark_pools, shift_pools
 from benchmark.report.ranking_tables import pairwise_frame, ranking_frame, rankings
+from benchmark.report.table import results_table
 from benchmark.report.text_tables import boards, latex, markdown
+from benchmark.report.writing import load_results, write_all
 from tests.benchmark.report.test_report import cell, stored
 
 METHODS = ("source", "recentre", "tent", "eata", "sar", "read", "tcr", "rest")

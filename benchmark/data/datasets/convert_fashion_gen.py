@@ -238,6 +238,8 @@ def convert(folder: Path, out: Path, *, force: bool = False) -> int:
     pickles = sorted(folder.glob("*.pkl"))
     if not pickles:
         raise DataError(f"{folder} holds no *.pkl file")
+    if not out.parent.is_dir():
+        raise DataError(f"cannot write {out}: there is no folder {out.parent}")
     if out.exists() and not force:
         raise DataError(f"{out} exists; remove it or give --force")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -319,7 +320,9 @@ def test_a_failed_cell_makes_exit_code_1_and_leaves_the_others(bench):
 
 def test_an_interrupted_run_keeps_its_cells_and_goes_on(bench, monkeypatch):
     spoiler = METHODS.get("toy-spoiler")
-    monkeypatch.setattr(spoiler, "error", KeyboardInterrupt())
+    # A real one: a method that raises KeyboardInterrupt itself only fails its cell.
+    press = property(lambda _: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(spoiler, "error", press)
     code, out, err = bench("--method", "toy-spoiler")
     assert code == 130
     assert "valid" in out + err

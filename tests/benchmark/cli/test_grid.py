@@ -22,8 +22,8 @@ from benchmark.cli.leaderboard import Leaderboard
 from benchmark.cli.planning import Plan
 from benchmark.config.atomic import atomic_write
 from benchmark.errors import ConfigError, ResultsError
-from benchmark.report import output_options, up_to_date, write_all
-from benchmark.report.manifest import write_manifest
+from benchmark.report.manifest import up_to_date, write_manifest
+from benchmark.report.writing import output_options, write_all
 from benchmark.store.run_store import RunStore
 
 GRID = """\

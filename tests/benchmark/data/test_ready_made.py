@@ -258,7 +258,7 @@ def test_the_other_side_and_another_data_set_are_refused(tmp_path: Path) -> None
 
 
 def planned(**settings: Any) -> list[Cell]:
-    chosen = {"preset": "published", "device": "cpu", "method": ("source",), "ready_made": "/made"}
+    chosen = {"device": "cpu", "method": ("source",), "ready_made": "/made"}
     return plan(BenchConfig(**{**chosen, **settings}))
 
 

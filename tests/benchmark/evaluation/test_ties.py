@@ -20,7 +20,8 @@ from benchmark.evaluation.runner import run_cell
 from benchmark.evaluation.source_model import BLOCK, embed_distinct, recall_of
 from benchmark.metrics.ranking import copies_of, settled
 from benchmark.mini.pictures import backbone as mini
-from tests.benchmark import fakes, test_backbone_open_clip
+from tests.benchmark import fakes
+from tests.benchmark.backbones import test_backbone_open_clip
 
 CAPTIONS = ["a red square", "a star on a blue ground", "a circle", "two moons on grey, left of it"]
 UNRELATED = ["a ring", "a very small ring far to the left of a large brown heart on black", "a dog"]

@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from benchmark.config.presets import MODALITIES, Place, resolve
+from benchmark.config.presets import MODALITIES, Place, resolve, shipped_path
 from benchmark.data.suite import load_suite
 from benchmark.errors import ConfigError
-from benchmark.config.presets import shipped_path
 from benchmark.planning import tune
 from benchmark.registry import METHODS
 from benchmark.store.run_store import RunStore

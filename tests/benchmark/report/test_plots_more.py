@@ -13,7 +13,8 @@ from benchmark.cli import main
 from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors.embeddings import Embeddings, embeddings_of
-from benchmark.report import plots, shift_pools
+from benchmark.report import plots
+from benchmark.report.pairs import shift_pools
 from benchmark.report.plots.cost import pareto
 from benchmark.report.plots.maps import axes_of
 from benchmark.report.plots.ranks import groups_of

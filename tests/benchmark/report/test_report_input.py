@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from benchmark.errors import ResultsError
-from benchmark.report import write_all
+from benchmark.report.writing import write_all
 from benchmark.store.records import sealed
 from benchmark.store.run_store import RunStore
 from tests.benchmark.report.test_report import cell, stored

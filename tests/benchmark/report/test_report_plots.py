@@ -9,7 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
-from benchmark.report import CellResult, plots, shift_pools, style
+from benchmark.report import plots, style
+from benchmark.report.pairs import CellResult, shift_pools
 
 BUILT_IN = ("source", "recentre", "tent", "eata", "sar", "read", "tcr", "rest")
 ODD = ("a-plugin-with-a-remarkably-long-method-name", "cost$x^2$", "_hidden", "模型")

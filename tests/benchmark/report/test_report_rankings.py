@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from benchmark.metrics.bootstrap import holm, paired_comparison
-from benchmark.report import by_shift, leaderboard, shift_pools
+from benchmark.report.leaderboard import by_shift, leaderboard
+from benchmark.report.pairs import shift_pools
 from benchmark.report.ranking_tables import (
     pairwise,
     pairwise_frame,

@@ -17,14 +17,10 @@ from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.evaluation.stream import KINDS, summary
 from benchmark.planning.plan import plan, run_name
-from benchmark.report import (
-    CellResult,
-    by_shift,
-    leaderboard,
-    plots,
-    results_table,
-    shift_pools,
-)
+from benchmark.report import plots
+from benchmark.report.leaderboard import by_shift, leaderboard
+from benchmark.report.pairs import CellResult, shift_pools
+from benchmark.report.table import results_table
 from benchmark.store.records import cell_from_dict
 from benchmark.store.run_store import RunStore
 from docs.figures import streams
@@ -35,7 +31,7 @@ THREE = ("gaussian", "contrast", "jpeg_compression")
 
 
 def planned(**settings: object) -> list[Cell]:
-    given = {"preset": "published", "device": "cpu", "method": ("source",), **settings}
+    given = {"device": "cpu", "method": ("source",), **settings}
     return plan(BenchConfig(**given))  # type: ignore[arg-type]
 
 

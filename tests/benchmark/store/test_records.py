@@ -23,7 +23,7 @@ from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors import SerialExecutor, identify, run_cells
 from benchmark.planning.estimate import stored_cells
-from benchmark.report import load_results, write_all
+from benchmark.report.writing import load_results, write_all
 from benchmark.store import records
 from benchmark.store.merge import merge_runs
 from benchmark.store.records import packed, read_cell, sealed

@@ -17,10 +17,11 @@ import pytest
 import benchmark.report.html as pages
 from benchmark.cell import BackboneSpec, Status
 from benchmark.errors import ResultsError
-from benchmark.report import leaderboard, load_results
 from benchmark.report.html import embedded, write
 from benchmark.report.html.cells import RANK_BINS, curve, histogram, number
 from benchmark.report.html.data import tell_apart
+from benchmark.report.leaderboard import leaderboard
+from benchmark.report.writing import load_results
 from benchmark.store.run_store import RunStore
 from tests.benchmark.report.html.invented import HOSTILE, cell, grid
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmark.report import by_shift, leaderboard
 from benchmark.report.html.data import page_data
 from benchmark.report.layout import place_titles, shift_label
+from benchmark.report.leaderboard import by_shift, leaderboard
 from benchmark.report.pairs import CellResult, benchmark_pools, problems, shift_pools
 from benchmark.report.plots import figures
 from benchmark.report.ranking_tables import rankings

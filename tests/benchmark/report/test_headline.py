@@ -11,8 +11,8 @@ import pytest
 from benchmark.data.retrieval import Sections
 from benchmark.data.suite import benchmark_card, read_suite
 from benchmark.errors import ConfigError
-from benchmark.report import by_shift, leaderboard
 from benchmark.report.html.data import page_data
+from benchmark.report.leaderboard import by_shift, leaderboard
 from benchmark.report.pairs import CellResult, benchmark_pools, shift_pools
 from benchmark.report.plots import figures
 from benchmark.report.plots.heat import benchmark_map

@@ -1,0 +1,128 @@
+"""Writes all that a run shows: tables, page, figures, and the manifest last."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmark.cell import Record, Status
+from benchmark.errors import ResultsError
+from benchmark.report.leaderboard import by_shift, leaderboard, write_bytes, write_csv
+from benchmark.report.manifest import write_manifest
+from benchmark.report.pairs import CellResult, benchmark_pools, problems, shift_pools
+from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_frame, rankings
+from benchmark.report.text_tables import boards, latex, markdown
+from benchmark.store.records import StoredCell
+from benchmark.store.run_store import RunStore
+
+logger = logging.getLogger(__name__)
+
+
+def load_results(store: RunStore) -> list[CellResult]:
+    """All good cells of a run with their numbers per query; other files are warned of by name."""
+    return [_result(cell) for cell in store.stored()]
+
+
+def results_of(store: RunStore, records: Iterable[Record]) -> list[CellResult]:
+    """The stored cells that these records are of, in the order of the records."""
+    stored = {result.record.key: result for result in load_results(store)}
+    return [stored[record.key] for record in records if record.key in stored]
+
+
+def _result(cell: StoredCell) -> CellResult:
+    if not cell.done:
+        return CellResult(cell.record)
+    ranks, group, order = (cell.arrays[name] for name in ("best_rank", "group", "order"))
+    return CellResult(cell.record, (ranks == 1).astype(np.float64), group, order, ranks)
+
+
+def write_all(
+    store: RunStore,
+    results: list[CellResult] | None = None,
+    *,
+    figures: bool = True,
+    each: bool = True,
+    folder: Path | None = None,
+    kinds: Sequence[Literal["png", "pdf"]] = ("png",),
+) -> list[Path]:
+    """Writes the tables, one page with all of it and, unless switched off, the figures.
+
+    Tables: tidy.csv, leaderboard.csv (and .tex, .md), by_shift.csv, pairwise.csv, ranking.csv. The
+    page is leaderboard.html; only one in the run's own folder links to the cells' files.
+
+    Each file appears whole or not at all, and outputs.json (see ``manifest``) last. What a reader
+    must know (missing source cells, numbers that are NaN) is logged as warnings.
+
+    Args:
+        store: the run.
+        results: ``load_results(store)`` where the caller has them.
+        figures: whether to draw.
+        each: whether to draw the figures of each benchmark too.
+        folder: where to write, if not into the run's own folder.
+        kinds: of which kinds the figures are.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ResultsError: the run has no cells, or the folder cannot be written.
+    """
+    from benchmark.report import html  # it imports this package's own names
+
+    results = load_results(store) if results is None else results
+    if not results:
+        raise ResultsError(
+            f"no results in {store.path}; expected {store.cells.name}/*.json there "
+            "(queryshift bench writes them)"
+        )
+    _warn(results)
+    target = store.path if folder is None else folder
+    records = [result.record for result in results]
+    pools, whole = shift_pools(results), benchmark_pools(results)
+    pairs = pairwise(whole)
+    tables = boards(whole, pairs)
+    written = [
+        store.write_tidy(target / "tidy.csv", records),
+        write_csv(leaderboard(whole), target / "leaderboard.csv"),
+        write_csv(by_shift(pools), target / "by_shift.csv"),
+        write_csv(pairwise_frame(whole, pairs), target / "pairwise.csv"),
+        write_csv(ranking_frame(rankings(whole)), target / "ranking.csv"),
+        write_bytes(latex(tables).encode("utf-8"), target / "leaderboard.tex"),
+        write_bytes(markdown(tables).encode("utf-8"), target / "leaderboard.md"),
+        html.write(
+            results,
+            target / "leaderboard.html",
+            cells=store.cells if folder is None else None,
+            pools=(whole, pools),
+        ),
+    ]
+    if figures:
+        # matplotlib takes half a second to import, which a run without figures need not spend.
+        from benchmark.report import plots
+
+        for name, figure in plots.figures(pools, whole, each=each):
+            written += plots.write(figure, target / "figures" / name, kinds)
+    made = output_options(figures=figures, each=each, kinds=kinds)
+    return [*written, write_manifest(target, records, made, written)]
+
+
+def output_options(
+    *, figures: bool = True, each: bool = True, kinds: Sequence[str] = ("png",)
+) -> dict[str, Any]:
+    """What the outputs of ``write_all`` depend on besides the records."""
+    return {"figures": figures, "each": each, "kinds": list(kinds)}
+
+
+def _warn(results: list[CellResult]) -> None:
+    """One line per problem; unfinished cells are counted, by_shift.csv gives their reasons."""
+    unfinished = Counter(r.record.status.value for r in results if r.record.status != Status.DONE)
+    if unfinished:
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(unfinished.items()))
+        logger.warning("cells without a result: %s; by_shift.csv gives the reasons", counts)
+    for line in problems([r for r in results if r.record.status == Status.DONE]):
+        logger.warning("%s", line)
