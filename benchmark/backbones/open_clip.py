@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.base import on_device
+from benchmark.backbones.local_only import checked_config
 from benchmark.backbones.towers import image_tower, owned, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
@@ -165,16 +166,16 @@ def load_local_dir(
     name = name or path.resolve().name
     facts, weights = checkpoint.find_in_folder(path)
     config = facts["model_cfg"]
-    model = build_model(config, name)
+    local, extra = checked_config(config, path)
+    model = build_model(local, name)
     checkpoint.load_weights(model, weights, name, bool(config.get("quick_gelu", False)))
     vocabulary = path / VOCABULARY_FILE
-    merges: list[bytes] = []
     if vocabulary.is_file():
         tokenizer = _own_tokenizer(vocabulary, config["text_cfg"])
-        merges = [gzip.decompress(vocabulary.read_bytes())]  # the packed bytes hold a date
+        extra += [gzip.decompress(vocabulary.read_bytes())]  # the packed bytes hold a date
     else:
         tokenizer = _named_tokenizer(f"{LOCAL_DIR}{path}", config)
-        merges = _vocabulary(tokenizer)
+        extra += _vocabulary(tokenizer)
     _check_vocabulary(tokenizer, model, name)
     return _assemble(
         model,
@@ -184,7 +185,7 @@ def load_local_dir(
         transform=transform,
         name=name,
         device=device,
-        extra=merges,
+        extra=extra,
     )
 
 
@@ -242,14 +243,21 @@ def _assemble(
 
 
 def _named_tokenizer(name: str, config: Mapping[str, Any]) -> Tokenizer:
+    wanted, local = config["text_cfg"].get("hf_tokenizer_name", ""), name.startswith(LOCAL_DIR)
+    foreign = {"trust_remote_code": False, "local_files_only": local} if wanted else {}
     try:
-        tokenizer: Tokenizer = open_clip.get_tokenizer(name)
+        tokenizer: Tokenizer = open_clip.get_tokenizer(name, **foreign)
     except Exception as error:  # Hugging Face tokenizers: network, files, missing libraries
-        wanted = config["text_cfg"].get("hf_tokenizer_name", "")
+        remedy = "it needs its files in the local cache, or a network"
+        if local:
+            remedy = (
+                f"'text_cfg.hf_tokenizer_name' of {checkpoint.CONFIG_FILE} says that the folder "
+                "has it, so put its files there (tokenizer.json, tokenizer_config.json); nothing "
+                "is fetched for a local folder, and code that comes with a model is never run"
+            )
         raise WeightsError(
             f"the tokenizer {wanted!r} of {name} cannot be loaded "
-            f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); it needs its files in "
-            "the local cache, or a network"
+            f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); {remedy}"
         ) from None
     return tokenizer
 

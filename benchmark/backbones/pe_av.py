@@ -162,9 +162,17 @@ def read_config(folder: Path) -> Any:
             raise ValueError(f"it is of a {kind!r} model")
         config: Any = PeAudioVideoConfig.from_dict(values)
         vision = config.audio_video_config.video_config.vision_config
-        named = re.fullmatch(r"[\w.]+", vision.architecture)
-        if not named or set(vision.model_args or {}) & set(_OUTSIDE_CODE):
-            raise ValueError("its vision tower would load files from elsewhere")
+        place = "audio_video_config.video_config.vision_config"
+        if not re.fullmatch(r"[\w.]+", vision.architecture):
+            raise ValueError(
+                f"its vision tower would load files from elsewhere: {place}.architecture is "
+                f"{vision.architecture!r}, where timm's plain name must stand"
+            )
+        if elsewhere := sorted(set(vision.model_args or {}) & set(_OUTSIDE_CODE)):
+            raise ValueError(
+                f"its vision tower would load files from elsewhere: take {elsewhere} out of "
+                f"{place}.model_args"
+            )
     except Exception as error:  # files, JSON, and transformers' own checks of every field
         raise WeightsError(
             f"{path} is no configuration of a PE-AV model ({type(error).__name__}: "

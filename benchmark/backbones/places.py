@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 from pathlib import Path
 
 from benchmark.cell import BackboneSpec
+from benchmark.config.paths import user_path
+from benchmark.errors import WeightsError
 
 _BY_NAME = ("open_clip", "weighted_sum")
 """Loaders whose model is a name and whose weights may be a tag."""
@@ -33,18 +35,16 @@ def weight_files(spec: BackboneSpec) -> list[Path]:
 
 def _places(spec: BackboneSpec) -> list[Path]:
     """The files and folders that a built-in loader reads; none where it may ask a hub."""
-    model, given = (
-        spec.model,
-        Path(os.path.expanduser(spec.pretrained)) if spec.pretrained else None,
-    )
+    model, given = spec.model, user_path(spec.pretrained) if spec.pretrained else None
     if spec.loader == "weighted_sum":
         model = _SHARE.sub("", model)
     if model.startswith("local-dir:"):
-        return [Path(os.path.expanduser(model.removeprefix("local-dir:")))]
+        given = user_path(model.removeprefix("local-dir:"))
+        return [given, *_described_elsewhere(given)]
     if given is not None and given.is_dir():
-        return [given]
+        return [given, *_described_elsewhere(given)]
     if spec.loader in _BY_FOLDER:  # configuration and tokenizer lie with the model
-        named = Path(os.path.expanduser(model)) if model else None
+        named = user_path(model) if model else None
         return [path for path in (given, named) if path is not None]
     if spec.loader in _BY_NAME and (given is None or not given.is_file()):
         from benchmark.backbones.checkpoint import cached_weights  # imports torch
@@ -53,6 +53,19 @@ def _places(spec: BackboneSpec) -> list[Path]:
     if given is None or (spec.loader in _BY_NAME and _has_foreign_tokenizer(model)):
         return []
     return [given]
+
+
+def _described_elsewhere(folder: Path) -> list[Path]:
+    """The configuration of a folder's text tower, where it may lie outside that folder."""
+    from benchmark.backbones.checkpoint import CONFIG_FILE  # imports torch
+    from benchmark.backbones.local_only import text_config
+
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["model_cfg"]
+        found = text_config(config, folder)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, WeightsError):
+        return []  # not a folder of open_clip's; what is wrong with one is said when it is loaded
+    return [] if found is None else [found]
 
 
 def _has_foreign_tokenizer(model: str) -> bool:

@@ -136,7 +136,9 @@ def _sentence_transformers(folder: str) -> Encoder:
         ) from None
     try:
         # The CPU on purpose: a draw near the threshold must not depend on the device.
-        model = package.SentenceTransformer(folder, device="cpu", local_files_only=True)
+        model = package.SentenceTransformer(
+            folder, device="cpu", local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         raise ShiftError(
             f"option 'gate': {folder!r} is no model that sentence-transformers can load: {error}"

@@ -159,6 +159,7 @@ def test_sentence_transformers_is_loaded_offline_and_used(
         "path": str(tmp_path),
         "device": "cpu",
         "local_files_only": True,
+        "trust_remote_code": False,
         "progress": False,
     }
 
