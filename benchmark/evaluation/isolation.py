@@ -13,6 +13,7 @@ import builtins
 import gc
 import hashlib
 import importlib
+import inspect
 import logging
 import math
 import operator
@@ -268,17 +269,24 @@ def _replaced(owner: Any, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
 def _torch_did(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> bool:
     """torch wraps an optimiser's ``step`` at first use, and functions when its compiler loads.
 
-    Its compiler also puts what it makes into the module of the code that it compiled.
+    Its compiler also puts what it makes into the module of the code that it compiled, and functions
+    of its own, or around torch's, in the place of torch's.
     """
     if name.startswith(("__compiled_fn_", "__resume_at_")):
         return True
     value = now.get(name)
     wraps = hasattr(value, "hooked") or getattr(value, "__wrapped__", 0) is before.get(name, 1)
-    code = getattr(value, "__code__", None)
-    by_torch = code is not None and Path(code.co_filename).is_relative_to(_TORCH)
+    by_torch = _lies_in(_TORCH, value)
+    if _lies_in(_TORCH / "_dynamo", value) and _lies_in(_TORCH, inspect.unwrap(value)):
+        return True
     # torch.Storage follows the default dtype, which is put back by itself.
     lazily = ("__annotations__", "__annotations_cache__", "Storage")
     return (wraps and by_torch) or name in lazily
+
+
+def _lies_in(folder: Path, function: Any) -> bool:
+    code = getattr(function, "__code__", None)
+    return code is not None and Path(code.co_filename).is_relative_to(folder)
 
 
 def _name_of(owner: Any) -> str:

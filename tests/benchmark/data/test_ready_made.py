@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.cell import Cell, ShiftSpec, Status
+from benchmark.cell import CLEAN, Cell, ShiftSpec, Status
 from benchmark.config.run import BenchConfig
 from benchmark.data.datasets.karpathy import load_coco, load_flickr30k
 from benchmark.data.datasets.ready_made import (
@@ -274,7 +274,8 @@ def test_all_shifts_are_the_published_types_at_the_benchmarks_severity_without_o
     assert len(labels) == sum(facts.modality == "image" for facts in CORRUPTIONS.values())
     assert {"gaussian_noise-5", "frost-5", "jpeg_compression-5"} <= set(labels)
     assert all(is_ready_made(cell.shift) for cell in cells)
-    (clean_cell,) = planned(benchmark=("flickr-c-image",), shift=("none",))
+    clean_cell, _ = planned(benchmark=("flickr-c-image",), shift=("none", "fog"))
+    assert clean_cell.shift.name == CLEAN
     assert not is_ready_made(clean_cell.shift)
 
 
