@@ -274,7 +274,7 @@ def _torch_did(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> 
     """
     if name.startswith(("__compiled_fn_", "__resume_at_")):
         return True
-    value = now.get(name)
+    value: Any = now.get(name)
     wraps = hasattr(value, "hooked") or getattr(value, "__wrapped__", 0) is before.get(name, 1)
     by_torch = _lies_in(_TORCH, value)
     if _lies_in(_TORCH / "_dynamo", value) and _lies_in(_TORCH, inspect.unwrap(value)):
