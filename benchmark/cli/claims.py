@@ -44,8 +44,7 @@ class ClaimsPage(Command):
         args.grid = GRID
         plan = plan_of(args)
 
-        from benchmark.report.claims import claims
-        from benchmark.report.claims_page import claims_table, write_claims
+        from benchmark.report.claims import claims, claims_table, write_claims
         from benchmark.report.writing import results_of
         from benchmark.store.run_store import RunStore
 

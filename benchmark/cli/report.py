@@ -94,9 +94,10 @@ def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Pa
     """Prints and writes ``reported.csv``: published beside measured numbers; draws them."""
     from benchmark.report import plots, reported
     from benchmark.report.leaderboard import write_csv
+    from benchmark.report.tidy import tidy
 
-    tidy = store.tidy()
-    frame, unlike = reported.beside(tidy), reported.apart(tidy)
+    measured = tidy(store.records())
+    frame, unlike = reported.beside(measured), reported.apart(measured)
     for (name, differs), rows in unlike.groupby(["benchmark", "differs"], sort=False):
         line = f"not set beside {len(rows)} published numbers of {name}: {differs}"
         console.print(Text(line, style="yellow"), soft_wrap=True)

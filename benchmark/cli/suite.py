@@ -32,7 +32,7 @@ class Suite(Command):
         from benchmark.data.suite import load_suite
         from benchmark.planning.plan import plan, run_name
         from benchmark.report.leaderboard import write_csv
-        from benchmark.report.pairs import benchmark_pools
+        from benchmark.report.pools import benchmark_pools
         from benchmark.report.suite_table import suite_frame, suite_table
         from benchmark.report.table import tuned_notes
         from benchmark.report.writing import load_results, write_all

@@ -1,1 +1,1 @@
-"""Metrics: recall, ranking, probes, bootstrap, average ranks."""
+"""Metrics: recall, ranking, probes, intervals, average ranks."""

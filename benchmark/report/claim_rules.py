@@ -8,14 +8,14 @@ otherwise. A claim holds if all of its parts do, and does not hold if one of the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from scipy.special import stdtrit
 
-from benchmark.metrics.bootstrap import ALPHA, excludes_zero
+from benchmark.metrics.intervals import ALPHA, excludes_zero
 
 
 class Verdict(StrEnum):
@@ -58,6 +58,44 @@ def together(verdicts: Sequence[Verdict]) -> Verdict:
     if Verdict.FAILS in verdicts:
         return Verdict.FAILS
     return Verdict.HOLDS if verdicts and set(verdicts) == {Verdict.HOLDS} else Verdict.OPEN
+
+
+@dataclass(frozen=True)
+class Part:
+    """One measurement that a claim rests on.
+
+    Attributes:
+        name: what is compared.
+        measured: what the number is, with its unit.
+        sign: +1 if the claim says that it is above zero, -1 if below.
+        estimate: the number.
+        counts: whether the claim's verdict depends on it; others are there to explain.
+        reason: why it likely does not come out as claimed; empty where it holds.
+    """
+
+    name: str
+    measured: str
+    sign: int
+    estimate: Estimate
+    counts: bool = True
+    reason: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        return judge(self.estimate, self.sign)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim: ``text`` says it, all ``parts`` that count must hold."""
+
+    id: str
+    text: str
+    parts: tuple[Part, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return together([part.verdict for part in self.parts if part.counts])
 
 
 def over_benchmarks(values: Mapping[str, Sequence[float]]) -> Estimate:
@@ -104,3 +142,25 @@ def _student(
 ) -> Estimate:
     half = -float(stdtrit(freedom, ALPHA / 2)) * error if freedom > 0 else math.nan
     return Estimate(value, value - half, value + half, units, of, each)
+
+
+def with_reason(part: Part, why: Callable[[Part], str]) -> Part:
+    """The part with the likely reason, where it does not hold."""
+    found = part.estimate
+    if part.verdict is Verdict.HOLDS:
+        return part
+    if not found.units:
+        reason = "no finished cells to measure it on"
+    elif not math.isfinite(found.low):
+        reason = f"one {'seed' if found.of == 'run' else found.of} gives no interval"
+    else:
+        within = "within noise; " if part.verdict is Verdict.OPEN else ""
+        reason = within + why(part)
+    return Part(part.name, part.measured, part.sign, found, part.counts, reason)
+
+
+def against(part: Part) -> str:
+    """The benchmarks on which it goes the other way, with their values."""
+    other = {n: v for n, v in part.estimate.each.items() if v * part.sign < 0}
+    listed = ", ".join(f"{name} {value:+.3g}" for name, value in other.items())
+    return f"; the other way on {listed}" if listed else ""

@@ -9,23 +9,35 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.text import Text
 
-from benchmark.metrics.bootstrap import paired_comparison, possible
+from benchmark.cell import CLEAN, SOURCE
+from benchmark.metrics.intervals import paired_comparison, possible
 from benchmark.metrics.probes import CONFLICT_DEGREES
 from benchmark.report.claim_rules import (
+    Claim,
     Estimate,
+    Part,
     Verdict,
-    judge,
+    against,
     over_benchmarks,
     over_seeds,
-    together,
+    with_reason,
 )
-from benchmark.report.pairs import CLEAN, SOURCE, CellResult, fits, stacked
+from benchmark.report.display import data_table
+from benchmark.report.leaderboard import write_bytes, write_csv
+from benchmark.report.pools import fits, stacked
+from benchmark.report.results import CellResult
+from benchmark.report.table import plain
+from benchmark.report.text_tables import markdown_escape, markdown_row
 
 REST = "rest"
 ENTROPY_METHODS = ("tent", "eata", "sar", "read")
@@ -41,44 +53,6 @@ PARTS: dict[str, tuple[str, Any]] = {
     "gradient decoupling": ("decouple", "off"),
 }
 """Part of REST -> the option and value that switch it off."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One measurement that a claim rests on.
-
-    Attributes:
-        name: what is compared.
-        measured: what the number is, with its unit.
-        sign: +1 if the claim says that it is above zero, -1 if below.
-        estimate: the number.
-        counts: whether the claim's verdict depends on it; others are there to explain.
-        reason: why it likely does not come out as claimed; empty where it holds.
-    """
-
-    name: str
-    measured: str
-    sign: int
-    estimate: Estimate
-    counts: bool = True
-    reason: str = ""
-
-    @property
-    def verdict(self) -> Verdict:
-        return judge(self.estimate, self.sign)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim: ``text`` says it, all ``parts`` that count must hold."""
-
-    id: str
-    text: str
-    parts: tuple[Part, ...]
-
-    @property
-    def verdict(self) -> Verdict:
-        return together([part.verdict for part in self.parts if part.counts])
 
 
 def claims(results: Iterable[CellResult]) -> list[Claim]:
@@ -183,7 +157,7 @@ def _damage(cells: _Cells) -> Claim:
                 values[cell.benchmark].append(change)
         found = over_benchmarks(values)
         part = Part(probe, f"change of {probe} under shift", sign, found)
-        parts.append(_explained(part, _why_damage))
+        parts.append(with_reason(part, _why_damage))
     text = "Query shift lowers the queries' uniformity and their consistency with the gallery, and"
     return Claim("shift", f"{text} widens the gap between them", tuple(parts))
 
@@ -203,11 +177,11 @@ def _conflict(cells: _Cells) -> Claim:
         updates = f"{100 * float(np.mean(known)):.0f} % of the updates conflict; "
         return (
             f"{updates}which gradient stands for general knowledge is our reading (divergence from "
-            f"the source model's predictions){_against(part)}"
+            f"the source model's predictions){against(part)}"
         )
 
     text = "The gradients of adaptation and of general knowledge conflict (angle above 90 degrees)"
-    return Claim("conflict", text, (_explained(part, why),))
+    return Claim("conflict", text, (with_reason(part, why),))
 
 
 def _online(cells: _Cells) -> Claim:
@@ -229,7 +203,7 @@ def _online(cells: _Cells) -> Claim:
         return "; ".join(notes)
 
     parts = [
-        _explained(
+        with_reason(
             Part(
                 f"REST - {name}",
                 "R@1 under shift, points",
@@ -260,7 +234,7 @@ def _kept(cells: _Cells) -> Claim:
             kept = f"{name} changes clean R@1 by {lost:+.1f} points on these streams"
             return f"{kept}: little is forgotten" if lost > -1 else kept
 
-        parts.append(_explained(part, why))
+        parts.append(with_reason(part, why))
     text = "Under diverse shift REST keeps more clean recall than TCR and the entropy methods"
     return Claim("diverse", text, tuple(parts))
 
@@ -287,31 +261,124 @@ def _ablation(cells: _Cells) -> Claim:
             clean = cells.clean_recall(rest, without)
             measured = "clean R@1 after all streams, points"
             parts.append(Part(f"with - without {name}", measured, 1, clean))
-    explained = tuple(_explained(part, why) for part in parts)
+    explained = tuple(with_reason(part, why) for part in parts)
     return Claim("ablation", "Each of REST's parts earns its place", explained)
 
 
-def _explained(part: Part, why: Callable[[Part], str]) -> Part:
-    """The part with the likely reason, where it does not hold."""
-    found = part.estimate
-    if part.verdict is Verdict.HOLDS:
-        return part
-    if not found.units:
-        reason = "no finished cells to measure it on"
-    elif not math.isfinite(found.low):
-        reason = f"one {'seed' if found.of == 'run' else found.of} gives no interval"
-    else:
-        within = "within noise; " if part.verdict is Verdict.OPEN else ""
-        reason = within + why(part)
-    return Part(part.name, part.measured, part.sign, found, part.counts, reason)
-
-
-def _against(part: Part) -> str:
-    """The benchmarks on which it goes the other way, with their values."""
-    other = {n: v for n, v in part.estimate.each.items() if v * part.sign < 0}
-    listed = ", ".join(f"{name} {value:+.3g}" for name, value in other.items())
-    return f"; the other way on {listed}" if listed else ""
-
-
 def _why_damage(part: Part) -> str:
-    return f"the probe's definition is our reading of the figure's axis{_against(part)}"
+    return f"the probe's definition is our reading of the figure's axis{against(part)}"
+
+
+RULES = (
+    "A part holds if its 95 % interval excludes 0 in the claimed direction (the rule of all tables:"
+    " p < 0.05, each for itself), does not hold if it excludes 0 in the other one, and is"
+    " inconclusive otherwise. A claim holds if all of its"
+    " parts do, and does not hold if one of them does not. Parts in brackets explain and do not"
+    " count."
+)
+CAUTION = (
+    "Measured on the embedded synthetic benchmarks with our reading of REST, whose equations and"
+    " tables were not at hand: this tests the claims' logic here, not the paper's numbers."
+)
+_STYLES = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.OPEN: "yellow"}
+
+_COLUMNS: dict[str, dict[str, Any]] = {
+    "part": {"overflow": "fold", "min_width": 16},
+    "measurement": {"overflow": "fold", "min_width": 16},
+    "value": {"justify": "right", "no_wrap": True},
+    "95 % interval": {"justify": "right", "no_wrap": True},
+    "over": {"no_wrap": True},
+    "verdict": {"no_wrap": True},
+    "likely reason": {"overflow": "fold"},
+}
+"""Columns that a reader sees, with their form on the terminal; ``_texts`` has their content."""
+
+
+def claims_table(found: Sequence[Claim]) -> RenderableType:
+    """A row for each part, the claim and its verdict above them; for a rich console."""
+    blocks: list[RenderableType] = []
+    for claim in found:
+        heading = Text(f"{plain(claim.text)}: ", style="bold")
+        heading.append(claim.verdict.value, style=_STYLES[claim.verdict])
+        table = data_table()
+        for name, form in _COLUMNS.items():
+            table.add_column(name, **form)
+        for part in claim.parts:
+            texts = dict(zip(_COLUMNS, map(Text, map(plain, _texts(part))), strict=True))
+            texts["verdict"].style = _STYLES[part.verdict]
+            table.add_row(*texts.values())
+        blocks += [heading, table, Text()]
+    return Group(*blocks, Text(RULES, style="dim"), Text(CAUTION, style="dim"))
+
+
+def claims_markdown(found: Sequence[Claim]) -> str:
+    """The same as a page: the rules first, then a table per claim."""
+    lines = ["# Claims", "", RULES, "", CAUTION, ""]
+    ruler = ("---:" if form.get("justify") else "---" for form in _COLUMNS.values())
+    head = [markdown_row(_COLUMNS), markdown_row(ruler)]
+    for claim in found:
+        lines += [f"## {markdown_escape(claim.text)}: {claim.verdict.value}", "", *head]
+        for part in claim.parts:
+            lines.append(markdown_row(map(markdown_escape, map(plain, _texts(part)))))
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _texts(part: Part) -> tuple[str, ...]:
+    name = part.name if part.counts else f"({part.name})"
+    return name, part.measured, *_numbers(part), part.verdict.value, part.reason
+
+
+def claims_frame(found: Iterable[Claim]) -> pd.DataFrame:
+    """One row per part, numbers in full precision; see docs/claims.md for the columns."""
+    rows = [
+        {
+            "claim": claim.id,
+            "claim_verdict": claim.verdict.value,
+            "part": part.name,
+            "measurement": part.measured,
+            "claimed": "above 0" if part.sign > 0 else "below 0",
+            "value": part.estimate.value,
+            "low": part.estimate.low,
+            "high": part.estimate.high,
+            "interval_over": part.estimate.of,
+            "units": part.estimate.units,
+            "counts": part.counts,
+            "verdict": part.verdict.value,
+            "likely_reason": part.reason,
+        }
+        for claim in found
+        for part in claim.parts
+    ]
+    return pd.DataFrame(rows)
+
+
+def write_claims(found: Sequence[Claim], folder: Path) -> list[Path]:
+    """Writes ``claims.csv`` and ``claims.md``; the same claims give the same bytes.
+
+    Raises:
+        ResultsError: they cannot be written.
+    """
+    return [
+        write_csv(claims_frame(found), folder / "claims.csv"),
+        write_bytes(claims_markdown(found).encode("utf-8"), folder / "claims.md"),
+    ]
+
+
+def _numbers(part: Part) -> tuple[str, str, str]:
+    """Value, interval and what it is over; dashes where there is nothing."""
+    found = part.estimate
+    over = f"{found.units} {_plural(found.of, found.units)}" if found.units else "-"
+    if not math.isfinite(found.value):
+        return "-", "-", over
+    digits = 1 if part.measured.endswith(("points", "degrees")) else 3
+    value = f"{found.value:+.{digits}f}"
+    if not math.isfinite(found.low):
+        return value, "-", over
+    return value, f"{found.low:+.{digits}f} to {found.high:+.{digits}f}", over
+
+
+def _plural(noun: str, count: int) -> str:
+    if count == 1:
+        return noun
+    return {"query": "queries"}.get(noun, f"{noun}s")

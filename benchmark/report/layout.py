@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from benchmark.cell import CLEAN
 from benchmark.report import style
-from benchmark.report.labels import told_apart
-from benchmark.report.pairs import CLEAN, Pool, Setting, labels_of
-from benchmark.report.unshifted import NOTHING, changed_nothing
+from benchmark.report.pools import Pool, changed_nothing, labels_of
+from benchmark.report.results import Setting, told_apart
+from benchmark.report.unshifted import NOTHING
 
 PANELS = 6
 """Panels in one figure. Shifts beyond it go on another page, benchmarks into a denser form."""

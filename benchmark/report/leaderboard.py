@@ -12,10 +12,10 @@ import pandas as pd
 
 from benchmark.config.atomic import atomic_write
 from benchmark.errors import ResultsError
-from benchmark.metrics.bootstrap import Comparison, harm, holm
-from benchmark.report.pairs import CellResult, Pool
+from benchmark.metrics.intervals import Comparison, harm, holm
+from benchmark.report.pools import Pool, note
 from benchmark.report.ranking_tables import as_pools, rankings
-from benchmark.report.unshifted import note
+from benchmark.report.results import CellResult
 from benchmark.store.csv_text import no_formulas
 
 _NUMBERS = ("R@1_difference", "R@1_difference_low", "R@1_difference_high", "p")

@@ -16,8 +16,9 @@ from benchmark.data.interleave import SEPARATOR
 from benchmark.data.suite import benchmark_card
 from benchmark.errors import UnknownNameError
 from benchmark.metrics.average_ranks import average_ranks, compare_ranks
-from benchmark.metrics.bootstrap import Comparison, all_comparisons, holm
-from benchmark.report.pairs import CellResult, Pool, Setting, benchmark_pools, stacked
+from benchmark.metrics.intervals import Comparison, all_comparisons, holm
+from benchmark.report.pools import Pool, benchmark_pools, stacked
+from benchmark.report.results import CellResult, Setting
 
 RANKING_COLUMNS = (
     "suite",

@@ -125,7 +125,7 @@ def beside(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.D
     number without severity stands for no cell; streams of several domains are not looked at.
 
     Args:
-        measured: the tidy table of a run (``RunStore.tidy()``).
+        measured: the tidy table of a run (``report.tidy``).
         reported: as ``read`` returns it; read anew by default.
 
     Returns:

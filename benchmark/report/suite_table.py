@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 from rich.text import Text
 
+from benchmark.cell import CLEAN, SOURCE
 from benchmark.report.display import FittedTable, data_table
-from benchmark.report.pairs import SOURCE, CellResult, Pool, benchmark_pools, labels_of
+from benchmark.report.pools import Pool, benchmark_pools, labels_of
+from benchmark.report.results import CellResult
 from benchmark.report.table import plain, tuned_by_method
-from benchmark.report.unshifted import CLEAN, NOTHING
+from benchmark.report.unshifted import NOTHING
 
 FACTS = ("row", "directions", "shifts", "queries", "gallery", "clean", "tuned", "note")
 """Columns of the frame beside the methods' own."""

@@ -14,10 +14,12 @@ from collections.abc import Iterable, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from benchmark.cell import CLEAN
 from benchmark.evaluation.changes import LITTLE
-from benchmark.metrics.bootstrap import RULE, Comparison
+from benchmark.metrics.intervals import RULE, Comparison
 from benchmark.report.display import FittedTable, data_table
-from benchmark.report.pairs import CLEAN, CellResult, Pool, Setting, shift_pools
+from benchmark.report.pools import Pool, shift_pools
+from benchmark.report.results import CellResult, Setting
 from benchmark.report.unshifted import NOTHING
 
 NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}

@@ -10,21 +10,21 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from benchmark.metrics.bootstrap import ALPHA, RULE, harm
-from benchmark.report.labels import told_apart
-from benchmark.report.pairs import CellResult, Pool, Setting, labels_of
+from benchmark.metrics.intervals import ALPHA, RULE, harm
+from benchmark.report.pools import Pool, changed_nothing, labels_of, note
 from benchmark.report.ranking_tables import Pairs, Ranking, as_pools, pairwise, rankings
+from benchmark.report.results import CellResult, Setting, told_apart
 from benchmark.report.table import NOTES, plain, seed_notes, tuned_notes
-from benchmark.report.unshifted import changed_nothing, note
 
 
 @dataclass(frozen=True)
-class Entry:
-    """R@1 of a method on a benchmark, in percent.
+class MarkedValue:
+    """A metric of a method on a benchmark, percent, and how it stands out among the methods.
 
     Attributes:
         value: mean over shifts and seeds; NaN where there is no number.
@@ -61,7 +61,7 @@ class Board:
     suite: str
     stream: str
     methods: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Entry, ...]], ...]
+    rows: tuple[tuple[str, tuple[MarkedValue, ...]], ...]
     summary: tuple[tuple[str, tuple[str, ...]], ...]
     notes: tuple[str, ...]
     changed: tuple[str, ...] = ()
@@ -136,7 +136,7 @@ def _entries(
     methods: Sequence[str],
     pools: Mapping[str, Pool],
     pairs: Pairs,
-) -> tuple[Entry, ...]:
+) -> tuple[MarkedValue, ...]:
     values = {
         label: pool.mean("metrics", "R@1")
         for label, pool in pools.items()
@@ -149,11 +149,11 @@ def _entries(
     for label in methods:
         pool = pools.get(label)
         if pool is None or not pool.done:
-            entries.append(Entry(math.nan))
+            entries.append(MarkedValue(math.nan))
             continue
         near = label in known and label not in best and _near(place, best[0], label, pairs)
         entries.append(
-            Entry(
+            MarkedValue(
                 pool.mean("metrics", "R@1"),
                 pool.comparison.difference if pool.comparison else math.nan,
                 best=label in best,
@@ -167,7 +167,7 @@ def _entries(
 
 def _headline_entries(
     metric: str, methods: Sequence[str], pools: Mapping[str, Pool]
-) -> tuple[Entry, ...]:
+) -> tuple[MarkedValue, ...]:
     """A row of another metric than R@1: best and difference; nothing is tested on it."""
     whole = [pool for pool in pools.values() if pool.done and not pool.missing]
     highest = max((pool.mean("metrics", metric) for pool in whole), default=math.nan)
@@ -175,11 +175,11 @@ def _headline_entries(
     for label in methods:
         pool = pools.get(label)
         if pool is None or not pool.done:
-            entries.append(Entry(math.nan))
+            entries.append(MarkedValue(math.nan))
             continue
         value, missing = pool.mean("metrics", metric), pool.missing > 0
         best = value == highest and not missing
-        entries.append(Entry(value, pool.gain(metric), best=best, incomplete=missing))
+        entries.append(MarkedValue(value, pool.gain(metric), best=best, incomplete=missing))
     return tuple(entries)
 
 
@@ -226,7 +226,7 @@ def _text(value: float | None, digits: int) -> str:
 
 
 def _notes(
-    rows: Sequence[tuple[str, tuple[Entry, ...]]], pools: Sequence[Pool], ranking: Ranking
+    rows: Sequence[tuple[str, tuple[MarkedValue, ...]]], pools: Sequence[Pool], ranking: Ranking
 ) -> tuple[str, ...]:
     entries = [entry for _, row in rows for entry in row]
     notes = [
@@ -264,7 +264,7 @@ def _by_chance(comparisons: int) -> list[str]:
     ]
 
 
-_LATEX = {
+_LATEX_SIGNS = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
@@ -289,7 +289,7 @@ _LATEX = {
 
 def latex_escape(text: str) -> str:
     """Text as LaTeX shows it; what cannot be printed becomes a question mark."""
-    return "".join(_LATEX.get(character, character) for character in plain(text))
+    return "".join(_LATEX_SIGNS.get(character, character) for character in plain(text))
 
 
 def markdown_escape(text: str) -> str:
@@ -302,34 +302,85 @@ def markdown_escape(text: str) -> str:
     return safe
 
 
+class _Language(NamedTuple):
+    """How a language writes texts, numbers and marks; a mark has "%s" for what is marked."""
+
+    escape: Callable[[str], str]
+    number: Callable[[str], str]
+    bold: str
+    underline: str
+    difference: str
+    star: str
+    marks: str
+    summary: str
+
+
+_LATEX = _Language(
+    latex_escape,
+    lambda text: text.replace("-", "$-$"),
+    r"\textbf{%s}",
+    r"\underline{%s}",
+    r" {\scriptsize(%s)}",
+    "*",
+    "$^{%s}$",  # all marks in one superscript: LaTeX refuses two on one base
+    "%s",
+)
+_MARKDOWN = _Language(markdown_escape, str, "**%s**", "<u>%s</u>", " (%s)", r"\*", "%s", "*%s*")
+
+_Rows = list[list[str]]
+
+
+def _texts(board: Board, language: _Language) -> tuple[str, list[str], _Rows, _Rows]:
+    """Title, heading, a row for each benchmark, and what stands under them."""
+    changed = [[text] for text in board.changed] or [[]] * len(board.rows)
+    head, blank = (["changed, %"], [""]) if board.changed else ([], [])
+    rows = [
+        [language.escape(name), *more, *(_marked(value, language) for value in values)]
+        for (name, values), more in zip(board.rows, changed, strict=True)
+    ]
+    summary = [
+        [language.summary % language.escape(name), *blank, *map(language.number, texts)]
+        for name, texts in board.summary
+    ]
+    title = f"Suite {board.suite}" + ("" if board.stream == "single" else f", {board.stream}")
+    return (
+        title,
+        [language.escape(name) for name in ("benchmark", *head, *board.methods)],
+        rows,
+        summary,
+    )
+
+
+def _marked(found: MarkedValue, language: _Language) -> str:
+    if not math.isfinite(found.value):
+        return "--"
+    text = f"{found.value:.1f}"
+    text = language.bold % text if found.best else language.underline % text if found.near else text
+    if not pd.isna(found.difference):
+        text += language.difference % language.number(f"{found.difference:+.1f}")
+    marks = language.star * found.significant + "+" * found.incomplete
+    return text + (language.marks % marks if marks else "")
+
+
 def latex(tables: Sequence[Board]) -> str:
     """The tables for ``\\usepackage{booktabs}``; the same tables give the same text."""
     return "% needs \\usepackage{booktabs}\n" + "\n".join(map(_latex_table, tables))
 
 
 def _latex_table(board: Board) -> str:
-    count = len(board.methods) + bool(board.changed)
-    changed = [[text] for text in board.changed] or [[]] * len(board.rows)
-    head, blank = (["changed, \\%"], [""]) if board.changed else ([], [])
-    title = f"Suite {board.suite}" + ("" if board.stream == "single" else f", {board.stream}")
+    title, head, rows, summary = _texts(board, _LATEX)
     caption = " ".join(map(latex_escape, (f"{title}.", *board.notes)))
     lines = [
         r"\begin{table}[t]",
         r"\centering\small",
         rf"\caption{{{caption}}}",
-        rf"\begin{{tabular}}{{l{'r' * count}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
         r"\toprule",
-        _latex_row("benchmark", (*head, *map(latex_escape, board.methods))),
+        _latex_row(head),
         r"\midrule",
-        *[
-            _latex_row(latex_escape(name), (*more, *map(_latex_entry, row)))
-            for (name, row), more in zip(board.rows, changed, strict=True)
-        ],
+        *map(_latex_row, rows),
         r"\midrule",
-        *[
-            _latex_row(latex_escape(name), (*blank, *map(_minus, row)))
-            for name, row in board.summary
-        ],
+        *map(_latex_row, summary),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -337,24 +388,8 @@ def _latex_table(board: Board) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _latex_row(name: str, cells: Iterable[str]) -> str:
-    return " & ".join((name, *cells)) + r" \\"
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "$-$")
-
-
-def _latex_entry(entry: Entry) -> str:
-    # One superscript: LaTeX refuses two on one base.
-    marks = ("*" if entry.significant else "") + ("+" if entry.incomplete else "")
-    return _entry(
-        entry,
-        bold=r"\textbf{%s}",
-        underline=r"\underline{%s}",
-        difference=lambda text: rf" {{\scriptsize({_minus(text)})}}",
-        marks=f"$^{{{marks}}}$" if marks else "",
-    )
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
 
 
 def markdown(tables: Sequence[Board]) -> str:
@@ -363,49 +398,20 @@ def markdown(tables: Sequence[Board]) -> str:
 
 
 def _markdown_table(board: Board) -> str:
-    title = f"Suite {board.suite}" + ("" if board.stream == "single" else f", {board.stream}")
-    changed = [[text] for text in board.changed] or [[]] * len(board.rows)
-    head, blank = (["changed, %"], [""]) if board.changed else ([], [])
+    title, head, rows, summary = _texts(board, _MARKDOWN)
     lines = [
         f"## {markdown_escape(title)}",
         "",
-        _markdown_row("benchmark", (*head, *map(markdown_escape, board.methods))),
-        _markdown_row("---", ["---:"] * (len(head) + len(board.methods))),
-        *[
-            _markdown_row(markdown_escape(name), (*more, *map(_markdown_entry, row)))
-            for (name, row), more in zip(board.rows, changed, strict=True)
-        ],
-        *[
-            _markdown_row(f"*{markdown_escape(name)}*", (*blank, *row))
-            for name, row in board.summary
-        ],
+        markdown_row(head),
+        markdown_row(["---", *["---:"] * (len(head) - 1)]),
+        *map(markdown_row, rows),
+        *map(markdown_row, summary),
         "",
         *[markdown_escape(note) + "  " for note in board.notes],
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _markdown_row(name: str, cells: Iterable[str]) -> str:
-    return "| " + " | ".join((name, *cells)) + " |"
-
-
-def _markdown_entry(entry: Entry) -> str:
-    marks = (r"\*" if entry.significant else "") + ("+" if entry.incomplete else "")
-    return _entry(
-        entry,
-        bold="**%s**",
-        underline="<u>%s</u>",
-        difference=lambda text: f" ({text})",
-        marks=marks,
-    )
-
-
-def _entry(
-    entry: Entry, *, bold: str, underline: str, difference: Callable[[str], str], marks: str
-) -> str:
-    if not math.isfinite(entry.value):
-        return "--"
-    value = f"{entry.value:.1f}"
-    value = bold % value if entry.best else underline % value if entry.near else value
-    known = not pd.isna(entry.difference)
-    return value + (difference(f"{entry.difference:+.1f}") if known else "") + marks
+def markdown_row(cells: Iterable[str]) -> str:
+    """A row of a table in GitHub's Markdown, of texts that are escaped already."""
+    return "| " + " | ".join(cells) + " |"

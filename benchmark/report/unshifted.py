@@ -5,16 +5,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from benchmark.cell import Status
+from benchmark.cell import CLEAN, Status
 from benchmark.evaluation.changes import LITTLE, PARTS
-from benchmark.report.labels import Setting
+from benchmark.report.results import CellResult, Setting
 
-if TYPE_CHECKING:
-    from benchmark.report.pairs import CellResult, Pool
-
-CLEAN = "none"
 NOTHING = "changed nothing"
 
 
@@ -52,26 +47,9 @@ def most_shifted(
     return [*counted, *unshifted], left_out
 
 
-def changed_nothing(pools: Iterable[Pool]) -> bool:
-    """Whether there are shifted cells among these, and none of their shifts changed a query."""
-    shifted = [pool for pool in pools if pool.done and pool.first.shift != CLEAN]
-    return bool(shifted) and all(pool.changed_nothing for pool in shifted)
-
-
 def named(result: CellResult) -> str:
     """The shift with its severity."""
     return f"{result.shift} {result.severities}"
-
-
-def note(pool: Pool) -> str:
-    """What a pool's shifts failed to do, or an empty string."""
-    if pool.changed_nothing:
-        return NOTHING
-    few = sorted({named(cell) for cell in pool.done if cell.coverage < LITTLE})
-    notes = [f"changed few queries: {', '.join(few)}"] if few else []
-    if pool.left_out:
-        notes.append(f"left out, as it {NOTHING}: {', '.join(pool.left_out)}")
-    return "; ".join(notes)
 
 
 def warnings(results: Iterable[CellResult]) -> list[str]:

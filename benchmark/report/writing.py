@@ -14,9 +14,11 @@ from benchmark.cell import Record, Status
 from benchmark.errors import ResultsError
 from benchmark.report.leaderboard import by_shift, leaderboard, write_bytes, write_csv
 from benchmark.report.manifest import write_manifest
-from benchmark.report.pairs import CellResult, benchmark_pools, problems, shift_pools
+from benchmark.report.pools import benchmark_pools, problems, shift_pools
 from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_frame, rankings
+from benchmark.report.results import CellResult
 from benchmark.report.text_tables import boards, latex, markdown
+from benchmark.report.tidy import tidy
 from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore
 
@@ -87,7 +89,7 @@ def write_all(
     pairs = pairwise(whole)
     tables = boards(whole, pairs)
     written = [
-        store.write_tidy(target / "tidy.csv", records),
+        write_csv(tidy(records), target / "tidy.csv"),
         write_csv(leaderboard(whole), target / "leaderboard.csv"),
         write_csv(by_shift(pools), target / "by_shift.csv"),
         write_csv(pairwise_frame(whole, pairs), target / "pairwise.csv"),

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
-import math
 import os
 import time
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from benchmark.cell import SCHEMA_VERSION, STREAM_OPTIONS, Cell, Record, Status
+from benchmark.cell import SCHEMA_VERSION, Cell, Record, Status
 from benchmark.config.atomic import atomic_write
-from benchmark.config.presets import tuned
 from benchmark.errors import ResultsError
-from benchmark.store.csv_text import no_formulas
 from benchmark.store.records import (
     OtherSchemaError,
     StoredCell,
@@ -33,39 +27,6 @@ from benchmark.store.records import (
 
 logger = logging.getLogger(__name__)
 
-TIDY_COLUMNS = (
-    "key",
-    "suite",
-    "benchmark",
-    "task",
-    "query_modality",
-    "backbone",
-    "weights",
-    "pretrained",
-    "transform",
-    "method",
-    "preset",
-    "tuned",
-    "shift",
-    "severity",
-    "variant",
-    "stream",
-    "batch_size",
-    "stream_options",
-    "domains",
-    "seed",
-    "queries",
-    "gallery",
-    "status",
-    "group",
-    "name",
-    "value",
-)
-"""Columns of the tidy table. ``weights`` is the backbone's fingerprint, ``pretrained`` their tag or
-the name of their file, ``tuned`` which options were tuned and on what, ``variant`` the shift's
-options as JSON (for a stream of several domains a list, one entry per domain)."""
-
-_GROUPS = {"metric": "metrics", "probe": "probes", "cost": "cost"}
 _LOCK_SECONDS = 30.0
 
 
@@ -255,37 +216,6 @@ class RunStore:
                 self._said.add(problem)
                 logger.warning("%s", problem)
 
-    def tidy(self, records: Iterable[Record] | None = None) -> pd.DataFrame:
-        """One row per cell and number, in a fixed order: a pure function of the folder.
-
-        A cell without a result has one row, ``R@1`` without a value, so that it is not overlooked.
-
-        Args:
-            records: those of the folder, where the caller has read them.
-        """
-        found = self.records() if records is None else records
-        rows = [row for record in found for row in _rows(record)]
-        return pd.DataFrame(rows, columns=list(TIDY_COLUMNS))
-
-    def write_tidy(
-        self, path: Path | str | None = None, records: Iterable[Record] | None = None
-    ) -> Path:
-        """Writes the tidy table as CSV at full precision; the same records give the same bytes.
-
-        Args:
-            path: where to, instead of ``tidy.csv`` in the run's folder.
-            records: those of the folder, where the caller has read them.
-
-        Raises:
-            ResultsError: it cannot be written.
-        """
-        target = self.path / "tidy.csv" if path is None else Path(path)
-        text = no_formulas(self.tidy(records)).to_csv(index=False, lineterminator="\n")
-        try:
-            return atomic_write(target, text.encode())
-        except OSError as error:
-            raise _cannot_write(target, error) from error
-
 
 def as_filed(record: Record) -> Record:
     """The record with the key under which it is stored: without a result that of its cell alone."""
@@ -324,48 +254,3 @@ def _cannot_write(path: Path, error: OSError) -> ResultsError:
     return ResultsError(
         f"cannot write results to {path}: {reason}; free space or choose another folder"
     )
-
-
-def _variant(cell: Cell) -> str:
-    options = [dict(domain.options) for domain in cell.domains]
-    if not any(options):
-        return ""
-    return json.dumps(options if cell.stream.domains else options[0], sort_keys=True)
-
-
-def _rows(record: Record) -> Iterator[dict[str, Any]]:
-    cell, info = cell_from_dict(record.cell), record.info
-    shared = {
-        "key": record.key,
-        "suite": cell.suite,
-        "benchmark": cell.benchmark,
-        "task": info.get("task", ""),
-        "query_modality": info.get("query_modality", ""),
-        "backbone": info.get("backbone_name", cell.backbone.model or cell.backbone.loader),
-        "weights": info.get("backbone_fingerprint", ""),
-        "pretrained": os.path.basename(cell.backbone.pretrained),
-        "transform": cell.backbone.transform,
-        "method": cell.method.name,
-        "preset": cell.method.preset,
-        "tuned": tuned(cell.method.options, cell.method.origins),
-        "shift": cell.shift.name,
-        "severity": cell.shift.severity,
-        "variant": _variant(cell),
-        "stream": cell.stream.kind,
-        "batch_size": cell.stream.batch_size,
-        "stream_options": ", ".join(
-            f"{name}={getattr(cell.stream, name)}"
-            for name in STREAM_OPTIONS.get(cell.stream.kind, ())
-        ),
-        "domains": ", ".join(domain.label for domain in cell.stream.domains),
-        "seed": cell.seed,
-        "queries": info.get("queries", ""),
-        "gallery": info.get("gallery", ""),
-        "status": record.status.value,
-    }
-    if record.status != Status.DONE:
-        yield {**shared, "group": "metric", "name": "R@1", "value": math.nan}
-        return
-    for group, section in _GROUPS.items():
-        for name, value in getattr(record, section).items():
-            yield {**shared, "group": group, "name": name, "value": value}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from benchmark.metrics.bootstrap import Comparison, paired_comparisons
+from benchmark.metrics.intervals import Comparison, paired_comparisons
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.report.html import write
-from benchmark.report.pairs import CellResult, Pool, benchmark_pools, shift_pools
+from benchmark.report.pools import Pool, benchmark_pools, shift_pools
+from benchmark.report.results import CellResult
 from tests.benchmark.report.html import browser
 from tests.benchmark.report.html.invented import cell
 

@@ -8,8 +8,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.report import plots
-from benchmark.report.pairs import CellResult, shift_pools
 from benchmark.report.plots.severity import curves
+from benchmark.report.pools import shift_pools
+from benchmark.report.results import CellResult
 from methods import BUILTINS
 
 QUERIES = 1000

@@ -9,8 +9,9 @@ import pytest
 
 from benchmark.data.suite import load_suite
 from benchmark.report.leaderboard import by_shift, leaderboard
-from benchmark.report.pairs import CellResult, benchmark_pools, shift_pools
+from benchmark.report.pools import benchmark_pools, shift_pools
 from benchmark.report.ranking_tables import pairwise_frame, ranking_frame, rankings
+from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
 from benchmark.report.text_tables import boards, latex, markdown
 from benchmark.report.writing import load_results, write_all

@@ -20,7 +20,8 @@ from benchmark.errors import ResultsError
 from benchmark.report.html.cells import linker
 from benchmark.report.html.data import page_data
 from benchmark.report.leaderboard import write_bytes
-from benchmark.report.pairs import CellResult, Pool, benchmark_pools, problems, shift_pools
+from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
+from benchmark.report.results import CellResult
 
 __all__ = ["embedded", "page", "write"]
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from benchmark.report.pairs import CellResult
+from benchmark.report.results import CellResult
 from benchmark.store.records import cell_from_dict
 
 CURVE_POINTS = 48

@@ -7,18 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from benchmark.cell import CLEAN
 from benchmark.report.html.cells import RANK_BINS, configuration, curve, histogram, number
 from benchmark.report.html.columns import IDENTITY, VIEWS, Column
-from benchmark.report.labels import canonical
 from benchmark.report.leaderboard import (
     BY_SHIFT_NUMBERS,
     against_source,
     by_shift,
     leaderboard,
 )
-from benchmark.report.pairs import CellResult, Pool, labels_of, method_rank
+from benchmark.report.pools import Pool, changed_nothing, labels_of
+from benchmark.report.results import CellResult, canonical, method_rank
 from benchmark.report.table import NOTES
-from benchmark.report.unshifted import CLEAN, NOTHING, changed_nothing, named
+from benchmark.report.unshifted import NOTHING, named
 
 _SECTIONS = ("metrics", "probes", "cost")
 _ALWAYS = ("benchmark", "method", "R@1", "R@1_difference")

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from benchmark.report import style
 from benchmark.report.layout import PANELS, place_names, place_titles, settings_of, slug
 from benchmark.report.leaderboard import write_bytes
-from benchmark.report.pairs import Pool, over_shifts
 from benchmark.report.plots.cost import quality_and_cost
 from benchmark.report.plots.geometry import angles, has_probes, probes
 from benchmark.report.plots.heat import HEAT_COLUMNS, forgetting_map, heat_map, overview
@@ -26,6 +25,7 @@ from benchmark.report.plots.published import reported_and_measured
 from benchmark.report.plots.ranks import rank_diagram
 from benchmark.report.plots.recall import forgetting, recall_along_stream, recall_by_shift
 from benchmark.report.plots.severity import curves, severity_curves
+from benchmark.report.pools import Pool, over_shifts
 from benchmark.report.ranking_tables import rankings
 
 __all__ = [

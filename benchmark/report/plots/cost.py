@@ -21,7 +21,8 @@ from benchmark.report.layout import (
     point,
     wrapped,
 )
-from benchmark.report.pairs import Pool, Setting, labels_of, over_shifts
+from benchmark.report.pools import Pool, labels_of, over_shifts
+from benchmark.report.results import Setting
 
 _WIDE = 4.0
 """From this ratio of the dearest to the cheapest on, the cost axis is logarithmic."""

@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from benchmark.cell import CLEAN
 from benchmark.report import style
 from benchmark.report.layout import PANELS, headline, hide_unused, place_titles, wrapped
-from benchmark.report.pairs import CLEAN, Pool, labels_of
+from benchmark.report.pools import Pool, labels_of
 
 PROBES = ("uniformity", "gap", "consistency")
 BIN_DEGREES = 5

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from benchmark.report import style
 from benchmark.report.layout import place_titles, settings_of, shift_label, wrapped
-from benchmark.report.pairs import Pool, Setting, labels_of, over_shifts
+from benchmark.report.pools import Pool, labels_of, over_shifts
+from benchmark.report.results import Setting
 from benchmark.report.unshifted import NOTHING
 
 HEAT_COLUMNS = 16
@@ -52,8 +53,8 @@ def overview(pools: Sequence[Pool], whole: Sequence[Pool] | None = None) -> Figu
 def heat_map(pools: Sequence[Pool]) -> Figure:
     """Paired R@1 difference to the source, methods by shifts, one panel per benchmark.
 
-    Numbers in brackets do not differ from the source (``stats.excludes_zero``); hatched cells were
-    not run, did not finish or have no source cell.
+    Numbers in brackets do not differ from the source (``intervals.excludes_zero``); hatched cells
+    were not run, did not finish or have no source cell.
 
     Args:
         pools: one pool per method and column.

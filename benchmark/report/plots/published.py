@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from benchmark.report import style
 from benchmark.report.layout import name_axes, point, wrapped
-from benchmark.report.pairs import method_rank
+from benchmark.report.results import method_rank
 
 
 def reported_and_measured(frame: pd.DataFrame) -> Figure:

@@ -23,7 +23,8 @@ from benchmark.report.layout import (
     shift_label,
     wrapped,
 )
-from benchmark.report.pairs import CellResult, Pool, labels_of
+from benchmark.report.pools import Pool, labels_of
+from benchmark.report.results import CellResult
 
 
 def recall_along_stream(pools: Sequence[Pool], title: str = "") -> Figure:

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.cell import CLEAN
 from benchmark.report import style
 from benchmark.report.layout import finish, name_axes, panels
-from benchmark.report.pairs import CLEAN, Pool
+from benchmark.report.pools import Pool
 from benchmark.report.unshifted import NOTHING
 
 Curve = tuple[str, str]

@@ -21,7 +21,7 @@ from benchmark.planning.plan import plan
 from benchmark.planning.specs import untuned
 from benchmark.registry import METHODS
 from benchmark.report.leaderboard import leaderboard
-from benchmark.report.pairs import CellResult
+from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
 from benchmark.report.text_tables import boards
 from tests.benchmark import fakes

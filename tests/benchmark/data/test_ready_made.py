@@ -25,7 +25,7 @@ from benchmark.errors import ConfigError, DataError
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.planning.plan import plan, run_name
-from benchmark.report.pairs import CellResult
+from benchmark.report.results import CellResult
 from shifts import BUILTINS
 from shifts.builtin import builtin_class
 from tests.benchmark import fakes

@@ -20,7 +20,7 @@ from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors.fingerprints import Fingerprints
 from benchmark.report.leaderboard import leaderboard
-from benchmark.report.pairs import CellResult
+from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes

@@ -21,9 +21,17 @@ from benchmark.report.claim_rules import (
     over_seeds,
     together,
 )
-from benchmark.report.claims import BASELINES, ENTROPY_METHODS, PARTS, Claim, claims
-from benchmark.report.claims_page import claims_frame, claims_table, write_claims
-from benchmark.report.pairs import CellResult
+from benchmark.report.claims import (
+    BASELINES,
+    ENTROPY_METHODS,
+    PARTS,
+    Claim,
+    claims,
+    claims_frame,
+    claims_table,
+    write_claims,
+)
+from benchmark.report.results import CellResult
 
 QUERIES = 100
 SEEDS = (0, 1, 2)

@@ -13,9 +13,10 @@ from benchmark.data.suite import benchmark_card, read_suite
 from benchmark.errors import ConfigError
 from benchmark.report.html.data import page_data
 from benchmark.report.leaderboard import by_shift, leaderboard
-from benchmark.report.pairs import CellResult, benchmark_pools, shift_pools
 from benchmark.report.plots import figures
 from benchmark.report.plots.heat import benchmark_map
+from benchmark.report.pools import benchmark_pools, shift_pools
+from benchmark.report.results import CellResult
 from benchmark.report.suite_table import suite_frame
 from benchmark.report.text_tables import boards, latex, markdown
 from tests.benchmark import fakes

@@ -14,7 +14,8 @@ from rich.console import Console
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.errors import ResultsError
 from benchmark.report.leaderboard import by_shift, leaderboard, write_csv
-from benchmark.report.pairs import CellResult, problems, shift_pools
+from benchmark.report.pools import problems, shift_pools
+from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
 from benchmark.report.writing import write_all
 from benchmark.store.run_store import RunStore

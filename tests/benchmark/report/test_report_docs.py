@@ -12,7 +12,7 @@ import pytest
 from benchmark.report.leaderboard import BY_SHIFT_NUMBERS, LEADERBOARD_COLUMNS, by_shift
 from benchmark.report.style import LOOKS
 from benchmark.report.table import NOTES
-from benchmark.store.run_store import TIDY_COLUMNS
+from benchmark.report.tidy import TIDY_COLUMNS
 from methods import BUILTINS
 
 ROOT = Path(__file__).parents[3]

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.report import plots, style
-from benchmark.report.pairs import CellResult, shift_pools
+from benchmark.report.pools import shift_pools
+from benchmark.report.results import CellResult
 
 BUILT_IN = ("source", "recentre", "tent", "eata", "sar", "read", "tcr", "rest")
 ODD = ("a-plugin-with-a-remarkably-long-method-name", "cost$x^2$", "_hidden", "模型")

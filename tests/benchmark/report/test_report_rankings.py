@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from benchmark.metrics.bootstrap import holm, paired_comparison
+from benchmark.metrics.intervals import holm, paired_comparison
 from benchmark.report.leaderboard import by_shift, leaderboard
-from benchmark.report.pairs import shift_pools
+from benchmark.report.pools import shift_pools
 from benchmark.report.ranking_tables import (
     pairwise,
     pairwise_frame,

@@ -11,7 +11,7 @@ from benchmark.cell import Status
 from benchmark.errors import ResultsError
 from benchmark.registry import METHODS, SHIFTS
 from benchmark.report.reported import BESIDE_COLUMNS, COLUMNS, FOLDER, apart, beside, read
-from benchmark.store.run_store import TIDY_COLUMNS
+from benchmark.report.tidy import TIDY_COLUMNS
 
 ROW = {
     "source": "a paper",

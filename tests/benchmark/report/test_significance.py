@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmark.metrics.bootstrap import ALPHA, RULE, excludes_zero
+from benchmark.metrics.intervals import ALPHA, RULE, excludes_zero
 from benchmark.report import plots
 from benchmark.report.html.data import page_data
 from benchmark.report.leaderboard import by_shift, leaderboard
-from benchmark.report.pairs import benchmark_pools, shift_pools
+from benchmark.report.pools import benchmark_pools, shift_pools
 from benchmark.report.ranking_tables import pairwise_frame
 from benchmark.report.table import results_table
 from benchmark.report.text_tables import boards, latex, markdown

@@ -18,9 +18,11 @@ from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.evaluation.stream import KINDS, summary
 from benchmark.planning.plan import plan, run_name
 from benchmark.report import plots
-from benchmark.report.leaderboard import by_shift, leaderboard
-from benchmark.report.pairs import CellResult, shift_pools
+from benchmark.report.leaderboard import by_shift, leaderboard, write_csv
+from benchmark.report.pools import shift_pools
+from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
+from benchmark.report.tidy import tidy
 from benchmark.store.records import cell_from_dict
 from benchmark.store.run_store import RunStore
 from docs.figures import streams
@@ -215,7 +217,7 @@ def test_tidy_rows_say_the_stream_and_its_domains(tmp_path):
     assert cell_from_dict(store.load(record.key).cell).stream.domains[2].name == "contrast"
     (path,) = store.cells.glob("*.json")
     assert path.name.startswith("mini-coco-c-image_diverse_fog-snow-contrast-5_source_s0_")
-    table = pd.read_csv(store.write_tidy())
+    table = pd.read_csv(write_csv(tidy(store.records()), tmp_path / "tidy.csv"))
     assert set(table["stream"]) == {"diverse"}
     assert set(table["stream_options"]) == {"domains_per_batch=2"}
     assert set(table["domains"]) == {"fog-5, snow-5, contrast-5"}

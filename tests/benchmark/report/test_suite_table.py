@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from benchmark.cell import Cell, MethodSpec, Record, ShiftSpec, Status
-from benchmark.report.pairs import CellResult
+from benchmark.report.results import CellResult
 from benchmark.report.suite_table import suite_frame, suite_table
 
 

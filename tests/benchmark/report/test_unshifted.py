@@ -12,9 +12,10 @@ import pytest
 from benchmark.report.html.data import page_data
 from benchmark.report.layout import place_titles, shift_label
 from benchmark.report.leaderboard import by_shift, leaderboard
-from benchmark.report.pairs import CellResult, benchmark_pools, problems, shift_pools
 from benchmark.report.plots import figures
+from benchmark.report.pools import benchmark_pools, problems, shift_pools
 from benchmark.report.ranking_tables import rankings
+from benchmark.report.results import CellResult
 from benchmark.report.suite_table import suite_frame
 from benchmark.report.text_tables import boards, latex, markdown
 from tests.benchmark.report.test_report import cell, printed

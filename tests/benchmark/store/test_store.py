@@ -11,13 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from benchmark.cell import Cell, Record, ShiftSpec, Status
+from benchmark.cell import Cell, Record, Status
 from benchmark.errors import ResultsError
 from benchmark.store.records import cell_from_dict
-from benchmark.store.run_store import TIDY_COLUMNS, RunStore
+from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 
 
@@ -226,14 +225,12 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
         store.save(finished(), ARRAYS)
     assert "\n" not in str(caught.value)
     assert list(store.cells.iterdir()) == []
-    with pytest.raises(ResultsError, match="No space left"):
-        store.write_tidy()
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where the folder should be")
     store = RunStore(tmp_path / "run")
-    for act in (store.check_writable, lambda: store.save(finished(), ARRAYS), store.write_tidy):
+    for act in (store.check_writable, lambda: store.save(finished(), ARRAYS)):
         with pytest.raises(ResultsError, match="cannot write results"):
             act()
 
@@ -259,51 +256,3 @@ def test_an_unknown_key_is_an_error(tmp_path: Path) -> None:
         store.load("abc")
     with pytest.raises(ResultsError, match="no record of cell abc"):
         store.arrays("abc")
-
-
-def test_tidy_has_one_row_per_number_and_shows_failed_cells(tmp_path: Path) -> None:
-    store = RunStore(tmp_path)
-    good = finished(fakes.cell(shift=ShiftSpec("noise", 5, {"variant": "mini"})))
-    bad = finished(fakes.cell("trained", seed=2))
-    store.save(replace(bad, status=Status.FAILED, reason="RuntimeError: no", info={}))
-    store.save(good, ARRAYS)
-    table = store.tidy()
-    assert tuple(table.columns) == TIDY_COLUMNS
-    rows = table[table.key == good.key]
-    assert list(zip(rows.group, rows.name, strict=True)) == [
-        ("metric", "R@1"),
-        ("metric", "gain"),
-        ("probe", "gap"),
-        ("probe", "angle"),
-        ("cost", "seconds"),
-    ]
-    first = rows.iloc[0]
-    assert (first.value, first.variant, first.weights) == (100 / 3, '{"variant": "mini"}', "w")
-    (failed,) = table[table.key != good.key].itertuples()
-    assert (failed.status, failed.name, failed.method, failed.seed) == (
-        "failed",
-        "R@1",
-        "trained",
-        2,
-    )
-    assert math.isnan(failed.value)
-
-
-def test_tidy_file_is_exact_and_reproducible(tmp_path: Path) -> None:
-    store = RunStore(tmp_path)
-    cells = [fakes.cell(seed=seed) for seed in range(5)]
-    for cell in cells:
-        store.save(finished(cell), ARRAYS)
-    first = store.write_tidy().read_bytes()
-    assert store.write_tidy(tmp_path / "again.csv").read_bytes() == first
-    other = RunStore(tmp_path / "other")
-    for cell in reversed(cells):
-        other.save(finished(cell), ARRAYS)
-    assert other.write_tidy().read_bytes() == first
-    table = pd.read_csv(tmp_path / "tidy.csv", dtype=str)
-    assert {float(text) for text in table.value[table.name == "gain"]} == {0.1 + 0.2}
-    assert len(table) == 25
-
-
-def test_an_empty_run_has_an_empty_table(tmp_path: Path) -> None:
-    assert RunStore(tmp_path).write_tidy().read_text() == ",".join(TIDY_COLUMNS) + "\n"

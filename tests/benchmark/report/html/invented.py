@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
-from benchmark.report.pairs import CellResult
+from benchmark.report.results import CellResult
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script>",

@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.cell import Status
 from benchmark.report.html import write
-from benchmark.report.pairs import benchmark_pools, shift_pools
+from benchmark.report.pools import benchmark_pools, shift_pools
 from tests.benchmark.report.html import browser
 from tests.benchmark.report.html.invented import HOSTILE, cell, grid, ranks_of
 

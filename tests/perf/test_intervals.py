@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmark.metrics.average_ranks import compare_ranks
-from benchmark.metrics.bootstrap import all_comparisons
+from benchmark.metrics.intervals import all_comparisons
 
 QUERIES, METHODS = 25_000, 10
 

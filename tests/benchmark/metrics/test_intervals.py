@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.metrics.bootstrap import (
+from benchmark.metrics.intervals import (
     ALPHA,
     Comparison,
     all_comparisons,

@@ -1,8 +1,6 @@
-"""Which stored cells belong together: variants of a method, pooled seeds, partners at the source.
+"""Pools: one method variant's cells on one benchmark, for one shift or for all, over all seeds.
 
-A *setting* is everything that a cell and its source cell share: suite, benchmark, weights, data,
-shift, stream and query limit. A *variant* is a method with its resolved options. A ``Pool`` is one
-variant's cells on one benchmark, either for one shift or for all of them, over all seeds.
+With each cell goes its partner: the source cell of the same setting and seed.
 """
 
 from __future__ import annotations
@@ -10,143 +8,26 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from benchmark.cell import Record, Status
-from benchmark.config.presets import tuned
-from benchmark.metrics.bootstrap import Comparison, Interval, mean_interval, paired_comparison
-from benchmark.report.labels import Setting as Setting
-from benchmark.report.labels import Variant, canonical, variant_labels
-from benchmark.report.unshifted import most_shifted, warnings
-from methods import BUILTINS
-
-SOURCE = "source"
-CLEAN = "none"
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """A record with the numbers per query that lie beside it.
-
-    Attributes:
-        record: the stored record.
-        hits: (Q,) float64, 1 where a relevant item is ranked first and 0 elsewhere; None where the
-            cell is not done or its arrays are missing.
-        group: (Q,) int64 cluster of each query, for intervals.
-        order: (Q,) int64 positions in ``hits``, in the order of the stream.
-        ranks: (Q,) int64 rank of each query's best relevant item, from 1.
-    """
-
-    record: Record
-    hits: np.ndarray | None = None
-    group: np.ndarray | None = None
-    order: np.ndarray | None = None
-    ranks: np.ndarray | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether the cell ended well and has its numbers per query."""
-        return self.record.status == Status.DONE and self.hits is not None
-
-    @property
-    def coverage(self) -> float:
-        """Percent of the queries that its shift changed; NaN for clean queries."""
-        return float(self.record.probes.get("coverage", math.nan))
-
-    @property
-    def benchmark(self) -> str:
-        return str(self.record.cell["benchmark"])
-
-    @property
-    def method(self) -> str:
-        return str(self.record.cell["method"]["name"])
-
-    @property
-    def preset(self) -> str:
-        return str(self.record.cell["method"]["preset"])
-
-    @property
-    def tuned(self) -> str:
-        """Which options of the method were tuned and on what; "" where it has none."""
-        spec = self.record.cell["method"]
-        return tuned(spec.get("options", {}), spec.get("origins", {}))
-
-    @property
-    def shift(self) -> str:
-        return str(self.record.cell["shift"]["name"])
-
-    @property
-    def severity(self) -> int:
-        return int(self.record.cell["shift"]["severity"])
-
-    @property
-    def stream(self) -> str:
-        """Kind of the stream."""
-        return str(self.record.cell.get("stream", {}).get("kind", "single"))
-
-    @property
-    def stream_options(self) -> Mapping[str, Any]:
-        """What the stream is made of besides its kind, batch size and domains."""
-        spec = self.record.cell.get("stream", {})
-        return {k: v for k, v in spec.items() if k not in ("kind", "batch_size", "domains")}
-
-    @property
-    def severities(self) -> str:
-        """The severity as text; where a stream has several, their range: "3-5", or "1-5-1"."""
-        domains = self.record.cell.get("stream", {}).get("domains", ())
-        found = sorted({int(domain["severity"]) for domain in domains})
-        if len(found) < 2:
-            return str(self.severity)
-        ends = f"{found[0]}-{found[-1]}"
-        return f"{ends}-{found[0]}" if self.stream == "gradual" else ends
-
-    @property
-    def seed(self) -> int:
-        return int(self.record.cell["seed"])
-
-    @cached_property
-    def variant(self) -> Variant:
-        """Method name, preset and a canonical text of version and options."""
-        spec = self.record.cell["method"]
-        rest = {"version": spec.get("version", 1), "options": spec.get("options", {})}
-        return self.method, self.preset, canonical(rest)
-
-    @cached_property
-    def place(self) -> Setting:
-        """The setting without the shifts: suite, benchmark, weights, data, stream, limit."""
-        cell, info = self.record.cell, self.record.info
-        stream = {k: v for k, v in cell.get("stream", {}).items() if k != "domains"}
-        return (
-            str(cell["suite"]),
-            self.benchmark,
-            str(info.get("backbone_fingerprint", "")),
-            str(info.get("data_fingerprint", "")),
-            canonical(stream),
-            canonical(cell.get("limit")),
-        )
-
-    @cached_property
-    def setting(self) -> Setting:
-        """Everything that a cell shares with its source cell, but for the seed."""
-        return (*self.place, self.shift, f"{self.severity:03d}", canonical(self._shift_rest()))
-
-    def _shift_rest(self) -> Mapping[str, Any]:
-        spec = self.record.cell["shift"]
-        domains = self.record.cell.get("stream", {}).get("domains")
-        several = {"domains": domains} if domains else {}
-        # Frost photographs, ready-made queries: other files are another shift of the same name.
-        files = self.record.info.get("shift_files")
-        return {
-            "options": spec.get("options", {}),
-            "version": spec.get("version", 1),
-            **several,
-            **({"files": files} if files else {}),
-        }
+from benchmark.cell import CLEAN, SOURCE, Status
+from benchmark.evaluation.changes import LITTLE
+from benchmark.metrics.intervals import Comparison, Interval, mean_interval, paired_comparison
+from benchmark.report.results import (
+    CellResult,
+    Setting,
+    Variant,
+    canonical,
+    cell_name,
+    method_rank,
+    variant_labels,
+)
+from benchmark.report.unshifted import NOTHING, most_shifted, named, warnings
 
 
 @dataclass(frozen=True)
@@ -229,7 +110,7 @@ class Pool:
 
         A query's cells under several shifts and seeds are of one cluster, like the queries of one
         image: they are not independent. Several seeds are a level of their own
-        (``stats.paired_comparison``), of the shifts that all of them have.
+        (``intervals.paired_comparison``), of the shifts that all of them have.
         """
         if self.is_source or not self.pairs:
             return None
@@ -368,16 +249,27 @@ def _pools(results: Iterable[CellResult], scope: Any) -> list[Pool]:
     return sorted(pools, key=lambda p: (scope(p.first), method_rank(p.first.method), p.label))
 
 
-def method_rank(name: str) -> tuple[int, str]:
-    """Sorting key of methods: built-ins in their declared order, then the others by name."""
-    names = list(BUILTINS)
-    return (names.index(name) if name in BUILTINS else len(names), name)
-
-
 def labels_of(pools: Iterable[Pool]) -> list[str]:
     """Labels of all pools, source first, then the built-ins, then the others by name."""
     ranks = {pool.label: method_rank(pool.first.method) for pool in pools}
     return sorted(ranks, key=lambda label: (ranks[label], label))
+
+
+def changed_nothing(pools: Iterable[Pool]) -> bool:
+    """Whether there are shifted cells among these, and none of their shifts changed a query."""
+    shifted = [pool for pool in pools if pool.done and pool.first.shift != CLEAN]
+    return bool(shifted) and all(pool.changed_nothing for pool in shifted)
+
+
+def note(pool: Pool) -> str:
+    """What a pool's shifts failed to do, or an empty string."""
+    if pool.changed_nothing:
+        return NOTHING
+    few = sorted({named(cell) for cell in pool.done if cell.coverage < LITTLE})
+    notes = [f"changed few queries: {', '.join(few)}"] if few else []
+    if pool.left_out:
+        notes.append(f"left out, as it {NOTHING}: {', '.join(pool.left_out)}")
+    return "; ".join(notes)
 
 
 def problems(results: Iterable[CellResult]) -> list[str]:
@@ -410,10 +302,3 @@ def problems(results: Iterable[CellResult]) -> list[str]:
         elif not fits(result, partner):
             lines.append(f"{name}: its queries are not those of the source cell; not compared")
     return lines
-
-
-def cell_name(result: CellResult) -> str:
-    """Benchmark, shift, method and seed of a cell in one phrase."""
-    stream = "" if result.stream == "single" else f"{result.stream} "
-    where = f"{result.benchmark} / {stream}{result.shift} {result.severities}"
-    return f"{where} / {result.method} / seed {result.seed}"

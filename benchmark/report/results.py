@@ -1,0 +1,204 @@
+"""Results: a stored cell with its numbers per query, and what it is called.
+
+A *setting* is everything that a cell and its source cell share: suite, benchmark, weights, data,
+shift, stream and query limit. A *variant* is a method with its resolved options.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from benchmark.cell import Record, Status
+from benchmark.config.presets import tuned
+from methods import BUILTINS
+
+Setting = tuple[str, ...]
+Variant = tuple[str, str, str]
+
+
+def canonical(value: object) -> str:
+    """A text that equal values share."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A record with the numbers per query that lie beside it.
+
+    Attributes:
+        record: the stored record.
+        hits: (Q,) float64, 1 where a relevant item is ranked first and 0 elsewhere; None where the
+            cell is not done or its arrays are missing.
+        group: (Q,) int64 cluster of each query, for intervals.
+        order: (Q,) int64 positions in ``hits``, in the order of the stream.
+        ranks: (Q,) int64 rank of each query's best relevant item, from 1.
+    """
+
+    record: Record
+    hits: np.ndarray | None = None
+    group: np.ndarray | None = None
+    order: np.ndarray | None = None
+    ranks: np.ndarray | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the cell ended well and has its numbers per query."""
+        return self.record.status == Status.DONE and self.hits is not None
+
+    @property
+    def coverage(self) -> float:
+        """Percent of the queries that its shift changed; NaN for clean queries."""
+        return float(self.record.probes.get("coverage", math.nan))
+
+    @property
+    def benchmark(self) -> str:
+        return str(self.record.cell["benchmark"])
+
+    @property
+    def method(self) -> str:
+        return str(self.record.cell["method"]["name"])
+
+    @property
+    def preset(self) -> str:
+        return str(self.record.cell["method"]["preset"])
+
+    @property
+    def tuned(self) -> str:
+        """Which options of the method were tuned and on what; "" where it has none."""
+        spec = self.record.cell["method"]
+        return tuned(spec.get("options", {}), spec.get("origins", {}))
+
+    @property
+    def shift(self) -> str:
+        return str(self.record.cell["shift"]["name"])
+
+    @property
+    def severity(self) -> int:
+        return int(self.record.cell["shift"]["severity"])
+
+    @property
+    def stream(self) -> str:
+        """Kind of the stream."""
+        return str(self.record.cell.get("stream", {}).get("kind", "single"))
+
+    @property
+    def stream_options(self) -> Mapping[str, Any]:
+        """What the stream is made of besides its kind, batch size and domains."""
+        spec = self.record.cell.get("stream", {})
+        return {k: v for k, v in spec.items() if k not in ("kind", "batch_size", "domains")}
+
+    @property
+    def severities(self) -> str:
+        """The severity as text; where a stream has several, their range: "3-5", or "1-5-1"."""
+        domains = self.record.cell.get("stream", {}).get("domains", ())
+        found = sorted({int(domain["severity"]) for domain in domains})
+        if len(found) < 2:
+            return str(self.severity)
+        ends = f"{found[0]}-{found[-1]}"
+        return f"{ends}-{found[0]}" if self.stream == "gradual" else ends
+
+    @property
+    def seed(self) -> int:
+        return int(self.record.cell["seed"])
+
+    @cached_property
+    def variant(self) -> Variant:
+        """Method name, preset and a canonical text of version and options."""
+        spec = self.record.cell["method"]
+        rest = {"version": spec.get("version", 1), "options": spec.get("options", {})}
+        return self.method, self.preset, canonical(rest)
+
+    @cached_property
+    def place(self) -> Setting:
+        """The setting without the shifts: suite, benchmark, weights, data, stream, limit."""
+        cell, info = self.record.cell, self.record.info
+        stream = {k: v for k, v in cell.get("stream", {}).items() if k != "domains"}
+        return (
+            str(cell["suite"]),
+            self.benchmark,
+            str(info.get("backbone_fingerprint", "")),
+            str(info.get("data_fingerprint", "")),
+            canonical(stream),
+            canonical(cell.get("limit")),
+        )
+
+    @cached_property
+    def setting(self) -> Setting:
+        """Everything that a cell shares with its source cell, but for the seed."""
+        return (*self.place, self.shift, f"{self.severity:03d}", canonical(self._shift_rest()))
+
+    def _shift_rest(self) -> Mapping[str, Any]:
+        spec = self.record.cell["shift"]
+        domains = self.record.cell.get("stream", {}).get("domains")
+        several = {"domains": domains} if domains else {}
+        # Frost photographs, ready-made queries: other files are another shift of the same name.
+        files = self.record.info.get("shift_files")
+        return {
+            "options": spec.get("options", {}),
+            "version": spec.get("version", 1),
+            **several,
+            **({"files": files} if files else {}),
+        }
+
+
+def method_rank(name: str) -> tuple[int, str]:
+    """Sorting key of methods: built-ins in their declared order, then the others by name."""
+    names = list(BUILTINS)
+    return (names.index(name) if name in BUILTINS else len(names), name)
+
+
+def cell_name(result: CellResult) -> str:
+    """Benchmark, shift, method and seed of a cell in one phrase."""
+    stream = "" if result.stream == "single" else f"{result.stream} "
+    where = f"{result.benchmark} / {stream}{result.shift} {result.severities}"
+    return f"{where} / {result.method} / seed {result.seed}"
+
+
+def variant_labels(results: Sequence[CellResult]) -> dict[tuple[Setting, Variant], str]:
+    """What to call each variant at each place: as little as tells it from its siblings.
+
+    The method's name alone where there is one variant; with the preset where presets differ; with
+    the differing options otherwise.
+    """
+    siblings: dict[tuple[Setting, str], dict[Variant, Mapping[str, Any]]] = defaultdict(dict)
+    for result in results:
+        spec = result.record.cell["method"]
+        options: Mapping[str, Any] = spec.get("options", {})
+        facts = {**options, "version": spec.get("version", 1)}
+        siblings[result.place, result.method][result.variant] = facts
+    labels = {}
+    for (place, name), variants in siblings.items():
+        presets = {preset for _, preset, _ in variants}
+        keys = sorted({key for facts in variants.values() for key in facts})
+        telling = [k for k in keys if len({canonical(f.get(k)) for f in variants.values()}) > 1]
+        for variant, values in variants.items():
+            parts = [variant[1]] if len(presets) > 1 else []
+            if len(presets) < len(variants):
+                parts += [f"{key}={values.get(key)}" for key in telling]
+            note = f" [{', '.join(parts)}]" if len(variants) > 1 else ""
+            labels[place, variant] = name + note
+    return labels
+
+
+def told_apart(names: Mapping[Setting, tuple[str, CellResult]]) -> dict[Setting, str]:
+    """A name for each place; with weights and a number where one name stands for several.
+
+    Args:
+        names: place -> its name, and any of its cells.
+    """
+    counts = Counter(name for name, _ in names.values())
+    titles: dict[Setting, str] = {}
+    for place, (name, cell) in names.items():
+        weights = str(cell.record.info.get("backbone_fingerprint", ""))[:8]
+        title = name if counts[name] == 1 else f"{name} ({weights})"
+        same = sum(known == title or known.startswith(f"{title} #") for known in titles.values())
+        titles[place] = f"{title} #{same + 1}" if same else title
+    return titles
