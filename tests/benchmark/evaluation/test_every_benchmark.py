@@ -23,6 +23,7 @@ from benchmark.config.run import BenchConfig
 from benchmark.data.suite import benchmark_card, load_suite, suite_names
 from benchmark.errors import ConfigError
 from benchmark.evaluation.builders import default_resources
+from benchmark.evaluation.cache import Recent
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.planning.plan import plan
@@ -37,8 +38,11 @@ from tests.benchmark.fixtures_pairs import (
     make_person_search,
     make_remote_sensing,
 )
+from tests.benchmark.fixtures_short import shortened
 
 QUERIES = 4
+GALLERY = 64
+"""Items of each gallery, more than the last cut-off of its recalls (50, of composed queries)."""
 CLIP: dict[str, Any] = {
     "embed_dim": 16,
     "quick_gelu": True,
@@ -107,9 +111,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
 
 @pytest.fixture(scope="module")
 def resources() -> Resources:
-    """Those of a plain run; encoders are kept whatever the order of the tests."""
+    """Those of a plain run; what cases share is kept whatever their order.
+
+    Of every gallery the first items are embedded: which they are makes no case another one.
+    """
     found = default_resources(allow_missing=True, cache="off")
+    load = found._load_data
+    found._load_data = lambda cell: shortened(load(cell), GALLERY)
     found._load_backbone = functools.cache(found._load_backbone)
+    found._data, found._galleries = Recent(len(CASES)), Recent(len(CASES))
     return found
 
 
