@@ -51,7 +51,7 @@ def default_resources(
 
 def _load_data(cell: Cell, *, allow_missing: bool) -> RetrievalSet:
     from benchmark.data import interleave
-    from benchmark.data.suite import load_retrieval_set
+    from benchmark.data.loading import load_retrieval_set
     from benchmark.registry import BENCHMARKS
 
     # The limit is the runner's: one loaded set serves every limit.

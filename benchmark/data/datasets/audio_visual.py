@@ -25,21 +25,18 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from benchmark.data.clips import FrameFiles, WavFiles
 from benchmark.data.datasets.annotations import read_json, relative_path, value
 from benchmark.data.datasets.base import ClipPairs, content_fingerprint, file_digests
 from benchmark.data.datasets.folders import Files, Source
-from benchmark.errors import DataError, did_you_mean
+from benchmark.data.datasets.pairs import no_split
+from benchmark.data.media import FrameFiles, WavFiles
+from benchmark.errors import DataError
 
 FRAMES = 10
 """Frames of each clip in CAV-MAE's form."""
 
-_ACCESS = (
-    "the list: CAV-MAE's retrieval list of five clips a class; the clips themselves are not "
-    "redistributed: fetch them by their ids and extract ten frames and a 16 kHz mono wav of each"
-)
-_AUDIOSET = Source("audioset", ("audioset", "AudioSet", "."), _ACCESS)
-_VGGSOUND = Source("vggsound", ("vggsound", "VGGSound", "."), _ACCESS)
+_AUDIOSET = Source("audioset", ("audioset", "AudioSet", "."))
+_VGGSOUND = Source("vggsound", ("vggsound", "VGGSound", "."))
 _LISTS: dict[str, dict[str, tuple[str, ...]]] = {
     "audioset": {
         "eval": ("audioset_eval_5_per_class_for_retrieval_cleaned.json", "audioset_eval.json")
@@ -88,10 +85,7 @@ def load_vggsound(
 def _load(source: Source, root: Path | None, split: str, allow_missing: bool) -> ClipPairs:
     known = _LISTS[source.name]
     if split not in known:
-        raise DataError(
-            f"{source.name!r} has no split {split!r}{did_you_mean(split, known)}; "
-            f"it has {', '.join(map(repr, known))}"
-        )
+        raise no_split(repr(source.name), split, list(known))
     names = [f"{folder}{name}" for folder in ("", "datafiles/") for name in known[split]]
     file = source.annotation(root, names)
     assert root is not None  # annotation() refuses None

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.data.datasets.base import DataSet
+from benchmark.data.loading import loader_of
 from benchmark.data.retrieval import Items
-from benchmark.data.suite import BenchmarkCard, loader_of
+from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import DataError
 
 Track = Callable[[range, str], Iterable[int]]

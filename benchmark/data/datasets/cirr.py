@@ -27,7 +27,7 @@ import numpy as np
 from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
 from benchmark.data.datasets.base import ComposedQueries, content_fingerprint, file_digests
 from benchmark.data.datasets.folders import Files, Source, existing
-from benchmark.data.images import ImageFiles
+from benchmark.data.media import ImageFiles
 from benchmark.errors import DataError, did_you_mean
 
 RECALL_AT = (1, 5, 10, 50)
@@ -35,12 +35,7 @@ RECALL_AT = (1, 5, 10, 50)
 SET_SIZE = 6
 """Pictures of an image set, the reference among them."""
 
-_SOURCE = Source(
-    "cirr",
-    ("cirr", "CIRR", "cirr_dataset", "."),
-    "annotations: the CIRR repository, release rc2; pictures: NLVR2's, by the request form of its "
-    "authors",
-)
+_SOURCE = Source("cirr", ("cirr", "CIRR", "cirr_dataset", "."))
 _SPLITS = ("val", "train")
 _IMAGE_FOLDERS = ("img_raw", "images", ".")
 

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmark.datasets.convert_fashion_gen FOLDER fashion_gen_validation.jsonl
+    python -m benchmark.data.datasets.convert_fashion_gen FOLDER fashion_gen_validation.jsonl
 
 FOLDER (full_valid_info_PAI) holds one pickled dictionary per image, read in the order of the sorted
 file names. Unpickling runs what the file says, so ``RestrictedUnpickler`` knows a few plain
@@ -272,7 +272,7 @@ def _checked(record: dict[str, Any], where: str) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code (2: refused)."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmark.datasets.convert_fashion_gen",
+        prog="python -m benchmark.data.datasets.convert_fashion_gen",
         description="Converts Fashion-Gen's pickles to JSON lines.",
     )
     parser.add_argument("folder", type=Path, help="folder with one *.pkl per image")

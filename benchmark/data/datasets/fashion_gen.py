@@ -9,38 +9,24 @@ text only and never unpickles. Where files are looked for is in ``benchmark.data
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmark.data.datasets.annotations import captions_of, read_json_lines, relative_path, value
-from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.datasets.folders import Source
-from benchmark.data.datasets.layout import LAYOUTS
-from benchmark.data.datasets.pairs import Entry, PairSource, no_split
+from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader, no_split
 from benchmark.errors import DataError
 
-_SOURCE = PairSource(
-    Source("fashion-gen", ("fashion-gen", "fashion_gen", "."), LAYOUTS["fashion-gen"].access),
-    ("fashion_gen_validation.jsonl",),
-    ("extracted_valid_images", "images", "."),
-)
 
-
-def load_fashion_gen(
-    root: Path | None, *, split: str = "val", allow_missing: bool = False
-) -> ImageTextPairs:
-    """Fashion-Gen; see the module for the format and ``Loader`` for the arguments."""
+def _read(file: Path, split: str) -> Iterator[AnnotatedImage]:
     if split != "val":
         raise no_split("fashion-gen", split, ["val"])
-    annotation = _SOURCE.annotation(root)
-    assert root is not None  # refused above
-    entries = [
-        _entry(record, f"{annotation}, line {line}") for line, record in read_json_lines(annotation)
-    ]
-    return _SOURCE.pairs(root, split, entries, allow_missing=allow_missing, where=annotation)
+    for line, record in read_json_lines(file):
+        yield _image(record, f"{file}, line {line}")
 
 
-def _entry(record: Any, where: str) -> Entry:
+def _image(record: Any, where: str) -> AnnotatedImage:
     path = relative_path(value(record, "img_name", str, where), where)
     product, underscore, _ = path.name.partition("_")
     if not product or not underscore:
@@ -48,7 +34,7 @@ def _entry(record: Any, where: str) -> Entry:
             f"{where}: img_name {path.name!r} names no product; expected <product>_<number>.png"
         )
     category = value(record, "super_cls_name", str, where) if "super_cls_name" in record else ""
-    return Entry(
+    return AnnotatedImage(
         path.stem,
         path,
         (_caption(record, where),),
@@ -61,3 +47,13 @@ def _caption(record: Any, where: str) -> str:
     found = record.get("captions")
     texts = found if isinstance(found, list) else [value(record, "captions", str, where)]
     return " ".join(captions_of(texts, where, "captions"))
+
+
+load_fashion_gen = PairLoader(
+    Source("fashion-gen", ("fashion-gen", "fashion_gen", ".")),
+    ("fashion_gen_validation.jsonl",),
+    ("extracted_valid_images", "images", "."),
+    _read,
+    split="val",
+)
+"""Fashion-Gen; see the module for the format."""

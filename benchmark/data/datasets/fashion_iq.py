@@ -28,7 +28,7 @@ import numpy as np
 from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
 from benchmark.data.datasets.base import ComposedQueries, content_fingerprint, file_digests
 from benchmark.data.datasets.folders import Files, Source, existing
-from benchmark.data.images import ImageFiles
+from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Sections
 from benchmark.errors import DataError, did_you_mean
 
@@ -37,12 +37,7 @@ CATEGORIES = ("dress", "shirt", "toptee")
 
 RECALL_AT = (1, 10, 50)
 
-_SOURCE = Source(
-    "fashioniq",
-    ("fashion-iq", "fashioniq", "FashionIQ", "fashionIQ_dataset", "."),
-    "annotations: the fashion-iq repository's captions/ and image_splits/; pictures: from its "
-    "list of shop links, or a complete copy from somebody who has one",
-)
+_SOURCE = Source("fashioniq", ("fashion-iq", "fashioniq", "FashionIQ", "fashionIQ_dataset", "."))
 _SPLITS = ("val", "train")
 _SUFFIXES = (".jpg", ".png", ".jpeg")
 _IMAGE_FOLDERS = ("images", "image", "resized_image", ".")

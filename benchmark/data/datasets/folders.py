@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from benchmark.data.datasets.layout import LAYOUTS
 from benchmark.errors import DataError
 
 
@@ -18,12 +19,15 @@ class Source:
     Attributes:
         name: data set name.
         folders: folders below the data root that may hold it, in order; "." is the root itself.
-        access: where to get it, for error messages.
     """
 
     name: str
     folders: tuple[str, ...]
-    access: str
+
+    @property
+    def access(self) -> str:
+        """Where to get it, for error messages."""
+        return LAYOUTS[self.name].access
 
     def places(self, root: Path | None) -> list[Path]:
         """Those of the folders that exist.

@@ -21,83 +21,57 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
-from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.datasets.folders import Source
-from benchmark.data.datasets.layout import LAYOUTS
-from benchmark.data.datasets.pairs import Entry, PairSource, no_split
+from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader, records_of, sentences_of
 
 CAPTIONS_PER_IMAGE = 5
 """The first five count; some COCO images have six or seven (25,010 in all, 25,000 used)."""
 
-_COCO = PairSource(
-    Source("coco", ("coco", "."), LAYOUTS["coco"].access),
-    ("coco_karpathy_{split}.json", "dataset_coco.json"),
-    ("images", ".", "images/val2014", "val2014"),
-)
-_FLICKR = PairSource(
-    Source("flickr30k", ("flickr30k", "."), LAYOUTS["flickr30k"].access),
-    ("flickr30k_{split}.json", "dataset_flickr30k.json"),
-    # Karpathy's file leaves out the folder of the pictures.
-    ("images", ".", "images/flickr30k-images", "flickr30k-images"),
-)
 
-
-def load_coco(
-    root: Path | None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """COCO, Karpathy split; see the module for the layout and ``Loader`` for the arguments."""
-    return _load(_COCO, root, split, allow_missing)
-
-
-def load_flickr30k(
-    root: Path | None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """Flickr30K, Karpathy split; see the module for the layout and ``Loader`` for arguments."""
-    return _load(_FLICKR, root, split, allow_missing)
-
-
-def _load(source: PairSource, root: Path | None, split: str, allow_missing: bool) -> ImageTextPairs:
-    annotation = source.annotation(root, split)
-    assert root is not None  # refused above
-    entries = list(_entries(annotation, split))
-    return source.pairs(root, split, entries, allow_missing=allow_missing, where=annotation)
-
-
-def _entries(file: Path, split: str) -> Iterator[Entry]:
+def _read(file: Path, split: str) -> Iterator[AnnotatedImage]:
     data = read_json(file, drop="tokens")
     if isinstance(data, list):
-        return _blip_entries(data, file)
-    return _karpathy_entries(data, file, split)
+        return _blip_images(data, file)
+    return _karpathy_images(data, file, split)
 
 
-def _blip_entries(data: list[Any], file: Path) -> Iterator[Entry]:
+def _blip_images(data: list[Any], file: Path) -> Iterator[AnnotatedImage]:
     """BLIP's form: ``[{"image": path, "caption": [text, ...]}, ...]``, one file per split."""
     for number, record in enumerate(data, start=1):
         where = f"{file}, record {number}"
         path = relative_path(value(record, "image", str, where), where)
         texts = captions_of(value(record, "caption", list, where), where, "caption")
-        yield _entry(path, texts)
+        yield _image(path, tuple(texts))
 
 
-def _karpathy_entries(data: Any, file: Path, split: str) -> Iterator[Entry]:
+def _karpathy_images(data: Any, file: Path, split: str) -> Iterator[AnnotatedImage]:
     """Karpathy's form: ``{"images": [{"filename", "split", "sentences": [{"raw"}]}]}``."""
-    splits: set[str] = set()
     records = value(data, "images", list, str(file))
-    for number, record in enumerate(records, start=1):
-        where = f"{file}, images record {number}"
-        splits.add(value(record, "split", str, where))
-        if record["split"] != split:
-            continue
+    for where, record in records_of(records, split, file, "images record"):
         folder = value(record, "filepath", str, where) if "filepath" in record else ""
         name = value(record, "filename", str, where)
-        sentences = value(record, "sentences", list, where)
-        texts = captions_of([value(s, "raw", str, where) for s in sentences], where, "sentences")
-        path = relative_path(f"{folder}/{name}" if folder else name, where)
-        yield _entry(path, texts)
-    if split not in splits:
-        raise no_split(str(file), split, sorted(splits))
+        texts = sentences_of(record, where)
+        yield _image(relative_path(f"{folder}/{name}" if folder else name, where), texts)
 
 
-def _entry(path: PurePosixPath, texts: list[str]) -> Entry:
+def _image(path: PurePosixPath, texts: tuple[str, ...]) -> AnnotatedImage:
     """The id is the file's bare name: the same in both annotation formats and in every folder."""
-    return Entry(path.stem, path, tuple(texts[:CAPTIONS_PER_IMAGE]))
+    return AnnotatedImage(path.stem, path, texts[:CAPTIONS_PER_IMAGE])
+
+
+load_coco = PairLoader(
+    Source("coco", ("coco", ".")),
+    ("coco_karpathy_{split}.json", "dataset_coco.json"),
+    ("images", ".", "images/val2014", "val2014"),
+    _read,
+)
+"""COCO, Karpathy split."""
+
+load_flickr30k = PairLoader(
+    Source("flickr30k", ("flickr30k", ".")),
+    ("flickr30k_{split}.json", "dataset_flickr30k.json"),
+    # Karpathy's file leaves out the folder of the pictures.
+    ("images", ".", "images/flickr30k-images", "flickr30k-images"),
+    _read,
+)
+"""Flickr30K, Karpathy split."""

@@ -81,7 +81,7 @@ LAYOUTS: dict[str, Layout] = {
         ),
         "restricted licence; from the authors of Fashion-Gen or of Kaleido-BERT",
         "The annotations come as pickles, which can run code; no loader opens them. Convert them "
-        "once: python -m benchmark.datasets.convert_fashion_gen "
+        "once: python -m benchmark.data.datasets.convert_fashion_gen "
         "full_valid_info_PAI fashion_gen_validation.jsonl",
     ),
     "cuhk-pedes": Layout(

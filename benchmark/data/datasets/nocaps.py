@@ -11,79 +11,35 @@ A domain's gallery holds that domain only; ``load_nocaps`` takes all three.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
-from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.datasets.folders import Source
-from benchmark.data.datasets.layout import LAYOUTS
-from benchmark.data.datasets.pairs import Entry, PairSource, no_split
+from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader, no_split
 from benchmark.errors import DataError, did_you_mean
 
 DOMAINS = ("in-domain", "near-domain", "out-domain")
 
-_SOURCE = PairSource(
-    Source("nocaps", ("nocaps", "."), LAYOUTS["nocaps"].access),
-    ("nocaps_val_4500_captions.json", "annotations.json"),
-    ("images", "val", "image", "."),
-)
 
-
-def load_nocaps(
-    root: Path | None, *, split: str = "val", allow_missing: bool = False
-) -> ImageTextPairs:
-    """All domains (4,500 images); see the module and ``Loader`` for the arguments."""
-    return _load(root, split, allow_missing, "")
-
-
-def load_nocaps_in(
-    root: Path | None, *, split: str = "val", allow_missing: bool = False
-) -> ImageTextPairs:
-    """Images of COCO's object classes (648)."""
-    return _load(root, split, allow_missing, "in-domain")
-
-
-def load_nocaps_near(
-    root: Path | None, *, split: str = "val", allow_missing: bool = False
-) -> ImageTextPairs:
-    """Images of COCO's classes and of others (2,938)."""
-    return _load(root, split, allow_missing, "near-domain")
-
-
-def load_nocaps_out(
-    root: Path | None, *, split: str = "val", allow_missing: bool = False
-) -> ImageTextPairs:
-    """Images without any of COCO's object classes (914)."""
-    return _load(root, split, allow_missing, "out-domain")
-
-
-def _load(root: Path | None, split: str, allow_missing: bool, domain: str) -> ImageTextPairs:
+def _read(annotation: Path, split: str) -> Iterator[AnnotatedImage]:
     if split != "val":
         raise no_split("nocaps (whose test captions are hidden)", split, ["val"])
-    annotation = _SOURCE.annotation(root)
-    assert root is not None  # refused above
-    entries = sorted(_read(annotation), key=lambda entry: entry.id)
-    chosen = [entry for entry in entries if domain in ("", entry.groups["domain"])]
-    name = f"{split} {domain}".strip()
-    return _SOURCE.pairs(root, name, chosen, allow_missing=allow_missing, where=annotation)
-
-
-def _read(annotation: Path) -> list[Entry]:
     data = read_json(annotation)
     read = _listed if isinstance(data, list) else _official
-    return list(read(data, annotation))
+    return iter(sorted(read(data, annotation), key=lambda image: image.id))
 
 
-def _listed(data: list[Any], file: Path) -> Iterator[Entry]:
+def _listed(data: list[Any], file: Path) -> Iterator[AnnotatedImage]:
     """TCR's form: ``[{"domain", "image", "caption": [text, ...]}, ...]``."""
     for number, record in enumerate(data, start=1):
         where = f"{file}, record {number}"
         texts = captions_of(value(record, "caption", list, where), where, "caption")
-        yield _entry(value(record, "image", str, where), record, texts, where)
+        yield _image(value(record, "image", str, where), record, texts, where)
 
 
-def _official(data: Any, file: Path) -> Iterator[Entry]:
+def _official(data: Any, file: Path) -> Iterator[AnnotatedImage]:
     """COCO's form: ``images`` with id, file name and domain; ``annotations`` with image id."""
     images = value(data, "images", list, str(file))
     annotations = value(data, "annotations", list, str(file))
@@ -107,10 +63,10 @@ def _official(data: Any, file: Path) -> Iterator[Entry]:
                 f"{where}: image {record['id']} has no annotation; expected at least one caption"
             )
         checked = captions_of(texts[record["id"]], where, "annotations")
-        yield _entry(value(record, "file_name", str, where), record, checked, where)
+        yield _image(value(record, "file_name", str, where), record, checked, where)
 
 
-def _entry(name: str, record: Any, texts: list[str], where: str) -> Entry:
+def _image(name: str, record: Any, texts: list[str], where: str) -> AnnotatedImage:
     domain = value(record, "domain", str, where)
     if domain not in DOMAINS:
         raise DataError(
@@ -118,4 +74,32 @@ def _entry(name: str, record: Any, texts: list[str], where: str) -> Entry:
             f"expected one of {', '.join(DOMAINS)}"
         )
     path = relative_path(name, where)
-    return Entry(path.stem, path, tuple(texts), groups={"domain": domain})
+    return AnnotatedImage(path.stem, path, tuple(texts), groups={"domain": domain})
+
+
+def _within(domain: str) -> PairLoader:
+    """A loader of the images of one domain."""
+
+    def read(annotation: Path, split: str) -> Iterator[AnnotatedImage]:
+        return (im for im in _read(annotation, split) if im.groups["domain"] == domain)
+
+    return replace(load_nocaps, read=read, part=domain)
+
+
+load_nocaps = PairLoader(
+    Source("nocaps", ("nocaps", ".")),
+    ("nocaps_val_4500_captions.json", "annotations.json"),
+    ("images", "val", "image", "."),
+    _read,
+    split="val",
+)
+"""All domains (4,500 images)."""
+
+load_nocaps_in = _within("in-domain")
+"""Images of COCO's object classes (648)."""
+
+load_nocaps_near = _within("near-domain")
+"""Images of COCO's classes and of others (2,938)."""
+
+load_nocaps_out = _within("out-domain")
+"""Images without any of COCO's object classes (914)."""

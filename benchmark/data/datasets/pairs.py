@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
+from benchmark.data.datasets.annotations import captions_of, value
 from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint, file_digests
 from benchmark.data.datasets.folders import Files, Source, existing
-from benchmark.data.images import ImageFiles
+from benchmark.data.media import ImageFiles
 from benchmark.errors import DataError, did_you_mean
 
 _ANNOTATION_FOLDERS = ("annotations", "annotation", ".")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AnnotatedImage:
     """One image of an annotation file.
 
     Attributes:
@@ -38,19 +40,62 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class PairSource:
-    """How the files of image-text pairs are called.
+class PairLoader:
+    """The loader of a data set of image-text pairs (see ``base.Loader``).
 
     Attributes:
         source: the data set and its folders.
         files: annotation file names, first hit wins, "{split}" where a split has its own; looked
             for in annotations/, annotation/ and the data set's folder itself.
         image_folders: below the data set's folder; "." is the folder itself.
+        read: gives the images of a split of an annotation file, in order.
+        split: the one that is loaded where none is named.
+        part: what of a split is loaded, for its name ("in-domain"); "" for all.
     """
 
     source: Source
     files: tuple[str, ...]
     image_folders: tuple[str, ...]
+    read: Callable[[Path, str], Iterable[AnnotatedImage]]
+    split: str = "test"
+    part: str = ""
+
+    def __call__(
+        self, root: Path | None, *, split: str = "", allow_missing: bool = False
+    ) -> ImageTextPairs:
+        """Reads the annotations, finds the images and makes pairs of both.
+
+        Args:
+            root: the user's data folder.
+            split: "" for the data set's own default.
+            allow_missing: go on with the images that are there; ``info`` says how many are not.
+
+        Raises:
+            DataError: no such split, annotations missing or malformed, no image in them, an id that
+                occurs twice, images missing (counted, five named), all images missing, or an image
+                outside the data.
+        """
+        split = split or self.split
+        annotation = self.annotation(root, split)
+        assert root is not None  # refused above
+        images = list(self.read(annotation, split))
+        split = f"{split} {self.part}".strip()
+        if not images:
+            raise DataError(f"{annotation} has no record of split {split!r}")
+        _refuse_duplicates(images, annotation)
+        found = self.images(root, [image.path for image in images])
+        kept = [(image, hit) for image, hit in zip(images, found, strict=True) if hit is not None]
+        absent = [image for image, hit in zip(images, found, strict=True) if hit is None]
+        if absent and not (allow_missing and kept):
+            names = [str(image.path) for image in absent]
+            message = self.source.missing(names, len(images), "images", self.places(root))
+            raise DataError(message)
+        return _assemble(
+            f"{self.source.name} {split}",
+            [image for image, _ in kept],
+            [path for _, path in kept],
+            [image.id for image in absent],
+        )
 
     def annotation(self, root: Path | None, split: str = "") -> Path:
         """The first of the annotation files that is there, for a split where it has its own.
@@ -85,34 +130,43 @@ class PairSource:
             root, [f"{place}/{sub}" for place in self.source.folders for sub in self.image_folders]
         )
 
-    def pairs(
-        self, root: Path, split: str, entries: Sequence[Entry], *, allow_missing: bool, where: Path
-    ) -> ImageTextPairs:
-        """Finds the images of the entries and makes pairs of both.
 
-        Args:
-            root: the user's data folder.
-            split: name of the split.
-            entries: one per image, in order.
-            allow_missing: go on with the images that are there; ``info`` says how many are not.
-            where: the file that the entries come from, for messages.
+def records_of(
+    records: Sequence[Any], split: str, file: Path, what: str
+) -> Iterator[tuple[str, Any]]:
+    """The records of one split in a list of all.
 
-        Raises:
-            DataError: no entry, an id that occurs twice, images missing (counted, five named), all
-                images missing, or an image outside the data.
-        """
-        if not entries:
-            raise DataError(f"{where} has no record of split {split!r}")
-        _refuse_duplicates(entries, where)
-        found = self.images(root, [entry.path for entry in entries])
-        missing = [str(e.path) for e, hit in zip(entries, found, strict=True) if hit is None]
-        if missing and (not allow_missing or len(missing) == len(entries)):
-            message = self.source.missing(missing, len(entries), "images", self.places(root))
-            raise DataError(message)
-        kept = [(e, hit) for e, hit in zip(entries, found, strict=True) if hit is not None]
-        name = f"{self.source.name} {split}"
-        absent = [entry.id for entry, hit in zip(entries, found, strict=True) if hit is None]
-        return _assemble(name, [e for e, _ in kept], [path for _, path in kept], absent)
+    Args:
+        records: objects with a key "split".
+        split: the wanted one.
+        file: where they come from, for messages.
+        what: what one is called there ("record").
+
+    Yields:
+        (file and number for messages, record).
+
+    Raises:
+        DataError: a record without split, or no record of this one; says which splits there are.
+    """
+    splits: set[str] = set()
+    for number, record in enumerate(records, start=1):
+        where = f"{file}, {what} {number}"
+        splits.add(value(record, "split", str, where))
+        if record["split"] == split:
+            yield where, record
+    if split not in splits:
+        raise no_split(str(file), split, sorted(splits))
+
+
+def sentences_of(record: Any, where: str) -> tuple[str, ...]:
+    """The texts of Karpathy's form: ``"sentences": [{"raw": text}, ...]``.
+
+    Raises:
+        DataError: another form, or no text.
+    """
+    sentences = value(record, "sentences", list, where)
+    texts = [value(sentence, "raw", str, where) for sentence in sentences]
+    return tuple(captions_of(texts, where, "sentences"))
 
 
 def no_split(what: str, split: str, known: Sequence[str]) -> DataError:
@@ -123,7 +177,7 @@ def no_split(what: str, split: str, known: Sequence[str]) -> DataError:
     )
 
 
-def _refuse_duplicates(entries: Sequence[Entry], where: Path) -> None:
+def _refuse_duplicates(entries: Sequence[AnnotatedImage], where: Path) -> None:
     first: dict[str, int] = {}
     for number, entry in enumerate(entries, start=1):
         if entry.id in first:
@@ -135,7 +189,7 @@ def _refuse_duplicates(entries: Sequence[Entry], where: Path) -> None:
 
 
 def _assemble(
-    name: str, entries: Sequence[Entry], paths: Sequence[Path], missing: Sequence[str]
+    name: str, entries: Sequence[AnnotatedImage], paths: Sequence[Path], missing: Sequence[str]
 ) -> ImageTextPairs:
     digests = file_digests(paths)
     counts = np.array([len(entry.captions) for entry in entries], dtype=np.int64)

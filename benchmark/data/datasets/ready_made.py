@@ -25,7 +25,7 @@ from benchmark.cell import ShiftSpec
 from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
 from benchmark.data.datasets.base import content_fingerprint, file_digests, refuse_duplicates
 from benchmark.data.datasets.karpathy import CAPTIONS_PER_IMAGE
-from benchmark.data.images import ImageFiles
+from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Items, RetrievalSet, Texts
 from benchmark.errors import ConfigError, DataError, did_you_mean
 

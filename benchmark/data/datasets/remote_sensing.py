@@ -14,104 +14,68 @@ Where files are looked for is in ``benchmark.data.datasets.layout``.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
-from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
+from benchmark.data.datasets.annotations import read_json, relative_path, value
 from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint
 from benchmark.data.datasets.folders import Source
-from benchmark.data.datasets.layout import LAYOUTS
-from benchmark.data.datasets.pairs import Entry, PairSource, no_split
+from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader, records_of, sentences_of
 
-_RSICD = PairSource(
-    Source("rsicd", ("rsicd", "RSICD", "."), LAYOUTS["rsicd"].access),
+
+def _read(file: Path, split: str) -> Iterator[AnnotatedImage]:
+    records = value(read_json(file, drop="tokens"), "images", list, str(file))
+    for where, record in records_of(records, split, file, "images record"):
+        path = relative_path(value(record, "filename", str, where), where)
+        yield AnnotatedImage(path.stem, path, sentences_of(record, where))
+
+
+def _first(count: int, of: PairLoader) -> PairLoader:
+    """A loader of the split's first images alone."""
+
+    def read(file: Path, split: str) -> Iterator[AnnotatedImage]:
+        return islice(_read(file, split), count)
+
+    return replace(of, read=read, part=f"first {count}")
+
+
+@dataclass(frozen=True, slots=True)
+class _SameText:
+    """A loader after which every image that has a text is relevant to it."""
+
+    of: PairLoader
+
+    def __call__(
+        self, root: Path | None, *, split: str = "test", allow_missing: bool = False
+    ) -> ImageTextPairs:
+        pairs = self.of(root, split=split, allow_missing=allow_missing)
+        return replace(
+            pairs,
+            name=f"{pairs.name}, same text",
+            fingerprint=content_fingerprint([pairs.fingerprint, "same text"]),
+            shared_texts=True,
+        )
+
+
+load_rsicd = PairLoader(
+    Source("rsicd", ("rsicd", "RSICD", ".")),
     ("dataset_rsicd.json",),
     ("RSICD_images", "images", "."),
+    _read,
 )
-_RSITMD = PairSource(
-    Source("rsitmd", ("rsitmd", "RSITMD", "."), LAYOUTS["rsitmd"].access),
+"""RSICD, only the own image relevant."""
+
+load_rsitmd = PairLoader(
+    Source("rsitmd", ("rsitmd", "RSITMD", ".")),
     ("dataset_RSITMD.json",),
     ("images", "RSITMD_images", "."),
+    _read,
 )
+"""RSITMD, only the own image relevant."""
 
-
-def load_rsicd(
-    root: Path | None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """RSICD, only the own image relevant."""
-    return _load(_RSICD, root, split, allow_missing)
-
-
-def load_rsitmd(
-    root: Path | None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """RSITMD, only the own image relevant."""
-    return _load(_RSITMD, root, split, allow_missing)
-
-
-def load_rsicd_same_text(
-    root: Path | None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """RSICD, every image that has the text relevant."""
-    return _shared(load_rsicd(root, split=split, allow_missing=allow_missing))
-
-
-def load_rsitmd_same_text(
-    root: Path | None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """RSITMD, every image that has the text relevant."""
-    return _shared(load_rsitmd(root, split=split, allow_missing=allow_missing))
-
-
-def load_rsicd_first_1000(
-    root: Path | None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """The split's first 1,000 images, as TCR's left-over loader stops there."""
-    return _load(_RSICD, root, split, allow_missing, first=1000)
-
-
-def load_rsitmd_first_450(
-    root: Path | None, *, split: str = "test", allow_missing: bool = False
-) -> ImageTextPairs:
-    """The split's first 450 images, as TCR's left-over loader stops there."""
-    return _load(_RSITMD, root, split, allow_missing, first=450)
-
-
-def _shared(pairs: ImageTextPairs) -> ImageTextPairs:
-    return dataclasses.replace(
-        pairs,
-        name=f"{pairs.name}, same text",
-        fingerprint=content_fingerprint([pairs.fingerprint, "same text"]),
-        shared_texts=True,
-    )
-
-
-def _load(
-    source: PairSource,
-    root: Path | None,
-    split: str,
-    allow_missing: bool,
-    first: int | None = None,
-) -> ImageTextPairs:
-    annotation = source.annotation(root)
-    assert root is not None  # refused above
-    entries = list(_entries(annotation, split))[:first]
-    name = split if first is None else f"{split} first {first}"
-    return source.pairs(root, name, entries, allow_missing=allow_missing, where=annotation)
-
-
-def _entries(file: Path, split: str) -> Iterator[Entry]:
-    splits = set()
-    records = value(read_json(file, drop="tokens"), "images", list, str(file))
-    for number, record in enumerate(records, start=1):
-        where = f"{file}, images record {number}"
-        splits.add(value(record, "split", str, where))
-        if record["split"] != split:
-            continue
-        path = relative_path(value(record, "filename", str, where), where)
-        sentences = value(record, "sentences", list, where)
-        texts = captions_of([value(s, "raw", str, where) for s in sentences], where, "sentences")
-        yield Entry(path.stem, path, tuple(texts))
-    if split not in splits:
-        raise no_split(str(file), split, sorted(splits))
+load_rsicd_same_text = _SameText(load_rsicd)
+load_rsitmd_same_text = _SameText(load_rsitmd)
+load_rsicd_first_1000 = _first(1000, load_rsicd)
+load_rsitmd_first_450 = _first(450, load_rsitmd)

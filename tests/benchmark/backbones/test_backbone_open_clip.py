@@ -21,7 +21,8 @@ from benchmark.backbones.open_clip import OpenClipBackbone, build_model, load, l
 from benchmark.backbones.towers import image_tower, layer_norm_scalars, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
-from benchmark.data.suite import benchmark_card, load_retrieval_set
+from benchmark.data.loading import load_retrieval_set
+from benchmark.data.suite import benchmark_card
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError
 from methods.base import QueryEncoder
 from tests.benchmark.fixtures_karpathy import make_flickr

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.data.loading import load_retrieval_set
 from benchmark.data.suite import (
     BenchmarkCard,
     benchmark_card,
     benchmark_cards,
-    load_retrieval_set,
     load_suite,
     read_suite,
     suite_names,

@@ -16,7 +16,7 @@ from benchmark.backbones import checkpoint
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, Status
 from benchmark.data.fingerprint import files_of
-from benchmark.data.images import ImageFiles
+from benchmark.data.media import ImageFiles
 from benchmark.evaluation.resources import Resources
 from benchmark.executors import SerialExecutor, fingerprints, identify, run_cells
 from benchmark.executors.fingerprints import Fingerprints

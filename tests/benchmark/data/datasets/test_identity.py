@@ -22,7 +22,7 @@ from benchmark.data.datasets.nocaps import load_nocaps
 from benchmark.data.datasets.person_search import load_cuhk_pedes
 from benchmark.data.datasets.remote_sensing import load_rsicd, load_rsitmd, load_rsitmd_same_text
 from benchmark.data.fingerprint import by_content, files_of
-from benchmark.data.images import ImageFiles
+from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import composed, image_text, video_audio
 from benchmark.errors import DataError

@@ -15,8 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.cell import BackboneSpec, Cell, Record, ShiftSpec, Status
+from benchmark.data.loading import load_retrieval_set
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.data.suite import BenchmarkCard, load_retrieval_set
+from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import DataError
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.resources import Resources

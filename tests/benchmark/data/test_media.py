@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.data import images
-from benchmark.data.images import ImageFiles, read_image
+from benchmark.data import media
+from benchmark.data.media import (
+    FrameFiles,
+    ImageFiles,
+    WavFiles,
+    read_audio,
+    read_frames,
+    read_image,
+)
 from benchmark.errors import DataError
+from tests.benchmark.fixtures_clips import write_wav
 
 RGB = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 10
 
@@ -103,10 +111,10 @@ def test_thirty_two_bit_grey_beyond_sixteen_is_refused(tmp_path: Path) -> None:
 
 def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "a.png", Image.new("RGB", (40, 40)))
-    monkeypatch.setattr(images.Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr(media.Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(DataError, match="too large"):
         read_image(path)
-    monkeypatch.setattr(images.Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr(media.Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DataError, match="too large"):
         read_image(path)
 
@@ -118,3 +126,40 @@ def test_image_files_decode_when_asked(tmp_path: Path) -> None:
     np.testing.assert_array_equal(items[0], RGB)
     with pytest.raises(DataError, match=r"missing\.png"):
         items[1]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGB"])
+def test_frames_of_every_colour_mode_are_stacked_in_order(tmp_path: Path, mode: str) -> None:
+    paths = []
+    for k, level in enumerate((10, 120, 230)):
+        path = tmp_path / f"{k}{'.jpg' if mode == 'CMYK' else '.png'}"
+        source = Image.new("L", (6, 4), level)
+        (source if mode == "P" else source.convert("RGB")).convert(mode).save(path)
+        paths.append(path)
+    video = FrameFiles(["a"], [paths])[0]
+    assert (video.shape, video.dtype) == ((3, 4, 6, 3), np.uint8)
+    levels = video.reshape(3, -1).astype(int)
+    assert np.abs(levels - np.array([[10], [120], [230]])).max() <= 4
+
+
+def test_a_video_without_frames_is_refused() -> None:
+    with pytest.raises(DataError, match="video 'a' has no frames"):
+        read_frames([], video="a")
+
+
+def test_a_frame_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.jpg does not exist"):
+        read_frames([tmp_path / "gone.jpg"], video="a")
+
+
+def test_sounds_are_read_in_order(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{k}.wav" for k in range(2)]
+    samples = [write_wav(path, k) for k, path in enumerate(paths)]
+    sounds = WavFiles(["a", "b"], paths)
+    assert len(sounds) == 2
+    assert np.array_equal(sounds[1].samples, (samples[1][:, 0] / 32768).astype(np.float32))
+
+
+def test_a_sound_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no audio file .*gone\.wav"):
+        read_audio(tmp_path / "gone.wav")

@@ -1,4 +1,8 @@
-"""Decoding image files to (H, W, 3) uint8 arrays, whatever they hold."""
+"""Media on disk: images, frames of videos and sounds, decoded when asked for.
+
+Images become (H, W, 3) uint8 arrays whatever their files hold, folders of frames (T, H, W, 3)
+ones, wav files ``Audio``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,10 @@ import numpy as np
 from PIL import Image
 
 from benchmark.errors import DataError
+from shifts.audio.item import Audio, read_wav
+from shifts.base import ShiftError
 from shifts.digests import digest_of
+from shifts.video.item import Frames
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
 """What PIL's decoders are known to raise on damaged files (PNG chunks raise SyntaxError)."""
@@ -23,12 +30,12 @@ _UINT16_TO_UINT8 = 257
 
 
 @dataclass(frozen=True)
-class ImageFiles:
-    """Images on disk, decoded when asked for; satisfies ``benchmark.data.retrieval.Items``.
+class _OneFileEach:
+    """Items kept as one file each.
 
     Attributes:
-        ids: one id per image; corruption derives from it, so it must not depend on the folder.
-        paths: one file per image.
+        ids: one id per item; corruption derives from it, so it must not depend on the folder.
+        paths: one file per item.
         digests: of each file, as the set's fingerprint has them; empty: they are not compared.
     """
 
@@ -39,11 +46,53 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int, /) -> np.ndarray:
-        image = read_image(self.paths[index])
+    def _refuse_changed(self, index: int) -> None:
         if self.digests:
             refuse_changed(self.paths[index], self.digests[index])
+
+
+class ImageFiles(_OneFileEach):
+    """Images as files of any kind that Pillow reads; are ``benchmark.data.retrieval.Items``."""
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        image = read_image(self.paths[index])
+        self._refuse_changed(index)
         return image
+
+
+class WavFiles(_OneFileEach):
+    """Sounds as wav files; are ``benchmark.data.retrieval.Items``."""
+
+    def __getitem__(self, index: int, /) -> Audio:
+        audio = read_audio(self.paths[index])
+        self._refuse_changed(index)
+        return audio
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """Videos kept as one image file per frame; are ``benchmark.data.retrieval.Items``.
+
+    Attributes:
+        ids: one id per video; corruption derives from it, so it must not depend on the folder.
+        paths: each video's frames in order of time.
+        digests: of each frame's file, as the set's fingerprint has them; empty: they are not
+            compared.
+    """
+
+    ids: Sequence[str]
+    paths: Sequence[Sequence[Path]]
+    digests: Sequence[Sequence[str]] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int, /) -> Frames:
+        frames = read_frames(self.paths[index], video=self.ids[index])
+        if self.digests:
+            for path, digest in zip(self.paths[index], self.digests[index], strict=True):
+                refuse_changed(path, digest)
+        return frames
 
 
 def refuse_changed(path: Path, digest: str) -> None:
@@ -95,6 +144,52 @@ def read_image(path: Path) -> np.ndarray:
             f"image {path} cannot be decoded ({type(error).__name__}: {error}); "
             "expected a sound JPEG, PNG or other file that Pillow reads; fetch it again"
         ) from None
+
+
+def read_frames(paths: Sequence[Path], *, video: str) -> Frames:
+    """Decodes the frames of one video; grey, palette and CMYK frames become RGB.
+
+    Args:
+        paths: one image file per frame, in order of time.
+        video: the video's id, for error messages.
+
+    Returns:
+        (T, H, W, 3) uint8, T = number of files.
+
+    Raises:
+        DataError: no frame, a frame that cannot be decoded (named), or frames of unlike sizes.
+    """
+    if not paths:
+        raise DataError(f"video {video!r} has no frames; expected at least one image file")
+    frames = [read_image(path) for path in paths]
+    first = frames[0].shape
+    for path, frame in zip(paths, frames, strict=True):
+        if frame.shape != first:
+            raise DataError(
+                f"video {video!r} has frames of unlike sizes: {paths[0]} is {first[1]} x "
+                f"{first[0]}, {path} is {frame.shape[1]} x {frame.shape[0]} (width x height); "
+                "extract its frames again"
+            )
+    return np.stack(frames)
+
+
+def read_audio(path: Path) -> Audio:
+    """Reads a wav file of 16-bit PCM at its own rate; several channels are averaged.
+
+    Raises:
+        DataError: the file is missing, no such wav file, cut short, or holds no samples; the
+            message names it.
+    """
+    try:
+        audio = read_wav(path)
+    except ShiftError as error:
+        raise DataError(f"{error}; fetch or convert it again") from None
+    if not len(audio.samples):
+        raise DataError(
+            f"{str(path)!r} holds no samples; a clip needs some sound. Fetch it again, or leave "
+            "the clip out of the list"
+        )
+    return audio
 
 
 def _to_rgb(image: Image.Image, path: Path) -> np.ndarray:
