@@ -52,7 +52,7 @@ def _rows(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
         yield from _listed(found)
         return
     from benchmark.planning.gridfile import grid_path, read_grid
-    from benchmark.planning.gridplan import settings_of
+    from benchmark.planning.plan import settings_of
 
     grid = read_grid(grid_path(args.grid))
     yield from _listed(settings_of(grid, args))

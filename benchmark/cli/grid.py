@@ -16,7 +16,8 @@ from benchmark.cli.command import INTERRUPTED, OK, Command
 from benchmark.config import run as settings
 
 if TYPE_CHECKING:
-    from benchmark.planning.gridplan import GridPlan, Planned
+    from benchmark.planning.grid import Planned
+    from benchmark.planning.plan import Plan
     from benchmark.store.run_store import RunStore
 
 
@@ -59,21 +60,21 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
     settings.add_flags(parser)
 
 
-def plan_of(args: argparse.Namespace) -> GridPlan:
+def plan_of(args: argparse.Namespace) -> Plan:
     """The grid that the command line names, merged with its flags and expanded.
 
     Raises:
         QueryShiftError: no such grid, or what is wrong in the file, with its line.
     """
     from benchmark.planning.gridfile import grid_path, read_grid
-    from benchmark.planning.gridplan import plan_grid
+    from benchmark.planning.plan import plan_grid
 
     return plan_grid(read_grid(grid_path(args.grid)), args)
 
 
-def folder_of(plan: GridPlan) -> Path:
+def folder_of(plan: Plan) -> Path:
     """The folder of a grid's results: the one asked for, or one that bears the grid's name."""
-    return Path(plan.config.out) if plan.config.out else RUNS / f"grid-{plan.name}"
+    return Path(plan.config.out) if plan.config.out else RUNS / plan.folder
 
 
 def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
@@ -94,7 +95,7 @@ def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
     return records
 
 
-def report(plan: GridPlan, records: Sequence[Record], store: RunStore, console: Console) -> None:
+def report(plan: Plan, records: Sequence[Record], store: RunStore, console: Console) -> None:
     """Prints the table with a row for each benchmark; writes the files that are out of date."""
     from benchmark.report.leaderboard import write_csv
     from benchmark.report.manifest import up_to_date

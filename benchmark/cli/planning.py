@@ -22,7 +22,7 @@ from benchmark.report.display import FittedTable, data_table
 if TYPE_CHECKING:
     from benchmark.evaluation.resources import Resources
     from benchmark.planning.estimate import Outlook, Rates
-    from benchmark.planning.gridplan import GridPlan
+    from benchmark.planning.plan import Plan as RunPlan
 
 REASONS_SHOWN = 10
 
@@ -71,7 +71,7 @@ class Forecast:
         folder: where its results are, or will be.
     """
 
-    def __init__(self, plan: GridPlan, folder: Path) -> None:
+    def __init__(self, plan: RunPlan, folder: Path) -> None:
         from benchmark.executors.fingerprints import Fingerprints
         from benchmark.planning.done import DoneCells
         from benchmark.planning.estimate import other_runs, stored_cells

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,9 @@ from benchmark.data.datasets import ready_made
 from benchmark.data.suite import benchmark_cards, load_suite
 from benchmark.errors import QueryShiftError, UnknownNameError, did_you_mean
 from benchmark.evaluation.stream import KINDS, check_kind
-from benchmark.planning.plan import members
-from benchmark.planning.specs import ALL
+from benchmark.planning.plan import MAX_CELLS, WITH_CHOICES, members
+from benchmark.planning.specs import ALL, Choice, Sweep
 from benchmark.registry import BENCHMARKS, METHODS, SHIFTS
-
-OWN_BACKBONE = "default"
-"""In the list of models: each benchmark's own backbone."""
-
-MAX_CELLS = 50_000
-"""Cells of one grid: so many are planned in half a minute and run in days."""
-
-WITH_OPTIONS = ("method", "stream", "model")
-"""Settings whose entries may carry options."""
 
 COMBINED = (
     *("method", "benchmark", "suite", "shift", "shift_option", "severity", "stream"),
@@ -49,36 +39,6 @@ _BESIDE = ("title", "include", "exclude")
 _MODEL_OPTIONS = ("pretrained", "transform")
 _FOLDER = Path(__file__).parent / "grids"
 _WILD = frozenset("*?[")
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """The values that one option takes, in turn."""
-
-    values: tuple[Any, ...]
-    where: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A method, stream or model by name, with its options."""
-
-    name: str
-    options: Mapping[str, Sweep] = field(default_factory=dict)
-    where: str = ""
-
-    def variants(self) -> list[dict[str, Any]]:
-        """One set of options for each combination of their values.
-
-        >>> Entry("tent", {"lr": Sweep((0.1, 0.2), ""), "steps": Sweep((3,), "")}).variants()
-        [{'lr': 0.1, 'steps': 3}, {'lr': 0.2, 'steps': 3}]
-        """
-        chosen = product(*(sweep.values for sweep in self.options.values()))
-        return [dict(zip(self.options, values, strict=True)) for values in chosen]
-
-    def __str__(self) -> str:
-        parts = (f"{k}={'|'.join(map(str, v.values))}" for k, v in self.options.items())
-        return f"{self.name} ({', '.join(parts)})" if self.options else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +60,7 @@ class GridFile:
 
     Attributes:
         name: the file's name without its suffix.
-        settings: what stands at its top; ``WITH_OPTIONS`` as tuples of ``Entry``.
+        settings: what stands at its top; ``WITH_CHOICES`` as tuples of ``Choice``.
         includes: each further combination's own settings, in place of those at the top.
         exclude: what is left out of all of them.
     """
@@ -158,11 +118,6 @@ def read_grid(path: Path) -> GridFile:
     return GridFile(path.stem, path, title, own, tuple(includes), tuple(exclude))
 
 
-def entries(names: Iterable[str], where: str) -> tuple[Entry, ...]:
-    """Entries without options, for names that a flag gives."""
-    return tuple(Entry(name, where=where) for name in names)
-
-
 def _settings(
     document: Document, place: Place, allowed: Sequence[str], *, beside: Sequence[str] = ()
 ) -> dict[str, Traced]:
@@ -175,8 +130,8 @@ def _settings(
             raise document.unknown_key(place, key, (*allowed, *beside))
         if name in found:
             raise document.error(at, f"{key!r} is set twice")
-        if name in WITH_OPTIONS:
-            value: Any = _entries(document, at, name)
+        if name in WITH_CHOICES:
+            value: Any = _choices(document, at, name)
         else:
             value = read_setting(document, at)
             _check_names(document, at, name, value)
@@ -184,19 +139,19 @@ def _settings(
     return found
 
 
-def _entries(document: Document, at: Place, kind: str) -> tuple[Entry, ...]:
+def _choices(document: Document, at: Place, kind: str) -> tuple[Choice, ...]:
     raw = document.value(at)
     if isinstance(raw, str):
         names = [part.strip() for part in raw.split(",")]
         found = [_named(document, at, kind, name) for name in names]
     elif isinstance(raw, list) and raw:
-        found = [_entry(document, (*at, index), kind) for index in range(len(raw))]
+        found = [_choice(document, (*at, index), kind) for index in range(len(raw))]
     else:
         raise document.error(at, f"{kind!r} must be names, or a list of names with options")
     return tuple(found)
 
 
-def _entry(document: Document, at: Place, kind: str) -> Entry:
+def _choice(document: Document, at: Place, kind: str) -> Choice:
     raw = document.value(at)
     if isinstance(raw, str):
         return _named(document, at, kind, raw.strip())
@@ -234,14 +189,14 @@ def _named(
     kind: str,
     name: str,
     options: Mapping[str, Sweep] | None = None,
-) -> Entry:
+) -> Choice:
     if not name:
         raise document.error(at, f"a {kind} without a name")
     if kind == "method" and name != ALL:
         name = _located(document, at, partial(METHODS.resolve, name))
     elif kind == "stream":
         _located(document, at, partial(check_kind, name))
-    return Entry(name, options or {}, document.where(at))
+    return Choice(name, options or {}, document.where(at))
 
 
 def _check_names(document: Document, at: Place, key: str, value: Any) -> None:

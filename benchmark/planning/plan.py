@@ -1,205 +1,204 @@
-"""From settings to cells: which benchmarks, shifts, methods and weights a run is made of."""
+"""Plans: from flags or a grid file to cells; flags are a grid with one block."""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
-from benchmark.cell import CLEAN, SOURCE, Cell, MethodSpec, ShiftSpec, StreamSpec
-from benchmark.config.presets import Place
-from benchmark.config.run import BenchConfig
+from benchmark.cell import CLEAN, SOURCE, BackboneSpec, Cell, Identity, PartTexts
+from benchmark.config.run import BenchConfig, Traced, defaults, from_file, from_flags
 from benchmark.data.datasets import ready_made
 from benchmark.data.interleave import SEPARATOR
 from benchmark.data.suite import BenchmarkCard, benchmark_cards, load_suite
 from benchmark.errors import ConfigError
-from benchmark.evaluation.stream import MIXING, check_stream, summary
-from benchmark.planning.grid import Grid
+from benchmark.evaluation.stream import MIXING
+from benchmark.planning.compatibility import facts, fitting_shifts, why_not
+from benchmark.planning.grid import Block, Planned, Selection
 from benchmark.planning.inert import check_effects
-from benchmark.planning.specs import (
-    ALL,
-    EMBEDDED,
-    backbone_spec,
-    check_shift_options,
-    device_name,
-    facts,
-    method_specs,
-    preset_name,
-    shift_specs,
-)
-from benchmark.planning.stream_options import stream_specs
+from benchmark.planning.specs import ALL, OWN_BACKBONE, Choice
 from benchmark.registry import BENCHMARKS, SHIFTS
 
-__all__ = [
-    "ALL",
-    "EMBEDDED",
-    "SOURCE",
-    "backbone_spec",
-    "choose",
-    "device_name",
-    "fits",
-    "method_specs",
-    "misfit",
-    "plan",
-    "preset_name",
-    "run_name",
-    "shift_specs",
-]
+if TYPE_CHECKING:
+    from benchmark.planning.gridfile import GridFile, Rule
 
 DEFAULT_SUITE = "mini"
 OWN_DATA = "paper"
 DEFAULT_SHIFT = "gaussian_noise"
-INTERLEAVED = "interleaved"
+
+MAX_CELLS = 50_000
+"""Cells of one grid: so many are planned in half a minute and run in days."""
+
+WITH_CHOICES = ("method", "stream", "model")
+"""Settings whose names may carry options in a grid file."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is made of, from flags or a grid file.
+
+    Attributes:
+        name: the grid's, "" of flags.
+        config: how to run it (workers, folders ...): the settings outside the includes.
+        cells: in the order in which to run them.
+        rows: benchmark id -> its row in the suite's table.
+        settings: every setting with its origin (of a grid file).
+    """
+
+    name: str
+    config: BenchConfig
+    cells: tuple[Planned, ...]
+    rows: Mapping[str, str]
+    settings: Mapping[str, Traced]
+
+    @property
+    def folder(self) -> str:
+        """Name of the run's folder where the user says none."""
+        return f"grid-{self.name}" if self.name else run_name([p.cell for p in self.cells])
+
+    @property
+    def possible(self) -> list[Cell]:
+        """The cells that can be run."""
+        return [planned.cell for planned in self.cells if not planned.reason]
 
 
 def plan(config: BenchConfig) -> list[Cell]:
-    """All cells of a run; ``source`` is always among the methods, first.
+    """The cells of ``plan_flags`` that can be run; ``source`` is among the methods, first."""
+    return plan_flags(config).possible
+
+
+def plan_flags(config: BenchConfig) -> Plan:
+    """All cells of a run that flags describe.
 
     Raises:
         QueryShiftError: an unknown name, or a combination that cannot be run.
         ShiftError: a severity that a shift does not have.
     """
-    cells: list[Cell] = []
-    streams = stream_specs(config.stream, config.stream_option, config.batch_size)
     check_one_modality(config)
-    chosen = choose(config)
-    check_shift_options(config, [name for _, shifts in chosen for name in shifts])
-    together = [stream for stream in streams if stream.kind == INTERLEAVED]
-    streams = tuple(stream for stream in streams if stream.kind != INTERLEAVED)
-    for stream in together:
-        cells += interleaved(config, stream, chosen)
-    for card, shifts in chosen if streams else ():
-        for stream, specs in list(_with_shifts(streams, config, card, shifts)):
-            cells += grid_of(config, card, stream, specs).cells()
-    check_effects(config, cells)
-    return cells
+    selection = select(config)
+    methods = [Choice(name) for name in ([ALL] if ALL in config.method else config.method)]
+    streams = [Choice(kind) for kind in config.stream]
+    models = [Choice(config.model or OWN_BACKBONE)]
+    expansion = _Expansion()
+    expansion.add(Block(config, methods, streams, models, strict=True).planned(selection))
+    cells = tuple(expansion.found.values())
+    check_effects(config, [planned.cell for planned in cells])
+    if all(planned.reason for planned in cells):
+        raise ConfigError(cells[0].reason)
+    return Plan("", config, cells, expansion.rows, {})
 
 
-MethodsOf = Callable[[Place, str], tuple[MethodSpec, ...]]
-"""The methods of a run, for the place where they run and a preset."""
-
-
-def grid_of(
-    config: BenchConfig,
-    card: BenchmarkCard,
-    stream: StreamSpec,
-    shifts: tuple[ShiftSpec, ...],
-    methods: MethodsOf | None = None,
-) -> Grid:
-    """All methods and seeds on one benchmark under one stream.
-
-    Args:
-        config: the settings of the run.
-        card: the benchmark.
-        stream: the stream, with its domains.
-        shifts: what the cells' shifts are.
-        methods: instead of the settings' methods.
-    """
-    backbone = backbone_spec(card.backbone, config)
-    place = Place(card.query, card.dataset, backbone.loader, stream.batch_size)
-    return Grid(
-        suite=card.suite,
-        benchmarks=(card.id,),
-        methods=(methods or partial(method_specs, config))(place, preset_name(config, backbone)),
-        shifts=shifts,
-        seeds=config.seed,
-        backbones=(backbone,),
-        streams=(stream,),
-        limit=config.limit,
-        data_root=config.data,
-    )
-
-
-def interleaved(
-    config: BenchConfig,
-    stream: StreamSpec,
-    chosen: Sequence[tuple[BenchmarkCard, tuple[str, ...]]],
-    methods: MethodsOf | None = None,
-) -> list[Cell]:
-    """The cells of one stream over all chosen benchmarks.
-
-    Raises:
-        ConfigError: a single benchmark, or benchmarks that do not go together.
-    """
-    cards = [card for card, _ in chosen]
-    if len(cards) < 2:
-        raise ConfigError(
-            f"an interleaved stream needs at least two benchmarks, not {cards[0].id!r} alone: "
-            "name them (--benchmark a,b)"
-        )
-    shared: dict[str, dict[str, Any]] = {
-        "kind of query": {card.id: card.query for card in cards},
-        "suite": {card.id: card.suite for card in cards},
-        "backbone": {card.id: backbone_spec(card.backbone, config) for card in cards},
-        "list of shifts": {card.id: shift_specs(config, card, shifts) for card, shifts in chosen},
+def settings_of(grid: GridFile, args: argparse.Namespace) -> dict[str, Traced]:
+    """Every setting of a grid with its origin: defaults, ``--config``, the grid file, flags."""
+    merged = {
+        **defaults(method=(ALL,), benchmark=(ALL,), shift=(ALL,)),
+        **from_file(args),
+        **grid.settings,
+        **from_flags(args),
     }
-    for what, found in shared.items():
-        other = next((name for name, value in found.items() if value != found[cards[0].id]), "")
-        if other:
-            raise ConfigError(
-                f"benchmarks of an interleaved stream must have the same {what}; those of "
-                f"{cards[0].id!r} and {other!r} differ: name others, or say the same for both "
-                "(--model, --shift, --severity)"
-            )
-    card, shifts = chosen[0]
-    together = replace(
-        card,
-        id=SEPARATOR.join(card.id for card in cards),
-        dataset=SEPARATOR.join(dict.fromkeys(card.dataset for card in cards)),
-    )
-    check_stream(stream)
-    specs = shift_specs(config, card, shifts)
-    return grid_of(config, together, stream, specs, methods).cells()
+    return {name: _with_choices(name, traced) for name, traced in merged.items()}
 
 
-def _with_shifts(
-    streams: Sequence[StreamSpec], config: BenchConfig, card: BenchmarkCard, shifts: Sequence[str]
-) -> Iterator[tuple[StreamSpec, tuple[ShiftSpec, ...]]]:
-    """Each stream with the shifts of its cells; shifts that are domains become part of the stream.
+def plan_grid(grid: GridFile, args: argparse.Namespace) -> Plan:
+    """All cells of a grid, duplicates removed, what the file excludes left out.
 
     Raises:
-        ConfigError: too few domains for the stream.
-        ShiftError: a severity that a shift does not have.
+        ConfigError: an unknown name or option, a value that does not fit, or no cell at all.
     """
-    for stream in streams:
-        if stream.kind == "gradual":
-            ramps = [severity_ramp(config, card, name) for name in shifts]
-        elif stream.kind in MIXING:
-            ramps = [shift_specs(config, card, shifts)]
-        else:
-            check_stream(stream)
-            yield stream, shift_specs(config, card, shifts)
-            continue
-        for domains in ramps:
-            filled = replace(stream, domains=domains)
-            check_stream(filled)
-            yield filled, (summary(domains),)
+    base, flags = settings_of(grid, args), tuple(from_flags(args))
+    expansion = _Expansion(grid.exclude, str(grid.path))
+    for include in ({}, *grid.includes):
+        own = {name: traced for name, traced in include.items() if name not in flags}
+        settings = {**base, **own}
+        config = _plain(settings)
+        choices = [settings[name].value for name in WITH_CHOICES]
+        expansion.add(Block(config, *choices, flags=flags).planned(select_all(config)))
+    if not expansion.found:
+        raise ConfigError(f"{grid.path}: nothing is left of the grid; exclude less")
+    cells = tuple(expansion.found.values())
+    return Plan(grid.name, _plain(base), cells, expansion.rows, base)
 
 
-def severity_ramp(config: BenchConfig, card: BenchmarkCard, name: str) -> tuple[ShiftSpec, ...]:
-    """One shift at ascending severities: those asked for, else all that it has."""
-    severities = sorted(config.severity or facts(name).severities)
-    return shift_specs(replace(config, severity=tuple(severities)), card, (name,))
+class _Expansion:
+    """Planned cells of several blocks, each once; what a rule applies to is left out."""
+
+    def __init__(self, exclude: Sequence[Rule] = (), where: str = "") -> None:
+        self.found: dict[Identity, Planned] = {}
+        self.rows: dict[str, str] = {}
+        self._exclude, self._where = exclude, where
+        self._texts = PartTexts()
+
+    def add(self, block: Iterator[tuple[BenchmarkCard, Planned]]) -> None:
+        """Adds the cells of a block.
+
+        Raises:
+            ConfigError: more cells than a grid file may have.
+        """
+        for card, planned in block:
+            cell = planned.cell
+            row = card.row if card.id == cell.benchmark else ""
+            self.rows[cell.benchmark] = row or cell.benchmark
+            if any(_applies(rule, cell, row) for rule in self._exclude):
+                continue
+            self.found.setdefault(self._texts.identity(cell), planned)
+            if self._where and len(self.found) > MAX_CELLS:
+                raise ConfigError(
+                    f"{self._where}: more than {MAX_CELLS:,} cells, the most that one grid may "
+                    "have: name fewer values, seeds or shifts, or divide them among several grid "
+                    "files"
+                )
 
 
-def check_one_modality(config: BenchConfig) -> None:
-    """Raises ConfigError where shifts that share a stream do not work on the same queries."""
-    mixing = [kind for kind in config.stream if kind in MIXING]
-    if not mixing or ALL in config.shift:
-        return
-    first: dict[str, str] = {}
-    for name in (resolve_shift(config, name) for name in config.shift):
-        first.setdefault(facts(name).modality, name)
-    first.pop("any", None)
-    if len(first) > 1:
-        works = ", ".join(f"{name!r} works on {kind} queries" for kind, name in first.items())
-        raise ConfigError(
-            f"a {mixing[0]} stream brings all its shifts to the same queries, but {works}; "
-            "name shifts of one modality"
-        )
+def _with_choices(name: str, traced: Traced) -> Traced:
+    given = traced.value
+    if name not in WITH_CHOICES or (isinstance(given, tuple) and isinstance(given[0], Choice)):
+        return traced
+    names = [given or OWN_BACKBONE] if isinstance(given, str) else given
+    choices = tuple(Choice(one, where=traced.origin) for one in names)
+    return Traced(choices, traced.origin)
+
+
+def _plain(settings: Mapping[str, Traced]) -> BenchConfig:
+    """The settings as those of a plain run; choices stand by their names."""
+    values = {name: traced.value for name, traced in settings.items()}
+    for name in ("method", "stream"):
+        values[name] = tuple(dict.fromkeys(choice.name for choice in values[name]))
+    return BenchConfig(**{**values, "model": ""})
+
+
+def _applies(rule: Rule, cell: Cell, row: str) -> bool:
+    """Whether all patterns of a rule apply; of several domains each must be one of those named."""
+    names: dict[str, list[tuple[str, ...]]] = {
+        "method": [(cell.method.name,)],
+        "benchmark": [(*cell.benchmark.split(SEPARATOR), cell.benchmark, row)],
+        "shift": [(domain.name,) for domain in cell.domains],
+        "stream": [(cell.stream.kind,)],
+        "model": [_model_names(cell.backbone)],
+    }
+    numbers = {
+        "severity": {domain.severity for domain in cell.domains},
+        "seed": {cell.seed},
+        "batch_size": {cell.stream.batch_size},
+    }
+    for axis, patterns in rule.patterns.items():
+        if axis in numbers:
+            if not numbers[axis] <= set(patterns):
+                return False
+        elif not all(
+            any(fnmatchcase(name, str(pattern)) for name in said for pattern in patterns)
+            for said in names[axis]
+        ):
+            return False
+    return True
+
+
+def _model_names(backbone: BackboneSpec) -> tuple[str, ...]:
+    both = f"{backbone.loader}:{backbone.model}" if backbone.model else backbone.loader
+    return tuple(filter(None, (backbone.loader, backbone.model, both)))
 
 
 def run_name(cells: Sequence[Cell]) -> str:
@@ -226,70 +225,61 @@ def _few(names: Iterable[str], noun: str) -> str:
     return "+".join(listed) if len(listed) <= 2 else f"{len(listed)}-{noun}"
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user asked for, names resolved.
-
-    ``shifts`` is None where every benchmark is to bring its own list.
-    """
-
-    cards: tuple[BenchmarkCard, ...]
-    named: bool
-    shifts: tuple[str, ...] | None
-
-
-def choose(config: BenchConfig) -> list[tuple[BenchmarkCard, tuple[str, ...]]]:
-    """The benchmarks of a run, each with its shifts.
+def select(config: BenchConfig) -> Selection:
+    """The benchmarks that flags ask for, each with those of the shifts that fit it.
 
     Raises:
         QueryShiftError: unknown names, or a shift and a benchmark that do not fit.
     """
-    wish = wished(config)
-    if wish.shifts is None:
-        return [(card, _own_shifts(config, card)) for card in wish.cards]
-    cards = wish.cards if config.benchmark else _first_that_fit(wish.cards, wish.shifts)
-    chosen = [(card, tuple(s for s in wish.shifts if fits(card, s))) for card in cards]
-    for shift in wish.shifts:
-        if not any(shift in shifts for _, shifts in chosen):
-            raise ConfigError(misfit(shift, cards))
-    for card, shifts in chosen:
-        if wish.named and not shifts:
-            raise ConfigError(misfit(wish.shifts[0], [card]))
-    return [(card, shifts) for card, shifts in chosen if shifts]
+    cards = _cards(config)
+    mixing = any(kind in MIXING for kind in config.stream)
+    if ALL in config.shift or (not config.shift and (config.benchmark or mixing)):
+        cards = cards if config.benchmark else cards[:1]
+        return [(card, _own_shifts(config, card)) for card in cards]
+    asked = config.shift or (DEFAULT_SHIFT,)
+    shifts = tuple(dict.fromkeys(resolve_shift(config, name) for name in asked))
+    if not config.benchmark:
+        # For each shift the suite's first benchmark that it fits.
+        fitting = (next((c for c in cards if not why_not(c, shift)), None) for shift in shifts)
+        cards = tuple({card.id: card for card in fitting if card}.values()) or cards
+    chosen = [(card, tuple(s for s in shifts if not why_not(card, s))) for card in cards]
+    for shift in shifts:
+        if not any(shift in fit for _, fit in chosen):
+            raise ConfigError(why_not(cards[0], shift) + fitting_shifts(cards[0]))
+    for card, fit in chosen:
+        if config.benchmark and ALL not in config.benchmark and not fit:
+            raise ConfigError(why_not(card, shifts[0]) + fitting_shifts(card))
+    return [(card, fit) for card, fit in chosen if fit]
 
 
-def _own_shifts(config: BenchConfig, card: BenchmarkCard) -> tuple[str, ...]:
-    """A benchmark's own shifts; of ready-made queries all published types of its modality."""
-    if not config.ready_made or card.shifts == (CLEAN,):
-        return tuple(resolve_shift(config, shift) for shift in card.shifts)
-    known = ready_made.CORRUPTIONS.items()
-    return tuple(name for name, facts in known if facts.modality == card.query)
+def select_all(config: BenchConfig) -> Selection:
+    """The benchmarks that a grid asks for, each with all its shifts, whether they fit or not."""
+    named = [resolve_shift(config, name) for name in config.shift if name != ALL]
+    found = []
+    for card in _cards(config):
+        own = _own_shifts(config, card) if ALL in config.shift else ()
+        found.append((card, tuple(dict.fromkeys((*own, *named)))))
+    return found
 
 
-def wished(config: BenchConfig) -> Wish:
-    """The benchmarks and shifts that a run asks for, whether they fit or not.
+def _cards(config: BenchConfig) -> tuple[BenchmarkCard, ...]:
+    """The benchmarks that are named, else all of the suite.
 
     Raises:
         QueryShiftError: unknown names, or a benchmark of another suite.
     """
-    named = bool(config.benchmark) and ALL not in config.benchmark
-    default = OWN_DATA if config.ready_made else DEFAULT_SUITE
-    if named:
-        cards = tuple({c.id: c for name in config.benchmark for c in members(name)}.values())
-        for card in cards:
-            if config.suite and card.suite != config.suite:
-                load_suite(config.suite)  # an unknown suite is the first thing to say
-                raise ConfigError(
-                    f"benchmark {card.id!r} is in suite {card.suite!r}, not {config.suite!r}; "
-                    f"leave the suite out or say {card.suite!r}"
-                )
-    else:
-        cards = load_suite(config.suite or default).benchmarks
-    several = bool(config.benchmark) or any(kind in MIXING for kind in config.stream)
-    if ALL in config.shift or (not config.shift and several):
-        return Wish(cards if config.benchmark else cards[:1], named, None)
-    asked = config.shift or (DEFAULT_SHIFT,)
-    return Wish(cards, named, tuple(dict.fromkeys(resolve_shift(config, s) for s in asked)))
+    if not config.benchmark or ALL in config.benchmark:
+        default = OWN_DATA if config.ready_made else DEFAULT_SUITE
+        return load_suite(config.suite or default).benchmarks
+    cards = tuple({c.id: c for name in config.benchmark for c in members(name)}.values())
+    for card in cards:
+        if config.suite and card.suite != config.suite:
+            load_suite(config.suite)  # an unknown suite is the first thing to say
+            raise ConfigError(
+                f"benchmark {card.id!r} is in suite {card.suite!r}, not {config.suite!r}; "
+                f"leave the suite out or say {card.suite!r}"
+            )
+    return cards
 
 
 def members(name: str) -> tuple[BenchmarkCard, ...]:
@@ -305,6 +295,14 @@ def members(name: str) -> tuple[BenchmarkCard, ...]:
     return (BENCHMARKS.get(name),)
 
 
+def _own_shifts(config: BenchConfig, card: BenchmarkCard) -> tuple[str, ...]:
+    """A benchmark's own shifts; of ready-made queries all published types of its modality."""
+    if not config.ready_made or card.shifts == (CLEAN,):
+        return tuple(resolve_shift(config, shift) for shift in card.shifts)
+    known = ready_made.CORRUPTIONS.items()
+    return tuple(name for name, kind in known if kind.modality == card.query)
+
+
 def resolve_shift(config: BenchConfig, shift: str) -> str:
     """The shift's full name; where ready-made queries are used, one that they exist of."""
     if not config.ready_made:
@@ -315,38 +313,18 @@ def resolve_shift(config: BenchConfig, shift: str) -> str:
     return name
 
 
-def _first_that_fit(
-    cards: Sequence[BenchmarkCard], shifts: Sequence[str]
-) -> tuple[BenchmarkCard, ...]:
-    """For each shift the suite's first benchmark that it fits."""
-    found: dict[str, BenchmarkCard] = {}
-    for shift in shifts:
-        card = next((card for card in cards if fits(card, shift)), None)
-        if card is not None:
-            found.setdefault(card.id, card)
-    return tuple(found.values()) or tuple(cards)
-
-
-def fits(card: BenchmarkCard, shift: str) -> bool:
-    """Whether a shift can be applied to the queries of a benchmark."""
-    if shift == CLEAN:
-        return True
-    modality = facts(shift).modality
-    return card.setting != "QGS" and modality in (card.query, "any")
-
-
-def misfit(shift: str, cards: Sequence[BenchmarkCard]) -> str:
-    """Why a shift cannot be run, and what can."""
-    card = cards[0]
-    if card.setting == "QGS":
-        return (
-            f"shift {shift!r} does not fit benchmark {card.id!r}: there nothing is corrupted, the "
-            f"data themselves are the shift; use {CLEAN!r}"
+def check_one_modality(config: BenchConfig) -> None:
+    """Raises ConfigError where shifts that share a stream do not work on the same queries."""
+    mixing = [kind for kind in config.stream if kind in MIXING]
+    if not mixing or ALL in config.shift:
+        return
+    first: dict[str, str] = {}
+    for name in (resolve_shift(config, name) for name in config.shift):
+        first.setdefault(facts(name).modality, name)
+    first.pop("any", None)
+    if len(first) > 1:
+        works = ", ".join(f"{name!r} works on {kind} queries" for kind, name in first.items())
+        raise ConfigError(
+            f"a {mixing[0]} stream brings all its shifts to the same queries, but {works}; "
+            "name shifts of one modality"
         )
-    modality = facts(shift).modality
-    able = [name for name in SHIFTS.usable() if name != CLEAN and fits(card, name)]
-    where = ", ".join(repr(c.id) for c in cards)
-    return (
-        f"shift {shift!r} works on {modality} queries, but the queries of {where} are of modality "
-        f"{card.query!r}; shifts that fit: {', '.join(able)}"
-    )

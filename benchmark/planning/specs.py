@@ -1,25 +1,74 @@
-"""From settings to specs: backbone, methods and shifts with every option resolved."""
+"""Specs from settings: backbone, methods, streams and shifts with every option resolved."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from itertools import product
+from typing import Any, TypeVar
 
-from benchmark.cell import CLEAN, FLOAT32, SOURCE, BackboneSpec, Cell, MethodSpec, ShiftSpec
-from benchmark.config import options
-from benchmark.config import presets as preset
+from benchmark.cell import (
+    CLEAN,
+    FLOAT32,
+    SOURCE,
+    STREAM_OPTIONS,
+    BackboneSpec,
+    Cell,
+    MethodSpec,
+    ShiftSpec,
+    StreamSpec,
+)
+from benchmark.config import options, presets
 from benchmark.config.presets import Place
-from benchmark.config.run import BenchConfig
+from benchmark.config.run import BenchConfig, read_count, reading
 from benchmark.data.datasets import ready_made
 from benchmark.data.suite import BenchmarkCard
-from benchmark.errors import ConfigError, UnknownNameError
+from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
+from benchmark.evaluation.stream import MIXING, check_kind, check_stream
+from benchmark.planning.compatibility import facts
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
-from shifts.base import ShiftCard, ShiftError
+from shifts.base import ShiftError
+
+T = TypeVar("T")
 
 ALL = "all"
+OWN_BACKBONE = "default"
+"""Among the models: each benchmark's own backbone."""
+
 EMBEDDED = "mini"
 """What names of embedded backbones begin with, and the preset that was tuned for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The values that one option takes, in turn, and the place in the file that says so."""
+
+    values: tuple[Any, ...]
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A method, stream or model by name, with its own options; ``where`` as of ``Sweep``."""
+
+    name: str
+    options: Mapping[str, Sweep] = field(default_factory=dict)
+    where: str = ""
+
+    def variants(self) -> list[dict[str, Any]]:
+        """One set of options for each combination of their values.
+
+        >>> Choice("tent", {"lr": Sweep((0.1, 0.2), ""), "steps": Sweep((3,), "")}).variants()
+        [{'lr': 0.1, 'steps': 3}, {'lr': 0.2, 'steps': 3}]
+        """
+        chosen = product(*(sweep.values for sweep in self.options.values()))
+        return [dict(zip(self.options, values, strict=True)) for values in chosen]
+
+    def __str__(self) -> str:
+        parts = (f"{k}={'|'.join(map(str, v.values))}" for k, v in self.options.items())
+        return f"{self.name} ({', '.join(parts)})" if self.options else self.name
 
 
 def backbone_spec(default: BackboneSpec, config: BenchConfig) -> BackboneSpec:
@@ -73,40 +122,90 @@ def device_name(wanted: str) -> str:
     return wanted
 
 
+def with_models(
+    choices: Sequence[Choice], config: BenchConfig
+) -> Iterator[tuple[BenchConfig, str]]:
+    """The settings with each model in turn, each with its place in the file."""
+    readers = {setting.name: setting.metadata["read"] for setting in fields(BenchConfig)}
+    for choice in choices:
+        model = "" if choice.name == OWN_BACKBONE else choice.name
+        for own in choice.variants():
+            values = {
+                name: located(
+                    choice.options[name].where,
+                    partial(reading, readers[name], value, f"option {name!r}"),
+                )
+                for name, value in own.items()
+            }
+            yield replace(config, model=model, **values), choice.where
+
+
 def preset_name(config: BenchConfig, backbone: BackboneSpec) -> str:
     """The preset asked for, or the one made for the backbone."""
     if config.preset:
         return config.preset
-    return EMBEDDED if backbone.loader.startswith(EMBEDDED) else preset.PUBLISHED
+    return EMBEDDED if backbone.loader.startswith(EMBEDDED) else presets.PUBLISHED
 
 
-def method_specs(config: BenchConfig, place: Place, preset_to_use: str) -> tuple[MethodSpec, ...]:
-    """The methods, ``source`` first, with all options resolved.
+class MethodVariants:
+    """The methods of a block, every variant with its options resolved; ``source`` first.
 
-    Options set by hand go to every method that has them.
+    Args:
+        choices: the methods.
+        given: options for all methods that have them.
+        flagged: whether ``given`` comes from a flag and wins over a method's own options.
 
     Raises:
         UnknownNameError: an unknown method, or an option that none of the methods has.
         ConfigError: a value that does not fit.
     """
-    asked = METHODS.usable() if ALL in config.method else map(METHODS.resolve, config.method)
-    names = tuple(dict.fromkeys((SOURCE, *asked)))
-    by_hand = options_by_hand(names, config.option)
-    return tuple(method_spec(name, place, preset_to_use, by_hand[name]) for name in names)
+
+    def __init__(self, choices: Sequence[Choice], given: Mapping[str, Any], flagged: bool) -> None:
+        expanded = [Choice(SOURCE)]
+        for choice in choices:
+            named = METHODS.usable() if choice.name == ALL else [METHODS.resolve(choice.name)]
+            expanded += [replace(choice, name=name) for name in named]
+        by_hand = _options_by_hand([choice.name for choice in expanded], given)
+        self._variants: list[tuple[str, dict[str, Any]]] = []
+        for choice in expanded:
+            for option, sweep in choice.options.items():
+                for value in sweep.values:
+                    located(sweep.where, partial(_parse_option, choice.name, option, value))
+            self._variants += [
+                (choice.name, _merged(own, by_hand[choice.name], flagged))
+                for own in choice.variants()
+            ]
+        self._made: dict[tuple[Place, str], tuple[MethodSpec, ...]] = {}
+
+    def at(self, place: Place, preset: str) -> tuple[MethodSpec, ...]:
+        """The methods with the options that a preset has for a place."""
+        if (place, preset) not in self._made:
+            self._made[place, preset] = tuple(
+                _method_spec(name, place, preset, own) for name, own in self._variants
+            )
+        return self._made[place, preset]
 
 
-def method_spec(
-    name: str, place: Place, preset_to_use: str, by_hand: Mapping[str, Any]
-) -> MethodSpec:
-    """One method with all options resolved.
+def _parse_option(method: str, option: str, value: Any) -> None:
+    options.parse(METHODS.get(method).Options, {option: value}, f"method {method!r}")
 
-    Raises:
-        UnknownNameError: an option that it has not.
-        ConfigError: a value that does not fit.
-    """
+
+def _method_spec(name: str, place: Place, preset: str, by_hand: Mapping[str, Any]) -> MethodSpec:
     kind = METHODS.get(name)
-    found = preset.resolve(name, kind.Options, preset_to_use, place, by_hand)
+    found = presets.resolve(name, kind.Options, preset, place, by_hand)
     return MethodSpec(name, found.label, found.values, kind.card.version, found.origins)
+
+
+def _options_by_hand(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """For each method those of the options set by hand that it has; refuses one that none has."""
+    own = {name: options.applicable(METHODS.get(name).Options, given) for name in names}
+    for key, value in given.items():
+        if any(key in values for values in own.values()):
+            continue
+        # The error of the method that was asked for, which says its options and the nearest one.
+        _parse_option(names[-1], key, value)
+        raise UnknownNameError(f"no method here has an option {key!r}")
+    return own
 
 
 def untuned(cells: Iterable[Cell]) -> tuple[str, ...]:
@@ -114,75 +213,95 @@ def untuned(cells: Iterable[Cell]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for cell in cells:
         method = cell.method
-        tunable = preset.TUNABLE.issubset(method.options)
-        chosen = set(method.origins.values()) - {preset.PUBLISHED}
+        tunable = presets.TUNABLE.issubset(method.options)
+        chosen = set(method.origins.values()) - {presets.PUBLISHED}
         if cell.backbone.loader.startswith(EMBEDDED) and tunable and not chosen:
             found[method.name] = None
     return tuple(found)
 
 
-def options_by_hand(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """For each method those of the options set by hand that it has.
+def stream_specs(
+    choices: Sequence[Choice], given: Mapping[str, Any], batch_size: int, flagged: bool = False
+) -> Iterator[tuple[StreamSpec, str]]:
+    """The streams with their options, without domains, each with its place in the file.
+
+    Args:
+        choices: the streams.
+        given: option name -> text or typed value, for the kinds that have it.
+        batch_size: queries per batch, for those that say nothing else.
+        flagged: whether ``given`` comes from a flag and wins over a stream's own options.
 
     Raises:
-        UnknownNameError: an option that none of the methods has.
+        ConfigError: an unknown kind, or a value that does not fit.
+        UnknownNameError: an option that none of the kinds has.
     """
-    own = {name: options.applicable(METHODS.get(name).Options, given) for name in names}
-    for key, value in given.items():
-        if any(key in values for values in own.values()):
+    kinds = [choice.name for choice in choices]
+    for kind in kinds:
+        check_kind(kind)
+    known = [name for kind in kinds for name in STREAM_OPTIONS.get(kind, ())]
+    for name in given:
+        if name not in known:
+            raise UnknownNameError(
+                f"--stream {','.join(kinds)} has no option {name!r}{did_you_mean(name, known)}; "
+                f"it has {', '.join(known) or 'none'}"
+            )
+    for choice in choices:
+        names = STREAM_OPTIONS.get(choice.name, ())
+        shared = {name: value for name, value in given.items() if name in names}
+        for own in choice.variants():
+            values = {"batch_size": batch_size, **_merged(own, shared, flagged)}
+            yield located(choice.where, partial(_stream, choice.name, values)), choice.where
+
+
+def _stream(kind: str, values: Mapping[str, Any]) -> StreamSpec:
+    hints = typing.get_type_hints(StreamSpec)
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name == "batch_size":
+            found[name] = reading(read_count, value, "'batch_size'")
             continue
-        # The error of the method that was asked for, which says its options and the nearest one.
-        last = names[-1]
-        options.parse(METHODS.get(last).Options, {key: value}, f"method {last!r}")
-        raise UnknownNameError(f"no method here has an option {key!r}")
-    return own
+        try:
+            found[name] = options.convert(value, hints[name])
+        except ValueError as error:
+            raise ConfigError(f"stream option {name!r}: {error}") from None
+    spec = StreamSpec(kind, **found)
+    if kind not in (*MIXING, "gradual"):  # those wait for their domains
+        check_stream(spec)
+    return spec
+
+
+def _merged(own: Mapping[str, Any], shared: Mapping[str, Any], flagged: bool) -> dict[str, Any]:
+    """A choice's own options and those given for all: a flag's win, a file's give way."""
+    return {**own, **shared} if flagged else {**shared, **own}
 
 
 def shift_specs(
     config: BenchConfig, card: BenchmarkCard, names: Sequence[str]
-) -> tuple[ShiftSpec, ...]:
+) -> list[tuple[ShiftSpec, ShiftError | None]]:
     """The shifts at each severity, with the benchmark's options resolved.
 
-    Raises:
-        ShiftError: a severity that a shift does not have.
+    A severity that a shift does not have comes with the error that says so.
     """
-    found = shift_choices(config, card, names)
-    for _, problem in found:
-        if problem:
-            raise ShiftError(problem)
-    return tuple(spec for spec, _ in found)
-
-
-def shift_choices(
-    config: BenchConfig, card: BenchmarkCard, names: Sequence[str]
-) -> list[tuple[ShiftSpec, str]]:
-    """As ``shift_specs``, but a severity that a shift does not have comes with what is wrong."""
-    found: list[tuple[ShiftSpec, str]] = []
+    found: list[tuple[ShiftSpec, ShiftError | None]] = []
     for name in names:
         wanted = config.severity or _default_severity(card, name)
         if name == CLEAN:
             wanted = (0,)
         if config.ready_made and name != CLEAN:
-            found += [(ready_made.specify(name, severity), "") for severity in wanted]
+            found += [(ready_made.specify(name, severity), None) for severity in wanted]
             continue
         kind = SHIFTS.get(name)
         by_hand = options.applicable(kind.Options, config.shift_option)
         own = {**kind.fitting(card.shift_options, by_hand), **by_hand}
         values = options.complete(kind.Options, own, f"shift {name!r}")
         for severity in wanted:
+            problem = None
             try:
                 kind.check_severity(severity)
             except ShiftError as error:
-                problem = str(error)
-            else:
-                problem = ""
+                problem = error
             found.append((ShiftSpec(name, severity, values, kind.card.version), problem))
     return found
-
-
-def facts(shift: str) -> ShiftCard | ready_made.Corruption:
-    """Modality and severities of a shift, also of one that exists ready-made only."""
-    return SHIFTS.get(shift).card if shift in SHIFTS else ready_made.corruption(shift)
 
 
 def _default_severity(card: BenchmarkCard, shift: str) -> tuple[int, ...]:
@@ -205,3 +324,11 @@ def check_shift_options(config: BenchConfig, names: Sequence[str]) -> None:
         if not any(options.applicable(kind, {key: value}) for kind in kinds.values()):
             last = names[-1]
             options.parse(kinds[last], {key: value}, f"shift {last!r}")
+
+
+def located(where: str, make: Callable[[], T]) -> T:
+    """What ``make`` gives; its error starts with a place in the file, where there is one."""
+    try:
+        return make()
+    except QueryShiftError as error:
+        raise (ConfigError(f"{where}: {error}") if where else error) from None

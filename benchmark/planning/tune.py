@@ -31,8 +31,7 @@ from benchmark.errors import ConfigError, ResultsError
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.callbacks import Progress
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
-from benchmark.planning.grid import Grid
-from benchmark.planning.plan import shift_specs
+from benchmark.planning.grid import Grid, valid_shifts
 from benchmark.registry import METHODS
 from benchmark.store.run_store import RunStore
 
@@ -144,7 +143,7 @@ def _jobs(card: BenchmarkCard, name: str) -> Iterator[tuple[Trial, Cell]]:
             suite=SUITE,
             benchmarks=(card.id,),
             methods=(spec,),
-            shifts=shift_specs(BenchConfig(), card, card.shifts),
+            shifts=valid_shifts(BenchConfig(), card, card.shifts),
             seeds=(SEED,),
             backbones=(card.backbone,),
             limit=QUERIES,

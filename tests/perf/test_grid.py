@@ -21,7 +21,7 @@ from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.resources import Resources
 from benchmark.executors import identify
 from benchmark.planning.gridfile import read_grid
-from benchmark.planning.gridplan import plan_grid
+from benchmark.planning.plan import plan_grid
 from benchmark.store.records import sealed
 from benchmark.store.run_store import RunStore
 

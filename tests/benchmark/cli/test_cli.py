@@ -120,8 +120,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(call, words, said):
     [
         (
             ("--shift", "char_swap"),
-            "works on text queries, but the queries of 'toy-image' are of modality 'image'; "
-            "shifts that fit: gaussian_noise",
+            "works on text queries; 'toy-image' has image ones; shifts that fit: gaussian_noise",
         ),
         (("--benchmark", "toy-natural"), "there nothing is corrupted"),
         (("--option", "siez=1"), "has no option 'siez'; did you mean 'size'"),

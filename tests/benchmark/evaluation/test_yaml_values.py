@@ -12,8 +12,8 @@ from benchmark.cli.main import main
 from benchmark.config.run import from_file
 from benchmark.config.yaml import MAX_BYTES, read_document
 from benchmark.errors import ConfigError
-from benchmark.planning.gridfile import MAX_CELLS, read_grid
-from benchmark.planning.gridplan import plan_grid
+from benchmark.planning.gridfile import read_grid
+from benchmark.planning.plan import MAX_CELLS, plan_grid
 
 GRID = "suite: mini\nbenchmark: mini-coco-c-image\nshift: gaussian_noise\n"
 
@@ -153,7 +153,7 @@ def test_a_sweep_beyond_the_limit_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_axes_beyond_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.planning.gridplan.MAX_CELLS", 20)
+    monkeypatch.setattr("benchmark.planning.plan.MAX_CELLS", 20)
     path = written(tmp_path, f"{GRID}method: tent\nseed: 0-99\n")
     with pytest.raises(ConfigError, match="more than 20 cells, the most that one grid may have"):
         plan_grid(read_grid(path), argparse.Namespace())

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import ConfigError, UnknownNameError
-from benchmark.planning.gridfile import Entry, GridFile, Sweep, grid_names, grid_path, read_grid
+from benchmark.planning.gridfile import GridFile, grid_names, grid_path, read_grid
+from benchmark.planning.specs import Choice, Sweep
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_methods_may_carry_options_whose_lists_are_sweeps(read):
 
 
 def test_variants_are_all_combinations():
-    entry = Entry("x", {"a": Sweep((1, 2), ""), "b": Sweep((3, 4), "")})
+    entry = Choice("x", {"a": Sweep((1, 2), ""), "b": Sweep((3, 4), "")})
     assert [(v["a"], v["b"]) for v in entry.variants()] == [(1, 3), (1, 4), (2, 3), (2, 4)]
 
 

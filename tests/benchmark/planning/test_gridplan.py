@@ -11,8 +11,7 @@ from benchmark.config.run import BenchConfig
 from benchmark.data.suite import load_suite
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.planning.gridfile import grid_path, read_grid
-from benchmark.planning.gridplan import GridPlan, plan_grid, settings_of
-from benchmark.planning.plan import plan
+from benchmark.planning.plan import Plan, plan, plan_grid, settings_of
 
 IMAGE, TEXT = "mini-coco-c-image", "mini-coco-c-text"
 SMALL = f"preset: published\ndevice: cpu\nbenchmark: [{IMAGE}]\nshift: [contrast]\n"
@@ -20,7 +19,7 @@ SMALL = f"preset: published\ndevice: cpu\nbenchmark: [{IMAGE}]\nshift: [contrast
 
 @pytest.fixture
 def planned(tmp_path):
-    def from_text(text: str, **flags: str) -> GridPlan:
+    def from_text(text: str, **flags: str) -> Plan:
         path = tmp_path / "my.yaml"
         path.write_text(text, encoding="utf-8")
         return plan_grid(read_grid(path), argparse.Namespace(**flags))
@@ -28,7 +27,7 @@ def planned(tmp_path):
     return from_text
 
 
-def methods(grid: GridPlan) -> list[str]:
+def methods(grid: Plan) -> list[str]:
     return [p.cell.method.name for p in grid.cells]
 
 

@@ -10,7 +10,8 @@ from benchmark.cell import BackboneSpec
 from benchmark.config.run import BenchConfig
 from benchmark.data.suite import load_suite
 from benchmark.errors import ConfigError, UnknownNameError
-from benchmark.planning.plan import backbone_spec, choose, device_name, plan, preset_name, run_name
+from benchmark.planning.plan import plan, run_name, select
+from benchmark.planning.specs import backbone_spec, device_name, preset_name
 from shifts.base import ShiftError
 
 
@@ -19,7 +20,7 @@ def planned(**settings):
 
 
 def chosen(**settings) -> dict[str, tuple[str, ...]]:
-    return {card.id: shifts for card, shifts in choose(BenchConfig(**settings))}
+    return {card.id: shifts for card, shifts in select(BenchConfig(**settings))}
 
 
 def test_the_newcomers_command():
@@ -77,11 +78,11 @@ def test_which_shifts_run_on_which_benchmarks(settings, expected):
     [
         (
             {"benchmark": ("mini-coco-c-image",), "shift": ("char_swap",)},
-            "works on text queries, but the queries of 'mini-coco-c-image' are of modality 'image'",
+            "works on text queries; 'mini-coco-c-image' has image ones; shifts that fit: gaussian",
         ),
         (
             {"benchmark": ("mini-coco-c-image", "mini-coco-c-text"), "shift": ("contrast",)},
-            "the queries of 'mini-coco-c-text' are of modality 'text'; shifts that fit: char_swap",
+            "'mini-coco-c-text' has text ones; shifts that fit: char_swap",
         ),
         (
             {"benchmark": ("base2coco-i2t",), "shift": ("contrast",)},
@@ -92,7 +93,7 @@ def test_which_shifts_run_on_which_benchmarks(settings, expected):
 )
 def test_what_does_not_fit_is_refused(settings, said):
     with pytest.raises(ConfigError) as caught:
-        choose(BenchConfig(**settings))
+        select(BenchConfig(**settings))
     assert said in str(caught.value)
 
 
