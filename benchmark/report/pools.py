@@ -53,13 +53,19 @@ class Pool:
     @property
     def first(self) -> CellResult:
         """Any cell of the pool, for what they all share."""
-        return (*self.done, *self.undone)[0]
+        return self.cells[0]
+
+    @property
+    def cells(self) -> tuple[CellResult, ...]:
+        """All of them, the finished ones first."""
+        return (*self.done, *self.undone)
 
     @property
     def headline(self) -> tuple[str, ...]:
         """The metrics besides R@1 that the benchmark is known by."""
-        cells = (*self.done, *self.undone)
-        named = next((c.record.info["headline"] for c in cells if "headline" in c.record.info), ())
+        named = next(
+            (c.record.info["headline"] for c in self.cells if "headline" in c.record.info), ()
+        )
         return tuple(str(name) for name in named if name != "R@1")
 
     def gain(self, name: str) -> float:
@@ -136,6 +142,23 @@ class Pool:
             return None
         hits, groups, seeds = stacked(self.done)
         return mean_interval(hits, groups, seeds=seeds)
+
+    @property
+    def sd_over_seeds(self) -> float:
+        """Standard deviation (n - 1) over seeds of the mean R@1 over shifts, in points.
+
+        Only shifts that every seed has take part, so that a missing cell does not pass for spread.
+        NaN with fewer than two seeds or without a common shift.
+        """
+        recall: dict[Setting, dict[int, float]] = defaultdict(dict)
+        for cell in self.done:
+            recall[cell.setting][cell.seed] = float(cell.record.metrics.get("R@1", math.nan))
+        seeds = sorted({cell.seed for cell in self.done})
+        common = [by_seed for by_seed in recall.values() if len(by_seed) == len(seeds)]
+        if len(seeds) < 2 or not common:
+            return math.nan
+        means = [sum(by_seed[seed] for by_seed in common) / len(common) for seed in seeds]
+        return float(np.std(means, ddof=1))
 
     @property
     def ms_ratio(self) -> float:
@@ -221,7 +244,7 @@ def benchmark_pools(results: Iterable[CellResult]) -> list[Pool]:
 
 def over_shifts(pools: Sequence[Pool]) -> list[Pool]:
     """``benchmark_pools`` of the cells in ``shift_pools``."""
-    cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
+    cells = [cell for pool in pools for cell in pool.cells]
     return benchmark_pools(cells)
 
 

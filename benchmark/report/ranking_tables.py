@@ -17,6 +17,7 @@ from benchmark.data.suite import benchmark_card
 from benchmark.errors import UnknownNameError
 from benchmark.metrics.average_ranks import average_ranks, compare_ranks
 from benchmark.metrics.intervals import Comparison, all_comparisons, holm
+from benchmark.report.columns import against_source
 from benchmark.report.pools import Pool, benchmark_pools, stacked
 from benchmark.report.results import CellResult, Setting
 
@@ -50,6 +51,9 @@ PAIRWISE_COLUMNS = (
     "weights",
 )
 """Columns of ``pairwise.csv``: ``method`` minus ``other`` over the ``cells`` that both have."""
+
+
+_FACTS = ("suite", "benchmark", "stream", "backbone", "weights")
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def rankings(results: Iterable[CellResult] | Sequence[Pool]) -> list[Ranking]:
     """
     groups: dict[tuple[str, str], list[Pool]] = defaultdict(list)
     for pool in as_pools(results):
-        groups[str(pool.first.record.cell["suite"]), pool.first.stream].append(pool)
+        groups[pool.first.suite, pool.first.stream].append(pool)
     return [_ranking(suite, stream, _shifted(pools)) for (suite, stream), pools in groups.items()]
 
 
@@ -265,21 +269,14 @@ def pairwise_frame(
         for ((_, method, other), (comparison, cells)), p in zip(
             here.items(), adjusted, strict=True
         ):
-            numbers = dict(zip(PAIRWISE_COLUMNS[5:9], comparison, strict=True))
             rows.append(
                 {
-                    "suite": cell.record.cell["suite"],
-                    "benchmark": cell.benchmark,
-                    "stream": cell.stream,
+                    **{name: getattr(cell, name) for name in _FACTS},
+                    **against_source(comparison),
                     "method": method,
                     "other": other,
-                    **numbers,
-                    "significant": comparison.significant,
                     "p_holm": float(p),
                     "cells": cells,
-                    "backbone": cell.record.info.get("backbone_name")
-                    or cell.record.cell["backbone"]["loader"],
-                    "weights": cell.record.info.get("backbone_fingerprint", ""),
                 }
             )
     return pd.DataFrame(rows, columns=list(PAIRWISE_COLUMNS))

@@ -59,8 +59,36 @@ class CellResult:
         return float(self.record.probes.get("coverage", math.nan))
 
     @property
+    def suite(self) -> str:
+        return str(self.record.cell["suite"])
+
+    @property
     def benchmark(self) -> str:
         return str(self.record.cell["benchmark"])
+
+    @property
+    def task(self) -> str:
+        return str(self.record.info.get("task", ""))
+
+    @property
+    def backbone(self) -> str:
+        """The model's name, that of its loader where the cell failed before it was read."""
+        return str(self.record.info.get("backbone_name") or self.record.cell["backbone"]["loader"])
+
+    @property
+    def weights(self) -> str:
+        """Fingerprint of the weights; "" where the cell failed before they were read."""
+        return str(self.record.info.get("backbone_fingerprint", ""))
+
+    @property
+    def queries(self) -> int | None:
+        """Number of queries, None where the cell failed before they were read."""
+        return self.record.info.get("queries")
+
+    @property
+    def gallery(self) -> int | None:
+        """Number of gallery items, as ``queries``."""
+        return self.record.info.get("gallery")
 
     @property
     def method(self) -> str:
@@ -122,9 +150,9 @@ class CellResult:
         cell, info = self.record.cell, self.record.info
         stream = {k: v for k, v in cell.get("stream", {}).items() if k != "domains"}
         return (
-            str(cell["suite"]),
+            self.suite,
             self.benchmark,
-            str(info.get("backbone_fingerprint", "")),
+            self.weights,
             str(info.get("data_fingerprint", "")),
             canonical(stream),
             canonical(cell.get("limit")),
@@ -197,8 +225,7 @@ def told_apart(names: Mapping[Setting, tuple[str, CellResult]]) -> dict[Setting,
     counts = Counter(name for name, _ in names.values())
     titles: dict[Setting, str] = {}
     for place, (name, cell) in names.items():
-        weights = str(cell.record.info.get("backbone_fingerprint", ""))[:8]
-        title = name if counts[name] == 1 else f"{name} ({weights})"
+        title = name if counts[name] == 1 else f"{name} ({cell.weights[:8]})"
         same = sum(known == title or known.startswith(f"{title} #") for known in titles.values())
         titles[place] = f"{title} #{same + 1}" if same else title
     return titles

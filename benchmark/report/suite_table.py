@@ -51,7 +51,7 @@ def suite_frame(results: Iterable[CellResult], rows: Mapping[str, str]) -> pd.Da
 
 
 def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
-    cells = [cell for pool in pools for cell in (*pool.done, *pool.undone)]
+    cells = [cell for pool in pools for cell in pool.cells]
     directions = {cell.benchmark for cell in cells}
     values: dict[str, list[float]] = defaultdict(list)
     for pool in pools:

@@ -17,6 +17,7 @@ from rich.text import Text
 from benchmark.cell import CLEAN
 from benchmark.evaluation.changes import LITTLE
 from benchmark.metrics.intervals import RULE, Comparison
+from benchmark.report.columns import COLUMNS, Column
 from benchmark.report.display import FittedTable, data_table
 from benchmark.report.pools import Pool, shift_pools
 from benchmark.report.results import CellResult, Setting
@@ -66,7 +67,7 @@ def plain(name: object) -> str:
 
 def _heading(rows: Sequence[Pool]) -> Text:
     """Suite, benchmark, backbone, preset and number of queries."""
-    cells = [cell for pool in rows for cell in (*pool.done, *pool.undone)]
+    cells = [cell for pool in rows for cell in pool.cells]
     info = next((c.record.info for c in cells if c.record.info), {})
     spec = cells[0].record.cell
     queries, gallery = info.get("queries"), info.get("gallery")
@@ -103,16 +104,14 @@ def _counted(noun: str, values: Sequence[int]) -> str:
 
 def _quality(rows: Sequence[Pool]) -> FittedTable:
     table = _table()
-    for heading in ("R@1", "R@5", "R@10", "mean\nrecall", "mAP"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("R@1 against source\n[95 % interval]", justify="right", no_wrap=True)
+    names = ("R@1", "R@5", "R@10", "mean_recall", "mAP")
+    _add_numbers(table, *(_heading_of(name) for name in (*names, "R@1_difference")))
     if any(pool.undone for pool in rows):
         table.add_column("without a result", overflow="fold")
-    names = ("R@1", "R@5", "R@10", "mean_recall", "mAP")
     for start, pool in _with_shift(rows):
         numbers: list[Text] = []
         if pool.done:
-            numbers = [*(_number(pool, "metrics", n) for n in names), _difference(pool.comparison)]
+            numbers = [*(_number(pool, name) for name in names), _difference(pool.comparison)]
             table.add_row(*start, *numbers)
         for reason in _reasons(pool):
             table.add_row(*(("", "") if numbers else start), *[""] * (len(names) + 1), reason)
@@ -123,10 +122,9 @@ def _headline(rows: Sequence[Pool]) -> FittedTable:
     """The metrics that the benchmark is known by, with the difference to the source."""
     table = _table()
     names = rows[0].headline
-    for name in names:
-        table.add_column(f"{plain(name)}\n(against source)", justify="right", no_wrap=True)
+    _add_numbers(table, *(f"{plain(name)}\n(against source)" for name in names))
     for start, pool in _with_shift([pool for pool in rows if pool.done]):
-        numbers = [_number(pool, "metrics", name) for name in names]
+        numbers = [_number(pool, name) for name in names]
         for number, name in zip(numbers, names, strict=True):
             gain = pool.gain(name)
             number.append(f" ({gain:+.1f})" if math.isfinite(gain) else "")
@@ -136,21 +134,22 @@ def _headline(rows: Sequence[Pool]) -> FittedTable:
 
 def _behaviour(rows: Sequence[Pool]) -> FittedTable:
     table = _table()
-    probes = ("uni-\nformity", "gap", "consis-\ntency", "angle\n(deg)")
-    costs = ("ms per\nquery", "peak\nMB", "fwd+bwd\nper query")
-    for heading in (*probes, "clean R@1\nbefore->after", *costs):
-        table.add_column(heading, justify="right", no_wrap=True)
+    probes, costs = ("uniformity", "gap", "consistency", "angle"), ("ms_per_query", "peak_mb")
+    _add_numbers(
+        table,
+        *map(_heading_of, probes),
+        "clean R@1\nbefore->after",
+        *map(_heading_of, costs),
+        "fwd+bwd\nper query",
+    )
     for start, pool in _with_shift([pool for pool in rows if pool.done]):
         table.add_row(
             *start,
-            _number(pool, "probes", "uniformity", 3),
-            _number(pool, "probes", "gap", 3),
-            _number(pool, "probes", "consistency", 3),
-            _number(pool, "probes", "angle"),
-            _between(pool, "metrics", ("clean_R@1_before", "clean_R@1_after"), "->"),
-            _number(pool, "cost", "ms_per_query", 2),
-            _number(pool, "cost", "peak_mb", 0),
-            _between(pool, "cost", ("forward_per_query", "backward_per_query"), "+"),
+            *(_number(pool, name) for name in probes[:-1]),
+            _number(pool, "angle", 1),
+            _joined(pool, "->", "clean_R@1_before", "clean_R@1_after"),
+            *(_number(pool, name) for name in costs),
+            _joined(pool, "+", "forward_per_query", "backward_per_query"),
         )
     return table
 
@@ -158,7 +157,7 @@ def _behaviour(rows: Sequence[Pool]) -> FittedTable:
 def _domains(rows: Sequence[Pool]) -> FittedTable:
     """The first domain before, during and after the stream, and every domain as it passed."""
     table = _table()
-    table.add_column("first domain's R@1\nbefore->during->after", justify="right", no_wrap=True)
+    _add_numbers(table, "first domain's R@1\nbefore->during->after")
     listed = [
         (start, pool, _by_domain(pool)) for start, pool in _with_shift([p for p in rows if p.done])
     ]
@@ -167,7 +166,7 @@ def _domains(rows: Sequence[Pool]) -> FittedTable:
         table.add_column("R@1 by domain", overflow="fold")
     for start, pool, text in listed:
         names = (f"first_domain_R@1_{when}" for when in ("before", "during", "after"))
-        numbers = [_number(pool, "metrics", name).plain for name in names]
+        numbers = [_number(pool, name).plain for name in names]
         last = [Text(text)] if several else []
         table.add_row(*start, Text("->".join(filter(None, numbers))), *last)
     return table
@@ -176,7 +175,7 @@ def _domains(rows: Sequence[Pool]) -> FittedTable:
 def _by_domain(pool: Pool) -> str:
     domains = pool.first.record.cell.get("stream", {}).get("domains", ())
     labels = [f"{domain['name']}-{domain['severity']}" for domain in domains]
-    recalls = [(label, _number(pool, "metrics", f"R@1_{label}").plain) for label in labels]
+    recalls = [(label, _number(pool, f"R@1_{label}").plain) for label in labels]
     return ", ".join(f"{plain(label)} {recall}" for label, recall in recalls if recall)
 
 
@@ -199,27 +198,38 @@ def _with_shift(rows: Sequence[Pool]) -> list[tuple[tuple[Text, Text], Pool]]:
     return labelled
 
 
-def _number(pool: Pool, section: str, name: str, digits: int = 1) -> Text:
+def _heading_of(name: str) -> str:
+    return COLUMNS[name].heading or COLUMNS[name].title
+
+
+def _add_numbers(table: FittedTable, *headings: str) -> None:
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+
+
+def _number(pool: Pool, name: str, digits: int | None = None) -> Text:
     """The mean over seeds; blank where it does not apply, "nan" where a seed's number is NaN."""
+    column = COLUMNS.get(name, Column(name, "metrics"))
+    section = str(column.source)
     if not pool.values(section, name):
         return Text("")
     value = pool.mean(section, name)
-    return Text(f"{value:.{digits}f}", style="" if math.isfinite(value) else "bold red")
+    shown = column.digits if digits is None else digits
+    return Text(f"{value:.{shown}f}", style="" if math.isfinite(value) else "bold red")
 
 
 def _changes(rows: Sequence[Pool]) -> FittedTable:
     """What each shift did to the queries: the same for all methods."""
     table = data_table()
     table.add_column("shift", overflow="fold")
-    for heading in ("queries\nchanged (%)", "size of\nchange (%)"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    _add_numbers(table, *map(_heading_of, ("coverage", "change_size")))
     shown: set[Setting] = set()
     for pool in rows:
         if pool.first.setting in shown or not pool.values("probes", "coverage"):
             continue
         shown.add(pool.first.setting)
         style = "red" if pool.mean("probes", "coverage") < LITTLE else ""
-        numbers = [_number(pool, "probes", name).plain for name in ("coverage", "change_size")]
+        numbers = [_number(pool, name).plain for name in ("coverage", "change_size")]
         table.add_row(_shift(pool), *(Text(number, style=style) for number in numbers))
     return table
 
@@ -232,9 +242,9 @@ def _shift(pool: Pool) -> Text:
     return Text(f"{shift} ({NOTHING})" if pool.changed_nothing else shift)
 
 
-def _between(pool: Pool, section: str, names: tuple[str, str], sign: str) -> Text:
-    first, second = (_number(pool, section, name).plain for name in names)
-    return Text(f"{first}{sign}{second}" if first and second else "")
+def _joined(pool: Pool, sign: str, *names: str) -> Text:
+    numbers = [_number(pool, name).plain for name in names]
+    return Text(sign.join(numbers) if all(numbers) else "")
 
 
 def _difference(found: Comparison | None) -> Text:

@@ -81,7 +81,7 @@ def boards(
     ranked = {(ranking.suite, ranking.stream): ranking for ranking in rankings(pools)}
     groups: dict[tuple[str, str], list[Pool]] = defaultdict(list)
     for pool in pools:
-        groups[str(pool.first.record.cell["suite"]), pool.first.stream].append(pool)
+        groups[pool.first.suite, pool.first.stream].append(pool)
     return [_board(here, group, pairs, ranked[here]) for here, group in sorted(groups.items())]
 
 

@@ -8,14 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from benchmark.cell import CLEAN
+from benchmark.report.columns import COLUMNS, IDENTITY, VIEWS, Column, against_source
 from benchmark.report.html.cells import RANK_BINS, configuration, curve, histogram, number
-from benchmark.report.html.columns import IDENTITY, VIEWS, Column
-from benchmark.report.leaderboard import (
-    BY_SHIFT_NUMBERS,
-    against_source,
-    by_shift,
-    leaderboard,
-)
+from benchmark.report.leaderboard import by_shift, leaderboard
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import CellResult, canonical, method_rank
 from benchmark.report.table import NOTES
@@ -66,7 +61,7 @@ def page_data(
         cell, in the order of the rows of the view "cell".
     """
     strings = Strings()
-    cells = [cell for pool in shifts for cell in (*pool.done, *pool.undone)]
+    cells = [cell for pool in shifts for cell in pool.cells]
     places = {_identity(cell): at for at, cell in enumerate(cells)}
     rows = {
         "benchmark": _pooled(benchmarks, leaderboard(benchmarks).to_dict("records"), places),
@@ -113,33 +108,15 @@ def _identity(cell: CellResult) -> tuple[Any, ...]:
     return cell.setting, cell.variant, cell.seed, cell.record.key
 
 
-def _facts(cell: CellResult) -> Row:
-    """What the filters go by."""
-    info, spec = cell.record.info, cell.record.cell
-    return {
-        "suite": spec["suite"],
-        "benchmark": cell.benchmark,
-        "task": info.get("task", ""),
-        "backbone": info.get("backbone_name") or spec["backbone"]["loader"],
-        "stream": cell.stream,
-        "shift": cell.shift,
-        "severity": cell.severity,
-        "preset": cell.preset,
-        "tuned": cell.tuned,
-    }
-
-
 def _pooled(
     pools: Sequence[Pool], frame: Sequence[Mapping[Any, Any]], places: Mapping[Any, int]
 ) -> list[Row]:
     rows = []
     for pool, numbers in zip(pools, frame, strict=True):
-        members = [places[_identity(c)] for c in (*pool.done, *pool.undone)]
-        row = {**numbers, **_facts(pool.first), "method": pool.label, "members": members}
+        members = [places[_identity(c)] for c in pool.cells]
+        row = {**numbers, "task": pool.first.task, "members": members}
         row["headline_metrics"] = pool.headline
         row["head"] = pool.first.setting if "shift" in numbers else pool.first.place
-        if "shift" not in numbers:
-            del row["shift"], row["severity"]
         rows.append(row)
     order = {name: at for at, name in enumerate(dict.fromkeys(row["head"] for row in rows))}
     return [{**row, "head": order[row["head"]]} for row in rows]
@@ -153,14 +130,11 @@ def _cell_rows(pool: Pool, places: Mapping[Any, int]) -> list[Row]:
     }
     partners = {_identity(cell): partner for cell, partner in pool.pairs}
     rows = []
-    for cell in (*pool.done, *pool.undone):
+    for cell in pool.cells:
         test, record = tests.get(_identity(cell)), cell.record
-        numbers = {
-            name: getattr(record, section).get(key)
-            for name, (section, key) in BY_SHIFT_NUMBERS.items()
-        }
+        numbers = {name: _of_cell(cell, COLUMNS[name]) for name in VIEWS["cell"]}
         against = against_source(test) if test else {}
-        own = {"seed": cell.seed, "status": record.status.value, "method": pool.label}
+        own = {"status": record.status.value, "method": pool.label}
         own["note"] = NOTHING if cell.coverage == 0 else ""
         alone = replace(pool, done=(cell,), partners=(partners.get(_identity(cell)),))
         for name in pool.headline if cell.done else ():
@@ -169,7 +143,6 @@ def _cell_rows(pool: Pool, places: Mapping[Any, int]) -> list[Row]:
             {
                 **numbers,
                 **against,
-                **_facts(cell),
                 **own,
                 "members": [places[_identity(cell)]],
                 "headline_metrics": pool.headline,
@@ -178,25 +151,32 @@ def _cell_rows(pool: Pool, places: Mapping[Any, int]) -> list[Row]:
     return rows
 
 
+def _of_cell(cell: CellResult, column: Column) -> Any:
+    """What a column says of one cell; None where it takes more than the cell."""
+    if column.source == "cell":
+        return getattr(cell, column.key)
+    return getattr(cell.record, str(column.source)).get(column.key) if column.stored else None
+
+
 def _table(view: str, rows: Sequence[Row], strings: Strings) -> dict[str, Any]:
     """Columns that say something, and the rows' values in their order."""
-    identity = {column.key for column in IDENTITY}
+    identity, known = set(IDENTITY), [COLUMNS[name] for name in VIEWS[view]]
     columns = []
-    for column in (*VIEWS[view], *_headline_columns(rows)):
+    for column in (*known, *_headline_columns(rows)):
         values = [_value(row.get(column.key), column.kind) for row in rows]
         told = {value for value in values if value not in (None, "")}
         if column.key in _ALWAYS or (len(told) > 1 if column.key in identity else told):
             columns.append(column)
     # Filters need what is not shown, too; the bounds of an interval are shown with its value.
     shown = [column.key for column in columns]
-    hidden = [c.key for c in VIEWS[view] if c.key in identity | {"preset"} and c.key not in shown]
+    hidden = [n for n in VIEWS[view] if n in identity | {"preset"} and n not in shown]
     bounds = [
         f"{column.key}_{end}"
         for column in columns
         if column.kind == "difference" and any(f"{column.key}_low" in row for row in rows)
         for end in ("low", "high")
     ]
-    kinds = {column.key: column.kind for column in (*VIEWS[view], *columns)}
+    kinds = {column.key: column.kind for column in (*known, *columns)}
     # Whether a difference is one was decided with its interval; the script asks for it.
     names = [*shown, *hidden, *bounds, "significant"]
 
@@ -205,12 +185,23 @@ def _table(view: str, rows: Sequence[Row], strings: Strings) -> dict[str, Any]:
         return [strings(value) if isinstance(value, str) else value for value in values]
 
     return {
-        "columns": [column._asdict() for column in columns],
+        "columns": [_described(column) for column in columns],
         "names": names,
         "kinds": [kinds.get(name, "number") for name in names],
         "rows": [packed(row) for row in rows],
         "members": [row["members"] for row in rows],
         "heads": [row["head"] for row in rows if "head" in row],
+    }
+
+
+def _described(column: Column) -> dict[str, Any]:
+    """What the script needs to know of a column."""
+    return {
+        "key": column.key,
+        "label": column.title,
+        "kind": column.kind,
+        "digits": column.digits,
+        "note": column.note,
     }
 
 
@@ -221,8 +212,14 @@ def _headline_columns(rows: Sequence[Row]) -> list[Column]:
         column
         for name in names
         for column in (
-            Column(name, name, note="headline metric of some benchmarks"),
-            Column(f"{name}_difference", f"{name} against source", "difference", note="points"),
+            Column(name, "metrics", name, note="headline metric of some benchmarks"),
+            Column(
+                f"{name}_difference",
+                "table",
+                f"{name} against source",
+                "difference",
+                note="points",
+            ),
         )
     ]
 
@@ -238,9 +235,9 @@ def _place(pool: Pool) -> list[str]:
     return [
         pool.first.benchmark,
         stream,
-        str(info.get("backbone_name") or cell["backbone"]["loader"]),
+        pool.first.backbone,
         f"weights {str(info.get('backbone_fingerprint', '?'))[:8]}",
-        f"suite {cell['suite']}",
+        f"suite {pool.first.suite}",
         f"limit {cell.get('limit')}",
         canonical(cell.get("stream", {})),
         f"data {str(info.get('data_fingerprint', '?'))[:8]}",

@@ -1,0 +1,224 @@
+"""Columns: what each is called, where its value is from and how it is written.
+
+CSV files, terminal and page take the same description; a table is a list of names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+from benchmark.metrics.intervals import Comparison, harm
+from benchmark.report.pools import Pool, note
+
+Kind = Literal["text", "number", "p", "difference"]
+Source = Literal["cell", "metrics", "probes", "cost", "table"] | Callable[[Pool], Any]
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        key: name in frames, CSV files and rows.
+        source: "cell" where all cells of a pool share the attribute of that name; the section of a
+            record that has the number; "table" where it takes the whole table; or a function.
+        label: heading on the page; by default the key.
+        kind: "difference" is signed, with the interval's ends ``<key>_low`` and ``<key>_high``.
+        digits: shown behind the point.
+        note: what it is, for a reader who hovers over the heading.
+        heading: on the terminal, in lines; by default the label.
+    """
+
+    key: str
+    source: Source
+    label: str = ""
+    kind: Kind = "number"
+    digits: int = 1
+    note: str = ""
+    heading: str = ""
+
+    @property
+    def title(self) -> str:
+        """The heading on the page."""
+        return self.label or self.key.replace("_", " ")
+
+    @property
+    def stored(self) -> bool:
+        """Whether records have the number."""
+        return self.source in ("metrics", "probes", "cost")
+
+    def of(self, pool: Pool) -> Any:
+        """The value of a pool; NaN or None where it does not apply."""
+        if callable(self.source):
+            return self.source(pool)
+        if self.source == "cell":
+            return getattr(pool.first, self.key)
+        return pool.mean(self.source, self.key) if self.stored else math.nan
+
+
+_PARTS = {
+    "R@1_difference": "difference",
+    "R@1_difference_low": "low",
+    "R@1_difference_high": "high",
+    "p": "p",
+    "significant": "significant",
+}
+"""Column of a comparison with the source -> its attribute."""
+
+
+def against_source(found: Comparison | None) -> dict[str, Any]:
+    """A comparison with the source by column, with the decision; blank where there is none."""
+    if found is None:
+        return {**dict.fromkeys(_PARTS, math.nan), "significant": None}
+    return {name: getattr(found, part) for name, part in _PARTS.items()}
+
+
+def _compared(name: str, pool: Pool) -> Any:
+    return against_source(pool.comparison)[name]
+
+
+def _statuses(pool: Pool) -> str:
+    return "+".join(sorted({cell.record.status.value for cell in pool.cells}))
+
+
+def _reasons(pool: Pool) -> str:
+    return "; ".join(f"seed {cell.seed}: {cell.record.reason}" for cell in pool.undone)
+
+
+# fmt: off
+COLUMNS: Mapping[str, Column] = {column.key: column for column in (
+    Column("suite", "cell", kind="text"),
+    Column("benchmark", "cell", kind="text"),
+    Column("task", "cell", kind="text"),
+    Column("backbone", "cell", kind="text"),
+    Column("weights", "cell", kind="text"),
+    Column("stream", "cell", kind="text"),
+    Column("shift", "cell", kind="text"),
+    Column("severity", "cell", digits=0),
+    Column("method", lambda pool: pool.label, kind="text"),
+    Column("preset", "cell", kind="text"),
+    Column("tuned", "cell", kind="text", note="which options were tuned, and on what data"),
+    Column("seed", "cell", digits=0),
+    Column("queries", "cell", digits=0),
+    Column("gallery", "cell", digits=0),
+    Column("R@1", "metrics", note="percent of queries with a relevant item ranked first"),
+    Column("R@5", "metrics"),
+    Column("R@10", "metrics"),
+    Column("mean_recall", "metrics", heading="mean\nrecall", note="mean of R@1, R@5 and R@10"),
+    Column("mAP", "metrics"),
+    Column("R@1_low", lambda pool: pool.recall.low if pool.recall else math.nan),
+    Column("R@1_high", lambda pool: pool.recall.high if pool.recall else math.nan),
+    Column("R@1_sd_over_seeds", lambda pool: pool.sd_over_seeds, "sd over seeds",
+           note="standard deviation of R@1, points"),
+    Column("R@1_difference", partial(_compared, "R@1_difference"), "against source", "difference",
+           heading="R@1 against source\n[95 % interval]",
+           note="R@1 minus that of the unadapted model on the same queries, points, 95 % interval; "
+           "in brackets where this includes 0"),
+    Column("R@1_difference_low", partial(_compared, "R@1_difference_low")),
+    Column("R@1_difference_high", partial(_compared, "R@1_difference_high")),
+    Column("p", partial(_compared, "p"), kind="p", digits=3,
+           note="of the difference to source; below 0.05 the interval excludes 0"),
+    Column("significant", partial(_compared, "significant")),
+    Column("p_holm", "table", kind="p", digits=3),
+    Column("average_rank", "table", note="over independent data sets; 1 is the best"),
+    Column("rank_datasets", "table", digits=0),
+    Column("harm_rate", lambda pool: harm(pool.by_cell).rate, digits=2,
+           note="share of cells in which it is worse than source"),
+    Column("harm_rate_significant", lambda pool: harm(pool.by_cell).significant, digits=2),
+    Column("clean_R@1_before", "metrics"),
+    Column("clean_R@1_after", "metrics"),
+    Column("forgetting", "metrics", kind="difference",
+           note="clean R@1 after the stream minus before, points; negative means a loss"),
+    Column("first_domain_R@1_before", "metrics"),
+    Column("first_domain_R@1_during", "metrics"),
+    Column("first_domain_R@1_after", "metrics"),
+    Column("coverage", "probes", "changed %", heading="queries\nchanged (%)",
+           note="share of the queries that the shift changed"),
+    Column("coverage_image", "probes"),
+    Column("coverage_text", "probes"),
+    Column("change_size", "probes", "size %", heading="size of\nchange (%)",
+           note="mean size of the change, of full scale"),
+    Column("uniformity", "probes", digits=3, heading="uni-\nformity",
+           note="small: queries crowd together"),
+    Column("gap", "probes", digits=3, note="between the mean query and the mean gallery item"),
+    Column("consistency", "probes", digits=3, heading="consis-\ntency",
+           note="mean cosine of matched pairs"),
+    Column("angle", "probes", digits=0, heading="angle\n(deg)",
+           note="between the gradients, degrees"),
+    Column("effective_rank", "probes", note="of the query embeddings"),
+    Column("hubness", "probes", digits=2, note="skewness; large: few items answer many queries"),
+    Column("ms_per_query", "cost", "ms/query", digits=2, heading="ms per\nquery",
+           note="compare rows of one machine only"),
+    Column("ms_per_query_ratio", lambda pool: pool.ratio("cost", "ms_per_query"),
+           "time, x source", digits=2),
+    Column("peak_mb", "cost", "peak MB", digits=0, heading="peak\nMB"),
+    Column("peak_mb_ratio", lambda pool: pool.ratio("cost", "peak_mb"), digits=2),
+    Column("forward_per_query", "cost"),
+    Column("backward_per_query", "cost"),
+    Column("shifts", lambda pool: len({cell.setting for cell in pool.done}), digits=0),
+    Column("seeds", lambda pool: len({cell.seed for cell in pool.done}), digits=0),
+    Column("cells", lambda pool: len(pool.done), digits=0),
+    Column("cells_missing", lambda pool: pool.missing, "missing", digits=0,
+           note="cells that another method has"),
+    Column("cells_failed", lambda pool: len(pool.undone), "failed", digits=0),
+    Column("status", _statuses, kind="text"),
+    Column("reason", _reasons, kind="text"),
+    Column("note", note, kind="text", note="what a shift failed to do"),
+    Column("headline", lambda pool: ", ".join(pool.headline or ("R@1",)), kind="text"),
+)}
+# fmt: on
+"""All columns by name; docs/output.md says what each means."""
+
+_COMPARED = (*_PARTS, "p_holm")
+_CLEAN = ("clean_R@1_before", "clean_R@1_after", "forgetting")
+_COST = ("ms_per_query", "peak_mb", "forward_per_query", "backward_per_query")
+_RATIOS = ("ms_per_query_ratio", "peak_mb_ratio")
+_HARM = ("harm_rate", "harm_rate_significant")
+_SIZE = ("headline", "backbone", "weights", "queries", "gallery")
+
+LEADERBOARD = (
+    *("suite", "benchmark", "stream", "method", "preset", "tuned"),
+    *("R@1", "R@1_low", "R@1_high", "R@1_sd_over_seeds", *_COMPARED),
+    *("average_rank", "rank_datasets", *_HARM, "mean_recall", "coverage", "change_size"),
+    *(*_CLEAN, "uniformity", "effective_rank", "hubness", *_COST, *_RATIOS),
+    *("shifts", "seeds", "cells", "cells_missing", "cells_failed", "note", *_SIZE),
+)
+"""Columns of ``leaderboard.csv``."""
+
+BY_SHIFT = (
+    *("suite", "benchmark", "stream", "shift", "severity", "method", "preset", "tuned"),
+    *("R@1", "R@5", "R@10", "mean_recall", "mAP", "R@1_sd_over_seeds", *_COMPARED, *_HARM),
+    *("coverage", "coverage_image", "coverage_text", "change_size"),
+    *("uniformity", "gap", "consistency", "effective_rank", "hubness", "angle", *_CLEAN),
+    *(f"first_domain_R@1_{when}" for when in ("before", "during", "after")),
+    *(*_COST, *_RATIOS, "seeds", "cells", "status", "reason", "note", *_SIZE),
+)
+"""Columns of ``by_shift.csv``."""
+
+IDENTITY = ("suite", "benchmark", "task", "backbone", "stream")
+"""In every table of the page; all but ``benchmark`` are left out where all rows say the same."""
+
+_METHOD = ("method", "preset", "tuned")
+_OUTCOME = ("coverage", "change_size", "note", "R@1", "R@1_difference", "p")
+_RECALLS = ("R@5", "R@10", "mean_recall", "mAP")
+_PROBES = ("uniformity", "effective_rank", "hubness", "gap", "consistency", "angle")
+_TIMES = ("ms_per_query", "ms_per_query_ratio", "peak_mb")
+
+VIEWS = {
+    "benchmark": (
+        *(*IDENTITY, *_METHOD, *_OUTCOME, "average_rank", "harm_rate", "R@1_sd_over_seeds"),
+        *("mean_recall", "forgetting", *_PROBES[:3], *_TIMES),
+        *("shifts", "seeds", "cells", "cells_missing", "cells_failed"),
+    ),
+    "shift": (
+        *(*IDENTITY, "shift", "severity", *_METHOD, *_OUTCOME, "harm_rate", "R@1_sd_over_seeds"),
+        *(*_RECALLS, "forgetting", *_PROBES, *_TIMES, "seeds", "status"),
+    ),
+    "cell": (
+        *(*IDENTITY, "shift", "severity", *_METHOD, "seed", *_OUTCOME),
+        *(*_RECALLS, "forgetting", *_PROBES, "ms_per_query", "peak_mb", "status"),
+    ),
+}
+"""Columns of each table of the page; one that is blank in all rows is left out."""
