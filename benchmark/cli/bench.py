@@ -47,7 +47,7 @@ class Bench(Command):
         # torch, pandas and the libraries of the data take seconds: not before they are needed.
         from benchmark.planning.plan import plan, run_name
 
-        cells = plan(config)
+        cells = plan(config, {**settings.from_file(args), **settings.from_flags(args)})
         folder = Path(config.out) if config.out else RUNS / run_name(cells)
         return run_and_report(cells, folder, config, console)
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from benchmark.cli.bench import RUNS, say_where
 from benchmark.cli.command import OK, Command
 from benchmark.config.paths import user_path
-from benchmark.errors import ResultsError, did_you_mean
+from benchmark.errors import ConfigError, ResultsError, did_you_mean
 from benchmark.report.display import FittedTable
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Report(Command):
         )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
+        if args.pdf and args.no_figures and not (args.map or args.reported):
+            raise ConfigError("--pdf has no effect with --no-figures; leave one of them out")
         folder = find_run(args.folder)
 
         from benchmark.report.table import results_table

@@ -38,7 +38,7 @@ class Suite(Command):
         from benchmark.report.writing import load_results, write_all
         from benchmark.store.run_store import RunStore
 
-        cells = plan(config)
+        cells = plan(config, {**settings.from_file(args), **settings.from_flags(args)})
         folder = Path(config.out) if config.out else RUNS / run_name(cells)
         store = RunStore(folder)
         code, records = run_all(cells, store, config, console)

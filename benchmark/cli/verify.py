@@ -44,9 +44,11 @@ class Verify(Command):
     def run(self, args: argparse.Namespace, console: Console) -> int:
         folder = find_run(args.folder)
 
+        from benchmark.config.run import Traced
         from benchmark.errors import ConfigError, ResultsError
         from benchmark.evaluation.builders import default_resources
         from benchmark.executors.rerun import draw, placed, verify
+        from benchmark.planning.inert import check_effects
         from benchmark.planning.specs import device_name
         from benchmark.store.merge import read_run
 
@@ -59,6 +61,11 @@ class Verify(Command):
             console.print(Text(problem, style="red"), soft_wrap=True)
         if not cells:
             raise ResultsError(f"{folder} holds no readable record; name the folder of a run")
+        names = ("data", "pretrained", "ready_made", "allow_missing")
+        given = {name: Traced(getattr(args, name), f"--{name.replace('_', '-')}") for name in names}
+        check_effects(given, [stored.cell for stored in cells])
+        if args.sample == 1 and args.seed:
+            raise ConfigError("--seed has no effect with --sample 1: all cells are run again")
         sample = draw(cells, args.sample, args.seed)
         # Everything anew: what an earlier run has left in the cache is what is to be checked.
         resources = default_resources(

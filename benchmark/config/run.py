@@ -150,7 +150,7 @@ class BenchConfig:
         ),
     )
     batch_size: int = _setting(64, read_count, "queries per batch", metavar="N")
-    limit: int | None = _setting(None, read_count, "only so many queries", metavar="N")
+    limit: int | None = _setting(None, read_count, "at most so many queries", metavar="N")
     allow_missing: bool = _setting(False, read_flag, "go on without images that are not on disk")
     device: str = _setting("auto", read_text, "cpu, cuda, cuda:N, or auto", metavar="NAME")
     precision: str = _setting(

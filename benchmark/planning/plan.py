@@ -19,7 +19,7 @@ from benchmark.errors import ConfigError
 from benchmark.evaluation.stream import MIXING
 from benchmark.planning.compatibility import facts, fitting_shifts, why_not
 from benchmark.planning.grid import Block, Planned, Selection
-from benchmark.planning.inert import check_effects
+from benchmark.planning.inert import as_flags, check_effects
 from benchmark.planning.specs import ALL, OWN_BACKBONE, Choice
 from benchmark.registry import BENCHMARKS, SHIFTS
 
@@ -66,13 +66,17 @@ class Plan:
         return [planned.cell for planned in self.cells if not planned.reason]
 
 
-def plan(config: BenchConfig) -> list[Cell]:
+def plan(config: BenchConfig, given: Mapping[str, Traced] | None = None) -> list[Cell]:
     """The cells of ``plan_flags`` that can be run; ``source`` is among the methods, first."""
-    return plan_flags(config).possible
+    return plan_flags(config, given).possible
 
 
-def plan_flags(config: BenchConfig) -> Plan:
+def plan_flags(config: BenchConfig, given: Mapping[str, Traced] | None = None) -> Plan:
     """All cells of a run that flags describe.
+
+    Args:
+        config: the settings of the run.
+        given: those that files and flags gave; without it all count as flags.
 
     Raises:
         QueryShiftError: an unknown name, or a combination that cannot be run.
@@ -86,7 +90,7 @@ def plan_flags(config: BenchConfig) -> Plan:
     expansion = _Expansion()
     expansion.add(Block(config, methods, streams, models, strict=True).planned(selection))
     cells = tuple(expansion.found.values())
-    check_effects(config, [planned.cell for planned in cells])
+    check_effects(as_flags(config) if given is None else given, [one.cell for one in cells])
     if all(planned.reason for planned in cells):
         raise ConfigError(cells[0].reason)
     return Plan("", config, cells, expansion.rows, {})
@@ -109,14 +113,19 @@ def plan_grid(grid: GridFile, args: argparse.Namespace) -> Plan:
     Raises:
         ConfigError: an unknown name or option, a value that does not fit, or no cell at all.
     """
-    base, flags = settings_of(grid, args), tuple(from_flags(args))
+    base, flags = settings_of(grid, args), from_flags(args)
+    heeding: list[Cell] = []
     expansion = _Expansion(grid.exclude, str(grid.path))
     for include in ({}, *grid.includes):
         own = {name: traced for name, traced in include.items() if name not in flags}
         settings = {**base, **own}
         config = _plain(settings)
         choices = [settings[name].value for name in WITH_CHOICES]
-        expansion.add(Block(config, *choices, flags=flags).planned(select_all(config)))
+        block = Block(config, *choices, flags=tuple(flags))
+        here = expansion.add(block.planned(select_all(config)))
+        check_effects({**own, **flags}, here)
+        heeding += here
+    check_effects(base, heeding)
     if not expansion.found:
         raise ConfigError(f"{grid.path}: nothing is left of the grid; exclude less")
     cells = tuple(expansion.found.values())
@@ -132,14 +141,19 @@ class _Expansion:
         self._exclude, self._where = exclude, where
         self._texts = PartTexts()
 
-    def add(self, block: Iterator[tuple[BenchmarkCard, Planned]]) -> None:
+    def add(self, block: Iterator[tuple[BenchmarkCard, Planned]]) -> list[Cell]:
         """Adds the cells of a block.
+
+        Returns:
+            Those of the block that can be run, the excluded ones too.
 
         Raises:
             ConfigError: more cells than a grid file may have.
         """
+        possible: list[Cell] = []
         for card, planned in block:
             cell = planned.cell
+            possible += [] if planned.reason else [cell]
             row = card.row if card.id == cell.benchmark else ""
             self.rows[cell.benchmark] = row or cell.benchmark
             if any(_applies(rule, cell, row) for rule in self._exclude):
@@ -151,6 +165,7 @@ class _Expansion:
                     "have: name fewer values, seeds or shifts, or divide them among several grid "
                     "files"
                 )
+        return possible
 
 
 def _with_choices(name: str, traced: Traced) -> Traced:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmark.cli.main import main
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.executors.choose import check_settings
-from benchmark.planning.plan import plan
+from benchmark.planning.gridfile import read_grid
+from benchmark.planning.plan import plan, plan_grid
 
 
 @pytest.mark.parametrize(
@@ -23,6 +28,11 @@ from benchmark.planning.plan import plan
             {"shift": ("none",), "benchmark": ("mini-coco-c-image",), "ready_made": "x"},
             "--ready-made has no effect",
         ),
+        (
+            {"benchmark": ("mini-as-c-audio",), "transform": "resize"},
+            "--transform has no effect here: this backbone",
+        ),
+        ({"pretrained": "x.pt"}, "--pretrained has no effect here: the embedded encoders"),
         ({"method": ("source",), "preset": "mini"}, "--preset has no effect here: the source"),
     ],
 )
@@ -33,6 +43,89 @@ def test_a_setting_without_effect_is_refused(given: dict[str, Any], message: str
 
 def test_the_same_settings_with_an_effect_pass() -> None:
     assert plan(dataclasses.replace(BenchConfig(), severity=(3,), preset="mini"))
+
+
+GRID_RULE = "the embedded benchmarks read no data"
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        ("data: /x\n", [], rf"g\.yaml:1: 'data' has no effect here: {GRID_RULE}; leave it out"),
+        ("seed: [0]\n", ["--data", "/x"], rf"^--data has no effect here: {GRID_RULE}"),
+        ("seed: [0]\n", ["--config", "own.yaml"], r"own\.yaml:1: 'allow_missing' has no effect"),
+        (
+            "include:\n- benchmark: mini-as-c-audio\n  transform: pad\n",
+            [],
+            r"g\.yaml:3: 'transform' has no effect here: this backbone",
+        ),
+        ("shift: none\nseverity: 3\n", [], r"g\.yaml:2: 'severity' has no effect"),
+        ("method: source\n", ["--preset", "mini"], r"^--preset has no effect here: the source"),
+    ],
+)
+@pytest.mark.parametrize("command", ["grid", "plan"])
+def test_a_grid_file_is_held_to_the_same_rule(
+    command: str,
+    text: str,
+    flags: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("g.yaml").write_text(f"{text}")
+    Path("own.yaml").write_text("allow_missing: true\n")
+    assert main([command, "g.yaml", "--limit", "8", *flags]) == 2
+    said = capsys.readouterr().err.removeprefix("error: ")
+    assert re.search(message, said)
+
+
+def test_what_one_part_of_a_grid_heeds_passes(tmp_path: Path) -> None:
+    file = tmp_path / "g.yaml"
+    file.write_text(
+        "benchmark: mini-coco-c-image\nmethod: source\nshift: [none, gaussian]\nseverity: 3\n"
+        "transform: clip\ninclude:\n- benchmark: mini-as-c-audio\n  shift: all\n"
+    )
+    plan = plan_grid(read_grid(file), argparse.Namespace())
+    assert len(plan.possible) > 2
+
+
+def test_a_file_of_settings_may_serve_several_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "shared.yaml"
+    file.write_text("data: /data\npreset: mini\nseverity: 3\nlimit: 4\nquiet: true\n")
+    rest = ["--config", str(file), "--no-figures", "--out", str(tmp_path / "run")]
+    assert main(["bench", "--method", "source", "--shift", "none", *rest]) == 0
+    assert main(["bench", *rest]) == 2
+    assert "shared.yaml:1: 'data' has no effect here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--data", "/x"], "--data has no effect here"),
+        (["--pretrained", "x.pt"], "--pretrained has no effect here"),
+        (["--ready-made", "/x"], "--ready-made has no effect here"),
+        (["--allow-missing"], "--allow-missing has no effect here"),
+        (["--sample", "1", "--seed", "3"], "--seed has no effect with --sample 1"),
+    ],
+)
+def test_verify_is_held_to_the_same_rule(
+    flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    bench = ["bench", "--method", "source", "--limit", "4", "--no-figures", "--quiet"]
+    assert main([*bench, "--out", run]) == 0
+    capsys.readouterr()
+    assert main(["verify", run, *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_figures_that_are_not_drawn_have_no_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "x", "--pdf", "--no-figures"]) == 2
+    assert "--pdf has no effect with --no-figures" in capsys.readouterr().err
 
 
 def test_a_serial_run_has_no_time_limit() -> None:
