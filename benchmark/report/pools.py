@@ -100,6 +100,11 @@ class Pool:
         """How many (setting, seed) pairs that another method has are not finished here."""
         return self.expected - len({(cell.setting, cell.seed) for cell in self.done})
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is finished wherever another method is: only then numbers compare."""
+        return bool(self.done) and not self.missing
+
     def values(self, section: str, name: str) -> list[float]:
         """One stored number of every finished cell that has it (NaN included)."""
         found = (getattr(cell.record, section).get(name) for cell in self.done)
@@ -159,11 +164,6 @@ class Pool:
             return math.nan
         means = [sum(by_seed[seed] for by_seed in common) / len(common) for seed in seeds]
         return float(np.std(means, ddof=1))
-
-    @property
-    def ms_ratio(self) -> float:
-        """Milliseconds per query relative to the source on the paired cells; NaN without any."""
-        return self.ratio("cost", "ms_per_query")
 
     def ratio(self, section: str, name: str) -> float:
         """A number's sum over the paired cells relative to that of their source cells."""

@@ -118,8 +118,8 @@ def _ranking(suite: str, stream: str, pools: Sequence[Pool]) -> Ranking:
     recall: dict[str, dict[Setting, float]] = defaultdict(dict)
     for pool in pools:
         # A cell that is missing would make the mean one over other shifts than its neighbours'.
-        whole = pool.done and not pool.missing
-        recall[pool.label][pool.first.place] = pool.mean("metrics", "R@1") if whole else math.nan
+        number = pool.mean("metrics", "R@1") if pool.whole else math.nan
+        recall[pool.label][pool.first.place] = number
     benchmarks = {pool.first.place: pool.first.benchmark for pool in pools}
     left_out = {}
     for label, found in recall.items():

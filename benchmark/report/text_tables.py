@@ -7,262 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from benchmark.metrics.intervals import ALPHA, RULE, harm
-from benchmark.report.pools import Pool, changed_nothing, labels_of, note
-from benchmark.report.ranking_tables import Pairs, Ranking, as_pools, pairwise, rankings
-from benchmark.report.results import CellResult, Setting, told_apart
-from benchmark.report.table import NOTES, plain, seed_notes, tuned_notes
-
-
-@dataclass(frozen=True)
-class MarkedValue:
-    """A metric of a method on a benchmark, percent, and how it stands out among the methods.
-
-    Attributes:
-        value: mean over shifts and seeds; NaN where there is no number.
-        difference: to the source, in points; NaN for the source and without its cells.
-        best: whether it is the highest of its row.
-        near: whether it does not differ from the highest (not for the highest itself).
-        significant: whether it differs from the source.
-        incomplete: whether cells are missing that other methods have.
-    """
-
-    value: float
-    difference: float = math.nan
-    best: bool = False
-    near: bool = False
-    significant: bool = False
-    incomplete: bool = False
-
-
-@dataclass(frozen=True)
-class Board:
-    """One suite under one kind of stream.
-
-    Attributes:
-        suite: name of the suite.
-        stream: kind of the stream.
-        methods: labels of the columns.
-        rows: (benchmark, an entry per method).
-        changed: for each row the percent of the queries that its shifts changed, as text; empty
-            where nothing was shifted.
-        summary: (what it is, a text per method).
-        notes: sentences that must stand under the table, as plain text.
-    """
-
-    suite: str
-    stream: str
-    methods: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[MarkedValue, ...]], ...]
-    summary: tuple[tuple[str, tuple[str, ...]], ...]
-    notes: tuple[str, ...]
-    changed: tuple[str, ...] = ()
-
-
-def boards(
-    results: Iterable[CellResult] | Sequence[Pool], pairs: Pairs | None = None
-) -> list[Board]:
-    """One table for each suite and kind of stream.
-
-    Args:
-        results: cells, or what ``benchmark_pools`` makes of them.
-        pairs: ``ranking_tables.pairwise`` of the same, where it is there already.
-    """
-    pools = as_pools(results)
-    pairs = pairwise(pools) if pairs is None else pairs
-    ranked = {(ranking.suite, ranking.stream): ranking for ranking in rankings(pools)}
-    groups: dict[tuple[str, str], list[Pool]] = defaultdict(list)
-    for pool in pools:
-        groups[pool.first.suite, pool.first.stream].append(pool)
-    return [_board(here, group, pairs, ranked[here]) for here, group in sorted(groups.items())]
-
-
-def _board(
-    here: tuple[str, str],
-    pools: Sequence[Pool],
-    pairs: Pairs,
-    ranking: Ranking,
-) -> Board:
-    methods = tuple(labels_of(pools))
-    rows, changed = [], []
-    for place, name in _titles(pools).items():
-        of_method = {pool.label: pool for pool in pools if pool.first.place == place}
-        rows.append((name, _entries(place, methods, of_method, pairs)))
-        changed.append(_changed(list(of_method.values())))
-        for metric in dict.fromkeys(m for pool in of_method.values() for m in pool.headline):
-            rows.append((f"{name}, {metric}", _headline_entries(metric, methods, of_method)))
-            changed.append("")
-    return Board(
-        *here,
-        methods,
-        tuple(rows),
-        _summary(methods, pools, ranking),
-        (*_notes(rows, pools, ranking), *_shift_notes(pools)),
-        tuple(changed) if any(changed) else (),
-    )
-
-
-def _changed(pools: Sequence[Pool]) -> str:
-    if changed_nothing(pools):
-        return "nothing"
-    return _text(_mean([pool.mean("probes", "coverage") for pool in pools if pool.done]), 1)
-
-
-def _shift_notes(pools: Sequence[Pool]) -> Iterator[str]:
-    """What the shifts of each benchmark failed to do."""
-    if any(pool.values("probes", "coverage") for pool in pools):
-        yield "Changed: percent of the queries that the shifts changed, as the encoder gets them."
-    for place, name in _titles(pools).items():
-        found = dict.fromkeys(note(pool) for pool in pools if pool.first.place == place)
-        yield from (f"{name}: {text}." for text in found if text)
-
-
-def _titles(pools: Sequence[Pool]) -> dict[Setting, str]:
-    """The benchmark of each place."""
-    first = {pool.first.place: pool.first for pool in pools}
-    return told_apart({place: (cell.benchmark, cell) for place, cell in first.items()})
-
-
-def _entries(
-    place: Setting,
-    methods: Sequence[str],
-    pools: Mapping[str, Pool],
-    pairs: Pairs,
-) -> tuple[MarkedValue, ...]:
-    values = {
-        label: pool.mean("metrics", "R@1")
-        for label, pool in pools.items()
-        if pool.done and not pool.missing
-    }
-    known = {label: value for label, value in values.items() if math.isfinite(value)}
-    highest = max(known.values(), default=math.nan)
-    best = [label for label, value in known.items() if value == highest]
-    entries = []
-    for label in methods:
-        pool = pools.get(label)
-        if pool is None or not pool.done:
-            entries.append(MarkedValue(math.nan))
-            continue
-        near = label in known and label not in best and _near(place, best[0], label, pairs)
-        entries.append(
-            MarkedValue(
-                pool.mean("metrics", "R@1"),
-                pool.comparison.difference if pool.comparison else math.nan,
-                best=label in best,
-                near=near,
-                significant=pool.comparison is not None and pool.comparison.significant,
-                incomplete=pool.missing > 0,
-            )
-        )
-    return tuple(entries)
-
-
-def _headline_entries(
-    metric: str, methods: Sequence[str], pools: Mapping[str, Pool]
-) -> tuple[MarkedValue, ...]:
-    """A row of another metric than R@1: best and difference; nothing is tested on it."""
-    whole = [pool for pool in pools.values() if pool.done and not pool.missing]
-    highest = max((pool.mean("metrics", metric) for pool in whole), default=math.nan)
-    entries = []
-    for label in methods:
-        pool = pools.get(label)
-        if pool is None or not pool.done:
-            entries.append(MarkedValue(math.nan))
-            continue
-        value, missing = pool.mean("metrics", metric), pool.missing > 0
-        best = value == highest and not missing
-        entries.append(MarkedValue(value, pool.gain(metric), best=best, incomplete=missing))
-    return tuple(entries)
-
-
-def _near(place: Setting, best: str, label: str, pairs: Pairs) -> bool:
-    found = pairs.get((place, best, label)) or pairs.get((place, label, best))
-    return found is not None and not found[0].significant
-
-
-def _summary(
-    methods: Sequence[str], pools: Sequence[Pool], ranking: Ranking
-) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """What stands under the benchmarks: one text per method."""
-    of_method = {label: [pool for pool in pools if pool.label == label] for label in methods}
-    rates = {
-        label: harm([cell for pool in found for cell in pool.by_cell])
-        for label, found in of_method.items()
-    }
-    forgetting = {
-        label: [pool.mean("metrics", "forgetting") for pool in found if pool.done]
-        for label, found in of_method.items()
-    }
-    costs = {
-        label: [pool.ms_ratio for pool in found if pool.done] for label, found in of_method.items()
-    }
-    count = f"{ranking.datasets} data set{'s' if ranking.datasets != 1 else ''}"
-    return (
-        (f"average rank ({count})", tuple(_text(ranking.average.get(m), 2) for m in methods)),
-        ("worse than source, % of cells", tuple(_text(100 * rates[m].rate, 0) for m in methods)),
-        ("surely worse, % of cells", tuple(_text(100 * rates[m].significant, 0) for m in methods)),
-        ("forgetting, points", tuple(_text(_mean(forgetting[m]), 1) for m in methods)),
-        ("ms per query, times source", tuple(_text(_mean(costs[m]), 1) for m in methods)),
-    )
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.mean(known)) if known else math.nan
-
-
-def _text(value: float | None, digits: int) -> str:
-    if value is None or not math.isfinite(value):
-        return ""
-    return f"{value:.{digits}f}".replace("-0.0", "0.0") if value > -0.05 else f"{value:.{digits}f}"
-
-
-def _notes(
-    rows: Sequence[tuple[str, tuple[MarkedValue, ...]]], pools: Sequence[Pool], ranking: Ranking
-) -> tuple[str, ...]:
-    entries = [entry for _, row in rows for entry in row]
-    notes = [
-        "R@1 in percent, mean over shifts and seeds; in brackets the difference to source in "
-        "points. Bold: the best; underlined: does not differ from the best; *: differs from "
-        f"source. Two differ where {RULE}, each comparison for itself.",
-        *_by_chance(sum(pool.comparison is not None for pool in pools)),
-        *seed_notes(pools),
-        *tuned_notes(pools),
-    ]
-    if any(entry.incomplete for entry in entries):
-        notes.append("+: cells are missing that other methods have; not comparable.")
-    if ranking.critical_difference is not None and ranking.p is not None:
-        notes.append(
-            f"Average ranks further apart than {ranking.critical_difference:.2f} differ (Nemenyi, "
-            f"5 %; Friedman p = {ranking.p:.2g})."
-        )
-    elif ranking.reason:
-        notes.append(f"No critical difference of ranks: {ranking.reason}.")
-    notes += [f"{name} has no rank: {reason}." for name, reason in ranking.left_out.items()]
-    methods = {pool.first.method for pool in pools}
-    notes += [f"{note}." for name, note in NOTES.items() if name in methods]
-    return tuple(notes)
-
-
-def _by_chance(comparisons: int) -> list[str]:
-    """How many stars chance alone would give, where that is at least one."""
-    expected = round(ALPHA * comparisons)
-    if not expected:
-        return []
-    stars = "about one star" if expected == 1 else f"about {expected} stars"
-    return [
-        f"If no method changed anything, chance would give the {comparisons} comparisons with "
-        f"source {stars}; p_holm in leaderboard.csv is corrected for their number."
-    ]
-
+from benchmark.report.boards import Board, MarkedValue
+from benchmark.report.table import plain
 
 _LATEX_SIGNS = {
     "\\": r"\textbackslash{}",
@@ -315,17 +66,18 @@ class _Language(NamedTuple):
     summary: str
 
 
+# fmt: off
 _LATEX = _Language(
-    latex_escape,
-    lambda text: text.replace("-", "$-$"),
-    r"\textbf{%s}",
-    r"\underline{%s}",
-    r" {\scriptsize(%s)}",
-    "*",
-    "$^{%s}$",  # all marks in one superscript: LaTeX refuses two on one base
-    "%s",
+    latex_escape, lambda text: text.replace("-", "$-$"), bold=r"\textbf{%s}",
+    underline=r"\underline{%s}", difference=r" {\scriptsize(%s)}", star="*",
+    marks="$^{%s}$",  # all of them in one superscript: LaTeX refuses two on one base
+    summary="%s",
 )
-_MARKDOWN = _Language(markdown_escape, str, "**%s**", "<u>%s</u>", " (%s)", r"\*", "%s", "*%s*")
+_MARKDOWN = _Language(
+    markdown_escape, str, bold="**%s**", underline="<u>%s</u>", difference=" (%s)", star=r"\*",
+    marks="%s", summary="*%s*",
+)
+# fmt: on
 
 _Rows = list[list[str]]
 

@@ -12,12 +12,13 @@ import numpy as np
 
 from benchmark.cell import Record, Status
 from benchmark.errors import ResultsError
+from benchmark.report.boards import boards
 from benchmark.report.leaderboard import by_shift, leaderboard, write_bytes, write_csv
 from benchmark.report.manifest import write_manifest
 from benchmark.report.pools import benchmark_pools, problems, shift_pools
 from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_frame, rankings
 from benchmark.report.results import CellResult
-from benchmark.report.text_tables import boards, latex, markdown
+from benchmark.report.text_tables import latex, markdown
 from benchmark.report.tidy import tidy
 from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore

@@ -87,7 +87,9 @@ def _relative(whole: Sequence[Pool]) -> Figure:
     looks = style.looks(pool.label for pool in whole)
     found: dict[str, dict[Setting, tuple[float, float]]] = {}
     for pool in whole:
-        numbers = (1.0, 0.0) if pool.is_source else (pool.ms_ratio, _gain(pool))
+        numbers = (
+            (1.0, 0.0) if pool.is_source else (pool.ratio("cost", "ms_per_query"), _gain(pool))
+        )
         if all(math.isfinite(number) for number in numbers) and numbers[0] > 0:
             found.setdefault(pool.label, {})[pool.first.place] = numbers
     shared = set.intersection(*(set(places) for places in found.values())) if found else set()

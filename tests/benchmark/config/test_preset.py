@@ -20,10 +20,10 @@ from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.planning.plan import plan
 from benchmark.planning.specs import untuned
 from benchmark.registry import METHODS
+from benchmark.report.boards import boards
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
-from benchmark.report.text_tables import boards
 from tests.benchmark import fakes
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.report.boards import boards
 from benchmark.report.html.data import page_data
 from benchmark.report.layout import place_titles, shift_label
 from benchmark.report.leaderboard import by_shift, leaderboard
@@ -17,7 +18,7 @@ from benchmark.report.pools import benchmark_pools, problems, shift_pools
 from benchmark.report.ranking_tables import rankings
 from benchmark.report.results import CellResult
 from benchmark.report.suite_table import suite_frame
-from benchmark.report.text_tables import boards, latex, markdown
+from benchmark.report.text_tables import latex, markdown
 from tests.benchmark.report.test_report import cell, printed
 
 HALF, ALL = [1, 0], [1, 1]
