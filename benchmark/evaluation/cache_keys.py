@@ -1,32 +1,47 @@
-"""Where the disk cache keeps what a cell needs: everything that it depends on, as a key."""
+"""Keys of the disk cache: hashes over everything that a cached number depends on."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import Cell
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.evaluation.cache import Address
-from benchmark.evaluation.cache.keys import address, code_of, numerics
+from benchmark.evaluation.cache import CacheKey
 from benchmark.evaluation.changes import Changes
 from benchmark.evaluation.stream import QueryStream
 from shifts.base import Shift
 from shifts.change import sizes
 
+SCHEMA = 2
+"""Raised when the harness computes cached content in another way."""
 
-def of_gallery(data: RetrievalSet, backbone: DualEncoder, cell: Cell) -> Address | None:
+_ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
+"""Variables that keep torch's libraries from using instructions that the processor has."""
+
+_LIBRARIES = ("numpy", "pillow", "torchvision", "open_clip_torch", "transformers")
+
+
+def of_gallery(data: RetrievalSet, backbone: DualEncoder, cell: Cell) -> CacheKey | None:
     """Where the gallery's embeddings lie; None where that cannot be said."""
     facts = _facts(data, backbone, cell, backbone.device)
     if facts is None:
         return None
     about = {"data": data.name, "backbone": backbone.name, "items": len(data.gallery)}
-    return Address(address(**facts, what="gallery"), about)
+    return CacheKey("gallery", _digest_of(**facts, what="gallery"), about)
 
 
 def of_inputs(
@@ -38,7 +53,7 @@ def of_inputs(
     shifts: Sequence[Shift],
     files: str,
     queries: np.ndarray,
-) -> Address | None:
+) -> CacheKey | None:
     """Where a stream's preprocessed queries lie; None where that cannot be said.
 
     Args:
@@ -62,16 +77,16 @@ def of_inputs(
         if cell.stream.domains:
             facts["assignment"] = _digest(stream.order, stream.shifts)
             about["stream"] = cell.stream.kind
-    return Address(address(**facts), about)
+    return CacheKey("queries", _digest_of(**facts), about)
 
 
 def of_source(
-    inputs: Address | None,
+    inputs: CacheKey | None,
     backbone: DualEncoder,
     parts: Sequence[np.ndarray],
     *,
     alone: bool = False,
-) -> Address | None:
+) -> CacheKey | None:
     """Where the source model's embeddings of inputs lie; None where that cannot be said.
 
     Args:
@@ -82,29 +97,29 @@ def of_source(
     """
     if inputs is None:
         return None
-    key = address(
+    digest = _digest_of(
         what="source",
-        inputs=inputs.key,
-        numerics=numerics(backbone.device),
+        inputs=inputs.digest,
+        numerics=_numerics(backbone.device),
         parts=_digest(*parts),
         alone=alone,
     )
-    return Address(key, inputs.about)
+    return CacheKey("source", digest, inputs.about)
 
 
-def of_changes(inputs: Address | None) -> Address | None:
+def of_changes(inputs: CacheKey | None) -> CacheKey | None:
     """Where it lies what the shifts did to the queries of these inputs."""
     if inputs is None:
         return None
-    key = address(what="changes", inputs=inputs.key, code=code_of(Changes, sizes))
-    return Address(key, inputs.about)
+    digest = _digest_of(what="changes", inputs=inputs.digest, code=_code_of(Changes, sizes))
+    return CacheKey("changes", digest, inputs.about)
 
 
 def _facts(
     data: RetrievalSet, backbone: DualEncoder, cell: Cell, device: str, *shifts: Shift
 ) -> dict[str, Any] | None:
     """What everything depends on; None where code takes part whose source cannot be found."""
-    code = code_of(backbone, data.queries, data.gallery, data.clean_text, *shifts)
+    code = _code_of(backbone, data.queries, data.gallery, data.clean_text, *shifts)
     if not code:
         return None
     return {
@@ -118,7 +133,7 @@ def _facts(
             if name not in ("device", "pretrained")  # numerics and the fingerprint say them
         }
         | {"model": cell.backbone.model_name},
-        "numerics": numerics(device),
+        "numerics": _numerics(device),
         "code": code,
     }
 
@@ -129,3 +144,75 @@ def _digest(*arrays: np.ndarray) -> str:
         digest.update(len(array).to_bytes(8, "little"))
         digest.update(np.ascontiguousarray(array, dtype=np.int64).tobytes())
     return digest.hexdigest()
+
+
+def _digest_of(**facts: Any) -> str:
+    """32 hex digits over plain facts; equal facts, equal digest, on every machine."""
+    text = json.dumps({**facts, "schema": SCHEMA}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _numerics(device: str) -> dict[str, Any]:
+    """What decides the last bits of what torch computes: build, device, threads, precision.
+
+    An entry is only shared where these agree, so that a cached number is the one that would have
+    been computed.
+    """
+    facts: dict[str, Any] = {
+        "torch": str(torch.__version__),
+        "libraries": _versions(),
+        "machine": platform.machine(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "amx": torch.cpu._is_amx_tile_supported(),
+        "isa": {name: os.environ.get(name, "") for name in _ISA_VARIABLES},
+        "threads": torch.get_num_threads(),
+        "matmul": torch.get_float32_matmul_precision(),
+    }
+    if device.startswith("cuda"):
+        facts |= {
+            "device": torch.cuda.get_device_name(device),
+            "cuda": torch.version.cuda,
+            "tf32": (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32),
+            "benchmark": torch.backends.cudnn.benchmark,
+        }
+    return facts
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _code_of(*things: object) -> str:
+    """A hash of the source files that functions and objects come from; "" where one has none.
+
+    Versions are raised by hand, and while a shift or a backbone is being written they are not:
+    cached inputs must not outlive the code that made them. All files of the top-level package
+    count, of this package those of the part that it is in (``benchmark.backbones``).
+    """
+    hashes = [_code(str(thing.__module__)) for thing in things if thing is not None]
+    return "" if "" in hashes else "+".join(sorted(set(hashes)))
+
+
+@cache
+def _code(module: str) -> str:
+    parts = module.split(".")
+    package = sys.modules.get(".".join(parts[: 2 if parts[0] == "benchmark" else 1]))
+    folders = list(getattr(package, "__path__", []))
+    files = sorted(path for folder in folders for path in Path(folder).rglob("*.py"))
+    if not folders:
+        own = getattr(package or sys.modules.get(module), "__file__", None)
+        files = [Path(own)] if own else []
+    digest = hashlib.sha256()
+    for path in files:
+        try:
+            digest.update(path.read_bytes())
+        except OSError:
+            return ""
+    return digest.hexdigest()[:16] if files else ""

@@ -12,9 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-KIND = "changes"
-"""Kind of the entries in the disk cache."""
-
 LITTLE = 5.0
 """A shift that changes a smaller share of the queries (percent) is warned of."""
 

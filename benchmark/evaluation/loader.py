@@ -16,7 +16,7 @@ from benchmark.backbones.base import DualEncoder, Staged
 from benchmark.cell import ShiftSpec
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
-from benchmark.evaluation.cache import Shelf
+from benchmark.evaluation.cache import StreamCache
 from benchmark.evaluation.changes import Changes
 from shifts.base import Shift, ShiftError, item_generator
 from shifts.change import sizes
@@ -54,7 +54,7 @@ class QueryInputs:
         backbone: preprocesses and collates.
         gallery: the gallery's items instead of the queries.
         corruption: what hits a query, by its index; None for one that nothing hits.
-        shelf: keeps what is made.
+        cache: keeps what is made.
         changes: told what the corruption did to each query.
     """
 
@@ -65,7 +65,7 @@ class QueryInputs:
         *,
         gallery: bool = False,
         corruption: Callable[[int], Corruption | None] = lambda index: None,
-        shelf: Shelf | None = None,
+        cache: StreamCache | None = None,
         changes: Changes | None = None,
     ) -> None:
         self._items = data.gallery if gallery else data.queries
@@ -77,15 +77,12 @@ class QueryInputs:
         self._make = staged.compact if staged else preprocess
         self._expand = staged.expand if staged else None
         self._corruption = corruption
-        self._shelf = shelf
+        self._cache = cache
         self._changes = changes
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
         """The collated inputs of these items."""
-        batch = self._backbone.collate(self._modality, [self._one(int(i)) for i in indices])
-        if self._shelf is not None:
-            self._shelf.rest()
-        return batch
+        return self._backbone.collate(self._modality, [self._one(int(i)) for i in indices])
 
     def alone(self, index: int) -> tuple[bytes, Tensor]:
         """A digest of one item's input, and the input as a batch of its own.
@@ -95,17 +92,14 @@ class QueryInputs:
         made = self._one(index).contiguous()
         digest = hashlib.sha256(f"{made.dtype} {tuple(made.shape)}".encode())
         digest.update(made.flatten().view(torch.uint8).numpy().data)
-        batch = self._backbone.collate(self._modality, [made])
-        if self._shelf is not None:
-            self._shelf.rest()
-        return digest.digest(), batch
+        return digest.digest(), self._backbone.collate(self._modality, [made])
 
     def _one(self, index: int) -> Tensor:
-        made = self._shelf.get(index) if self._shelf is not None else None
+        made = self._cache.get(index) if self._cache is not None else None
         if made is None:
             made = self._compact(index)
-            if self._shelf is not None:
-                self._shelf.put(index, made)
+            if self._cache is not None:
+                self._cache.put(index, made)
         return self._expand(made) if self._expand is not None else made
 
     def measure(self, indices: np.ndarray) -> None:

@@ -16,9 +16,9 @@ from benchmark.data.datasets.ready_made import ReadyMade, is_ready_made
 from benchmark.data.fingerprint import by_content
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import ConfigError, DataError, did_you_mean
-from benchmark.evaluation import cache_keys as addresses
-from benchmark.evaluation.cache import Address, DiskCache, InputCache, Recent, Shelf, Tables
-from benchmark.evaluation.changes import KIND, Changes
+from benchmark.evaluation import cache_keys
+from benchmark.evaluation.cache import CacheKey, DiskCache, EmbeddingCache, LRUCache, StreamCache
+from benchmark.evaluation.changes import Changes
 from benchmark.evaluation.isolation import digest, weights_of
 from benchmark.evaluation.loader import Corruption, QueryInputs, corruption
 from benchmark.evaluation.source_model import SourceRows, embed_distinct, recall_of_rows
@@ -71,19 +71,19 @@ class Resources:
         self.make_shift = make_shift
         self._load_ready_made = load_ready_made
         self._find_home = home_of
-        self._homes = Recent[tuple[Cell | None]](256)
+        self._homes = LRUCache[tuple[Cell | None]](256)
         self._homeless: dict[tuple[str, str, str], str] = {}
-        self._data = Recent[RetrievalSet](8)
-        self._backbones = Recent[DualEncoder](2)
-        self._galleries = Recent[Tensor](4)  # of a benchmark and its home, in both directions
-        self._source_recalls = Recent[float](64)
-        self._ready_made = Recent[ReadyMade](64)
-        self._inputs = InputCache(cache_bytes)
-        self._tables = Tables(disk)
-        self._shelves = Recent[Shelf](InputCache.IN_USE, Shelf.close)
-        self._changes = Recent[Changes](16)
-        self._source_tables = Recent[Tensor](1)  # of one stream: its cells are neighbours
-        self._known = Recent[tuple[Tensor, DualEncoder, dict[str, bytes]]](2)
+        self._data = LRUCache[RetrievalSet](8)
+        self._backbones = LRUCache[DualEncoder](2)
+        self._galleries = LRUCache[Tensor](4)  # of a benchmark and its home, in both directions
+        self._source_recalls = LRUCache[float](64)
+        self._ready_made = LRUCache[ReadyMade](64)
+        self._cache_bytes = cache_bytes
+        self._embeddings = EmbeddingCache(disk)
+        self._streams = LRUCache[StreamCache](2, StreamCache.close)  # a cell's, its clean queries
+        self._changes = LRUCache[Changes](16)
+        self._source_tables = LRUCache[Tensor](1)  # of one stream: its cells are neighbours
+        self._known = LRUCache[tuple[Tensor, DualEncoder, dict[str, bytes]]](2)
 
     def data(self, cell: Cell) -> RetrievalSet:
         """The retrieval set of a cell.
@@ -210,7 +210,7 @@ class Resources:
             )
             return _finite(rows.float(), f"gallery embeddings of {data.name}")
 
-        found = self._tables.table("gallery", addresses.of_gallery(data, backbone, cell), encode)
+        found = self._embeddings.get(cache_keys.of_gallery(data, backbone, cell), encode)
         return found.to(backbone.device)
 
     def note_shared(self, cell: Cell) -> None:
@@ -232,8 +232,8 @@ class Resources:
 
     def begin(self) -> None:
         """A cell begins: what is written to the disk cache from now on is its own."""
-        if self._tables.disk is not None:
-            self._tables.disk.written.clear()
+        if self._embeddings.disk is not None:
+            self._embeddings.disk.written.clear()
 
     def forget(self) -> None:
         """Drops all that is kept, and what the cell under way has written to the disk cache.
@@ -244,13 +244,12 @@ class Resources:
         self.spoiled = True
         kept = (
             *(self._data, self._backbones, self._galleries, self._source_recalls),
-            *(self._ready_made, self._shelves, self._changes, self._source_tables, self._known),
+            *(self._ready_made, self._streams, self._changes, self._source_tables, self._known),
         )
         for values in kept:
             values.clear()
-        self._inputs = InputCache(self._inputs.max_bytes)
-        if self._tables.disk is not None:
-            self._tables.disk.forget_written()
+        if self._embeddings.disk is not None:
+            self._embeddings.disk.forget_written()
 
     def queries(self, cell: Cell) -> np.ndarray:
         """Indices of the queries that the cell uses, ascending."""
@@ -296,29 +295,19 @@ class Resources:
         data, backbone = self.data(cell), self.backbone(cell)
         if clean or all(domain.name == CLEAN for domain in cell.domains):
             name = (*self._world(cell), "clean", cell.limit)
-            shelf = self._shelf(cell, name, clean=True)
-            return QueryInputs(data, backbone, shelf=shelf)
+            return QueryInputs(data, backbone, cache=self._stream_cache(cell, name, clean=True))
         corruptions = [self._corruption(cell, domain) for domain in cell.domains]
-        name = self._inputs_key(cell)
-        shelf, changes = self._shelf(cell, name), self._changes_of(cell)
-        if not cell.stream.domains:
-            return QueryInputs(
-                data,
-                backbone,
-                corruption=lambda index: corruptions[0],
-                shelf=shelf,
-                changes=changes,
-            )
-        stream = self.stream(cell)
-        domain_of = dict(
-            zip(self.queries(cell)[stream.order].tolist(), stream.shifts.tolist(), strict=True)
-        )
+        domain_of: dict[int, int] = {}
+        if cell.stream.domains:
+            stream = self.stream(cell)
+            hit = self.queries(cell)[stream.order].tolist()
+            domain_of = dict(zip(hit, stream.shifts.tolist(), strict=True))
         return QueryInputs(
             data,
             backbone,
-            corruption=lambda index: corruptions[domain_of[index]],
-            shelf=shelf,
-            changes=changes,
+            corruption=lambda index: corruptions[domain_of.get(index, 0)],
+            cache=self._stream_cache(cell, self._inputs_key(cell)),
+            changes=self._changes_of(cell),
         )
 
     def changes(self, cell: Cell) -> Changes:
@@ -332,35 +321,37 @@ class Resources:
         if len(missing):
             self.inputs(cell).measure(missing)
         if not found.kept:
-            self._tables.put(KIND, self._changes_address(cell), found.rows())
+            self._embeddings.put(self._changes_key(cell), found.rows())
             found.kept = True
         return found
 
     def _changes_of(self, cell: Cell) -> Changes:
         def make() -> Changes:
-            known = self._tables.find(KIND, self._changes_address(cell))
+            known = self._embeddings.find(self._changes_key(cell))
             return Changes(self.queries(cell), self.data(cell).query_modality, known)
 
         return self._changes.get(self._inputs_key(cell), make)
 
-    def _changes_address(self, cell: Cell) -> Address | None:
-        disk = self._tables.disk
-        return addresses.of_changes(self._inputs_address(cell)) if disk else None
+    def _changes_key(self, cell: Cell) -> CacheKey | None:
+        return cache_keys.of_changes(self._queries_key(cell))
 
-    def _shelf(self, cell: Cell, name: Hashable, *, clean: bool = False) -> Shelf:
-        def make() -> Shelf:
-            disk = self._tables.disk
-            address = self._inputs_address(cell, clean=clean) if disk else None
-            return Shelf(name, self._inputs, self.queries(cell), disk, address)
+    def _stream_cache(self, cell: Cell, name: Hashable, *, clean: bool = False) -> StreamCache:
+        def make() -> StreamCache:
+            key = self._queries_key(cell, clean=clean)
+            return StreamCache(self.queries(cell), self._room, self._embeddings.disk, key)
 
-        shelf = self._shelves.get(name, make)
-        shelf.reopen()
-        return shelf
+        return self._streams.get(name, make)
 
-    def _inputs_address(self, cell: Cell, *, clean: bool = False) -> Address | None:
-        """Where the disk cache keeps the cell's inputs."""
+    def _room(self) -> int:
+        """Bytes of memory that preprocessed queries may still take."""
+        return self._cache_bytes - sum(stream.nbytes for stream in self._streams.values())
+
+    def _queries_key(self, cell: Cell, *, clean: bool = False) -> CacheKey | None:
+        """Where the disk cache keeps the cell's inputs; None without one."""
+        if self._embeddings.disk is None:
+            return None
         at_work = () if clean else cell.domains
-        return addresses.of_inputs(
+        return cache_keys.of_inputs(
             self.data(cell),
             self.backbone(cell),
             cell,
@@ -385,12 +376,12 @@ class Resources:
         key = self._rows_key(cell, [queries[batch.queries] for batch in stream])
 
         def keep(rows: Tensor) -> None:
-            self._tables.put("source", key, rows)
+            self._embeddings.put(key, rows)
             self._source_tables.get(name, lambda: rows)
 
         known = self._source_tables.peek(name)
         if known is None:
-            known = self._tables.find("source", key)
+            known = self._embeddings.find(key)
         return SourceRows(
             lambda batch: backbone.encode(data.query_modality, batch), len(queries), known, keep
         )
@@ -402,11 +393,9 @@ class Resources:
         *,
         clean: bool = False,
         alone: bool = False,
-    ) -> Address | None:
-        if self._tables.disk is None:
-            return None
-        inputs = self._inputs_address(cell, clean=clean)
-        return addresses.of_source(inputs, self.backbone(cell), parts, alone=alone)
+    ) -> CacheKey | None:
+        inputs = self._queries_key(cell, clean=clean)
+        return cache_keys.of_source(inputs, self.backbone(cell), parts, alone=alone)
 
     def clean_recall(self, cell: Cell) -> float:
         """R@1 (percent) of the cell's clean queries with the frozen source model."""
@@ -429,8 +418,7 @@ class Resources:
 
     def _source_recall(self, cell: Cell, queries: np.ndarray, *, clean: bool = False) -> float:
         data, backbone = self.data(cell), self.backbone(cell)
-        rows = self._tables.table(
-            "source",
+        rows = self._embeddings.get(
             self._rows_key(cell, [queries], clean=clean, alone=True),
             lambda: embed_distinct(
                 lambda batch: backbone.encode(data.query_modality, batch),

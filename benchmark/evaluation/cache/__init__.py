@@ -1,4 +1,4 @@
-"""What need not be computed twice: in memory for the next cell, on disk for the next process.
+"""Caches of what need not be computed twice: in memory for the next cell, on disk for the next run.
 
 ``settings.disk_cache`` says where the disk cache is; docs/caching.md explains all of it.
 """
@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 from benchmark.evaluation.cache.disk import DiskCache, Stored
-from benchmark.evaluation.cache.memory import InputCache, Recent
+from benchmark.evaluation.cache.entry import CacheKey, Entry
 from benchmark.evaluation.cache.settings import disk_cache
-from benchmark.evaluation.cache.shelf import Address, Shelf, Tables
+from benchmark.evaluation.cache.tensors import EmbeddingCache, LRUCache, StreamCache
 
 __all__ = [
-    "Address",
+    "CacheKey",
     "DiskCache",
-    "InputCache",
-    "Recent",
-    "Shelf",
+    "EmbeddingCache",
+    "Entry",
+    "LRUCache",
     "Stored",
-    "Tables",
+    "StreamCache",
     "disk_cache",
 ]

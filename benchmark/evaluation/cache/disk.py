@@ -9,20 +9,30 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from benchmark.evaluation.cache import entry as files
-from benchmark.evaluation.cache.entry import DamagedEntry, Entry, Header, Recording
+from benchmark.evaluation.cache.entry import (
+    HEADER_BYTES,
+    KINDS,
+    PARTIAL,
+    SUFFIX,
+    CacheKey,
+    DamagedEntry,
+    Entry,
+    storable,
+)
 
 logger = logging.getLogger(__name__)
 
 DIGESTS = "digests"
 """The subfolder that ``shifts.digests`` keeps digests of files in."""
+
+_FORMER = ".rows"
+"""What older versions wrote: counted, evicted and cleared with the rest, never read."""
 
 _ABANDONED_SECONDS = 3600.0
 """An unfinished file that nobody has written to for so long has lost its process."""
@@ -68,11 +78,11 @@ class DiskCache:
         self.written: list[Path] = []
         self._writable = True
 
-    def open(self, kind: str, key: str) -> Entry | None:
+    def open(self, key: CacheKey) -> Entry | None:
         """A sound entry, or None; a damaged one is removed, with a warning."""
-        path = self.folder / files.file_name(kind, key)
+        path = self.folder / key.name
         try:
-            found = Entry(path)
+            found = Entry.open(path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -80,71 +90,57 @@ class DiskCache:
             return None
         except DamagedEntry as error:
             logger.warning("cache entry %s is damaged: %s; making it again", path, error)
-            self._remove(path)
+            _done(path.unlink)
             return None
-        self._touch(path)
+        _done(os.utime, path)  # fails where the cache is read only: then nobody evicts either
         return found
 
-    def record(
-        self, kind: str, key: str, count: int, row: Tensor, about: Mapping[str, Any]
-    ) -> Recording | None:
+    def record(self, key: CacheKey, count: int, row: Tensor) -> Entry | None:
         """Begins an entry of ``count`` rows like ``row``; None where it cannot be kept."""
-        if not self._writable or not files.storable(row):
-            return None
-        header = files.header_of(kind, key, count, row, about)
-        if not self._fits(header):
+        if not self._writable or not count or not storable(row):
             return None
         try:
-            return Recording(self.folder, header)
+            if self._make_room(HEADER_BYTES + count * row.nbytes):
+                return Entry.create(self.folder, key, (count, *row.shape), row.dtype)
         except OSError as error:
-            self.give_up(error)
-            return None
+            self._give_up(error)
+        return None
 
-    def finish(self, recording: Recording) -> Entry | None:
-        """Gives a complete recording its name and opens it; None where that fails."""
+    def write(self, entry: Entry, number: int, rows: Tensor) -> bool:
+        """Writes rows from this one on, and with the last ones gives the entry its name.
+
+        False, and the entry is of no more use, where the disk does not take them.
+        """
         try:
-            path = recording.seal()
-            self.written.append(path)
-            return Entry(path, verify=False)
-        except (OSError, DamagedEntry) as error:
-            self.give_up(error)
-            return None
-        finally:
-            recording.discard()
+            entry.write(number, rows)
+            if entry.complete:
+                entry.seal()
+                self.written.append(entry.path)
+        except OSError as error:
+            self._give_up(error)
+            entry.discard()
+            return False
+        return True
 
-    def put(self, kind: str, key: str, rows: Tensor, about: Mapping[str, Any]) -> None:
+    def put(self, key: CacheKey, rows: Tensor) -> None:
         """Stores rows that are known all at once, where there is room."""
-        if not self._writable or not len(rows) or not files.storable(rows[0]):
-            return
-        header = files.header_of(kind, key, len(rows), rows[0], about)
-        if self._fits(header):
-            try:
-                files.write_whole(self.folder, header, rows)
-                self.written.append(self.folder / files.file_name(kind, key))
-            except OSError as error:
-                self.give_up(error)
+        entry = self.record(key, len(rows), rows[0]) if len(rows) else None
+        if entry is not None:
+            self.write(entry, 0, rows)
 
     def forget_written(self) -> None:
         """Removes the entries written since ``written`` was emptied last."""
         for path in self.written:
-            self._remove(path)
+            _done(path.unlink)
         self.written.clear()
-
-    def give_up(self, error: Exception) -> None:
-        """Stops writing for the rest of this process, and says so once."""
-        if self._writable:
-            logger.warning(
-                "the cache in %s cannot be written (%s); going on without", self.folder, error
-            )
-        self._writable = False
 
     def entries(self) -> list[Stored]:
         """All finished entries, least recently used first."""
-        return sorted(self._files(files.SUFFIX), key=lambda stored: stored.used)
+        return sorted(self._files(SUFFIX, _FORMER), key=lambda stored: stored.used)
 
     def unfinished(self) -> list[Stored]:
         """Files that are being written, or that a process has left behind."""
-        return list(self._files(files.PARTIAL))
+        return list(self._files(PARTIAL))
 
     def clear(self) -> tuple[int, int]:
         """Removes everything that is an entry; returns how many and their bytes.
@@ -152,18 +148,16 @@ class DiskCache:
         The digests of files go too; they are not counted.
         """
         for path in (self.folder / DIGESTS).glob("*.json"):
-            self._remove(path)
-        removed = [
-            stored for stored in (*self.entries(), *self.unfinished()) if self._remove(stored.path)
-        ]
-        return len(removed), sum(stored.size for stored in removed)
+            _done(path.unlink)
+        found = (*self.entries(), *self.unfinished())
+        removed = [stored.size for stored in found if self.remove(stored)]
+        return len(removed), sum(removed)
 
     def verify(self) -> Iterator[tuple[Stored, str]]:
         """Reads every entry whole; yields it with what is wrong with it ("" where nothing is)."""
         for stored in self.entries():
             try:
-                with stored.path.open("rb") as file:
-                    files.check(file, stored.path.name)
+                Entry.open(stored.path)
             except FileNotFoundError:
                 continue  # evicted meanwhile
             except (OSError, DamagedEntry) as error:
@@ -171,57 +165,54 @@ class DiskCache:
             else:
                 yield stored, ""
 
-    def remove(self, stored: Stored) -> None:
-        """Removes one entry."""
-        self._remove(stored.path)
+    def remove(self, stored: Stored) -> bool:
+        """Removes one entry; False where that fails."""
+        return _done(stored.path.unlink)
 
-    def _fits(self, header: Header) -> bool:
-        """Makes the folder and room in it; False where the entry can never fit."""
-        needed = files.HEADER_BYTES + header.data_bytes
+    def _give_up(self, error: OSError) -> None:
+        """Stops writing for the rest of this process, and says so once."""
+        if self._writable:
+            logger.warning(
+                "the cache in %s cannot be written (%s); going on without", self.folder, error
+            )
+        self._writable = False
+
+    def _make_room(self, needed: int) -> bool:
+        """Makes the folder and room in it; False where the entry does not fit."""
         if needed > self.max_bytes:
             return False
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            self.give_up(error)
-            return False
-        present, abandoned = [], time.time() - _ABANDONED_SECONDS
-        for stored in self.unfinished():
-            if stored.used < abandoned:
-                self._remove(stored.path)
-            else:
-                present.append(stored)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        abandoned = time.time() - _ABANDONED_SECONDS
+        writing = self.unfinished()
+        old = [stored for stored in writing if stored.used < abandoned and self.remove(stored)]
         entries = self.entries()
-        used = sum(stored.size for stored in (*present, *entries))
+        used = sum(stored.size for stored in (*writing, *entries))
+        used -= sum(stored.size for stored in old)
         for stored in entries:
             if used + needed <= self.max_bytes:
                 break
-            if self._remove(stored.path):
+            if self.remove(stored):
                 used -= stored.size
         return used + needed <= self.max_bytes
 
-    def _files(self, suffix: str) -> Iterator[Stored]:
+    def _files(self, *suffixes: str) -> Iterator[Stored]:
         try:
             found = list(os.scandir(self.folder))
         except OSError:
             return
         for item in found:
-            if item.name.endswith(suffix) and item.name.partition("-")[0] in files.KINDS:
+            if item.name.endswith(suffixes) and item.name.partition("-")[0] in KINDS:
                 try:
                     facts = item.stat()
                 except OSError:
                     continue  # evicted meanwhile
                 yield Stored(Path(item.path), facts.st_size, facts.st_mtime)
 
-    def _touch(self, path: Path) -> None:
-        try:
-            os.utime(path)
-        except OSError:
-            return  # a cache that is read only: then nobody evicts either
 
-    def _remove(self, path: Path) -> bool:
-        try:
-            path.unlink()
-        except OSError:
-            return False
-        return True
+def _done(action: Callable[..., object], *args: object) -> bool:
+    """Whether something succeeded that may fail, such as removing what others have removed."""
+    try:
+        action(*args)
+    except OSError:
+        return False
+    return True

@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmark.cli.cache import Cache
 from benchmark.cli.command import FAILED, OK, UsageError
 from benchmark.errors import ConfigError
-from benchmark.evaluation.cache import DiskCache
+from benchmark.evaluation.cache import CacheKey, DiskCache
 
 
 def call(*words: str) -> tuple[int, str]:
@@ -26,7 +26,7 @@ def call(*words: str) -> tuple[int, str]:
 def disk(tmp_path: Path) -> DiskCache:
     found = DiskCache(tmp_path / "cache", 10**9)
     for kind, rows in (("gallery", 3), ("queries", 50), ("queries", 60)):
-        found.put(kind, f"key{rows}", torch.ones(rows, 100), {})
+        found.put(CacheKey(kind, f"key{rows}"), torch.ones(rows, 100))
     return found
 
 
@@ -56,11 +56,11 @@ def test_verify_removes_what_is_damaged_and_says_so(disk: DiskCache) -> None:
         OK,
         f"3 entries sound, 0 damaged in {disk.folder}\n",
     )
-    path = disk.folder / "queries-key50.rows"
+    path = disk.folder / "queries-key50.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     code, said = call("verify", "--cache", str(disk.folder))
     assert code == FAILED
-    assert "damaged: queries-key50.rows" in said
+    assert "damaged: queries-key50.safetensors" in said
     assert "2 entries sound, 1 damaged" in said
     assert not path.exists()
     assert call("verify", "--cache", str(disk.folder))[0] == OK

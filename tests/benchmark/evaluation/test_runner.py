@@ -13,7 +13,7 @@ import torch
 
 from benchmark.cell import Cell, ShiftSpec, Status, StreamSpec
 from benchmark.errors import DataError
-from benchmark.evaluation.cache import InputCache
+from benchmark.evaluation.cache import LRUCache, StreamCache
 from benchmark.evaluation.counting import counted
 from benchmark.evaluation.runner import run_cell
 from benchmark.metrics import ranks as metrics
@@ -189,21 +189,25 @@ def test_a_small_cache_changes_nothing_but_work() -> None:
     assert backbone.preprocessed == 90 + 50
 
 
-def test_cache_keeps_the_two_shelves_in_use_and_evicts_the_oldest() -> None:
-    cache = InputCache(max_bytes=40)
-    item = torch.zeros(5, dtype=torch.uint8)
-    for shelf in ("old", "stream"):
-        cache.open(shelf)
-        for index in range(4):
-            cache.put(shelf, index, item)
-    assert cache.used == 40
-    cache.open("clean")
-    for index in range(6):
-        cache.put("clean", index, item)
-    assert cache.get("old", 0) is None
-    assert cache.get("stream", 3) is not None
-    assert [cache.get("clean", i) is not None for i in range(6)] == [True] * 4 + [False] * 2
-    assert cache.used == 40
+def test_queries_of_the_two_streams_in_use_are_kept_and_never_evict_each_other() -> None:
+    streams = LRUCache[StreamCache](2, StreamCache.close)
+
+    def used() -> int:
+        return sum(stream.nbytes for stream in streams.values())
+
+    def stream(name: str, queries: int) -> StreamCache:
+        found = streams.get(name, lambda: StreamCache(np.arange(queries), lambda: 40 - used()))
+        for index in range(queries):
+            found.put(index, torch.zeros(5, dtype=torch.uint8))
+        return found
+
+    old, other = stream("old", 4), stream("stream", 4)
+    assert used() == 40
+    clean = stream("clean", 6)
+    assert old.get(0) is None
+    assert other.get(3) is not None
+    assert [clean.get(i) is not None for i in range(6)] == [True] * 4 + [False] * 2
+    assert used() == 40
 
 
 def test_limit_uses_a_fixed_subset() -> None:

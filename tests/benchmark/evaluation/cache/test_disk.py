@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.evaluation.cache import DiskCache
-from benchmark.evaluation.cache.entry import HEADER_BYTES, Entry, Recording
+from benchmark.evaluation.cache import CacheKey, DiskCache, Entry
+from benchmark.evaluation.cache.entry import HEADER_BYTES
 
 DTYPES = (torch.uint8, torch.int64, torch.float16, torch.float32, torch.bool)
 
@@ -38,41 +38,44 @@ def test_rows_come_back_as_they_were(
     tmp_path: Path, dtype: torch.dtype, shape: tuple[int, ...]
 ) -> None:
     rows = (100 * torch.rand(shape, generator=torch.Generator().manual_seed(1))).to(dtype)
-    cache(tmp_path).put("gallery", "key", rows, {"data": "x"})
-    found = cache(tmp_path).open("gallery", "key")
+    cache(tmp_path).put(CacheKey("gallery", "key"), rows)
+    found = cache(tmp_path).open(CacheKey("gallery", "key"))
     assert found is not None
     assert found.rows().dtype == dtype
     assert torch.equal(found.rows(), rows)
     assert torch.equal(found.row(len(rows) - 1), rows[-1])
-    found.rest()
-    assert torch.equal(found.row(0), rows[0])
-    found.row(0).zero_()
+    own = found.row(0)
+    assert own is not None
+    own.zero_()
     assert torch.equal(found.row(0), rows[0]), "a row is the reader's own"
-    assert cache(tmp_path).open("source", "key") is None
-    assert cache(tmp_path).open("gallery", "other") is None
+    assert cache(tmp_path).open(CacheKey("source", "key")) is None
+    assert cache(tmp_path).open(CacheKey("gallery", "other")) is None
 
 
 def test_rows_are_recorded_in_any_order_and_only_a_whole_entry_has_a_name(tmp_path: Path) -> None:
     disk, rows = cache(tmp_path), table()
-    recording = disk.record("queries", "key", len(rows), rows[0], {})
+    recording = disk.record(CacheKey("queries", "key"), len(rows), rows[0])
     assert recording is not None
     for number in (3, 0, 5, 1, 2):
-        recording.write(number, rows[number])
-    assert recording.read(4) is None
-    assert torch.equal(recording.read(3), rows[3])
+        assert disk.write(recording, number, rows[number])
+    assert recording.row(4) is None
+    third = recording.row(3)
+    assert third is not None
+    assert torch.equal(third, rows[3])
     assert not recording.complete
-    assert disk.open("queries", "key") is None
-    recording.write(4, rows[4])
+    assert disk.open(CacheKey("queries", "key")) is None
+    assert disk.write(recording, 4, rows[4])
     assert recording.complete
-    found = disk.finish(recording)
+    assert torch.equal(recording.rows(), rows)
+    found = disk.open(CacheKey("queries", "key"))
     assert found is not None
     assert torch.equal(found.rows(), rows)
-    assert only_file(disk).name == "queries-key.rows"
+    assert only_file(disk).name == "queries-key.safetensors"
 
 
 def test_an_unfinished_recording_leaves_nothing(tmp_path: Path) -> None:
     disk = cache(tmp_path)
-    recording = disk.record("queries", "key", 2, table()[0], {})
+    recording = disk.record(CacheKey("queries", "key"), 2, table()[0])
     assert recording is not None
     assert disk.unfinished()
     recording.discard()
@@ -88,7 +91,7 @@ def flip(path: Path, place: int) -> None:
 
 def swap_type(path: Path) -> None:
     """A header that is sound JSON and fits the size, but says something else."""
-    raw = path.read_bytes().replace(b'"float32"', b'"int32"  ', 1)
+    raw = path.read_bytes().replace(b'"F32"', b'"I32"', 1)
     path.write_bytes(raw)
 
 
@@ -109,64 +112,64 @@ def test_a_damaged_entry_is_found_said_once_and_removed(
     tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk = cache(tmp_path)
-    disk.put("gallery", "key", table(), {})
+    disk.put(CacheKey("gallery", "key"), table())
     path = only_file(disk)
     DAMAGE[how](path)
     assert [bool(problem) for _, problem in disk.verify()] == [True]
     with caplog.at_level(logging.WARNING, "benchmark"):
-        assert disk.open("gallery", "key") is None
-        assert disk.open("gallery", "key") is None
+        assert disk.open(CacheKey("gallery", "key")) is None
+        assert disk.open(CacheKey("gallery", "key")) is None
     (said,) = caplog.messages
     assert "damaged" in said
     assert str(path) in said
-    disk.put("gallery", "key", table(), {})
+    disk.put(CacheKey("gallery", "key"), table())
     assert [problem for _, problem in disk.verify()] == [""]
 
 
 def test_an_entry_under_another_name_is_refused(tmp_path: Path) -> None:
     disk = cache(tmp_path)
-    disk.put("gallery", "key", table(), {})
-    only_file(disk).rename(disk.folder / "gallery-other.rows")
-    assert disk.open("gallery", "other") is None
+    disk.put(CacheKey("gallery", "key"), table())
+    only_file(disk).rename(disk.folder / "gallery-other.safetensors")
+    assert disk.open(CacheKey("gallery", "other")) is None
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     size = HEADER_BYTES + table().nbytes
     disk = cache(tmp_path, max_bytes=3 * size)
     for age, key in enumerate("cba"):
-        disk.put("gallery", key, table(), {})
+        disk.put(CacheKey("gallery", key), table())
         then = time.time() - 1000 * (3 - age)
-        os.utime(disk.folder / f"gallery-{key}.rows", (then, then))
-    assert disk.open("gallery", "c") is not None  # the oldest, now the one used last
-    disk.put("gallery", "d", table(), {})
+        os.utime(disk.folder / f"gallery-{key}.safetensors", (then, then))
+    assert disk.open(CacheKey("gallery", "c")) is not None  # the oldest, now the one used last
+    disk.put(CacheKey("gallery", "d"), table())
     assert {stored.path.name[8] for stored in disk.entries()} == {"a", "c", "d"}
     assert sum(stored.size for stored in disk.entries()) <= disk.max_bytes
-    disk.put("gallery", "large", table(600), {})
-    assert disk.open("gallery", "large") is None, "larger than the bound"
+    disk.put(CacheKey("gallery", "large"), table(600))
+    assert disk.open(CacheKey("gallery", "large")) is None, "larger than the bound"
     assert len(disk.entries()) == 3, "what could never fit evicts nothing"
 
 
 def test_what_is_being_written_counts_and_what_was_abandoned_goes(tmp_path: Path) -> None:
     size = HEADER_BYTES + table().nbytes
     disk = cache(tmp_path, max_bytes=2 * size - 1)
-    recording = disk.record("queries", "key", 6, table()[0], {})
+    recording = disk.record(CacheKey("queries", "key"), 6, table()[0])
     assert recording is not None
     for number, row in enumerate(table()):
         recording.write(number, row)
-    disk.put("gallery", "new", table(), {})
-    assert disk.open("gallery", "new") is None
+    disk.put(CacheKey("gallery", "new"), table())
+    assert disk.open(CacheKey("gallery", "new")) is None
     then = time.time() - 2 * 3600
     os.utime(recording.path, (then, then))
-    disk.put("gallery", "new", table(), {})
-    assert disk.open("gallery", "new") is not None
+    disk.put(CacheKey("gallery", "new"), table())
+    assert disk.open(CacheKey("gallery", "new")) is not None
     assert not disk.unfinished()
     recording.discard()
 
 
 def test_a_reader_keeps_what_is_evicted(tmp_path: Path) -> None:
     disk = cache(tmp_path)
-    disk.put("gallery", "key", table(), {})
-    found = disk.open("gallery", "key")
+    disk.put(CacheKey("gallery", "key"), table())
+    found = disk.open(CacheKey("gallery", "key"))
     assert found is not None
     assert disk.clear() == (1, HEADER_BYTES + table().nbytes)
     assert torch.equal(found.rows(), table())
@@ -174,13 +177,13 @@ def test_a_reader_keeps_what_is_evicted(tmp_path: Path) -> None:
 
 def test_clear_leaves_what_is_not_the_caches(tmp_path: Path) -> None:
     disk = cache(tmp_path)
-    disk.put("gallery", "key", table(), {})
-    for name in ("notes.txt", "thesis.rows", "gallery-key.npz"):
+    disk.put(CacheKey("gallery", "key"), table())
+    for name in ("notes.txt", "thesis.safetensors", "gallery-key.npz"):
         (disk.folder / name).write_text("mine")
     assert disk.clear()[0] == 1
     assert {path.name for path in disk.folder.iterdir()} == {
         "notes.txt",
-        "thesis.rows",
+        "thesis.safetensors",
         "gallery-key.npz",
     }
 
@@ -194,9 +197,9 @@ def test_a_full_disk_is_said_once_and_costs_nothing_else(
 ) -> None:
     disk = cache(tmp_path)
     monkeypatch.setattr(os, "pwrite", full)
-    disk.put("gallery", "key", table(), {})
-    disk.put("gallery", "other", table(), {})
-    assert disk.record("queries", "key", 2, table()[0], {}) is None
+    disk.put(CacheKey("gallery", "key"), table())
+    disk.put(CacheKey("gallery", "other"), table())
+    assert disk.record(CacheKey("queries", "key"), 2, table()[0]) is None
     (said,) = caplog.messages
     assert "No space left" in said
     assert list(disk.folder.iterdir()) == []
@@ -207,17 +210,17 @@ def test_a_folder_that_cannot_be_made_is_said_once(
 ) -> None:
     (tmp_path / "file").write_text("")
     disk = DiskCache(tmp_path / "file" / "cache", 1 << 20)
-    disk.put("gallery", "key", table(), {})
-    disk.put("gallery", "key", table(), {})
+    disk.put(CacheKey("gallery", "key"), table())
+    disk.put(CacheKey("gallery", "key"), table())
     assert len(caplog.messages) == 1
-    assert disk.open("gallery", "key") is None
+    assert disk.open(CacheKey("gallery", "key")) is None
     assert disk.entries() == []
 
 
 def test_numbers_that_no_file_can_hold_are_not_kept(tmp_path: Path) -> None:
     disk = cache(tmp_path)
     for rows in (table().to(torch.bfloat16), torch.zeros(3, 0), torch.zeros(0, 3), torch.zeros(3)):
-        disk.put("gallery", "key", rows, {})
+        disk.put(CacheKey("gallery", "key"), rows)
     assert disk.entries() == []
 
 
@@ -229,9 +232,9 @@ def write_and_read(folder: str, seconds: float) -> None:
     while time.monotonic() < until:
         number = (number + 1) % 8
         rows = table(seed=number)
-        disk.put("gallery", f"key{number}", rows, {})
+        disk.put(CacheKey("gallery", f"key{number}"), rows)
         other = (number * 3) % 8
-        found = disk.open("gallery", f"key{other}")
+        found = disk.open(CacheKey("gallery", f"key{other}"))
         if found is not None and not torch.equal(found.rows(), table(seed=other)):
             raise SystemExit(3)
 
@@ -252,7 +255,9 @@ def test_several_writers_at_once(tmp_path: Path) -> None:
 
 def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     disk = cache(tmp_path)
-    disk.put("gallery", "key", table(), {})
+    disk.put(CacheKey("gallery", "key"), table())
     assert only_file(disk).stat().st_mode & 0o077 == 0
-    assert isinstance(disk.open("gallery", "key"), Entry)
-    assert disk.record("queries", "k", 1, table()[0], {}).__class__ is Recording
+    assert isinstance(disk.open(CacheKey("gallery", "key")), Entry)
+    recording = disk.record(CacheKey("queries", "k"), 1, table()[0])
+    assert recording is not None
+    assert recording.path.stat().st_mode & 0o077 == 0
