@@ -202,3 +202,23 @@ class RetrievalSet:
             *(f"section_R@{k}" for k in self.recall_at if self.sections is not None),
             *(f"R_subset@{k}" for k in SUBSET_AT if self.subset is not None),
         )
+
+
+def checked(data: RetrievalSet) -> RetrievalSet:
+    """The set, if its recall can be measured; raises DataError otherwise."""
+    if not len(data.queries):
+        raise DataError(f"benchmark {data.name!r} has no queries")
+    if len(data.relevance) != len(data.queries) or len(data.groups) != len(data.queries):
+        raise DataError(
+            f"benchmark {data.name!r} has {len(data.queries)} queries, but answers for "
+            f"{len(data.relevance)} and groups for {len(data.groups)}"
+        )
+    size, largest = len(data.gallery), max(data.recall_at)
+    if data.sections is not None:
+        size = int(np.diff(data.sections.bounds).min())
+    if size < largest:
+        raise DataError(
+            f"benchmark {data.name!r} has a gallery of {size}; recall at {largest} needs at least "
+            f"{largest} items: use a larger gallery"
+        )
+    return data

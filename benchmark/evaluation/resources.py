@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,15 +15,16 @@ from benchmark.backbones.base import DualEncoder
 from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, data_identity
 from benchmark.data.datasets.ready_made import ReadyMade, is_ready_made
 from benchmark.data.fingerprint import by_content
-from benchmark.data.retrieval import RetrievalSet
-from benchmark.errors import ConfigError, DataError, did_you_mean
+from benchmark.data.retrieval import RetrievalSet, checked
+from benchmark.errors import ConfigError, DataError
 from benchmark.evaluation import cache_keys
 from benchmark.evaluation.cache import CacheKey, DiskCache, EmbeddingCache, LRUCache, StreamCache
 from benchmark.evaluation.changes import Changes
+from benchmark.evaluation.home import Homes, place_of
 from benchmark.evaluation.isolation import digest, weights_of
 from benchmark.evaluation.loader import Corruption, QueryInputs, corruption
 from benchmark.evaluation.source_model import SourceRows, embed_distinct, recall_of_rows
-from benchmark.evaluation.stream import QueryStream, chosen_queries
+from benchmark.evaluation.stream import QueryStream, chosen_queries, stream_of
 from methods.base import Method, Setup
 from shifts.base import Shift
 
@@ -47,6 +49,7 @@ class Resources:
         disk: the cache that this process shares with others, or None.
 
     Attributes:
+        homes: where forgetting is measured.
         spoiled: a cell has changed what others share (see ``forget``); where a process can be
             replaced it now is.
     """
@@ -70,9 +73,7 @@ class Resources:
         self.make_method = make_method
         self.make_shift = make_shift
         self._load_ready_made = load_ready_made
-        self._find_home = home_of
-        self._homes = LRUCache[tuple[Cell | None]](256)
-        self._homeless: dict[tuple[str, str, str], str] = {}
+        self.homes = Homes(home_of, self.data)
         self._data = LRUCache[RetrievalSet](8)
         self._backbones = LRUCache[DualEncoder](2)
         self._galleries = LRUCache[Tensor](4)  # of a benchmark and its home, in both directions
@@ -91,7 +92,7 @@ class Resources:
         Raises:
             DataError: the loader's, or a set that recall at 10 cannot be measured on.
         """
-        return self._data.get(_place(cell), lambda: by_content(_checked(self._load_data(cell))))
+        return self._data.get(place_of(cell), lambda: by_content(checked(self._load_data(cell))))
 
     def backbone(self, cell: Cell) -> DualEncoder:
         """The dual encoder of a cell; its weights are never adapted."""
@@ -108,48 +109,10 @@ class Resources:
             self.stream(cell)
         return cell.key(
             data_fingerprint=data_identity(
-                self.data(cell).fingerprint, self.shift_files(cell), self.home_fingerprint(cell)
+                self.data(cell).fingerprint, self.shift_files(cell), self.homes.fingerprint(cell)
             ),
             backbone_fingerprint=self.backbone(cell).fingerprint,
         )
-
-    def home(self, cell: Cell) -> Cell | None:
-        """The cell whose clean queries forgetting is measured on; None where there is none.
-
-        It is the cell itself where its own data are the source model's domain. Of another set as
-        many queries are used as the cell has, so that measuring costs the same: a fixed draw.
-        """
-        named = self.home_named(cell)
-        if named is None:
-            return cell if self._home_of(cell) is not None else None
-        if _place(named) in self._homeless:
-            return None
-        try:
-            size = len(self.data(named).queries)
-        except DataError as error:  # the user does not have it
-            self._homeless[_place(named)] = str(error)
-            return None
-        wanted = len(self.queries(cell))
-        return replace(named, limit=wanted if wanted < size else None)
-
-    def _home_of(self, cell: Cell) -> Cell | None:
-        place = _place(cell), cell.backbone
-        return self._homes.get(place, lambda: (self._find_home(cell),))[0]
-
-    def home_named(self, cell: Cell) -> Cell | None:
-        """The cell of another set that is the home, whether the user has it or not; or None."""
-        named = self._home_of(cell)
-        return None if named is None or named.benchmark == cell.benchmark else named
-
-    def homeless(self, cell: Cell) -> str:
-        """Why the set that the cell's home names could not be used, or an empty string."""
-        named = self.home_named(cell)
-        return "" if named is None else self._homeless.get(_place(named), "")
-
-    def home_fingerprint(self, cell: Cell) -> str:
-        """Of another set that forgetting is measured on; "" where it is the cell's own, or none."""
-        home = self.home(cell)
-        return "" if home is None or home is cell else self.data(home).fingerprint
 
     def shift_files(self, cell: Cell) -> str:
         """Hashes of the files that the cell's shifts work with, "" where there are none.
@@ -191,15 +154,12 @@ class Resources:
 
     def known_key(self, cell: Cell) -> str:
         """The cell's identity if its data and backbone are loaded already, else ""."""
-        data = self._data.peek(_place(cell))
+        data = self._data.peek(place_of(cell))
         backbone = self._backbones.peek(cell.backbone)
         return self.key(cell) if data is not None and backbone is not None else ""
 
     def gallery(self, cell: Cell) -> Tensor:
         """(N, D) float32 unit rows of the clean gallery under the source weights, on the device."""
-        return self._galleries.get(self._world(cell), lambda: self._gallery(cell))
-
-    def _gallery(self, cell: Cell) -> Tensor:
         data, backbone = self.data(cell), self.backbone(cell)
 
         def encode() -> Tensor:
@@ -207,11 +167,19 @@ class Resources:
                 lambda batch: backbone.encode(data.gallery_modality, batch),
                 QueryInputs(data, backbone, gallery=True),
                 np.arange(len(data.gallery)),
-            )
-            return _finite(rows.float(), f"gallery embeddings of {data.name}")
+            ).float()
+            if not torch.isfinite(rows).all():
+                raise DataError(
+                    f"gallery embeddings of {data.name} hold NaN or infinity: the weights do not "
+                    "fit or are damaged"
+                )
+            return rows
 
-        found = self._embeddings.get(cache_keys.of_gallery(data, backbone, cell), encode)
-        return found.to(backbone.device)
+        def make() -> Tensor:
+            found = self._embeddings.get(cache_keys.of_gallery(data, backbone, cell), encode)
+            return found.to(backbone.device)
+
+        return self._galleries.get(self._world(cell), make)
 
     def note_shared(self, cell: Cell) -> None:
         """Notes what gallery and source weights hold, once for all cells that share them."""
@@ -256,35 +224,8 @@ class Resources:
         return chosen_queries(len(self.data(cell).queries), cell.limit)
 
     def stream(self, cell: Cell) -> QueryStream:
-        """The stream of the cell's queries.
-
-        Raises:
-            ConfigError: a stream that makes no sense, alone or with these queries.
-        """
-        queries = self.queries(cell)
-        groups = None
-        if cell.stream.kind == "correlated":
-            data, key = self.data(cell), cell.stream.group_key
-            if key and key not in data.group_keys:
-                raise ConfigError(
-                    f"benchmark {data.name!r} has no group key {key!r}"
-                    f"{did_you_mean(key, data.group_keys)}; "
-                    f"it has {', '.join(sorted(data.group_keys)) or 'none'}"
-                )
-            groups = data.group_keys[key][queries] if key else None
-        sections = self.data(cell).sections
-        if cell.stream.kind == "interleaved" and sections is None:
-            raise ConfigError(
-                f"an interleaved stream needs several data sets, not {cell.benchmark!r} alone; "
-                "name at least two benchmarks (--benchmark a,b)"
-            )
-        return QueryStream(
-            len(queries),
-            cell.stream,
-            cell.seed,
-            groups,
-            None if sections is None else sections.of_query[queries],
-        )
+        """The stream of the cell's queries; ConfigError where it makes no sense with them."""
+        return stream_of(cell, self.data(cell))
 
     def inputs(self, cell: Cell, *, clean: bool = False) -> QueryInputs:
         """The cell's queries, shifted (unless ``clean``) and preprocessed.
@@ -297,7 +238,7 @@ class Resources:
             name = (*self._world(cell), "clean", cell.limit)
             return QueryInputs(data, backbone, cache=self._stream_cache(cell, name, clean=True))
         corruptions = [self._corruption(cell, domain) for domain in cell.domains]
-        domain_of: dict[int, int] = {}
+        domain_of = dict.fromkeys(self.queries(cell).tolist(), 0)
         if cell.stream.domains:
             stream = self.stream(cell)
             hit = self.queries(cell)[stream.order].tolist()
@@ -305,7 +246,7 @@ class Resources:
         return QueryInputs(
             data,
             backbone,
-            corruption=lambda index: corruptions[domain_of.get(index, 0)],
+            corruption=lambda index: corruptions[domain_of[index]],
             cache=self._stream_cache(cell, self._inputs_key(cell)),
             changes=self._changes_of(cell),
         )
@@ -373,7 +314,8 @@ class Resources:
         """
         data, backbone = self.data(cell), self.backbone(cell)
         queries, stream, name = self.queries(cell), self.stream(cell), self._stream_key(cell)
-        key = self._rows_key(cell, [queries[batch.queries] for batch in stream])
+        parts = [queries[batch.queries] for batch in stream]
+        key = cache_keys.of_source(self._queries_key(cell), backbone, parts)
 
         def keep(rows: Tensor) -> None:
             self._embeddings.put(key, rows)
@@ -385,17 +327,6 @@ class Resources:
         return SourceRows(
             lambda batch: backbone.encode(data.query_modality, batch), len(queries), known, keep
         )
-
-    def _rows_key(
-        self,
-        cell: Cell,
-        parts: Sequence[np.ndarray],
-        *,
-        clean: bool = False,
-        alone: bool = False,
-    ) -> CacheKey | None:
-        inputs = self._queries_key(cell, clean=clean)
-        return cache_keys.of_source(inputs, self.backbone(cell), parts, alone=alone)
 
     def clean_recall(self, cell: Cell) -> float:
         """R@1 (percent) of the cell's clean queries with the frozen source model."""
@@ -418,8 +349,9 @@ class Resources:
 
     def _source_recall(self, cell: Cell, queries: np.ndarray, *, clean: bool = False) -> float:
         data, backbone = self.data(cell), self.backbone(cell)
+        inputs = self._queries_key(cell, clean=clean)
         rows = self._embeddings.get(
-            self._rows_key(cell, [queries], clean=clean, alone=True),
+            cache_keys.of_source(inputs, backbone, [queries], alone=True),
             lambda: embed_distinct(
                 lambda batch: backbone.encode(data.query_modality, batch),
                 self.inputs(cell, clean=clean),
@@ -442,16 +374,13 @@ class Resources:
 
     def _inputs_key(self, cell: Cell) -> tuple[Hashable, ...]:
         """What decides the inputs of a cell whose queries are shifted."""
-        if cell.stream.domains:
-            return self._stream_key(cell)
-        files = self.shift_files(cell)
-        return (*self._world(cell), _text(cell.shift), files, cell.seed, cell.limit)
+        facts = _text(asdict(cell.shift)), self.shift_files(cell), cell.seed, cell.limit
+        stream = (_text(cell.stream.to_dict()),) if cell.stream.domains else ()
+        return (*self._world(cell), *facts, *stream)
 
     def _stream_key(self, cell: Cell) -> tuple[Hashable, ...]:
-        """What decides which query comes under which shift."""
-        stream = json.dumps(cell.stream.to_dict(), sort_keys=True, default=str)
-        files = self.shift_files(cell)
-        return (*self._world(cell), _text(cell.shift), files, stream, cell.seed, cell.limit)
+        """What decides which query comes when and under which shift."""
+        return (*self._inputs_key(cell), _text(cell.stream.to_dict()))
 
     def _world(self, cell: Cell) -> tuple[Hashable, ...]:
         data, backbone = self.data(cell), self.backbone(cell)
@@ -465,34 +394,5 @@ def _contents(gallery: Tensor, backbone: DualEncoder) -> dict[str, bytes]:
     }
 
 
-def _place(cell: Cell) -> tuple[str, str, str]:
-    return cell.suite, cell.benchmark, cell.data_root
-
-
-def _text(spec: ShiftSpec) -> str:
-    return json.dumps(asdict(spec), sort_keys=True, default=str)
-
-
-def _checked(data: RetrievalSet) -> RetrievalSet:
-    if not len(data.queries):
-        raise DataError(f"benchmark {data.name!r} has no queries")
-    if len(data.relevance) != len(data.queries) or len(data.groups) != len(data.queries):
-        raise DataError(
-            f"benchmark {data.name!r} has {len(data.queries)} queries, but answers for "
-            f"{len(data.relevance)} and groups for {len(data.groups)}"
-        )
-    size, largest = len(data.gallery), max(data.recall_at)
-    if data.sections is not None:
-        size = int(np.diff(data.sections.bounds).min())
-    if size < largest:
-        raise DataError(
-            f"benchmark {data.name!r} has a gallery of {size}; recall at {largest} needs at least "
-            f"{largest} items: use a larger gallery"
-        )
-    return data
-
-
-def _finite(rows: Tensor, what: str) -> Tensor:
-    if not torch.isfinite(rows).all():
-        raise DataError(f"{what} hold NaN or infinity: the weights do not fit or are damaged")
-    return rows
+def _text(spec: Mapping[str, Any]) -> str:
+    return json.dumps(spec, sort_keys=True, default=str)

@@ -122,12 +122,12 @@ def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
     data, backbone = resources.data(cell), resources.backbone(cell)
     files = resources.shift_files(cell)
     ready = any(map(is_ready_made, cell.domains))
-    home, homeless = resources.home(cell), resources.homeless(cell)
+    home, homeless = resources.homes.of(cell), resources.homes.why_missing(cell)
     return {
         **({"shift_files": files} if files else {}),
         "home": "" if home is None else resources.data(home).name,
         **({"home_queries": len(resources.queries(home))} if home is not None else {}),
-        **({"home_fingerprint": other} if (other := resources.home_fingerprint(cell)) else {}),
+        **({"home_fingerprint": other} if (other := resources.homes.fingerprint(cell)) else {}),
         **({"homeless": homeless} if homeless else {}),
         **({"ready_made": True} if ready else {}),
         "data": dict(data.info),
@@ -364,7 +364,7 @@ class _Run:
 
     def _forgetting(self, method: Method) -> dict[str, float]:
         """R@1 on the clean queries of the source model's home; nothing where it has none."""
-        home = self.resources.home(self.cell)
+        home = self.resources.homes.of(self.cell)
         if home is None:
             return {}
         with self.clock("clean"):

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.cell import ShiftSpec, StreamSpec
+from benchmark.cell import Cell, ShiftSpec, StreamSpec
+from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import ConfigError, did_you_mean
 
 KINDS: dict[str, str] = {
@@ -357,3 +358,28 @@ def _correlated_order(
             pieces[slot].append(shuffled[start : ends[slot]])
     placed = [parts[i] for parts in pieces for i in rng.permutation(len(parts))]
     return np.concatenate(placed).astype(np.int64)
+
+
+def stream_of(cell: Cell, data: RetrievalSet) -> QueryStream:
+    """The stream of the cell's queries.
+
+    Raises:
+        ConfigError: a stream that makes no sense, alone or with these queries.
+    """
+    queries = chosen_queries(len(data.queries), cell.limit)
+    groups = None
+    if cell.stream.kind == "correlated" and (key := cell.stream.group_key):
+        if key not in data.group_keys:
+            raise ConfigError(
+                f"benchmark {data.name!r} has no group key {key!r}"
+                f"{did_you_mean(key, data.group_keys)}; "
+                f"it has {', '.join(sorted(data.group_keys)) or 'none'}"
+            )
+        groups = data.group_keys[key][queries]
+    if cell.stream.kind == "interleaved" and data.sections is None:
+        raise ConfigError(
+            f"an interleaved stream needs several data sets, not {cell.benchmark!r} alone; "
+            "name at least two benchmarks (--benchmark a,b)"
+        )
+    sections = None if data.sections is None else data.sections.of_query[queries]
+    return QueryStream(len(queries), cell.stream, cell.seed, groups, sections)

@@ -93,7 +93,7 @@ class Fingerprints:
         data, weights = self.of_data(cell), self.of_backbone(cell.backbone)
         if not data or not weights or any(map(is_ready_made, cell.domains)):
             return ""
-        named, home = resources.home_named(cell), ""
+        named, home = resources.homes.named(cell), ""
         if named is not None and not (home := self.of_data(named)):
             return ""  # not known, or the user does not have it
         shifts = self._texts.of(cell.shift), self._texts.of(cell.stream)
@@ -118,7 +118,7 @@ class Fingerprints:
 
     def remember(self, cell: Cell, resources: Resources) -> None:
         """Keeps the fingerprints of a cell's data and backbone, which must be loaded already."""
-        home = resources.home(cell)
+        home = resources.homes.of(cell)
         for place in (cell,) if home is None else (cell, home):
             self._remember_data(place, resources)
         subject = _backbone_subject(cell.backbone)
