@@ -11,9 +11,11 @@ import yaml
 from benchmark.config.presets import MODALITIES, Place, resolve, shipped_path
 from benchmark.data.suite import load_suite
 from benchmark.errors import ConfigError
+from benchmark.evaluation.builders import default_resources
 from benchmark.planning import tune
 from benchmark.registry import METHODS
 from benchmark.store.run_store import RunStore
+from tests.benchmark.fixtures_short import shortened
 
 
 @pytest.mark.slow
@@ -21,7 +23,11 @@ def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tune, "RATES", (1e-3,))
     monkeypatch.setattr(tune, "TEMPERATURES", (0.02, 0.08))
-    monkeypatch.setattr(tune, "QUERIES", 64)
+    monkeypatch.setattr(tune, "QUERIES", 24)
+    resources = default_resources()
+    load = resources._load_data
+    resources._load_data = lambda cell: shortened(load(cell), 64)
+    monkeypatch.setattr(tune, "default_resources", lambda: resources)
     target = tmp_path / "presets" / "mini.yaml"
     target.parent.mkdir()
     target.write_text("image: {sar: {lr: 0.5}}\n")
