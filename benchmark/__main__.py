@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
+from benchmark.cli import program
 
-from benchmark.cli import main
-
-sys.exit(main())
+program()

@@ -5,6 +5,6 @@ Nothing in here imports torch, pandas or matplotlib at import time: listing name
 
 from __future__ import annotations
 
-from benchmark.cli.main import main
+from benchmark.cli.main import main, program
 
-__all__ = ["main"]
+__all__ = ["main", "program"]

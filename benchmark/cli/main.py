@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import threading
+import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from rich.console import Console
 from rich.text import Text
@@ -15,7 +18,7 @@ from benchmark.cli.bench import Bench
 from benchmark.cli.cache import Cache
 from benchmark.cli.check import Check, CheckShift
 from benchmark.cli.claims import ClaimsPage
-from benchmark.cli.command import INTERRUPTED, OK, UNSHOWN, USER_ERROR, Command, UsageError
+from benchmark.cli.command import FAILED, INTERRUPTED, OK, UNSHOWN, USER_ERROR, Command, UsageError
 from benchmark.cli.config_show import Config
 from benchmark.cli.data import Data
 from benchmark.cli.grid import Grid
@@ -53,6 +56,19 @@ COMMANDS: dict[str, Command] = {
         Tune(),
     )
 }
+
+
+def program() -> NoReturn:
+    """The command ``queryshift``: ``main``, which ends even where a plugin left threads running."""
+    code = FAILED
+    try:
+        code = main()
+    finally:
+        if threading.active_count() > 1:
+            from benchmark.executors.ending import end_despite_threads
+
+            end_despite_threads(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,8 +109,14 @@ def _guarded(words: list[str], console: Console, errors: Console) -> int:
     """Runs the command; errors that a user can cause become a line and an exit code."""
     try:
         return _dispatch(words, console)
-    except SystemExit as leave:  # argparse leaves this way after --help
-        return leave.code if isinstance(leave.code, int) else OK
+    except SystemExit as leave:  # no code of this package leaves this way
+        place = traceback.extract_tb(leave.__traceback__)[-1]
+        line = (
+            f"sys.exit({'' if leave.code is None else repr(leave.code)}) in {place.filename}, line "
+            f"{place.lineno}, ended the command; a plugin must raise an error of its own instead"
+        )
+        _complain(errors, line)
+        return FAILED
     except KeyboardInterrupt:
         errors.print(Text("interrupted", style="yellow"))
         return INTERRUPTED
@@ -122,7 +144,10 @@ def _dispatch(words: list[str], console: Console) -> int:
             f"known: {', '.join(COMMANDS)} (queryshift --help)"
         )
     with contextlib.redirect_stdout(console.file):  # where argparse prints its help
-        args = command.parser().parse_strictly(words[1:])
+        try:
+            args = command.parser().parse_strictly(words[1:])
+        except SystemExit:  # argparse leaves this way after --help
+            return OK
     return command.run(args, console)
 
 
@@ -144,7 +169,7 @@ def _overview() -> Text:
     )
 
 
-def _complain(errors: Console, error: BaseException) -> None:
+def _complain(errors: Console, error: BaseException | str) -> None:
     line = " ".join(str(error).split())
     errors.print(Text(f"error: {line}", style="red"), soft_wrap=True)
 

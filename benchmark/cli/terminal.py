@@ -31,12 +31,16 @@ class Output:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        standard = {id(sys.__stdout__): "__stdout__", id(sys.__stderr__): "__stderr__"}
+        self._name = standard.get(id(stream), "") if stream is not None else ""
         self.problem: BaseException | None = None
         self.encoding: str = getattr(stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
         """Writes as much as can be; gives the number of characters, as streams do."""
         if self._stream is not None and self.problem is None:
+            if self._name and getattr(self._stream, "closed", False):
+                self._stream = getattr(sys, self._name)  # a plugin closed it, and it was reopened
             try:
                 shown = text.encode(self.encoding, "replace").decode(self.encoding)
             except LookupError:  # an encoding that Python does not know

@@ -170,6 +170,25 @@ _SURROUNDINGS: tuple[Setting, ...] = (
 )
 
 
+def _closed(stream: Any) -> bool:
+    return bool(getattr(stream, "closed", False))
+
+
+def _reopen(name: str) -> None:
+    """A new stream over the descriptor of a standard one, which closing it leaves open."""
+    old, number = getattr(sys, name), {"stdout": 1, "stderr": 2}[name]
+    if old is not getattr(sys, f"__{name}__"):
+        return  # somebody else's object
+    try:
+        new = open(  # noqa: SIM115
+            number, "w", encoding=old.encoding, errors=old.errors, buffering=1, closefd=False
+        )
+    except OSError:  # the descriptor is closed as well
+        return
+    setattr(sys, name, new)
+    setattr(sys, f"__{name}__", new)
+
+
 class Isolation:
     """The state of this process before a cell."""
 
@@ -179,6 +198,7 @@ class Isolation:
         cuda = torch.cuda.is_initialized()
         self._cuda = torch.cuda.get_rng_state_all() if cuda else None
         self._settings = [(entry, entry[1]()) for entry in (*_COMPUTATION, *_SURROUNDINGS)]
+        self._open = [n for n in ("stdout", "stderr") if not _closed(getattr(sys, n))]
         self._inference = torch.is_inference_mode_enabled()
         self._modes = torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
         self._hooks = [(hooks, dict(hooks)) for hooks in _global_hooks()]
@@ -198,6 +218,9 @@ class Isolation:
             if get() != value:
                 put(value)
                 changed |= number < len(_COMPUTATION)
+        for name in self._open:
+            if _closed(getattr(sys, name)):
+                _reopen(name)
         broken += self._restore_modes()
         for hooks, before in self._hooks:
             if dict(hooks) != before:

@@ -18,6 +18,7 @@ from benchmark.cell import Cell, Record, Status
 from benchmark.errors import ConfigError
 from benchmark.evaluation.callbacks import Progress
 from benchmark.evaluation.resources import Resources
+from benchmark.executors.ending import end_despite_threads
 from benchmark.executors.shards import split
 from benchmark.executors.todo import Todo
 from benchmark.executors.worker import Hands, child_variables, environment_of_children
@@ -122,7 +123,8 @@ def run_part(
         RunStore(Path(folder) / str(number)).save(record, arrays)
         (Path(folder) / f"{number}.done").touch()
         if hands.spoiled:
-            return  # another job goes on with the rest
+            break  # another job goes on with the rest
+    end_despite_threads(0)
 
 
 @dataclass
