@@ -137,10 +137,10 @@ def test_variables_for_other_programs_pass():
 
 
 def test_targets_take_what_their_commands_have_flags_for():
-    from benchmark.cli.main import COMMANDS
+    from benchmark.cli.main import command as subcommand
 
     for target in ("bench", "suite", "grid", "plan", "leaderboard", "claims", "tune"):
-        flags = {f for a in COMMANDS[target].parser()._actions for f in a.option_strings}
+        flags = {f for a in subcommand(target).parser()._actions for f in a.option_strings}
         taken = make("-f", "Makefile", "--eval", f"show: ; @echo $(TAKES_{target})", "show").split()
         assert taken
         for name in taken:
@@ -163,11 +163,11 @@ def test_a_stream_and_its_options():
 
 
 def test_every_flag_of_the_commands_that_make_sets_exists():
-    from benchmark.cli.main import COMMANDS
+    from benchmark.cli.main import command as subcommand
 
     text = (ROOT / "Makefile").read_text()
     flags = set(re.findall(r"\$\(call (?:flag|switch),\w+,(--[a-z-]+)\)", text)) | {"--option"}
-    known = {f for action in COMMANDS["bench"].parser()._actions for f in action.option_strings}
+    known = {f for action in subcommand("bench").parser()._actions for f in action.option_strings}
     assert len(flags) > 15
     assert flags <= known
 

@@ -1,33 +1,38 @@
-"""``queryshift bench``: runs cells, prints their table, writes tables and figures."""
+"""``queryshift bench``, the one pipeline, and its other names ``suite``, ``grid`` and ``plan``."""
 
 from __future__ import annotations
 
 import argparse
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Console
 from rich.text import Text
 
-from benchmark.cell import Cell, Record, Status
-from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command
+from benchmark.cell import Cell, Record, Status, unfinished
+from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command, UsageError
 from benchmark.cli.progress import Bars
 from benchmark.config import run as settings
 from benchmark.config.run import BenchConfig
 
 if TYPE_CHECKING:
+    from benchmark.planning.grid import Planned
+    from benchmark.planning.plan import Plan as RunPlan
     from benchmark.store.run_store import RunStore
 
 RUNS = Path("results") / "runs"
 """Where runs are stored when nothing else is said; relative to the current folder."""
 
+SUITE = {"benchmark": ("all",), "shift": ("all",), "suite": "mini"}
+"""A whole suite: all its benchmarks, each under its own shifts."""
+
 
 class Bench(Command):
-    """The main job."""
+    """The one pipeline, from flags, a suite or a grid file to tables and figures."""
 
     name = "bench"
     summary = "run methods under query shift, beside the source model; print a table, draw figures"
@@ -36,43 +41,230 @@ class Bench(Command):
         "  queryshift bench --method all --shift all --seed 0-2 --workers 2\n"
         "  queryshift bench --benchmark flickr-c-image --data /data --method tcr --shift contrast\n"
         "  queryshift bench --method tcr --option steps=1 --option lr=1e-4\n"
-        "  queryshift bench --stream diverse --shift gaussian,contrast,jpeg_compression"
+        "  queryshift bench --stream diverse --shift gaussian,contrast,jpeg_compression\n"
+        "  queryshift bench --suite mini --method rest --workers 2\n"
+        "  queryshift bench --grid my-grid.yaml --dry-run"
     )
+    leave_out: ClassVar[tuple[str, ...]] = ()
+    """Settings that the command has no flag for."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add("--grid", metavar="GRID", help="run a grid file: a bundled one (mini), or a path")
+        add("--dry-run", action="store_true", help="say what would run and what it costs")
+        _add_forecast(parser, "with --dry-run: ")
+        add("--settings", action="store_true", help="only show every setting and where it is from")
         settings.add_flags(parser)
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
-        config = settings.resolve(args)
-        # torch, pandas and the libraries of the data take seconds: not before they are needed.
-        from benchmark.planning.plan import plan, run_name
+        if args.settings:
+            from benchmark.cli.config_show import show_settings
 
-        cells = plan(config, {**settings.from_file(args), **settings.from_flags(args)})
-        folder = Path(config.out) if config.out else RUNS / run_name(cells)
-        return run_and_report(cells, folder, config, console)
+            return show_settings(args, console)
+        for flag in ("calibrate", "json"):
+            if getattr(args, flag) and not args.dry_run:
+                raise UsageError(f"--{flag} is for --dry-run; say both")
+        if args.dry_run:
+            return self.dry_run(args, console)
+        return self.pipeline(args, console)
 
+    def dry_run(self, args: argparse.Namespace, console: Console) -> int:
+        """Says what would run, and what it will cost."""
+        from benchmark.cli.forecast import show_forecast
 
-def run_and_report(
-    cells: Sequence[Cell], folder: Path, config: BenchConfig, console: Console
-) -> int:
-    """Runs what the folder does not have yet, prints the table, writes tables and figures.
+        plan = self.plan(args)
+        return show_forecast(plan, folder_of(plan), args, console)
 
-    Returns:
-        Exit code: 0, 1 where a cell has failed, 130 where the user stopped the run.
-    """
-    from benchmark.report.table import results_table
-    from benchmark.report.writing import load_results, write_all
-    from benchmark.store.run_store import RunStore
+    def pipeline(self, args: argparse.Namespace, console: Console) -> int:
+        """Plans, runs what the folder does not have yet, and reports.
 
-    store = RunStore(folder)
-    code, records = run_all(cells, store, config, console)
-    if code == INTERRUPTED:
+        Returns:
+            Exit code: 0, 1 where a cell has failed, 130 where the user stopped the run.
+        """
+        plan = self.plan(args)  # imports torch
+
+        from benchmark.store.run_store import RunStore
+
+        store = RunStore(folder_of(plan))
+        skipped = keep_skipped(plan.cells, store)
+        if not plan.possible:
+            console.print(Text(f"nothing can be run: all {len(skipped)} cells are skipped"))
+            say_reasons(console, skipped)
+            return OK
+        code, records = run_all(plan.possible, store, plan.config, console)
+        if code != INTERRUPTED:
+            self.report(plan, [*records, *skipped], store, args, console)
         return code
-    keys, results = {record.key for record in records}, load_results(store)
-    console.print(results_table(r for r in results if r.record.key in keys))
-    say_reasons(console, records)
-    say_where(console, write_all(store, results, figures=not config.no_figures))
-    return code
+
+    def defaults(self, args: argparse.Namespace) -> Mapping[str, Any]:
+        """The command's own defaults: a suite alone stands for all its benchmarks."""
+        given = {*settings.from_file(args), *settings.from_flags(args)}
+        return SUITE if "suite" in given and not {"benchmark", "shift"} & given else {}
+
+    def plan(self, args: argparse.Namespace) -> RunPlan:
+        """The cells, and how to run them.
+
+        Raises:
+            QueryShiftError: what is wrong in the flags, or in a file with its line.
+        """
+        from benchmark.planning.plan import plan_flags, plan_grid
+
+        if getattr(args, "grid", None):
+            from benchmark.planning.gridfile import grid_path, read_grid
+
+            return plan_grid(read_grid(grid_path(args.grid)), args)
+        given = {**settings.from_file(args), **settings.from_flags(args)}
+        return plan_flags(settings.resolve(args, **self.defaults(args)), given)
+
+    def by_row(self, args: argparse.Namespace) -> bool:
+        """Whether the table has a row for each benchmark, instead of one for each method."""
+        return bool(getattr(args, "grid", None) or self.defaults(args))
+
+    def report(
+        self,
+        plan: RunPlan,
+        records: Sequence[Record],
+        store: RunStore,
+        args: argparse.Namespace,
+        console: Console,
+    ) -> None:
+        """Prints the table of the run's cells; writes the files that are out of date."""
+        from benchmark.report.manifest import up_to_date
+        from benchmark.report.table import results_table
+        from benchmark.report.writing import load_results, output_options, write_all
+
+        stored, keys = load_results(store), {record.key for record in records}
+        mine = [one for one in stored if one.record.key in keys]
+        written: list[Path] = []
+        if self.by_row(args):
+            from benchmark.report.leaderboard import write_csv
+            from benchmark.report.pools import benchmark_pools
+            from benchmark.report.suite_table import suite_frame, suite_table
+            from benchmark.report.table import tuned_notes
+
+            frame = suite_frame(mine, plan.rows)
+            console.print(suite_table(frame.assign(note="")))  # the reasons come below, once each
+            notes = tuned_notes(benchmark_pools(mine))
+            for line in (
+                "R@1 in percent: mean over shifts and directions; clean: source model",
+                *notes,
+            ):
+                console.print(Text(line), soft_wrap=True)
+            written = [write_csv(frame, store.path / "suite.csv")]
+        else:
+            console.print(results_table(mine))
+        say_reasons(console, records)
+        options = output_options(figures=not plan.config.no_figures)
+        if up_to_date(store.path, [one.record for one in stored], options):
+            console.print(Text(f"the files in {store.path}/ are up to date"), soft_wrap=True)
+        else:
+            written += write_all(store, stored, figures=not plan.config.no_figures)
+        say_where(console, written)
+
+
+class Suite(Bench):
+    """All benchmarks of a suite under their own default shifts."""
+
+    name = "suite"
+    summary = "bench of a whole suite: every benchmark under its default shifts, one table"
+    examples = (
+        "  queryshift suite --suite mini --method rest --workers 2\n"
+        "  queryshift suite --suite paper --data /data --method all --allow-missing"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        settings.add_flags(parser, leave_out=("stream", "stream_option", "ready_made"))
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        return self.pipeline(args, console)
+
+    def defaults(self, args: argparse.Namespace) -> Mapping[str, Any]:
+        return SUITE
+
+
+class Grid(Bench):
+    """A whole comparison, from a file."""
+
+    name = "grid"
+    summary = "bench --grid GRID: what the grid's folder does not have yet, one table"
+    examples = (
+        "  queryshift grid mini --workers 2\n"
+        "  queryshift grid my-grid.yaml --data /data --out results/runs/mine\n"
+        "  queryshift grid mini --method source,tcr --seed 0-2"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "grid", metavar="GRID", help="name of a bundled grid (mini), or path of a grid file"
+        )
+        settings.add_flags(parser)
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        return self.pipeline(args, console)
+
+
+class Plan(Grid):
+    """Cells, how many are done, what will be skipped, and the cost of the rest."""
+
+    name = "plan"
+    summary = "bench --grid GRID --dry-run: cells, done already, skipped, time, memory and disk"
+    examples = (
+        "  queryshift plan mini\n"
+        "  queryshift plan my-grid.yaml --workers 8 --calibrate\n"
+        "  queryshift plan mini --seed 0-9 --json"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
+        _add_forecast(parser)
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        return self.dry_run(args, console)
+
+
+class Preset(Grid):
+    """A bundled grid with a report of its own."""
+
+    grid: ClassVar[str]
+    """The bundled grid's name."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        settings.add_flags(parser, leave_out=self.leave_out)
+
+    def plan(self, args: argparse.Namespace) -> RunPlan:
+        args.grid = self.grid
+        return super().plan(args)
+
+
+def _add_forecast(parser: argparse.ArgumentParser, before: str = "") -> None:
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help=f"{before}run a short cell where nothing was measured",
+    )
+    parser.add_argument("--json", action="store_true", help=f"{before}print JSON instead of tables")
+
+
+def folder_of(plan: RunPlan) -> Path:
+    """The folder of a run's results: the one asked for, or one named after the run or grid."""
+    return Path(plan.config.out) if plan.config.out else RUNS / plan.folder
+
+
+def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
+    """Stores the cells that cannot be run, with the reason; those that are stored already stay."""
+    from benchmark.errors import ResultsError
+    from benchmark.store.records import read_cell
+
+    records = []
+    for planned in cells:
+        if planned.reason:
+            record = unfinished(planned.cell, "", Status.SKIPPED, planned.reason)
+            try:
+                read_cell(store.cells / f"{planned.cell.stem(record.key)}.json")
+            except ResultsError:  # none is there yet, or no good one
+                store.save(record)
+            records.append(record)
+    return records
 
 
 def run_all(

@@ -19,7 +19,7 @@ class Config(Command):
     """The settings of a run or of a grid, after everything was merged."""
 
     name = "config"
-    summary = "config show: every setting of a run or grid, and where its value comes from"
+    summary = "config show: as bench --settings, every setting and where its value comes from"
     examples = (
         "  queryshift config show --config my.yaml --seed 0-2\n"
         "  queryshift config show --grid mini --workers 2"
@@ -35,15 +35,20 @@ class Config(Command):
     def run(self, args: argparse.Namespace, console: Console) -> int:
         if args.what != "show":
             raise UsageError(f"expected 'config show', not {args.what!r}")
-        table = data_table()
-        table.add_column("setting", no_wrap=True)
-        table.add_column("value", overflow="fold")
-        table.add_column("from", overflow="fold")
-        for name, value, origin in _rows(args):
-            style = "dim" if origin == "default" else ""
-            table.add_row(Text(name), Text(value), Text(origin), style=style)
-        console.print(table)
-        return OK
+        return show_settings(args, console)
+
+
+def show_settings(args: argparse.Namespace, console: Console) -> int:
+    """Prints every setting of a run or grid, its value and where that comes from."""
+    table = data_table()
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("from", overflow="fold")
+    for name, value, origin in _rows(args):
+        style = "dim" if origin == "default" else ""
+        table.add_row(Text(name), Text(value), Text(origin), style=style)
+    console.print(table)
+    return OK
 
 
 def _rows(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:

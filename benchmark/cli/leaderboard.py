@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmark.cli.bench import run_all, say_where
-from benchmark.cli.command import INTERRUPTED, Command
-from benchmark.cli.grid import folder_of, plan_of
-from benchmark.config import run as settings
+from benchmark.cli.bench import Preset, say_where
 from benchmark.config.paths import user_path
 
+if TYPE_CHECKING:
+    from benchmark.cell import Record
+    from benchmark.planning.plan import Plan
+    from benchmark.store.run_store import RunStore
+
 RESULTS = Path("results")
-GRID = "leaderboard"
-"""The bundled grid that says what is compared."""
 
 
-class Leaderboard(Command):
+class Leaderboard(Preset):
     """All methods on all embedded benchmarks, as the bundled grid says."""
 
     name = "leaderboard"
+    grid = "leaderboard"
     summary = "regenerate results/leaderboard.csv and its figures (embedded default, all methods)"
     examples = "  queryshift leaderboard --workers 2\n  queryshift leaderboard --seed 0 --limit 200"
+    leave_out = (
+        *("suite", "model", "pretrained", "data", "transform", "preset", "option"),
+        *("stream", "stream_option", "allow_missing", "no_figures"),
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        fixed = ("suite", "model", "pretrained", "data", "transform", "preset", "option")
-        streams = ("stream", "stream_option")
-        settings.add_flags(parser, leave_out=(*fixed, *streams, "allow_missing", "no_figures"))
+        super().add_arguments(parser)
         parser.add_argument(
             "--results",
             default=str(RESULTS),
@@ -36,20 +41,19 @@ class Leaderboard(Command):
             help="where to write (default: results)",
         )
 
-    def run(self, args: argparse.Namespace, console: Console) -> int:
-        args.grid = GRID
-        plan = plan_of(args)
-
+    def report(
+        self,
+        plan: Plan,
+        records: Sequence[Record],
+        store: RunStore,
+        args: argparse.Namespace,
+        console: Console,
+    ) -> None:
+        """What is committed says of every failed or missing cell that it is; hiding none."""
         from benchmark.report.leaderboard import write_csv
         from benchmark.report.suite_table import suite_frame, suite_table
         from benchmark.report.writing import load_results, write_all
-        from benchmark.store.run_store import RunStore
 
-        store = RunStore(folder_of(plan))
-        code, _ = run_all(plan.possible, store, plan.config, console)
-        if code == INTERRUPTED:
-            return code
-        # What is committed says of every failed or missing cell that it is; hiding none.
         stored = load_results(store)
         frame = suite_frame(stored, plan.rows)
         console.print(suite_table(frame))
@@ -59,4 +63,3 @@ class Leaderboard(Command):
             *write_all(store, stored, folder=results, each=False),
         ]
         say_where(console, written)
-        return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import sys
 import threading
@@ -14,48 +15,52 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmark import __version__
-from benchmark.cli.bench import Bench
-from benchmark.cli.cache import Cache
-from benchmark.cli.check import Check, CheckShift
-from benchmark.cli.claims import ClaimsPage
 from benchmark.cli.command import FAILED, INTERRUPTED, OK, UNSHOWN, USER_ERROR, Command, UsageError
-from benchmark.cli.config_show import Config
-from benchmark.cli.data import Data
-from benchmark.cli.grid import Grid
-from benchmark.cli.leaderboard import Leaderboard
-from benchmark.cli.listing import List
-from benchmark.cli.merge import Merge
-from benchmark.cli.planning import Plan
-from benchmark.cli.report import Report
-from benchmark.cli.show import Show
-from benchmark.cli.suite import Suite
 from benchmark.cli.terminal import Output, console_over
-from benchmark.cli.tune import Tune
-from benchmark.cli.verify import Verify
 from benchmark.errors import QueryShiftError, did_you_mean
 
-COMMANDS: dict[str, Command] = {
-    command.name: command
-    for command in (
-        Bench(),
-        Suite(),
-        Grid(),
-        Plan(),
-        List(),
-        Show(),
-        Check(),
-        CheckShift(),
-        Data(),
-        Cache(),
-        Config(),
-        Report(),
-        Leaderboard(),
-        ClaimsPage(),
-        Verify(),
-        Merge(),
-        Tune(),
-    )
+COMMANDS = {
+    "bench": "bench:Bench",
+    "list": "listing:List",
+    "show": "show:Show",
+    "check": "check:Check",
+    "data": "data:Data",
+    "cache": "cache:Cache",
+    "report": "report:Report",
+    "verify": "verify:Verify",
+    "merge": "merge:Merge",
+    "tune": "tune:Tune",
 }
+"""Name -> module and class; only the one that is asked for is imported."""
+
+SHORT = {
+    "suite": "bench:Suite",
+    "grid": "bench:Grid",
+    "plan": "bench:Plan",
+    "leaderboard": "leaderboard:Leaderboard",
+    "claims": "claims:ClaimsPage",
+    "config": "config_show:Config",
+    "check-shift": "check:CheckShift",
+}
+"""Other names for some ways of calling the commands."""
+
+
+def command(name: str) -> Command:
+    """The command of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = COMMANDS | SHORT
+    if name not in known:
+        raise UsageError(
+            f"unknown command {name!r}{did_you_mean(name, known)}; "
+            f"known: {', '.join(known)} (queryshift --help)"
+        )
+    module, _, kind = known[name].partition(":")
+    made = getattr(importlib.import_module(f"benchmark.cli.{module}"), kind)()
+    assert isinstance(made, Command)
+    return made
 
 
 def program() -> NoReturn:
@@ -137,23 +142,21 @@ def _dispatch(words: list[str], console: Console) -> int:
     if words[0] in ("-V", "--version"):
         console.print(Text(f"queryshift {__version__}"))
         return OK
-    command = COMMANDS.get(words[0])
-    if command is None:
-        raise UsageError(
-            f"unknown command {words[0]!r}{did_you_mean(words[0], COMMANDS)}; "
-            f"known: {', '.join(COMMANDS)} (queryshift --help)"
-        )
+    chosen = command(words[0])
     with contextlib.redirect_stdout(console.file):  # where argparse prints its help
         try:
-            args = command.parser().parse_strictly(words[1:])
+            args = chosen.parser().parse_strictly(words[1:])
         except SystemExit:  # argparse leaves this way after --help
             return OK
-    return command.run(args, console)
+    return chosen.run(args, console)
 
 
 def _overview() -> Text:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    width = max(map(len, COMMANDS | SHORT))
+    commands, short = (
+        [f"  {name:<{width}}  {command(name).summary}" for name in names]
+        for names in (COMMANDS, SHORT)
+    )
     return Text(
         "\n".join(
             (
@@ -161,7 +164,10 @@ def _overview() -> Text:
                 "",
                 "usage: queryshift COMMAND ...",
                 "",
-                *lines,
+                *commands,
+                "",
+                "other names:",
+                *short,
                 "",
                 "queryshift COMMAND --help says more; queryshift --version says which release.",
             )

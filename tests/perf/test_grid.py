@@ -41,8 +41,7 @@ QUERIES = 1000
 RUN = """
 import sys
 from rich.console import Console
-from benchmark.cli.grid import Grid
-from benchmark.cli.planning import Plan
+from benchmark.cli.bench import Grid, Plan
 command = {"grid": Grid, "plan": Plan}[sys.argv[1]]()
 console = Console(width=200)
 sys.exit(command.run(command.parser().parse_strictly(sys.argv[2:]), console))

@@ -14,12 +14,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from benchmark.cli.bench import Grid, Plan
 from benchmark.cli.claims import ClaimsPage
 from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command, UsageError
 from benchmark.cli.config_show import Config
-from benchmark.cli.grid import Grid
 from benchmark.cli.leaderboard import Leaderboard
-from benchmark.cli.planning import Plan
 from benchmark.config.atomic import atomic_write
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.report.manifest import up_to_date, write_manifest
@@ -275,7 +274,7 @@ def test_commands_with_a_grid_of_their_own_use_its_folder(call, monkeypatch, com
         stores.append(store.path)
         return INTERRUPTED, []
 
-    monkeypatch.setattr(f"{command.__module__}.run_all", interrupted)
+    monkeypatch.setattr("benchmark.cli.bench.run_all", interrupted)
     code, _ = call(command(), "--benchmark", "mini-cirr-c", "--seed", "0")
     assert code == INTERRUPTED
     assert stores == [Path(f"results/runs/grid-{grid}")]

@@ -1,4 +1,4 @@
-"""``queryshift plan``: what a grid will do and cost, before anything runs."""
+"""Forecast of a run: cells, done already, skipped, time, memory and disk, before anything runs."""
 
 from __future__ import annotations
 
@@ -15,52 +15,30 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmark.cell import Cell
-from benchmark.cli.command import OK, Command
-from benchmark.cli.grid import add_grid, folder_of, plan_of
+from benchmark.cli.command import OK
 from benchmark.report.display import FittedTable, data_table
 
 if TYPE_CHECKING:
     from benchmark.evaluation.resources import Resources
     from benchmark.planning.estimate import Outlook, Rates
-    from benchmark.planning.plan import Plan as RunPlan
+    from benchmark.planning.plan import Plan
 
 REASONS_SHOWN = 10
 
 
-class Plan(Command):
-    """Cells, how many are done, what will be skipped, and the cost of the rest."""
-
-    name = "plan"
-    summary = "what a grid file will run: cells, done already, skipped, time, memory and disk"
-    examples = (
-        "  queryshift plan mini\n"
-        "  queryshift plan my-grid.yaml --workers 8 --calibrate\n"
-        "  queryshift plan mini --seed 0-9 --json"
-    )
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_grid(parser)
-        parser.add_argument(
-            "--calibrate",
-            action="store_true",
-            help="run a short cell where nothing was measured",
-        )
-        parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-
-    def run(self, args: argparse.Namespace, console: Console) -> int:
-        plan = plan_of(args)
-        folder = folder_of(plan)
-        forecast = Forecast(plan, folder)
-        if args.calibrate:
-            for reason in forecast.calibrate():
-                console.print(Text(f"calibration failed: {reason}", style="red"), soft_wrap=True)
-        if args.json:
-            console.print(Text(json.dumps(forecast.plain(), indent=1)), soft_wrap=True)
-            return OK
-        console.print(forecast.table())
-        for line in forecast.lines():
-            console.print(line, soft_wrap=True)
+def show_forecast(plan: Plan, folder: Path, args: argparse.Namespace, console: Console) -> int:
+    """Prints cells, how many are done, what will be skipped, and the cost of the rest."""
+    forecast = Forecast(plan, folder)
+    if args.calibrate:
+        for reason in forecast.calibrate():
+            console.print(Text(f"calibration failed: {reason}", style="red"), soft_wrap=True)
+    if args.json:
+        console.print(Text(json.dumps(forecast.plain(), indent=1)), soft_wrap=True)
         return OK
+    console.print(forecast.table())
+    for line in forecast.lines():
+        console.print(line, soft_wrap=True)
+    return OK
 
 
 class Forecast:
@@ -71,7 +49,7 @@ class Forecast:
         folder: where its results are, or will be.
     """
 
-    def __init__(self, plan: RunPlan, folder: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path) -> None:
         from benchmark.executors.fingerprints import Fingerprints
         from benchmark.planning.done import DoneCells
         from benchmark.planning.estimate import other_runs, stored_cells
