@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones import blip_weights, checkpoint
-from benchmark.backbones.base import on_device
-from benchmark.backbones.open_clip import check_device
-from benchmark.backbones.towers import owned
+from benchmark.backbones.device import check_device
 from benchmark.backbones.transforms import image_transform
+from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.config.paths import user_path
 from benchmark.errors import ConfigError, WeightsError
@@ -83,76 +82,7 @@ class BlipTextTower(QueryEncoder):
         return tokens[:, : int((tokens != self.pad_id).sum(dim=1).max())]
 
 
-class BlipBackbone:
-    """A ``DualEncoder`` over transformers' BLIP, in float32 and eval mode.
-
-    Args:
-        image: image tower; frozen and owned from now on.
-        text: text tower; the same.
-        tokenizer: transformers' BERT tokenizer.
-        context: longest text in tokens.
-        size: height and width of images in pixels.
-        name: as shown in tables.
-        fingerprint: see ``DualEncoder``.
-        logit_scale: see ``DualEncoder``.
-        device: torch device string.
-    """
-
-    def __init__(
-        self,
-        image: BlipImageTower,
-        text: BlipTextTower,
-        tokenizer: Any,
-        *,
-        context: int,
-        size: tuple[int, int],
-        name: str,
-        fingerprint: str,
-        logit_scale: float,
-        device: str = "cpu",
-    ) -> None:
-        self.name = name
-        self.fingerprint = fingerprint
-        self.logit_scale = logit_scale
-        self.device = device
-        self._image = image.float().eval().requires_grad_(False).to(device)
-        self._text = text.float().eval().requires_grad_(False).to(device)
-        self._tokenizer = tokenizer
-        self._context = context
-        self._transform = image_transform("resize", {"size": size, "mean": MEAN, "std": STD})
-
-    def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
-        """One raw item -> one input tensor on the CPU; texts become (context,) int64 tokens."""
-        return self._transform if _side(modality) == "image" else self._tokens
-
-    def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
-        """Stacks inputs on the device; texts are cut after the longest of the batch."""
-        batch = torch.stack(list(inputs))
-        if _side(modality) == "text":
-            batch = self._text.trimmed(batch)
-        return on_device(batch, self.device)
-
-    def query_encoder(self, modality: str) -> QueryEncoder:
-        """A fresh copy of one tower, with that tower's parameters only, all taking gradients."""
-        return owned(self._tower(modality))
-
-    @torch.no_grad()
-    def encode(self, modality: str, inputs: Tensor) -> Tensor:
-        """(B, D) float32 unit rows of a collated batch, without gradient."""
-        rows: Tensor = self._tower(modality)(inputs)
-        return rows
-
-    def _tokens(self, text: str) -> Tensor:
-        pieces = self._tokenizer(
-            text, padding="max_length", truncation=True, max_length=self._context
-        )
-        return torch.tensor(pieces["input_ids"], dtype=torch.int64)
-
-    def _tower(self, modality: str) -> QueryEncoder:
-        return self._image if _side(modality) == "image" else self._text
-
-
-def load(spec: BackboneSpec) -> BlipBackbone:
+def load(spec: BackboneSpec) -> TwoTowers:
     """Loads what a specification names.
 
     ``model`` is a hub id (Salesforce/blip-itm-base-coco) or a local folder with ``config.json``,
@@ -195,12 +125,10 @@ def load(spec: BackboneSpec) -> BlipBackbone:
         "logit_scale": f"{scale:.6g}",  # in neither tower, and methods compute with it
     }
     towers = nn.ModuleDict({"image": image, "text": text})
-    return BlipBackbone(
-        image,
-        text,
-        tokenizer,
-        context=context,
-        size=size,
+    resize = image_transform("resize", {"size": size, "mean": MEAN, "std": STD})
+    return TwoTowers(
+        {"image": image, "text": text},
+        {"image": resize, "text": lambda words: _tokens(tokenizer, words, context)},
         name=_name(spec, folder, weights),
         fingerprint=checkpoint.fingerprint(
             facts, towers, [checkpoint.tokenizer_content(tokenizer)]
@@ -208,6 +136,12 @@ def load(spec: BackboneSpec) -> BlipBackbone:
         logit_scale=scale,
         device=spec.device,
     )
+
+
+def _tokens(tokenizer: Any, text: str, context: int) -> Tensor:
+    """(context,) int64."""
+    pieces = tokenizer(text, padding="max_length", truncation=True, max_length=context)
+    return torch.tensor(pieces["input_ids"], dtype=torch.int64)
 
 
 def build_towers(settings: Mapping[str, Any]) -> tuple[BlipImageTower, BlipTextTower]:
@@ -316,9 +250,3 @@ def _tokenizer(package: Any, folder: Path, config: Any) -> Any:
 def _said(error: Exception) -> str:
     """Class and message of a foreign error, on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-def _side(modality: str) -> str:
-    if modality not in ("image", "text"):
-        raise ConfigError(f"this backbone encodes 'image' and 'text', not {modality!r}")
-    return modality

@@ -25,9 +25,10 @@ from benchmark.backbones.cav_mae_model import (
     infer_shape,
     public_name,
 )
-from benchmark.backbones.open_clip import check_device
+from benchmark.backbones.device import check_device
 from benchmark.backbones.transforms import image_transform
-from benchmark.backbones.video_audio import VideoAudioBackbone, checked_audio, checked_video
+from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.video_audio import checked_audio, checked_video
 from benchmark.cell import BackboneSpec
 from benchmark.config.paths import user_path
 from benchmark.errors import ConfigError, WeightsError
@@ -57,7 +58,7 @@ _WEIGHTS_WANTED = (
 )
 
 
-def load(spec: BackboneSpec) -> VideoAudioBackbone:
+def load(spec: BackboneSpec) -> TwoTowers:
     """Loads what a specification names.
 
     ``pretrained`` is a file of public weights; the sizes are read off it. ``model`` says how many
@@ -89,11 +90,11 @@ def load(spec: BackboneSpec) -> VideoAudioBackbone:
         "fbank": (SAMPLE_RATE, MEL_BINS, MEL_MEAN, MEL_STD),
     }
     image = image_transform(spec.transform, {**PREPROCESS, "size": shape.image_size})
-    return VideoAudioBackbone(
+    return TwoTowers(
         towers,
         {
-            "audio": lambda item: spectrogram(item, shape.windows),
             "video": Staged(lambda item: video_input(item, frames, image.compact), image.expand),
+            "audio": lambda item: spectrogram(item, shape.windows),
         },
         name="CAV-MAE" if frames == 1 else f"CAV-MAE {frames} frames",
         fingerprint=checkpoint.fingerprint(facts, nn.ModuleDict(towers)),

@@ -6,6 +6,10 @@ import platform
 from functools import cache
 from pathlib import Path
 
+import torch
+
+from benchmark.errors import ConfigError
+
 
 @cache
 def cpu_model() -> str:
@@ -18,3 +22,13 @@ def cpu_model() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def check_device(device: str) -> None:
+    """Raises ConfigError unless it is a device that torch knows and this machine has."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ConfigError(f"unknown device {device!r}; expected 'cpu' or 'cuda'") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {device!r}: no CUDA device is available; use 'cpu'")

@@ -16,14 +16,14 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import on_device
+from benchmark.backbones.device import check_device
 from benchmark.backbones.local_only import checked_config
-from benchmark.backbones.towers import image_tower, owned, text_tower
+from benchmark.backbones.towers import image_tower, text_tower
 from benchmark.backbones.transforms import image_transform
+from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.config.paths import user_path
-from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
-from methods.base import QueryEncoder
+from benchmark.errors import UnknownNameError, WeightsError, did_you_mean
 
 LOCAL_DIR = "local-dir:"
 """Prefix of a model name that means a folder, as in open_clip."""
@@ -34,7 +34,7 @@ VOCABULARY_FILE = "bpe_simple_vocab.txt.gz"
 Tokenizer = Callable[[list[str]], Tensor]
 
 
-class OpenClipBackbone:
+class OpenClipBackbone(TwoTowers):
     """A ``DualEncoder`` over an open_clip ``CLIP`` or ``CustomTextCLIP``, in float32 and eval mode.
 
     Args:
@@ -56,41 +56,15 @@ class OpenClipBackbone:
         fingerprint: str,
         device: str = "cpu",
     ) -> None:
-        self.name = name
-        self.fingerprint = fingerprint
-        self.device = device
-        model = model.float().eval().requires_grad_(False).to(device)
-        self.logit_scale = float(model.logit_scale.detach().exp())  # type: ignore[operator]
-        self._image = image_tower(model)
-        self._text = text_tower(model)
-        self._tokenizer = tokenizer
-        self._transform = transform
-
-    def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
-        """One raw item -> one input tensor on the CPU; texts become (context,) int64 tokens."""
-        if _side(modality) == "image":
-            return self._transform
-        return lambda text: self._tokenizer([text])[0]
-
-    def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
-        """Stacks inputs on the device; texts are cut after the last end token of the batch."""
-        batch = torch.stack(list(inputs))
-        if _side(modality) == "text":
-            batch = self._text.trimmed(batch)
-        return on_device(batch, self.device)
-
-    def query_encoder(self, modality: str) -> QueryEncoder:
-        """A fresh copy of one tower, with that tower's parameters only, all taking gradients."""
-        return owned(self._tower(modality))
-
-    @torch.no_grad()
-    def encode(self, modality: str, inputs: Tensor) -> Tensor:
-        """(B, D) float32 unit rows of a collated batch, without gradient."""
-        rows: Tensor = self._tower(modality)(inputs)
-        return rows
-
-    def _tower(self, modality: str) -> QueryEncoder:
-        return self._image if _side(modality) == "image" else self._text
+        model = model.float()
+        super().__init__(
+            {"image": image_tower(model), "text": text_tower(model)},
+            {"image": transform, "text": lambda text: tokenizer([text])[0]},
+            name=name,
+            fingerprint=fingerprint,
+            logit_scale=float(model.logit_scale.detach().exp()),  # type: ignore[operator]
+            device=device,
+        )
 
 
 def load(spec: BackboneSpec) -> OpenClipBackbone:
@@ -296,19 +270,3 @@ def _check_vocabulary(tokenizer: Any, model: nn.Module, name: str) -> None:
             f"the tokenizer of {name} has {tokenizer.vocab_size} entries, its text tower "
             f"{model.vocab_size}; a folder with its own vocabulary needs {VOCABULARY_FILE}"
         )
-
-
-def check_device(device: str) -> None:
-    """Raises ConfigError unless it is a device that torch knows and this machine has."""
-    try:
-        kind = torch.device(device).type
-    except RuntimeError:
-        raise ConfigError(f"unknown device {device!r}; expected 'cpu' or 'cuda'") from None
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {device!r}: no CUDA device is available; use 'cpu'")
-
-
-def _side(modality: str) -> str:
-    if modality not in ("image", "text"):
-        raise ConfigError(f"this backbone encodes 'image' and 'text', not {modality!r}")
-    return modality

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate
 from benchmark.backbones.base import Staged
-from benchmark.backbones.open_clip import check_device
+from benchmark.backbones.device import check_device
 from benchmark.backbones.pe_av_model import WEIGHTS_FILE, build_towers, read_weights
 from benchmark.backbones.transforms import image_transform
-from benchmark.backbones.video_audio import VideoAudioBackbone, checked_audio, checked_video
+from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.video_audio import checked_audio, checked_video
 from benchmark.cell import BackboneSpec
 from benchmark.config.paths import user_path
 from benchmark.errors import ConfigError, WeightsError
@@ -57,7 +58,7 @@ _OUTSIDE_CODE = ("cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_c
 _VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype")
 
 
-def load(spec: BackboneSpec) -> VideoAudioBackbone:
+def load(spec: BackboneSpec) -> TwoTowers:
     """Loads what a specification names.
 
     ``model`` is a model of the Hugging Face hub or a local folder with the same files;
@@ -89,7 +90,7 @@ def load_folder(
     name: str,
     seconds: float = SECONDS,
     frames: int = FRAMES,
-) -> VideoAudioBackbone:
+) -> TwoTowers:
     """Loads a folder with ``config.json`` and safetensors files.
 
     Args:
@@ -128,11 +129,11 @@ def load_folder(
         "frames": frames,
         "logit_scale": f"{scale:.6g}",  # in neither tower, and methods compute with it
     }
-    return VideoAudioBackbone(
+    return TwoTowers(
         towers,
         {
-            "audio": lambda item: audio_input(item, length, hop),
             "video": Staged(lambda item: video_input(item, frames, image.compact), image.expand),
+            "audio": lambda item: audio_input(item, length, hop),
         },
         name=name,
         fingerprint=checkpoint.fingerprint(facts, nn.ModuleDict(towers)),

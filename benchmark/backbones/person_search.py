@@ -21,7 +21,8 @@ from torchvision.transforms import InterpolationMode, Normalize, Resize, ToTenso
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.base import Staged
-from benchmark.backbones.open_clip import OpenClipBackbone, build_model, check_device
+from benchmark.backbones.device import check_device
+from benchmark.backbones.open_clip import OpenClipBackbone, build_model
 from benchmark.backbones.transforms import staged
 from benchmark.cell import BackboneSpec
 from benchmark.config.paths import user_path

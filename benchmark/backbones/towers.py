@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, cast
 
 import torch
@@ -115,14 +114,6 @@ def text_tower(model: Any) -> TextTower | ForeignTextTower:
         return TextTower(model, model.text_pool_type, model.text_eos_id)
     plain = isinstance(text, TextTransformer) and text.cls_emb is None and not text.use_pad_mask
     return TextTower(text, text.pool_type, text.eos_id) if plain else ForeignTextTower(text)
-
-
-def owned(tower: QueryEncoder) -> QueryEncoder:
-    """A deep copy in eval mode whose parameters all take gradients."""
-    fresh = copy.deepcopy(tower).eval()
-    for parameter in fresh.parameters():
-        parameter.requires_grad_(True)
-    return fresh
 
 
 @torch.no_grad()

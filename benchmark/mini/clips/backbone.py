@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,22 +11,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import Staged, on_device
-from benchmark.backbones.towers import owned
+from benchmark.backbones.base import Staged
+from benchmark.backbones.device import check_device
+from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from benchmark.mini.clips import encoder
-from benchmark.mini.clips.encoder import ARCHITECTURE, ClipEncoder, Tower, log_mel
+from benchmark.mini.clips.encoder import ARCHITECTURE, ClipEncoder, log_mel
 from benchmark.mini.clips.events import FRAMES, SIDE
 from benchmark.mini.clips.sounds import LENGTH, RATE
-from methods.base import QueryEncoder
 from shifts.audio.item import Audio
 from shifts.video.item import Frames
 
 NAME = "mini-clips"
 WEIGHTS = Path(str(resources.files("benchmark"))) / "mini" / "weights" / "clips"
 WEIGHTS_FILE = "clips.safetensors"
-MODALITIES = ("video", "audio")
 MEAN, STD = 0.5, 0.25
 """Of frames, in units of full scale; fixed, not fitted."""
 PREPROCESSING = {
@@ -89,7 +86,7 @@ def audio_input(audio: Audio) -> Tensor:
     return log_mel(F.pad(samples, (0, LENGTH - len(samples))))
 
 
-class ClipBackbone:
+class ClipBackbone(TwoTowers):
     """A ``DualEncoder`` over a ``ClipEncoder``, in float32 and eval mode.
 
     Args:
@@ -99,35 +96,16 @@ class ClipBackbone:
     """
 
     def __init__(self, model: ClipEncoder, *, name: str = NAME, device: str = "cpu") -> None:
-        self.name = name
-        self.device = device
-        self._model = model.float().eval().requires_grad_(False)
+        model = model.float()
         facts = {"model": ARCHITECTURE, "preprocess": PREPROCESSING}
-        self.fingerprint = checkpoint.fingerprint(facts, self._model)
-        self.logit_scale = float(self._model.logit_scale.detach().exp())
-        self._model.to(device)
-
-    def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
-        """One raw item -> one input tensor on the CPU (``video_input`` or ``audio_input``)."""
-        return video_input if _known(modality) == "video" else audio_input
-
-    def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
-        """Stacks inputs on the device: (B, 8, 3, 32, 32) or (B, 40, 100)."""
-        _known(modality)
-        return on_device(torch.stack(list(inputs)), self.device)
-
-    def query_encoder(self, modality: str) -> QueryEncoder:
-        """A fresh copy of one tower, with that tower's parameters only, all taking gradients."""
-        return owned(self._tower(modality))
-
-    @torch.no_grad()
-    def encode(self, modality: str, inputs: Tensor) -> Tensor:
-        """(B, 96) float32 unit rows of a collated batch, without gradient."""
-        rows: Tensor = self._tower(modality)(inputs)
-        return rows
-
-    def _tower(self, modality: str) -> Tower:
-        return self._model.video if _known(modality) == "video" else self._model.audio
+        super().__init__(
+            {"video": model.video, "audio": model.audio},
+            {"video": video_input, "audio": audio_input},
+            name=name,
+            fingerprint=checkpoint.fingerprint(facts, model),
+            logit_scale=float(model.logit_scale.detach().exp()),
+            device=device,
+        )
 
 
 def load(spec: BackboneSpec) -> ClipBackbone:
@@ -143,8 +121,7 @@ def load(spec: BackboneSpec) -> ClipBackbone:
             "the mini-clips backbone has one set of weights, its own; leave MODEL and PRETRAINED "
             "empty"
         )
-    if spec.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device {spec.device!r}: no CUDA device is available; use 'cpu'")
+    check_device(spec.device)
     return load_weights(WEIGHTS / WEIGHTS_FILE, spec.device)
 
 
@@ -167,9 +144,3 @@ def load_weights(path: Path, device: str = "cpu") -> ClipBackbone:
         raise WeightsError(f"{path} does not fit the mini-clips encoder: {problem}")
     model.load_state_dict(state)
     return ClipBackbone(model, device=device)
-
-
-def _known(modality: str) -> str:
-    if modality not in MODALITIES:
-        raise ConfigError(f"this backbone encodes 'video' and 'audio', not {modality!r}")
-    return modality

@@ -15,7 +15,8 @@ from benchmark.backbones import checkpoint
 from benchmark.backbones.base import on_device
 from benchmark.backbones.open_clip import OpenClipBackbone
 from benchmark.backbones.packing import pack_staged
-from benchmark.backbones.towers import ImageTower, TextTower, owned
+from benchmark.backbones.towers import ImageTower, TextTower
+from benchmark.backbones.two_towers import owned
 from benchmark.cell import BackboneSpec
 from benchmark.config.atomic import atomic_write
 from benchmark.data.captions import clean

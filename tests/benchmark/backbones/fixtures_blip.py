@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from benchmark.backbones import blip
+from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 
 transformers = pytest.importorskip(
@@ -67,7 +68,7 @@ def write_folder(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def load(model: Path | str, pretrained: Path | str = "", **other: str) -> blip.BlipBackbone:
+def load(model: Path | str, pretrained: Path | str = "", **other: str) -> TwoTowers:
     return blip.load(BackboneSpec("blip", str(model), str(pretrained), **other))
 
 
@@ -76,7 +77,7 @@ def images(count: int = 3) -> list[np.ndarray]:
     return [rng.integers(0, 256, (30 + 7 * i, 50, 3), dtype=np.uint8) for i in range(count)]
 
 
-def inputs(backbone: blip.BlipBackbone, modality: str) -> Tensor:
+def inputs(backbone: TwoTowers, modality: str) -> Tensor:
     raw = images() if modality == "image" else TEXTS
     prepare = backbone.preprocess(modality)
     return backbone.collate(modality, [prepare(item) for item in raw])

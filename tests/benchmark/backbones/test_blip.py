@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmark.backbones import blip
 from benchmark.backbones.towers import layer_norm_scalars
+from benchmark.backbones.two_towers import TwoTowers
 from methods.base import QueryEncoder, Setup
 from methods.parameters import norm_parameters, select_parameters
 from methods.tent import Tent
@@ -40,11 +41,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def backbone(folder: Path) -> blip.BlipBackbone:
+def backbone(folder: Path) -> TwoTowers:
     return load(folder)
 
 
-def test_scores_are_transformers_own_contrastive_ones(backbone: blip.BlipBackbone) -> None:
+def test_scores_are_transformers_own_contrastive_ones(backbone: TwoTowers) -> None:
     pixels, tokens = inputs(backbone, "image"), inputs(backbone, "text")
     rows = {m: backbone.encode(m, x) for m, x in (("image", pixels), ("text", tokens))}
     mask = (tokens != 0).long()
@@ -70,7 +71,7 @@ def test_the_matching_head_is_nowhere(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
-def test_a_query_encoder_is_a_copy_of_one_tower(backbone: blip.BlipBackbone, modality: str) -> None:
+def test_a_query_encoder_is_a_copy_of_one_tower(backbone: TwoTowers, modality: str) -> None:
     batch = inputs(backbone, modality)
     before = backbone.encode(modality, batch)
     encoder = backbone.query_encoder(modality)
@@ -114,9 +115,7 @@ def with_gradient(encoder: QueryEncoder, batch: Tensor) -> set[str]:
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
-def test_gradients_reach_the_norms_and_nothing_else(
-    backbone: blip.BlipBackbone, modality: str
-) -> None:
+def test_gradients_reach_the_norms_and_nothing_else(backbone: TwoTowers, modality: str) -> None:
     encoder = backbone.query_encoder(modality)
     adapted = select_parameters(encoder)
     by_name = {
@@ -134,14 +133,14 @@ def test_gradients_reach_the_norms_and_nothing_else(
     ("modality", "start"),
     [("image", "vision_model.encoder.layers.1."), ("text", "text_encoder.encoder.layer.1.")],
 )
-def test_the_last_block_is_found(backbone: blip.BlipBackbone, modality: str, start: str) -> None:
+def test_the_last_block_is_found(backbone: TwoTowers, modality: str, start: str) -> None:
     encoder = backbone.query_encoder(modality)
     adapted = select_parameters(encoder, "last-block")
     assert set(adapted) == {n for n, _ in encoder.named_parameters() if n.startswith(start)}
     assert len(adapted) > 10
 
 
-def test_a_method_leaves_the_unused_cross_attention_alone(backbone: blip.BlipBackbone) -> None:
+def test_a_method_leaves_the_unused_cross_attention_alone(backbone: TwoTowers) -> None:
     encoder, batch = backbone.query_encoder("text"), inputs(backbone, "text")
     before = {n: p.detach().clone() for n, p in encoder.named_parameters()}
     setup = Setup(encoder, backbone.encode("image", inputs(backbone, "image")), logit_scale=14.0)
@@ -151,7 +150,7 @@ def test_a_method_leaves_the_unused_cross_attention_alone(backbone: blip.BlipBac
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
-def test_a_batch_of_one_equals_its_row(backbone: blip.BlipBackbone, modality: str) -> None:
+def test_a_batch_of_one_equals_its_row(backbone: TwoTowers, modality: str) -> None:
     prepare = backbone.preprocess(modality)
     raw: list[Any] = images() if modality == "image" else TEXTS
     rows = backbone.encode(modality, inputs(backbone, modality))
@@ -161,9 +160,7 @@ def test_a_batch_of_one_equals_its_row(backbone: blip.BlipBackbone, modality: st
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
-def test_mixed_precision_is_close_and_keeps_float32(
-    backbone: blip.BlipBackbone, modality: str
-) -> None:
+def test_mixed_precision_is_close_and_keeps_float32(backbone: TwoTowers, modality: str) -> None:
     encoder, batch = backbone.query_encoder(modality), inputs(backbone, modality)
     select_parameters(encoder)
     full = encoder(batch)
@@ -178,7 +175,7 @@ def test_mixed_precision_is_close_and_keeps_float32(
     assert all(p.grad is None or p.grad.dtype == torch.float32 for p in encoder.parameters())
 
 
-def test_images_are_squeezed_with_clips_statistics(backbone: blip.BlipBackbone) -> None:
+def test_images_are_squeezed_with_clips_statistics(backbone: TwoTowers) -> None:
     image = images(1)[0]
     squeezed = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC))
     mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -187,7 +184,7 @@ def test_images_are_squeezed_with_clips_statistics(backbone: blip.BlipBackbone) 
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
-def test_texts_are_word_pieces_of_at_most_35_tokens(backbone: blip.BlipBackbone) -> None:
+def test_texts_are_word_pieces_of_at_most_35_tokens(backbone: TwoTowers) -> None:
     prepare = backbone.preprocess("text")
     tokens = prepare("Two DOGS, zebra")
     assert tokens.shape == (35,)
@@ -198,7 +195,7 @@ def test_texts_are_word_pieces_of_at_most_35_tokens(backbone: blip.BlipBackbone)
     assert long.tolist() == [2, *[10] * 33, 3]
 
 
-def test_trimming_is_exact_and_real(backbone: blip.BlipBackbone) -> None:
+def test_trimming_is_exact_and_real(backbone: TwoTowers) -> None:
     full = torch.stack([backbone.preprocess("text")(text) for text in TEXTS])
     short = backbone.collate("text", list(full))
     assert short.shape == (4, 8)  # two dog ##s , a kite, and the two ends

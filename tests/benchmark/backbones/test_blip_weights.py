@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmark.backbones import blip, blip_weights
+from benchmark.backbones import blip_weights
+from benchmark.backbones.two_towers import TwoTowers
 from benchmark.errors import ConfigError, WeightsError
 from tests.benchmark.backbones.fixtures_blip import (
     CONFIG,
@@ -31,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def backbone(folder: Path) -> blip.BlipBackbone:
+def backbone(folder: Path) -> TwoTowers:
     return load(folder)
 
 
@@ -94,7 +95,7 @@ def test_positions_of_another_image_size_are_resized_bicubic(folder: Path, tmp_p
 
 
 def test_the_port_has_no_temperature_so_its_start_value_is_given(
-    backbone: blip.BlipBackbone,
+    backbone: TwoTowers,
 ) -> None:
     assert backbone.logit_scale == pytest.approx(math.exp(2.6592))
     assert backbone.logit_scale == pytest.approx(1 / 0.07, rel=1e-3)
@@ -237,7 +238,7 @@ def test_unknown_entries_and_shapes_are_named(folder: Path, tmp_path: Path) -> N
         load(folder, tmp_path / "w.safetensors")
 
 
-def test_settings(folder: Path, backbone: blip.BlipBackbone) -> None:
+def test_settings(folder: Path, backbone: TwoTowers) -> None:
     with pytest.raises(ConfigError, match="one image transform, 'resize'"):
         load(folder, transform="clip")
     with pytest.raises(ConfigError, match="gpu0"):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmark.backbones import cav_mae
 from benchmark.backbones.cav_mae_model import AudioTower, Shape, VideoTower, infer_shape
 from benchmark.backbones.towers import layer_norm_scalars
-from benchmark.backbones.video_audio import VideoAudioBackbone
+from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters
@@ -82,12 +82,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write(tmp_path_factory.mktemp("cav") / "tiny.pth", public_state())
 
 
-def load(weights: str, model: str = "", transform: str = "clip") -> VideoAudioBackbone:
+def load(weights: str, model: str = "", transform: str = "clip") -> TwoTowers:
     return cav_mae.load(BackboneSpec("cav_mae", model, weights, transform))
 
 
 @pytest.fixture(scope="module")
-def backbone(weights: str) -> VideoAudioBackbone:
+def backbone(weights: str) -> TwoTowers:
     return load(weights)
 
 
@@ -102,7 +102,7 @@ def sounds(count: int = 3, seconds: float = 0.7, rate: int = 16_000) -> list[Aud
     return [Audio(rng.uniform(-0.3, 0.3, size).astype(np.float32), rate) for _ in range(count)]
 
 
-def batch(backbone: VideoAudioBackbone, modality: str, count: int = 3) -> Tensor:
+def batch(backbone: TwoTowers, modality: str, count: int = 3) -> Tensor:
     raw = clips(count) if modality == "video" else sounds(count)
     prepare = backbone.preprocess(modality)
     return backbone.collate(modality, [prepare(item) for item in raw])
@@ -159,7 +159,7 @@ def functional_forward(state: dict[str, Tensor], letter: str, image: Tensor) -> 
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_embeddings_follow_the_paper(backbone: VideoAudioBackbone, modality: str) -> None:
+def test_embeddings_follow_the_paper(backbone: TwoTowers, modality: str) -> None:
     inputs = batch(backbone, modality)
     rows = backbone.encode(modality, inputs)
     images = inputs[:, 0] if modality == "video" else inputs.transpose(1, 2).unsqueeze(1)
@@ -173,7 +173,7 @@ def test_embeddings_follow_the_paper(backbone: VideoAudioBackbone, modality: str
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_gradient_reaches_every_norm_of_the_query_tower_and_nothing_else(
-    backbone: VideoAudioBackbone, modality: str
+    backbone: TwoTowers, modality: str
 ) -> None:
     encoder = backbone.query_encoder(modality)
     inputs = batch(backbone, modality)
@@ -191,13 +191,13 @@ def test_gradient_reaches_every_norm_of_the_query_tower_and_nothing_else(
     torch.testing.assert_close(backbone.encode(modality, inputs), before, atol=0, rtol=0)
 
 
-def test_the_last_block_is_the_shared_one(backbone: VideoAudioBackbone) -> None:
+def test_the_last_block_is_the_shared_one(backbone: TwoTowers) -> None:
     adapted = select_parameters(backbone.query_encoder("audio"), "last-block")
     assert {name.rpartition("blocks.")[2][:2] for name in adapted} == {f"{DEPTH}."}
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_autocast_stays_near_and_keeps_float32(backbone: VideoAudioBackbone, modality: str) -> None:
+def test_autocast_stays_near_and_keeps_float32(backbone: TwoTowers, modality: str) -> None:
     inputs = batch(backbone, modality)
     exact = backbone.encode(modality, inputs)
     with torch.autocast("cpu", torch.bfloat16):
@@ -213,7 +213,7 @@ def test_autocast_stays_near_and_keeps_float32(backbone: VideoAudioBackbone, mod
 
 
 def test_an_audio_input_is_resampled_padded_and_then_normalised(
-    backbone: VideoAudioBackbone,
+    backbone: TwoTowers,
 ) -> None:
     prepare = backbone.preprocess("audio")
     padding, silence = 5.081 / 4.4849, (np.log(2.0**-23) + 5.081) / 4.4849
@@ -232,7 +232,7 @@ def test_an_audio_input_is_resampled_padded_and_then_normalised(
     torch.testing.assert_close(offset[5:], low[5:], atol=0.05, rtol=0)
 
 
-def test_long_audio_is_cut_at_the_end(backbone: VideoAudioBackbone) -> None:
+def test_long_audio_is_cut_at_the_end(backbone: TwoTowers) -> None:
     (long,) = sounds(1, seconds=3.0)
     prepared = backbone.preprocess("audio")(long)
     centred = long.samples - long.samples.mean()
@@ -252,7 +252,7 @@ def test_which_frames_are_encoded(count: int, total: int, chosen: list[int]) -> 
     assert cav_mae.video_input(video, count, first).flatten().tolist() == chosen
 
 
-def test_frames_are_cropped_or_resized(weights: str, backbone: VideoAudioBackbone) -> None:
+def test_frames_are_cropped_or_resized(weights: str, backbone: TwoTowers) -> None:
     video = np.zeros((1, SIDE, 2 * SIDE, 3), np.uint8)
     video[:, :, : SIDE // 2] = 255  # outside the central square
     black = -torch.tensor([0.485, 0.456, 0.406]) / torch.tensor([0.229, 0.224, 0.225])
@@ -263,7 +263,7 @@ def test_frames_are_cropped_or_resized(weights: str, backbone: VideoAudioBackbon
     assert squeezed[0, 0, 0, 0] > 2.0
 
 
-def test_several_frames_are_averaged(weights: str, backbone: VideoAudioBackbone) -> None:
+def test_several_frames_are_averaged(weights: str, backbone: TwoTowers) -> None:
     several = load(weights, "10-frames")
     inputs = batch(several, "video", 1)
     assert inputs.shape == (1, 10, 3, SIDE, SIDE)
@@ -281,7 +281,7 @@ def test_several_frames_are_averaged(weights: str, backbone: VideoAudioBackbone)
 # Files
 
 
-def test_facts_of_a_loaded_backbone(weights: str, backbone: VideoAudioBackbone) -> None:
+def test_facts_of_a_loaded_backbone(weights: str, backbone: TwoTowers) -> None:
     assert backbone.logit_scale == 20.0
     assert backbone.name == "CAV-MAE"
     assert load(weights, "10-frames").name == "CAV-MAE 10 frames"
@@ -363,7 +363,7 @@ def test_files_that_are_missing_damaged_or_unsafe(
     assert "unpickled" not in capsys.readouterr().out
 
 
-def test_user_mistakes(weights: str, backbone: VideoAudioBackbone) -> None:
+def test_user_mistakes(weights: str, backbone: TwoTowers) -> None:
     for model in ("0-frames", "many", "100-frames"):
         with pytest.raises(ConfigError, match="N-frames"):
             load(weights, model)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import pe_av, pe_av_model
 from benchmark.backbones.audio import resample
-from benchmark.backbones.video_audio import VideoAudioBackbone
+from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters
@@ -104,12 +104,12 @@ def folder(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def load(folder: Path, transform: str = "clip") -> VideoAudioBackbone:
+def load(folder: Path, transform: str = "clip") -> TwoTowers:
     return pe_av.load_folder(folder, transform, name="tiny", seconds=SECONDS, frames=FRAMES)
 
 
 @pytest.fixture(scope="module")
-def backbone(folder: Path) -> VideoAudioBackbone:
+def backbone(folder: Path) -> TwoTowers:
     return load(folder)
 
 
@@ -123,7 +123,7 @@ def sound(seconds: float, rate: int = 48_000, seed: int = 0) -> Audio:
     return Audio(rng.uniform(-0.3, 0.3, round(seconds * rate)).astype(np.float32), rate)
 
 
-def batch(backbone: VideoAudioBackbone, modality: str) -> Tensor:
+def batch(backbone: TwoTowers, modality: str) -> Tensor:
     prepare = backbone.preprocess(modality)
     sounds = [sound(s, seed=i) for i, s in enumerate((1.0, 0.9 * SECONDS, 0.3 * SECONDS))]
     return backbone.collate(
@@ -146,7 +146,7 @@ def own_embeddings(model: Any, modality: str, inputs: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_embeddings_are_those_of_transformers_at_unit_length(
-    model: Any, backbone: VideoAudioBackbone, modality: str
+    model: Any, backbone: TwoTowers, modality: str
 ) -> None:
     inputs = batch(backbone, modality)
     rows = backbone.encode(modality, inputs)
@@ -171,7 +171,7 @@ NORMS = {
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_gradient_reaches_every_norm_of_the_query_tower_and_nothing_else(
-    backbone: VideoAudioBackbone, modality: str
+    backbone: TwoTowers, modality: str
 ) -> None:
     encoder = backbone.query_encoder(modality)
     inputs = batch(backbone, modality)
@@ -189,7 +189,7 @@ def test_gradient_reaches_every_norm_of_the_query_tower_and_nothing_else(
     torch.testing.assert_close(backbone.encode(modality, inputs), before, atol=0, rtol=0)
 
 
-def test_a_tower_owns_nothing_of_the_other_side(model: Any, backbone: VideoAudioBackbone) -> None:
+def test_a_tower_owns_nothing_of_the_other_side(model: Any, backbone: TwoTowers) -> None:
     for modality in MODALITIES:
         part = getattr(model, f"{modality}_model")
         expected = [getattr(part, f"{modality}_encoder"), getattr(part, f"{modality}_head")]
@@ -208,7 +208,7 @@ def test_scalars_of_the_librarys_own_sizes() -> None:
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_autocast_stays_near_and_keeps_float32(backbone: VideoAudioBackbone, modality: str) -> None:
+def test_autocast_stays_near_and_keeps_float32(backbone: TwoTowers, modality: str) -> None:
     inputs = batch(backbone, modality)
     exact = backbone.encode(modality, inputs)
     encoder = backbone.query_encoder(modality)
@@ -221,7 +221,7 @@ def test_autocast_stays_near_and_keeps_float32(backbone: VideoAudioBackbone, mod
 
 
 def test_on_a_cpu_the_codec_computes_in_float32_also_under_autocast(
-    backbone: VideoAudioBackbone,
+    backbone: TwoTowers,
 ) -> None:
     """Some CPUs compute its strided convolutions of few channels wrong in bfloat16."""
     tower: Any = backbone.query_encoder("audio")
@@ -258,7 +258,7 @@ def test_short_audio_is_reflected_to_a_token_and_the_rest_is_masked(folder: Path
     assert (rows[0] - rows[2]).abs().max() > 1e-3
 
 
-def test_long_silent_and_single_sample_audio(backbone: VideoAudioBackbone) -> None:
+def test_long_silent_and_single_sample_audio(backbone: TwoTowers) -> None:
     prepare = backbone.preprocess("audio")
     long = prepare(sound(3 * SECONDS))
     assert long[0] == TOKENS * HOP
@@ -269,7 +269,7 @@ def test_long_silent_and_single_sample_audio(backbone: VideoAudioBackbone) -> No
     assert torch.isfinite(backbone.encode("audio", torch.stack([silent, single]))).all()
 
 
-def test_audio_of_another_rate_is_resampled(backbone: VideoAudioBackbone) -> None:
+def test_audio_of_another_rate_is_resampled(backbone: TwoTowers) -> None:
     item = sound(0.1, rate=16_000)
     inputs = backbone.preprocess("audio")(item)
     expected = resample(torch.from_numpy(item.samples), 16_000, 48_000)
@@ -298,7 +298,7 @@ def test_which_frames_are_encoded(count: int, total: int, chosen: list[int]) -> 
 
 
 def test_frames_are_prepared_as_the_librarys_own_processor_does(
-    folder: Path, backbone: VideoAudioBackbone
+    folder: Path, backbone: TwoTowers
 ) -> None:
     (video,) = clips(1, FRAMES)
     inputs = backbone.preprocess("video")(video)
@@ -332,7 +332,7 @@ def test_a_folders_processor_file_is_followed(folder: Path, tmp_path: Path) -> N
 # Files
 
 
-def test_facts_of_a_loaded_backbone(folder: Path, backbone: VideoAudioBackbone) -> None:
+def test_facts_of_a_loaded_backbone(folder: Path, backbone: TwoTowers) -> None:
     assert backbone.logit_scale == 12.5
     before = torch.get_rng_state()
     whole = pe_av.load(BackboneSpec("pe_av", str(folder), "", "clip"))
@@ -356,7 +356,7 @@ def rewritten(folder: Path, path: Path, change: Callable[[dict[str, Tensor]], ob
 
 
 def test_other_names_of_the_same_weights_load(
-    folder: Path, tmp_path: Path, backbone: VideoAudioBackbone
+    folder: Path, tmp_path: Path, backbone: TwoTowers
 ) -> None:
     """Files may keep the encoders under the fusion encoder, and timm's names without prefix."""
 
@@ -374,7 +374,7 @@ def test_other_names_of_the_same_weights_load(
     assert other.fingerprint == backbone.fingerprint
 
 
-def test_sharded_weights_load(model: Any, tmp_path: Path, backbone: VideoAudioBackbone) -> None:
+def test_sharded_weights_load(model: Any, tmp_path: Path, backbone: TwoTowers) -> None:
     model.save_pretrained(tmp_path / "shards", max_shard_size="400KB")
     assert not (tmp_path / "shards" / "model.safetensors").exists()
     assert load(tmp_path / "shards").fingerprint == backbone.fingerprint
@@ -472,7 +472,7 @@ def test_without_transformers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         load(folder)
 
 
-def test_items_of_another_kind(backbone: VideoAudioBackbone) -> None:
+def test_items_of_another_kind(backbone: TwoTowers) -> None:
     with pytest.raises(DataError, match="no samples"):
         backbone.preprocess("audio")(Audio(np.zeros(0, np.float32), 16_000))
     with pytest.raises(DataError, match="at least one frame"):
