@@ -91,7 +91,7 @@ class Forward:
         return self.gallery[self.similarities.detach().argmax(dim=1)]
 
 
-class Notes:
+class StepLog:
     """The log of one batch, kept on the device and read once at the end."""
 
     def __init__(self) -> None:
@@ -130,15 +130,15 @@ class AdaptedMethod(Method):
     forward (before the last update) unless ``score_from`` says otherwise. An update whose loss or
     gradient is missing, NaN or infinite is left out and counted as ``skipped_updates``.
 
-    Subclasses write ``objective``; those that keep a memory write ``forget`` to clear it. Finer
-    control: ``gradients`` (what the optimiser gets) and ``update`` (one whole update).
+    Subclasses write ``objective``; those that keep a memory write ``reset_state`` to clear it.
+    Finer control: ``gradients`` (what the optimiser gets) and ``update`` (one whole update).
 
     Attributes:
         adapted: the trained parameters by name.
         source: copy of the source model's parameters and buffers.
         temperature: the resolved softmax temperature.
         updated: whether the weights have been updated since the last reset.
-        notes: the current batch's log; objectives may add to it.
+        log: the current batch's log; objectives may add to it.
     """
 
     Options: ClassVar[type] = AdaptOptions
@@ -149,7 +149,7 @@ class AdaptedMethod(Method):
         self.temperature = 1.0 / setup.logit_scale if chosen == "learnt" else float(chosen)
         self.adapted = select_parameters(self.encoder, self.options.adapt)
         self.source = Snapshot(self.encoder)
-        self.notes = Notes()
+        self.log = StepLog()
         self._generator_state = setup.generator.get_state()
         self.reset()
 
@@ -157,7 +157,7 @@ class AdaptedMethod(Method):
     def objective(self, forward: Forward) -> Tensor | None:
         """The scalar loss of one forward pass, or None where there is nothing to learn."""
 
-    def forget(self) -> None:
+    def reset_state(self) -> None:
         """Clears the method's own memory; called by ``reset`` and once by the constructor."""
         return None
 
@@ -169,7 +169,7 @@ class AdaptedMethod(Method):
         """
         if len(queries) == 0:
             raise MethodError("a batch of no queries was given; expected at least one")
-        self.notes = Notes()
+        self.log = StepLog()
         with torch.enable_grad():
             for index in range(self.options.steps):
                 forward = self.forward(queries, index)
@@ -181,14 +181,14 @@ class AdaptedMethod(Method):
         else:
             embeddings = forward.embeddings.detach()
             scores = forward.similarities.detach()
-        return StepOutput(scores, embeddings, self.notes.collect())
+        return StepOutput(scores, embeddings, self.log.collect())
 
     def reset(self) -> None:
         """Back to the source state: weights, buffers, optimiser, memory and random draws."""
         self.setup.generator.set_state(self._generator_state)
         self.batch = 0
         self.restore_source()
-        self.forget()
+        self.reset_state()
 
     def restore_source(self) -> None:
         """Restores parameters and buffers bit for bit and builds a new optimiser."""
@@ -233,7 +233,7 @@ class AdaptedMethod(Method):
         """
         if loss is None:
             return None
-        self.notes.add(name, loss)
+        self.log.add(name, loss)
         if not loss.requires_grad:
             return None
         return gradients_of(loss, list(self.adapted.values()), retain_graph=retain_graph)
@@ -246,7 +246,7 @@ class AdaptedMethod(Method):
         present = [g for g in gradients or () if g is not None]
         # The only wait for the device within a step: an optimiser cannot take a step back.
         if gradients is None or not present or not bool(all_finite(present)):
-            self.notes.count("skipped_updates")
+            self.log.count("skipped_updates")
             return
         for parameter, gradient in zip(self.adapted.values(), gradients, strict=True):
             parameter.grad = gradient

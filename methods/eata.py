@@ -82,7 +82,7 @@ class Eata(AdaptedMethod):
     )
     Options: ClassVar[type] = EataOptions
 
-    def forget(self) -> None:
+    def reset_state(self) -> None:
         """Clears the mean predictions and the Fisher information."""
         self._predictions: dict[int, Tensor] = {}
         self.fisher = StreamFisher()
@@ -126,12 +126,12 @@ class Eata(AdaptedMethod):
             loss = torch.where(selected, weighted, 0.0).sum() / selected.sum().clamp_min(1)
         else:
             loss = masked_mean(weighted, selected)
-        self.notes.add("selected", selected.sum())
+        self.log.add("selected", selected.sum())
         if self.options.fisher == "stream":
             if forward.step == 0 and forward.batch < self.options.fisher_batches:
                 self._add_fisher(forward.queries)
             penalty = self.fisher.penalty(list(self.adapted.values()), self._source_values())
-            self.notes.add("loss_fisher", penalty)
+            self.log.add("loss_fisher", penalty)
             loss = loss + self.options.fisher_weight * penalty
         return loss
 
@@ -150,7 +150,7 @@ class Eata(AdaptedMethod):
         before = self.mean_prediction
         overlap = functional.cosine_similarity(before[None], predictions, dim=1)
         selected = reliable & (overlap.abs() < self.options.d_margin)
-        self.notes.add("reliable", reliable.sum())
+        self.log.add("reliable", reliable.sum())
         number = selected.sum()
         kept = torch.where(selected[:, None], predictions, 0.0).sum(dim=0) / number.clamp_min(1)
         blend = PROBABILITY_MOMENTUM * before + (1 - PROBABILITY_MOMENTUM) * kept

@@ -46,6 +46,6 @@ class Read(AdaptedMethod):
         logits = forward.similarities / self.temperature
         confident = reliability(logits)
         spread = balance(logits, self.options.balance)
-        self.notes.add("loss_reliability", confident)
-        self.notes.add("loss_balance", spread)
+        self.log.add("loss_reliability", confident)
+        self.log.add("loss_balance", spread)
         return confident + spread

@@ -76,9 +76,9 @@ class Rest(Tcr):
     )
     Options: ClassVar[type] = RestOptions
 
-    def forget(self) -> None:
+    def reset_state(self) -> None:
         """Empties the queue and drops the source model's view of the last batch."""
-        super().forget()
+        super().reset_state()
         self._source_view: Tensor | None = None
         self._offered: Tensor | None = None
 
@@ -121,7 +121,7 @@ class Rest(Tcr):
             return self.differentiate(loss)
         general_loss = self.general_loss(forward)
         if decouple == "penalty":
-            self.notes.add("loss_general", general_loss)
+            self.log.add("loss_general", general_loss)
             return self.differentiate(loss + self.options.decouple_strength * general_loss)
         specific = self.differentiate(loss, retain_graph=True)
         general = self.differentiate(general_loss, name="loss_general")
@@ -163,7 +163,7 @@ class Rest(Tcr):
                 granularity=options.granularity,
             )
         degrees = angle(specific, general)
-        self.notes.add("angle", degrees)
-        self.notes.add("conflict", torch.where(degrees.isnan(), torch.nan, (degrees > 90).float()))
-        self.notes.add("cosine_after", cosine(result, general))
+        self.log.add("angle", degrees)
+        self.log.add("conflict", torch.where(degrees.isnan(), torch.nan, (degrees > 90).float()))
+        self.log.add("cosine_after", cosine(result, general))
         return result

@@ -59,7 +59,7 @@ class Sar(AdaptedMethod):
     )
     Options: ClassVar[type] = SarOptions
 
-    def forget(self) -> None:
+    def reset_state(self) -> None:
         """Clears the moving average of the loss."""
         self.average = torch.tensor(torch.nan, device=self.gallery.device)
 
@@ -101,9 +101,9 @@ class Sar(AdaptedMethod):
         again = self.entropies(embeddings @ self.gallery.T)
         kept = reliable & (again.detach() < threshold)
         loss = masked_mean(again, kept)
-        self.notes.add("reliable", reliable.sum())
-        self.notes.add("selected", kept.sum())
-        self.notes.add("loss", loss)
+        self.log.add("reliable", reliable.sum())
+        self.log.add("selected", kept.sum())
+        self.log.add("loss", loss)
         self.average = moving_average(self.average, loss.detach())
         return gradients_of(loss, disturbed)
 
@@ -113,10 +113,10 @@ class Sar(AdaptedMethod):
         # Reading the average waits for the device, as the method's rule demands.
         if self.options.reset_below > 0 and bool(self.average < self.options.reset_below):
             self.restore_source()
-            self.forget()
-            self.notes.count("resets")
+            self.reset_state()
+            self.log.count("resets")
         else:
-            self.notes.count("resets", 0.0)
+            self.log.count("resets", 0.0)
 
 
 def disturb(

@@ -50,7 +50,7 @@ class Tcr(AdaptedMethod):
     )
     Options: ClassVar[type] = TcrOptions
 
-    def forget(self) -> None:
+    def reset_state(self) -> None:
         """Empties the queue."""
         self.queue = ReliableQueue(self.options.queue_size, self.options.con_ratio)
 
@@ -80,10 +80,10 @@ class Tcr(AdaptedMethod):
             "gap": (gap - source_gap).square(),
         }
         for name, value in terms.items():
-            self.notes.add(f"loss_{name}", value)
-        self.notes.add("selected", (entropies <= threshold).sum())
-        self.notes.add("entropy_threshold", threshold)
-        self.notes.add("source_gap", source_gap)
-        self.notes.add("batch_gap", gap)
-        self.notes.add("queue", float(len(self.queue)))
+            self.log.add(f"loss_{name}", value)
+        self.log.add("selected", (entropies <= threshold).sum())
+        self.log.add("entropy_threshold", threshold)
+        self.log.add("source_gap", source_gap)
+        self.log.add("batch_gap", gap)
+        self.log.add("queue", float(len(self.queue)))
         return terms

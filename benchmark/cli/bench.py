@@ -369,8 +369,6 @@ def execute(
             folder=store.path,
         )
         bars = stack.enter_context(Bars(console, found.waiting, quiet=config.quiet))
-        watcher = logs.beside(bars)
-        outcome = run_cells(
-            cells, store, executor, resources=resources, progress=watcher, found=found
-        )
+        logs.add(bars)
+        outcome = run_cells(cells, store, executor, resources=resources, progress=logs, found=found)
     return outcome.records, outcome.reused

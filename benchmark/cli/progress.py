@@ -20,7 +20,7 @@ from benchmark.cell import Cell, Record
 
 
 class Bars:
-    """Shows the news of running cells (see ``benchmark.evaluation.callbacks.Progress``) as bars.
+    """Shows the events of running cells (a ``benchmark.evaluation.callbacks.Callback``) as bars.
 
     Use as a context manager. Where the console is no terminal, or ``quiet``, nothing is drawn.
     """

@@ -82,7 +82,7 @@ def _record(store: RunStore, key: str) -> Record:
 def _map(store: RunStore, record: Record, kinds: Kinds) -> list[Path]:
     """Draws ``figures/map_<key>.png``; runs the cell again, since records keep no embeddings."""
     from benchmark.evaluation.builders import default_resources
-    from benchmark.executors.embeddings import embeddings_of, title_of
+    from benchmark.executors.rerun import embeddings_of, title_of
     from benchmark.report import plots
     from benchmark.store.records import cell_from_dict
 

@@ -1,4 +1,4 @@
-"""Trackers that hand the news of running cells to TensorBoard or MLflow (extras)."""
+"""Loggers to TensorBoard and MLflow (extras)."""
 
 from __future__ import annotations
 

@@ -1,30 +1,22 @@
-"""Writes the news of running cells to files and to tracking servers, as ``--log`` asks.
-
-A tracker is a ``callbacks.Progress`` that can be closed. ``opened`` opens those
-that the user named, ``Together`` tells several watchers the same news. Trackers hear what happens;
-they never change it: one that breaks down during a run is warned of once and told nothing more.
-"""
+"""Loggers: events of running cells in files and on tracking servers, as ``--log`` asks."""
 
 from __future__ import annotations
 
 import csv
 import json
-import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from benchmark.cell import Cell, Record
 from benchmark.config.paths import user_path
 from benchmark.errors import ConfigError
-from benchmark.evaluation.callbacks import Progress, Silent
+from benchmark.evaluation.callbacks import CallbackList, Logger
 from benchmark.evaluation.logger_servers import MLflow, TensorBoard, identity, run_name
 from benchmark.store.csv_text import no_formula
-
-logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "time",
@@ -56,20 +48,13 @@ numbers, as an object (in CSV its JSON text).
 Clock = Callable[[], str]
 
 
-class Tracker(Progress, Protocol):
-    """A watcher that holds something open until the run ends."""
-
-    def close(self) -> None:
-        """Writes what is left and lets go of files and connections."""
-
-
 def now() -> str:
     """The time in UTC, to the millisecond, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class _Rows:
-    """Turns the news into rows of ``COLUMNS``, one for each event."""
+    """Turns events into rows of ``COLUMNS``, one for each event."""
 
     def __init__(self, clock: Clock = now) -> None:
         self._clock = clock
@@ -113,7 +98,7 @@ class _Rows:
 
 
 class JsonLines(_Rows):
-    """One JSON object a line, appended to a file; each line is there as soon as it is news.
+    """One JSON object a line, appended to a file; each line is there as soon as it happens.
 
     Args:
         path: the file; made, with its folder, where there is none.
@@ -138,7 +123,7 @@ class JsonLines(_Rows):
 
 
 class CsvLog(_Rows):
-    """Rows of ``COLUMNS``, appended to a CSV file; each is there as soon as it is news.
+    """Rows of ``COLUMNS``, appended to a CSV file; each is there as soon as it happens.
 
     Args:
         path: the file; made, with its folder and a header, where there is none.
@@ -173,66 +158,8 @@ class CsvLog(_Rows):
         self._file.close()
 
 
-class Together:
-    """Tells the same news to a first watcher and to trackers.
-
-    Args:
-        trackers: name -> tracker. One that raises is warned of, closed and told nothing more: a
-            full disk or a server that went away must not cost the run.
-    """
-
-    def __init__(self, trackers: Mapping[str, Tracker]) -> None:
-        self._first: Progress = Silent()
-        self._trackers = dict(trackers)
-
-    def beside(self, first: Progress) -> Progress:
-        """This, with a watcher that is told first and whose errors are the program's own."""
-        self._first = first
-        return self
-
-    def cell_started(self, cell: Cell, batches: int) -> None:
-        """Passes the news on."""
-        self._first.cell_started(cell, batches)
-        self._tell(lambda tracker: tracker.cell_started(cell, batches))
-
-    def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        """Passes the news on."""
-        self._first.batch_done(cell, batch_log)
-        self._tell(lambda tracker: tracker.batch_done(cell, batch_log))
-
-    def cell_done(self, record: Record) -> None:
-        """Passes the news on."""
-        self._first.cell_done(record)
-        self._tell(lambda tracker: tracker.cell_done(record))
-
-    def close(self) -> None:
-        """Closes all trackers."""
-        for name in list(self._trackers):
-            self._drop(name)
-
-    def _tell(self, news: Callable[[Tracker], None]) -> None:
-        for name, tracker in list(self._trackers.items()):
-            try:
-                news(tracker)
-            except Exception as error:  # whatever a foreign library raises
-                logger.warning(
-                    "the log %s is given up (%s: %s); the run goes on without it",
-                    name,
-                    type(error).__name__,
-                    error,
-                )
-                self._drop(name, quiet=True)
-
-    def _drop(self, name: str, *, quiet: bool = False) -> None:
-        try:
-            self._trackers.pop(name).close()
-        except Exception as error:  # as above; a file on a full disk fails once more on closing
-            if not quiet:
-                logger.warning("the log %s may lack its end: %s", name, error)
-
-
-def open_tracker(name: str) -> Tracker:
-    """The tracker that a word of ``--log`` means.
+def open_logger(name: str) -> Logger:
+    """The logger that a word of ``--log`` means.
 
     Args:
         name: a file that ends in ``.jsonl`` or ``.csv``; ``tensorboard:FOLDER``; ``mlflow`` or
@@ -263,24 +190,24 @@ def open_tracker(name: str) -> Tracker:
 
 
 @contextmanager
-def opened(names: Sequence[str]) -> Iterator[Together]:
-    """The trackers of these names, which are closed at the end.
+def opened(names: Sequence[str]) -> Iterator[CallbackList]:
+    """The loggers of these names, which are closed at the end.
 
     Raises:
-        ConfigError: see ``open_tracker``.
+        ConfigError: see ``open_logger``.
     """
-    trackers: dict[str, Tracker] = {}
+    loggers: dict[str, Logger] = {}
     try:
         for name in names:
-            trackers[name] = open_tracker(name)
+            loggers[name] = open_logger(name)
     except ConfigError:
-        Together(trackers).close()
+        CallbackList(loggers).close()
         raise
-    together = Together(trackers)
+    callbacks = CallbackList(loggers)
     try:
-        yield together
+        yield callbacks
     finally:
-        together.close()
+        callbacks.close()
 
 
 def _text(row: Mapping[str, Any]) -> str:

@@ -20,13 +20,19 @@ from benchmark.data.datasets.ready_made import is_ready_made
 from benchmark.data.retrieval import SUBSET_AT, RetrievalSet
 from benchmark.errors import DataError
 from benchmark.evaluation import interrupts
-from benchmark.evaluation.callbacks import Progress, Silent
-from benchmark.evaluation.clock import Clock, forwards_timed, peak_mb, start_peak
-from benchmark.evaluation.counting import PassCounter, counted
+from benchmark.evaluation.callbacks import Callback, CallbackList
 from benchmark.evaluation.environment import environment
 from benchmark.evaluation.isolation import Isolation, seed_globals
 from benchmark.evaluation.outputs import check_output, frames_of
 from benchmark.evaluation.prefetch import depth_for, prefetched
+from benchmark.evaluation.profiling import (
+    Clock,
+    PassCounter,
+    counted,
+    forwards_timed,
+    peak_mb,
+    start_peak,
+)
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.source_model import recall_of
 from benchmark.evaluation.stream import Batch, derive_seed
@@ -45,7 +51,7 @@ which of them hit the query. All but ``ap`` are int64.
 
 
 def run_cell(
-    cell: Cell, resources: Resources, *, progress: Progress | None = None
+    cell: Cell, resources: Resources, *, progress: Callback | None = None
 ) -> tuple[Record, Arrays]:
     """Runs one cell.
 
@@ -89,7 +95,7 @@ def run_cell(
 
 
 def _contained(
-    cell: Cell, resources: Resources, progress: Progress | None, pressed: Callable[[], bool]
+    cell: Cell, resources: Resources, progress: Callback | None, pressed: Callable[[], bool]
 ) -> tuple[Record, Arrays]:
     """The cell's record and arrays, whatever is raised in it."""
     key = ""
@@ -102,7 +108,7 @@ def _contained(
         reason = _cannot_run(cell, resources)
         if not reason:
             with matmul_precision(cell.backbone):
-                done = _Run(cell, resources, progress or Silent()).record(key, info, facts)
+                done = _Run(cell, resources, progress or CallbackList()).record(key, info, facts)
             if resources.shift_files(cell) != info.get("shift_files", ""):
                 raise DataError(
                     "the files that the shift works with have changed while the cell ran, so its "
@@ -173,7 +179,7 @@ class _Tally:
 class _Run:
     """One cell under way."""
 
-    def __init__(self, cell: Cell, resources: Resources, progress: Progress) -> None:
+    def __init__(self, cell: Cell, resources: Resources, progress: Callback) -> None:
         self.cell, self.resources, self.progress = cell, resources, progress
         self.data: RetrievalSet = resources.data(cell)
         self.backbone: DualEncoder = resources.backbone(cell)

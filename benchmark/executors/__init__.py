@@ -1,9 +1,9 @@
-"""Who runs the cells: this process, or several. The cells and their numbers are the same."""
+"""Executors: serial, processes, Ray, Slurm. The records are the same whoever runs the cells."""
 
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from benchmark.cell import Cell, Record, Status, reason_of, unfinished
 from benchmark.errors import DataError, QueryShiftError
-from benchmark.evaluation.callbacks import Progress
+from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
 from benchmark.executors.fingerprints import Fingerprints
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.serial import SerialExecutor
+from benchmark.executors.work_queue import Save
 from benchmark.store.run_store import RunStore, as_filed
 
 __all__ = [
@@ -28,14 +29,12 @@ __all__ = [
     "run_cells",
 ]
 
-Save = Callable[[Record, Mapping[str, np.ndarray]], None]
-
 
 class Executor(Protocol):
     """Runs cells."""
 
     def run(
-        self, cells: Sequence[Cell], save: Save, *, progress: Progress | None = None
+        self, cells: Sequence[Cell], save: Save, *, progress: Callback | None = None
     ) -> list[Record]:
         """Runs all cells, whatever becomes of each.
 
@@ -144,7 +143,7 @@ def run_cells(
     executor: Executor,
     *,
     resources: Resources,
-    progress: Progress | None = None,
+    progress: Callback | None = None,
     again: bool = False,
     found: Identified | None = None,
 ) -> Outcome:

@@ -1,4 +1,4 @@
-"""From settings to the executor that a run asks for."""
+"""Choice of the executor from the settings of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.evaluation.resources import Resources
 from benchmark.executors.allocator import keep_freed_memory
-from benchmark.executors.machine import crew_size, gpus_to_share, wanted_workers
+from benchmark.executors.machine import gpus_to_share, pool_size, wanted_workers
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.ray import LOCAL, RayExecutor
 from benchmark.executors.serial import SerialExecutor
@@ -112,7 +112,7 @@ def make_executor(
             options=gpu | config.slurm,
             time_limit=config.time_limit,
         )
-    workers, threads = crew_size(waiting, device=device, workers=wanted, threads=config.threads)
+    workers, threads = pool_size(waiting, device=device, workers=wanted, threads=config.threads)
     if config.executor == "processes" or config.time_limit is not None or workers > 1:
         return ProcessExecutor(
             factory,

@@ -1,4 +1,4 @@
-"""How many workers a machine has room for, and which GPU each gets."""
+"""Size of a pool on this machine: workers, threads and GPUs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def planned_workers(config: BenchConfig, waiting: int) -> int:
     """How many cells run at the same time on this machine, for an estimate."""
     wanted = wanted_workers(config)
     if wanted == AUTO_WORKERS:
-        return crew_size(waiting, threads=config.threads)[0]
+        return pool_size(waiting, threads=config.threads)[0]
     return wanted
 
 
-def crew_size(
+def pool_size(
     waiting: int, *, device: str = "cpu", workers: int = AUTO_WORKERS, threads: int | None = None
 ) -> tuple[int, int]:
     """Numbers of workers and of torch threads of each.

@@ -1,22 +1,22 @@
-"""Cells spread over worker processes, each with its own data, weights and torch threads."""
+"""Process executor: workers with data, weights and torch threads of their own."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
-import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
-import numpy as np
-
-from benchmark.cell import Cell, Record, Status
-from benchmark.evaluation.callbacks import Progress
+from benchmark.cell import Cell, Record
+from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.environment import usable_cores
 from benchmark.evaluation.resources import Resources
-from benchmark.executors.todo import Todo
+from benchmark.executors.pool import Pool, Worker, check_numbers
+from benchmark.executors.work_queue import Save, WorkQueue
 from benchmark.executors.worker import child_variables, environment_of_children, serve
 
 _SECONDS_TO_DIE = 10.0
@@ -49,10 +49,7 @@ class ProcessExecutor:
         devices: Sequence[str] = (),
         time_limit: float | None = None,
     ) -> None:
-        if (workers is not None and workers < 1) or threads < 1:
-            raise ValueError("workers and threads must be at least 1")
-        if time_limit is not None and not time_limit > 0:
-            raise ValueError("the time limit must be more than 0 seconds")
+        check_numbers(workers, threads, time_limit)
         self.factory = factory
         self.workers = workers
         self.threads = threads
@@ -62,64 +59,28 @@ class ProcessExecutor:
     def run(
         self,
         cells: Sequence[Cell],
-        save: Callable[[Record, Mapping[str, np.ndarray]], None],
+        save: Save,
         *,
-        progress: Progress | None = None,
+        progress: Callback | None = None,
     ) -> list[Record]:
         """See ``Executor.run``."""
-        crew = _Crew(self, Todo(cells, save, progress=progress))
-        try:
-            return crew.work()
-        except KeyboardInterrupt:
-            crew.interrupted()
-            raise
-        finally:
-            crew.dismiss()
+        return _ProcessPool(self, WorkQueue(cells, save, progress=progress)).run()
 
 
-@dataclass
-class _Worker:
-    """A child process and what it is doing."""
-
+@dataclass(eq=False)
+class _Process(Worker):
     process: BaseProcess
     connection: Connection
-    slot: int  # its place in the crew, which decides its GPU
-    cell: int | None = None  # index of the cell under way
-    key: str = ""  # its key, once the worker has told
-    stream: Hashable = None  # what its caches hold
-    deadline: float | None = None  # on time.monotonic, once the cell has begun
+    slot: int  # its place in the pool, which decides its GPU
 
 
-class _Crew:
-    """The workers of one run."""
+class _ProcessPool(Pool[_Process]):
+    def __init__(self, settings: ProcessExecutor, queue: WorkQueue) -> None:
+        size = min(settings.workers or usable_cores(), len(queue.cells))
+        super().__init__(queue, size, settings.time_limit)
+        self.settings = settings
 
-    def __init__(self, settings: ProcessExecutor, todo: Todo) -> None:
-        self.settings, self.todo = settings, todo
-        self.size = min(settings.workers or usable_cores(), len(todo.cells))
-        self.workers: list[_Worker] = []
-
-    def work(self) -> list[Record]:
-        while not self.todo.ended:
-            self._staff()
-            by_connection = {worker.connection: worker for worker in self.workers}
-            for ready in wait(list(by_connection), self._patience()):
-                assert isinstance(ready, Connection)
-                self._listen(by_connection[ready])
-            self._stop_overdue()
-        return self.todo.results
-
-    def _staff(self) -> None:
-        """Gives every idle worker its next cell, and fills empty places while there is work."""
-        idle = [worker for worker in self.workers if worker.cell is None]
-        while len(self.todo) and (idle or len(self.workers) < self.size):
-            worker = idle.pop() if idle else None
-            busy = frozenset(other.stream for other in self.workers if other.cell is not None)
-            index = self.todo.take(worker.stream if worker else None, busy)
-            if index is None:
-                return
-            self._give(worker or self._hire(), index)
-
-    def _hire(self) -> _Worker:
+    def start(self) -> _Process:
         context = multiprocessing.get_context("spawn")
         slot = min(set(range(self.size)) - {worker.slot for worker in self.workers})
         settings = self.settings
@@ -131,91 +92,28 @@ class _Crew:
         with environment_of_children(child_variables(settings.threads, device, self.size)):
             process.start()
         theirs.close()  # so that the worker's death closes the pipe
-        worker = _Worker(process, ours, slot)
-        self.workers.append(worker)
-        return worker
+        return _Process(process, ours, slot)
 
-    def _give(self, worker: _Worker, index: int) -> None:
-        worker.cell, worker.key, worker.deadline = index, "", None
-        worker.stream = self.todo.stream(index)
-        try:
-            worker.connection.send(self.todo.cells[index])
-        except OSError:
-            self._bury(worker)
+    def send(self, worker: _Process, index: int) -> None:
+        with suppress(OSError):  # dead: its closed pipe is the next event
+            worker.connection.send(self.queue.cells[index])
 
-    def _patience(self) -> float | None:
-        """How many seconds there may be no news before something else is to be done."""
-        now = time.monotonic()
-        waits = [max(0.0, w.deadline - now) for w in self.workers if w.deadline is not None]
-        return min(waits, default=None)
+    def events(self, timeout: float | None) -> Iterator[tuple[_Process, str, list[Any]]]:
+        by_connection: dict[Any, _Process] = {w.connection: w for w in self.workers}
+        for ready in wait(list(by_connection), timeout):
+            worker = by_connection[ready]
+            try:
+                kind, *content = worker.connection.recv()
+            except (EOFError, OSError):
+                worker.process.join(_SECONDS_TO_DIE)
+                ending = _ending(worker.process.exitcode)
+                kind, content = "died", [f"the worker process ended with {ending}"]
+            yield worker, kind, content
 
-    def _listen(self, worker: _Worker) -> None:
-        try:
-            kind, *content = worker.connection.recv()
-        except (EOFError, OSError):
-            self._bury(worker)
-            return
-        if worker.cell is None:
-            return
-        cell = self.todo.cells[worker.cell]
-        if kind == "begun":
-            if self.settings.time_limit is not None:
-                worker.deadline = time.monotonic() + self.settings.time_limit
-        elif kind == "key":
-            worker.key = content[0]
-        elif kind == "started":
-            self.todo.progress.cell_started(cell, content[0])
-        elif kind == "batch":
-            self.todo.progress.batch_done(cell, content[0])
-        else:
-            index, worker.cell, worker.deadline = worker.cell, None, None
-            record, arrays, spoiled = content
-            self.todo.finish(index, record, arrays)
-            if spoiled:
-                self._retire(worker)
-
-    def _bury(self, worker: _Worker) -> None:
-        """A worker has died: its cell has failed, and another takes its place."""
-        worker.process.join(_SECONDS_TO_DIE)
-        reason = f"WorkerDied: the worker process ended with {_ending(worker.process.exitcode)}"
-        self._lay_off(worker, Status.FAILED, reason)
-
-    def _stop_overdue(self) -> None:
-        for worker in list(self.workers):
-            if worker.deadline is None or time.monotonic() < worker.deadline:
-                continue
-            if worker.connection.poll():
-                continue  # it has said something in time, perhaps that it is done
-            limit = f"{self.settings.time_limit:g}"
-            reason = f"TimeLimit: the cell took longer than {limit} s; its worker was stopped"
-            self._lay_off(worker, Status.TIMEOUT, reason)
-
-    def _retire(self, worker: _Worker) -> None:
-        self.workers.remove(worker)
+    def kill(self, worker: _Process) -> None:
         worker.connection.close()
         worker.process.kill()
         worker.process.join(_SECONDS_TO_DIE)
-
-    def _lay_off(self, worker: _Worker, status: Status, reason: str) -> None:
-        self._retire(worker)
-        if worker.cell is not None:
-            self.todo.fail(worker.cell, worker.key, status, reason)
-
-    def interrupted(self) -> None:
-        """Saves the cells under way as interrupted."""
-        for worker in self.workers:
-            if worker.cell is not None:
-                index, worker.cell = worker.cell, None
-                self.todo.interrupt(index, worker.key)
-
-    def dismiss(self) -> None:
-        """Ends all workers, whatever they are doing; nothing of theirs is on disk half-written."""
-        for worker in self.workers:
-            worker.connection.close()
-            worker.process.kill()
-        for worker in self.workers:
-            worker.process.join(_SECONDS_TO_DIE)
-        self.workers.clear()
 
 
 def _ending(code: int | None) -> str:

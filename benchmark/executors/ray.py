@@ -1,4 +1,4 @@
-"""Cells spread over a Ray cluster: the same workers on other machines (extra ``ray``)."""
+"""Ray executor: the same workers on the machines of a cluster (extra ``ray``)."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import importlib
 import logging
 import os
 import platform
-import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from benchmark import __version__
-from benchmark.cell import Cell, Record, Status
+from benchmark.cell import Cell, Record
 from benchmark.errors import ConfigError
-from benchmark.evaluation.callbacks import Progress
+from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
-from benchmark.executors.todo import Todo
-from benchmark.executors.worker import Hands, child_variables
+from benchmark.executors.pool import Pool, Worker, check_numbers
+from benchmark.executors.work_queue import Save, WorkQueue
+from benchmark.executors.worker import WorkerContext, child_variables
 
 LOCAL = "local"
 """Address that stands for a cluster on this machine, started for the run and ended with it."""
@@ -37,7 +37,7 @@ class RayExecutor:
 
     Each worker is an actor that keeps its data and weights from cell to cell. A cell whose worker
     is lost (its process or its machine died) is run again on another, at most ``retries`` times;
-    a cell that has failed is not. News of single batches is not sent over the network.
+    a cell that has failed is not. Events of single batches are not sent over the network.
 
     Every machine of the cluster needs the same version of this package, and data under the same
     path.
@@ -63,10 +63,7 @@ class RayExecutor:
         time_limit: float | None = None,
         retries: int = 2,
     ) -> None:
-        if (workers is not None and workers < 1) or threads < 1:
-            raise ValueError("workers and threads must be at least 1")
-        if time_limit is not None and not time_limit > 0:
-            raise ValueError("the time limit must be more than 0 seconds")
+        check_numbers(workers, threads, time_limit)
         self.factory = factory
         self.address = address
         self.workers = workers
@@ -78,9 +75,9 @@ class RayExecutor:
     def run(
         self,
         cells: Sequence[Cell],
-        save: Callable[[Record, Mapping[str, np.ndarray]], None],
+        save: Save,
         *,
-        progress: Progress | None = None,
+        progress: Callback | None = None,
     ) -> list[Record]:
         """See ``Executor.run``.
 
@@ -89,16 +86,8 @@ class RayExecutor:
                 worker, or has another version of this package.
         """
         ray = import_ray()
-        todo = Todo(cells, save, progress=progress)
         with _connected(ray, self):
-            crew = _Crew(ray, self, todo)
-            try:
-                return crew.work()
-            except KeyboardInterrupt:
-                crew.interrupted()
-                raise
-            finally:
-                crew.dismiss()
+            return _RayPool(ray, self, WorkQueue(cells, save, progress=progress)).run()
 
 
 def import_ray() -> Any:
@@ -146,7 +135,7 @@ class _Actor:
     """A worker on the cluster."""
 
     def __init__(self, factory: Callable[[], Resources], threads: int) -> None:
-        self._hands = Hands(factory, threads)
+        self._context = WorkerContext(factory, threads)
 
     def ready(self) -> tuple[str, str]:
         """Versions of this package and of Python here."""
@@ -154,32 +143,22 @@ class _Actor:
 
     def key(self, cell: Cell) -> str:
         """The cell's key; asked before it is run, since a lost worker cannot tell."""
-        return self._hands.key(cell)
+        return self._context.key(cell)
 
     def run(self, cell: Cell) -> tuple[Record, dict[str, np.ndarray], bool]:
         """Record and numbers per query, whatever goes wrong, and whether the worker is spoiled."""
-        return *self._hands.run(cell), self._hands.spoiled
+        return *self._context.run(cell), self._context.spoiled
 
 
-@dataclass
-class _Worker:
-    """An actor and what it is doing."""
-
+@dataclass(eq=False)
+class _RayWorker(Worker):
     actor: Any
-    news: dict[Any, str] = field(default_factory=dict)  # object reference -> what it will say
-    ready: bool = False
-    cell: int | None = None  # index of the cell under way
-    key: str = ""
-    stream: Hashable = None
-    deadline: float | None = None  # on time.monotonic
+    calls: dict[Any, str]  # object reference -> kind of the event that it will be
 
 
-class _Crew:
-    """The workers of one run."""
-
-    def __init__(self, ray: Any, settings: RayExecutor, todo: Todo) -> None:
-        self.ray, self.settings, self.todo = ray, settings, todo
-        self.workers: list[_Worker] = []
+class _RayPool(Pool[_RayWorker]):
+    def __init__(self, ray: Any, settings: RayExecutor, queue: WorkQueue) -> None:
+        self.ray, self.settings = ray, settings
         self.lost: dict[int, int] = {}  # cell -> how many workers it has cost
         self.stillborn = 0
         room = self._room()
@@ -188,7 +167,8 @@ class _Crew:
                 f"no machine of the Ray cluster has {settings.threads} CPUs and "
                 f"{settings.gpus:g} GPUs for a worker; ask for less (--threads, --device)"
             )
-        self.size = min(settings.workers or room, len(todo.cells))
+        size = min(settings.workers or room, len(queue.cells))
+        super().__init__(queue, size, settings.time_limit)
 
     def _room(self) -> int:
         """How many workers the machines of the cluster can hold together."""
@@ -204,31 +184,7 @@ class _Crew:
         ]
         return sum(rooms)
 
-    def work(self) -> list[Record]:
-        while not self.todo.ended:
-            self._staff()
-            waited = {ref: worker for worker in self.workers for ref in worker.news}
-            ready, _ = self.ray.wait(list(waited), num_returns=1, timeout=self._patience())
-            for ref in ready:
-                self._listen(waited[ref], ref)
-            self._stop_overdue()
-        return self.todo.results
-
-    def _staff(self) -> None:
-        """Fills empty places while there is work, and gives every idle worker its next cell."""
-        busy = sum(worker.cell is not None for worker in self.workers)
-        while len(self.workers) < min(self.size, busy + len(self.todo)):
-            self._hire()
-        for worker in list(self.workers):
-            if not worker.ready or worker.cell is not None:
-                continue
-            taken = frozenset(other.stream for other in self.workers if other.cell is not None)
-            index = self.todo.take(worker.stream, taken)
-            if index is None:
-                return
-            self._give(worker, index)
-
-    def _hire(self) -> None:
+    def start(self) -> _RayWorker:
         settings = self.settings
         remote = self.ray.remote(_Actor).options(
             num_cpus=settings.threads,
@@ -237,95 +193,55 @@ class _Crew:
             runtime_env={"env_vars": child_variables(settings.threads)},
         )
         actor = remote.remote(settings.factory, settings.threads)
-        self.workers.append(_Worker(actor, {actor.ready.remote(): "ready"}))
+        return _RayWorker(actor, {actor.ready.remote(): "ready"}, ready=False)
 
-    def _give(self, worker: _Worker, index: int) -> None:
-        cell = self.todo.cells[index]
-        worker.cell, worker.key, worker.stream = index, "", self.todo.stream(index)
-        worker.news[worker.actor.key.remote(cell)] = "key"
-        worker.news[worker.actor.run.remote(cell)] = "done"
-        if self.settings.time_limit is not None:
-            worker.deadline = time.monotonic() + self.settings.time_limit
+    def send(self, worker: _RayWorker, index: int) -> None:
+        cell, actor = self.queue.cells[index], worker.actor
+        worker.calls[actor.ready.remote()] = "begun"
+        worker.calls[actor.key.remote(cell)] = "key"
+        worker.calls[actor.run.remote(cell)] = "done"
 
-    def _patience(self) -> float | None:
-        now = time.monotonic()
-        waits = [max(0.0, w.deadline - now) for w in self.workers if w.deadline is not None]
-        return min(waits, default=None)
+    def events(self, timeout: float | None) -> Iterator[tuple[_RayWorker, str, list[Any]]]:
+        waited = {ref: worker for worker in self.workers for ref in worker.calls}
+        self.ray.wait(list(waited), num_returns=1, timeout=timeout)
+        ready, _ = self.ray.wait(list(waited), num_returns=len(waited), timeout=0)
+        for ref in ready:
+            worker = waited[ref]
+            if ref not in worker.calls:
+                continue  # it was lost with an earlier event of this round
+            kind = worker.calls.pop(ref)
+            try:
+                content = self.ray.get(ref)
+            except self.ray.exceptions.RayError as error:
+                why = " ".join(str(error).split())[:300]
+                yield worker, "died", [f"{type(error).__name__}: {why}"]
+                continue
+            if kind == "ready":
+                _same_version(content)
+                self.stillborn = 0
+            yield worker, kind, [content] if kind == "key" else list(content)
 
-    def _listen(self, worker: _Worker, ref: Any) -> None:
-        if ref not in worker.news:
-            return  # it was lost with earlier news of this round
-        kind = worker.news.pop(ref)
-        try:
-            content = self.ray.get(ref)
-        except self.ray.exceptions.RayError as error:
-            self._lose(worker, error)
-            return
-        if kind == "ready":
-            _same_version(content)
-            worker.ready, self.stillborn = True, 0
-        elif kind == "key":
-            worker.key = content
-        else:
-            index, worker.cell, worker.deadline = worker.cell, None, None
-            assert index is not None
-            record, arrays, spoiled = content
-            self.todo.finish(index, record, arrays)
-            if spoiled:
-                self._lay_off(worker)
-
-    def _lose(self, worker: _Worker, error: Exception) -> None:
+    def on_death(self, worker: _RayWorker, reason: str) -> None:
         """A worker is gone: its cell is given to another, but not without end."""
-        why = " ".join(str(error).split())[:300]
         if not worker.ready:
             self.stillborn += 1
             if self.stillborn >= _STILLBORN:
                 raise ConfigError(
-                    f"workers cannot start on the Ray cluster ({type(error).__name__}: {why}); "
+                    f"workers cannot start on the Ray cluster ({reason}); "
                     "is queryshift installed on all of its machines?"
                 )
-        index, worker.cell = worker.cell, None
-        self._lay_off(worker)
-        if index is None:
-            return
-        self.lost[index] = self.lost.get(index, 0) + 1
-        if self.lost[index] <= self.settings.retries:
-            self.todo.put_back(index)
-            return
-        times = f"{self.lost[index]} times" if self.lost[index] > 1 else "once"
-        reason = f"WorkerDied: the worker of this cell was lost {times} ({type(error).__name__})"
-        self.todo.fail(index, worker.key, Status.FAILED, reason)
+        if worker.cell is not None:
+            times = self.lost[worker.cell] = self.lost.get(worker.cell, 0) + 1
+            often = f"{times} times" if times > 1 else "once"
+            reason = f"the worker of this cell was lost {often} ({reason.partition(':')[0]})"
+            if times <= self.settings.retries:
+                self.queue.put_back(worker.cell)
+                worker.cell = None
+        super().on_death(worker, reason)
 
-    def _stop_overdue(self) -> None:
-        for worker in list(self.workers):
-            if worker.deadline is None or time.monotonic() < worker.deadline:
-                continue
-            done, _ = self.ray.wait(list(worker.news), num_returns=1, timeout=0)
-            if done:
-                continue  # it has said something in time, perhaps that it is done
-            index, worker.cell = worker.cell, None
-            assert index is not None
-            self._lay_off(worker)
-            limit = f"{self.settings.time_limit:g}"
-            reason = f"TimeLimit: the cell took longer than {limit} s; its worker was stopped"
-            self.todo.fail(index, worker.key, Status.TIMEOUT, reason)
-
-    def _lay_off(self, worker: _Worker) -> None:
-        self.workers.remove(worker)
-        worker.news.clear()
+    def kill(self, worker: _RayWorker) -> None:
+        worker.calls.clear()
         self.ray.kill(worker.actor, no_restart=True)
-
-    def interrupted(self) -> None:
-        """Saves the cells under way as interrupted."""
-        for worker in self.workers:
-            if worker.cell is not None:
-                index, worker.cell = worker.cell, None
-                self.todo.interrupt(index, worker.key)
-
-    def dismiss(self) -> None:
-        """Ends all workers, whatever they are doing."""
-        for worker in list(self.workers):
-            self._lay_off(worker)
 
 
 def _same_version(there: tuple[str, str]) -> None:

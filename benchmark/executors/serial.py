@@ -1,16 +1,14 @@
-"""One cell after another in this process."""
+"""Serial executor: one cell after another in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from benchmark.cell import Cell, Record
-from benchmark.evaluation.callbacks import Progress
+from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
-from benchmark.executors.todo import Todo
+from benchmark.executors.work_queue import Save, WorkQueue
 
 
 class SerialExecutor:
@@ -29,18 +27,18 @@ class SerialExecutor:
     def run(
         self,
         cells: Sequence[Cell],
-        save: Callable[[Record, Mapping[str, np.ndarray]], None],
+        save: Save,
         *,
-        progress: Progress | None = None,
+        progress: Callback | None = None,
     ) -> list[Record]:
         """See ``Executor.run``."""
-        todo = Todo(cells, save, progress=progress)
-        while (index := todo.take()) is not None:
+        queue = WorkQueue(cells, save, progress=progress)
+        while (index := queue.take()) is not None:
             try:
-                record, arrays = run_cell(cells[index], self.resources, progress=todo.progress)
+                record, arrays = run_cell(cells[index], self.resources, progress=queue.progress)
             except KeyboardInterrupt:
                 # The key needs data and weights; they may have been loading.
-                todo.interrupt(index, self.resources.known_key(cells[index]))
+                queue.interrupt(index, self.resources.known_key(cells[index]))
                 raise
-            todo.finish(index, record, arrays)
-        return todo.results
+            queue.finish(index, record, arrays)
+        return queue.results

@@ -1,4 +1,4 @@
-"""One part in n of a list of cells: the same parts wherever they are computed."""
+"""Shards: one part in n of a list of cells, the same parts wherever they are computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells as jobs of a Slurm cluster, through ``submitit`` (extra ``slurm``)."""
+"""Slurm executor: cells in jobs of a cluster, through ``submitit`` (extra ``slurm``)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmark.cell import Cell, Record, Status
 from benchmark.errors import ConfigError
-from benchmark.evaluation.callbacks import Progress
+from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
 from benchmark.executors.ending import end_despite_threads
 from benchmark.executors.shards import split
-from benchmark.executors.todo import Todo
-from benchmark.executors.worker import Hands, child_variables, environment_of_children
+from benchmark.executors.work_queue import Save, WorkQueue
+from benchmark.executors.worker import WorkerContext, child_variables, environment_of_children
 from benchmark.store.run_store import RunStore
 
 POLL_SECONDS = 2.0
@@ -74,9 +72,9 @@ class SlurmExecutor:
     def run(
         self,
         cells: Sequence[Cell],
-        save: Callable[[Record, Mapping[str, np.ndarray]], None],
+        save: Save,
         *,
-        progress: Progress | None = None,
+        progress: Callback | None = None,
     ) -> list[Record]:
         """See ``Executor.run``.
 
@@ -89,11 +87,11 @@ class SlurmExecutor:
                 "there is no Slurm on this machine (sbatch is not on the PATH); start the run on a "
                 "login node of the cluster, or say --executor processes"
             )
-        todo = Todo(cells, save, progress=progress)
+        queue = WorkQueue(cells, save, progress=progress)
         self.folder.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="slurm-", dir=self.folder))  # with mode 0700
         try:
-            return _Jobs(submitit, self, folder.resolve(), todo).work()
+            return _Jobs(submitit, self, folder.resolve(), queue).work()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -116,13 +114,13 @@ def run_part(
     factory: Callable[[], Resources], cells: Sequence[Cell], threads: int, folder: str
 ) -> None:
     """What a job does: its cells one after another, each in a small results folder of its own."""
-    hands = Hands(factory, threads)
+    context = WorkerContext(factory, threads)
     for number, cell in enumerate(cells):
-        (Path(folder) / f"{number}.key").write_text(hands.key(cell))
-        record, arrays = hands.run(cell)
+        (Path(folder) / f"{number}.key").write_text(context.key(cell))
+        record, arrays = context.run(cell)
         RunStore(Path(folder) / str(number)).save(record, arrays)
         (Path(folder) / f"{number}.done").touch()
-        if hands.spoiled:
+        if context.spoiled:
             break  # another job goes on with the rest
     end_despite_threads(0)
 
@@ -151,8 +149,10 @@ class _Job:
 class _Jobs:
     """The jobs of one run."""
 
-    def __init__(self, submitit: Any, settings: SlurmExecutor, folder: Path, todo: Todo) -> None:
-        self.settings, self.folder, self.todo = settings, folder, todo
+    def __init__(
+        self, submitit: Any, settings: SlurmExecutor, folder: Path, queue: WorkQueue
+    ) -> None:
+        self.settings, self.folder, self.queue = settings, folder, queue
         self.jobs: list[_Job] = []
         try:
             self.executor = submitit.AutoExecutor(folder / "log", cluster=settings.cluster)
@@ -169,21 +169,21 @@ class _Jobs:
         return booked | own
 
     def work(self) -> list[Record]:
-        cells = self.todo.cells
+        cells = self.queue.cells
         places = {id(cell): index for index, cell in enumerate(cells)}
         try:
             for part in split(cells, min(self.settings.jobs or JOBS, len(cells))):
                 self._submit([places[id(cell)] for cell in part])
-            while not self.todo.ended:
+            while not self.queue.ended:
                 for job in list(self.jobs):
                     self._look(job)
-                if not self.todo.ended:
+                if not self.queue.ended:
                     time.sleep(POLL_SECONDS if self.settings.cluster == "slurm" else 0.1)
-            return self.todo.results
+            return self.queue.results
         except KeyboardInterrupt:
             for job in self.jobs:
                 if job.waiting and job.started:
-                    self.todo.interrupt(job.waiting[0], job.key)
+                    self.queue.interrupt(job.waiting[0], job.key)
             raise
         finally:
             for job in self.jobs:
@@ -195,7 +195,7 @@ class _Jobs:
     def _submit(self, indices: list[int]) -> None:
         folder = self.folder / str(len(self.jobs))
         folder.mkdir()
-        cells, settings = [self.todo.cells[index] for index in indices], self.settings
+        cells, settings = [self.queue.cells[index] for index in indices], self.settings
         try:
             with environment_of_children(child_variables(settings.threads)):
                 job = self.executor.submit(
@@ -215,12 +215,12 @@ class _Jobs:
             (record,) = store.records()
             arrays = store.arrays(record.key) if record.status is Status.DONE else {}
             job.next, job.begun = job.next + 1, None
-            self.todo.finish(job.waiting.pop(0), record, arrays)
+            self.queue.finish(job.waiting.pop(0), record, arrays)
         if not job.waiting:
             return
         limit = self.settings.time_limit
         if ended and (job.started or not job.next):
-            self._bury(job, Status.FAILED, f"WorkerDied: the job ended as {job.job.state}")
+            self._on_death(job, Status.FAILED, f"WorkerDied: the job ended as {job.job.state}")
         elif ended:
             self._resubmit(job)
         elif limit is not None and job.started:
@@ -228,15 +228,15 @@ class _Jobs:
             if time.monotonic() > job.begun + limit:
                 job.job.cancel(check=False)
                 reason = f"TimeLimit: the cell took longer than {limit:g} s; its job was stopped"
-                self._bury(job, Status.TIMEOUT, reason)
+                self._on_death(job, Status.TIMEOUT, reason)
 
-    def _bury(self, job: _Job, status: Status, reason: str) -> None:
+    def _on_death(self, job: _Job, status: Status, reason: str) -> None:
         """The cell under way ends so. What the job had not begun is run by another."""
         stillborn = not job.started
-        self.todo.fail(job.waiting.pop(0), job.key, status, reason)
+        self.queue.fail(job.waiting.pop(0), job.key, status, reason)
         if stillborn:  # so would the next be
             for index in job.waiting:
-                self.todo.fail(index, "", status, reason)
+                self.queue.fail(index, "", status, reason)
             job.waiting = []
         self._resubmit(job)
 

@@ -1,4 +1,4 @@
-"""The other end of the pipe: a process that runs the cells it is sent."""
+"""Worker: a process that runs the cells it is sent through a pipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmark.cell import Cell, Record, Status, reason_of, unfinished
-from benchmark.evaluation.callbacks import Progress
+from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.prefetch import WORKERS_VARIABLE
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
@@ -53,8 +53,8 @@ def environment_of_children(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-class Hands:
-    """What a worker works with: its own resources, or why it has none.
+class WorkerContext:
+    """What a worker keeps from cell to cell: its own resources, or why it has none.
 
     Args:
         factory: makes the resources.
@@ -86,7 +86,7 @@ class Hands:
             return ""
 
     def run(
-        self, cell: Cell, progress: Progress | None = None
+        self, cell: Cell, progress: Callback | None = None
     ) -> tuple[Record, dict[str, np.ndarray]]:
         """Runs a cell; whatever goes wrong is in its record."""
         if self._resources is None:
@@ -95,7 +95,7 @@ class Hands:
 
 
 class _Relay:
-    """Progress that is told through the pipe; the end of a cell is told with its record."""
+    """Callback that sends events through the pipe; the end of a cell is told with its record."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -119,14 +119,14 @@ def serve(connection: Connection, factory: Callable[[], Resources], threads: int
     # Ctrl-C reaches the whole process group; the parent decides what becomes of the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    hands = Hands(factory, threads)
+    context = WorkerContext(factory, threads)
     try:
         while True:
             cell = connection.recv()
             connection.send(("begun",))
-            connection.send(("key", hands.key(cell)))  # told early: a dead worker cannot
-            record, arrays = hands.run(cell, _Relay(connection))
-            connection.send(("done", record, arrays, hands.spoiled))
+            connection.send(("key", context.key(cell)))  # told early: a dead worker cannot
+            record, arrays = context.run(cell, _Relay(connection))
+            connection.send(("done", record, arrays, context.spoiled))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is done with us, or gone
 

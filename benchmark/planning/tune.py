@@ -29,7 +29,7 @@ from benchmark.config.run import BenchConfig
 from benchmark.data.suite import BenchmarkCard, load_suite
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.evaluation.builders import default_resources
-from benchmark.evaluation.callbacks import Progress
+from benchmark.evaluation.callbacks import Callback
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
 from benchmark.planning.grid import Grid, valid_shifts
 from benchmark.registry import METHODS
@@ -68,7 +68,7 @@ def run(
     out: Path | None = None,
     say: Callable[[str], object] = logger.info,
     show: Callable[[pd.DataFrame], object] = lambda best: None,
-    bars: Callable[[int], AbstractContextManager[Progress]] | None = None,
+    bars: Callable[[int], AbstractContextManager[Callback]] | None = None,
 ) -> int:
     """Runs the search (finished trials are reused) and writes the preset and its table.
 

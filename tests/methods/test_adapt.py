@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods.adapt import AdaptedMethod, AdaptOptions, Forward, Notes, gradients_of
+from methods.adapt import AdaptedMethod, AdaptOptions, Forward, StepLog, gradients_of
 from methods.base import Method, MethodCard, MethodError, QueryEncoder, Setup
 from methods.eata import Eata, EataOptions
 from methods.read import Read, ReadOptions
@@ -224,12 +224,12 @@ def test_works_inside_no_grad_as_a_harness_may_call_it() -> None:
 
 
 def test_notes() -> None:
-    notes = Notes()
-    notes.add("loss", torch.tensor(1.0))
-    notes.add("loss", 3.0)
-    notes.add("loss", torch.tensor(torch.nan))
-    notes.add("angle", torch.tensor(torch.nan))
-    notes.add("selected", torch.tensor([True, True]).sum())
-    notes.count("resets")
-    notes.count("resets")
-    assert notes.collect() == {"loss": 2.0, "selected": 2.0, "resets": 2.0, "skipped_updates": 0.0}
+    log = StepLog()
+    log.add("loss", torch.tensor(1.0))
+    log.add("loss", 3.0)
+    log.add("loss", torch.tensor(torch.nan))
+    log.add("angle", torch.tensor(torch.nan))
+    log.add("selected", torch.tensor([True, True]).sum())
+    log.count("resets")
+    log.count("resets")
+    assert log.collect() == {"loss": 2.0, "selected": 2.0, "resets": 2.0, "skipped_updates": 0.0}

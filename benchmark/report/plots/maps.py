@@ -13,7 +13,7 @@ from benchmark.report import style
 from benchmark.report.layout import headline
 
 if TYPE_CHECKING:
-    from benchmark.executors.embeddings import Embeddings
+    from benchmark.executors.rerun import Embeddings
 
 SHOWN = 1500
 """Points of a kind in a panel, evenly spaced; more hide each other and make the file large."""

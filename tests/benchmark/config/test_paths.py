@@ -14,7 +14,7 @@ from benchmark.config.paths import expanded, user_path
 from benchmark.config.run import resolve
 from benchmark.errors import ConfigError
 from benchmark.evaluation.cache.settings import disk_cache
-from benchmark.evaluation.loggers import open_tracker
+from benchmark.evaluation.loggers import open_logger
 from benchmark.planning.gridfile import grid_path
 from benchmark.registry import BACKBONES
 from shifts.base import ShiftError, user_folder
@@ -74,7 +74,7 @@ def test_environment_logs_and_grids_know_it_too(
     cache = disk_cache("")
     assert cache is not None
     assert cache.folder == home / "d" / "queryshift"
-    open_tracker("~/log.jsonl").close()
+    open_logger("~/log.jsonl").close()
     assert (home / "log.jsonl").is_file()
     assert grid_path("~/mine.yaml") == home / "mine.yaml"
 

@@ -14,7 +14,7 @@ import torch
 from benchmark.cell import Cell, ShiftSpec, Status, StreamSpec
 from benchmark.errors import DataError
 from benchmark.evaluation.cache import LRUCache, StreamCache
-from benchmark.evaluation.counting import counted
+from benchmark.evaluation.profiling import counted
 from benchmark.evaluation.runner import run_cell
 from benchmark.metrics import ranks as metrics
 from shifts.base import item_generator

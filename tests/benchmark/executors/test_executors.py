@@ -1,4 +1,4 @@
-"""The same cells in other hands: serial, worker processes, resume, crashes, interrupts."""
+"""The same cells by other executors: serial, worker processes, resume, crashes, interrupts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One grid in different hands: the same files, byte for byte but for machine and time."""
+"""One grid by different executors: the same files, byte for byte but for machine and time."""
 
 from __future__ import annotations
 

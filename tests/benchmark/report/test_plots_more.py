@@ -12,7 +12,7 @@ from benchmark.cell import Status
 from benchmark.cli import main
 from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
-from benchmark.executors.embeddings import Embeddings, embeddings_of
+from benchmark.executors.rerun import Embeddings, embeddings_of
 from benchmark.report import plots
 from benchmark.report.plots.cost import pareto
 from benchmark.report.plots.maps import axes_of

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.evaluation import clock as module
-from benchmark.evaluation.clock import Clock, forwards_timed, peak_mb, start_peak
+from benchmark.evaluation import profiling as module
+from benchmark.evaluation.profiling import Clock, forwards_timed, peak_mb, start_peak
 from benchmark.evaluation.runner import run_cell
 from tests.benchmark import fakes
 

@@ -14,8 +14,8 @@ import pytest
 from benchmark.cell import Record, Status
 from benchmark.cli import main
 from benchmark.errors import ConfigError
-from benchmark.evaluation import loggers as trackers
-from benchmark.evaluation.callbacks import Silent
+from benchmark.evaluation import loggers
+from benchmark.evaluation.callbacks import CallbackList
 from benchmark.executors import SerialExecutor, run_cells
 from benchmark.store.run_store import RunStore
 from tests.benchmark.fakes import cell, resources
@@ -36,16 +36,16 @@ def record_of(one, status=Status.DONE, reason=""):
     )
 
 
-def told(tracker, cells=None):
-    """The news of cells whose batches interleave."""
+def told(logger, cells=None):
+    """The events of cells whose batches interleave."""
     cells = cells or [cell(method="source")]
     for one in cells:
-        tracker.cell_started(one, 2)
+        logger.cell_started(one, 2)
     for _ in range(2):
         for one in cells:
-            tracker.batch_done(one, LOG)
+            logger.batch_done(one, LOG)
     for one in cells:
-        tracker.cell_done(record_of(one))
+        logger.cell_done(record_of(one))
 
 
 def lines_of(path):
@@ -54,14 +54,14 @@ def lines_of(path):
 
 def test_json_lines_hold_every_event_and_only_what_it_knows(tmp_path):
     path = tmp_path / "new" / "run.jsonl"
-    log = trackers.JsonLines(path, clock=lambda: "2024-01-01T00:00:00")
+    log = loggers.JsonLines(path, clock=lambda: "2024-01-01T00:00:00")
     told(log)
     log.close()
     rows = lines_of(path)
     events = [row["event"] for row in rows]
     assert events == ["cell_started", "batch_done", "batch_done", "cell_done"]
     assert all(row["time"] == "2024-01-01T00:00:00" for row in rows)
-    assert all(set(row) <= set(trackers.COLUMNS) for row in rows)
+    assert all(set(row) <= set(loggers.COLUMNS) for row in rows)
     assert rows[0]["batches"] == 2
     assert [row["batch"] for row in rows[1:3]] == [1, 2]
     assert rows[1]["R@1"] == 50.0
@@ -75,7 +75,7 @@ def test_json_lines_hold_every_event_and_only_what_it_knows(tmp_path):
 def test_variants_of_a_method_that_run_at_the_same_time_count_their_own_batches(tmp_path):
     first = cell(method="source")
     second = replace(first, method=replace(first.method, options={"lr": 0.5}))
-    log = trackers.JsonLines(tmp_path / "run.jsonl")
+    log = loggers.JsonLines(tmp_path / "run.jsonl")
     told(log, [first, second])
     log.close()
     rows = lines_of(tmp_path / "run.jsonl")
@@ -84,7 +84,7 @@ def test_variants_of_a_method_that_run_at_the_same_time_count_their_own_batches(
 
 def test_each_line_is_on_disk_at_once_and_a_second_run_appends(tmp_path):
     path = tmp_path / "run.jsonl"
-    first, second = trackers.JsonLines(path), trackers.JsonLines(path)
+    first, second = loggers.JsonLines(path), loggers.JsonLines(path)
     first.cell_started(cell(), 1)
     assert len(lines_of(path)) == 1
     second.cell_started(cell(), 1)
@@ -96,19 +96,19 @@ def test_each_line_is_on_disk_at_once_and_a_second_run_appends(tmp_path):
 def test_csv_has_one_header_and_the_numbers_as_json(tmp_path):
     path = tmp_path / "run.csv"
     for _ in range(2):
-        log = trackers.CsvLog(path)
+        log = loggers.CsvLog(path)
         told(log)
         log.close()
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8
-    assert tuple(rows[0]) == trackers.COLUMNS
+    assert tuple(rows[0]) == loggers.COLUMNS
     assert json.loads(rows[1]["values"]) == {"angle": 91.5, "loss": None}
     assert rows[3]["R@1"] == "25.0"
 
 
 def test_a_failed_cell_is_logged_with_its_reason(tmp_path):
-    log = trackers.CsvLog(tmp_path / "run.csv")
+    log = loggers.CsvLog(tmp_path / "run.csv")
     log.cell_done(record_of(cell(), Status.FAILED, 'ValueError: "a", b\nc'))
     log.close()
     with (tmp_path / "run.csv").open(encoding="utf-8", newline="") as file:
@@ -121,7 +121,7 @@ def test_a_csv_of_another_table_is_left_alone(tmp_path, content):
     path = tmp_path / "tidy.csv"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match="holds another table"):
-        trackers.CsvLog(path)
+        loggers.CsvLog(path)
     assert path.read_text(encoding="utf-8") == content
 
 
@@ -137,7 +137,7 @@ def test_places_that_cannot_be_logged_to_are_refused(tmp_path, monkeypatch, name
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(ConfigError, match=message):
-        trackers.open_tracker(name)
+        loggers.open_logger(name)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_places_that_cannot_be_logged_to_are_refused(tmp_path, monkeypatch, name
 def test_a_missing_package_names_the_extra(monkeypatch, name, module, extra):
     monkeypatch.setitem(sys.modules, module, None)  # importing it raises ImportError
     with pytest.raises(ConfigError, match=rf"needs the extra: pip install 'queryshift\[{extra}\]'"):
-        trackers.open_tracker(name)
+        loggers.open_logger(name)
 
 
 class Writer:
@@ -176,7 +176,7 @@ def test_tensorboard_gets_a_run_per_cell(monkeypatch, tmp_path):
     module = types.SimpleNamespace(SummaryWriter=Writer)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     monkeypatch.setattr(Writer, "made", [])
-    log = trackers.open_tracker(f"tensorboard:{tmp_path}")
+    log = loggers.open_logger(f"tensorboard:{tmp_path}")
     told(log, [cell(method="source"), cell(method="source", seed=1)])
     log.cell_started(cell(seed=2), 2)
     log.cell_done(record_of(cell(seed=3), Status.SKIPPED, "never began"))
@@ -218,7 +218,7 @@ class Client:
 
 def test_mlflow_gets_a_run_per_cell(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow.tracking", types.SimpleNamespace(MlflowClient=Client))
-    log = trackers.open_tracker("mlflow:http://host:5000")
+    log = loggers.open_logger("mlflow:http://host:5000")
     told(log)
     failed = cell(seed=1)
     log.cell_started(failed, 2)
@@ -239,13 +239,14 @@ def test_a_server_that_does_not_answer_is_one_clear_error(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "mlflow.tracking", types.SimpleNamespace(MlflowClient=refuse))
     with pytest.raises(ConfigError, match="cannot log to 'mlflow': OSError: connection refused"):
-        trackers.open_tracker("mlflow")
+        loggers.open_logger("mlflow")
 
 
-class Breaking(Silent):
+class Breaking(CallbackList):
     """Fails on the second batch, and on closing."""
 
     def __init__(self):
+        super().__init__()
         self.batches = self.closed = 0
 
     def batch_done(self, cell, batch_log):
@@ -259,8 +260,8 @@ class Breaking(Silent):
 
 
 def test_a_log_that_breaks_is_given_up_and_the_others_go_on(tmp_path, caplog):
-    broken, log = Breaking(), trackers.JsonLines(tmp_path / "run.jsonl")
-    told(trackers.Together({"broken": broken, "run.jsonl": log}))
+    broken, log = Breaking(), loggers.JsonLines(tmp_path / "run.jsonl")
+    told(CallbackList({"broken": broken, "run.jsonl": log}))
     log.close()
     assert (broken.batches, broken.closed) == (2, 1)
     assert len(lines_of(tmp_path / "run.jsonl")) == 4
@@ -270,10 +271,10 @@ def test_a_log_that_breaks_is_given_up_and_the_others_go_on(tmp_path, caplog):
 
 def test_a_run_is_logged_as_it_happens(tmp_path):
     cells = [cell(method="source"), cell(method="source", seed=1)]
-    with trackers.opened([str(tmp_path / "a.jsonl"), str(tmp_path / "b.csv")]) as logs:
+    with loggers.opened([str(tmp_path / "a.jsonl"), str(tmp_path / "b.csv")]) as logs:
         needed = resources()
         store, executor = RunStore(tmp_path / "run"), SerialExecutor(needed)
-        run_cells(cells, store, executor, resources=needed, progress=logs.beside(Silent()))
+        run_cells(cells, store, executor, resources=needed, progress=logs)
     rows = lines_of(tmp_path / "a.jsonl")
     ended = [row for row in rows if row["event"] == "cell_done"]
     assert {row["key"] for row in ended} == {record.key for record in store.records()}
@@ -283,7 +284,7 @@ def test_a_run_is_logged_as_it_happens(tmp_path):
 
 def test_no_file_stays_open_when_a_later_place_is_refused(tmp_path):
     # An open file that is collected raises a ResourceWarning, which is an error here.
-    with pytest.raises(ConfigError), trackers.opened([str(tmp_path / "a.jsonl"), "b.txt"]):
+    with pytest.raises(ConfigError), loggers.opened([str(tmp_path / "a.jsonl"), "b.txt"]):
         pass
 
 

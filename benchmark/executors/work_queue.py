@@ -1,4 +1,4 @@
-"""What is left of a run: cells that wait, and what came of the rest."""
+"""Work queue of a run: cells that wait, and the records of those that have ended."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import numpy as np
 
 from benchmark.cell import Cell, Record, Status, unfinished
-from benchmark.evaluation.callbacks import Progress, Silent
+from benchmark.evaluation.callbacks import Callback, CallbackList
 
 Save = Callable[[Record, Mapping[str, np.ndarray]], None]
 
 
-class Todo:
+class WorkQueue:
     """The cells of one run, handed out one by one; keeps and saves what came of them.
 
     Args:
@@ -26,10 +26,10 @@ class Todo:
         cells: Sequence[Cell],
         save: Save,
         *,
-        progress: Progress | None = None,
+        progress: Callback | None = None,
     ) -> None:
         self.cells = cells
-        self.progress: Progress = progress or Silent()
+        self.progress: Callback = progress or CallbackList()
         self._save = save
         self._streams = [stream_of(cell) for cell in cells]
         self._again: list[int] = []  # ours already, to be run once more

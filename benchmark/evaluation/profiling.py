@@ -1,4 +1,4 @@
-"""Measures what a cell costs: time by name, highest memory."""
+"""Profiling of a cell: time by name, passes through the encoder, peak memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -82,7 +83,7 @@ def forwards_timed(encoder: nn.Module, clock: Clock, name: str) -> Iterator[None
     """Counts the time in ``encoder``'s forward passes, those of copies made meanwhile included."""
     begun: list[Mark] = []
 
-    # Plain functions: deepcopy keeps them as they are (see ``counting.counted``).
+    # Plain functions: deepcopy keeps them as they are (see ``counted``).
     def before(_module: nn.Module, _inputs: object) -> None:
         begun.append(clock.mark())
 
@@ -95,6 +96,48 @@ def forwards_timed(encoder: nn.Module, clock: Clock, name: str) -> Iterator[None
     finally:
         for handle in handles:
             handle.remove()
+
+
+@dataclass
+class PassCounter:
+    """Rows (queries) that went through an encoder.
+
+    Attributes:
+        forward: rows of all forward passes.
+        backward: rows of all forward passes that a gradient came back to; a pass that is
+            differentiated twice counts twice.
+    """
+
+    forward: int = 0
+    backward: int = 0
+
+
+@contextmanager
+def counted(encoder: nn.Module) -> Iterator[PassCounter]:
+    """Counts the passes through ``encoder`` and through copies that are made of it meanwhile.
+
+    ``torch.func.functional_call`` on the module is counted as well; calling a part of the encoder
+    directly is not.
+    """
+    counter = PassCounter()
+
+    # A plain function: deepcopy keeps functions as they are, so a method's frozen copy of the
+    # encoder counts into the same counter. A bound method would be copied together with it.
+    def on_forward(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        rows = len(output)
+        counter.forward += rows
+
+        def on_backward(_gradient: Tensor) -> None:
+            counter.backward += rows
+
+        if output.requires_grad:
+            output.register_hook(on_backward)
+
+    handle = encoder.register_forward_hook(on_forward)
+    try:
+        yield counter
+    finally:
+        handle.remove()
 
 
 def start_peak(device: str) -> bool:
