@@ -23,7 +23,7 @@ from benchmark.config.run import BenchConfig
 from benchmark.data.suite import benchmark_card, load_suite, suite_names
 from benchmark.errors import ConfigError
 from benchmark.evaluation.builders import default_resources
-from benchmark.evaluation.cache import Recent
+from benchmark.evaluation.cache import LRUCache
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.planning.plan import plan
@@ -119,7 +119,7 @@ def resources() -> Resources:
     load = found._load_data
     found._load_data = lambda cell: shortened(load(cell), GALLERY)
     found._load_backbone = functools.cache(found._load_backbone)
-    found._data, found._galleries = Recent(len(CASES)), Recent(len(CASES))
+    found._data, found._galleries = LRUCache(len(CASES)), LRUCache(len(CASES))
     return found
 
 
