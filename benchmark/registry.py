@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -282,6 +282,8 @@ class Registry:
         if fits and inspect.isabstract(thing):
             missing = ", ".join(sorted(thing.__abstractmethods__))
             fits, wanted = False, f"{wanted} that defines {missing}"
+        elif fits and not is_dataclass(getattr(thing, "Options", Info)):
+            fits, wanted = False, f"{wanted} whose Options is a dataclass"
         if not fits:
             raise PluginError(
                 f"{self.kind} {info.name!r} of {info.origin} ({info.target}) is not {wanted}"

@@ -33,6 +33,7 @@ from benchmark.evaluation.callbacks import Callback
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
 from benchmark.planning.grid import Grid, valid_shifts
 from benchmark.registry import METHODS
+from benchmark.store.csv_text import no_formulas
 from benchmark.store.run_store import RunStore
 
 logger = logging.getLogger(__name__)
@@ -198,7 +199,7 @@ def _write(target: Path, kept: Mapping[str, Any], table: pd.DataFrame, best: pd.
         preset.setdefault(row["query"], {})[row["method"]] = chosen
     try:
         # The preset last: what it says was chosen has its trials beside it.
-        trials = table.round(3).to_csv(index=False, lineterminator="\n")
+        trials = no_formulas(table.round(3)).to_csv(index=False, lineterminator="\n")
         atomic_write(_csv(target), trials.encode())
         atomic_write(target, yaml.safe_dump(preset, sort_keys=True).encode())
     except OSError as error:

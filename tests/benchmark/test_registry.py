@@ -134,6 +134,14 @@ def test_a_plugins_card_is_read_from_its_source_without_running_it(plug, tmp_pat
     assert registry.described("mute").summary == "plugin: wordy:Mute"
 
 
+def test_options_that_are_no_dataclass_are_said_by_name(plug, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "loose.py").write_text("class Loose(dict):\n    Options = dict\n", encoding="utf-8")
+    plug(point("loose", "loose:Loose"))
+    with pytest.raises(PluginError, match=r"'loose' of outsider .* whose Options is a dataclass"):
+        things().get("loose")
+
+
 def test_listing_is_cached_until_refreshed(plug):
     registry = things()
     assert "late" not in registry
