@@ -267,7 +267,10 @@ def test_config_show_says_where_each_value_comes_from(call):
 @pytest.mark.parametrize(
     ("command", "grid"), [(Leaderboard, "leaderboard"), (ClaimsPage, "claims")]
 )
-def test_commands_with_a_grid_of_their_own_use_its_folder(call, monkeypatch, command, grid):
+def test_commands_with_a_grid_of_their_own_use_its_folder(
+    call, monkeypatch, tmp_path, command, grid
+):
+    monkeypatch.chdir(tmp_path)  # cells that are skipped are stored
     stores = []
 
     def interrupted(cells, store, *rest):
