@@ -14,6 +14,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -305,6 +306,12 @@ def _load_target(target: str) -> Any:
 def _written_card(target: str) -> dict[str, Any]:
     """The arguments of a class's card that stand as plain values in its source; runs nothing."""
     module, _, name = target.partition(":")
+    return _written_cards(module).get(name, {})
+
+
+@cache
+def _written_cards(module: str) -> dict[str, dict[str, Any]]:
+    """Class -> the plain arguments of its card; a module with many shifts is parsed once."""
     if "." in module and module.partition(".")[0] not in ("methods", "shifts"):
         return {}  # finding a module of somebody's package would import that package
     try:
@@ -313,17 +320,19 @@ def _written_card(target: str) -> dict[str, Any]:
         tree = ast.parse(source)
     except (ImportError, OSError, SyntaxError, ValueError):
         return {}
-    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
-    for node in (line for found_class in classes for line in found_class.body):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            names = [part.id for part in node.targets if isinstance(part, ast.Name)]
-            if names == ["card"]:
-                return {
-                    word.arg: word.value.value
-                    for word in node.value.keywords
-                    if word.arg and isinstance(word.value, ast.Constant)
-                }
-    return {}
+    return {
+        kind.name: {
+            word.arg: word.value.value
+            for word in line.value.keywords
+            if word.arg and isinstance(word.value, ast.Constant)
+        }
+        for kind in tree.body
+        if isinstance(kind, ast.ClassDef)
+        for line in kind.body
+        if isinstance(line, ast.Assign)
+        and isinstance(line.value, ast.Call)
+        and [part.id for part in line.targets if isinstance(part, ast.Name)] == ["card"]
+    }
 
 
 def _distribution(point: EntryPoint) -> str:

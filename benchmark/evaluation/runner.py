@@ -38,6 +38,7 @@ from benchmark.evaluation.source_model import recall_of
 from benchmark.evaluation.stream import Batch, derive_seed
 from benchmark.metrics import probes, ranking
 from benchmark.metrics import ranks as metrics
+from benchmark.metrics.recall import recalls_by_part
 from methods.base import Method, MethodError, Setup
 
 Arrays = dict[str, np.ndarray]
@@ -414,15 +415,9 @@ class _Run:
 
     def _by_domain(self, tally: _Tally) -> dict[str, float]:
         """R@1 of each domain's queries as they passed; domains that hit none are left out."""
-        of_domain = {
-            spec.label: tally.best_rank[self.domains == number]
-            for number, spec in enumerate(self.cell.stream.domains)
-        }
-        return {
-            f"R@1_{label}": metrics.recall_at(found, 1)
-            for label, found in of_domain.items()
-            if len(found)
-        }
+        labels = [spec.label for spec in self.cell.stream.domains]
+        found = recalls_by_part(tally.best_rank, self.domains, labels, 1)
+        return {f"R@1_{label}": value for label, value in found.items()}
 
     def _by_section(self, tally: _Tally) -> dict[str, float]:
         """Recalls of each section's queries, and the means of the sections (``section_R@k``).
@@ -435,11 +430,7 @@ class _Run:
         of_query = sections.of_query[self.queries]
         found: dict[str, float] = {}
         for k in self.data.recall_at:
-            recalls = {
-                name: metrics.recall_at(tally.best_rank[of_query == number], k)
-                for number, name in enumerate(sections.names)
-                if (of_query == number).any()
-            }
+            recalls = recalls_by_part(tally.best_rank, of_query, sections.names, k)
             found |= {f"R@{k}_{name}": value for name, value in recalls.items()}
             found[f"section_R@{k}"] = sum(recalls.values()) / len(recalls)
         return found

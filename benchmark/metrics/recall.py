@@ -29,6 +29,21 @@ def recall_at(best_ranks: np.ndarray, k: int) -> float:
     return 100.0 * int(np.count_nonzero(np.asarray(best_ranks) <= k)) / len(best_ranks)
 
 
+def recalls_by_part(
+    best_ranks: np.ndarray, part: np.ndarray, labels: Sequence[str], k: int
+) -> dict[str, float]:
+    """Recall@k (percent) of each part's queries: a domain's, a section's; empty parts are left out.
+
+    Args:
+        best_ranks: (Q,) as for ``recall_at``.
+        part: (Q,) number of each query's part.
+        labels: the parts' names, by number.
+        k: the cut-off.
+    """
+    members = {label: part == number for number, label in enumerate(labels)}
+    return {name: recall_at(best_ranks[own], k) for name, own in members.items() if own.any()}
+
+
 def summary(
     best_ranks: np.ndarray,
     average_precisions: np.ndarray,

@@ -35,7 +35,7 @@ from benchmark.cell import (
     key_of,
 )
 from benchmark.errors import ResultsError
-from benchmark.metrics.recall import recall_at, summary
+from benchmark.metrics.recall import recall_at, recalls_by_part, summary
 
 LARGEST = 1 << 30
 """Bytes that a record, or its numbers per query when unpacked, may have: 20 million queries."""
@@ -378,15 +378,14 @@ def _counted(
     first = ranks if domain is None else ranks[domain == 0]
     if len(first):
         yield "first_domain_R@1_during", recall_at(first, 1)
-    of_domains = {f"R@1_{spec.label}": number for number, spec in enumerate(cell.stream.domains)}
-    for name, number in of_domains.items():
-        if domain is not None and (domain == number).any():
-            yield name, recall_at(ranks[domain == number], 1)
+    of_domains = [f"R@1_{spec.label}" for spec in cell.stream.domains]
+    if domain is not None:
+        yield from recalls_by_part(ranks, domain, of_domains, 1).items()
     if section is None:
         return
     for k in cut_offs:
-        parts = [ranks[section == number] for number in np.unique(section)]
-        recalls = [recall_at(part, k) for part in parts]
+        numbers, part = np.unique(section, return_inverse=True)
+        recalls = list(recalls_by_part(ranks, part, list(map(str, numbers)), k).values())
         yield f"section_R@{k}", sum(recalls) / len(recalls)
         # The record has the names of the sections, the arrays their numbers: in the same order.
         names = [name for name in stored if name.startswith(f"R@{k}_") and name not in of_domains]
