@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
-def make(*words: str) -> str:
+def from_outside() -> dict[str, str]:
+    """The environment without what a make that runs the tests hands down."""
     variables = (
         "METHOD",
         "SHIFT",
@@ -28,11 +29,14 @@ def make(*words: str) -> str:
         "MAKEFLAGS",
         "MAKELEVEL",
     )
-    clean = {name: value for name, value in os.environ.items() if name not in variables}
+    return {name: value for name, value in os.environ.items() if name not in variables}
+
+
+def make(*words: str) -> str:
     done = subprocess.run(
         ["make", "--no-print-directory", *words],
         cwd=ROOT,
-        env=clean,
+        env=from_outside(),
         capture_output=True,
         text=True,
         check=True,
@@ -125,7 +129,9 @@ def test_nothing_in_the_flags_of_tests_is_run(tmp_path, environment, name):
     ],
 )
 def test_what_a_target_does_not_take_is_refused(words, message):
-    done = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "-n", *words], cwd=ROOT, env=from_outside(), capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert message in " ".join(done.stderr.split())
     assert done.stdout == ""
