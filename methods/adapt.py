@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -23,8 +23,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from methods.base import Method, MethodError, Setup, StepOutput
+from methods.centring import centred
+from methods.gradients import Gradients
 from methods.options import check_options, option
 from methods.parameters import ADAPT_CHOICES, Snapshot, all_finite, select_parameters
+
+Change = Callable[[Gradients], Gradients]
+"""What the optimiser took off each parameter -> what to take off instead."""
 
 SGD_MOMENTUM = 0.9
 """As the published Tent, EATA and SAR settings for ImageNet use it."""
@@ -52,6 +57,11 @@ class AdaptOptions:
         "score the forward pass before the last update, or one more after it",
         choices=("last_forward", "post_update"),
     )
+    centre: bool = option(
+        False,
+        "move the batch's mean onto the gallery's mean before candidates, losses and scores; a "
+        "batch of one is left alone",
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -68,7 +78,7 @@ class Forward:
 
     Attributes:
         queries: the preprocessed batch.
-        embeddings: (B, D) unit rows, with gradient.
+        embeddings: (B, D) unit rows, with gradient; centred where the options say so.
         gallery: (N, D) unit rows, frozen.
         batch: number of this batch since the last reset, from 0.
         step: number of this pass within the batch, from 0.
@@ -131,7 +141,8 @@ class AdaptedMethod(Method):
     gradient is missing, NaN or infinite is left out and counted as ``skipped_updates``.
 
     Subclasses write ``objective``; those that keep a memory write ``reset_state`` to clear it.
-    Finer control: ``gradients`` (what the optimiser gets) and ``update`` (one whole update).
+    Finer control: ``gradients`` (what the optimiser gets), ``update`` (one whole update),
+    ``rescore`` (what is made of the similarities) and ``place`` (what is made of the embeddings).
 
     Attributes:
         adapted: the trained parameters by name.
@@ -176,12 +187,26 @@ class AdaptedMethod(Method):
                 self.update(forward)
         self.batch += 1
         if self.options.score_from == "post_update":
-            embeddings = self.embed(queries)
-            scores = self.score(embeddings)
+            embeddings = self.place(self.embed(queries))
+            similarities = self.score(embeddings)
         else:
             embeddings = forward.embeddings.detach()
-            scores = forward.similarities.detach()
+            similarities = forward.similarities.detach()
+        scores = self.rescore(similarities)
         return StepOutput(scores, embeddings, self.log.collect())
+
+    def rescore(self, similarities: Tensor) -> Tensor:
+        """The batch's scores from its (B, N) similarities, both detached; called once a batch."""
+        return similarities
+
+    def place(self, embeddings: Tensor) -> Tensor:
+        """A batch's embeddings as candidates, losses and scores see them; differentiable.
+
+        ``embed`` gives them as they come out of the encoder: it has no batch.
+        """
+        if not self.options.centre:
+            return embeddings
+        return centred(embeddings, self.gallery.mean(dim=0))
 
     def reset(self) -> None:
         """Back to the source state: weights, buffers, optimiser, memory and random draws."""
@@ -198,7 +223,7 @@ class AdaptedMethod(Method):
 
     def forward(self, queries: Tensor, step: int) -> Forward:
         """One forward pass with gradient."""
-        embeddings = self.encoder(queries)
+        embeddings = self.place(self.encoder(queries))
         if not embeddings.requires_grad:
             raise MethodError(
                 f"the embeddings of {type(self.encoder).__name__} carry no gradient of its "
@@ -208,9 +233,9 @@ class AdaptedMethod(Method):
         return Forward(queries, embeddings, self.gallery, self.batch, step)
 
     def encode_with(self, parameters: Mapping[str, Tensor], queries: Tensor) -> Tensor:
-        """The encoder's output with some parameters replaced for this one call."""
+        """A batch's embeddings with some parameters replaced for this one call."""
         embeddings: Tensor = functional_call(self.encoder, dict(parameters), (queries,))
-        return embeddings
+        return self.place(embeddings)
 
     def source_parameters(self) -> dict[str, Tensor]:
         """The source values of the adapted parameters, by name (for ``encode_with``)."""
@@ -220,13 +245,13 @@ class AdaptedMethod(Method):
         """One update from one forward pass."""
         self.descend(self.gradients(forward))
 
-    def gradients(self, forward: Forward) -> Sequence[Tensor | None] | None:
+    def gradients(self, forward: Forward) -> Gradients | None:
         """What the optimiser is given, one entry per adapted parameter; None for no update."""
         return self.differentiate(self.objective(forward))
 
     def differentiate(
         self, loss: Tensor | None, *, retain_graph: bool = False, name: str = "loss"
-    ) -> Sequence[Tensor | None] | None:
+    ) -> Gradients | None:
         """Gradient of a loss for the adapted parameters; None where it is constant.
 
         A NaN or infinite loss gives NaN gradients, so that ``descend`` refuses them.
@@ -238,21 +263,49 @@ class AdaptedMethod(Method):
             return None
         return gradients_of(loss, list(self.adapted.values()), retain_graph=retain_graph)
 
-    def descend(self, gradients: Sequence[Tensor | None] | None) -> None:
+    def descend(self, gradients: Gradients | None, change: Change | None = None) -> bool:
         """One optimiser step, or none where the gradients are missing or not finite.
 
         Parameters without a gradient are left alone, by weight decay too.
+
+        Args:
+            gradients: one entry per adapted parameter, None where it takes no part.
+            change: where given, has the last word on what is taken off the parameters.
+
+        Returns:
+            Whether the step was made.
         """
         present = [g for g in gradients or () if g is not None]
         # The only wait for the device within a step: an optimiser cannot take a step back.
         if gradients is None or not present or not bool(all_finite(present)):
             self.log.count("skipped_updates")
-            return
+            return False
+        before = [p.detach().clone() for p in self.adapted.values()] if change else []
         for parameter, gradient in zip(self.adapted.values(), gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.updated = True
+        if change:
+            taken = [
+                None if gradient is None else old - parameter.detach()
+                for old, parameter, gradient in zip(
+                    before, self.adapted.values(), gradients, strict=True
+                )
+            ]
+            with torch.no_grad():
+                for old, parameter, step in zip(
+                    before, self.adapted.values(), change(taken), strict=True
+                ):
+                    if step is not None:
+                        parameter.copy_(old - step)
+        return True
+
+    @torch.no_grad()
+    def pull_to_source(self, share: float) -> None:
+        """Moves the adapted parameters a share of the way back to their source values."""
+        for name, parameter in self.adapted.items():
+            parameter.lerp_(self.source.parameters[name], share)
 
 
 def gradients_of(

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from methods.base import Method, MethodCard, Setup, StepOutput
+from methods.centring import RunningMean, moved, sound_mean
 from methods.options import check_options, option
 
 
@@ -59,8 +59,7 @@ class Recentre(Method):
 
     def reset(self) -> None:
         """Forgets the queries seen so far."""
-        self._sum = torch.zeros_like(self.gallery_mean)
-        self._count = 0
+        self._seen = RunningMean(self.gallery_mean)
 
     @torch.no_grad()
     def step(self, queries: Tensor) -> StepOutput:
@@ -69,8 +68,7 @@ class Recentre(Method):
         mean, count = self._center(embeddings)
         offset = self.gallery_mean - mean
         if count > 1:
-            moved = embeddings + self.options.strength * offset
-            embeddings = functional.normalize(moved, dim=1)
+            embeddings = moved(embeddings, self.options.strength * offset)
         gap = float(offset.norm())
         log = {"batch_gap": gap} if math.isfinite(gap) else {}
         return StepOutput(self.score(embeddings), embeddings, log)
@@ -78,9 +76,6 @@ class Recentre(Method):
     def _center(self, embeddings: Tensor) -> tuple[Tensor, int]:
         """The mean to be moved, and of how many queries it is."""
         if self.options.center == "batch":
-            return embeddings.mean(dim=0), len(embeddings)
-        # A query that is not a number must not spoil the mean of all later ones.
-        sound = torch.isfinite(embeddings).all(dim=1)
-        self._sum = self._sum + torch.where(sound[:, None], embeddings, 0.0).sum(dim=0)
-        self._count += int(sound.sum())
-        return self._sum / max(self._count, 1), self._count
+            return sound_mean(embeddings), len(embeddings)
+        self._seen.add(embeddings)
+        return self._seen.value(), self._seen.count

@@ -135,7 +135,7 @@ class Rest(Tcr):
                 f"the source model's embeddings have shape {tuple(offered.shape)}, those of the "
                 f"batch {tuple(forward.embeddings.shape)}"
             )
-        return offered
+        return None if offered is None else self.place(offered)
 
     def general_loss(self, forward: Forward) -> Tensor:
         """KL divergence from the source model's predictions to the current ones, a scalar."""

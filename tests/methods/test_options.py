@@ -29,6 +29,7 @@ def test_published_defaults() -> None:
         "temperature": 0.01,
         "adapt": "norm",
         "score_from": "last_forward",
+        "centre": False,
     }
     for tcr in (TcrOptions(), RestOptions()):
         assert (tcr.temperature, tcr.con_ratio, tcr.uniformity_scale) == (0.02, 0.3, 0.1)
