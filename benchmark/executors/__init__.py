@@ -5,7 +5,6 @@ from __future__ import annotations
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -13,10 +12,10 @@ from benchmark.cell import Cell, Record, Status, reason_of, unfinished
 from benchmark.errors import DataError, QueryShiftError
 from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
+from benchmark.executors.base import Executor
 from benchmark.executors.fingerprints import Fingerprints
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.serial import SerialExecutor
-from benchmark.executors.work_queue import Save
 from benchmark.store.run_store import RunStore, as_filed
 
 __all__ = [
@@ -28,28 +27,6 @@ __all__ = [
     "identify",
     "run_cells",
 ]
-
-
-class Executor(Protocol):
-    """Runs cells."""
-
-    def run(
-        self, cells: Sequence[Cell], save: Save, *, progress: Callback | None = None
-    ) -> list[Record]:
-        """Runs all cells, whatever becomes of each.
-
-        Args:
-            cells: neighbours share data and streams (see ``Grid.cells``).
-            save: called in this process with each record and its numbers per query as soon as the
-                cell has ended.
-            progress: told in this process; ``cell_done`` after ``save``.
-
-        Returns:
-            One record per cell, in the order of ``cells``.
-
-        Raises:
-            KeyboardInterrupt: after the cells under way were saved as interrupted.
-        """
 
 
 @dataclass(frozen=True)
@@ -114,14 +91,9 @@ def identify(
             continue
         try:
             keys[index] = resources.key(cell)
-        except QueryShiftError as error:
-            problem = error
-            record = unfinished(cell, "", Status.FAILED, f"{type(error).__name__}: {error}")
-            keys[index] = record.key
-            failed[record.key] = record
-            continue
-        except (SystemExit, GeneratorExit, CancelledError) as error:  # a loader's, not the user's
-            problem = DataError(reason_of(error))
+        # A loader may raise what ends a process, which is not the user's wish.
+        except (QueryShiftError, SystemExit, GeneratorExit, CancelledError) as error:
+            problem = error if isinstance(error, QueryShiftError) else DataError(reason_of(error))
             record = unfinished(cell, "", Status.FAILED, reason_of(error))
             keys[index] = record.key
             failed[record.key] = record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +14,7 @@ from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.evaluation.resources import Resources
 from benchmark.executors.allocator import keep_freed_memory
+from benchmark.executors.base import Executor
 from benchmark.executors.machine import gpus_to_share, pool_size, wanted_workers
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.ray import LOCAL, RayExecutor
@@ -44,28 +46,36 @@ def check_settings(config: BenchConfig) -> None:
     Raises:
         ConfigError: says which.
     """
-    if config.executor == "serial" and config.workers not in (None, 1):
-        raise ConfigError(
+    serial, cluster = config.executor == "serial", config.executor in ("ray", "slurm")
+    contradictions = [
+        (
+            serial and config.workers not in (None, 1),
             "--executor serial runs one cell at a time; leave --workers out, or say "
-            "--executor processes"
-        )
-    if config.executor == "serial" and config.time_limit is not None:
-        raise ConfigError(
+            "--executor processes",
+        ),
+        (
+            serial and config.time_limit is not None,
             "--executor serial cannot stop a cell; leave --time-limit out, or say "
-            "--executor processes"
-        )
-    if config.address != LOCAL and config.executor != "ray":
-        raise ConfigError(
+            "--executor processes",
+        ),
+        (
+            config.address != LOCAL and config.executor != "ray",
             f"--address {config.address} names a Ray cluster; say --executor ray as well, or leave "
-            "it out"
-        )
-    if config.slurm and config.executor != "slurm":
-        raise ConfigError("--slurm is for --executor slurm; say that as well, or leave it out")
-    if config.executor in ("ray", "slurm") and ":" in config.device:
-        raise ConfigError(
+            "it out",
+        ),
+        (
+            config.slurm and config.executor != "slurm",
+            "--slurm is for --executor slurm; say that as well, or leave it out",
+        ),
+        (
+            cluster and ":" in config.device,
             f"--device {config.device} names one GPU of this machine; on a cluster say cuda, "
-            "and each worker gets its own"
-        )
+            "and each worker gets its own",
+        ),
+    ]
+    for found, message in contradictions:
+        if found:
+            raise ConfigError(message)
 
 
 def make_executor(
@@ -76,7 +86,7 @@ def make_executor(
     waiting: int,
     device: str,
     folder: Path = Path(),
-) -> SerialExecutor | ProcessExecutor | RayExecutor | SlurmExecutor:
+) -> Executor:
     """The executor of a run.
 
     A time limit needs a worker that can be stopped: with one, cells that would run in this
@@ -90,28 +100,17 @@ def make_executor(
         device: torch device string that they name.
         folder: the run's, where jobs of a cluster find their work.
     """
-    wanted = wanted_workers(config)
-    if config.executor == "ray":
-        return RayExecutor(
-            factory,
-            address=config.address,
-            workers=None if wanted == AUTO_WORKERS else wanted,
-            threads=config.threads or 1,
-            gpus=1.0 if device.startswith("cuda") else 0.0,
-            time_limit=config.time_limit,
-        )
-    if config.executor == "slurm":
-        gpu = (
-            {"gpus_per_node": 1} if device.startswith("cuda") and "gres" not in config.slurm else {}
-        )
-        return SlurmExecutor(
-            factory,
-            folder=folder / "jobs",
-            jobs=None if wanted == AUTO_WORKERS else wanted,
-            threads=config.threads or 1,
-            options=gpu | config.slurm,
-            time_limit=config.time_limit,
-        )
+    wanted, on_gpu = wanted_workers(config), device.startswith("cuda")
+    if config.executor in ("ray", "slurm"):
+        shared: dict[str, Any] = {
+            "workers": None if wanted == AUTO_WORKERS else wanted,
+            "threads": config.threads or 1,
+            "time_limit": config.time_limit,
+        }
+        if config.executor == "ray":
+            return RayExecutor(factory, address=config.address, gpus=float(on_gpu), **shared)
+        gpu = {"gpus_per_node": 1} if on_gpu and "gres" not in config.slurm else {}
+        return SlurmExecutor(factory, folder=folder / "jobs", options=gpu | config.slurm, **shared)
     workers, threads = pool_size(waiting, device=device, workers=wanted, threads=config.threads)
     if config.executor == "processes" or config.time_limit is not None or workers > 1:
         return ProcessExecutor(

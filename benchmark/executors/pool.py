@@ -1,15 +1,22 @@
-"""Worker pool: gives the cells of a queue to workers, and copes with time limits and deaths."""
+"""Pool of workers: gives them the cells of a queue, and copes with time limits and deaths."""
 
 from __future__ import annotations
 
+import importlib
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Generic, TypeVar
 
-from benchmark.cell import Record, Status
-from benchmark.executors.work_queue import WorkQueue
+from benchmark.cell import Status
+from benchmark.errors import ConfigError
+from benchmark.evaluation.resources import Resources
+from benchmark.executors.base import Executor, WorkQueue
+
+_STILLBORN = 3
+"""So many workers in a row that end before they are ready stop the run."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -34,30 +41,35 @@ class Worker:
 W = TypeVar("W", bound=Worker)
 
 
-def check_numbers(workers: int | None, threads: int, time_limit: float | None) -> None:
-    """Refuses settings of a pool that make no sense.
-
-    Raises:
-        ValueError: says which.
-    """
-    if (workers is not None and workers < 1) or threads < 1:
-        raise ValueError("workers and threads must be at least 1")
-    if time_limit is not None and not time_limit > 0:
-        raise ValueError("the time limit must be more than 0 seconds")
-
-
-class Pool(ABC, Generic[W]):
-    """The workers of one run.
+@dataclass(eq=False)
+class PoolExecutor(Executor, Generic[W]):
+    """Runs cells in several workers; a subclass says what a worker is.
 
     Args:
-        queue: the run's cells.
-        size: number of workers at most.
-        time_limit: seconds that a cell may take.
+        factory: makes a worker's resources; a module-level function, since workers import it.
+        workers: number of workers at most; by default as many as there is room for.
+        threads: torch threads of each worker.
+        time_limit: seconds that a cell may take, loading of its data included.
+
+    Raises:
+        ValueError: a number that makes no sense.
     """
 
-    def __init__(self, queue: WorkQueue, size: int, time_limit: float | None) -> None:
-        self.queue, self.size, self.time_limit = queue, size, time_limit
-        self.workers: list[W] = []
+    factory: Callable[[], Resources]
+    _: KW_ONLY
+    workers: int | None = None
+    threads: int = 1
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.workers is not None and self.workers < 1) or self.threads < 1:
+            raise ValueError("workers and threads must be at least 1")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise ValueError("the time limit must be more than 0 seconds")
+
+    @abstractmethod
+    def opened(self) -> AbstractContextManager[int]:
+        """Holds what all workers need; gives the number of workers that there is room for."""
 
     @abstractmethod
     def start(self) -> W:
@@ -79,52 +91,59 @@ class Pool(ABC, Generic[W]):
     def kill(self, worker: W) -> None:
         """Ends a worker, whatever it is doing."""
 
-    def run(self) -> list[Record]:
-        """Runs the queue's cells; see ``Executor.run``."""
-        try:
-            while not self.queue.ended:
-                self._assign()
-                now = time.monotonic()
-                silent = [w for w in self.workers if w.deadline is not None and w.deadline <= now]
-                for worker, kind, content in self.events(self._patience(now)):
-                    if worker in silent:
-                        silent.remove(worker)  # it may have said in time that it is done
-                    if worker in self.workers:
-                        self._on_event(worker, kind, content)
-                for worker in silent:
-                    self._on_time_limit(worker)
-            return self.queue.results
-        except KeyboardInterrupt:
-            for worker in self.workers:
-                if worker.cell is not None:
-                    self.queue.interrupt(worker.cell, worker.key)
-            raise
-        finally:
-            self.shutdown()
+    def work(self, queue: WorkQueue) -> None:
+        self.queue, self._stillborn = queue, 0
+        self.pool: list[W] = []
+        with self.opened() as room:
+            self.size = min(self.workers or room, len(queue.cells))
+            try:
+                while not queue.ended:
+                    self._assign()
+                    self._listen()
+            except KeyboardInterrupt:
+                for worker in self.pool:
+                    if worker.cell is not None:
+                        queue.interrupt(worker.cell, worker.key)
+                raise
+            finally:  # nothing of theirs is on disk half-written
+                while self.pool:
+                    self.kill(self.pool.pop())
 
     def _assign(self) -> None:
         """Starts workers while there is work for them, and gives each idle one its next cell."""
-        working = sum(worker.cell is not None for worker in self.workers)
-        while len(self.workers) < min(self.size, working + len(self.queue)):
-            self.workers.append(self.start())
-        for worker in self.workers:
-            if not worker.ready or worker.cell is not None:
-                continue
-            busy = frozenset(other.stream for other in self.workers if other.cell is not None)
-            index = self.queue.take(worker.stream, busy)
-            if index is None:
-                return
-            worker.cell, worker.key, worker.stream = index, "", self.queue.stream(index)
-            self.send(worker, index)
+        working = sum(worker.cell is not None for worker in self.pool)
+        while len(self.pool) < min(self.size, working + len(self.queue)):
+            self.pool.append(self.start())
+        for worker in [one for one in self.pool if one.cell is None]:
+            if not len(self.queue):
+                self.remove(worker)  # it may hold a GPU, or a place that others wait for
+            elif worker.ready:
+                busy = frozenset(other.stream for other in self.pool if other.cell is not None)
+                index = self.queue.take(worker.stream, busy)
+                assert index is not None
+                worker.cell, worker.key, worker.stream = index, "", self.queue.streams[index]
+                self.send(worker, index)
 
-    def _patience(self, now: float) -> float | None:
-        """Seconds until the next deadline."""
-        waits = [max(0.0, w.deadline - now) for w in self.workers if w.deadline is not None]
-        return min(waits, default=None)
+    def _listen(self) -> None:
+        """Waits for events, until the next deadline at most."""
+        now = time.monotonic()
+        deadlines = {worker: worker.deadline for worker in self.pool if worker.deadline is not None}
+        wait = max(0.0, min(deadlines.values()) - now) if deadlines else None
+        silent = [worker for worker, deadline in deadlines.items() if deadline <= now]
+        for worker, kind, content in self.events(wait):
+            if worker in silent:
+                silent.remove(worker)  # it may have said in time that it is done
+            if worker in self.pool:
+                self._on_event(worker, kind, content)
+        for worker in silent:
+            self.remove(worker)
+            assert worker.cell is not None
+            limit = f"the cell took longer than {self.time_limit:g} s; its worker was stopped"
+            self.queue.fail(worker.cell, worker.key, Status.TIMEOUT, f"TimeLimit: {limit}")
 
     def _on_event(self, worker: W, kind: str, content: list[Any]) -> None:
         if kind == "ready":
-            worker.ready = True
+            worker.ready, self._stillborn = True, 0
         elif kind == "died":
             self.on_death(worker, *content)
         elif worker.cell is None:
@@ -150,20 +169,29 @@ class Pool(ABC, Generic[W]):
         self.remove(worker)
         if worker.cell is not None:
             self.queue.fail(worker.cell, worker.key, Status.FAILED, f"WorkerDied: {reason}")
-
-    def _on_time_limit(self, worker: W) -> None:
-        self.remove(worker)
-        assert worker.cell is not None
-        limit = f"{self.time_limit:g}"
-        reason = f"TimeLimit: the cell took longer than {limit} s; its worker was stopped"
-        self.queue.fail(worker.cell, worker.key, Status.TIMEOUT, reason)
+        if not worker.ready:
+            self._stillborn += 1
+            if self._stillborn >= _STILLBORN:
+                raise ConfigError(
+                    f"workers cannot start on the cluster ({reason}); "
+                    "is queryshift installed on all of its machines?"
+                )
 
     def remove(self, worker: W) -> None:
         """Ends a worker; another takes its place while there is work."""
-        self.workers.remove(worker)
+        self.pool.remove(worker)
         self.kill(worker)
 
-    def shutdown(self) -> None:
-        """Ends all workers; nothing of theirs is on disk half-written."""
-        while self.workers:
-            self.kill(self.workers.pop())
+
+def import_extra(name: str, module: str) -> Any:
+    """A library that only one executor needs.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"the executor {name} needs the extra: pip install 'queryshift[{name}]' ({error})"
+        ) from None

@@ -19,7 +19,7 @@ from benchmark.errors import ConfigError, QueryShiftError, ResultsError
 from benchmark.evaluation.environment import environment
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import Arrays, run_cell
-from benchmark.executors.work_queue import stream_of
+from benchmark.executors.base import stream_of
 from benchmark.store.merge import differences
 from benchmark.store.records import StoredCell, cell_from_dict
 from methods.base import Method, Setup, StepOutput

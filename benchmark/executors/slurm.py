@@ -1,249 +1,181 @@
-"""Slurm executor: cells in jobs of a cluster, through ``submitit`` (extra ``slurm``)."""
+"""Slurm executor: workers are jobs of a cluster, through ``submitit`` (extra ``slurm``)."""
 
 from __future__ import annotations
 
-import importlib
+import os
+import pickle
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.cell import Cell, Record, Status
 from benchmark.errors import ConfigError
-from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
 from benchmark.executors.ending import end_despite_threads
-from benchmark.executors.shards import split
-from benchmark.executors.work_queue import Save, WorkQueue
-from benchmark.executors.worker import WorkerContext, child_variables, environment_of_children
-from benchmark.store.run_store import RunStore
-
-POLL_SECONDS = 2.0
-"""How often jobs are looked at."""
+from benchmark.executors.pool import PoolExecutor, Worker, import_extra
+from benchmark.executors.worker import child_variables, environment_of_children, serve
 
 JOBS = 16
 """Jobs at most, where nothing else is asked for."""
+
+_POLL_SECONDS = {"slurm": 2.0, "local": 0.1}
+"""How often messages are looked for."""
+
+_SILENCE_SECONDS = 600.0
+"""A job that has heard nothing for so long from the process that started it ends."""
 
 _DAY_MINUTES = 24 * 60
 _SECONDS_TO_DIE = 60.0
 
 
-class SlurmExecutor:
-    """Runs cells in jobs; each job runs one part of them (see ``shards``), one after another.
+@dataclass(eq=False)
+class _Job(Worker):
+    job: Any
+    channel: FolderChannel
 
-    A job that ends in the middle of a cell (killed, out of memory, out of time) fails that cell,
-    and another job does the rest; what it had finished is kept, since each cell is handed over as
-    soon as it has ended. ``submitit`` pickles a job's function into a folder that only this user
-    can read; it is made for the run and removed with its end. Results come as ordinary records.
+
+@dataclass(eq=False, kw_only=True)
+class SlurmExecutor(PoolExecutor[_Job]):
+    """Runs cells in jobs, by default one per cell, up to ``JOBS``.
+
+    A job keeps its data and weights and takes one cell after another. One that ends in the middle
+    of a cell (killed, out of memory, out of time) fails that cell, and another takes its place.
+    ``submitit`` pickles a job's function into a folder that only this user can read, and so are
+    cells and records handed over; it is made for the run and removed with its end.
 
     Args:
-        factory: makes a job's resources; a module-level function, since jobs import it.
         folder: shared by this machine and those of the cluster; the jobs' folder is made in it.
-        jobs: number of jobs; by default one per cell, up to ``JOBS``.
-        threads: torch threads of each job, and CPUs that it books.
         options: of the batch system, as in ``{"partition": "gpu", "time": 60}``.
-        time_limit: seconds that a cell may take, loading of its data included.
         cluster: "slurm", or "local" for processes on this machine, for tests.
     """
 
-    def __init__(
-        self,
-        factory: Callable[[], Resources],
-        *,
-        folder: Path,
-        jobs: int | None = None,
-        threads: int = 1,
-        options: Mapping[str, Any] | None = None,
-        time_limit: float | None = None,
-        cluster: str = "slurm",
-    ) -> None:
-        self.factory = factory
-        self.folder = folder
-        self.jobs = jobs
-        self.threads = threads
-        self.options = dict(options or {})
-        self.time_limit = time_limit
-        self.cluster = cluster
+    folder: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+    cluster: str = "slurm"
 
-    def run(
-        self,
-        cells: Sequence[Cell],
-        save: Save,
-        *,
-        progress: Callback | None = None,
-    ) -> list[Record]:
-        """See ``Executor.run``.
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """See ``PoolExecutor``.
 
         Raises:
-            ConfigError: the extra or Slurm is missing, or Slurm refuses the jobs.
+            ConfigError: the extra or Slurm is missing, or Slurm refuses the options.
         """
-        submitit = import_submitit()
+        submitit = import_extra("slurm", "submitit")
         if self.cluster == "slurm" and shutil.which("sbatch") is None:
             raise ConfigError(
                 "there is no Slurm on this machine (sbatch is not on the PATH); start the run on a "
                 "login node of the cluster, or say --executor processes"
             )
-        queue = WorkQueue(cells, save, progress=progress)
         self.folder.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="slurm-", dir=self.folder))  # with mode 0700
+        self._place = Path(tempfile.mkdtemp(prefix="slurm-", dir=self.folder)).resolve()  # 0700
+        self._started = 0
         try:
-            return _Jobs(submitit, self, folder.resolve(), queue).work()
+            self._submitit = self._configured(submitit)
+            yield JOBS
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(self._place, ignore_errors=True)
 
-
-def import_submitit() -> Any:
-    """The module ``submitit``.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        return importlib.import_module("submitit")
-    except ImportError as error:
-        raise ConfigError(
-            f"the executor slurm needs the extra: pip install 'queryshift[slurm]' ({error})"
-        ) from None
-
-
-def run_part(
-    factory: Callable[[], Resources], cells: Sequence[Cell], threads: int, folder: str
-) -> None:
-    """What a job does: its cells one after another, each in a small results folder of its own."""
-    context = WorkerContext(factory, threads)
-    for number, cell in enumerate(cells):
-        (Path(folder) / f"{number}.key").write_text(context.key(cell))
-        record, arrays = context.run(cell)
-        RunStore(Path(folder) / str(number)).save(record, arrays)
-        (Path(folder) / f"{number}.done").touch()
-        if context.spoiled:
-            break  # another job goes on with the rest
-    end_despite_threads(0)
-
-
-@dataclass
-class _Job:
-    """A job and what it has still to deliver."""
-
-    job: Any
-    folder: Path
-    waiting: list[int]  # indices of cells, in the job's order
-    next: int = 0  # number of its next result
-    begun: float | None = None  # on time.monotonic, when its cell was first seen under way
-
-    @property
-    def started(self) -> bool:
-        """Whether the next cell is under way."""
-        return (self.folder / f"{self.next}.key").exists()
-
-    @property
-    def key(self) -> str:
-        """The key of that cell, or ""."""
-        return (self.folder / f"{self.next}.key").read_text() if self.started else ""
-
-
-class _Jobs:
-    """The jobs of one run."""
-
-    def __init__(
-        self, submitit: Any, settings: SlurmExecutor, folder: Path, queue: WorkQueue
-    ) -> None:
-        self.settings, self.folder, self.queue = settings, folder, queue
-        self.jobs: list[_Job] = []
+    def _configured(self, submitit: Any) -> Any:
+        own: dict[str, Any] = {"timeout_min": _DAY_MINUTES}
+        if self.cluster == "slurm":
+            own = {f"slurm_{name}": value for name, value in self.options.items()}
+            own = {"cpus_per_task": self.threads, "slurm_time": _DAY_MINUTES} | own
         try:
-            self.executor = submitit.AutoExecutor(folder / "log", cluster=settings.cluster)
-            self.executor.update_parameters(**self._parameters())
+            executor = submitit.AutoExecutor(self._place / "log", cluster=self.cluster)
+            executor.update_parameters(name="queryshift", **own)
         except (TypeError, ValueError, NameError, RuntimeError) as error:
             raise ConfigError(_refused(error)) from None
+        return executor
 
-    def _parameters(self) -> dict[str, Any]:
-        threads = self.settings.threads
-        if self.settings.cluster != "slurm":
-            return {"name": "queryshift", "timeout_min": _DAY_MINUTES}
-        own = {f"slurm_{name}": value for name, value in self.settings.options.items()}
-        booked = {"name": "queryshift", "cpus_per_task": threads, "slurm_time": _DAY_MINUTES}
-        return booked | own
-
-    def work(self) -> list[Record]:
-        cells = self.queue.cells
-        places = {id(cell): index for index, cell in enumerate(cells)}
+    def start(self) -> _Job:
+        folder = self._place / str(self._started)
+        self._started += 1
+        channel = FolderChannel(folder, "cells", "events")
+        (self._place / ALIVE).touch()
+        arguments = folder, self.factory, self.threads, _POLL_SECONDS[self.cluster]
         try:
-            for part in split(cells, min(self.settings.jobs or JOBS, len(cells))):
-                self._submit([places[id(cell)] for cell in part])
-            while not self.queue.ended:
-                for job in list(self.jobs):
-                    self._look(job)
-                if not self.queue.ended:
-                    time.sleep(POLL_SECONDS if self.settings.cluster == "slurm" else 0.1)
-            return self.queue.results
-        except KeyboardInterrupt:
-            for job in self.jobs:
-                if job.waiting and job.started:
-                    self.queue.interrupt(job.waiting[0], job.key)
-            raise
-        finally:
-            for job in self.jobs:
-                with suppress(Exception):  # it has ended, or the cluster does not answer
-                    job.job.cancel(check=False)
-                if self.settings.cluster == "local":
-                    job.job._process.wait(_SECONDS_TO_DIE)
-
-    def _submit(self, indices: list[int]) -> None:
-        folder = self.folder / str(len(self.jobs))
-        folder.mkdir()
-        cells, settings = [self.queue.cells[index] for index in indices], self.settings
-        try:
-            with environment_of_children(child_variables(settings.threads)):
-                job = self.executor.submit(
-                    run_part, settings.factory, cells, settings.threads, str(folder)
-                )
+            with environment_of_children(child_variables(self.threads)):
+                return _Job(self._submitit.submit(work_in, *arguments), channel, ready=False)
         except Exception as error:  # what submitit makes of sbatch's refusal
             raise ConfigError(_refused(error)) from None
-        self.jobs.append(_Job(job, folder, indices))
 
-    def _look(self, job: _Job) -> None:
-        """Takes what a job has finished; where it has ended, another does what is left."""
-        if not job.waiting:
-            return
-        ended = job.job.done()  # asked first: what the job wrote before its end is there then
-        while job.waiting and (job.folder / f"{job.next}.done").exists():
-            store = RunStore(job.folder / str(job.next))
-            (record,) = store.records()
-            arrays = store.arrays(record.key) if record.status is Status.DONE else {}
-            job.next, job.begun = job.next + 1, None
-            self.queue.finish(job.waiting.pop(0), record, arrays)
-        if not job.waiting:
-            return
-        limit = self.settings.time_limit
-        if ended and (job.started or not job.next):
-            self._on_death(job, Status.FAILED, f"WorkerDied: the job ended as {job.job.state}")
-        elif ended:
-            self._resubmit(job)
-        elif limit is not None and job.started:
-            job.begun = job.begun or time.monotonic()
-            if time.monotonic() > job.begun + limit:
-                job.job.cancel(check=False)
-                reason = f"TimeLimit: the cell took longer than {limit:g} s; its job was stopped"
-                self._on_death(job, Status.TIMEOUT, reason)
+    def send(self, worker: _Job, index: int) -> None:
+        worker.channel.send(self.queue.cells[index])
 
-    def _on_death(self, job: _Job, status: Status, reason: str) -> None:
-        """The cell under way ends so. What the job had not begun is run by another."""
-        stillborn = not job.started
-        self.queue.fail(job.waiting.pop(0), job.key, status, reason)
-        if stillborn:  # so would the next be
-            for index in job.waiting:
-                self.queue.fail(index, "", status, reason)
-            job.waiting = []
-        self._resubmit(job)
+    def events(self, timeout: float | None) -> Iterator[tuple[_Job, str, list[Any]]]:
+        time.sleep(_POLL_SECONDS[self.cluster])
+        (self._place / ALIVE).touch()
+        for worker in list(self.pool):
+            ended = worker.job.done()  # asked first: what it wrote before its end is there then
+            while worker.channel.poll():
+                kind, *content = worker.channel.recv()
+                yield worker, kind, content
+            if ended:
+                yield worker, "died", [f"the job ended as {worker.job.state}"]
 
-    def _resubmit(self, job: _Job) -> None:
-        rest, job.waiting = job.waiting, []
-        if rest:
-            self._submit(rest)
+    def kill(self, worker: _Job) -> None:
+        with suppress(Exception):  # it has ended, or the cluster does not answer
+            worker.job.cancel(check=False)
+        if self.cluster == "local":
+            worker.job._process.wait(_SECONDS_TO_DIE)
+
+
+ALIVE = "alive"
+"""A file beside the jobs' folders that is touched as long as somebody waits for their results."""
+
+
+class FolderChannel:
+    """One end of a pipe between this machine and a job: files in a folder that both can reach.
+
+    Args:
+        folder: the job's; made where it is not there.
+        sends: name of the messages from this end.
+        receives: name of those from the other.
+        wait: seconds between two looks.
+    """
+
+    def __init__(self, folder: Path, sends: str, receives: str, wait: float = 0.0) -> None:
+        folder.mkdir(exist_ok=True)
+        self._folder, self._wait = folder, wait
+        self._sends, self._receives = sends, receives
+        self._sent = self._received = 0
+
+    def send(self, message: Any) -> None:
+        """Sends an object."""
+        path = self._folder / f"{self._sends}-{self._sent}"
+        part = path.with_suffix(".part")
+        part.write_bytes(pickle.dumps(message))
+        part.rename(path)  # so that it appears whole
+        self._sent += 1
+
+    def poll(self) -> bool:
+        """Whether there is a message."""
+        # The whole folder, since a network file system may remember that a name was not there.
+        return f"{self._receives}-{self._received}" in os.listdir(self._folder)
+
+    def recv(self) -> Any:
+        """Waits for the next object; EOFError where nobody is there to send one."""
+        while not self.poll():
+            if time.time() - (self._folder.parent / ALIVE).stat().st_mtime > _SILENCE_SECONDS:
+                raise EOFError("the process that started this job is gone")
+            time.sleep(self._wait)
+        path = self._folder / f"{self._receives}-{self._received}"
+        self._received += 1
+        message = pickle.loads(path.read_bytes())
+        path.unlink()
+        return message
+
+
+def work_in(folder: Path, factory: Callable[[], Resources], threads: int, wait: float) -> None:
+    """What a job does: it runs the cells that it finds in its folder until nobody waits for it."""
+    with suppress(FileNotFoundError):  # the folder was removed: the run has ended
+        channel = FolderChannel(folder, "events", "cells", wait)
+        serve(channel, factory, threads, batches=False)
+    end_despite_threads(0)
 
 
 def _refused(error: Exception) -> str:

@@ -1,14 +1,11 @@
-"""Worker: a process that runs the cells it is sent through a pipe."""
+"""Worker: runs the cells that it is sent, in a process of its own."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -71,13 +68,11 @@ class WorkerContext:
             # Reported with every cell that comes; dying would only respawn.
             self._problem = reason_of(error)
 
-    @property
-    def spoiled(self) -> bool:
-        """A cell has changed what others share: another worker is to run the next one."""
-        return self._resources is not None and self._resources.spoiled
-
     def key(self, cell: Cell) -> str:
-        """The cell's key, or "" where its data or weights cannot be loaded."""
+        """The cell's key, or "" where its data or weights cannot be loaded.
+
+        Asked before the cell is run, since a worker that has died cannot tell.
+        """
         if self._resources is None:
             return ""
         try:
@@ -87,53 +82,62 @@ class WorkerContext:
 
     def run(
         self, cell: Cell, progress: Callback | None = None
-    ) -> tuple[Record, dict[str, np.ndarray]]:
-        """Runs a cell; whatever goes wrong is in its record."""
+    ) -> tuple[Record, dict[str, np.ndarray], bool]:
+        """Record and numbers per query, whatever goes wrong, and whether the worker is spoiled.
+
+        Spoiled: the cell has changed what others share, and another worker is to run the next one.
+        """
         if self._resources is None:
-            return unfinished(cell, "", Status.FAILED, self._problem), {}
-        return run_cell(cell, self._resources, progress=progress)
+            return unfinished(cell, "", Status.FAILED, self._problem), {}, False
+        record, arrays = run_cell(cell, self._resources, progress=progress)
+        return record, arrays, self._resources.spoiled
+
+
+class Channel(Protocol):
+    """The worker's end of a pipe."""
+
+    def send(self, message: Any, /) -> None:
+        """Sends an object."""
+
+    def recv(self) -> Any:
+        """Waits for the next object; EOFError where the other end is closed."""
 
 
 class _Relay:
     """Callback that sends events through the pipe; the end of a cell is told with its record."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
 
     def cell_started(self, cell: Cell, batches: int) -> None:
-        self._connection.send(("started", batches))
+        self._channel.send(("started", batches))
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        self._connection.send(("batch", dict(batch_log)))
+        self._channel.send(("batch", dict(batch_log)))
 
     def cell_done(self, record: Record) -> None:
         return None
 
 
-def serve(connection: Connection, factory: Callable[[], Resources], threads: int) -> None:
-    """Runs cells as they come through the pipe, until it closes.
+def serve(
+    channel: Channel, factory: Callable[[], Resources], threads: int, *, batches: bool = True
+) -> None:
+    """Runs cells as they come, until the pipe closes, and sends the events of ``Pool.events``.
 
-    Sends ("begun",), ("key", key), ("started", batches), ("batch", log) and ("done", record,
-    arrays, whether the worker is spoiled) for each.
+    Args:
+        channel: to the process that hands out cells.
+        factory: makes the resources.
+        threads: torch threads of this process.
+        batches: send the events of single batches too.
     """
-    # Ctrl-C reaches the whole process group; the parent decides what becomes of the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     context = WorkerContext(factory, threads)
+    relay = _Relay(channel) if batches else None
     try:
+        channel.send(("ready",))
         while True:
-            cell = connection.recv()
-            connection.send(("begun",))
-            connection.send(("key", context.key(cell)))  # told early: a dead worker cannot
-            record, arrays = context.run(cell, _Relay(connection))
-            connection.send(("done", record, arrays, context.spoiled))
+            cell = channel.recv()
+            channel.send(("begun",))
+            channel.send(("key", context.key(cell)))
+            channel.send(("done", *context.run(cell, relay)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the parent is done with us, or gone
-
-
-def _end_with_parent() -> None:
-    """Ends this process when its parent is gone: a hanging cell would otherwise stay for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+        return  # the other end is done with us, or gone

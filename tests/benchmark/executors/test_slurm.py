@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def test_same_bytes_as_in_this_process_and_a_dead_job_costs_its_cell(tmp_path: P
     shared, cells = worlds.resources(), worlds.grid()
     run_cells(cells, here, SerialExecutor(shared), resources=shared)
     log = fakes.Log()
-    outcome = run_cells(cells, there, local(there.path, jobs=2), resources=shared, progress=log)
+    outcome = run_cells(cells, there, local(there.path, workers=2), resources=shared, progress=log)
     assert outcome.reused == 0
     assert worlds.content(there) == worlds.content(here)
     assert [event[0] for event in log.events] == ["done"] * len(cells)
@@ -41,7 +42,7 @@ def test_same_bytes_as_in_this_process_and_a_dead_job_costs_its_cell(tmp_path: P
 def test_jobs_that_die_or_hang_cost_their_own_cell(tmp_path: Path) -> None:
     cells = [worlds.trap("is_killed"), fakes.cell(), worlds.trap("hangs"), fakes.cell("trained")]
     saved = worlds.Saved()
-    records = local(tmp_path, jobs=1, time_limit=10).run(cells, saved)
+    records = local(tmp_path, workers=1, time_limit=10).run(cells, saved)
     assert worlds.statuses(records) == ["failed", "done", "timeout", "done"]
     assert records[0].reason.startswith("WorkerDied: the job ended as")
     assert records[2].reason.startswith("TimeLimit: the cell took longer than 10 s")
@@ -62,7 +63,7 @@ def test_ctrl_c_cancels_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(slurm.time, "sleep", pressed)
     with pytest.raises(KeyboardInterrupt):
-        local(tmp_path, jobs=1).run([worlds.trap("hangs", flag)], saved)
+        local(tmp_path, workers=1).run([worlds.trap("hangs", flag)], saved)
     assert worlds.statuses(saved.records) == ["interrupted"]
     assert not list((tmp_path / "jobs").iterdir())
 
@@ -74,10 +75,12 @@ def test_without_slurm_there_is_one_clear_error(tmp_path: Path, monkeypatch: Any
         executor.run([fakes.cell()], worlds.Saved())
 
 
-def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(slurm.importlib.sys.modules, "submitit", None)
+def test_without_the_extra_the_error_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ConfigError, match=r"pip install 'queryshift\[slurm\]'"):
-        slurm.import_submitit()
+        local(tmp_path).run([fakes.cell()], worlds.Saved())
 
 
 def test_options_of_jobs() -> None:
@@ -90,7 +93,7 @@ def test_options_of_jobs() -> None:
         config, worlds.resources, worlds.resources(), waiting=9, device="cuda", folder=Path("run")
     )
     assert isinstance(executor, SlurmExecutor)
-    assert (executor.jobs, executor.options, executor.folder) == (3, found, Path("run/jobs"))
+    assert (executor.workers, executor.options, executor.folder) == (3, found, Path("run/jobs"))
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.cell import Record, ShiftSpec, Status, StreamSpec, unfinished
+from benchmark.cell import ShiftSpec, Status, StreamSpec, unfinished
 from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors import SerialExecutor, identify, run_cells
+from benchmark.executors.base import Executor, WorkQueue
 from benchmark.planning.estimate import stored_cells
 from benchmark.report.writing import load_results, write_all
 from benchmark.store import records
@@ -312,14 +313,12 @@ def test_a_result_takes_the_place_of_the_failure_of_a_worker_that_died(
     assert sorted(path.suffix for path in store.cells.glob("[!.]*")) == [".json", ".npz"]
 
 
-class Dying:
+class Dying(Executor):
     """An executor whose worker dies before it has told the key of its cell."""
 
-    def run(self, cells: Any, save: Any, *, progress: Any = None) -> list[Record]:
-        found = [unfinished(cell, "", Status.FAILED, "WorkerDied") for cell in cells]
-        for record in found:
-            save(record, {})
-        return found
+    def work(self, queue: WorkQueue) -> None:
+        while (index := queue.take(None, frozenset())) is not None:
+            queue.fail(index, "", Status.FAILED, "WorkerDied")
 
 
 def test_a_worker_that_dies_early_does_not_cost_the_result_that_is_there(store: RunStore) -> None:
