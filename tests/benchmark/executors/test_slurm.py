@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmark.config.readers import read_slurm
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
+from benchmark.evaluation.resources import Resources
 from benchmark.executors import SerialExecutor, run_cells, slurm
 from benchmark.executors.choose import check_settings, make_executor
-from benchmark.executors.slurm import SlurmExecutor
+from benchmark.executors.slurm import ALIVE, FolderChannel, SlurmExecutor
+from benchmark.executors.worker import serve
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds
@@ -66,6 +70,33 @@ def test_ctrl_c_cancels_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         local(tmp_path, workers=1).run([worlds.trap("hangs", flag)], saved)
     assert worlds.statuses(saved.records) == ["interrupted"]
     assert not list((tmp_path / "jobs").iterdir())
+
+
+def ends_at_once() -> Resources:
+    os._exit(1)
+
+
+@pytest.mark.slow
+def test_jobs_that_cannot_start_stop_the_run(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    executor = SlurmExecutor(ends_at_once, folder=folder, workers=1, cluster="local")
+    with pytest.raises(ConfigError, match="workers cannot start on the cluster"):
+        executor.run([fakes.cell()], worlds.Saved())
+    assert not list(folder.iterdir())
+
+
+def test_a_job_that_nobody_waits_for_ends(tmp_path: Path) -> None:
+    (tmp_path / ALIVE).touch()
+    folder = tmp_path / "0"
+    here, there = FolderChannel(folder, "a", "b"), FolderChannel(folder, "b", "a", wait=0.01)
+    here.send(1)
+    here.send([2])
+    assert (there.recv(), there.recv(), there.poll()) == (1, [2], False)
+    os.utime(tmp_path / ALIVE, (0, 0))
+    with pytest.raises(EOFError, match="is gone"):
+        there.recv()
+    serve(there, worlds.resources, torch.get_num_threads())
+    assert (here.recv(), here.poll()) == (("ready",), False)
 
 
 def test_without_slurm_there_is_one_clear_error(tmp_path: Path, monkeypatch: Any) -> None:
