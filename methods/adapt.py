@@ -263,6 +263,16 @@ class AdaptedMethod(Method):
             return None
         return gradients_of(loss, list(self.adapted.values()), retain_graph=retain_graph)
 
+    def through_embeddings(self, forward: Forward, wanted: Tensor) -> Gradients:
+        """The adapted parameters' gradients where that of the embeddings is ``wanted``, (B, D)."""
+        found: Gradients = torch.autograd.grad(
+            forward.embeddings,
+            list(self.adapted.values()),
+            grad_outputs=wanted,
+            allow_unused=True,
+        )
+        return found
+
     def descend(self, gradients: Gradients | None, change: Change | None = None) -> bool:
         """One optimiser step, or none where the gradients are missing or not finite.
 

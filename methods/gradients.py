@@ -1,6 +1,7 @@
-"""Geometry of two gradients: angle, ProGrad's projection, PCGrad.
+"""Geometry of two gradients: angle, ProGrad's projection, PCGrad, the orthogonal part.
 
-A gradient is a sequence of tensors, one per parameter, with None where a parameter takes no part.
+A gradient is a sequence of tensors, one per parameter, with None where a parameter takes no part;
+or of one tensor, (B, D), that of the loss for a batch of embeddings.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 Gradients = Sequence[Tensor | None]
-GRANULARITIES = ("global", "per_tensor")
+GRANULARITIES = ("global", "per_tensor", "per_row")
+"""One long vector; each tensor on its own; each row of each tensor on its own."""
 
 
 def flatten(gradients: Gradients, like: Gradients) -> Tensor:
@@ -31,8 +33,8 @@ def cosine(first: Gradients, second: Gradients) -> Tensor:
     """Cosine between two gradients over all parameters; NaN where one of them is zero."""
     a, b = flatten(first, second), flatten(second, first)
     (unit_a, usable_a), (unit_b, usable_b) = _unit(a), _unit(b)
-    value = (unit_a @ unit_b).clamp(-1, 1)
-    return torch.where(usable_a & usable_b, value, torch.nan)
+    value = _dot(unit_a, unit_b).clamp(-1, 1)
+    return torch.where(usable_a & usable_b, value, torch.nan).squeeze()
 
 
 def angle(first: Gradients, second: Gradients) -> Tensor:
@@ -52,11 +54,26 @@ def prograd(
         specific: gradient of the adaptation objective.
         general: gradient whose descent keeps general knowledge.
         strength: lambda; 1 removes the conflicting part entirely.
-        granularity: "global" (one vector) or "per_tensor" (each parameter on its own).
+        granularity: one of ``GRANULARITIES``.
     """
 
     def project(a: Tensor, b: Tensor) -> Tensor:
         return _without_conflict(a, b, strength)
+
+    return _pairwise(project, specific, general, granularity)
+
+
+def orthogonal(
+    specific: Gradients, general: Gradients, *, strength: float = 1.0, granularity: str = "global"
+) -> list[Tensor | None]:
+    """The part of ``specific`` at right angles to ``general``, whether they conflict or agree.
+
+    The same as ``prograd`` where they conflict; elsewhere it leaves out what they have in common.
+    """
+
+    def project(a: Tensor, b: Tensor) -> Tensor:
+        direction, _ = _unit(b)
+        return a - strength * _dot(a, direction) * direction
 
     return _pairwise(project, specific, general, granularity)
 
@@ -73,7 +90,7 @@ def pcgrad(
         first: one gradient.
         second: the other.
         reduction: "sum" (the paper) or "mean".
-        granularity: "global" or "per_tensor".
+        granularity: one of ``GRANULARITIES``.
     """
     share = 1.0 if reduction == "sum" else 0.5
 
@@ -85,16 +102,33 @@ def pcgrad(
     return _pairwise(combine, first, second, granularity)
 
 
-def _unit(vector: Tensor) -> tuple[Tensor, Tensor]:
-    """The direction, and whether there is one; zero where the length is zero or not finite."""
-    length = vector.norm()
+COMBINATIONS: dict[str, Callable[..., list[Tensor | None]]] = {
+    "prograd": prograd,
+    "orthogonal": orthogonal,
+    "pcgrad": lambda specific, general, *, strength, granularity: pcgrad(
+        specific, general, granularity=granularity
+    ),
+}
+"""Ways to make one gradient of two, by name; pcgrad has no strength."""
+
+
+def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """The direction of each row, and whether it has one; zero where its length is 0 or not finite.
+
+    A single vector is one row.
+    """
+    length = vectors.norm(dim=-1, keepdim=True)
     usable = torch.isfinite(length) & (length > 0)
-    return torch.where(usable, vector / torch.where(usable, length, 1.0), 0.0), usable
+    return torch.where(usable, vectors / torch.where(usable, length, 1.0), 0.0), usable
+
+
+def _dot(first: Tensor, second: Tensor) -> Tensor:
+    return (first * second).sum(dim=-1, keepdim=True)
 
 
 def _without_conflict(vector: Tensor, other: Tensor, strength: float) -> Tensor:
     direction, _ = _unit(other)
-    return vector - strength * (vector @ direction).clamp_max(0) * direction
+    return vector - strength * _dot(vector, direction).clamp_max(0) * direction
 
 
 def _pairwise(
@@ -103,11 +137,9 @@ def _pairwise(
     second: Gradients,
     granularity: str,
 ) -> list[Tensor | None]:
-    if granularity == "per_tensor":
+    if granularity != "global":
         return [
-            None
-            if a is None and b is None
-            else operation(flatten([a], [b]), flatten([b], [a])).view_as(_either(a, b))
+            None if a is None and b is None else _apart(operation, a, b, granularity)
             for a, b in zip(first, second, strict=True)
         ]
     joined = operation(flatten(first, second), flatten(second, first))
@@ -121,6 +153,19 @@ def _pairwise(
         result.append(joined[start : start + shape.numel()].view_as(shape))
         start += shape.numel()
     return result
+
+
+def _apart(
+    operation: Callable[[Tensor, Tensor], Tensor],
+    first: Tensor | None,
+    second: Tensor | None,
+    granularity: str,
+) -> Tensor:
+    shape = _either(first, second)
+    a, b = flatten([first], [second]), flatten([second], [first])
+    if granularity == "per_row":
+        a, b = a.view(shape.shape), b.view(shape.shape)
+    return operation(a, b).view_as(shape)
 
 
 def _either(a: Tensor | None, b: Tensor | None) -> Tensor:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from methods.objectives import modality_gap, smallest_count
+
+Indicator = Callable[[Tensor, Tensor], Tensor]
+"""(B, D) queries and their candidates -> (B,), small where a pair is reliable."""
 
 
 class ReliableQueue:
@@ -14,12 +19,14 @@ class ReliableQueue:
 
     A pair's indicator is SI = 2 ||z - c|| - ||z - mean z|| - ||c - mean c||, with the means of the
     batch that it came from; small is source-like. Each update appends the ``ratio`` of the batch
-    with the smallest SI; once ``size`` pairs are there, the ``size`` smallest are kept.
+    with the smallest SI; once ``size`` pairs are there, the ``size`` smallest are kept. Another
+    ``indicator`` of (queries, candidates) may be given.
     """
 
-    def __init__(self, size: int, ratio: float) -> None:
+    def __init__(self, size: int, ratio: float, indicator: Indicator | None = None) -> None:
         self.size = size
         self.ratio = ratio
+        self.indicator = indicator or source_likeness
         self._pairs: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
         self._reference: tuple[Tensor, Tensor] | None = None
 
@@ -36,7 +43,7 @@ class ReliableQueue:
         """
         queries, candidates = queries.detach(), candidates.detach()
         entropies = entropies.detach()
-        indicator = source_likeness(queries, candidates)
+        indicator = self.indicator(queries, candidates)
         best = indicator.argsort(stable=True)[: smallest_count(self.ratio, len(queries))]
         # A broken query would otherwise sit in the queue for the rest of the stream.
         best = best[torch.isfinite(indicator[best]) & torch.isfinite(entropies[best])]
@@ -56,6 +63,10 @@ class ReliableQueue:
     def reference(self) -> tuple[Tensor, Tensor] | None:
         """E_m (largest stored entropy) and Delta_S (stored pairs' gap); None while empty."""
         return self._reference
+
+    def pairs(self) -> tuple[Tensor, Tensor] | None:
+        """The stored queries and their candidates, (M, D) unit rows each; None while empty."""
+        return None if self._pairs is None else self._pairs[1:3]
 
 
 def source_likeness(queries: Tensor, candidates: Tensor) -> Tensor:

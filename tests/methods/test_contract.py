@@ -97,6 +97,26 @@ class TestRestPenalty(MethodContract):
     options = RestOptions(decouple="penalty", refine=False, gap=0.0)
 
 
+class TestRestEmbeddings(MethodContract):
+    method_class = Rest
+    options = RestOptions(level="embeddings", general_over="queue", decouple="orthogonal")
+
+
+class TestRestQuery(MethodContract):
+    method_class = Rest
+    options = RestOptions(level="query", centre=True)
+
+
+class TestRestApplied(MethodContract):
+    method_class = Rest
+    options = RestOptions(level="applied", granularity="per_tensor")
+
+
+class TestRestPull(MethodContract):
+    method_class = Rest
+    options = RestOptions(decouple="pull")
+
+
 class TestRestOff(MethodContract):
     method_class = Rest
     options = RestOptions(decouple="off", uniformity=0.0)

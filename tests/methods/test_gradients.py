@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.gradients import angle, cosine, pcgrad, prograd
+from methods.gradients import angle, cosine, orthogonal, pcgrad, prograd
 
 S, G = [torch.tensor([1.0, -2.0])], [torch.tensor([1.0, 1.0])]
 ZERO = [torch.zeros(2)]
@@ -33,6 +33,23 @@ def test_prograd_of_the_probe(granularity: str) -> None:
 def test_prograd_strength() -> None:
     assert only(prograd(S, G, strength=0.5)) == pytest.approx([1.25, -1.75], abs=1e-6)
     assert only(prograd(S, G, strength=0.0)) == [1.0, -2.0]
+
+
+def test_orthogonal_projects_without_conflict_too() -> None:
+    assert only(orthogonal(S, G)) == pytest.approx([1.5, -1.5], abs=1e-6)
+    assert only(orthogonal([torch.tensor([1.0, 2.0])], G)) == pytest.approx([-0.5, 0.5], abs=1e-6)
+    assert only(orthogonal(S, ZERO)) == [1.0, -2.0]
+
+
+def test_rows_are_projected_each_on_its_own() -> None:
+    specific = [torch.tensor([[1.0, -2.0], [1.0, 2.0], [3.0, -4.0]])]
+    general = [torch.tensor([[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]])]
+    (found,) = prograd(specific, general, granularity="per_row")
+    assert found is not None
+    assert torch.allclose(found, torch.tensor([[1.5, -1.5], [1.0, 2.0], [3.0, -4.0]]))
+    (both,) = pcgrad(specific, general, granularity="per_row")
+    assert both is not None
+    assert torch.allclose(both[0], torch.tensor([2.7, -0.9]), atol=1e-6)
 
 
 def test_pcgrad_of_the_probe() -> None:

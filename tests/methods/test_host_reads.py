@@ -126,6 +126,8 @@ CASES = [
     (Rest, None, FINITE + ONE_LOG + QUEUE),
     (Rest, RestOptions(decouple="off"), FINITE + ONE_LOG + QUEUE),
     (Rest, RestOptions(decouple="pcgrad"), FINITE + ONE_LOG + QUEUE),
+    (Rest, RestOptions(level="query", centre=True), FINITE + ONE_LOG + QUEUE),
+    (Rest, RestOptions(level="applied", general_over="queue"), FINITE + ONE_LOG + QUEUE),
 ]
 
 

@@ -49,6 +49,12 @@ def test_without_decoupling_it_is_tcr() -> None:
         {"decouple": "penalty"},
         {"granularity": "per_tensor"},
         {"general_over": "gallery"},
+        {"general_over": "queue"},
+        {"decouple": "orthogonal"},
+        {"decouple": "pull"},
+        {"level": "embeddings"},
+        {"level": "query"},
+        {"level": "applied"},
     ],
 )
 def test_every_switch_changes_something(options: dict[str, Any]) -> None:
@@ -217,7 +223,7 @@ def test_general_loss_is_zero_at_the_source_and_grows() -> None:
     assert float(rest.general_loss(later).detach()) > 1e-4
 
 
-@pytest.mark.parametrize("general_over", ["candidates", "gallery"])
+@pytest.mark.parametrize("general_over", ["candidates", "gallery", "queue"])
 def test_projected_gradient_does_not_raise_the_general_loss(general_over: str) -> None:
     world = World()
     rest = Rest(world.setup(), RestOptions(lr=3e-3, general_over=general_over))
@@ -229,6 +235,97 @@ def test_projected_gradient_does_not_raise_the_general_loss(general_over: str) -
     assert general is not None
     assert used is not None
     assert float(cosine(used, general)) >= -1e-5
+
+
+def passes_back(level: str) -> list[int]:
+    """Backward passes through the tower in each of two batches."""
+    world = World()
+    rest = Rest(world.setup(), RestOptions(level=level))
+    calls: list[int] = []
+    world.encoder.block.second.register_full_backward_hook(lambda *_: calls.append(1))
+    counts = []
+    for batch in world.batches[:2]:
+        calls.clear()
+        rest.step(batch)
+        counts.append(len(calls))
+    return counts
+
+
+def test_one_pass_back_at_the_embeddings_two_at_the_parameters() -> None:
+    # Three updates a batch; the very first has no general gradient.
+    assert passes_back("embeddings") == passes_back("query") == [3, 3]
+    assert passes_back("parameters") == passes_back("applied") == [5, 6]
+
+
+@pytest.mark.parametrize("level", ["embeddings", "query"])
+def test_projection_at_the_embeddings(level: str) -> None:
+    """What goes back through the tower has no component against the general gradient."""
+    world = World()
+    rest = Rest(world.setup(), RestOptions(lr=3e-3, level=level))
+    rest.step(world.batches[0])
+    forward = rest.forward(world.batches[1], 1)
+    rest._source_view = None
+    z = forward.embeddings
+    loss, general_loss = rest.objective(forward), rest.general_loss(forward)
+    assert loss is not None
+    (specific,) = torch.autograd.grad(loss, [z], retain_graph=True)
+    (general,) = torch.autograd.grad(general_loss, [z], retain_graph=True)
+    rows = [slice(None)] if level == "embeddings" else [slice(i, i + 1) for i in range(len(z))]
+    wanted = specific.clone()
+    for row in rows:
+        against = float((specific[row] * general[row]).sum())
+        if against < 0:
+            wanted[row] -= against / float(general[row].square().sum()) * general[row]
+    assert not torch.allclose(wanted, specific)
+    expected = torch.autograd.grad(z, list(rest.adapted.values()), wanted, allow_unused=True)
+    found = rest.gradients(rest.forward(world.batches[1], 1))
+    assert found is not None
+    for one, other in zip(found, expected, strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or torch.allclose(one, other, atol=1e-6)
+
+
+def test_the_applied_step_does_not_raise_the_general_loss() -> None:
+    def step(level: str) -> float:
+        """Change along the general gradient that one update makes: positive raises the loss."""
+        world = World()
+        rest = Rest(world.setup(), RestOptions(lr=3e-3, level=level, weight_decay=0.0))
+        rest.step(world.batches[0])
+        forward = rest.forward(world.batches[1], 1)
+        rest._source_view = None
+        general = rest.differentiate(rest.general_loss(forward), retain_graph=True)
+        before = [p.detach().clone() for p in rest.adapted.values()]
+        rest.update(rest.forward(world.batches[1], 1))
+        assert general is not None
+        changes = zip(general, before, rest.adapted.values(), strict=True)
+        return sum(float((g * (p.detach() - b)).sum()) for g, b, p in changes if g is not None)
+
+    assert step("parameters") > 1e-6  # AdamW's step is not its gradient
+    assert step("applied") <= 1e-7
+
+
+def test_orthogonal_leaves_nothing_along_the_general_gradient() -> None:
+    for level in ("parameters", "embeddings"):
+        _, logs = run(batches=3, decouple="orthogonal", level=level)
+        assert all(abs(log["cosine_after"]) < 1e-4 for log in logs[1:])
+
+
+def test_pull_takes_the_weights_part_of_the_way_back() -> None:
+    weights = []
+    for options in ({"decouple": "off"}, {"decouple": "pull", "pull": 0.25}):
+        world = World()
+        rest = Rest(world.setup(), RestOptions(lr=1e-2, steps=1, **options))  # type: ignore[arg-type]
+        rest.step(world.batches[0])
+        weights.append({n: p.detach().clone() for n, p in rest.adapted.items()})
+        assert not rest.wants_source
+    for name, value in weights[0].items():
+        source = rest.source.parameters[name]
+        assert torch.allclose(weights[1][name], 0.75 * value + 0.25 * source, atol=1e-7)
+
+
+def test_a_general_gradient_is_no_step_to_be_projected_mutually() -> None:
+    with pytest.raises(MethodError, match="do not go together"):
+        RestOptions(level="applied", decouple="pcgrad")
 
 
 def test_card_says_that_it_is_ours() -> None:
