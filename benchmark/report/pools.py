@@ -242,12 +242,6 @@ def benchmark_pools(results: Iterable[CellResult]) -> list[Pool]:
     ]
 
 
-def over_shifts(pools: Sequence[Pool]) -> list[Pool]:
-    """``benchmark_pools`` of the cells in ``shift_pools``."""
-    cells = [cell for pool in pools for cell in pool.cells]
-    return benchmark_pools(cells)
-
-
 def _pools(results: Iterable[CellResult], scope: Any) -> list[Pool]:
     ordered = prepare(results)
     labels = variant_labels(ordered)

@@ -8,7 +8,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.report import plots
-from benchmark.report.plots.severity import curves
+from benchmark.report.plots.recall import curves
 from benchmark.report.pools import shift_pools
 from benchmark.report.results import CellResult
 from methods import BUILTINS

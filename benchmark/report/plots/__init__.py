@@ -14,18 +14,20 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmark.report import style
-from benchmark.report.layout import PANELS, place_names, place_titles, settings_of, slug
 from benchmark.report.leaderboard import write_bytes
-from benchmark.report.plots.cost import quality_and_cost
-from benchmark.report.plots.geometry import angles, has_probes, probes
+from benchmark.report.plots import layout, style
+from benchmark.report.plots.geometry import angles, embedding_map, has_probes, probes
 from benchmark.report.plots.heat import HEAT_COLUMNS, forgetting_map, heat_map, overview
-from benchmark.report.plots.maps import embedding_map
-from benchmark.report.plots.published import reported_and_measured
 from benchmark.report.plots.ranks import rank_diagram
-from benchmark.report.plots.recall import forgetting, recall_along_stream, recall_by_shift
-from benchmark.report.plots.severity import curves, severity_curves
-from benchmark.report.pools import Pool, over_shifts
+from benchmark.report.plots.recall import (
+    curves,
+    forgetting,
+    recall_along_stream,
+    recall_by_shift,
+    severity_curves,
+)
+from benchmark.report.plots.scatter import quality_and_cost, reported_and_measured
+from benchmark.report.pools import Pool, benchmark_pools
 from benchmark.report.ranking_tables import rankings
 
 __all__ = [
@@ -84,34 +86,37 @@ def figures(
         whole: ``benchmark_pools(results)`` where the caller has them, which saves comparing again.
         each: also those of each benchmark, not only the ones that hold all of them.
     """
-    whole = over_shifts(pools) if whole is None else whole
+    if whole is None:
+        whole = benchmark_pools(cell for pool in pools for cell in pool.cells)
     finished = [pool for pool in pools if pool.done]
-    places = place_titles(finished)
-    for place, name in place_names(finished).items() if each else ():
+    places = layout.place_titles(finished)
+    for place, name in layout.place_names(finished).items() if each else ():
         here = [pool for pool in finished if pool.first.place == place]
-        yield from _of_place(here, slug(name), places[place])
-        if len(settings_of(finished)) > HEAT_COLUMNS and any(pool.comparison for pool in here):
-            yield f"difference_{slug(name)}.png", heat_map(here)
+        yield from _of_place(here, layout.slug(name), places[place])
+        if len(layout.settings_of(finished)) > HEAT_COLUMNS and any(
+            pool.comparison for pool in here
+        ):
+            yield f"difference_{layout.slug(name)}.png", heat_map(here)
     if sum(pool.comparison is not None for pool in finished) > 1:
         yield "leaderboard.png", overview(finished, whole)
     if any(pool.values("metrics", "forgetting") for pool in finished):
-        draw = forgetting if len(places) <= PANELS else forgetting_map
+        draw = forgetting if len(places) <= layout.PANELS else forgetting_map
         yield "forgetting.png", draw(finished)
     if len({pool.label for pool in finished if pool.values("cost", "ms_per_query")}) > 1:
-        yield "cost.png", quality_and_cost(finished, whole)
+        yield "cost.png", quality_and_cost(whole)
     if any(pool.values("probes", "angle") for pool in finished):
         yield "angles.png", angles(finished)
     ranked = [found for found in rankings(whole) if found.critical_difference is not None]
     for found in ranked:
         title = f"{found.suite} {found.stream}"
-        name = "ranks.png" if len(ranked) == 1 else f"ranks_{slug(title)}.png"
+        name = "ranks.png" if len(ranked) == 1 else f"ranks_{layout.slug(title)}.png"
         ranks = f"Average rank over {found.datasets} data sets"
         yield name, rank_diagram(found, ranks if len(ranked) == 1 else f"{title}: {ranks}")
 
 
 def _of_place(here: Sequence[Pool], name: str, title: str) -> Iterator[tuple[str, Figure]]:
     """The figures of one benchmark; ``name`` is that of the files."""
-    for page, shown in _pages(settings_of(here)):
+    for page, shown in _pages(layout.settings_of(here)):
         some = [pool for pool in here if pool.first.setting in shown]
         yield f"stream_{name}{page}.png", recall_along_stream(some, title)
     yield f"shifts_{name}.png", recall_by_shift(here, title)
@@ -123,5 +128,8 @@ def _of_place(here: Sequence[Pool], name: str, title: str) -> Iterator[tuple[str
 
 def _pages(items: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
     """At most ``PANELS`` items at a time, with what a page adds to the file's name."""
-    for page, start in enumerate(range(0, len(items), PANELS), 1):
-        yield "" if len(items) <= PANELS else f"_{page}", items[start : start + PANELS]
+    for page, start in enumerate(range(0, len(items), layout.PANELS), 1):
+        yield (
+            "" if len(items) <= layout.PANELS else f"_{page}",
+            items[start : start + layout.PANELS],
+        )

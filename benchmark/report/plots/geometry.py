@@ -1,9 +1,10 @@
-"""What explains a recall: probes of the query embeddings, in-domain against shifted; angles."""
+"""What explains a recall: probes and maps of the embeddings, angles between gradients."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -12,13 +13,20 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from benchmark.cell import CLEAN
-from benchmark.report import style
-from benchmark.report.layout import PANELS, headline, hide_unused, place_titles, wrapped
+from benchmark.metrics.probes import CONFLICT_DEGREES
+from benchmark.report.plots import layout, style
 from benchmark.report.pools import Pool, labels_of
+
+if TYPE_CHECKING:
+    from benchmark.executors.rerun import Embeddings
 
 PROBES = ("uniformity", "gap", "consistency")
 BIN_DEGREES = 5
-CONFLICT_DEGREES = 90
+_EDGES = np.arange(0, 181, BIN_DEGREES)
+_ABOVE = f"above {CONFLICT_DEGREES:.0f}°"
+
+SHOWN = 1500
+"""Points of a kind in a panel, evenly spaced; more hide each other and make the file large."""
 
 
 def has_probes(pools: Sequence[Pool]) -> bool:
@@ -26,6 +34,7 @@ def has_probes(pools: Sequence[Pool]) -> bool:
     return any(pool.values("probes", name) for pool in pools for name in PROBES)
 
 
+@mpl.rc_context(style.RC)
 def probes(pools: Sequence[Pool], title: str = "") -> Figure:
     """Uniformity, gap and consistency: source on uncorrupted queries, then all on shifted ones.
 
@@ -43,21 +52,18 @@ def probes(pools: Sequence[Pool], title: str = "") -> Figure:
     looks = style.looks(labels)
     bars = [("source, in-domain", clean, style.LOOKS["source"])] if clean else []
     bars += [(name, [p for p in shifted if p.label == name], looks[name]) for name in labels]
-    with mpl.rc_context(style.RC):
-        size = (style.WIDTH, 1.0 + 0.26 * len(bars) + (0.25 if title else 0))
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(1, len(PROBES), squeeze=False, sharey=True)[0]
-        for axis, name in zip(axes, PROBES, strict=True):
-            ends = [_probe_bar(axis, y, name, p, look) for y, (_, p, look) in enumerate(bars)]
-            if clean and math.isfinite(ends[0]):
-                axis.axvline(ends[0], color=style.INK, linestyle="--", linewidth=0.9)
-            axis.set_title(name)
-            axis.grid(axis="x")
-            axis.tick_params(axis="y", length=0)
-            axis.margins(x=0.2)
-        axes[0].set_yticks(range(len(bars)), [style.label(name) for name, _, _ in bars])
-        axes[0].set_ylim(len(bars) - 0.4, -0.6)
-        headline(figure, title)
+    height = 1.0 + 0.26 * len(bars) + (0.25 if title else 0)
+    figure, axes = layout.panels(len(PROBES), height, columns=len(PROBES), sharey=True)
+    for axis, name in zip(axes, PROBES, strict=True):
+        ends = [_probe_bar(axis, y, name, p, look) for y, (_, p, look) in enumerate(bars)]
+        if clean and math.isfinite(ends[0]):
+            axis.axvline(ends[0], color=style.INK, linestyle="--", linewidth=0.9)
+        axis.set_title(name)
+        axis.grid(axis="x")
+        axis.tick_params(axis="y", length=0)
+        axis.margins(x=0.2)
+    layout.name_bars(axes[0], [name for name, _, _ in bars])
+    layout.headline(figure, title)
     return figure
 
 
@@ -66,8 +72,7 @@ def _probe_bar(axis: Axes, y: int, name: str, pools: Sequence[Pool], look: style
     by_shift = [pool.mean("probes", name) for pool in pools]
     finite = [value for value in by_shift if math.isfinite(value)]
     if not finite:
-        axis.annotate("no number", (0, y), (4, 0), va="center", fontsize=8, color=style.QUIET,
-                      textcoords="offset points")  # fmt: skip
+        layout.no_number(axis, y)
         return math.nan
     mean = float(np.mean(finite))
     hatch = "////" if all(pool.first.shift == CLEAN for pool in pools) else ""
@@ -87,6 +92,7 @@ def _probe_bar(axis: Axes, y: int, name: str, pools: Sequence[Pool], look: style
     return mean
 
 
+@mpl.rc_context(style.RC)
 def angles(pools: Sequence[Pool]) -> Figure:
     """How often which angle lay between the gradients of adapting and of keeping the source.
 
@@ -98,64 +104,51 @@ def angles(pools: Sequence[Pool]) -> Figure:
         pools: ``shift_pools(results)``.
     """
     known = [pool for pool in pools if _angles(pool).size]
-    titles = place_titles(known)
-    if len(titles) > PANELS:
+    count = len(layout.place_titles(known))
+    if count > layout.PANELS:
         return _strips(known)
     looks = style.looks(pool.label for pool in known)
-    columns = min(2, len(titles)) or 1
-    rows = math.ceil(len(titles) / columns) or 1
-    with mpl.rc_context(style.RC):
-        size = (style.WIDTH if columns > 1 else 5.2, 0.5 + 2.1 * rows)
-        figure = Figure(figsize=size, layout="constrained")
-        axes = list(figure.subplots(rows, columns, squeeze=False, sharex=True).ravel())
-        for axis, (place, title) in zip(axes, titles.items(), strict=False):
-            _histograms(axis, [pool for pool in known if pool.first.place == place], looks)
-            axis.set_title(wrapped(title, 40))
-        hide_unused(axes, len(titles))
-        for axis in axes[::columns]:
-            axis.set_ylabel("batches (%)")
-        figure.supxlabel("angle between the gradients (degrees)", fontsize=9)
+    figure, axes = layout.panels(count, 2.1, room=0.5, sharex=True)
+    for axis, here in layout.by_place(axes, known):
+        _histograms(axis, here, looks)
+    for axis in axes[:: layout.abreast(count)]:
+        axis.set_ylabel("batches (%)")
+    figure.supxlabel("angle between the gradients (degrees)", fontsize=9)
     return figure
 
 
 def _strips(pools: Sequence[Pool]) -> Figure:
     """A row of shaded bins per benchmark and method, with the share of conflicts beside it."""
-    titles, labels = place_titles(pools), labels_of(pools)
-    edges = np.arange(0, 181, BIN_DEGREES)
+    labels = labels_of(pools)
     found = {}
-    for place, title in titles.items():
+    for place, title in layout.place_titles(pools).items():
         for label in labels:
             here = [_angles(p) for p in pools if p.first.place == place and p.label == label]
             name = style.label(title, 40) + (f"  {style.label(label)}" if len(labels) > 1 else "")
             if here:
                 found[name] = np.concatenate(here)
-    shares = [
-        100.0 * np.histogram(values, bins=edges)[0] / len(values) for values in found.values()
-    ]
-    with mpl.rc_context(style.RC):
-        figure = Figure(figsize=(style.WIDTH, 1.2 + 0.19 * len(found)), layout="constrained")
-        axis = figure.subplots()
-        rows = np.arange(len(found) + 1) - 0.5
-        # The square root keeps single batches visible beside a bin that holds all of a stream.
-        norm = PowerNorm(0.5, vmin=0)
-        image = axis.pcolormesh(edges, rows, np.array(shares), cmap="Greys", norm=norm)
-        axis.hlines(rows, 0, 180, color="white", linewidth=1.5)
-        for y, values in enumerate(found.values()):
-            conflict = 100.0 * float(np.mean(values > CONFLICT_DEGREES))
-            axis.text(184, y, f"{conflict:.0f} %", va="center", fontsize=8)
-        axis.text(184, -0.8, f"above {CONFLICT_DEGREES}°", fontsize=8, color=style.QUIET)
-        axis.axvline(CONFLICT_DEGREES, color=style.LOOKS["rest"].colour, linewidth=1.1)
-        axis.set_xlim(0, 180)
-        axis.set_ylim(len(found) - 0.5, -0.5)
-        axis.set_xticks(range(0, 181, 30))
-        axis.set_yticks(range(len(found)), list(found))
-        axis.tick_params(length=0)
-        axis.spines[:].set_visible(False)
-        whose = f" of {style.label(labels[0])}" if len(labels) == 1 else ""
-        axis.set_xlabel(f"angle between the gradients{whose} (degrees)")
-        bar = figure.colorbar(image, ax=axis, fraction=0.03, pad=0.1, aspect=30)
-        bar.set_label(f"batches per {BIN_DEGREES}° (%)")
-        bar.outline.set_visible(False)
+    figure, (axis,) = layout.panels(1, 0.19 * len(found), room=1.2, width=style.WIDTH)
+    rows = np.arange(len(found) + 1) - 0.5
+    # The square root keeps single batches visible beside a bin that holds all of a stream.
+    norm = PowerNorm(0.5, vmin=0)
+    shares = np.array([_shares(values) for values in found.values()])
+    image = axis.pcolormesh(_EDGES, rows, shares, cmap="Greys", norm=norm)
+    axis.hlines(rows, 0, 180, color="white", linewidth=1.5)
+    for y, values in enumerate(found.values()):
+        axis.text(184, y, f"{_conflicting(values):.0f} %", va="center", fontsize=8)
+    axis.text(184, -0.8, _ABOVE, fontsize=8, color=style.QUIET)
+    axis.axvline(CONFLICT_DEGREES, color=style.LOOKS["rest"].colour, linewidth=1.1)
+    axis.set_xlim(0, 180)
+    axis.set_ylim(len(found) - 0.5, -0.5)
+    axis.set_xticks(range(0, 181, 30))
+    axis.set_yticks(range(len(found)), list(found))
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    whose = f" of {style.label(labels[0])}" if len(labels) == 1 else ""
+    axis.set_xlabel(f"angle between the gradients{whose} (degrees)")
+    layout.colour_bar(
+        figure, image, axis, f"batches per {BIN_DEGREES}° (%)", fraction=0.03, pad=0.1
+    )
     return figure
 
 
@@ -166,17 +159,22 @@ def _angles(pool: Pool) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
+def _shares(angles: np.ndarray) -> np.ndarray:
+    """Percent of the angles in each bin."""
+    return 100.0 * np.histogram(angles, bins=_EDGES)[0] / len(angles)
+
+
+def _conflicting(angles: np.ndarray) -> float:
+    return 100.0 * float(np.mean(angles > CONFLICT_DEGREES))
+
+
 def _histograms(axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look]) -> None:
-    edges = np.arange(0, 181, BIN_DEGREES)
     for label in labels_of(pools):
         values = np.concatenate([_angles(pool) for pool in pools if pool.label == label])
-        shares, _ = np.histogram(values, bins=edges)
-        colour = looks[label].colour
-        heights = 100.0 * shares / len(values)
-        conflict = 100.0 * float(np.mean(values > CONFLICT_DEGREES))
-        text = f"{style.label(label)}: {conflict:.0f} % above {CONFLICT_DEGREES}°"
-        axis.stairs(heights, edges, fill=True, color=colour, alpha=0.3)
-        axis.stairs(heights, edges, color=colour, linestyle=looks[label].dashes, label=text)
+        look, heights = looks[label], _shares(values)
+        text = f"{style.label(label)}: {_conflicting(values):.0f} % {_ABOVE}"
+        axis.stairs(heights, _EDGES, fill=True, color=look.colour, alpha=0.3)
+        axis.stairs(heights, _EDGES, color=look.colour, linestyle=look.dashes, label=text)
     axis.axvline(CONFLICT_DEGREES, color=style.INK, linestyle=":", linewidth=1.1)
     axis.set_xlim(0, 180)
     axis.set_xticks(range(0, 181, 30))
@@ -184,3 +182,62 @@ def _histograms(axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look])
     axis.set_ylim(bottom=0)
     axis.grid(axis="y")
     axis.legend(loc="upper left", handlelength=1.4, frameon=True, framealpha=1.0, edgecolor="none")
+
+
+def axes_of(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and first two principal axes of points (P, D).
+
+    Returns:
+        (D,) mean and (D, 2) orthonormal axes. An axis' sign is arbitrary; it is chosen so that
+        its largest entry is positive, for the same picture everywhere.
+    """
+    centre = points.mean(axis=0)
+    centred = points - centre
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    chosen = vectors[:, :-3:-1]
+    largest = chosen[np.abs(chosen).argmax(axis=0), np.arange(2)]
+    return centre, chosen * np.where(largest < 0, -1.0, 1.0)
+
+
+@mpl.rc_context(style.RC)
+def embedding_map(found: Embeddings, title: str = "", method: str = "") -> Figure:
+    """Queries and gallery under the source weights, and with the queries as they were scored.
+
+    The axes are the principal components of gallery and unadapted queries together, the same in
+    both panels, so that only what adaptation moved is seen to move.
+
+    Args:
+        found: embeddings of one cell.
+        title: the figure's.
+        method: whose colour the queries take.
+    """
+    centre, axes = axes_of(np.concatenate([found.gallery, found.before]))
+    look = style.looks([method])[method] if method else style.LOOKS["rest"]
+    figure, both = layout.panels(2, 3.7, sharex=True, sharey=True)
+    gallery = (found.gallery - centre) @ axes
+    sides = (("before", found.before), ("after", found.after))
+    for axis, (name, queries) in zip(both, sides, strict=True):
+        _points(axis, gallery, (queries - centre) @ axes, look.colour)
+        gap = float(np.linalg.norm(queries.mean(axis=0) - found.gallery.mean(axis=0)))
+        spread = float(np.linalg.norm(queries - queries.mean(axis=0), axis=1).mean())
+        axis.set_title(f"{name}: gap {gap:.2f}, uniformity {spread:.2f}")
+        axis.set_xlabel("first component")
+    both[0].set_ylabel("second component")
+    layout.headline(figure, title, 90)
+    handles, names = both[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _points(axis: Axes, gallery: np.ndarray, queries: np.ndarray, colour: str) -> None:
+    kinds = (("gallery", gallery, "#b5b5b5", "s"), ("queries", queries, colour, "o"))
+    for name, points, paint, marker in kinds:
+        some = points[:: max(1, -(-len(points) // SHOWN))]
+        axis.plot(*some.T, marker, color=paint, markersize=2.6, markeredgewidth=0, alpha=0.55,
+                  label=name)  # fmt: skip
+    for name, points, paint, marker in kinds:
+        axis.plot(*points.mean(axis=0), marker, color=paint if name == "queries" else "#5f5f5f",
+                  markersize=9, markeredgecolor="white", markeredgewidth=1.4,
+                  label=f"mean of {name}")  # fmt: skip
+    axis.grid(axis="both")
+    axis.set_aspect("equal")

@@ -11,9 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report import style
-from benchmark.report.layout import place_titles, settings_of, shift_label, wrapped
-from benchmark.report.pools import Pool, labels_of, over_shifts
+from benchmark.report.plots import layout, style
+from benchmark.report.pools import Pool, labels_of
 from benchmark.report.results import Setting
 from benchmark.report.unshifted import NOTHING
 
@@ -23,8 +22,7 @@ HEAT_COLUMNS = 16
 _LEAST_EXTENT = 5.0
 """The colours reach at least so far (points), so that noise alone does not glow."""
 
-_BRACKETS = "in brackets: 95 % interval includes 0"
-"""The mark of a difference that is none, said in the figure."""
+_DIFFERENCE = "R@1 against source (points)\nin brackets: 95 % interval includes 0"
 
 
 class _Square(NamedTuple):
@@ -38,18 +36,18 @@ _Columns = Mapping[str, Mapping[str, _Square]]
 """Column name -> row name -> number; what has none is hatched."""
 
 
-def overview(pools: Sequence[Pool], whole: Sequence[Pool] | None = None) -> Figure:
+def overview(pools: Sequence[Pool], whole: Sequence[Pool]) -> Figure:
     """Method against shift over all benchmarks; against benchmark where shifts are too many.
 
     Args:
         pools: ``shift_pools(results)``.
-        whole: ``benchmark_pools(results)`` where the caller has them, which saves comparing again.
+        whole: ``benchmark_pools(results)``.
     """
-    if len(settings_of(pools)) <= HEAT_COLUMNS:
-        return heat_map(pools)
-    return benchmark_map(over_shifts(pools) if whole is None else whole)
+    few = len(layout.settings_of(pools)) <= HEAT_COLUMNS
+    return heat_map(pools) if few else benchmark_map(whole)
 
 
+@mpl.rc_context(style.RC)
 def heat_map(pools: Sequence[Pool]) -> Figure:
     """Paired R@1 difference to the source, methods by shifts, one panel per benchmark.
 
@@ -61,7 +59,7 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
     """
     compared = [pool for pool in pools if not pool.is_source]
     labels = labels_of(compared)
-    titles = place_titles(compared)
+    titles = layout.place_titles(compared)
     columns = [
         {
             shift if metric == "R@1" else f"{shift}, {metric}": squares
@@ -74,16 +72,13 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
     # A stream of several domains is one column with a long name: give it the room of two.
     counts = [max(len(c), 1 if all("+" not in name for name in c) else 2) for c in columns]
     size = (max(4.2, 2.6 + 0.56 * sum(counts)), max(2.8, 1.7 + 0.29 * len(labels)))
-    with mpl.rc_context(style.RC):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(1, len(titles), squeeze=False, width_ratios=counts, sharey=True)[0]
-        for axis, title, column in zip(axes, titles.values(), columns, strict=True):
-            image = _draw(axis, labels, column, extent)
-            axis.set_title(wrapped(title, 7 * len(column) + 3))
-        axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
-        bar = figure.colorbar(image, ax=list(axes), fraction=0.04, pad=0.02, aspect=14)
-        bar.set_label(f"R@1 against source (points)\n{_BRACKETS}")
-        bar.outline.set_visible(False)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, len(titles), squeeze=False, width_ratios=counts, sharey=True)[0]
+    for axis, title, column in zip(axes, titles.values(), columns, strict=True):
+        image = _draw(axis, labels, column, extent)
+        axis.set_title(layout.wrapped(title, 7 * len(column) + 3))
+    axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
+    layout.colour_bar(figure, image, list(axes), _DIFFERENCE, aspect=14)
     return figure
 
 
@@ -100,7 +95,7 @@ def benchmark_map(pools: Sequence[Pool]) -> Figure:
         for metric in ("R@1", *pool.headline)
         if (square := _difference(pool, metric)) is not None
     }
-    return _by_benchmark(compared, squares, f"R@1 against source (points)\n{_BRACKETS}")
+    return _by_benchmark(compared, squares, _DIFFERENCE)
 
 
 def forgetting_map(pools: Sequence[Pool]) -> Figure:
@@ -134,11 +129,12 @@ def _difference(pool: Pool, metric: str = "R@1") -> _Square | None:
     return _Square(found.difference, text if found.significant else f"({text})")
 
 
+@mpl.rc_context(style.RC)
 def _by_benchmark(
     pools: Sequence[Pool], squares: Mapping[tuple[str, Setting, str], _Square], name: str
 ) -> Figure:
     """One row per benchmark, and headline metric that has numbers; one column per method."""
-    titles = place_titles(pools)
+    titles = layout.place_titles(pools)
     names = {
         (place, metric): title if metric == "R@1" else f"{title}, {metric}"
         for place, title in titles.items()
@@ -150,15 +146,11 @@ def _by_benchmark(
         for label in labels_of(pools)
     }
     rows = list(names.values())
-    size = (max(4.2, 2.9 + 0.56 * len(columns)), max(2.8, 1.2 + 0.25 * len(rows)))
-    with mpl.rc_context(style.RC):
-        figure = Figure(figsize=size, layout="constrained")
-        axis = figure.subplots()
-        image = _draw(axis, rows, columns, _extent([columns]))
-        axis.set_yticks(range(len(rows)), [style.label(row, 56) for row in rows])
-        bar = figure.colorbar(image, ax=axis, fraction=0.04, pad=0.02, aspect=30)
-        bar.set_label(name)
-        bar.outline.set_visible(False)
+    width, height = max(4.2, 2.9 + 0.56 * len(columns)), max(2.8, 1.2 + 0.25 * len(rows))
+    figure, (axis,) = layout.panels(1, height, width=width)
+    image = _draw(axis, rows, columns, _extent([columns]))
+    axis.set_yticks(range(len(rows)), [style.label(row, 56) for row in rows])
+    layout.colour_bar(figure, image, axis, name)
     return figure
 
 
@@ -166,13 +158,13 @@ def _by_shift(pools: Sequence[Pool], group: Mapping[Setting, str], metric: str) 
     """The differences of some benchmarks; a shift's name that stands for several gets a number."""
     columns: dict[str, dict[str, _Square]] = {}
     names: dict[Setting, str] = {}
-    place_of = {setting: place for place, setting in enumerate(settings_of(pools))}
+    place_of = {setting: place for place, setting in enumerate(layout.settings_of(pools))}
     for pool in sorted(pools, key=lambda p: place_of[p.first.setting]):
         setting = pool.first.setting
         if pool.first.place not in group:
             continue
         if setting not in names:
-            name = shift_label(pool)
+            name = layout.shift_label(pool)
             same = sum(known.split(" #")[0] == name for known in names.values())
             names[setting] = f"{name} #{same + 1}" if same else name
         column = columns.setdefault(names[setting], {})

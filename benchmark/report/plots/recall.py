@@ -1,4 +1,4 @@
-"""Recall along the stream, recall by shift, forgetting."""
+"""Recall along the stream, by shift, by severity; forgetting."""
 
 from __future__ import annotations
 
@@ -9,60 +9,48 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from benchmark.cell import StreamSpec
+from benchmark.cell import CLEAN, StreamSpec
 from benchmark.evaluation.stream import Block, batch_ends, blocks
-from benchmark.report import style
-from benchmark.report.layout import (
-    finish,
-    hide_unused,
-    name_axes,
-    panels,
-    place_titles,
-    settings_of,
-    shift_label,
-    wrapped,
-)
+from benchmark.report.plots import layout, style
 from benchmark.report.pools import Pool, labels_of
 from benchmark.report.results import CellResult
+from benchmark.report.unshifted import NOTHING
+
+Curve = tuple[str, str]
+"""A shift and the rest of its settings (options, version): what the points of a curve share."""
 
 
+@mpl.rc_context(style.RC)
 def recall_along_stream(pools: Sequence[Pool], title: str = "") -> Figure:
     """Cumulative R@1 after each batch, one line per method and one panel per shift.
 
     Several seeds have several orders of the same queries; the line is their mean.
     """
-    settings = settings_of(pools)
-    columns = min(2, len(settings))
-    rows = math.ceil(len(settings) / columns)
-    with mpl.rc_context(style.RC):
-        size = (style.WIDTH if columns > 1 else 5.2, rows * (2.1 if columns > 1 else 2.9))
-        figure, axes = panels(rows, columns, size, pools)
-        for axis, setting in zip(axes, settings, strict=False):
-            here = [pool for pool in pools if pool.first.setting == setting]
-            _stream_panel(axis, here, style.looks(pool.label for pool in pools))
-            axis.set_title(shift_label(here[0]), pad=6 if _blocks(here[0].first) == [] else 14)
-        name_axes(axes, len(settings), columns, "queries seen", "R@1 so far (%)")
-        finish(figure, title, pools, lines=True)
+    settings = layout.settings_of(pools)
+    looks = style.looks(pool.label for pool in pools)
+    height = 2.1 if layout.abreast(len(settings)) > 1 else 2.9
+    figure, axes = layout.panels(len(settings), height, legend=pools, sharey=True)
+    for axis, setting in zip(axes, settings, strict=False):
+        here = [pool for pool in pools if pool.first.setting == setting]
+        _stream_panel(axis, here, looks)
+        axis.set_title(layout.shift_label(here[0]), pad=14 if _blocks(here[0].first) else 6)
+    layout.name_axes(axes, len(settings), "queries seen", "R@1 so far (%)")
+    layout.finish(figure, title, pools, layout.line)
     return figure
 
 
 def _stream_panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look]) -> None:
     for place, pool in enumerate(sorted(pools, key=lambda p: not p.is_source)):
-        look = looks[pool.label]
         curves = [_cumulative(cell) for cell in pool.done]
         length = min(len(seen) for seen, _ in curves)
-        seen = curves[0][0][:length]
         recall = np.mean([values[:length] for _, values in curves], axis=0)
         every = max(1, length // 5)
+        marked = (place * every // max(1, len(pools)), every)
+        order, look = 2 if pool.is_source else 3, looks[pool.label]
         axis.plot(
-            seen,
-            recall,
-            color=look.colour,
-            linestyle=look.dashes,
-            marker=look.marker or None,
-            markevery=(place * every // max(1, len(pools)), every),
-            zorder=2 if pool.is_source else 3,
+            curves[0][0][:length], recall, **layout.line(look), markevery=marked, zorder=order
         )
     axis.grid(axis="y")
     axis.set_xlim(left=0)
@@ -82,16 +70,9 @@ def _boundaries(axis: Axes, cell: CellResult) -> None:
         name = domain.name.replace("_", " ") if spec.kind == "continual" else str(domain.severity)
         if block.start:
             axis.axvline(block.start, color=style.QUIET, linestyle=":", linewidth=0.9, zorder=1)
-        axis.text(
-            (block.start + block.stop) / 2,
-            1.01,
-            style.label(name, room) if room > 5 or len(name) <= room else "",
-            transform=axis.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize=7,
-            color=style.QUIET,
-        )
+        text = style.label(name, room) if room > 5 or len(name) <= room else ""
+        axis.text((block.start + block.stop) / 2, 1.01, text, ha="center", va="bottom", fontsize=7,
+                  color=style.QUIET, transform=axis.get_xaxis_transform())  # fmt: skip
 
 
 def _spec(cell: CellResult) -> StreamSpec:
@@ -111,42 +92,40 @@ def _cumulative(cell: CellResult) -> tuple[np.ndarray, np.ndarray]:
     return ends, running[ends - 1]
 
 
+@mpl.rc_context(style.RC)
 def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
     """R@1 of source and methods for each shift as grouped bars with 95 % intervals.
 
     Headline metrics of the benchmark follow in panels of their own, without intervals.
     """
-    settings = settings_of(pools)
-    labels = labels_of(pools)
+    settings, labels = layout.settings_of(pools), labels_of(pools)
     per_row = max(1, min(6, 48 // len(labels), len(settings)))
     rows = math.ceil(len(settings) / per_row)
     per_row = math.ceil(len(settings) / rows)
     looks = style.looks(labels)
-    width = min(0.84 / len(labels), 0.3)
-    with mpl.rc_context(style.RC):
-        bars = per_row * (len(labels) + 1)
-        size = (min(style.WIDTH, max(4.2, 1.0 + 0.42 * bars)), rows * (2.3 if rows > 1 else 2.7))
-        metrics = ("R@1", *dict.fromkeys(name for pool in pools for name in pool.headline))
-        size = (size[0], size[1] * len(metrics))
-        figure, axes = panels(rows * len(metrics), 1, size, pools)
-        for number, axis in enumerate(axes):
-            metric, row = metrics[number // rows], number % rows
-            shown = settings[row * per_row : (row + 1) * per_row]
-            names = []
-            for place, setting in enumerate(shown):
-                here = {pool.label: pool for pool in pools if pool.first.setting == setting}
-                shift = shift_label(next(iter(here.values())))
-                names.append(wrapped(shift, int(11 * size[0] / per_row)))
-                for index, label in enumerate(labels):
-                    at = place + (index - (len(labels) - 1) / 2) * width
-                    _bar(axis, at, width, here.get(label), looks[label], metric)
-            axis.set_xticks(range(len(shown)), names)
-            axis.set_xlim(-0.55, per_row - 0.45)
-            axis.set_ylim(bottom=0)
-            axis.tick_params(axis="x", length=0)
-            axis.grid(axis="y")
-            axis.set_ylabel("R@1 (%), 95 % interval" if metric == "R@1" else f"{metric} (%)")
-        finish(figure, title, pools, lines=False)
+    thick = min(0.84 / len(labels), 0.3)
+    metrics = ("R@1", *dict.fromkeys(name for pool in pools for name in pool.headline))
+    width = min(style.WIDTH, max(4.2, 1.0 + 0.42 * (per_row * (len(labels) + 1))))
+    height = 2.3 if rows > 1 else 2.7
+    figure, axes = layout.panels(rows * len(metrics), height, columns=1, width=width, legend=pools)
+    for number, axis in enumerate(axes):
+        metric, row = metrics[number // rows], number % rows
+        shown = settings[row * per_row : (row + 1) * per_row]
+        names = []
+        for place, setting in enumerate(shown):
+            here = {pool.label: pool for pool in pools if pool.first.setting == setting}
+            shift = layout.shift_label(next(iter(here.values())))
+            names.append(layout.wrapped(shift, int(11 * width / per_row)))
+            for index, label in enumerate(labels):
+                at = place + (index - (len(labels) - 1) / 2) * thick
+                _bar(axis, at, thick, here.get(label), looks[label], metric)
+        axis.set_xticks(range(len(shown)), names)
+        axis.set_xlim(-0.55, per_row - 0.45)
+        axis.set_ylim(bottom=0)
+        axis.tick_params(axis="x", length=0)
+        axis.grid(axis="y")
+        axis.set_ylabel("R@1 (%), 95 % interval" if metric == "R@1" else f"{metric} (%)")
+    layout.finish(figure, title, pools)
     return figure
 
 
@@ -167,38 +146,26 @@ def _bar(
     axis.vlines(at, recall.low, recall.high, color=style.INK, linewidth=1.0)
 
 
+@mpl.rc_context(style.RC)
 def forgetting(pools: Sequence[Pool]) -> Figure:
     """Clean R@1 after the stream minus before: a bar for the mean, a dot for each cell."""
-    titles = place_titles(pools)
-    labels = labels_of(pools)
+    labels, values = labels_of(pools), [value for pool in pools for value in _forgotten(pool)]
     looks = style.looks(labels)
-    columns = min(2, len(titles))
-    rows = math.ceil(len(titles) / columns)
-    size = (style.WIDTH if columns > 1 else 5.2, 0.5 + rows * (0.55 + 0.24 * len(labels)))
-    with mpl.rc_context(style.RC):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-        for axis, (place, title) in zip(axes, titles.items(), strict=False):
-            here = [pool for pool in pools if pool.first.place == place]
-            for y, name in enumerate(labels):
-                values = [v for p in here if p.label == name for v in _forgotten(p)]
-                _forgetting_bar(axis, y, values, looks[name])
-            axis.axvline(0, color=style.INK, linewidth=0.9)
-            axis.set_title(wrapped(title, 40))
-            axis.grid(axis="x")
-            axis.tick_params(axis="y", length=0)
-        hide_unused(list(axes), len(titles))
-        axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
-        axes[0].set_ylim(len(labels) - 0.4, -0.6)
-        axes[0].set_xlim(*_room_for_numbers([v for pool in pools for v in _forgotten(pool)]))
-        figure.supxlabel("clean R@1 after the stream minus before (points)", fontsize=9)
-    return figure
-
-
-def _room_for_numbers(values: Sequence[float]) -> tuple[float, float]:
+    count, height = len(layout.place_titles(pools)), 0.55 + 0.24 * len(labels)
+    figure, axes = layout.panels(count, height, room=0.5, sharex=True, sharey=True)
+    for axis, here in layout.by_place(axes, pools):
+        for y, name in enumerate(labels):
+            own = [value for pool in here if pool.label == name for value in _forgotten(pool)]
+            _forgetting_bar(axis, y, own, looks[name])
+        axis.axvline(0, color=style.INK, linewidth=0.9)
+        axis.grid(axis="x")
+        axis.tick_params(axis="y", length=0)
+    layout.name_bars(axes[0], labels)
     low, high = min([0.0, *values]), max([0.0, *values])
-    pad = 0.22 * max(high - low, 1.0)
-    return low - pad, high + pad
+    pad = 0.22 * max(high - low, 1.0)  # for the numbers
+    axes[0].set_xlim(low - pad, high + pad)
+    figure.supxlabel("clean R@1 after the stream minus before (points)", fontsize=9)
+    return figure
 
 
 def _forgotten(pool: Pool) -> list[float]:
@@ -207,22 +174,80 @@ def _forgotten(pool: Pool) -> list[float]:
 
 def _forgetting_bar(axis: Axes, y: int, values: list[float], look: style.Look) -> None:
     if not values:
-        axis.annotate("no number", (0, y), (4, 0), va="center", fontsize=8, color=style.QUIET,
-                      textcoords="offset points")  # fmt: skip
+        layout.no_number(axis, y)
         return
     mean = float(np.mean(values))
     axis.barh(y, mean, 0.62, color=look.colour)
     if len(values) > 1:
-        axis.plot(
-            values, [y] * len(values), "o", markersize=4, color=style.INK, markeredgecolor="white"
-        )
-    end = min([mean, *values]) if mean < 0 else max([mean, *values])
-    axis.annotate(
-        f"{mean:+.1f}",
-        (end, y),
-        (-8 if mean < 0 else 8, 0),
-        textcoords="offset points",
-        ha="right" if mean < 0 else "left",
-        va="center",
-        fontsize=8,
-    )
+        axis.plot(values, [y] * len(values), "o", markersize=4, color=style.INK,
+                  markeredgecolor="white")  # fmt: skip
+    end, room, side = (min, -8, "right") if mean < 0 else (max, 8, "left")
+    axis.annotate(f"{mean:+.1f}", (end([mean, *values]), y), (room, 0), ha=side, va="center",
+                  fontsize=8, textcoords="offset points")  # fmt: skip
+
+
+def _curve(pool: Pool) -> Curve:
+    return pool.first.shift, pool.first.setting[-1]
+
+
+def curves(pools: Sequence[Pool]) -> list[Curve]:
+    """The shifts of single streams that have at least two severities, in order."""
+    found: dict[Curve, set[int]] = {}
+    for pool in pools:
+        if pool.first.stream == "single" and pool.first.shift != CLEAN:
+            found.setdefault(_curve(pool), set()).add(pool.first.severity)
+    return sorted(curve for curve, severities in found.items() if len(severities) > 1)
+
+
+@mpl.rc_context(style.RC)
+def severity_curves(pools: Sequence[Pool], title: str, shown: Sequence[Curve]) -> Figure:
+    """R@1 against severity, a line per method with its 95 % interval as a band.
+
+    Where uncorrupted queries were run too, they are severity 0.
+
+    Args:
+        pools: of one benchmark.
+        title: the figure's.
+        shown: some of ``curves(pools)``.
+    """
+    used = [pool for pool in pools if _curve(pool) in set(shown)]
+    clean = [pool for pool in pools if pool.first.shift == CLEAN]
+    looks = style.looks(pool.label for pool in used)
+    height = 2.1 if layout.abreast(len(shown)) > 1 else 2.9
+    figure, axes = layout.panels(len(shown), height, legend=used, sharey=True)
+    for axis, curve in zip(axes, shown, strict=False):
+        for label, look in looks.items():
+            points = [p for p in used if p.label == label and _curve(p) == curve]
+            if points:
+                _severity_line(axis, [*(p for p in clean if p.label == label), *points], look)
+        axis.set_title(_curve_name(curve, shown))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(axis="y")
+    below = "severity (0: no corruption)" if clean else "severity"
+    layout.name_axes(axes, len(shown), below, "R@1 (%), 95 % interval")
+    layout.finish(figure, title, used, layout.line)
+    return figure
+
+
+def _curve_name(curve: Curve, shown: Sequence[Curve]) -> str:
+    """The shift's name, with a number where it was run with several options."""
+    same = [other for other in shown if other[0] == curve[0]]
+    name = style.label(curve[0].replace("_", " "), 40)
+    return name if len(same) == 1 else f"{name} #{same.index(curve) + 1}"
+
+
+def _severity_line(axis: Axes, pools: Sequence[Pool], look: style.Look) -> None:
+    points = {
+        0 if pool.first.shift == CLEAN else pool.first.severity: pool.recall
+        for pool in pools
+        if pool.recall is not None and math.isfinite(pool.recall.value)
+    }
+    if not points:
+        return
+    at = sorted(points)
+    value, low, high = zip(*(points[severity] for severity in at), strict=True)
+    axis.plot(at, value, **layout.line(look))
+    for severity in {pool.first.severity for pool in pools if pool.changed_nothing} & set(points):
+        axis.annotate(NOTHING, (severity, points[severity].value), (0, 6), ha="center", fontsize=7,
+                      color=style.QUIET, textcoords="offset points")  # fmt: skip
+    axis.fill_between(at, low, high, color=look.colour, alpha=0.13, linewidth=0)

@@ -14,9 +14,9 @@ from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors.rerun import Embeddings, embeddings_of
 from benchmark.report import plots
-from benchmark.report.plots.cost import pareto
-from benchmark.report.plots.maps import axes_of
+from benchmark.report.plots.geometry import axes_of
 from benchmark.report.plots.ranks import groups_of
+from benchmark.report.plots.scatter import pareto
 from benchmark.report.pools import shift_pools
 from benchmark.report.ranking_tables import Ranking
 from tests.benchmark import fakes

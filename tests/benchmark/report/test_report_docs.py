@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.report.columns import BY_SHIFT, LEADERBOARD
-from benchmark.report.style import LOOKS
+from benchmark.report.plots.style import LOOKS
 from benchmark.report.table import NOTES
 from benchmark.report.tidy import TIDY_COLUMNS
 from methods import BUILTINS

@@ -9,7 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
-from benchmark.report import plots, style
+from benchmark.report import plots
+from benchmark.report.plots import style
 from benchmark.report.pools import shift_pools
 from benchmark.report.results import CellResult
 

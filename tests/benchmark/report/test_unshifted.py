@@ -11,9 +11,9 @@ import pytest
 
 from benchmark.report.boards import boards
 from benchmark.report.html.data import page_data
-from benchmark.report.layout import place_titles, shift_label
 from benchmark.report.leaderboard import by_shift, leaderboard
 from benchmark.report.plots import figures
+from benchmark.report.plots.layout import place_titles, shift_label
 from benchmark.report.pools import benchmark_pools, problems, shift_pools
 from benchmark.report.ranking_tables import rankings
 from benchmark.report.results import CellResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from benchmark.cell import CLEAN
-from benchmark.report import style
+from benchmark.report.plots import style
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import Setting, told_apart
 from benchmark.report.unshifted import NOTHING
@@ -71,19 +71,52 @@ def slug(text: str) -> str:
 
 
 def panels(
-    rows: int,
-    columns: int,
-    size: tuple[float, float],
-    pools: Sequence[Pool],
+    count: int,
+    height: float,
     *,
-    sharey: bool = True,
+    room: float = 0.0,
+    legend: Sequence[Pool] = (),
+    columns: int = 0,
+    width: float = 0.0,
+    sharex: bool = False,
+    sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:
-    """Panels of the given size in all (inches), with room for title and legend added."""
-    width, height = size
-    legend = 0.18 * math.ceil(len(labels_of(pools)) / _legend_columns(pools, width))
-    figure = Figure(figsize=(width, height + legend + 0.55), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey and columns > 1)
-    return figure, list(axes.ravel())
+    """An empty figure with so many panels, by default at most two beside each other.
+
+    Args:
+        count: at least one is made.
+        height: of a row, in inches.
+        room: what is added to the height of all rows.
+        legend: pools whose methods a legend names, for which (and for a title) room is added.
+        columns: how many panels are beside each other.
+        width: of the figure; by default the page's, and 5.2 where panels stand alone.
+        sharex: whether the panels share the axis; ``sharey`` too.
+    """
+    columns = columns or abreast(count)
+    rows = max(1, math.ceil(count / columns))
+    width = width or (style.WIDTH if columns > 1 else 5.2)
+    size = rows * height + room
+    if legend:
+        lines = math.ceil(len(labels_of(legend)) / _legend_columns(legend, width))
+        size = size + 0.18 * lines + 0.55
+    figure = Figure(figsize=(width, size), layout="constrained")
+    return figure, list(
+        figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey).ravel()
+    )
+
+
+def abreast(count: int) -> int:
+    """How many of so many panels stand beside each other."""
+    return max(1, min(2, count))
+
+
+def by_place(axes: Sequence[Axes], pools: Sequence[Pool]) -> Iterator[tuple[Axes, list[Pool]]]:
+    """The panel and the pools of each benchmark; titles the panels, hides those left over."""
+    titles = place_titles(pools)
+    hide_unused(axes, len(titles))
+    for axis, (place, title) in zip(axes, titles.items(), strict=False):
+        axis.set_title(wrapped(title, 40))
+        yield axis, [pool for pool in pools if pool.first.place == place]
 
 
 def hide_unused(axes: Sequence[Axes], used: int) -> None:
@@ -92,13 +125,34 @@ def hide_unused(axes: Sequence[Axes], used: int) -> None:
         axis.set_visible(False)
 
 
-def name_axes(axes: Sequence[Axes], used: int, columns: int, x: str, y: str) -> None:
+def name_axes(axes: Sequence[Axes], used: int, x: str, y: str) -> None:
     """Names below the lowest panel of each column and left of each row; hides unused panels."""
     hide_unused(axes, used)
+    columns = abreast(used)
     for axis in axes[max(0, used - columns) : used]:
         axis.set_xlabel(x)
     for axis in axes[::columns]:
         axis.set_ylabel(y)
+
+
+def no_number(axis: Axes, y: int) -> None:
+    """Says in the place of a bar that there is none."""
+    axis.annotate("no number", (0, y), (4, 0), va="center", fontsize=8, color=style.QUIET,
+                  textcoords="offset points")  # fmt: skip
+
+
+def name_bars(axis: Axes, names: Sequence[str]) -> None:
+    """Names left of horizontal bars, of which the first is at the top."""
+    axis.set_yticks(range(len(names)), [style.label(name) for name in names])
+    axis.set_ylim(len(names) - 0.4, -0.6)
+
+
+def colour_bar(figure: Figure, image: Any, axes: Any, label: str, **form: Any) -> None:
+    """The scale of colours beside some panels."""
+    form = {"fraction": 0.04, "pad": 0.02, "aspect": 30, **form}
+    bar = figure.colorbar(image, ax=axes, **form)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
 
 
 def headline(figure: Figure, title: str, length: int = 70) -> None:
@@ -114,6 +168,11 @@ def _legend_columns(pools: Sequence[Pool], width: float) -> int:
     return max(1, min(8, int(width / (0.075 * longest + 0.6))))
 
 
+def line(look: style.Look) -> dict[str, Any]:
+    """How a method's line is drawn."""
+    return {"color": look.colour, "linestyle": look.dashes, "marker": look.marker or None}
+
+
 def point(look: style.Look) -> dict[str, Any]:
     """How a method's single point is drawn; one without a marker (source) is a ring."""
     face = look.colour if look.marker else "white"
@@ -123,28 +182,26 @@ def point(look: style.Look) -> dict[str, Any]:
 
 
 def finish(
-    figure: Figure, title: str, pools: Sequence[Pool], *, lines: bool, points: bool = False
+    figure: Figure,
+    title: str,
+    pools: Sequence[Pool],
+    drawn: Callable[[style.Look], dict[str, Any]] | None = None,
 ) -> None:
-    """Title and one legend for all panels, outside of them.
+    """Title, and one legend for the methods of all panels, outside of them.
 
     Args:
         figure: where to.
         title: the figure's, or "".
         pools: whose methods the legend names.
-        lines: methods are lines with markers; otherwise filled patches.
-        points: methods are markers alone (``point``).
+        drawn: ``line`` or ``point``; by default methods are filled patches.
     """
     labels = labels_of(pools)
     chosen = style.looks(labels)
-    handles: list[Line2D | Patch] = [
-        Line2D([], [], **point(look))
-        if points
-        else Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker or None)
-        if lines
-        else Patch(facecolor=look.colour)
-        for look in (chosen[name] for name in labels)
+    handles = [
+        Line2D([], [], **drawn(chosen[name])) if drawn else Patch(facecolor=chosen[name].colour)
+        for name in labels
     ]
     headline(figure, title)
-    names = [style.label(name) for name in labels]
     columns = _legend_columns(pools, figure.get_figwidth())
+    names = [style.label(name) for name in labels]
     figure.legend(handles, names, loc="outside lower center", ncols=columns)

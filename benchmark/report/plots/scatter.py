@@ -1,0 +1,175 @@
+"""R@1 against its cost (which methods nobody beats at their price) and against published R@1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, geometric_mean
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+from benchmark.report.plots import layout, style
+from benchmark.report.pools import Pool, labels_of
+from benchmark.report.results import Setting, method_rank
+
+_WIDE = 4.0
+"""From this ratio of the dearest to the cheapest on, the cost axis is logarithmic."""
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the (cost, quality) points that no other equals or betters in both.
+
+    Returns:
+        In the order of rising cost; of equal points the first.
+    """
+    front: list[int] = []
+    for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i)):
+        if not front or points[index][1] > points[front[-1]][1]:
+            front.append(index)
+    return front
+
+
+@mpl.rc_context(style.RC)
+def quality_and_cost(whole: Sequence[Pool]) -> Figure:
+    """R@1 with its interval against milliseconds per query, a panel per benchmark.
+
+    Means over shifts and seeds, as in leaderboard.csv. The line is the Pareto front: methods that
+    no other method betters without costing more. With more benchmarks than ``layout.PANELS`` it is
+    one panel: the difference to source against the cost relative to source, a mean point per method
+    over the benchmarks that all of them have finished, and a faint one for each benchmark.
+
+    Args:
+        whole: ``benchmark_pools(results)``.
+    """
+    finished = [pool for pool in whole if pool.done]
+    count = len(layout.place_titles(finished))
+    if count > layout.PANELS:
+        return _relative(finished)
+    looks = style.looks(pool.label for pool in finished)
+    figure, axes = layout.panels(count, 2.3 if layout.abreast(count) > 1 else 3.0, legend=finished)
+    for axis, here in layout.by_place(axes, finished):
+        _panel(axis, here, looks)
+    layout.name_axes(axes, count, "ms per query (line: Pareto front)", "R@1 (%), 95 % interval")
+    layout.finish(figure, "", finished, layout.point)
+    return figure
+
+
+def _relative(whole: Sequence[Pool]) -> Figure:
+    """All benchmarks in one panel, each relative to its source."""
+    looks = style.looks(pool.label for pool in whole)
+    found: dict[str, dict[Setting, tuple[float, float]]] = {}
+    for pool in whole:
+        gain = math.nan if pool.comparison is None else pool.comparison.difference
+        cost = pool.ratio("cost", "ms_per_query")
+        cost, gain = (1.0, 0.0) if pool.is_source else (cost, gain)
+        if math.isfinite(cost) and math.isfinite(gain) and cost > 0:
+            found.setdefault(pool.label, {})[pool.first.place] = cost, gain
+    shared = sorted(set.intersection(*map(set, found.values()))) if found else []
+    drawn = [label for label in labels_of(whole) if label in found and shared]
+    figure, (axis,) = layout.panels(1, 3.6, legend=whole)
+    if not drawn:
+        _nothing(axis, "no benchmark that all methods have finished")
+    means = []
+    for label in drawn:
+        costs, gains = zip(*(found[label][place] for place in shared), strict=True)
+        look = looks[label]
+        axis.plot(costs, gains, look.marker or "o", color=look.colour, markersize=3.5, alpha=0.3)
+        means.append((geometric_mean(costs), fmean(gains)))
+    _front(axis, means)
+    for label, (cost, gain) in zip(drawn, means, strict=True):
+        axis.plot([cost], [gain], **layout.point(looks[label]), zorder=3)
+    axis.axhline(0, color=style.QUIET, linewidth=0.9, zorder=0)
+    _scale(axis, [cost for label in drawn for cost, _ in found[label].values()])
+    axis.set_xlabel("ms per query, as a multiple of source (line: Pareto front)")
+    axis.set_ylabel(f"R@1 against source (points),\nmean of {len(shared)} benchmarks")
+    layout.finish(figure, "", whole, layout.point)
+    return figure
+
+
+def _panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look]) -> None:
+    drawn = []
+    for pool in pools:
+        cost, recall = pool.mean("cost", "ms_per_query"), pool.recall
+        if recall is not None and math.isfinite(cost) and math.isfinite(recall.value) and cost > 0:
+            drawn.append((cost, recall, looks[pool.label]))
+    if not drawn:
+        _nothing(axis, "no number")
+        return
+    _front(axis, [(cost, recall.value) for cost, recall, _ in drawn])
+    for cost, recall, look in drawn:
+        axis.vlines(cost, recall.low, recall.high, color=look.colour, linewidth=1.0)
+        axis.plot([cost], [recall.value], **layout.point(look), zorder=3)
+    _scale(axis, [cost for cost, _, _ in drawn])
+
+
+def _nothing(axis: Axes, text: str) -> None:
+    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", color=style.QUIET)
+
+
+def _front(axis: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """The Pareto front as steps."""
+    if points:
+        line = [points[i] for i in pareto(points)]
+        steps = zip(*line, strict=True)
+        axis.step(*steps, where="post", color=style.QUIET, linewidth=1.0, zorder=1)
+
+
+def _scale(axis: Axes, costs: Sequence[float]) -> None:
+    """A logarithmic axis where costs differ widely, with readable numbers; margins and grid."""
+    if costs and max(costs) > _WIDE * min(costs):
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.margins(x=0.1, y=0.12)
+    axis.grid(axis="both")
+
+
+@mpl.rc_context(style.RC)
+def reported_and_measured(frame: pd.DataFrame) -> Figure:
+    """Measured R@1 against published R@1, a panel per benchmark, a point per method and shift.
+
+    On the line the two are equal. Weights and data may differ from the paper's: see the columns
+    ``weights``, ``queries`` and ``caution`` of the frame.
+
+    Args:
+        frame: ``reported.beside(...)``, with at least one row whose metric is R@1.
+
+    Raises:
+        ValueError: no such row.
+    """
+    rows = frame[frame["metric"] == "R@1"]
+    if rows.empty:
+        raise ValueError("no published R@1 to draw")
+    names = sorted(set(rows["method"]), key=method_rank)
+    looks = style.looks(names)
+    parts = [(str(name), part) for name, part in rows.groupby("benchmark", sort=True)]
+    width = style.WIDTH if layout.abreast(len(parts)) > 1 else 4.6
+    figure, axes = layout.panels(len(parts), 3.1, room=0.8, width=width)
+    for axis, (name, part) in zip(axes, parts, strict=False):
+        _pairs(axis, part, looks)
+        axis.set_title(layout.wrapped(name, 40))
+    layout.name_axes(axes, len(parts), "published R@1 (%)", "measured R@1 (%)")
+    handles = [Line2D([], [], **layout.point(looks[name])) for name in names]
+    lines = math.ceil(len(names) / 6)
+    shown = [style.label(name) for name in names]
+    across = math.ceil(len(names) / lines)
+    figure.legend(handles, shown, loc="outside lower center", ncols=across)
+    return figure
+
+
+def _pairs(axis: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -> None:
+    for name, part in rows.groupby("method", sort=True):
+        axis.plot(part["reported"], part["measured"], **layout.point(looks[str(name)]), alpha=0.85)
+    numbers = [*rows["reported"], *rows["measured"].dropna()]
+    low, high = max(0.0, min(numbers) - 3), min(100.0, max(numbers) + 3)
+    axis.plot([low, high], [low, high], color=style.QUIET, linewidth=1.0, zorder=1)
+    axis.set_xlim(low, high)
+    axis.set_ylim(low, high)
+    axis.set_aspect("equal")
+    axis.grid(axis="both")
