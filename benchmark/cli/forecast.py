@@ -50,7 +50,7 @@ class Forecast:
     """
 
     def __init__(self, plan: Plan, folder: Path) -> None:
-        from benchmark.executors.fingerprints import Fingerprints
+        from benchmark.evaluation.fingerprints import Fingerprints
         from benchmark.planning.done import DoneCells
         from benchmark.planning.estimate import other_runs, stored_cells
 

@@ -86,8 +86,8 @@ class Verify(Command):
             _say(check, console)
             checks.append(check)
         _say_environment(checks, console)
-        counts = Counter(check.outcome.value for check in checks)
-        line = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        counts = Counter(check.verdict.value for check in checks)
+        line = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
         if problems:
             line += f"; {len(problems)} files are no good records"
         good = all(check.good for check in checks) and not problems
@@ -97,7 +97,7 @@ class Verify(Command):
 
 def _say(check: Check, console: Console) -> None:
     style = "" if check.good else "red"
-    console.print(Text(f"{check.stored.name}: {check.outcome.value}", style=style), soft_wrap=True)
+    console.print(Text(f"{check.stored.name}: {check.verdict.value}", style=style), soft_wrap=True)
     if not check.good:
         for detail in check.details:
             console.print(Text(f"  {detail}", style=style), soft_wrap=True)

@@ -11,9 +11,9 @@ import numpy as np
 from benchmark.cell import Cell, Record, Status, reason_of, unfinished
 from benchmark.errors import DataError, QueryShiftError
 from benchmark.evaluation.callbacks import Callback
+from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.resources import Resources
 from benchmark.executors.base import Executor
-from benchmark.executors.fingerprints import Fingerprints
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.serial import SerialExecutor
 from benchmark.store.run_store import RunStore, as_filed

@@ -47,7 +47,7 @@ _HARNESS_PROBES = ("uniformity", "gap", "consistency", "effective_rank")
 """The harness's probes; a method's own log (counts, losses) is compared only bit for bit."""
 
 
-class Outcome(StrEnum):
+class Verdict(StrEnum):
     """What came of running a cell again; the first two are good."""
 
     SAME = "same bytes"
@@ -56,28 +56,25 @@ class Outcome(StrEnum):
     NOT_RUN = "cannot be run"
 
 
-GOOD = (Outcome.SAME, Outcome.WITHIN)
-
-
 @dataclass(frozen=True)
 class Check:
     """One cell, run again.
 
     Attributes:
         stored: the cell as it was stored.
-        outcome: what came of it.
+        verdict: what came of it.
         details: what differs, or why it cannot be run; empty where nothing does.
         environment: fact -> (stored, now), of those in ``SAME_BYTES`` that differ.
     """
 
     stored: StoredCell
-    outcome: Outcome
+    verdict: Verdict
     details: tuple[str, ...] = ()
     environment: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
     @property
     def good(self) -> bool:
-        return self.outcome in GOOD
+        return self.verdict in (Verdict.SAME, Verdict.WITHIN)
 
 
 def draw(cells: Sequence[StoredCell], share: float, seed: int) -> list[StoredCell]:
@@ -121,15 +118,14 @@ def verify(
         threads: of torch; None takes as many as each cell was stored with.
     """
     for stored in cells:
-        wanted = threads or stored.record.environment.get("threads")
-        with _threads(wanted if isinstance(wanted, int) else None):
+        with _threads(threads or stored.record.environment.get("threads")):
             yield _check(stored, place(stored.cell), resources)
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def _threads(count: Any) -> Iterator[None]:
     before = torch.get_num_threads()
-    if count is not None and count > 0:
+    if isinstance(count, int) and count > 0:
         torch.set_num_threads(count)
     try:
         yield
@@ -138,46 +134,33 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 def _check(stored: StoredCell, cell: Cell, resources: Resources) -> Check:
-    elsewhere = _elsewhere(stored.record, cell)
+    now, before = environment(cell.backbone.device), stored.record.environment
+    facts = {name: (before.get(name), now.get(name)) for name in SAME_BYTES}
+    elsewhere = {name: both for name, both in facts.items() if both[0] != both[1]}
     try:
         key = resources.key(cell)
     except QueryShiftError as error:
-        return Check(stored, Outcome.NOT_RUN, (" ".join(str(error).split()),), elsewhere)
+        return Check(stored, Verdict.NOT_RUN, (" ".join(str(error).split()),), elsewhere)
     if key != stored.record.key:
         reasons = _other_identity(stored.record, cell, resources)
-        return Check(stored, Outcome.NOT_RUN, reasons, elsewhere)
+        return Check(stored, Verdict.NOT_RUN, reasons, elsewhere)
     record, arrays = run_cell(cell, resources)
     if record.status is not Status.DONE:
-        return Check(stored, Outcome.NOT_RUN, (record.reason,), elsewhere)
+        return Check(stored, Verdict.NOT_RUN, (record.reason,), elsewhere)
     return compare(stored, record, arrays, elsewhere)
-
-
-def _elsewhere(record: Record, cell: Cell) -> dict[str, tuple[Any, Any]]:
-    now = environment(cell.backbone.device)
-    before = record.environment
-    return {
-        name: (before.get(name), now.get(name))
-        for name in SAME_BYTES
-        if before.get(name) != now.get(name)
-    }
 
 
 def _other_identity(record: Record, cell: Cell, resources: Resources) -> tuple[str, ...]:
     """Why the cell has another key here: what it stands for is not the same."""
     here = {
-        "data": resources.data(cell).fingerprint,
-        "weights": resources.backbone(cell).fingerprint,
-        "shift's files": resources.shift_files(cell),
-    }
-    names = {
-        "data": "data_fingerprint",
-        "weights": "backbone_fingerprint",
-        "shift's files": "shift_files",
+        ("data", "data_fingerprint"): resources.data(cell).fingerprint,
+        ("weights", "backbone_fingerprint"): resources.backbone(cell).fingerprint,
+        ("shift's files", "shift_files"): resources.shift_files(cell),
     }
     found = tuple(
-        f"the {what} here are others ({here[what]}) than the cell's ({record.info.get(name, '')})"
-        for what, name in names.items()
-        if here[what] != record.info.get(name, "")
+        f"the {what} here are others ({now}) than the cell's ({record.info.get(name, '')})"
+        for (what, name), now in here.items()
+        if now != record.info.get(name, "")
     )
     return found or ("its key here is another one: the cell was changed on the way",)
 
@@ -196,26 +179,24 @@ def compare(
         arrays: its numbers per query now.
         elsewhere: what of the environment differs; empty asks for the same bytes.
     """
-    different = differences(stored, record, arrays)
-    if not different:
-        return Check(stored, Outcome.SAME, environment=elsewhere)
-    if elsewhere:
+    verdict, details = Verdict.SAME, differences(stored, record, arrays)
+    if details and not elsewhere:
+        verdict, details = Verdict.DIFFERENT, _measured(stored, record, details)
+    elif details:
         beyond = _beyond(stored, record, arrays)
-        if not beyond:
-            return Check(stored, Outcome.WITHIN, tuple(different), elsewhere)
-        return Check(stored, Outcome.DIFFERENT, tuple(beyond), elsewhere)
-    return Check(stored, Outcome.DIFFERENT, tuple(_measured(stored, record, different)), elsewhere)
+        verdict = Verdict.DIFFERENT if beyond else Verdict.WITHIN
+        details = beyond or details
+    return Check(stored, verdict, tuple(details), elsewhere)
 
 
-def _measured(stored: StoredCell, record: Record, names: Sequence[str]) -> Iterator[str]:
+def _measured(stored: StoredCell, record: Record, names: Sequence[str]) -> list[str]:
     """The names with both numbers, where they are numbers."""
     before = {**stored.record.metrics, **stored.record.probes}
     now = {**record.metrics, **record.probes}
-    for name in names:
-        if name in before and name in now:
-            yield f"{name} {before[name]:.6g} is now {now[name]:.6g}"
-        else:
-            yield name
+    return [
+        f"{name} {before[name]:.6g} is now {now[name]:.6g}" if name in before.keys() & now else name
+        for name in names
+    ]
 
 
 def _beyond(stored: StoredCell, record: Record, arrays: Arrays) -> list[str]:
@@ -229,24 +210,18 @@ def _beyond(stored: StoredCell, record: Record, arrays: Arrays) -> list[str]:
     if moved > MOVED_RANKS:
         found.append(f"{100 * moved:.1f} % of the queries have another rank")
     points = max(MOVED_POINTS, 100.0 / len(arrays["best_rank"]) + 1e-9)
-    far = [
-        name
-        for name in sorted({**stored.record.metrics, **record.metrics})
-        if _OVERALL.fullmatch(name)
-        and not _near(stored.record.metrics.get(name), record.metrics.get(name), points)
-    ]
-    for name in _HARNESS_PROBES:
-        value = stored.record.probes.get(name)
-        margin = MOVED_PROBES * max(1.0, abs(value)) if value is not None else 0.0
-        if not _near(value, record.probes.get(name), margin):
-            far.append(name)
-    return found + list(_measured(stored, record, far))
+    metrics, probes = stored.record.metrics, stored.record.probes
+    margins = {n: points for n in sorted({**metrics, **record.metrics}) if _OVERALL.fullmatch(n)}
+    margins |= {n: MOVED_PROBES * max(1.0, abs(probes.get(n, 0.0))) for n in _HARNESS_PROBES}
+    now, then = {**record.metrics, **record.probes}, {**metrics, **probes}
+    far = [name for name, margin in margins.items() if _far(then.get(name), now.get(name), margin)]
+    return found + _measured(stored, record, far)
 
 
-def _near(first: float | None, second: float | None, margin: float) -> bool:
+def _far(first: float | None, second: float | None, margin: float) -> bool:
     if first is None or second is None:
-        return first is second
-    return abs(first - second) <= margin or (math.isnan(first) and math.isnan(second))
+        return first is not second
+    return not (abs(first - second) <= margin or (math.isnan(first) and math.isnan(second)))
 
 
 def placed(cell: Cell, *, data: str = "", pretrained: str = "", device: str = "cpu") -> Cell:
@@ -294,18 +269,18 @@ def embeddings_of(record: Record, resources: Resources) -> Embeddings:
             f"cell {record.key} cannot be run again as it was: its data or weights have changed "
             f"(its key would be {key}); run the bench anew"
         )
-    made = resources.make_method
-    after: list[Tensor] = []
+    make = resources.make_method
     before: list[Tensor] = []
+    after: list[Tensor] = []
 
     def recorded(spec: MethodSpec, setup: Setup) -> Method:
-        method = made(spec, setup)
+        method = make(spec, setup)
         step, source = method.step, resources.source_rows(cell)
 
         def noted(queries: Tensor) -> StepOutput:
-            before.append(source.batch(queries).detach().float().cpu())
+            before.append(source.batch(queries))
             output = step(queries)
-            after.append(output.embeddings.detach().float().cpu())
+            after.append(output.embeddings.detach().clone())
             return output
 
         method.__dict__["step"] = noted  # of this one object
@@ -315,16 +290,11 @@ def embeddings_of(record: Record, resources: Resources) -> Embeddings:
     try:
         again, _ = run_cell(cell, resources)
     finally:
-        resources.make_method = made
+        resources.make_method = make
     if again.status is not Status.DONE:
         raise ResultsError(f"cell {record.key} does not run again: {again.reason}")
-    return Embeddings(
-        _array(resources.gallery(cell)), _array(torch.cat(before)), _array(torch.cat(after))
-    )
-
-
-def _array(rows: Tensor) -> np.ndarray:
-    return rows.detach().float().cpu().numpy()
+    rows = resources.gallery(cell), torch.cat(before), torch.cat(after)
+    return Embeddings(*(part.detach().float().cpu().numpy() for part in rows))
 
 
 def title_of(cell: Cell) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmark.cell import BackboneSpec, Cell, PartTexts
-from benchmark.executors.fingerprints import Fingerprints, data_here, weights_here
+from benchmark.evaluation.fingerprints import Fingerprints, data_here, weights_here
 from benchmark.planning.estimate import Stored, model_of
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from benchmark.cell import BackboneSpec, Cell, MethodSpec, Status
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.evaluation import builders as wiring
+from benchmark.evaluation.fingerprints import _backbone_subject
 from benchmark.evaluation.runner import run_cell
-from benchmark.executors.fingerprints import _backbone_subject
 from benchmark.planning.specs import backbone_spec
 from benchmark.registry import METHODS
 from benchmark.store.records import cell_from_dict

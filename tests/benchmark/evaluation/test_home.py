@@ -16,9 +16,9 @@ from benchmark.data.suite import benchmark_card, benchmark_cards, home_card, rea
 from benchmark.errors import ConfigError, DataError
 from benchmark.evaluation.builders import _home_of
 from benchmark.evaluation.cache import DiskCache
+from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
-from benchmark.executors.fingerprints import Fingerprints
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.results import CellResult
 from benchmark.report.table import results_table

@@ -19,7 +19,7 @@ from benchmark.cli.command import FAILED, OK
 from benchmark.cli.verify import Verify
 from benchmark.errors import ConfigError, DataError
 from benchmark.executors import SerialExecutor, run_cells
-from benchmark.executors.rerun import MOVED_RANKS, Outcome, compare, draw, placed, verify
+from benchmark.executors.rerun import MOVED_RANKS, Verdict, compare, draw, placed, verify
 from benchmark.store.merge import read_run
 from benchmark.store.records import StoredCell, sealed
 from benchmark.store.run_store import RunStore
@@ -54,7 +54,7 @@ def one(folder: Path, method: str = "trained") -> StoredCell:
 
 def test_every_cell_comes_out_again(folder: Path) -> None:
     checks = list(verify(stored(folder), fakes.resources()))
-    assert [check.outcome for check in checks] == [Outcome.SAME] * len(CELLS)
+    assert [check.verdict for check in checks] == [Verdict.SAME] * len(CELLS)
     assert not any(check.environment for check in checks)
 
 
@@ -86,7 +86,7 @@ def moved(cell: StoredCell, count: int, by: float = 0.0) -> StoredCell:
 def test_on_the_same_machine_one_other_rank_is_different(folder: Path) -> None:
     cell = one(folder)
     check = compare(moved(cell, 1), cell.record, dict(cell.arrays), {})
-    assert check.outcome is Outcome.DIFFERENT
+    assert check.verdict is Verdict.DIFFERENT
     assert check.details == ("best_rank per query",)
     assert not check.good
 
@@ -97,10 +97,10 @@ def test_elsewhere_little_differences_are_within_the_tolerance(folder: Path) -> 
     few = int(MOVED_RANKS * len(cell.arrays["best_rank"]))
     assert few > 0
     check = compare(moved(cell, few, 0.5), cell.record, dict(cell.arrays), elsewhere)
-    assert check.outcome is Outcome.WITHIN
+    assert check.verdict is Verdict.WITHIN
     assert check.good
     check = compare(moved(cell, few + 1), cell.record, dict(cell.arrays), elsewhere)
-    assert check.outcome is Outcome.DIFFERENT
+    assert check.verdict is Verdict.DIFFERENT
     assert "another rank" in check.details[0]
     check = compare(moved(cell, 0, 10.0), cell.record, dict(cell.arrays), elsewhere)
     assert any(detail.startswith("R@1 ") for detail in check.details)
@@ -110,7 +110,7 @@ def test_elsewhere_other_queries_are_never_tolerated(folder: Path) -> None:
     cell = one(folder)
     arrays = {**cell.arrays, "order": cell.arrays["order"][::-1]}
     check = compare(cell, cell.record, arrays, {"cpu": ("theirs", "ours")})
-    assert check.outcome is Outcome.DIFFERENT
+    assert check.verdict is Verdict.DIFFERENT
     assert "in another order" in check.details[0]
 
 
@@ -122,12 +122,12 @@ def test_elsewhere_a_missing_metric_and_a_far_probe_are_different(folder: Path) 
     ):
         now = replace(cell.record, **change)
         check = compare(cell, now, dict(cell.arrays), {"torch": ("1", "2")})
-        assert check.outcome is Outcome.DIFFERENT
+        assert check.verdict is Verdict.DIFFERENT
 
 
 def test_a_stream_of_several_domains_comes_out_again(tmp_path: Path) -> None:
     cells = stored(ran(tmp_path / "run", fakes.cell("trained", stream=MIXED)))
-    assert [check.outcome for check in verify(cells, fakes.resources())] == [Outcome.SAME]
+    assert [check.verdict for check in verify(cells, fakes.resources())] == [Verdict.SAME]
 
 
 def test_data_that_cannot_be_loaded_is_named_and_the_rest_goes_on(folder: Path) -> None:
@@ -136,7 +136,7 @@ def test_data_that_cannot_be_loaded_is_named_and_the_rest_goes_on(folder: Path) 
 
     checks = list(verify(stored(folder), fakes.resources(load_data=gone)))
     assert len(checks) == len(CELLS)
-    assert {check.outcome for check in checks} == {Outcome.NOT_RUN}
+    assert {check.verdict for check in checks} == {Verdict.NOT_RUN}
     assert checks[0].details == ("no data in /nowhere; put the images there",)
     assert not any(check.good for check in checks)
 
@@ -144,7 +144,7 @@ def test_data_that_cannot_be_loaded_is_named_and_the_rest_goes_on(folder: Path) 
 def test_other_data_are_named(folder: Path) -> None:
     other = fakes.resources(load_data=lambda cell: fakes.world(count=31))
     (check,) = verify([one(folder)], other)
-    assert check.outcome is Outcome.NOT_RUN
+    assert check.verdict is Verdict.NOT_RUN
     assert (
         "the data here are others (data-fake-31-2) than the cell's (data-fake-30-2)"
         in (check.details[0])
@@ -156,7 +156,7 @@ def test_a_method_that_fails_now_is_no_success(folder: Path) -> None:
         raise ConfigError("the cell asks for version 1 of method 'trained'; installed is 2")
 
     (check,) = verify([one(folder)], fakes.resources(make_method=broken))
-    assert check.outcome is Outcome.NOT_RUN
+    assert check.verdict is Verdict.NOT_RUN
     assert "installed is 2" in check.details[0]
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
 from benchmark.errors import DataError
+from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.executors import SerialExecutor, run_cells
-from benchmark.executors.fingerprints import Fingerprints
 from benchmark.planning.done import DoneCells
 from benchmark.planning.estimate import (
     CALIBRATION_QUERIES,

@@ -15,11 +15,13 @@ import pytest
 from benchmark.backbones import checkpoint
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, Status
+from benchmark.data import file_state
 from benchmark.data.fingerprint import files_of
 from benchmark.data.media import ImageFiles
+from benchmark.evaluation import fingerprints
+from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.resources import Resources
-from benchmark.executors import SerialExecutor, fingerprints, identify, run_cells
-from benchmark.executors.fingerprints import Fingerprints
+from benchmark.executors import SerialExecutor, identify, run_cells
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 
@@ -32,11 +34,11 @@ def package(monkeypatch, tmp_path) -> Path:
     folder = tmp_path / "package"
     folder.mkdir()
     (folder / "world.py").write_text("VERSION = 1")
-    monkeypatch.setattr(fingerprints, "PACKAGE", folder)
+    monkeypatch.setattr(file_state, "PACKAGE", folder)
     monkeypatch.setattr(fingerprints, "_STARTED", time.time() + 1000)
-    fingerprints._package.cache_clear()
+    file_state.state_of_package.cache_clear()
     yield folder
-    fingerprints._package.cache_clear()
+    file_state.state_of_package.cache_clear()
 
 
 class Counting:
@@ -80,15 +82,15 @@ def test_a_change_in_the_package_ends_it(tmp_path, package):
     Fingerprints(tmp_path / "kept").remember(cell, resources)
     assert all(known(tmp_path / "kept", cell))
     (package / "world.py").write_text("VERSION = 2")  # the same size
-    fingerprints._package.cache_clear()
+    file_state.state_of_package.cache_clear()
     assert known(tmp_path / "kept", cell) == ("", "")
 
 
 def test_another_version_of_a_library_ends_it(tmp_path, monkeypatch):
     cell = fakes.cell(**EMBEDDED)
     Fingerprints(tmp_path / "kept").remember(cell, fakes.resources())
-    monkeypatch.setattr(fingerprints.metadata, "version", lambda name: "99.0")
-    fingerprints._package.cache_clear()
+    monkeypatch.setattr(file_state.metadata, "version", lambda name: "99.0")
+    file_state.state_of_package.cache_clear()
     assert known(tmp_path / "kept", cell) == ("", "")
 
 
@@ -307,7 +309,7 @@ def test_other_data_are_found_out_and_run(tmp_path, package):
     resources = fakes.resources()
     run_cells(cells, store, SerialExecutor(resources), resources=resources)
     (package / "world.py").write_text("VERSION = 2")
-    fingerprints._package.cache_clear()
+    file_state.state_of_package.cache_clear()
     changed = fakes.resources(load_data=lambda cell: replace(fakes.world(), fingerprint="new"))
     assert identify(cells, store, changed).waiting == 1
 

@@ -1,0 +1,218 @@
+"""Fingerprints of data and weights, kept on disk as long as what they stand for is unchanged.
+
+A cell's key needs the fingerprints of its data and weights, and so their loading. For cells that
+are done already that is all that they are loaded for. An entry here spares it. It is believed only
+while nothing has changed that the fingerprint could depend on:
+
+* embedded data and weights: the content of every file of this package and the versions of the
+  libraries;
+* data on disk: also size, times, inode and device of every file that the data set names, of
+  everything else at most three folders below the data folder, and of those folders themselves;
+* weights on disk: the same of the file, or of all files of the folder; of weights by tag, of the
+  file in the local cache.
+
+What is not covered (plugins, ready-made queries, incomplete data, names on a hub) is not kept, and
+neither is what has changed since this process started, which may have read either state. An entry
+that does not hold is computed again, by loading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.backbones.places import weight_files
+from benchmark.cell import BackboneSpec, Cell, PartTexts, data_identity
+from benchmark.config.atomic import atomic_write
+from benchmark.data import file_state
+from benchmark.data.datasets import BUILTINS as DATASETS
+from benchmark.data.datasets.ready_made import is_ready_made
+from benchmark.data.file_state import FileState, annotations_below, state_of, state_of_package
+from benchmark.data.fingerprint import files_of
+from benchmark.data.interleave import SEPARATOR
+from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN
+
+if TYPE_CHECKING:
+    from benchmark.evaluation.resources import Resources
+
+_EMBEDDED = "benchmark.mini."
+_MARGIN = 2.0  # seconds: the coarsest time stamps of file systems in use
+_STARTED = time.time()
+
+
+class Fingerprints:
+    """The fingerprints that a run has come across, one small file each.
+
+    Safe for several processes on one folder: a file appears whole or not at all, and a damaged one
+    is as good as none. What cannot be written is not kept; nothing fails for it.
+
+    Args:
+        folder: where they are kept; created when something is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._known: dict[str, str] = {}
+        self._tried: set[str] = set()
+        self._subjects: dict[Hashable, str] = {}
+        self._trees: dict[str, FileState] = {}
+        self._texts = PartTexts()
+        self._shift_files: dict[tuple[str, ...], str] = {}
+
+    def key(self, cell: Cell, resources: Resources) -> str:
+        """The cell's identity as ``Resources.key`` gives it, or "" where that has to be asked."""
+        data, weights = self.of_data(cell), self.of_backbone(cell.backbone)
+        if not data or not weights or any(map(is_ready_made, cell.domains)):
+            return ""
+        named, home = resources.homes.named(cell), ""
+        if named is not None and not (home := self.of_data(named)):
+            return ""  # not known, or the user does not have it
+        shifts = self._texts.of(cell.shift), self._texts.of(cell.stream)
+        if shifts not in self._shift_files:
+            self._shift_files[shifts] = resources.shift_files(cell)
+        identity = data_identity(data, self._shift_files[shifts], home)
+        return cell.key(data_fingerprint=identity, backbone_fingerprint=weights)
+
+    def of_data(self, cell: Cell) -> str:
+        """The fingerprint of the cell's data, or "" where it is not known to hold."""
+        place = cell.suite, cell.benchmark, cell.data_root
+        if place not in self._subjects:
+            self._subjects[place] = _data_subject(cell)
+        return self._read(self._subjects[place])
+
+    def of_backbone(self, spec: BackboneSpec) -> str:
+        """The fingerprint of a backbone, or "" where it is not known to hold."""
+        if spec not in self._subjects:
+            self._subjects[spec] = _backbone_subject(spec)
+        return self._read(self._subjects[spec])
+
+    def remember(self, cell: Cell, resources: Resources) -> None:
+        """Keeps the fingerprints of a cell's data and backbone, which must be loaded already."""
+        home = resources.homes.of(cell)
+        for place in (cell,) if home is None else (cell, home):
+            if self._is_new(subject := _data_subject(place)):
+                data = resources.data(place)
+                files = None if _embedded_data(place.benchmark) else files_of(data)
+                if not data.info.get("allow_missing"):
+                    self._write(subject, data.fingerprint, files, place.data_root)
+        if self._is_new(subject := _backbone_subject(cell.backbone)):
+            fingerprint = resources.backbone(cell).fingerprint
+            self._write(subject, fingerprint, _weight_files(cell.backbone), "")
+
+    def _is_new(self, subject: str) -> bool:
+        """Whether to try and keep it, once: it may be refused."""
+        new = bool(subject) and subject not in self._tried and not self._read(subject)
+        self._tried.add(subject)
+        return new
+
+    def _path(self, subject: str) -> Path:
+        return self.folder / f"{hashlib.sha256(subject.encode()).hexdigest()[:16]}.json"
+
+    def _read(self, subject: str) -> str:
+        """The fingerprint kept for a subject, if all that it depends on is as it was."""
+        if subject and subject not in self._known:
+            self._known[subject] = ""
+            # There may be none, or a damaged one.
+            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+                entry = json.loads(self._path(subject).read_text(encoding="utf-8"))
+                files = None if entry["files"] is None else [Path(name) for name in entry["files"]]
+                state = self._state(files, entry["root"])
+                if (entry["subject"], entry["state"]) == (subject, state.digest):
+                    self._known[subject] = str(entry["fingerprint"])
+        return self._known.get(subject, "")
+
+    def _write(
+        self, subject: str, fingerprint: str, files: Sequence[Path] | None, root: str
+    ) -> None:
+        if files is not None and not files:
+            return  # it lies on disk, but nobody can say where
+        state = self._state(files, root)
+        if state.changed > _STARTED - _MARGIN:
+            return
+        entry = {
+            "subject": subject,
+            "fingerprint": fingerprint,
+            "state": state.digest,
+            "root": root,
+            "files": None if files is None else [str(file) for file in files],
+        }
+        with suppress(OSError):
+            atomic_write(self._path(subject), json.dumps(entry).encode())
+            self._known[subject] = fingerprint
+
+    def _state(self, files: Sequence[Path] | None, root: str) -> FileState:
+        """The state of the package, of these files and of the data folder."""
+        parts = [state_of_package(file_state.PACKAGE)]
+        if files is not None:
+            parts.append(state_of(files))
+        if files is not None and root:
+            if root not in self._trees:
+                self._trees[root] = state_of(annotations_below(Path(root)))
+            parts.append(self._trees[root])
+        digest = hashlib.sha256("\n".join(part.digest for part in parts).encode()).hexdigest()
+        return FileState(digest, max(part.changed for part in parts))
+
+
+def data_here(cell: Cell) -> bool:
+    """Whether a cell's data lie on this machine, as far as its data folder tells."""
+    if cell.data_root:
+        return os.path.isdir(os.path.expanduser(cell.data_root))
+    return not _shipped(cell.benchmark) or _embedded_data(cell.benchmark)
+
+
+def weights_here(spec: BackboneSpec) -> bool:
+    """Whether a backbone's weights lie on this machine, so that nothing is fetched for them."""
+    if spec.loader not in BACKBONES:
+        return False
+    if BACKBONES.origin(spec.loader) != BUILTIN:
+        return True
+    files = _weight_files(spec)
+    return files is None or bool(files)
+
+
+def _data_subject(cell: Cell) -> str:
+    """What is asked for, as text; "" where no entry could be trusted."""
+    if not _shipped(cell.benchmark):
+        return ""
+    embedded = _embedded_data(cell.benchmark)
+    if not embedded and not cell.data_root:
+        return ""
+    # An absolute path, but not a resolved one: where a link leads is part of the files' state.
+    root = "" if embedded else os.path.abspath(cell.data_root)
+    return json.dumps(["data", cell.suite, cell.benchmark, root])
+
+
+def _backbone_subject(spec: BackboneSpec) -> str:
+    if spec.loader not in BACKBONES or BACKBONES.origin(spec.loader) != BUILTIN:
+        return ""
+    files = _weight_files(spec)
+    if files is not None and not files:
+        return ""
+    way = [spec.precision, "compiled"[: 8 * spec.compile]]  # the fingerprint says how it computes
+    named = [spec.loader, spec.model, spec.pretrained, spec.transform]
+    return json.dumps(["weights", *named, *way, *map(str, files or ())])
+
+
+def _weight_files(spec: BackboneSpec) -> list[Path] | None:
+    """The files that a backbone is read from; None for an embedded one, empty if not known."""
+    if BACKBONES.info(spec.loader).target.startswith(_EMBEDDED) and not spec.pretrained:
+        return None
+    return weight_files(spec)
+
+
+def _shipped(benchmark: str) -> bool:
+    names = benchmark.split(SEPARATOR)
+    return all(name in BENCHMARKS and BENCHMARKS.origin(name) == BUILTIN for name in names)
+
+
+def _embedded_data(benchmark: str) -> bool:
+    """Whether all of these data are made by this package alone."""
+    cards = [BENCHMARKS.get(name) for name in benchmark.split(SEPARATOR)]
+    targets = [DATASETS.get(card.dataset, card.dataset) for card in cards]
+    return all(target.startswith(_EMBEDDED) for target in targets)
