@@ -152,12 +152,6 @@ class Resources:
         key = (data.fingerprint, spec.name, spec.severity)
         return self._ready_made.get(key, lambda: load(cell, spec, data))
 
-    def known_key(self, cell: Cell) -> str:
-        """The cell's identity if its data and backbone are loaded already, else ""."""
-        data = self._data.peek(place_of(cell))
-        backbone = self._backbones.peek(cell.backbone)
-        return self.key(cell) if data is not None and backbone is not None else ""
-
     def gallery(self, cell: Cell) -> Tensor:
         """(N, D) float32 unit rows of the clean gallery under the source weights, on the device."""
         data, backbone = self.data(cell), self.backbone(cell)

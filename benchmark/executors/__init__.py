@@ -145,7 +145,7 @@ def run_cells(
     keys = {cell.unfinished_key: key for key, cell in missing.items()}
 
     def save(record: Record, arrays: Mapping[str, np.ndarray]) -> None:
-        # A worker that died early has not told the key, and a result may be there under it.
+        # A cell without a result is not to replace the result that is there under its real key.
         store.save(replace(record, key=keys.get(record.key, record.key)), arrays)
 
     ran = executor.run(list(missing.values()), save, progress=progress) if missing else []

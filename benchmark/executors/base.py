@@ -25,7 +25,7 @@ class Executor(ABC):
         Args:
             cells: neighbours share data and streams (see ``Grid.cells``).
             save: called in this process with each record and its numbers per query as soon as the
-                cell has ended.
+                cell has ended; without a result it has the cell's ``unfinished_key``.
             progress: told in this process; ``cell_done`` after ``save``.
 
         Returns:
@@ -96,14 +96,14 @@ class WorkQueue:
         self.records[index] = record
         self.progress.cell_done(record)
 
-    def fail(self, index: int, key: str, status: Status, reason: str) -> None:
+    def fail(self, index: int, status: Status, reason: str) -> None:
         """Saves a cell that ended without a result."""
-        self.finish(index, unfinished(self.cells[index], key, status, reason), {})
+        self.finish(index, unfinished(self.cells[index], "", status, reason), {})
 
-    def interrupt(self, index: int, key: str) -> None:
+    def interrupt(self, index: int) -> None:
         """Saves a cell that the user stopped."""
         cell = self.cells[index]
-        self._save(unfinished(cell, key, Status.INTERRUPTED, "stopped by the user"), {})
+        self._save(unfinished(cell, "", Status.INTERRUPTED, "stopped by the user"), {})
 
 
 def stream_of(cell: Cell) -> Hashable:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from benchmark.config.readers import AUTO_WORKERS
@@ -77,29 +79,20 @@ def available_bytes() -> int | None:
     """Memory that this process and its children may still use; None where it is not known.
 
     The system's estimate, or what is left under the limit of the control group (containers, batch
-    systems), whichever is less.
+    systems; version 2 only), whichever is less.
     """
-    found = [_meminfo(), _control_group()]
-    return min((size for size in found if size is not None), default=None)
-
-
-def _meminfo() -> int | None:
-    try:
+    found = []
+    with suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    sizes = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return int(sizes[0]) * 1024 if sizes else None
-
-
-def _control_group() -> int | None:
-    """Version 2 only; "max" means that there is no limit."""
-    try:
+        found.append(int(_after("MemAvailable:", lines).split()[0]) * 1024)
+    with suppress(OSError, StopIteration, ValueError):  # "max" means that there is no limit
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-        name = next(line[3:] for line in lines if line.startswith("0::"))
-        folder = Path("/sys/fs/cgroup") / name.lstrip("/")
-        limit = int((folder / "memory.max").read_text(encoding="ascii"))
-        used = int((folder / "memory.current").read_text(encoding="ascii"))
-    except (OSError, ValueError, StopIteration):
-        return None
-    return max(0, limit - used)
+        group = Path("/sys/fs/cgroup") / _after("0::", lines).lstrip("/")
+        limit, used = (int((group / f"memory.{n}").read_text()) for n in ("max", "current"))
+        found.append(max(0, limit - used))
+    return min(found, default=None)
+
+
+def _after(start: str, lines: Iterable[str]) -> str:
+    """The rest of the first line that starts so."""
+    return next(line.removeprefix(start) for line in lines if line.startswith(start))

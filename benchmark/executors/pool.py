@@ -26,14 +26,12 @@ class Worker:
     Attributes:
         ready: cells can be sent to it.
         cell: index of the cell under way.
-        key: that cell's key, once the worker has told.
         stream: what the worker's caches hold.
         deadline: of the cell, on ``time.monotonic``, once it has begun.
     """
 
     ready: bool = True
     cell: int | None = None
-    key: str = ""
     stream: Hashable = None
     deadline: float | None = None
 
@@ -83,8 +81,8 @@ class PoolExecutor(Executor, Generic[W]):
     def events(self, timeout: float | None) -> Iterator[tuple[W, str, list[Any]]]:
         """Waits for events: worker, kind and content.
 
-        Kinds: "ready"; "begun"; "key" (the cell's key); "started" (number of batches); "batch"
-        (its log); "done" (record, numbers per query, whether the worker is spoiled); "died" (why).
+        Kinds: "ready"; "begun"; "started" (number of batches); "batch" (its log); "done" (record,
+        numbers per query, whether the worker is spoiled); "died" (why).
         """
 
     @abstractmethod
@@ -103,7 +101,7 @@ class PoolExecutor(Executor, Generic[W]):
             except KeyboardInterrupt:
                 for worker in self.pool:
                     if worker.cell is not None:
-                        queue.interrupt(worker.cell, worker.key)
+                        queue.interrupt(worker.cell)
                 raise
             finally:  # nothing of theirs is on disk half-written
                 while self.pool:
@@ -121,7 +119,7 @@ class PoolExecutor(Executor, Generic[W]):
                 busy = frozenset(other.stream for other in self.pool if other.cell is not None)
                 index = self.queue.take(worker.stream, busy)
                 assert index is not None
-                worker.cell, worker.key, worker.stream = index, "", self.queue.streams[index]
+                worker.cell, worker.stream = index, self.queue.streams[index]
                 self.send(worker, index)
 
     def _listen(self) -> None:
@@ -139,7 +137,7 @@ class PoolExecutor(Executor, Generic[W]):
             self.remove(worker)
             assert worker.cell is not None
             limit = f"the cell took longer than {self.time_limit:g} s; its worker was stopped"
-            self.queue.fail(worker.cell, worker.key, Status.TIMEOUT, f"TimeLimit: {limit}")
+            self.queue.fail(worker.cell, Status.TIMEOUT, f"TimeLimit: {limit}")
 
     def _on_event(self, worker: W, kind: str, content: list[Any]) -> None:
         if kind == "ready":
@@ -151,8 +149,6 @@ class PoolExecutor(Executor, Generic[W]):
         elif kind == "begun":
             if self.time_limit is not None:
                 worker.deadline = time.monotonic() + self.time_limit
-        elif kind == "key":
-            (worker.key,) = content
         elif kind == "started":
             self.queue.progress.cell_started(self.queue.cells[worker.cell], *content)
         elif kind == "batch":
@@ -168,7 +164,7 @@ class PoolExecutor(Executor, Generic[W]):
         """A worker has died: its cell has failed, and another takes its place."""
         self.remove(worker)
         if worker.cell is not None:
-            self.queue.fail(worker.cell, worker.key, Status.FAILED, f"WorkerDied: {reason}")
+            self.queue.fail(worker.cell, Status.FAILED, f"WorkerDied: {reason}")
         if not worker.ready:
             self._stillborn += 1
             if self._stillborn >= _STILLBORN:

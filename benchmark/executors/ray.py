@@ -120,7 +120,6 @@ class RayExecutor(PoolExecutor[_RayWorker]):
     def send(self, worker: _RayWorker, index: int) -> None:
         cell, actor = self.queue.cells[index], worker.actor
         worker.calls[actor.ready.remote()] = "begun"
-        worker.calls[actor.key.remote(cell)] = "key"
         worker.calls[actor.run.remote(cell)] = "done"
 
     def events(self, timeout: float | None) -> Iterator[tuple[_RayWorker, str, list[Any]]]:
@@ -140,7 +139,7 @@ class RayExecutor(PoolExecutor[_RayWorker]):
                 continue
             if kind == "ready":
                 _same_version(content)
-            yield worker, kind, [content] if kind == "key" else list(content)
+            yield worker, kind, list(content)
 
     def on_death(self, worker: _RayWorker, reason: str) -> None:
         """A worker is gone: its cell is given to another, but not without end."""

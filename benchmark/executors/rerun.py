@@ -278,9 +278,9 @@ def embeddings_of(record: Record, resources: Resources) -> Embeddings:
         step, source = method.step, resources.source_rows(cell)
 
         def noted(queries: Tensor) -> StepOutput:
-            before.append(source.batch(queries))
+            before.append(source.batch(queries).cpu())
             output = step(queries)
-            after.append(output.embeddings.detach().clone())
+            after.append(output.embeddings.detach().clone().cpu())
             return output
 
         method.__dict__["step"] = noted  # of this one object

@@ -25,7 +25,6 @@ class SerialExecutor(Executor):
             try:
                 record, arrays = run_cell(cell, self.resources, progress=queue.progress)
             except KeyboardInterrupt:
-                # The key needs data and weights; they may have been loading.
-                queue.interrupt(index, self.resources.known_key(cell))
+                queue.interrupt(index)
                 raise
             queue.finish(index, record, arrays)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,18 +68,6 @@ class WorkerContext:
             # Reported with every cell that comes; dying would only respawn.
             self._problem = reason_of(error)
 
-    def key(self, cell: Cell) -> str:
-        """The cell's key, or "" where its data or weights cannot be loaded.
-
-        Asked before the cell is run, since a worker that has died cannot tell.
-        """
-        if self._resources is None:
-            return ""
-        try:
-            return self._resources.key(cell)
-        except BaseException:  # run_cell meets the same error and turns it into the cell's record
-            return ""
-
     def run(
         self, cell: Cell, progress: Callback | None = None
     ) -> tuple[Record, dict[str, np.ndarray], bool]:
@@ -93,20 +81,10 @@ class WorkerContext:
         return record, arrays, self._resources.spoiled
 
 
-class Channel(Protocol):
-    """The worker's end of a pipe."""
-
-    def send(self, message: Any, /) -> None:
-        """Sends an object."""
-
-    def recv(self) -> Any:
-        """Waits for the next object; EOFError where the other end is closed."""
-
-
 class _Relay:
     """Callback that sends events through the pipe; the end of a cell is told with its record."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Any) -> None:
         self._channel = channel
 
     def cell_started(self, cell: Cell, batches: int) -> None:
@@ -120,12 +98,12 @@ class _Relay:
 
 
 def serve(
-    channel: Channel, factory: Callable[[], Resources], threads: int, *, batches: bool = True
+    channel: Any, factory: Callable[[], Resources], threads: int, *, batches: bool = True
 ) -> None:
     """Runs cells as they come, until the pipe closes, and sends the events of ``Pool.events``.
 
     Args:
-        channel: to the process that hands out cells.
+        channel: a pipe to the process that hands out cells; recv raises EOFError when it closes.
         factory: makes the resources.
         threads: torch threads of this process.
         batches: send the events of single batches too.
@@ -137,7 +115,6 @@ def serve(
         while True:
             cell = channel.recv()
             channel.send(("begun",))
-            channel.send(("key", context.key(cell)))
             channel.send(("done", *context.run(cell, relay)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the other end is done with us, or gone

@@ -74,7 +74,7 @@ def test_a_dead_worker_fails_its_cell_and_the_rest_goes_on() -> None:
     records = ProcessExecutor(fakes.resources, workers=1).run(cells, saved)
     assert [r.status for r in records] == [Status.FAILED, Status.FAILED, Status.DONE]
     assert records[0].reason == "WorkerDied: the worker process ended with exit code 3"
-    assert records[0].key == fakes.resources().key(cells[0])
+    assert records[0].key == cells[0].unfinished_key
     assert records[1].reason == "RuntimeError: the norm exploded"
     assert [r.key for r in saved.records] == [r.key for r in records]
 
@@ -109,7 +109,7 @@ def test_ctrl_c_saves_cells_under_way_and_leaves_no_child() -> None:
         ProcessExecutor(fakes.resources, workers=1).run(cells, saved, progress=Interrupting())
     (record,) = saved.records
     assert (record.status, record.reason) == (Status.INTERRUPTED, "stopped by the user")
-    assert record.key == fakes.resources().key(cells[0])
+    assert record.key == cells[0].unfinished_key
     assert not __import__("multiprocessing").active_children()
 
 

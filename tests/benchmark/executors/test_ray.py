@@ -85,8 +85,7 @@ class TestOnTwoNodes:
         assert records[1].reason == "RuntimeError: sprung"
         assert records[2].reason.startswith("WorkerDied: the worker of this cell was lost 2 times")
         assert records[3].reason.startswith("TimeLimit: the cell took longer than 20 s")
-        shared = worlds.resources()
-        assert [record.key for record in records] == [shared.key(cell) for cell in cells]
+        assert [record.cell for record in records] == [cell.to_dict() for cell in cells]
         assert sorted(r.key for r in saved.records) == sorted(r.key for r in records)
 
     def test_a_lost_machine_costs_no_cell(self, cluster: Any, tmp_path: Path) -> None:

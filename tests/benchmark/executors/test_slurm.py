@@ -50,8 +50,7 @@ def test_jobs_that_die_or_hang_cost_their_own_cell(tmp_path: Path) -> None:
     assert worlds.statuses(records) == ["failed", "done", "timeout", "done"]
     assert records[0].reason.startswith("WorkerDied: the job ended as")
     assert records[2].reason.startswith("TimeLimit: the cell took longer than 10 s")
-    shared = worlds.resources()
-    assert [record.key for record in records] == [shared.key(cell) for cell in cells]
+    assert [record.cell for record in records] == [cell.to_dict() for cell in cells]
 
 
 @pytest.mark.slow

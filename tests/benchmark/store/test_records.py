@@ -318,7 +318,7 @@ class Dying(Executor):
 
     def work(self, queue: WorkQueue) -> None:
         while (index := queue.take(None, frozenset())) is not None:
-            queue.fail(index, "", Status.FAILED, "WorkerDied")
+            queue.fail(index, Status.FAILED, "WorkerDied")
 
 
 def test_a_worker_that_dies_early_does_not_cost_the_result_that_is_there(store: RunStore) -> None:
