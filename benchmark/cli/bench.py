@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Console
-from rich.text import Text
 
 from benchmark.cell import Cell, Record, Status, unfinished
-from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command, UsageError
+from benchmark.cli.command import FAILED, INTERRUPTED, OK, RUNS, Command, UsageError, say
 from benchmark.cli.progress import Bars
 from benchmark.config import run as settings
 from benchmark.config.run import BenchConfig
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from benchmark.planning.grid import Planned
     from benchmark.planning.plan import Plan as RunPlan
     from benchmark.store.run_store import RunStore
-
-RUNS = Path("results") / "runs"
-"""Where runs are stored when nothing else is said; relative to the current folder."""
 
 SUITE = {"benchmark": ("all",), "shift": ("all",), "suite": "mini"}
 """A whole suite: all its benchmarks, each under its own shifts."""
@@ -49,14 +45,24 @@ class Bench(Command):
     """Settings that the command has no flag for."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.set_defaults(grid="", dry_run=False, calibrate=False, json=False, settings=False)
+        self.add_own_arguments(parser)
+        settings.add_flags(parser, leave_out=self.leave_out)
+
+    def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Adds what the command takes beside the settings of a run."""
         add = parser.add_argument
         add("--grid", metavar="GRID", help="run a grid file: a bundled one (mini), or a path")
         add("--dry-run", action="store_true", help="say what would run and what it costs")
         _add_forecast(parser, "with --dry-run: ")
         add("--settings", action="store_true", help="only show every setting and where it is from")
-        settings.add_flags(parser)
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
+        """Plans, runs what the folder does not have yet, and reports.
+
+        Returns:
+            Exit code: 0, 1 where a cell has failed, 130 where the user stopped the run.
+        """
         if args.settings:
             from benchmark.cli.config_show import show_settings
 
@@ -64,31 +70,19 @@ class Bench(Command):
         for flag in ("calibrate", "json"):
             if getattr(args, flag) and not args.dry_run:
                 raise UsageError(f"--{flag} is for --dry-run; say both")
-        if args.dry_run:
-            return self.dry_run(args, console)
-        return self.pipeline(args, console)
-
-    def dry_run(self, args: argparse.Namespace, console: Console) -> int:
-        """Says what would run, and what it will cost."""
-        from benchmark.cli.forecast import show_forecast
-
-        plan = self.plan(args)
-        return show_forecast(plan, folder_of(plan), args, console)
-
-    def pipeline(self, args: argparse.Namespace, console: Console) -> int:
-        """Plans, runs what the folder does not have yet, and reports.
-
-        Returns:
-            Exit code: 0, 1 where a cell has failed, 130 where the user stopped the run.
-        """
         plan = self.plan(args)  # imports torch
+        folder = Path(plan.config.out) if plan.config.out else RUNS / plan.folder
+        if args.dry_run:
+            from benchmark.cli.forecast import show_forecast
+
+            return show_forecast(plan, folder, args, console)
 
         from benchmark.store.run_store import RunStore
 
-        store = RunStore(folder_of(plan))
+        store = RunStore(folder)
         skipped = keep_skipped(plan.cells, store)
         if not plan.possible:
-            console.print(Text(f"nothing can be run: all {len(skipped)} cells are skipped"))
+            say(console, f"nothing can be run: all {len(skipped)} cells are skipped")
             say_reasons(console, skipped)
             return OK
         code, records = run_all(plan.possible, store, plan.config, console)
@@ -109,16 +103,12 @@ class Bench(Command):
         """
         from benchmark.planning.plan import plan_flags, plan_grid
 
-        if getattr(args, "grid", None):
+        if args.grid:
             from benchmark.planning.gridfile import grid_path, read_grid
 
             return plan_grid(read_grid(grid_path(args.grid)), args)
-        given = {**settings.from_file(args), **settings.from_flags(args)}
-        return plan_flags(settings.resolve(args, **self.defaults(args)), given)
-
-    def by_row(self, args: argparse.Namespace) -> bool:
-        """Whether the table has a row for each benchmark, instead of one for each method."""
-        return bool(getattr(args, "grid", None) or self.defaults(args))
+        own = settings.defaults(**self.defaults(args))
+        return plan_flags({**own, **settings.from_file(args), **settings.from_flags(args)})
 
     def report(
         self,
@@ -136,7 +126,7 @@ class Bench(Command):
         stored, keys = load_results(store), {record.key for record in records}
         mine = [one for one in stored if one.record.key in keys]
         written: list[Path] = []
-        if self.by_row(args):
+        if args.grid or self.defaults(args):  # a row for each benchmark, not for each method
             from benchmark.report.leaderboard import write_csv
             from benchmark.report.pools import benchmark_pools
             from benchmark.report.suite_table import suite_frame, suite_table
@@ -144,21 +134,18 @@ class Bench(Command):
 
             frame = suite_frame(mine, plan.rows)
             console.print(suite_table(frame.assign(note="")))  # the reasons come below, once each
-            notes = tuned_notes(benchmark_pools(mine))
-            for line in (
-                "R@1 in percent: mean over shifts and directions; clean: source model",
-                *notes,
-            ):
-                console.print(Text(line), soft_wrap=True)
+            say(console, "R@1 in percent: mean over shifts and directions; clean: source model")
+            for line in tuned_notes(benchmark_pools(mine)):
+                say(console, line)
             written = [write_csv(frame, store.path / "suite.csv")]
         else:
             console.print(results_table(mine))
         say_reasons(console, records)
-        options = output_options(figures=not plan.config.no_figures)
-        if up_to_date(store.path, [one.record for one in stored], options):
-            console.print(Text(f"the files in {store.path}/ are up to date"), soft_wrap=True)
+        figures = not plan.config.no_figures
+        if up_to_date(store.path, [one.record for one in stored], output_options(figures=figures)):
+            say(console, f"the files in {store.path}/ are up to date")
         else:
-            written += write_all(store, stored, figures=not plan.config.no_figures)
+            written += write_all(store, stored, figures=figures)
         say_where(console, written)
 
 
@@ -171,12 +158,10 @@ class Suite(Bench):
         "  queryshift suite --suite mini --method rest --workers 2\n"
         "  queryshift suite --suite paper --data /data --method all --allow-missing"
     )
+    leave_out = ("stream", "stream_option", "ready_made")
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        settings.add_flags(parser, leave_out=("stream", "stream_option", "ready_made"))
-
-    def run(self, args: argparse.Namespace, console: Console) -> int:
-        return self.pipeline(args, console)
+    def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Nothing."""
 
     def defaults(self, args: argparse.Namespace) -> Mapping[str, Any]:
         return SUITE
@@ -193,14 +178,10 @@ class Grid(Bench):
         "  queryshift grid mini --method source,tcr --seed 0-2"
     )
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+    def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "grid", metavar="GRID", help="name of a bundled grid (mini), or path of a grid file"
         )
-        settings.add_flags(parser)
-
-    def run(self, args: argparse.Namespace, console: Console) -> int:
-        return self.pipeline(args, console)
 
 
 class Plan(Grid):
@@ -214,26 +195,10 @@ class Plan(Grid):
         "  queryshift plan mini --seed 0-9 --json"
     )
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        super().add_arguments(parser)
+    def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
+        super().add_own_arguments(parser)
         _add_forecast(parser)
-
-    def run(self, args: argparse.Namespace, console: Console) -> int:
-        return self.dry_run(args, console)
-
-
-class Preset(Grid):
-    """A bundled grid with a report of its own."""
-
-    grid: ClassVar[str]
-    """The bundled grid's name."""
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        settings.add_flags(parser, leave_out=self.leave_out)
-
-    def plan(self, args: argparse.Namespace) -> RunPlan:
-        args.grid = self.grid
-        return super().plan(args)
+        parser.set_defaults(dry_run=True)
 
 
 def _add_forecast(parser: argparse.ArgumentParser, before: str = "") -> None:
@@ -243,11 +208,6 @@ def _add_forecast(parser: argparse.ArgumentParser, before: str = "") -> None:
         help=f"{before}run a short cell where nothing was measured",
     )
     parser.add_argument("--json", action="store_true", help=f"{before}print JSON instead of tables")
-
-
-def folder_of(plan: RunPlan) -> Path:
-    """The folder of a run's results: the one asked for, or one named after the run or grid."""
-    return Path(plan.config.out) if plan.config.out else RUNS / plan.folder
 
 
 def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
@@ -280,57 +240,17 @@ def run_all(
     try:
         records, reused = execute(cells, store, config, console)
     except KeyboardInterrupt:
-        console.print(
-            Text(
-                f"interrupted; the finished cells in {store.path} are valid, and the same command "
-                "goes on from there",
-                style="yellow",
-            ),
-            soft_wrap=True,
+        line = (
+            f"interrupted; the finished cells in {store.path} are valid, and the same command "
+            "goes on from there"
         )
+        say(console, line, "yellow")
         return INTERRUPTED, []
     if reused:
-        note = f"reused {reused} finished cell{'s' if reused > 1 else ''}"
-        ran = len(records) - reused
-        note += f", ran {ran}" if ran else "; nothing to do"
-        console.print(Text(note))
+        ran = f", ran {len(records) - reused}" if reused < len(records) else "; nothing to do"
+        say(console, f"reused {_cells(reused, 'finished ')}{ran}")
     failed = any(r.status in (Status.FAILED, Status.TIMEOUT) for r in records)
     return FAILED if failed else OK, records
-
-
-def say_untuned(console: Console, cells: Sequence[Cell]) -> None:
-    """One line where a method runs untuned on the embedded default, whose other methods are not."""
-    from benchmark.config.presets import USER_FILE
-    from benchmark.planning.specs import untuned
-
-    names = untuned(cells)
-    if names:
-        listed = ",".join(names)
-        line = (
-            f"untuned on the embedded default: {', '.join(names)}; to tune: queryshift tune "
-            f"--method {listed}, then add --preset {USER_FILE}"
-        )
-        console.print(Text(line, style="yellow"), soft_wrap=True)
-
-
-def say_reasons(console: Console, records: Sequence[Record]) -> None:
-    """Each reason why cells have no result, once and in full: the table has to cut long ones."""
-    cells = Counter((r.status.value, r.reason) for r in records if r.status is not Status.DONE)
-    for (status, reason), count in cells.items():
-        line = f"{count} cell{'s' if count > 1 else ''} {status}: {reason}"
-        console.print(Text(line, style="red"), soft_wrap=True)
-
-
-def say_where(console: Console, written: Sequence[Path]) -> None:
-    """The closing lines: what was written."""
-    tables = [path for path in written if path.suffix not in (".png", ".pdf")]
-    figures = [path for path in written if path.suffix == ".png"]
-    if tables:
-        names = ", ".join(path.name for path in tables)
-        console.print(Text(f"tables:  {tables[0].parent}/ ({names})"), soft_wrap=True)
-    if figures:
-        names = ", ".join(path.name for path in figures)
-        console.print(Text(f"figures: {figures[0].parent}/ ({names})"), soft_wrap=True)
 
 
 def execute(
@@ -354,12 +274,11 @@ def execute(
         cache=config.cache,
     )
     resources = factory()
-    again = config.if_exists == "always"
     with ExitStack() as stack:
         logs = stack.enter_context(opened(config.log))
         still = config.quiet or not console.is_interactive
         with nullcontext() if still else console.status("loading data and weights"):
-            found = identify(cells, store, resources, again=again)
+            found = identify(cells, store, resources, again=config.if_exists == "always")
         executor = make_executor(
             config,
             factory,
@@ -368,7 +287,40 @@ def execute(
             device=next((cell.backbone.device for cell in cells), "cpu"),
             folder=store.path,
         )
-        bars = stack.enter_context(Bars(console, found.waiting, quiet=config.quiet))
-        logs.add(bars)
+        logs.add(stack.enter_context(Bars(console, found.waiting, quiet=config.quiet)))
         outcome = run_cells(cells, store, executor, resources=resources, progress=logs, found=found)
     return outcome.records, outcome.reused
+
+
+def say_untuned(console: Console, cells: Sequence[Cell]) -> None:
+    """One line where a method runs untuned on the embedded default, whose other methods are not."""
+    from benchmark.config.presets import USER_FILE
+    from benchmark.planning.specs import untuned
+
+    names = untuned(cells)
+    if names:
+        line = (
+            f"untuned on the embedded default: {', '.join(names)}; to tune: queryshift tune "
+            f"--method {','.join(names)}, then add --preset {USER_FILE}"
+        )
+        say(console, line, "yellow")
+
+
+def say_reasons(console: Console, records: Sequence[Record]) -> None:
+    """Each reason why cells have no result, once and in full: the table has to cut long ones."""
+    counts = Counter((r.status.value, r.reason) for r in records if r.status is not Status.DONE)
+    for (status, reason), count in counts.items():
+        say(console, f"{_cells(count)} {status}: {reason}", "red")
+
+
+def _cells(count: int, kind: str = "") -> str:
+    return f"{count} {kind}cell{'s' if count > 1 else ''}"
+
+
+def say_where(console: Console, written: Sequence[Path]) -> None:
+    """The closing lines: what was written."""
+    tables = [path for path in written if path.suffix not in (".png", ".pdf")]
+    figures = [path for path in written if path.suffix == ".png"]
+    for what, paths in (("tables:  ", tables), ("figures: ", figures)):
+        if paths:
+            say(console, f"{what}{paths[0].parent}/ ({', '.join(path.name for path in paths)})")

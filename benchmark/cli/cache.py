@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.text import Text
 
-from benchmark.cli.command import FAILED, OK, Command, UsageError
+from benchmark.cli.command import FAILED, OK, Command, UsageError, say
 from benchmark.errors import did_you_mean
 from benchmark.report.display import FittedTable
 
@@ -22,7 +21,6 @@ _WHAT = {
     "source": "embeddings of queries under the source model",
     "changes": "how many queries a shift changes, and by how much",
 }
-_ACTIONS = ("info", "clear", "verify")
 
 
 class Cache(Command):
@@ -51,10 +49,11 @@ class Cache(Command):
         )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
-        if args.action not in _ACTIONS:
+        actions = {"info": _info, "clear": _clear, "verify": _verify}
+        if args.action not in actions:
             raise UsageError(
-                f"cache can do {', '.join(_ACTIONS)}, not {args.action!r}"
-                f"{did_you_mean(args.action, _ACTIONS)}"
+                f"cache can do {', '.join(actions)}, not {args.action!r}"
+                f"{did_you_mean(args.action, actions)}"
             )
         from benchmark.evaluation.cache.settings import disk_cache  # imports torch
 
@@ -64,21 +63,20 @@ class Cache(Command):
                 "the disk cache is off (QUERYSHIFT_CACHE or QUERYSHIFT_CACHE_BYTES says so); name "
                 "its folder with --cache DIR"
             )
-        action = {"info": _info, "clear": _clear, "verify": _verify}[args.action]
-        return action(cache, console)
+        return actions[args.action](cache, console)
 
 
 def _info(cache: DiskCache, console: Console) -> int:
     from benchmark.evaluation.cache.settings import shown_size
 
     entries, unfinished = cache.entries(), cache.unfinished()
-    _say(console, f"cache:   {cache.folder}")
+    say(console, f"cache:   {cache.folder}")
     used = sum(stored.size for stored in (*entries, *unfinished))
-    _say(console, f"used:    {shown_size(used)} of at most {shown_size(cache.max_bytes)}")
+    say(console, f"used:    {shown_size(used)} of at most {shown_size(cache.max_bytes)}")
     if unfinished:
-        _say(console, f"writing: {_count(len(unfinished), 'entry')} unfinished")
+        say(console, f"writing: {_count(len(unfinished))} unfinished")
     if not entries:
-        _say(console, "it is empty")
+        say(console, "it is empty")
         return OK
     table = FittedTable()
     for heading in ("what", "entries", "size", "last used"):
@@ -97,12 +95,11 @@ def _clear(cache: DiskCache, console: Console) -> int:
     from benchmark.evaluation.cache.settings import shown_size
 
     count, size = cache.clear()
-    _say(console, f"removed {_count(count, 'entry')}, {shown_size(size)}, from {cache.folder}")
+    say(console, f"removed {_count(count)}, {shown_size(size)}, from {cache.folder}")
     left = len(cache.entries()) + len(cache.unfinished())
     if left:
-        _say(console, f"{_count(left, 'entry')} could not be removed: the folder is not writable")
-        return FAILED
-    return OK
+        say(console, f"{_count(left)} could not be removed: the folder is not writable")
+    return FAILED if left else OK
 
 
 def _verify(cache: DiskCache, console: Console) -> int:
@@ -114,14 +111,10 @@ def _verify(cache: DiskCache, console: Console) -> int:
         damaged += 1
         cache.remove(stored)
         gone = "it could not be removed" if stored.path.exists() else "removed"
-        _say(console, f"damaged: {stored.path.name}: {problem}; {gone}", style="red")
-    _say(console, f"{_count(sound, 'entry')} sound, {damaged} damaged in {cache.folder}")
+        say(console, f"damaged: {stored.path.name}: {problem}; {gone}", "red")
+    say(console, f"{_count(sound)} sound, {damaged} damaged in {cache.folder}")
     return FAILED if damaged else OK
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun.removesuffix('y')}ies"
-
-
-def _say(console: Console, line: str, style: str = "") -> None:
-    console.print(Text(line, style=style), soft_wrap=True)
+def _count(number: int) -> str:
+    return f"{number} entr{'y' if number == 1 else 'ies'}"

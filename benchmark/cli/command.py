@@ -1,12 +1,14 @@
-"""What a subcommand is, and a parser whose errors read like all others."""
+"""What a subcommand is, and what all have: a parser whose errors read alike, lines, exit codes."""
 
 from __future__ import annotations
 
 import argparse
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import ClassVar, NoReturn
 
 from rich.console import Console
+from rich.text import Text
 
 from benchmark.errors import QueryShiftError, did_you_mean
 
@@ -17,6 +19,14 @@ UNSHOWN = 3
 """All is done and stored, but the output could not be written."""
 
 INTERRUPTED = 130
+
+RUNS = Path("results") / "runs"
+"""Where runs are stored when nothing else is said; relative to the current folder."""
+
+
+def say(console: Console, line: str, style: str = "") -> None:
+    """Prints a line as it is: nothing in it is markup, and it is not wrapped."""
+    console.print(Text(line, style=style), soft_wrap=True)
 
 
 class UsageError(QueryShiftError):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from benchmark.cli.command import OK, Command, UsageError
+from benchmark.cli.names import phrase
 from benchmark.config import run as settings
 from benchmark.config.run import Traced
 from benchmark.report.display import data_table
@@ -52,34 +52,23 @@ def show_settings(args: argparse.Namespace, console: Console) -> int:
 
 
 def _rows(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    flags = settings.from_flags(args)
     if not args.grid:
-        found = settings.defaults() | settings.from_file(args) | settings.from_flags(args)
-        yield from _listed(found)
+        yield from _listed(settings.defaults() | settings.from_file(args) | flags)
         return
     from benchmark.planning.gridfile import grid_path, read_grid
     from benchmark.planning.plan import settings_of
 
     grid = read_grid(grid_path(args.grid))
     yield from _listed(settings_of(grid, args))
-    flags = settings.from_flags(args)
     for number, include in enumerate(grid.includes, start=1):
         kept = {name: traced for name, traced in include.items() if name not in flags}
         yield from _listed(kept, f"include {number}: ")
     for number, rule in enumerate(grid.exclude, start=1):
-        said = "; ".join(f"{axis} {_phrase(patterns)}" for axis, patterns in rule.patterns.items())
+        said = "; ".join(f"{axis} {phrase(patterns)}" for axis, patterns in rule.patterns.items())
         yield f"exclude {number}", said, rule.where
 
 
 def _listed(found: Mapping[str, Traced], before: str = "") -> Iterator[tuple[str, str, str]]:
     for name, traced in found.items():
-        yield before + name, _phrase(traced.value), traced.origin
-
-
-def _phrase(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}={item}" for key, item in value.items()) or "-"
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value)) or "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "-" if value in ("", None) else str(value)
+        yield before + name, phrase(traced.value) or "-", traced.origin

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.text import Text
 
-from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError
+from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError, say
 from benchmark.config.paths import user_path
 from benchmark.data.datasets.layout import layout_of
 from benchmark.data.suite import BenchmarkCard, load_suite
@@ -110,15 +111,9 @@ def _check(cards: Sequence[BenchmarkCard], root: Path, console: Console, *, deco
     # NumPy and the libraries of the data: not before they are needed.
     from benchmark.data.datasets.check import check_data
 
-    def shown(numbers: range, description: str) -> Iterable[int]:
-        return track(
-            numbers,
-            description=description,
-            console=console,
-            transient=True,
-            disable=not console.is_interactive,
-        )
-
+    shown = functools.partial(
+        track, console=console, transient=True, disable=not console.is_interactive
+    )
     groups: dict[tuple[str, str], list[BenchmarkCard]] = {}
     for card in cards:
         groups.setdefault((card.dataset, card.split), []).append(card)
@@ -134,12 +129,8 @@ def _check(cards: Sequence[BenchmarkCard], root: Path, console: Console, *, deco
 
 def _table(findings: Sequence[Finding], root: Path) -> FittedTable:
     table = FittedTable(title=Text(f"data in {root}"), title_justify="left")
-    table.add_column("data set", no_wrap=True)
-    table.add_column("split")
-    table.add_column("")
-    table.add_column("found")
-    table.add_column("expected")
-    table.add_column("benchmarks")
+    for heading in ("data set", "split", "", "found", "expected", "benchmarks"):
+        table.add_column(heading, no_wrap=heading == "data set")
     for finding in findings:
         if finding.complete:
             verdict = Text("complete", style="green")
@@ -159,10 +150,9 @@ def _table(findings: Sequence[Finding], root: Path) -> FittedTable:
 
 
 def _print_problems(finding: Finding, console: Console) -> None:
-    console.print()
-    console.print(Text(f"{finding.dataset}, {finding.split}", style="bold"), soft_wrap=True)
+    say(console, f"\n{finding.dataset}, {finding.split}", "bold")
     for problem in finding.problems:
-        console.print(Text(f"- {problem}"), soft_wrap=True)
+        say(console, f"- {problem}")
     _print_layout(finding.dataset, console)
 
 
@@ -170,12 +160,12 @@ def _print_layout(dataset: str, console: Console) -> None:
     layout = layout_of(dataset)
     if layout is None:
         return
-    console.print(Text(f"layout of {layout.title}, below the data folder:"), soft_wrap=True)
+    say(console, f"layout of {layout.title}, below the data folder:")
     for line in layout.tree.splitlines():
-        console.print(Text(f"  {line}"), soft_wrap=True)
-    console.print(Text(f"where to get it: {layout.access}"), soft_wrap=True)
+        say(console, f"  {line}")
+    say(console, f"where to get it: {layout.access}")
     if layout.note:
-        console.print(Text(f"note: {layout.note}"), soft_wrap=True)
+        say(console, f"note: {layout.note}")
 
 
 def _listed(counts: Mapping[str, int]) -> str:

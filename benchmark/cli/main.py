@@ -12,23 +12,31 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from rich.console import Console
-from rich.text import Text
 
 from benchmark import __version__
-from benchmark.cli.command import FAILED, INTERRUPTED, OK, UNSHOWN, USER_ERROR, Command, UsageError
+from benchmark.cli.command import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    UNSHOWN,
+    USER_ERROR,
+    Command,
+    UsageError,
+    say,
+)
 from benchmark.cli.terminal import Output, console_over
 from benchmark.errors import QueryShiftError, did_you_mean
 
 COMMANDS = {
     "bench": "bench:Bench",
-    "list": "listing:List",
-    "show": "show:Show",
-    "check": "check:Check",
+    "list": "names:List",
+    "show": "names:Show",
+    "check": "names:Check",
     "data": "data:Data",
     "cache": "cache:Cache",
-    "report": "report:Report",
-    "verify": "verify:Verify",
-    "merge": "merge:Merge",
+    "report": "runs:Report",
+    "verify": "runs:Verify",
+    "merge": "runs:Merge",
     "tune": "tune:Tune",
 }
 """Name -> module and class; only the one that is asked for is imported."""
@@ -37,10 +45,10 @@ SHORT = {
     "suite": "bench:Suite",
     "grid": "bench:Grid",
     "plan": "bench:Plan",
-    "leaderboard": "leaderboard:Leaderboard",
-    "claims": "claims:ClaimsPage",
+    "leaderboard": "bundled:Leaderboard",
+    "claims": "bundled:ClaimsPage",
     "config": "config_show:Config",
-    "check-shift": "check:CheckShift",
+    "check-shift": "names:CheckShift",
 }
 """Other names for some ways of calling the commands."""
 
@@ -101,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"error: the output could not be written ({_first_line(problem)}); the command "
                 "itself went on to its end, and what it stored is whole"
             )
-            errors.print(Text(line, style="red"), soft_wrap=True)
+            say(errors, line, "red")
             code = code or UNSHOWN
         complaints.finish()
         return code
@@ -123,13 +131,10 @@ def _guarded(words: list[str], console: Console, errors: Console) -> int:
         _complain(errors, line)
         return FAILED
     except KeyboardInterrupt:
-        errors.print(Text("interrupted", style="yellow"))
+        say(errors, "interrupted", "yellow")
         return INTERRUPTED
-    except QueryShiftError as error:
-        _complain(errors, error)
-        return USER_ERROR
-    except ValueError as error:
-        if not _is_component_error(error):
+    except (QueryShiftError, ValueError) as error:
+        if not isinstance(error, (QueryShiftError, *_component_errors())):
             raise
         _complain(errors, error)
         return USER_ERROR
@@ -137,10 +142,10 @@ def _guarded(words: list[str], console: Console, errors: Console) -> int:
 
 def _dispatch(words: list[str], console: Console) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        console.print(_overview(), soft_wrap=True)
+        say(console, _overview())
         return OK
     if words[0] in ("-V", "--version"):
-        console.print(Text(f"queryshift {__version__}"))
+        say(console, f"queryshift {__version__}")
         return OK
     chosen = command(words[0])
     with contextlib.redirect_stdout(console.file):  # where argparse prints its help
@@ -151,33 +156,30 @@ def _dispatch(words: list[str], console: Console) -> int:
     return chosen.run(args, console)
 
 
-def _overview() -> Text:
+def _overview() -> str:
     width = max(map(len, COMMANDS | SHORT))
     commands, short = (
         [f"  {name:<{width}}  {command(name).summary}" for name in names]
         for names in (COMMANDS, SHORT)
     )
-    return Text(
-        "\n".join(
-            (
-                "queryshift: test-time adaptation in cross-modal retrieval under query shift",
-                "",
-                "usage: queryshift COMMAND ...",
-                "",
-                *commands,
-                "",
-                "other names:",
-                *short,
-                "",
-                "queryshift COMMAND --help says more; queryshift --version says which release.",
-            )
+    return "\n".join(
+        (
+            "queryshift: test-time adaptation in cross-modal retrieval under query shift",
+            "",
+            "usage: queryshift COMMAND ...",
+            "",
+            *commands,
+            "",
+            "other names:",
+            *short,
+            "",
+            "queryshift COMMAND --help says more; queryshift --version says which release.",
         )
     )
 
 
 def _complain(errors: Console, error: BaseException | str) -> None:
-    line = " ".join(str(error).split())
-    errors.print(Text(f"error: {line}", style="red"), soft_wrap=True)
+    say(errors, f"error: {' '.join(str(error).split())}", "red")
 
 
 def _first_line(error: BaseException) -> str:
@@ -185,15 +187,13 @@ def _first_line(error: BaseException) -> str:
     return told.partition("\n")[0] or type(error).__name__
 
 
-def _is_component_error(error: ValueError) -> bool:
-    """Whether a method or a shift refused an option or an input.
+def _component_errors() -> tuple[type[BaseException], ...]:
+    """The errors of methods and shifts that refuse an option or an input, where they are loaded.
 
-    Their error classes are looked up where they were loaded: importing ``methods.base`` here would
-    import torch for every command.
+    Importing ``methods.base`` here would import torch for every command.
     """
     known = (("methods.base", "MethodError"), ("shifts.base", "ShiftError"))
-    classes = (getattr(sys.modules.get(module), name, None) for module, name in known)
-    return isinstance(error, tuple(c for c in classes if c is not None))
+    return tuple(getattr(sys.modules[name], kind) for name, kind in known if name in sys.modules)
 
 
 class _WarningLines(logging.Handler):
@@ -204,5 +204,4 @@ class _WarningLines(logging.Handler):
         self._errors = errors
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = " ".join(record.getMessage().split())
-        self._errors.print(Text(f"warning: {line}", style="yellow"), soft_wrap=True)
+        say(self._errors, f"warning: {' '.join(record.getMessage().split())}", "yellow")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import functools
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from benchmark.cli.command import Command
-from benchmark.cli.progress import Bars
+from benchmark.cell import Status
+from benchmark.cli.bench import execute
+from benchmark.cli.command import FAILED, OK, Command, say
 from benchmark.config.paths import user_path
-from benchmark.config.presets import is_file
-from benchmark.config.run import read_count, read_names, reading
+from benchmark.config.presets import is_file, read_preset
+from benchmark.config.run import BenchConfig, read_count, read_names, reading
 from benchmark.errors import ConfigError
 from benchmark.registry import METHODS
 from benchmark.report.display import FittedTable
@@ -41,24 +41,35 @@ class Tune(Command):
         )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
+        """Runs the trials (finished ones are reused), prints and writes what they say."""
         names = reading(read_names, args.method, "--method")
         workers = reading(read_count, args.workers, "--workers")
-        chosen = None if "all" in names else tuple(METHODS.resolve(name) for name in names)
-
+        named = None if "all" in names else [METHODS.resolve(name) for name in names]
         if args.out and not is_file(args.out):
             raise ConfigError(f"--out: expected a name that ends in .yaml, not {args.out!r}")
-        from benchmark.planning import tune
 
-        return int(
-            tune.run(
-                methods=chosen,
-                workers=workers,
-                out=user_path(args.out) if args.out else None,
-                say=lambda line: console.print(Text(line), soft_wrap=True),
-                show=lambda best: console.print(_chosen(best)),
-                bars=functools.partial(Bars, console),
-            )
-        )
+        from benchmark.planning import tune
+        from benchmark.store.run_store import RunStore
+
+        target = user_path(args.out) if args.out else tune.PRESET
+        methods = tune.tunable(named)
+        kept = read_preset(target) if target.exists() else {}
+        cells = tune.trials(methods)
+        counted = f"{len(cells)} validation cells, {len(methods)} methods"
+        say(console, f"{counted}, the same trials for each")
+        records, _ = execute(cells, RunStore(tune.RUN), BenchConfig(workers=workers), console)
+        failed = [record for record in records if record.status is not Status.DONE]
+        for record in failed:
+            say(console, f"failed: {record.cell['method']['name']}: {record.reason}")
+        if failed:
+            return FAILED
+        table = tune.results_of(records)
+        written = tune.write_preset(target, kept, table)
+        console.print(_chosen(tune.best_of(table)))
+        say(console, f"wrote {target} and {written}")
+        if not tune.is_shipped(target):
+            say(console, f"use it with --preset {target}")
+        return OK
 
 
 def _chosen(best: pd.DataFrame) -> FittedTable:

@@ -1,15 +1,17 @@
-"""Compatibility: which shifts fit which queries, which backbones which tasks; loads nothing."""
+"""Compatibility: what cannot be run together, and settings without effect; loads nothing."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from benchmark.cell import CLEAN, BackboneSpec
+from benchmark.cell import CLEAN, SOURCE, BackboneSpec, Cell
+from benchmark.config.run import BenchConfig, Traced
 from benchmark.data.datasets import ready_made
 from benchmark.data.suite import BenchmarkCard
-from benchmark.errors import UnknownNameError, did_you_mean
+from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
 from benchmark.registry import BACKBONES, SHIFTS
 from shifts.base import ShiftCard
 
@@ -24,31 +26,29 @@ def why_not(card: BenchmarkCard, what: str | BackboneSpec) -> str:
 
     A backbone of which nothing is declared is taken to fit.
     """
-    if isinstance(what, str):
-        return _why_not_shift(card, what)
-    if what.loader not in BACKBONES:
+    if isinstance(what, BackboneSpec):
+        known = _modalities(what.loader)
+        if not known or {card.query, card.gallery} <= set(known):
+            return ""
+        return (
+            f"backbone {what.loader!r} encodes {', '.join(known)}; {card.id!r} has {card.query} "
+            f"queries and {card.gallery} items"
+        )
+    if what == CLEAN:
         return ""
-    known = BACKBONES.info(what.loader).facts.get("modalities", ())
-    if not known or {card.query, card.gallery} <= set(known):
-        return ""
-    return (
-        f"backbone {what.loader!r} encodes {', '.join(known)}; {card.id!r} has {card.query} "
-        f"queries and {card.gallery} items"
-    )
-
-
-def _why_not_shift(card: BenchmarkCard, shift: str) -> str:
-    if shift == CLEAN:
-        return ""
-    modality = facts(shift).modality
     if card.setting == "QGS":
         return (
-            f"shift {shift!r} does not fit benchmark {card.id!r}: there nothing is corrupted, the "
+            f"shift {what!r} does not fit benchmark {card.id!r}: there nothing is corrupted, the "
             f"data themselves are the shift; use {CLEAN!r}"
         )
+    modality = facts(what).modality
     if modality in (card.query, "any"):
         return ""
-    return f"shift {shift!r} works on {modality} queries; {card.id!r} has {card.query} ones"
+    return f"shift {what!r} works on {modality} queries; {card.id!r} has {card.query} ones"
+
+
+def _modalities(loader: str) -> tuple[str, ...]:
+    return tuple(BACKBONES.info(loader).facts.get("modalities", ())) if loader in BACKBONES else ()
 
 
 def fitting_shifts(card: BenchmarkCard) -> str:
@@ -82,3 +82,63 @@ def _open_clip_models() -> frozenset[str]:
     found = importlib.util.find_spec("open_clip")
     folders = [Path(place) for place in (found and found.submodule_search_locations) or ()]
     return frozenset(p.stem for folder in folders for p in folder.glob("model_configs/*.json"))
+
+
+def _embedded_data(cell: Cell) -> bool:
+    return cell.suite == "mini"
+
+
+INERT: dict[str, tuple[Callable[[Cell], bool], str]] = {
+    "data": (_embedded_data, "the embedded benchmarks read no data"),
+    "allow_missing": (_embedded_data, "the embedded benchmarks lack nothing"),
+    "ready_made": (
+        lambda cell: not any(map(ready_made.is_ready_made, cell.domains)),
+        "none of its queries is a ready-made one, and shift none corrupts nothing",
+    ),
+    "severity": (
+        lambda cell: all(domain.name == CLEAN for domain in cell.domains),
+        "shift none has no severities",
+    ),
+    "pretrained": (
+        lambda cell: cell.backbone.loader.startswith("mini"),
+        "the embedded encoders bring their own weights (another one: --model)",
+    ),
+    "transform": (
+        lambda cell: cell.backbone.loader == "mini-clips",
+        "this backbone prepares its clips in one way only",
+    ),
+    "preset": (lambda cell: cell.method.name == SOURCE, "the source model has no options"),
+}
+"""Setting -> whether it does nothing in a cell, and why. The one list of such cases.
+
+What is not here has an effect on every cell, is refused with what it contradicts (``executors``:
+workers, time limit, address, Slurm's options), or is an upper bound: limit, workers, time limit.
+"""
+
+_NARROWING = ("method", "shift", "suite", "benchmark", "stream", "model")
+
+
+def check_effects(settings: Mapping[str, Traced], cells: Sequence[Cell]) -> None:
+    """Refuses a setting that was given and that no cell heeds.
+
+    Flags are for this run. A file may serve several: its settings are left alone where a flag
+    picks some of the cells that it is for, and its preset is for the methods of every run.
+
+    Args:
+        settings: those that were given; defaults among them do not count.
+        cells: all cells that they were given for.
+
+    Raises:
+        ConfigError: says which, where and why.
+    """
+    default = BenchConfig()
+    flags = {name for name, given in settings.items() if given.origin.startswith("--")}
+    for name, (inert, reason) in INERT.items():
+        given = settings.get(name)
+        if given is None or given.value == getattr(default, name) or not cells:
+            continue
+        if name not in flags and (name == "preset" or flags.intersection(_NARROWING)):
+            continue
+        if all(map(inert, cells)):
+            said = given.origin if name in flags else f"{given.origin}: {name!r}"
+            raise ConfigError(f"{said} has no effect here: {reason}; leave it out")

@@ -1,29 +1,34 @@
-"""What a grid will cost, from the cells that this machine has measured already.
+"""Forecast: which cells of a plan are done, and what the others will cost, from stored records.
 
-A cell's time is taken from the nearest that was measured, in this order: the same benchmark,
-backbone and method; the same backbone, method and kind of query on another benchmark; the source
-model there, times how much longer the method took than the source elsewhere. Where none of them
-exists the cost is unknown, and said to be.
+A cell takes the median seconds per query of the finished cells of this machine with its benchmark,
+backbone and method; where there are none, of those with its backbone, method and kind of query.
+Where there are none either, its cost is unknown, and said to be.
 """
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+import functools
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmark.cell import SOURCE, BackboneSpec, Cell, Status
+import torch
+
+from benchmark.backbones.device import cpu_model
+from benchmark.cell import Cell, PartTexts, Status
 from benchmark.data.interleave import SEPARATOR
+from benchmark.evaluation.builders import default_resources
+from benchmark.evaluation.fingerprints import Fingerprints, data_here, weights_here
+from benchmark.evaluation.resources import Resources
+from benchmark.executors import SerialExecutor, run_cells
+from benchmark.executors.machine import planned_workers
+from benchmark.planning.plan import Plan
 from benchmark.registry import BENCHMARKS
 from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore
-
-if TYPE_CHECKING:
-    from benchmark.evaluation.resources import Resources
 
 OTHER_RECORDS = 500
 """Records of other runs that are looked at, newest runs first."""
@@ -34,58 +39,72 @@ CALIBRATION_QUERIES = 128
 CALIBRATION = "calibration"
 """Folder of such cells, in the run's folder."""
 
-Model = tuple[str, str, str]
-"""Loader, model and transform: what tells backbones apart where weights do not count."""
-
 _COUNTED_AS = {"image": "images", "text": "captions", "composed": "queries"}
-_FIXED = ("seconds_gallery", "seconds_setup")
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What planning needs of a stored cell that is done.
+def forecast(plan: Plan, folder: Path, *, calibration: bool = False) -> dict[str, Any]:
+    """What a plan comes to, as JSON values; times in seconds.
 
-    Attributes:
-        cell: the cell, as it is stored.
-        data: fingerprint of its data.
-        weights: fingerprint of its backbone.
-        files: fingerprint of the files that its shifts work with, "" for none.
-        machine: processor or GPU that it ran on.
-        modality: of its queries.
-        queries: how many it used.
-        cost: see ``benchmark.cell.Record``.
-        size: bytes of its two files.
+    Args:
+        plan: the cells.
+        folder: where their results are, or will be.
+        calibration: run a short cell of each kind that was never measured first.
     """
+    config = plan.config
+    resources = functools.partial(
+        default_resources, allow_missing=config.allow_missing, ready_made=config.ready_made
+    )
+    own, waiting, unverified = stored_cells(folder), plan.possible, 0
+    if config.if_exists != "always":
+        known = Fingerprints(folder / "fingerprints")
+        waiting, unverified = to_run(waiting, own, known, resources(cache=config.cache))
+    machine, failed = _machine(plan.cells[0].cell.backbone.device), []
+    rates = Rates([*own, *other_runs(folder)], machine)
+    if calibration:
+        # Without the cache: a warm one would hide what loading and corrupting cost.
+        failed = calibrate(waiting, rates, folder, resources(cache="off"))
+        rates = Rates([*own, *other_runs(folder)], machine)
+    workers = planned_workers(config, len(waiting))
+    reasons = Counter(planned.reason for planned in plan.cells if planned.reason)
+    return {
+        "grid": plan.name,
+        "folder": str(folder),
+        "cells": len(plan.cells),
+        "done": len(plan.possible) - len(waiting),
+        "unverified": unverified,
+        "to_run": len(waiting),
+        "skipped": reasons.total(),
+        "workers": workers,
+        "estimate": outlook(waiting, rates, workers),
+        "by_benchmark": _by_benchmark(plan, waiting, rates),
+        "reasons": dict(reasons.most_common()),
+        "calibration_failed": failed,
+    }
 
-    cell: Mapping[str, Any]
-    data: str
-    weights: str
-    files: str
-    machine: str
-    modality: str
-    queries: int
-    cost: Mapping[str, float]
-    size: int
+
+def _by_benchmark(plan: Plan, waiting: Sequence[Cell], rates: Rates) -> list[dict[str, Any]]:
+    """Counts of cells, and seconds of those to run, for each row and method."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for planned in plan.cells:
+        name, method = plan.rows[planned.cell.benchmark], planned.cell.method.name
+        new = {"benchmark": name, "method": method, "cells": 0, "to_run": 0, "skipped": 0}
+        row = rows.setdefault((name, method), {**new, "seconds": 0.0})
+        row["cells"] += 1
+        row["skipped"] += bool(planned.reason)
+    for cell in waiting:
+        row, found = rows[plan.rows[cell.benchmark], cell.method.name], rates.of(cell)
+        row["to_run"] += 1
+        known = row["seconds"]
+        row["seconds"] = None if known is None or found is None else known + found.seconds
+    return list(rows.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What one cell will cost.
-
-    Attributes:
-        seconds: from start to end, one worker.
-        peak_mb: memory of its process.
-        size: bytes on disk.
-        how: "measured", "similar" (another benchmark) or "ratio" (from the source model).
-    """
-
-    seconds: float
-    peak_mb: float
-    size: float
-    how: str
+def _machine(device: str) -> str:
+    """What cells on this device say that they ran on."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_model()
 
 
-def stored_cells(folder: Path, most: int | None = None) -> list[Stored]:
+def stored_cells(folder: Path, most: int | None = None) -> list[StoredCell]:
     """The finished cells of a run's folder, whose cost is known.
 
     Args:
@@ -95,25 +114,10 @@ def stored_cells(folder: Path, most: int | None = None) -> list[Stored]:
     """
     store = RunStore(folder)
     cells = store.stored() if most is None else store.read(most)[0]
-    return [_stored(cell) for cell in cells if cell.done and "seconds" in cell.record.cost]
+    return [cell for cell in cells if cell.done and "seconds" in cell.record.cost]
 
 
-def _stored(cell: StoredCell) -> Stored:
-    record, path = cell.record, cell.path
-    return Stored(
-        cell=record.cell,
-        data=str(record.info.get("data_fingerprint", "")),
-        weights=str(record.info.get("backbone_fingerprint", "")),
-        files=str(record.info.get("shift_files", "")),
-        machine=str(record.environment.get("device_name", "")),
-        modality=str(record.info.get("query_modality", "")),
-        queries=len(cell.arrays["query"]),
-        cost={name: value for name, value in record.cost.items() if math.isfinite(value)},
-        size=path.stat().st_size + path.with_suffix(".npz").stat().st_size,
-    )
-
-
-def other_runs(folder: Path) -> list[Stored]:
+def other_runs(folder: Path) -> list[StoredCell]:
     """Finished cells of the runs beside this one, and of its calibration: for their cost."""
     found = stored_cells(folder / CALIBRATION)
     try:
@@ -126,9 +130,65 @@ def other_runs(folder: Path) -> list[Stored]:
     return found
 
 
-def model_of(backbone: BackboneSpec) -> Model:
-    """What tells a backbone apart where weights do not count."""
-    return backbone.loader, backbone.model_name, backbone.transform
+def to_run(
+    cells: Iterable[Cell], stored: Iterable[StoredCell], known: Fingerprints, resources: Resources
+) -> tuple[list[Cell], int]:
+    """The cells that a run would run, and how many of the others could not be checked.
+
+    A stored cell counts as done if it is the planned one and its data, weights and files of shifts
+    are today's. What the folder's fingerprints do not know is loaded, where it lies on this
+    machine; what lies elsewhere is taken to be unchanged.
+
+    Args:
+        cells: planned.
+        stored: the finished cells of the run's folder.
+        known: the folder's fingerprints.
+        resources: loads data and weights.
+    """
+    texts = PartTexts()
+    keys: dict[Hashable, set[str]] = defaultdict(set)
+    for one in stored:
+        keys[_identity(one.cell, texts)].add(one.record.key)
+    waiting, unchecked = [], 0
+    for cell in cells:
+        found = keys.get(_identity(cell, texts)) if keys else None
+        key = _key_today(cell, known, resources) if found else ""
+        if key is None:
+            unchecked += 1
+        elif not found or key not in found:
+            waiting.append(cell)
+    return waiting, unchecked
+
+
+def _identity(cell: Cell, texts: PartTexts) -> Hashable:
+    """What a stored and a planned cell share, wherever their data and weights lie."""
+    spec = cell.backbone
+    named = replace(spec, model=spec.model_name, pretrained="", device="cpu")
+    return texts.identity(replace(cell, backbone=named))
+
+
+def _key_today(cell: Cell, known: Fingerprints, resources: Resources) -> str | None:
+    """The cell's key with today's data and weights; None where nothing here can tell."""
+    try:
+        if key := known.key(cell, resources):
+            return key
+        here = data_here(cell) and weights_here(cell.backbone)
+        return resources.key(cell) if here else None
+    except Exception:  # whatever is wrong with them: a run would not reuse the cell
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one cell will cost: one worker's ``seconds`` and memory, and bytes on disk.
+
+    ``how`` is "measured", or "similar" (on another benchmark).
+    """
+
+    seconds: float
+    peak_mb: float
+    size: float
+    how: str
 
 
 class Rates:
@@ -139,149 +199,100 @@ class Rates:
         machine: this machine's processor, and its GPU's name for cells that run there.
     """
 
-    def __init__(self, measured: Iterable[Stored], machine: str) -> None:
-        self._near: dict[tuple[str, Model, str], list[Stored]] = defaultdict(list)
-        self._similar: dict[tuple[Model, str, str], list[Stored]] = defaultdict(list)
+    def __init__(self, measured: Iterable[StoredCell], machine: str) -> None:
+        self._measured: dict[Hashable, list[StoredCell]] = defaultdict(list)
         self._queries: dict[str, int] = {}
         for one in measured:
-            if one.machine != machine or "seconds" not in one.cost or one.queries < 1:
-                continue
-            cell = one.cell
-            model = model_of(BackboneSpec(**cell["backbone"]))
-            method = cell["method"]["name"]
-            self._near[cell["benchmark"], model, method].append(one)
-            self._similar[model, one.modality, method].append(one)
-            if cell["limit"] is None:
-                self._queries[cell["benchmark"]] = one.queries
-        self._ratios = self._against_source()
+            if one.record.environment.get("device_name") == machine:
+                for kind in _kinds(one.cell, one.record.info["query_modality"]):
+                    self._measured[kind].append(one)
+                if one.cell.limit is None:
+                    self._queries[one.cell.benchmark] = one.record.info["queries"]
         self._told: dict[Hashable, Estimate | None] = {}
 
     def of(self, cell: Cell) -> Estimate | None:
         """The cost of a cell, or None where nothing like it was measured."""
-        kind = cell.benchmark, model_of(cell.backbone), cell.method.name, cell.limit
-        if kind not in self._told:
-            self._told[kind] = self._of(cell)
-        return self._told[kind]
+        asked = cell.benchmark, cell.backbone, cell.method.name, cell.limit
+        if asked not in self._told:
+            known = (kind for kind in _kinds(cell, _modality(cell)) if kind in self._measured)
+            kind = next(known, None)
+            self._told[asked] = self._estimate(cell, kind) if kind else None
+        return self._told[asked]
 
-    def _of(self, cell: Cell) -> Estimate | None:
-        model, name = model_of(cell.backbone), cell.method.name
-        queries, modality = self.queries(cell), _modality(cell)
-        near = self._near.get((cell.benchmark, model, name))
-        if near:
-            return _estimate(near, queries, "measured")
-        similar = self._similar.get((model, modality, name))
-        if similar:
-            return _estimate(similar, queries, "similar")
-        source = self._similar.get((model, modality, SOURCE))
-        if source and name in self._ratios:
-            plain = _estimate(source, queries, "ratio")
-            return replace(plain, seconds=plain.seconds * self._ratios[name])
-        return None
+    def _estimate(self, cell: Cell, kind: tuple[Hashable, ...]) -> Estimate:
+        queries, cells = self.queries(cell), self._measured[kind]
+        counts = [one.record.info["queries"] for one in cells]
+        costs = [one.record.cost for one in cells]
+        # What does not grow with the queries: most cells find it done, the first does not.
+        fixed = [c.get("seconds_gallery", 0.0) + c.get("seconds_setup", 0.0) for c in costs]
+        both = zip(costs, fixed, counts, strict=True)
+        return Estimate(
+            median((c["seconds"] - once) / n for c, once, n in both) * queries + fmean(fixed),
+            max(cost.get("peak_mb", 0.0) for cost in costs),
+            fmean(_size(one.path) / n for one, n in zip(cells, counts, strict=True)) * queries,
+            str(kind[0]),
+        )
 
     def queries(self, cell: Cell) -> int:
         """How many queries a cell has: as counted in a stored one, else by its card."""
+        cards = [BENCHMARKS.get(name) for name in cell.benchmark.split(SEPARATOR)]
         count = self._queries.get(cell.benchmark) or sum(
-            _counted(name) for name in cell.benchmark.split(SEPARATOR)
+            card.counts.get(_COUNTED_AS.get(card.query, "clips"), max(card.counts.values()))
+            for card in cards
         )
         return count if cell.limit is None else min(count, cell.limit)
 
-    def knows(self, cell: Cell) -> bool:
-        """Whether the method was measured on this backbone and kind of query."""
-        return (model_of(cell.backbone), _modality(cell), cell.method.name) in self._similar
 
-    def _against_source(self) -> dict[str, float]:
-        """How many times the source's time a method takes: the median over where both ran."""
-        found: dict[str, list[float]] = defaultdict(list)
-        for (model, modality, name), cells in self._similar.items():
-            source = self._similar.get((model, modality, SOURCE))
-            if source and _rate(source) > 0:
-                found[name].append(_rate(cells) / _rate(source))
-        return {name: median(ratios) for name, ratios in found.items()}
+def _kinds(cell: Cell, modality: str) -> Iterator[tuple[Hashable, ...]]:
+    """What cells of about the same cost share, the nearest first; begins with ``Estimate.how``."""
+    backbone = cell.backbone
+    model = backbone.loader, backbone.model_name, backbone.transform, cell.method.name
+    yield "measured", cell.benchmark, *model
+    yield "similar", modality, *model
 
 
 def _modality(cell: Cell) -> str:
     return str(BENCHMARKS.get(cell.benchmark.split(SEPARATOR)[0]).query)
 
 
-def _counted(benchmark: str) -> int:
-    card = BENCHMARKS.get(benchmark)
-    return int(card.counts.get(_COUNTED_AS.get(card.query, "clips"), max(card.counts.values())))
+def _size(path: Path) -> int:
+    return sum(one.stat().st_size for one in (path, path.with_suffix(".npz")))
 
 
-def _fixed(cell: Stored) -> float:
-    """Seconds that do not grow with the number of queries."""
-    return sum(cell.cost.get(name, 0.0) for name in _FIXED)
-
-
-def _rate(cells: Sequence[Stored]) -> float:
-    """Seconds per query."""
-    return median((cell.cost["seconds"] - _fixed(cell)) / cell.queries for cell in cells)
-
-
-def _estimate(cells: Sequence[Stored], queries: int, how: str) -> Estimate:
-    return Estimate(
-        # The mean of the fixed part: most cells find the gallery encoded, the first does not.
-        seconds=_rate(cells) * queries + fmean(map(_fixed, cells)),
-        peak_mb=max(cell.cost.get("peak_mb", 0.0) for cell in cells),
-        size=fmean(cell.size / cell.queries for cell in cells) * queries,
-        how=how,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
+def outlook(cells: Sequence[Cell], rates: Rates, workers: int) -> dict[str, Any]:
     """What a list of cells will cost in all; None where not a single cell's cost is known.
 
-    Attributes:
-        cells: how many.
-        unknown: of how many nothing is known; the numbers are without them.
-        seconds: one worker, one cell after the other.
-        seconds_per_worker: with all workers, if they share the work evenly.
-        peak_mb: memory of the largest worker.
-        disk_mb: results.
-        how: ways of estimating -> number of cells.
+    Returns:
+        Of how many ``cells`` nothing is known (``unknown``; the numbers are without them),
+        ``seconds`` one after the other, ``seconds_per_worker`` if all workers share the work
+        evenly, ``peak_mb`` of the largest worker, ``disk_mb`` of results, and ``how`` many cells
+        were estimated in which way.
     """
-
-    cells: int
-    unknown: int
-    seconds: float | None
-    seconds_per_worker: float | None
-    peak_mb: float | None
-    disk_mb: float | None
-    how: Mapping[str, int]
-
-
-def outlook(cells: Sequence[Cell], rates: Rates, workers: int) -> Outlook:
-    """Adds the estimates of some cells up."""
-    known = [found for found in map(rates.of, cells) if found is not None]
-    unknown = len(cells) - len(known)
-    if cells and not known:
-        return Outlook(len(cells), unknown, None, None, None, None, {})
-    seconds = sum(one.seconds for one in known)
-    longest = max((one.seconds for one in known), default=0.0)
-    how: dict[str, int] = defaultdict(int)
-    for one in known:
-        how[one.how] += 1
-    return Outlook(
-        cells=len(cells),
-        unknown=unknown,
-        seconds=seconds,
-        seconds_per_worker=max(seconds / workers, longest),
-        peak_mb=max((one.peak_mb for one in known), default=0.0),
-        disk_mb=sum(one.size for one in known) / 2**20,
-        how=dict(how),
-    )
+    found = [rates.of(cell) for cell in cells]
+    known = [one for one in found if one is not None]
+    nothing = bool(cells) and not known
+    seconds = [one.seconds for one in known]
+    each = max(sum(seconds) / workers, max(seconds, default=0.0))
+    return {
+        "cells": len(cells),
+        "unknown": len(cells) - len(known),
+        "seconds": None if nothing else sum(seconds),
+        "seconds_per_worker": None if nothing else each,
+        "peak_mb": None if nothing else max((one.peak_mb for one in known), default=0.0),
+        "disk_mb": None if nothing else sum(one.size for one in known) / 2**20,
+        "how": dict(Counter(one.how for one in known)),
+    }
 
 
-def calibration_cells(cells: Iterable[Cell], rates: Rates) -> Iterator[Cell]:
+def calibration_cells(cells: Iterable[Cell], rates: Rates) -> list[Cell]:
     """Short cells that tell what is unknown: each method once per backbone and kind of query."""
-    seen: set[Hashable] = set()
+    short: dict[Hashable, Cell] = {}
     for cell in cells:
-        kind = model_of(cell.backbone), _modality(cell), cell.method.name
-        if kind not in seen and not rates.knows(cell):
-            seen.add(kind)
-            queries = min(CALIBRATION_QUERIES, cell.limit or CALIBRATION_QUERIES)
-            yield replace(cell, limit=queries)
+        if rates.of(cell) is None:
+            *_, similar = _kinds(cell, _modality(cell))
+            limit = min(CALIBRATION_QUERIES, cell.limit or CALIBRATION_QUERIES)
+            short.setdefault(similar, replace(cell, limit=limit))
+    return list(short.values())
 
 
 def calibrate(cells: Iterable[Cell], rates: Rates, folder: Path, resources: Resources) -> list[str]:
@@ -290,9 +301,7 @@ def calibrate(cells: Iterable[Cell], rates: Rates, folder: Path, resources: Reso
     Returns:
         Why some of them have no result, if so.
     """
-    from benchmark.executors import SerialExecutor, run_cells
-
-    short = list(calibration_cells(cells, rates))
+    short = calibration_cells(cells, rates)
     if not short:
         return []
     store = RunStore(folder / CALIBRATION)

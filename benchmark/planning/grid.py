@@ -1,22 +1,14 @@
-"""Grids: the choices of each axis, and the cells that they make; touches no data and no weights."""
+"""Blocks: one combination of settings and the cells that it makes; loads no data, no weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
 
-from benchmark.cell import (
-    BackboneSpec,
-    Cell,
-    Identity,
-    MethodSpec,
-    PartTexts,
-    ShiftSpec,
-    StreamSpec,
-)
+from benchmark.cell import BackboneSpec, Cell, ShiftSpec, StreamSpec
 from benchmark.config.presets import Place
 from benchmark.config.run import BenchConfig
 from benchmark.data.interleave import SEPARATOR
@@ -25,7 +17,6 @@ from benchmark.errors import ConfigError
 from benchmark.evaluation.stream import MIXING, check_stream, summary
 from benchmark.planning.compatibility import check_model, facts, why_not
 from benchmark.planning.specs import (
-    OWN_BACKBONE,
     Choice,
     MethodVariants,
     backbone_spec,
@@ -42,62 +33,6 @@ INTERLEAVED = "interleaved"
 Selection = Sequence[tuple[BenchmarkCard, tuple[str, ...]]]
 """The benchmarks of a run, each with the names of its shifts."""
 
-Setting = tuple[StreamSpec, ShiftSpec, Exception | None]
-"""A stream, the shift of its cells, and the error where they cannot be run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """The choices of each axis; ``cells`` is their product.
-
-    Attributes:
-        suite: name of the suite that all benchmarks belong to.
-        limit: see ``Cell``.
-        data_root: see ``Cell``.
-    """
-
-    suite: str
-    benchmarks: tuple[str, ...]
-    methods: tuple[MethodSpec, ...]
-    shifts: tuple[ShiftSpec, ...]
-    seeds: tuple[int, ...] = (0,)
-    backbones: tuple[BackboneSpec, ...] = (BackboneSpec(),)
-    streams: tuple[StreamSpec, ...] = (StreamSpec(),)
-    limit: int | None = None
-    data_root: str = ""
-
-    def __post_init__(self) -> None:
-        for axis in ("benchmarks", "methods", "shifts", "seeds", "backbones", "streams"):
-            if not getattr(self, axis):
-                raise ConfigError(f"the grid has no {axis}; name at least one")
-
-    def cells(self) -> list[Cell]:
-        """All cells, duplicates removed.
-
-        Benchmark and backbone change slowest and methods fastest, so that cells which share data,
-        gallery embeddings and shifted queries lie side by side.
-        """
-        found: dict[Identity, Cell] = {}
-        texts = PartTexts()
-        axes = product(
-            *(self.benchmarks, self.backbones, self.shifts),
-            *(self.seeds, self.streams, self.methods),
-        )
-        for benchmark, backbone, shift, seed, stream, method in axes:
-            cell = Cell(
-                suite=self.suite,
-                benchmark=benchmark,
-                backbone=backbone,
-                method=method,
-                shift=shift,
-                stream=stream,
-                seed=seed,
-                limit=self.limit,
-                data_root=self.data_root,
-            )
-            found.setdefault(texts.identity(cell), cell)
-        return list(found.values())
-
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -112,9 +47,7 @@ class Block:
 
     Args:
         config: every setting; of methods, streams and models the choices count.
-        methods: see ``Choice``, as the next two.
-        streams: the kinds of streams.
-        models: the models.
+        choices: "method", "stream" and "model" -> those chosen, with their own options.
         flags: the settings that were given as flags.
         strict: a shift or stream that cannot be run is an error, not a reason to skip its cells.
     """
@@ -122,22 +55,22 @@ class Block:
     def __init__(
         self,
         config: BenchConfig,
-        methods: Sequence[Choice],
-        streams: Sequence[Choice],
-        models: Sequence[Choice] = (Choice(OWN_BACKBONE),),
+        choices: Mapping[str, Sequence[Choice]],
         *,
         flags: Sequence[str] = (),
         strict: bool = False,
     ) -> None:
         self.config = config
         self.strict = strict
-        self.methods = MethodVariants(methods, config.option, "option" in flags)
+        self.methods = MethodVariants(choices["method"], config.option, "option" in flags)
         given, flagged = config.stream_option, "stream_option" in flags
-        self.streams = list(stream_specs(streams, given, config.batch_size, flagged))
-        self.models = list(with_models(models, config))
+        self.streams = list(stream_specs(choices["stream"], given, config.batch_size, flagged))
+        self.models = list(with_models(choices["model"], config))
 
     def planned(self, selection: Selection) -> Iterator[tuple[BenchmarkCard, Planned]]:
         """All cells with their benchmarks, those that cannot be run with the reason.
+
+        Cells that share data, gallery embeddings and shifted queries lie side by side.
 
         Raises:
             QueryShiftError: an option that nothing has, benchmarks that do not go together in an
@@ -160,7 +93,7 @@ class Block:
                     if problem is not None and self.strict:
                         raise problem
                     reason = unable or str(problem or "")
-                    for cell in self._cells(config, card, backbone, stream, shift):
+                    for cell in self._cells(config, card, backbone, stream, [shift]):
                         yield card, Planned(cell, reason)
 
     def _cells(
@@ -169,21 +102,25 @@ class Block:
         card: BenchmarkCard,
         backbone: BackboneSpec,
         stream: StreamSpec,
-        *shifts: ShiftSpec,
+        shifts: Sequence[ShiftSpec],
     ) -> list[Cell]:
-        """All methods and seeds on one benchmark under one stream."""
+        """All seeds and methods; methods change fastest, for they share the shifted queries."""
         place = Place(card.query, card.dataset, backbone.loader, stream.batch_size)
-        return Grid(
-            suite=card.suite,
-            benchmarks=(card.id,),
-            methods=self.methods.at(place, preset_name(config, backbone)),
-            shifts=shifts,
-            seeds=config.seed,
-            backbones=(backbone,),
-            streams=(stream,),
-            limit=config.limit,
-            data_root=config.data,
-        ).cells()
+        methods = self.methods.at(place, preset_name(config, backbone))
+        return [
+            Cell(
+                suite=card.suite,
+                benchmark=card.id,
+                backbone=backbone,
+                method=method,
+                shift=shift,
+                stream=stream,
+                seed=seed,
+                limit=config.limit,
+                data_root=config.data,
+            )
+            for shift, seed, method in product(shifts, config.seed, methods)
+        ]
 
     def _interleaved(
         self, stream: StreamSpec, config: BenchConfig, selection: Selection
@@ -194,38 +131,36 @@ class Block:
             ConfigError: a single benchmark, or benchmarks that do not go together.
         """
         cards = [card for card, _ in selection]
+        first = cards[0]
         for card, shifts in selection:
             for reason in filter(None, (why_not(card, name) for name in shifts)):
                 raise ConfigError(reason)
         if len(cards) < 2:
             raise ConfigError(
-                f"an interleaved stream needs at least two benchmarks, not {cards[0].id!r} alone: "
+                f"an interleaved stream needs at least two benchmarks, not {first.id!r} alone: "
                 "name them (--benchmark a,b)"
             )
-        shared: dict[str, dict[str, Any]] = {
-            "kind of query": {card.id: card.query for card in cards},
-            "suite": {card.id: card.suite for card in cards},
-            "backbone": {card.id: backbone_spec(card.backbone, config) for card in cards},
-            "list of shifts": {
-                card.id: valid_shifts(config, card, shifts) for card, shifts in selection
-            },
+        shared: dict[str, list[Any]] = {
+            "kind of query": [card.query for card in cards],
+            "suite": [card.suite for card in cards],
+            "backbone": [backbone_spec(card.backbone, config) for card in cards],
+            "list of shifts": [valid_shifts(config, card, shifts) for card, shifts in selection],
         }
-        first = cards[0].id
         for what, found in shared.items():
-            other = next((name for name, value in found.items() if value != found[first]), "")
-            if other:
-                raise ConfigError(
-                    f"benchmarks of an interleaved stream must have the same {what}; those of "
-                    f"{first!r} and {other!r} differ: name others, or say the same for both "
-                    "(--model, --shift, --severity)"
-                )
+            for card, value in zip(cards, found, strict=True):
+                if value != found[0]:
+                    raise ConfigError(
+                        f"benchmarks of an interleaved stream must have the same {what}; those of "
+                        f"{first.id!r} and {card.id!r} differ: name others, or say the same for "
+                        "both (--model, --shift, --severity)"
+                    )
         together = replace(
-            cards[0],
+            first,
             id=SEPARATOR.join(card.id for card in cards),
             dataset=SEPARATOR.join(dict.fromkeys(card.dataset for card in cards)),
         )
-        backbone, shifts = shared["backbone"][first], shared["list of shifts"][first]
-        return self._cells(config, together, backbone, stream, *shifts)
+        backbone, specs = shared["backbone"][0], shared["list of shifts"][0]
+        return self._cells(config, together, backbone, stream, specs)
 
 
 def valid_shifts(
@@ -237,10 +172,13 @@ def valid_shifts(
         ShiftError: a severity that a shift does not have.
     """
     found = shift_specs(config, card, names)
-    for _, problem in found:
-        if problem is not None:
-            raise problem
+    for problem in filter(None, (problem for _, problem in found)):
+        raise problem
     return tuple(spec for spec, _ in found)
+
+
+Setting = tuple[StreamSpec, ShiftSpec, Exception | None]
+"""A stream, the shift of its cells, and the error where they cannot be run."""
 
 
 def _with_shifts(
@@ -256,8 +194,7 @@ def _with_shifts(
             yield _with_domains(stream, config, card, shifts)
         else:
             for spec, problem in shift_specs(config, card, shifts):
-                reason = why_not(card, spec.name)
-                yield stream, spec, ConfigError(reason) if reason else problem
+                yield stream, spec, _problem(card, spec, problem)
 
 
 def _with_domains(
@@ -266,13 +203,17 @@ def _with_domains(
     found = shift_specs(config, card, shifts)
     domains = tuple(spec for spec, _ in found)
     filled = replace(stream, domains=domains)
-    problem: Exception | None = None
-    for spec, wrong in found:
-        reason = why_not(card, spec.name)
-        problem = problem or (ConfigError(reason) if reason else wrong)
+    problems = [_problem(card, spec, wrong) for spec, wrong in found]
+    problem = next(filter(None, problems), None)
     if problem is None:
         try:
             check_stream(filled)
         except ConfigError as error:
             problem = error
     return filled, summary(domains), problem
+
+
+def _problem(card: BenchmarkCard, spec: ShiftSpec, wrong: Exception | None) -> Exception | None:
+    """Why a shift cannot hit a benchmark's queries, before what is wrong with its severity."""
+    reason = why_not(card, spec.name)
+    return ConfigError(reason) if reason else wrong

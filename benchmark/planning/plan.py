@@ -5,21 +5,20 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from benchmark.cell import CLEAN, SOURCE, BackboneSpec, Cell, Identity, PartTexts
+from benchmark.cell import CLEAN, SOURCE, Cell, Identity, PartTexts
 from benchmark.config.run import BenchConfig, Traced, defaults, from_file, from_flags
 from benchmark.data.datasets import ready_made
 from benchmark.data.interleave import SEPARATOR
 from benchmark.data.suite import BenchmarkCard, benchmark_cards, load_suite
 from benchmark.errors import ConfigError
 from benchmark.evaluation.stream import MIXING
-from benchmark.planning.compatibility import facts, fitting_shifts, why_not
+from benchmark.planning.compatibility import check_effects, fitting_shifts, why_not
 from benchmark.planning.grid import Block, Planned, Selection
-from benchmark.planning.inert import as_flags, check_effects
 from benchmark.planning.specs import ALL, OWN_BACKBONE, Choice
 from benchmark.registry import BENCHMARKS, SHIFTS
 
@@ -46,7 +45,7 @@ class Plan:
         config: how to run it (workers, folders ...): the settings outside the includes.
         cells: in the order in which to run them.
         rows: benchmark id -> its row in the suite's table.
-        settings: every setting with its origin (of a grid file).
+        settings: every setting with its origin.
     """
 
     name: str
@@ -66,34 +65,29 @@ class Plan:
         return [planned.cell for planned in self.cells if not planned.reason]
 
 
-def plan(config: BenchConfig, given: Mapping[str, Traced] | None = None) -> list[Cell]:
-    """The cells of ``plan_flags`` that can be run; ``source`` is among the methods, first."""
-    return plan_flags(config, given).possible
+def plan(config: BenchConfig) -> list[Cell]:
+    """The cells that can be run of what flags with these values ask for; ``source`` is first."""
+    given = ((setting.name, getattr(config, setting.name)) for setting in fields(BenchConfig))
+    flags = {name: Traced(value, f"--{name.replace('_', '-')}") for name, value in given}
+    return plan_flags(flags).possible
 
 
-def plan_flags(config: BenchConfig, given: Mapping[str, Traced] | None = None) -> Plan:
+def plan_flags(settings: Mapping[str, Traced]) -> Plan:
     """All cells of a run that flags describe.
-
-    Args:
-        config: the settings of the run.
-        given: those that files and flags gave; without it all count as flags.
 
     Raises:
         QueryShiftError: an unknown name, or a combination that cannot be run.
         ShiftError: a severity that a shift does not have.
     """
-    check_one_modality(config)
-    selection = select(config)
-    methods = [Choice(name) for name in ([ALL] if ALL in config.method else config.method)]
-    streams = [Choice(kind) for kind in config.stream]
-    models = [Choice(config.model or OWN_BACKBONE)]
+    config = BenchConfig(**{name: traced.value for name, traced in settings.items()})
+    choices = {name: _choices(getattr(config, name)) for name in WITH_CHOICES}
     expansion = _Expansion()
-    expansion.add(Block(config, methods, streams, models, strict=True).planned(selection))
+    expansion.add(Block(config, choices, strict=True).planned(select(config)))
     cells = tuple(expansion.found.values())
-    check_effects(as_flags(config) if given is None else given, [one.cell for one in cells])
+    check_effects(settings, [planned.cell for planned in cells])
     if all(planned.reason for planned in cells):
         raise ConfigError(cells[0].reason)
-    return Plan("", config, cells, expansion.rows, {})
+    return Plan("", config, cells, expansion.rows, settings)
 
 
 def settings_of(grid: GridFile, args: argparse.Namespace) -> dict[str, Traced]:
@@ -104,7 +98,18 @@ def settings_of(grid: GridFile, args: argparse.Namespace) -> dict[str, Traced]:
         **grid.settings,
         **from_flags(args),
     }
-    return {name: _with_choices(name, traced) for name, traced in merged.items()}
+    for name in WITH_CHOICES:
+        value, origin = merged[name].value, merged[name].origin
+        merged[name] = Traced(_choices(value, origin), origin)
+    return merged
+
+
+def _choices(value: str | Sequence[str | Choice], where: str = "") -> tuple[Choice, ...]:
+    """Methods, streams or models as choices; those of a grid file are that already."""
+    values = (value or OWN_BACKBONE,) if isinstance(value, str) else value
+    if ALL in values:
+        values = (ALL,)
+    return tuple(Choice(one, where=where) if isinstance(one, str) else one for one in values)
 
 
 def plan_grid(grid: GridFile, args: argparse.Namespace) -> Plan:
@@ -120,8 +125,7 @@ def plan_grid(grid: GridFile, args: argparse.Namespace) -> Plan:
         own = {name: traced for name, traced in include.items() if name not in flags}
         settings = {**base, **own}
         config = _plain(settings)
-        choices = [settings[name].value for name in WITH_CHOICES]
-        block = Block(config, *choices, flags=tuple(flags))
+        block = Block(config, {k: settings[k].value for k in WITH_CHOICES}, flags=tuple(flags))
         here = expansion.add(block.planned(select_all(config)))
         check_effects({**own, **flags}, here)
         heeding += here
@@ -130,6 +134,14 @@ def plan_grid(grid: GridFile, args: argparse.Namespace) -> Plan:
         raise ConfigError(f"{grid.path}: nothing is left of the grid; exclude less")
     cells = tuple(expansion.found.values())
     return Plan(grid.name, _plain(base), cells, expansion.rows, base)
+
+
+def _plain(settings: Mapping[str, Traced]) -> BenchConfig:
+    """The settings as those of a plain run; choices stand by their names."""
+    values = {name: traced.value for name, traced in settings.items()}
+    for name in ("method", "stream"):
+        values[name] = tuple(dict.fromkeys(choice.name for choice in values[name]))
+    return BenchConfig(**{**values, "model": ""})
 
 
 class _Expansion:
@@ -168,52 +180,29 @@ class _Expansion:
         return possible
 
 
-def _with_choices(name: str, traced: Traced) -> Traced:
-    given = traced.value
-    if name not in WITH_CHOICES or (isinstance(given, tuple) and isinstance(given[0], Choice)):
-        return traced
-    names = [given or OWN_BACKBONE] if isinstance(given, str) else given
-    choices = tuple(Choice(one, where=traced.origin) for one in names)
-    return Traced(choices, traced.origin)
-
-
-def _plain(settings: Mapping[str, Traced]) -> BenchConfig:
-    """The settings as those of a plain run; choices stand by their names."""
-    values = {name: traced.value for name, traced in settings.items()}
-    for name in ("method", "stream"):
-        values[name] = tuple(dict.fromkeys(choice.name for choice in values[name]))
-    return BenchConfig(**{**values, "model": ""})
-
-
 def _applies(rule: Rule, cell: Cell, row: str) -> bool:
     """Whether all patterns of a rule apply; of several domains each must be one of those named."""
-    names: dict[str, list[tuple[str, ...]]] = {
+    backbone = cell.backbone
+    model = (backbone.loader, backbone.model, f"{backbone.loader}:{backbone.model}".rstrip(":"))
+    said: dict[str, list[tuple[str | int, ...]]] = {
         "method": [(cell.method.name,)],
         "benchmark": [(*cell.benchmark.split(SEPARATOR), cell.benchmark, row)],
         "shift": [(domain.name,) for domain in cell.domains],
         "stream": [(cell.stream.kind,)],
-        "model": [_model_names(cell.backbone)],
+        "model": [tuple(filter(None, model))],
+        "severity": [(domain.severity,) for domain in cell.domains],
+        "seed": [(cell.seed,)],
+        "batch_size": [(cell.stream.batch_size,)],
     }
-    numbers = {
-        "severity": {domain.severity for domain in cell.domains},
-        "seed": {cell.seed},
-        "batch_size": {cell.stream.batch_size},
-    }
-    for axis, patterns in rule.patterns.items():
-        if axis in numbers:
-            if not numbers[axis] <= set(patterns):
-                return False
-        elif not all(
-            any(fnmatchcase(name, str(pattern)) for name in said for pattern in patterns)
-            for said in names[axis]
-        ):
-            return False
-    return True
+    return all(
+        any(_matches(name, pattern) for name in names for pattern in patterns)
+        for axis, patterns in rule.patterns.items()
+        for names in said[axis]
+    )
 
 
-def _model_names(backbone: BackboneSpec) -> tuple[str, ...]:
-    both = f"{backbone.loader}:{backbone.model}" if backbone.model else backbone.loader
-    return tuple(filter(None, (backbone.loader, backbone.model, both)))
+def _matches(name: str | int, pattern: str | int) -> bool:
+    return name == pattern if isinstance(name, int) else fnmatchcase(name, str(pattern))
 
 
 def run_name(cells: Sequence[Cell]) -> str:
@@ -224,19 +213,20 @@ def run_name(cells: Sequence[Cell]) -> str:
         del identity["data_root"], identity["backbone"]["device"], identity["method"]["origins"]
         identities.append(identity)
     digest = hashlib.sha256(json.dumps(identities, sort_keys=True).encode()).hexdigest()[:8]
-    streams = {c.stream.kind: None for c in cells}
+    streams = [cell.stream.kind for cell in cells]
+    methods = [cell.method.name for cell in cells if cell.method.name != SOURCE]
     parts = (
-        _few({cell.benchmark: None for cell in cells}, "benchmarks"),
-        *([] if list(streams) == ["single"] else [_few(streams, "streams")]),
-        _few({c.shift.label: None for c in cells}, "shifts"),
-        _few({c.method.name: None for c in cells if c.method.name != SOURCE}, "methods") or SOURCE,
+        _few([cell.benchmark for cell in cells], "benchmarks"),
+        *([] if set(streams) == {"single"} else [_few(streams, "streams")]),
+        _few([cell.shift.label for cell in cells], "shifts"),
+        _few(methods or [SOURCE], "methods"),
         digest,
     )
     return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
 
 
-def _few(names: Iterable[str], noun: str) -> str:
-    listed = list(names)
+def _few(names: Sequence[str], noun: str) -> str:
+    listed = list(dict.fromkeys(names))
     return "+".join(listed) if len(listed) <= 2 else f"{len(listed)}-{noun}"
 
 
@@ -247,7 +237,7 @@ def select(config: BenchConfig) -> Selection:
         QueryShiftError: unknown names, or a shift and a benchmark that do not fit.
     """
     cards = _cards(config)
-    mixing = any(kind in MIXING for kind in config.stream)
+    mixing = [kind for kind in config.stream if kind in MIXING]
     if ALL in config.shift or (not config.shift and (config.benchmark or mixing)):
         cards = cards if config.benchmark else cards[:1]
         return [(card, _own_shifts(config, card)) for card in cards]
@@ -264,17 +254,23 @@ def select(config: BenchConfig) -> Selection:
     for card, fit in chosen:
         if config.benchmark and ALL not in config.benchmark and not fit:
             raise ConfigError(why_not(card, shifts[0]) + fitting_shifts(card))
+        if mixing and fit and fit != shifts:
+            wrong = next(why_not(card, shift) for shift in shifts if shift not in fit)
+            raise ConfigError(
+                f"a {mixing[0]} stream brings all its shifts to the same queries, but {wrong}; "
+                "name shifts of one modality"
+            )
     return [(card, fit) for card, fit in chosen if fit]
 
 
 def select_all(config: BenchConfig) -> Selection:
     """The benchmarks that a grid asks for, each with all its shifts, whether they fit or not."""
     named = [resolve_shift(config, name) for name in config.shift if name != ALL]
-    found = []
-    for card in _cards(config):
-        own = _own_shifts(config, card) if ALL in config.shift else ()
-        found.append((card, tuple(dict.fromkeys((*own, *named)))))
-    return found
+    all_own = ALL in config.shift
+    return [
+        (card, tuple(dict.fromkeys((*(_own_shifts(config, card) if all_own else ()), *named))))
+        for card in _cards(config)
+    ]
 
 
 def _cards(config: BenchConfig) -> tuple[BenchmarkCard, ...]:
@@ -326,20 +322,3 @@ def resolve_shift(config: BenchConfig, shift: str) -> str:
     if name != CLEAN:
         ready_made.corruption(name)
     return name
-
-
-def check_one_modality(config: BenchConfig) -> None:
-    """Raises ConfigError where shifts that share a stream do not work on the same queries."""
-    mixing = [kind for kind in config.stream if kind in MIXING]
-    if not mixing or ALL in config.shift:
-        return
-    first: dict[str, str] = {}
-    for name in (resolve_shift(config, name) for name in config.shift):
-        first.setdefault(facts(name).modality, name)
-    first.pop("any", None)
-    if len(first) > 1:
-        works = ", ".join(f"{name!r} works on {kind} queries" for kind, name in first.items())
-        raise ConfigError(
-            f"a {mixing[0]} stream brings all its shifts to the same queries, but {works}; "
-            "name shifts of one modality"
-        )

@@ -16,7 +16,7 @@ from rich.console import Console
 import benchmark.evaluation.builders
 from benchmark.cell import Cell, StreamSpec
 from benchmark.cli.command import FAILED, OK
-from benchmark.cli.verify import Verify
+from benchmark.cli.runs import Verify
 from benchmark.errors import ConfigError, DataError
 from benchmark.executors import SerialExecutor, run_cells
 from benchmark.executors.rerun import MOVED_RANKS, Verdict, compare, draw, placed, verify

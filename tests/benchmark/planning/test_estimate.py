@@ -1,8 +1,7 @@
-"""What a grid will cost: from the nearest measured cells, and "unknown" where there are none."""
+"""What a plan will cost: from the nearest measured cells, and "unknown" where there are none."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status
 from benchmark.errors import DataError
 from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.executors import SerialExecutor, run_cells
-from benchmark.planning.done import DoneCells
 from benchmark.planning.estimate import (
     CALIBRATION_QUERIES,
     Rates,
-    Stored,
     calibration_cells,
     other_runs,
     outlook,
     stored_cells,
+    to_run,
 )
+from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 
@@ -42,19 +41,28 @@ def cell(method: str = "source", benchmark: str = IMAGE, **changes: Any) -> Cell
     return Cell(**{**values, **changes})
 
 
-def stored(measured: Cell, seconds: float, queries: int = 1000, **changes: Any) -> Stored:
-    values: dict[str, Any] = {
-        "cell": measured.to_dict(),
-        "data": "d",
-        "weights": "w",
-        "files": "",
-        "machine": HERE,
-        "modality": "text" if measured.benchmark == TEXT else "image",
-        "queries": queries,
-        "cost": {"seconds": seconds, "peak_mb": 700.0},
-        "size": 10 * queries,
-    }
-    return Stored(**{**values, **changes})
+@pytest.fixture
+def stored(tmp_path: Path):
+    """Makes a finished cell whose two files have 10,000 bytes together."""
+
+    def make(
+        measured: Cell, seconds: float, queries: int = 1000, *, machine: str = HERE, **cost: float
+    ) -> StoredCell:
+        path = tmp_path / "cell.json"
+        path.write_bytes(bytes(4000))
+        path.with_suffix(".npz").write_bytes(bytes(6000))
+        modality = "text" if measured.benchmark == TEXT else "image"
+        record = Record(
+            key="key",
+            status=Status.DONE,
+            cell=measured.to_dict(),
+            info={"query_modality": modality, "queries": queries},
+            cost={"seconds": seconds, "peak_mb": 700.0, **cost},
+            environment={"device_name": machine},
+        )
+        return StoredCell(path, record, measured, {})
+
+    return make
 
 
 def seconds(rates: Rates, asked: Cell) -> tuple[float, str]:
@@ -63,59 +71,55 @@ def seconds(rates: Rates, asked: Cell) -> tuple[float, str]:
     return found.seconds, found.how
 
 
-def test_the_same_benchmark_and_method_come_first():
+def test_the_same_benchmark_and_method_come_first(stored):
     rates = Rates([stored(cell("tent"), 20.0), stored(cell("tent", TEXT), 99.0)], HERE)
     assert seconds(rates, cell("tent", seed=4)) == (20.0, "measured")
     assert seconds(rates, cell("tent", limit=100)) == (pytest.approx(2.0), "measured")
 
 
-def test_then_another_benchmark_of_the_same_kind_scaled_by_its_queries():
+def test_the_median_of_several_counts(stored):
+    rates = Rates([stored(cell("tent"), took) for took in (1.0, 2.0, 99.0)], HERE)
+    assert seconds(rates, cell("tent")) == (pytest.approx(2.0), "measured")
+
+
+def test_then_another_benchmark_of_the_same_kind_scaled_by_its_queries(stored):
     rates = Rates([stored(cell("tent", "other"), 30.0, queries=500)], HERE)
     # The card of the embedded benchmark counts 1,000 pictures.
     assert seconds(rates, cell("tent")) == (pytest.approx(60.0), "similar")
     assert rates.of(cell("tent", TEXT)) is None
+    assert rates.of(cell("tcr")) is None
 
 
-def test_then_the_source_times_what_the_method_took_elsewhere():
-    rates = Rates(
-        [
-            stored(cell("source"), 10.0),
-            stored(cell("source", TEXT), 2.0),
-            stored(cell("tent", TEXT), 8.0),
-        ],
-        HERE,
-    )
-    assert seconds(rates, cell("tent")) == (pytest.approx(40.0), "ratio")
-
-
-def test_what_does_not_grow_with_the_queries_is_not_scaled():
-    cost = {"seconds": 15.0, "seconds_gallery": 5.0, "peak_mb": 1.0}
-    rates = Rates([stored(cell(), 0.0, queries=100, cost=cost)], HERE)
+def test_what_does_not_grow_with_the_queries_is_not_scaled(stored):
+    rates = Rates([stored(cell(), 15.0, queries=100, seconds_gallery=5.0)], HERE)
     assert seconds(rates, cell(limit=50)) == (pytest.approx(10.0), "measured")
 
 
-def test_cells_of_other_machines_tell_nothing_about_this_one():
+def test_cells_of_other_machines_tell_nothing_about_this_one(stored):
     assert Rates([stored(cell(), 1.0, machine="another")], HERE).of(cell()) is None
 
 
-def test_the_outlook_adds_up_and_says_what_is_unknown():
+def test_the_outlook_adds_up_and_says_what_is_unknown(stored):
     rates = Rates([stored(cell("tent"), 20.0), stored(cell("tcr"), 60.0)], HERE)
     cells = [cell("tent"), cell("tent", seed=1), cell("tcr"), cell("tcr", TEXT)]
-    found = outlook(cells, rates, workers=2)
-    assert (found.cells, found.unknown, found.seconds) == (4, 1, pytest.approx(100.0))
-    assert found.seconds_per_worker == pytest.approx(60.0)  # the longest cell cannot be shared
-    assert found.peak_mb == 700.0
-    assert found.disk_mb == pytest.approx(3 * 10_000 / 2**20)
-    assert found.how == {"measured": 3}
+    assert outlook(cells, rates, workers=2) == {
+        "cells": 4,
+        "unknown": 1,
+        "seconds": pytest.approx(100.0),
+        "seconds_per_worker": pytest.approx(60.0),  # the longest cell cannot be shared
+        "peak_mb": 700.0,
+        "disk_mb": pytest.approx(3 * 10_000 / 2**20),
+        "how": {"measured": 3},
+    }
     nothing = outlook([cell("rest", TEXT)], rates, workers=1)
-    assert (nothing.seconds, nothing.peak_mb, nothing.disk_mb) == (None, None, None)
-    assert outlook([], rates, workers=1).seconds == 0
+    assert (nothing["seconds"], nothing["peak_mb"], nothing["disk_mb"]) == (None, None, None)
+    assert outlook([], rates, workers=1)["seconds"] == 0
 
 
-def test_a_calibration_has_one_short_cell_of_each_unknown_kind():
+def test_a_calibration_has_one_short_cell_of_each_unknown_kind(stored):
     rates = Rates([stored(cell("tent"), 20.0)], HERE)
     asked = [cell("tent"), cell("tcr"), cell("tcr", seed=1), cell("tent", TEXT, limit=20)]
-    short = list(calibration_cells(asked, rates))
+    short = calibration_cells(asked, rates)
     assert [(c.method.name, c.benchmark, c.limit) for c in short] == [
         *[("tcr", IMAGE, CALIBRATION_QUERIES), ("tent", TEXT, 20)]
     ]
@@ -133,90 +137,69 @@ def test_stored_cells_are_read_and_damaged_ones_passed_over(tmp_path):
     paths[0].write_text("{")
     paths[1].with_suffix(".npz").unlink()
     (found,) = stored_cells(tmp_path / "run")
-    assert (found.queries, found.modality, found.data) == (30, "image", "data-fake-30-2")
-    assert found.size > 100
-    assert found.cost["seconds"] > 0
+    assert found.record.info["queries"] == 30
+    assert found.record.cost["seconds"] > 0
     assert stored_cells(tmp_path / "nowhere") == []
     assert len(other_runs(tmp_path / "mine")) == 1
 
 
-def test_what_is_done_is_told_from_the_folder_alone(tmp_path):
+def split(asked: list[Cell], folder: Path, resources: Any = None) -> tuple[list[Cell], int]:
+    resources = resources or fakes.resources()
+    return to_run(asked, stored_cells(folder), Fingerprints(folder / "fingerprints"), resources)
+
+
+def test_what_is_done_is_told_by_the_cell_wherever_it_ran(tmp_path):
     done = [fakes.cell(), fakes.cell("trained"), fakes.cell("bad", how="nan")]
-    run(tmp_path / "run", done)
-    known = DoneCells(stored_cells(tmp_path / "run"), Fingerprints(tmp_path / "run"))
-    assert [asked in known for asked in done] == [True, True, False]
-    assert known.unverified == 2
+    run(tmp_path, done)
+    # Nothing is known of the fake weights' whereabouts: taken to be unchanged, and counted.
+    assert split(done, tmp_path) == ([done[2]], 2)
     changes: list[dict[str, Any]] = [
         *[{"seed": 1}, {"limit": 3}, {"shift": ShiftSpec("noise", 1)}, {"benchmark": "small"}],
         {"method": replace(done[0].method, options={"steps": 3})},
         {"stream": replace(done[0].stream, batch_size=4)},
     ]
-    assert not any(replace(done[0], **change) in known for change in changes)
+    others = [replace(done[0], **change) for change in changes]
+    assert split(others, tmp_path) == (others, 0)
     moved = replace(done[0], data_root="/elsewhere")
-    assert replace(moved, backbone=replace(moved.backbone, device="cuda")) in known
+    moved = replace(moved, backbone=replace(moved.backbone, device="cuda"))
+    assert split([moved], tmp_path) == ([], 1)
 
 
-class Knows(Fingerprints):
-    """Fingerprints of today's data and weights."""
-
-    def __init__(self, data: str, weights: str) -> None:
-        self.today = data, weights
-
-    def of_data(self, cell: Cell) -> str:
-        return self.today[0]
-
-    def of_backbone(self, spec: BackboneSpec) -> str:
-        return self.today[1]
+def test_stored_and_planned_cells_are_compared_as_json(tmp_path):
+    """What is stored went through JSON: tuples are lists there."""
+    asked = replace(fakes.cell(), method=MethodSpec("source", "mini", {"layers": (1, 2)}))
+    run(tmp_path, [asked])
+    assert split([asked], tmp_path) == ([], 1)
 
 
-@pytest.mark.parametrize(
-    ("data", "weights", "done", "unverified"),
-    [("d", "w", True, 0), ("new", "w", False, 0), ("d", "new", False, 0), ("", "w", True, 1)],
-)
-def test_results_of_other_data_or_weights_are_not_done(data, weights, done, unverified):
-    known = DoneCells([stored(cell(), 1.0)], Knows(data, weights))
-    assert (cell() in known) is done
-    assert known.unverified == unverified
+@pytest.fixture
+def finished(stored):
+    """An embedded cell and its result, of data and weights that make the key "today"."""
+    asked = cell()
+    one = stored(asked, 1.0)
+    return asked, replace(one, record=replace(one.record, key="today"))
 
 
-@pytest.mark.parametrize("what", ["data", "weights", "files"])
-def test_what_the_folder_does_not_know_is_loaded_to_find_out(tmp_path, what):
+@pytest.mark.parametrize(("key", "done"), [("today", True), ("other", False), ("", False)])
+def test_results_of_other_data_or_weights_are_not_done(tmp_path, finished, key, done):
     """A plan that calls a cell done although its data are others would be as wrong as the run."""
-    print_ = {"data": "d", "weights": "w", "files": "f"}
+    asked, one = finished
 
-    def resources(**today: str) -> Any:
-        now = print_ | today
-        return SimpleNamespace(
-            data=lambda cell: SimpleNamespace(fingerprint=now["data"]),
-            backbone=lambda cell: SimpleNamespace(fingerprint=now["weights"]),
-            shift_files=lambda cell: now["files"],
-        )
+    class Knows(Fingerprints):
+        def key(self, cell: Cell, resources: Any) -> str:
+            return key
 
-    asked = cell(benchmark=IMAGE)
-    one = stored(asked, 1.0, files="f")
-    same = DoneCells([one], Knows("", ""), resources)
-    assert asked in same
-    assert same.unverified == 0
-    other = DoneCells([one], Knows("", ""), lambda: resources(**{what: "new"}))
-    assert asked not in other
-
-
-def test_data_that_cannot_be_read_any_more_are_not_those_of_a_result(tmp_path):
-    def broken(cell: Cell) -> Any:
+    def unreadable(cell: Cell) -> str:
         raise DataError("a picture is missing")
 
-    asked = cell(data_root=str(tmp_path))
-    resources = SimpleNamespace(data=broken)
-    assert asked not in DoneCells([stored(asked, 1.0)], Knows("", "w"), lambda: resources)
+    resources: Any = SimpleNamespace(key=unreadable)
+    assert to_run([asked], [one], Knows(tmp_path), resources) == ([] if done else [asked], 0)
+
+
+def test_what_the_folder_does_not_know_is_loaded_where_it_is_here(tmp_path, finished):
+    asked, one = finished
+    for key, waiting in (("today", []), ("new", [asked])):
+        resources: Any = SimpleNamespace(key=lambda cell, key=key: key)
+        assert to_run([asked], [one], Fingerprints(tmp_path), resources) == (waiting, 0)
     away = replace(asked, data_root=str(tmp_path / "elsewhere"))
-    known = DoneCells([stored(away, 1.0)], Knows("", "w"), lambda: resources)
-    assert away in known
-    assert known.unverified == 1
-
-
-def test_stored_and_planned_cells_are_compared_as_json():
-    """What is stored went through JSON: tuples are lists there."""
-    asked = cell(method=MethodSpec("tent", "mini", {"layers": (1, 2)}))
-    one = stored(asked, 1.0)
-    through = replace(one, cell=json.loads(json.dumps(one.cell)))
-    assert asked in DoneCells([through], Knows("d", "w"))
+    assert to_run([away], [one], Fingerprints(tmp_path), resources) == ([], 1)

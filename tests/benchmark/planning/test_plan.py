@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
 
@@ -89,6 +90,10 @@ def test_which_shifts_run_on_which_benchmarks(settings, expected):
             "there nothing is corrupted",
         ),
         ({"suite": "mini", "benchmark": ("coco-c-image",)}, "is in suite 'paper', not 'mini'"),
+        (
+            {"stream": ("mixed",), "shift": ("contrast", "char_swap")},
+            "a mixed stream brings all its shifts to the same queries, but shift 'char_swap' works",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(settings, said):
@@ -103,6 +108,18 @@ def test_all_methods_on_all_benchmarks_of_the_suite():
     assert len(cells) == 8 * own * 3
     severities = {cell.shift.severity for cell in cells}
     assert severities == {0, 5}  # 0 where nothing is corrupted
+
+
+def test_cells_that_share_a_stream_are_neighbours():
+    cells = planned(method=("all",), benchmark=("all",), shift=("all",), seed=(0, 1), limit=9)
+    for key in (
+        lambda c: (c.benchmark, c.backbone),
+        lambda c: (c.benchmark, c.backbone, c.shift.name),
+        lambda c: (c.benchmark, c.backbone, c.shift.name, c.seed),
+    ):
+        runs = [value for value, _ in groupby(cells, key)]
+        assert len(runs) == len(set(runs))
+    assert {(c.limit, c.suite) for c in cells} == {(9, "mini")}
 
 
 def test_shift_options_come_from_the_benchmark():

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmark.cli.main import main
 from benchmark.config.presets import MODALITIES, Place, resolve, shipped_path
 from benchmark.data.suite import load_suite
 from benchmark.errors import ConfigError
-from benchmark.evaluation.builders import default_resources
+from benchmark.evaluation import builders
 from benchmark.planning import tune
 from benchmark.registry import METHODS
 from benchmark.store.run_store import RunStore
@@ -24,14 +25,14 @@ def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(tune, "RATES", (1e-3,))
     monkeypatch.setattr(tune, "TEMPERATURES", (0.02, 0.08))
     monkeypatch.setattr(tune, "QUERIES", 24)
-    resources = default_resources()
+    resources = builders.default_resources()
     load = resources._load_data
     resources._load_data = lambda cell: shortened(load(cell), 64)
-    monkeypatch.setattr(tune, "default_resources", lambda: resources)
+    monkeypatch.setattr(builders, "default_resources", lambda **settings: resources)
     target = tmp_path / "presets" / "mini.yaml"
     target.parent.mkdir()
     target.write_text("image: {sar: {lr: 0.5}}\n")
-    assert tune.run(methods=("tent",), out=target) == 0
+    assert main(["tune", "--method", "tent", "--out", str(target)]) == 0
     table = pd.read_csv(target.with_name("mini-tuning.csv"))
     assert sorted(zip(table["query"], table["temperature"], strict=True)) == [
         (side, temperature) for side in sorted(MODALITIES) for temperature in (0.02, 0.08)
@@ -65,18 +66,20 @@ def test_validation_shares_no_shift_and_no_split_with_the_benchmarks() -> None:
 
 def test_a_method_with_nothing_to_tune_is_refused() -> None:
     with pytest.raises(ConfigError, match="recentre: no learning rate"):
-        tune.run(methods=("recentre",))
+        tune.tunable(["recentre"])
+    assert "recentre" not in tune.tunable(None)
 
 
-def test_a_broken_preset_file_is_refused_before_the_search(tmp_path: Path, monkeypatch) -> None:
+def test_a_broken_preset_file_is_refused_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    target = tmp_path / "mini.yaml"
-    target.write_text("- no mapping\n")
-    with pytest.raises(ConfigError, match=r"mini\.yaml: expected a mapping"):
-        tune.run(methods=("tent",), out=target)
+    Path("mini.yaml").write_text("- no mapping\n")
+    assert main(["tune", "--method", "tent", "--out", "mini.yaml"]) == 2
+    assert "mini.yaml: expected a mapping" in capsys.readouterr().err
     assert not tune.RUN.exists()
 
 
 def test_the_shipped_preset_is_written_by_name_only() -> None:
-    assert not tune._shipped(tune.PRESET)
-    assert tune._shipped(shipped_path("mini"))
+    assert not tune.is_shipped(tune.PRESET)
+    assert tune.is_shipped(shipped_path("mini"))

@@ -351,7 +351,7 @@ def test_the_page_shows_every_part_and_escapes_what_it_is_given(tmp_path: Path) 
 
 
 def test_the_grid_has_every_cell_that_a_claim_needs() -> None:
-    from benchmark.cli.claims import ClaimsPage
+    from benchmark.cli.bundled import ClaimsPage
     from benchmark.planning.plan import plan_grid
 
     words = ["--device", "cpu"]

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, unfinished
 from benchmark.cli.command import OK
-from benchmark.cli.merge import Merge
+from benchmark.cli.runs import Merge
 from benchmark.errors import ResultsError
 from benchmark.metrics.ranks import recall_at
 from benchmark.store.merge import NAMED, merge_runs, read_run

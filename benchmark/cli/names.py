@@ -1,0 +1,232 @@
+"""``queryshift list``, ``show``, ``check``: the names that exist, and what is behind one."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from benchmark.cli.command import FAILED, OK, Command, UsageError
+from benchmark.errors import UnknownNameError, did_you_mean
+from benchmark.registry import METHODS, REGISTRIES, SHIFTS, Info, Registry
+from benchmark.report.display import FittedTable
+
+
+class List(Command):
+    """Lists methods, shifts, benchmarks or backbones, without importing what they stand for."""
+
+    name = "list"
+    summary = "names of the methods, shifts, benchmarks or backbones that can be used"
+    examples = "  queryshift list methods\n  queryshift list shifts --json"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("kind", metavar="KIND", help=", ".join(REGISTRIES))
+        parser.add_argument("--json", action="store_true", help="machine-readable, to stdout")
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        singular = {registry.kind: registry for registry in REGISTRIES.values()}
+        registry = (REGISTRIES | singular).get(args.kind)
+        if registry is None:
+            raise UsageError(
+                f"unknown kind {args.kind!r}{did_you_mean(args.kind, REGISTRIES)}; "
+                f"known: {', '.join(REGISTRIES)}"
+            )
+        infos = [registry.described(name) for name in registry.names()]
+        if args.json:
+            plain = [{**dataclasses.asdict(info), "facts": dict(info.facts)} for info in infos]
+            # Not through rich, which would wrap and style it.
+            json.dump(plain, console.file, indent=2, default=str)
+            console.file.write("\n")
+        else:
+            console.print(_names(registry, infos))
+        return OK
+
+
+def _names(registry: Registry, infos: list[Info]) -> FittedTable:
+    columns = {
+        "name": [info.name for info in infos],
+        "queries": [str(info.facts.get("modality", "")) for info in infos],
+        "also": [", ".join(info.aliases) for info in infos],
+        "from": [info.origin for info in infos],
+        "what it is": [info.summary for info in infos],
+    }
+    for optional in ("queries", "also"):
+        if not any(columns[optional]):
+            del columns[optional]
+    table = FittedTable(title=Text(registry.plural), title_justify="left")
+    for heading in columns:
+        table.add_column(heading, no_wrap=heading == "name")
+    for row in zip(*columns.values(), strict=True):
+        # Text, not str: names and summaries of plugins are data, never markup.
+        table.add_row(*map(Text, row))
+    return table
+
+
+def find(text: str) -> list[tuple[Registry, str]]:
+    """Every (registry, name) that ``NAME`` or ``KIND/NAME`` stands for.
+
+    Raises:
+        UnknownNameError: none does.
+    """
+    kind, slash, name = text.partition("/")
+    chosen = [r for r in REGISTRIES.values() if slash and kind in (r.kind, r.plural)]
+    if chosen:
+        return [(chosen[0], chosen[0].resolve(name))]
+    hits = [(r, r.resolve(text)) for r in REGISTRIES.values() if text in r]
+    if not hits:
+        known = [n for r in REGISTRIES.values() for n in (*r.names(), *r.aliases())]
+        raise UnknownNameError(
+            f"nothing is called {text!r}{did_you_mean(text, known)} "
+            f"(queryshift list {'|'.join(REGISTRIES)})"
+        )
+    return hits
+
+
+class Show(Command):
+    """Shows one name: its card, its options with their defaults, where it comes from."""
+
+    name = "show"
+    summary = "card, options and origin of one method, shift, benchmark or backbone"
+    examples = "  queryshift show rest\n  queryshift show shift/gaussian"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "name", metavar="NAME", help="a name, or KIND/NAME where two kinds share it"
+        )
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        for registry, name in find(args.name):
+            table = FittedTable(
+                title=Text(f"{registry.kind} {name}"), title_justify="left", show_header=False
+            )
+            table.add_column(no_wrap=True, style="bold")
+            table.add_column(overflow="fold")
+            for key, value in _facts(registry, name):
+                table.add_row(Text(key), Text(value))
+            console.print(table)
+        return OK
+
+
+def _facts(registry: Registry, name: str) -> Iterator[tuple[str, str]]:
+    """What the card says, and each option with its default and meaning."""
+    info, thing = registry.info(name), registry.get(name)
+    facts: dict[str, Any] = {"from": info.origin, "code": info.target}
+    if info.aliases:
+        facts["also called"] = info.aliases
+    card = thing if dataclasses.is_dataclass(thing) else getattr(thing, "card", None)
+    if dataclasses.is_dataclass(card):
+        facts |= {f.name: getattr(card, f.name) for f in dataclasses.fields(card)}
+    else:
+        facts |= {"summary": registry.described(name).summary, **info.facts}
+    for key, value in facts.items():
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            value = dataclasses.asdict(value)
+        if isinstance(value, Mapping):
+            value = {name: item for name, item in value.items() if item != ""}
+        if value not in ("", None, {}):
+            yield key, phrase(value)
+    options = getattr(thing, "Options", None)
+    if options is None or not dataclasses.is_dataclass(options):
+        return
+    meanings = _attributes(inspect.getdoc(options) or "")
+    for option in dataclasses.fields(options):
+        default: Any = option.default
+        if option.default_factory is not dataclasses.MISSING:
+            default = option.default_factory()
+        shown = "'(required)'" if default is dataclasses.MISSING else repr(default)
+        meaning = option.metadata.get("help", meanings.get(option.name, ""))
+        yield f"--option {option.name}", f"{shown}  {meaning}".rstrip()
+
+
+def _attributes(doc: str) -> dict[str, str]:
+    """The ``Attributes:`` section of a Google-style docstring as name -> text."""
+    meanings: dict[str, str] = {}
+    name = ""
+    _, _, section = doc.partition("Attributes:\n")
+    for line in section.splitlines():
+        if line and not line.startswith(" "):
+            break
+        indent = len(line) - len(line.lstrip())
+        head, colon, text = line.strip().partition(":")
+        if indent == 4 and colon and head.isidentifier():
+            name = head
+            meanings[name] = text.strip()
+        elif name and line.strip():
+            meanings[name] += " " + line.strip()
+    return meanings
+
+
+def phrase(value: Any) -> str:
+    """A value as a person reads it: "yes" and "no", names separated by commas, key=value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    return "" if value is None else str(value)
+
+
+class Check(Command):
+    """Runs the shipped contract on anything installed."""
+
+    name = "check"
+    summary = "run the contract of methods or shifts on an installed one"
+    examples = "  queryshift check rest\n  queryshift check shift/gaussian_noise"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("name", metavar="NAME", help="a method or a shift, or KIND/NAME")
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        found = find(args.name)
+        able = [(registry, name) for registry, name in found if registry in (METHODS, SHIFTS)]
+        if not able:
+            kind = found[0][0].kind
+            raise UsageError(f"{args.name!r} is a {kind}; contracts exist for methods and shifts")
+        sound = [_check(registry, name, console) for registry, name in able]
+        return OK if all(sound) else FAILED
+
+
+class CheckShift(Check):
+    """The same for shifts alone, so that a shift may have a method's name."""
+
+    name = "check-shift"
+    summary = "run the contract of shifts on an installed one"
+    examples = "  queryshift check-shift gaussian_noise"
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        args.name = f"shift/{args.name}"
+        return super().run(args, console)
+
+
+def _check(registry: Registry, name: str, console: Console) -> bool:
+    thing = registry.get(name)
+    with console.status(Text(f"checking {registry.kind} {name}")):
+        results = _method_results(thing) if registry is METHODS else _shift_results(thing)
+    table = FittedTable(title=Text(f"{registry.kind} {name}"), title_justify="left")
+    table.add_column("check", no_wrap=True)
+    table.add_column("")
+    table.add_column("what it means, or what is wrong")
+    for check, good, note in results:
+        verdict = Text("ok", style="green") if good else Text("FAILED", style="red")
+        table.add_row(Text(check), verdict, Text(note))
+    console.print(table)
+    return all(good for _, good, _ in results)
+
+
+def _method_results(method_class: type) -> list[tuple[str, bool, str]]:
+    from methods.testing import run_contract
+
+    return run_contract(method_class)
+
+
+def _shift_results(shift_class: type) -> list[tuple[str, bool, str]]:
+    from shifts.testing import run_contract
+
+    return [(r.check, r.passed, r.problem) for r in run_contract(shift_class)]

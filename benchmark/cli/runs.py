@@ -1,0 +1,264 @@
+"""``queryshift report``, ``verify`` and ``merge``: commands on the folders of stored runs."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+from rich.text import Text
+
+from benchmark.cli.bench import say_where
+from benchmark.cli.command import FAILED, OK, RUNS, Command, say
+from benchmark.config import run as settings
+from benchmark.config.paths import user_path
+from benchmark.config.run import BenchConfig
+from benchmark.errors import ConfigError, ResultsError, did_you_mean
+from benchmark.report.display import FittedTable
+
+if TYPE_CHECKING:
+    from benchmark.cell import Record
+    from benchmark.executors.rerun import Check
+    from benchmark.store.run_store import RunStore
+
+Kinds = Sequence[Literal["png", "pdf"]]
+
+
+def find_run(text: str) -> Path:
+    """The folder that a path or a run's name means.
+
+    Raises:
+        ResultsError: there is none.
+    """
+    for folder in (user_path(text), RUNS / text):
+        if (folder / "cells").is_dir():
+            return folder
+    known = [path.name for path in RUNS.iterdir()] if RUNS.is_dir() else []
+    raise ResultsError(
+        f"there is no run {text!r}{did_you_mean(Path(text).name, known)}; expected a folder with "
+        f"cells/*.json, or its name in {RUNS}"
+    )
+
+
+class Report(Command):
+    """A pure function of the run's folder: running it twice writes the same bytes."""
+
+    name = "report"
+    summary = "print the table of a stored run, write its tables and figures anew"
+    examples = (
+        "  queryshift report results/runs/NAME --pdf\n"
+        "  queryshift report NAME --no-figures --reported\n"
+        "  queryshift report NAME --no-figures --map 0f1e2d3c4b5a6978"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add("folder", metavar="RUN", help=f"folder of a run, or its name in {RUNS}")
+        add("--no-figures", action="store_true", help="write no PNG figures")
+        reported = "also set published numbers beside the measured ones that they belong to"
+        add("--reported", action="store_true", help=reported)
+        add("--pdf", action="store_true", help="write each figure as PDF too")
+        add(
+            "--map",
+            metavar="KEY",
+            help="run this cell once more and draw its queries and gallery before and after "
+            "adaptation",
+        )
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        if args.pdf and args.no_figures and not (args.map or args.reported):
+            raise ConfigError("--pdf has no effect with --no-figures; leave one of them out")
+        folder = find_run(args.folder)
+
+        from benchmark.report.table import results_table
+        from benchmark.report.writing import load_results, write_all
+        from benchmark.store.run_store import RunStore
+
+        store = RunStore(folder)
+        mapped = _record(store, args.map) if args.map else None  # a wrong key is said at once
+        kinds: Kinds = ("png", "pdf") if args.pdf else ("png",)
+        results = load_results(store)
+        written = write_all(store, results, figures=not args.no_figures, kinds=kinds)
+        console.print(results_table(results))
+        if args.reported:
+            written += _beside_reported(store, console, kinds)
+        if mapped is not None:
+            written += _map(store, mapped, kinds)
+        say_where(console, written)
+        return OK
+
+
+def _record(store: RunStore, key: str) -> Record:
+    if not (key.isascii() and key.isalnum()):  # it becomes a pattern of file names
+        raise ResultsError(f"{key!r} is no cell's key; expected 16 hex digits, as in tidy.csv")
+    return store.load(key)
+
+
+def _map(store: RunStore, record: Record, kinds: Kinds) -> list[Path]:
+    """Draws ``figures/map_<key>.png``; runs the cell again, since records keep no embeddings."""
+    from benchmark.evaluation.builders import default_resources
+    from benchmark.executors.rerun import embeddings_of, title_of
+    from benchmark.report import plots
+    from benchmark.store.records import cell_from_dict
+
+    cell = cell_from_dict(record.cell)
+    found = embeddings_of(record, default_resources())
+    figure = plots.embedding_map(found, title_of(cell), cell.method.name)
+    return plots.write(figure, store.path / "figures" / f"map_{record.key}.png", kinds)
+
+
+def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Path]:
+    """Prints and writes ``reported.csv``: published beside measured numbers; draws them."""
+    from benchmark.report import plots, reported
+    from benchmark.report.leaderboard import write_csv
+    from benchmark.report.tidy import tidy
+
+    measured = tidy(store.records())
+    frame, unlike = reported.beside(measured), reported.apart(measured)
+    for (name, differs), rows in unlike.groupby(["benchmark", "differs"], sort=False):
+        line = f"not set beside {len(rows)} published numbers of {name}: {differs}"
+        say(console, line, "yellow")
+    if frame.empty:
+        line = (
+            "no published number fits a cell of this run (benchmark, backbone, shift, method, "
+            "settings)"
+        )
+        say(console, line, "yellow")
+    else:
+        numbers = ("reported", "measured", "reported_difference")
+        names = ("benchmark", "backbone", "shift", "severity", "method", "metric")
+        table = FittedTable(title="published beside measured", title_justify="left")
+        for name in (columns := [*names, *numbers, "source"]):
+            justify: Literal["right", "left"] = "right" if name in numbers else "left"
+            table.add_column(name, justify=justify, overflow="fold")
+        for row in frame[columns].to_dict("records"):
+            texts = (f"{v:.1f}" if name in numbers else str(v) for name, v in row.items())
+            table.add_row(*map(Text, texts))
+        console.print(table)
+    written = [write_csv(frame, store.path / "reported.csv")]
+    if (frame["metric"] == "R@1").any():
+        figure = plots.reported_and_measured(frame)
+        written += plots.write(figure, store.path / "figures" / "reported.png", kinds)
+    return written
+
+
+class Verify(Command):
+    """Says of each cell of the sample whether it comes out again."""
+
+    name = "verify"
+    summary = "run a random sample of a run's finished cells again and compare query by query"
+    examples = (
+        "  queryshift verify results/runs/NAME --sample 0.05\n"
+        "  queryshift verify NAME --sample 1 --data /data"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add = functools.partial(parser.add_argument, default=argparse.SUPPRESS)
+        parser.add_argument("folder", metavar="RUN", help=f"folder of a run, or its name in {RUNS}")
+        add("--sample", type=float, default=0.05, metavar="SHARE", help="default: 0.05")
+        add("--seed", metavar="INT", help="of the sample (default: 0)")
+        add("--data", metavar="DIR", help="where the data sets lie here")
+        add("--pretrained", metavar="FILE", help="where the weights lie here")
+        add("--ready-made", metavar="DIR", help="ready-made corrupted queries")
+        add("--allow-missing", action="store_true", help="the run was on incomplete data")
+        add("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:N or auto")
+        add("--threads", metavar="N", help="default: as many as a cell was stored with")
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        given = settings.from_flags(args)
+        config = BenchConfig(**{name: traced.value for name, traced in given.items()})
+        if len(config.seed) > 1:
+            raise ConfigError(f"--seed: expected one whole number, not {args.seed!r}")
+        folder = find_run(args.folder)
+
+        from benchmark.evaluation.builders import default_resources
+        from benchmark.executors.rerun import draw, placed, verify
+        from benchmark.planning.compatibility import check_effects
+        from benchmark.planning.specs import device_name
+        from benchmark.store.merge import read_run
+
+        cells, problems = read_run(folder)
+        for problem in problems:
+            say(console, problem, "red")
+        if not cells:
+            raise ResultsError(f"{folder} holds no readable record; name the folder of a run")
+        check_effects(given, [stored.cell for stored in cells])
+        if args.sample == 1 and config.seed != (0,):
+            raise ConfigError("--seed has no effect with --sample 1: all cells are run again")
+        sample = draw(cells, args.sample, config.seed[0])
+        # Everything anew: what an earlier run has left in the cache is what is to be checked.
+        resources = default_resources(
+            allow_missing=config.allow_missing, ready_made=config.ready_made, cache="off"
+        )
+        place = functools.partial(
+            placed,
+            data=config.data,
+            pretrained=config.pretrained,
+            device=device_name(config.device),
+        )
+        say(console, f"running {len(sample)} of {sum(c.done for c in cells)} finished cells again")
+        checks = []
+        for check in verify(sample, resources, place=place, threads=config.threads):
+            _say_check(check, console)
+            checks.append(check)
+        _say_environment(checks, console)
+        counts = Counter(check.verdict.value for check in checks)
+        line = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        if problems:
+            line += f"; {len(problems)} files are no good records"
+        good = all(check.good for check in checks) and not problems
+        say(console, line, "green" if good else "red")
+        return OK if good else FAILED
+
+
+def _say_check(check: Check, console: Console) -> None:
+    style = "" if check.good else "red"
+    say(console, f"{check.stored.name}: {check.verdict.value}", style)
+    for detail in () if check.good else check.details:
+        say(console, f"  {detail}", style)
+
+
+def _say_environment(checks: Sequence[Check], console: Console) -> None:
+    """What differs from the machine that stored the cells, each difference once."""
+    lines = dict.fromkeys(
+        f"  {name}: stored with {before}, now {now}"
+        for check in checks
+        for name, (before, now) in check.environment.items()
+    )
+    if lines:
+        say(console, "another environment, hence a tolerance instead of the same bytes:")
+    for line in lines:
+        say(console, line)
+
+
+class Merge(Command):
+    """Joins the run folders of several machines; checks all before it copies any."""
+
+    name = "merge"
+    summary = "join run folders; refuses rows that must not stand in one table, and names them"
+    examples = (
+        "  queryshift merge machine-1/run machine-2/run --out results/runs/both\n"
+        "  queryshift report results/runs/both"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("folders", metavar="RUN", nargs="+", help="folders of runs")
+        parser.add_argument("--out", metavar="NEW", required=True, help="a folder to be created")
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        folders = [find_run(text) for text in args.folders]
+
+        from benchmark.store.merge import merge_runs
+
+        merged = merge_runs(folders, user_path(args.out))
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(merged.cells.items()))
+        say(console, f"{args.out}: {counts}")
+        if merged.duplicates:
+            same = "more of the same cells, with the same results"
+            say(console, f"left out: {merged.duplicates} {same}")
+        say(console, f"tables and figures: queryshift report {args.out}")
+        return OK
