@@ -16,4 +16,13 @@ BUILTINS: dict[str, str] = {
     "read": "methods.read:Read",
     "tcr": "methods.tcr:Tcr",
     "rest": "methods.rest:Rest",
+    "shot": "methods.shot:Shot",
+    "deyo": "methods.deyo:Deyo",
+    "come": "methods.come:Come",
+    "rdumb": "methods.rdumb:Rdumb",
+    "roid": "methods.roid:Roid",
+    "cotta": "methods.cotta:Cotta",
+    "memo": "methods.memo:Memo",
+    "lame": "methods.lame:Lame",
+    "bn_adapt": "methods.bn_adapt:BnAdapt",
 }

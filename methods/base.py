@@ -7,7 +7,7 @@ labels, item ids, the shift's name or a later batch: the types below have no fie
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -22,6 +22,17 @@ class QueryEncoder(nn.Module):
     def adaptable(self) -> nn.Module:
         """The part of the tower whose normalisation layers may adapt (default: all of it)."""
         return self
+
+    def map_parts(self, inputs: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Applies a change of queries to each part of them: images, tokens, samples.
+
+        An encoder whose input rows hold several parts, or numbers that are none, overrides it.
+
+        Args:
+            inputs: a batch, as ``forward`` takes it.
+            change: one part of a batch -> the changed part, same shape and type.
+        """
+        return change(inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,13 @@ class StepOutput:
 
 class MethodError(ValueError):
     """Raised when a method is given options or inputs that it cannot work with."""
+
+
+class NotApplicable(MethodError):
+    """Raised by a method's constructor where the encoder has nothing that the method works on.
+
+    The harness skips such a cell with this reason instead of calling it failed.
+    """
 
 
 class Method(ABC):

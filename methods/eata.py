@@ -16,9 +16,7 @@ from methods.base import MethodCard, MethodError
 from methods.objectives import entropy, masked_mean, smallest_count
 from methods.options import option
 from methods.parameters import all_finite
-
-PROBABILITY_MOMENTUM = 0.9
-"""Weight of the past in the moving mean of predictions (official code)."""
+from methods.predictions import MOMENTUM, PredictionMeans
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +82,12 @@ class Eata(AdaptedMethod):
 
     def reset_state(self) -> None:
         """Clears the mean predictions and the Fisher information."""
-        self._predictions: dict[int, Tensor] = {}
+        self.forget_predictions()
         self.fisher = StreamFisher()
+
+    def forget_predictions(self) -> None:
+        """Clears the mean predictions."""
+        self._predictions = PredictionMeans()
 
     @property
     def mean_prediction(self) -> Tensor:
@@ -93,12 +95,11 @@ class Eata(AdaptedMethod):
 
         Zeros mean "none yet": every cosine with them is 0, so nothing is redundant.
         """
-        none = torch.zeros_like(self.gallery[:, 0])
-        return self._predictions.get(self.gallery.data_ptr(), none)
+        return self._predictions.get(self.gallery, torch.zeros_like(self.gallery[:, 0]))
 
     @mean_prediction.setter
     def mean_prediction(self, value: Tensor) -> None:
-        self._predictions[self.gallery.data_ptr()] = value
+        self._predictions.set(self.gallery, value)
 
     def margin(self) -> float:
         """E0 in nats.
@@ -153,7 +154,7 @@ class Eata(AdaptedMethod):
         self.log.add("reliable", reliable.sum())
         number = selected.sum()
         kept = torch.where(selected[:, None], predictions, 0.0).sum(dim=0) / number.clamp_min(1)
-        blend = PROBABILITY_MOMENTUM * before + (1 - PROBABILITY_MOMENTUM) * kept
+        blend = MOMENTUM * before + (1 - MOMENTUM) * kept
         moved = torch.where(before.sum() == 0, kept, blend)
         self.mean_prediction = torch.where(number > 0, moved, before)
         return selected

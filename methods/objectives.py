@@ -98,3 +98,9 @@ def source_agreement(logits: Tensor, source_logits: Tensor) -> Tensor:
     target = source_logits.detach().log_softmax(dim=1)
     current = logits.log_softmax(dim=1)
     return functional.kl_div(current, target, reduction="batchmean", log_target=True)
+
+
+def symmetric_cross_entropy(logits: Tensor, target_logits: Tensor) -> Tensor:
+    """Half the cross-entropy each way between the rows' predictions; (B, N) twice -> (B,)."""
+    one, two = logits.log_softmax(dim=1), target_logits.log_softmax(dim=1)
+    return -((two.exp() * one).sum(dim=1) + (one.exp() * two).sum(dim=1)) / 2

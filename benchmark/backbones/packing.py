@@ -104,3 +104,11 @@ def unpack(rows: Tensor, image_shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     images = rows[:, :pixels].reshape(len(rows), *image_shape)
     # Rounded, not cut: a cast that passed through a wider or narrower type must not lose one.
     return images, rows[:, pixels:].round().to(torch.int64)
+
+
+def map_packed(
+    rows: Tensor, image_shape: Sequence[int], change: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Packed rows with their images and their tokens changed; the arguments are ``unpack``'s."""
+    images, tokens = (change(part) for part in unpack(rows, image_shape))
+    return torch.cat([images.reshape(len(rows), -1), tokens.to(rows.dtype)], dim=1)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,10 @@ class AudioTower(QueryEncoder):
         valid = torch.arange(samples.shape[1], device=inputs.device) < inputs[:, :1]
         output = self.encoder(samples.unsqueeze(1), padding_mask=valid.long())
         return F.normalize(self.head(output.pooler_output).float(), dim=-1)
+
+    def map_parts(self, inputs: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Changes the samples; their number stays."""
+        return torch.cat([inputs[:, :1], change(inputs[:, 1:])], dim=1)
 
 
 class VideoTower(QueryEncoder):

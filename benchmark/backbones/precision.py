@@ -194,6 +194,10 @@ class PreciseEncoder(QueryEncoder):
     def adaptable(self) -> nn.Module:
         return self.tower.adaptable
 
+    def map_parts(self, inputs: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """As the tower does."""
+        return self.tower.map_parts(inputs, change)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, D) float32 unit rows."""
         scaled = self.dtype == torch.float16 and torch.is_grad_enabled()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import open_clip
 from benchmark.backbones.base import DualEncoder, on_device
-from benchmark.backbones.packing import pack_staged, unpack
+from benchmark.backbones.packing import map_packed, pack_staged, unpack
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError
 from methods.base import QueryEncoder
@@ -61,6 +61,10 @@ class WeightedSum(QueryEncoder):
         """(B, D) float32 unit rows."""
         images, tokens = unpack(rows, self.image_shape)
         return composed(lambda: self.image(images), lambda: self.text(tokens), self.weight)
+
+    def map_parts(self, inputs: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Changes the images and the tokens."""
+        return map_packed(inputs, self.image_shape, change)
 
 
 def composed(image: Callable[[], Tensor], text: Callable[[], Tensor], weight: float) -> Tensor:

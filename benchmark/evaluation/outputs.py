@@ -16,16 +16,22 @@ from shifts.base import ShiftError
 _FRAMES_KEPT = 6
 
 
-def check_output(output: object, count: int, gallery: Tensor) -> dict[str, float]:
+class Diverged(MethodError):
+    """Raised where sound queries got scores or embeddings that are not finite, or no embedding."""
+
+
+def check_output(output: object, count: int, gallery: Tensor, queries: Tensor) -> dict[str, float]:
     """Refuses what a method must not return; gives its log as plain floats.
 
     Args:
         output: what ``Method.step`` returned.
         count: B, the number of queries in the batch.
         gallery: (N, D) what they were scored against.
+        queries: the batch that it was given.
 
     Raises:
         MethodError: wrong type, shape or dtype, or values that are not finite.
+        Diverged: values that are not finite, of queries that are.
     """
     if not isinstance(output, StepOutput):
         raise MethodError(f"step must return a StepOutput, not {type(output).__name__}")
@@ -37,10 +43,18 @@ def check_output(output: object, count: int, gallery: Tensor) -> dict[str, float
             raise MethodError(f"{name} must be a floating-point tensor, not {kind}")
         if tuple(value.shape) != shape:
             raise MethodError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
-        bad = ~torch.isfinite(value).all(dim=1)
+        bad, what = ~torch.isfinite(value).all(dim=1), "hold NaN or infinity"
+        if name == "embeddings" and not bad.any():
+            # Weights whose squares overflow are divided by an infinite length.
+            bad, what = (value == 0).all(dim=1), "are all zero"
         if bad.any():
-            raise MethodError(
-                f"{name} hold NaN or infinity for {int(bad.sum())} of {count} queries"
+            found = f"{name} {what} for {int(bad.sum())} of {count} queries"
+            given = torch.isfinite(queries).flatten(1).all(dim=1).to(bad.device)
+            if not bool((bad & given).any()):
+                raise MethodError(f"{found}, whose inputs are not finite")
+            raise Diverged(
+                f"{found}, whose inputs are finite: the method diverged; a smaller learning rate "
+                "(option lr) may help"
             )
     log: dict[str, float] = {}
     for name, number in output.log.items():

@@ -39,7 +39,7 @@ from benchmark.evaluation.stream import Batch, derive_seed
 from benchmark.metrics import probes, ranking
 from benchmark.metrics import ranks as metrics
 from benchmark.metrics.recall import recalls_by_part
-from methods.base import Method, MethodError, Setup
+from methods.base import Method, MethodError, NotApplicable, Setup
 
 Arrays = dict[str, np.ndarray]
 """Numbers per query of a finished cell, one row per query in ascending order of query index.
@@ -120,8 +120,11 @@ def _contained(
     except BaseException as error:
         if pressed():
             raise KeyboardInterrupt from None
-        record = unfinished(cell, key, Status.FAILED, reason_of(error))
-        info |= frames_of(error)
+        if isinstance(error, NotApplicable):
+            record = unfinished(cell, key, Status.SKIPPED, str(error))
+        else:
+            record = unfinished(cell, key, Status.FAILED, reason_of(error))
+            info |= frames_of(error)
     return replace(record, info=info, environment=facts), {}
 
 
@@ -292,7 +295,7 @@ class _Run:
         with self.clock("step"):
             output = method.step(queries)
         with self.clock("rank"):
-            log = check_output(output, len(batch), gallery)
+            log = check_output(output, len(batch), gallery, queries)
             if batch.section not in self.copies:
                 self.copies[batch.section] = ranking.copies_of(gallery)
             scores = ranking.settled(output.scores.detach(), self.copies[batch.section])

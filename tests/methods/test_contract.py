@@ -11,18 +11,30 @@ from torch import Tensor
 from methods import BUILTINS
 from methods.adapt import AdaptedMethod, Forward
 from methods.base import Method, MethodCard, StepOutput
+from methods.bn_adapt import BnAdapt, BnAdaptOptions
+from methods.come import Come, ComeOptions
+from methods.cotta import Cotta, CottaOptions
+from methods.deyo import Deyo, DeyoOptions
 from methods.eata import Eata, EataOptions
+from methods.lame import Lame, LameOptions
+from methods.memo import Memo, MemoOptions
 from methods.objectives import entropy
+from methods.rdumb import Rdumb, RdumbOptions
 from methods.read import Read, ReadOptions
 from methods.recentre import Recentre, RecentreOptions
 from methods.rest import Rest, RestOptions
+from methods.roid import Roid, RoidOptions
 from methods.sar import Sar, SarOptions
+from methods.shot import Shot, ShotOptions
 from methods.source import Source
 from methods.tcr import Tcr, TcrOptions
 from methods.tent import Tent
 from methods.testing import CHECKS, MethodContract, run_contract
 
-BUILTIN_CLASSES: tuple[type[Method], ...] = (Source, Recentre, Tent, Eata, Sar, Read, Tcr, Rest)
+BUILTIN_CLASSES: tuple[type[Method], ...] = (
+    *(Source, Recentre, Tent, Eata, Sar, Read, Tcr, Rest),
+    *(Shot, Deyo, Come, Rdumb, Roid, Cotta, Memo, Lame, BnAdapt),
+)
 
 
 def test_every_builtin_is_covered() -> None:
@@ -120,6 +132,98 @@ class TestRestPull(MethodContract):
 class TestRestOff(MethodContract):
     method_class = Rest
     options = RestOptions(decouple="off", uniformity=0.0)
+
+
+class TestShot(MethodContract):
+    method_class = Shot
+
+
+class TestShotWithManyLabels(MethodContract):
+    method_class = Shot
+    options = ShotOptions(confidence=0.2, temperature="learnt", optimizer="sgd")
+
+
+class TestDeyo(MethodContract):
+    method_class = Deyo
+
+
+class TestDeyoTcr(MethodContract):
+    method_class = Deyo
+    options = DeyoOptions(form="tcr", plpd_margin=-1.0, perturbation="none", temperature=0.1)
+
+
+class TestDeyoOcclusion(MethodContract):
+    method_class = Deyo
+    options = DeyoOptions(perturbation="occlusion", plpd_margin=0.0, temperature=0.1)
+
+
+class TestCome(MethodContract):
+    method_class = Come
+
+
+class TestComeThousand(MethodContract):
+    method_class = Come
+    options = ComeOptions(prior=1000.0, temperature=0.1)
+
+
+class TestRdumb(MethodContract):
+    method_class = Rdumb
+
+
+class TestRdumbOften(MethodContract):
+    method_class = Rdumb
+    options = RdumbOptions(reset_every=2, temperature=0.1, d_margin=0.9)
+
+
+class TestRoid(MethodContract):
+    method_class = Roid
+
+
+class TestRoidPlain(MethodContract):
+    method_class = Roid
+    options = RoidOptions(prior="probabilities", consistency=False, temperature=0.1, adapt="all")
+
+
+class TestCotta(MethodContract):
+    method_class = Cotta
+
+
+class TestCottaUnsure(MethodContract):
+    method_class = Cotta
+    options = CottaOptions(view_threshold=2.0, views=3, restore=0.5, temperature=0.1)
+
+
+class TestMemo(MethodContract):
+    method_class = Memo
+    options = MemoOptions(views=4)
+
+
+class TestMemoCertainViews(MethodContract):
+    method_class = Memo
+    options = MemoOptions(views=5, keep=0.5, steps=2, temperature=0.1)
+
+
+class TestLame(MethodContract):
+    method_class = Lame
+
+
+class TestLameKnn(MethodContract):
+    method_class = Lame
+    options = LameOptions(affinity="knn", neighbours=2, symmetric=True, temperature=0.1)
+
+
+class TestLameLinear(MethodContract):
+    method_class = Lame
+    options = LameOptions(affinity="linear", temperature="learnt")
+
+
+class TestBnAdapt(MethodContract):
+    method_class = BnAdapt
+
+
+class TestBnAdaptBatchAlone(MethodContract):
+    method_class = BnAdapt
+    options = BnAdaptOptions(prior=0.0)
 
 
 CARD = MethodCard(name="bad", title="Bad", summary="breaks one rule", paper="none")

@@ -21,11 +21,19 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from methods.base import Method, QueryEncoder, Setup
+from methods.bn_adapt import BnAdapt
+from methods.come import Come
+from methods.cotta import Cotta
+from methods.deyo import Deyo, DeyoOptions
 from methods.eata import Eata, EataOptions
+from methods.memo import Memo, MemoOptions
+from methods.rdumb import Rdumb
 from methods.read import Read
 from methods.recentre import Recentre, RecentreOptions
 from methods.rest import Rest, RestOptions
+from methods.roid import Roid
 from methods.sar import Sar, SarOptions
+from methods.shot import Shot
 from methods.source import Source
 from methods.tcr import Tcr
 from methods.tent import Tent
@@ -98,9 +106,10 @@ class Tower(QueryEncoder):
     def __init__(self) -> None:
         super().__init__()
         self.linear, self.norm = nn.Linear(6, WIDTH), nn.LayerNorm(WIDTH)
+        self.batch_norm = nn.BatchNorm1d(WIDTH)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return nn.functional.normalize(self.norm(self.linear(inputs)), dim=-1)
+        return nn.functional.normalize(self.norm(self.batch_norm(self.linear(inputs))), dim=-1)
 
 
 def made(kind: type[Method], options: Any) -> Method:
@@ -114,8 +123,8 @@ def made(kind: type[Method], options: Any) -> Method:
 
 CASES = [
     (Source, None, 0),
-    (Recentre, None, 1),  # the gap that it logs
-    (Recentre, RecentreOptions(center="stream"), 2),  # and how many queries were sound
+    (Recentre, None, 1),  # the gap that it logs and how many queries were sound
+    (Recentre, RecentreOptions(center="stream"), 1),
     (Tent, None, FINITE + ONE_LOG),
     (Eata, None, FINITE + ONE_LOG),
     (Eata, EataOptions(fisher="stream"), FINITE + ONE_LOG + 1),  # and whether Fisher's are finite
@@ -123,6 +132,15 @@ CASES = [
     (Sar, SarOptions(reset_below=0.2), FINITE + ONE_LOG + STEPS),  # its reset rule
     (Read, None, FINITE + ONE_LOG),
     (Tcr, None, FINITE + ONE_LOG + QUEUE),
+    (Shot, None, FINITE + ONE_LOG),
+    (Deyo, None, FINITE + ONE_LOG),
+    (Deyo, DeyoOptions(form="tcr"), FINITE + ONE_LOG),
+    (Come, None, FINITE + ONE_LOG),
+    (Rdumb, None, FINITE + ONE_LOG),
+    (Roid, None, FINITE + ONE_LOG),
+    (Cotta, None, FINITE + ONE_LOG + 1),  # whether views are made at all
+    (Memo, MemoOptions(views=4), BATCH + ONE_LOG),  # one update for each query
+    (BnAdapt, None, 2),  # how many queries are sound, and which
     (Rest, None, FINITE + ONE_LOG + QUEUE),
     (Rest, RestOptions(decouple="off"), FINITE + ONE_LOG + QUEUE),
     (Rest, RestOptions(decouple="pcgrad"), FINITE + ONE_LOG + QUEUE),

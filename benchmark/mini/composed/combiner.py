@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.backbones.packing import unpack
+from benchmark.backbones.packing import map_packed, unpack
 from benchmark.backbones.towers import ImageTower, TextTower
 from methods.base import QueryEncoder
 
@@ -107,6 +108,10 @@ class ComposedTower(QueryEncoder):
         patches, pooled = image_states(self.image, images)
         states, absent = text_states(self.text, tokens)
         return self.combiner(patches, pooled, states, absent)
+
+    def map_parts(self, inputs: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Changes the images and the tokens."""
+        return map_packed(inputs, self.image_shape, change)
 
 
 def image_states(tower: ImageTower, images: Tensor) -> tuple[Tensor, Tensor]:

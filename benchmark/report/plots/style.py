@@ -72,6 +72,15 @@ LOOKS: dict[str, Look] = {
     "read": Look("#000000", "P"),
     "tcr": Look("#0072B2", "X"),
     "rest": Look("#D55E00", "o"),
+    "shot": Look("#B8860B", ">"),
+    "deyo": Look("#1E7BAA", "<"),
+    "come": Look("#8B5A2B", "d"),
+    "rdumb": Look("#6A3D9A", "v", "-."),
+    "roid": Look("#B15928", "p"),
+    "cotta": Look("#006D5B", "h"),
+    "memo": Look("#C71585", "*"),
+    "lame": Look("#708238", "s", ":"),
+    "bn_adapt": Look("#36454F", "8", ":"),
 }
 """The built-in methods; fixed, so that figures of different runs can be laid side by side."""
 

@@ -82,11 +82,16 @@ def test_another_way_is_another_result(change: dict[str, Any]) -> None:
 def test_every_method_runs_under_autocast(name: str, precision: str) -> None:
     spec = dataclasses.replace(BF16, precision=precision)
     record, _ = run_cell(method_cell(name, spec), precise_resources())
+    if name == "bn_adapt":  # this tower has a LayerNorm
+        assert record.status == Status.SKIPPED
+        return
     assert record.status == Status.DONE, record.reason
     assert record.cell["backbone"]["precision"] == precision
     assert record.info["backbone_name"] == f"fake-net ({precision})"
     assert record.info["backbone_fingerprint"] == f"weights-1+{precision}"
-    if name not in ("eata", "sar"):  # whose selections may be empty in any precision
+    selective = name in ("eata", "sar", "rdumb", "deyo")  # what counts may be empty
+    # ROID's weights reach e^3, and its scaled gradient may leave what float16 can hold.
+    if not selective and (name, precision) != ("roid", "fp16"):
         assert record.probes.get("skipped_updates", 0.0) == 0.0
 
 

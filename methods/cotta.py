@@ -1,0 +1,134 @@
+"""CoTTA: mean teacher, averaged views, random restoring (Wang et al., CVPR 2022), ported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from methods.adapt import AdaptedMethod, AdaptOptions, Forward
+from methods.base import MethodCard, StepOutput
+from methods.objectives import symmetric_cross_entropy
+from methods.options import option
+from methods.perturb import augmented
+
+
+@dataclass(frozen=True, slots=True)
+class CottaOptions(AdaptOptions):
+    """Options of CoTTA; defaults are the official code's for ImageNet."""
+
+    teacher_momentum: float = option(
+        0.999, "part of the teacher that is kept after an update", minimum=0, maximum=1
+    )
+    views: int = option(32, "augmented views that an unsure teacher is averaged over", minimum=1)
+    view_threshold: float = option(
+        0.1, "views are averaged where the source's mean top probability is below", minimum=0
+    )
+    restore: float = option(
+        0.001,
+        "probability that a weight returns to the source after an update",
+        minimum=0,
+        maximum=1,
+    )
+
+
+class Cotta(AdaptedMethod):
+    """The student follows a slowly moving teacher; both predictions agree, the teacher's count.
+
+    RoTTA, the other teacher of the field, is left out: its batch normalisation has nothing to
+    work on in a tower of LayerNorm, and its memory balances classes, where each gallery item is
+    one and few queries share it. What is left of it is this teacher.
+    """
+
+    card = MethodCard(
+        name="cotta",
+        title="CoTTA",
+        summary="mean teacher, averaged views, random restoring (Wang et al., CVPR 2022)",
+        paper="Wang et al., Continual Test-Time Domain Adaptation, CVPR 2022; "
+        "github.com/qinenergy/cotta",
+        approximate="retrieval port: the normalisation layers learn (adapt=all for every weight, "
+        "as published), AdamW, 3 steps, no dropout; views are torch-only, without the changes of "
+        "colour and blur",
+    )
+    Options: ClassVar[type] = CottaOptions
+
+    def reset_state(self) -> None:
+        """The teacher is the source again."""
+        self.teacher = {n: value.clone() for n, value in self.source_parameters().items()}
+        self._offered: Tensor | None = None
+
+    @property
+    def wants_source(self) -> bool:
+        """The source model's confidence decides whether views are averaged."""
+        return True
+
+    def use_source(self, embeddings: Tensor) -> None:
+        """Keeps the source model's embeddings for the next batch, instead of computing them."""
+        self._offered = embeddings
+
+    def step(self, queries: Tensor) -> StepOutput:
+        """Adapts on one batch and scores it with the teacher."""
+        output = super().step(queries)
+        if self.options.score_from == "post_update":
+            embeddings = self.embed(queries)
+        else:
+            embeddings = self.target
+        # A mean of unit rows is shorter than one, and that belongs to its scores.
+        unit = functional.normalize(embeddings, dim=1)
+        return replace(output, scores=self.score(embeddings), embeddings=unit)
+
+    @torch.no_grad()
+    def embed(self, queries: Tensor) -> Tensor:
+        """The teacher's embeddings."""
+        return self.encode_with(self.teacher, queries)
+
+    def objective(self, forward: Forward) -> Tensor:
+        """Mean symmetric cross-entropy between student and teacher."""
+        self.target = self.teach(forward)
+        target = self.target @ self.gallery.T / self.temperature
+        return symmetric_cross_entropy(forward.similarities / self.temperature, target).mean()
+
+    @torch.no_grad()
+    def teach(self, forward: Forward) -> Tensor:
+        """(B, D) what the teacher says: its embeddings, averaged over views where it is unsure."""
+        queries = forward.queries
+        if forward.step == 0:
+            self._unsure = self.unsure(forward)
+        self.log.add("averaged", float(self._unsure))
+        if not self._unsure:
+            return self.embed(queries)
+        return torch.stack(
+            [self.embed(self.augment(queries)) for _ in range(self.options.views)]
+        ).mean(dim=0)
+
+    def unsure(self, forward: Forward) -> bool:
+        """Whether the source model's mean top probability is below the threshold."""
+        offered, self._offered = self._offered, None
+        if not self.updated:
+            offered = forward.embeddings.detach()
+        if offered is None or offered.shape != forward.embeddings.shape:
+            offered = self.encode_with(self.source_parameters(), forward.queries)
+        top = (offered @ self.gallery.T / self.temperature).softmax(dim=1).amax(dim=1)
+        # The answer decides which passes are made, so it is read here.
+        return bool(top.mean() < self.options.view_threshold)
+
+    def augment(self, queries: Tensor) -> Tensor:
+        """A random view of each query."""
+        return augmented(self.encoder, queries, self.setup.generator)
+
+    @torch.no_grad()
+    def after_update(self) -> None:
+        """The teacher follows the student; then some of the student's weights are restored."""
+        momentum, source = self.options.teacher_momentum, self.source_parameters()
+        for name, parameter in self.adapted.items():
+            self.teacher[name] = momentum * self.teacher[name] + (1 - momentum) * parameter
+        if self.options.restore == 0:
+            return
+        generator = self.setup.generator
+        for name, parameter in self.adapted.items():
+            drawn = torch.rand(parameter.shape, generator=generator, device=generator.device)
+            restored = drawn.to(parameter.device) < self.options.restore
+            parameter.copy_(torch.where(restored, source[name], parameter))
