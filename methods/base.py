@@ -47,6 +47,9 @@ class MethodCard:
         version: raised whenever the numbers it produces change; part of a result's identity.
         trains: whether it updates parameters.
         approximate: what differs from the paper, or "" where nothing does.
+        repository: where the official code is, or "".
+        sees: what the method uses beside its options, where it is more or less than usual.
+        passes: what a query costs, in passes through the query tower (f forward, b back).
     """
 
     name: str
@@ -56,6 +59,9 @@ class MethodCard:
     version: int = 1
     trains: bool = True
     approximate: str = ""
+    repository: str = ""
+    sees: str = "the batch's queries, the gallery, its own state"
+    passes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

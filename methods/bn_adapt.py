@@ -43,10 +43,13 @@ class BnAdapt(Method):
         title="BN adapt",
         summary="training-free: batch statistics in BatchNorm towers (Schneider et al., 2020)",
         paper="Schneider et al., Improving robustness against common corruptions by covariate "
-        "shift adaptation, NeurIPS 2020; github.com/bethgelab/robustness",
+        "shift adaptation, NeurIPS 2020",
         trains=False,
         approximate="N is 16 as in MEMO's code; a layer that sees one value per channel keeps the "
         "source's statistics (the official code fails there)",
+        repository="https://github.com/bethgelab/robustness",
+        sees="the batch's queries, the gallery",
+        passes="1 f",
     )
     Options: ClassVar[type] = BnAdaptOptions
 

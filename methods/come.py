@@ -48,10 +48,12 @@ class Come(AdaptedMethod):
         title="COME",
         summary="entropy of opinions that may say 'unknown' (Zhang et al., ICLR 2025)",
         paper="Zhang et al., COME: Test-time Adaption by Conservatively Minimizing Entropy, "
-        "ICLR 2025; github.com/BlueWhaleLab/COME",
+        "ICLR 2025",
         approximate="retrieval port: LayerNorm, AdamW, 3 steps; K is the gallery's size, as the "
         "paper has it, where the official code writes 1000 (option); computed from logarithms, "
         "because exp(similarity / temperature) overflows",
+        repository="https://github.com/BlueWhaleLab/COME",
+        passes="3 f, 3 b",
     )
     Options: ClassVar[type] = ComeOptions
 

@@ -69,10 +69,12 @@ class Deyo(AdaptedMethod):
         title="DeYO",
         summary="entropy of queries whose structure decides (Lee et al., ICLR 2024)",
         paper="Lee et al., Entropy is not Enough for Test-Time Adaptation: From the Perspective of "
-        "Disentangled Factors, ICLR 2024; github.com/Jhyun17/DeYO",
+        "Disentangled Factors, ICLR 2024",
         approximate="retrieval port: LayerNorm, no layer left out, AdamW, 3 steps; texts are "
         "perturbed by shuffling their tokens (ours: no text form is published), and the whole "
         "batch is, not only its reliable part; the form behind TCR's tables is form=tcr",
+        repository="https://github.com/Jhyun17/DeYO",
+        passes="6 f, 3 b",
     )
     Options: ClassVar[type] = DeyoOptions
 
@@ -95,7 +97,7 @@ class Deyo(AdaptedMethod):
         """
         if self.options.perturbation == "none":
             return torch.zeros_like(predictions[:, 0])
-        embeddings = self.encoder(self.perturb(forward.queries))
+        embeddings = self.place(self.encoder(self.perturb(forward.queries)))
         after = (embeddings @ self.gallery.T / self.temperature).softmax(dim=1)
         top = predictions.argmax(dim=1, keepdim=True)
         difference = (predictions.gather(1, top) - after.gather(1, top)).squeeze(1)

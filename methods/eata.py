@@ -77,6 +77,8 @@ class Eata(AdaptedMethod):
         approximate="retrieval port: LayerNorm instead of BatchNorm, AdamW, 3 steps; no Fisher "
         "term by default (ETA form), optionally from stream queries instead of source data; the "
         "form behind TCR's tables is form=tcr",
+        repository="https://github.com/mr-eggplant/EATA",
+        passes="3 f, 3 b",
     )
     Options: ClassVar[type] = EataOptions
 

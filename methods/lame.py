@@ -50,11 +50,13 @@ class Lame(Method):
         name="lame",
         title="LAME",
         summary="training-free: predictions smoothed over neighbouring queries (CVPR 2022)",
-        paper="Boudiaf et al., Parameter-free Online Test-time Adaptation, CVPR 2022; "
-        "github.com/fiveai/LAME",
+        paper="Boudiaf et al., Parameter-free Online Test-time Adaptation, CVPR 2022",
         trains=False,
         approximate="retrieval port: the classes are the gallery's items; scores are ln Y; queries "
         "that are not finite are left out of the affinity",
+        repository="https://github.com/fiveai/LAME",
+        sees="the batch's queries, the gallery",
+        passes="1 f",
     )
     Options: ClassVar[type] = LameOptions
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from methods.adapt import AdaptedMethod, AdaptOptions, Forward, StepLog
 from methods.base import MethodCard, MethodError, StepOutput
+from methods.centring import moved, sound_mean
 from methods.objectives import entropy
 from methods.options import option
 from methods.perturb import augmented
@@ -47,18 +48,25 @@ class Memo(AdaptedMethod):
         title="MEMO",
         summary="marginal entropy over views of each query alone (Zhang et al., NeurIPS 2022)",
         paper="Zhang et al., MEMO: Test Time Robustness via Adaptation and Augmentation, "
-        "NeurIPS 2022; github.com/zhangmarvin/memo",
+        "NeurIPS 2022",
         approximate="retrieval port: the normalisation layers learn (adapt=all for every weight, "
         "as published), AdamW, whose moments are cleared with the weights (the official code "
         "keeps them); views are random moves instead of AugMix, and texts lose tokens (ours)",
+        repository="https://github.com/zhangmarvin/memo",
+        sees="one query at a time, the gallery",
+        passes="33 f, 32 b",
     )
     Options: ClassVar[type] = MemoOptions
+    _offset: Tensor | None = None
 
     def step(self, queries: Tensor) -> StepOutput:
         """Adapts to each query of a batch by itself and scores it."""
         if len(queries) == 0:
             raise MethodError("a batch of no queries was given; expected at least one")
         self.log = StepLog()
+        self._offset = None
+        if self.options.centre and len(queries) > 1:
+            self._offset = self.gallery.mean(dim=0) - sound_mean(self.embed(queries))
         embeddings = torch.cat([self.adapted_to(query) for query in queries.split(1)])
         self.batch += 1
         self.restore_source()
@@ -73,7 +81,11 @@ class Memo(AdaptedMethod):
                 if index > 0 and self.options.keep == 1:
                     views = self.views(query)
                 self.update(self.forward(views, index))
-        return self.embed(query)
+        return self.place(self.embed(query))
+
+    def place(self, embeddings: Tensor) -> Tensor:
+        """Views and queries moved by the offset of the batch under the source weights."""
+        return embeddings if self._offset is None else moved(embeddings, self._offset)
 
     def views(self, query: Tensor) -> Tensor:
         """(V, ...) random views of one query; the query itself comes first where some are cut."""

@@ -39,9 +39,11 @@ class Rdumb(Eata):
         title="RDumb",
         summary="EATA (ETA form) with a reset at regular intervals (Press et al., NeurIPS 2023)",
         paper="Press et al., RDumb: A simple approach that questions our progress in continual "
-        "test-time adaptation, NeurIPS 2023; github.com/oripress/CCC",
+        "test-time adaptation, NeurIPS 2023",
         approximate="retrieval port: LayerNorm instead of BatchNorm, AdamW, 3 steps, so that 1000 "
         "passes are 333 batches",
+        repository="https://github.com/oripress/CCC",
+        passes="3 f, 3 b",
     )
     Options: ClassVar[type] = RdumbOptions
 

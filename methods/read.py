@@ -38,6 +38,8 @@ class Read(AdaptedMethod):
         paper="Yang et al., Test-time Adaption against Multi-modal Reliability Bias, ICLR 2024",
         approximate="retrieval port after TCR's: LayerNorm instead of fusion attention, 3 steps, "
         "scores before the last update",
+        repository="https://github.com/XLearning-SCU/2024-ICLR-READ",
+        passes="3 f, 3 b",
     )
     Options: ClassVar[type] = ReadOptions
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from methods.adapt import AdaptedMethod, AdaptOptions, Forward
-from methods.base import MethodCard, StepOutput
+from methods.adapt import AdaptedMethod, AdaptOptions, Change, Forward
+from methods.base import MethodCard
+from methods.centring import sound_mean
+from methods.gradients import Gradients
 from methods.objectives import entropy, symmetric_cross_entropy
 from methods.options import option
 from methods.perturb import augmented
@@ -52,10 +54,12 @@ class Roid(AdaptedMethod):
         title="ROID",
         summary="certainty and diversity weights, pull to the source, prior (WACV 2024)",
         paper="Marsden et al., Universal Test-time Adaptation through Weight Ensembling, Diversity "
-        "Weighting, and Prior Correction, WACV 2024; github.com/mariodoebler/test-time-adaptation",
+        "Weighting, and Prior Correction, WACV 2024",
         approximate="retrieval port: AdamW, 3 steps; the augmented view is torch-only, without the "
         "change of colours; sums are divided by the largest batch so far, where the official code "
         "knows the batch size",
+        repository="https://github.com/mariodoebler/test-time-adaptation",
+        passes="6 f, 6 b",
     )
     Options: ClassVar[type] = RoidOptions
 
@@ -64,20 +68,15 @@ class Roid(AdaptedMethod):
         self.means = PredictionMeans()
         self.batch_size = 0
 
-    def step(self, queries: Tensor) -> StepOutput:
-        """Adapts on one batch and scores it with the prior correction."""
-        self.batch_size = max(self.batch_size, len(queries))
-        output = super().step(queries)
-        return replace(output, scores=self.corrected(output.scores))
-
     def objective(self, forward: Forward) -> Tensor:
         """Sum over the counting queries of w_i (SLR_i + SCE_i), by the batch size."""
+        self.batch_size = max(self.batch_size, len(forward.queries))
         logits = forward.similarities / self.temperature
         weights = self.weigh(logits.detach())
         loss = torch.where(weights > 0, weights * likelihood_ratio(logits), 0.0).sum()
         if self.options.consistency:
-            view = self.encoder(self.augment(forward.queries)) @ self.gallery.T / self.temperature
-            apart = symmetric_cross_entropy(view, logits)
+            view = self.place(self.encoder(self.augment(forward.queries)))
+            apart = symmetric_cross_entropy(view @ self.gallery.T / self.temperature, logits)
             loss = loss + torch.where(weights > 0, weights * apart, 0.0).sum()
         # A query that is not a number has a NaN weight: so has the loss, and no update is made.
         return (loss + 0 * weights.sum()) / self.batch_size
@@ -101,24 +100,22 @@ class Roid(AdaptedMethod):
         self.log.add("selected", (weights > 0).sum())
         return weights
 
-    @torch.no_grad()
-    def after_update(self) -> None:
-        """Weight ensembling: a hundredth of the way back to the source."""
-        momentum, source = self.options.source_momentum, self.source_parameters()
-        for name, parameter in self.adapted.items():
-            parameter.copy_(momentum * parameter + (1 - momentum) * source[name])
+    def descend(self, gradients: Gradients | None, change: Change | None = None) -> bool:
+        """One optimiser step, then weight ensembling: a hundredth of the way to the source."""
+        made = super().descend(gradients, change)
+        if made:
+            self.pull_to_source(1 - self.options.source_momentum)
+        return made
 
-    def corrected(self, scores: Tensor) -> Tensor:
-        """Prior correction of (B, N) similarities; they come back in the similarities' unit."""
+    def rescore(self, similarities: Tensor) -> Tensor:
+        """Prior correction of (B, N) similarities; they stay in the similarities' unit."""
         if self.options.prior == "off":
-            return scores
-        sound = torch.isfinite(scores).all(dim=1)
-        predictions = (scores / self.temperature).softmax(dim=1)
-        total = torch.where(sound[:, None], predictions, 0.0).sum(dim=0)
-        prior = smoothed_prior(total / sound.sum().clamp_min(1), len(scores))
+            return similarities
+        mean = sound_mean((similarities / self.temperature).softmax(dim=1))
+        prior = smoothed_prior(mean, len(similarities))
         if self.options.prior == "logits":
-            return scores * prior
-        return scores + self.temperature * prior.log()
+            return similarities * prior
+        return similarities + self.temperature * prior.log()
 
 
 def likelihood_ratio(logits: Tensor) -> Tensor:

@@ -56,6 +56,8 @@ class Sar(AdaptedMethod):
         "(the port leaves the weights at the disturbed point and averages a 0). A reset clears the "
         "moving average and the optimiser's moments (both survive in the reference). A batch of "
         "one or two has one reliable query (the port fails there)",
+        repository="https://github.com/mr-eggplant/SAR",
+        passes="6 f, 6 b",
     )
     Options: ClassVar[type] = SarOptions
 

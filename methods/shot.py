@@ -41,10 +41,12 @@ class Shot(AdaptedMethod):
         title="SHOT (online)",
         summary="information maximisation and confident pseudo-labels (Liang et al., ICML 2020)",
         paper="Liang et al., Do We Really Need to Access the Source Data? Source Hypothesis "
-        "Transfer for Unsupervised Domain Adaptation, ICML 2020; github.com/tim-learn/SHOT",
+        "Transfer for Unsupervised Domain Adaptation, ICML 2020",
         approximate="online retrieval port after TCR's: one batch at a time instead of epochs over "
         "the whole target set; pseudo-labels are the confident queries' own top items instead of "
         "centroids; LayerNorm, AdamW, 3 steps",
+        repository="https://github.com/tim-learn/SHOT",
+        passes="3 f, 3 b",
     )
     Options: ClassVar[type] = ShotOptions
 

@@ -47,6 +47,8 @@ class Tcr(AdaptedMethod):
         "ICLR 2025",
         approximate="an empty selection gives a zero instead of a NaN; batches below four queries "
         "still offer one pair to the queue",
+        repository="https://github.com/XLearning-SCU/2025-ICLR-TCR",
+        passes="3 f, 3 b",
     )
     Options: ClassVar[type] = TcrOptions
 

@@ -18,6 +18,8 @@ class Tent(AdaptedMethod):
         summary="entropy minimisation (Wang et al., ICLR 2021)",
         paper="Wang et al., Tent: Fully Test-Time Adaptation by Entropy Minimization, ICLR 2021",
         approximate="retrieval port after TCR's: LayerNorm instead of BatchNorm, AdamW, 3 steps",
+        repository="https://github.com/DequanWang/tent",
+        passes="3 f, 3 b",
     )
 
     def objective(self, forward: Forward) -> Tensor:

@@ -123,8 +123,8 @@ def made(kind: type[Method], options: Any) -> Method:
 
 CASES = [
     (Source, None, 0),
-    (Recentre, None, 1),  # the gap that it logs and how many queries were sound
-    (Recentre, RecentreOptions(center="stream"), 1),
+    (Recentre, None, 1),  # the gap that it logs
+    (Recentre, RecentreOptions(center="stream"), 2),  # and how many queries were sound
     (Tent, None, FINITE + ONE_LOG),
     (Eata, None, FINITE + ONE_LOG),
     (Eata, EataOptions(fisher="stream"), FINITE + ONE_LOG + 1),  # and whether Fisher's are finite
