@@ -23,6 +23,8 @@ BUILTINS: dict[str, str] = {
     "roid": "methods.roid:Roid",
     "cotta": "methods.cotta:Cotta",
     "memo": "methods.memo:Memo",
+    "rpl": "methods.rpl:Rpl",
+    "vte": "methods.vte:Vte",
     "lame": "methods.lame:Lame",
     "bn_adapt": "methods.bn_adapt:BnAdapt",
 }

@@ -24,16 +24,18 @@ from methods.read import Read, ReadOptions
 from methods.recentre import Recentre, RecentreOptions
 from methods.rest import Rest, RestOptions
 from methods.roid import Roid, RoidOptions
+from methods.rpl import Rpl, RplOptions
 from methods.sar import Sar, SarOptions
 from methods.shot import Shot, ShotOptions
 from methods.source import Source
 from methods.tcr import Tcr, TcrOptions
 from methods.tent import Tent
 from methods.testing import CHECKS, MethodContract, run_contract
+from methods.vte import Vte, VteOptions
 
 BUILTIN_CLASSES: tuple[type[Method], ...] = (
     *(Source, Recentre, Tent, Eata, Sar, Read, Tcr, Rest),
-    *(Shot, Deyo, Come, Rdumb, Roid, Cotta, Memo, Lame, BnAdapt),
+    *(Shot, Deyo, Come, Rdumb, Roid, Cotta, Memo, Rpl, Vte, Lame, BnAdapt),
 )
 
 
@@ -201,6 +203,25 @@ class TestMemo(MethodContract):
 class TestMemoCertainViews(MethodContract):
     method_class = Memo
     options = MemoOptions(views=5, keep=0.5, steps=2, temperature=0.1)
+
+
+class TestRpl(MethodContract):
+    method_class = Rpl
+
+
+class TestRplSteep(MethodContract):
+    method_class = Rpl
+    options = RplOptions(q=0.1, temperature=0.1, score_from="post_update")
+
+
+class TestVte(MethodContract):
+    method_class = Vte
+    options = VteOptions(views=6, keep=0.5)
+
+
+class TestVteAll(MethodContract):
+    method_class = Vte
+    options = VteOptions(views=3, keep=1.0, temperature="learnt")
 
 
 class TestLame(MethodContract):

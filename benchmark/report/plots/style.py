@@ -79,6 +79,8 @@ LOOKS: dict[str, Look] = {
     "roid": Look("#B15928", "p"),
     "cotta": Look("#006D5B", "h"),
     "memo": Look("#C71585", "*"),
+    "rpl": Look("#4B0082", "P", "-."),
+    "vte": Look("#A0522D", "D", ":"),
     "lame": Look("#708238", "s", ":"),
     "bn_adapt": Look("#36454F", "8", ":"),
 }
