@@ -174,8 +174,15 @@ test: $(STAMP) ## run the tests
 	@$(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q -n $(call quote,$(TEST_WORKERS)) -p no:benchmark
 
 .PHONY: perf
-perf: $(STAMP) ## run the speed tests
-	@$(PYTEST_ENV) "$(PY)" -m pytest tests/perf --benchmark-only
+perf: $(STAMP) ## run the speed tests; print their ratios and list them in docs/performance.md
+	@rm -f "$(VENV)/perf.json"
+	@status=0; $(PYTEST_ENV) "$(PY)" -m pytest -q tests/perf --benchmark-only --benchmark-columns=min \
+	  --benchmark-json="$(VENV)/perf.json" || status=$$?; \
+	"$(PY)" -m tests.perf.figures "$(VENV)/perf.json" || exit 1; exit $$status
+
+.PHONY: gpu-check
+gpu-check: $(STAMP) ## measure a GPU: speed, waiting, memory, same results (docs/gpu.md)
+	@"$(PY)" -m tests.perf.gpu_check
 
 .PHONY: format
 format: $(STAMP) ## rewrite the code in the common format

@@ -101,8 +101,9 @@ def _agreement(part: Mapping[str, Any]) -> str:
     ]
     kept = "kept" if part["within"] else "NOT kept"
     return paragraph(
-        "The embedded encoder in float32, 256 queries. A GPU adds in another order, and adaptation",
-        "carries small differences on. Tolerance, for the source model: ranks may differ for",
+        f"The embedded encoder in float32, {part['limit']} queries.",
+        "A GPU adds in another order, and adaptation carries small differences on.",
+        "Tolerance, for the source model: ranks may differ for",
         f"{100 * part['tolerance']:.0f} % of the queries ({kept}).",
     ) + table(["method", "ranks that differ", "R@1 on the CPU", "R@1 on the GPU"], rows)
 
@@ -114,8 +115,9 @@ def _executors(part: Mapping[str, Any]) -> str:
         if isinstance(row, Mapping)
     ]
     return paragraph(
-        "Four cells of the embedded encoder, all on the one GPU, and how many of them have the ranks",
-        f"of the serial run. Two processes have {part['two_over_one']:.2f} times the throughput of one.",
+        "Cells of the embedded encoder, all on the one GPU, and how many of them have the ranks of",
+        "the serial run. Two processes have",
+        f"{part['two_over_one']:.2f} times the throughput of one.",
     ) + table(["executor", "cells with equal ranks", "seconds"], rows)
 
 
