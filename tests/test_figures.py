@@ -70,7 +70,8 @@ def test_figures_name_tests_that_exist() -> None:
     for figure in figures.FIGURES:
         file, function = figure.test.split("::")
         text = (folder / file).read_text(encoding="utf-8")
-        assert f"def {function}(" in text and f'"{figure.key}"' in text, figure
+        assert f"def {function}(" in text, figure
+        assert f'"{figure.key}"' in text, figure
 
 
 def test_committed_page_lists_the_committed_figures() -> None:
@@ -94,7 +95,7 @@ SMALL = gpu_check.Size(
     batch=4,
     batches=2,
     gallery=30,
-    pictures=8,
+    pictures=12,
     loaders=(1,),
     compiled=(),
     methods=("source", "tent"),
