@@ -101,6 +101,20 @@ class MethodSpec:
     version: int = 1
     origins: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """What tables call it, see ``method_label``."""
+        return method_label(self.name, self.options)
+
+
+def method_label(name: str, options: Mapping[str, Any]) -> str:
+    """A method's name, with its bank where it has one: that decides what it may see.
+
+    >>> method_label("nnn", {"bank": "past_queries", "k": 128})
+    'nnn[past_queries]'
+    """
+    return f"{name}[{options['bank']}]" if "bank" in options else name
+
 
 @dataclass(frozen=True, slots=True)
 class ShiftSpec:

@@ -160,6 +160,23 @@ class Method(ABC):
         """
         return None
 
+    @property
+    def wants_stream(self) -> bool:
+        """Whether the harness should call ``use_stream`` before the first step.
+
+        A method that does sees queries which have not come yet. It is not an online method, and its
+        name in tables must say so: those of ``methods.bank`` carry ``[transductive]``.
+        """
+        return False
+
+    def use_stream(self, embeddings: Tensor) -> None:
+        """Offers the source model's view of all queries of the stream to come, in no stated order.
+
+        Args:
+            embeddings: (Q, D) unit rows; must not be written to.
+        """
+        return None
+
     @torch.no_grad()
     def embed(self, queries: Tensor) -> Tensor:
         """Embeds queries with the model as it now stands, without adapting; (B, D) unit rows.

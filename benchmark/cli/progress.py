@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import TracebackType
 
 from rich.console import Console
 from rich.progress import (
@@ -18,7 +19,7 @@ from rich.progress import (
 from benchmark.cell import Cell, Record
 
 
-class Bars(Progress):
+class Bars:
     """Shows the events of running cells (a ``benchmark.evaluation.callbacks.Callback``) as bars.
 
     Use as a context manager. Where the console is no terminal, or ``quiet``, nothing is drawn.
@@ -26,7 +27,7 @@ class Bars(Progress):
 
     def __init__(self, console: Console, total: int, *, quiet: bool = False) -> None:
         # markup=False: names of cells come from data and plugins.
-        super().__init__(
+        self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -37,36 +38,64 @@ class Bars(Progress):
             transient=True,
             disable=quiet or not console.is_interactive,
         )
-        self._all = self.add_task("all cells", total=total, unit="cells")
+        self._cells = self._progress.add_task("all cells", total=total, unit="cells")
         self._running: dict[str, TaskID] = {}
+        self._queries: dict[str, int] = {}
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
 
     def cell_started(self, cell: Cell, batches: int) -> None:
         """Adds the cell's bar."""
-        self._drop(cell)
+        name = label(cell)
+        self._drop(name)
         total = batches * cell.stream.batch_size
         if cell.limit is not None:
             total = min(total, cell.limit)
-        self._running[label(cell)] = self.add_task(label(cell), total=total, unit="queries")
+        self._running[name] = self._progress.add_task(name, total=total, unit="queries")
+        self._queries[name] = 0
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
         """Moves the cell's bar by the batch's queries."""
-        if label(cell) in self._running:
-            self.advance(self._running[label(cell)], int(batch_log.get("queries", 0)))
+        name = label(cell)
+        if name in self._running:
+            self._queries[name] += int(batch_log.get("queries", 0))
+            self._progress.update(self._running[name], completed=self._queries[name])
 
     def cell_done(self, record: Record) -> None:
         """Takes the cell's bar away and moves the one over all cells."""
-        from benchmark.store.records import cell_from_dict  # imports NumPy
+        spec = record.cell
+        self._drop(
+            _label(
+                spec["method"]["name"],
+                spec["shift"],
+                spec["stream"]["kind"],
+                spec["benchmark"],
+                spec["seed"],
+            )
+        )
+        self._progress.advance(self._cells)
 
-        self._drop(cell_from_dict(record.cell))
-        self.advance(self._all)
-
-    def _drop(self, cell: Cell) -> None:
-        if label(cell) in self._running:
-            self.remove_task(self._running.pop(label(cell)))
+    def _drop(self, name: str) -> None:
+        if name in self._running:
+            self._progress.remove_task(self._running.pop(name))
 
 
 def label(cell: Cell) -> str:
     """What a cell is called beside its bar."""
-    kind = "" if cell.stream.kind == "single" else f"{cell.stream.kind} "
-    shift = f"{cell.shift.name} {cell.shift.severity}"
-    return f"{cell.method.name}, {kind}{shift}, {cell.benchmark}, seed {cell.seed}"
+    shift = {"name": cell.shift.name, "severity": cell.shift.severity}
+    return _label(cell.method.label, shift, cell.stream.kind, cell.benchmark, cell.seed)
+
+
+def _label(method: str, shift: Mapping[str, object], stream: str, benchmark: str, seed: int) -> str:
+    kind = "" if stream == "single" else f"{stream} "
+    return f"{method}, {kind}{shift['name']} {shift['severity']}, {benchmark}, seed {seed}"

@@ -272,6 +272,9 @@ class _Run:
         inputs = self.resources.inputs(self.cell)
         self.progress.cell_started(self.cell, len(self.stream))
         section = next(iter(self.stream)).section
+        if method.wants_stream:
+            with self.clock("source"):
+                method.use_stream(self._whole_stream())
         source = self.resources.source_rows(self.cell) if method.wants_source else None
         wanted = (self.queries[batch.queries] for batch in self.stream)
         with prefetched(wanted, inputs.batch, depth_for(self.backbone.device)) as loaded:
@@ -287,6 +290,12 @@ class _Run:
                         method.use_source(source.batch(queries))
                 self._step(method, batch, queries, own, tally)
         return tally
+
+    def _whole_stream(self) -> Tensor:
+        """(Q, D) embeddings of all queries under the source model, in the order of the stream."""
+        inputs, rows = self.resources.inputs(self.cell), self.resources.source_rows(self.cell)
+        batches = (inputs.batch(self.queries[batch.queries]) for batch in self.stream)
+        return torch.cat([rows.batch(queries) for queries in batches])
 
     def _step(
         self, method: Method, batch: Batch, queries: Tensor, gallery: Tensor, tally: _Tally

@@ -299,4 +299,4 @@ def embeddings_of(record: Record, resources: Resources) -> Embeddings:
 
 def title_of(cell: Cell) -> str:
     """Benchmark, shift and method of a cell in one line."""
-    return f"{cell.benchmark}, {cell.shift.label.replace('_', ' ')}, {cell.method.name}"
+    return f"{cell.benchmark}, {cell.shift.label.replace('_', ' ')}, {cell.method.label}"

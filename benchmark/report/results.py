@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.cell import Record, Status
+from benchmark.cell import Record, Status, method_label
 from benchmark.config.presets import tuned
 from methods import BUILTINS
 
@@ -92,7 +92,9 @@ class CellResult:
 
     @property
     def method(self) -> str:
-        return str(self.record.cell["method"]["name"])
+        """The method's name, with its bank where it has one."""
+        spec = self.record.cell["method"]
+        return method_label(str(spec["name"]), spec.get("options", {}))
 
     @property
     def preset(self) -> str:
@@ -179,8 +181,8 @@ class CellResult:
 
 def method_rank(name: str) -> tuple[int, str]:
     """Sorting key of methods: built-ins in their declared order, then the others by name."""
-    names = list(BUILTINS)
-    return (names.index(name) if name in BUILTINS else len(names), name)
+    names, plain = list(BUILTINS), name.split("[")[0]
+    return (names.index(plain) if plain in BUILTINS else len(names), name)
 
 
 def cell_name(result: CellResult) -> str:

@@ -83,7 +83,7 @@ def _rows(record: Record) -> Iterator[dict[str, Any]]:
         "weights": info.get("backbone_fingerprint", ""),
         "pretrained": os.path.basename(cell.backbone.pretrained),
         "transform": cell.backbone.transform,
-        "method": cell.method.name,
+        "method": cell.method.label,
         "preset": cell.method.preset,
         "tuned": tuned(cell.method.options, cell.method.origins),
         "shift": cell.shift.name,

@@ -16,9 +16,13 @@ from methods.come import Come, ComeOptions
 from methods.cotta import Cotta, CottaOptions
 from methods.deyo import Deyo, DeyoOptions
 from methods.eata import Eata, EataOptions
+from methods.hat_vtr import HatVtr
+from methods.inverted_softmax import InvertedSoftmax
 from methods.lame import Lame, LameOptions
 from methods.memo import Memo, MemoOptions
+from methods.nnn import NNN
 from methods.objectives import entropy
+from methods.qbnorm import QBNorm
 from methods.rdumb import Rdumb, RdumbOptions
 from methods.read import Read, ReadOptions
 from methods.recentre import Recentre, RecentreOptions
@@ -27,15 +31,20 @@ from methods.roid import Roid, RoidOptions
 from methods.rpl import Rpl, RplOptions
 from methods.sar import Sar, SarOptions
 from methods.shot import Shot, ShotOptions
+from methods.sinkhorn import Sinkhorn
 from methods.source import Source
 from methods.tcr import Tcr, TcrOptions
+from methods.tcr_untrained import TcrUntrained
+from methods.tda import Tda
 from methods.tent import Tent
 from methods.testing import CHECKS, MethodContract, run_contract
 from methods.vte import Vte, VteOptions
+from methods.whiten import Whiten
 
 BUILTIN_CLASSES: tuple[type[Method], ...] = (
     *(Source, Recentre, Tent, Eata, Sar, Read, Tcr, Rest),
     *(Shot, Deyo, Come, Rdumb, Roid, Cotta, Memo, Rpl, Vte, Lame, BnAdapt),
+    *(TcrUntrained, HatVtr, InvertedSoftmax, QBNorm, Sinkhorn, NNN, Whiten, Tda),
 )
 
 

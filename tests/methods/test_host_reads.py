@@ -26,7 +26,11 @@ from methods.come import Come
 from methods.cotta import Cotta
 from methods.deyo import Deyo, DeyoOptions
 from methods.eata import Eata, EataOptions
+from methods.hat_vtr import HatVtr
+from methods.inverted_softmax import InvertedSoftmax
 from methods.memo import Memo, MemoOptions
+from methods.nnn import NNN
+from methods.qbnorm import QBNorm
 from methods.rdumb import Rdumb
 from methods.read import Read
 from methods.recentre import Recentre, RecentreOptions
@@ -34,14 +38,19 @@ from methods.rest import Rest, RestOptions
 from methods.roid import Roid
 from methods.sar import Sar, SarOptions
 from methods.shot import Shot
+from methods.sinkhorn import Sinkhorn
 from methods.source import Source
 from methods.tcr import Tcr
+from methods.tcr_untrained import TcrUntrained
+from methods.tda import Tda
 from methods.tent import Tent
+from methods.whiten import Whiten
 
 STEPS, BATCH, ITEMS, WIDTH = 3, 16, 40, 8
 ONE_LOG = 1  # the batch's log is read once, when the step is over
 FINITE = STEPS  # an update that is not finite must not be made
 QUEUE = 1  # how many of the batch enter TCR's queue decides its size
+BANK = 1  # whether all queries are sound
 
 aten = torch.ops.aten
 READS = {
@@ -144,6 +153,14 @@ CASES = [
     (Rest, None, FINITE + ONE_LOG + QUEUE),
     (Rest, RestOptions(decouple="off"), FINITE + ONE_LOG + QUEUE),
     (Rest, RestOptions(decouple="pcgrad"), FINITE + ONE_LOG + QUEUE),
+    (HatVtr, None, FINITE + ONE_LOG + QUEUE),
+    (TcrUntrained, None, ONE_LOG + QUEUE),
+    (InvertedSoftmax, None, BANK),
+    (QBNorm, None, BANK),
+    (Sinkhorn, None, BANK),
+    (NNN, None, BANK),
+    (Whiten, None, BANK),
+    (Tda, None, BANK + 3),  # which queries are unsure, and which each cache keeps
     (Rest, RestOptions(level="query", centre=True), FINITE + ONE_LOG + QUEUE),
     (Rest, RestOptions(level="applied", general_over="queue"), FINITE + ONE_LOG + QUEUE),
 ]

@@ -83,6 +83,14 @@ LOOKS: dict[str, Look] = {
     "vte": Look("#A0522D", "D", ":"),
     "lame": Look("#708238", "s", ":"),
     "bn_adapt": Look("#36454F", "8", ":"),
+    "tcr-untrained": Look("#0072B2", "x", ":"),
+    "hat_vtr": Look("#CC79A7", "X", "-."),
+    "inverted_softmax": Look("#009E73", "^", ":"),
+    "qbnorm": Look("#009E73", "v", ":"),
+    "sinkhorn": Look("#009E73", "D", ":"),
+    "nnn": Look("#009E73", "o", ":"),
+    "whiten": Look("#009E73", "P", ":"),
+    "tda": Look("#009E73", "X", ":"),
 }
 """The built-in methods; fixed, so that figures of different runs can be laid side by side."""
 
@@ -101,7 +109,7 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     taken: set[str] = set()
     others = []
     for name in sorted(set(names)):
-        base = name.split(" [")[0]
+        base = name.split("[")[0].rstrip()
         if base in LOOKS and base not in taken:
             chosen[name] = LOOKS[base]
             taken.add(base)

@@ -290,6 +290,14 @@ def test_published_temperatures_by_data_set(dataset: str, temperature: float) ->
     assert published("mine", place) == {}
 
 
+def test_hat_vtrs_learning_rate_is_lower_for_text_and_its_queue_a_batch() -> None:
+    options = METHODS.get("hat_vtr").Options
+    for query, rate in (("text", 3e-5), ("video", 3e-4)):
+        place = Place(query, "coco", "open_clip", batch_size=48)
+        values = preset.resolve("hat_vtr", options, "published", place).values
+        assert (values["lr"], values["queue_size"]) == (rate, 48)
+
+
 def test_tcr_queue_is_as_long_as_a_batch_and_by_hand_wins() -> None:
     options = METHODS.get("tcr").Options
     place = Place("image", "coco", "open_clip", batch_size=16)

@@ -105,3 +105,33 @@ def test_shifts_come_from_the_registry() -> None:
 def test_the_factory_can_be_sent_to_workers() -> None:
     factory = functools.partial(wiring.default_resources, allow_missing=True)
     pickle.loads(pickle.dumps(factory))()
+
+
+def test_a_transductive_bank_is_the_whole_stream() -> None:
+    """Its cells can be finished, and a query's score knows of queries that come later."""
+    resources = fakes.resources(make_method=wiring._make_method)
+    options = {"beta": 40.0}
+    before, early = run_cell(method_cell("inverted_softmax", **options), resources)
+    after, late = run_cell(
+        method_cell("inverted_softmax", bank="transductive", **options), resources
+    )
+    assert (before.status, after.status) == (Status.DONE, Status.DONE), after.reason
+    assert after.cost["forward_per_query"] == 1  # its pass over the stream is the source model's
+    assert not np.array_equal(early["best_rank"], late["best_rank"])
+    seen: list[int] = []
+    make = resources.make_method
+
+    def noted(spec: MethodSpec, setup: Any) -> Any:
+        method = make(spec, setup)
+        take = method.use_stream
+
+        def counted(embeddings: Any) -> None:
+            seen.append(len(embeddings))
+            take(embeddings)
+
+        method.__dict__["use_stream"] = counted
+        return method
+
+    resources.make_method = noted
+    record, _ = run_cell(method_cell("inverted_softmax", bank="transductive"), resources)
+    assert seen == [record.info["queries"]]

@@ -15,8 +15,9 @@ from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, St
 from benchmark.errors import ResultsError
 from benchmark.report.leaderboard import by_shift, leaderboard, write_csv
 from benchmark.report.pools import problems, shift_pools
-from benchmark.report.results import CellResult
+from benchmark.report.results import CellResult, method_rank
 from benchmark.report.table import results_table
+from benchmark.report.tidy import tidy
 from benchmark.report.writing import write_all
 from benchmark.store.run_store import RunStore
 
@@ -383,3 +384,14 @@ def test_csv_keeps_full_precision(tmp_path):
     value = 100 / 3
     write_csv(pd.DataFrame({"a": [value, math.nan]}), tmp_path / "x.csv")
     assert (tmp_path / "x.csv").read_text() == f'a\n{value!r}\n""\n'
+
+
+def test_the_bank_is_part_of_a_methods_name():
+    banks = ("past_queries", "transductive")
+    results = [cell("nnn", hits=[1, 0, 1, 0], options={"bank": bank, "k": 4}) for bank in banks]
+    results += [cell("source", hits=[0, 0, 0, 0]), cell("rest", hits=[1, 1, 1, 1])]
+    board = leaderboard(results)
+    assert set(board["method"]) == {"source", "rest", *(f"nnn[{bank}]" for bank in banks)}
+    rows = tidy([result.record for result in results])
+    assert set(rows["method"]) == set(board["method"])
+    assert method_rank("nnn[past_queries]")[0] == method_rank("nnn")[0] > method_rank("rest")[0]

@@ -1,0 +1,125 @@
+"""Banks of queries: what the training-free methods learn from, and what that lets them see."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from methods.base import Method, MethodError, Setup, StepOutput
+from methods.options import check_options, option
+
+BLOCK = 1024
+"""Queries of a whole stream that enter a bank at once: bounds the similarities held."""
+
+
+BANKS = ("past_queries", "earlier_queries", "transductive")
+BANK_HELP = (
+    "the queries that the method learns from: those seen so far with this batch, without it, or "
+    "'transductive' = all of the stream in advance, an upper bound that no online method has"
+)
+
+BANK_SEES = (
+    "the queries of its bank, by default those of the batch and of earlier ones; with "
+    "bank=transductive all queries of the stream in advance (then 2 f a query); the gallery"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BankOptions:
+    """Options of every method with a bank; the bank's name is part of the method's in tables."""
+
+    bank: str = option("past_queries", BANK_HELP, choices=BANKS)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+class BankMethod(Method):
+    """A method that trains nothing and scores a batch by what a bank of queries says.
+
+    The bank is kept as a summary of bounded size, one for each gallery; a query whose embedding is
+    not finite never enters it. While the bank is empty the similarities are returned as they are.
+    ``observe`` must return a new summary and leave the old one alone.
+
+    Subclasses write ``observe`` and ``rescore`` (or ``answer``, where embeddings move too).
+    """
+
+    Options: ClassVar[type] = BankOptions
+
+    def __init__(self, setup: Setup, options: Any = None) -> None:
+        super().__init__(setup, options)
+        self.reset()
+
+    @abstractmethod
+    def observe(self, bank: Any, embeddings: Tensor, similarities: Tensor) -> Any:
+        """The bank's summary with more queries in it.
+
+        Args:
+            bank: the summary so far, None before the first query.
+            embeddings: (M, D) unit rows of the new queries, M >= 1.
+            similarities: (M, N) to the gallery.
+        """
+
+    def rescore(self, similarities: Tensor, bank: Any) -> Tensor:
+        """(B, N) scores of the batch's (B, N) similarities."""
+        raise NotImplementedError
+
+    def answer(self, embeddings: Tensor, similarities: Tensor, bank: Any) -> StepOutput:
+        """The batch's output where there is a bank."""
+        return StepOutput(self.rescore(similarities, bank), embeddings)
+
+    @torch.no_grad()
+    def step(self, queries: Tensor) -> StepOutput:
+        """Scores one batch by the bank."""
+        if len(queries) == 0:
+            raise MethodError("a batch of no queries was given; expected at least one")
+        embeddings = self.embed(queries)
+        similarities = self.score(embeddings)
+        place = (self.gallery.data_ptr(), len(self.gallery))
+        bank = self._banks.get(place)
+        if self.wants_stream:
+            bank = self._whole_stream() if bank is None else bank
+        elif self.options.bank == "past_queries":
+            bank = self._with(bank, embeddings, similarities)
+        known = bank
+        if self.options.bank == "earlier_queries":
+            bank = self._with(bank, embeddings, similarities)
+        self._banks[place] = bank
+        if known is None:
+            return StepOutput(similarities, embeddings)
+        return self.answer(embeddings, similarities, known)
+
+    def reset(self) -> None:
+        """Empties the banks and forgets the stream."""
+        self._banks: dict[tuple[int, int], Any] = {}
+        self._stream: Tensor | None = None
+
+    @property
+    def wants_stream(self) -> bool:
+        """Whether the bank is the whole stream."""
+        return bool(self.options.bank == "transductive")
+
+    def use_stream(self, embeddings: Tensor) -> None:
+        """Takes the whole stream's embeddings as the bank."""
+        self._stream = embeddings
+
+    def _whole_stream(self) -> Any:
+        if self._stream is None:
+            raise MethodError(
+                "bank='transductive' needs the whole stream before the first batch; call "
+                "use_stream, or take bank='past_queries'"
+            )
+        bank = None
+        for block in self._stream.split(BLOCK):
+            bank = self._with(bank, block, self.score(block))
+        return bank
+
+    def _with(self, bank: Any, embeddings: Tensor, similarities: Tensor) -> Any:
+        sound = torch.isfinite(embeddings).all(dim=1)
+        if not bool(sound.all()):
+            embeddings, similarities = embeddings[sound], similarities[sound]
+        return self.observe(bank, embeddings, similarities) if len(embeddings) else bank
