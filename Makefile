@@ -94,6 +94,11 @@ help: ## this list
 	@echo "  SEED=0-2), options by blank (OPTIONS='steps=1 lr=1e-4')"
 	@echo "  set-up takes PYTHON=python3.12, VENV=dir and PIP_FLAGS='--index-url ...'"
 
+# uv installs in a third of pip's time. It reads none of pip's settings, so with PIP_FLAGS, and
+# wherever uv itself cannot be had or fails, pip does it.
+BY_PIP = "$(PY)" -m pip install -q --disable-pip-version-check --no-input \
+  $(foreach flag,$(PIP_FLAGS),$(call quote,$(flag)))
+
 .PHONY: setup
 setup: $(STAMP) ## virtual environment with the pinned packages (done by the others when needed)
 	@:
@@ -117,7 +122,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  if ! "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
 	    echo "error: $$python is not Python 3.11 or newer" >&2; exit 1; \
 	  fi; \
-	  echo "setting up $(VENV) (once; downloads torch, takes a few minutes)"; \
+	  echo "setting up $(VENV) (once; downloads torch; a minute or three)"; \
 	  "$$python" -m venv "$(VENV)"; \
 	fi
 	@installed=$$("$(PY)" -m pip list --format=freeze --disable-pip-version-check 2>/dev/null | grep -E '^(torch|torchvision)==' || true); \
@@ -126,8 +131,9 @@ $(STAMP): pyproject.toml constraints.txt
 	else \
 	  cp constraints.txt "$(VENV)/constraints.txt"; \
 	fi
-	@"$(PY)" -m pip install -q --disable-pip-version-check --no-input $(foreach flag,$(PIP_FLAGS),$(call quote,$(flag))) \
-	  -c "$(VENV)/constraints.txt" -e '.[dev]'
+	@$(if $(strip $(PIP_FLAGS)),false,"$(PY)" -c 'import uv' 2>/dev/null || $(BY_PIP) -c constraints.txt uv >/dev/null 2>&1) && \
+	"$(PY)" -m uv pip install -q --python "$(PY)" -c "$(VENV)/constraints.txt" -e '.[dev]' 2>"$(VENV)/uv.txt" || \
+	$(BY_PIP) -c "$(VENV)/constraints.txt" -e '.[dev]'
 	@touch "$@"
 
 .PHONY: bench
@@ -174,8 +180,15 @@ test: $(STAMP) ## run the tests
 	@$(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q -n $(call quote,$(TEST_WORKERS)) -p no:benchmark
 
 .PHONY: perf
-perf: $(STAMP) ## run the speed tests
-	@$(PYTEST_ENV) "$(PY)" -m pytest tests/perf --benchmark-only
+perf: $(STAMP) ## run the speed tests; print their ratios and list them in docs/performance.md
+	@rm -f "$(VENV)/perf.json"
+	@status=0; $(PYTEST_ENV) "$(PY)" -m pytest -q tests/perf --benchmark-only --benchmark-columns=min \
+	  --benchmark-json="$(VENV)/perf.json" || status=$$?; \
+	"$(PY)" -m tests.perf.figures "$(VENV)/perf.json" || exit 1; exit $$status
+
+.PHONY: gpu-check
+gpu-check: $(STAMP) ## measure a GPU: speed, waiting, memory, same results (docs/gpu.md)
+	@"$(PY)" -m tests.perf.gpu_check
 
 .PHONY: format
 format: $(STAMP) ## rewrite the code in the common format

@@ -1,4 +1,4 @@
-"""``queryshift bench``, the one pipeline, and its other names ``suite``, ``grid`` and ``plan``."""
+"""``queryshift bench``, the one pipeline, and its other names: suite, grid, plan, config show."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Bench(Command):
             Exit code: 0, 1 where a cell has failed, 130 where the user stopped the run.
         """
         if args.settings:
-            from benchmark.cli.config_show import show_settings
+            from benchmark.cli.dry_run import show_settings
 
             return show_settings(args, console)
         for flag in ("calibrate", "json"):
@@ -73,7 +73,7 @@ class Bench(Command):
         plan = self.plan(args)  # imports torch
         folder = Path(plan.config.out) if plan.config.out else RUNS / plan.folder
         if args.dry_run:
-            from benchmark.cli.forecast import show_forecast
+            from benchmark.cli.dry_run import show_forecast
 
             return show_forecast(plan, folder, args, console)
 
@@ -199,6 +199,27 @@ class Plan(Grid):
         super().add_own_arguments(parser)
         _add_forecast(parser)
         parser.set_defaults(dry_run=True)
+
+
+class Config(Bench):
+    """The settings of a run or of a grid, after everything was merged."""
+
+    name = "config"
+    summary = "config show: as bench --settings, every setting and where its value comes from"
+    examples = (
+        "  queryshift config show --config my.yaml --seed 0-2\n"
+        "  queryshift config show --grid mini --workers 2"
+    )
+
+    def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.set_defaults(settings=True)
+        parser.add_argument("what", metavar="show", help="the word show")
+        parser.add_argument("--grid", metavar="GRID", help="of this grid, by name or path")
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        if args.what != "show":
+            raise UsageError(f"expected 'config show', not {args.what!r}")
+        return super().run(args, console)
 
 
 def _add_forecast(parser: argparse.ArgumentParser, before: str = "") -> None:

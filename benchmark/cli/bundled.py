@@ -1,6 +1,6 @@
-"""``queryshift leaderboard`` and ``claims``: bundled grids that have a report of their own.
+"""``queryshift leaderboard``, ``claims``, ``tune``: bundled runs that have a report of their own.
 
-Both resume like any run: what their folder has is not run again.
+They resume like any run: what their folder has is not run again.
 """
 
 from __future__ import annotations
@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmark.cli.bench import Bench, say_reasons, say_where
+from benchmark.cell import Record, Status
+from benchmark.cli.bench import Bench, execute, say_reasons, say_where
+from benchmark.cli.command import FAILED, OK, Command, say, table
 from benchmark.config.paths import user_path
+from benchmark.config.presets import is_file, read_preset
+from benchmark.config.run import BenchConfig, read_count, read_names, reading
+from benchmark.errors import ConfigError
+from benchmark.registry import METHODS
+from benchmark.report.display import FittedTable
 
 if TYPE_CHECKING:
-    from benchmark.cell import Record
+    import pandas as pd
+
     from benchmark.planning.plan import Plan
     from benchmark.store.run_store import RunStore
 
@@ -97,3 +105,63 @@ class ClaimsPage(Bench):
         say_reasons(console, records)
         for folder in (store.path, *([user_path(args.results)] if args.results else [])):
             say_where(console, write_claims(found, folder))
+
+
+class Tune(Command):
+    """The same small search for every method, on the validation part only."""
+
+    name = "tune"
+    summary = "choose the methods' options for the embedded default on its validation part"
+    examples = (
+        "  queryshift tune --method mine && queryshift bench --method mine "
+        "--preset queryshift-preset.yaml\n"
+        "  queryshift tune --method tcr,rest --workers 2"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--method", default="all", metavar="NAMES", help="methods, or 'all'")
+        parser.add_argument("--workers", default="1", metavar="N", help="trials at the same time")
+        parser.add_argument(
+            "--out", metavar="FILE", help="your preset file (default: queryshift-preset.yaml)"
+        )
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        """Runs the trials (finished ones are reused), prints and writes what they say."""
+        names = reading(read_names, args.method, "--method")
+        workers = reading(read_count, args.workers, "--workers")
+        named = None if "all" in names else [METHODS.resolve(name) for name in names]
+        if args.out and not is_file(args.out):
+            raise ConfigError(f"--out: expected a name that ends in .yaml, not {args.out!r}")
+
+        from benchmark.planning import tune
+        from benchmark.store.run_store import RunStore
+
+        target = user_path(args.out) if args.out else tune.PRESET
+        methods = tune.tunable(named)
+        kept = read_preset(target) if target.exists() else {}
+        cells = tune.trials(methods)
+        counted = f"{len(cells)} validation cells, {len(methods)} methods"
+        say(console, f"{counted}, the same trials for each")
+        records, _ = execute(cells, RunStore(tune.RUN), BenchConfig(workers=workers), console)
+        failed = [record for record in records if record.status is not Status.DONE]
+        for record in failed:
+            say(console, f"failed: {record.cell['method']['name']}: {record.reason}")
+        if failed:
+            return FAILED
+        table = tune.results_of(records)
+        written = tune.write_preset(target, kept, table)
+        console.print(_chosen(tune.best_of(table)))
+        say(console, f"wrote {target} and {written}")
+        if not tune.is_shipped(target):
+            say(console, f"use it with --preset {target}")
+        return OK
+
+
+def _chosen(best: pd.DataFrame) -> FittedTable:
+    numbers = ("lr", "temperature", "mean R@1")
+    rows = (
+        (row["query"], row["method"], row["lr"], row["temperature"], f"{row['mean']:.1f}")
+        for row in best.to_dict("records")
+    )
+    columns = ("query", "method", *numbers)
+    return table(columns, rows, title="chosen on validation data", numbers=numbers)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmark.cli.command import FAILED, OK, Command, UsageError, say
+from benchmark.cli.command import FAILED, OK, Command, UsageError, say, table
 from benchmark.errors import did_you_mean
-from benchmark.report.display import FittedTable
 
 if TYPE_CHECKING:
     from benchmark.evaluation.cache import DiskCache
@@ -78,16 +77,15 @@ def _info(cache: DiskCache, console: Console) -> int:
     if not entries:
         say(console, "it is empty")
         return OK
-    table = FittedTable()
-    for heading in ("what", "entries", "size", "last used"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
+    rows = []
     for kind, meaning in _WHAT.items():
         found = [stored for stored in entries if stored.kind == kind]
         if found:
             size = shown_size(sum(stored.size for stored in found))
             last = datetime.fromtimestamp(max(stored.used for stored in found))
-            table.add_row(meaning, str(len(found)), size, f"{last:%Y-%m-%d %H:%M}")
-    console.print(table)
+            rows.append((meaning, len(found), size, f"{last:%Y-%m-%d %H:%M}"))
+    columns = ("what", "entries", "size", "last used")
+    console.print(table(columns, rows, numbers=columns[1:]))
     return OK
 
 

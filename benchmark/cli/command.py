@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 from rich.console import Console
 from rich.text import Text
 
 from benchmark.errors import QueryShiftError, did_you_mean
+from benchmark.report.display import FittedTable
 
 OK = 0
 FAILED = 1
@@ -27,6 +29,35 @@ RUNS = Path("results") / "runs"
 def say(console: Console, line: str, style: str = "") -> None:
     """Prints a line as it is: nothing in it is markup, and it is not wrapped."""
     console.print(Text(line, style=style), soft_wrap=True)
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Iterable[Any]],
+    *,
+    title: str = "",
+    numbers: Collection[str] = (),
+    make: Callable[..., FittedTable] = FittedTable,
+    **look: Any,
+) -> FittedTable:
+    """A table of values as they are: none is markup; the first column is not wrapped.
+
+    Args:
+        columns: headings.
+        rows: a value, or a ``Text`` with its style, for each column.
+        title: above it.
+        numbers: headings of the columns that hold numbers.
+        make: what makes the empty table.
+        look: of the table, as rich has it.
+    """
+    made = make(title=Text(title) if title else None, title_justify="left", **look)
+    for heading in columns:
+        justify: Literal["left", "right"] = "right" if heading in numbers else "left"
+        first = heading == columns[0]
+        made.add_column(Text(heading), justify=justify, no_wrap=first, overflow="fold")
+    for row in rows:
+        made.add_row(*(value if isinstance(value, Text) else Text(str(value)) for value in row))
+    return made
 
 
 class UsageError(QueryShiftError):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.text import Text
 
-from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError, say
+from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError, say, table
 from benchmark.config.paths import user_path
 from benchmark.data.datasets.layout import layout_of
 from benchmark.data.suite import BenchmarkCard, load_suite
@@ -128,9 +128,7 @@ def _check(cards: Sequence[BenchmarkCard], root: Path, console: Console, *, deco
 
 
 def _table(findings: Sequence[Finding], root: Path) -> FittedTable:
-    table = FittedTable(title=Text(f"data in {root}"), title_justify="left")
-    for heading in ("data set", "split", "", "found", "expected", "benchmarks"):
-        table.add_column(heading, no_wrap=heading == "data set")
+    rows = []
     for finding in findings:
         if finding.complete:
             verdict = Text("complete", style="green")
@@ -138,15 +136,11 @@ def _table(findings: Sequence[Finding], root: Path) -> FittedTable:
             verdict = Text("INCOMPLETE", style="yellow")
         else:
             verdict = Text("NOT USABLE", style="red")
-        table.add_row(
-            Text(finding.dataset),
-            Text(finding.split),
-            verdict,
-            Text(_listed(finding.found) or "nothing"),
-            Text(_listed(finding.expected)),
-            Text(", ".join(finding.benchmarks)),
-        )
-    return table
+        found, expected = _listed(finding.found) or "nothing", _listed(finding.expected)
+        named = ", ".join(finding.benchmarks)
+        rows.append((finding.dataset, finding.split, verdict, found, expected, named))
+    columns = ("data set", "split", "", "found", "expected", "benchmarks")
+    return table(columns, rows, title=f"data in {root}")
 
 
 def _print_problems(finding: Finding, console: Console) -> None:

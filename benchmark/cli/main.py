@@ -37,7 +37,7 @@ COMMANDS = {
     "report": "runs:Report",
     "verify": "runs:Verify",
     "merge": "runs:Merge",
-    "tune": "tune:Tune",
+    "tune": "bundled:Tune",
 }
 """Name -> module and class; only the one that is asked for is imported."""
 
@@ -47,7 +47,7 @@ SHORT = {
     "plan": "bench:Plan",
     "leaderboard": "bundled:Leaderboard",
     "claims": "bundled:ClaimsPage",
-    "config": "config_show:Config",
+    "config": "bench:Config",
     "check-shift": "names:CheckShift",
 }
 """Other names for some ways of calling the commands."""

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from benchmark.cli.command import FAILED, OK, Command, UsageError
+from benchmark.cli.command import FAILED, OK, Command, UsageError, table
 from benchmark.errors import UnknownNameError, did_you_mean
 from benchmark.registry import METHODS, REGISTRIES, SHIFTS, Info, Registry
 from benchmark.report.display import FittedTable
@@ -59,13 +59,8 @@ def _names(registry: Registry, infos: list[Info]) -> FittedTable:
     for optional in ("queries", "also"):
         if not any(columns[optional]):
             del columns[optional]
-    table = FittedTable(title=Text(registry.plural), title_justify="left")
-    for heading in columns:
-        table.add_column(heading, no_wrap=heading == "name")
-    for row in zip(*columns.values(), strict=True):
-        # Text, not str: names and summaries of plugins are data, never markup.
-        table.add_row(*map(Text, row))
-    return table
+    rows = zip(*columns.values(), strict=True)
+    return table(list(columns), rows, title=registry.plural)
 
 
 def find(text: str) -> list[tuple[Registry, str]]:
@@ -102,14 +97,9 @@ class Show(Command):
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         for registry, name in find(args.name):
-            table = FittedTable(
-                title=Text(f"{registry.kind} {name}"), title_justify="left", show_header=False
-            )
-            table.add_column(no_wrap=True, style="bold")
-            table.add_column(overflow="fold")
-            for key, value in _facts(registry, name):
-                table.add_row(Text(key), Text(value))
-            console.print(table)
+            rows = ((Text(key, style="bold"), value) for key, value in _facts(registry, name))
+            title = f"{registry.kind} {name}"
+            console.print(table(["name", "value"], rows, title=title, show_header=False))
         return OK
 
 
@@ -209,14 +199,10 @@ def _check(registry: Registry, name: str, console: Console) -> bool:
     thing = registry.get(name)
     with console.status(Text(f"checking {registry.kind} {name}")):
         results = _method_results(thing) if registry is METHODS else _shift_results(thing)
-    table = FittedTable(title=Text(f"{registry.kind} {name}"), title_justify="left")
-    table.add_column("check", no_wrap=True)
-    table.add_column("")
-    table.add_column("what it means, or what is wrong")
-    for check, good, note in results:
-        verdict = Text("ok", style="green") if good else Text("FAILED", style="red")
-        table.add_row(Text(check), verdict, Text(note))
-    console.print(table)
+    ok, failed = Text("ok", style="green"), Text("FAILED", style="red")
+    rows = [(check, ok if good else failed, note) for check, good, note in results]
+    columns = ("check", "", "what it means, or what is wrong")
+    console.print(table(columns, rows, title=f"{registry.kind} {name}"))
     return all(good for _, good, _ in results)
 
 

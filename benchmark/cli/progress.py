@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import (
@@ -19,7 +18,7 @@ from rich.progress import (
 from benchmark.cell import Cell, Record
 
 
-class Bars:
+class Bars(Progress):
     """Shows the events of running cells (a ``benchmark.evaluation.callbacks.Callback``) as bars.
 
     Use as a context manager. Where the console is no terminal, or ``quiet``, nothing is drawn.
@@ -27,7 +26,7 @@ class Bars:
 
     def __init__(self, console: Console, total: int, *, quiet: bool = False) -> None:
         # markup=False: names of cells come from data and plugins.
-        self._progress = Progress(
+        super().__init__(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -38,64 +37,36 @@ class Bars:
             transient=True,
             disable=quiet or not console.is_interactive,
         )
-        self._cells = self._progress.add_task("all cells", total=total, unit="cells")
+        self._all = self.add_task("all cells", total=total, unit="cells")
         self._running: dict[str, TaskID] = {}
-        self._queries: dict[str, int] = {}
-
-    def __enter__(self) -> Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
 
     def cell_started(self, cell: Cell, batches: int) -> None:
         """Adds the cell's bar."""
-        name = label(cell)
-        self._drop(name)
+        self._drop(cell)
         total = batches * cell.stream.batch_size
         if cell.limit is not None:
             total = min(total, cell.limit)
-        self._running[name] = self._progress.add_task(name, total=total, unit="queries")
-        self._queries[name] = 0
+        self._running[label(cell)] = self.add_task(label(cell), total=total, unit="queries")
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
         """Moves the cell's bar by the batch's queries."""
-        name = label(cell)
-        if name in self._running:
-            self._queries[name] += int(batch_log.get("queries", 0))
-            self._progress.update(self._running[name], completed=self._queries[name])
+        if label(cell) in self._running:
+            self.advance(self._running[label(cell)], int(batch_log.get("queries", 0)))
 
     def cell_done(self, record: Record) -> None:
         """Takes the cell's bar away and moves the one over all cells."""
-        spec = record.cell
-        self._drop(
-            _label(
-                spec["method"]["name"],
-                spec["shift"],
-                spec["stream"]["kind"],
-                spec["benchmark"],
-                spec["seed"],
-            )
-        )
-        self._progress.advance(self._cells)
+        from benchmark.store.records import cell_from_dict  # imports NumPy
 
-    def _drop(self, name: str) -> None:
-        if name in self._running:
-            self._progress.remove_task(self._running.pop(name))
+        self._drop(cell_from_dict(record.cell))
+        self.advance(self._all)
+
+    def _drop(self, cell: Cell) -> None:
+        if label(cell) in self._running:
+            self.remove_task(self._running.pop(label(cell)))
 
 
 def label(cell: Cell) -> str:
     """What a cell is called beside its bar."""
-    shift = {"name": cell.shift.name, "severity": cell.shift.severity}
-    return _label(cell.method.label, shift, cell.stream.kind, cell.benchmark, cell.seed)
-
-
-def _label(method: str, shift: Mapping[str, object], stream: str, benchmark: str, seed: int) -> str:
-    kind = "" if stream == "single" else f"{stream} "
-    return f"{method}, {kind}{shift['name']} {shift['severity']}, {benchmark}, seed {seed}"
+    kind = "" if cell.stream.kind == "single" else f"{cell.stream.kind} "
+    shift = f"{cell.shift.name} {cell.shift.severity}"
+    return f"{cell.method.label}, {kind}{shift}, {cell.benchmark}, seed {cell.seed}"

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
-from rich.text import Text
 
 from benchmark.cli.bench import say_where
-from benchmark.cli.command import FAILED, OK, RUNS, Command, say
+from benchmark.cli.command import FAILED, OK, RUNS, Command, say, table
 from benchmark.config import run as settings
 from benchmark.config.paths import user_path
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError, ResultsError, did_you_mean
-from benchmark.report.display import FittedTable
 
 if TYPE_CHECKING:
     from benchmark.cell import Record
@@ -131,14 +129,12 @@ def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Pa
     else:
         numbers = ("reported", "measured", "reported_difference")
         names = ("benchmark", "backbone", "shift", "severity", "method", "metric")
-        table = FittedTable(title="published beside measured", title_justify="left")
-        for name in (columns := [*names, *numbers, "source"]):
-            justify: Literal["right", "left"] = "right" if name in numbers else "left"
-            table.add_column(name, justify=justify, overflow="fold")
-        for row in frame[columns].to_dict("records"):
-            texts = (f"{v:.1f}" if name in numbers else str(v) for name, v in row.items())
-            table.add_row(*map(Text, texts))
-        console.print(table)
+        columns = [*names, *numbers, "source"]
+        lines = (
+            [f"{value:.1f}" if name in numbers else value for name, value in row.items()]
+            for row in frame[columns].to_dict("records")
+        )
+        console.print(table(columns, lines, title="published beside measured", numbers=numbers))
     written = [write_csv(frame, store.path / "reported.csv")]
     if (frame["metric"] == "R@1").any():
         figure = plots.reported_and_measured(frame)

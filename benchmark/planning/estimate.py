@@ -201,42 +201,42 @@ class Rates:
 
     def __init__(self, measured: Iterable[StoredCell], machine: str) -> None:
         self._measured: dict[Hashable, list[StoredCell]] = defaultdict(list)
-        self._queries: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
         for one in measured:
-            if one.record.environment.get("device_name") == machine:
-                for kind in _kinds(one.cell, one.record.info["query_modality"]):
+            info, benchmark = one.record.info, one.cell.benchmark
+            if one.record.environment.get("device_name") == machine and info.get("queries"):
+                for kind in _kinds(one.cell, info.get("query_modality", "")):
                     self._measured[kind].append(one)
                 if one.cell.limit is None:
-                    self._queries[one.cell.benchmark] = one.record.info["queries"]
+                    self._counts[benchmark] = info["queries"]
         self._told: dict[Hashable, Estimate | None] = {}
 
     def of(self, cell: Cell) -> Estimate | None:
         """The cost of a cell, or None where nothing like it was measured."""
         asked = cell.benchmark, cell.backbone, cell.method.name, cell.limit
         if asked not in self._told:
-            known = (kind for kind in _kinds(cell, _modality(cell)) if kind in self._measured)
-            kind = next(known, None)
-            self._told[asked] = self._estimate(cell, kind) if kind else None
+            kinds = (kind for kind in _kinds(cell, _modality(cell)) if kind in self._measured)
+            self._told[asked] = next((self._of(cell, kind) for kind in kinds), None)
         return self._told[asked]
 
-    def _estimate(self, cell: Cell, kind: tuple[Hashable, ...]) -> Estimate:
-        queries, cells = self.queries(cell), self._measured[kind]
-        counts = [one.record.info["queries"] for one in cells]
-        costs = [one.record.cost for one in cells]
+    def _of(self, cell: Cell, kind: tuple[Hashable, ...]) -> Estimate:
+        cells, queries = self._measured[kind], self._queries(cell)
+        costs = [(one.record.cost, one.record.info["queries"]) for one in cells]
         # What does not grow with the queries: most cells find it done, the first does not.
-        fixed = [c.get("seconds_gallery", 0.0) + c.get("seconds_setup", 0.0) for c in costs]
-        both = zip(costs, fixed, counts, strict=True)
+        once = [c.get("seconds_gallery", 0.0) + c.get("seconds_setup", 0.0) for c, _ in costs]
+        each = [(c["seconds"] - own) / n for (c, n), own in zip(costs, once, strict=True)]
+        sizes = [_size(one.path) / n for one, (_, n) in zip(cells, costs, strict=True)]
         return Estimate(
-            median((c["seconds"] - once) / n for c, once, n in both) * queries + fmean(fixed),
-            max(cost.get("peak_mb", 0.0) for cost in costs),
-            fmean(_size(one.path) / n for one, n in zip(cells, counts, strict=True)) * queries,
-            str(kind[0]),
+            seconds=median(each) * queries + fmean(once),
+            peak_mb=max(cost.get("peak_mb", 0.0) for cost, _ in costs),
+            size=fmean(sizes) * queries,
+            how=str(kind[0]),
         )
 
-    def queries(self, cell: Cell) -> int:
+    def _queries(self, cell: Cell) -> int:
         """How many queries a cell has: as counted in a stored one, else by its card."""
         cards = [BENCHMARKS.get(name) for name in cell.benchmark.split(SEPARATOR)]
-        count = self._queries.get(cell.benchmark) or sum(
+        count = self._counts.get(cell.benchmark) or sum(
             card.counts.get(_COUNTED_AS.get(card.query, "clips"), max(card.counts.values()))
             for card in cards
         )

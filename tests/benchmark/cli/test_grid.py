@@ -14,10 +14,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmark.cli.bench import Grid, Plan
+from benchmark.cli.bench import Config, Grid, Plan
 from benchmark.cli.bundled import ClaimsPage, Leaderboard
 from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command, UsageError
-from benchmark.cli.config_show import Config
 from benchmark.config.atomic import atomic_write
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.report.manifest import up_to_date, write_manifest

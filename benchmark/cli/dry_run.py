@@ -1,4 +1,4 @@
-"""What a dry run prints: cells, done already, skipped, time, memory and disk."""
+"""What a run would do, before anything runs: ``bench --dry-run`` and ``bench --settings``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from benchmark.cli.command import OK, say
+from benchmark.cli.command import OK, say, table
+from benchmark.cli.names import phrase
+from benchmark.config import run as settings
+from benchmark.config.run import Traced
 from benchmark.report.display import FittedTable, data_table
 
 if TYPE_CHECKING:
@@ -44,20 +47,14 @@ def _table(found: Sequence[Mapping[str, Any]]) -> FittedTable:
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}
     for one in found:
         rows.setdefault(one["benchmark"], {})[one["method"]] = one
-    table = data_table()
-    table.add_column("benchmark", no_wrap=True)
-    for heading in (*methods, "skipped", "time"):
-        table.add_column(Text(heading), justify="right", overflow="fold")
+    lines = []
     for name, mine in rows.items():
         skipped = sum(one["skipped"] for one in mine.values())
         seconds = [one["seconds"] for one in mine.values()]
-        table.add_row(
-            Text(name),
-            *(_to_run(mine.get(method)) for method in methods),
-            Text(str(skipped or "")),
-            Text(_duration(None if None in seconds else sum(seconds))),
-        )
-    return table
+        time = _duration(None if None in seconds else sum(seconds))
+        lines.append((name, *(_to_run(mine.get(m)) for m in methods), skipped or "", time))
+    columns = ("benchmark", *methods, "skipped", "time")
+    return table(columns, lines, numbers=columns[1:], make=data_table)
 
 
 def _to_run(counts: Mapping[str, Any] | None) -> Text:
@@ -131,3 +128,36 @@ def _duration(seconds: float | None) -> str:
 
 def _size(megabytes: float) -> str:
     return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1024:.1f} GB"
+
+
+def show_settings(args: argparse.Namespace, console: Console) -> int:
+    """Prints every setting of a run or grid, its value and where that comes from."""
+    rows = (
+        [Text(text, style="dim" if row[2] == "default" else "") for text in row]
+        for row in _rows(args)
+    )
+    console.print(table(("setting", "value", "from"), rows, make=data_table))
+    return OK
+
+
+def _rows(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    flags = settings.from_flags(args)
+    if not args.grid:
+        yield from _listed(settings.defaults() | settings.from_file(args) | flags)
+        return
+    from benchmark.planning.gridfile import grid_path, read_grid
+    from benchmark.planning.plan import settings_of
+
+    grid = read_grid(grid_path(args.grid))
+    yield from _listed(settings_of(grid, args))
+    for number, include in enumerate(grid.includes, start=1):
+        kept = {name: traced for name, traced in include.items() if name not in flags}
+        yield from _listed(kept, f"include {number}: ")
+    for number, rule in enumerate(grid.exclude, start=1):
+        said = "; ".join(f"{axis} {phrase(patterns)}" for axis, patterns in rule.patterns.items())
+        yield f"exclude {number}", said, rule.where
+
+
+def _listed(found: Mapping[str, Traced], before: str = "") -> Iterator[tuple[str, str, str]]:
+    for name, traced in found.items():
+        yield before + name, phrase(traced.value) or "-", traced.origin

@@ -1,0 +1,186 @@
+"""The figures of ``make perf``: printed, kept in results/performance.json, listed in the docs.
+
+``python -m tests.perf.figures FILE`` reads what pytest-benchmark wrote. A run of some tests
+replaces their figures alone. The list in docs/performance.md is made from the kept ones.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / "results/performance.json"
+DOCS = ROOT / "docs/performance.md"
+BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+
+
+class Figure(NamedTuple):
+    """One number that a speed test notes in its ``extra_info``.
+
+    Attributes:
+        test: file and function, "test_overhead.py::test_vit_b_32".
+        key: the number's name there.
+        meaning: what is divided by what, or the unit.
+        aim: the bound that we want it to keep, "" where there is none.
+    """
+
+    test: str
+    key: str
+    meaning: str
+    aim: str = ""
+
+
+FIGURES = (
+    Figure(
+        "test_overhead.py::test_mini_encoder",
+        "overhead",
+        "wall time of a cell over the bare loop of steps: mini encoder, 512 queries, Tent",
+        "1.20",
+    ),
+    Figure("test_overhead.py::test_mini_encoder", "with_forgetting", "… forgetting included"),
+    Figure(
+        "test_overhead.py::test_vit_b_32",
+        "overhead",
+        "… ViT-B/32 with random weights, 64 queries in two batches",
+    ),
+    Figure("test_overhead.py::test_vit_b_32", "with_forgetting", "… forgetting included", "1.05"),
+    Figure(
+        "test_cache.py::test_second_method",
+        "second_to_first",
+        "the second method's time in data over the first's",
+        "0.10",
+    ),
+    Figure(
+        "test_cache.py::test_memory_of_a_hundred_cells",
+        "last_to_first",
+        "resident size after the last of 100 cells over that after the first",
+        "1.10",
+    ),
+    Figure(
+        "test_processes.py::test_two_processes",
+        "two_processes",
+        "throughput of two processes of one thread over one",
+        "1.7",
+    ),
+    Figure(
+        "test_processes.py::test_two_processes",
+        "two_threads",
+        "throughput of one process of two threads over one thread",
+    ),
+    Figure(
+        "test_settings.py::test_allocator",
+        "kept",
+        "steps with freed memory kept over without: mini encoder",
+    ),
+    Figure(
+        "test_settings.py::test_allocator_on_a_large_block",
+        "kept",
+        "… a ViT-B block on 16 pictures",
+    ),
+    Figure(
+        "test_settings.py::test_trimmed_captions",
+        "trimmed",
+        "steps of a caption cell with captions cut over uncut: mini encoder",
+    ),
+    Figure(
+        "test_image_shifts.py::test_times_faster_than_the_rewrite",
+        "geometric_mean",
+        "speed of the image shifts over imagecorruptions, one core, geometric mean",
+        "3.0",
+    ),
+    Figure(
+        "test_methods.py::test_step",
+        "over_forward_and_backward",
+        "a step over one forward and backward pass: ViT-B/32, batches of 16, published options",
+    ),
+    Figure(
+        "test_gallery.py::test_memory",
+        "peak_mb",
+        "MB of ranking 1,000 queries in a gallery of 1,000,000 x 512",
+        "4096",
+    ),
+)
+"""The figures that the docs list, in their order."""
+
+
+def collected(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Test -> what it noted, on which machine and on which day, of one report."""
+    machine = report["machine_info"]
+    name = machine.get("cpu", {}).get("brand_raw", machine.get("processor", "?"))
+    place = f"{name}, {machine.get('cpu', {}).get('count', '?')} cores"
+    return {
+        f"{Path(test['fullname'].split('::')[0]).name}::{test['name']}": {
+            "machine": place,
+            "date": report["datetime"][:10],
+            "minimum_s": float(f"{test['stats']['min']:.4g}"),
+            **test["extra_info"],
+        }
+        for test in report["benchmarks"]
+    }
+
+
+def values_of(kept: Mapping[str, Any], figure: Figure) -> Iterator[tuple[str, Any]]:
+    """(parameters of the test, its number) of every variant of the figure's test that has it."""
+    for test, noted in kept.items():
+        name, _, variant = test.partition("[")
+        if name == figure.test and figure.key in noted:
+            yield variant.removesuffix("]"), noted[figure.key]
+
+
+def listing(kept: Mapping[str, Any]) -> str:
+    """The Markdown list of the docs."""
+    lines = ["| figure | aim | measured | test |", "| --- | --- | --- | --- |"]
+    for figure in FIGURES:
+        found = [
+            f"{value} ({variant})" if variant else str(value)
+            for variant, value in values_of(kept, figure)
+        ]
+        measured = "; ".join(found) or "not measured yet"
+        test = figure.test.split("::")[0]
+        lines.append(f"| {figure.meaning} | {figure.aim} | {measured} | `{test}` |")
+    places = sorted({f"{noted['machine']} ({noted['date']})" for noted in kept.values()})
+    return "\n".join([*lines, "", "Measured on: " + "; ".join(places) + ".", ""])
+
+
+def with_listing(text: str, kept: Mapping[str, Any]) -> str:
+    """A page with the list between its two marks replaced."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{listing(kept)}\n{END}{after}"
+
+
+def show(new: Mapping[str, Any], console: Console) -> None:
+    """Prints every number that the tests noted; times are of the fastest round."""
+    table = Table("test", "figure", "value", title="Figures (ratios within this run)")
+    for test, noted in new.items():
+        for key, value in noted.items():
+            if key not in ("machine", "date"):
+                table.add_row(test, key, json.dumps(value))
+    console.print(table, markup=False)
+
+
+def main(arguments: Sequence[str]) -> int:
+    path = Path(arguments[0])
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if not text:  # pytest-benchmark leaves an empty file where nothing ran
+        print("no speed test has run, so there are no figures")
+        return 1
+    new = collected(json.loads(text))
+    old = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    kept = dict(sorted({**old, **new}.items()))
+    show(new, Console())
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    DOCS.write_text(with_listing(DOCS.read_text(encoding="utf-8"), kept), encoding="utf-8")
+    print(f"kept in {KEPT.relative_to(ROOT)}; listed in {DOCS.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,417 @@
+"""What a GPU makes of the harness: speed, waiting, memory, and whether its results are the CPU's.
+
+``python -m tests.perf.gpu_check`` writes ``results/gpu.json`` and ``docs/gpu.md``. Every speed is a
+ratio to a bare loop that the same run timed: forward and backward passes of the same encoder, or
+the method's steps without what is around them. Without a GPU it says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmark.backbones.base import DualEncoder
+from benchmark.backbones.precision import in_precision, matmul_precision
+from benchmark.cell import FLOAT32, BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, StreamSpec
+from benchmark.data.media import ImageFiles
+from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
+from benchmark.errors import QueryShiftError
+from benchmark.evaluation.builders import _make_method, _make_shift
+from benchmark.evaluation.environment import usable_cores
+from benchmark.evaluation.resources import Resources
+from benchmark.evaluation.runner import run_cell
+from benchmark.executors import Executor, ProcessExecutor, SerialExecutor
+from benchmark.registry import METHODS, SHIFTS
+from methods import BUILTINS
+from methods.base import Setup
+from shifts.builtin import builtin_class, names_of
+from tests.perf.cells import mini_cell, without_disk
+from tests.perf.gpu_page import page
+from tests.perf.test_processes import Watch
+from tests.perf.vit import random_vit
+
+ROOT = Path(__file__).resolve().parents[2]
+TIME_LIMIT = 8 * 60.0
+"""Seconds that the whole check may take; what would begin later is left out and named."""
+
+TOLERANCE = 0.02
+"""Share of queries whose rank may differ between CPU and GPU, both in float32: the order of sums
+differs, and a near tie may fall the other way."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    Attributes:
+        model: open_clip's name of the encoder that is timed.
+        batch: queries of a batch.
+        batches: timed batches of each method.
+        gallery: rows of the gallery.
+        pictures: files on disk of the loading test.
+        loaders: numbers of loader workers.
+        compiled: methods that are timed compiled, as compiling takes most of a minute.
+        methods: methods that are timed.
+        compared: methods whose results on the CPU and on the device are compared.
+        limit: queries of a cell that compares.
+    """
+
+    model: str = "ViT-B-16"
+    batch: int = 64
+    batches: int = 5
+    gallery: int = 5000
+    pictures: int = 512
+    loaders: tuple[int, ...] = (1, 4, 12)
+    compiled: tuple[str, ...] = ("source", "tent", "rest")
+    methods: tuple[str, ...] = tuple(BUILTINS)
+    compared: tuple[str, ...] = ("source", "tent", "eata", "sar", "read", "tcr", "rest")
+    limit: int = 512
+
+
+def clock(device: str) -> float:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def median_seconds(job: Callable[[], object], device: str, repeats: int) -> float:
+    """The median time of a job after one run that warms up."""
+    job()
+    times = []
+    for _ in range(repeats):
+        begun = clock(device)
+        job()
+        times.append(clock(device) - begun)
+    return float(np.median(times))
+
+
+def unit_rows(count: int, width: int, device: str) -> Tensor:
+    rows = torch.randn(count, width, generator=torch.Generator().manual_seed(1))
+    return torch.nn.functional.normalize(rows, dim=1).to(device)
+
+
+def paths_of(device: str, *, compiled: bool) -> list[BackboneSpec]:
+    """Every way to compute on the device."""
+    formats = (FLOAT32, "tf32", "bf16", "fp16") if device.startswith("cuda") else (FLOAT32, "bf16")
+    plain = [BackboneSpec("random", precision=name, device=device) for name in formats]
+    bf16 = next(spec for spec in plain if spec.precision == "bf16")
+    return [*plain, replace(bf16, compile=True)] if compiled else plain
+
+
+def label(spec: BackboneSpec) -> str:
+    return spec.precision + (", compiled" if spec.compile else "")
+
+
+def speed(backbone: DualEncoder, device: str, size: Size) -> dict[str, Any]:
+    """Queries per second of each method on every path, over its bare passes."""
+    shape = (size.batch, 3, 224, 224)
+    generator = torch.Generator().manual_seed(0)
+    batches = [torch.randn(shape, generator=generator).to(device) for _ in range(size.batches)]
+    found = {}
+    for spec in paths_of(device, compiled=bool(size.compiled)):
+        precise = in_precision(backbone, spec)
+        batches = [precise.collate("image", list(batch)) for batch in batches]
+        names = size.compiled if spec.compile else size.methods
+        with matmul_precision(spec):
+            found[label(spec)] = _of_path(precise, batches, names, device, size)
+    return found
+
+
+def _of_path(
+    backbone: DualEncoder, batches: Sequence[Tensor], names: Sequence[str], device: str, size: Size
+) -> dict[str, Any]:
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+    bare = _bare(backbone, batches[0], device, size)
+    gallery = unit_rows(size.gallery, bare.pop("width"), device)
+    rows = {}
+    for name in names:
+        rows[name] = _method(name, backbone, batches, gallery, device)
+        passes = rows[name].pop("passes")
+        least = passes[0] * bare["forward"] + passes[1] * bare["backward"]
+        rows[name] |= {
+            "queries_per_second": len(batches[0]) / rows[name]["seconds"],
+            "of_bare_passes": least / rows[name]["seconds"],
+        }
+    peak = torch.cuda.max_memory_allocated() / 2**20 if device.startswith("cuda") else None
+    return {"bare": bare, "methods": rows, "peak_device_mb": peak}
+
+
+def _bare(backbone: DualEncoder, batch: Tensor, device: str, size: Size) -> dict[str, Any]:
+    """Seconds of a forward pass and of a backward pass to the norm layers, for one batch."""
+    encoder = backbone.query_encoder("image")
+    width = encoder(batch).shape[1]
+    setup = Setup(encoder, unit_rows(10, width, device), backbone.logit_scale)
+    METHODS.get("tent")(setup)  # chooses what has a gradient
+
+    def forward() -> None:
+        with torch.no_grad():
+            encoder(batch)
+
+    # A training forward pass keeps what the backward pass needs, so both are timed together.
+    once = median_seconds(forward, device, size.batches)
+    both = median_seconds(lambda: encoder(batch).sum().backward(), device, size.batches)
+    return {"forward": once, "backward": both - once, "width": width}
+
+
+def _method(
+    name: str, backbone: DualEncoder, batches: Sequence[Tensor], gallery: Tensor, device: str
+) -> dict[str, Any]:
+    from benchmark.evaluation.profiling import counted
+
+    encoder = backbone.query_encoder("image")
+    method = METHODS.get(name)(Setup(encoder, gallery, backbone.logit_scale))
+    if method.wants_source:
+        source = backbone.query_encoder("image").requires_grad_(False)
+    seconds = []
+    with counted(encoder) as passes:
+        for batch in batches:
+            if method.wants_source:
+                with torch.no_grad():
+                    method.use_source(source(batch))
+            begun = clock(device)
+            method.step(batch)
+            seconds.append(clock(device) - begun)
+    queries = sum(map(len, batches))
+    # The first batch warms up, and REST has one backward pass less there.
+    return {
+        "seconds": float(np.median(seconds[1:])),
+        "passes": (passes.forward / queries, passes.backward / queries),
+    }
+
+
+def write_pictures(folder: Path, count: int) -> list[Path]:
+    """JPEG files of 640 x 480, as in COCO: smooth noise, so that decoding has something to do."""
+    paths = []
+    for index in range(count):
+        small = np.random.default_rng(index).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        paths.append(folder / f"{index:05d}.jpg")
+        Image.fromarray(small).resize((640, 480), Image.Resampling.BICUBIC).save(paths[-1])
+    return paths
+
+
+def pictures_on_disk(folder: Path) -> RetrievalSet:
+    paths = sorted(folder.glob("*.jpg"))
+    ids = [path.stem for path in paths]
+    return RetrievalSet(
+        name="pictures on disk",
+        query_modality="image",
+        gallery_modality="text",
+        queries=ImageFiles(ids, paths),
+        gallery=Texts(ids, [f"picture number {name}" for name in ids]),
+        relevance=Relevance.from_lists([[index] for index in range(len(paths))]),
+        groups=np.arange(len(paths)),
+        fingerprint=f"pictures-{len(paths)}",
+    )
+
+
+def pictures_cell(method: str, shift: str, spec: BackboneSpec, batch: int) -> Cell:
+    return Cell(
+        suite="gpu-check",
+        benchmark="pictures on disk",
+        backbone=spec,
+        method=MethodSpec(method, "published", {}, METHODS.get(method).card.version),
+        shift=ShiftSpec(shift, 5, {}, SHIFTS.get(shift).card.version),
+        stream=StreamSpec(batch_size=batch),
+    )
+
+
+def resources_for(folder: Path, model: str, **kwargs: Any) -> Resources:
+    """The pictures of a folder and an encoder with random weights."""
+    return Resources(
+        load_data=lambda _: pictures_on_disk(folder),
+        load_backbone=lambda spec: in_precision(random_vit(model, spec.device), spec),
+        make_method=_make_method,
+        make_shift=_make_shift,
+        **kwargs,
+    )
+
+
+def finished(cell: Cell, resources: Resources) -> tuple[Record, dict[str, np.ndarray]]:
+    record, arrays = run_cell(cell, resources)
+    if record.reason:
+        raise QueryShiftError(record.reason)
+    return record, arrays
+
+
+def costliest_shift() -> tuple[str, dict[str, float]]:
+    """Which image shift takes longest for one picture of 640 x 480, and the ms of each."""
+    with tempfile.TemporaryDirectory() as folder:
+        item = pictures_on_disk(Path(write_pictures(Path(folder), 1)[0]).parent).queries[0]
+    spent = {}
+    for name in names_of("image"):
+        if name == "frost":  # works with photographs of the user's
+            continue
+        shift = builtin_class(name)()
+        job = functools.partial(shift.apply, item, 5, np.random.default_rng(0))
+        spent[name] = 1000.0 * median_seconds(job, "cpu", 3)
+    return max(spent, key=spent.__getitem__), spent
+
+
+def waiting(device: str, size: Size, precision: str) -> dict[str, Any]:
+    """Share of a cell's time spent waiting for its queries, and its speed over the bare steps."""
+    costliest, spent = costliest_shift()
+    spec = BackboneSpec("random", precision=precision, device=device)
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_pictures(folder, size.pictures)
+        resources = resources_for(folder, size.model)
+        for shift in (costliest, "gaussian_noise"):
+            cell = pictures_cell("tent", shift, spec, size.batch)
+            rows.append(_waited(cell, resources) | {"shift": shift, "loaders": "one thread"})
+            rows.append(_waited(cell, resources) | {"shift": shift, "loaders": "cached"})
+    return {"costliest": costliest, "shift_ms": spent, "precision": precision, "cells": rows}
+
+
+def _waited(cell: Cell, resources: Resources) -> dict[str, float]:
+    record, arrays = finished(cell, resources)
+    cost, queries = record.cost, len(arrays["query"])
+    stream = sum(cost[f"seconds_{part}"] for part in ("data", "step", "rank"))
+    return {
+        "waiting": cost["seconds_data"] / stream,
+        "of_bare_steps": cost["seconds_step"] / stream,
+        "queries_per_second": queries / stream,
+        "peak_device_mb": cost.get("peak_device_mb", float("nan")),
+    }
+
+
+def embedded_cell(method: str, shift: str, device: str, limit: int) -> Cell:
+    """A cell of the embedded encoder on a device; a method that trains takes visible steps."""
+    cell = mini_cell(method, shift, limit=limit)
+    options = {"lr": 3e-3} if METHODS.get(method).card.trains else {}
+    return replace(
+        cell,
+        backbone=replace(cell.backbone, device=device),
+        method=replace(cell.method, options=options),
+    )
+
+
+def agreement(device: str, size: Size) -> dict[str, Any]:
+    """How far the same cells of the embedded encoder come out on the device as on the CPU."""
+    rows = {}
+    resources = without_disk()
+    for name in size.compared:
+        cells = [embedded_cell(name, "contrast", on, size.limit) for on in ("cpu", device)]
+        (one, mine), (other, theirs) = [finished(cell, resources) for cell in cells]
+        rows[name] = {
+            "ranks_that_differ": float(np.mean(mine["best_rank"] != theirs["best_rank"])),
+            "R@1": one.metrics["R@1"],
+            "R@1_device": other.metrics["R@1"],
+        }
+    # What adapts carries small differences on from batch to batch; the source model does not.
+    worst = rows["source"]["ranks_that_differ"]
+    return {
+        "tolerance": TOLERANCE,
+        "limit": size.limit,
+        "methods": rows,
+        "within": worst <= TOLERANCE,
+    }
+
+
+def executors(device: str, size: Size) -> dict[str, Any]:
+    """The same cells in this process and in two on one device: results and throughput."""
+    cells = [
+        embedded_cell(name, shift, device, size.limit)
+        for shift in ("contrast", "fog")
+        for name in size.compared[-2:]
+    ]
+    kept: dict[str, dict[str, np.ndarray]] = {}
+    found: dict[str, Any] = {}
+    ways: dict[str, Executor] = {
+        "serial": SerialExecutor(without_disk()),
+        "one process": ProcessExecutor(without_disk, workers=1),
+        "two processes": ProcessExecutor(without_disk, workers=2),
+    }
+    for way, executor in ways.items():
+        watch = Watch()
+        kept[way] = {}
+        records = executor.run(cells, functools.partial(_keep, kept[way]), progress=watch)
+        if failed := [record.reason for record in records if record.reason]:
+            raise QueryShiftError(failed[0])
+        found[way] = {"seconds": time.perf_counter() - watch.begun}
+    for way in ways:
+        same = [np.array_equal(kept["serial"][key], kept[way][key]) for key in kept["serial"]]
+        found[way]["equal_cells"] = f"{sum(same)} of {len(same)}"
+    found["two_over_one"] = found["one process"]["seconds"] / found["two processes"]["seconds"]
+    return found
+
+
+def _keep(ranks: dict[str, np.ndarray], record: Record, arrays: Mapping[str, np.ndarray]) -> None:
+    ranks |= {record.key: arrays["best_rank"]} if "best_rank" in arrays else {}
+
+
+def facts(device: str) -> dict[str, str]:
+    """The machine and the software."""
+    names = ("torch", "torchvision", "open_clip_torch", "numpy")
+    gpu = torch.cuda.get_device_name() if device.startswith("cuda") else "none: measured on the CPU"
+    return {
+        "device": gpu,
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+        "cuda": str(torch.version.cuda),
+        "cores": str(usable_cores()),
+    }
+
+
+def check(device: str, size: Size, deadline: float) -> dict[str, Any]:
+    """All parts, one after the other; one that fails is named and the others go on."""
+    backbone = random_vit(size.model, device)
+    parts: dict[str, Callable[[], Any]] = {
+        "agreement": lambda: agreement(device, size),
+        "executors": lambda: executors(device, size),
+        "waiting": lambda: waiting(device, size, "bf16"),
+        "waiting_float32": lambda: waiting(device, size, FLOAT32),
+        "speed": lambda: speed(backbone, device, size),
+    }
+    found: dict[str, Any] = {"facts": facts(device), "model": size.model, "batch": size.batch}
+    for name, part in parts.items():
+        begun = time.perf_counter()
+        if begun > deadline:
+            found[name] = {"failed": "left out: the time limit of the check was reached"}
+            continue
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        try:
+            found[name] = part()
+        except Exception as error:  # the other parts are worth having
+            found[name] = {"failed": f"{type(error).__name__}: {error}"}
+        print(f"  {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, default=ROOT / "results/gpu.json")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs/gpu.md")
+    paths = parser.parse_args(arguments)
+    if not torch.cuda.is_available():
+        print("No GPU here (torch.cuda.is_available() is False), so there is nothing to measure.")
+        return 0
+    found = check("cuda", Size(), time.perf_counter() + TIME_LIMIT)
+    write(found, paths.json, paths.page)
+    return int(any("failed" in part for part in found.values() if isinstance(part, Mapping)))
+
+
+def write(found: Mapping[str, Any], json_path: Path, page_path: Path) -> None:
+    json_path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    page_path.write_text(page(found), encoding="utf-8")
+    print(f"written: {json_path}, {page_path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

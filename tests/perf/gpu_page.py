@@ -1,0 +1,131 @@
+"""The page docs/gpu.md, made from what gpu_check measured."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+HEAD = """# On a GPU
+
+Made by `make gpu-check`; do not edit. All numbers are from one run on one machine:
+
+{facts}
+
+The encoder that is timed is a {model} with random weights in batches of {batch} queries, unless a
+section says otherwise. Weights do not change what a pass costs.
+"""
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """Markdown of all parts; a part that failed says why."""
+    facts = "\n".join(f"* {name}: {value}" for name, value in found["facts"].items())
+    text = HEAD.format(facts=facts, model=found["model"], batch=found["batch"])
+    for name, (title, body) in SECTIONS.items():
+        part = found.get(name)
+        if part is None:
+            continue
+        failed = part.get("failed")
+        text += f"\n## {title}\n\n" + (f"Not measured: {failed}\n" if failed else body(part))
+    return text
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+def paragraph(*sentences: str) -> str:
+    return textwrap.fill(" ".join(sentences), 100) + "\n\n"
+
+
+def _speed(part: Mapping[str, Any]) -> str:
+    lines = []
+    for path, of in part.items():
+        bare = f"{1000 * of['bare']['forward']:.1f} / {1000 * of['bare']['backward']:.1f} ms"
+        peak = f", peak {of['peak_device_mb']:,.0f} MB" if of["peak_device_mb"] else ""
+        lines.append(f"* {path}: {bare}{peak}\n")
+    names = dict.fromkeys(name for of in part.values() for name in of["methods"])
+    rows = []
+    for name in names:
+        cells = [of["methods"].get(name) for of in part.values()]
+        rows.append([name, *(_pair(cell) if cell else "" for cell in cells)])
+    return (
+        paragraph(
+            "Queries per second, and in brackets the share of a step that its bare forward and",
+            "backward passes account for (1.00: the method costs nothing beside its passes).",
+            "Numbers of one method may exceed 1.00 by what the timing of a pass is off.",
+        )
+        + "A bare forward and a bare backward pass of one batch, and the peak of all methods:\n\n"
+        + "".join(lines)
+        + "\n"
+        + table(["method", *part], rows)
+    )
+
+
+def _pair(row: Mapping[str, Any]) -> str:
+    if "failed" in row:
+        return "failed"
+    return f"{row['queries_per_second']:,.0f} ({row['of_bare_passes']:.2f})"
+
+
+def _waiting(part: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            row["shift"],
+            row["loaders"],
+            f"{row['queries_per_second']:,.0f}",
+            f"{100 * row['waiting']:.0f} %",
+            f"{row['of_bare_steps']:.2f}",
+        )
+        for row in part["cells"]
+    ]
+    cost = part["shift_ms"][part["costliest"]]
+    return paragraph(
+        f"Cells of Tent in {part['precision']} on JPEG files of 640 x 480 pixels, decoded and",
+        f"corrupted by worker processes. The costliest shift is {part['costliest']}",
+        f'({cost:.0f} ms a picture on one core). "cached" is the next method on the same stream.',
+        "The last column is the time of the bare steps over that of the whole stream (aim: 0.9).",
+    ) + table(["shift", "loader workers", "queries per second", "waiting", "of bare steps"], rows)
+
+
+def _agreement(part: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            f"{100 * row['ranks_that_differ']:.1f} %",
+            f"{100 * row['R@1']:.1f}",
+            f"{100 * row['R@1_device']:.1f}",
+        )
+        for name, row in part["methods"].items()
+    ]
+    kept = "kept" if part["within"] else "NOT kept"
+    return paragraph(
+        f"The embedded encoder in float32, {part['limit']} queries.",
+        "A GPU adds in another order, and adaptation carries small differences on.",
+        "Tolerance, for the source model: ranks may differ for",
+        f"{100 * part['tolerance']:.0f} % of the queries ({kept}).",
+    ) + table(["method", "ranks that differ", "R@1 on the CPU", "R@1 on the GPU"], rows)
+
+
+def _executors(part: Mapping[str, Any]) -> str:
+    rows = [
+        (way, row["equal_cells"], f"{row['seconds']:.1f}")
+        for way, row in part.items()
+        if isinstance(row, Mapping)
+    ]
+    return paragraph(
+        "Cells of the embedded encoder, all on the one GPU, and how many of them have the ranks of",
+        "the serial run. Two processes have",
+        f"{part['two_over_one']:.2f} times the throughput of one.",
+    ) + table(["executor", "cells with equal ranks", "seconds"], rows)
+
+
+SECTIONS = {
+    "speed": ("Methods", _speed),
+    "waiting": ("Waiting for data, bf16", _waiting),
+    "waiting_float32": ("Waiting for data, float32", _waiting),
+    "agreement": ("Results on the CPU and on the GPU", _agreement),
+    "executors": ("Executors", _executors),
+}
+"""Key in the measurements -> title of the section and what writes it."""
