@@ -136,6 +136,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BY_PIP) -c "$(VENV)/constraints.txt" -e '.[dev]'
 	@touch "$@"
 
+# mlflow and sentence-transformers bring as much again, and nothing here is tested with them.
+PINNED := dev agreement blip ray slurm tensorboard text-models wordnet
+.PHONY: pins
+pins: $(STAMP) ## rewrite constraints.txt: what is pinned stays unless pyproject.toml forbids it (see CONTRIBUTING.md)
+	@{ sed -n '/^#/p' constraints.txt; "$(PY)" -m uv pip compile -q pyproject.toml $(PINNED:%=--extra %) --python-version 3.11 \
+	  --no-annotate --no-header --no-emit-index-url -c constraints.txt; } > "$(VENV)/pins.txt" && cp "$(VENV)/pins.txt" constraints.txt
+
 .PHONY: bench
 bench: $(STAMP) ## run methods under a shift, print the table, draw figures (METHOD=rest SHIFT=gaussian)
 	@$(LONG_RUN) "$(PY)" -m benchmark bench $(BENCH_FLAGS)

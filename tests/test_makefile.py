@@ -182,7 +182,7 @@ def test_help_lists_every_public_target():
     shown = set(re.findall(r"^  make ([a-z-]+)", make("help"), flags=re.MULTILINE))
     wanted = (
         "help bench suite grid plan claims test perf format lint types check mini-weights tune "
-        "leaderboard clean setup docs-figures gpu-check"
+        "leaderboard clean setup docs-figures gpu-check pins"
     )
     assert shown == set(wanted.split())
 
@@ -192,4 +192,4 @@ def test_pins_name_versions_alone():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.+]*", pin) for pin in pins)
-    assert {"torch", "torchvision", "open_clip_torch"} <= {p.partition("==")[0] for p in pins}
+    assert {"torch", "torchvision", "open-clip-torch"} <= {p.partition("==")[0] for p in pins}
