@@ -7,12 +7,13 @@ SHELL := /bin/sh
 # those of ENVIRONMENT are for the programs that make starts.
 RUN_TAKES := CONFIG METHOD SEED SEVERITY WORKERS THREADS LIMIT DEVICE IF_EXISTS EXECUTOR ADDRESS \
   SHARD TIME_LIMIT PRECISION COMPILE CACHE LOG QUIET
+OWN_TAKES := DATA_COLUMNS GALLERY QRELS CLEAN SPLIT
 BENCH_TAKES := $(RUN_TAKES) SHIFT SUITE BENCH MODEL PRETRAINED DATA TRANSFORM PRESET READY_MADE \
-  STREAM BATCH_SIZE OUT ALLOW_MISSING NO_FIGURES STREAM_OPTIONS SHIFT_OPTIONS OPTIONS
+  STREAM BATCH_SIZE OUT ALLOW_MISSING NO_FIGURES STREAM_OPTIONS SHIFT_OPTIONS OPTIONS $(OWN_TAKES)
 TAKES_bench := $(BENCH_TAKES)
-TAKES_suite := $(filter-out STREAM STREAM_OPTIONS READY_MADE,$(BENCH_TAKES))
-TAKES_grid := $(BENCH_TAKES) GRID
-TAKES_plan := $(BENCH_TAKES) GRID
+TAKES_suite := $(filter-out STREAM STREAM_OPTIONS READY_MADE $(OWN_TAKES),$(BENCH_TAKES))
+TAKES_grid := $(filter-out $(OWN_TAKES),$(BENCH_TAKES)) GRID
+TAKES_plan := $(TAKES_grid)
 TAKES_leaderboard := $(RUN_TAKES)
 TAKES_claims := SEED WORKERS LIMIT THREADS QUIET
 TAKES_tune := METHOD WORKERS
@@ -75,7 +76,9 @@ RUN_FLAGS = $(call flag,CONFIG,--config) $(call flag,METHOD,--method) $(call fla
   $(call flag,LOG,--log) $(call switch,QUIET,--quiet)
 BENCH_FLAGS = $(RUN_FLAGS) $(call flag,SHIFT,--shift) $(call flag,SUITE,--suite) \
   $(call flag,BENCH,--benchmark) $(call flag,MODEL,--model) $(call flag,PRETRAINED,--pretrained) \
-  $(call flag,DATA,--data) $(call flag,TRANSFORM,--transform) $(call flag,PRESET,--preset) \
+  $(call flag,DATA,--data) $(call flag,DATA_COLUMNS,--columns) $(call flag,GALLERY,--gallery) \
+  $(call flag,QRELS,--qrels) $(call flag,CLEAN,--clean) $(call flag,SPLIT,--split) \
+  $(call flag,TRANSFORM,--transform) $(call flag,PRESET,--preset) \
   $(call flag,READY_MADE,--ready-made) \
   $(call flag,STREAM,--stream) $(call flag,BATCH_SIZE,--batch-size) $(call flag,OUT,--out) \
   $(call switch,ALLOW_MISSING,--allow-missing) $(call switch,NO_FIGURES,--no-figures) \
@@ -88,6 +91,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  bench takes METHOD SHIFT SUITE BENCH SEVERITY SEED MODEL PRETRAINED DATA TRANSFORM PRESET"
+	@echo "  DATA_COLUMNS GALLERY QRELS CLEAN SPLIT (own tables)"
 	@echo "  OPTIONS SHIFT_OPTIONS READY_MADE STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE"
 	@echo "  WORKERS THREADS EXECUTOR ADDRESS SLURM SHARD TIME_LIMIT PRECISION COMPILE CACHE OUT IF_EXISTS LOG NO_FIGURES"
 	@echo "  QUIET CONFIG: lists by comma (METHOD=tcr,rest"

@@ -31,6 +31,9 @@ CLEAN = "none"
 SOURCE = "source"
 """Name of the method that adapts nothing; it runs beside every other."""
 
+DOMAIN = "domain"
+"""Group key of queries that come from several real domains."""
+
 FLOAT32 = "float32"
 """The precision that everything is computed in unless a backbone's spec says otherwise."""
 
@@ -132,7 +135,9 @@ class ShiftSpec:
 
 
 STREAM_OPTIONS: dict[str, tuple[str, ...]] = {
-    "diverse": ("domains_per_batch",),
+    "continual": ("group_key",),
+    "mixed": ("group_key",),
+    "diverse": ("domains_per_batch", "group_key"),
     "correlated": ("group_key", "delta"),
 }
 """Stream kind -> the fields of ``StreamSpec`` that are options of that kind alone."""
@@ -147,7 +152,8 @@ class StreamSpec:
         domains: the shifts of a stream that has several, in the order that matters to it; empty
             for "single" and "correlated", whose one shift is the cell's.
         domains_per_batch: how many of the domains each batch of a "diverse" stream holds.
-        group_key: what a "correlated" stream is ordered by: a name in ``RetrievalSet.group_keys``.
+        group_key: what a "correlated" stream is ordered by: a name in ``RetrievalSet.group_keys``;
+            ``DOMAIN`` makes the data's own domains those of a stream of several.
         delta: concentration of a "correlated" stream; small means long runs of one group.
     """
 
@@ -165,6 +171,8 @@ class StreamSpec:
         """
         used = ("kind", "batch_size", *STREAM_OPTIONS.get(self.kind, ()))
         values = {name: getattr(self, name) for name in used}
+        if not self.group_key:
+            values.pop("group_key", None)
         if self.domains:
             values["domains"] = [dataclasses.asdict(domain) for domain in self.domains]
         return values
@@ -246,6 +254,18 @@ class Cell:
             key,
         )
         return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
+
+
+def domain_labels(stream: StreamSpec, data: Mapping[str, Any]) -> list[str]:
+    """What the domains of a stream are called: its shifts, or the names that the data have.
+
+    Args:
+        stream: the stream.
+        data: facts about the data (``RetrievalSet.info``), with ``domains`` where they have some.
+    """
+    if stream.domains:
+        return [domain.label for domain in stream.domains]
+    return list(data.get("domains", ())) if stream.group_key == DOMAIN else []
 
 
 def data_identity(data: str, files: str = "", home: str = "") -> str:

@@ -75,6 +75,7 @@ class Registry:
             listings. Or a function that gives such a table (called once, when first needed).
         group: entry-point group that plugins use.
         aliases: declared short name -> name.
+        derived: gives the facts of a name that no table can hold (own data), or None.
         base: ``"module:Class"`` that a loaded class must subclass (or a loaded object must be an
             instance of), or "" where any callable does.
 
@@ -90,6 +91,7 @@ class Registry:
         group: str,
         *,
         aliases: Mapping[str, str] | None = None,
+        derived: Callable[[str], Mapping[str, Any] | None] = lambda name: None,
         base: str = "",
     ) -> None:
         self.kind = kind
@@ -97,6 +99,7 @@ class Registry:
         self.group = group
         self._builtins = builtins
         self._aliases = dict(aliases or {})
+        self._derived = derived
         self._base = base
         self._entries: dict[str, _Entry] | None = None
         self._loaded: dict[str, Any] = {}
@@ -118,7 +121,7 @@ class Registry:
         """
         entries = self._all()
         meant = self._aliases.get(name, name)
-        if meant in entries:
+        if meant in entries or self._derived(meant) is not None:
             return meant
         known = [*entries, *self._aliases]
         near = did_you_mean(name, known) or _starting_with(name, known)
@@ -130,11 +133,12 @@ class Registry:
         )
 
     def __contains__(self, name: str) -> bool:
-        return self._aliases.get(name, name) in self._all()
+        meant = self._aliases.get(name, name)
+        return meant in self._all() or self._derived(meant) is not None
 
     def info(self, name: str) -> Info:
         """What is declared about a name; imports nothing of it."""
-        return self._all()[self.resolve(name)].info
+        return self._entry(self.resolve(name)).info
 
     def described(self, name: str) -> Info:
         """``info`` with summary and modality as the card has them, for listings.
@@ -169,7 +173,7 @@ class Registry:
         """
         name = self.resolve(name)
         if name not in self._loaded:
-            entry = self._all()[name]
+            entry = self._entry(name)
             self._loaded[name] = self._checked(entry.info, self._import(entry))
         return self._loaded[name]
 
@@ -201,6 +205,10 @@ class Registry:
         self._entries = None
         self._loaded.clear()
         self._problems = ()
+
+    def _entry(self, name: str) -> _Entry:
+        found = self._all().get(name)
+        return found or self._builtin(name, self._derived(name) or {})
 
     def _all(self) -> dict[str, _Entry]:
         if self._entries is None:
@@ -351,6 +359,13 @@ def _benchmark_facts() -> Builtins:
     return {name: _card_facts(card) for name, card in benchmark_cards().items()}
 
 
+def _own_facts(name: str) -> Mapping[str, Any] | None:
+    from benchmark.data.suite import own_card
+
+    card = own_card(name)
+    return None if card is None else {**_card_facts(card), "origin": "your own data"}
+
+
 def _card_facts(card: BenchmarkCard) -> Mapping[str, Any]:
     return {
         "object": card,
@@ -372,6 +387,7 @@ BENCHMARKS = Registry(
     "benchmark",
     _benchmark_facts,
     "queryshift.benchmarks",
+    derived=_own_facts,
     base="benchmark.data.suite:BenchmarkCard",
 )
 BACKBONES = Registry(

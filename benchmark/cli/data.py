@@ -13,17 +13,26 @@ from rich.progress import track
 from rich.text import Text
 
 from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError, say, table
-from benchmark.config.paths import user_path
+from benchmark.config.paths import expanded, user_path
 from benchmark.data.datasets.layout import layout_of
+from benchmark.data.own.source import is_own
 from benchmark.data.suite import BenchmarkCard, load_suite
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
 from benchmark.report.display import FittedTable
 
 if TYPE_CHECKING:
-    from benchmark.data.datasets.check import Finding
+    from benchmark.data.datasets.check import Finding, Track
 
 SUITE = "paper"
 """The suite whose benchmarks run on the user's own data."""
+
+
+_OWN_FLAGS = (
+    ("columns", "OURS=YOURS", "own table: which column is which"),
+    ("gallery", "TABLE", "own table: the gallery of its queries"),
+    ("qrels", "FILE", "own table: relevance in TREC's form"),
+    ("split", "NAME", "own table: the rows to take"),
+)
 
 
 class Data(Command):
@@ -34,6 +43,7 @@ class Data(Command):
     examples = (
         "  queryshift data check --data /data\n"
         "  queryshift data check --data /data --decode coco-c-image base2nocaps-in\n"
+        "  queryshift data check --data pairs.csv\n"
         "  queryshift data layout flickr30k"
     )
 
@@ -46,7 +56,14 @@ class Data(Command):
             help="look for the files of each benchmark; exit code 1 where some lack",
             allow_abbrev=False,
         )
-        check.add_argument("--data", metavar="DIR", required=True, help="folder with the data sets")
+        check.add_argument(
+            "--data",
+            metavar="PLACE",
+            required=True,
+            help="folder with the data sets, or a table of your own",
+        )
+        for flag, metavar, what in _OWN_FLAGS:
+            check.add_argument(f"--{flag}", metavar=metavar, default="", help=what)
         check.add_argument(
             "--decode", action="store_true", help="also decode every file (takes minutes)"
         )
@@ -62,12 +79,14 @@ class Data(Command):
             )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
+        if args.action == "check" and is_own(args.data) and not args.benchmarks:
+            return _check_own(args, console)
         chosen = _chosen(args.benchmarks)
         if args.action == "layout":
             for dataset in dict.fromkeys(card.dataset for card in chosen):
                 _print_layout(dataset, console)
             return OK
-        return _check(chosen, user_path(args.data), console, decode=args.decode)
+        return _check(chosen, user_path(args.data), console, args)
 
 
 class _ActionParser(Parser):
@@ -102,23 +121,58 @@ def _chosen(names: Sequence[str]) -> list[BenchmarkCard]:
     return list(chosen.values()) if names else list(cards)
 
 
-def _check(cards: Sequence[BenchmarkCard], root: Path, console: Console, *, decode: bool) -> int:
+def _check_own(args: argparse.Namespace, console: Console) -> int:
+    from benchmark.config.readers import read_names
+    from benchmark.config.run import BenchConfig
+    from benchmark.data.own.check import check_own
+    from benchmark.planning.own_data import source_of
+
+    config = BenchConfig(
+        data=expanded(args.data),
+        columns=read_names(args.columns) if args.columns else (),
+        gallery=args.gallery,
+        qrels=args.qrels,
+        split=args.split,
+    )
+    report = check_own(source_of(config), _tracked(console))
+    table = FittedTable(title=Text(args.data), title_justify="left", show_header=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for name, value in report.facts.items():
+        table.add_row(Text(name), Text(value))
+    console.print(table)
+    for problem in report.problems:
+        say(console, f"- {problem}")
+    if not report.problems:
+        say(console, "nothing is missing, broken or double", "green")
+    return FAILED if report.problems else OK
+
+
+def _tracked(console: Console) -> Track:
+    return functools.partial(
+        track, console=console, transient=True, disable=not console.is_interactive
+    )
+
+
+def _check(
+    cards: Sequence[BenchmarkCard], root: Path, console: Console, args: argparse.Namespace
+) -> int:
     if not root.is_dir():
         raise ConfigError(
             f"the data folder {root} does not exist or is not a folder; --data names the folder "
             "that holds the data sets (queryshift data layout)"
         )
+    if any(getattr(args, flag) for flag, *_ in _OWN_FLAGS):
+        raise ConfigError(f"{root} is no table of your own, so --columns and the like mean nothing")
     # NumPy and the libraries of the data: not before they are needed.
     from benchmark.data.datasets.check import check_data
 
-    shown = functools.partial(
-        track, console=console, transient=True, disable=not console.is_interactive
-    )
+    shown = _tracked(console)
     groups: dict[tuple[str, str], list[BenchmarkCard]] = {}
     for card in cards:
         groups.setdefault((card.dataset, card.split), []).append(card)
     findings = [
-        check_data(group, root, track=shown if decode else None) for group in groups.values()
+        check_data(group, root, track=shown if args.decode else None) for group in groups.values()
     ]
     console.print(_table(findings, root))
     for finding in findings:

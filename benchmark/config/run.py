@@ -99,7 +99,35 @@ class BenchConfig:
         metavar="NAME",
     )
     pretrained: str = _setting("", read_path, "open_clip tag or local weights file", metavar="TAG")
-    data: str = _setting("", read_path, "folder with the data sets", metavar="DIR")
+    data: str = _setting(
+        "",
+        read_path,
+        "folder with the data sets; or your own data: a table of pairs (.csv, .tsv, .jsonl, "
+        ".parquet), a folder with a metadata.csv, .tar shards, hf:NAME",
+        metavar="PLACE",
+    )
+    columns: tuple[str, ...] = _setting(
+        (),
+        read_names,
+        "which column of your own table is which: image=path,caption=text",
+        metavar="OURS=YOURS",
+    )
+    gallery: str = _setting(
+        "", read_path, "table of the gallery, where --data holds queries only", metavar="TABLE"
+    )
+    qrels: str = _setting("", read_path, "relevance of that gallery in TREC's form", metavar="FILE")
+    clean: str = _setting(
+        "",
+        read_path,
+        "the same queries before they were shifted, where --data holds shifted ones",
+        metavar="TABLE",
+    )
+    split: str = _setting(
+        "",
+        read_text,
+        "split of your own table (default: test, where it has splits)",
+        metavar="NAME",
+    )
     ready_made: str = _setting(
         "",
         read_path,

@@ -14,6 +14,7 @@ BOTH = "both"
 
 TASKS: dict[str, dict[str, tuple[str, str]]] = {
     "image_text": {"image": ("text", "i2t"), "text": ("image", "t2i")},
+    "audio_text": {"audio": ("text", "a2t"), "text": ("audio", "t2a")},
     "video_audio": {"video": ("audio", "v2a"), "audio": ("video", "a2v")},
     "composed": {"composed": ("image", "c2i")},
 }
@@ -27,7 +28,7 @@ class BenchmarkCard:
     Attributes:
         id: benchmark id, unique over all suites; embedded ones start with "mini-".
         suite: name of the suite.
-        task: kind of retrieval: "image_text", "video_audio" or "composed".
+        task: kind of retrieval: "image_text", "audio_text", "video_audio" or "composed".
         dataset: name of a built-in data set, or "module:function" of a loader.
         query: modality of the queries (see ``TASKS``). In a suite's file "both" makes two cards,
             one per direction.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.data.card import BenchmarkCard
 from benchmark.data.datasets import BUILTINS as DATASETS
+from benchmark.data.own.source import SUITE
 from benchmark.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def load_retrieval_set(
 
     Args:
         card: the benchmark.
-        root: the user's folder of data sets; None for embedded data.
+        root: the user's folder of data sets; None for embedded data; of own data the text that
+            says where they lie (``OwnSource.text``).
         split: another split than the card's; its counts are not checked.
         allow_missing: run on what is there; ``info`` of the result says so, with the counts.
 
@@ -36,9 +38,13 @@ def load_retrieval_set(
         DataError: data missing or malformed, of another task, or counts that differ from the
             card's.
     """
+    if card.suite == SUITE:
+        from benchmark.data.own.load import load_own
+
+        return load_own(card, str(root), allow_missing=allow_missing)
     loaded = loader_of(card)(root, split=split or card.split, allow_missing=allow_missing)
     info = _checked_counts(card, loaded, check=split in (None, card.split), allow=allow_missing)
-    built = _build(card, dataclasses.replace(loaded, info=info))
+    built = build(card, dataclasses.replace(loaded, info=info))
     if unknown := [name for name in card.headline if name not in built.metrics]:
         raise DataError(
             f"{card.id} names {', '.join(unknown)} as its headline, which its data do not give; "
@@ -47,10 +53,11 @@ def load_retrieval_set(
     return dataclasses.replace(built, headline=tuple(card.headline))
 
 
-def _build(card: BenchmarkCard, loaded: DataSet) -> RetrievalSet:
+def build(card: BenchmarkCard, loaded: DataSet) -> RetrievalSet:
+    """A data set as the retrieval problem of its card's task; DataError for one of another task."""
     from benchmark.data.datasets import base
 
-    if card.task == "image_text" and isinstance(loaded, base.ImageTextPairs):
+    if card.task in ("image_text", "audio_text") and isinstance(loaded, base.ImageTextPairs):
         from benchmark.data.tasks import image_text
 
         return image_text.build(

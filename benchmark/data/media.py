@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -112,8 +112,8 @@ def refuse_changed(path: Path, digest: str) -> None:
         )
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Decodes one file to RGB.
+def read_image(path: Path, file: BinaryIO | None = None) -> np.ndarray:
+    """Decodes one file to RGB; ``file`` is its content where it lies elsewhere (in an archive).
 
     Grey, palette, CMYK and other 8-bit modes go through PIL's conversion, as in the reference
     loaders; alpha is dropped, not blended; EXIF rotation is ignored, as they do. 16-bit grey is
@@ -132,7 +132,7 @@ def read_image(path: Path) -> np.ndarray:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # Damaged metadata beside sound pixels is no reason to complain.
             warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-            with Image.open(path) as image:
+            with Image.open(path if file is None else file) as image:
                 image.load()
                 return _to_rgb(image, path)
     except FileNotFoundError:
@@ -173,15 +173,15 @@ def read_frames(paths: Sequence[Path], *, video: str) -> Frames:
     return np.stack(frames)
 
 
-def read_audio(path: Path) -> Audio:
-    """Reads a wav file of 16-bit PCM at its own rate; several channels are averaged.
+def read_audio(path: Path, file: BinaryIO | None = None) -> Audio:
+    """Reads a wav file at its own rate; several channels are averaged; ``file`` as of images.
 
     Raises:
         DataError: the file is missing, no such wav file, cut short, or holds no samples; the
             message names it.
     """
     try:
-        audio = read_wav(path)
+        audio = read_wav(path, None if file is None else file.read())
     except ShiftError as error:
         raise DataError(f"{error}; fetch or convert it again") from None
     if not len(audio.samples):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmark.cell import BackboneSpec
 from benchmark.data.card import BenchmarkCard, Suite
+from benchmark.data.own.source import own_card
 from benchmark.data.suite_file import read_suite
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
 
@@ -21,6 +22,7 @@ __all__ = [
     "benchmark_cards",
     "home_card",
     "load_suite",
+    "own_card",
     "read_suite",
     "suite_names",
 ]
@@ -95,6 +97,8 @@ def benchmark_card(name: str) -> BenchmarkCard:
     Raises:
         UnknownNameError: no such benchmark.
     """
+    if own := own_card(name):
+        return own
     cards = benchmark_cards()
     if name not in cards:
         raise UnknownNameError(

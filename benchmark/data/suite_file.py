@@ -17,6 +17,7 @@ from benchmark.errors import did_you_mean
 
 _METRICS = {
     "image_text": r"R@\d+|mean_recall|mAP",
+    "audio_text": r"R@\d+|mean_recall|mAP",
     "video_audio": r"R@\d+|mean_recall|mAP",
     "composed": r"R@\d+|mean_recall|mAP|section_R@\d+|R_subset@[123]",
 }

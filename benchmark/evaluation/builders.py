@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.backbones.base import DualEncoder
-from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
+from benchmark.cell import CLEAN, DOMAIN, BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.config.options import parse
 from benchmark.data.datasets.ready_made import ReadyMade
 from benchmark.data.retrieval import RetrievalSet
@@ -66,9 +66,23 @@ def _load_data(cell: Cell, *, allow_missing: bool) -> RetrievalSet:
 def _home_of(cell: Cell) -> Cell | None:
     """The clean cell of the benchmarks that the weights' home is, one for each of the cell's."""
     from benchmark.data import interleave
+    from benchmark.data.own.source import PREFIX, OwnSource
     from benchmark.data.suite import benchmark_cards, home_card
     from benchmark.registry import BENCHMARKS, BUILTIN
 
+    clean = ShiftSpec(CLEAN, 0)
+    if cell.benchmark.startswith(PREFIX):
+        own = OwnSource.of(cell.data_root)
+        if not own.clean:  # real domains are a shift already: there is nothing clean
+            return None if cell.stream.group_key == DOMAIN else cell
+        stem, _, direction = cell.benchmark.rpartition("-")
+        return replace(
+            cell,
+            benchmark=f"{stem}.clean-{direction}",
+            data_root=own.cleaned.text,
+            shift=clean,
+            stream=StreamSpec(),
+        )
     cards = [BENCHMARKS.get(name) for name in cell.benchmark.split(interleave.SEPARATOR)]
     known = list(benchmark_cards().values())
     if any(BENCHMARKS.origin(card.id) != BUILTIN for card in cards):
@@ -77,7 +91,6 @@ def _home_of(cell: Cell) -> Cell | None:
     found = list(dict.fromkeys(home.id for home in homes if home is not None))
     if not found:
         return None
-    clean = ShiftSpec(CLEAN, 0)
     return replace(
         cell, benchmark=interleave.SEPARATOR.join(found), shift=clean, stream=StreamSpec()
     )

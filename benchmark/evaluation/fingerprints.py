@@ -36,6 +36,7 @@ from benchmark.data.datasets.ready_made import is_ready_made
 from benchmark.data.file_state import FileState, annotations_below, state_of, state_of_package
 from benchmark.data.fingerprint import files_of
 from benchmark.data.interleave import SEPARATOR
+from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN
 
 if TYPE_CHECKING:
@@ -161,6 +162,8 @@ class Fingerprints:
 
 def data_here(cell: Cell) -> bool:
     """Whether a cell's data lie on this machine, as far as its data folder tells."""
+    if cell.benchmark.startswith(PREFIX):
+        return OwnSource.of(cell.data_root).exists
     if cell.data_root:
         return os.path.isdir(os.path.expanduser(cell.data_root))
     return not _shipped(cell.benchmark) or _embedded_data(cell.benchmark)

@@ -15,7 +15,16 @@ from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.backbones.precision import PreciseBackbone, matmul_precision
-from benchmark.cell import CLEAN, Cell, Record, Status, reason_of, unfinished
+from benchmark.cell import (
+    CLEAN,
+    DOMAIN,
+    Cell,
+    Record,
+    Status,
+    domain_labels,
+    reason_of,
+    unfinished,
+)
 from benchmark.data.datasets.ready_made import is_ready_made
 from benchmark.data.retrieval import SUBSET_AT, RetrievalSet
 from benchmark.errors import DataError
@@ -194,6 +203,9 @@ class _Run:
         # Which domain hits each query, by position; the stream has it by place in its order.
         self.domains = np.zeros(len(self.queries), dtype=np.int64)
         self.domains[self.stream.order] = self.stream.shifts
+        if cell.stream.group_key == DOMAIN:
+            self.domains = self.data.group_keys[DOMAIN][self.queries]
+        self.domain_labels = domain_labels(cell.stream, self.data.info)
 
     def record(
         self, key: str, info: Mapping[str, Any], facts: Mapping[str, Any]
@@ -234,7 +246,7 @@ class _Run:
             batches=tuple(tally.batches),
             environment={**facts, "peak_since": since},
         )
-        domains = {"domain": self.domains} if self.cell.stream.domains else {}
+        domains = {"domain": self.domains} if self.domain_labels else {}
         if self.data.sections is not None:
             domains["section"] = self.data.sections.of_query[self.queries]
         return record, {
@@ -427,8 +439,7 @@ class _Run:
 
     def _by_domain(self, tally: _Tally) -> dict[str, float]:
         """R@1 of each domain's queries as they passed; domains that hit none are left out."""
-        labels = [spec.label for spec in self.cell.stream.domains]
-        found = recalls_by_part(tally.best_rank, self.domains, labels, 1)
+        found = recalls_by_part(tally.best_rank, self.domains, self.domain_labels, 1)
         return {f"R@1_{label}": value for label, value in found.items()}
 
     def _by_section(self, tally: _Tally) -> dict[str, float]:

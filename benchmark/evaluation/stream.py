@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.cell import Cell, ShiftSpec, StreamSpec
+from benchmark.cell import DOMAIN, Cell, ShiftSpec, StreamSpec
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import ConfigError, did_you_mean
+from benchmark.evaluation.real_domains import by_domain
 
 KINDS: dict[str, str] = {
     "single": "one shift, queries shuffled",
@@ -97,12 +98,22 @@ def check_stream(spec: StreamSpec) -> None:
         raise ConfigError(f"batch_size is {spec.batch_size}; it must be at least 1")
     if spec.kind == "gradual":
         _check_gradual(spec)
+    elif spec.kind in MIXING and spec.group_key:
+        _check_real_domains(spec)
     elif spec.kind in MIXING:
         _check_mixing(spec)
     elif spec.domains:
         raise ConfigError(f"a stream of kind {spec.kind!r} has one shift, the cell's; no domains")
     if spec.kind == "correlated":
         _check_correlated(spec)
+
+
+def _check_real_domains(spec: StreamSpec) -> None:
+    if spec.group_key != DOMAIN or spec.domains:
+        raise ConfigError(
+            f"a {spec.kind} stream is over shifts, or with group_key={DOMAIN} over the domains "
+            f"of the data; group_key is {spec.group_key!r}"
+        )
 
 
 def _check_mixing(spec: StreamSpec) -> None:
@@ -212,7 +223,7 @@ class QueryStream:
         count: number of queries, N.
         spec: what kind of stream.
         seed: run seed.
-        groups: (N,) group of each query; for correlated streams.
+        groups: (N,) group of each query; for correlated streams and those over real domains.
         sections: (N,) section of each query, where they have galleries of their own.
 
     Attributes:
@@ -238,7 +249,13 @@ class QueryStream:
         else:
             self.order = np.random.default_rng(derive_seed("order", seed)).permutation(count)
         stretches = blocks(spec, count)
-        if sections is None:
+        if spec.group_key and spec.kind in MIXING:
+            if groups is None or sections is not None:
+                raise ConfigError("a stream over real domains needs one gallery, and each's domain")
+            drawn = derive_seed("domains", spec.kind, seed)
+            self.order, self._ends = by_domain(spec, drawn, self.order, groups)
+            self._sections = [0] * len(self._ends)
+        elif sections is None:
             self._ends = batch_ends(count, spec.batch_size, stretches)
             self._sections = [0] * len(self._ends)
         else:
@@ -302,9 +319,9 @@ def _domains(
     rng = np.random.default_rng(derive_seed("domains", spec.kind, seed))
     for block in stretches:
         found[block.start : block.stop] = block.domain
-    if spec.kind == "mixed":
+    if spec.domains and spec.kind == "mixed":
         found = rng.integers(len(spec.domains), size=count)
-    if spec.kind == "diverse":
+    if spec.domains and spec.kind == "diverse":
         start, before = 0, frozenset[int]()
         for stop in ends:
             found[start:stop] = _few(spec, stop - start, before, rng)
@@ -368,7 +385,7 @@ def stream_of(cell: Cell, data: RetrievalSet) -> QueryStream:
     """
     queries = chosen_queries(len(data.queries), cell.limit)
     groups = None
-    if cell.stream.kind == "correlated" and (key := cell.stream.group_key):
+    if key := cell.stream.group_key:
         if key not in data.group_keys:
             raise ConfigError(
                 f"benchmark {data.name!r} has no group key {key!r}"

@@ -237,7 +237,7 @@ class Rates:
         """How many queries a cell has: as counted in a stored one, else by its card."""
         cards = [BENCHMARKS.get(name) for name in cell.benchmark.split(SEPARATOR)]
         count = self._counts.get(cell.benchmark) or sum(
-            card.counts.get(_COUNTED_AS.get(card.query, "clips"), max(card.counts.values()))
+            card.counts.get(_COUNTED_AS.get(card.query, "clips"), max(card.counts.values(), default=_UNCOUNTED))
             for card in cards
         )
         return count if cell.limit is None else min(count, cell.limit)
@@ -257,6 +257,10 @@ def _modality(cell: Cell) -> str:
 
 def _size(path: Path) -> int:
     return sum(one.stat().st_size for one in (path, path.with_suffix(".npz")))
+
+
+_UNCOUNTED = 1000
+"""Queries that own data are taken to have before they are read."""
 
 
 def outlook(cells: Sequence[Cell], rates: Rates, workers: int) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def _with_shifts(
             for name in shifts:
                 ramp = tuple(sorted(config.severity or facts(name).severities))
                 yield _with_domains(stream, replace(config, severity=ramp), card, (name,))
-        elif stream.kind in MIXING:
+        elif stream.kind in MIXING and not stream.group_key:
             yield _with_domains(stream, config, card, shifts)
         else:
             for spec, problem in shift_specs(config, card, shifts):

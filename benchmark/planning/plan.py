@@ -19,6 +19,7 @@ from benchmark.errors import ConfigError
 from benchmark.evaluation.stream import MIXING
 from benchmark.planning.compatibility import check_effects, fitting_shifts, why_not
 from benchmark.planning.grid import Block, Planned, Selection
+from benchmark.planning.own_data import refuse_own_data, with_own_data
 from benchmark.planning.specs import ALL, OWN_BACKBONE, Choice
 from benchmark.registry import BENCHMARKS, SHIFTS
 
@@ -79,7 +80,9 @@ def plan_flags(settings: Mapping[str, Traced]) -> Plan:
         QueryShiftError: an unknown name, or a combination that cannot be run.
         ShiftError: a severity that a shift does not have.
     """
+    given = {name for name, traced in settings.items() if traced.origin != "default"}
     config = BenchConfig(**{name: traced.value for name, traced in settings.items()})
+    config = with_own_data(config, given)
     choices = {name: _choices(getattr(config, name)) for name in WITH_CHOICES}
     expansion = _Expansion()
     expansion.add(Block(config, choices, strict=True).planned(select(config)))
@@ -119,6 +122,7 @@ def plan_grid(grid: GridFile, args: argparse.Namespace) -> Plan:
         ConfigError: an unknown name or option, a value that does not fit, or no cell at all.
     """
     base, flags = settings_of(grid, args), from_flags(args)
+    refuse_own_data(_plain(base))
     heeding: list[Cell] = []
     expansion = _Expansion(grid.exclude, str(grid.path))
     for include in ({}, *grid.includes):

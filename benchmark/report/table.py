@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from benchmark.cell import CLEAN
+from benchmark.cell import CLEAN, StreamSpec, domain_labels
 from benchmark.evaluation.changes import LITTLE
 from benchmark.metrics.intervals import RULE, Comparison
 from benchmark.report.columns import COLUMNS, Column
@@ -173,8 +173,9 @@ def _domains(rows: Sequence[Pool]) -> FittedTable:
 
 
 def _by_domain(pool: Pool) -> str:
-    domains = pool.first.record.cell.get("stream", {}).get("domains", ())
-    labels = [f"{domain['name']}-{domain['severity']}" for domain in domains]
+    record = pool.first.record
+    stream = StreamSpec.from_dict(record.cell.get("stream", {}))
+    labels = domain_labels(stream, record.info.get("data", {}))
     recalls = [(label, _number(pool, f"R@1_{label}").plain) for label in labels]
     return ", ".join(f"{plain(label)} {recall}" for label, recall in recalls if recall)
 

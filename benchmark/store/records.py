@@ -32,6 +32,7 @@ from benchmark.cell import (
     Status,
     StreamSpec,
     data_identity,
+    domain_labels,
     key_of,
 )
 from benchmark.errors import ResultsError
@@ -347,7 +348,7 @@ def _wrong_metrics(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray])
     stored = record.metrics
     if "R@1" not in stored:
         return "it has no R@1"
-    for name, counted in _counted(stored, cell, arrays):
+    for name, counted in _counted(record, cell, arrays):
         if name in stored and not abs(stored[name] - counted) <= _NEAR:  # NaN is none either
             return f"{name} is {stored[name]}, but its ranks give {counted}"
     batches = [batch for batch in record.batches if "queries" in batch]
@@ -369,16 +370,18 @@ def _wrong_metrics(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray])
 
 
 def _counted(
-    stored: Mapping[str, float], cell: Cell, arrays: Mapping[str, np.ndarray]
+    record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, float]]:
     """What the numbers per query give for the metrics that follow from them alone."""
+    stored = record.metrics
     ranks, domain, section = arrays["best_rank"], arrays.get("domain"), arrays.get("section")
     cut_offs = sorted(int(found[1]) for found in map(_RECALL.fullmatch, stored) if found)
     yield from summary(ranks, arrays["ap"], cut_offs).items()
     first = ranks if domain is None else ranks[domain == 0]
     if len(first):
         yield "first_domain_R@1_during", recall_at(first, 1)
-    of_domains = [f"R@1_{spec.label}" for spec in cell.stream.domains]
+    labels = domain_labels(cell.stream, record.info.get("data", {}))
+    of_domains = [f"R@1_{label}" for label in labels]
     if domain is not None:
         yield from recalls_by_part(ranks, domain, of_domains, 1).items()
     if section is None:

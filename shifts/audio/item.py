@@ -91,11 +91,12 @@ def to_pcm16(samples: NDArray[np.floating[Any]]) -> Samples:
     return (steps / FULL_SCALE).astype(np.float32)
 
 
-def read_wav(path: str | Path) -> Audio:
+def read_wav(path: str | Path, content: bytes | None = None) -> Audio:
     """Reads a wav file (see ``shifts.audio.wav`` for its formats); several channels are averaged.
 
     Args:
         path: the file.
+        content: what it holds, where it has been read already (from an archive).
 
     Returns:
         The whole recording at its own rate.
@@ -103,5 +104,5 @@ def read_wav(path: str | Path) -> Audio:
     Raises:
         ShiftError: no such file, not a wav file, another sample format, or cut short.
     """
-    samples, rate = read_samples(path)
+    samples, rate = read_samples(path, content)
     return Audio(samples.mean(axis=1).astype(np.float32), rate)

@@ -27,8 +27,8 @@ _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 EXPECTED = "expected a RIFF wav file with 16-bit PCM (8, 24 or 32 bits and floats are read as well)"
 
 
-def read_samples(path: str | Path) -> tuple[NDArray[np.float64], int]:
-    """All samples of a wav file, full scale as 1.
+def read_samples(path: str | Path, content: bytes | None = None) -> tuple[NDArray[np.float64], int]:
+    """All samples of a wav file, or of its content where that is given, full scale as 1.
 
     Returns:
         (n, channels) float64 in [-1, 1] (floats beyond are cut), and samples per second.
@@ -38,7 +38,7 @@ def read_samples(path: str | Path) -> tuple[NDArray[np.float64], int]:
     """
     shown = repr(str(path))
     try:
-        content = Path(path).read_bytes()
+        content = Path(path).read_bytes() if content is None else content
     except FileNotFoundError:
         raise ShiftError(f"there is no audio file {shown}") from None
     except OSError as error:

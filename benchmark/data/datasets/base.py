@@ -17,7 +17,7 @@ from shifts.digests import digests_of
 
 @dataclass(frozen=True)
 class ImageTextPairs:
-    """Images and their captions, before a query side is chosen.
+    """Images (or sounds) and their captions, before a query side is chosen.
 
     Attributes:
         name: data set and split, for example "coco test".
@@ -32,6 +32,8 @@ class ImageTextPairs:
         identities: (images,) int64 or None. Images of one identity (person, product) share their
             captions: each caption of the identity is relevant to each of its images, both ways.
             None: a caption belongs to its own image alone.
+        caption_groups: key -> (captions,) int64 group of each caption, where it is not its image's.
+        modality: "image", or "audio" where sounds stand in place of the images.
         shared_texts: whether a text that several images have, letter by letter, is relevant to all
             of them, both ways (a named variant of some sets); not together with identities.
     """
@@ -46,11 +48,13 @@ class ImageTextPairs:
     image_groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     identities: np.ndarray | None = None
     shared_texts: bool = False
+    caption_groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    modality: str = "image"
 
     @property
     def counts(self) -> dict[str, int]:
         """What a benchmark's card counts."""
-        return {"images": len(self.images), "captions": len(self.captions)}
+        return {f"{self.modality}s": len(self.images), "captions": len(self.captions)}
 
     def __post_init__(self) -> None:
         images, captions = len(self.images), len(self.captions)
@@ -179,8 +183,11 @@ class Loader(Protocol):
     def __call__(self, root: Path | None, *, split: str, allow_missing: bool) -> DataSet: ...
 
 
-def refuse_duplicates(ids: Iterable[str], what: str) -> None:
+def refuse_duplicates(ids: Sequence[str], what: str) -> None:
     """Raises DataError naming the first id that occurs twice."""
+    hashes = np.fromiter(map(hash, ids), dtype=np.int64, count=len(ids))
+    if len(np.unique(hashes)) == len(ids):
+        return  # without a set of all ids, which takes a hundred bytes for each
     seen: set[str] = set()
     for item in ids:
         if item in seen:

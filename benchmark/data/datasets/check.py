@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark.data.datasets.base import DataSet
 from benchmark.data.loading import loader_of
-from benchmark.data.retrieval import Items
+from benchmark.data.retrieval import Items, RetrievalSet, Texts
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import DataError
 
@@ -62,7 +62,7 @@ def check_data(
         for counts in dict.fromkeys(tuple(sorted(card.counts.items())) for card in cards):
             problems += _differences(found, dict(counts))
         if track is not None:
-            problems += _broken(loaded, track)
+            problems += broken_files(loaded, track)
     return Finding(
         cards[0].dataset,
         cards[0].split,
@@ -94,12 +94,12 @@ def _differences(found: Mapping[str, int], expected: Mapping[str, int]) -> list[
     ]
 
 
-def _broken(loaded: DataSet, track: Track) -> list[str]:
+def broken_files(loaded: DataSet | RetrievalSet, track: Track) -> list[str]:
     """Files that cannot be decoded, by kind: how many, and the first of them with the reason."""
     problems = []
-    for kind in ("images", "videos", "audios"):
+    for kind in ("images", "videos", "audios", "queries", "gallery"):
         items: Items | None = getattr(loaded, kind, None)
-        if items is None:
+        if items is None or isinstance(items, Texts):
             continue
         messages = []
         for index in track(range(len(items)), f"{loaded.name}: decoding {kind}"):

@@ -76,7 +76,7 @@ class Source:
         return (
             f"{len(names)} of {total} {what} of {self.name!r} are missing: "
             f"{', '.join(names[:5])}{more}; looked under {', '.join(map(str, places))}; "
-            f"{_near(names[:5], places)}{advice}. {self.access}"
+            f"{nearest(names[:5], places)}{advice}. {self.access}"
         )
 
 
@@ -86,7 +86,7 @@ def existing(root: Path, folders: Iterable[str]) -> list[Path]:
     return [path for path in dict.fromkeys(paths) if path.is_dir()]
 
 
-def _near(names: Iterable[str], places: Sequence[Path]) -> str:
+def nearest(names: Iterable[str], places: Sequence[Path]) -> str:
     """A file that differs from a missing one in capitals or suffix only, as part of a message."""
     for name in names:
         path = PurePosixPath(name)

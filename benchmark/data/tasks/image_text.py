@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import numpy as np
 
@@ -25,30 +26,31 @@ def build(
 ) -> RetrievalSet:
     """Makes one side of the pairs the queries and the other the gallery.
 
-    Image queries are answered by any of the image's captions, text queries by the one image that
-    the caption was written for; where images have identities, by everything of the identity; where
-    texts are shared, by every image that has the text. Clusters are the images (the
+    Image queries (or sounds, by ``pairs.modality``) are answered by any of the image's captions,
+    text queries by the one image that the caption was written for; where images have identities,
+    by everything of the identity; where texts are shared, by every image that has the text.
+    Clusters are the images (the
     identities, where there are some), on both sides.
 
     Args:
         pairs: what a data set's loader returned.
         name: benchmark id.
-        query: "image" or "text".
+        query: ``pairs.modality`` or "text".
         cleaning: "blip" (see ``benchmark.data.captions``) or "none".
         max_words: words that BLIP's cleaning keeps.
 
     Raises:
         ConfigError: unknown side or cleaning.
     """
-    if query not in ("image", "text"):
-        raise ConfigError(f"{name}: query side must be 'image' or 'text', not {query!r}")
+    if query not in (pairs.modality, "text"):
+        raise ConfigError(f"{name}: query side must be {pairs.modality!r} or 'text', not {query!r}")
     texts = Texts(ids=pairs.caption_ids, values=pairs.captions)
     owner = np.asarray(pairs.caption_image, dtype=np.int64)
     queries: Items
     gallery: Items
     images = np.arange(len(pairs.images), dtype=np.int64)
     identities = images if pairs.identities is None else pairs.identities
-    if query == "image":
+    if query != "text":
         queries, gallery, owners = pairs.images, texts, images
     else:
         queries, gallery, owners = texts, pairs.images, owner
@@ -57,21 +59,23 @@ def build(
         if pairs.shared_texts
         else Relevance.from_groups(identities[owner], identities)
     )
-    if query == "image":
+    if query != "text":
         relevance = relevance.transpose(len(images))
-    keys = {"image": owners} | {k: v[owners] for k, v in pairs.image_groups.items()}
+    keys = {pairs.modality: owners} | {k: v[owners] for k, v in pairs.image_groups.items()}
+    if query == "text":
+        keys |= pairs.caption_groups
     if pairs.identities is not None:
         keys["identity"] = pairs.identities[owners]
     return RetrievalSet(
         name=name,
         query_modality=query,
-        gallery_modality="text" if query == "image" else "image",
+        gallery_modality=pairs.modality if query == "text" else "text",
         queries=queries,
         gallery=gallery,
         relevance=relevance,
         groups=identities[owners],
         fingerprint=content_fingerprint(
-            [pairs.fingerprint, query, cleaning, str(max_words), *queries.ids]
+            chain([pairs.fingerprint, query, cleaning, str(max_words)], queries.ids)
         ),
         clean_text=_cleaner(name, cleaning, max_words),
         info=dict(pairs.info),

@@ -1,0 +1,310 @@
+"""Any dual encoder of transformers: a saved folder, or a name in the local cache of the hub.
+
+A model serves if it has ``get_text_features`` beside ``get_image_features`` (CLIP, SigLIP, MetaCLIP,
+AltCLIP, ChineseCLIP, ALIGN ...) or ``get_audio_features`` (CLAP). Nothing is fetched, and code that
+comes with a model is never run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from benchmark.backbones import checkpoint
+from benchmark.backbones.audio import at_rate
+from benchmark.backbones.device import check_device
+from benchmark.backbones.feature_towers import (
+    Inputs,
+    PackedTower,
+    TextFeatures,
+    own_part,
+)
+from benchmark.backbones.transforms import image_transform
+from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.video_audio import checked_audio
+from benchmark.cell import BackboneSpec
+from benchmark.config.paths import user_path
+from benchmark.errors import ConfigError, WeightsError
+from shifts.audio.item import Audio
+
+CONFIG_FILE = "config.json"
+LONGEST_TEXT = 256
+"""Tokens of a text at most, where a model would take more."""
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_SIDES = {"image": "get_image_features", "audio": "get_audio_features"}
+_UNMASKED = ("siglip", "siglip2")
+"""Trained on padded texts without a mask, and read out at the last place."""
+
+_OFFSET_POSITIONS = ("roberta", "xlm-roberta", "altclip_text_model", "clap_text_model", "camembert")
+"""Text models whose positions begin after the padding token's number."""
+
+_VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
+
+
+def load(spec: BackboneSpec) -> TwoTowers:
+    """Loads what a specification names.
+
+    ``model`` is a folder written by ``save_pretrained``, processor included, or a name on the hub
+    whose files are in the local cache; ``pretrained`` may be the folder instead.
+
+    Raises:
+        WeightsError: transformers or files are missing, it is no dual encoder, or weights that do
+            not fill it.
+        ConfigError: nothing named, unknown transform or device.
+    """
+    check_device(spec.device)
+    folder = _folder(spec.pretrained or spec.model)
+    library = _transformers()
+    parts = _Parts.read(library, folder)
+    media = next((name for name, way in _SIDES.items() if hasattr(parts.model, way)), None)
+    if media is None or not hasattr(parts.model, "get_text_features"):
+        raise WeightsError(
+            f"{folder} holds a {type(parts.model).__name__}, which is no dual encoder: it has no "
+            "get_text_features beside get_image_features or get_audio_features"
+        )
+    medium, own = (
+        _image_inputs(library, folder, parts, spec.transform)
+        if media == "image"
+        else _audio_inputs(library, folder, spec.transform)
+    )
+    tokenizer, text = _text_inputs(library, folder, parts)
+    towers = {
+        media: PackedTower(
+            own_part(parts.model, _SIDES[media], medium.example), _SIDES[media], medium
+        ),
+        "text": TextFeatures(own_part(parts.model, "get_text_features", text.example), text),
+    }
+    scale = _logit_scale(parts.model)
+    facts = {
+        "loader": "hf",
+        "config": _stable(parts.config.to_dict()),
+        media: own,
+        "context": text.length,
+        "transform": spec.transform,
+        "logit_scale": f"{scale:.6g}",  # in neither tower, and methods compute with it
+    }
+    return TwoTowers(
+        towers,
+        {media: medium.prepare, "text": text.prepare},
+        name=Path(spec.model or folder).name,
+        fingerprint=checkpoint.fingerprint(
+            facts, nn.ModuleDict(towers), [checkpoint.tokenizer_content(tokenizer)]
+        ),
+        logit_scale=scale,
+        device=spec.device,
+    )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A model and its configuration."""
+
+    model: Any
+    config: Any
+
+    @classmethod
+    def read(cls, library: Any, folder: Path) -> _Parts:
+        known = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            config = library.AutoConfig.from_pretrained(str(folder), **known)
+        except Exception as error:  # transformers' own, of every kind
+            raise WeightsError(
+                f"{folder / CONFIG_FILE} is no configuration of a model that transformers knows "
+                f"({said(error)}); code that comes with a model is never run"
+            ) from None
+        with torch.random.fork_rng(devices=[]):
+            try:
+                model, found = library.AutoModel.from_pretrained(
+                    str(folder),
+                    config=config,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                    **known,
+                )
+            except Exception as error:
+                raise WeightsError(
+                    f"the weights in {folder} cannot be loaded ({said(error)}); expected "
+                    "model.safetensors as save_pretrained writes it"
+                ) from None
+        lacking = sorted(found["missing_keys"]) + [str(k[0]) for k in found["mismatched_keys"]]
+        if lacking:
+            raise WeightsError(
+                f"the weights in {folder} do not fill its {type(model).__name__}: {len(lacking)} "
+                f"entries are missing or of another shape (such as {lacking[0]!r}), and nothing is "
+                "left at random; save the whole model again"
+            )
+        return cls(model.eval(), config)
+
+
+def _folder(source: str) -> Path:
+    if not source:
+        raise ConfigError(
+            "hf needs a model: --model hf:/path/to/folder, or hf:NAME of a model that is in the "
+            "local cache (hf:openai/clip-vit-base-patch32)"
+        )
+    folder = user_path(source)
+    if folder.is_dir():
+        if not (folder / CONFIG_FILE).is_file():
+            raise WeightsError(
+                f"{folder} has no {CONFIG_FILE}; expected a folder of save_pretrained"
+            )
+        return folder
+    if not _HUB_ID.fullmatch(source):
+        raise WeightsError(f"there is no model folder {source!r}; expected one with {CONFIG_FILE}")
+    hub = importlib.import_module("huggingface_hub")
+    try:
+        return Path(hub.snapshot_download(source, local_files_only=True))
+    except Exception as error:  # the hub's own
+        raise WeightsError(
+            f"the model {source!r} is no folder and not in the local cache ({said(error)}); fetch "
+            f"it once where there is a network: hf download {source}"
+        ) from None
+
+
+def _transformers() -> Any:
+    try:
+        return importlib.import_module("transformers")
+    except ImportError:
+        raise WeightsError(
+            "models of the form hf: need transformers: pip install 'queryshift[hf]'"
+        ) from None
+
+
+def _image_inputs(
+    library: Any, folder: Path, parts: _Parts, transform: str
+) -> tuple[Inputs, dict[str, Any]]:
+    """How pictures become inputs, and what the fingerprint has to say of it."""
+    processor = _loaded(library.AutoImageProcessor, folder, "preprocessor_config.json")
+    accepted = _accepted(parts.model.get_image_features)
+
+    def own(item: Any) -> dict[str, Tensor]:
+        found = processor(images=Image.fromarray(item), return_tensors="pt")
+        return {name: value[0] for name, value in found.items() if name in accepted}
+
+    facts = {"processor": _stable(processor.to_dict()), "kind": type(processor).__name__}
+    example = own(np.full((64, 64, 3), 127, np.uint8))
+    if transform == "clip":
+        return Inputs.of(example, own), facts
+    if set(example) != {"pixel_values"}:
+        raise ConfigError(
+            f"the model in {folder} has one image transform, its own ('clip'), not {transform!r}"
+        )
+    size = tuple(example["pixel_values"].shape[-2:])
+    mean, std = processor.image_mean, processor.image_std
+    staged = image_transform(transform, {"size": size, "mean": tuple(mean), "std": tuple(std)})
+    return Inputs.of(example, staged), facts
+
+
+def _audio_inputs(library: Any, folder: Path, transform: str) -> tuple[Inputs, dict[str, Any]]:
+    """How sounds become inputs: resampled and cut, so that the extractor draws nothing."""
+    extractor = _loaded(library.AutoFeatureExtractor, folder, "preprocessor_config.json")
+    rate = int(extractor.sampling_rate)
+    longest = int(getattr(extractor, "nb_max_samples", rate * 10))
+    if transform not in ("clip", "resize"):
+        raise ConfigError(f"the model in {folder} takes sounds; it has no transform {transform!r}")
+
+    def own(item: Any) -> dict[str, Tensor]:
+        samples = at_rate(checked_audio(item), rate)[:longest].numpy()
+        found = extractor(samples, sampling_rate=rate, return_tensors="pt")
+        return {name: value[0].float() for name, value in found.items()}
+
+    silence = Audio(np.zeros(rate, np.float32), rate)
+    return Inputs.of(own(silence), own), {"extractor": _stable(extractor.to_dict())}
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """How texts become inputs: (k, L) int64, one row for each of the names."""
+
+    names: tuple[str, ...]
+    length: int
+    prepare: Callable[[str], Tensor]
+
+    @property
+    def example(self) -> dict[str, Tensor]:
+        rows = self.prepare("a plain grey wall")
+        return {name: rows[place][None] for place, name in enumerate(self.names)}
+
+
+def _text_inputs(library: Any, folder: Path, parts: _Parts) -> tuple[Any, _Texts]:
+    tokenizer = _loaded(library.AutoTokenizer, folder, "tokenizer.json")
+    accepted = _accepted(parts.model.get_text_features)
+    names = [name for name in tokenizer.model_input_names if name in accepted]
+    if parts.config.model_type in _UNMASKED:
+        names = ["input_ids"]
+    config = getattr(parts.config, "text_config", parts.config)
+    room = int(getattr(config, "max_position_embeddings", LONGEST_TEXT))
+    if config.model_type in _OFFSET_POSITIONS:
+        room -= int(config.pad_token_id or 0) + 1
+    length = min(room, int(tokenizer.model_max_length), LONGEST_TEXT)
+    entries, known = len(tokenizer), int(config.vocab_size)
+    if entries > known:
+        raise WeightsError(
+            f"the tokenizer of {folder} has {entries} entries, its text tower {known}; it must be "
+            "the one that belongs to the model"
+        )
+    if tokenizer.pad_token_id is None:
+        raise WeightsError(f"the tokenizer of {folder} has no padding token; texts need one")
+
+    def prepare(text: str) -> Tensor:
+        found = tokenizer(text, padding="max_length", truncation=True, max_length=length)
+        return torch.tensor([found[name] for name in names], dtype=torch.int64)
+
+    return tokenizer, _Texts(tuple(names), length, prepare)
+
+
+def _loaded(kind: Any, folder: Path, file: str) -> Any:
+    """A processor's part.
+
+    Raises:
+        WeightsError: it is not there; names what is missing.
+    """
+    try:
+        return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers' own, of every kind
+        raise WeightsError(
+            f"{folder} lacks its {kind.__name__.removeprefix('Auto')} ({file} or processor_config."
+            f"json; {said(error)}); save it beside the model: processor.save_pretrained(folder)"
+        ) from None
+
+
+def _accepted(function: Callable[..., Any]) -> set[str]:
+    return set(inspect.signature(function).parameters)
+
+
+def _logit_scale(model: Any) -> float:
+    """What cosine similarities are multiplied with: learnt, or of the model's configuration."""
+    for name in ("logit_scale", "logit_scale_t"):
+        value = getattr(model, name, None)
+        if isinstance(value, Tensor):
+            return float(value.detach().exp())
+    value = getattr(model, "temperature", None)
+    if isinstance(value, Tensor):
+        return 1.0 / float(value.detach())
+    given = getattr(model.config, "logit_scale_init_value", None)
+    if given is None:
+        raise WeightsError(f"a {type(model).__name__} has no logit scale and no temperature")
+    return float(torch.tensor(float(given)).exp())
+
+
+def _stable(values: Any) -> Any:
+    """A configuration without what changes from one version of transformers to the next."""
+    if isinstance(values, Mapping):
+        return {key: _stable(v) for key, v in values.items() if key not in _VOLATILE}
+    return values
+
+
+def said(error: Exception) -> str:
+    """Class and message of a foreign error, on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -1,0 +1,1 @@
+"""Own data: a user's tables, folders and shards as retrieval sets."""

@@ -1,0 +1,245 @@
+"""Items of a user's table: packed texts, ids made when asked for, media wherever they lie."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import mmap
+import tempfile
+import weakref
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, cast, overload
+
+import numpy as np
+
+from benchmark.data.datasets.annotations import relative_path
+from benchmark.data.datasets.base import file_digests
+from benchmark.data.datasets.folders import Files
+from benchmark.data.media import FrameFiles, ImageFiles, WavFiles, read_audio, read_image
+from benchmark.data.own.shards import Member
+from benchmark.data.own.source import PICTURES
+from benchmark.data.retrieval import Items
+from benchmark.errors import DataError
+
+Media = Path | Member | bytes | np.ndarray | tuple[Path, ...]
+"""A file, one within a shard, a file's content, an (H, W, 3) uint8 array, or a video's frames."""
+
+
+class PackedTexts(Sequence[str]):
+    """Texts in a temporary file instead of memory: ten million captions are a few hundred MB.
+
+    Attributes:
+        digest: hash of all texts and their boundaries.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the texts
+        weakref.finalize(self, self._file.close)
+        self._ends = array("q", [0])
+        self._hash = hashlib.sha256()
+        self._view: mmap.mmap | None = None
+
+    def append(self, text: str) -> None:
+        """Adds a text that is not empty; before any is read."""
+        raw = text.encode()
+        self._file.write(raw)
+        self._hash.update(len(raw).to_bytes(8, "little") + raw)
+        self._ends.append(self._ends[-1] + len(raw))
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if self._view is None:
+            self._file.flush()
+            self._view = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._view[self._ends[index] : self._ends[index + 1]].decode()
+
+
+@dataclass(frozen=True)
+class CaptionIds(Sequence[str]):
+    """Ids of captions, "<id of what they describe>#<number>", made when asked for.
+
+    Attributes:
+        owners: ids of what is described.
+        owner: (captions,) int64 index of each caption's owner.
+        number: (captions,) int64 number of each among its owner's captions.
+    """
+
+    owners: Sequence[str]
+    owner: np.ndarray
+    number: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        return f"{self.owners[self.owner[index]]}#{self.number[index]}"
+
+    def __iter__(self) -> Iterator[str]:
+        for owner, number in zip(self.owner.tolist(), self.number.tolist(), strict=True):
+            yield f"{self.owners[owner]}#{number}"
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Pictures or sounds that are no files of their own; are ``benchmark.data.retrieval.Items``.
+
+    Attributes:
+        ids: one id per item.
+        places: where each lies.
+        digests: of their content.
+        sounds: whether they are sounds.
+    """
+
+    ids: Sequence[str]
+    places: Sequence[Media]
+    digests: Sequence[str]
+    sounds: bool = False
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int, /) -> Any:
+        place = self.places[index]
+        if isinstance(place, np.ndarray):
+            return place.copy()
+        name = Path(self.ids[index])
+        if isinstance(place, Member):
+            name = place.archive / place.name
+        read = read_audio if self.sounds else read_image
+        if isinstance(place, Path):
+            return read(place)
+        content = place.read() if isinstance(place, Member) else cast(bytes, place)
+        if isinstance(place, Member) and _digest(content) != self.digests[index]:
+            raise DataError(f"{name} has changed since this run read it; run again")
+        return read(name, io.BytesIO(content))
+
+
+class MediaFinder:
+    """Finds what a table's values stand for, and notes what is not there.
+
+    Args:
+        root: the folder that paths start from; None where none are expected.
+    """
+
+    def __init__(self, root: Path | None) -> None:
+        self.root = root
+        self.files = Files([root]) if root is not None else None
+
+    def find(self, value: Any, column: str, where: str) -> Media | None:
+        """What a value stands for; None for a file that is not there.
+
+        Raises:
+            DataError: a path outside the root, or a value that is no medium.
+        """
+        if isinstance(value, dict) and {"bytes", "path"} >= value.keys() and value:
+            value = value["bytes"] if value.get("bytes") is not None else value.get("path")
+        if isinstance(value, Member | bytes):
+            return value
+        if isinstance(value, np.ndarray):
+            return _picture(value, where)
+        if isinstance(value, Path):
+            value = str(value)
+        if not isinstance(value, str) or not value:
+            raise DataError(f"{where}: {column} is {value!r}; expected a path")
+        if self.files is None or self.root is None:
+            raise DataError(f"{where}: {column} is {value!r}, but these data have no files beside")
+        path = self.below(value, column, where)
+        if column != "video":
+            return self.files.find(path)
+        if path.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov", ".webm"):
+            raise DataError(
+                f"{where}: video {value!r} is not decoded here; expected a folder of frames: "
+                f"ffmpeg -i {path.name} -vf fps=1 {path.stem}/%04d.jpg"
+            )
+        folder = self.root / path
+        frames = sorted(folder.iterdir()) if folder.is_dir() else []
+        return tuple(f for f in frames if f.suffix.lower() in PICTURES) or None
+
+    def below(self, value: str, column: str, where: str) -> PurePosixPath:
+        """A path relative to the root, which it must not leave."""
+        assert self.root is not None
+        text = value
+        for root in (self.root.absolute(), self.root.resolve()):
+            if Path(text).is_absolute() and Path(text).is_relative_to(root):
+                text = Path(text).relative_to(root).as_posix()
+        try:
+            return relative_path(text, where)
+        except DataError:
+            raise DataError(
+                f"{where}: {column} {value!r} lies outside {self.root}, the folder of the table, "
+                "and is refused; put the table into a folder above its files"
+            ) from None
+
+
+def media_items(ids: Sequence[str], places: Sequence[Media], modality: str) -> tuple[Items, str]:
+    """The items, and a hash of their content.
+
+    Raises:
+        DataError: a file that cannot be read.
+    """
+    if modality == "video":
+        frames = [cast(tuple[Path, ...], place) for place in places]
+        every = iter(file_digests([path for paths in frames for path in paths]))
+        own = [[next(every) for _ in paths] for paths in frames]
+        whole = [_digest("".join(digests).encode()) for digests in own]
+        return FrameFiles(ids, frames, own), _joined(whole)
+    paths = [place for place in places if isinstance(place, Path)]
+    of_files = iter(file_digests(paths))
+    digests = [next(of_files) if isinstance(p, Path) else _content_digest(p) for p in places]
+    if len(paths) == len(places):
+        kind = WavFiles if modality == "audio" else ImageFiles
+        return kind(ids, paths, digests), _joined(digests)
+    return Embedded(ids, places, digests, modality == "audio"), _joined(digests)
+
+
+def _picture(value: np.ndarray, where: str) -> np.ndarray:
+    if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
+        raise DataError(
+            f"{where}: the image is an array of {value.dtype}, shape {value.shape}; expected "
+            "uint8, (height, width, 3)"
+        )
+    return value
+
+
+def _content_digest(place: Media) -> str:
+    if isinstance(place, Member):
+        return _digest(place.read())
+    if isinstance(place, np.ndarray):
+        return _digest(str(place.shape).encode() + np.ascontiguousarray(place).tobytes())
+    return _digest(cast(bytes, place))
+
+
+def numbers_digest(numbers: array[int] | np.ndarray) -> str:
+    """SHA-256 of whole numbers, without turning them into text."""
+    return _digest(np.asarray(numbers, dtype="<i8").tobytes())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _joined(digests: Sequence[str]) -> str:
+    return _digest("".join(digests).encode())

@@ -1,0 +1,175 @@
+"""Rows of a user's table with their values checked: split, texts, ids, groups."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from benchmark.data.datasets.folders import nearest
+from benchmark.data.own.items import MediaFinder
+from benchmark.data.own.tables import Table
+from benchmark.errors import DataError, did_you_mean
+
+TEST = "test"
+"""The split that is taken where there are several and the user names none."""
+
+_NUMBER = re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*")
+
+
+def rows_of(table: Table, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a split, each with its place for messages.
+
+    Raises:
+        DataError: no such split, or no split said where ``TEST`` is not one.
+    """
+    splits: set[str] = set()
+    wanted, taken = split or TEST, 0
+    has_splits = "split" in table.columns
+    if split and not has_splits:
+        raise DataError(f"{table.name} has no column split, so there is no split {split!r} in it")
+    for chunk in table.chunks():
+        columns = {name: chunk[name].tolist() for name in chunk.columns}
+        for place, number in enumerate(chunk.index):
+            row = {name: values[place] for name, values in columns.items()}
+            if has_splits:
+                own = text_of(row["split"])
+                splits.add(own)
+                if own != wanted:
+                    continue
+            taken += 1
+            yield f"{table.name}, row {number}", row
+    if not taken:
+        if not has_splits:
+            raise DataError(f"{table.name} has no rows; expected at least one")
+        raise DataError(
+            f"{table.name} has no rows of split {wanted!r}{did_you_mean(wanted, splits)}; it has "
+            f"{', '.join(map(repr, sorted(splits)))}: say which with --split"
+        )
+
+
+def text_of(value: Any) -> str:
+    """A value as text; "" for none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # ids of a column with gaps
+    return str(value).strip()
+
+
+def texts_of(value: Any, column: str, where: str) -> list[str]:
+    """One or several texts: a text, a list, or a list as JSON.
+
+    Raises:
+        DataError: none, an empty one, or something else.
+    """
+    if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = [value]  # a text in brackets
+    texts = list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
+    for text in texts:
+        if not isinstance(text, str):
+            empty = text is None or text_of(text) == ""
+            found = "empty" if empty else f"{text!r}, a {type(text).__name__}"
+            raise DataError(f"{where}: {column} is {found}; expected a text or a list of texts")
+        if not text.strip():
+            raise DataError(f"{where}: {column} is empty; expected a text: leave the row out")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{where}: {column} is not valid Unicode: {text!r}") from None
+    if not texts:
+        raise DataError(f"{where}: {column} is an empty list; expected at least one text")
+    return texts
+
+
+class Numbers:
+    """Refuses a column of texts that holds numbers only."""
+
+    def __init__(self, name: str, column: str) -> None:
+        self._name, self._column, self._texts = name, column, False
+        self._example = ""
+
+    def see(self, text: str) -> None:
+        if not self._texts:
+            self._texts = _NUMBER.fullmatch(text) is None
+            self._example = self._example or text
+
+    def check(self) -> None:
+        """Raises DataError where every text that was seen is a number."""
+        if self._example and not self._texts:
+            raise DataError(
+                f"{self._name}: every {self._column} is a number, such as {self._example!r}; "
+                f"expected texts: name the right column, --columns {self._column}=NAME"
+            )
+
+
+@dataclass
+class Codes:
+    """Names as numbers, for groups and domains."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def of(self, name: str) -> int:
+        return self.numbers.setdefault(name, len(self.numbers))
+
+    def sorted(self, codes: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+        """The numbers in alphabetical order of the names, from 0, and the names."""
+        names = sorted(self.numbers)
+        place = np.empty(len(names), dtype=np.int64)
+        place[[self.numbers[name] for name in names]] = np.arange(len(names))
+        return place[np.asarray(codes, dtype=np.int64)], names
+
+
+class Absent:
+    """Files that are not there: an error, or with ``allowed`` a number in the result."""
+
+    def __init__(self, table: Table, finder: MediaFinder, *, allowed: bool) -> None:
+        self._table, self._finder, self._allowed = table, finder, allowed
+        self.names: dict[str, None] = {}
+
+    def add(self, name: str) -> None:
+        self.names[name] = None
+
+    def check(self, found: int, what: str) -> None:
+        """Raises DataError where files are missing and that is not allowed, or none is there."""
+        if not self.names or (self._allowed and found):
+            return
+        named = list(self.names)[:5]
+        total = len(self.names) + found
+        near = nearest(named, [self._finder.root] if self._finder.root else [])
+        advice = (
+            "complete them, or run on what is there with --allow-missing"
+            if found
+            else "paths start from the folder of the table"
+        )
+        raise DataError(
+            f"{len(self.names):,} of {total:,} {what}s of {self._table.name} are missing, "
+            f"{found:,} are there: {', '.join(named)}{', ...' if len(self.names) > 5 else ''}; "
+            f"{near}{advice}"
+        )
+
+
+def need(table: Table, forms: Mapping[str, tuple[str, ...]], what: str) -> str:
+    """The form of which a table has every column.
+
+    Raises:
+        DataError: none; says what is there and how to say which column is which.
+    """
+    fitting = [name for name, columns in forms.items() if set(columns) <= set(table.columns)]
+    if fitting:
+        return fitting[0]
+    listed = "; or ".join(" and ".join(columns) for columns in forms.values())
+    first = next(iter(forms.values()))
+    example = ",".join(f"{ours}={name}" for ours, name in zip(first, table.there, strict=False))
+    raise DataError(
+        f"{table.name} has the columns {', '.join(map(repr, table.there))}; {what} needs {listed}: "
+        f"say which is which, such as --columns {example}"
+    )

@@ -1,0 +1,222 @@
+"""What a user's own data are called, and the one text that says where they lie.
+
+Importing this module imports neither NumPy nor pandas.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from benchmark.cell import BackboneSpec
+from benchmark.data.card import TASKS, BenchmarkCard
+from benchmark.errors import ConfigError, DataError
+
+SUITE = "own"
+PREFIX = "own:"
+HUB = "hf:"
+"""Begins the name of a data set in the local cache of Hugging Face's library."""
+
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+SHARDS = ".tar"
+METADATA = tuple(f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
+"""Tables of a folder in the ``imagefolder`` form."""
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+SIDES = {
+    short: (task, query) for task, sides in TASKS.items() for query, (_, short) in sides.items()
+}
+"""Short name of a direction ("i2t") -> task and modality of the queries."""
+
+_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSource:
+    """A user's own data.
+
+    Attributes:
+        place: table, folder, shard (or a pattern of several), or "hf:NAME".
+        columns: our name of a column -> the user's, as pairs.
+        gallery: table of the gallery where ``place`` holds queries only, else "".
+        qrels: file of relevance in TREC's form, or "" for the queries' column ``relevant``.
+        clean: the clean form of the same queries, where ``place`` holds shifted ones, else "".
+        split: the rows to take, "" for "test" where there is a column ``split``.
+    """
+
+    place: str
+    columns: tuple[tuple[str, str], ...] = ()
+    gallery: str = ""
+    qrels: str = ""
+    clean: str = ""
+    split: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the results are called: the file's or folder's name without its suffix."""
+        text = self.place.removeprefix(HUB)
+        stem = os.path.basename(os.path.normpath(_BRACES.sub("", text).replace("*", "")))
+        for suffix in (*TABLES, SHARDS):
+            stem = stem.removesuffix(suffix)
+        return re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.") or "data"
+
+    @property
+    def text(self) -> str:
+        """All of it as one text, which travels as a cell's ``data_root``."""
+        place = self.place.replace("%", "%25").replace("?", "%3F")
+        facts = [(f"column.{ours}", theirs) for ours, theirs in self.columns]
+        facts += [
+            (name, value)
+            for name in ("gallery", "qrels", "clean", "split")
+            if (value := getattr(self, name))
+        ]
+        return f"{place}?{urlencode(facts, quote_via=quote, safe='')}" if facts else place
+
+    @classmethod
+    def of(cls, text: str) -> OwnSource:
+        """The inverse of ``text``."""
+        place, _, rest = text.partition("?")
+        facts = dict(parse_qsl(rest))
+        columns = tuple(
+            (name.removeprefix("column."), value)
+            for name, value in facts.items()
+            if name.startswith("column.")
+        )
+        named = {name: value for name, value in facts.items() if "." not in name}
+        return cls(unquote(place), columns, **named)
+
+    def absolute(self) -> OwnSource:
+        """With whole paths, so that every process finds them."""
+
+        def whole(place: str) -> str:
+            return os.path.abspath(place) if place and not place.startswith(HUB) else place
+
+        return dataclasses.replace(
+            self,
+            place=whole(self.place),
+            gallery=whole(self.gallery),
+            qrels=whole(self.qrels),
+            clean=whole(self.clean),
+        )
+
+    @property
+    def cleaned(self) -> OwnSource:
+        """The clean queries as a source of their own."""
+        return dataclasses.replace(self, place=self.clean, clean="")
+
+    @property
+    def exists(self) -> bool:
+        """Whether the data lie on this machine, as far as a name tells."""
+        return (
+            self.place.startswith(HUB) or bool(shards_of(self.place)) or Path(self.place).exists()
+        )
+
+
+def is_own(place: str) -> bool:
+    """Whether a place is a table, shards or a described folder, and no root of data sets."""
+    if place.startswith(HUB) or place.endswith((*TABLES, SHARDS)):
+        return True
+    folder = Path(place)
+    return folder.is_dir() and (bool(metadata_of(folder)) or bool(shards_of(place)))
+
+
+def metadata_of(folder: Path) -> list[Path]:
+    """The tables of a folder in the ``imagefolder`` form: its own, else those of its splits."""
+    own = [folder / name for name in METADATA if (folder / name).is_file()]
+    below = (child / name for child in sorted(folder.iterdir()) for name in METADATA)
+    return own[:1] or [path for path in below if path.is_file()]
+
+
+def shards_of(place: str) -> list[Path]:
+    """The tar files that a file, folder or pattern (``a-{000..012}.tar``, ``a-*.tar``) means."""
+    if os.path.isdir(place):
+        return sorted(Path(place).glob(f"*{SHARDS}"))
+    if not place.endswith(SHARDS):
+        return []
+    if os.path.isfile(place):
+        return [Path(place)]
+    if found := _BRACES.search(place):
+        first, last = found.groups()
+        numbers = (str(n).zfill(len(first)) for n in range(int(first), int(last) + 1))
+        return [Path(_BRACES.sub(number, place, count=1)) for number in numbers]
+    return [Path(path) for path in sorted(glob.glob(place))]
+
+
+def refuse_pictures_alone(place: str) -> None:
+    """Refuses a folder of pictures that nothing describes.
+
+    Raises:
+        DataError: says how to describe them.
+    """
+    folder = Path(place)
+    if folder.is_dir() and not is_own(place):
+        found = sum(path.suffix.lower() in PICTURES for path in folder.iterdir())
+        if found:
+            raise DataError(
+                f"{folder} holds {found} pictures and nothing that describes them; expected a "
+                f"{METADATA[0]} beside them with the columns file_name and caption"
+            )
+
+
+def own_card(name: str) -> BenchmarkCard | None:
+    """The card of own data by the name of a direction ("own:birds-i2t"); None for another name.
+
+    Shifts and severity are those of the paper's suite for queries of that kind.
+    """
+    stem, _, short = name.rpartition("-")
+    if not stem.startswith(PREFIX) or short not in SIDES:
+        return None
+    from benchmark.data.suite import load_suite
+
+    task, query = SIDES[short]
+    like = next(
+        card
+        for card in load_suite("paper").benchmarks
+        if card.setting == "QS" and card.query == query
+    )
+    return BenchmarkCard(
+        id=name,
+        suite=SUITE,
+        task=task,
+        dataset=stem,
+        query=query,
+        split="",
+        counts={},
+        setting="QS",
+        shifts=like.shifts,
+        severity=like.severity,
+        shift_options=like.shift_options,
+        summary=f"your own data {stem.removeprefix(PREFIX)!r}, {query} queries",
+        paper="none",
+        named_by="our reading",
+        licence="yours",
+        preset="published",
+        backbone=BackboneSpec(transform="clip"),
+        cleaning="none",
+        row=stem,
+    )
+
+
+def read_columns(columns: tuple[str, ...], known: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """``--columns image=path,caption=text`` as pairs of our name and the user's.
+
+    Raises:
+        ConfigError: not of that form, or no column of ours.
+    """
+    found: dict[str, str] = {}
+    for entry in columns:
+        ours, equals, theirs = (part.strip() for part in entry.partition("="))
+        if not equals or not theirs or ours not in known or ours in found:
+            raise ConfigError(
+                f"--columns: {entry!r} does not say which column is which; expected our name, '=' "
+                f"and yours, once each, such as image=path,caption=text; ours are "
+                f"{', '.join(known)}"
+            )
+        found[ours] = theirs
+    return tuple(found.items())

@@ -1,0 +1,254 @@
+"""Rows of a user's tables, folders and data sets, a chunk at a time."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.data.own.source import HUB, metadata_of, shards_of
+from benchmark.errors import DataError
+
+CHUNK = 50_000
+"""Rows that are held at once."""
+
+COLUMNS = (
+    *("image", "caption", "video", "audio", "reference", "modification", "target"),
+    *("id", "group", "split", "domain", "relevant"),
+)
+"""Every column that has a meaning."""
+
+_FOLDER_NAMES = {"image": "file_name", "caption": "text"}
+"""What Hugging Face's folders call them."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the user's.
+
+    Attributes:
+        name: for messages.
+        columns: those of ``COLUMNS`` that it has.
+        there: all of its columns, as the user calls them.
+        chunks: gives the rows in order, with columns of those names; the index counts rows from 1.
+        root: the folder that paths start from; None where the table holds its media itself.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    there: tuple[str, ...]
+    chunks: Callable[[], Iterator[pd.DataFrame]]
+    root: Path | None
+
+
+def open_table(place: str, columns: Mapping[str, str]) -> Table:
+    """Opens a table, folder, shards or a data set of the hub's cache.
+
+    Args:
+        place: see ``OwnSource``.
+        columns: our name of a column -> the user's.
+
+    Raises:
+        DataError: it is not there, cannot be read, or lacks a column that ``columns`` names.
+    """
+    if place.startswith(HUB):
+        return _table(place, lambda: _hub_rows(place.removeprefix(HUB)), columns, None)
+    path = Path(place)
+    described = metadata_of(path) if path.is_dir() else []
+    if described:
+        mapping = {**_FOLDER_NAMES, **columns}
+        return _table(place, lambda: _folder_rows(path, described), mapping, path, own=columns)
+    if shards := shards_of(place):
+        from benchmark.data.own.shards import shard_rows
+
+        return _table(place, lambda: _framed(shard_rows(shards)), columns, None)
+    if not path.is_file():
+        raise DataError(f"there is no table {place!r}; expected a file, a folder or shards")
+    return _table(place, lambda: _rows(path), columns, path.parent)
+
+
+def of_frame(frame: pd.DataFrame, columns: Mapping[str, str], root: Path | None) -> Table:
+    """A DataFrame as a table; media are paths below ``root``, bytes or arrays.
+
+    Raises:
+        DataError: an index with duplicates, or a column that is not there.
+    """
+    if not frame.index.is_unique:
+        twice = frame.index[frame.index.duplicated()][0]
+        raise DataError(
+            f"the index of the DataFrame has {twice} more than once, so its rows cannot be told "
+            "apart; expected each once: frame.reset_index(drop=True)"
+        )
+    frame = frame.reset_index(drop=True).rename(columns=str)
+    return _table("the DataFrame", lambda: iter([frame]), columns, root)
+
+
+def _table(
+    name: str,
+    rows: Callable[[], Iterator[pd.DataFrame]],
+    columns: Mapping[str, str],
+    root: Path | None,
+    own: Mapping[str, str] | None = None,
+) -> Table:
+    """``columns`` may name some that are not there, but for those of ``own``."""
+    first = next(rows(), None)
+    if first is None:
+        raise DataError(f"{name} has no rows; expected at least one")
+    there = tuple(first.columns)
+    for ours, theirs in (columns if own is None else own).items():
+        if theirs not in there:
+            raise DataError(
+                f"{name} has no column {theirs!r} to be the {ours}; it has {_quoted(there)}"
+            )
+    mapping = {name: name for name in COLUMNS if name in there}
+    mapping |= {ours: theirs for ours, theirs in columns.items() if theirs in there}
+
+    def chunks() -> Iterator[pd.DataFrame]:
+        start = 1
+        for chunk in rows():
+            absent = [theirs for theirs in mapping.values() if theirs not in chunk.columns]
+            chosen = chunk.assign(**dict.fromkeys(absent))[list(mapping.values())]
+            numbers = pd.RangeIndex(start, start + len(chunk))
+            yield chosen.set_axis(list(mapping), axis=1).set_axis(numbers, axis=0)
+            start += len(chunk)
+
+    return Table(name, tuple(mapping), there, chunks, root)
+
+
+def _rows(path: Path) -> Iterator[pd.DataFrame]:
+    """The rows of one file."""
+    if path.suffix == ".parquet":
+        return _parquet(path)
+    if path.suffix in (".jsonl", ".ndjson"):
+        return _framed(_json_lines(path))
+    return _separated(path, "\t" if path.suffix == ".tsv" else ",")
+
+
+def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
+    try:
+        with pd.read_csv(
+            path,
+            sep=separator,
+            dtype=str,
+            na_filter=False,
+            encoding="utf-8-sig",
+            chunksize=CHUNK,
+            index_col=False,
+        ) as reader:
+            while True:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", pd.errors.ParserWarning)  # it would lose data
+                    chunk = next(reader, None)
+                if chunk is None:
+                    return
+                yield chunk
+    except pd.errors.EmptyDataError:
+        return
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # ValueError: Unicode too
+        raise DataError(
+            f"{path} cannot be read as a table ({_said(error)}); expected UTF-8 text with a line "
+            "of column names, and quotes around values with commas or line breaks"
+        ) from None
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise DataError(f"{path}, line {number}: expected an object, {{...}}")
+                yield record
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {number} is not valid JSON: {error.msg}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({_said(error)}); expected UTF-8 text") from None
+
+
+def _framed(records: Iterator[dict[str, Any]]) -> Iterator[pd.DataFrame]:
+    """Records as frames of objects, so that nothing is turned into another type."""
+    while rows := list(islice(records, CHUNK)):
+        names = list(dict.fromkeys(chain.from_iterable(rows)))
+        columns = {}
+        for name in names:
+            column = pd.Series([None] * len(rows), dtype=object)
+            column[:] = pd.array([row.get(name) for row in rows], dtype=object)
+            columns[name] = column
+        yield pd.DataFrame(columns)
+
+
+def _parquet(path: Path) -> Iterator[pd.DataFrame]:
+    try:
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise DataError(
+            f"reading {path} needs pyarrow: pip install 'queryshift[parquet]', or save it as CSV "
+            "or JSON lines"
+        ) from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=CHUNK):
+                yield from _framed(iter(batch.to_pylist()))
+    except (OSError, ValueError) as error:  # pyarrow's own are of these
+        raise DataError(f"{path} cannot be read as Parquet ({_said(error)})") from None
+
+
+def _folder_rows(folder: Path, tables: list[Path]) -> Iterator[pd.DataFrame]:
+    """A described folder; the tables of its splits say paths from their own folders."""
+    for table in tables:
+        below = table.parent.relative_to(folder).as_posix()
+        for chunk in _rows(table):
+            if below != ".":
+                for name in chunk.columns:
+                    if name == "file_name" or name.endswith("_file_name"):
+                        chunk[name] = [f"{below}/{value}" for value in chunk[name]]
+                if "split" not in chunk.columns:
+                    chunk["split"] = below
+            yield chunk
+
+
+def _hub_rows(name: str) -> Iterator[pd.DataFrame]:
+    """A data set of the local cache, pictures and sounds as the bytes of their files."""
+    try:
+        library = importlib.import_module("datasets")
+    except ImportError:
+        raise DataError(
+            f"the data set {HUB}{name} needs the library datasets: pip install "
+            "'queryshift[datasets]'"
+        ) from None
+    try:
+        offline = library.DownloadConfig(local_files_only=True)
+        parts = library.load_dataset(name, download_config=offline)
+    except Exception as error:  # the library's own, and those of every builder
+        raise DataError(
+            f"the data set {name!r} is not in the local cache ({_said(error)}); fetch it once: "
+            f"python -c \"import datasets; datasets.load_dataset('{name}')\""
+        ) from None
+    for split, rows in parts.items():
+        for column, feature in rows.features.items():
+            if isinstance(feature, library.Image | library.Audio):
+                rows = rows.cast_column(column, type(feature)(decode=False))
+        for start in range(0, len(rows), CHUNK):
+            records = [
+                {"split": split, **row}
+                for row in rows.select(range(start, min(start + CHUNK, len(rows))))
+            ]
+            yield from _framed(iter(records))
+
+
+def _quoted(names: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _said(error: Exception) -> str:
+    """A foreign error on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

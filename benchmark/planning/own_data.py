@@ -1,0 +1,155 @@
+"""Own data among the settings: a table given as DATA becomes benchmarks of the suite "own"."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from benchmark.cell import CLEAN, DOMAIN
+from benchmark.config.run import BenchConfig
+from benchmark.data.card import TASKS
+from benchmark.data.own.source import (
+    PREFIX,
+    OwnSource,
+    is_own,
+    own_card,
+    read_columns,
+    refuse_pictures_alone,
+)
+from benchmark.errors import ConfigError, did_you_mean
+from benchmark.evaluation.stream import MIXING
+from benchmark.planning.compatibility import why_not
+from benchmark.registry import BACKBONES
+
+_OWN_ONLY = ("columns", "gallery", "qrels", "clean", "split")
+"""Settings that are about own data alone."""
+
+_EMBEDDED = {"video_audio": "mini-clips", "composed": "mini-composed"}
+"""What "mini" means for tasks that the small CLIP does not do."""
+
+
+def with_own_data(config: BenchConfig, given: Collection[str]) -> BenchConfig:
+    """The settings with the user's own data as benchmarks, where DATA names such data.
+
+    DATA is the folder of the published data sets where a benchmark or a suite of them is named,
+    and a user's own data where it is a table, shards, "hf:NAME" or a folder with a metadata file.
+
+    Args:
+        config: the settings of the run.
+        given: names of those that the user set.
+
+    Raises:
+        QueryShiftError: settings that contradict each other, no model, or data that cannot be
+            understood.
+    """
+    named = [name for name in config.benchmark if not name.startswith(PREFIX)]
+    is_table = bool(config.data) and is_own(config.data)
+    if not is_table or ((named or config.suite) and not _must_be_own(config)):
+        _refuse_own_settings(config)
+        return config
+    if named or config.suite:
+        what = f"--benchmark {named[0]}" if named else f"--suite {config.suite}"
+        raise ConfigError(
+            f"--data {config.data} is your own table, and {what} runs on published data sets; "
+            "leave one of them out (own results are called own:NAME-i2t and the like)"
+        )
+    return _settled(config, set(given))
+
+
+def source_of(config: BenchConfig) -> OwnSource:
+    """What the settings say of own data, with whole paths.
+
+    Raises:
+        ConfigError: columns that are not ``ours=yours``.
+    """
+    from benchmark.data.own.tables import COLUMNS
+
+    if config.qrels and not config.gallery:
+        raise ConfigError("--qrels says which gallery items are relevant: name the --gallery too")
+    return OwnSource(
+        config.data,
+        read_columns(config.columns, COLUMNS),
+        *(config.gallery, config.qrels, config.clean, config.split),
+    ).absolute()
+
+
+def refuse_own_data(config: BenchConfig) -> None:
+    """Refuses a table of the user's own in a grid, whose benchmarks have names of their own."""
+    _refuse_own_settings(config, pictures=False)
+    if config.data and is_own(config.data) and _must_be_own(config):
+        raise ConfigError(
+            f"--data {config.data} is your own table; a grid runs on named benchmarks: leave the "
+            "grid out (queryshift bench --data TABLE --model NAME)"
+        )
+
+
+def _settled(config: BenchConfig, given: set[str]) -> BenchConfig:
+    from benchmark.data.own.load import understand
+
+    source = source_of(config)
+    found = understand(source)
+    unknown = [name for name in config.benchmark if name not in found.benchmarks]
+    if unknown:
+        raise ConfigError(
+            f"{config.data} gives {' and '.join(found.benchmarks)}, not {unknown[0]!r}"
+            f"{did_you_mean(unknown[0], found.benchmarks)}"
+        )
+    benchmarks = config.benchmark or found.benchmarks
+    cards = [card for name in benchmarks if (card := own_card(name)) is not None]
+    shifts, streams, options = config.shift, config.stream, dict(config.stream_option)
+    if found.domains or source.clean:
+        shifts = shifts or (CLEAN,)
+    shifts = shifts or tuple(card.shifts[0] for card in cards)
+    if found.domains and not {"stream", "shift"} & given:
+        streams = ("continual",)
+    if found.domains and set(shifts) == {CLEAN} and set(streams) & set(MIXING):
+        options.setdefault("group_key", DOMAIN)
+    return replace(
+        config,
+        data=source.text,
+        benchmark=benchmarks,
+        shift=shifts,
+        stream=streams,
+        stream_option=options,
+        model=_model(config.model, found.task),
+    )
+
+
+def _model(model: str, task: str) -> str:
+    """The model asked for; "mini" is the embedded encoder of the task.
+
+    Raises:
+        ConfigError: none was asked for; lists what can be had.
+    """
+    if model:
+        return _EMBEDDED.get(task, model) if model == "mini" else model
+    query = next(iter(TASKS[task]))
+    card = own_card(f"{PREFIX}x-{TASKS[task][query][1]}")
+    assert card is not None
+    able = []
+    for name in BACKBONES.names():
+        if not why_not(card, replace(card.backbone, loader=name)):
+            able.append(f"{name} ({BACKBONES.info(name).summary or 'a plugin'})")
+    raise ConfigError(
+        "your own data need a model: --model NAME (MODEL=NAME). For these data there are "
+        f"{'; '.join(able)}"
+    )
+
+
+def _must_be_own(config: BenchConfig) -> bool:
+    """Whether DATA can be no folder of data sets."""
+    return not Path(config.data).is_dir()
+
+
+def _refuse_own_settings(config: BenchConfig, *, pictures: bool = True) -> None:
+    if pictures and config.data and not config.benchmark and not config.suite:
+        refuse_pictures_alone(config.data)
+    for name in _OWN_ONLY:
+        if getattr(config, name):
+            raise ConfigError(
+                f"--{name} is about a table of your own, and "
+                f"{f'--data {config.data} is none' if config.data else 'there is no --data'}; "
+                "expected a .csv, .tsv, .jsonl, .parquet or .tar, a folder with a metadata.csv, "
+                "or hf:NAME"
+            )

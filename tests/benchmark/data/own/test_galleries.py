@@ -1,0 +1,142 @@
+"""Queries and gallery as two tables, with relevance in a column or in TREC's form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.data.own.source import OwnSource
+from benchmark.errors import DataError
+from tests.benchmark.fixtures_own import (
+    COLOURS,
+    load_own_set,
+    make_pictures,
+    write_csv,
+    write_json_lines,
+)
+
+ASKED = ("red", "green", "blue")
+
+
+def make_both(root: Path, **more: Any) -> tuple[Path, Path]:
+    """Three questions and twelve pictures, of which nine answer nothing."""
+    make_pictures(root)
+    gallery = write_csv(root / "gallery.csv", [{"id": c, "image": f"{c}.png"} for c in COLOURS])
+    said = [
+        {"id": f"q{i}", "caption": f"find {c}", "relevant": c, **more} for i, c in enumerate(ASKED)
+    ]
+    return write_json_lines(root / "queries.jsonl", said), gallery
+
+
+def test_distractors_answer_nothing(tmp_path: Path) -> None:
+    queries, gallery = make_both(tmp_path)
+    data = load_own_set(queries, "t2i", gallery=gallery)
+    assert (len(data.queries), len(data.gallery)) == (3, 12)
+    assert [data.relevance[q].tolist() for q in range(3)] == [[0], [1], [2]]
+    assert data.info["distractors"] == 9
+
+
+@pytest.mark.parametrize(
+    ("relevant", "expected"),
+    [
+        (["blue", "red"], [0, 2]),
+        ("blue, red", [0, 2]),
+        ("blue red", [0, 2]),
+        ({"red": 0, "blue": 2, "green": 1}, [1, 2]),
+        ('{"cyan": 3}', [11]),
+    ],
+)
+def test_forms_of_relevance(tmp_path: Path, relevant: Any, expected: list[int]) -> None:
+    queries, gallery = make_both(tmp_path)
+    write_json_lines(queries, [{"caption": "find it", "relevant": relevant}])
+    assert load_own_set(queries, "t2i", gallery=gallery).relevance[0].tolist() == expected
+
+
+def test_qrels_of_trec_and_of_beir(tmp_path: Path) -> None:
+    queries, gallery = make_both(tmp_path)
+    qrels = tmp_path / "qrels.txt"
+    qrels.write_text(
+        "q0 0 red 2\nq0 0 cyan 1\nq1 0 green 1\nq1 0 red 0\nq2 0 blue 1\nother 0 x 1\n"
+    )
+    data = load_own_set(queries, "t2i", gallery=gallery, qrels=qrels)
+    assert [data.relevance[q].tolist() for q in range(3)] == [[0, 11], [1], [2]]
+    assert data.info["grades"] == [0.0, 1.0, 2.0]
+    graded = data.fingerprint
+    qrels.write_text("query-id\tcorpus-id\tscore\nq0\tred\t1\nq1\tgreen\t1\nq2\tblue\t1\n")
+    data = load_own_set(queries, "t2i", gallery=gallery, qrels=qrels)
+    assert data.relevance[2].tolist() == [2]
+    assert data.fingerprint != graded
+
+
+@pytest.mark.parametrize(
+    ("qrels", "expected"),
+    [
+        ("q0 0 rad 1\n", r"line 1: there is no gallery item 'rad'; did you mean 'red'"),
+        ("a 0 red 1\n", r"none of the queries of this file, such as 'a'"),
+        ("q0 red\n", r"line 1: expected 'query 0 item grade'"),
+        ("q0 0 red much\n", r"line 1: expected 'query 0 item grade'"),
+        ("q0 0 red 1\n", r"2 of 3 queries .* no relevant gallery item: q1, q2"),
+    ],
+)
+def test_qrels_that_are_wrong(tmp_path: Path, qrels: str, expected: str) -> None:
+    queries, gallery = make_both(tmp_path)
+    (tmp_path / "qrels.txt").write_text(qrels)
+    with pytest.raises(DataError, match=expected):
+        load_own_set(queries, "t2i", gallery=gallery, qrels=tmp_path / "qrels.txt")
+
+
+def test_unanswered_queries_may_be_left_out(tmp_path: Path) -> None:
+    queries, gallery = make_both(tmp_path)
+    (tmp_path / "qrels.txt").write_text("q1 0 red 1\n")
+    data = load_own_set(
+        queries, "t2i", gallery=gallery, qrels=tmp_path / "qrels.txt", allow_missing=True
+    )
+    assert list(data.queries.ids) == ["q1"]
+    assert data.queries[0] == "find green"
+    assert data.info["unanswered_queries"] == 2
+
+
+def test_a_relevant_id_that_is_not_there(tmp_path: Path) -> None:
+    queries, gallery = make_both(tmp_path)
+    write_json_lines(queries, [{"id": "q", "caption": "a", "relevant": "blau"}])
+    with pytest.raises(DataError, match=r"row 1: relevant names 'blau', no id of the gallery"):
+        load_own_set(queries, "t2i", gallery=gallery)
+    write_json_lines(queries, [{"id": "q", "caption": "a"}])
+    with pytest.raises(DataError, match="no column relevant"):
+        load_own_set(queries, "t2i", gallery=gallery)
+
+
+def test_composed_queries_on_a_gallery(tmp_path: Path) -> None:
+    queries, gallery = make_both(tmp_path)
+    write_json_lines(
+        queries, [{"reference": "red.png", "modification": "in blue", "relevant": "blue"}]
+    )
+    data = load_own_set(queries, "c2i", gallery=gallery)
+    assert (data.query_modality, data.gallery_modality) == ("composed", "image")
+    assert data.queries[0].text == "in blue"
+
+
+def test_two_tables_of_one_kind(tmp_path: Path) -> None:
+    _, gallery = make_both(tmp_path)
+    with pytest.raises(DataError, match="the gallery of image queries needs"):
+        load_own_set(gallery, "i2t", gallery=gallery)
+
+
+def test_shifted_queries_beside_the_clean_ones(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "clean")
+    make_pictures(tmp_path / "shifted")
+    (tmp_path / "shifted/red.png").write_bytes((tmp_path / "clean/pink.png").read_bytes())
+    for folder in ("clean", "shifted"):
+        said = [{"id": c, "image": f"{c}.png", "caption": f"a {c}"} for c in COLOURS]
+        write_csv(tmp_path / folder / "t.csv", said)
+    clean, place = tmp_path / "clean/t.csv", tmp_path / "shifted/t.csv"
+    data = load_own_set(place, "i2t", clean=clean)
+    assert data.queries[0].tolist() == data.queries[8].tolist()
+    back = load_own_set(place, "t2i", clean=clean)
+    assert back.gallery[0].tolist() != back.gallery[8].tolist()  # galleries are clean
+    assert OwnSource(str(place), clean=str(clean)).cleaned.place == str(clean)
+    write_csv(clean, [{"id": c, "image": f"{c}.png", "caption": "a"} for c in reversed(COLOURS)])
+    with pytest.raises(DataError, match="number 1 is 'red' in one and 'cyan' in the other"):
+        load_own_set(place, "i2t", clean=clean)

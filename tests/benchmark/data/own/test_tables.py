@@ -1,0 +1,391 @@
+"""Own tables of pairs in every form: what is read, and what is refused in one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.data.own.load import from_frame, understand
+from benchmark.data.own.source import OwnSource, is_own
+from benchmark.errors import DataError
+from tests.benchmark.fixtures_clips import write_wav
+from tests.benchmark.fixtures_own import (
+    COLOURS,
+    load_own_set,
+    make_pairs,
+    make_pictures,
+    make_tar,
+    pixels,
+    png,
+    write_csv,
+    write_json_lines,
+)
+
+
+def test_a_csv_gives_both_directions(tmp_path: Path) -> None:
+    table = make_pairs(tmp_path)
+    images = load_own_set(table, "i2t")
+    texts = load_own_set(table, "t2i")
+    assert (len(images.queries), len(images.gallery)) == (12, 24)
+    assert images.relevance[1].tolist() == [2, 3]
+    assert texts.relevance[3].tolist() == [1]
+    assert images.name == "own:pairs-i2t"
+    np.testing.assert_array_equal(images.queries[0], pixels("red"))
+    assert list(texts.queries.ids)[:3] == ["pics/red.png#0", "pics/red.png#1", "pics/green.png#0"]
+    assert texts.queries[3] == "the colour green"
+    assert images.clean_text is None
+
+
+def rows(**more: Any) -> list[dict[str, Any]]:
+    return [
+        {"image": f"pics/{c}.png", "caption": [f"a {c} wall", f"{c}!"], **more} for c in COLOURS
+    ]
+
+
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.tsv", "pairs.csv"])
+def test_captions_may_be_a_list(tmp_path: Path, name: str) -> None:
+    make_pictures(tmp_path / "pics")
+    if name.endswith("jsonl"):
+        table = write_json_lines(tmp_path / name, rows())
+    else:
+        said = [{**row, "caption": json.dumps(row["caption"])} for row in rows()]
+        table = tmp_path / name
+        pd.DataFrame(said).to_csv(table, sep="\t" if name.endswith("tsv") else ",", index=False)
+    data = load_own_set(table, "t2i")
+    assert len(data.queries) == 24
+    assert data.queries[1] == "red!"
+
+
+def test_the_fingerprint_is_the_content(tmp_path: Path) -> None:
+    first = load_own_set(make_pairs(tmp_path / "a", "x.csv"))
+    moved = load_own_set(make_pairs(tmp_path / "b", "y.csv"))
+    assert moved.fingerprint == first.fingerprint
+    (tmp_path / "b/pics/red.png").write_bytes(png("pink"))
+    assert load_own_set(tmp_path / "b/y.csv").fingerprint != first.fingerprint
+
+
+def test_columns_are_renamed(tmp_path: Path) -> None:
+    make_pictures(tmp_path)
+    table = write_csv(
+        tmp_path / "t.csv", [{"path": f"{c}.png", "title": f"a {c}"} for c in COLOURS]
+    )
+    data = load_own_set(table, columns={"image": "path", "caption": "title"})
+    assert len(data.queries) == 12
+    with pytest.raises(
+        DataError, match=r"has the columns 'path', 'title'.*image=path,caption=titl"
+    ):
+        load_own_set(table)
+    with pytest.raises(DataError, match="no column 'file' to be the image"):
+        load_own_set(table, columns={"image": "file"})
+
+
+def test_a_group_is_relevant_as_a_whole(tmp_path: Path) -> None:
+    make_pictures(tmp_path)
+    said = [
+        {"image": f"{c}.png", "caption": f"a {c}", "group": f"g{i // 3}"}
+        for i, c in enumerate(COLOURS)
+    ]
+    data = load_own_set(write_csv(tmp_path / "t.csv", said), "t2i")
+    assert data.relevance[4].tolist() == [3, 4, 5]
+    assert data.groups[4] == data.groups[3] != data.groups[2]
+
+
+def test_splits(tmp_path: Path) -> None:
+    make_pictures(tmp_path)
+    said = [
+        {"image": f"{c}.png", "caption": f"a {c}", "split": ("train", "val")[i % 2]}
+        for i, c in enumerate(COLOURS)
+    ]
+    table = write_csv(tmp_path / "t.csv", said)
+    assert len(load_own_set(table, split="val").queries) == 6
+    with pytest.raises(DataError, match=r"no rows of split 'test'.*'train', 'val'.*--split"):
+        load_own_set(table)
+    with pytest.raises(DataError, match="no column split"):
+        load_own_set(make_pairs(tmp_path), split="val")
+
+
+def test_an_image_folder_of_hugging_face(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        make_pictures(tmp_path / split)
+        said = [{"file_name": f"{c}.png", "text": f"a {c}"} for c in COLOURS]
+        write_json_lines(tmp_path / split / "metadata.jsonl", said)
+    assert is_own(str(tmp_path))
+    data = load_own_set(tmp_path)
+    assert data.queries.ids[0] == "test/red.png"
+    assert len(data.queries) == 12
+    assert len(load_own_set(tmp_path, split="train").gallery) == 12
+
+
+def test_shards_are_read_in_place(tmp_path: Path) -> None:
+    half = len(COLOURS) // 2
+    for number, colours in enumerate((list(COLOURS)[:half], list(COLOURS)[half:])):
+        files = {}
+        for c in colours:
+            files |= {f"{c}.png": png(c), f"{c}.json": json.dumps({"caption": f"a {c}"}).encode()}
+        make_tar(tmp_path / f"birds-{number:03d}.tar", files)
+    before = sorted(tmp_path.rglob("*"))
+    for place in (tmp_path, tmp_path / "birds-{000..001}.tar", tmp_path / "birds-*.tar"):
+        data = load_own_set(place)
+        assert (len(data.queries), data.queries.ids[11]) == (12, "cyan")
+        np.testing.assert_array_equal(data.queries[7], pixels("purple"))
+    assert data.name == "own:birds-i2t"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_shard_that_changes_is_refused(tmp_path: Path) -> None:
+    files = {f"{c}.png": png(c) for c in COLOURS} | {f"{c}.txt": b"a wall" for c in COLOURS}
+    shard = make_tar(tmp_path / "a.tar", dict(sorted(files.items())))
+    data = load_own_set(shard)
+    shard.write_bytes(shard.read_bytes().replace(b"\x00\xff\x00", b"\x00\xfe\x00"))
+    content = bytearray(shard.read_bytes())
+    content[content.index(b"IDAT") + 8] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"has changed|cannot be decoded"):
+        [data.queries[item] for item in range(12)]
+
+
+def test_a_broken_shard(tmp_path: Path) -> None:
+    shard = make_tar(tmp_path / "a.tar", {"a.png": png("red") * 200, "a.txt": b"a"})
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:2000])
+    with pytest.raises(DataError, match="no sound tar archive"):
+        load_own_set(shard)
+    shard.write_bytes(b"no tar at all" * 100)
+    with pytest.raises(DataError, match="no sound tar archive"):
+        load_own_set(shard)
+
+
+def test_a_link_in_a_shard_leads_nowhere(tmp_path: Path) -> None:
+    import tarfile
+
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(png("red"))
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        link = tarfile.TarInfo("a.png")
+        link.type, link.linkname = tarfile.SYMTYPE, str(secret)
+        archive.addfile(link)
+    make_tar(tmp_path / "b.tar", {"a.txt": b"a wall"})
+    with pytest.raises(DataError, match="has no rows"):
+        load_own_set(tmp_path / "a.tar")
+
+
+def test_video_and_audio(tmp_path: Path) -> None:
+    said = []
+    for i, c in enumerate(COLOURS):
+        for frame in range(3):
+            path = tmp_path / f"v/{c}/{frame}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png(c))
+        write_wav(tmp_path / f"a/{c}.wav", i)
+        said.append({"video": f"v/{c}", "audio": f"a/{c}.wav"})
+    table = write_csv(tmp_path / "clips.csv", said)
+    data = load_own_set(table, "v2a")
+    assert data.queries[2].shape == (3, 24, 32, 3)
+    assert load_own_set(table, "a2v").relevance[5].tolist() == [5]
+    said[0]["video"] = "v/red.mp4"
+    with pytest.raises(DataError, match=r"row 1: video 'v/red.mp4' is not decoded.*ffmpeg"):
+        load_own_set(write_csv(tmp_path / "clips.csv", said), "v2a")
+
+
+def test_sounds_with_captions(tmp_path: Path) -> None:
+    for i, c in enumerate(COLOURS):
+        write_wav(tmp_path / f"{c}.wav", i)
+    said = [{"audio": f"{c}.wav", "caption": f"noise {c}"} for c in COLOURS]
+    data = load_own_set(write_csv(tmp_path / "t.csv", said), "a2t")
+    assert (data.query_modality, data.gallery_modality) == ("audio", "text")
+    assert load_own_set(tmp_path / "t.csv", "t2a").gallery_modality == "audio"
+
+
+def test_composed_queries(tmp_path: Path) -> None:
+    make_pictures(tmp_path)
+    names = list(COLOURS)
+    said = [
+        {"reference": f"{a}.png", "modification": f"make it {b}", "target": f"{b}.png"}
+        for a, b in pairwise(names)
+    ]
+    data = load_own_set(write_csv(tmp_path / "t.csv", said), "c2i")
+    assert (len(data.queries), len(data.gallery)) == (11, 12)
+    assert data.queries[0].text == "make it green"
+    assert data.relevance[0].tolist() == [1]
+
+
+def test_a_data_frame_with_arrays() -> None:
+    frame = pd.DataFrame(
+        {"image": [pixels(c) for c in COLOURS], "caption": [f"a {c}" for c in COLOURS]}
+    )
+    pairs = from_frame(frame, name="mine")
+    assert pairs.counts == {"images": 12, "captions": 12}
+    np.testing.assert_array_equal(pairs.images[3], pixels("yellow"))
+    again = from_frame(frame, name="mine")
+    assert again.fingerprint == pairs.fingerprint
+    frame.loc[3, "caption"] = "another"
+    assert from_frame(frame, name="mine").fingerprint != pairs.fingerprint
+
+
+def test_a_data_frame_whose_index_has_duplicates() -> None:
+    frame = pd.DataFrame({"image": [pixels("red")] * 2, "caption": ["a", "b"]}, index=[3, 3])
+    with pytest.raises(DataError, match=r"has 3 more than once.*reset_index"):
+        from_frame(frame)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"image": "pics/red.png", "caption": "  "}, "row 13: caption is empty"),
+        ({"image": "pics/red.png", "caption": None}, "row 13: caption is empty"),
+        ({"image": "pics/red.png", "caption": 7}, "row 13: caption is 7, a int"),
+        ({"image": "pics/red.png", "caption": [["a"], ["b"]]}, "caption is .'a'., a list"),
+        ({"image": "pics/red.png", "caption": []}, "empty list"),
+        ({"image": "pics/red.png", "caption": "\ud800"}, "not valid Unicode"),
+        ({"image": "../x.png", "caption": "a"}, r"row 13: image '../x.png' lies outside"),
+        ({"image": "/etc/passwd", "caption": "a"}, "image '/etc/passwd' lies outside"),
+        ({"image": "", "caption": "a"}, "image is ''; expected a path"),
+        ({"image": "pics/rad.png", "caption": "a"}, r"1 of 13 images .* missing, 12 are there"),
+        (
+            {"image": "pics/RED.png", "caption": "a"},
+            r"instead of 'pics/RED.png' there is .*red.png",
+        ),
+        ({"id": "pics/red.png", "image": "pics/red.png", "caption": "a"}, ""),
+        ({"id": "x", "image": "pics/red.png", "caption": "a"}, ""),
+    ],
+)
+def test_a_row_that_is_wrong(tmp_path: Path, row: dict[str, Any], expected: str) -> None:
+    make_pictures(tmp_path / "pics")
+    table = write_json_lines(tmp_path / "t.jsonl", [*rows(), row])
+    if not expected:
+        assert load_own_set(table).gallery
+        return
+    with pytest.raises(DataError, match=expected) as error:
+        load_own_set(table)
+    assert "\n" not in str(error.value)
+
+
+def test_one_id_for_two_pictures(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "pics")
+    table = write_json_lines(
+        tmp_path / "t.jsonl", [{**row, "id": f"p{i // 2}"} for i, row in enumerate(rows())]
+    )
+    with pytest.raises(DataError, match=r"row 2: id 'p0' stands for 'pics/green.png' here and"):
+        load_own_set(table)
+
+
+def test_missing_pictures_may_be_allowed(tmp_path: Path) -> None:
+    table = make_pairs(tmp_path)
+    (tmp_path / "pics/blue.png").unlink()
+    data = load_own_set(table, allow_missing=True)
+    assert len(data.queries) == 11
+    assert data.info["missing_images"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "has no rows"),
+        (b"image,caption\n", "has no rows"),
+        (b"image,caption\na.png,x,y\nb.png,z\n", "cannot be read as a table"),
+        (b"image,caption\na.png,\xff\n", "cannot be read as a table"),
+        (b"image,caption\na.png,1\na.png,2.5\n", "every caption is a number, such as '1'"),
+    ],
+)
+def test_a_table_that_is_wrong(tmp_path: Path, content: bytes, expected: str) -> None:
+    (tmp_path / "a.png").write_bytes(png("red"))
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(DataError, match=expected):
+        load_own_set(tmp_path / "t.csv")
+
+
+def test_broken_json_lines(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"image": "a"}\n{"image": \n')
+    with pytest.raises(DataError, match=r"t.jsonl, line 2 is not valid JSON"):
+        load_own_set(tmp_path / "t.jsonl")
+    (tmp_path / "t.jsonl").write_text("[1]\n")
+    with pytest.raises(DataError, match="line 1: expected an object"):
+        load_own_set(tmp_path / "t.jsonl")
+
+
+def test_parquet_needs_its_extra(tmp_path: Path) -> None:
+    table = tmp_path / "t.parquet"
+    if importlib.util.find_spec("pyarrow") is None:
+        table.write_bytes(b"PAR1")
+        with pytest.raises(DataError, match=r"needs pyarrow.*queryshift\[parquet\]"):
+            understand(OwnSource(str(table)))
+        return
+    make_pictures(tmp_path / "pics")
+    pd.DataFrame(rows()).to_parquet(table)
+    assert len(load_own_set(table, "t2i").queries) == 24
+    nested = [{**row, "caption": [["a"]]} for row in rows()]
+    pd.DataFrame(nested).to_parquet(table)
+    with pytest.raises(DataError, match=r"caption is .'a'., a list"):
+        load_own_set(table)
+
+
+def test_a_hub_data_set_needs_its_library_or_its_files() -> None:
+    with pytest.raises(DataError, match=r"queryshift\[datasets\]|not in the local cache"):
+        understand(OwnSource("hf:nobody/nothing"))
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(png("red"))
+    table = make_pairs(tmp_path / "data")
+    os.remove(tmp_path / "data/pics/red.png")
+    (tmp_path / "data/pics/red.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(DataError, match="outside the data folder"):
+        load_own_set(table)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        OwnSource("/a/b.csv"),
+        OwnSource("/a/50%?.csv", (("image", "a=b&c"),), gallery="/x y.csv", split="ü"),
+        OwnSource("hf:me/birds", clean="/c//d.csv", qrels="q?r"),
+    ],
+)
+def test_a_source_travels_as_text(source: OwnSource) -> None:
+    assert OwnSource.of(source.text) == source
+    assert OwnSource.of(str(Path(source.text))).columns == source.columns
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("/a/My birds (new).csv", "My-birds-new"),
+        ("/a/b/", "b"),
+        ("/a/shard-{000..012}.tar", "shard"),
+        ("hf:me/birds", "birds"),
+        ("/a/+.csv", "data"),
+    ],
+)
+def test_names(place: str, name: str) -> None:
+    assert OwnSource(place).name == name
+
+
+@pytest.mark.slow
+def test_a_large_table_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    import tracemalloc
+
+    count = 200_000
+    make_pictures(tmp_path)
+    names = list(COLOURS)
+    with (tmp_path / "t.csv").open("w") as file:
+        file.write("image,caption\n")
+        for i in range(count):
+            file.write(f"{names[i % 12]}.png,caption number {i} of a plain coloured wall\n")
+    tracemalloc.start()
+    try:
+        data = load_own_set(tmp_path / "t.csv", "t2i")
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(data.queries) == count
+    assert data.queries[count - 1].startswith(f"caption number {count - 1} ")
+    assert held < 80 * count  # bytes; a list of the captions alone takes more than 100 each
+    assert peak < 50e6 + 150 * count

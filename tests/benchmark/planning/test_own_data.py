@@ -1,0 +1,159 @@
+"""``bench --data TABLE``: which cells it means, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmark.cell import Cell
+from benchmark.cli.main import main
+from benchmark.config.run import BenchConfig, Traced
+from benchmark.data.suite import benchmark_card
+from benchmark.errors import ConfigError, DataError
+from benchmark.evaluation.builders import default_resources
+from benchmark.planning.plan import plan
+from benchmark.registry import BENCHMARKS
+from tests.benchmark.fixtures_own import COLOURS, make_pairs, make_pictures, write_csv
+
+
+def planned(data: Path, **settings) -> list[Cell]:
+    given = {name: Traced(value, f"--{name}") for name, value in settings.items()}
+    values = {"method": ("tent",), "device": "cpu", **settings}
+    return plan(BenchConfig(data=str(data), **values), given)
+
+
+def plain(root: Path) -> Path:
+    make_pictures(root)
+    return write_csv(root / "t.csv", [{"image": f"{c}.png", "caption": f"a {c}"} for c in COLOURS])
+
+
+def test_shifts_go_to_the_queries_that_they_fit(tmp_path):
+    cells = planned(plain(tmp_path), model="mini", shift=("gaussian", "keyboard"))
+    found = {(cell.benchmark, cell.shift.name) for cell in cells}
+    assert found == {("own:t-i2t", "gaussian_noise"), ("own:t-t2i", "keyboard")}
+    assert {cell.suite for cell in cells} == {"own"}
+    assert {cell.backbone.loader for cell in cells} == {"mini"}
+
+
+def test_without_a_shift_each_direction_gets_one(tmp_path):
+    cells = planned(plain(tmp_path), model="mini")
+    assert {cell.benchmark for cell in cells} == {"own:t-i2t", "own:t-t2i"}
+    assert len(cells) == 4
+
+
+def test_domains_make_a_stream_without_corruption(tmp_path):
+    cells = planned(make_pairs(tmp_path), model="mini")
+    assert {(c.shift.name, c.stream.kind, c.stream.group_key) for c in cells} == {
+        ("none", "continual", "domain")
+    }
+    resources = default_resources(cache="off")
+    assert resources.homes.of(cells[0]) is None
+    stream = resources.stream(cells[0])
+    domains = resources.data(cells[0]).group_keys["domain"]
+    assert [set(domains[b.queries].tolist()) for b in stream] == [{0}, {1}]
+
+
+def test_one_direction(tmp_path):
+    cells = planned(plain(tmp_path), model="mini", benchmark=("own:t-t2i",), shift=("keyboard",))
+    assert {cell.benchmark for cell in cells} == {"own:t-t2i"}
+    with pytest.raises(ConfigError, match="gives own:t-i2t and own:t-t2i, not 'own:x-t2i'"):
+        planned(plain(tmp_path), model="mini", benchmark=("own:x-t2i",))
+
+
+def test_no_model_lists_what_can_be_had(tmp_path):
+    with pytest.raises(ConfigError, match=r"need a model.*mini \(.*open_clip \(.*blip") as error:
+        planned(plain(tmp_path))
+    assert "cav_mae" not in str(error.value)
+
+
+def test_data_keeps_its_other_meaning(tmp_path):
+    table = plain(tmp_path)
+    with pytest.raises(ConfigError, match="is your own table, and --benchmark coco-c-image runs"):
+        planned(table, benchmark=("coco-c-image",), model="mini")
+    with pytest.raises(ConfigError, match="--suite paper runs on published"):
+        planned(table, suite="paper", model="mini")
+    (tmp_path / "metadata.csv").write_text("file_name,text\nred.png,a wall\n")
+    cells = planned(tmp_path, benchmark=("coco-c-image",), shift=("contrast",))
+    assert {cell.benchmark for cell in cells} == {"coco-c-image"}
+    assert cells[0].data_root == str(tmp_path)
+
+
+def test_a_folder_of_pictures_alone(tmp_path):
+    make_pictures(tmp_path)
+    with pytest.raises(
+        DataError, match=r"holds 12 pictures and nothing that describes.*metadata.csv"
+    ):
+        planned(tmp_path, model="mini")
+
+
+@pytest.mark.parametrize("name", ["columns", "gallery", "qrels", "clean", "split"])
+def test_settings_of_own_tables_need_one(tmp_path, name):
+    value = ("image=a",) if name == "columns" else "x"
+    with pytest.raises(ConfigError, match=f"--{name} is about a table of your own"):
+        planned(tmp_path, benchmark=("coco-c-image",), **{name: value})
+
+
+def test_columns_must_say_which_is_which(tmp_path):
+    for wrong in ("image", "picture=a", "image="):
+        with pytest.raises(ConfigError, match=f"--columns: '{wrong}' does not say"):
+            planned(plain(tmp_path), model="mini", columns=(wrong,))
+    with pytest.raises(ConfigError, match="name the --gallery too"):
+        planned(plain(tmp_path), model="mini", qrels="q")
+
+
+def test_the_card_follows_from_the_name():
+    assert BENCHMARKS.get("own:x-i2t") == benchmark_card("own:x-i2t")
+    assert BENCHMARKS.get("own:x-t2a").gallery == "audio"
+    assert "own:x" not in BENCHMARKS
+    assert not any(name.startswith("own:") for name in BENCHMARKS.names())
+
+
+@pytest.mark.slow
+def test_from_a_table_to_numbers(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clean").mkdir()
+    for folder in (tmp_path, tmp_path / "clean"):
+        make_pictures(folder)
+        said = [
+            {"id": c, "image": f"{c}.png", "caption": f"a {c} wall", "domain": "ab"[i % 2]}
+            for i, c in enumerate(COLOURS)
+        ]
+        write_csv(folder / "t.csv", said)
+    (tmp_path / "red.png").write_bytes((tmp_path / "pink.png").read_bytes())
+    words = ["bench", "--data", "t.csv", "--clean", "clean/t.csv", "--model", "mini"]
+    words += ["--method", "tent", "--out", "run", "--no-figures", "--batch-size", "4", "--quiet"]
+    assert main(words) == 0
+    assert "own:t-i2t" in capsys.readouterr().out
+    records = [json.loads(path.read_text()) for path in Path("run/cells").glob("*.json")]
+    assert len(records) == 4
+    for record in records:
+        assert record["info"]["home"].startswith("own:t.clean-")
+        assert record["metrics"].keys() >= {"forgetting", "R@1_a", "R@1_b"}
+    assert main(words) == 0
+    assert "reused 4 finished cells" in capsys.readouterr().out
+    assert main(["verify", "run"]) == 0
+
+
+def test_data_check_says_what_was_understood(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    table = make_pairs(tmp_path)
+    assert main(["data", "check", "--data", "pairs.csv"]) == 0
+    said = capsys.readouterr().out
+    for fact in ("image-text", "own:pairs-i2t, own:pairs-t2i", "24", "day, night"):
+        assert fact in said
+    (tmp_path / "pics/red.png").rename(tmp_path / "pics/red.PNG")
+    (tmp_path / "pics/blue.png").write_bytes(b"no picture")
+    (tmp_path / "pics/grey.png").write_bytes((tmp_path / "pics/pink.png").read_bytes())
+    table.write_text(table.read_text() + "pics/cyan.png,the colour cyan,day\n")
+    assert main(["data", "check", "--data", "pairs.csv"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    for problem in (
+        "1 of 12 images of",
+        "red.PNG",
+        "1 captions occur twice",
+        "1 images have the content of another, such as 'pics/pink.png' and 'pics/grey.png'",
+        "1 of 11 images are broken",
+    ):
+        assert problem in said
