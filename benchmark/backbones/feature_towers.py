@@ -135,7 +135,7 @@ def features(model: Any, function: str, inputs: Mapping[str, Tensor]) -> Tensor:
 def own_part(model: nn.Module, function: str, example: Mapping[str, Tensor]) -> nn.Module:
     """A copy of a model with nothing but what one of its functions uses.
 
-    What is used is found by running it: modules that are called, and parameters that get a gradient.
+    What is used is found by running it: modules that are called, parameters that get a gradient.
 
     Args:
         model: the whole model; left as it is.
@@ -157,14 +157,14 @@ def own_part(model: nn.Module, function: str, example: Mapping[str, Tensor]) -> 
     for handle in handles:
         handle.remove()
     used = {id(p) for p, g in zip(parameters.values(), found, strict=True) if g is not None}
+    for name, parameter in list(fresh.named_parameters(recurse=False)):
+        if id(parameter) not in used:  # the logit scale
+            setattr(fresh, name, None)
     _prune(fresh, called, used)
     return fresh
 
 
 def _prune(module: nn.Module, called: set[nn.Module], used: set[int]) -> None:
-    for name, parameter in list(module.named_parameters(recurse=False)):
-        if id(parameter) not in used:
-            setattr(module, name, None)
     for name, child in list(module.named_children()):
         if called.isdisjoint(child.modules()) and not any(
             id(parameter) in used for parameter in child.parameters()

@@ -1,8 +1,8 @@
 """Any dual encoder of transformers: a saved folder, or a name in the local cache of the hub.
 
-A model serves if it has ``get_text_features`` beside ``get_image_features`` (CLIP, SigLIP, MetaCLIP,
-AltCLIP, ChineseCLIP, ALIGN ...) or ``get_audio_features`` (CLAP). Nothing is fetched, and code that
-comes with a model is never run.
+A model serves if it has ``get_text_features`` beside ``get_image_features`` (CLIP, SigLIP, AltCLIP,
+MetaCLIP, ChineseCLIP, ALIGN ...) or ``get_audio_features`` (CLAP). Nothing is fetched, and no code
+that comes with a model is run.
 """
 
 from __future__ import annotations
@@ -79,10 +79,9 @@ def load(spec: BackboneSpec) -> TwoTowers:
         else _audio_inputs(library, folder, spec.transform)
     )
     tokenizer, text = _text_inputs(library, folder, parts)
+    half = own_part(parts.model, _SIDES[media], medium.example)
     towers = {
-        media: PackedTower(
-            own_part(parts.model, _SIDES[media], medium.example), _SIDES[media], medium
-        ),
+        media: PackedTower(half, _SIDES[media], medium),
         "text": TextFeatures(own_part(parts.model, "get_text_features", text.example), text),
     }
     scale = _logit_scale(parts.model)

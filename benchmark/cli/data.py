@@ -135,12 +135,8 @@ def _check_own(args: argparse.Namespace, console: Console) -> int:
         split=args.split,
     )
     report = check_own(source_of(config), _tracked(console))
-    table = FittedTable(title=Text(args.data), title_justify="left", show_header=False)
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column(overflow="fold")
-    for name, value in report.facts.items():
-        table.add_row(Text(name), Text(value))
-    console.print(table)
+    facts = report.facts.items()
+    console.print(table(("", " "), facts, title=args.data, show_header=False))
     for problem in report.problems:
         say(console, f"- {problem}")
     if not report.problems:

@@ -19,6 +19,7 @@ import torch
 
 from benchmark.backbones.device import cpu_model
 from benchmark.cell import Cell, PartTexts, Status
+from benchmark.data.card import BenchmarkCard
 from benchmark.data.interleave import SEPARATOR
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.fingerprints import Fingerprints, data_here, weights_here
@@ -236,10 +237,7 @@ class Rates:
     def _queries(self, cell: Cell) -> int:
         """How many queries a cell has: as counted in a stored one, else by its card."""
         cards = [BENCHMARKS.get(name) for name in cell.benchmark.split(SEPARATOR)]
-        count = self._counts.get(cell.benchmark) or sum(
-            card.counts.get(_COUNTED_AS.get(card.query, "clips"), max(card.counts.values(), default=_UNCOUNTED))
-            for card in cards
-        )
+        count = self._counts.get(cell.benchmark) or sum(map(_counted, cards))
         return count if cell.limit is None else min(count, cell.limit)
 
 
@@ -261,6 +259,11 @@ def _size(path: Path) -> int:
 
 _UNCOUNTED = 1000
 """Queries that own data are taken to have before they are read."""
+
+
+def _counted(card: BenchmarkCard) -> int:
+    largest = max(card.counts.values(), default=_UNCOUNTED)
+    return card.counts.get(_COUNTED_AS.get(card.query, "clips"), largest)
 
 
 def outlook(cells: Sequence[Cell], rates: Rates, workers: int) -> dict[str, Any]:

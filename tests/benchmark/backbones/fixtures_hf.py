@@ -9,7 +9,20 @@ from typing import Any
 import torch
 
 SIZE = 32
-WORDS = ("<pad>", "<s>", "</s>", "<unk>", "a", "red", "green", "blue", "wall", "plain", "grey", "the")
+WORDS = (
+    "<pad>",
+    "<s>",
+    "</s>",
+    "<unk>",
+    "a",
+    "red",
+    "green",
+    "blue",
+    "wall",
+    "plain",
+    "grey",
+    "the",
+)
 
 _TEXT = {
     "vocab_size": 64,

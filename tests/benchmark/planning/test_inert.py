@@ -21,7 +21,7 @@ from benchmark.planning.plan import plan, plan_grid
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"data": "pairs.csv"}, "--data has no effect here: the embedded"),
+        ({"data": "/data"}, "--data has no effect here: the embedded"),
         ({"allow_missing": True}, "--allow-missing has no effect"),
         ({"shift": ("none",), "severity": (3,)}, "--severity has no effect here: shift none"),
         (

@@ -9,19 +9,19 @@ import pytest
 
 from benchmark.cell import Cell
 from benchmark.cli.main import main
-from benchmark.config.run import BenchConfig, Traced
+from benchmark.config.run import Traced, defaults
 from benchmark.data.suite import benchmark_card
 from benchmark.errors import ConfigError, DataError
 from benchmark.evaluation.builders import default_resources
-from benchmark.planning.plan import plan
+from benchmark.planning.plan import plan_flags
 from benchmark.registry import BENCHMARKS
 from tests.benchmark.fixtures_own import COLOURS, make_pairs, make_pictures, write_csv
 
 
 def planned(data: Path, **settings) -> list[Cell]:
-    given = {name: Traced(value, f"--{name}") for name, value in settings.items()}
-    values = {"method": ("tent",), "device": "cpu", **settings}
-    return plan(BenchConfig(data=str(data), **values), given)
+    given = {"data": str(data), "method": ("tent",), "device": "cpu", **settings}
+    flags = {name: Traced(value, f"--{name}") for name, value in given.items()}
+    return plan_flags({**defaults(), **flags}).possible
 
 
 def plain(root: Path) -> Path:
