@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.backbones.packing import LARGEST_TOKEN, pack, unpack
+from benchmark.backbones.packing import LARGEST_TOKEN, map_packed, pack, unpack
 
 
 @given(
@@ -56,3 +56,12 @@ def test_what_would_be_rounded_is_refused() -> None:
 def test_rows_that_are_too_short_are_refused() -> None:
     with pytest.raises(ValueError, match=r"12 \+ tokens"):
         unpack(torch.zeros(2, 11), (3, 2, 2))
+
+
+def test_parts_are_changed_apart() -> None:
+    rows = torch.stack([pack(torch.full((3, 2, 2), 0.5), torch.tensor([7, 5]))] * 2)
+    changed = map_packed(
+        rows, (3, 2, 2), lambda part: part * 2 if part.is_floating_point() else part.flip(1)
+    )
+    assert changed[0].tolist() == [1.0] * 12 + [5.0, 7.0]
+    assert changed.dtype == rows.dtype

@@ -257,7 +257,10 @@ def test_preset_names(tmp_path: Path) -> None:
 # Published settings
 
 
-@pytest.mark.parametrize("method", ["tent", "eata", "sar", "read", "tcr", "rest"])
+@pytest.mark.parametrize(
+    "method",
+    ["tent", "eata", "sar", "read", "tcr", "rest", "shot", "deyo", "cotta", "memo", "roid"],
+)
 def test_blip_text_queries_have_their_own_learning_rate(method: str) -> None:
     for query, backbone, rate in (
         ("text", "blip", 3e-5),
@@ -284,9 +287,10 @@ def test_published_temperatures_by_data_set(dataset: str, temperature: float) ->
         for method in ("tcr", "rest"):
             found = preset.resolve(method, METHODS.get(method).Options, "published", place)
             assert found.values["temperature"] == 0.02
-    # Methods that may be installed one day are spoken of too; others are left alone.
-    assert published("shot", place) == ({} if dataset == "coco" else {"temperature": temperature})
-    assert published("deyo", place) == published("shot", place)
+    # Methods that TCR's repository has not are treated as those that it has; others are left alone.
+    for method in ("shot", "come", "memo", "lame", "vte"):
+        expected = {} if dataset == "coco" else {"temperature": temperature}
+        assert published(method, place) == expected
     assert published("mine", place) == {}
 
 
@@ -296,6 +300,19 @@ def test_hat_vtrs_learning_rate_is_lower_for_text_and_its_queue_a_batch() -> Non
         place = Place(query, "coco", "open_clip", batch_size=48)
         values = preset.resolve("hat_vtr", options, "published", place).values
         assert (values["lr"], values["queue_size"]) == (rate, 48)
+
+
+def test_deyo_disturbs_texts_only_by_hand() -> None:
+    options = METHODS.get("deyo").Options
+    found = {
+        query: preset.resolve("deyo", options, "published", Place(query, "coco")).values
+        for query in ("image", "text")
+    }
+    for query, margin, kind in (("image", 0.0, "auto"), ("text", -1.0, "none")):
+        assert found[query]["form"] == "tcr"
+        assert (found[query]["plpd_margin"], found[query]["perturbation"]) == (margin, kind)
+    mine = preset.resolve("deyo", options, "published", Place("text"), {"perturbation": "auto"})
+    assert mine.values["perturbation"] == "auto"
 
 
 def test_tcr_queue_is_as_long_as_a_batch_and_by_hand_wins() -> None:
