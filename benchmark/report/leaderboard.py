@@ -23,10 +23,10 @@ def leaderboard(results: Iterable[CellResult] | Sequence[Pool]) -> pd.DataFrame:
     """One row per method and benchmark, over all shifts and seeds that were run.
 
     Uncorrupted cells (shift "none") do not enter the means, except on benchmarks that have no
-    others. The difference to the source and its
-    interval use the cells that have a source cell. ``cells_missing`` counts the (shift, seed)
-    pairs that another method has on this benchmark and this one has not: rows with different
-    numbers of cells are not comparable. ``p_holm`` is corrected over all rows of the suite.
+    others. The difference to the source and its interval use the cells that have a source cell.
+    ``cells_missing`` counts the (shift, seed) pairs that another method has on this benchmark and
+    this one has not: rows with different numbers of cells are not comparable. ``p_holm`` is
+    corrected over all rows of the suite.
 
     Args:
         results: cells, or what ``benchmark_pools`` makes of them.
@@ -36,25 +36,23 @@ def leaderboard(results: Iterable[CellResult] | Sequence[Pool]) -> pd.DataFrame:
         differences in points; NaN where a number does not apply.
     """
     pools = as_pools(results)
+    frame = _frame(pools, LEADERBOARD)
     ranks = {
         (ranking.suite, ranking.stream, method): (rank, ranking.datasets)
         for ranking in rankings(pools)
         for method, rank in ranking.average.items()
     }
-    rows = []
-    for pool in pools:
-        row = _row(pool, LEADERBOARD)
-        place = (row["suite"], row["stream"], row["method"])
-        row["average_rank"], row["rank_datasets"] = ranks.get(place, (math.nan, None))
-        rows.append(row)
-    return _frame(pools, rows, LEADERBOARD)
+    keys = zip(frame["suite"], frame["stream"], frame["method"], strict=True)
+    found = [ranks.get(key, (math.nan, None)) for key in keys]
+    frame["average_rank"] = [rank for rank, _ in found]
+    frame["rank_datasets"] = pd.array([count for _, count in found], dtype="Int64")
+    return frame
 
 
 def by_shift(pools: Sequence[Pool]) -> pd.DataFrame:
     """One row per benchmark, shift, severity and method; seeds pooled.
 
     Cells that did not finish have a row too, with blank numbers, ``status`` and ``reason``.
-    ``p_holm`` is corrected over all rows of the suite.
 
     Args:
         pools: ``shift_pools(results)``.
@@ -62,36 +60,26 @@ def by_shift(pools: Sequence[Pool]) -> pd.DataFrame:
     Returns:
         Columns ``columns.BY_SHIFT``, as for ``leaderboard``.
     """
-    return _frame(pools, [_row(pool, BY_SHIFT) for pool in pools], BY_SHIFT)
+    return _frame(pools, BY_SHIFT)
 
 
-def _row(pool: Pool, names: Iterable[str]) -> dict[str, Any]:
+def numbers_of(pool: Pool, names: Iterable[str]) -> dict[str, Any]:
+    """Column -> value, those of the headline metrics and their differences too."""
     row = {name: COLUMNS[name].of(pool) for name in names}
     for name in pool.headline:
         row |= {name: pool.mean("metrics", name), f"{name}_difference": pool.gain(name)}
     return row
 
 
-def _frame(pools: Sequence[Pool], rows: list[dict[str, Any]], names: Sequence[str]) -> pd.DataFrame:
-    """The rows with ``p_holm``, and columns for the headline metrics and their differences.
-
-    Counts that a failed cell may lack stay whole numbers ("Int64" knows missing ones).
-    """
-    metrics = dict.fromkeys(name for pool in pools for name in pool.headline)
-    headline = [column for name in metrics for column in (name, f"{name}_difference")]
-    columns = list(dict.fromkeys([*names, *headline]))
-    whole = [name for name in ("queries", "gallery", "rank_datasets") if name in columns]
-    frame = pd.DataFrame(_corrected(rows), columns=columns)
-    return frame.astype(dict.fromkeys(whole, "Int64"))
-
-
-def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Adds ``p_holm``: the family is every comparison with the source in a suite's table."""
-    for suite in {row["suite"] for row in rows}:
-        family = [row for row in rows if row["suite"] == suite]
-        for row, p in zip(family, holm([row["p"] for row in family]), strict=True):
-            row["p_holm"] = float(p)
-    return rows
+def _frame(pools: Sequence[Pool], names: Sequence[str]) -> pd.DataFrame:
+    """A row per pool; the family of ``p_holm`` is every comparison with the source in a suite."""
+    headline = dict.fromkeys(name for pool in pools for name in pool.headline)
+    more = [column for name in headline for column in (name, f"{name}_difference")]
+    rows = [numbers_of(pool, names) for pool in pools]
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*names, *more])))
+    frame["p_holm"] = frame.groupby("suite", sort=False)["p"].transform(holm)
+    # Counts that a failed cell may lack stay whole numbers ("Int64" knows missing ones).
+    return frame.astype({"queries": "Int64", "gallery": "Int64"})
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> Path:

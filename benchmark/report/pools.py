@@ -86,14 +86,21 @@ class Pool:
     def is_source(self) -> bool:
         return self.first.method == SOURCE
 
-    @property
+    @cached_property
     def pairs(self) -> list[tuple[CellResult, CellResult]]:
         """Finished cells with their source cells, where these exist and fit query by query."""
-        return [
-            (cell, partner)
-            for cell, partner in zip(self.done, self.partners, strict=True)
-            if partner is not None and fits(cell, partner)
-        ]
+        both = zip(self.done, self.partners, strict=True)
+        return [(cell, other) for cell, other in both if other is not None and fits(cell, other)]
+
+    @cached_property
+    def singles(self) -> tuple[Pool, ...]:
+        """Each cell as a pool of its own, in the order of ``cells``."""
+        both = zip(self.done, self.partners, strict=True)
+        alone = dataclasses.replace(self, done=(), undone=(), partners=())
+        return (
+            *(dataclasses.replace(alone, done=(c,), partners=(partner,)) for c, partner in both),
+            *(dataclasses.replace(alone, undone=(cell,)) for cell in self.undone),
+        )
 
     @property
     def missing(self) -> int:
@@ -132,13 +139,7 @@ class Pool:
     @cached_property
     def by_cell(self) -> tuple[Comparison, ...]:
         """Each paired cell against its source cell; none for the source itself."""
-        if self.is_source:
-            return ()
-        return tuple(
-            paired_comparison(cell.hits, partner.hits, cell.group)
-            for cell, partner in self.pairs
-            if cell.hits is not None and partner.hits is not None and cell.group is not None
-        )
+        return tuple(found for single in self.singles if (found := single.comparison))
 
     @cached_property
     def recall(self) -> Interval | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from benchmark.cell import CLEAN
 from benchmark.report.columns import COLUMNS, IDENTITY, VIEWS, Column, against_source
 from benchmark.report.html.cells import RANK_BINS, configuration, curve, histogram, number
-from benchmark.report.leaderboard import by_shift, leaderboard
+from benchmark.report.leaderboard import by_shift, leaderboard, numbers_of
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import CellResult, canonical, method_rank
 from benchmark.report.table import NOTES
@@ -61,21 +60,23 @@ def page_data(
         cell, in the order of the rows of the view "cell".
     """
     strings = Strings()
-    cells = [cell for pool in shifts for cell in pool.cells]
-    places = {_identity(cell): at for at, cell in enumerate(cells)}
+    singles = [single for pool in shifts for single in pool.singles]
+    cells = [single.first for single in singles]
+    places = {cell.record.key: at for at, cell in enumerate(cells)}
+    of_benchmarks, of_shifts = leaderboard(benchmarks), by_shift(shifts)
     rows = {
-        "benchmark": _pooled(benchmarks, leaderboard(benchmarks).to_dict("records"), places),
-        "shift": _pooled(shifts, by_shift(shifts).to_dict("records"), places),
-        "cell": [row for pool in shifts for row in _cell_rows(pool, places)],
+        "benchmark": _rows(benchmarks, of_benchmarks.to_dict("records"), places, "place"),
+        "shift": _rows(shifts, of_shifts.to_dict("records"), places, "setting"),
+        "cell": _rows(singles, [_of_single(single) for single in singles], places),
     }
-    partners = _partners(shifts, places)
-    names = sorted({pool.first.method for pool in shifts}, key=method_rank)
+    names = sorted({cell.method for cell in cells}, key=method_rank)
     return {
         "tables": {view: _table(view, found, strings) for view, found in rows.items()},
         "heads": _heads(benchmarks, shifts),
         "methods": [strings(label) for label in labels_of((*shifts, *benchmarks))],
         "cells": [
-            _detail(cell, partners[at], link(cell), strings) for at, cell in enumerate(cells)
+            _detail(single.first, _partner(single, places), link(single.first), strings)
+            for single in singles
         ],
         "bins": list(RANK_BINS),
         "notes": [
@@ -104,58 +105,29 @@ def tell_apart(parts: Sequence[Sequence[str]], always: int) -> list[str]:
     return names
 
 
-def _identity(cell: CellResult) -> tuple[Any, ...]:
-    return cell.setting, cell.variant, cell.seed, cell.record.key
-
-
-def _pooled(
-    pools: Sequence[Pool], frame: Sequence[Mapping[Any, Any]], places: Mapping[Any, int]
+def _rows(
+    pools: Sequence[Pool],
+    numbers: Sequence[Mapping[Any, Any]],
+    places: Mapping[str, int],
+    head: str = "",
 ) -> list[Row]:
+    """The numbers of each pool with its cells and, where ``head`` says which, its heading."""
+    heads: dict[Any, int] = {}
     rows = []
-    for pool, numbers in zip(pools, frame, strict=True):
-        members = [places[_identity(c)] for c in pool.cells]
-        row = {**numbers, "task": pool.first.task, "members": members}
-        row["headline_metrics"] = pool.headline
-        row["head"] = pool.first.setting if "shift" in numbers else pool.first.place
+    for pool, of_pool in zip(pools, numbers, strict=True):
+        row: Row = {**of_pool, "task": pool.first.task, "headline_metrics": pool.headline}
+        row["members"] = [places[cell.record.key] for cell in pool.cells]
+        if head:
+            row["head"] = heads.setdefault(getattr(pool.first, head), len(heads))
         rows.append(row)
-    order = {name: at for at, name in enumerate(dict.fromkeys(row["head"] for row in rows))}
-    return [{**row, "head": order[row["head"]]} for row in rows]
-
-
-def _cell_rows(pool: Pool, places: Mapping[Any, int]) -> list[Row]:
-    """One row per cell; the difference, its interval and its p are those of the cell alone."""
-    tests = {
-        _identity(cell): test
-        for (cell, _), test in zip(pool.pairs, pool.by_cell, strict=False)  # source: no tests
-    }
-    partners = {_identity(cell): partner for cell, partner in pool.pairs}
-    rows = []
-    for cell in pool.cells:
-        test, record = tests.get(_identity(cell)), cell.record
-        numbers = {name: _of_cell(cell, COLUMNS[name]) for name in VIEWS["cell"]}
-        against = against_source(test) if test else {}
-        own = {"status": record.status.value, "method": pool.label}
-        own["note"] = NOTHING if cell.coverage == 0 else ""
-        alone = replace(pool, done=(cell,), partners=(partners.get(_identity(cell)),))
-        for name in pool.headline if cell.done else ():
-            numbers |= {name: record.metrics.get(name), f"{name}_difference": alone.gain(name)}
-        rows.append(
-            {
-                **numbers,
-                **against,
-                **own,
-                "members": [places[_identity(cell)]],
-                "headline_metrics": pool.headline,
-            }
-        )
     return rows
 
 
-def _of_cell(cell: CellResult, column: Column) -> Any:
-    """What a column says of one cell; None where it takes more than the cell."""
-    if column.source == "cell":
-        return getattr(cell, column.key)
-    return getattr(cell.record, str(column.source)).get(column.key) if column.stored else None
+def _of_single(single: Pool) -> Row:
+    """The numbers of one cell; the difference, its interval and its p are those of it alone."""
+    found = single.comparison
+    row = numbers_of(single, VIEWS["cell"]) | (against_source(found) if found else {})
+    return {**row, "note": NOTHING if single.first.coverage == 0 else ""}
 
 
 def _table(view: str, rows: Sequence[Row], strings: Strings) -> dict[str, Any]:
@@ -275,13 +247,11 @@ def _shift(pool: Pool) -> str:
     return f"{name} ({NOTHING})" if pool.changed_nothing else name
 
 
-def _partners(shifts: Sequence[Pool], places: Mapping[Any, int]) -> list[int]:
-    """Number of each cell's source cell, or -1."""
-    found = [-1] * len(places)
-    for pool in shifts:
-        for cell, partner in pool.pairs if not pool.is_source else ():
-            found[places[_identity(cell)]] = places.get(_identity(partner), -1)
-    return found
+def _partner(single: Pool, places: Mapping[str, int]) -> int:
+    """Number of the cell's source cell, or -1."""
+    for _, partner in single.pairs if not single.is_source else ():
+        return places.get(partner.record.key, -1)
+    return -1
 
 
 def _detail(cell: CellResult, source: int, link: str, strings: Strings) -> dict[str, Any]:
