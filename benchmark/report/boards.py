@@ -79,28 +79,23 @@ def boards(
     return [_board(here, group, pairs, ranked[here]) for here, group in sorted(groups.items())]
 
 
-def _board(
-    here: tuple[str, str],
-    pools: Sequence[Pool],
-    pairs: Pairs,
-    ranking: Ranking,
-) -> Board:
+def _board(here: tuple[str, str], pools: Sequence[Pool], pairs: Pairs, ranking: Ranking) -> Board:
     methods = tuple(labels_of(pools))
     rows, changed = [], []
-    for place, name in _titles(pools).items():
+    titles = _titles(pools)
+    for place, name in titles.items():
         of_method = {pool.label: pool for pool in pools if pool.first.place == place}
-        rows.append((name, _marked("R@1", place, methods, of_method, pairs)))
-        changed.append(_changed(list(of_method.values())))
-        for metric in dict.fromkeys(m for pool in of_method.values() for m in pool.headline):
-            row = _marked(metric, place, methods, of_method, pairs)
-            rows.append((f"{name}, {metric}", row))
-            changed.append("")
+        headline = dict.fromkeys(name for pool in of_method.values() for name in pool.headline)
+        for metric in ("R@1", *headline):
+            row = tuple(_marked(metric, place, label, of_method, pairs) for label in methods)
+            rows.append((name if metric == "R@1" else f"{name}, {metric}", row))
+        changed += [_changed(list(of_method.values())), *[""] * len(headline)]
     return Board(
         *here,
         methods,
         tuple(rows),
         _summary(methods, pools, ranking),
-        (*_notes(rows, pools, ranking), *_shift_notes(pools)),
+        (*_notes(rows, pools, ranking), *_shift_notes(pools, titles)),
         tuple(changed) if any(changed) else (),
     )
 
@@ -111,11 +106,11 @@ def _changed(pools: Sequence[Pool]) -> str:
     return _text(_mean([pool.mean("probes", "coverage") for pool in pools if pool.done]), 1)
 
 
-def _shift_notes(pools: Sequence[Pool]) -> Iterator[str]:
+def _shift_notes(pools: Sequence[Pool], titles: Mapping[Setting, str]) -> Iterator[str]:
     """What the shifts of each benchmark failed to do."""
     if any(pool.values("probes", "coverage") for pool in pools):
         yield "Changed: percent of the queries that the shifts changed, as the encoder gets them."
-    for place, name in _titles(pools).items():
+    for place, name in titles.items():
         found = dict.fromkeys(note(pool) for pool in pools if pool.first.place == place)
         yield from (f"{name}: {text}." for text in found if text)
 
@@ -127,38 +122,31 @@ def _titles(pools: Sequence[Pool]) -> dict[Setting, str]:
 
 
 def _marked(
-    metric: str, place: Setting, methods: Sequence[str], pools: Mapping[str, Pool], pairs: Pairs
-) -> tuple[MarkedValue, ...]:
-    """A row of the board; nothing is tested on another metric than R@1."""
-    tested = metric == "R@1"
-    values = {label: pool.mean("metrics", metric) for label, pool in pools.items() if pool.whole}
-    known = {label: value for label, value in values.items() if math.isfinite(value)}
-    highest = max(known.values(), default=math.nan)
-    best = [label for label, value in known.items() if value == highest]
-    row = []
-    for label in methods:
-        pool = pools.get(label)
-        if pool is None or not pool.done:
-            row.append(MarkedValue(math.nan))
-            continue
-        found, behind = pool.comparison, tested and label in known and label not in best
-        of_source = found.difference if found else math.nan
-        row.append(
-            MarkedValue(
-                pool.mean("metrics", metric),
-                of_source if tested else pool.gain(metric),
-                best=label in best,
-                near=behind and _near(place, best[0], label, pairs),
-                significant=tested and found is not None and found.significant,
-                incomplete=pool.missing > 0,
-            )
-        )
-    return tuple(row)
-
-
-def _near(place: Setting, best: str, label: str, pairs: Pairs) -> bool:
-    found = pairs.get((place, best, label)) or pairs.get((place, label, best))
-    return found is not None and not found[0].significant
+    metric: str, place: Setting, label: str, pools: Mapping[str, Pool], pairs: Pairs
+) -> MarkedValue:
+    """A method's number on a benchmark; nothing is tested on another metric than R@1."""
+    pool = pools.get(label)
+    if pool is None or not pool.done:
+        return MarkedValue(math.nan)
+    values = {name: one.mean("metrics", metric) for name, one in pools.items() if one.whole}
+    highest = max(filter(math.isfinite, values.values()), default=math.nan)
+    best = [name for name, value in values.items() if value == highest]
+    value = pool.mean("metrics", metric)
+    if metric != "R@1":
+        return MarkedValue(value, pool.gain(metric), label in best, incomplete=pool.missing > 0)
+    found = pool.comparison
+    behind = math.isfinite(values.get(label, math.nan)) and label not in best
+    other = (
+        pairs.get((place, best[0], label), pairs.get((place, label, best[0]))) if behind else None
+    )
+    return MarkedValue(
+        value,
+        found.difference if found else math.nan,
+        best=label in best,
+        near=other is not None and not other[0].significant,
+        significant=found is not None and found.significant,
+        incomplete=pool.missing > 0,
+    )
 
 
 def _summary(

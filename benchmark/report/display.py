@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -72,32 +72,25 @@ class FittedTable(Table):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The table, its parts or its blocks, as the width allows."""
         widths = _Widths(self, console, options)
-        names = _leading_names(self.columns)
+        numbers = [index for index, column in enumerate(self.columns) if _is_number(column)]
+        names = numbers[0] if numbers else min(1, len(self.columns))
         every = range(len(self.columns))
         if widths.needed(every) <= options.max_width:
             yield from super().__rich_console__(console, options)
             return
-        groups = _fewest(every[names:], every[:names], widths)
-        if groups is None:
+        parts = widths.fewest(every[names:], every[:names])
+        if parts is None:
             yield from _blocks(self, names)
-            return
-        for position, group in enumerate(groups):
+        for position, part in enumerate(parts or ()):
             if position:
                 yield Text()
-            yield _part(self, group, first=position == 0)
+            yield _part(self, part, first=position == 0)
 
 
 def data_table(**keywords: Any) -> FittedTable:
     """A table in the form of all results: a line below the head, nothing else."""
     look = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, "show_edge": False}
     return FittedTable(**{**look, **keywords})
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Some of a table's columns, each with the width that it gets."""
-
-    widths: dict[int, int]
 
 
 class _Widths:
@@ -126,30 +119,27 @@ class _Widths:
             for index, column in enumerate(table.columns)
             if _is_number(column)
         }
-        self._frames: dict[int, int] = {}
+        self._frame = functools.cache(self._measured_frame)
 
     def _widest(self, items: Iterable[RenderableType]) -> int:
         found = (Measurement.get(self._console, self._wide, item).maximum for item in items)
         return max(found, default=1)
 
-    def frame(self, count: int) -> int:
+    def _measured_frame(self, count: int) -> int:
         """Characters that lines and spaces around so many columns take."""
-        if count not in self._frames:
-            table = _like(self._table)
-            for _ in range(count):
-                table.add_column(width=1)
-            measured = Measurement.get(self._console, self._wide, table).maximum
-            self._frames[count] = measured - count
-        return self._frames[count]
+        table = _like(self._table)
+        for _ in range(count):
+            table.add_column(width=1)
+        return Measurement.get(self._console, self._wide, table).maximum - count
 
     def needed(self, columns: Sequence[int]) -> int:
         """Characters that these columns take uncut and unfolded."""
-        return sum(self.natural[index] for index in columns) + self.frame(len(columns))
+        return sum(self.natural[index] for index in columns) + self._frame(len(columns))
 
     def fitting(self, columns: Sequence[int], floor: int) -> dict[int, int] | None:
         """Widths with which these columns fit, text folded down to ``floor``; None: they do not."""
         found = {index: self.natural[index] for index in columns}
-        over = sum(found.values()) + self.frame(len(found)) - self.room
+        over = sum(found.values()) + self._frame(len(found)) - self.room
         while over > 0:
             foldable = sorted(
                 (width, index)
@@ -166,52 +156,41 @@ class _Widths:
             over -= step
         return found
 
+    def fewest(self, columns: Sequence[int], names: Sequence[int]) -> list[dict[int, int]] | None:
+        """The columns in few tables, names unfolded where that costs at most one table more.
+
+        Returns:
+            The width of each column for each table; None where a column does not fit.
+        """
+        folded = self._parts(columns, names, NAME_FLOOR)
+        unfolded = self._parts(columns, names, UNFOLDED) if folded and names else None
+        few = unfolded is not None and folded is not None and len(unfolded) <= len(folded) + 1
+        return unfolded if few else folded
+
+    def _parts(
+        self, columns: Sequence[int], names: Sequence[int], floor: int
+    ) -> list[dict[int, int]] | None:
+        """The columns in as few tables as they fit into, in order."""
+        parts: list[dict[int, int]] = []
+        taken: list[int] = []
+        for index in columns:
+            found = self.fitting([*names, *taken, index], floor) if taken else None
+            if found is not None:
+                parts[-1] = found
+                taken.append(index)
+                continue
+            # Beside a single column of numbers the names fold as far as they can.
+            found = self.fitting([*names, index], floor)
+            found = found or self.fitting([*names, index], min(floor, NARROWEST_FLOOR))
+            if found is None:
+                return None
+            parts.append(found)
+            taken = [index]
+        return parts
+
 
 def _is_number(column: Column) -> bool:
     return column.justify == "right"
-
-
-def _leading_names(columns: Sequence[Column]) -> int:
-    """How many columns name the row: those before the first number; without numbers, the first."""
-    for position, column in enumerate(columns):
-        if _is_number(column):
-            return position
-    return min(1, len(columns))
-
-
-def _fewest(columns: Sequence[int], names: Sequence[int], widths: _Widths) -> list[_Group] | None:
-    """The columns in few tables, with unfolded names where that costs at most one table more."""
-    folded = _groups(columns, names, widths, NAME_FLOOR)
-    if folded is None:
-        return None
-    unfolded = _groups(columns, names, widths, UNFOLDED) if names else None
-    return unfolded if unfolded is not None and len(unfolded) <= len(folded) + 1 else folded
-
-
-def _groups(
-    columns: Sequence[int], names: Sequence[int], widths: _Widths, floor: int
-) -> list[_Group] | None:
-    """The columns in as few tables as they fit into, in order; None where one does not fit."""
-    done: list[_Group] = []
-    taken: list[int] = []
-    for index in columns:
-        if widths.fitting([*names, *taken, index], floor) is not None:
-            taken.append(index)
-            continue
-        if taken:
-            done.append(_fitted(names, taken, widths, floor))
-        if widths.fitting([*names, index], min(floor, NARROWEST_FLOOR)) is None:
-            return None
-        taken = [index]
-    return [*done, _fitted(names, taken, widths, floor)]
-
-
-def _fitted(names: Sequence[int], taken: Sequence[int], widths: _Widths, floor: int) -> _Group:
-    found = widths.fitting([*names, *taken], floor)
-    if found is None:  # a single column of numbers, beside which the names fold as far as they can
-        found = widths.fitting([*names, *taken], NARROWEST_FLOOR)
-    assert found is not None  # a group is only made of columns that fit
-    return _Group(found)
 
 
 def _like(table: Table, **keywords: Any) -> Table:
@@ -227,11 +206,11 @@ def _like(table: Table, **keywords: Any) -> Table:
     )
 
 
-def _part(table: Table, group: _Group, *, first: bool) -> Table:
+def _part(table: Table, widths: dict[int, int], *, first: bool) -> Table:
     """Some columns of a table as a table of its own."""
     title = {"title": table.title, "title_justify": table.title_justify} if first else {}
     part = _like(table, **title)
-    for index, width in group.widths.items():
+    for index, width in widths.items():
         column = table.columns[index]
         part.add_column(
             column.header,
@@ -240,7 +219,7 @@ def _part(table: Table, group: _Group, *, first: bool) -> Table:
             width=width,
             overflow="fold",
         )
-    cells = [list(table.columns[index].cells) for index in group.widths]
+    cells = [list(table.columns[index].cells) for index in widths]
     for row, values in zip(table.rows, zip(*cells, strict=True), strict=True):
         part.add_row(*values, style=row.style, end_section=row.end_section)
     return part

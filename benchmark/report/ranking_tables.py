@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,37 +18,18 @@ from benchmark.errors import UnknownNameError
 from benchmark.metrics.average_ranks import average_ranks, compare_ranks
 from benchmark.metrics.intervals import Comparison, all_comparisons, holm
 from benchmark.report.columns import against_source
-from benchmark.report.pools import Pool, benchmark_pools, stacked
+from benchmark.report.pools import Pool, benchmark_pools, fits, stacked
 from benchmark.report.results import CellResult, Setting
 
 RANKING_COLUMNS = (
-    "suite",
-    "stream",
-    "method",
-    "average_rank",
-    "datasets",
-    "friedman",
-    "friedman_p",
-    "critical_difference",
-    "reason",
+    *("suite", "stream", "method", "average_rank", "datasets", "friedman", "friedman_p"),
+    *("critical_difference", "reason"),
 )
 """Columns of ``ranking.csv``; ``reason`` says why a number is blank."""
 
 PAIRWISE_COLUMNS = (
-    "suite",
-    "benchmark",
-    "stream",
-    "method",
-    "other",
-    "R@1_difference",
-    "R@1_difference_low",
-    "R@1_difference_high",
-    "p",
-    "significant",
-    "p_holm",
-    "cells",
-    "backbone",
-    "weights",
+    *("suite", "benchmark", "stream", "method", "other", "R@1_difference", "R@1_difference_low"),
+    *("R@1_difference_high", "p", "significant", "p_holm", "cells", "backbone", "weights"),
 )
 """Columns of ``pairwise.csv``: ``method`` minus ``other`` over the ``cells`` that both have."""
 
@@ -65,21 +46,21 @@ class Ranking:
         stream: kind of the stream.
         average: method -> mean rank over the data sets; 1 is the best.
         datasets: number of independent data sets ranked on.
+        left_out: method -> why it has no rank.
         critical_difference: average ranks further apart differ at 5 %; None where refused.
         friedman: Friedman's statistic, and ``p`` its p-value; None where refused.
         reason: why there is no critical difference, or an empty string.
-        left_out: method -> why it has no rank.
     """
 
     suite: str
     stream: str
     average: Mapping[str, float]
     datasets: int
-    critical_difference: float | None
-    friedman: float | None
-    p: float | None
-    reason: str
     left_out: Mapping[str, str]
+    critical_difference: float | None = None
+    friedman: float | None = None
+    p: float | None = None
+    reason: str = ""
 
 
 def as_pools(results: Iterable[CellResult] | Sequence[Pool]) -> list[Pool]:
@@ -118,14 +99,12 @@ def _ranking(suite: str, stream: str, pools: Sequence[Pool]) -> Ranking:
     recall: dict[str, dict[Setting, float]] = defaultdict(dict)
     for pool in pools:
         # A cell that is missing would make the mean one over other shifts than its neighbours'.
-        number = pool.mean("metrics", "R@1") if pool.whole else math.nan
-        recall[pool.label][pool.first.place] = number
+        if pool.whole and not math.isnan(number := pool.mean("metrics", "R@1")):
+            recall[pool.label][pool.first.place] = number
     benchmarks = {pool.first.place: pool.first.benchmark for pool in pools}
     left_out = {}
-    for label, found in recall.items():
-        lacking = [
-            name for place, name in benchmarks.items() if math.isnan(found.get(place, math.nan))
-        ]
+    for label in dict.fromkeys(pool.label for pool in pools):
+        lacking = [name for place, name in benchmarks.items() if place not in recall[label]]
         if lacking:
             left_out[label] = f"no complete number on {', '.join(dict.fromkeys(lacking))}"
     methods = [label for label in recall if label not in left_out]
@@ -140,20 +119,16 @@ def _ranking(suite: str, stream: str, pools: Sequence[Pool]) -> Ranking:
         ]
     ).reshape(len(parts), len(methods))
     average = dict(zip(methods, map(float, average_ranks(scores)), strict=True)) if methods else {}
+    found = Ranking(suite, stream, average, len(parts), left_out)
     try:
         tested = compare_ranks(scores)
     except ValueError as error:
-        return Ranking(suite, stream, average, len(parts), None, None, None, str(error), left_out)
-    return Ranking(
-        suite,
-        stream,
-        average,
-        len(parts),
-        tested.critical_difference,
-        tested.friedman,
-        tested.p,
-        "",
-        left_out,
+        return replace(found, reason=str(error))
+    return replace(
+        found,
+        critical_difference=tested.critical_difference,
+        friedman=tested.friedman,
+        p=tested.p,
     )
 
 
@@ -182,19 +157,13 @@ def ranking_frame(found: Sequence[Ranking]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for ranking in found:
         shared = {
-            "suite": ranking.suite,
-            "stream": ranking.stream,
-            "datasets": ranking.datasets,
-            "friedman": ranking.friedman,
-            "friedman_p": ranking.p,
-            "critical_difference": ranking.critical_difference,
+            name: getattr(ranking, name) for name in RANKING_COLUMNS if hasattr(ranking, name)
         }
+        shared["friedman_p"] = ranking.p
         for method, rank in sorted(ranking.average.items(), key=lambda item: item[1]):
-            rows.append(
-                {**shared, "method": method, "average_rank": rank, "reason": ranking.reason}
-            )
+            rows.append(shared | {"method": method, "average_rank": rank})
         for method, reason in ranking.left_out.items():
-            rows.append({**shared, "method": method, "reason": reason})
+            rows.append(shared | {"method": method, "reason": reason})
     frame = pd.DataFrame(rows, columns=list(RANKING_COLUMNS))
     numbers = ("average_rank", "friedman", "friedman_p", "critical_difference")
     return frame.astype(dict.fromkeys(numbers, "float64"))
@@ -217,37 +186,23 @@ def pairwise(results: Iterable[CellResult] | Sequence[Pool]) -> Pairs:
     found: Pairs = {}
     for place, pools in places.items():
         cells = [{(c.setting, c.seed): c for c in pool.done} for pool in pools]
+        # Pairs that have the same cells with the same queries are compared at once.
         blocks: dict[tuple[tuple[Setting, int], ...], list[tuple[int, int]]] = defaultdict(list)
         for i, j in itertools.combinations(range(len(pools)), 2):
-            blocks[_common(cells[i], cells[j])].append((i, j))
+            both = sorted(cells[i].keys() & cells[j].keys())
+            fitting = tuple(key for key in both if fits(cells[i][key], cells[j][key]))
+            if fitting:
+                blocks[fitting].append((i, j))
         for common, pairs in blocks.items():
             members = sorted({index for pair in pairs for index in pair})
-            if not common:
-                continue
-            compared = _compare([[cells[m][key] for key in common] for m in members])
+            columns = [stacked([cells[m][key] for key in common]) for m in members]
+            values = np.stack([hits for hits, _, _ in columns], axis=1)
+            _, groups, seeds = columns[0]
+            compared = all_comparisons(values, groups, seeds=seeds)
             for i, j in pairs:
                 one = compared[members.index(i), members.index(j)]
                 found[place, pools[i].label, pools[j].label] = one, len(common)
     return found
-
-
-def _common(
-    ours: Mapping[tuple[Setting, int], CellResult], theirs: Mapping[tuple[Setting, int], CellResult]
-) -> tuple[tuple[Setting, int], ...]:
-    """The cells that both have with the same queries, in order."""
-    return tuple(
-        key
-        for key in sorted(ours.keys() & theirs.keys())
-        if np.array_equal(ours[key].group, theirs[key].group)  # type: ignore[arg-type]
-    )
-
-
-def _compare(cells: Sequence[Sequence[CellResult]]) -> dict[tuple[int, int], Comparison]:
-    """All pairs of methods, each given by its cells; the n-th cells have the same queries."""
-    columns = [stacked(of_method) for of_method in cells]
-    values = np.stack([hits for hits, _, _ in columns], axis=1)
-    _, groups, seeds = columns[0]
-    return all_comparisons(values, groups, seeds=seeds)
 
 
 def pairwise_frame(

@@ -33,18 +33,8 @@ DIRECTIONS = ("i2t", "t2i", "v2a", "a2v", "v2t", "t2v", "c2i", "both", "")
 """Query to gallery; "both" for a mean over the two, "" where the source does not say."""
 
 COLUMNS = (
-    "source",
-    "table",
-    "benchmark",
-    "backbone",
-    "method",
-    "shift",
-    "severity",
-    "direction",
-    "metric",
-    "value",
-    "status",
-    "caution",
+    *("source", "table", "benchmark", "backbone", "method", "shift", "severity", "direction"),
+    *("metric", "value", "status", "caution"),
 )
 """Columns of the files; results/reported/README.md says what each means."""
 
@@ -52,35 +42,15 @@ _REQUIRED = ("source", "table", "benchmark", "backbone", "method", "shift", "met
 _IDENTITY = tuple(c for c in COLUMNS if c not in ("table", "value", "status", "caution"))
 _MATCHED = ("benchmark", "shift", "severity", "method", "metric")
 _MEASURED_KEYS = (
-    "suite",
-    "benchmark",
-    "backbone",
-    "weights",
-    "pretrained",
-    "transform",
-    "method",
-    "preset",
-    "tuned",
-    "shift",
-    "severity",
-    "variant",
-    "batch_size",
-    "queries",
-    "gallery",
+    *("suite", "benchmark", "backbone", "weights", "pretrained", "transform", "method", "preset"),
+    *("tuned", "shift", "severity", "variant", "batch_size", "queries", "gallery"),
 )
 _NEEDED = (*_MEASURED_KEYS, "stream", "seed", "status", "group", "name", "value")
 
 BESIDE_COLUMNS = (
     *_MEASURED_KEYS,
-    "metric",
-    "measured",
-    "seeds",
-    "reported",
-    "reported_difference",
-    "source",
-    "table",
-    "reported_status",
-    "caution",
+    *("metric", "measured", "seeds", "reported", "reported_difference", "source", "table"),
+    *("reported_status", "caution"),
 )
 """Columns of ``beside``. ``measured`` is the mean over seeds, ``reported_difference`` is measured
 minus reported, in percentage points."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -102,74 +103,76 @@ def _counted(noun: str, values: Sequence[int]) -> str:
     return f"{noun} {listed}" if len(values) == 1 else f"{noun}s {listed} pooled"
 
 
-def _quality(rows: Sequence[Pool]) -> FittedTable:
-    table = _table()
-    names = ("R@1", "R@5", "R@10", "mean_recall", "mAP")
-    _add_numbers(table, *(_heading_of(name) for name in (*names, "R@1_difference")))
-    if any(pool.undone for pool in rows):
-        table.add_column("without a result", overflow="fold")
-    for start, pool in _with_shift(rows):
-        numbers: list[Text] = []
-        if pool.done:
-            numbers = [*(_number(pool, name) for name in names), _difference(pool.comparison)]
-            table.add_row(*start, *numbers)
-        for reason in _reasons(pool):
-            table.add_row(*(("", "") if numbers else start), *[""] * (len(names) + 1), reason)
+def _table(
+    rows: Sequence[Pool],
+    numbers: Mapping[str, Callable[[Pool], Text]],
+    texts: tuple[str, Callable[[Pool], list[Text]]] | None = None,
+) -> FittedTable:
+    """Shift and method of each row, its numbers by heading, and a last column of text."""
+    table = data_table()
+    table.add_column("shift", overflow="fold", max_width=20)
+    table.add_column("method", overflow="fold", min_width=8, max_width=24)
+    _add_numbers(table, *numbers)
+    listed = [texts[1](pool) if texts else [] for pool in rows]
+    if texts and any(text.plain for found in listed for text in found):
+        table.add_column(texts[0], overflow="fold")
+    before = None
+    for pool, found in zip(rows, listed, strict=True):
+        # The shift is named on the first row of its block only.
+        shift = _shift(pool) if pool.first.setting != before else Text()
+        before = pool.first.setting
+        name = Text(plain(pool.label), style="dim" if pool.is_source else "")
+        shown = [number(pool) if pool.done else Text() for number in numbers.values()]
+        last = found if len(table.columns) > 2 + len(numbers) else []
+        table.add_row(shift, name, *shown, *last[:1])
+        for text in last[1:]:
+            table.add_row(*[""] * (2 + len(numbers)), text)
     return table
+
+
+def _quality(rows: Sequence[Pool]) -> FittedTable:
+    numbers = _numbers("R@1", "R@5", "R@10", "mean_recall", "mAP")
+    numbers[_heading_of("R@1_difference")] = lambda pool: _difference(pool.comparison)
+    return _table(rows, numbers, ("without a result", _reasons))
 
 
 def _headline(rows: Sequence[Pool]) -> FittedTable:
     """The metrics that the benchmark is known by, with the difference to the source."""
-    table = _table()
-    names = rows[0].headline
-    _add_numbers(table, *(f"{plain(name)}\n(against source)" for name in names))
-    for start, pool in _with_shift([pool for pool in rows if pool.done]):
-        numbers = [_number(pool, name) for name in names]
-        for number, name in zip(numbers, names, strict=True):
-            gain = pool.gain(name)
-            number.append(f" ({gain:+.1f})" if math.isfinite(gain) else "")
-        table.add_row(*start, *numbers)
-    return table
+
+    def number(pool: Pool, name: str) -> Text:
+        gain = pool.gain(name)
+        return _number(pool, name).append(f" ({gain:+.1f})" if math.isfinite(gain) else "")
+
+    headings = {f"{plain(name)}\n(against source)": name for name in rows[0].headline}
+    done = [pool for pool in rows if pool.done]
+    return _table(done, {text: partial(number, name=name) for text, name in headings.items()})
 
 
 def _behaviour(rows: Sequence[Pool]) -> FittedTable:
-    table = _table()
-    probes, costs = ("uniformity", "gap", "consistency", "angle"), ("ms_per_query", "peak_mb")
-    _add_numbers(
-        table,
-        *map(_heading_of, probes),
-        "clean R@1\nbefore->after",
-        *map(_heading_of, costs),
-        "fwd+bwd\nper query",
-    )
-    for start, pool in _with_shift([pool for pool in rows if pool.done]):
-        table.add_row(
-            *start,
-            *(_number(pool, name) for name in probes[:-1]),
-            _number(pool, "angle", 1),
-            _joined(pool, "->", "clean_R@1_before", "clean_R@1_after"),
-            *(_number(pool, name) for name in costs),
-            _joined(pool, "+", "forward_per_query", "backward_per_query"),
-        )
-    return table
+    clean = ("clean_R@1_before", "clean_R@1_after")
+    passes = ("forward_per_query", "backward_per_query")
+    numbers = {
+        **_numbers("uniformity", "gap", "consistency"),
+        _heading_of("angle"): partial(_number, name="angle", digits=1),
+        "clean R@1\nbefore->after": lambda pool: _joined(pool, "->", *clean),
+        **_numbers("ms_per_query", "peak_mb"),
+        "fwd+bwd\nper query": lambda pool: _joined(pool, "+", *passes),
+    }
+    return _table([pool for pool in rows if pool.done], numbers)
 
 
 def _domains(rows: Sequence[Pool]) -> FittedTable:
     """The first domain before, during and after the stream, and every domain as it passed."""
-    table = _table()
-    _add_numbers(table, "first domain's R@1\nbefore->during->after")
-    listed = [
-        (start, pool, _by_domain(pool)) for start, pool in _with_shift([p for p in rows if p.done])
-    ]
-    several = any(text for *_, text in listed)
-    if several:
-        table.add_column("R@1 by domain", overflow="fold")
-    for start, pool, text in listed:
-        names = (f"first_domain_R@1_{when}" for when in ("before", "during", "after"))
-        numbers = [_number(pool, name).plain for name in names]
-        last = [Text(text)] if several else []
-        table.add_row(*start, Text("->".join(filter(None, numbers))), *last)
-    return table
+    names = [f"first_domain_R@1_{when}" for when in ("before", "during", "after")]
+
+    def first(pool: Pool) -> Text:
+        return Text("->".join(filter(None, (_number(pool, name).plain for name in names))))
+
+    return _table(
+        [pool for pool in rows if pool.done],
+        {"first domain's R@1\nbefore->during->after": first},
+        ("R@1 by domain", lambda pool: [Text(_by_domain(pool))]),
+    )
 
 
 def _by_domain(pool: Pool) -> str:
@@ -180,23 +183,8 @@ def _by_domain(pool: Pool) -> str:
     return ", ".join(f"{plain(label)} {recall}" for label, recall in recalls if recall)
 
 
-def _table() -> FittedTable:
-    table = data_table()
-    table.add_column("shift", overflow="fold", max_width=20)
-    table.add_column("method", overflow="fold", min_width=8, max_width=24)
-    return table
-
-
-def _with_shift(rows: Sequence[Pool]) -> list[tuple[tuple[Text, Text], Pool]]:
-    """Each row with its first two cells; the shift is named on the first row of its block only."""
-    labelled = []
-    before = None
-    for pool in rows:
-        shown = _shift(pool) if pool.first.setting != before else Text()
-        style = "dim" if pool.is_source else ""
-        labelled.append(((shown, Text(plain(pool.label), style=style)), pool))
-        before = pool.first.setting
-    return labelled
+def _numbers(*names: str) -> dict[str, Callable[[Pool], Text]]:
+    return {_heading_of(name): partial(_number, name=name) for name in names}
 
 
 def _heading_of(name: str) -> str:
@@ -258,8 +246,8 @@ def _difference(found: Comparison | None) -> Text:
 
 
 def _reasons(pool: Pool) -> list[Text]:
-    """Why cells of this row have no numbers."""
-    reasons = []
+    """Why cells of this row have no numbers; below its numbers where it has some."""
+    reasons = [Text()] if pool.done else []
     for cell in pool.undone:
         reason = cell.record.reason.strip() or "no reason stored"
         if cell.record.status == "done":

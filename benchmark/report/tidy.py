@@ -15,32 +15,10 @@ from benchmark.config.presets import tuned
 from benchmark.store.records import cell_from_dict
 
 TIDY_COLUMNS = (
-    "key",
-    "suite",
-    "benchmark",
-    "task",
-    "query_modality",
-    "backbone",
-    "weights",
-    "pretrained",
-    "transform",
-    "method",
-    "preset",
-    "tuned",
-    "shift",
-    "severity",
-    "variant",
-    "stream",
-    "batch_size",
-    "stream_options",
-    "domains",
-    "seed",
-    "queries",
-    "gallery",
-    "status",
-    "group",
-    "name",
-    "value",
+    *("key", "suite", "benchmark", "task", "query_modality", "backbone", "weights", "pretrained"),
+    *("transform", "method", "preset", "tuned", "shift", "severity", "variant", "stream"),
+    *("batch_size", "stream_options", "domains", "seed", "queries", "gallery", "status", "group"),
+    *("name", "value"),
 )
 """Columns of the tidy table. ``weights`` is the backbone's fingerprint, ``pretrained`` their tag or
 the name of their file, ``tuned`` which options were tuned and on what, ``variant`` the shift's

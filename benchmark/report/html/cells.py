@@ -21,15 +21,8 @@ RANK_BINS = (1, 2, 3, 6, 11, 21, 51, 101, 201, 501, 1001, 2001, 5001, 10001, 100
 """First rank of each bin of the histogram; the last one is open."""
 
 _FACTS = (
-    "task",
-    "queries",
-    "gallery",
-    "backbone_name",
-    "backbone_fingerprint",
-    "data_fingerprint",
-    "embed_dim",
-    "shift_files",
-    "ready_made",
+    *("task", "queries", "gallery", "backbone_name", "backbone_fingerprint", "data_fingerprint"),
+    *("embed_dim", "shift_files", "ready_made"),
 )
 
 
