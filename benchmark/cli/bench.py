@@ -119,7 +119,7 @@ class Bench(Command):
         console: Console,
     ) -> None:
         """Prints the table of the run's cells; writes the files that are out of date."""
-        from benchmark.report.manifest import up_to_date
+        from benchmark.report.outputs import up_to_date
         from benchmark.report.table import results_table
         from benchmark.report.writing import load_results, output_options, write_all
 
@@ -127,7 +127,7 @@ class Bench(Command):
         mine = [one for one in stored if one.record.key in keys]
         written: list[Path] = []
         if args.grid or self.defaults(args):  # a row for each benchmark, not for each method
-            from benchmark.report.leaderboard import write_csv
+            from benchmark.report.outputs import write_csv
             from benchmark.report.pools import benchmark_pools
             from benchmark.report.suite_table import suite_frame, suite_table
             from benchmark.report.table import tuned_notes

@@ -54,7 +54,7 @@ class Leaderboard(Bench):
         console: Console,
     ) -> None:
         """What is committed says of every failed or missing cell that it is; hiding none."""
-        from benchmark.report.leaderboard import write_csv
+        from benchmark.report.outputs import write_csv
         from benchmark.report.suite_table import suite_frame, suite_table
         from benchmark.report.writing import load_results, write_all
 

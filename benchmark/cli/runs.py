@@ -112,7 +112,7 @@ def _map(store: RunStore, record: Record, kinds: Kinds) -> list[Path]:
 def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Path]:
     """Prints and writes ``reported.csv``: published beside measured numbers; draws them."""
     from benchmark.report import plots, reported
-    from benchmark.report.leaderboard import write_csv
+    from benchmark.report.outputs import write_csv
     from benchmark.report.tidy import tidy
 
     measured = tidy(store.records())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -38,12 +38,12 @@ class Estimate:
         each: a unit's name -> its own value, where units are benchmarks.
     """
 
-    value: float
-    low: float
-    high: float
-    units: int
-    of: str
-    each: Mapping[str, float]
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    units: int = 0
+    of: str = "query"
+    each: Mapping[str, float] = field(default_factory=dict)
 
 
 def judge(estimate: Estimate, sign: int) -> Verdict:
@@ -109,7 +109,7 @@ def over_benchmarks(values: Mapping[str, Sequence[float]]) -> Estimate:
     each = {name: float(np.mean(found)) for name, found in sorted(values.items()) if len(found)}
     means = np.array(list(each.values()))
     if not len(means):
-        return Estimate(math.nan, math.nan, math.nan, 0, "benchmark", {})
+        return Estimate(of="benchmark")
     error = float(means.std(ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else math.nan
     return _student(float(means.mean()), error, len(means) - 1, len(means), "benchmark", each)
 
@@ -125,7 +125,7 @@ def over_seeds(values: Mapping[str, Sequence[float]]) -> Estimate:
     """
     found = {name: np.asarray(one, dtype=np.float64) for name, one in values.items() if len(one)}
     if not found:
-        return Estimate(math.nan, math.nan, math.nan, 0, "run", {})
+        return Estimate(of="run")
     freedom = sum(len(one) - 1 for one in found.values())
     squares = sum(float(((one - one.mean()) ** 2).sum()) for one in found.values())
     each = {name: float(one.mean()) for name, one in sorted(found.items())}
@@ -156,7 +156,7 @@ def with_reason(part: Part, why: Callable[[Part], str]) -> Part:
     else:
         within = "within noise; " if part.verdict is Verdict.OPEN else ""
         reason = within + why(part)
-    return Part(part.name, part.measured, part.sign, found, part.counts, reason)
+    return replace(part, reason=reason)
 
 
 def against(part: Part) -> str:

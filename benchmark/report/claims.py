@@ -33,7 +33,7 @@ from benchmark.report.claim_rules import (
     with_reason,
 )
 from benchmark.report.display import data_table
-from benchmark.report.leaderboard import write_bytes, write_csv
+from benchmark.report.outputs import write_csv, write_text
 from benchmark.report.pools import fits, stacked
 from benchmark.report.results import CellResult
 from benchmark.report.table import plain
@@ -55,6 +55,9 @@ PARTS: dict[str, tuple[str, Any]] = {
 """Part of REST -> the option and value that switch it off."""
 
 
+Cells = Sequence[CellResult]
+
+
 def claims(results: Iterable[CellResult]) -> list[Claim]:
     """All claims, judged by the finished cells among the results; pure.
 
@@ -70,8 +73,7 @@ class _Cells:
 
     def __init__(self, results: Iterable[CellResult]) -> None:
         self._found: dict[tuple[str, str], list[CellResult]] = defaultdict(list)
-        ordered = sorted(results, key=lambda r: (r.setting, r.seed, r.variant, r.record.key))
-        for result in ordered:
+        for result in sorted(results, key=lambda r: (r.setting, r.seed, r.variant, r.record.key)):
             if result.done:
                 self._found[result.method, _switched(result)].append(result)
 
@@ -79,19 +81,17 @@ class _Cells:
         """Cells of a method as its preset has it, or with one part switched off."""
         return self._found.get((method, without), [])
 
-    def pairs(
-        self, a: Sequence[CellResult], b: Sequence[CellResult]
-    ) -> list[tuple[CellResult, CellResult]]:
+    def pairs(self, a: Cells, b: Cells) -> list[tuple[CellResult, CellResult]]:
         """Cells of both under the same setting and seed, on the same queries."""
         other = {(cell.setting, cell.seed): cell for cell in b}
         both = [(cell, other.get((cell.setting, cell.seed))) for cell in a]
         return [(x, y) for x, y in both if y is not None and fits(x, y)]
 
-    def recall(self, a: Sequence[CellResult], b: Sequence[CellResult]) -> Estimate:
+    def recall(self, a: Cells, b: Cells) -> Estimate:
         """R@1 of ``a`` minus ``b`` in points, paired by query, with its interval."""
         pairs = self.pairs(a, b)
         if not pairs:
-            return Estimate(math.nan, math.nan, math.nan, 0, "query", {})
+            return Estimate()
         ours, groups, seeds = stacked([x for x, _ in pairs])
         theirs = stacked([y for _, y in pairs])[0]
         # A group is one of a benchmark's; all benchmarks are pooled here.
@@ -101,11 +101,10 @@ class _Cells:
         groups = numbers * (1 + int(groups.max())) + groups
         found = paired_comparison(ours, theirs, groups, seeds=seeds)
         clusters = len(np.unique(groups))
-        if clusters < 2:
-            return Estimate(found.difference, math.nan, math.nan, clusters, "query", {})
-        return Estimate(found.difference, found.low, found.high, clusters, "query", {})
+        interval = (found.low, found.high) if clusters > 1 else (math.nan, math.nan)
+        return Estimate(found.difference, *interval, clusters)
 
-    def clean_recall(self, a: Sequence[CellResult], b: Sequence[CellResult]) -> Estimate:
+    def clean_recall(self, a: Cells, b: Cells) -> Estimate:
         """Clean R@1 after the stream, ``a`` minus ``b`` in points, with an interval over seeds."""
         values: dict[str, list[float]] = defaultdict(list)
         theirs = []
@@ -141,6 +140,15 @@ def _diverse(cells: Iterable[CellResult]) -> list[CellResult]:
     return [cell for cell in cells if cell.stream == "diverse"]
 
 
+def _probe(cell: CellResult, name: str) -> float:
+    return cell.record.probes.get(name, math.nan)
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Over the finite ones; NaN without any."""
+    return float(np.mean([value for value in values if math.isfinite(value)] or [math.nan]))
+
+
 def _damage(cells: _Cells) -> Claim:
     """The source model's probes under shift minus those on the same queries uncorrupted."""
     clean: dict[Any, list[CellResult]] = defaultdict(list)
@@ -151,33 +159,33 @@ def _damage(cells: _Cells) -> Claim:
     for probe, sign in PROBES.items():
         values: dict[str, list[float]] = defaultdict(list)
         for cell in _single(cells.of(SOURCE)):
-            before = [c.record.probes.get(probe, math.nan) for c in clean[cell.place]]
-            change = cell.record.probes.get(probe, math.nan) - float(np.mean(before or [math.nan]))
+            before = [_probe(other, probe) for other in clean[cell.place]] or [math.nan]
+            change = _probe(cell, probe) - float(np.mean(before))
             if math.isfinite(change):
                 values[cell.benchmark].append(change)
-        found = over_benchmarks(values)
-        part = Part(probe, f"change of {probe} under shift", sign, found)
+        part = Part(probe, f"change of {probe} under shift", sign, over_benchmarks(values))
         parts.append(with_reason(part, _why_damage))
     text = "Query shift lowers the queries' uniformity and their consistency with the gallery, and"
     return Claim("shift", f"{text} widens the gap between them", tuple(parts))
 
 
+def _why_damage(part: Part) -> str:
+    return f"the probe's definition is our reading of the figure's axis{against(part)}"
+
+
 def _conflict(cells: _Cells) -> Claim:
     values: dict[str, list[float]] = defaultdict(list)
-    share: list[float] = []
-    for cell in _single(cells.of(REST)):
-        degrees = cell.record.probes.get("angle", math.nan)
-        if math.isfinite(degrees):
-            values[cell.benchmark].append(degrees - CONFLICT_DEGREES)
-            share.append(cell.record.probes.get("conflict", math.nan))
+    measured = [cell for cell in _single(cells.of(REST)) if math.isfinite(_probe(cell, "angle"))]
+    for cell in measured:
+        values[cell.benchmark].append(_probe(cell, "angle") - CONFLICT_DEGREES)
+    share = _mean(_probe(cell, "conflict") for cell in measured)
     part = Part("angle", "mean angle minus 90, degrees", 1, over_benchmarks(values))
 
     def why(part: Part) -> str:
-        known = [one for one in share if math.isfinite(one)] or [math.nan]
-        updates = f"{100 * float(np.mean(known)):.0f} % of the updates conflict; "
         return (
-            f"{updates}which gradient stands for general knowledge is our reading (divergence from "
-            f"the source model's predictions){against(part)}"
+            f"{100 * share:.0f} % of the updates conflict; which gradient stands for general "
+            "knowledge is our reading (divergence from the source model's predictions)"
+            f"{against(part)}"
         )
 
     text = "The gradients of adaptation and of general knowledge conflict (angle above 90 degrees)"
@@ -202,18 +210,10 @@ def _online(cells: _Cells) -> Claim:
             notes.append("all methods are tuned for the twins, the baselines too")
         return "; ".join(notes)
 
-    parts = [
-        with_reason(
-            Part(
-                f"REST - {name}",
-                "R@1 under shift, points",
-                1,
-                cells.recall(rest, _single(cells.of(name))),
-            ),
-            why,
-        )
-        for name in BASELINES
-    ]
+    parts = []
+    for name in BASELINES:
+        won = cells.recall(rest, _single(cells.of(name)))
+        parts.append(with_reason(Part(f"REST - {name}", "R@1 under shift, points", 1, won), why))
     text = "Under online query shift REST beats the unadapted model and each baseline"
     return Claim("online", text, tuple(parts))
 
@@ -226,7 +226,7 @@ def _kept(cells: _Cells) -> Claim:
         measured = "clean R@1 after a diverse stream, points"
         part = Part(f"REST - {name}", measured, 1, cells.clean_recall(rest, other))
         forgot = [c.record.metrics.get("forgetting", math.nan) for c, _ in cells.pairs(other, rest)]
-        lost = float(np.mean([value for value in forgot if math.isfinite(value)] or [math.nan]))
+        lost = _mean(forgot)
 
         def why(part: Part, name: str = name, lost: float = lost) -> str:
             if math.isnan(lost):
@@ -263,10 +263,6 @@ def _ablation(cells: _Cells) -> Claim:
             parts.append(Part(f"with - without {name}", measured, 1, clean))
     explained = tuple(with_reason(part, why) for part in parts)
     return Claim("ablation", "Each of REST's parts earns its place", explained)
-
-
-def _why_damage(part: Part) -> str:
-    return f"the probe's definition is our reading of the figure's axis{against(part)}"
 
 
 RULES = (
@@ -325,8 +321,21 @@ def claims_markdown(found: Sequence[Claim]) -> str:
 
 
 def _texts(part: Part) -> tuple[str, ...]:
-    name = part.name if part.counts else f"({part.name})"
-    return name, part.measured, *_numbers(part), part.verdict.value, part.reason
+    """What stands in ``_COLUMNS``; dashes where there is no number."""
+    found = part.estimate
+    noun = found.of if found.units == 1 else {"query": "queries"}.get(found.of, f"{found.of}s")
+    digits = 1 if part.measured.endswith(("points", "degrees")) else 3
+    value, low, high = (f"{one:+.{digits}f}" for one in (found.value, found.low, found.high))
+    known = math.isfinite(found.value)
+    return (
+        part.name if part.counts else f"({part.name})",
+        part.measured,
+        value if known else "-",
+        f"{low} to {high}" if known and math.isfinite(found.low) else "-",
+        f"{found.units} {noun}" if found.units else "-",
+        part.verdict.value,
+        part.reason,
+    )
 
 
 def claims_frame(found: Iterable[Claim]) -> pd.DataFrame:
@@ -361,24 +370,5 @@ def write_claims(found: Sequence[Claim], folder: Path) -> list[Path]:
     """
     return [
         write_csv(claims_frame(found), folder / "claims.csv"),
-        write_bytes(claims_markdown(found).encode("utf-8"), folder / "claims.md"),
+        write_text(claims_markdown(found), folder / "claims.md"),
     ]
-
-
-def _numbers(part: Part) -> tuple[str, str, str]:
-    """Value, interval and what it is over; dashes where there is nothing."""
-    found = part.estimate
-    over = f"{found.units} {_plural(found.of, found.units)}" if found.units else "-"
-    if not math.isfinite(found.value):
-        return "-", "-", over
-    digits = 1 if part.measured.endswith(("points", "degrees")) else 3
-    value = f"{found.value:+.{digits}f}"
-    if not math.isfinite(found.low):
-        return value, "-", over
-    return value, f"{found.low:+.{digits}f} to {found.high:+.{digits}f}", over
-
-
-def _plural(noun: str, count: int) -> str:
-    if count == 1:
-        return noun
-    return {"query": "queries"}.get(noun, f"{noun}s")

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmark.config.atomic import atomic_write
-from benchmark.errors import ResultsError
 from benchmark.metrics.intervals import holm
 from benchmark.report.columns import BY_SHIFT, COLUMNS, LEADERBOARD
 from benchmark.report.pools import Pool
 from benchmark.report.ranking_tables import as_pools, rankings
 from benchmark.report.results import CellResult
-from benchmark.store.csv_text import no_formulas
 
 
 def leaderboard(results: Iterable[CellResult] | Sequence[Pool]) -> pd.DataFrame:
@@ -77,31 +73,6 @@ def _frame(pools: Sequence[Pool], names: Sequence[str]) -> pd.DataFrame:
     more = [column for name in headline for column in (name, f"{name}_difference")]
     rows = [numbers_of(pool, names) for pool in pools]
     frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*names, *more])))
-    frame["p_holm"] = frame.groupby("suite", sort=False)["p"].transform(holm)
+    frame["p_holm"] = frame.groupby("suite", sort=False)["p"].transform(lambda p: holm(p))
     # Counts that a failed cell may lack stay whole numbers ("Int64" knows missing ones).
     return frame.astype({"queries": "Int64", "gallery": "Int64"})
-
-
-def write_csv(frame: pd.DataFrame, path: Path) -> Path:
-    """Writes a frame as CSV in full precision and in one piece; same frame, same bytes.
-
-    Raises:
-        ResultsError: the folder or file cannot be written.
-    """
-    text = no_formulas(frame).to_csv(index=False, lineterminator="\n", na_rep="")
-    return write_bytes(text.encode("utf-8"), path)
-
-
-def write_bytes(data: bytes, path: Path) -> Path:
-    """Writes a file in one piece.
-
-    Raises:
-        ResultsError: the folder or file cannot be written.
-    """
-    try:
-        return atomic_write(path, data)
-    except OSError as error:
-        raise ResultsError(
-            f"cannot write {path}: {error.strerror or error}; "
-            "check that the folder exists and is writable, or choose another one"
-        ) from error

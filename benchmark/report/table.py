@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from rich.console import Group, RenderableType
@@ -26,6 +26,9 @@ from benchmark.report.unshifted import NOTHING
 
 NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}
 """What must stand under a table in which the method appears."""
+
+Numbers = dict[str, Callable[[Pool], Text]]
+"""Heading of a column of numbers -> what stands in it."""
 
 MANY = 5
 """From so many seeds on, what they leave open about other seeds hardly widens an interval."""
@@ -105,7 +108,7 @@ def _counted(noun: str, values: Sequence[int]) -> str:
 
 def _table(
     rows: Sequence[Pool],
-    numbers: Mapping[str, Callable[[Pool], Text]],
+    numbers: Numbers,
     texts: tuple[str, Callable[[Pool], list[Text]]] | None = None,
 ) -> FittedTable:
     """Shift and method of each row, its numbers by heading, and a last column of text."""
@@ -151,7 +154,7 @@ def _headline(rows: Sequence[Pool]) -> FittedTable:
 def _behaviour(rows: Sequence[Pool]) -> FittedTable:
     clean = ("clean_R@1_before", "clean_R@1_after")
     passes = ("forward_per_query", "backward_per_query")
-    numbers = {
+    numbers: Numbers = {
         **_numbers("uniformity", "gap", "consistency"),
         _heading_of("angle"): partial(_number, name="angle", digits=1),
         "clean R@1\nbefore->after": lambda pool: _joined(pool, "->", *clean),
@@ -183,7 +186,7 @@ def _by_domain(pool: Pool) -> str:
     return ", ".join(f"{plain(label)} {recall}" for label, recall in recalls if recall)
 
 
-def _numbers(*names: str) -> dict[str, Callable[[Pool], Text]]:
+def _numbers(*names: str) -> Numbers:
     return {_heading_of(name): partial(_number, name=name) for name in names}
 
 

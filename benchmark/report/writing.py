@@ -13,8 +13,8 @@ import numpy as np
 from benchmark.cell import Record, Status
 from benchmark.errors import ResultsError
 from benchmark.report.boards import boards
-from benchmark.report.leaderboard import by_shift, leaderboard, write_bytes, write_csv
-from benchmark.report.manifest import write_manifest
+from benchmark.report.leaderboard import by_shift, leaderboard
+from benchmark.report.outputs import write_csv, write_manifest, write_text
 from benchmark.report.pools import benchmark_pools, problems, shift_pools
 from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_frame, rankings
 from benchmark.report.results import CellResult
@@ -58,7 +58,7 @@ def write_all(
     Tables: tidy.csv, leaderboard.csv (and .tex, .md), by_shift.csv, pairwise.csv, ranking.csv. The
     page is leaderboard.html; only one in the run's own folder links to the cells' files.
 
-    Each file appears whole or not at all, and outputs.json (see ``manifest``) last. What a reader
+    Each file appears whole or not at all, and outputs.json (see ``outputs``) last. What a reader
     must know (missing source cells, numbers that are NaN) is logged as warnings.
 
     Args:
@@ -95,8 +95,8 @@ def write_all(
         write_csv(by_shift(pools), target / "by_shift.csv"),
         write_csv(pairwise_frame(whole, pairs), target / "pairwise.csv"),
         write_csv(ranking_frame(rankings(whole)), target / "ranking.csv"),
-        write_bytes(latex(tables).encode("utf-8"), target / "leaderboard.tex"),
-        write_bytes(markdown(tables).encode("utf-8"), target / "leaderboard.md"),
+        write_text(latex(tables), target / "leaderboard.tex"),
+        write_text(markdown(tables), target / "leaderboard.md"),
         html.write(
             results,
             target / "leaderboard.html",

@@ -20,7 +20,7 @@ from matplotlib.patches import Patch
 from benchmark.cell import ShiftSpec, StreamSpec
 from benchmark.evaluation.stream import KINDS, QueryStream
 from benchmark.report import plots
-from benchmark.report.leaderboard import write_bytes
+from benchmark.report.outputs import write_bytes
 from benchmark.report.plots import style
 
 BATCH, BATCHES = 12, 36

@@ -19,7 +19,7 @@ from typing import Any
 from benchmark.errors import ResultsError
 from benchmark.report.html.cells import linker
 from benchmark.report.html.data import page_data
-from benchmark.report.leaderboard import write_bytes
+from benchmark.report.outputs import write_text
 from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
 from benchmark.report.results import CellResult
 
@@ -64,7 +64,7 @@ def write(
         )
     benchmarks, shifts = pools or (benchmark_pools(results), shift_pools(results))
     data = page_data(benchmarks, shifts, warnings=problems(results), link=linker(cells, path))
-    return write_bytes(page(data, title=title).encode("utf-8"), path)
+    return write_text(page(data, title=title), path)
 
 
 def page(data: dict[str, Any], *, title: str = TITLE) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmark.report.leaderboard import write_bytes
+from benchmark.report.outputs import write_bytes
 from benchmark.report.plots import layout, style
 from benchmark.report.plots.geometry import angles, embedding_map, has_probes, probes
 from benchmark.report.plots.heat import HEAT_COLUMNS, forgetting_map, heat_map, overview

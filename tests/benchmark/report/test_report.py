@@ -13,7 +13,8 @@ from rich.console import Console
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.errors import ResultsError
-from benchmark.report.leaderboard import by_shift, leaderboard, write_csv
+from benchmark.report.leaderboard import by_shift, leaderboard
+from benchmark.report.outputs import write_csv
 from benchmark.report.pools import problems, shift_pools
 from benchmark.report.results import CellResult, method_rank
 from benchmark.report.table import results_table

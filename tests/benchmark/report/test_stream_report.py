@@ -18,7 +18,8 @@ from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.evaluation.stream import KINDS, summary
 from benchmark.planning.plan import plan, run_name
 from benchmark.report import plots
-from benchmark.report.leaderboard import by_shift, leaderboard, write_csv
+from benchmark.report.leaderboard import by_shift, leaderboard
+from benchmark.report.outputs import write_csv
 from benchmark.report.pools import shift_pools
 from benchmark.report.results import CellResult
 from benchmark.report.table import results_table

@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.cell import ShiftSpec, Status
 from benchmark.errors import ResultsError
-from benchmark.report.leaderboard import write_csv
+from benchmark.report.outputs import write_csv
 from benchmark.report.tidy import TIDY_COLUMNS, tidy
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes

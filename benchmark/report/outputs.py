@@ -1,4 +1,4 @@
-"""The manifest of a folder's outputs, written last: of which records they are, and their digests.
+"""Files of outputs, and their manifest, written last: of which records they are, their digests.
 
 Outputs are a pure function of the records, the version and a few options. Where all of these are
 those of the manifest and each file is as it was written, there is nothing to write; after a kill, a
@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from benchmark import __version__
 from benchmark.cell import Record
 from benchmark.config.atomic import atomic_write
 from benchmark.errors import ResultsError
+from benchmark.store.csv_text import no_formulas
 
 NAME = "outputs.json"
 
@@ -25,6 +28,37 @@ VERSION = 1
 """Raised when the same records give other tables or figures within a version of the package."""
 
 Options = Mapping[str, Any]
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ResultsError(
+            f"cannot write {path}: {error.strerror or type(error).__name__}; free space, check that "
+            "the folder exists and is writable, or choose another one"
+        ) from error
+
+
+def write_bytes(data: bytes, path: Path) -> Path:
+    """Writes a file in one piece.
+
+    Raises:
+        ResultsError: the folder or file cannot be written.
+    """
+    with _writing(path):
+        return atomic_write(path, data)
+
+
+def write_text(text: str, path: Path) -> Path:
+    """``write_bytes`` of the text as UTF-8."""
+    return write_bytes(text.encode("utf-8"), path)
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> Path:
+    """``write_text`` of a frame as CSV in full precision; same frame, same bytes."""
+    return write_text(no_formulas(frame).to_csv(index=False, lineterminator="\n", na_rep=""), path)
 
 
 def up_to_date(folder: Path, records: Iterable[Record], options: Options) -> bool:
@@ -54,18 +88,13 @@ def write_manifest(
     """
     files = {path.relative_to(folder).as_posix(): _digest(path) for path in sorted(written)}
     before = _read(folder)
-    try:
-        if before.get("options") == dict(options):
-            for name in _names(before, folder):
-                if name not in files and _digest(folder / name) == before["files"][name]:
+    if before.get("options") == dict(options):
+        for name in _names(before, folder):
+            if name not in files and _digest(folder / name) == before["files"][name]:
+                with _writing(folder / NAME):
                     (folder / name).unlink(missing_ok=True)
-        values = {**_made_of(records, options), "files": files}
-        return atomic_write(folder / NAME, f"{json.dumps(values, indent=1)}\n".encode())
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ResultsError(
-            f"cannot write {folder / NAME}: {reason}; free space or choose another folder"
-        ) from error
+    values = {**_made_of(records, options), "files": files}
+    return write_text(f"{json.dumps(values, indent=1)}\n", folder / NAME)
 
 
 def _made_of(records: Iterable[Record], options: Options) -> dict[str, Any]:
