@@ -64,12 +64,7 @@ class Board:
 def boards(
     results: Iterable[CellResult] | Sequence[Pool], pairs: Pairs | None = None
 ) -> list[Board]:
-    """One table for each suite and kind of stream.
-
-    Args:
-        results: cells, or what ``benchmark_pools`` makes of them.
-        pairs: ``ranking_tables.pairwise`` of the same, where it is there already.
-    """
+    """One table for each suite and kind of stream; ``pairs``: ``pairwise(results)``, if known."""
     pools = as_pools(results)
     pairs = pairwise(pools) if pairs is None else pairs
     ranked = {(ranking.suite, ranking.stream): ranking for ranking in rankings(pools)}

@@ -24,9 +24,6 @@ def leaderboard(results: Iterable[CellResult] | Sequence[Pool]) -> pd.DataFrame:
     this one has not: rows with different numbers of cells are not comparable. ``p_holm`` is
     corrected over all rows of the suite.
 
-    Args:
-        results: cells, or what ``benchmark_pools`` makes of them.
-
     Returns:
         Columns ``columns.LEADERBOARD`` and the headline metrics; percentages in percent,
         differences in points; NaN where a number does not apply.
@@ -49,9 +46,6 @@ def by_shift(pools: Sequence[Pool]) -> pd.DataFrame:
     """One row per benchmark, shift, severity and method; seeds pooled.
 
     Cells that did not finish have a row too, with blank numbers, ``status`` and ``reason``.
-
-    Args:
-        pools: ``shift_pools(results)``.
 
     Returns:
         Columns ``columns.BY_SHIFT``, as for ``leaderboard``.

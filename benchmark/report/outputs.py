@@ -36,8 +36,8 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ResultsError(
-            f"cannot write {path}: {error.strerror or type(error).__name__}; free space, check that "
-            "the folder exists and is writable, or choose another one"
+            f"cannot write {path}: {error.strerror or type(error).__name__}; free space, check that"
+            " the folder exists and is writable, or choose another one"
         ) from error
 
 

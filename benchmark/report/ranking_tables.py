@@ -79,9 +79,6 @@ def rankings(results: Iterable[CellResult] | Sequence[Pool]) -> list[Ranking]:
     independent: a method's numbers on them are averaged before it is ranked there. Benchmarks whose
     shifts changed nothing are left out, unless there are no others. A method is
     ranked if it has a number wherever another one has; others are named in ``left_out``.
-
-    Args:
-        results: cells, or what ``benchmark_pools`` makes of them.
     """
     groups: dict[tuple[str, str], list[Pool]] = defaultdict(list)
     for pool in as_pools(results):
@@ -174,11 +171,7 @@ Pairs = dict[tuple[Setting, str, str], tuple[Comparison, int]]
 
 
 def pairwise(results: Iterable[CellResult] | Sequence[Pool]) -> Pairs:
-    """Every two methods on each benchmark, over the (shift, seed) pairs that both have.
-
-    Args:
-        results: cells, or what ``benchmark_pools`` makes of them.
-    """
+    """Every two methods on each benchmark, over the (shift, seed) pairs that both have."""
     places: dict[Setting, list[Pool]] = defaultdict(list)
     for pool in as_pools(results):
         if pool.done:
@@ -210,9 +203,7 @@ def pairwise_frame(
 ) -> pd.DataFrame:
     """Columns ``PAIRWISE_COLUMNS``; ``p_holm`` is corrected over the pairs of a benchmark.
 
-    Args:
-        results: cells, or what ``benchmark_pools`` makes of them.
-        found: ``pairwise(results)``, where it is there already.
+    ``found``: ``pairwise(results)``, where it is there already.
     """
     pools = as_pools(results)
     first = {pool.first.place: pool.first for pool in pools}

@@ -1,7 +1,9 @@
 """The figures of a run, and how a figure becomes a file.
 
 Figures are built with matplotlib's ``Figure`` objects alone (no pyplot, so no global state and no
-display). Every function takes pools, returns a figure and leaves missing numbers out visibly.
+display). Every function returns a figure and leaves missing numbers out visibly. It takes ``pools``
+(``shift_pools(results)``, or those of one benchmark), ``whole`` (``benchmark_pools(results)``), and
+where it has one the figure's ``title``.
 """
 
 from __future__ import annotations
@@ -81,10 +83,8 @@ def figures(
 ) -> Iterator[tuple[str, Figure]]:
     """All figures that the pools have numbers for, as (file name, figure).
 
-    Args:
-        pools: ``shift_pools(results)``.
-        whole: ``benchmark_pools(results)`` where the caller has them, which saves comparing again.
-        each: also those of each benchmark, not only the ones that hold all of them.
+    ``each``: also those of each benchmark, not only the ones that hold all of them. A caller that
+    has ``whole`` saves comparing again.
     """
     if whole is None:
         whole = benchmark_pools(cell for pool in pools for cell in pool.cells)

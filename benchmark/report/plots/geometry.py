@@ -41,10 +41,6 @@ def probes(pools: Sequence[Pool], title: str = "") -> Figure:
     The three axes are those of the bars in REST's first figure, as we read them. Bars are means
     over shifts and seeds, a dot is one shift's. The dashed line repeats the uncorrupted source;
     it is left out where uncorrupted queries were not run.
-
-    Args:
-        pools: of one benchmark.
-        title: the figure's.
     """
     shifted = [pool for pool in pools if pool.first.shift != CLEAN] or list(pools)
     clean = [p for p in pools if p.first.shift == CLEAN and p.is_source and p not in shifted]
@@ -99,9 +95,6 @@ def angles(pools: Sequence[Pool]) -> Figure:
     A panel per benchmark, an outline per method that computes both gradients; one count is one
     batch (the mean angle of its updates). Right of the line the two conflict. With more benchmarks
     than ``layout.PANELS`` each is a strip, the darker the more batches.
-
-    Args:
-        pools: ``shift_pools(results)``.
     """
     known = [pool for pool in pools if _angles(pool).size]
     count = len(layout.place_titles(known))
@@ -185,11 +178,9 @@ def _histograms(axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look])
 
 
 def axes_of(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and first two principal axes of points (P, D).
+    """Mean (D,) and first two principal axes (D, 2) of points (P, D).
 
-    Returns:
-        (D,) mean and (D, 2) orthonormal axes. An axis' sign is arbitrary; it is chosen so that
-        its largest entry is positive, for the same picture everywhere.
+    An axis' sign is arbitrary; its largest entry is positive, for the same picture everywhere.
     """
     centre = points.mean(axis=0)
     centred = points - centre
@@ -204,12 +195,8 @@ def embedding_map(found: Embeddings, title: str = "", method: str = "") -> Figur
     """Queries and gallery under the source weights, and with the queries as they were scored.
 
     The axes are the principal components of gallery and unadapted queries together, the same in
-    both panels, so that only what adaptation moved is seen to move.
-
-    Args:
-        found: embeddings of one cell.
-        title: the figure's.
-        method: whose colour the queries take.
+    both panels, so that only what adaptation moved is seen to move. ``method``: whose colour the
+    queries take.
     """
     centre, axes = axes_of(np.concatenate([found.gallery, found.before]))
     look = style.looks([method])[method] if method else style.LOOKS["rest"]

@@ -37,12 +37,7 @@ _Columns = Mapping[str, Mapping[str, _Square]]
 
 
 def overview(pools: Sequence[Pool], whole: Sequence[Pool]) -> Figure:
-    """Method against shift over all benchmarks; against benchmark where shifts are too many.
-
-    Args:
-        pools: ``shift_pools(results)``.
-        whole: ``benchmark_pools(results)``.
-    """
+    """Method against shift over all benchmarks; against benchmark where shifts are too many."""
     few = len(layout.settings_of(pools)) <= HEAT_COLUMNS
     return heat_map(pools) if few else benchmark_map(whole)
 
@@ -53,9 +48,6 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
 
     Numbers in brackets do not differ from the source (``intervals.excludes_zero``); hatched cells
     were not run, did not finish or have no source cell.
-
-    Args:
-        pools: one pool per method and column.
     """
     compared = [pool for pool in pools if not pool.is_source]
     labels = labels_of(compared)
@@ -83,11 +75,7 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
 
 
 def benchmark_map(pools: Sequence[Pool]) -> Figure:
-    """As ``heat_map``, benchmarks (over all their shifts) by methods: long names stand upright.
-
-    Args:
-        pools: one pool per method and benchmark.
-    """
+    """As ``heat_map``, benchmarks (over all their shifts) by methods: long names stand upright."""
     compared = [pool for pool in pools if not pool.is_source]
     squares = {
         (pool.label, pool.first.place, metric): square
@@ -99,11 +87,7 @@ def benchmark_map(pools: Sequence[Pool]) -> Figure:
 
 
 def forgetting_map(pools: Sequence[Pool]) -> Figure:
-    """Clean R@1 after the stream minus before, benchmarks by methods, means over all cells.
-
-    Args:
-        pools: any number per method and benchmark.
-    """
+    """Clean R@1 after the stream minus before, benchmarks by methods, means over all cells."""
     adapting = [pool for pool in pools if not pool.is_source]
     values: dict[tuple[str, Setting], list[float]] = {}
     for pool in adapting:

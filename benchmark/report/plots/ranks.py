@@ -16,14 +16,9 @@ _GROUP, _ROW = 0.22, 0.36
 
 
 def groups_of(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """First and last index of the largest runs of ranks that are at most ``difference`` apart.
+    """First and last index of the largest runs of rising ranks at most ``difference`` apart.
 
-    Args:
-        ranks: in rising order.
-        difference: the critical difference.
-
-    Returns:
-        Runs of two and more; none lies within another.
+    Runs of two and more; none lies within another.
     """
     runs: list[tuple[int, int]] = []
     for first, low in enumerate(ranks):
@@ -40,12 +35,8 @@ def rank_diagram(ranking: Ranking, title: str = "") -> Figure:
     The best is on the left. A bar joins methods whose average ranks are no further apart than the
     critical difference, whose length is the ruler above.
 
-    Args:
-        ranking: one with a critical difference.
-        title: the figure's.
-
     Raises:
-        ValueError: it has none; says why.
+        ValueError: the ranking has no critical difference; says why.
     """
     if ranking.critical_difference is None:
         raise ValueError(f"no critical difference to draw: {ranking.reason}")

@@ -203,12 +203,8 @@ def curves(pools: Sequence[Pool]) -> list[Curve]:
 def severity_curves(pools: Sequence[Pool], title: str, shown: Sequence[Curve]) -> Figure:
     """R@1 against severity, a line per method with its 95 % interval as a band.
 
-    Where uncorrupted queries were run too, they are severity 0.
-
-    Args:
-        pools: of one benchmark.
-        title: the figure's.
-        shown: some of ``curves(pools)``.
+    Where uncorrupted queries were run too, they are severity 0. ``shown``: some of
+    ``curves(pools)``.
     """
     used = [pool for pool in pools if _curve(pool) in set(shown)]
     clean = [pool for pool in pools if pool.first.shift == CLEAN]

@@ -24,8 +24,7 @@ _WIDE = 4.0
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     """Indices of the (cost, quality) points that no other equals or betters in both.
 
-    Returns:
-        In the order of rising cost; of equal points the first.
+    In the order of rising cost; of equal points the first.
     """
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i)):
@@ -42,9 +41,6 @@ def quality_and_cost(whole: Sequence[Pool]) -> Figure:
     no other method betters without costing more. With more benchmarks than ``layout.PANELS`` it is
     one panel: the difference to source against the cost relative to source, a mean point per method
     over the benchmarks that all of them have finished, and a faint one for each benchmark.
-
-    Args:
-        whole: ``benchmark_pools(results)``.
     """
     finished = [pool for pool in whole if pool.done]
     count = len(layout.place_titles(finished))
