@@ -1,4 +1,11 @@
-"""How sure a difference between methods is: one model for interval and p (docs/statistics.md)."""
+"""How sure a difference between methods is: one model for interval and p (docs/statistics.md).
+
+Values lie between 0 and 1, for example hits (0 or 1) at k; ``groups`` are the clusters of the
+queries, whose values are not independent (all captions of one image; one query under several shifts
+and seeds); ``seeds`` the seed of each value, negative where a value takes no part in the estimate
+of how much seeds differ (None: one seed, or seeds taken as they are). Inputs of different lengths,
+empty, not finite or beyond 0 to 1 are a ``ValueError``.
+"""
 
 from __future__ import annotations
 
@@ -53,21 +60,13 @@ class Comparison(NamedTuple):
 def paired_comparison(
     a: np.ndarray, b: np.ndarray, groups: np.ndarray, *, seeds: np.ndarray | None = None
 ) -> Comparison:
-    """Difference of two means over the same queries, its interval and its p-value.
+    """Mean of ``a`` minus mean of ``b`` over the same queries, with interval and p.
 
     Args:
-        a: (Q,) values of the first method from 0 to 1, for example hits (0 or 1) at k.
+        a: (Q,) values of the first method.
         b: (Q,) values of the second method for the same queries in the same order.
-        groups: (Q,) cluster of each query: its values are not independent (all captions of one
-            image; one query under several shifts and seeds).
-        seeds: (Q,) int seed of each value; negative where a value takes no part in the estimate of
-            how much seeds differ. None: one seed, or seeds taken as they are.
-
-    Returns:
-        Mean of ``a`` minus mean of ``b`` (percentage points for hits), interval and p.
-
-    Raises:
-        ValueError: inputs of different lengths, empty, not finite or beyond 0 to 1.
+        groups: (Q,) cluster of each query.
+        seeds: (Q,) int seed of each value.
     """
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     clusters = np.asarray(groups)
@@ -82,17 +81,10 @@ def paired_comparison(
 def all_comparisons(
     values: np.ndarray, groups: np.ndarray, *, seeds: np.ndarray | None = None
 ) -> dict[tuple[int, int], Comparison]:
-    """Every two methods compared on the same queries.
-
-    Args:
-        values: (Q, M) a column per method, from 0 to 1, for example hits (0 or 1) at k.
-        groups: as for ``paired_comparison``; ``seeds`` too.
+    """``paired_comparison`` of every two columns of values (Q, M), a column per method.
 
     Returns:
-        (i, j) with i < j -> column i minus column j, as ``paired_comparison`` gives it.
-
-    Raises:
-        ValueError: inputs of different lengths, empty, not finite or beyond 0 to 1.
+        (i, j) with i < j -> column i minus column j.
     """
     table, clusters = np.asarray(values, dtype=np.float64), np.asarray(groups)
     if table.ndim != 2 or not table.size or clusters.shape != table.shape[:1]:
@@ -144,12 +136,6 @@ def mean_interval(
 
     Two clusters of hits and two of misses are added for the interval, which so has a length where
     all values agree (Agresti and Coull, *The American Statistician* 52, 1998).
-
-    Args:
-        values: (Q,) for example hits; ``groups`` and ``seeds`` as for ``paired_comparison``.
-
-    Raises:
-        ValueError: inputs of different lengths, empty, not finite or beyond 0 to 1.
     """
     column = np.asarray(values, dtype=np.float64)[:, None]
     _check(column, groups, seeds)

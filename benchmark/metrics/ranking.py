@@ -79,16 +79,13 @@ def settled(scores: Tensor, copies: Copies | None) -> Tensor:
 def rank(
     scores: Tensor, data: RetrievalSet, queries: np.ndarray, section: int = 0
 ) -> list[np.ndarray]:
-    """Ranks of the relevant items of each query.
+    """Ranks of the relevant items of each query, as ``ranks.ranks`` gives them.
 
     Args:
         scores: (B, N) against the gallery of the queries' section; it is not changed.
         data: what is retrieved.
         queries: (B,) query indices, all of one section.
         section: that section.
-
-    Returns:
-        For each query its relevant items' 1-based ranks, ascending, int64.
 
     Raises:
         ValueError: NaN scores or a wrong shape.
@@ -100,14 +97,7 @@ def rank(
 def without_excluded(
     scores: Tensor, data: RetrievalSet, queries: np.ndarray, section: int = 0
 ) -> Tensor:
-    """The scores with -inf at items that do not take part; a copy where there are any.
-
-    Args:
-        scores: as for ``rank``, and the others too.
-        data: what is retrieved.
-        queries: (B,) query indices, all of one section.
-        section: that section.
-    """
+    """The scores (as for ``rank``) with -inf at items that do not take part; a copy if any."""
     if data.excluded is None:
         return scores
     scores = scores.clone()
@@ -122,11 +112,8 @@ def subset_ranks(
 ) -> np.ndarray:
     """Rank of each query's best answer among its subset's candidates alone, (B,) int64.
 
-    Args:
-        scores: as for ``rank``.
-        data: a retrieval set with ``subset``; every query has an answer among its candidates.
-        queries: (B,) query indices, all of one section.
-        section: that section.
+    Arguments are those of ``rank``; the retrieval set has a ``subset``, in which every query has an
+    answer.
     """
     if data.subset is None:
         raise ValueError(f"{data.name!r} has no subsets")

@@ -34,11 +34,7 @@ def recalls_by_part(
 ) -> dict[str, float]:
     """Recall@k (percent) of each part's queries: a domain's, a section's; empty parts are left out.
 
-    Args:
-        best_ranks: (Q,) as for ``recall_at``.
-        part: (Q,) number of each query's part.
-        labels: the parts' names, by number.
-        k: the cut-off.
+    ``part`` (Q,) has the number of each query's part, ``labels`` the names by number.
     """
     members = {label: part == number for number, label in enumerate(labels)}
     return {name: recall_at(best_ranks[own], k) for name, own in members.items() if own.any()}

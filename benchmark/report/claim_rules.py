@@ -101,10 +101,8 @@ class Claim:
 def over_benchmarks(values: Mapping[str, Sequence[float]]) -> Estimate:
     """Mean over benchmarks, each the mean of its cells, with Student's interval over benchmarks.
 
-    It says how far a finding would carry over to other benchmarks of the kind.
-
-    Args:
-        values: benchmark -> a number of each of its cells; benchmarks without any are left out.
+    It says how far a finding would carry over to other benchmarks of the kind. ``values``:
+    benchmark -> a number of each of its cells; benchmarks without any are left out.
     """
     each = {name: float(np.mean(found)) for name, found in sorted(values.items()) if len(found)}
     means = np.array(list(each.values()))
@@ -119,9 +117,7 @@ def over_seeds(values: Mapping[str, Sequence[float]]) -> Estimate:
 
     The settings are taken as they are (strata): it says how far a finding depends on the order of
     the stream and the draws of the corruption, for these benchmarks and these queries.
-
-    Args:
-        values: setting -> a number for each of its seeds.
+    ``values``: setting -> a number for each of its seeds.
     """
     found = {name: np.asarray(one, dtype=np.float64) for name, one in values.items() if len(one)}
     if not found:

@@ -59,11 +59,7 @@ Cells = Sequence[CellResult]
 
 
 def claims(results: Iterable[CellResult]) -> list[Claim]:
-    """All claims, judged by the finished cells among the results; pure.
-
-    Args:
-        results: cells of the grid ``claims``, in any order.
-    """
+    """All claims, judged by the finished cells among the results of the grid ``claims``; pure."""
     cells = _Cells(results)
     return [_damage(cells), _conflict(cells), _online(cells), _kept(cells), _ablation(cells)]
 
@@ -363,11 +359,7 @@ def claims_frame(found: Iterable[Claim]) -> pd.DataFrame:
 
 
 def write_claims(found: Sequence[Claim], folder: Path) -> list[Path]:
-    """Writes ``claims.csv`` and ``claims.md``; the same claims give the same bytes.
-
-    Raises:
-        ResultsError: they cannot be written.
-    """
+    """Writes ``claims.csv`` and ``claims.md``; the same claims give the same bytes."""
     return [
         write_csv(claims_frame(found), folder / "claims.csv"),
         write_text(claims_markdown(found), folder / "claims.md"),

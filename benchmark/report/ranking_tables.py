@@ -1,4 +1,7 @@
-"""Methods against each other: average ranks over data sets, and every two on each benchmark."""
+"""Methods against each other: average ranks over data sets, and every two on each benchmark.
+
+``results`` are cells, or what ``benchmark_pools`` makes of them.
+"""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def beside(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.D
 
     Returns:
         ``BESIDE_COLUMNS``, one row per measured cell and published number, seeds pooled, in the
-        order of the tidy table. No rows where nothing matches.
+        order of the tidy table.
 
     Raises:
         ResultsError: ``measured`` lacks a column of the tidy table, or ``read`` fails.
@@ -110,17 +110,9 @@ def beside(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.D
 
 
 def apart(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Published numbers that are not set beside a measured cell because the settings differ.
+    """As ``beside``, the numbers that are not set beside a cell because the settings differ.
 
-    Args:
-        measured: as for ``beside``.
-        reported: as for ``beside``.
-
-    Returns:
-        ``BESIDE_COLUMNS`` and ``differs``, which says each setting that differs.
-
-    Raises:
-        ResultsError: as ``beside``.
+    A further column, ``differs``, says each setting that does.
     """
     found = _matched(measured, reported)
     return found.loc[found["differs"] != "", [*BESIDE_COLUMNS, "differs"]].reset_index(drop=True)

@@ -37,11 +37,7 @@ MANY = 5
 def results_table(results: Iterable[CellResult]) -> RenderableType:
     """Tables of all results, one quality and one behaviour table per benchmark and backbone.
 
-    Args:
-        results: cells with their numbers per query, in any order.
-
-    Returns:
-        Something that a rich console prints, readable from 100 columns on.
+    For a rich console, readable from 100 columns on.
     """
     pools = shift_pools(results)
     if not pools:

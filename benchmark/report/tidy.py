@@ -31,12 +31,6 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
     """One row per cell and number, in the order of the records.
 
     A cell without a result has one row, ``R@1`` without a value, so that it is not overlooked.
-
-    Args:
-        records: for example ``RunStore.records()``.
-
-    Returns:
-        Columns ``TIDY_COLUMNS``.
     """
     rows = [row for record in records for row in _rows(record)]
     return pd.DataFrame(rows, columns=list(TIDY_COLUMNS))

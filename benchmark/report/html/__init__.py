@@ -51,9 +51,6 @@ def write(
             making them is what takes time.
         title: of the page.
 
-    Returns:
-        ``path``.
-
     Raises:
         ResultsError: there are no cells, or the page cannot be written.
     """
@@ -68,12 +65,7 @@ def write(
 
 
 def page(data: dict[str, Any], *, title: str = TITLE) -> str:
-    """The page as text.
-
-    Args:
-        data: of ``data.page_data``.
-        title: of the page.
-    """
+    """The page as text; ``data`` is that of ``data.page_data``."""
     script = "(() => {\n'use strict';\n" + "".join(map(_part, SCRIPTS)) + "})();\n"
     style = _part("page.css")
     policy = (

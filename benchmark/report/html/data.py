@@ -49,8 +49,7 @@ def page_data(
     """What the page's script reads, as JSON values; texts are numbers into ``strings``.
 
     Args:
-        benchmarks: ``benchmark_pools(results)``.
-        shifts: ``shift_pools(results)``.
+        benchmarks: ``benchmark_pools(results)``; ``shifts``: ``shift_pools(results)``.
         warnings: ``problems(results)``.
         link: address of a cell's JSON file.
 
