@@ -77,7 +77,8 @@ def boards(
 def _board(here: tuple[str, str], pools: Sequence[Pool], pairs: Pairs, ranking: Ranking) -> Board:
     methods = tuple(labels_of(pools))
     rows, changed = [], []
-    titles = _titles(pools)
+    first = {pool.first.place: pool.first for pool in pools}
+    titles = told_apart({place: (cell.benchmark, cell) for place, cell in first.items()})
     for place, name in titles.items():
         of_method = {pool.label: pool for pool in pools if pool.first.place == place}
         headline = dict.fromkeys(name for pool in of_method.values() for name in pool.headline)
@@ -108,12 +109,6 @@ def _shift_notes(pools: Sequence[Pool], titles: Mapping[Setting, str]) -> Iterat
     for place, name in titles.items():
         found = dict.fromkeys(note(pool) for pool in pools if pool.first.place == place)
         yield from (f"{name}: {text}." for text in found if text)
-
-
-def _titles(pools: Sequence[Pool]) -> dict[Setting, str]:
-    """The benchmark of each place."""
-    first = {pool.first.place: pool.first for pool in pools}
-    return told_apart({place: (cell.benchmark, cell) for place, cell in first.items()})
 
 
 def _marked(

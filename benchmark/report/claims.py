@@ -151,6 +151,10 @@ def _damage(cells: _Cells) -> Claim:
     for cell in cells.of(SOURCE):
         if cell.shift == CLEAN and cell.stream == "single":
             clean[cell.place].append(cell)
+
+    def why(part: Part) -> str:
+        return f"the probe's definition is our reading of the figure's axis{against(part)}"
+
     parts = []
     for probe, sign in PROBES.items():
         values: dict[str, list[float]] = defaultdict(list)
@@ -160,13 +164,9 @@ def _damage(cells: _Cells) -> Claim:
             if math.isfinite(change):
                 values[cell.benchmark].append(change)
         part = Part(probe, f"change of {probe} under shift", sign, over_benchmarks(values))
-        parts.append(with_reason(part, _why_damage))
+        parts.append(with_reason(part, why))
     text = "Query shift lowers the queries' uniformity and their consistency with the gallery, and"
     return Claim("shift", f"{text} widens the gap between them", tuple(parts))
-
-
-def _why_damage(part: Part) -> str:
-    return f"the probe's definition is our reading of the figure's axis{against(part)}"
 
 
 def _conflict(cells: _Cells) -> Claim:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from benchmark.metrics.intervals import Comparison, harm
@@ -75,16 +74,8 @@ def against_source(found: Comparison | None) -> dict[str, Any]:
     return {name: getattr(found, part) for name, part in _PARTS.items()}
 
 
-def _compared(name: str, pool: Pool) -> Any:
-    return against_source(pool.comparison)[name]
-
-
-def _statuses(pool: Pool) -> str:
-    return "+".join(sorted({cell.record.status.value for cell in pool.cells}))
-
-
-def _reasons(pool: Pool) -> str:
-    return "; ".join(f"seed {cell.seed}: {cell.record.reason}" for cell in pool.undone)
+def _compared(name: str) -> Callable[[Pool], Any]:
+    return lambda pool: against_source(pool.comparison)[name]
 
 
 # fmt: off
@@ -112,15 +103,15 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
     Column("R@1_high", lambda pool: pool.recall.high if pool.recall else math.nan),
     Column("R@1_sd_over_seeds", lambda pool: pool.sd_over_seeds, "sd over seeds",
            note="standard deviation of R@1, points"),
-    Column("R@1_difference", partial(_compared, "R@1_difference"), "against source", "difference",
+    Column("R@1_difference", _compared("R@1_difference"), "against source", "difference",
            heading="R@1 against source\n[95 % interval]",
            note="R@1 minus that of the unadapted model on the same queries, points, 95 % interval; "
            "in brackets where this includes 0"),
-    Column("R@1_difference_low", partial(_compared, "R@1_difference_low")),
-    Column("R@1_difference_high", partial(_compared, "R@1_difference_high")),
-    Column("p", partial(_compared, "p"), kind="p", digits=3,
+    Column("R@1_difference_low", _compared("R@1_difference_low")),
+    Column("R@1_difference_high", _compared("R@1_difference_high")),
+    Column("p", _compared("p"), kind="p", digits=3,
            note="of the difference to source; below 0.05 the interval excludes 0"),
-    Column("significant", partial(_compared, "significant")),
+    Column("significant", _compared("significant")),
     Column("p_holm", "table", kind="p", digits=3),
     Column("average_rank", "table", note="over independent data sets; 1 is the best"),
     Column("rank_datasets", "table", digits=0),
@@ -163,8 +154,10 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
     Column("cells_missing", lambda pool: pool.missing, "missing", digits=0,
            note="cells that another method has"),
     Column("cells_failed", lambda pool: len(pool.undone), "failed", digits=0),
-    Column("status", _statuses, kind="text"),
-    Column("reason", _reasons, kind="text"),
+    Column("status", lambda pool: "+".join(sorted({c.record.status.value for c in pool.cells})),
+           kind="text"),
+    Column("reason", kind="text", source=lambda pool: "; ".join(
+        f"seed {cell.seed}: {cell.record.reason}" for cell in pool.undone)),
     Column("note", note, kind="text", note="what a shift failed to do"),
     Column("headline", lambda pool: ", ".join(pool.headline or ("R@1",)), kind="text"),
 )}

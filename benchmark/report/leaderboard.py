@@ -67,6 +67,7 @@ def _frame(pools: Sequence[Pool], names: Sequence[str]) -> pd.DataFrame:
     more = [column for name in headline for column in (name, f"{name}_difference")]
     rows = [numbers_of(pool, names) for pool in pools]
     frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*names, *more])))
-    frame["p_holm"] = frame.groupby("suite", sort=False)["p"].transform(lambda p: holm(p))
+    for _, p in frame.groupby("suite")["p"]:
+        frame.loc[p.index, "p_holm"] = holm(p.to_numpy())
     # Counts that a failed cell may lack stay whole numbers ("Int64" knows missing ones).
     return frame.astype({"queries": "Int64", "gallery": "Int64"})

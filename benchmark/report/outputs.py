@@ -88,11 +88,14 @@ def write_manifest(
     """
     files = {path.relative_to(folder).as_posix(): _digest(path) for path in sorted(written)}
     before = _read(folder)
-    if before.get("options") == dict(options):
-        for name in _names(before, folder):
-            if name not in files and _digest(folder / name) == before["files"][name]:
-                with _writing(folder / NAME):
-                    (folder / name).unlink(missing_ok=True)
+    same = before.get("options") == dict(options)
+    root = folder.resolve()
+    for name, digest in before["files"].items() if same else ():
+        path = folder / name
+        # A folder from elsewhere could name files outside it.
+        if name not in files and path.resolve().is_relative_to(root) and _digest(path) == digest:
+            with _writing(folder / NAME):
+                path.unlink(missing_ok=True)
     values = {**_made_of(records, options), "files": files}
     return write_text(f"{json.dumps(values, indent=1)}\n", folder / NAME)
 
@@ -112,14 +115,6 @@ def _read(folder: Path) -> dict[str, Any]:
         if isinstance(values, dict) and isinstance(values.get("files"), dict):
             return values
     return {}
-
-
-def _names(manifest: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """The outputs that a manifest names; a folder from elsewhere could name files outside it."""
-    root = folder.resolve()
-    for name in manifest.get("files", ()):
-        if (folder / name).resolve().is_relative_to(root):
-            yield name
 
 
 def _digest(path: Path) -> str:

@@ -86,16 +86,12 @@ def rankings(results: Iterable[CellResult] | Sequence[Pool]) -> list[Ranking]:
     groups: dict[tuple[str, str], list[Pool]] = defaultdict(list)
     for pool in as_pools(results):
         groups[pool.first.suite, pool.first.stream].append(pool)
-    return [_ranking(suite, stream, _shifted(pools)) for (suite, stream), pools in groups.items()]
-
-
-def _shifted(pools: Sequence[Pool]) -> Sequence[Pool]:
-    """The pools without those of benchmarks whose shifts changed nothing, or all of them."""
-    empty = {pool.first.place for pool in pools if pool.changed_nothing}
-    return [pool for pool in pools if pool.first.place not in empty] or pools
+    return [_ranking(suite, stream, pools) for (suite, stream), pools in groups.items()]
 
 
 def _ranking(suite: str, stream: str, pools: Sequence[Pool]) -> Ranking:
+    empty = {pool.first.place for pool in pools if pool.changed_nothing}
+    pools = [pool for pool in pools if pool.first.place not in empty] or pools
     recall: dict[str, dict[Setting, float]] = defaultdict(dict)
     for pool in pools:
         # A cell that is missing would make the mean one over other shifts than its neighbours'.
@@ -109,15 +105,10 @@ def _ranking(suite: str, stream: str, pools: Sequence[Pool]) -> Ranking:
             left_out[label] = f"no complete number on {', '.join(dict.fromkeys(lacking))}"
     methods = [label for label in recall if label not in left_out]
     parts = _independent(sorted(set(benchmarks.values())))
-    scores = np.array(
-        [
-            [
-                np.mean([recall[m][p] for p, name in benchmarks.items() if name in part])
-                for m in methods
-            ]
-            for part in parts
-        ]
-    ).reshape(len(parts), len(methods))
+    scores = np.empty((len(parts), len(methods)))
+    for row, part in enumerate(parts):
+        here = [place for place, name in benchmarks.items() if name in part]
+        scores[row] = [np.mean([recall[method][place] for place in here]) for method in methods]
     average = dict(zip(methods, map(float, average_ranks(scores)), strict=True)) if methods else {}
     found = Ranking(suite, stream, average, len(parts), left_out)
     try:

@@ -134,17 +134,10 @@ def _matched(measured: pd.DataFrame, reported: pd.DataFrame | None) -> pd.DataFr
     right = right.drop(columns=["backbone", "direction"])
     merged = left.merge(right, on=[*_MATCHED, "_backbone"], how="inner")
     merged["reported_difference"] = merged["measured"] - merged["reported"]
-    known = _settings()
+    known = yaml.safe_load((FOLDER / "settings.yaml").read_text(encoding="utf-8"))
     rows = merged.to_dict("records")
     merged["differs"] = [_differs(row, known.get(str(row["source"]), {})) for row in rows]
     return merged
-
-
-def _settings(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = yaml.safe_load(
-        (folder / "settings.yaml").read_text(encoding="utf-8")
-    )
-    return found
 
 
 def _differs(row: Mapping[Any, Any], published: Mapping[str, Any]) -> str:

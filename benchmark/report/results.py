@@ -163,20 +163,14 @@ class CellResult:
     @cached_property
     def setting(self) -> Setting:
         """Everything that a cell shares with its source cell, but for the seed."""
-        return (*self.place, self.shift, f"{self.severity:03d}", canonical(self._shift_rest()))
-
-    def _shift_rest(self) -> Mapping[str, Any]:
         spec = self.record.cell["shift"]
-        domains = self.record.cell.get("stream", {}).get("domains")
-        several = {"domains": domains} if domains else {}
+        rest = {"options": spec.get("options", {}), "version": spec.get("version", 1)}
         # Frost photographs, ready-made queries: other files are another shift of the same name.
-        files = self.record.info.get("shift_files")
-        return {
-            "options": spec.get("options", {}),
-            "version": spec.get("version", 1),
-            **several,
-            **({"files": files} if files else {}),
-        }
+        if files := self.record.info.get("shift_files"):
+            rest["files"] = files
+        if domains := self.record.cell.get("stream", {}).get("domains"):
+            rest["domains"] = domains
+        return (*self.place, self.shift, f"{self.severity:03d}", canonical(rest))
 
 
 def method_rank(name: str) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from rich.console import Group, RenderableType
@@ -27,7 +27,7 @@ from benchmark.report.unshifted import NOTHING
 NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}
 """What must stand under a table in which the method appears."""
 
-Numbers = dict[str, Callable[[Pool], Text]]
+Numbers = Mapping[str, Callable[[Pool], Text]]
 """Heading of a column of numbers -> what stands in it."""
 
 MANY = 5
@@ -47,16 +47,19 @@ def results_table(results: Iterable[CellResult]) -> RenderableType:
         places[pool.first.place].append(pool)
     parts: list[RenderableType] = []
     for rows in places.values():
+        done = [pool for pool in rows if pool.done]
         parts += [_heading(rows), Text()]
         if any(pool.values("probes", "coverage") for pool in rows):
             parts += [_changes(rows), Text()]
-        parts += [_quality(rows), Text()]
+        parts += [_table(rows, _QUALITY, ("without a result", _reasons)), Text()]
         if rows[0].headline:
-            parts += [_headline(rows), Text()]
-        if any(pool.done for pool in rows):
-            parts += [_behaviour(rows), Text()]
+            names = {f"{plain(name)}\n(against source)": name for name in rows[0].headline}
+            against = {heading: partial(_against, name=name) for heading, name in names.items()}
+            parts += [_table(done, against), Text()]
+        if done:
+            parts += [_table(done, _BEHAVIOUR), Text()]
         if any(pool.values("metrics", "first_domain_R@1_after") for pool in rows):
-            parts += [_domains(rows), Text()]
+            parts += [_table(done, _FIRST_DOMAIN, ("R@1 by domain", _by_domain)), Text()]
     return Group(*parts, *_footnotes(pools))
 
 
@@ -71,14 +74,18 @@ def _heading(rows: Sequence[Pool]) -> Text:
     info = next((c.record.info for c in cells if c.record.info), {})
     spec = cells[0].record.cell
     queries, gallery = info.get("queries"), info.get("gallery")
+    options = [f"{name} {value}" for name, value in cells[0].stream_options.items()]
+    seeds = sorted({cell.seed for cell in cells})
+    listed = ", ".join(map(str, seeds))
     facts = [
-        *_stream(cells[0]),
         f"suite {plain(spec['suite'])}",
         f"backbone {plain(info.get('backbone_name') or spec['backbone']['loader'])}",
         f"weights {plain(info.get('backbone_fingerprint', '?'))[:12]}",
         "preset " + ", ".join(sorted({plain(c.preset) for c in cells})),
-        _counted("seed", sorted({c.seed for c in cells})),
+        f"seed {listed}" if len(seeds) == 1 else f"seeds {listed} pooled",
     ]
+    if cells[0].stream != "single":
+        facts.insert(0, " ".join(map(plain, ("stream", cells[0].stream, *options))))
     if queries is not None:
         limit = "" if spec.get("limit") is None else " (a fixed subset)"
         facts.append(f"{queries} queries{limit} on a gallery of {gallery}")
@@ -87,19 +94,6 @@ def _heading(rows: Sequence[Pool]) -> Text:
     text = Text(plain(spec["benchmark"]), style="bold")
     text.append("\n" + ", ".join(facts), style="not bold")
     return text
-
-
-def _stream(cell: CellResult) -> list[str]:
-    """What kind of stream it is, where it is not the plain one."""
-    if cell.stream == "single":
-        return []
-    options = [f"{name} {value}" for name, value in cell.stream_options.items()]
-    return [f"stream {' '.join([plain(cell.stream), *map(plain, options)])}"]
-
-
-def _counted(noun: str, values: Sequence[int]) -> str:
-    listed = ", ".join(map(str, values))
-    return f"{noun} {listed}" if len(values) == 1 else f"{noun}s {listed} pooled"
 
 
 def _table(
@@ -129,57 +123,19 @@ def _table(
     return table
 
 
-def _quality(rows: Sequence[Pool]) -> FittedTable:
-    numbers = _numbers("R@1", "R@5", "R@10", "mean_recall", "mAP")
-    numbers[_heading_of("R@1_difference")] = lambda pool: _difference(pool.comparison)
-    return _table(rows, numbers, ("without a result", _reasons))
+def _against(pool: Pool, name: str) -> Text:
+    """A headline metric with its difference to the source."""
+    gain = pool.gain(name)
+    return _number(pool, name).append(f" ({gain:+.1f})" if math.isfinite(gain) else "")
 
 
-def _headline(rows: Sequence[Pool]) -> FittedTable:
-    """The metrics that the benchmark is known by, with the difference to the source."""
-
-    def number(pool: Pool, name: str) -> Text:
-        gain = pool.gain(name)
-        return _number(pool, name).append(f" ({gain:+.1f})" if math.isfinite(gain) else "")
-
-    headings = {f"{plain(name)}\n(against source)": name for name in rows[0].headline}
-    done = [pool for pool in rows if pool.done]
-    return _table(done, {text: partial(number, name=name) for text, name in headings.items()})
-
-
-def _behaviour(rows: Sequence[Pool]) -> FittedTable:
-    clean = ("clean_R@1_before", "clean_R@1_after")
-    passes = ("forward_per_query", "backward_per_query")
-    numbers: Numbers = {
-        **_numbers("uniformity", "gap", "consistency"),
-        _heading_of("angle"): partial(_number, name="angle", digits=1),
-        "clean R@1\nbefore->after": lambda pool: _joined(pool, "->", *clean),
-        **_numbers("ms_per_query", "peak_mb"),
-        "fwd+bwd\nper query": lambda pool: _joined(pool, "+", *passes),
-    }
-    return _table([pool for pool in rows if pool.done], numbers)
-
-
-def _domains(rows: Sequence[Pool]) -> FittedTable:
-    """The first domain before, during and after the stream, and every domain as it passed."""
-    names = [f"first_domain_R@1_{when}" for when in ("before", "during", "after")]
-
-    def first(pool: Pool) -> Text:
-        return Text("->".join(filter(None, (_number(pool, name).plain for name in names))))
-
-    return _table(
-        [pool for pool in rows if pool.done],
-        {"first domain's R@1\nbefore->during->after": first},
-        ("R@1 by domain", lambda pool: [Text(_by_domain(pool))]),
-    )
-
-
-def _by_domain(pool: Pool) -> str:
+def _by_domain(pool: Pool) -> list[Text]:
+    """Recall on every domain as it passed."""
     record = pool.first.record
     stream = StreamSpec.from_dict(record.cell.get("stream", {}))
     labels = domain_labels(stream, record.info.get("data", {}))
     recalls = [(label, _number(pool, f"R@1_{label}").plain) for label in labels]
-    return ", ".join(f"{plain(label)} {recall}" for label, recall in recalls if recall)
+    return [Text(", ".join(f"{plain(label)} {recall}" for label, recall in recalls if recall))]
 
 
 def _numbers(*names: str) -> Numbers:
@@ -230,7 +186,7 @@ def _shift(pool: Pool) -> Text:
     return Text(f"{shift} ({NOTHING})" if pool.changed_nothing else shift)
 
 
-def _joined(pool: Pool, sign: str, *names: str) -> Text:
+def _joined(pool: Pool, sign: str, names: Sequence[str]) -> Text:
     numbers = [_number(pool, name).plain for name in names]
     return Text(sign.join(numbers) if all(numbers) else "")
 
@@ -255,6 +211,30 @@ def _reasons(pool: Pool) -> list[Text]:
         short = short if len(short) <= 60 else short[:59] + "…"
         reasons.append(Text(f"seed {cell.seed} {cell.record.status.value}: {short}", style="red"))
     return reasons
+
+
+_QUALITY: Numbers = {
+    **_numbers("R@1", "R@5", "R@10", "mean_recall", "mAP"),
+    _heading_of("R@1_difference"): lambda pool: _difference(pool.comparison),
+}
+_BEHAVIOUR: Numbers = {
+    **_numbers("uniformity", "gap", "consistency"),
+    _heading_of("angle"): partial(_number, name="angle", digits=1),
+    "clean R@1\nbefore->after": partial(
+        _joined, sign="->", names=("clean_R@1_before", "clean_R@1_after")
+    ),
+    **_numbers("ms_per_query", "peak_mb"),
+    "fwd+bwd\nper query": partial(
+        _joined, sign="+", names=("forward_per_query", "backward_per_query")
+    ),
+}
+_FIRST_DOMAIN: Numbers = {
+    "first domain's R@1\nbefore->during->after": partial(
+        _joined,
+        sign="->",
+        names=[f"first_domain_R@1_{when}" for when in ("before", "during", "after")],
+    ),
+}
 
 
 def seed_notes(pools: Iterable[Pool]) -> list[str]:

@@ -20,7 +20,6 @@ from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_fr
 from benchmark.report.results import CellResult
 from benchmark.report.text_tables import latex, markdown
 from benchmark.report.tidy import tidy
-from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore
 
 logger = logging.getLogger(__name__)
@@ -28,20 +27,21 @@ logger = logging.getLogger(__name__)
 
 def load_results(store: RunStore) -> list[CellResult]:
     """All good cells of a run with their numbers per query; other files are warned of by name."""
-    return [_result(cell) for cell in store.stored()]
+    results = []
+    for cell in store.stored():
+        if not cell.done:
+            results.append(CellResult(cell.record))
+            continue
+        ranks, group, order = (cell.arrays[name] for name in ("best_rank", "group", "order"))
+        hits = (ranks == 1).astype(np.float64)
+        results.append(CellResult(cell.record, hits, group, order, ranks))
+    return results
 
 
 def results_of(store: RunStore, records: Iterable[Record]) -> list[CellResult]:
     """The stored cells that these records are of, in the order of the records."""
     stored = {result.record.key: result for result in load_results(store)}
     return [stored[record.key] for record in records if record.key in stored]
-
-
-def _result(cell: StoredCell) -> CellResult:
-    if not cell.done:
-        return CellResult(cell.record)
-    ranks, group, order = (cell.arrays[name] for name in ("best_rank", "group", "order"))
-    return CellResult(cell.record, (ranks == 1).astype(np.float64), group, order, ranks)
 
 
 def write_all(

@@ -156,7 +156,10 @@ def _table(view: str, rows: Sequence[Row], strings: Strings) -> dict[str, Any]:
         return [strings(value) if isinstance(value, str) else value for value in values]
 
     return {
-        "columns": [_described(column) for column in columns],
+        "columns": [
+            {"key": c.key, "label": c.title, "kind": c.kind, "digits": c.digits, "note": c.note}
+            for c in columns
+        ],
         "names": names,
         "kinds": [kinds.get(name, "number") for name in names],
         "rows": [packed(row) for row in rows],
@@ -165,34 +168,16 @@ def _table(view: str, rows: Sequence[Row], strings: Strings) -> dict[str, Any]:
     }
 
 
-def _described(column: Column) -> dict[str, Any]:
-    """What the script needs to know of a column."""
-    return {
-        "key": column.key,
-        "label": column.title,
-        "kind": column.kind,
-        "digits": column.digits,
-        "note": column.note,
-    }
-
-
 def _headline_columns(rows: Sequence[Row]) -> list[Column]:
     """Columns for the headline metrics that the tables have none for."""
     names = dict.fromkeys(name for row in rows for name in row.get("headline_metrics", ()))
-    return [
-        column
-        for name in names
-        for column in (
-            Column(name, "metrics", name, note="headline metric of some benchmarks"),
-            Column(
-                f"{name}_difference",
-                "table",
-                f"{name} against source",
-                "difference",
-                note="points",
-            ),
-        )
-    ]
+    columns = []
+    for name in names:
+        note = "headline metric of some benchmarks"
+        columns.append(Column(name, "metrics", name, note=note))
+        key, label = f"{name}_difference", f"{name} against source"
+        columns.append(Column(key, "table", label, "difference", note="points"))
+    return columns
 
 
 def _value(value: Any, kind: str) -> Any:
@@ -218,9 +203,8 @@ def _place(pool: Pool) -> list[str]:
 def _heads(benchmarks: Sequence[Pool], shifts: Sequence[Pool]) -> dict[str, list[list[str]]]:
     """Headings of the heat map: [benchmark] for each place, [benchmark, shift] for each setting."""
     firsts = {pool.first.place: pool for pool in (*benchmarks, *shifts)}
-    names = dict(
-        zip(firsts, tell_apart([_place(pool) for pool in firsts.values()], 2), strict=True)
-    )
+    places = tell_apart([_place(pool) for pool in firsts.values()], 2)
+    names = dict(zip(firsts, places, strict=True))
     for place in names:
         if changed_nothing(pool for pool in shifts if pool.first.place == place):
             names[place] += f" ({NOTHING})"
