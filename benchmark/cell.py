@@ -9,10 +9,14 @@ import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 SCHEMA_VERSION = 2
 """Raised when the layout of a stored record changes."""
+
+
+STRICT = {"strict": True, "extra": "forbid"}
+"""How stored cells and records are read: nothing is converted, nothing may be surplus."""
 
 
 class Status(StrEnum):
@@ -207,6 +211,7 @@ class Cell:
     seed: int = 0
     limit: int | None = None
     data_root: str = ""
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = STRICT
 
     @property
     def domains(self) -> tuple[ShiftSpec, ...]:
@@ -349,6 +354,7 @@ class Record:
     schema: int = SCHEMA_VERSION
     arrays: str = ""
     digest: str = ""
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = STRICT
 
 
 Identity = tuple[Hashable, ...]

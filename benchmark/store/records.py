@@ -14,23 +14,20 @@ import math
 import re
 import stat
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from benchmark.cell import (
     SCHEMA_VERSION,
-    BackboneSpec,
     Cell,
-    MethodSpec,
     Record,
-    ShiftSpec,
     Status,
-    StreamSpec,
     data_identity,
     domain_labels,
     key_of,
@@ -44,9 +41,7 @@ LARGEST = 1 << 30
 NEEDED = ("query", "best_rank", "ap", "group", "order")
 """Arrays that a finished cell has; ``domain`` too where its stream has several domains."""
 
-_MEASURED = ("metrics", "probes", "cost")
 _RECALL = re.compile(r"R@(\d{1,9})")
-_KEY = re.compile(r"[0-9a-f]{16}")
 _NEAR = 1e-9
 
 
@@ -86,20 +81,16 @@ class StoredCell:
         return f"{self.path.parent.parent.name}/{self.path.stem}"
 
 
+_CELL, _RECORD = TypeAdapter(Cell), TypeAdapter(Record)
+
+
 def cell_from_dict(values: Mapping[str, Any]) -> Cell:
     """The inverse of ``Cell.to_dict``.
 
     Raises:
-        TypeError: names that a cell does not have.
-        KeyError: a part is missing.
+        ValueError: something of the wrong type, missing or surplus.
     """
-    parts = {
-        "backbone": BackboneSpec(**values["backbone"]),
-        "method": MethodSpec(**values["method"]),
-        "shift": ShiftSpec(**values["shift"]),
-        "stream": StreamSpec.from_dict(values["stream"]),
-    }
-    return Cell(**{**values, **parts})
+    return _CELL.validate_json(json.dumps(values))
 
 
 def read_cell(path: Path) -> StoredCell:
@@ -111,8 +102,7 @@ def read_cell(path: Path) -> StoredCell:
     """
     try:
         values = _values(path)
-        schema = values.get("schema")
-        if not isinstance(schema, int) or isinstance(schema, bool):
+        if type(schema := values.get("schema")) is not int:
             raise ValueError(f"its schema is {schema!r}; this version reads {SCHEMA_VERSION}")
         if schema != SCHEMA_VERSION:
             raise OtherSchemaError(path, schema)
@@ -125,7 +115,8 @@ def read_cell(path: Path) -> StoredCell:
     except ResultsError:
         raise
     except Exception as error:  # whatever a file from elsewhere provokes in JSON, zip and numpy
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        said = _first_fault(error) if isinstance(error, ValidationError) else str(error)
+        reason = " ".join(said.split())[:200] or type(error).__name__
         raise ResultsError(f"{path} is no readable record: {reason}") from error
     return StoredCell(path, record, cell, arrays)
 
@@ -145,9 +136,7 @@ def text_of(record: Record, numbers: bytes) -> str:
         numbers: content of the ``.npz`` file beside it, empty where there is none.
     """
     plain = {item.name: getattr(record, item.name) for item in fields(record)}
-    for name in _MEASURED:
-        plain[name] = _nulls(plain[name])
-    plain["batches"] = [_nulls(batch) for batch in record.batches]
+    plain |= _measured(plain, lambda number: number if math.isfinite(number) else None)
     plain["arrays"] = hashlib.sha256(numbers).hexdigest() if numbers else ""
     # The digest is that of what a reader will find: tuples have become lists by then.
     values = json.loads(json.dumps(plain, allow_nan=False))
@@ -162,10 +151,6 @@ def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
     others = {name: value for name, value in values.items() if name != "digest"}
     text = json.dumps(others, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return {**others, "digest": hashlib.sha256(text.encode()).hexdigest()}
-
-
-def _nulls(numbers: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def _values(path: Path) -> dict[str, Any]:
@@ -189,52 +174,44 @@ def _content(path: Path) -> bytes:
 
 
 def _record(values: dict[str, Any]) -> Record:
-    for name in ("key", "status", "cell", "digest", "arrays"):
+    for name in ("digest", "arrays"):
         if name not in values:
             raise ValueError(f"it has no {name!r}")
     if sealed(values)["digest"] != values["digest"]:
         raise _BadRecord("its digest is not that of its content; it was changed after it was saved")
-    for name in ("cell", "info", "environment"):
-        if not isinstance(values.get(name, {}), dict):
-            raise ValueError(f"its {name!r} is {values[name]!r}, not an object")
-    for name in _MEASURED:
-        values[name] = _numbers(values[name])
-    values["batches"] = tuple(_numbers(batch) for batch in values["batches"])
-    values["status"] = Status(values["status"])
-    record = Record(**values)
-    wrong = _malformed(record)
-    if wrong:
-        raise ValueError(wrong)
-    return record
+    measured = _measured(values, lambda number: math.nan if number is None else number)
+    return _RECORD.validate_json(json.dumps({**values, **measured}))
 
 
-def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float | None):
-            raise ValueError(f"{name!r} is {value!r}, not a number")
-    return {name: math.nan if value is None else float(value) for name, value in values.items()}
+def _measured(
+    values: Mapping[str, Any], change: Callable[[Any], float | None]
+) -> dict[str, Mapping[str, float | None] | tuple[Mapping[str, float | None], ...]]:
+    """The numbers of a record, each changed so."""
+
+    def changed(numbers: Mapping[str, Any]) -> dict[str, float | None]:
+        return {name: change(number) for name, number in numbers.items()}
+
+    found = {name: changed(values.get(name, {})) for name in ("metrics", "probes", "cost")}
+    return {**found, "batches": tuple(map(changed, values.get("batches", ())))}
 
 
-def _malformed(record: Record) -> str:
-    """What has the wrong type, or an empty string: JSON from elsewhere can hold anything."""
-    cell, info = record.cell, record.info
-    if not isinstance(record.key, str) or not _KEY.fullmatch(record.key):
-        return f"its key is {record.key!r}, not 16 hex digits"
-    parts = (cell["method"], cell["shift"], *cell["stream"].get("domains", ()))
-    names = [cell["suite"], cell["benchmark"], *(part["name"] for part in parts)]
-    if not all(isinstance(name, str) for name in names):
-        return f"one of its names is not a text: {', '.join(map(repr, names))}"
-    for part in parts:
-        options = part.get("options", {})
-        if not isinstance(options, Mapping):
-            return f"the options of {part['name']} are {options!r}, not an object"
-    whole = [("seed", cell["seed"]), *(("version", part.get("version", 1)) for part in parts)]
-    whole += [("severity", part["severity"]) for part in parts[1:]]
-    whole += [(name, info[name]) for name in ("queries", "gallery") if name in info]
-    for name, value in whole:
-        if not isinstance(value, int) or isinstance(value, bool):
-            return f"{name!r} is {value!r}, not a whole number"
-    return ""
+_EXPECTED = {
+    "dict_type": "an object",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "string_type": "a text",
+}
+
+
+def _first_fault(error: ValidationError) -> str:
+    """What has the wrong type, is missing or surplus: JSON from elsewhere can hold anything."""
+    fault = error.errors(include_url=False)[0]
+    name, kind = ".".join(map(str, fault["loc"])), fault["type"]
+    if kind == "missing":
+        return f"it has no {name!r}"
+    if kind in _EXPECTED:
+        return f"{name!r} is {fault['input']!r}, not {_EXPECTED[kind]}"
+    return f"{name!r}: {fault['msg']}"
 
 
 def _check_identity(record: Record, cell: Cell, path: Path) -> None:
