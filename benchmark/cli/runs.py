@@ -93,7 +93,7 @@ class Report(Command):
 def _record(store: RunStore, key: str) -> Record:
     if not (key.isascii() and key.isalnum()):  # it becomes a pattern of file names
         raise ResultsError(f"{key!r} is no cell's key; expected 16 hex digits, as in tidy.csv")
-    return store.load(key)
+    return store.load(key).record
 
 
 def _map(store: RunStore, record: Record, kinds: Kinds) -> list[Path]:

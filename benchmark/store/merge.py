@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,10 +77,7 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Merged:
     )
     chosen, duplicates = _without_duplicates(cells)
     _copy(chosen, target)
-    counts: dict[str, int] = defaultdict(int)
-    for cell in chosen:
-        counts[cell.record.status.value] += 1
-    return Merged(dict(counts), duplicates)
+    return Merged(dict(Counter(cell.record.status.value for cell in chosen)), duplicates)
 
 
 def _check_target(folders: Sequence[Path], target: Path) -> None:
@@ -165,26 +162,24 @@ def _without_duplicates(cells: Sequence[StoredCell]) -> tuple[list[StoredCell], 
 
 def differences(first: StoredCell, record: Record, arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Names of metrics, probes and arrays that are not bit for bit the same; costs may differ."""
-    found = [
-        name
-        for section in ("metrics", "probes")
-        for name in sorted({**getattr(first.record, section), **getattr(record, section)})
-        if not _same(getattr(first.record, section).get(name), getattr(record, section).get(name))
-    ]
+    found: list[str] = []
+    for before, now in (
+        (first.record.metrics, record.metrics),
+        (first.record.probes, record.probes),
+    ):
+        found += [
+            name
+            for name in sorted({**before, **now})
+            # NaN equals NaN, and a missing number only a missing one or NaN.
+            if not np.array_equal(before.get(name, np.nan), now.get(name, np.nan), equal_nan=True)
+        ]
+    old, new = first.arrays, arrays
     return found + [
         f"{name} per query"
-        for name in sorted({**first.arrays, **arrays})
-        if name not in first.arrays
-        or name not in arrays
-        or first.arrays[name].dtype != arrays[name].dtype
-        or not np.array_equal(first.arrays[name], arrays[name])
+        for name in sorted({**old, **new})
+        if not (name in old and name in new and old[name].dtype == new[name].dtype)
+        or not np.array_equal(old[name], new[name])
     ]
-
-
-def _same(first: float | None, second: float | None) -> bool:
-    """Equal numbers; NaN equals NaN, and a missing number only a missing one or a stored NaN."""
-    a, b = (np.nan if value is None else value for value in (first, second))
-    return bool(a == b or (np.isnan(a) and np.isnan(b)))
 
 
 def _copy(cells: Sequence[StoredCell], target: Path) -> None:
@@ -193,11 +188,9 @@ def _copy(cells: Sequence[StoredCell], target: Path) -> None:
     try:
         (temporary / "cells").mkdir(parents=True)
         for stored in cells:
-            name = stored.cell.stem(stored.record.key)
-            shutil.copyfile(stored.path, temporary / "cells" / f"{name}.json")
-            if stored.done:
-                numbers = stored.path.with_suffix(".npz")
-                shutil.copyfile(numbers, temporary / "cells" / f"{name}.npz")
+            files = (stored.path, *([stored.path.with_suffix(".npz")] if stored.done else []))
+            for path in files:
+                shutil.copyfile(path, temporary / "cells" / path.name)
         temporary.rename(target)
     except OSError as error:
         reason = error.strerror or type(error).__name__

@@ -247,35 +247,33 @@ def _arrays(record: Record, cell: Cell, path: Path) -> dict[str, np.ndarray]:
             "damaged or of another cell"
         )
     arrays = _unpacked(content)
-    wrong = _wrong_arrays(record, cell, arrays) or _wrong_metrics(record, cell, arrays)
-    if wrong:
-        raise _BadRecord(wrong)
+    _check_arrays(record, cell, arrays)
+    _check_metrics(record, cell, arrays)
     return arrays
 
 
 def _unpacked(content: bytes) -> dict[str, np.ndarray]:
-    """The inverse of ``packed``, quicker than ``np.load``.
+    """The inverse of ``packed``, quicker than ``np.load``: cells of a run have the same headers.
 
     Nothing is allocated that a header only claims, and no objects are made.
     """
     arrays: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = archive.infolist()
-        size = sum(member.file_size for member in members)
+        size = sum(member.file_size for member in archive.infolist())
         if size > LARGEST:
             raise _BadRecord(f"its numbers per query would be {size} bytes, more than {LARGEST}")
-        for member in members:
-            raw = archive.read(member)
+        for name in archive.namelist():
+            raw = archive.read(name)
             start = 10 + int.from_bytes(raw[8:10], "little")
             shape, dtype = _header(raw[:start])
             if math.prod(shape) * dtype.itemsize != len(raw) - start:
-                raise _BadRecord(f"{member.filename} is not of the size that it says ({shape})")
-            name = member.filename.removesuffix(".npy")
-            arrays[name] = np.frombuffer(raw, dtype, offset=start).reshape(shape)
+                raise _BadRecord(f"{name} is not of the size that it says ({shape})")
+            values = np.frombuffer(raw, dtype, offset=start).reshape(shape)
+            arrays[name.removesuffix(".npy")] = values
     return arrays
 
 
-@lru_cache(maxsize=1024)  # cells of one benchmark have the same headers, and parsing takes time
+@lru_cache(maxsize=1024)
 def _header(raw: bytes) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type that the header of an ``.npy`` file says."""
     stream = io.BytesIO(raw)
@@ -287,63 +285,57 @@ def _header(raw: bytes) -> tuple[tuple[int, ...], np.dtype]:
     return shape, dtype
 
 
-def _wrong_arrays(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> str:
-    """What is wrong with the numbers per query alone, or an empty string."""
+def _check_arrays(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> None:
+    """Checks the numbers per query alone."""
     needed = (*NEEDED, *(["domain"] if cell.stream.domains else []))
     lacking = [name for name in needed if name not in arrays]
     if lacking:
-        return f"its numbers per query lack {', '.join(lacking)}"
+        raise _BadRecord(f"its numbers per query lack {', '.join(lacking)}")
     shapes = {name: array.shape for name, array in arrays.items()}
-    if any(
-        shape != shapes["query"] or len(shape) != 1 or not shape[0] for shape in shapes.values()
-    ):
-        return f"its numbers per query are of different or no length: {shapes}"
+    if len(set(shapes.values())) > 1 or len(shapes["query"]) != 1 or not len(arrays["query"]):
+        raise _BadRecord(f"its numbers per query are of different or no length: {shapes}")
     for name, array in arrays.items():
         if array.dtype.kind not in ("f" if name == "ap" else "i" if name in needed else "iufb"):
-            return f"{name} per query is of type {array.dtype}"
+            raise _BadRecord(f"{name} per query is of type {array.dtype}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            return f"{name} per query is not finite"
+            raise _BadRecord(f"{name} per query is not finite")
     count, ranks, ap = len(arrays["query"]), arrays["best_rank"], arrays["ap"]
-    if count != record.info.get("queries", count):
-        return f"it is of {record.info['queries']} queries, its numbers per query are of {count}"
+    said = record.info.get("queries", count)
+    if count != said:
+        raise _BadRecord(f"it is of {said} queries, its numbers per query are of {count}")
     if ranks.min() < 1 or ranks.max() > record.info.get("gallery", ranks.max()):
-        return "its ranks are outside the gallery"
+        raise _BadRecord("its ranks are outside the gallery")
     if ap.min() < 0.0 or ap.max() > 1.0 + _NEAR:
-        return "its average precisions are not between 0 and 1"
-    order = arrays["order"]
-    if order.min() < 0 or order.max() >= count or np.bincount(order, minlength=count).max() > 1:
-        return "the order of its stream does not name each query once"
-    if cell.stream.domains:
-        domain = arrays["domain"]
-        if domain.min() < 0 or domain.max() >= len(cell.stream.domains):
-            return "its numbers per query name a domain that its stream does not have"
-    return ""
+        raise _BadRecord("its average precisions are not between 0 and 1")
+    if not np.array_equal(np.sort(arrays["order"]), np.arange(count)):
+        raise _BadRecord("the order of its stream does not name each query once")
+    domain, domains = arrays.get("domain"), len(cell.stream.domains)
+    if domains and domain is not None and not 0 <= domain.min() <= domain.max() < domains:
+        raise _BadRecord("its numbers per query name a domain that its stream does not have")
 
 
-def _wrong_metrics(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> str:
-    """A stored metric that the stored ranks contradict, or an empty string."""
-    stored = record.metrics
-    if "R@1" not in stored:
-        return "it has no R@1"
-    for name, counted in _counted(record, cell, arrays):
-        if name in stored and not abs(stored[name] - counted) <= _NEAR:  # NaN is none either
-            return f"{name} is {stored[name]}, but its ranks give {counted}"
+def _check_metrics(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> None:
+    """Checks that the ranks do not contradict a metric."""
+    if "R@1" not in record.metrics:
+        raise _BadRecord("it has no R@1")
+    said = {**record.metrics}
+    counted = dict(_counted(record, cell, arrays))
     batches = [batch for batch in record.batches if "queries" in batch]
-    sizes = np.array([batch["queries"] for batch in batches])
-    if not len(sizes):
-        return ""
-    hits = (arrays["best_rank"] == 1)[arrays["order"]]
-    if sizes.sum() != len(hits) or (sizes < 1).any() or (sizes % 1).any():
-        return f"its batches are of {sizes.sum():g} queries, its numbers per query of {len(hits)}"
-    starts = np.concatenate(([0], np.cumsum(sizes.astype(np.int64))[:-1]))
-    recalls = 100.0 * np.add.reduceat(hits.astype(np.int64), starts) / sizes
-    said = np.array(
-        [batch.get("R@1", found) for batch, found in zip(batches, recalls, strict=True)]
-    )
-    far = np.flatnonzero(~(np.abs(np.array(said) - recalls) <= _NEAR))
-    if len(far):
-        return f"R@1 of batch {far[0]} is {said[far[0]]}, but its ranks give {recalls[far[0]]}"
-    return ""
+    if batches:
+        sizes = np.array([batch["queries"] for batch in batches])
+        hits = (arrays["best_rank"] == 1)[arrays["order"]]
+        if sizes.sum() != len(hits) or (sizes < 1).any() or (sizes % 1).any():
+            raise _BadRecord(
+                f"its batches are of {sizes.sum():g} queries, its numbers per query of {len(hits)}"
+            )
+        starts = np.cumsum([0, *sizes[:-1]]).astype(np.int64)
+        recalls = 100.0 * np.add.reduceat(hits.astype(np.int64), starts) / sizes
+        for number, (batch, recall) in enumerate(zip(batches, recalls.tolist(), strict=True)):
+            name = f"R@1 of batch {number}"
+            said[name], counted[name] = batch.get("R@1", recall), recall
+    for name, value in counted.items():
+        if name in said and not abs(said[name] - value) <= _NEAR:  # NaN is none either
+            raise _BadRecord(f"{name} is {said[name]}, but its ranks give {value}")
 
 
 def _counted(

@@ -54,15 +54,11 @@ class RunStore:
         Raises:
             ResultsError: it cannot be written.
         """
-        try:
-            self.cells.mkdir(parents=True, exist_ok=True)
-            with _alone(self.path / ".lock") as alone:
-                atomic_write(self.cells / ".probe", b"")
-                (self.cells / ".probe").unlink()
-                for left in self.cells.glob(".*.tmp") if alone else ():
-                    left.unlink(missing_ok=True)
-        except OSError as error:
-            raise _cannot_write(self.cells, error) from error
+        with self._writing(), _alone(self.path / ".lock") as alone:
+            atomic_write(self.cells / ".probe", b"")
+            (self.cells / ".probe").unlink()
+            for left in self.cells.glob(".*.tmp") if alone else ():
+                left.unlink(missing_ok=True)
 
     def save(self, record: Record, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Stores a record, replacing what was stored for the same cell.
@@ -83,30 +79,37 @@ class RunStore:
         numbers = packed(arrays) if arrays else b""
         text = text_of(filed, numbers).encode()
         path = self.cells / f"{cell.stem(filed.key)}.json"
-        try:
-            self.cells.mkdir(parents=True, exist_ok=True)
-            with _alone(self.path / ".lock"):
-                if record.status is Status.DONE:
-                    # Before the result is there: whenever this is cut short, nothing stands twice.
-                    self._unfinished(cell).unlink(missing_ok=True)
-                elif self.done(record.key):
-                    return
-                if numbers:
-                    atomic_write(path.with_suffix(".npz"), numbers)
-                atomic_write(path, text)
-        except OSError as error:
-            raise _cannot_write(self.cells, error) from error
+        with self._writing(), _alone(self.path / ".lock"):
+            if record.status is Status.DONE:
+                # Before the result is there: whenever this is cut short, nothing stands twice.
+                self._unfinished(cell).unlink(missing_ok=True)
+            elif self.done(record.key):
+                return
+            if numbers:
+                atomic_write(path.with_suffix(".npz"), numbers)
+            atomic_write(path, text)
 
     def drop_unfinished(self, cells: Iterable[Cell]) -> None:
         """Removes what is stored of earlier attempts at cells that have a result."""
-        try:
-            names = {entry.name for entry in os.scandir(self.cells)}
+        with self._writing():
+            names = set(os.listdir(self.cells))
             for cell in cells:
                 path = self._unfinished(cell)
                 if path.name in names:
                     path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Makes the folder and turns what goes wrong into an error that says so."""
+        try:
+            self.cells.mkdir(parents=True, exist_ok=True)
+            yield
         except OSError as error:
-            raise _cannot_write(self.cells, error) from error
+            reason = error.strerror or type(error).__name__
+            raise ResultsError(
+                f"cannot write results to {self.cells}: {reason}; free space or choose another "
+                "folder"
+            ) from error
 
     def _unfinished(self, cell: Cell) -> Path:
         return self.cells / f"{cell.stem(cell.unfinished_key)}.json"
@@ -120,32 +123,18 @@ class RunStore:
         names = [name for name in self._records() if name[:-5].rpartition("_")[2] in keys]
         cells, problems = self._read(names)
         self._say(problems)
-        return {
-            cell.record.key: cell.record for cell in cells if cell.done and cell.record.key in keys
-        }
+        return {cell.record.key: cell.record for cell in cells if cell.done}
 
-    def load(self, key: str) -> Record:
-        """The stored record of a cell.
+    def load(self, key: str) -> StoredCell:
+        """The stored cell of a key.
 
         Raises:
             ResultsError: there is none, or it does not agree with itself.
         """
-        return self._one(key).record
-
-    def arrays(self, key: str) -> Mapping[str, np.ndarray]:
-        """The numbers per query of a finished cell (see ``runner.Arrays``).
-
-        Raises:
-            ResultsError: there is no such cell, or it does not agree with itself.
-        """
-        return self._one(key).arrays
-
-    def _one(self, key: str) -> StoredCell:
-        names = [name for name in self._records() if name.endswith(f"_{key}.json")]
-        cells, problems = self._read(names)
-        for cell in cells:
-            return cell
-        raise ResultsError("; ".join(problems) or f"no record of cell {key} in {self.cells}")
+        cells, problems = self._read(n for n in self._records() if n.endswith(f"_{key}.json"))
+        if not cells:
+            raise ResultsError("; ".join(problems) or f"no record of cell {key} in {self.cells}")
+        return cells[0]
 
     def read(self, most: int | None = None) -> tuple[list[StoredCell], list[str]]:
         """Every good cell by file name, and what is wrong with the other files, a line each.
@@ -171,7 +160,7 @@ class RunStore:
 
     def _listed(self) -> list[str]:
         try:
-            return sorted(entry.name for entry in os.scandir(self.cells))
+            return sorted(os.listdir(self.cells))
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -232,25 +221,14 @@ def _alone(path: Path) -> Iterator[bool]:
     be locked, or somebody holds the lock for long, it goes on without (and says False): each file
     alone is whole.
     """
-    alone = False
+    alone, patient_until = False, time.monotonic() + _LOCK_SECONDS
     with path.open("ab") as file:
-        patient_until = time.monotonic() + _LOCK_SECONDS
-        while True:
+        while not alone and time.monotonic() <= patient_until:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 alone = True
-                break
             except BlockingIOError:
-                if time.monotonic() > patient_until:
-                    break
                 time.sleep(0.01)
             except OSError:
                 break
         yield alone
-
-
-def _cannot_write(path: Path, error: OSError) -> ResultsError:
-    reason = error.strerror or type(error).__name__
-    return ResultsError(
-        f"cannot write results to {path}: {reason}; free space or choose another folder"
-    )

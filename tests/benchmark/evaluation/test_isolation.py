@@ -98,7 +98,7 @@ def test_a_worker_that_was_meddled_with_is_replaced(tmp_path: Path) -> None:
             contents.append(
                 {
                     r.key: numbers(
-                        (r, dict(store.arrays(r.key)) if r.status is Status.DONE else {})
+                        (r, dict(store.load(r.key).arrays) if r.status is Status.DONE else {})
                     )
                     for r in store.records()
                 }

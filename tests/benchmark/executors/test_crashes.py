@@ -134,7 +134,7 @@ def test_runs_that_end_the_same_cell_at_once(
         store.save(done, arrays)
         other.join()
     assert store.done(done.key)
-    assert store.arrays(done.key).keys() == arrays.keys()
+    assert store.load(done.key).arrays.keys() == arrays.keys()
 
 
 @pytest.mark.slow

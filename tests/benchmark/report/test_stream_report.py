@@ -215,7 +215,7 @@ def test_tidy_rows_say_the_stream_and_its_domains(tmp_path):
     arrays = {"query": index, "group": index, "order": index, "domain": index % 3}
     arrays |= {"best_rank": np.array([1, 2, 2, 1, 1, 2]), "ap": np.ones(6)}
     store.save(replace(record, metrics=metrics), arrays)
-    assert cell_from_dict(store.load(record.key).cell).stream.domains[2].name == "contrast"
+    assert cell_from_dict(store.load(record.key).record.cell).stream.domains[2].name == "contrast"
     (path,) = store.cells.glob("*.json")
     assert path.name.startswith("mini-coco-c-image_diverse_fog-snow-contrast-5_source_s0_")
     table = pd.read_csv(write_csv(tidy(store.records()), tmp_path / "tidy.csv"))

@@ -65,7 +65,7 @@ def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     store.save(record, ARRAYS)
     assert files(store) == [".json", ".npz"]
     assert store.done(record.key)
-    loaded = store.load(record.key)
+    loaded = store.load(record.key).record
     assert loaded.metrics == record.metrics  # full precision
     assert loaded.probes["gap"] == 1e-17
     assert math.isnan(loaded.probes["angle"])
@@ -73,7 +73,7 @@ def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert cell_from_dict(loaded.cell) == fakes.cell()
     same = replace(loaded, probes=record.probes, batches=record.batches, arrays="", digest="")
     assert same == record
-    arrays = store.arrays(record.key)
+    arrays = store.load(record.key).arrays
     assert all(np.array_equal(arrays[name], ARRAYS[name]) for name in ARRAYS)
 
 
@@ -108,7 +108,7 @@ def test_only_done_counts_as_done(tmp_path: Path, status: Status) -> None:
     record = replace(finished(), status=status, reason="because")
     store.save(record)
     assert not store.done(record.key)
-    assert store.load(fakes.cell().unfinished_key).reason == "because"
+    assert store.load(fakes.cell().unfinished_key).record.reason == "because"
 
 
 @pytest.mark.parametrize("status", [s for s in Status if s is not Status.DONE])
@@ -117,9 +117,9 @@ def test_only_a_finished_result_replaces_a_finished_one(tmp_path: Path, status: 
     store.save(record, ARRAYS)
     store.save(replace(record, status=status, reason="RuntimeError: no"))
     assert store.done(record.key)
-    assert store.arrays(record.key).keys() == ARRAYS.keys()
+    assert store.load(record.key).arrays.keys() == ARRAYS.keys()
     store.save(replace(record, metrics={**record.metrics, "gain": 1.0}), ARRAYS)
-    assert store.load(record.key).metrics["gain"] == 1.0
+    assert store.load(record.key).record.metrics["gain"] == 1.0
 
 
 def test_failures_and_damaged_results_are_replaced(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_record_without_its_numbers_is_not_done(tmp_path: Path, damage: str) -
         path.write_bytes(path.read_bytes()[:40])
     assert not store.done(record.key)
     with pytest.raises(ResultsError, match=r"damaged|are missing"):
-        store.arrays(record.key)
+        store.load(record.key)
 
 
 @pytest.mark.parametrize(
@@ -254,5 +254,3 @@ def test_an_unknown_key_is_an_error(tmp_path: Path) -> None:
     assert store.records() == []
     with pytest.raises(ResultsError, match="no record of cell abc"):
         store.load("abc")
-    with pytest.raises(ResultsError, match="no record of cell abc"):
-        store.arrays("abc")
