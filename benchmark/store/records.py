@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from benchmark.cell import (
     SCHEMA_VERSION,
@@ -90,7 +91,7 @@ def cell_from_dict(values: Mapping[str, Any]) -> Cell:
     Raises:
         ValueError: something of the wrong type, missing or surplus.
     """
-    return _CELL.validate_json(json.dumps(values))
+    return _CELL.validate_json(to_json(values))
 
 
 def read_cell(path: Path) -> StoredCell:
@@ -180,7 +181,7 @@ def _record(values: dict[str, Any]) -> Record:
     if sealed(values)["digest"] != values["digest"]:
         raise _BadRecord("its digest is not that of its content; it was changed after it was saved")
     measured = _measured(values, lambda number: math.nan if number is None else number)
-    return _RECORD.validate_json(json.dumps({**values, **measured}))
+    return _RECORD.validate_json(to_json({**values, **measured}, inf_nan_mode="constants"))
 
 
 def _measured(
@@ -318,24 +319,24 @@ def _check_metrics(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray])
     """Checks that the ranks do not contradict a metric."""
     if "R@1" not in record.metrics:
         raise _BadRecord("it has no R@1")
-    said = {**record.metrics}
-    counted = dict(_counted(record, cell, arrays))
+    for name, value in _counted(record, cell, arrays):
+        said = record.metrics.get(name, value)
+        if not abs(said - value) <= _NEAR:  # NaN is none either
+            raise _BadRecord(f"{name} is {said}, but its ranks give {value}")
     batches = [batch for batch in record.batches if "queries" in batch]
-    if batches:
-        sizes = np.array([batch["queries"] for batch in batches])
-        hits = (arrays["best_rank"] == 1)[arrays["order"]]
-        if sizes.sum() != len(hits) or (sizes < 1).any() or (sizes % 1).any():
-            raise _BadRecord(
-                f"its batches are of {sizes.sum():g} queries, its numbers per query of {len(hits)}"
-            )
-        starts = np.cumsum([0, *sizes[:-1]]).astype(np.int64)
-        recalls = 100.0 * np.add.reduceat(hits.astype(np.int64), starts) / sizes
-        for number, (batch, recall) in enumerate(zip(batches, recalls.tolist(), strict=True)):
-            name = f"R@1 of batch {number}"
-            said[name], counted[name] = batch.get("R@1", recall), recall
-    for name, value in counted.items():
-        if name in said and not abs(said[name] - value) <= _NEAR:  # NaN is none either
-            raise _BadRecord(f"{name} is {said[name]}, but its ranks give {value}")
+    if not batches:
+        return
+    sizes = np.array([batch["queries"] for batch in batches])
+    hits = (arrays["best_rank"] == 1)[arrays["order"]]
+    if sizes.sum() != len(hits) or (sizes < 1).any() or (sizes % 1).any():
+        raise _BadRecord(
+            f"its batches are of {sizes.sum():g} queries, its numbers per query of {len(hits)}"
+        )
+    starts = np.cumsum([0, *sizes[:-1]]).astype(np.int64)
+    recalls = 100.0 * np.add.reduceat(hits.astype(np.int64), starts) / sizes
+    stored = [batch.get("R@1", recall) for batch, recall in zip(batches, recalls, strict=True)]
+    for far in np.flatnonzero(~(np.abs(np.array(stored) - recalls) <= _NEAR)):
+        raise _BadRecord(f"R@1 of batch {far} is {stored[far]}, but its ranks give {recalls[far]}")
 
 
 def _counted(
