@@ -5,7 +5,7 @@ SHELL := /bin/sh
 
 # What each target takes. A variable that make is given and that is not among them is refused;
 # those of ENVIRONMENT are for the programs that make starts.
-RUN_TAKES := CONFIG METHOD SEED SEVERITY WORKERS THREADS LIMIT DEVICE IF_EXISTS EXECUTOR ADDRESS \
+RUN_TAKES := CONFIG METHOD SEED SEVERITY WORKERS LOADER_WORKERS THREADS LIMIT DEVICE IF_EXISTS EXECUTOR ADDRESS \
   SHARD TIME_LIMIT PRECISION COMPILE CACHE LOG QUIET
 OWN_TAKES := DATA_COLUMNS GALLERY QRELS CLEAN SPLIT
 BENCH_TAKES := $(RUN_TAKES) SHIFT SUITE BENCH MODEL PRETRAINED DATA TRANSFORM PRESET READY_MADE \
@@ -68,7 +68,7 @@ flag = $(if $(strip $($(1))),$(2) $(call quote,$($(1))))
 switch = $(if $(filter 1 yes true,$($(1))),$(2))
 
 RUN_FLAGS = $(call flag,CONFIG,--config) $(call flag,METHOD,--method) $(call flag,SEED,--seed) \
-  $(call flag,SEVERITY,--severity) $(call flag,WORKERS,--workers) $(call flag,THREADS,--threads) \
+  $(call flag,SEVERITY,--severity) $(call flag,WORKERS,--workers) $(call flag,LOADER_WORKERS,--loader-workers) $(call flag,THREADS,--threads) \
   $(call flag,LIMIT,--limit) $(call flag,DEVICE,--device) $(call flag,IF_EXISTS,--if-exists) \
   $(call flag,EXECUTOR,--executor) $(call flag,ADDRESS,--address) $(call flag,SLURM,--slurm) $(call flag,SHARD,--shard) \
   $(call flag,TIME_LIMIT,--time-limit) \
@@ -93,7 +93,7 @@ help: ## this list
 	@echo "  bench takes METHOD SHIFT SUITE BENCH SEVERITY SEED MODEL PRETRAINED DATA TRANSFORM PRESET"
 	@echo "  DATA_COLUMNS GALLERY QRELS CLEAN SPLIT (own tables)"
 	@echo "  OPTIONS SHIFT_OPTIONS READY_MADE STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE"
-	@echo "  WORKERS THREADS EXECUTOR ADDRESS SLURM SHARD TIME_LIMIT PRECISION COMPILE CACHE OUT IF_EXISTS LOG NO_FIGURES"
+	@echo "  WORKERS LOADER_WORKERS THREADS EXECUTOR ADDRESS SLURM SHARD TIME_LIMIT PRECISION COMPILE CACHE OUT IF_EXISTS LOG NO_FIGURES"
 	@echo "  QUIET CONFIG: lists by comma (METHOD=tcr,rest"
 	@echo "  SEED=0-2), options by blank (OPTIONS='steps=1 lr=1e-4')"
 	@echo "  set-up takes PYTHON=python3.12, VENV=dir and PIP_FLAGS='--index-url ...'"

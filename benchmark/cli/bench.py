@@ -293,6 +293,7 @@ def execute(
         allow_missing=config.allow_missing,
         ready_made=config.ready_made,
         cache=config.cache,
+        loader_workers=config.loader_workers,
     )
     resources = factory()
     with ExitStack() as stack:

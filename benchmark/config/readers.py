@@ -118,6 +118,14 @@ def read_workers(value: Any) -> int:
         ) from None
 
 
+def read_loader_workers(value: Any) -> int:
+    """A number of loader workers: a whole number of at least 0."""
+    try:
+        return 0 if value in (0, "0") and not isinstance(value, bool) else read_count(value)
+    except ValueError:
+        raise ValueError(f"expected a whole number of at least 0, not {shown(value)}") from None
+
+
 def read_seconds(value: Any) -> float:
     """A time span in seconds, above zero."""
     if isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):

@@ -23,6 +23,7 @@ from benchmark.config.readers import (
     read_count,
     read_flag,
     read_integers,
+    read_loader_workers,
     read_names,
     read_options,
     read_path,
@@ -195,6 +196,13 @@ class BenchConfig:
         metavar="N",
     )
     threads: int | None = _setting(None, read_count, "torch threads per cell", metavar="N")
+    loader_workers: int | None = _setting(
+        None,
+        read_loader_workers,
+        "processes that decode and corrupt ahead, per cell; 0: none (default: none where few "
+        "queries are to be made or every core has a cell; else 1, with a GPU up to 4)",
+        metavar="N",
+    )
     executor: str = _setting(
         "auto",
         one_of("auto", "serial", "processes", "ray", "slurm"),

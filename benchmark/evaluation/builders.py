@@ -21,9 +21,16 @@ from methods.base import Method, Setup
 from shifts import digests
 from shifts.base import Shift
 
+_EMBEDDED = "mini"
+"""What names of embedded backbones begin with."""
+
 
 def default_resources(
-    *, allow_missing: bool = False, ready_made: str = "", cache: str = ""
+    *,
+    allow_missing: bool = False,
+    ready_made: str = "",
+    cache: str = "",
+    loader_workers: int | None = None,
 ) -> Resources:
     """Resources that find everything by name in the registries.
 
@@ -31,6 +38,7 @@ def default_resources(
         allow_missing: run on incomplete data sets; the records say so.
         ready_made: folder with ready-made corrupted queries, for the cells that ask for them.
         cache: folder of the disk cache, or "off"; "" leaves it to the environment.
+        loader_workers: processes that load ahead; None: see ``workers.loader_workers``.
 
     Raises:
         ConfigError: a cache that cannot be one.
@@ -45,7 +53,9 @@ def default_resources(
         make_shift=_make_shift,
         load_ready_made=load,
         home_of=_home_of,
+        clean_share=clean_share,
         disk=disk,
+        workers=loader_workers,
     )
 
 
@@ -61,6 +71,14 @@ def _load_data(cell: Cell, *, allow_missing: bool) -> RetrievalSet:
         for name in cell.benchmark.split(interleave.SEPARATOR)
     ]
     return interleave.join(sets) if len(sets) > 1 else sets[0]
+
+
+def clean_share(cell: Cell) -> int:
+    """Of how many of a cell's queries one clean query is encoded, to measure forgetting.
+
+    The embedded encoders see all of them. For others that costs a seventh of a cell's time.
+    """
+    return 1 if cell.backbone.loader.startswith(_EMBEDDED) else 4
 
 
 def _home_of(cell: Cell) -> Cell | None:

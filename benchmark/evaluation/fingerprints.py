@@ -77,7 +77,8 @@ class Fingerprints:
         shifts = self._texts.of(cell.shift), self._texts.of(cell.stream)
         if shifts not in self._shift_files:
             self._shift_files[shifts] = resources.shift_files(cell)
-        identity = data_identity(data, self._shift_files[shifts], home)
+        files = self._shift_files[shifts]
+        identity = data_identity(data, files, resources.homes.marked(cell, home))
         return cell.key(data_fingerprint=identity, backbone_fingerprint=weights)
 
     def of_data(self, cell: Cell) -> str:

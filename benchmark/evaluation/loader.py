@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
 from benchmark.evaluation.cache import StreamCache
 from benchmark.evaluation.changes import Changes
+from benchmark.evaluation.workers import loaded, loader_workers
 from shifts.base import Shift, ShiftError, item_generator
 from shifts.change import sizes
 
@@ -44,10 +45,26 @@ class Corruption:
     untouched: Callable[[Any], Any] = _itself
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A query's input before its last stage, and what the corruption did.
+
+    Attributes:
+        rows: the input; numpy's, since tensors would need shared memory on their way from a worker.
+        changed: whether the query changed; None where nothing hits it.
+        sizes: of the change, by part.
+    """
+
+    rows: np.ndarray
+    changed: bool | None = None
+    sizes: Mapping[str, float] = field(default_factory=dict)
+
+
 class QueryInputs:
     """Raw items of one retrieval set -> preprocessed batches on the backbone's device.
 
     Where the backbone's preprocessing comes in two stages, the small form between them is kept.
+    Every item is made on one torch thread, by whichever process.
 
     Args:
         data: whose items.
@@ -56,6 +73,7 @@ class QueryInputs:
         corruption: what hits a query, by its index; None for one that nothing hits.
         cache: keeps what is made.
         changes: told what the corruption did to each query.
+        workers: processes that make inputs ahead; see ``workers.loader_workers``.
     """
 
     def __init__(
@@ -67,6 +85,7 @@ class QueryInputs:
         corruption: Callable[[int], Corruption | None] = lambda index: None,
         cache: StreamCache | None = None,
         changes: Changes | None = None,
+        workers: int | None = 0,
     ) -> None:
         self._items = data.gallery if gallery else data.queries
         self._modality = data.gallery_modality if gallery else data.query_modality
@@ -79,52 +98,89 @@ class QueryInputs:
         self._corruption = corruption
         self._cache = cache
         self._changes = changes
+        self._workers = workers
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
         """The collated inputs of these items."""
-        return self._backbone.collate(self._modality, [self._one(int(i)) for i in indices])
+        with self.prepared([np.asarray(indices)], workers=0) as found:
+            return self.collated(next(found))
 
-    def alone(self, index: int) -> tuple[bytes, Tensor]:
-        """A digest of one item's input, and the input as a batch of its own.
+    def collated(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Prepared inputs as a batch on the backbone's device."""
+        return self._backbone.collate(self._modality, inputs)
 
-        Equal inputs have equal digests, whatever they were made from.
+    @contextmanager
+    def prepared(
+        self, parts: Sequence[np.ndarray], *, workers: int | None = None
+    ) -> Iterator[Iterator[list[Tensor]]]:
+        """Gives the inputs of each part's items, in order, before they are collated.
+
+        What no cache has is made ahead by the loader's workers; an error is raised at the part
+        that it belongs to. Leaving the block ends the workers.
+
+        Args:
+            parts: indices of items.
+            workers: 0 makes everything in this process.
         """
-        made = self._one(index).contiguous()
-        digest = hashlib.sha256(f"{made.dtype} {tuple(made.shape)}".encode())
-        digest.update(made.flatten().view(torch.uint8).numpy().data)
-        return digest.digest(), self._backbone.collate(self._modality, [made])
-
-    def _one(self, index: int) -> Tensor:
-        made = self._cache.get(index) if self._cache is not None else None
-        if made is None:
-            made = self._compact(index)
-            if self._cache is not None:
-                self._cache.put(index, made)
-        return self._expand(made) if self._expand is not None else made
+        has = self._cache.has if self._cache is not None else lambda index: False
+        missing = [[i for i in part.tolist() if not has(i)] for part in parts]
+        wanted = [part for part in missing if part]
+        if workers is None:
+            items = sum(map(len, wanted))
+            workers = loader_workers(self._workers, self._backbone.device, items)
+        with loaded(self._made_of, wanted, workers) as made:
+            yield (
+                self._of_part(part, new, next(made) if new else [])
+                for part, new in zip(parts, missing, strict=True)
+            )
 
     def measure(self, indices: np.ndarray) -> None:
         """Notes what happens to queries whose inputs came from a cache."""
-        for index in map(int, indices):
-            if self._corruption(index) is not None:
-                self._compact(index)
-            elif self._changes is not None:
-                self._changes.leave(index)
+        for index in indices.tolist():
+            hit = self._corruption(index) is not None
+            self._note(index, self._made(index) if hit else _Made(np.empty(0)))
 
-    def _compact(self, index: int) -> Tensor:
-        item, hit = self._items[index], self._corruption(index)
-        if hit is None:
-            if self._changes is not None:
-                self._changes.leave(index)
-            return self._prepared(item)
-        # A copy: a shift that works in place must not change the data.
-        after = self._cleaned(hit.apply(copy.deepcopy(item), index))
-        made = self._make(after)
-        if self._changes is not None:
+    def _of_part(self, part: np.ndarray, new: Sequence[int], made: Sequence[_Made]) -> list[Tensor]:
+        rows: dict[int, Tensor] = {}
+        for index, one in zip(new, made, strict=True):
+            # A copy, in torch's own memory: numpy aligns it otherwise, and sums may depend on that.
+            rows[index] = torch.from_numpy(one.rows).clone()
+            self._note(index, one)
+            if self._cache is not None:
+                self._cache.put(index, rows[index])
+        found = [rows[i] if i in rows else self._cached(i) for i in part.tolist()]
+        return [self._expand(row) for row in found] if self._expand is not None else found
+
+    def _cached(self, index: int) -> Tensor:
+        found = self._cache.get(index) if self._cache is not None else None
+        # The disk may have refused what it had taken before.
+        return torch.from_numpy(self._made(index).rows).clone() if found is None else found
+
+    def _note(self, index: int, made: _Made) -> None:
+        if self._changes is None:
+            return
+        if made.changed is None:
+            self._changes.leave(index)
+        else:
+            self._changes.note(index, made.changed, made.sizes)
+
+    def _made_of(self, indices: Sequence[int]) -> list[_Made]:
+        return [self._made(index) for index in indices]
+
+    def _made(self, index: int) -> _Made:
+        with one_thread():
+            item, hit = self._items[index], self._corruption(index)
+            if hit is None:
+                return _Made(self._unshifted(item).numpy())
+            # A copy: a shift that works in place must not change the data.
+            after = self._cleaned(hit.apply(copy.deepcopy(item), index))
+            made = self._make(after)
+            if self._changes is None:
+                return _Made(made.numpy(), True)
             plain = hit.untouched(item)
             found = sizes(self._cleaned(plain), after)
             same = [item] if plain is item else [item, plain]
-            self._changes.note(index, self._changed(found, made, same), found)
-        return made
+            return _Made(made.numpy(), self._changed(found, made, same), found)
 
     def _changed(self, found: Mapping[str, float], made: Tensor, same: Sequence[Any]) -> bool:
         """Whether what the encoder gets differs from what it would get of unchanged items.
@@ -138,9 +194,9 @@ class QueryInputs:
             return False
         if any(size >= _PLAIN_TO_SEE for name, size in found.items() if name != "text"):
             return True
-        return not any(torch.equal(made, self._prepared(item)) for item in same)
+        return not any(torch.equal(made, self._unshifted(item)) for item in same)
 
-    def _prepared(self, item: Any) -> Tensor:
+    def _unshifted(self, item: Any) -> Tensor:
         return self._make(self._cleaned(item))
 
     def _cleaned(self, item: Any) -> Any:
@@ -165,3 +221,17 @@ def corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str],
             raise DataError(f"query {item_id!r}: {error}") from error
 
     return corrupt
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Computes on one torch thread within, as loader workers do."""
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

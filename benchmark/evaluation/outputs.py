@@ -70,6 +70,8 @@ def frames_of(error: BaseException) -> dict[str, Any]:
     if isinstance(error, QueryShiftError | ShiftError):
         return {}
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_KEPT:]
+    if hasattr(error, "frames"):  # it comes from a loader worker
+        return {"frames": error.frames}
     return {
         "frames": [
             f"{Path(*Path(frame.filename).parts[-2:])}:{frame.lineno} in {frame.name}"

@@ -44,9 +44,11 @@ class Resources:
             where the user has named no folder with such files.
         home_of: the cell on whose clean queries forgetting is measured, or None where the weights
             have no home; without it every benchmark is its own.
+        clean_share: of how many of a cell's queries one clean query is encoded for (forgetting).
         cache_bytes: bound of the preprocessed queries kept in memory; what does not fit is
             computed again, with the same result.
         disk: the cache that this process shares with others, or None.
+        workers: processes that load ahead (see ``workers.loader_workers``).
 
     Attributes:
         homes: where forgetting is measured.
@@ -65,21 +67,23 @@ class Resources:
         make_shift: Callable[[ShiftSpec], Shift],
         load_ready_made: Callable[[Cell, ShiftSpec, RetrievalSet], ReadyMade] | None = None,
         home_of: Callable[[Cell], Cell | None] = lambda cell: cell,
+        clean_share: Callable[[Cell], int] = lambda cell: 1,
         cache_bytes: int = CACHE_BYTES,
         disk: DiskCache | None = None,
+        workers: int | None = None,
     ) -> None:
         self._load_data = load_data
         self._load_backbone = load_backbone
         self.make_method = make_method
         self.make_shift = make_shift
         self._load_ready_made = load_ready_made
-        self.homes = Homes(home_of, self.data)
+        self.homes = Homes(home_of, self.data, clean_share)
         self._data = LRUCache[RetrievalSet](8)
         self._backbones = LRUCache[DualEncoder](2)
         self._galleries = LRUCache[Tensor](4)  # of a benchmark and its home, in both directions
         self._source_recalls = LRUCache[float](64)
         self._ready_made = LRUCache[ReadyMade](64)
-        self._cache_bytes = cache_bytes
+        self._cache_bytes, self._workers = cache_bytes, workers
         self._embeddings = EmbeddingCache(disk)
         self._streams = LRUCache[StreamCache](2, StreamCache.close)  # a cell's, its clean queries
         self._changes = LRUCache[Changes](16)
@@ -159,7 +163,7 @@ class Resources:
         def encode() -> Tensor:
             rows = embed_distinct(
                 lambda batch: backbone.encode(data.gallery_modality, batch),
-                QueryInputs(data, backbone, gallery=True),
+                QueryInputs(data, backbone, gallery=True, workers=self._workers),
                 np.arange(len(data.gallery)),
             ).float()
             if not torch.isfinite(rows).all():
@@ -230,7 +234,8 @@ class Resources:
         data, backbone = self.data(cell), self.backbone(cell)
         if clean or all(domain.name == CLEAN for domain in cell.domains):
             name = (*self._world(cell), "clean", cell.limit)
-            return QueryInputs(data, backbone, cache=self._stream_cache(cell, name, clean=True))
+            kept = self._stream_cache(cell, name, clean=True)
+            return QueryInputs(data, backbone, cache=kept, workers=self._workers)
         corruptions = [self._corruption(cell, domain) for domain in cell.domains]
         domain_of = dict.fromkeys(self.queries(cell).tolist(), 0)
         if cell.stream.domains:
@@ -243,6 +248,7 @@ class Resources:
             corruption=lambda index: corruptions[domain_of[index]],
             cache=self._stream_cache(cell, self._inputs_key(cell)),
             changes=self._changes_of(cell),
+            workers=self._workers,
         )
 
     def changes(self, cell: Cell) -> Changes:

@@ -33,7 +33,6 @@ from benchmark.evaluation.callbacks import Callback, CallbackList
 from benchmark.evaluation.environment import environment
 from benchmark.evaluation.isolation import Isolation, seed_globals
 from benchmark.evaluation.outputs import check_output, frames_of
-from benchmark.evaluation.prefetch import depth_for, prefetched
 from benchmark.evaluation.profiling import (
     Clock,
     PassCounter,
@@ -288,15 +287,14 @@ class _Run:
             with self.clock("source"):
                 method.use_stream(self._whole_stream())
         source = self.resources.source_rows(self.cell) if method.wants_source else None
-        wanted = (self.queries[batch.queries] for batch in self.stream)
-        with prefetched(wanted, inputs.batch, depth_for(self.backbone.device)) as loaded:
+        with inputs.prepared([self.queries[batch.queries] for batch in self.stream]) as loaded:
             for batch in self.stream:
                 own = gallery[ranking.gallery_of(self.data, batch.section)]
                 if batch.section != section:
                     section = batch.section
                     method.use_gallery(own)
                 with self.clock("data"):
-                    queries = next(loaded)
+                    queries = inputs.collated(next(loaded))
                 if source is not None:
                     with self.clock("source"):
                         method.use_source(source.batch(queries))

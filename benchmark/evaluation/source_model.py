@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -16,6 +17,9 @@ from benchmark.metrics.ranks import recall_at
 BLOCK = 16
 """Items embedded at once outside the stream. Texts come in many lengths, each with a block that is
 not full, and on a CPU larger blocks gain little."""
+
+LOADED_AT_ONCE = 64
+"""Items outside the stream that a loader worker makes at once."""
 
 RANKED_AT_ONCE = 64
 """Queries outside the stream that are ranked at once."""
@@ -92,15 +96,20 @@ def embed_distinct(
         order.extend(number for number, _ in block)
         block.clear()
 
-    for place, index in enumerate(indices.tolist()):
-        digest, batch = inputs.alone(index)
-        if digest not in number_of:
-            number_of[digest] = len(number_of)
-            block = waiting.setdefault(batch.shape, [])
-            block.append((number_of[digest], batch))
-            if len(block) == BLOCK:
-                finish(block)
-        numbers[place] = number_of[digest]
+    parts = np.split(indices, range(LOADED_AT_ONCE, len(indices), LOADED_AT_ONCE))
+    with inputs.prepared(parts) as loaded:
+        for place, made in enumerate(row for part in loaded for row in part):
+            content = hashlib.sha256(f"{made.dtype} {tuple(made.shape)}".encode())
+            content.update(made.contiguous().flatten().view(torch.uint8).numpy().data)
+            digest = content.digest()
+            if digest not in number_of:
+                number_of[digest] = len(number_of)
+                batch = inputs.collated([made])
+                block = waiting.setdefault(batch.shape, [])
+                block.append((number_of[digest], batch))
+                if len(block) == BLOCK:
+                    finish(block)
+            numbers[place] = number_of[digest]
     for block in filter(None, waiting.values()):
         finish(block)
     rows = torch.cat(done)

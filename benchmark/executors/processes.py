@@ -54,9 +54,8 @@ class ProcessExecutor(PoolExecutor[_Process]):
         slot = min(set(range(self.size)) - {worker.slot for worker in self.pool})
         device = self.devices[slot % len(self.devices)] if self.devices else ""
         ours, theirs = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(theirs, self.factory, self.threads), daemon=True
-        )
+        # No daemon, which could not have loader workers; it ends with this process all the same.
+        process = context.Process(target=_serve, args=(theirs, self.factory, self.threads))
         with environment_of_children(child_variables(self.threads, device, self.size)):
             process.start()
         theirs.close()  # so that the worker's death closes the pipe

@@ -12,9 +12,9 @@ import torch
 
 from benchmark.cell import Cell, Record, Status, reason_of, unfinished
 from benchmark.evaluation.callbacks import Callback
-from benchmark.evaluation.prefetch import WORKERS_VARIABLE
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
+from benchmark.evaluation.workers import WORKERS_VARIABLE
 from benchmark.executors import allocator
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -64,6 +64,12 @@ FIGURES = (
         "1.10",
     ),
     Figure(
+        "test_loader_workers.py::test_two_workers",
+        "one_over_two_workers",
+        "loading with two loader workers over one: glass blur, elastic transform, 224 px",
+        "1.7",
+    ),
+    Figure(
         "test_processes.py::test_two_processes",
         "two_processes",
         "throughput of two processes of one thread over one",

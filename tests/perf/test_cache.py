@@ -1,18 +1,17 @@
 """What a second method on the same shift spends on data, and what a hundred cells leave in memory.
 
-The data are prepared in the process that adapts (no prefetching), so that nothing hides the time.
+The process that adapts prepares the data (no loader workers), so that nothing hides the time.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmark.evaluation.prefetch import WORKERS_VARIABLE
+from benchmark.evaluation.builders import default_resources
 from benchmark.executors.allocator import keep_freed_memory
 from tests.perf.cells import IMAGES, TEXTS, done, in_child, mini_cell, without_disk
 
@@ -22,8 +21,7 @@ HERE = "tests.perf.test_cache"
 
 def data_seconds(benchmark: str, shift: str) -> list[float]:
     """Of the first method on a shift, and of the second."""
-    os.environ[WORKERS_VARIABLE] = "1000"
-    resources = without_disk()
+    resources = default_resources(cache="off", loader_workers=0)
     done(mini_cell("source", "none", benchmark=benchmark), resources)  # libraries, gallery
     return [
         done(mini_cell(method, shift, benchmark=benchmark), resources).cost["seconds_data"]

@@ -140,6 +140,10 @@ class Entry:
         """Whether a value can be one of the rows."""
         return row.dtype == self.dtype and tuple(row.shape) == self.shape[1:]
 
+    def has(self, number: int) -> bool:
+        """Whether a row has been written."""
+        return bool(self._written[number])
+
     def row(self, number: int) -> Tensor | None:
         """One row, in memory of its own; None where it has not been written yet."""
         return self._read(number, self.shape[1:]) if self._written[number] else None

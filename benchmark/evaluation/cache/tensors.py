@@ -119,6 +119,12 @@ class StreamCache:
             found = disk.open(key)
             self._entry = found if found is not None and found.shape[0] == len(queries) else None
 
+    def has(self, index: int) -> bool:
+        """Whether an input is stored."""
+        row = self._row.get(index)
+        on_disk = self._entry is not None and row is not None and self._entry.has(row)
+        return on_disk or index in self._memory
+
     def get(self, index: int) -> Tensor | None:
         """A stored input, in memory of its own or not to be written to; or None."""
         entry, row = self._entry, self._row.get(index)

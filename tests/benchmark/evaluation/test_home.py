@@ -160,6 +160,22 @@ def test_forgetting_is_measured_on_the_home_with_as_many_queries_as_the_cell_has
     assert elsewhere.info["home"] == "fake"
 
 
+@pytest.mark.parametrize("name", ["home", "fake"])
+def test_a_share_of_the_clean_queries_is_a_part_of_all_and_has_its_own_key(name: str) -> None:
+    found, used = {}, {}
+    for share in (1, 4):
+        shared = resources(name, clean_share=lambda cell, share=share: share)
+        found[share] = run(fakes.cell("trained"), shared)
+        home = shared.homes.of(fakes.cell("trained"))
+        assert home is not None
+        used[share] = set(shared.queries(home).tolist())
+    assert [found[share].info["home_queries"] for share in (1, 4)] == [30, 8]
+    assert used[4] < used[1]
+    assert found[1].key != found[4].key
+    assert set(FORGETTING) <= set(found[4].metrics)
+    assert found[1].metrics["R@1"] == found[4].metrics["R@1"]
+
+
 def test_after_is_the_adapted_model_on_the_home_by_hand() -> None:
     kept: list[Any] = []
 
