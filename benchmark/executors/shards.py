@@ -30,8 +30,10 @@ def split(cells: Sequence[Cell], count: int) -> list[list[Cell]]:
     names = [name for name, _ in named]
     total = len(named)
     # Where one benchmark, or one stream, ends and the next begins.
-    benchmarks = [i for i in range(total + 1) if _border(names, i, 1)]
-    streams = [i for i in range(total + 1) if _border(names, i, 2)]
+    benchmarks, streams = (
+        [i for i in range(total + 1) if i in (0, total) or names[i - 1][:n] != names[i][:n]]
+        for n in (1, 2)
+    )
     size = total / count
     borders = [0]
     for number in range(1, count):
@@ -55,11 +57,6 @@ def _names(cell: Cell) -> tuple[str, str, str]:
     stream = [cell.stream.to_dict(), asdict(cell.shift), cell.seed, cell.limit]
     key = cell.key(data_fingerprint="", backbone_fingerprint="")
     return world, json.dumps(stream, sort_keys=True), key
-
-
-def _border(names: Sequence[tuple[str, ...]], place: int, depth: int) -> bool:
-    inside = 0 < place < len(names)
-    return not inside or names[place - 1][:depth] != names[place][:depth]
 
 
 def _nearest(places: Sequence[int], ideal: float, reach: float) -> int | None:

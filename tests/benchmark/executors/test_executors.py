@@ -4,68 +4,38 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from benchmark.cell import Cell, Record, Status
-from benchmark.errors import DataError, ResultsError
-from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
+from benchmark.cell import Cell, Status
+from benchmark.errors import ConfigError, DataError, ResultsError
+from benchmark.executors import Executor, ProcessExecutor, SerialExecutor, run_cells
+from benchmark.executors.ray import RayExecutor
+from benchmark.executors.slurm import SlurmExecutor
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
-
-METHODS = ("source", "trained", "random")
-
-
-class Saved:
-    """A save callback that remembers."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.arrays: dict[str, Mapping[str, np.ndarray]] = {}
-
-    def __call__(self, record: Record, arrays: Mapping[str, np.ndarray]) -> None:
-        self.records.append(record)
-        self.arrays[record.key] = arrays
+from tests.benchmark.executors.worlds import METHODS, Saved
 
 
-def test_workers_give_the_same_ranks_as_this_process() -> None:
+def test_events_of_workers_are_told_in_this_process() -> None:
     cells = [fakes.cell(method, seed=seed) for seed in (0, 1) for method in METHODS]
-    here, there, log = Saved(), Saved(), fakes.Log()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the workers have: the number decides the order of sums
-    try:
-        serial = SerialExecutor(fakes.resources()).run(cells, here)
-    finally:
-        torch.set_num_threads(threads)
-    spread = ProcessExecutor(fakes.resources, workers=2).run(cells, there, progress=log)
+    log, threads = fakes.Log(), torch.get_num_threads()
+    records = ProcessExecutor(fakes.resources, workers=2).run(cells, Saved(), progress=log)
     assert torch.get_num_threads() == threads
-    assert [r.key for r in serial] == [r.key for r in spread]
-    assert sorted(there.arrays) == sorted(here.arrays)
-    for one, other in zip(serial, spread, strict=True):
-        assert one.status == other.status == Status.DONE
-        assert one.metrics == other.metrics
-        # Ranks agree to the byte; sums may differ in the last bits, because the order of a
-        # vectorised sum also depends on where its operands lie in memory.
-        assert one.probes == pytest.approx(other.probes, rel=1e-4)
-        assert len(one.batches) == len(other.batches)
-        for ours, theirs in zip(one.batches, other.batches, strict=True):
-            assert ours == pytest.approx(theirs, rel=1e-4)
-        for name, values in here.arrays[one.key].items():
-            assert values.tobytes() == there.arrays[one.key][name].tobytes()
-    assert {r.environment["threads"] for r in spread} == {1}
-    # Told in this process: each cell's start, four batches and end.
+    assert [record.cell for record in records] == [cell.to_dict() for cell in cells]
+    assert {record.environment["threads"] for record in records} == {1}
+    # Each cell's start, four batches and end.
     kinds = [event[0] for event in log.events]
     assert [kinds.count(kind) for kind in ("started", "batch", "done")] == [6, 24, 6]
     for name in METHODS:
         told = [event[0] for event in log.events if event[1] == name]
-        assert told[0] == "started"
-        assert told[-1] == "done"
+        assert (told[0], told[-1]) == ("started", "done")
 
 
 def test_a_dead_worker_fails_its_cell_and_the_rest_goes_on() -> None:
@@ -198,7 +168,24 @@ def test_an_unwritable_folder_stops_before_the_work(tmp_path: Path) -> None:
     assert log.events == []
 
 
+@pytest.mark.parametrize("executor", [ProcessExecutor, RayExecutor])
 @pytest.mark.parametrize("bad", [{"workers": 0}, {"threads": 0}, {"time_limit": 0.0}])
-def test_settings_that_make_no_sense(bad: dict[str, int]) -> None:
+def test_settings_that_make_no_sense(executor: Any, bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"at least 1|more than 0"):
-        ProcessExecutor(fakes.resources, **bad)
+        executor(fakes.resources, **bad)
+
+
+@pytest.mark.parametrize(
+    ("executor", "module", "extra"),
+    [
+        (RayExecutor(fakes.resources), "ray", "ray"),
+        (SlurmExecutor(fakes.resources, folder=Path()), "submitit", "slurm"),
+    ],
+    ids=["ray", "slurm"],
+)
+def test_without_the_extra_one_error_names_it(
+    executor: Executor, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=rf"pip install 'queryshift\[{extra}\]'"):
+        executor.run([fakes.cell()], Saved())

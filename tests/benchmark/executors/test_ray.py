@@ -136,15 +136,3 @@ class TestOnTwoNodes:
         executor = RayExecutor(worlds.resources, address=address, threads=64)
         with pytest.raises(ConfigError, match="no machine of the Ray cluster has 64 CPUs"):
             executor.run([fakes.cell()], worlds.Saved())
-
-
-def test_without_the_extra_one_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"pip install 'queryshift\[ray\]'"):
-        RayExecutor(worlds.resources).run([fakes.cell()], worlds.Saved())
-
-
-@pytest.mark.parametrize("bad", [{"workers": 0}, {"threads": 0}, {"time_limit": 0.0}])
-def test_settings_that_make_no_sense(bad: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"at least 1|more than 0"):
-        RayExecutor(worlds.resources, **bad)

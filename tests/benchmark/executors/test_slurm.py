@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -103,14 +102,6 @@ def test_without_slurm_there_is_one_clear_error(tmp_path: Path, monkeypatch: Any
     executor = SlurmExecutor(worlds.resources, folder=tmp_path)
     with pytest.raises(ConfigError, match=r"sbatch is not on the PATH"):
         executor.run([fakes.cell()], worlds.Saved())
-
-
-def test_without_the_extra_the_error_names_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(ConfigError, match=r"pip install 'queryshift\[slurm\]'"):
-        local(tmp_path).run([fakes.cell()], worlds.Saved())
 
 
 def test_options_of_jobs() -> None:

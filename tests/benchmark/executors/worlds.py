@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,14 +101,11 @@ def content(store: RunStore) -> Content:
 class Saved:
     """A save callback that remembers."""
 
-    def __init__(self, then: Callable[[Record], None] | None = None) -> None:
+    def __init__(self) -> None:
         self.records: list[Record] = []
-        self._then = then
 
     def __call__(self, record: Record, arrays: Mapping[str, np.ndarray]) -> None:
         self.records.append(record)
-        if self._then is not None:
-            self._then(record)
 
 
 def statuses(records: Sequence[Record]) -> list[str]:

@@ -188,23 +188,15 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 HOSTILE: dict[str, Callable[[Path], object]] = {
-    "half-written": lambda path: path.write_text(path.read_text()[:60]),
-    "foreign": lambda path: path.write_text('{"hello": [1, 2]}'),
-    "no object": lambda path: path.write_text("[]"),
-    "empty": lambda path: path.write_text(""),
     "deep": lambda path: path.write_text("[" * 100_000),
-    "binary": lambda path: path.write_bytes(b"\xff\xfe\x00"),
     "another schema": lambda path: edit(path, lambda v: v.update(schema=1)),
     "another key": lambda path: edit(path, lambda v: v.update(key="0" * 16)),
     "a list as name": lambda path: edit(path, lambda v: v["cell"].update(benchmark=["a"])),
     "options no object": lambda path: edit(path, lambda v: v["cell"]["method"].update(options=3)),
     "info no object": lambda path: edit(path, lambda v: v.update(info=[])),
     "seed no number": lambda path: edit(path, lambda v: v["cell"].update(seed="0")),
-    "a changed cell": lambda path: edit(path, lambda v: v["cell"].update(seed=7)),
     "other weights": lambda path: edit(path, lambda v: v["info"].update(backbone_fingerprint="x")),
-    "a better recall": lambda path: edit(path, lambda v: v["metrics"].update({"R@1": 99.0})),
     "no recall": lambda path: edit(path, lambda v: v["metrics"].update({"R@1": None})),
-    "numbers gone": lambda path: path.with_suffix(".npz").unlink(),
     "numbers torn": lambda path: path.with_suffix(".npz").write_bytes(b"PK\x03\x04"),
 }
 
@@ -216,19 +208,6 @@ def test_files_that_are_no_good_records_are_named(runs: tuple[Path, Path, Path],
     path = save(two, fakes.cell("trained"))
     HOSTILE[how](path)
     assert path.name in refused(runs)
-
-
-def test_arrays_that_do_not_fit_are_named(runs: tuple[Path, Path, Path]) -> None:
-    one, two, _ = runs
-    save(one)
-    path = save(two, fakes.cell("trained"))
-    for arrays in (
-        {"best_rank": np.array([1])},
-        {name: np.array(["x"]) for name in ("best_rank", "ap", "group", "order")},
-        {name: np.zeros(n) for n, name in enumerate(("best_rank", "ap", "group", "order"))},
-    ):
-        np.savez(path.with_suffix(".npz"), **arrays)
-        assert "does not agree with itself" in refused(runs)
 
 
 def test_all_bad_files_are_in_one_error(runs: tuple[Path, Path, Path]) -> None:
