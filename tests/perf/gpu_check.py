@@ -307,7 +307,7 @@ def agreement(device: str, size: Size) -> dict[str, Any]:
     rows = {}
     resources = without_disk()
     for name in size.compared:
-        cells = [embedded_cell(name, "contrast", on, size.limit) for on in ("cpu", device)]
+        cells = [embedded_cell(name, "gaussian_noise", on, size.limit) for on in ("cpu", device)]
         (one, mine), (other, theirs) = [finished(cell, resources) for cell in cells]
         rows[name] = {
             "ranks_that_differ": float(np.mean(mine["best_rank"] != theirs["best_rank"])),
@@ -328,7 +328,7 @@ def executors(device: str, size: Size) -> dict[str, Any]:
     """The same cells in this process and in two on one device: results and throughput."""
     cells = [
         embedded_cell(name, shift, device, size.limit)
-        for shift in ("contrast", "fog")
+        for shift in ("gaussian_noise", "jpeg_compression")
         for name in size.compared[-2:]
     ]
     kept: dict[str, dict[str, np.ndarray]] = {}

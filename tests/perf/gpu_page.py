@@ -94,8 +94,8 @@ def _agreement(part: Mapping[str, Any]) -> str:
         (
             name,
             f"{100 * row['ranks_that_differ']:.1f} %",
-            f"{100 * row['R@1']:.1f}",
-            f"{100 * row['R@1_device']:.1f}",
+            f"{row['R@1']:.1f}",
+            f"{row['R@1_device']:.1f}",
         )
         for name, row in part["methods"].items()
     ]

@@ -1,0 +1,84 @@
+"""The verdict in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmark.report.verdict import verdict
+from tests.benchmark.report.test_report import cell
+
+FALSE, TRUE = np.zeros(60), np.ones(60)
+HALF = np.arange(60) % 2.0
+
+
+def test_a_clear_gain_is_said_with_its_price() -> None:
+    found = verdict(
+        [
+            cell("source", hits=FALSE, cost={"ms_per_query": 2.0}),
+            cell("tcr", hits=HALF, cost={"ms_per_query": 7.0}),
+            cell("tent", hits=np.arange(60) % 4 == 0),
+        ]
+    )
+    gain, price, trust = found
+    assert gain.startswith("tcr does best: R@1 +50.0 points against no adaptation (95 % interval ")
+    assert gain.endswith("from 0.0 to 50.0.")
+    assert price == (
+        "It takes 7.0 ms a query instead of 2.0, 3.5 times as long, "
+        "and R@1 on clean queries changes by -2.5 points."
+    )
+    assert trust == (
+        "The evidence suffices to call it a gain (60 answers, 1 seed); "
+        "as the best of 2 it may look better here than it is."
+    )
+
+
+def test_what_may_be_luck_is_no_gain() -> None:
+    ours = HALF.copy()
+    ours[0] = 1
+    found = verdict([cell("source", hits=HALF), cell("tcr", hits=ours)])
+    assert found[2].startswith("The evidence does not suffice to call it a gain")
+
+
+def test_harm_is_said() -> None:
+    found = verdict([cell("source", hits=TRUE), cell("tcr", hits=HALF), cell("tent", hits=FALSE)])
+    assert found[0].startswith("tcr does best: R@1 -50.0 points")
+    assert "no method helps here" in found[2]
+
+
+@pytest.mark.parametrize("only", ["source", "tcr"])
+def test_nothing_to_compare_is_no_verdict(only: str) -> None:
+    assert verdict([cell(only, hits=HALF)]) == []
+    assert verdict([]) == []
+
+
+def test_a_method_that_is_not_finished_everywhere_cannot_be_best() -> None:
+    cells = [
+        cell("source", "fog", hits=FALSE),
+        cell("source", "snow", hits=FALSE),
+        cell("tcr", "fog", hits=HALF),
+        cell("tcr", "snow", hits=HALF),
+        cell("tent", "fog", hits=TRUE),
+    ]
+    assert verdict(cells)[0].startswith("tcr ")
+
+
+def test_several_benchmarks_are_one_comparison() -> None:
+    cells = [
+        cell(method, hits=hits, benchmark=name)
+        for name, gain in (("mini-coco-c-image", TRUE), ("mini-flickr-c-image", HALF))
+        for method, hits in (("source", FALSE), ("tcr", gain))
+    ]
+    line = verdict(cells)[0]
+    assert "+75.0 points" in line
+    assert line.endswith("ahead on 2 of 2 benchmarks.")
+
+
+def test_numbers_are_never_nan() -> None:
+    nothing = {"clean_R@1_before": np.nan, "clean_R@1_after": np.nan, "forgetting": np.nan}
+    cells = [
+        cell(name, hits=hits, metrics=nothing) for name, hits in (("source", FALSE), ("tcr", HALF))
+    ]
+    lines = verdict(cells)
+    assert "what it forgets was not measured" in lines[1]
+    assert "nan" not in " ".join(lines)
