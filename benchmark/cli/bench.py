@@ -121,6 +121,7 @@ class Bench(Command):
         """Prints the table of the run's cells; writes the files that are out of date."""
         from benchmark.report.outputs import up_to_date
         from benchmark.report.table import results_table
+        from benchmark.report.verdict import verdict
         from benchmark.report.writing import load_results, output_options, write_all
 
         stored, keys = load_results(store), {record.key for record in records}
@@ -147,6 +148,8 @@ class Bench(Command):
         else:
             written += write_all(store, stored, figures=figures)
         say_where(console, written)
+        for line in verdict(mine):
+            say(console, line, "bold")
 
 
 class Suite(Bench):
