@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from rich.console import Console
@@ -106,10 +106,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         problem = output.finish()
         if problem is not None:
             line = (
-                f"error: the output could not be written ({_first_line(problem)}); the command "
-                "itself went on to its end, and what it stored is whole"
+                f"the output could not be written ({_first_line(problem)}); the command itself "
+                "went on to its end, and what it stored is whole"
             )
-            say(errors, line, "red")
+            _complain(errors, line)
             code = code or UNSHOWN
         complaints.finish()
         return code
@@ -142,7 +142,7 @@ def _guarded(words: list[str], console: Console, errors: Console) -> int:
 
 def _dispatch(words: list[str], console: Console) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        say(console, _overview())
+        say(console, _OVERVIEW.format(_listed(COMMANDS), _listed(SHORT)))
         return OK
     if words[0] in ("-V", "--version"):
         say(console, f"queryshift {__version__}")
@@ -156,26 +156,22 @@ def _dispatch(words: list[str], console: Console) -> int:
     return chosen.run(args, console)
 
 
-def _overview() -> str:
+_OVERVIEW = """\
+queryshift: test-time adaptation in cross-modal retrieval under query shift
+
+usage: queryshift COMMAND ...
+
+{}
+
+other names:
+{}
+
+queryshift COMMAND --help says more; queryshift --version says which release."""
+
+
+def _listed(names: Iterable[str]) -> str:
     width = max(map(len, COMMANDS | SHORT))
-    commands, short = (
-        [f"  {name:<{width}}  {command(name).summary}" for name in names]
-        for names in (COMMANDS, SHORT)
-    )
-    return "\n".join(
-        (
-            "queryshift: test-time adaptation in cross-modal retrieval under query shift",
-            "",
-            "usage: queryshift COMMAND ...",
-            "",
-            *commands,
-            "",
-            "other names:",
-            *short,
-            "",
-            "queryshift COMMAND --help says more; queryshift --version says which release.",
-        )
-    )
+    return "\n".join(f"  {name:<{width}}  {command(name).summary}" for name in names)
 
 
 def _complain(errors: Console, error: BaseException | str) -> None:
