@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from methods.base import Method, MethodError, Setup, StepOutput
+from methods.batch_norm import in_batch_statistics
 from methods.centring import centred
 from methods.gradients import Gradients
 from methods.options import check_options, option
@@ -61,6 +62,13 @@ class AdaptOptions:
         False,
         "move the batch's mean onto the gallery's mean before candidates, losses and scores; a "
         "batch of one is left alone",
+    )
+
+    bn: str = option(
+        "running",
+        "statistics of BatchNorm layers: the source's ('running'), or those of each batch; what "
+        "is embedded outside the stream has the source's",
+        choices=("running", "batch"),
     )
 
     def __post_init__(self) -> None:
@@ -160,6 +168,9 @@ class AdaptedMethod(Method):
         self.temperature = 1.0 / setup.logit_scale if chosen == "learnt" else float(chosen)
         self.adapted = select_parameters(self.encoder, self.options.adapt)
         self.source = Snapshot(self.encoder)
+        if self.options.bn == "batch":
+            # Whatever a subclass makes of ``step``: all of it sees the batch's statistics.
+            self.step = in_batch_statistics(self.encoder, self.step)  # type: ignore[method-assign]
         self.log = StepLog()
         self._generator_state = setup.generator.get_state()
         self.reset()

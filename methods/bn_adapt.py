@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods.base import Method, MethodCard, NotApplicable, Setup, StepOutput
+from methods.batch_norm import batch_norms, mixed_statistics
 from methods.options import check_options, option
 
 
@@ -55,11 +52,7 @@ class BnAdapt(Method):
 
     def __init__(self, setup: Setup, options: Any = None) -> None:
         super().__init__(setup, options)
-        self.layers = [
-            layer
-            for layer in self.encoder.modules()
-            if isinstance(layer, _BatchNorm) and layer.running_mean is not None
-        ]
+        self.layers = batch_norms(self.encoder)
         if not self.layers:
             raise NotApplicable(
                 f"bn_adapt changes the statistics of BatchNorm layers; the query encoder "
@@ -77,36 +70,3 @@ class BnAdapt(Method):
             with mixed_statistics(self.layers, share):
                 embeddings[sound] = self.encoder(queries[sound])
         return StepOutput(self.score(embeddings), embeddings, log)
-
-
-@contextmanager
-def mixed_statistics(layers: list[Any], share: float) -> Iterator[None]:
-    """BatchNorm layers that use both statistics while it lasts; nothing in them is changed.
-
-    Args:
-        layers: BatchNorm layers with running statistics, in eval mode.
-        share: part of the source's statistics; the rest is the batch's.
-    """
-
-    def normalise(layer: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor | None:
-        (x,) = inputs
-        if x.numel() == x.shape[1]:
-            return None
-        others = [axis for axis in range(x.ndim) if axis != 1]
-        # The running variance is an unbiased estimate, so the batch's is too.
-        variance, mean = torch.var_mean(x, dim=others, correction=1)
-        return functional.batch_norm(
-            x,
-            share * layer.running_mean + (1 - share) * mean,
-            share * layer.running_var + (1 - share) * variance,
-            layer.weight,
-            layer.bias,
-            eps=layer.eps,
-        )
-
-    handles: list[Any] = [layer.register_forward_hook(normalise) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

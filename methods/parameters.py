@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from methods.base import MethodError, QueryEncoder
 
-NORM_TYPES: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
-"""Normalisation layers that treat each query on its own, so that their affine part may adapt."""
+NORM_TYPES: tuple[type[nn.Module], ...] = (
+    *(nn.LayerNorm, nn.RMSNorm, nn.GroupNorm),
+    *(_BatchNorm, _InstanceNorm),
+)
+"""Normalisation layers whose affine part may adapt; relatives are told by ``is_norm``."""
 
 ADAPT_CHOICES = ("norm", "norm+bias", "last-block", "all")
 """What ``select_parameters`` can choose; "norm" is what TCR and REST adapt."""
@@ -16,12 +21,29 @@ ADAPT_CHOICES = ("norm", "norm+bias", "last-block", "all")
 _LIST_TYPES = (nn.ModuleList, nn.Sequential)
 
 
+def is_norm(layer: nn.Module) -> bool:
+    """Whether a layer normalises: by type, or a relative of another library.
+
+    Such a relative (T5's layer norm, an RMSNorm) is called a norm, and its own parameters are one
+    number for each channel; what merely contains a norm has parameters in its children.
+    """
+    if isinstance(layer, NORM_TYPES):
+        return True
+    own = list(layer.parameters(recurse=False))
+    return (
+        "norm" in type(layer).__name__.lower()
+        and bool(own)
+        and all(parameter.numel() == max(parameter.shape, default=1) for parameter in own)
+        and not any(True for child in layer.children() for _ in child.parameters())
+    )
+
+
 def norm_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """Weight and bias of all normalisation layers of a module, chosen by type, by name in it."""
     return {
         f"{path}.{name}" if path else name: parameter
         for path, layer in module.named_modules()
-        if isinstance(layer, NORM_TYPES)
+        if is_norm(layer)
         for name, parameter in layer.named_parameters(recurse=False)
     }
 
@@ -65,6 +87,8 @@ def _is_block(module: nn.Module) -> bool:
     """Whether a member of a list may be a block; a bare container is not one."""
     if isinstance(module, (*_LIST_TYPES, nn.ModuleDict)):
         return False
+    if any(isinstance(layer, _BatchNorm) for layer in module.modules()):
+        return False  # a stage of a convolutional tower
     norms = norm_parameters(module)
     matrices = [n for n, p in module.named_parameters() if n not in norms and p.ndim >= 2]
     return bool(norms) and len(matrices) >= 2
@@ -87,10 +111,10 @@ def select_parameters(encoder: QueryEncoder, adapt: str = "norm") -> dict[str, n
     wanted = {id(parameter) for parameter in _chosen(encoder.adaptable, adapt)}
     adapted = {n: p for n, p in encoder.named_parameters() if id(p) in wanted}
     if not adapted:
-        kinds = ", ".join(kind.__name__ for kind in NORM_TYPES)
+        kinds = "LayerNorm, RMSNorm, GroupNorm, BatchNorm"
         raise MethodError(
             f"the query encoder {type(encoder).__name__} has no parameters for adapt={adapt!r}; "
-            f"inside encoder.adaptable 'norm' needs a layer of type {kinds} with affine "
+            f"inside encoder.adaptable 'norm' needs a layer such as {kinds} with affine "
             "parameters, 'norm+bias' that or a bias, 'last-block' a list of transformer blocks of "
             "one class, 'all' any parameter"
         )
