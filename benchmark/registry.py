@@ -418,6 +418,11 @@ BACKBONES = Registry(
             "modalities": ("composed", "image", "text"),
             "summary": "composed queries on any open_clip model, MODEL@WEIGHT",
         },
+        "hf": {
+            "target": "benchmark.backbones.hf:load",
+            "modalities": ("image", "audio", "text"),
+            "summary": "any dual encoder of transformers: hf:FOLDER, or hf:NAME of the local cache",
+        },
         "blip": {
             "target": "benchmark.backbones.blip:load",
             "modalities": ("image", "text"),

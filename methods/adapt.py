@@ -170,7 +170,7 @@ class AdaptedMethod(Method):
         self.source = Snapshot(self.encoder)
         if self.options.bn == "batch":
             # Whatever a subclass makes of ``step``: all of it sees the batch's statistics.
-            self.step = in_batch_statistics(self.encoder, self.step)  # type: ignore[method-assign]
+            self.step = in_batch_statistics(self.encoder, self.step)  # type: ignore[assignment,method-assign]
         self.log = StepLog()
         self._generator_state = setup.generator.get_state()
         self.reset()

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods.base import NotApplicable, StepOutput
@@ -43,14 +42,13 @@ def mixed_statistics(layers: list[Any], share: float) -> Iterator[None]:
         others = [axis for axis in range(x.ndim) if axis != 1]
         # The running variance is an unbiased estimate, so the batch's is too.
         variance, mean = torch.var_mean(x, dim=others, correction=1)
-        normed = functional.batch_norm(
-            x,
-            share * layer.running_mean + (1 - share) * mean,
-            share * layer.running_var + (1 - share) * variance,
-            layer.weight,
-            layer.bias,
-            eps=layer.eps,
-        )
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        mean = share * layer.running_mean + (1 - share) * mean
+        variance = share * layer.running_var + (1 - share) * variance
+        # Written out: torch's own function has no gradient for the statistics.
+        normed = (x - mean.view(shape)) * (variance.view(shape) + layer.eps).rsqrt()
+        if layer.weight is not None:
+            normed = normed * layer.weight.view(shape) + layer.bias.view(shape)
         for name in ("drop", "act"):  # timm's layers are normalisation and activation in one
             normed = getattr(layer, name, _itself)(normed)
         return normed

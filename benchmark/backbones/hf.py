@@ -49,6 +49,7 @@ _UNMASKED = ("siglip", "siglip2")
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "altclip_text_model", "clap_text_model", "camembert")
 """Text models whose positions begin after the padding token's number."""
 
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "*.model", "spiece.*", "tekken.json")
 _VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
 
 
@@ -173,11 +174,13 @@ def _folder(source: str) -> Path:
 
 def _transformers() -> Any:
     try:
-        return importlib.import_module("transformers")
+        library = importlib.import_module("transformers")
     except ImportError:
         raise WeightsError(
             "models of the form hf: need transformers: pip install 'queryshift[hf]'"
         ) from None
+    library.utils.logging.disable_progress_bar()
+    return library
 
 
 def _image_inputs(
@@ -237,7 +240,7 @@ class _Texts:
 
 
 def _text_inputs(library: Any, folder: Path, parts: _Parts) -> tuple[Any, _Texts]:
-    tokenizer = _loaded(library.AutoTokenizer, folder, "tokenizer.json")
+    tokenizer = _tokenizer(library, folder)
     accepted = _accepted(parts.model.get_text_features)
     names = [name for name in tokenizer.model_input_names if name in accepted]
     if parts.config.model_type in _UNMASKED:
@@ -261,6 +264,16 @@ def _text_inputs(library: Any, folder: Path, parts: _Parts) -> tuple[Any, _Texts
         return torch.tensor([found[name] for name in names], dtype=torch.int64)
 
     return tokenizer, _Texts(tuple(names), length, prepare)
+
+
+def _tokenizer(library: Any, folder: Path) -> Any:
+    """Its files must be there: without them transformers makes one that knows no word."""
+    if not any(next(folder.glob(pattern), None) for pattern in _TOKENIZER_FILES):
+        raise WeightsError(
+            f"{folder} has no tokenizer; expected tokenizer.json (or a vocabulary) beside the "
+            "weights: processor.save_pretrained(folder)"
+        )
+    return _loaded(library.AutoTokenizer, folder, "tokenizer.json")
 
 
 def _loaded(kind: Any, folder: Path, file: str) -> Any:

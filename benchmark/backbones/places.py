@@ -13,7 +13,7 @@ from benchmark.errors import WeightsError
 _BY_NAME = ("open_clip", "weighted_sum")
 """Loaders whose model is a name and whose weights may be a tag."""
 
-_BY_FOLDER = ("blip", "pe_av")
+_BY_FOLDER = ("blip", "hf", "pe_av")
 """Loaders whose model is a folder or a name on a hub, with configuration and tokenizer."""
 
 _SHARE = re.compile(r"@[^@/]*$")

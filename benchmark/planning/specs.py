@@ -37,6 +37,9 @@ ALL = "all"
 OWN_BACKBONE = "default"
 """Among the models: each benchmark's own backbone."""
 
+HUGGING_FACE = "hf"
+"""The backbone whose models bring a processor of their own."""
+
 EMBEDDED = "mini"
 """What names of embedded backbones begin with, and the preset that was tuned for them."""
 
@@ -88,6 +91,8 @@ def backbone_spec(default: BackboneSpec, config: BenchConfig) -> BackboneSpec:
             raise ConfigError("--model open_clip needs a model: open_clip:ViT-B-16-quickgelu")
         # The default's weights belong to the default's model.
         spec = replace(spec, loader=name, model=model, pretrained="")
+        if name == HUGGING_FACE:
+            spec = replace(spec, transform="clip")  # its own processor
     if config.pretrained:
         spec = replace(spec, pretrained=config.pretrained)
     if config.transform:

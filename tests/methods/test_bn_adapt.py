@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import NotApplicable, QueryEncoder, Setup
+from methods.batch_norm import mixed_statistics
 from methods.bn_adapt import BnAdapt, BnAdaptOptions
 from methods.source import Source
+from methods.tent import Tent
 from methods.testing import World
 
 
@@ -97,3 +99,56 @@ def test_a_tower_without_batch_norm_is_declined() -> None:
     world.encoder.stem_norm = nn.Identity()  # type: ignore[assignment]
     with pytest.raises(NotApplicable, match="BatchNorm layers; the query encoder TinyEncoder"):
         BnAdapt(world.setup())
+
+
+def test_bn_batch_of_a_trained_method() -> None:
+    """The batch's statistics within a step, the source's outside it."""
+    options = Tent.Options(bn="batch", lr=0.0, steps=1)
+    method = Tent(Setup(Resnet(), GALLERY, 1.0), options)
+    output = method.step(IMAGES)
+    torch.testing.assert_close(output.scores, adapted(0.0).step(IMAGES).scores)
+    torch.testing.assert_close(method.embed(IMAGES), Resnet()(IMAGES))
+    plain = Tent(Setup(Resnet(), GALLERY, 1.0), Tent.Options(lr=0.0, steps=1)).step(IMAGES)
+    torch.testing.assert_close(
+        plain.scores, Source(Setup(Resnet(), GALLERY, 1.0)).step(IMAGES).scores
+    )
+
+
+def test_bn_running_keeps_the_statistics_and_trains_the_affine_part() -> None:
+    method = Tent(Setup(Resnet(), GALLERY, 1.0), Tent.Options(lr=0.01))
+    before = {name: value.clone() for name, value in method.encoder.state_dict().items()}
+    assert set(method.adapted) == {
+        f"{x}.{y}" for x in ("body.1", "last") for y in ("weight", "bias")
+    }
+    method.step(IMAGES)
+    moved = {n for n, v in method.encoder.state_dict().items() if not torch.equal(v, before[n])}
+    assert moved == set(method.adapted)
+
+
+class Plain(QueryEncoder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+
+
+def test_bn_batch_needs_batch_norm() -> None:
+    with pytest.raises(NotApplicable, match="bn='batch' is about BatchNorm layers"):
+        Tent(Setup(Plain(), GALLERY, 1.0), Tent.Options(bn="batch"))
+
+
+class ActivatedNorm(nn.BatchNorm2d):
+    """Normalisation and activation in one, as timm has it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(super().forward(x))
+
+
+def test_a_layer_that_activates_too_keeps_its_activation() -> None:
+    layer = ActivatedNorm(4).eval()
+    x = torch.randn(3, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    with mixed_statistics([layer], 0.0):
+        assert float(layer(x).detach().min()) == 0.0

@@ -30,6 +30,7 @@ def test_published_defaults() -> None:
         "adapt": "norm",
         "score_from": "last_forward",
         "centre": False,
+        "bn": "running",
     }
     for tcr in (TcrOptions(), RestOptions()):
         assert (tcr.temperature, tcr.con_ratio, tcr.uniformity_scale) == (0.02, 0.3, 0.1)

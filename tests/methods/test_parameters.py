@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import methods
+from benchmark.backbones.open_clip import build_model
 from methods.base import MethodError, QueryEncoder
 from methods.parameters import Snapshot, norm_parameters, select_parameters
 from methods.testing import TinyEncoder
@@ -40,7 +41,9 @@ def test_norm_layers_are_chosen_by_type_not_by_name() -> None:
             "rms": nn.RMSNorm(3),
         }
     )
-    assert set(norm_parameters(module)) == {"anything.weight", "anything.bias", "rms.weight"}
+    assert set(norm_parameters(module)) == {
+        *("anything.weight", "anything.bias", "rms.weight", "batch.weight", "batch.bias")
+    }
     assert set(norm_parameters(nn.LayerNorm(2))) == {"weight", "bias"}
 
 
@@ -100,3 +103,38 @@ def test_the_room_imports_torch_only() -> None:
                 names = [node.module or ""]
             outside = {name.split(".")[0] for name in names} - allowed
             assert not outside, f"{file.name} imports {outside}"
+
+
+class T5LayerNorm(nn.Module):
+    """As transformers writes it: no subclass of torch's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+
+
+class NormedLinear(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 3))
+
+
+class PreNorm(nn.Module):
+    """A block that is called after its norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4))
+        self.norm = nn.LayerNorm(4)
+
+
+def test_relatives_of_other_libraries_are_norms_and_their_blocks_are_not() -> None:
+    module = nn.ModuleDict({"t5": T5LayerNorm(), "linear": NormedLinear(), "pre": PreNorm()})
+    assert set(norm_parameters(module)) == {"t5.weight", "pre.norm.weight", "pre.norm.bias"}
+
+
+def test_the_batch_norms_of_a_resnet_and_of_mobileclip_adapt() -> None:
+    for name, layers in (("RN50", 55), ("MobileCLIP-S1", 208)):
+        with torch.device("meta"):
+            visual = build_model(open_clip.get_model_config(name), name).visual
+        assert len(norm_parameters(visual)) == 2 * layers

@@ -45,15 +45,7 @@ _VISION = {
     "patch_size": 8,
     "projection_dim": 8,
 }
-_WINDOW = {"image_size": SIZE, "patch_size": 8, "num_patches": 16}
-_STAGES = {
-    "depths": [1, 1, 1],
-    "num_hidden_layers": [1, 1, 1],
-    "embed_dims": [16, 16, 16],
-    "num_attention_heads": [2, 2, 2],
-    "num_group_tokens": [4, 2, 0],
-    "num_output_groups": [4, 2, 0],
-}
+_STAGES = {"depths": [1, 1, 1], "num_group_tokens": [4, 2, 0], "num_output_groups": [4, 2, 2]}
 
 FAMILIES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "clip": ("CLIP", _TEXT, _VISION),
@@ -112,7 +104,8 @@ def build(family: str) -> Any:
     library = importlib.import_module("transformers")
     prefix, text, vision = FAMILIES[family]
     kind = getattr(library, f"{prefix}Config")
-    config = kind(text_config=dict(text), vision_config=dict(vision), **TOP)
+    top = {**TOP, "projection_dim": 32} if family == "align" else TOP
+    config = kind(text_config=dict(text), vision_config=dict(vision), **top)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return getattr(library, f"{prefix}Model")(config)
@@ -131,4 +124,30 @@ def save(folder: Path, family: str, *, processor: bool = True, dtype: Any = None
             library.CLIPImageProcessor(
                 size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}
             ).save_pretrained(folder)
+    return folder
+
+
+def save_clap(folder: Path) -> Path:
+    """A tiny CLAP: sounds instead of pictures."""
+    library = importlib.import_module("transformers")
+    audio = {
+        **{"spec_size": 64, "num_mel_bins": 16, "window_size": 4, "patch_size": 4},
+        **{"patch_stride": [4, 4], "patch_embeds_hidden_size": 8, "depths": [1, 1]},
+        **{"num_attention_heads": [1, 2], "hidden_size": 16, "num_hidden_layers": 2},
+        **{"projection_dim": 8, "enable_fusion": False, "num_classes": 4},
+    }
+    config = library.ClapConfig(text_config=dict(_TEXT), audio_config=audio, projection_dim=8)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        library.ClapModel(config).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    library.ClapFeatureExtractor(
+        feature_size=16,
+        sampling_rate=16000,
+        hop_length=160,
+        max_length_s=1,
+        fft_window_size=256,
+        truncation="rand_trunc",
+        padding="repeatpad",
+    ).save_pretrained(folder)
     return folder

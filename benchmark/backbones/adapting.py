@@ -1,0 +1,54 @@
+"""Which normalisation layers of a query tower adapt, and which are left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from torch import nn
+
+from methods.base import QueryEncoder
+from methods.parameters import NORM_TYPES, is_norm
+
+ADAPTS = "adapts"
+OUTSIDE = "left out: outside the part that may adapt"
+PLAIN = "left out: no parameters of its own"
+
+
+@dataclass(frozen=True, slots=True)
+class NormLayers:
+    """Layers of one class in one tower.
+
+    Attributes:
+        kind: name of the class.
+        fate: ``ADAPTS``, or why they are left out.
+        layers: how many.
+        scalars: numbers in their parameters.
+    """
+
+    kind: str
+    fate: str
+    layers: int
+    scalars: int
+
+
+def norm_layers(tower: QueryEncoder) -> list[NormLayers]:
+    """The normalisation layers of a tower under ``adapt=norm``, by class."""
+    inside = {id(parameter) for parameter in tower.adaptable.parameters()}
+    layers: Counter[tuple[str, str]] = Counter()
+    scalars: Counter[tuple[str, str]] = Counter()
+    for layer in tower.modules():
+        if not is_norm(layer) and not _bare(layer):
+            continue
+        own = list(layer.parameters(recurse=False))
+        fate = PLAIN if not own else ADAPTS if id(own[0]) in inside else OUTSIDE
+        key = type(layer).__name__, fate
+        layers[key] += 1
+        scalars[key] += sum(parameter.numel() for parameter in own)
+    return [NormLayers(*key, count, scalars[key]) for key, count in layers.items()]
+
+
+def _bare(layer: nn.Module) -> bool:
+    """Whether it normalises without parameters (frozen BatchNorm keeps its own as buffers)."""
+    named = type(layer).__name__.lower().endswith(("norm", "norm1d", "norm2d"))
+    return isinstance(layer, NORM_TYPES) or (named and not any(True for _ in layer.parameters()))

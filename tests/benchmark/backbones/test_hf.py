@@ -1,0 +1,182 @@
+"""Dual encoders of transformers: every family from a saved folder, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from benchmark.backbones.adapting import ADAPTS, norm_layers
+from benchmark.backbones.hf import load
+from benchmark.backbones.two_towers import TwoTowers
+from benchmark.cell import BackboneSpec
+from benchmark.errors import ConfigError, DataError, WeightsError
+from methods.parameters import select_parameters
+from shifts.audio.item import Audio
+from tests.benchmark.backbones.fixtures_hf import FAMILIES, SIZE, build, save, save_clap
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' own, on tiny configurations
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+ADAPTED = {
+    "clip": (12, 10),
+    "siglip": (12, 10),
+    "siglip2": (12, 10),
+    "metaclip-2": (12, 10),
+    "altclip": (12, 12),
+    "chinese-clip": (12, 10),
+    "clipseg": (12, 10),
+    "blip": (10, 10),
+    "owlvit": (12, 10),
+    "owlv2": (12, 10),
+    "aimv2": (6, 5),
+    "groupvit": (44, 12),
+    "align": (42, 10),
+}
+"""Family -> tensors of normalisation layers that adapt, of images and of texts."""
+
+
+def loaded(folder: Path, **facts) -> TwoTowers:
+    known = {"loader": "hf", "transform": "clip", "model": str(folder)}
+    return load(BackboneSpec(**known | facts))
+
+
+def rows(model: TwoTowers, modality: str, *items) -> torch.Tensor:
+    prepare = model.preprocess(modality)
+    return model.encode(modality, model.collate(modality, [prepare(item) for item in items]))
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_every_family(tmp_path: Path, family: str) -> None:
+    model = loaded(save(tmp_path, family))
+    images, texts = rows(model, "image", IMAGE), rows(model, "text", "a red wall", "the wall")
+    assert images.shape[1] == texts.shape[1]
+    torch.testing.assert_close(texts.norm(dim=1), torch.ones(2))
+    for modality, wanted in zip(("image", "text"), ADAPTED[family], strict=True):
+        tower = model.query_encoder(modality)
+        adapted = select_parameters(tower, "norm")
+        assert len(adapted) == wanted
+        scalars = sum(p.numel() for p in adapted.values())
+        assert scalars == sum(n.scalars for n in norm_layers(tower) if n.fate == ADAPTS)
+    from transformers import AutoTokenizer
+
+    # The halves are the whole model's: nothing is lost where what is not used was taken out.
+    whole = build(family).eval()
+    own = AutoTokenizer.from_pretrained(tmp_path)
+    pieces = own("a red wall", return_tensors="pt", padding="max_length", max_length=12)
+    known = {"input_ids": pieces["input_ids"]}
+    if family not in ("siglip", "siglip2"):
+        known["attention_mask"] = pieces["attention_mask"]
+    with torch.no_grad():
+        wanted_rows = F.normalize(whole.get_text_features(**known).pooler_output, dim=-1)
+    torch.testing.assert_close(rows(model, "text", "a red wall"), wanted_rows, atol=1e-4, rtol=0)
+    held = sum(p.numel() for p in model.query_encoder("text").parameters())
+    assert held < 0.8 * sum(p.numel() for p in whole.parameters())
+
+
+def test_the_processor_is_the_models_own(tmp_path: Path) -> None:
+    from transformers import CLIPImageProcessor
+
+    folder = save(tmp_path, "clip")
+    own = CLIPImageProcessor.from_pretrained(folder)
+    wanted = own(images=Image.fromarray(IMAGE), return_tensors="pt")["pixel_values"][0]
+    torch.testing.assert_close(loaded(folder).preprocess("image")(IMAGE), wanted)
+    squeezed = loaded(folder, transform="resize")
+    assert squeezed.preprocess("image")(IMAGE).shape == (3, SIZE, SIZE)
+    assert squeezed.fingerprint != loaded(folder).fingerprint
+    with pytest.raises(ConfigError, match="one image transform, its own"):
+        loaded(save(tmp_path / "s", "siglip2"), transform="resize")
+
+
+def test_a_text_does_not_depend_on_its_neighbours(tmp_path: Path) -> None:
+    model = loaded(save(tmp_path, "clip"))
+    short = model.collate("text", [model.preprocess("text")("a wall")])
+    assert short.shape[-1] == 4
+    both = rows(model, "text", "a wall", "the plain grey wall a red wall")
+    torch.testing.assert_close(both[:1], rows(model, "text", "a wall"), atol=1e-5, rtol=0)
+
+
+def test_half_precision_is_loaded_as_float32(tmp_path: Path) -> None:
+    model = loaded(save(tmp_path, "clip", dtype=torch.float16))
+    parameters = list(model.query_encoder("image").parameters())
+    assert {p.dtype for p in parameters} == {torch.float32}
+    assert rows(model, "image", IMAGE).dtype == torch.float32
+
+
+def test_the_fingerprint_knows_weights_and_tokenizer(tmp_path: Path) -> None:
+    folder = save(tmp_path / "a", "clip")
+    first = loaded(folder).fingerprint
+    shutil.copytree(folder, tmp_path / "b")
+    assert loaded(tmp_path / "b").fingerprint == first
+    text = (folder / "tokenizer.json").read_text().replace('"red"', '"rot"')
+    (folder / "tokenizer.json").write_text(text)
+    assert loaded(folder).fingerprint != first
+
+
+def test_sounds_and_texts_of_clap(tmp_path: Path) -> None:
+    model = loaded(save_clap(tmp_path))
+    sound = Audio(np.random.default_rng(0).standard_normal(8000).astype(np.float32) * 0.1, 16000)
+    found = rows(model, "audio", sound)
+    assert found.shape[1] == rows(model, "text", "a wall").shape[1]
+    assert torch.equal(found, rows(model, "audio", sound))  # nothing is drawn
+    assert select_parameters(model.query_encoder("audio"), "norm")
+    with pytest.raises(ConfigError, match="encodes 'audio' and 'text', not 'image'"):
+        model.preprocess("image")
+    with pytest.raises(DataError):
+        model.preprocess("audio")("a wall")
+
+
+def test_no_dual_encoder(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    BertModel(config).save_pretrained(tmp_path)
+    with pytest.raises(WeightsError, match="holds a BertModel, which is no dual encoder"):
+        loaded(tmp_path)
+
+
+def test_a_processor_that_is_missing(tmp_path: Path) -> None:
+    folder = save(tmp_path, "clip", processor=False)
+    with pytest.raises(WeightsError, match=r"lacks its ImageProcessor .*processor.save_pretrained"):
+        loaded(folder)
+    save(tmp_path / "b", "clip")
+    (tmp_path / "b/tokenizer.json").unlink()
+    (tmp_path / "b/tokenizer_config.json").unlink()
+    with pytest.raises(WeightsError, match="has no tokenizer"):
+        loaded(tmp_path / "b")
+
+
+def test_weights_that_do_not_fill_the_model(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = save(tmp_path, "clip")
+    file = folder / "model.safetensors"
+    state = load_file(file)
+    del state["text_projection.weight"]
+    save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match=r"not fill its CLIPModel: 1 entries .*text_projection"):
+        loaded(folder)
+    file.write_bytes(b"x")
+    with pytest.raises(WeightsError, match="cannot be loaded"):
+        loaded(folder)
+
+
+def test_places_that_hold_no_model(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"has no config.json"):
+        loaded(tmp_path)
+    with pytest.raises(WeightsError, match="there is no model folder"):
+        loaded(tmp_path / "none")
+    with pytest.raises(WeightsError, match="hf download nobody/nothing"):
+        load(BackboneSpec("hf", "nobody/nothing"))
+    with pytest.raises(ConfigError, match="hf needs a model"):
+        load(BackboneSpec("hf"))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mine", "auto_map": {}}))
+    with pytest.raises(WeightsError, match="no configuration of a model that transformers knows"):
+        loaded(tmp_path)
