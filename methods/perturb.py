@@ -1,9 +1,10 @@
 """Perturbed and augmented queries: what a method can do to a batch without knowing its modality.
 
 The kind of input is told from its tensor: integers are tokens (B, L), numbers of three and more
-dimensions end in a plane (pictures, frames, spectrograms), rows of numbers are samples. Encoders
-that pack several parts into one row take them apart (``QueryEncoder.map_parts``). All draws come
-from the given generator, a row of them for each query, so that every query is changed by itself.
+dimensions end in a plane (pictures and frames; with three, spectrograms), rows of numbers are
+samples. Encoders that pack several parts into one row take them apart
+(``QueryEncoder.map_parts``). All draws come from the given generator, a row of them for each
+query, so that every query is changed by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ OCCLUDED = 0.5
 
 DROPPED_TOKENS = 0.1
 NOISE = 0.1
-"""Standard deviation of the noise on a row of samples, in units of the row's own."""
+"""Standard deviation of the noise on a sound, in units of the sound's own."""
 
 ROTATION, SCALE, SHIFT = math.radians(15), 0.1, 1 / 16
 BRIGHTNESS, CONTRAST = 0.4, 0.3
@@ -57,16 +58,16 @@ def perturbed(
 def augmented(encoder: QueryEncoder, queries: Tensor, generator: torch.Generator) -> Tensor:
     """One random view of each query.
 
-    Planes: rotation, scale, shift and change of contrast and brightness in the ranges of CoTTA's
-    augmentation, and a mirror image for pictures and frames. Its changes of colour, blur and noise
-    and the cut to [0, 1] are left out: queries are normalised already. Tokens: one in ten is left
-    out. Samples: noise of a tenth of their spread.
+    Pictures and frames: rotation, scale, shift, mirror image and change of contrast and brightness
+    in the ranges of CoTTA's augmentation. Its changes of colour, blur and noise and the cut to
+    [0, 1] are left out: queries are normalised already. Tokens: one in ten is left out. Samples
+    and spectrograms, which mean something else when turned: noise of a tenth of their spread.
     """
 
     def change(part: Tensor) -> Tensor:
         if not part.is_floating_point():
             return dropped_tokens(part, generator)
-        return noisy(part, generator) if part.ndim == 2 else moved(part, generator)
+        return noisy(part, generator) if part.ndim < 4 else moved(part, generator)
 
     return encoder.map_parts(queries, change)
 
@@ -152,17 +153,19 @@ def dropped_tokens(tokens: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def noisy(part: Tensor, generator: torch.Generator) -> Tensor:
-    """(B, W) rows with normal noise."""
-    noise = torch.randn(part.shape, generator=generator, device=generator.device).to(part)
-    return part + NOISE * part.std(dim=1, keepdim=True, correction=0) * noise
+    """(B, ...) sounds with normal noise."""
+    rows = part.flatten(1)
+    noise = torch.randn(rows.shape, generator=generator, device=generator.device).to(part)
+    spread = rows.std(dim=1, keepdim=True, correction=0)
+    return (rows + NOISE * spread * noise).reshape(part.shape)
 
 
 def moved(part: Tensor, generator: torch.Generator) -> Tensor:
-    """(B, ..., H, W) planes turned, scaled, shifted, mirrored and changed in contrast."""
+    """(B, ..., C, H, W) pictures turned, scaled, shifted, mirrored and changed in contrast."""
     drawn = draws(part, 7, generator).to(part)
     signed = 2 * drawn - 1
     angle, scale = ROTATION * signed[:, 0], 1 + SCALE * signed[:, 1]
-    mirror = torch.where((drawn[:, 6] < 0.5) & (part.ndim > 3), -1.0, 1.0).to(part)
+    mirror = torch.where(drawn[:, 6] < 0.5, -1.0, 1.0).to(part)
     cos, sin = angle.cos() / scale, angle.sin() / scale
     # Twice the shift: the grid's coordinates run from -1 to 1.
     turn = torch.stack([cos * mirror, -sin, 2 * SHIFT * signed[:, 2]], dim=1)
