@@ -98,7 +98,8 @@ SMALL = gpu_check.Size(
     pictures=12,
     loaders=(1,),
     compiled=(),
-    methods=("source", "tent"),
+    methods=("source", "tent", "bn_adapt"),
+    main=("tent",),
     compared=("source",),
     limit=64,
 )
@@ -118,6 +119,8 @@ def test_the_check_measures_every_part_and_its_page_shows_it() -> None:
     text = page(json.loads(json.dumps(found)))
     assert "ViT-S-32-alt" in text
     assert "| tent | " in text
+    assert "BatchNorm" in found["speed"]["bf16"]["methods"]["bn_adapt"]["failed"]
+    assert "BatchNorm" in text
     assert "Not measured" not in text
 
 

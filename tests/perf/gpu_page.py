@@ -65,7 +65,7 @@ def _speed(part: Mapping[str, Any]) -> str:
 
 def _pair(row: Mapping[str, Any]) -> str:
     if "failed" in row:
-        return "failed"
+        return str(row["failed"])
     return f"{row['queries_per_second']:,.0f} ({row['of_bare_passes']:.2f})"
 
 
