@@ -12,7 +12,7 @@ import numpy as np
 from benchmark.metrics.intervals import ALPHA, RULE, harm
 from benchmark.report.pools import Pool, changed_nothing, labels_of, note
 from benchmark.report.ranking_tables import Pairs, Ranking, as_pools, pairwise, rankings
-from benchmark.report.results import CellResult, Setting, told_apart
+from benchmark.report.results import CellResult, Setting, unique_titles
 from benchmark.report.table import NOTES, seed_notes, tuned_notes
 
 
@@ -78,7 +78,7 @@ def _board(here: tuple[str, str], pools: Sequence[Pool], pairs: Pairs, ranking: 
     methods = tuple(labels_of(pools))
     rows, changed = [], []
     first = {pool.first.place: pool.first for pool in pools}
-    titles = told_apart({place: (cell.benchmark, cell) for place, cell in first.items()})
+    titles = unique_titles({place: (cell.benchmark, cell) for place, cell in first.items()})
     for place, name in titles.items():
         of_method = {pool.label: pool for pool in pools if pool.first.place == place}
         headline = dict.fromkeys(name for pool in of_method.values() for name in pool.headline)

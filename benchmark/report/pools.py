@@ -23,11 +23,10 @@ from benchmark.report.results import (
     Setting,
     Variant,
     canonical,
-    cell_name,
     method_rank,
     variant_labels,
 )
-from benchmark.report.unshifted import NOTHING, most_shifted, named, warnings
+from benchmark.report.unshifted import NOTHING, most_shifted, warnings
 
 
 @dataclass(frozen=True)
@@ -283,7 +282,7 @@ def note(pool: Pool) -> str:
     """What a pool's shifts failed to do, or an empty string."""
     if pool.changed_nothing:
         return NOTHING
-    few = sorted({named(cell) for cell in pool.done if cell.coverage < LITTLE})
+    few = sorted({cell.named_shift for cell in pool.done if cell.coverage < LITTLE})
     notes = [f"changed few queries: {', '.join(few)}"] if few else []
     if pool.left_out:
         notes.append(f"left out, as it {NOTHING}: {', '.join(pool.left_out)}")
@@ -301,7 +300,8 @@ def problems(results: Iterable[CellResult]) -> list[str]:
     sources = {(r.setting, r.seed): r for r in ordered if r.method == SOURCE and r.done}
     lines = warnings(ordered)
     for result in ordered:
-        record, name = result.record, cell_name(result)
+        record = result.record
+        name = f"{result.where} / {result.method} / seed {result.seed}"
         if record.status != Status.DONE:
             lines.append(f"{name}: {record.status.value}: {record.reason or 'no reason stored'}")
             continue

@@ -136,6 +136,17 @@ class CellResult:
         return f"{ends}-{found[0]}" if self.stream == "gradual" else ends
 
     @property
+    def named_shift(self) -> str:
+        """The shift with its severity."""
+        return f"{self.shift} {self.severities}"
+
+    @property
+    def where(self) -> str:
+        """Benchmark, shift and, where it is not the plain one, kind of the stream."""
+        stream = "" if self.stream == "single" else f"{self.stream} "
+        return f"{self.benchmark} / {stream}{self.named_shift}"
+
+    @property
     def seed(self) -> int:
         return int(self.record.cell["seed"])
 
@@ -179,13 +190,6 @@ def method_rank(name: str) -> tuple[int, str]:
     return (names.index(plain) if plain in BUILTINS else len(names), name)
 
 
-def cell_name(result: CellResult) -> str:
-    """Benchmark, shift, method and seed of a cell in one phrase."""
-    stream = "" if result.stream == "single" else f"{result.stream} "
-    where = f"{result.benchmark} / {stream}{result.shift} {result.severities}"
-    return f"{where} / {result.method} / seed {result.seed}"
-
-
 def variant_labels(results: Sequence[CellResult]) -> dict[tuple[Setting, Variant], str]:
     """What to call each variant at each place: as little as tells it from its siblings.
 
@@ -212,7 +216,7 @@ def variant_labels(results: Sequence[CellResult]) -> dict[tuple[Setting, Variant
     return labels
 
 
-def told_apart(names: Mapping[Setting, tuple[str, CellResult]]) -> dict[Setting, str]:
+def unique_titles(names: Mapping[Setting, tuple[str, CellResult]]) -> dict[Setting, str]:
     """A name for each place; with weights and a number where one name stands for several.
 
     Args:

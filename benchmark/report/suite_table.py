@@ -74,8 +74,8 @@ def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
         "row": name if metric == "R@1" else f"{name}, {metric}",
         "directions": len(directions),
         "shifts": ", ".join(dict.fromkeys(shifts)) or "none",
-        "queries": _largest(cells, "queries"),
-        "gallery": _largest(cells, "gallery"),
+        "queries": max((c.queries for c in cells if c.queries is not None), default=None),
+        "gallery": max((c.gallery for c in cells if c.gallery is not None), default=None),
         "clean": sum(clean) / len(clean) if clean and metric == "R@1" else math.nan,
         "tuned": "; ".join(tuned_by_method(pools)),
         "note": _note(pools) if metric == "R@1" else "",
@@ -89,11 +89,6 @@ def _clean(pool: Pool) -> float:
         return pool.mean("metrics", "R@1")
     own = pool.first.record.info.get("home", pool.first.benchmark) == pool.first.benchmark
     return pool.mean("metrics", "clean_R@1_before") if own else math.nan
-
-
-def _largest(cells: Sequence[CellResult], fact: str) -> int | None:
-    found = [c.record.info[fact] for c in cells if c.record.info.get(fact) is not None]
-    return max(found, default=None)
 
 
 def _note(pools: Sequence[Pool]) -> str:

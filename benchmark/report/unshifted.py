@@ -40,16 +40,11 @@ def most_shifted(
     for result in shifted:
         if result.setting not in empty or result.place not in real:
             counted.append(result)
-        elif named(result) not in left_out[result.place]:
-            left_out[result.place].append(named(result))
+        elif result.named_shift not in left_out[result.place]:
+            left_out[result.place].append(result.named_shift)
     places = {result.place for result in shifted}
     unshifted = [result for result in results if result.place not in places]
     return [*counted, *unshifted], left_out
-
-
-def named(result: CellResult) -> str:
-    """The shift with its severity."""
-    return f"{result.shift} {result.severities}"
 
 
 def warnings(results: Iterable[CellResult]) -> list[str]:
@@ -58,10 +53,9 @@ def warnings(results: Iterable[CellResult]) -> list[str]:
     for result in results:
         if result.record.status != Status.DONE or result.shift == CLEAN:
             continue
-        stream = "" if result.stream == "single" else f"{result.stream} "
-        where = f"{result.benchmark} / {stream}{named(result)}"
         for of, share in _shares(result).items():
-            least[where, of] = min(share, least.get((where, of), math.inf))
+            key = result.where, of
+            least[key] = min(share, least.get(key, math.inf))
     lines = []
     for (where, of), share in least.items():
         if share < LITTLE:

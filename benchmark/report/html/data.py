@@ -13,7 +13,7 @@ from benchmark.report.leaderboard import by_shift, leaderboard, numbers_of
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import CellResult, canonical, method_rank
 from benchmark.report.table import NOTES
-from benchmark.report.unshifted import NOTHING, named
+from benchmark.report.unshifted import NOTHING
 
 _SECTIONS = ("metrics", "probes", "cost")
 _ALWAYS = ("benchmark", "method", "R@1", "R@1_difference")
@@ -226,7 +226,7 @@ def _heads(benchmarks: Sequence[Pool], shifts: Sequence[Pool]) -> dict[str, list
 
 
 def _shift(pool: Pool) -> str:
-    name = pool.first.shift if pool.first.shift == CLEAN else named(pool.first)
+    name = pool.first.shift if pool.first.shift == CLEAN else pool.first.named_shift
     return f"{name} ({NOTHING})" if pool.changed_nothing else name
 
 

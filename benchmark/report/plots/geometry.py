@@ -59,7 +59,7 @@ def probes(pools: Sequence[Pool], title: str = "") -> Figure:
         axis.tick_params(axis="y", length=0)
         axis.margins(x=0.2)
     layout.name_bars(axes[0], [name for name, _, _ in bars])
-    layout.headline(figure, title)
+    layout.set_title(figure, title)
     return figure
 
 
@@ -210,7 +210,7 @@ def embedding_map(found: Embeddings, title: str = "", method: str = "") -> Figur
         axis.set_title(f"{name}: gap {gap:.2f}, uniformity {spread:.2f}")
         axis.set_xlabel("first component")
     both[0].set_ylabel("second component")
-    layout.headline(figure, title, 90)
+    layout.set_title(figure, title, 90)
     handles, names = both[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=4)
     return figure

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from benchmark.cell import CLEAN
 from benchmark.report.plots import style
 from benchmark.report.pools import Pool, changed_nothing, labels_of
-from benchmark.report.results import Setting, told_apart
+from benchmark.report.results import Setting, unique_titles
 from benchmark.report.unshifted import NOTHING
 
 PANELS = 6
@@ -35,7 +35,7 @@ def place_titles(pools: Sequence[Pool]) -> dict[Setting, str]:
 def place_names(pools: Sequence[Pool]) -> dict[Setting, str]:
     """A name for each benchmark and stream, in order."""
     first = {pool.first.place: pool.first for pool in pools}
-    return told_apart(
+    return unique_titles(
         {
             place: (cell.benchmark + ("" if cell.stream == "single" else f" {cell.stream}"), cell)
             for place, cell in sorted(first.items())
@@ -155,7 +155,7 @@ def colour_bar(figure: Figure, image: Any, axes: Any, label: str, **form: Any) -
     bar.outline.set_visible(False)
 
 
-def headline(figure: Figure, title: str, length: int = 70) -> None:
+def set_title(figure: Figure, title: str, length: int = 70) -> None:
     """The figure's title; nothing where it is empty."""
     if title:
         shown = style.label(title, length)
@@ -201,7 +201,7 @@ def finish(
         Line2D([], [], **drawn(chosen[name])) if drawn else Patch(facecolor=chosen[name].colour)
         for name in labels
     ]
-    headline(figure, title)
+    set_title(figure, title)
     columns = _legend_columns(pools, figure.get_figwidth())
     names = [style.label(name) for name in labels]
     figure.legend(handles, names, loc="outside lower center", ncols=columns)

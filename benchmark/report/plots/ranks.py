@@ -75,5 +75,5 @@ def rank_diagram(ranking: Ranking, title: str = "") -> Figure:
         text = "  ".join(shown if on_left else shown[::-1])
         at = edge - 0.08 if on_left else edge + 0.08
         axis.text(at, y, text, ha="right" if on_left else "left", va="center")
-    layout.headline(figure, title)
+    layout.set_title(figure, title)
     return figure
