@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +91,7 @@ def _board(here: tuple[str, str], pools: Sequence[Pool], pairs: Pairs, ranking: 
         methods,
         tuple(rows),
         _summary(methods, pools, ranking),
-        (*_notes(rows, pools, ranking), *_shift_notes(pools, titles)),
+        _notes(rows, pools, ranking, titles),
         tuple(changed) if any(changed) else (),
     )
 
@@ -100,15 +100,6 @@ def _changed(pools: Sequence[Pool]) -> str:
     if changed_nothing(pools):
         return "nothing"
     return _text(_mean([pool.mean("probes", "coverage") for pool in pools if pool.done]), 1)
-
-
-def _shift_notes(pools: Sequence[Pool], titles: Mapping[Setting, str]) -> Iterator[str]:
-    """What the shifts of each benchmark failed to do."""
-    if any(pool.values("probes", "coverage") for pool in pools):
-        yield "Changed: percent of the queries that the shifts changed, as the encoder gets them."
-    for place, name in titles.items():
-        found = dict.fromkeys(note(pool) for pool in pools if pool.first.place == place)
-        yield from (f"{name}: {text}." for text in found if text)
 
 
 def _marked(
@@ -179,18 +170,26 @@ def _text(value: float | None, digits: int) -> str:
 
 
 def _notes(
-    rows: Sequence[tuple[str, tuple[MarkedValue, ...]]], pools: Sequence[Pool], ranking: Ranking
+    rows: Sequence[tuple[str, tuple[MarkedValue, ...]]],
+    pools: Sequence[Pool],
+    ranking: Ranking,
+    titles: Mapping[Setting, str],
 ) -> tuple[str, ...]:
-    values = [value for _, row in rows for value in row]
     notes = [
         "R@1 in percent, mean over shifts and seeds; in brackets the difference to source in "
         "points. Bold: the best; underlined: does not differ from the best; *: differs from "
-        f"source. Two differ where {RULE}, each comparison for itself.",
-        *_by_chance(sum(pool.comparison is not None for pool in pools)),
-        *seed_notes(pools),
-        *tuned_notes(pools),
+        f"source. Two differ where {RULE}, each comparison for itself."
     ]
-    if any(value.incomplete for value in values):
+    comparisons = sum(pool.comparison is not None for pool in pools)
+    by_chance = round(ALPHA * comparisons)
+    if by_chance:
+        stars = "about one star" if by_chance == 1 else f"about {by_chance} stars"
+        notes.append(
+            f"If no method changed anything, chance would give the {comparisons} comparisons with "
+            f"source {stars}; p_holm in leaderboard.csv is corrected for their number."
+        )
+    notes += [*seed_notes(pools), *tuned_notes(pools)]
+    if any(value.incomplete for _, row in rows for value in row):
         notes.append("+: cells are missing that other methods have; not comparable.")
     if ranking.critical_difference is not None and ranking.p is not None:
         notes.append(
@@ -201,17 +200,12 @@ def _notes(
         notes.append(f"No critical difference of ranks: {ranking.reason}.")
     notes += [f"{name} has no rank: {reason}." for name, reason in ranking.left_out.items()]
     methods = {pool.first.method for pool in pools}
-    notes += [f"{note}." for name, note in NOTES.items() if name in methods]
+    notes += [f"{text}." for name, text in NOTES.items() if name in methods]
+    if any(pool.values("probes", "coverage") for pool in pools):
+        notes.append(
+            "Changed: percent of the queries that the shifts changed, as the encoder gets them."
+        )
+    for place, name in titles.items():
+        found = dict.fromkeys(note(pool) for pool in pools if pool.first.place == place)
+        notes += [f"{name}: {text}." for text in found if text]
     return tuple(notes)
-
-
-def _by_chance(comparisons: int) -> list[str]:
-    """How many stars chance alone would give, where that is at least one."""
-    expected = round(ALPHA * comparisons)
-    if not expected:
-        return []
-    stars = "about one star" if expected == 1 else f"about {expected} stars"
-    return [
-        f"If no method changed anything, chance would give the {comparisons} comparisons with "
-        f"source {stars}; p_holm in leaderboard.csv is corrected for their number."
-    ]

@@ -25,18 +25,8 @@ _SYNTHETIC = (
 Row = dict[str, Any]
 
 
-class Strings:
-    """Texts by number: many cells share one."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-
-    def __call__(self, text: object) -> int:
-        return self._numbers.setdefault(str(text), len(self._numbers))
-
-    def listed(self) -> list[str]:
-        """The texts, each at its number."""
-        return list(self._numbers)
+Strings = Callable[[object], int]
+"""Number of a text in ``strings``: many cells share one."""
 
 
 def page_data(
@@ -58,7 +48,11 @@ def page_data(
         for single cells, of its column in the heat map (``heads``). ``cells``: details of each
         cell, in the order of the rows of the view "cell".
     """
-    strings = Strings()
+    texts: dict[str, int] = {}
+
+    def strings(text: object) -> int:
+        return texts.setdefault(str(text), len(texts))
+
     singles = [single for pool in shifts for single in pool.singles]
     cells = [single.first for single in singles]
     places = {cell.record.key: at for at, cell in enumerate(cells)}
@@ -83,7 +77,7 @@ def page_data(
             *(NOTES[name] for name in names if name in NOTES),
         ],
         "warnings": list(warnings),
-        "strings": strings.listed(),
+        "strings": list(texts),
     }
 
 
