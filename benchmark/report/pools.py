@@ -131,6 +131,8 @@ class Pool:
         """
         if self.is_source or not self.pairs:
             return None
+        if len(self.pairs) == 1:
+            return self.by_cell[0]
         ours, groups, seeds = stacked([cell for cell, _ in self.pairs])
         theirs = stacked([partner for _, partner in self.pairs])[0]
         return paired_comparison(ours, theirs, groups, seeds=seeds)
@@ -138,7 +140,7 @@ class Pool:
     @cached_property
     def by_cell(self) -> tuple[Comparison, ...]:
         """Each paired cell against its source cell; none for the source itself."""
-        return tuple(found for single in self.singles if (found := single.comparison))
+        return () if self.is_source else tuple(cell.against(other) for cell, other in self.pairs)
 
     @cached_property
     def recall(self) -> Interval | None:

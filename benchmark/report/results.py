@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmark.cell import Record, Status, method_label
 from benchmark.config.presets import tuned
+from benchmark.metrics.intervals import Comparison, paired_comparison
 from methods import BUILTINS
 
 Setting = tuple[str, ...]
@@ -149,6 +150,20 @@ class CellResult:
     @property
     def seed(self) -> int:
         return int(self.record.cell["seed"])
+
+    @cached_property
+    def _against(self) -> dict[str, Comparison]:
+        return {}
+
+    def against(self, source: CellResult) -> Comparison:
+        """R@1 of this cell against that of its source cell; computed once for all tables."""
+        assert self.hits is not None, "only finished cells are compared"
+        assert source.hits is not None, "only finished cells are compared"
+        assert self.group is not None, "only finished cells are compared"
+        key = source.record.key
+        if key not in self._against:
+            self._against[key] = paired_comparison(self.hits, source.hits, self.group)
+        return self._against[key]
 
     @cached_property
     def variant(self) -> Variant:
