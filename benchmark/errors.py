@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -10,12 +11,12 @@ class QueryShiftError(Exception):
     """Base of all errors that are the user's to mend; the CLI prints them without a traceback."""
 
 
-class UnknownNameError(QueryShiftError):
-    """Raised for a method, shift, benchmark, backbone or option name that does not exist."""
-
-
 class ConfigError(QueryShiftError):
     """Raised for a setting of the wrong name, type or range."""
+
+
+class UnknownNameError(ConfigError):
+    """Raised for a method, shift, benchmark, backbone or option name that does not exist."""
 
 
 class DataError(QueryShiftError):
@@ -42,3 +43,29 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, near))}" if near else ""
+
+
+def unknown(what: str, name: str, known: Iterable[str], advice: str = "") -> UnknownNameError:
+    """The error for a name that does not exist.
+
+    >>> str(unknown("method", "resst", ["rest", "tent"]))
+    "unknown method 'resst'; did you mean 'rest'; known: rest, tent"
+    """
+    names = list(known)
+    near = did_you_mean(name, names)
+    return UnknownNameError(
+        f"unknown {what} {name!r}{near}; known: {', '.join(names) or 'none'}{advice}"
+    )
+
+
+def shown(value: object) -> str:
+    """A value for a message: as Python writes it, shortened where it is long.
+
+    >>> shown("a"), len(shown("a" * 1000))
+    ("'a'", 100)
+    """
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100

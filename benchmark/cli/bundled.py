@@ -14,9 +14,11 @@ from rich.console import Console
 from benchmark.cell import Record, Status
 from benchmark.cli.bench import Bench, execute, say_reasons, say_where
 from benchmark.cli.command import FAILED, OK, Command, say, table
+from benchmark.config.kinds import COUNT
 from benchmark.config.paths import user_path
 from benchmark.config.presets import is_file, read_preset
-from benchmark.config.run import BenchConfig, read_count, read_names, reading
+from benchmark.config.run import BenchConfig, from_flag
+from benchmark.config.validate import check
 from benchmark.errors import ConfigError
 from benchmark.registry import METHODS
 from benchmark.report.display import FittedTable
@@ -127,8 +129,8 @@ class Tune(Command):
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         """Runs the trials (finished ones are reused), prints and writes what they say."""
-        names = reading(read_names, args.method, "--method")
-        workers = reading(read_count, args.workers, "--workers")
+        names = from_flag("method", args.method)
+        workers = check(COUNT, args.workers, "--workers")
         named = None if "all" in names else [METHODS.resolve(name) for name in names]
         if args.out and not is_file(args.out):
             raise ConfigError(f"--out: expected a name that ends in .yaml, not {args.out!r}")

@@ -122,14 +122,13 @@ def _chosen(names: Sequence[str]) -> list[BenchmarkCard]:
 
 
 def _check_own(args: argparse.Namespace, console: Console) -> int:
-    from benchmark.config.readers import read_names
-    from benchmark.config.run import BenchConfig
+    from benchmark.config.run import BenchConfig, from_flag
     from benchmark.data.own.check import check_own
     from benchmark.planning.own_data import source_of
 
     config = BenchConfig(
         data=expanded(args.data),
-        columns=read_names(args.columns) if args.columns else (),
+        columns=from_flag("columns", args.columns) if args.columns else (),
         gallery=args.gallery,
         qrels=args.qrels,
         split=args.split,

@@ -19,13 +19,15 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
+from pydantic import BeforeValidator
 
 from benchmark.config.options import applicable, complete, parse
 from benchmark.config.paths import user_path
-from benchmark.errors import ConfigError, did_you_mean
+from benchmark.config.validate import mapping
+from benchmark.config.yaml import Document, read_document
+from benchmark.errors import ConfigError, unknown
 
 PUBLISHED = "published"
 """The preset of the methods' defaults and the rules of ``presets/paper.yaml``."""
@@ -43,7 +45,13 @@ MODALITIES = ("image", "text", "video", "audio", "composed")
 
 _FOLDER = Path(__file__).parent / "presets"
 _RULES = _FOLDER / "paper.yaml"
-_FACTS = ("about", "data", "extends")
+_OPTIONS = Annotated[dict[str, Any], BeforeValidator(lambda options: options or {})]
+_KIND = mapping(
+    {
+        **dict.fromkeys(MODALITIES, dict[str, _OPTIONS]),
+        **dict.fromkeys(("about", "data", "extends"), str),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +151,12 @@ def _chosen(
             raise ConfigError(f"presets extend one another: {' -> '.join([*seen, preset])}")
         seen.append(preset)
         path = _path(preset, folder)
-        data = read_preset(path)
-        found = (data.get(place.query) or {}).get(method)
+        document, data = _read_preset(path)
+        found = data.get(place.query, {}).get(method)
         if found is not None:
-            parse(options, found, f"method {method!r} in {path}")
-            return path.stem, found, str(data.get("data") or path.stem)
+            where = functools.partial(document.where, at=(place.query, method))
+            parse(options, found, f"method {method!r}", where)
+            return path.stem, found, data.get("data") or path.stem
         preset = data.get("extends") or PUBLISHED
     return PUBLISHED, applicable(options, published(method, place)), PUBLISHED
 
@@ -161,17 +170,16 @@ def _path(preset: str, folder: Path) -> Path:
                 f"writes one, and {', '.join(preset_names(folder))} are shipped"
             )
         return path
-    path = folder / f"{preset}.yaml"
+    check_preset(preset, folder)
+    return folder / f"{preset}.yaml"
+
+
+def check_preset(preset: str, folder: Path = _FOLDER) -> None:
+    """Raises UnknownNameError for a preset that is neither shipped nor meant as a file."""
     known = preset_names(folder)
-    if preset not in known:
-        advice = (
-            "; run 'make tune' to write it, or use PRESET=published" if preset == "mini" else ""
-        )
-        raise ConfigError(
-            f"there is no option preset {preset!r}{did_you_mean(preset, known)} ({path}); "
-            f"known: {', '.join(known)}, or the path of a preset file{advice}"
-        )
-    return path
+    if not is_file(preset) and preset not in known:
+        advice = "; 'make tune' writes it, PRESET=published needs none" if preset == "mini" else ""
+        raise unknown("option preset", preset, known, f", or the path of a preset file{advice}")
 
 
 def published(method: str, place: Place) -> dict[str, Any]:
@@ -187,7 +195,7 @@ def published(method: str, place: Place) -> dict[str, Any]:
 
 @functools.cache
 def _rules() -> list[dict[str, Any]]:
-    rules: list[dict[str, Any]] = yaml.safe_load(_RULES.read_text(encoding="utf-8"))["rules"]
+    rules: list[dict[str, Any]] = read_document(_RULES).data["rules"]
     return rules
 
 
@@ -218,32 +226,18 @@ def read_preset(path: Path) -> Mapping[str, Any]:
     Raises:
         ConfigError: not a preset file.
     """
+    return _read_preset(path)[1]
+
+
+def _read_preset(path: Path) -> tuple[Document, dict[str, Any]]:
     try:
         return _read(path, path.stat().st_mtime_ns)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
         raise ConfigError(f"{path} is not a preset file: {error}") from None
 
 
 @functools.lru_cache(maxsize=64)
-def _read(path: Path, changed: int) -> Mapping[str, Any]:
+def _read(path: Path, changed: int) -> tuple[Document, dict[str, Any]]:
     """Once for each state of the file: a sweep asks for every one of its variants."""
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected a mapping with {', '.join(MODALITIES)}")
-    for key, methods in data.items():
-        if key in _FACTS:
-            if isinstance(methods, str):
-                continue
-            raise ConfigError(f"{path}: {key!r} must be a text, not {methods!r}")
-        if key not in MODALITIES:
-            raise ConfigError(
-                f"{path}: unknown key {key!r}{did_you_mean(str(key), (*MODALITIES, *_FACTS))}; "
-                f"expected {', '.join(MODALITIES)}, {', '.join(_FACTS)}"
-            )
-        if not isinstance(methods, dict) or not all(
-            isinstance(name, str) and isinstance(options, dict | None)
-            for name, options in methods.items()
-        ):
-            raise ConfigError(f"{path}: {key!r} must map methods to mappings of options")
-        data[key] = {name: options or {} for name, options in methods.items()}
-    return data
+    document = read_document(path)
+    return document, document.check(_KIND)

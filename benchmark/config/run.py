@@ -1,8 +1,7 @@
 """Settings of a run: defaults, then a YAML file, then the command line, into one frozen object.
 
-Each setting is declared once, as a dataclass field with its help text and its reader; flags, YAML
-keys and checks all come from there. A reader takes what YAML gives (int, list ...) as well as the
-text of a flag, and nothing else: a wrong type or an unknown key is an error with its place.
+Each setting is declared once, as a dataclass field with its kind and its help text; flags, YAML
+keys and checks all come from there.
 """
 
 from __future__ import annotations
@@ -12,58 +11,21 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from benchmark.config import kinds
+from benchmark.config.kinds import COUNT, FLAG, OPTIONS, PATH, TEXT, Shard
 from benchmark.config.paths import user_path
-from benchmark.config.readers import (
-    Reader,
-    Shard,
-    one_of,
-    read_cache,
-    read_count,
-    read_flag,
-    read_integers,
-    read_loader_workers,
-    read_names,
-    read_options,
-    read_path,
-    read_seconds,
-    read_seeds,
-    read_shard,
-    read_slurm,
-    read_text,
-    read_workers,
-    reading,
-)
-from benchmark.config.yaml import Document, Place, read_document
-
-__all__ = [
-    "BenchConfig",
-    "Traced",
-    "add_flags",
-    "defaults",
-    "from_file",
-    "from_flags",
-    "one_of",
-    "read_count",
-    "read_flag",
-    "read_integers",
-    "read_names",
-    "read_options",
-    "read_seeds",
-    "read_setting",
-    "read_text",
-    "reading",
-    "resolve",
-]
+from benchmark.config.validate import check, mapping
+from benchmark.config.yaml import read_document
 
 
-def _setting(default: Any, read: Reader, help_text: str, *, metavar: str = "") -> Any:
-    return field(default=default, metadata=_about(read, help_text, metavar))
+def _setting(kind: Any, default: Any, help_text: str, metavar: str = "WORD") -> Any:
+    return field(default=default, metadata=_about(kind, help_text, metavar))
 
 
-def _about(read: Reader, help_text: str, metavar: str) -> dict[str, Any]:
-    return {"read": read, "help": help_text, "metavar": metavar}
+def _about(kind: Any, help_text: str, metavar: str) -> dict[str, Any]:
+    return {"kind": kind, "help": help_text, "metavar": metavar}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,200 +33,213 @@ class BenchConfig:
     """Everything ``bench`` can be told. The help texts of the fields say what each means."""
 
     method: tuple[str, ...] = _setting(
-        ("rest",), read_names, "methods, or 'all'; 'source' always runs too", metavar="NAMES"
+        kinds.names(), ("rest",), "methods, or 'all'; 'source' always runs too", "NAMES"
     )
     shift: tuple[str, ...] = _setting(
+        kinds.names(),
         (),
-        read_names,
         "shifts or their short names, or 'all' that the benchmark has by default "
         "(default: gaussian_noise; 'all' where a benchmark is named)",
-        metavar="NAMES",
+        "NAMES",
     )
-    suite: str = _setting(
-        "", read_text, "mini (embedded, the default) or paper (own data)", metavar="NAME"
-    )
+    suite: str = _setting(TEXT, "", "mini (embedded, the default) or paper (own data)", "NAME")
     benchmark: tuple[str, ...] = _setting(
+        kinds.names(),
         (),
-        read_names,
         "benchmarks, or 'all' of the suite; default: the suite's first that the shift fits",
-        metavar="NAMES",
+        "NAMES",
     )
     severity: tuple[int, ...] = _setting(
-        (), read_integers, "severities (default: the benchmark's)", metavar="INTS"
+        kinds.integers(), (), "severities (default: the benchmark's)", "INTS"
     )
-    seed: tuple[int, ...] = _setting((0,), read_seeds, "run seeds, as 0,1 or 0-2", metavar="INTS")
+    seed: tuple[int, ...] = _setting(
+        kinds.integers(kinds.MAX_SEED), (0,), "run seeds, as 0,1 or 0-2", "INTS"
+    )
     model: str = _setting(
+        TEXT,
         "",
-        read_text,
         "model, backbone, or backbone:model (default: the benchmark's)",
-        metavar="NAME",
+        "NAME",
     )
-    pretrained: str = _setting("", read_path, "open_clip tag or local weights file", metavar="TAG")
+    pretrained: str = _setting(PATH, "", "open_clip tag or local weights file", "TAG")
     data: str = _setting(
+        PATH,
         "",
-        read_path,
         "folder with the data sets; or your own data: a table of pairs (.csv, .tsv, .jsonl, "
         ".parquet), a folder with a metadata.csv, .tar shards, hf:NAME",
-        metavar="PLACE",
+        "PLACE",
     )
     columns: tuple[str, ...] = _setting(
+        kinds.names(),
         (),
-        read_names,
         "which column of your own table is which: image=path,caption=text",
-        metavar="OURS=YOURS",
+        "OURS=YOURS",
     )
     gallery: str = _setting(
-        "", read_path, "table of the gallery, where --data holds queries only", metavar="TABLE"
+        PATH, "", "table of the gallery, where --data holds queries only", "TABLE"
     )
-    qrels: str = _setting("", read_path, "relevance of that gallery in TREC's form", metavar="FILE")
+    qrels: str = _setting(PATH, "", "relevance of that gallery in TREC's form", "FILE")
     clean: str = _setting(
+        PATH,
         "",
-        read_path,
         "the same queries before they were shifted, where --data holds shifted ones",
-        metavar="TABLE",
+        "TABLE",
     )
     split: str = _setting(
-        "",
-        read_text,
-        "split of your own table (default: test, where it has splits)",
-        metavar="NAME",
+        TEXT, "", "split of your own table (default: test, where it has splits)", "NAME"
     )
     ready_made: str = _setting(
+        PATH,
         "",
-        read_path,
         "folder with ready-made corrupted queries (TCR's, MM_Robustness'), used instead of "
         "generating them",
-        metavar="DIR",
+        "DIR",
     )
     cache: str = _setting(
+        kinds.CACHE,
         "",
-        read_cache,
         "folder of the disk cache, or 'off' (default: QUERYSHIFT_CACHE, else ~/.cache/queryshift)",
-        metavar="DIR",
+        "DIR",
     )
     shift_option: dict[str, Any] = field(
         default_factory=dict,
-        metadata=_about(read_options, "option of the shifts set by hand; repeatable", "KEY=VALUE"),
+        metadata=_about(OPTIONS, "option of the shifts set by hand; repeatable", "KEY=VALUE"),
     )
     transform: str | None = _setting(
+        Literal["resize", "clip", "pad"],
         None,
-        one_of("resize", "clip", "pad"),
         "resize (TCR's plain resize), clip (the model's own) or pad (towards a square, then as "
         "clip); default: the benchmark's",
     )
     preset: str = _setting(
+        TEXT,
         "",
-        read_text,
         "option preset (published, mini) or a preset file of your own (queryshift tune); default: "
         "mini for the embedded backbone, else published",
-        metavar="NAME",
+        "NAME",
     )
     option: dict[str, Any] = field(
         default_factory=dict,
-        metadata=_about(read_options, "method option set by hand; repeatable", "KEY=VALUE"),
+        metadata=_about(OPTIONS, "method option set by hand; repeatable", "KEY=VALUE"),
     )
     stream: tuple[str, ...] = _setting(
+        kinds.names(),
         ("single",),
-        read_names,
         "how queries arrive: single, continual, gradual, mixed, diverse, correlated, interleaved",
-        metavar="KINDS",
+        "KINDS",
     )
     stream_option: dict[str, Any] = field(
         default_factory=dict,
         metadata=_about(
-            read_options,
+            OPTIONS,
             "option of the stream: domains_per_batch (diverse), group_key, delta (correlated); "
             "repeatable",
             "KEY=VALUE",
         ),
     )
-    batch_size: int = _setting(64, read_count, "queries per batch", metavar="N")
-    limit: int | None = _setting(None, read_count, "at most so many queries", metavar="N")
-    allow_missing: bool = _setting(False, read_flag, "go on without images that are not on disk")
-    device: str = _setting("auto", read_text, "cpu, cuda, cuda:N, or auto", metavar="NAME")
+    batch_size: int = _setting(COUNT, 64, "queries per batch", "N")
+    limit: int | None = _setting(COUNT, None, "at most so many queries", "N")
+    allow_missing: bool = _setting(FLAG, False, "go on without images that are not on disk")
+    device: str = _setting(TEXT, "auto", "cpu, cuda, cuda:N, or auto", "NAME")
     precision: str = _setting(
+        Literal["float32", "tf32", "bf16", "fp16"],
         "float32",
-        one_of("float32", "tf32", "bf16", "fp16"),
         "number format of the encoder's matrix products; parameters and optimiser stay float32",
     )
-    compile: bool = _setting(False, read_flag, "compile the query encoder (torch.compile)")
+    compile: bool = _setting(FLAG, False, "compile the query encoder (torch.compile)")
     workers: int | None = _setting(
+        kinds.WORKERS,
         None,
-        read_workers,
         "cells at the same time, or auto: as many as the machine or cluster has room for "
         "(default: 1; auto where --executor says processes or ray)",
-        metavar="N",
+        "N",
     )
-    threads: int | None = _setting(None, read_count, "torch threads per cell", metavar="N")
+    threads: int | None = _setting(COUNT, None, "torch threads per cell", "N")
     loader_workers: int | None = _setting(
+        kinds.LOADER_WORKERS,
         None,
-        read_loader_workers,
         "processes that decode and corrupt ahead, per cell; 0: none (default: none where few "
         "queries are to be made or every core has a cell; else 1, with a GPU up to 4)",
-        metavar="N",
+        "N",
     )
     executor: str = _setting(
+        Literal["auto", "serial", "processes", "ray", "slurm"],
         "auto",
-        one_of("auto", "serial", "processes", "ray", "slurm"),
         "who runs the cells: this process (serial), worker processes, a Ray cluster, jobs of a "
         "Slurm cluster; auto: worker processes where several workers or a time limit are asked for",
     )
     slurm: dict[str, Any] = field(
         default_factory=dict,
         metadata=_about(
-            read_slurm,
+            kinds.SLURM,
             "option of the Slurm jobs: partition, time, mem, account, gres ...; repeatable",
             "KEY=VALUE",
         ),
     )
     address: str = _setting(
+        TEXT,
         "local",
-        read_text,
         "Ray cluster: HOST:PORT of a running one, auto (found by Ray), or local (started for the "
         "run)",
-        metavar="ADDR",
+        "ADDR",
     )
     time_limit: float | None = _setting(
+        kinds.SECONDS,
         None,
-        read_seconds,
         "a cell that takes longer is stopped, and the rest goes on",
-        metavar="SECONDS",
+        "SECONDS",
     )
     shard: Shard | None = field(
         default=None,
-        metadata=_about(read_shard, "only the I-th of N parts of the cells, from 1", "I/N"),
+        metadata=_about(kinds.SHARD, "only the I-th of N parts of the cells, from 1", "I/N"),
     )
-    out: str = _setting("", read_path, "results folder; default results/runs/<name>", metavar="DIR")
+    out: str = _setting(PATH, "", "results folder; default results/runs/<name>", "DIR")
     if_exists: str = _setting(
+        Literal["missing", "always"],
         "missing",
-        one_of("missing", "always"),
         "missing (reuse finished cells) or always (run again)",
     )
     log: tuple[str, ...] = _setting(
+        kinds.names(),
         (),
-        read_names,
         "also log each batch and cell to FILE.jsonl, FILE.csv, tensorboard:DIR or mlflow[:ADDRESS]",
-        metavar="PLACES",
+        "PLACES",
     )
-    no_figures: bool = _setting(False, read_flag, "write no PNG figures")
-    quiet: bool = _setting(False, read_flag, "no progress bars")
+    no_figures: bool = _setting(FLAG, False, "write no PNG figures")
+    quiet: bool = _setting(FLAG, False, "no progress bars")
+
+
+SETTINGS = {entry.name: entry for entry in dataclasses.fields(BenchConfig)}
+"""Name -> the field, whose metadata hold its ``kind``, ``help`` and ``metavar``."""
+
+KINDS = {name: entry.metadata["kind"] for name, entry in SETTINGS.items()}
+"""Name -> the type of what may be given, which ``validate.check`` takes."""
+
+_ALL = mapping(KINDS)
+
+
+def flag_of(name: str) -> str:
+    """The flag that gives a setting.
+
+    >>> flag_of("batch_size")
+    '--batch-size'
+    """
+    return f"--{name.replace('_', '-')}"
 
 
 def add_flags(parser: argparse.ArgumentParser, *, leave_out: Iterable[str] = ()) -> None:
     """Adds ``--config`` and one flag per setting; flags not given leave no trace in the result."""
     parser.add_argument("--config", metavar="FILE", help="YAML file with any of the settings below")
-    hidden = set(leave_out)
-    for setting in dataclasses.fields(BenchConfig):
-        if setting.name in hidden:
+    for name, setting in SETTINGS.items():
+        if name in leave_out:
             continue
         keywords: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(setting)}
-        if setting.metadata["read"] is read_flag:
+        if KINDS[name] is FLAG:
             keywords["action"] = "store_true"
         else:
-            keywords["metavar"] = setting.metadata["metavar"] or "WORD"
-            several = setting.metadata["read"] in (read_options, read_slurm)
-            keywords["action"] = "append" if several else "store"
-        parser.add_argument(f"--{setting.name.replace('_', '-')}", **keywords)
+            keywords["metavar"] = setting.metadata["metavar"]
+            keywords["action"] = "append" if KINDS[name] in (OPTIONS, kinds.SLURM) else "store"
+        parser.add_argument(flag_of(name), **keywords)
 
 
 def _help(setting: dataclasses.Field[Any]) -> str:
@@ -317,38 +292,24 @@ def from_flags(args: argparse.Namespace) -> dict[str, Traced]:
     Raises:
         ConfigError: a value of the wrong type or range.
     """
-    found: dict[str, Traced] = {}
-    for setting in dataclasses.fields(BenchConfig):
-        if setting.name in args:
-            flag = f"--{setting.name.replace('_', '-')}"
-            value = reading(setting.metadata["read"], getattr(args, setting.name), flag)
-            found[setting.name] = Traced(value, flag)
-    return found
+    return {
+        name: Traced(from_flag(name, getattr(args, name)), flag_of(name))
+        for name in SETTINGS
+        if name in args
+    }
+
+
+def from_flag(name: str, value: Any) -> Any:
+    """A setting given as a flag.
+
+    Raises:
+        ConfigError: a value of the wrong type or range.
+    """
+    return check(KINDS[name], value, flag_of(name))
 
 
 def _from_yaml(path: Path) -> dict[str, Traced]:
     document = read_document(path)
-    values: dict[str, Traced] = {}
-    for key in document.mapping():
-        name = key.replace("-", "_")
-        if name in values:
-            raise document.error((key,), f"{key!r} is set twice")
-        values[name] = Traced(read_setting(document, (key,)), document.where((key,)))
-    return values
-
-
-def read_setting(document: Document, place: Place) -> Any:
-    """The setting that the last step of a place names, as its reader gives it.
-
-    Raises:
-        ConfigError: no such setting, or a value of the wrong type or range; says file and line.
-    """
-    known = {setting.name: setting for setting in dataclasses.fields(BenchConfig)}
-    key = str(place[-1])
-    name = key.replace("-", "_")
-    if name not in known:
-        raise document.unknown_key(place[:-1], key, tuple(known))
-    try:
-        return known[name].metadata["read"](document.value(place))
-    except ValueError as error:
-        raise document.error(place, f"{key!r}: {error}") from None
+    values = document.check(_ALL)
+    where = {key.replace("-", "_"): document.where((key,)) for key in document.data}
+    return {name: Traced(value, where[name]) for name, value in values.items()}

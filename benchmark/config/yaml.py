@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import codecs
 import re
-import reprlib
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmark.errors import ConfigError, did_you_mean
-
-Place = tuple[str | int, ...]
-"""Where in a document: keys and positions from the top."""
+from benchmark.config.validate import Place, check
+from benchmark.errors import ConfigError, shown
 
 
 @dataclass(frozen=True)
@@ -37,68 +34,22 @@ class Document:
             found = found[step]
         return found
 
-    def mapping(self, place: Place = ()) -> Mapping[str, Any]:
-        """The mapping at a place; its keys are texts.
+    def check(self, kind: Any, place: Place = ()) -> Any:
+        """The value at a place as its type has it (``validate.check``).
 
         Raises:
-            ConfigError: it is something else.
+            UnknownNameError: a key that does not exist; says file and line.
+            ConfigError: a value of the wrong type or range; says file and line.
         """
-        found = self.value(place)
-        if not isinstance(found, dict):
-            what = f"{_name(place)} must be a mapping (KEY: VALUE)"
-            raise self.error(place, f"{what}, not {shown(found)}")
-        for key in found:
-            if not isinstance(key, str):
-                raise self.error(place, f"the key {shown(key)} must be a text: put it in quotes")
-        return found
-
-    def sequence(self, place: Place) -> Sequence[Any]:
-        """The list at a place.
-
-        Raises:
-            ConfigError: it is something else.
-        """
-        found = self.value(place)
-        if not isinstance(found, list):
-            raise self.error(place, f"{_name(place)} must be a list, not {shown(found)}")
-        return found
-
-    def text(self, place: Place) -> str:
-        """The text at a place.
-
-        Raises:
-            ConfigError: it is something else.
-        """
-        found = self.value(place)
-        if not isinstance(found, str):
-            raise self.error(place, f"{_name(place)} must be a text, not {shown(found)}")
-        return found
-
-    def check_keys(
-        self, place: Place, *, required: Iterable[str] = (), optional: Iterable[str] = ()
-    ) -> None:
-        """Raises ConfigError for an unknown or a missing key of the mapping at a place."""
-        found = self.mapping(place)
-        known = tuple(dict.fromkeys((*required, *optional)))
-        for key in found:
-            if key not in known:
-                raise self.unknown_key(place, key, known)
-        missing = [key for key in required if key not in found]
-        if missing:
-            raise self.error(place, f"{_name(place)} lacks {', '.join(missing)}")
-
-    def unknown_key(self, place: Place, key: str, known: Sequence[str]) -> ConfigError:
-        """The error for a key that should not be there."""
-        near = did_you_mean(key, known)
-        return self.error((*place, key), f"unknown key {key!r}{near}; known: {', '.join(known)}")
+        return check(kind, self.value(place), partial(self.where, at=place))
 
     def error(self, place: Place, what: str) -> ConfigError:
         """An error that starts with file and line of a place."""
         return ConfigError(f"{self.where(place)}: {what}")
 
-    def where(self, place: Place) -> str:
-        """File and line of a place, as in ``grid.yaml:3``."""
-        return f"{self.path}:{self._line(place)}"
+    def where(self, place: Place, *, at: Place = ()) -> str:
+        """File and line of a place within the one that ``at`` names, as in ``grid.yaml:3``."""
+        return f"{self.path}:{self._line((*at, *place))}"
 
     def _line(self, place: Place) -> int:
         node, line = self.tree, self.tree.start_mark.line
@@ -147,19 +98,6 @@ for _kind, _pattern, _first in (
     )
 
 
-def shown(value: Any) -> str:
-    """A value for a message: as Python writes it, shortened where it is long.
-
-    >>> shown("a"), len(shown("a" * 1000))
-    ("'a'", 100)
-    """
-    return _SHORT.repr(value)
-
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
-
-
 def read_document(path: Path) -> Document:
     """Reads a YAML file.
 
@@ -170,11 +108,12 @@ def read_document(path: Path) -> Document:
     """
     text = _text(path)
     try:
-        tree = yaml.compose(text, Loader=_Loader)
+        loader = _Loader(text)
+        tree = loader.get_single_node()
         if tree is None:
             raise ConfigError(f"{path} is empty; expected settings (KEY: VALUE)")
         _check_tree(path, tree)
-        data = yaml.load(text, Loader=_Loader)  # a safe loader; what it gives is plain
+        data = loader.construct_document(tree)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -212,6 +151,9 @@ def _text(path: Path) -> str:
     return text
 
 
+_KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+
+
 def _check_tree(path: Path, tree: yaml.Node) -> None:
     """Refuses repeated keys, aliases within themselves, and aliases that repeat too much."""
     sizes: dict[int, int] = {}
@@ -245,6 +187,10 @@ def _children(path: Path, node: yaml.Node) -> list[yaml.Node]:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
             raise ConfigError(f"{path}:{line}: a key must be a text, not a list or a mapping")
+        if key.tag not in _KEY_TAGS:
+            raise ConfigError(
+                f"{path}:{line}: the key {key.value} must be a text: put it in quotes"
+            )
         if (key.tag, key.value) in seen:
             raise ConfigError(
                 f"{path}:{line}: key {shown(key.value)} is already in line "
@@ -252,7 +198,3 @@ def _children(path: Path, node: yaml.Node) -> list[yaml.Node]:
             )
         seen[key.tag, key.value] = line
     return [part for pair in node.value for part in pair]
-
-
-def _name(place: Place) -> str:
-    return repr(place[-1]) if place and isinstance(place[-1], str) else "the entry"

@@ -13,7 +13,7 @@ from benchmark.cell import BackboneSpec
 from benchmark.data.card import BenchmarkCard, Suite
 from benchmark.data.own.source import own_card
 from benchmark.data.suite_file import read_suite
-from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
+from benchmark.errors import ConfigError, unknown
 
 __all__ = [
     "BenchmarkCard",
@@ -43,10 +43,7 @@ def load_suite(name: str) -> Suite:
         UnknownNameError: no such suite.
     """
     if name not in suite_names():
-        raise UnknownNameError(
-            f"unknown suite {name!r}{did_you_mean(name, suite_names())}; "
-            f"known: {', '.join(suite_names())}"
-        )
+        raise unknown("suite", name, suite_names())
     return read_suite(_FOLDER / f"{name}.yaml")
 
 
@@ -101,7 +98,5 @@ def benchmark_card(name: str) -> BenchmarkCard:
         return own
     cards = benchmark_cards()
     if name not in cards:
-        raise UnknownNameError(
-            f"unknown benchmark {name!r}{did_you_mean(name, cards)}; known: {', '.join(cards)}"
-        )
+        raise unknown("benchmark", name, cards)
     return cards[name]

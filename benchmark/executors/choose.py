@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchmark.cell import Cell
-from benchmark.config.readers import AUTO_WORKERS
+from benchmark.config.kinds import AUTO_WORKERS
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.evaluation.resources import Resources

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from benchmark.config.readers import AUTO_WORKERS
+from benchmark.config.kinds import AUTO_WORKERS
 from benchmark.config.run import BenchConfig
 
 WORKER_BYTES = 2 << 30

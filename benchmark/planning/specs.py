@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from typing import Any, TypeVar
@@ -22,10 +21,12 @@ from benchmark.cell import (
 )
 from benchmark.config import options, presets
 from benchmark.config.presets import Place
-from benchmark.config.run import BenchConfig, read_count, reading
+from benchmark.config.run import KINDS as SETTINGS
+from benchmark.config.run import BenchConfig
+from benchmark.config.validate import check, mapping, mapping_of
 from benchmark.data.datasets import ready_made
 from benchmark.data.suite import BenchmarkCard
-from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
+from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError
 from benchmark.evaluation.stream import MIXING, check_kind, check_stream
 from benchmark.planning.compatibility import facts
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
@@ -131,15 +132,11 @@ def with_models(
     choices: Sequence[Choice], config: BenchConfig
 ) -> Iterator[tuple[BenchConfig, str]]:
     """The settings with each model in turn, each with its place in the file."""
-    readers = {setting.name: setting.metadata["read"] for setting in fields(BenchConfig)}
     for choice in choices:
         model = "" if choice.name == OWN_BACKBONE else choice.name
         for own in choice.variants():
             values = {
-                name: located(
-                    choice.options[name].where,
-                    partial(reading, readers[name], value, f"option {name!r}"),
-                )
+                name: check(SETTINGS[name], value, f"{choice.options[name].where}: {name!r}")
                 for name, value in own.items()
             }
             yield replace(config, model=model, **values), choice.where
@@ -175,7 +172,7 @@ class MethodVariants:
         for choice in expanded:
             for option, sweep in choice.options.items():
                 for value in sweep.values:
-                    located(sweep.where, partial(_parse_option, choice.name, option, value))
+                    _parse_option(choice.name, option, value, sweep.where)
             self._variants += [
                 (choice.name, _merged(own, by_hand[choice.name], flagged))
                 for own in choice.variants()
@@ -191,8 +188,8 @@ class MethodVariants:
         return self._made[place, preset]
 
 
-def _parse_option(method: str, option: str, value: Any) -> None:
-    options.parse(METHODS.get(method).Options, {option: value}, f"method {method!r}")
+def _parse_option(method: str, option: str, value: Any, where: str = "") -> None:
+    options.parse(METHODS.get(method).Options, {option: value}, f"method {method!r}", where)
 
 
 def _method_spec(name: str, place: Place, preset: str, by_hand: Mapping[str, Any]) -> MethodSpec:
@@ -243,13 +240,8 @@ def stream_specs(
     kinds = [choice.name for choice in choices]
     for kind in kinds:
         check_kind(kind)
-    known = [name for kind in kinds for name in STREAM_OPTIONS.get(kind, ())]
-    for name in given:
-        if name not in known:
-            raise UnknownNameError(
-                f"--stream {','.join(kinds)} has no option {name!r}{did_you_mean(name, known)}; "
-                f"it has {', '.join(known) or 'none'}"
-            )
+    known = {name: Any for kind in kinds for name in STREAM_OPTIONS.get(kind, ())}
+    check(mapping(known), dict(given), owner=f"stream {','.join(kinds)}")
     for choice in choices:
         names = STREAM_OPTIONS.get(choice.name, ())
         shared = {name: value for name, value in given.items() if name in names}
@@ -259,20 +251,18 @@ def stream_specs(
 
 
 def _stream(kind: str, values: Mapping[str, Any]) -> StreamSpec:
-    hints = typing.get_type_hints(StreamSpec)
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if name == "batch_size":
-            found[name] = reading(read_count, value, "'batch_size'")
-            continue
-        try:
-            found[name] = options.convert(value, hints[name])
-        except ValueError as error:
-            raise ConfigError(f"stream option {name!r}: {error}") from None
+    found = check(_STREAM, values, owner=f"stream {kind!r}")
     spec = StreamSpec(kind, **found)
     if kind not in (*MIXING, "gradual"):  # those wait for their domains
         check_stream(spec)
     return spec
+
+
+_STREAM = mapping_of(
+    StreamSpec,
+    ("batch_size", "domains_per_batch", "group_key", "delta"),
+    kinds={"batch_size": SETTINGS["batch_size"]},
+)
 
 
 def _merged(own: Mapping[str, Any], shared: Mapping[str, Any], flagged: bool) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(call, words, said):
         (("--benchmark", "toy-natural"), "there nothing is corrupted"),
         (("--option", "siez=1"), "has no option 'siez'; did you mean 'size'"),
         (("--option", "size=big"), "option 'size' of method 'toy-nudge'"),
-        (("--preset", "publshed"), "no option preset 'publshed'; did you mean 'published'"),
+        (("--preset", "publshed"), "unknown option preset 'publshed'; did you mean 'published'"),
         (("--method", "toy-broken"), "'toy-broken' of queryshift-toy"),
         (("--data", "/no/such/folder"), "no folder /no/such/folder"),
     ],

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchmark.cli import main
-from benchmark.config.readers import AUTO_WORKERS, Shard, read_seconds, read_shard, read_workers
-from benchmark.config.run import BenchConfig
+from benchmark.config.kinds import AUTO_WORKERS, Shard
+from benchmark.config.run import BenchConfig, from_flag
 from benchmark.errors import ConfigError
 from benchmark.executors import ProcessExecutor, SerialExecutor, machine
 from benchmark.executors.choose import check_settings, make_executor, part_of
@@ -113,22 +113,24 @@ def test_a_part_is_a_shard():
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/", "a/b", "-1/2", "1/2/3", 5, True, "²/3"])
 def test_shards_that_do_not_exist(text: Any):
-    with pytest.raises(ValueError, match=r"I from 1 to N"):
-        read_shard(text)
-    assert str(read_shard("2/4")) == "2/4"
+    with pytest.raises(ConfigError, match=r"I from 1 to N"):
+        from_flag("shard", text)
+    assert str(from_flag("shard", "2/4")) == "2/4"
 
 
-@pytest.mark.parametrize("value", ["0", 0, -1, "x", True, "nan", "1e3", float("inf"), float("nan")])
+@pytest.mark.parametrize(
+    "value", ["0", 0, -1, "x", True, "nan", "1:30", float("inf"), float("nan")]
+)
 def test_time_spans_that_are_none(value: Any):
-    with pytest.raises(ValueError, match="seconds above 0"):
-        read_seconds(value)
-    assert (read_seconds("1.5"), read_seconds(90)) == (1.5, 90.0)
+    with pytest.raises(ConfigError, match="seconds above 0"):
+        from_flag("time_limit", value)
+    assert (from_flag("time_limit", "1.5"), from_flag("time_limit", 1e3)) == (1.5, 1000.0)
 
 
 def test_workers_are_a_number_or_auto():
-    assert (read_workers("auto"), read_workers("3")) == (AUTO_WORKERS, 3)
-    with pytest.raises(ValueError, match="or auto"):
-        read_workers("0")
+    assert (from_flag("workers", "auto"), from_flag("workers", "3")) == (AUTO_WORKERS, 3)
+    with pytest.raises(ConfigError, match="or 'auto'"):
+        from_flag("workers", "0")
 
 
 def failing(bench: Any, *words: str) -> tuple[int, list[str]]:

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.config.readers import read_slurm
-from benchmark.config.run import BenchConfig
+from benchmark.config.run import BenchConfig, from_flag
 from benchmark.errors import ConfigError
 from benchmark.evaluation.resources import Resources
 from benchmark.executors import SerialExecutor, run_cells, slurm
@@ -105,10 +104,10 @@ def test_without_slurm_there_is_one_clear_error(tmp_path: Path, monkeypatch: Any
 
 
 def test_options_of_jobs() -> None:
-    found = read_slurm(["partition=gpu,time=60", "gres=gpu:a100:1"])
+    found = from_flag("slurm", ["partition=gpu,time=60", "gres=gpu:a100:1"])
     assert found == {"partition": "gpu", "time": 60, "gres": "gpu:a100:1"}
-    assert read_slurm({"nodelist": "n[1-3],n7"}) == {"nodelist": "n[1-3],n7"}
-    assert read_slurm("nodelist=n1,n2,time=1-0") == {"nodelist": "n1,n2", "time": "1-0"}
+    assert from_flag("slurm", {"nodelist": "n[1-3],n7"}) == {"nodelist": "n[1-3],n7"}
+    assert from_flag("slurm", "nodelist=n1,n2,time=1-0") == {"nodelist": "n1,n2", "time": "1-0"}
     config = BenchConfig(executor="slurm", slurm=found, workers=3)
     executor = make_executor(
         config, worlds.resources, worlds.resources(), waiting=9, device="cuda", folder=Path("run")
@@ -121,8 +120,8 @@ def test_options_of_jobs() -> None:
     "value", ["partitio=gpu", "partition=a b", "partition=a\n#SBATCH x", "time=", {"time": True}]
 )
 def test_options_that_are_none(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"did you mean|expected"):
-        read_slurm(value)
+    with pytest.raises(ConfigError, match=r"did you mean|expected"):
+        from_flag("slurm", value)
 
 
 def test_options_without_the_executor_are_refused() -> None:

@@ -76,7 +76,7 @@ def test_a_broken_preset_file_is_refused_before_the_search(
     monkeypatch.chdir(tmp_path)
     Path("mini.yaml").write_text("- no mapping\n")
     assert main(["tune", "--method", "tent", "--out", "mini.yaml"]) == 2
-    assert "mini.yaml: expected a mapping" in capsys.readouterr().err
+    assert "mini.yaml:1: expected a mapping" in capsys.readouterr().err
     assert not tune.RUN.exists()
 
 
