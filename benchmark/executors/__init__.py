@@ -95,8 +95,7 @@ def identify(
         except (QueryShiftError, SystemExit, GeneratorExit, CancelledError) as error:
             problem = error if isinstance(error, QueryShiftError) else DataError(reason_of(error))
             record = unfinished(cell, "", Status.FAILED, reason_of(error))
-            keys[index] = record.key
-            failed[record.key] = record
+            keys[index], failed[record.key] = record.key, record
             continue
         if not loaded:  # nothing is written before it is known that something can be run
             store.check_writable()
