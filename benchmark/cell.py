@@ -15,7 +15,7 @@ SCHEMA_VERSION = 2
 """Raised when the layout of a stored record changes."""
 
 
-STRICT = {"strict": True, "extra": "forbid"}
+STRICT = {"strict": True, "extra": "forbid", "revalidate_instances": "always"}
 """How stored cells and records are read: nothing is converted, nothing may be surplus."""
 
 

@@ -175,13 +175,14 @@ def _content(path: Path) -> bytes:
 
 
 def _record(values: dict[str, Any]) -> Record:
-    for name in ("digest", "arrays"):
+    for name in ("key", "status", "cell", "digest", "arrays"):
         if name not in values:
             raise ValueError(f"it has no {name!r}")
     if sealed(values)["digest"] != values["digest"]:
         raise _BadRecord("its digest is not that of its content; it was changed after it was saved")
     measured = _measured(values, lambda number: math.nan if number is None else number)
-    return _RECORD.validate_json(to_json({**values, **measured}, inf_nan_mode="constants"))
+    status = Status(values["status"])
+    return _RECORD.validate_python(Record(**{**values, **measured, "status": status}))
 
 
 def _measured(
@@ -208,8 +209,6 @@ def _first_fault(error: ValidationError) -> str:
     """What has the wrong type, is missing or surplus: JSON from elsewhere can hold anything."""
     fault = error.errors(include_url=False)[0]
     name, kind = ".".join(map(str, fault["loc"])), fault["type"]
-    if kind == "missing":
-        return f"it has no {name!r}"
     if kind in _EXPECTED:
         return f"{name!r} is {fault['input']!r}, not {_EXPECTED[kind]}"
     return f"{name!r}: {fault['msg']}"
