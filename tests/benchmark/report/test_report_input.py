@@ -95,11 +95,14 @@ def test_records_of_another_schema_version_are_named_with_both_versions(tmp_path
     ("edit", "reason"),
     [
         (lambda v: v["cell"].update(seed="zero"), "'seed' is 'zero', not a whole number"),
-        (lambda v: v["cell"]["shift"].update(severity=None), "'severity' is None"),
-        (lambda v: v["cell"].update(benchmark=7), "not a text: 'mini', 7"),
-        (lambda v: v["cell"]["method"].update(options=[1]), "rest are [1], not an object"),
+        (lambda v: v["cell"]["shift"].update(severity=None), "'shift.severity' is None"),
+        (lambda v: v["cell"].update(benchmark=7), "'benchmark' is 7, not a text"),
+        (
+            lambda v: v["cell"]["method"].update(options=[1]),
+            "'method.options' is [1], not an object",
+        ),
         (lambda v: v.update(info="none"), "'info' is 'none', not an object"),
-        (lambda v: v["info"].update(queries="many"), "'queries' is 'many', not a whole number"),
+        (lambda v: v["info"].update(queries="many"), "it is of many queries"),
     ],
 )
 def test_fields_of_the_wrong_type_are_named(tmp_path, caplog, edit, reason) -> None:
