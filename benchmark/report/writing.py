@@ -15,7 +15,7 @@ from benchmark.errors import ResultsError
 from benchmark.report.boards import boards
 from benchmark.report.leaderboard import by_shift, leaderboard
 from benchmark.report.outputs import write_csv, write_manifest, write_text
-from benchmark.report.pools import benchmark_pools, problems, shift_pools
+from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
 from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_frame, rankings
 from benchmark.report.results import CellResult
 from benchmark.report.text_tables import latex, markdown
@@ -53,7 +53,7 @@ def write_all(
     folder: Path | None = None,
     kinds: Sequence[Literal["png", "pdf"]] = ("png",),
 ) -> list[Path]:
-    """Writes the tables, one page with all of it and, unless switched off, the figures.
+    """Writes the tables, one page with all of it and the figures; gives the files written.
 
     Tables: tidy.csv, leaderboard.csv (and .tex, .md), by_shift.csv, pairwise.csv, ranking.csv. The
     page is leaderboard.html; only one in the run's own folder links to the cells' files.
@@ -68,9 +68,6 @@ def write_all(
         each: whether to draw the figures of each benchmark too.
         folder: where to write, if not into the run's own folder.
         kinds: of which kinds the figures are.
-
-    Returns:
-        The files written.
 
     Raises:
         ResultsError: the run has no cells, or the folder cannot be written.
@@ -105,13 +102,26 @@ def write_all(
         ),
     ]
     if figures:
-        # matplotlib takes half a second to import, which a run without figures need not spend.
-        from benchmark.report import plots
-
-        for name, figure in plots.figures(pools, whole, each=each):
-            written += plots.write(figure, target / "figures" / name, kinds)
+        written += _draw(target / "figures", pools, whole, each, kinds)
     made = output_options(figures=figures, each=each, kinds=kinds)
     return [*written, write_manifest(target, records, made, written)]
+
+
+def _draw(
+    folder: Path,
+    pools: Sequence[Pool],
+    whole: Sequence[Pool],
+    each: bool,
+    kinds: Sequence[Literal["png", "pdf"]],
+) -> list[Path]:
+    # matplotlib takes half a second to import, which a run without figures need not spend.
+    from benchmark.report import plots
+
+    return [
+        path
+        for name, figure in plots.figures(pools, whole, each=each)
+        for path in plots.write(figure, folder / name, kinds)
+    ]
 
 
 def output_options(
