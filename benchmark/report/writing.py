@@ -64,8 +64,7 @@ def write_all(
     Args:
         store: the run.
         results: ``load_results(store)`` where the caller has them.
-        figures: whether to draw.
-        each: whether to draw the figures of each benchmark too.
+        figures: whether to draw; ``each``: the figures of each benchmark too.
         folder: where to write, if not into the run's own folder.
         kinds: of which kinds the figures are.
 
