@@ -26,7 +26,7 @@ from benchmark.evaluation.stream import QueryStream
 from shifts.base import Shift
 from shifts.change import sizes
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised when the harness computes cached content in another way."""
 
 _ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")

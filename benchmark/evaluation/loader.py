@@ -74,6 +74,9 @@ class QueryInputs:
         cache: keeps what is made.
         changes: told what the corruption did to each query.
         workers: processes that make inputs ahead; see ``workers.loader_workers``.
+
+    Attributes:
+        modality: of the items.
     """
 
     def __init__(
@@ -88,10 +91,10 @@ class QueryInputs:
         workers: int | None = 0,
     ) -> None:
         self._items = data.gallery if gallery else data.queries
-        self._modality = data.gallery_modality if gallery else data.query_modality
-        self._clean_text = data.clean_text if self._modality == "text" else None
+        self.modality = data.gallery_modality if gallery else data.query_modality
+        self._clean_text = data.clean_text if self.modality == "text" else None
         self._backbone = backbone
-        preprocess = backbone.preprocess(self._modality)
+        preprocess = backbone.preprocess(self.modality)
         staged = preprocess if isinstance(preprocess, Staged) else None
         self._make = staged.compact if staged else preprocess
         self._expand = staged.expand if staged else None
@@ -107,7 +110,7 @@ class QueryInputs:
 
     def collated(self, inputs: Sequence[Tensor]) -> Tensor:
         """Prepared inputs as a batch on the backbone's device."""
-        return self._backbone.collate(self._modality, inputs)
+        return self._backbone.collate(self.modality, inputs)
 
     @contextmanager
     def prepared(
@@ -143,8 +146,9 @@ class QueryInputs:
     def _of_part(self, part: np.ndarray, new: Sequence[int], made: Sequence[_Made]) -> list[Tensor]:
         rows: dict[int, Tensor] = {}
         for index, one in zip(new, made, strict=True):
-            # A copy, in torch's own memory: numpy aligns it otherwise, and sums may depend on that.
-            rows[index] = torch.from_numpy(one.rows).clone()
+            rows[index] = torch.from_numpy(one.rows)
+            if self._expand is None:  # torch's own memory: it is aligned otherwise than numpy's
+                rows[index] = rows[index].clone()
             self._note(index, one)
             if self._cache is not None:
                 self._cache.put(index, rows[index])

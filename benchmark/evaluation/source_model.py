@@ -14,9 +14,9 @@ from benchmark.evaluation.loader import QueryInputs
 from benchmark.metrics.ranking import copies_of, gallery_of, rank, settled
 from benchmark.metrics.ranks import recall_at
 
-BLOCK = 16
-"""Items embedded at once outside the stream. Texts come in many lengths, each with a block that is
-not full, and on a CPU larger blocks gain little."""
+BLOCK, TEXT_BLOCK = 16, 32
+"""Items embedded at once outside the stream. Texts gain from larger blocks, most with several
+threads; but they come in many lengths, each with a block that is not full."""
 
 LOADED_AT_ONCE = 64
 """Items outside the stream that a loader worker makes at once."""
@@ -70,13 +70,13 @@ def embed_distinct(
     """Rows of items outside the stream; equal inputs have equal rows, bit for bit.
 
     Each distinct input is embedded once. It is collated alone, so that no longer neighbour pads it,
-    and embedded in a block of ``BLOCK`` inputs of its own shape, the last one filled up: kernels
+    and embedded in a block of fixed size and of its own shape, the last one filled up: kernels
     choose the order of their sums by the shape of what they get. So a row does not depend on the
     other items either, as long as a kernel treats all rows of a block alike; where it does not (MKL
     on CPUs without AVX-512), other items can move a row by rounding, but equal inputs together.
 
     Args:
-        embed: (``BLOCK``, ...) collated inputs -> (``BLOCK``, D) rows, each from its own input.
+        embed: (block, ...) collated inputs -> (block, D) rows, each from its own input.
         inputs: of the items.
         indices: (n,) of the items; at least one.
 
@@ -89,9 +89,11 @@ def embed_distinct(
     done: list[Tensor] = []
     order: list[int] = []
 
+    size = TEXT_BLOCK if inputs.modality == "text" else BLOCK
+
     def finish(block: list[tuple[int, Tensor]]) -> None:
         members = [batch for _, batch in block]
-        members += members[-1:] * (BLOCK - len(block))
+        members += members[-1:] * (size - len(block))
         done.append(embed(torch.cat(members)).detach()[: len(block)])
         order.extend(number for number, _ in block)
         block.clear()
@@ -107,7 +109,7 @@ def embed_distinct(
                 batch = inputs.collated([made])
                 block = waiting.setdefault(batch.shape, [])
                 block.append((number_of[digest], batch))
-                if len(block) == BLOCK:
+                if len(block) == size:
                     finish(block)
             numbers[place] = number_of[digest]
     for block in filter(None, waiting.values()):

@@ -17,7 +17,7 @@ from benchmark.cell import BackboneSpec, ShiftSpec, Status, StreamSpec
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
 from benchmark.evaluation.loader import QueryInputs
 from benchmark.evaluation.runner import run_cell
-from benchmark.evaluation.source_model import BLOCK, embed_distinct, recall_of
+from benchmark.evaluation.source_model import BLOCK, TEXT_BLOCK, embed_distinct, recall_of
 from benchmark.metrics.ranking import copies_of, settled
 from benchmark.mini.pictures import backbone as mini
 from tests.benchmark import fakes
@@ -73,9 +73,9 @@ def rows_are_alike(backbone: DualEncoder, texts: list[str]) -> bool:
     alone = [backbone.collate("text", [t]) for t in tokens]
     for one in alone:
         same = [other for other in alone if other.shape == one.shape]
-        block = torch.cat((same * BLOCK)[:BLOCK])
+        block = torch.cat((same * TEXT_BLOCK)[:TEXT_BLOCK])
         rows = backbone.encode("text", block)
-        for shift in range(1, BLOCK):
+        for shift in range(1, TEXT_BLOCK):
             if not torch.equal(backbone.encode("text", block.roll(shift, 0)), rows.roll(shift, 0)):
                 return False
     return True
