@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmark.registry import METHODS
 from methods import BUILTINS
-from methods.base import Setup
+from methods.base import Method, Setup
 from tests.perf.vit import random_vit
 
 CUDA = torch.cuda.is_available()
@@ -56,6 +56,11 @@ def clock() -> float:
     if CUDA:
         torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def busy() -> float:
+    """As ``clock``; on a CPU the time of this process alone, which other jobs do not stretch."""
+    return clock() if CUDA else time.process_time()
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +105,46 @@ def test_step(benchmark: BenchmarkFixture, name: str, backbone, batches, gallery
         "queries_per_second": round(BATCH / second, 1),
     }
     assert second > 0.5 * bare["forward"]
+
+
+ONE_PASS = [name for name in BUILTINS if METHODS.get(name).card.passes == "1 f"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "other", "most"),
+    [
+        ("rest", {"level": "embeddings"}, "tcr", 1.25),
+        *((name, {}, "source", 1.15) for name in ONE_PASS if name != "source"),
+    ],
+)
+def test_price(
+    benchmark: BenchmarkFixture,
+    name: str,
+    options: dict[str, str],
+    other: str,
+    most: float,
+    backbone,
+    batches,
+    gallery,
+) -> None:
+    """A method's step against another's, in turn on the same batches."""
+
+    def made(which: str, chosen: dict[str, str]) -> Method:
+        kind = METHODS.get(which)
+        setup = Setup(backbone.query_encoder("image"), gallery, backbone.logit_scale)
+        return kind(setup, kind.Options(**chosen))
+
+    pair = made(name, options), made(other, {})
+    seconds: tuple[list[float], list[float]] = ([], [])
+
+    def steps() -> None:
+        for batch in (batches[0], *batches):  # the first one warms up
+            for method, taken in zip(pair, seconds, strict=True):
+                begun = busy()
+                method.step(batch)
+                taken.append(busy() - begun)
+
+    benchmark.pedantic(steps, rounds=1)
+    ratio = min(seconds[0][1:]) / min(seconds[1][1:])
+    benchmark.extra_info |= {"over": other, "ratio": round(ratio, 3)}
+    assert ratio <= most
