@@ -5,27 +5,26 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import logging
 import os
 import re
-import warnings
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError  # the error class only: weights are never unpickled
 from typing import Any
 
 import open_clip
 import torch
 from open_clip.convert import convert_state_dict
-from open_clip.factory import load_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from benchmark.backbones.weight_file import parted, read_weights
 from benchmark.config.paths import user_path
 from benchmark.errors import WeightsError, did_you_mean
 from shifts.digests import digest_of
+
+logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHT_FILES = (
@@ -41,19 +40,6 @@ _HUB_FILES = (WEIGHT_FILES[0], WEIGHT_FILES[2])
 
 _OPENAI_ONLY = ("input_resolution", "context_length", "vocab_size")
 """Entries that OpenAI's own checkpoints carry beside the weights, and nobody else's."""
-
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    StopIteration,
-    SafetensorError,
-)
-"""What reading a damaged file, or one of another kind, is known to raise."""
 
 _OPENAI_NAME = re.compile(r"(^|[^a-z])openai([^a-z]|$)")
 
@@ -78,7 +64,7 @@ def find_weights(model: str, pretrained: str) -> tuple[Path, Mapping[str, Any]]:
     )
     if not pretrained:
         raise WeightsError(f"model {model!r} needs weights; {expected}")
-    path = user_path(pretrained)
+    path = user_path(parted(pretrained)[0])
     if path.is_file():
         return path, {}
     tag = get_pretrained_cfg(model, pretrained)
@@ -154,17 +140,22 @@ def refuse_activation_mismatch(model: str, path: Path, quick: bool, tag: Mapping
     )
 
 
-def load_weights(model: nn.Module, path: Path, name: str, quick: bool) -> None:
+def load_weights(model: nn.Module, path: Path, name: str, quick: bool, part: str = "") -> str:
     """Reads a weight file into a model, strictly: same names, same shapes.
 
     Positions are not interpolated to another image size, unlike in open_clip, because that would
     be another model under the same name.
 
+    Returns:
+        Which entry of the file was taken, "" for a plain state dict.
+
     Raises:
         WeightsError: unreadable file, another architecture, or OpenAI's weights under a plain
             model name.
     """
-    state = read_state(path)
+    state, taken = read_weights(path, part)
+    if taken:
+        logger.info("of %s the weights %r are taken", path, taken)
     if any(key in state for key in _OPENAI_ONLY):
         refuse_activation_mismatch(name, path, quick, {"quick_gelu": True})
         state = {key: value for key, value in state.items() if key not in _OPENAI_ONLY}
@@ -182,51 +173,12 @@ def load_weights(model: nn.Module, path: Path, name: str, quick: bool) -> None:
             f"{name}, or the model name that the file was made for (MODEL=...)"
         )
     model.load_state_dict(state)
+    return taken
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weight file by name, without the prefix of a parallel wrapper.
-
-    Of a checkpoint that holds more (optimiser, epoch ...) it is the part called "state_dict" or
-    "model".
-
-    Raises:
-        WeightsError: unreadable, another kind of file, or it holds more than tensors.
-    """
-    if path.suffix in (".npz", ".npy"):
-        raise WeightsError(f"{path}: big_vision weights are not supported; give a converted file")
-    if _is_torchscript(path):
-        raise WeightsError(
-            f"{path} is a TorchScript archive, as OpenAI published its models; loading one runs "
-            'its code, so it is refused. Convert it once, if you trust it: python -c "import '
-            f"torch; m = torch.jit.load('{path.name}', map_location='cpu'); "
-            "torch.save(dict(m.state_dict()), 'openai.pt')\""
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of old formats that it reads all right
-            state = load_state_dict(str(path), device="cpu", weights_only=True)
-    except UnpicklingError:
-        reason = "it holds more than tensors, which is refused"
-    except _UNREADABLE as error:
-        reason = f"{type(error).__name__}: {error}"
-    else:
-        if isinstance(state.get("model"), dict):  # a training checkpoint, as BLIP's and IRRA's are
-            state = state["model"]
-        if state and all(isinstance(value, Tensor) for value in state.values()):
-            return {key.removeprefix("module."): value for key, value in state.items()}
-        reason = "it holds more than tensors"
-    raise WeightsError(
-        f"{path} cannot be read as weights ({reason.splitlines()[0]}); expected a state dict saved "
-        "as safetensors or by torch.save"
-    )
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.split("/")[-1] == "constants.pkl" for name in archive.namelist())
+    """The tensors of a weight file by name (see ``weight_file.read_weights``)."""
+    return read_weights(path)[0]
 
 
 def difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

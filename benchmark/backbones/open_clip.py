@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gzip
+import importlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -21,12 +22,16 @@ from benchmark.backbones.local_only import checked_config
 from benchmark.backbones.towers import image_tower, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.weight_file import parted
 from benchmark.cell import BackboneSpec
 from benchmark.config.paths import user_path
 from benchmark.errors import UnknownNameError, WeightsError, did_you_mean
 
 LOCAL_DIR = "local-dir:"
 """Prefix of a model name that means a folder, as in open_clip."""
+
+HUB = "hf-hub:"
+"""Prefix of a model name that means a model of open_clip's form on the hub."""
 
 VOCABULARY_FILE = "bpe_simple_vocab.txt.gz"
 """A model folder may bring its own byte-pair merges under this name."""
@@ -70,8 +75,9 @@ class OpenClipBackbone(TwoTowers):
 def load(spec: BackboneSpec) -> OpenClipBackbone:
     """Loads what a specification names.
 
-    ``model`` is an open_clip name, with ``pretrained`` a tag or a local file; or a folder with
-    ``open_clip_config.json`` and weights, given as model ``local-dir:/path`` or as ``pretrained``.
+    ``model`` is an open_clip name, with ``pretrained`` a tag or a local file ("file#entry" for one
+    of several sets of weights in it); or a folder with ``open_clip_config.json`` and weights, given
+    as model ``local-dir:/path`` or as ``pretrained``; or such a folder on the hub, ``hf-hub:NAME``.
 
     Raises:
         UnknownNameError: no such architecture.
@@ -81,6 +87,11 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     """
     if spec.model.startswith(LOCAL_DIR):
         return load_local_dir(Path(spec.model.removeprefix(LOCAL_DIR)), spec.transform, spec.device)
+    if spec.model.startswith(HUB):
+        folder = _from_hub(spec.model.removeprefix(HUB))
+        return load_local_dir(
+            folder, spec.transform, spec.device, name=spec.model.rpartition("/")[2]
+        )
     folder = user_path(spec.pretrained)
     if spec.pretrained and (folder / checkpoint.CONFIG_FILE).is_file():
         return load_local_dir(folder, spec.transform, spec.device, name=spec.model)
@@ -97,7 +108,8 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     quick = bool(config.get("quick_gelu", False))
     checkpoint.refuse_activation_mismatch(name, weights, quick, tag)
     model = build_model(config, name)
-    checkpoint.load_weights(model, weights, name, quick)
+    part = parted(spec.pretrained)[1]
+    taken = checkpoint.load_weights(model, weights, name, quick, part)
     tokenizer = _named_tokenizer(name, config)
     _check_vocabulary(tokenizer, model, name)
     return _assemble(
@@ -109,7 +121,25 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
         name=name,
         device=spec.device,
         extra=_vocabulary(tokenizer),
+        taken=taken,
     )
+
+
+def _from_hub(name: str) -> Path:
+    wanted = [checkpoint.CONFIG_FILE, "*.json", "*.txt", "*.model", *checkpoint.WEIGHT_FILES[:1]]
+    hub = importlib.import_module("huggingface_hub")
+    try:
+        folder = Path(hub.snapshot_download(name, allow_patterns=wanted))
+        if not any((folder / file).is_file() for file in checkpoint.WEIGHT_FILES):
+            wanted += checkpoint.WEIGHT_FILES
+            folder = Path(hub.snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:  # network, hub and file system: each has its own classes
+        raise WeightsError(
+            f"the model {HUB}{name} is not in the local cache and could not be fetched "
+            f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); fetch it where there "
+            f"is a network: hf download {name}"
+        ) from None
+    return folder
 
 
 def load_local_dir(
@@ -142,7 +172,7 @@ def load_local_dir(
     config = facts["model_cfg"]
     local, extra = checked_config(config, path)
     model = build_model(local, name)
-    checkpoint.load_weights(model, weights, name, bool(config.get("quick_gelu", False)))
+    taken = checkpoint.load_weights(model, weights, name, bool(config.get("quick_gelu", False)))
     vocabulary = path / VOCABULARY_FILE
     if vocabulary.is_file():
         tokenizer = _own_tokenizer(vocabulary, config["text_cfg"])
@@ -160,6 +190,7 @@ def load_local_dir(
         name=name,
         device=device,
         extra=extra,
+        taken=taken,
     )
 
 
@@ -170,17 +201,17 @@ def build_model(config: Mapping[str, Any], name: str) -> nn.Module:
     to random ones. The global random state is left as it was.
 
     Raises:
-        WeightsError: not a valid configuration, or a captioning model (CoCa).
+        WeightsError: not a valid configuration.
     """
     cfg = copy.deepcopy(dict(config))
     custom = cfg.pop("custom_text", False) or "hf_model_name" in cfg["text_cfg"]
-    if "multimodal_cfg" in cfg:
-        raise WeightsError(f"{name} is a captioning model (CoCa); give a plain dual encoder")
     if "timm_model_name" in cfg["vision_cfg"]:
         cfg["vision_cfg"]["timm_model_pretrained"] = False
     if "hf_model_name" in cfg["text_cfg"]:
         cfg["text_cfg"]["hf_model_pretrained"] = False
     kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    if "multimodal_cfg" in cfg:
+        kind = open_clip.CoCa  # its towers are used, its captioning decoder is not
     with torch.random.fork_rng(devices=[]):
         try:
             model: nn.Module = kind(**cfg)
@@ -202,11 +233,12 @@ def _assemble(
     name: str,
     device: str,
     extra: Sequence[bytes] = (),
+    taken: str = "",
 ) -> OpenClipBackbone:
     merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess))
     merged["size"] = getattr(model.visual, "image_size", merged["size"])
     facts = {"model": config, "preprocess": merged, "transform": transform}
-    return OpenClipBackbone(
+    backbone = OpenClipBackbone(
         model,
         tokenizer,
         image_transform(transform, merged),
@@ -214,6 +246,8 @@ def _assemble(
         fingerprint=checkpoint.fingerprint(facts, model, extra),
         device=device,
     )
+    backbone.taken = taken
+    return backbone
 
 
 def _named_tokenizer(name: str, config: Mapping[str, Any]) -> Tokenizer:
@@ -262,11 +296,15 @@ def _own_tokenizer(vocabulary: Path, text_cfg: Mapping[str, Any]) -> Tokenizer:
 
 def _check_vocabulary(tokenizer: Any, model: nn.Module, name: str) -> None:
     """The tokens of another vocabulary would be out of range, or silently mean other words."""
-    if (
-        isinstance(tokenizer, open_clip.SimpleTokenizer)
-        and tokenizer.vocab_size != model.vocab_size
+    if isinstance(tokenizer, open_clip.SimpleTokenizer) and tokenizer.vocab_size != (
+        entries := _entries(model)
     ):
         raise WeightsError(
             f"the tokenizer of {name} has {tokenizer.vocab_size} entries, its text tower "
-            f"{model.vocab_size}; a folder with its own vocabulary needs {VOCABULARY_FILE}"
+            f"{entries}; a folder with its own vocabulary needs {VOCABULARY_FILE}"
         )
+
+
+def _entries(model: Any) -> int:
+    """Entries of a text tower's vocabulary; CoCa keeps the number within its text tower."""
+    return int(model.vocab_size if hasattr(model, "vocab_size") else model.text.vocab_size)

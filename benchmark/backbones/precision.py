@@ -104,6 +104,7 @@ class PreciseBackbone:
         self.name = f"{backbone.name} ({', '.join(ways)})" if ways else backbone.name
         self.fingerprint = "+".join((backbone.fingerprint, *ways))
         self.logit_scale = backbone.logit_scale
+        self.taken = getattr(backbone, "taken", "")
         self.device = backbone.device
         self.__module__ = type(backbone).__module__  # caches hash the code that this names
         self._backbone, self._compile = backbone, spec.compile

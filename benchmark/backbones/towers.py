@@ -25,7 +25,7 @@ class ImageTower(QueryEncoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, D) float32 unit rows."""
-        return F.normalize(self.visual(images).float(), dim=-1)
+        return F.normalize(_pooled(self.visual(images)).float(), dim=-1)
 
 
 class TextTower(QueryEncoder):
@@ -95,11 +95,17 @@ class ForeignTextTower(QueryEncoder):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, D) float32 unit rows."""
-        return F.normalize(self.text(tokens).float(), dim=-1)
+        return F.normalize(_pooled(self.text(tokens)).float(), dim=-1)
 
     def trimmed(self, tokens: Tensor) -> Tensor:
         """The tokens as they are."""
         return tokens
+
+
+def _pooled(found: Any) -> Tensor:
+    """The embedding of a tower that gives its tokens beside it (CoCa)."""
+    rows: Tensor = found[0] if isinstance(found, tuple) else found
+    return rows
 
 
 def image_tower(model: nn.Module) -> ImageTower:

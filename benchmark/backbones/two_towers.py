@@ -41,6 +41,7 @@ class TwoTowers:
         self.name = name
         self.fingerprint = fingerprint
         self.logit_scale = logit_scale
+        self.taken = ""  # which entry of a checkpoint the weights were
         self.device = device
         self._prepare = dict(prepare)
         self._towers = {

@@ -152,6 +152,7 @@ def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
         "data_fingerprint": data.fingerprint,
         "backbone_fingerprint": backbone.fingerprint,
         "backbone_name": backbone.name,
+        **({"weights_taken": taken} if (taken := getattr(backbone, "taken", "")) else {}),
         "queries": len(resources.queries(cell)),
         "gallery": len(data.gallery),
         "headline": list(data.headline),

@@ -450,6 +450,7 @@ def test_unreadable_weights_are_one_error(tmp_path: Path, named_model: str, kind
         file.write_text("these are no weights")
     elif kind == "object":
         torch.save({"a": NotATensor()}, file)
+        expected = "it holds more than tensors, such as"
     elif kind == "numbers":
         torch.save({"a": 1.0}, file)
     elif kind == "truncated":
@@ -458,7 +459,6 @@ def test_unreadable_weights_are_one_error(tmp_path: Path, named_model: str, kind
     elif kind == "torchscript":
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr("clip/constants.pkl", b"")
-        expected = "TorchScript archive.*Convert it once"
     else:
         np.savez(file, a=np.zeros(1))
         expected = "big_vision"

@@ -1,0 +1,185 @@
+"""Weights wrapped in checkpoints, several sets in one file, and TorchScript archives."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from torch import nn
+
+from benchmark.backbones import open_clip as loader
+from benchmark.backbones.open_clip import build_model, load, load_local_dir
+from benchmark.backbones.weight_file import parted, read_weights
+from benchmark.cell import BackboneSpec
+from benchmark.errors import WeightsError
+
+STATE = {"visual.proj": torch.arange(4.0), "logit_scale": torch.tensor(2.0)}
+OTHER = {name: value + 1 for name, value in STATE.items()}
+
+
+def saved(tmp_path: Path, content: Any) -> Path:
+    torch.save(content, tmp_path / "w.pt")
+    return tmp_path / "w.pt"
+
+
+@pytest.mark.parametrize(
+    ("content", "taken"),
+    [
+        (STATE, ""),
+        ({"state_dict": STATE, "epoch": 3}, "state_dict"),
+        ({"state_dict_ema": STATE, "epoch": 3}, "state_dict_ema"),
+        ({"model": STATE, "optimizer": {"lr": 1}}, "model"),
+        ({"model": {"state_dict": STATE}}, "model.state_dict"),
+        ({"model_state_dict": STATE, "loss": 0.1}, "model_state_dict"),
+        ({"model_ema": STATE, "step": 1}, "model_ema"),
+        ({"CLIP": STATE, "step": 1}, "CLIP"),
+    ],
+)
+def test_wrapped_weights(tmp_path: Path, content: Any, taken: str) -> None:
+    state, said = read_weights(saved(tmp_path, content))
+    assert said == taken
+    assert state.keys() == STATE.keys()
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_prefixes_of_wrappers(tmp_path: Path, prefix: str) -> None:
+    wrapped = {f"{prefix}{name}": value for name, value in STATE.items()}
+    state, _ = read_weights(saved(tmp_path, {"state_dict": wrapped}))
+    assert state.keys() == STATE.keys()
+
+
+def test_several_sets_need_the_users_word(tmp_path: Path) -> None:
+    file = saved(tmp_path, {"state_dict": STATE, "state_dict_ema": OTHER})
+    with pytest.raises(WeightsError, match=r"2 sets of weights, .*PRETRAINED=.*w.pt#state_dict"):
+        read_weights(file)
+    state, taken = read_weights(file, "state_dict_ema")
+    assert taken == "state_dict_ema"
+    assert torch.equal(state["visual.proj"], OTHER["visual.proj"])
+    with pytest.raises(WeightsError, match=r"no entry 'ema'.*; it has state_dict, state_dict_ema"):
+        read_weights(file, "ema")
+    with pytest.raises(WeightsError, match="nothing called 'x' below state_dict"):
+        read_weights(file, "state_dict.x")
+    assert parted(f"{file}#state_dict_ema") == (str(file), "state_dict_ema")
+    assert parted(str(file)) == (str(file), "")
+
+
+def test_what_cannot_be_read_names_it_and_the_remedy(tmp_path: Path) -> None:
+    file = saved(tmp_path, {"state_dict": STATE, "args": argparse.Namespace(lr=1)})
+    with pytest.raises(WeightsError, match=r"a argparse.Namespace, and is refused.*torch.save"):
+        read_weights(file)
+    with pytest.raises(WeightsError, match=r"expected a state dict, or one within state_dict"):
+        read_weights(saved(tmp_path, {"weights": STATE, "epoch": 1}))
+    assert read_weights(saved(tmp_path, {"weights": STATE, "epoch": 1}), "weights")[1] == "weights"
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+        self.low = nn.Parameter(torch.arange(6.0).view(2, 3).t().half())
+        self.input_resolution = 32
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch wants other ways of exporting
+def test_a_torchscript_archive_by_its_state_dict(tmp_path: Path) -> None:
+    model = Small().eval()
+    torch.jit.script(model).save(str(tmp_path / "w.pt"))
+    state, taken = read_weights(tmp_path / "w.pt")
+    assert (taken, int(state.pop("input_resolution"))) == ("", 32)
+    wanted = model.state_dict()
+    assert state.keys() == wanted.keys()
+    for name, value in state.items():
+        assert value.dtype == wanted[name].dtype
+        assert torch.equal(value, wanted[name])
+
+
+class Attack:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("was-run",)
+
+
+def test_the_code_of_an_archive_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("w.pt", "w") as archive:
+        archive.writestr("clip/constants.pkl", b"")
+        archive.writestr("clip/data.pkl", pickle.dumps(Attack(), protocol=2))
+    with pytest.raises(WeightsError, match=r"it names \w+.mkdir, which is refused"):
+        read_weights(Path("w.pt"))
+    assert not Path("was-run").exists()
+
+
+TEXT = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+VISION = {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16}
+COCA = {
+    "embed_dim": 8,
+    "vision_cfg": {
+        **VISION,
+        "attentional_pool": True,
+        "attn_pooler_heads": 2,
+        "output_tokens": True,
+    },
+    "text_cfg": {**TEXT, "embed_cls": True, "output_tokens": True},
+    "multimodal_cfg": {**TEXT, "dim_head": 8, "n_queries": 4, "attn_pooler_heads": 2},
+}
+
+
+def coca_folder(folder: Path) -> Path:
+    import json
+
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": COCA}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_model(COCA, "coca")
+    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    return folder
+
+
+def test_the_towers_of_coca(tmp_path: Path) -> None:
+    model = load_local_dir(coca_folder(tmp_path / "coca"))
+    whole = build_model(COCA, "coca").eval()
+    whole.load_state_dict(torch.load(tmp_path / "coca/open_clip_pytorch_model.bin"))
+    image = torch.rand(2, 3, 32, 32)
+    tokens = open_clip.get_tokenizer("ViT-B-32", context_length=12)(["a wall", "a red wall"])
+    with torch.no_grad():
+        torch.testing.assert_close(model.encode("image", image), whole.encode_image(image))
+        torch.testing.assert_close(model.encode("text", tokens), whole.encode_text(tokens))
+
+
+def test_a_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    folder = coca_folder(tmp_path / "coca")
+    asked: list[str] = []
+
+    def snapshot(name: str, **_: Any) -> str:
+        asked.append(name)
+        if name != "me/coca":
+            raise OSError("offline")
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    assert load(BackboneSpec("open_clip", f"{loader.HUB}me/coca")).name == "coca"
+    assert asked == ["me/coca"]
+    with pytest.raises(WeightsError, match=r"hf-hub:me/none is not in the local .*hf download me/"):
+        load(BackboneSpec("open_clip", f"{loader.HUB}me/none"))
+
+
+def test_which_weights_were_taken_is_kept(tmp_path: Path) -> None:
+    config = open_clip.get_model_config("RN50")
+    with torch.device("meta"):
+        shapes = build_model(config, "RN50").state_dict()
+    state = {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in shapes.items()}
+    file = saved(tmp_path, {"state_dict": state, "state_dict_ema": state})
+    spec = BackboneSpec("open_clip", "RN50", f"{file}#state_dict_ema", transform="clip")
+    assert load(spec).taken == "state_dict_ema"
