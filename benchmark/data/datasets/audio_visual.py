@@ -32,6 +32,8 @@ from benchmark.data.datasets.pairs import no_split
 from benchmark.data.media import FrameFiles, WavFiles
 from benchmark.errors import DataError
 
+_TO_WAV = ', but a flac: for f in *.flac; do ffmpeg -i "$f" -ar 16000 -ac 1 "${f%.flac}.wav"; done'
+
 FRAMES = 10
 """Frames of each clip in CAV-MAE's form."""
 
@@ -97,10 +99,12 @@ def _load(source: Source, root: Path | None, split: str, allow_missing: bool) ->
     absent: list[str] = []
     for clip in clips:
         frames = [files.find(path) for path in clip.frames]
-        wav = files.find(clip.wav)
+        flac = clip.wav.suffix == ".flac"  # as some lists name the sounds
+        wav = files.find(clip.wav.with_suffix(".wav") if flac else clip.wav)
         there = [path for path in frames if path is not None]
         if wav is None or len(there) < FRAMES:
-            missing.append(f"{clip.id} ({_lacks(len(there), wav)})")
+            unread = flac and wav is None and files.find(clip.wav) is not None
+            missing.append(f"{clip.id} ({_lacks(len(there), wav)}{_TO_WAV if unread else ''})")
             absent.append(clip.id)
         else:
             kept.append((clip, there, wav))

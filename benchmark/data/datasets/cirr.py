@@ -75,11 +75,17 @@ def load(root: Path | None, *, split: str = "val", allow_missing: bool = False) 
     queries = _read(file, gallery, listed)
     places = [path for p in _SOURCE.places(root) for path in existing(p, _IMAGE_FOLDERS)]
     files = Files(list(dict.fromkeys(places)), within=[root])
-    found = {name: files.find(path) for name, path in gallery.items()}
+    found = {name: files.find_any(_spellings(path)) for name, path in gallery.items()}
     missing = [name for name, path in found.items() if path is None]
     if missing and (not allow_missing or len(missing) == len(found)):
         raise DataError(_SOURCE.missing(missing, len(found), "images", files.places))
     return _queries(f"cirr {split}", queries, found)
+
+
+def _spellings(path: PurePosixPath) -> list[PurePosixPath]:
+    """As listed, all in one folder, or saved as JPEG."""
+    saved = [path, *(path.with_suffix(suffix) for suffix in (".jpg", ".jpeg"))]
+    return [*saved, *(PurePosixPath(one.name) for one in saved)]
 
 
 def _below(folder: str, name: str) -> list[str]:

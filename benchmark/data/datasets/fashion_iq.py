@@ -40,7 +40,7 @@ RECALL_AT = (1, 10, 50)
 _SOURCE = Source("fashioniq", ("fashion-iq", "fashioniq", "FashionIQ", "fashionIQ_dataset", "."))
 _SPLITS = ("val", "train")
 _SUFFIXES = (".jpg", ".png", ".jpeg")
-_IMAGE_FOLDERS = ("images", "image", "resized_image", ".")
+_IMAGE_FOLDERS = ("images", "image", "resized_image", "resized_images", ".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +169,12 @@ def _find(root: Path, categories: Sequence[_Category]) -> dict[str, Path | None]
     """Each picture's file; a picture of two categories is looked for once."""
     files = Files(_image_places(root), within=[root])
     items = dict.fromkeys(item for category in categories for item in category.gallery)
+    folders = ("", *(f"{category}/" for category in CATEGORIES))
     return {
-        item: files.find_any(PurePosixPath(item + suffix) for suffix in _SUFFIXES) for item in items
+        item: files.find_any(
+            PurePosixPath(folder + item + suffix) for folder in folders for suffix in _SUFFIXES
+        )
+        for item in items
     }
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from benchmark.data.datasets.layout import LAYOUTS
 from benchmark.errors import DataError
+
+_NEAR_BY = (".", "annotations", "annotation")
+_MOST = 5_000  # names that are compared with a missing one
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +51,15 @@ class Source:
             )
         return existing(root, self.folders)
 
-    def annotation(self, root: Path | None, names: Sequence[str]) -> Path:
+    def annotation(
+        self, root: Path | None, names: Sequence[str], instead: Mapping[str, str] | None = None
+    ) -> Path:
         """The first of the files, given relative to the data set's folder, that is there.
+
+        Args:
+            root: the user's data folder.
+            names: the files.
+            instead: name of a file that known copies have in their place -> what to do.
 
         Raises:
             DataError: none is; names every place that was looked at.
@@ -60,8 +72,15 @@ class Source:
         assert root is not None  # refused above
         paths = (os.path.normpath(root / f / name) for f in self.folders for name in names)
         looked = "\n  ".join(dict.fromkeys(paths))
+        advice = "".join(
+            f"{folder / name} is there, but {what}\n"
+            for name, what in (instead or {}).items()
+            for folder in existing(root, [f"{f}/{sub}" for f in self.folders for sub in _NEAR_BY])
+            if (folder / name).is_file()
+        )
         raise DataError(
-            f"no annotations of {self.name!r} under {root}; looked for\n  {looked}\n{self.access}"
+            f"no annotations of {self.name!r} under {root}; looked for\n  {looked}\n{advice}"
+            f"{self.access}"
         )
 
     def missing(self, names: Sequence[str], total: int, what: str, looked: Iterable[Path]) -> str:
@@ -74,7 +93,8 @@ class Source:
         )
         places = list(looked)
         return (
-            f"{len(names)} of {total} {what} of {self.name!r} are missing: "
+            f"{len(names)} of {total} {what} of {self.name!r} are missing and "
+            f"{total - len(names)} are there: "
             f"{', '.join(names[:5])}{more}; looked under {', '.join(map(str, places))}; "
             f"{nearest(names[:5], places)}{advice}. {self.access}"
         )
@@ -102,6 +122,20 @@ def nearest(names: Iterable[str], places: Sequence[Path]) -> str:
                         f"instead of {name!r} there is {str(folder / hit)!r}: the annotation and "
                         "the file must have the same name, capitals and suffix included; "
                     )
+    return _similar(names, places)
+
+
+def _similar(names: Iterable[str], places: Sequence[Path]) -> str:
+    """The names that are most like a missing one, as part of a message."""
+    for name in names:
+        path = PurePosixPath(name)
+        for folder in dict.fromkeys(f for place in places for f in (place / path.parent, place)):
+            try:
+                there = [entry.name for entry in islice(os.scandir(folder), _MOST)]
+            except OSError:
+                continue
+            if near := difflib.get_close_matches(path.name, there, n=2, cutoff=0.75):
+                return f"the nearest to {name!r} in {folder} are {', '.join(sorted(near))}; "
     return ""
 
 

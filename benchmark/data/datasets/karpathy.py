@@ -59,19 +59,39 @@ def _image(path: PurePosixPath, texts: tuple[str, ...]) -> AnnotatedImage:
     return AnnotatedImage(path.stem, path, texts[:CAPTIONS_PER_IMAGE])
 
 
+_NAMES_OF_2017 = ("images/train2017", "images/val2017", "train2017", "val2017")
+_FLICKR_FOLDERS = ("flickr30k-images", "flickr30k_images", "Images")
+
+
+def _as_in_2017(path: PurePosixPath) -> Iterator[PurePosixPath]:
+    """The release of 2017 has the same pictures under their bare numbers, divided anew."""
+    prefix, _, number = path.name.rpartition("_")
+    if prefix.startswith("COCO_"):
+        yield PurePosixPath(number)
+
+
 load_coco = PairLoader(
     Source("coco", ("coco", ".")),
     ("coco_karpathy_{split}.json", "dataset_coco.json"),
-    ("images", ".", "images/val2014", "val2014"),
+    ("images", ".", "images/val2014", "val2014", *_NAMES_OF_2017),
     _read,
+    _as_in_2017,
 )
 """COCO, Karpathy split."""
 
 load_flickr30k = PairLoader(
     Source("flickr30k", ("flickr30k", ".")),
-    ("flickr30k_{split}.json", "dataset_flickr30k.json"),
+    ("flickr30k_{split}.json", "dataset_flickr30k.json", "dataset.json", "{split}.json"),
     # Karpathy's file leaves out the folder of the pictures.
-    ("images", ".", "images/flickr30k-images", "flickr30k-images"),
+    ("images", ".", *(f"{above}{own}" for above in ("images/", "") for own in _FLICKR_FOLDERS)),
     _read,
+    instead=(
+        (
+            "results_20130124.token",
+            "has no splits; fetch BLIP's list of the test split: curl -o "
+            "flickr30k_test.json https://storage.googleapis.com/sfr-vision-language-research/datasets/"
+            "flickr30k_test.json",
+        ),
+    ),
 )
 """Flickr30K, Karpathy split."""

@@ -47,7 +47,7 @@ LAYOUTS: dict[str, Layout] = {
         (
             ("coco/annotations/coco_karpathy_test.json", "BLIP's release"),
             ("coco/annotations/dataset_coco.json", "or Karpathy's own file"),
-            ("coco/images/val2014/COCO_val2014_....jpg", ""),
+            ("coco/images/val2014/COCO_val2014_....jpg", "or train2017/ and val2017/"),
         ),
         "images: cocodataset.org, '2014 Val images'; annotations: BLIP's coco_karpathy_test.json "
         "or Karpathy's dataset_coco.json",
@@ -58,7 +58,7 @@ LAYOUTS: dict[str, Layout] = {
         (
             ("flickr30k/annotations/flickr30k_test.json", "BLIP's release"),
             ("flickr30k/annotations/dataset_flickr30k.json", "or Karpathy's own file"),
-            ("flickr30k/images/flickr30k-images/....jpg", ""),
+            ("flickr30k/images/flickr30k-images/....jpg", "or flickr30k_images/, Images/"),
         ),
         "images: by the request form of the Flickr30K authors; annotations: BLIP's "
         "flickr30k_test.json or Karpathy's dataset_flickr30k.json",
@@ -68,7 +68,7 @@ LAYOUTS: dict[str, Layout] = {
         (
             ("nocaps/annotations/nocaps_val_4500_captions.json", "the official file"),
             ("nocaps/annotations/annotations.json", "or TCR's list"),
-            ("nocaps/images/....jpg", "or val/, image/"),
+            ("nocaps/images/....jpg", "or val/, validation/, image/"),
         ),
         "annotations: nocaps.org; images: Open Images validation, named by the annotations",
         "A domain's gallery holds that domain only. The test split's captions are hidden.",
@@ -112,7 +112,7 @@ LAYOUTS: dict[str, Layout] = {
         "RSITMD",
         (
             ("rsitmd/dataset_RSITMD.json", ""),
-            ("rsitmd/images/....tif", ""),
+            ("rsitmd/images/....tif", "or .png"),
         ),
         "from the authors of RSITMD, for academic use",
     ),
@@ -141,7 +141,7 @@ LAYOUTS: dict[str, Layout] = {
         (
             ("fashion-iq/captions/cap.<category>.val.json", "dress, shirt, toptee"),
             ("fashion-iq/image_splits/split.<category>.val.json", "each category's gallery"),
-            ("fashion-iq/images/<id>.jpg", "or .png"),
+            ("fashion-iq/images/<id>.jpg", "or .png, or below <category>/"),
         ),
         "annotations: the fashion-iq repository (CDLA); pictures: from its list of shop links, "
         "many of them dead, or a complete copy from somebody who has one",
@@ -152,7 +152,7 @@ LAYOUTS: dict[str, Layout] = {
         (
             ("cirr/captions/cap.rc2.val.json", "queries"),
             ("cirr/image_splits/split.rc2.val.json", "the gallery"),
-            ("cirr/img_raw/dev/<name>.png", "the folder of val is called dev"),
+            ("cirr/img_raw/dev/<name>.png", "the folder of val is called dev; or .jpg, or flat"),
         ),
         "annotations: the CIRR repository, release rc2 (MIT); pictures: NLVR2's, by the request "
         "form of its authors",

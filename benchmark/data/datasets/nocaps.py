@@ -88,8 +88,8 @@ def _within(domain: str) -> PairLoader:
 
 load_nocaps = PairLoader(
     Source("nocaps", ("nocaps", ".")),
-    ("nocaps_val_4500_captions.json", "annotations.json"),
-    ("images", "val", "image", "."),
+    ("nocaps_val_4500_captions.json", "nocaps_val.json", "annotations.json"),
+    ("images", "val", "validation", "images/validation", "image", "."),
     _read,
     split="val",
 )

@@ -49,6 +49,8 @@ class PairLoader:
             for in annotations/, annotation/ and the data set's folder itself.
         image_folders: below the data set's folder; "." is the folder itself.
         read: gives the images of a split of an annotation file, in order.
+        spellings: annotated path -> other paths that known copies have instead of it.
+        instead: files that known copies have in place of the annotations, each with what to do.
         split: the one that is loaded where none is named.
         part: what of a split is loaded, for its name ("in-domain"); "" for all.
     """
@@ -57,6 +59,8 @@ class PairLoader:
     files: tuple[str, ...]
     image_folders: tuple[str, ...]
     read: Callable[[Path, str], Iterable[AnnotatedImage]]
+    spellings: Callable[[PurePosixPath], Iterable[PurePosixPath]] = lambda path: ()
+    instead: tuple[tuple[str, str], ...] = ()
     split: str = "test"
     part: str = ""
 
@@ -106,7 +110,7 @@ class PairLoader:
         files = [name.replace("{split}", split) for name in self.files]
         folders = ("" if sub == "." else f"{sub}/" for sub in _ANNOTATION_FOLDERS)
         names = [folder + name for folder in folders for name in files]
-        return self.source.annotation(root, names)
+        return self.source.annotation(root, names, dict(self.instead))
 
     def images(self, root: Path, paths: Sequence[PurePosixPath]) -> list[Path | None]:
         """Each image's file: annotated path in any folder first, then the bare name.
@@ -119,16 +123,29 @@ class PairLoader:
         """
         files = Files(self.places(root), [root])
         names = Counter(path.name for path in paths)
-        return [
-            files.find_any((path, PurePosixPath(path.name)) if names[path.name] == 1 else (path,))
-            for path in paths
-        ]
+
+        def spelled(path: PurePosixPath) -> Iterator[PurePosixPath]:
+            for one in (path, *self.spellings(path)):
+                yield one
+                if names[path.name] == 1:
+                    yield PurePosixPath(one.name)
+
+        return [files.find_any(spelled(path)) for path in paths]
 
     def places(self, root: Path) -> list[Path]:
         """The folders below which images may lie, of those that exist."""
         return existing(
             root, [f"{place}/{sub}" for place in self.source.folders for sub in self.image_folders]
         )
+
+
+def other_suffixes(*suffixes: str) -> Callable[[PurePosixPath], Iterable[PurePosixPath]]:
+    """Paths whose pictures were saved as another kind of file."""
+
+    def spelled(path: PurePosixPath) -> Iterable[PurePosixPath]:
+        return [path.with_suffix(suffix) for suffix in suffixes if suffix != path.suffix]
+
+    return spelled
 
 
 def records_of(

@@ -13,6 +13,7 @@ file names may coincide.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
@@ -21,13 +22,17 @@ from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader, records_of
 from benchmark.errors import DataError
 
 
-def _read(file: Path, split: str) -> Iterator[AnnotatedImage]:
+def _read(file: Path, split: str, *, one_text: bool = False) -> Iterator[AnnotatedImage]:
+    """With ``one_text`` the captions may be the one text itself, as in some copies."""
     data = read_json(file, drop="processed_tokens")
     if not isinstance(data, list):
         raise DataError(f"{file}: expected a list of records with 'split', 'captions', 'file_path'")
     for where, record in records_of(data, split, file, "record"):
         path = relative_path(value(record, "file_path", str, where), where)
-        texts = captions_of(value(record, "captions", list, where), where, "captions")
+        said = record.get("captions")
+        alone = one_text and isinstance(said, str)
+        listed = [said] if alone else value(record, "captions", list, where)
+        texts = captions_of(listed, where, "captions")
         person = str(value(record, "id", int, where))
         yield AnnotatedImage(str(path), path, tuple(texts), identity=person)
 
@@ -37,6 +42,13 @@ load_cuhk_pedes = PairLoader(
     ("reid_raw.json",),
     ("imgs", "."),
     _read,
+    instead=(
+        (
+            "caption_all.json",
+            "has no splits; take reid_raw.json of the same archive: cp "
+            "/path/to/archive/reid_raw.json CUHK-PEDES/",
+        ),
+    ),
 )
 """CUHK-PEDES; splits train, val and test."""
 
@@ -44,6 +56,6 @@ load_icfg_pedes = PairLoader(
     Source("icfg-pedes", ("ICFG-PEDES", "ICFG_PEDES", "icfg-pedes", ".")),
     ("ICFG-PEDES.json", "ICFG_PEDES.json"),
     ("imgs", "."),
-    _read,
+    partial(_read, one_text=True),
 )
 """ICFG-PEDES; splits train and test."""

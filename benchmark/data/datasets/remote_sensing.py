@@ -22,7 +22,13 @@ from pathlib import Path
 from benchmark.data.datasets.annotations import read_json, relative_path, value
 from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint
 from benchmark.data.datasets.folders import Source
-from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader, records_of, sentences_of
+from benchmark.data.datasets.pairs import (
+    AnnotatedImage,
+    PairLoader,
+    other_suffixes,
+    records_of,
+    sentences_of,
+)
 
 
 def _read(file: Path, split: str) -> Iterator[AnnotatedImage]:
@@ -62,16 +68,17 @@ class _SameText:
 load_rsicd = PairLoader(
     Source("rsicd", ("rsicd", "RSICD", ".")),
     ("dataset_rsicd.json",),
-    ("RSICD_images", "images", "."),
+    ("RSICD_images", "RSICD_images/RSICD_images", "images", "."),
     _read,
 )
 """RSICD, only the own image relevant."""
 
 load_rsitmd = PairLoader(
     Source("rsitmd", ("rsitmd", "RSITMD", ".")),
-    ("dataset_RSITMD.json",),
+    ("dataset_RSITMD.json", "dataset_rsitmd.json"),
     ("images", "RSITMD_images", "."),
     _read,
+    other_suffixes(".png", ".jpg"),
 )
 """RSITMD, only the own image relevant."""
 
