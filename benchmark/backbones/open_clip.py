@@ -26,6 +26,7 @@ from benchmark.backbones.weight_file import parted
 from benchmark.cell import BackboneSpec
 from benchmark.config.paths import user_path
 from benchmark.errors import UnknownNameError, WeightsError, did_you_mean
+from methods.base import QueryEncoder
 
 LOCAL_DIR = "local-dir:"
 """Prefix of a model name that means a folder, as in open_clip."""
@@ -221,6 +222,22 @@ def build_model(config: Mapping[str, Any], name: str) -> nn.Module:
                 f"({type(error).__name__}: {error})"
             ) from None
     return model
+
+
+def bare_towers(name: str) -> dict[str, QueryEncoder]:
+    """The towers of a built-in architecture without weights, to look at their layers.
+
+    Raises:
+        UnknownNameError: no such architecture.
+    """
+    config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
+    if config is None:
+        raise UnknownNameError(
+            f"unknown open_clip model {name!r}{did_you_mean(name, open_clip.list_models())}"
+        )
+    with torch.device("meta"):
+        model = build_model(config, name)
+    return {"image": image_tower(model), "text": text_tower(model)}
 
 
 def _assemble(

@@ -87,15 +87,25 @@ class Show(Command):
     """Shows one name: its card, its options with their defaults, where it comes from."""
 
     name = "show"
-    summary = "card, options and origin of one method, shift, benchmark or backbone"
-    examples = "  queryshift show rest\n  queryshift show shift/gaussian"
+    summary = "card, options and origin of a method, shift, benchmark or backbone; a model's layers"
+    examples = (
+        "  queryshift show rest\n"
+        "  queryshift show shift/gaussian\n"
+        "  queryshift show hf:/path/to/model"
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "name", metavar="NAME", help="a name, or KIND/NAME where two kinds share it"
+            "name", metavar="NAME", help="a name, or KIND/NAME where two kinds share it; or a model"
         )
+        parser.add_argument("--pretrained", metavar="TAG", default="", help="of a model: weights")
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
+        from benchmark.cli.model import is_model, layers_of
+
+        if is_model(args.name):
+            console.print(layers_of(args.name, args.pretrained))
+            return OK
         for registry, name in find(args.name):
             rows = ((Text(key, style="bold"), value) for key, value in _facts(registry, name))
             title = f"{registry.kind} {name}"

@@ -68,7 +68,7 @@ def check_model(backbone: BackboneSpec) -> None:
     name = backbone.model
     if backbone.loader != "open_clip" or not name or set(name) & set(":/"):
         return
-    known = _open_clip_models()
+    known = open_clip_models()
     if known and name not in known:
         raise UnknownNameError(
             f"unknown open_clip model {name!r}{did_you_mean(name, known)} "
@@ -77,7 +77,7 @@ def check_model(backbone: BackboneSpec) -> None:
 
 
 @cache
-def _open_clip_models() -> frozenset[str]:
+def open_clip_models() -> frozenset[str]:
     """Names of open_clip's own configurations, which are files of its package."""
     found = importlib.util.find_spec("open_clip")
     folders = [Path(place) for place in (found and found.submodule_search_locations) or ()]
