@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from benchmark.config.options import complete
 from benchmark.report.columns import BY_SHIFT, LEADERBOARD
 from benchmark.report.plots.style import LOOKS
 from benchmark.report.table import NOTES
@@ -22,22 +24,33 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def section(name: str) -> str:
-    """The part of docs/methods.md about one method, with the options that all share."""
+    """The part of docs/methods.md about one method."""
     found = re.search(rf"^## {name}\b.*?(?=^## |\Z)", METHODS, re.MULTILINE | re.DOTALL)
     assert found, f"docs/methods.md has no section on {name}"
-    shared = METHODS.split("## The common protocol")[1].split("\n## ")[0]
-    return found.group() + shared
+    return found.group()
+
+
+def options_of(name: str) -> type:
+    module, kind = BUILTINS[name].split(":")
+    return getattr(importlib.import_module(module), kind).Options
 
 
 @pytest.mark.parametrize("name", sorted(BUILTINS))
-def test_every_method_and_option_is_documented(name):
-    module, kind = BUILTINS[name].split(":")
-    options = getattr(importlib.import_module(module), kind).Options
-    text = section(name) + (section("tcr") if name == "rest" else "")
-    missing = [f.name for f in dataclasses.fields(options) if f"`{f.name}`" not in text]
-    assert not missing
+def test_every_method_is_documented_with_options_that_it_has(name):
+    options, text = options_of(name), section(name)
+    for option, value in re.findall(r"`(\w+)=([^`]+)`", text):
+        complete(options, {option: yaml.safe_load(value)}, name)
+    rows = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    assert rows <= {field.name for field in dataclasses.fields(options)}
     assert f"| `{name}` |" in README
     assert name in LOOKS
+
+
+def test_the_shared_options_are_documented_with_their_defaults():
+    shared = METHODS.split("## The common protocol")[1].split("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\S+)", shared, re.MULTILINE))
+    defaults = {field.name: field.default for field in dataclasses.fields(options_of("tent"))}
+    assert rows == {name: str(default).lower() for name, default in defaults.items()}
 
 
 def test_rest_is_called_our_reading_everywhere():
