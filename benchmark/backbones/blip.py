@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import blip_weights, checkpoint
 from benchmark.backbones.device import check_device
+from benchmark.backbones.foreign import said
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
@@ -202,7 +203,7 @@ def _config(package: Any, settings: Mapping[str, Any], folder: Path) -> Any:
     try:
         return package.BlipConfig.from_dict(dict(settings))
     except Exception as error:  # transformers' validation raises classes of its own
-        raise WeightsError(f"the configuration of {folder} is not valid ({_said(error)})") from None
+        raise WeightsError(f"the configuration of {folder} is not valid ({said(error)})") from None
 
 
 def _build(package: Any, config: Any, folder: Path) -> Any:
@@ -211,7 +212,7 @@ def _build(package: Any, config: Any, folder: Path) -> Any:
             return package.BlipForImageTextRetrieval(config)
         except Exception as error:  # transformers' own
             raise WeightsError(
-                f"transformers cannot build the BLIP model of {folder} ({_said(error)})"
+                f"transformers cannot build the BLIP model of {folder} ({said(error)})"
             ) from None
 
 
@@ -233,7 +234,7 @@ def _tokenizer(package: Any, folder: Path, config: Any) -> Any:
         tokenizer = package.BertTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # transformers' and tokenizers' own
         raise WeightsError(
-            f"the tokenizer of {folder} cannot be read ({_said(error)}); expected BERT's {files}"
+            f"the tokenizer of {folder} cannot be read ({said(error)}); expected BERT's {files}"
         ) from None
     special = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
     entries, room = len(tokenizer), config.text_config.vocab_size
@@ -245,8 +246,3 @@ def _tokenizer(package: Any, folder: Path, config: Any) -> Any:
             "[PAD], [CLS] and [SEP]; it must be the one that belongs to the model"
         )
     return tokenizer
-
-
-def _said(error: Exception) -> str:
-    """Class and message of a foreign error, on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -5,7 +5,6 @@ Nothing here imports transformers: configuration and weights are read by our own
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import re
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.backbones import checkpoint
+from benchmark.backbones.foreign import HUB_ID, fetched
 from benchmark.config.paths import user_path
 from benchmark.errors import WeightsError
 
@@ -29,8 +29,6 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 _EXTRA_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 
 EXAMPLE = "Salesforce/blip-itm-base-coco"
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 _TRAINING_ONLY = re.compile(
     r"(visual_encoder|text_encoder|vision_proj|text_proj)_m\.|text_decoder\.|temp$"
@@ -65,30 +63,17 @@ def find_folder(name: str) -> Path:
     path = user_path(name)
     if path.is_dir():
         return path
-    if not _HUB_ID.fullmatch(name):
+    if not HUB_ID.fullmatch(name):
         raise WeightsError(
             f"there is no BLIP folder {name!r}; expected a folder with {CONFIG_FILE}, "
             f"{' or '.join(WEIGHT_FILES)} and {' or '.join(TOKENIZER_FILES)}, or a hub id such as "
             f"{EXAMPLE}"
         )
     wanted = [CONFIG_FILE, WEIGHT_FILES[0], *TOKENIZER_FILES, *_EXTRA_FILES]
-    folder = _fetch(name, wanted)
+    folder = fetched(name, wanted)
     if not (folder / WEIGHT_FILES[0]).is_file():
-        folder = _fetch(name, [*wanted, WEIGHT_FILES[1]])
+        folder = fetched(name, [*wanted, WEIGHT_FILES[1]])
     return folder
-
-
-def _fetch(name: str, files: list[str]) -> Path:
-    hub = importlib.import_module("huggingface_hub")
-    try:
-        return Path(hub.snapshot_download(name, allow_patterns=files))
-    except Exception as error:  # network, hub and file system each have their own classes
-        reason = (str(error).strip().splitlines() or ["no message"])[0][:200]
-        raise WeightsError(
-            f"the BLIP model {name!r} could not be fetched ({type(error).__name__}: {reason}); "
-            f"without a network, run 'hf download {name} --local-dir blip' where there is one, "
-            "copy the folder here and give it: PRETRAINED=/path/to/blip"
-        ) from None
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from benchmark.backbones.feature_towers import (
     TextFeatures,
     own_part,
 )
+from benchmark.backbones.foreign import fetched, said, stable
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
 from benchmark.backbones.video_audio import checked_audio
@@ -50,7 +51,6 @@ _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "altclip_text_model", "clap_text_
 """Text models whose positions begin after the padding token's number."""
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "*.model", "spiece.*", "tekken.json")
-_VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
 
 
 def load(spec: BackboneSpec) -> TwoTowers:
@@ -88,7 +88,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
     scale = _logit_scale(parts.model)
     facts = {
         "loader": "hf",
-        "config": _stable(parts.config.to_dict()),
+        "config": stable(parts.config.to_dict()),
         media: own,
         "context": text.length,
         "transform": spec.transform,
@@ -162,14 +162,7 @@ def _folder(source: str) -> Path:
         return folder
     if not _HUB_ID.fullmatch(source):
         raise WeightsError(f"there is no model folder {source!r}; expected one with {CONFIG_FILE}")
-    hub = importlib.import_module("huggingface_hub")
-    try:
-        return Path(hub.snapshot_download(source, local_files_only=True))
-    except Exception as error:  # the hub's own
-        raise WeightsError(
-            f"the model {source!r} is no folder and not in the local cache ({said(error)}); fetch "
-            f"it once where there is a network: hf download {source}"
-        ) from None
+    return fetched(source, local=True)
 
 
 def _transformers() -> Any:
@@ -194,7 +187,7 @@ def _image_inputs(
         found = processor(images=Image.fromarray(item), return_tensors="pt")
         return {name: value[0] for name, value in found.items() if name in accepted}
 
-    facts = {"processor": _stable(processor.to_dict()), "kind": type(processor).__name__}
+    facts = {"processor": stable(processor.to_dict()), "kind": type(processor).__name__}
     example = own(np.full((64, 64, 3), 127, np.uint8))
     if transform == "clip":
         return Inputs.of(example, own), facts
@@ -222,7 +215,7 @@ def _audio_inputs(library: Any, folder: Path, transform: str) -> tuple[Inputs, d
         return {name: value[0].float() for name, value in found.items()}
 
     silence = Audio(np.zeros(rate, np.float32), rate)
-    return Inputs.of(own(silence), own), {"extractor": _stable(extractor.to_dict())}
+    return Inputs.of(own(silence), own), {"extractor": stable(extractor.to_dict())}
 
 
 @dataclass(frozen=True)
@@ -308,15 +301,3 @@ def _logit_scale(model: Any) -> float:
     if given is None:
         raise WeightsError(f"a {type(model).__name__} has no logit scale and no temperature")
     return float(torch.tensor(float(given)).exp())
-
-
-def _stable(values: Any) -> Any:
-    """A configuration without what changes from one version of transformers to the next."""
-    if isinstance(values, Mapping):
-        return {key: _stable(v) for key, v in values.items() if key not in _VOLATILE}
-    return values
-
-
-def said(error: Exception) -> str:
-    """Class and message of a foreign error, on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gzip
-import importlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.device import check_device
+from benchmark.backbones.foreign import fetched
 from benchmark.backbones.local_only import checked_config
 from benchmark.backbones.towers import image_tower, text_tower
 from benchmark.backbones.transforms import image_transform
@@ -128,18 +128,9 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
 
 def _from_hub(name: str) -> Path:
     wanted = [checkpoint.CONFIG_FILE, "*.json", "*.txt", "*.model", *checkpoint.WEIGHT_FILES[:1]]
-    hub = importlib.import_module("huggingface_hub")
-    try:
-        folder = Path(hub.snapshot_download(name, allow_patterns=wanted))
-        if not any((folder / file).is_file() for file in checkpoint.WEIGHT_FILES):
-            wanted += checkpoint.WEIGHT_FILES
-            folder = Path(hub.snapshot_download(name, allow_patterns=wanted))
-    except Exception as error:  # network, hub and file system: each has its own classes
-        raise WeightsError(
-            f"the model {HUB}{name} is not in the local cache and could not be fetched "
-            f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); fetch it where there "
-            f"is a network: hf download {name}"
-        ) from None
+    folder = fetched(name, wanted)
+    if not any((folder / file).is_file() for file in checkpoint.WEIGHT_FILES):
+        folder = fetched(name, [*wanted, *checkpoint.WEIGHT_FILES])
     return folder
 
 

@@ -16,6 +16,7 @@ from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate
 from benchmark.backbones.base import Staged
 from benchmark.backbones.device import check_device
+from benchmark.backbones.foreign import fetched, stable
 from benchmark.backbones.pe_av_model import WEIGHTS_FILE, build_towers, read_weights
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
@@ -55,7 +56,6 @@ _PROCESSOR_FILES = (
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 _OUTSIDE_CODE = ("cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")
-_VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype")
 
 
 def load(spec: BackboneSpec) -> TwoTowers:
@@ -122,7 +122,7 @@ def load_folder(
     preprocess = {**PREPROCESS, **_own_preprocess(folder), "size": tuple(patches.img_size)}
     image = image_transform(transform, preprocess)
     facts = {
-        "config": _stable(config.audio_video_config.to_dict()),
+        "config": stable(config.audio_video_config.to_dict()),
         "preprocess": preprocess,
         "transform": transform,
         "audio": (SAMPLE_RATE, length),
@@ -220,29 +220,12 @@ def _own_preprocess(folder: Path) -> dict[str, Any]:
 
 
 def _downloaded(source: str) -> Path:
-    from huggingface_hub import snapshot_download
-
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or source.startswith((".", "~")):
         raise WeightsError(
             f"there is no model folder {source!r}; expected a folder with config.json and "
             f"{WEIGHTS_FILE}, or one of {', '.join(RELEASED)}"
         )
-    try:
-        return Path(snapshot_download(source, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # network, hub and file system: each has its own classes
-        raise WeightsError(
-            f"the model {source!r} is not in the local cache and could not be fetched "
-            f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); without a network "
-            f"download its config.json and {WEIGHTS_FILE} elsewhere and give that folder "
-            "(MODEL=/path/to/folder)"
-        ) from None
-
-
-def _stable(values: Any) -> Any:
-    """A configuration without what changes from one version of transformers to the next."""
-    if isinstance(values, dict):
-        return {key: _stable(v) for key, v in values.items() if key not in _VOLATILE}
-    return values
+    return fetched(source, ["*.json", "*.safetensors"])
 
 
 def audio_input(item: object, length: int, hop: int) -> Tensor:

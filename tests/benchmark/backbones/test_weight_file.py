@@ -171,7 +171,7 @@ def test_a_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     assert load(BackboneSpec("open_clip", f"{loader.HUB}me/coca")).name == "coca"
     assert asked == ["me/coca"]
-    with pytest.raises(WeightsError, match=r"hf-hub:me/none is not in the local .*hf download me/"):
+    with pytest.raises(WeightsError, match=r"'me/none' is not in the local .*hf download me/"):
         load(BackboneSpec("open_clip", f"{loader.HUB}me/none"))
 
 
