@@ -1,14 +1,12 @@
 """Names of methods, shifts, benchmarks and backbones, and what they stand for.
 
-A registry knows its built-ins as names and ``"module:Class"`` targets and finds others through
-entry points, so that listing imports nothing heavy and an outside package needs no line in here.
-What a name is stands on its class's card.
+Built-ins are names and ``"module:Class"`` targets, everything else is found through entry points,
+so that listing imports nothing heavy and an outside package needs no line in here.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib
 import importlib.util
 import inspect
 import logging
@@ -55,55 +53,41 @@ class Info:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    info: Info
-    load: Callable[[], Any]
-
-
 MANY_NAMES = 24
 """From so many names on, an error that can suggest some does not list them all."""
 
 
 class Registry:
-    """One kind of thing by name: built-ins first, entry points merged in, loaded when asked for.
+    """One kind of thing by name: built-ins first, then entry points; loaded when asked for.
 
     Args:
-        kind: singular word for messages ("method").
-        builtins: name -> "module:attribute", what to import; or name -> facts, where ``target`` is
-            that, ``object`` the thing itself where it is plain data, ``summary`` the line for
-            listings. Or a function that gives such a table (called once, when first needed).
-        group: entry-point group that plugins use.
+        kind: singular word for messages ("method"); plugins use the entry points
+            ``queryshift.<kind>s``.
+        builtins: name -> "module:attribute"; or name -> facts, where ``target`` is that,
+            ``object`` the thing itself where it is plain data, ``summary`` the line for listings.
+            Or a function that gives such a table (called once, when first needed).
         aliases: declared short name -> name.
         derived: gives the facts of a name that no table can hold (own data), or None.
-        base: ``"module:Class"`` that a loaded class must subclass (or a loaded object must be an
-            instance of), or "" where any callable does.
-
-    Example:
-        >>> METHODS.info("tcr").target
-        'methods.tcr:Tcr'
+        base: ``"module:Class"`` that what is loaded must subclass or be an instance of; "" where
+            any callable does.
     """
 
     def __init__(
         self,
         kind: str,
         builtins: Builtins | Callable[[], Builtins],
-        group: str,
         *,
         aliases: Mapping[str, str] | None = None,
         derived: Callable[[str], Mapping[str, Any] | None] = lambda name: None,
         base: str = "",
     ) -> None:
-        self.kind = kind
-        self.plural = f"{kind}s"
-        self.group = group
+        self.kind, self.plural, self.group = kind, f"{kind}s", f"queryshift.{kind}s"
         self._builtins = builtins
         self._aliases = dict(aliases or {})
         self._derived = derived
         self._base = base
-        self._entries: dict[str, _Entry] | None = None
+        self._entries: dict[str, Info] | None = None
         self._loaded: dict[str, Any] = {}
-        self._problems: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
         """All names: built-ins in their declared order, then plugins by name."""
@@ -138,7 +122,8 @@ class Registry:
 
     def info(self, name: str) -> Info:
         """What is declared about a name; imports nothing of it."""
-        return self._entry(self.resolve(name)).info
+        name = self.resolve(name)
+        return self._all().get(name) or self._declared(name, self._derived(name) or {})
 
     def described(self, name: str) -> Info:
         """``info`` with summary and modality as the card has them, for listings.
@@ -149,14 +134,13 @@ class Registry:
         info = self.info(name)
         if info.summary:
             return info
-        said = _written_card(info.target)
+        module, _, attribute = info.target.partition(":")
+        said = _written_cards(module).get(attribute, {})
         if "summary" not in said:
             if info.origin != BUILTIN:
                 return replace(info, summary=f"plugin: {info.target}")
             card = self.get(name).card
-            said = {
-                key: getattr(card, key) for key in ("summary", "modality") if hasattr(card, key)
-            }
+            said = {f: getattr(card, f) for f in ("summary", "modality") if hasattr(card, f)}
         modality = {"modality": said["modality"]} if "modality" in said else {}
         return replace(info, summary=said["summary"], facts={**info.facts, **modality})
 
@@ -173,8 +157,9 @@ class Registry:
         """
         name = self.resolve(name)
         if name not in self._loaded:
-            entry = self._entry(name)
-            self._loaded[name] = self._checked(entry.info, self._import(entry))
+            info = self.info(name)  # of plain data, this alone puts the object there
+            if name not in self._loaded:
+                self._loaded[name] = self._checked(info, self._import(info))
         return self._loaded[name]
 
     def usable(self) -> list[str]:
@@ -195,59 +180,44 @@ class Registry:
                 good.append(name)
         return good
 
-    def problems(self) -> tuple[str, ...]:
-        """Why entry points were left out of the listing, one line each."""
-        self._all()
-        return self._problems
-
     def refresh(self) -> None:
         """Forgets what was found, so that packages installed meanwhile are seen."""
         self._entries = None
         self._loaded.clear()
-        self._problems = ()
 
-    def _entry(self, name: str) -> _Entry:
-        found = self._all().get(name)
-        return found or self._builtin(name, self._derived(name) or {})
-
-    def _all(self) -> dict[str, _Entry]:
-        if self._entries is None:
-            self._entries, self._problems = self._discover()
-            for problem in self._problems:
-                logger.warning(problem)
-        return self._entries
-
-    def _discover(self) -> tuple[dict[str, _Entry], tuple[str, ...]]:
+    def _all(self) -> dict[str, Info]:
+        """Everything by name; warns once of each entry point that is left out."""
+        if self._entries is not None:
+            return self._entries
         declared = self._builtins() if callable(self._builtins) else self._builtins
-        entries = {name: self._builtin(name, facts) for name, facts in declared.items()}
-        problems: list[str] = []
+        entries = {name: self._declared(name, facts) for name, facts in declared.items()}
+        problems: dict[str, None] = {}  # in order, each once
         found = entry_points(group=self.group)
         for point in sorted(found, key=lambda p: (p.name, _distribution(p), p.value)):
-            entry = _Entry(Info(point.name, point.value, _distribution(point), ""), point.load)
             problem = self._refuse(point, entries)
             if problem:
-                problems.append(problem)
+                problems[problem] = None
             else:
-                entries[point.name] = entry
-        return entries, tuple(dict.fromkeys(problems))
+                entries[point.name] = Info(point.name, point.value, _distribution(point), "")
+        for problem in problems:
+            logger.warning(problem)
+        self._entries = entries
+        return entries
 
-    def _builtin(self, name: str, entry: str | Mapping[str, Any]) -> _Entry:
-        facts = {"target": entry} if isinstance(entry, str) else entry
-        rest = {k: v for k, v in facts.items() if k not in ("target", "object", "summary")}
-        target = facts.get("target", "")
-        info = Info(
-            name,
-            target,
-            facts.get("origin", BUILTIN),
-            facts.get("summary", ""),
-            tuple(short for short, meant in self._aliases.items() if meant == name),
-            rest,
-        )
+    def _declared(self, name: str, entry: str | Mapping[str, Any]) -> Info:
+        facts = {"target": entry} if isinstance(entry, str) else dict(entry)
         if "object" in facts:
-            return _Entry(info, lambda: facts["object"])
-        return _Entry(info, lambda: _load_target(target))
+            self._loaded[name] = facts.pop("object")
+        return Info(
+            name,
+            facts.pop("target", ""),
+            facts.pop("origin", BUILTIN),
+            facts.pop("summary", ""),
+            tuple(short for short, meant in self._aliases.items() if meant == name),
+            facts,
+        )
 
-    def _refuse(self, point: EntryPoint, entries: Mapping[str, _Entry]) -> str:
+    def _refuse(self, point: EntryPoint, entries: Mapping[str, Info]) -> str:
         """Why an entry point is left out, or ""."""
         who = f"{self.kind} plugin {point.name!r} of {_distribution(point)} ({point.value})"
         if not point.name or point.name != point.name.strip() or "," in point.name:
@@ -263,29 +233,29 @@ class Registry:
         taken = entries.get(point.name)
         if taken is None:
             return ""
-        if (taken.info.target, taken.info.origin) == (point.value, _distribution(point)):
+        if (taken.target, taken.origin) == (point.value, _distribution(point)):
             return ""  # the same thing found twice on sys.path
         return (
             f"{who} is left out: {self.kind} {point.name!r} is already taken by "
-            f"{taken.info.target or 'a data entry'} ({taken.info.origin})"
+            f"{taken.target or 'a data entry'} ({taken.origin})"
         )
 
-    def _import(self, entry: _Entry) -> Any:
+    def _import(self, info: Info) -> Any:
         try:
-            return entry.load()
+            return EntryPoint(info.name, info.target, self.group).load()
         except (Exception, SystemExit) as error:  # a plugin may raise anything when it is imported
-            if entry.info.origin == BUILTIN and not isinstance(error, ImportError):
+            if info.origin == BUILTIN and not isinstance(error, ImportError):
                 raise
             raise PluginError(
-                f"{self.kind} {entry.info.name!r} of {entry.info.origin} "
-                f"({entry.info.target}) cannot be loaded: {type(error).__name__}: {error}"
+                f"{self.kind} {info.name!r} of {info.origin} ({info.target}) cannot be loaded: "
+                f"{type(error).__name__}: {error}"
             ) from error
 
     def _checked(self, info: Info, thing: Any) -> Any:
         if not self._base:
             fits, wanted = callable(thing), "a callable"
         else:
-            base = _load_target(self._base)
+            base = EntryPoint("base", self._base, self.group).load()
             fits = issubclass(thing, base) if inspect.isclass(thing) else isinstance(thing, base)
             wanted = f"a {self._base.replace(':', '.')}"
         if fits and inspect.isabstract(thing):
@@ -300,26 +270,9 @@ class Registry:
         return thing
 
 
-def _load_target(target: str) -> Any:
-    module, _, attribute = target.partition(":")
-    thing: Any = importlib.import_module(module)
-    for part in attribute.split("."):
-        try:
-            thing = getattr(thing, part)
-        except AttributeError as error:
-            raise ImportError(f"module {module!r} has no {attribute!r}") from error
-    return thing
-
-
-def _written_card(target: str) -> dict[str, Any]:
-    """The arguments of a class's card that stand as plain values in its source; runs nothing."""
-    module, _, name = target.partition(":")
-    return _written_cards(module).get(name, {})
-
-
 @cache
 def _written_cards(module: str) -> dict[str, dict[str, Any]]:
-    """Class -> the plain arguments of its card; a module with many shifts is parsed once."""
+    """Class -> the arguments of its card that stand as plain values in the source; runs nothing."""
     if "." in module and module.partition(".")[0] not in ("methods", "shifts"):
         return {}  # finding a module of somebody's package would import that package
     try:
@@ -353,99 +306,83 @@ def _starting_with(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(map(repr, near))}" if near else ""
 
 
-def _benchmark_facts() -> Builtins:
+def _benchmarks() -> Builtins:
     from benchmark.data.suite import benchmark_cards
 
-    return {name: _card_facts(card) for name, card in benchmark_cards().items()}
+    return {name: _benchmark(card) for name, card in benchmark_cards().items()}
 
 
-def _own_facts(name: str) -> Mapping[str, Any] | None:
+def _own_benchmark(name: str) -> Mapping[str, Any] | None:
     from benchmark.data.suite import own_card
 
     card = own_card(name)
-    return None if card is None else {**_card_facts(card), "origin": "your own data"}
+    return None if card is None else {**_benchmark(card), "origin": "your own data"}
 
 
-def _card_facts(card: BenchmarkCard) -> Mapping[str, Any]:
+def _benchmark(card: BenchmarkCard) -> Mapping[str, Any]:
+    facts = {"modality": card.query, "suite": card.suite}
+    return {"object": card, "summary": card.summary, **facts}
+
+
+def _backbone(module: str, modalities: str, summary: str) -> Mapping[str, Any]:
     return {
-        "object": card,
-        "summary": card.summary,
-        "modality": card.query,
-        "suite": card.suite,
+        "target": f"benchmark.{module}:load",
+        "modalities": tuple(modalities.split()),
+        "summary": summary,
     }
 
 
-METHODS = Registry("method", methods.BUILTINS, "queryshift.methods", base="methods.base:Method")
-SHIFTS = Registry(
-    "shift",
-    shifts.BUILTINS,
-    "queryshift.shifts",
-    aliases=shifts.ALIASES,
-    base="shifts.base:Shift",
-)
+_BACKBONES = {
+    "mini": _backbone(
+        "mini.pictures.backbone", "image text", "the embedded small CLIP, shipped with its weights"
+    ),
+    "mini-clips": _backbone(
+        "mini.clips.backbone",
+        "video audio",
+        "the embedded small video-audio encoder, shipped with its weights",
+    ),
+    "mini-composed": _backbone(
+        "mini.composed.backbone",
+        "composed image",
+        "the embedded small combiner of pictures and texts, shipped",
+    ),
+    "open_clip": _backbone(
+        "backbones.open_clip",
+        "image text",
+        "any open_clip model by name, with a pretrained tag or a local file",
+    ),
+    "weighted_sum": _backbone(
+        "backbones.weighted_sum",
+        "composed image text",
+        "composed queries on any open_clip model, MODEL@WEIGHT",
+    ),
+    "hf": _backbone(
+        "backbones.hf",
+        "image audio text",
+        "any dual encoder of transformers: hf:FOLDER, or hf:NAME of the local cache",
+    ),
+    "blip": _backbone(
+        "backbones.blip",
+        "image text",
+        "BLIP retrieval through transformers, contrastive scores only",
+    ),
+    "person_search": _backbone(
+        "backbones.person_search", "image text", "IRRA's CLIP at 384 x 128, from a local checkpoint"
+    ),
+    "cav_mae": _backbone(
+        "backbones.cav_mae",
+        "video audio",
+        "CAV-MAE's video and audio encoders, from a local checkpoint",
+    ),
+    "pe_av": _backbone("backbones.pe_av", "video audio", "PE-AV video-audio through transformers"),
+}
+
+METHODS = Registry("method", methods.BUILTINS, base="methods.base:Method")
+SHIFTS = Registry("shift", shifts.BUILTINS, aliases=shifts.ALIASES, base="shifts.base:Shift")
 BENCHMARKS = Registry(
-    "benchmark",
-    _benchmark_facts,
-    "queryshift.benchmarks",
-    derived=_own_facts,
-    base="benchmark.data.suite:BenchmarkCard",
+    "benchmark", _benchmarks, derived=_own_benchmark, base="benchmark.data.suite:BenchmarkCard"
 )
-BACKBONES = Registry(
-    "backbone",
-    {
-        "mini": {
-            "target": "benchmark.mini.pictures.backbone:load",
-            "modalities": ("image", "text"),
-            "summary": "the embedded small CLIP, shipped with its weights",
-        },
-        "mini-clips": {
-            "target": "benchmark.mini.clips.backbone:load",
-            "modalities": ("video", "audio"),
-            "summary": "the embedded small video-audio encoder, shipped with its weights",
-        },
-        "mini-composed": {
-            "target": "benchmark.mini.composed.backbone:load",
-            "modalities": ("composed", "image"),
-            "summary": "the embedded small combiner of pictures and texts, shipped",
-        },
-        "open_clip": {
-            "target": "benchmark.backbones.open_clip:load",
-            "modalities": ("image", "text"),
-            "summary": "any open_clip model by name, with a pretrained tag or a local file",
-        },
-        "weighted_sum": {
-            "target": "benchmark.backbones.weighted_sum:load",
-            "modalities": ("composed", "image", "text"),
-            "summary": "composed queries on any open_clip model, MODEL@WEIGHT",
-        },
-        "hf": {
-            "target": "benchmark.backbones.hf:load",
-            "modalities": ("image", "audio", "text"),
-            "summary": "any dual encoder of transformers: hf:FOLDER, or hf:NAME of the local cache",
-        },
-        "blip": {
-            "target": "benchmark.backbones.blip:load",
-            "modalities": ("image", "text"),
-            "summary": "BLIP retrieval through transformers, contrastive scores only",
-        },
-        "person_search": {
-            "target": "benchmark.backbones.person_search:load",
-            "modalities": ("image", "text"),
-            "summary": "IRRA's CLIP at 384 x 128, from a local checkpoint",
-        },
-        "cav_mae": {
-            "target": "benchmark.backbones.cav_mae:load",
-            "modalities": ("video", "audio"),
-            "summary": "CAV-MAE's video and audio encoders, from a local checkpoint",
-        },
-        "pe_av": {
-            "target": "benchmark.backbones.pe_av:load",
-            "modalities": ("video", "audio"),
-            "summary": "PE-AV video-audio through transformers",
-        },
-    },
-    "queryshift.backbones",
-)
+BACKBONES = Registry("backbone", _BACKBONES)
 
 REGISTRIES = {registry.plural: registry for registry in (METHODS, SHIFTS, BENCHMARKS, BACKBONES)}
 """Plural kind -> registry, for ``queryshift list KIND``."""
