@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 SCHEMA_VERSION = 2
 """Raised when the layout of a stored record changes."""
 
-
 STRICT = {"strict": True, "extra": "forbid", "revalidate_instances": "always"}
 """How stored cells and records are read: nothing is converted, nothing may be surplus."""
 
@@ -53,8 +52,7 @@ class BackboneSpec:
         transform: image transform ("resize" = TCR's plain resize, "clip" = the model's own crop,
             "pad" = towards a square first).
         device: "cpu" or "cuda"; recorded, but not part of the identity.
-        precision: number format of the encoder's matrix products, one of
-            ``precision.PRECISIONS``.
+        precision: number format of the encoder's matrix products (``precision.PRECISIONS``).
         compile: whether the query tower goes through ``torch.compile``.
     """
 
@@ -80,13 +78,11 @@ class BackboneSpec:
         So a new way of computing leaves the identity of all other results alone.
         """
         values = dataclasses.asdict(self)
-        for name in ("precision", "compile"):
-            if values[name] == _ORDINARY[name]:
-                del values[name]
+        if self.precision == FLOAT32:
+            del values["precision"]
+        if not self.compile:
+            del values["compile"]
         return values
-
-
-_ORDINARY = {entry.name: entry.default for entry in dataclasses.fields(BackboneSpec)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +216,8 @@ class Cell:
 
     def to_dict(self) -> dict[str, Any]:
         """A plain nested dict, for JSON."""
-        return {
-            **dataclasses.asdict(self),
-            "backbone": self.backbone.to_dict(),
-            "stream": self.stream.to_dict(),
-        }
+        parts = {"backbone": self.backbone.to_dict(), "stream": self.stream.to_dict()}
+        return {**dataclasses.asdict(self), **parts}
 
     def key(self, *, data_fingerprint: str, backbone_fingerprint: str) -> str:
         """Identity of the cell's result: 16 hex digits over everything that can change a number.
@@ -249,15 +242,8 @@ class Cell:
 
     def stem(self, key: str) -> str:
         """File name of the stored record, without suffix: readable prefix and the key."""
-        kind = self.stream.kind
-        parts = (
-            self.benchmark,
-            *([] if kind == "single" else [kind]),
-            self.shift.label,
-            self.method.name,
-            f"s{self.seed}",
-            key,
-        )
+        kind = () if self.stream.kind == "single" else (self.stream.kind,)
+        parts = (self.benchmark, *kind, self.shift.label, self.method.name, f"s{self.seed}", key)
         return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
 
 
@@ -286,16 +272,13 @@ def data_identity(data: str, files: str = "", home: str = "") -> str:
 
 def key_of(cell: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:
     """``Cell.key`` of a cell as ``Cell.to_dict`` or a stored record has it."""
-    identity = {name: value for name, value in cell.items() if name != "data_root"}
-    backbone = BackboneSpec(**cell["backbone"])
-    identity["backbone"] = {
-        name: backbone.model_name if name == "model" else value
-        for name, value in cell["backbone"].items()
-        # The second is a path; the fingerprint stands for its content.
-        if name not in ("device", "pretrained")
-    }
-    identity["method"] = {k: v for k, v in cell["method"].items() if k != "origins"}
-    identity |= {
+    # Of weights that lie in a file the fingerprint stands for the content; a path says nothing.
+    backbone = {k: v for k, v in cell["backbone"].items() if k not in ("device", "pretrained")}
+    backbone["model"] = BackboneSpec(**cell["backbone"]).model_name
+    identity = {
+        **{name: value for name, value in cell.items() if name != "data_root"},
+        "backbone": backbone,
+        "method": {k: v for k, v in cell["method"].items() if k != "origins"},
         "data": data_fingerprint,
         "weights": backbone_fingerprint,
         "schema": SCHEMA_VERSION,
@@ -308,30 +291,21 @@ def key_of(cell: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerpri
 class Record:
     """What is stored of a cell, as one JSON file (numbers per query lie beside it as ``.npz``).
 
+    docs/output.md lists the columns with their units.
+
     Attributes:
         key: the cell's identity (see ``Cell.key``); stored without a result, the cell's
             ``unfinished_key``.
         status: how it ended.
-        reason: why, where the status is not "done" (for failures: exception type and message).
         cell: ``Cell.to_dict()``.
+        reason: why, where the status is not "done" (for failures: exception type and message).
         info: suite, data and weights facts that a row must say: ``data_fingerprint``,
             ``backbone_fingerprint``, ``backbone_name``, ``queries``, ``gallery``,
             ``query_modality``, ``task``, ``embed_dim``; ``home`` (whose clean queries forgetting is
             measured on, "" where there is none), ``home_queries``, ``home_fingerprint``.
-        metrics: ``R@1``, ``R@5``, ``R@10``, ``mean_recall``, ``mAP`` (percent);
-            ``clean_R@1_before``, ``clean_R@1_after``, ``forgetting`` (after minus before, points)
-            on the clean queries of the source model's home, where it has one;
-            but for "single" streams ``first_domain_R@1_before``, ``_during``, ``_after``, and with
-            several domains ``R@1_<domain's label>`` each.
-        probes: ``uniformity``, ``gap``, ``consistency``, ``effective_rank``, ``hubness``; methods'
-            own means such as ``angle`` (degrees) and ``conflict`` (share of updates above 90
-            degrees).
-        cost: ``seconds``, ``seconds_to_first_result``; by part ``seconds_gallery``,
-            ``seconds_setup``, ``seconds_data``, ``seconds_source``, ``seconds_step`` (of it
-            ``seconds_encode`` and ``seconds_adapt``), ``seconds_rank``, ``seconds_clean``,
-            ``seconds_again``; ``ms_per_query`` (median over batches of step time / batch),
-            ``ms_per_query_p95``, ``forward_per_query``, ``backward_per_query``, ``peak_mb``,
-            ``peak_device_mb`` (docs/output.md).
+        metrics: ``R@1`` ... ``mAP`` (percent), forgetting, recall of each domain.
+        probes: geometry of the embeddings, and methods' own means.
+        cost: seconds by part, passes and memory.
         batches: one dict per batch: ``queries`` (count), ``R@1`` (of that batch, percent) and the
             method's log.
         environment: versions, git commit, CPU, threads, device, start time (UTC, ISO).
@@ -393,12 +367,7 @@ def unfinished(cell: Cell, key: str, status: Status, reason: str) -> Record:
     Where no key is known (data or weights could not be loaded, a worker died before it told) it
     has the cell's ``unfinished_key``.
     """
-    return Record(
-        key=key or cell.unfinished_key,
-        status=status,
-        cell=cell.to_dict(),
-        reason=reason,
-    )
+    return Record(key or cell.unfinished_key, status, cell.to_dict(), reason)
 
 
 def reason_of(error: BaseException) -> str:

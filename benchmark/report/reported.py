@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from benchmark.cell import SOURCE
 from benchmark.data.suite import benchmark_cards
 from benchmark.errors import ResultsError, did_you_mean
 
@@ -143,7 +144,7 @@ def _matched(measured: pd.DataFrame, reported: pd.DataFrame | None) -> pd.DataFr
 def _differs(row: Mapping[Any, Any], published: Mapping[str, Any]) -> str:
     """Which settings of a measured row are not the published ones, or ""."""
     wanted = {name: published[name] for name in ("transform",) if name in published}
-    if row["method"] != "source" and published:
+    if row["method"] != SOURCE and published:
         wanted |= {name: published[name] for name in ("preset", "batch_size")}
     tag = published.get("pretrained", {}).get(row["backbone"])
     if tag is not None:

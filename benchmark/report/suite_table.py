@@ -65,7 +65,7 @@ def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
     shifts = [
         f"{c.shift}-{c.severities}" + f" ({NOTHING})" * (c.coverage == 0)
         for c in cells
-        if c.shift != "none"
+        if c.shift != CLEAN
     ]
     shifts += [
         f"{name.replace(' ', '-')} ({NOTHING}, left out)" for p in pools for name in p.left_out

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from benchmark.cell import CLEAN
+from benchmark.cell import CLEAN, SOURCE
 from benchmark.metrics.probes import CONFLICT_DEGREES
 from benchmark.report.plots import layout, style
 from benchmark.report.pools import Pool, labels_of
@@ -46,7 +46,7 @@ def probes(pools: Sequence[Pool], title: str = "") -> Figure:
     clean = [p for p in pools if p.first.shift == CLEAN and p.is_source and p not in shifted]
     labels = labels_of(shifted)
     looks = style.looks(labels)
-    bars = [("source, in-domain", clean, style.LOOKS["source"])] if clean else []
+    bars = [("source, in-domain", clean, style.LOOKS[SOURCE])] if clean else []
     bars += [(name, [p for p in shifted if p.label == name], looks[name]) for name in labels]
     height = 1.0 + 0.26 * len(bars) + (0.25 if title else 0)
     figure, axes = layout.panels(len(PROBES), height, columns=len(PROBES), sharey=True)

@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 from matplotlib.font_manager import findfont, get_font
 
+from benchmark.cell import SOURCE
+
 DPI = 150
 WIDTH = 7.0
 """Width of a figure in inches: the text width of a page; half of it is still readable."""
@@ -64,7 +66,7 @@ class Look(NamedTuple):
 
 
 LOOKS: dict[str, Look] = {
-    "source": Look("#6b6b6b", "", "--"),
+    SOURCE: Look("#6b6b6b", "", "--"),
     "recentre": Look("#009E73", "s"),
     "tent": Look("#E69F00", "^"),
     "eata": Look("#56B4E9", "v"),
