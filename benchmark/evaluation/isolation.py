@@ -10,6 +10,7 @@ has failed: its own numbers were measured with other functions than those of its
 from __future__ import annotations
 
 import builtins
+import functools
 import gc
 import hashlib
 import importlib
@@ -44,6 +45,7 @@ _PLAIN = (torch, nn.functional, nn.init, torch.linalg, torch.special, math, rand
 _WATCHED = ("benchmark", "methods", "shifts", "torch.nn.modules", "torch.optim")
 _TORCH = Path(torch.__file__).parent
 _OURS = ("benchmark", "methods", "shifts")
+_WITHIN = tuple(f"{name}." for name in _WATCHED)
 
 
 def _autocast(device: str) -> Setting:
@@ -250,10 +252,10 @@ class Isolation:
     def _restore_names(self) -> list[str]:
         broken = []
         for owner, before in self._names:
-            now = dict(vars(owner))
+            now = vars(owner)
             if len(now) == len(before) and all(map(operator.is_, now.values(), before.values())):
                 continue
-            for name in _replaced(owner, before, now):
+            for name in list(_replaced(owner, before, dict(now))):
                 if name in before:
                     setattr(owner, name, before[name])
                 else:
@@ -318,19 +320,22 @@ def _name_of(owner: Any) -> str:
     return str(owner.__name__)
 
 
+@functools.cache
+def _load_methods() -> None:
+    """Imports all methods, while they are as they should be."""
+    for found in pkgutil.iter_modules(methods.__path__):
+        if found.name != "testing":
+            importlib.import_module(f"methods.{found.name}")
+
+
 def _owners() -> list[Any]:
     """Modules and classes whose functions all cells share."""
-    for found in pkgutil.iter_modules(methods.__path__):  # now, while they are as they should be
-        if found.name != "testing" and f"methods.{found.name}" not in sys.modules:
-            importlib.import_module(f"methods.{found.name}")
-    watched = [
-        module
-        for name, module in list(sys.modules.items())
-        if isinstance(module, types.ModuleType)
-        and any(name == prefix or name.startswith(f"{prefix}.") for prefix in _WATCHED)
-    ]
+    _load_methods()
     owners: dict[int, Any] = {id(o): o for o in (*_PLAIN, builtins, Tensor, nn.Parameter)}
-    for module in watched:
+    for name, module in list(sys.modules.items()):
+        watched = name.startswith(_WITHIN) or name in _WATCHED
+        if not watched or not isinstance(module, types.ModuleType):
+            continue
         owners[id(module)] = module
         for value in list(vars(module).values()):
             if isinstance(value, type) and value.__module__.startswith(_WATCHED):
