@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
 from collections.abc import Callable
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import benchmark
 from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.datasets.fashion_gen import load_fashion_gen
 from benchmark.data.datasets.karpathy import load_coco
@@ -457,22 +455,6 @@ def test_categories_are_groups(tmp_path: Path) -> None:
     make_fashion_gen(tmp_path)
     groups = load_fashion_gen(tmp_path).image_groups
     assert groups["category"].tolist() == [1, 1, 0, 0, 1, 1]
-
-
-def test_only_the_restricted_reader_unpickles() -> None:
-    package = Path(benchmark.__file__).parent
-    unpicklers = set()
-    for file in [*package.rglob("*.py"), *(package.parent / "shifts").rglob("*.py")]:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module == "pickle":
-                names = [a.name for a in node.names if a.name != "UnpicklingError"]
-            if {"pickle", "load", "loads", "Unpickler", "dill", "shelve"} & set(names):
-                unpicklers.add(file.relative_to(package).as_posix())
-    assert {name for name in unpicklers if name.startswith(("data/", "backbones/"))} == {
-        "backbones/torchscript.py",  # closed as well: test_weight_file.py
-        "data/datasets/convert_fashion_gen.py",
-    }
 
 
 # Person search
