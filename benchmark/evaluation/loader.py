@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,19 @@ from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
 from benchmark.evaluation.cache import StreamCache
 from benchmark.evaluation.changes import Changes
-from benchmark.evaluation.workers import loaded, loader_workers
+from benchmark.evaluation.workers import loaded, loader_workers, one_thread
 from shifts.base import Shift, ShiftError, item_generator
 from shifts.change import sizes
 
 _PLAIN_TO_SEE = 0.01
 """From this mean difference on (of full scale), pixels or samples that changed reach the encoder as
 a change; below it the preprocessed forms are compared, which costs a second preprocessing."""
+
+PIECE = 8
+"""Items that a loader worker makes at once."""
+
+BATCHES_AHEAD = 3
+"""Batches that loader workers are ahead at most, the one that is waited for included."""
 
 
 def _itself(item: Any) -> Any:
@@ -127,13 +134,17 @@ class QueryInputs:
         """
         has = self._cache.has if self._cache is not None else lambda index: False
         missing = [[i for i in part.tolist() if not has(i)] for part in parts]
-        wanted = [part for part in missing if part]
+        # Small pieces keep all workers busy and bring the first batch sooner.
+        pieces = [new[at : at + PIECE] for new in missing for at in range(0, len(new), PIECE)]
+        largest = max(map(len, missing), default=0)
         if workers is None:
-            items = sum(map(len, wanted))
+            items = sum(map(len, missing))
             workers = loader_workers(self._workers, self._backbone.device, items)
-        with loaded(self._made_of, wanted, workers) as made:
+        ahead = BATCHES_AHEAD * -(-largest // PIECE)
+        with loaded(self._made_of, pieces, workers, ahead=ahead) as made:
+            one_by_one = chain.from_iterable(made)
             yield (
-                self._of_part(part, new, next(made) if new else [])
+                self._of_part(part, new, list(islice(one_by_one, len(new))))
                 for part, new in zip(parts, missing, strict=True)
             )
 
@@ -225,17 +236,3 @@ def corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str],
             raise DataError(f"query {item_id!r}: {error}") from error
 
     return corrupt
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Computes on one torch thread within, as loader workers do."""
-    before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,21 +1,24 @@
-"""Loader workers: processes of torch's DataLoader that decode and corrupt ahead."""
+"""Loader workers: processes that decode and corrupt ahead."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
+import multiprocessing
 import os
 import pickle
+import queue
 import signal
 import sys
 import threading
-import warnings
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
-from typing import Any, Generic, TypeVar
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from benchmark.errors import ConfigError, DataError
 from benchmark.evaluation.environment import usable_cores
@@ -33,6 +36,12 @@ WORTH_A_PROCESS = 256
 MOST_BESIDE_A_GPU = 4
 """Processes that ``loader_workers`` starts by itself beside a GPU."""
 
+STALLED_SECONDS = 600.0
+"""A part that takes longer is given up: its worker may be waiting for what will never come."""
+
+_PATIENCE = 0.5  # seconds that workers have to end by themselves
+_WAITING = 64  # parts that a worker is asked for at once: their numbers fit into its pipe
+
 
 def loader_workers(asked: int | None, device: str, items: int) -> int:
     """How many processes load a stream.
@@ -46,7 +55,7 @@ def loader_workers(asked: int | None, device: str, items: int) -> int:
     """
     if asked is not None:
         return asked
-    if items < WORTH_A_PROCESS or "fork" not in torch.multiprocessing.get_all_start_methods():
+    if items < WORTH_A_PROCESS or "fork" not in multiprocessing.get_all_start_methods():
         return 0
     told = os.environ.get(WORKERS_VARIABLE, "")
     # A worker that does not know how many there are takes it that there is one for each core.
@@ -57,7 +66,23 @@ def loader_workers(asked: int | None, device: str, items: int) -> int:
 
 
 @contextmanager
-def loaded(make: Callable[[T], U], parts: Sequence[T], workers: int) -> Iterator[Iterator[U]]:
+def one_thread() -> Iterator[None]:
+    """Computes on one torch thread within, as loader workers do."""
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def loaded(
+    make: Callable[[T], U], parts: Sequence[T], workers: int, *, ahead: int = 0
+) -> Iterator[Iterator[U]]:
     """Gives ``make(part)`` for each part, in order, made ahead by worker processes.
 
     The workers are forks of this process: they start in milliseconds and nothing has to be
@@ -70,67 +95,129 @@ def loaded(make: Callable[[T], U], parts: Sequence[T], workers: int) -> Iterator
             its result would have come out.
         parts: what to make.
         workers: how many; 0 makes each part when it is asked for, in this process.
+        ahead: parts that may be under way at once; at least two for each worker are, and at most
+            ``_WAITING``.
 
     Raises:
         ConfigError: workers on a system that cannot fork.
-        DataError: a worker has died.
+        DataError: a worker has died, or no worker has made anything for ``STALLED_SECONDS``.
     """
     if not workers or not parts:
         yield map(make, parts)
         return
-    before = signal.getsignal(signal.SIGCHLD)
+    if "fork" not in multiprocessing.get_all_start_methods():
+        raise ConfigError("loader workers need a system that can fork; say --loader-workers 0")
+    pool = _Pool(make, parts)
     try:
-        running = _started(_Parts(make, parts, os.getpid()), min(workers, len(parts)))
+        workers = min(workers, len(parts))
+        pool.start(workers)
+        yield pool.results(min(max(ahead, 2 * workers), _WAITING * workers))
     finally:
-        # The loader's handler would raise in the middle of the method's own code.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGCHLD, before)
-    try:
-        yield _results(running)
-    finally:
-        for process in running._workers:
-            process.terminate()  # rather than wait for items that nobody wants
-        running._shutdown_workers()
+        pool.stop()
 
 
-class _Parts(Dataset[Any], Generic[T, U]):
-    def __init__(self, make: Callable[[T], U], parts: Sequence[T], parent: int) -> None:
-        self._make, self._parts, self.parent = make, parts, parent
+class _Worker:
+    """A process that makes parts. Nothing is shared with its siblings.
 
-    def __len__(self) -> int:
-        return len(self._parts)
+    Queues and events of ``multiprocessing`` hold locks that all workers share, and whoever ends a
+    worker that holds one waits for it forever. A pipe of its own can be closed at any time.
+    """
 
-    def __getitem__(self, place: int) -> U | _Failure:
-        try:
-            return self._make(self._parts[place])
-        except Exception as error:
-            return _Failure(error)
+    def __init__(self, make: Callable[[Any], Any], parts: Sequence[Any], others: list[_Worker]):
+        context = multiprocessing.get_context("fork")
+        self.pipe, theirs = context.Pipe()
+        inherited = [self.pipe, *(other.pipe for other in others)]
+        arguments = (make, parts, theirs, inherited, os.getpid())
+        self.process = context.Process(target=_work, args=arguments, daemon=True)
+        self.process.start()
+        theirs.close()
+        self.asked = 0
+
+    def ask(self, number: int) -> None:
+        """Asks for a part."""
+        with suppress(OSError):  # it has died, which shows when its result is waited for
+            self.pipe.send(number)
+        self.asked += 1
 
 
-def _started(parts: _Parts[Any, Any], workers: int) -> Any:
-    """The iterator of a DataLoader, its workers begun."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of more workers than cores: the user asked for them
-        try:
-            return iter(
-                DataLoader(
-                    parts,
-                    batch_size=None,
-                    num_workers=workers,
-                    collate_fn=_itself,
-                    worker_init_fn=_begin,
-                    multiprocessing_context="fork",
-                    generator=torch.Generator(),  # the global one's next numbers are the method's
-                )
+class _Pool:
+    def __init__(self, make: Callable[[Any], Any], parts: Sequence[Any]) -> None:
+        self._make, self._parts = make, parts
+        self._workers: list[_Worker] = []
+
+    def start(self, count: int) -> None:
+        """Forks the workers.
+
+        A fork has one thread, whatever this process has, and locks that others held stay locked in
+        it. So it must not need the others: the number of threads is set before, where a pool of
+        threads can still be ended, and it frees nothing that it has inherited, which may lie on a
+        GPU.
+        """
+        with one_thread():
+            gc.freeze()
+            try:
+                while len(self._workers) < count:
+                    self._workers.append(_Worker(self._make, self._parts, self._workers))
+            finally:
+                gc.unfreeze()
+
+    def results(self, ahead: int) -> Iterator[Any]:
+        """The results in order; so many parts are under way or wait to be fetched."""
+        found: dict[int, Any] = {}
+        asked = 0
+        for number in range(len(self._parts)):
+            while asked < min(number + ahead, len(self._parts)):
+                min(self._workers, key=lambda worker: worker.asked).ask(asked)
+                asked += 1
+            while number not in found:
+                found |= self._received()
+            result = found.pop(number)
+            if isinstance(result, _Failure):
+                vars(result.error).update(result.frames)
+                raise result.error
+            yield result
+
+    def _received(self) -> dict[int, Any]:
+        """What workers have sent, at least one result."""
+        ready = wait([worker.pipe for worker in self._workers], STALLED_SECONDS)
+        if not ready:
+            raise DataError(
+                f"no loader worker has made anything for {STALLED_SECONDS:g} s, though they run; "
+                "if a query can take so long, or this happens again, say --loader-workers 0"
             )
-        except ValueError as error:
-            raise ConfigError(
-                f"loader workers need a system that can fork ({error}); say --loader-workers 0"
-            ) from None
+        found = {}
+        for worker in self._workers:
+            if worker.pipe not in ready:
+                continue
+            try:
+                number, result = pickle.loads(worker.pipe.recv_bytes())
+            except (EOFError, OSError) as error:
+                worker.process.join(_PATIENCE)
+                code = worker.process.exitcode or 0
+                how = f"signal {signal.Signals(-code).name}" if code < 0 else "exit"
+                raise DataError(
+                    f"a loader worker has died ({how}; out of memory?); ask for fewer with "
+                    "--loader-workers, 0 for none"
+                ) from error
+            worker.asked -= 1
+            found[number] = result
+        return found
+
+    def stop(self) -> None:
+        """Ends the workers: idle ones go when their pipe is closed, the others are killed."""
+        for worker in self._workers:
+            worker.pipe.close()
+        deadline = time.monotonic() + _PATIENCE
+        for worker in self._workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.join()
+            worker.process.close()
 
 
 class _Failure:
-    """An error on its way from a worker; the DataLoader would bury it in a traceback."""
+    """An error on its way from a worker."""
 
     def __init__(self, error: Exception) -> None:
         self.frames = frames_of(error)
@@ -141,35 +228,39 @@ class _Failure:
             self.error = RuntimeError(f"{type(error).__name__}: {error}")
 
 
-def _results(running: Any) -> Iterator[Any]:
-    while True:
-        try:
-            result = next(running)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            codes = [process.exitcode for process in running._workers if process.exitcode]
-            how = f"signal {signal.Signals(-codes[0]).name}" if codes and codes[0] < 0 else "exit"
-            raise DataError(
-                f"a loader worker has died ({how}; out of memory?); ask for fewer with "
-                "--loader-workers, 0 for none"
-            ) from error
-        if isinstance(result, _Failure):
-            vars(result.error).update(result.frames)
-            raise result.error
-        yield result
-
-
-def _begin(number: int) -> None:
-    """Makes a worker end with its parent, and leaves Ctrl-C to that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    info: Any = torch.utils.data.get_worker_info()
+def _work(
+    make: Callable[[Any], Any],
+    parts: Sequence[Any],
+    pipe: Connection,
+    inherited: Sequence[Connection],
+    parent: int,
+) -> None:
+    """A worker's life: makes what it is asked for until its pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != info.dataset.parent:
+    if os.getppid() != parent:
         os._exit(1)
+    for other in inherited:
+        other.close()  # or nobody would see its other end close
+    made: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_send, args=(pipe, made), daemon=True).start()
+    while True:
+        try:
+            number = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            sent = pickle.dumps((number, make(parts[number])))
+        except Exception as error:
+            sent = pickle.dumps((number, _Failure(error)))
+        made.put(sent)
 
 
-def _itself(value: T) -> T:
-    return value
+def _send(pipe: Connection, made: queue.SimpleQueue[bytes]) -> None:
+    """Sends results while the next ones are made: a pipe holds less than one."""
+    with suppress(OSError):  # nobody wants them any more
+        while True:
+            pipe.send_bytes(made.get())

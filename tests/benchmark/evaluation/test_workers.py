@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -21,7 +23,7 @@ from benchmark.cell import Status
 from benchmark.errors import DataError
 from benchmark.evaluation import workers
 from benchmark.evaluation.runner import run_cell
-from benchmark.evaluation.workers import loaded, loader_workers
+from benchmark.evaluation.workers import loaded, loader_workers, one_thread
 from benchmark.executors import ProcessExecutor, run_cells
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
@@ -123,6 +125,110 @@ def test_a_killed_worker_is_one_clear_error() -> None:
         with pytest.raises(DataError, match=r"a loader worker has died \(signal SIGKILL; out of"):
             next(made)
     assert signal.getsignal(signal.SIGCHLD) is before
+
+
+@linux
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_worker_that_stands_still_is_reported_and_ended(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """As one does that waits for a lock which nobody in its process holds."""
+    monkeypatch.setattr(workers, "STALLED_SECONDS", 0.5)
+    lock, pids = threading.Lock(), multiprocessing.get_context("fork").SimpleQueue()
+
+    def make(number: int) -> int:
+        pids.put(os.getpid())
+        if number == 2:
+            lock.acquire()
+        return number
+
+    with lock, loaded(make, range(6), count) as made:
+        assert [next(made), next(made)] == [0, 1]
+        with pytest.raises(DataError, match=r"made anything for 0\.5 s.*--loader-workers 0"):
+            next(made)
+    found = set()
+    while not pids.empty():
+        found.add(pids.get())
+    assert len(found) == count
+    assert alive(list(found)) == []
+
+
+@pytest.mark.parametrize("stop", [signal.SIGSTOP, signal.SIGKILL])
+def test_leaving_never_waits_for_a_worker(stop: signal.Signals) -> None:
+    """Neither for one that was killed nor for one that cannot even be asked to stop."""
+
+    def make(number: int) -> int:
+        if number > 1:
+            time.sleep(0.2)  # until what was made before is sent
+            os.kill(os.getpid(), stop)
+        return number
+
+    begun = time.monotonic()
+    for _ in range(2):
+        with loaded(make, range(50), 2) as made:
+            assert next(made) == 0
+            time.sleep(0.4)
+    assert time.monotonic() - begun < 20
+
+
+def test_busy_threads_of_the_process_do_not_stop_its_workers() -> None:
+    """Torch's own threads are at work before, between and while workers are forked."""
+
+    def convolved(seed: int) -> torch.Tensor:
+        pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+        weights = torch.ones(8, 3, 3, 3, requires_grad=True)
+        torch.nn.functional.conv2d(pictures, weights).square().sum().backward()
+        assert weights.grad is not None
+        return weights.grad
+
+    def make(number: int) -> bytes:
+        with one_thread():
+            pictures = torch.full((1, 3, 32, 32), float(number))
+            return torch.nn.functional.conv2d(pictures, torch.ones(8, 3, 3, 3)).numpy().tobytes()
+
+    def work() -> None:
+        while not done.is_set():
+            convolved(1)
+
+    before, done = torch.get_num_threads(), threading.Event()
+    busy = threading.Thread(target=work)
+    expected = [make(number) for number in range(12)]
+    torch.set_num_threads(4)
+    busy.start()
+    try:
+        for seed in range(5):
+            convolved(seed)
+            with loaded(make, range(12), 6) as made:
+                assert list(made) == expected
+        assert torch.get_num_threads() == 4
+    finally:
+        done.set()
+        busy.join()
+        torch.set_num_threads(before)
+
+
+def test_a_worker_frees_nothing_that_it_has_inherited() -> None:
+    """Its memory may be a GPU's, which a fork must not touch."""
+
+    class Circle:
+        def __init__(self) -> None:
+            self.itself, self.process = self, os.getpid()
+
+        def __del__(self) -> None:
+            if os.getpid() != self.process:
+                os._exit(7)
+
+    def make(number: int) -> int:
+        return gc.collect() * 0 + number
+
+    gc.disable()
+    try:
+        Circle()
+        with loaded(make, range(3), 1) as made:
+            assert list(made) == [0, 1, 2]
+        assert gc.get_freeze_count() == 0
+    finally:
+        gc.enable()
 
 
 ABANDONED = """
