@@ -10,7 +10,8 @@ import ast
 import importlib.util
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -185,6 +186,32 @@ class Registry:
         self._entries = None
         self._loaded.clear()
 
+    @contextmanager
+    def lent(self, name: str, thing: Any, **facts: Any) -> Iterator[None]:
+        """The name stands for an object of the caller's within the block, in this process only.
+
+        Args:
+            name: registry name.
+            thing: what ``get`` gives.
+            facts: what ``info`` says of it.
+
+        Raises:
+            PluginError: the name is taken, or the object is not of the right kind.
+        """
+        if name in self:
+            raise PluginError(
+                f"the {self.kind} name {name!r} is already taken by {self.info(name).target} "
+                f"({self.origin(name)}); give yours another name"
+            )
+        info = Info(name, "", "your own code", f"{self.kind} of your own", (), facts)
+        self._loaded[name] = self._checked(info, thing)
+        self._all()[name] = info
+        try:
+            yield
+        finally:
+            self._all().pop(name, None)
+            self._loaded.pop(name, None)
+
     def _all(self) -> dict[str, Info]:
         """Everything by name; warns once of each entry point that is left out."""
         if self._entries is not None:
@@ -264,9 +291,8 @@ class Registry:
         elif fits and not is_dataclass(getattr(thing, "Options", Info)):
             fits, wanted = False, f"{wanted} whose Options is a dataclass"
         if not fits:
-            raise PluginError(
-                f"{self.kind} {info.name!r} of {info.origin} ({info.target}) is not {wanted}"
-            )
+            place = f" ({info.target})" if info.target else ""
+            raise PluginError(f"{self.kind} {info.name!r} of {info.origin}{place} is not {wanted}")
         return thing
 
 

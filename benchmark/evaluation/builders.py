@@ -31,6 +31,7 @@ def default_resources(
     ready_made: str = "",
     cache: str = "",
     loader_workers: int | None = None,
+    loaded: Mapping[str, RetrievalSet] | None = None,
 ) -> Resources:
     """Resources that find everything by name in the registries.
 
@@ -39,6 +40,7 @@ def default_resources(
         ready_made: folder with ready-made corrupted queries, for the cells that ask for them.
         cache: folder of the disk cache, or "off"; "" leaves it to the environment.
         loader_workers: processes that load ahead; None: see ``workers.loader_workers``.
+        loaded: benchmark id -> its data, where they are in memory already.
 
     Raises:
         ConfigError: a cache that cannot be one.
@@ -47,7 +49,7 @@ def default_resources(
     digests.keep_in(disk.folder / DIGESTS if disk else None)
     load = functools.partial(_load_ready_made, root=Path(ready_made)) if ready_made else None
     return Resources(
-        load_data=functools.partial(_load_data, allow_missing=allow_missing),
+        load_data=functools.partial(_load_data, allow_missing=allow_missing, loaded=loaded or {}),
         load_backbone=_load_backbone,
         make_method=_make_method,
         make_shift=_make_shift,
@@ -59,7 +61,9 @@ def default_resources(
     )
 
 
-def _load_data(cell: Cell, *, allow_missing: bool) -> RetrievalSet:
+def _load_data(
+    cell: Cell, *, allow_missing: bool, loaded: Mapping[str, RetrievalSet]
+) -> RetrievalSet:
     from benchmark.data import interleave
     from benchmark.data.loading import load_retrieval_set
     from benchmark.registry import BENCHMARKS
@@ -67,7 +71,8 @@ def _load_data(cell: Cell, *, allow_missing: bool) -> RetrievalSet:
     # The limit is the runner's: one loaded set serves every limit.
     root = Path(cell.data_root) if cell.data_root else None
     sets = [
-        load_retrieval_set(BENCHMARKS.get(name), root, allow_missing=allow_missing)
+        loaded.get(name)
+        or load_retrieval_set(BENCHMARKS.get(name), root, allow_missing=allow_missing)
         for name in cell.benchmark.split(interleave.SEPARATOR)
     ]
     return interleave.join(sets) if len(sets) > 1 else sets[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.cell import CLEAN, DOMAIN
 from benchmark.config.run import BenchConfig
@@ -21,6 +22,9 @@ from benchmark.errors import ConfigError, did_you_mean
 from benchmark.evaluation.stream import MIXING
 from benchmark.planning.compatibility import why_not
 from benchmark.registry import BACKBONES
+
+if TYPE_CHECKING:
+    from benchmark.data.own.load import Understood
 
 _OWN_ONLY = ("columns", "gallery", "qrels", "clean", "split")
 """Settings that are about own data alone."""
@@ -89,25 +93,43 @@ def _settled(config: BenchConfig, given: set[str]) -> BenchConfig:
 
     source = source_of(config)
     found = understand(source)
+    config = replace(config, data=source.text)
+    return completed(config, given, found, clean_apart=bool(source.clean))
+
+
+def completed(
+    config: BenchConfig, given: Collection[str], found: Understood, *, clean_apart: bool = False
+) -> BenchConfig:
+    """The settings with benchmarks, shifts, streams and model that fit own data.
+
+    Args:
+        config: the settings of the run.
+        given: names of those that the user set.
+        found: what was understood of the data.
+        clean_apart: whether the queries are shifted already and their clean form is known.
+
+    Raises:
+        ConfigError: a direction that the data do not have, or no model.
+    """
     unknown = [name for name in config.benchmark if name not in found.benchmarks]
     if unknown:
         raise ConfigError(
-            f"{config.data} gives {' and '.join(found.benchmarks)}, not {unknown[0]!r}"
+            f"{config.data.partition('?')[0] or 'the data'} gives "
+            f"{' and '.join(found.benchmarks)}, not {unknown[0]!r}"
             f"{did_you_mean(unknown[0], found.benchmarks)}"
         )
     benchmarks = config.benchmark or found.benchmarks
     cards = [card for name in benchmarks if (card := own_card(name)) is not None]
     shifts, streams, options = config.shift, config.stream, dict(config.stream_option)
-    if found.domains or source.clean:
+    if found.domains or clean_apart:
         shifts = shifts or (CLEAN,)
     shifts = shifts or tuple(card.shifts[0] for card in cards)
-    if found.domains and not {"stream", "shift"} & given:
+    if found.domains and not {"stream", "shift"} & set(given):
         streams = ("continual",)
     if found.domains and set(shifts) == {CLEAN} and set(streams) & set(MIXING):
         options.setdefault("group_key", DOMAIN)
     return replace(
         config,
-        data=source.text,
         benchmark=benchmarks,
         shift=shifts,
         stream=streams,

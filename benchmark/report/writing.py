@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,15 +27,15 @@ logger = logging.getLogger(__name__)
 
 def load_results(store: RunStore) -> list[CellResult]:
     """All good cells of a run with their numbers per query; other files are warned of by name."""
-    results = []
-    for cell in store.stored():
-        if not cell.done:
-            results.append(CellResult(cell.record))
-            continue
-        ranks, group, order = (cell.arrays[name] for name in ("best_rank", "group", "order"))
-        hits = (ranks == 1).astype(np.float64)
-        results.append(CellResult(cell.record, hits, group, order, ranks))
-    return results
+    return [result_of(cell.record, cell.arrays if cell.done else {}) for cell in store.stored()]
+
+
+def result_of(record: Record, arrays: Mapping[str, np.ndarray]) -> CellResult:
+    """A record with its numbers per query (see ``runner.Arrays``); empty where it is not done."""
+    if not arrays:
+        return CellResult(record)
+    ranks, group, order = (arrays[name] for name in ("best_rank", "group", "order"))
+    return CellResult(record, (ranks == 1).astype(np.float64), group, order, ranks)
 
 
 def results_of(store: RunStore, records: Iterable[Record]) -> list[CellResult]:

@@ -1,0 +1,158 @@
+"""Torch modules as a dual encoder: two towers, each with the function that prepares its items."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.backbones.base import DualEncoder
+from benchmark.backbones.two_towers import TwoTowers
+from benchmark.errors import ConfigError, DataError, WeightsError, shown
+from methods.base import QueryEncoder
+from shifts.audio.item import Audio
+
+Tower = tuple[nn.Module, Callable[[Any], Tensor]]
+"""A module that gives (B, D) rows for a batch, and what makes an input tensor of one item."""
+
+_PROBES: dict[str, Any] = {
+    "image": np.full((64, 64, 3), 127, np.uint8),
+    "text": "a plain grey wall",
+    "audio": Audio(np.zeros(16_000, np.float32), 16_000),
+    "video": np.full((4, 64, 64, 3), 127, np.uint8),
+}
+"""Modality -> an item on which a tower is tried."""
+
+_ATTRIBUTES = ("name", "fingerprint", "logit_scale", "device")
+_FUNCTIONS = ("preprocess", "collate", "query_encoder", "encode")
+
+
+def dual_encoder(
+    *, name: str = "own-model", logit_scale: float = 100.0, device: str = "auto", **towers: Tower
+) -> DualEncoder:
+    """A dual encoder of two torch modules.
+
+    Args:
+        name: as tables call it.
+        logit_scale: learnt scale of the cosine similarities (1 / temperature); CLIP's is 100.
+        device: torch device string, or "auto".
+        towers: ``image=(module, preprocess), text=(module, tokenise)``, two of image, text, audio
+            and video. A module takes a batch (B, ...) and gives (B, D) rows, which are normalised;
+            it is copied. Its function takes one item (a ``PIL.Image``, a str, an ``Audio``, a
+            (T, H, W, 3) uint8 array) and gives one tensor, without a batch dimension (one of
+            length 1 is dropped), of the same shape for all items.
+
+    Raises:
+        ConfigError: other towers than two, or something that is no module with a function.
+        WeightsError: a tower that cannot encode a plain item, or embeddings of different widths.
+    """
+    from benchmark.backbones.checkpoint import fingerprint
+    from benchmark.planning.specs import device_name
+
+    if len(towers) != 2 or not set(towers) <= set(_PROBES):
+        raise ConfigError(
+            f"a dual encoder needs two towers of {', '.join(_PROBES)}, not "
+            f"{', '.join(towers) or 'none'}: image=(module, preprocess), text=(module, tokenise)"
+        )
+    made = {modality: _checked(modality, tower) for modality, tower in towers.items()}
+    prepare = {modality: _prepared(modality, found[1]) for modality, found in made.items()}
+    nets = {modality: _Encoder.of(found[0]) for modality, found in made.items()}
+    inputs, widths = {}, {}
+    for modality, net in nets.items():
+        try:
+            inputs[modality] = prepare[modality](_PROBES[modality])
+            with torch.no_grad():
+                widths[modality] = net(inputs[modality][None]).shape[1]
+        except DataError as error:
+            raise WeightsError(str(error)) from None
+        except Exception as error:  # the user's code may raise anything
+            raise WeightsError(
+                f"the {modality} tower cannot encode a plain {modality}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    if len(set(widths.values())) > 1:
+        said = " and ".join(f"{width} for {modality}" for modality, width in widths.items())
+        raise WeightsError(f"the two towers give rows of different lengths: {said}")
+    facts = {"towers": {side: repr(net) for side, net in nets.items()}, "scale": f"{logit_scale:g}"}
+    return TwoTowers(
+        nets,
+        prepare,
+        name=name,
+        fingerprint=fingerprint(
+            facts, nn.ModuleDict(nets), [inputs[side].numpy().tobytes() for side in sorted(inputs)]
+        ),
+        logit_scale=logit_scale,
+        device=device_name(device),
+    )
+
+
+def is_dual_encoder(thing: Any) -> bool:
+    """Whether an object has all that ``benchmark.backbones.base.DualEncoder`` asks for."""
+    return all(hasattr(thing, name) for name in _ATTRIBUTES) and all(
+        callable(getattr(thing, name, None)) for name in _FUNCTIONS
+    )
+
+
+class _Encoder(QueryEncoder):
+    """A module whose rows are made float32 unit rows."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    @classmethod
+    def of(cls, net: nn.Module) -> QueryEncoder:
+        fresh = copy.deepcopy(net).float().cpu().eval()
+        return fresh if isinstance(fresh, QueryEncoder) else cls(fresh)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        rows = self.net(inputs)
+        if not isinstance(rows, Tensor) or rows.ndim != 2 or len(rows) != len(inputs):
+            found = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
+            raise WeightsError(f"a tower gave {found} for {len(inputs)} items; expected (B, D)")
+        return functional.normalize(rows.float(), dim=-1)
+
+
+def one_line(value: Any) -> str:
+    """A value for a message, on one line: torch modules write themselves on many."""
+    return " ".join(shown(value).split())
+
+
+def _checked(modality: str, tower: Any) -> Tower:
+    if not (
+        isinstance(tower, tuple)
+        and len(tower) == 2
+        and isinstance(tower[0], nn.Module)
+        and callable(tower[1])
+    ):
+        raise ConfigError(
+            f"{modality}={one_line(tower)} is no tower; expected (torch module, function that "
+            "makes a tensor of one item)"
+        )
+    return tower
+
+
+def _prepared(modality: str, function: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+    def prepare(item: Any) -> Tensor:
+        found = function(Image.fromarray(item) if modality == "image" else item)
+        if isinstance(found, Mapping):
+            raise DataError(
+                f"the function of the {modality} tower gave {', '.join(map(str, found))}; expected "
+                "one tensor, such as its input_ids"
+            )
+        if not isinstance(found, Tensor):
+            raise DataError(
+                f"the function of the {modality} tower gave a {type(found).__name__}; expected a "
+                "torch tensor"
+            )
+        # Tokenisers and processors give a batch of one.
+        lone = found.ndim == {"text": 2, "image": 4}.get(modality) and len(found) == 1
+        return (found[0] if lone else found).cpu()
+
+    return prepare

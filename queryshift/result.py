@@ -1,0 +1,149 @@
+"""Results of a run as an object: a frame, figures, the verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from benchmark.cell import Status
+from benchmark.cli.runs import find_run
+from benchmark.errors import ResultsError, did_you_mean
+from benchmark.report.leaderboard import by_shift
+from benchmark.report.pools import benchmark_pools, shift_pools
+from benchmark.report.results import CellResult
+from benchmark.report.verdict import verdict
+from benchmark.store.run_store import RunStore
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SHOWN = {
+    "benchmark": "benchmark",
+    "shift": "shift",
+    "severity": "severity",
+    "method": "method",
+    "R@1": "R@1",
+    "R@1_difference": "against source",
+    "R@1_difference_low": "from",
+    "R@1_difference_high": "to",
+    "R@5": "R@5",
+    "forgetting": "forgetting",
+    "ms_per_query": "ms per query",
+}
+"""Columns of ``by_shift`` that a notebook shows -> their headings."""
+
+
+class Result:
+    """What came of a run.
+
+    Attributes:
+        cells: one ``CellResult`` for each cell, the source model's among them.
+    """
+
+    def __init__(self, cells: Sequence[CellResult]) -> None:
+        self.cells = list(cells)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a cell: what was run, its status, and every metric, probe and cost.
+
+        Percentages are in percent. A cell without a result has NaN, and the reason beside it.
+        """
+        return pd.DataFrame([_row(cell) for cell in self.cells])
+
+    def verdict(self) -> str:
+        """At most three lines: what the best method gains, what it costs, how sure that is."""
+        lines = verdict(self.cells)
+        if lines:
+            return "\n".join(lines)
+        return "Nothing was compared: no method beside source is finished on all benchmarks."
+
+    def plot(self, kind: str = "shifts", benchmark: str = "") -> Figure:
+        """One figure of the run.
+
+        Args:
+            kind: "shifts" (R@1 for each shift), "stream" (along the stream), "severity", "probes",
+                "cost", "forgetting", "angles", "leaderboard" ...: what the run has numbers for.
+            benchmark: which benchmark's, where there are several.
+
+        Raises:
+            ResultsError: no such figure of this run.
+        """
+        from benchmark.report import plots
+        from benchmark.report.plots import layout
+
+        names = []
+        of = layout.slug(benchmark) if benchmark else ""
+        for name, figure in plots.figures(shift_pools(self.cells), benchmark_pools(self.cells)):
+            stem, _, rest = Path(name).stem.partition("_")
+            if stem == kind and of in rest:
+                # A notebook shows a figure that can write itself, whatever its backend.
+                setattr(figure, "_repr_png_", partial(plots.render, figure))  # noqa: B010
+                return figure
+            names.append(stem)
+        known = list(dict.fromkeys(names))
+        of_benchmark = f" of {benchmark}" if benchmark else ""
+        raise ResultsError(
+            f"there is no figure {kind!r}{of_benchmark}{did_you_mean(kind, known)}; this run has "
+            f"{', '.join(known) or 'none'}"
+        )
+
+    def __repr__(self) -> str:
+        done = sum(cell.done for cell in self.cells)
+        return f"<Result: {done} of {len(self.cells)} cells finished>\n{self.verdict()}"
+
+    def _repr_html_(self) -> str:
+        frame = by_shift(shift_pools(self.cells))
+        shown = frame[[name for name in _SHOWN if name in frame]].rename(columns=_SHOWN)
+        shown = shown.dropna(axis="columns", how="all")
+        lines = "".join(f"<p>{escape(line)}</p>" for line in self.verdict().splitlines())
+        table = shown.to_html(index=False, na_rep="", float_format=lambda x: f"{x:.1f}", border=0)
+        reasons = {cell.record.reason for cell in self.cells if cell.record.reason}
+        notes = "".join(f"<p>without a result: {escape(reason)}</p>" for reason in sorted(reasons))
+        return f"{table}{lines}{notes}"
+
+
+def load_results(path: Path | str) -> Result:
+    """A stored run.
+
+    Args:
+        path: its folder, or its name in results/runs.
+
+    Raises:
+        ResultsError: there is none, or it has no good cell.
+    """
+    from benchmark.report.writing import load_results as load
+
+    folder = find_run(str(path))
+    cells = load(RunStore(folder))
+    if not cells:
+        raise ResultsError(f"{folder} has no cell that can be read; run it again")
+    return Result(cells)
+
+
+def _row(cell: CellResult) -> dict[str, Any]:
+    record = cell.record
+    numbers: dict[str, Any] = {}
+    if record.status is Status.DONE:
+        for section in (record.metrics, record.probes, record.cost):
+            numbers |= section
+    return {
+        "benchmark": cell.benchmark,
+        "backbone": cell.backbone,
+        "method": cell.method,
+        "shift": cell.shift,
+        "severity": cell.severity,
+        "stream": record.cell["stream"]["kind"],
+        "seed": cell.seed,
+        "queries": cell.queries,
+        "gallery": cell.gallery,
+        "status": record.status.value,
+        "reason": record.reason,
+        **numbers,
+        "options": dict(record.cell["method"]["options"]),
+        "key": record.key,
+    }

@@ -1,0 +1,241 @@
+"""``evaluate``: methods under query shift, called from Python."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmark.cell import Cell, Record, Status, reason_of, unfinished
+from benchmark.config.run import KINDS, BenchConfig, Traced, defaults
+from benchmark.config.validate import check
+from benchmark.data.own.source import is_own
+from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
+from benchmark.evaluation.builders import default_resources
+from benchmark.evaluation.callbacks import Callback
+from benchmark.evaluation.loggers import opened
+from benchmark.evaluation.resources import Resources
+from benchmark.evaluation.runner import run_cell
+from benchmark.executors import SerialExecutor, identify, run_cells
+from benchmark.planning.own_data import completed
+from benchmark.planning.plan import Plan, plan_flags
+from benchmark.report.results import CellResult
+from benchmark.report.writing import load_results, result_of, write_all
+from benchmark.store.run_store import RunStore
+from methods.base import MethodError
+from queryshift.data import Given, is_path, understood
+from queryshift.lending import Lender
+from queryshift.progress import shown
+from queryshift.result import Result
+from shifts.base import ShiftError
+
+logger = logging.getLogger("benchmark")
+
+_COMMAND_ONLY = (
+    *("workers", "threads", "executor", "slurm", "address", "time_limit", "shard", "data"),
+    *("benchmark", "columns"),
+)
+"""Settings that are the command's: how several processes share a run, and what has other names."""
+
+ORIGIN = "evaluate"
+
+
+def evaluate(
+    method: Any = "rest",
+    model: Any = None,
+    data: Any = None,
+    shift: Any = None,
+    *,
+    out: str = "",
+    name: str = "data",
+    columns: Mapping[str, str] | None = None,
+    root: str = "",
+    progress: bool = True,
+    **settings: Any,
+) -> Result:
+    """Runs methods under query shift in this process, beside the unadapted source model.
+
+    Args:
+        method: names ("rest,tcr"), subclasses of ``Method``, functions ``(Setup) -> Method``, or a
+            list of these.
+        model: a name as for ``--model`` ("mini", "hf:FOLDER", an open_clip model); a
+            ``DualEncoder``; or ``(image module, preprocess), (text module, tokenise)``, see
+            ``dual_encoder``. Default: the benchmark's own.
+        data: a benchmark's name (default: the embedded pictures); the path of a table of your own;
+            a DataFrame or a mapping with the columns ``image, caption`` (and the like, see
+            docs/own-data.md); (images, captions); or a ``RetrievalSet``. Pictures are paths below
+            ``root`` or (H, W, 3) uint8 arrays.
+        shift: names ("gaussian,keyboard"), subclasses of ``Shift``, or a list of these.
+        out: folder of the run, which a second call goes on from; "" writes nothing. Cells of
+            methods, shifts and models given as objects are run again all the same, unless
+            ``if_exists="missing"``.
+        name: what results on data in memory are called (``own:NAME-i2t``).
+        columns: our name of a column -> yours.
+        root: the folder that paths of a DataFrame start from, or that of published data sets.
+        progress: whether to show bars.
+        settings: any other setting of ``queryshift bench``, with underscores: ``severity``,
+            ``seed``, ``limit``, ``batch_size``, ``option={"lr": 1e-4}``, ``preset``, ``stream`` ...
+
+    Raises:
+        QueryShiftError: what is wrong in the arguments, or why nothing at all could be run.
+    """
+    with ExitStack() as stack:
+        try:
+            lender = Lender(stack)
+            run = _prepare(lender, method, model, shift, settings)
+            given = _place(run, data, name=name, columns=columns, root=root)
+            plan = _plan(run, given, out)
+        except (MethodError, ShiftError) as error:
+            raise ConfigError(str(error)) from None
+        config, fewest = plan.config, plan.config.loader_workers
+        resources = default_resources(
+            allow_missing=config.allow_missing,
+            ready_made=config.ready_made,
+            cache=config.cache or ("" if out and not lender.own else "off"),
+            loader_workers=0 if lender.own and fewest is None else fewest,
+            loaded=given.sets if given else None,
+        )
+        logs = stack.enter_context(opened(config.log))
+        cells = plan.possible
+        logs.add(stack.enter_context(shown(len(cells), quiet=config.quiet or not progress)))
+        if out:
+            asked = run.traced.get("if_exists")
+            again = config.if_exists == "always" or (lender.own and asked is None)
+            results = _stored(cells, RunStore(config.out), resources, logs, config, again)
+        else:
+            results = _in_memory(cells, resources, logs)
+    left = [unfinished(p.cell, "", Status.SKIPPED, p.reason) for p in plan.cells if p.reason]
+    results += [CellResult(record) for record in left]
+    _complain(results)
+    return Result(results)
+
+
+@dataclass
+class _Run:
+    """The settings so far, as text or plain values, by name."""
+
+    traced: dict[str, Traced] = field(default_factory=dict)
+
+    def set(self, name: str, value: Any) -> None:
+        self.traced[name] = Traced(check(KINDS[name], value, f"{name}="), ORIGIN)
+
+
+def _prepare(
+    lender: Lender, method: Any, model: Any, shift: Any, settings: Mapping[str, Any]
+) -> _Run:
+    run = _Run()
+    known = [name for name in KINDS if name not in _COMMAND_ONLY]
+    for name, value in settings.items():
+        if name in _COMMAND_ONLY:
+            raise ConfigError(
+                f"evaluate() takes no {name}: it runs in this process, on data=; several processes "
+                "are for the command (queryshift bench --workers 4)"
+            )
+        if name not in known:
+            raise UnknownNameError(
+                f"evaluate() takes no {name!r}{did_you_mean(name, known)}; known beside its own: "
+                f"{', '.join(known)}"
+            )
+        if value is not None:
+            run.set(name, value)
+    run.set("method", lender.methods(method))
+    if shift is not None:
+        run.set("shift", lender.shifts(shift))
+    named, device = lender.model(model, settings.get("device") or "auto")
+    if named:
+        run.set("model", named)
+    if lender.own and model is not None and not isinstance(model, str):
+        run.set("device", device)
+        run.traced.setdefault("transform", Traced("clip", ORIGIN))  # the model's own
+    return run
+
+
+def _place(
+    run: _Run, data: Any, *, name: str, columns: Mapping[str, str] | None, root: str
+) -> Given | None:
+    """Notes where the data are; gives those that are in memory."""
+    text = str(data) if isinstance(data, str) or hasattr(data, "__fspath__") else None
+    split = run.traced["split"].value if "split" in run.traced else ""
+    if data is not None and text is None:
+        run.traced.pop("split", None)
+        return understood(data, name=name, columns=columns, root=root, split=split)
+    if text and (is_own(text) or is_path(text)):
+        run.set("data", text)
+        if columns:
+            run.set("columns", [f"{ours}={theirs}" for ours, theirs in columns.items()])
+        return None
+    if columns:
+        raise ConfigError("columns= says which column of your own data is which; give data= too")
+    if text:
+        run.set("benchmark", text)
+    if root:
+        run.set("data", root)
+    return None
+
+
+def _plan(run: _Run, given: Given | None, out: str) -> Plan:
+    if out:
+        run.set("out", out)
+    traced = {**defaults(), **run.traced}
+    if given is not None:
+        config = BenchConfig(**{name: one.value for name, one in traced.items()})
+        filled = completed(config, set(run.traced), given.found)
+        for name in ("benchmark", "shift", "stream", "stream_option", "model"):
+            traced[name] = Traced(getattr(filled, name), ORIGIN)
+    return plan_flags(traced)
+
+
+def _in_memory(cells: Sequence[Cell], resources: Resources, tell: Callback) -> list[CellResult]:
+    """Runs cells and writes nothing."""
+    results = []
+    problem: QueryShiftError | None = None
+    for cell in cells:
+        try:
+            resources.key(cell)
+        except QueryShiftError as error:
+            problem = error
+            results.append(CellResult(unfinished(cell, "", Status.FAILED, reason_of(error))))
+            continue
+        record, arrays = run_cell(cell, resources, progress=tell)
+        tell.cell_done(record)
+        results.append(result_of(record, arrays))
+    if problem is not None and not any(result.done for result in results):
+        raise problem
+    return results
+
+
+def _stored(
+    cells: Sequence[Cell],
+    store: RunStore,
+    resources: Resources,
+    tell: Callback,
+    config: BenchConfig,
+    again: bool,
+) -> list[CellResult]:
+    """Runs what the folder does not have, and writes tables and figures beside the cells."""
+    found = identify(cells, store, resources, again=again)
+    outcome = run_cells(
+        cells, store, SerialExecutor(resources), resources=resources, progress=tell, found=found
+    )
+    stored = load_results(store)
+    write_all(store, stored, figures=not config.no_figures)
+    by_key = {result.record.key: result for result in stored}
+    return [by_key[record.key] for record in outcome.records]
+
+
+def _complain(results: Sequence[CellResult]) -> None:
+    """Warns of cells without a result; raises where nothing else came of the run."""
+    lost = [result.record for result in results if not result.done]
+    asked = [r for r in results if r.record.cell["method"]["name"] != "source"] or list(results)
+    if lost and not any(result.done for result in asked):
+        raise ConfigError(f"nothing could be run: {_why(lost[-1])}")
+    for line in dict.fromkeys(map(_why, lost)):
+        logger.warning("%s", line)
+
+
+def _why(record: Record) -> str:
+    frames = record.info.get("frames", ())
+    place = f" ({frames[-1]})" if frames else ""
+    return f"{record.cell['method']['name']} {record.status.value}: {record.reason}{place}"

@@ -1,0 +1,318 @@
+"""``import queryshift``: methods, models and data as objects, and what came of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import benchmark
+import queryshift
+from benchmark.data.loading import load_retrieval_set
+from benchmark.data.suite import benchmark_card
+from benchmark.registry import BACKBONES, METHODS, SHIFTS
+from methods.tent import Tent
+from queryshift import AdaptedMethod, MethodCard, QueryShiftError
+from shifts.base import Shift, ShiftCard
+from tests.benchmark.fixtures_own import COLOURS, make_pairs, pixels
+
+ROOT = Path(benchmark.__file__).resolve().parents[1]
+NAMES = list(COLOURS)
+
+
+class Sharpen(AdaptedMethod):
+    card = MethodCard("sharpen", "Sharpen", "entropy of all queries", "none")
+
+    def objective(self, forward):
+        return queryshift.objectives.entropy(forward.similarities / self.temperature).mean()
+
+
+class Grey(nn.Module):
+    """Linear, layer norm: something to adapt."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(5)
+        self.linear, self.norm = nn.Linear(3, width), nn.LayerNorm(width)
+        with torch.no_grad():
+            for weight in self.linear.parameters():
+                weight.copy_(torch.randn(weight.shape, generator=generator))
+
+    def forward(self, inputs):
+        return self.norm(self.linear(inputs))
+
+
+def mean_colour(picture):
+    return torch.from_numpy(np.asarray(picture, dtype=np.float32).mean(axis=(0, 1)) / 255)
+
+
+def named_colour(text):
+    return torch.tensor([COLOURS.get(text.split()[-1], (0, 0, 0))], dtype=torch.float32) / 255
+
+
+TOWERS = {"image": (Grey(), mean_colour), "text": (Grey(), named_colour)}
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"image": [pixels(name) for name in NAMES], "caption": [f"all {name}" for name in NAMES]}
+    )
+
+
+def test_a_class_a_function_and_a_name_beside_the_source(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    options = Tent.Options(lr=0.0)
+    result = queryshift.evaluate(
+        [Sharpen, partial(Tent, options=options), "recentre"], shift="gaussian", limit=32
+    )
+    frame = result.to_frame().set_index("method")
+    assert list(frame.index) == ["source", "sharpen", "tent-made", "recentre"]
+    assert set(frame["status"]) == {"done"}
+    assert frame["backward_per_query"]["sharpen"] > 0
+    assert frame["R@1"]["tent-made"] == frame["R@1"]["source"]  # it learns at a rate of 0
+    assert "against no adaptation" in result.verdict()
+    assert "<table" in result._repr_html_()
+    assert "against source" in result._repr_html_()
+    assert "4 of 4 cells" in repr(result)
+    assert not list(tmp_path.iterdir())  # nothing was written
+    assert "sharpen" not in METHODS
+
+
+def test_the_numbers_are_those_of_the_command(tmp_path) -> None:
+    from benchmark.cli.main import main
+
+    told = ["--method", "tent", "--shift", "contrast", "--limit", "40", "--seed", "1"]
+    assert main(["bench", *told, "--out", str(tmp_path), "--no-figures", "--quiet"]) == 0
+    stored = queryshift.load_results(tmp_path).to_frame()
+    ours = queryshift.evaluate("tent", shift="contrast", limit=40, seed=1).to_frame()
+    both = [frame.set_index("key").sort_index() for frame in (stored, ours)]
+    assert list(both[0].index) == list(both[1].index)
+    assert both[0]["mAP"].equals(both[1]["mAP"])
+
+
+def test_figures(tmp_path) -> None:
+    result = queryshift.evaluate("tent", shift="contrast", limit=24, severity=[1, 5])
+    figure = result.plot()
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert result.plot("severity", "mini-coco-c-image") is not None
+    with pytest.raises(QueryShiftError, match="no figure 'shift'; did you mean 'shifts'"):
+        result.plot("shift")
+
+
+@pytest.mark.parametrize("form", ["frame", "columns", "pair", "path", "frame of paths"])
+def test_data_in_every_form(form, frame, tmp_path) -> None:
+    table = make_pairs(tmp_path)
+    of_paths = pd.DataFrame({"image": [f"pics/{n}.png" for n in NAMES], "caption": NAMES})
+    pictures = np.stack(list(frame["image"]))
+    given = {
+        "frame": {
+            "data": frame.rename(columns={"caption": "said"}),
+            "columns": {"caption": "said"},
+        },
+        "columns": {"data": {"image": pictures, "caption": list(frame["caption"])}},
+        "pair": {"data": (pictures, frame["caption"].tolist())},
+        "path": {"data": table},
+        "frame of paths": {"data": of_paths, "root": str(tmp_path)},
+    }[form]
+    result = queryshift.evaluate("tent", "mini", shift="none", name="mine", **given).to_frame()
+    assert set(result["status"]) == {"done"}
+    stem = "own:pairs" if form == "path" else "own:mine"
+    assert set(result["benchmark"]) == {f"{stem}-i2t", f"{stem}-t2i"}
+    assert set(result["queries"]) <= {12, 24}
+
+
+def test_torch_modules_as_the_model(frame) -> None:
+    before = {name: value.clone() for name, value in TOWERS["image"][0].state_dict().items()}
+    result = queryshift.evaluate(
+        "tent", TOWERS, frame, shift="none", option={"lr": 0.1, "temperature": 0.1}
+    )
+    rows = result.to_frame().set_index(["benchmark", "method"])
+    assert rows["R@1"]["own:data-i2t", "source"] == 100.0  # both towers see the same colour
+    assert rows["backward_per_query"]["own:data-i2t", "tent"] > 0
+    assert set(rows["backbone"]) == {"own-model"}
+    after = TOWERS["image"][0].state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    pair = (TOWERS["image"], TOWERS["text"])
+    again = queryshift.evaluate("tent", pair, frame, shift="none")
+    assert again.to_frame()["R@1"][0] == 100.0
+    assert "given" not in BACKBONES
+
+
+def test_a_dual_encoder_and_a_retrieval_set() -> None:
+    from benchmark.cell import BackboneSpec
+
+    encoder = BACKBONES.get("mini")(BackboneSpec())
+    data = load_retrieval_set(benchmark_card("mini-coco-c-image"))
+    given = queryshift.evaluate("source", encoder, data, shift="none", limit=32)
+    named = queryshift.evaluate("source", data="mini-coco-c-image", shift="none", limit=32)
+    assert list(given.to_frame()["mAP"]) == list(named.to_frame()["mAP"])
+    assert set(given.to_frame()["benchmark"]) == {"own:mini-coco-c-image-i2t"}
+    assert given.cells[0].weights == named.cells[0].weights
+
+
+def test_a_shift_of_ones_own() -> None:
+    class Dark(Shift):
+        card = ShiftCard("dark", "image", (1, 2), "darker", "none")
+
+        def corrupt(self, item, severity, rng):
+            return item // (4 * severity)
+
+    result = queryshift.evaluate("tent", shift=[Dark, "contrast"], limit=16, severity=1)
+    assert set(result.to_frame()["shift"]) == {"dark", "contrast"}
+    assert "dark" not in SHIFTS
+
+
+def test_out_stores_a_run_and_runs_own_code_again(tmp_path, frame) -> None:
+    run = partial(queryshift.evaluate, Sharpen, "mini", frame, shift="none", no_figures=True)
+    first = run(out=str(tmp_path / "run"))
+    assert (tmp_path / "run" / "leaderboard.csv").is_file()
+    loaded = queryshift.load_results(str(tmp_path / "run"))
+    assert sorted(loaded.to_frame()["key"]) == sorted(first.to_frame()["key"])
+
+    def seconds(result):
+        return result.to_frame().set_index("key")["seconds"].to_dict()
+
+    assert seconds(run(out=str(tmp_path / "run"))) != seconds(first)
+    kept = seconds(queryshift.load_results(tmp_path / "run"))
+    assert seconds(run(out=str(tmp_path / "run"), if_exists="missing")) == kept
+
+
+class Cardless(AdaptedMethod):
+    def objective(self, forward):
+        return None
+
+
+class Taken(Sharpen):
+    card = MethodCard("tcr", "Mine", "another TCR", "none")
+
+
+class Unfinished(AdaptedMethod):
+    card = MethodCard("unfinished", "Unfinished", "no objective", "none")
+
+
+class Broken(Sharpen):
+    card = MethodCard("broken", "Broken", "raises", "none")
+
+    def objective(self, forward):
+        raise KeyError("logits")
+
+
+FRAME = pd.DataFrame({"image": [pixels(n) for n in NAMES], "caption": NAMES})
+BAD = {
+    "unknown method": ({"method": "tnet"}, "unknown method 'tnet'; did you mean 'tent'"),
+    "an instance": ({"method": 3}, "method=3 cannot be used; expected a name, a subclass"),
+    "another class": ({"method": dict}, "the class dict is no subclass of queryshift.Method"),
+    "no card": ({"method": Cardless}, "the class Cardless has no card"),
+    "a name that is taken": ({"method": Taken}, "method name 'tcr' is already taken by methods"),
+    "abstract": ({"method": Unfinished}, "that defines objective"),
+    "raises": ({"method": Broken, "limit": 16}, "broken failed: KeyError: 'logits'.*in objective"),
+    "no method made": ({"method": lambda setup: 3, "limit": 16}, "gave a int; expected a Method"),
+    "unknown setting": ({"severty": 3}, "takes no 'severty'; did you mean 'severity'"),
+    "the command's": ({"workers": 4}, "takes no workers: it runs in this process"),
+    "a wrong value": ({"seed": "x"}, "seed=: expected whole numbers"),
+    "a severity": ({"shift": "contrast", "severity": 9}, "severity"),
+    "unknown shift": ({"shift": "gausian_noise"}, "did you mean 'gaussian_noise'"),
+    "a shift object": ({"shift": 4}, "shift=4 cannot be used"),
+    "a model": ({"model": nn.Linear(2, 2)}, "model=.*cannot be used; expected a name, a Dual"),
+    "one tower": ({"model": {"image": (Grey(), mean_colour)}}, "needs two towers"),
+    "no function": ({"model": {**TOWERS, "text": Grey()}}, "text=.*is no tower"),
+    "widths": ({"model": {**TOWERS, "text": (Grey(4), named_colour)}}, "of different lengths"),
+    "a dict": (
+        {"model": {**TOWERS, "text": (Grey(), lambda text: {"input_ids": 1})}},
+        "text tower gave input_ids; expected one tensor",
+    ),
+    "an array": ({"model": {**TOWERS, "image": (Grey(), np.asarray)}}, "gave a ndarray; expected"),
+    "a tower": (
+        {"model": {**TOWERS, "image": (nn.Linear(7, 16), mean_colour)}},
+        "image tower cannot encode a plain image: RuntimeError",
+    ),
+    "no columns": ({"data": FRAME.rename(columns={"caption": "x"}), "model": "mini"}, "caption"),
+    "an index": (
+        {"data": FRAME.set_index(np.zeros(12, int)), "model": "mini"},
+        "index of the DataFrame has 0 more than once",
+    ),
+    "no model": ({"data": FRAME}, "your own data need a model"),
+    "lengths": ({"data": (NAMES, NAMES[1:]), "model": "mini"}, "12 of image, 11 of caption"),
+    "a column": ({"data": {"image": 3}, "model": "mini"}, "column 'image' is a int"),
+    "other data": ({"data": 3}, "data of type int cannot be used"),
+    "no file": ({"data": "none/pairs.csv", "model": "mini"}, "none/pairs.csv"),
+    "no benchmark": ({"data": "mini-coco-c-imag"}, "did you mean 'mini-coco-c-image'"),
+    "too few": ({"data": FRAME[:3], "model": "mini"}, "gallery of 3; recall at 10 needs"),
+    "columns alone": ({"columns": {"image": "path"}}, "give data= too"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_sentence(case) -> None:
+    given, message = BAD[case]
+    with pytest.raises(QueryShiftError, match=message) as raised:
+        queryshift.evaluate(**given)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_instance_of_a_method_is_refused() -> None:
+    from methods.tiny import World
+
+    with pytest.raises(QueryShiftError, match="gets its encoder when the run begins"):
+        queryshift.evaluate(Sharpen(World().setup()))
+
+
+def python(code: str, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script that lies in a folder, as a user would."""
+    (folder / "script.py").write_text(code, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *(flags or ("script.py",))]
+    return subprocess.run(
+        command, cwd=folder, env=environment, text=True, capture_output=True, timeout=120
+    )
+
+
+def test_a_plain_script_without_main_guard(tmp_path) -> None:
+    code = (
+        "import sys, queryshift\n"
+        "assert 'torch' not in sys.modules and 'pandas' not in sys.modules\n"
+        "print(queryshift.evaluate('recentre', shift='contrast', limit=16).to_frame().shape[0])\n"
+    )
+    ran = python(code, tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "2\n"), ran.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
+
+
+@pytest.mark.parametrize("name", ["methods", "benchmark"])
+def test_a_folder_that_hides_one_of_ours(name, tmp_path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").touch()
+    ran = python("import queryshift\nqueryshift.evaluate()\n", tmp_path)
+    last = ran.stderr.splitlines()[-1]
+    assert "QueryShiftError: " in last
+    assert f"{name} hides QueryShift's own package '{name}'" in last
+    command = python("", tmp_path, "-m", "queryshift", "list", "methods")
+    assert command.returncode == 2
+    assert len(command.stderr.splitlines()) == 1
+    assert "rename it" in command.stderr
+
+
+def test_the_module_is_the_command_too(tmp_path) -> None:
+    assert "tcr" in python("", tmp_path, "-m", "queryshift", "list", "methods").stdout
+
+
+def test_every_name_is_there() -> None:
+    assert {name: getattr(queryshift, name) for name in queryshift.__all__}
+    assert set(queryshift.__all__) <= set(dir(queryshift))
+    with pytest.raises(AttributeError, match="no attribute 'evalute'"):
+        queryshift.evalute  # noqa: B018
+
+
+def test_no_run_of_that_name() -> None:
+    with pytest.raises(QueryShiftError, match="there is no run"):
+        queryshift.load_results("nothing-here")
