@@ -106,7 +106,9 @@ SMALL = gpu_check.Size(
 
 
 def test_the_check_measures_every_part_and_its_page_shows_it() -> None:
-    found = gpu_check.check("cpu", SMALL, time.perf_counter() + 600)
+    kept: list[object] = []
+    found = gpu_check.check("cpu", SMALL, time.perf_counter() + 600, kept.append)
+    assert len(kept) == 5  # after each part
     parts = {name: part for name, part in found.items() if isinstance(part, dict)}
     assert not {name: part for name, part in parts.items() if "failed" in part}
     assert found["agreement"]["within"]
@@ -133,12 +135,13 @@ def test_a_part_that_fails_is_named_and_the_others_are_kept(
     for name in ("agreement", "executors", "waiting", "speed"):
         monkeypatch.setattr(gpu_check, name, broken)
     monkeypatch.setattr(gpu_check, "executors", lambda *_: {"two_over_one": 1.5})
-    found = gpu_check.check("cpu", SMALL, time.perf_counter() + 600)
+    kept: list[object] = []
+    found = gpu_check.check("cpu", SMALL, time.perf_counter() + 600, kept.append)
     assert found["speed"] == {"failed": "RuntimeError: out of memory"}
     assert "Not measured: RuntimeError: out of memory" in page(found)
     assert "1.50 times" in page(found)
 
 
 def test_parts_after_the_time_limit_are_left_out() -> None:
-    found = gpu_check.check("cpu", SMALL, time.perf_counter() - 1)
+    found = gpu_check.check("cpu", SMALL, time.perf_counter() - 1, [].append)
     assert all("time limit" in found[name]["failed"] for name in ("speed", "waiting"))

@@ -76,7 +76,7 @@ class Size:
     batch: int = 64
     batches: int = 5
     gallery: int = 5000
-    pictures: int = 256
+    pictures: int = 128
     loaders: tuple[int, ...] = (1, 4, 12)
     compiled: tuple[str, ...] = ("tent", "rest")
     methods: tuple[str, ...] = tuple(BUILTINS)
@@ -377,15 +377,24 @@ def facts(device: str) -> dict[str, str]:
     }
 
 
-def check(device: str, size: Size, deadline: float) -> dict[str, Any]:
-    """All parts, one after the other; one that fails is named and the others go on."""
+def check(
+    device: str, size: Size, deadline: float, keep: Callable[[Mapping[str, Any]], None]
+) -> dict[str, Any]:
+    """All parts, one after the other; one that fails is named and the others go on.
+
+    Args:
+        device: "cuda", or "cpu" in tests.
+        size: how much is measured.
+        deadline: on ``time.perf_counter``; a part that would begin later is left out.
+        keep: given all that is known after each part, so that a run that is cut off leaves it.
+    """
     backbone = random_vit(size.model, device)
     parts: dict[str, Callable[[], Any]] = {
+        "speed": lambda: speed(backbone, device, size),
         "agreement": lambda: agreement(device, size),
         "executors": lambda: executors(device, size),
         "waiting": lambda: waiting(device, size, "bf16"),
         "waiting_float32": lambda: waiting(device, size, FLOAT32),
-        "speed": lambda: speed(backbone, device, size),
     }
     found: dict[str, Any] = {"facts": facts(device), "model": size.model, "batch": size.batch}
     for name, part in parts.items():
@@ -398,6 +407,7 @@ def check(device: str, size: Size, deadline: float) -> dict[str, Any]:
             found[name] = part()
         except Exception as error:  # the other parts are worth having
             found[name] = {"failed": f"{type(error).__name__}: {error}"}
+        keep(found)
         print(f"  {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
     return found
 
@@ -410,15 +420,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not torch.cuda.is_available():
         print("No GPU here (torch.cuda.is_available() is False), so there is nothing to measure.")
         return 0
-    found = check("cuda", Size(), time.perf_counter() + TIME_LIMIT)
-    write(found, paths.json, paths.page)
+    keep = functools.partial(write, json_path=paths.json, page_path=paths.page)
+    found = check("cuda", Size(), time.perf_counter() + TIME_LIMIT, keep)
+    print(f"written: {paths.json}, {paths.page}")
     return int(any("failed" in part for part in found.values() if isinstance(part, Mapping)))
 
 
 def write(found: Mapping[str, Any], json_path: Path, page_path: Path) -> None:
     json_path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     page_path.write_text(page(found), encoding="utf-8")
-    print(f"written: {json_path}, {page_path}")
 
 
 if __name__ == "__main__":
