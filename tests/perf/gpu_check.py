@@ -64,7 +64,9 @@ class Size:
         batches: timed batches of each method.
         gallery: rows of the gallery.
         pictures: files on disk of the loading test.
+        sides: their width and height; those of COCO.
         loaders: numbers of loader workers.
+        waits: precisions of the loading test.
         compiled: methods that are timed compiled, as compiling takes most of a minute.
         methods: methods that are timed in bf16.
         main: methods that are timed on every other path.
@@ -77,7 +79,9 @@ class Size:
     batches: int = 5
     gallery: int = 5000
     pictures: int = 128
+    sides: tuple[int, int] = (640, 480)
     loaders: tuple[int, ...] = (1, 4, 12)
+    waits: tuple[str, ...] = ("bf16", FLOAT32)
     compiled: tuple[str, ...] = ("tent", "rest")
     methods: tuple[str, ...] = tuple(BUILTINS)
     main: tuple[str, ...] = ("source", "tent", "eata", "sar", "read", "tcr", "rest")
@@ -202,13 +206,13 @@ def _method(
     }
 
 
-def write_pictures(folder: Path, count: int) -> list[Path]:
-    """JPEG files of 640 x 480, as in COCO: smooth noise, so that decoding has something to do."""
+def write_pictures(folder: Path, count: int, sides: tuple[int, int]) -> list[Path]:
+    """JPEG files of smooth noise, so that decoding has something to do."""
     paths = []
     for index in range(count):
         small = np.random.default_rng(index).integers(0, 256, (12, 16, 3), dtype=np.uint8)
         paths.append(folder / f"{index:05d}.jpg")
-        Image.fromarray(small).resize((640, 480), Image.Resampling.BICUBIC).save(paths[-1])
+        Image.fromarray(small).resize(sides, Image.Resampling.BICUBIC).save(paths[-1])
     return paths
 
 
@@ -256,10 +260,10 @@ def finished(cell: Cell, resources: Resources) -> tuple[Record, dict[str, np.nda
     return record, arrays
 
 
-def costliest_shift() -> tuple[str, dict[str, float]]:
-    """Which image shift takes longest for one picture of 640 x 480, and the ms of each."""
+def costliest_shift(size: Size) -> tuple[str, dict[str, float]]:
+    """Which image shift takes longest for one picture, and the ms of each."""
     with tempfile.TemporaryDirectory() as folder:
-        item = pictures_on_disk(Path(write_pictures(Path(folder), 1)[0]).parent).queries[0]
+        item = pictures_on_disk(write_pictures(Path(folder), 1, size.sides)[0].parent).queries[0]
     spent = {}
     for name in names_of("image"):
         if name == "frost":  # works with photographs of the user's
@@ -272,19 +276,25 @@ def costliest_shift() -> tuple[str, dict[str, float]]:
 
 def waiting(device: str, size: Size, precision: str) -> dict[str, Any]:
     """Share of a cell's time spent waiting for its queries, and its speed over the bare steps."""
-    costliest, spent = costliest_shift()
+    costliest, spent = costliest_shift(size)
     spec = BackboneSpec("random", precision=precision, device=device)
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_pictures(folder, size.pictures)
+        write_pictures(folder, size.pictures, size.sides)
         for shift in (costliest, "gaussian_noise"):
             cell = pictures_cell("tent", shift, spec, size.batch)
             for loaders in size.loaders:
                 resources = resources_for(folder, size.model, workers=loaders)
                 rows.append(_waited(cell, resources) | {"shift": shift, "loaders": loaders})
             rows.append(_waited(cell, resources) | {"shift": shift, "loaders": "cached"})
-    return {"costliest": costliest, "shift_ms": spent, "precision": precision, "cells": rows}
+    return {
+        "sides": size.sides,
+        "costliest": costliest,
+        "shift_ms": spent,
+        "precision": precision,
+        "cells": rows,
+    }
 
 
 def _waited(cell: Cell, resources: Resources) -> dict[str, float]:
@@ -393,9 +403,9 @@ def check(
         "speed": lambda: speed(backbone, device, size),
         "agreement": lambda: agreement(device, size),
         "executors": lambda: executors(device, size),
-        "waiting": lambda: waiting(device, size, "bf16"),
-        "waiting_float32": lambda: waiting(device, size, FLOAT32),
     }
+    for precision in size.waits:
+        parts[f"waiting_{precision}"] = functools.partial(waiting, device, size, precision)
     found: dict[str, Any] = {"facts": facts(device), "model": size.model, "batch": size.batch}
     for name, part in parts.items():
         begun = time.perf_counter()

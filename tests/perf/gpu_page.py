@@ -81,9 +81,11 @@ def _waiting(part: Mapping[str, Any]) -> str:
         for row in part["cells"]
     ]
     cost = part["shift_ms"][part["costliest"]]
+    width, height = part["sides"]
     return paragraph(
-        f"Cells of Tent in {part['precision']} on JPEG files of 640 x 480 pixels, decoded and",
-        f"corrupted by worker processes. The costliest shift is {part['costliest']}",
+        f"Cells of Tent in {part['precision']} on JPEG files of {width} x {height} pixels,",
+        "decoded and corrupted by worker processes.",
+        f"The costliest shift is {part['costliest']}",
         f'({cost:.0f} ms a picture on one core). "cached" is the next method on the same stream.',
         "The last column is the time of the bare steps over that of the whole stream (aim: 0.9).",
     ) + table(["shift", "loader workers", "queries per second", "waiting", "of bare steps"], rows)
@@ -123,7 +125,7 @@ def _executors(part: Mapping[str, Any]) -> str:
 
 SECTIONS = {
     "speed": ("Methods", _speed),
-    "waiting": ("Waiting for data, bf16", _waiting),
+    "waiting_bf16": ("Waiting for data, bf16", _waiting),
     "waiting_float32": ("Waiting for data, float32", _waiting),
     "agreement": ("Results on the CPU and on the GPU", _agreement),
     "executors": ("Executors", _executors),
