@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from benchmark.mini.pictures.scenes import pick, split_of
 
 FRAMES = 8
 SIDE = 32
@@ -14,18 +15,8 @@ SIDE = 32
 FRAME_SECONDS = 0.2
 
 SHAPES = (
-    "circle",
-    "square",
-    "triangle",
-    "star",
-    "heart",
-    "cross",
-    "ring",
-    "fish",
-    "moon",
-    "arrow",
-    "bolt",
-    "hourglass",
+    *("circle", "square", "triangle", "star", "heart", "cross"),
+    *("ring", "fish", "moon", "arrow", "bolt", "hourglass"),
 )
 """Outlines (see ``pictures.silhouettes``) that stay apart at a radius of four pixels."""
 SIZES = ("small", "medium", "large")
@@ -50,8 +41,6 @@ BACKGROUNDS = ("water", "night", "grass", "brick", "snow", "sunset", "wood", "pe
 RHYTHMS = tuple((period, phase) for period in (2, 3, 4, 8) for phase in range(period))
 """(period, phase) in frames: the event happens in frames phase, phase + period, ..."""
 PERIODS = (2, 3, 4, 8)
-SPLITS = {"train": (0, 80), "val": (80, 90), "test": (90, 100)}
-"""Split -> range of the percentile that a clip's signature hashes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +115,7 @@ class Clip:
 
         Clips of different splits therefore differ in what can be both seen and heard.
         """
-        digest = hashlib.sha256(f"clip {self.signature()}".encode()).digest()
-        percentile = int.from_bytes(digest[:8], "little") % 100
-        return next(name for name, (low, high) in SPLITS.items() if low <= percentile < high)
-
-
-def _pick(rng: np.random.Generator, names: Sequence[str]) -> str:
-    return names[int(rng.integers(len(names)))]
+        return split_of(f"clip {self.signature()}")
 
 
 def _places(rng: np.random.Generator, radii: Sequence[float]) -> list[tuple[float, float]]:
@@ -163,16 +146,16 @@ def draw_clip(rng: np.random.Generator, style: str) -> Clip:
             Event(
                 shape,
                 SIZES[size],
-                _pick(rng, TEXTURES),
+                pick(rng, TEXTURES),
                 period,
                 int(rng.integers(period)),
-                _pick(rng, tuple(COLOURS)),
-                _pick(rng, MOTIONS),
+                pick(rng, COLOURS),
+                pick(rng, MOTIONS),
                 x,
                 y,
             )
         )
-    return Clip(style, _pick(rng, BACKGROUNDS), tuple(events))
+    return Clip(style, pick(rng, BACKGROUNDS), tuple(events))
 
 
 def clips(style: str, split: str, count: int, seed: int) -> Iterator[Clip]:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene, Thing
-from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
+from benchmark.mini.pictures.scenes import LOOKS, RADIUS, SIDE, Scene, Thing, pick
+from benchmark.mini.pictures.vocabulary import BACKGROUNDS
 
 MOST_THINGS = 3
-_LOOKS: dict[str, Mapping[str, Any]] = {
-    "shape": SHAPES,
-    "colour": COLOURS,
-    "texture": TEXTURES,
-    "size": SIZES,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +32,6 @@ class Change:
         """The change that leads back."""
         kind = {"add": "remove", "remove": "add"}.get(self.kind, self.kind)
         return Change(kind, self.new, self.old)
-
-
-def pick(rng: np.random.Generator, names: Iterable[str]) -> str:
-    """One of several names, each as likely."""
-    choices = tuple(names)
-    return choices[int(rng.integers(len(choices)))]
 
 
 def _fits(thing: Thing, others: Sequence[Thing]) -> bool:
@@ -81,7 +69,7 @@ def scene_change(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[Sce
         other = replace(scene, background=pick(rng, BACKGROUNDS))
         found = other, Change(kind, scene.background, other.background)
     elif kind == "add":
-        shape, colour, texture, size = (pick(rng, names) for names in _LOOKS.values())
+        shape, colour, texture, size = (pick(rng, names) for names in LOOKS.values())
         new = placed(Thing(shape, colour, texture, size, 0.0, 0.0), things, rng)
         if new is None or len(things) == MOST_THINGS:
             return None
@@ -96,7 +84,7 @@ def scene_change(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[Sce
         )
     else:
         at = int(rng.integers(len(things)))
-        changed = change_look(scene, at, kind, pick(rng, _LOOKS[kind]), rng)
+        changed = change_look(scene, at, kind, pick(rng, LOOKS[kind]), rng)
         if changed is None:
             return None
         found = changed

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmark.mini.composed.changes import Change, change_look, pick, placed
-from benchmark.mini.pictures.scenes import Scene, Thing
+from benchmark.mini.composed.changes import Change, change_look, placed
+from benchmark.mini.pictures.scenes import Scene, Thing, pick
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
 
 CATEGORIES = ("shirt", "hat", "boot")

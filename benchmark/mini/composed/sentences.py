@@ -5,13 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from benchmark.mini.composed.changes import Change
+from benchmark.mini.pictures.grammar import choose
 from benchmark.mini.pictures.scenes import Scene, Thing
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, SIZES, TEXTURES
-
-
-def choose(rng: np.random.Generator, words: tuple[str, ...], first: float = 0.5) -> str:
-    """The first word with probability ``first``, otherwise any of them."""
-    return words[0] if rng.random() < first else words[int(rng.integers(len(words)))]
 
 
 def _article(phrase: str) -> str:
@@ -27,12 +23,12 @@ def _colour(thing: Thing, rng: np.random.Generator) -> str:
 
 
 def _texture(thing: Thing, rng: np.random.Generator) -> str:
-    return choose(rng, TEXTURES[thing.texture][0])
+    return choose(rng, TEXTURES[thing.texture][0], 0.5)
 
 
 def _full(thing: Thing, rng: np.random.Generator) -> str:
     """All that can be seen of a thing: "small red striped star"."""
-    words = [choose(rng, SIZES[thing.size])] if SIZES[thing.size] else []
+    words = [choose(rng, SIZES[thing.size], 0.5)] if SIZES[thing.size] else []
     words.append(_colour(thing, rng))
     if thing.texture != "plain" or rng.random() < 0.3:
         words.append(_texture(thing, rng))
@@ -43,11 +39,8 @@ def _named(thing: Thing, scene: Scene, rng: np.random.Generator) -> str:
     """The thing as the reference shows it, with its colour where the noun is not enough."""
     twins = sum(t.shape == thing.shape for t in scene.things)
     coloured = twins > 1 or rng.random() < 0.3
-    return (
-        f"the {_colour(thing, rng)} {_noun(thing, rng)}"
-        if coloured
-        else (f"the {_noun(thing, rng)}")
-    )
+    colour = f"{_colour(thing, rng)} " if coloured else ""
+    return f"the {colour}{_noun(thing, rng)}"
 
 
 def _larger(old: Thing, new: Thing) -> str:
@@ -61,7 +54,7 @@ def scene_sentence(change: Change, scene: Scene, rng: np.random.Generator) -> st
     """One sentence that says a change of ``scene``: "Replace the star with a fish"."""
     old, new = change.old, change.new
     if isinstance(new, str):
-        place = choose(rng, BACKGROUNDS[new])
+        place = choose(rng, BACKGROUNDS[new], 0.5)
         forms: tuple[str, ...] = (f"show the same {place}", f"now {place}", f"move it all {place}")
     elif not isinstance(new, Thing):
         assert isinstance(old, Thing)
@@ -92,7 +85,7 @@ def garment_caption(change: Change, rng: np.random.Generator) -> str:
     """One of the two captions of a garment: "is red", "has a blue star badge"."""
     old, new = change.old, change.new
     if isinstance(new, str):
-        place = choose(rng, BACKGROUNDS[new])
+        place = choose(rng, BACKGROUNDS[new], 0.5)
         forms: tuple[str, ...] = (f"is {place}", f"is shown {place}")
     elif not isinstance(new, Thing):
         forms = ("has no badge", "comes without a badge", "is missing the badge")
@@ -114,4 +107,4 @@ def garment_caption(change: Change, rng: np.random.Generator) -> str:
     else:
         colour = _colour(new, rng)
         forms = (f"is {colour}", f"is {colour} not {_colour(old, rng)}", f"is more {colour}")
-    return choose(rng, forms)
+    return choose(rng, forms, 0.5)

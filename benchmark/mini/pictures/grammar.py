@@ -52,6 +52,11 @@ def join(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
+def sentence(text: str) -> str:
+    """First letter capital and full stop, as annotators write."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _place(scene: Scene, rng: np.random.Generator, share: float) -> str:
     return " " + choose(rng, BACKGROUNDS[scene.background], 0.5) if rng.random() < share else ""
 
@@ -117,6 +122,5 @@ TEMPLATES: tuple[Callable[[Scene, np.random.Generator], str], ...] = (
 
 
 def captions(scene: Scene, rng: np.random.Generator) -> list[str]:
-    """Five captions, one a template, first letter capital and full stop as annotators write."""
-    texts = (template(scene, rng) for template in TEMPLATES)
-    return [f"{text[0].upper()}{text[1:]}." for text in texts]
+    """Five captions, one a template."""
+    return [sentence(template(scene, rng)) for template in TEMPLATES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -70,9 +70,10 @@ def split_of(signature: str) -> str:
     return next(name for name, (low, high) in SPLITS.items() if low <= percentile < high)
 
 
-def pick(rng: np.random.Generator, names: Mapping[str, Any]) -> str:
+def pick(rng: np.random.Generator, names: Iterable[str]) -> str:
     """One of the names, each as likely as the others."""
-    return tuple(names)[rng.integers(len(names))]
+    choices = tuple(names)
+    return choices[int(rng.integers(len(choices)))]
 
 
 def _places(rng: np.random.Generator, radii: list[float]) -> list[tuple[float, float]] | None:
@@ -111,17 +112,17 @@ def draw_scene(rng: np.random.Generator) -> Scene:
 
 def scenes(split: str, count: int, seed: int) -> Iterator[Scene]:
     """``count`` scenes of one split with different signatures, the same for the same seed."""
-    rng = np.random.Generator(np.random.PCG64([seed, *split.encode()]))
-    return distinct(draw_scene, split, count, rng)
+    return distinct(draw_scene, split, count, seed, split)
 
 
 def distinct(
-    draw: Callable[[np.random.Generator], Kind],
-    split: str,
-    count: int,
-    rng: np.random.Generator,
+    draw: Callable[[np.random.Generator], Kind], split: str, count: int, seed: int, key: str
 ) -> Iterator[Kind]:
-    """The first ``count`` draws that belong to ``split`` and have different signatures."""
+    """The first ``count`` draws that belong to ``split`` and have different signatures.
+
+    All come from one generator, that of ``seed`` and ``key``.
+    """
+    rng = np.random.Generator(np.random.PCG64([seed, *key.encode()]))
     seen: set[str] = set()
     while len(seen) < count:
         drawn = draw(rng)
@@ -131,6 +132,12 @@ def distinct(
             yield drawn
 
 
+LOOKS: dict[str, Mapping[str, Any]] = {
+    "shape": SHAPES,
+    "colour": COLOURS,
+    "texture": TEXTURES,
+    "size": SIZES,
+}
 EDITS = ("shape", "texture", "colour", "background")
 EDIT_SHARES = (0.45, 0.3, 0.15, 0.1)
 """Mostly shape and texture: the small encoder finds these hardest."""
@@ -143,13 +150,8 @@ def edit(scene: Scene, rng: np.random.Generator) -> Scene:
         if kind == "background":
             changed = replace(scene, background=pick(rng, BACKGROUNDS))
         else:
-            looks_of: dict[str, Mapping[str, Any]] = {
-                "shape": SHAPES,
-                "texture": TEXTURES,
-                "colour": COLOURS,
-            }
             index = int(rng.integers(len(scene.things)))
-            change: dict[str, Any] = {kind: pick(rng, looks_of[kind])}
+            change: dict[str, Any] = {kind: pick(rng, LOOKS[kind])}
             thing = replace(scene.things[index], **change)
             things = (*scene.things[:index], thing, *scene.things[index + 1 :])
             changed = replace(scene, things=things)

@@ -9,10 +9,10 @@ from math import pi
 
 import numpy as np
 
-from benchmark.mini.pictures.grammar import article, choose, join
-from benchmark.mini.pictures.render import background, coverage_of, pattern_of, second_tone
+from benchmark.mini.pictures.grammar import article, choose, join, sentence
+from benchmark.mini.pictures.render import background, coverage_of, paint, pattern_of
 from benchmark.mini.pictures.scenes import SIDE, distinct, pick
-from benchmark.mini.pictures.silhouettes import Part, silhouettes
+from benchmark.mini.pictures.silhouettes import Part, box, silhouettes
 from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS
 from benchmark.mini.worlds.drawn import SEED, World, loader
 from benchmark.mini.worlds.looks import Look, filmed
@@ -77,22 +77,18 @@ def _view(rng: np.random.Generator) -> View:
     count = int(rng.choice((1, 2, 3), p=(0.2, 0.45, 0.35)))
     quarters = rng.permutation(4)[:count]
     objects = tuple(
-        Object(pick(rng, OBJECTS), pick(rng, COLOURS), ROOFS[int(rng.integers(len(ROOFS)))], int(q))
-        for q in quarters
+        Object(pick(rng, OBJECTS), pick(rng, COLOURS), pick(rng, ROOFS), int(q)) for q in quarters
     )
-    return View(pick(rng, LAND), ROADS[int(rng.integers(len(ROADS)))], objects)
+    return View(pick(rng, LAND), pick(rng, ROADS), objects)
 
 
 def _views(name: str, split: str, count: int) -> Iterator[View]:
-    rng = np.random.Generator(np.random.PCG64([SEED, *f"{name}/{split}".encode()]))
-    return distinct(_view, split, count, rng)
+    return distinct(_view, split, count, SEED, f"{name}/{split}")
 
 
 def _bar(upright: bool, width: float) -> Part:
-    long, wide = 2.0, width / 32
-    if upright:
-        return True, ((-wide, -long), (wide, -long), (wide, long), (-wide, long))
-    return True, ((-long, -wide), (long, -wide), (long, wide), (-long, wide))
+    x, y = (width / 32, 2.0) if upright else (2.0, width / 32)
+    return True, box(-x, -y, x, y)
 
 
 def draw(
@@ -112,14 +108,11 @@ def draw(
         x = SIDE * (0.25 if thing.quarter % 2 == 0 else 0.75) + rng.uniform(-2, 2)
         y = SIDE * (0.25 if thing.quarter < 2 else 0.75) + rng.uniform(-2, 2)
         turn = rng.uniform(-0.35, 0.35)
-        mask = coverage_of(silhouettes()[thing.shape], rng.uniform(*sizes), x, y, turn)[..., None]
+        mask = coverage_of(silhouettes()[thing.shape], rng.uniform(*sizes), x, y, turn)
         tone = np.asarray(COLOURS[thing.colour], np.float32) * rng.uniform(0.92, 1.05)
         pattern = pattern_of(thing.roof, x, y, turn + rng.choice([0.0, pi / 2]))
-        body = np.broadcast_to(tone, picture.shape)
-        if pattern is not None:
-            body = body * (1 - pattern[..., None]) + second_tone(tone) * pattern[..., None]
-        picture = picture * (1 - 0.3 * np.roll(mask, (-2, 2), (0, 1)))
-        picture = picture * (1 - mask) + body * mask
+        picture = picture * (1 - 0.3 * np.roll(mask, (-2, 2), (0, 1))[..., None])
+        picture = paint(picture, mask, tone, pattern)
     return filmed(picture, look, rng)
 
 
@@ -148,7 +141,7 @@ def captions(view: View, rng: np.random.Generator) -> list[str]:
         f"seen from above: {things()} {place()}",
         f"{article(vague)} {LAND[view.land][0]}",
     ]
-    return [f"{text[0].upper()}{text[1:]}." for text in texts]
+    return [sentence(text) for text in texts]
 
 
 RSICD_LOOK = Look((0.85, 1.05), (0.95, 1.0, 1.07), contrast=0.68, noise=5.0, blur=1.3, grey=0.25)

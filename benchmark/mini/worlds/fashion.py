@@ -9,10 +9,10 @@ from math import pi
 
 import numpy as np
 
-from benchmark.mini.pictures.grammar import choose
-from benchmark.mini.pictures.render import coverage_of, pattern_of, second_tone, smooth_field
+from benchmark.mini.pictures.grammar import choose, sentence
+from benchmark.mini.pictures.render import coverage_of, paint, pattern_of, smooth_field
 from benchmark.mini.pictures.scenes import SIDE, distinct, pick
-from benchmark.mini.pictures.silhouettes import Part, silhouettes
+from benchmark.mini.pictures.silhouettes import Part, outlines, silhouettes
 from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, TEXTURES
 from benchmark.mini.worlds.drawn import SEED, World, loader
 from benchmark.mini.worlds.looks import Look, filmed
@@ -60,63 +60,37 @@ class Shot:
     pose: int
 
 
-def _box(left: float, top: float, right: float, bottom: float) -> Part:
-    return True, ((left, top), (right, top), (right, bottom), (left, bottom))
-
-
-def _sleeves(length: float) -> tuple[Part, Part]:
-    low = -0.55 + length
-    return (
-        (True, ((-0.45, -0.75), (-0.62, -0.6), (-0.98, low), (-0.7, low + 0.12), (-0.4, -0.25))),
-        (True, ((0.45, -0.75), (0.62, -0.6), (0.98, low), (0.7, low + 0.12), (0.4, -0.25))),
-    )
-
-
 @cache
-def outlines() -> dict[str, tuple[Part, ...]]:
-    """Category -> parts."""
-    known = silhouettes()
-    neck: Part = (False, ((-0.2, -0.8), (0.2, -0.8), (0, -0.5)))
-    return {
-        "shirt": known["shirt"],
-        "sweater": (_box(-0.52, -0.75, 0.52, 0.75), *_sleeves(1.15)),
-        "coat": (
-            (True, ((-0.5, -0.8), (0.5, -0.8), (0.62, 0.98), (-0.62, 0.98))),
-            *_sleeves(1.1),
-            neck,
-            (False, ((-0.03, -0.5), (0.03, -0.5), (0.03, 0.98), (-0.03, 0.98))),
-        ),
-        "dress": (
-            (True, ((-0.38, -0.95), (0.38, -0.95), (0.28, -0.15), (-0.28, -0.15))),
-            (True, ((-0.28, -0.2), (0.28, -0.2), (0.8, 0.98), (-0.8, 0.98))),
-            neck,
-        ),
-        "skirt": ((True, ((-0.4, -0.6), (0.4, -0.6), (0.85, 0.7), (-0.85, 0.7))),),
-        "trousers": (
-            (True, ((-0.5, -0.95), (0.5, -0.95), (0.55, -0.4), (-0.55, -0.4))),
-            (True, ((-0.55, -0.45), (-0.02, -0.45), (-0.18, 0.98), (-0.58, 0.98))),
-            (True, ((0.02, -0.45), (0.55, -0.45), (0.58, 0.98), (0.18, 0.98))),
-        ),
-        "shorts": (
-            (True, ((-0.6, -0.6), (0.6, -0.6), (0.65, -0.1), (-0.65, -0.1))),
-            (True, ((-0.65, -0.15), (-0.03, -0.15), (-0.1, 0.5), (-0.75, 0.5))),
-            (True, ((0.03, -0.15), (0.65, -0.15), (0.75, 0.5), (0.1, 0.5))),
-        ),
-        "boot": known["boot"],
-        "hat": known["hat"],
-        "bag": known["bag"],
-    }
+def garments() -> dict[str, tuple[Part, ...]]:
+    """Category or trim -> parts."""
+    return silhouettes() | outlines(_GARMENTS)
 
 
-_TRIM_OUTLINES: dict[str, tuple[Part, ...]] = {
-    "belt": (_box(-1.1, 0.02, 1.1, 0.2),),
-    "pocket": (_box(0.08, -0.42, 0.4, -0.08),),
-    "band": (_box(-1.1, 0.48, 1.1, 0.66),),
-}
+_GARMENTS = """
+sweater: +box -0.52 -0.75 0.52 0.75,
+    +poly -0.45 -0.75  -0.62 -0.6  -0.98 0.6  -0.7 0.72  -0.4 -0.25,
+    +poly 0.45 -0.75  0.62 -0.6  0.98 0.6  0.7 0.72  0.4 -0.25
+coat: +poly -0.5 -0.8  0.5 -0.8  0.62 0.98  -0.62 0.98,
+    +poly -0.45 -0.75  -0.62 -0.6  -0.98 0.55  -0.7 0.67  -0.4 -0.25,
+    +poly 0.45 -0.75  0.62 -0.6  0.98 0.55  0.7 0.67  0.4 -0.25,
+    -poly -0.2 -0.8  0.2 -0.8  0 -0.5, -poly -0.03 -0.5  0.03 -0.5  0.03 0.98  -0.03 0.98
+dress: +poly -0.38 -0.95  0.38 -0.95  0.28 -0.15  -0.28 -0.15,
+    +poly -0.28 -0.2  0.28 -0.2  0.8 0.98  -0.8 0.98, -poly -0.2 -0.8  0.2 -0.8  0 -0.5
+skirt: +poly -0.4 -0.6  0.4 -0.6  0.85 0.7  -0.85 0.7
+trousers: +poly -0.5 -0.95  0.5 -0.95  0.55 -0.4  -0.55 -0.4,
+    +poly -0.55 -0.45  -0.02 -0.45  -0.18 0.98  -0.58 0.98,
+    +poly 0.02 -0.45  0.55 -0.45  0.58 0.98  0.18 0.98
+shorts: +poly -0.6 -0.6  0.6 -0.6  0.65 -0.1  -0.65 -0.1,
+    +poly -0.65 -0.15  -0.03 -0.15  -0.1 0.5  -0.75 0.5,
+    +poly 0.03 -0.15  0.65 -0.15  0.75 0.5  0.1 0.5
+belt: +box -1.1 0.02 1.1 0.2
+pocket: +box 0.08 -0.42 0.4 -0.08
+band: +box -1.1 0.48 1.1 0.66
+"""
 
 
 def _product(rng: np.random.Generator) -> Product:
-    trim = TRIMS[int(rng.integers(len(TRIMS)))]
+    trim = pick(rng, TRIMS)
     return Product(
         pick(rng, CATEGORIES),
         pick(rng, COLOURS),
@@ -127,19 +101,9 @@ def _product(rng: np.random.Generator) -> Product:
 
 
 def _shots(split: str, count: int) -> Iterator[Shot]:
-    rng = np.random.Generator(np.random.PCG64([SEED, *f"fashion/{split}".encode()]))
-    for product in distinct(_product, split, count // PICTURES, rng):
+    for product in distinct(_product, split, count // PICTURES, SEED, f"fashion/{split}"):
         for pose in range(PICTURES):
             yield Shot(product, pose)
-
-
-def _paint(
-    picture: np.ndarray, mask: np.ndarray, tone: np.ndarray, pattern: np.ndarray | None
-) -> np.ndarray:
-    body = np.broadcast_to(tone, picture.shape)
-    if pattern is not None:
-        body = body * (1 - pattern[..., None]) + second_tone(tone) * pattern[..., None]
-    return picture * (1 - mask[..., None]) + body * mask[..., None]
 
 
 def draw(shot: Shot, rng: np.random.Generator) -> np.ndarray:
@@ -151,14 +115,14 @@ def draw(shot: Shot, rng: np.random.Generator) -> np.ndarray:
     spread = 6.0 if turned else 1.5
     x, y = SIDE / 2 + rng.uniform(-spread, spread, 2)
     angle = rng.uniform(-0.5, 0.5) if turned else rng.uniform(-0.06, 0.06)
-    mask = coverage_of(outlines()[product.category], radius, x, y, angle)
+    mask = coverage_of(garments()[product.category], radius, x, y, angle)
     picture *= 1 - 0.22 * np.roll(mask, (2, 1), (0, 1))[..., None]
     tone = np.asarray(COLOURS[product.colour], np.float32) * rng.uniform(0.92, 1.05)
     pattern = pattern_of(product.texture, x, y, angle + rng.choice([0.0, pi / 2]))
-    picture = _paint(picture, mask, tone, pattern)
+    picture = paint(picture, mask, tone, pattern)
     if product.trim:
-        trim = mask * coverage_of(_TRIM_OUTLINES[product.trim], radius, x, y, angle)
-        picture = _paint(picture, trim, np.asarray(COLOURS[product.trim_colour], np.float32), None)
+        trim = mask * coverage_of(garments()[product.trim], radius, x, y, angle)
+        picture = paint(picture, trim, np.asarray(COLOURS[product.trim_colour], np.float32))
     return filmed(picture, STUDIO, rng)
 
 
@@ -171,7 +135,7 @@ def describe(shot: Shot, rng: np.random.Generator) -> list[str]:
     text = f"{texture} {noun} in {colour}" if rng.random() < 0.7 else f"{colour} {texture} {noun}"
     if product.trim:
         text += f", {choose(rng, COLOUR_WORDS[product.trim_colour], 0.8)} {product.trim}"
-    return [f"{text[0].upper()}{text[1:]}."]
+    return [sentence(text)]
 
 
 WORLD = World(

@@ -10,9 +10,8 @@ import numpy as np
 from benchmark.mini.pictures.grammar import captions
 from benchmark.mini.pictures.render import render
 from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene, Thing, distinct, draw_scene, pick
-from benchmark.mini.pictures.silhouettes import silhouettes
+from benchmark.mini.pictures.silhouettes import novel_silhouettes, silhouettes
 from benchmark.mini.pictures.vocabulary import COLOURS, NOVEL, SIZES, TEXTURES
-from benchmark.mini.worlds import novel
 from benchmark.mini.worlds.drawn import SEED, World, loader
 from benchmark.mini.worlds.looks import Look, filmed
 
@@ -41,11 +40,11 @@ def _out(rng: np.random.Generator) -> Scene:
     x, y = rng.uniform(RADIUS[size] + 6, SIDE - RADIUS[size] - 6, 2)
     shape, colour = pick(rng, NOVEL), pick(rng, COLOURS)
     thing = Thing(shape, colour, pick(rng, TEXTURES), size, float(x), float(y))
-    return Scene(PLAIN_PLACES[int(rng.integers(len(PLAIN_PLACES)))], (thing,))
+    return Scene(pick(rng, PLAIN_PLACES), (thing,))
 
 
 def _picture(look: Look, scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    return filmed(render(scene, rng, silhouettes() | novel.outlines()), look, rng)
+    return filmed(render(scene, rng, silhouettes() | novel_silhouettes()), look, rng)
 
 
 def _captions(scene: Scene, rng: np.random.Generator) -> list[str]:
@@ -56,8 +55,7 @@ def _captions(scene: Scene, rng: np.random.Generator) -> list[str]:
 def _scenes(
     domain: str, draw: Callable[[np.random.Generator], Scene], split: str, count: int
 ) -> Iterator[Scene]:
-    rng = np.random.Generator(np.random.PCG64([SEED, *f"nocaps/{domain}/{split}".encode()]))
-    return distinct(draw, split, count, rng)
+    return distinct(draw, split, count, SEED, f"nocaps/{domain}/{split}")
 
 
 WORLDS = {

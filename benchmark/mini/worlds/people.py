@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.mini.pictures.render import background, coverage_of, pattern_of, second_tone
-from benchmark.mini.pictures.scenes import SIDE, distinct, split_of
-from benchmark.mini.pictures.silhouettes import Part, Point, ellipse
+from benchmark.mini.pictures.render import background, coverage_of, paint, pattern_of, second_tone
+from benchmark.mini.pictures.scenes import SIDE, distinct, pick, split_of
+from benchmark.mini.pictures.silhouettes import Part, Point, box, ellipse
 from benchmark.mini.pictures.vocabulary import COLOURS, TEXTURES
 from benchmark.mini.worlds.looks import Look, filmed
 
@@ -63,25 +63,20 @@ class Camera:
 
 
 def _colour(rng: np.random.Generator) -> str:
-    names = _USUAL if rng.random() < _USUAL_SHARE else tuple(COLOURS)
-    return names[int(rng.integers(len(names)))]
-
-
-def _one(rng: np.random.Generator, names: tuple[str, ...]) -> str:
-    return names[int(rng.integers(len(names)))]
+    return pick(rng, _USUAL if rng.random() < _USUAL_SHARE else COLOURS)
 
 
 def draw_person(rng: np.random.Generator) -> Person:
     """A random person of any split."""
     return Person(
-        hair=_one(rng, HAIR),
+        hair=pick(rng, HAIR),
         long_hair=bool(rng.random() < 0.5),
-        top=_one(rng, TOPS),
+        top=pick(rng, TOPS),
         top_colour=_colour(rng),
-        top_texture=_one(rng, tuple(TEXTURES)) if rng.random() < 0.6 else "plain",
-        bottom=_one(rng, BOTTOMS),
+        top_texture=pick(rng, TEXTURES) if rng.random() < 0.6 else "plain",
+        bottom=pick(rng, BOTTOMS),
         bottom_colour=_colour(rng),
-        shoes=_one(rng, SHOES),
+        shoes=pick(rng, SHOES),
         bag=_colour(rng) if rng.random() < 0.5 else "",
         hat=_colour(rng) if rng.random() < 0.25 else "",
     )
@@ -89,15 +84,14 @@ def draw_person(rng: np.random.Generator) -> Person:
 
 def people(split: str, count: int, seed: int) -> Iterator[Person]:
     """``count`` different people of one split, the same for the same seed."""
-    rng = np.random.Generator(np.random.PCG64([seed, *f"people/{split}".encode()]))
-    return distinct(draw_person, split, count, rng)
+    return distinct(draw_person, split, count, seed, f"people/{split}")
 
 
 def edit(person: Person, rng: np.random.Generator) -> Person:
     """Somebody of the same split who differs in one piece."""
     while True:
         other = draw_person(rng)
-        name = _one(rng, ("top", "top_colour", "top_texture", "bottom", "bottom_colour", "shoes"))
+        name = pick(rng, ("top", "top_colour", "top_texture", "bottom", "bottom_colour", "shoes"))
         change: dict[str, Any] = {name: getattr(other, name)}
         twin = replace(person, **change)
         if twin != person and split_of(twin.signature()) == split_of(person.signature()):
@@ -110,10 +104,6 @@ def _limb(start: Point, angle: float, length: float, width: float) -> Part:
     ox, oy = dy * width / 2, -dx * width / 2
     ex, ey = x + length * dx, y + length * dy
     return True, ((x - ox, y - oy), (x + ox, y + oy), (ex + ox, ey + oy), (ex - ox, ey - oy))
-
-
-def _box(left: float, top: float, right: float, bottom: float) -> Part:
-    return True, ((left, top), (right, top), (right, bottom), (left, bottom))
 
 
 def _pieces(
@@ -141,25 +131,25 @@ def _pieces(
     else:
         length = 0.76 if person.bottom == "trousers" else 0.34
         parts = [_limb((side * 0.15, 0.08), side * stride, length, 0.25) for side in (-1, 1)]
-        pieces.append((person.bottom_colour, (*parts, _box(-0.28, 0.02, 0.28, 0.16))))
+        pieces.append((person.bottom_colour, (*parts, (True, box(-0.28, 0.02, 0.28, 0.16)))))
     sleeve, hem = (0.3, 0.1) if person.top == "shirt" else (0.56, 0.36)
     sleeves = [_limb(s, t, sleeve, 0.2) for s, t in zip(shoulders, turns, strict=True)]
-    pieces.append(("top", (*sleeves, _box(-0.34, -0.54, 0.34, hem))))
+    pieces.append(("top", (*sleeves, (True, box(-0.34, -0.54, 0.34, hem)))))
     pieces.append(("", ((True, ellipse(0, -0.74, 0.18, 0.21)),)))
     pieces.append((person.hair, ((True, ellipse(0, -0.84, 0.2, 0.15, 180, 360)),)))
     if person.hat:
-        brim = _box(-0.3, -0.88, 0.3, -0.81)
+        brim: Part = (True, box(-0.3, -0.88, 0.3, -0.81))
         pieces.append((person.hat, (brim, (True, ellipse(0, -0.86, 0.2, 0.2, 180, 360)))))
     if person.bag:
         hand = (0.3 + 0.58 * sin(arms[1]), -0.46 + 0.58 * cos(arms[1]))
-        bag = _box(hand[0] - 0.14, hand[1], hand[0] + 0.18, hand[1] + 0.3)
-        pieces.append((person.bag, (bag,)))
+        bag = box(hand[0] - 0.14, hand[1], hand[0] + 0.18, hand[1] + 0.3)
+        pieces.append((person.bag, ((True, bag),)))
     return pieces
 
 
 def draw(person: Person, camera: Camera, rng: np.random.Generator) -> np.ndarray:
     """One sighting of a person, (64, 64, 3) uint8; place and pose come from the generator."""
-    picture = background(_one(rng, camera.places), rng)
+    picture = background(pick(rng, camera.places), rng)
     radius = _HEIGHT * rng.uniform(*camera.scale)
     x = SIDE / 2 + rng.uniform(-5, 5)
     y = SIDE / 2 + rng.uniform(-2, 2)
@@ -169,13 +159,11 @@ def draw(person: Person, camera: Camera, rng: np.random.Generator) -> np.ndarray
     turn = rng.choice([0.0, pi / 2])
     mirrored = rng.random() < 0.5
     for name, parts in _pieces(person, arms, rng.uniform(0.02, 0.2)):
-        mask = coverage_of(parts, radius, x, y, lean)[..., None]
+        mask = coverage_of(parts, radius, x, y, lean)
         colour = person.top_colour if name == "top" else name
         tone = np.asarray(COLOURS[colour], np.float32) if colour else skin
-        body = np.broadcast_to(tone * rng.uniform(0.92, 1.06), picture.shape)
+        lit = tone * rng.uniform(0.92, 1.06)
         pattern = pattern_of(person.top_texture, x, y, lean + turn) if name == "top" else None
-        if pattern is not None:
-            body = body * (1 - pattern[..., None]) + second_tone(tone) * pattern[..., None]
-        picture *= 1 - 0.25 * np.roll(mask, (1, 1), (0, 1))
-        picture = picture * (1 - mask) + body * mask
+        picture *= 1 - 0.25 * np.roll(mask, (1, 1), (0, 1))[..., None]
+        picture = paint(picture, mask, lit, pattern, second_tone(tone))
     return filmed(picture[:, ::-1] if mirrored else picture, camera.look, rng)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.mini.pictures.grammar import article, choose
+from benchmark.mini.pictures.grammar import article, choose, sentence
 from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, TEXTURES
 from benchmark.mini.worlds.people import Person
 
@@ -76,15 +76,11 @@ def _long(person: Person, rng: np.random.Generator) -> str:
     return ", ".join([text, *_extras(person, rng, 0.9)])
 
 
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
-
-
 def two_captions(person: Person, rng: np.random.Generator) -> list[str]:
     """Two annotators, as in CUHK-PEDES."""
-    return [_sentence(_wearing(person, rng)), _sentence(_pieces(person, rng))]
+    return [sentence(_wearing(person, rng)), sentence(_pieces(person, rng))]
 
 
 def one_caption(person: Person, rng: np.random.Generator) -> list[str]:
     """One longer sentence, as in ICFG-PEDES."""
-    return [_sentence(_long(person, rng))]
+    return [sentence(_long(person, rng))]

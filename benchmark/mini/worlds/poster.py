@@ -13,9 +13,11 @@ import numpy as np
 
 from benchmark.mini.pictures.render import (
     PATCHES,
+    RGB,
     coverage_of,
+    owners_of,
+    paint,
     pattern_of,
-    second_tone,
     smooth_field,
 )
 from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene, Thing, distinct, pick
@@ -68,8 +70,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
 
 def scenes(split: str, count: int, seed: int) -> Iterator[Scene]:
     """``count`` scenes of one split with different signatures, the same for the same seed."""
-    rng = np.random.Generator(np.random.PCG64([seed, *f"poster/{split}".encode()]))
-    return distinct(draw_scene, split, count, rng)
+    return distinct(draw_scene, split, count, seed, f"poster/{split}")
 
 
 def _lines(period: float, angle: float, duty: float) -> Motif:
@@ -132,7 +133,7 @@ def _bands(rng: np.random.Generator) -> np.ndarray:
     return np.floor(height * 5) / 5
 
 
-_BACKDROPS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int], Motif]] = {
+_BACKDROPS: dict[str, tuple[RGB, RGB, Motif]] = {
     "grass": ((112, 168, 84), (52, 104, 40), _broken(5.0, pi / 2, 4.0)),
     "sand": ((228, 200, 146), (184, 146, 92), _specks(70, 0.5)),
     "brick": ((176, 92, 70), (226, 206, 190), _bricks),
@@ -183,11 +184,8 @@ def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarr
         mask = coverage_of(parts, radius * rng.uniform(0.95, 1.05), x, y, angle)
         coverage[index] = mask.reshape(PATCHES, 8, PATCHES, 8).mean(axis=(1, 3))
         tone = _printed(thing.colour, rng)
-        body = np.broadcast_to(tone, picture.shape)
-        pattern = pattern_of(thing.texture, x, y, angle + rng.choice([0.0, pi / 4, pi / 2]))
-        if pattern is not None:
-            body = body * (1 - pattern[..., None]) + second_tone(tone) * pattern[..., None]
-        picture = picture * (1 - mask[..., None]) + body * mask[..., None]
+        turn = rng.choice([0.0, pi / 4, pi / 2])
+        picture = paint(picture, mask, tone, pattern_of(thing.texture, x, y, angle + turn))
         line = 0.9 * _outline(mask)[..., None]
         picture = picture * (1 - line) + INK * line
     slope = rng.uniform(0, 2 * pi)
@@ -198,8 +196,7 @@ def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarr
     picture[:MARGIN] = picture[-MARGIN:] = PAPER
     picture[:, :MARGIN] = picture[:, -MARGIN:] = PAPER
     picture = picture + rng.normal(0, 2.0, picture.shape)
-    owners = np.where(coverage.max(0) >= 0.25, coverage.argmax(0), -1).astype(np.int8)
-    return picture.clip(0, 255).astype(np.uint8), owners
+    return picture.clip(0, 255).astype(np.uint8), owners_of(coverage)
 
 
 def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmark.mini.pictures.grammar import article, choose, join, noun_phrase
+from benchmark.mini.pictures.grammar import article, choose, join, noun_phrase, sentence
 from benchmark.mini.pictures.scenes import Scene, Thing
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, SIZES, TEXTURES
 
@@ -86,5 +86,4 @@ TEMPLATES: tuple[Callable[[Scene, np.random.Generator], str], ...] = (
 
 def captions(scene: Scene, rng: np.random.Generator) -> list[str]:
     """Five captions, one a template."""
-    texts = (template(scene, rng) for template in TEMPLATES)
-    return [f"{text[0].upper()}{text[1:]}." for text in texts]
+    return [sentence(template(scene, rng)) for template in TEMPLATES]

@@ -11,9 +11,10 @@ import pytest
 from benchmark.data.datasets.base import ClipPairs
 from benchmark.errors import ConfigError
 from benchmark.mini.clips.data import SEED, load_as, load_vgg, scripts
-from benchmark.mini.clips.events import FRAMES, RHYTHMS, SPLITS, Clip, Event, clips, draw_clip
+from benchmark.mini.clips.events import FRAMES, RHYTHMS, Clip, Event, clips, draw_clip
 from benchmark.mini.clips.pictures import draw_frames
 from benchmark.mini.clips.sounds import LENGTH, RATE, draw_samples
+from benchmark.mini.pictures.scenes import SPLITS
 from benchmark.mini.worlds.drawn import item_generator
 from shifts.audio.item import item_problem as audio_problem
 from shifts.video.item import item_problem as video_problem

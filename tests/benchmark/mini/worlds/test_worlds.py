@@ -14,7 +14,7 @@ from benchmark.data.tasks.image_text import build
 from benchmark.errors import ConfigError
 from benchmark.mini.pictures import data
 from benchmark.mini.pictures.scenes import SPLITS, scenes, split_of
-from benchmark.mini.pictures.silhouettes import silhouettes
+from benchmark.mini.pictures.silhouettes import novel_silhouettes, silhouettes
 from benchmark.mini.pictures.tokens import CONTEXT, tokenizer
 from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, NOVEL, SHAPES
 from benchmark.mini.worlds import (
@@ -22,7 +22,6 @@ from benchmark.mini.worlds import (
     fashion,
     flickr,
     nocaps,
-    novel,
     people,
     people_data,
     poster,
@@ -172,7 +171,7 @@ def test_poster_captions_say_left_and_right_as_it_is() -> None:
 
 
 def test_novel_things_have_outlines_and_are_not_known_ones() -> None:
-    assert set(novel.outlines()) == set(NOVEL)
+    assert set(novel_silhouettes()) == set(NOVEL)
     assert not set(NOVEL) & set(silhouettes())
     known = {word for words in SHAPES.values() for word in words}
     assert not known & {word for words in NOVEL.values() for word in words}
