@@ -49,25 +49,25 @@ class AdaptOptions:
     )
     adapt: str = option(
         "norm",
-        "parameters: 'norm' = normalisation layers' affine part, 'norm+bias' = and every bias, "
-        "'last-block' = all of the last transformer block, 'all'",
+        "parameters: 'norm' = affine part of normalisation layers, 'norm+bias' = and all biases, "
+        "'last-block' = the last transformer block, 'all'",
         choices=ADAPT_CHOICES,
     )
     score_from: str = option(
         "last_forward",
-        "score the forward pass before the last update, or one more after it",
+        "take scores from the last forward pass, or from one more after the last update",
         choices=("last_forward", "post_update"),
     )
     centre: bool = option(
         False,
         "move the batch's mean onto the gallery's mean before candidates, losses and scores; a "
-        "batch of one is left alone",
+        "batch of one is unchanged",
     )
 
     bn: str = option(
         "running",
-        "statistics of BatchNorm layers: the source's ('running'), or those of each batch; what "
-        "is embedded outside the stream has the source's",
+        "BatchNorm statistics: the source's ('running'), or each batch's own; embeddings outside "
+        "the stream always use the source's",
         choices=("running", "batch"),
     )
 

@@ -18,8 +18,8 @@ BLOCK = 1024
 
 BANKS = ("past_queries", "earlier_queries", "transductive")
 BANK_HELP = (
-    "the queries that the method learns from: those seen so far with this batch, without it, or "
-    "'transductive' = all of the stream in advance, an upper bound that no online method has"
+    "queries that the method learns from: all so far with this batch (past_queries) or without it "
+    "(earlier_queries), or all of the stream in advance (transductive), an upper bound"
 )
 
 BANK_SEES = (

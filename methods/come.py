@@ -23,7 +23,7 @@ class ComeOptions(AdaptOptions):
 
     prior: float | str = option(
         "gallery",
-        "K, the weight of 'I do not know' against exp(logits): the gallery's size (the paper's "
+        "K, the weight of 'unknown' against exp(logits): the gallery's size (the paper's "
         "number of classes), or a number (1000 in the official code)",
         above=0,
     )
@@ -46,11 +46,11 @@ class Come(AdaptedMethod):
     card = MethodCard(
         name="come",
         title="COME",
-        summary="entropy of opinions that may say 'unknown' (Zhang et al., ICLR 2025)",
+        summary="entropy that allows for 'unknown' (Zhang et al., ICLR 2025)",
         paper="Zhang et al., COME: Test-time Adaption by Conservatively Minimizing Entropy, "
         "ICLR 2025",
-        approximate="retrieval port: LayerNorm, AdamW, 3 steps; K is the gallery's size, as the "
-        "paper has it, where the official code writes 1000 (option); computed from logarithms, "
+        approximate="retrieval port: LayerNorm, AdamW, 3 steps; K is the gallery's size, as in "
+        "the paper; the official code has 1000 (option); computed from logarithms, "
         "because exp(similarity / temperature) overflows",
         repository="https://github.com/BlueWhaleLab/COME",
         passes="3 f, 3 b",

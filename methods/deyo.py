@@ -40,8 +40,8 @@ class DeyoOptions(AdaptOptions):
     )
     perturbation: str = option(
         "auto",
-        "what disturbs a query: 'auto' = 4 x 4 patches (or the tokens of a text) in random order, "
-        "'pixels', 'occlusion', or 'none' = the query itself, as TCR's text rows have it",
+        "how a query is perturbed: 'auto' = 4 x 4 patches (or a text's tokens) in random order, "
+        "'pixels', 'occlusion', or 'none' = not at all, as in TCR's text rows",
         choices=("auto", "pixels", "occlusion", "none"),
     )
 
@@ -67,7 +67,7 @@ class Deyo(AdaptedMethod):
     card = MethodCard(
         name="deyo",
         title="DeYO",
-        summary="entropy of queries whose structure decides (Lee et al., ICLR 2024)",
+        summary="entropy of queries that depend on their structure (Lee et al., ICLR 2024)",
         paper="Lee et al., Entropy is not Enough for Test-Time Adaptation: From the Perspective of "
         "Disentangled Factors, ICLR 2024",
         approximate="retrieval port: LayerNorm, no layer left out, AdamW, 3 steps; texts are "

@@ -21,7 +21,7 @@ class LameOptions:
 
     affinity: str = option(
         "rbf",
-        "which queries are alike: 'rbf' (official default), 'knn' or 'linear'",
+        "similarity between queries: 'rbf' (official default), 'knn' or 'linear'",
         choices=("rbf", "knn", "linear"),
     )
     neighbours: int = option(5, "for knn; for rbf the one whose distance is the width", minimum=1)

@@ -19,7 +19,7 @@ class ReadOptions(AdaptOptions):
 
     balance: str = option(
         "softmax_of_sums",
-        "spread of the predictions: softmax of their column sums (paper), or their column mean",
+        "how the predictions spread: softmax of their column sums (paper), or their column mean",
         choices=("softmax_of_sums", "mean"),
     )
 

@@ -19,11 +19,11 @@ class RecentreOptions:
     """Options of recentre."""
 
     strength: float = option(
-        1.0, "how far the queries move: 0 not at all, 1 mean onto mean", minimum=0
+        1.0, "how far the queries move: 0: not at all, 1: mean onto mean", minimum=0
     )
     center: str = option(
         "batch",
-        "whose mean is moved: this batch's, or that of all queries seen so far",
+        "mean of this batch, or of all queries so far (stream)",
         choices=("batch", "stream"),
     )
 

@@ -35,7 +35,7 @@ class RestOptions(TcrOptions):
     decouple: str = option(
         "prograd",
         "how general knowledge is kept: 'prograd' = no component against its gradient, "
-        "'orthogonal' = none along it either, 'pcgrad' = mutual projection, 'penalty' = its loss "
+        "'orthogonal' = no component along it, 'pcgrad' = mutual projection, 'penalty' = its loss "
         "added, 'pull' = weights pulled to the source, or 'off'",
         choices=("prograd", "pcgrad", "orthogonal", "penalty", "pull", "off"),
     )
@@ -95,8 +95,9 @@ class Rest(Tcr):
         summary="REST-style (our reading): TCR's terms with gradient decoupling",
         paper="after Li, Yang, Peng, Toward Robust and Harmonious Adaptation for Cross-modal "
         "Retrieval, arXiv 2511.14416",
-        approximate="our reading of the paper's abstract and figure; its equations are not public "
-        "to us: TCR's terms and constants, ProGrad-form decoupling against the source predictions",
+        approximate="our reading of the paper's abstract and figure; we did not have its "
+        "equations: TCR's terms and constants, ProGrad-form decoupling against the source's "
+        "predictions",
     )
     Options: ClassVar[type] = RestOptions
 

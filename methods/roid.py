@@ -29,7 +29,7 @@ class RoidOptions(AdaptOptions):
     weight_temperature: float = option(1 / 3, "temperature of the queries' weights", above=0)
     source_momentum: float = option(
         0.99,
-        "the weights' part that is kept after an update; the rest is the source's",
+        "part of the weights that is kept after an update; the rest comes from the source",
         minimum=0,
         maximum=1,
     )
@@ -52,7 +52,7 @@ class Roid(AdaptedMethod):
     card = MethodCard(
         name="roid",
         title="ROID",
-        summary="certainty and diversity weights, pull to the source, prior (WACV 2024)",
+        summary="certain and diverse queries, pull to the source, prior correction (WACV 2024)",
         paper="Marsden et al., Universal Test-time Adaptation through Weight Ensembling, Diversity "
         "Weighting, and Prior Correction, WACV 2024",
         approximate="retrieval port: AdamW, 3 steps; the augmented view is torch-only, without the "

@@ -40,7 +40,7 @@ class TcrUntrained(Method):
     card = MethodCard(
         name="tcr-untrained",
         title="TCR-untrained",
-        summary="TCR's training-free form: spread out and brought to the source's gap (Li et al., "
+        summary="TCR's training-free form: queries spread out, gap as in the source (Li et al., "
         "ICLR 2025)",
         paper="Li et al., Test-time Adaptation for Cross-modal Retrieval with Query Shift, "
         "ICLR 2025 (appendix; forward_tta_untrain in its repository)",

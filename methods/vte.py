@@ -21,7 +21,7 @@ class VteOptions:
 
     views: int = option(64, "views of a query, itself the first", minimum=1)
     keep: float = option(
-        0.1, "part of the views that counts, the surest; 1: all (TTAug)", above=0, maximum=1
+        0.1, "part of the views that counts, the most certain; 1: all (TTAug)", above=0, maximum=1
     )
     temperature: float | str = option(
         0.01, "softmax temperature, or 'learnt' for 1 / the backbone's logit scale", above=0
@@ -46,7 +46,7 @@ class Vte(Method):
     card = MethodCard(
         name="vte",
         title="VTE",
-        summary="training-free: the mean of each query's surest augmented views (2024)",
+        summary="training-free: mean of each query's most certain views (Doebler et al., 2024)",
         paper="Doebler et al., A Lost Opportunity for Vision-Language Models: A Comparative Study "
         "of Online Test-Time Adaptation for Vision-Language Models, CVPR workshops 2024",
         trains=False,

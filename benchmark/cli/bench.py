@@ -31,7 +31,9 @@ class Bench(Command):
     """The one pipeline, from flags, a suite or a grid file to tables and figures."""
 
     name = "bench"
-    summary = "run methods under query shift, beside the source model; print a table, draw figures"
+    summary = (
+        "run methods under query shift; print a table against the source model and draw figures"
+    )
     examples = (
         "  queryshift bench --method rest --shift gaussian\n"
         "  queryshift bench --method all --shift all --seed 0-2 --workers 2\n"
@@ -53,9 +55,9 @@ class Bench(Command):
         """Adds what the command takes beside the settings of a run."""
         add = parser.add_argument
         add("--grid", metavar="GRID", help="run a grid file: a bundled one (mini), or a path")
-        add("--dry-run", action="store_true", help="say what would run and what it costs")
+        add("--dry-run", action="store_true", help="show what would run and what it would cost")
         _add_forecast(parser, "with --dry-run: ")
-        add("--settings", action="store_true", help="only show every setting and where it is from")
+        add("--settings", action="store_true", help="only show every setting and its origin")
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         """Plans, runs what the folder does not have yet, and reports.
@@ -156,7 +158,7 @@ class Suite(Bench):
     """All benchmarks of a suite under their own default shifts."""
 
     name = "suite"
-    summary = "bench of a whole suite: every benchmark under its default shifts, one table"
+    summary = "run every benchmark of a suite under its default shifts; one table"
     examples = (
         "  queryshift suite --suite mini --method rest --workers 2\n"
         "  queryshift suite --suite paper --data /data --method all --allow-missing"
@@ -174,7 +176,7 @@ class Grid(Bench):
     """A whole comparison, from a file."""
 
     name = "grid"
-    summary = "bench --grid GRID: what the grid's folder does not have yet, one table"
+    summary = "bench --grid GRID: run the unfinished cells of a grid; one table"
     examples = (
         "  queryshift grid mini --workers 2\n"
         "  queryshift grid my-grid.yaml --data /data --out results/runs/mine\n"
@@ -191,7 +193,7 @@ class Plan(Grid):
     """Cells, how many are done, what will be skipped, and the cost of the rest."""
 
     name = "plan"
-    summary = "bench --grid GRID --dry-run: cells, done already, skipped, time, memory and disk"
+    summary = "bench --grid GRID --dry-run: cells to run, finished, skipped; time, memory and disk"
     examples = (
         "  queryshift plan mini\n"
         "  queryshift plan my-grid.yaml --workers 8 --calibrate\n"
@@ -208,7 +210,7 @@ class Config(Bench):
     """The settings of a run or of a grid, after everything was merged."""
 
     name = "config"
-    summary = "config show: as bench --settings, every setting and where its value comes from"
+    summary = "config show: every setting and the origin of its value, as bench --settings"
     examples = (
         "  queryshift config show --config my.yaml --seed 0-2\n"
         "  queryshift config show --grid mini --workers 2"
@@ -217,7 +219,7 @@ class Config(Bench):
     def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.set_defaults(settings=True)
         parser.add_argument("what", metavar="show", help="the word show")
-        parser.add_argument("--grid", metavar="GRID", help="of this grid, by name or path")
+        parser.add_argument("--grid", metavar="GRID", help="grid by name or path")
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         if args.what != "show":
@@ -229,7 +231,7 @@ def _add_forecast(parser: argparse.ArgumentParser, before: str = "") -> None:
     parser.add_argument(
         "--calibrate",
         action="store_true",
-        help=f"{before}run a short cell where nothing was measured",
+        help=f"{before}time a short cell if there is no measurement",
     )
     parser.add_argument("--json", action="store_true", help=f"{before}print JSON instead of tables")
 

@@ -72,7 +72,7 @@ class ClaimsPage(Bench):
     """What REST's abstract and figure claim, with a verdict for each."""
 
     name = "claims"
-    summary = "test what REST's abstract and figure claim on the embedded default"
+    summary = "test the claims of REST's abstract and figure on the embedded default"
     examples = (
         "  queryshift claims --workers 2 --results results\n"
         "  queryshift claims --limit 64 --benchmark mini-coco-c-image --out try\n"
@@ -113,7 +113,7 @@ class Tune(Command):
     """The same small search for every method, on the validation part only."""
 
     name = "tune"
-    summary = "choose the methods' options for the embedded default on its validation part"
+    summary = "tune method options for the embedded default on its validation split"
     examples = (
         "  queryshift tune --method mine && queryshift bench --method mine "
         "--preset queryshift-preset.yaml\n"
@@ -122,7 +122,7 @@ class Tune(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--method", default="all", metavar="NAMES", help="methods, or 'all'")
-        parser.add_argument("--workers", default="1", metavar="N", help="trials at the same time")
+        parser.add_argument("--workers", default="1", metavar="N", help="trials to run in parallel")
         parser.add_argument(
             "--out", metavar="FILE", help="your preset file (default: queryshift-preset.yaml)"
         )

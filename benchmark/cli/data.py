@@ -28,10 +28,10 @@ SUITE = "paper"
 
 
 _OWN_FLAGS = (
-    ("columns", "OURS=YOURS", "own table: which column is which"),
-    ("gallery", "TABLE", "own table: the gallery of its queries"),
-    ("qrels", "FILE", "own table: relevance in TREC's form"),
-    ("split", "NAME", "own table: the rows to take"),
+    ("columns", "OURS=YOURS", "own table: its columns, such as image=path,caption=text"),
+    ("gallery", "TABLE", "own table: table of the gallery"),
+    ("qrels", "FILE", "own table: relevance in TREC format"),
+    ("split", "NAME", "own table: split to use"),
 )
 
 
@@ -53,7 +53,7 @@ class Data(Command):
         )
         check = actions.add_parser(
             "check",
-            help="look for the files of each benchmark; exit code 1 where some lack",
+            help="look for the files of each benchmark; exit code 1 if any are missing",
             allow_abbrev=False,
         )
         check.add_argument(
@@ -68,7 +68,7 @@ class Data(Command):
             "--decode", action="store_true", help="also decode every file (takes minutes)"
         )
         layout = actions.add_parser(
-            "layout", help="what the folder must look like", allow_abbrev=False
+            "layout", help="show the expected folder layout", allow_abbrev=False
         )
         for action in (check, layout):
             action.add_argument(

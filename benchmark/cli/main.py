@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if problem is not None:
             line = (
                 f"the output could not be written ({_first_line(problem)}); the command itself "
-                "went on to its end, and what it stored is whole"
+                "finished, and what it stored is complete"
             )
             _complain(errors, line)
             code = code or UNSHOWN
@@ -166,7 +166,7 @@ usage: queryshift COMMAND ...
 other names:
 {}
 
-queryshift COMMAND --help says more; queryshift --version says which release."""
+queryshift COMMAND --help shows its options; queryshift --version prints the release."""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ class List(Command):
     """Lists methods, shifts, benchmarks or backbones, without importing what they stand for."""
 
     name = "list"
-    summary = "names of the methods, shifts, benchmarks or backbones that can be used"
+    summary = "list the installed methods, shifts, benchmarks or backbones"
     examples = "  queryshift list methods\n  queryshift list shifts --json"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -87,7 +87,7 @@ class Show(Command):
     """Shows one name: its card, its options with their defaults, where it comes from."""
 
     name = "show"
-    summary = "card, options and origin of a method, shift, benchmark or backbone; a model's layers"
+    summary = "show card and options of a method, shift, benchmark or backbone, or a model's layers"
     examples = (
         "  queryshift show rest\n"
         "  queryshift show shift/gaussian\n"
@@ -96,9 +96,9 @@ class Show(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "name", metavar="NAME", help="a name, or KIND/NAME where two kinds share it; or a model"
+            "name", metavar="NAME", help="a name, a model, or KIND/NAME if two kinds share the name"
         )
-        parser.add_argument("--pretrained", metavar="TAG", default="", help="of a model: weights")
+        parser.add_argument("--pretrained", metavar="TAG", default="", help="weights of the model")
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         from benchmark.cli.model import is_model, layers_of
@@ -177,11 +177,11 @@ class Check(Command):
     """Runs the shipped contract on anything installed."""
 
     name = "check"
-    summary = "run the contract of methods or shifts on an installed one"
+    summary = "test that a method or shift keeps its contract"
     examples = "  queryshift check rest\n  queryshift check shift/gaussian_noise"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("name", metavar="NAME", help="a method or a shift, or KIND/NAME")
+        parser.add_argument("name", metavar="NAME", help="a method or shift, or KIND/NAME")
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         found = find(args.name)
@@ -197,7 +197,7 @@ class CheckShift(Check):
     """The same for shifts alone, so that a shift may have a method's name."""
 
     name = "check-shift"
-    summary = "run the contract of shifts on an installed one"
+    summary = "test that a shift keeps its contract"
     examples = "  queryshift check-shift gaussian_noise"
 
     def run(self, args: argparse.Namespace, console: Console) -> int:

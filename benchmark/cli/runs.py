@@ -46,7 +46,7 @@ class Report(Command):
     """A pure function of the run's folder: running it twice writes the same bytes."""
 
     name = "report"
-    summary = "print the table of a stored run, write its tables and figures anew"
+    summary = "print the table of a stored run; rewrite its tables and figures"
     examples = (
         "  queryshift report results/runs/NAME --pdf\n"
         "  queryshift report NAME --no-figures --reported\n"
@@ -57,14 +57,13 @@ class Report(Command):
         add = parser.add_argument
         add("folder", metavar="RUN", help=f"folder of a run, or its name in {RUNS}")
         add("--no-figures", action="store_true", help="write no PNG figures")
-        reported = "also set published numbers beside the measured ones that they belong to"
+        reported = "also show published numbers beside the matching measured ones"
         add("--reported", action="store_true", help=reported)
         add("--pdf", action="store_true", help="write each figure as PDF too")
         add(
             "--map",
             metavar="KEY",
-            help="run this cell once more and draw its queries and gallery before and after "
-            "adaptation",
+            help="run this cell again and draw its queries and gallery before and after adaptation",
         )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
@@ -146,7 +145,7 @@ class Verify(Command):
     """Says of each cell of the sample whether it comes out again."""
 
     name = "verify"
-    summary = "run a random sample of a run's finished cells again and compare query by query"
+    summary = "repeat a random sample of a run's cells and compare query by query"
     examples = (
         "  queryshift verify results/runs/NAME --sample 0.05\n"
         "  queryshift verify NAME --sample 1 --data /data"
@@ -155,14 +154,20 @@ class Verify(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add = functools.partial(parser.add_argument, default=argparse.SUPPRESS)
         parser.add_argument("folder", metavar="RUN", help=f"folder of a run, or its name in {RUNS}")
-        add("--sample", type=float, default=0.05, metavar="SHARE", help="default: 0.05")
-        add("--seed", metavar="INT", help="of the sample (default: 0)")
-        add("--data", metavar="DIR", help="where the data sets lie here")
-        add("--pretrained", metavar="FILE", help="where the weights lie here")
-        add("--ready-made", metavar="DIR", help="ready-made corrupted queries")
-        add("--allow-missing", action="store_true", help="the run was on incomplete data")
+        add(
+            "--sample",
+            type=float,
+            default=0.05,
+            metavar="SHARE",
+            help="share of the finished cells to repeat (default: 0.05)",
+        )
+        add("--seed", metavar="INT", help="seed of the sample (default: 0)")
+        add("--data", metavar="DIR", help="folder with the data sets on this machine")
+        add("--pretrained", metavar="FILE", help="weights file on this machine")
+        add("--ready-made", metavar="DIR", help="folder with ready-made corrupted queries")
+        add("--allow-missing", action="store_true", help="the run used incomplete data")
         add("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:N or auto")
-        add("--threads", metavar="N", help="default: as many as a cell was stored with")
+        add("--threads", metavar="N", help="torch threads (default: as stored with each cell)")
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         given = settings.from_flags(args)
@@ -235,7 +240,7 @@ class Merge(Command):
     """Joins the run folders of several machines; checks all before it copies any."""
 
     name = "merge"
-    summary = "join run folders; refuses rows that must not stand in one table, and names them"
+    summary = "join run folders; refuses results that do not belong in one table"
     examples = (
         "  queryshift merge machine-1/run machine-2/run --out results/runs/both\n"
         "  queryshift report results/runs/both"
@@ -243,7 +248,7 @@ class Merge(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("folders", metavar="RUN", nargs="+", help="folders of runs")
-        parser.add_argument("--out", metavar="NEW", required=True, help="a folder to be created")
+        parser.add_argument("--out", metavar="NEW", required=True, help="folder to create")
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         folders = [find_run(text) for text in args.folders]

@@ -38,15 +38,17 @@ class BenchConfig:
     shift: tuple[str, ...] = _setting(
         kinds.names(),
         (),
-        "shifts or their short names, or 'all' that the benchmark has by default "
-        "(default: gaussian_noise; 'all' where a benchmark is named)",
+        "shifts, or 'all' of the benchmark's default shifts (default: gaussian_noise; all if "
+        "--benchmark is given)",
         "NAMES",
     )
-    suite: str = _setting(TEXT, "", "mini (embedded, the default) or paper (own data)", "NAME")
+    suite: str = _setting(
+        TEXT, "", "mini (embedded, the default) or paper (on your copies of the data)", "NAME"
+    )
     benchmark: tuple[str, ...] = _setting(
         kinds.names(),
         (),
-        "benchmarks, or 'all' of the suite; default: the suite's first that the shift fits",
+        "benchmarks, or 'all' of the suite (default: the first that fits the shift)",
         "NAMES",
     )
     severity: tuple[int, ...] = _setting(
@@ -72,21 +74,19 @@ class BenchConfig:
     columns: tuple[str, ...] = _setting(
         kinds.names(),
         (),
-        "which column of your own table is which: image=path,caption=text",
+        "columns of your own table, such as image=path,caption=text",
         "OURS=YOURS",
     )
-    gallery: str = _setting(
-        PATH, "", "table of the gallery, where --data holds queries only", "TABLE"
-    )
-    qrels: str = _setting(PATH, "", "relevance of that gallery in TREC's form", "FILE")
+    gallery: str = _setting(PATH, "", "table of the gallery, if --data holds only queries", "TABLE")
+    qrels: str = _setting(PATH, "", "relevant gallery items of each query, in TREC format", "FILE")
     clean: str = _setting(
         PATH,
         "",
-        "the same queries before they were shifted, where --data holds shifted ones",
+        "clean versions of the queries, if --data holds shifted ones",
         "TABLE",
     )
     split: str = _setting(
-        TEXT, "", "split of your own table (default: test, where it has splits)", "NAME"
+        TEXT, "", "split of your own table (default: test, if it has splits)", "NAME"
     )
     ready_made: str = _setting(
         PATH,
@@ -103,24 +103,24 @@ class BenchConfig:
     )
     shift_option: dict[str, Any] = field(
         default_factory=dict,
-        metadata=_about(OPTIONS, "option of the shifts set by hand; repeatable", "KEY=VALUE"),
+        metadata=_about(OPTIONS, "shift option; repeatable", "KEY=VALUE"),
     )
     transform: str | None = _setting(
         Literal["resize", "clip", "pad"],
         None,
-        "resize (TCR's plain resize), clip (the model's own) or pad (towards a square, then as "
-        "clip); default: the benchmark's",
+        "image preprocessing: resize (TCR's plain resize), clip (the model's own) or pad (black "
+        "bars, then clip) (default: the benchmark's)",
     )
     preset: str = _setting(
         TEXT,
         "",
-        "option preset (published, mini) or a preset file of your own (queryshift tune); default: "
-        "mini for the embedded backbone, else published",
+        "option preset: published, mini, or a file written by queryshift tune (default: mini for "
+        "the embedded backbone, else published)",
         "NAME",
     )
     option: dict[str, Any] = field(
         default_factory=dict,
-        metadata=_about(OPTIONS, "method option set by hand; repeatable", "KEY=VALUE"),
+        metadata=_about(OPTIONS, "method option; repeatable", "KEY=VALUE"),
     )
     stream: tuple[str, ...] = _setting(
         kinds.names(),
@@ -138,8 +138,8 @@ class BenchConfig:
         ),
     )
     batch_size: int = _setting(COUNT, 64, "queries per batch", "N")
-    limit: int | None = _setting(COUNT, None, "at most so many queries", "N")
-    allow_missing: bool = _setting(FLAG, False, "go on without images that are not on disk")
+    limit: int | None = _setting(COUNT, None, "use at most N queries", "N")
+    allow_missing: bool = _setting(FLAG, False, "leave out images that are not on disk")
     device: str = _setting(TEXT, "auto", "cpu, cuda, cuda:N, or auto", "NAME")
     precision: str = _setting(
         Literal["float32", "tf32", "bf16", "fp16"],
@@ -150,29 +150,29 @@ class BenchConfig:
     workers: int | None = _setting(
         kinds.WORKERS,
         None,
-        "cells at the same time, or auto: as many as the machine or cluster has room for "
-        "(default: 1; auto where --executor says processes or ray)",
+        "cells to run in parallel, or auto: as many as fit on the machine or cluster (default: 1; "
+        "auto with --executor processes or ray)",
         "N",
     )
     threads: int | None = _setting(COUNT, None, "torch threads per cell", "N")
     loader_workers: int | None = _setting(
         kinds.LOADER_WORKERS,
         None,
-        "processes that decode and corrupt ahead, per cell; 0: none (default: none where few "
-        "queries are to be made or every core has a cell; else 1, with a GPU up to 4)",
+        "processes per cell that decode and corrupt ahead; 0: none (default: none for few queries "
+        "or if every core has a cell; else 1, with a GPU up to 4)",
         "N",
     )
     executor: str = _setting(
         Literal["auto", "serial", "processes", "ray", "slurm"],
         "auto",
-        "who runs the cells: this process (serial), worker processes, a Ray cluster, jobs of a "
-        "Slurm cluster; auto: worker processes where several workers or a time limit are asked for",
+        "where cells run: in this process (serial), worker processes, a Ray cluster or Slurm jobs; "
+        "auto: worker processes if there are several workers or a time limit, else serial",
     )
     slurm: dict[str, Any] = field(
         default_factory=dict,
         metadata=_about(
             kinds.SLURM,
-            "option of the Slurm jobs: partition, time, mem, account, gres ...; repeatable",
+            "Slurm job option: partition, time, mem, account, gres ...; repeatable",
             "KEY=VALUE",
         ),
     )
@@ -186,18 +186,18 @@ class BenchConfig:
     time_limit: float | None = _setting(
         kinds.SECONDS,
         None,
-        "a cell that takes longer is stopped, and the rest goes on",
+        "stop a cell that takes longer and continue with the next",
         "SECONDS",
     )
     shard: Shard | None = field(
         default=None,
-        metadata=_about(kinds.SHARD, "only the I-th of N parts of the cells, from 1", "I/N"),
+        metadata=_about(kinds.SHARD, "run only part I of N of the cells, from 1", "I/N"),
     )
     out: str = _setting(PATH, "", "results folder; default results/runs/<name>", "DIR")
     if_exists: str = _setting(
         Literal["missing", "always"],
         "missing",
-        "missing (reuse finished cells) or always (run again)",
+        "reuse finished cells (missing) or run them again (always)",
     )
     log: tuple[str, ...] = _setting(
         kinds.names(),

@@ -92,7 +92,7 @@ class GlassBlur(ImageShift):
         "glass_blur",
         "image",
         _SEVERITIES,
-        "frosted glass: pixels moved about between two blurs",
+        "frosted glass: pixels shuffled between two blurs",
         IMAGENET_C,
         monotone=False,
     )

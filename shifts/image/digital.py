@@ -32,7 +32,7 @@ class Contrast(ImageShift):
         "contrast",
         "image",
         _SEVERITIES,
-        "values drawn towards each channel's mean",
+        "contrast reduced towards each channel's mean",
         IMAGENET_C,
         randomised=False,
     )
@@ -59,7 +59,7 @@ class Saturate(ImageShift):
         "saturate",
         "image",
         _SEVERITIES,
-        "colour drained (1, 2) or boosted (3 to 5)",
+        "colours faded (1, 2) or boosted (3 to 5)",
         IMAGENET_C,
         randomised=False,
         monotone=False,

@@ -59,7 +59,7 @@ class ShotNoise(_PixelNoise):
     There are 256 rates and c + 1 results, so that the draw is a look-up (see ``photon_table``).
     """
 
-    card = _card("shot_noise", "Poisson noise of few photons", version=2)
+    card = _card("shot_noise", "Poisson noise, as with few photons", version=2)
 
     def noisy(self, band: Bytes, constants: int, rng: np.random.Generator) -> Bytes:
         bits, accept, outcome = photon_table(constants)

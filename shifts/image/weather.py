@@ -36,7 +36,7 @@ class Brightness(ImageShift):
     """
 
     card = ShiftCard(
-        "brightness", "image", _SEVERITIES, "daylight added", IMAGENET_C, randomised=False
+        "brightness", "image", _SEVERITIES, "brightness increased", IMAGENET_C, randomised=False
     )
 
     def distort(self, image: Bytes, constants: float, rng: np.random.Generator) -> Bytes:

@@ -84,7 +84,7 @@ class CasualRules(GatedTextShift):
 class ParaphraseRules(TextShift):
     """Exchanges prepositions, quantities and verb forms, and may move a closing place phrase."""
 
-    card = rule_card("paraphrase_rules", "other prepositions, quantities and order, by rules")
+    card = rule_card("paraphrase_rules", "prepositions, quantities and word order changed by rules")
 
     def corrupt(self, item: str, severity: int, rng: np.random.Generator) -> str:
         """Moves the place phrase with a coin, and always if nothing else fits the caption."""

@@ -95,7 +95,7 @@ def caption_synonyms() -> dict[str, tuple[str, ...]]:
 class SrLite(_Replace):
     """Words replaced by synonyms of the shipped list."""
 
-    card = eda_card("sr_lite", "words replaced by synonyms of a small list", exact=False)
+    card = eda_card("sr_lite", "words replaced by synonyms from a small list", exact=False)
 
     def synonyms(self, word: str) -> tuple[str, ...]:
         """From the shipped list."""
@@ -105,7 +105,7 @@ class SrLite(_Replace):
 class RiLite(_Insert):
     """Synonyms of random words inserted, from the shipped list."""
 
-    card = eda_card("ri_lite", "synonyms of a small list inserted", exact=False)
+    card = eda_card("ri_lite", "synonyms from a small list inserted", exact=False)
 
     def synonyms(self, word: str) -> tuple[str, ...]:
         """From the shipped list."""
