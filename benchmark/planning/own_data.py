@@ -21,7 +21,7 @@ from benchmark.data.own.source import (
 from benchmark.errors import ConfigError, did_you_mean
 from benchmark.evaluation.stream import MIXING
 from benchmark.planning.compatibility import why_not
-from benchmark.registry import BACKBONES
+from benchmark.registry import BACKBONES, SHIFTS
 
 if TYPE_CHECKING:
     from benchmark.data.own.load import Understood
@@ -118,7 +118,7 @@ def completed(
             f"{' and '.join(found.benchmarks)}, not {unknown[0]!r}"
             f"{did_you_mean(unknown[0], found.benchmarks)}"
         )
-    benchmarks = config.benchmark or found.benchmarks
+    benchmarks = config.benchmark or _hit_by(config.shift, found.benchmarks)
     cards = [card for name in benchmarks if (card := own_card(name)) is not None]
     shifts, streams, options = config.shift, config.stream, dict(config.stream_option)
     if found.domains or clean_apart:
@@ -136,6 +136,19 @@ def completed(
         stream_option=options,
         model=_model(config.model, found.task),
     )
+
+
+def _hit_by(shifts: tuple[str, ...], benchmarks: tuple[str, ...]) -> tuple[str, ...]:
+    """The directions whose queries some of the shifts fit; all where none does, or none is named.
+
+    A picture's shift alone leaves the direction with captions as queries out.
+    """
+    if "all" in shifts:
+        return benchmarks
+    names = [SHIFTS.resolve(shift) for shift in shifts if shift in SHIFTS]
+    cards = [card for name in benchmarks if (card := own_card(name)) is not None]
+    hit = tuple(c.id for c in cards if any(not why_not(c, shift) for shift in names))
+    return hit or benchmarks
 
 
 def _model(model: str, task: str) -> str:

@@ -131,6 +131,11 @@ def test_data_in_every_form(form, frame, tmp_path) -> None:
     assert set(result["queries"]) <= {12, 24}
 
 
+def test_a_shift_of_pictures_runs_the_direction_that_has_them(frame) -> None:
+    result = queryshift.evaluate("source", "mini", frame, "contrast").to_frame()
+    assert list(result["benchmark"]) == ["own:data-i2t"]
+
+
 def test_torch_modules_as_the_model(frame) -> None:
     before = {name: value.clone() for name, value in TOWERS["image"][0].state_dict().items()}
     result = queryshift.evaluate(
