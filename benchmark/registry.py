@@ -333,9 +333,13 @@ def _starting_with(name: str, known: Iterable[str]) -> str:
 
 
 def _benchmarks() -> Builtins:
-    from benchmark.data.suite import benchmark_cards
+    from benchmark.data.suite import benchmark_cards, suite_names
 
-    return {name: _benchmark(card) for name, card in benchmark_cards().items()}
+    shipped = suite_names()
+    return {
+        name: {**_benchmark(card), "origin": BUILTIN if card.suite in shipped else card.suite}
+        for name, card in benchmark_cards().items()
+    }
 
 
 def _own_benchmark(name: str) -> Mapping[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
@@ -14,7 +15,8 @@ from rich.console import Console
 
 from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.cli.command import FAILED, INTERRUPTED, OK, RUNS, Command, UsageError, say
-from benchmark.cli.progress import Bars
+from benchmark.cli.progress import Bars, Lines
+from benchmark.cli.terminal import Output, console_over
 from benchmark.config import run as settings
 from benchmark.config.run import BenchConfig
 
@@ -314,7 +316,10 @@ def execute(
             device=next((cell.backbone.device for cell in cells), "cpu"),
             folder=store.path,
         )
-        logs.add(stack.enter_context(Bars(console, found.waiting, quiet=config.quiet)))
+        if not still:
+            logs.add(stack.enter_context(Bars(console, found.waiting)))
+        elif not config.quiet:
+            logs.add(Lines(console_over(Output(sys.stderr)), found.waiting))
         outcome = run_cells(cells, store, executor, resources=resources, progress=logs, found=found)
     return outcome.records, outcome.reused
 

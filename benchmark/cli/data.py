@@ -102,19 +102,23 @@ class _ActionParser(Parser):
 
 
 def _chosen(names: Sequence[str]) -> list[BenchmarkCard]:
-    """The suite's cards of that id, row or data set; all where none is named.
+    """The cards of that id, row or data set; all of the suite where none is named.
 
     Raises:
-        UnknownNameError: the suite has nothing of that name.
+        UnknownNameError: neither the suite nor a plugin has anything of that name.
     """
+    from benchmark.planning.suites import plugin_cards
+
     cards = load_suite(SUITE).benchmarks
+    if names:  # what others bring is checked where it is asked for
+        cards = (*cards, *plugin_cards())
     chosen: dict[str, BenchmarkCard] = {}
     for name in names:
         hits = {card.id: card for card in cards if name in (card.id, card.row, card.dataset)}
         if not hits:
             known = dict.fromkeys(n for card in cards for n in (card.row or card.id, card.dataset))
             raise UnknownNameError(
-                f"no benchmark or data set of the suite {SUITE!r} is called {name!r}"
+                f"no benchmark or data set of the suite {SUITE!r} or of a plugin is called {name!r}"
                 f"{did_you_mean(name, known)}; known: {', '.join(known)}"
             )
         chosen |= hits

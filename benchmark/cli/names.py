@@ -6,16 +6,26 @@ import argparse
 import dataclasses
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from benchmark.cli.command import FAILED, OK, Command, UsageError, table
-from benchmark.errors import UnknownNameError, did_you_mean
-from benchmark.registry import METHODS, REGISTRIES, SHIFTS, Info, Registry
-from benchmark.report.display import FittedTable
+from benchmark.errors import PluginError, UnknownNameError, did_you_mean
+from benchmark.registry import (
+    BACKBONES,
+    BENCHMARKS,
+    BUILTIN,
+    METHODS,
+    REGISTRIES,
+    SHIFTS,
+    Info,
+    Registry,
+)
 
 
 class List(Command):
@@ -23,10 +33,18 @@ class List(Command):
 
     name = "list"
     summary = "list the installed methods, shifts, benchmarks or backbones"
-    examples = "  queryshift list methods\n  queryshift list shifts --json"
+    examples = (
+        "  queryshift list methods --trains no\n"
+        "  queryshift list shifts --modality text\n"
+        "  queryshift list benchmarks --suite paper\n"
+        "  queryshift list shifts --json"
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("kind", metavar="KIND", help=", ".join(REGISTRIES))
+        parser.add_argument("--modality", metavar="NAME", help="only those for such queries")
+        parser.add_argument("--trains", metavar="yes|no", help="only methods that do, or do not")
+        parser.add_argument("--suite", metavar="NAME", help="only benchmarks of this suite")
         parser.add_argument("--json", action="store_true", help="machine-readable, to stdout")
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
@@ -38,6 +56,9 @@ class List(Command):
                 f"known: {', '.join(REGISTRIES)}"
             )
         infos = [registry.described(name) for name in registry.names()]
+        for flag, (kinds, values) in _FILTERS.items():
+            if wanted := getattr(args, flag):
+                infos = _filtered(registry, infos, f"--{flag}", wanted, kinds, values)
         if args.json:
             plain = [{**dataclasses.asdict(info), "facts": dict(info.facts)} for info in infos]
             # Not through rich, which would wrap and style it.
@@ -48,23 +69,83 @@ class List(Command):
         return OK
 
 
-def _names(registry: Registry, infos: list[Info]) -> FittedTable:
+def _modalities(info: Info) -> Collection[str]:
+    found = info.facts.get("modalities", info.facts.get("modality", ""))
+    return (found,) if isinstance(found, str) else found
+
+
+def _trains(info: Info) -> Collection[str]:
+    try:
+        return (phrase(METHODS.get(info.name).card.trains),)
+    except PluginError:  # listed without a filter; what it does cannot be known
+        return ()
+
+
+_FILTERS: dict[str, tuple[tuple[Registry, ...], Callable[[Info], Collection[str]]]] = {
+    "modality": ((SHIFTS, BENCHMARKS, BACKBONES), _modalities),
+    "trains": ((METHODS,), _trains),
+    "suite": ((BENCHMARKS,), lambda info: (info.facts.get("suite", ""),)),
+}
+"""Flag -> the kinds that it is for, and the values that something has."""
+
+
+def _filtered(
+    registry: Registry,
+    infos: list[Info],
+    flag: str,
+    wanted: str,
+    kinds: Collection[Registry],
+    values: Callable[[Info], Collection[str]],
+) -> list[Info]:
+    """Those that have the value.
+
+    Raises:
+        UsageError: a flag for other kinds, or a value that nothing has.
+    """
+    if registry not in kinds:
+        able = " and ".join(kind.plural for kind in kinds)
+        raise UsageError(f"{flag} is for {able}, not for {registry.plural}")
+    of_all = [values(info) for info in infos]
+    known = dict.fromkeys(value for found in of_all for value in found if value)
+    if wanted not in known:
+        raise UsageError(
+            f"{flag}: no {registry.kind} has {wanted!r}{did_you_mean(wanted, known)}; "
+            f"known: {', '.join(known)}"
+        )
+    fitting = (wanted, "any")
+    return [i for i, found in zip(infos, of_all, strict=True) if set(found) & set(fitting)]
+
+
+def _names(registry: Registry, infos: list[Info]) -> Table:
+    """A line for each name; the last column is cut at the edge, since ``show`` has all of it."""
     columns = {
         "name": [info.name for info in infos],
-        "queries": [str(info.facts.get("modality", "")) for info in infos],
         "also": [", ".join(info.aliases) for info in infos],
-        "from": [info.origin for info in infos],
+        "queries": [", ".join(_modalities(info)) for info in infos],
+        "from": ["" if info.origin == BUILTIN else info.origin for info in infos],
         "what it is": [info.summary for info in infos],
     }
-    for optional in ("queries", "also"):
-        if not any(columns[optional]):
-            del columns[optional]
-    rows = zip(*columns.values(), strict=True)
-    return table(list(columns), rows, title=registry.plural)
+    shown = {heading: column for heading, column in columns.items() if any(column)}
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        title=Text(f"{len(infos)} {registry.plural}"),
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+        show_edge=False,
+    )
+    for heading, column in shown.items():
+        whole = 0 if heading == "what it is" else max(map(len, [heading, *column]))
+        made.add_column(Text(heading), no_wrap=True, overflow="ellipsis", min_width=whole)
+    for row in zip(*shown.values(), strict=True):
+        made.add_row(*map(Text, row))
+    return made
 
 
 def find(text: str) -> list[tuple[Registry, str]]:
     """Every (registry, name) that ``NAME`` or ``KIND/NAME`` stands for.
+
+    A row of the tables ("base2coco") stands for its benchmarks, one for each direction.
 
     Raises:
         UnknownNameError: none does.
@@ -74,6 +155,7 @@ def find(text: str) -> list[tuple[Registry, str]]:
     if chosen:
         return [(chosen[0], chosen[0].resolve(name))]
     hits = [(r, r.resolve(text)) for r in REGISTRIES.values() if text in r]
+    hits = hits or [(BENCHMARKS, name) for name in BENCHMARKS.usable() if _row_of(name) == text]
     if not hits:
         known = [n for r in REGISTRIES.values() for n in (*r.names(), *r.aliases())]
         raise UnknownNameError(
@@ -81,6 +163,11 @@ def find(text: str) -> list[tuple[Registry, str]]:
             f"(queryshift list {'|'.join(REGISTRIES)})"
         )
     return hits
+
+
+def _row_of(benchmark: str) -> str:
+    """The row of the tables that a benchmark is a direction of."""
+    return str(BENCHMARKS.get(benchmark).row)
 
 
 class Show(Command):
@@ -141,7 +228,21 @@ def _facts(registry: Registry, name: str) -> Iterator[tuple[str, str]]:
             default = option.default_factory()
         shown = "'(required)'" if default is dataclasses.MISSING else repr(default)
         meaning = option.metadata.get("help", meanings.get(option.name, ""))
-        yield f"--option {option.name}", f"{shown}  {meaning}".rstrip()
+        bounds = _bounds(option.metadata)
+        yield f"--option {option.name}", f"{shown}  {meaning}".rstrip() + bounds
+
+
+def _bounds(limits: Mapping[str, Any]) -> str:
+    """What an option may be, in brackets, as its metadata say; "" where they say nothing."""
+    said = []
+    if choices := limits.get("choices"):
+        said.append(" or ".join(map(repr, choices)))
+    if {"minimum", "maximum"} <= limits.keys():
+        said.append(f"{limits['minimum']} to {limits['maximum']}")
+    else:
+        words = {"above": "above", "minimum": "at least", "maximum": "at most"}
+        said += [f"{word} {limits[key]}" for key, word in words.items() if key in limits]
+    return f" [{', '.join(said)}]" if said else ""
 
 
 def _attributes(doc: str) -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""Progress bars: one over all cells, one for the queries of each cell that is running."""
+"""Progress: bars over all cells and the running ones' queries; lines where no bar can be drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 from rich.progress import (
@@ -14,17 +15,21 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from benchmark.cell import Cell, Record
+
+EVERY = 10.0
+"""Seconds between two lines of progress."""
 
 
 class Bars(Progress):
     """Shows the events of running cells (a ``benchmark.evaluation.callbacks.Callback``) as bars.
 
-    Use as a context manager. Where the console is no terminal, or ``quiet``, nothing is drawn.
+    Use as a context manager.
     """
 
-    def __init__(self, console: Console, total: int, *, quiet: bool = False) -> None:
+    def __init__(self, console: Console, total: int) -> None:
         # markup=False: names of cells come from data and plugins.
         super().__init__(
             TextColumn("{task.description}", markup=False),
@@ -35,7 +40,6 @@ class Bars(Progress):
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=quiet or not console.is_interactive,
         )
         self._all = self.add_task("all cells", total=total, unit="cells")
         self._running: dict[str, TaskID] = {}
@@ -43,10 +47,8 @@ class Bars(Progress):
     def cell_started(self, cell: Cell, batches: int) -> None:
         """Adds the cell's bar."""
         self._drop(cell)
-        total = batches * cell.stream.batch_size
-        if cell.limit is not None:
-            total = min(total, cell.limit)
-        self._running[label(cell)] = self.add_task(label(cell), total=total, unit="queries")
+        name, total = label(cell), _queries(cell, batches)
+        self._running[name] = self.add_task(name, total=total, unit="queries")
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
         """Moves the cell's bar by the batch's queries."""
@@ -70,3 +72,70 @@ def label(cell: Cell) -> str:
     kind = "" if cell.stream.kind == "single" else f"{cell.stream.kind} "
     shift = f"{cell.shift.name} {cell.shift.severity}"
     return f"{cell.method.label}, {kind}{shift}, {cell.benchmark}, seed {cell.seed}"
+
+
+class Lines:
+    """Progress where there is no terminal: one line at most every ``EVERY`` seconds.
+
+    A callback (``benchmark.evaluation.callbacks.Callback``).
+
+    Args:
+        console: over standard error.
+        total: how many cells will run.
+        clock: seconds that pass.
+    """
+
+    def __init__(
+        self, console: Console, total: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console, self._total, self._clock = console, total, clock
+        self._begun = self._said = clock()
+        self._done = 0
+        self._running: dict[str, list[int]] = {}
+
+    def cell_started(self, cell: Cell, batches: int) -> None:
+        """Notes how many queries the cell has."""
+        self._running[label(cell)] = [0, _queries(cell, batches)]
+        self._say()
+
+    def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
+        """Counts the batch's queries."""
+        if label(cell) in self._running:
+            self._running[label(cell)][0] += int(batch_log.get("queries", 0))
+        self._say()
+
+    def cell_done(self, record: Record) -> None:
+        """Counts the cell."""
+        from benchmark.store.records import cell_from_dict  # imports NumPy
+
+        self._running.pop(label(cell_from_dict(record.cell)), None)
+        self._done += 1
+        self._say()
+
+    def _say(self) -> None:
+        now = self._clock()
+        if now - self._said < EVERY:
+            return
+        self._said = now
+        passed = now - self._begun
+        part = sum(done / max(total, 1) for done, total in self._running.values())
+        share = (self._done + part) / max(self._total, 1)
+        left = f", about {_span(passed * (1 / share - 1))} left" if 0 < share < 1 else ""
+        running = "".join(
+            f"; {name}: {done} of {total} queries" for name, (done, total) in self._running.items()
+        )
+        line = f"{self._done} of {self._total} cells in {_span(passed)}{left}{running}"
+        self._console.print(Text(line), soft_wrap=True)
+
+
+def _queries(cell: Cell, batches: int) -> int:
+    total = batches * cell.stream.batch_size
+    return total if cell.limit is None else min(total, cell.limit)
+
+
+def _span(seconds: float) -> str:
+    """A time as a person says it: "50 s", "3 min", "2 h 5 min"."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -43,7 +43,10 @@ class BenchConfig:
         "NAMES",
     )
     suite: str = _setting(
-        TEXT, "", "mini (embedded, the default) or paper (on your copies of the data)", "NAME"
+        TEXT,
+        "",
+        "mini (embedded, the default), paper (on your copies of the data), a plugin's, or a file",
+        "NAME",
     )
     benchmark: tuple[str, ...] = _setting(
         kinds.names(),

@@ -6,11 +6,13 @@ Importing this module, and listing benchmarks, imports neither torch nor numpy.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from benchmark.cell import BackboneSpec
 from benchmark.data.card import BenchmarkCard, Suite
+from benchmark.data.own.source import SUITE as OWN
 from benchmark.data.own.source import own_card
 from benchmark.data.suite_file import read_suite
 from benchmark.errors import ConfigError, unknown
@@ -30,31 +32,53 @@ __all__ = [
 _FOLDER = Path(__file__).parent / "suites"
 
 
+FILES_VARIABLE = "QUERYSHIFT_SUITES"
+"""Suite files of the user's own, with the system's path separator between them. A variable of the
+environment, so that worker processes know their benchmarks too."""
+
+
 def suite_names() -> tuple[str, ...]:
     """Names of the bundled suites."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 
+def is_suite_file(name: str) -> bool:
+    """Whether a suite is given as a path: it ends with .yaml or .yml."""
+    return name.endswith((".yaml", ".yml"))
+
+
+def own_suite_files() -> tuple[Path, ...]:
+    """The suite files of the user's own that are known in this process."""
+    listed = os.environ.get(FILES_VARIABLE, "").split(os.pathsep)
+    return tuple(Path(path) for path in dict.fromkeys(listed) if path)
+
+
 @functools.cache
 def load_suite(name: str) -> Suite:
-    """A bundled suite by name.
+    """A bundled suite by name, or that of a file by its path.
 
     Raises:
         UnknownNameError: no such suite.
+        ConfigError: a fault in the file, with its line; a file with a bundled suite's name.
     """
+    if is_suite_file(name):
+        found = read_suite(Path(name))
+        if found.name in (*suite_names(), OWN):
+            raise ConfigError(f"{name}: there is a suite {found.name!r} already; rename yours")
+        return found
     if name not in suite_names():
         raise unknown("suite", name, suite_names())
     return read_suite(_FOLDER / f"{name}.yaml")
 
 
 def benchmark_cards() -> dict[str, BenchmarkCard]:
-    """All bundled benchmarks by id, in the order of the suites' files.
+    """All benchmarks of suite files by id: the bundled ones in their order, then the user's own.
 
     Raises:
         ConfigError: two suites use one id.
     """
     cards: dict[str, BenchmarkCard] = {}
-    for name in suite_names():
+    for name in (*suite_names(), *map(str, own_suite_files())):
         for card in load_suite(name).benchmarks:
             if card.id in cards:
                 raise ConfigError(f"benchmark {card.id!r} is in {cards[card.id].suite} and {name}")

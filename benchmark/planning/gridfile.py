@@ -27,12 +27,13 @@ from benchmark.config.run import Traced
 from benchmark.config.validate import Place, at_commas, mapping, one_of
 from benchmark.config.yaml import Document, read_document
 from benchmark.data.datasets import ready_made
-from benchmark.data.suite import benchmark_cards, load_suite
+from benchmark.data.suite import benchmark_cards
 from benchmark.errors import QueryShiftError, UnknownNameError, did_you_mean, shown, unknown
 from benchmark.evaluation.stream import KINDS as STREAMS
 from benchmark.evaluation.stream import check_kind
 from benchmark.planning.plan import MAX_CELLS, WITH_CHOICES, members
 from benchmark.planning.specs import ALL, Choice, Sweep
+from benchmark.planning.suites import load_suite
 from benchmark.registry import BENCHMARKS, METHODS, SHIFTS
 
 COMBINED = (

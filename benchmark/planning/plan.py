@@ -14,13 +14,14 @@ from benchmark.cell import CLEAN, SOURCE, Cell, Identity, PartTexts
 from benchmark.config.run import BenchConfig, Traced, defaults, from_file, from_flags
 from benchmark.data.datasets import ready_made
 from benchmark.data.interleave import SEPARATOR
-from benchmark.data.suite import BenchmarkCard, benchmark_cards, load_suite
+from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError
 from benchmark.evaluation.stream import MIXING
 from benchmark.planning.compatibility import check_effects, fitting_shifts, why_not
 from benchmark.planning.grid import Block, Planned, Selection
 from benchmark.planning.own_data import refuse_own_data, with_own_data
 from benchmark.planning.specs import ALL, OWN_BACKBONE, Choice
+from benchmark.planning.suites import load_suite
 from benchmark.registry import BENCHMARKS, SHIFTS
 
 if TYPE_CHECKING:
@@ -286,10 +287,10 @@ def _cards(config: BenchConfig) -> tuple[BenchmarkCard, ...]:
     if not config.benchmark or ALL in config.benchmark:
         default = OWN_DATA if config.ready_made else DEFAULT_SUITE
         return load_suite(config.suite or default).benchmarks
+    suite = load_suite(config.suite).name if config.suite else ""  # says first if it is unknown
     cards = tuple({c.id: c for name in config.benchmark for c in members(name)}.values())
     for card in cards:
-        if config.suite and card.suite != config.suite:
-            load_suite(config.suite)  # an unknown suite is the first thing to say
+        if suite and card.suite != suite:
             raise ConfigError(
                 f"benchmark {card.id!r} is in suite {card.suite!r}, not {config.suite!r}; "
                 f"leave the suite out or say {card.suite!r}"
@@ -304,8 +305,8 @@ def members(name: str) -> tuple[BenchmarkCard, ...]:
         UnknownNameError: neither exists.
     """
     if name not in BENCHMARKS:
-        of_row = tuple(card for card in benchmark_cards().values() if card.row == name)
-        if of_row:
+        cards = (BENCHMARKS.get(known) for known in BENCHMARKS.usable())
+        if of_row := tuple(card for card in cards if card.row == name):
             return of_row
     return (BENCHMARKS.get(name),)
 

@@ -1,0 +1,99 @@
+"""``list`` with filters, rows and bounds in ``show``; on a narrow terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmark.cli import main
+from benchmark.registry import METHODS, SHIFTS
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(list(words))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize("trains", ["yes", "no"])
+def test_methods_that_train_or_do_not(call, trains):
+    names = {entry["name"] for entry in json.loads(call(*LIST, "--trains", trains, "--json")[1])}
+    wanted = {n for n in METHODS.usable() if METHODS.get(n).card.trains is (trains == "yes")}
+    assert names == wanted
+    assert names
+
+
+LIST = ("list", "methods")
+
+
+def test_shifts_of_a_modality_with_those_that_fit_any(call):
+    _, out, _ = call("list", "shifts", "--modality", "text", "--json")
+    names = [entry["name"] for entry in json.loads(out)]
+    wanted = [n for n in SHIFTS.usable() if SHIFTS.get(n).card.modality in ("text", "any")]
+    assert names == wanted
+    assert "keyboard" in names
+    assert "fog" not in names
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("methods", "--modality", "text"),
+            "is for shifts and benchmarks and backbones",
+        ),
+        (("shifts", "--modality", "txt"), "did you mean 'text'"),
+        (("methods", "--trains", "maybe"), "known: no, yes"),
+        (("benchmarks", "--suite", "papr"), "did you mean 'paper'"),
+    ],
+)
+def test_a_filter_that_cannot_be_is_one_line(call, words, said):
+    code, out, err = call("list", *words)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert said in line
+
+
+@pytest.mark.parametrize("kind", ["methods", "shifts", "benchmarks", "backbones"])
+def test_a_list_has_one_line_for_each_name_and_fits_80_columns(call, kind):
+    names = [entry["name"] for entry in json.loads(call("list", kind, "--json")[1])]
+    lines = call("list", kind)[1].splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[3:]] == names
+    assert len(lines) == len(names) + 3
+
+
+def test_a_row_of_the_tables_shows_both_directions(call):
+    code, out, _ = call("show", "base2rsicd")
+    assert code == 0
+    assert "benchmark base2rsicd-i2t" in out
+    assert "benchmark base2rsicd-t2i" in out
+
+
+def test_options_are_shown_with_their_bounds(call):
+    said = " ".join(call("show", "nnn")[1].replace("│", " ").split())
+    assert "bank queries nearest to an item that count [at least 1]" in said
+    assert "'earlier_queries' or 'transductive']" in said
+    said = " ".join(call("show", "tent")[1].replace("│", " ").split())
+    assert "--option lr 0.0003" in said
+    assert "[above 0" in said
+
+
+def test_benchmarks_of_a_plugin_are_shown_checked_and_run_as_a_suite(call, toy, tmp_path):
+    assert "benchmark toy-image" in call("show", "toy-image")[1]
+    code, out, err = call("data", "check", "--data", str(tmp_path), "toy-image")
+    assert (code, [line for line in err.splitlines() if line.startswith("error")]) == (0, [])
+    assert "complete" in out
+    flags = ("--method", "recentre", "--limit", "8", "--no-figures", "--out", "run")
+    code, out, err = call("suite", "--suite", "toy", *flags)
+    assert code == 0, err
+    assert {"toy-image", "toy-text", "toy-natural"} <= set(out.split())
+    assert "did you mean 'toy'" in call("suite", "--suite", "toi")[2]
