@@ -2,7 +2,8 @@
 
 The paper (Li, Yang, Peng, "Toward Robust and Harmonious Adaptation for Cross-modal Retrieval",
 arXiv 2511.14416) names three parts: refined query predictions; an objective of uniformity, gap and
-consistency; gradients decoupled so that general knowledge is kept. Its equations were not at hand.
+consistency; gradients decoupled so that general knowledge is kept. Its equations were
+not available to us.
 """
 
 from __future__ import annotations

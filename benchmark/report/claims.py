@@ -1,7 +1,7 @@
 """What REST's abstract and figure claim, as measurements on stored cells with a verdict each.
 
 Which claims there are: Li, Yang, Peng, "Toward Robust and Harmonious Adaptation for Cross-modal
-Retrieval", arXiv 2511.14416: abstract and first figure, the rest of which was not at hand.
+Retrieval", arXiv 2511.14416: abstract and first figure; we did not have the rest.
 ``claim_rules`` has the rules of the verdicts.
 """
 
@@ -270,7 +270,7 @@ RULES = (
 )
 CAUTION = (
     "Measured on the embedded synthetic benchmarks with our reading of REST, whose equations and"
-    " tables were not at hand: this tests the claims' logic here, not the paper's numbers."
+    " tables we did not have. This tests the logic of the claims, not the paper's numbers."
 )
 _STYLES = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.OPEN: "yellow"}
 

@@ -56,7 +56,7 @@ class RankedStyleOptions(StyleOptions):
         metadata={
             "help": "local folder of an adequacy classifier such as "
             "prithivida/parrot_adequacy_model: the best of five samples, or the caption "
-            "itself where none reaches 0.95; empty: one sample"
+            "itself if none reaches 0.95; empty: one sample"
         },
     )
 

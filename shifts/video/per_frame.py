@@ -35,8 +35,8 @@ class TemporalOptions:
     temporal: str = field(
         default="independent",
         metadata={
-            "help": "independent: every frame draws anew, as READ does (sensor noise); shared: "
-            "all frames make the same draws (fog, frost or a shake that stays)",
+            "help": "independent: each frame has its own draws, as in READ (sensor noise); shared: "
+            "all frames make the same draws (fog or frost that stays)",
             "choices": ("independent", "shared"),
         },
     )

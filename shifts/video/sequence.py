@@ -51,11 +51,11 @@ class SequenceOptions(TemporalOptions):
         default=TYPES, metadata={"help": "image shifts that may occur, separated by commas"}
     )
     most: int = field(
-        default=3, metadata={"help": "most image shifts in a clip; each clip gets 1 to so many"}
+        default=3, metadata={"help": "maximum number of image shifts in a clip, at least 1"}
     )
     clean: bool = field(
         default=True,
-        metadata={"help": "leave one more segment clean, where the clip is long enough"},
+        metadata={"help": "leave one more segment clean, if the clip is long enough"},
     )
     constants: str = field(
         default="reference",
