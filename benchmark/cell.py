@@ -119,6 +119,10 @@ def method_label(name: str, options: Mapping[str, Any]) -> str:
     return f"{name}[{options['bank']}]" if "bank" in options else name
 
 
+READY_MADE = "ready_made"
+"""The option that marks a shift's queries as ready-made in cells, rows and tables."""
+
+
 @dataclass(frozen=True, slots=True)
 class ShiftSpec:
     """Which shift ("none" for clean queries), with its options and its card's version."""
@@ -132,6 +136,11 @@ class ShiftSpec:
     def label(self) -> str:
         """Name and severity, as in ``contrast-5``."""
         return f"{self.name}-{self.severity}"
+
+    @property
+    def ready_made(self) -> bool:
+        """Whether the queries are read from files instead of being generated."""
+        return bool(self.options.get(READY_MADE))
 
 
 STREAM_OPTIONS: dict[str, tuple[str, ...]] = {

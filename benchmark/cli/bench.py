@@ -289,7 +289,7 @@ def execute(
     With ``config.shard`` only those of the shard.
     """
     from benchmark.evaluation.builders import default_resources
-    from benchmark.evaluation.loggers import opened
+    from benchmark.evaluation.callbacks import CallbackList
     from benchmark.executors import identify, run_cells
     from benchmark.executors.choose import check_settings, make_executor, part_of
 
@@ -304,7 +304,11 @@ def execute(
     )
     resources = factory()
     with ExitStack() as stack:
-        logs = stack.enter_context(opened(config.log))
+        logs = CallbackList()
+        if config.log:
+            from benchmark.evaluation.loggers import opened
+
+            logs = stack.enter_context(opened(config.log))
         still = config.quiet or not console.is_interactive
         with nullcontext() if still else console.status("loading data and weights"):
             found = identify(cells, store, resources, again=config.if_exists == "always")

@@ -32,7 +32,6 @@ from benchmark.cell import BackboneSpec, Cell, PartTexts, data_identity
 from benchmark.config.atomic import atomic_write
 from benchmark.data import file_state
 from benchmark.data.datasets import BUILTINS as DATASETS
-from benchmark.data.datasets.ready_made import is_ready_made
 from benchmark.data.file_state import FileState, annotations_below, state_of, state_of_package
 from benchmark.data.fingerprint import files_of
 from benchmark.data.interleave import SEPARATOR
@@ -69,7 +68,7 @@ class Fingerprints:
     def key(self, cell: Cell, resources: Resources) -> str:
         """The cell's identity as ``Resources.key`` gives it, or "" where that has to be asked."""
         data, weights = self.of_data(cell), self.of_backbone(cell.backbone)
-        if not data or not weights or any(map(is_ready_made, cell.domains)):
+        if not data or not weights or any(spec.ready_made for spec in cell.domains):
             return ""
         named, home = resources.homes.named(cell), ""
         if named is not None and not (home := self.of_data(named)):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, data_identity
-from benchmark.data.datasets.ready_made import ReadyMade, is_ready_made
+from benchmark.data.datasets.ready_made import ReadyMade
 from benchmark.data.fingerprint import by_content
 from benchmark.data.retrieval import RetrievalSet, checked
 from benchmark.errors import ConfigError, DataError
@@ -132,7 +132,7 @@ class Resources:
     def _shift_fingerprint(self, cell: Cell, spec: ShiftSpec) -> str:
         if spec.name == CLEAN:
             return ""
-        if is_ready_made(spec):
+        if spec.ready_made:
             return self.ready_made(cell, spec).fingerprint
         try:
             return self.make_shift(spec).fingerprint
@@ -300,7 +300,7 @@ class Resources:
             shifts=[
                 self.make_shift(spec)
                 for spec in at_work
-                if spec.name != CLEAN and not is_ready_made(spec)
+                if spec.name != CLEAN and not spec.ready_made
             ],
             files="" if clean else self.shift_files(cell),
             queries=self.queries(cell),
@@ -364,7 +364,7 @@ class Resources:
         """What one of the cell's domains does to a query."""
         if spec.name == CLEAN:
             return None
-        if is_ready_made(spec):
+        if spec.ready_made:
             items = self.ready_made(cell, spec).items
             return Corruption(lambda item, index: items[index])
         ids = self.data(cell).queries.ids

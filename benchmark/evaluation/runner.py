@@ -25,7 +25,6 @@ from benchmark.cell import (
     reason_of,
     unfinished,
 )
-from benchmark.data.datasets.ready_made import is_ready_made
 from benchmark.data.retrieval import SUBSET_AT, RetrievalSet
 from benchmark.errors import DataError
 from benchmark.evaluation import interrupts
@@ -139,7 +138,7 @@ def _contained(
 def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
     data, backbone = resources.data(cell), resources.backbone(cell)
     files = resources.shift_files(cell)
-    ready = any(map(is_ready_made, cell.domains))
+    ready = any(spec.ready_made for spec in cell.domains)
     home, homeless = resources.homes.of(cell), resources.homes.why_missing(cell)
     return {
         **({"shift_files": files} if files else {}),
@@ -165,7 +164,7 @@ def _cannot_run(cell: Cell, resources: Resources) -> str:
     """Why the cell makes no sense, or an empty string."""
     given = resources.data(cell).query_modality
     for domain in cell.domains:
-        if domain.name == CLEAN or is_ready_made(domain):
+        if domain.name == CLEAN or domain.ready_made:
             continue
         needed = resources.make_shift(domain).card.modality
         if needed not in ("any", given):

@@ -15,12 +15,10 @@ from benchmark.errors import ConfigError
 from benchmark.evaluation.resources import Resources
 from benchmark.executors.allocator import keep_freed_memory
 from benchmark.executors.base import Executor
-from benchmark.executors.machine import gpus_to_share, pool_size, wanted_workers
+from benchmark.executors.machine import LOCAL, gpus_to_share, pool_size, wanted_workers
 from benchmark.executors.processes import ProcessExecutor
-from benchmark.executors.ray import LOCAL, RayExecutor
 from benchmark.executors.serial import SerialExecutor
 from benchmark.executors.shards import split
-from benchmark.executors.slurm import SlurmExecutor
 
 
 def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
@@ -108,7 +106,11 @@ def make_executor(
             "time_limit": config.time_limit,
         }
         if config.executor == "ray":
+            from benchmark.executors.ray import RayExecutor
+
             return RayExecutor(factory, address=config.address, gpus=float(on_gpu), **shared)
+        from benchmark.executors.slurm import SlurmExecutor
+
         gpu = {"gpus_per_node": 1} if on_gpu and "gres" not in config.slurm else {}
         return SlurmExecutor(factory, folder=folder / "jobs", options=gpu | config.slurm, **shared)
     workers, threads = pool_size(waiting, device=device, workers=wanted, threads=config.threads)

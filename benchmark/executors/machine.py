@@ -10,6 +10,9 @@ from pathlib import Path
 from benchmark.config.kinds import AUTO_WORKERS
 from benchmark.config.run import BenchConfig
 
+LOCAL = "local"
+"""Address that stands for a Ray cluster on this machine, started for the run and ended with it."""
+
 WORKER_BYTES = 2 << 30
 """Memory that a worker is counted with: interpreter, libraries, an encoder of ViT-B size with its
 gradients at 64 queries, a gallery and the cache of preprocessed queries."""

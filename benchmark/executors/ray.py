@@ -13,11 +13,9 @@ from typing import Any
 
 from benchmark import __version__
 from benchmark.errors import ConfigError
+from benchmark.executors.machine import LOCAL
 from benchmark.executors.pool import PoolExecutor, Worker, import_extra
 from benchmark.executors.worker import WorkerContext, child_variables
-
-LOCAL = "local"
-"""Address that stands for a cluster on this machine, started for the run and ended with it."""
 
 _OBJECT_STORE_BYTES = 100_000_000
 """Memory of a local cluster for results under way: a cell's numbers per query are small."""

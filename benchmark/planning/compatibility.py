@@ -92,7 +92,7 @@ INERT: dict[str, tuple[Callable[[Cell], bool], str]] = {
     "data": (_embedded_data, "the embedded benchmarks read no data"),
     "allow_missing": (_embedded_data, "the embedded benchmarks lack nothing"),
     "ready_made": (
-        lambda cell: not any(map(ready_made.is_ready_made, cell.domains)),
+        lambda cell: not any(shift.ready_made for shift in cell.domains),
         "none of its queries is a ready-made one, and shift none corrupts nothing",
     ),
     "severity": (

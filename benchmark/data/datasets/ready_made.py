@@ -21,16 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.cell import ShiftSpec
+from benchmark.cell import READY_MADE, ShiftSpec
 from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
 from benchmark.data.datasets.base import content_fingerprint, file_digests, refuse_duplicates
 from benchmark.data.datasets.karpathy import CAPTIONS_PER_IMAGE
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Items, RetrievalSet, Texts
 from benchmark.errors import ConfigError, DataError, did_you_mean
-
-OPTION = "ready_made"
-"""The option that marks a shift's queries as ready-made in cells, rows and tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +104,6 @@ class ReadyMade:
     source: Path
 
 
-def is_ready_made(spec: ShiftSpec) -> bool:
-    """Whether a shift's queries are read from files instead of being generated."""
-    return bool(spec.options.get(OPTION))
-
-
 def specify(name: str, severity: int) -> ShiftSpec:
     """The spec of a ready-made shift: none of the generator's options apply to it.
 
@@ -124,7 +116,7 @@ def specify(name: str, severity: int) -> ShiftSpec:
             f"there are no ready-made files of {name!r} at severity {severity}; "
             f"it has {', '.join(map(str, known))}"
         )
-    return ShiftSpec(name, severity, {OPTION: True})
+    return ShiftSpec(name, severity, {READY_MADE: True})
 
 
 def corruption(name: str) -> Corruption:

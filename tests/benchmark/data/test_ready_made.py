@@ -15,7 +15,6 @@ from benchmark.data.datasets.karpathy import load_coco, load_flickr30k
 from benchmark.data.datasets.ready_made import (
     CORRUPTIONS,
     ReadyMade,
-    is_ready_made,
     load,
     specify,
 )
@@ -83,7 +82,7 @@ def test_published_types_are_named_as_our_shifts_but_for_stylize() -> None:
 
 def test_a_spec_says_that_it_is_ready_made_and_has_no_generators_options() -> None:
     spec = specify("fog", 5)
-    assert is_ready_made(spec)
+    assert spec.ready_made
     assert dict(spec.options) == {"ready_made": True}
 
 
@@ -273,16 +272,16 @@ def test_all_shifts_are_the_published_types_at_the_benchmarks_severity_without_o
     labels = [cell.shift.label for cell in cells]
     assert len(labels) == sum(facts.modality == "image" for facts in CORRUPTIONS.values())
     assert {"gaussian_noise-5", "frost-5", "jpeg_compression-5"} <= set(labels)
-    assert all(is_ready_made(cell.shift) for cell in cells)
+    assert all(cell.shift.ready_made for cell in cells)
     clean_cell, _ = planned(benchmark=("flickr-c-image",), shift=("none", "fog"))
     assert clean_cell.shift.name == CLEAN
-    assert not is_ready_made(clean_cell.shift)
+    assert not clean_cell.shift.ready_made
 
 
 def test_streams_of_ready_made_queries() -> None:
     (cell,) = planned(stream=("gradual",), shift=("gaussian",), benchmark=("coco-c-image",))
     assert [domain.severity for domain in cell.domains] == [1, 2, 3, 4, 5]
-    assert all(map(is_ready_made, cell.domains))
+    assert all(spec.ready_made for spec in cell.domains)
 
 
 def test_generated_and_ready_made_runs_have_different_names() -> None:
