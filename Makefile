@@ -177,6 +177,16 @@ claims: $(STAMP) ## test what REST's abstract and figure claim, with verdicts (d
 tune: $(STAMP) ## choose the methods' options for the embedded default on its validation part
 	@$(LONG_RUN) "$(PY)" -m benchmark tune --out benchmark/config/presets/mini.yaml $(call flag,METHOD,--method) $(call flag,WORKERS,--workers)
 
+# Pages link to each other as on a forge, so the site is built from a copy with the same folders.
+.PHONY: docs
+docs: $(STAMP) ## build the documentation as a site: build/site/docs/index.html
+	@"$(PY)" -c 'import material, mkdocstrings' 2>/dev/null || $(BY_PIP) -c "$(VENV)/constraints.txt" -e '.[docs]'
+	@rm -rf build/pages && mkdir -p build/pages/results
+	@cp -r docs examples README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md CITATION.cff LICENSE build/pages
+	@cd results && cp -r figures reported *.md *.csv *.html ../build/pages/results
+	@NO_MKDOCS_2_WARNING=1 "$(PY)" -m mkdocs build -q --strict
+	@echo "build/site/docs/index.html"
+
 .PHONY: docs-figures
 docs-figures: $(STAMP) ## draw the pictures of the docs: shifts, streams, embedded worlds
 	@"$(PY)" -m docs.figures

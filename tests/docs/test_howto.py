@@ -1,0 +1,128 @@
+"""The worked examples of the docs: their files are written, installed and run as the pages say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ["tutorial", "add-a-method", "add-a-shift", "add-a-benchmark", "add-a-backbone"]
+FENCE = re.compile(r"^```(\w+)(?: title=\"([\w.-]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def install(toml: str, site: Path) -> None:
+    """The metadata that pip would write: where Python finds a package's entry points."""
+    said = tomllib.loads(toml)["project"]
+    folder = site / f"{said['name'].replace('-', '_')}-{said['version']}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Name: {said['name']}\nVersion: {said['version']}\n")
+    lines = []
+    for group, entries in said["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {target}" for name, target in entries.items())]
+    (folder / "entry_points.txt").write_text("\n".join(lines))
+
+
+def birds(folder: Path) -> None:
+    """Data in the form that the page on benchmarks reads."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(12):
+        name = f"{number}.png"
+        Image.fromarray(rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)).save(folder / name)
+        rows.append({"image": name, "captions": [f"bird {number}", f"a photo of bird {number}"]})
+    (folder / "test.json").write_text(json.dumps(rows))
+
+
+def commands(block: str) -> list[list[str]]:
+    """The lines of a block that the test runs; set-up is left to make and pip."""
+    lines = block.replace("\\\n", " ").splitlines()
+    return [
+        words for line in lines if (words := shlex.split(line))[:1] in (["queryshift"], ["python"])
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_does_what_it_says(tmp_path: Path, page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    blocks = FENCE.findall(text)
+    for language, title, block in blocks:
+        if title:
+            (tmp_path / title).write_text(block, encoding="utf-8")
+        if language == "toml":
+            install(block, tmp_path)
+    birds(tmp_path / "data" / "birds")
+    installed = text.index("pip install")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    ran = 0
+    for language, _, block in blocks:
+        if language != "sh" or text.index(block) < installed:
+            continue
+        for program, *words in commands(block):
+            start = [sys.executable, *(["-m", "benchmark"] if program == "queryshift" else [])]
+            short = ["--limit", "12", "--no-figures", "--quiet"] if words[0] == "bench" else []
+            done = subprocess.run(
+                [*start, *words, *short],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": path},
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+            assert done.returncode == 0, (
+                f"{program} {words}: {done.stdout[-800:]}{done.stderr[-800:]}"
+            )
+            ran += 1
+    assert ran >= 2
+
+
+def test_the_readmes_method_is_that_of_a_plugin() -> None:
+    """Its code runs as it stands, and the contract of all methods holds for it."""
+    from methods.testing import run_contract
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = (block for language, _, block in FENCE.findall(text) if language == "python")
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), names)
+    assert [said for said in run_contract(names["Sharpen"]) if not said[1]] == []
+
+
+def pages() -> list[Path]:
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "results" / "README.md"]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Files and headings, as a forge and the site make anchors of them."""
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", re.sub(FENCE, "", text)):
+        file, _, anchor = target.partition("#")
+        linked = page.parent / file if file else page
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in anchors(linked.read_text(encoding="utf-8")), target
+
+
+def anchors(text: str) -> set[str]:
+    heads = re.findall(r"^#+ (.*)$", re.sub(FENCE, "", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_every_page_is_in_the_sites_navigation_and_in_the_index() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"docs/{page.name}" in nav
+        assert page.name == "index.md" or f"({page.name})" in index
