@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -86,43 +85,3 @@ def test_a_page_does_what_it_says(tmp_path: Path, page: str) -> None:
             )
             ran += 1
     assert ran >= 2
-
-
-def test_the_readmes_method_is_that_of_a_plugin() -> None:
-    """Its code runs as it stands, and the contract of all methods holds for it."""
-    from methods.testing import run_contract
-
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = (block for language, _, block in FENCE.findall(text) if language == "python")
-    names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(block, "README.md", "exec"), names)
-    assert [said for said in run_contract(names["Sharpen"]) if not said[1]] == []
-
-
-def pages() -> list[Path]:
-    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "results" / "README.md"]
-
-
-@pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)
-def test_links_lead_somewhere(page: Path) -> None:
-    """Files and headings, as a forge and the site make anchors of them."""
-    text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", re.sub(FENCE, "", text)):
-        file, _, anchor = target.partition("#")
-        linked = page.parent / file if file else page
-        assert linked.exists(), target
-        if anchor:
-            assert anchor in anchors(linked.read_text(encoding="utf-8")), target
-
-
-def anchors(text: str) -> set[str]:
-    heads = re.findall(r"^#+ (.*)$", re.sub(FENCE, "", text), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
-
-
-def test_every_page_is_in_the_sites_navigation_and_in_the_index() -> None:
-    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    for page in (ROOT / "docs").glob("*.md"):
-        assert f"docs/{page.name}" in nav
-        assert page.name == "index.md" or f"({page.name})" in index

@@ -1,0 +1,67 @@
+"""README and docs: links, navigation, and sentences that must agree with the committed tables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from methods.testing import run_contract
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+
+def test_the_method_of_the_readme_passes_the_contract() -> None:
+    (block,) = (block for language, block in FENCE.findall(README) if language == "python")
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), names)
+    assert [said for said in run_contract(names["Sharpen"]) if not said[1]] == []
+
+
+def test_what_the_readme_says_of_ranks_is_in_the_table() -> None:
+    ranks = pd.read_csv(ROOT / "results" / "ranking.csv").sort_values("average_rank")
+    best = ranks.head(3)
+    named = ", ".join(f"`{name}`" for name in best["method"][:2])
+    assert f"{named} and `{best['method'].iloc[2]}` have the best average ranks" in README
+    apart = best["average_rank"].max() - best["average_rank"].min()
+    assert (apart < best["critical_difference"].iloc[0]) == ("too small" in README)
+
+
+def test_what_the_readme_says_of_captions_is_in_the_table() -> None:
+    board = pd.read_csv(ROOT / "results" / "leaderboard.csv")
+    captions = board[board["benchmark"].isin(["mini-coco-c-text", "mini-flickr-c-text"])]
+    assert (captions["R@1_difference"].max() < 2) == ("no method gains 2 points" in README)
+
+
+def pages() -> list[Path]:
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "results" / "README.md"]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Files and headings, as a forge and the site make anchors of them."""
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", re.sub(FENCE, "", text)):
+        file, _, anchor = target.partition("#")
+        linked = page.parent / file if file else page
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in anchors(linked.read_text(encoding="utf-8")), target
+
+
+def anchors(text: str) -> set[str]:
+    heads = re.findall(r"^#+ (.*)$", re.sub(FENCE, "", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_every_page_is_in_the_sites_navigation_and_in_the_index() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"docs/{page.name}" in nav
+        assert page.name == "index.md" or f"({page.name})" in index
