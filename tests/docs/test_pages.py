@@ -65,3 +65,27 @@ def test_every_page_is_in_the_sites_navigation_and_in_the_index() -> None:
     for page in (ROOT / "docs").glob("*.md"):
         assert f"docs/{page.name}" in nav
         assert page.name == "index.md" or f"({page.name})" in index
+
+
+def sentences(text: str) -> list[list[str]]:
+    """The words of each sentence of a page's prose: no code, tables, headings or pictures."""
+    lines = re.sub(FENCE, "", text).splitlines()
+    prose = "\n".join("" if re.match(r"\s*(\||#|!\[|::: )", line) else line for line in lines)
+    prose = re.sub(r"\]\([^)]*\)", "]", prose)
+    parts = re.split(r"\n\s*\n|\n\s*(?:[*-]|\d+\.) |(?<=[.:;?!])\s+", prose)
+    return [words for part in parts if len(words := re.findall(r"[A-Za-z]{2,}", part)) > 2]
+
+
+ODD = "at hand|heed|aloud|bettered|thereof|wherein|whosoever|nobody|none is|that are none"
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)
+def test_a_page_is_easy_to_read(page: Path) -> None:
+    """Short sentences, and no turn of phrase that sends a reader back to the start of one."""
+    if page.name == "CHANGELOG.md":
+        return
+    text = page.read_text(encoding="utf-8")
+    lengths = [len(words) for words in sentences(text)]
+    assert sum(lengths) / len(lengths) < 15
+    assert max(lengths) < 50
+    assert re.findall(rf"\b(?:{ODD})\b", text) == []
