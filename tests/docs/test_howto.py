@@ -54,7 +54,9 @@ def commands(block: str) -> list[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_does_what_it_says(tmp_path: Path, page: str) -> None:
+def test_a_page_does_what_it_says(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, page: str
+) -> None:
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     blocks = FENCE.findall(text)
     for language, title, block in blocks:
@@ -65,6 +67,7 @@ def test_a_page_does_what_it_says(tmp_path: Path, page: str) -> None:
     birds(tmp_path / "data" / "birds")
     installed = text.index("pip install")
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    cache = tmp_path_factory.getbasetemp() / "cache"  # galleries are encoded once for all pages
     ran = 0
     for language, _, block in blocks:
         if language != "sh" or text.index(block) < installed:
@@ -75,7 +78,7 @@ def test_a_page_does_what_it_says(tmp_path: Path, page: str) -> None:
             done = subprocess.run(
                 [*start, *words, *short],
                 cwd=tmp_path,
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, "PYTHONPATH": path, "QUERYSHIFT_CACHE": str(cache)},
                 capture_output=True,
                 text=True,
                 timeout=300,

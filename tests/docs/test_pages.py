@@ -83,9 +83,9 @@ ODD = "at hand|heed|aloud|bettered|thereof|wherein|whosoever|nobody|none is|that
 def test_a_page_is_easy_to_read(page: Path) -> None:
     """Short sentences, and no turn of phrase that sends a reader back to the start of one."""
     if page.name == "CHANGELOG.md":
-        return
+        pytest.skip("entries, not prose")
     text = page.read_text(encoding="utf-8")
     lengths = [len(words) for words in sentences(text)]
-    assert sum(lengths) / len(lengths) < 15
+    assert len(lengths) < 10 or sum(lengths) / len(lengths) < 15
     assert max(lengths) < 50
     assert re.findall(rf"\b(?:{ODD})\b", text) == []
