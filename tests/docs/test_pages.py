@@ -17,7 +17,7 @@ FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
 def test_the_method_of_the_readme_passes_the_contract() -> None:
-    (block,) = (block for language, block in FENCE.findall(README) if language == "python")
+    (block,) = (block for _, block in FENCE.findall(README) if "class Sharpen" in block)
     names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(block, "README.md", "exec"), names)
     assert [said for said in run_contract(names["Sharpen"]) if not said[1]] == []
