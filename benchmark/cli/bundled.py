@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from benchmark.cell import Record, Status
+from benchmark.cell import Cell, Record, Status
 from benchmark.cli.bench import Bench, execute, say_reasons, say_where
 from benchmark.cli.command import FAILED, OK, Command, say, table
+from benchmark.config import run as settings
 from benchmark.config.kinds import COUNT
 from benchmark.config.paths import user_path
 from benchmark.config.presets import is_file, read_preset
-from benchmark.config.run import BenchConfig, from_flag
 from benchmark.config.validate import check
 from benchmark.errors import ConfigError
 from benchmark.registry import METHODS
@@ -110,53 +110,81 @@ class ClaimsPage(Bench):
 
 
 class Tune(Command):
-    """The same small search for every method, on the validation part only."""
+    """The same small search for every method, on a validation set only."""
 
     name = "tune"
-    summary = "tune method options for the embedded default on its validation split"
+    summary = "choose the methods' options on validation data: the embedded part's, or your own"
     examples = (
         "  queryshift tune --method mine && queryshift bench --method mine "
         "--preset queryshift-preset.yaml\n"
-        "  queryshift tune --method tcr,rest --workers 2"
+        "  queryshift tune --method tcr,rest --workers 2 --budget 16\n"
+        "  queryshift tune --method tcr --data pairs.csv --split val --model hf:/path --shift ocr"
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--method", default="all", metavar="NAMES", help="methods, or 'all'")
-        parser.add_argument("--workers", default="1", metavar="N", help="trials to run in parallel")
+        parser.add_argument(
+            "--budget",
+            metavar="N",
+            help="pairs of learning rate and temperature a method (default: a grid of nine)",
+        )
         parser.add_argument(
             "--out", metavar="FILE", help="your preset file (default: queryshift-preset.yaml)"
         )
+        settings.add_flags(parser, leave_out=self.leave_out)
+
+    leave_out = (
+        *("out", "preset", "option", "no_figures", "ready_made", "if_exists", "shard", "log"),
+    )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         """Runs the trials (finished ones are reused), prints and writes what they say."""
-        names = from_flag("method", args.method)
-        workers = check(COUNT, args.workers, "--workers")
+        budget = check(COUNT, args.budget, "--budget") if args.budget else None
+        out = args.out
+        del args.out  # the preset's file, not the folder of a run
+        given = {**settings.from_file(args), **settings.from_flags(args)}
+        names = given["method"].value if "method" in given else ("all",)
         named = None if "all" in names else [METHODS.resolve(name) for name in names]
-        if args.out and not is_file(args.out):
-            raise ConfigError(f"--out: expected a name that ends in .yaml, not {args.out!r}")
+        if out and not is_file(out):
+            raise ConfigError(f"--out: expected a name that ends in .yaml, not {out!r}")
 
         from benchmark.planning import tune
         from benchmark.store.run_store import RunStore
 
-        target = user_path(args.out) if args.out else tune.PRESET
+        target = user_path(out) if out else tune.PRESET
         methods = tune.tunable(named)
         kept = read_preset(target) if target.exists() else {}
-        cells = tune.trials(methods)
-        counted = f"{len(cells)} validation cells, {len(methods)} methods"
+        given["method"] = settings.Traced(tuple(methods), "--method")
+        own: dict[str, Any] = {"limit": tune.QUERIES}
+        if not {"data", "benchmark"} & set(given):
+            own |= {"suite": tune.SUITE, "benchmark": ("all",), "shift": ("all",)}
+        plan, cells = tune.trials({**settings.defaults(**own), **given}, budget)
+        data = ", ".join(dict.fromkeys(_validation_set(cell) for cell in cells))
+        tune.check_target(target, kept, data)
+        counted = f"{len(cells)} validation cells of {data}, {len(methods)} methods"
         say(console, f"{counted}, the same trials for each")
-        records, _ = execute(cells, RunStore(tune.RUN), BenchConfig(workers=workers), console)
+        records, _ = execute(cells, RunStore(tune.RUN), plan.config, console)
         failed = [record for record in records if record.status is not Status.DONE]
         for record in failed:
             say(console, f"failed: {record.cell['method']['name']}: {record.reason}")
         if failed:
             return FAILED
         table = tune.results_of(records)
-        written = tune.write_preset(target, kept, table)
+        embedded = all(cell.backbone.loader.startswith("mini") for cell in cells)
+        written = tune.write_preset(
+            target, kept, table, data=data, queries=plan.config.limit or 0, embedded=embedded
+        )
         console.print(_chosen(tune.best_of(table)))
         say(console, f"wrote {target} and {written}")
         if not tune.is_shipped(target):
             say(console, f"use it with --preset {target}")
         return OK
+
+
+def _validation_set(cell: Cell) -> str:
+    """What the data of a trial are called in the preset: the suite, or the benchmark's row."""
+    if cell.suite != "own":
+        return cell.suite
+    return cell.benchmark.rpartition("-")[0]
 
 
 def _chosen(best: pd.DataFrame) -> FittedTable:

@@ -10,12 +10,14 @@ import yaml
 
 from benchmark.cli.main import main
 from benchmark.config.presets import MODALITIES, Place, resolve, shipped_path
+from benchmark.config.run import Traced, defaults
 from benchmark.data.suite import load_suite
 from benchmark.errors import ConfigError
 from benchmark.evaluation import builders
 from benchmark.planning import tune
 from benchmark.registry import METHODS
 from benchmark.store.run_store import RunStore
+from tests.benchmark.fixtures_own import COLOURS, make_pictures, write_csv
 from tests.benchmark.fixtures_short import shortened
 
 
@@ -83,3 +85,63 @@ def test_a_broken_preset_file_is_refused_before_the_search(
 def test_the_shipped_preset_is_written_by_name_only() -> None:
     assert not tune.is_shipped(tune.PRESET)
     assert tune.is_shipped(shipped_path("mini"))
+
+
+def given(**values):
+    plain = {"limit": 24, **values}
+    return {**defaults(), **{name: Traced(value, f"--{name}") for name, value in plain.items()}}
+
+
+def test_a_budget_spreads_its_pairs_and_a_larger_one_adds_to_them() -> None:
+    settings = given(method=("tent",), suite=tune.SUITE, benchmark=("x",))
+    card = load_suite(tune.SUITE).benchmarks[0]
+    settings["benchmark"] = Traced((card.id,), "--benchmark")
+
+    def pairs(budget):
+        _, cells = tune.trials(settings, budget)
+        found = [(c.method.options["lr"], c.method.options["temperature"]) for c in cells]
+        return list(dict.fromkeys(found))
+
+    assert len(pairs(None)) == 9
+    few, many = pairs(4), pairs(12)
+    assert (len(few), len(many)) == (4, 12)
+    assert many[:4] == few
+    assert all(1e-3 <= lr <= 1e-2 and 0.02 <= t <= 0.08 for lr, t in many)
+
+
+@pytest.mark.parametrize("where", [{"suite": "mini"}, {"suite": "mini", "benchmark": "x"}])
+def test_what_methods_are_judged_on_is_refused(where, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = ["--benchmark", "mini-coco-c-image"] if "benchmark" in where else []
+    assert main(["tune", "--method", "tent", "--suite", "mini", *flags]) == 2
+    assert "is what methods are judged on (split 'test')" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_own_data_with_splits(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_pictures(tmp_path / "pics")
+    rows = [
+        {"image": f"pics/{name}.png", "caption": name, "split": split}
+        for name in COLOURS
+        for split in ("val", "test")
+    ]
+    write_csv(tmp_path / "pairs.csv", rows)
+    common = ["tune", "--method", "tent", "--data", "pairs.csv", "--model", "mini", "--quiet"]
+    common += ["--budget", "2", "--shift", "contrast", "--seed", "0"]
+    assert main(common) == 2
+    assert "is read at its split 'test'; options that were chosen" in capsys.readouterr().err
+    assert main([*common, "--split", "val", "--out", str(shipped_path("mini"))]) == 2
+    assert "is the shipped preset" in capsys.readouterr().err
+    assert main([*common, "--split", "val"]) == 0
+    assert "2 validation cells of own:pairs" in capsys.readouterr().out
+    preset = yaml.safe_load(Path("queryshift-preset.yaml").read_text())
+    assert (preset["data"], preset["extends"]) == ("own:pairs", "mini")
+    assert set(preset["image"]["tent"]) == {"lr", "temperature"}
+    assert len(pd.read_csv("queryshift-preset-tuning.csv")) == 2
+    assert main([*common, "--split", "val"]) == 0
+    assert "reused" not in capsys.readouterr().err
+    assert len(RunStore(tune.RUN).records()) == 2
+    # One file is for one validation set.
+    assert main(["tune", "--method", "tent", "--quiet"]) == 2
+    assert "were chosen on own:pairs, not on mini-validation" in capsys.readouterr().err
