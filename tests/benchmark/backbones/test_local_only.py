@@ -17,7 +17,7 @@ from benchmark.backbones.open_clip import load_local_dir
 from benchmark.errors import WeightsError
 from shifts.base import ShiftError
 from shifts.text import seq2seq
-from tests.benchmark.backbones.test_backbone_open_clip import CONFIG, random_model, write_weights
+from tests.benchmark.backbones.fixtures_open_clip import CONFIG, random_model, write_weights
 
 transformers = pytest.importorskip("transformers")
 
@@ -177,20 +177,20 @@ def test_blip_folders_stay_local(tmp_path: Path, asked: list[str], ran: Path) ->
 
 
 def test_pe_av_folders_stay_local(tmp_path: Path, asked: list[str]) -> None:
-    from tests.benchmark.backbones import test_pe_av
+    from tests.benchmark.backbones import fixtures_pe_av
 
     folder = tmp_path / "pe-av"
-    test_pe_av.random_model().save_pretrained(folder)
+    fixtures_pe_av.random_model().save_pretrained(folder)
     settings = json.loads((folder / "config.json").read_text())
     settings |= {"_name_or_path": "somebody/something", "auto_map": {"AutoConfig": REMOTE}}
     settings["audio_video_config"]["_name_or_path"] = "somebody/something"
     (folder / "config.json").write_text(json.dumps(settings))
-    assert test_pe_av.load(folder).encode is not None
+    assert fixtures_pe_av.load(folder).encode is not None
     vision = settings["audio_video_config"]["video_config"]["vision_config"]
     vision["architecture"] = "hf-hub:somebody/something"
     (folder / "config.json").write_text(json.dumps(settings))
     with pytest.raises(WeightsError, match=r"config\.json .*vision_config\.architecture"):
-        test_pe_av.load(folder)
+        fixtures_pe_av.load(folder)
     assert not asked
 
 

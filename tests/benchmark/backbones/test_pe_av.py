@@ -4,92 +4,35 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmark.backbones import pe_av, pe_av_model
 from benchmark.backbones.audio import resample
 from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
-from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters
 from shifts.audio.item import Audio
-
-transformers = pytest.importorskip(
-    "transformers", reason="PE-AV's classes come with transformers (extra 'pe-av')"
+from tests.benchmark.backbones.fixtures_pe_av import (
+    FRAMES,
+    HOP,
+    MODALITIES,
+    SECONDS,
+    SIDE,
+    TOKENS,
+    WIDTH,
+    batch,
+    clips,
+    load,
+    random_model,
+    sound,
+    transformers,
 )
-
-MODALITIES = ("video", "audio")
-HOP, TOKENS, SIDE, FRAMES, WIDTH = 1920, 5, 28, 4, 32
-SECONDS = TOKENS * HOP / 48_000
-
-ENCODER: dict[str, Any] = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "head_dim": 16,
-}
-TEXT: dict[str, Any] = {
-    "model_type": "modernbert",
-    "hidden_size": WIDTH,
-    "intermediate_size": 48,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "vocab_size": 64,
-    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 0),
-    **dict.fromkeys(("cls_token_id", "sep_token_id"), 1),
-}
-AUDIO: dict[str, Any] = {
-    "model_type": "pe_audio_encoder",
-    "dac_config": {
-        "model_type": "dac",
-        "encoder_hidden_size": 4,
-        "downsampling_ratios": [2, 8, 10, 12],
-        "hidden_size": 16,
-        "codebook_dim": 8,
-    },
-    **ENCODER,
-}
-VIDEO: dict[str, Any] = {
-    "model_type": "pe_video_encoder",
-    "vision_config": {
-        "model_type": "timm_wrapper",
-        "architecture": "vit_pe_core_large_patch14_336",
-        "do_pooling": True,
-        "num_classes": 24,
-        "global_pool": "map",
-        "model_args": {"embed_dim": 32, "depth": 2, "num_heads": 2, "img_size": [SIDE, SIDE]},
-    },
-    **ENCODER,
-}
-
-
-def random_model(seed: int = 0) -> Any:
-    """A whole PE-AV model of transformers, text and fusion included, with a learnt scale."""
-    config = transformers.PeAudioVideoConfig(
-        text_config=TEXT,
-        audio_video_config={"audio_config": AUDIO, "video_config": VIDEO, **ENCODER},
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = transformers.PeAudioVideoModel(config).eval()
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if parameter.ndim > 1 and "snake" not in name:
-                    parameter.normal_(std=0.3 / parameter[0].numel() ** 0.25)
-                elif "snake" not in name:
-                    parameter.add_(0.1 * torch.randn(parameter.shape))
-            model.audio_video_logit_scale.fill_(12.5)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -104,34 +47,9 @@ def folder(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def load(folder: Path, transform: str = "clip") -> TwoTowers:
-    return pe_av.load_folder(folder, transform, name="tiny", seconds=SECONDS, frames=FRAMES)
-
-
 @pytest.fixture(scope="module")
 def backbone(folder: Path) -> TwoTowers:
     return load(folder)
-
-
-def clips(count: int = 3, frames: int = 10) -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    return [rng.integers(0, 256, (frames, 40, 50, 3), dtype=np.uint8) for _ in range(count)]
-
-
-def sound(seconds: float, rate: int = 48_000, seed: int = 0) -> Audio:
-    rng = np.random.default_rng(seed)
-    return Audio(rng.uniform(-0.3, 0.3, round(seconds * rate)).astype(np.float32), rate)
-
-
-def batch(backbone: TwoTowers, modality: str) -> Tensor:
-    prepare = backbone.preprocess(modality)
-    sounds = [sound(s, seed=i) for i, s in enumerate((1.0, 0.9 * SECONDS, 0.3 * SECONDS))]
-    return backbone.collate(
-        modality, [prepare(x) for x in (clips() if modality == "video" else sounds)]
-    )
-
-
-# Towers
 
 
 def own_embeddings(model: Any, modality: str, inputs: Tensor) -> Tensor:
@@ -345,135 +263,3 @@ def test_facts_of_a_loaded_backbone(folder: Path, backbone: TwoTowers) -> None:
     prints = {b.fingerprint for b in (backbone, whole, load(folder, "resize"))}
     assert len(prints) == 3
     assert named.fingerprint == whole.fingerprint
-
-
-def rewritten(folder: Path, path: Path, change: Callable[[dict[str, Tensor]], object]) -> Path:
-    copy = shutil.copytree(folder, path)
-    state = load_file(copy / "model.safetensors")
-    change(state)
-    save_file(state, copy / "model.safetensors")
-    return copy
-
-
-def test_other_names_of_the_same_weights_load(
-    folder: Path, tmp_path: Path, backbone: TwoTowers
-) -> None:
-    """Files may keep the encoders under the fusion encoder, and timm's names without prefix."""
-
-    def rename(state: dict[str, Tensor]) -> None:
-        for key in list(state):
-            new = key.replace(
-                "audio_model.audio_encoder", "audio_video_encoder.embedder.audio_encoder"
-            )
-            new = new.replace(
-                "video_model.video_encoder", "audio_video_encoder.embedder.video_encoder"
-            )
-            state[new.replace(".timm_model.", ".")] = state.pop(key)
-
-    other = load(rewritten(folder, tmp_path / "renamed", rename))
-    assert other.fingerprint == backbone.fingerprint
-
-
-def test_sharded_weights_load(model: Any, tmp_path: Path, backbone: TwoTowers) -> None:
-    model.save_pretrained(tmp_path / "shards", max_shard_size="400KB")
-    assert not (tmp_path / "shards" / "model.safetensors").exists()
-    assert load(tmp_path / "shards").fingerprint == backbone.fingerprint
-    index = tmp_path / "shards" / "model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": {"x": "../elsewhere.safetensors"}}))
-    with pytest.raises(WeightsError, match="outside its folder"):
-        load(tmp_path / "shards")
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda s: s.pop("audio_model.audio_head.proj.weight"), "1 entries missing .*audio.head"),
-        (lambda s: s.update({"video_model.video_encoder.gate": torch.ones(1)}), "1 unknown"),
-        (
-            lambda s: s.update({"video_model.video_head.proj.weight": torch.ones(2)}),
-            "another shape",
-        ),
-        (lambda s: s.pop("audio_video_logit_scale"), "logit_scale' is nan"),
-        (lambda s: s.update(audio_video_logit_scale=torch.zeros(1)), "logit_scale' is 0.0"),
-    ],
-)
-def test_weights_that_do_not_fit_are_refused(
-    folder: Path, tmp_path: Path, change: Callable[[dict[str, Tensor]], object], said: str
-) -> None:
-    with pytest.raises(WeightsError, match=said):
-        load(rewritten(folder, tmp_path / "other", change))
-
-
-def test_folders_that_are_not_pe_av(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"config\.json is no configuration"):
-        load(tmp_path)
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    (copy / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(WeightsError, match="no weights can be read"):
-        load(copy)
-    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
-    with pytest.raises(WeightsError, match=r"model\.safetensors.*no other format"):
-        load(copy)
-    config = json.loads((folder / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | {"model_type": "clap"}))
-    with pytest.raises(WeightsError, match="of a 'clap' model"):
-        load(copy)
-
-
-@pytest.mark.parametrize(
-    "vision",
-    [{"architecture": "hf-hub:somebody/something"}, {"model_args": {"checkpoint_path": "x"}}],
-)
-def test_a_configuration_cannot_load_other_files(
-    folder: Path, tmp_path: Path, vision: dict[str, Any]
-) -> None:
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    config = json.loads((copy / "config.json").read_text())
-    config["audio_video_config"]["video_config"]["vision_config"] |= vision
-    (copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(WeightsError, match="would load files from elsewhere"):
-        load(copy)
-
-
-def test_missing_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="facebook/pe-av-small"):
-        pe_av.load(BackboneSpec("pe_av"))
-    with pytest.raises(WeightsError, match=r"no model folder.*config\.json"):
-        pe_av.load(BackboneSpec("pe_av", str(tmp_path / "absent")))
-
-    def offline(*_: object, **__: object) -> str:
-        raise ConnectionError("no network\nsecond line")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(
-        WeightsError, match=r"(?s)^the model 'facebook/pe-av-base' .*no network\).*folder"
-    ) as info:
-        pe_av.load(BackboneSpec("pe_av", "facebook/pe-av-base"))
-    assert "second line" not in str(info.value)
-
-
-def test_the_hub_is_asked_for_configuration_and_safetensors_only(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: dict[str, Any] = {}
-
-    def download(name: str, **options: Any) -> str:
-        asked.update(options, name=name)
-        return str(folder)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    assert pe_av.load(BackboneSpec("pe_av", "facebook/pe-av-small")).name == "pe-av-small"
-    assert asked == {"name": "facebook/pe-av-small", "allow_patterns": ["*.json", "*.safetensors"]}
-
-
-def test_without_transformers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(WeightsError, match=r"queryshift\[pe-av\]"):
-        load(folder)
-
-
-def test_items_of_another_kind(backbone: TwoTowers) -> None:
-    with pytest.raises(DataError, match="no samples"):
-        backbone.preprocess("audio")(Audio(np.zeros(0, np.float32), 16_000))
-    with pytest.raises(DataError, match="at least one frame"):
-        backbone.preprocess("video")(np.zeros((0, 4, 4, 3), np.uint8))

@@ -21,14 +21,14 @@ from benchmark.evaluation.source_model import BLOCK, TEXT_BLOCK, embed_distinct,
 from benchmark.metrics.ranking import copies_of, settled
 from benchmark.mini.pictures import backbone as mini
 from tests.benchmark import fakes
-from tests.benchmark.backbones import test_backbone_open_clip
+from tests.benchmark.backbones import fixtures_open_clip
 
 CAPTIONS = ["a red square", "a star on a blue ground", "a circle", "two moons on grey, left of it"]
 UNRELATED = ["a ring", "a very small ring far to the left of a large brown heart on black", "a dog"]
 
 
 def tiny_clip(tmp_path: Path) -> DualEncoder:
-    own = test_backbone_open_clip
+    own = fixtures_open_clip
     return open_clip.load_local_dir(own.write_folder(tmp_path / "clip", own.CONFIG))
 
 
