@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
-from multiprocessing import get_context
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmark.config.atomic import atomic_write
-from benchmark.errors import DataError
 from benchmark.mini.clips.events import (
     BACKGROUNDS,
-    FRAMES,
     RHYTHMS,
     SHAPES,
     SIDE,
@@ -25,7 +20,8 @@ from benchmark.mini.clips.events import (
     clips,
 )
 from benchmark.mini.clips.pictures import draw_frames
-from benchmark.mini.clips.sounds import LENGTH, draw_samples
+from benchmark.mini.clips.sounds import draw_samples
+from benchmark.mini.training.chunks import drawn
 from shifts.audio.item import FULL_SCALE
 
 LOOKS = (len(RHYTHMS), len(SIZES), len(TEXTURES))
@@ -94,26 +90,16 @@ def draw_chunk(start: int, count: int, seed: int) -> dict[str, np.ndarray]:
     styles = tuple(STYLES)
     # A chunk's clips come from its own seed; a few recur over chunks, which does no harm.
     sources = [clips(s, "train", count, seed * 1_000_003 + start) for s in styles]
-    drawn = [next(sources[i % len(styles)]) for i in range(count)]
-    steps = [np.rint(draw_samples(clip, rng) * FULL_SCALE).astype(np.int16) for clip in drawn]
+    scripts = [next(sources[i % len(styles)]) for i in range(count)]
+    steps = [np.rint(draw_samples(clip, rng) * FULL_SCALE).astype(np.int16) for clip in scripts]
     return {
-        "frames": np.stack([draw_frames(clip, rng) for clip in drawn]),
+        "frames": np.stack([draw_frames(clip, rng) for clip in scripts]),
         "samples": np.stack(steps),
-        "present": np.stack([present(clip) for clip in drawn]),
-        "backgrounds": np.array([BACKGROUNDS.index(clip.background) for clip in drawn]),
-        "events": np.stack([looks(clip) for clip in drawn]),
-        "owners": np.stack([owners(clip) for clip in drawn]),
+        "present": np.stack([present(clip) for clip in scripts]),
+        "backgrounds": np.array([BACKGROUNDS.index(clip.background) for clip in scripts]),
+        "events": np.stack([looks(clip) for clip in scripts]),
+        "owners": np.stack([owners(clip) for clip in scripts]),
     }
-
-
-def _chunk_file(folder: Path, start: int) -> Path:
-    return folder / f"chunk-{start:06d}.npz"
-
-
-def _write_chunk(folder: Path, start: int, count: int, seed: int) -> None:
-    drawn = draw_chunk(start, count, seed)
-    target = _chunk_file(folder, start)
-    atomic_write(target, lambda file: np.savez(file, allow_pickle=False, **drawn))
 
 
 def build(folder: Path, *, count: int, seed: int, workers: int) -> TrainingData:
@@ -122,29 +108,6 @@ def build(folder: Path, *, count: int, seed: int, workers: int) -> TrainingData:
     Raises:
         DataError: the folder holds clips drawn with another seed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    note, facts = folder / "recipe.json", json.dumps({"seed": seed, "chunk": _CHUNK})
-    if note.exists() and note.read_text() != facts:
-        raise DataError(f"{folder} holds clips of {note.read_text()}; empty it or use another")
-    atomic_write(note, facts.encode())
-    starts = range(0, count, _CHUNK)
-    missing = [start for start in starts if not _chunk_file(folder, start).exists()]
-    if missing:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for job in [pool.submit(_write_chunk, folder, s, _CHUNK, seed) for s in missing]:
-                job.result()
-    data = TrainingData(
-        np.empty((count, FRAMES, SIDE, SIDE, 3), np.uint8),
-        np.empty((count, LENGTH), np.int16),
-        np.empty((count, LABELS), bool),
-        np.empty(count, np.int64),
-        np.empty((count, 2, 4), np.int64),
-        np.empty((count, (SIDE // 4) ** 2), np.int64),
-    )
-    for start in starts:
-        with np.load(_chunk_file(folder, start), allow_pickle=False) as chunk:
-            for field in fields(data):
-                name = field.name
-                rows = getattr(data, name)[start : start + _CHUNK]
-                rows[:] = chunk[name][: len(rows)]
-    return data
+    draw = partial(draw_chunk, seed=seed)
+    facts = {"seed": seed}
+    return TrainingData(**drawn(folder, draw, facts, count=count, chunk=_CHUNK, workers=workers))

@@ -6,24 +6,21 @@ Every training scene is drawn twice (an image-to-image pair) and once more with 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark.config.atomic import atomic_write
 from benchmark.data.captions import clean
 from benchmark.mini.pictures import grammar, render, scenes
 from benchmark.mini.pictures.render import PATCHES
-from benchmark.mini.pictures.scenes import SIDE, Scene
+from benchmark.mini.pictures.scenes import Scene
 from benchmark.mini.pictures.tokens import tokenizer
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+from benchmark.mini.training.chunks import drawn
 from benchmark.mini.worlds import people, people_data, people_grammar, poster, poster_grammar
 from benchmark.mini.worlds.drawn import Describe
 
@@ -128,9 +125,9 @@ def draw_chunk(start: int, count: int, seed: int, world: str = "base") -> dict[s
     # in training.
     for scene in source.scenes("train", count, seed * 1_000_003 + start):
         twin = source.edit(scene, rng)
-        drawn = [source.draw(s, rng) for s in (scene, scene, twin)]
-        rows["images"].append([picture for picture, _ in drawn])
-        rows["owners"].append([owners.reshape(PATCHES * PATCHES) for _, owners in drawn])
+        views = [source.draw(s, rng) for s in (scene, scene, twin)]
+        rows["images"].append([picture for picture, _ in views])
+        rows["owners"].append([owners.reshape(PATCHES * PATCHES) for _, owners in views])
         labels = [source.labels(scene), source.labels(twin)]
         rows["things"].append([things for things, _ in labels])
         rows["backgrounds"].append([background for _, background in labels])
@@ -148,35 +145,14 @@ def draw_chunk(start: int, count: int, seed: int, world: str = "base") -> dict[s
     }
 
 
-def _chunk_file(folder: Path, start: int) -> Path:
-    return folder / f"chunk-{start:06d}.npz"
-
-
-def _write_chunk(folder: Path, start: int, count: int, seed: int, world: str) -> None:
-    drawn = draw_chunk(start, count, seed, world)
-    target = _chunk_file(folder, start)
-    atomic_write(target, lambda file: np.savez(file, allow_pickle=False, **drawn))
-
-
 def build(
     folder: Path, *, triples: int, seed: int, workers: int, world: str = "base"
 ) -> TrainingData:
-    """Renders what is missing under ``folder`` and returns all of it, about 37 KB a triple."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = json.dumps({"world": world, "triples": triples, "seed": seed})
-    atomic_write(folder / "recipe.json", facts.encode())
-    starts = range(0, triples, _CHUNK)
-    missing = [s for s in starts if not _chunk_file(folder, s).exists()]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_write_chunk, folder, s, _CHUNK, seed, world) for s in missing]
-        for job in jobs:
-            job.result()
-    names = ("images", "owners", "things", "backgrounds", "tokens")
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for start in starts:
-        with np.load(_chunk_file(folder, start), allow_pickle=False) as chunk:
-            for name in names:
-                parts[name].append(chunk[name])
-    images = np.empty((triples, 3, SIDE, SIDE, 3), dtype=np.uint8)
-    np.concatenate(parts.pop("images"), out=images)
-    return TrainingData(images, **{n: np.concatenate(parts[n]) for n in names[1:]})
+    """Renders what is missing under ``folder`` and returns all of it, about 37 KB a triple.
+
+    Raises:
+        DataError: the folder holds triples of another world or seed.
+    """
+    facts = {"world": world, "seed": seed}
+    draw = partial(draw_chunk, **facts)
+    return TrainingData(**drawn(folder, draw, facts, count=triples, chunk=_CHUNK, workers=workers))

@@ -9,30 +9,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmark.config.atomic import atomic_write
 
-_PARTS = ("model", "heads", "average", "optimizer")
 _SHOW_EVERY = 25
-
-
-class Schedule(Protocol):
-    """What a recipe says of the optimiser."""
-
-    @property
-    def steps(self) -> int: ...
-    @property
-    def lr(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def ema(self) -> float: ...
-    @property
-    def warmup(self) -> int: ...
 
 
 class TrainingRun(ABC):
@@ -42,7 +26,7 @@ class TrainingRun(ABC):
         model: what is trained and shipped.
         heads: trained with it.
         log_scale: the learnt logarithm of the logit scale, a parameter of either.
-        schedule: its recipe.
+        schedule: its recipe, with ``steps``, ``lr``, ``weight_decay``, ``ema`` and ``warmup``.
 
     Attributes:
         average: moving average of the model's weights; this is what is exported.
@@ -50,7 +34,7 @@ class TrainingRun(ABC):
     """
 
     def __init__(
-        self, model: nn.Module, heads: nn.Module, log_scale: nn.Parameter, schedule: Schedule
+        self, model: nn.Module, heads: nn.Module, log_scale: nn.Parameter, schedule: Any
     ) -> None:
         self._model, self._heads, self._schedule = model, heads, schedule
         self.log_scale = log_scale
@@ -114,8 +98,8 @@ class TrainingRun(ABC):
         self.step = state["step"]
 
     def _parts(self) -> dict[str, Any]:
-        parts = (self._model, self._heads, self.average, self.optimizer)
-        return dict(zip(_PARTS, parts, strict=True))
+        own = {"model": self._model, "heads": self._heads}
+        return {**own, "average": self.average, "optimizer": self.optimizer}
 
     def run(
         self, work: Path, export: Callable[[Any, Path], None], log: logging.Logger, *, every: int

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,11 +15,11 @@ from benchmark.errors import DataError
 from benchmark.mini.clips.backbone import load_weights
 from benchmark.mini.clips.events import RHYTHMS, SHAPES, SIZES, TEXTURES, Clip, Event
 from benchmark.mini.clips.recipe import Recipe
+from benchmark.mini.training.chunks import drawn
 from benchmark.mini.training.clips import Trainer, export
 from benchmark.mini.training.clips_data import (
     LABELS,
     TrainingData,
-    build,
     draw_chunk,
     looks,
     owners,
@@ -110,7 +113,20 @@ def test_what_is_exported_loads(data: TrainingData, tmp_path: Path) -> None:
     torch.testing.assert_close(backbone.encode("video", inputs), rows, atol=5e-3, rtol=0)
 
 
-def test_clips_of_another_seed_are_not_taken_for_this_one(tmp_path: Path) -> None:
-    build(tmp_path, count=0, seed=1, workers=1)
+def test_items_of_other_facts_are_not_taken_for_these(tmp_path: Path) -> None:
+    drawn(tmp_path, draw_chunk, {"seed": 1}, count=0, chunk=9, workers=1)
     with pytest.raises(DataError, match="empty it or use another"):
-        build(tmp_path, count=0, seed=2, workers=1)
+        drawn(tmp_path, draw_chunk, {"seed": 2}, count=0, chunk=9, workers=1)
+
+
+def test_chunks_are_drawn_once_and_cut_to_the_count(tmp_path: Path) -> None:
+    draw = partial(draw_chunk, seed=0)
+    first = drawn(tmp_path, draw, {}, count=3, chunk=2, workers=1)
+    times = [file.stat().st_mtime_ns for file in sorted(tmp_path.glob("chunk-*"))]
+    again = drawn(tmp_path, draw, {}, count=3, chunk=2, workers=1)
+    assert times == [file.stat().st_mtime_ns for file in sorted(tmp_path.glob("chunk-*"))]
+    assert first.keys() == again.keys() == {f.name for f in fields(TrainingData)}
+    for name, array in first.items():
+        expected = np.concatenate([draw(0, 2)[name], draw(2, 2)[name][:1]])
+        np.testing.assert_array_equal(array, expected)
+        np.testing.assert_array_equal(array, again[name])
