@@ -72,6 +72,24 @@ class NoOptions:
     """Options of a shift that has none."""
 
 
+@dataclass(frozen=True)
+class ShiftOptions:
+    """Options of a shift: frozen fields whose metadata say ``help`` and, if so, ``choices``."""
+
+    def __post_init__(self) -> None:
+        """Raises ShiftError for a value that is not among its field's choices."""
+        check_choices(self)
+
+
+def check_choices(options: Any) -> None:
+    """Raises ShiftError for a field whose value is not among its metadata's ``choices``."""
+    for item in fields(options):
+        choices, value = item.metadata.get("choices"), getattr(options, item.name)
+        if choices is not None and value not in choices:
+            known = ", ".join(map(str, choices))
+            raise ShiftError(f"option {item.name!r} cannot be {value!r}; choose one of {known}")
+
+
 class Shift(ABC):
     """A corruption. Subclasses set ``card`` and ``Options`` and write ``corrupt``."""
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shifts.base import Shift, ShiftCard
+from shifts.base import Shift, ShiftCard, check_choices
 from shifts.builtin import (
     check_option_names,
     make_shift,
@@ -24,7 +24,6 @@ from shifts.builtin import (
     parse_pairs,
     shift_names,
 )
-from shifts.text.options import check_choices
 
 PARTS = ("image", "text")
 

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shifts.audio.item import FULL_SCALE, Audio, level, to_pcm16
-from shifts.base import Shift
-from shifts.text.options import check_choices
+from shifts.base import Shift, ShiftOptions
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +25,7 @@ SNR_DB = (15.0, 10.0, 5.0, 0.0, -5.0)
 
 
 @dataclass(frozen=True)
-class AudioOptions:
+class AudioOptions(ShiftOptions):
     """Options of every audio shift.
 
     Attributes:
@@ -41,10 +40,6 @@ class AudioOptions:
             "choices": ("read", "snr"),
         },
     )
-
-    def __post_init__(self) -> None:
-        """Raises ShiftError for a value that is not among its field's choices."""
-        check_choices(self)
 
 
 class AudioShift(Shift):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shifts.base import Shift, ShiftError
-from shifts.image.constants import REFERENCE_MM, TABLES
+from shifts.base import Shift, ShiftCard, ShiftOptions
+from shifts.image.constants import IMAGENET_C, REFERENCE_MM, TABLES
 
 Bytes = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
@@ -23,7 +23,7 @@ GUARD = 1e-6
 
 
 @dataclass(frozen=True)
-class ImageOptions:
+class ImageOptions(ShiftOptions):
     """Options of every image shift.
 
     Attributes:
@@ -47,21 +47,6 @@ class ImageOptions:
         },
     )
 
-    def __post_init__(self) -> None:
-        """Checks every field that declares choices.
-
-        Raises:
-            ShiftError: the value is not one of them.
-        """
-        for option in fields(self):
-            choices = option.metadata.get("choices")
-            value = getattr(self, option.name)
-            if choices is not None and value not in choices:
-                known = ", ".join(choices)
-                raise ShiftError(
-                    f"option {option.name!r} cannot be {value!r}; choose one of {known}"
-                )
-
 
 @dataclass(frozen=True)
 class VariantOptions(ImageOptions):
@@ -78,6 +63,11 @@ class VariantOptions(ImageOptions):
             "choices": ("imagenet-c", "mm"),
         },
     )
+
+
+def image_card(name: str, summary: str, source: str = IMAGENET_C, **more: Any) -> ShiftCard:
+    """The card of an image shift of five severities."""
+    return ShiftCard(name, "image", (1, 2, 3, 4, 5), summary, source, **more)
 
 
 class ImageShift(Shift):

@@ -6,20 +6,19 @@ from functools import lru_cache
 
 import numpy as np
 
-from shifts.base import ShiftCard
 from shifts.image.base import (
     Bytes,
     Floats,
     ImageShift,
     VariantOptions,
     channels,
+    image_card,
     pixels,
     planes_to_bytes,
     round_to_bytes,
     to_bytes,
     to_planes,
 )
-from shifts.image.constants import IMAGENET_C
 from shifts.image.filters import (
     border_index,
     centre_zoom,
@@ -30,15 +29,11 @@ from shifts.image.filters import (
     line_taps,
 )
 
-_SEVERITIES = (1, 2, 3, 4, 5)
-
 
 class GaussianBlur(ImageShift):
     """Gaussian filter, edge pixels repeated, cut at four sigma; constant: sigma in pixels."""
 
-    card = ShiftCard(
-        "gaussian_blur", "image", _SEVERITIES, "Gaussian blur", IMAGENET_C, randomised=False
-    )
+    card = image_card("gaussian_blur", "Gaussian blur", randomised=False)
 
     def distort(self, image: Bytes, constants: float, rng: np.random.Generator) -> Bytes:
         return planes_to_bytes(gaussian(to_planes(image), constants))
@@ -47,9 +42,7 @@ class GaussianBlur(ImageShift):
 class DefocusBlur(ImageShift):
     """Correlation with a smoothed disc, border reflected; constants: (radius, sigma), in pixels."""
 
-    card = ShiftCard(
-        "defocus_blur", "image", _SEVERITIES, "disc blur", IMAGENET_C, randomised=False
-    )
+    card = image_card("defocus_blur", "disc blur", randomised=False)
 
     def distort(
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
@@ -88,13 +81,8 @@ class GlassBlur(ImageShift):
     """
 
     Options = VariantOptions
-    card = ShiftCard(
-        "glass_blur",
-        "image",
-        _SEVERITIES,
-        "frosted glass: pixels shuffled between two blurs",
-        IMAGENET_C,
-        monotone=False,
+    card = image_card(
+        "glass_blur", "frosted glass: pixels shuffled between two blurs", monotone=False
     )
 
     def distort(
@@ -153,7 +141,7 @@ class MotionBlur(ImageShift):
     After ImageMagick's operator, whose 8-bit output is rounded, not truncated.
     """
 
-    card = ShiftCard("motion_blur", "image", _SEVERITIES, "camera shake", IMAGENET_C)
+    card = image_card("motion_blur", "camera shake")
 
     def distort(
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
@@ -171,14 +159,7 @@ class ZoomBlur(ImageShift):
     """
 
     Options = VariantOptions
-    card = ShiftCard(
-        "zoom_blur",
-        "image",
-        _SEVERITIES,
-        "zooming during exposure",
-        IMAGENET_C,
-        randomised=False,
-    )
+    card = image_card("zoom_blur", "zooming during exposure", randomised=False)
 
     def distort(
         self, image: Bytes, constants: tuple[float, ...], rng: np.random.Generator

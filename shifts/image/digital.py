@@ -9,7 +9,6 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from shifts.base import ShiftCard
 from shifts.image.base import (
     Bytes,
     Floats,
@@ -17,25 +16,16 @@ from shifts.image.base import (
     VariantOptions,
     channels,
     extremes,
+    image_card,
     pixels,
     to_bytes,
 )
-from shifts.image.constants import IMAGENET_C
-
-_SEVERITIES = (1, 2, 3, 4, 5)
 
 
 class Contrast(ImageShift):
     """clip((x - mean) c + mean) with the mean of each channel over the image; constant: c."""
 
-    card = ShiftCard(
-        "contrast",
-        "image",
-        _SEVERITIES,
-        "contrast reduced towards each channel's mean",
-        IMAGENET_C,
-        randomised=False,
-    )
+    card = image_card("contrast", "contrast reduced towards each channel's mean", randomised=False)
 
     def distort(self, image: Bytes, constants: float, rng: np.random.Generator) -> Bytes:
         picture = Image.fromarray(image)
@@ -55,14 +45,8 @@ class Saturate(ImageShift):
     pixel has no hue; the usual conversion calls it red, so b > 0 tints greys red, as in ImageNet-C.
     """
 
-    card = ShiftCard(
-        "saturate",
-        "image",
-        _SEVERITIES,
-        "colours faded (1, 2) or boosted (3 to 5)",
-        IMAGENET_C,
-        randomised=False,
-        monotone=False,
+    card = image_card(
+        "saturate", "colours faded (1, 2) or boosted (3 to 5)", randomised=False, monotone=False
     )
 
     def distort(
@@ -110,9 +94,7 @@ class Pixelate(ImageShift):
     """
 
     Options = VariantOptions
-    card = ShiftCard(
-        "pixelate", "image", _SEVERITIES, "coarse square cells", IMAGENET_C, randomised=False
-    )
+    card = image_card("pixelate", "coarse square cells", randomised=False)
 
     def distort(self, image: Bytes, constants: float, rng: np.random.Generator) -> Bytes:
         height, width = image.shape[:2]
@@ -153,14 +135,7 @@ def nearest_is_box(small: int, large: int) -> bool:
 class JpegCompression(ImageShift):
     """Encodes and decodes as JPEG; constant: the quality (Pillow's defaults, 4:2:0 chroma)."""
 
-    card = ShiftCard(
-        "jpeg_compression",
-        "image",
-        _SEVERITIES,
-        "JPEG artefacts",
-        IMAGENET_C,
-        randomised=False,
-    )
+    card = image_card("jpeg_compression", "JPEG artefacts", randomised=False)
 
     def distort(self, image: Bytes, constants: int, rng: np.random.Generator) -> Bytes:
         buffer = io.BytesIO()

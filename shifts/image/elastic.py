@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shifts.base import ShiftCard
-from shifts.image.base import Bytes, Floats, ImageShift, planes_to_bytes, to_planes
-from shifts.image.constants import IMAGENET_C
+from shifts.image.base import Bytes, Floats, ImageShift, image_card, planes_to_bytes, to_planes
 from shifts.image.filters import gaussian, sample
 
 
@@ -18,14 +16,7 @@ class ElasticTransform(ImageShift):
     original uses, rounds coordinates to 1/32 px).
     """
 
-    card = ShiftCard(
-        "elastic_transform",
-        "image",
-        (1, 2, 3, 4, 5),
-        "local stretching and squeezing",
-        IMAGENET_C,
-        monotone=False,
-    )
+    card = image_card("elastic_transform", "local stretching and squeezing", monotone=False)
 
     def distort(
         self, image: Bytes, constants: tuple[float, float, float], rng: np.random.Generator

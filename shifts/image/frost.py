@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shifts.base import ShiftCard, ShiftError, user_folder
+from shifts.base import ShiftError, user_folder
 from shifts.digests import digest_of, digests_of, joined
-from shifts.image.base import Bytes, Floats, ImageOptions, ImageShift, to_bytes, to_unit
+from shifts.image.base import Bytes, Floats, ImageOptions, ImageShift, image_card, to_bytes, to_unit
 from shifts.image.constants import IMAGENET_C
 from shifts.image.filters import gaussian
 from shifts.image.weather import plasma
@@ -37,7 +38,19 @@ class FrostOptions(ImageOptions):
     )
 
 
-class Frost(ImageShift):
+class _Frosted(ImageShift):
+    def distort(
+        self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
+    ) -> Bytes:
+        height, width = image.shape[:2]
+        return _blend(image, self.crop(height, width, rng), constants)
+
+    @abstractmethod
+    def crop(self, height: int, width: int, rng: np.random.Generator) -> Bytes:
+        """A random crop of random ice, (height, width, 3) uint8."""
+
+
+class Frost(_Frosted):
     """clip(a x + b photo), a random crop of a random photograph; constants: (a, b).
 
     ImageNet-C's photographs are not shipped (their licence is unclear); the folder is the user's.
@@ -48,7 +61,7 @@ class Frost(ImageShift):
     """
 
     Options = FrostOptions
-    card = ShiftCard("frost", "image", (1, 2, 3, 4, 5), "frost photographs blended in", IMAGENET_C)
+    card = image_card("frost", "frost photographs blended in")
 
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
@@ -58,12 +71,6 @@ class Frost(ImageShift):
     def fingerprint(self) -> str:
         """Hash of the photographs' bytes, for a result's identity; 16 hex digits."""
         return joined(digests_of(self._photos))
-
-    def distort(
-        self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
-    ) -> Bytes:
-        height, width = image.shape[:2]
-        return _blend(image, self.crop(height, width, rng), constants)
 
     def crop(self, height: int, width: int, rng: np.random.Generator) -> Bytes:
         """A random crop of a random photograph, (height, width, 3) uint8."""
@@ -75,26 +82,18 @@ class Frost(ImageShift):
         return photo[top : top + height, left : left + width]
 
 
-class FrostProcedural(ImageShift):
+class FrostProcedural(_Frosted):
     """``frost`` with procedural ice in place of photographs; constants: (a, b).
 
     Approximates frost in look only: same blending, other texture.
     """
 
-    card = ShiftCard(
+    card = image_card(
         "frost_procedural",
-        "image",
-        (1, 2, 3, 4, 5),
         "procedural frost blended in (no photographs needed)",
         f"blending of {IMAGENET_C}; texture of this project",
         exact=False,
     )
-
-    def distort(
-        self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
-    ) -> Bytes:
-        height, width = image.shape[:2]
-        return _blend(image, self.crop(height, width, rng), constants)
 
     def crop(self, height: int, width: int, rng: np.random.Generator) -> Bytes:
         """A random crop of a random texture, (height, width, 3) uint8."""

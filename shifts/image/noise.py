@@ -10,16 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shifts.base import ShiftCard
-from shifts.image.base import Bytes, ImageShift, to_bytes, to_unit
-from shifts.image.constants import IMAGENET_C
+from shifts.image.base import Bytes, ImageShift, image_card, to_bytes, to_unit
 
 BAND = 32
 """Rows that are corrupted at a time."""
-
-
-def _card(name: str, summary: str, version: int = 1) -> ShiftCard:
-    return ShiftCard(name, "image", (1, 2, 3, 4, 5), summary, IMAGENET_C, version=version)
 
 
 class _PixelNoise(ImageShift):
@@ -44,7 +38,7 @@ class _PixelNoise(ImageShift):
 class GaussianNoise(_PixelNoise):
     """clip(x + N(0, c)), independent per pixel and channel; constant: c, in units of full scale."""
 
-    card = _card("gaussian_noise", "additive Gaussian noise, per pixel and channel")
+    card = image_card("gaussian_noise", "additive Gaussian noise, per pixel and channel")
 
     def noisy(self, band: Bytes, constants: float, rng: np.random.Generator) -> Bytes:
         noise = rng.standard_normal(band.shape)
@@ -59,7 +53,7 @@ class ShotNoise(_PixelNoise):
     There are 256 rates and c + 1 results, so that the draw is a look-up (see ``photon_table``).
     """
 
-    card = _card("shot_noise", "Poisson noise, as with few photons", version=2)
+    card = image_card("shot_noise", "Poisson noise, as with few photons", version=2)
 
     def noisy(self, band: Bytes, constants: int, rng: np.random.Generator) -> Bytes:
         bits, accept, outcome = photon_table(constants)
@@ -130,7 +124,7 @@ class ImpulseNoise(_PixelNoise):
     Elements, not pixels: each channel is hit on its own, hence coloured specks.
     """
 
-    card = _card("impulse_noise", "salt and pepper, per channel")
+    card = image_card("impulse_noise", "salt and pepper, per channel")
 
     def noisy(self, band: Bytes, constants: float, rng: np.random.Generator) -> Bytes:
         draw = rng.random(band.shape)
@@ -142,7 +136,7 @@ class ImpulseNoise(_PixelNoise):
 class SpeckleNoise(_PixelNoise):
     """clip(x + x N(0, c)); constant: c."""
 
-    card = _card("speckle_noise", "multiplicative Gaussian noise")
+    card = image_card("speckle_noise", "multiplicative Gaussian noise")
 
     def noisy(self, band: Bytes, constants: float, rng: np.random.Generator) -> Bytes:
         noise = rng.standard_normal(band.shape)

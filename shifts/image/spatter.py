@@ -8,9 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shifts.base import ShiftCard
-from shifts.image.base import GUARD, Bytes, Floats, ImageShift, channels, pixels, to_bytes
-from shifts.image.constants import IMAGENET_C
+from shifts.image.base import (
+    GUARD,
+    Bytes,
+    Floats,
+    ImageShift,
+    channels,
+    image_card,
+    pixels,
+    to_bytes,
+)
 from shifts.image.filters import border_index, gaussian
 
 WATER = np.array((175, 238, 238)) / 255.0
@@ -31,14 +38,8 @@ class Spatter(ImageShift):
     (there: a Canny detector), and distances are Euclidean (there: a 5 x 5 chamfer mask).
     """
 
-    card = ShiftCard(
-        "spatter",
-        "image",
-        (1, 2, 3, 4, 5),
-        "water (1 to 3) or mud (4, 5) on the lens",
-        IMAGENET_C,
-        monotone=False,
-        exact=False,
+    card = image_card(
+        "spatter", "water (1 to 3) or mud (4, 5) on the lens", monotone=False, exact=False
     )
 
     def distort(

@@ -7,7 +7,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from shifts.base import ShiftCard
 from shifts.image.base import (
     Bytes,
     Floats,
@@ -15,16 +14,15 @@ from shifts.image.base import (
     VariantOptions,
     channels,
     extremes,
+    image_card,
     pixels,
     planes_to_bytes,
     round_to_bytes,
     to_bytes,
     to_planes,
 )
-from shifts.image.constants import IMAGENET_C
 from shifts.image.filters import centre_zoom, line_blur, line_taps
 
-_SEVERITIES = (1, 2, 3, 4, 5)
 GREY = np.array((0.299, 0.587, 0.114))
 """ITU-R BT.601 luma weights of R, G, B."""
 
@@ -35,9 +33,7 @@ class Brightness(ImageShift):
     With hue and saturation kept, all three channels scale with V; black becomes grey.
     """
 
-    card = ShiftCard(
-        "brightness", "image", _SEVERITIES, "brightness increased", IMAGENET_C, randomised=False
-    )
+    card = image_card("brightness", "brightness increased", randomised=False)
 
     def distort(self, image: Bytes, constants: float, rng: np.random.Generator) -> Bytes:
         value, _ = extremes(image)
@@ -66,7 +62,7 @@ class Fog(ImageShift):
     """
 
     Options = VariantOptions
-    card = ShiftCard("fog", "image", _SEVERITIES, "fog banks", IMAGENET_C)
+    card = image_card("fog", "fog banks")
 
     def distort(
         self, image: Bytes, constants: tuple[float, float], rng: np.random.Generator
@@ -122,7 +118,7 @@ class Snow(ImageShift):
     mix x + (1 - mix) max(x, 1.5 grey + .5), then the layer and its half turn are added.
     """
 
-    card = ShiftCard("snow", "image", _SEVERITIES, "falling snow", IMAGENET_C)
+    card = image_card("snow", "falling snow")
 
     def distort(
         self, image: Bytes, constants: tuple[float, ...], rng: np.random.Generator

@@ -14,10 +14,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from shifts.base import ShiftCard
-from shifts.text.base import TextShift
+from shifts.base import Shift, ShiftCard, ShiftOptions
 from shifts.text.draws import Draws
-from shifts.text.options import check_choices
 from shifts.text.tables import SYMBOLS, keyboard_table, ocr_table
 from shifts.text.tokens import characters, join_tokens, split_tokens
 
@@ -48,8 +46,8 @@ def characters_changed(length: int, generation: str, least: int = 1) -> int:
     return min(max(count, least), _MOST)
 
 
-@dataclass(frozen=True, slots=True)
-class CharacterOptions:
+@dataclass(frozen=True)
+class CharacterOptions(ShiftOptions):
     """Options of the character-level shifts."""
 
     generation: str = field(
@@ -59,9 +57,6 @@ class CharacterOptions:
             "choices": GENERATIONS,
         },
     )
-
-    def __post_init__(self) -> None:
-        check_choices(self)
 
 
 def _card(name: str, summary: str) -> ShiftCard:
@@ -75,7 +70,7 @@ def _card(name: str, summary: str) -> ShiftCard:
     )
 
 
-class CharacterShift(TextShift):
+class CharacterShift(Shift):
     """Common part: choose tokens, let ``edit`` change each, join with nlpaug's spacing."""
 
     Options = CharacterOptions

@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from shifts.base import ShiftError, user_folder
+from shifts.base import Shift, ShiftError, user_folder
 from shifts.digests import folder_fingerprint
-from shifts.text.base import TextShift
 
 NO_GATE = "none"
 THRESHOLD = 0.9
@@ -49,7 +48,7 @@ class GateOptions:
             _parts(self.gate)
 
 
-class GatedTextShift(TextShift):
+class GatedTextShift(Shift):
     """A text shift with the gate as an option. Subclasses write ``draw``.
 
     Raises:

@@ -15,9 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from shifts.base import ShiftCard, ShiftError
+from shifts.base import Shift, ShiftCard, ShiftError
 from shifts.digests import folder_fingerprint
-from shifts.text.base import TextShift
 from shifts.text.gate import GatedTextShift, GateOptions
 
 CANDIDATES = 5
@@ -214,7 +213,7 @@ class Active(StyleShift):
     stand_in = "active_rules"
 
 
-class BackTrans(TextShift):
+class BackTrans(Shift):
     """Captions translated and translated back, by each model's own beam search; nothing is drawn.
 
     The published benchmark has no gate here. A caption without a visible character is not shown to

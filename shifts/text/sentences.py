@@ -11,8 +11,7 @@ import re
 
 import numpy as np
 
-from shifts.base import ShiftCard
-from shifts.text.base import TextShift
+from shifts.base import Shift, ShiftCard
 from shifts.text.draws import Draws
 from shifts.text.gate import GatedTextShift
 from shifts.text.phrases import Outline, outline, phrases, word_set
@@ -81,7 +80,7 @@ class CasualRules(GatedTextShift):
         return parts.rebuild([" ".join(parts.words) + draws.choice(_CLOSING_FILLERS)])
 
 
-class ParaphraseRules(TextShift):
+class ParaphraseRules(Shift):
     """Exchanges prepositions, quantities and verb forms, and may move a closing place phrase."""
 
     card = rule_card("paraphrase_rules", "prepositions, quantities and word order changed by rules")

@@ -92,24 +92,22 @@ def caption_synonyms() -> dict[str, tuple[str, ...]]:
     return {word: tuple(sorted(synonyms)) for word, synonyms in entries.items()}
 
 
-class SrLite(_Replace):
+class _Listed(_SynonymShift):
+    def synonyms(self, word: str) -> tuple[str, ...]:
+        """From the shipped list."""
+        return caption_synonyms().get(word, ())
+
+
+class SrLite(_Listed, _Replace):
     """Words replaced by synonyms of the shipped list."""
 
     card = eda_card("sr_lite", "words replaced by synonyms from a small list", exact=False)
 
-    def synonyms(self, word: str) -> tuple[str, ...]:
-        """From the shipped list."""
-        return caption_synonyms().get(word, ())
 
-
-class RiLite(_Insert):
+class RiLite(_Listed, _Insert):
     """Synonyms of random words inserted, from the shipped list."""
 
     card = eda_card("ri_lite", "synonyms from a small list inserted", exact=False)
-
-    def synonyms(self, word: str) -> tuple[str, ...]:
-        """From the shipped list."""
-        return caption_synonyms().get(word, ())
 
 
 def _wordnet(shift: str) -> Any:
@@ -147,37 +145,29 @@ def _wordnet_synonyms(wordnet: Any, word: str) -> tuple[str, ...]:
     return tuple(sorted(found - {word, ""}))
 
 
-class Sr(_Replace):
-    """Words replaced by WordNet synonyms.
+class _WordNet(_SynonymShift):
+    """Synonyms from WordNet.
 
     Raises:
         ShiftError: on creation, when nltk or its WordNet data is missing.
     """
+
+    def __init__(self, options: Any = None) -> None:
+        super().__init__(options)
+        self._wordnet = _wordnet(self.card.name)
+
+    def synonyms(self, word: str) -> tuple[str, ...]:
+        """From WordNet."""
+        return _wordnet_synonyms(self._wordnet, word)
+
+
+class Sr(_WordNet, _Replace):
+    """Words replaced by WordNet synonyms."""
 
     card = eda_card("sr", "words replaced by WordNet synonyms")
 
-    def __init__(self, options: Any = None) -> None:
-        super().__init__(options)
-        self._wordnet = _wordnet("sr")
 
-    def synonyms(self, word: str) -> tuple[str, ...]:
-        """From WordNet."""
-        return _wordnet_synonyms(self._wordnet, word)
-
-
-class Ri(_Insert):
-    """WordNet synonyms of random words inserted.
-
-    Raises:
-        ShiftError: on creation, when nltk or its WordNet data is missing.
-    """
+class Ri(_WordNet, _Insert):
+    """WordNet synonyms of random words inserted."""
 
     card = eda_card("ri", "WordNet synonyms inserted")
-
-    def __init__(self, options: Any = None) -> None:
-        super().__init__(options)
-        self._wordnet = _wordnet("ri")
-
-    def synonyms(self, word: str) -> tuple[str, ...]:
-        """From WordNet."""
-        return _wordnet_synonyms(self._wordnet, word)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shifts.text.base import TextShift
+from shifts.base import Shift
 from shifts.text.phrases import DETERMINERS, is_plural, outline, word_set
 from shifts.text.sentences import rule_card
 
@@ -187,7 +187,7 @@ def _undo_passive(body: list[str]) -> tuple[list[str], list[str]] | None:
     return subject, [*middle, _ING[body[by - 1]], *target, *body[end:]]
 
 
-class PassiveRules(TextShift):
+class PassiveRules(Shift):
     """Turns "NP V-ing NP" into "NP being V-ed by NP" for the verbs of a small table."""
 
     card = rule_card("passive_rules", "passive voice by rules", randomised=False)
@@ -199,7 +199,7 @@ class PassiveRules(TextShift):
         return item if words is None else parts.rebuild(words)
 
 
-class ActiveRules(TextShift):
+class ActiveRules(Shift):
     """Undoes passives, makes participles finite, and opens bare noun phrases with "there is"."""
 
     card = rule_card("active_rules", "active voice by rules", randomised=False)
