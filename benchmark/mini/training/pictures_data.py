@@ -154,5 +154,5 @@ def build(
         DataError: the folder holds triples of another world or seed.
     """
     facts = {"world": world, "seed": seed}
-    draw = partial(draw_chunk, **facts)
+    draw = partial(draw_chunk, seed=seed, world=world)
     return TrainingData(**drawn(folder, draw, facts, count=triples, chunk=_CHUNK, workers=workers))

@@ -33,6 +33,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("models") / "toy", CONFIG)
 
 
+@pytest.fixture(scope="module")
+def backbone(folder: Path) -> OpenClipBackbone:
+    return load_local_dir(folder)
+
+
 @pytest.fixture
 def named_model(tmp_path: Path) -> Iterator[str]:
     """A tiny architecture under a name, as open_clip's own models are."""
