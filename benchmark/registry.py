@@ -54,10 +54,6 @@ class Info:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-MANY_NAMES = 24
-"""From so many names on, an error that can suggest some does not list them all."""
-
-
 class Registry:
     """One kind of thing by name: built-ins first, then entry points; loaded when asked for.
 
@@ -83,10 +79,8 @@ class Registry:
         base: str = "",
     ) -> None:
         self.kind, self.plural, self.group = kind, f"{kind}s", f"queryshift.{kind}s"
-        self._builtins = builtins
-        self._aliases = dict(aliases or {})
-        self._derived = derived
-        self._base = base
+        self._builtins, self._aliases = builtins, dict(aliases or {})
+        self._derived, self._base = derived, base
         self._entries: dict[str, Info] | None = None
         self._loaded: dict[str, Any] = {}
 
@@ -104,15 +98,12 @@ class Registry:
         Raises:
             UnknownNameError: neither a name nor a declared alias; says the nearest ones.
         """
-        entries = self._all()
-        meant = self._aliases.get(name, name)
-        if meant in entries or self._derived(meant) is not None:
-            return meant
-        known = [*entries, *self._aliases]
+        if name in self:
+            return self._aliases.get(name, name)
+        known = [*self._all(), *self._aliases]
         near = did_you_mean(name, known) or _starting_with(name, known)
         # Where there are dozens, the nearest say more than all of them.
-        short = near and len(known) > MANY_NAMES
-        names = "" if short else f"; known: {', '.join(sorted(known))}"
+        names = "" if near and len(known) > 24 else f"; known: {', '.join(sorted(known))}"
         raise UnknownNameError(
             f"unknown {self.kind} {name!r}{near}{names} (queryshift list {self.plural})"
         )
@@ -156,12 +147,10 @@ class Registry:
             UnknownNameError: no such name.
             PluginError: it cannot be imported or is not of the right kind.
         """
-        name = self.resolve(name)
-        if name not in self._loaded:
-            info = self.info(name)  # of plain data, this alone puts the object there
-            if name not in self._loaded:
-                self._loaded[name] = self._checked(info, self._import(info))
-        return self._loaded[name]
+        info = self.info(name)  # of plain data, this alone puts the object there
+        if info.name not in self._loaded:
+            self._loaded[info.name] = self._checked(info, self._import(info))
+        return self._loaded[info.name]
 
     def usable(self) -> list[str]:
         """The names that can be loaded; loads them. A broken plugin is warned of and left out.
@@ -190,10 +179,7 @@ class Registry:
     def lent(self, name: str, thing: Any, **facts: Any) -> Iterator[None]:
         """The name stands for an object of the caller's within the block, in this process only.
 
-        Args:
-            name: registry name.
-            thing: what ``get`` gives.
-            facts: what ``info`` says of it.
+        ``get`` gives the thing, ``info`` says the facts.
 
         Raises:
             PluginError: the name is taken, or the object is not of the right kind.
@@ -346,20 +332,21 @@ def _own_benchmark(name: str) -> Mapping[str, Any] | None:
     from benchmark.data.suite import own_card
 
     card = own_card(name)
-    return None if card is None else {**_benchmark(card), "origin": "your own data"}
+    return None if card is None else _benchmark(card, "your own data")
 
 
-def _benchmark(card: BenchmarkCard) -> Mapping[str, Any]:
-    facts = {"modality": card.query, "suite": card.suite}
+def _benchmark(card: BenchmarkCard, origin: str = BUILTIN) -> Mapping[str, Any]:
+    facts = {"modality": card.query, "suite": card.suite, "origin": origin}
     return {"object": card, "summary": card.summary, **facts}
 
 
 def _backbone(module: str, modalities: str, summary: str) -> Mapping[str, Any]:
-    return {
-        "target": f"benchmark.{module}:load",
-        "modalities": tuple(modalities.split()),
-        "summary": summary,
-    }
+    target = f"benchmark.{module}:load"
+    return {"target": target, "modalities": tuple(modalities.split()), "summary": summary}
+
+
+def _local(module: str, modalities: str, summary: str) -> Mapping[str, Any]:
+    return _backbone(f"backbones.{module}", modalities, summary)
 
 
 _BACKBONES = {
@@ -376,35 +363,31 @@ _BACKBONES = {
         "composed image",
         "the embedded small combiner of pictures and texts, shipped",
     ),
-    "open_clip": _backbone(
-        "backbones.open_clip",
+    "open_clip": _local(
+        "open_clip",
         "image text",
         "any open_clip model by name, with a pretrained tag or a local file",
     ),
-    "weighted_sum": _backbone(
-        "backbones.weighted_sum",
+    "weighted_sum": _local(
+        "weighted_sum",
         "composed image text",
         "composed queries on any open_clip model, MODEL@WEIGHT",
     ),
-    "hf": _backbone(
-        "backbones.hf",
+    "hf": _local(
+        "hf",
         "image audio text",
         "any dual encoder of transformers: hf:FOLDER, or hf:NAME of the local cache",
     ),
-    "blip": _backbone(
-        "backbones.blip",
-        "image text",
-        "BLIP retrieval through transformers, contrastive scores only",
+    "blip": _local(
+        "blip", "image text", "BLIP retrieval through transformers, contrastive scores only"
     ),
-    "person_search": _backbone(
-        "backbones.person_search", "image text", "IRRA's CLIP at 384 x 128, from a local checkpoint"
+    "person_search": _local(
+        "person_search", "image text", "IRRA's CLIP at 384 x 128, from a local checkpoint"
     ),
-    "cav_mae": _backbone(
-        "backbones.cav_mae",
-        "video audio",
-        "CAV-MAE's video and audio encoders, from a local checkpoint",
+    "cav_mae": _local(
+        "cav_mae", "video audio", "CAV-MAE's video and audio encoders, from a local checkpoint"
     ),
-    "pe_av": _backbone("backbones.pe_av", "video audio", "PE-AV video-audio through transformers"),
+    "pe_av": _local("pe_av", "video audio", "PE-AV video-audio through transformers"),
 }
 
 METHODS = Registry("method", methods.BUILTINS, base="methods.base:Method")

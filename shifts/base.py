@@ -86,7 +86,7 @@ def check_choices(options: Any) -> None:
     for item in fields(options):
         choices, value = item.metadata.get("choices"), getattr(options, item.name)
         if choices is not None and value not in choices:
-            known = ", ".join(map(str, choices))
+            known = ", ".join(map(repr, choices))
             raise ShiftError(f"option {item.name!r} cannot be {value!r}; choose one of {known}")
 
 

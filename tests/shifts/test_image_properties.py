@@ -105,7 +105,7 @@ def test_tables_have_five_severities_for_every_shift(table: dict[str, tuple]) ->
     ("options", "message"),
     [
         (lambda: ImageOptions(constants="mini32"), "constants"),
-        (lambda: ImageOptions(resolution_policy="scaled"), "native, imagenet224"),
+        (lambda: ImageOptions(resolution_policy="scaled"), "'native', 'imagenet224'"),
         (lambda: VariantOptions(variant="MM"), "imagenet-c, mm"),
     ],
 )
