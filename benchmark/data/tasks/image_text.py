@@ -29,8 +29,7 @@ def build(
     Image queries (or sounds, by ``pairs.modality``) are answered by any of the image's captions,
     text queries by the one image that the caption was written for; where images have identities,
     by everything of the identity; where texts are shared, by every image that has the text.
-    Clusters are the images (the
-    identities, where there are some), on both sides.
+    Clusters are the images (the identities, where there are some), on both sides.
 
     Args:
         pairs: what a data set's loader returned.
@@ -50,22 +49,20 @@ def build(
     gallery: Items
     images = np.arange(len(pairs.images), dtype=np.int64)
     identities = images if pairs.identities is None else pairs.identities
-    if query != "text":
-        queries, gallery, owners = pairs.images, texts, images
+    if pairs.shared_texts:
+        relevance = _by_text(pairs)
     else:
+        relevance = Relevance.from_groups(identities[owner], identities)
+    if query == "text":
         queries, gallery, owners = texts, pairs.images, owner
-    relevance = (
-        _by_text(pairs)
-        if pairs.shared_texts
-        else Relevance.from_groups(identities[owner], identities)
-    )
-    if query != "text":
+    else:
+        queries, gallery, owners = pairs.images, texts, images
         relevance = relevance.transpose(len(images))
     keys = {pairs.modality: owners} | {k: v[owners] for k, v in pairs.image_groups.items()}
-    if query == "text":
-        keys |= pairs.caption_groups
+    keys |= pairs.caption_groups if query == "text" else {}
     if pairs.identities is not None:
         keys["identity"] = pairs.identities[owners]
+    facts = [pairs.fingerprint, query, cleaning, str(max_words)]
     return RetrievalSet(
         name=name,
         query_modality=query,
@@ -74,9 +71,7 @@ def build(
         gallery=gallery,
         relevance=relevance,
         groups=identities[owners],
-        fingerprint=content_fingerprint(
-            chain([pairs.fingerprint, query, cleaning, str(max_words)], queries.ids)
-        ),
+        fingerprint=content_fingerprint(chain(facts, queries.ids)),
         clean_text=_cleaner(name, cleaning, max_words),
         info=dict(pairs.info),
         group_keys=keys,
