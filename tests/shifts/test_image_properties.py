@@ -106,7 +106,7 @@ def test_tables_have_five_severities_for_every_shift(table: dict[str, tuple]) ->
     [
         (lambda: ImageOptions(constants="mini32"), "constants"),
         (lambda: ImageOptions(resolution_policy="scaled"), "'native', 'imagenet224'"),
-        (lambda: VariantOptions(variant="MM"), "imagenet-c, mm"),
+        (lambda: VariantOptions(variant="MM"), "'imagenet-c', 'mm'"),
     ],
 )
 def test_unknown_option_values_are_refused_with_the_choices(options, message: str) -> None:
