@@ -205,8 +205,8 @@ class Registry:
         declared = self._builtins() if callable(self._builtins) else self._builtins
         entries = {name: self._declared(name, facts) for name, facts in declared.items()}
         problems: dict[str, None] = {}  # in order, each once
-        found = entry_points(group=self.group)
-        for point in sorted(found, key=lambda p: (p.name, _distribution(p), p.value)):
+        points = entry_points(group=self.group)
+        for point in sorted(points, key=lambda p: (p.name, _distribution(p), p.value)):
             problem = self._refuse(point, entries)
             if problem:
                 problems[problem] = None
@@ -289,8 +289,7 @@ def _written_cards(module: str) -> dict[str, dict[str, Any]]:
         return {}  # finding a module of somebody's package would import that package
     try:
         found = importlib.util.find_spec(module)
-        source = Path(found.origin or "").read_text(encoding="utf-8") if found else ""
-        tree = ast.parse(source)
+        tree = ast.parse(Path(found.origin or "").read_text(encoding="utf-8") if found else "")
     except (ImportError, OSError, SyntaxError, ValueError):
         return {}
     return {
