@@ -77,7 +77,8 @@ def texts_of(value: Any, column: str, where: str) -> list[str]:
     for text in texts:
         if not isinstance(text, str):
             empty = text is None or text_of(text) == ""
-            found = "empty" if empty else f"{text!r}, a {type(text).__name__}"
+            kind = "number" if isinstance(text, int | float) else type(text).__name__
+            found = "empty" if empty else f"{text!r}, a {kind}"
             raise DataError(f"{where}: {column} is {found}; expected a text or a list of texts")
         if not text.strip():
             raise DataError(f"{where}: {column} is empty; expected a text: leave the row out")

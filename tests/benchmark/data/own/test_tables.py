@@ -241,7 +241,7 @@ def test_a_data_frame_whose_index_has_duplicates() -> None:
     [
         ({"image": "pics/red.png", "caption": "  "}, "row 13: caption is empty"),
         ({"image": "pics/red.png", "caption": None}, "row 13: caption is empty"),
-        ({"image": "pics/red.png", "caption": 7}, "row 13: caption is 7, a int"),
+        ({"image": "pics/red.png", "caption": 7}, "row 13: caption is 7, a number"),
         ({"image": "pics/red.png", "caption": [["a"], ["b"]]}, "caption is .'a'., a list"),
         ({"image": "pics/red.png", "caption": []}, "empty list"),
         ({"image": "pics/red.png", "caption": "\ud800"}, "not valid Unicode"),
