@@ -38,6 +38,7 @@ COMMANDS = {
     "verify": "runs:Verify",
     "merge": "runs:Merge",
     "tune": "bundled:Tune",
+    "new": "new:New",
 }
 """Name -> module and class; only the one that is asked for is imported."""
 
