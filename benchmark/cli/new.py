@@ -1,4 +1,4 @@
-"""``queryshift new KIND NAME``: a small package that adds a method, shift, benchmark or backbone."""
+"""``queryshift new KIND NAME``: a package with a method, shift, benchmark or backbone."""
 
 from __future__ import annotations
 
