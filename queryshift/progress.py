@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmark.cell import Cell, Record
 from benchmark.cli.progress import Bars, label
-from benchmark.evaluation.callbacks import Callback
+from benchmark.evaluation.callbacks import Callback, CallbackList
 
 
 @contextmanager
@@ -24,7 +24,11 @@ def shown(total: int, *, quiet: bool) -> Iterator[Callback]:
         yield bar
         bar.close()
         return
-    with Bars(Console(stderr=True), total, quiet=quiet) as bars:
+    console = Console(stderr=True)
+    if quiet or not console.is_interactive:
+        yield CallbackList()
+        return
+    with Bars(console, total) as bars:
         yield bars
 
 
