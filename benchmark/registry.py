@@ -320,11 +320,9 @@ def _starting_with(name: str, known: Iterable[str]) -> str:
 def _benchmarks() -> Builtins:
     from benchmark.data.suite import benchmark_cards, suite_names
 
-    shipped = suite_names()
-    return {
-        name: {**_benchmark(card), "origin": BUILTIN if card.suite in shipped else card.suite}
-        for name, card in benchmark_cards().items()
-    }
+    origins = dict.fromkeys(suite_names(), BUILTIN)  # others are the user's own suite files
+    cards = benchmark_cards().items()
+    return {n: {**_benchmark(c), "origin": origins.get(c.suite, c.suite)} for n, c in cards}
 
 
 def _own_benchmark(name: str) -> Mapping[str, Any] | None:
