@@ -17,6 +17,7 @@ BUILTINS: dict[str, str] = {
     "tcr": "methods.tcr:Tcr",
     "tcr-untrained": "methods.tcr_untrained:TcrUntrained",
     "rest": "methods.rest:Rest",
+    "anchored": "methods.anchored:Anchored",
     "shot": "methods.shot:Shot",
     "deyo": "methods.deyo:Deyo",
     "come": "methods.come:Come",

@@ -56,6 +56,10 @@ class Tcr(AdaptedMethod):
         """Empties the queue."""
         self.queue = ReliableQueue(self.options.queue_size, self.options.con_ratio)
 
+    def offers(self, forward: Forward) -> bool:
+        """Whether the pairs of this pass are offered to the queue."""
+        return forward.step == 0 and forward.batch < self.options.queue_update_batches
+
     def logits(self, forward: Forward) -> Tensor:
         """Refined logits, (B, B): similarities to the candidates of the whole batch."""
         return forward.embeddings @ forward.candidates.T / self.temperature
@@ -69,7 +73,7 @@ class Tcr(AdaptedMethod):
         """Consistency, uniformity and gap; empty while no source-like pair is known."""
         embeddings = forward.embeddings
         entropies = entropy(self.logits(forward))
-        if forward.step == 0 and forward.batch < self.options.queue_update_batches:
+        if self.offers(forward):
             self.queue.update(embeddings, forward.candidates, entropies)
         reference = self.queue.reference()
         if reference is None:
