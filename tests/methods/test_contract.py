@@ -10,6 +10,7 @@ from torch import Tensor
 
 from methods import BUILTINS
 from methods.adapt import AdaptedMethod, Forward
+from methods.anchored import Anchored, AnchoredOptions
 from methods.base import Method, MethodCard, StepOutput
 from methods.bn_adapt import BnAdapt, BnAdaptOptions
 from methods.come import Come, ComeOptions
@@ -42,7 +43,7 @@ from methods.vte import Vte, VteOptions
 from methods.whiten import Whiten
 
 BUILTIN_CLASSES: tuple[type[Method], ...] = (
-    *(Source, Recentre, Tent, Eata, Sar, Read, Tcr, Rest),
+    *(Source, Recentre, Tent, Eata, Sar, Read, Tcr, Rest, Anchored),
     *(Shot, Deyo, Come, Rdumb, Roid, Cotta, Memo, Rpl, Vte, Lame, BnAdapt),
     *(TcrUntrained, HatVtr, InvertedSoftmax, QBNorm, Sinkhorn, NNN, Whiten, Tda),
 )
@@ -143,6 +144,15 @@ class TestRestPull(MethodContract):
 class TestRestOff(MethodContract):
     method_class = Rest
     options = RestOptions(decouple="off", uniformity=0.0)
+
+
+class TestAnchored(MethodContract):
+    method_class = Anchored
+
+
+class TestAnchoredShortWindow(MethodContract):
+    method_class = Anchored
+    options = AnchoredOptions(window=6, decouple_strength=0.0, temperature=0.1, lr=3e-3)
 
 
 class TestShot(MethodContract):

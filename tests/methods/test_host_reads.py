@@ -20,6 +20,7 @@ from torch.optim.optimizer import (
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from methods.anchored import Anchored, AnchoredOptions
 from methods.base import Method, QueryEncoder, Setup
 from methods.bn_adapt import BnAdapt
 from methods.come import Come
@@ -50,6 +51,7 @@ STEPS, BATCH, ITEMS, WIDTH = 3, 16, 40, 8
 ONE_LOG = 1  # the batch's log is read once, when the step is over
 FINITE = STEPS  # an update that is not finite must not be made
 QUEUE = 1  # how many of the batch enter TCR's queue decides its size
+ANCHORED = 1  # whether predictions collapsed
 BANK = 1  # whether all queries are sound
 
 aten = torch.ops.aten
@@ -153,6 +155,7 @@ CASES = [
     (Rest, None, FINITE + ONE_LOG + QUEUE),
     (Rest, RestOptions(decouple="off"), FINITE + ONE_LOG + QUEUE),
     (Rest, RestOptions(decouple="pcgrad"), FINITE + ONE_LOG + QUEUE),
+    (Anchored, AnchoredOptions(window=BATCH), FINITE + ONE_LOG + QUEUE + ANCHORED),
     (HatVtr, None, FINITE + ONE_LOG + QUEUE),
     (TcrUntrained, None, ONE_LOG + QUEUE),
     (InvertedSoftmax, None, BANK),

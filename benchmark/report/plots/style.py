@@ -74,6 +74,7 @@ LOOKS: dict[str, Look] = {
     "read": Look("#000000", "P"),
     "tcr": Look("#0072B2", "X"),
     "rest": Look("#D55E00", "o"),
+    "anchored": Look("#D55E00", "p", "-."),
     "shot": Look("#B8860B", ">"),
     "deyo": Look("#1E7BAA", "<"),
     "come": Look("#8B5A2B", "d"),
