@@ -30,7 +30,7 @@ class AnchoredOptions(TcrOptions):
         64, "queries that the mean, the predictions and an update's length rest on", minimum=2
     )
     pull: float = option(
-        0.05, "part of the way back to the source after each update", minimum=0, maximum=1
+        0.02, "part of the way back to the source after each update", minimum=0, maximum=1
     )
     decouple_strength: float = option(
         1.0, "how much of the component against the source is taken out; 0: nothing", minimum=0
