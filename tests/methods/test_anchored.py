@@ -192,7 +192,7 @@ def test_short_batches_learn_among_remembered_queries() -> None:
 
 
 def test_updates_of_short_batches_are_shorter_and_weights_are_pulled() -> None:
-    method, world = built(lr=1e-2, window=40, pull=0.5, steps=1, weight_decay=0.0)
+    method, _ = built(lr=1e-2, window=40, pull=0.5, steps=1, weight_decay=0.0)
     start = {n: p.detach().clone() for n, p in method.adapted.items()}
     method.step(many(20))
     # Adam's first step is lr in each coordinate: half of it, and then a quarter of it back.
