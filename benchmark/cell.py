@@ -40,6 +40,9 @@ DOMAIN = "domain"
 FLOAT32 = "float32"
 """The precision that everything is computed in unless a backbone's spec says otherwise."""
 
+EMBEDDED = "mini"
+"""What names of embedded backbones begin with, and the preset that was tuned for them."""
+
 
 @dataclass(frozen=True, slots=True)
 class BackboneSpec:
@@ -63,6 +66,11 @@ class BackboneSpec:
     device: str = "cpu"
     precision: str = FLOAT32
     compile: bool = False
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is one of this package's own encoders."""
+        return self.loader.startswith(EMBEDDED)
 
     @property
     def model_name(self) -> str:

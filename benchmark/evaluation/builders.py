@@ -21,9 +21,6 @@ from methods.base import Method, Setup
 from shifts import digests
 from shifts.base import Shift
 
-_EMBEDDED = "mini"
-"""What names of embedded backbones begin with."""
-
 
 def default_resources(
     *,
@@ -83,7 +80,7 @@ def clean_share(cell: Cell) -> int:
 
     The embedded encoders see all of them. For others that costs a seventh of a cell's time.
     """
-    return 1 if cell.backbone.loader.startswith(_EMBEDDED) else 4
+    return 1 if cell.backbone.embedded else 4
 
 
 def _home_of(cell: Cell) -> Cell | None:

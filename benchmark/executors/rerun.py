@@ -16,9 +16,10 @@ from torch import Tensor
 
 from benchmark.cell import Cell, MethodSpec, Record, Status
 from benchmark.errors import ConfigError, QueryShiftError, ResultsError
+from benchmark.evaluation.cell_run import Arrays
 from benchmark.evaluation.environment import environment
 from benchmark.evaluation.resources import Resources
-from benchmark.evaluation.runner import Arrays, run_cell
+from benchmark.evaluation.runner import run_cell
 from benchmark.executors.base import stream_of
 from benchmark.store.merge import differences
 from benchmark.store.records import StoredCell, cell_from_dict

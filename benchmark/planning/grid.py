@@ -14,7 +14,8 @@ from benchmark.config.run import BenchConfig
 from benchmark.data.interleave import SEPARATOR
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError
-from benchmark.evaluation.stream import MIXING, check_stream, summary
+from benchmark.evaluation.stream import summary
+from benchmark.evaluation.stream_kinds import MIXING, check_stream
 from benchmark.planning.compatibility import check_model, facts, why_not
 from benchmark.planning.specs import (
     Choice,

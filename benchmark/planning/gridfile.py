@@ -29,8 +29,8 @@ from benchmark.config.yaml import Document, read_document
 from benchmark.data.datasets import ready_made
 from benchmark.data.suite import benchmark_cards
 from benchmark.errors import QueryShiftError, UnknownNameError, did_you_mean, shown, unknown
-from benchmark.evaluation.stream import KINDS as STREAMS
-from benchmark.evaluation.stream import check_kind
+from benchmark.evaluation.stream_kinds import KINDS as STREAMS
+from benchmark.evaluation.stream_kinds import check_kind
 from benchmark.planning.plan import MAX_CELLS, WITH_CHOICES, members
 from benchmark.planning.specs import ALL, Choice, Sweep
 from benchmark.planning.suites import load_suite

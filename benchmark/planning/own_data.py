@@ -19,7 +19,7 @@ from benchmark.data.own.source import (
     refuse_pictures_alone,
 )
 from benchmark.errors import ConfigError, did_you_mean
-from benchmark.evaluation.stream import MIXING
+from benchmark.evaluation.stream_kinds import MIXING
 from benchmark.planning.compatibility import why_not
 from benchmark.registry import BACKBONES, SHIFTS
 

@@ -16,7 +16,7 @@ from benchmark.data.datasets import ready_made
 from benchmark.data.interleave import SEPARATOR
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError
-from benchmark.evaluation.stream import MIXING
+from benchmark.evaluation.stream_kinds import MIXING
 from benchmark.planning.compatibility import check_effects, fitting_shifts, why_not
 from benchmark.planning.grid import Block, Planned, Selection
 from benchmark.planning.own_data import refuse_own_data, with_own_data

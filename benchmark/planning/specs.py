@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from benchmark.cell import (
     CLEAN,
+    EMBEDDED,
     FLOAT32,
     SOURCE,
     STREAM_OPTIONS,
@@ -27,7 +28,7 @@ from benchmark.config.validate import check, mapping, mapping_of
 from benchmark.data.datasets import ready_made
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError
-from benchmark.evaluation.stream import MIXING, check_kind, check_stream
+from benchmark.evaluation.stream_kinds import MIXING, check_kind, check_stream
 from benchmark.planning.compatibility import facts
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from shifts.base import ShiftError
@@ -40,9 +41,6 @@ OWN_BACKBONE = "default"
 
 HUGGING_FACE = "hf"
 """The backbone whose models bring a processor of their own."""
-
-EMBEDDED = "mini"
-"""What names of embedded backbones begin with, and the preset that was tuned for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +84,7 @@ def backbone_spec(default: BackboneSpec, config: BenchConfig) -> BackboneSpec:
     if config.model:
         name, colon, model = config.model.partition(":")
         if name not in BACKBONES:  # "local-dir:/path" and "hf-hub:name" are models of open_clip
-            embedded = spec.loader.startswith(EMBEDDED)
-            name, model = "open_clip" if embedded else spec.loader, config.model
+            name, model = "open_clip" if spec.embedded else spec.loader, config.model
         elif name == "open_clip" and not colon:
             raise ConfigError("--model open_clip needs a model: open_clip:ViT-B-16-quickgelu")
         # The default's weights belong to the default's model.
@@ -146,7 +143,7 @@ def preset_name(config: BenchConfig, backbone: BackboneSpec) -> str:
     """The preset asked for, or the one made for the backbone."""
     if config.preset:
         return config.preset
-    return EMBEDDED if backbone.loader.startswith(EMBEDDED) else presets.PUBLISHED
+    return EMBEDDED if backbone.embedded else presets.PUBLISHED
 
 
 class MethodVariants:
@@ -217,7 +214,7 @@ def untuned(cells: Iterable[Cell]) -> tuple[str, ...]:
         method = cell.method
         tunable = presets.TUNABLE.issubset(method.options)
         chosen = set(method.origins.values()) - {presets.PUBLISHED}
-        if cell.backbone.loader.startswith(EMBEDDED) and tunable and not chosen:
+        if cell.backbone.embedded and tunable and not chosen:
             found[method.name] = None
     return tuple(found)
 

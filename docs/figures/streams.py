@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from benchmark.cell import ShiftSpec, StreamSpec
-from benchmark.evaluation.stream import KINDS, QueryStream
+from benchmark.evaluation.stream import QueryStream
+from benchmark.evaluation.stream_kinds import KINDS
 from benchmark.report import plots
 from benchmark.report.outputs import write_bytes
 from benchmark.report.plots import style

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.errors import ConfigError
-from benchmark.evaluation.stream import KINDS, MIXING, QueryStream, blocks, check_stream, summary
+from benchmark.evaluation.stream import QueryStream, blocks, summary
+from benchmark.evaluation.stream_kinds import KINDS, MIXING, check_stream
 from tests.benchmark import fakes
 
 

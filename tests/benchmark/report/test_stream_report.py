@@ -15,7 +15,8 @@ from rich.console import Console
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError, UnknownNameError
-from benchmark.evaluation.stream import KINDS, summary
+from benchmark.evaluation.stream import summary
+from benchmark.evaluation.stream_kinds import KINDS
 from benchmark.planning.plan import plan, run_name
 from benchmark.report import plots
 from benchmark.report.leaderboard import by_shift, leaderboard

@@ -17,8 +17,9 @@ from benchmark.backbones.base import Staged
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.data.retrieval import Relevance, RetrievalSet, Sections
 from benchmark.evaluation.cache import DiskCache
+from benchmark.evaluation.cell_run import Arrays
 from benchmark.evaluation.resources import Resources
-from benchmark.evaluation.runner import Arrays, run_cell
+from benchmark.evaluation.runner import run_cell
 from benchmark.executors import ProcessExecutor
 from methods.base import Method, Setup
 from methods.rest import Rest, RestOptions

@@ -1,0 +1,361 @@
+"""One cell under way: setup, the stream batch by batch, and what is measured of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.backbones.base import DualEncoder
+from benchmark.backbones.precision import PreciseBackbone
+from benchmark.cell import (
+    CLEAN,
+    DOMAIN,
+    Cell,
+    Record,
+    Status,
+    domain_labels,
+)
+from benchmark.data.retrieval import SUBSET_AT, RetrievalSet
+from benchmark.evaluation.callbacks import Callback
+from benchmark.evaluation.isolation import seed_globals
+from benchmark.evaluation.outputs import check_output
+from benchmark.evaluation.profiling import (
+    Clock,
+    PassCounter,
+    counted,
+    forwards_timed,
+    peak_mb,
+    start_peak,
+)
+from benchmark.evaluation.resources import Resources
+from benchmark.evaluation.source_model import recall_of
+from benchmark.evaluation.stream import Batch, derive_seed
+from benchmark.metrics import probes, ranking
+from benchmark.metrics import ranks as metrics
+from benchmark.metrics.recall import recalls_by_part
+from methods.base import Method, MethodError, Setup
+
+Arrays = dict[str, np.ndarray]
+"""Numbers per query of a finished cell, one row per query in ascending order of query index.
+
+``query``: index in the retrieval set; ``best_rank`` (int64) and ``ap`` (float64): see ``metrics``;
+``group``: its cluster; ``order``: positions in these arrays in the order of the stream, so
+that ``best_rank[order]`` runs along the stream; ``domain``, only for streams of several domains:
+which of them hit the query. All but ``ap`` are int64.
+"""
+
+
+@dataclass
+class _Tally:
+    """What is kept of the stream."""
+
+    best_rank: np.ndarray
+    ap: np.ndarray
+    subset_rank: np.ndarray
+    occurrences: probes.KOccurrences = field(default_factory=probes.KOccurrences)
+    embeddings: list[Tensor] = field(default_factory=list)
+    batches: list[dict[str, float]] = field(default_factory=list)
+    first_result: float = math.nan  # when the first batch was ranked, on time.perf_counter
+
+
+class CellRun:
+    """One cell under way."""
+
+    def __init__(self, cell: Cell, resources: Resources, progress: Callback) -> None:
+        self.cell, self.resources, self.progress = cell, resources, progress
+        self.data: RetrievalSet = resources.data(cell)
+        self.backbone: DualEncoder = resources.backbone(cell)
+        self.clock = Clock(self.backbone.device)
+        self.copies: dict[int, ranking.Copies | None] = {}  # of each section's gallery
+        self.queries = resources.queries(cell)
+        self.stream = resources.stream(cell)
+        # Which domain hits each query, by position; the stream has it by place in its order.
+        self.domains = np.zeros(len(self.queries), dtype=np.int64)
+        self.domains[self.stream.order] = self.stream.shifts
+        if cell.stream.group_key == DOMAIN:
+            self.domains = self.data.group_keys[DOMAIN][self.queries]
+        self.domain_labels = domain_labels(cell.stream, self.data.info)
+
+    def record(
+        self, key: str, info: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> tuple[Record, Arrays]:
+        since = "cell" if start_peak(self.backbone.device) else "process"
+        begun = time.perf_counter()
+        with self.clock("gallery"):
+            gallery = self.resources.gallery(self.cell)
+        with self._untouched(gallery):
+            with self.clock("setup"):
+                method = self._method(gallery)
+            timed = forwards_timed(method.encoder, self.clock, "encode")
+            with counted(method.encoder) as passes, timed:
+                tally = self._adapt(method, gallery)
+            measured = self._probes(tally, gallery)
+            forgetting = self._forgetting(method)
+            kept = {**forgetting, **self._first_domain(method, gallery, tally)}
+        self.clock.wait()
+        seconds = time.perf_counter() - begun
+        record = Record(
+            key=key,
+            status=Status.DONE,
+            cell=self.cell.to_dict(),
+            info={**info, "embed_dim": gallery.shape[1]},
+            metrics={
+                **metrics.summary(tally.best_rank, tally.ap, self.data.recall_at),
+                **self._subset(tally),
+                **kept,
+                **self._by_domain(tally),
+                **self._by_section(tally),
+            },
+            probes=measured,
+            cost={
+                "seconds": seconds,
+                "seconds_to_first_result": tally.first_result - begun,
+                **self._cost(passes),
+            },
+            batches=tuple(tally.batches),
+            environment={**facts, "peak_since": since},
+        )
+        domains = {"domain": self.domains} if self.domain_labels else {}
+        if self.data.sections is not None:
+            domains["section"] = self.data.sections.of_query[self.queries]
+        return record, {
+            "query": self.queries,
+            "best_rank": tally.best_rank,
+            "ap": tally.ap,
+            "group": np.asarray(self.data.groups, dtype=np.int64)[self.queries],
+            "order": self.stream.order.astype(np.int64),
+            **domains,
+        }
+
+    def _method(self, gallery: Tensor) -> Method:
+        """The method, with the gallery of the stream's first batch."""
+        cell = self.cell
+        first, modality = next(iter(self.stream)), self.data.query_modality
+        encoder = self.backbone.query_encoder(modality)
+        if isinstance(self.backbone, PreciseBackbone):
+            queries, inputs = self.queries[first.queries], self.resources.inputs(cell)
+            self.backbone.check_queries(modality, encoder, lambda: inputs.batch(queries))
+        seed = derive_seed("method", cell.seed, cell.benchmark, cell.shift.name)
+        seed_globals(seed)
+        setup = Setup(
+            encoder=encoder,
+            gallery=gallery[ranking.gallery_of(self.data, first.section)],
+            logit_scale=self.backbone.logit_scale,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        return self.resources.make_method(cell.method, setup)
+
+    def _adapt(self, method: Method, gallery: Tensor) -> _Tally:
+        count = len(self.queries)
+        tally = _Tally(
+            np.zeros(count, dtype=np.int64), np.zeros(count), np.zeros(count, dtype=np.int64)
+        )
+        inputs = self.resources.inputs(self.cell)
+        self.progress.cell_started(self.cell, len(self.stream))
+        section = next(iter(self.stream)).section
+        if method.wants_stream:
+            with self.clock("source"):
+                method.use_stream(self._whole_stream())
+        source = self.resources.source_rows(self.cell) if method.wants_source else None
+        with inputs.prepared([self.queries[batch.queries] for batch in self.stream]) as loaded:
+            for batch in self.stream:
+                own = gallery[ranking.gallery_of(self.data, batch.section)]
+                if batch.section != section:
+                    section = batch.section
+                    method.use_gallery(own)
+                with self.clock("data"):
+                    queries = inputs.collated(next(loaded))
+                if source is not None:
+                    with self.clock("source"):
+                        method.use_source(source.batch(queries))
+                self._step(method, batch, queries, own, tally)
+        return tally
+
+    def _whole_stream(self) -> Tensor:
+        """(Q, D) embeddings of all queries under the source model, in the order of the stream."""
+        inputs, rows = self.resources.inputs(self.cell), self.resources.source_rows(self.cell)
+        batches = (inputs.batch(self.queries[batch.queries]) for batch in self.stream)
+        return torch.cat([rows.batch(queries) for queries in batches])
+
+    def _step(
+        self, method: Method, batch: Batch, queries: Tensor, gallery: Tensor, tally: _Tally
+    ) -> None:
+        """Adapts on one batch, ranks it in its section's gallery and notes what came out."""
+        with self.clock("step"):
+            output = method.step(queries)
+        with self.clock("rank"):
+            log = check_output(output, len(batch), gallery, queries)
+            if batch.section not in self.copies:
+                self.copies[batch.section] = ranking.copies_of(gallery)
+            scores = ranking.settled(output.scores.detach(), self.copies[batch.section])
+            self._rank(batch, scores, tally)
+        if not tally.batches:  # ranks are on the host by now, on a GPU too
+            tally.first_result = time.perf_counter()
+        tally.embeddings.append(output.embeddings.detach().float().cpu())
+        best = tally.best_rank[batch.queries]
+        # The harness's own two names come last: a method's log cannot displace them.
+        row = {**log, "queries": float(len(batch)), "R@1": metrics.recall_at(best, 1)}
+        tally.batches.append(row)
+        self.progress.batch_done(self.cell, row)
+
+    def _rank(self, batch: Batch, scores: Tensor, tally: _Tally) -> None:
+        queries = self.queries[batch.queries]
+        shown = ranking.without_excluded(scores, self.data, queries, batch.section)
+        tally.occurrences.add(shown, batch.section)
+        found = ranking.rank(scores, self.data, queries, batch.section)
+        for position, of_query in zip(batch.queries, found, strict=True):
+            tally.best_rank[position] = of_query[0]
+            tally.ap[position] = metrics.average_precision(of_query)
+        if self.data.subset is not None:
+            tally.subset_rank[batch.queries] = ranking.subset_ranks(
+                scores, self.data, queries, batch.section
+            )
+
+    @contextmanager
+    def _untouched(self, gallery: Tensor) -> Iterator[None]:
+        """Refuses a method that writes into the gallery or the weights that later cells share.
+
+        By content: a tensor's version counter does not see ``.data``, ``.numpy()`` and the like.
+        """
+        version, touched = gallery._version, ""
+        self.resources.note_shared(self.cell)
+        try:
+            yield
+        finally:
+            touched = self.resources.touched(self.cell)
+            if not touched and gallery._version != version:
+                touched = "the gallery"
+            if touched:
+                self.resources.forget()
+        if touched:
+            raise MethodError(
+                f"method {self.cell.method.name!r} wrote into {touched}; it must work on a copy"
+            )
+
+    def _probes(self, tally: _Tally, gallery: Tensor) -> dict[str, float]:
+        embeddings = torch.cat(tally.embeddings)
+        gallery = gallery.cpu()
+        order = self.queries[self.stream.order]
+        logs = [
+            {name: value for name, value in batch.items() if name not in ("queries", "R@1")}
+            for batch in tally.batches
+        ]
+        hubness = tally.occurrences.skewness()
+        return {
+            **probes.log_means(logs),
+            **self._changes(),
+            "uniformity": probes.uniformity(embeddings),
+            "gap": probes.gap(embeddings, gallery),
+            "consistency": probes.consistency(embeddings, gallery, self.data.relevance, order),
+            "effective_rank": probes.effective_rank(embeddings),
+            # Not defined where every item occurs equally often, as in a gallery of ten items.
+            **({"hubness": hubness} if math.isfinite(hubness) else {}),
+        }
+
+    def _changes(self) -> dict[str, float]:
+        """How many of the queries the shifts changed, and by how much; nothing for clean ones."""
+        labels = [None if spec.name == CLEAN else spec.label for spec in self.cell.domains]
+        if not any(labels):
+            return {}
+        with self.clock("data"):
+            changes = self.resources.changes(self.cell)
+        return changes.summary(self.domains, labels)
+
+    def _forgetting(self, method: Method) -> dict[str, float]:
+        """R@1 on the clean queries of the source model's home; nothing where it has none."""
+        home = self.resources.homes.of(self.cell)
+        if home is None:
+            return {}
+        with self.clock("clean"):
+            before = self.resources.clean_recall(home)
+            after = recall_of(
+                method.embed,
+                data=self.resources.data(home),
+                inputs=self.resources.inputs(home, clean=True),
+                gallery=self.resources.gallery(home),
+                queries=self.resources.queries(home),
+            )
+        return {
+            "clean_R@1_before": before,
+            "clean_R@1_after": after,
+            "forgetting": after - before,
+        }
+
+    def _first_domain(self, method: Method, gallery: Tensor, tally: _Tally) -> dict[str, float]:
+        """R@1 on the queries of the first domain: source model, as they passed, adapted model.
+
+        Left out for a single shift, where the source's own cell and the cell's R@1 say it.
+        """
+        positions = np.flatnonzero(self.domains == 0)
+        if self.cell.stream.kind == "single" or not len(positions):
+            return {}
+        queries = self.queries[positions]
+        with self.clock("again"):
+            before = self.resources.first_domain_recall(self.cell, queries)
+            after = recall_of(
+                method.embed,
+                data=self.data,
+                inputs=self.resources.inputs(self.cell),
+                gallery=gallery,
+                queries=queries,
+            )
+        return {
+            "first_domain_R@1_before": before,
+            "first_domain_R@1_during": metrics.recall_at(tally.best_rank[positions], 1),
+            "first_domain_R@1_after": after,
+        }
+
+    def _by_domain(self, tally: _Tally) -> dict[str, float]:
+        """R@1 of each domain's queries as they passed; domains that hit none are left out."""
+        found = recalls_by_part(tally.best_rank, self.domains, self.domain_labels, 1)
+        return {f"R@1_{label}": value for label, value in found.items()}
+
+    def _by_section(self, tally: _Tally) -> dict[str, float]:
+        """Recalls of each section's queries, and the means of the sections (``section_R@k``).
+
+        FashionIQ reports the mean of its categories, which have different numbers of queries.
+        """
+        sections = self.data.sections
+        if sections is None:
+            return {}
+        of_query = sections.of_query[self.queries]
+        found: dict[str, float] = {}
+        for k in self.data.recall_at:
+            recalls = recalls_by_part(tally.best_rank, of_query, sections.names, k)
+            found |= {f"R@{k}_{name}": value for name, value in recalls.items()}
+            found[f"section_R@{k}"] = sum(recalls.values()) / len(recalls)
+        return found
+
+    def _subset(self, tally: _Tally) -> dict[str, float]:
+        if self.data.subset is None:
+            return {}
+        return {f"R_subset@{k}": metrics.recall_at(tally.subset_rank, k) for k in SUBSET_AT}
+
+    def _cost(self, passes: PassCounter) -> dict[str, float]:
+        seconds = self.clock.seconds()
+        # Whatever a step does besides forward passes: losses, backward passes, the optimiser.
+        seconds["adapt"] = max(0.0, seconds["step"] - seconds.get("encode", 0.0))
+        per_query = [
+            1000.0 * spent / len(batch)
+            for spent, batch in zip(self.clock.spans("step"), self.stream, strict=True)
+        ]
+        cost = {
+            **{f"seconds_{name}": spent for name, spent in seconds.items()},
+            "ms_per_query": float(np.median(per_query)),
+            "ms_per_query_p95": float(np.quantile(per_query, 0.95)),
+            "forward_per_query": passes.forward / len(self.queries),
+            "backward_per_query": passes.backward / len(self.queries),
+            "peak_mb": peak_mb(),
+        }
+        if self.backbone.device.startswith("cuda"):
+            peak = torch.cuda.max_memory_allocated(self.backbone.device)
+            cost["peak_device_mb"] = peak / 2**20
+        return cost
