@@ -169,13 +169,13 @@ def test_cells_share_gallery_queries_and_clean_recall() -> None:
 
     shared = fakes.resources(load_data=load_data, load_backbone=lambda spec: backbone)
     run_cell(fakes.cell("source"), shared)
-    assert backbone.encoded.count("text") == 4  # 60 texts in blocks of 16
+    assert backbone.encoded.count("text") == 2  # 60 texts in blocks of 32
     assert backbone.encoded.count("image") == 2  # the clean recall before, of 30
     assert backbone.preprocessed == 60  # shifted and clean
     run_cell(fakes.cell("trained"), shared)
-    assert (len(backbone.encoded), backbone.preprocessed, loaded) == (6, 60, ["fake"])
+    assert (len(backbone.encoded), backbone.preprocessed, loaded) == (4, 60, ["fake"])
     run_cell(fakes.cell("source", seed=1), shared)
-    assert (len(backbone.encoded), backbone.preprocessed) == (6, 90)
+    assert (len(backbone.encoded), backbone.preprocessed) == (4, 90)
 
 
 def test_a_small_cache_changes_nothing_but_work() -> None:
