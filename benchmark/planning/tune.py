@@ -32,7 +32,6 @@ from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import open_table
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.planning.plan import Plan, plan_flags
-from benchmark.planning.specs import EMBEDDED
 from benchmark.registry import BENCHMARKS, METHODS
 from benchmark.store.csv_text import no_formulas
 
@@ -87,7 +86,7 @@ def trials(settings: Mapping[str, Traced], budget: int | None = None) -> tuple[P
             continue  # the source model
         _refuse_test_part(base)
         kind = METHODS.get(base.method.name)
-        for rate, temperature in _pairs(base.backbone.loader.startswith(EMBEDDED), budget):
+        for rate, temperature in _pairs(base.backbone.embedded, budget):
             options = {"lr": rate, "temperature": temperature}
             values = complete(kind.Options, options, f"method {base.method.name!r}")
             method = MethodSpec(base.method.name, "trial", values, kind.card.version)
