@@ -1,4 +1,4 @@
-"""Progress of a run: bars on a terminal, one bar in a notebook, nothing elsewhere."""
+"""Progress of a run: bars on a terminal, one in a notebook, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmark.cell import Cell, Record
-from benchmark.cli.progress import Bars, label
+from benchmark.cli.progress import Bars, Lines, label
 from benchmark.evaluation.callbacks import Callback, CallbackList
 
 
@@ -26,7 +26,7 @@ def shown(total: int, *, quiet: bool) -> Iterator[Callback]:
         return
     console = Console(stderr=True)
     if quiet or not console.is_interactive:
-        yield CallbackList()
+        yield CallbackList() if quiet else Lines(console, total)
         return
     with Bars(console, total) as bars:
         yield bars
