@@ -22,26 +22,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.backbones.precision import in_precision, matmul_precision
-from benchmark.cell import FLOAT32, BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, StreamSpec
-from benchmark.data.media import ImageFiles
-from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
+from benchmark.cell import FLOAT32, BackboneSpec, Cell, Record
 from benchmark.errors import QueryShiftError
-from benchmark.evaluation.builders import _make_method, _make_shift
 from benchmark.evaluation.environment import usable_cores
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors import Executor, ProcessExecutor, SerialExecutor
-from benchmark.registry import METHODS, SHIFTS
+from benchmark.registry import METHODS
 from methods import BUILTINS
 from methods.base import MethodError, Setup
 from shifts.builtin import builtin_class, names_of
 from tests.perf.cells import mini_cell, without_disk
 from tests.perf.gpu_page import page
+from tests.perf.gpu_pictures import pictures_cell, pictures_on_disk, resources_for, write_pictures
 from tests.perf.test_processes import Watch
 from tests.perf.vit import random_vit
 
@@ -204,53 +201,6 @@ def _method(
         "seconds": float(np.median(seconds[1:])),
         "passes": (passes.forward / queries, passes.backward / queries),
     }
-
-
-def write_pictures(folder: Path, count: int, sides: tuple[int, int]) -> list[Path]:
-    """JPEG files of smooth noise, so that decoding has something to do."""
-    paths = []
-    for index in range(count):
-        small = np.random.default_rng(index).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-        paths.append(folder / f"{index:05d}.jpg")
-        Image.fromarray(small).resize(sides, Image.Resampling.BICUBIC).save(paths[-1])
-    return paths
-
-
-def pictures_on_disk(folder: Path) -> RetrievalSet:
-    paths = sorted(folder.glob("*.jpg"))
-    ids = [path.stem for path in paths]
-    return RetrievalSet(
-        name="pictures on disk",
-        query_modality="image",
-        gallery_modality="text",
-        queries=ImageFiles(ids, paths),
-        gallery=Texts(ids, [f"picture number {name}" for name in ids]),
-        relevance=Relevance.from_lists([[index] for index in range(len(paths))]),
-        groups=np.arange(len(paths)),
-        fingerprint=f"pictures-{len(paths)}",
-    )
-
-
-def pictures_cell(method: str, shift: str, spec: BackboneSpec, batch: int) -> Cell:
-    return Cell(
-        suite="gpu-check",
-        benchmark="pictures on disk",
-        backbone=spec,
-        method=MethodSpec(method, "published", {}, METHODS.get(method).card.version),
-        shift=ShiftSpec(shift, 5, {}, SHIFTS.get(shift).card.version),
-        stream=StreamSpec(batch_size=batch),
-    )
-
-
-def resources_for(folder: Path, model: str, **kwargs: Any) -> Resources:
-    """The pictures of a folder and an encoder with random weights."""
-    return Resources(
-        load_data=lambda _: pictures_on_disk(folder),
-        load_backbone=lambda spec: in_precision(random_vit(model, spec.device), spec),
-        make_method=_make_method,
-        make_shift=_make_shift,
-        **kwargs,
-    )
 
 
 def finished(cell: Cell, resources: Resources) -> tuple[Record, dict[str, np.ndarray]]:
