@@ -45,10 +45,10 @@ def layers_of(text: str, pretrained: str) -> FittedTable:
     rows = []
     for side, tower in _towers(spec).items():
         rows += [
-            (side, found.kind, f"{found.layers:,}", f"{found.scalars:,}", found.fate)
+            (side, found.kind, found.fate, f"{found.layers:,}", f"{found.scalars:,}")
             for found in norm_layers(tower)
         ]
-    columns = ("side", "layer", "layers", "numbers", "under adapt=norm")
+    columns = ("side", "layer", "under adapt=norm", "layers", "numbers")
     return table(columns, rows, title=f"model {text}", numbers=("layers", "numbers"))
 
 

@@ -173,7 +173,7 @@ def _resolved(kind: str, name: str) -> str:
 
 @functools.cache
 def _grid() -> Any:
-    """The type of a grid file; made when one is read, since it knows all names."""
+    """The type of a grid file; names are looked up when one is read."""
     settings = {
         **SETTINGS,
         **{name: _entries(name) for name in WITH_CHOICES},
@@ -245,9 +245,9 @@ _NAMED: dict[str, Callable[[], Iterable[str]]] = {
 
 def _patterns(key: str) -> Any:
     """Patterns that can apply to something: a typo would leave nothing out, in silence."""
-    known = list(dict.fromkeys(filter(None, _NAMED[key]()))) if key in _NAMED else []
 
     def check(text: str) -> None:
+        known = list(dict.fromkeys(filter(None, _NAMED[key]()))) if key in _NAMED else []
         if not known or any(fnmatchcase(name, text) for name in known):
             return
         if _WILD & set(text):

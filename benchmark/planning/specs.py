@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from benchmark.cell import (
     CLEAN,
+    DOMAIN,
     EMBEDDED,
     FLOAT32,
     SOURCE,
@@ -240,7 +241,9 @@ def stream_specs(
     known = {name: Any for kind in kinds for name in STREAM_OPTIONS.get(kind, ())}
     check(mapping(known), dict(given), owner=f"stream {','.join(kinds)}")
     for choice in choices:
-        names = STREAM_OPTIONS.get(choice.name, ())
+        names = set(STREAM_OPTIONS.get(choice.name, ()))
+        if choice.name in MIXING and not set(kinds) <= set(MIXING) and given.get(_KEY) != DOMAIN:
+            names.discard(_KEY)  # meant for the correlated streams beside them
         shared = {name: value for name, value in given.items() if name in names}
         for own in choice.variants():
             values = {"batch_size": batch_size, **_merged(own, shared, flagged)}
@@ -255,9 +258,10 @@ def _stream(kind: str, values: Mapping[str, Any]) -> StreamSpec:
     return spec
 
 
+_KEY = "group_key"
 _STREAM = mapping_of(
     StreamSpec,
-    ("batch_size", "domains_per_batch", "group_key", "delta"),
+    ("batch_size", "domains_per_batch", _KEY, "delta"),
     kinds={"batch_size": SETTINGS["batch_size"]},
 )
 

@@ -66,6 +66,7 @@ def _rows(record: Record) -> Iterator[dict[str, Any]]:
         "stream_options": ", ".join(
             f"{name}={getattr(cell.stream, name)}"
             for name in STREAM_OPTIONS.get(cell.stream.kind, ())
+            if getattr(cell.stream, name) != ""
         ),
         "domains": ", ".join(domain.label for domain in cell.stream.domains),
         "seed": cell.seed,

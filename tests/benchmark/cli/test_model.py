@@ -19,17 +19,17 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> list[list[str]]:
 
 def test_a_resnet_adapts_its_batch_norm(capsys: pytest.CaptureFixture[str]) -> None:
     rows = shown(capsys, "RN50")
-    assert ["image", "BatchNorm2d", "55", "53,248", "adapts"] in rows
-    assert any(row[:4] == ["text", "LayerNorm", "24", "24,576"] for row in rows)
+    assert ["image", "BatchNorm2d", "adapts", "55", "53,248"] in rows
+    assert any(row == ["text", "LayerNorm", "adapts", "24", "24,576"] for row in rows)
     assert any("outside" in row for row in rows)  # the final norm of the text tower
 
 
 def test_a_folder_of_transformers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path, "clip")
     rows = shown(capsys, f"hf:{tmp_path}")
-    assert ["image", "LayerNorm", "6", "192", "adapts"] in rows
-    assert ["text", "LayerNorm", "5", "160", "adapts"] in rows
+    assert ["image", "LayerNorm", "adapts", "6", "192"] in rows
+    assert ["text", "LayerNorm", "adapts", "5", "160"] in rows
 
 
 def test_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
-    assert any(row[-1:] == ["adapts"] for row in shown(capsys, "mini:base"))
+    assert any("adapts" in row for row in shown(capsys, "mini:base"))

@@ -116,6 +116,7 @@ def test_leaving_early_ends_the_workers_at_once(how: type[BaseException]) -> Non
 def test_a_killed_worker_is_one_clear_error() -> None:
     def make(number: int) -> int:
         if number == 2:
+            time.sleep(1)  # the results before it are on their way, and would die with it
             os.kill(os.getpid(), signal.SIGKILL)
         return number
 
