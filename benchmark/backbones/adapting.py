@@ -11,7 +11,7 @@ from methods.base import QueryEncoder
 from methods.parameters import NORM_TYPES, is_norm
 
 ADAPTS = "adapts"
-OUTSIDE = "left out: outside the part that may adapt"
+OUTSIDE = "left out: outside the adaptable part"
 PLAIN = "left out: no parameters of its own"
 
 
