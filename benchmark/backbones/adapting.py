@@ -11,8 +11,8 @@ from methods.base import QueryEncoder
 from methods.parameters import NORM_TYPES, is_norm
 
 ADAPTS = "adapts"
-OUTSIDE = "left out: outside the adaptable part"
-PLAIN = "left out: no parameters of its own"
+OUTSIDE = "no: outside the adaptable part"
+PLAIN = "no: it has no parameters"
 
 
 @dataclass(frozen=True, slots=True)
