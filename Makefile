@@ -17,7 +17,7 @@ TAKES_plan := $(TAKES_grid)
 TAKES_leaderboard := $(RUN_TAKES)
 TAKES_claims := SEED WORKERS LIMIT THREADS QUIET
 TAKES_tune := METHOD WORKERS
-TAKES_test := PYTEST_FLAGS TEST_WORKERS
+TAKES_test := PYTEST_FLAGS TEST_WORKERS ALL
 TAKES_perf := PYTEST_FLAGS
 TAKES_check := $(TAKES_test)
 ALWAYS_TAKEN := VENV PYTHON PIP_FLAGS SHELL MAKEFLAGS
@@ -197,8 +197,9 @@ mini-weights: $(STAMP) ## train the weights of the embedded default anew (resuma
 
 # Two processes of one torch thread each: with more, they wait for each other on two cores.
 .PHONY: test
-test: $(STAMP) ## run the tests
-	@$(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q -n $(call quote,$(TEST_WORKERS)) -p no:benchmark
+test: $(STAMP) ## run the tests that take under some seconds; ALL=1: every one, as make check does
+	@$(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q -n $(call quote,$(TEST_WORKERS)) -p no:benchmark \
+	  $(if $(filter 1 yes true,$(ALL)),,-m "not slow")
 
 .PHONY: perf
 perf: $(STAMP) ## run the speed tests; print their ratios and list them in docs/performance.md
@@ -235,7 +236,7 @@ check: $(STAMP) ## format, lint, types and tests: what CI runs
 	@$(MAKE) --no-print-directory format-check
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
-	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test ALL=1
 
 .PHONY: clean
 clean: ## remove caches and build products (not the environment, not results)

@@ -282,6 +282,7 @@ def python(code: str, folder: Path, *flags: str) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.slow
 def test_a_plain_script_without_main_guard(tmp_path) -> None:
     code = (
         "import sys, queryshift\n"

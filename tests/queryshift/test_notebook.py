@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import benchmark
 
 ROOT = Path(benchmark.__file__).resolve().parents[1]
@@ -29,6 +31,7 @@ for source in json.load(sys.stdin):
 """
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_shows_tables_and_figures(tmp_path: Path) -> None:
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)

@@ -15,6 +15,7 @@ from benchmark.cli.main import main
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["method", "shift", "benchmark", "backbone"])
 def test_a_new_package_passes_its_own_test(kind, tmp_path, capsys) -> None:
     assert main(["new", kind, "my_idea", "--out", str(tmp_path)]) == 0

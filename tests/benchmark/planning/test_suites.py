@@ -49,6 +49,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     BENCHMARKS.refresh()
 
 
+@pytest.mark.slow
 def test_a_suite_file_runs_and_its_row_is_shown(file, capsys):
     words = ["suite", "--suite", "mine.yaml", "--method", "recentre", "--limit", "64"]
     assert main([*words, "--no-figures", "--out", "run", "--workers", "2"]) == 0
