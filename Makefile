@@ -198,8 +198,7 @@ mini-weights: $(STAMP) ## train the weights of the embedded default anew (resuma
 # Two processes of one torch thread each: with more, they wait for each other on two cores.
 .PHONY: test
 test: $(STAMP) ## run the tests that take under some seconds; ALL=1: every one, as make check does
-	@$(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q -n $(call quote,$(TEST_WORKERS)) -p no:benchmark \
-	  $(if $(filter 1 yes true,$(ALL)),,-m "not slow")
+	@$(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q $(if $(filter 1 yes true,$(ALL)),,-m "not slow") -n $(call quote,$(TEST_WORKERS)) -p no:benchmark
 
 .PHONY: perf
 perf: $(STAMP) ## run the speed tests; print their ratios and list them in docs/performance.md
