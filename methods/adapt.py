@@ -26,7 +26,7 @@ from methods.base import Method, MethodError, Setup, StepOutput
 from methods.batch_norm import in_batch_statistics
 from methods.centring import centred
 from methods.gradients import Gradients
-from methods.options import check_options, option
+from methods.options import check_options, option, temperature_of, temperature_option
 from methods.parameters import ADAPT_CHOICES, Snapshot, all_finite, select_parameters
 
 Change = Callable[[Gradients], Gradients]
@@ -44,9 +44,7 @@ class AdaptOptions:
     lr: float = option(3e-4, "learning rate (TCR uses 3e-5 for BLIP text queries)", minimum=0)
     weight_decay: float = option(1e-4, "weight decay of the optimiser", minimum=0)
     optimizer: str = option("adamw", "optimiser", choices=("adamw", "adam", "sgd"))
-    temperature: float | str = option(
-        0.01, "softmax temperature, or 'learnt' for 1 / the backbone's logit scale", above=0
-    )
+    temperature: float | str = temperature_option(0.01)
     adapt: str = option(
         "norm",
         "parameters: 'norm' = affine part of normalisation layers, 'norm+bias' = and all biases, "
@@ -73,11 +71,6 @@ class AdaptOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if isinstance(self.temperature, str) and self.temperature != "learnt":
-            raise MethodError(
-                f"option 'temperature' is {self.temperature!r}; expected a number above 0, "
-                "or 'learnt'"
-            )
 
 
 @dataclass(frozen=True)
@@ -164,8 +157,7 @@ class AdaptedMethod(Method):
 
     def __init__(self, setup: Setup, options: Any = None) -> None:
         super().__init__(setup, options)
-        chosen = self.options.temperature
-        self.temperature = 1.0 / setup.logit_scale if chosen == "learnt" else float(chosen)
+        self.temperature = temperature_of(self.options.temperature, setup)
         self.adapted = select_parameters(self.encoder, self.options.adapt)
         self.source = Snapshot(self.encoder)
         if self.options.bn == "batch":

@@ -11,7 +11,7 @@ from torch import Tensor
 from methods.adapt import AdaptedMethod, AdaptOptions, Forward
 from methods.base import MethodCard
 from methods.objectives import entropy, modality_gap, noise_robust_entropy, uniformity
-from methods.options import option
+from methods.options import option, temperature_option
 from methods.queue import ReliableQueue
 
 
@@ -19,9 +19,7 @@ from methods.queue import ReliableQueue
 class HatVtrOptions(AdaptOptions):
     """Options of HAT-VTR; defaults are the repository's for video queries."""
 
-    temperature: float | str = option(
-        0.02, "softmax temperature, or 'learnt' for 1 / the backbone's logit scale", above=0
-    )
+    temperature: float | str = temperature_option(0.02)
     con_ratio: float = option(0.3, "part of a batch taken as reliable", above=0, maximum=1)
     uniformity_scale: float = option(0.1, "t in exp(-t * distance to the query centre)", above=0)
     queue_size: int = option(16, "reliable pairs kept; in the repository a batch", minimum=1)

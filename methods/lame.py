@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from methods.base import Method, MethodCard, MethodError, Setup, StepOutput
-from methods.options import check_options, option
+from methods.base import Method, MethodCard, Setup, StepOutput
+from methods.options import check_options, option, temperature_of, temperature_option
 
 ITERATIONS, TOLERANCE, FLOOR = 100, 1e-8, 1e-10
 """Most iterations, relative change of the energy that ends them, added to p (official code)."""
@@ -26,17 +26,10 @@ class LameOptions:
     )
     neighbours: int = option(5, "for knn; for rbf the one whose distance is the width", minimum=1)
     symmetric: bool = option(False, "make the affinity symmetric")
-    temperature: float | str = option(
-        0.01, "softmax temperature, or 'learnt' for 1 / the backbone's logit scale", above=0
-    )
+    temperature: float | str = temperature_option(0.01)
 
     def __post_init__(self) -> None:
         check_options(self)
-        if isinstance(self.temperature, str) and self.temperature != "learnt":
-            raise MethodError(
-                f"option 'temperature' is {self.temperature!r}; expected a number above 0, "
-                "or 'learnt'"
-            )
 
 
 class Lame(Method):
@@ -62,8 +55,7 @@ class Lame(Method):
 
     def __init__(self, setup: Setup, options: Any = None) -> None:
         super().__init__(setup, options)
-        chosen = self.options.temperature
-        self.temperature = 1.0 / setup.logit_scale if chosen == "learnt" else float(chosen)
+        self.temperature = temperature_of(self.options.temperature, setup)
 
     @torch.no_grad()
     def step(self, queries: Tensor) -> StepOutput:

@@ -7,7 +7,10 @@ import math
 import types
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from methods.base import MethodError
+from methods.base import MethodError, Setup
+
+LEARNT = "learnt"
+"""As a temperature: 1 / the backbone's logit scale."""
 
 
 def option(
@@ -18,6 +21,7 @@ def option(
     above: float | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    word: str = "",
 ) -> Any:
     """A dataclass field with its help text, and the limits that ``check_options`` enforces.
 
@@ -28,12 +32,26 @@ def option(
         above: numbers must be greater than this.
         minimum: numbers must be at least this.
         maximum: numbers must be at most this.
+        word: the one text that may stand for a number above 0, "" for none.
     """
     limits = {"choices": choices, "above": above, "minimum": minimum, "maximum": maximum}
     metadata = {"help": help} | {
         key: value for key, value in limits.items() if value not in ((), None)
     }
+    if word:
+        metadata["word"] = word
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def temperature_option(default: float) -> Any:
+    """The option ``temperature``: a number above 0, or ``LEARNT``."""
+    about = f"softmax temperature, or {LEARNT!r} for 1 / the backbone's logit scale"
+    return option(default, about, above=0, word=LEARNT)
+
+
+def temperature_of(chosen: float | str, setup: Setup) -> float:
+    """What a value of ``temperature_option`` stands for."""
+    return 1.0 / setup.logit_scale if chosen == LEARNT else float(chosen)
 
 
 def check_options(options: Any) -> None:
@@ -66,6 +84,8 @@ def _out_of_limits(value: Any, metadata: Any) -> str:
     choices = metadata.get("choices", ())
     if choices and value not in choices:
         return "one of " + ", ".join(map(repr, choices))
+    if isinstance(value, str) and value != metadata.get("word", value):
+        return f"a number above 0, or {metadata['word']!r}"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return ""
     if not math.isfinite(value):

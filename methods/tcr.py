@@ -10,7 +10,7 @@ from torch import Tensor
 from methods.adapt import AdaptedMethod, AdaptOptions, Forward
 from methods.base import MethodCard
 from methods.objectives import entropy, modality_gap, noise_robust_entropy, uniformity
-from methods.options import option
+from methods.options import option, temperature_option
 from methods.queue import ReliableQueue
 
 
@@ -18,9 +18,7 @@ from methods.queue import ReliableQueue
 class TcrOptions(AdaptOptions):
     """Options of TCR; defaults are the repository's."""
 
-    temperature: float | str = option(
-        0.02, "softmax temperature, or 'learnt' for 1 / the backbone's logit scale", above=0
-    )
+    temperature: float | str = temperature_option(0.02)
     con_ratio: float = option(0.3, "part of a batch taken as source-like", above=0, maximum=1)
     uniformity_scale: float = option(0.1, "t in exp(-t * distance to the query centre)", above=0)
     queue_size: int = option(64, "source-like pairs kept", minimum=1)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from methods.base import Method, MethodCard, MethodError, Setup, StepOutput
+from methods.base import Method, MethodCard, Setup, StepOutput
 from methods.objectives import entropy
-from methods.options import check_options, option
+from methods.options import check_options, option, temperature_of, temperature_option
 from methods.perturb import augmented
 
 
@@ -23,17 +23,10 @@ class VteOptions:
     keep: float = option(
         0.1, "part of the views that counts, the most certain; 1: all (TTAug)", above=0, maximum=1
     )
-    temperature: float | str = option(
-        0.01, "softmax temperature, or 'learnt' for 1 / the backbone's logit scale", above=0
-    )
+    temperature: float | str = temperature_option(0.01)
 
     def __post_init__(self) -> None:
         check_options(self)
-        if isinstance(self.temperature, str) and self.temperature != "learnt":
-            raise MethodError(
-                f"option 'temperature' is {self.temperature!r}; expected a number above 0, "
-                "or 'learnt'"
-            )
 
 
 class Vte(Method):
@@ -60,8 +53,7 @@ class Vte(Method):
 
     def __init__(self, setup: Setup, options: Any = None) -> None:
         super().__init__(setup, options)
-        chosen = self.options.temperature
-        self.temperature = 1.0 / setup.logit_scale if chosen == "learnt" else float(chosen)
+        self.temperature = temperature_of(self.options.temperature, setup)
         self._generator_state = setup.generator.get_state()
 
     def reset(self) -> None:
