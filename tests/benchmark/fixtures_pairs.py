@@ -158,3 +158,11 @@ def _write_tiffs(folder: Path, names: list[str]) -> None:
         rng = np.random.default_rng(index)
         pixels = rng.integers(0, 256, size=(9, 12, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / name)
+
+
+def make_cuhk(root: Path) -> Path:
+    return make_person_search(root, "CUHK-PEDES", "reid_raw.json")
+
+
+def make_icfg(root: Path) -> Path:
+    return make_person_search(root, "ICFG-PEDES", "ICFG-PEDES.json")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
@@ -8,25 +7,7 @@ import pytest
 from benchmark.config.options import applicable, complete, parse
 from benchmark.config.validate import check, from_text
 from benchmark.errors import ConfigError, UnknownNameError
-
-
-@dataclass(frozen=True)
-class Options:
-    lr: float = 3e-4
-    steps: int = 3
-    refine: bool = True
-    temperature: float | str = 0.02
-    optimizer: str = field(default="adamw", metadata={"choices": ("adamw", "sgd")})
-    cap: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError("option 'steps' must be at least 1")
-
-
-@dataclass(frozen=True)
-class Nothing:
-    pass
+from tests.benchmark.config.fixtures_options import Nothing, Options
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -24,25 +23,7 @@ from benchmark.report.leaderboard import leaderboard
 from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
 from tests.benchmark import fakes
-
-
-@dataclass(frozen=True)
-class Options:
-    lr: float = 3e-4
-    steps: int = 3
-    refine: bool = True
-    temperature: float | str = 0.02
-    optimizer: str = field(default="adamw", metadata={"choices": ("adamw", "sgd")})
-    cap: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError("option 'steps' must be at least 1")
-
-
-@dataclass(frozen=True)
-class Nothing:
-    pass
+from tests.benchmark.config.fixtures_options import Nothing, Options
 
 
 def resolve(

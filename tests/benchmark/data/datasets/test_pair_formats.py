@@ -33,7 +33,9 @@ from tests.benchmark.fixtures_pairs import (
     SHARED_TEXT,
     fashion_records,
     fashion_text,
+    make_cuhk,
     make_fashion_gen,
+    make_icfg,
     make_nocaps,
     make_person_search,
     make_remote_sensing,
@@ -43,14 +45,6 @@ from tests.benchmark.fixtures_pairs import (
 )
 
 Loader = Callable[..., ImageTextPairs]
-
-
-def make_cuhk(root: Path) -> Path:
-    return make_person_search(root, "CUHK-PEDES", "reid_raw.json")
-
-
-def make_icfg(root: Path) -> Path:
-    return make_person_search(root, "ICFG-PEDES", "ICFG-PEDES.json")
 
 
 OF: dict[str, Loader] = {"rsicd": load_rsicd, "rsitmd": load_rsitmd}

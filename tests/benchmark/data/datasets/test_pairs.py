@@ -25,21 +25,14 @@ from benchmark.data.tasks.image_text import build
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_karpathy import make_coco, write_json
 from tests.benchmark.fixtures_pairs import (
+    make_cuhk,
     make_fashion_gen,
+    make_icfg,
     make_nocaps,
-    make_person_search,
     make_remote_sensing,
 )
 
 Loader = Callable[..., ImageTextPairs]
-
-
-def make_cuhk(root: Path) -> Path:
-    return make_person_search(root, "CUHK-PEDES", "reid_raw.json")
-
-
-def make_icfg(root: Path) -> Path:
-    return make_person_search(root, "ICFG-PEDES", "ICFG-PEDES.json")
 
 
 def make_rsitmd(root: Path) -> Path:

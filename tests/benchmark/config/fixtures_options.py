@@ -1,0 +1,24 @@
+"""Options of a made-up method: every kind of type that a field can have, and none at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Options:
+    lr: float = 3e-4
+    steps: int = 3
+    refine: bool = True
+    temperature: float | str = 0.02
+    optimizer: str = field(default="adamw", metadata={"choices": ("adamw", "sgd")})
+    cap: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError("option 'steps' must be at least 1")
+
+
+@dataclass(frozen=True)
+class Nothing:
+    pass
