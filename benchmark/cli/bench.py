@@ -124,23 +124,24 @@ class Bench(Command):
     ) -> None:
         """Prints the table of the run's cells; writes the files that are out of date."""
         from benchmark.report.outputs import up_to_date
+        from benchmark.report.pools import benchmark_pools
         from benchmark.report.table import results_table
-        from benchmark.report.verdict import verdict
+        from benchmark.report.verdict import verdict_of
         from benchmark.report.writing import load_results, output_options, write_all
 
         stored, keys = load_results(store), {record.key for record in records}
         mine = [one for one in stored if one.record.key in keys]
+        pools = benchmark_pools(mine)
         written: list[Path] = []
         if args.grid or self.defaults(args):  # a row for each benchmark, not for each method
             from benchmark.report.outputs import write_csv
-            from benchmark.report.pools import benchmark_pools
             from benchmark.report.suite_table import suite_frame, suite_table
             from benchmark.report.table import tuned_notes
 
             frame = suite_frame(mine, plan.rows)
             console.print(suite_table(frame.assign(note="")))  # the reasons come below, once each
             say(console, "R@1 in percent: mean over shifts and directions; clean: source model")
-            for line in tuned_notes(benchmark_pools(mine)):
+            for line in tuned_notes(pools):
                 say(console, line)
             written = [write_csv(frame, store.path / "suite.csv")]
         else:
@@ -152,7 +153,7 @@ class Bench(Command):
         else:
             written += write_all(store, stored, figures=figures)
         say_where(console, written)
-        for line in verdict(mine):
+        for line in verdict_of(pools):
             say(console, line, "bold")
 
 

@@ -26,8 +26,13 @@ def verdict(results: Iterable[CellResult]) -> list[str]:
         Gain, price, and how far to trust them; no line where no method has a source to compare
         with.
     """
+    return verdict_of(benchmark_pools(results))
+
+
+def verdict_of(whole: Iterable[Pool]) -> list[str]:
+    """As ``verdict``, of the ``benchmark_pools`` of a run."""
     by_method: dict[str, list[Pool]] = defaultdict(list)
-    for pool in benchmark_pools(results):
+    for pool in whole:
         by_method[pool.label].append(pool)
     places = max((len(pools) for pools in by_method.values()), default=0)
     found = {
