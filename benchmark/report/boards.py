@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.metrics.intervals import ALPHA, RULE, harm
+from benchmark.metrics.intervals import ALPHA, RULE
+from benchmark.report.method_summary import summaries_of
 from benchmark.report.pools import Pool, changed_nothing, labels_of, note
 from benchmark.report.ranking_tables import Pairs, Ranking, as_pools, pairwise, rankings
 from benchmark.report.results import CellResult, Setting, unique_titles
@@ -90,7 +91,7 @@ def _board(here: tuple[str, str], pools: Sequence[Pool], pairs: Pairs, ranking: 
         *here,
         methods,
         tuple(rows),
-        _summary(methods, pools, ranking),
+        _summary(pools, ranking),
         _notes(rows, pools, ranking, titles),
         tuple(changed) if any(changed) else (),
     )
@@ -130,9 +131,7 @@ def _marked(
     )
 
 
-def _summary(
-    methods: Sequence[str], pools: Sequence[Pool], ranking: Ranking
-) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _summary(pools: Sequence[Pool], ranking: Ranking) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """What stands under the benchmarks: one text per method."""
     names = (
         f"average rank ({ranking.datasets} data set{'s' if ranking.datasets != 1 else ''})",
@@ -141,20 +140,16 @@ def _summary(
         "forgetting, points",
         "ms per query, times source",
     )
-    columns = []
-    for label in methods:
-        found = [pool for pool in pools if pool.label == label]
-        done = [pool for pool in found if pool.done]
-        rates = harm([cell for pool in found for cell in pool.by_cell])
-        columns.append(
-            (
-                _text(ranking.average.get(label), 2),
-                _text(100 * rates.rate, 0),
-                _text(100 * rates.significant, 0),
-                _text(_mean([pool.mean("metrics", "forgetting") for pool in done]), 1),
-                _text(_mean([pool.ratio("cost", "ms_per_query") for pool in done]), 1),
-            )
+    columns = [
+        (
+            _text(row.rank, 2),
+            _text(100 * row.harm.rate, 0),
+            _text(100 * row.harm.significant, 0),
+            _text(row.forgetting, 1),
+            _text(row.time, 1),
         )
+        for row in summaries_of(pools, ranking)
+    ]
     return tuple(zip(names, zip(*columns, strict=True), strict=True))
 
 

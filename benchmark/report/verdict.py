@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from benchmark.metrics.intervals import Comparison, paired_comparison
-from benchmark.report.pools import Pool, benchmark_pools, stacked
+from benchmark.metrics.intervals import Comparison
+from benchmark.report.method_summary import gain_over_source
+from benchmark.report.pools import Pool, benchmark_pools
 from benchmark.report.results import CellResult
 
 
@@ -39,28 +40,13 @@ def verdict_of(whole: Iterable[Pool]) -> list[str]:
         label: (gain, pools)
         for label, pools in by_method.items()
         if len(pools) == places and all(pool.whole for pool in pools)
-        if (gain := _gain(pools)) is not None and math.isfinite(gain.difference)
+        if (gain := gain_over_source(pools)) is not None and math.isfinite(gain.difference)
     }
     if not found:
         return []
     best = max(found, key=lambda label: found[label][0].difference)
     gain, pools = found[best]
     return [_gain_line(best, gain, pools), _price_line(pools), _trust_line(gain, pools, len(found))]
-
-
-def _gain(pools: Sequence[Pool]) -> Comparison | None:
-    """R@1 against the source over the paired cells of several benchmarks."""
-    parts = []
-    last = 0
-    for pool in pools:
-        if pool.is_source or not pool.pairs:
-            return None
-        ours, groups, seeds = stacked([cell for cell, _ in pool.pairs])
-        theirs = stacked([partner for _, partner in pool.pairs])[0]
-        parts.append((ours, theirs, groups + last, seeds))  # clusters do not reach over benchmarks
-        last = int(parts[-1][2].max()) + 1
-    ours, theirs, groups, seeds = map(np.concatenate, zip(*parts, strict=True))
-    return paired_comparison(ours, theirs, groups, seeds=seeds)
 
 
 def _gain_line(label: str, gain: Comparison, pools: Sequence[Pool]) -> str:

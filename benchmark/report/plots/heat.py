@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.report.looks import extent
 from benchmark.report.plots import layout, style
 from benchmark.report.pools import Pool, labels_of
 from benchmark.report.results import Setting
@@ -18,9 +19,6 @@ from benchmark.report.unshifted import NOTHING
 
 HEAT_COLUMNS = 16
 """Widest heat map by shift; with more columns the overview has one row per benchmark."""
-
-_LEAST_EXTENT = 5.0
-"""The colours reach at least so far (points), so that noise alone does not glow."""
 
 _DIFFERENCE = "R@1 against source (points)\nin brackets: 95 % interval includes 0"
 
@@ -60,14 +58,14 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
         }
         for place, title in titles.items()
     ]
-    extent = _extent(columns)
+    reach = _extent(columns)
     # A stream of several domains is one column with a long name: give it the room of two.
     counts = [max(len(c), 1 if all("+" not in name for name in c) else 2) for c in columns]
     size = (max(4.2, 2.6 + 0.56 * sum(counts)), max(2.8, 1.7 + 0.29 * len(labels)))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, len(titles), squeeze=False, width_ratios=counts, sharey=True)[0]
     for axis, title, column in zip(axes, titles.values(), columns, strict=True):
-        image = _draw(axis, labels, column, extent)
+        image = _draw(axis, labels, column, reach)
         axis.set_title(layout.wrapped(title, 7 * len(column) + 3))
     axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
     layout.colour_bar(figure, image, list(axes), _DIFFERENCE, aspect=14)
@@ -160,13 +158,10 @@ def _by_shift(pools: Sequence[Pool], group: Mapping[Setting, str], metric: str) 
 
 def _extent(panels: Sequence[_Columns]) -> float:
     """How far the colours reach on either side of zero."""
-    values = [
-        abs(s.value) for columns in panels for column in columns.values() for s in column.values()
-    ]
-    return max([*values, _LEAST_EXTENT])
+    return extent(s.value for columns in panels for c in columns.values() for s in c.values())
 
 
-def _draw(axis: Axes, rows: Sequence[str], columns: _Columns, extent: float) -> Any:
+def _draw(axis: Axes, rows: Sequence[str], columns: _Columns, reach: float) -> Any:
     """The squares of one panel with their numbers; gives the image for the colour bar."""
     values = np.full((len(rows), len(columns)), np.nan)
     for x, column in enumerate(columns.values()):
@@ -174,11 +169,11 @@ def _draw(axis: Axes, rows: Sequence[str], columns: _Columns, extent: float) -> 
             if row not in column:
                 continue
             values[y, x] = column[row].value
-            colour = "white" if abs(column[row].value) > 0.6 * extent else style.INK
+            colour = "white" if abs(column[row].value) > 0.6 * reach else style.INK
             axis.text(x, y, column[row].text, ha="center", va="center", fontsize=8, color=colour)
     axis.patch.set(facecolor="#f4f4f4", hatch="////", edgecolor="#d0d0d0")
     image = axis.imshow(
-        np.ma.masked_invalid(values), cmap="RdBu", vmin=-extent, vmax=extent, aspect="auto"
+        np.ma.masked_invalid(values), cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto"
     )
     room = {name: (24 if "+" in name else 30) + 20 * (NOTHING in name) for name in columns}
     names = [style.label(name, length) for name, length in room.items()]

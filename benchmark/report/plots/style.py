@@ -1,19 +1,15 @@
-"""One look for all figures: sizes, type, and a fixed colour and marker for each method.
-
-Colours are those of Okabe and Ito (Color Universal Design, 2008), which people with the common
-forms of colour blindness tell apart; markers and dashes say the same a second time. Methods from
-plugins take the remaining colours (after Paul Tol's "muted" scheme, SRON technical note, 2021).
-"""
+"""One look for all figures: sizes and type; the methods' colours are those of ``report.looks``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from matplotlib.font_manager import findfont, get_font
 
-from benchmark.cell import SOURCE
+from benchmark.report.looks import LOOKS, Look, looks
+
+__all__ = ["DPI", "GRID", "INK", "LOOKS", "QUIET", "RC", "WIDTH", "Look", "label", "looks"]
 
 DPI = 150
 WIDTH = 7.0
@@ -55,75 +51,6 @@ RC: Any = {
     "savefig.facecolor": "white",
 }
 """Given to ``matplotlib.rc_context``; "$" in a name is a dollar, not mathematics."""
-
-
-class Look(NamedTuple):
-    """How a method is drawn."""
-
-    colour: str
-    marker: str
-    dashes: Literal["-", "--", "-.", ":"] = "-"
-
-
-LOOKS: dict[str, Look] = {
-    SOURCE: Look("#6b6b6b", "", "--"),
-    "recentre": Look("#009E73", "s"),
-    "tent": Look("#E69F00", "^"),
-    "eata": Look("#56B4E9", "v"),
-    "sar": Look("#CC79A7", "D"),
-    "read": Look("#000000", "P"),
-    "tcr": Look("#0072B2", "X"),
-    "rest": Look("#D55E00", "o"),
-    "anchored": Look("#D55E00", "p", "-."),
-    "shot": Look("#B8860B", ">"),
-    "deyo": Look("#1E7BAA", "<"),
-    "come": Look("#8B5A2B", "d"),
-    "rdumb": Look("#6A3D9A", "v", "-."),
-    "roid": Look("#B15928", "p"),
-    "cotta": Look("#006D5B", "h"),
-    "memo": Look("#C71585", "*"),
-    "rpl": Look("#4B0082", "P", "-."),
-    "vte": Look("#A0522D", "D", ":"),
-    "lame": Look("#708238", "s", ":"),
-    "bn_adapt": Look("#36454F", "8", ":"),
-    "tcr-untrained": Look("#0072B2", "x", ":"),
-    "hat_vtr": Look("#CC79A7", "X", "-."),
-    "inverted_softmax": Look("#009E73", "^", ":"),
-    "qbnorm": Look("#009E73", "v", ":"),
-    "sinkhorn": Look("#009E73", "D", ":"),
-    "nnn": Look("#009E73", "o", ":"),
-    "whiten": Look("#009E73", "P", ":"),
-    "tda": Look("#009E73", "X", ":"),
-}
-"""The built-in methods; fixed, so that figures of different runs can be laid side by side."""
-
-_SPARE_COLOURS = ("#882255", "#999933", "#332288", "#44AA99", "#AA4499", "#117733", "#661100")
-_SPARE_MARKERS = ("*", "h", "<", ">", "p", "d", "8")
-_SPARE_DASHES: tuple[Literal["-", "-.", ":"], ...] = ("-.", ":", "-")
-
-
-def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A look for each name: the fixed one for built-ins, the next spare one for the others.
-
-    Names with a note in brackets ("rest [lr=0.01]") are variants and count as others, except the
-    first variant of a built-in, which keeps its colours.
-    """
-    chosen: dict[str, Look] = {}
-    taken: set[str] = set()
-    others = []
-    for name in sorted(set(names)):
-        base = name.split("[")[0].rstrip()
-        if base in LOOKS and base not in taken:
-            chosen[name] = LOOKS[base]
-            taken.add(base)
-        else:
-            others.append(name)
-    for index, name in enumerate(others):
-        turn, place = divmod(index, len(_SPARE_COLOURS))
-        marker = _SPARE_MARKERS[(place + turn) % len(_SPARE_MARKERS)]
-        dashes = _SPARE_DASHES[turn % len(_SPARE_DASHES)]
-        chosen[name] = Look(_SPARE_COLOURS[place], marker, dashes)
-    return chosen
 
 
 @cache
