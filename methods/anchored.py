@@ -77,6 +77,7 @@ class Anchored(Tcr):
         "recentre on held-out embedded benchmarks with one seed, behind TCR on clips; its price "
         "against TCR is not settled (docs/methods.md)",
         passes="4 f, 3 b",
+        knob="pull",
     )
     Options: ClassVar[type] = AnchoredOptions
 

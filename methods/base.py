@@ -50,6 +50,8 @@ class MethodCard:
         repository: where the official code is, or "".
         sees: what the method uses beside its options, where it is more or less than usual.
         passes: what a query costs, in passes through the query tower (f forward, b back).
+        knob: the option that tuning searches beside learning rate and temperature: a number above
+            0, or one with choices; "" for none.
     """
 
     name: str
@@ -62,6 +64,7 @@ class MethodCard:
     repository: str = ""
     sees: str = "the batch's queries, the gallery, its own state"
     passes: str = ""
+    knob: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class BnAdapt(Method):
         repository="https://github.com/bethgelab/robustness",
         sees="the batch's queries, the gallery",
         passes="1 f",
+        knob="prior",
     )
     Options: ClassVar[type] = BnAdaptOptions
 

@@ -75,6 +75,7 @@ class Deyo(AdaptedMethod):
         "batch is, not only its reliable part; the form behind TCR's tables is form=tcr",
         repository="https://github.com/Jhyun17/DeYO",
         passes="6 f, 3 b",
+        knob="entropy_margin",
     )
     Options: ClassVar[type] = DeyoOptions
 

@@ -79,6 +79,7 @@ class Eata(AdaptedMethod):
         "form behind TCR's tables is form=tcr",
         repository="https://github.com/mr-eggplant/EATA",
         passes="3 f, 3 b",
+        knob="entropy_margin",
     )
     Options: ClassVar[type] = EataOptions
 

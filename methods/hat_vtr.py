@@ -55,6 +55,7 @@ class HatVtr(AdaptedMethod):
         "still offer one pair to the queue",
         repository="https://github.com/bingqingzhang/vtr_tta",
         passes="3 f, 3 b",
+        knob="con_ratio",
     )
     Options: ClassVar[type] = HatVtrOptions
 

@@ -44,6 +44,7 @@ class InvertedSoftmax(BankMethod):
         repository="https://github.com/yimuwangcs/Better_Cross_Modal_Retrieval",
         sees=BANK_SEES,
         passes="1 f",
+        knob="beta",
     )
     Options: ClassVar[type] = InvertedSoftmaxOptions
 

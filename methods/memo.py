@@ -55,6 +55,7 @@ class Memo(AdaptedMethod):
         repository="https://github.com/zhangmarvin/memo",
         sees="one query at a time, the gallery",
         passes="33 f, 32 b",
+        knob="keep",
     )
     Options: ClassVar[type] = MemoOptions
     _offset: Tensor | None = None

@@ -39,6 +39,7 @@ class NNN(BankMethod):
         repository="https://github.com/multimodal-interpretability/nnn",
         sees=BANK_SEES,
         passes="1 f",
+        knob="weight",
     )
     Options: ClassVar[type] = NNNOptions
 

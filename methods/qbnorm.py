@@ -41,6 +41,7 @@ class QBNorm(BankMethod):
         repository="https://github.com/ioanacroi/qb-norm",
         sees=BANK_SEES,
         passes="1 f",
+        knob="beta",
     )
     Options: ClassVar[type] = QBNormOptions
 

@@ -44,6 +44,7 @@ class Recentre(Method):
         summary="training-free: the batch's query mean is moved onto the gallery mean",
         paper="none",
         trains=False,
+        knob="strength",
     )
     Options: ClassVar[type] = RecentreOptions
 

@@ -99,6 +99,7 @@ class Rest(Tcr):
         approximate="our reading of the paper's abstract and figure; we did not have its "
         "equations: TCR's terms and constants, ProGrad-form decoupling against the source's "
         "predictions",
+        knob="consistency",
     )
     Options: ClassVar[type] = RestOptions
 

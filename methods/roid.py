@@ -60,6 +60,7 @@ class Roid(AdaptedMethod):
         "knows the batch size",
         repository="https://github.com/mariodoebler/test-time-adaptation",
         passes="6 f, 6 b",
+        knob="weight_temperature",
     )
     Options: ClassVar[type] = RoidOptions
 

@@ -58,6 +58,7 @@ class Sar(AdaptedMethod):
         "one or two has one reliable query (the port fails there)",
         repository="https://github.com/mr-eggplant/SAR",
         passes="6 f, 6 b",
+        knob="fraction",
     )
     Options: ClassVar[type] = SarOptions
 

@@ -41,6 +41,7 @@ class Sinkhorn(BankMethod):
         "bank_size of them, not a training set",
         sees=BANK_SEES,
         passes="1 f",
+        knob="tau",
     )
     Options: ClassVar[type] = SinkhornOptions
 

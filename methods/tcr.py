@@ -47,6 +47,7 @@ class Tcr(AdaptedMethod):
         "still offer one pair to the queue",
         repository="https://github.com/XLearning-SCU/2025-ICLR-TCR",
         passes="3 f, 3 b",
+        knob="con_ratio",
     )
     Options: ClassVar[type] = TcrOptions
 

@@ -49,6 +49,7 @@ class TcrUntrained(Method):
         "still offer one pair to the queue",
         repository="https://github.com/XLearning-SCU/2025-ICLR-TCR",
         passes="1 f",
+        knob="scale",
     )
     Options: ClassVar[type] = TcrUntrainedOptions
 

@@ -94,6 +94,7 @@ class Tda(BankMethod):
         repository="https://github.com/kdiAAA/TDA",
         sees=BANK_SEES,
         passes="1 f",
+        knob="alpha",
     )
     Options: ClassVar[type] = TdaOptions
 

@@ -59,6 +59,7 @@ class Whiten(BankMethod):
         trains=False,
         sees=BANK_SEES,
         passes="1 f",
+        knob="prior",
     )
     Options: ClassVar[type] = WhitenOptions
 

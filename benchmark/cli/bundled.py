@@ -24,9 +24,8 @@ from benchmark.registry import METHODS
 from benchmark.report.display import FittedTable
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from benchmark.planning.plan import Plan
+    from benchmark.planning.tune import Study
     from benchmark.store.run_store import RunStore
 
 
@@ -125,7 +124,7 @@ class Tune(Command):
         parser.add_argument(
             "--budget",
             metavar="N",
-            help="pairs of learning rate and temperature a method (default: a grid of nine)",
+            help="trials of a method on each side of the queries (default: 12)",
         )
         parser.add_argument(
             "--out", metavar="FILE", help="your preset file (default: queryshift-preset.yaml)"
@@ -148,7 +147,6 @@ class Tune(Command):
             raise ConfigError(f"--out: expected a name that ends in .yaml, not {out!r}")
 
         from benchmark.planning import tune
-        from benchmark.store.run_store import RunStore
 
         target = user_path(out) if out else tune.PRESET
         methods = tune.tunable(named)
@@ -157,27 +155,43 @@ class Tune(Command):
         own: dict[str, Any] = {"limit": tune.QUERIES}
         if not {"data", "benchmark"} & set(given):
             own |= {"suite": tune.SUITE, "benchmark": ("all",), "shift": ("all",)}
-        plan, cells = tune.trials({**settings.defaults(**own), **given}, budget)
+        plan, studies = tune.studies({**settings.defaults(**own), **given})
+        cells = [cell for study in studies for cell in study.cells]
         data = ", ".join(dict.fromkeys(_validation_set(cell) for cell in cells))
         tune.check_target(target, kept, data)
-        counted = f"{len(cells)} validation cells of {data}, {len(methods)} methods"
-        say(console, f"{counted}, the same trials for each")
-        records, _ = execute(cells, RunStore(tune.RUN), plan.config, console)
-        failed = [record for record in records if record.status is not Status.DONE]
-        for record in failed:
-            say(console, f"failed: {record.cell['method']['name']}: {record.reason}")
-        if failed:
+        if not _search(studies, budget or tune.TRIALS, plan, data, console):
             return FAILED
-        table = tune.results_of(records)
-        embedded = all(cell.backbone.loader.startswith("mini") for cell in cells)
+        embedded = all(cell.backbone.embedded for cell in cells)
         written = tune.write_preset(
-            target, kept, table, data=data, queries=plan.config.limit or 0, embedded=embedded
+            target, kept, studies, data=data, queries=plan.config.limit or 0, embedded=embedded
         )
-        console.print(_chosen(tune.best_of(table)))
+        console.print(_chosen(studies))
         say(console, f"wrote {target} and {written}")
         if not tune.is_shipped(target):
             say(console, f"use it with --preset {target}")
         return OK
+
+
+def _search(studies: Sequence[Study], budget: int, plan: Plan, data: str, console: Console) -> bool:
+    """Runs all trials, a round for all methods at a time; whether none failed."""
+    from benchmark.planning import tune
+    from benchmark.store.run_store import RunStore
+
+    store, number = RunStore(tune.RUN), 0
+    methods = len({study.method for study in studies})
+    while cells := [cell for study in studies for cell in study.wanted(budget)]:
+        number += 1
+        about = f"{methods} methods, at most {budget} trials each" if number == 1 else ""
+        counted = f"round {number}: {len(cells)} validation cells of {data}"
+        say(console, f"{counted}; {about}" if about else counted)
+        records, _ = execute(cells, store, plan.config, console)
+        tune.take(studies, records)
+        failed = [r for r in records if r.status is not Status.DONE and not tune.has_diverged(r)]
+        for record in failed:
+            say(console, f"failed: {record.cell['method']['name']}: {record.reason}")
+        if failed:
+            return False
+    return True
 
 
 def _validation_set(cell: Cell) -> str:
@@ -187,11 +201,14 @@ def _validation_set(cell: Cell) -> str:
     return cell.benchmark.rpartition("-")[0]
 
 
-def _chosen(best: pd.DataFrame) -> FittedTable:
-    numbers = ("lr", "temperature", "mean R@1")
-    rows = (
-        (row["query"], row["method"], row["lr"], row["temperature"], f"{row['mean']:.1f}")
-        for row in best.to_dict("records")
-    )
-    columns = ("query", "method", *numbers)
-    return table(columns, rows, title="chosen on validation data", numbers=numbers)
+def _chosen(studies: Sequence[Study]) -> FittedTable:
+    from benchmark.planning.search import at_edge, best_trial
+
+    rows = []
+    for study in studies:
+        best, edge = best_trial(study.scores), at_edge(study.axes, study.scores)
+        options = ", ".join(f"{name}={value}" for name, value in study.named(best).items())
+        mean = f"{study.scores[best]:.1f}"
+        rows.append((study.side, study.method, options, mean, ", ".join(edge)))
+    columns = ("query", "method", "options", "mean R@1", "not surrounded")
+    return table(columns, rows, title="chosen on validation data", numbers=("mean R@1",))

@@ -7,6 +7,8 @@ for single benchmarks, backbones and sides of the queries. Any other preset is a
     about: one line (optional)
     data: mini-validation   # what the options were chosen on (optional)
     extends: mini           # the preset of what the file does not speak of (optional)
+    fixed:                  # options that are not tuned, on every side (optional)
+      memo: {views: 8}
     image:                  # side of the queries
       tent: {lr: 0.002}     # method: options that differ from its defaults
     text:
@@ -35,9 +37,6 @@ PUBLISHED = "published"
 BY_HAND = "by hand"
 """Origin of an option that the user set."""
 
-TUNABLE = frozenset({"lr", "temperature"})
-"""The options that the tuning command searches, in every method that has both."""
-
 USER_FILE = "queryshift-preset.yaml"
 """Where the tuning command writes a user's preset, in the current folder."""
 
@@ -48,7 +47,7 @@ _RULES = _FOLDER / "paper.yaml"
 _OPTIONS = Annotated[dict[str, Any], BeforeValidator(lambda options: options or {})]
 _KIND = mapping(
     {
-        **dict.fromkeys(MODALITIES, dict[str, _OPTIONS]),
+        **dict.fromkeys((*MODALITIES, "fixed"), dict[str, _OPTIONS]),
         **dict.fromkeys(("about", "data", "extends"), str),
     }
 )
@@ -133,32 +132,38 @@ def resolve(
     owner = f"method {method!r}"
     if place.query not in MODALITIES:
         raise ConfigError(f"presets exist for {', '.join(MODALITIES)}, not {place.query!r}")
-    label, chosen, origin = _chosen(method, options, preset, place, folder)
+    label, chosen, origins = _chosen(method, options, preset, place, folder)
     by_hand = dict(overrides or {})
     values = complete(options, {**chosen, **by_hand}, owner)
-    origins = {name: BY_HAND if name in by_hand else origin for name in (*chosen, *by_hand)}
+    origins |= dict.fromkeys(by_hand, BY_HAND)
     label = f"{label}+{','.join(sorted(by_hand))}" if by_hand else label
     return Resolved(values, label, origins)
 
 
 def _chosen(
     method: str, options: type, preset: str, place: Place, folder: Path
-) -> tuple[str, Mapping[str, Any], str]:
-    """Name of the preset that speaks of the method, its options and what they were chosen on."""
+) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """Name of the preset that speaks of the method, its options and what each was chosen on."""
     seen: list[str] = []
+    fixed: dict[str, Any] = {}
     while preset != PUBLISHED:
         if preset in seen:
             raise ConfigError(f"presets extend one another: {' -> '.join([*seen, preset])}")
         seen.append(preset)
         path = _path(preset, folder)
         document, data = _read_preset(path)
+        for side in ("fixed", place.query):
+            where = functools.partial(document.where, at=(side, method))
+            parse(options, data.get(side, {}).get(method, {}), f"method {method!r}", where)
+        fixed = data.get("fixed", {}).get(method, {}) | fixed
         found = data.get(place.query, {}).get(method)
         if found is not None:
-            where = functools.partial(document.where, at=(place.query, method))
-            parse(options, found, f"method {method!r}", where)
-            return path.stem, found, data.get("data") or path.stem
+            origin = data.get("data") or path.stem
+            origins = dict.fromkeys(fixed, BY_HAND) | dict.fromkeys(found, origin)
+            return path.stem, fixed | found, origins
         preset = data.get("extends") or PUBLISHED
-    return PUBLISHED, applicable(options, published(method, place)), PUBLISHED
+    found = applicable(options, published(method, place)) | fixed
+    return PUBLISHED, found, dict.fromkeys(found, PUBLISHED) | dict.fromkeys(fixed, BY_HAND)
 
 
 def _path(preset: str, folder: Path) -> Path:

@@ -31,6 +31,7 @@ from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError
 from benchmark.evaluation.stream_kinds import MIXING, check_kind, check_stream
 from benchmark.planning.compatibility import facts
+from benchmark.planning.search import searched
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from shifts.base import ShiftError
 
@@ -213,9 +214,8 @@ def untuned(cells: Iterable[Cell]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for cell in cells:
         method = cell.method
-        tunable = presets.TUNABLE.issubset(method.options)
         chosen = set(method.origins.values()) - {presets.PUBLISHED}
-        if cell.backbone.embedded and tunable and not chosen:
+        if cell.backbone.embedded and not chosen and searched(method.name):
             found[method.name] = None
     return tuple(found)
 

@@ -1,108 +1,180 @@
-"""Tuning of options: the same small search for every method, on a validation set.
+"""Tuning of options: the same search for every method, on a validation set.
 
 The shipped preset ``mini`` was chosen so (``make tune``), and a user's own preset file is: for an
 installed method or the built-in ones, on the embedded validation part or on data of the user's own.
 
-Every method that has a learning rate and a temperature gets the same trials, everything else at its
-published value: all pairs of three rates and three temperatures, or ``budget`` pairs spread between
-the outermost. The pair with the highest mean R@1 over the validation shifts wins; what methods are
+Each method gets the same number of trials (``search``) of its learning rate, its temperature and
+the option that its card names; everything else stays at the published value, or at what the preset
+says is fixed. The trial with the highest mean R@1 over the validation shifts wins; what methods are
 judged on is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from itertools import product
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
-from scipy.stats import qmc
 
-from benchmark.cell import Cell, MethodSpec, Record
+from benchmark.cell import Cell, MethodSpec, Record, Status
 from benchmark.config.atomic import atomic_write
-from benchmark.config.options import complete, option_names
-from benchmark.config.presets import TUNABLE, USER_FILE, shipped_path
+from benchmark.config.options import complete
+from benchmark.config.presets import BY_HAND, USER_FILE, shipped_path
 from benchmark.config.run import Traced
 from benchmark.data.own.source import SUITE as OWN
 from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import open_table
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.planning.plan import Plan, plan_flags
+from benchmark.planning.search import (
+    Axis,
+    Trial,
+    axes_of,
+    best_trial,
+    next_trials,
+    searched,
+)
 from benchmark.registry import BENCHMARKS, METHODS
 from benchmark.store.csv_text import no_formulas
 
 SUITE = "mini-validation"
 JUDGED = ("mini", "paper")
 """Suites whose every benchmark is what methods are judged on, whatever its split is called."""
-RATES = (1e-3, 3e-3, 1e-2)
-"""Learning rates tried. The published 3e-4 hardly moves so small an encoder."""
-TEMPERATURES = (0.02, 0.04, 0.08)
-"""Softmax temperatures tried. Published are 0.01 and 0.02; the encoder's own is about 0.05."""
-REAL_RATES = (1e-4, 3e-4, 1e-3)
-"""Learning rates tried on other encoders: the published one, and a third of it and three times."""
-REAL_TEMPERATURES = (0.005, 0.01, 0.02)
-"""Temperatures tried on other encoders, around the published ones."""
-QUERIES = 500
-"""Queries of a trial and shift."""
+QUERIES = 252
+"""Queries of a trial and shift: as many as the smallest embedded validation set has."""
+TRIALS = 12
+"""Trials of a method on each side."""
 SHIPPED = "mini"
 """The preset of what a user's preset file does not speak of."""
 PRESET = Path(USER_FILE)
 """The user's preset file, in the current folder; never the shipped one."""
 RUN = Path("results/runs/tune")
+NOTHING = "no learning rate, temperature or option of its card to tune"
 
 
 def tunable(methods: Sequence[str] | None) -> list[str]:
-    """The methods to tune: all that have the two options, or those that are named.
+    """The methods to tune: all that have an option to search, or those that are named.
 
     Raises:
         ConfigError: a named one that has nothing to tune.
     """
     names = METHODS.names() if methods is None else list(methods)
-    found = [name for name in names if TUNABLE.issubset(option_names(METHODS.get(name).Options))]
+    found = [name for name in names if searched(name)]
     idle = sorted(set(names) - set(found))
     if methods is not None and idle:
-        raise ConfigError(f"{', '.join(idle)}: no learning rate and temperature to tune")
+        raise ConfigError(f"{', '.join(idle)}: {NOTHING}")
     return found
 
 
-def trials(settings: Mapping[str, Traced], budget: int | None = None) -> tuple[Plan, list[Cell]]:
-    """The plan of a validation run, and all trials of its methods, one cell for each shift.
+def _axes(method: str, embedded: bool) -> tuple[Axis, ...]:
+    kind = METHODS.get(method)
+    return axes_of(kind.Options, kind.card.knob, embedded)
+
+
+@dataclass(slots=True)
+class Study:
+    """The search for one method on one side of the queries.
+
+    Attributes:
+        side: modality of the queries.
+        method: the method's name.
+        axes: the options that are searched.
+        cells: the validation cells, one for each shift, with the method as a run would have it.
+        recalls: trial -> shift and cell -> R@1 in percent, where the method did not diverge.
+    """
+
+    side: str
+    method: str
+    axes: tuple[Axis, ...]
+    cells: list[Cell] = field(default_factory=list)
+    recalls: dict[Trial, dict[tuple[str, str], float]] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> dict[Trial, float]:
+        """Mean R@1 over the shifts of each trial; below 0 where the method diverged."""
+        return {
+            trial: sum(found.values()) / len(found) if len(found) == len(self.cells) else -1.0
+            for trial, found in self.recalls.items()
+        }
+
+    def wanted(self, budget: int) -> list[Cell]:
+        """The cells of the next trials, none where the budget is spent or nothing is left."""
+        trials = next_trials(self.axes, self.scores)[: budget - len(self.recalls)]
+        return [self._cell(base, trial) for trial in trials for base in self.cells]
+
+    def _cell(self, base: Cell, trial: Trial) -> Cell:
+        kind = METHODS.get(self.method)
+        spec = base.method
+        fixed = {
+            name: spec.options[name] for name, origin in spec.origins.items() if origin == BY_HAND
+        }
+        options = fixed | self.named(trial)
+        values = complete(kind.Options, options, f"method {self.method!r}")
+        return replace(base, method=MethodSpec(self.method, "trial", values, kind.card.version))
+
+    def named(self, trial: Trial) -> dict[str, Any]:
+        """The options of a trial."""
+        return {axis.name: value for axis, value in zip(self.axes, trial, strict=True)}
+
+    def take(self, record: Record) -> None:
+        """Keeps what a cell of a trial says."""
+        options = record.cell["method"]["options"]
+        found = self.recalls.setdefault(tuple(options[axis.name] for axis in self.axes), {})
+        if record.status is Status.DONE:
+            found[record.cell["shift"]["name"], record.key] = record.metrics["R@1"]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each trial."""
+        start = {"query": self.side, "method": self.method}
+        rows = []
+        for trial, found in self.recalls.items():
+            shifts = dict.fromkeys(shift for shift, _ in found)
+            by_shift = {
+                shift: mean(value for (name, _), value in found.items() if name == shift)
+                for shift in shifts
+            }
+            score = max(self.scores[trial], 0.0)
+            rows.append({**start, **self.named(trial), **by_shift, "mean": score})
+        return rows
+
+
+def studies(settings: Mapping[str, Traced]) -> tuple[Plan, list[Study]]:
+    """The plan of a validation run, and the searches of its methods.
 
     Args:
         settings: of a run on validation data, its methods among them.
-        budget: pairs of learning rate and temperature for each method; None: the grid of nine.
 
     Raises:
         ConfigError: settings that do not fit, or data that methods are judged on.
     """
     plan = plan_flags(settings)
-    methods, cells = set(plan.config.method), []
-    for base in plan.possible:
-        if base.method.name not in methods:
+    methods, found = set(plan.config.method), dict[tuple[str, str], Study]()
+    for cell in plan.possible:
+        name = cell.method.name
+        if name not in methods:
             continue  # the source model
-        _refuse_test_part(base)
-        kind = METHODS.get(base.method.name)
-        for rate, temperature in _pairs(base.backbone.embedded, budget):
-            options = {"lr": rate, "temperature": temperature}
-            values = complete(kind.Options, options, f"method {base.method.name!r}")
-            method = MethodSpec(base.method.name, "trial", values, kind.card.version)
-            cells.append(replace(base, method=method))
-    return plan, cells
+        _refuse_test_part(cell)
+        side = BENCHMARKS.get(cell.benchmark).query
+        axes = _axes(name, cell.backbone.embedded)
+        found.setdefault((side, name), Study(side, name, axes)).cells.append(cell)
+    return plan, list(found.values())
 
 
-def _pairs(embedded: bool, budget: int | None) -> list[tuple[float, float]]:
-    """Learning rates with temperatures; a larger budget has the pairs of a smaller one first."""
-    axes = (RATES, TEMPERATURES) if embedded else (REAL_RATES, REAL_TEMPERATURES)
-    if budget is None:
-        return list(product(*axes))
-    low, high = (np.log([axis[end] for axis in axes]) for end in (0, -1))
-    points = qmc.Halton(2, scramble=False).random(budget + 1)[1:]  # the first is a corner
-    found = np.exp(low + points * (high - low))
-    return [(float(f"{rate:.2g}"), float(f"{temperature:.2g}")) for rate, temperature in found]
+def take(found: Iterable[Study], records: Iterable[Record]) -> None:
+    """Hands the records of trials to their searches."""
+    by_name = {(study.side, study.method): study for study in found}
+    for record in records:
+        side = BENCHMARKS.get(record.cell["benchmark"]).query
+        by_name[side, record.cell["method"]["name"]].take(record)
+
+
+def has_diverged(record: Record) -> bool:
+    """Whether a trial says no more than that its options are bad ones."""
+    return record.status is Status.FAILED and "the method diverged" in record.reason
 
 
 def _refuse_test_part(cell: Cell) -> None:
@@ -124,27 +196,13 @@ def _refuse_test_part(cell: Cell) -> None:
     )
 
 
-def results_of(records: Iterable[Record]) -> pd.DataFrame:
+def results_of(found: Iterable[Study]) -> pd.DataFrame:
     """One row per trial: R@1 on each validation shift, and their mean."""
-    rows = [
-        {
-            "query": record.info["query_modality"],
-            "method": record.cell["method"]["name"],
-            **{name: record.cell["method"]["options"][name] for name in ("lr", "temperature")},
-            "shift": record.cell["shift"]["name"],
-            "R@1": record.metrics["R@1"],
-        }
-        for record in records
-    ]
-    index = ["query", "method", "lr", "temperature"]
-    wide = pd.DataFrame(rows).pivot_table(index=index, columns="shift", values="R@1", sort=True)
-    wide["mean"] = wide.mean(axis=1)
-    return wide.reset_index()
-
-
-def best_of(table: pd.DataFrame) -> pd.DataFrame:
-    """The best row of each method and side; of equal ones the first, that is the gentlest."""
-    return table.loc[table.groupby(["query", "method"])["mean"].idxmax()]
+    table = pd.DataFrame([row for study in found for row in study.rows()])
+    searched = dict.fromkeys(axis.name for study in found for axis in study.axes)
+    first = ["query", "method", *searched]
+    shifts = sorted(set(table.columns) - {*first, "mean"})
+    return table[[*first, *shifts, "mean"]].sort_values(["query", "method"], kind="stable")
 
 
 def is_shipped(target: Path) -> bool:
@@ -174,7 +232,7 @@ def check_target(target: Path, kept: Mapping[str, Any], data: str) -> None:
 def write_preset(
     target: Path,
     kept: Mapping[str, Any],
-    table: pd.DataFrame,
+    found: Sequence[Study],
     *,
     data: str = SUITE,
     queries: int = QUERIES,
@@ -185,7 +243,7 @@ def write_preset(
     Args:
         target: the preset file.
         kept: what it says already; methods that were not tuned keep it.
-        table: of ``results_of``.
+        found: the finished searches.
         data: name of the validation set.
         queries: of a trial and shift, at most.
         embedded: whether it was an embedded encoder that adapted; its file extends the shipped one.
@@ -196,20 +254,21 @@ def write_preset(
     Raises:
         ResultsError: it cannot be written.
     """
-    tried = int(table.groupby(["query", "method"]).size().max())
+    tried = max(len(study.recalls) for study in found)
     preset = {
         **kept,
-        "about": f"chosen by 'queryshift tune' on {data}: learning rate x temperature, "
-        f"{tried} trials a method, {queries} queries a shift",
+        "about": f"chosen by 'queryshift tune' on {data}: learning rate, temperature and one "
+        f"option of the method, {tried} trials, {queries} queries a shift",
         "data": data,
     }
     if embedded and not is_shipped(target):
         preset.setdefault("extends", SHIPPED)
-    for row in best_of(table).to_dict("records"):
-        chosen = {name: float(row[name]) for name in ("lr", "temperature")}
-        preset.setdefault(row["query"], {})[row["method"]] = chosen
+    for study in found:
+        chosen = study.named(best_trial(study.scores))
+        preset.setdefault(study.side, {})[study.method] = chosen
     beside = target.with_name(f"{target.stem}-tuning.csv")
     try:
+        table = _with_kept_rows(results_of(found), beside)
         # The preset last: what it says was chosen has its trials beside it.
         text = no_formulas(table.round(3)).to_csv(index=False, lineterminator="\n")
         atomic_write(beside, text.encode())
@@ -217,3 +276,17 @@ def write_preset(
     except OSError as error:
         raise ResultsError(f"the preset cannot be written: {error}") from None
     return beside
+
+
+def _with_kept_rows(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The trials, with those that the file has of other methods and sides."""
+    if not path.is_file():
+        return table
+    before = pd.read_csv(path)
+    keys = ["query", "method"]
+    if not set(keys) <= set(before.columns):
+        return table
+    again = pd.MultiIndex.from_frame(before[keys]).isin(pd.MultiIndex.from_frame(table[keys]))
+    merged = pd.concat([before[~again], table])
+    options = [name for name in merged.columns if name not in {*keys, "mean"}]
+    return merged[[*keys, *options, "mean"]].sort_values(keys, kind="stable")

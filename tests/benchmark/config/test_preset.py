@@ -259,8 +259,8 @@ def test_untuned_methods_of_the_embedded_default_are_named() -> None:
         return untuned(plan(BenchConfig(method=("tent", "recentre"), **settings)))
 
     assert names() == ()
-    assert names(preset="published") == ("tent",)
-    assert names(preset="published", option={"lr": "0.01"}) == ()
+    assert names(preset="published") == ("tent", "recentre")
+    assert names(preset="published", option={"lr": "0.01"}) == ("recentre",)
     assert names(benchmark=("base2coco-i2t",)) == ()
 
 
@@ -311,3 +311,20 @@ def test_where_options_come_from_is_recorded_and_not_part_of_the_identity() -> N
     prints = {"data_fingerprint": "d", "backbone_fingerprint": "b"}
     assert other.key(**prints) == cell.key(**prints)
     assert other.to_dict()["method"]["origins"] == {"lr": "by hand"}
+
+
+def test_fixed_options_hold_on_every_side_and_count_as_set_by_hand(tmp_path: Path) -> None:
+    base, own = tmp_path / "base.yaml", tmp_path / "own.yaml"
+    base.write_text("fixed: {memo: {views: 8, steps: 2}}\nimage: {memo: {lr: 0.1}}\n")
+    own.write_text(
+        f"extends: {base}\ndata: mine\nfixed: {{memo: {{views: 4}}}}\ntext: {{memo: {{lr: 0.2}}}}\n"
+    )
+    kind = METHODS.get("memo").Options
+    image = preset.resolve("memo", kind, str(own), Place("image"))
+    assert [image.values[n] for n in ("views", "steps", "lr")] == [4, 2, 0.1]
+    assert image.origins == {"views": "by hand", "steps": "by hand", "lr": "base"}
+    audio = preset.resolve("memo", kind, str(own), Place("audio"))
+    assert (audio.values["views"], audio.label) == (4, "published")
+    own.write_text("fixed: {memo: {view: 4}}\n")
+    with pytest.raises(ConfigError, match=r"own.yaml:1: .*no option 'view'; did you mean 'views'"):
+        preset.resolve("memo", kind, str(own), Place("image"))

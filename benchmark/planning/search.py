@@ -1,0 +1,190 @@
+"""The search of tuning: a compass search, whose trials go to the surroundings of the best so far.
+
+From the starting point a full step is tried along every axis, up and down. Where the best value is
+the last one tried on its axis, the next is a step further; then follow half steps around the best,
+and quarter steps (after Hooke and Jeeves, "Direct search", J. ACM 1961). The number of trials is
+the same for every method, and a larger number has the trials of a smaller one first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.config.options import option_names
+from benchmark.errors import ConfigError
+from benchmark.registry import METHODS
+
+LEARNING_RATE, TEMPERATURE = "lr", "temperature"
+RATE = 3e-3
+"""First learning rate on the embedded encoders: the published 3e-4 hardly moves one so small."""
+REAL_RATE = 3e-4
+"""First learning rate on other encoders, the published one."""
+HEAT = 0.04
+"""First temperature on the embedded encoders, whose own is about 0.05."""
+REAL_HEAT = 0.01
+"""First temperature on other encoders, the published one."""
+_RATIOS = {LEARNING_RATE: 3.0}
+_RATIO = 2.0
+"""A full step along an axis of numbers multiplies or divides by it."""
+_FINER = (0.5, 0.25)
+_SLACK = 1.02
+"""Values closer than this are one step: they are rounded to two digits."""
+
+Trial = tuple[Any, ...]
+"""A value for each axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An option that is searched.
+
+    Attributes:
+        name: the option's.
+        start: its first value.
+        ratio: what a full step multiplies by; 0 for an option of ``choices``.
+        choices: the values of an option that is no number.
+        low: no number below it is tried.
+        high: no number above it is tried.
+    """
+
+    name: str
+    start: Any
+    ratio: float = 0.0
+    choices: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = float("inf")
+
+    def around(self, value: Any, step: float) -> list[Any]:
+        """The values a step away, up and down, or the other choices."""
+        if self.choices:
+            return [other for other in self.choices if other != value]
+        moved = (self._moved(value, exponent) for exponent in (step, -step))
+        return [other for other in moved if other is not None]
+
+    def _moved(self, value: float, exponent: float) -> float | None:
+        found = min(max(float(f"{value * self.ratio**exponent:.2g}"), self.low), self.high)
+        if isinstance(self.start, int):
+            found = round(found)
+        return found if found > 0 and found != value else None
+
+
+def searched(method: str) -> list[str]:
+    """Options of a method that tuning searches, none where it has nothing to tune."""
+    kind = METHODS.get(method)
+    names = (LEARNING_RATE, TEMPERATURE, kind.card.knob)
+    return [name for name in names if name in option_names(kind.Options)]
+
+
+def axes_of(options: type, knob: str, embedded: bool) -> tuple[Axis, ...]:
+    """The axes of a method: learning rate, temperature and the option that its card names.
+
+    Args:
+        options: the method's options dataclass.
+        knob: the option of the card, "" for none.
+        embedded: whether an embedded encoder adapts.
+
+    Raises:
+        ConfigError: a knob that the method has not, or whose default is neither a number above 0
+            nor one of several choices.
+    """
+    fields = {field.name: field for field in dataclasses.fields(options)}
+    starts = {
+        LEARNING_RATE: RATE if embedded else REAL_RATE,
+        TEMPERATURE: HEAT if embedded else REAL_HEAT,
+    }
+    found = [
+        Axis(name, start, _RATIOS.get(name, _RATIO))
+        for name, start in starts.items()
+        if name in fields
+    ]
+    if not knob:
+        return tuple(found)
+    if knob not in fields:
+        raise ConfigError(f"the card names the option {knob!r} for tuning, which is not there")
+    limits, default = fields[knob].metadata, fields[knob].default
+    choices = (False, True) if isinstance(default, bool) else limits.get("choices", ())
+    if choices:
+        return (*found, Axis(knob, default, choices=tuple(choices)))
+    if not isinstance(default, (int, float)) or default <= 0:
+        raise ConfigError(
+            f"the card names the option {knob!r} for tuning, whose default is {default!r}; "
+            "expected a number above 0, or an option with choices"
+        )
+    bounds = {
+        "low": limits.get("minimum", limits.get("above", 0)),
+        "high": limits.get("maximum", float("inf")),
+    }
+    return (*found, Axis(knob, default, _RATIO, **bounds))
+
+
+def next_trials(axes: Sequence[Axis], scores: Mapping[Trial, float]) -> list[Trial]:
+    """The trials that should follow, none where there is nothing left around the best one.
+
+    Args:
+        axes: the options that are searched.
+        scores: of the trials so far, higher is better; of equal ones the first counts as best.
+
+    Returns:
+        At first the starting point and a full step along every axis, later one trial at a time.
+    """
+    if not scores:
+        start = tuple(axis.start for axis in axes)
+        return [start, *(trial for _, trial in _neighbours(axes, start, 1.0))]
+    best = best_trial(scores)
+    beyond = _beyond(axes, scores)
+    if beyond:
+        return beyond[:1]
+    for step in _FINER:
+        for place, trial in _neighbours(axes, best, step):
+            if not _known(best, trial, place, scores):
+                return [trial]
+    return []
+
+
+def best_trial(scores: Mapping[Trial, float]) -> Trial:
+    """The best trial; of equal ones the first."""
+    return max(scores, key=lambda trial: scores[trial])
+
+
+def at_edge(axes: Sequence[Axis], scores: Mapping[Trial, float]) -> list[str]:
+    """Options whose best value is the last one tried: more trials may do better."""
+    best = best_trial(scores)
+    return [
+        axis.name
+        for place, axis in enumerate(axes)
+        if any(trial[place] != best[place] for trial in _beyond(axes, scores))
+    ]
+
+
+def _beyond(axes: Sequence[Axis], scores: Mapping[Trial, float]) -> list[Trial]:
+    """The trials a full step further than anything tried, from the best along each axis."""
+    best, found = best_trial(scores), []
+    for place, trial in _neighbours(axes, best, 1.0):
+        tried = [other[place] for other in scores]
+        if axes[place].choices:
+            new = trial[place] not in tried
+        else:
+            new = not min(tried) <= trial[place] <= max(tried)
+        if new:
+            found.append(trial)
+    return found
+
+
+def _neighbours(axes: Sequence[Axis], best: Trial, step: float) -> Iterator[tuple[int, Trial]]:
+    """Trials one step from the best along each axis, with the axis's place."""
+    for place, axis in enumerate(axes):
+        for value in axis.around(best[place], step):
+            yield place, (*best[:place], value, *best[place + 1 :])
+
+
+def _known(best: Trial, wanted: Trial, place: int, tried: Mapping[Trial, float]) -> bool:
+    """Whether a trial was made, or one between it and the best."""
+    if isinstance(best[place], (bool, str)):
+        return wanted in tried
+    low, high = sorted((best[place], wanted[place]))
+    others = (*best[:place], *best[place + 1 :])
+    on_line = (trial[place] for trial in tried if (*trial[:place], *trial[place + 1 :]) == others)
+    return any(low / _SLACK <= value <= high * _SLACK and value != best[place] for value in on_line)
