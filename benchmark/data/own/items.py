@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast, overload
+from typing import Any, Protocol, cast, overload
 
 import numpy as np
 
@@ -19,16 +19,61 @@ from benchmark.data.datasets.annotations import relative_path
 from benchmark.data.datasets.base import file_digests
 from benchmark.data.datasets.folders import Files
 from benchmark.data.media import FrameFiles, ImageFiles, WavFiles, read_audio, read_image
+from benchmark.data.own.hub import HubFile
 from benchmark.data.own.shards import Member
 from benchmark.data.own.source import PICTURES
 from benchmark.data.retrieval import Items
 from benchmark.errors import DataError
 
-Media = Path | Member | bytes | np.ndarray | tuple[Path, ...]
-"""A file, one within a shard, a file's content, an (H, W, 3) uint8 array, or a video's frames."""
+
+class Stored(Protocol):
+    """A picture or sound within something larger: a shard, a data set, a table."""
+
+    @property
+    def path(self) -> Path:
+        """What messages call it."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its content."""
+        ...
+
+    def read(self) -> bytes:
+        """Its content, as a file has it."""
+        ...
 
 
-class PackedTexts(Sequence[str]):
+Media = Path | Stored | np.ndarray | tuple[Path, ...]
+"""A file, one within something, an (H, W, 3) uint8 array, or a video's frames."""
+
+STORED = (Member, HubFile)
+
+
+class _Packed:
+    """Contents one after the other in a temporary file."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the contents
+        weakref.finalize(self, self._file.close)
+        self._ends = array("q", [0])
+        self._view: mmap.mmap | None = None
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def _add(self, raw: bytes) -> None:
+        self._file.write(raw)
+        self._ends.append(self._ends[-1] + len(raw))
+
+    def _read(self, index: int) -> bytes:
+        if self._view is None or len(self._view) < self._ends[index + 1]:
+            self._file.flush()
+            self._view = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._view[self._ends[index] : self._ends[index + 1]]
+
+
+class PackedTexts(_Packed, Sequence[str]):
     """Texts in a temporary file instead of memory: ten million captions are a few hundred MB.
 
     Attributes:
@@ -36,25 +81,18 @@ class PackedTexts(Sequence[str]):
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the texts
-        weakref.finalize(self, self._file.close)
-        self._ends = array("q", [0])
+        super().__init__()
         self._hash = hashlib.sha256()
-        self._view: mmap.mmap | None = None
 
     def append(self, text: str) -> None:
-        """Adds a text that is not empty; before any is read."""
+        """Adds a text that is not empty."""
         raw = text.encode()
-        self._file.write(raw)
+        self._add(raw)
         self._hash.update(len(raw).to_bytes(8, "little") + raw)
-        self._ends.append(self._ends[-1] + len(raw))
 
     @property
     def digest(self) -> str:
         return self._hash.hexdigest()
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -65,10 +103,33 @@ class PackedTexts(Sequence[str]):
             return [self[place] for place in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        if self._view is None:
-            self._file.flush()
-            self._view = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        return self._view[self._ends[index] : self._ends[index + 1]].decode()
+        return self._read(index).decode()
+
+
+class PackedFiles(_Packed):
+    """Pictures or sounds that a table holds itself, in a temporary file instead of memory."""
+
+    def add(self, content: bytes, where: str) -> PackedFile:
+        """Adds a content that is not empty; ``where`` is for messages."""
+        self._add(content)
+        return PackedFile(self, len(self) - 1, Path(where), _digest(content))
+
+    def content(self, index: int) -> bytes:
+        return self._read(index)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFile:
+    """One of ``PackedFiles``."""
+
+    files: PackedFiles
+    index: int
+    path: Path
+    digest: str
+
+    def read(self) -> bytes:
+        """Its content."""
+        return self.files.content(self.index)
 
 
 @dataclass(frozen=True)
@@ -125,16 +186,14 @@ class Embedded:
         place = self.places[index]
         if isinstance(place, np.ndarray):
             return place.copy()
-        name = Path(self.ids[index])
-        if isinstance(place, Member):
-            name = place.archive / place.name
         read = read_audio if self.sounds else read_image
         if isinstance(place, Path):
             return read(place)
-        content = place.read() if isinstance(place, Member) else cast(bytes, place)
-        if isinstance(place, Member) and _digest(content) != self.digests[index]:
-            raise DataError(f"{name} has changed since this run read it; run again")
-        return read(name, io.BytesIO(content))
+        stored = cast(Stored, place)
+        content = stored.read()
+        if _digest(content) != self.digests[index]:
+            raise DataError(f"{stored.path} has changed since this run read it; run again")
+        return read(stored.path, io.BytesIO(content))
 
 
 class MediaFinder:
@@ -147,6 +206,7 @@ class MediaFinder:
     def __init__(self, root: Path | None) -> None:
         self.root = root
         self.files = Files([root]) if root is not None else None
+        self._packed = PackedFiles()
 
     def find(self, value: Any, column: str, where: str) -> Media | None:
         """What a value stands for; None for a file that is not there.
@@ -154,16 +214,17 @@ class MediaFinder:
         Raises:
             DataError: a path outside the root, or a value that is no medium.
         """
-        if isinstance(value, dict) and {"bytes", "path"} >= value.keys() and value:
-            value = value["bytes"] if value.get("bytes") is not None else value.get("path")
-        if isinstance(value, Member | bytes):
+        value = _plain(value)
+        if isinstance(value, STORED):
             return value
+        if isinstance(value, bytes) and value:
+            return self._packed.add(value, f"{where}, {column}")
         if isinstance(value, np.ndarray):
             return _picture(value, where)
         if isinstance(value, Path):
             value = str(value)
         if not isinstance(value, str) or not value:
-            raise DataError(f"{where}: {column} is {value!r}; expected a path")
+            raise DataError(f"{where}: {column} is {str(value)[:80]!r}; expected a path")
         if self.files is None or self.root is None:
             raise DataError(f"{where}: {column} is {value!r}, but these data have no files beside")
         path = self.below(value, column, where)
@@ -208,11 +269,32 @@ def media_items(ids: Sequence[str], places: Sequence[Media], modality: str) -> t
         return FrameFiles(ids, frames, own), _joined(whole)
     paths = [place for place in places if isinstance(place, Path)]
     of_files = iter(file_digests(paths))
-    digests = [next(of_files) if isinstance(p, Path) else _content_digest(p) for p in places]
+    digests = [next(of_files) if isinstance(p, Path) else _digest_of(p) for p in places]
     if len(paths) == len(places):
         kind = WavFiles if modality == "audio" else ImageFiles
         return kind(ids, paths, digests), _joined(digests)
     return Embedded(ids, places, digests, modality == "audio"), _joined(digests)
+
+
+def _digest_of(place: Media) -> str:
+    return content_digest(place) if isinstance(place, np.ndarray) else cast(Stored, place).digest
+
+
+def content_digest(value: Any) -> str:
+    """SHA-256 of the content that a table holds itself; "" for a path or a file of a shard."""
+    value = _plain(value)
+    if isinstance(value, HubFile):
+        return value.digest
+    if isinstance(value, np.ndarray):
+        return _digest(str(value.shape).encode() + np.ascontiguousarray(value).tobytes())
+    return _digest(value) if isinstance(value, bytes) else ""
+
+
+def _plain(value: Any) -> Any:
+    """Bytes or a path of what Hugging Face's tables hold: {bytes, path}."""
+    if isinstance(value, dict) and {"bytes", "path"} >= value.keys() and value:
+        return value["bytes"] if value.get("bytes") is not None else value.get("path")
+    return value
 
 
 def _picture(value: np.ndarray, where: str) -> np.ndarray:
@@ -222,14 +304,6 @@ def _picture(value: np.ndarray, where: str) -> np.ndarray:
             "uint8, (height, width, 3)"
         )
     return value
-
-
-def _content_digest(place: Media) -> str:
-    if isinstance(place, Member):
-        return _digest(place.read())
-    if isinstance(place, np.ndarray):
-        return _digest(str(place.shape).encode() + np.ascontiguousarray(place).tobytes())
-    return _digest(cast(bytes, place))
 
 
 def numbers_digest(numbers: array[int] | np.ndarray) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from benchmark.data.datasets.base import (
     ImageTextPairs,
     content_fingerprint,
 )
+from benchmark.data.own.hub import HubFile
 from benchmark.data.own.items import (
     CaptionIds,
     Media,
     MediaFinder,
     PackedTexts,
+    content_digest,
     media_items,
     numbers_digest,
 )
@@ -77,6 +80,7 @@ class _Things:
         self.ids: dict[str, int] = {}
         self.places: list[Media] = []
         self._said: dict[str, tuple[str, str]] = {}  # id -> value and place of its first row
+        self._contents: dict[tuple[str, str], str] = {}  # name and digest -> id
 
     def number(self, value: Any, column: str, where: str, own_id: str = "") -> int | None:
         """The thing's number; None where it is missing.
@@ -84,9 +88,10 @@ class _Things:
         Raises:
             DataError: one id for two things, or no path.
         """
-        said = _shown(value)
-        key = own_id or said or f"row-{where.rpartition(' ')[2]}"
-        if own_id and said:
+        said, content = _shown(value), content_digest(value)
+        key = own_id or self._key(said, content, where)
+        if own_id and (said or content):
+            said = said or f"content {content[:8]}"
             before = self._said.setdefault(key, (said, where))
             if before[0] != said:
                 raise DataError(
@@ -104,6 +109,15 @@ class _Things:
         self.ids[key] = len(self.places)
         self.places.append(place)
         return self.ids[key]
+
+    def _key(self, said: str, content: str, where: str) -> str:
+        """The id of a thing without one: its name; the same content is the same thing."""
+        key = said or _row(where)
+        if not content:
+            return key
+        if key in self.ids:  # data sets keep names without folders, which may be the same
+            key = f"{key}~{content[:8]}"
+        return self._contents.setdefault((said, content), key)
 
 
 def _captioned(
@@ -174,7 +188,7 @@ def _clips(table: Table, name: str, split: str, allow_missing: bool) -> ClipPair
     ids: dict[str, str] = {}
     domains, domain_of = Codes(), array("q")
     for where, row in rows_of(table, split):
-        key = text_of(row.get("id")) or _shown(row["video"])
+        key = text_of(row.get("id")) or _shown(row["video"]) or _row(where)
         if key in ids:
             raise DataError(f"{where}: clip {key!r} occurs twice, first in {ids[key]}")
         video = finder.find(row["video"], "video", where)
@@ -213,7 +227,7 @@ def _composed(table: Table, name: str, split: str, allow_missing: bool) -> Compo
     ids: dict[str, str] = {}
     domains, domain_of = Codes(), array("q")
     for where, row in rows_of(table, split):
-        key = text_of(row.get("id")) or f"row-{where.rpartition(' ')[2]}"
+        key = text_of(row.get("id")) or _row(where)
         if key in ids:
             raise DataError(f"{where}: query {key!r} occurs twice, first in {ids[key]}")
         said = row["target"]
@@ -264,8 +278,14 @@ def _domains(
     return {"domain": numbers}, {"domains": names}
 
 
+def _row(where: str) -> str:
+    return f"row-{where.rpartition(' ')[2]}"
+
+
 def _shown(value: Any) -> str:
     """A medium as its table says it; "" where it has no name."""
+    if isinstance(value, HubFile):
+        return value.named
     if isinstance(value, dict):
         value = value.get("path")
-    return "" if value is None or not isinstance(value, str | Sequence) else str(value)
+    return str(value) if isinstance(value, str | Path) else ""

@@ -7,13 +7,14 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from benchmark.data.datasets.folders import nearest
 from benchmark.data.own.items import MediaFinder
-from benchmark.data.own.tables import Table
+from benchmark.data.own.tables import COLUMNS, Table
 from benchmark.errors import DataError, did_you_mean
 
 TEST = "test"
@@ -168,8 +169,11 @@ def need(table: Table, forms: Mapping[str, tuple[str, ...]], what: str) -> str:
     if fitting:
         return fitting[0]
     listed = "; or ".join(" and ".join(columns) for columns in forms.values())
-    first = next(iter(forms.values()))
-    example = ",".join(f"{ours}={name}" for ours, name in zip(first, table.there, strict=False))
+    likely = max(forms.values(), key=lambda columns: len(set(columns) & set(table.columns)))
+    lacking = [ours for ours in likely if ours not in table.columns]
+    free = [name for name in table.there if name not in COLUMNS]
+    pairs = zip_longest(lacking, free[: len(lacking)], fillvalue="NAME")
+    example = ",".join(f"{ours}={name}" for ours, name in pairs)
     raise DataError(
         f"{table.name} has the columns {', '.join(map(repr, table.there))}; {what} needs {listed}: "
         f"say which is which, such as --columns {example}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,16 @@ class Member:
     name: str
     start: int
     size: int
+
+    @property
+    def path(self) -> Path:
+        """What messages call it."""
+        return self.archive / self.name
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its content."""
+        return hashlib.sha256(self.read()).hexdigest()
 
     def read(self) -> bytes:
         """Its content.

@@ -95,7 +95,11 @@ class OwnSource:
         """With whole paths, so that every process finds them."""
 
         def whole(place: str) -> str:
-            return os.path.abspath(place) if place and not place.startswith(HUB) else place
+            begins = HUB if place.startswith(HUB) else ""
+            path = place.removeprefix(begins)
+            if not path or (begins and not os.path.isdir(path)):
+                return place
+            return begins + os.path.abspath(path)
 
         return dataclasses.replace(
             self,
@@ -123,7 +127,14 @@ def is_own(place: str) -> bool:
     if place.startswith(HUB) or place.endswith((*TABLES, SHARDS)):
         return True
     folder = Path(place)
-    return folder.is_dir() and (bool(metadata_of(folder)) or bool(shards_of(place)))
+    if not folder.is_dir():
+        return False
+    return bool(metadata_of(folder)) or bool(shards_of(place)) or is_saved(folder)
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a folder is of ``save_to_disk`` of Hugging Face's library."""
+    return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
 
 
 def metadata_of(folder: Path) -> list[Path]:

@@ -13,11 +13,14 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.data.own.source import HUB, metadata_of, shards_of
+from benchmark.data.own.source import HUB, is_saved, metadata_of, shards_of
 from benchmark.errors import DataError
 
 CHUNK = 50_000
 """Rows that are held at once."""
+
+FILE_ROWS = 64
+"""Rows of a Parquet table with pictures or sounds in it that are held at once."""
 
 COLUMNS = (
     *("image", "caption", "video", "audio", "reference", "modification", "target"),
@@ -58,8 +61,12 @@ def open_table(place: str, columns: Mapping[str, str]) -> Table:
     Raises:
         DataError: it is not there, cannot be read, or lacks a column that ``columns`` names.
     """
-    if place.startswith(HUB):
-        return _table(place, lambda: _hub_rows(place.removeprefix(HUB)), columns, None)
+    if place.startswith(HUB) or is_saved(Path(place)):
+        from benchmark.data.own.hub import hub_rows, open_hub
+
+        name = place.removeprefix(HUB)
+        parts = open_hub(name)
+        return _table(place, lambda: _framed(hub_rows(parts, name)), columns, None)
     path = Path(place)
     described = metadata_of(path) if path.is_dir() else []
     if described:
@@ -196,7 +203,8 @@ def _parquet(path: Path) -> Iterator[pd.DataFrame]:
         ) from None
     try:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=CHUNK):
+            large = any("binary" in str(field.type) for field in file.schema_arrow)
+            for batch in file.iter_batches(batch_size=FILE_ROWS if large else CHUNK):
                 yield from _framed(iter(batch.to_pylist()))
     except (OSError, ValueError) as error:  # pyarrow's own are of these
         raise DataError(f"{path} cannot be read as Parquet ({_said(error)})") from None
@@ -214,35 +222,6 @@ def _folder_rows(folder: Path, tables: list[Path]) -> Iterator[pd.DataFrame]:
                 if "split" not in chunk.columns:
                     chunk["split"] = below
             yield chunk
-
-
-def _hub_rows(name: str) -> Iterator[pd.DataFrame]:
-    """A data set of the local cache, pictures and sounds as the bytes of their files."""
-    try:
-        library = importlib.import_module("datasets")
-    except ImportError:
-        raise DataError(
-            f"the data set {HUB}{name} needs the library datasets: pip install "
-            "'queryshift[datasets]'"
-        ) from None
-    try:
-        offline = library.DownloadConfig(local_files_only=True)
-        parts = library.load_dataset(name, download_config=offline)
-    except Exception as error:  # the library's own, and those of every builder
-        raise DataError(
-            f"the data set {name!r} is not in the local cache ({_said(error)}); fetch it once: "
-            f"python -c \"import datasets; datasets.load_dataset('{name}')\""
-        ) from None
-    for split, rows in parts.items():
-        for column, feature in rows.features.items():
-            if isinstance(feature, library.Image | library.Audio):
-                rows = rows.cast_column(column, type(feature)(decode=False))
-        for start in range(0, len(rows), CHUNK):
-            records = [
-                {"split": split, **row}
-                for row in rows.select(range(start, min(start + CHUNK, len(rows))))
-            ]
-            yield from _framed(iter(records))
 
 
 def _quoted(names: tuple[str, ...]) -> str:

@@ -1,0 +1,165 @@
+"""Data sets of Hugging Face's library: of its local cache, or of a folder that it wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmark.data.own.source import is_saved
+from benchmark.errors import DataError
+
+HUB_ROWS = 1_000
+"""Rows that are turned from Arrow into Python at once."""
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A picture or sound of a data set, read where it lies when asked for.
+
+    Attributes:
+        rows: a memory-mapped ``datasets.Dataset`` of the column that decodes nothing.
+        column: the column.
+        place: the row, from 0.
+        named: what the data set calls the file; "" for nothing.
+        roots: the folders below which files may lie that the data set only names.
+    """
+
+    rows: Any
+    column: str
+    place: int
+    named: str
+    roots: tuple[Path, ...]
+
+    @property
+    def path(self) -> Path:
+        """What messages call it."""
+        return Path(self.named or f"{self.column} {self.place}")
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of its content."""
+        return hashlib.sha256(self.read()).hexdigest()
+
+    def read(self) -> bytes:
+        """Its content.
+
+        Raises:
+            DataError: the data set only names a file that is elsewhere or gone.
+        """
+        value = self.rows[self.place][self.column] or {}
+        if (content := value.get("bytes")) is not None:
+            return bytes(content)
+        path = Path(value.get("path") or "").absolute()
+        if not any(path.resolve().is_relative_to(root.resolve()) for root in self.roots):
+            raise DataError(
+                f"{self.column} of row {self.place + 1} is the file {str(value.get('path'))!r}, "
+                f"outside {' and '.join(map(str, self.roots))}, and is refused; save the data set "
+                "with its files: save_to_disk(FOLDER)"
+            )
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def open_hub(name: str) -> Mapping[str, Any]:
+    """The splits of a data set, from this machine alone.
+
+    Args:
+        name: of the hub, if it is in the local cache; or a folder of data files or of
+            ``save_to_disk``.
+
+    Raises:
+        DataError: no library, or it finds no such data set here.
+    """
+    try:
+        library = importlib.import_module("datasets")
+    except ImportError:
+        raise DataError(
+            f"the data set hf:{name} needs the library datasets: pip install 'queryshift[datasets]'"
+        ) from None
+    folder = Path(name)
+    with _offline(library):
+        try:
+            if is_saved(folder):
+                found = library.load_from_disk(str(folder))
+            else:
+                found = library.load_dataset(name)
+        except Exception as error:  # the library's own, and those of every builder
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            advice = (
+                f"fetch it once: python -c \"import datasets; datasets.load_dataset('{name}')\""
+            )
+            if folder.is_dir():
+                advice = "expected a folder of data files or of save_to_disk"
+            raise DataError(
+                f"the data set {name!r} cannot be loaded from this machine ({said}); {advice}"
+            ) from None
+    return found if isinstance(found, Mapping) else {"": found}
+
+
+def hub_rows(parts: Mapping[str, Any], name: str) -> Iterator[dict[str, Any]]:
+    """The rows of all splits, with a column ``split`` where splits have names.
+
+    Pictures and sounds are ``HubFile``; nothing is decoded.
+    """
+    library = importlib.import_module("datasets")
+    roots = (Path(library.config.HF_CACHE_HOME), *((Path(name),) if Path(name).is_dir() else ()))
+    for split, rows in parts.items():
+        media = [
+            column
+            for column, feature in rows.features.items()
+            if isinstance(feature, library.Image | library.Audio)
+        ]
+        for column in media:
+            rows = rows.cast_column(column, type(rows.features[column])(decode=False))
+        plain = rows.remove_columns(media)
+        alone = {column: rows.select_columns([column]) for column in media}
+        arrow = rows.with_format("arrow")
+        named = {"split": split} if split else {}
+        for start in range(0, len(rows), HUB_ROWS):
+            stop = min(start + HUB_ROWS, len(rows))
+            columns = dict(plain[start:stop]) if plain.features else {}
+            for column in media:
+                said = _names(arrow[start:stop].column(column))
+                columns[column] = [
+                    None if name is None else HubFile(alone[column], column, start + i, name, roots)
+                    for i, name in enumerate(said)
+                ]
+            for i in range(stop - start):
+                yield {**named, **{column: columns[column][i] for column in rows.features}}
+
+
+def _names(column: Any) -> list[str | None]:
+    """The names of files in an Arrow column of {bytes, path}; None where there is no file."""
+    return [
+        (name or "") if there else None
+        for chunk in column.chunks
+        for there, name in zip(
+            chunk.is_valid().to_pylist(), chunk.field("path").to_pylist(), strict=True
+        )
+    ]
+
+
+@contextmanager
+def _offline(library: Any) -> Iterator[None]:
+    """Keeps the library off the network and the terminal; it reads its switches at each use."""
+    config, utils = library.config, library.utils
+    before, level = config.HF_HUB_OFFLINE, utils.logging.get_verbosity()
+    quiet = utils.are_progress_bars_disabled()
+    config.HF_HUB_OFFLINE = True
+    utils.logging.set_verbosity_error()
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE = before
+        utils.logging.set_verbosity(level)
+        if not quiet:
+            utils.enable_progress_bars()
