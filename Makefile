@@ -141,7 +141,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch "$@"
 
 # mlflow and sentence-transformers bring as much again, and nothing here is tested with them.
-PINNED := dev agreement blip ray slurm tensorboard text-models wordnet
+PINNED := dev docs agreement blip ray slurm tensorboard text-models wordnet
 .PHONY: pins
 pins: $(STAMP) ## rewrite constraints.txt: what is pinned stays unless pyproject.toml forbids it (see CONTRIBUTING.md)
 	@{ sed -n '/^#/p' constraints.txt; "$(PY)" -m uv pip compile -q pyproject.toml $(PINNED:%=--extra %) --python-version 3.11 \
@@ -188,8 +188,9 @@ docs: $(STAMP) ## build the documentation as a site: build/site/docs/index.html
 	@echo "build/site/docs/index.html"
 
 .PHONY: docs-figures
-docs-figures: $(STAMP) ## draw the pictures of the docs: shifts, streams, embedded worlds
+docs-figures: $(STAMP) ## draw the pictures of the docs, write the catalogue
 	@"$(PY)" -m docs.figures
+	@"$(PY)" -m docs.catalogue
 
 .PHONY: mini-weights
 mini-weights: $(STAMP) ## train the weights of the embedded default anew (resumable)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from docs.catalogue import PAGE, page
 from methods.testing import run_contract
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,16 @@ def test_what_the_readme_says_of_captions_is_in_the_table() -> None:
 
 
 def pages() -> list[Path]:
-    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "results" / "README.md"]
+    others = ("results/README.md", "results/reported/README.md", "examples/plugin/README.md")
+    return [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / other for other in others),
+    ]
+
+
+def test_the_catalogue_is_that_of_the_cards() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m docs.catalogue"
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)

@@ -1,6 +1,6 @@
 """What a user's folder of data sets must look like, as text: one entry per data set.
 
-``queryshift data check`` shows these and docs/data.md repeats them (a test compares the two).
+``queryshift data check`` shows these, and docs/catalogue.md is made from them.
 Importing this module imports nothing else of the package.
 """
 

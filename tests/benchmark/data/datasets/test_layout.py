@@ -20,7 +20,7 @@ from benchmark.data.datasets.remote_sensing import load_rsicd, load_rsitmd
 from benchmark.data.suite import load_suite
 from benchmark.errors import DataError
 
-DOCS = Path(benchmark.__file__).parents[1] / "docs" / "data.md"
+DOCS = Path(benchmark.__file__).parents[1] / "docs" / "catalogue.md"
 LOADERS: dict[str, Callable[..., DataSet]] = {
     "coco": load_coco,
     "flickr30k": load_flickr30k,
