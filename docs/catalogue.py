@@ -22,8 +22,8 @@ from shifts.builtin import names_of
 PAGE = Path(__file__).parent / "catalogue.md"
 HEAD = """# Catalogue
 
-Made from the cards in the code by `python -m docs.catalogue`; do not edit. `queryshift list KIND` and
-`queryshift show NAME` print the same with papers, licences, and the meaning of each option.
+Made from the cards in the code by `python -m docs.catalogue`; do not edit. `queryshift show NAME`
+prints the same with papers, licences, and the meaning of each option.
 """
 METHODS_NOTE = """
 *Passes* are forward (f) and backward (b) passes of the query tower per query. The options that all
@@ -33,8 +33,8 @@ SHIFTS_NOTE = """
 Every image shift also exists frame by frame as `video_<name>` ([shifts-av.md](shifts-av.md#video)).
 """
 LAYOUTS_NOTE = """
-Paths start below the folder given as `--data`. In a path, `....` stands for the rest of a name and `<...>` for
-what the annotations say. `queryshift data layout NAME` prints one layout.
+Paths start below the folder given as `--data`. In a path, `....` stands for the rest of a name and
+`<...>` for what the annotations say. `queryshift data layout NAME` prints one layout.
 """
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from docs.catalogue import PAGE, page
+from docs import catalogue
 from methods.testing import run_contract
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,8 @@ def pages() -> list[Path]:
 
 
 def test_the_catalogue_is_that_of_the_cards() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m docs.catalogue"
+    made = catalogue.page()
+    assert catalogue.PAGE.read_text(encoding="utf-8") == made, "run: python -m docs.catalogue"
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)
