@@ -129,7 +129,7 @@ class Bench(Command):
         from benchmark.report.verdict import verdict_of
         from benchmark.report.writing import load_results, output_options, write_all
 
-        stored, keys = load_results(store), {record.key for record in records}
+        stored, keys = load_results(store, batches=False), {record.key for record in records}
         mine = [one for one in stored if one.record.key in keys]
         pools = benchmark_pools(mine)
         written: list[Path] = []

@@ -59,7 +59,7 @@ class Leaderboard(Bench):
         from benchmark.report.suite_table import suite_frame, suite_table
         from benchmark.report.writing import load_results, write_all
 
-        stored = load_results(store)
+        stored = load_results(store, batches=False)
         frame = suite_frame(stored, plan.rows)
         console.print(suite_table(frame))
         results = user_path(args.results)

@@ -78,7 +78,7 @@ class Report(Command):
         store = RunStore(folder)
         mapped = _record(store, args.map) if args.map else None  # a wrong key is said at once
         kinds: Kinds = ("png", "pdf") if args.pdf else ("png",)
-        results = load_results(store)
+        results = load_results(store, batches=False)
         written = write_all(store, results, figures=not args.no_figures, kinds=kinds)
         console.print(results_table(results))
         if args.reported:

@@ -115,7 +115,9 @@ def stored_cells(folder: Path, most: int | None = None) -> list[StoredCell]:
     """
     store = RunStore(folder)
     cells = store.stored() if most is None else store.read(most)[0]
-    return [cell for cell in cells if cell.done and "seconds" in cell.record.cost]
+    # Without the numbers per query, which are most of the memory and say nothing about cost.
+    known = (cell for cell in cells if cell.done and "seconds" in cell.record.cost)
+    return [replace(cell, arrays={}) for cell in known]
 
 
 def other_runs(folder: Path) -> list[StoredCell]:

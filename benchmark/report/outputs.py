@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 
@@ -57,8 +57,26 @@ def write_text(text: str, path: Path) -> Path:
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> Path:
-    """``write_text`` of a frame as CSV in full precision; same frame, same bytes."""
-    return write_text(no_formulas(frame).to_csv(index=False, lineterminator="\n", na_rep=""), path)
+    """Writes a frame as CSV in full precision, in one piece; same frame, same bytes."""
+    return write_csvs([frame], path)
+
+
+def write_csvs(frames: Iterable[pd.DataFrame], path: Path) -> Path:
+    """``write_csv`` of frames with the same columns, one below the other, one at a time.
+
+    Raises:
+        ResultsError: the folder or file cannot be written.
+    """
+
+    def lines(file: IO[bytes]) -> None:
+        for number, frame in enumerate(frames):
+            text = no_formulas(frame).to_csv(
+                index=False, header=not number, lineterminator="\n", na_rep=""
+            )
+            file.write(text.encode("utf-8"))
+
+    with _writing(path):
+        return atomic_write(path, lines)
 
 
 def up_to_date(folder: Path, records: Iterable[Record], options: Options) -> bool:
@@ -120,6 +138,9 @@ def _read(folder: Path) -> dict[str, Any]:
 def _digest(path: Path) -> str:
     """SHA-256 of a file, "" where there is none."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
         return ""

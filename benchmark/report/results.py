@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ Variant = tuple[str, str, str]
 
 def canonical(value: object) -> str:
     """A text that equal values share."""
-    return json.dumps(value, sort_keys=True, default=str)
+    return sys.intern(json.dumps(value, sort_keys=True, default=str))
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class CellResult:
 
     Attributes:
         record: the stored record.
-        hits: (Q,) float64, 1 where a relevant item is ranked first and 0 elsewhere; None where the
-            cell is not done or its arrays are missing.
+        hits: (Q,) bool or 0 and 1, whether a relevant item is ranked first; None where the cell
+            is not done or its arrays are missing.
         group: (Q,) int64 cluster of each query, for intervals.
         order: (Q,) int64 positions in ``hits``, in the order of the stream.
-        ranks: (Q,) int64 rank of each query's best relevant item, from 1.
+        ranks: (Q,) whole numbers, rank of each query's best relevant item, from 1.
     """
 
     record: Record

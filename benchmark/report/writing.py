@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,20 +15,44 @@ from benchmark.cell import Record, Status
 from benchmark.errors import ResultsError
 from benchmark.report.boards import boards
 from benchmark.report.leaderboard import by_shift, leaderboard
-from benchmark.report.outputs import write_csv, write_manifest, write_text
+from benchmark.report.outputs import write_csv, write_csvs, write_manifest, write_text
 from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
 from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_frame, rankings
 from benchmark.report.results import CellResult
+from benchmark.report.sharing import Shared
 from benchmark.report.text_tables import latex, markdown
 from benchmark.report.tidy import tidy
+from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore
 
 logger = logging.getLogger(__name__)
 
+_TIDY_AT_ONCE = 500
+"""Cells whose rows of the tidy table are in memory at once."""
 
-def load_results(store: RunStore) -> list[CellResult]:
-    """All good cells of a run with their numbers per query; other files are warned of by name."""
-    return [result_of(cell.record, cell.arrays if cell.done else {}) for cell in store.stored()]
+
+def load_results(store: RunStore, *, batches: bool = True) -> list[CellResult]:
+    """All good cells of a run with their numbers per query; other files are warned of by name.
+
+    Equal parts of the cells are kept once, so that a hundred thousand cells fit into memory.
+
+    Args:
+        store: the run.
+        batches: False: of each batch keep the angle alone, which is all that figures ask for.
+    """
+    shared = Shared()
+    return [_compact(cell, shared, batches) for cell in store.stored()]
+
+
+def _compact(cell: StoredCell, shared: Shared, batches: bool) -> CellResult:
+    record = cell.record
+    if not batches:
+        angles = ({"angle": batch["angle"]} for batch in record.batches if "angle" in batch)
+        record = replace(record, batches=tuple(angles))
+    found = result_of(shared.record(record), cell.arrays if cell.done else {})
+    if found.group is None or found.order is None:
+        return found
+    return replace(found, group=shared.array(found.group), order=shared.array(found.order))
 
 
 def result_of(record: Record, arrays: Mapping[str, np.ndarray]) -> CellResult:
@@ -35,7 +60,8 @@ def result_of(record: Record, arrays: Mapping[str, np.ndarray]) -> CellResult:
     if not arrays:
         return CellResult(record)
     ranks, group, order = (arrays[name] for name in ("best_rank", "group", "order"))
-    return CellResult(record, (ranks == 1).astype(np.float64), group, order, ranks)
+    small = ranks.astype(np.min_scalar_type(ranks.max()))
+    return CellResult(record, ranks == 1, group, order, small)
 
 
 def results_of(store: RunStore, records: Iterable[Record]) -> list[CellResult]:
@@ -73,7 +99,7 @@ def write_all(
     """
     from benchmark.report import html  # it imports this package's own names
 
-    results = load_results(store) if results is None else results
+    results = load_results(store, batches=False) if results is None else results
     if not results:
         raise ResultsError(
             f"no results in {store.path}; expected {store.cells.name}/*.json there "
@@ -85,8 +111,9 @@ def write_all(
     pools, whole = shift_pools(results), benchmark_pools(results)
     pairs = pairwise(whole)
     tables = boards(whole, pairs)
+    parts = (records[at : at + _TIDY_AT_ONCE] for at in range(0, len(records), _TIDY_AT_ONCE))
     written = [
-        write_csv(tidy(records), target / "tidy.csv"),
+        write_csvs(map(tidy, parts), target / "tidy.csv"),
         write_csv(leaderboard(whole), target / "leaderboard.csv"),
         write_csv(by_shift(pools), target / "by_shift.csv"),
         write_csv(pairwise_frame(whole, pairs), target / "pairwise.csv"),

@@ -83,7 +83,7 @@ class RunStore:
             if record.status is Status.DONE:
                 # Before the result is there: whenever this is cut short, nothing stands twice.
                 self._unfinished(cell).unlink(missing_ok=True)
-            elif self.done(record.key):
+            elif self._has_result(cell, record.key):
                 return
             if numbers:
                 atomic_write(path.with_suffix(".npz"), numbers)
@@ -114,6 +114,11 @@ class RunStore:
     def _unfinished(self, cell: Cell) -> Path:
         return self.cells / f"{cell.stem(cell.unfinished_key)}.json"
 
+    def _has_result(self, cell: Cell, key: str) -> bool:
+        """``done`` of a cell, from its file's name: a large folder need not be listed."""
+        name = f"{cell.stem(key)}.json"
+        return (self.cells / name).exists() and any(one.done for one in self._each([name]))
+
     def done(self, key: str) -> bool:
         """Whether the cell has a finished result that agrees with itself."""
         return key in self.finished({key})
@@ -121,9 +126,7 @@ class RunStore:
     def finished(self, keys: Collection[str]) -> dict[str, Record]:
         """The finished, good results among these cells, in one pass over the folder."""
         names = [name for name in self._records() if name[:-5].rpartition("_")[2] in keys]
-        cells, problems = self._read(names)
-        self._say(problems)
-        return {cell.record.key: cell.record for cell in cells if cell.done}
+        return {cell.record.key: cell.record for cell in self._each(names) if cell.done}
 
     def load(self, key: str) -> StoredCell:
         """The stored cell of a key.
@@ -148,11 +151,11 @@ class RunStore:
         cells, problems = self._read(names[:most])
         return cells, problems + self._foreign(set(names))
 
-    def stored(self) -> list[StoredCell]:
-        """The good cells of ``read``; the other files are warned of."""
-        cells, problems = self.read()
-        self._say(problems)
-        return cells
+    def stored(self) -> Iterator[StoredCell]:
+        """The good cells of ``read``, one at a time; at the end the other files are warned of."""
+        names = self._records()
+        yield from self._each(names)
+        self._say(self._foreign(set(names)))
 
     def records(self) -> list[Record]:
         """The records of all good cells, by file name; other files are warned of."""
@@ -171,12 +174,21 @@ class RunStore:
         return [n for n in self._listed() if n.endswith(".json") and not n.startswith(".")]
 
     def _read(self, names: Iterable[str]) -> tuple[list[StoredCell], list[str]]:
-        cells: list[StoredCell] = []
         problems: list[str] = []
+        return list(self._good(names, problems)), problems
+
+    def _each(self, names: Iterable[str]) -> Iterator[StoredCell]:
+        """The good ones of these cells, one at a time; what is wrong is warned of at the end."""
+        problems: list[str] = []
+        yield from self._good(names, problems)
+        self._say(problems)
+
+    def _good(self, names: Iterable[str], problems: list[str]) -> Iterator[StoredCell]:
+        """The good ones of these cells; once all are read, ``problems`` has the others."""
         others: dict[int, list[str]] = {}
         for name in names:
             try:
-                cells.append(read_cell(self.cells / name))
+                yield read_cell(self.cells / name)
             except OtherSchemaError as error:
                 others.setdefault(error.schema, []).append(name)
             except ResultsError as error:
@@ -186,7 +198,6 @@ class RunStore:
             f"({found[0]}); this version reads {SCHEMA_VERSION} and runs such cells again"
             for schema, found in others.items()
         ]
-        return cells, problems
 
     def _foreign(self, records: Container[str]) -> list[str]:
         """What lies among the records and is neither one nor the numbers of one."""
