@@ -23,19 +23,20 @@ class Shared:
 
     def record(self, record: Record) -> Record:
         """The record, equal to the given one, in less memory."""
-        sections = ("metrics", "probes", "cost")
         return replace(
             record,
             cell=self._each(record.cell),
             info=self._part(record.info),
             environment=self._each(record.environment),
-            **{name: self._named(getattr(record, name)) for name in sections},
+            metrics=self._named(record.metrics),
+            probes=self._named(record.probes),
+            cost=self._named(record.cost),
             batches=tuple(map(self._named, record.batches)),
         )
 
     def array(self, array: np.ndarray) -> np.ndarray:
         """An array with the same content, the first one that had it."""
-        content = hashlib.sha256(np.ascontiguousarray(array)).digest()
+        content = hashlib.sha256(array.tobytes()).digest()
         return self._arrays.setdefault((array.dtype.str, content), array)
 
     def _text(self, text: str) -> str:
