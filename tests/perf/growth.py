@@ -18,12 +18,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 
 from benchmark.evaluation.environment import cpu_model, usable_cores
-from tests.perf import growth_jobs as jobs
+from tests.perf import growth_jobs, growth_report
 from tests.perf.cells import ROOT, in_child
 from tests.perf.growth_page import draw, with_slopes
 
@@ -33,10 +34,10 @@ DOCS = ROOT / "docs/scale.md"
 Rows = list[dict[str, Any]]
 
 
-def point(job: str, *arguments: Any) -> dict[str, Any]:
-    """What a job of ``growth_jobs`` says, in a process of its own; printed as it comes."""
+def point(job: str, *arguments: Any, module: ModuleType = growth_jobs) -> dict[str, Any]:
+    """What a job says, in a process of its own; printed as it comes."""
     begun = time.perf_counter()
-    found: dict[str, Any] = in_child(jobs.__name__, job, *arguments)
+    found: dict[str, Any] = in_child(module.__name__, job, *arguments)
     said = ", ".join(f"{name} {value}" for name, value in found.items())
     print(f"  {job}: {said} ({time.perf_counter() - begun:.0f} s)", flush=True)
     return found
@@ -70,7 +71,9 @@ def cells() -> Rows:
         with tempfile.TemporaryDirectory(prefix="growth-") as folder:
             rows.append(point("planned", folder, count))
             rows.append(point("stored", folder, count))
-            rows.append(point("reported", folder, count))
+            rows += [
+                point(job, folder, module=growth_report) for job in ("found_again", "reported")
+            ]
     return rows
 
 

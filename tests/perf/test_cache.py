@@ -46,16 +46,16 @@ def resident_mb() -> float:
     return int(next(x for x in lines if x.startswith("VmRSS:")).split()[1]) / 1024
 
 
-def resident_after_cells(kept: bool) -> list[float]:
-    """Resident size in MiB after each of a hundred cells of one process, all different."""
+def resident_after_cells(kept: bool, count: int = CELLS, limit: int = 64) -> list[float]:
+    """Resident size in MiB after each of so many cells of one process, all different."""
     if kept:
         keep_freed_memory()
     resources = without_disk()
     sizes = []
-    for number in range(CELLS):
+    for number in range(count):
         method = ("tent", "tcr", "rest", "eata")[number % 4]
         shift = ("contrast", "gaussian_noise")[number // 4 % 2]
-        done(mini_cell(method, shift, limit=64, seed=number // 8), resources)
+        done(mini_cell(method, shift, limit=limit, seed=number // 8), resources)
         sizes.append(resident_mb())
     return sizes
 

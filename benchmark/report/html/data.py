@@ -22,6 +22,15 @@ _SYNTHETIC = (
     "or other photographs."
 )
 
+_LEFT_OUT = (
+    "The {:,} single cells are too many for a page and are left out; tidy.csv and the cells' files "
+    "have them."
+)
+
+MOST_CELLS = 20_000
+"""Single cells are left out of a page of more: each takes 1 kB of it, and a browser must read all
+before it shows anything."""
+
 Row = dict[str, Any]
 
 
@@ -46,16 +55,18 @@ def page_data(
     Returns:
         ``tables``: for each view its columns and rows; a row has the numbers of its cells and, but
         for single cells, of its column in the heat map (``heads``). ``cells``: details of each
-        cell, in the order of the rows of the view "cell".
+        cell, in the order of the rows of the view "cell"; none where there are more than
+        ``MOST_CELLS``.
     """
     texts: dict[str, int] = {}
 
     def strings(text: object) -> int:
         return texts.setdefault(str(text), len(texts))
 
-    singles = [single for pool in shifts for single in pool.singles]
-    cells = [single.first for single in singles]
-    places = {cell.record.key: at for at, cell in enumerate(cells)}
+    cells = [cell for pool in shifts for cell in pool.cells]
+    many = len(cells) > MOST_CELLS
+    singles = [] if many else [single for pool in shifts for single in pool.singles]
+    places = {single.first.record.key: at for at, single in enumerate(singles)}
     of_benchmarks, of_shifts = leaderboard(benchmarks), by_shift(shifts)
     rows = {
         "benchmark": _rows(benchmarks, of_benchmarks.to_dict("records"), places, "place"),
@@ -76,7 +87,7 @@ def page_data(
             *([_SYNTHETIC] if any(c.benchmark.startswith("mini-") for c in cells) else []),
             *(NOTES[name] for name in names if name in NOTES),
         ],
-        "warnings": list(warnings),
+        "warnings": [*([_LEFT_OUT.format(len(cells))] if many else []), *warnings],
         "strings": list(texts),
     }
 
@@ -109,7 +120,8 @@ def _rows(
     rows = []
     for pool, of_pool in zip(pools, numbers, strict=True):
         row: Row = {**of_pool, "task": pool.first.task, "headline_metrics": pool.headline}
-        row["members"] = [places[cell.record.key] for cell in pool.cells]
+        keys = (cell.record.key for cell in pool.cells)
+        row["members"] = [places[key] for key in keys if key in places]
         if head:
             row["head"] = heads.setdefault(getattr(pool.first, head), len(heads))
         rows.append(row)

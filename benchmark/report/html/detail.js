@@ -15,7 +15,9 @@ function openDialog(heading, back, ...content) {
 }
 
 function openRow(row) {
-  if (row.members.length === 1) openCell(row.members[0], null);
+  if (!row.members.length) {
+    openDialog(row.method, null, el('p', { text: 'This page leaves single cells out.' }));
+  } else if (row.members.length === 1) openCell(row.members[0], null);
   else openPool(row);
 }
 

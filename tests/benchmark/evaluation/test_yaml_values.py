@@ -147,9 +147,9 @@ def sweep(values: int) -> str:
 
 
 def test_a_sweep_beyond_the_limit_is_refused_at_once(tmp_path: Path) -> None:
-    message = rf"yaml:4: 90,000 variants of 'tent' \(300 of lr x 300 of .*at most {MAX_CELLS:,}"
+    message = rf"yaml:4: 160,000 variants of 'tent' \(400 of lr x 400 of .*at most {MAX_CELLS:,}"
     with pytest.raises(ConfigError, match=message):
-        options_in_grid(tmp_path, sweep(300))
+        options_in_grid(tmp_path, sweep(400))
 
 
 def test_axes_beyond_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -327,6 +327,19 @@ def test_long_tables_show_a_part_until_asked(tab, page, tmp_path):
     assert tab.run("$('#more').hidden")
 
 
+def test_a_page_that_leaves_cells_out_says_so_where_they_are_looked_for(tab, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.report.html.data.MOST_CELLS", 1)
+    results = [cell(m) for m in ("source", "rest")]
+    tab.open(write(results, tmp_path / "many.html", pools=pools(results)))
+    tab.run(HELPERS)
+    assert tab.run("column('method').length") == 2
+    tab.run("opener('rest').click()")
+    assert "leaves single cells out" in tab.run("$('dialog').textContent")
+    tab.run("$('dialog').close(); $('#views input[value=cell]').click()")
+    assert tab.run("column('method').length") == 0
+    assert tab.errors == []
+
+
 def test_the_toggle_changes_what_is_seen(tab):
     light = tab.screenshot()
     assert struct.unpack(">II", light[16:24]) == (1280, 900)

@@ -152,6 +152,19 @@ def test_tables_hold_the_leaderboard_s_numbers(parsed):
         np.testing.assert_allclose(shown, frame[name].to_numpy(float), rtol=1e-4, atol=1e-12)
 
 
+def test_a_page_of_very_many_cells_leaves_single_ones_out_and_says_so(parsed, monkeypatch):
+    whole = parsed(grid()).data
+    monkeypatch.setattr("benchmark.report.html.data.MOST_CELLS", len(whole["cells"]) - 1)
+    data = parsed(grid()).data
+    for view in ("benchmark", "shift"):
+        assert rows(data, view) == rows(whole, view)
+        assert data["tables"][view]["members"] == [[] for _ in rows(data, view)]
+    assert data["cells"] == data["tables"]["cell"]["rows"] == []
+    assert data["notes"] == whole["notes"]
+    assert data["warnings"][0].startswith(f"The {len(whole['cells'])} single cells are too many")
+    assert data["warnings"][1:] == whole["warnings"]
+
+
 def test_each_row_knows_its_cells_and_each_cell_its_source(parsed):
     data = parsed(grid()).data
     cells = rows(data, "cell")
