@@ -18,6 +18,7 @@ from queryshift.shadow import refuse_shadows
 if TYPE_CHECKING:
     from benchmark import __version__
     from benchmark.errors import QueryShiftError
+    from benchmark.metrics.streamed import streamed_ranks, streamed_top
     from methods import objectives
     from methods.adapt import AdaptedMethod, AdaptOptions, Forward
     from methods.base import Method, MethodCard, MethodError, NoOptions, QueryEncoder, Setup
@@ -34,6 +35,8 @@ _PLACES = {
     "Result": "queryshift.result",
     "load_results": "queryshift.result",
     "dual_encoder": "queryshift.models",
+    "streamed_ranks": "benchmark.metrics.streamed",
+    "streamed_top": "benchmark.metrics.streamed",
     "AdaptedMethod": "methods.adapt",
     "AdaptOptions": "methods.adapt",
     "Forward": "methods.adapt",
@@ -68,6 +71,8 @@ __all__ = [
     "load_results",
     "objectives",
     "option",
+    "streamed_ranks",
+    "streamed_top",
 ]
 
 
