@@ -32,9 +32,11 @@ RANKING_COLUMNS = (
 
 PAIRWISE_COLUMNS = (
     *("suite", "benchmark", "stream", "method", "other", "R@1_difference", "R@1_difference_low"),
-    *("R@1_difference_high", "p", "significant", "p_holm", "cells", "backbone", "weights"),
+    *("R@1_difference_high", "p", "p_holm", "cells", "backbone", "weights"),
 )
-"""Columns of ``pairwise.csv``: ``method`` minus ``other`` over the ``cells`` that both have."""
+"""Columns of ``pairwise.csv``: ``method`` minus ``other`` over the ``cells`` that both have.
+
+``backbone`` and ``weights`` are left out where each benchmark has one of them."""
 
 
 _FACTS = ("suite", "benchmark", "stream", "backbone", "weights")
@@ -195,7 +197,7 @@ def pairwise(results: Iterable[CellResult] | Sequence[Pool]) -> Pairs:
 def pairwise_frame(
     results: Iterable[CellResult] | Sequence[Pool], found: Pairs | None = None
 ) -> pd.DataFrame:
-    """Columns ``PAIRWISE_COLUMNS``; ``p_holm`` is corrected over the pairs of a benchmark.
+    """Columns of ``PAIRWISE_COLUMNS``; ``p_holm`` is corrected over the pairs of a benchmark.
 
     ``found``: ``pairwise(results)``, where it is there already.
     """
@@ -219,4 +221,7 @@ def pairwise_frame(
                     "cells": cells,
                 }
             )
-    return pd.DataFrame(rows, columns=list(PAIRWISE_COLUMNS))
+    # With many methods this is the longest table: what leaderboard.csv says once is not repeated.
+    names = [(cell.suite, cell.benchmark, cell.stream) for cell in first.values()]
+    repeated = () if len(set(names)) < len(names) else ("backbone", "weights")
+    return pd.DataFrame(rows, columns=[c for c in PAIRWISE_COLUMNS if c not in repeated])

@@ -18,6 +18,7 @@ import yaml
 from benchmark.cell import SOURCE
 from benchmark.data.suite import benchmark_cards
 from benchmark.errors import ResultsError, did_you_mean
+from benchmark.report.tidy import TIDY_COLUMNS
 
 FOLDER = Path(__file__).parents[2] / "results" / "reported"
 """Where the committed tables lie."""
@@ -46,7 +47,7 @@ _MEASURED_KEYS = (
     *("suite", "benchmark", "backbone", "weights", "pretrained", "transform", "method", "preset"),
     *("tuned", "shift", "severity", "variant", "batch_size", "queries", "gallery"),
 )
-_NEEDED = (*_MEASURED_KEYS, "stream", "seed", "status", "group", "name", "value")
+_NEEDED = (*_MEASURED_KEYS, "stream", "seed", "status")
 
 BESIDE_COLUMNS = (
     *_MEASURED_KEYS,
@@ -171,17 +172,16 @@ def _query_count(benchmark: str) -> int | None:
 
 
 def _pooled(measured: pd.DataFrame) -> pd.DataFrame:
-    """Finished cells of single-shift streams: the mean of each metric over the seeds."""
-    rows = measured[
-        (measured["group"] == "metric")
-        & (measured["status"] == "done")
-        & (measured["stream"] == "single")
-        & measured["value"].notna()
-    ]
-    rows = rows.astype({"severity": "int64", "value": "float64"}).rename(columns={"name": "metric"})
-    grouped = rows.groupby([*_MEASURED_KEYS, "metric"], sort=False, dropna=False)
-    pooled = grouped.agg(measured=("value", "mean"), seeds=("seed", "nunique"))
-    return pooled.reset_index()
+    """Finished cells of single-shift streams: the mean of each number over the seeds."""
+    rows = measured[(measured["status"] == "done") & (measured["stream"] == "single")]
+    numbers = [name for name in measured.columns if name not in TIDY_COLUMNS]
+    long = rows.astype({"severity": "int64"}).melt(
+        [*_MEASURED_KEYS, "seed"], numbers, var_name="metric", ignore_index=False
+    )
+    # In the order of the cells, not of the numbers.
+    long = long.astype({"value": "float64"}).dropna(subset=["value"]).sort_index(kind="stable")
+    grouped = long.groupby([*_MEASURED_KEYS, "metric"], sort=False, dropna=False)
+    return grouped.agg(measured=("value", "mean"), seeds=("seed", "nunique")).reset_index()
 
 
 def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:

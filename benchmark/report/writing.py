@@ -21,7 +21,7 @@ from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_fr
 from benchmark.report.results import CellResult
 from benchmark.report.sharing import Shared
 from benchmark.report.text_tables import latex, markdown
-from benchmark.report.tidy import tidy
+from benchmark.report.tidy import number_columns, tidy
 from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore
 
@@ -111,9 +111,10 @@ def write_all(
     pools, whole = shift_pools(results), benchmark_pools(results)
     pairs = pairwise(whole)
     tables = boards(whole, pairs)
+    numbers = number_columns(records)
     parts = (records[at : at + _TIDY_AT_ONCE] for at in range(0, len(records), _TIDY_AT_ONCE))
     written = [
-        write_csvs(map(tidy, parts), target / "tidy.csv"),
+        write_csvs((tidy(part, numbers) for part in parts), target / "tidy.csv"),
         write_csv(leaderboard(whole), target / "leaderboard.csv"),
         write_csv(by_shift(pools), target / "by_shift.csv"),
         write_csv(pairwise_frame(whole, pairs), target / "pairwise.csv"),

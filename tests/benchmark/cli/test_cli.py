@@ -331,8 +331,8 @@ def test_two_workers_give_the_same_numbers(bench):
     code, _, _ = bench("--workers", "2", "--threads", "1", "--out", "two")
     assert code == 0
     one, two = (pd.read_csv(f"{folder}/tidy.csv") for folder in ("run", "two"))
-    kinds = [frame[frame["group"] == "metric"].reset_index(drop=True) for frame in (one, two)]
-    pd.testing.assert_frame_equal(*kinds)
+    numbers = one.columns[: list(one.columns).index("mAP") + 1]  # costs differ
+    pd.testing.assert_frame_equal(one[numbers], two[numbers])
 
 
 def test_a_stream_of_several_shifts_from_the_command_line_to_the_tables(bench):
@@ -341,7 +341,7 @@ def test_a_stream_of_several_shifts_from_the_command_line_to_the_tables(bench):
     assert "stream continual" in out
     tidy = pd.read_csv("run/tidy.csv")
     assert set(tidy["domains"]) == {"gaussian_noise-5, contrast-5"}
-    assert {"R@1_contrast-5", "first_domain_R@1_after"} <= set(tidy["name"])
+    assert {"R@1_contrast-5", "first_domain_R@1_after"} <= set(tidy)
     assert "reused 2 finished cells" in bench(*("--stream", "continual"), *("--shift", "all"))[1]
 
 

@@ -381,10 +381,12 @@ def test_a_file_in_the_way_is_one_clear_error(tmp_path):
         write_csv(pd.DataFrame({"a": [1]}), tmp_path / "figures" / "x.csv")
 
 
-def test_csv_keeps_full_precision(tmp_path):
-    value = 100 / 3
-    write_csv(pd.DataFrame({"a": [value, math.nan]}), tmp_path / "x.csv")
-    assert (tmp_path / "x.csv").read_text() == f'a\n{value!r}\n""\n'
+def test_csv_has_five_significant_digits(tmp_path):
+    frame = pd.DataFrame({"a": [100 / 3, math.nan, 0.1 + 0.2, 1e-17 / 3], "b": 12345678})
+    write_csv(frame, tmp_path / "x.csv")
+    assert (tmp_path / "x.csv").read_text() == (
+        "a,b\n33.333,12345678\n,12345678\n0.3,12345678\n3.3333e-18,12345678\n"
+    )
 
 
 def test_the_bank_is_part_of_a_methods_name():

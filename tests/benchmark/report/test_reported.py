@@ -40,7 +40,8 @@ def write(folder: Path, *rows: dict[str, str], columns: tuple[str, ...] = COLUMN
 
 
 def tidy(**values: Any) -> dict[str, Any]:
-    """A row of the tidy table: a measured R@1 that ROW stands for."""
+    """A row of the tidy table with one number, by default a measured R@1 that ROW stands for."""
+    number = {values.pop("name", "R@1"): values.pop("value", 52.0)}
     row: dict[str, Any] = dict.fromkeys(TIDY_COLUMNS, "")
     row |= {
         "suite": "paper",
@@ -58,15 +59,13 @@ def tidy(**values: Any) -> dict[str, Any]:
         "queries": 5000,
         "gallery": 25000,
         "status": Status.DONE.value,
-        "group": "metric",
-        "name": "R@1",
-        "value": 52.0,
     }
-    return row | values
+    return row | values | number
 
 
 def frame(*rows: dict[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(TIDY_COLUMNS))
+    numbers = dict.fromkeys(name for row in rows for name in row if name not in TIDY_COLUMNS)
+    return pd.DataFrame(rows, columns=[*TIDY_COLUMNS, *numbers])
 
 
 # The committed tables
@@ -251,7 +250,7 @@ def test_a_number_stands_beside_its_cell(tmp_path: Path) -> None:
         {"severity": 3},
         {"method": "tent"},
         {"name": "R@5"},
-        {"group": "probe"},
+        {"name": "probes_R@1"},
         {"stream": "continual"},
         {"status": Status.FAILED.value, "value": float("nan")},
     ],
