@@ -22,7 +22,7 @@ REPORT = {
             "fullname": "tests/perf/test_overhead.py::test_vit_b_32",
             "name": "test_vit_b_32",
             "stats": {"min": 1.23456},
-            "extra_info": {"overhead": 0.99, "with_forgetting": 1.04},
+            "extra_info": {"overhead": 0.99, "with_forgetting": 1.04, "load": 3.5},
         },
         {
             "fullname": "tests/perf/test_cache.py::test_second_method[a-fog]",
@@ -42,6 +42,7 @@ def test_a_report_becomes_figures_by_test() -> None:
         "minimum_s": 1.235,
         "overhead": 0.99,
         "with_forgetting": 1.04,
+        "load": 3.5,
     }
 
 
@@ -56,13 +57,16 @@ def test_the_list_of_the_docs_is_replaced_and_says_what_is_missing() -> None:
     assert "| 0.10 | 0.25 (a-fog) |" in found
     assert "| 1.7 | not measured yet |" in found
     assert "Measured on: A CPU, 2 cores (2026-11-26)." in found
+    assert "Load average at the end of the tests: 3.5 to 3.5," in found
     assert figures.with_listing(found, kept) == found
 
 
-def test_every_number_is_printed() -> None:
+def test_every_number_is_printed_and_the_machine_named() -> None:
     console = Console(file=io.StringIO(), width=100)
     figures.show(figures.collected(REPORT), console)
-    assert {"0.25", "0.99", "1.04", "1.235"} <= set(console.file.getvalue().split())
+    said = console.file.getvalue()
+    assert {"0.25", "0.99", "1.04", "1.235"} <= set(said.split())
+    assert "Measured on: A CPU, 2 cores (2026-11-26)." in said
 
 
 def test_figures_name_tests_that_exist() -> None:

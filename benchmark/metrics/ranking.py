@@ -44,7 +44,13 @@ def copies_of(gallery: Tensor) -> Copies | None:
     # Integer sums are exact in any order, so equal rows have equal codes; the reverse is checked.
     fixed = torch.Generator().manual_seed(0)
     factors = torch.randint(1 << 62, (bits.shape[1],), generator=fixed).to(gallery.device)
-    codes = torch.cat([(block.long() * factors).sum(1) for block in bits.split(_CODED_AT_ONCE)])
+    # Into one tensor: small ones between the large blocks would keep the allocator from reusing
+    # the room of a block for the next, and a gallery's codes would take twice its memory.
+    codes = torch.empty(len(bits), dtype=torch.int64, device=gallery.device)
+    for block, of_block in zip(
+        bits.split(_CODED_AT_ONCE), codes.split(_CODED_AT_ONCE), strict=True
+    ):
+        torch.sum(block.long().mul_(factors), dim=1, out=of_block)
     values, number = torch.unique(codes, return_inverse=True)
     if len(values) == len(codes):
         return None

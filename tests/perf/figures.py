@@ -151,8 +151,20 @@ def listing(kept: Mapping[str, Any]) -> str:
         measured = "; ".join(found) or "not measured yet"
         test = figure.test.split("::")[0]
         lines.append(f"| {figure.meaning} | {figure.aim} | {measured} | `{test}` |")
+    return "\n".join([*lines, "", *measured_on(kept), ""])
+
+
+def measured_on(kept: Mapping[str, Any]) -> list[str]:
+    """Where and when, and how busy the machines were."""
     places = sorted({f"{noted['machine']} ({noted['date']})" for noted in kept.values()})
-    return "\n".join([*lines, "", "Measured on: " + "; ".join(places) + ".", ""])
+    loads = [noted["load"] for noted in kept.values() if "load" in noted]
+    lines = ["Measured on: " + "; ".join(places) + "."]
+    if loads:
+        lines.append(
+            f"Load average at the end of the tests: {min(loads)} to {max(loads)}, of which 1 or 2 "
+            "is the test's own; what is above is other work, which makes wall times uncertain."
+        )
+    return lines
 
 
 def with_listing(text: str, kept: Mapping[str, Any]) -> str:
@@ -170,6 +182,8 @@ def show(new: Mapping[str, Any], console: Console) -> None:
             if key not in ("machine", "date"):
                 table.add_row(test, key, json.dumps(value))
     console.print(table, markup=False)
+    for line in measured_on(new):
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -12,7 +12,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
-from benchmark.metrics.ranking import rank
+from benchmark.evaluation.profiling import peak_mb, start_peak
+from benchmark.metrics.ranking import copies_of, rank
+from tests.perf.cells import in_child
+from tests.perf.test_cache import resident_mb
 
 GALLERY, DIM, QUERIES, BATCH = 1_000_000, 512, 1_000, 64
 MEMORY_MB = 4096
@@ -106,3 +109,20 @@ def test_memory(benchmark: BenchmarkFixture) -> None:
     peak = float(done.stdout.split()[-1])
     benchmark.extra_info["peak_mb"] = peak
     assert peak < MEMORY_MB
+
+
+def added_by_copies(size: int) -> float:
+    """What looking for equal rows adds to a process at its peak, over the gallery's own size."""
+    torch.set_num_threads(1)
+    rows = gallery(size)
+    start_peak("cpu")
+    before = resident_mb()
+    copies_of(rows)
+    return (peak_mb() - before) / (rows.nbytes / 2**20)
+
+
+def test_memory_of_copies(benchmark: BenchmarkFixture) -> None:
+    arguments = ("tests.perf.test_gallery", "added_by_copies", 100_000)
+    added = benchmark.pedantic(in_child, arguments, rounds=1)
+    benchmark.extra_info["added"] = round(added, 3)
+    assert added < 0.5
