@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import chain
 
@@ -61,11 +62,15 @@ class WorkQueue:
         self.cells, self.progress, self._save = cells, progress, save
         self.streams = [stream_of(cell) for cell in cells]
         self.records: dict[int, Record] = {}
-        self._waiting = list(range(len(cells)))
+        # By stream, so that taking a cell does not look at all others.
+        self._waiting: dict[Hashable, deque[int]] = {}
+        for index, stream in enumerate(self.streams):
+            self._waiting.setdefault(stream, deque()).append(index)
+        self._count = len(cells)
 
     def __len__(self) -> int:
         """How many cells are neither ended nor handed out."""
-        return len(self._waiting)
+        return self._count
 
     @property
     def ended(self) -> bool:
@@ -79,16 +84,23 @@ class WorkQueue:
             own: the stream that the asking worker's caches hold; preferred.
             busy: streams that other workers hold; avoided where there is a choice.
         """
-        mine = (index for index in self._waiting if self.streams[index] == own)
-        free = (index for index in self._waiting if self.streams[index] not in busy)
-        index = next(chain(mine, free, self._waiting), None)
-        if index is not None:
-            self._waiting.remove(index)
+        if not self._waiting:
+            return None
+        free = (stream for stream in self._waiting if stream not in busy)
+        stream = own if own in self._waiting else next(chain(free, self._waiting))
+        index = self._waiting[stream].popleft()
+        if not self._waiting[stream]:
+            del self._waiting[stream]
+        self._count -= 1
         return index
 
     def put_back(self, index: int) -> None:
         """Puts a cell that was lost without its fault at the head of the queue."""
-        self._waiting.insert(0, index)
+        stream = self.streams[index]
+        cells = self._waiting.pop(stream, deque[int]())
+        cells.appendleft(index)
+        self._waiting = {stream: cells, **self._waiting}
+        self._count += 1
 
     def finish(self, index: int, record: Record, arrays: Mapping[str, np.ndarray]) -> None:
         """Saves what came of a cell, then tells of it."""
