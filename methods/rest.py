@@ -98,7 +98,7 @@ class Rest(Tcr):
         "Retrieval, arXiv 2511.14416",
         approximate="our reading of the paper's abstract and figure; we did not have its "
         "equations: TCR's terms and constants, ProGrad-form decoupling against the source's "
-        "predictions",
+        "predictions; where it says nothing, an ablation on validation data chose",
         knob="consistency",
     )
     Options: ClassVar[type] = RestOptions

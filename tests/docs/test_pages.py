@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from docs import catalogue
+from docs import ablation, catalogue
 from methods.testing import run_contract
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +51,13 @@ def pages() -> list[Path]:
 def test_the_catalogue_is_that_of_the_cards() -> None:
     made = catalogue.page()
     assert catalogue.PAGE.read_text(encoding="utf-8") == made, "run: python -m docs.catalogue"
+
+
+def test_the_ablation_table_is_that_of_the_numbers() -> None:
+    text = ablation.PAGE.read_text(encoding="utf-8")
+    made = ablation.with_table(text, ablation.table(pd.read_csv(ablation.NUMBERS)))
+    assert text == made, "run: python -m docs.ablation"
+    assert ablation.variant_of("rest [mini+level, gap=1.0, level=query]") == "rest level=query"
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)
