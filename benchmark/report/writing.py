@@ -19,11 +19,11 @@ from benchmark.report.outputs import write_csv, write_csvs, write_manifest, writ
 from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
 from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_frame, rankings
 from benchmark.report.results import CellResult
-from benchmark.report.sharing import Shared
 from benchmark.report.text_tables import latex, markdown
 from benchmark.report.tidy import number_columns, tidy
 from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore
+from benchmark.store.sharing import Shared
 
 logger = logging.getLogger(__name__)
 

@@ -24,6 +24,7 @@ from benchmark.store.records import (
     read_cell,
     text_of,
 )
+from benchmark.store.sharing import Shared
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +127,9 @@ class RunStore:
     def finished(self, keys: Collection[str]) -> dict[str, Record]:
         """The finished, good results among these cells, in one pass over the folder."""
         names = [name for name in self._records() if name[:-5].rpartition("_")[2] in keys]
-        return {cell.record.key: cell.record for cell in self._each(names) if cell.done}
+        shared = Shared()
+        done = (cell.record for cell in self._each(names) if cell.done)
+        return {record.key: shared.record(record) for record in done}
 
     def load(self, key: str) -> StoredCell:
         """The stored cell of a key.
@@ -159,7 +162,8 @@ class RunStore:
 
     def records(self) -> list[Record]:
         """The records of all good cells, by file name; other files are warned of."""
-        return [cell.record for cell in self.stored()]
+        shared = Shared()
+        return [shared.record(cell.record) for cell in self.stored()]
 
     def _listed(self) -> list[str]:
         try:

@@ -15,7 +15,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +31,7 @@ from tests.perf.growth_page import draw, with_slopes
 KEPT = ROOT / "results/growth.json"
 DOCS = ROOT / "docs/scale.md"
 
-Rows = list[dict[str, Any]]
+Points = Iterator[dict[str, Any]]
 
 
 def point(job: str, *arguments: Any, module: ModuleType = growth_jobs) -> dict[str, Any]:
@@ -43,49 +43,49 @@ def point(job: str, *arguments: Any, module: ModuleType = growth_jobs) -> dict[s
     return found
 
 
-def gallery() -> Rows:
-    sizes = (1_000, 10_000, 100_000, 1_000_000)
-    return [point("ranked", size, name) for name in ("source", "tent") for size in sizes]
+def gallery() -> Points:
+    for name in ("source", "tent"):
+        for size in (1_000, 10_000, 100_000, 1_000_000):
+            yield point("ranked", size, name)
 
 
-def streamed() -> Rows:
+def streamed() -> Points:
     """A half-precision gallery in a file, up to ten million rows; the file is removed after."""
-    rows = []
     with tempfile.TemporaryDirectory(prefix="growth-") as folder:
         for size in (10_000, 100_000, 1_000_000, 10_000_000):
-            rows.append(point("ranked_from_file", str(Path(folder) / "gallery.npy"), size))
-    return rows
+            yield point("ranked_from_file", str(Path(folder) / "gallery.npy"), size)
 
 
-def queries() -> Rows:
-    return [point("whole_cell", count) for count in (100, 1_000, 10_000, 100_000)]
+def queries() -> Points:
+    for count in (100, 1_000, 10_000, 100_000):
+        yield point("whole_cell", count)
 
 
-def batch() -> Rows:
-    return [point("batches", name, size) for name in ("source", "tent") for size in (1, 4, 16, 64)]
+def batch() -> Points:
+    for name in ("source", "tent"):
+        for size in (1, 4, 16, 64):
+            yield point("batches", name, size)
 
 
-def cells() -> Rows:
-    rows = []
+def cells() -> Points:
     for count in (100, 1_000, 10_000, 100_000):
         with tempfile.TemporaryDirectory(prefix="growth-") as folder:
-            rows.append(point("planned", folder, count))
-            rows.append(point("stored", folder, count))
-            rows += [
-                point(job, folder, module=growth_report) for job in ("found_again", "reported")
-            ]
-    return rows
+            yield point("planned", folder, count)
+            yield point("stored", folder, count)
+            yield point("reported", folder, module=growth_report)
+            yield point("found_again", folder, module=growth_report)
 
 
-def workers() -> Rows:
-    return [point("parallel", count) for count in (1, 2, 4)]
+def workers() -> Points:
+    for count in (1, 2, 4):
+        yield point("parallel", count)
 
 
-def process() -> Rows:
-    return [point("one_process", 408)]
+def process() -> Points:
+    yield point("one_process", 408)
 
 
-PARTS: dict[str, Callable[[], Rows]] = {
+PARTS: dict[str, Callable[[], Points]] = {
     part.__name__: part for part in (gallery, streamed, queries, batch, cells, workers, process)
 }
 
@@ -101,8 +101,11 @@ def main(arguments: Sequence[str]) -> int:
     kept: dict[str, Any] = json.loads(KEPT.read_text("utf-8")) if KEPT.is_file() else {}
     for name in [] if args.draw else args.parts or PARTS:
         print(name, flush=True)
-        kept[name] = {**_place(), "points": PARTS[name]()}
-        KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        points: list[dict[str, Any]] = []
+        kept[name] = {**_place(), "points": points}
+        for found in PARTS[name]():
+            points.append(found)
+            KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     draw(kept, ROOT / "docs/images")
     DOCS.write_text(with_slopes(DOCS.read_text("utf-8"), kept), encoding="utf-8")
     return 0
