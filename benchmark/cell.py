@@ -119,12 +119,19 @@ class MethodSpec:
 
 
 def method_label(name: str, options: Mapping[str, Any]) -> str:
-    """A method's name, with its bank where it has one: that decides what it may see.
+    """A method's name, with its bank, which decides what it may see, and whether it centres.
+
+    A trained method that centres is a method of its own in tables: it is the centred twin of the
+    one that does not, and another thing to beat.
 
     >>> method_label("nnn", {"bank": "past_queries", "k": 128})
     'nnn[past_queries]'
+    >>> method_label("tcr", {"centre": True, "lr": 0.01})
+    'tcr[centred]'
     """
-    return f"{name}[{options['bank']}]" if "bank" in options else name
+    notes = [str(options["bank"])] if "bank" in options else []
+    notes += ["centred"] if options.get("centre") is True else []
+    return f"{name}[{', '.join(notes)}]" if notes else name
 
 
 READY_MADE = "ready_made"

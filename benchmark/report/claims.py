@@ -1,4 +1,4 @@
-"""What REST's abstract and figure claim, as measurements on stored cells with a verdict each.
+"""What REST's abstract and figure claim, and what beats centring, with a verdict each.
 
 Which claims there are: Li, Yang, Peng, "Toward Robust and Harmonious Adaptation for Cross-modal
 Retrieval", arXiv 2511.14416: abstract and first figure; we did not have the rest.
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,19 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from benchmark.cell import CLEAN, SOURCE
-from benchmark.metrics.intervals import paired_comparison, possible
 from benchmark.metrics.probes import CONFLICT_DEGREES
+from benchmark.report.centring import centring_claims, ours_claim
+from benchmark.report.claim_cells import PARTS, ClaimCells, diverse, mean_of, single
 from benchmark.report.claim_rules import (
     Claim,
-    Estimate,
     Part,
     Verdict,
     against,
     over_benchmarks,
-    over_seeds,
     with_reason,
 )
 from benchmark.report.display import data_table
 from benchmark.report.outputs import write_csv, write_text
-from benchmark.report.pools import fits, stacked
 from benchmark.report.results import CellResult
 from benchmark.report.table import plain
 from benchmark.report.text_tables import markdown_escape, markdown_row
@@ -45,107 +42,24 @@ BASELINES = (SOURCE, *ENTROPY_METHODS, "tcr")
 PROBES = {"uniformity": -1, "consistency": -1, "gap": 1}
 """Probe -> the sign of what a shift is claimed to do to it."""
 
-PARTS: dict[str, tuple[str, Any]] = {
-    "refined predictions": ("refine", False),
-    "uniformity": ("uniformity", 0.0),
-    "gap": ("gap", 0.0),
-    "consistency": ("consistency", 0.0),
-    "gradient decoupling": ("decouple", "off"),
-}
-"""Part of REST -> the option and value that switch it off."""
-
-
-Cells = Sequence[CellResult]
-
 
 def claims(results: Iterable[CellResult]) -> list[Claim]:
     """All claims, judged by the finished cells among the results of the grid ``claims``; pure."""
-    cells = _Cells(results)
-    return [_damage(cells), _conflict(cells), _online(cells), _kept(cells), _ablation(cells)]
-
-
-class _Cells:
-    """The finished cells, found by what they are."""
-
-    def __init__(self, results: Iterable[CellResult]) -> None:
-        self._found: dict[tuple[str, str], list[CellResult]] = defaultdict(list)
-        for result in sorted(results, key=lambda r: (r.setting, r.seed, r.variant, r.record.key)):
-            if result.done:
-                self._found[result.method, _switched(result)].append(result)
-
-    def of(self, method: str, without: str = "") -> list[CellResult]:
-        """Cells of a method as its preset has it, or with one part switched off."""
-        return self._found.get((method, without), [])
-
-    def pairs(self, a: Cells, b: Cells) -> list[tuple[CellResult, CellResult]]:
-        """Cells of both under the same setting and seed, on the same queries."""
-        other = {(cell.setting, cell.seed): cell for cell in b}
-        both = [(cell, other.get((cell.setting, cell.seed))) for cell in a]
-        return [(x, y) for x, y in both if y is not None and fits(x, y)]
-
-    def recall(self, a: Cells, b: Cells) -> Estimate:
-        """R@1 of ``a`` minus ``b`` in points, paired by query, with its interval."""
-        pairs = self.pairs(a, b)
-        if not pairs:
-            return Estimate()
-        ours, groups, seeds = stacked([x for x, _ in pairs])
-        theirs = stacked([y for _, y in pairs])[0]
-        # A group is one of a benchmark's; all benchmarks are pooled here.
-        places = list(dict.fromkeys(x.place for x, _ in pairs))
-        counts = [0 if x.hits is None else len(x.hits) for x, _ in pairs]
-        numbers = np.repeat([places.index(x.place) for x, _ in pairs], counts)
-        groups = numbers * (1 + int(groups.max())) + groups
-        found = paired_comparison(ours, theirs, groups, seeds=seeds)
-        clusters = len(np.unique(groups))
-        interval = (found.low, found.high) if clusters > 1 else (math.nan, math.nan)
-        return Estimate(found.difference, *interval, clusters)
-
-    def clean_recall(self, a: Cells, b: Cells) -> Estimate:
-        """Clean R@1 after the stream, ``a`` minus ``b`` in points, with an interval over seeds."""
-        values: dict[str, list[float]] = defaultdict(list)
-        theirs = []
-        for x, y in self.pairs(a, b):
-            both = [c.record.metrics.get("clean_R@1_after", math.nan) for c in (x, y)]
-            if all(map(math.isfinite, both)):
-                values[" ".join(map(str, x.setting))].append(both[0] - both[1])
-                theirs.append(both[1])
-        found = over_seeds(values)
-        if not math.isfinite(found.low):
-            return found
-        low, high = possible(found.low / 100, found.high / 100, float(np.mean(theirs)) / 100)
-        return replace(found, low=100 * float(low), high=100 * float(high))
-
-
-def _switched(result: CellResult) -> str:
-    """Which part the cell's method runs without; "" for none, "?" for any other hand-set option."""
-    if "+" not in result.preset:
-        return ""
-    options = result.record.cell["method"].get("options", {})
-    by_hand = result.preset.partition("+")[2]
-    for part, (name, value) in PARTS.items():
-        if by_hand == name and options.get(name) == value:
-            return part
-    return "?"
-
-
-def _single(cells: Iterable[CellResult]) -> list[CellResult]:
-    return [cell for cell in cells if cell.stream == "single" and cell.shift != CLEAN]
-
-
-def _diverse(cells: Iterable[CellResult]) -> list[CellResult]:
-    return [cell for cell in cells if cell.stream == "diverse"]
+    results = list(results)
+    cells = ClaimCells(results)
+    about_rest = [_damage, _conflict, _online, _kept, _ablation]
+    return [
+        *(claim(cells) for claim in about_rest),
+        *centring_claims(results),
+        ours_claim(results),
+    ]
 
 
 def _probe(cell: CellResult, name: str) -> float:
     return cell.record.probes.get(name, math.nan)
 
 
-def _mean(values: Iterable[float]) -> float:
-    """Over the finite ones; NaN without any."""
-    return float(np.mean([value for value in values if math.isfinite(value)] or [math.nan]))
-
-
-def _damage(cells: _Cells) -> Claim:
+def _damage(cells: ClaimCells) -> Claim:
     """The source model's probes under shift minus those on the same queries uncorrupted."""
     clean: dict[Any, list[CellResult]] = defaultdict(list)
     for cell in cells.of(SOURCE):
@@ -158,7 +72,7 @@ def _damage(cells: _Cells) -> Claim:
     parts = []
     for probe, sign in PROBES.items():
         values: dict[str, list[float]] = defaultdict(list)
-        for cell in _single(cells.of(SOURCE)):
+        for cell in single(cells.of(SOURCE)):
             before = [_probe(other, probe) for other in clean[cell.place]] or [math.nan]
             change = _probe(cell, probe) - float(np.mean(before))
             if math.isfinite(change):
@@ -169,12 +83,12 @@ def _damage(cells: _Cells) -> Claim:
     return Claim("shift", f"{text} widens the gap between them", tuple(parts))
 
 
-def _conflict(cells: _Cells) -> Claim:
+def _conflict(cells: ClaimCells) -> Claim:
     values: dict[str, list[float]] = defaultdict(list)
-    measured = [cell for cell in _single(cells.of(REST)) if math.isfinite(_probe(cell, "angle"))]
+    measured = [cell for cell in single(cells.of(REST)) if math.isfinite(_probe(cell, "angle"))]
     for cell in measured:
         values[cell.benchmark].append(_probe(cell, "angle") - CONFLICT_DEGREES)
-    share = _mean(_probe(cell, "conflict") for cell in measured)
+    share = mean_of(_probe(cell, "conflict") for cell in measured)
     part = Part("angle", "mean angle minus 90, degrees", 1, over_benchmarks(values))
 
     def why(part: Part) -> str:
@@ -188,13 +102,13 @@ def _conflict(cells: _Cells) -> Claim:
     return Claim("conflict", text, (with_reason(part, why),))
 
 
-def _online(cells: _Cells) -> Claim:
-    rest = _single(cells.of(REST))
-    # Source also runs where no baseline does; one comparison is on the same cells as the others.
-    baselines = [c for name in BASELINES if name != SOURCE for c in _single(cells.of(name))]
-    compared = {cell.setting for cell in baselines}
-    rest = [cell for cell in rest if cell.setting in compared] or rest
-    decoupling = cells.recall(rest, _single(cells.of(REST, "gradient decoupling")))
+def _online(cells: ClaimCells) -> Claim:
+    rest = single(cells.of(REST))
+    # All comparisons are on the same cells: those that every baseline with any has.
+    ran = [single(cells.of(name)) for name in BASELINES if name != SOURCE]
+    everywhere = [{cell.setting for cell in found} for found in ran if found]
+    rest = [cell for cell in rest if all(cell.setting in found for found in everywhere)]
+    decoupling = cells.recall(rest, single(cells.of(REST, "gradient decoupling")))
 
     def why(part: Part) -> str:
         notes = []
@@ -208,21 +122,21 @@ def _online(cells: _Cells) -> Claim:
 
     parts = []
     for name in BASELINES:
-        won = cells.recall(rest, _single(cells.of(name)))
+        won = cells.recall(rest, single(cells.of(name)))
         parts.append(with_reason(Part(f"REST - {name}", "R@1 under shift, points", 1, won), why))
     text = "Under online query shift REST beats the unadapted model and each baseline"
     return Claim("online", text, tuple(parts))
 
 
-def _kept(cells: _Cells) -> Claim:
-    rest = _diverse(cells.of(REST))
+def _kept(cells: ClaimCells) -> Claim:
+    rest = diverse(cells.of(REST))
     parts = []
     for name in ("tcr", *ENTROPY_METHODS):
-        other = _diverse(cells.of(name))
+        other = diverse(cells.of(name))
         measured = "clean R@1 after a diverse stream, points"
         part = Part(f"REST - {name}", measured, 1, cells.clean_recall(rest, other))
         forgot = [c.record.metrics.get("forgetting", math.nan) for c, _ in cells.pairs(other, rest)]
-        lost = _mean(forgot)
+        lost = mean_of(forgot)
 
         def why(part: Part, name: str = name, lost: float = lost) -> str:
             if math.isnan(lost):
@@ -235,7 +149,7 @@ def _kept(cells: _Cells) -> Claim:
     return Claim("diverse", text, tuple(parts))
 
 
-def _ablation(cells: _Cells) -> Claim:
+def _ablation(cells: ClaimCells) -> Claim:
     rest = cells.of(REST)
 
     def why(part: Part) -> str:
@@ -248,7 +162,7 @@ def _ablation(cells: _Cells) -> Claim:
     for name in PARTS:
         without = cells.of(REST, name)
         keeps = name == "gradient decoupling"
-        recall = cells.recall(_single(rest), _single(without))
+        recall = cells.recall(single(rest), single(without))
         # What decoupling is for is not recall under shift but what remains of general knowledge.
         parts.append(
             Part(f"with - without {name}", "R@1 under shift, points", 1, recall, not keeps)

@@ -73,14 +73,16 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     """A look for each name: the fixed one for built-ins, the next spare one for the others.
 
     Names with a note in brackets ("rest [lr=0.01]") are variants and count as others, except the
-    first variant of a built-in, which keeps its colours.
+    first variant of a built-in, which keeps its colours. A centred twin is its built-in, dotted.
     """
     chosen: dict[str, Look] = {}
     taken: set[str] = set()
     others = []
     for name in sorted(set(names)):
         base = name.split("[")[0].rstrip()
-        if base in LOOKS and base not in taken:
+        if name == f"{base}[centred]" and base in LOOKS:
+            chosen[name] = LOOKS[base]._replace(dashes=":")
+        elif base in LOOKS and base not in taken:
             chosen[name] = LOOKS[base]
             taken.add(base)
         else:

@@ -94,7 +94,7 @@ class CellResult:
 
     @property
     def method(self) -> str:
-        """The method's name, with its bank where it has one."""
+        """The method's name, with its bank and whether it centres (``method_label``)."""
         spec = self.record.cell["method"]
         return method_label(str(spec["name"]), spec.get("options", {}))
 

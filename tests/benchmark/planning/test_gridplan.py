@@ -12,6 +12,7 @@ from benchmark.data.suite import load_suite
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.planning.gridfile import grid_path, read_grid
 from benchmark.planning.plan import Plan, plan, plan_grid, settings_of
+from methods import BUILTINS
 
 IMAGE, TEXT = "mini-coco-c-image", "mini-coco-c-text"
 SMALL = f"preset: published\ndevice: cpu\nbenchmark: [{IMAGE}]\nshift: [contrast]\n"
@@ -31,13 +32,25 @@ def methods(grid: Plan) -> list[str]:
     return [p.cell.method.name for p in grid.cells]
 
 
-def test_the_mini_grid_is_every_method_on_every_benchmark_of_the_suite():
-    grid = plan_grid(read_grid(grid_path("mini")), argparse.Namespace(device="cpu"))
+@pytest.mark.parametrize(
+    ("name", "seeds", "twins"),
+    [
+        ("mini", {0}, {"tcr", "rest"}),
+        ("leaderboard", {0, 1, 2}, {"tent", "eata", "sar", "read", "tcr", "rest"}),
+    ],
+)
+def test_the_board_is_every_method_and_the_twins_on_every_benchmark(name, seeds, twins):
+    grid = plan_grid(read_grid(grid_path(name)), argparse.Namespace(device="cpu"))
     cards = load_suite("mini").benchmarks
     assert {p.cell.benchmark for p in grid.cells} == {card.id for card in cards}
     assert not any(p.reason for p in grid.cells)
-    assert len(grid.cells) == 8 * sum(len(card.shifts) for card in cards)
-    assert {p.cell.seed for p in grid.cells} == {0}
+    labels = {p.cell.method.label for p in grid.cells}
+    centred = {label for label in labels if "[centred]" in label}
+    assert centred == {f"{name}[centred]" for name in twins}
+    plain = {label.partition("[")[0] for label in labels}
+    assert plain == set(BUILTINS) - {"bn_adapt"}  # no embedded encoder has BatchNorm
+    assert len(grid.cells) == len(labels) * len(seeds) * sum(len(card.shifts) for card in cards)
+    assert {p.cell.seed for p in grid.cells} == seeds
     assert {p.cell.shift.severity for p in grid.cells if p.cell.benchmark == IMAGE} == {5}
 
 
