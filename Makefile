@@ -7,7 +7,7 @@ SHELL := /bin/sh
 # those of ENVIRONMENT are for the programs that make starts.
 RUN_TAKES := CONFIG METHOD SEED SEVERITY WORKERS LOADER_WORKERS THREADS LIMIT DEVICE IF_EXISTS EXECUTOR ADDRESS \
   SHARD TIME_LIMIT PRECISION COMPILE CACHE LOG QUIET
-OWN_TAKES := DATA_COLUMNS GALLERY QRELS CLEAN SPLIT
+OWN_TAKES := DATA_COLUMNS GALLERY QRELS CLEAN SPLIT UNLABELLED
 BENCH_TAKES := $(RUN_TAKES) SHIFT SUITE BENCH MODEL PRETRAINED DATA TRANSFORM PRESET READY_MADE \
   STREAM BATCH_SIZE OUT ALLOW_MISSING NO_FIGURES STREAM_OPTIONS SHIFT_OPTIONS OPTIONS $(OWN_TAKES)
 TAKES_bench := $(BENCH_TAKES)
@@ -77,7 +77,7 @@ RUN_FLAGS = $(call flag,CONFIG,--config) $(call flag,METHOD,--method) $(call fla
 BENCH_FLAGS = $(RUN_FLAGS) $(call flag,SHIFT,--shift) $(call flag,SUITE,--suite) \
   $(call flag,BENCH,--benchmark) $(call flag,MODEL,--model) $(call flag,PRETRAINED,--pretrained) \
   $(call flag,DATA,--data) $(call flag,DATA_COLUMNS,--columns) $(call flag,GALLERY,--gallery) \
-  $(call flag,QRELS,--qrels) $(call flag,CLEAN,--clean) $(call flag,SPLIT,--split) \
+  $(call flag,QRELS,--qrels) $(call flag,CLEAN,--clean) $(call flag,SPLIT,--split) $(call switch,UNLABELLED,--unlabelled) \
   $(call flag,TRANSFORM,--transform) $(call flag,PRESET,--preset) \
   $(call flag,READY_MADE,--ready-made) \
   $(call flag,STREAM,--stream) $(call flag,BATCH_SIZE,--batch-size) $(call flag,OUT,--out) \
@@ -91,7 +91,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  bench takes METHOD SHIFT SUITE BENCH SEVERITY SEED MODEL PRETRAINED DATA TRANSFORM PRESET"
-	@echo "  DATA_COLUMNS GALLERY QRELS CLEAN SPLIT (own tables)"
+	@echo "  DATA_COLUMNS GALLERY QRELS CLEAN SPLIT UNLABELLED (own tables)"
 	@echo "  OPTIONS SHIFT_OPTIONS READY_MADE STREAM STREAM_OPTIONS BATCH_SIZE LIMIT ALLOW_MISSING DEVICE"
 	@echo "  WORKERS LOADER_WORKERS THREADS EXECUTOR ADDRESS SLURM SHARD TIME_LIMIT PRECISION COMPILE CACHE OUT IF_EXISTS LOG NO_FIGURES"
 	@echo "  QUIET CONFIG: lists by comma (METHOD=tcr,rest"
@@ -166,6 +166,10 @@ plan: $(STAMP) ## what a grid would run, what is done, time and memory (GRID=min
 .PHONY: leaderboard
 leaderboard: $(STAMP) ## regenerate results/leaderboard.csv and its figures (embedded default)
 	@$(LONG_RUN) "$(PY)" -m benchmark leaderboard $(RUN_FLAGS)
+
+.PHONY: gain-model
+gain-model: $(STAMP) ## fit the expected gain of --unlabelled to results/tidy.csv again
+	@"$(PY)" -m benchmark.report.gain results/tidy.csv
 
 .PHONY: claims
 claims: $(STAMP) ## test what REST's abstract and figure claim, with verdicts (docs/claims.md)

@@ -16,6 +16,7 @@ from benchmark.errors import ResultsError, did_you_mean
 from benchmark.report.leaderboard import by_shift
 from benchmark.report.pools import benchmark_pools, shift_pools
 from benchmark.report.results import CellResult
+from benchmark.report.unlabelled import unlabelled_frame, unlabelled_verdict
 from benchmark.report.verdict import verdict
 from benchmark.store.run_store import RunStore
 
@@ -37,6 +38,16 @@ _SHOWN = {
 }
 """Columns of ``by_shift`` that a notebook shows -> their headings."""
 
+_UNLABELLED = {
+    "benchmark": "benchmark",
+    "shift": "shift",
+    "method": "method",
+    "changed@1": "first candidate changed, %",
+    "changed@10": "first ten changed, %",
+    "ms_per_query": "ms per query",
+}
+"""The same of ``unlabelled_frame``."""
+
 
 class Result:
     """What came of a run.
@@ -57,7 +68,8 @@ class Result:
 
     def verdict(self) -> str:
         """At most three lines: what the best method gains, what it costs, how sure that is."""
-        lines = verdict(self.cells)
+        log = [cell for cell in self.cells if cell.unlabelled]
+        lines = unlabelled_verdict(log) or verdict(self.cells)
         if lines:
             return "\n".join(lines)
         return "Nothing was compared: no method beside source is finished on all benchmarks."
@@ -73,6 +85,11 @@ class Result:
         Raises:
             ResultsError: no such figure of this run.
         """
+        if any(cell.unlabelled for cell in self.cells):
+            raise ResultsError(
+                "figures show recall, which a query log without labels does not have; expected "
+                ".to_frame() or .verdict()"
+            )
         from benchmark.report import plots
         from benchmark.report.plots import layout
 
@@ -93,12 +110,14 @@ class Result:
         )
 
     def __repr__(self) -> str:
-        done = sum(cell.done for cell in self.cells)
+        done = sum(cell.record.status is Status.DONE for cell in self.cells)
         return f"<Result: {done} of {len(self.cells)} cells finished>\n{self.verdict()}"
 
     def _repr_html_(self) -> str:
-        frame = by_shift(shift_pools(self.cells))
-        shown = frame[[name for name in _SHOWN if name in frame]].rename(columns=_SHOWN)
+        log = [cell for cell in self.cells if cell.unlabelled]
+        frame = unlabelled_frame(log) if log else by_shift(shift_pools(self.cells))
+        names = _UNLABELLED if log else _SHOWN
+        shown = frame[[name for name in names if name in frame]].rename(columns=names)
         shown = shown.dropna(axis="columns", how="all")
         lines = "".join(f"<p>{escape(line)}</p>" for line in self.verdict().splitlines())
         table = shown.to_html(index=False, na_rep="", float_format=lambda x: f"{x:.1f}", border=0)

@@ -160,6 +160,12 @@ def _place(
     split = run.traced["split"].value if "split" in run.traced else ""
     if data is not None and text is None:
         run.traced.pop("split", None)
+        for setting in ("gallery", "qrels", "clean", "unlabelled"):
+            if setting in run.traced and run.traced[setting].value:
+                raise ConfigError(
+                    f"{setting}= goes with tables on disk (data='log.csv'); data in memory with a "
+                    "gallery of their own are a RetrievalSet"
+                )
         return understood(data, name=name, columns=columns, root=root, split=split)
     if text and (is_own(text) or is_path(text)):
         run.set("data", text)
@@ -201,7 +207,7 @@ def _in_memory(cells: Sequence[Cell], resources: Resources, tell: Callback) -> l
         record, arrays = run_cell(cell, resources, progress=tell)
         tell.cell_done(record)
         results.append(result_of(record, arrays))
-    if problem is not None and not any(result.done for result in results):
+    if problem is not None and not any(r.record.status is Status.DONE for r in results):
         raise problem
     return results
 
@@ -227,9 +233,9 @@ def _stored(
 
 def _complain(results: Sequence[CellResult]) -> None:
     """Warns of cells without a result; raises where nothing else came of the run."""
-    lost = [result.record for result in results if not result.done]
+    lost = [r.record for r in results if r.record.status is not Status.DONE]
     asked = [r for r in results if r.record.cell["method"]["name"] != "source"] or list(results)
-    if lost and not any(result.done for result in asked):
+    if lost and not any(result.record.status is Status.DONE for result in asked):
         raise ConfigError(f"nothing could be run: {_why(lost[-1])}")
     for line in dict.fromkeys(map(_why, lost)):
         logger.warning("%s", line)

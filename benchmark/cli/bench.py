@@ -23,6 +23,8 @@ from benchmark.config.run import BenchConfig
 if TYPE_CHECKING:
     from benchmark.planning.grid import Planned
     from benchmark.planning.plan import Plan as RunPlan
+    from benchmark.report.pools import Pool
+    from benchmark.report.results import CellResult
     from benchmark.store.run_store import RunStore
 
 SUITE = {"benchmark": ("all",), "shift": ("all",), "suite": "mini"}
@@ -125,27 +127,21 @@ class Bench(Command):
         """Prints the table of the run's cells; writes the files that are out of date."""
         from benchmark.report.outputs import up_to_date
         from benchmark.report.pools import benchmark_pools
-        from benchmark.report.table import results_table
+        from benchmark.report.unlabelled import unlabelled_table, unlabelled_verdict
         from benchmark.report.verdict import verdict_of
         from benchmark.report.writing import load_results, output_options, write_all
 
-        stored, keys = load_results(store, batches=False), {record.key for record in records}
+        stored, keys = load_results(store), {record.key for record in records}
         mine = [one for one in stored if one.record.key in keys]
-        pools = benchmark_pools(mine)
+        bare = plan.config.unlabelled  # cells that failed before their data were read, too
+        log = [one for one in mine if one.unlabelled or bare]
+        scored = [one for one in mine if not (one.unlabelled or bare)]
+        pools = benchmark_pools(scored)
         written: list[Path] = []
-        if args.grid or self.defaults(args):  # a row for each benchmark, not for each method
-            from benchmark.report.outputs import write_csv
-            from benchmark.report.suite_table import suite_frame, suite_table
-            from benchmark.report.table import tuned_notes
-
-            frame = suite_frame(mine, plan.rows)
-            console.print(suite_table(frame.assign(note="")))  # the reasons come below, once each
-            say(console, "R@1 in percent: mean over shifts and directions; clean: source model")
-            for line in tuned_notes(pools):
-                say(console, line)
-            written = [write_csv(frame, store.path / "suite.csv")]
-        else:
-            console.print(results_table(mine))
+        if log:
+            console.print(unlabelled_table(log))
+        if scored:
+            written = self._print_scores(scored, pools, plan, store, args, console)
         say_reasons(console, records)
         figures = not plan.config.no_figures
         if up_to_date(store.path, [one.record for one in stored], output_options(figures=figures)):
@@ -153,8 +149,33 @@ class Bench(Command):
         else:
             written += write_all(store, stored, figures=figures)
         say_where(console, written)
-        for line in verdict_of(pools):
+        for line in (*unlabelled_verdict(log), *verdict_of(pools)):
             say(console, line, "bold")
+
+    def _print_scores(
+        self,
+        mine: list[CellResult],
+        pools: Sequence[Pool],
+        plan: RunPlan,
+        store: RunStore,
+        args: argparse.Namespace,
+        console: Console,
+    ) -> list[Path]:
+        """Prints the table of cells with recall; gives the file of a suite's table."""
+        from benchmark.report.table import results_table, tuned_notes
+
+        if not (args.grid or self.defaults(args)):
+            console.print(results_table(mine))
+            return []
+        from benchmark.report.outputs import write_csv
+        from benchmark.report.suite_table import suite_frame, suite_table
+
+        frame = suite_frame(mine, plan.rows)  # a row for each benchmark, not for each method
+        console.print(suite_table(frame.assign(note="")))  # the reasons come below, once each
+        say(console, "R@1 in percent: mean over shifts and directions; clean: source model")
+        for line in tuned_notes(pools):
+            say(console, line)
+        return [write_csv(frame, store.path / "suite.csv")]
 
 
 class Suite(Bench):

@@ -65,6 +65,9 @@ class Data(Command):
         for flag, metavar, what in _OWN_FLAGS:
             check.add_argument(f"--{flag}", metavar=metavar, default="", help=what)
         check.add_argument(
+            "--unlabelled", action="store_true", help="own table: a query log without relevance"
+        )
+        check.add_argument(
             "--decode", action="store_true", help="also decode every file (takes minutes)"
         )
         layout = actions.add_parser(
@@ -136,6 +139,7 @@ def _check_own(args: argparse.Namespace, console: Console) -> int:
         gallery=args.gallery,
         qrels=args.qrels,
         split=args.split,
+        unlabelled=args.unlabelled,
     )
     report = check_own(source_of(config), _tracked(console))
     facts = report.facts.items()
@@ -161,7 +165,7 @@ def _check(
             f"the data folder {root} does not exist or is not a folder; --data names the folder "
             "that holds the data sets (queryshift data layout)"
         )
-    if any(getattr(args, flag) for flag, *_ in _OWN_FLAGS):
+    if any(getattr(args, flag) for flag in ("unlabelled", *(name for name, *_ in _OWN_FLAGS))):
         raise ConfigError(f"{root} is no table of your own, so --columns and the like mean nothing")
     # NumPy and the libraries of the data: not before they are needed.
     from benchmark.data.datasets.check import check_data

@@ -72,6 +72,7 @@ class Report(Command):
         folder = find_run(args.folder)
 
         from benchmark.report.table import results_table
+        from benchmark.report.unlabelled import unlabelled_table
         from benchmark.report.writing import load_results, write_all
         from benchmark.store.run_store import RunStore
 
@@ -80,7 +81,11 @@ class Report(Command):
         kinds: Kinds = ("png", "pdf") if args.pdf else ("png",)
         results = load_results(store, batches=False)
         written = write_all(store, results, figures=not args.no_figures, kinds=kinds)
-        console.print(results_table(results))
+        log = [one for one in results if one.unlabelled]
+        if log:
+            console.print(unlabelled_table(log))
+        if len(log) < len(results):
+            console.print(results_table([one for one in results if not one.unlabelled]))
         if args.reported:
             written += _beside_reported(store, console, kinds)
         if mapped is not None:

@@ -91,6 +91,9 @@ class BenchConfig:
     split: str = _setting(
         TEXT, "", "split of your own table (default: test, if it has splits)", "NAME"
     )
+    unlabelled: bool = _setting(
+        FLAG, False, "--data is a query log: nothing says which item of the --gallery is right"
+    )
     ready_made: str = _setting(
         PATH,
         "",

@@ -91,7 +91,12 @@ def join(sets: Sequence[RetrievalSet]) -> RetrievalSet:
 def _joined(parts: Sequence[Relevance], starts: Sequence[int]) -> Relevance:
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     indices = [part.indices + start for part, start in zip(parts, starts, strict=True)]
-    return Relevance(np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(indices))
+    grades = [part.grades for part in parts if part.grades is not None]
+    return Relevance(
+        np.concatenate([[0], np.cumsum(lengths)]),
+        np.concatenate(indices),
+        np.concatenate(grades) if len(grades) == len(parts) else None,
+    )
 
 
 def _optional(

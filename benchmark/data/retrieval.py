@@ -16,6 +16,11 @@ SUBSET_AT = (1, 2, 3)
 RECALL_AT = (1, 5, 10)
 """The cut-offs that are reported unless a retrieval set has its own."""
 
+NDCG_AT = 10
+"""k of the nDCG that graded relevance is judged by."""
+
+NDCG = f"nDCG@{NDCG_AT}"
+
 
 class Items(Protocol):
     """An indexed collection of raw items, loaded when asked for.
@@ -54,14 +59,27 @@ class Relevance:
     Attributes:
         offsets: (Q + 1,) int64; the answers of query q are ``indices[offsets[q]:offsets[q + 1]]``.
         indices: (R,) int64 gallery indices, ascending within a query.
+        grades: (R,) float64 grade of each answer, above 0; None where all answers are equal.
     """
 
     offsets: np.ndarray
     indices: np.ndarray
+    grades: np.ndarray | None = None
+
+    @classmethod
+    def from_grades(cls, graded: Sequence[Mapping[int, float]]) -> Relevance:
+        """Builds it from one mapping per query, of gallery index to grade above 0.
+
+        Raises:
+            DataError: an empty mapping.
+        """
+        plain = cls.from_lists([list(found) for found in graded])
+        flat = [found[item] for found in graded for item in sorted(found)]
+        return cls(plain.offsets, plain.indices, np.array(flat, dtype=np.float64))
 
     @classmethod
     def from_lists(cls, lists: Sequence[Sequence[int]], *, allow_empty: bool = False) -> Relevance:
-        """Builds it from one list of gallery indices per query.
+        """Builds it from one list of gallery indices per query, without grades.
 
         Raises:
             DataError: an empty list, unless ``allow_empty``.
@@ -113,6 +131,12 @@ class Relevance:
 
     def __getitem__(self, query: int) -> np.ndarray:
         return self.indices[self.offsets[query] : self.offsets[query + 1]]
+
+    def grades_of(self, query: int) -> np.ndarray:
+        """The grades of a query's answers, in the order of ``self[query]``; ones if it has none."""
+        if self.grades is None:
+            return np.ones(len(self[query]))
+        return self.grades[self.offsets[query] : self.offsets[query + 1]]
 
 
 @dataclass(frozen=True)
@@ -174,6 +198,7 @@ class RetrievalSet:
         subset: for each query the candidates of ``R_subset@k``, or None (CIRR).
         sections: parts with galleries of their own, or None for one gallery.
         headline: the metrics that the benchmark is known by.
+        labelled: False for a query log: ``relevance`` is empty and nothing can be scored.
     """
 
     name: str
@@ -192,20 +217,24 @@ class RetrievalSet:
     subset: Relevance | None = None
     sections: Sections | None = None
     headline: tuple[str, ...] = ("R@1",)
+    labelled: bool = True
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics over all queries that its records hold."""
+        if not self.labelled:
+            return ()
         return (
             *(f"R@{k}" for k in self.recall_at),
             *("mean_recall", "mAP"),
+            *((NDCG,) if self.relevance.grades is not None else ()),
             *(f"section_R@{k}" for k in self.recall_at if self.sections is not None),
             *(f"R_subset@{k}" for k in SUBSET_AT if self.subset is not None),
         )
 
 
 def checked(data: RetrievalSet) -> RetrievalSet:
-    """The set, if its recall can be measured; raises DataError otherwise."""
+    """The set, if its recall can be measured, or none is asked for; raises DataError otherwise."""
     if not len(data.queries):
         raise DataError(f"benchmark {data.name!r} has no queries")
     if len(data.relevance) != len(data.queries) or len(data.groups) != len(data.queries):
@@ -213,6 +242,13 @@ def checked(data: RetrievalSet) -> RetrievalSet:
             f"benchmark {data.name!r} has {len(data.queries)} queries, but answers for "
             f"{len(data.relevance)} and groups for {len(data.groups)}"
         )
+    if not data.labelled:
+        if len(data.gallery) < 2:
+            raise DataError(
+                f"benchmark {data.name!r} has a gallery of {len(data.gallery)}, so that every "
+                "query has the same first candidate; expected at least 2 items"
+            )
+        return data
     size, largest = len(data.gallery), max(data.recall_at)
     if data.sections is not None:
         size = int(np.diff(data.sections.bounds).min())

@@ -11,6 +11,7 @@ from typing import Any
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import CLEAN, DOMAIN, BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.config.options import parse
+from benchmark.data.card import BenchmarkCard
 from benchmark.data.datasets.ready_made import ReadyMade
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import ConfigError
@@ -78,9 +79,13 @@ def _load_data(
 def clean_share(cell: Cell) -> int:
     """Of how many of a cell's queries one clean query is encoded, to measure forgetting.
 
-    The embedded encoders see all of them. For others that costs a seventh of a cell's time.
+    The embedded encoders see all of them. For others that costs a seventh of a cell's time. Without
+    labels all are needed too: they are what tells the size of the shift.
     """
-    return 1 if cell.backbone.embedded else 4
+    from benchmark.data.own.source import PREFIX, OwnSource
+
+    log = cell.benchmark.startswith(PREFIX) and OwnSource.of(cell.data_root).unlabelled
+    return 1 if cell.backbone.embedded or log else 4
 
 
 def _home_of(cell: Cell) -> Cell | None:
@@ -93,6 +98,15 @@ def _home_of(cell: Cell) -> Cell | None:
     clean = ShiftSpec(CLEAN, 0)
     if cell.benchmark.startswith(PREFIX):
         own = OwnSource.of(cell.data_root)
+        if own.unlabelled and not own.clean and (origin := _home_of_weights(cell)):
+            return replace(
+                cell,
+                suite=origin.suite,
+                benchmark=origin.id,
+                data_root="",
+                shift=clean,
+                stream=StreamSpec(),
+            )
         if not own.clean:  # real domains are a shift already: there is nothing clean
             return None if cell.stream.group_key == DOMAIN else cell
         stem, _, direction = cell.benchmark.rpartition("-")
@@ -114,6 +128,20 @@ def _home_of(cell: Cell) -> Cell | None:
     return replace(
         cell, benchmark=interleave.SEPARATOR.join(found), shift=clean, stream=StreamSpec()
     )
+
+
+def _home_of_weights(cell: Cell) -> BenchmarkCard | None:
+    """The embedded benchmark that the weights come from, with queries of the cell's kind."""
+    from benchmark.data.suite import load_suite
+    from benchmark.registry import BENCHMARKS
+
+    own: BenchmarkCard = BENCHMARKS.get(cell.benchmark)
+    fitting = (
+        card
+        for card in load_suite("mini").benchmarks
+        if (card.task, card.query) == (own.task, own.query)
+    )
+    return next((c for c in fitting if c.home_of(cell.backbone) == c.dataset), None)
 
 
 def _load_backbone(spec: BackboneSpec) -> DualEncoder:

@@ -23,8 +23,10 @@ from benchmark.cell import (
     Status,
     domain_labels,
 )
-from benchmark.data.retrieval import SUBSET_AT, RetrievalSet
+from benchmark.data.retrieval import RetrievalSet
+from benchmark.evaluation.answers import Answers
 from benchmark.evaluation.callbacks import Callback
+from benchmark.evaluation.candidates import Candidates, candidates_of, changes, geometry
 from benchmark.evaluation.isolation import seed_globals
 from benchmark.evaluation.outputs import check_output
 from benchmark.evaluation.profiling import (
@@ -36,17 +38,17 @@ from benchmark.evaluation.profiling import (
     start_peak,
 )
 from benchmark.evaluation.resources import Resources
-from benchmark.evaluation.source_model import recall_of
+from benchmark.evaluation.source_model import embed_distinct, recall_of
 from benchmark.evaluation.stream import Batch, derive_seed
 from benchmark.metrics import probes, ranking
-from benchmark.metrics import ranks as metrics
-from benchmark.metrics.recall import recalls_by_part
+from benchmark.metrics.recall import recall_at
 from methods.base import Method, MethodError, Setup
 
 Arrays = dict[str, np.ndarray]
 """Numbers per query of a finished cell, one row per query in ascending order of query index.
 
-``query``: index in the retrieval set; ``best_rank`` (int64) and ``ap`` (float64): see ``metrics``;
+``query``: index in the retrieval set; ``best_rank`` (int64) and ``ap`` (float64): see ``metrics``
+(without labels ``changed@1`` and ``changed@10`` instead: see ``candidates``);
 ``group``: its cluster; ``order``: positions in these arrays in the order of the stream, so
 that ``best_rank[order]`` runs along the stream; ``domain``, only for streams of several domains:
 which of them hit the query. All but ``ap`` are int64.
@@ -57,9 +59,7 @@ which of them hit the query. All but ``ap`` are int64.
 class _Tally:
     """What is kept of the stream."""
 
-    best_rank: np.ndarray
-    ap: np.ndarray
-    subset_rank: np.ndarray
+    answers: Answers | Candidates
     occurrences: probes.KOccurrences = field(default_factory=probes.KOccurrences)
     embeddings: list[Tensor] = field(default_factory=list)
     batches: list[dict[str, float]] = field(default_factory=list)
@@ -98,8 +98,13 @@ class CellRun:
             with counted(method.encoder) as passes, timed:
                 tally = self._adapt(method, gallery)
             measured = self._probes(tally, gallery)
-            forgetting = self._forgetting(method)
-            kept = {**forgetting, **self._first_domain(method, gallery, tally)}
+            if isinstance(tally.answers, Candidates):
+                kept = self._reference(method, tally.answers)
+            else:
+                kept = {
+                    **self._forgetting(method),
+                    **self._first_domain(method, gallery, tally.answers),
+                }
         self.clock.wait()
         seconds = time.perf_counter() - begun
         record = Record(
@@ -107,13 +112,7 @@ class CellRun:
             status=Status.DONE,
             cell=self.cell.to_dict(),
             info={**info, "embed_dim": gallery.shape[1]},
-            metrics={
-                **metrics.summary(tally.best_rank, tally.ap, self.data.recall_at),
-                **self._subset(tally),
-                **kept,
-                **self._by_domain(tally),
-                **self._by_section(tally),
-            },
+            metrics={**tally.answers.metrics(), **kept},
             probes=measured,
             cost={
                 "seconds": seconds,
@@ -128,8 +127,7 @@ class CellRun:
             domains["section"] = self.data.sections.of_query[self.queries]
         return record, {
             "query": self.queries,
-            "best_rank": tally.best_rank,
-            "ap": tally.ap,
+            **tally.answers.arrays(),
             "group": np.asarray(self.data.groups, dtype=np.int64)[self.queries],
             "order": self.stream.order.astype(np.int64),
             **domains,
@@ -154,9 +152,11 @@ class CellRun:
         return self.resources.make_method(cell.method, setup)
 
     def _adapt(self, method: Method, gallery: Tensor) -> _Tally:
-        count = len(self.queries)
+        labelled = self.data.labelled
         tally = _Tally(
-            np.zeros(count, dtype=np.int64), np.zeros(count), np.zeros(count, dtype=np.int64)
+            Answers(self.data, self.queries, self.domains, self.domain_labels)
+            if labelled
+            else Candidates(self.data, self.queries)
         )
         inputs = self.resources.inputs(self.cell)
         self.progress.cell_started(self.cell, len(self.stream))
@@ -164,7 +164,8 @@ class CellRun:
         if method.wants_stream:
             with self.clock("source"):
                 method.use_stream(self._whole_stream())
-        source = self.resources.source_rows(self.cell) if method.wants_source else None
+        wanted = method.wants_source or not labelled
+        source = self.resources.source_rows(self.cell) if wanted else None
         with inputs.prepared([self.queries[batch.queries] for batch in self.stream]) as loaded:
             for batch in self.stream:
                 own = gallery[ranking.gallery_of(self.data, batch.section)]
@@ -173,10 +174,13 @@ class CellRun:
                     method.use_gallery(own)
                 with self.clock("data"):
                     queries = inputs.collated(next(loaded))
+                rows = None
                 if source is not None:
                     with self.clock("source"):
-                        method.use_source(source.batch(queries))
-                self._step(method, batch, queries, own, tally)
+                        rows = source.batch(queries)
+                        if method.wants_source:
+                            method.use_source(rows if labelled else rows.clone())
+                self._step(method, batch, queries, own, tally, rows)
         return tally
 
     def _whole_stream(self) -> Tensor:
@@ -186,38 +190,42 @@ class CellRun:
         return torch.cat([rows.batch(queries) for queries in batches])
 
     def _step(
-        self, method: Method, batch: Batch, queries: Tensor, gallery: Tensor, tally: _Tally
+        self,
+        method: Method,
+        batch: Batch,
+        queries: Tensor,
+        gallery: Tensor,
+        tally: _Tally,
+        source: Tensor | None,
     ) -> None:
-        """Adapts on one batch, ranks it in its section's gallery and notes what came out."""
+        """Adapts on one batch, ranks it in its section's gallery and notes what came out.
+
+        ``source`` are the batch's (B, D) embeddings under the source model, where they are known.
+        """
         with self.clock("step"):
             output = method.step(queries)
         with self.clock("rank"):
             log = check_output(output, len(batch), gallery, queries)
             if batch.section not in self.copies:
                 self.copies[batch.section] = ranking.copies_of(gallery)
-            scores = ranking.settled(output.scores.detach(), self.copies[batch.section])
-            self._rank(batch, scores, tally)
+            copies = self.copies[batch.section]
+            scores = ranking.settled(output.scores.detach(), copies)
+            numbers = self.queries[batch.queries]
+            shown = ranking.without_excluded(scores, self.data, numbers, batch.section)
+            tally.occurrences.add(shown, batch.section)
+            if isinstance(tally.answers, Candidates):
+                assert source is not None
+                before = ranking.settled(source.float() @ gallery.T, copies)
+                found = tally.answers.add(batch, scores, before, copies)
+            else:
+                found = tally.answers.add(batch, scores)
         if not tally.batches:  # ranks are on the host by now, on a GPU too
             tally.first_result = time.perf_counter()
         tally.embeddings.append(output.embeddings.detach().float().cpu())
-        best = tally.best_rank[batch.queries]
-        # The harness's own two names come last: a method's log cannot displace them.
-        row = {**log, "queries": float(len(batch)), "R@1": metrics.recall_at(best, 1)}
+        # The harness's own names come last: a method's log cannot displace them.
+        row = {**log, "queries": float(len(batch)), **found}
         tally.batches.append(row)
         self.progress.batch_done(self.cell, row)
-
-    def _rank(self, batch: Batch, scores: Tensor, tally: _Tally) -> None:
-        queries = self.queries[batch.queries]
-        shown = ranking.without_excluded(scores, self.data, queries, batch.section)
-        tally.occurrences.add(shown, batch.section)
-        found = ranking.rank(scores, self.data, queries, batch.section)
-        for position, of_query in zip(batch.queries, found, strict=True):
-            tally.best_rank[position] = of_query[0]
-            tally.ap[position] = metrics.average_precision(of_query)
-        if self.data.subset is not None:
-            tally.subset_rank[batch.queries] = ranking.subset_ranks(
-                scores, self.data, queries, batch.section
-            )
 
     @contextmanager
     def _untouched(self, gallery: Tensor) -> Iterator[None]:
@@ -243,7 +251,6 @@ class CellRun:
     def _probes(self, tally: _Tally, gallery: Tensor) -> dict[str, float]:
         embeddings = torch.cat(tally.embeddings)
         gallery = gallery.cpu()
-        order = self.queries[self.stream.order]
         logs = [
             {name: value for name, value in batch.items() if name not in ("queries", "R@1")}
             for batch in tally.batches
@@ -252,12 +259,21 @@ class CellRun:
         return {
             **probes.log_means(logs),
             **self._changes(),
-            "uniformity": probes.uniformity(embeddings),
-            "gap": probes.gap(embeddings, gallery),
-            "consistency": probes.consistency(embeddings, gallery, self.data.relevance, order),
+            **self._geometry(embeddings, gallery),
             "effective_rank": probes.effective_rank(embeddings),
             # Not defined where every item occurs equally often, as in a gallery of ten items.
             **({"hubness": hubness} if math.isfinite(hubness) else {}),
+        }
+
+    def _geometry(self, embeddings: Tensor, gallery: Tensor) -> dict[str, float]:
+        """Where the queries lie; how near their answers, or without labels how unsure they are."""
+        if not self.data.labelled:
+            return geometry(embeddings, gallery, self.backbone.logit_scale)
+        order = self.queries[self.stream.order]
+        return {
+            "uniformity": probes.uniformity(embeddings),
+            "gap": probes.gap(embeddings, gallery),
+            "consistency": probes.consistency(embeddings, gallery, self.data.relevance, order),
         }
 
     def _changes(self) -> dict[str, float]:
@@ -289,7 +305,36 @@ class CellRun:
             "forgetting": after - before,
         }
 
-    def _first_domain(self, method: Method, gallery: Tensor, tally: _Tally) -> dict[str, float]:
+    def _reference(self, method: Method, candidates: Candidates) -> dict[str, float]:
+        """Clean queries without labels: where they lie, and whose candidates the method changes.
+
+        Where they are the cell's own queries before the shift, the shift is measured by whose
+        candidates it changes. Nothing where there are no clean queries but the stream itself.
+        """
+        home = self.resources.homes.of(self.cell)
+        shifted = any(domain.name != CLEAN for domain in self.cell.domains)
+        if home is None or (home.benchmark == self.cell.benchmark and not shifted):
+            return {}
+        with self.clock("clean"):
+            data, gallery = self.resources.data(home), self.resources.gallery(home)
+            queries = self.resources.queries(home)
+            rows = self.resources.clean_rows(home)
+            before = candidates_of(rows, gallery)
+            inputs = self.resources.inputs(home, clean=True)
+            after = candidates_of(embed_distinct(method.embed, inputs, queries), gallery)
+        measured = geometry(rows, gallery, self.backbone.logit_scale)
+        found = {f"clean_{name}": value for name, value in measured.items()}
+        size = len(data.gallery)
+        parts = {"clean": changes(after, before, size)}
+        ids = (data.queries.ids, self.data.queries.ids)
+        if list(ids[0]) == list(ids[1]) and list(data.gallery.ids) == list(self.data.gallery.ids):
+            _, ours, theirs = np.intersect1d(self.queries, queries, return_indices=True)
+            parts["shift"] = changes(candidates.source[ours], before[theirs], size)
+        for kind, of_kind in parts.items():
+            found |= {f"{kind}_{n}": float(100.0 * v.mean()) for n, v in of_kind.items()}
+        return found
+
+    def _first_domain(self, method: Method, gallery: Tensor, answers: Answers) -> dict[str, float]:
         """R@1 on the queries of the first domain: source model, as they passed, adapted model.
 
         Left out for a single shift, where the source's own cell and the cell's R@1 say it.
@@ -309,35 +354,9 @@ class CellRun:
             )
         return {
             "first_domain_R@1_before": before,
-            "first_domain_R@1_during": metrics.recall_at(tally.best_rank[positions], 1),
+            "first_domain_R@1_during": recall_at(answers.best_rank[positions], 1),
             "first_domain_R@1_after": after,
         }
-
-    def _by_domain(self, tally: _Tally) -> dict[str, float]:
-        """R@1 of each domain's queries as they passed; domains that hit none are left out."""
-        found = recalls_by_part(tally.best_rank, self.domains, self.domain_labels, 1)
-        return {f"R@1_{label}": value for label, value in found.items()}
-
-    def _by_section(self, tally: _Tally) -> dict[str, float]:
-        """Recalls of each section's queries, and the means of the sections (``section_R@k``).
-
-        FashionIQ reports the mean of its categories, which have different numbers of queries.
-        """
-        sections = self.data.sections
-        if sections is None:
-            return {}
-        of_query = sections.of_query[self.queries]
-        found: dict[str, float] = {}
-        for k in self.data.recall_at:
-            recalls = recalls_by_part(tally.best_rank, of_query, sections.names, k)
-            found |= {f"R@{k}_{name}": value for name, value in recalls.items()}
-            found[f"section_R@{k}"] = sum(recalls.values()) / len(recalls)
-        return found
-
-    def _subset(self, tally: _Tally) -> dict[str, float]:
-        if self.data.subset is None:
-            return {}
-        return {f"R_subset@{k}": metrics.recall_at(tally.subset_rank, k) for k in SUBSET_AT}
 
     def _cost(self, passes: PassCounter) -> dict[str, float]:
         seconds = self.clock.seconds()

@@ -336,21 +336,24 @@ class Resources:
         )
 
     def first_domain_recall(self, cell: Cell, queries: np.ndarray) -> float:
-        """R@1 (percent) of the stream's first domain with the frozen source model.
-
-        Args:
-            cell: what is run.
-            queries: indices of the queries that the first domain hits.
-        """
+        """R@1 (percent) of the stream's first domain, whose queries these are, unadapted."""
         return self._source_recalls.get(
             (*self._stream_key(cell), "first domain"),
             lambda: self._source_recall(cell, queries),
         )
 
+    def clean_rows(self, cell: Cell) -> Tensor:
+        """(n, D) embeddings of the cell's clean queries under the frozen source model."""
+        return self._source_alone(cell, self.queries(cell), clean=True)
+
     def _source_recall(self, cell: Cell, queries: np.ndarray, *, clean: bool = False) -> float:
+        rows = self._source_alone(cell, queries, clean=clean)
+        return recall_of_rows(rows, queries, data=self.data(cell), gallery=self.gallery(cell))
+
+    def _source_alone(self, cell: Cell, queries: np.ndarray, *, clean: bool) -> Tensor:
         data, backbone = self.data(cell), self.backbone(cell)
         inputs = self._queries_key(cell, clean=clean)
-        rows = self._embeddings.get(
+        return self._embeddings.get(
             cache_keys.of_source(inputs, backbone, [queries], alone=True),
             lambda: embed_distinct(
                 lambda batch: backbone.encode(data.query_modality, batch),
@@ -358,7 +361,6 @@ class Resources:
                 queries,
             ).float(),
         )
-        return recall_of_rows(rows, queries, data=data, gallery=self.gallery(cell))
 
     def _corruption(self, cell: Cell, spec: ShiftSpec) -> Corruption | None:
         """What one of the cell's domains does to a query."""
@@ -388,10 +390,7 @@ class Resources:
 
 
 def _contents(gallery: Tensor, backbone: DualEncoder) -> dict[str, bytes]:
-    return {
-        "the gallery": digest([gallery]),
-        "the source weights": digest(weights_of(backbone)),
-    }
+    return {"the gallery": digest([gallery]), "the source weights": digest(weights_of(backbone))}
 
 
 def _text(spec: Mapping[str, Any]) -> str:

@@ -115,6 +115,7 @@ def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
         **({"home_fingerprint": other} if (other := resources.homes.fingerprint(cell)) else {}),
         **({"homeless": homeless} if homeless else {}),
         **({"ready_made": True} if ready else {}),
+        **({} if data.labelled else {"unlabelled": True}),
         "data": dict(data.info),
         "data_fingerprint": data.fingerprint,
         "backbone_fingerprint": backbone.fingerprint,

@@ -146,7 +146,7 @@ def recall_of_rows(
             part = places[start : start + RANKED_AT_ONCE]
             embedded = rows[torch.from_numpy(part).to(rows.device)].float().to(gallery.device)
             scores = settled(embedded @ own.T, copies)
-            best += [int(found[0]) for found in rank(scores, data, queries[part], section)]
+            best += [int(found.min()) for found in rank(scores, data, queries[part], section)]
     return recall_at(np.array(best), 1)
 
 

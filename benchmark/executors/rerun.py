@@ -207,10 +207,13 @@ def _beyond(stored: StoredCell, record: Record, arrays: Arrays) -> list[str]:
         if not np.array_equal(before.get(name, ()), arrays.get(name, ())):
             return [f"{name} per query: these are other queries, or in another order"]
     found = []
-    moved = float(np.mean(before["best_rank"] != arrays["best_rank"]))
+    ranks = "changed@1" if record.info.get("unlabelled") else "best_rank"
+    if ranks not in before:
+        return [f"there is no {ranks} per query in the stored cell"]
+    moved = float(np.mean(before[ranks] != arrays[ranks]))
     if moved > MOVED_RANKS:
         found.append(f"{100 * moved:.1f} % of the queries have another rank")
-    points = max(MOVED_POINTS, 100.0 / len(arrays["best_rank"]) + 1e-9)
+    points = max(MOVED_POINTS, 100.0 / len(arrays["query"]) + 1e-9)
     metrics, probes = stored.record.metrics, stored.record.probes
     margins = {n: points for n in sorted({**metrics, **record.metrics}) if _OVERALL.fullmatch(n)}
     margins |= {n: MOVED_PROBES * max(1.0, abs(probes.get(n, 0.0))) for n in _HARNESS_PROBES}

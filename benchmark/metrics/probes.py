@@ -56,6 +56,25 @@ def consistency(queries: Tensor, gallery: Tensor, relevance: Relevance, order: n
     return total / len(rows)
 
 
+def prediction_entropy(queries: Tensor, gallery: Tensor, logit_scale: float) -> float:
+    """How unsure the predictions are: 0 where one item takes all, 1 where all items are alike.
+
+    Mean over the queries of the Shannon entropy of softmax(logit_scale * cosine) over the gallery,
+    divided by that of the uniform distribution, ln N. It is what Tent minimises (Wang et al., ICLR
+    2021, equation 1), with gallery items in place of classes.
+
+    Args:
+        queries: (Q, D) unit rows.
+        gallery: (N, D) unit rows, N > 1, same device.
+        logit_scale: what the model multiplies cosines by.
+    """
+    total = 0.0
+    for part in queries.split(256):
+        logits = logit_scale * (part.double() @ gallery.double().T)
+        total += float(torch.special.entr(logits.softmax(dim=1)).sum())
+    return total / (len(queries) * math.log(len(gallery)))
+
+
 def effective_rank(embeddings: Tensor) -> float:
     """How many directions the query embeddings (Q, D) use: from 1 (collapsed) to min(Q, D).
 

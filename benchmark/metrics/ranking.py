@@ -85,7 +85,7 @@ def settled(scores: Tensor, copies: Copies | None) -> Tensor:
 def rank(
     scores: Tensor, data: RetrievalSet, queries: np.ndarray, section: int = 0
 ) -> list[np.ndarray]:
-    """Ranks of the relevant items of each query, as ``ranks.ranks`` gives them.
+    """Rank of each relevant item of each query, as ``ranks.item_ranks`` gives them.
 
     Args:
         scores: (B, N) against the gallery of the queries' section; it is not changed.
@@ -97,7 +97,7 @@ def rank(
         ValueError: NaN scores or a wrong shape.
     """
     relevant = _rows(data.relevance, queries, gallery_of(data, section).start)
-    return metrics.ranks(without_excluded(scores, data, queries, section), relevant)
+    return metrics.item_ranks(without_excluded(scores, data, queries, section), relevant)
 
 
 def without_excluded(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmark.metrics.recall import average_precision, recall_at, summary
 
-__all__ = ["average_precision", "ranks", "recall_at", "summary"]
+__all__ = ["average_precision", "item_ranks", "ranks", "recall_at", "summary"]
 
 _SORT_FROM = 32
 """From this many relevant items on, sorting a query's row is cheaper than counting for each."""
@@ -25,21 +25,30 @@ _BLOCK_ELEMENTS = 1 << 24
 
 
 def ranks(scores: Tensor, relevant: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Ranks of the relevant items of each query.
+    """Ranks of the relevant items of each query, ascending; otherwise as ``item_ranks``.
+
+    >>> ranks(torch.tensor([[0.5, 0.9, 0.7]]), [np.array([0, 2])])
+    [array([2, 3])]
+    """
+    return [np.sort(found) for found in item_ranks(scores, relevant)]
+
+
+def item_ranks(scores: Tensor, relevant: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Rank of each relevant item.
 
     Args:
         scores: (B, N) floating point, higher is better, on any device; infinities are allowed.
         relevant: for each of the B queries the gallery indices that answer it, at least one.
 
     Returns:
-        For each query its relevant items' 1-based ranks, ascending, int64.
+        For each query its relevant items' 1-based ranks, in their order, int64.
 
     Raises:
         ValueError: NaN scores, a wrong shape, an index outside the gallery, a query without
             a relevant item.
 
-    >>> ranks(torch.tensor([[0.5, 0.9, 0.5]]), [np.array([0, 2])])
-    [array([2, 3])]
+    >>> item_ranks(torch.tensor([[0.5, 0.9, 0.7]]), [np.array([0, 2])])
+    [array([3, 2])]
     """
     _check(scores, relevant)
     lengths = np.array([len(items) for items in relevant], dtype=np.int64)
@@ -55,7 +64,7 @@ def ranks(scores: Tensor, relevant: Sequence[np.ndarray]) -> list[np.ndarray]:
             np.concatenate([relevant[row] for row in few]).astype(np.int64),
         )
         for row, part in zip(few, np.split(counted, np.cumsum(lengths[few])[:-1]), strict=True):
-            found[row] = np.sort(part)
+            found[row] = part
     return found
 
 
@@ -127,4 +136,4 @@ def _by_sorting(row: Tensor, items: np.ndarray) -> np.ndarray:
     order = torch.sort(row + 0.0, descending=True, stable=True).indices
     place = torch.empty_like(order)
     place[order] = torch.arange(1, len(row) + 1, device=row.device)
-    return np.sort(place.cpu().numpy()[items])
+    return np.asarray(place.cpu().numpy()[items])

@@ -1,4 +1,4 @@
-"""Recall@k, mean recall and mean average precision from ranks."""
+"""Recall@k, mean recall, mean average precision and nDCG@k from ranks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,28 @@ def average_precision(relevant_ranks: np.ndarray) -> float:
     """
     ordered = np.sort(np.asarray(relevant_ranks))
     return float(np.mean(np.arange(1, len(ordered) + 1) / ordered))
+
+
+def ndcg_at(relevant_ranks: np.ndarray, grades: np.ndarray, k: int) -> float:
+    """Normalised discounted cumulative gain of one query among its first ``k`` results, in [0, 1].
+
+    DCG@k is the sum of grade / log2(1 + rank) over the answers with rank <= k; nDCG@k divides it by
+    that of the best order (Järvelin and Kekäläinen, ACM TOIS 20(4), 2002, with the discount
+    log2(1 + rank)). The gain is the grade itself, as in trec_eval's ``ndcg_cut`` and in BEIR, not
+    2**grade - 1.
+
+    Args:
+        relevant_ranks: (R,) 1-based rank of every answer of the query.
+        grades: (R,) its grade, above 0.
+        k: how many results count.
+
+    >>> round(ndcg_at(np.array([2, 1]), np.array([3.0, 1.0]), 10), 4)
+    0.7967
+    """
+    counted = relevant_ranks <= k
+    found = float((grades[counted] / np.log2(1.0 + relevant_ranks[counted])).sum())
+    best = np.sort(grades)[::-1][:k]
+    return found / float((best / np.log2(np.arange(2, len(best) + 2))).sum())
 
 
 def recall_at(best_ranks: np.ndarray, k: int) -> float:

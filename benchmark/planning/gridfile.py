@@ -39,7 +39,8 @@ from benchmark.registry import BENCHMARKS, METHODS, SHIFTS
 COMBINED = (
     *("method", "benchmark", "suite", "shift", "shift_option", "severity", "stream"),
     *("stream_option", "seed", "model", "pretrained", "transform", "preset", "option"),
-    *("batch_size", "limit"),
+    *("batch_size", "limit", "data", "columns", "gallery", "qrels", "clean", "split"),
+    "unlabelled",
 )
 """Settings that say what is combined: what an ``include`` may hold."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark.cell import CLEAN, DOMAIN
 from benchmark.config.run import BenchConfig
@@ -21,15 +21,16 @@ from benchmark.data.own.source import (
 from benchmark.errors import ConfigError, did_you_mean
 from benchmark.evaluation.stream_kinds import MIXING
 from benchmark.planning.compatibility import why_not
+from benchmark.planning.specs import ALL, OWN_BACKBONE, Choice
 from benchmark.registry import BACKBONES, SHIFTS
 
 if TYPE_CHECKING:
     from benchmark.data.own.load import Understood
 
-_OWN_ONLY = ("columns", "gallery", "qrels", "clean", "split")
+_OWN_ONLY = ("columns", "gallery", "qrels", "clean", "split", "unlabelled")
 """Settings that are about own data alone."""
 
-_EMBEDDED = {"video_audio": "mini-clips", "composed": "mini-composed"}
+_EMBEDDED = {"video_audio": "mini-clips", "composed": "mini-composed:cirr"}
 """What "mini" means for tasks that the small CLIP does not do."""
 
 
@@ -71,21 +72,62 @@ def source_of(config: BenchConfig) -> OwnSource:
 
     if config.qrels and not config.gallery:
         raise ConfigError("--qrels says which gallery items are relevant: name the --gallery too")
+    if config.unlabelled and not config.gallery:
+        raise ConfigError(
+            "--unlabelled is for a query log beside a gallery: name the table of the gallery "
+            "(--gallery TABLE); a table of pairs says itself which item is right"
+        )
+    if config.unlabelled and config.qrels:
+        raise ConfigError(
+            "--qrels says which gallery items are relevant, and --unlabelled that nothing does; "
+            "leave one of them out"
+        )
     return OwnSource(
         config.data,
         read_columns(config.columns, COLUMNS),
-        *(config.gallery, config.qrels, config.clean, config.split),
+        *(config.gallery, config.qrels, config.clean, config.split, config.unlabelled),
     ).absolute()
 
 
-def refuse_own_data(config: BenchConfig) -> None:
-    """Refuses a table of the user's own in a grid, whose benchmarks have names of their own."""
-    _refuse_own_settings(config, pictures=False)
-    if config.data and is_own(config.data) and _must_be_own(config):
-        raise ConfigError(
-            f"--data {config.data} is your own table; a grid runs on named benchmarks: leave the "
-            "grid out (queryshift bench --data TABLE --model NAME)"
-        )
+def own_block(
+    config: BenchConfig, choices: Mapping[str, Sequence[Choice]], given: Collection[str]
+) -> tuple[BenchConfig, dict[str, Sequence[Choice]]]:
+    """A grid's block on the user's own table, if its data are one; any other stays as it is.
+
+    Benchmarks and shifts that the grid does not name are those of the table, as with flags; the
+    shifts of its directions are all that queries of their kind have.
+
+    Args:
+        config: the block's settings.
+        choices: its methods, streams and models.
+        given: names of the settings that a file or a flag says.
+
+    Raises:
+        QueryShiftError: as ``with_own_data``.
+    """
+    if not config.data or not is_own(config.data):
+        _refuse_own_settings(config, pictures=False)
+        return config, dict(choices)
+    names = ["" if one.name == OWN_BACKBONE else one.name for one in choices["model"]]
+    every: dict[str, Any] = {
+        name: () for name in ("benchmark", "shift") if getattr(config, name) == (ALL,)
+    }
+    one = replace(config, **every, model=names[0])
+    settled = with_own_data(one, given)
+    if settled is one:  # the folder of published data sets that the grid names
+        return config, dict(choices)
+    if "shift" in every and settled.shift != (CLEAN,):
+        settled = replace(settled, shift=(ALL,))
+    streams = choices["stream"]
+    if settled.stream != one.stream:
+        streams = [Choice(name) for name in settled.stream]
+    card = own_card(settled.benchmark[0])
+    assert card is not None
+    models = [
+        replace(choice, name=_model(name, card.task))
+        for choice, name in zip(choices["model"], names, strict=True)
+    ]
+    return replace(settled, model=""), {**choices, "stream": streams, "model": models}
 
 
 def _settled(config: BenchConfig, given: set[str]) -> BenchConfig:
@@ -94,7 +136,8 @@ def _settled(config: BenchConfig, given: set[str]) -> BenchConfig:
     source = source_of(config)
     found = understand(source)
     config = replace(config, data=source.text)
-    return completed(config, given, found, clean_apart=bool(source.clean))
+    apart = bool(source.clean) or source.unlabelled  # a query log is shifted as it is
+    return completed(config, given, found, clean_apart=apart)
 
 
 def completed(

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmark.cell import CLEAN, SOURCE, Cell, Identity, PartTexts
@@ -19,8 +20,8 @@ from benchmark.errors import ConfigError
 from benchmark.evaluation.stream_kinds import MIXING
 from benchmark.planning.compatibility import check_effects, fitting_shifts, why_not
 from benchmark.planning.grid import Block, Planned, Selection
-from benchmark.planning.own_data import refuse_own_data, with_own_data
-from benchmark.planning.specs import ALL, OWN_BACKBONE, Choice
+from benchmark.planning.own_data import own_block, with_own_data
+from benchmark.planning.specs import ALL, OWN_BACKBONE, Choice, located
 from benchmark.planning.suites import load_suite
 from benchmark.registry import BENCHMARKS, SHIFTS
 
@@ -33,6 +34,9 @@ DEFAULT_SHIFT = "gaussian_noise"
 
 MAX_CELLS = 100_000
 """Cells of one grid; docs/scale.md says what planning, storing and reporting so many takes."""
+
+_UNSAID = ("default", "this command")
+"""Origins of settings that neither a file nor a flag says."""
 
 WITH_CHOICES = ("method", "stream", "model")
 """Settings whose names may carry options in a grid file."""
@@ -123,14 +127,16 @@ def plan_grid(grid: GridFile, args: argparse.Namespace) -> Plan:
         ConfigError: an unknown name or option, a value that does not fit, or no cell at all.
     """
     base, flags = settings_of(grid, args), from_flags(args)
-    refuse_own_data(_plain(base))
     heeding: list[Cell] = []
     expansion = _Expansion(grid.exclude, str(grid.path))
     for include in ({}, *grid.includes):
         own = {name: traced for name, traced in include.items() if name not in flags}
         settings = {**base, **own}
-        config = _plain(settings)
-        block = Block(config, {k: settings[k].value for k in WITH_CHOICES}, flags=tuple(flags))
+        said = {name for name, traced in settings.items() if traced.origin not in _UNSAID}
+        choices = {name: settings[name].value for name in WITH_CHOICES}
+        where = settings["data"].origin if "data" in said - set(flags) else ""
+        config, choices = located(where, partial(own_block, _plain(settings), choices, said))
+        block = Block(config, choices, flags=tuple(flags))
         here = expansion.add(block.planned(select_all(config)))
         check_effects({**own, **flags}, here)
         heeding += here

@@ -182,6 +182,11 @@ def _refuse_test_part(cell: Cell) -> None:
     card = BENCHMARKS.get(cell.benchmark)
     if card.suite == OWN:
         source = OwnSource.of(cell.data_root)
+        if source.unlabelled:
+            raise ConfigError(
+                "tuning chooses the options with the highest recall, which a log without labels "
+                "(--unlabelled) does not have: name a labelled table"
+            )
         has_splits = "split" in open_table(source.place, dict(source.columns)).columns
         if not has_splits or not (source.split or "test").startswith("test"):
             return

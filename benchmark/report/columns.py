@@ -136,6 +136,7 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
     Column("gap", "probes", digits=3, note="between the mean query and the mean gallery item"),
     Column("consistency", "probes", digits=3, heading="consis-\ntency",
            note="mean cosine of matched pairs"),
+    Column("prediction_entropy", "probes", "entropy", digits=3),
     Column("angle", "probes", digits=0, heading="angle\n(deg)",
            note="between the gradients, degrees"),
     Column("effective_rank", "probes", note="of the query embeddings"),

@@ -56,6 +56,11 @@ class CellResult:
         return self.record.status == Status.DONE and self.hits is not None
 
     @property
+    def unlabelled(self) -> bool:
+        """Whether nothing is known of its queries' answers, so that it has no recall."""
+        return bool(self.record.info.get("unlabelled"))
+
+    @property
     def coverage(self) -> float:
         """Percent of the queries that its shift changed; NaN for clean queries."""
         return float(self.record.probes.get("coverage", math.nan))

@@ -21,6 +21,7 @@ from benchmark.report.ranking_tables import pairwise, pairwise_frame, ranking_fr
 from benchmark.report.results import CellResult
 from benchmark.report.text_tables import latex, markdown
 from benchmark.report.tidy import number_columns, tidy
+from benchmark.report.unlabelled import unlabelled_frame
 from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore
 from benchmark.store.sharing import Shared
@@ -57,7 +58,7 @@ def _compact(cell: StoredCell, shared: Shared, batches: bool) -> CellResult:
 
 def result_of(record: Record, arrays: Mapping[str, np.ndarray]) -> CellResult:
     """A record with its numbers per query (see ``runner.Arrays``); empty where it is not done."""
-    if not arrays:
+    if not arrays or record.info.get("unlabelled"):
         return CellResult(record)
     ranks, group, order = (arrays[name] for name in ("best_rank", "group", "order"))
     small = ranks.astype(np.min_scalar_type(ranks.max()))
@@ -81,8 +82,9 @@ def write_all(
 ) -> list[Path]:
     """Writes the tables, one page with all of it and the figures; gives the files written.
 
-    Tables: tidy.csv, leaderboard.csv (and .tex, .md), by_shift.csv, pairwise.csv, ranking.csv. The
-    page is leaderboard.html; only one in the run's own folder links to the cells' files.
+    Tables: tidy.csv, leaderboard.csv (and .tex, .md), by_shift.csv, pairwise.csv, ranking.csv; of
+    a query log without labels only tidy.csv and unlabelled.csv. The page is leaderboard.html; only
+    one in the run's own folder links to the cells' files.
 
     Each file appears whole or not at all, and outputs.json (see ``outputs``) last. What a reader
     must know (missing source cells, numbers that are NaN) is logged as warnings.
@@ -108,13 +110,20 @@ def write_all(
     _warn(results)
     target = store.path if folder is None else folder
     records = [result.record for result in results]
+    made = output_options(figures=figures, each=each, kinds=kinds)
+    numbers = number_columns(records)
+    parts = (records[at : at + _TIDY_AT_ONCE] for at in range(0, len(records), _TIDY_AT_ONCE))
+    written = [write_csvs((tidy(part, numbers) for part in parts), target / "tidy.csv")]
+    if any(result.unlabelled for result in results):
+        log = [result for result in results if not result.done]
+        written.append(write_csv(unlabelled_frame(log), target / "unlabelled.csv"))
+        results = [result for result in results if result.done]
+    if not results:
+        return [*written, write_manifest(target, records, made, written)]
     pools, whole = shift_pools(results), benchmark_pools(results)
     pairs = pairwise(whole)
     tables = boards(whole, pairs)
-    numbers = number_columns(records)
-    parts = (records[at : at + _TIDY_AT_ONCE] for at in range(0, len(records), _TIDY_AT_ONCE))
-    written = [
-        write_csvs((tidy(part, numbers) for part in parts), target / "tidy.csv"),
+    written += [
         write_csv(leaderboard(whole), target / "leaderboard.csv"),
         write_csv(by_shift(pools), target / "by_shift.csv"),
         write_csv(pairwise_frame(whole, pairs), target / "pairwise.csv"),
@@ -130,7 +139,6 @@ def write_all(
     ]
     if figures:
         written += _draw(target / "figures", pools, whole, each, kinds)
-    made = output_options(figures=figures, each=each, kinds=kinds)
     return [*written, write_manifest(target, records, made, written)]
 
 
@@ -164,5 +172,6 @@ def _warn(results: list[CellResult]) -> None:
     if unfinished:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(unfinished.items()))
         logger.warning("cells without a result: %s; by_shift.csv gives the reasons", counts)
-    for line in problems([r for r in results if r.record.status == Status.DONE]):
+    scored = (r for r in results if r.record.status == Status.DONE and not r.unlabelled)
+    for line in problems(list(scored)):
         logger.warning("%s", line)

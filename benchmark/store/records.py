@@ -33,6 +33,7 @@ from benchmark.cell import (
     domain_labels,
     key_of,
 )
+from benchmark.data.retrieval import NDCG
 from benchmark.errors import ResultsError
 from benchmark.metrics.recall import recall_at, recalls_by_part, summary
 
@@ -41,6 +42,9 @@ LARGEST = 1 << 30
 
 NEEDED = ("query", "best_rank", "ap", "group", "order")
 """Arrays that a finished cell has; ``domain`` too where its stream has several domains."""
+
+UNLABELLED = ("query", "group", "order", "changed@1")
+"""Arrays that a finished cell has where nothing is known of the queries' answers."""
 
 _RECALL = re.compile(r"R@(\d{1,9})")
 _NEAR = 1e-9
@@ -287,7 +291,11 @@ def _header(raw: bytes) -> tuple[tuple[int, ...], np.dtype]:
 
 def _check_arrays(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> None:
     """Checks the numbers per query alone."""
-    needed = (*NEEDED, *(["domain"] if cell.stream.domains else []))
+    unlabelled = bool(record.info.get("unlabelled"))
+    needed = (
+        *(UNLABELLED if unlabelled else NEEDED),
+        *(["domain"] if cell.stream.domains else []),
+    )
     lacking = [name for name in needed if name not in arrays]
     if lacking:
         raise _BadRecord(f"its numbers per query lack {', '.join(lacking)}")
@@ -299,14 +307,12 @@ def _check_arrays(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) 
             raise _BadRecord(f"{name} per query is of type {array.dtype}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise _BadRecord(f"{name} per query is not finite")
-    count, ranks, ap = len(arrays["query"]), arrays["best_rank"], arrays["ap"]
+    count = len(arrays["query"])
     said = record.info.get("queries", count)
     if count != said:
         raise _BadRecord(f"it is of {said} queries, its numbers per query are of {count}")
-    if ranks.min() < 1 or ranks.max() > record.info.get("gallery", ranks.max()):
-        raise _BadRecord("its ranks are outside the gallery")
-    if ap.min() < 0.0 or ap.max() > 1.0 + _NEAR:
-        raise _BadRecord("its average precisions are not between 0 and 1")
+    if not unlabelled:
+        _check_ranks(record, arrays)
     if not np.array_equal(np.sort(arrays["order"]), np.arange(count)):
         raise _BadRecord("the order of its stream does not name each query once")
     domain, domains = arrays.get("domain"), len(cell.stream.domains)
@@ -314,8 +320,24 @@ def _check_arrays(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) 
         raise _BadRecord("its numbers per query name a domain that its stream does not have")
 
 
+def _check_ranks(record: Record, arrays: Mapping[str, np.ndarray]) -> None:
+    ranks, ap = arrays["best_rank"], arrays["ap"]
+    if ranks.min() < 1 or ranks.max() > record.info.get("gallery", ranks.max()):
+        raise _BadRecord("its ranks are outside the gallery")
+    if ap.min() < 0.0 or ap.max() > 1.0 + _NEAR:
+        raise _BadRecord("its average precisions are not between 0 and 1")
+
+
 def _check_metrics(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> None:
-    """Checks that the ranks do not contradict a metric."""
+    """Checks that the ranks, or without labels the changes, do not contradict a metric."""
+    if record.info.get("unlabelled"):
+        for name in arrays:
+            value = float(100.0 * np.mean(arrays[name]))
+            if name.startswith("changed@") and not (
+                abs(record.metrics.get(name, np.nan) - value) <= _NEAR
+            ):
+                raise _BadRecord(f"{name} is not what its numbers per query give ({value})")
+        return
     if "R@1" not in record.metrics:
         raise _BadRecord("it has no R@1")
     for name, value in _counted(record, cell, arrays):
@@ -346,6 +368,8 @@ def _counted(
     ranks, domain, section = arrays["best_rank"], arrays.get("domain"), arrays.get("section")
     cut_offs = sorted(int(found[1]) for found in map(_RECALL.fullmatch, stored) if found)
     yield from summary(ranks, arrays["ap"], cut_offs).items()
+    if "ndcg" in arrays:
+        yield NDCG, float(100.0 * np.mean(arrays["ndcg"]))
     first = ranks if domain is None else ranks[domain == 0]
     if len(first):
         yield "first_domain_R@1_during", recall_at(first, 1)

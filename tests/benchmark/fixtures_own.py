@@ -80,7 +80,7 @@ def load_own_set(
 ) -> RetrievalSet:
     """The retrieval set of a direction, as a cell would load it."""
     columns = tuple(facts.pop("columns", {}).items())
-    rest = {name: str(value) for name, value in facts.items()}
+    rest = {n: value if isinstance(value, bool) else str(value) for n, value in facts.items()}
     source = OwnSource(str(place), columns, **rest).absolute()
     name = next(n for n in understand(source).benchmarks if n.endswith(f"-{direction}"))
     card = own_card(name)

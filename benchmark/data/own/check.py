@@ -83,12 +83,11 @@ def _describe(data: DataSet | RetrievalSet, report: Report) -> None:
     if isinstance(data, RetrievalSet):
         lengths = np.diff(data.relevance.offsets)
         facts["queries"] = f"{len(data.queries):,} ({data.query_modality})"
-        facts["gallery"] = (
-            f"{len(data.gallery):,} ({data.gallery_modality}), of which "
-            f"{data.info['distractors']:,} answer nothing"
-        )
-        facts["answers per query"] = _spread(lengths)
-        facts["grades"] = ", ".join(f"{grade:g}" for grade in data.info["grades"])
+        facts["gallery"] = f"{len(data.gallery):,} ({data.gallery_modality})"
+        if data.labelled:
+            facts["gallery"] += f", of which {data.info['distractors']:,} answer nothing"
+            facts["answers per query"] = _spread(lengths)
+            facts["grades"] = ", ".join(f"{grade:g}" for grade in data.info["grades"])
         _same_content("gallery items", data.gallery, report)
     else:
         facts |= {name: f"{count:,}" for name, count in data.counts.items()}
@@ -118,6 +117,8 @@ def _small(data: DataSet | RetrievalSet, report: Report) -> None:
     sizes: Iterable[int] = (
         [len(data.gallery)] if isinstance(data, RetrievalSet) else data.counts.values()
     )
+    if isinstance(data, RetrievalSet) and not data.labelled:
+        return
     if min(sizes) < 10:
         report.problems.append(
             f"recall at 10 needs a gallery of at least 10 items; the smaller side has {min(sizes)}"

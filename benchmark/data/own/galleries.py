@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from array import array
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from benchmark.data.own.items import Media, MediaFinder, PackedTexts, media_item
 from benchmark.data.own.rows import Absent, Codes, Numbers, need, rows_of, text_of, texts_of
 from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import Table, open_table
-from benchmark.data.retrieval import Items, Relevance, RetrievalSet, Texts
+from benchmark.data.retrieval import NDCG, Items, Relevance, RetrievalSet, Texts
 from benchmark.data.tasks.composed import ComposedItems
 from benchmark.errors import DataError, did_you_mean
 
@@ -78,8 +79,10 @@ def load_galleries(
     tables = open_table(source.place, columns), open_table(source.gallery, _of(columns, item))
     gallery = _side(tables[1], item, "", allow_missing)
     queries = _side(tables[0], query, source.split, allow_missing)
-    grades = _grades(tables[0], queries, gallery, source)
-    answers = [[i for i, grade in found.items() if grade > 0] for found in grades]
+    if source.unlabelled:
+        return _without_labels(name, query, item, queries, gallery)
+    grades, graded = _grades(tables[0], queries, gallery, source)
+    answers = [{i: grade for i, grade in found.items() if grade > 0} for found in grades]
     unanswered = [key for key, found in zip(queries.ids, answers, strict=True) if not found]
     if unanswered and not (allow_missing and len(unanswered) < len(answers)):
         raise DataError(
@@ -91,6 +94,7 @@ def load_galleries(
     described = [
         *("own", query, item, queries.content, gallery.content, *queries.ids, *gallery.ids),
         *(json.dumps(sorted(found.items())) for found in grades),
+        *(("graded",) if graded else ()),
         *(text for key, codes in queries.groups.items() for text in (key, numbers_digest(codes))),
     ]
     info: dict[str, Any] = {
@@ -104,17 +108,51 @@ def load_galleries(
         info["domains"] = queries.domains
     groups = queries.groups.get("group", np.arange(len(answers), dtype=np.int64))
     places = np.flatnonzero(kept)
+    known = [found for found in answers if found]
+    plain = Relevance.from_lists([list(found) for found in known])
+    relevance = Relevance.from_grades(known) if graded else plain
     return RetrievalSet(
         name=name,
         query_modality=query,
         gallery_modality=item,
         queries=queries.items if kept.all() else _Some(queries.items, places),
         gallery=gallery.items,
-        relevance=Relevance.from_lists([found for found in answers if found]),
+        relevance=relevance,
         groups=groups[places],
         fingerprint=content_fingerprint(described),
         info=info,
         group_keys={key: codes[places] for key, codes in queries.groups.items()},
+        headline=("R@1", NDCG) if graded else ("R@1",),
+    )
+
+
+def _without_labels(
+    name: str, query: str, item: str, queries: _Side, gallery: _Side
+) -> RetrievalSet:
+    """The set of a query log: no query has an answer."""
+    count = len(queries.ids)
+    described = [
+        *("own", "unlabelled", query, item, queries.content, gallery.content),
+        *(*queries.ids, *gallery.ids),
+        *(text for key, codes in queries.groups.items() for text in (key, numbers_digest(codes))),
+    ]
+    return RetrievalSet(
+        name=name,
+        query_modality=query,
+        gallery_modality=item,
+        queries=queries.items,
+        gallery=gallery.items,
+        relevance=Relevance.from_lists([[]] * count, allow_empty=True),
+        groups=queries.groups.get("group", np.arange(count, dtype=np.int64)),
+        fingerprint=content_fingerprint(described),
+        info={
+            "missing_images": len(queries.missing) + len(gallery.missing),
+            "id_hash": content_fingerprint([*queries.ids, *gallery.ids]),
+            **({"domains": queries.domains} if queries.domains else {}),
+        },
+        group_keys=queries.groups,
+        headline=(),
+        labelled=False,
     )
 
 
@@ -201,45 +239,54 @@ def _media(ids: list[str], places: list[Media], modality: str) -> list[tuple[Ite
 
 def _grades(
     table: Table, queries: _Side, gallery: _Side, source: OwnSource
-) -> list[dict[int, float]]:
-    """For each query gallery index -> grade; grades above 0 are relevant, as for trec_eval."""
+) -> tuple[list[dict[int, float]], bool]:
+    """For each query gallery index -> grade, and whether the user stated grades at all.
+
+    Grades above 0 are relevant, as for trec_eval.
+    """
     if source.qrels:
-        return _judged(Path(source.qrels), queries, gallery)
+        return _judged(Path(source.qrels), queries, gallery), True
     if "relevant" not in table.columns:
         raise DataError(
             f"{table.name} has no column relevant, so nothing says which gallery item answers "
-            "which query; expected the ids there, or --qrels FILE (TREC's form)"
+            "which query; expected the ids there, or --qrels FILE (TREC's form); without any "
+            "labels, --unlabelled reports what can be seen without them"
         )
-    found = []
+    found, graded = [], False
     for where, value in queries.rows:
         known = {}
-        for key, grade in _named(value, gallery.ids, where).items():
+        named, stated = _named(value, gallery.ids, where)
+        graded |= stated
+        for key, grade in named.items():
             if key in gallery.ids:
                 known[gallery.ids[key]] = grade
             elif key not in gallery.missing:
                 near = did_you_mean(key, list(gallery.ids)[:10_000])
                 raise DataError(f"{where}: relevant names {key!r}, no id of the gallery{near}")
         found.append(known)
-    return found
+    return found, graded
 
 
-def _named(value: Any, known: Mapping[str, int], where: str) -> dict[str, float]:
-    """Ids with grades: one id, several with commas or blanks between, a list, or id -> grade."""
+def _named(value: Any, known: Mapping[str, int], where: str) -> tuple[dict[str, float], bool]:
+    """Ids with grades, and whether they are stated.
+
+    One id, several with commas or blanks between, a list, or id -> grade.
+    """
     if isinstance(value, str) and value[:1] in ("[", "{"):
         try:
             value = json.loads(value)
         except ValueError as error:
             raise DataError(f"{where}: relevant is no valid JSON: {error}") from None
     if isinstance(value, dict):
-        bad = [key for key, grade in value.items() if not isinstance(grade, int | float)]
-        if bad:
-            raise DataError(f"{where}: the grade of {bad[0]!r} is {value[bad[0]]!r}, no number")
-        return {str(key): float(grade) for key, grade in value.items()}
+        for key, grade in value.items():
+            if not isinstance(grade, int | float) or not math.isfinite(grade):
+                raise DataError(f"{where}: the grade of {key!r} is {grade!r}, no finite number")
+        return {str(key): float(grade) for key, grade in value.items()}, True
     if isinstance(value, list | tuple | np.ndarray):
-        return {text_of(key): 1.0 for key in value}
+        return {text_of(key): 1.0 for key in value}, False
     text = text_of(value)
     parts = [text] if text in known else re.split(r"[,;\s]+", text)
-    return {part: 1.0 for part in parts if part}
+    return {part: 1.0 for part in parts if part}, False
 
 
 def _judged(file: Path, queries: _Side, gallery: _Side) -> list[dict[int, float]]:
@@ -282,7 +329,10 @@ def _line(parts: Sequence[str], where: str) -> tuple[str, str, float]:
     try:
         if len(parts) not in (3, 4):
             raise ValueError
-        return parts[0], parts[-2], float(parts[-1])
+        grade = float(parts[-1])
+        if not math.isfinite(grade):
+            raise ValueError
+        return parts[0], parts[-2], grade
     except ValueError:
         raise DataError(
             f"{where}: expected 'query 0 item grade' (TREC) or 'query item grade', found "

@@ -48,6 +48,7 @@ class OwnSource:
         qrels: file of relevance in TREC's form, or "" for the queries' column ``relevant``.
         clean: the clean form of the same queries, where ``place`` holds shifted ones, else "".
         split: the rows to take, "" for "test" where there is a column ``split``.
+        unlabelled: whether nothing is known of which gallery item answers which query.
     """
 
     place: str
@@ -56,6 +57,7 @@ class OwnSource:
     qrels: str = ""
     clean: str = ""
     split: str = ""
+    unlabelled: bool = False
 
     @property
     def name(self) -> str:
@@ -76,6 +78,7 @@ class OwnSource:
             for name in ("gallery", "qrels", "clean", "split")
             if (value := getattr(self, name))
         ]
+        facts += [("unlabelled", "1")] * self.unlabelled
         return f"{place}?{urlencode(facts, quote_via=quote, safe='')}" if facts else place
 
     @classmethod
@@ -88,8 +91,9 @@ class OwnSource:
             for name, value in facts.items()
             if name.startswith("column.")
         )
+        unlabelled = bool(facts.pop("unlabelled", ""))
         named = {name: value for name, value in facts.items() if "." not in name}
-        return cls(unquote(place), columns, **named)
+        return cls(unquote(place), columns, **named, unlabelled=unlabelled)
 
     def absolute(self) -> OwnSource:
         """With whole paths, so that every process finds them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from benchmark.metrics import ranks as metrics
+from benchmark.metrics.recall import ndcg_at
 
 
 def oracle(scores: list[list[float]], relevant: list[list[int]]) -> list[list[int]]:
@@ -25,6 +28,43 @@ def oracle(scores: list[list[float]], relevant: list[list[int]]) -> list[list[in
             places.append(place)
         found.append(sorted(places))
     return found
+
+
+def ndcg_oracle(scores: list[float], grades: dict[int, float], k: int) -> float:
+    """nDCG@k of one query by walking down its results, and down the best order of them."""
+
+    def gain(results: list[int]) -> float:
+        total = 0.0
+        for place, item in enumerate(results[:k], start=1):
+            total += grades.get(item, 0.0) / math.log2(place + 1)
+        return total
+
+    items = list(range(len(scores)))
+    shown = sorted(items, key=lambda item: (-scores[item], item))
+    return gain(shown) / gain(sorted(items, key=lambda item: -grades.get(item, 0.0)))
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+@pytest.mark.parametrize(("gallery", "positives"), [(1, 1), (12, 3), (30, 15), (120, 40)])
+def test_ndcg_agrees_with_oracle(gallery: int, positives: int, k: int) -> None:
+    generator = np.random.default_rng([gallery, positives, k])
+    scores = np.round(generator.normal(size=(5, gallery)), 1).astype(np.float32)  # with ties
+    answers = [
+        np.sort(generator.choice(gallery, positives, replace=False)) for _ in range(len(scores))
+    ]
+    grades = generator.choice([0.5, 1.0, 2.0, 3.0], size=(5, positives))
+    found = metrics.item_ranks(torch.from_numpy(scores), answers)
+    for query in range(5):
+        stated = dict(zip(answers[query].tolist(), grades[query].tolist(), strict=True))
+        expected = ndcg_oracle(scores[query].tolist(), stated, k)
+        assert ndcg_at(found[query], grades[query], k) == pytest.approx(expected, abs=1e-12)
+
+
+def test_ndcg_by_hand() -> None:
+    """trec_eval's ndcg_cut_10 of grades 0, 1, 3 in the first three places: the gain is linear."""
+    expected = (1 / math.log2(3) + 3 / 2) / (3 + 1 / math.log2(3))
+    assert ndcg_at(np.array([2, 3]), np.array([1.0, 3.0]), 10) == pytest.approx(expected)
+    assert ndcg_at(np.array([11]), np.array([2.0]), 10) == 0.0
 
 
 SHAPES = [(1, 1, 1), (1, 7, 1), (5, 1, 1), (3, 4, 4), (8, 50, 5), (64, 33, 1), (4, 120, 40)]

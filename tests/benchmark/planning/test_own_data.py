@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from benchmark.cell import Cell
 from benchmark.cli.main import main
 from benchmark.config.run import Traced, defaults
+from benchmark.data.own.source import OwnSource
 from benchmark.data.suite import benchmark_card
-from benchmark.errors import ConfigError, DataError
+from benchmark.errors import ConfigError, DataError, QueryShiftError
 from benchmark.evaluation.builders import default_resources
-from benchmark.planning.plan import plan_flags
+from benchmark.planning.gridfile import read_grid
+from benchmark.planning.plan import Plan, plan_flags, plan_grid
 from benchmark.registry import BENCHMARKS
 from tests.benchmark.fixtures_own import COLOURS, make_pairs, make_pictures, write_csv
 
@@ -88,9 +91,9 @@ def test_a_folder_of_pictures_alone(tmp_path):
         planned(tmp_path, model="mini")
 
 
-@pytest.mark.parametrize("name", ["columns", "gallery", "qrels", "clean", "split"])
+@pytest.mark.parametrize("name", ["columns", "gallery", "qrels", "clean", "split", "unlabelled"])
 def test_settings_of_own_tables_need_one(tmp_path, name):
-    value = ("image=a",) if name == "columns" else "x"
+    value = {"columns": ("image=a",), "unlabelled": True}.get(name, "x")
     with pytest.raises(ConfigError, match=f"--{name} is about a table of your own"):
         planned(tmp_path, benchmark=("coco-c-image",), **{name: value})
 
@@ -108,6 +111,79 @@ def test_the_card_follows_from_the_name():
     assert BENCHMARKS.get("own:x-t2a").gallery == "audio"
     assert "own:x" not in BENCHMARKS
     assert not any(name.startswith("own:") for name in BENCHMARKS.names())
+
+
+def grid_of(root: Path, text: str, **flags: str) -> Plan:
+    path = root / "my.yaml"
+    path.write_text(text, encoding="utf-8")
+    return plan_grid(read_grid(path), argparse.Namespace(**flags))
+
+
+def test_own_tables_in_a_grid_file(tmp_path):
+    plain(tmp_path)
+    make_pairs(tmp_path / "more", "birds.csv")
+    write_csv(tmp_path / "log.csv", [{"image": "red.png"}])
+    found = grid_of(
+        tmp_path,
+        f"data: {tmp_path}/t.csv\nmodel: mini\nmethod: [tent]\ndevice: cpu\nshift: [fog]\n"
+        f"include:\n- data: {tmp_path}/more/birds.csv\n  shift: none\n  stream: continual\n"
+        f"- data: {tmp_path}/log.csv\n  gallery: {tmp_path}/t.csv\n  unlabelled: true\n"
+        "  shift: none\n",
+    )
+    assert not any(planned.reason for planned in found.cells)
+    places = {(p.cell.benchmark, p.cell.shift.name, p.cell.stream.kind) for p in found.cells}
+    assert places == {
+        ("own:t-i2t", "fog", "single"),
+        ("own:birds-i2t", "none", "continual"),
+        ("own:birds-t2i", "none", "continual"),
+        ("own:log-i2t", "none", "single"),
+    }
+    assert {p.cell.method.name for p in found.cells} == {"source", "tent"}
+    roots = {p.cell.benchmark: p.cell.data_root for p in found.cells}
+    assert roots["own:t-i2t"] == f"{tmp_path}/t.csv"
+    assert OwnSource.of(roots["own:log-i2t"]).unlabelled
+    assert found.rows["own:birds-t2i"] == "own:birds"
+
+
+def test_a_grid_takes_all_shifts_that_fit_the_queries(tmp_path):
+    plain(tmp_path)
+    text = f"data: {tmp_path}/t.csv\nmodel: mini\nmethod: source\ndevice: cpu\n"
+    own = grid_of(tmp_path, text + "benchmark: own:t-t2i\n")
+    assert {p.cell.benchmark for p in own.cells} == {"own:t-t2i"}
+    assert {p.cell.shift.name for p in own.cells} == set(benchmark_card("own:t-t2i").shifts)
+    models = grid_of(tmp_path, text.replace("mini", "[mini, RN50]") + "shift: fog\n")
+    assert {p.cell.backbone.loader for p in models.cells} == {"mini", "open_clip"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("data: {}/t.csv\n", r"my.yaml:1: your own data need a model"),
+        ("model: mini\ndata: {}/no.csv\n", r"my.yaml:2: there is no table"),
+        ("data: {}/t.csv\nmodel: mini\nsuite: mini\n", r"my.yaml:1: --data .*--suite mini runs"),
+        ("data: {}/t.csv\nmodel: mini\nbenchmark: own:x-i2t\n", "not 'own:x-i2t'"),
+        ("gallery: {}/t.csv\n", "--gallery is about a table of your own"),
+        ("data: {}/t.csv\nmodel: mini\ncolumns: picture=a\n", "does not say which column"),
+    ],
+)
+def test_own_tables_that_are_wrong_in_a_grid(tmp_path, text, expected):
+    plain(tmp_path)
+    with pytest.raises(QueryShiftError, match=expected):
+        grid_of(tmp_path, text.format(tmp_path) + "method: source\ndevice: cpu\n")
+
+
+def test_a_query_log_is_shifted_as_it_is(tmp_path):
+    plain(tmp_path)
+    log = write_csv(tmp_path / "log.csv", [{"image": "red.png"}])
+    cells = planned(log, gallery=str(tmp_path / "t.csv"), unlabelled=True, model="mini")
+    assert {(cell.benchmark, cell.shift.name) for cell in cells} == {("own:log-i2t", "none")}
+    home = default_resources(cache="off").homes.named(cells[0])
+    assert (home.suite, home.benchmark, home.data_root) == ("mini", "mini-coco-c-image", "")
+    clean = planned(
+        log, gallery=str(tmp_path / "t.csv"), unlabelled=True, model="mini", clean=str(log)
+    )
+    home = default_resources(cache="off").homes.named(clean[0])
+    assert home.benchmark == "own:log.clean-i2t"
 
 
 @pytest.mark.slow

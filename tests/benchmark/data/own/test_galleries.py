@@ -9,6 +9,7 @@ import pytest
 
 from benchmark.data.own.source import OwnSource
 from benchmark.errors import DataError
+from tests.benchmark.fixtures_clips import write_wav
 from tests.benchmark.fixtures_own import (
     COLOURS,
     load_own_set,
@@ -63,6 +64,9 @@ def test_qrels_of_trec_and_of_beir(tmp_path: Path) -> None:
     data = load_own_set(queries, "t2i", gallery=gallery, qrels=qrels)
     assert [data.relevance[q].tolist() for q in range(3)] == [[0, 11], [1], [2]]
     assert data.info["grades"] == [0.0, 1.0, 2.0]
+    assert [data.relevance.grades_of(q).tolist() for q in range(3)] == [[2, 1], [1], [1]]
+    assert data.headline == ("R@1", "nDCG@10")
+    assert "nDCG@10" in data.metrics
     graded = data.fingerprint
     qrels.write_text("query-id\tcorpus-id\tscore\nq0\tred\t1\nq1\tgreen\t1\nq2\tblue\t1\n")
     data = load_own_set(queries, "t2i", gallery=gallery, qrels=qrels)
@@ -77,6 +81,7 @@ def test_qrels_of_trec_and_of_beir(tmp_path: Path) -> None:
         ("a 0 red 1\n", r"none of the queries of this file, such as 'a'"),
         ("q0 red\n", r"line 1: expected 'query 0 item grade'"),
         ("q0 0 red much\n", r"line 1: expected 'query 0 item grade'"),
+        ("q0 0 red inf\n", r"line 1: expected 'query 0 item grade'"),
         ("q0 0 red 1\n", r"2 of 3 queries .* no relevant gallery item: q1, q2"),
     ],
 )
@@ -85,6 +90,49 @@ def test_qrels_that_are_wrong(tmp_path: Path, qrels: str, expected: str) -> None
     (tmp_path / "qrels.txt").write_text(qrels)
     with pytest.raises(DataError, match=expected):
         load_own_set(queries, "t2i", gallery=gallery, qrels=tmp_path / "qrels.txt")
+
+
+def test_grades_in_a_column(tmp_path: Path) -> None:
+    queries, gallery = make_both(tmp_path)
+    said = [
+        {"caption": "find it", "relevant": {"cyan": 3, "red": 1, "blue": 0}},
+        {"caption": "find them", "relevant": ["green"]},
+    ]
+    data = load_own_set(write_json_lines(queries, said), "t2i", gallery=gallery)
+    assert data.relevance[0].tolist() == [0, 11]
+    assert data.relevance.grades_of(0).tolist() == [1.0, 3.0]
+    assert data.relevance.grades_of(1).tolist() == [1.0]
+    write_json_lines(queries, [{"caption": "find it", "relevant": ["red", "cyan"]}])
+    data = load_own_set(queries, "t2i", gallery=gallery)
+    assert data.relevance.grades is None
+    assert data.headline == ("R@1",)
+    write_json_lines(queries, [{"caption": "find it", "relevant": {"red": float("inf")}}])
+    with pytest.raises(DataError, match="the grade of 'red' is inf, no finite number"):
+        load_own_set(queries, "t2i", gallery=gallery)
+
+
+@pytest.mark.parametrize("direction", ["i2t", "t2i", "a2t", "t2a", "v2a", "a2v", "c2i"])
+def test_a_log_without_labels_of_every_kind(tmp_path: Path, direction: str) -> None:
+    make_pictures(tmp_path)
+    rows: dict[str, list[dict[str, Any]]] = {
+        "i": [{"id": c, "image": f"{c}.png", "domain": "ab"[len(c) % 2]} for c in COLOURS],
+        "t": [{"id": c, "caption": f"a {c} wall"} for c in COLOURS],
+        "a": [{"id": c, "audio": f"{c}.wav"} for c in COLOURS],
+        "v": [{"id": c, "video": f"clips/{c}"} for c in COLOURS],
+        "c": [{"id": c, "reference": f"{c}.png", "modification": "in blue"} for c in COLOURS],
+    }
+    for place, colour in enumerate(COLOURS):
+        write_wav(tmp_path / f"{colour}.wav", place)
+        make_pictures(tmp_path / "clips" / colour, [colour])
+    asked, searched = (rows[side] for side in (direction[0], direction[-1]))
+    log = write_json_lines(tmp_path / "log.jsonl", asked[:5])
+    gallery = write_json_lines(tmp_path / "gallery.jsonl", searched)
+    with pytest.raises(DataError, match=r"no column relevant.*--unlabelled"):
+        load_own_set(log, direction, gallery=gallery)
+    data = load_own_set(log, direction, gallery=gallery, unlabelled=True)
+    assert (data.labelled, data.metrics, data.headline) == (False, (), ())
+    assert (len(data.queries), len(data.gallery), len(data.relevance)) == (5, 12, 5)
+    assert data.info.get("domains") == (["a", "b"] if direction == "i2t" else None)
 
 
 def test_unanswered_queries_may_be_left_out(tmp_path: Path) -> None:

@@ -1,0 +1,243 @@
+"""Tables and words about a query log without labels: what changes, and no recall."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from benchmark.cell import CLEAN, SOURCE, Status
+from benchmark.report.display import data_table
+from benchmark.report.gain import Gain, expected
+from benchmark.report.results import CellResult, Setting, Variant, method_rank, variant_labels
+
+FEW = 30
+"""Below this many queries the numbers are mostly chance."""
+
+JUDGED = 500
+"""Queries that are worth judging by hand, as the verdict says."""
+
+_METRICS = ("changed@1", "changed@10", "clean_changed@1", "clean_changed@10")
+_SHIFT = ("shift_changed@1", "shift_changed@10")
+_PROBES = ("uniformity", "gap", "prediction_entropy", "effective_rank", "hubness")
+_CLEAN = ("clean_uniformity", "clean_gap", "clean_prediction_entropy")
+
+_GAIN = ("expected_gain", "expected_gain_error", "error_of_mean_gain", "expected_gain_datasets")
+
+_SHOWN = {
+    "changed@1": ("first candidate\nchanged (%)", 1),
+    "changed@10": ("first ten\nchanged (%)", 1),
+    "clean_changed@1": ("first of clean\nqueries (%)", 1),
+    "uniformity": ("uni-\nformity", 3),
+    "gap": ("gap", 3),
+    "prediction_entropy": ("entropy", 3),
+    "ms_per_query": ("ms per\nquery", 2),
+    "expected_gain": ("expected\ngain", 1),
+}
+"""Column -> its heading on the terminal, and its digits."""
+
+_NOTES = (
+    "Changed: against the unadapted model; the first ten as a set. Entropy of the predictions: "
+    "0 sure of one item, 1 all items alike.",
+)
+
+
+def unlabelled_frame(results: Iterable[CellResult]) -> pd.DataFrame:
+    """One row per benchmark, shift and method variant; the mean over the seeds.
+
+    Returns:
+        ``changed@1`` and ``changed@10``: percent of the queries whose first candidate, and whose
+        first ten as a set, differ from the unadapted model's; the same of clean queries after the
+        stream (``clean_changed@k``), and of the queries before the shift (``shift_changed@k``);
+        where the queries lie, and where the clean ones do (``clean_*``); cost; the expected gain
+        with its error, or why there is none.
+    """
+    cells = list(results)
+    labels = variant_labels(cells)
+    groups: dict[tuple[Setting, Variant], list[CellResult]] = defaultdict(list)
+    for cell in cells:
+        groups[cell.setting, cell.variant].append(cell)
+    ordered = sorted(groups, key=lambda key: (key[0], method_rank(key[1][0]), key[1]))
+    sources = {key[0]: groups[key] for key in ordered if key[1][0] == SOURCE}
+    rows = []
+    for setting, variant in ordered:
+        found = groups[setting, variant]
+        row = _row(found, sources.get(setting, []))
+        rows.append({**row, "method": labels[found[0].place, variant]})
+    return pd.DataFrame(rows)
+
+
+def unlabelled_table(results: Iterable[CellResult]) -> RenderableType:
+    """What ``make bench`` prints of a query log."""
+    frame = unlabelled_frame(results)
+    parts: list[RenderableType] = []
+    for (benchmark, shift), rows in frame.groupby(["benchmark", "shift"], sort=False):
+        first = rows.iloc[0]
+        heading = f"{benchmark}" + ("" if shift == CLEAN else f", {shift}")
+        heading += f": {_queries(first.queries)} without labels, gallery of {first.gallery:,}"
+        parts += [Text(heading, style="bold"), Text(), _table(rows), Text()]
+        for _, row in rows.iterrows():
+            if row["reason"]:
+                parts.append(Text(f"{row['method']} {row['status']}: {row['reason']}", "red"))
+    parts += [Text(note, style="dim") for note in (*_NOTES, *_gain_notes(frame))]
+    return Group(*parts)
+
+
+def unlabelled_verdict(results: Iterable[CellResult]) -> list[str]:
+    """Three lines: how far the queries are from clean ones, what methods change, what is open."""
+    frame = unlabelled_frame(results)
+    if frame.empty:
+        return []
+    done = frame[frame["status"] == Status.DONE.value]
+    source = done[done["method"] == SOURCE]
+    if source.empty:
+        return []
+    return [_shift_line(source), _change_line(done, source), _open_line(done)]
+
+
+def _row(cells: Sequence[CellResult], source: Sequence[CellResult]) -> dict[str, object]:
+    first = cells[0]
+    done = [cell for cell in cells if cell.record.status is Status.DONE]
+    row: dict[str, object] = {
+        "benchmark": first.benchmark,
+        "backbone": first.backbone,
+        "stream": first.stream,
+        "shift": first.shift if first.shift == CLEAN else first.named_shift,
+        "method": first.method,
+        "queries": first.queries or 0,
+        "gallery": first.gallery or 0,
+        "seeds": len({cell.seed for cell in done}),
+        "status": first.record.status.value,
+        "reason": next((cell.record.reason for cell in cells if cell.record.reason), ""),
+        "reference": next(
+            (str(c.record.info["home"]) for c in done if "clean_gap" in c.record.metrics), ""
+        ),
+    }
+    for section, names in (
+        ("metrics", (*_METRICS, *_SHIFT, *_CLEAN)),
+        ("probes", _PROBES),
+        ("cost", ("ms_per_query",)),
+    ):
+        row |= {name: _mean(done, section, name) for name in names}
+    before = {name: _mean(source, "probes", name) for name in _PROBES}
+    ours = {name: float(row[name]) for name in _PROBES}  # type: ignore[arg-type]
+    gain: Gain | str = ""
+    if done and source and first.method != SOURCE:
+        gain = expected(first.method, _finite(ours), _finite(before))
+    if isinstance(gain, str):
+        return row | {**dict.fromkeys(_GAIN, math.nan), "no_expected_gain": gain}
+    return row | {**dict(zip(_GAIN, gain, strict=True)), "no_expected_gain": ""}
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _mean(cells: Sequence[CellResult], section: str, name: str) -> float:
+    found = [getattr(cell.record, section).get(name, math.nan) for cell in cells]
+    return float(np.mean(found)) if found else math.nan
+
+
+def _table(rows: pd.DataFrame) -> RenderableType:
+    shown = {name: look for name, look in _SHOWN.items() if rows[name].notna().any()}
+    table = data_table()
+    table.add_column("method", overflow="fold")
+    for heading, _ in shown.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    first = rows.iloc[0]
+    if math.isfinite(first["clean_uniformity"]):
+        cells = [
+            _written(first.get(f"clean_{name}", math.nan), look[1]) if name in _PROBES else ""
+            for name, look in shown.items()
+        ]
+        table.add_row(Text("clean queries", style="dim"), *cells)
+    for _, row in rows.iterrows():
+        cells = [_written(row[name], digits) for name, (_, digits) in shown.items()]
+        if row["method"] == SOURCE:
+            names = list(shown)
+            for name in ("changed@1", "changed@10", "clean_changed@1"):
+                if name in names:
+                    cells[names.index(name)] = ""
+        table.add_row(Text(str(row["method"])), *cells)
+    return table
+
+
+def _written(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else ""
+
+
+def _gain_notes(frame: pd.DataFrame) -> list[str]:
+    """What the expected gain is worth, or why there is none."""
+    known = frame[frame["expected_gain"].notna()]
+    notes = []
+    if len(known):
+        errors = "; ".join(
+            f"{method} {rows['expected_gain_error'].iloc[0]:.1f} "
+            f"({rows['error_of_mean_gain'].iloc[0]:.1f})"
+            for method, rows in known.groupby("method", sort=False)
+        )
+        notes.append(
+            "Expected gain (experimental): points of R@1, predicted from these numbers by a "
+            "regression on the embedded benchmarks. Its mean error on data sets left out, and in "
+            f"brackets that of the mean gain as a guess: {errors}."
+        )
+    lacking = frame[(frame["no_expected_gain"] != "") & (frame["method"] != SOURCE)]
+    for (method, reason), _ in lacking.groupby(["method", "no_expected_gain"], sort=False):
+        notes.append(f"No expected gain of {method}: {reason}.")
+    return notes
+
+
+def _shift_line(source: pd.DataFrame) -> str:
+    row = source.iloc[0]
+    if not math.isfinite(row["clean_uniformity"]):
+        return (
+            "How far the queries have shifted cannot be said, as there are no clean ones to "
+            "compare with: name the same queries before the shift (--clean TABLE)."
+        )
+    text = f"Against the clean queries of {row['reference']}: "
+    text += ", ".join(
+        f"{said} {row[name]:.3f} instead of {row[f'clean_{name}']:.3f}"
+        for name, said in (
+            ("uniformity", "uniformity"),
+            ("gap", "gap"),
+            ("prediction_entropy", "entropy"),
+        )
+    )
+    if math.isfinite(row["shift_changed@1"]):
+        text += f"; {row['shift_changed@1']:.1f} % of the queries get another first candidate"
+    if row["queries"] < FEW:
+        text += f"; {_queries(int(row.queries))}: too few to rely on these numbers"
+    return text + "."
+
+
+def _queries(count: int) -> str:
+    return "1 query" if count == 1 else f"{count:,} queries"
+
+
+def _change_line(done: pd.DataFrame, source: pd.DataFrame) -> str:
+    others = done[done["method"] != SOURCE]
+    if others.empty:
+        return "No method was run beside the unadapted model."
+    parts = []
+    time = source["ms_per_query"].mean()
+    for method, rows in others.groupby("method", sort=False):
+        ratio = rows["ms_per_query"].mean() / time
+        parts.append(
+            f"{method} changes the first candidate of {rows['changed@1'].mean():.1f} % of the "
+            f"queries at {ratio:.1f} times the time"
+        )
+    return "; ".join(parts[:3]) + (f"; and {len(parts) - 3} more" if len(parts) > 3 else "") + "."
+
+
+def _open_line(done: pd.DataFrame) -> str:
+    queries = int(done["queries"].max())
+    some = "" if queries <= JUDGED else f"some {JUDGED} of "
+    return (
+        f"Whether a change is for the better cannot be said without labels: judge {some}the "
+        f"{_queries(queries)} (column relevant, or --qrels), and run without --unlabelled."
+    )
