@@ -132,7 +132,7 @@ class Tune(Command):
         parser.add_argument(
             "--budget",
             metavar="N",
-            help="trials of a method on each side of the queries (default: 12)",
+            help="trials of a method on each side of the queries (default: 9)",
         )
         parser.add_argument(
             "--out", metavar="FILE", help="your preset file (default: queryshift-preset.yaml)"

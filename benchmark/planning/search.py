@@ -160,15 +160,16 @@ def at_edge(axes: Sequence[Axis], scores: Mapping[Trial, float]) -> list[str]:
 
 
 def _beyond(axes: Sequence[Axis], scores: Mapping[Trial, float]) -> list[Trial]:
-    """The trials a full step further than anything tried, from the best along each axis."""
-    best, found = best_trial(scores), []
+    """The trials a full step further along each axis on which nothing was tried beyond the best."""
+    best = best_trial(scores)
+    found = []
     for place, trial in _neighbours(axes, best, 1.0):
-        tried = [other[place] for other in scores]
+        value, tried = best[place], [other[place] for other in scores]
         if axes[place].choices:
-            new = trial[place] not in tried
+            last = trial[place] not in tried
         else:
-            new = not min(tried) <= trial[place] <= max(tried)
-        if new:
+            last = value == (max(tried) if trial[place] > value else min(tried))
+        if last:
             found.append(trial)
     return found
 

@@ -46,7 +46,7 @@ JUDGED = ("mini", "paper")
 """Suites whose every benchmark is what methods are judged on, whatever its split is called."""
 QUERIES = 252
 """Queries of a trial and shift: as many as the smallest embedded validation set has."""
-TRIALS = 12
+TRIALS = 9
 """Trials of a method on each side."""
 SHIPPED = "mini"
 """The preset of what a user's preset file does not speak of."""

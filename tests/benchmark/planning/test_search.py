@@ -48,6 +48,15 @@ def test_too_few_trials_leave_an_edge_and_say_so() -> None:
     assert at_edge(axes, searched(axes, bowl(1.0, 0.04), 5)) == ["lr"]
 
 
+def test_a_finer_step_between_two_tried_values_is_no_edge() -> None:
+    axes = axes_of(Options, "", embedded=True)
+    scores = {(3e-3, 0.04): 1.0, (9e-3, 0.04): 0.9, (1e-3, 0.04): 0.0}
+    scores |= {(3e-3, 0.08): 0.0, (3e-3, 0.02): 0.0, (5.2e-3, 0.04): 2.0}
+    assert at_edge(axes, scores) == []
+    ((rate, temperature),) = next_trials(axes, scores)
+    assert 5.2e-3 < rate < 9e-3 or temperature != 0.04
+
+
 def test_a_larger_budget_has_the_trials_of_a_smaller_one_first() -> None:
     axes = axes_of(Options, "share", embedded=False)
     few, many = (list(searched(axes, bowl(1e-4, 0.02, 0.9), count)) for count in (4, 12))
