@@ -36,7 +36,7 @@ def bowl(*optimum):
 
 def test_the_best_is_followed_beyond_the_first_steps() -> None:
     axes = axes_of(Options, "", embedded=True)
-    scores = searched(axes, bowl(0.3, 0.01), 16)
+    scores = searched(axes, bowl(0.3, 0.01), 24)
     rate, temperature = best_trial(scores)
     assert 0.15 <= rate <= 0.6
     assert 0.007 <= temperature <= 0.014
