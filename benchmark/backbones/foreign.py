@@ -16,13 +16,20 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
 
 
-def fetched(name: str, files: Sequence[str] | None = None, *, local: bool = False) -> Path:
+def fetched(
+    name: str,
+    files: Sequence[str] | None = None,
+    *,
+    local: bool = False,
+    setting: str = "PRETRAINED=",
+) -> Path:
     """The folder of a model of the hub, in its cache.
 
     Args:
         name: as on the hub.
         files: patterns of those that are wanted; None for all.
         local: take what the cache has and fetch nothing.
+        setting: how a copy's folder is given.
 
     Raises:
         WeightsError: it is not in the cache and cannot be fetched; says how to fetch it elsewhere.
@@ -35,10 +42,11 @@ def fetched(name: str, files: Sequence[str] | None = None, *, local: bool = Fals
         return Path(hub.snapshot_download(name, **known))
     except Exception as error:  # network, hub and file system: each has its own classes
         reason = (str(error).strip().splitlines() or ["no message"])[0][:200]
+        tried = "" if local else f" and could not be fetched ({type(error).__name__}: {reason})"
         raise WeightsError(
-            f"the model {name!r} is not in the local cache and could not be fetched "
-            f"({type(error).__name__}: {reason}); where there is a network: 'hf download {name} "
-            "--local-dir model', copy the folder here and give it: PRETRAINED=/path/to/model"
+            f"the model {name!r} is not in the local cache{tried}; where there is a network: "
+            f"'hf download {name} --local-dir model', copy the folder here and give it: "
+            f"{setting}/path/to/model"
         ) from None
 
 

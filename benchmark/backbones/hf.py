@@ -162,7 +162,7 @@ def _folder(source: str) -> Path:
         return folder
     if not _HUB_ID.fullmatch(source):
         raise WeightsError(f"there is no model folder {source!r}; expected one with {CONFIG_FILE}")
-    return fetched(source, local=True)
+    return fetched(source, local=True, setting="--model hf:")
 
 
 def _transformers() -> Any:
@@ -278,9 +278,10 @@ def _loaded(kind: Any, folder: Path, file: str) -> Any:
     try:
         return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers' own, of every kind
+        reason = "" if isinstance(error, OSError) else f"; {said(error)}"  # OSError: no such file
         raise WeightsError(
             f"{folder} lacks its {kind.__name__.removeprefix('Auto')} ({file} or processor_config."
-            f"json; {said(error)}); save it beside the model: processor.save_pretrained(folder)"
+            f"json{reason}); save it beside the model: processor.save_pretrained(folder)"
         ) from None
 
 

@@ -16,7 +16,7 @@ from benchmark.data.own.source import (
     is_own,
     own_card,
     read_columns,
-    refuse_pictures_alone,
+    refuse_other_files,
 )
 from benchmark.errors import ConfigError, did_you_mean
 from benchmark.evaluation.stream_kinds import MIXING
@@ -222,7 +222,7 @@ def _must_be_own(config: BenchConfig) -> bool:
 
 def _refuse_own_settings(config: BenchConfig, *, pictures: bool = True) -> None:
     if pictures and config.data and not config.benchmark and not config.suite:
-        refuse_pictures_alone(config.data)
+        refuse_other_files(config.data)
     for name in _OWN_ONLY:
         if getattr(config, name):
             raise ConfigError(

@@ -52,9 +52,12 @@ def verdict_of(whole: Iterable[Pool]) -> list[str]:
 def _gain_line(label: str, gain: Comparison, pools: Sequence[Pool]) -> str:
     pairs = [pair for pool in pools for pair in pool.pairs]
     before, after = (_mean([each[side].record.metrics["R@1"] for each in pairs]) for side in (1, 0))
+    better = gain.difference > 0
     text = (
-        f"{label} does best: R@1 {gain.difference:+.1f} points against no adaptation "
-        f"(95 % interval {gain.low:+.1f} to {gain.high:+.1f}), from {before:.1f} to {after:.1f}"
+        f"{f'{label} does' if better else f'No method beats doing nothing; {label} comes'} "
+        f"{'best' if better else 'closest'}: R@1 {gain.difference:+.1f} points against no "
+        f"adaptation (95 % interval {gain.low:+.1f} to {gain.high:+.1f}), from {before:.1f} to "
+        f"{after:.1f}"
     )
     if len(pools) > 1:
         ahead = sum(pool.gain("R@1") > 0 for pool in pools)

@@ -315,7 +315,8 @@ def _judged(file: Path, queries: _Side, gallery: _Side) -> list[dict[int, float]
                     near = did_you_mean(item, list(gallery.ids)[:10_000])
                     raise DataError(f"{where}: there is no gallery item {item!r}{near}")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {file}: {error}") from None
+        reason = getattr(error, "strerror", None) or "expected UTF-8 text"
+        raise DataError(f"cannot read {file}: {reason}") from None
     if strangers and not known:
         query, where = next(iter(strangers.items()))
         raise DataError(

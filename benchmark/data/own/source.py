@@ -64,8 +64,8 @@ class OwnSource:
         """What the results are called: the file's or folder's name without its suffix."""
         text = self.place.removeprefix(HUB)
         stem = os.path.basename(os.path.normpath(_BRACES.sub("", text).replace("*", "")))
-        for suffix in (*TABLES, SHARDS):
-            stem = stem.removesuffix(suffix)
+        root, suffix = os.path.splitext(stem)
+        stem = root if suffix.lower() in (*TABLES, SHARDS) else stem
         return re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.") or "data"
 
     @property
@@ -128,7 +128,7 @@ class OwnSource:
 
 def is_own(place: str) -> bool:
     """Whether a place is a table, shards or a described folder, and no root of data sets."""
-    if place.startswith(HUB) or place.endswith((*TABLES, SHARDS)):
+    if place.startswith(HUB) or place.lower().endswith((*TABLES, SHARDS)):
         return True
     folder = Path(place)
     if not folder.is_dir():
@@ -163,13 +163,18 @@ def shards_of(place: str) -> list[Path]:
     return [Path(path) for path in sorted(glob.glob(place))]
 
 
-def refuse_pictures_alone(place: str) -> None:
-    """Refuses a folder of pictures that nothing describes.
+def refuse_other_files(place: str) -> None:
+    """Refuses files that are no tables, and a folder of pictures that nothing describes.
 
     Raises:
-        DataError: says how to describe them.
+        DataError: says what is expected.
     """
     folder = Path(place)
+    if folder.is_file() and not is_own(place):
+        raise DataError(
+            f"{place} is no table that can be read; expected {', '.join(TABLES)}, or {SHARDS} with "
+            "files in it: save it as one of these"
+        )
     if folder.is_dir() and not is_own(place):
         found = sum(path.suffix.lower() in PICTURES for path in folder.iterdir())
         if found:

@@ -131,11 +131,12 @@ def _table(
 
 def _rows(path: Path) -> Iterator[pd.DataFrame]:
     """The rows of one file."""
-    if path.suffix == ".parquet":
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
         return _parquet(path)
-    if path.suffix in (".jsonl", ".ndjson"):
+    if suffix in (".jsonl", ".ndjson"):
         return _framed(_json_lines(path))
-    return _separated(path, "\t" if path.suffix == ".tsv" else ",")
+    return _separated(path, "\t" if suffix == ".tsv" else ",")
 
 
 def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
@@ -155,6 +156,7 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
                     chunk = next(reader, None)
                 if chunk is None:
                     return
+                _refuse_other_separator(path, chunk.columns.tolist(), separator)
                 yield chunk
     except pd.errors.EmptyDataError:
         return
@@ -163,6 +165,16 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
             f"{path} cannot be read as a table ({_said(error)}); expected UTF-8 text with a line "
             "of column names, and quotes around values with commas or line breaks"
         ) from None
+
+
+def _refuse_other_separator(path: Path, names: list[str], separator: str) -> None:
+    other = [one for one in (";", "\t", "|", ",") if one != separator and one in names[0]]
+    if len(names) == 1 and other:
+        raise DataError(
+            f"{path} has values with {other[0]!r} between them; expected {separator!r}, as its "
+            "name says: save it as CSV with commas"
+            + (", or name it .tsv" if other[0] == "\t" else "")
+        )
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:

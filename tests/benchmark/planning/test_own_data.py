@@ -91,6 +91,13 @@ def test_a_folder_of_pictures_alone(tmp_path):
         planned(tmp_path, model="mini")
 
 
+@pytest.mark.parametrize("name", ["pairs.xlsx", "pairs.csv.gz", "pairs.json"])
+def test_a_file_that_is_no_table(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=rf"{name} is no table that can be read; expected .csv, "):
+        planned(tmp_path / name, model="mini")
+
+
 @pytest.mark.parametrize("name", ["columns", "gallery", "qrels", "clean", "split", "unlabelled"])
 def test_settings_of_own_tables_need_one(tmp_path, name):
     value = {"columns": ("image=a",), "unlabelled": True}.get(name, "x")

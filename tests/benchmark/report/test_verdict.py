@@ -42,7 +42,7 @@ def test_what_may_be_luck_is_no_gain() -> None:
 
 def test_harm_is_said() -> None:
     found = verdict([cell("source", hits=TRUE), cell("tcr", hits=HALF), cell("tent", hits=FALSE)])
-    assert found[0].startswith("tcr does best: R@1 -50.0 points")
+    assert found[0].startswith("No method beats doing nothing; tcr comes closest: R@1 -50.0 points")
     assert "no method helps here" in found[2]
 
 

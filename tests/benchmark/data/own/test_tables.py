@@ -72,6 +72,13 @@ def test_the_fingerprint_is_the_content(tmp_path: Path) -> None:
     assert load_own_set(tmp_path / "b/y.csv").fingerprint != first.fingerprint
 
 
+@pytest.mark.parametrize("name", ["PAIRS.CSV", "pairs.Csv"])
+def test_the_suffix_may_have_capitals(tmp_path: Path, name: str) -> None:
+    table = make_pairs(tmp_path, name)
+    assert is_own(str(table))
+    assert load_own_set(table).name == f"own:{table.stem}-i2t"
+
+
 def test_columns_are_renamed(tmp_path: Path) -> None:
     make_pictures(tmp_path)
     table = write_csv(
@@ -292,6 +299,8 @@ def test_missing_pictures_may_be_allowed(tmp_path: Path) -> None:
         (b"image,caption\n", "has no rows"),
         (b"image,caption\na.png,x,y\nb.png,z\n", "cannot be read as a table"),
         (b"image,caption\na.png,\xff\n", "cannot be read as a table"),
+        (b"image;caption\na.png;a wall\n", "values with ';' between them; expected ','"),
+        (b"image\tcaption\na.png\ta wall\n", "save it as CSV with commas, or name it .tsv"),
         (b"image,caption\na.png,1\na.png,2.5\n", "every caption is a number, such as '1'"),
     ],
 )
