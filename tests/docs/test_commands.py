@@ -15,7 +15,6 @@ import pytest
 from benchmark.cli.main import command
 from tests.docs.test_pages import FENCE, ROOT, pages
 
-
 TODAY = [page for page in pages() if page.name != "CHANGELOG.md"]  # which has old commands
 COMMAND = re.compile(r"^ *(?:\.venv/bin/)?((?:queryshift|make|python) .*)", re.MULTILINE)
 
