@@ -79,6 +79,10 @@ def _methods() -> Iterator[str]:
             for kind in [METHODS.get(name)]
         ),
     )
+    yield "\n### Departures from papers and official code\n\n"
+    for name in BUILTIN_METHODS:
+        said = METHODS.get(name).card.approximate
+        yield f"* `{name}`: {said}\n" if said else ""
 
 
 def _shifts(modality: str) -> Iterator[str]:
