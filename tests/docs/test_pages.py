@@ -72,6 +72,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(linked.read_text(encoding="utf-8")), target
 
 
+@pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    rooms = "benchmark|methods|shifts|docs|tests|examples|evaluation|metrics|store|config|cli"
+    for name in re.findall(rf"`((?:{rooms})/[\w./*-]+)`", page.read_text(encoding="utf-8")):
+        assert [*ROOT.glob(name), *(ROOT / "benchmark").glob(name)] or "CHANGELOG" in page.name, (
+            name
+        )
+
+
 def anchors(text: str) -> set[str]:
     heads = re.findall(r"^#+ (.*)$", re.sub(FENCE, "", text), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
