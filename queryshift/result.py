@@ -119,7 +119,7 @@ class Result:
         names = _UNLABELLED if log else _SHOWN
         shown = frame[[name for name in names if name in frame]].rename(columns=names)
         shown = shown.dropna(axis="columns", how="all")
-        lines = "".join(f"<p>{escape(line)}</p>" for line in self.verdict().splitlines())
+        lines = f"<p>{'<br>'.join(map(escape, self.verdict().splitlines()))}</p>"
         table = shown.to_html(index=False, na_rep="", float_format=lambda x: f"{x:.1f}", border=0)
         reasons = {cell.record.reason for cell in self.cells if cell.record.reason}
         notes = "".join(f"<p>without a result: {escape(reason)}</p>" for reason in sorted(reasons))

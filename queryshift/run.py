@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -82,6 +83,8 @@ def evaluate(
         QueryShiftError: what is wrong in the arguments, or why nothing at all could be run.
     """
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm's, in a notebook
         try:
             lender = Lender(stack)
             run = _prepare(lender, method, model, shift, settings)
