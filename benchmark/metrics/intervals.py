@@ -20,6 +20,9 @@ from scipy.special import stdtr, stdtrit
 ALPHA = 0.05
 """Chance of an interval that misses the true value, and so of a difference where there is none."""
 
+_VALUES_AT_ONCE = 1 << 21
+"""Values of pairs that are compared at once (16 MB), however many queries, shifts and seeds."""
+
 RULE = "the 95 % interval of the paired difference excludes 0 (the same as p < 0.05)"
 """What ``excludes_zero`` decides, in the words that stand under tables and figures."""
 
@@ -93,9 +96,14 @@ def all_comparisons(
             f"{table.shape} and {clusters.shape}"
         )
     pairs = list(itertools.combinations(range(table.shape[1]), 2))
-    first, second = [i for i, _ in pairs], [j for _, j in pairs]
-    found = paired_comparisons(table[:, first], table[:, second], clusters, seeds=seeds)
-    return dict(zip(pairs, found, strict=True))
+    found: dict[tuple[int, int], Comparison] = {}
+    at_once = max(1, _VALUES_AT_ONCE // len(table))
+    for start in range(0, len(pairs), at_once):
+        some = pairs[start : start + at_once]
+        first, second = [i for i, _ in some], [j for _, j in some]
+        rows = paired_comparisons(table[:, first], table[:, second], clusters, seeds=seeds)
+        found |= zip(some, rows, strict=True)
+    return found
 
 
 def paired_comparisons(

@@ -112,6 +112,12 @@ FIGURES = (
         "MB of ranking 1,000 queries in a gallery of 1,000,000 x 512",
         "4096",
     ),
+    Figure(
+        "test_gallery.py::test_memory_of_copies",
+        "added",
+        "what looking for equal items adds to the memory, over the gallery's own: 100,000 x 512",
+        "0.5",
+    ),
 )
 """The figures that the docs list, in their order."""
 

@@ -85,7 +85,7 @@ def slope(rows: Sequence[Row], name: str) -> float:
 
 def listing(kept: Kept) -> str:
     """The Markdown list of the docs: values at the largest size, and slopes."""
-    head = ("what", "largest", "seconds", "slope", "MB added", "slope")
+    head = ("what", "largest", "seconds", "slope", "MB", "slope")
     lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
     for curve in CURVES:
         rows = points(kept, curve)
@@ -126,8 +126,9 @@ def _places(kept: Kept) -> Iterable[str]:
         where = f"{part['machine']}, torch {part['torch']}, {part['date']}"
         found.setdefault(where, []).append(f"{name} {part['load_at_start']}")
     for where, loads in found.items():
-        yield f"Measured on: {where}. Other work ran beside it; load average at the start of each"
-        yield f"part: {', '.join(loads)}."
+        yield f"Measured on: {where}."
+        yield ""
+        yield f"Load average at the start of each part, from other work: {', '.join(loads)}."
 
 
 def with_slopes(text: str, kept: Kept) -> str:
@@ -153,7 +154,7 @@ def draw(kept: Kept, folder: Path) -> list[Path]:
 def _figure(kept: Kept, curves: Sequence[Curve]) -> Figure:
     sides: Sequence[tuple[str, Callable[[Curve], str]]] = (
         ("seconds", lambda curve: curve.seconds),
-        ("MB added", lambda curve: curve.memory),
+        ("MB", lambda curve: curve.memory),
     )
     with matplotlib.rc_context({"font.size": 9}):
         figure = Figure(figsize=(8, 3), layout="constrained")

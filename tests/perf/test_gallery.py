@@ -107,7 +107,7 @@ def test_memory(benchmark: BenchmarkFixture) -> None:
         rounds=1,
     )
     peak = float(done.stdout.split()[-1])
-    benchmark.extra_info["peak_mb"] = peak
+    benchmark.extra_info["peak_mb"] = round(peak)
     assert peak < MEMORY_MB
 
 

@@ -320,3 +320,13 @@ def test_bad_inputs_of_all_comparisons_are_refused() -> None:
         all_comparisons(np.full((4, 2), np.nan), np.zeros(4))
     with pytest.raises(ValueError, match="expected a seed for each of 4 values"):
         all_comparisons(np.zeros((4, 2)), np.zeros(4), seeds=np.zeros(3))
+
+
+def test_pairs_compared_in_parts_are_the_same(monkeypatch):
+    generator = np.random.default_rng(3)
+    values, groups = (generator.random((60, 5)) < 0.4).astype(float), np.arange(60) // 3
+    seeds = np.repeat([0, 1], 30)
+    whole = all_comparisons(values, groups, seeds=seeds)
+    monkeypatch.setattr("benchmark.metrics.intervals._VALUES_AT_ONCE", 180)  # three pairs
+    assert all_comparisons(values, groups, seeds=seeds) == whole
+    assert len(whole) == 10
