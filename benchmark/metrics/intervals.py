@@ -193,6 +193,7 @@ def _spread(values: np.ndarray, groups: np.ndarray, seeds: np.ndarray | None) ->
     cluster, count = _numbered(groups)
     totals = _sums(values, cluster, count)
     sizes = np.bincount(cluster, minlength=count)[:, None]
+    del cluster
     mean = totals.sum(axis=0) / sizes.sum()
     of_clusters = _jackknife(totals, sizes) + _step(totals, sizes.sum(), count)
     if seeds is None or len(np.unique(seeds[seeds >= 0])) < 2:
@@ -237,11 +238,15 @@ def _over_seeds(
     seed to seed. The values of all clusters change it in each seed by whole steps, hence the
     variance of rounding to a step, which keeps seeds that agree by chance from looking sure.
     """
+    # There is a value for every query, shift and seed: no array of that length is kept for long.
     counted = seeds >= 0
-    seed, seed_count = _numbered(seeds[counted])
-    cluster, count = _numbered(groups[counted])
-    values = values[counted]
-    place = cluster * seed_count + seed
+    if not counted.all():
+        values, groups, seeds = values[counted], groups[counted], seeds[counted]
+    place, count = _numbered(groups)
+    seed, seed_count = _numbered(seeds)
+    place *= seed_count
+    place += seed
+    del seed
     totals = _sums(values, place, count * seed_count)
     sizes = np.bincount(place, minlength=count * seed_count).reshape(count, seed_count, 1)
     size = sizes.sum(axis=0)

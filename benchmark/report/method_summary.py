@@ -92,6 +92,7 @@ def gain_over_source(pools: Sequence[Pool]) -> Comparison | None:
     if not parts:
         return None
     ours, theirs, groups, seeds = map(np.concatenate, zip(*parts, strict=True))
+    parts.clear()  # a value for every query, shift and seed: not twice
     return paired_comparison(ours, theirs, groups, seeds=seeds)
 
 

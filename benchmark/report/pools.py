@@ -190,7 +190,7 @@ def stacked(cells: Sequence[CellResult]) -> tuple[np.ndarray, np.ndarray, np.nda
     return (
         np.concatenate([cell.hits for cell in cells if cell.hits is not None]),
         np.concatenate([cell.group for cell in cells if cell.group is not None]),
-        np.repeat(labels, lengths),
+        np.repeat(np.array(labels, dtype=np.int32), lengths),
     )
 
 
