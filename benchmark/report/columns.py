@@ -113,11 +113,12 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
            note="of the difference to source; below 0.05 the interval excludes 0"),
     Column("significant", _compared("significant")),
     Column("p_holm", "table", kind="p", digits=3),
-    Column("average_rank", "table", note="over independent data sets; 1 is the best"),
+    Column("average_rank", "table", digits=2, note="over independent data sets; 1 is the best"),
     Column("rank_datasets", "table", digits=0),
     Column("harm_rate", lambda pool: harm(pool.by_cell).rate, digits=2,
            note="share of cells in which it is worse than source"),
-    Column("harm_rate_significant", lambda pool: harm(pool.by_cell).significant, digits=2),
+    Column("harm_rate_significant", lambda pool: harm(pool.by_cell).significant, "surely worse",
+           digits=2, note="share of cells in which the interval says so, too"),
     Column("clean_R@1_before", "metrics"),
     Column("clean_R@1_after", "metrics"),
     Column("forgetting", "metrics", kind="difference",
@@ -144,14 +145,16 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
     Column("ms_per_query", "cost", "ms/query", digits=2, heading="ms per\nquery",
            note="compare rows of one machine only"),
     Column("ms_per_query_ratio", lambda pool: pool.ratio("cost", "ms_per_query"),
-           "time, x source", digits=2),
+           "time, x source"),
     Column("peak_mb", "cost", "peak MB", digits=0, heading="peak\nMB"),
-    Column("peak_mb_ratio", lambda pool: pool.ratio("cost", "peak_mb"), digits=2),
+    Column("peak_mb_ratio", lambda pool: pool.ratio("cost", "peak_mb"), "memory, x source",
+           digits=2),
     Column("forward_per_query", "cost"),
     Column("backward_per_query", "cost"),
     Column("shifts", lambda pool: len({cell.setting for cell in pool.done}), digits=0),
     Column("seeds", lambda pool: len({cell.seed for cell in pool.done}), digits=0),
     Column("cells", lambda pool: len(pool.done), digits=0),
+    Column("benchmarks", "table", digits=0),
     Column("cells_missing", lambda pool: pool.missing, "missing", digits=0,
            note="cells that another method has"),
     Column("cells_failed", lambda pool: len(pool.undone), "failed", digits=0),
@@ -201,6 +204,11 @@ _PROBES = ("uniformity", "effective_rank", "hubness", "gap", "consistency", "ang
 _TIMES = ("ms_per_query", "ms_per_query_ratio", "peak_mb")
 
 VIEWS = {
+    "method": (
+        *("suite", "stream", "method", "average_rank", "R@1_difference", "p"),
+        *("harm_rate", "harm_rate_significant", "forgetting", *_RATIOS),
+        *("benchmarks", "cells", "cells_missing", "cells_failed"),
+    ),
     "benchmark": (
         *(*IDENTITY, *_METHOD, *_OUTCOME, "average_rank", "harm_rate", "R@1_sd_over_seeds"),
         *("mean_recall", "forgetting", *_PROBES[:3], *_TIMES),
@@ -216,3 +224,11 @@ VIEWS = {
     ),
 }
 """Columns of each table of the page; one that is blank in all rows is left out."""
+
+FOLDED = frozenset(
+    {
+        *("task", "preset", "tuned", "change_size", "R@1_sd_over_seeds", "mean_recall"),
+        *("R@5", "mAP", *_PROBES, "peak_mb", "shifts", "seeds"),
+    }
+)
+"""Columns that the page shows only when they are chosen."""

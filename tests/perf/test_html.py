@@ -6,6 +6,7 @@ the tables and is measured apart from the page. Size is asserted, times are repo
 
 from __future__ import annotations
 
+import statistics
 import time
 from pathlib import Path
 
@@ -22,6 +23,16 @@ from tests.benchmark.report.html.invented import cell
 METHODS = ("source", "recentre", "tent", "eata", "sar", "read", "tcr", "rest", "mine", "yours")
 BENCHMARKS, SHIFTS, SEEDS, QUERIES = 20, 5, 2, 1000
 MEGABYTES = 5.0
+
+_SEARCH = """
+(() => {
+  const box = document.querySelector('#rows input[type=search]'), start = performance.now();
+  box.value = 'rest shift_1';
+  box.dispatchEvent(new Event('input'));
+  document.body.offsetHeight;
+  return performance.now() - start;
+})()
+"""
 
 Pools = tuple[list[Pool], list[Pool]]
 
@@ -78,12 +89,17 @@ def test_open(
     page = write(results, tmp_path / "page.html", pools=pools)
     with browser.tab(program, tmp_path / "profile") as tab:
         tab.look(width=1280, height=900, scheme="light")
-        benchmark.pedantic(tab.open, (page,), rounds=5, warmup_rounds=1)
-        ready = tab.run("performance.getEntriesByName('ready')[0].startTime")
-        click = "document.querySelector('#views input[value=cell]').click()"
-        drawn = f"(() => {{ const t = performance.now(); {click}; document.body.offsetHeight; "
-        cells = tab.run(drawn + "return performance.now() - t; })()")
-        assert tab.run("document.querySelectorAll('#results tbody tr').length") == 250
+
+        def ready() -> float:
+            tab.open(page)
+            tab.run(browser.READY)
+            return tab.run("performance.getEntriesByName('ready')[0].startTime")
+
+        times: list[float] = []
+        benchmark.pedantic(lambda: times.append(ready()), rounds=5, warmup_rounds=1)
+        told = tab.run("document.querySelector('#rows [role=status]').textContent")
+        assert told == "2000 rows"
+        searched = tab.run(_SEARCH)
         assert tab.errors == []
-    benchmark.extra_info["ms_until_ready"] = round(ready)
-    benchmark.extra_info["ms_to_show_the_cells"] = round(cells)
+    benchmark.extra_info["ms_until_ready"] = round(statistics.median(times[1:]))
+    benchmark.extra_info["ms_to_search_the_cells"] = round(searched)

@@ -1,7 +1,7 @@
-"""The results as one HTML file that opens from disk: sortable, filterable, down to the cell.
+"""The results as one HTML file that opens from disk: methods, benchmarks, down to the cell.
 
-The page holds its numbers, style and script and loads nothing; a content security policy with the
-hashes of its own style and script forbids everything else. See docs/leaderboard-page.md.
+The page holds its numbers, style, script and table library and loads nothing; a content security
+policy with the hashes of its style and script forbids the rest. See docs/leaderboard-page.md.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ from benchmark.report.results import CellResult
 __all__ = ["embedded", "page", "write"]
 
 TITLE = "QueryShift results"
-SCRIPTS = ("base.js", "charts.js", "detail.js", "filters.js", "table.js", "heat.js", "main.js")
-"""Put together in this order into one script."""
+SCRIPTS = ("base.js", "charts.js", "detail.js", "table.js", "rows.js", "matrix.js", "main.js")
+"""Put together in this order into one script, behind the table library's."""
+
+LIBRARY = "vendor/tabulator.min.js"
+LIBRARY_STYLE = "vendor/tabulator_simple.min.css"
 
 Pools = tuple[Sequence[Pool], Sequence[Pool]]
 
@@ -66,8 +69,10 @@ def write(
 
 def page(data: dict[str, Any], *, title: str = TITLE) -> str:
     """The page as text; ``data`` is that of ``data.page_data``."""
-    script = "(() => {\n'use strict';\n" + "".join(map(_part, SCRIPTS)) + "})();\n"
-    style = _part("page.css")
+    licence = f"/*\n{_part('vendor/LICENSE')}*/\n"
+    own = "(() => {\n'use strict';\n" + "".join(map(_part, SCRIPTS)) + "})();\n"
+    script = licence + _without_map(_part(LIBRARY)) + own
+    style = licence + _without_map(_part(LIBRARY_STYLE)) + _part("page.css")
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -93,6 +98,11 @@ def embedded(data: object) -> str:
 
 def _part(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _without_map(text: str) -> str:
+    """Without the line that names a file of the library's sources, which is not here."""
+    return text.partition("//# sourceMappingURL=")[0].partition("/*# sourceMappingURL=")[0] + "\n"
 
 
 def _digest(text: str) -> str:

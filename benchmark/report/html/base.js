@@ -1,6 +1,5 @@
-// Data, state and small helpers. Text from data goes into the page through textContent only.
+// Data, the address, and small helpers. Text from data goes into the page through textContent only.
 const data = JSON.parse(document.getElementById('data').textContent);
-const state = { view: 'benchmark', filters: new Map(), sort: null, all: false };
 const MINUS = '\u2212', NONE = '\u2013';
 
 function el(tag, attributes = {}, ...children) {
@@ -15,14 +14,32 @@ function el(tag, attributes = {}, ...children) {
   return node;
 }
 
+// What is shown stands behind the "#" of the address, so that a view can be sent.
+const address = {
+  all: new URLSearchParams(location.hash.slice(1)),
+  read(name) { return this.all.get(name) || ''; },
+  write(name, value) {
+    if (value === this.read(name)) return;
+    if (value) this.all.set(name, value); else this.all.delete(name);
+    const text = String(this.all);
+    history.replaceState(null, '', text ? '#' + text : location.pathname + location.search);
+  },
+};
+
+// What a row knows besides its columns, whose names may be any text.
+const OWN = Symbol('own');
+
 // Rows become objects once: texts looked up, columns by name.
-function unpack(table) {
+function unpack(view, table) {
   return table.rows.map((values, index) => {
-    const row = { at: index, members: table.members[index], head: table.heads[index] };
+    const row = { view, members: table.members[index], head: table.heads[index] };
+    const texts = [];
     table.names.forEach((name, place) => {
       const value = values[place];
-      row[name] = table.kinds[place] === 'text' && value !== null ? data.strings[value] : value;
+      row[name] = table.kinds[place] === 'text' ? data.strings[value] : value;
+      if (table.kinds[place] === 'text') texts.push(row[name].toLowerCase());
     });
+    row[OWN] = { texts: texts.join('\n') };
     return row;
   });
 }
@@ -30,24 +47,20 @@ function unpack(table) {
 const unpacked = new Map();
 
 function rowsOf(view) {
-  if (!unpacked.has(view)) unpacked.set(view, unpack(data.tables[view]));
+  if (!unpacked.has(view)) unpacked.set(view, unpack(view, data.tables[view]));
   return unpacked.get(view);
 }
 
+// Numbers come rounded; here they get their sign and their zeros.
 function plain(value, digits) {
   if (value === null || value === undefined) return NONE;
   const text = Math.abs(value).toFixed(digits);
-  return value < 0 && Number(text) !== 0 ? MINUS + text : text;
-}
-
-// Text that may be broken after an underscore.
-function breakable(text) {
-  return text.split(/(?<=_)/).flatMap((part, at) => (at ? [el('wbr'), part] : [part]));
+  return value < 0 ? MINUS + text : text;
 }
 
 function signed(value, digits = 1) {
   const text = plain(value, digits);
-  return value > 0 && Number(text) !== 0 ? '+' + text : text;
+  return value > 0 ? '+' + text : text;
 }
 
 // Whether a difference is within noise: decided with its interval, not here.
@@ -57,10 +70,22 @@ function noisy(row, key) {
 
 function difference(row, key, digits = 1) {
   const text = signed(row[key], digits);
-  return row[key] !== null && noisy(row, key) ? '(' + text + ')' : text;
+  return noisy(row, key) ? '(' + text + ')' : text;
 }
 
-function cellRow(at) { return rowsOf('cell')[at]; }
+// Text that may be broken after an underscore or a hyphen.
+function breakable(text) {
+  return text.split(/(?<=[_-])/).flatMap((part, at) => (at ? [el('wbr'), part] : [part]));
+}
+
+const colours = new Map(data.methods.map((at, place) => [data.strings[at], data.colours[place]]));
+
+// A method's name behind its colour in the figures.
+function nameOf(method) {
+  const dot = el('span', { class: 'dot', 'aria-hidden': 'true' });
+  dot.style.backgroundColor = colours.get(method) || 'transparent';
+  return [dot, method];
+}
 
 function shiftName(row) {
   return row.shift === 'none' ? 'none' : row.shift + ' ' + row.severity;

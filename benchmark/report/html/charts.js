@@ -6,10 +6,14 @@ function svg(tag, attributes = {}, text = null) {
   return node;
 }
 
-const WIDE = 440, HIGH = 236, LEFT = 40, TOP = 12, RIGHT = 428, BOTTOM = 182;
+const WIDE = 440, HIGH = 250, LEFT = 40, TOP = 26, RIGHT = 428, BOTTOM = 196;
 
-function frame(label) {
-  return svg('svg', { viewBox: `0 0 ${WIDE} ${HIGH}`, role: 'img', 'aria-label': label });
+// An empty chart with the names of its axes.
+function frame(label, across, upwards) {
+  const chart = svg('svg', { viewBox: `0 0 ${WIDE} ${HIGH}`, role: 'img', 'aria-label': label });
+  chart.append(svg('text', { x: RIGHT, y: HIGH - 6, 'text-anchor': 'end' }, across));
+  chart.append(svg('text', { x: 4, y: 12 }, upwards));
+  return chart;
 }
 
 // The smallest round step of which at most five span the values, and its multiples around them.
@@ -19,11 +23,11 @@ function scale(low, high) {
   return { low: first * step, high: last * step, step };
 }
 
-function rules(chart, { low, high, step }, unit) {
+function rules(chart, { low, high, step }) {
   for (let value = low; value <= high; value += step) {
     const y = BOTTOM - (BOTTOM - TOP) * (value - low) / (high - low);
     chart.append(svg('line', { class: 'grid', x1: LEFT, x2: RIGHT, y1: y, y2: y }));
-    chart.append(svg('text', { x: LEFT - 5, y: y + 4, 'text-anchor': 'end' }, value + unit));
+    chart.append(svg('text', { x: LEFT - 5, y: y + 4, 'text-anchor': 'end' }, String(value)));
   }
 }
 
@@ -42,8 +46,9 @@ function curveChart(cell, source) {
   const values = source ? cell.curve.concat(source.curve) : cell.curve;
   const range = scale(Math.min(...values), Math.max(...values));
   const last = cell.curve[cell.curve.length - 1].toFixed(1);
-  const chart = frame(`R@1 over the queries seen so far; it ends at ${last} percent`);
-  rules(chart, range, '');
+  const chart = frame(`R@1 over the queries seen so far; it ends at ${last} percent`,
+    'queries seen', 'R@1 (%)');
+  rules(chart, range);
   if (source) chart.append(line(source, range, 'source'));
   chart.append(line(cell, range, 'own'));
   for (const part of [0, 0.5, 1]) {
@@ -52,7 +57,6 @@ function curveChart(cell, source) {
     const text = String(Math.round(cell.queries * part));
     chart.append(svg('text', { x, y: BOTTOM + 16, 'text-anchor': anchor }, text));
   }
-  chart.append(svg('text', { x: RIGHT, y: BOTTOM + 32, 'text-anchor': 'end' }, 'queries seen'));
   return chart;
 }
 
@@ -69,8 +73,9 @@ function histogramChart(cell, source) {
   const tops = bins.map((at) => Math.max(share(cell, at), source ? share(source, at) : 0));
   const range = scale(0, Math.max(...tops));
   const told = bins.map((at) => `${binName(at)}: ${cell.ranks[at] || 0}`).join(', ');
-  const chart = frame('Queries by rank of the best relevant item. ' + told);
-  rules(chart, range, '%');
+  const chart = frame('Queries by rank of the best relevant item. ' + told,
+    'rank of the best relevant item', 'queries (%)');
+  rules(chart, range);
   const step = (RIGHT - LEFT) / count;
   bins.forEach((at) => {
     const x = LEFT + step * at;

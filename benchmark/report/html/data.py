@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmark.cell import CLEAN
-from benchmark.report.columns import COLUMNS, IDENTITY, VIEWS, Column, against_source
+from benchmark.report.columns import COLUMNS, FOLDED, IDENTITY, VIEWS, Column, against_source
 from benchmark.report.html.cells import RANK_BINS, configuration, curve, histogram, number
 from benchmark.report.leaderboard import by_shift, leaderboard, numbers_of
+from benchmark.report.looks import extent, looks
+from benchmark.report.method_summary import method_summaries
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import CellResult, canonical, method_rank
 from benchmark.report.table import NOTES
@@ -17,6 +19,10 @@ from benchmark.report.unshifted import NOTHING
 
 _SECTIONS = ("metrics", "probes", "cost")
 _ALWAYS = ("benchmark", "method", "R@1", "R@1_difference")
+LEAST_P = 0.001
+"""A smaller p is shown as "<0.001"."""
+
+_TROUBLES = ("cells_missing", "cells_failed")
 _SYNTHETIC = (
     "Benchmarks whose id starts with mini- are synthetic: their numbers say nothing about COCO "
     "or other photographs."
@@ -53,10 +59,11 @@ def page_data(
         link: address of a cell's JSON file.
 
     Returns:
-        ``tables``: for each view its columns and rows; a row has the numbers of its cells and, but
-        for single cells, of its column in the heat map (``heads``). ``cells``: details of each
-        cell, in the order of the rows of the view "cell"; none where there are more than
-        ``MOST_CELLS``.
+        ``tables``: for each view its columns and rows, numbers rounded as they are shown; a row has
+        the numbers of the rows that it is made of (``members``: cells; of a method its
+        benchmarks) and, by benchmark and by shift, of its place among ``heads``. ``cells``:
+        details of each cell, in the order of the rows of the view "cell"; none where there are
+        more than ``MOST_CELLS``.
     """
     texts: dict[str, int] = {}
 
@@ -69,15 +76,19 @@ def page_data(
     places = {single.first.record.key: at for at, single in enumerate(singles)}
     of_benchmarks, of_shifts = leaderboard(benchmarks), by_shift(shifts)
     rows = {
+        "method": _of_methods(benchmarks),
         "benchmark": _rows(benchmarks, of_benchmarks.to_dict("records"), places, "place"),
         "shift": _rows(shifts, of_shifts.to_dict("records"), places, "setting"),
         "cell": _rows(singles, [_of_single(single) for single in singles], places),
     }
     names = sorted({cell.method for cell in cells}, key=method_rank)
+    labels = labels_of((*shifts, *benchmarks))
+    chosen = looks(labels)
     return {
         "tables": {view: _table(view, found, strings) for view, found in rows.items()},
         "heads": _heads(benchmarks, shifts),
-        "methods": [strings(label) for label in labels_of((*shifts, *benchmarks))],
+        "methods": [strings(label) for label in labels],
+        "colours": [chosen[label].colour for label in labels],
         "cells": [
             _detail(single.first, _partner(single, places), link(single.first), strings)
             for single in singles
@@ -128,6 +139,31 @@ def _rows(
     return rows
 
 
+def _of_methods(benchmarks: Sequence[Pool]) -> list[Row]:
+    """The numbers of each method over all benchmarks, with the rows of these."""
+    places = {(pool.first.place, pool.label): at for at, pool in enumerate(benchmarks)}
+    return [
+        {
+            "suite": found.pools[0].first.suite,
+            "stream": found.pools[0].first.stream,
+            "method": found.pools[0].label,
+            "average_rank": found.rank,
+            **against_source(found.gain),
+            "harm_rate": found.harm.rate,
+            "harm_rate_significant": found.harm.significant,
+            "forgetting": found.forgetting,
+            "ms_per_query_ratio": found.time,
+            "peak_mb_ratio": found.memory,
+            "benchmarks": sum(bool(pool.done) for pool in found.pools),
+            "cells": sum(len(pool.done) for pool in found.pools),
+            "cells_missing": found.missing,
+            "cells_failed": sum(len(pool.undone) for pool in found.pools),
+            "members": [places[pool.first.place, pool.label] for pool in found.pools],
+        }
+        for found in method_summaries(benchmarks)
+    ]
+
+
 def _of_single(single: Pool) -> Row:
     """The numbers of one cell; the difference, its interval and its p are those of it alone."""
     found = single.comparison
@@ -136,42 +172,63 @@ def _of_single(single: Pool) -> Row:
 
 
 def _table(view: str, rows: Sequence[Row], strings: Strings) -> dict[str, Any]:
-    """Columns that say something, and the rows' values in their order."""
-    identity, known = set(IDENTITY), [COLUMNS[name] for name in VIEWS[view]]
-    columns = []
-    for column in (*known, *_headline_columns(rows)):
-        values = [_value(row.get(column.key), column.kind) for row in rows]
-        told = {value for value in values if value not in (None, "")}
-        if column.key in _ALWAYS or (len(told) > 1 if column.key in identity else told):
-            columns.append(column)
-    # Filters need what is not shown, too; the bounds of an interval are shown with its value.
-    shown = [column.key for column in columns]
-    hidden = [n for n in VIEWS[view] if n in identity | {"preset"} and n not in shown]
-    bounds = [
-        f"{column.key}_{end}"
-        for column in columns
-        if column.kind == "difference" and any(f"{column.key}_low" in row for row in rows)
-        for end in ("low", "high")
+    """Columns that say something, and the rows' values in their order, rounded as shown."""
+    columns = [
+        column
+        for column in (*(COLUMNS[name] for name in VIEWS[view]), *_headline_columns(rows))
+        if _says_something(column, [_value(row.get(column.key), column) for row in rows])
     ]
-    kinds = {column.key: column.kind for column in (*known, *columns)}
-    # Whether a difference is one was decided with its interval; the script asks for it.
-    names = [*shown, *hidden, *bounds, "significant"]
+    # The bounds of an interval are shown with its value. Whether the difference is one was
+    # decided with them; the script asks for it.
+    bounds = {
+        f"{column.key}_{end}": column._replace(kind="number")
+        for column in columns
+        if any(f"{column.key}_low" in row for row in rows)
+        for end in ("low", "high")
+    }
+    told = {column.key: column for column in columns} | bounds
+    told["significant"] = COLUMNS["significant"]
 
     def packed(row: Row) -> list[Any]:
-        values = (_value(row.get(name), kinds.get(name, "number")) for name in names)
+        values = (_value(row.get(name), column) for name, column in told.items())
         return [strings(value) if isinstance(value, str) else value for value in values]
 
     return {
         "columns": [
-            {"key": c.key, "label": c.title, "kind": c.kind, "digits": c.digits, "note": c.note}
+            {
+                **{"key": c.key, "label": c.title, "kind": c.kind, "digits": c.digits},
+                **{"note": c.note, "folded": c.key in FOLDED},
+            }
             for c in columns
         ],
-        "names": names,
-        "kinds": [kinds.get(name, "number") for name in names],
+        "names": list(told),
+        "kinds": [column.kind for column in told.values()],
         "rows": [packed(row) for row in rows],
         "members": [row["members"] for row in rows],
         "heads": [row["head"] for row in rows if "head" in row],
+        "extents": _extents(rows, [c.key for c in columns if c.kind == "difference"]),
     }
+
+
+def _says_something(column: Column, values: Sequence[Any]) -> bool:
+    """Whether a column has values, and not the same one where it only names what is compared."""
+    told = {value for value in values if value not in (None, "")}
+    if column.key in _ALWAYS:
+        return True
+    if column.key in _TROUBLES:
+        return bool(told - {0})
+    return len(told) > 1 if column.key in IDENTITY else bool(told)
+
+
+def _extents(rows: Sequence[Row], names: Sequence[str]) -> dict[str, float]:
+    """How far the colours reach; one for all differences to the source, as in the figures."""
+    groups = [[n for n in names if n != "forgetting"], [n for n in names if n == "forgetting"]]
+    found = {}
+    for group in groups:
+        values = [number(row.get(name)) for row in rows for name in group]
+        reach = extent(value for value in values if value is not None)
+        found |= dict.fromkeys(group, reach)
+    return found
 
 
 def _headline_columns(rows: Sequence[Row]) -> list[Column]:
@@ -186,8 +243,16 @@ def _headline_columns(rows: Sequence[Row]) -> list[Column]:
     return columns
 
 
-def _value(value: Any, kind: str) -> Any:
-    return str(value) if kind == "text" else number(value)
+def _value(value: Any, column: Column) -> Any:
+    """A text, or a number with the digits that tables and figures show; None where none is."""
+    if column.kind == "text":
+        return "" if value is None else str(value)
+    if number(value) is None:
+        return None
+    if column.kind == "p" and value < LEAST_P:
+        return 0
+    rounded = float(f"{float(value):.{column.digits}f}")
+    return int(rounded) if rounded.is_integer() else rounded
 
 
 def _place(pool: Pool) -> list[str]:

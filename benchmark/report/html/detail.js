@@ -8,42 +8,45 @@ function openDialog(heading, back, ...content) {
   if (back) bar.append(el('button', { type: 'button', text: 'Back', onclick: back }));
   bar.append(close);
   const head = el('h2', { id: 'detail-heading', tabindex: '-1', text: heading });
+  address.write('cell', '');
   dialog.replaceChildren(el('header', {}, head, bar), ...content);
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
   head.focus();
 }
 
-function openRow(row) {
+// What is behind a row: a method's benchmarks, the cells of a benchmark or shift, or the cell.
+function openRow(row, back = null) {
+  const ofMethod = row.view === 'method';
   if (!row.members.length) {
-    openDialog(row.method, null, el('p', { text: 'This page leaves single cells out.' }));
-  } else if (row.members.length === 1) openCell(row.members[0], null);
-  else openPool(row);
-}
-
-function openPool(row) {
-  const where = row.shift === undefined ? row.benchmark : `${row.benchmark}, ${shiftName(row)}`;
+    openDialog(row.method, back, el('p', { text: 'This page leaves single cells out.' }));
+    return;
+  }
+  if (!ofMethod && row.members.length === 1) { openCell(row.members[0], back); return; }
+  const parts = row.members.map((at) => rowsOf(ofMethod ? 'benchmark' : 'cell')[at]);
+  const where = ofMethod ? `${parts.length} benchmarks`
+    : `${row.benchmark}${row.view === 'shift' ? `, ${shiftName(row)}` : ''}: ${parts.length} cells`;
   const body = el('tbody');
-  for (const at of row.members) {
-    const cell = cellRow(at);
-    const name = `${shiftName(cell)}, seed ${cell.seed}`;
+  for (const part of parts) {
+    const name = ofMethod ? part.benchmark : `${shiftName(part)}, seed ${part.seed}`;
     const button = el('button', {
-      type: 'button', class: 'open', text: name, onclick: () => openCell(at, () => openPool(row)),
+      type: 'button', class: 'open', text: name,
+      onclick: () => openRow(part, () => openRow(row, back)),
     });
     body.append(el('tr', {}, el('td', { class: 'text' }, button),
-      el('td', { text: plain(cell['R@1'], 1) }),
-      el('td', { text: difference(cell, 'R@1_difference') }),
-      el('td', { text: cell.forgetting === undefined ? NONE : signed(cell.forgetting) }),
-      el('td', { class: 'text', text: cell.status })));
+      el('td', { text: plain(part['R@1'], 1) }),
+      el('td', { text: difference(part, 'R@1_difference') }),
+      el('td', { text: signed(part.forgetting) }),
+      el('td', { class: 'text', text: part.status || '' })));
   }
   const head = el('tr', {});
-  for (const [text, kind] of [['cell', 'text'], ['R@1', ''], ['against source', ''],
-    ['forgetting', ''], ['status', 'text']]) {
+  for (const [text, kind] of [[ofMethod ? 'benchmark' : 'cell', 'text'], ['R@1', ''],
+    ['against source', ''], ['forgetting', ''], [ofMethod ? '' : 'status', 'text']]) {
     head.append(el('th', { scope: 'col', class: kind, text }));
   }
   const table = el('table', {}, el('thead', {}, head), body);
-  openDialog(`${row.method} on ${where}: ${row.members.length} cells`, null,
-    el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Cells' }, table));
+  openDialog(`${row.method} on ${where}`, back,
+    el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Parts' }, table));
 }
 
 function figureOf(title, chart) {
@@ -70,8 +73,9 @@ function numbersOf(cell) {
 function chartsOf(cell, row) {
   const source = cell.source < 0 ? null : data.cells[cell.source];
   const charts = el('div', { class: 'charts' });
+  charts.style.setProperty('--own', colours.get(row.method));
   if (cell.curve.length) {
-    charts.append(figureOf('R@1 (%) along the stream', curveChart(cell, source)));
+    charts.append(figureOf('R@1 along the stream', curveChart(cell, source)));
   }
   if (cell.ranks.length) {
     charts.append(figureOf('Queries by rank of the best relevant item', histogramChart(cell, source)));
@@ -92,7 +96,7 @@ function configOf(cell) {
 }
 
 function openCell(at, back) {
-  const cell = data.cells[at], row = cellRow(at);
+  const cell = data.cells[at], row = rowsOf('cell')[at];
   const facts = el('p', {}, `Status: ${row.status}. Cell ${cell.key || '(no key)'}. `);
   const started = data.strings[cell.config.started];
   if (started) facts.append(`Started ${started}. `);
@@ -101,6 +105,13 @@ function openCell(at, back) {
   const heading = `${row.method} on ${row.benchmark}, ${shiftName(row)}, seed ${row.seed}`;
   openDialog(heading, back, facts, ...reason, ...chartsOf(cell, row), numbersOf(cell),
     configOf(cell));
+  address.write('cell', cell.key);
+}
+
+function openFromAddress() {
+  const at = address.read('cell') ? data.cells.findIndex(({ key }) => key === address.read('cell')) : -1;
+  if (at >= 0) openCell(at, null);
 }
 
 dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });
+dialog.addEventListener('close', () => address.write('cell', ''));

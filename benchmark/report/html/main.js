@@ -27,15 +27,15 @@ function buildTheme() {
   });
 }
 
-function refresh() {
-  showFilters();
-  showMap();
-  showTable();
-}
+document.getElementById('skip').addEventListener('click', () => {
+  document.querySelector('#methods .tabulator-tableholder').focus();
+});
+// Another view's address, pasted over this one.
+addEventListener('hashchange', () => location.reload());
 
 buildTheme();
 buildNotes();
-buildFilters();
-buildMap();
-refresh();
-performance.mark('ready');
+Promise.all([buildMethods(), buildMatrix(), buildRows()]).then(() => {
+  openFromAddress();
+  performance.mark('ready');
+});

@@ -1,106 +1,144 @@
-// The table: headings sort; missing numbers stand last in both directions.
-const SHOWN_AT_FIRST = 250;
+// A table (Tabulator) with its tools: search, columns, CSV. What it shows is in the address.
 
-function compare(key, direction) {
-  return (a, b) => {
-    const x = a[key], y = b[key];
-    if (x === null || x === undefined || x === '') {
-      return y === null || y === undefined || y === '' ? 0 : 1;
-    }
-    if (y === null || y === undefined || y === '') return -1;
-    return (x < y ? -1 : x > y ? 1 : 0) * direction;
+// A text that a spreadsheet would run gets an apostrophe, as in our CSV files.
+function noFormula(value) {
+  const risky = typeof value === 'string' && /^[=+\-@\t\r]/.test(value);
+  return risky && Number.isNaN(Number(value)) ? "'" + value.replaceAll('\r', ' ') : value;
+}
+
+// A column as the library takes it; titles are buttons, so that the keyboard reaches them.
+function columnOf(field, label, more) {
+  const isText = more.kind === 'text';
+  return {
+    field,
+    title: label,
+    titleDownload: noFormula(label),
+    titleFormatter: () => el('button', {
+      type: 'button', tabindex: '-1', title: more.note || null,
+    }, ...breakable(label)),
+    hozAlign: isText ? 'left' : 'right',
+    headerHozAlign: isText ? 'left' : 'right',
+    sorter: isText ? 'string' : 'number',
+    sorterParams: { alignEmptyValues: 'bottom' },
+    headerSortStartingDir: isText || field === 'average_rank' ? 'asc' : 'desc',
+    accessorDownload: noFormula,
+    visible: !more.folded,
+    ...more.options,
   };
 }
 
-function sorted(rows) {
-  if (!state.sort) return rows;
-  return [...rows].sort(compare(state.sort.key, state.sort.up ? 1 : -1));
-}
-
-// Left out on a narrow screen: the filters and the dialog say them, too.
-const MINOR = ['task', 'preset'];
-
-// Methods first: that column stays in sight when the table is scrolled sideways.
-function columnsOf(view) {
-  const columns = data.tables[view].columns;
-  const method = columns.filter((column) => column.key === 'method');
-  return [...method, ...columns.filter((column) => column.key !== 'method')];
-}
-
-function sortBy(column) {
-  const old = state.sort;
-  const up = old && old.key === column.key ? !old.up : column.kind === 'text';
-  state.sort = { key: column.key, up };
-  showTable();
-}
-
-function headOf(columns) {
-  const row = el('tr');
-  columns.forEach((column, place) => {
-    const used = state.sort && state.sort.key === column.key;
-    const arrow = used ? (state.sort.up ? ' \u25b2' : ' \u25bc') : '';
-    const button = el('button', {
-      type: 'button', 'data-key': column.key, title: column.note || null,
-      onclick: () => {
-        sortBy(column);
-        document.querySelector(`#results button[data-key="${CSS.escape(column.key)}"]`).focus();
-      },
-    }, column.label, el('span', { 'aria-hidden': 'true', text: arrow }));
-    const kind = [column.kind === 'text' ? 'text' : '', place ? '' : 'key',
-      MINOR.includes(column.key) ? 'minor' : ''].join(' ').trim();
-    const sort = used ? (state.sort.up ? 'ascending' : 'descending') : null;
-    row.append(el('th', { scope: 'col', class: kind, 'aria-sort': sort }, button));
+// The search: each word must occur in one of the row's texts.
+function searchBox(name, table) {
+  const box = el('input', {
+    type: 'search', placeholder: 'Search', 'aria-label': 'Search these rows', value: address.read(name),
   });
-  return el('thead', {}, row);
+  const search = () => {
+    const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+    table.setFilter((row) => words.every((word) => row[OWN].texts.includes(word)));
+    address.write(name, box.value.trim());
+  };
+  box.addEventListener('input', search);
+  if (box.value) search();
+  return box;
 }
 
-function valueOf(row, column) {
-  const value = row[column.key];
-  if (column.key === 'method') {
-    return el('td', { class: 'text key' }, el('button', {
-      type: 'button', class: 'open', text: value, title: value, onclick: () => openRow(row),
-    }));
+// The chooser ticks columns; only what differs from the first choice is in the address.
+function columnChooser(name, table, columns) {
+  const changed = new Set(address.read(name).split('\n').filter(Boolean));
+  const list = el('div', { class: 'choices', role: 'group', 'aria-label': 'Columns' });
+  const show = (column, on) => {
+    table[on ? 'showColumn' : 'hideColumn'](column.field);
+    if (on === column.visible) changed.delete(column.field); else changed.add(column.field);
+    address.write(name, [...changed].join('\n'));
+  };
+  for (const column of columns) {
+    if (changed.has(column.field)) show(column, !column.visible);
+    const tick = el('input', { type: 'checkbox' });
+    tick.checked = column.visible !== changed.has(column.field);
+    tick.addEventListener('change', () => show(column, tick.checked));
+    list.append(el('label', {}, tick, ' ' + column.title));
   }
-  if (column.kind === 'text') {
-    const bad = column.key === 'status' && value !== 'done';
-    const minor = MINOR.includes(column.key) ? ' minor' : '';
-    return el('td', { class: (bad ? 'text bad' : 'text') + minor, text: value });
-  }
-  if (column.kind === 'p' && value !== null && value < 0.001) return el('td', { text: '<0.001' });
-  if (column.kind !== 'difference') return el('td', { text: plain(value, column.digits) });
-  const cell = el('td', {
-    class: noisy(row, column.key) ? 'noise' : null, text: difference(row, column.key, column.digits),
+  const summary = el('summary', { text: 'Columns' });
+  const box = el('details', { class: 'chooser' }, summary, list);
+  box.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && box.open) { box.open = false; summary.focus(); }
   });
-  const low = row[column.key + '_low'], high = row[column.key + '_high'];
-  if (low !== undefined && low !== null) {
-    const bounds = `${signed(low, column.digits)} to ${signed(high, column.digits)}`;
-    cell.append(' ', el('span', { class: 'bounds', text: bounds }));
-  }
-  return cell;
+  document.addEventListener('click', (event) => {
+    if (!box.contains(event.target)) box.open = false;
+  });
+  return box;
 }
 
-function showTable() {
-  const rows = sorted(rowsOf(state.view).filter(passes));
-  const columns = columnsOf(state.view);
-  const shown = state.all ? rows : rows.slice(0, SHOWN_AT_FIRST);
-  const body = el('tbody');
-  for (const row of shown) {
-    const line = el('tr');
-    for (const column of columns) line.append(valueOf(row, column));
-    body.append(line);
-  }
-  document.getElementById('results').replaceChildren(el('table', {}, headOf(columns), body));
-  const more = document.getElementById('more');
-  more.hidden = shown.length === rows.length;
-  more.textContent = `Show all ${rows.length} rows`;
-  const total = rowsOf(state.view).length;
-  document.getElementById('count').textContent = rows.length
-    ? `${rows.length} of ${total} rows, one for each ${state.view} and method`
-    : 'No row passes the filters: untick some, or clear them';
+function initialSort(name, columns) {
+  const [dir, ...field] = address.read(name).split(' ');
+  const known = columns.some((column) => column.field === field.join(' '));
+  return known && ['asc', 'desc'].includes(dir) ? [{ column: field.join(' '), dir }] : [];
 }
 
-document.getElementById('more').addEventListener('click', () => {
-  state.all = true;
-  showTable();
-  document.getElementById('results').focus();
-});
+// Builds the table of a section. Frozen columns stay in sight and have no tick.
+function makeTable(id, columns, rows) {
+  const section = document.getElementById(id), place = section.querySelector('.table');
+  const bar = section.querySelector('.bar');
+  const count = el('span', { class: 'quiet', role: 'status' });
+  const table = new Tabulator(place, {
+    data: rows,
+    columns,
+    layout: 'fitDataTable',
+    maxHeight: '75vh',
+    nestedFieldSeparator: false,
+    columnHeaderVertAlign: 'bottom',
+    columnDefaults: { resizable: false, headerWordWrap: true },
+    initialSort: initialSort(id + '.sort', columns),
+    placeholder: 'No row matches the search',
+  });
+  const tell = (shown) => {
+    count.textContent = `${shown === rows.length ? '' : `${shown} of `}${rows.length} rows`;
+  };
+  table.on('dataFiltered', (_, shown) => tell(shown.length));
+  table.on('dataSorted', (sorters) => {
+    address.write(id + '.sort', sorters.map((by) => `${by.dir} ${by.field}`)[0] || '');
+  });
+  table.built = new Promise((resolve) => table.on('tableBuilt', resolve)).then(() => {
+    tell(rows.length);
+    const download = el('button', {
+      type: 'button', text: 'CSV', title: 'Download what is shown',
+      onclick: () => table.download('csv', `${id}.csv`),
+    });
+    const ticked = columns.filter((column) => !column.frozen && column.download === undefined);
+    const tools = el('span', { class: 'tools' }, searchBox(id + '.search', table),
+      columnChooser(id + '.columns', table, ticked), download, count);
+    bar.querySelector('.tools')?.remove();
+    bar.append(tools);
+  });
+  return table;
+}
+
+const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+
+// One Tab stop for a table: arrow keys go from heading to heading and from button to button.
+function moveInTable(event) {
+  const step = STEPS[event.key], place = event.currentTarget;
+  if (!step || !event.target.matches('.tabulator-tableholder, button')) return;
+  const seen = (node) => node.offsetWidth > 0;
+  const lines = [place.querySelector('.tabulator-headers'), ...place.querySelectorAll('.tabulator-row')]
+    .map((line) => [...line.children].filter(seen));
+  let line = lines.findIndex((cells) => cells.some((cell) => cell.contains(event.target)));
+  let at = line < 0 ? 0 : lines[line].findIndex((cell) => cell.contains(event.target));
+  if (line < 0) line = 0;
+  for (;;) {
+    line += step[0];
+    at += step[1];
+    const cells = lines[line];
+    if (!cells || !cells[at]) return;
+    // Where a column has no buttons, the row's first cell has one.
+    const button = cells[at].querySelector('button') || (step[0] && cells[0].querySelector('button'));
+    if (!button) continue;
+    event.preventDefault();
+    button.focus();
+    return;
+  }
+}
+
+for (const place of document.querySelectorAll('.table')) {
+  place.addEventListener('keydown', moveInTable);
+}

@@ -30,6 +30,13 @@ _FLAGS = (
     "--remote-debugging-pipe",
 )
 _PATIENCE = 90.0
+READY = """
+new Promise((done) => {
+  const look = () => (performance.getEntriesByName('ready').length ? done() : setTimeout(look, 5));
+  look();
+})
+"""
+"""A script that ends when the page can be used."""
 _FIRST_FREE = 10
 # Puts the pipe to where the browser looks for it. Not a preexec_fn, which may deadlock in a process
 # with threads, nor a shell, some of which know descriptors of one digit only.
@@ -55,8 +62,8 @@ class Tab:
 
     Attributes:
         requests: addresses that were asked for.
-        errors: texts of exceptions and of what the console logged as an error (breaches of the
-            content security policy among them).
+        errors: texts of exceptions, warnings and what the console logged as an error (breaches of
+            the content security policy among them).
     """
 
     def __init__(self, read: int, write: int) -> None:
@@ -87,12 +94,13 @@ class Tab:
                     raise BrowserError(f"{method}: {answer['error']}")
                 return answer["result"]
 
-    def open(self, page: Path) -> None:
-        """Opens a file and waits until it has loaded."""
+    def open(self, page: Path, view: str = "") -> None:
+        """Opens a file, at what follows the "#" of an address, and waits until it has loaded."""
+        self.send("Page.navigate", url="about:blank")  # "#" alone would not load the page anew
         self._loaded = False
         self.requests.clear()
         self.errors.clear()
-        self.send("Page.navigate", url=page.resolve().as_uri())
+        self.send("Page.navigate", url=page.resolve().as_uri() + view)
         while not self._loaded:
             self._next()
 
@@ -149,6 +157,8 @@ class Tab:
             self.requests.append(params["request"]["url"])
         elif event == "Runtime.exceptionThrown":
             self.errors.append(json.dumps(params["exceptionDetails"])[:500])
+        elif event == "Runtime.consoleAPICalled" and params["type"] in ("warning", "error"):
+            self.errors.append(json.dumps(params["args"])[:500])
         elif event == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.errors.append(params["entry"]["text"])
 

@@ -1,48 +1,65 @@
-"""The page in a real browser: sorting, filtering, drill-down, keys, colours, a narrow screen."""
+"""The page in a real browser: tables, search, columns, CSV, addresses, drill-down, colours."""
 
 from __future__ import annotations
 
+import csv
 import struct
+from urllib.parse import parse_qs
 
 import pytest
 
 from benchmark.cell import Status
 from benchmark.report.html import write
-from benchmark.report.pools import benchmark_pools, shift_pools
 from tests.benchmark.report.html import browser
+from tests.benchmark.report.html.browser import READY
 from tests.benchmark.report.html.invented import HOSTILE, cell, grid, ranks_of
-
-TAB, ENTER, SPACE, ESCAPE = ("Tab", 9), ("Enter", 13), (" ", 32), ("Escape", 27)
-DOWN, RIGHT = ("ArrowDown", 40), ("ArrowRight", 39)
 
 HELPERS = """
 window.$ = (selector) => document.querySelector(selector);
 window.all = (selector) => [...document.querySelectorAll(selector)];
-window.column = (key) => {
-  const heads = all('#results thead th');
-  const place = heads.findIndex((th) => th.firstChild.dataset.key === key);
-  return all('#results tbody tr').map((tr) => tr.cells[place].textContent);
+window.column = (id, key) => all(`#${id} .tabulator-row`).map((row) =>
+  row.querySelector(`[tabulator-field="${CSS.escape(key)}"]`).textContent);
+window.head = (id, key) => $(`#${id} .tabulator-col[tabulator-field="${CSS.escape(key)}"]`);
+window.heads = (id) => all(`#${id} .tabulator-col`).filter((col) => col.offsetWidth)
+  .map((col) => col.querySelector('button').textContent);
+window.settled = () => new Promise((done) => setTimeout(done, 80));
+window.choose = (id, value) => {
+  $(id).value = value;
+  $(id).dispatchEvent(new Event('change'));
+  return settled();
 };
-window.head = (key) => all('#results thead button').find((b) => b.dataset.key === key);
-window.tick = (facet, name) => all(`[data-facet=${facet}] label`)
+window.search = (id, text) => {
+  const box = $(`#${id} input[type=search]`);
+  box.value = text;
+  box.dispatchEvent(new Event('input'));
+};
+window.tick = (id, name) => all(`#${id} .choices label`)
   .find((label) => label.textContent.trim() === name).querySelector('input').click();
-window.opener = (name) => all('#results button.open').find((b) => b.textContent === name);
+window.told = (id) => $(`#${id} [role=status]`).textContent;
+window.opener = (id, name) => all(`#${id} button.open`).find((b) => b.textContent === name);
+window.csv = async (id) => {
+  const made = URL.createObjectURL, click = HTMLAnchorElement.prototype.click;
+  let blob;
+  URL.createObjectURL = (given) => { blob = given; return '#'; };
+  HTMLAnchorElement.prototype.click = () => {};
+  all(`#${id} .tools button`).find((b) => b.textContent === 'CSV').click();
+  URL.createObjectURL = made;
+  HTMLAnchorElement.prototype.click = click;
+  return (await blob.text()).split('\\n');
+};
 """
-
-
-def pools(results):
-    """Rough intervals: they are not what is tested here."""
-    return benchmark_pools(results), shift_pools(results)
+FORMULA = "=1+1"
+ESCAPE = ("Escape", 27)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     results = grid(("source", "tent", "rest", HOSTILE[0], HOSTILE[1]))
     results.append(cell("sar", ranks=ranks_of(0.5, 3), metrics={"mAP": float("nan")}))
+    results.append(cell(FORMULA, ranks=ranks_of(0.5, 4)))
     results.append(cell("eata", status=Status.FAILED, reason=f"ValueError: {HOSTILE[1]}"))
     path = tmp_path_factory.mktemp("page") / "page.html"
-    cells = path.parent / "cells"
-    return write(results, path, cells=cells, pools=pools(results), title=f"All {HOSTILE[1]}")
+    return write(results, path, cells=path.parent / "cells", title=f"All {HOSTILE[1]}")
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +77,20 @@ def running(program, tmp_path_factory):
 
 
 @pytest.fixture
-def tab(running, page):
-    running.look(width=1280, height=900, scheme="light")
-    running.open(page)
-    running.run(HELPERS)
-    return running
+def visit(running):
+    def opened(page, view="", *, width=1280, height=900, scheme="light"):
+        running.look(width=width, height=height, scheme=scheme)
+        running.open(page, view)
+        running.run(READY)
+        running.run(HELPERS)
+        return running
+
+    return opened
+
+
+@pytest.fixture
+def tab(visit, page):
+    return visit(page)
 
 
 def numbers(texts):
@@ -76,14 +102,18 @@ def numbers(texts):
 def test_it_opens_from_disk_without_an_error_or_a_request(tab, page):
     assert tab.errors == []
     assert tab.requests == [page.as_uri()]
-    assert tab.run("$('#count').textContent").startswith("12 of 12 rows")
+    assert tab.run("told('methods')") == "8 rows"
+    assert tab.run("told('matrix')") == "2 rows"
+    assert tab.run("told('rows')") == "43 rows"
 
 
 def test_hostile_names_are_shown_as_text_and_do_nothing(tab):
-    tab.run("$('#views input[value=cell]').click()")
-    assert set(HOSTILE[:2]) <= set(tab.run("column('method')"))
+    assert set(HOSTILE[:2]) <= set(tab.run("column('methods', 'method')"))
+    assert set(HOSTILE[:2]) <= set(tab.run("heads('matrix')"))
+    labels = tab.run("all('#matrix .choices label').map((label) => label.textContent.trim())")
+    assert set(HOSTILE[:2]) <= set(labels)
     assert HOSTILE[1] in tab.run("$('h1').textContent")
-    tab.run("opener('eata').click()")
+    tab.run("search('rows', 'eata'); opener('rows', 'eata').click()")
     assert HOSTILE[1] in tab.run("$('dialog pre').textContent")
     assert tab.run("typeof window.hacked") == "undefined"
     assert tab.run("all('img, iframe, link').length") == 0
@@ -107,159 +137,194 @@ def test_the_policy_keeps_foreign_things_out(tab):
 
 
 def test_headings_sort_both_ways_with_blanks_last(tab):
-    tab.run("$('#views input[value=cell]').click(); head('mAP').click()")
-    assert tab.run("head('mAP').parentElement.ariaSort") == "descending"
-    down = numbers(tab.run("column('mAP')"))
-    tab.run("head('R@1').click()")
-    recall = numbers(tab.run("column('R@1')"))
-    assert tab.run("all('[aria-sort]').length") == 1
-    tab.run("head('R@1').click()")
-    assert tab.run("head('R@1').parentElement.ariaSort") == "ascending"
-    rising = numbers(tab.run("column('R@1')"))
-    assert rising[-1] is None
-    assert rising[:-1] == sorted(rising[:-1])
-    assert recall == [*rising[-2::-1], None]
-    assert down[-2:] == [None, None]
-    tab.run("head('method').click()")
-    names = tab.run("column('method')")
-    assert names == sorted(names)
-    assert tab.run("document.activeElement === head('method')")
+    tab.run(
+        "search('rows', 'contrast mini-coco'); head('rows', 'R@1').querySelector('button').click()"
+    )
+    assert tab.run("head('rows', 'R@1').ariaSort") == "descending"
+    falling = numbers(tab.run("column('rows', 'R@1')"))
+    assert falling[-1] is None
+    assert falling[:-1] == sorted(falling[:-1], reverse=True)
+    tab.run("head('rows', 'R@1').querySelector('button').click()")
+    assert tab.run("head('rows', 'R@1').ariaSort") == "ascending"
+    assert numbers(tab.run("column('rows', 'R@1')")) == [*falling[-2::-1], None]
+    tab.run("head('rows', 'method').querySelector('button').click()")
+    names = tab.run("column('rows', 'method')")
+    assert [name for name in names if name.isalpha()] == sorted(filter(str.isalpha, names))
 
 
-def test_filters_leave_the_rows_that_were_asked_for(tab):
-    tab.run("tick('method', 'rest'); tick('method', 'tent')")
-    assert set(tab.run("column('method')")) == {"rest", "tent"}
-    tab.run("tick('task', 'audio-to-video')")
-    assert tab.run("column('benchmark')") == ["mini-as-c-audio"] * 2
-    assert tab.run("$('#count').textContent").startswith("2 of 12 rows")
-    assert tab.run("all('#map tbody th').map((th) => th.textContent)") == ["tent", "rest"]
-    # A shift has no row for a whole benchmark: the page goes down to the rows by shift.
-    tab.run("tick('shift', 'contrast')")
-    assert tab.run("$('#views input:checked').value") == "shift"
-    assert tab.run("column('shift')") == ["contrast"] * 2
-    tab.run("$('#views input[value=benchmark]').click()")
-    assert tab.run("all('[data-facet=shift] input:checked').length") == 0
-    tab.run("$('#clear').click()")
-    assert tab.run("$('#count').textContent").startswith("12 of 12 rows")
+def test_the_search_leaves_rows_that_have_each_word(tab):
+    tab.run("search('rows', 'Rest jpeg as-c')")
+    assert set(tab.run("column('rows', 'method')")) == {"rest"}
+    assert set(tab.run("column('rows', 'benchmark')")) == {"mini-as-c-audio"}
+    assert tab.run("told('rows')") == "2 of 43 rows"
+    assert tab.run("told('methods')") == "8 rows"
+    tab.run("search('rows', 'rest nowhere')")
+    assert tab.run("column('rows', 'method')") == []
+    assert tab.run("$('#rows .tabulator-placeholder').textContent") == "No row matches the search"
 
 
-@pytest.mark.parametrize("facet", ["task", "benchmark", "backbone", "shift", "method"])
-def test_each_filter_stands_there_and_its_choices_partition_the_cells(tab, facet):
-    tab.run("$('#views input[value=cell]').click()")
-    total = tab.run("column('method').length")
-    names = tab.run(f"all('[data-facet={facet}] label').map((l) => l.textContent.trim())")
-    found = 0
-    for place in range(len(names)):
-        tab.run(f"all('[data-facet={facet}] input')[{place}].click()")
-        found += tab.run("column('method').length")
-        tab.run(f"all('[data-facet={facet}] button')[0].click()")
-    assert found == total
-
-
-def test_a_filter_that_nothing_passes_says_so(tab):
-    tab.run("tick('method', 'sar'); tick('benchmark', 'mini-as-c-audio')")
-    assert tab.run("column('method')") == []
-    assert "No row passes" in tab.run("$('#count').textContent")
+@pytest.mark.parametrize(("view", "rows"), [("shift", 23), ("benchmark", 13), ("cell", 43)])
+def test_all_numbers_by_cell_shift_and_benchmark(tab, view, rows):
+    tab.run(f"choose('#rows-view', '{view}')")
+    assert tab.run("told('rows')") == f"{rows} rows"
+    assert ("shift" in tab.run("heads('rows')")) == (view != "benchmark")
+    assert tab.run("all('#rows .tools').length") == 1
     assert tab.errors == []
 
 
-def test_a_row_opens_its_cells_and_a_cell_all_that_is_stored(tab):
-    tab.run("opener('rest').focus(); opener('rest').click()")
-    assert tab.run("$('dialog').open")
-    assert tab.run("$('#detail-heading').textContent") == "rest on mini-as-c-audio: 4 cells"
+def test_columns_are_chosen(tab):
+    assert "uniformity" not in tab.run("heads('rows')")
+    tab.run("tick('rows', 'uniformity'); tick('rows', 'R@10')")
+    assert "uniformity" in tab.run("heads('rows')")
+    assert "R@10" not in tab.run("heads('rows')")
+    tab.run("tick('matrix', 'rest')")
+    assert "rest" not in tab.run("heads('matrix')")
+
+
+def test_an_address_holds_what_is_shown(tab, visit, page):
+    tab.run("choose('#measure', 'R@1'); choose('#matrix-rows', 'shift'); tick('matrix', 'tent')")
+    tab.run("choose('#rows-view', 'shift'); search('rows', 'rest'); tick('rows', 'R@10')")
+    tab.run("head('rows', 'R@1').querySelector('button').click()")
+    seen = "[heads('matrix'), column('matrix', 'rest'), heads('rows'), column('rows', 'R@1')]"
+    before, view = tab.run(seen), tab.run("location.hash")
+    assert parse_qs(view[1:])["rows.sort"] == ["desc R@1"]
+    again = visit(page, view)
+    assert again.run(seen) == before
+    assert again.run("told('rows')") == "4 of 23 rows"
+    again.run("search('rows', ''); choose('#measure', 'R@1_difference')")
+    assert not {"rows.search", "matrix.of"} & set(parse_qs(again.run("location.hash")[1:]))
+
+
+@pytest.mark.parametrize(
+    "view", ["#rows.sort=desc+nothing&rows.of=odd&cell=none", "#%00&&=&x", "#rows"]
+)
+def test_a_wrong_address_shows_the_page_as_it_is(visit, page, view):
+    tab = visit(page, view)
+    assert tab.run("told('rows')") == "43 rows"
+    assert tab.errors == []
+
+
+def test_a_cell_has_an_address(tab, visit, page):
+    tab.run("search('rows', 'rest jpeg as-c'); all('#rows button.open')[1].click()")
+    heading = "$('#detail-heading').textContent"
+    told, view = tab.run(heading), tab.run("location.hash")
+    again = visit(page, view)
+    assert again.run("$('dialog').open")
+    assert again.run(heading) == told
+    again.press(*ESCAPE)
+    again.run("new Promise((done) => setTimeout(done, 50))")
+    assert "cell=" not in again.run("location.hash")
+
+
+def test_the_csv_file_has_what_is_shown(tab):
+    tab.run("search('rows', 'mini-coco contrast'); tick('rows', 'status')")
+    lines = tab.run("csv('rows')")
+    shown = tab.run("heads('rows')")
+    heads = next(csv.reader(lines))
+    assert [head for head in heads if not head.endswith(("low", "high"))] == shown
+    assert {"against source, low", "against source, high"} < set(heads)
+    assert "status" not in heads
+    assert len(lines) == 1 + len(tab.run("column('rows', 'method')"))
+    assert sum(line.startswith(f'"\'{FORMULA}"') for line in lines) == 1
+    assert not [line for line in lines if line.startswith(f'"{FORMULA}')]
+    told = [row["R@1"] for row in csv.DictReader(lines)]
+    shown = numbers(tab.run("column('rows', 'R@1')"))
+    assert [float(text) if text else None for text in told] == shown
+    tab.run("tick('rows', 'against source')")
+    assert "low" not in tab.run("csv('rows')")[0]
+    assert f'"\'{FORMULA}"' in tab.run("csv('matrix')")[0]
+
+
+def test_a_row_opens_its_parts_and_a_cell_all_that_is_stored(tab):
+    heading = "$('#detail-heading').textContent"
+    tab.run("opener('methods', 'rest').focus(); opener('methods', 'rest').click()")
+    assert tab.run(heading) == "rest on 2 benchmarks"
+    tab.run("all('dialog button.open')[0].click()")
+    assert tab.run(heading) == "rest on mini-as-c-audio: 4 cells"
     tab.run("all('dialog button.open')[1].click()")
-    heading = tab.run("$('#detail-heading').textContent")
-    assert heading == "rest on mini-as-c-audio, contrast 5, seed 1"
+    assert tab.run(heading) == "rest on mini-as-c-audio, contrast 5, seed 1"
     link = tab.run("$('dialog a').getAttribute('href')")
     assert link.startswith("./cells/mini-as-c-audio_contrast-5_rest_s1_")
-    curve = tab.run("$('polyline.own').getAttribute('points')").split()
-    assert len(curve) == 48
+    assert len(tab.run("$('polyline.own').getAttribute('points')").split()) == 48
     assert tab.run("all('polyline.source').length") == 1
     told = tab.run("all('svg')[1].getAttribute('aria-label')")
     counts = [int(part.split(": ")[1]) for part in told.split(". ")[1].split(", ")]
     assert sum(counts) == 60
+    axes = tab.run("all('svg').map((chart) => chart.textContent)")
+    assert "queries seen" in axes[0]
+    assert "R@1 (%)" in axes[0]
+    assert "rank of the best relevant item" in axes[1]
     text = tab.run("$('dialog details').textContent")
     assert '"steps": 3' in text
     assert '"kind": "single"' in text
-    tab.run("all('dialog button').find((b) => b.textContent === 'Back').click()")
-    assert tab.run("$('#detail-heading').textContent").endswith("4 cells")
+    back = "all('dialog button').find((b) => b.textContent === 'Back').click()"
+    tab.run(back)
+    assert tab.run(heading).endswith("4 cells")
+    tab.run(back)
+    assert tab.run(heading) == "rest on 2 benchmarks"
     tab.press(*ESCAPE)
     assert not tab.run("$('dialog').open")
     assert tab.run("document.activeElement.textContent") == "rest"
 
 
-def test_the_heat_map_shows_differences_and_opens_their_cells(tab):
-    texts = tab.run(
-        "all('#map tbody tr').find((tr) => tr.cells[0].textContent === 'rest')"
-        ".querySelectorAll('button')[0].textContent"
-    )
-    table = tab.run(
-        "column('R@1_difference')[column('method').findIndex((name) => name === 'rest')]"
-    )
-    assert table.startswith(texts)
-    tab.run("$('#measure').value = 'R@1'; $('#measure').dispatchEvent(new Event('change'))")
-    shown = tab.run("all('#map tbody tr').map((tr) => tr.cells[0].textContent)")
-    assert shown[0] == "source"
-    tab.run("$('#map button').click()")
+def test_the_matrix_shows_the_differences_of_the_table_and_opens_their_cells(tab):
+    assert "source" not in tab.run("heads('matrix')")
+    tab.run("choose('#rows-view', 'benchmark'); search('rows', 'rest')")
+    assert tab.run("column('rows', 'method')") == ["rest"] * 2
+    for one, other in zip(
+        tab.run("column('matrix', 'rest')"),
+        tab.run("column('rows', 'R@1_difference')"),
+        strict=True,
+    ):
+        assert other.startswith(one)
+    tab.run("choose('#measure', 'R@1')")
+    assert tab.run("heads('matrix')[1]") == "source"
+    tab.run("$('#matrix button.heat').click()")
     assert tab.run("$('#detail-heading').textContent").startswith("source on mini-as-c-audio")
 
 
-def test_missing_cells_of_the_heat_map_are_marked(tab):
-    tab.run("$('#views input[value=shift]').click()")
-    row = "all('#map tbody tr').find((tr) => tr.cells[0].textContent === 'eata')"
-    assert tab.run(f"{row}.querySelectorAll('button').length") == 0
-    assert tab.run(f"{row}.querySelectorAll('.none').length") == 4
+def test_missing_cells_of_the_matrix_are_marked(tab):
+    tab.run("choose('#matrix-rows', 'shift')")
+    assert tab.run("column('matrix', 'eata')") == ["\u2013"] * 4
+    assert tab.run("all('#matrix [tabulator-field=eata] .none').length") == 4
 
 
-def test_it_can_be_used_by_keyboard_alone(tab):
-    tab.press(*TAB)
-    assert tab.run("document.activeElement.className") == "skip"
-    places = []
-    for _ in range(40):
-        tab.press(*TAB)
-        places.append(tab.run("document.activeElement.id || document.activeElement.dataset.key"))
-        style = "getComputedStyle(document.activeElement).outlineStyle"
-        assert tab.run(style) != "none", places
-        if places[-1] == "R@1":
-            break
-    assert places[0] == "theme"
-    assert [p for p in places if p in ("clear", "measure", "results", "R@1")] == [
-        "clear",
-        "measure",
-        "results",
-        "R@1",
-    ]
-    tab.press(*ENTER)
-    assert tab.run("head('R@1').parentElement.ariaSort") == "descending"
-    assert tab.run("document.activeElement.dataset.key") == "R@1"
-    tab.press(*SPACE)
-    assert tab.run("head('R@1').parentElement.ariaSort") == "ascending"
+def test_header_and_first_column_stay_in_sight(tab, visit, page, tmp_path):
+    results = [cell(m, seed=seed) for m in ("source", "rest") for seed in range(130)]
+    tab = visit(write(results, tmp_path / "long.html"), width=600, height=700)
+    assert tab.run("told('rows')") == "260 rows"
+    assert tab.run("all('#rows .tabulator-row').length") < 130
+    tab.run("$('#rows .tabulator-tableholder').scrollTo(200, 1e6)")
+    tab.run("new Promise((done) => setTimeout(done, 200))")
+    assert tab.run("$('#rows .tabulator-tableholder').scrollLeft") > 100
+    assert tab.run("column('rows', 'seed').at(-1)") == "129"
+    inside = """(node) => {
+      const own = node.getBoundingClientRect(), box = $('#rows .tabulator').getBoundingClientRect();
+      return own.left >= box.left && own.left < box.left + 10 && own.top >= box.top;
+    }"""
+    assert tab.run(f"({inside})(head('rows', 'method'))")
+    assert tab.run(f"({inside})(all('#rows button.open').at(-1).parentElement)")
 
 
-def test_arrows_move_within_the_heat_map_which_is_one_tab_stop(tab):
-    assert tab.run("all('#map button').filter((b) => b.tabIndex === 0).length") == 1
-    tab.run("$('#map button').focus()")
-    label = "document.activeElement.getAttribute('aria-label')"
-    assert tab.run(label).startswith("tent, mini-as-c-audio: ")
-    tab.press(*RIGHT)
-    assert tab.run(label).startswith("tent, mini-coco-c-image: ")
-    tab.press(*DOWN)  # over eata, which has no number
-    assert tab.run(label).startswith("sar, mini-coco-c-image: ")
-    assert tab.run("all('#map button').filter((b) => b.tabIndex === 0).length") == 1
-    tab.press(*ENTER)
-    assert tab.run("$('dialog').open")
-
-
-def test_a_filter_opens_and_closes_by_key(tab):
-    tab.run("$('[data-facet=method] summary').focus()")
-    tab.press(*ENTER)
-    assert tab.run("$('[data-facet=method]').open")
-    tab.press(*TAB)
-    tab.press(*SPACE)
-    assert tab.run("column('method').length") == 2
-    tab.press(*ESCAPE)
-    assert not tab.run("$('[data-facet=method]').open")
-    assert tab.run("document.activeElement.tagName") == "SUMMARY"
+@pytest.mark.parametrize("width", [360, 420])
+def test_a_phone_shows_a_number_without_scrolling(visit, page, width):
+    tab = visit(page, width=width, height=740)
+    in_sight = """(id) => all(`#${id} .tabulator-cell`).some((cell) => {
+      const box = cell.getBoundingClientRect(), x = (box.left + box.right) / 2;
+      const y = (box.top + box.bottom) / 2;
+      return box.right <= innerWidth && box.bottom <= innerHeight
+        && /^\\W*\\d/.test(cell.textContent) && cell.contains(document.elementFromPoint(x, y));
+    })"""
+    assert tab.run(f"({in_sight})('methods')")
+    for view in ("cell", "shift", "benchmark"):
+        tab.run(f"choose('#rows-view', '{view}')")
+        for part in ("rows", "matrix"):
+            tab.run(f"document.getElementById('{part}').scrollIntoView()")
+            assert tab.run(f"({in_sight})('{part}')"), (view, part)
+        assert tab.run("document.documentElement.scrollWidth") <= width
+    tab.run("opener('rows', 'rest').click()")
+    assert tab.run("$('dialog').scrollWidth <= $('dialog').clientWidth")
+    assert tab.run("$('dialog').getBoundingClientRect().width") <= width
 
 
 CONTRASTS = """
@@ -280,7 +345,7 @@ CONTRASTS = """
     }
     return [1, 1, 1];
   };
-  return all('#map button, #results td, #results th button, .quiet, #notes p, summary, dialog p')
+  return all('button.heat, .tabulator-cell > *, .tabulator-col button, .quiet, #notes p, summary')
     .map((node) => {
       const a = light(part(getComputedStyle(node).color).rgb), b = light(behind(node));
       return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
@@ -290,11 +355,10 @@ CONTRASTS = """
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_in_both_schemes(tab, page, scheme):
-    tab.look(width=1280, height=900, scheme=scheme)
-    tab.open(page)
-    tab.run(HELPERS)
+def test_text_stands_out_in_both_schemes(visit, page, scheme):
+    tab = visit(page, scheme=scheme)
     assert tab.run("document.documentElement.dataset.theme") == scheme
+    tab.run("choose('#matrix-rows', 'shift')")
     found = tab.run(CONTRASTS)
     assert len(found) > 100
     assert min(found) >= 4.5  # WCAG 2.2, 1.4.3
@@ -304,39 +368,15 @@ def test_text_stands_out_in_both_schemes(tab, page, scheme):
     assert min(tab.run(CONTRASTS)) >= 4.5
 
 
-def test_a_phone_shows_it_without_scrolling_the_page_sideways(tab, page):
-    tab.look(width=360, height=740, scheme="light")
-    tab.open(page)
-    tab.run(HELPERS)
-    for view in ("benchmark", "shift", "cell"):
-        tab.run(f"$('#views input[value={view}]').click()")
-        assert tab.run("document.documentElement.scrollWidth") <= 360
-    tab.run("opener('rest').click()")
-    assert tab.run("$('dialog').scrollWidth <= $('dialog').clientWidth")
-    assert tab.run("$('dialog').getBoundingClientRect().width") <= 360
-
-
-def test_long_tables_show_a_part_until_asked(tab, page, tmp_path):
-    results = [cell(m, seed=seed) for m in ("source", "rest") for seed in range(130)]
-    tab.open(write(results, tmp_path / "long.html", pools=pools(results)))
-    tab.run(HELPERS)
-    tab.run("$('#views input[value=cell]').click()")
-    assert tab.run("column('method').length") == 250
-    tab.run("$('#more').click()")
-    assert tab.run("column('method').length") == 260
-    assert tab.run("$('#more').hidden")
-
-
-def test_a_page_that_leaves_cells_out_says_so_where_they_are_looked_for(tab, tmp_path, monkeypatch):
+def test_a_page_that_leaves_cells_out_says_so_where_they_are_looked_for(
+    visit, tmp_path, monkeypatch
+):
     monkeypatch.setattr("benchmark.report.html.data.MOST_CELLS", 1)
-    results = [cell(m) for m in ("source", "rest")]
-    tab.open(write(results, tmp_path / "many.html", pools=pools(results)))
-    tab.run(HELPERS)
-    assert tab.run("column('method').length") == 2
-    tab.run("opener('rest').click()")
+    tab = visit(write([cell(m) for m in ("source", "rest")], tmp_path / "many.html"))
+    assert tab.run("$('#rows-view').value") == "shift"
+    assert tab.run("all('#rows-view option').length") == 2
+    tab.run("opener('rows', 'rest').click()")
     assert "leaves single cells out" in tab.run("$('dialog').textContent")
-    tab.run("$('dialog').close(); $('#views input[value=cell]').click()")
-    assert tab.run("column('method').length") == 0
     assert tab.errors == []
 
 

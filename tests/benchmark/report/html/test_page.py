@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
 import benchmark.report.html as pages
 from benchmark.cell import BackboneSpec, Status
@@ -21,9 +23,13 @@ from benchmark.report.html import embedded, write
 from benchmark.report.html.cells import RANK_BINS, curve, histogram, number
 from benchmark.report.html.data import tell_apart
 from benchmark.report.leaderboard import leaderboard
+from benchmark.report.plots import style
+from benchmark.report.verdict import verdict
 from benchmark.report.writing import load_results
 from benchmark.store.run_store import RunStore
 from tests.benchmark.report.html.invented import HOSTILE, cell, grid
+
+PAGES = Path(pages.__file__).parent
 
 
 class Parsed(HTMLParser):
@@ -87,9 +93,10 @@ def test_the_page_refers_to_nothing_outside_itself(parsed):
         for name, value in attributes.items()
         if name in {"src", "href", "action", "data", "srcset", "poster", "background"}
     ]
-    assert addresses == ["#results"]
+    assert addresses == []
     assert {tag for tag, _ in found.elements} & {"link", "img", "iframe", "object", "base"} == set()
     text = found.texts["script"][1] + found.texts["style"][0]
+    assert "sourceMappingURL" not in text
     assert set(re.findall(r"https?://[^'\"\s]+", text)) == {"http://www.w3.org/2000/svg"}
     assert not re.search(r"@import|url\(", text)
 
@@ -113,12 +120,29 @@ def test_the_policy_allows_the_page_s_own_script_and_style_and_nothing_else(pars
 
 
 def test_the_script_never_makes_markup_or_code_of_text():
-    folder = Path(pages.__file__).parent
+    folder = PAGES
     scripts = "".join((folder / name).read_text(encoding="utf-8") for name in pages.SCRIPTS)
     assert {path.name for path in folder.glob("*.js")} == set(pages.SCRIPTS)
     forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|Function\("
     assert not re.search(forbidden, scripts)
     assert "</script" not in scripts
+
+
+def test_the_library_is_the_published_one_with_its_licence(parsed, tmp_path):
+    vendor = PAGES / "vendor"
+    sums = dict(
+        re.findall(r"`([^`/]+)` \| `dist/.*` \| `([0-9a-f]{64})`", _text(vendor / "README.md"))
+    )
+    assert set(sums) == {Path(pages.LIBRARY).name, Path(pages.LIBRARY_STYLE).name}
+    for name, digest in sums.items():
+        assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == digest
+    found = parsed(grid())
+    for text in (found.texts["script"][1], found.texts["style"][0]):
+        assert _text(vendor / "LICENSE") in text
+
+
+def _text(path):
+    return path.read_text(encoding="utf-8")
 
 
 def test_hostile_names_are_data(parsed, tmp_path):
@@ -143,13 +167,67 @@ def test_embedded_json_has_no_markup_and_reads_back_the_same(text):
 # The numbers
 
 
-def test_tables_hold_the_leaderboard_s_numbers(parsed):
+def test_tables_hold_the_leaderboard_s_numbers_rounded_as_they_are_shown(parsed):
     found = rows(parsed(grid()).data, "benchmark")
     frame = leaderboard(grid())
     assert [row["method"] for row in found] == list(frame["method"])
-    for name in ("R@1", "R@1_difference", "R@1_difference_low", "R@1_difference_high", "p"):
-        shown = np.array([np.nan if row[name] is None else row[name] for row in found])
-        np.testing.assert_allclose(shown, frame[name].to_numpy(float), rtol=1e-4, atol=1e-12)
+    names = [
+        "R@1",
+        "R@1_difference",
+        "R@1_difference_low",
+        "R@1_difference_high",
+        "forgetting",
+        "p",
+    ]
+    for name in names:
+        for row, value in zip(found, frame[name].to_numpy(float), strict=True):
+            if np.isnan(value):
+                assert row[name] is None
+            elif name == "p":
+                assert row[name] == (0 if value < 0.001 else float(f"{value:.3f}"))
+            else:
+                assert f"{row[name]:.1f}" == f"{value:.1f}"
+
+
+def test_a_method_s_row_is_what_verdict_and_leaderboard_say(parsed):
+    found = rows(parsed(grid()).data, "method")
+    frame = leaderboard(grid())
+    assert [row["average_rank"] for row in found] == sorted(row["average_rank"] for row in found)
+    for row in found:
+        own = frame[frame["method"] == row["method"]]
+        assert {f"{rank:.2f}" for rank in own["average_rank"]} == {f"{row['average_rank']:.2f}"}
+        assert (row["benchmarks"], row["cells"]) == (2, 8)
+    best = found[0]
+    bounds = [f"{best[f'R@1_difference{end}']:+.1f}" for end in ("", "_low", "_high")]
+    gain, low, high = bounds
+    assert f"{best['method']} does best: R@1 {gain} points" in verdict(grid())[0]
+    assert f"(95 % interval {low} to {high})" in verdict(grid())[0]
+    assert next(row for row in found if row["method"] == "source")["R@1_difference"] is None
+
+
+def test_a_method_that_lacks_cells_says_so(parsed):
+    results = [r for r in grid() if r.method != "rest" or r.benchmark != "mini-as-c-audio"]
+    assert "cells_missing" not in parsed(grid()).data["tables"]["method"]["names"]
+    found = {row["method"]: row for row in rows(parsed(results).data, "method")}
+    assert {name: row["cells_missing"] for name, row in found.items()} == {
+        **{"source": 0, "tent": 0},
+        "rest": 4,
+    }
+    assert found["rest"]["average_rank"] is None
+
+
+def test_colours_are_those_of_the_figures(parsed):
+    data = parsed(grid()).data
+    names = [data["strings"][at] for at in data["methods"]]
+    assert dict(zip(names, data["colours"], strict=True)) == {
+        name: look.colour for name, look in style.looks(names).items()
+    }
+    light = _text(PAGES / "page.css").split("}")[0]
+    scale = re.findall(r"--heat-\d+: (#[0-9a-f]{6})", light)
+    assert scale == [to_hex(colormaps["RdBu"](at / 10)) for at in range(11)]
+    table = data["tables"]["benchmark"]
+    frame = leaderboard(grid())
+    assert table["extents"]["R@1_difference"] == max(5.0, frame["R@1_difference"].abs().max())
 
 
 def test_a_page_of_very_many_cells_leaves_single_ones_out_and_says_so(parsed, monkeypatch):
