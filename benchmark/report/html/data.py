@@ -223,7 +223,7 @@ def _says_something(column: Column, values: Sequence[Any]) -> bool:
 def _extents(rows: Sequence[Row], names: Sequence[str]) -> dict[str, float]:
     """How far the colours reach; one for all differences to the source, as in the figures."""
     groups = [[n for n in names if n != "forgetting"], [n for n in names if n == "forgetting"]]
-    found = {}
+    found: dict[str, float] = {}
     for group in groups:
         values = [number(row.get(name)) for row in rows for name in group]
         reach = extent(value for value in values if value is not None)
