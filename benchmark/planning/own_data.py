@@ -54,7 +54,9 @@ def with_own_data(config: BenchConfig, given: Collection[str]) -> BenchConfig:
         _refuse_own_settings(config)
         return config
     if named or config.suite:
-        what = f"--benchmark {named[0]}" if named else f"--suite {config.suite}"
+        what = (
+            f"--benchmark {named[0]}" if named and named != ["all"] else f"--suite {config.suite}"
+        )
         raise ConfigError(
             f"--data {config.data} is your own table, and {what} runs on published data sets; "
             "leave one of them out (own results are called own:NAME-i2t and the like)"
