@@ -95,7 +95,7 @@ def test_the_page_has_columns_for_them_in_each_view() -> None:
         table = data["tables"][view]
         assert {*HEADLINE, "section_R@10_difference"} <= set(table["names"]), view
         at = table["names"].index("section_R@10_difference")
-        assert 3.25 in [row[at] for row in table["rows"]]
+        assert 3.2 in [row[at] for row in table["rows"]]  # 3.25 as tables and figures round it
     json.dumps(data, allow_nan=False)
 
 
