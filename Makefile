@@ -164,8 +164,9 @@ plan: $(STAMP) ## what a grid would run, what is done, time and memory (GRID=min
 	@"$(PY)" -m benchmark plan $(call quote,$(or $(GRID),mini)) $(BENCH_FLAGS)
 
 .PHONY: leaderboard
-leaderboard: $(STAMP) ## regenerate results/leaderboard.csv and its figures (embedded default)
+leaderboard: $(STAMP) ## regenerate results/, its figures and the sentences of the README (embedded default)
 	@$(LONG_RUN) "$(PY)" -m benchmark leaderboard $(RUN_FLAGS)
+	@"$(PY)" -m docs.sentences
 
 .PHONY: gain-model
 gain-model: $(STAMP) ## fit the expected gain of --unlabelled to results/tidy.csv again

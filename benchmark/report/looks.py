@@ -41,7 +41,7 @@ LOOKS: dict[str, Look] = {
     "read": Look("#000000", "P"),
     "tcr": Look("#0072B2", "X"),
     "rest": Look("#D55E00", "o"),
-    "anchored": Look("#D55E00", "p", "-."),
+    "anchored": Look("#8C2D04", "p", "-."),
     "shot": Look("#B8860B", ">"),
     "deyo": Look("#1E7BAA", "<"),
     "come": Look("#8B5A2B", "d"),
@@ -55,12 +55,12 @@ LOOKS: dict[str, Look] = {
     "bn_adapt": Look("#36454F", "8", ":"),
     "tcr-untrained": Look("#0072B2", "x", ":"),
     "hat_vtr": Look("#CC79A7", "X", "-."),
-    "inverted_softmax": Look("#009E73", "^", ":"),
-    "qbnorm": Look("#009E73", "v", ":"),
-    "sinkhorn": Look("#009E73", "D", ":"),
-    "nnn": Look("#009E73", "o", ":"),
-    "whiten": Look("#009E73", "P", ":"),
-    "tda": Look("#009E73", "X", ":"),
+    "inverted_softmax": Look("#3E8E41", "^", ":"),
+    "qbnorm": Look("#7A9A01", "v", ":"),
+    "sinkhorn": Look("#1F6F8B", "D", ":"),
+    "nnn": Look("#6B8E6B", "o", ":"),
+    "whiten": Look("#17A2A2", "P", ":"),
+    "tda": Look("#2F4F4F", "X", ":"),
 }
 """The built-in methods; fixed, so that figures of different runs can be laid side by side."""
 

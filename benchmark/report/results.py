@@ -154,6 +154,10 @@ class CellResult:
         return f"{self.benchmark} / {stream}{self.named_shift}"
 
     @property
+    def batch_size(self) -> int:
+        return int(self.record.cell.get("stream", {}).get("batch_size", 0))
+
+    @property
     def seed(self) -> int:
         return int(self.record.cell["seed"])
 

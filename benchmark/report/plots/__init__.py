@@ -16,10 +16,13 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from benchmark.report.method_summary import MethodSummary, method_summaries
 from benchmark.report.outputs import write_bytes
 from benchmark.report.plots import layout, style
+from benchmark.report.plots.changes import PER_PAGE, coverage, measured
 from benchmark.report.plots.geometry import angles, embedding_map, has_probes, probes
 from benchmark.report.plots.heat import HEAT_COLUMNS, forgetting_map, heat_map, overview
+from benchmark.report.plots.methods import by_method
 from benchmark.report.plots.ranks import rank_diagram
 from benchmark.report.plots.recall import (
     curves,
@@ -29,11 +32,15 @@ from benchmark.report.plots.recall import (
     severity_curves,
 )
 from benchmark.report.plots.scatter import quality_and_cost, reported_and_measured
-from benchmark.report.pools import Pool, benchmark_pools
+from benchmark.report.plots.sweeps import lines as lines_of
+from benchmark.report.plots.sweeps import sensitivity, varied
+from benchmark.report.pools import Pool, benchmark_pools, labels_of
 from benchmark.report.ranking_tables import rankings
 
 __all__ = [
     "angles",
+    "by_method",
+    "coverage",
     "embedding_map",
     "figures",
     "forgetting",
@@ -47,6 +54,7 @@ __all__ = [
     "recall_by_shift",
     "render",
     "reported_and_measured",
+    "sensitivity",
     "severity_curves",
     "write",
 ]
@@ -98,14 +106,19 @@ def figures(
         ):
             yield f"difference_{layout.slug(name)}.png", heat_map(here)
     if sum(pool.comparison is not None for pool in finished) > 1:
-        yield "leaderboard.png", overview(finished, whole)
+        yield from _leaderboards(whole)
+        yield "difference.png", overview(finished, whole)
     if any(pool.values("metrics", "forgetting") for pool in finished):
-        draw = forgetting if len(places) <= layout.PANELS else forgetting_map
-        yield "forgetting.png", draw(finished)
+        few = max(len(places) - layout.PANELS, len(labels_of(finished)) - layout.MANY) <= 0
+        yield "forgetting.png", (forgetting if few else forgetting_map)(finished)
     if len({pool.label for pool in finished if pool.values("cost", "ms_per_query")}) > 1:
         yield "cost.png", quality_and_cost(whole)
     if any(pool.values("probes", "angle") for pool in finished):
         yield "angles.png", angles(finished)
+    for page, shown in _pages(measured(finished), PER_PAGE):
+        yield f"coverage{page}.png", coverage(shown)
+    for setting in varied(finished):
+        yield from _sensitivity(finished, setting)
     ranked = [found for found in rankings(whole) if found.critical_difference is not None]
     for found in ranked:
         title = f"{found.suite} {found.stream}"
@@ -114,22 +127,49 @@ def figures(
         yield name, rank_diagram(found, ranks if len(ranked) == 1 else f"{title}: {ranks}")
 
 
+def _leaderboards(whole: Sequence[Pool]) -> Iterator[tuple[str, Figure]]:
+    """A figure per suite and kind of stream."""
+    groups: dict[tuple[str, str], list[MethodSummary]] = {}
+    for row in method_summaries(whole):
+        first = row.pools[0].first
+        groups.setdefault((first.suite, first.stream), []).append(row)
+    for (suite, stream), rows in groups.items():
+        methods = sum(row.gain is not None for row in rows)
+        places = len({pool.first.place for row in rows for pool in row.pools})
+        title = f"{_count(methods, 'method')} on {_count(places, 'benchmark')}"
+        named = f"{suite} {stream}"
+        name = "leaderboard.png" if len(groups) == 1 else f"leaderboard_{layout.slug(named)}.png"
+        if methods:
+            yield name, by_method(rows, title if len(groups) == 1 else f"{named}: {title}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"
+
+
+def _sensitivity(pools: Sequence[Pool], setting: str) -> Iterator[tuple[str, Figure]]:
+    """R@1 against a setting, some benchmarks at a time."""
+    known = lines_of(pools, setting)
+    for page, places in _pages(list(dict.fromkeys(line.place for line in known))):
+        some = [line for line in known if line.place in places]
+        name = f"sensitivity_{layout.slug(setting)}{page}.png"
+        yield name, sensitivity(pools, setting, some)
+
+
 def _of_place(here: Sequence[Pool], name: str, title: str) -> Iterator[tuple[str, Figure]]:
     """The figures of one benchmark; ``name`` is that of the files."""
-    for page, shown in _pages(layout.settings_of(here)):
-        some = [pool for pool in here if pool.first.setting in shown]
-        yield f"stream_{name}{page}.png", recall_along_stream(some, title)
+    lines, note = layout.best_pools(here)
+    for page, shown in _pages(layout.settings_of(lines)):
+        some = [pool for pool in lines if pool.first.setting in shown]
+        yield f"stream_{name}{page}.png", recall_along_stream(some, title, note)
     yield f"shifts_{name}.png", recall_by_shift(here, title)
-    for page, keys in _pages(curves(here)):
-        yield f"severity_{name}{page}.png", severity_curves(here, title, keys)
+    for page, keys in _pages(curves(lines)):
+        yield f"severity_{name}{page}.png", severity_curves(lines, title, keys, note)
     if has_probes(here):
         yield f"probes_{name}.png", probes(here, title)
 
 
-def _pages(items: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
-    """At most ``PANELS`` items at a time, with what a page adds to the file's name."""
-    for page, start in enumerate(range(0, len(items), layout.PANELS), 1):
-        yield (
-            "" if len(items) <= layout.PANELS else f"_{page}",
-            items[start : start + layout.PANELS],
-        )
+def _pages(items: Sequence[Any], most: int = layout.PANELS) -> Iterator[tuple[str, Sequence[Any]]]:
+    """At most so many items at a time, with what a page adds to the file's name."""
+    for page, start in enumerate(range(0, len(items), most), 1):
+        yield ("" if len(items) <= most else f"_{page}", items[start : start + most])

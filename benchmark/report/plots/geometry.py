@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
@@ -24,6 +25,8 @@ PROBES = ("uniformity", "gap", "consistency")
 BIN_DEGREES = 5
 _EDGES = np.arange(0, 181, BIN_DEGREES)
 _ABOVE = f"above {CONFLICT_DEGREES:.0f}°"
+
+_ANGLES = "Angle between the gradients of adapting and of keeping the source"
 
 SHOWN = 1500
 """Points of a kind in a panel, evenly spaced; more hide each other and make the file large."""
@@ -107,42 +110,61 @@ def angles(pools: Sequence[Pool]) -> Figure:
     for axis in axes[:: layout.abreast(count)]:
         axis.set_ylabel("batches (%)")
     figure.supxlabel("angle between the gradients (degrees)", fontsize=9)
+    layout.set_title(figure, _ANGLES)
     return figure
 
 
 def _strips(pools: Sequence[Pool]) -> Figure:
-    """A row of shaded bins per benchmark and method, with the share of conflicts beside it."""
-    labels = labels_of(pools)
-    found = {}
-    for place, title in layout.place_titles(pools).items():
-        for label in labels:
-            here = [_angles(p) for p in pools if p.first.place == place and p.label == label]
-            name = style.label(title, 40) + (f"  {style.label(label)}" if len(labels) > 1 else "")
-            if here:
-                found[name] = np.concatenate(here)
-    figure, (axis,) = layout.panels(1, 0.19 * len(found), room=1.2, width=style.WIDTH)
-    rows = np.arange(len(found) + 1) - 0.5
+    """A panel per method, in it a row of shaded bins per benchmark, with the share of conflicts."""
+    labels, places = labels_of(pools), layout.place_titles(pools)
+    found = {
+        (label, y): np.concatenate(here)
+        for label in labels
+        for y, place in enumerate(places)
+        if (here := [_angles(p) for p in pools if p.first.place == place and p.label == label])
+    }
     # The square root keeps single batches visible beside a bin that holds all of a stream.
-    norm = PowerNorm(0.5, vmin=0)
-    shares = np.array([_shares(values) for values in found.values()])
-    image = axis.pcolormesh(_EDGES, rows, shares, cmap="Greys", norm=norm)
-    axis.hlines(rows, 0, 180, color="white", linewidth=1.5)
-    for y, values in enumerate(found.values()):
+    norm = PowerNorm(0.5, vmin=0, vmax=max(_shares(values).max() for values in found.values()))
+    figure, axes = layout.panels(
+        len(labels),
+        0.19 * len(places),
+        room=1.4,
+        columns=len(labels),
+        width=max(style.WIDTH, 2.4 + 2.0 * len(labels)),
+        sharey=True,
+    )
+    for axis, label in zip(axes, labels, strict=True):
+        rows = {y: values for (name, y), values in found.items() if name == label}
+        image = _strip_panel(axis, rows, len(places), norm)
+        axis.set_title(style.label(label))
+        axis.set_xlabel("degrees")
+    axes[0].set_yticks(range(len(places)), [style.label(title, 40) for title in places.values()])
+    layout.colour_bar(
+        figure, image, axes, f"batches per {BIN_DEGREES}° (%)", fraction=0.03, pad=0.02
+    )
+    layout.set_title(figure, _ANGLES)
+    return figure
+
+
+def _strip_panel(
+    axis: Axes, rows: Mapping[int, np.ndarray], count: int, norm: PowerNorm
+) -> QuadMesh:
+    """The strips of one method; row -> angles of its batches."""
+    shares = np.full((count, len(_EDGES) - 1), np.nan)
+    for y, values in rows.items():
+        shares[y] = _shares(values)
         axis.text(184, y, f"{_conflicting(values):.0f} %", va="center", fontsize=8)
-    axis.text(184, -0.8, _ABOVE, fontsize=8, color=style.QUIET)
+    edges = np.arange(count + 1) - 0.5
+    image = axis.pcolormesh(_EDGES, edges, np.ma.masked_invalid(shares), cmap="Greys", norm=norm)
+    axis.hlines(edges, 0, 180, color="white", linewidth=1.5)
+    axis.text(232, -0.8, _ABOVE, fontsize=8, color=style.QUIET, ha="right")
     axis.axvline(CONFLICT_DEGREES, color=style.LOOKS["rest"].colour, linewidth=1.1)
-    axis.set_xlim(0, 180)
-    axis.set_ylim(len(found) - 0.5, -0.5)
-    axis.set_xticks(range(0, 181, 30))
-    axis.set_yticks(range(len(found)), list(found))
+    axis.set_xlim(0, 235)
+    axis.set_ylim(count - 0.5, -0.5)
+    axis.set_xticks(range(0, 181, 45))
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    whose = f" of {style.label(labels[0])}" if len(labels) == 1 else ""
-    axis.set_xlabel(f"angle between the gradients{whose} (degrees)")
-    layout.colour_bar(
-        figure, image, axis, f"batches per {BIN_DEGREES}° (%)", fraction=0.03, pad=0.1
-    )
-    return figure
+    return image
 
 
 def _angles(pool: Pool) -> np.ndarray:

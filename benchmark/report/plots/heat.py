@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ HEAT_COLUMNS = 16
 """Widest heat map by shift; with more columns the overview has one row per benchmark."""
 
 _DIFFERENCE = "R@1 against source (points)\nin brackets: 95 % interval includes 0"
+_GAIN = "R@1 of each method minus that of the unadapted model"
 
 
 class _Square(NamedTuple):
@@ -69,6 +71,7 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
         axis.set_title(layout.wrapped(title, 7 * len(column) + 3))
     axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
     layout.colour_bar(figure, image, list(axes), _DIFFERENCE, aspect=14)
+    layout.set_title(figure, _GAIN)
     return figure
 
 
@@ -81,19 +84,27 @@ def benchmark_map(pools: Sequence[Pool]) -> Figure:
         for metric in ("R@1", *pool.headline)
         if (square := _difference(pool, metric)) is not None
     }
-    return _by_benchmark(compared, squares, _DIFFERENCE)
+    return _by_benchmark(compared, squares, _DIFFERENCE, _GAIN)
 
 
 def forgetting_map(pools: Sequence[Pool]) -> Figure:
-    """Clean R@1 after the stream minus before, benchmarks by methods, means over all cells."""
+    """Clean R@1 after the stream minus before, benchmarks by methods, means over all cells.
+
+    Methods that change it nowhere are named below instead of drawn.
+    """
     adapting = [pool for pool in pools if not pool.is_source]
+    moved = {p.label for p in adapting if any(p.values("metrics", "forgetting"))}
+    still = [label for label in labels_of(adapting) if label not in moved]
+    adapting = [pool for pool in adapting if pool.label in moved] or adapting
     values: dict[tuple[str, Setting], list[float]] = {}
     for pool in adapting:
         numbers = [v for v in pool.values("metrics", "forgetting") if math.isfinite(v)]
         values.setdefault((pool.label, pool.first.place), []).extend(numbers)
     means = {key: float(np.mean(found)) for key, found in values.items() if found}
     squares = {(*key, "R@1"): _Square(mean, f"{mean:+.1f}") for key, mean in means.items()}
-    return _by_benchmark(adapting, squares, "clean R@1 after the stream minus before (points)")
+    name = "clean R@1 after the stream\nminus before (points)"
+    note = f"no change anywhere: {', '.join(still)}" if moved and still else ""
+    return _by_benchmark(adapting, squares, name, "What adapting does to clean queries", note)
 
 
 def _headline(pools: Sequence[Pool], place: Setting) -> list[str]:
@@ -113,9 +124,16 @@ def _difference(pool: Pool, metric: str = "R@1") -> _Square | None:
 
 @mpl.rc_context(style.RC)
 def _by_benchmark(
-    pools: Sequence[Pool], squares: Mapping[tuple[str, Setting, str], _Square], name: str
+    pools: Sequence[Pool],
+    squares: Mapping[tuple[str, Setting, str], _Square],
+    name: str,
+    title: str,
+    note: str = "",
 ) -> Figure:
-    """One row per benchmark, and headline metric that has numbers; one column per method."""
+    """One row per benchmark, and headline metric that has numbers; one column per method.
+
+    With more than ``layout.MANY`` methods, those that train and the others have a panel each.
+    """
     titles = layout.place_titles(pools)
     names = {
         (place, metric): title if metric == "R@1" else f"{title}, {metric}"
@@ -123,16 +141,30 @@ def _by_benchmark(
         for metric in ("R@1", *_headline(pools, place))
         if metric == "R@1" or any(key[1:] == (place, metric) for key in squares)
     }
-    columns = {
-        label: {names[key[1:]]: square for key, square in squares.items() if key[0] == label}
-        for label in labels_of(pools)
-    }
+    labels = labels_of(pools)
+    groups = layout.families(pools) if len(labels) > layout.MANY else {"": labels}
+    panels = [
+        {
+            label: {names[key[1:]]: square for key, square in squares.items() if key[0] == label}
+            for label in members
+        }
+        for members in groups.values()
+    ]
     rows = list(names.values())
-    width, height = max(4.2, 2.9 + 0.56 * len(columns)), max(2.8, 1.2 + 0.25 * len(rows))
-    figure, (axis,) = layout.panels(1, height, width=width)
-    image = _draw(axis, rows, columns, _extent([columns]))
-    axis.set_yticks(range(len(rows)), [style.label(row, 56) for row in rows])
-    layout.colour_bar(figure, image, axis, name)
+    widest = max(map(len, panels))
+    width = max(4.2, 2.9 + 0.56 * widest) if widest <= layout.MANY else 8.4
+    height = max(2.4, 1.0 + (0.25 if len(panels) == 1 else 0.2) * len(rows))
+    figure, axes = layout.panels(len(panels), height, columns=1, width=width, room=0.35)
+    for axis, heading, columns in zip(axes, groups, panels, strict=True):
+        size = 8.0 if widest <= layout.MANY else min(7.0, 100.0 / len(columns))
+        image = _draw(axis, rows, columns, _extent(panels), size)
+        axis.set_yticks(range(len(rows)), [style.label(row, 56) for row in rows])
+        axis.tick_params(axis="y", labelsize=8.5 if widest <= layout.MANY else 7.5)
+        axis.set_title(heading)
+    layout.colour_bar(figure, image, axes, name)
+    if note:
+        figure.supxlabel("\n".join(textwrap.wrap(note, 100)), fontsize=7.5, color=style.QUIET)
+    layout.set_title(figure, title)
     return figure
 
 
@@ -161,7 +193,9 @@ def _extent(panels: Sequence[_Columns]) -> float:
     return extent(s.value for columns in panels for c in columns.values() for s in c.values())
 
 
-def _draw(axis: Axes, rows: Sequence[str], columns: _Columns, reach: float) -> Any:
+def _draw(
+    axis: Axes, rows: Sequence[str], columns: _Columns, reach: float, size: float = 8.0
+) -> Any:
     """The squares of one panel with their numbers; gives the image for the colour bar."""
     values = np.full((len(rows), len(columns)), np.nan)
     for x, column in enumerate(columns.values()):
@@ -170,7 +204,7 @@ def _draw(axis: Axes, rows: Sequence[str], columns: _Columns, reach: float) -> A
                 continue
             values[y, x] = column[row].value
             colour = "white" if abs(column[row].value) > 0.6 * reach else style.INK
-            axis.text(x, y, column[row].text, ha="center", va="center", fontsize=8, color=colour)
+            axis.text(x, y, column[row].text, ha="center", va="center", fontsize=size, color=colour)
     axis.patch.set(facecolor="#f4f4f4", hatch="////", edgecolor="#d0d0d0")
     image = axis.imshow(
         np.ma.masked_invalid(values), cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmark.cell import CLEAN
 from benchmark.report.plots import style
@@ -21,6 +22,15 @@ from benchmark.report.unshifted import NOTHING
 
 PANELS = 6
 """Panels in one figure. Shifts beyond it go on another page, benchmarks into a denser form."""
+
+MANY = 12
+"""Methods that one panel can tell apart as columns, bars or colours; more take a denser form."""
+
+LINES = 8
+"""Methods drawn as lines in one panel: those that are always shown, and the best of the others."""
+
+ALWAYS = ("source", "recentre")
+"""Methods that every selection keeps: no adaptation, and the simplest one."""
 
 
 def place_titles(pools: Sequence[Pool]) -> dict[Setting, str]:
@@ -35,10 +45,18 @@ def place_titles(pools: Sequence[Pool]) -> dict[Setting, str]:
 def place_names(pools: Sequence[Pool]) -> dict[Setting, str]:
     """A name for each benchmark and stream, in order."""
     first = {pool.first.place: pool.first for pool in pools}
+    names = {
+        place: cell.benchmark + ("" if cell.stream == "single" else f" {cell.stream}")
+        for place, cell in sorted(first.items())
+    }
+    batches: dict[str, set[int]] = {}
+    for place, name in names.items():
+        batches.setdefault(name, set()).add(first[place].batch_size)
     return unique_titles(
         {
-            place: (cell.benchmark + ("" if cell.stream == "single" else f" {cell.stream}"), cell)
-            for place, cell in sorted(first.items())
+            place: (f"{name} batch {cell.batch_size}" if len(batches[name]) > 1 else name, cell)
+            for place, name in names.items()
+            if (cell := first[place])
         }
     )
 
@@ -97,7 +115,8 @@ def panels(
     width = width or (style.WIDTH if columns > 1 else 5.2)
     size = rows * height + room
     if legend:
-        lines = math.ceil(len(labels_of(legend)) / _legend_columns(legend, width))
+        labels = labels_of(legend)
+        lines = math.ceil(len(labels) / _legend_columns(labels, width))
         size = size + 0.18 * lines + 0.55
     figure = Figure(figsize=(width, size), layout="constrained")
     return figure, list(
@@ -147,6 +166,14 @@ def name_bars(axis: Axes, names: Sequence[str]) -> None:
     axis.set_ylim(len(names) - 0.4, -0.6)
 
 
+def log_axis(axis: Axes, low: float, high: float) -> None:
+    """A logarithmic axis of numbers from low to high, with as many ticks as can be read."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 8 * low else (1.0,)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
 def colour_bar(figure: Figure, image: Any, axes: Any, label: str, **form: Any) -> None:
     """The scale of colours beside some panels."""
     form = {"fraction": 0.04, "pad": 0.02, "aspect": 30, **form}
@@ -162,10 +189,50 @@ def set_title(figure: Figure, title: str, length: int = 70) -> None:
         figure.suptitle(shown, x=0.01, ha="left", fontsize=10.5, weight="bold")
 
 
-def _legend_columns(pools: Sequence[Pool], width: float) -> int:
+def _legend_columns(labels: Sequence[str], width: float) -> int:
     """As many columns as the longest name allows at the figure's width in inches."""
-    longest = max(len(style.label(name)) for name in labels_of(pools))
+    longest = max(len(style.label(name)) for name in labels)
     return max(1, min(8, int(width / (0.075 * longest + 0.6))))
+
+
+def best_of(recall: Mapping[str, float]) -> tuple[list[str], str]:
+    """At most ``LINES`` methods for a panel of lines, in the given order, and what to say of it.
+
+    Args:
+        recall: label -> mean R@1; NaN is never among the best.
+    """
+    if len(recall) <= LINES:
+        return list(recall), ""
+    kept = {label for label in recall if label.split(" [")[0] in ALWAYS}
+    others = [label for label in recall if label not in kept]
+    ranked = sorted(others, key=lambda label: (math.isnan(recall[label]), -recall[label]))
+    kept |= set(ranked[: LINES - len(kept)])
+    best = len(kept & set(others))
+    always = ", ".join(label for label in recall if label in kept and label not in others)
+    said = f"{always} and the {best}" if always else f"the {best}"
+    note = f"shown: {said} of {len(recall)} methods with the highest R@1 here"
+    return [label for label in recall if label in kept], note
+
+
+def best_pools(pools: Sequence[Pool]) -> tuple[list[Pool], str]:
+    """The pools of ``best_of`` their methods, by mean R@1 over the finished pools."""
+    recall: dict[str, float] = {}
+    for label in labels_of(pools):
+        found = [pool.mean("metrics", "R@1") for pool in pools if pool.label == label and pool.done]
+        recall[label] = fmean(found) if found else math.nan
+    labels, note = best_of(recall)
+    return [pool for pool in pools if pool.label in labels], note
+
+
+def families(pools: Sequence[Pool]) -> dict[str, list[str]]:
+    """Labels in groups with a title: methods that train, then those that never pass backwards."""
+    trained = {p.label for p in pools if any(v > 0 for v in p.values("cost", "backward_per_query"))}
+    labels = labels_of(pools)
+    groups = {
+        "methods that train": [label for label in labels if label in trained],
+        "training-free methods": [label for label in labels if label not in trained],
+    }
+    return {title: members for title, members in groups.items() if members}
 
 
 def line(look: style.Look) -> dict[str, Any]:
@@ -185,7 +252,8 @@ def finish(
     figure: Figure,
     title: str,
     pools: Sequence[Pool],
-    drawn: Callable[[style.Look], dict[str, Any]] | None = None,
+    drawn: Callable[[style.Look], dict[str, Any]],
+    note: str = "",
 ) -> None:
     """Title, and one legend for the methods of all panels, outside of them.
 
@@ -193,15 +261,24 @@ def finish(
         figure: where to.
         title: the figure's, or "".
         pools: whose methods the legend names.
-        drawn: ``line`` or ``point``; by default methods are filled patches.
+        drawn: ``line`` or ``point``.
+        note: a line above the legend, such as which methods are left out.
     """
-    labels = labels_of(pools)
+    finish_names(figure, title, labels_of(pools), drawn, note)
+
+
+def finish_names(
+    figure: Figure,
+    title: str,
+    labels: Sequence[str],
+    drawn: Callable[[style.Look], dict[str, Any]],
+    note: str = "",
+) -> None:
+    """``finish`` for the labels of methods."""
     chosen = style.looks(labels)
-    handles = [
-        Line2D([], [], **drawn(chosen[name])) if drawn else Patch(facecolor=chosen[name].colour)
-        for name in labels
-    ]
+    handles = [Line2D([], [], **drawn(chosen[name])) for name in labels]
     set_title(figure, title)
-    columns = _legend_columns(pools, figure.get_figwidth())
+    columns = _legend_columns(labels, figure.get_figwidth())
     names = [style.label(name) for name in labels]
-    figure.legend(handles, names, loc="outside lower center", ncols=columns)
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, title=note or None,
+                  title_fontsize=7.5)  # fmt: skip

@@ -22,11 +22,15 @@ Curve = tuple[str, str]
 """A shift and the rest of its settings (options, version): what the points of a curve share."""
 
 
+FORGETTING = "What adapting does to clean queries"
+
+
 @mpl.rc_context(style.RC)
-def recall_along_stream(pools: Sequence[Pool], title: str = "") -> Figure:
+def recall_along_stream(pools: Sequence[Pool], title: str = "", note: str = "") -> Figure:
     """Cumulative R@1 after each batch, one line per method and one panel per shift.
 
-    Several seeds have several orders of the same queries; the line is their mean.
+    Several seeds have several orders of the same queries; the line is their mean. ``note``: which
+    methods are left out.
     """
     settings = layout.settings_of(pools)
     looks = style.looks(pool.label for pool in pools)
@@ -37,7 +41,7 @@ def recall_along_stream(pools: Sequence[Pool], title: str = "") -> Figure:
         _stream_panel(axis, here, looks)
         axis.set_title(layout.shift_label(here[0]), pad=14 if _blocks(here[0].first) else 6)
     layout.name_axes(axes, len(settings), "queries seen", "R@1 so far (%)")
-    layout.finish(figure, title, pools, layout.line)
+    layout.finish(figure, title, pools, layout.line, note)
     return figure
 
 
@@ -94,56 +98,48 @@ def _cumulative(cell: CellResult) -> tuple[np.ndarray, np.ndarray]:
 
 @mpl.rc_context(style.RC)
 def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
-    """R@1 of source and methods for each shift as grouped bars with 95 % intervals.
+    """R@1 with its 95 % interval, a row per method and a panel per shift; the line is the source's.
 
     Headline metrics of the benchmark follow in panels of their own, without intervals.
     """
     settings, labels = layout.settings_of(pools), labels_of(pools)
-    per_row = max(1, min(6, 48 // len(labels), len(settings)))
-    rows = math.ceil(len(settings) / per_row)
-    per_row = math.ceil(len(settings) / rows)
     looks = style.looks(labels)
-    thick = min(0.84 / len(labels), 0.3)
     metrics = ("R@1", *dict.fromkeys(name for pool in pools for name in pool.headline))
-    width = min(style.WIDTH, max(4.2, 1.0 + 0.42 * (per_row * (len(labels) + 1))))
-    height = 2.3 if rows > 1 else 2.7
-    figure, axes = layout.panels(rows * len(metrics), height, columns=1, width=width, legend=pools)
-    for number, axis in enumerate(axes):
-        metric, row = metrics[number // rows], number % rows
-        shown = settings[row * per_row : (row + 1) * per_row]
-        names = []
-        for place, setting in enumerate(shown):
-            here = {pool.label: pool for pool in pools if pool.first.setting == setting}
-            shift = layout.shift_label(next(iter(here.values())))
-            names.append(layout.wrapped(shift, int(11 * width / per_row)))
-            for index, label in enumerate(labels):
-                at = place + (index - (len(labels) - 1) / 2) * thick
-                _bar(axis, at, thick, here.get(label), looks[label], metric)
-        axis.set_xticks(range(len(shown)), names)
-        axis.set_xlim(-0.55, per_row - 0.45)
-        axis.set_ylim(bottom=0)
-        axis.tick_params(axis="x", length=0)
-        axis.grid(axis="y")
-        axis.set_ylabel("R@1 (%), 95 % interval" if metric == "R@1" else f"{metric} (%)")
-    layout.finish(figure, title, pools)
+    panels = [(metric, setting) for metric in metrics for setting in settings]
+    columns = max(1, min(3, len(panels)))
+    figure, axes = layout.panels(
+        len(panels), 0.95 + 0.17 * len(labels), columns=columns, room=0.35, sharey=True
+    )
+    for axis, (metric, setting) in zip(axes, panels, strict=False):
+        here = {pool.label: pool for pool in pools if pool.first.setting == setting}
+        for y, label in enumerate(labels):
+            _row(axis, y, here.get(label), looks[label], metric)
+        shift = layout.shift_label(next(iter(here.values())))
+        axis.set_title(layout.wrapped(shift, 66 // columns))
+        axis.set_xlabel("R@1 (%), 95 % interval" if metric == "R@1" else f"{metric} (%)")
+        axis.grid(axis="x")
+        axis.tick_params(axis="y", length=0)
+        axis.margins(x=0.08)
+        axis.xaxis.set_major_locator(MaxNLocator(5, prune="upper"))  # none over the panel's edge
+    layout.hide_unused(axes, len(panels))
+    layout.name_bars(axes[0], labels)
+    layout.set_title(figure, title)
     return figure
 
 
-def _bar(
-    axis: Axes, at: float, width: float, pool: Pool | None, look: style.Look, metric: str
-) -> None:
-    """One bar, R@1 with its interval; a small cross on the base line where there is no number."""
+def _row(axis: Axes, y: int, pool: Pool | None, look: style.Look, metric: str) -> None:
+    """One method's number, R@1 with its interval; says so where there is none."""
     value = pool.mean("metrics", metric) if pool is not None else math.nan
-    if metric != "R@1" and math.isfinite(value):
-        axis.bar(at, value, width * 0.9, color=look.colour)
+    if not math.isfinite(value) or (metric == "R@1" and (pool is None or pool.recall is None)):
+        axis.annotate("no number", (0.02, y), xycoords=("axes fraction", "data"), va="center",
+                      fontsize=7.5, color=style.QUIET)  # fmt: skip
         return
-    recall = pool.recall if pool is not None and metric == "R@1" else None
-    if recall is None or not math.isfinite(recall.value):
-        axis.plot([at], [0], marker="x", color=style.QUIET, clip_on=False, zorder=4)
-        return
-    axis.bar(at, recall.value, width * 0.9, color=look.colour)
-    axis.vlines(at, recall.low, recall.high, color="white", linewidth=2.4)
-    axis.vlines(at, recall.low, recall.high, color=style.INK, linewidth=1.0)
+    assert pool is not None, "a number is of a pool"
+    if metric == "R@1" and pool.recall is not None:
+        axis.hlines(y, pool.recall.low, pool.recall.high, color=look.colour, linewidth=1.3)
+    if pool.is_source:
+        axis.axvline(value, color=look.colour, linestyle=look.dashes, linewidth=0.9, zorder=1)
+    axis.plot([value], [y], **{**layout.point(look), "markersize": 5, "markeredgewidth": 1.0})
 
 
 @mpl.rc_context(style.RC)
@@ -152,7 +148,7 @@ def forgetting(pools: Sequence[Pool]) -> Figure:
     labels, values = labels_of(pools), [value for pool in pools for value in _forgotten(pool)]
     looks = style.looks(labels)
     count, height = len(layout.place_titles(pools)), 0.55 + 0.24 * len(labels)
-    figure, axes = layout.panels(count, height, room=0.5, sharex=True, sharey=True)
+    figure, axes = layout.panels(count, height, room=0.75, sharex=True, sharey=True)
     for axis, here in layout.by_place(axes, pools):
         for y, name in enumerate(labels):
             own = [value for pool in here if pool.label == name for value in _forgotten(pool)]
@@ -165,6 +161,7 @@ def forgetting(pools: Sequence[Pool]) -> Figure:
     pad = 0.22 * max(high - low, 1.0)  # for the numbers
     axes[0].set_xlim(low - pad, high + pad)
     figure.supxlabel("clean R@1 after the stream minus before (points)", fontsize=9)
+    layout.set_title(figure, FORGETTING)
     return figure
 
 
@@ -200,11 +197,13 @@ def curves(pools: Sequence[Pool]) -> list[Curve]:
 
 
 @mpl.rc_context(style.RC)
-def severity_curves(pools: Sequence[Pool], title: str, shown: Sequence[Curve]) -> Figure:
+def severity_curves(
+    pools: Sequence[Pool], title: str, shown: Sequence[Curve], note: str = ""
+) -> Figure:
     """R@1 against severity, a line per method with its 95 % interval as a band.
 
     Where uncorrupted queries were run too, they are severity 0. ``shown``: some of
-    ``curves(pools)``.
+    ``curves(pools)``; ``note``: which methods are left out.
     """
     used = [pool for pool in pools if _curve(pool) in set(shown)]
     clean = [pool for pool in pools if pool.first.shift == CLEAN]
@@ -221,7 +220,7 @@ def severity_curves(pools: Sequence[Pool], title: str, shown: Sequence[Curve]) -
         axis.grid(axis="y")
     below = "severity (0: no corruption)" if clean else "severity"
     layout.name_axes(axes, len(shown), below, "R@1 (%), 95 % interval")
-    layout.finish(figure, title, used, layout.line)
+    layout.finish(figure, title, used, layout.line, note)
     return figure
 
 

@@ -11,11 +11,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from benchmark.report.plots import layout, style
+from benchmark.report.plots import layout, names, style
 from benchmark.report.pools import Pool, labels_of
 from benchmark.report.results import Setting, method_rank
+
+_TITLE = "Quality against cost"
 
 _WIDE = 4.0
 """From this ratio of the dearest to the cheapest on, the cost axis is logarithmic."""
@@ -40,18 +41,21 @@ def quality_and_cost(whole: Sequence[Pool]) -> Figure:
     Means over shifts and seeds, as in leaderboard.csv. The line is the Pareto front: methods that
     no other method betters without costing more. With more benchmarks than ``layout.PANELS`` it is
     one panel: the difference to source against the cost relative to source, a mean point per method
-    over the benchmarks that all of them have finished, and a faint one for each benchmark.
+    over the benchmarks that all of them have finished, and with few methods a faint one for each
+    benchmark. More than ``layout.MANY`` methods are drawn so, too.
     """
     finished = [pool for pool in whole if pool.done]
     count = len(layout.place_titles(finished))
-    if count > layout.PANELS:
+    labels = labels_of(finished)
+    if count > layout.PANELS or len(labels) > layout.MANY:
         return _relative(finished)
-    looks = style.looks(pool.label for pool in finished)
-    figure, axes = layout.panels(count, 2.3 if layout.abreast(count) > 1 else 3.0, legend=finished)
-    for axis, here in layout.by_place(axes, finished):
-        _panel(axis, here, looks)
+    looks = style.looks(labels)
+    figure, axes = layout.panels(count, 2.7 if layout.abreast(count) > 1 else 3.2, room=0.3)
+    drawn = [(axis, _panel(axis, here, looks)) for axis, here in layout.by_place(axes, finished)]
     layout.name_axes(axes, count, "ms per query (line: Pareto front)", "R@1 (%), 95 % interval")
-    layout.finish(figure, "", finished, layout.point)
+    layout.set_title(figure, _TITLE)
+    for axis, points in drawn:
+        names.name_points(figure, axis, points)
     return figure
 
 
@@ -67,14 +71,18 @@ def _relative(whole: Sequence[Pool]) -> Figure:
             found.setdefault(pool.label, {})[pool.first.place] = cost, gain
     shared = sorted(set.intersection(*map(set, found.values()))) if found else []
     drawn = [label for label in labels_of(whole) if label in found and shared]
-    figure, (axis,) = layout.panels(1, 3.6, legend=whole)
+    few = len(drawn) <= layout.MANY
+    figure, (axis,) = layout.panels(1, 4.0 if few else 5.2, width=style.WIDTH)
     if not drawn:
         _nothing(axis, "no benchmark that all methods have finished")
     means = []
     for label in drawn:
         costs, gains = zip(*(found[label][place] for place in shared), strict=True)
         look = looks[label]
-        axis.plot(costs, gains, look.marker or "o", color=look.colour, markersize=3.5, alpha=0.3)
+        if few:
+            axis.plot(
+                costs, gains, look.marker or "o", color=look.colour, markersize=3.5, alpha=0.3
+            )
         means.append((geometric_mean(costs), fmean(gains)))
     _front(axis, means)
     for label, (cost, gain) in zip(drawn, means, strict=True):
@@ -82,25 +90,32 @@ def _relative(whole: Sequence[Pool]) -> Figure:
     axis.axhline(0, color=style.QUIET, linewidth=0.9, zorder=0)
     _scale(axis, [cost for label in drawn for cost, _ in found[label].values()])
     axis.set_xlabel("ms per query, as a multiple of source (line: Pareto front)")
-    axis.set_ylabel(f"R@1 against source (points),\nmean of {len(shared)} benchmarks")
-    layout.finish(figure, "", whole, layout.point)
+    axis.set_ylabel(f"R@1 against source (points), mean of {len(shared)} benchmarks")
+    layout.set_title(figure, _TITLE)
+    named = zip(drawn, means, strict=True)
+    names.name_points(figure, axis, [(*mean, label, looks[label].colour) for label, mean in named])
     return figure
 
 
-def _panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look]) -> None:
+def _panel(
+    axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look]
+) -> list[names.NamedPoint]:
+    """Draws the methods of one benchmark; gives their points."""
     drawn = []
     for pool in pools:
         cost, recall = pool.mean("cost", "ms_per_query"), pool.recall
         if recall is not None and math.isfinite(cost) and math.isfinite(recall.value) and cost > 0:
-            drawn.append((cost, recall, looks[pool.label]))
+            drawn.append((cost, recall, pool.label))
     if not drawn:
         _nothing(axis, "no number")
-        return
+        return []
     _front(axis, [(cost, recall.value) for cost, recall, _ in drawn])
-    for cost, recall, look in drawn:
+    for cost, recall, label in drawn:
+        look = looks[label]
         axis.vlines(cost, recall.low, recall.high, color=look.colour, linewidth=1.0)
         axis.plot([cost], [recall.value], **layout.point(look), zorder=3)
     _scale(axis, [cost for cost, _, _ in drawn])
+    return [(cost, recall.value, label, looks[label].colour) for cost, recall, label in drawn]
 
 
 def _nothing(axis: Axes, text: str) -> None:
@@ -112,16 +127,13 @@ def _front(axis: Axes, points: Sequence[tuple[float, float]]) -> None:
     if points:
         line = [points[i] for i in pareto(points)]
         steps = zip(*line, strict=True)
-        axis.step(*steps, where="post", color=style.QUIET, linewidth=1.0, zorder=1)
+        axis.step(*steps, where="post", color=style.INK, linewidth=1.3, alpha=0.75, zorder=2)
 
 
 def _scale(axis: Axes, costs: Sequence[float]) -> None:
     """A logarithmic axis where costs differ widely, with readable numbers; margins and grid."""
     if costs and max(costs) > _WIDE * min(costs):
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.xaxis.set_major_formatter(ScalarFormatter())
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        layout.log_axis(axis, min(costs), max(costs))
     axis.margins(x=0.1, y=0.12)
     axis.grid(axis="both")
 
@@ -142,8 +154,8 @@ def reported_and_measured(frame: pd.DataFrame) -> Figure:
     rows = frame[frame["metric"] == "R@1"]
     if rows.empty:
         raise ValueError("no published R@1 to draw")
-    names = sorted(set(rows["method"]), key=method_rank)
-    looks = style.looks(names)
+    methods = sorted(set(rows["method"]), key=method_rank)
+    looks = style.looks(methods)
     parts = [(str(name), part) for name, part in rows.groupby("benchmark", sort=True)]
     width = style.WIDTH if layout.abreast(len(parts)) > 1 else 4.6
     figure, axes = layout.panels(len(parts), 3.1, room=0.8, width=width)
@@ -151,10 +163,10 @@ def reported_and_measured(frame: pd.DataFrame) -> Figure:
         _pairs(axis, part, looks)
         axis.set_title(layout.wrapped(name, 40))
     layout.name_axes(axes, len(parts), "published R@1 (%)", "measured R@1 (%)")
-    handles = [Line2D([], [], **layout.point(looks[name])) for name in names]
-    lines = math.ceil(len(names) / 6)
-    shown = [style.label(name) for name in names]
-    across = math.ceil(len(names) / lines)
+    handles = [Line2D([], [], **layout.point(looks[name])) for name in methods]
+    lines = math.ceil(len(methods) / 6)
+    shown = [style.label(name) for name in methods]
+    across = math.ceil(len(methods) / lines)
     figure.legend(handles, shown, loc="outside lower center", ncols=across)
     return figure
 

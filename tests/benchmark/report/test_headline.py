@@ -99,15 +99,16 @@ def test_the_page_has_columns_for_them_in_each_view() -> None:
     json.dumps(data, allow_nan=False)
 
 
-def test_bars_and_heat_maps_show_them() -> None:
+def test_rows_and_heat_maps_show_them() -> None:
     found = dict(figures(shift_pools(results())))
     bars = found["shifts_mini-fiq-c.png"].axes
-    labels = [axis.get_ylabel() for axis in bars]
+    labels = [axis.get_xlabel() for axis in bars]
     assert labels == ["R@1 (%), 95 % interval", "section_R@10 (%)", "section_R@50 (%)"]
-    assert [patch.get_height() for patch in bars[1].patches] == [31.25, 34.5]
+    points = [line.get_xdata()[0] for line in bars[1].lines if len(line.get_xdata()) == 1]
+    assert points == [31.25, 34.5]
     names = [
         label.get_text()
-        for axis in found["leaderboard.png"].axes
+        for axis in found["difference.png"].axes
         for label in axis.get_xticklabels()
     ]
     assert "composed 5, section_R@10" in names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from matplotlib.figure import Figure
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.report import plots
-from benchmark.report.plots import style
+from benchmark.report.plots import layout, style
 from benchmark.report.pools import shift_pools
 from benchmark.report.results import CellResult
+from methods import BUILTINS
 
 BUILT_IN = ("source", "recentre", "tent", "eata", "sar", "read", "tcr", "rest")
 ODD = ("a-plugin-with-a-remarkably-long-method-name", "cost$x^2$", "_hidden", "模型")
@@ -94,13 +96,13 @@ def test_nothing_lies_over_the_legend_or_outside_the_figure(results):
                 assert not any(box.overlaps(legend) for box in labels_below(axis)), name
 
 
-def test_shift_names_under_bars_do_not_touch():
+def test_names_of_methods_in_rows_do_not_touch():
     shifts = ("jpeg_compression", "gaussian_noise", "defocus_blur", "elastic_transform", "none")
-    figure = drawn(grid(BUILT_IN, shifts))["shifts_mini-a.png"]
+    figure = drawn(grid(tuple(BUILTINS), shifts))["shifts_mini-a.png"]
     figure.draw_without_rendering()
-    for axis in figure.axes:
-        boxes = [label.get_window_extent() for label in axis.get_xticklabels()]
-        assert all(not a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert len(boxes) == len(BUILTINS)
+    assert all(not a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 def test_recall_along_the_stream_is_cumulative_in_stream_order():
@@ -117,19 +119,21 @@ def test_recall_along_the_stream_averages_seeds():
     assert list(plots.recall_along_stream(pools).axes[0].lines[0].get_ydata()) == [50.0]
 
 
-def test_bars_are_recall_with_intervals_and_missing_ones_are_marked():
+def test_rows_are_recall_with_intervals_and_missing_ones_are_named():
     results = [
         cell("source", hits=[1, 0]),
         cell("rest", hits=[1, 1]),
         cell("source", "fog", hits=[1, 0]),
         cell("rest", "fog"),
     ]
-    axis = plots.recall_by_shift(
-        [pool for pool in shift_pools(results) if pool.done], "mini-a"
-    ).axes[0]
-    assert sorted(bar.get_height() for bar in axis.patches) == [50.0, 50.0, 100.0]
-    assert [line.get_marker() for line in axis.lines] == ["x"]
-    assert [t.get_text() for t in axis.get_xticklabels()] == ["contrast 5", "fog 5"]
+    figure = plots.recall_by_shift([pool for pool in shift_pools(results) if pool.done], "mini-a")
+    contrast, fog = figure.axes
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["contrast 5", "fog 5"]
+    assert [t.get_text() for t in contrast.get_yticklabels()] == ["source", "rest"]
+    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in contrast.lines[1:]]
+    assert points == [(50.0, 0), (100.0, 1)]  # after the source's line from top to bottom
+    assert [text.get_text() for text in fog.texts] == ["no number"]
+    assert fog.texts[0].xy[1] == 1
 
 
 def test_heat_map_shows_differences_and_brackets_what_is_within_noise():
@@ -151,7 +155,7 @@ def test_wide_heat_maps_become_one_row_per_benchmark_beside_one_map_each():
     shifts = tuple(f"shift_{n:02d}" for n in range(9))
     results = grid(("source", "rest"), shifts, ("mini-a", "mini-b"))
     figures = dict(plots.figures(shift_pools(results)))
-    axis = figures["leaderboard.png"].axes[0]
+    axis = figures["difference.png"].axes[0]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["mini-a", "mini-b"]
     assert [t.get_text() for t in axis.get_xticklabels()] == ["rest"]
     whole = dict(plots.figures(shift_pools(results), each=False))
@@ -190,6 +194,55 @@ def test_drawing_leaves_matplotlib_settings_alone():
     before = dict(mpl.rcParams)
     drawn(grid(("source", "rest"), ("contrast",)))
     assert dict(mpl.rcParams) == before
+
+
+# Many methods
+
+
+def test_many_methods_are_shown_by_whether_they_train():
+    results = [
+        replace(result, record=replace(result.record, cost={"backward_per_query": passes}))
+        for method in BUILTINS
+        for passes in (float(method not in ("source", "recentre", "nnn")),)
+        for result in grid((method,), ("contrast",), ("mini-a", "mini-b"))
+    ]
+    figures = drawn(results)
+    trained, free = figures["forgetting.png"].axes[:2]
+    assert [a.get_title(loc="left") for a in (trained, free)] == [
+        "methods that train",
+        "training-free methods",
+    ]
+    assert [t.get_text() for t in free.get_xticklabels()] == ["recentre", "nnn"]
+    names = [t.get_text() for t in figures["leaderboard.png"].axes[0].get_yticklabels()]
+    assert names[0] == "methods that train"
+    assert set(names[-3:]) == {"training-free methods", "recentre", "nnn"}
+    assert set(names) - {"methods that train", "training-free methods"} == {*BUILTINS} - {"source"}
+
+
+def test_the_leaderboard_is_ordered_by_gain_and_says_what_differs_from_source():
+    results = [
+        cell("source", hits=[0] * 8),
+        cell("rest", hits=[1, 0, 0, 0, 0, 0, 0, 0]),
+        cell("tent", hits=[1] * 8),
+    ]
+    axis = drawn(results)["leaderboard.png"].axes[0]
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["tent", "rest"]
+    faces = [line.get_markerfacecolor() for line in axis.lines[:2]]
+    assert faces == [style.LOOKS["tent"].colour, "white"]
+    assert [text.get_text() for text in axis.texts] == ["+100.0", "+12.5"]
+
+
+def test_lines_are_of_the_best_methods_and_those_that_are_always_shown():
+    rng = np.random.default_rng(0)
+    hits = {m: rng.random(60) < place / 40 for place, m in enumerate(reversed(list(BUILTINS)))}
+    hits["sinkhorn"] = np.ones(60)
+    figure = drawn([cell(m, hits=h) for m, h in hits.items()])["stream_mini-a.png"]
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(names) == layout.LINES
+    assert names[:2] == ["source", "recentre"]
+    assert "sinkhorn" in names
+    assert f"of {len(BUILTINS)} methods" in legend.get_title().get_text()
 
 
 # Looks

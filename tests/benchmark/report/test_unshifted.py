@@ -57,6 +57,8 @@ def test_every_figure_with_its_numbers_says_so() -> None:
     assert {
         "shifts_mini-coco-c-image.png",
         "leaderboard.png",
+        "difference.png",
+        "coverage.png",
         "forgetting.png",
         "cost.png",
         "severity_mini-coco-c-image.png",

@@ -1,0 +1,94 @@
+"""One row per method over all benchmarks: gain, what it does to clean queries, time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmark.report.method_summary import MethodSummary
+from benchmark.report.plots import layout, style
+from benchmark.report.pools import changed_nothing, labels_of
+from benchmark.report.unshifted import NOTHING
+
+
+@mpl.rc_context(style.RC)
+def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
+    """Gain over the source with its 95 % interval, forgetting and time, the best on top.
+
+    Methods that train stand above those that do not. An open point does not differ from the source;
+    a plus behind a name says that cells are missing.
+
+    Args:
+        rows: summaries of one suite and kind of stream (``method_summaries``).
+        title: of the figure.
+    """
+    known = {row.pools[0].label: row for row in rows if row.gain is not None}
+    groups = layout.families([pool for row in known.values() for pool in row.pools])
+    looks = style.looks(labels_of([pool for row in rows for pool in row.pools]))
+    lines: list[tuple[str, MethodSummary | None]] = []
+    for heading, labels in groups.items():
+        lines += [(heading, None)] if len(groups) > 1 else []
+        ranked = sorted(labels, key=lambda label: -_gain(known[label]))
+        lines += [(label, known[label]) for label in ranked]
+    figure = Figure(figsize=(style.WIDTH, 1.45 + 0.19 * len(lines)), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True, width_ratios=(2.2, 1, 1))
+    for y, (label, row) in enumerate(lines):
+        if row is not None:
+            _gain_row(axes[0], y, row, looks[label])
+            _number(axes[1], y, row.forgetting, looks[label], 0.0, "+.1f")
+            _number(axes[2], y, row.time, looks[label], 1.0, ".1f")
+    for axis, at in zip(axes, (0.0, 0.0, 1.0), strict=True):
+        axis.axvline(at, color=style.QUIET, linewidth=0.9, zorder=0)
+        axis.grid(axis="x")
+        axis.tick_params(axis="y", length=0)
+        axis.margins(x=0.2)
+    times = [1.0, *(row.time for row in known.values() if math.isfinite(row.time))]
+    layout.log_axis(axes[2], min(times), max(times))
+    axes[0].set_xlabel("R@1 against source (points)\n95 % interval; open: includes 0")
+    axes[1].set_xlabel("clean R@1, after\nminus before (points)")
+    axes[2].set_xlabel("ms per query,\ntimes source")
+    names = [
+        label if row is None else style.label(label) + " +" * bool(row.missing)
+        for label, row in lines
+    ]
+    axes[0].set_yticks(range(len(lines)), names)
+    axes[0].set_ylim(len(lines) - 0.4, -0.6)
+    for tick, (_, row) in zip(axes[0].get_yticklabels(), lines, strict=True):
+        tick.set_fontweight("normal" if row is not None else "bold")
+    if any(row is not None and row.missing for _, row in lines):
+        figure.supxlabel("+: some of its cells are missing", fontsize=7.5, color=style.QUIET)
+    if changed_nothing(pool for row in rows for pool in row.pools):
+        title = f"{title} ({NOTHING})"
+    layout.set_title(figure, title)
+    return figure
+
+
+def _gain(row: MethodSummary) -> float:
+    return -math.inf if row.gain is None else row.gain.difference
+
+
+def _gain_row(axis: Axes, y: int, row: MethodSummary, look: style.Look) -> None:
+    if row.gain is None:
+        return
+    axis.hlines(y, row.gain.low, row.gain.high, color=look.colour, linewidth=1.6)
+    face = look.colour if row.gain.significant else "white"
+    form = {**layout.point(look), "markersize": 5.5, "markerfacecolor": face}
+    axis.plot([row.gain.difference], [y], **form)
+    axis.annotate(f"{row.gain.difference:+.1f}", (max(row.gain.high, 0.0), y), (5, 0),
+                  textcoords="offset points", va="center", fontsize=7.5)  # fmt: skip
+
+
+def _number(axis: Axes, y: int, value: float, look: style.Look, start: float, form: str) -> None:
+    """A stem from where nothing changes to the value, and the value."""
+    if not math.isfinite(value):
+        axis.annotate("-", (start, y), (4, 0), textcoords="offset points", va="center",
+                      fontsize=7.5, color=style.QUIET)  # fmt: skip
+        return
+    axis.hlines(y, start, value, color=look.colour, linewidth=1.6)
+    axis.plot([value], [y], "o", markersize=4, color=look.colour)
+    axis.annotate(f"{value:{form}}", (max(value, start), y), (5, 0), textcoords="offset points",
+                  va="center", fontsize=7.5)  # fmt: skip
