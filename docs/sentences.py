@@ -10,6 +10,7 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -124,7 +125,7 @@ def _leaders(results: Path) -> list[str]:
     return [str(method) for method in table.method.head(3)]
 
 
-def _sure(row: Mapping[str, float]) -> bool:
+def _sure(row: Mapping[Any, Any]) -> bool:
     return excludes_zero(row["R@1_difference_low"], row["R@1_difference_high"])
 
 

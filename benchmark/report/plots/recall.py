@@ -120,7 +120,11 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
         axis.grid(axis="x")
         axis.tick_params(axis="y", length=0)
         axis.margins(x=0.08)
-        axis.xaxis.set_major_locator(MaxNLocator(5, prune="upper"))  # none over the panel's edge
+        low, high = axis.get_xlim()
+        ticks = MaxNLocator(4).tick_values(low, high)
+        # Fixed, and no number reaches over the panel's edge.
+        axis.set_xticks([at for at in ticks if low <= at <= high - 0.07 * (high - low)])
+        axis.set_xlim(low, high)
     layout.hide_unused(axes, len(panels))
     layout.name_bars(axes[0], labels)
     layout.set_title(figure, title)
