@@ -126,6 +126,8 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
         axis.set_xticks([at for at in ticks if low <= at <= high - 0.07 * (high - low)])
         axis.set_xlim(low, high)
     layout.hide_unused(axes, len(panels))
+    for axis in axes[len(panels) :]:
+        axis.set_xticks([])
     layout.name_bars(axes[0], labels)
     layout.set_title(figure, title)
     return figure
