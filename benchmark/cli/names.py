@@ -65,7 +65,7 @@ class List(Command):
             json.dump(plain, console.file, indent=2, default=str)
             console.file.write("\n")
         else:
-            console.print(_names(registry, infos))
+            console.print(_names(registry, infos, console.width))
         return OK
 
 
@@ -116,7 +116,7 @@ def _filtered(
     return [i for i, found in zip(infos, of_all, strict=True) if set(found) & set(fitting)]
 
 
-def _names(registry: Registry, infos: list[Info]) -> Table:
+def _names(registry: Registry, infos: list[Info], width: int) -> Table:
     """A line for each name; the last column is cut at the edge, since ``show`` has all of it."""
     columns = {
         "name": [info.name for info in infos],
@@ -134,9 +134,10 @@ def _names(registry: Registry, infos: list[Info]) -> Table:
         collapse_padding=True,
         show_edge=False,
     )
-    for heading, column in shown.items():
-        whole = 0 if heading == "what it is" else max(map(len, [heading, *column]))
-        made.add_column(Text(heading), no_wrap=True, overflow="ellipsis", min_width=whole)
+    *before, last = (max(map(len, [heading, *column])) for heading, column in shown.items())
+    left = max(10, width - sum(before) - 2 * len(before))
+    for heading, most in zip(shown, [*before, min(last, left)], strict=True):
+        made.add_column(Text(heading), no_wrap=True, overflow="ellipsis", width=most)
     for row in zip(*shown.values(), strict=True):
         made.add_row(*map(Text, row))
     return made

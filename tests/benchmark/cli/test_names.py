@@ -69,6 +69,7 @@ def test_a_list_has_one_line_for_each_name_and_fits_80_columns(call, kind):
     assert max(map(len, lines)) <= 80
     assert [line.split()[0] for line in lines[3:]] == names
     assert len(lines) == len(names) + 3
+    assert any(line.endswith("…") for line in lines)  # what is cut is seen to be cut
 
 
 def test_a_row_of_the_tables_shows_both_directions(call):
