@@ -71,8 +71,7 @@ def paired_comparison(
         groups: (Q,) cluster of each query.
         seeds: (Q,) int seed of each value.
     """
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    clusters = np.asarray(groups)
+    first, second, clusters = np.asarray(a), np.asarray(b), np.asarray(groups)
     if not first.shape == second.shape == clusters.shape or first.ndim != 1 or not first.size:
         raise ValueError(
             "a paired difference needs three one-dimensional arrays of the same length, not "
@@ -112,7 +111,8 @@ def paired_comparisons(
     """``paired_comparison`` of each column of ``first`` with that of ``second``, both (Q, P)."""
     for values in (first, second):
         _check(values, groups, seeds)
-    found = _spread(first - second, groups, seeds)
+    # Hits may come as bool, of which a copy in float64 would take eight times the memory.
+    found = _spread(np.subtract(first, second, dtype=np.float64), groups, seeds)
     half = _critical(found, ALPHA) * np.sqrt(found.variance)
     low, high = possible(found.mean - half, found.mean + half, second.mean(axis=0))
     # Rounding must not put the estimate outside; adding zero turns -0.0 into 0.0.
