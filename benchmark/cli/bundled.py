@@ -187,9 +187,10 @@ def _search(studies: Sequence[Study], budget: int, plan: Plan, data: str, consol
 
     store, number = RunStore(tune.RUN), 0
     methods = len({study.method for study in studies})
+    named = f"{methods} method{'s' if methods > 1 else ''}"
     while cells := [cell for study in studies for cell in study.wanted(budget)]:
         number += 1
-        about = f"{methods} methods, at most {budget} trials each" if number == 1 else ""
+        about = f"{named}, at most {budget} trials each" if number == 1 else ""
         counted = f"round {number}: {len(cells)} validation cells of {data}"
         say(console, f"{counted}; {about}" if about else counted)
         records, _ = execute(cells, store, plan.config, console)
