@@ -76,6 +76,7 @@ class Anchored(Tcr):
         approximate="an experiment, not shown to win: about one point of R@1 above TCR, REST and "
         "recentre on held-out embedded benchmarks with one seed, behind TCR on clips; its price "
         "against TCR is not settled (docs/methods.md)",
+        repository="none",
         passes="4 f, 3 b",
         knob="pull",
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from methods.base import Method, MethodError, Setup, StepOutput
 from methods.options import check_options, option
+from methods.per_gallery import PerGallery
 
 BLOCK = 1024
 """Queries of a whole stream that enter a bank at once: bounds the similarities held."""
@@ -42,7 +43,8 @@ class BankMethod(Method):
     """A method that trains nothing and scores a batch by what a bank of queries says.
 
     The bank is kept as a summary of bounded size, one for each gallery; a query whose embedding is
-    not finite never enters it. While the bank is empty the similarities are returned as they are.
+    not finite never enters it. While the bank is empty, or holds the query alone that it is asked
+    about, it says nothing and the similarities are returned as they are.
     ``observe`` must return a new summary and leave the old one alone.
 
     Subclasses write ``observe`` and ``rescore`` (or ``answer``, where embeddings move too).
@@ -79,8 +81,7 @@ class BankMethod(Method):
             raise MethodError("a batch of no queries was given; expected at least one")
         embeddings = self.embed(queries)
         similarities = self.score(embeddings)
-        place = (self.gallery.data_ptr(), len(self.gallery))
-        bank = self._banks.get(place)
+        bank = self._banks.get(self.gallery)
         if self.wants_stream:
             bank = self._whole_stream() if bank is None else bank
         elif self.options.bank == "past_queries":
@@ -88,14 +89,16 @@ class BankMethod(Method):
         known = bank
         if self.options.bank == "earlier_queries":
             bank = self._with(bank, embeddings, similarities)
-        self._banks[place] = bank
-        if known is None:
+        self._banks.set(self.gallery, bank)
+        alone = self.options.bank != "earlier_queries" and self._counts.get(self.gallery) == 1
+        if known is None or alone:
             return StepOutput(similarities, embeddings)
         return self.answer(embeddings, similarities, known)
 
     def reset(self) -> None:
         """Empties the banks and forgets the stream."""
-        self._banks: dict[tuple[int, int], Any] = {}
+        self._banks: PerGallery[Any] = PerGallery()
+        self._counts: PerGallery[int] = PerGallery()
         self._stream: Tensor | None = None
 
     @property
@@ -122,4 +125,7 @@ class BankMethod(Method):
         sound = torch.isfinite(embeddings).all(dim=1)
         if not bool(sound.all()):
             embeddings, similarities = embeddings[sound], similarities[sound]
-        return self.observe(bank, embeddings, similarities) if len(embeddings) else bank
+        if len(embeddings) == 0:
+            return bank
+        self._counts.set(self.gallery, (self._counts.get(self.gallery) or 0) + len(embeddings))
+        return self.observe(bank, embeddings, similarities)

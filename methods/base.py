@@ -37,7 +37,7 @@ class QueryEncoder(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class MethodCard:
-    """What a method is, as data.
+    """What a method is, as data; the cards that ship leave nothing but ``knob`` empty.
 
     Attributes:
         name: registry name.
@@ -46,8 +46,8 @@ class MethodCard:
         paper: citation, or "none".
         version: raised whenever the numbers it produces change; part of a result's identity.
         trains: whether it updates parameters.
-        approximate: what differs from the paper, or "" where nothing does.
-        repository: where the official code is, or "".
+        approximate: what differs from the paper or official code, or "none".
+        repository: where the official code is, or "none" where we know of none.
         sees: what the method uses beside its options, where it is more or less than usual.
         passes: what a query costs, in passes through the query tower (f forward, b back).
         knob: the option that tuning searches beside learning rate and temperature: a number above

@@ -16,7 +16,10 @@ from methods.base import MethodCard, MethodError
 from methods.objectives import entropy, masked_mean, smallest_count
 from methods.options import option
 from methods.parameters import all_finite
-from methods.predictions import MOMENTUM, PredictionMeans
+from methods.per_gallery import PerGallery
+
+MOMENTUM = 0.9
+"""Weight of the past in the mean prediction, as in the official code (ROID's too)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class Eata(AdaptedMethod):
 
     def forget_predictions(self) -> None:
         """Clears the mean predictions."""
-        self._predictions = PredictionMeans()
+        self._predictions = PerGallery[Tensor]()
 
     @property
     def mean_prediction(self) -> Tensor:
@@ -98,7 +101,8 @@ class Eata(AdaptedMethod):
 
         Zeros mean "none yet": every cosine with them is 0, so nothing is redundant.
         """
-        return self._predictions.get(self.gallery, torch.zeros_like(self.gallery[:, 0]))
+        found = self._predictions.get(self.gallery)
+        return torch.zeros_like(self.gallery[:, 0]) if found is None else found
 
     @mean_prediction.setter
     def mean_prediction(self, value: Tensor) -> None:

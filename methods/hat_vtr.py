@@ -12,6 +12,7 @@ from methods.adapt import AdaptedMethod, AdaptOptions, Forward
 from methods.base import MethodCard
 from methods.objectives import entropy, modality_gap, noise_robust_entropy, uniformity
 from methods.options import option, temperature_option
+from methods.per_gallery import PerGallery
 from methods.queue import ReliableQueue
 
 
@@ -64,13 +65,16 @@ class HatVtr(AdaptedMethod):
         self.queue = ReliableQueue(
             self.options.queue_size, self.options.con_ratio, nearness_to_centre
         )
-        self._memories: dict[tuple[int, int], list[Tensor]] = {}
+        self._memories: PerGallery[list[Tensor]] = PerGallery()
 
     @property
     def memory(self) -> list[Tensor]:
         """Of each past batch of the gallery in use: (N,) ln sum_i exp(alpha s_ij)."""
-        place = (self.gallery.data_ptr(), len(self.gallery))
-        return self._memories.setdefault(place, [])
+        found = self._memories.get(self.gallery)
+        if found is None:
+            found = []
+            self._memories.set(self.gallery, found)
+        return found
 
     def objective(self, forward: Forward) -> Tensor | None:
         """The sum of the three terms."""

@@ -39,6 +39,7 @@ class InvertedSoftmax(BankMethod):
         "2017)",
         paper="Smith et al., Offline Bilingual Word Vectors, Orthogonal Transformations and the "
         "Inverted Softmax, ICLR 2017",
+        version=2,
         trains=False,
         approximate="the bank is the stream's queries, not a training set",
         repository="https://github.com/yimuwangcs/Better_Cross_Modal_Retrieval",

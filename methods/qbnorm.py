@@ -35,6 +35,7 @@ class QBNorm(BankMethod):
         summary="training-free: inverted softmax where the top item is a hub (Bogolin et al., CVPR "
         "2022)",
         paper="Bogolin et al., Cross Modal Retrieval with Querybank Normalisation, CVPR 2022",
+        version=2,
         trains=False,
         approximate="the bank is the stream's queries, not a training set; the first batch, before "
         "which there are none, keeps its similarities",

@@ -44,6 +44,9 @@ class Recentre(Method):
         summary="training-free: the batch's query mean is moved onto the gallery mean",
         paper="none",
         trains=False,
+        approximate="none",
+        repository="none",
+        passes="1 f",
         knob="strength",
     )
     Options: ClassVar[type] = RecentreOptions

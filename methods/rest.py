@@ -99,6 +99,8 @@ class Rest(Tcr):
         approximate="our reading of the paper's abstract and figure; we did not have its "
         "equations: TCR's terms and constants, ProGrad-form decoupling against the source's "
         "predictions; where it says nothing, an ablation on validation data chose",
+        repository="none",
+        passes="4 f, 6 b (level embeddings or query: 4 f, 3 b)",
         knob="consistency",
     )
     Options: ClassVar[type] = RestOptions

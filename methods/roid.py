@@ -12,11 +12,12 @@ from torch.nn import functional
 from methods.adapt import AdaptedMethod, AdaptOptions, Change, Forward
 from methods.base import MethodCard
 from methods.centring import sound_mean
+from methods.eata import MOMENTUM
 from methods.gradients import Gradients
 from methods.objectives import entropy, symmetric_cross_entropy
 from methods.options import option
+from methods.per_gallery import PerGallery
 from methods.perturb import augmented
-from methods.predictions import MOMENTUM, PredictionMeans
 
 CLIP, EPSILON = 0.99, 1e-5
 """Largest probability of the likelihood ratio, and what is added to the ratio (official code)."""
@@ -66,7 +67,7 @@ class Roid(AdaptedMethod):
 
     def reset_state(self) -> None:
         """Clears the mean predictions and the batch size."""
-        self.means = PredictionMeans()
+        self.means = PerGallery[Tensor]()
         self.batch_size = 0
 
     def objective(self, forward: Forward) -> Tensor:
@@ -91,7 +92,8 @@ class Roid(AdaptedMethod):
         """(B,) weights, 0 for queries below the mean diversity; moves the mean prediction."""
         predictions = logits.softmax(dim=1)
         uniform = torch.full_like(predictions[0], 1 / len(self.gallery))
-        mean = self.means.get(self.gallery, uniform)
+        known = self.means.get(self.gallery)
+        mean = uniform if known is None else known
         diversity = unit_range(1 - functional.cosine_similarity(mean[None], predictions, dim=1))
         certainty = unit_range(-entropy(logits))
         weights = (diversity * certainty / self.options.weight_temperature).exp()

@@ -36,9 +36,11 @@ class Sinkhorn(BankMethod):
         summary="training-free: Sinkhorn normalisation of a bank (Pan et al., ACM MM 2025)",
         paper="Pan et al., Hubness Reduction with Dual Bank Sinkhorn Normalization for Cross-Modal "
         "Retrieval, ACM MM 2025, arXiv 2508.02538",
+        version=2,
         trains=False,
         approximate="the single-bank form (SN); the bank is the stream's queries, the latest "
         "bank_size of them, not a training set",
+        repository="none",
         sees=BANK_SEES,
         passes="1 f",
         knob="tau",

@@ -17,6 +17,8 @@ class Source(Method):
         summary="no adaptation: the frozen source model",
         paper="none",
         trains=False,
+        approximate="none",
+        repository="none",
         sees="the batch's queries, the gallery",
         passes="1 f",
     )

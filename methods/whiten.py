@@ -12,6 +12,7 @@ from torch.nn import functional
 from methods.bank import BANK_SEES, BankMethod, BankOptions
 from methods.base import MethodCard, StepOutput
 from methods.options import option
+from methods.per_gallery import PerGallery
 
 SMALLEST = 1e-6
 """Smallest variance of a direction, as a part of the largest: keeps the inverse root finite."""
@@ -57,6 +58,8 @@ class Whiten(BankMethod):
         paper="none; whitening and re-colouring as in CORAL (Sun et al., AAAI 2016), there of "
         "source features",
         trains=False,
+        approximate="none",
+        repository="none",
         sees=BANK_SEES,
         passes="1 f",
         knob="prior",
@@ -66,7 +69,7 @@ class Whiten(BankMethod):
     def reset(self) -> None:
         """Empties the banks."""
         super().reset()
-        self._of_gallery: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
+        self._of_gallery: PerGallery[tuple[Tensor, Tensor, Tensor]] = PerGallery()
 
     def observe(self, bank: Moments | None, embeddings: Tensor, similarities: Tensor) -> Moments:
         """The moments with these queries in them, in float64."""
@@ -77,7 +80,7 @@ class Whiten(BankMethod):
 
     def answer(self, embeddings: Tensor, similarities: Tensor, bank: Moments) -> StepOutput:
         """The moved embeddings and their similarities."""
-        if bank.count < 2:
+        if bank.count < 2:  # one earlier query
             return StepOutput(similarities, embeddings)
         mean, covariance, root = self._gallery_facts()
         strength = self.options.prior * len(mean)
@@ -89,13 +92,13 @@ class Whiten(BankMethod):
 
     def _gallery_facts(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, covariance and its root, computed once for each gallery."""
-        place = (self.gallery.data_ptr(), len(self.gallery))
-        if place not in self._of_gallery:
+        facts = self._of_gallery.get(self.gallery)
+        if facts is None:
             found = moments(self.gallery)
             covariance = found.covariance()
-            mean = found.first / found.count
-            self._of_gallery[place] = mean, covariance, powered(covariance, 0.5)
-        return self._of_gallery[place]
+            facts = found.first / found.count, covariance, powered(covariance, 0.5)
+            self._of_gallery.set(self.gallery, facts)
+        return facts
 
 
 def moments(rows: Tensor) -> Moments:
