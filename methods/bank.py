@@ -43,12 +43,17 @@ class BankMethod(Method):
     """A method that trains nothing and scores a batch by what a bank of queries says.
 
     The bank is kept as a summary of bounded size, one for each gallery; a query whose embedding is
-    not finite never enters it. While the bank is empty, or holds the query alone that it is asked
-    about, it says nothing and the similarities are returned as they are.
+    not finite never enters it. While the bank is empty the similarities are returned as they are.
     ``observe`` must return a new summary and leave the old one alone.
 
     Subclasses write ``observe`` and ``rescore`` (or ``answer``, where embeddings move too).
+
+    Attributes:
+        speaks_alone: False where a bank of nothing but the query in question would make all items
+            tie; the similarities are returned then too.
     """
+
+    speaks_alone: ClassVar[bool] = True
 
     Options: ClassVar[type] = BankOptions
 
@@ -90,8 +95,8 @@ class BankMethod(Method):
         if self.options.bank == "earlier_queries":
             bank = self._with(bank, embeddings, similarities)
         self._banks.set(self.gallery, bank)
-        alone = self.options.bank != "earlier_queries" and self._counts.get(self.gallery) == 1
-        if known is None or alone:
+        alone = self._counts.get(self.gallery) == 1 and self.options.bank != "earlier_queries"
+        if known is None or (alone and not self.speaks_alone):
             return StepOutput(similarities, embeddings)
         return self.answer(embeddings, similarities, known)
 

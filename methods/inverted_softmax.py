@@ -48,6 +48,7 @@ class InvertedSoftmax(BankMethod):
         knob="beta",
     )
     Options: ClassVar[type] = InvertedSoftmaxOptions
+    speaks_alone: ClassVar[bool] = False
 
     def observe(self, bank: Tensor | None, embeddings: Tensor, similarities: Tensor) -> Tensor:
         """(N,) ln sum_m exp(beta b_mj)."""

@@ -45,6 +45,7 @@ class QBNorm(BankMethod):
         knob="beta",
     )
     Options: ClassVar[type] = QBNormOptions
+    speaks_alone: ClassVar[bool] = False
 
     def observe(
         self, bank: tuple[Tensor, Tensor] | None, embeddings: Tensor, similarities: Tensor

@@ -46,6 +46,7 @@ class Sinkhorn(BankMethod):
         knob="tau",
     )
     Options: ClassVar[type] = SinkhornOptions
+    speaks_alone: ClassVar[bool] = False
 
     def observe(
         self, bank: tuple[Tensor, Tensor] | None, embeddings: Tensor, similarities: Tensor

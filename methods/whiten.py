@@ -80,7 +80,7 @@ class Whiten(BankMethod):
 
     def answer(self, embeddings: Tensor, similarities: Tensor, bank: Moments) -> StepOutput:
         """The moved embeddings and their similarities."""
-        if bank.count < 2:  # one earlier query
+        if bank.count < 2:
             return StepOutput(similarities, embeddings)
         mean, covariance, root = self._gallery_facts()
         strength = self.options.prior * len(mean)
