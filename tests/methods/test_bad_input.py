@@ -21,7 +21,7 @@ from methods.base import Method, MethodCard, StepOutput
 from methods.tiny import EMBED_WIDTH, INPUT_WIDTH, World
 
 SMALL = {
-    **{"views": 3, "window": 32, "queue_size": 8, "bank_size": 16, "cache_size": 16, "k": 4},
+    **{"views": 3, "window": 32, "queue_size": 8, "bank_size": 16, "cache_size": 2, "k": 4},
     "fisher_batches": 2,
 }
 """Options that bound what a method keeps, and its views, small enough to be reached here."""
