@@ -82,7 +82,7 @@ def _methods() -> Iterator[str]:
     yield "\n### Departures from papers and official code\n\n"
     for name in BUILTIN_METHODS:
         said = METHODS.get(name).card.approximate
-        yield f"* `{name}`: {said}\n" if said else ""
+        yield f"* `{name}`: {said}\n" if said != "none" else ""
 
 
 def _shifts(modality: str) -> Iterator[str]:
