@@ -81,10 +81,7 @@ class BackboneSpec:
         return f"local-dir:{os.path.basename(os.path.normpath(place))}"
 
     def to_dict(self) -> dict[str, Any]:
-        """A plain dict; how it is computed is left out where it is the ordinary way.
-
-        So a new way of computing leaves the identity of all other results alone.
-        """
+        """A plain dict; the ordinary way of computing is left out: a new one moves no identity."""
         values = dataclasses.asdict(self)
         if self.precision == FLOAT32:
             del values["precision"]
@@ -240,8 +237,9 @@ class Cell:
 
     def to_dict(self) -> dict[str, Any]:
         """A plain nested dict, for JSON."""
-        parts = {"backbone": self.backbone.to_dict(), "stream": self.stream.to_dict()}
-        return {**dataclasses.asdict(self), **parts}
+        parts = {name: dataclasses.asdict(getattr(self, name)) for name in ("method", "shift")}
+        parts |= {"backbone": self.backbone.to_dict(), "stream": self.stream.to_dict()}
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | parts
 
     def key(self, *, data_fingerprint: str, backbone_fingerprint: str) -> str:
         """Identity of the cell's result: 16 hex digits over everything that can change a number.

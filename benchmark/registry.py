@@ -10,6 +10,7 @@ import ast
 import importlib.util
 import inspect
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass, replace
@@ -282,6 +283,9 @@ class Registry:
         return thing
 
 
+_CARD = re.compile(r"^class (\w+)(?:.*\n(?!class ))+?( {4}card = \w+\(\n(?:.*\n)*? {4}\))$", re.M)
+
+
 @cache
 def _written_cards(module: str) -> dict[str, dict[str, Any]]:
     """Class -> the arguments of its card that stand as plain values in the source; runs nothing."""
@@ -289,7 +293,10 @@ def _written_cards(module: str) -> dict[str, dict[str, Any]]:
         return {}  # finding a module of somebody's package would import that package
     try:
         found = importlib.util.find_spec(module)
-        tree = ast.parse(Path(found.origin or "").read_text(encoding="utf-8") if found else "")
+        text = Path(found.origin or "").read_text(encoding="utf-8") if found else ""
+        cards = _CARD.findall(text)  # they alone parse in a fifth of the time
+        usual = len(cards) == len(re.findall(r"^\s+card\s*=", text, re.M))
+        tree = ast.parse("\n".join(f"class {k}:\n{c}" for k, c in cards) if usual else text)
     except (ImportError, OSError, SyntaxError, ValueError):
         return {}
     return {
@@ -301,9 +308,8 @@ def _written_cards(module: str) -> dict[str, dict[str, Any]]:
         for kind in tree.body
         if isinstance(kind, ast.ClassDef)
         for line in kind.body
-        if isinstance(line, ast.Assign)
-        and isinstance(line.value, ast.Call)
-        and [part.id for part in line.targets if isinstance(part, ast.Name)] == ["card"]
+        if isinstance(line, ast.Assign) and isinstance(line.value, ast.Call)
+        if [part.id for part in line.targets if isinstance(part, ast.Name)] == ["card"]
     }
 
 
@@ -338,12 +344,8 @@ def _benchmark(card: BenchmarkCard, origin: str = BUILTIN) -> Mapping[str, Any]:
 
 
 def _backbone(module: str, modalities: str, summary: str) -> Mapping[str, Any]:
-    target = f"benchmark.{module}:load"
+    target = f"benchmark.{module if '.' in module else f'backbones.{module}'}:load"
     return {"target": target, "modalities": tuple(modalities.split()), "summary": summary}
-
-
-def _local(module: str, modalities: str, summary: str) -> Mapping[str, Any]:
-    return _backbone(f"backbones.{module}", modalities, summary)
 
 
 _BACKBONES = {
@@ -360,31 +362,31 @@ _BACKBONES = {
         "composed image",
         "the embedded small combiner of pictures and texts, shipped",
     ),
-    "open_clip": _local(
+    "open_clip": _backbone(
         "open_clip",
         "image text",
         "any open_clip model by name, with a pretrained tag or a local file",
     ),
-    "weighted_sum": _local(
+    "weighted_sum": _backbone(
         "weighted_sum",
         "composed image text",
         "composed queries on any open_clip model, MODEL@WEIGHT",
     ),
-    "hf": _local(
+    "hf": _backbone(
         "hf",
         "image audio text",
         "any dual encoder of transformers: hf:FOLDER, or hf:NAME of the local cache",
     ),
-    "blip": _local(
+    "blip": _backbone(
         "blip", "image text", "BLIP retrieval through transformers, contrastive scores only"
     ),
-    "person_search": _local(
+    "person_search": _backbone(
         "person_search", "image text", "IRRA's CLIP at 384 x 128, from a local checkpoint"
     ),
-    "cav_mae": _local(
+    "cav_mae": _backbone(
         "cav_mae", "video audio", "CAV-MAE's video and audio encoders, from a local checkpoint"
     ),
-    "pe_av": _local("pe_av", "video audio", "PE-AV video-audio through transformers"),
+    "pe_av": _backbone("pe_av", "video audio", "PE-AV video-audio through transformers"),
 }
 
 METHODS = Registry("method", methods.BUILTINS, base="methods.base:Method")

@@ -139,7 +139,7 @@ def run_cells(
     records = {**known.finished, **known.failed}
     both = list(zip(known.keys, cells, strict=True))
     if known.finished:
-        store.drop_unfinished(cell for key, cell in both if key in known.finished)
+        store.drop_unfinished({key: cell for key, cell in both if key in known.finished})
     missing = {key: cell for key, cell in both if key not in records}
     keys = {cell.unfinished_key: key for key, cell in missing.items()}
 

@@ -98,6 +98,10 @@ def cell_from_dict(values: Mapping[str, Any]) -> Cell:
     return _CELL.validate_json(to_json(values))
 
 
+_SOUND = set[tuple[str, str]]()
+"""Names and digests of records found to agree with themselves: a run reads its folder twice."""
+
+
 def read_cell(path: Path) -> StoredCell:
     """The cell that a JSON file and the numbers beside it hold.
 
@@ -113,8 +117,14 @@ def read_cell(path: Path) -> StoredCell:
             raise OtherSchemaError(path, schema)
         record = _record(values)
         cell = cell_from_dict(record.cell)
-        _check_identity(record, cell, path)
-        arrays = _arrays(record, cell, path.with_suffix(".npz"))
+        content = path.name, str(values["digest"])  # which covers the arrays
+        if content not in _SOUND:
+            _check_identity(record, cell, path)
+        arrays = _arrays(record, path.with_suffix(".npz"))
+        if content not in _SOUND and record.status is Status.DONE:
+            _check_arrays(record, cell, arrays)
+            _check_metrics(record, cell, arrays)
+        _SOUND.add(content)
     except _BadRecord as error:
         raise ResultsError(f"{path} does not agree with itself: {error}") from error
     except ResultsError:
@@ -236,7 +246,7 @@ def _check_identity(record: Record, cell: Cell, path: Path) -> None:
         raise _BadRecord(f"it holds the record of another name ({name}); is it a copy?")
 
 
-def _arrays(record: Record, cell: Cell, path: Path) -> dict[str, np.ndarray]:
+def _arrays(record: Record, path: Path) -> dict[str, np.ndarray]:
     """The numbers per query of a finished record, which must be those that it was saved with."""
     if record.status is not Status.DONE:
         return {}
@@ -250,10 +260,7 @@ def _arrays(record: Record, cell: Cell, path: Path) -> dict[str, np.ndarray]:
             f"its numbers per query ({path.name}) are not those that it was saved with; they are "
             "damaged or of another cell"
         )
-    arrays = _unpacked(content)
-    _check_arrays(record, cell, arrays)
-    _check_metrics(record, cell, arrays)
-    return arrays
+    return _unpacked(content)
 
 
 def _unpacked(content: bytes) -> dict[str, np.ndarray]:

@@ -90,11 +90,12 @@ class RunStore:
                 atomic_write(path.with_suffix(".npz"), numbers)
             atomic_write(path, text)
 
-    def drop_unfinished(self, cells: Iterable[Cell]) -> None:
-        """Removes what is stored of earlier attempts at cells that have a result."""
+    def drop_unfinished(self, finished: Mapping[str, Cell]) -> None:
+        """Removes what is stored of earlier attempts at cells that have a result, given by key."""
         with self._writing():
-            names = set(os.listdir(self.cells))
-            for cell in cells:
+            names = {name for name in os.listdir(self.cells) if name.endswith(".json")}
+            names -= {f"{cell.stem(key)}.json" for key, cell in finished.items()}
+            for cell in finished.values() if names else ():
                 path = self._unfinished(cell)
                 if path.name in names:
                     path.unlink(missing_ok=True)
