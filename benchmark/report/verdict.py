@@ -71,8 +71,10 @@ def _price_line(pools: Sequence[Pool]) -> str:
         [each[side].record.cost.get("ms_per_query", math.nan) for each in pairs] for side in (1, 0)
     ]
     before, after = map(_mean, ms)
-    times = after / before
-    text = f"It takes {after:.1f} ms a query instead of {before:.1f}, {times:.1f} times as long"
+    text = "What it takes was not measured"
+    if math.isfinite(after) and before > 0:
+        times = f"{after / before:.1f} times as long"
+        text = f"It takes {after:.1f} ms a query instead of {before:.1f}, {times}"
     forgot = [pool.mean("metrics", "forgetting") for pool in pools]
     if all(map(math.isnan, forgot)):
         return text + "; what it forgets was not measured."

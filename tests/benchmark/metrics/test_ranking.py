@@ -43,14 +43,14 @@ def as_lists(found: list[np.ndarray]) -> list[list[int]]:
 
 
 def test_without_exclusion_ranks_are_those_of_the_scores() -> None:
-    assert as_lists(ranking.rank(SCORES, data(), ALL)) == [[3, 5], [2], [6]]
+    assert as_lists(ranking.rank(SCORES, data(), ALL)) == [[5, 3], [2], [6]]
 
 
 def test_an_excluded_item_is_left_out_of_its_own_querys_ranking_only() -> None:
     excluded = Relevance.from_lists([[1], [], [0, 1]], allow_empty=True)
     before = SCORES.clone()
     found = ranking.rank(SCORES, data(excluded=excluded), ALL)
-    assert as_lists(found) == [[2, 4], [2], [4]]
+    assert as_lists(found) == [[4, 2], [2], [4]]
     assert torch.equal(SCORES, before)
 
 
@@ -65,7 +65,7 @@ def test_a_section_is_ranked_in_its_own_gallery() -> None:
     sections = Sections(("low", "high"), np.array([0, 0, 1]), np.array([0, 4, 6]))
     split = data(sections=sections)
     assert ranking.gallery_of(split, 1) == slice(4, 6)
-    assert as_lists(ranking.rank(SCORES[:2, :4], split, np.array([0, 1]), 0)) == [[3, 4], [2]]
+    assert as_lists(ranking.rank(SCORES[:2, :4], split, np.array([0, 1]), 0)) == [[4, 3], [2]]
     assert as_lists(ranking.rank(SCORES[2:, 4:], split, np.array([2]), 1)) == [[2]]
 
 

@@ -82,3 +82,11 @@ def test_numbers_are_never_nan() -> None:
     lines = verdict(cells)
     assert "what it forgets was not measured" in lines[1]
     assert "nan" not in " ".join(lines)
+
+
+def test_a_cost_that_was_not_measured_is_no_number() -> None:
+    nothing: dict[str, float] = {"ms_per_query": float("nan")}
+    runs = [cell("source", hits=FALSE, cost=nothing), cell("tcr", hits=HALF, cost=nothing)]
+    price = verdict(runs)[1]
+    assert price.startswith("What it takes was not measured")
+    assert "nan" not in price
