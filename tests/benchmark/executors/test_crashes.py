@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import benchmark
-from benchmark.cell import Record, Status, unfinished
+from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
@@ -118,19 +118,19 @@ def test_runs_that_end_the_same_cell_at_once(
     done, arrays = run_cell(cell, shared)
     failed = unfinished(cell, done.key, Status.FAILED, "WorkerDied: out of memory?")
     looked = threading.Event()
-    real = RunStore.done
+    real = RunStore._has_result
 
-    def slow_look(self: RunStore, key: str) -> bool:
-        found = real(self, key)
+    def slow_look(self: RunStore, cell: Cell, key: str) -> bool:
+        found = real(self, cell, key)
         looked.set()
         time.sleep(0.3)
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunStore, "done", slow_look)
+        patch.setattr(RunStore, "_has_result", slow_look)
         other = threading.Thread(target=store.save, args=(failed,))
         other.start()
-        looked.wait()
+        assert looked.wait(60)
         store.save(done, arrays)
         other.join()
     assert store.done(done.key)
