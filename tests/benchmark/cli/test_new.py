@@ -25,10 +25,11 @@ def test_a_new_package_passes_its_own_test(kind, tmp_path, capsys) -> None:
     (target,) = project["entry-points"][f"queryshift.{kind}s"].values()
     module, _, attribute = target.partition(":")
     assert f"{attribute}" in (folder / f"{module}.py").read_text()
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
+        env={**plain, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
         text=True,
         capture_output=True,
         timeout=120,
