@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from docs.marks import filled
+
 ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "results" / "rest-ablation.csv"
 PAGE = ROOT / "docs" / "methods.md"
-BEGIN, END = "<!-- ablation: begin -->\n", "<!-- ablation: end -->\n"
+MARK = "ablation"
 DEFAULTS = {
     **{"refine": "True", "uniformity": "1.0", "gap": "1.0", "consistency": "1.0"},
     **{"decouple": "prograd", "level": "parameters", "granularity": "global"},
@@ -77,18 +79,12 @@ def _interval(middle: float, half: float) -> str:
     )
 
 
-def with_table(text: str, made: str) -> str:
-    """The page's text with the table between its marks."""
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}{made}{END}{rest.partition(END)[2]}"
-
-
 def main(arguments: list[str]) -> None:
     """Writes the numbers, if a run is given, and the table."""
     if arguments:
         numbers_of(Path(arguments[0])).to_csv(NUMBERS, index=False, lineterminator="\n")
     text = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(with_table(text, table(pd.read_csv(NUMBERS))), encoding="utf-8")
+    PAGE.write_text(filled(text, MARK, table(pd.read_csv(NUMBERS))), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_a_report_becomes_figures_by_test() -> None:
 
 def test_the_list_of_the_docs_is_replaced_and_says_what_is_missing() -> None:
     kept = figures.collected(REPORT)
-    text = f"before\n{figures.BEGIN}old list\n{figures.END}after\n"
+    text = "before\n<!-- figures: begin -->\nold list\n<!-- figures: end -->\nafter\n"
     found = figures.with_listing(text, kept)
     assert found.startswith("before\n")
     assert found.endswith("after\n")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.perf import growth, growth_jobs, growth_page
 from tests.perf.cells import in_child
-from tests.perf.growth_page import BEGIN, CURVES, END
+from tests.perf.growth_page import CURVES
 
 PLACE = {"machine": "A CPU, 2 cores", "torch": "2", "date": "2026-11-26", "load_at_start": 1.5}
 KEPT = {
@@ -36,7 +36,7 @@ def test_a_slope_is_the_exponent_between_the_two_largest_sizes() -> None:
 
 
 def test_the_list_names_what_was_measured_and_where() -> None:
-    text = f"before\n{BEGIN}old\n{END}after\n"
+    text = "before\n<!-- growth: begin -->\nold\n<!-- growth: end -->\nafter\n"
     found = growth_page.with_slopes(text, KEPT)
     assert "| a cell | 1,000 queries | 8.00 | 0.60 | 5.00 | 0.00 |" in found
     assert (

@@ -139,7 +139,7 @@ def next_trials(axes: Sequence[Axis], scores: Mapping[Trial, float]) -> list[Tri
         return beyond[:1]
     for step in _FINER:
         for place, trial in _neighbours(axes, best, step):
-            if not _known(best, trial, place, scores):
+            if not _known(axes[place], best, trial, place, scores):
                 return [trial]
     return []
 
@@ -151,11 +151,11 @@ def best_trial(scores: Mapping[Trial, float]) -> Trial:
 
 def at_edge(axes: Sequence[Axis], scores: Mapping[Trial, float]) -> list[str]:
     """Options whose best value is the last one tried: more trials may do better."""
-    best = best_trial(scores)
+    best, beyond = best_trial(scores), _beyond(axes, scores)
     return [
         axis.name
         for place, axis in enumerate(axes)
-        if any(trial[place] != best[place] for trial in _beyond(axes, scores))
+        if any(trial[place] != best[place] for trial in beyond)
     ]
 
 
@@ -181,9 +181,11 @@ def _neighbours(axes: Sequence[Axis], best: Trial, step: float) -> Iterator[tupl
             yield place, (*best[:place], value, *best[place + 1 :])
 
 
-def _known(best: Trial, wanted: Trial, place: int, tried: Mapping[Trial, float]) -> bool:
+def _known(
+    axis: Axis, best: Trial, wanted: Trial, place: int, tried: Mapping[Trial, float]
+) -> bool:
     """Whether a trial was made, or one between it and the best."""
-    if isinstance(best[place], (bool, str)):
+    if axis.choices:
         return wanted in tried
     low, high = sorted((best[place], wanted[place]))
     others = (*best[:place], *best[place + 1 :])

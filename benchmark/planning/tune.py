@@ -130,14 +130,14 @@ class Study:
     def rows(self) -> list[dict[str, Any]]:
         """A row for each trial."""
         start = {"query": self.side, "method": self.method}
-        rows = []
+        rows, scores = [], self.scores
         for trial, found in self.recalls.items():
             shifts = dict.fromkeys(shift for shift, _ in found)
             by_shift = {
                 shift: mean(value for (name, _), value in found.items() if name == shift)
                 for shift in shifts
             }
-            score = max(self.scores[trial], 0.0)
+            score = max(scores[trial], 0.0)
             rows.append({**start, **self.named(trial), **by_shift, "mean": score})
         return rows
 

@@ -7,11 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from benchmark.metrics.intervals import ALPHA, RULE
 from benchmark.report.method_summary import summaries_of
-from benchmark.report.pools import Pool, changed_nothing, labels_of, note
+from benchmark.report.pools import Pool, changed_nothing, finite_mean, labels_of, note
 from benchmark.report.ranking_tables import Pairs, Ranking, as_pools, pairwise, rankings
 from benchmark.report.results import CellResult, Setting, unique_titles
 from benchmark.report.table import NOTES, seed_notes, tuned_notes
@@ -100,7 +98,7 @@ def _board(here: tuple[str, str], pools: Sequence[Pool], pairs: Pairs, ranking: 
 def _changed(pools: Sequence[Pool]) -> str:
     if changed_nothing(pools):
         return "nothing"
-    return _text(_mean([pool.mean("probes", "coverage") for pool in pools if pool.done]), 1)
+    return _text(finite_mean([pool.mean("probes", "coverage") for pool in pools if pool.done]), 1)
 
 
 def _marked(
@@ -151,11 +149,6 @@ def _summary(pools: Sequence[Pool], ranking: Ranking) -> tuple[tuple[str, tuple[
         for row in summaries_of(pools, ranking)
     ]
     return tuple(zip(names, zip(*columns, strict=True), strict=True))
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.mean(known)) if known else math.nan
 
 
 def _text(value: float | None, digits: int) -> str:

@@ -107,8 +107,3 @@ def single(cells: Iterable[CellResult]) -> list[CellResult]:
 
 def diverse(cells: Iterable[CellResult]) -> list[CellResult]:
     return [cell for cell in cells if cell.stream == "diverse"]
-
-
-def mean_of(values: Iterable[float]) -> float:
-    """Over the finite ones; NaN without any."""
-    return float(np.mean([value for value in values if math.isfinite(value)] or [math.nan]))

@@ -21,7 +21,7 @@ from rich.text import Text
 from benchmark.cell import CLEAN, SOURCE
 from benchmark.metrics.probes import CONFLICT_DEGREES
 from benchmark.report.centring import centring_claims, ours_claim
-from benchmark.report.claim_cells import PARTS, ClaimCells, diverse, mean_of, single
+from benchmark.report.claim_cells import PARTS, ClaimCells, diverse, single
 from benchmark.report.claim_rules import (
     Claim,
     Part,
@@ -32,6 +32,7 @@ from benchmark.report.claim_rules import (
 )
 from benchmark.report.display import data_table
 from benchmark.report.outputs import write_csv, write_text
+from benchmark.report.pools import finite_mean
 from benchmark.report.results import CellResult
 from benchmark.report.table import plain
 from benchmark.report.text_tables import markdown_escape, markdown_row
@@ -88,7 +89,7 @@ def _conflict(cells: ClaimCells) -> Claim:
     measured = [cell for cell in single(cells.of(REST)) if math.isfinite(_probe(cell, "angle"))]
     for cell in measured:
         values[cell.benchmark].append(_probe(cell, "angle") - CONFLICT_DEGREES)
-    share = mean_of(_probe(cell, "conflict") for cell in measured)
+    share = finite_mean(_probe(cell, "conflict") for cell in measured)
     part = Part("angle", "mean angle minus 90, degrees", 1, over_benchmarks(values))
 
     def why(part: Part) -> str:
@@ -136,7 +137,7 @@ def _kept(cells: ClaimCells) -> Claim:
         measured = "clean R@1 after a diverse stream, points"
         part = Part(f"REST - {name}", measured, 1, cells.clean_recall(rest, other))
         forgot = [c.record.metrics.get("forgetting", math.nan) for c, _ in cells.pairs(other, rest)]
-        lost = mean_of(forgot)
+        lost = finite_mean(forgot)
 
         def why(part: Part, name: str = name, lost: float = lost) -> str:
             if math.isnan(lost):

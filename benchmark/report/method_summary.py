@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.metrics.intervals import Comparison, Harm, harm, paired_comparison
-from benchmark.report.pools import Pool, labels_of, stacked
+from benchmark.report.pools import Pool, finite_mean, labels_of, stacked
 from benchmark.report.ranking_tables import Ranking, as_pools, rankings
 from benchmark.report.results import CellResult
 
@@ -66,9 +66,9 @@ def summaries_of(pools: Sequence[Pool], ranking: Ranking) -> list[MethodSummary]
                 ranking.average.get(label),
                 gain_over_source([pool for pool in own if pool.pairs]),
                 harm([cell for pool in own for cell in pool.by_cell]),
-                _mean([pool.mean("metrics", "forgetting") for pool in done]),
-                _mean([pool.ratio("cost", "ms_per_query") for pool in done]),
-                _mean([pool.ratio("cost", "peak_mb") for pool in done]),
+                finite_mean([pool.mean("metrics", "forgetting") for pool in done]),
+                finite_mean([pool.ratio("cost", "ms_per_query") for pool in done]),
+                finite_mean([pool.ratio("cost", "peak_mb") for pool in done]),
                 expected - sum(pool.expected - pool.missing for pool in own),
             )
         )
@@ -94,8 +94,3 @@ def gain_over_source(pools: Sequence[Pool]) -> Comparison | None:
     ours, theirs, groups, seeds = map(np.concatenate, zip(*parts, strict=True))
     parts.clear()  # a value for every query, shift and seed: not twice
     return paired_comparison(ours, theirs, groups, seeds=seeds)
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.mean(known)) if known else math.nan

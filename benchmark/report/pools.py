@@ -194,6 +194,12 @@ def stacked(cells: Sequence[CellResult]) -> tuple[np.ndarray, np.ndarray, np.nda
     )
 
 
+def finite_mean(values: Iterable[float]) -> float:
+    """The mean over the finite ones; NaN without any."""
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else math.nan
+
+
 def fits(cell: CellResult, partner: CellResult) -> bool:
     """Whether two cells have numbers of the same queries."""
     if cell.hits is None or partner.hits is None or cell.group is None or partner.group is None:

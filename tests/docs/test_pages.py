@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from docs import ablation, catalogue
+from docs import ablation, catalogue, marks
 from methods.testing import run_contract
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ def test_the_catalogue_is_that_of_the_cards() -> None:
 
 def test_the_ablation_table_is_that_of_the_numbers() -> None:
     text = ablation.PAGE.read_text(encoding="utf-8")
-    made = ablation.with_table(text, ablation.table(pd.read_csv(ablation.NUMBERS)))
+    made = marks.filled(text, ablation.MARK, ablation.table(pd.read_csv(ablation.NUMBERS)))
     assert text == made, "run: python -m docs.ablation"
     assert ablation.variant_of("rest [mini+level, gap=1.0, level=query]") == "rest level=query"
 

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from docs.marks import filled
+
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "results/performance.json"
 DOCS = ROOT / "docs/performance.md"
-BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
 
 
 class Figure(NamedTuple):
@@ -175,9 +176,7 @@ def measured_on(kept: Mapping[str, Any]) -> list[str]:
 
 def with_listing(text: str, kept: Mapping[str, Any]) -> str:
     """A page with the list between its two marks replaced."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{listing(kept)}\n{END}{after}"
+    return filled(text, "figures", f"\n{listing(kept)}\n")
 
 
 def show(new: Mapping[str, Any], console: Console) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import matplotlib
 from matplotlib.figure import Figure
 
-BEGIN, END = "<!-- growth: begin -->\n", "<!-- growth: end -->\n"
+from docs.marks import filled
 
 Kept = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -133,9 +133,7 @@ def _places(kept: Kept) -> Iterable[str]:
 
 def with_slopes(text: str, kept: Kept) -> str:
     """A page with the list between its two marks replaced."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{listing(kept)}\n{END}{after}"
+    return filled(text, "growth", f"\n{listing(kept)}\n")
 
 
 def draw(kept: Kept, folder: Path) -> list[Path]:

@@ -251,7 +251,7 @@ def point(look: style.Look) -> dict[str, Any]:
 def finish(
     figure: Figure,
     title: str,
-    pools: Sequence[Pool],
+    labels: Sequence[str],
     drawn: Callable[[style.Look], dict[str, Any]],
     note: str = "",
 ) -> None:
@@ -260,21 +260,10 @@ def finish(
     Args:
         figure: where to.
         title: the figure's, or "".
-        pools: whose methods the legend names.
+        labels: of the methods that the legend names.
         drawn: ``line`` or ``point``.
         note: a line above the legend, such as which methods are left out.
     """
-    finish_names(figure, title, labels_of(pools), drawn, note)
-
-
-def finish_names(
-    figure: Figure,
-    title: str,
-    labels: Sequence[str],
-    drawn: Callable[[style.Look], dict[str, Any]],
-    note: str = "",
-) -> None:
-    """``finish`` for the labels of methods."""
     chosen = style.looks(labels)
     handles = [Line2D([], [], **drawn(chosen[name])) for name in labels]
     set_title(figure, title)

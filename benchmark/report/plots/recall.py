@@ -41,7 +41,7 @@ def recall_along_stream(pools: Sequence[Pool], title: str = "", note: str = "") 
         _stream_panel(axis, here, looks)
         axis.set_title(layout.shift_label(here[0]), pad=14 if _blocks(here[0].first) else 6)
     layout.name_axes(axes, len(settings), "queries seen", "R@1 so far (%)")
-    layout.finish(figure, title, pools, layout.line, note)
+    layout.finish(figure, title, labels_of(pools), layout.line, note)
     return figure
 
 
@@ -226,7 +226,7 @@ def severity_curves(
         axis.grid(axis="y")
     below = "severity (0: no corruption)" if clean else "severity"
     layout.name_axes(axes, len(shown), below, "R@1 (%), 95 % interval")
-    layout.finish(figure, title, used, layout.line, note)
+    layout.finish(figure, title, labels_of(used), layout.line, note)
     return figure
 
 

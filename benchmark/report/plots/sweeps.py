@@ -175,7 +175,7 @@ def sensitivity(pools: Sequence[Pool], name: str, shown: Sequence[Line] = ()) ->
         axis.set_title(layout.wrapped(benchmark, 40))
         axis.grid(axis="y")
     layout.name_axes(axes, len(places), name.replace("_", " "), "R@1 (%), 95 % interval")
-    layout.finish_names(figure, f"R@1 by {name.replace('_', ' ')}", names, layout.line, note)
+    layout.finish(figure, f"R@1 by {name.replace('_', ' ')}", names, layout.line, note)
     return figure
 
 

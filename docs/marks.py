@@ -1,0 +1,17 @@
+"""Parts of pages that a program writes, between ``<!-- NAME: begin -->`` and its end."""
+
+from __future__ import annotations
+
+
+def filled(text: str, name: str, made: str) -> str:
+    """The page's text with what was made between the marks of that name.
+
+    Raises:
+        ValueError: the page has no such marks.
+    """
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    before, opened, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not opened or not closed:
+        raise ValueError(f"the page has no marks {begin.strip()} and {end.strip()}")
+    return f"{before}{begin}{made}{end}{after}"
