@@ -162,7 +162,7 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
            kind="text"),
     Column("reason", kind="text", source=lambda pool: "; ".join(
         f"seed {cell.seed}: {cell.record.reason}" for cell in pool.undone)),
-    Column("note", note, kind="text", note="what a shift failed to do"),
+    Column("note", note, kind="text", note="what a shift failed to do; a method that collapsed"),
     Column("headline", lambda pool: ", ".join(pool.headline or ("R@1",)), kind="text"),
 )}
 # fmt: on

@@ -102,6 +102,11 @@ class Pool:
         )
 
     @property
+    def collapsed(self) -> int:
+        """In how many paired cells the method collapsed."""
+        return sum(has_collapsed(cell, partner) for cell, partner in self.pairs)
+
+    @property
     def missing(self) -> int:
         """How many (setting, seed) pairs that another method has are not finished here."""
         return self.expected - len({(cell.setting, cell.seed) for cell in self.done})
@@ -200,6 +205,16 @@ def finite_mean(values: Iterable[float]) -> float:
     return float(np.mean(known)) if known else math.nan
 
 
+def has_collapsed(cell: CellResult, partner: CellResult) -> bool:
+    """Whether a cell, finite as its numbers are, kept less than a tenth of its source's R@1.
+
+    Adaptation that diverges need not produce NaN: normalised embeddings stay finite whatever
+    happens to the weights. Such a cell is measured and counts, and reports say so beside it.
+    """
+    kept, before = (found.record.metrics.get("R@1", math.nan) for found in (cell, partner))
+    return kept < before / 10
+
+
 def fits(cell: CellResult, partner: CellResult) -> bool:
     """Whether two cells have numbers of the same queries."""
     if cell.hits is None or partner.hits is None or cell.group is None or partner.group is None:
@@ -287,13 +302,15 @@ def changed_nothing(pools: Iterable[Pool]) -> bool:
 
 
 def note(pool: Pool) -> str:
-    """What a pool's shifts failed to do, or an empty string."""
+    """What a pool's shifts failed to do and how often its method collapsed, or nothing."""
     if pool.changed_nothing:
         return NOTHING
     few = sorted({cell.named_shift for cell in pool.done if cell.coverage < LITTLE})
     notes = [f"changed few queries: {', '.join(few)}"] if few else []
     if pool.left_out:
         notes.append(f"left out, as it {NOTHING}: {', '.join(pool.left_out)}")
+    if pool.collapsed:
+        notes.append(f"the method collapsed in {pool.collapsed} of {len(pool.done)} cells")
     return "; ".join(notes)
 
 
@@ -301,8 +318,8 @@ def problems(results: Iterable[CellResult]) -> list[str]:
     """What a reader must know before trusting the numbers, one line each, in a fixed order.
 
     Names shifts that change few queries or none, cells without a source cell, cells whose queries
-    do not match their source's, numbers that are not finite, finished cells without numbers per
-    query, and cells that did not finish.
+    do not match their source's, numbers that are not finite, methods that collapsed, finished
+    cells without numbers per query, and cells that did not finish.
     """
     ordered = prepare(results)
     sources = {(r.setting, r.seed): r for r in ordered if r.method == SOURCE and r.done}
@@ -327,4 +344,7 @@ def problems(results: Iterable[CellResult]) -> list[str]:
             lines.append(f"{name}: no source cell to compare with; its difference is left blank")
         elif not fits(result, partner):
             lines.append(f"{name}: its queries are not those of the source cell; not compared")
+        elif has_collapsed(result, partner):
+            kept, before = (found.record.metrics["R@1"] for found in (result, partner))
+            lines.append(f"{name}: the method collapsed: R@1 {kept:.1f} %, source {before:.1f} %")
     return lines

@@ -122,6 +122,24 @@ def test_a_number_that_is_nan_is_named_and_blank(tmp_path, caplog) -> None:
     assert "nan" not in (tmp_path / "leaderboard.csv").read_text()
 
 
+def test_a_method_that_collapsed_with_finite_numbers_is_named_and_counted(tmp_path, caplog) -> None:
+    kept, lost = [1] + [0] * 19, [0] * 20
+    cells = [cell("source", hits=[1] * 20), cell("rest", hits=kept), cell("tent", hits=lost)]
+    board, said = written(stored(tmp_path, cells), caplog)
+    assert board.loc["tent", "note"] == "the method collapsed in 1 of 1 cells"
+    assert board.loc["rest", "note"] == "the method collapsed in 1 of 1 cells"
+    assert board.loc["source", "note"] != board.loc["source", "note"]  # blank
+    assert "tent / seed 0: the method collapsed: R@1 0.0 %, source 100.0 %" in said
+    assert board.loc["tent", "R@1"] == 0.0, "it counts as what it is"
+
+
+def test_a_method_that_only_harms_has_not_collapsed(tmp_path, caplog) -> None:
+    cells = [cell("source", hits=[1] * 20), cell("rest", hits=[1, 1] + [0] * 18)]
+    board, said = written(stored(tmp_path, cells), caplog)
+    assert board["note"].isna().all()
+    assert said == ""
+
+
 def test_a_missing_source_cell_is_named_and_the_difference_blank(tmp_path, caplog) -> None:
     store = good(tmp_path)
     for suffix in (".json", ".npz"):
