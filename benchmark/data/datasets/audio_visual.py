@@ -32,13 +32,13 @@ from benchmark.data.datasets.pairs import no_split
 from benchmark.data.media import FrameFiles, WavFiles
 from benchmark.errors import DataError
 
-_TO_WAV = ', but a flac: for f in *.flac; do ffmpeg -i "$f" -ar 16000 -ac 1 "${f%.flac}.wav"; done'
+_UNREAD = (".flac", ".mp3", ".m4a", ".ogg")  # sounds that copies have, or lists name, for wav
 
 FRAMES = 10
 """Frames of each clip in CAV-MAE's form."""
 
-_AUDIOSET = Source("audioset", ("audioset", "AudioSet", "."))
-_VGGSOUND = Source("vggsound", ("vggsound", "VGGSound", "."))
+_AUDIOSET = Source("audioset", ("audioset", "."))
+_VGGSOUND = Source("vggsound", ("vggsound", "."))
 _LISTS: dict[str, dict[str, tuple[str, ...]]] = {
     "audioset": {
         "eval": ("audioset_eval_5_per_class_for_retrieval_cleaned.json", "audioset_eval.json")
@@ -97,19 +97,20 @@ def _load(source: Source, root: Path | None, split: str, allow_missing: bool) ->
     kept: list[tuple[_Clip, list[Path], Path]] = []
     missing: list[str] = []
     absent: list[str] = []
+    advice = ""
     for clip in clips:
         frames = [files.find(path) for path in clip.frames]
-        flac = clip.wav.suffix == ".flac"  # as some lists name the sounds
-        wav = files.find(clip.wav.with_suffix(".wav") if flac else clip.wav)
+        other = clip.wav.suffix.lower() in _UNREAD
+        wav = files.find(clip.wav.with_suffix(".wav") if other else clip.wav)
         there = [path for path in frames if path is not None]
         if wav is None or len(there) < FRAMES:
-            unread = flac and wav is None and files.find(clip.wav) is not None
-            missing.append(f"{clip.id} ({_lacks(len(there), wav)}{_TO_WAV if unread else ''})")
+            missing.append(f"{clip.id} ({_lacks(len(there), wav)})")
+            advice = advice or ("" if wav else _to_wav(clip.wav, files))
             absent.append(clip.id)
         else:
             kept.append((clip, there, wav))
     if missing and (not allow_missing or not kept):
-        raise DataError(source.missing(missing, len(clips), "clips", places))
+        raise DataError(f"{source.missing(missing, len(clips), 'clips', places)}{advice}")
     return _pairs(source.name, split, kept, absent)
 
 
@@ -152,10 +153,36 @@ def _below(text: str, key: str, where: str, allowed: Sequence[Path]) -> PurePosi
     try:
         return relative_path(text, where)
     except DataError:
+        advice = ""
+        if Path(text).is_absolute():
+            begins = _beginning(text, allowed)
+            advice = f": sed -i 's#\"{begins}/#\"#' {where.partition(', data record')[0]}"
         raise DataError(
             f"{where}: {key} leads to {text!r}, which is refused; expected a path below the data "
-            "folder, such as 'audio/aaaaaaaaaaa.wav' or 'frames/'"
+            f"folder, such as 'audio/aaaaaaaaaaa.wav' or 'frames/'{advice}"
         ) from None
+
+
+def _beginning(text: str, allowed: Sequence[Path]) -> str:
+    """The part of an absolute path that is another machine's: the rest, if any, is there."""
+    path = PurePosixPath(text)
+    for above in reversed(path.parents):
+        rest = path.relative_to(above)
+        if len(rest.parts) > 1 and any((f / rest).parent.is_dir() for f in allowed):
+            return str(above)
+    return "/ITS/BEGINNING"
+
+
+def _to_wav(path: PurePosixPath, files: Files) -> str:
+    """How to make a wav of a sound that is there in another form, else ""."""
+    other = files.find_any([path, *(path.with_suffix(suffix) for suffix in _UNREAD)])
+    if other is None:
+        return ""
+    old = other.suffix
+    return (
+        f". Only wav is read, and there is {other}: for f in {other.parent}/*{old}; do "
+        f'ffmpeg -i "$f" -ar 16000 -ac 1 "${{f%{old}}}.wav"; done'
+    )
 
 
 def _lacks(frames: int, wav: Path | None) -> str:

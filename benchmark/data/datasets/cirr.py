@@ -6,8 +6,8 @@ Where the files are looked for, below the folder given as DATA, first hit wins::
     cirr/image_splits/split.rc2.val.json    the gallery: name -> "./dev/<name>.png"
     cirr/img_raw/dev/<name>.png             the pictures (the folder of val is called dev)
 
-The folder may also be called CIRR or cirr_dataset, or be DATA itself; the annotations may lie one
-folder further down, in cirr/; the pictures may lie in img_raw/, images/ or beside them.
+The folder may also be called cirr_dataset, or be DATA itself; the annotations may lie one folder
+further down, in cirr/; the pictures may lie in img_raw/, images/ or beside them.
 
 A query's reference is left out of its own ranking and stays in the gallery of the others. The
 subset recall ranks the five other members of the query's image set. The answer is
@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
 from benchmark.data.datasets.base import ComposedQueries, content_fingerprint, file_digests
-from benchmark.data.datasets.folders import Files, Source, existing
+from benchmark.data.datasets.folders import Files, Source
 from benchmark.data.media import ImageFiles
 from benchmark.errors import DataError, did_you_mean
 
@@ -35,7 +35,7 @@ RECALL_AT = (1, 5, 10, 50)
 SET_SIZE = 6
 """Pictures of an image set, the reference among them."""
 
-_SOURCE = Source("cirr", ("cirr", "CIRR", "cirr_dataset", "."))
+_SOURCE = Source("cirr", ("cirr", "cirr_dataset", "cirr_dataset/cirr", "."))
 _SPLITS = ("val", "train")
 _IMAGE_FOLDERS = ("img_raw", "images", ".")
 
@@ -68,15 +68,14 @@ def load(root: Path | None, *, split: str = "val", allow_missing: bool = False) 
             f"'cirr' has no split {split!r} to score{did_you_mean(split, _SPLITS)}; expected "
             f"'val' or 'train'{hidden if split.startswith('test') else ''}"
         )
-    file = _SOURCE.annotation(root, _below("captions", f"cap.rc2.{split}.json"))
-    listed = _SOURCE.annotation(root, _below("image_splits", f"split.rc2.{split}.json"))
+    file = _SOURCE.annotation(root, [f"captions/cap.rc2.{split}.json"])
+    listed = _SOURCE.annotation(root, [f"image_splits/split.rc2.{split}.json"])
     assert root is not None  # the annotations were found
     gallery = _gallery(listed)
     queries = _read(file, gallery, listed)
-    places = [path for p in _SOURCE.places(root) for path in existing(p, _IMAGE_FOLDERS)]
-    files = Files(list(dict.fromkeys(places)), within=[root])
+    files = Files(_SOURCE.picture_places(root, _IMAGE_FOLDERS), within=[root])
     found = {name: files.find_any(_spellings(path)) for name, path in gallery.items()}
-    missing = [name for name, path in found.items() if path is None]
+    missing = [str(gallery[name]) for name, path in found.items() if path is None]
     if missing and (not allow_missing or len(missing) == len(found)):
         raise DataError(_SOURCE.missing(missing, len(found), "images", files.places))
     return _queries(f"cirr {split}", queries, found)
@@ -86,10 +85,6 @@ def _spellings(path: PurePosixPath) -> list[PurePosixPath]:
     """As listed, all in one folder, or saved as JPEG."""
     saved = [path, *(path.with_suffix(suffix) for suffix in (".jpg", ".jpeg"))]
     return [*saved, *(PurePosixPath(one.name) for one in saved)]
-
-
-def _below(folder: str, name: str) -> list[str]:
-    return [f"{folder}/{name}", f"cirr/{folder}/{name}"]
 
 
 def _gallery(file: Path) -> dict[str, PurePosixPath]:

@@ -6,7 +6,7 @@ Where the files are looked for, below the folder given as DATA, first hit wins::
     fashion-iq/image_splits/split.dress.val.json    the gallery of each category
     fashion-iq/images/<id>.jpg (or .png)            all pictures in one folder
 
-The folder may also be called fashioniq, FashionIQ or fashionIQ_dataset, or be DATA itself; the
+The folder may also be called fashioniq, fashion_iq or fashionIQ_dataset, or be DATA itself; the
 pictures may lie in images/, image/, resized_image/ or beside captions/.
 
 A query is ranked in its own category's gallery, which holds its reference too. Two galleries are
@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
 from benchmark.data.datasets.base import ComposedQueries, content_fingerprint, file_digests
-from benchmark.data.datasets.folders import Files, Source, existing
+from benchmark.data.datasets.folders import Files, Source
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Sections
 from benchmark.errors import DataError, did_you_mean
@@ -37,7 +37,7 @@ CATEGORIES = ("dress", "shirt", "toptee")
 
 RECALL_AT = (1, 10, 50)
 
-_SOURCE = Source("fashioniq", ("fashion-iq", "fashioniq", "FashionIQ", "fashionIQ_dataset", "."))
+_SOURCE = Source("fashioniq", ("fashion-iq", "fashioniq", "fashion_iq", "fashionIQ_dataset", "."))
 _SPLITS = ("val", "train")
 _SUFFIXES = (".jpg", ".png", ".jpeg")
 _IMAGE_FOLDERS = ("images", "image", "resized_image", "resized_images", ".")
@@ -108,7 +108,8 @@ def _load(
     total = len(found)
     missing = [item for item, path in found.items() if path is None]
     if missing and (not allow_missing or len(missing) == total):
-        raise DataError(_SOURCE.missing(missing, total, "images", _image_places(root)))
+        places = _SOURCE.picture_places(root, _IMAGE_FOLDERS)
+        raise DataError(_SOURCE.missing(missing, total, "images", places))
     return _queries(f"{name} {split}", categories, found)
 
 
@@ -160,14 +161,9 @@ def _reduced(category: _Category) -> _Category:
     )
 
 
-def _image_places(root: Path) -> list[Path]:
-    places = _SOURCE.places(root)
-    return list(dict.fromkeys(path for p in places for path in existing(p, _IMAGE_FOLDERS)))
-
-
 def _find(root: Path, categories: Sequence[_Category]) -> dict[str, Path | None]:
     """Each picture's file; a picture of two categories is looked for once."""
-    files = Files(_image_places(root), within=[root])
+    files = Files(_SOURCE.picture_places(root, _IMAGE_FOLDERS), within=[root])
     items = dict.fromkeys(item for category in categories for item in category.gallery)
     folders = ("", *(f"{category}/" for category in CATEGORIES))
     return {

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import cache, reduce
 from pathlib import Path, PurePosixPath
 
 from benchmark.data.datasets.layout import LAYOUTS
+from benchmark.data.datasets.nearby import folded, misplaced, nearest, walk
 from benchmark.errors import DataError
-
-_NEAR_BY = (".", "annotations", "annotation")
-_MOST = 5_000  # names that are compared with a missing one
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +48,11 @@ class Source:
             )
         return existing(root, self.folders)
 
+    def picture_places(self, root: Path | None, folders: Sequence[str]) -> list[Path]:
+        """Those of the folders below ``places`` that exist."""
+        every = (path for place in self.places(root) for path in existing(place, folders))
+        return list(dict.fromkeys(every))
+
     def annotation(
         self, root: Path | None, names: Sequence[str], instead: Mapping[str, str] | None = None
     ) -> Path:
@@ -70,18 +72,22 @@ class Source:
                 if (place / name).is_file():
                     return place / name
         assert root is not None  # refused above
-        paths = (os.path.normpath(root / f / name) for f in self.folders for name in names)
-        looked = "\n  ".join(dict.fromkeys(paths))
-        advice = "".join(
-            f"{folder / name} is there, but {what}\n"
-            for name, what in (instead or {}).items()
-            for folder in existing(root, [f"{f}/{sub}" for f in self.folders for sub in _NEAR_BY])
-            if (folder / name).is_file()
+        folders = (
+            os.path.normpath(f"{f}/{os.path.dirname(n)}") for f in self.folders for n in names
         )
+        looked = ", ".join(dict.fromkeys(map(os.path.basename, names)))
         raise DataError(
-            f"no annotations of {self.name!r} under {root}; looked for\n  {looked}\n{advice}"
-            f"{self.access}"
+            f"no annotations of {self.name!r} under {root}; looked for {looked}\n"
+            f"in {', '.join(dict.fromkeys(folders))}\n"
+            f"{self._advice(root, names, instead or {})}{self.access}"
         )
+
+    def _advice(self, root: Path, names: Sequence[str], instead: Mapping[str, str]) -> str:
+        own = [place for place in self.places(root) if place != root]
+        for path in walk(*(own or [root])) if instead else ():
+            if path.name in instead:
+                return f"{path} is there, but {instead[path.name]}\n"
+        return misplaced(root, names, own)
 
     def missing(self, names: Sequence[str], total: int, what: str, looked: Iterable[Path]) -> str:
         """The message about files that are not there: how many, the first five, what to do."""
@@ -101,46 +107,27 @@ class Source:
 
 
 def existing(root: Path, folders: Iterable[str]) -> list[Path]:
-    """Those of the folders below ``root`` that exist, each once."""
-    paths = (Path(os.path.normpath(root / folder)) for folder in folders)
-    return [path for path in dict.fromkeys(paths) if path.is_dir()]
+    """Those of the folders below ``root`` that exist, each once, capitals aside.
 
+    An archive that was unpacked into a folder of its own name gives a doubled folder
+    ("images/images"); the inner one follows the outer one.
+    """
+    below = cache(_folders_in)
 
-def nearest(names: Iterable[str], places: Sequence[Path]) -> str:
-    """A file that differs from a missing one in capitals or suffix only, as part of a message."""
-    for name in names:
-        path = PurePosixPath(name)
-        for folder in dict.fromkeys(f for place in places for f in (place / path.parent, place)):
-            try:
-                there = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-            except OSError:
-                continue
-            for key in (_folded, lambda text: _folded(PurePosixPath(text).stem)):
-                hit = next((n for n in there if key(n) in (key(path.name), _folded(path.name))), "")
-                if hit:
-                    return (
-                        f"instead of {name!r} there is {str(folder / hit)!r}: the annotation and "
-                        "the file must have the same name, capitals and suffix included; "
-                    )
-    return _similar(names, places)
+    def child(folder: Path, name: str) -> Path:
+        if (folder / name).is_dir():
+            return folder / name
+        hits = [other for other in below(folder) if folded(other) == folded(name)]
+        return folder / (hits[0] if len(hits) == 1 else name)
 
-
-def _similar(names: Iterable[str], places: Sequence[Path]) -> str:
-    """The names that are most like a missing one, as part of a message."""
-    for name in names:
-        path = PurePosixPath(name)
-        for folder in dict.fromkeys(f for place in places for f in (place / path.parent, place)):
-            try:
-                there = [entry.name for entry in islice(os.scandir(folder), _MOST)]
-            except OSError:
-                continue
-            if near := difflib.get_close_matches(path.name, there, n=2, cutoff=0.75):
-                return f"the nearest to {name!r} in {folder} are {', '.join(sorted(near))}; "
-    return ""
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    found: dict[Path, None] = {}
+    for folder in folders:
+        path = reduce(child, PurePosixPath(folder).parts, root)
+        if path.is_dir():
+            found[path] = None
+            if path != root and (inner := child(path, path.name)).is_dir():
+                found[inner] = None
+    return list(found)
 
 
 class Files:

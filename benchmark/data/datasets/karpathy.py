@@ -16,7 +16,7 @@ folders of corrupted images are usually flat.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -60,7 +60,7 @@ def _image(path: PurePosixPath, texts: tuple[str, ...]) -> AnnotatedImage:
 
 
 _NAMES_OF_2017 = ("images/train2017", "images/val2017", "train2017", "val2017")
-_FLICKR_FOLDERS = ("flickr30k-images", "flickr30k_images", "Images")
+_FLICKR_FOLDERS = ("flickr30k-images", "flickr30k_images")
 
 
 def _as_in_2017(path: PurePosixPath) -> Iterator[PurePosixPath]:
@@ -70,12 +70,25 @@ def _as_in_2017(path: PurePosixPath) -> Iterator[PurePosixPath]:
         yield PurePosixPath(number)
 
 
+_LISTS = "https://storage.googleapis.com/sfr-vision-language-research/datasets/"
+
+
+def _no_splits(files: Sequence[str], ours: str) -> tuple[tuple[str, str], ...]:
+    """Captions as their authors publish them, which do not say who is in Karpathy's test split."""
+    advice = f"has no such split; fetch BLIP's list of the test split: curl -O {_LISTS}{ours}"
+    return tuple((file, advice) for file in files)
+
+
 load_coco = PairLoader(
-    Source("coco", ("coco", ".")),
+    Source("coco", ("coco", "mscoco", ".")),
     ("coco_karpathy_{split}.json", "dataset_coco.json"),
     ("images", ".", "images/val2014", "val2014", *_NAMES_OF_2017),
     _read,
     _as_in_2017,
+    instead=_no_splits(
+        [f"captions_{part}{year}.json" for year in (2014, 2017) for part in ("val", "train")],
+        "coco_karpathy_test.json",
+    ),
 )
 """COCO, Karpathy split."""
 
@@ -85,13 +98,8 @@ load_flickr30k = PairLoader(
     # Karpathy's file leaves out the folder of the pictures.
     ("images", ".", *(f"{above}{own}" for above in ("images/", "") for own in _FLICKR_FOLDERS)),
     _read,
-    instead=(
-        (
-            "results_20130124.token",
-            "has no splits; fetch BLIP's list of the test split: curl -o "
-            "flickr30k_test.json https://storage.googleapis.com/sfr-vision-language-research/datasets/"
-            "flickr30k_test.json",
-        ),
+    instead=_no_splits(
+        ["results_20130124.token", "results.csv", "captions.txt"], "flickr30k_test.json"
     ),
 )
 """Flickr30K, Karpathy split."""

@@ -23,6 +23,9 @@ from benchmark.errors import DataError, did_you_mean
 DOMAINS = ("in-domain", "near-domain", "out-domain")
 
 
+_FETCH = "curl -O https://nocaps.s3.amazonaws.com/nocaps_val_4500_captions.json"
+
+
 def _read(annotation: Path, split: str) -> Iterator[AnnotatedImage]:
     if split != "val":
         raise no_split("nocaps (whose test captions are hidden)", split, ["val"])
@@ -35,6 +38,11 @@ def _listed(data: list[Any], file: Path) -> Iterator[AnnotatedImage]:
     """TCR's form: ``[{"domain", "image", "caption": [text, ...]}, ...]``."""
     for number, record in enumerate(data, start=1):
         where = f"{file}, record {number}"
+        if isinstance(record, dict) and "img_id" in record and "domain" not in record:
+            raise DataError(
+                f"{file} is BLIP's list, without the domains of the images; fetch the official "
+                f"file into the same folder: {_FETCH}"
+            )
         texts = captions_of(value(record, "caption", list, where), where, "caption")
         yield _image(value(record, "image", str, where), record, texts, where)
 
@@ -91,6 +99,9 @@ load_nocaps = PairLoader(
     ("nocaps_val_4500_captions.json", "nocaps_val.json", "annotations.json"),
     ("images", "val", "validation", "images/validation", "image", "."),
     _read,
+    instead=(
+        ("nocaps_val_image_info.json", f"has no captions; fetch the file with them: {_FETCH}"),
+    ),
     split="val",
 )
 """All domains (4,500 images)."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmark.data.datasets.annotations import captions_of, value
 from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint, file_digests
-from benchmark.data.datasets.folders import Files, Source, existing
+from benchmark.data.datasets.folders import Files, Source
 from benchmark.data.media import ImageFiles
 from benchmark.errors import DataError, did_you_mean
 
@@ -134,9 +134,7 @@ class PairLoader:
 
     def places(self, root: Path) -> list[Path]:
         """The folders below which images may lie, of those that exist."""
-        return existing(
-            root, [f"{place}/{sub}" for place in self.source.folders for sub in self.image_folders]
-        )
+        return self.source.picture_places(root, self.image_folders)
 
 
 def other_suffixes(*suffixes: str) -> Callable[[PurePosixPath], Iterable[PurePosixPath]]:

@@ -38,7 +38,7 @@ def _read(file: Path, split: str, *, one_text: bool = False) -> Iterator[Annotat
 
 
 load_cuhk_pedes = PairLoader(
-    Source("cuhk-pedes", ("CUHK-PEDES", "cuhk-pedes", ".")),
+    Source("cuhk-pedes", ("CUHK-PEDES", ".")),
     ("reid_raw.json",),
     ("imgs", "."),
     _read,
@@ -53,7 +53,7 @@ load_cuhk_pedes = PairLoader(
 """CUHK-PEDES; splits train, val and test."""
 
 load_icfg_pedes = PairLoader(
-    Source("icfg-pedes", ("ICFG-PEDES", "ICFG_PEDES", "icfg-pedes", ".")),
+    Source("icfg-pedes", ("ICFG-PEDES", "ICFG_PEDES", ".")),
     ("ICFG-PEDES.json", "ICFG_PEDES.json"),
     ("imgs", "."),
     partial(_read, one_text=True),

@@ -66,15 +66,15 @@ class _SameText:
 
 
 load_rsicd = PairLoader(
-    Source("rsicd", ("rsicd", "RSICD", ".")),
+    Source("rsicd", ("rsicd", ".")),
     ("dataset_rsicd.json",),
-    ("RSICD_images", "RSICD_images/RSICD_images", "images", "."),
+    ("RSICD_images", "images", "."),
     _read,
 )
 """RSICD, only the own image relevant."""
 
 load_rsitmd = PairLoader(
-    Source("rsitmd", ("rsitmd", "RSITMD", ".")),
+    Source("rsitmd", ("rsitmd", ".")),
     ("dataset_RSITMD.json", "dataset_rsitmd.json"),
     ("images", "RSITMD_images", "."),
     _read,

@@ -126,8 +126,8 @@ def test_data_folder_does_not_exist(tmp_path: Path) -> None:
 def test_missing_annotations_say_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_flickr30k(tmp_path)
-    for expected in ("flickr30k/annotations/flickr30k_test.json", "dataset_flickr30k.json"):
-        assert f"{tmp_path / expected}\n" in str(caught.value)
+    for expected in ("flickr30k_test.json, dataset_flickr30k.json", "\nin flickr30k/annotations, "):
+        assert expected in str(caught.value)
 
 
 def break_record(tmp_path: Path, number: int, record: Any) -> None:

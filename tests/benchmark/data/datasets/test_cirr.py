@@ -59,7 +59,7 @@ def test_missing_pictures_are_counted_and_named(tmp_path: Path) -> None:
         load(tmp_path)
     message = str(caught.value)
     assert "6 of 14 images of 'cirr' are missing" in message
-    assert ", ".join(cirr_name(i) for i in range(6, 11)) + ", ...;" in message
+    assert ", ".join(f"dev/{cirr_name(i)}.png" for i in range(6, 11)) + ", ...;" in message
     assert cirr_name(11) not in message
 
 

@@ -190,7 +190,9 @@ def test_no_data_folder_given() -> None:
 
 
 def test_annotations_not_found_names_the_places(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"(?s)no annotations.*captions/cap.dress.val.json"):
+    with pytest.raises(
+        DataError, match=r"(?s)no annotations.*cap.dress.val.json\nin fashion-iq/captions, "
+    ):
         load(tmp_path)
 
 

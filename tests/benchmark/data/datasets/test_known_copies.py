@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmark.data.datasets.audio_visual import load_audioset
+from benchmark.data.datasets.base import Loader
 from benchmark.data.datasets.cirr import load as load_cirr
 from benchmark.data.datasets.fashion_iq import load as load_fashion_iq
 from benchmark.data.datasets.karpathy import load_coco, load_flickr30k
@@ -55,6 +57,23 @@ def rsicd_doubled(root: Path) -> None:
     (root / "rsicd/moved").rename(root / "rsicd/RSICD_images/RSICD_images")
 
 
+def doubled(root: Path) -> None:
+    """As an archive that was unpacked into a folder of its own name, once more below."""
+    make_person_search(root, "CUHK-PEDES", "reid_raw.json")
+    (root / "CUHK-PEDES").rename(root / "moved")
+    (root / "cuhk-pedes").mkdir()
+    (root / "moved").rename(root / "cuhk-pedes/CUHK-PEDES")
+    (root / "cuhk-pedes/CUHK-PEDES/imgs").rename(root / "cuhk-pedes/CUHK-PEDES/moved")
+    (root / "cuhk-pedes/CUHK-PEDES/imgs").mkdir()
+    (root / "cuhk-pedes/CUHK-PEDES/moved").rename(root / "cuhk-pedes/CUHK-PEDES/imgs/imgs")
+
+
+def capitals(root: Path) -> None:
+    make_nocaps(root)
+    (root / "nocaps/images").rename(root / "nocaps/Validation")
+    (root / "nocaps").rename(root / "NoCaps")
+
+
 def rsitmd_png(root: Path) -> None:
     file = make_remote_sensing(root, "rsitmd")
     file.rename(file.with_name("dataset_rsitmd.json"))
@@ -87,6 +106,12 @@ COPIES = {
         flickr("flickr30k_images", "dataset.json", "karpathy"),
     ),
     "nocaps": (load_nocaps, make_nocaps, nocaps_validation),
+    "doubled": (
+        load_cuhk_pedes,
+        lambda root: make_person_search(root, "CUHK-PEDES", "reid_raw.json"),
+        doubled,
+    ),
+    "capitals": (load_nocaps, make_nocaps, capitals),
     "rsicd": (load_rsicd, make_remote_sensing, rsicd_doubled),
     "rsitmd": (load_rsitmd, lambda root: make_remote_sensing(root, "rsitmd"), rsitmd_png),
     "fashion-iq": (load_fashion_iq, make_fashion_iq, fashion_categories),
@@ -113,26 +138,89 @@ def test_captions_of_icfg_as_a_text(tmp_path: Path) -> None:
     )
 
 
-def test_files_that_cannot_serve_are_named_with_what_mends_it(tmp_path: Path) -> None:
-    (tmp_path / "flickr30k").mkdir()
-    (tmp_path / "flickr30k/results_20130124.token").write_text("1.jpg#0\ta wall\n")
-    with pytest.raises(DataError, match=r"results_20130124.token is there, but has no .*curl -o"):
+@pytest.mark.parametrize(
+    ("load", "file", "said"),
+    [
+        (load_flickr30k, "flickr30k/results_20130124.token", "has no such split; .* curl -O http"),
+        (load_flickr30k, "Flickr30k/flickr30k_images/results.csv", "has no such split; .* curl -O"),
+        (load_coco, "coco/annotations/captions_val2014.json", "has no such .*coco_karpathy_test"),
+        (load_nocaps, "nocaps/nocaps_val_image_info.json", "has no captions; .*curl -O http"),
+        (load_cuhk_pedes, "CUHK-PEDES/caption_all.json", "has no splits; take reid_raw"),
+    ],
+)
+def test_files_that_cannot_serve_are_named_with_what_mends_it(
+    tmp_path: Path, load: Loader, file: str, said: str
+) -> None:
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text("[]")
+    with pytest.raises(DataError, match=rf"{file} is there, but {said}"):
+        load(tmp_path, split="val" if load is load_nocaps else "test", allow_missing=False)
+
+
+def test_a_list_of_nocaps_without_domains(tmp_path: Path) -> None:
+    file = make_nocaps(tmp_path, form="tcr")
+    records = [{"image": r["image"], "img_id": 0} for r in json.loads(file.read_text())]
+    file.with_name("nocaps_val.json").write_text(json.dumps(records))
+    with pytest.raises(DataError, match=r"nocaps_val.json is BLIP's list, without .*: curl -O"):
+        load_nocaps(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("downloads/dataset_rsicd.json", "is there: --data {root}/downloads reads it"),
+        ("RSICD_optimal/annotations/dataset_rsicd.json", "--data {root}/RSICD_optimal reads it"),
+        ("rsicd/text/dataset_rsicd.json", "mv {root}/rsicd/text/{name} {root}/rsicd/{name}"),
+        ("rsicd/Dataset_RSICD.json", "mv {root}/rsicd/Dataset_RSICD.json {root}/rsicd/{name}"),
+    ],
+)
+def test_annotations_in_another_place(tmp_path: Path, place: str, said: str) -> None:
+    file = make_remote_sensing(tmp_path, "rsicd")
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    file.rename(tmp_path / place)
+    wanted = said.format(root=tmp_path, name="dataset_rsicd.json")
+    with pytest.raises(DataError, match=re.escape(wanted)):
+        load_rsicd(tmp_path)
+
+
+def test_a_file_of_a_common_name_is_not_taken_for_annotations(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/test.json").write_text("[]")
+    with pytest.raises(DataError, match="no annotations") as error:
         load_flickr30k(tmp_path)
-    (tmp_path / "CUHK-PEDES").mkdir()
-    (tmp_path / "CUHK-PEDES/caption_all.json").write_text("[]")
-    with pytest.raises(DataError, match=r"caption_all.json is there, but has no splits; take reid"):
-        load_cuhk_pedes(tmp_path)
+    assert "is there" not in str(error.value)
 
 
-def test_lists_that_name_flac(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".flac", ".FLAC", ".mp3"])
+def test_lists_that_name_other_sounds(tmp_path: Path, suffix: str) -> None:
     file = make_clips(tmp_path)
     before = load_audioset(tmp_path).fingerprint
-    file.write_text(file.read_text().replace(".wav", ".flac"))
+    file.write_text(file.read_text().replace(".wav", suffix))
     assert load_audioset(tmp_path).fingerprint == before
     wav = next((tmp_path / "audioset/audio").glob("*.wav"))
-    wav.rename(wav.with_suffix(".flac"))
-    with pytest.raises(DataError, match=r"1 of 4 clips .* 3 are there.*no wav, but a flac: .*ff"):
+    wav.rename(wav.with_suffix(suffix))
+    loop = re.escape(f"for f in {wav.parent}/*{suffix}; do ffmpeg ")
+    with pytest.raises(DataError, match=rf"1 of 4 clips .* 3 are there.*\(no wav\).*{loop}"):
         load_audioset(tmp_path)
+
+
+def test_sounds_that_are_there_in_another_form_than_the_list_says(tmp_path: Path) -> None:
+    make_clips(tmp_path)
+    wav = next((tmp_path / "audioset/audio").glob("*.wav"))
+    wav.rename(wav.with_suffix(".flac"))
+    with pytest.raises(DataError, match=r"Only wav is read, and there is .*\.flac: for f in"):
+        load_audioset(tmp_path)
+
+
+@pytest.mark.parametrize(("begins", "said"), [("/data/sls/as", "/data/sls/as"), ("/x/y", "/x/y")])
+def test_absolute_paths_of_another_machine(tmp_path: Path, begins: str, said: str) -> None:
+    file = make_clips(tmp_path)
+    file.write_text(file.read_text().replace('"audio/', f'"{begins}/audio/'))
+    command = re.escape(f"""sed -i 's#"{said}/#"#' {file}""")
+    with pytest.raises(DataError, match=f"wav leads to .*, which is refused; .*{command}"):
+        load_audioset(tmp_path)
+    file.write_text(file.read_text().replace(f'"{said}/', '"'))  # what the command does
+    assert load_audioset(tmp_path).counts == {"clips": 4}
 
 
 def test_a_missing_message_says_how_many_are_there_and_the_nearest(tmp_path: Path) -> None:
@@ -144,3 +232,18 @@ def test_a_missing_message_says_how_many_are_there_and_the_nearest(tmp_path: Pat
         match=rf"1 of 6 images .*missing and 5 are there: .*the nearest .*{pictures[0].stem}x",
     ):
         load_flickr30k(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["img_raw/dev", "elsewhere"])
+def test_pictures_of_another_suffix_or_in_another_place_are_named(
+    tmp_path: Path, folder: str
+) -> None:
+    cirr = make_cirr(tmp_path)
+    (cirr / folder).mkdir(exist_ok=True)
+    for picture in list((cirr / "img_raw/dev").iterdir()):
+        picture.rename(cirr / folder / f"{picture.stem}.JPG")
+    with pytest.raises(DataError, match=r"nothing to run on") as error:
+        load_cirr(tmp_path, split="val", allow_missing=True)
+    assert re.search(
+        rf"(instead of|nearest to) 'dev/.*\.png' .*{folder}/.*\.JPG'", str(error.value)
+    )
