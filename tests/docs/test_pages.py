@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from docs import ablation, catalogue, marks
+from docs import catalogue, method_tables
 from methods.testing import run_contract
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,11 +37,11 @@ def test_the_catalogue_is_that_of_the_cards() -> None:
     assert catalogue.PAGE.read_text(encoding="utf-8") == made, "run: python -m docs.catalogue"
 
 
-def test_the_ablation_table_is_that_of_the_numbers() -> None:
-    text = ablation.PAGE.read_text(encoding="utf-8")
-    made = marks.filled(text, ablation.MARK, ablation.table(pd.read_csv(ablation.NUMBERS)))
-    assert text == made, "run: python -m docs.ablation"
-    assert ablation.variant_of("rest [mini+level, gap=1.0, level=query]") == "rest level=query"
+def test_the_tables_of_methods_are_those_of_the_numbers() -> None:
+    text = method_tables.PAGE.read_text(encoding="utf-8")
+    assert text == method_tables.written(text), "run: python -m docs.method_tables"
+    label = "rest [mini+level, gap=1.0, level=query]"
+    assert method_tables.variant_of(label) == "rest level=query"
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)
