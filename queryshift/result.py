@@ -13,7 +13,7 @@ import pandas as pd
 from benchmark.cell import Status
 from benchmark.cli.runs import find_run
 from benchmark.errors import ResultsError, did_you_mean
-from benchmark.report.leaderboard import by_shift
+from benchmark.report.frames import by_shift
 from benchmark.report.pools import benchmark_pools, shift_pools
 from benchmark.report.results import CellResult
 from benchmark.report.unlabelled import unlabelled_frame, unlabelled_verdict

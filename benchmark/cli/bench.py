@@ -125,11 +125,10 @@ class Bench(Command):
         console: Console,
     ) -> None:
         """Prints the table of the run's cells; writes the files that are out of date."""
-        from benchmark.report.outputs import up_to_date
         from benchmark.report.pools import benchmark_pools
         from benchmark.report.unlabelled import unlabelled_table, unlabelled_verdict
         from benchmark.report.verdict import verdict_of
-        from benchmark.report.writing import load_results, output_options, write_all
+        from benchmark.report.writing import load_results, output_options, up_to_date, write_all
 
         stored, keys = load_results(store), {record.key for record in records}
         mine = [one for one in stored if one.record.key in keys]
@@ -167,8 +166,8 @@ class Bench(Command):
         if not (args.grid or self.defaults(args)):
             console.print(results_table(mine))
             return []
-        from benchmark.report.outputs import write_csv
-        from benchmark.report.suite_table import suite_frame, suite_table
+        from benchmark.report.table import suite_frame, suite_table
+        from benchmark.report.writing import write_csv
 
         frame = suite_frame(mine, plan.rows)  # a row for each benchmark, not for each method
         console.print(suite_table(frame.assign(note="")))  # the reasons come below, once each

@@ -57,9 +57,8 @@ class Leaderboard(Bench):
         """What is committed says of every failed or missing cell that it is; hiding none."""
         from benchmark.report.centring import centring_claims, ours_claim
         from benchmark.report.claims import claims_frame
-        from benchmark.report.outputs import write_csv
-        from benchmark.report.suite_table import suite_frame, suite_table
-        from benchmark.report.writing import load_results, write_all
+        from benchmark.report.table import suite_frame, suite_table
+        from benchmark.report.writing import load_results, write_all, write_csv
 
         stored = load_results(store, batches=False)
         frame = suite_frame(stored, plan.rows)

@@ -116,8 +116,8 @@ def _map(store: RunStore, record: Record, kinds: Kinds) -> list[Path]:
 def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Path]:
     """Prints and writes ``reported.csv``: published beside measured numbers; draws them."""
     from benchmark.report import plots, reported
-    from benchmark.report.outputs import write_csv
-    from benchmark.report.tidy import tidy
+    from benchmark.report.frames import tidy
+    from benchmark.report.writing import write_csv
 
     measured = tidy(store.records())
     frame, unlike = reported.beside(measured), reported.apart(measured)

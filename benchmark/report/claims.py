@@ -20,6 +20,7 @@ from rich.text import Text
 
 from benchmark.cell import CLEAN, SOURCE
 from benchmark.metrics.probes import CONFLICT_DEGREES
+from benchmark.report.boards import markdown_escape, markdown_row
 from benchmark.report.centring import centring_claims, ours_claim
 from benchmark.report.claim_cells import PARTS, ClaimCells, diverse, single
 from benchmark.report.claim_rules import (
@@ -31,11 +32,10 @@ from benchmark.report.claim_rules import (
     with_reason,
 )
 from benchmark.report.display import data_table
-from benchmark.report.outputs import write_csv, write_text
 from benchmark.report.pools import finite_mean
 from benchmark.report.results import CellResult
 from benchmark.report.table import plain
-from benchmark.report.text_tables import markdown_escape, markdown_row
+from benchmark.report.writing import write_csv, write_text
 
 REST = "rest"
 ENTROPY_METHODS = ("tent", "eata", "sar", "read")

@@ -19,14 +19,16 @@ from benchmark.cell import CLEAN, SOURCE, Status
 from benchmark.evaluation.changes import LITTLE
 from benchmark.metrics.intervals import Comparison, Interval, mean_interval, paired_comparison
 from benchmark.report.results import (
+    NOTHING,
     CellResult,
     Setting,
     Variant,
     canonical,
     method_rank,
+    most_shifted,
     variant_labels,
+    warnings,
 )
-from benchmark.report.unshifted import NOTHING, most_shifted, warnings
 
 
 @dataclass(frozen=True)

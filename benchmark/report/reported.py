@@ -18,7 +18,7 @@ import yaml
 from benchmark.cell import SOURCE
 from benchmark.data.suite import benchmark_cards
 from benchmark.errors import ResultsError, did_you_mean
-from benchmark.report.tidy import TIDY_COLUMNS
+from benchmark.report.frames import TIDY_COLUMNS
 
 FOLDER = Path(__file__).parents[2] / "results" / "reported"
 """Where the committed tables lie."""

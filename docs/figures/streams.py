@@ -21,8 +21,8 @@ from benchmark.cell import ShiftSpec, StreamSpec
 from benchmark.evaluation.stream import QueryStream
 from benchmark.evaluation.stream_kinds import KINDS
 from benchmark.report import plots
-from benchmark.report.outputs import write_bytes
-from benchmark.report.plots import style
+from benchmark.report.plots import layout
+from benchmark.report.writing import write_bytes
 
 BATCH, BATCHES = 12, 36
 SHIFTS = ("gaussian noise", "contrast", "JPEG compression", "fog")
@@ -87,8 +87,8 @@ def _columns(stream: QueryStream, numbers: np.ndarray) -> np.ndarray:
 def _picture(
     rows: Sequence[tuple[str, np.ndarray]], names: Sequence[str], colours: Sequence[str]
 ) -> Figure:
-    with mpl.rc_context(style.RC):
-        figure = Figure(figsize=(style.WIDTH, 0.75 + 1.15 * len(rows)), layout="constrained")
+    with mpl.rc_context(layout.RC):
+        figure = Figure(figsize=(layout.WIDTH, 0.75 + 1.15 * len(rows)), layout="constrained")
         axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
         for axis, (title, columns) in zip(axes, rows, strict=True):
             _squares(axis, columns, colours[: len(names)])

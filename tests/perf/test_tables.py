@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from benchmark.data.suite import load_suite
-from benchmark.report.boards import boards
-from benchmark.report.leaderboard import by_shift, leaderboard
+from benchmark.report.boards import boards, latex, markdown
+from benchmark.report.frames import by_shift, leaderboard, pairwise_frame, ranking_frame, rankings
 from benchmark.report.pools import benchmark_pools, shift_pools
-from benchmark.report.ranking_tables import pairwise_frame, ranking_frame, rankings
 from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
-from benchmark.report.text_tables import latex, markdown
 from benchmark.report.writing import load_results, write_all
 from tests.benchmark.report.test_report import cell, stored
 

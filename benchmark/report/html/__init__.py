@@ -19,9 +19,9 @@ from typing import Any
 from benchmark.errors import ResultsError
 from benchmark.report.html.cells import linker
 from benchmark.report.html.data import page_data
-from benchmark.report.outputs import write_text
 from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
 from benchmark.report.results import CellResult
+from benchmark.report.writing import write_text
 
 __all__ = ["embedded", "page", "write"]
 

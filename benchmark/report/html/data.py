@@ -8,14 +8,13 @@ from typing import Any
 
 from benchmark.cell import CLEAN
 from benchmark.report.columns import COLUMNS, FOLDED, IDENTITY, VIEWS, Column, against_source
+from benchmark.report.frames import by_shift, leaderboard, numbers_of
 from benchmark.report.html.cells import RANK_BINS, configuration, curve, histogram, number
-from benchmark.report.leaderboard import by_shift, leaderboard, numbers_of
 from benchmark.report.looks import extent, looks
-from benchmark.report.method_summary import method_summaries
 from benchmark.report.pools import Pool, changed_nothing, labels_of
-from benchmark.report.results import CellResult, canonical, method_rank
+from benchmark.report.results import NOTHING, CellResult, canonical, method_rank
 from benchmark.report.table import NOTES
-from benchmark.report.unshifted import NOTHING
+from benchmark.report.verdict import method_summaries
 
 _SECTIONS = ("metrics", "probes", "cost")
 _ALWAYS = ("benchmark", "method", "R@1", "R@1_difference")

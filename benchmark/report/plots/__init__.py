@@ -16,14 +16,19 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmark.report.method_summary import MethodSummary, method_summaries
-from benchmark.report.outputs import write_bytes
-from benchmark.report.plots import layout, style
-from benchmark.report.plots.changes import PER_PAGE, coverage, measured
-from benchmark.report.plots.geometry import angles, embedding_map, has_probes, probes
+from benchmark.report.frames import rankings
+from benchmark.report.plots import layout
+from benchmark.report.plots.geometry import (
+    PER_PAGE,
+    angles,
+    coverage,
+    embedding_map,
+    has_probes,
+    measured,
+    probes,
+)
 from benchmark.report.plots.heat import HEAT_COLUMNS, forgetting_map, heat_map, overview
-from benchmark.report.plots.methods import by_method
-from benchmark.report.plots.ranks import rank_diagram
+from benchmark.report.plots.methods import by_method, rank_diagram
 from benchmark.report.plots.recall import (
     curves,
     forgetting,
@@ -35,7 +40,8 @@ from benchmark.report.plots.scatter import quality_and_cost, reported_and_measur
 from benchmark.report.plots.sweeps import lines as lines_of
 from benchmark.report.plots.sweeps import sensitivity, varied
 from benchmark.report.pools import Pool, benchmark_pools, labels_of
-from benchmark.report.ranking_tables import rankings
+from benchmark.report.verdict import MethodSummary, method_summaries
+from benchmark.report.writing import write_bytes
 
 __all__ = [
     "angles",
@@ -72,8 +78,8 @@ def render(figure: Figure, kind: Literal["png", "pdf"] = "png") -> bytes:
     PDF holds text as text (TrueType), so that it can be searched and is sharp at any size.
     """
     buffer = io.BytesIO()
-    with mpl.rc_context({**style.RC, "pdf.fonttype": 42}):
-        figure.savefig(buffer, format=kind, dpi=style.DPI, metadata=_METADATA[kind])
+    with mpl.rc_context({**layout.RC, "pdf.fonttype": 42}):
+        figure.savefig(buffer, format=kind, dpi=layout.DPI, metadata=_METADATA[kind])
     return buffer.getvalue()
 
 

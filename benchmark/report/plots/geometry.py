@@ -1,4 +1,4 @@
-"""What explains a recall: probes and maps of the embeddings, angles between gradients."""
+"""What explains a recall: the size of shifts, probes and maps of embeddings, gradient angles."""
 
 from __future__ import annotations
 
@@ -14,12 +14,20 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from benchmark.cell import CLEAN, SOURCE
+from benchmark.evaluation.changes import LITTLE
 from benchmark.metrics.probes import CONFLICT_DEGREES
-from benchmark.report.plots import layout, style
+from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, labels_of
 
 if TYPE_CHECKING:
     from benchmark.executors.rerun import Embeddings
+
+
+PER_PAGE = 50
+"""Shifts in one figure of ``coverage``."""
+
+_PARTS = {"image": "^", "text": "s"}
+_COLOUR = "#5b7fa6"
 
 PROBES = ("uniformity", "gap", "consistency")
 BIN_DEGREES = 5
@@ -37,7 +45,7 @@ def has_probes(pools: Sequence[Pool]) -> bool:
     return any(pool.values("probes", name) for pool in pools for name in PROBES)
 
 
-@mpl.rc_context(style.RC)
+@mpl.rc_context(layout.RC)
 def probes(pools: Sequence[Pool], title: str = "") -> Figure:
     """Uniformity, gap and consistency: source on uncorrupted queries, then all on shifted ones.
 
@@ -48,15 +56,15 @@ def probes(pools: Sequence[Pool], title: str = "") -> Figure:
     shifted = [pool for pool in pools if pool.first.shift != CLEAN] or list(pools)
     clean = [p for p in pools if p.first.shift == CLEAN and p.is_source and p not in shifted]
     labels = labels_of(shifted)
-    looks = style.looks(labels)
-    bars = [("source, in-domain", clean, style.LOOKS[SOURCE])] if clean else []
+    looks = layout.looks(labels)
+    bars = [("source, in-domain", clean, layout.LOOKS[SOURCE])] if clean else []
     bars += [(name, [p for p in shifted if p.label == name], looks[name]) for name in labels]
     height = 1.0 + 0.26 * len(bars) + (0.25 if title else 0)
     figure, axes = layout.panels(len(PROBES), height, columns=len(PROBES), sharey=True)
     for axis, name in zip(axes, PROBES, strict=True):
         ends = [_probe_bar(axis, y, name, p, look) for y, (_, p, look) in enumerate(bars)]
         if clean and math.isfinite(ends[0]):
-            axis.axvline(ends[0], color=style.INK, linestyle="--", linewidth=0.9)
+            axis.axvline(ends[0], color=layout.INK, linestyle="--", linewidth=0.9)
         axis.set_title(name)
         axis.grid(axis="x")
         axis.tick_params(axis="y", length=0)
@@ -66,7 +74,7 @@ def probes(pools: Sequence[Pool], title: str = "") -> Figure:
     return figure
 
 
-def _probe_bar(axis: Axes, y: int, name: str, pools: Sequence[Pool], look: style.Look) -> float:
+def _probe_bar(axis: Axes, y: int, name: str, pools: Sequence[Pool], look: layout.Look) -> float:
     """One bar, its dots and its number; gives the mean over the pools' cells."""
     by_shift = [pool.mean("probes", name) for pool in pools]
     finite = [value for value in by_shift if math.isfinite(value)]
@@ -77,21 +85,14 @@ def _probe_bar(axis: Axes, y: int, name: str, pools: Sequence[Pool], look: style
     hatch = "////" if all(pool.first.shift == CLEAN for pool in pools) else ""
     axis.barh(y, mean, 0.62, color=look.colour, hatch=hatch, edgecolor="white", linewidth=0)
     if len(finite) > 1:
-        axis.plot(finite, [y] * len(finite), "o", markersize=3.2, color=style.INK,
+        axis.plot(finite, [y] * len(finite), "o", markersize=3.2, color=layout.INK,
                   markeredgecolor="white", markeredgewidth=0.6)  # fmt: skip
-    axis.annotate(
-        f"{mean:.2f}",
-        (max([0.0, mean, *finite]), y),
-        (6, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=8,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},  # over the dashed line
-    )
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # over the dashed line
+    layout.beside(axis, f"{mean:.2f}", max([0.0, mean, *finite]), y, 6, fontsize=8, bbox=box)
     return mean
 
 
-@mpl.rc_context(style.RC)
+@mpl.rc_context(layout.RC)
 def angles(pools: Sequence[Pool]) -> Figure:
     """How often which angle lay between the gradients of adapting and of keeping the source.
 
@@ -103,7 +104,7 @@ def angles(pools: Sequence[Pool]) -> Figure:
     count = len(layout.place_titles(known))
     if count > layout.PANELS:
         return _strips(known)
-    looks = style.looks(pool.label for pool in known)
+    looks = layout.looks(pool.label for pool in known)
     figure, axes = layout.panels(count, 2.1, room=0.5, sharex=True)
     for axis, here in layout.by_place(axes, known):
         _histograms(axis, here, looks)
@@ -130,15 +131,15 @@ def _strips(pools: Sequence[Pool]) -> Figure:
         0.19 * len(places),
         room=1.4,
         columns=len(labels),
-        width=max(style.WIDTH, 2.4 + 2.0 * len(labels)),
+        width=max(layout.WIDTH, 2.4 + 2.0 * len(labels)),
         sharey=True,
     )
     for axis, label in zip(axes, labels, strict=True):
         rows = {y: values for (name, y), values in found.items() if name == label}
         image = _strip_panel(axis, rows, len(places), norm)
-        axis.set_title(style.label(label))
+        axis.set_title(layout.shown(label))
         axis.set_xlabel("degrees")
-    axes[0].set_yticks(range(len(places)), [style.label(title, 40) for title in places.values()])
+    axes[0].set_yticks(range(len(places)), [layout.shown(title, 40) for title in places.values()])
     layout.colour_bar(
         figure, image, axes, f"batches per {BIN_DEGREES}° (%)", fraction=0.03, pad=0.02
     )
@@ -157,8 +158,8 @@ def _strip_panel(
     edges = np.arange(count + 1) - 0.5
     image = axis.pcolormesh(_EDGES, edges, np.ma.masked_invalid(shares), cmap="Greys", norm=norm)
     axis.hlines(edges, 0, 180, color="white", linewidth=1.5)
-    axis.text(232, -0.8, _ABOVE, fontsize=8, color=style.QUIET, ha="right")
-    axis.axvline(CONFLICT_DEGREES, color=style.LOOKS["rest"].colour, linewidth=1.1)
+    axis.text(232, -0.8, _ABOVE, fontsize=8, color=layout.QUIET, ha="right")
+    axis.axvline(CONFLICT_DEGREES, color=layout.LOOKS["rest"].colour, linewidth=1.1)
     axis.set_xlim(0, 235)
     axis.set_ylim(count - 0.5, -0.5)
     axis.set_xticks(range(0, 181, 45))
@@ -183,14 +184,14 @@ def _conflicting(angles: np.ndarray) -> float:
     return 100.0 * float(np.mean(angles > CONFLICT_DEGREES))
 
 
-def _histograms(axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look]) -> None:
+def _histograms(axis: Axes, pools: Sequence[Pool], looks: dict[str, layout.Look]) -> None:
     for label in labels_of(pools):
         values = np.concatenate([_angles(pool) for pool in pools if pool.label == label])
         look, heights = looks[label], _shares(values)
-        text = f"{style.label(label)}: {_conflicting(values):.0f} % {_ABOVE}"
+        text = f"{layout.shown(label)}: {_conflicting(values):.0f} % {_ABOVE}"
         axis.stairs(heights, _EDGES, fill=True, color=look.colour, alpha=0.3)
         axis.stairs(heights, _EDGES, color=look.colour, linestyle=look.dashes, label=text)
-    axis.axvline(CONFLICT_DEGREES, color=style.INK, linestyle=":", linewidth=1.1)
+    axis.axvline(CONFLICT_DEGREES, color=layout.INK, linestyle=":", linewidth=1.1)
     axis.set_xlim(0, 180)
     axis.set_xticks(range(0, 181, 30))
     axis.margins(y=0.35)
@@ -212,7 +213,7 @@ def axes_of(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return centre, chosen * np.where(largest < 0, -1.0, 1.0)
 
 
-@mpl.rc_context(style.RC)
+@mpl.rc_context(layout.RC)
 def embedding_map(found: Embeddings, title: str = "", method: str = "") -> Figure:
     """Queries and gallery under the source weights, and with the queries as they were scored.
 
@@ -221,7 +222,7 @@ def embedding_map(found: Embeddings, title: str = "", method: str = "") -> Figur
     queries take.
     """
     centre, axes = axes_of(np.concatenate([found.gallery, found.before]))
-    look = style.looks([method])[method] if method else style.LOOKS["rest"]
+    look = layout.looks([method])[method] if method else layout.LOOKS["rest"]
     figure, both = layout.panels(2, 3.7, sharex=True, sharey=True)
     gallery = (found.gallery - centre) @ axes
     sides = (("before", found.before), ("after", found.after))
@@ -250,3 +251,69 @@ def _points(axis: Axes, gallery: np.ndarray, queries: np.ndarray, colour: str) -
                   label=f"mean of {name}")  # fmt: skip
     axis.grid(axis="both")
     axis.set_aspect("equal")
+
+
+def measured(pools: Sequence[Pool]) -> list[Pool]:
+    """One pool for each shift of each benchmark whose cells say how many queries it changed.
+
+    All methods see the same queries, so that any pool will do.
+    """
+    found: dict[tuple[str, ...], Pool] = {}
+    for pool in pools:
+        if pool.first.shift != CLEAN and pool.values("probes", "coverage"):
+            found.setdefault(pool.first.setting, pool)
+    return [found[setting] for setting in layout.settings_of(list(found.values()))]
+
+
+@mpl.rc_context(layout.RC)
+def coverage(shown: Sequence[Pool]) -> Figure:
+    """Share of queries that each shift changes, and the mean size of the change.
+
+    Means over seeds. Triangle and square: images and captions of composed queries alone. Below the
+    dotted line a shift changes too little to say anything about robustness.
+
+    Args:
+        shown: ``measured(pools)``, or some of them.
+    """
+    names = layout.place_names(shown)
+    height = 1.2 + 0.2 * len(shown)
+    figure, (share, size) = layout.panels(2, height, columns=2, sharey=True)
+    for y, pool in enumerate(shown):
+        _bar(share, y, pool, "coverage", 0)
+        _bar(size, y, pool, "change_size", 1)
+    share.axvline(LITTLE, color=layout.INK, linestyle=":", linewidth=1.0)
+    share.set_xlim(0, 118)
+    share.set_xticks(range(0, 101, 25))
+    size.set_xlim(left=0)
+    size.margins(x=0.16)
+    share.set_xlabel("queries changed (%)")
+    size.set_xlabel("size of the change (% of full scale)")
+    rows = [f"{names[pool.first.place]}  {layout.shift_label(pool)}" for pool in shown]
+    for axis in (share, size):
+        axis.grid(axis="x")
+        axis.tick_params(axis="y", length=0)
+        axis.set_ylim(len(shown) - 0.4, -0.6)
+    share.set_yticks(range(len(shown)), [layout.shown(row, 46) for row in rows], fontsize=7.5)
+    if any(pool.values("probes", f"coverage_{part}") for pool in shown for part in _PARTS):
+        figure.supxlabel(
+            "triangle: images alone; square: captions alone", fontsize=7.5, color=layout.QUIET
+        )
+    layout.set_title(figure, "How many queries each shift changes, and by how much")
+    return figure
+
+
+def _bar(axis: Axes, y: int, pool: Pool, name: str, digits: int) -> None:
+    value = pool.mean("probes", name)
+    if not math.isfinite(value):
+        layout.no_number(axis, y)
+        return
+    axis.barh(y, value, 0.62, color=_COLOUR)
+    ends = [value]
+    for part, marker in _PARTS.items():
+        of_part = pool.mean("probes", f"{name}_{part}")
+        if math.isfinite(of_part):
+            axis.plot(
+                [of_part], [y], marker, color="white", markeredgecolor=layout.INK, markersize=4
+            )
+            ends.append(of_part)
+    layout.beside(axis, f"{value:.{digits}f}", max(ends), y)

@@ -13,10 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.report.looks import extent
-from benchmark.report.plots import layout, style
+from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, labels_of
-from benchmark.report.results import Setting
-from benchmark.report.unshifted import NOTHING
+from benchmark.report.results import NOTHING, Setting
 
 HEAT_COLUMNS = 16
 """Widest heat map by shift; with more columns the overview has one row per benchmark."""
@@ -42,7 +41,7 @@ def overview(pools: Sequence[Pool], whole: Sequence[Pool]) -> Figure:
     return heat_map(pools) if few else benchmark_map(whole)
 
 
-@mpl.rc_context(style.RC)
+@mpl.rc_context(layout.RC)
 def heat_map(pools: Sequence[Pool]) -> Figure:
     """Paired R@1 difference to the source, methods by shifts, one panel per benchmark.
 
@@ -69,7 +68,7 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
     for axis, title, column in zip(axes, titles.values(), columns, strict=True):
         image = _draw(axis, labels, column, reach)
         axis.set_title(layout.wrapped(title, 7 * len(column) + 3))
-    axes[0].set_yticks(range(len(labels)), [style.label(name) for name in labels])
+    axes[0].set_yticks(range(len(labels)), [layout.shown(name) for name in labels])
     layout.colour_bar(figure, image, list(axes), _DIFFERENCE, aspect=14)
     layout.set_title(figure, _GAIN)
     return figure
@@ -122,7 +121,7 @@ def _difference(pool: Pool, metric: str = "R@1") -> _Square | None:
     return _Square(found.difference, text if found.significant else f"({text})")
 
 
-@mpl.rc_context(style.RC)
+@mpl.rc_context(layout.RC)
 def _by_benchmark(
     pools: Sequence[Pool],
     squares: Mapping[tuple[str, Setting, str], _Square],
@@ -158,12 +157,12 @@ def _by_benchmark(
     for axis, heading, columns in zip(axes, groups, panels, strict=True):
         size = 8.0 if widest <= layout.MANY else min(7.0, 100.0 / len(columns))
         image = _draw(axis, rows, columns, _extent(panels), size)
-        axis.set_yticks(range(len(rows)), [style.label(row, 56) for row in rows])
+        axis.set_yticks(range(len(rows)), [layout.shown(row, 56) for row in rows])
         axis.tick_params(axis="y", labelsize=8.5 if widest <= layout.MANY else 7.5)
         axis.set_title(heading)
     layout.colour_bar(figure, image, axes, name)
     if note:
-        figure.supxlabel("\n".join(textwrap.wrap(note, 100)), fontsize=7.5, color=style.QUIET)
+        figure.supxlabel("\n".join(textwrap.wrap(note, 100)), fontsize=7.5, color=layout.QUIET)
     layout.set_title(figure, title)
     return figure
 
@@ -203,14 +202,14 @@ def _draw(
             if row not in column:
                 continue
             values[y, x] = column[row].value
-            colour = "white" if abs(column[row].value) > 0.6 * reach else style.INK
+            colour = "white" if abs(column[row].value) > 0.6 * reach else layout.INK
             axis.text(x, y, column[row].text, ha="center", va="center", fontsize=size, color=colour)
     axis.patch.set(facecolor="#f4f4f4", hatch="////", edgecolor="#d0d0d0")
     image = axis.imshow(
         np.ma.masked_invalid(values), cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto"
     )
     room = {name: (24 if "+" in name else 30) + 20 * (NOTHING in name) for name in columns}
-    names = [style.label(name, length) for name, length in room.items()]
+    names = [layout.shown(name, length) for name, length in room.items()]
     axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)

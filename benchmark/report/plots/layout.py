@@ -1,4 +1,4 @@
-"""What all figures share: names of panels and shifts, the grid of panels, title and legend."""
+"""What all figures share: sizes and type, names, the grid of panels, title and legend."""
 
 from __future__ import annotations
 
@@ -6,19 +6,63 @@ import math
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmark.cell import CLEAN
-from benchmark.report.plots import style
+from benchmark.report.looks import LOOKS as LOOKS
+from benchmark.report.looks import Look as Look
+from benchmark.report.looks import looks as looks
 from benchmark.report.pools import Pool, changed_nothing, labels_of
-from benchmark.report.results import Setting, unique_titles
-from benchmark.report.unshifted import NOTHING
+from benchmark.report.results import NOTHING, Setting, unique_titles
+
+DPI = 150
+WIDTH = 7.0
+"""Width of a figure in inches: the text width of a page; half of it is still readable."""
+
+INK = "#222222"
+QUIET = "#8a8a8a"
+GRID = "#dedede"
+
+RC: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "text.color": INK,
+    "text.parse_math": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+"""Given to ``matplotlib.rc_context``; "$" in a name is a dollar, not mathematics."""
 
 PANELS = 6
 """Panels in one figure. Shifts beyond it go on another page, benchmarks into a denser form."""
@@ -31,6 +75,24 @@ LINES = 8
 
 ALWAYS = ("source", "recentre")
 """Methods that every selection keeps: no adaptation, and the simplest one."""
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
+
+
+def shown(name: str, length: int = 26) -> str:
+    """A name as a figure can show it: cut in the middle when long, unknown glyphs as "?".
+
+    A leading underscore, which would hide an entry from matplotlib's legend, gets a space before.
+    """
+    known = _drawable()
+    text = "".join(c if ord(c) in known and c.isprintable() else "?" for c in name)
+    if len(text) > length:
+        head = (length - 1) * 2 // 3
+        text = f"{text[:head]}…{text[-(length - 1 - head) :]}"
+    return f" {text}" if text.startswith("_") else text
 
 
 def place_titles(pools: Sequence[Pool]) -> dict[Setting, str]:
@@ -72,13 +134,13 @@ def shift_label(pool: Pool) -> str:
     if pool.first.shift == CLEAN:
         return "no corruption"
     name = pool.first.shift.replace("_", " ").replace("+", " + ")
-    label = style.label(f"{name} {pool.first.severities}", 40)
+    label = shown(f"{name} {pool.first.severities}", 40)
     return f"{label} ({NOTHING})" if pool.changed_nothing else label
 
 
 def wrapped(text: str, width: int) -> str:
     """Text in lines of about the given number of characters; a number stays with its word."""
-    tied = re.sub(r" (\d+)$", "\xa0\\1", style.label(text, 60))
+    tied = re.sub(r" (\d+)$", "\xa0\\1", shown(text, 60))
     lines = textwrap.wrap(tied, max(8, width), max_lines=4, placeholder="…")
     return "\n".join(lines).replace("\xa0", " ")
 
@@ -112,7 +174,7 @@ def panels(
     """
     columns = columns or abreast(count)
     rows = max(1, math.ceil(count / columns))
-    width = width or (style.WIDTH if columns > 1 else 5.2)
+    width = width or (WIDTH if columns > 1 else 5.2)
     size = rows * height + room
     if legend:
         labels = labels_of(legend)
@@ -154,15 +216,20 @@ def name_axes(axes: Sequence[Axes], used: int, x: str, y: str) -> None:
         axis.set_ylabel(y)
 
 
+def beside(axis: Axes, text: str, x: float, y: float, away: float = 5, **form: Any) -> None:
+    """A text so many points right of a place, at its height."""
+    form = {"va": "center", "fontsize": 7.5, "textcoords": "offset points", **form}
+    axis.annotate(text, (x, y), (away, 0), **form)
+
+
 def no_number(axis: Axes, y: int) -> None:
     """Says in the place of a bar that there is none."""
-    axis.annotate("no number", (0, y), (4, 0), va="center", fontsize=8, color=style.QUIET,
-                  textcoords="offset points")  # fmt: skip
+    beside(axis, "no number", 0, y, 4, fontsize=8, color=QUIET)
 
 
 def name_bars(axis: Axes, names: Sequence[str]) -> None:
     """Names left of horizontal bars, of which the first is at the top."""
-    axis.set_yticks(range(len(names)), [style.label(name) for name in names])
+    axis.set_yticks(range(len(names)), [shown(name) for name in names])
     axis.set_ylim(len(names) - 0.4, -0.6)
 
 
@@ -185,13 +252,12 @@ def colour_bar(figure: Figure, image: Any, axes: Any, label: str, **form: Any) -
 def set_title(figure: Figure, title: str, length: int = 70) -> None:
     """The figure's title; nothing where it is empty."""
     if title:
-        shown = style.label(title, length)
-        figure.suptitle(shown, x=0.01, ha="left", fontsize=10.5, weight="bold")
+        figure.suptitle(shown(title, length), x=0.01, ha="left", fontsize=10.5, weight="bold")
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:
     """As many columns as the longest name allows at the figure's width in inches."""
-    longest = max(len(style.label(name)) for name in labels)
+    longest = max(len(shown(name)) for name in labels)
     return max(1, min(8, int(width / (0.075 * longest + 0.6))))
 
 
@@ -235,12 +301,12 @@ def families(pools: Sequence[Pool]) -> dict[str, list[str]]:
     return {title: members for title, members in groups.items() if members}
 
 
-def line(look: style.Look) -> dict[str, Any]:
+def line(look: Look) -> dict[str, Any]:
     """How a method's line is drawn."""
     return {"color": look.colour, "linestyle": look.dashes, "marker": look.marker or None}
 
 
-def point(look: style.Look) -> dict[str, Any]:
+def point(look: Look) -> dict[str, Any]:
     """How a method's single point is drawn; one without a marker (source) is a ring."""
     face = look.colour if look.marker else "white"
     marker = {"marker": look.marker or "o", "markersize": 7, "markerfacecolor": face}
@@ -252,7 +318,7 @@ def finish(
     figure: Figure,
     title: str,
     labels: Sequence[str],
-    drawn: Callable[[style.Look], dict[str, Any]],
+    drawn: Callable[[Look], dict[str, Any]],
     note: str = "",
 ) -> None:
     """Title, and one legend for the methods of all panels, outside of them.
@@ -264,10 +330,10 @@ def finish(
         drawn: ``line`` or ``point``.
         note: a line above the legend, such as which methods are left out.
     """
-    chosen = style.looks(labels)
+    chosen = looks(labels)
     handles = [Line2D([], [], **drawn(chosen[name])) for name in labels]
     set_title(figure, title)
     columns = _legend_columns(labels, figure.get_figwidth())
-    names = [style.label(name) for name in labels]
+    names = [shown(name) for name in labels]
     figure.legend(handles, names, loc="outside lower center", ncols=columns, title=note or None,
                   title_fontsize=7.5)  # fmt: skip

@@ -13,10 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmark.cell import CLEAN, StreamSpec
 from benchmark.evaluation.stream import Block, batch_ends, blocks
-from benchmark.report.plots import layout, style
+from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, labels_of
-from benchmark.report.results import CellResult
-from benchmark.report.unshifted import NOTHING
+from benchmark.report.results import NOTHING, CellResult
 
 Curve = tuple[str, str]
 """A shift and the rest of its settings (options, version): what the points of a curve share."""
@@ -25,7 +24,7 @@ Curve = tuple[str, str]
 FORGETTING = "What adapting does to clean queries"
 
 
-@mpl.rc_context(style.RC)
+@mpl.rc_context(layout.RC)
 def recall_along_stream(pools: Sequence[Pool], title: str = "", note: str = "") -> Figure:
     """Cumulative R@1 after each batch, one line per method and one panel per shift.
 
@@ -33,7 +32,7 @@ def recall_along_stream(pools: Sequence[Pool], title: str = "", note: str = "") 
     methods are left out.
     """
     settings = layout.settings_of(pools)
-    looks = style.looks(pool.label for pool in pools)
+    looks = layout.looks(pool.label for pool in pools)
     height = 2.1 if layout.abreast(len(settings)) > 1 else 2.9
     figure, axes = layout.panels(len(settings), height, legend=pools, sharey=True)
     for axis, setting in zip(axes, settings, strict=False):
@@ -45,7 +44,7 @@ def recall_along_stream(pools: Sequence[Pool], title: str = "", note: str = "") 
     return figure
 
 
-def _stream_panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look]) -> None:
+def _stream_panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, layout.Look]) -> None:
     for place, pool in enumerate(sorted(pools, key=lambda p: not p.is_source)):
         curves = [_cumulative(cell) for cell in pool.done]
         length = min(len(seen) for seen, _ in curves)
@@ -73,10 +72,10 @@ def _boundaries(axis: Axes, cell: CellResult) -> None:
         domain = spec.domains[block.domain]
         name = domain.name.replace("_", " ") if spec.kind == "continual" else str(domain.severity)
         if block.start:
-            axis.axvline(block.start, color=style.QUIET, linestyle=":", linewidth=0.9, zorder=1)
-        text = style.label(name, room) if room > 5 or len(name) <= room else ""
+            axis.axvline(block.start, color=layout.QUIET, linestyle=":", linewidth=0.9, zorder=1)
+        text = layout.shown(name, room) if room > 5 or len(name) <= room else ""
         axis.text((block.start + block.stop) / 2, 1.01, text, ha="center", va="bottom", fontsize=7,
-                  color=style.QUIET, transform=axis.get_xaxis_transform())  # fmt: skip
+                  color=layout.QUIET, transform=axis.get_xaxis_transform())  # fmt: skip
 
 
 def _spec(cell: CellResult) -> StreamSpec:
@@ -96,14 +95,14 @@ def _cumulative(cell: CellResult) -> tuple[np.ndarray, np.ndarray]:
     return ends, running[ends - 1]
 
 
-@mpl.rc_context(style.RC)
+@mpl.rc_context(layout.RC)
 def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
     """R@1 with its 95 % interval, a row per method and a panel per shift; the line is the source's.
 
     Headline metrics of the benchmark follow in panels of their own, without intervals.
     """
     settings, labels = layout.settings_of(pools), labels_of(pools)
-    looks = style.looks(labels)
+    looks = layout.looks(labels)
     metrics = ("R@1", *dict.fromkeys(name for pool in pools for name in pool.headline))
     panels = [(metric, setting) for metric in metrics for setting in settings]
     columns = max(1, min(3, len(panels)))
@@ -133,12 +132,12 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
     return figure
 
 
-def _row(axis: Axes, y: int, pool: Pool | None, look: style.Look, metric: str) -> None:
+def _row(axis: Axes, y: int, pool: Pool | None, look: layout.Look, metric: str) -> None:
     """One method's number, R@1 with its interval; says so where there is none."""
     value = pool.mean("metrics", metric) if pool is not None else math.nan
     if not math.isfinite(value) or (metric == "R@1" and (pool is None or pool.recall is None)):
         axis.annotate("no number", (0.02, y), xycoords=("axes fraction", "data"), va="center",
-                      fontsize=7.5, color=style.QUIET)  # fmt: skip
+                      fontsize=7.5, color=layout.QUIET)  # fmt: skip
         return
     assert pool is not None, "a number is of a pool"
     if metric == "R@1" and pool.recall is not None:
@@ -148,18 +147,18 @@ def _row(axis: Axes, y: int, pool: Pool | None, look: style.Look, metric: str) -
     axis.plot([value], [y], **{**layout.point(look), "markersize": 5, "markeredgewidth": 1.0})
 
 
-@mpl.rc_context(style.RC)
+@mpl.rc_context(layout.RC)
 def forgetting(pools: Sequence[Pool]) -> Figure:
     """Clean R@1 after the stream minus before: a bar for the mean, a dot for each cell."""
     labels, values = labels_of(pools), [value for pool in pools for value in _forgotten(pool)]
-    looks = style.looks(labels)
+    looks = layout.looks(labels)
     count, height = len(layout.place_titles(pools)), 0.55 + 0.24 * len(labels)
     figure, axes = layout.panels(count, height, room=0.75, sharex=True, sharey=True)
     for axis, here in layout.by_place(axes, pools):
         for y, name in enumerate(labels):
             own = [value for pool in here if pool.label == name for value in _forgotten(pool)]
             _forgetting_bar(axis, y, own, looks[name])
-        axis.axvline(0, color=style.INK, linewidth=0.9)
+        axis.axvline(0, color=layout.INK, linewidth=0.9)
         axis.grid(axis="x")
         axis.tick_params(axis="y", length=0)
     layout.name_bars(axes[0], labels)
@@ -175,18 +174,17 @@ def _forgotten(pool: Pool) -> list[float]:
     return [value for value in pool.values("metrics", "forgetting") if math.isfinite(value)]
 
 
-def _forgetting_bar(axis: Axes, y: int, values: list[float], look: style.Look) -> None:
+def _forgetting_bar(axis: Axes, y: int, values: list[float], look: layout.Look) -> None:
     if not values:
         layout.no_number(axis, y)
         return
     mean = float(np.mean(values))
     axis.barh(y, mean, 0.62, color=look.colour)
     if len(values) > 1:
-        axis.plot(values, [y] * len(values), "o", markersize=4, color=style.INK,
+        axis.plot(values, [y] * len(values), "o", markersize=4, color=layout.INK,
                   markeredgecolor="white")  # fmt: skip
     end, room, side = (min, -8, "right") if mean < 0 else (max, 8, "left")
-    axis.annotate(f"{mean:+.1f}", (end([mean, *values]), y), (room, 0), ha=side, va="center",
-                  fontsize=8, textcoords="offset points")  # fmt: skip
+    layout.beside(axis, f"{mean:+.1f}", end([mean, *values]), y, room, ha=side, fontsize=8)
 
 
 def _curve(pool: Pool) -> Curve:
@@ -202,7 +200,7 @@ def curves(pools: Sequence[Pool]) -> list[Curve]:
     return sorted(curve for curve, severities in found.items() if len(severities) > 1)
 
 
-@mpl.rc_context(style.RC)
+@mpl.rc_context(layout.RC)
 def severity_curves(
     pools: Sequence[Pool], title: str, shown: Sequence[Curve], note: str = ""
 ) -> Figure:
@@ -213,7 +211,7 @@ def severity_curves(
     """
     used = [pool for pool in pools if _curve(pool) in set(shown)]
     clean = [pool for pool in pools if pool.first.shift == CLEAN]
-    looks = style.looks(pool.label for pool in used)
+    looks = layout.looks(pool.label for pool in used)
     height = 2.1 if layout.abreast(len(shown)) > 1 else 2.9
     figure, axes = layout.panels(len(shown), height, legend=used, sharey=True)
     for axis, curve in zip(axes, shown, strict=False):
@@ -233,11 +231,11 @@ def severity_curves(
 def _curve_name(curve: Curve, shown: Sequence[Curve]) -> str:
     """The shift's name, with a number where it was run with several options."""
     same = [other for other in shown if other[0] == curve[0]]
-    name = style.label(curve[0].replace("_", " "), 40)
+    name = layout.shown(curve[0].replace("_", " "), 40)
     return name if len(same) == 1 else f"{name} #{same.index(curve) + 1}"
 
 
-def _severity_line(axis: Axes, pools: Sequence[Pool], look: style.Look) -> None:
+def _severity_line(axis: Axes, pools: Sequence[Pool], look: layout.Look) -> None:
     points = {
         0 if pool.first.shift == CLEAN else pool.first.severity: pool.recall
         for pool in pools
@@ -250,5 +248,5 @@ def _severity_line(axis: Axes, pools: Sequence[Pool], look: style.Look) -> None:
     axis.plot(at, value, **layout.line(look))
     for severity in {pool.first.severity for pool in pools if pool.changed_nothing} & set(points):
         axis.annotate(NOTHING, (severity, points[severity].value), (0, 6), ha="center", fontsize=7,
-                      color=style.QUIET, textcoords="offset points")  # fmt: skip
+                      color=layout.QUIET, textcoords="offset points")  # fmt: skip
     axis.fill_between(at, low, high, color=look.colour, alpha=0.13, linewidth=0)

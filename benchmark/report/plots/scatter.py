@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmark.report.plots import layout, names, style
+from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, labels_of
 from benchmark.report.results import Setting, method_rank
 
@@ -34,7 +34,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-@mpl.rc_context(style.RC)
+@mpl.rc_context(layout.RC)
 def quality_and_cost(whole: Sequence[Pool]) -> Figure:
     """R@1 with its interval against milliseconds per query, a panel per benchmark.
 
@@ -49,19 +49,19 @@ def quality_and_cost(whole: Sequence[Pool]) -> Figure:
     labels = labels_of(finished)
     if count > layout.PANELS or len(labels) > layout.MANY:
         return _relative(finished)
-    looks = style.looks(labels)
+    looks = layout.looks(labels)
     figure, axes = layout.panels(count, 2.7 if layout.abreast(count) > 1 else 3.2, room=0.3)
     drawn = [(axis, _panel(axis, here, looks)) for axis, here in layout.by_place(axes, finished)]
     layout.name_axes(axes, count, "ms per query (line: Pareto front)", "R@1 (%), 95 % interval")
     layout.set_title(figure, _TITLE)
     for axis, points in drawn:
-        names.name_points(figure, axis, points)
+        name_points(figure, axis, points)
     return figure
 
 
 def _relative(whole: Sequence[Pool]) -> Figure:
     """All benchmarks in one panel, each relative to its source."""
-    looks = style.looks(pool.label for pool in whole)
+    looks = layout.looks(pool.label for pool in whole)
     found: dict[str, dict[Setting, tuple[float, float]]] = {}
     for pool in whole:
         gain = math.nan if pool.comparison is None else pool.comparison.difference
@@ -72,7 +72,7 @@ def _relative(whole: Sequence[Pool]) -> Figure:
     shared = sorted(set.intersection(*map(set, found.values()))) if found else []
     drawn = [label for label in labels_of(whole) if label in found and shared]
     few = len(drawn) <= layout.MANY
-    figure, (axis,) = layout.panels(1, 4.0 if few else 5.2, width=style.WIDTH)
+    figure, (axis,) = layout.panels(1, 4.0 if few else 5.2, width=layout.WIDTH)
     if not drawn:
         _nothing(axis, "no benchmark that all methods have finished")
     means = []
@@ -87,19 +87,17 @@ def _relative(whole: Sequence[Pool]) -> Figure:
     _front(axis, means)
     for label, (cost, gain) in zip(drawn, means, strict=True):
         axis.plot([cost], [gain], **layout.point(looks[label]), zorder=3)
-    axis.axhline(0, color=style.QUIET, linewidth=0.9, zorder=0)
+    axis.axhline(0, color=layout.QUIET, linewidth=0.9, zorder=0)
     _scale(axis, [cost for label in drawn for cost, _ in found[label].values()])
     axis.set_xlabel("ms per query, as a multiple of source (line: Pareto front)")
     axis.set_ylabel(f"R@1 against source (points), mean of {len(shared)} benchmarks")
     layout.set_title(figure, _TITLE)
     named = zip(drawn, means, strict=True)
-    names.name_points(figure, axis, [(*mean, label, looks[label].colour) for label, mean in named])
+    name_points(figure, axis, [(*mean, label, looks[label].colour) for label, mean in named])
     return figure
 
 
-def _panel(
-    axis: Axes, pools: Sequence[Pool], looks: dict[str, style.Look]
-) -> list[names.NamedPoint]:
+def _panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, layout.Look]) -> list[NamedPoint]:
     """Draws the methods of one benchmark; gives their points."""
     drawn = []
     for pool in pools:
@@ -119,7 +117,7 @@ def _panel(
 
 
 def _nothing(axis: Axes, text: str) -> None:
-    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", color=style.QUIET)
+    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", color=layout.QUIET)
 
 
 def _front(axis: Axes, points: Sequence[tuple[float, float]]) -> None:
@@ -127,7 +125,7 @@ def _front(axis: Axes, points: Sequence[tuple[float, float]]) -> None:
     if points:
         line = [points[i] for i in pareto(points)]
         steps = zip(*line, strict=True)
-        axis.step(*steps, where="post", color=style.INK, linewidth=1.3, alpha=0.75, zorder=2)
+        axis.step(*steps, where="post", color=layout.INK, linewidth=1.3, alpha=0.75, zorder=2)
 
 
 def _scale(axis: Axes, costs: Sequence[float]) -> None:
@@ -138,7 +136,7 @@ def _scale(axis: Axes, costs: Sequence[float]) -> None:
     axis.grid(axis="both")
 
 
-@mpl.rc_context(style.RC)
+@mpl.rc_context(layout.RC)
 def reported_and_measured(frame: pd.DataFrame) -> Figure:
     """Measured R@1 against published R@1, a panel per benchmark, a point per method and shift.
 
@@ -155,9 +153,9 @@ def reported_and_measured(frame: pd.DataFrame) -> Figure:
     if rows.empty:
         raise ValueError("no published R@1 to draw")
     methods = sorted(set(rows["method"]), key=method_rank)
-    looks = style.looks(methods)
+    looks = layout.looks(methods)
     parts = [(str(name), part) for name, part in rows.groupby("benchmark", sort=True)]
-    width = style.WIDTH if layout.abreast(len(parts)) > 1 else 4.6
+    width = layout.WIDTH if layout.abreast(len(parts)) > 1 else 4.6
     figure, axes = layout.panels(len(parts), 3.1, room=0.8, width=width)
     for axis, (name, part) in zip(axes, parts, strict=False):
         _pairs(axis, part, looks)
@@ -165,19 +163,78 @@ def reported_and_measured(frame: pd.DataFrame) -> Figure:
     layout.name_axes(axes, len(parts), "published R@1 (%)", "measured R@1 (%)")
     handles = [Line2D([], [], **layout.point(looks[name])) for name in methods]
     lines = math.ceil(len(methods) / 6)
-    shown = [style.label(name) for name in methods]
+    shown = [layout.shown(name) for name in methods]
     across = math.ceil(len(methods) / lines)
     figure.legend(handles, shown, loc="outside lower center", ncols=across)
     return figure
 
 
-def _pairs(axis: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -> None:
+def _pairs(axis: Axes, rows: pd.DataFrame, looks: dict[str, layout.Look]) -> None:
     for name, part in rows.groupby("method", sort=True):
         axis.plot(part["reported"], part["measured"], **layout.point(looks[str(name)]), alpha=0.85)
     numbers = [*rows["reported"], *rows["measured"].dropna()]
     low, high = max(0.0, min(numbers) - 3), min(100.0, max(numbers) + 3)
-    axis.plot([low, high], [low, high], color=style.QUIET, linewidth=1.0, zorder=1)
+    axis.plot([low, high], [low, high], color=layout.QUIET, linewidth=1.0, zorder=1)
     axis.set_xlim(low, high)
     axis.set_ylim(low, high)
     axis.set_aspect("equal")
     axis.grid(axis="both")
+
+
+NamedPoint = tuple[float, float, str, str]
+"""x and y in data, label and colour of a point."""
+
+
+def name_points(
+    figure: Figure, axis: Axes, points: Sequence[NamedPoint], size: float = 7.0
+) -> None:
+    """Writes its name beside each point where it covers least, with a line where that is far.
+
+    The panel's limits and scale must be final.
+    """
+    figure.draw_without_rendering()  # places the panel
+    scale = figure.dpi / 72
+    pixels = [axis.transData.transform((x, y)) / scale for x, y, _, _ in points]
+    box = axis.bbox
+    frame = (box.x0 / scale, box.y0 / scale, box.x1 / scale, box.y1 / scale)
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in pixels]
+    order = sorted(range(len(points)), key=lambda i: (-pixels[i][1], pixels[i][0]))
+    for i in order:
+        text = layout.shown(points[i][2], 22)
+        width, height = 0.6 * size * len(text), 1.15 * size
+        x, y = pixels[i]
+        places = [_beside(x, y, away, turn, width, height)
+                  for away in (7, 13, 20, 28, 38, 50) for turn in range(0, 360, 30)]  # fmt: skip
+        best = min(places, key=lambda box: _covered(box, taken, frame))
+        taken.append(best)
+        centre = ((best[0] + best[2]) / 2 - x, (best[1] + best[3]) / 2 - y)
+        far = max(abs(centre[0]) - width / 2, abs(centre[1]) - height / 2) > 9
+        line = {"arrowstyle": "-", "color": points[i][3], "linewidth": 0.5, "shrinkB": 3}
+        axis.annotate(text, points[i][:2], centre, textcoords="offset points", ha="center",
+                      va="center", fontsize=size, color=points[i][3], zorder=4,
+                      bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.4},
+                      arrowprops=line if far else None)  # fmt: skip
+
+
+_Box = tuple[float, float, float, float]
+
+
+def _beside(x: float, y: float, away: float, turn: int, width: float, height: float) -> _Box:
+    """A text's box whose edge is so far from a point, in a direction in degrees."""
+    across, up = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    left = x + away * across + width * (across - 1) / 2
+    low = y + away * up + height * (up - 1) / 2
+    return left, low, left + width, low + height
+
+
+def _covered(box: _Box, taken: Sequence[_Box], frame: _Box) -> float:
+    """The area that a box shares with others and has outside of the panel."""
+    shared = sum(
+        max(0.0, min(box[2], other[2]) - max(box[0], other[0]))
+        * max(0.0, min(box[3], other[3]) - max(box[1], other[1]))
+        for other in taken
+    )
+    inside = max(0.0, min(box[2], frame[2]) - max(box[0], frame[0])) * max(
+        0.0, min(box[3], frame[3]) - max(box[1], frame[1])
+    )
+    return shared + 2 * ((box[2] - box[0]) * (box[3] - box[1]) - inside)

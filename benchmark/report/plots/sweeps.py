@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from benchmark.metrics.intervals import Interval, mean_interval
-from benchmark.report.plots import layout, style
+from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, stacked
 from benchmark.report.results import CellResult, canonical, method_rank
 
@@ -138,7 +138,7 @@ def _note(cell: CellResult, groups: Sequence[Mapping[str, list[CellResult]]], na
     return f" [{', '.join(told)}]" if told else ""
 
 
-@mpl.rc_context(style.RC)
+@mpl.rc_context(layout.RC)
 def sensitivity(pools: Sequence[Pool], name: str, shown: Sequence[Line] = ()) -> Figure:
     """R@1 against the values of a setting, a panel per benchmark and a line per method.
 
@@ -160,7 +160,7 @@ def sensitivity(pools: Sequence[Pool], name: str, shown: Sequence[Line] = ()) ->
     places = {line.place: line.benchmark for line in known}
     level = {place: _level(pools, name, place) for place in places} if name != BATCH else {}
     names = [*dict.fromkeys(key for found in level.values() for key in found), *labels]
-    looks = style.looks(names)
+    looks = layout.looks(names)
     values = _ordered({value for line in known for value in line.points})
     height = 2.2 if layout.abreast(len(places)) > 1 else 3.0
     figure, axes = layout.panels(len(places), height, room=0.9, sharey=True)
@@ -198,7 +198,7 @@ def _is_scale(values: Collection[Any]) -> bool:
     return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
-def _line(axis: Axes, line: Line, values: Sequence[Any], look: style.Look) -> None:
+def _line(axis: Axes, line: Line, values: Sequence[Any], look: layout.Look) -> None:
     at = [value for value in values if value in line.points]
     found = [line.points[value] for value in at]
     recall, low, high = zip(*((f.value, f.low, f.high) for f in found), strict=True)
@@ -210,7 +210,7 @@ def _line(axis: Axes, line: Line, values: Sequence[Any], look: style.Look) -> No
 def _scale(axis: Axes, values: Sequence[Any]) -> None:
     """A tick at each value; logarithmic where they are positive and far apart."""
     if not _is_scale(values):
-        axis.set_xticks(range(len(values)), [style.label(str(value), 16) for value in values])
+        axis.set_xticks(range(len(values)), [layout.shown(str(value), 16) for value in values])
         return
     if min(values) > 0 and max(values) >= _WIDE * min(values):
         axis.set_xscale("log")

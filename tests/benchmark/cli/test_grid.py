@@ -19,8 +19,7 @@ from benchmark.cli.bundled import ClaimsPage, Leaderboard
 from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command, UsageError
 from benchmark.config.atomic import atomic_write
 from benchmark.errors import ConfigError, ResultsError
-from benchmark.report.outputs import up_to_date, write_manifest
-from benchmark.report.writing import output_options, write_all
+from benchmark.report.writing import output_options, up_to_date, write_all, write_manifest
 from benchmark.store.run_store import RunStore
 
 GRID = """\

@@ -19,7 +19,7 @@ from benchmark.planning.plan import plan
 from benchmark.planning.specs import untuned
 from benchmark.registry import METHODS
 from benchmark.report.boards import boards
-from benchmark.report.leaderboard import leaderboard
+from benchmark.report.frames import leaderboard
 from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
 from tests.benchmark import fakes

@@ -19,7 +19,7 @@ from benchmark.evaluation.cache import DiskCache
 from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
-from benchmark.report.leaderboard import leaderboard
+from benchmark.report.frames import leaderboard
 from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
 from benchmark.store.run_store import RunStore

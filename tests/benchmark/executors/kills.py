@@ -19,8 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import benchmark
-from benchmark.report.outputs import up_to_date
-from benchmark.report.writing import load_results, output_options, write_all
+from benchmark.report.writing import load_results, output_options, up_to_date, write_all
 from benchmark.store.run_store import RunStore
 from tests.benchmark.executors import worlds
 

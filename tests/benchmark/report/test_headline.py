@@ -11,15 +11,14 @@ import pytest
 from benchmark.data.retrieval import Sections
 from benchmark.data.suite import benchmark_card, read_suite
 from benchmark.errors import ConfigError
-from benchmark.report.boards import boards
+from benchmark.report.boards import boards, latex, markdown
+from benchmark.report.frames import by_shift, leaderboard
 from benchmark.report.html.data import page_data
-from benchmark.report.leaderboard import by_shift, leaderboard
 from benchmark.report.plots import figures
 from benchmark.report.plots.heat import benchmark_map
 from benchmark.report.pools import benchmark_pools, shift_pools
 from benchmark.report.results import CellResult
-from benchmark.report.suite_table import suite_frame
-from benchmark.report.text_tables import latex, markdown
+from benchmark.report.table import suite_frame
 from tests.benchmark import fakes
 from tests.benchmark.data.test_suite import GOOD, write
 from tests.benchmark.report.test_report import cell, printed

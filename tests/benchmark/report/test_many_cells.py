@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from benchmark.cell import Status
-from benchmark.report.tidy import tidy
+from benchmark.report.frames import tidy
 from benchmark.report.writing import load_results, write_all
 from benchmark.store.run_store import RunStore
 from tests.perf import invented_runs

@@ -14,11 +14,11 @@ from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors.rerun import Embeddings, embeddings_of
 from benchmark.report import plots
+from benchmark.report.frames import Ranking
 from benchmark.report.plots.geometry import axes_of
-from benchmark.report.plots.ranks import near_best
+from benchmark.report.plots.methods import near_best
 from benchmark.report.plots.scatter import pareto
 from benchmark.report.pools import shift_pools
-from benchmark.report.ranking_tables import Ranking
 from tests.benchmark import fakes
 from tests.benchmark.report.test_report_plots import cell
 

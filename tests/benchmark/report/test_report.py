@@ -13,13 +13,11 @@ from rich.console import Console
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.errors import ResultsError
-from benchmark.report.leaderboard import by_shift, leaderboard
-from benchmark.report.outputs import write_csv
+from benchmark.report.frames import by_shift, leaderboard, tidy
 from benchmark.report.pools import problems, shift_pools
 from benchmark.report.results import CellResult, method_rank
 from benchmark.report.table import results_table
-from benchmark.report.tidy import tidy
-from benchmark.report.writing import write_all
+from benchmark.report.writing import write_all, write_csv
 from benchmark.store.run_store import RunStore
 
 

@@ -12,9 +12,9 @@ import yaml
 
 from benchmark.config.options import complete
 from benchmark.report.columns import BY_SHIFT, LEADERBOARD
-from benchmark.report.plots.style import LOOKS
+from benchmark.report.frames import TIDY_COLUMNS
+from benchmark.report.plots.layout import LOOKS
 from benchmark.report.table import NOTES
-from benchmark.report.tidy import TIDY_COLUMNS
 from methods import BUILTINS
 
 ROOT = Path(__file__).parents[3]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.report import plots
-from benchmark.report.plots import layout, style
+from benchmark.report.plots import layout
 from benchmark.report.pools import shift_pools
 from benchmark.report.results import CellResult
 from methods import BUILTINS
@@ -228,7 +228,7 @@ def test_the_leaderboard_is_ordered_by_gain_and_says_what_differs_from_source():
     axis = drawn(results)["leaderboard.png"].axes[0]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["tent", "rest"]
     faces = [line.get_markerfacecolor() for line in axis.lines[:2]]
-    assert faces == [style.LOOKS["tent"].colour, "white"]
+    assert faces == [layout.LOOKS["tent"].colour, "white"]
     assert [text.get_text() for text in axis.texts] == ["+100.0", "+12.5"]
 
 
@@ -250,16 +250,16 @@ def test_lines_are_of_the_best_methods_and_those_that_are_always_shown():
 
 def test_built_ins_keep_their_look_and_no_two_methods_share_one():
     names = [*BUILT_IN, *(f"plugin-{n}" for n in range(21))]
-    chosen = style.looks(names)
-    assert all(chosen[name] == style.LOOKS[name] for name in BUILT_IN)
+    chosen = layout.looks(names)
+    assert all(chosen[name] == layout.LOOKS[name] for name in BUILT_IN)
     assert len(set(chosen.values())) == len(names)
-    assert style.looks(["rest", "zebra"])["rest"] == chosen["rest"]
+    assert layout.looks(["rest", "zebra"])["rest"] == chosen["rest"]
 
 
 def test_a_variant_of_a_built_in_keeps_its_colour_once():
-    chosen = style.looks(["rest [lr=0.1]", "rest [lr=0.2]"])
-    assert chosen["rest [lr=0.1]"] == style.LOOKS["rest"]
-    assert chosen["rest [lr=0.2]"] != style.LOOKS["rest"]
+    chosen = layout.looks(["rest [lr=0.1]", "rest [lr=0.2]"])
+    assert chosen["rest [lr=0.1]"] == layout.LOOKS["rest"]
+    assert chosen["rest [lr=0.2]"] != layout.LOOKS["rest"]
 
 
 @pytest.mark.parametrize(
@@ -274,4 +274,4 @@ def test_a_variant_of_a_built_in_keeps_its_colour_once():
     ],
 )
 def test_labels_are_short_and_drawable(name, shown):
-    assert style.label(name, 10) == shown
+    assert layout.shown(name, 10) == shown

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from benchmark.metrics.intervals import holm, paired_comparison
-from benchmark.report.leaderboard import by_shift, leaderboard
-from benchmark.report.pools import shift_pools
-from benchmark.report.ranking_tables import (
+from benchmark.report.frames import (
+    by_shift,
+    leaderboard,
     pairwise,
     pairwise_frame,
     ranking_frame,
     rankings,
 )
+from benchmark.report.pools import shift_pools
 from tests.benchmark.report.test_report import cell
 
 SETS = ("mini-coco-c-image", "mini-fiq-c", "mini-cirr-c", "mini-as-c-video", "mini-vgg-c-video")

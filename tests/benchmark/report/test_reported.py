@@ -10,8 +10,8 @@ import pytest
 from benchmark.cell import Status
 from benchmark.errors import ResultsError
 from benchmark.registry import METHODS, SHIFTS
+from benchmark.report.frames import TIDY_COLUMNS
 from benchmark.report.reported import BESIDE_COLUMNS, COLUMNS, FOLDER, apart, beside, read
-from benchmark.report.tidy import TIDY_COLUMNS
 
 ROW = {
     "source": "a paper",

@@ -11,13 +11,11 @@ from rich.console import Console
 
 from benchmark.metrics.intervals import ALPHA, RULE, excludes_zero
 from benchmark.report import plots
-from benchmark.report.boards import boards
+from benchmark.report.boards import boards, latex, markdown
+from benchmark.report.frames import by_shift, leaderboard, pairwise_frame
 from benchmark.report.html.data import page_data
-from benchmark.report.leaderboard import by_shift, leaderboard
 from benchmark.report.pools import benchmark_pools, shift_pools
-from benchmark.report.ranking_tables import pairwise_frame
 from benchmark.report.table import results_table
-from benchmark.report.text_tables import latex, markdown
 from tests.benchmark.report.test_report import cell
 
 METHODS = ("tent", "eata", "sar", "tcr", "rest")

@@ -19,12 +19,11 @@ from benchmark.evaluation.stream import summary
 from benchmark.evaluation.stream_kinds import KINDS
 from benchmark.planning.plan import plan, run_name
 from benchmark.report import plots
-from benchmark.report.leaderboard import by_shift, leaderboard
-from benchmark.report.outputs import write_csv
+from benchmark.report.frames import by_shift, leaderboard, tidy
 from benchmark.report.pools import shift_pools
 from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
-from benchmark.report.tidy import tidy
+from benchmark.report.writing import write_csv
 from benchmark.store.records import cell_from_dict
 from benchmark.store.run_store import RunStore
 from docs.figures import streams

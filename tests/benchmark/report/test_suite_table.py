@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmark.cell import Cell, MethodSpec, Record, ShiftSpec, Status
 from benchmark.report.results import CellResult
-from benchmark.report.suite_table import suite_frame, suite_table
+from benchmark.report.table import suite_frame, suite_table
 
 
 def result(

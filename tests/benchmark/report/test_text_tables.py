@@ -8,8 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from benchmark.report.boards import boards
-from benchmark.report.text_tables import latex, latex_escape, markdown, markdown_escape
+from benchmark.report.boards import boards, latex, latex_escape, markdown, markdown_escape
 from tests.benchmark.report.test_report import cell
 
 SOURCE, LOW, HIGH = (np.arange(200) < n for n in (60, 100, 160))

@@ -14,10 +14,9 @@ import pytest
 
 from benchmark.cell import ShiftSpec, Status
 from benchmark.errors import ResultsError
-from benchmark.report.outputs import write_csv
-from benchmark.report.ranking_tables import pairwise_frame
+from benchmark.report.frames import TIDY_COLUMNS, pairwise_frame, tidy
 from benchmark.report.results import CellResult
-from benchmark.report.tidy import TIDY_COLUMNS, tidy
+from benchmark.report.writing import write_csv
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.store.test_store import ARRAYS, INDEX, finished

@@ -9,16 +9,14 @@ from typing import Any
 
 import pytest
 
-from benchmark.report.boards import boards
+from benchmark.report.boards import boards, latex, markdown
+from benchmark.report.frames import by_shift, leaderboard, rankings
 from benchmark.report.html.data import page_data
-from benchmark.report.leaderboard import by_shift, leaderboard
 from benchmark.report.plots import figures
 from benchmark.report.plots.layout import place_titles, shift_label
 from benchmark.report.pools import benchmark_pools, problems, shift_pools
-from benchmark.report.ranking_tables import rankings
 from benchmark.report.results import CellResult
-from benchmark.report.suite_table import suite_frame
-from benchmark.report.text_tables import latex, markdown
+from benchmark.report.table import suite_frame
 from tests.benchmark.report.test_report import cell, printed
 
 HALF, ALL = [1, 0], [1, 1]

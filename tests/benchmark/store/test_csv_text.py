@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark.report.outputs import write_csv
+from benchmark.report.writing import write_csv
 from benchmark.store.csv_text import no_formula
 
 

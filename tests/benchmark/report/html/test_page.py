@@ -19,11 +19,11 @@ from matplotlib.colors import to_rgb
 import benchmark.report.html as pages
 from benchmark.cell import BackboneSpec, Status
 from benchmark.errors import ResultsError
+from benchmark.report.frames import leaderboard
 from benchmark.report.html import embedded, write
 from benchmark.report.html.cells import RANK_BINS, curve, histogram, number
 from benchmark.report.html.data import tell_apart
-from benchmark.report.leaderboard import leaderboard
-from benchmark.report.plots import style
+from benchmark.report.plots import layout
 from benchmark.report.verdict import verdict
 from benchmark.report.writing import load_results
 from benchmark.store.run_store import RunStore
@@ -220,7 +220,7 @@ def test_colours_are_those_of_the_figures(parsed):
     data = parsed(grid()).data
     names = [data["strings"][at] for at in data["methods"]]
     assert dict(zip(names, data["colours"], strict=True)) == {
-        name: look.colour for name, look in style.looks(names).items()
+        name: look.colour for name, look in layout.looks(names).items()
     }
     light = _text(PAGES / "page.css").split("}")[0]
     scale = re.findall(r"--heat-\d+: (#[0-9a-f]{6})", light)

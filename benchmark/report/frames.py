@@ -1,4 +1,4 @@
-"""Methods against each other: average ranks over data sets, and every two on each benchmark.
+"""The tables of a run as data frames: leaderboard, by shift, ranks and pairs, one row per cell.
 
 ``results`` are cells, or what ``benchmark_pools`` makes of them.
 """
@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +17,76 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.cell import STREAM_OPTIONS, Cell, Record, Status
+from benchmark.config.presets import tuned
 from benchmark.data.interleave import SEPARATOR
 from benchmark.data.suite import benchmark_card
 from benchmark.errors import UnknownNameError
 from benchmark.metrics.average_ranks import average_ranks, compare_ranks
 from benchmark.metrics.intervals import Comparison, all_comparisons, holm
-from benchmark.report.columns import against_source
+from benchmark.report.columns import BY_SHIFT, COLUMNS, LEADERBOARD, against_source
 from benchmark.report.pools import Pool, benchmark_pools, fits, stacked
 from benchmark.report.results import CellResult, Setting
+from benchmark.store.records import cell_from_dict
+
+
+def leaderboard(results: Iterable[CellResult] | Sequence[Pool]) -> pd.DataFrame:
+    """One row per method and benchmark, over all shifts and seeds that were run.
+
+    Uncorrupted cells (shift "none") do not enter the means, except on benchmarks that have no
+    others. The difference to the source and its interval use the cells that have a source cell.
+    ``cells_missing`` counts the (shift, seed) pairs that another method has on this benchmark and
+    this one has not: rows with different numbers of cells are not comparable. ``p_holm`` is
+    corrected over all rows of the suite.
+
+    Returns:
+        Columns ``columns.LEADERBOARD`` and the headline metrics; percentages in percent,
+        differences in points; NaN where a number does not apply.
+    """
+    pools = as_pools(results)
+    frame = _frame(pools, LEADERBOARD)
+    ranks = {
+        (ranking.suite, ranking.stream, method): (rank, ranking.datasets)
+        for ranking in rankings(pools)
+        for method, rank in ranking.average.items()
+    }
+    keys = zip(frame["suite"], frame["stream"], frame["method"], strict=True)
+    found = [ranks.get(key, (math.nan, None)) for key in keys]
+    frame["average_rank"] = [rank for rank, _ in found]
+    frame["rank_datasets"] = pd.array([count for _, count in found], dtype="Int64")
+    return frame
+
+
+def by_shift(pools: Sequence[Pool]) -> pd.DataFrame:
+    """One row per benchmark, shift, severity and method; seeds pooled.
+
+    Cells that did not finish have a row too, with blank numbers, ``status`` and ``reason``.
+
+    Returns:
+        Columns ``columns.BY_SHIFT``, as for ``leaderboard``.
+    """
+    return _frame(pools, BY_SHIFT)
+
+
+def numbers_of(pool: Pool, names: Iterable[str]) -> dict[str, Any]:
+    """Column -> value, those of the headline metrics and their differences too."""
+    row = {name: COLUMNS[name].of(pool) for name in names}
+    for name in pool.headline:
+        row |= {name: pool.mean("metrics", name), f"{name}_difference": pool.gain(name)}
+    return row
+
+
+def _frame(pools: Sequence[Pool], names: Sequence[str]) -> pd.DataFrame:
+    """A row per pool; the family of ``p_holm`` is every comparison with the source in a suite."""
+    headline = dict.fromkeys(name for pool in pools for name in pool.headline)
+    more = [column for name in headline for column in (name, f"{name}_difference")]
+    rows = [numbers_of(pool, names) for pool in pools]
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*names, *more])))
+    for _, p in frame.groupby("suite")["p"]:
+        frame.loc[p.index, "p_holm"] = holm(p.to_numpy())
+    # Counts that a failed cell may lack stay whole numbers ("Int64" knows missing ones).
+    return frame.astype({"queries": "Int64", "gallery": "Int64"})
+
 
 RANKING_COLUMNS = (
     *("suite", "stream", "method", "average_rank", "datasets", "friedman", "friedman_p"),
@@ -225,3 +289,107 @@ def pairwise_frame(
     names = [(cell.suite, cell.benchmark, cell.stream) for cell in first.values()]
     repeated = () if len(set(names)) < len(names) else ("backbone", "weights")
     return pd.DataFrame(rows, columns=[c for c in PAIRWISE_COLUMNS if c not in repeated])
+
+
+TIDY_COLUMNS = (
+    *("key", "suite", "benchmark", "task", "query_modality", "backbone", "weights", "pretrained"),
+    *("transform", "method", "preset", "tuned", "shift", "severity", "variant", "stream"),
+    *("batch_size", "stream_options", "domains", "seed", "queries", "gallery", "status"),
+)
+"""First columns of the tidy table. ``weights`` is the backbone's fingerprint, ``pretrained`` their
+tag or the name of their file, ``tuned`` which options were tuned and on what, ``variant`` the
+shift's options as JSON (for a stream of several domains a list, one entry per domain)."""
+
+_SECTIONS = ("metrics", "probes", "cost")
+_PROBES = ("conflict", *(name for name, column in COLUMNS.items() if column.source == "probes"))
+_PROBES_OF_PARTS = ("coverage_", "change_size_")
+
+
+Numbers = Mapping[tuple[str, str], str]
+"""Section of a record and name of a number -> its column."""
+
+
+def tidy(records: Iterable[Record], numbers: Numbers | None = None) -> pd.DataFrame:
+    """One row per cell, in the order of the records: ``TIDY_COLUMNS``, then the numbers.
+
+    A cell without a result has no number.
+
+    Args:
+        records: of the cells.
+        numbers: their ``number_columns``, or those of more records; by default found here.
+    """
+    given = list(records)
+    names = number_columns(given) if numbers is None else numbers
+    rows = [_identity(record) | _numbers(record, names) for record in given]
+    return pd.DataFrame(rows, columns=[*TIDY_COLUMNS, *names.values()])
+
+
+def number_columns(records: Sequence[Record]) -> Numbers:
+    """The metrics, probes and costs that any cell has, each with a column of its name.
+
+    A name that is taken has its section in front (``cost_seed``). What a method logs (losses,
+    counts) and how the seconds divide stay in the records.
+    """
+    names: dict[tuple[str, str], str] = {}
+    for section in _SECTIONS:
+        for record in records:
+            for name in getattr(record, section) if record.status == Status.DONE else ():
+                if (section, name) not in names and _shown(section, name):
+                    free = name not in TIDY_COLUMNS and name not in names.values()
+                    names[section, name] = name if free else f"{section}_{name}"
+    return names
+
+
+def _shown(section: str, name: str) -> bool:
+    if section == "probes":
+        return name in _PROBES or name.startswith(_PROBES_OF_PARTS)
+    return not name.startswith("seconds_")
+
+
+def _numbers(record: Record, names: Numbers) -> dict[str, float]:
+    if record.status != Status.DONE:
+        return dict.fromkeys(names.values(), math.nan)
+    return {
+        column: getattr(record, section).get(name, math.nan)
+        for (section, name), column in names.items()
+    }
+
+
+def _variant(cell: Cell) -> str:
+    options = [dict(domain.options) for domain in cell.domains]
+    if not any(options):
+        return ""
+    return json.dumps(options if cell.stream.domains else options[0], sort_keys=True)
+
+
+def _identity(record: Record) -> dict[str, Any]:
+    cell, info = cell_from_dict(record.cell), record.info
+    return {
+        "key": record.key,
+        "suite": cell.suite,
+        "benchmark": cell.benchmark,
+        "task": info.get("task", ""),
+        "query_modality": info.get("query_modality", ""),
+        "backbone": info.get("backbone_name", cell.backbone.model or cell.backbone.loader),
+        "weights": info.get("backbone_fingerprint", ""),
+        "pretrained": os.path.basename(cell.backbone.pretrained),
+        "transform": cell.backbone.transform,
+        "method": cell.method.label,
+        "preset": cell.method.preset,
+        "tuned": tuned(cell.method.options, cell.method.origins),
+        "shift": cell.shift.name,
+        "severity": cell.shift.severity,
+        "variant": _variant(cell),
+        "stream": cell.stream.kind,
+        "batch_size": cell.stream.batch_size,
+        "stream_options": ", ".join(
+            f"{name}={getattr(cell.stream, name)}"
+            for name in STREAM_OPTIONS.get(cell.stream.kind, ())
+            if getattr(cell.stream, name) != ""
+        ),
+        "domains": ", ".join(domain.label for domain in cell.stream.domains),
+        "seed": cell.seed,
+        "queries": info.get("queries", ""),
+        "gallery": info.get("gallery", ""),
+        "status": record.status.value,
+    }
