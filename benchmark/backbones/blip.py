@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from benchmark.backbones import blip_weights, checkpoint
 from benchmark.backbones.device import check_device
 from benchmark.backbones.foreign import said
+from benchmark.backbones.places import parted
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
@@ -103,13 +104,13 @@ def load(spec: BackboneSpec) -> TwoTowers:
             f"not {spec.transform!r}"
         )
     package = _transformers()
-    folder, weights = _sources(spec)
+    folder, weights, part = _sources(spec)
     settings = blip_weights.read_config(folder)
     config = _config(package, settings, folder)
     tokenizer = _tokenizer(package, folder, config)
     size, grid = _geometry(config)
     path = weights or blip_weights.find_weights(folder)
-    state, temperature = blip_weights.read_weights(path, grid)
+    state, temperature, taken = blip_weights.read_original(path, grid, part)
     model = _build(package, config, folder)
     blip_weights.check_fit(model.state_dict(), state, path)
     model.load_state_dict(state, strict=False)  # strict but for the matching head, checked above
@@ -136,6 +137,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
         ),
         logit_scale=scale,
         device=spec.device,
+        taken=taken,
     )
 
 
@@ -170,11 +172,11 @@ def _transformers() -> Any:
         ) from None
 
 
-def _sources(spec: BackboneSpec) -> tuple[Path, Path | None]:
-    """Folder of configuration and tokenizer, and the weights' file if it is another one."""
-    given = user_path(spec.pretrained) if spec.pretrained else None
+def _sources(spec: BackboneSpec) -> tuple[Path, Path | None, str]:
+    """Folder of configuration and tokenizer, the weights' file if it is another one, its entry."""
+    given, part = parted(spec.pretrained) if spec.pretrained else (None, "")
     if given is not None and given.is_dir():
-        return given, None
+        return given, None, part
     if given is not None and not given.is_file():
         raise WeightsError(
             f"there is no file or folder {spec.pretrained!r}; for the blip backbone PRETRAINED is "
@@ -189,7 +191,7 @@ def _sources(spec: BackboneSpec) -> tuple[Path, Path | None]:
             else f"the blip backbone needs a model: model: {example}, or PRETRAINED=/path/to/folder"
         )
         raise WeightsError(wanted)
-    return blip_weights.find_folder(spec.model), given
+    return blip_weights.find_folder(spec.model), given, part
 
 
 def _name(spec: BackboneSpec, folder: Path, weights: Path | None) -> str:

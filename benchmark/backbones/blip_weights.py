@@ -18,6 +18,7 @@ from torch import Tensor
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.foreign import HUB_ID, fetched
+from benchmark.backbones.weight_file import read_weights
 from benchmark.config.paths import user_path
 from benchmark.errors import WeightsError
 
@@ -118,7 +119,9 @@ def find_weights(folder: Path) -> Path:
     raise WeightsError(f"no weights in {folder}; looked for {', '.join(WEIGHT_FILES)}")
 
 
-def read_weights(path: Path, grid: tuple[int, int]) -> tuple[dict[str, Tensor], float | None]:
+def read_original(
+    path: Path, grid: tuple[int, int], part: str = ""
+) -> tuple[dict[str, Tensor], float | None, str]:
     """The tensors of a weight file under transformers' names, and the temperature if it has one.
 
     Original checkpoints (``model_base_retrieval_coco.pth``, ``model_base.pth`` ...) are renamed,
@@ -132,10 +135,10 @@ def read_weights(path: Path, grid: tuple[int, int]) -> tuple[dict[str, Tensor], 
     Raises:
         WeightsError: unreadable.
     """
-    state = checkpoint.read_state(path)
+    state, taken = read_weights(path, part)
     state = {k: v for k, v in state.items() if not k.endswith("position_ids")}  # just 0, 1, 2 ...
     if not any(key.startswith("visual_encoder.") for key in state):
-        return state, None
+        return state, None, taken
     temperature = state.get("temp")
     kept = {_renamed(k): v for k, v in state.items() if not _TRAINING_ONLY.match(k)}
     logger.info(
@@ -145,7 +148,7 @@ def read_weights(path: Path, grid: tuple[int, int]) -> tuple[dict[str, Tensor], 
     )
     if _POSITIONS in kept:
         kept[_POSITIONS] = resized_positions(kept[_POSITIONS], grid)
-    return kept, None if temperature is None else float(temperature)
+    return kept, None if temperature is None else float(temperature), taken
 
 
 def _renamed(key: str) -> str:

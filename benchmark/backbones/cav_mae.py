@@ -26,11 +26,12 @@ from benchmark.backbones.cav_mae_model import (
     public_name,
 )
 from benchmark.backbones.device import check_device
+from benchmark.backbones.places import parted
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
 from benchmark.backbones.video_audio import checked_audio, checked_video
+from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
-from benchmark.config.paths import user_path
 from benchmark.errors import ConfigError, WeightsError
 
 logger = logging.getLogger(__name__)
@@ -71,12 +72,12 @@ def load(spec: BackboneSpec) -> TwoTowers:
     """
     check_device(spec.device)
     frames = frame_count(spec.model)
-    path = user_path(spec.pretrained)
+    path, part = parted(spec.pretrained)
     if not spec.pretrained:
         raise WeightsError(f"CAV-MAE needs weights; {_WEIGHTS_WANTED}")
     if not path.is_file():
         raise WeightsError(f"weights {spec.pretrained!r}: no such file; {_WEIGHTS_WANTED}")
-    state = checkpoint.read_state(path)
+    state, taken = read_weights(path, part)
     try:
         shape = infer_shape(state)
         towers = build_towers(state, shape)
@@ -100,6 +101,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
         fingerprint=checkpoint.fingerprint(facts, nn.ModuleDict(towers)),
         logit_scale=LOGIT_SCALE,
         device=spec.device,
+        taken=taken,
     )
 
 

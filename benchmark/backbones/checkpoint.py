@@ -19,8 +19,8 @@ from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from torch import Tensor, nn
 
-from benchmark.backbones.weight_file import parted, read_weights
-from benchmark.config.paths import user_path
+from benchmark.backbones.places import parted
+from benchmark.backbones.weight_file import read_weights
 from benchmark.errors import WeightsError, did_you_mean
 from shifts.digests import digest_of
 
@@ -64,7 +64,7 @@ def find_weights(model: str, pretrained: str) -> tuple[Path, Mapping[str, Any]]:
     )
     if not pretrained:
         raise WeightsError(f"model {model!r} needs weights; {expected}")
-    path = user_path(parted(pretrained)[0])
+    path = parted(pretrained)[0]
     if path.is_file():
         return path, {}
     tag = get_pretrained_cfg(model, pretrained)
@@ -154,8 +154,6 @@ def load_weights(model: nn.Module, path: Path, name: str, quick: bool, part: str
             model name.
     """
     state, taken = read_weights(path, part)
-    if taken:
-        logger.info("of %s the weights %r are taken", path, taken)
     if any(key in state for key in _OPENAI_ONLY):
         refuse_activation_mismatch(name, path, quick, {"quick_gelu": True})
         state = {key: value for key, value in state.items() if key not in _OPENAI_ONLY}
@@ -174,11 +172,6 @@ def load_weights(model: nn.Module, path: Path, name: str, quick: bool, part: str
         )
     model.load_state_dict(state)
     return taken
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weight file by name (see ``weight_file.read_weights``)."""
-    return read_weights(path)[0]
 
 
 def difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

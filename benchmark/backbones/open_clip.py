@@ -19,12 +19,11 @@ from benchmark.backbones import checkpoint
 from benchmark.backbones.device import check_device
 from benchmark.backbones.foreign import fetched
 from benchmark.backbones.local_only import checked_config
+from benchmark.backbones.places import PART, parted
 from benchmark.backbones.towers import image_tower, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
-from benchmark.backbones.weight_file import parted
 from benchmark.cell import BackboneSpec
-from benchmark.config.paths import user_path
 from benchmark.errors import UnknownNameError, WeightsError, did_you_mean
 from methods.base import QueryEncoder
 
@@ -50,6 +49,7 @@ class OpenClipBackbone(TwoTowers):
         name: as shown in tables.
         fingerprint: see ``DualEncoder``.
         device: torch device string.
+        taken: see ``TwoTowers``.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class OpenClipBackbone(TwoTowers):
         name: str,
         fingerprint: str,
         device: str = "cpu",
+        taken: str = "",
     ) -> None:
         model = model.float()
         super().__init__(
@@ -70,6 +71,7 @@ class OpenClipBackbone(TwoTowers):
             fingerprint=fingerprint,
             logit_scale=float(model.logit_scale.detach().exp()),  # type: ignore[operator]
             device=device,
+            taken=taken,
         )
 
 
@@ -79,6 +81,7 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     ``model`` is an open_clip name, with ``pretrained`` a tag or a local file ("file#entry" for one
     of several sets of weights in it); or a folder with ``open_clip_config.json`` and weights, given
     as model ``local-dir:/path`` or as ``pretrained``; or such a folder on the hub, ``hf-hub:NAME``.
+    "#entry" may follow a folder or NAME, too.
 
     Raises:
         UnknownNameError: no such architecture.
@@ -89,12 +92,12 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     if spec.model.startswith(LOCAL_DIR):
         return load_local_dir(Path(spec.model.removeprefix(LOCAL_DIR)), spec.transform, spec.device)
     if spec.model.startswith(HUB):
-        folder = _from_hub(spec.model.removeprefix(HUB))
-        return load_local_dir(
-            folder, spec.transform, spec.device, name=spec.model.rpartition("/")[2]
-        )
-    folder = user_path(spec.pretrained)
-    if spec.pretrained and (folder / checkpoint.CONFIG_FILE).is_file():
+        name, mark, entry = spec.model.removeprefix(HUB).partition(PART)
+        folder = Path(f"{_from_hub(name)}{mark}{entry}")
+        return load_local_dir(folder, spec.transform, spec.device, name=name.rpartition("/")[2])
+    given, part = parted(spec.pretrained)
+    if spec.pretrained and (given / checkpoint.CONFIG_FILE).is_file():
+        folder = Path(spec.pretrained)
         return load_local_dir(folder, spec.transform, spec.device, name=spec.model)
     check_device(spec.device)
     name = spec.model.replace("/", "-")
@@ -109,7 +112,6 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     quick = bool(config.get("quick_gelu", False))
     checkpoint.refuse_activation_mismatch(name, weights, quick, tag)
     model = build_model(config, name)
-    part = parted(spec.pretrained)[1]
     taken = checkpoint.load_weights(model, weights, name, quick, part)
     tokenizer = _named_tokenizer(name, config)
     _check_vocabulary(tokenizer, model, name)
@@ -143,7 +145,7 @@ def load_local_dir(
     standard byte-pair merges, for small models with a small vocabulary.
 
     Args:
-        path: the folder.
+        path: the folder, or "folder#entry" for one of several sets of weights in its file.
         transform: "resize" or "clip".
         device: torch device string.
         name: as shown in tables; the folder's name by default.
@@ -153,7 +155,7 @@ def load_local_dir(
         ConfigError: unknown transform or device.
     """
     check_device(device)
-    path = user_path(path)
+    path, part = parted(str(path))
     if not path.is_dir():
         raise WeightsError(
             f"there is no model folder {path}; expected a folder with {checkpoint.CONFIG_FILE} "
@@ -164,7 +166,8 @@ def load_local_dir(
     config = facts["model_cfg"]
     local, extra = checked_config(config, path)
     model = build_model(local, name)
-    taken = checkpoint.load_weights(model, weights, name, bool(config.get("quick_gelu", False)))
+    quick = bool(config.get("quick_gelu", False))
+    taken = checkpoint.load_weights(model, weights, name, quick, part)
     vocabulary = path / VOCABULARY_FILE
     if vocabulary.is_file():
         tokenizer = _own_tokenizer(vocabulary, config["text_cfg"])
@@ -246,16 +249,15 @@ def _assemble(
     merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess))
     merged["size"] = getattr(model.visual, "image_size", merged["size"])
     facts = {"model": config, "preprocess": merged, "transform": transform}
-    backbone = OpenClipBackbone(
+    return OpenClipBackbone(
         model,
         tokenizer,
         image_transform(transform, merged),
         name=name,
         fingerprint=checkpoint.fingerprint(facts, model, extra),
         device=device,
+        taken=taken,
     )
-    backbone.taken = taken
-    return backbone
 
 
 def _named_tokenizer(name: str, config: Mapping[str, Any]) -> Tokenizer:

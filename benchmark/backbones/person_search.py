@@ -23,9 +23,10 @@ from benchmark.backbones import checkpoint
 from benchmark.backbones.base import Staged
 from benchmark.backbones.device import check_device
 from benchmark.backbones.open_clip import OpenClipBackbone, build_model
+from benchmark.backbones.places import parted
 from benchmark.backbones.transforms import staged
+from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
-from benchmark.config.paths import user_path
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -75,8 +76,8 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
             "the person_search backbone has one image transform, 'resize' (bilinear squeeze to "
             f"384 x 128), not {spec.transform!r}"
         )
-    path = _file(spec)
-    state = _towers(path)
+    path, part = _file(spec)
+    state, taken = _towers(path, part)
     name = spec.model or path.stem
     config = _configuration(state, path)
     model = build_model(config, name)
@@ -100,6 +101,7 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
         name=name,
         fingerprint=checkpoint.fingerprint(facts, model),
         device=spec.device,
+        taken=taken,
     )
 
 
@@ -122,7 +124,8 @@ def person_tokenizer(context_length: int = 77) -> Any:
     return tokenizer
 
 
-def _file(spec: BackboneSpec) -> Path:
+def _file(spec: BackboneSpec) -> tuple[Path, str]:
+    """The checkpoint, and the entry of it that the user names."""
     if spec.model and spec.model not in MODELS:
         raise UnknownNameError(
             f"unknown person-search model {spec.model!r}{did_you_mean(spec.model, MODELS)}; "
@@ -134,15 +137,15 @@ def _file(spec: BackboneSpec) -> Path:
             f"the person_search backbone needs a checkpoint of {what}, as its authors publish "
             "them: PRETRAINED=/path/to/checkpoint.pth; nothing is fetched here"
         )
-    path = user_path(spec.pretrained)
+    path, part = parted(spec.pretrained)
     if not path.is_file():
         raise WeightsError(f"there is no checkpoint {path}; expected a file of {what}")
-    return path
+    return path, part
 
 
-def _towers(path: Path) -> dict[str, Tensor]:
+def _towers(path: Path, part: str) -> tuple[dict[str, Tensor], str]:
     """The towers' entries under CLIP's names; what else IRRA is known to hold is left out."""
-    state = checkpoint.read_state(path)
+    state, taken = read_weights(path, part)
     towers = {k.removeprefix(_TOWERS): v for k, v in state.items() if k.startswith(_TOWERS)}
     if not towers:
         raise WeightsError(
@@ -157,7 +160,7 @@ def _towers(path: Path) -> dict[str, Tensor]:
             f"IRRA's cross-modal part, such as {unknown[0]!r}"
         )
     logger.info("%s: %d entries of IRRA's cross-modal part are left out", path.name, len(rest))
-    return towers
+    return towers, taken
 
 
 def _configuration(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:

@@ -20,6 +20,21 @@ _SHARE = re.compile(r"@[^@/]*$")
 """The share of the reference image that a model of weighted_sum may end in."""
 
 
+PART = "#"
+"""Between a file and the entry that the user wants of it."""
+
+
+def parted(place: str) -> tuple[Path, str]:
+    """A user's file or folder, and the entry of it that the user names, "" where none.
+
+    >>> parted("/a/b.pt#state_dict_ema")
+    (PosixPath('/a/b.pt'), 'state_dict_ema')
+    """
+    file, mark, part = place.rpartition(PART)
+    whole = user_path(place)
+    return (user_path(file), part) if mark and not whole.exists() else (whole, "")
+
+
 def weight_files(spec: BackboneSpec) -> list[Path]:
     """The files that a backbone's fingerprint depends on, all of a folder's, sorted.
 
@@ -35,11 +50,11 @@ def weight_files(spec: BackboneSpec) -> list[Path]:
 
 def _places(spec: BackboneSpec) -> list[Path]:
     """The files and folders that a built-in loader reads; none where it may ask a hub."""
-    model, given = spec.model, user_path(spec.pretrained) if spec.pretrained else None
+    model, given = spec.model, parted(spec.pretrained)[0] if spec.pretrained else None
     if spec.loader == "weighted_sum":
         model = _SHARE.sub("", model)
     if model.startswith("local-dir:"):
-        given = user_path(model.removeprefix("local-dir:"))
+        given, _ = parted(model.removeprefix("local-dir:"))
         return [given, *_described_elsewhere(given)]
     if given is not None and given.is_dir():
         return [given, *_described_elsewhere(given)]

@@ -26,6 +26,7 @@ class TwoTowers:
         fingerprint: see ``DualEncoder``.
         logit_scale: see ``DualEncoder``.
         device: torch device string.
+        taken: which entry of a checkpoint the weights were; "" for a plain one.
     """
 
     def __init__(
@@ -37,11 +38,12 @@ class TwoTowers:
         fingerprint: str,
         logit_scale: float,
         device: str = "cpu",
+        taken: str = "",
     ) -> None:
         self.name = name
         self.fingerprint = fingerprint
         self.logit_scale = logit_scale
-        self.taken = ""  # which entry of a checkpoint the weights were
+        self.taken = taken
         self.device = device
         self._prepare = dict(prepare)
         self._towers = {

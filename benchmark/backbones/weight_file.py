@@ -6,6 +6,7 @@ archive the data are read and its code is not.
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 import zipfile
@@ -19,14 +20,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmark.backbones.places import PART
 from benchmark.backbones.torchscript import is_archive, read_archive
 from benchmark.errors import WeightsError, did_you_mean
 
+logger = logging.getLogger(__name__)
+
 PARTS = ("state_dict", "state_dict_ema", "model", "model_state_dict", "model_ema", "CLIP")
 """Entries of a checkpoint that may hold the weights."""
-
-PART = "#"
-"""Between a file and the entry that the user wants of it."""
 
 _PREFIXES = ("module.", "_orig_mod.")
 """What parallel wrappers and torch.compile put before each name."""
@@ -37,17 +38,9 @@ _UNREADABLE = (
 )
 """What reading a damaged file, or one of another kind, is known to raise."""
 
+_SAVE = "torch.save({name: t for name, t in weights.items() if torch.is_tensor(t)}, 'weights.pt')"
+
 _FOREIGN = re.compile(r"(?:GLOBAL |class )'?([\w.]+)")
-
-
-def parted(place: str) -> tuple[str, str]:
-    """A place as a file and the entry of it that the user names, "" where none.
-
-    >>> parted("/a/b.pt#state_dict_ema")
-    ('/a/b.pt', 'state_dict_ema')
-    """
-    file, mark, part = place.rpartition(PART)
-    return (file, part) if mark and not Path(place).exists() else (place, "")
 
 
 def read_weights(path: Path, part: str = "") -> tuple[dict[str, Tensor], str]:
@@ -55,7 +48,8 @@ def read_weights(path: Path, part: str = "") -> tuple[dict[str, Tensor], str]:
 
     Args:
         path: safetensors, a file of ``torch.save``, or a TorchScript archive.
-        part: the entry wanted, one below the other with dots ("model.state_dict").
+        part: the entry wanted (see ``places.parted``), one below the other with dots
+            ("model.state_dict").
 
     Raises:
         WeightsError: unreadable, of another kind, without weights, or with several sets of which
@@ -63,15 +57,14 @@ def read_weights(path: Path, part: str = "") -> tuple[dict[str, Tensor], str]:
     """
     if path.suffix in (".npz", ".npy"):
         raise WeightsError(f"{path}: big_vision weights are not supported; give a converted file")
-    content = _content(path)
-    state, taken = _chosen(content, part, path)
-    found = {_plain(name): value for name, value in state.items()}
-    if len(found) < len(state):
-        raise WeightsError(f"{path}: two of its entries have one name without their prefixes")
-    return found, taken
+    state, taken = _chosen(_content(path), part, path)
+    if taken:
+        logger.info("of %s the weights %r are taken", path, taken)
+    return state, taken
 
 
 def _content(path: Path) -> Any:
+    _refuse_text(path)
     try:
         if is_archive(path):
             return read_archive(path)
@@ -86,7 +79,8 @@ def _content(path: Path) -> Any:
         raise WeightsError(
             f"{path} cannot be read as weights: it holds more than tensors{what}, and is refused; "
             'save its weights alone, where you trust it: python -c "import torch; c = torch.load('
-            f"'{path.name}', weights_only=False); torch.save(c['state_dict'], 'weights.pt')\""
+            f"'{path.name}', weights_only=False); torch.save(c['state_dict'], 'weights.pt')\" "
+            "(of a whole model c.state_dict())"
         ) from None
     except (*_UNREADABLE, zipfile.BadZipFile) as error:
         lines = str(error).splitlines() or [""]
@@ -96,12 +90,34 @@ def _content(path: Path) -> Any:
         ) from None
 
 
+def _refuse_text(path: Path) -> None:
+    """Refuses what failed downloads leave: nothing, Git LFS's pointer, a page of a web server."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(200)
+    except OSError:
+        return  # which reading it says
+    said = ""
+    if not head:
+        said = "is empty: fetch it again"
+    elif head.startswith(b"version https://git-lfs"):
+        said = "is a pointer of Git LFS and not the file itself: git lfs pull"
+    elif head.lstrip()[:1] in (b"<", b"{"):
+        said = f"is a text and no weights (it begins {head[:20].decode(errors='replace')!r})"
+    if said:
+        raise WeightsError(f"{path} {said}")
+
+
 def _chosen(content: Any, part: str, path: Path) -> tuple[dict[str, Tensor], str]:
     taken: list[str] = []
     wanted = [step for step in part.split(".") if step]
-    while not _is_state(content):
+    while True:
+        if _is_state(content):
+            content = _grouped(content, path)
+        if _is_state(content):
+            break
         if not isinstance(content, Mapping):
-            raise WeightsError(_no_weights(path, taken, type(content).__name__))
+            raise WeightsError(_no_weights(path, taken, content))
         there = [str(name) for name in content if isinstance(content[name], Mapping)]
         if wanted:
             step = wanted.pop(0)
@@ -109,27 +125,61 @@ def _chosen(content: Any, part: str, path: Path) -> tuple[dict[str, Tensor], str
                 near = did_you_mean(step, there)
                 raise WeightsError(f"{path} has no entry {step!r}{near}; it has {', '.join(there)}")
         else:
-            known = [name for name in PARTS if name in there]
+            known = _sets(content, there)
             if len(known) > 1:
                 raise WeightsError(
-                    f"{path} holds {len(known)} sets of weights, {' and '.join(known)}; say which: "
-                    f"PRETRAINED={path}{PART}{known[0]}"
+                    f"{path} holds {len(known)} sets of weights, {' and '.join(known)}; say which "
+                    f"after the file's or folder's name: "
+                    f"PRETRAINED={path}{PART}{'.'.join([*taken, known[0]])}"
                 )
             if not known:
-                raise WeightsError(_no_weights(path, taken, ", ".join(map(str, content))[:200]))
+                raise WeightsError(_no_weights(path, taken, content))
             step = known[0]
         taken.append(step)
         content = content[step]
     if wanted:
-        raise WeightsError(f"{path}: there is nothing called {wanted[0]!r} below {'.'.join(taken)}")
+        place = f" below {'.'.join(taken)}" if taken else ""
+        raise WeightsError(f"{path}: there is nothing called {wanted[0]!r}{place}")
     return dict(content), ".".join(taken)
 
 
-def _no_weights(path: Path, taken: list[str], found: str) -> str:
+def _grouped(state: Mapping[str, Tensor], path: Path) -> Mapping[str, Any]:
+    """A state dict without the wrappers' prefixes; where every name begins with one of ``PARTS``,
+    as in checkpoints of Lightning, the sets of weights by that word."""
+    plain = {_plain(str(name)): value for name, value in state.items()}
+    if len(plain) < len(state):
+        raise WeightsError(f"{path}: two of its entries have one name without their prefixes")
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, value in plain.items():
+        word, _, rest = name.partition(".")
+        if word not in PARTS or not rest:
+            return plain
+        groups.setdefault(word, {})[rest] = value
+    return groups
+
+
+def _sets(content: Mapping[str, Any], there: list[str]) -> list[str]:
+    """Entries that are the weights: those of a known name, and any with the same tensors."""
+    known = [name for name in PARTS if name in there]
+    names = content[known[0]].keys() if known else ()
+    twins = [name for name in there if name not in PARTS and content[name].keys() == names]
+    return known + twins
+
+
+def _no_weights(path: Path, taken: list[str], content: Any) -> str:
     place = f" below {'.'.join(taken)}" if taken else ""
+    if not isinstance(content, Mapping) or not content:
+        found = "nothing" if isinstance(content, Mapping) else type(content).__name__
+        return f"{path} holds no weights{place} ({found}); expected a state dict: {_SAVE}"
+    if any(isinstance(value, Tensor) for value in content.values()):
+        name, other = next((k, v) for k, v in content.items() if not isinstance(v, Tensor))
+        return (
+            f"{path} cannot be read as weights: its entry {name!r}{place} is no tensor but a "
+            f"{type(other).__name__}; save it without: {_SAVE}"
+        )
     return (
-        f"{path} cannot be read as weights (it holds more than tensors{place}: "
-        f"{found or 'nothing'}); expected a state dict, or one within {', '.join(PARTS)}: name "
+        f"{path} cannot be read as weights (it holds{place} {', '.join(map(str, content))[:200]}); "
+        f"expected a state dict, or one within {', '.join(PARTS)}: name "
         f"another entry as PRETRAINED={path.name}{PART}ENTRY"
     )
 

@@ -91,6 +91,7 @@ class WeightedSumBackbone:
         self.fingerprint = _fingerprint(base.fingerprint, weight)
         self.logit_scale = base.logit_scale
         self.device = base.device
+        self.taken = getattr(base, "taken", "")
         self._image_shape: tuple[int, ...] = ()
 
     def preprocess(self, modality: str) -> Callable[[Any], Tensor]:

@@ -14,6 +14,7 @@ from benchmark.backbones import checkpoint
 from benchmark.backbones.base import Staged
 from benchmark.backbones.device import check_device
 from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from benchmark.mini.clips import encoder
@@ -136,7 +137,7 @@ def load_weights(path: Path, device: str = "cpu") -> ClipBackbone:
             f"there are no weights at {path}; reinstall the package, or train them: "
             "python -m benchmark.mini.training clips"
         )
-    state = checkpoint.read_state(path)
+    state = read_weights(path)[0]
     with torch.random.fork_rng(devices=[]):  # torch's initialisers use the global generator
         model = ClipEncoder(**ARCHITECTURE)
     problem = checkpoint.difference(model.state_dict(), state)

@@ -79,6 +79,14 @@ def test_an_original_checkpoint_gives_the_same_embeddings(folder: Path, tmp_path
     assert read.fingerprint != load(folder).fingerprint
 
 
+def test_one_of_several_sets_of_weights(folder: Path, tmp_path: Path) -> None:
+    original = to_original(dict(random_model(seed=1).state_dict()))
+    torch.save({"model": original, "model_ema": original}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"2 sets of weights, model and model_ema; .*#model$"):
+        load(folder, tmp_path / "w.pth")
+    assert load(folder, f"{tmp_path / 'w.pth'}#model_ema").taken == "model_ema"
+
+
 def test_positions_of_another_image_size_are_resized_bicubic(folder: Path, tmp_path: Path) -> None:
     original = to_original(dict(random_model().state_dict()))
     ramp = torch.arange(4.0)[:, None].expand(4, 4)  # rises downwards, in a 4 x 4 grid

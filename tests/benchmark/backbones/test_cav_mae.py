@@ -379,3 +379,11 @@ def test_user_mistakes(weights: str, backbone: TwoTowers) -> None:
         backbone.preprocess("video")(np.zeros((0, 4, 4, 3), np.uint8))
     with pytest.raises(DataError, match=r"\(T, H, W, 3\) uint8"):
         backbone.preprocess("video")(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_one_of_several_sets_of_weights(tmp_path: Path) -> None:
+    state = public_state()
+    torch.save({"state_dict": state, "state_dict_ema": state}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="2 sets of weights, state_dict and state_dict_ema"):
+        load(str(tmp_path / "w.pth"))
+    assert load(f"{tmp_path / 'w.pth'}#state_dict_ema").taken == "state_dict_ema"

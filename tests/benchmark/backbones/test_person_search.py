@@ -264,6 +264,13 @@ def test_checkpoints_that_do_not_fit(
     assert "\n" not in str(caught.value)
 
 
+def test_one_of_several_sets_of_weights(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = write(state, tmp_path / "best.pth", model_ema=state)
+    with pytest.raises(WeightsError, match=r"2 sets of weights, model and model_ema; .*#model$"):
+        load_file(path)
+    assert load_file(f"{path}#model_ema").taken == "model_ema"
+
+
 def test_settings(file: Path, backbone: OpenClipBackbone) -> None:
     with pytest.raises(WeightsError, match=r"trained on ICFG-PEDES .*PRETRAINED="):
         load_file("", "irra-icfg")

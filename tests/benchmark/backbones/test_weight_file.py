@@ -12,11 +12,14 @@ from typing import Any
 import open_clip
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from benchmark.backbones import open_clip as loader
 from benchmark.backbones.open_clip import build_model, load, load_local_dir
-from benchmark.backbones.weight_file import parted, read_weights
+from benchmark.backbones.places import parted, weight_files
+from benchmark.backbones.weight_file import read_weights
+from benchmark.backbones.weighted_sum import WeightedSumBackbone
 from benchmark.cell import BackboneSpec
 from benchmark.errors import WeightsError
 
@@ -40,6 +43,9 @@ def saved(tmp_path: Path, content: Any) -> Path:
         ({"model_state_dict": STATE, "loss": 0.1}, "model_state_dict"),
         ({"model_ema": STATE, "step": 1}, "model_ema"),
         ({"CLIP": STATE, "step": 1}, "CLIP"),
+        ({"state_dict": {"model": {"CLIP": STATE}}}, "state_dict.model.CLIP"),
+        ({"state_dict": {f"model.{name}": t for name, t in STATE.items()}}, "state_dict.model"),
+        ({f"module.CLIP.{name}": t for name, t in STATE.items()}, "CLIP"),
     ],
 )
 def test_wrapped_weights(tmp_path: Path, content: Any, taken: str) -> None:
@@ -66,8 +72,69 @@ def test_several_sets_need_the_users_word(tmp_path: Path) -> None:
         read_weights(file, "ema")
     with pytest.raises(WeightsError, match="nothing called 'x' below state_dict"):
         read_weights(file, "state_dict.x")
-    assert parted(f"{file}#state_dict_ema") == (str(file), "state_dict_ema")
-    assert parted(str(file)) == (str(file), "")
+    assert parted(f"{file}#state_dict_ema") == (file, "state_dict_ema")
+    assert parted(str(file)) == (file, "")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"model": {"state_dict": STATE, "state_dict_ema": OTHER}}, "#model.state_dict$"),
+        ({"state_dict": STATE, "ema": OTHER}, "2 sets of weights, state_dict and ema;"),
+        ({"model": STATE, "model_ema": OTHER}, "2 sets of weights, model and model_ema;"),
+    ],
+)
+def test_sets_within_an_entry_or_of_an_unknown_name(
+    tmp_path: Path, content: Any, said: str
+) -> None:
+    file = saved(tmp_path, content)
+    with pytest.raises(WeightsError, match=said) as error:
+        read_weights(file)
+    chosen = parted(str(error.value).rpartition("=")[2])
+    assert torch.equal(read_weights(*chosen)[0]["visual.proj"], STATE["visual.proj"])
+
+
+def test_sets_that_a_flat_file_holds_under_prefixes(tmp_path: Path) -> None:
+    sets = {"state_dict": STATE, "state_dict_ema": OTHER}
+    flat = {f"{word}.{name}": t for word, state in sets.items() for name, t in state.items()}
+    save_file(flat, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="2 sets of weights"):
+        read_weights(tmp_path / "w.safetensors")
+    state, taken = read_weights(tmp_path / "w.safetensors", "state_dict_ema")
+    assert taken == "state_dict_ema"
+    assert torch.equal(state["visual.proj"], OTHER["visual.proj"])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({**STATE, "epoch": 3}, "its entry 'epoch' is no tensor but a int; save it without"),
+        ({"model": {**STATE, "x": None}}, "its entry 'x' below model is no tensor but a NoneType"),
+        ({"state_dict": {}}, r"holds no weights below state_dict \(nothing\)"),
+        ([STATE], r"holds no weights \(list\)"),
+    ],
+)
+def test_the_entry_that_is_no_tensor_is_named(tmp_path: Path, content: Any, said: str) -> None:
+    with pytest.raises(WeightsError, match=said):
+        read_weights(saved(tmp_path, content))
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty: fetch it again"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "of Git LFS .*git lfs pull",
+        ),
+        (b"<!doctype html><html>Not found</html>", "is a text and no weights .*<!doctype"),
+    ],
+)
+def test_what_failed_downloads_leave(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=said):
+        read_weights(tmp_path / name)
 
 
 def test_what_cannot_be_read_names_it_and_the_remedy(tmp_path: Path) -> None:
@@ -173,6 +240,22 @@ def test_a_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == ["me/coca"]
     with pytest.raises(WeightsError, match=r"'me/none' is not in the local .*hf download me/"):
         load(BackboneSpec("open_clip", f"{loader.HUB}me/none"))
+
+
+def test_the_entry_of_a_folders_file(tmp_path: Path) -> None:
+    file = coca_folder(tmp_path / "coca") / "open_clip_pytorch_model.bin"
+    state = torch.load(file)
+    other = {name: t + 1 if t.is_floating_point() else t for name, t in state.items()}
+    torch.save({"state_dict": state, "state_dict_ema": other}, file)
+    with pytest.raises(WeightsError, match=r"2 sets of weights.* or folder's name: .*#state_dict$"):
+        load_local_dir(tmp_path / "coca")
+    for spec in (
+        BackboneSpec("open_clip", f"local-dir:{tmp_path / 'coca'}#state_dict_ema"),
+        BackboneSpec("open_clip", "coca", f"{tmp_path / 'coca'}#state_dict_ema"),
+    ):
+        backbone = load(spec)
+        assert backbone.taken == WeightedSumBackbone(backbone).taken == "state_dict_ema"
+        assert weight_files(spec) == weight_files(BackboneSpec("x", f"local-dir:{tmp_path}/coca"))
 
 
 def test_which_weights_were_taken_is_kept(tmp_path: Path) -> None:
