@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.card import BenchmarkCard
 from benchmark.data.datasets.layout import LAYOUTS
 from benchmark.data.suite import load_suite
 from benchmark.registry import METHODS, SHIFTS
@@ -23,14 +22,23 @@ PAGE = Path(__file__).parent / "catalogue.md"
 HEAD = """# Catalogue
 
 Made from the cards in the code by `python -m docs.catalogue`; do not edit. `queryshift show NAME`
-prints the same with papers, licences, and the meaning of each option.
+adds papers, licences, and the meaning of each option.
 """
 METHODS_NOTE = """
-*Passes* are forward (f) and backward (b) passes of the query tower per query. The options that all
-trained methods share are in [methods.md](methods.md#the-common-protocol).
+*Passes* are forward (f) and backward (b) passes of the query tower per query. For options that all
+trained methods share see [methods.md](methods.md#the-common-protocol).
 """
 SHIFTS_NOTE = """
-Every image shift also exists frame by frame as `video_<name>` ([shifts-av.md](shifts-av.md#video)).
+Severities are 1 to 5 unless the remarks say otherwise. *Not monotone*: a higher severity may be
+milder. Every image shift also exists frame by frame as `video_<name>`
+([shifts-av.md](shifts-av.md#video)).
+"""
+PAPER_NOTE = """
+Benchmarks with shifts are QS: the model is tuned on the data set. The others are QGS: it is not,
+and nothing is corrupted.
+"""
+MINI_NOTE = """
+The synthetic twins of these benchmarks ([mini.md](mini.md)).
 """
 LAYOUTS_NOTE = """
 Paths start below the folder given as `--data`. In a path, `....` stands for the rest of a name and
@@ -43,8 +51,8 @@ def page() -> str:
     parts = [HEAD, "\n## Methods\n", METHODS_NOTE, "\n", *_methods(), "\n## Shifts\n", SHIFTS_NOTE]
     for modality in ("image", "text", "audio", "video", "composed"):
         parts += [f"\n### {modality.capitalize()}\n\n", *_shifts(modality)]
-    for suite in ("paper", "mini"):
-        parts += [f"\n## Benchmarks of the suite {suite}\n\n", *_benchmarks(suite)]
+    for suite, note in (("paper", PAPER_NOTE), ("mini", MINI_NOTE)):
+        parts += [f"\n## Benchmarks of the suite {suite}\n{note}\n", *_benchmarks(suite)]
     parts += ["\n## Layouts of the published data sets\n", LAYOUTS_NOTE, *_layouts()]
     return "".join(parts)
 
@@ -88,9 +96,9 @@ def _methods() -> Iterator[str]:
 def _shifts(modality: str) -> Iterator[str]:
     names = [name for name in names_of(modality) if modality != "video" or _own_video(name)]
     yield from _table(
-        "name | what it does | severities | remarks",
+        "name | what it does | remarks",
         (
-            (f"`{name}`", kind.card.summary, _severities(kind.card), _remarks(kind.card))
+            (f"`{name}`", kind.card.summary, _remarks(kind.card))
             for name in names
             for kind in [SHIFTS.get(name)]
         ),
@@ -101,37 +109,40 @@ def _own_video(name: str) -> bool:
     return name.removeprefix("video_") not in names_of("image")
 
 
-def _severities(card: ShiftCard) -> str:
-    first, last = card.severities[0], card.severities[-1]
-    return f"{first}-{last}" if last > first else f"{first}"
-
-
 def _remarks(card: ShiftCard) -> str:
+    first, last = card.severities[0], card.severities[-1]
     said = {
+        f"severity {first}" if first == last else f"severity {first}-{last}": last != 5,
         "approximation": not card.exact,
-        "no randomness": not card.randomised,
-        "a higher severity may be milder": not card.monotone,
+        "not monotone": not card.monotone,
     }
     return ", ".join(word for word, true in said.items() if true)
 
 
 def _benchmarks(suite: str) -> Iterator[str]:
+    """A row for each benchmark, or for both directions of one that is described alike."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for card in load_suite(suite).benchmarks:
+        shifts = ", ".join(card.shifts) if len(card.shifts) < 5 else f"{len(card.shifts)} types"
+        said = (card.summary, shifts, *([card.named_by] if suite == "paper" else []))
+        rows.setdefault(said, []).append(f"`{card.id}`")
+    named = " | named by" if suite == "paper" else ""
     yield from _table(
-        "id | what it is | setting | default shifts | named by",
-        (_benchmark(card) for card in load_suite(suite).benchmarks),
+        f"id | what it is | default shifts{named}",
+        ((", ".join(ids), *said) for said, ids in rows.items()),
     )
 
 
-def _benchmark(card: BenchmarkCard) -> tuple[str, ...]:
-    shifts = ", ".join(card.shifts) if len(card.shifts) < 5 else f"{len(card.shifts)} types"
-    return (f"`{card.id}`", card.summary, card.setting, shifts, card.named_by)
-
-
 def _layouts() -> Iterator[str]:
+    last = ("", "")
     for name, layout in LAYOUTS.items():
         yield f"\n### {name}\n\n{layout.title}\n\n```\n{layout.tree}\n```\n\n"
+        if (layout.note, layout.access) == last:
+            yield "Notes and access: as above.\n"
+            continue
         yield f"{layout.note}\n\n" if layout.note else ""
         yield f"Where to get it: {layout.access}.\n"
+        last = (layout.note, layout.access)
 
 
 if __name__ == "__main__":
