@@ -191,17 +191,15 @@ class Survey:
 def table(survey: Survey) -> str:
     """A Markdown table of all rows."""
     lines = [
-        "| twin | encoder | data | images / captions | i2t | of in-domain | t2i | of in-domain |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| twin | encoder | data | image to text | text to image |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for row in ROWS:
         here, home = survey.measure(row)
-        pairs = row.load()
-        counts = f"{len(pairs.images)} / {len(pairs.captions):,}"
-        cells = [row.twin or "(unshifted)", row.encoder, pairs.name, counts]
+        cells = [row.twin or "(unshifted)", row.encoder, row.load().name]
         for value, own in zip(here, home, strict=True):
-            share = "" if row.home is None else f"{100 * value / own:.0f} % of {own:.1f}"
-            cells += [f"{value:.1f}", share]
+            share = "" if row.home is None else f" ({100 * value / own:.0f} %)"
+            cells.append(f"{value:.1f}{share}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
