@@ -208,13 +208,13 @@ def finite_mean(values: Iterable[float]) -> float:
 
 
 def has_collapsed(cell: CellResult, partner: CellResult) -> bool:
-    """Whether a cell, finite as its numbers are, kept less than a tenth of its source's R@1.
+    """Whether a cell, finite as its numbers are, surely kept under a tenth of its source's R@1.
 
     Adaptation that diverges need not produce NaN: normalised embeddings stay finite whatever
     happens to the weights. Such a cell is measured and counts, and reports say so beside it.
     """
     kept, before = (found.record.metrics.get("R@1", math.nan) for found in (cell, partner))
-    return kept < before / 10
+    return kept < before / 10 and cell.against(partner).significant
 
 
 def fits(cell: CellResult, partner: CellResult) -> bool:

@@ -133,8 +133,13 @@ def test_a_method_that_collapsed_with_finite_numbers_is_named_and_counted(tmp_pa
     assert board.loc["tent", "R@1"] == 0.0, "it counts as what it is"
 
 
-def test_a_method_that_only_harms_has_not_collapsed(tmp_path, caplog) -> None:
-    cells = [cell("source", hits=[1] * 20), cell("rest", hits=[1, 1] + [0] * 18)]
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [([1] * 20, [1, 1] + [0] * 18), ([1] + [0] * 19, [0] * 20)],
+    ids=["it only harms", "chance explains it"],
+)
+def test_a_method_that_has_not_collapsed(tmp_path, caplog, before, after) -> None:
+    cells = [cell("source", hits=before), cell("rest", hits=after)]
     board, said = written(stored(tmp_path, cells), caplog)
     assert board["note"].isna().all()
     assert said == ""
