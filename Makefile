@@ -19,6 +19,7 @@ TAKES_claims := SEED WORKERS LIMIT THREADS QUIET
 TAKES_tune := METHOD WORKERS
 TAKES_test := PYTEST_FLAGS TEST_WORKERS ALL
 TAKES_perf := PYTEST_FLAGS
+TAKES_coverage := PYTEST_FLAGS TEST_WORKERS
 TAKES_check := $(TAKES_test)
 ALWAYS_TAKEN := VENV PYTHON PIP_FLAGS SHELL MAKEFLAGS
 ENVIRONMENT := OMP_% MKL_% KMP_% ONEDNN_% CUDA_% TORCH% PYTORCH_% HF_% TRANSFORMERS_% \
@@ -205,6 +206,12 @@ mini-weights: $(STAMP) ## train the weights of the embedded default anew (resuma
 .PHONY: test
 test: $(STAMP) ## run the tests that take under some seconds; ALL=1: every one, as make check does
 	@$(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q $(if $(filter 1 yes true,$(ALL)),,-m "not slow") -n $(call quote,$(TEST_WORKERS)) -p no:benchmark
+
+.PHONY: coverage
+coverage: $(STAMP) ## percent of the lines that the quick tests run; by line in build/coverage/index.html
+	@mkdir -p build
+	@$(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q -m "not slow" -n $(call quote,$(TEST_WORKERS)) -p no:benchmark --cov --cov-report=
+	@"$(PY)" -m coverage html -q && "$(PY)" -m coverage report --format=total
 
 .PHONY: perf
 perf: $(STAMP) ## run the speed tests; print their ratios and list them in docs/performance.md
