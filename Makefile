@@ -172,6 +172,7 @@ leaderboard: $(STAMP) ## regenerate results/, its figures and the sentences of t
 .PHONY: gain-model
 gain-model: $(STAMP) ## fit the expected gain of --unlabelled to results/tidy.csv again
 	@"$(PY)" -m benchmark.report.gain results/tidy.csv
+	@"$(PY)" -m docs.sentences
 
 .PHONY: claims
 claims: $(STAMP) ## test what REST's abstract and figure claim, with verdicts (docs/claims.md)

@@ -6,10 +6,12 @@ reader sees. A test compares it with the tables; ``make leaderboard`` writes it 
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pandas as pd
@@ -17,9 +19,10 @@ import pandas as pd
 from benchmark.cell import SOURCE
 from benchmark.config.atomic import atomic_write
 from benchmark.metrics.intervals import excludes_zero
+from benchmark.report.gain import FITTED
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md",)
+PAGES = (ROOT / "README.md", ROOT / "docs" / "own-data.md")
 WIDTH = 110
 
 _MARKED = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -90,11 +93,30 @@ def forgetting(results: Path) -> str:
     )
 
 
+def gain(results: Path) -> str:
+    """How well ``--unlabelled`` predicts a gain, on data sets left out."""
+    found = {
+        method: model
+        for method, model in json.loads(FITTED.read_text(encoding="utf-8")).items()
+        if model["error"] < model["of_mean"]
+    }
+    error, of_mean = (mean(model[key] for model in found.values()) for key in ("error", "of_mean"))
+    better = [model["better"] for model in found.values()]
+    (count,) = {model["datasets"] for model in found.values()}
+    return (
+        f"It is predicted for {len(found)} methods. On each of {count} data sets, left out in turn,"
+        f" it is wrong by {error:.1f} points in the mean; guessing the"
+        f" mean gain is wrong by {of_mean:.1f}. It is the better guess on {min(better)} to"
+        f" {max(better)} of the {count}."
+    )
+
+
 SENTENCES: Mapping[str, Callable[[Path], str]] = {
     "leaders": leaders,
     "ahead": ahead,
     "captions": captions,
     "forgetting": forgetting,
+    "gain": gain,
 }
 """Name in a page -> what computes the sentence from the folder of tables."""
 
