@@ -253,6 +253,10 @@ def seed_notes(pools: Iterable[Pool]) -> list[str]:
     return []
 
 
+_FEW_ANSWERS = 6
+"""More different answers than these do not fit into a sentence."""
+
+
 def tuned_by_method(pools: Iterable[Pool]) -> list[str]:
     """Which options of which methods were tuned and on what, one text for each answer."""
     said: dict[str, dict[str, None]] = defaultdict(dict)
@@ -263,8 +267,12 @@ def tuned_by_method(pools: Iterable[Pool]) -> list[str]:
 
 
 def tuned_notes(pools: Iterable[Pool]) -> list[str]:
-    """``tuned_by_method`` as one sentence, or none."""
+    """``tuned_by_method`` as one sentence, or none; of many answers only that they are many."""
     said = tuned_by_method(pools)
+    if len(said) > _FEW_ANSWERS:
+        untuned = [answer.partition(": ")[0] for answer in said if ": untuned" in answer]
+        but = f"; not tuned: {', '.join(untuned)}" if untuned else ""
+        return [f"Options tuned: in column 'tuned' of leaderboard.csv, by method{but}."]
     return [f"Options tuned: {'; '.join(said)}."] if said else []
 
 

@@ -277,6 +277,24 @@ def test_an_installed_method_without_the_options_of_a_rule_is_left_alone() -> No
     assert (found.values, found.origins) == ({}, {})
 
 
+def test_many_different_answers_are_left_to_the_column(tmp_path: Path) -> None:
+    def result(name: str, tuned: bool) -> CellResult:
+        options = {f"option_of_{name}": 0.1}
+        origins = {option: "mini-validation" for option in options if tuned}
+        spec = MethodSpec(name, "mini", options, origins=origins)
+        cell = dataclasses.replace(fakes.cell(), method=spec)
+        record = Record("k", Status.DONE, cell.to_dict(), info={}, metrics={"R@1": 50.0})
+        return CellResult(record, np.ones(4), np.arange(4), np.arange(4), np.ones(4))
+
+    console = Console(file=StringIO(), width=200)
+    results = [result(f"m{number}", tuned=number > 0) for number in range(8)]
+    console.print(results_table(results))
+    text = console.file.getvalue()
+    assert "Options tuned: in column 'tuned' of leaderboard.csv, by method; not tuned: m0." in text
+    assert "option_of_m1" not in text
+    assert leaderboard(results)["tuned"].nunique() == 8
+
+
 def test_every_table_says_per_method_what_was_tuned(tmp_path: Path) -> None:
     def result(name: str, origins: dict[str, str]) -> CellResult:
         spec = MethodSpec(name, "mini", {"lr": 0.1} if name != "source" else {}, origins=origins)
