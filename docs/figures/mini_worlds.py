@@ -1,6 +1,6 @@
 """What each shift of domain costs the shipped encoders, and one picture of all worlds.
 
-The table is that of ``docs/mini.md``.
+The table is printed by ``python -m docs.figures worlds``.
 """
 
 from __future__ import annotations
@@ -191,15 +191,17 @@ class Survey:
 def table(survey: Survey) -> str:
     """A Markdown table of all rows."""
     lines = [
-        "| twin | encoder | data | image to text | text to image |",
-        "| --- | --- | --- | --- | --- |",
+        "| twin | encoder | data | images / captions | i2t | of in-domain | t2i | of in-domain |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in ROWS:
         here, home = survey.measure(row)
-        cells = [row.twin or "(unshifted)", row.encoder, row.load().name]
+        pairs = row.load()
+        counts = f"{len(pairs.images)} / {len(pairs.captions):,}"
+        cells = [row.twin or "(unshifted)", row.encoder, pairs.name, counts]
         for value, own in zip(here, home, strict=True):
-            share = "" if row.home is None else f" ({100 * value / own:.0f} %)"
-            cells.append(f"{value:.1f}{share}")
+            share = "" if row.home is None else f"{100 * value / own:.0f} % of {own:.1f}"
+            cells += [f"{value:.1f}", share]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
