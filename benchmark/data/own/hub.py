@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.own.source import is_saved
-from benchmark.errors import DataError
+from benchmark.data.own.source import CONFIGURATION, configured, is_saved
+from benchmark.errors import DataError, did_you_mean
 
 HUB_ROWS = 1_000
 """Rows that are turned from Arrow into Python at once."""
+
+_CONFIGURATIONS = re.compile(
+    r"(?:(?:configs|configurations)(?: in the cache)?|Available): (.*?)(?: Ex| Pl|$)"
+)
+"""Where the library's errors list the configurations of a data set."""
 
 
 @dataclass(frozen=True)
@@ -68,40 +74,57 @@ class HubFile:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def open_hub(name: str) -> Mapping[str, Any]:
+def open_hub(place: str) -> Mapping[str, Any]:
     """The splits of a data set, from this machine alone.
 
     Args:
-        name: of the hub, if it is in the local cache; or a folder of data files or of
-            ``save_to_disk``.
+        place: its name on the hub, if it is in the local cache; or a folder of data files or of
+            ``save_to_disk``. "@" and a configuration may follow (see ``configured``).
 
     Raises:
-        DataError: no library, or it finds no such data set here.
+        DataError: no library, it finds no such data set here, or there are several configurations
+            of which none was chosen.
     """
     try:
         library = importlib.import_module("datasets")
     except ImportError:
         raise DataError(
-            f"the data set hf:{name} needs the library datasets: pip install 'queryshift[datasets]'"
+            f"the data set hf:{place} needs the library datasets: "
+            "pip install 'queryshift[datasets]'"
         ) from None
+    name, configuration = configured(place)
     folder = Path(name)
     with _offline(library):
         try:
             if is_saved(folder):
                 found = library.load_from_disk(str(folder))
             else:
-                found = library.load_dataset(name)
+                found = library.load_dataset(name, configuration or None)
         except Exception as error:  # the library's own, and those of every builder
-            said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            advice = (
-                f"fetch it once: python -c \"import datasets; datasets.load_dataset('{name}')\""
-            )
-            if folder.is_dir():
-                advice = "expected a folder of data files or of save_to_disk"
-            raise DataError(
-                f"the data set {name!r} cannot be loaded from this machine ({said}); {advice}"
-            ) from None
+            raise DataError(_not_found(name, configuration, error, library)) from None
     return found if isinstance(found, Mapping) else {"": found}
+
+
+def _not_found(name: str, configuration: str, error: Exception, library: Any) -> str:
+    said = " ".join(str(error).split())
+    if listed := _CONFIGURATIONS.search(said):
+        known = re.findall(r"[^\s,'\"\[\]]+", listed[1])
+        wrong = f", and {configuration!r} is none of them" if configuration else ""
+        return (
+            f"the data set {name!r} has {len(known)} configurations here, {', '.join(known)}"
+            f"{wrong}{did_you_mean(configuration, known)}: say which, hf:{name}{CONFIGURATION}"
+            f"{known[0]}"
+        )
+    call = ", ".join(repr(part) for part in (name, configuration) if part)
+    advice = f'fetch it once: python -c "import datasets; datasets.load_dataset({call})"'
+    if Path(name).is_dir():
+        advice = "expected a folder of data files or of save_to_disk"
+    cache = Path(library.config.HF_DATASETS_CACHE)
+    there = [p.name.replace("___", "/") for p in cache.glob("*") if p.is_dir()]
+    return (
+        f"the data set {name!r} cannot be loaded from this machine ({type(error).__name__}: "
+        f"{said[:200]}){did_you_mean(name, there)}; {advice}"
+    )
 
 
 def hub_rows(parts: Mapping[str, Any], name: str) -> Iterator[dict[str, Any]]:
@@ -110,6 +133,7 @@ def hub_rows(parts: Mapping[str, Any], name: str) -> Iterator[dict[str, Any]]:
     Pictures and sounds are ``HubFile``; nothing is decoded.
     """
     library = importlib.import_module("datasets")
+    name, _ = configured(name)
     roots = (Path(library.config.HF_CACHE_HOME), *((Path(name),) if Path(name).is_dir() else ()))
     for split, rows in parts.items():
         media = [

@@ -224,7 +224,10 @@ class MediaFinder:
         if isinstance(value, Path):
             value = str(value)
         if not isinstance(value, str) or not value:
-            raise DataError(f"{where}: {column} is {str(value)[:80]!r}; expected a path")
+            kind = "empty" if value is None or value == "" else f"a {type(value).__name__}"
+            raise DataError(
+                f"{where}: {column} is {kind}; expected one path, or one file's content"
+            )
         if self.files is None or self.root is None:
             raise DataError(f"{where}: {column} is {value!r}, but these data have no files beside")
         path = self.below(value, column, where)

@@ -22,6 +22,9 @@ PREFIX = "own:"
 HUB = "hf:"
 """Begins the name of a data set in the local cache of Hugging Face's library."""
 
+CONFIGURATION = "@"
+"""Between the name of such a data set and the one of its configurations that is wanted."""
+
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SHARDS = ".tar"
 METADATA = tuple(f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
@@ -42,7 +45,7 @@ class OwnSource:
     """A user's own data.
 
     Attributes:
-        place: table, folder, shard (or a pattern of several), or "hf:NAME".
+        place: table, folder, shard (or a pattern of several), "hf:NAME" or "hf:NAME@CONFIGURATION".
         columns: our name of a column -> the user's, as pairs.
         gallery: table of the gallery where ``place`` holds queries only, else "".
         qrels: file of relevance in TREC's form, or "" for the queries' column ``relevant``.
@@ -101,9 +104,10 @@ class OwnSource:
         def whole(place: str) -> str:
             begins = HUB if place.startswith(HUB) else ""
             path = place.removeprefix(begins)
-            if not path or (begins and not os.path.isdir(path)):
+            folder = configured(path)[0] if begins else path
+            if not folder or (begins and not os.path.isdir(folder)):
                 return place
-            return begins + os.path.abspath(path)
+            return begins + os.path.abspath(folder) + path.removeprefix(folder)
 
         return dataclasses.replace(
             self,
@@ -124,6 +128,16 @@ class OwnSource:
         return (
             self.place.startswith(HUB) or bool(shards_of(self.place)) or Path(self.place).exists()
         )
+
+
+def configured(name: str) -> tuple[str, str]:
+    """A data set's name or folder, and the configuration that is wanted, "" where none is named.
+
+    >>> configured("me/birds@en")
+    ('me/birds', 'en')
+    """
+    whole, mark, configuration = name.rpartition(CONFIGURATION)
+    return (whole, configuration) if mark and not os.path.isdir(name) else (name, "")
 
 
 def is_own(place: str) -> bool:

@@ -121,6 +121,47 @@ def test_a_data_set_of_the_cache(tmp_path: Path, library: Any) -> None:
         load_own_set("hf:me/bees")
 
 
+def test_a_data_set_of_several_configurations(tmp_path: Path, library: Any) -> None:
+    folder, listed = tmp_path / "birds", ""
+    for language in ("en", "fr"):
+        (folder / language).mkdir(parents=True)
+        rows = table(
+            [{"bytes": png(c), "path": None} for c in COLOURS],
+            [f"{c} {language}" for c in COLOURS],
+            image=FILE,
+        )
+        pq.write_table(rows, folder / language / "test-0.parquet")
+        listed += (
+            f"- config_name: {language}\n  data_files:\n  - split: test\n    path: {language}/*\n"
+        )
+    (folder / "README.md").write_text(f"---\nconfigs:\n{listed}---\n")
+    choose = r"'{}' has 2 configurations here, en, fr: say which, hf:{}@en$"
+    with pytest.raises(DataError, match=choose.format(folder, folder)):
+        load_own_set(f"hf:{folder}")
+    with pytest.raises(DataError, match=r"en, fr, and 'frr' is none of .* did you mean 'fr': say"):
+        load_own_set(f"hf:{folder}@frr")
+    assert load_own_set(f"hf:{folder}@fr", "t2i").queries[0] == "red fr"
+
+    for language in ("en", "fr"):
+        library.load_dataset(str(folder), language)
+    cache = library.config.HF_DATASETS_CACHE
+    (cache / "birds").rename(cache / "me___birds")
+    data = load_own_set("hf:me/birds@fr", "t2i")
+    assert (data.name, data.queries[1]) == ("own:birds-fr-t2i", "green fr")
+    with pytest.raises(DataError, match=choose.format("me/birds", "me/birds")):
+        load_own_set("hf:me/birds")
+    with pytest.raises(DataError, match=r"en, fr, and 'zzz' is none of them: say which"):
+        load_own_set("hf:me/birds@zzz")
+    with pytest.raises(DataError, match=r"did you mean 'me/birds'; fetch it once: .*\('me/bird'\)"):
+        load_own_set("hf:me/bird")
+
+
+def test_what_stands_in_place_of_one_picture(tmp_path: Path) -> None:
+    pq.write_table(table([[png(c)] for c in COLOURS], list(COLOURS)), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="row 1: image is a list; expected one path, or one file"):
+        load_own_set(tmp_path / "t.parquet")
+
+
 def test_a_data_set_that_was_saved(tmp_path: Path, library: Any) -> None:
     make_pictures(tmp_path / "pics")
     rows = {

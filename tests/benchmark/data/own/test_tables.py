@@ -254,7 +254,7 @@ def test_a_data_frame_whose_index_has_duplicates() -> None:
         ({"image": "pics/red.png", "caption": "\ud800"}, "not valid Unicode"),
         ({"image": "../x.png", "caption": "a"}, r"row 13: image '../x.png' lies outside"),
         ({"image": "/etc/passwd", "caption": "a"}, "image '/etc/passwd' lies outside"),
-        ({"image": "", "caption": "a"}, "image is ''; expected a path"),
+        ({"image": "", "caption": "a"}, "image is empty; expected one path"),
         ({"image": "pics/rad.png", "caption": "a"}, r"1 of 13 images .* missing, 12 are there"),
         (
             {"image": "pics/RED.png", "caption": "a"},
@@ -348,6 +348,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
         OwnSource("/a/b.csv"),
         OwnSource("/a/50%?.csv", (("image", "a=b&c"),), gallery="/x y.csv", split="ü"),
         OwnSource("hf:me/birds", clean="/c//d.csv", qrels="q?r"),
+        OwnSource("hf:me/birds@en"),
     ],
 )
 def test_a_source_travels_as_text(source: OwnSource) -> None:
@@ -362,11 +363,21 @@ def test_a_source_travels_as_text(source: OwnSource) -> None:
         ("/a/b/", "b"),
         ("/a/shard-{000..012}.tar", "shard"),
         ("hf:me/birds", "birds"),
+        ("hf:me/birds@en", "birds-en"),
         ("/a/+.csv", "data"),
     ],
 )
 def test_names(place: str, name: str) -> None:
     assert OwnSource(place).name == name
+
+
+def test_a_folder_with_a_configuration_is_found_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "birds").mkdir()
+    assert OwnSource("hf:birds@en").absolute().place == f"hf:{tmp_path}/birds@en"
+    assert OwnSource("hf:me/birds@en").absolute().place == "hf:me/birds@en"
 
 
 @pytest.mark.slow
