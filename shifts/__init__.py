@@ -7,7 +7,7 @@ lives. Outside packages add shifts through the entry-point group ``queryshift.sh
 from __future__ import annotations
 
 BUILTINS: dict[str, str] = {
-    "none": "shifts.none:NoShift",
+    "none": "shifts.base:NoShift",
     # image
     "gaussian_noise": "shifts.image.noise:GaussianNoise",
     "defocus_blur": "shifts.image.blur:DefocusBlur",
@@ -24,11 +24,11 @@ BUILTINS: dict[str, str] = {
     "frost_procedural": "shifts.image.frost:FrostProcedural",
     "fog": "shifts.image.weather:Fog",
     "brightness": "shifts.image.weather:Brightness",
-    "elastic_transform": "shifts.image.elastic:ElasticTransform",
+    "elastic_transform": "shifts.image.digital:ElasticTransform",
     "pixelate": "shifts.image.digital:Pixelate",
     "gaussian_blur": "shifts.image.blur:GaussianBlur",
     "saturate": "shifts.image.digital:Saturate",
-    "spatter": "shifts.image.spatter:Spatter",
+    "spatter": "shifts.image.weather:Spatter",
     # text, character level
     "char_swap": "shifts.text.characters:CharSwap",
     "char_insert": "shifts.text.characters:CharInsert",

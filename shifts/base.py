@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 from abc import ABC, abstractmethod
@@ -158,28 +159,23 @@ class Shift(ABC):
     @classmethod
     def check_item(cls, item: object) -> None:
         """Raises ShiftError unless ``item`` is of the card's modality."""
-        modality = cls.card.modality
-        if modality == "image" and not (
-            isinstance(item, np.ndarray)
-            and item.dtype == np.uint8
-            and item.ndim == 3
-            and item.shape[2] == 3
-            and item.size > 0
-        ):
-            found = (
-                f"{item.dtype} array of shape {item.shape}"
-                if isinstance(item, np.ndarray)
-                else type(item).__name__
-            )
-            raise ShiftError(
-                f"shift {cls.card.name!r} works on (H, W, 3) uint8 images, not on {found}"
-            )
+        modality, problem = cls.card.modality, ""
+        if modality == "image" and (found := not_a_picture(item)):
+            problem = f"(H, W, 3) uint8 images, not on {found}"
         if modality == "text" and not isinstance(item, str):
-            raise ShiftError(f"shift {cls.card.name!r} works on str, not on {type(item).__name__}")
+            problem = f"str, not on {type(item).__name__}"
         if modality in _ITEM_MODULES:
             problem = importlib.import_module(_ITEM_MODULES[modality]).item_problem(item)
-            if problem:
-                raise ShiftError(f"shift {cls.card.name!r} works on {problem}")
+        if problem:
+            raise ShiftError(f"shift {cls.card.name!r} works on {problem}")
+
+
+def not_a_picture(item: object) -> str:
+    """What an item is instead of an (H, W, 3) uint8 array with pixels; "" where it is one."""
+    if not isinstance(item, np.ndarray):
+        return type(item).__name__
+    good = item.dtype == np.uint8 and item.ndim == 3 and item.shape[2] == 3 and item.size > 0
+    return "" if good else f"{item.dtype} array of shape {item.shape}"
 
 
 def item_generator(seed: int, shift: str, severity: int, item_id: str) -> np.random.Generator:
@@ -190,3 +186,23 @@ def item_generator(seed: int, shift: str, severity: int, item_id: str) -> np.ran
     key = f"{seed}\x1f{shift}\x1f{severity}\x1f{item_id}".encode()
     digest = hashlib.sha256(key).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+
+
+class NoShift(Shift):
+    """Returns an equal item; the only shift that takes items of every modality.
+
+    Its single severity is 0, so that no result row can be mistaken for a corrupted one.
+    """
+
+    card = ShiftCard(
+        name="none",
+        modality="any",
+        severities=(0,),
+        summary="clean queries, for in-domain reference",
+        source="none",
+        randomised=False,
+    )
+
+    def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
+        """A copy, so that a caller who edits the result never edits the data set."""
+        return copy.deepcopy(item)

@@ -16,14 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shifts.base import Shift, ShiftCard, check_choices
-from shifts.builtin import (
-    check_option_names,
-    make_shift,
-    option_names,
-    parse_pairs,
-    shift_names,
-)
+from shifts.base import Shift, ShiftCard, check_choices, not_a_picture
+from shifts.builtin import check_option_names, make_shift, option_names, parse_pairs, shift_names
 
 PARTS = ("image", "text")
 
@@ -56,14 +50,8 @@ def item_problem(item: object) -> str:
     wanted = "Composed items (shifts.composed.Composed)"
     if not isinstance(item, Composed):
         return f"{wanted}, not on {type(item).__name__}"
-    image = item.image
-    if not isinstance(image, np.ndarray):
-        return f"{wanted} with an (H, W, 3) uint8 image, not with {type(image).__name__}"
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        return (
-            f"{wanted} with an (H, W, 3) uint8 image, not with {image.dtype} array of shape "
-            f"{image.shape}"
-        )
+    if found := not_a_picture(item.image):
+        return f"{wanted} with an (H, W, 3) uint8 image, not with {found}"
     if not isinstance(item.text, str):
         return f"{wanted} with a str as text, not with {type(item.text).__name__}"
     return ""
@@ -71,15 +59,7 @@ def item_problem(item: object) -> str:
 
 @dataclass(frozen=True)
 class ComposedOptions:
-    """Options of ``composed``.
-
-    Attributes:
-        part: which part of the query shifts.
-        image: name of the image shift.
-        text: name of the text shift.
-        image_options: options of the image shift, as name=value.
-        text_options: options of the text shift, as name=value.
-    """
+    """Options of ``composed``."""
 
     part: str = field(
         default="both",

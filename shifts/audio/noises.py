@@ -1,4 +1,4 @@
-"""The six types of READ's audio corruptions, and the procedural stand-ins for its recordings."""
+"""Audio shifts: READ's six types, their levels, and procedural stand-ins for its recordings."""
 
 from __future__ import annotations
 
@@ -8,21 +8,85 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from shifts.audio.base import (
-    READ,
-    READ_GAIN_DB,
-    READ_SIGMA,
-    SEVERITIES,
-    AudioOptions,
-    AudioShift,
-    Floats,
-)
-from shifts.audio.item import Audio, Samples
+from shifts.audio.item import FULL_SCALE, Audio, Samples, level, to_pcm16
 from shifts.audio.sounds import find_recordings, load_recording, window
 from shifts.audio.synthesis import VARIANTS, procedural
-from shifts.base import ShiftCard
+from shifts.base import Shift, ShiftCard, ShiftOptions
 from shifts.digests import digest_of, digests_of, joined
+
+Floats = NDArray[np.float64]
+
+SEVERITIES = (1, 2, 3, 4, 5)
+READ = "READ (Yang et al., ICLR 2024)"
+READ_SIGMA = (0.08, 0.12, 0.18, 0.26, 0.38)
+"""READ's Gaussian noise: absolute standard deviation on a waveform in [-1, 1]."""
+READ_GAIN_DB = (1.0, 2.0, 4.0, 6.0, 8.0)
+"""READ's other sounds: gain on the sound file, whatever its level and the clip's."""
+SNR_DB = (15.0, 10.0, 5.0, 0.0, -5.0)
+"""Signal-to-noise ratios of ``mode="snr"``: this project's own ladder."""
+
+
+@dataclass(frozen=True)
+class AudioOptions(ShiftOptions):
+    """Options of every audio shift."""
+
+    mode: str = field(
+        default="read",
+        metadata={
+            "help": "read: levels as in READ (a gain in dB on the sound file; an absolute sigma "
+            "for Gaussian noise); snr: scaled to 15, 10, 5, 0, -5 dB below the clip's own level",
+            "choices": ("read", "snr"),
+        },
+    )
+
+
+class AudioShift(Shift):
+    """Something added to a clip. Subclasses write ``noise`` and ``read_gain``."""
+
+    Options = AudioOptions
+
+    @abstractmethod
+    def noise(self, item: Audio, rng: np.random.Generator) -> Floats:
+        """What is added, (n,) float64, as long as the clip, before any gain."""
+
+    @abstractmethod
+    def read_gain(self, severity: int) -> float:
+        """Factor on ``noise`` under ``mode="read"``."""
+
+    def mixed(self, item: Audio, severity: int, rng: np.random.Generator) -> Floats:
+        """Clip plus noise before anything is cut, (n,) float64; may leave [-1, 1].
+
+        Under ``mode="snr"`` the factor is rms(clip) / rms(noise) / 10^(dB / 20), so that the ratio
+        is met exactly before clipping. Silence has no ratio: a silent clip stays as it is, and so
+        does one whose stretch of the sound is silent.
+        """
+        noise = self.noise(item, rng)
+        if self.options.mode == "read":
+            gain = self.read_gain(severity)
+        else:
+            loudness = level(noise)
+            ratio = 10.0 ** (SNR_DB[severity - 1] / 20.0)
+            gain = level(item.samples) / (loudness * ratio) if loudness > 0 else 0.0
+        noise *= gain
+        noise += item.samples
+        return noise
+
+    def corrupt(self, item: Audio, severity: int, rng: np.random.Generator) -> Audio:
+        """The sum, clipped and rounded to 16-bit steps as a wav file would hold it."""
+        return Audio(to_pcm16(self.mixed(item, severity, rng)), item.rate)
+
+    def clipped_share(self, item: Any, severity: int, rng: np.random.Generator) -> float:
+        """Share of the samples, 0 to 1, that ``apply`` with an equal generator has to cut off.
+
+        Raises:
+            ShiftError: as ``apply``.
+        """
+        self.check_severity(severity)
+        self.check_item(item)
+        steps = np.rint(self.mixed(item, severity, rng) * FULL_SCALE)
+        return float(np.mean((steps < -FULL_SCALE) | (steps > FULL_SCALE - 1)))
 
 
 class AudioGaussianNoise(AudioShift):
@@ -39,11 +103,7 @@ class AudioGaussianNoise(AudioShift):
 
 @dataclass(frozen=True)
 class SoundOptions(AudioOptions):
-    """Options of the shifts that add a sound.
-
-    Attributes:
-        offset: where in the sound a clip's stretch begins.
-    """
+    """Options of the shifts that add a sound."""
 
     offset: str = field(
         default="random",
@@ -57,11 +117,7 @@ class SoundOptions(AudioOptions):
 
 @dataclass(frozen=True)
 class RecordingOptions(SoundOptions):
-    """Options of the shifts that add a recording.
-
-    Attributes:
-        recordings: folder with the user's wav files; there is no default.
-    """
+    """Options of the shifts that add a recording."""
 
     recordings: str = field(
         default="", metadata={"help": "folder with your recordings: NAME.wav, 16-bit PCM"}
@@ -121,75 +177,33 @@ class Procedural(Sound):
         return procedural(self.kind, number, rate)
 
 
-def _recorded(name: str, summary: str) -> ShiftCard:
-    return ShiftCard(name, "audio", SEVERITIES, summary, READ)
+def _recorded(name: str) -> type[Recorded]:
+    """A sound from the user's recording."""
+    card = ShiftCard(name, "audio", SEVERITIES, f"a recording of {SOUNDS[name]} added", READ)
+    return type(name.capitalize(), (Recorded,), {"__module__": __name__, "card": card})
 
 
-def _procedural(kind: str, summary: str) -> ShiftCard:
+def _synthetic(kind: str, what: str = "") -> type[Procedural]:
+    """A sound of this project (``shifts.audio.synthesis``)."""
+    summary = f"synthetic {what or kind} added (no recording needed)"
     source = f"levels of {READ}; sound of this project"
-    return ShiftCard(f"{kind}_procedural", "audio", SEVERITIES, summary, source, exact=False)
+    card = ShiftCard(f"{kind}_procedural", "audio", SEVERITIES, summary, source, exact=False)
+    own = {"__module__": __name__, "kind": kind, "card": card}
+    return type(f"{kind.capitalize()}Procedural", (Procedural,), own)
 
 
-class Traffic(Recorded):
-    """Traffic, from the user's recording."""
+SOUNDS = {
+    "traffic": "traffic",
+    "crowd": "a crowd",
+    "rain": "rain",
+    "thunder": "thunder",
+    "wind": "wind",
+}
+"""READ's sounds, as its summaries call them."""
 
-    card = _recorded("traffic", "a recording of traffic added")
-
-
-class Crowd(Recorded):
-    """A crowd, from the user's recording."""
-
-    card = _recorded("crowd", "a recording of a crowd added")
-
-
-class Rain(Recorded):
-    """Rain, from the user's recording."""
-
-    card = _recorded("rain", "a recording of rain added")
-
-
-class Thunder(Recorded):
-    """Thunder, from the user's recording."""
-
-    card = _recorded("thunder", "a recording of thunder added")
-
-
-class Wind(Recorded):
-    """Wind, from the user's recording."""
-
-    card = _recorded("wind", "a recording of wind added")
-
-
-class TrafficProcedural(Procedural):
-    """Passing vehicles: tyre noise and engine tones that swell and fall in pitch."""
-
-    kind = "traffic"
-    card = _procedural(kind, "synthetic traffic added (no recording needed)")
-
-
-class CrowdProcedural(Procedural):
-    """Babble: many voices, each a chain of syllables with formants."""
-
-    kind = "crowd"
-    card = _procedural(kind, "synthetic babble added (no recording needed)")
-
-
-class RainProcedural(Procedural):
-    """Many short clicks over a hiss."""
-
-    kind = "rain"
-    card = _procedural(kind, "synthetic rain added (no recording needed)")
-
-
-class ThunderProcedural(Procedural):
-    """Cracks with long low rumbles."""
-
-    kind = "thunder"
-    card = _procedural(kind, "synthetic thunder added (no recording needed)")
-
-
-class WindProcedural(Procedural):
-    """Low noise in slow gusts, with a whistle that rises with them."""
-
-    kind = "wind"
-    card = _procedural(kind, "synthetic wind added (no recording needed)")
+Traffic, Crowd, Rain, Thunder, Wind = map(_recorded, SOUNDS)
+TrafficProcedural = _synthetic("traffic")
+CrowdProcedural = _synthetic("crowd", "babble")
+RainProcedural = _synthetic("rain")
+ThunderProcedural = _synthetic("thunder")
+WindProcedural = _synthetic("wind")

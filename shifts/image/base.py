@@ -24,12 +24,7 @@ GUARD = 1e-6
 
 @dataclass(frozen=True)
 class ImageOptions(ShiftOptions):
-    """Options of every image shift.
-
-    Attributes:
-        constants: which severity table.
-        resolution_policy: what happens to the size before the corruption.
-    """
+    """Options of every image shift."""
 
     constants: str = field(
         default="reference",
@@ -50,11 +45,7 @@ class ImageOptions(ShiftOptions):
 
 @dataclass(frozen=True)
 class VariantOptions(ImageOptions):
-    """Options of the shifts on which the two published generators disagree.
-
-    Attributes:
-        variant: whose operator.
-    """
+    """Options of the shifts on which the two published generators disagree."""
 
     variant: str = field(
         default="imagenet-c",

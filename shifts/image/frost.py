@@ -27,11 +27,7 @@ SIDE = 512
 
 @dataclass(frozen=True)
 class FrostOptions(ImageOptions):
-    """Options of ``frost``.
-
-    Attributes:
-        photos: folder with frost photographs (png, jpg, jpeg); there is no default.
-    """
+    """Options of ``frost``."""
 
     photos: str = field(
         default="", metadata={"help": "folder with your frost photographs (png, jpg, jpeg)"}

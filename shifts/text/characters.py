@@ -3,10 +3,12 @@
 A share of the tokens is chosen, in each a share of the characters, and an operator edits those.
 How many are chosen differs between nlpaug's generations, so the generation is an option. One
 deviation by design: a choice depends on the item's generator alone, never on a global one.
+OCR confusions and neighbouring keys are facts about nlpaug, in ``data/characters.json``.
 """
 
 from __future__ import annotations
 
+import string
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ import numpy as np
 
 from shifts.base import Shift, ShiftCard, ShiftOptions
 from shifts.text.draws import Draws
-from shifts.text.tables import SYMBOLS, keyboard_table, ocr_table
+from shifts.text.phrases import table
 from shifts.text.tokens import characters, join_tokens, split_tokens
 
 GENERATIONS = ("1.1.7", "1.1.11")
@@ -46,6 +48,47 @@ def characters_changed(length: int, generation: str, least: int = 1) -> int:
     return min(max(count, least), _MOST)
 
 
+SYMBOLS: str = string.ascii_uppercase + string.ascii_lowercase + string.digits + "!@#$%^&*()_+"
+"""The 74 symbols that insert and replace draw from."""
+
+_GIVEN: dict[str, dict[str, str]] = table("characters")
+
+
+def ocr_table(*, with_q: bool) -> Mapping[str, tuple[str, ...]]:
+    """Character -> its OCR confusions, both directions of each given pair.
+
+    Args:
+        with_q: whether 9 is also confused with q (nlpaug 1.1.11 and later).
+    """
+    found = {key: list(values) for key, values in _GIVEN["look-alikes"].items()}
+    if with_q:
+        found["9"].append("q")
+    for key, values in [(key, tuple(values)) for key, values in found.items()]:
+        for value in values:
+            reverse = found.setdefault(value, [])
+            if key not in reverse:
+                reverse.append(key)
+    return {key: tuple(values) for key, values in found.items()}
+
+
+def keyboard_table() -> Mapping[str, tuple[str, ...]]:
+    """Letter (either case) or digit 1..9 -> keys next to it, both cases, never itself.
+
+    The data say letters only; capitals follow from them. "a" lists itself, so that "a" may become
+    "A"; "u" has " t" with a stray space where "y" is meant: both are quirks of the published table.
+    """
+    letters, signs, digits = _GIVEN["letters"], _GIVEN["signs"], _GIVEN["digits"]
+    found: dict[str, tuple[str, ...]] = {}
+    for key in (*letters, *digits):
+        near = [*letters.get(key, "").split(), *signs.get(key, ""), *digits.get(key, "")]
+        if key == "u":
+            near.append(" t")
+        both = {case for value in near for case in (value, value.upper())}
+        for case in {key, key.upper()}:
+            found[case] = tuple(sorted(both - {case}))
+    return found
+
+
 @dataclass(frozen=True)
 class CharacterOptions(ShiftOptions):
     """Options of the character-level shifts."""
@@ -60,14 +103,7 @@ class CharacterOptions(ShiftOptions):
 
 
 def _card(name: str, summary: str) -> ShiftCard:
-    return ShiftCard(
-        name=name,
-        modality="text",
-        severities=SEVERITIES,
-        summary=summary,
-        source=_SOURCE,
-        version=2,
-    )
+    return ShiftCard(name, "text", SEVERITIES, summary, _SOURCE, version=2)
 
 
 class CharacterShift(Shift):

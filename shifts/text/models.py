@@ -29,11 +29,7 @@ _MODEL_HELP = "local folder of the model, such as {}"
 
 @dataclass(frozen=True, slots=True)
 class StyleOptions(GateOptions):
-    """Options of ``passive`` and ``active``.
-
-    Attributes:
-        model: local folder of the style model; there is no default.
-    """
+    """Options of ``passive`` and ``active``."""
 
     model: str = field(
         default="",
@@ -43,12 +39,7 @@ class StyleOptions(GateOptions):
 
 @dataclass(frozen=True, slots=True)
 class RankedStyleOptions(StyleOptions):
-    """Options of ``formal`` and ``casual``.
-
-    Attributes:
-        adequacy: local folder of a classifier that ranks five samples; "" takes one sample as it
-            is.
-    """
+    """Options of ``formal`` and ``casual``."""
 
     adequacy: str = field(
         default="",
@@ -62,12 +53,7 @@ class RankedStyleOptions(StyleOptions):
 
 @dataclass(frozen=True, slots=True)
 class BackTransOptions:
-    """Options of ``back_trans``.
-
-    Attributes:
-        model: local folder of the model that translates captions into another language.
-        model_back: local folder of the model that translates them back.
-    """
+    """Options of ``back_trans``."""
 
     model: str = field(default="", metadata={"help": _MODEL_HELP.format("facebook/wmt19-en-de")})
     model_back: str = field(

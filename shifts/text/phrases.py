@@ -9,28 +9,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from shifts.text.draws import Draws
 
-_FILE = Path(__file__).parent / "data" / "phrases.json"
+_DATA = Path(__file__).parent / "data"
 _ENDING = re.compile(r"[.!?]*$")
 
 
-def word_set(text: str) -> frozenset[str]:
-    """The words of a space-separated list."""
-    return frozenset(text.split())
+def table(name: str) -> Any:
+    """What the JSON file of that name in the folder ``data`` holds."""
+    return json.loads((_DATA / f"{name}.json").read_text(encoding="utf-8"))
 
 
-DETERMINERS = word_set(
-    "a an the this that these those some one two three four five six several many both another "
-    "his her its their my our your multiple few various each every no any"
-)
+_WORDS: dict[str, str] = table("words")
+
+
+def word_set(name: str) -> frozenset[str]:
+    """The words of a list in ``data/words.json``."""
+    return frozenset(_WORDS[name].split())
+
+
+DETERMINERS = word_set("determiners")
 _OPENERS = DETERMINERS | {"there", "he", "she", "it", "they", "we", "you", "in", "on", "at"}
-PLURAL_DETERMINERS = word_set(
-    "two three four five six several many both these those multiple few various"
-)
-_IRREGULAR_PLURALS = word_set("people men women children sheep mice geese feet teeth")
-_AFTER_NOUN = word_set("in on at with of near by and from to under over behind beside")
+PLURAL_DETERMINERS = word_set("plural determiners")
+_IRREGULAR_PLURALS = word_set("irregular plurals")
+_AFTER_NOUN = word_set("after a noun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +116,5 @@ class Phrases:
 @functools.cache
 def phrases(name: str) -> Phrases:
     """The shipped table of that name: "formal", "casual" or "paraphrase"."""
-    table = json.loads(_FILE.read_text(encoding="utf-8"))[name]
-    return Phrases({phrase: tuple(others) for phrase, others in table.items()})
+    found = table("phrases")[name].items()
+    return Phrases({phrase: tuple(others) for phrase, others in found})

@@ -22,27 +22,18 @@ _SHOWN = re.compile(
 )
 _OPENING_FILLERS = ("so", "looks like", "just", "well,", "hey, it's")
 _CLOSING_FILLERS = (", you know", " or something", ", I guess", " right there", ", pretty cool")
-_PLACE = word_set(
-    "in on at near under beneath beside behind inside outside along against among above below"
-)
-_OTHER_PREPOSITIONS = word_set("with by from to into onto for and while as that who")
-_POSSESSIVES = word_set("his her its their my our your")
+_PLACE = word_set("places")
+_OTHER_PREPOSITIONS = word_set("other prepositions")
+_POSSESSIVES = word_set("possessives")
 # What a place (or a time) begins with after its preposition; "in suits" is none.
-_PLACE_OPENERS = word_set("the a an front top night sunset sand snow water grass concrete soil")
+_PLACE_OPENERS = word_set("openers of places")
 _LONGEST_PLACE = 7  # words; longer tails hold more than a place
 
 
 def rule_card(name: str, summary: str, *, randomised: bool = True) -> ShiftCard:
     """The card of a rule-based sentence shift."""
-    return ShiftCard(
-        name=name,
-        modality="text",
-        severities=(1,),
-        summary=summary,
-        source="own rules, in place of the model that MM_Robustness and TCR use",
-        randomised=randomised,
-        exact=False,
-    )
+    source = "own rules, in place of the model that MM_Robustness and TCR use"
+    return ShiftCard(name, "text", (1,), summary, source, randomised=randomised, exact=False)
 
 
 class FormalRules(GatedTextShift):

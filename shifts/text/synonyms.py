@@ -9,34 +9,22 @@ from __future__ import annotations
 
 import functools
 import importlib
-import json
 import re
 from abc import abstractmethod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shifts.base import ShiftError
 from shifts.text.draws import Draws
+from shifts.text.phrases import table, word_set
 from shifts.text.words import EdaShift, eda_card, normalised_words, words_edited
 
-STOP_WORDS = frozenset(
-    """
-    i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she
-    her hers herself it its itself they them their theirs themselves what which who whom this that
-    these those am is are was were be been being have has had having do does did doing a an the and
-    but if or because as until while of at by for with about against between into through during
-    before after above below to from up down in out on off over under again further then once here
-    there when where why how all any both each few more most other some such no nor not only own
-    same so than too very s t can will just don should now
-    """.split()  # noqa: SIM905
-)
+STOP_WORDS = word_set("stop words")
 """The 127 English stop words that EDA never replaces."""
 
 _INSERT_TRIES = 9  # EDA draws a tenth word but gives up whatever it is
 _NOT_WORD = re.compile("[^a-z ]")
-_LIST = Path(__file__).parent / "data" / "synonyms.json"
 
 
 class _SynonymShift(EdaShift):
@@ -88,8 +76,7 @@ class _Insert(_SynonymShift):
 @functools.cache
 def caption_synonyms() -> dict[str, tuple[str, ...]]:
     """The shipped list: word -> its synonyms, sorted."""
-    entries = json.loads(_LIST.read_text(encoding="utf-8"))
-    return {word: tuple(sorted(synonyms)) for word, synonyms in entries.items()}
+    return {word: tuple(sorted(synonyms)) for word, synonyms in table("synonyms").items()}
 
 
 class _Listed(_SynonymShift):

@@ -38,14 +38,7 @@ def words_edited(words: int, severity: int) -> int:
 
 def eda_card(name: str, summary: str, *, exact: bool = True) -> ShiftCard:
     """The card of a shift of the EDA family."""
-    return ShiftCard(
-        name=name,
-        modality="text",
-        severities=SEVERITIES,
-        summary=summary,
-        source=_EDA,
-        exact=exact,
-    )
+    return ShiftCard(name, "text", SEVERITIES, summary, _EDA, exact=exact)
 
 
 class EdaShift(GatedTextShift):

@@ -25,11 +25,7 @@ _PREFIX = "Video"
 
 @dataclass(frozen=True)
 class TemporalOptions:
-    """What a video shift adds to the options of its image shift.
-
-    Attributes:
-        temporal: whether frames share their random draws.
-    """
+    """What a video shift adds to the options of its image shift."""
 
     temporal: str = field(
         default="independent",

@@ -17,35 +17,17 @@ from shifts.video.item import Frames
 from shifts.video.per_frame import TemporalOptions, corrupt_frames, frame_generators
 
 TYPES = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "frost_procedural",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
+    *("gaussian_noise", "shot_noise", "impulse_noise"),
+    *("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    *("snow", "frost_procedural", "fog", "brightness"),
+    *("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
 )
 """The fifteen types of ImageNet-C, which READ uses on frames; frost in its offline form."""
 
 
 @dataclass(frozen=True)
 class SequenceOptions(TemporalOptions):
-    """Options of ``temporal_sequence``.
-
-    Attributes:
-        types: names of the image shifts that may occur.
-        most: a clip gets 1 to this many of them, S in the docs.
-        clean: whether one more segment of the clip is left as it is.
-        constants: severity table of the image shifts.
-    """
+    """Options of ``temporal_sequence``."""
 
     types: tuple[str, ...] = field(
         default=TYPES, metadata={"help": "image shifts that may occur, separated by commas"}

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifts.audio.base import READ_GAIN_DB, READ_SIGMA, SNR_DB, AudioShift
 from shifts.audio.item import Audio, level
 from shifts.audio.noises import (
+    READ_GAIN_DB,
+    READ_SIGMA,
+    SNR_DB,
     AudioGaussianNoise,
+    AudioShift,
     Rain,
     RainProcedural,
     RecordingOptions,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifts.image import blur, elastic
+from shifts.image import blur, digital
 from shifts.image.base import VariantOptions, to_bytes
 from shifts.image.constants import REFERENCE, REFERENCE_MM
 from shifts.image.filters import (
@@ -220,14 +220,14 @@ def test_sample_between_pixels_is_bilinear() -> None:
 
 def test_elastic_without_amplitude_and_jitter_changes_nothing() -> None:
     image = scatter(41, 53)
-    still = elastic.ElasticTransform().distort(image, (0.0, 2.0, 0.0), np.random.default_rng(0))
+    still = digital.ElasticTransform().distort(image, (0.0, 2.0, 0.0), np.random.default_rng(0))
     np.testing.assert_array_equal(still, image)
 
 
 def test_elastic_without_amplitude_is_affine() -> None:
     rows, columns = np.mgrid[0:80, 0:80]
     image = np.stack((2 * rows + 40, 2 * columns + 40, rows + columns + 40), -1).astype(np.uint8)
-    shift = elastic.ElasticTransform()
+    shift = digital.ElasticTransform()
     warped = shift.distort(image, (0.0, 2.0, 4.0), np.random.default_rng(3))[20:60, 20:60]
     inner = warped.reshape(-1, 3).astype(float)
     assert np.abs(inner - image[20:60, 20:60].reshape(-1, 3)).mean() > 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shifts.image import digital, noise, spatter, weather
+from shifts.image import digital, noise, weather
 from shifts.image.base import ImageOptions, VariantOptions, to_bytes
 from shifts.image.constants import MINI64, REFERENCE
 
@@ -249,21 +249,21 @@ def test_rim_distance_is_euclidean_up_to_its_reach() -> None:
     rims.append((40, 50))
     rows, columns = np.mgrid[0:60, 0:70]
     expected = np.min([np.hypot(rows - r, columns - c) for r, c in rims], axis=0)
-    np.testing.assert_allclose(spatter.rim_distance(wet), np.minimum(expected, 20))
+    np.testing.assert_allclose(weather.rim_distance(wet), np.minimum(expected, 20))
 
 
 def test_equalise_spreads_levels_over_the_range() -> None:
     levels = np.repeat(np.array([3, 4, 9], dtype=np.uint8), (2, 1, 3))
-    assert spatter.equalise(levels).tolist() == [0, 0, 64, 255, 255, 255]
-    np.testing.assert_array_equal(spatter.equalise(levels[:2]), levels[:2])
+    assert weather.equalise(levels).tolist() == [0, 0, 64, 255, 255, 255]
+    np.testing.assert_array_equal(weather.equalise(levels[:2]), levels[:2])
 
 
 def test_water_brightens_and_mud_is_brown() -> None:
     image = flat(100, 96, 96)
-    water = apply(spatter.Spatter(), image, 3)
+    water = apply(weather.Spatter(), image, 3)
     assert (water >= image).all()
     assert (water > image).any()
-    mud = apply(spatter.Spatter(), image, 5)
+    mud = apply(weather.Spatter(), image, 5)
     covered = (mud != image).any(axis=2)
     assert 0.05 < covered.mean() < 0.9
     # At full cover the image is gone; at the least cover, .8, a fifth of it remains.
@@ -274,7 +274,7 @@ def test_water_brightens_and_mud_is_brown() -> None:
 
 
 def test_an_image_without_a_drop_stays_as_it_is() -> None:
-    assert not spatter.water_shade(np.zeros((32, 32))).any()
+    assert not weather.water_shade(np.zeros((32, 32))).any()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from shifts.base import ShiftError, item_generator
 from shifts.text.characters import (
+    SYMBOLS,
     CharacterOptions,
     CharacterShift,
     CharDelete,
@@ -23,9 +24,10 @@ from shifts.text.characters import (
     Keyboard,
     Ocr,
     characters_changed,
+    keyboard_table,
+    ocr_table,
     words_changed,
 )
-from shifts.text.tables import SYMBOLS, keyboard_table, ocr_table
 
 ALL = [CharSwap, CharInsert, CharDelete, CharReplace, Keyboard, Ocr]
 GENERATIONS = ["1.1.7", "1.1.11"]
