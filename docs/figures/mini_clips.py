@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmark.mini.clips.backbone import STEPS, log_mel
 from benchmark.mini.clips.data import load_as, load_vgg, scripts
-from benchmark.mini.clips.encoder import STEPS, log_mel
 from benchmark.mini.clips.events import FRAMES, SIDE, Clip
 
 _ZOOM, _GAP, _HEAD, _TEXT = 2, 2, 16, 12

@@ -24,7 +24,7 @@ from benchmark.mini.pictures import data
 from benchmark.mini.pictures.backbone import load as load_backbone
 from benchmark.mini.pictures.grammar import captions
 from benchmark.mini.pictures.scenes import scenes
-from benchmark.mini.worlds import aerial, fashion, flickr, nocaps, people_data
+from benchmark.mini.worlds import aerial, fashion, nocaps, people, poster
 from benchmark.mini.worlds.drawn import World
 
 Load = Callable[[], ImageTextPairs]
@@ -79,9 +79,9 @@ def _away(twin: str, load: Load, images: int, per_image: int) -> Row:
 
 
 _COCO: Load = partial(data.load, split="test-400")
-_FLICKR: Load = partial(flickr.load, split="test")
-_CUHK: Load = partial(people_data.load_cuhk, split="test")
-_ICFG: Load = partial(people_data.load_icfg, split="test")
+_FLICKR: Load = partial(poster.load, split="test")
+_CUHK: Load = partial(people.load_cuhk, split="test")
+_ICFG: Load = partial(people.load_icfg, split="test")
 ROWS: tuple[Row, ...] = (
     Row("", "base", partial(data.load, split="test")),
     Row("", "flickr", _FLICKR),

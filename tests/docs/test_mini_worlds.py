@@ -18,9 +18,10 @@ from benchmark.data.retrieval import Texts
 from benchmark.data.suite import benchmark_card, load_suite
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.mini.pictures.backbone import load as load_backbone
-from benchmark.mini.pictures.recipe import RECIPES
-from benchmark.mini.pictures.tokens import weights_folder
-from benchmark.mini.worlds import flickr, people_data
+from benchmark.mini.pictures.backbone import weights_folder
+from benchmark.mini.recipes import PICTURES
+from benchmark.mini.worlds import people as people_world
+from benchmark.mini.worlds import poster
 from benchmark.registry import SHIFTS
 from docs.figures.mini_worlds import ROWS, Row, Survey, first, like_base, recalls
 from shifts.base import item_generator
@@ -35,7 +36,7 @@ def survey() -> Survey:
 
 
 def test_every_shipped_encoder_and_every_domain_twin_is_surveyed() -> None:
-    assert {row.encoder for row in AT_HOME} == set(RECIPES)
+    assert {row.encoder for row in AT_HOME} == set(PICTURES)
     assert len({row.twin for row in AWAY}) == len(AWAY) == 10
 
 
@@ -77,7 +78,7 @@ def test_corrupted_posters_cost_much_but_not_all() -> None:
     """The mean over the twin's shifts at severity 5, under the encoder at home there."""
     card = benchmark_card("mini-flickr-c-image")
     backbone = load_backbone(BackboneSpec("mini", model="flickr"))
-    pairs = first(flickr.load(split="test"), 60)
+    pairs = first(poster.load(split="test"), 60)
     clean, _ = recalls(backbone, pairs)
     left = []
     for name in card.shifts:
@@ -93,14 +94,14 @@ def test_corrupted_posters_cost_much_but_not_all() -> None:
 
 
 def test_weights_of_one_encoder_are_small() -> None:
-    for name in RECIPES:
+    for name in PICTURES:
         files = [file for file in weights_folder(name).iterdir() if file.is_file()]
         assert sum(file.stat().st_size for file in files) <= 3 * 2**20, name
 
 
 def test_encoders_differ_and_say_their_names() -> None:
-    loaded = {name: load_backbone(BackboneSpec("mini", model=name)) for name in RECIPES}
-    assert len({backbone.fingerprint for backbone in loaded.values()}) == len(RECIPES)
+    loaded = {name: load_backbone(BackboneSpec("mini", model=name)) for name in PICTURES}
+    assert len({backbone.fingerprint for backbone in loaded.values()}) == len(PICTURES)
     assert loaded["flickr"].name == "mini-clip-flickr"
     base = load_backbone(BackboneSpec("mini"))
     assert (base.name, base.fingerprint) == ("mini-clip", loaded["base"].fingerprint)
@@ -114,9 +115,9 @@ def test_unknown_encoders_are_refused_with_a_suggestion() -> None:
 
 
 def test_first_pictures_keep_their_captions_and_people() -> None:
-    few = first(flickr.load(split="test"), 7)
+    few = first(poster.load(split="test"), 7)
     assert few.counts == {"images": 7, "captions": 35}
-    people = first(people_data.load_cuhk(split="test"), 6)
+    people = first(people_world.load_cuhk(split="test"), 6)
     assert people.identities is not None
     assert len(set(people.identities.tolist())) == 3
     assert people.counts == {"images": 6, "captions": 12}

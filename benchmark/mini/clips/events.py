@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.mini.pictures import vocabulary as pictures
 from benchmark.mini.pictures.scenes import pick, split_of
 
 FRAMES = 8
@@ -22,20 +23,13 @@ SHAPES = (
 SIZES = ("small", "medium", "large")
 TEXTURES = ("plain", "striped", "checkered")
 COLOURS = {
-    "red": (214, 32, 32),
-    "orange": (255, 140, 10),
-    "yellow": (248, 226, 30),
-    "green": (36, 150, 52),
-    "turquoise": (38, 208, 204),
-    "blue": (32, 76, 216),
-    "purple": (130, 44, 176),
-    "pink": (255, 122, 186),
-    "brown": (122, 74, 32),
-    "black": (22, 22, 26),
-    "white": (246, 246, 246),
-    "grey": (138, 142, 148),
+    name: pictures.COLOURS[name]
+    for name in (
+        *("red", "orange", "yellow", "green", "turquoise", "blue"),
+        *("purple", "pink", "brown", "black", "white", "grey"),
+    )
 }
-"""sRGB, 0..255. A table of its own, so that words for pictures can be added without other clips."""
+"""sRGB, 0..255. Named, so that colours for pictures can be added without other clips."""
 MOTIONS = ("flash", "jump", "grow", "squash", "slide")
 BACKGROUNDS = ("water", "night", "grass", "brick", "snow", "sunset", "wood", "pebbles")
 RHYTHMS = tuple((period, phase) for period in (2, 3, 4, 8) for phase in range(period))

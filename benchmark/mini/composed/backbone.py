@@ -22,9 +22,9 @@ from benchmark.config.atomic import atomic_write
 from benchmark.data.captions import clean
 from benchmark.errors import ConfigError, WeightsError, did_you_mean
 from benchmark.mini.composed.combiner import Combiner, ComposedTower
-from benchmark.mini.composed.recipe import COMBINER, SETS
+from benchmark.mini.pictures.backbone import WEIGHTS
 from benchmark.mini.pictures.backbone import load as load_base
-from benchmark.mini.pictures.tokens import WEIGHTS
+from benchmark.mini.recipes import COMBINER, COMBINERS
 from methods.base import QueryEncoder
 
 IMAGE_SHAPE = (3, 64, 64)
@@ -137,10 +137,10 @@ def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
         ConfigError: another model, or weights of the user's own.
         WeightsError: the shipped files are missing, damaged, or made for another base encoder.
     """
-    if spec.model not in SETS or spec.pretrained:
+    if spec.model not in COMBINERS or spec.pretrained:
         raise ConfigError(
-            f"the mini-composed backbone has the models {' and '.join(SETS)} with their own "
-            f"weights, not {spec.model or spec.pretrained!r}{did_you_mean(spec.model, SETS)}"
+            f"the mini-composed backbone has the models {' and '.join(COMBINERS)} with their own "
+            f"weights, not {spec.model or spec.pretrained!r}{did_you_mean(spec.model, COMBINERS)}"
         )
     base = load_base(BackboneSpec("mini", transform=spec.transform, device=spec.device))
     file = folder / f"composed-{spec.model}" / WEIGHTS_FILE

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmark.data.datasets.base import ComposedQueries, content_fingerprint
 from benchmark.data.retrieval import Sections
+from benchmark.mini.composed.changes import CATEGORIES
 from benchmark.mini.composed.families import (
     MEMBERS,
     QUERIES,
@@ -18,7 +19,6 @@ from benchmark.mini.composed.families import (
     paths,
     text_of,
 )
-from benchmark.mini.composed.garments import CATEGORIES
 from benchmark.mini.pictures.render import render
 from benchmark.mini.pictures.scenes import Scene
 from benchmark.mini.worlds.drawn import Drawn, check_split, item_generator, loader, numbered

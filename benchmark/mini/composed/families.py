@@ -13,8 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.mini.composed.changes import Change, scene_change
-from benchmark.mini.composed.garments import CATEGORIES, draw_garment, garment_change, subject
+from benchmark.mini.composed.changes import (
+    CATEGORIES,
+    Change,
+    draw_garment,
+    garment_change,
+    scene_change,
+    subject,
+)
 from benchmark.mini.composed.sentences import garment_caption, scene_sentence
 from benchmark.mini.pictures.scenes import Scene, draw_scene
 

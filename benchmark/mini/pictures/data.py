@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmark.mini.pictures.grammar import captions
 from benchmark.mini.pictures.render import render
-from benchmark.mini.pictures.scenes import scenes
+from benchmark.mini.pictures.scenes import GROUPS, scenes
 from benchmark.mini.worlds.drawn import World, loader
 
 SEED = 2025
@@ -15,15 +15,12 @@ WORLD = World(
     scenes=lambda split, count: scenes(split, count, SEED),
     draw=render,
     describe=captions,
-    groups={
-        "background": lambda scene: scene.background,
-        "shape": lambda scene: scene.things[0].shape,
-    },
+    groups=GROUPS,
     parts={"test-400": ("test", 400)},
     seed=SEED,
     key="",
 )
-"""The training split has no fixed number of pictures (see ``benchmark.mini.pictures.recipe``)."""
+"""The training split has no fixed number of pictures (see ``benchmark.mini.recipes``)."""
 
 load = loader(WORLD.load)
 """1,000 pictures ("val": 500, "test-400": 400) with five captions each."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -63,6 +63,13 @@ class Scene:
         return split_of(self.signature())
 
 
+GROUPS: dict[str, Callable[[Scene], str]] = {
+    "background": lambda scene: scene.background,
+    "shape": lambda scene: scene.things[0].shape,
+}
+"""Key -> what names a scene's group, for correlated streams."""
+
+
 def split_of(signature: str) -> str:
     """The split of what has this signature: a hash, so that no seed can mix the splits."""
     digest = hashlib.sha256(signature.encode()).digest()
@@ -93,15 +100,28 @@ def _places(rng: np.random.Generator, radii: list[float]) -> list[tuple[float, f
     return places
 
 
+Look = tuple[str, str, str, str]
+"""Shape, colour, texture and size of a thing."""
+
+
+def some_looks(rng: np.random.Generator, shares: Sequence[float]) -> list[Look] | None:
+    """The looks of one to three things; None where two share shape and colour.
+
+    ``shares``: how likely each count of things is.
+    """
+    count = int(rng.choice(OBJECTS, p=shares))
+    looks = [
+        (pick(rng, SHAPES), pick(rng, COLOURS), pick(rng, TEXTURES), pick(rng, SIZES))
+        for _ in range(count)
+    ]
+    return looks if len({look[:2] for look in looks}) == count else None
+
+
 def draw_scene(rng: np.random.Generator) -> Scene:
     """A random scene of any split. No two of its things share shape and colour."""
     while True:
-        count = int(rng.choice(OBJECTS, p=OBJECT_SHARES))
-        looks = [
-            (pick(rng, SHAPES), pick(rng, COLOURS), pick(rng, TEXTURES), pick(rng, SIZES))
-            for _ in range(count)
-        ]
-        if len({look[:2] for look in looks}) < count:
+        looks = some_looks(rng, OBJECT_SHARES)
+        if looks is None:
             continue
         places = _places(rng, [RADIUS[size] for *_, size in looks])
         if places is None:

@@ -16,15 +16,13 @@ from typing import Any
 
 import torch
 
-from benchmark.mini.clips.recipe import Recipe as ClipsRecipe
-from benchmark.mini.composed.recipe import RECIPES as COMBINERS
-from benchmark.mini.pictures.recipe import RECIPES as PICTURES
-from benchmark.mini.pictures.tokens import WEIGHTS
+from benchmark.mini.pictures.backbone import WEIGHTS
+from benchmark.mini.recipes import CLIPS, COMBINERS, PICTURES
 from benchmark.mini.training import clips, composed, pictures
 
 ENCODERS: dict[str, tuple[Callable[[Any, Path, Path], None], Any]] = {
     **{name: (partial(pictures.train, name), recipe) for name, recipe in PICTURES.items()},
-    "clips": (clips.train, ClipsRecipe()),
+    "clips": (clips.train, CLIPS),
     **{f"composed-{n}": (partial(composed.train, n), recipe) for n, recipe in COMBINERS.items()},
 }
 """Shipped encoder -> (recipe, work folder, folder of all weights) -> trained; and its recipe."""

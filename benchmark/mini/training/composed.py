@@ -1,4 +1,4 @@
-"""Training of the combiners of pictures and texts.
+"""Training of the combiners of pictures and texts, on families of training scenes.
 
 The base encoder stays frozen, so its picture features are computed once and kept beside the work
 folder.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +18,88 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.backbones.towers import TextTower
+from benchmark.backbones.towers import ImageTower, TextTower
+from benchmark.config.atomic import atomic_write
 from benchmark.data.captions import clean
 from benchmark.mini.composed.backbone import WEIGHTS_FILE, base_towers, export, read
-from benchmark.mini.composed.combiner import Combiner, text_states
-from benchmark.mini.composed.families import Family, paths, text_of
+from benchmark.mini.composed.changes import CATEGORIES
+from benchmark.mini.composed.combiner import Combiner, image_states, text_states
+from benchmark.mini.composed.families import Family, families, paths, text_of
 from benchmark.mini.composed.families import Path as Way
-from benchmark.mini.composed.recipe import COMBINER, Recipe
-from benchmark.mini.pictures.tokens import tokenizer
-from benchmark.mini.training.composed_features import Features, build
+from benchmark.mini.pictures.backbone import tokenizer
+from benchmark.mini.pictures.render import render
+from benchmark.mini.recipes import COMBINER, PREPROCESS, CombinerRecipe
 from benchmark.mini.training.run import TrainingRun
+
+CHUNK = 100
+"""Families drawn, encoded and stored together; those of garments are of one category."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Training families with their pictures' features.
+
+    Attributes:
+        kinds: for each family "cirr" or its category.
+        families: the families.
+        patches: (F, MEMBERS, P, W) float16 patch states.
+        pooled: (F, MEMBERS, D) float32 unit rows.
+    """
+
+    kinds: list[str]
+    families: list[Family]
+    patches: Tensor
+    pooled: Tensor
+
+
+def normalised(pictures: np.ndarray) -> Tensor:
+    """(B, 64, 64, 3) uint8 pictures as the base takes them, (B, 3, 64, 64) float32."""
+    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(PREPROCESS[key]).view(3, 1, 1) for key in ("mean", "std"))
+    return ((pixels - mean) / std).contiguous()
+
+
+def _kind(name: str, chunk: int) -> str:
+    return "cirr" if name == "cirr" else CATEGORIES[chunk % len(CATEGORIES)]
+
+
+@torch.no_grad()
+def _encode(tower: ImageTower, drawn: list[Family], rng: np.random.Generator) -> list[np.ndarray]:
+    parts: list[tuple[Tensor, Tensor]] = []
+    for family in drawn:
+        pictures = np.stack([render(scene, rng) for scene in family.scenes])
+        parts.append(image_states(tower, normalised(pictures)))
+    patches, pooled = zip(*parts, strict=True)
+    return [torch.stack(patches).half().numpy(), torch.stack(pooled).numpy()]
+
+
+def build(name: str, tower: ImageTower, folder: Path, *, count: int, seed: int) -> Features:
+    """Encodes what is missing under ``folder`` and returns all of it, 130 KB a family.
+
+    A chunk depends on its number and the seed alone. Chunks may repeat a scene of another chunk,
+    which is harmless in training.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds: list[str] = []
+    found: list[Family] = []
+    patches: list[Tensor] = []
+    pooled: list[Tensor] = []
+    for chunk in range(-(-count // CHUNK)):
+        kind, rng = _kind(name, chunk), np.random.Generator(np.random.PCG64([seed, 11, chunk]))
+        size = min(CHUNK, count - chunk * CHUNK)
+        drawn = list(families(kind, "train", size, rng))
+        file = folder / f"{name}-{seed}-{chunk:04d}-{size}.npz"
+        if not file.exists():
+            first, second = _encode(tower, drawn, rng)
+            save = partial(np.savez, allow_pickle=False, patches=first, pooled=second)
+            atomic_write(file, save)
+        with np.load(file, allow_pickle=False) as stored:
+            patches.append(torch.from_numpy(stored["patches"]))
+            pooled.append(torch.from_numpy(stored["pooled"]))
+        kinds += [kind] * size
+        found += drawn
+    return Features(kinds, found, torch.cat(patches), torch.cat(pooled))
+
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +108,7 @@ class Trainer(TrainingRun):
     """Combiner, averaged weights and optimiser of one training run."""
 
     def __init__(
-        self, recipe: Recipe, data: Features, texts: TextTower, logit_scale: float
+        self, recipe: CombinerRecipe, data: Features, texts: TextTower, logit_scale: float
     ) -> None:
         self.recipe, self.data, self.texts = recipe, data, texts
         with torch.random.fork_rng():  # torch's initialisers use the global generator
@@ -93,7 +167,7 @@ def training_ways(kind: str, family: Family) -> list[Way]:
     return ways + [way.inverse() for way in ways]
 
 
-def train(name: str, recipe: Recipe, work: Path, weights: Path) -> None:
+def train(name: str, recipe: CombinerRecipe, work: Path, weights: Path) -> None:
     """Encodes, trains (from the last checkpoint, if any) and exports the averaged weights."""
     started = time.perf_counter()
     base, image, text = base_towers()

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from benchmark.backbones.towers import text_tower
 from benchmark.config.atomic import atomic_write
-from benchmark.mini.pictures.recipe import ARCHITECTURE, PREPROCESS, Recipe
-from benchmark.mini.pictures.tokens import BPE_FILE, WEIGHTS, weights_folder, write_merges
+from benchmark.mini.pictures.backbone import BPE_FILE, WEIGHTS, weights_folder, write_merges
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+from benchmark.mini.recipes import ARCHITECTURE, PREPROCESS, PictureRecipe
 from benchmark.mini.training.pictures_data import TrainingData, build
 from benchmark.mini.training.run import TrainingRun
 
@@ -80,7 +80,7 @@ class Heads(nn.Module):
 class Trainer(TrainingRun):
     """Model, heads, averaged weights and optimiser of one training run."""
 
-    def __init__(self, recipe: Recipe, data: TrainingData) -> None:
+    def __init__(self, recipe: PictureRecipe, data: TrainingData) -> None:
         self.recipe, self.data = recipe, data
         with torch.random.fork_rng():  # open_clip's initialisers use the global generator
             torch.manual_seed(recipe.seed)
@@ -191,7 +191,7 @@ def export(model: CLIP, folder: Path) -> None:
     write_merges(folder / BPE_FILE)
 
 
-def train(name: str, recipe: Recipe, work: Path, weights: Path) -> None:
+def train(name: str, recipe: PictureRecipe, work: Path, weights: Path) -> None:
     """Renders, trains (from the last checkpoint, if any) and exports the averaged weights."""
     if not (WEIGHTS / BPE_FILE).exists():
         write_merges(WEIGHTS / BPE_FILE)

@@ -16,12 +16,12 @@ import numpy as np
 
 from benchmark.data.captions import clean
 from benchmark.mini.pictures import grammar, render, scenes
+from benchmark.mini.pictures.backbone import tokenizer
 from benchmark.mini.pictures.render import PATCHES
 from benchmark.mini.pictures.scenes import Scene
-from benchmark.mini.pictures.tokens import tokenizer
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
-from benchmark.mini.training.chunks import drawn
-from benchmark.mini.worlds import people, people_data, people_grammar, poster, poster_grammar
+from benchmark.mini.training.run import drawn
+from benchmark.mini.worlds import people, poster
 from benchmark.mini.worlds.drawn import Describe
 
 CAPTIONS = 5
@@ -95,8 +95,8 @@ def _people(cameras: tuple[people.Camera, ...], describe: Describe) -> Source:
     return Source(
         people.people,
         people.edit,
-        partial(people_data.training_picture, cameras=cameras),
-        partial(people_data.training_captions, describe=describe),
+        partial(people.training_picture, cameras=cameras),
+        partial(people.training_captions, describe=describe),
         _no_labels,
     )
 
@@ -106,10 +106,10 @@ SOURCES: dict[str, Source] = {
         scenes.scenes, scenes.edit, render.render_with_owners, grammar.captions, _labels
     ),
     "flickr": Source(
-        poster.scenes, scenes.edit, poster.render_with_owners, poster_grammar.captions, _labels
+        poster.scenes, scenes.edit, poster.render_with_owners, poster.captions, _labels
     ),
-    "people-cuhk": _people(people_data.CUHK_CAMERAS, people_grammar.two_captions),
-    "people-icfg": _people(people_data.ICFG_CAMERAS, people_grammar.one_caption),
+    "people-cuhk": _people(people.CUHK_CAMERAS, people.two_captions),
+    "people-icfg": _people(people.ICFG_CAMERAS, people.one_caption),
 }
 
 

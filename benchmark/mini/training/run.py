@@ -1,20 +1,26 @@
-"""What the trainers of the mini encoders share: optimiser step, average, checkpoints, loop."""
+"""What the trainers of the mini encoders share: items kept on disk, optimiser, average, loop."""
 
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmark.config.atomic import atomic_write
+from benchmark.errors import DataError
+from benchmark.mini.recipes import Recipe
 
 _SHOW_EVERY = 25
 
@@ -26,7 +32,7 @@ class TrainingRun(ABC):
         model: what is trained and shipped.
         heads: trained with it.
         log_scale: the learnt logarithm of the logit scale, a parameter of either.
-        schedule: its recipe, with ``steps``, ``lr``, ``weight_decay``, ``ema`` and ``warmup``.
+        recipe: how.
 
     Attributes:
         average: moving average of the model's weights; this is what is exported.
@@ -34,9 +40,9 @@ class TrainingRun(ABC):
     """
 
     def __init__(
-        self, model: nn.Module, heads: nn.Module, log_scale: nn.Parameter, schedule: Any
+        self, model: nn.Module, heads: nn.Module, log_scale: nn.Parameter, recipe: Recipe
     ) -> None:
-        self._model, self._heads, self._schedule = model, heads, schedule
+        self._model, self._heads, self._schedule = model, heads, recipe
         self.log_scale = log_scale
         self.average: Any = copy.deepcopy(model)
         decayed: list[nn.Parameter] = []
@@ -45,10 +51,10 @@ class TrainingRun(ABC):
             (decayed if p.ndim >= 2 else plain).append(p)
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": decayed, "weight_decay": schedule.weight_decay},
+                {"params": decayed, "weight_decay": recipe.weight_decay},
                 {"params": plain, "weight_decay": 0.0},
             ],
-            lr=schedule.lr,
+            lr=recipe.lr,
             betas=(0.9, 0.98),
         )
         self.step = 0
@@ -129,3 +135,50 @@ class TrainingRun(ABC):
             if self.step % every == 0 or self.step == self._schedule.steps:
                 self.save(checkpoint)
                 export(self.average, work / "export")
+
+
+Draw = Callable[[int, int], dict[str, np.ndarray]]
+"""(number of the first item, how many) -> their arrays; can be sent to another process."""
+
+
+def drawn(
+    folder: Path, draw: Draw, facts: Mapping[str, Any], *, count: int, chunk: int, workers: int
+) -> dict[str, np.ndarray]:
+    """The arrays of ``count`` items; chunks that are missing under ``folder`` are drawn.
+
+    Args:
+        folder: where chunks lie.
+        draw: makes a chunk, from a generator of its own.
+        facts: what items depend on besides their number.
+        count: how many items.
+        chunk: items of a file.
+        workers: processes that draw.
+
+    Raises:
+        DataError: the folder holds items of other facts.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    note, text = folder / "recipe.json", json.dumps({**facts, "chunk": chunk})
+    if note.exists() and note.read_text() != text:
+        raise DataError(f"{folder} holds items of {note.read_text()}; empty it or use another")
+    atomic_write(note, text.encode())
+    files = {start: folder / f"chunk-{start:06d}.npz" for start in range(0, count, chunk)}
+    missing = [start for start, file in files.items() if not file.exists()]
+    if missing:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for job in [pool.submit(_write, files[s], draw, s, chunk) for s in missing]:
+                job.result()
+    found: dict[str, np.ndarray] = {}
+    for start, file in files.items():
+        with np.load(file, allow_pickle=False) as stored:
+            for name in stored.files:
+                rows = stored[name][: count - start]
+                if name not in found:
+                    found[name] = np.empty((count, *rows.shape[1:]), rows.dtype)
+                found[name][start : start + len(rows)] = rows
+    return found
+
+
+def _write(file: Path, draw: Draw, start: int, count: int) -> None:
+    arrays = draw(start, count)
+    atomic_write(file, lambda stream: np.savez(stream, allow_pickle=False, **arrays))

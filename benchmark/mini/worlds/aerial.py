@@ -13,39 +13,16 @@ from benchmark.mini.pictures.grammar import article, choose, join, sentence
 from benchmark.mini.pictures.render import background, coverage_of, paint, pattern_of
 from benchmark.mini.pictures.scenes import SIDE, distinct, pick
 from benchmark.mini.pictures.silhouettes import Part, box, silhouettes
-from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS
-from benchmark.mini.worlds.drawn import SEED, World, loader
-from benchmark.mini.worlds.looks import Look, filmed
+from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, words
+from benchmark.mini.worlds.drawn import SEED, Look, World, filmed, loader
 
-LAND: dict[str, tuple[str, ...]] = {
-    "grass": ("on the grass", "on green grass"),
-    "sand": ("on sand", "on the sand"),
-    "water": ("in the water", "on the sea"),
-    "soil": ("on soil", "on brown earth"),
-    "snow": ("in the snow", "on snow"),
-    "concrete": ("on concrete", "on a concrete floor"),
-    "pebbles": ("on stones", "on pebbles"),
-}
+LAND = words("land")
 """Kind of ground -> words, all known to the base encoder."""
-OBJECTS: dict[str, tuple[str, ...]] = {
-    "square": ("square building", "square roof", "square"),
-    "circle": ("round building", "circle", "disc"),
-    "cross": ("cross shaped building", "cross"),
-    "triangle": ("triangle field", "triangle"),
-    "ring": ("stadium ring", "ring"),
-    "car": ("car",),
-    "boat": ("boat",),
-    "tree": ("tree",),
-}
+OBJECTS = words("buildings")
 """What lies on the ground: outlines of the base world seen from above -> words."""
 ROOFS = ("plain", "plain", "striped", "checkered")
 ROADS = ("none", "across", "down", "crossing")
-_ROAD_WORDS = {
-    "none": ("no road",),
-    "across": ("a road from left to right", "a road across"),
-    "down": ("a road from top to bottom", "a road down"),
-    "crossing": ("a crossing of two roads", "two roads that cross"),
-}
+_ROAD_WORDS = words("roads")
 _ROAD_TONE = np.array([92, 92, 96], np.float32)
 
 

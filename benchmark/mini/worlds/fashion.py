@@ -13,22 +13,10 @@ from benchmark.mini.pictures.grammar import choose, sentence
 from benchmark.mini.pictures.render import coverage_of, paint, pattern_of, smooth_field
 from benchmark.mini.pictures.scenes import SIDE, distinct, pick
 from benchmark.mini.pictures.silhouettes import Part, outlines, silhouettes
-from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, TEXTURES
-from benchmark.mini.worlds.drawn import SEED, World, loader
-from benchmark.mini.worlds.looks import Look, filmed
+from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, TEXTURES, words
+from benchmark.mini.worlds.drawn import SEED, Look, World, filmed, loader
 
-CATEGORIES: dict[str, tuple[str, ...]] = {
-    "shirt": ("shirt", "top"),
-    "sweater": ("sweater", "jumper"),
-    "coat": ("coat", "jacket"),
-    "dress": ("dress",),
-    "skirt": ("skirt",),
-    "trousers": ("trousers", "pants"),
-    "shorts": ("shorts",),
-    "boot": ("boot", "shoe"),
-    "hat": ("hat",),
-    "bag": ("bag", "handbag"),
-}
+CATEGORIES = words("garments")
 """Category -> nouns; the base encoder knows shirts, boots, hats and bags, and every colour."""
 TRIMS = ("", "belt", "pocket", "band")
 STUDIO = Look((0.9, 1.08), (1.0, 1.0, 1.0), contrast=0.9, noise=3.5, blur=1.1)
@@ -63,30 +51,7 @@ class Shot:
 @cache
 def garments() -> dict[str, tuple[Part, ...]]:
     """Category or trim -> parts."""
-    return silhouettes() | outlines(_GARMENTS)
-
-
-_GARMENTS = """
-sweater: +box -0.52 -0.75 0.52 0.75,
-    +poly -0.45 -0.75  -0.62 -0.6  -0.98 0.6  -0.7 0.72  -0.4 -0.25,
-    +poly 0.45 -0.75  0.62 -0.6  0.98 0.6  0.7 0.72  0.4 -0.25
-coat: +poly -0.5 -0.8  0.5 -0.8  0.62 0.98  -0.62 0.98,
-    +poly -0.45 -0.75  -0.62 -0.6  -0.98 0.55  -0.7 0.67  -0.4 -0.25,
-    +poly 0.45 -0.75  0.62 -0.6  0.98 0.55  0.7 0.67  0.4 -0.25,
-    -poly -0.2 -0.8  0.2 -0.8  0 -0.5, -poly -0.03 -0.5  0.03 -0.5  0.03 0.98  -0.03 0.98
-dress: +poly -0.38 -0.95  0.38 -0.95  0.28 -0.15  -0.28 -0.15,
-    +poly -0.28 -0.2  0.28 -0.2  0.8 0.98  -0.8 0.98, -poly -0.2 -0.8  0.2 -0.8  0 -0.5
-skirt: +poly -0.4 -0.6  0.4 -0.6  0.85 0.7  -0.85 0.7
-trousers: +poly -0.5 -0.95  0.5 -0.95  0.55 -0.4  -0.55 -0.4,
-    +poly -0.55 -0.45  -0.02 -0.45  -0.18 0.98  -0.58 0.98,
-    +poly 0.02 -0.45  0.55 -0.45  0.58 0.98  0.18 0.98
-shorts: +poly -0.6 -0.6  0.6 -0.6  0.65 -0.1  -0.65 -0.1,
-    +poly -0.65 -0.15  -0.03 -0.15  -0.1 0.5  -0.75 0.5,
-    +poly 0.03 -0.15  0.65 -0.15  0.75 0.5  0.1 0.5
-belt: +box -1.1 0.02 1.1 0.2
-pocket: +box 0.08 -0.42 0.4 -0.08
-band: +box -1.1 0.48 1.1 0.66
-"""
+    return silhouettes() | outlines("garments")
 
 
 def _product(rng: np.random.Generator) -> Product:

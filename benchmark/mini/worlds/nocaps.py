@@ -9,11 +9,19 @@ import numpy as np
 
 from benchmark.mini.pictures.grammar import captions
 from benchmark.mini.pictures.render import render
-from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene, Thing, distinct, draw_scene, pick
+from benchmark.mini.pictures.scenes import (
+    GROUPS,
+    RADIUS,
+    SIDE,
+    Scene,
+    Thing,
+    distinct,
+    draw_scene,
+    pick,
+)
 from benchmark.mini.pictures.silhouettes import novel_silhouettes, silhouettes
 from benchmark.mini.pictures.vocabulary import COLOURS, NOVEL, SIZES, TEXTURES
-from benchmark.mini.worlds.drawn import SEED, World, loader
-from benchmark.mini.worlds.looks import Look, filmed
+from benchmark.mini.worlds.drawn import SEED, Look, World, filmed, loader
 
 ALBUM = Look((0.75, 1.0), (1.07, 0.98, 0.85), contrast=0.65, noise=5.5, blur=1.3, grey=0.35)
 """An old album: faded, warm, a little soft."""
@@ -65,10 +73,7 @@ WORLDS = {
         scenes=partial(_scenes, domain, draw),
         draw=partial(_picture, look),
         describe=_captions,
-        groups={
-            "background": lambda scene: scene.background,
-            "shape": lambda scene: scene.things[0].shape,
-        },
+        groups=GROUPS,
     )
     for domain, draw, look in (
         ("in", draw_scene, ALBUM),

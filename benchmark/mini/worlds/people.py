@@ -1,4 +1,8 @@
-"""People described by their clothes: who they are and how they are drawn by one camera."""
+"""People described by their clothes: mini-cuhk and mini-icfg, each seen by two cameras of its own.
+
+Who they are, how one camera draws them, and how they are described: two short sentences by two
+annotators, or one long one.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.mini.pictures.render import background, coverage_of, paint, pattern_of, second_tone
+from benchmark.mini.pictures.grammar import article, choose, sentence
+from benchmark.mini.pictures.render import (
+    PATCHES,
+    background,
+    coverage_of,
+    paint,
+    pattern_of,
+    second_tone,
+)
 from benchmark.mini.pictures.scenes import SIDE, distinct, pick, split_of
 from benchmark.mini.pictures.silhouettes import Part, Point, box, ellipse
-from benchmark.mini.pictures.vocabulary import COLOURS, TEXTURES
-from benchmark.mini.worlds.looks import Look, filmed
+from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, TEXTURES
+from benchmark.mini.worlds.drawn import SEED, Describe, Look, World, filmed, loader
 
 HAIR = ("black", "brown", "yellow", "grey")
 TOPS = ("shirt", "coat")
@@ -167,3 +179,162 @@ def draw(person: Person, camera: Camera, rng: np.random.Generator) -> np.ndarray
         picture *= 1 - 0.25 * np.roll(mask, (1, 1), (0, 1))[..., None]
         picture = paint(picture, mask, lit, pattern, second_tone(tone))
     return filmed(picture[:, ::-1] if mirrored else picture, camera.look, rng)
+
+
+_TOPS = {"shirt": ("shirt", "top"), "coat": ("coat", "jacket")}
+_BOTTOMS = {"trousers": ("trousers", "pants"), "shorts": ("shorts",), "skirt": ("skirt",)}
+_HAIR = {"yellow": ("blond", "yellow")}
+
+
+def _tone(name: str, rng: np.random.Generator) -> str:
+    return choose(rng, COLOUR_WORDS[name], 0.8)
+
+
+def _who(person: Person, rng: np.random.Generator) -> str:
+    return choose(rng, ("a woman", "a person") if person.long_hair else ("a man", "a person"), 0.7)
+
+
+def _top(person: Person, rng: np.random.Generator, texture: float = 0.9) -> str:
+    words = [_tone(person.top_colour, rng)]
+    before, behind = TEXTURES[person.top_texture]
+    after = ""
+    if person.top_texture != "plain" and rng.random() < texture:
+        if rng.random() < 0.3:
+            after = " " + behind[int(rng.integers(len(behind)))]
+        else:
+            words.insert(int(rng.integers(2)), choose(rng, before))
+    return article(" ".join([*words, choose(rng, _TOPS[person.top], 0.6)])) + after
+
+
+def _bottom(person: Person, rng: np.random.Generator) -> str:
+    noun = choose(rng, _BOTTOMS[person.bottom], 0.6)
+    phrase = f"{_tone(person.bottom_colour, rng)} {noun}"
+    return article(phrase) if noun == "skirt" else phrase
+
+
+def _shoes(person: Person, rng: np.random.Generator) -> str:
+    return f"{_tone(person.shoes, rng)} {choose(rng, ('shoes', 'boots'), 0.7)}"
+
+
+def _extras(person: Person, rng: np.random.Generator, share: float) -> list[str]:
+    said: list[str] = []
+    if person.bag and rng.random() < share:
+        bag = choose(rng, ("bag", "handbag"), 0.7)
+        said.append(f"carrying {article(f'{_tone(person.bag, rng)} {bag}')}")
+    if person.hat and rng.random() < share:
+        said.append(f"with {article(f'{_tone(person.hat, rng)} hat')}")
+    return said
+
+
+def _wearing(person: Person, rng: np.random.Generator) -> str:
+    text = f"{_who(person, rng)} in {_top(person, rng)} and {_bottom(person, rng)}"
+    if rng.random() < 0.6:
+        text += f" and {_shoes(person, rng)}"
+    return ", ".join([text, *_extras(person, rng, 0.8)])
+
+
+def _listed(person: Person, rng: np.random.Generator) -> str:
+    said = [_top(person, rng), _bottom(person, rng), _shoes(person, rng)]
+    said = [said[i] for i in rng.permutation(3)]
+    said += _extras(person, rng, 0.7)
+    verb = choose(rng, ("wears", "is wearing", "has"), 0.5)
+    return f"{_who(person, rng)} {verb} " + ", ".join(said)
+
+
+def _long(person: Person, rng: np.random.Generator) -> str:
+    hair = choose(rng, _HAIR.get(person.hair, (person.hair,)), 0.7)
+    length = "long" if person.long_hair else "short"
+    text = f"{_who(person, rng)} with {length} {hair} hair is dressed in {_top(person, rng, 1.0)}"
+    text += f" over {_bottom(person, rng)} and walks in {_shoes(person, rng)}"
+    return ", ".join([text, *_extras(person, rng, 0.9)])
+
+
+def two_captions(person: Person, rng: np.random.Generator) -> list[str]:
+    """Two annotators, as in CUHK-PEDES."""
+    return [sentence(_wearing(person, rng)), sentence(_listed(person, rng))]
+
+
+def one_caption(person: Person, rng: np.random.Generator) -> list[str]:
+    """One longer sentence, as in ICFG-PEDES."""
+    return [sentence(_long(person, rng))]
+
+
+CUHK_CAMERAS = (
+    Camera(
+        places=("concrete", "grass", "brick"),
+        look=Look(gain=(0.9, 1.15), tint=(1.05, 1.0, 0.92), noise=5.0),
+        scale=(0.9, 1.0),
+    ),
+    Camera(
+        places=("sand", "concrete", "snow"),
+        look=Look((0.7, 0.9), (0.92, 1.0, 1.08), contrast=0.85, noise=7.0, blur=1.4),
+        scale=(0.8, 0.95),
+    ),
+)
+"""A sunny street and a cloudy square."""
+ICFG_CAMERAS = (
+    Camera(
+        places=("concrete", "wood", "brick"),
+        look=Look((0.5, 0.7), (1.15, 0.98, 0.75), contrast=0.75, noise=9.0, blur=1.5),
+        scale=(0.8, 1.0),
+    ),
+    Camera(
+        places=("concrete", "night", "soil"),
+        look=Look((0.45, 0.65), (0.8, 0.95, 1.15), contrast=0.7, noise=11.0, blur=1.8),
+        scale=(0.75, 0.9),
+    ),
+)
+"""A lamp-lit hall and a car park at dusk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A person in front of one camera."""
+
+    person: Person
+    camera: Camera
+
+
+def _world(name: str, cameras: tuple[Camera, ...], describe: Describe, offset: int) -> World:
+    def sightings(split: str, count: int) -> Iterator[Sighting]:
+        for person in people(split, count // len(cameras), SEED + offset):
+            for camera in cameras:
+                yield Sighting(person, camera)
+
+    def picture(sighting: Sighting, rng: np.random.Generator) -> np.ndarray:
+        return draw(sighting.person, sighting.camera, rng)
+
+    return World(
+        name=name,
+        counts={"val": 200, "test": 400},
+        scenes=sightings,
+        draw=picture,
+        describe=lambda sighting, rng: describe(sighting.person, rng),
+        identity=lambda sighting: sighting.person.signature(),
+        groups={"camera": lambda sighting: f"camera {cameras.index(sighting.camera)}"},
+    )
+
+
+def training_picture(
+    person: Person, rng: np.random.Generator, cameras: tuple[Camera, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A sighting by any of the cameras, and owners of its patches: none, people have no labels."""
+    camera = cameras[int(rng.integers(len(cameras)))]
+    return draw(person, camera, rng), np.full((PATCHES, PATCHES), -1, dtype=np.int8)
+
+
+def training_captions(person: Person, rng: np.random.Generator, describe: Describe) -> list[str]:
+    """Five captions."""
+    texts: list[str] = []
+    while len(texts) < 5:
+        texts += describe(person, rng)
+    return texts[:5]
+
+
+CUHK = _world("mini-cuhk", CUHK_CAMERAS, two_captions, 1)
+ICFG = _world("mini-icfg", ICFG_CAMERAS, one_caption, 2)
+
+load_cuhk = loader(CUHK.load)
+"""200 people (validation: 100), each seen twice; two captions a picture; relevance by person."""
+load_icfg = loader(ICFG.load)
+"""The same with other people, darker cameras and one longer caption a picture."""

@@ -11,6 +11,7 @@ from math import cos, pi, sin
 
 import numpy as np
 
+from benchmark.mini.pictures.grammar import article, choose, join, noun_phrase, sentence
 from benchmark.mini.pictures.render import (
     PATCHES,
     RGB,
@@ -20,9 +21,26 @@ from benchmark.mini.pictures.render import (
     pattern_of,
     smooth_field,
 )
-from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene, Thing, distinct, pick
+from benchmark.mini.pictures.scenes import (
+    GROUPS,
+    RADIUS,
+    SIDE,
+    Scene,
+    Thing,
+    distinct,
+    pick,
+    some_looks,
+)
 from benchmark.mini.pictures.silhouettes import silhouettes
-from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
+from benchmark.mini.pictures.vocabulary import (
+    BACKGROUNDS,
+    COLOUR_WORDS,
+    COLOURS,
+    SHAPES,
+    SIZES,
+    TEXTURES,
+)
+from benchmark.mini.worlds.drawn import SEED, World, loader
 
 OBJECT_SHARES = (0.06, 0.54, 0.40)
 _ENLARGED = 1.08
@@ -50,15 +68,11 @@ def _radii(sizes: list[str]) -> list[float]:
 def draw_scene(rng: np.random.Generator) -> Scene:
     """A random scene of any split: one to three things side by side."""
     while True:
-        count = int(rng.choice((1, 2, 3), p=OBJECT_SHARES))
-        looks = [
-            (pick(rng, SHAPES), pick(rng, COLOURS), pick(rng, TEXTURES), pick(rng, SIZES))
-            for _ in range(count)
-        ]
-        if len({look[:2] for look in looks}) < count:
+        looks = some_looks(rng, OBJECT_SHARES)
+        if looks is None:
             continue
         radii = _radii([size for *_, size in looks])
-        gaps = rng.dirichlet(np.ones(count + 1)) * (_ROOM - 2 * sum(radii))
+        gaps = rng.dirichlet(np.ones(len(looks) + 1)) * (_ROOM - 2 * sum(radii))
         edge = (SIDE - _ROOM) / 2
         things: list[Thing] = []
         for look, radius, gap in zip(looks, radii, gaps, strict=False):
@@ -202,3 +216,94 @@ def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarr
 def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """The picture alone, (64, 64, 3) uint8."""
     return render_with_owners(scene, rng)[0]
+
+
+def _place(scene: Scene, rng: np.random.Generator) -> str:
+    return choose(rng, BACKGROUNDS[scene.background], 0.5)
+
+
+def _after(thing: Thing, rng: np.random.Generator) -> str:
+    """The noun first and what it looks like behind: "a star that is red, striped and small"."""
+    looks = [choose(rng, COLOUR_WORDS[thing.colour], 0.8)]
+    if thing.texture != "plain" or rng.random() < 0.2:
+        looks.append(choose(rng, TEXTURES[thing.texture][0]))
+    if SIZES[thing.size] and rng.random() < 0.5:
+        looks.append(choose(rng, SIZES[thing.size]))
+    looks = [looks[i] for i in rng.permutation(len(looks))]
+    noun = article(choose(rng, SHAPES[thing.shape], 0.7))
+    return f"{noun} that is {join(looks)}" if rng.random() < 0.6 else f"{noun}, {join(looks)}"
+
+
+def _across(scene: Scene, rng: np.random.Generator) -> str:
+    """From left to right, place first."""
+    things = [article(noun_phrase(t, rng, size=0.4)) for t in scene.things]
+    opening = choose(rng, ("from left to right", "side by side", "in a row"), 0.4)
+    if len(things) == 1:
+        return f"{_place(scene, rng)} there is just {things[0]}"
+    return f"{_place(scene, rng)}, {opening}: {join(things)}"
+
+
+def _nouns_first(scene: Scene, rng: np.random.Generator) -> str:
+    things = [_after(scene.things[i], rng) for i in rng.permutation(len(scene.things))]
+    return f"{'; '.join(things)}, {_place(scene, rng)}"
+
+
+def _sides(scene: Scene, rng: np.random.Generator) -> str:
+    names = (("in the middle",), ("on the left", "on the right"))
+    places = (
+        (*names[1], "in the middle") if len(scene.things) == 3 else names[len(scene.things) - 1]
+    )
+    things = sorted(scene.things, key=lambda t: t.x)
+    if len(things) == 3:
+        things = [things[0], things[2], things[1]]
+    said = [
+        f"{article(noun_phrase(t, rng, size=0.3))} {place}"
+        for t, place in zip(things, places, strict=True)
+    ]
+    return f"{', '.join(said)}, all {_place(scene, rng)}"
+
+
+def _keywords(scene: Scene, rng: np.random.Generator) -> str:
+    """Telegram style, without articles."""
+    words = [noun_phrase(scene.things[i], rng) for i in rng.permutation(len(scene.things))]
+    place = _place(scene, rng)
+    return " ".join([*(f"{w}," for w in words), place])
+
+
+def _drawing(scene: Scene, rng: np.random.Generator) -> str:
+    opening = choose(
+        rng, ("someone drew", "a drawing of", "a poster with", "the artist shows"), 0.4
+    )
+    things = [
+        article(noun_phrase(scene.things[i], rng, size=0.2, texture=0.75, colour=0.94))
+        for i in rng.permutation(len(scene.things))
+    ]
+    ending = f" {_place(scene, rng)}" if rng.random() < 0.7 else ""
+    return f"{opening} {join(things)}{ending}"
+
+
+TEMPLATES: tuple[Callable[[Scene, np.random.Generator], str], ...] = (
+    _across,
+    _nouns_first,
+    _sides,
+    _keywords,
+    _drawing,
+)
+
+
+def captions(scene: Scene, rng: np.random.Generator) -> list[str]:
+    """Five captions, one a template."""
+    return [sentence(template(scene, rng)) for template in TEMPLATES]
+
+
+WORLD = World(
+    name="mini-flickr",
+    counts={"val": 300, "test": 400},
+    scenes=lambda split, count: scenes(split, count, SEED),
+    draw=render,
+    describe=captions,
+    groups=GROUPS,
+)
+
+load = loader(WORLD.load)
+"""400 pictures (validation: 300) with five captions each."""

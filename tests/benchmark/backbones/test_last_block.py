@@ -11,9 +11,9 @@ from benchmark.backbones.cav_mae_model import Shape
 from benchmark.backbones.cav_mae_model import VideoTower as CavMaeTower
 from benchmark.backbones.open_clip import load_local_dir
 from benchmark.backbones.towers import image_tower
-from benchmark.mini.clips.encoder import ARCHITECTURE, ClipEncoder
+from benchmark.mini.clips.backbone import ARCHITECTURE, ClipEncoder
 from benchmark.mini.composed.combiner import Combiner
-from benchmark.mini.pictures.tokens import WEIGHTS
+from benchmark.mini.pictures.backbone import WEIGHTS
 from methods.base import MethodError
 from methods.parameters import last_blocks, select_parameters
 

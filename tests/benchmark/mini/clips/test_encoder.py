@@ -13,9 +13,16 @@ from torch import Tensor, nn
 from benchmark.backbones.towers import layer_norm_scalars
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
-from benchmark.mini.clips.backbone import ClipBackbone, load, load_weights
+from benchmark.mini.clips.backbone import (
+    ARCHITECTURE,
+    ClipBackbone,
+    ClipEncoder,
+    load,
+    load_weights,
+    log_mel,
+    mel_filters,
+)
 from benchmark.mini.clips.data import load_as
-from benchmark.mini.clips.encoder import ARCHITECTURE, ClipEncoder, log_mel, mel_filters
 from benchmark.mini.training.clips import export
 from methods.parameters import select_parameters
 from shifts.audio.item import Audio

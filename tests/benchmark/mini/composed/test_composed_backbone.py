@@ -13,7 +13,7 @@ from benchmark.data.datasets.base import ComposedQueries
 from benchmark.errors import ConfigError, WeightsError
 from benchmark.mini.composed.backbone import WEIGHTS_FILE, ComposedBackbone, load
 from benchmark.mini.composed.data import load_cirr, load_fiq
-from benchmark.mini.pictures.tokens import WEIGHTS
+from benchmark.mini.pictures.backbone import WEIGHTS
 from methods.parameters import select_parameters
 from shifts.base import item_generator
 from shifts.composed import Composed, ComposedOptions, ComposedShift

@@ -13,9 +13,9 @@ from benchmark.data.captions import clean
 from benchmark.data.suite import benchmark_card
 from benchmark.errors import UnknownNameError
 from benchmark.metrics.ranks import ranks, recall_at
+from benchmark.mini.pictures.backbone import WEIGHTS
 from benchmark.mini.pictures.backbone import load as load_backbone
 from benchmark.mini.pictures.data import load
-from benchmark.mini.pictures.tokens import WEIGHTS
 from benchmark.registry import SHIFTS
 from shifts.base import item_generator
 

@@ -9,6 +9,7 @@ import pytest
 
 from benchmark.data.captions import clean
 from benchmark.errors import ConfigError
+from benchmark.mini.pictures.backbone import CONTEXT, tokenizer
 from benchmark.mini.pictures.data import WORLD, load
 from benchmark.mini.pictures.grammar import captions
 from benchmark.mini.pictures.render import render, render_with_owners
@@ -23,7 +24,6 @@ from benchmark.mini.pictures.scenes import (
     scenes,
 )
 from benchmark.mini.pictures.silhouettes import silhouettes
-from benchmark.mini.pictures.tokens import CONTEXT, tokenizer
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, COLOURS, SHAPES
 
 FROZEN_TEXT = "d908ad1923740f2a"

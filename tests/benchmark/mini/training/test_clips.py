@@ -14,19 +14,20 @@ import torch
 from benchmark.errors import DataError
 from benchmark.mini.clips.backbone import load_weights
 from benchmark.mini.clips.events import RHYTHMS, SHAPES, SIZES, TEXTURES, Clip, Event
-from benchmark.mini.clips.recipe import Recipe
-from benchmark.mini.training.chunks import drawn
-from benchmark.mini.training.clips import Trainer, export
-from benchmark.mini.training.clips_data import (
+from benchmark.mini.recipes import ClipRecipe
+from benchmark.mini.training.clips import (
     LABELS,
+    Trainer,
     TrainingData,
     draw_chunk,
+    export,
     looks,
     owners,
     present,
 )
+from benchmark.mini.training.run import drawn
 
-RECIPE = Recipe(clips=32, batch=8, steps=10, warmup=2)
+RECIPE = ClipRecipe(clips=32, batch=8, steps=10, warmup=2)
 
 
 @pytest.fixture(scope="module")

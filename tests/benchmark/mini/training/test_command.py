@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.mini.pictures.tokens import WEIGHTS
+from benchmark.mini.pictures.backbone import WEIGHTS
 from benchmark.mini.training import __main__ as command
 
 

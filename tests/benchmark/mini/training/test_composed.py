@@ -14,12 +14,18 @@ from benchmark.cell import BackboneSpec
 from benchmark.errors import WeightsError
 from benchmark.mini.composed.backbone import base_towers, export, load
 from benchmark.mini.composed.families import families
-from benchmark.mini.composed.recipe import Recipe
 from benchmark.mini.pictures.render import render
-from benchmark.mini.training.composed import Trainer, train, training_ways
-from benchmark.mini.training.composed_features import Features, build, normalised
+from benchmark.mini.recipes import CombinerRecipe
+from benchmark.mini.training.composed import (
+    Features,
+    Trainer,
+    build,
+    normalised,
+    train,
+    training_ways,
+)
 
-RECIPE = Recipe(families=10, steps=10, batch=6, queries=2, warmup=2)
+RECIPE = CombinerRecipe(families=10, steps=10, batch=6, queries=2, warmup=2)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def data(base, folder) -> Features:
     return build("cirr", base[1], folder, count=10, seed=0)
 
 
-def trainer(data: Features, base, recipe: Recipe = RECIPE) -> Trainer:
+def trainer(data: Features, base, recipe: CombinerRecipe = RECIPE) -> Trainer:
     return Trainer(recipe, data, base[2], base[0].logit_scale)
 
 

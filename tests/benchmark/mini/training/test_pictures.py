@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from benchmark.backbones.open_clip import load_local_dir
-from benchmark.mini.pictures.recipe import RECIPES, Recipe
-from benchmark.mini.pictures.tokens import weights_folder
+from benchmark.mini.pictures.backbone import weights_folder
+from benchmark.mini.recipes import PICTURES, PictureRecipe
 from benchmark.mini.training.pictures import WEIGHTS_FILE, Trainer, contrastive, export
 from benchmark.mini.training.pictures_data import SOURCES, TrainingData, draw_chunk
 
-RECIPE = Recipe(triples=24, batch=8, steps=12, warmup=2, horizon=24, cooldown=4)
+RECIPE = PictureRecipe(triples=24, batch=8, steps=12, warmup=2, horizon=24, cooldown=4)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_run_may_start_from_a_shipped_encoder_or_from_its_language_alone(
 
 
 def test_every_recipe_has_a_source_and_a_rate_that_ends_near_zero(data: TrainingData) -> None:
-    for recipe in RECIPES.values():
+    for recipe in PICTURES.values():
         assert recipe.world in SOURCES
         trainer = Trainer(recipe, data)
         trainer.step = recipe.steps - 1

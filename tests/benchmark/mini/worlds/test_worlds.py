@@ -13,31 +13,28 @@ from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.tasks.image_text import build
 from benchmark.errors import ConfigError
 from benchmark.mini.pictures import data
+from benchmark.mini.pictures.backbone import CONTEXT, tokenizer
 from benchmark.mini.pictures.scenes import SPLITS, scenes, split_of
 from benchmark.mini.pictures.silhouettes import novel_silhouettes, silhouettes
-from benchmark.mini.pictures.tokens import CONTEXT, tokenizer
 from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, NOVEL, SHAPES
 from benchmark.mini.worlds import (
     aerial,
     fashion,
-    flickr,
     nocaps,
     people,
-    people_data,
     poster,
 )
-from benchmark.mini.worlds.drawn import World
-from benchmark.mini.worlds.looks import Look, filmed
-from benchmark.mini.worlds.poster_grammar import captions as poster_captions
+from benchmark.mini.worlds.drawn import Look, World, filmed
+from benchmark.mini.worlds.poster import captions as poster_captions
 
 LOADERS: dict[str, tuple[Callable[..., ImageTextPairs], World, int, int]] = {
-    "mini-flickr": (flickr.load, flickr.WORLD, 400, 5),
+    "mini-flickr": (poster.load, poster.WORLD, 400, 5),
     "mini-nocaps-in": (nocaps.load_in, nocaps.WORLDS["in"], 150, 10),
     "mini-nocaps-near": (nocaps.load_near, nocaps.WORLDS["near"], 150, 10),
     "mini-nocaps-out": (nocaps.load_out, nocaps.WORLDS["out"], 150, 10),
     "mini-fashion": (fashion.load, fashion.WORLD, 400, 1),
-    "mini-cuhk": (people_data.load_cuhk, people_data.CUHK, 400, 2),
-    "mini-icfg": (people_data.load_icfg, people_data.ICFG, 400, 1),
+    "mini-cuhk": (people.load_cuhk, people.CUHK, 400, 2),
+    "mini-icfg": (people.load_icfg, people.ICFG, 400, 1),
     "mini-rsicd": (aerial.load_rsicd, aerial.RSICD, 300, 5),
     "mini-rsitmd": (aerial.load_rsitmd, aerial.RSITMD, 200, 5),
 }
@@ -227,7 +224,7 @@ def test_a_person_is_seen_by_both_cameras_and_found_by_every_caption(name: str) 
 def test_people_of_the_two_sets_differ() -> None:
     sets = [
         {s.person.signature() for s in world.scenes("test", 400)}
-        for world in (people_data.CUHK, people_data.ICFG)
+        for world in (people.CUHK, people.ICFG)
     ]
     assert all(len(people_) == 200 for people_ in sets)
     assert len(sets[0] & sets[1]) < 5
