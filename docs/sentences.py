@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.cell import SOURCE
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.metrics.intervals import excludes_zero
 from benchmark.report.gain import FITTED
 

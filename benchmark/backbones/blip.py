@@ -24,7 +24,7 @@ from benchmark.backbones.places import parted
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
-from benchmark.config.paths import user_path
+from benchmark.config.files import user_path
 from benchmark.errors import ConfigError, WeightsError
 from methods.base import QueryEncoder
 

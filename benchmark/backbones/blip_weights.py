@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmark.backbones import checkpoint
 from benchmark.backbones.foreign import HUB_ID, fetched
 from benchmark.backbones.weight_file import read_weights
-from benchmark.config.paths import user_path
+from benchmark.config.files import user_path
 from benchmark.errors import WeightsError
 
 logger = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
 from benchmark.backbones.video_audio import checked_audio, checked_video
 from benchmark.cell import BackboneSpec
-from benchmark.config.paths import user_path
+from benchmark.config.files import user_path
 from benchmark.errors import ConfigError, WeightsError
 
 SAMPLE_RATE = 48_000

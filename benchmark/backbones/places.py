@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from benchmark.cell import BackboneSpec
-from benchmark.config.paths import user_path
+from benchmark.config.files import user_path
 from benchmark.errors import WeightsError
 
 _BY_NAME = ("open_clip", "weighted_sum")

@@ -15,8 +15,8 @@ from benchmark.cell import Cell, Record, Status
 from benchmark.cli.bench import Bench, execute, say_reasons, say_where
 from benchmark.cli.command import FAILED, OK, Command, say, table
 from benchmark.config import run as settings
+from benchmark.config.files import user_path
 from benchmark.config.kinds import COUNT
-from benchmark.config.paths import user_path
 from benchmark.config.presets import is_file, read_preset
 from benchmark.config.validate import check
 from benchmark.errors import ConfigError

@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.text import Text
 
 from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError, say, table
-from benchmark.config.paths import expanded, user_path
+from benchmark.config.files import expanded, user_path
 from benchmark.data.datasets.layout import layout_of
 from benchmark.data.own.source import is_own
 from benchmark.data.suite import BenchmarkCard, load_suite
@@ -110,7 +110,7 @@ def _chosen(names: Sequence[str]) -> list[BenchmarkCard]:
     Raises:
         UnknownNameError: neither the suite nor a plugin has anything of that name.
     """
-    from benchmark.planning.suites import plugin_cards
+    from benchmark.planning.compatibility import plugin_cards
 
     cards = load_suite(SUITE).benchmarks
     if names:  # what others bring is checked where it is asked for

@@ -10,8 +10,7 @@ from string import Template
 from rich.console import Console
 
 from benchmark.cli.command import OK, Command, say
-from benchmark.config.atomic import atomic_write
-from benchmark.config.paths import user_path
+from benchmark.config.files import atomic_write, user_path
 from benchmark.errors import ConfigError, ResultsError, did_you_mean
 from benchmark.registry import REGISTRIES
 

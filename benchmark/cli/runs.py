@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmark.cli.bench import say_where
 from benchmark.cli.command import FAILED, OK, RUNS, Command, say, table
 from benchmark.config import run as settings
-from benchmark.config.paths import user_path
+from benchmark.config.files import user_path
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError, ResultsError, did_you_mean
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, Strict, StringConstraints
 
-from benchmark.config.paths import expanded
+from benchmark.config.files import expanded
 from benchmark.config.validate import at_commas, expecting, from_text, mapping, one_of
 from benchmark.errors import QueryShiftError, shown
 

@@ -25,8 +25,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from benchmark.config.files import user_path
 from benchmark.config.options import applicable, complete, parse
-from benchmark.config.paths import user_path
 from benchmark.config.validate import mapping
 from benchmark.config.yaml import Document, read_document
 from benchmark.errors import ConfigError, unknown

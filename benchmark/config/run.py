@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.config import kinds
+from benchmark.config.files import user_path
 from benchmark.config.kinds import COUNT, FLAG, OPTIONS, PATH, TEXT, Shard
-from benchmark.config.paths import user_path
 from benchmark.config.validate import check, mapping
 from benchmark.config.yaml import read_document
 

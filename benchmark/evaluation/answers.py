@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmark.data.retrieval import NDCG, NDCG_AT, SUBSET_AT, RetrievalSet
 from benchmark.evaluation.stream import Batch
 from benchmark.metrics import ranking
-from benchmark.metrics import ranks as metrics
+from benchmark.metrics import recall as metrics
 from benchmark.metrics.recall import ndcg_at, recalls_by_part
 
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, PartTexts, data_identity
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.data import file_state
 from benchmark.data.datasets import BUILTINS as DATASETS
 from benchmark.data.file_state import FileState, annotations_below, state_of, state_of_package

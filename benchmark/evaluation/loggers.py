@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from benchmark.cell import Cell, Record
-from benchmark.config.paths import user_path
+from benchmark.config.files import user_path
 from benchmark.errors import ConfigError
 from benchmark.evaluation.callbacks import CallbackList, Logger
 from benchmark.evaluation.logger_servers import MLflow, TensorBoard, identity, run_name

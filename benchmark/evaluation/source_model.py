@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.evaluation.loader import QueryInputs
 from benchmark.metrics.ranking import copies_of, gallery_of, rank, settled
-from benchmark.metrics.ranks import recall_at
+from benchmark.metrics.recall import recall_at
 
 BLOCK, TEXT_BLOCK = 16, 32
 """Items embedded at once outside the stream. Texts gain from larger blocks, most with several

@@ -1,4 +1,10 @@
-"""Ranks of a batch of queries: within their section's gallery, without what is excluded."""
+"""Ranks of the relevant items of a batch of queries; what is computed from them is in ``recall``.
+
+Tie rule: an item's rank is one plus the number of items scored strictly higher, plus the number of
+equally scored items that come earlier in the gallery; that is, its place in a stable descending
+sort. ``-0.0`` equals ``0.0``. Queries are ranked within their section's gallery, without what is
+excluded.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,6 @@ import torch
 from torch import Tensor
 
 from benchmark.data.retrieval import Relevance, RetrievalSet
-from benchmark.metrics import ranks as metrics
 
 ROUNDING = 2.0**-16
 """Share of a row's largest score by which rounding alone may part equal items, also after a method
@@ -85,7 +90,7 @@ def settled(scores: Tensor, copies: Copies | None) -> Tensor:
 def rank(
     scores: Tensor, data: RetrievalSet, queries: np.ndarray, section: int = 0
 ) -> list[np.ndarray]:
-    """Rank of each relevant item of each query, as ``ranks.item_ranks`` gives them.
+    """Rank of each relevant item of each query, as ``item_ranks`` gives them.
 
     Args:
         scores: (B, N) against the gallery of the queries' section; it is not changed.
@@ -97,7 +102,7 @@ def rank(
         ValueError: NaN scores or a wrong shape.
     """
     relevant = _rows(data.relevance, queries, gallery_of(data, section).start)
-    return metrics.item_ranks(without_excluded(scores, data, queries, section), relevant)
+    return item_ranks(without_excluded(scores, data, queries, section), relevant)
 
 
 def without_excluded(
@@ -131,9 +136,131 @@ def subset_ranks(
     for row, (candidates, answers) in enumerate(pairs):
         among = scores[row, torch.from_numpy(candidates)][None]
         places = np.flatnonzero(np.isin(candidates, answers))
-        found[row] = metrics.ranks(among, [places])[0][0]
+        found[row] = ranks(among, [places])[0][0]
     return found
 
 
 def _rows(relevance: Relevance, queries: np.ndarray, start: int) -> Sequence[np.ndarray]:
     return [relevance[int(query)] - start for query in queries]
+
+
+_SORT_FROM = 32
+"""From this many relevant items on, sorting a query's row is cheaper than counting for each."""
+
+_BLOCK_ELEMENTS = 1 << 24
+"""Scores compared at once when counting (64 MB of float32), however large the gallery."""
+
+
+def ranks(scores: Tensor, relevant: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Ranks of the relevant items of each query, ascending; otherwise as ``item_ranks``.
+
+    >>> ranks(torch.tensor([[0.5, 0.9, 0.7]]), [np.array([0, 2])])
+    [array([2, 3])]
+    """
+    return [np.sort(found) for found in item_ranks(scores, relevant)]
+
+
+def item_ranks(scores: Tensor, relevant: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Rank of each relevant item.
+
+    Args:
+        scores: (B, N) floating point, higher is better, on any device; infinities are allowed.
+        relevant: for each of the B queries the gallery indices that answer it, at least one.
+
+    Returns:
+        For each query its relevant items' 1-based ranks, in their order, int64.
+
+    Raises:
+        ValueError: NaN scores, a wrong shape, an index outside the gallery, a query without
+            a relevant item.
+
+    >>> item_ranks(torch.tensor([[0.5, 0.9, 0.7]]), [np.array([0, 2])])
+    [array([3, 2])]
+    """
+    _check(scores, relevant)
+    lengths = np.array([len(items) for items in relevant], dtype=np.int64)
+    found: list[np.ndarray] = [np.empty(0, np.int64)] * len(relevant)
+    for row in np.flatnonzero(lengths >= _SORT_FROM).tolist():
+        found[row] = _by_sorting(scores[row], relevant[row])
+    few = np.flatnonzero(lengths < _SORT_FROM).tolist()
+    if few:
+        count = _by_counting if scores.device.type == "cpu" else _by_counting_on_device
+        counted = count(
+            scores,
+            np.repeat(few, lengths[few]),
+            np.concatenate([relevant[row] for row in few]).astype(np.int64),
+        )
+        for row, part in zip(few, np.split(counted, np.cumsum(lengths[few])[:-1]), strict=True):
+            found[row] = part
+    return found
+
+
+def _check(scores: Tensor, relevant: Sequence[np.ndarray]) -> None:
+    if scores.ndim != 2 or not scores.is_floating_point():
+        raise ValueError(
+            f"scores must be a floating-point (queries, gallery) matrix, "
+            f"not {scores.dtype} of shape {tuple(scores.shape)}"
+        )
+    if len(relevant) != len(scores):
+        raise ValueError(f"{len(scores)} rows of scores but {len(relevant)} sets of answers")
+    # A row with NaN has the sum NaN; one of both infinities too, so it is looked at again.
+    missing = torch.isnan(scores.sum(dim=1))
+    if missing.any():
+        missing = torch.isnan(scores).any(dim=1)
+    if missing.any():
+        first = int(missing.nonzero()[0])
+        raise ValueError(
+            f"scores hold NaN (row {first} first, {int(missing.sum())} of {len(scores)} rows): "
+            "they cannot be ranked"
+        )
+    size = scores.shape[1]
+    for row, items in enumerate(relevant):
+        if not len(items):
+            raise ValueError(f"row {row} has no relevant gallery item")
+        if min(items) < 0 or max(items) >= size:
+            raise ValueError(f"row {row} names a relevant item outside the gallery of {size}")
+
+
+def _by_counting(scores: Tensor, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Ranks of (row, item) pairs by comparing.
+
+    NumPy counts true values some ten times faster than torch does on a CPU.
+    """
+    # NumPy has no bfloat16; float32 holds it exactly.
+    narrow = scores.dtype in (torch.bfloat16, torch.float16)
+    values = (scores.float() if narrow else scores).numpy()
+    found = np.empty(len(rows), dtype=np.int64)
+    for place, (row, item) in enumerate(zip(rows.tolist(), items.tolist(), strict=True)):
+        line, own = values[row], values[row, item]
+        higher = np.count_nonzero(line > own)
+        if np.count_nonzero(line >= own) > higher + 1:
+            found[place] = 1 + higher + np.count_nonzero(line[:item] == own)
+        else:
+            found[place] = 1 + higher
+    return found
+
+
+def _by_counting_on_device(scores: Tensor, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """The same where the scores are not in the CPU's memory, some at a time."""
+    size = scores.shape[1]
+    columns = torch.arange(size, device=scores.device)
+    row_of = torch.from_numpy(rows).to(scores.device)
+    item_of = torch.from_numpy(items).to(scores.device)
+    result = torch.empty_like(row_of)
+    pairs = max(1, _BLOCK_ELEMENTS // size)
+    for start in range(0, len(row_of), pairs):
+        block = scores[row_of[start : start + pairs]]
+        item = item_of[start : start + pairs, None]
+        own = block.gather(1, item)
+        higher = (block > own).sum(dim=1)
+        earlier = ((block == own) & (columns < item)).sum(dim=1)
+        result[start : start + pairs] = 1 + higher + earlier
+    return result.cpu().numpy()
+
+
+def _by_sorting(row: Tensor, items: np.ndarray) -> np.ndarray:
+    # Adding zero turns -0.0 into 0.0, which a radix sort would otherwise tell apart.
+    order = torch.sort(row + 0.0, descending=True, stable=True).indices
+    place = torch.empty_like(order)
+    place[order] = torch.arange(1, len(row) + 1, device=row.device)
+    return np.asarray(place.cpu().numpy()[items])

@@ -1,7 +1,7 @@
 """Ranks in a gallery that is read in parts, such as a memory-mapped file larger than the memory.
 
 The memory needed is that of one part and its scores, whatever the size of the gallery. Ranks follow
-the tie rule of ``ranks``.
+the tie rule of ``ranking``.
 """
 
 from __future__ import annotations

@@ -1,18 +1,21 @@
-"""Compatibility: what cannot be run together, and settings without effect; loads nothing."""
+"""Compatibility: what cannot be run together, settings without effect, suites by their names."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from benchmark.cell import CLEAN, SOURCE, BackboneSpec, Cell
+from benchmark.config.files import user_path
 from benchmark.config.run import BenchConfig, Traced
+from benchmark.data import suite as bundled
+from benchmark.data.card import BenchmarkCard, Suite
 from benchmark.data.datasets import ready_made
-from benchmark.data.suite import BenchmarkCard
-from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
-from benchmark.registry import BACKBONES, SHIFTS
+from benchmark.errors import ConfigError, UnknownNameError, did_you_mean, unknown
+from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, SHIFTS
 from shifts.base import ShiftCard
 
 
@@ -142,3 +145,46 @@ def check_effects(settings: Mapping[str, Traced], cells: Sequence[Cell]) -> None
         if all(map(inert, cells)):
             said = given.origin if name in flags else f"{given.origin}: {name!r}"
             raise ConfigError(f"{said} has no effect here: {reason}; leave it out")
+
+
+def load_suite(name: str) -> Suite:
+    """A suite by its bundled name, by that which plugin benchmarks give, or by a file's path.
+
+    A file's benchmarks are known by their ids from then on, here and in worker processes.
+
+    Raises:
+        UnknownNameError: no such suite.
+        ConfigError: a fault in the file, with its line; an id that is taken.
+    """
+    if bundled.is_suite_file(name):
+        path = user_path(name).resolve()
+        found = bundled.load_suite(str(path))
+        _make_known(path)
+        return found
+    try:
+        return bundled.load_suite(name)
+    except UnknownNameError:
+        cards = tuple(card for card in plugin_cards() if card.suite == name)
+        if cards:
+            return Suite(name, name, "benchmarks of plugins", cards)
+        brought = [card.suite for card in plugin_cards()]
+        raise unknown("suite", name, dict.fromkeys((*bundled.suite_names(), *brought))) from None
+
+
+def plugin_cards() -> list[BenchmarkCard]:
+    """The benchmarks that this package does not ship: of plugins, and of suite files."""
+    names = BENCHMARKS.usable()
+    return [BENCHMARKS.get(name) for name in names if BENCHMARKS.origin(name) != BUILTIN]
+
+
+def _make_known(path: Path) -> None:
+    known = bundled.own_suite_files()
+    if path in known:
+        return
+    os.environ[bundled.FILES_VARIABLE] = os.pathsep.join(map(str, (*known, path)))
+    try:
+        bundled.benchmark_cards()  # an id that is taken is said before anything uses it
+    except Exception:
+        os.environ[bundled.FILES_VARIABLE] = os.pathsep.join(map(str, known))
+        raise
+    BENCHMARKS.refresh()

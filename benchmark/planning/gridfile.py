@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Strict
 
 from benchmark.cell import STREAM_OPTIONS
 from benchmark.config import kinds
-from benchmark.config.paths import user_path
+from benchmark.config.files import user_path
 from benchmark.config.presets import check_preset
 from benchmark.config.run import KINDS as SETTINGS
 from benchmark.config.run import Traced
@@ -31,9 +31,9 @@ from benchmark.data.suite import benchmark_cards
 from benchmark.errors import QueryShiftError, UnknownNameError, did_you_mean, shown, unknown
 from benchmark.evaluation.stream_kinds import KINDS as STREAMS
 from benchmark.evaluation.stream_kinds import check_kind
+from benchmark.planning.compatibility import load_suite
 from benchmark.planning.plan import MAX_CELLS, WITH_CHOICES, members
 from benchmark.planning.specs import ALL, Choice, Sweep
-from benchmark.planning.suites import load_suite
 from benchmark.registry import BENCHMARKS, METHODS, SHIFTS
 
 COMBINED = (

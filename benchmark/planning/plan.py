@@ -18,11 +18,10 @@ from benchmark.data.interleave import SEPARATOR
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError
 from benchmark.evaluation.stream_kinds import MIXING
-from benchmark.planning.compatibility import check_effects, fitting_shifts, why_not
+from benchmark.planning.compatibility import check_effects, fitting_shifts, load_suite, why_not
 from benchmark.planning.grid import Block, Planned, Selection
 from benchmark.planning.own_data import own_block, with_own_data
 from benchmark.planning.specs import ALL, OWN_BACKBONE, Choice, located
-from benchmark.planning.suites import load_suite
 from benchmark.registry import BENCHMARKS, SHIFTS
 
 if TYPE_CHECKING:

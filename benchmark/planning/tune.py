@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 
 from benchmark.cell import Cell, MethodSpec, Record, Status
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.config.options import complete
 from benchmark.config.presets import BY_HAND, USER_FILE, shipped_path
 from benchmark.config.run import Traced

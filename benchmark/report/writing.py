@@ -22,7 +22,7 @@ import pandas as pd
 
 from benchmark import __version__
 from benchmark.cell import Record, Status
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.errors import ResultsError
 from benchmark.report.boards import boards, latex, markdown
 from benchmark.report.frames import (

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.cell import SCHEMA_VERSION, Cell, Record, Status
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.errors import ResultsError
 from benchmark.store.records import (
     OtherSchemaError,

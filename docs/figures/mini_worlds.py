@@ -19,11 +19,11 @@ from benchmark.cell import BackboneSpec
 from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.retrieval import Items
 from benchmark.data.tasks.image_text import build
-from benchmark.metrics.ranks import ranks, recall_at
+from benchmark.metrics.ranking import ranks
+from benchmark.metrics.recall import recall_at
 from benchmark.mini.pictures import data
 from benchmark.mini.pictures.backbone import load as load_backbone
-from benchmark.mini.pictures.grammar import captions
-from benchmark.mini.pictures.scenes import scenes
+from benchmark.mini.pictures.scenes import captions, scenes
 from benchmark.mini.worlds import aerial, fashion, nocaps, people, poster
 from benchmark.mini.worlds.drawn import World
 

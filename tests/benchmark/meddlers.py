@@ -89,7 +89,7 @@ PATCHES: dict[str, Callable[[Meddler], object]] = {
     "built-in method": _patching(methods.tent.Tent, "step"),
     "helper": _patching(methods.objectives, "entropy"),
     "harness": lambda m: setattr(
-        __import__("benchmark.metrics.ranks").metrics, "recall_at", _zeros
+        __import__("benchmark.metrics.ranking").metrics, "recall_at", _zeros
     ),
     "mode": _mode,
     "hook": _hook,

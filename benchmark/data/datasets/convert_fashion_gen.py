@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.data.datasets.annotations import captions_of, relative_path, value
 from benchmark.errors import DataError
 

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from benchmark.config.paths import user_path
+from benchmark.config.files import user_path
 from benchmark.errors import ConfigError
 from benchmark.evaluation.cache.disk import DiskCache
 

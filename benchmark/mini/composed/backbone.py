@@ -18,7 +18,7 @@ from benchmark.backbones.packing import pack_staged
 from benchmark.backbones.towers import ImageTower, TextTower
 from benchmark.backbones.two_towers import owned
 from benchmark.cell import BackboneSpec
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.data.captions import clean
 from benchmark.errors import ConfigError, WeightsError, did_you_mean
 from benchmark.mini.composed.combiner import Combiner, ComposedTower

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmark.mini.composed.changes import Change
-from benchmark.mini.pictures.grammar import choose
-from benchmark.mini.pictures.scenes import Scene, Thing
+from benchmark.mini.pictures.scenes import Scene, Thing, choose
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, SIZES, TEXTURES
 
 

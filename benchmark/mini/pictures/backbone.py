@@ -12,7 +12,7 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from benchmark.backbones.open_clip import OpenClipBackbone, load_local_dir
 from benchmark.cell import BackboneSpec
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
 from benchmark.mini.recipes import PICTURES
 

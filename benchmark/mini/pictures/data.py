@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from benchmark.mini.pictures.grammar import captions
 from benchmark.mini.pictures.render import render
-from benchmark.mini.pictures.scenes import GROUPS, scenes
+from benchmark.mini.pictures.scenes import GROUPS, captions, scenes
 from benchmark.mini.worlds.drawn import World, loader
 
 SEED = 2025

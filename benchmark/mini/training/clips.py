@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.mini.clips.backbone import (
     ARCHITECTURE,
     WEIGHTS_FILE,

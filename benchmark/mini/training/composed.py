@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones.towers import ImageTower, TextTower
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.data.captions import clean
 from benchmark.mini.composed.backbone import WEIGHTS_FILE, base_towers, export, read
 from benchmark.mini.composed.changes import CATEGORIES

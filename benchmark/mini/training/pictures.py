@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from benchmark.backbones.towers import text_tower
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.mini.pictures.backbone import BPE_FILE, WEIGHTS, weights_folder, write_merges
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
 from benchmark.mini.recipes import ARCHITECTURE, PREPROCESS, PictureRecipe

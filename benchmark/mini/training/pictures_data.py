@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.data.captions import clean
-from benchmark.mini.pictures import grammar, render, scenes
+from benchmark.mini.pictures import render, scenes
 from benchmark.mini.pictures.backbone import tokenizer
 from benchmark.mini.pictures.render import PATCHES
 from benchmark.mini.pictures.scenes import Scene
@@ -102,9 +102,7 @@ def _people(cameras: tuple[people.Camera, ...], describe: Describe) -> Source:
 
 
 SOURCES: dict[str, Source] = {
-    "base": Source(
-        scenes.scenes, scenes.edit, render.render_with_owners, grammar.captions, _labels
-    ),
+    "base": Source(scenes.scenes, scenes.edit, render.render_with_owners, scenes.captions, _labels),
     "flickr": Source(
         poster.scenes, scenes.edit, poster.render_with_owners, poster.captions, _labels
     ),

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.errors import DataError
 from benchmark.mini.recipes import Recipe
 

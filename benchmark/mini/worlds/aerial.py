@@ -9,9 +9,8 @@ from math import pi
 
 import numpy as np
 
-from benchmark.mini.pictures.grammar import article, choose, join, sentence
 from benchmark.mini.pictures.render import background, coverage_of, paint, pattern_of
-from benchmark.mini.pictures.scenes import SIDE, distinct, pick
+from benchmark.mini.pictures.scenes import SIDE, article, choose, distinct, join, pick, sentence
 from benchmark.mini.pictures.silhouettes import Part, box, silhouettes
 from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, words
 from benchmark.mini.worlds.drawn import SEED, Look, World, filmed, loader

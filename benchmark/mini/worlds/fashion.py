@@ -9,9 +9,8 @@ from math import pi
 
 import numpy as np
 
-from benchmark.mini.pictures.grammar import choose, sentence
 from benchmark.mini.pictures.render import coverage_of, paint, pattern_of, smooth_field
-from benchmark.mini.pictures.scenes import SIDE, distinct, pick
+from benchmark.mini.pictures.scenes import SIDE, choose, distinct, pick, sentence
 from benchmark.mini.pictures.silhouettes import Part, outlines, silhouettes
 from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, TEXTURES, words
 from benchmark.mini.worlds.drawn import SEED, Look, World, filmed, loader

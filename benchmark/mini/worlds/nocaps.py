@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 
-from benchmark.mini.pictures.grammar import captions
 from benchmark.mini.pictures.render import render
 from benchmark.mini.pictures.scenes import (
     GROUPS,
@@ -15,6 +14,7 @@ from benchmark.mini.pictures.scenes import (
     SIDE,
     Scene,
     Thing,
+    captions,
     distinct,
     draw_scene,
     pick,

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.mini.pictures.grammar import article, choose, sentence
 from benchmark.mini.pictures.render import (
     PATCHES,
     background,
@@ -22,7 +21,7 @@ from benchmark.mini.pictures.render import (
     pattern_of,
     second_tone,
 )
-from benchmark.mini.pictures.scenes import SIDE, distinct, pick, split_of
+from benchmark.mini.pictures.scenes import SIDE, article, choose, distinct, pick, sentence, split_of
 from benchmark.mini.pictures.silhouettes import Part, Point, box, ellipse
 from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, TEXTURES
 from benchmark.mini.worlds.drawn import SEED, Describe, Look, World, filmed, loader

@@ -11,7 +11,6 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from benchmark.mini.pictures.grammar import article, choose, join, noun_phrase, sentence
 from benchmark.mini.pictures.render import (
     PATCHES,
     RGB,
@@ -27,8 +26,13 @@ from benchmark.mini.pictures.scenes import (
     SIDE,
     Scene,
     Thing,
+    article,
+    choose,
     distinct,
+    join,
+    noun_phrase,
     pick,
+    sentence,
     some_looks,
 )
 from benchmark.mini.pictures.silhouettes import silhouettes

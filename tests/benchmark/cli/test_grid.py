@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmark.cli.bench import Config, Grid, Plan
 from benchmark.cli.bundled import ClaimsPage, Leaderboard
 from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command, UsageError
-from benchmark.config.atomic import atomic_write
+from benchmark.config.files import atomic_write
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.report.writing import output_options, up_to_date, write_all, write_manifest
 from benchmark.store.run_store import RunStore

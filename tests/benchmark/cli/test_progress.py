@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from benchmark.cli import main, progress
-from benchmark.cli.progress import Lines
+from benchmark.cli import main, terminal
+from benchmark.cli.terminal import Lines
 from benchmark.evaluation.runner import run_cell
 from tests.benchmark import fakes
 
@@ -41,7 +41,7 @@ def test_a_line_every_ten_seconds_with_what_is_done_and_left() -> None:
 def test_the_lines_go_to_standard_error_and_not_with_quiet(
     quiet: bool, toy: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(terminal, "EVERY", 0.0)
     words = ["--benchmark", "toy-image", "--shift", "gaussian", "--method", "toy-nudge"]
     more = ["--no-figures", "--out", "run", *(["--quiet"] if quiet else [])]
     assert main(["bench", *words, *more]) == 0

@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.cell import BackboneSpec
 from benchmark.cli.main import main
-from benchmark.config.paths import expanded, user_path
+from benchmark.config.files import expanded, user_path
 from benchmark.config.run import resolve
 from benchmark.errors import ConfigError
 from benchmark.evaluation.cache.settings import disk_cache

@@ -16,7 +16,7 @@ from benchmark.errors import DataError
 from benchmark.evaluation.cache import LRUCache, StreamCache
 from benchmark.evaluation.profiling import counted
 from benchmark.evaluation.runner import run_cell
-from benchmark.metrics import ranks as metrics
+from benchmark.metrics import recall as metrics
 from shifts.base import item_generator
 from tests.benchmark import fakes
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from benchmark.metrics import ranks as metrics
+from benchmark.metrics import ranking as metrics
+from benchmark.metrics import recall
 from benchmark.metrics.recall import ndcg_at
 
 
@@ -92,8 +93,8 @@ def test_ranks_agree_with_oracle(queries: int, gallery: int, positives: int, val
     assert [part.tolist() for part in found] == oracle(
         scores.tolist(), [part.tolist() for part in relevant]
     )
-    best, ap = zip(*((p[0], metrics.average_precision(p)) for p in found), strict=True)
-    summary = metrics.summary(np.array(best), np.array(ap))
+    best, ap = zip(*((p[0], recall.average_precision(p)) for p in found), strict=True)
+    summary = recall.summary(np.array(best), np.array(ap))
     for k in (1, 5, 10):  # also where k is larger than the gallery
         hits = [any(place <= k for place in part) for part in found]
         assert summary[f"R@{k}"] == pytest.approx(100 * sum(hits) / len(hits), abs=1e-12)
@@ -143,12 +144,12 @@ def test_ranks_leave_the_scores_alone() -> None:
     [([1, 4], 0.75), ([3, 6, 7], 0.365079), ([1], 1.0), ([4], 0.25), ([2, 1], 1.0)],
 )
 def test_average_precision(places: list[int], expected: float) -> None:
-    assert metrics.average_precision(np.array(places)) == pytest.approx(expected, abs=1e-6)
+    assert recall.average_precision(np.array(places)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_summary_of_known_ranks() -> None:
     # The protocol's second example: relevant at 3, 6 and 7 misses at 1 and hits at 5.
-    summary = metrics.summary(np.array([3, 1, 8, 11]), np.array([0.365079, 1.0, 0.125, 1 / 11]))
+    summary = recall.summary(np.array([3, 1, 8, 11]), np.array([0.365079, 1.0, 0.125, 1 / 11]))
     assert summary["R@1"] == 25.0
     assert summary["R@5"] == 50.0
     assert summary["R@10"] == 75.0
@@ -157,7 +158,7 @@ def test_summary_of_known_ranks() -> None:
 
 
 def test_summary_is_not_rounded() -> None:
-    assert metrics.summary(np.array([1, 2, 2]), np.ones(3))["R@1"] == 100 / 3
+    assert recall.summary(np.array([1, 2, 2]), np.ones(3))["R@1"] == 100 / 3
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_what_cannot_be_ranked_is_refused(
 
 def test_no_queries_are_refused() -> None:
     with pytest.raises(ValueError, match="no queries"):
-        metrics.summary(np.array([]), np.array([]))
+        recall.summary(np.array([]), np.array([]))
 
 
 def test_counting_on_a_device_gives_the_same_ranks() -> None:

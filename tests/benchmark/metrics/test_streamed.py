@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.metrics.ranks import ranks
+from benchmark.metrics.ranking import ranks
 from benchmark.metrics.streamed import streamed_ranks, streamed_top
 
 

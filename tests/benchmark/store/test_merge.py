@@ -17,7 +17,7 @@ from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, St
 from benchmark.cli.command import OK
 from benchmark.cli.runs import Merge
 from benchmark.errors import ResultsError
-from benchmark.metrics.ranks import recall_at
+from benchmark.metrics.recall import recall_at
 from benchmark.store.merge import NAMED, merge_runs, read_run
 from benchmark.store.records import sealed
 from benchmark.store.run_store import RunStore

@@ -12,7 +12,8 @@ from benchmark.config.options import applicable, complete
 from benchmark.data.captions import clean
 from benchmark.data.suite import benchmark_card
 from benchmark.errors import UnknownNameError
-from benchmark.metrics.ranks import ranks, recall_at
+from benchmark.metrics.ranking import ranks
+from benchmark.metrics.recall import recall_at
 from benchmark.mini.pictures.backbone import WEIGHTS
 from benchmark.mini.pictures.backbone import load as load_backbone
 from benchmark.mini.pictures.data import load

@@ -11,7 +11,6 @@ from benchmark.data.captions import clean
 from benchmark.errors import ConfigError
 from benchmark.mini.pictures.backbone import CONTEXT, tokenizer
 from benchmark.mini.pictures.data import WORLD, load
-from benchmark.mini.pictures.grammar import captions
 from benchmark.mini.pictures.render import render, render_with_owners
 from benchmark.mini.pictures.scenes import (
     RADIUS,
@@ -19,6 +18,7 @@ from benchmark.mini.pictures.scenes import (
     SPLITS,
     Scene,
     Thing,
+    captions,
     draw_scene,
     edit,
     scenes,
