@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from benchmark.cell import SOURCE
 from benchmark.registry import BENCHMARKS
 from docs.marks import filled
 
@@ -56,7 +57,7 @@ def ablation(results: Path) -> str:
     mean = numbers.groupby("variant")[["forgetting", "ms_per_query"]].mean()
     rows = []
     for variant in recall.mean().sort_values(ascending=False, kind="stable").index:
-        against = "" if variant == "rest" else _interval(recall[variant] - recall["rest"])
+        against = "" if variant == "rest" else interval(recall[variant] - recall["rest"])
         forgetting, cost = mean.loc[variant]
         rows.append(
             {
@@ -70,35 +71,40 @@ def ablation(results: Path) -> str:
     return _markdown(rows)
 
 
-def held(results: Path) -> str:
-    """All methods on the half of the suite that no method was designed on.
+def held_half(results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The half of the suite that no method was designed on.
 
-    It is every second benchmark in the order of the names, from the second on. Intervals are over
-    the data sets of these benchmarks, each with the same weight.
+    It is every second benchmark in the order of the names, from the second on.
+
+    Returns:
+        Its rows of the leaderboard, and R@1 by data set (rows) and method (columns).
     """
     board = pd.read_csv(results / "leaderboard.csv")
-    names = sorted(board["benchmark"].unique())[1::2]
-    board = board[board["benchmark"].isin(names)]
-    data_set = board["benchmark"].map(lambda name: BENCHMARKS.get(name).dataset)
-    recall = board.pivot_table(index="benchmark", columns="method", values="R@1")
-    by_set = board.assign(data=data_set).pivot_table(index="data", columns="method", values="R@1")
-    of_method = board.groupby("method")
-    rank = recall.rank(axis="columns", ascending=False).mean().sort_values(kind="stable")
+    board = board[board["benchmark"].isin(sorted(board["benchmark"].unique())[1::2])]
+    data_set = [BENCHMARKS.get(name).dataset for name in board["benchmark"]]
+    recall = board.assign(data=data_set).pivot_table(index="data", columns="method", values="R@1")
+    return board, recall
+
+
+def held(results: Path) -> str:
+    """All methods on the held half; intervals are over data sets, each with the same weight."""
+    board, recall = held_half(results)
+    by_benchmark = board.pivot_table(index="benchmark", columns="method", values="R@1")
+    rank = by_benchmark.rank(axis="columns", ascending=False).mean().sort_values(kind="stable")
     rows = []
     for method in rank.index:
-        own = of_method.get_group(method)
-        source = method == "source"
+        own = board[board["method"] == method]
+        source, centring = method == SOURCE, method == "recentre"
+        kept = own["forgetting"]
         rows.append(
             {
                 "method": f"`{method}`",
                 "rank": f"{rank[method]:.1f}",
-                "R@1 minus source": "" if source else _interval(by_set[method] - by_set["source"]),
-                "minus centring": ""
-                if method == "recentre"
-                else _interval(by_set[method] - by_set["recentre"]),
-                "change of clean R@1 (worst)": "0"
-                if not own["forgetting"].any()
-                else f"{own['forgetting'].mean():+.1f} ({own['forgetting'].min():+.1f})",
+                "R@1 minus source": "" if source else interval(recall[method] - recall[SOURCE]),
+                "minus centring": "" if centring else interval(recall[method] - recall["recentre"]),
+                "change of clean R@1 (worst)": f"{kept.mean():+.1f} ({kept.min():+.1f})"
+                if kept.any()
+                else "0",
                 "worse than source": "" if source else f"{100 * own['harm_rate'].mean():.0f} %",
                 "time of source": f"{own['ms_per_query_ratio'].mean():.1f}",
             }
@@ -135,13 +141,18 @@ def written(text: str, results: Path = RESULTS) -> str:
     return text
 
 
-def _interval(differences: pd.Series) -> str:
-    """The mean and its 95 % interval by Student's t."""
+def interval(differences: pd.Series) -> str:
+    """The mean and its 95 % interval by Student's t, as text."""
+    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(
+        *(x + 0.0 for x in np.round(mean_and_ends(differences), 1))
+    )
+
+
+def mean_and_ends(differences: pd.Series) -> tuple[float, float, float]:
+    """The mean and the ends of its 95 % interval by Student's t."""
     middle, count = differences.mean(), len(differences)
     half = stats.t.ppf(0.975, count - 1) * differences.std() / np.sqrt(count)
-    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(
-        *(x + 0.0 for x in np.round([middle, middle - half, middle + half], 1))
-    )
+    return middle, middle - half, middle + half
 
 
 def _markdown(rows: list[dict[str, str]]) -> str:
