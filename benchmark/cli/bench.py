@@ -125,7 +125,6 @@ class Bench(Command):
     ) -> None:
         """Prints the table of the run's cells; writes the files that are out of date."""
         from benchmark.report.pools import benchmark_pools
-        from benchmark.report.unlabelled import unlabelled_table, unlabelled_verdict
         from benchmark.report.verdict import verdict_of
         from benchmark.report.writing import load_results, output_options, up_to_date, write_all
 
@@ -136,8 +135,12 @@ class Bench(Command):
         scored = [one for one in mine if not (one.unlabelled or bare)]
         pools = benchmark_pools(scored)
         written: list[Path] = []
+        said: list[str] = []
         if log:
+            from benchmark.report.unlabelled import unlabelled_table, unlabelled_verdict
+
             console.print(unlabelled_table(log))
+            said = unlabelled_verdict(log)
         if scored:
             written = self._print_scores(scored, pools, plan, store, args, console)
         say_reasons(console, records)
@@ -147,7 +150,7 @@ class Bench(Command):
         else:
             written += write_all(store, stored, figures=figures)
         say_where(console, written)
-        for line in (*unlabelled_verdict(log), *verdict_of(pools)):
+        for line in (*said, *verdict_of(pools)):
             say(console, line, "bold")
 
     def _print_scores(

@@ -26,8 +26,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from benchmark.config.files import user_path
-from benchmark.config.options import applicable, complete, parse
-from benchmark.config.validate import mapping
+from benchmark.config.validate import applicable, complete, mapping, parse
 from benchmark.config.yaml import Document, read_document
 from benchmark.errors import ConfigError, unknown
 

@@ -21,11 +21,10 @@ from benchmark.config.yaml import read_document
 
 
 def _setting(kind: Any, default: Any, help_text: str, metavar: str = "WORD") -> Any:
-    return field(default=default, metadata=_about(kind, help_text, metavar))
-
-
-def _about(kind: Any, help_text: str, metavar: str) -> dict[str, Any]:
-    return {"kind": kind, "help": help_text, "metavar": metavar}
+    about = {"kind": kind, "help": help_text, "metavar": metavar}
+    if default == {}:
+        return field(default_factory=dict, metadata=about)
+    return field(default=default, metadata=about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +60,7 @@ class BenchConfig:
         kinds.integers(kinds.MAX_SEED), (0,), "run seeds, as 0,1 or 0-2", "INTS"
     )
     model: str = _setting(
-        TEXT,
-        "",
-        "model, backbone, or backbone:model (default: the benchmark's)",
-        "NAME",
+        TEXT, "", "model, backbone, or backbone:model (default: the benchmark's)", "NAME"
     )
     pretrained: str = _setting(PATH, "", "open_clip tag or local weights file", "TAG")
     data: str = _setting(
@@ -83,10 +79,7 @@ class BenchConfig:
     gallery: str = _setting(PATH, "", "table of the gallery, if --data holds only queries", "TABLE")
     qrels: str = _setting(PATH, "", "relevant gallery items of each query, in TREC format", "FILE")
     clean: str = _setting(
-        PATH,
-        "",
-        "clean versions of the queries, if --data holds shifted ones",
-        "TABLE",
+        PATH, "", "clean versions of the queries, if --data holds shifted ones", "TABLE"
     )
     split: str = _setting(
         TEXT, "", "split of your own table (default: test, if it has splits)", "NAME"
@@ -107,10 +100,7 @@ class BenchConfig:
         "folder of the disk cache, or 'off' (default: QUERYSHIFT_CACHE, else ~/.cache/queryshift)",
         "DIR",
     )
-    shift_option: dict[str, Any] = field(
-        default_factory=dict,
-        metadata=_about(OPTIONS, "shift option; repeatable", "KEY=VALUE"),
-    )
+    shift_option: dict[str, Any] = _setting(OPTIONS, {}, "shift option; repeatable", "KEY=VALUE")
     transform: str | None = _setting(
         Literal["resize", "clip", "pad"],
         None,
@@ -124,24 +114,19 @@ class BenchConfig:
         "the embedded backbone, else published)",
         "NAME",
     )
-    option: dict[str, Any] = field(
-        default_factory=dict,
-        metadata=_about(OPTIONS, "method option; repeatable", "KEY=VALUE"),
-    )
+    option: dict[str, Any] = _setting(OPTIONS, {}, "method option; repeatable", "KEY=VALUE")
     stream: tuple[str, ...] = _setting(
         kinds.names(),
         ("single",),
         "how queries arrive: single, continual, gradual, mixed, diverse, correlated, interleaved",
         "KINDS",
     )
-    stream_option: dict[str, Any] = field(
-        default_factory=dict,
-        metadata=_about(
-            OPTIONS,
-            "option of the stream: domains_per_batch (diverse), group_key, delta (correlated); "
-            "repeatable",
-            "KEY=VALUE",
-        ),
+    stream_option: dict[str, Any] = _setting(
+        OPTIONS,
+        {},
+        "option of the stream: domains_per_batch (diverse), group_key, delta (correlated); "
+        "repeatable",
+        "KEY=VALUE",
     )
     batch_size: int = _setting(COUNT, 64, "queries per batch", "N")
     limit: int | None = _setting(COUNT, None, "use at most N queries", "N")
@@ -174,13 +159,11 @@ class BenchConfig:
         "where cells run: in this process (serial), worker processes, a Ray cluster or Slurm jobs; "
         "auto: worker processes if there are several workers or a time limit, else serial",
     )
-    slurm: dict[str, Any] = field(
-        default_factory=dict,
-        metadata=_about(
-            kinds.SLURM,
-            "Slurm job option: partition, time, mem, account, gres ...; repeatable",
-            "KEY=VALUE",
-        ),
+    slurm: dict[str, Any] = _setting(
+        kinds.SLURM,
+        {},
+        "Slurm job option: partition, time, mem, account, gres ...; repeatable",
+        "KEY=VALUE",
     )
     address: str = _setting(
         TEXT,
@@ -190,14 +173,10 @@ class BenchConfig:
         "ADDR",
     )
     time_limit: float | None = _setting(
-        kinds.SECONDS,
-        None,
-        "stop a cell that takes longer and continue with the next",
-        "SECONDS",
+        kinds.SECONDS, None, "stop a cell that takes longer and continue with the next", "SECONDS"
     )
-    shard: Shard | None = field(
-        default=None,
-        metadata=_about(kinds.SHARD, "run only part I of N of the cells, from 1", "I/N"),
+    shard: Shard | None = _setting(
+        kinds.SHARD, None, "run only part I of N of the cells, from 1", "I/N"
     )
     out: str = _setting(PATH, "", "results folder; default results/runs/<name>", "DIR")
     if_exists: str = _setting(
@@ -265,22 +244,11 @@ class Traced:
     origin: str
 
 
-def resolve(args: argparse.Namespace, **preset: Any) -> BenchConfig:
-    """Merges defaults, ``preset`` (a command's own defaults), the YAML file and the flags.
-
-    Raises:
-        ConfigError: an unknown key, a value of the wrong type or range, an unreadable file.
-    """
-    found = {**from_file(args), **from_flags(args)}
-    return BenchConfig(**{**preset, **{name: traced.value for name, traced in found.items()}})
-
-
 def defaults(**preset: Any) -> dict[str, Traced]:
     """Every setting's default; ``preset`` holds a command's own."""
     plain = BenchConfig()
-    names = [setting.name for setting in dataclasses.fields(BenchConfig)]
     own = {name: Traced(value, "this command") for name, value in preset.items()}
-    return {name: Traced(getattr(plain, name), "default") for name in names} | own
+    return {name: Traced(getattr(plain, name), "default") for name in SETTINGS} | own
 
 
 def from_file(args: argparse.Namespace) -> dict[str, Traced]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import CLEAN, DOMAIN, BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
-from benchmark.config.options import parse
+from benchmark.config.validate import parse
 from benchmark.data.card import BenchmarkCard
 from benchmark.data.datasets.ready_made import ReadyMade
 from benchmark.data.retrieval import RetrievalSet

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.config.options import option_names
+from benchmark.config.validate import option_names
 from benchmark.errors import ConfigError
 from benchmark.registry import METHODS
 

@@ -21,11 +21,11 @@ from benchmark.cell import (
     ShiftSpec,
     StreamSpec,
 )
-from benchmark.config import options, presets
+from benchmark.config import presets
 from benchmark.config.presets import Place
 from benchmark.config.run import KINDS as SETTINGS
 from benchmark.config.run import BenchConfig
-from benchmark.config.validate import check, mapping, mapping_of
+from benchmark.config.validate import applicable, check, complete, mapping, mapping_of, parse
 from benchmark.data.datasets import ready_made
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError
@@ -188,7 +188,7 @@ class MethodVariants:
 
 
 def _parse_option(method: str, option: str, value: Any, where: str = "") -> None:
-    options.parse(METHODS.get(method).Options, {option: value}, f"method {method!r}", where)
+    parse(METHODS.get(method).Options, {option: value}, f"method {method!r}", where)
 
 
 def _method_spec(name: str, place: Place, preset: str, by_hand: Mapping[str, Any]) -> MethodSpec:
@@ -199,7 +199,7 @@ def _method_spec(name: str, place: Place, preset: str, by_hand: Mapping[str, Any
 
 def _options_by_hand(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """For each method those of the options set by hand that it has; refuses one that none has."""
-    own = {name: options.applicable(METHODS.get(name).Options, given) for name in names}
+    own = {name: applicable(METHODS.get(name).Options, given) for name in names}
     for key, value in given.items():
         if any(key in values for values in own.values()):
             continue
@@ -287,9 +287,9 @@ def shift_specs(
             found += [(ready_made.specify(name, severity), None) for severity in wanted]
             continue
         kind = SHIFTS.get(name)
-        by_hand = options.applicable(kind.Options, config.shift_option)
+        by_hand = applicable(kind.Options, config.shift_option)
         own = {**kind.fitting(card.shift_options, by_hand), **by_hand}
-        values = options.complete(kind.Options, own, f"shift {name!r}")
+        values = complete(kind.Options, own, f"shift {name!r}")
         for severity in wanted:
             problem = None
             try:
@@ -317,9 +317,9 @@ def check_shift_options(config: BenchConfig, names: Sequence[str]) -> None:
         raise ConfigError("ready-made queries take no shift options; leave --shift-option out")
     kinds = {name: SHIFTS.get(name).Options for name in names if config.shift_option}
     for key, value in config.shift_option.items():
-        if not any(options.applicable(kind, {key: value}) for kind in kinds.values()):
+        if not any(applicable(kind, {key: value}) for kind in kinds.values()):
             last = names[-1]
-            options.parse(kinds[last], {key: value}, f"shift {last!r}")
+            parse(kinds[last], {key: value}, f"shift {last!r}")
 
 
 def located(where: str, make: Callable[[], T]) -> T:

@@ -22,9 +22,9 @@ import yaml
 
 from benchmark.cell import Cell, MethodSpec, Record, Status
 from benchmark.config.files import atomic_write
-from benchmark.config.options import complete
 from benchmark.config.presets import BY_HAND, USER_FILE, shipped_path
 from benchmark.config.run import Traced
+from benchmark.config.validate import complete
 from benchmark.data.own.source import SUITE as OWN
 from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import open_table

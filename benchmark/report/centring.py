@@ -10,8 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from benchmark.cell import CLEAN, SOURCE
-from benchmark.report.claim_cells import TWIN, ClaimCells
-from benchmark.report.claim_rules import Claim, Estimate, Part, with_reason
+from benchmark.report.claim_rules import TWIN, Claim, ClaimCells, Estimate, Part, with_reason
 from benchmark.report.results import CellResult, method_rank
 from shifts import BUILTINS
 

@@ -22,13 +22,16 @@ from benchmark.cell import CLEAN, SOURCE
 from benchmark.metrics.probes import CONFLICT_DEGREES
 from benchmark.report.boards import markdown_escape, markdown_row
 from benchmark.report.centring import centring_claims, ours_claim
-from benchmark.report.claim_cells import PARTS, ClaimCells, diverse, single
 from benchmark.report.claim_rules import (
+    PARTS,
     Claim,
+    ClaimCells,
     Part,
     Verdict,
     against,
+    diverse,
     over_benchmarks,
+    single,
     with_reason,
 )
 from benchmark.report.display import data_table

@@ -37,7 +37,6 @@ from benchmark.report.frames import (
 )
 from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
 from benchmark.report.results import CellResult
-from benchmark.report.unlabelled import unlabelled_frame
 from benchmark.store.csv_text import no_formulas
 from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore
@@ -132,6 +131,8 @@ def write_all(
     parts = (records[at : at + _TIDY_AT_ONCE] for at in range(0, len(records), _TIDY_AT_ONCE))
     written = [write_csvs((tidy(part, numbers) for part in parts), target / "tidy.csv")]
     if any(result.unlabelled for result in results):
+        from benchmark.report.unlabelled import unlabelled_frame
+
         log = [result for result in results if not result.done]
         written.append(write_csv(unlabelled_frame(log), target / "unlabelled.csv"))
         results = [result for result in results if result.done]

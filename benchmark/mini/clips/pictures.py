@@ -16,7 +16,7 @@ from benchmark.mini.pictures.render import (
     second_tone,
     smooth_field,
 )
-from benchmark.mini.pictures.silhouettes import silhouettes
+from benchmark.mini.pictures.vocabulary import silhouettes
 
 _NOISE = 4.0
 """Standard deviation of the sensor noise, grey levels."""

@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene
-from benchmark.mini.pictures.silhouettes import Part, silhouettes
-from benchmark.mini.pictures.vocabulary import COLOURS
+from benchmark.mini.pictures.vocabulary import COLOURS, Part, silhouettes
 
 _OVERSAMPLE = 4
 PATCHES = SIDE // 8

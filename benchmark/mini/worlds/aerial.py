@@ -11,8 +11,7 @@ import numpy as np
 
 from benchmark.mini.pictures.render import background, coverage_of, paint, pattern_of
 from benchmark.mini.pictures.scenes import SIDE, article, choose, distinct, join, pick, sentence
-from benchmark.mini.pictures.silhouettes import Part, box, silhouettes
-from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, words
+from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, Part, box, silhouettes, words
 from benchmark.mini.worlds.drawn import SEED, Look, World, filmed, loader
 
 LAND = words("land")

@@ -11,8 +11,15 @@ import numpy as np
 
 from benchmark.mini.pictures.render import coverage_of, paint, pattern_of, smooth_field
 from benchmark.mini.pictures.scenes import SIDE, choose, distinct, pick, sentence
-from benchmark.mini.pictures.silhouettes import Part, outlines, silhouettes
-from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, TEXTURES, words
+from benchmark.mini.pictures.vocabulary import (
+    COLOUR_WORDS,
+    COLOURS,
+    TEXTURES,
+    Part,
+    outlines,
+    silhouettes,
+    words,
+)
 from benchmark.mini.worlds.drawn import SEED, Look, World, filmed, loader
 
 CATEGORIES = words("garments")

@@ -19,8 +19,14 @@ from benchmark.mini.pictures.scenes import (
     draw_scene,
     pick,
 )
-from benchmark.mini.pictures.silhouettes import novel_silhouettes, silhouettes
-from benchmark.mini.pictures.vocabulary import COLOURS, NOVEL, SIZES, TEXTURES
+from benchmark.mini.pictures.vocabulary import (
+    COLOURS,
+    NOVEL,
+    SIZES,
+    TEXTURES,
+    novel_silhouettes,
+    silhouettes,
+)
 from benchmark.mini.worlds.drawn import SEED, Look, World, filmed, loader
 
 ALBUM = Look((0.75, 1.0), (1.07, 0.98, 0.85), contrast=0.65, noise=5.5, blur=1.3, grey=0.35)

@@ -22,8 +22,15 @@ from benchmark.mini.pictures.render import (
     second_tone,
 )
 from benchmark.mini.pictures.scenes import SIDE, article, choose, distinct, pick, sentence, split_of
-from benchmark.mini.pictures.silhouettes import Part, Point, box, ellipse
-from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, TEXTURES
+from benchmark.mini.pictures.vocabulary import (
+    COLOUR_WORDS,
+    COLOURS,
+    TEXTURES,
+    Part,
+    Point,
+    box,
+    ellipse,
+)
 from benchmark.mini.worlds.drawn import SEED, Describe, Look, World, filmed, loader
 
 HAIR = ("black", "brown", "yellow", "grey")

@@ -35,7 +35,6 @@ from benchmark.mini.pictures.scenes import (
     sentence,
     some_looks,
 )
-from benchmark.mini.pictures.silhouettes import silhouettes
 from benchmark.mini.pictures.vocabulary import (
     BACKGROUNDS,
     COLOUR_WORDS,
@@ -43,6 +42,7 @@ from benchmark.mini.pictures.vocabulary import (
     SHAPES,
     SIZES,
     TEXTURES,
+    silhouettes,
 )
 from benchmark.mini.worlds.drawn import SEED, World, loader
 

@@ -10,18 +10,20 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
+from urllib.parse import quote
 
 from benchmark.errors import ResultsError
-from benchmark.report.html.cells import linker
 from benchmark.report.html.data import page_data
 from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
 from benchmark.report.results import CellResult
 from benchmark.report.writing import write_text
+from benchmark.store.records import cell_from_dict
 
 __all__ = ["embedded", "page", "write"]
 
@@ -65,6 +67,21 @@ def write(
     benchmarks, shifts = pools or (benchmark_pools(results), shift_pools(results))
     data = page_data(benchmarks, shifts, warnings=problems(results), link=linker(cells, path))
     return write_text(page(data, title=title), path)
+
+
+def linker(cells: Path | None, page: Path) -> Callable[[CellResult], str]:
+    """Cell -> address of its JSON file relative to the page; "" where no folder is given."""
+    if cells is None:
+        return lambda cell: ""
+    # Symbolic links stay as they are: the folder may be moved together with the page.
+    folder = os.path.relpath(os.path.abspath(cells), os.path.abspath(page.parent))
+
+    def link(cell: CellResult) -> str:
+        stem = cell_from_dict(cell.record.cell).stem(cell.record.key)
+        # A name with a colon in it must not pass for a scheme.
+        return quote(f"./{Path(folder).as_posix()}/{stem}.json")
+
+    return link
 
 
 def page(data: dict[str, Any], *, title: str = TITLE) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, field
+from typing import Any
+
+from benchmark.config.run import BenchConfig, from_file, from_flags
 
 
 @dataclass(frozen=True)
@@ -22,3 +26,9 @@ class Options:
 @dataclass(frozen=True)
 class Nothing:
     pass
+
+
+def resolve(args: argparse.Namespace, **preset: Any) -> BenchConfig:
+    """The settings of a command line: its own defaults, the file of ``--config``, the flags."""
+    found = {**from_file(args), **from_flags(args)}
+    return BenchConfig(**{**preset, **{name: traced.value for name, traced in found.items()}})

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.config import run as config
-from benchmark.config.run import BenchConfig, resolve
+from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
+from tests.benchmark.config.fixtures_options import resolve
 
 
 def settings(*words: str, **preset) -> BenchConfig:

@@ -11,13 +11,13 @@ import pytest
 from benchmark.cell import BackboneSpec
 from benchmark.cli.main import main
 from benchmark.config.files import expanded, user_path
-from benchmark.config.run import resolve
 from benchmark.errors import ConfigError
 from benchmark.evaluation.cache.settings import disk_cache
 from benchmark.evaluation.loggers import open_logger
 from benchmark.planning.gridfile import grid_path
 from benchmark.registry import BACKBONES
 from shifts.base import ShiftError, user_folder
+from tests.benchmark.config.fixtures_options import resolve
 
 PATHS = ("out", "data", "ready_made", "cache", "pretrained")
 

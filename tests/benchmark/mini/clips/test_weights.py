@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmark.cell import BackboneSpec
-from benchmark.config.options import applicable, complete
+from benchmark.config.validate import applicable, complete
 from benchmark.mini.clips.backbone import WEIGHTS, ClipBackbone, load
 from benchmark.mini.clips.data import load_as, load_vgg
 from benchmark.registry import SHIFTS

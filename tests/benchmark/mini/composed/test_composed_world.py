@@ -10,8 +10,15 @@ import pytest
 from benchmark.errors import ConfigError
 from benchmark.mini.composed.changes import CATEGORIES, Change, draw_garment, placed, scene_change
 from benchmark.mini.composed.data import CANDIDATES, load_cirr, load_fiq
-from benchmark.mini.composed.families import MEMBERS, QUERIES, families, grow_garment, paths
-from benchmark.mini.composed.sentences import garment_caption, scene_sentence
+from benchmark.mini.composed.families import (
+    MEMBERS,
+    QUERIES,
+    families,
+    garment_caption,
+    grow_garment,
+    paths,
+    scene_sentence,
+)
 from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene, Thing, draw_scene
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, TEXTURES
 

@@ -8,7 +8,7 @@ import torch
 
 from benchmark.backbones.open_clip import OpenClipBackbone
 from benchmark.cell import BackboneSpec
-from benchmark.config.options import applicable, complete
+from benchmark.config.validate import applicable, complete
 from benchmark.data.captions import clean
 from benchmark.data.suite import benchmark_card
 from benchmark.errors import UnknownNameError

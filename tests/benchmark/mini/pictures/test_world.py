@@ -23,8 +23,13 @@ from benchmark.mini.pictures.scenes import (
     edit,
     scenes,
 )
-from benchmark.mini.pictures.silhouettes import silhouettes
-from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, COLOURS, SHAPES
+from benchmark.mini.pictures.vocabulary import (
+    BACKGROUNDS,
+    COLOUR_WORDS,
+    COLOURS,
+    SHAPES,
+    silhouettes,
+)
 
 FROZEN_TEXT = "d908ad1923740f2a"
 FROZEN_MEANS = [

@@ -15,8 +15,14 @@ from benchmark.errors import ConfigError
 from benchmark.mini.pictures import data
 from benchmark.mini.pictures.backbone import CONTEXT, tokenizer
 from benchmark.mini.pictures.scenes import SPLITS, scenes, split_of
-from benchmark.mini.pictures.silhouettes import novel_silhouettes, silhouettes
-from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, NOVEL, SHAPES
+from benchmark.mini.pictures.vocabulary import (
+    COLOUR_WORDS,
+    COLOURS,
+    NOVEL,
+    SHAPES,
+    novel_silhouettes,
+    silhouettes,
+)
 from benchmark.mini.worlds import (
     aerial,
     fashion,
