@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,8 +11,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from benchmark.metrics.intervals import ALPHA, RULE
-from benchmark.report.frames import Pairs, Ranking, as_pools, pairwise, rankings
-from benchmark.report.pools import Pool, changed_nothing, finite_mean, labels_of, note
+from benchmark.report.frames import Pairs, Ranking, as_pools, pairwise, ranked
+from benchmark.report.pools import Pool, changed_nothing, finite_mean, labels_of, metrics_of, note
 from benchmark.report.results import CellResult, Setting, unique_titles
 from benchmark.report.table import NOTES, plain, seed_notes, tuned_notes
 from benchmark.report.verdict import summaries_of
@@ -70,27 +69,24 @@ def boards(
     """One table for each suite and kind of stream; ``pairs``: ``pairwise(results)``, if known."""
     pools = as_pools(results)
     pairs = pairwise(pools) if pairs is None else pairs
-    ranked = {(ranking.suite, ranking.stream): ranking for ranking in rankings(pools)}
-    groups: dict[tuple[str, str], list[Pool]] = defaultdict(list)
-    for pool in pools:
-        groups[pool.first.suite, pool.first.stream].append(pool)
-    return [_board(here, group, pairs, ranked[here]) for here, group in sorted(groups.items())]
+    return [_board(group, pairs, ranking) for ranking, group in ranked(pools)]
 
 
-def _board(here: tuple[str, str], pools: Sequence[Pool], pairs: Pairs, ranking: Ranking) -> Board:
+def _board(pools: Sequence[Pool], pairs: Pairs, ranking: Ranking) -> Board:
     methods = tuple(labels_of(pools))
     rows, changed = [], []
     first = {pool.first.place: pool.first for pool in pools}
     titles = unique_titles({place: (cell.benchmark, cell) for place, cell in first.items()})
     for place, name in titles.items():
         of_method = {pool.label: pool for pool in pools if pool.first.place == place}
-        headline = dict.fromkeys(name for pool in of_method.values() for name in pool.headline)
-        for metric in ("R@1", *headline):
+        metrics = metrics_of(of_method.values())
+        for metric in metrics:
             row = tuple(_marked(metric, place, label, of_method, pairs) for label in methods)
             rows.append((name if metric == "R@1" else f"{name}, {metric}", row))
-        changed += [_changed(list(of_method.values())), *[""] * len(headline)]
+        changed += [_changed(list(of_method.values())), *[""] * (len(metrics) - 1)]
     return Board(
-        *here,
+        ranking.suite,
+        ranking.stream,
         methods,
         tuple(rows),
         _summary(pools, ranking),

@@ -25,7 +25,7 @@ from benchmark.errors import UnknownNameError
 from benchmark.metrics.average_ranks import average_ranks, compare_ranks
 from benchmark.metrics.intervals import Comparison, all_comparisons, holm
 from benchmark.report.columns import BY_SHIFT, COLUMNS, LEADERBOARD, against_source
-from benchmark.report.pools import Pool, benchmark_pools, fits, stacked
+from benchmark.report.pools import Pool, benchmark_pools, fits, grouped, metrics_of, stacked
 from benchmark.report.results import CellResult, Setting
 from benchmark.store.records import cell_from_dict
 
@@ -78,7 +78,7 @@ def numbers_of(pool: Pool, names: Iterable[str]) -> dict[str, Any]:
 
 def _frame(pools: Sequence[Pool], names: Sequence[str]) -> pd.DataFrame:
     """A row per pool; the family of ``p_holm`` is every comparison with the source in a suite."""
-    headline = dict.fromkeys(name for pool in pools for name in pool.headline)
+    _, *headline = metrics_of(pools)
     more = [column for name in headline for column in (name, f"{name}_difference")]
     rows = [numbers_of(pool, names) for pool in pools]
     frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*names, *more])))
@@ -149,10 +149,14 @@ def rankings(results: Iterable[CellResult] | Sequence[Pool]) -> list[Ranking]:
     shifts changed nothing are left out, unless there are no others. A method is
     ranked if it has a number wherever another one has; others are named in ``left_out``.
     """
-    groups: dict[tuple[str, str], list[Pool]] = defaultdict(list)
-    for pool in as_pools(results):
-        groups[pool.first.suite, pool.first.stream].append(pool)
+    groups = grouped(as_pools(results), lambda pool: (pool.first.suite, pool.first.stream))
     return [_ranking(suite, stream, pools) for (suite, stream), pools in groups.items()]
+
+
+def ranked(pools: Iterable[Pool]) -> list[tuple[Ranking, list[Pool]]]:
+    """Each suite and kind of stream, in order: its ranking and its pools."""
+    groups = grouped(pools, lambda pool: (pool.first.suite, pool.first.stream))
+    return [(_ranking(*here, group), group) for here, group in sorted(groups.items())]
 
 
 def _ranking(suite: str, stream: str, pools: Sequence[Pool]) -> Ranking:
@@ -232,10 +236,8 @@ Pairs = dict[tuple[Setting, str, str], tuple[Comparison, int]]
 
 def pairwise(results: Iterable[CellResult] | Sequence[Pool]) -> Pairs:
     """Every two methods on each benchmark, over the (shift, seed) pairs that both have."""
-    places: dict[Setting, list[Pool]] = defaultdict(list)
-    for pool in as_pools(results):
-        if pool.done:
-            places[pool.first.place].append(pool)
+    finished = (pool for pool in as_pools(results) if pool.done)
+    places = grouped(finished, lambda pool: pool.first.place)
     found: Pairs = {}
     for place, pools in places.items():
         cells = [{(c.setting, c.seed): c for c in pool.done} for pool in pools]

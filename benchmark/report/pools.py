@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -289,6 +289,22 @@ def _pools(results: Iterable[CellResult], scope: Any) -> list[Pool]:
             )
         )
     return sorted(pools, key=lambda p: (scope(p.first), method_rank(p.first.method), p.label))
+
+
+K = TypeVar("K")
+
+
+def grouped(pools: Iterable[Pool], key: Callable[[Pool], K]) -> dict[K, list[Pool]]:
+    """Pools by what a function says of them, in the order in which it is first said."""
+    groups: dict[K, list[Pool]] = {}
+    for pool in pools:
+        groups.setdefault(key(pool), []).append(pool)
+    return groups
+
+
+def metrics_of(pools: Iterable[Pool]) -> tuple[str, ...]:
+    """R@1, and the headline metrics of any of the pools."""
+    return ("R@1", *dict.fromkeys(name for pool in pools for name in pool.headline))
 
 
 def labels_of(pools: Iterable[Pool]) -> list[str]:

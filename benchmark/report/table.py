@@ -22,7 +22,14 @@ from benchmark.evaluation.changes import LITTLE
 from benchmark.metrics.intervals import RULE, Comparison
 from benchmark.report.columns import COLUMNS, Column
 from benchmark.report.display import FittedTable, data_table
-from benchmark.report.pools import Pool, benchmark_pools, labels_of, shift_pools
+from benchmark.report.pools import (
+    Pool,
+    benchmark_pools,
+    grouped,
+    labels_of,
+    metrics_of,
+    shift_pools,
+)
 from benchmark.report.results import NOTHING, CellResult, Setting
 
 NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}
@@ -43,11 +50,8 @@ def results_table(results: Iterable[CellResult]) -> RenderableType:
     pools = shift_pools(results)
     if not pools:
         return Text("no results yet")
-    places: dict[Setting, list[Pool]] = defaultdict(list)
-    for pool in pools:
-        places[pool.first.place].append(pool)
     parts: list[RenderableType] = []
-    for rows in places.values():
+    for rows in grouped(pools, lambda pool: pool.first.place).values():
         done = [pool for pool in rows if pool.done]
         parts += [_heading(rows), Text()]
         if any(pool.values("probes", "coverage") for pool in rows):
@@ -311,32 +315,26 @@ def suite_frame(results: Iterable[CellResult], rows: Mapping[str, str]) -> pd.Da
         NaN where a direction has no number. Below a benchmark that is known by other metrics it has
         a row for each of them.
     """
-    pools: dict[str, list[Pool]] = defaultdict(list)
-    for pool in benchmark_pools(results):
-        pools[rows.get(pool.first.benchmark, pool.first.benchmark)].append(pool)
+    found = benchmark_pools(results)
+    pools = grouped(found, lambda p: rows.get(p.first.benchmark, p.first.benchmark))
     order = list(dict.fromkeys([*rows.values(), *pools]))
     listed = [
         _row(name, pools[name], metric)
         for name in order
         if name in pools
-        for metric in dict.fromkeys(["R@1", *(m for pool in pools[name] for m in pool.headline)])
+        for metric in metrics_of(pools[name])
     ]
-    columns = labels_of(pool for row in pools.values() for pool in row)
-    return pd.DataFrame(listed, columns=[*FACTS[:-1], *columns, FACTS[-1]])
+    return pd.DataFrame(listed, columns=[*FACTS[:-1], *labels_of(found), FACTS[-1]])
 
 
 def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
     cells = [cell for pool in pools for cell in pool.cells]
     directions = {cell.benchmark for cell in cells}
-    values: dict[str, list[float]] = defaultdict(list)
-    for pool in pools:
-        values[pool.label].append(pool.mean("metrics", metric) if pool.done else math.nan)
-    means = {
-        label: sum(found) / len(found) if len(found) == len(directions) else math.nan
-        for label, found in values.items()
-    }
-    source = [pool for pool in pools if pool.first.method == SOURCE and pool.done]
-    clean = [_clean(pool) for pool in source]
+    means = {}
+    for label, own in grouped(pools, lambda pool: pool.label).items():
+        found = [pool.mean("metrics", metric) if pool.done else math.nan for pool in own]
+        means[label] = sum(found) / len(found) if len(found) == len(directions) else math.nan
+    clean = [_clean(pool) for pool in pools if pool.first.method == SOURCE and pool.done]
     shifts = [
         f"{c.shift}-{c.severities}" + f" ({NOTHING})" * (c.coverage == 0)
         for c in cells
@@ -380,8 +378,7 @@ def suite_table(frame: pd.DataFrame) -> FittedTable:
     table = data_table()
     table.add_column("benchmark", no_wrap=True)
     table.add_column("shifts", overflow="fold", max_width=34)
-    for heading in ("queries", "gallery", "clean"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    _add_numbers(table, "queries", "gallery", "clean")
     methods = [name for name in frame.columns if name not in FACTS]
     for method in methods:
         table.add_column(Text(plain(method)), justify="right", overflow="fold")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmark.metrics.intervals import Comparison, Harm, harm, paired_comparison
-from benchmark.report.frames import Ranking, as_pools, rankings
-from benchmark.report.pools import Pool, benchmark_pools, finite_mean, labels_of, stacked
+from benchmark.report.frames import Ranking, as_pools, ranked
+from benchmark.report.pools import Pool, benchmark_pools, finite_mean, grouped, labels_of, stacked
 from benchmark.report.results import CellResult
 
 
@@ -33,9 +32,7 @@ def verdict(results: Iterable[CellResult]) -> list[str]:
 
 def verdict_of(whole: Iterable[Pool]) -> list[str]:
     """As ``verdict``, of the ``benchmark_pools`` of a run."""
-    by_method: dict[str, list[Pool]] = defaultdict(list)
-    for pool in whole:
-        by_method[pool.label].append(pool)
+    by_method = grouped(whole, lambda pool: pool.label)
     places = max((len(pools) for pools in by_method.values()), default=0)
     found = {
         label: (gain, pools)
@@ -132,14 +129,9 @@ class MethodSummary(NamedTuple):
 
 def method_summaries(results: Iterable[CellResult] | Sequence[Pool]) -> list[MethodSummary]:
     """A summary per suite, kind of stream and method; the best rank first within each."""
-    pools = as_pools(results)
-    groups: dict[tuple[str, str], list[Pool]] = defaultdict(list)
-    for pool in pools:
-        groups[pool.first.suite, pool.first.stream].append(pool)
-    ranked = {(ranking.suite, ranking.stream): ranking for ranking in rankings(pools)}
     found = []
-    for here, group in sorted(groups.items()):
-        rows = summaries_of(group, ranked[here])
+    for ranking, group in ranked(as_pools(results)):
+        rows = summaries_of(group, ranking)
         found += sorted(rows, key=lambda row: math.inf if row.rank is None else row.rank)
     return found
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmark.report.looks import extent
 from benchmark.report.plots import layout
-from benchmark.report.pools import Pool, labels_of
+from benchmark.report.pools import Pool, labels_of, metrics_of
 from benchmark.report.results import NOTHING, Setting
 
 HEAT_COLUMNS = 16
@@ -54,7 +54,7 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
     columns = [
         {
             shift if metric == "R@1" else f"{shift}, {metric}": squares
-            for metric in ("R@1", *_headline(compared, place))
+            for metric in metrics_of(p for p in compared if p.first.place == place)
             for shift, squares in _by_shift(compared, {place: title}, metric).items()
         }
         for place, title in titles.items()
@@ -106,10 +106,6 @@ def forgetting_map(pools: Sequence[Pool]) -> Figure:
     return _by_benchmark(adapting, squares, name, "What adapting does to clean queries", note)
 
 
-def _headline(pools: Sequence[Pool], place: Setting) -> list[str]:
-    return list(dict.fromkeys(m for p in pools if p.first.place == place for m in p.headline))
-
-
 def _difference(pool: Pool, metric: str = "R@1") -> _Square | None:
     if metric != "R@1":  # nothing is tested on another metric, so that nothing is in brackets
         gain = pool.gain(metric)
@@ -137,7 +133,7 @@ def _by_benchmark(
     names = {
         (place, metric): title if metric == "R@1" else f"{title}, {metric}"
         for place, title in titles.items()
-        for metric in ("R@1", *_headline(pools, place))
+        for metric in metrics_of(p for p in pools if p.first.place == place)
         if metric == "R@1" or any(key[1:] == (place, metric) for key in squares)
     }
     labels = labels_of(pools)

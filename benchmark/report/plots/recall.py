@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from benchmark.cell import CLEAN, StreamSpec
 from benchmark.evaluation.stream import Block, batch_ends, blocks
 from benchmark.report.plots import layout
-from benchmark.report.pools import Pool, labels_of
+from benchmark.report.pools import Pool, labels_of, metrics_of
 from benchmark.report.results import NOTHING, CellResult
 
 Curve = tuple[str, str]
@@ -103,7 +103,7 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
     """
     settings, labels = layout.settings_of(pools), labels_of(pools)
     looks = layout.looks(labels)
-    metrics = ("R@1", *dict.fromkeys(name for pool in pools for name in pool.headline))
+    metrics = metrics_of(pools)
     panels = [(metric, setting) for metric in metrics for setting in settings]
     columns = max(1, min(3, len(panels)))
     figure, axes = layout.panels(
