@@ -130,6 +130,7 @@ def streams(results: Path) -> str:
 
 TABLES: Mapping[str, Callable[[Path], str]] = {
     "ablation": ablation,
+    "held": held,
 }
 """Mark in the page -> what makes the table from the folder of results."""
 

@@ -23,7 +23,7 @@ from benchmark.report.gain import FITTED
 from docs.method_tables import held_half, interval, mean_and_ends
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "own-data.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "own-data.md", ROOT / "docs" / "methods.md")
 WIDTH = 110
 
 _MARKED = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -38,8 +38,11 @@ def leaders(results: Path) -> str:
         [f"`{m}` ({r:.1f})" for m, r in zip(first.method, first.average_rank, strict=True)]
     )
     datasets = int(table.datasets.iloc[0])
+    centred = int(table.method.str.endswith("[centred]").sum())
+    forms = f" and {centred} centred forms" if centred else ""
     text = (
-        f"Of {len(table)} methods, no adaptation among them, {named} have the best average ranks"
+        f"Of {len(table)} methods, no adaptation{forms} among them, {named} have the best average"
+        " ranks"
         f" over {datasets} independent data sets."
     )
     difference = table.critical_difference.iloc[0]
@@ -112,6 +115,19 @@ def anchored(results: Path) -> str:
     )
 
 
+def control(results: Path) -> str:
+    """Which methods are ahead of centring alone on the held half, beyond chance."""
+    _, recall = held_half(results)
+    low = {m: mean_and_ends(recall[m] - recall["recentre"])[1] for m in recall.columns}
+    ahead = sorted((m for m in low if low[m] > 0), key=lambda m: -low[m])
+    named = _list([f"`{method}`" for method in ahead]) or "none"
+    return (
+        "Centring trains nothing and is the control. Of the"
+        f" {len(recall.columns) - 2} other methods, {named} are ahead of it beyond chance, each"
+        " compared for itself."
+    )
+
+
 def gain(results: Path) -> str:
     """How well ``--unlabelled`` predicts a gain, on data sets left out."""
     found = {
@@ -137,6 +153,7 @@ SENTENCES: Mapping[str, Callable[[Path], str]] = {
     "forgetting": forgetting,
     "gain": gain,
     "anchored": anchored,
+    "control": control,
 }
 """Name in a page -> what computes the sentence from the folder of tables."""
 

@@ -73,9 +73,7 @@ class Anchored(Tcr):
         title="Anchored (ours)",
         summary="experimental, ours: gated running centre, TCR's terms, pull to the source, reset",
         paper="none",
-        approximate="an experiment, not shown to win: about one point of R@1 above TCR, REST and "
-        "recentre on held-out embedded benchmarks with one seed, behind TCR on clips; its price "
-        "against TCR is not settled (docs/methods.md)",
+        approximate="an experiment, not shown to win on held-out benchmarks (docs/methods.md)",
         repository="none",
         passes="4 f, 3 b",
         knob="pull",

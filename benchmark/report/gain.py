@@ -80,10 +80,6 @@ def fit(tidy: pd.DataFrame) -> dict[str, Any]:
         Method -> coefficients, the range of each feature, and the errors as in ``Gain``.
     """
     wide = tidy[tidy["stream"] == "single"]
-    if "name" in wide:  # the older form: a row for each number
-        named = wide[wide["name"].isin(["R@1", *PROBES])]
-        wide = named.pivot_table(index=[*_CELL, "method"], columns="name", values="value")
-        wide = wide.reset_index()
     wide = wide[[*_CELL, "method", "R@1", *PROBES]].dropna()
     source = wide[wide["method"] == SOURCE].drop(columns="method")
     both = wide[wide["method"] != SOURCE].merge(source, on=_CELL, suffixes=("", "_source"))

@@ -83,4 +83,12 @@ def test_forgetting_names_the_leaders_and_the_largest_loss(tmp_path: Path) -> No
 def test_a_mark_without_a_sentence_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no sentence 'leader'; there are leaders, ahead"):
         sentence("leader", tables(tmp_path))
-    assert set(SENTENCES) == {"leaders", "ahead", "captions", "forgetting", "gain", "anchored"}
+    assert set(SENTENCES) == {
+        "leaders",
+        "ahead",
+        "captions",
+        "forgetting",
+        "gain",
+        "anchored",
+        "control",
+    }
