@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class QueryShiftError(Exception):
@@ -56,6 +58,30 @@ def unknown(what: str, name: str, known: Iterable[str], advice: str = "") -> Unk
     return UnknownNameError(
         f"unknown {what} {name!r}{near}; known: {', '.join(names) or 'none'}{advice}"
     )
+
+
+def import_extra(
+    module: str, extra: str, what: str, kind: type[QueryShiftError] = ConfigError, other: str = ""
+) -> Any:
+    """An optional library, imported now.
+
+    Args:
+        module: what is imported.
+        extra: of this package, that brings it.
+        what: what needs it, for the message ("logging to mlflow needs the extra").
+        kind: of the error where it is not installed.
+        other: what else the user can do, for the message.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        advice = f"pip install 'queryshift[{extra}]'{other}"
+        raise kind(f"{what}: {advice} ({error})") from None
+
+
+def said(error: Exception) -> str:
+    """Class and message of another library's error, on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def shown(value: object) -> str:

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from benchmark.data.card import TASKS
-from benchmark.data.loading import build
 from benchmark.data.own.load import Understood, from_frame
 from benchmark.data.own.pairs import FORMS
 from benchmark.data.own.source import PREFIX, own_card
 from benchmark.data.retrieval import RetrievalSet
+from benchmark.data.tasks import build
 from benchmark.errors import ConfigError, DataError
 
 

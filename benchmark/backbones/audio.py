@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmark.errors import DataError
 from shifts.audio.item import Audio
+from shifts.video import item as video_item
+from shifts.video.item import Frames
 
 # Of the low-pass filter: 24 zero crossings a side and a Kaiser window with beta 9 put what would
 # alias about 90 dB down, and the transition band into the last tenth below the Nyquist frequency.
@@ -115,3 +119,29 @@ def _mel_triangles(rate: int, size: int, bins: int) -> Tensor:
 
 def _mel(hertz: Tensor) -> Tensor:
     return 1127.0 * torch.log1p(hertz / 700.0)
+
+
+def checked_audio(item: object) -> Audio:
+    """The item, if it is a recording with at least one sample.
+
+    Raises:
+        DataError: it is something else, or empty.
+    """
+    if not isinstance(item, Audio):
+        raise DataError(f"an audio tower takes shifts.audio.item.Audio, not {type(item).__name__}")
+    if not len(item.samples):
+        raise DataError("an audio recording has no samples; it cannot be encoded")
+    return item
+
+
+def checked_video(item: Any) -> Frames:
+    """The item, if it is a (T, H, W, 3) uint8 array with at least one frame.
+
+    Raises:
+        DataError: it is something else, or empty.
+    """
+    problem = video_item.item_problem(item)
+    if problem:
+        raise DataError(f"a video tower works on {problem}")
+    frames: Frames = item
+    return frames

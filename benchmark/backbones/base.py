@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
+from benchmark.errors import ConfigError
 from methods.base import QueryEncoder
 
 
@@ -71,3 +76,26 @@ class DualEncoder(Protocol):
 
     def encode(self, modality: str, inputs: Tensor) -> Tensor:
         """(B, D) float32 unit rows of a collated batch, without gradient."""
+
+
+@cache
+def cpu_model() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def check_device(device: str) -> None:
+    """Raises ConfigError unless it is a device that torch knows and this machine has."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ConfigError(f"unknown device {device!r}; expected 'cpu' or 'cuda'") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {device!r}: no CUDA device is available; use 'cpu'")

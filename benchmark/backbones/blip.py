@@ -7,7 +7,6 @@ adaptation score by the cosine of the projections alone, and so do we.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones import blip_weights, checkpoint
-from benchmark.backbones.device import check_device
-from benchmark.backbones.foreign import said
+from benchmark.backbones.base import check_device
 from benchmark.backbones.places import parted
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
-from benchmark.errors import ConfigError, WeightsError
+from benchmark.errors import ConfigError, WeightsError, import_extra, said
 from methods.base import QueryEncoder
 
 TEXT_TOKENS = 35
@@ -103,7 +101,8 @@ def load(spec: BackboneSpec) -> TwoTowers:
             f"the blip backbone has one image transform, 'resize' (bicubic squeeze to its size), "
             f"not {spec.transform!r}"
         )
-    package = _transformers()
+    what = "the blip backbone runs BLIP with transformers"
+    package = import_extra("transformers", "blip", what, WeightsError)
     folder, weights, part = _sources(spec)
     settings = blip_weights.read_config(folder)
     config = _config(package, settings, folder)
@@ -145,31 +144,6 @@ def _tokens(tokenizer: Any, text: str, context: int) -> Tensor:
     """(context,) int64."""
     pieces = tokenizer(text, padding="max_length", truncation=True, max_length=context)
     return torch.tensor(pieces["input_ids"], dtype=torch.int64)
-
-
-def build_towers(settings: Mapping[str, Any]) -> tuple[BlipImageTower, BlipTextTower]:
-    """The two towers of a configuration (content of ``config.json``), with random weights.
-
-    Under ``torch.device("meta")`` nothing is allocated, which is enough to count parameters.
-
-    Raises:
-        WeightsError: transformers is missing, or not a valid configuration.
-    """
-    package = _transformers()
-    config = _config(package, settings, Path("config"))
-    model = _build(package, config, Path("config"))
-    image = BlipImageTower(model.vision_model, model.vision_proj)
-    text = BlipTextTower(model.text_encoder, model.text_proj, config.text_config.pad_token_id)
-    return image, text
-
-
-def _transformers() -> Any:
-    try:
-        return importlib.import_module("transformers")
-    except ImportError:
-        raise WeightsError(
-            "the blip backbone runs BLIP with transformers: pip install 'queryshift[blip]'"
-        ) from None
 
 
 def _sources(spec: BackboneSpec) -> tuple[Path, Path | None, str]:

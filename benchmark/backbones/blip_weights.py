@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.foreign import HUB_ID, fetched
+from benchmark.backbones.places import HUB_ID, fetched
 from benchmark.backbones.weight_file import read_weights
 from benchmark.config.files import user_path
 from benchmark.errors import WeightsError

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.audio import at_rate, kaldi_fbank
-from benchmark.backbones.base import Staged
+from benchmark.backbones.audio import at_rate, checked_audio, checked_video, kaldi_fbank
+from benchmark.backbones.base import Staged, check_device
 from benchmark.backbones.cav_mae_model import (
     MEL_BINS,
     UNUSED,
@@ -25,11 +25,9 @@ from benchmark.backbones.cav_mae_model import (
     infer_shape,
     public_name,
 )
-from benchmark.backbones.device import check_device
 from benchmark.backbones.places import parted
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
-from benchmark.backbones.video_audio import checked_audio, checked_video
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError

@@ -19,14 +19,13 @@ from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from torch import Tensor, nn
 
-from benchmark.backbones.places import parted
+from benchmark.backbones.places import CONFIG_FILE, parted
 from benchmark.backbones.weight_file import read_weights
 from benchmark.errors import WeightsError, did_you_mean
 from shifts.digests import digest_of
 
 logger = logging.getLogger(__name__)
 
-CONFIG_FILE = "open_clip_config.json"
 WEIGHT_FILES = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",

@@ -7,7 +7,6 @@ that comes with a model is run.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from collections.abc import Callable
@@ -21,21 +20,20 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.audio import at_rate
-from benchmark.backbones.device import check_device
+from benchmark.backbones.audio import at_rate, checked_audio
+from benchmark.backbones.base import check_device
 from benchmark.backbones.feature_towers import (
     Inputs,
     PackedTower,
     TextFeatures,
     own_part,
 )
-from benchmark.backbones.foreign import fetched, said, stable
+from benchmark.backbones.places import fetched, stable
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
-from benchmark.backbones.video_audio import checked_audio
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
-from benchmark.errors import ConfigError, WeightsError
+from benchmark.errors import ConfigError, WeightsError, import_extra, said
 from shifts.audio.item import Audio
 
 CONFIG_FILE = "config.json"
@@ -67,28 +65,28 @@ def load(spec: BackboneSpec) -> TwoTowers:
     check_device(spec.device)
     folder = _folder(spec.pretrained or spec.model)
     library = _transformers()
-    parts = _Parts.read(library, folder)
-    media = next((name for name, way in _SIDES.items() if hasattr(parts.model, way)), None)
-    if media is None or not hasattr(parts.model, "get_text_features"):
+    model, config = _read(library, folder)
+    media = next((name for name, way in _SIDES.items() if hasattr(model, way)), None)
+    if media is None or not hasattr(model, "get_text_features"):
         raise WeightsError(
-            f"{folder} holds a {type(parts.model).__name__}, which is no dual encoder: it has no "
+            f"{folder} holds a {type(model).__name__}, which is no dual encoder: it has no "
             "get_text_features beside get_image_features or get_audio_features"
         )
     medium, own = (
-        _image_inputs(library, folder, parts, spec.transform)
+        _image_inputs(library, folder, model, spec.transform)
         if media == "image"
         else _audio_inputs(library, folder, spec.transform)
     )
-    tokenizer, text = _text_inputs(library, folder, parts)
-    half = own_part(parts.model, _SIDES[media], medium.example)
+    tokenizer, text = _text_inputs(library, folder, model, config)
+    half = own_part(model, _SIDES[media], medium.example)
     towers = {
         media: PackedTower(half, _SIDES[media], medium),
-        "text": TextFeatures(own_part(parts.model, "get_text_features", text.example), text),
+        "text": TextFeatures(own_part(model, "get_text_features", text.example), text),
     }
-    scale = _logit_scale(parts.model)
+    scale = _logit_scale(model)
     facts = {
         "loader": "hf",
-        "config": stable(parts.config.to_dict()),
+        "config": stable(config.to_dict()),
         media: own,
         "context": text.length,
         "transform": spec.transform,
@@ -106,45 +104,38 @@ def load(spec: BackboneSpec) -> TwoTowers:
     )
 
 
-@dataclass(frozen=True)
-class _Parts:
+def _read(library: Any, folder: Path) -> tuple[Any, Any]:
     """A model and its configuration."""
-
-    model: Any
-    config: Any
-
-    @classmethod
-    def read(cls, library: Any, folder: Path) -> _Parts:
-        known = {"local_files_only": True, "trust_remote_code": False}
+    known = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        config = library.AutoConfig.from_pretrained(str(folder), **known)
+    except Exception as error:  # transformers' own, of every kind
+        raise WeightsError(
+            f"{folder / CONFIG_FILE} is no configuration of a model that transformers knows "
+            f"({said(error)}); code that comes with a model is never run"
+        ) from None
+    with torch.random.fork_rng(devices=[]):
         try:
-            config = library.AutoConfig.from_pretrained(str(folder), **known)
-        except Exception as error:  # transformers' own, of every kind
-            raise WeightsError(
-                f"{folder / CONFIG_FILE} is no configuration of a model that transformers knows "
-                f"({said(error)}); code that comes with a model is never run"
-            ) from None
-        with torch.random.fork_rng(devices=[]):
-            try:
-                model, found = library.AutoModel.from_pretrained(
-                    str(folder),
-                    config=config,
-                    dtype=torch.float32,
-                    output_loading_info=True,
-                    **known,
-                )
-            except Exception as error:
-                raise WeightsError(
-                    f"the weights in {folder} cannot be loaded ({said(error)}); expected "
-                    "model.safetensors as save_pretrained writes it"
-                ) from None
-        lacking = sorted(found["missing_keys"]) + [str(k[0]) for k in found["mismatched_keys"]]
-        if lacking:
-            raise WeightsError(
-                f"the weights in {folder} do not fill its {type(model).__name__}: {len(lacking)} "
-                f"entries are missing or of another shape (such as {lacking[0]!r}), and nothing is "
-                "left at random; save the whole model again"
+            model, found = library.AutoModel.from_pretrained(
+                str(folder),
+                config=config,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **known,
             )
-        return cls(model.eval(), config)
+        except Exception as error:
+            raise WeightsError(
+                f"the weights in {folder} cannot be loaded ({said(error)}); expected "
+                "model.safetensors as save_pretrained writes it"
+            ) from None
+    lacking = sorted(found["missing_keys"]) + [str(k[0]) for k in found["mismatched_keys"]]
+    if lacking:
+        raise WeightsError(
+            f"the weights in {folder} do not fill its {type(model).__name__}: {len(lacking)} "
+            f"entries are missing or of another shape (such as {lacking[0]!r}), and nothing is "
+            "left at random; save the whole model again"
+        )
+    return model.eval(), config
 
 
 def _folder(source: str) -> Path:
@@ -166,22 +157,18 @@ def _folder(source: str) -> Path:
 
 
 def _transformers() -> Any:
-    try:
-        library = importlib.import_module("transformers")
-    except ImportError:
-        raise WeightsError(
-            "models of the form hf: need transformers: pip install 'queryshift[hf]'"
-        ) from None
+    what = "models of the form hf: need transformers"
+    library = import_extra("transformers", "hf", what, WeightsError)
     library.utils.logging.disable_progress_bar()
     return library
 
 
 def _image_inputs(
-    library: Any, folder: Path, parts: _Parts, transform: str
+    library: Any, folder: Path, model: Any, transform: str
 ) -> tuple[Inputs, dict[str, Any]]:
     """How pictures become inputs, and what the fingerprint has to say of it."""
     processor = _loaded(library.AutoImageProcessor, folder, "preprocessor_config.json")
-    accepted = _accepted(parts.model.get_image_features)
+    accepted = _accepted(model.get_image_features)
 
     def own(item: Any) -> dict[str, Tensor]:
         found = processor(images=Image.fromarray(item), return_tensors="pt")
@@ -232,13 +219,13 @@ class _Texts:
         return {name: rows[place][None] for place, name in enumerate(self.names)}
 
 
-def _text_inputs(library: Any, folder: Path, parts: _Parts) -> tuple[Any, _Texts]:
+def _text_inputs(library: Any, folder: Path, model: Any, whole: Any) -> tuple[Any, _Texts]:
     tokenizer = _tokenizer(library, folder)
-    accepted = _accepted(parts.model.get_text_features)
+    accepted = _accepted(model.get_text_features)
     names = [name for name in tokenizer.model_input_names if name in accepted]
-    if parts.config.model_type in _UNMASKED:
+    if whole.model_type in _UNMASKED:
         names = ["input_ids"]
-    config = getattr(parts.config, "text_config", parts.config)
+    config = getattr(whole, "text_config", whole)
     room = int(getattr(config, "max_position_embeddings", LONGEST_TEXT))
     if config.model_type in _OFFSET_POSITIONS:
         room -= int(config.pad_token_id or 0) + 1

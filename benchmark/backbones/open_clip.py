@@ -16,10 +16,8 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.device import check_device
-from benchmark.backbones.foreign import fetched
-from benchmark.backbones.local_only import checked_config
-from benchmark.backbones.places import PART, parted
+from benchmark.backbones.base import check_device
+from benchmark.backbones.places import CONFIG_FILE, PART, checked_config, fetched, parted
 from benchmark.backbones.towers import image_tower, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
@@ -96,7 +94,7 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
         folder = Path(f"{_from_hub(name)}{mark}{entry}")
         return load_local_dir(folder, spec.transform, spec.device, name=name.rpartition("/")[2])
     given, part = parted(spec.pretrained)
-    if spec.pretrained and (given / checkpoint.CONFIG_FILE).is_file():
+    if spec.pretrained and (given / CONFIG_FILE).is_file():
         folder = Path(spec.pretrained)
         return load_local_dir(folder, spec.transform, spec.device, name=spec.model)
     check_device(spec.device)
@@ -129,7 +127,7 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
 
 
 def _from_hub(name: str) -> Path:
-    wanted = [checkpoint.CONFIG_FILE, "*.json", "*.txt", "*.model", *checkpoint.WEIGHT_FILES[:1]]
+    wanted = [CONFIG_FILE, "*.json", "*.txt", "*.model", *checkpoint.WEIGHT_FILES[:1]]
     folder = fetched(name, wanted)
     if not any((folder / file).is_file() for file in checkpoint.WEIGHT_FILES):
         folder = fetched(name, [*wanted, *checkpoint.WEIGHT_FILES])
@@ -158,7 +156,7 @@ def load_local_dir(
     path, part = parted(str(path))
     if not path.is_dir():
         raise WeightsError(
-            f"there is no model folder {path}; expected a folder with {checkpoint.CONFIG_FILE} "
+            f"there is no model folder {path}; expected a folder with {CONFIG_FILE} "
             f"and {checkpoint.WEIGHT_FILES[0]}"
         )
     name = name or path.resolve().name
@@ -269,7 +267,7 @@ def _named_tokenizer(name: str, config: Mapping[str, Any]) -> Tokenizer:
         remedy = "it needs its files in the local cache, or a network"
         if local:
             remedy = (
-                f"'text_cfg.hf_tokenizer_name' of {checkpoint.CONFIG_FILE} says that the folder "
+                f"'text_cfg.hf_tokenizer_name' of {CONFIG_FILE} says that the folder "
                 "has it, so put its files there (tokenizer.json, tokenizer_config.json); nothing "
                 "is fetched for a local folder, and code that comes with a model is never run"
             )

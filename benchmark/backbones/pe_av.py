@@ -13,14 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.audio import at_rate
-from benchmark.backbones.base import Staged
-from benchmark.backbones.device import check_device
-from benchmark.backbones.foreign import fetched, stable
+from benchmark.backbones.audio import at_rate, checked_audio, checked_video
+from benchmark.backbones.base import Staged, check_device
 from benchmark.backbones.pe_av_model import WEIGHTS_FILE, build_towers, read_weights
+from benchmark.backbones.places import fetched, stable
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.two_towers import TwoTowers
-from benchmark.backbones.video_audio import checked_audio, checked_video
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
 from benchmark.errors import ConfigError, WeightsError

@@ -20,8 +20,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, Normalize, Resize, ToTensor
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import Staged
-from benchmark.backbones.device import check_device
+from benchmark.backbones.base import Staged, check_device
 from benchmark.backbones.open_clip import OpenClipBackbone, build_model
 from benchmark.backbones.places import parted
 from benchmark.backbones.transforms import staged

@@ -1,14 +1,20 @@
-"""Where the built-in loaders read a backbone from: its files, told without loading anything."""
+"""Where backbones are read from: files, folders and the hub's cache, told without loading any."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
 from benchmark.errors import WeightsError
+
+CONFIG_FILE = "open_clip_config.json"
+"""Of a model folder in open_clip's form."""
 
 _BY_NAME = ("open_clip", "weighted_sum")
 """Loaders whose model is a name and whose weights may be a tag."""
@@ -18,6 +24,15 @@ _BY_FOLDER = ("blip", "hf", "pe_av")
 
 _SHARE = re.compile(r"@[^@/]*$")
 """The share of the reference image that a model of weighted_sum may end in."""
+
+_TEXT_CONFIG = "config.json"
+_REMEDY = "nothing is fetched for a local folder, and code that comes with a model is never run"
+
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+"""A model's name on the hub."""
+
+_VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
 
 
 PART = "#"
@@ -72,9 +87,6 @@ def _places(spec: BackboneSpec) -> list[Path]:
 
 def _described_elsewhere(folder: Path) -> list[Path]:
     """The configuration of a folder's text tower, where it may lie outside that folder."""
-    from benchmark.backbones.checkpoint import CONFIG_FILE  # imports torch
-    from benchmark.backbones.local_only import text_config
-
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["model_cfg"]
         found = text_config(config, folder)
@@ -89,3 +101,121 @@ def _has_foreign_tokenizer(model: str) -> bool:
 
     config = open_clip.get_model_config(model.replace("/", "-")) or {}
     return "siglip" in model.lower() or "hf_tokenizer_name" in config.get("text_cfg", {})
+
+
+def text_config(config: Mapping[str, Any], folder: Path) -> Path | None:
+    """The file that describes a text tower of Hugging Face's, where a folder's model has one.
+
+    ``hf_model_name`` is a folder within the model's own, or a name on the hub whose configuration
+    lies in the local cache. Of that place the configuration alone is read, never weights.
+
+    Args:
+        config: the model's part of ``open_clip_config.json``.
+        folder: where that file lies.
+
+    Raises:
+        WeightsError: it is in neither place.
+    """
+    name = config["text_cfg"].get("hf_model_name")
+    if not name:
+        return None
+    if (folder / name / _TEXT_CONFIG).is_file():
+        return folder / name / _TEXT_CONFIG
+    cached = _cached(str(name))
+    if cached is not None:
+        return cached
+    raise WeightsError(
+        f"{folder / CONFIG_FILE}: 'text_cfg.hf_model_name' is {name!r}, and {_REMEDY}; put that "
+        f'model\'s {_TEXT_CONFIG} into {folder / "text"} and write "hf_model_name": "text"'
+    )
+
+
+def checked_config(config: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], list[bytes]]:
+    """A folder's model configuration with every place in it on this machine.
+
+    Args:
+        config: the model's part of ``open_clip_config.json``.
+        folder: where that file lies.
+
+    Returns:
+        The configuration to build the model from, and what its fingerprint has to hold besides.
+
+    Raises:
+        WeightsError: it names a model elsewhere, or code; says key, file and remedy.
+    """
+    timm = config["vision_cfg"].get("timm_model_name")
+    if timm and not re.fullmatch(r"[\w.-]+", str(timm)):
+        raise WeightsError(
+            f"{folder / CONFIG_FILE}: 'vision_cfg.timm_model_name' is {timm!r}, and {_REMEDY}; "
+            "write the architecture's plain name there (vit_base_patch16_224)"
+        )
+    if (config["text_cfg"].get("tokenizer_kwargs") or {}).get("trust_remote_code"):
+        raise WeightsError(
+            f"{folder / CONFIG_FILE}: 'text_cfg.tokenizer_kwargs' asks for 'trust_remote_code', "
+            f"and {_REMEDY}; take it out"
+        )
+    file = text_config(config, folder)
+    if file is None:
+        return dict(config), []
+    content = file.read_bytes()
+    try:
+        code = json.loads(content).get("auto_map")
+    except (ValueError, AttributeError) as error:
+        raise WeightsError(f"{file} is no model configuration ({error}); expected JSON") from None
+    if code:
+        raise WeightsError(f"{file}: 'auto_map' names code ({code}), and {_REMEDY}; take it out")
+    return {**config, "text_cfg": {**config["text_cfg"], "hf_model_name": str(file.parent)}}, [
+        content
+    ]
+
+
+def _cached(name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, _TEXT_CONFIG)
+    except HFValidationError:  # a path, or no name that a hub could have
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def fetched(
+    name: str,
+    files: Sequence[str] | None = None,
+    *,
+    local: bool = False,
+    setting: str = "PRETRAINED=",
+) -> Path:
+    """The folder of a model of the hub, in its cache.
+
+    Args:
+        name: as on the hub.
+        files: patterns of those that are wanted; None for all.
+        local: take what the cache has and fetch nothing.
+        setting: how a copy's folder is given.
+
+    Raises:
+        WeightsError: it is not in the cache and cannot be fetched; says how to fetch it elsewhere.
+    """
+    hub = importlib.import_module("huggingface_hub")
+    known: dict[str, Any] = {"allow_patterns": list(files)} if files else {}
+    if local:
+        known["local_files_only"] = True
+    try:
+        return Path(hub.snapshot_download(name, **known))
+    except Exception as error:  # network, hub and file system: each has its own classes
+        reason = (str(error).strip().splitlines() or ["no message"])[0][:200]
+        tried = "" if local else f" and could not be fetched ({type(error).__name__}: {reason})"
+        raise WeightsError(
+            f"the model {name!r} is not in the local cache{tried}; where there is a network: "
+            f"'hf download {name} --local-dir model', copy the folder here and give it: "
+            f"{setting}/path/to/model"
+        ) from None
+
+
+def stable(values: Any) -> Any:
+    """A configuration without what changes from one version of transformers to the next."""
+    if isinstance(values, Mapping):
+        return {key: stable(value) for key, value in values.items() if key not in _VOLATILE}
+    return values

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import torch
 import torch.nn.functional as F
 from open_clip.transformer import TextTransformer, text_global_pool
 from torch import Tensor, nn
@@ -120,10 +119,3 @@ def text_tower(model: Any) -> TextTower | ForeignTextTower:
         return TextTower(model, model.text_pool_type, model.text_eos_id)
     plain = isinstance(text, TextTransformer) and text.cls_emb is None and not text.use_pad_mask
     return TextTower(text, text.pool_type, text.eos_id) if plain else ForeignTextTower(text)
-
-
-@torch.no_grad()
-def layer_norm_scalars(module: nn.Module) -> int:
-    """Number of LayerNorm weights and biases in a module, layers chosen by type."""
-    norms = [m for m in module.modules() if isinstance(m, nn.LayerNorm)]
-    return sum(p.numel() for norm in norms for p in norm.parameters(recurse=False))

@@ -1,18 +1,22 @@
 """Weight files: state dicts alone or within a checkpoint, and TorchScript archives, as tensors.
 
 Nothing in a file is ever run: state dicts go through torch's ``weights_only``, and of a TorchScript
-archive the data are read and its code is not.
+archive the data are read and its code is not. An archive holds its parameters as a pickle of nested
+modules beside raw storages; its reader knows tensors, plain containers and modules as bags of
+attributes, and refuses whatever else is named.
 """
 
 from __future__ import annotations
 
+import io
 import logging
+import pickle
 import re
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError  # the error class only: weights are never unpickled
 from typing import Any
 
 import torch
@@ -21,7 +25,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmark.backbones.places import PART
-from benchmark.backbones.torchscript import is_archive, read_archive
 from benchmark.errors import WeightsError, did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -34,13 +37,25 @@ _PREFIXES = ("module.", "_orig_mod.")
 
 _UNREADABLE = (
     *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
-    *(StopIteration, SafetensorError, UnpicklingError),
+    *(StopIteration, SafetensorError, pickle.UnpicklingError),
 )
 """What reading a damaged file, or one of another kind, is known to raise."""
 
 _SAVE = "torch.save({name: t for name, t in weights.items() if torch.is_tensor(t)}, 'weights.pt')"
 
 _FOREIGN = re.compile(r"(?:GLOBAL |class )'?([\w.]+)")
+
+_LARGEST = 64 << 30  # bytes of all storages
+_TYPES = {
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "DoubleStorage": torch.float64,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "BoolStorage": torch.bool,
+    "ByteStorage": torch.uint8,
+}
 
 
 def read_weights(path: Path, part: str = "") -> tuple[dict[str, Tensor], str]:
@@ -73,7 +88,7 @@ def _content(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of old formats that it reads all right
             return torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
+    except pickle.UnpicklingError as error:
         foreign = _FOREIGN.search(str(error))
         what = f", such as a {foreign[1]}" if foreign else ""
         raise WeightsError(
@@ -201,3 +216,86 @@ def _plain(name: str) -> str:
     while name.startswith(_PREFIXES):
         name = name.partition(".")[2]
     return name.replace("._orig_mod.", ".")
+
+
+class _Module:
+    """Stands for a module of the archive: its attributes and nothing else."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.values = state if isinstance(state, dict) else {}
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a TorchScript archive."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.split("/")[-1] == "constants.pkl" for name in archive.namelist())
+
+
+def read_archive(path: Path) -> dict[str, Tensor]:
+    """Parameters and buffers by name; OpenAI's marks of its own models as tensors of one number.
+
+    Raises:
+        ValueError: not such an archive, or its pickle names something that is no tensor or module.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
+            raise ValueError("its content is larger than 64 GB")
+        data = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+        reader = _Reader(archive, data.removesuffix(".pkl"))
+        try:
+            top = reader.load()
+        except pickle.UnpicklingError as error:
+            raise ValueError(str(error)) from None
+    if not isinstance(top, _Module):
+        raise ValueError("it holds no module")
+    found: dict[str, Tensor] = {}
+    _collect(top, "", found)
+    for name in ("input_resolution", "context_length", "vocab_size"):
+        if isinstance(top.values.get(name), int):
+            found[name] = torch.tensor(top.values[name])
+    return found
+
+
+def _collect(module: _Module, prefix: str, found: dict[str, Tensor]) -> None:
+    for name, value in module.values.items():
+        if isinstance(value, _Module):
+            _collect(value, f"{prefix}{name}.", found)
+        elif isinstance(value, Tensor) and name != "attn_mask":  # which every tower makes itself
+            found[f"{prefix}{name}"] = value
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
+        super().__init__(io.BytesIO(archive.read(f"{folder}.pkl")))
+        self._archive, self._folder = archive, folder
+        self._storages: dict[str, Tensor] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.startswith("__torch__"):
+            return _Module
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _tensor
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return lambda data, requires_grad, hooks: data
+        if module == "torch" and name in _TYPES:
+            return _TYPES[name]
+        if module == "torch.jit._pickle":
+            return lambda *arguments: arguments[0]  # typed lists
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is refused")
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        kind, dtype, key, _, _ = pid
+        if kind != "storage" or not isinstance(dtype, torch.dtype):
+            raise pickle.UnpicklingError(f"it names a {kind!r}, which is refused")
+        if key not in self._storages:
+            raw = bytearray(self._archive.read(f"{self._folder}/{key}"))
+            self._storages[key] = torch.frombuffer(raw, dtype=dtype)
+        return self._storages[key]
+
+
+def _tensor(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+    return torch.as_strided(storage, tuple(size), tuple(stride), offset)

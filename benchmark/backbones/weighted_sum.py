@@ -88,7 +88,8 @@ class WeightedSumBackbone:
         self.base = base
         self.weight = weight
         self.name = f"{base.name}@{weight:g}"
-        self.fingerprint = _fingerprint(base.fingerprint, weight)
+        said = f"weighted_sum {base.fingerprint} {weight!r}"
+        self.fingerprint = hashlib.sha256(said.encode()).hexdigest()[:16]
         self.logit_scale = base.logit_scale
         self.device = base.device
         self.taken = getattr(base, "taken", "")
@@ -171,10 +172,6 @@ def split_weight(model: str) -> tuple[str, float]:
             f"0 (text only) to 1 (image only) after the '@' of {model!r}"
         )
     return name, weight
-
-
-def _fingerprint(base: str, weight: float) -> str:
-    return hashlib.sha256(f"weighted_sum {base} {weight!r}".encode()).hexdigest()[:16]
 
 
 def _part(modality: str) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.filesize import decimal as shown_size
 
 from benchmark.cli.command import FAILED, OK, Command, UsageError, say, table
 from benchmark.errors import did_you_mean
@@ -54,7 +55,7 @@ class Cache(Command):
                 f"cache can do {', '.join(actions)}, not {args.action!r}"
                 f"{did_you_mean(args.action, actions)}"
             )
-        from benchmark.evaluation.cache.settings import disk_cache  # imports torch
+        from benchmark.evaluation.cache import disk_cache  # imports torch
 
         cache = disk_cache(args.cache)
         if cache is None:
@@ -66,8 +67,6 @@ class Cache(Command):
 
 
 def _info(cache: DiskCache, console: Console) -> int:
-    from benchmark.evaluation.cache.settings import shown_size
-
     entries, unfinished = cache.entries(), cache.unfinished()
     say(console, f"cache:   {cache.folder}")
     used = sum(stored.size for stored in (*entries, *unfinished))
@@ -90,8 +89,6 @@ def _info(cache: DiskCache, console: Console) -> int:
 
 
 def _clear(cache: DiskCache, console: Console) -> int:
-    from benchmark.evaluation.cache.settings import shown_size
-
     count, size = cache.clear()
     say(console, f"removed {_count(count)}, {shown_size(size)}, from {cache.folder}")
     left = len(cache.entries()) + len(cache.unfinished())

@@ -9,6 +9,9 @@ from typing import Any
 
 from benchmark.cell import BackboneSpec
 
+SEPARATOR = "+"
+"""Between the benchmark ids in the name of several, whose queries share a stream."""
+
 BOTH = "both"
 """Query side of an entry that makes two benchmarks, one per direction."""
 

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.data.card import SEPARATOR
 from benchmark.data.datasets.base import content_fingerprint
 from benchmark.data.retrieval import Items, Relevance, RetrievalSet, Sections
 from benchmark.errors import DataError
-
-SEPARATOR = "+"
-"""Between the benchmark ids in the name of several."""
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,20 @@
-"""Retrieval sets of benchmarks: a card's data set, loaded, counted and built for its task."""
+"""Retrieval sets of benchmarks: a card's data set loaded, counted, and known by its files."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark.data.card import BenchmarkCard
 from benchmark.data.datasets import BUILTINS as DATASETS
+from benchmark.data.datasets.base import DataSet, Loader, content_fingerprint, file_digests
 from benchmark.data.own.source import SUITE
+from benchmark.data.retrieval import RetrievalSet
+from benchmark.data.tasks import build
 from benchmark.errors import DataError
-
-if TYPE_CHECKING:
-    from benchmark.data.datasets.base import DataSet, Loader
-    from benchmark.data.retrieval import RetrievalSet
 
 
 def load_retrieval_set(
@@ -53,34 +52,6 @@ def load_retrieval_set(
     return dataclasses.replace(built, headline=tuple(card.headline))
 
 
-def build(card: BenchmarkCard, loaded: DataSet) -> RetrievalSet:
-    """A data set as the retrieval problem of its card's task; DataError for one of another task."""
-    from benchmark.data.datasets import base
-
-    if card.task in ("image_text", "audio_text") and isinstance(loaded, base.ImageTextPairs):
-        from benchmark.data.tasks import image_text
-
-        return image_text.build(
-            loaded,
-            name=card.id,
-            query=card.query,
-            cleaning=card.cleaning,
-            max_words=card.max_words,
-        )
-    if card.task == "video_audio" and isinstance(loaded, base.ClipPairs):
-        from benchmark.data.tasks import video_audio
-
-        return video_audio.build(loaded, name=card.id, query=card.query)
-    if card.task == "composed" and isinstance(loaded, base.ComposedQueries):
-        from benchmark.data.tasks import composed
-
-        return composed.build(loaded, name=card.id)
-    raise DataError(
-        f"{card.id} is a benchmark of task {card.task!r}, but its loader returned "
-        f"{type(loaded).__name__}"
-    )
-
-
 def loader_of(card: BenchmarkCard) -> Loader:
     """The function that loads a benchmark's data set.
 
@@ -115,3 +86,47 @@ def _checked_counts(
 
 def _listed(counts: Mapping[str, int]) -> str:
     return " and ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def by_content(data: RetrievalSet) -> RetrievalSet:
+    """A retrieval set whose fingerprint stands for the content of every file that it names.
+
+    Built-in sets see to that themselves, with ``digests`` beside their ``paths``. A plugin's may
+    go by names and sizes; the content of its files comes in here.
+
+    Raises:
+        DataError: a file that cannot be read.
+    """
+    items = (data.queries, data.gallery)
+    files = list(dict.fromkeys(path for part in items for path in _paths(part, digested=False)))
+    if not files:
+        return data
+    print_ = content_fingerprint([data.fingerprint, *file_digests(files)])
+    return dataclasses.replace(data, fingerprint=print_)
+
+
+def files_of(data: RetrievalSet) -> list[Path]:
+    """Every file that the items of a retrieval set name, sorted."""
+    return sorted({path for items in (data.queries, data.gallery) for path in _paths(items)})
+
+
+def _paths(thing: Any, *, digested: bool = True) -> Iterator[Path]:
+    """The paths in the fields of a dataclass and in the sequences that these hold.
+
+    Args:
+        thing: where to look.
+        digested: look also where the digests of the files lie beside their paths.
+    """
+    if isinstance(thing, Path):
+        yield thing
+    elif dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        if digested or not getattr(thing, "digests", ()):
+            for field in dataclasses.fields(thing):
+                yield from _paths(getattr(thing, field.name), digested=digested)
+    elif isinstance(thing, list | tuple) and thing and _may_hold_paths(thing[0]):
+        for part in thing:
+            yield from _paths(part, digested=digested)
+
+
+def _may_hold_paths(part: Any) -> bool:
+    return isinstance(part, Path | list | tuple) or dataclasses.is_dataclass(part)

@@ -5,16 +5,25 @@ Importing this module, and listing benchmarks, imports neither torch nor numpy.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Annotated, Any, Literal, Required
+
+from annotated_types import Ge, MinLen
+from pydantic import AfterValidator, Strict
 
 from benchmark.cell import BackboneSpec
-from benchmark.data.card import BenchmarkCard, Suite
+from benchmark.config.kinds import named
+from benchmark.config.validate import mapping, mapping_of
+from benchmark.config.yaml import Document, read_document
+from benchmark.data.card import BOTH, TASKS, BenchmarkCard, Suite
+from benchmark.data.datasets import BUILTINS as DATASETS
 from benchmark.data.own.source import SUITE as OWN
 from benchmark.data.own.source import own_card
-from benchmark.data.suite_file import read_suite
 from benchmark.errors import ConfigError, unknown
 
 __all__ = [
@@ -35,6 +44,14 @@ _FOLDER = Path(__file__).parent / "suites"
 FILES_VARIABLE = "QUERYSHIFT_SUITES"
 """Suite files of the user's own, with the system's path separator between them. A variable of the
 environment, so that worker processes know their benchmarks too."""
+
+_METRICS = {
+    "image_text": r"R@\d+|mean_recall|mAP",
+    "audio_text": r"R@\d+|mean_recall|mAP",
+    "video_audio": r"R@\d+|mean_recall|mAP",
+    "composed": r"R@\d+|mean_recall|mAP|section_R@\d+|R_subset@[123]",
+}
+"""Task -> the metrics that it may have; which cut-offs there are is known with the data."""
 
 
 def suite_names() -> tuple[str, ...]:
@@ -124,3 +141,114 @@ def benchmark_card(name: str) -> BenchmarkCard:
     if name not in cards:
         raise unknown("benchmark", name, cards)
     return cards[name]
+
+
+def _data_set(name: str) -> None:
+    if name not in DATASETS and ":" not in name:
+        raise unknown("data set", name, DATASETS)
+
+
+def _weights(name: str) -> None:
+    if ":" not in name:
+        raise ConfigError(f"{name!r} is no weights; expected loader:model, such as 'mini:'")
+
+
+_NAME = Annotated[str, MinLen(1)]
+_NAMES = Annotated[tuple[str, ...], Strict(False), MinLen(1)]
+_DATA_SET = Annotated[str, AfterValidator(named(_data_set))]
+_QUERIES = tuple(dict.fromkeys(query for sides in TASKS.values() for query in sides))
+_FIELDS = [e for e in dataclasses.fields(BenchmarkCard) if e.name not in ("suite", "row")]
+_REQUIRED = tuple(
+    entry.name
+    for entry in _FIELDS
+    if entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+)
+_ENTRY = mapping_of(
+    BenchmarkCard,
+    [entry.name for entry in _FIELDS],
+    text=False,
+    kinds={
+        "id": _NAME,
+        "task": Literal[tuple(TASKS)],
+        "dataset": _DATA_SET,
+        "query": Literal[(*_QUERIES, BOTH)],
+        "split": _NAME,
+        "counts": Annotated[dict[str, Annotated[int, Ge(1)]], MinLen(1)],
+        "setting": Literal["QS", "QGS"],
+        "shifts": _NAMES,
+        "named_by": Literal["TCR", "REST", "our reading"],
+        "backbone": mapping_of(
+            BackboneSpec,
+            ("model", "pretrained", "transform", "device"),
+            text=False,
+            kinds={"loader": Required[str]},
+        ),
+        "cleaning": Literal["blip", "none"],
+        "max_words": Annotated[int, Ge(1)],
+        "home": _DATA_SET | dict[Annotated[str, AfterValidator(named(_weights))], _DATA_SET],
+        "headline": _NAMES,
+    },
+)
+_SUITE = mapping(
+    {
+        "suite": Required[str],
+        "title": Required[str],
+        "summary": str,
+        "defaults": _ENTRY,
+        "benchmarks": Required[Annotated[list[_ENTRY], MinLen(1)]],  # type: ignore[valid-type]
+    }
+)
+
+
+def read_suite(path: Path) -> Suite:
+    """Reads a suite file: ``suite``, ``title``, ``summary``, ``defaults`` and ``benchmarks``.
+
+    Raises:
+        UnknownNameError: an unknown key; says file and line.
+        ConfigError: a missing key, wrong type or value, repeated id; says file and line.
+    """
+    document = read_document(path)
+    found = document.check(_SUITE)
+    name = found["suite"]
+    if name != path.stem:
+        raise document.error(("suite",), f"suite {name!r} must be in a file called {name}.yaml")
+    cards: dict[str, BenchmarkCard] = {}
+    for index, own in enumerate(found["benchmarks"]):
+        for card in _cards(document, index, name, found.get("defaults", {}), own):
+            if card.id in cards:
+                raise document.error(("benchmarks", index, "id"), f"id {card.id!r} occurs twice")
+            cards[card.id] = card
+    return Suite(name, found["title"], found.get("summary", ""), tuple(cards.values()))
+
+
+def _cards(
+    document: Document,
+    index: int,
+    suite: str,
+    defaults: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> tuple[BenchmarkCard, ...]:
+    """The card of an entry, or its two where the query side is "both"."""
+    place = ("benchmarks", index)
+    values = {**defaults, **own}
+    missing = [key for key in _REQUIRED if key not in values]
+    if missing:
+        raise document.error(place, f"benchmark {own.get('id')!r} lacks {', '.join(missing)}")
+    values["backbone"] = BackboneSpec(**values["backbone"])
+    row = BenchmarkCard(suite=suite, row=values["id"], **values)
+    for name in row.headline:
+        if not re.fullmatch(_METRICS[row.task], name):
+            at = (*place, "headline") if "headline" in own else ("defaults", "headline")
+            raise document.error(at, f"task {row.task!r} has no metric {name!r}")
+    sides = TASKS[row.task]
+    if row.query == BOTH and len(sides) > 1:
+        return tuple(
+            dataclasses.replace(row, id=f"{row.id}-{short}", query=query)
+            for query, (_, short) in sides.items()
+        )
+    if row.query not in sides:
+        at = (*place, "query" if "query" in own else "id")
+        raise document.error(
+            at, f"task {row.task!r} has no {row.query!r} queries; it has {', '.join(sides)}"
+        )
+    return (row,)

@@ -1,17 +1,22 @@
-"""What the ranks of the relevant items give: recalls, mAP, nDCG, by domain and by section."""
+"""What comes out of a method, checked, and what the ranks of the relevant items give.
+
+Without labels it is whose candidates change, and against what.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from benchmark.data.retrieval import NDCG, NDCG_AT, SUBSET_AT, RetrievalSet
 from benchmark.evaluation.stream import Batch
-from benchmark.metrics import ranking
+from benchmark.metrics import probes, ranking
 from benchmark.metrics import recall as metrics
 from benchmark.metrics.recall import ndcg_at, recalls_by_part
+from methods.base import MethodError, StepOutput
 
 
 class Answers:
@@ -94,3 +99,147 @@ class Answers:
             found |= {f"R@{k}_{name}": value for name, value in recalls.items()}
             found[f"section_R@{k}"] = sum(recalls.values()) / len(recalls)
         return found
+
+
+LISTED = 10
+"""Length of the list of candidates that are compared."""
+
+
+class Candidates:
+    """The first candidates of a stream's queries, beside those of the source model.
+
+    Args:
+        data: what is retrieved.
+        queries: (Q,) index of each query in the retrieval set.
+    """
+
+    def __init__(self, data: RetrievalSet, queries: np.ndarray) -> None:
+        self.data, self.queries = data, queries
+        self._ours: dict[int, np.ndarray] = {}
+        self._source: dict[int, np.ndarray] = {}
+
+    def add(
+        self, batch: Batch, scores: Tensor, source: Tensor, copies: ranking.Copies | None
+    ) -> dict[str, float]:
+        """Notes a batch's candidates; says nothing of it, as there is no recall.
+
+        Args:
+            batch: which queries.
+            scores: (B, N) the method's.
+            source: (B, N) the source model's.
+            copies: equal items of the gallery, which count as one.
+        """
+        queries = self.queries[batch.queries]
+        for found, values in ((self._ours, scores), (self._source, source)):
+            shown = ranking.without_excluded(values, self.data, queries, batch.section)
+            rows = first_candidates(shown, copies)
+            found.update(zip(batch.queries.tolist(), rows, strict=True))
+        return {}
+
+    @property
+    def source(self) -> np.ndarray:
+        """(Q, k) candidates of each query under the source model."""
+        return np.stack([self._source[place] for place in range(len(self.queries))])
+
+    def metrics(self) -> dict[str, float]:
+        """Percent of the queries whose first candidate changes, and whose first ten do."""
+        return {name: float(100.0 * np.mean(found)) for name, found in self.arrays().items()}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """1 for each query whose first candidate (first ten) differs from the source model's."""
+        ours = np.stack([self._ours[place] for place in range(len(self.queries))])
+        return changes(ours, self.source, len(self.data.gallery))
+
+
+def first_candidates(scores: Tensor, copies: ranking.Copies | None) -> np.ndarray:
+    """(B, k) the items with the highest of (B, N) scores, the first one first."""
+    items = scores.topk(min(LISTED, scores.shape[1]), dim=1).indices
+    if copies is not None:  # which of two equal items comes first means nothing
+        same = torch.arange(scores.shape[1], device=items.device)
+        same[copies.later] = copies.first
+        items = same[items]
+    return items.cpu().numpy()
+
+
+def changes(ours: np.ndarray, theirs: np.ndarray, gallery: int) -> dict[str, np.ndarray]:
+    """Which of (Q, k) lists of candidates differ: in the first item, and as sets of ten.
+
+    Sets of ten are left out where the gallery has no more items than that.
+    """
+    found = {"changed@1": (ours[:, 0] != theirs[:, 0]).astype(np.int64)}
+    if gallery > LISTED:
+        differ = (np.sort(ours, axis=1) != np.sort(theirs, axis=1)).any(axis=1)
+        found[f"changed@{LISTED}"] = differ.astype(np.int64)
+    return found
+
+
+def candidates_of(rows: Tensor, gallery: Tensor) -> np.ndarray:
+    """(n, k) first candidates of n queries with these embeddings, by cosine similarity."""
+    copies = ranking.copies_of(gallery)
+    return np.concatenate(
+        [
+            first_candidates(
+                ranking.settled(part.float().to(gallery.device) @ gallery.T, copies), copies
+            )
+            for part in rows.split(256)
+        ]
+    )
+
+
+def geometry(rows: Tensor, gallery: Tensor, logit_scale: float) -> dict[str, float]:
+    """Where the queries (Q, D) lie and how unsure they are, without labels."""
+    rows, gallery = rows.float().cpu(), gallery.cpu()
+    return {
+        "uniformity": probes.uniformity(rows),
+        "gap": probes.gap(rows, gallery),
+        "prediction_entropy": probes.prediction_entropy(rows, gallery, logit_scale),
+    }
+
+
+class Diverged(MethodError):
+    """Raised where sound queries got scores or embeddings that are not finite, or no embedding."""
+
+
+def check_output(output: object, count: int, gallery: Tensor, queries: Tensor) -> dict[str, float]:
+    """Refuses what a method must not return; gives its log as plain floats.
+
+    Args:
+        output: what ``Method.step`` returned.
+        count: B, the number of queries in the batch.
+        gallery: (N, D) what they were scored against.
+        queries: the batch that it was given.
+
+    Raises:
+        MethodError: wrong type, shape or dtype, or values that are not finite.
+        Diverged: values that are not finite, of queries that are.
+    """
+    if not isinstance(output, StepOutput):
+        raise MethodError(f"step must return a StepOutput, not {type(output).__name__}")
+    wanted = {"scores": (count, len(gallery)), "embeddings": (count, gallery.shape[1])}
+    for name, shape in wanted.items():
+        value = getattr(output, name)
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise MethodError(f"{name} must be a floating-point tensor, not {kind}")
+        if tuple(value.shape) != shape:
+            raise MethodError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
+        bad, what = ~torch.isfinite(value).all(dim=1), "hold NaN or infinity"
+        if name == "embeddings" and not bad.any():
+            # Weights whose squares overflow are divided by an infinite length.
+            bad, what = (value == 0).all(dim=1), "are all zero"
+        if bad.any():
+            found = f"{name} {what} for {int(bad.sum())} of {count} queries"
+            given = torch.isfinite(queries).flatten(1).all(dim=1).to(bad.device)
+            if not bool((bad & given).any()):
+                raise MethodError(f"{found}, whose inputs are not finite")
+            raise Diverged(
+                f"{found}, whose inputs are finite: the method diverged; a smaller learning rate "
+                "(option lr) may help"
+            )
+    log: dict[str, float] = {}
+    for name, number in output.log.items():
+        try:
+            log[str(name)] = float(number)
+        except (TypeError, ValueError):
+            raise MethodError(f"log entry {name!r} is not a number: {number!r}") from None
+    return log

@@ -6,21 +6,27 @@ import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.backbones.base import DualEncoder
+from benchmark.backbones.precision import in_precision
 from benchmark.cell import CLEAN, DOMAIN, BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.config.validate import parse
-from benchmark.data.card import BenchmarkCard
-from benchmark.data.datasets.ready_made import ReadyMade
+from benchmark.data.card import SEPARATOR, BenchmarkCard
+from benchmark.data.loading import load_retrieval_set
+from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.data.retrieval import RetrievalSet
+from benchmark.data.suite import benchmark_cards, home_card, load_suite
 from benchmark.errors import ConfigError
-from benchmark.evaluation.cache import disk_cache
-from benchmark.evaluation.cache.disk import DIGESTS
+from benchmark.evaluation.cache import DIGESTS, disk_cache
 from benchmark.evaluation.resources import Resources
+from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, METHODS, SHIFTS
 from methods.base import Method, Setup
 from shifts import digests
 from shifts.base import Shift
+
+if TYPE_CHECKING:
+    from benchmark.data.datasets.ready_made import ReadyMade
 
 
 def default_resources(
@@ -62,18 +68,18 @@ def default_resources(
 def _load_data(
     cell: Cell, *, allow_missing: bool, loaded: Mapping[str, RetrievalSet]
 ) -> RetrievalSet:
-    from benchmark.data import interleave
-    from benchmark.data.loading import load_retrieval_set
-    from benchmark.registry import BENCHMARKS
-
     # The limit is the runner's: one loaded set serves every limit.
     root = Path(cell.data_root) if cell.data_root else None
     sets = [
         loaded.get(name)
         or load_retrieval_set(BENCHMARKS.get(name), root, allow_missing=allow_missing)
-        for name in cell.benchmark.split(interleave.SEPARATOR)
+        for name in cell.benchmark.split(SEPARATOR)
     ]
-    return interleave.join(sets) if len(sets) > 1 else sets[0]
+    if len(sets) == 1:
+        return sets[0]
+    from benchmark.data.interleave import join
+
+    return join(sets)
 
 
 def clean_share(cell: Cell) -> int:
@@ -82,19 +88,12 @@ def clean_share(cell: Cell) -> int:
     The embedded encoders see all of them. For others that costs a seventh of a cell's time. Without
     labels all are needed too: they are what tells the size of the shift.
     """
-    from benchmark.data.own.source import PREFIX, OwnSource
-
     log = cell.benchmark.startswith(PREFIX) and OwnSource.of(cell.data_root).unlabelled
     return 1 if cell.backbone.embedded or log else 4
 
 
 def _home_of(cell: Cell) -> Cell | None:
     """The clean cell of the benchmarks that the weights' home is, one for each of the cell's."""
-    from benchmark.data import interleave
-    from benchmark.data.own.source import PREFIX, OwnSource
-    from benchmark.data.suite import benchmark_cards, home_card
-    from benchmark.registry import BENCHMARKS, BUILTIN
-
     clean = ShiftSpec(CLEAN, 0)
     if cell.benchmark.startswith(PREFIX):
         own = OwnSource.of(cell.data_root)
@@ -117,7 +116,7 @@ def _home_of(cell: Cell) -> Cell | None:
             shift=clean,
             stream=StreamSpec(),
         )
-    cards = [BENCHMARKS.get(name) for name in cell.benchmark.split(interleave.SEPARATOR)]
+    cards = [BENCHMARKS.get(name) for name in cell.benchmark.split(SEPARATOR)]
     known = list(benchmark_cards().values())
     if any(BENCHMARKS.origin(card.id) != BUILTIN for card in cards):
         known += [BENCHMARKS.get(name) for name in BENCHMARKS.usable()]
@@ -125,16 +124,11 @@ def _home_of(cell: Cell) -> Cell | None:
     found = list(dict.fromkeys(home.id for home in homes if home is not None))
     if not found:
         return None
-    return replace(
-        cell, benchmark=interleave.SEPARATOR.join(found), shift=clean, stream=StreamSpec()
-    )
+    return replace(cell, benchmark=SEPARATOR.join(found), shift=clean, stream=StreamSpec())
 
 
 def _home_of_weights(cell: Cell) -> BenchmarkCard | None:
     """The embedded benchmark that the weights come from, with queries of the cell's kind."""
-    from benchmark.data.suite import load_suite
-    from benchmark.registry import BENCHMARKS
-
     own: BenchmarkCard = BENCHMARKS.get(cell.benchmark)
     fitting = (
         card
@@ -145,47 +139,36 @@ def _home_of_weights(cell: Cell) -> BenchmarkCard | None:
 
 
 def _load_backbone(spec: BackboneSpec) -> DualEncoder:
-    from benchmark.backbones.precision import in_precision
-    from benchmark.registry import BACKBONES
-
     encoder: DualEncoder = BACKBONES.get(spec.loader)(spec)
     return in_precision(encoder, spec)
 
 
 def _make_method(spec: MethodSpec, setup: Setup) -> Method:
-    from benchmark.registry import METHODS
-
-    kind = METHODS.get(spec.name)
-    _same_version("method", spec.name, spec.version, kind.card.version)
-    method: Method = kind(setup, _options(f"method {spec.name!r}", kind.Options, spec.options))
+    kind, options = _kind("method", METHODS.get(spec.name), spec)
+    method: Method = kind(setup, options)
     return method
 
 
 def _make_shift(spec: ShiftSpec) -> Shift:
-    from benchmark.registry import SHIFTS
-
-    kind = SHIFTS.get(spec.name)
-    _same_version("shift", spec.name, spec.version, kind.card.version)
-    shift: Shift = kind(_options(f"shift {spec.name!r}", kind.Options, spec.options))
+    kind, options = _kind("shift", SHIFTS.get(spec.name), spec)
+    shift: Shift = kind(options)
     return shift
+
+
+def _kind(what: str, kind: Any, spec: MethodSpec | ShiftSpec) -> tuple[Any, Any]:
+    """The class and its options; of the version that the cell's key holds, and no other."""
+    installed = kind.card.version
+    if spec.version != installed:
+        raise ConfigError(
+            f"the cell asks for version {spec.version} of {what} {spec.name!r}; installed is "
+            f"{installed}"
+        )
+    return kind, kind.Options(**parse(kind.Options, spec.options, f"{what} {spec.name!r}"))
 
 
 def _load_ready_made(cell: Cell, spec: ShiftSpec, data: RetrievalSet, *, root: Path) -> ReadyMade:
     from benchmark.data.datasets import ready_made
-    from benchmark.registry import BENCHMARKS
 
     if not root.is_dir():
         raise ConfigError(f"the folder of ready-made queries {root} does not exist (READY_MADE=)")
     return ready_made.load(root, BENCHMARKS.get(cell.benchmark).dataset, spec, data)
-
-
-def _same_version(kind: str, name: str, asked: int, installed: int) -> None:
-    """A cell's key holds the version that it was made for: another one must not run under it."""
-    if asked != installed:
-        raise ConfigError(
-            f"the cell asks for version {asked} of {kind} {name!r}; installed is {installed}"
-        )
-
-
-def _options(owner: str, options: type, values: Mapping[str, Any]) -> Any:
-    return options(**parse(options, values, owner))

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ import torch
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import Cell
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.evaluation.cache import CacheKey
+from benchmark.evaluation.cache_entry import CacheKey
 from benchmark.evaluation.changes import Changes
+from benchmark.evaluation.environment import version_of
 from benchmark.evaluation.stream import QueryStream
 from shifts.base import Shift
 from shifts.change import sizes
@@ -180,13 +180,7 @@ def _numerics(device: str) -> dict[str, Any]:
 
 @cache
 def _versions() -> dict[str, str]:
-    found = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return {name: found for name in _LIBRARIES if (found := version_of(name))}
 
 
 def _code_of(*things: object) -> str:

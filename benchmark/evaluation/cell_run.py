@@ -24,16 +24,20 @@ from benchmark.cell import (
     domain_labels,
 )
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.evaluation.answers import Answers
+from benchmark.evaluation.answers import (
+    Answers,
+    Candidates,
+    candidates_of,
+    changes,
+    check_output,
+    geometry,
+)
 from benchmark.evaluation.callbacks import Callback
-from benchmark.evaluation.candidates import Candidates, candidates_of, changes, geometry
 from benchmark.evaluation.isolation import digest, seed_globals, weights_of
-from benchmark.evaluation.outputs import check_output
 from benchmark.evaluation.profiling import (
     Clock,
     PassCounter,
     counted,
-    forwards_timed,
     peak_mb,
     start_peak,
 )
@@ -95,8 +99,7 @@ class CellRun:
             with self.clock("setup"):
                 method = self._method(gallery)
                 weights = None if method.card.trains else digest(weights_of(method.encoder))
-            timed = forwards_timed(method.encoder, self.clock, "encode")
-            with counted(method.encoder) as passes, timed:
+            with counted(method.encoder, self.clock) as passes:
                 tally = self._adapt(method, gallery)
             measured = self._probes(tally, gallery)
             if isinstance(tally.answers, Candidates):

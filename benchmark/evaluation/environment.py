@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmark.backbones.device import cpu_model
+from benchmark.backbones.base import cpu_model
 
 _DISTRIBUTIONS = {
     "queryshift": "queryshift",
@@ -51,7 +51,7 @@ def _fixed() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),  # unlike the metadata it names the build
-        **{name: _version(distribution) for name, distribution in _DISTRIBUTIONS.items()},
+        **{name: version_of(distribution) for name, distribution in _DISTRIBUTIONS.items()},
         "platform": f"{platform.system()}-{platform.machine()}",
         "cpu": cpu_model(),
         "cores": usable_cores(),
@@ -67,7 +67,8 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _version(distribution: str) -> str | None:
+def version_of(distribution: str) -> str | None:
+    """The installed version, or None."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

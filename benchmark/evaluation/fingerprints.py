@@ -20,22 +20,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import platform
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, PartTexts, data_identity
 from benchmark.config.files import atomic_write
-from benchmark.data import file_state
+from benchmark.data.card import SEPARATOR
 from benchmark.data.datasets import BUILTINS as DATASETS
-from benchmark.data.file_state import FileState, annotations_below, state_of, state_of_package
-from benchmark.data.fingerprint import files_of
-from benchmark.data.interleave import SEPARATOR
+from benchmark.data.loading import files_of
 from benchmark.data.own.source import PREFIX, OwnSource
+from benchmark.evaluation.environment import version_of
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN
 
 if TYPE_CHECKING:
@@ -44,6 +46,18 @@ if TYPE_CHECKING:
 _EMBEDDED = "benchmark.mini."
 _MARGIN = 2.0  # seconds: the coarsest time stamps of file systems in use
 _STARTED = time.time()
+
+PACKAGE = Path(__file__).parents[1]
+"""The folder whose content stands for embedded data and weights."""
+
+_DEPTH = 3
+"""Annotations lie so deep at most (``cirr_dataset/cirr/captions``)."""
+
+_LIBRARIES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "transformers")
+_MEDIA = (
+    *(".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"),
+    *(".wav", ".flac", ".mp3", ".mp4"),
+)
 
 
 class Fingerprints:
@@ -149,7 +163,7 @@ class Fingerprints:
 
     def _state(self, files: Sequence[Path] | None, root: str) -> FileState:
         """The state of the package, of these files and of the data folder."""
-        parts = [state_of_package(file_state.PACKAGE)]
+        parts = [state_of_package(PACKAGE)]
         if files is not None:
             parts.append(state_of(files))
         if files is not None and root:
@@ -219,3 +233,63 @@ def _embedded_data(benchmark: str) -> bool:
     cards = [BENCHMARKS.get(name) for name in benchmark.split(SEPARATOR)]
     targets = [DATASETS.get(card.dataset, card.dataset) for card in cards]
     return all(target.startswith(_EMBEDDED) for target in targets)
+
+
+class FileState(NamedTuple):
+    """What some files are, as a hash, and when the youngest of them changed (seconds)."""
+
+    digest: str
+    changed: float
+
+
+def state_of(paths: Iterable[Path]) -> FileState:
+    """Names, sizes, times, inodes and devices of files and folders; a missing one is a state."""
+    digest, changed = hashlib.sha256(), 0
+    for path in paths:
+        state: tuple[int, ...] = ()
+        try:
+            found = path.stat()
+        except OSError:
+            pass
+        else:
+            # The time of the inode's change too: a copy can keep the old time of the content.
+            times = found.st_mtime_ns, found.st_ctime_ns
+            state = (found.st_size, *times, found.st_ino, found.st_dev)
+            changed = max(changed, *times)
+        digest.update(f"{path}\0{state}\n".encode())
+    return FileState(digest.hexdigest(), changed / 1e9)
+
+
+def annotations_below(root: Path, depth: int = _DEPTH) -> Iterator[Path]:
+    """A folder, its folders, and their files but for pictures and sounds, some folders deep."""
+    yield root
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.is_dir() and depth:
+            yield from annotations_below(path, depth - 1)
+        elif entry.is_dir() or path.suffix.lower() not in _MEDIA:
+            yield path
+
+
+@cache
+def state_of_package(folder: Path) -> FileState:
+    """Content of all files of a package, and versions of the libraries below it."""
+    digest = hashlib.sha256(platform.python_version().encode())
+    for library in _LIBRARIES:
+        digest.update(f"{library} {version_of(library) or 'none'}\n".encode())
+    changed = 0
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or "__pycache__" in path.parts:
+            continue
+        try:
+            content = path.read_bytes()
+            changed = max(changed, path.stat().st_ctime_ns)
+        except OSError:  # somebody is at work on the package
+            return FileState("", math.inf)
+        digest.update(f"{path.relative_to(folder)} {len(content)}\n".encode())
+        digest.update(content)
+    return FileState(digest.hexdigest(), changed / 1e9)

@@ -10,7 +10,6 @@ has failed: its own numbers were measured with other functions than those of its
 from __future__ import annotations
 
 import builtins
-import functools
 import gc
 import hashlib
 import importlib
@@ -27,6 +26,7 @@ import threading
 import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ from torch import Tensor, nn
 
 import methods
 
-Setting = tuple[str, Callable[[], Any], Callable[[Any], object]]
-"""A name, how to read it and how to set it."""
+Setting = tuple[Callable[[], Any], Callable[[Any], object]]
+"""How to read it and how to set it."""
 
 _PLAIN = (torch, nn.functional, nn.init, torch.linalg, torch.special, math, random, np, np.linalg)
 _WATCHED = ("benchmark", "methods", "shifts", "torch.nn.modules", "torch.optim")
@@ -48,15 +48,11 @@ _OURS = ("benchmark", "methods", "shifts")
 _WITHIN = tuple(f"{name}." for name in _WATCHED)
 
 
-def _autocast(device: str) -> Setting:
-    def put(value: tuple[bool, torch.dtype]) -> None:
-        torch.set_autocast_enabled(device, value[0])
-        torch.set_autocast_dtype(device, value[1])
-
-    def get() -> tuple[bool, torch.dtype]:
-        return torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-
-    return f"autocast on {device}", get, put
+def _autocast(device: str) -> tuple[Setting, Setting]:
+    return (
+        (partial(torch.is_autocast_enabled, device), partial(torch.set_autocast_enabled, device)),
+        (partial(torch.get_autocast_dtype, device), partial(torch.set_autocast_dtype, device)),
+    )
 
 
 def _put_default_device(device: torch.device) -> None:
@@ -66,22 +62,17 @@ def _put_default_device(device: torch.device) -> None:
 
 
 def _flag(owner: Any, name: str) -> Setting:
-    return (
-        f"{owner.__name__}.{name}",
-        lambda: getattr(owner, name),
-        lambda value: setattr(owner, name, value),
-    )
+    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
 
 
 _COMPUTATION: tuple[Setting, ...] = (
-    ("default dtype", torch.get_default_dtype, torch.set_default_dtype),
-    ("default device", torch.get_default_device, _put_default_device),
-    ("number of threads", torch.get_num_threads, torch.set_num_threads),
-    ("gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
-    _autocast("cpu"),
-    _autocast("cuda"),
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (torch.get_default_device, _put_default_device),
+    (torch.get_num_threads, torch.set_num_threads),
+    (torch.is_grad_enabled, torch.set_grad_enabled),
+    *_autocast("cpu"),
+    *_autocast("cuda"),
     (
-        "deterministic algorithms",
         lambda: (
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -89,26 +80,17 @@ _COMPUTATION: tuple[Setting, ...] = (
         lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
     ),
     (
-        "anomaly detection",
         lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
         lambda value: torch.autograd.set_detect_anomaly(*value),
     ),
-    (
-        "precision of matrix products",
-        torch.get_float32_matmul_precision,
-        torch.set_float32_matmul_precision,
-    ),
-    ("flushing of denormals", lambda: _flushes(), torch.set_flush_denormal),
-    ("oneDNN", torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    (lambda: _flushes(), torch.set_flush_denormal),
+    (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
     _flag(torch.backends.cudnn, "enabled"),
     _flag(torch.backends.cudnn, "benchmark"),
     _flag(torch.backends.cudnn, "deterministic"),
-    (
-        "flash attention",
-        torch.backends.cuda.flash_sdp_enabled,
-        torch.backends.cuda.enable_flash_sdp,
-    ),
-    ("numpy's error handling", np.geterr, lambda value: np.seterr(**value)),
+    (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
+    (np.geterr, lambda value: np.seterr(**value)),
 )
 
 
@@ -152,23 +134,16 @@ def _put_folder(folder: str) -> None:
 
 
 _SURROUNDINGS: tuple[Setting, ...] = (
-    ("working folder", _folder, _put_folder),
-    ("environment", lambda: dict(os.environ), _put_environment),
-    ("warning filters", lambda: list(warnings.filters), _put_filters),
-    ("logging level", lambda: logging.root.level, logging.root.setLevel),
-    ("disabled logging", lambda: logging.root.manager.disable, logging.disable),
-    (
-        "sys.path",
-        lambda: list(sys.path),
-        lambda value: operator.setitem(sys.path, slice(None), value),
-    ),
-    ("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
-    ("garbage collection", gc.isenabled, lambda value: gc.enable() if value else gc.disable()),
-    ("signal handlers", _handlers, _put_handlers),
-    _flag(sys, "stdin"),
-    _flag(sys, "stdout"),
-    _flag(sys, "stderr"),
-    _flag(sys, "excepthook"),
+    (_folder, _put_folder),
+    (lambda: dict(os.environ), _put_environment),
+    (lambda: list(warnings.filters), _put_filters),
+    (lambda: logging.root.level, logging.root.setLevel),
+    (lambda: logging.root.manager.disable, logging.disable),
+    (lambda: list(sys.path), lambda value: operator.setitem(sys.path, slice(None), value)),
+    (sys.getrecursionlimit, sys.setrecursionlimit),
+    (gc.isenabled, lambda value: gc.enable() if value else gc.disable()),
+    (_handlers, _put_handlers),
+    *(_flag(sys, name) for name in ("stdin", "stdout", "stderr", "excepthook")),
 )
 
 
@@ -199,7 +174,7 @@ class Isolation:
         self._random = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
         cuda = torch.cuda.is_initialized()
         self._cuda = torch.cuda.get_rng_state_all() if cuda else None
-        self._settings = [(entry, entry[1]()) for entry in (*_COMPUTATION, *_SURROUNDINGS)]
+        self._settings = [(*pair, pair[0]()) for pair in (*_COMPUTATION, *_SURROUNDINGS)]
         self._open = [n for n in ("stdout", "stderr") if not _closed(getattr(sys, n))]
         self._inference = torch.is_inference_mode_enabled()
         self._modes = torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
@@ -216,7 +191,7 @@ class Isolation:
             os._exit(0)  # a method has forked: one process goes on
         broken = self._restore_names()
         changed = False
-        for number, ((_, get, put), value) in enumerate(self._settings):
+        for number, (get, put, value) in enumerate(self._settings):
             if get() != value:
                 put(value)
                 changed |= number < len(_COMPUTATION)
@@ -320,7 +295,7 @@ def _name_of(owner: Any) -> str:
     return str(owner.__name__)
 
 
-@functools.cache
+@cache
 def _load_methods() -> None:
     """Imports all methods, while they are as they should be."""
     for found in pkgutil.iter_modules(methods.__path__):

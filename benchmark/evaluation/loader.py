@@ -17,7 +17,8 @@ from benchmark.backbones.base import DualEncoder, Staged
 from benchmark.cell import ShiftSpec
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
-from benchmark.evaluation.cache import StreamCache
+from benchmark.evaluation.cache import DiskCache
+from benchmark.evaluation.cache_entry import CacheKey
 from benchmark.evaluation.changes import Changes
 from benchmark.evaluation.workers import loaded, loader_workers, one_thread
 from shifts.base import Shift, ShiftError, item_generator
@@ -34,10 +35,6 @@ BATCHES_AHEAD = 3
 """Batches that loader workers are ahead at most, the one that is waited for included."""
 
 
-def _itself(item: Any) -> Any:
-    return item
-
-
 @dataclass(frozen=True)
 class Corruption:
     """What hits a query.
@@ -49,7 +46,81 @@ class Corruption:
     """
 
     apply: Callable[[Any, int], Any]
-    untouched: Callable[[Any], Any] = _itself
+    untouched: Callable[[Any], Any] = lambda item: item
+
+
+class StreamCache:
+    """Preprocessed queries of one stream, by index of the query.
+
+    With a disk cache the first pass over the stream writes an entry, row by row as the queries are
+    made, and all later passes, in this process or another, read it. Where the rows differ in shape
+    or type, or the disk does not take them, memory serves instead.
+
+    Args:
+        queries: ascending indices of the queries that the stream holds; rows are in this order.
+        room: bytes that may still be kept in memory.
+        disk: None for memory alone.
+        key: where the entry lies; None for memory alone.
+
+    Attributes:
+        nbytes: kept in memory.
+    """
+
+    def __init__(
+        self,
+        queries: np.ndarray,
+        room: Callable[[], int],
+        disk: DiskCache | None = None,
+        key: CacheKey | None = None,
+    ) -> None:
+        self.nbytes = 0
+        self._room, self._key = room, key
+        self._memory: dict[int, Tensor] = {}
+        self._row = {int(query): row for row, query in enumerate(queries)} if key else {}
+        self._disk = disk if key else None
+        found = None if disk is None else disk.open(key)
+        self._entry = found if found is not None and found.shape[0] == len(queries) else None
+
+    def has(self, index: int) -> bool:
+        """Whether an input is stored."""
+        row = self._row.get(index)
+        on_disk = self._entry is not None and row is not None and self._entry.has(row)
+        return on_disk or index in self._memory
+
+    def get(self, index: int) -> Tensor | None:
+        """A stored input, in memory of its own or not to be written to; or None."""
+        entry, row = self._entry, self._row.get(index)
+        found = None if entry is None or row is None else entry.row(row)
+        return self._memory.get(index) if found is None else found
+
+    def put(self, index: int, value: Tensor) -> None:
+        """Keeps an input where that is possible."""
+        if not self._write(index, value) and value.nbytes <= self._room():
+            self._memory[index] = value
+            self.nbytes += value.nbytes
+
+    def close(self) -> None:
+        """Lets go of everything; what was never finished is removed from the disk."""
+        self._leave_disk()
+        self._memory.clear()
+        self.nbytes, self._room = 0, lambda: 0
+
+    def _write(self, index: int, value: Tensor) -> bool:
+        row = self._row.get(index)
+        if self._disk is None or self._key is None or row is None:
+            return False
+        if self._entry is None:
+            self._entry = self._disk.record(self._key, len(self._row), value)
+        entry = self._entry
+        if entry is not None and entry.fits(value) and self._disk.write(entry, row, value):
+            return True
+        self._leave_disk()
+        return False
+
+    def _leave_disk(self) -> None:
+        if self._entry is not None:
+            self._entry.discard()
+        self._entry = self._disk = None
 
 
 @dataclass(frozen=True)

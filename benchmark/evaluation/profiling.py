@@ -78,26 +78,6 @@ def _seconds(begun: Mark, ended: Mark) -> float:
     return float(begun.elapsed_time(ended)) / 1000.0
 
 
-@contextmanager
-def forwards_timed(encoder: nn.Module, clock: Clock, name: str) -> Iterator[None]:
-    """Counts the time in ``encoder``'s forward passes, those of copies made meanwhile included."""
-    begun: list[Mark] = []
-
-    # Plain functions: deepcopy keeps them as they are (see ``counted``).
-    def before(_module: nn.Module, _inputs: object) -> None:
-        begun.append(clock.mark())
-
-    def after(_module: nn.Module, _inputs: object, _output: Tensor) -> None:
-        clock.add(name, begun.pop())
-
-    handles = [encoder.register_forward_pre_hook(before), encoder.register_forward_hook(after)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 @dataclass
 class PassCounter:
     """Rows (queries) that went through an encoder.
@@ -113,17 +93,22 @@ class PassCounter:
 
 
 @contextmanager
-def counted(encoder: nn.Module) -> Iterator[PassCounter]:
+def counted(encoder: nn.Module, clock: Clock | None = None) -> Iterator[PassCounter]:
     """Counts the passes through ``encoder`` and through copies that are made of it meanwhile.
 
-    ``torch.func.functional_call`` on the module is counted as well; calling a part of the encoder
-    directly is not.
+    With a clock it also counts the time of forward passes, as "encode". A call by
+    ``torch.func.functional_call`` is a pass as well; calling a part of the encoder directly is not.
     """
     counter = PassCounter()
+    begun: list[Mark] = []
 
-    # A plain function: deepcopy keeps functions as they are, so a method's frozen copy of the
+    # Plain functions: deepcopy keeps functions as they are, so a method's frozen copy of the
     # encoder counts into the same counter. A bound method would be copied together with it.
-    def on_forward(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+    def before(_module: nn.Module, _inputs: object) -> None:
+        if clock is not None:
+            begun.append(clock.mark())
+
+    def after(_module: nn.Module, _inputs: object, output: Tensor) -> None:
         rows = len(output)
         counter.forward += rows
 
@@ -132,12 +117,15 @@ def counted(encoder: nn.Module) -> Iterator[PassCounter]:
 
         if output.requires_grad:
             output.register_hook(on_backward)
+        if clock is not None:
+            clock.add("encode", begun.pop())
 
-    handle = encoder.register_forward_hook(on_forward)
+    handles = [encoder.register_forward_pre_hook(before), encoder.register_forward_hook(after)]
     try:
         yield counter
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def start_peak(device: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,20 +14,28 @@ from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, data_identity
-from benchmark.data.datasets.ready_made import ReadyMade
-from benchmark.data.fingerprint import by_content
+from benchmark.data.loading import by_content
 from benchmark.data.retrieval import RetrievalSet, checked
 from benchmark.errors import ConfigError, DataError
 from benchmark.evaluation import cache_keys
-from benchmark.evaluation.cache import CacheKey, DiskCache, EmbeddingCache, LRUCache, StreamCache
+from benchmark.evaluation.cache import DiskCache, LRUCache
+from benchmark.evaluation.cache_entry import CacheKey
 from benchmark.evaluation.changes import Changes
-from benchmark.evaluation.home import Homes, place_of
 from benchmark.evaluation.isolation import digest, weights_of
-from benchmark.evaluation.loader import Corruption, QueryInputs, corruption
-from benchmark.evaluation.source_model import SourceRows, embed_distinct, recall_of_rows
+from benchmark.evaluation.loader import Corruption, QueryInputs, StreamCache, corruption
+from benchmark.evaluation.source_model import (
+    Homes,
+    SourceRows,
+    embed_distinct,
+    place_of,
+    recall_of_rows,
+)
 from benchmark.evaluation.stream import QueryStream, chosen_queries, stream_of
 from methods.base import Method, Setup
 from shifts.base import Shift
+
+if TYPE_CHECKING:
+    from benchmark.data.datasets.ready_made import ReadyMade
 
 CACHE_BYTES = 1 << 30
 """Bound of the preprocessed queries that are kept in memory."""
@@ -82,9 +91,9 @@ class Resources:
         self._backbones = LRUCache[DualEncoder](2)
         self._galleries = LRUCache[Tensor](4)  # of a benchmark and its home, in both directions
         self._source_recalls = LRUCache[float](64)
-        self._ready_made = LRUCache[ReadyMade](64)
+        self._ready_made: LRUCache[ReadyMade] = LRUCache(64)
         self._cache_bytes, self._workers = cache_bytes, workers
-        self._embeddings = EmbeddingCache(disk)
+        self._disk = disk or DiskCache(Path(), 0)
         self._streams = LRUCache[StreamCache](2, StreamCache.close)  # a cell's, its clean queries
         self._changes = LRUCache[Changes](16)
         self._source_tables = LRUCache[Tensor](1)  # of one stream: its cells are neighbours
@@ -174,7 +183,7 @@ class Resources:
             return rows
 
         def make() -> Tensor:
-            found = self._embeddings.get(cache_keys.of_gallery(data, backbone, cell), encode)
+            found = self._disk.get(cache_keys.of_gallery(data, backbone, cell), encode)
             return found.to(backbone.device)
 
         return self._galleries.get(self._world(cell), make)
@@ -198,8 +207,7 @@ class Resources:
 
     def begin(self) -> None:
         """A cell begins: what is written to the disk cache from now on is its own."""
-        if self._embeddings.disk is not None:
-            self._embeddings.disk.written.clear()
+        self._disk.written.clear()
 
     def forget(self) -> None:
         """Drops all that is kept, and what the cell under way has written to the disk cache.
@@ -208,14 +216,10 @@ class Resources:
         next one loads and computes everything afresh.
         """
         self.spoiled = True
-        kept = (
-            *(self._data, self._backbones, self._galleries, self._source_recalls),
-            *(self._ready_made, self._streams, self._changes, self._source_tables, self._known),
-        )
-        for values in kept:
-            values.clear()
-        if self._embeddings.disk is not None:
-            self._embeddings.disk.forget_written()
+        for kept in vars(self).values():
+            if isinstance(kept, LRUCache):
+                kept.clear()
+        self._disk.forget_written()
 
     def queries(self, cell: Cell) -> np.ndarray:
         """Indices of the queries that the cell uses, ascending."""
@@ -262,13 +266,13 @@ class Resources:
         if len(missing):
             self.inputs(cell).measure(missing)
         if not found.kept:
-            self._embeddings.put(self._changes_key(cell), found.rows())
+            self._disk.put(self._changes_key(cell), found.rows())
             found.kept = True
         return found
 
     def _changes_of(self, cell: Cell) -> Changes:
         def make() -> Changes:
-            known = self._embeddings.find(self._changes_key(cell))
+            known = self._disk.find(self._changes_key(cell))
             return Changes(self.queries(cell), self.data(cell).query_modality, known)
 
         return self._changes.get(self._inputs_key(cell), make)
@@ -279,7 +283,7 @@ class Resources:
     def _stream_cache(self, cell: Cell, name: Hashable, *, clean: bool = False) -> StreamCache:
         def make() -> StreamCache:
             key = self._queries_key(cell, clean=clean)
-            return StreamCache(self.queries(cell), self._room, self._embeddings.disk, key)
+            return StreamCache(self.queries(cell), self._room, self._disk, key)
 
         return self._streams.get(name, make)
 
@@ -289,7 +293,7 @@ class Resources:
 
     def _queries_key(self, cell: Cell, *, clean: bool = False) -> CacheKey | None:
         """Where the disk cache keeps the cell's inputs; None without one."""
-        if self._embeddings.disk is None:
+        if not self._disk.max_bytes:
             return None
         at_work = () if clean else cell.domains
         return cache_keys.of_inputs(
@@ -318,12 +322,12 @@ class Resources:
         key = cache_keys.of_source(self._queries_key(cell), backbone, parts)
 
         def keep(rows: Tensor) -> None:
-            self._embeddings.put(key, rows)
+            self._disk.put(key, rows)
             self._source_tables.get(name, lambda: rows)
 
         known = self._source_tables.peek(name)
         if known is None:
-            known = self._embeddings.find(key)
+            known = self._disk.find(key)
         return SourceRows(
             lambda batch: backbone.encode(data.query_modality, batch), len(queries), known, keep
         )
@@ -353,7 +357,7 @@ class Resources:
     def _source_alone(self, cell: Cell, queries: np.ndarray, *, clean: bool) -> Tensor:
         data, backbone = self.data(cell), self.backbone(cell)
         inputs = self._queries_key(cell, clean=clean)
-        return self._embeddings.get(
+        return self._disk.get(
             cache_keys.of_source(inputs, backbone, [queries], alone=True),
             lambda: embed_distinct(
                 lambda batch: backbone.encode(data.query_modality, batch),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 from benchmark.backbones.precision import matmul_precision
@@ -16,13 +20,12 @@ from benchmark.cell import (
     unfinished,
 )
 from benchmark.errors import DataError
-from benchmark.evaluation import interrupts
 from benchmark.evaluation.callbacks import Callback, CallbackList
 from benchmark.evaluation.cell_run import Arrays, CellRun
 from benchmark.evaluation.environment import environment
 from benchmark.evaluation.isolation import Isolation
-from benchmark.evaluation.outputs import frames_of
 from benchmark.evaluation.resources import Resources
+from benchmark.evaluation.workers import frames_of
 from methods.base import NotApplicable
 
 
@@ -47,7 +50,7 @@ def run_cell(
     Raises:
         KeyboardInterrupt: the user pressed Ctrl-C, whatever the cell made of it.
     """
-    with interrupts.noticed() as pressed:
+    with _noticed() as pressed:
         before = Isolation()
         resources.begin()
         try:
@@ -142,3 +145,29 @@ def _cannot_run(cell: Cell, resources: Resources) -> str:
                 f"{cell.benchmark!r} has {given} ones"
             )
     return ""
+
+
+@contextmanager
+def _noticed() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether the user has pressed Ctrl-C within the block.
+
+    Only the main thread gets signals; elsewhere, and where they are ignored, it says no.
+    """
+    pressed = False
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        if callable(before):
+            before(number, frame)
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not callable(before):
+        yield lambda: pressed
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

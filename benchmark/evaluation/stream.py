@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from benchmark.cell import Cell, ShiftSpec, StreamSpec
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import ConfigError, did_you_mean
-from benchmark.evaluation.real_domains import by_domain
 from benchmark.evaluation.stream_kinds import MIXING, check_stream
 
 SLOTS = 100
@@ -176,7 +176,7 @@ class QueryStream:
             start = stop
 
 
-def batch_ends(count: int, size: int, stretches: Sequence[Block]) -> list[int]:
+def batch_ends(count: int, size: int, stretches: Sequence[Block] = ()) -> list[int]:
     """Where batches end. None reaches over the end of a block: its domain would be a mixture."""
     ends: list[int] = []
     for start, stop in [(block.start, block.stop) for block in stretches] or [(0, count)]:
@@ -301,3 +301,63 @@ def stream_of(cell: Cell, data: RetrievalSet) -> QueryStream:
         )
     sections = None if data.sections is None else data.sections.of_query[queries]
     return QueryStream(len(queries), cell.stream, cell.seed, groups, sections)
+
+
+def by_domain(
+    spec: StreamSpec, seed: int, shuffled: np.ndarray, domains: np.ndarray
+) -> tuple[np.ndarray, list[int]]:
+    """The order of a stream over real domains, and where its batches end.
+
+    "continual" is one domain after the other, in the order of their names, and no batch is of two;
+    "mixed" is as shuffled; in "diverse" each batch holds ``domains_per_batch`` domains, equally
+    often up to one query, and not those of the batch before as long as there are others left.
+
+    Args:
+        spec: kind, batch size and domains per batch.
+        seed: for the draws of "diverse".
+        shuffled: (N,) a permutation of the queries.
+        domains: (N,) int64 domain of each query.
+
+    Raises:
+        ConfigError: fewer domains than the kind needs.
+    """
+    names = np.unique(domains)
+    needed = spec.domains_per_batch + 1 if spec.kind == "diverse" else 2
+    if len(names) < needed:
+        raise ConfigError(
+            f"a {spec.kind} stream over the data's own domains needs at least {needed}; they have "
+            f"{len(names)}: take another kind (--stream), or data with more domains"
+        )
+    if spec.kind == "mixed":
+        return shuffled, batch_ends(len(shuffled), spec.batch_size)
+    queues = {name: shuffled[domains[shuffled] == name] for name in names.tolist()}
+    if spec.kind == "continual":
+        stops = np.cumsum([len(queue) for queue in queues.values()]).tolist()
+        stretches = [Block(*place, 0) for place in pairwise([0, *stops])]
+        order = np.concatenate(list(queues.values()))
+        return order, batch_ends(len(order), spec.batch_size, stretches)
+    return _diverse(spec, np.random.default_rng(seed), queues)
+
+
+def _diverse(
+    spec: StreamSpec, rng: np.random.Generator, queues: dict[int, np.ndarray]
+) -> tuple[np.ndarray, list[int]]:
+    placed: list[np.ndarray] = []
+    ends: list[int] = []
+    before: set[int] = set()
+    while queues:
+        fresh = [name for name in queues if name not in before] or list(queues)
+        others = [name for name in queues if name not in fresh]
+        wanted = min(spec.domains_per_batch, len(queues), spec.batch_size)
+        drawn = rng.permutation(fresh)[:wanted].tolist()
+        drawn += rng.permutation(others)[: wanted - len(drawn)].tolist() if others else []
+        shares = [len(part) for part in np.array_split(np.arange(spec.batch_size), len(drawn))]
+        batch = [queues[name][:share] for name, share in zip(drawn, shares, strict=True)]
+        for name, share in zip(drawn, shares, strict=True):
+            queues[name] = queues[name][share:]
+            if not len(queues[name]):
+                del queues[name]
+        placed.append(rng.permutation(np.concatenate(batch)))
+        ends.append((ends[-1] if ends else 0) + len(placed[-1]))
+        before = set(drawn)
+    return np.concatenate(placed), ends

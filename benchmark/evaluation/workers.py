@@ -12,17 +12,19 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from benchmark.errors import ConfigError, DataError
+from benchmark.errors import ConfigError, DataError, QueryShiftError
 from benchmark.evaluation.environment import usable_cores
-from benchmark.evaluation.outputs import frames_of
+from shifts.base import ShiftError
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -39,6 +41,7 @@ MOST_BESIDE_A_GPU = 4
 STALLED_SECONDS = 600.0
 """A part that takes longer is given up: its worker may be waiting for what will never come."""
 
+_FRAMES_KEPT = 6
 _PATIENCE = 0.5  # seconds that workers have to end by themselves
 _WAITING = 64  # parts that a worker is asked for at once: their numbers fit into its pipe
 
@@ -264,3 +267,18 @@ def _send(pipe: Connection, made: queue.SimpleQueue[bytes]) -> None:
     with suppress(OSError):  # nobody wants them any more
         while True:
             pipe.send_bytes(made.get())
+
+
+def frames_of(error: BaseException) -> dict[str, Any]:
+    """Where an error that is not the user's came from: the innermost frames, outermost first."""
+    if isinstance(error, QueryShiftError | ShiftError):
+        return {}
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_KEPT:]
+    if hasattr(error, "frames"):  # it comes from a loader worker
+        return {"frames": error.frames}
+    return {
+        "frames": [
+            f"{Path(*Path(frame.filename).parts[-2:])}:{frame.lineno} in {frame.name}"
+            for frame in frames
+        ]
+    }

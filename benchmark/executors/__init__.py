@@ -13,16 +13,13 @@ from benchmark.errors import DataError, QueryShiftError
 from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.resources import Resources
-from benchmark.executors.base import Executor
-from benchmark.executors.processes import ProcessExecutor
-from benchmark.executors.serial import SerialExecutor
+from benchmark.executors.base import Executor, SerialExecutor
 from benchmark.store.run_store import RunStore, as_filed
 
 __all__ = [
     "Executor",
     "Identified",
     "Outcome",
-    "ProcessExecutor",
     "SerialExecutor",
     "identify",
     "run_cells",

@@ -11,6 +11,8 @@ import numpy as np
 
 from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.evaluation.callbacks import Callback, CallbackList
+from benchmark.evaluation.resources import Resources
+from benchmark.evaluation.runner import run_cell
 
 Save = Callable[[Record, Mapping[str, np.ndarray]], None]
 
@@ -121,3 +123,26 @@ class WorkQueue:
 def stream_of(cell: Cell) -> Hashable:
     """What neighbouring cells share in a worker's caches."""
     return cell.benchmark, cell.backbone, cell.stream.kind, cell.shift.label, cell.seed
+
+
+class SerialExecutor(Executor):
+    """Runs cells in this process, with its torch settings as they are.
+
+    A cell that hangs cannot be stopped from within: for a time limit use ``ProcessExecutor`` with
+    one worker.
+
+    Args:
+        resources: kept from cell to cell.
+    """
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+
+    def work(self, queue: WorkQueue) -> None:
+        for index, cell in enumerate(queue.cells):
+            try:
+                record, arrays = run_cell(cell, self.resources, progress=queue.progress)
+            except KeyboardInterrupt:
+                queue.interrupt(index)
+                raise
+            queue.finish(index, record, arrays)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,18 @@ from benchmark.config.kinds import AUTO_WORKERS
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.evaluation.resources import Resources
-from benchmark.executors.allocator import keep_freed_memory
-from benchmark.executors.base import Executor
-from benchmark.executors.machine import LOCAL, gpus_to_share, pool_size, wanted_workers
-from benchmark.executors.processes import ProcessExecutor
-from benchmark.executors.serial import SerialExecutor
-from benchmark.executors.shards import split
+from benchmark.executors.base import Executor, SerialExecutor
+from benchmark.executors.machine import (
+    LOCAL,
+    gpus_to_share,
+    keep_freed_memory,
+    pool_size,
+    wanted_workers,
+)
+
+_WHOLE_BENCHMARKS = 0.25
+_WHOLE_STREAMS = 0.5
+"""How far a border may move, in parts of a shard, to leave a benchmark or a stream in one piece."""
 
 
 def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
@@ -115,6 +124,8 @@ def make_executor(
         return SlurmExecutor(factory, folder=folder / "jobs", options=gpu | config.slurm, **shared)
     workers, threads = pool_size(waiting, device=device, workers=wanted, threads=config.threads)
     if config.executor == "processes" or config.time_limit is not None or workers > 1:
+        from benchmark.executors.processes import ProcessExecutor
+
         return ProcessExecutor(
             factory,
             workers=workers,
@@ -126,3 +137,55 @@ def make_executor(
         torch.set_num_threads(config.threads)
     keep_freed_memory()  # workers get it by variables when they start
     return SerialExecutor(resources)
+
+
+def split(cells: Sequence[Cell], count: int) -> list[list[Cell]]:
+    """Splits cells into parts of about equal number, which together are all cells.
+
+    Cells of one benchmark stay together where that leaves the parts about equal, else at least
+    those of one stream (all methods under one shift and seed): each part loads few data sets and
+    has the source model beside its methods. The parts depend on which cells there are, not on
+    their order, nor on where data lie or on which device is used.
+
+    Args:
+        cells: without duplicates.
+        count: number of parts; no part is empty unless there are fewer cells.
+    """
+    named = sorted(((_names(cell), cell) for cell in cells), key=lambda pair: pair[0])
+    names = [name for name, _ in named]
+    total = len(named)
+    # Where one benchmark, or one stream, ends and the next begins.
+    benchmarks, streams = (
+        [i for i in range(total + 1) if i in (0, total) or names[i - 1][:n] != names[i][:n]]
+        for n in (1, 2)
+    )
+    size = total / count
+    borders = [0]
+    for number in range(1, count):
+        ideal = number * size
+        place = _nearest(benchmarks, ideal, _WHOLE_BENCHMARKS * size)
+        if place is None:
+            place = _nearest(streams, ideal, _WHOLE_STREAMS * size)
+        place = round(ideal) if place is None else place
+        # At least one cell for this part and for each that follows, as far as there are cells.
+        borders.append(max(min(max(place, borders[-1] + 1), total - count + number), borders[-1]))
+    borders.append(total)
+    ordered = [cell for _, cell in named]
+    return [ordered[borders[i] : borders[i + 1]] for i in range(count)]
+
+
+def _names(cell: Cell) -> tuple[str, str, str]:
+    """Benchmark and weights, the stream of queries, and the cell itself, as texts to sort by."""
+    backbone = asdict(cell.backbone)
+    del backbone["device"]
+    world = json.dumps([cell.suite, cell.benchmark, backbone], sort_keys=True)
+    stream = [cell.stream.to_dict(), asdict(cell.shift), cell.seed, cell.limit]
+    key = cell.key(data_fingerprint="", backbone_fingerprint="")
+    return world, json.dumps(stream, sort_keys=True), key
+
+
+def _nearest(places: Sequence[int], ideal: float, reach: float) -> int | None:
+    """The place nearest to the ideal one, if it is within reach."""
+    at = bisect_left(places, ideal)
+    near = min(places[max(0, at - 1) : at + 1], key=lambda place: abs(place - ideal), default=None)
+    return near if near is not None and abs(near - ideal) <= reach else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterator
@@ -177,17 +176,3 @@ class PoolExecutor(Executor, Generic[W]):
         """Ends a worker; another takes its place while there is work."""
         self.pool.remove(worker)
         self.kill(worker)
-
-
-def import_extra(name: str, module: str) -> Any:
-    """A library that only one executor needs.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"the executor {name} needs the extra: pip install 'queryshift[{name}]' ({error})"
-        ) from None

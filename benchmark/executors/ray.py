@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark import __version__
-from benchmark.errors import ConfigError
+from benchmark.errors import ConfigError, import_extra
 from benchmark.executors.machine import LOCAL
-from benchmark.executors.pool import PoolExecutor, Worker, import_extra
+from benchmark.executors.pool import PoolExecutor, Worker
 from benchmark.executors.worker import WorkerContext, child_variables
 
 _OBJECT_STORE_BYTES = 100_000_000
@@ -165,7 +165,7 @@ def import_ray() -> Any:
     # Ray reports its use to its makers unless told otherwise, and that before the first call.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    return import_extra("ray", "ray")
+    return import_extra("ray", "ray", "the executor ray needs the extra")
 
 
 def _same_version(there: tuple[str, str]) -> None:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import ConfigError
+from benchmark.errors import ConfigError, import_extra
 from benchmark.evaluation.resources import Resources
 from benchmark.executors.ending import end_despite_threads
-from benchmark.executors.pool import PoolExecutor, Worker, import_extra
+from benchmark.executors.pool import PoolExecutor, Worker
 from benchmark.executors.worker import child_variables, environment_of_children, serve
 
 JOBS = 16
@@ -64,7 +64,7 @@ class SlurmExecutor(PoolExecutor[_Job]):
         Raises:
             ConfigError: the extra or Slurm is missing, or Slurm refuses the options.
         """
-        submitit = import_extra("slurm", "submitit")
+        submitit = import_extra("submitit", "slurm", "the executor slurm needs the extra")
         if self.cluster == "slurm" and shutil.which("sbatch") is None:
             raise ConfigError(
                 "there is no Slurm on this machine (sbatch is not on the PATH); start the run on a "

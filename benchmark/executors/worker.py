@@ -15,7 +15,7 @@ from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.evaluation.workers import WORKERS_VARIABLE
-from benchmark.executors import allocator
+from benchmark.executors.machine import ALLOCATOR_VARIABLES
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -29,7 +29,7 @@ def child_variables(threads: int, device: str = "", workers: int | None = None) 
         workers: how many there are on the machine, None where that is not known.
     """
     # The user's own settings of the allocator win; the number of threads is the executor's.
-    wanted = {name: os.environ.get(name, value) for name, value in allocator.VARIABLES.items()}
+    wanted = {name: os.environ.get(name, value) for name, value in ALLOCATOR_VARIABLES.items()}
     wanted |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     wanted[WORKERS_VARIABLE] = str(workers or "unknown")
     return wanted | ({"CUDA_VISIBLE_DEVICES": device} if device else {})

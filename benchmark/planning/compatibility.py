@@ -7,21 +7,28 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.cell import CLEAN, SOURCE, BackboneSpec, Cell
 from benchmark.config.files import user_path
 from benchmark.config.run import BenchConfig, Traced
 from benchmark.data import suite as bundled
 from benchmark.data.card import BenchmarkCard, Suite
-from benchmark.data.datasets import ready_made
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean, unknown
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, SHIFTS
 from shifts.base import ShiftCard
 
+if TYPE_CHECKING:
+    from benchmark.data.datasets.ready_made import Corruption
 
-def facts(shift: str) -> ShiftCard | ready_made.Corruption:
+
+def facts(shift: str) -> ShiftCard | Corruption:
     """Modality and severities of a shift, also of one that exists ready-made only."""
-    return SHIFTS.get(shift).card if shift in SHIFTS else ready_made.corruption(shift)
+    if shift in SHIFTS:
+        return SHIFTS.get(shift).card
+    from benchmark.data.datasets.ready_made import corruption
+
+    return corruption(shift)
 
 
 def why_not(card: BenchmarkCard, what: str | BackboneSpec) -> str:

@@ -17,10 +17,9 @@ from typing import Any
 
 import torch
 
-from benchmark.backbones.device import cpu_model
+from benchmark.backbones.base import cpu_model
 from benchmark.cell import Cell, PartTexts, Status
-from benchmark.data.card import BenchmarkCard
-from benchmark.data.interleave import SEPARATOR
+from benchmark.data.card import SEPARATOR, BenchmarkCard
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.fingerprints import Fingerprints, data_here, weights_here
 from benchmark.evaluation.resources import Resources

@@ -11,7 +11,7 @@ from typing import Any
 from benchmark.cell import BackboneSpec, Cell, ShiftSpec, StreamSpec
 from benchmark.config.presets import Place
 from benchmark.config.run import BenchConfig
-from benchmark.data.interleave import SEPARATOR
+from benchmark.data.card import SEPARATOR
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError
 from benchmark.evaluation.stream import summary

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.cell import CLEAN, SOURCE, Cell, Identity, PartTexts
 from benchmark.config.run import BenchConfig, Traced, defaults, from_file, from_flags
-from benchmark.data.datasets import ready_made
-from benchmark.data.interleave import SEPARATOR
+from benchmark.data.card import SEPARATOR
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError
 from benchmark.evaluation.stream_kinds import MIXING
@@ -320,8 +319,9 @@ def _own_shifts(config: BenchConfig, card: BenchmarkCard) -> tuple[str, ...]:
     """A benchmark's own shifts; of ready-made queries all published types of its modality."""
     if not config.ready_made or card.shifts == (CLEAN,):
         return tuple(resolve_shift(config, shift) for shift in card.shifts)
-    known = ready_made.CORRUPTIONS.items()
-    return tuple(name for name, kind in known if kind.modality == card.query)
+    from benchmark.data.datasets.ready_made import CORRUPTIONS
+
+    return tuple(name for name, kind in CORRUPTIONS.items() if kind.modality == card.query)
 
 
 def resolve_shift(config: BenchConfig, shift: str) -> str:
@@ -330,5 +330,7 @@ def resolve_shift(config: BenchConfig, shift: str) -> str:
         return SHIFTS.resolve(shift)
     name = SHIFTS.aliases().get(shift, shift)
     if name != CLEAN:
-        ready_made.corruption(name)
+        from benchmark.data.datasets.ready_made import corruption
+
+        corruption(name)
     return name

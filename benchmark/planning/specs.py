@@ -26,7 +26,6 @@ from benchmark.config.presets import Place
 from benchmark.config.run import KINDS as SETTINGS
 from benchmark.config.run import BenchConfig
 from benchmark.config.validate import applicable, check, complete, mapping, mapping_of, parse
-from benchmark.data.datasets import ready_made
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError
 from benchmark.evaluation.stream_kinds import MIXING, check_kind, check_stream
@@ -284,7 +283,9 @@ def shift_specs(
         if name == CLEAN:
             wanted = (0,)
         if config.ready_made and name != CLEAN:
-            found += [(ready_made.specify(name, severity), None) for severity in wanted]
+            from benchmark.data.datasets.ready_made import specify
+
+            found += [(specify(name, severity), None) for severity in wanted]
             continue
         kind = SHIFTS.get(name)
         by_hand = applicable(kind.Options, config.shift_option)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from benchmark.cell import STREAM_OPTIONS, Cell, Record, Status
 from benchmark.config.presets import tuned
-from benchmark.data.interleave import SEPARATOR
+from benchmark.data.card import SEPARATOR
 from benchmark.data.suite import benchmark_card
 from benchmark.errors import UnknownNameError
 from benchmark.metrics.average_ranks import average_ranks, compare_ranks

@@ -39,8 +39,7 @@ from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
 from benchmark.report.results import CellResult
 from benchmark.store.csv_text import no_formulas
 from benchmark.store.records import StoredCell
-from benchmark.store.run_store import RunStore
-from benchmark.store.sharing import Shared
+from benchmark.store.run_store import RunStore, Shared
 
 logger = logging.getLogger(__name__)
 

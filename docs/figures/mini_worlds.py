@@ -18,7 +18,7 @@ from benchmark.backbones.base import DualEncoder
 from benchmark.cell import BackboneSpec
 from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.retrieval import Items
-from benchmark.data.tasks.image_text import build
+from benchmark.data.tasks import build_pairs
 from benchmark.metrics.ranking import ranks
 from benchmark.metrics.recall import recall_at
 from benchmark.mini.pictures import data
@@ -147,7 +147,8 @@ def recalls(
 ) -> tuple[float, float]:
     """R@1 in percent, image to text and text to image, without adaptation."""
     sides = [
-        build(pairs, name=pairs.name, query=query, cleaning=cleaning) for query in ("image", "text")
+        build_pairs(pairs, name=pairs.name, query=query, cleaning=cleaning)
+        for query in ("image", "text")
     ]
     clean = sides[0].clean_text or str
     pictures = [pairs.images[i] for i in range(len(pairs.images))]

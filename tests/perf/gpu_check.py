@@ -31,7 +31,8 @@ from benchmark.errors import QueryShiftError
 from benchmark.evaluation.environment import usable_cores
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
-from benchmark.executors import Executor, ProcessExecutor, SerialExecutor
+from benchmark.executors import Executor, SerialExecutor
+from benchmark.executors.processes import ProcessExecutor
 from benchmark.registry import METHODS
 from methods import BUILTINS
 from methods.base import MethodError, Setup

@@ -28,14 +28,14 @@ import importlib, json, sys, time, tracemalloc
 from pathlib import Path
 module, name, root, traced = sys.argv[1:]
 load = getattr(importlib.import_module(module), name)
-from benchmark.data.tasks.image_text import build
+from benchmark.data.tasks import build_pairs
 if traced == "traced":
     tracemalloc.start()
 begun, wall = time.process_time(), time.perf_counter()
 pairs = load(Path(root))
 loaded = time.process_time() - begun, time.perf_counter() - wall
 for query in ("image", "text"):
-    build(pairs, name="x", query=query)
+    build_pairs(pairs, name="x", query=query)
 print(json.dumps({
     "counts": pairs.counts,
     "load_cpu_s": loaded[0],

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.cell import Cell, Record
-from benchmark.executors import ProcessExecutor
+from benchmark.executors.processes import ProcessExecutor
 from tests.perf.cells import fastest, mini_cell, without_disk
 
 METHODS = ("source", "tent", "eata", "sar", "read", "tcr", "rest")

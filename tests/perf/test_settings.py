@@ -8,7 +8,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.backbones.towers import TextTower
-from benchmark.executors.allocator import VARIABLES, keep_freed_memory
+from benchmark.executors.machine import ALLOCATOR_VARIABLES, keep_freed_memory
 from tests.perf.cells import IMAGES, TEXTS, done, fastest, in_child, mini_cell, without_disk
 
 HERE = "tests.perf.test_settings"
@@ -32,7 +32,7 @@ def test_allocator(benchmark: BenchmarkFixture) -> None:
     jobs = [
         lambda: in_child(HERE, "step_seconds", IMAGES, False, True),
         lambda: in_child(HERE, "step_seconds", IMAGES, True, True),
-        lambda: in_child(HERE, "step_seconds", IMAGES, False, True, variables=VARIABLES),
+        lambda: in_child(HERE, "step_seconds", IMAGES, False, True, variables=ALLOCATOR_VARIABLES),
     ]
     plain, kept, by_variables = benchmark.pedantic(fastest, (jobs, 2), rounds=1)
     benchmark.extra_info |= {

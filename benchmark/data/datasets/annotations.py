@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -22,26 +22,16 @@ def read_json(path: Path, *, drop: str = "") -> Any:
     Raises:
         DataError: not readable, not UTF-8 or not JSON; says the file and the line.
     """
-    text = _read_text(path)
 
     def dropping(record: dict[str, Any]) -> dict[str, Any]:
         record.pop(drop, None)
         return record
 
-    try:
-        return json.loads(text, object_hook=dropping if drop else None)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
-        ) from None
-    except ValueError as error:  # a number of thousands of digits
-        raise DataError(f"{path} is not usable JSON: {error}") from None
-    except RecursionError:
-        raise DataError(f"{path} is nested too deeply to be an annotation file") from None
+    return _parsed(_read_text(path), f"{path}", hook=dropping if drop else None)
 
 
 def read_json_lines(path: Path) -> list[tuple[int, Any]]:
-    """Parses a UTF-8 file of one JSON value a line; blank lines are passed over.
+    """Parses a UTF-8 file of one JSON value a line, passing over blank lines.
 
     Returns:
         (line number, value) of each.
@@ -49,22 +39,23 @@ def read_json_lines(path: Path) -> list[tuple[int, Any]]:
     Raises:
         DataError: not readable, not UTF-8 or not JSON; says the file, the line and the column.
     """
-    records = []
     # Not splitlines(), which also breaks at characters that JSON strings may hold.
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            records.append((number, json.loads(line)))
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{path} is not valid JSON lines: line {number}, column {error.colno}: {error.msg}"
-            ) from None
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: not usable JSON: {error}") from None
-        except RecursionError:
-            raise DataError(f"{path}, line {number}: nested too deeply") from None
-    return records
+    lines = enumerate(_read_text(path).split("\n"), start=1)
+    return [(number, _parsed(line, f"{path}", number)) for number, line in lines if line.strip()]
+
+
+def _parsed(text: str, file: str, line: int = 0, hook: Callable[..., Any] | None = None) -> Any:
+    """The value of a JSON text: a whole file, or one of its lines by number."""
+    kind, where = ("JSON lines", f"{file}, line {line}") if line else ("JSON", file)
+    try:
+        return json.loads(text, object_hook=hook)
+    except json.JSONDecodeError as error:
+        place = f"line {line or error.lineno}, column {error.colno}"
+        raise DataError(f"{file} is not valid {kind}: {place}: {error.msg}") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{where} is not usable JSON: {error}") from None
+    except RecursionError:
+        raise DataError(f"{where} is nested too deeply to be an annotation file") from None
 
 
 def _read_text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""COCO and Flickr30K in Karpathy's split, in BLIP's and in Karpathy's own annotation format.
+"""Data sets in Karpathy's annotation format: COCO and Flickr30K (in BLIP's too), RSICD, RSITMD.
 
 Where the files are looked for, below the folder given as DATA, first hit wins::
 
@@ -12,17 +12,34 @@ Where the files are looked for, below the folder given as DATA, first hit wins::
 
 An image is looked for under its annotated path first, then under its bare file name, because
 folders of corrupted images are usually flat.
+
+RSICD and RSITMD, aerial views with five sentences each, come as one file for all splits and one
+flat folder. Many of their texts occur under several images. By default only a text's own image is
+relevant, as in TCR's left-over loaders. Variants are data sets with names of their own, so that
+results cannot be mixed up:
+
+* ``load_rsicd_same_text``, ``load_rsitmd_same_text``: a text is relevant to every image with it,
+  letter by letter;
+* ``load_rsicd_first_1000``, ``load_rsitmd_first_450``: the left-over loaders' cap on the images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
 from benchmark.data.datasets.folders import Source
-from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader, records_of, sentences_of
+from benchmark.data.datasets.pairs import (
+    AnnotatedImage,
+    PairLoader,
+    other_suffixes,
+    records_of,
+    sentences_of,
+)
 
 CAPTIONS_PER_IMAGE = 5
 """The first five count; some COCO images have six or seven (25,010 in all, 25,000 used)."""
@@ -103,3 +120,42 @@ load_flickr30k = PairLoader(
     ),
 )
 """Flickr30K, Karpathy split."""
+
+
+def _aerial(file: Path, split: str) -> Iterator[AnnotatedImage]:
+    records = value(read_json(file, drop="tokens"), "images", list, str(file))
+    for where, record in records_of(records, split, file, "images record"):
+        path = relative_path(value(record, "filename", str, where), where)
+        yield AnnotatedImage(path.stem, path, sentences_of(record, where))
+
+
+def _first(count: int, of: PairLoader) -> PairLoader:
+    """A loader of the split's first images alone."""
+
+    def read(file: Path, split: str) -> Iterable[AnnotatedImage]:
+        return islice(of.read(file, split), count)
+
+    return replace(of, read=read, part=f"first {count}")
+
+
+load_rsicd = PairLoader(
+    Source("rsicd", ("rsicd", ".")),
+    ("dataset_rsicd.json",),
+    ("RSICD_images", "images", "."),
+    _aerial,
+)
+"""RSICD, only the own image relevant."""
+
+load_rsitmd = PairLoader(
+    Source("rsitmd", ("rsitmd", ".")),
+    ("dataset_RSITMD.json", "dataset_rsitmd.json"),
+    ("images", "RSITMD_images", "."),
+    _aerial,
+    other_suffixes(".png", ".jpg"),
+)
+"""RSITMD, only the own image relevant."""
+
+load_rsicd_same_text = replace(load_rsicd, same_text=True)
+load_rsitmd_same_text = replace(load_rsitmd, same_text=True)
+load_rsicd_first_1000 = _first(1000, load_rsicd)
+load_rsitmd_first_450 = _first(450, load_rsitmd)

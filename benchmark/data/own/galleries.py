@@ -19,7 +19,7 @@ from benchmark.data.own.rows import Absent, Codes, Numbers, need, rows_of, text_
 from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import Table, open_table
 from benchmark.data.retrieval import NDCG, Items, Relevance, RetrievalSet, Texts
-from benchmark.data.tasks.composed import ComposedItems
+from benchmark.data.tasks import ComposedItems
 from benchmark.errors import DataError, did_you_mean
 
 QUERIES = {
@@ -215,7 +215,8 @@ def _side(table: Table, modality: str, split: str, allow_missing: bool) -> _Side
     absent.check(len(ids), column)
     numbers.check()
     listed = list(ids)
-    media = _media(listed, places, modality)
+    kind = "image" if modality == "composed" else modality
+    media = [] if modality == "text" else [media_items(listed, places, kind)]
     parts = [content for _, content in media] + ([texts.digest] if len(texts) else [])
     items: Items = media[0][0] if media else Texts(listed, texts)
     if modality == "composed":
@@ -230,11 +231,6 @@ def _side(table: Table, modality: str, split: str, allow_missing: bool) -> _Side
         numbered["domain"][1] if "domain" in numbered else [],
         set(absent.names),
     )
-
-
-def _media(ids: list[str], places: list[Media], modality: str) -> list[tuple[Items, str]]:
-    kind = "image" if modality == "composed" else modality
-    return [] if modality == "text" else [media_items(ids, places, kind)]
 
 
 def _grades(

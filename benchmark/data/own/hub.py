@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.own.source import CONFIGURATION, configured, is_saved
-from benchmark.errors import DataError, did_you_mean
+from benchmark.errors import DataError, did_you_mean, import_extra
 
 HUB_ROWS = 1_000
 """Rows that are turned from Arrow into Python at once."""
@@ -85,13 +85,8 @@ def open_hub(place: str) -> Mapping[str, Any]:
         DataError: no library, it finds no such data set here, or there are several configurations
             of which none was chosen.
     """
-    try:
-        library = importlib.import_module("datasets")
-    except ImportError:
-        raise DataError(
-            f"the data set hf:{place} needs the library datasets: "
-            "pip install 'queryshift[datasets]'"
-        ) from None
+    what = f"the data set hf:{place} needs the library datasets"
+    library = import_extra("datasets", "datasets", what, DataError)
     name, configuration = configured(place)
     folder = Path(name)
     with _offline(library):

@@ -7,6 +7,7 @@ import io
 import mmap
 import tempfile
 import weakref
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,23 @@ class _Packed:
         return self._view[self._ends[index] : self._ends[index + 1]]
 
 
-class PackedTexts(_Packed, Sequence[str]):
+class _Texts(Sequence[str]):
+    """Texts that are made when asked for."""
+
+    @abstractmethod
+    def _text(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self._text(place) for place in range(*index.indices(len(self)))]
+        return self._text(index)
+
+
+class PackedTexts(_Packed, _Texts):
     """Texts in a temporary file instead of memory: ten million captions are a few hundred MB.
 
     Attributes:
@@ -94,13 +111,7 @@ class PackedTexts(_Packed, Sequence[str]):
     def digest(self) -> str:
         return self._hash.hexdigest()
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+    def _text(self, index: int) -> str:
         if not 0 <= index < len(self):
             raise IndexError(index)
         return self._read(index).decode()
@@ -133,7 +144,7 @@ class PackedFile:
 
 
 @dataclass(frozen=True)
-class CaptionIds(Sequence[str]):
+class CaptionIds(_Texts):
     """Ids of captions, "<id of what they describe>#<number>", made when asked for.
 
     Attributes:
@@ -149,13 +160,7 @@ class CaptionIds(Sequence[str]):
     def __len__(self) -> int:
         return len(self.owner)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+    def _text(self, index: int) -> str:
         return f"{self.owners[self.owner[index]]}#{self.number[index]}"
 
     def __iter__(self) -> Iterator[str]:

@@ -14,6 +14,7 @@ from benchmark.data.own.pairs import read_pairs, task_of
 from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.data.own.tables import of_frame, open_table
 from benchmark.data.retrieval import RetrievalSet
+from benchmark.data.tasks import build
 from benchmark.errors import DataError
 
 if TYPE_CHECKING:
@@ -104,8 +105,6 @@ def from_frame(
 
 
 def _load(card: BenchmarkCard, source: OwnSource, allow_missing: bool) -> RetrievalSet:
-    from benchmark.data.loading import build
-
     if source.gallery:
         return load_galleries(
             source, name=card.id, query=card.query, item=card.gallery, allow_missing=allow_missing

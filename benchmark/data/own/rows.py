@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.datasets.nearby import nearest
+from benchmark.data.datasets.folders import nearest
 from benchmark.data.own.items import MediaFinder
 from benchmark.data.own.tables import COLUMNS, Table
 from benchmark.errors import DataError, did_you_mean

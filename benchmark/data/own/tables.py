@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.data.own.source import HUB, is_saved, metadata_of, shards_of
-from benchmark.errors import DataError
+from benchmark.errors import DataError, import_extra, said
 
 CHUNK = 50_000
 """Rows that are held at once."""
@@ -112,7 +111,8 @@ def _table(
     for ours, theirs in (columns if own is None else own).items():
         if theirs not in there:
             raise DataError(
-                f"{name} has no column {theirs!r} to be the {ours}; it has {_quoted(there)}"
+                f"{name} has no column {theirs!r} to be the {ours}; it has "
+                f"{', '.join(map(repr, there))}"
             )
     mapping = {name: name for name in COLUMNS if name in there}
     mapping |= {ours: theirs for ours, theirs in columns.items() if theirs in there}
@@ -162,7 +162,7 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
         return
     except (OSError, ValueError, pd.errors.ParserWarning) as error:  # ValueError: Unicode too
         raise DataError(
-            f"{path} cannot be read as a table ({_said(error)}); expected UTF-8 text with a line "
+            f"{path} cannot be read as a table ({said(error)}); expected UTF-8 text with a line "
             "of column names, and quotes around values with commas or line breaks"
         ) from None
 
@@ -190,7 +190,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {number} is not valid JSON: {error.msg}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({_said(error)}); expected UTF-8 text") from None
+        raise DataError(f"{path} cannot be read ({said(error)}); expected UTF-8 text") from None
 
 
 def _framed(records: Iterator[dict[str, Any]]) -> Iterator[pd.DataFrame]:
@@ -206,20 +206,16 @@ def _framed(records: Iterator[dict[str, Any]]) -> Iterator[pd.DataFrame]:
 
 
 def _parquet(path: Path) -> Iterator[pd.DataFrame]:
-    try:
-        parquet = importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise DataError(
-            f"reading {path} needs pyarrow: pip install 'queryshift[parquet]', or save it as CSV "
-            "or JSON lines"
-        ) from None
+    other = ", or save it as CSV or JSON lines"
+    what = f"reading {path} needs pyarrow"
+    parquet = import_extra("pyarrow.parquet", "parquet", what, DataError, other)
     try:
         with parquet.ParquetFile(path) as file:
             large = any("binary" in str(field.type) for field in file.schema_arrow)
             for batch in file.iter_batches(batch_size=FILE_ROWS if large else CHUNK):
                 yield from _framed(iter(batch.to_pylist()))
     except (OSError, ValueError) as error:  # pyarrow's own are of these
-        raise DataError(f"{path} cannot be read as Parquet ({_said(error)})") from None
+        raise DataError(f"{path} cannot be read as Parquet ({said(error)})") from None
 
 
 def _folder_rows(folder: Path, tables: list[Path]) -> Iterator[pd.DataFrame]:
@@ -234,12 +230,3 @@ def _folder_rows(folder: Path, tables: list[Path]) -> Iterator[pd.DataFrame]:
                 if "split" not in chunk.columns:
                     chunk["split"] = below
             yield chunk
-
-
-def _quoted(names: tuple[str, ...]) -> str:
-    return ", ".join(map(repr, names))
-
-
-def _said(error: Exception) -> str:
-    """A foreign error on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -19,7 +19,7 @@ from benchmark.backbones.towers import ImageTower, TextTower
 from benchmark.backbones.two_towers import owned
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import atomic_write
-from benchmark.data.captions import clean
+from benchmark.data.tasks import clean
 from benchmark.errors import ConfigError, WeightsError, did_you_mean
 from benchmark.mini.composed.combiner import Combiner, ComposedTower
 from benchmark.mini.pictures.backbone import WEIGHTS

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones.towers import ImageTower, TextTower
 from benchmark.config.files import atomic_write
-from benchmark.data.captions import clean
+from benchmark.data.tasks import clean
 from benchmark.mini.composed.backbone import WEIGHTS_FILE, base_towers, export, read
 from benchmark.mini.composed.changes import CATEGORIES
 from benchmark.mini.composed.combiner import Combiner, image_states, text_states

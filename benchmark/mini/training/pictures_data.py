@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.captions import clean
+from benchmark.data.tasks import clean
 from benchmark.mini.pictures import render, scenes
 from benchmark.mini.pictures.backbone import tokenizer
 from benchmark.mini.pictures.render import PATCHES

@@ -37,6 +37,12 @@ CONFIG: dict[str, Any] = {
 TEXTS = ["a dog", "two dogs, a kite", "", "cup"]
 
 
+def layer_norm_scalars(module: nn.Module) -> int:
+    """Number of LayerNorm weights and biases in a module, layers chosen by type."""
+    norms = [m for m in module.modules() if isinstance(m, nn.LayerNorm)]
+    return sum(p.numel() for norm in norms for p in norm.parameters(recurse=False))
+
+
 def write_weights(model: nn.Module, path: Path) -> None:
     state = {key: value.contiguous().clone() for key, value in model.state_dict().items()}
     save_file(state, path)

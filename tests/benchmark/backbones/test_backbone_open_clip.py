@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from benchmark.backbones.open_clip import OpenClipBackbone, load_local_dir
-from benchmark.backbones.towers import image_tower, layer_norm_scalars, text_tower
+from benchmark.backbones.towers import image_tower, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.errors import ConfigError
 from methods.base import QueryEncoder
@@ -24,6 +24,7 @@ from tests.benchmark.backbones.fixtures_open_clip import (
     VOCABULARY,
     images,
     inputs,
+    layer_norm_scalars,
     random_model,
     write_folder,
     write_weights,

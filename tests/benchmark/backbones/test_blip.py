@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmark.backbones import blip
-from benchmark.backbones.towers import layer_norm_scalars
 from benchmark.backbones.two_towers import TwoTowers
 from methods.base import QueryEncoder, Setup
 from methods.parameters import norm_parameters, select_parameters
@@ -25,8 +24,10 @@ from tests.benchmark.backbones.fixtures_blip import (
     inputs,
     load,
     random_model,
+    transformers,
     write_folder,
 )
+from tests.benchmark.backbones.fixtures_open_clip import layer_norm_scalars
 
 FULL: dict[str, Any] = {
     "model_type": "blip",
@@ -97,8 +98,13 @@ def test_counts_of_probe_1a_without_allocating_weights() -> None:
         "num_attention_heads": 16,
     }
     with torch.device("meta"):
-        image, text = blip.build_towers(FULL)
-        wide, _ = blip.build_towers(large)
+        model, other = (
+            transformers.BlipForImageTextRetrieval(transformers.BlipConfig.from_dict(settings))
+            for settings in (FULL, large)
+        )
+    image = blip.BlipImageTower(model.vision_model, model.vision_proj)
+    text = blip.BlipTextTower(model.text_encoder, model.text_proj, 0)
+    wide = blip.BlipImageTower(other.vision_model, other.vision_proj)
     assert all(p.is_meta for p in image.parameters())
     assert layer_norm_scalars(image.adaptable) == 38_400
     assert layer_norm_scalars(wide.adaptable) == 100_352

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from benchmark.backbones import cav_mae
 from benchmark.backbones.cav_mae_model import AudioTower, Shape, VideoTower, infer_shape
-from benchmark.backbones.towers import layer_norm_scalars
 from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters
 from shifts.audio.item import Audio
+from tests.benchmark.backbones.fixtures_open_clip import layer_norm_scalars
 
 WIDTH, DEPTH, SIDE, WINDOWS = 64, 2, 32, 64
 MODALITIES = ("video", "audio")

@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import save_file
 
 from benchmark.backbones.open_clip import OpenClipBackbone, build_model, load, load_local_dir
-from benchmark.backbones.towers import layer_norm_scalars
 from benchmark.cell import BackboneSpec
 from benchmark.data.loading import load_retrieval_set
 from benchmark.data.suite import benchmark_card
@@ -21,6 +20,7 @@ from benchmark.errors import ConfigError, UnknownNameError, WeightsError
 from tests.benchmark.backbones.fixtures_open_clip import (
     CONFIG,
     inputs,
+    layer_norm_scalars,
     random_model,
     write_folder,
     write_weights,

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from benchmark.backbones.open_clip import OpenClipBackbone
 from benchmark.backbones.person_search import load, person_tokenizer, person_transform
-from benchmark.backbones.towers import image_tower, layer_norm_scalars, text_tower
+from benchmark.backbones.towers import image_tower, text_tower
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError
 from methods.parameters import select_parameters
+from tests.benchmark.backbones.fixtures_open_clip import layer_norm_scalars
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 16,

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.backbones.precision import (
+    ISA_VARIABLE,
     PreciseBackbone,
     PreciseEncoder,
     channels_last,
+    check_near,
     in_precision,
     matmul_precision,
 )
-from benchmark.backbones.precision_check import ISA_VARIABLE, check_near
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Status
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
@@ -268,7 +269,7 @@ def crooked(spec: BackboneSpec, backbone: fakes.FakeBackbone, name: str = "sourc
 def test_a_precision_that_comes_out_wrong_fails_the_cell(
     precision: str, side: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.backbones.precision_check.cpu_model", lambda: "Invented CPU 3")
+    monkeypatch.setattr("benchmark.backbones.precision.cpu_model", lambda: "Invented CPU 3")
     spec = dataclasses.replace(BF16, precision=precision)
     record, arrays = crooked(spec, Crooked(side, lambda rows: rows.flip(1)), name)
     assert record.status == Status.FAILED

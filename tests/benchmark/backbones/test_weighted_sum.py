@@ -18,13 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from benchmark.backbones.packing import unpack
-from benchmark.backbones.towers import layer_norm_scalars
 from benchmark.backbones.transforms import image_transform, padded
 from benchmark.backbones.weighted_sum import WeightedSumBackbone, load, split_weight
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
 from methods.parameters import select_parameters
 from shifts.composed import Composed
+from tests.benchmark.backbones.fixtures_open_clip import layer_norm_scalars
 
 MERGES = 300
 CONFIG: dict[str, Any] = {

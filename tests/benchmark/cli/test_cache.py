@@ -12,7 +12,8 @@ from rich.console import Console
 from benchmark.cli.cache import Cache
 from benchmark.cli.command import FAILED, OK, UsageError
 from benchmark.errors import ConfigError
-from benchmark.evaluation.cache import CacheKey, DiskCache
+from benchmark.evaluation.cache import DiskCache
+from benchmark.evaluation.cache_entry import CacheKey
 
 
 def call(*words: str) -> tuple[int, str]:

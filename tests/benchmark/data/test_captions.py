@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.data.captions import clean
+from benchmark.data.tasks import clean
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint
 from benchmark.data.datasets.karpathy import load_coco, load_flickr30k
 from benchmark.data.retrieval import Texts
-from benchmark.data.tasks.image_text import build
+from benchmark.data.tasks import build_pairs
 from benchmark.errors import ConfigError, DataError
 from tests.benchmark.fixtures_karpathy import (
     captions_for,
@@ -104,8 +104,8 @@ def test_five_thousand_records_load_quickly(tmp_path: Path) -> None:
     write_json(tmp_path / "coco" / "coco_karpathy_test.json", records)
     start = time.process_time()
     pairs = load_coco(tmp_path)
-    build(pairs, name="x", query="image")
-    build(pairs, name="x", query="text")
+    build_pairs(pairs, name="x", query="image")
+    build_pairs(pairs, name="x", query="text")
     assert time.process_time() - start < 2
     assert (len(pairs.images), len(pairs.captions)) == (5000, 25000)
 
@@ -262,7 +262,7 @@ def test_pairs_must_match(owner: list[int], images: int) -> None:
 
 
 def test_image_queries_are_answered_by_all_their_captions() -> None:
-    data = build(pairs_of([0, 1, 0, 2], 3), name="toy-image", query="image")
+    data = build_pairs(pairs_of([0, 1, 0, 2], 3), name="toy-image", query="image")
     assert [data.relevance[q].tolist() for q in range(3)] == [[0, 2], [1], [3]]
     assert (data.query_modality, data.gallery_modality) == ("image", "text")
     assert data.gallery[2] == "caption 2"
@@ -271,7 +271,7 @@ def test_image_queries_are_answered_by_all_their_captions() -> None:
 
 
 def test_text_queries_are_answered_by_their_own_image() -> None:
-    data = build(pairs_of([0, 1, 0, 2], 3), name="toy-text", query="text")
+    data = build_pairs(pairs_of([0, 1, 0, 2], 3), name="toy-text", query="text")
     assert [data.relevance[q].tolist() for q in range(4)] == [[0], [1], [0], [2]]
     assert data.groups.tolist() == [0, 1, 0, 2]
     assert data.queries[1] == "caption 1"
@@ -279,23 +279,23 @@ def test_text_queries_are_answered_by_their_own_image() -> None:
 
 def test_the_two_directions_are_each_others_transpose() -> None:
     pairs = pairs_of([2, 0, 1, 1, 0], 3)
-    image, text = (build(pairs, name="t", query=side).relevance for side in ("image", "text"))
+    image, text = (build_pairs(pairs, name="t", query=side).relevance for side in ("image", "text"))
     forward = {(q, int(g)) for q in range(len(image)) for g in image[q]}
     assert forward == {(int(g), q) for q in range(len(text)) for g in text[q]}
 
 
 def test_cleaning_is_a_function_not_done_to_the_raw_captions() -> None:
-    data = build(pairs_of([0], 1), name="t", query="text", max_words=1)
+    data = build_pairs(pairs_of([0], 1), name="t", query="text", max_words=1)
     assert data.queries[0] == "caption 0"
     assert data.clean_text is not None
     assert data.clean_text("Two Words.") == "two"
-    assert build(pairs_of([0], 1), name="t", query="text", cleaning="none").clean_text is None
+    assert build_pairs(pairs_of([0], 1), name="t", query="text", cleaning="none").clean_text is None
 
 
 def test_fingerprint_follows_side_and_cleaning() -> None:
     pairs = pairs_of([0, 1, 0, 2], 3)
     prints = {
-        build(pairs, name="t", query=query, cleaning=cleaning).fingerprint
+        build_pairs(pairs, name="t", query=query, cleaning=cleaning).fingerprint
         for query in ("image", "text")
         for cleaning in ("blip", "none")
     }
@@ -305,7 +305,7 @@ def test_fingerprint_follows_side_and_cleaning() -> None:
 @pytest.mark.parametrize("wrong", [{"query": "audio"}, {"query": "text", "cleaning": "x"}])
 def test_unknown_side_or_cleaning(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        build(pairs_of([0], 1), name="t", **wrong)
+        build_pairs(pairs_of([0], 1), name="t", **wrong)
 
 
 def test_everything_of_an_identity_is_relevant_both_ways() -> None:
@@ -313,7 +313,7 @@ def test_everything_of_an_identity_is_relevant_both_ways() -> None:
     pairs = dataclasses.replace(
         pairs_of([0, 0, 1, 1, 2], 3), identities=np.array([7, 7, 4], dtype=np.int64)
     )
-    image, text = (build(pairs, name="t", query=side) for side in ("image", "text"))
+    image, text = (build_pairs(pairs, name="t", query=side) for side in ("image", "text"))
     assert [image.relevance[q].tolist() for q in range(3)] == [[0, 1, 2, 3]] * 2 + [[4]]
     assert [text.relevance[q].tolist() for q in range(5)] == [[0, 1]] * 4 + [[2]]
     assert image.groups.tolist() == [7, 7, 4]

@@ -19,7 +19,7 @@ from benchmark.data.datasets.ready_made import (
     specify,
 )
 from benchmark.data.retrieval import RetrievalSet, Texts
-from benchmark.data.tasks.image_text import build
+from benchmark.data.tasks import build_pairs
 from benchmark.errors import ConfigError, DataError
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.runner import run_cell
@@ -43,9 +43,9 @@ IMAGES = 4
 def clean(root: Path, query: str, dataset: str = "coco") -> RetrievalSet:
     if dataset == "coco":
         make_coco(root, images=IMAGES)
-        return build(load_coco(root), name="coco-c", query=query)
+        return build_pairs(load_coco(root), name="coco-c", query=query)
     make_flickr(root, images=IMAGES)
-    return build(load_flickr30k(root), name="flickr-c", query=query)
+    return build_pairs(load_flickr30k(root), name="flickr-c", query=query)
 
 
 def write_images(folder: Path, names: list[str], value: int = 7) -> None:
@@ -229,7 +229,7 @@ def test_more_images_than_an_incomplete_clean_copy_are_fine(tmp_path: Path) -> N
     make_coco(tmp_path / "data", images=IMAGES)
     (tmp_path / "data/coco/images/val2014" / coco_name(1)).unlink()
     pairs = load_coco(tmp_path / "data", allow_missing=True)
-    data = build(pairs, name="coco-c", query="text")
+    data = build_pairs(pairs, name="coco-c", query="text")
     write_json(tmp_path / "annotation_rs" / "7" / "coco_karpathy_test.json", records())
     assert len(read(tmp_path, data, "rs", 7).items) == 5 * (IMAGES - 1)
 

@@ -15,10 +15,10 @@ import pytest
 from benchmark.backbones import checkpoint
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, Status
-from benchmark.data import file_state
-from benchmark.data.fingerprint import files_of
+from benchmark.data.loading import files_of
 from benchmark.data.media import ImageFiles
-from benchmark.evaluation import fingerprints
+from benchmark.evaluation import environment, fingerprints
+from benchmark.evaluation import fingerprints as file_state
 from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.resources import Resources
 from benchmark.executors import SerialExecutor, identify, run_cells
@@ -89,7 +89,7 @@ def test_a_change_in_the_package_ends_it(tmp_path, package):
 def test_another_version_of_a_library_ends_it(tmp_path, monkeypatch):
     cell = fakes.cell(**EMBEDDED)
     Fingerprints(tmp_path / "kept").remember(cell, fakes.resources())
-    monkeypatch.setattr(file_state.metadata, "version", lambda name: "99.0")
+    monkeypatch.setattr(environment.metadata, "version", lambda name: "99.0")
     file_state.state_of_package.cache_clear()
     assert known(tmp_path / "kept", cell) == ("", "")
 

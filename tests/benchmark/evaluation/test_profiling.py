@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.evaluation import profiling as module
-from benchmark.evaluation.profiling import Clock, forwards_timed, peak_mb, start_peak
+from benchmark.evaluation.profiling import Clock, counted, peak_mb, start_peak
 from benchmark.evaluation.runner import run_cell
 from tests.benchmark import fakes
 
@@ -36,7 +36,7 @@ def test_spans_add_up_by_name() -> None:
 
 def test_forward_passes_are_timed_in_copies_and_by_functional_call_too() -> None:
     clock, encoder = Clock("cpu"), Slow()
-    with forwards_timed(encoder, clock, "encode"):
+    with counted(encoder, clock):
         encoder(torch.zeros(1))
         copy.deepcopy(encoder)(torch.zeros(1))
         torch.func.functional_call(encoder, {}, (torch.zeros(1),))

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.retrieval import Texts
-from benchmark.data.tasks.image_text import build
+from benchmark.data.tasks import build_pairs
 from benchmark.errors import DataError
 from benchmark.mini.pictures import data as mini
 
@@ -29,7 +29,7 @@ def pairs() -> ImageTextPairs:
 
 
 def test_captions_are_grouped_by_image_and_take_its_groups() -> None:
-    keys = build(pairs(), name="t", query="text").group_keys
+    keys = build_pairs(pairs(), name="t", query="text").group_keys
     assert {name: groups.tolist() for name, groups in keys.items()} == {
         "image": OWNER.tolist(),
         "place": [7, 7, 9, 7, 7, 7],
@@ -37,7 +37,7 @@ def test_captions_are_grouped_by_image_and_take_its_groups() -> None:
 
 
 def test_images_have_the_groups_of_the_data_set() -> None:
-    keys = build(pairs(), name="t", query="image").group_keys
+    keys = build_pairs(pairs(), name="t", query="image").group_keys
     assert keys["image"].tolist() == [0, 1, 2]
     assert keys["place"].tolist() == [7, 9, 7]
 

@@ -11,8 +11,9 @@ from benchmark.cli import main
 from benchmark.config.kinds import AUTO_WORKERS, Shard
 from benchmark.config.run import BenchConfig, from_flag
 from benchmark.errors import ConfigError
-from benchmark.executors import ProcessExecutor, SerialExecutor, machine
+from benchmark.executors import SerialExecutor, machine
 from benchmark.executors.choose import check_settings, make_executor, part_of
+from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.ray import RayExecutor
 from tests.benchmark.executors import worlds
 

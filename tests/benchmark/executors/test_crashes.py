@@ -21,7 +21,8 @@ import benchmark
 from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
-from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
+from benchmark.executors import SerialExecutor, run_cells
+from benchmark.executors.processes import ProcessExecutor
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds

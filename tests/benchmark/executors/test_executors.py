@@ -15,7 +15,8 @@ import torch
 
 from benchmark.cell import Cell, Status
 from benchmark.errors import ConfigError, DataError, ResultsError
-from benchmark.executors import Executor, ProcessExecutor, SerialExecutor, run_cells
+from benchmark.executors import Executor, SerialExecutor, run_cells
+from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.ray import RayExecutor
 from benchmark.executors.slurm import SlurmExecutor
 from benchmark.store.run_store import RunStore

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.executors import ProcessExecutor, SerialExecutor, run_cells
-from benchmark.executors.shards import split
+from benchmark.executors import SerialExecutor, run_cells
+from benchmark.executors.choose import split
+from benchmark.executors.processes import ProcessExecutor
 from benchmark.store.run_store import RunStore
 from tests.benchmark.executors import worlds
 

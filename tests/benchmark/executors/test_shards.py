@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.cell import BackboneSpec, Cell
-from benchmark.executors.shards import split
+from benchmark.executors.choose import split
 from tests.benchmark import fakes
 
 

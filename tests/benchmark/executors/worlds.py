@@ -18,7 +18,8 @@ import numpy as np
 
 from benchmark.cell import Cell, MethodSpec, Record, ShiftSpec
 from benchmark.evaluation.resources import Resources
-from benchmark.executors import ProcessExecutor, run_cells
+from benchmark.executors import run_cells
+from benchmark.executors.processes import ProcessExecutor
 from benchmark.store.run_store import RunStore
 from methods.base import Method, MethodCard, Setup, StepOutput
 from tests.benchmark import fakes

@@ -17,14 +17,19 @@ from benchmark.data.datasets.cirr import load as load_cirr
 from benchmark.data.datasets.fashion_gen import load_fashion_gen
 from benchmark.data.datasets.fashion_iq import load as load_fashion_iq
 from benchmark.data.datasets.fashion_iq import load_reduced
-from benchmark.data.datasets.karpathy import load_coco, load_flickr30k
+from benchmark.data.datasets.karpathy import (
+    load_coco,
+    load_flickr30k,
+    load_rsicd,
+    load_rsitmd,
+    load_rsitmd_same_text,
+)
 from benchmark.data.datasets.nocaps import load_nocaps
 from benchmark.data.datasets.person_search import load_cuhk_pedes
-from benchmark.data.datasets.remote_sensing import load_rsicd, load_rsitmd, load_rsitmd_same_text
-from benchmark.data.fingerprint import by_content, files_of
+from benchmark.data.loading import by_content, files_of
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.data.tasks import composed, image_text, video_audio
+from benchmark.data.tasks import build_clips, build_composed, build_pairs
 from benchmark.errors import DataError
 from tests.benchmark import fakes
 from tests.benchmark.fixtures_clips import make_clips
@@ -67,10 +72,10 @@ def made(root: Path, name: str) -> Load:
 
 def built(loaded: DataSet) -> RetrievalSet:
     if isinstance(loaded, ImageTextPairs):
-        return image_text.build(loaded, name="t", query="image")
+        return build_pairs(loaded, name="t", query="image")
     if isinstance(loaded, ClipPairs):
-        return video_audio.build(loaded, name="t", query="video")
-    return composed.build(loaded, name="t")
+        return build_clips(loaded, name="t", query="video")
+    return build_composed(loaded, name="t")
 
 
 def files(loaded: DataSet) -> list[Path]:

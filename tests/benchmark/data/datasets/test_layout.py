@@ -12,11 +12,10 @@ from benchmark.data.datasets.base import DataSet
 from benchmark.data.datasets.cirr import load as load_cirr
 from benchmark.data.datasets.fashion_gen import load_fashion_gen
 from benchmark.data.datasets.fashion_iq import load as load_fashion_iq
-from benchmark.data.datasets.karpathy import load_coco, load_flickr30k
+from benchmark.data.datasets.karpathy import load_coco, load_flickr30k, load_rsicd, load_rsitmd
 from benchmark.data.datasets.layout import LAYOUTS, layout_of
 from benchmark.data.datasets.nocaps import load_nocaps
 from benchmark.data.datasets.person_search import load_cuhk_pedes, load_icfg_pedes
-from benchmark.data.datasets.remote_sensing import load_rsicd, load_rsitmd
 from benchmark.data.suite import load_suite
 from benchmark.errors import DataError
 

@@ -11,14 +11,7 @@ from PIL import Image
 
 from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.datasets.fashion_gen import load_fashion_gen
-from benchmark.data.datasets.nocaps import (
-    load_nocaps,
-    load_nocaps_in,
-    load_nocaps_near,
-    load_nocaps_out,
-)
-from benchmark.data.datasets.person_search import load_cuhk_pedes, load_icfg_pedes
-from benchmark.data.datasets.remote_sensing import (
+from benchmark.data.datasets.karpathy import (
     load_rsicd,
     load_rsicd_first_1000,
     load_rsicd_same_text,
@@ -26,7 +19,14 @@ from benchmark.data.datasets.remote_sensing import (
     load_rsitmd_first_450,
     load_rsitmd_same_text,
 )
-from benchmark.data.tasks.image_text import build
+from benchmark.data.datasets.nocaps import (
+    load_nocaps,
+    load_nocaps_in,
+    load_nocaps_near,
+    load_nocaps_out,
+)
+from benchmark.data.datasets.person_search import load_cuhk_pedes, load_icfg_pedes
+from benchmark.data.tasks import build_pairs
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_karpathy import captions_for, write_json
 from tests.benchmark.fixtures_pairs import (
@@ -51,7 +51,7 @@ OF: dict[str, Loader] = {"rsicd": load_rsicd, "rsitmd": load_rsitmd}
 
 
 def relevant(pairs: ImageTextPairs, query: str) -> list[set[int]]:
-    found = build(pairs, name="t", query=query).relevance
+    found = build_pairs(pairs, name="t", query=query).relevance
     return [set(found[q].tolist()) for q in range(len(found))]
 
 
@@ -252,7 +252,7 @@ def test_a_text_that_one_image_has_twice_is_relevant_to_it_once(tmp_path: Path) 
     file = make_remote_sensing(tmp_path)
     changed(file, 1, {"sentences": [{"raw": SHARED_TEXT}, {"raw": SHARED_TEXT}]}, "images")
     pairs = load_rsicd_same_text(tmp_path)
-    data = build(pairs, name="t", query="text").relevance
+    data = build_pairs(pairs, name="t", query="text").relevance
     assert data[0].tolist() == data[1].tolist() == [0, 1]
 
 

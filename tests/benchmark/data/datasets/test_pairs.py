@@ -11,17 +11,17 @@ from PIL import Image
 
 from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.datasets.fashion_gen import load_fashion_gen
-from benchmark.data.datasets.karpathy import load_coco
+from benchmark.data.datasets.karpathy import (
+    load_coco,
+    load_rsicd,
+    load_rsitmd,
+)
 from benchmark.data.datasets.nocaps import (
     load_nocaps,
 )
 from benchmark.data.datasets.person_search import load_cuhk_pedes, load_icfg_pedes
-from benchmark.data.datasets.remote_sensing import (
-    load_rsicd,
-    load_rsitmd,
-)
 from benchmark.data.suite import load_suite
-from benchmark.data.tasks.image_text import build
+from benchmark.data.tasks import build_pairs
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_karpathy import make_coco, write_json
 from tests.benchmark.fixtures_pairs import (
@@ -51,7 +51,7 @@ each = pytest.mark.parametrize(("load", "make"), LOADERS.values(), ids=LOADERS)
 
 
 def relevant(pairs: ImageTextPairs, query: str) -> list[set[int]]:
-    found = build(pairs, name="t", query=query).relevance
+    found = build_pairs(pairs, name="t", query=query).relevance
     return [set(found[q].tolist()) for q in range(len(found))]
 
 
@@ -67,8 +67,8 @@ def test_relevance_of_the_two_directions_is_each_others_transpose(
     captions_of_image, images_of_caption = relevant(pairs, "image"), relevant(pairs, "text")
     forward = {(i, c) for i, answers in enumerate(captions_of_image) for c in answers}
     assert forward == {(i, c) for c, answers in enumerate(images_of_caption) for i in answers}
-    image = build(pairs, name="t", query="image").relevance
-    text = build(pairs, name="t", query="text").relevance
+    image = build_pairs(pairs, name="t", query="image").relevance
+    text = build_pairs(pairs, name="t", query="text").relevance
     turned = image.transpose(len(pairs.captions))
     np.testing.assert_array_equal(turned.offsets, text.offsets)
     np.testing.assert_array_equal(turned.indices, text.indices)

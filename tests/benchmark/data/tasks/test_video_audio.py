@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.data.datasets.audio_visual import load_audioset
-from benchmark.data.tasks.video_audio import build
+from benchmark.data.tasks import build_clips
 from benchmark.errors import ConfigError
 from shifts.audio.item import Audio
 from tests.benchmark.fixtures_clips import clip_id, make_clips
@@ -15,7 +15,7 @@ from tests.benchmark.fixtures_clips import clip_id, make_clips
 @pytest.mark.parametrize(("query", "gallery"), [("video", "audio"), ("audio", "video")])
 def test_one_clip_answers_itself_alone(tmp_path: Path, query: str, gallery: str) -> None:
     make_clips(tmp_path)
-    data = build(load_audioset(tmp_path), name="as", query=query)
+    data = build_clips(load_audioset(tmp_path), name="as", query=query)
     assert (data.query_modality, data.gallery_modality) == (query, gallery)
     assert [data.relevance[q].tolist() for q in range(4)] == [[0], [1], [2], [3]]
     assert data.groups.tolist() == [0, 1, 2, 3]
@@ -35,7 +35,7 @@ def test_one_clip_answers_itself_alone(tmp_path: Path, query: str, gallery: str)
 def test_directions_are_each_others_transpose_with_their_own_fingerprints(tmp_path: Path) -> None:
     make_clips(tmp_path)
     pairs = load_audioset(tmp_path)
-    one, other = (build(pairs, name="as", query=query) for query in ("video", "audio"))
+    one, other = (build_clips(pairs, name="as", query=query) for query in ("video", "audio"))
     turned = one.relevance.transpose(len(one.gallery))
     assert np.array_equal(turned.indices, other.relevance.indices)
     assert np.array_equal(turned.offsets, other.relevance.offsets)
@@ -45,4 +45,4 @@ def test_directions_are_each_others_transpose_with_their_own_fingerprints(tmp_pa
 def test_another_side_is_refused(tmp_path: Path) -> None:
     make_clips(tmp_path)
     with pytest.raises(ConfigError, match="'video' or 'audio', not 'text'"):
-        build(load_audioset(tmp_path), name="as", query="text")
+        build_clips(load_audioset(tmp_path), name="as", query="text")

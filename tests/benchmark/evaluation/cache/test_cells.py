@@ -20,7 +20,7 @@ from benchmark.evaluation.cache import DiskCache
 from benchmark.evaluation.cell_run import Arrays
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
-from benchmark.executors import ProcessExecutor
+from benchmark.executors.processes import ProcessExecutor
 from methods.base import Method, Setup
 from methods.rest import Rest, RestOptions
 from shifts.audio.item import Audio

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.evaluation.cache import CacheKey, DiskCache, Entry
-from benchmark.evaluation.cache.entry import HEADER_BYTES
+from benchmark.evaluation.cache import DiskCache
+from benchmark.evaluation.cache_entry import HEADER_BYTES, CacheKey, Entry
 
 DTYPES = (torch.uint8, torch.int64, torch.float16, torch.float32, torch.bool)
 

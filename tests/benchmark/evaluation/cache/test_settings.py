@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import ConfigError
-from benchmark.evaluation.cache.settings import DEFAULT_BYTES, disk_cache, max_bytes, shown_size
+from benchmark.evaluation.cache import DEFAULT_BYTES, disk_cache, max_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -59,13 +59,3 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"--cache: .*file is not a folder"):
         disk_cache(str(tmp_path / "file"))
-
-
-def test_sizes_for_people() -> None:
-    assert [shown_size(n) for n in (0, 999, 1000, 12_345_678, 10**10)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "12.3 MB",
-        "10.0 GB",
-    ]

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.backbones.towers import layer_norm_scalars
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from benchmark.mini.clips.backbone import (
@@ -26,6 +25,7 @@ from benchmark.mini.clips.data import load_as
 from benchmark.mini.training.clips import export
 from methods.parameters import select_parameters
 from shifts.audio.item import Audio
+from tests.benchmark.backbones.fixtures_open_clip import layer_norm_scalars
 
 SPEC = BackboneSpec("mini-clips")
 MODALITIES = ("video", "audio")

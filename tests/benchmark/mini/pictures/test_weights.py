@@ -9,8 +9,8 @@ import torch
 from benchmark.backbones.open_clip import OpenClipBackbone
 from benchmark.cell import BackboneSpec
 from benchmark.config.validate import applicable, complete
-from benchmark.data.captions import clean
 from benchmark.data.suite import benchmark_card
+from benchmark.data.tasks import clean
 from benchmark.errors import UnknownNameError
 from benchmark.metrics.ranking import ranks
 from benchmark.metrics.recall import recall_at

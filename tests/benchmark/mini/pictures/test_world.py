@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from benchmark.data.captions import clean
+from benchmark.data.tasks import clean
 from benchmark.errors import ConfigError
 from benchmark.mini.pictures.backbone import CONTEXT, tokenizer
 from benchmark.mini.pictures.data import WORLD, load

@@ -8,9 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from benchmark.data.captions import clean
 from benchmark.data.datasets.base import ImageTextPairs
-from benchmark.data.tasks.image_text import build
+from benchmark.data.tasks import build_pairs, clean
 from benchmark.errors import ConfigError
 from benchmark.mini.pictures import data
 from benchmark.mini.pictures.backbone import CONTEXT, tokenizer
@@ -204,7 +203,7 @@ def test_pictures_of_a_product_share_their_caption_and_answer_each_other() -> No
         rows = np.flatnonzero(products[pairs.caption_image] == product)
         assert len({pairs.captions[row] for row in rows}) == 1
     for query in ("image", "text"):
-        side = build(pairs, name="x", query=query)
+        side = build_pairs(pairs, name="x", query=query)
         for row in (0, 7, 311):
             mates = np.flatnonzero(products == products[row])
             assert sorted(side.relevance[row]) == mates.tolist()
@@ -219,7 +218,7 @@ def test_a_person_is_seen_by_both_cameras_and_found_by_every_caption(name: str) 
     for person in range(0, 200, 20):
         seen = np.flatnonzero(who == person)
         assert sorted(camera[seen]) == [0, 1]
-    i2t, t2i = (build(pairs, name="x", query=query) for query in ("image", "text"))
+    i2t, t2i = (build_pairs(pairs, name="x", query=query) for query in ("image", "text"))
     assert {len(i2t.relevance[row]) for row in range(len(who))} == {2 * per_image}
     assert {len(t2i.relevance[row]) for row in range(len(pairs.captions))} == {2}
     for row in (0, 101):
@@ -264,7 +263,7 @@ def test_a_top_has_its_colour() -> None:
 def test_some_texts_serve_more_than_one_view_and_only_the_own_view_counts() -> None:
     pairs = aerial.load_rsicd(split="test")
     assert len(set(pairs.captions)) < len(pairs.captions)
-    side = build(pairs, name="x", query="text")
+    side = build_pairs(pairs, name="x", query="text")
     assert all(list(side.relevance[row]) == [row // 5] for row in range(0, 1500, 50))
 
 

@@ -1,0 +1,272 @@
+"""Tasks: how the queries and the gallery of each kind of retrieval are made of a data set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from benchmark.data.card import BenchmarkCard
+from benchmark.data.datasets.base import (
+    ClipPairs,
+    ComposedQueries,
+    DataSet,
+    ImageTextPairs,
+    content_fingerprint,
+)
+from benchmark.data.retrieval import Items, Relevance, RetrievalSet, Texts
+from benchmark.errors import ConfigError, DataError
+from shifts.composed import Composed
+
+MAX_WORDS = 30
+"""BLIP's cut for COCO and Flickr30K (Fashion-Gen takes 77)."""
+
+_PUNCTUATION = str.maketrans(dict.fromkeys('.!"()*#:;~', " "))
+_RUN = re.compile(r"\s{2,}")
+
+
+def clean(text: str | Iterable[str], max_words: int = MAX_WORDS) -> str:
+    """Normalises a caption the way BLIP's retrieval data sets do.
+
+    In order: lower case; each of ``. ! " ( ) * # : ; ~`` becomes a space; runs of two or more
+    white-space characters become one space; a trailing line break and outer spaces go; only the
+    first ``max_words`` space-separated words stay. Commas, question marks, apostrophes and hyphens
+    are kept. It is applied *after* a corruption, as the reference does.
+
+    Args:
+        text: a caption, or several that are joined by spaces first.
+        max_words: words kept, at least 1.
+
+    Returns:
+        The cleaned caption; empty where the caption was only punctuation (it stays a query, so
+        that counts do not move).
+
+    Raises:
+        ValueError: ``max_words`` below 1.
+
+    >>> clean('A man ("Bob"), on a well-known hill... ')
+    'a man bob , on a well-known hill'
+    """
+    if max_words < 1:
+        raise ValueError(f"max_words must be at least 1, not {max_words}")
+    joined = text if isinstance(text, str) else " ".join(text)
+    spaced = joined.lower().translate(_PUNCTUATION)
+    collapsed = _RUN.sub(" ", spaced).rstrip("\n").strip(" ")
+    return " ".join(collapsed.split(" ")[:max_words])
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """``clean`` with its limit: equal limits make equal cleanings."""
+
+    max_words: int = MAX_WORDS
+
+    def __call__(self, text: str) -> str:
+        """The cleaned caption."""
+        return clean(text, self.max_words)
+
+
+CLEANING = ("blip", "none")
+"""Names of the caption cleanings: BLIP's (see ``clean``), or none."""
+
+
+def build(card: BenchmarkCard, loaded: DataSet) -> RetrievalSet:
+    """A data set as the retrieval problem of its card's task; DataError for one of another task."""
+    if card.task in ("image_text", "audio_text") and isinstance(loaded, ImageTextPairs):
+        return build_pairs(
+            loaded,
+            name=card.id,
+            query=card.query,
+            cleaning=card.cleaning,
+            max_words=card.max_words,
+        )
+    if card.task == "video_audio" and isinstance(loaded, ClipPairs):
+        return build_clips(loaded, name=card.id, query=card.query)
+    if card.task == "composed" and isinstance(loaded, ComposedQueries):
+        return build_composed(loaded, name=card.id)
+    raise DataError(
+        f"{card.id} is a benchmark of task {card.task!r}, but its loader returned "
+        f"{type(loaded).__name__}"
+    )
+
+
+def build_pairs(
+    pairs: ImageTextPairs,
+    *,
+    name: str,
+    query: str,
+    cleaning: str = "blip",
+    max_words: int = MAX_WORDS,
+) -> RetrievalSet:
+    """Makes one side of the pairs the queries and the other the gallery.
+
+    Image queries (or sounds, by ``pairs.modality``) are answered by any of the image's captions,
+    text queries by the one image that the caption was written for; where images have identities,
+    by everything of the identity; where texts are shared, by every image that has the text.
+    Clusters are the images (the identities, where there are some), on both sides.
+
+    Args:
+        pairs: what a data set's loader returned.
+        name: benchmark id.
+        query: ``pairs.modality`` or "text".
+        cleaning: one of ``CLEANING``.
+        max_words: words that BLIP's cleaning keeps.
+
+    Raises:
+        ConfigError: unknown side or cleaning.
+    """
+    if query not in (pairs.modality, "text"):
+        raise ConfigError(f"{name}: query side must be {pairs.modality!r} or 'text', not {query!r}")
+    texts = Texts(ids=pairs.caption_ids, values=pairs.captions)
+    owner = np.asarray(pairs.caption_image, dtype=np.int64)
+    queries: Items
+    gallery: Items
+    images = np.arange(len(pairs.images), dtype=np.int64)
+    identities = images if pairs.identities is None else pairs.identities
+    if pairs.shared_texts:
+        relevance = _by_text(pairs)
+    else:
+        relevance = Relevance.from_groups(identities[owner], identities)
+    if query == "text":
+        queries, gallery, owners = texts, pairs.images, owner
+    else:
+        queries, gallery, owners = pairs.images, texts, images
+        relevance = relevance.transpose(len(images))
+    keys = {pairs.modality: owners} | {k: v[owners] for k, v in pairs.image_groups.items()}
+    keys |= pairs.caption_groups if query == "text" else {}
+    if pairs.identities is not None:
+        keys["identity"] = pairs.identities[owners]
+    facts = [pairs.fingerprint, query, cleaning, str(max_words)]
+    return RetrievalSet(
+        name=name,
+        query_modality=query,
+        gallery_modality=pairs.modality if query == "text" else "text",
+        queries=queries,
+        gallery=gallery,
+        relevance=relevance,
+        groups=identities[owners],
+        fingerprint=content_fingerprint(chain(facts, queries.ids)),
+        clean_text=_cleaner(name, cleaning, max_words),
+        info=dict(pairs.info),
+        group_keys=keys,
+    )
+
+
+def _by_text(pairs: ImageTextPairs) -> Relevance:
+    """Caption -> every image that has a caption of the same letters."""
+    having: dict[str, set[int]] = {}
+    for text, image in zip(pairs.captions, pairs.caption_image.tolist(), strict=True):
+        having.setdefault(text, set()).add(image)
+    return Relevance.from_lists([sorted(having[text]) for text in pairs.captions])
+
+
+def _cleaner(name: str, cleaning: str, max_words: int) -> Callable[[str], str] | None:
+    if cleaning == "none":
+        return None
+    if cleaning == "blip":
+        return Cleaning(max_words)
+    raise ConfigError(f"{name}: cleaning must be one of {', '.join(CLEANING)}, not {cleaning!r}")
+
+
+def build_clips(pairs: ClipPairs, *, name: str, query: str) -> RetrievalSet:
+    """Makes one side of the clips the queries and the other the gallery.
+
+    Each query is answered by the other side of its own clip and by nothing else, also where clips
+    share their classes, as CAV-MAE counts. Clusters are the clips.
+
+    Args:
+        pairs: what a data set's loader returned.
+        name: benchmark id.
+        query: "video" or "audio".
+
+    Raises:
+        ConfigError: unknown side.
+    """
+    if query not in ("video", "audio"):
+        raise ConfigError(f"{name}: query side must be 'video' or 'audio', not {query!r}")
+    sides = (pairs.videos, pairs.audios)
+    queries, gallery = sides if query == "video" else sides[::-1]
+    clips = np.arange(len(queries), dtype=np.int64)
+    return RetrievalSet(
+        name=name,
+        query_modality=query,
+        gallery_modality="audio" if query == "video" else "video",
+        queries=queries,
+        gallery=gallery,
+        relevance=Relevance(np.arange(len(clips) + 1, dtype=np.int64), clips),
+        groups=clips,
+        fingerprint=content_fingerprint([pairs.fingerprint, query, *queries.ids]),
+        info=dict(pairs.info),
+        group_keys={"clip": clips, **pairs.clip_groups},
+    )
+
+
+@dataclass(frozen=True)
+class ComposedItems:
+    """Composed queries, put together when asked for.
+
+    Each reference image is decoded for its query alone, so whatever a shift does to it never
+    reaches the gallery's copy.
+
+    Attributes:
+        ids: one id per query.
+        images: the images among which the references are.
+        references: (queries,) int64 index of each query's reference.
+        texts: the modification texts.
+    """
+
+    ids: Sequence[str]
+    images: Items
+    references: np.ndarray
+    texts: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, index: int, /) -> Composed:
+        image = np.array(self.images[int(self.references[index])])
+        return Composed(image, self.texts[index])
+
+
+def build_composed(queries: ComposedQueries, *, name: str) -> RetrievalSet:
+    """Makes composed queries and their images a retrieval problem.
+
+    Clusters are the reference pictures: the data set's group key "image" where it
+    has one (a picture may be in several galleries), else the gallery's items.
+
+    Args:
+        queries: what a data set's loader returned.
+        name: benchmark id.
+
+    Raises:
+        DataError: a query without target.
+    """
+    references = np.asarray(queries.references, dtype=np.int64)
+    groups = np.asarray(queries.query_groups.get("image", references), dtype=np.int64)
+    subset = None
+    if queries.subset is not None:
+        subset = Relevance.from_lists(queries.subset, allow_empty=True)
+    excluded = None
+    if queries.exclude_reference:
+        excluded = Relevance(np.arange(len(references) + 1, dtype=np.int64), references)
+    return RetrievalSet(
+        name=name,
+        query_modality="composed",
+        gallery_modality="image",
+        queries=ComposedItems(queries.query_ids, queries.images, references, queries.texts),
+        gallery=queries.images,
+        relevance=Relevance.from_lists(queries.targets),
+        groups=groups,
+        fingerprint=content_fingerprint(
+            [queries.fingerprint, "composed", *map(str, queries.recall_at), *queries.query_ids]
+        ),
+        info=dict(queries.info),
+        group_keys={"image": groups, **queries.query_groups},
+        recall_at=queries.recall_at,
+        excluded=excluded,
+        subset=subset,
+        sections=queries.sections,
+    )
