@@ -138,10 +138,10 @@ def _layouts() -> Iterator[str]:
     for name, layout in LAYOUTS.items():
         yield f"\n### {name}\n\n{layout.title}\n\n```\n{layout.tree}\n```\n\n"
         if (layout.note, layout.access) == last:
-            yield "Notes and access: as above.\n"
+            yield "Note and access: as above.\n"
             continue
         yield f"{layout.note}\n\n" if layout.note else ""
-        yield f"Where to get it: {layout.access}.\n"
+        yield f"Access: {layout.access}.\n"
         last = (layout.note, layout.access)
 
 
