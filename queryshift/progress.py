@@ -53,7 +53,7 @@ class _NotebookBar:
         self._total, self._done = total, 0
         self._handle = display.display(self._html(""), display_id=True)
 
-    def cell_started(self, cell: Cell, batches: int) -> None:
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
         self._show(label(cell))
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:

@@ -165,11 +165,11 @@ class Bars(Progress):
         self._all = self.add_task("all cells", total=total, unit="cells")
         self._running: dict[str, TaskID] = {}
 
-    def cell_started(self, cell: Cell, batches: int) -> None:
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
         """Adds the cell's bar."""
         self._drop(cell)
-        name, total = label(cell), _queries(cell, batches)
-        self._running[name] = self.add_task(name, total=total, unit="queries")
+        name = label(cell)
+        self._running[name] = self.add_task(name, total=queries, unit="queries")
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
         """Moves the cell's bar by the batch's queries."""
@@ -214,9 +214,9 @@ class Lines:
         self._done = 0
         self._running: dict[str, list[int]] = {}
 
-    def cell_started(self, cell: Cell, batches: int) -> None:
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
         """Notes how many queries the cell has."""
-        self._running[label(cell)] = [0, _queries(cell, batches)]
+        self._running[label(cell)] = [0, queries]
         self._say()
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
@@ -247,11 +247,6 @@ class Lines:
         )
         line = f"{self._done} of {self._total} cells in {_span(passed)}{left}{running}"
         self._console.print(Text(line), soft_wrap=True)
-
-
-def _queries(cell: Cell, batches: int) -> int:
-    total = batches * cell.stream.batch_size
-    return total if cell.limit is None else min(total, cell.limit)
 
 
 def _span(seconds: float) -> str:

@@ -17,8 +17,8 @@ class Callback(Protocol):
     With several workers the events of different cells interleave.
     """
 
-    def cell_started(self, cell: Cell, batches: int) -> None:
-        """A cell's stream begins; it has this many batches."""
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
+        """A cell's stream begins; it has so many batches of so many queries in all."""
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
         """One batch is adapted on and ranked: ``queries``, ``R@1`` and the method's log."""
@@ -50,9 +50,9 @@ class CallbackList:
         """Adds a callback that is told before the loggers and whose errors are the program's."""
         self._callbacks.append(callback)
 
-    def cell_started(self, cell: Cell, batches: int) -> None:
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
         """Passes the event on."""
-        self._tell(lambda callback: callback.cell_started(cell, batches))
+        self._tell(lambda callback: callback.cell_started(cell, batches, queries))
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
         """Passes the event on."""

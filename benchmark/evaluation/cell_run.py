@@ -163,7 +163,7 @@ class CellRun:
             else Candidates(self.data, self.queries)
         )
         inputs = self.resources.inputs(self.cell)
-        self.progress.cell_started(self.cell, len(self.stream))
+        self.progress.cell_started(self.cell, len(self.stream), len(self.queries))
         section = next(iter(self.stream)).section
         if method.wants_stream:
             with self.clock("source"):

@@ -60,7 +60,7 @@ class _Rows:
         self._clock = clock
         self._batch: dict[str, int] = {}
 
-    def cell_started(self, cell: Cell, batches: int) -> None:
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
         """Writes the row of a cell that begins."""
         self._batch[run_name(cell.to_dict())] = 0
         self._row("cell_started", {**identity(cell.to_dict()), "batches": batches})
@@ -254,7 +254,7 @@ class TensorBoard:
         self._folder = folder
         self._runs: dict[str, tuple[Any, int]] = {}
 
-    def cell_started(self, cell: Cell, batches: int) -> None:
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
         """Opens the cell's run."""
         name = run_name(cell.to_dict())
         self._runs[name] = self._writer(log_dir=str(self._folder / name)), 0
@@ -307,7 +307,7 @@ class MLflow:
         )
         self._runs: dict[str, tuple[str, int]] = {}
 
-    def cell_started(self, cell: Cell, batches: int) -> None:
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
         """Opens the cell's run, with its settings as parameters."""
         name = run_name(cell.to_dict())
         run = self._client.create_run(self._experiment, run_name=name).info.run_id

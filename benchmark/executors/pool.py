@@ -80,8 +80,8 @@ class PoolExecutor(Executor, Generic[W]):
     def events(self, timeout: float | None) -> Iterator[tuple[W, str, list[Any]]]:
         """Waits for events: worker, kind and content.
 
-        Kinds: "ready"; "begun"; "started" (number of batches); "batch" (its log); "done" (record,
-        numbers per query, whether the worker is spoiled); "died" (why).
+        Kinds: "ready"; "begun"; "started" (numbers of batches and queries); "batch" (its log);
+        "done" (record, numbers per query, whether the worker is spoiled); "died" (why).
         """
 
     @abstractmethod

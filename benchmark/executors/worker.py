@@ -87,8 +87,8 @@ class _Relay:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
 
-    def cell_started(self, cell: Cell, batches: int) -> None:
-        self._channel.send(("started", batches))
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
+        self._channel.send(("started", batches, queries))
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
         self._channel.send(("batch", dict(batch_log)))

@@ -18,8 +18,8 @@ import numpy as np
 from scipy.special import stdtrit
 
 from benchmark.cell import CLEAN
-from benchmark.metrics.intervals import ALPHA, excludes_zero, paired_comparison, possible
-from benchmark.report.pools import fits, stacked
+from benchmark.metrics.intervals import ALPHA, excludes_zero, possible
+from benchmark.report.pools import compared, fits
 from benchmark.report.results import CellResult
 
 
@@ -210,15 +210,7 @@ class ClaimCells:
         pairs = self.pairs(a, b)
         if not pairs:
             return Estimate()
-        ours, groups, seeds = stacked([x for x, _ in pairs])
-        theirs = stacked([y for _, y in pairs])[0]
-        # A group is one of a benchmark's; all benchmarks are pooled here.
-        places = list(dict.fromkeys(x.place for x, _ in pairs))
-        counts = [0 if x.hits is None else len(x.hits) for x, _ in pairs]
-        numbers = np.repeat([places.index(x.place) for x, _ in pairs], counts)
-        groups = numbers * (1 + int(groups.max())) + groups
-        found = paired_comparison(ours, theirs, groups, seeds=seeds)
-        clusters = len(np.unique(groups))
+        found, clusters = compared(pairs)
         interval = (found.low, found.high) if clusters > 1 else (math.nan, math.nan)
         return Estimate(found.difference, *interval, clusters)
 

@@ -140,9 +140,7 @@ class Pool:
             return None
         if len(self.pairs) == 1:
             return self.by_cell[0]
-        ours, groups, seeds = stacked([cell for cell, _ in self.pairs])
-        theirs = stacked([partner for _, partner in self.pairs])[0]
-        return paired_comparison(ours, theirs, groups, seeds=seeds)
+        return compared(self.pairs)[0]
 
     @cached_property
     def by_cell(self) -> tuple[Comparison, ...]:
@@ -199,6 +197,22 @@ def stacked(cells: Sequence[CellResult]) -> tuple[np.ndarray, np.ndarray, np.nda
         np.concatenate([cell.group for cell in cells if cell.group is not None]),
         np.repeat(np.array(labels, dtype=np.int32), lengths),
     )
+
+
+def compared(pairs: Sequence[tuple[CellResult, CellResult]]) -> tuple[Comparison, int]:
+    """R@1 of the first cells against the second ones, and in how many clusters.
+
+    Args:
+        pairs: at least one, each of the same queries. They may be of several benchmarks: a cluster
+            lies within one, a seed is the same in all.
+    """
+    ours, groups, seeds = stacked([cell for cell, _ in pairs])
+    theirs = stacked([partner for _, partner in pairs])[0]
+    places = {place: i for i, place in enumerate(dict.fromkeys(cell.place for cell, _ in pairs))}
+    lengths = [0 if cell.hits is None else len(cell.hits) for cell, _ in pairs]
+    numbers = np.repeat([places[cell.place] for cell, _ in pairs], lengths)
+    groups = numbers * (1 + int(groups.max())) + groups
+    return paired_comparison(ours, theirs, groups, seeds=seeds), len(np.unique(groups))
 
 
 def finite_mean(values: Iterable[float]) -> float:

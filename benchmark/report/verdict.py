@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.metrics.intervals import Comparison, Harm, harm, paired_comparison
+from benchmark.metrics.intervals import Comparison, Harm, harm
 from benchmark.report.frames import Ranking, as_pools, ranked
-from benchmark.report.pools import Pool, benchmark_pools, finite_mean, grouped, labels_of, stacked
+from benchmark.report.pools import Pool, benchmark_pools, compared, finite_mean, grouped, labels_of
 from benchmark.report.results import CellResult
 
 
@@ -163,17 +163,6 @@ def gain_over_source(pools: Sequence[Pool]) -> Comparison | None:
 
     None where there are no pools, for the source itself and where a pool has no paired cells.
     """
-    parts: list[tuple[np.ndarray, ...]] = []
-    last = 0
-    for pool in pools:
-        if pool.is_source or not pool.pairs:
-            return None
-        ours, groups, seeds = stacked([cell for cell, _ in pool.pairs])
-        theirs = stacked([partner for _, partner in pool.pairs])[0]
-        parts.append((ours, theirs, groups + last, seeds))  # clusters do not reach over benchmarks
-        last = int(parts[-1][2].max()) + 1
-    if not parts:
+    if not pools or any(pool.is_source or not pool.pairs for pool in pools):
         return None
-    ours, theirs, groups, seeds = map(np.concatenate, zip(*parts, strict=True))
-    parts.clear()  # a value for every query, shift and seed: not twice
-    return paired_comparison(ours, theirs, groups, seeds=seeds)
+    return compared([pair for pool in pools for pair in pool.pairs])[0]

@@ -287,8 +287,8 @@ class Log:
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
 
-    def cell_started(self, cell: Cell, batches: int) -> None:
-        self.events.append(("started", cell.method.name, batches))
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
+        self.events.append(("started", cell.method.name, (batches, queries)))
 
     def batch_done(self, cell: Cell, batch_log: Any) -> None:
         self.events.append(("batch", cell.method.name, batch_log["queries"]))

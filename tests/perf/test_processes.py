@@ -26,7 +26,7 @@ class Watch:
     def __init__(self) -> None:
         self.begun = 0.0
 
-    def cell_started(self, cell: Cell, batches: int) -> None:
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
         self.begun = self.begun or time.perf_counter()
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:

@@ -40,7 +40,7 @@ def told(logger, cells=None):
     """The events of cells whose batches interleave."""
     cells = cells or [cell(method="source")]
     for one in cells:
-        logger.cell_started(one, 2)
+        logger.cell_started(one, 2, 8)
     for _ in range(2):
         for one in cells:
             logger.batch_done(one, LOG)
@@ -85,9 +85,9 @@ def test_variants_of_a_method_that_run_at_the_same_time_count_their_own_batches(
 def test_each_line_is_on_disk_at_once_and_a_second_run_appends(tmp_path):
     path = tmp_path / "run.jsonl"
     first, second = loggers.JsonLines(path), loggers.JsonLines(path)
-    first.cell_started(cell(), 1)
+    first.cell_started(cell(), 1, 8)
     assert len(lines_of(path)) == 1
-    second.cell_started(cell(), 1)
+    second.cell_started(cell(), 1, 8)
     assert len(lines_of(path)) == 2
     first.close()
     second.close()
@@ -178,7 +178,7 @@ def test_tensorboard_gets_a_run_per_cell(monkeypatch, tmp_path):
     monkeypatch.setattr(Writer, "made", [])
     log = loggers.open_logger(f"tensorboard:{tmp_path}")
     told(log, [cell(method="source"), cell(method="source", seed=1)])
-    log.cell_started(cell(seed=2), 2)
+    log.cell_started(cell(seed=2), 2, 8)
     log.cell_done(record_of(cell(seed=3), Status.SKIPPED, "never began"))
     log.close()
     assert len({writer.log_dir for writer in Writer.made}) == 3
@@ -221,9 +221,9 @@ def test_mlflow_gets_a_run_per_cell(monkeypatch):
     log = loggers.open_logger("mlflow:http://host:5000")
     told(log)
     failed = cell(seed=1)
-    log.cell_started(failed, 2)
+    log.cell_started(failed, 2, 8)
     log.cell_done(record_of(failed, Status.FAILED, "ValueError: x"))
-    log.cell_started(cell(seed=2), 2)
+    log.cell_started(cell(seed=2), 2, 8)
     log.close()
     client = Client.last
     assert client.tracking_uri == "http://host:5000"

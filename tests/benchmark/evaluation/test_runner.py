@@ -328,7 +328,7 @@ def test_progress_is_told_of_every_batch() -> None:
     log = fakes.Log()
     run_cell(fakes.cell(), fakes.resources(), progress=log)
     assert log.events == [
-        ("started", "source", 4),
+        ("started", "source", (4, 30)),
         *[("batch", "source", size) for size in (8, 8, 8, 6)],
     ]
 

@@ -98,8 +98,8 @@ def test_ctrl_c_in_this_process_saves_the_cell_under_way(tmp_path: Path) -> None
     store, cells = RunStore(tmp_path), [fakes.cell(method) for method in METHODS]
 
     class Signalling(fakes.Log):
-        def cell_started(self, cell: Cell, batches: int) -> None:
-            super().cell_started(cell, batches)
+        def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
+            super().cell_started(cell, batches, queries)
             if cell.method.name == "trained":
                 signal.raise_signal(signal.SIGINT)
 

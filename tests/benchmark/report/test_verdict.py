@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.report.verdict import verdict
+from benchmark.report.claim_rules import ClaimCells
+from benchmark.report.pools import benchmark_pools
+from benchmark.report.verdict import gain_over_source, verdict
 from tests.benchmark.report.test_report import cell
 
 FALSE, TRUE = np.zeros(60), np.ones(60)
@@ -90,3 +92,20 @@ def test_a_cost_that_was_not_measured_is_no_number() -> None:
     price = verdict(runs)[1]
     assert price.startswith("What it takes was not measured")
     assert "nan" not in price
+
+
+def test_seeds_are_the_same_in_all_benchmarks_as_in_claims() -> None:
+    rng = np.random.default_rng(0)
+    results = [
+        cell(method, hits=rng.random(60) < share, benchmark=name, seed=seed)
+        for name, seeds in (("mini-coco-c-image", (0, 1)), ("mini-flickr-c-image", (1, 2)))
+        for seed in seeds
+        for method, share in (("source", 0.3), ("tcr", 0.3 + 0.2 * seed))
+    ]
+    pools = [pool for pool in benchmark_pools(results) if not pool.is_source]
+    cells = ClaimCells(results)
+    gain, claimed = gain_over_source(pools), cells.recall(cells.of("tcr"), cells.of("source"))
+    assert gain is not None
+    assert (gain.difference, gain.low, gain.high) == pytest.approx(
+        (claimed.value, claimed.low, claimed.high)
+    )
