@@ -1,7 +1,8 @@
 """Time and memory of a large table of captions with a toy encoder, from the files to the result.
 
 ``python -m tests.perf.own_table [CAPTIONS]`` writes 500 pictures and a gallery of so many captions
-(default: a million), ranks all captions for each picture, and prints time and peak memory.
+(default: a million), ranks all captions for each picture, and prints time and peak memory. With
+``--queries`` the captions ask, each under the shift ``keyboard``, and the pictures are the gallery.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ PICTURES, RELEVANT, WORDS, WIDTH = 500, 5, 4096, 32
 
 
 def write_tables(folder: Path, captions: int) -> None:
-    """``queries.csv`` (pictures, five captions each) and ``gallery.csv``."""
+    """``captions.csv`` and ``pictures.csv``, each with what answers it in the other one."""
     rng = np.random.default_rng(0)
-    with (folder / "gallery.csv").open("w", newline="") as file:
+    with (folder / "captions.csv").open("w", newline="") as file:
         out = csv.writer(file)
-        out.writerow(["id", "caption"])
+        out.writerow(["id", "caption", "relevant"])
         for start in range(0, captions, 10_000):
             count = min(10_000, captions - start)
             for place, words in enumerate(rng.integers(0, 3000, (count, 6)).tolist(), start):
+                own = place % PICTURES
                 said = " ".join(f"w{word}" for word in words)
-                out.writerow([f"c{place}", f"picture {place % PICTURES} number {place} of {said}"])
-    with (folder / "queries.csv").open("w", newline="") as file:
+                out.writerow([f"c{place}", f"picture {own} number {place} of {said}", f"q{own}"])
+    with (folder / "pictures.csv").open("w", newline="") as file:
         out = csv.writer(file)
         out.writerow(["id", "image", "relevant"])
         for i in range(PICTURES):
@@ -68,24 +70,31 @@ def tokens(text: str) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("captions", nargs="?", type=int, default=1_000_000)
-    captions = parser.parse_args().captions
+    parser.add_argument("--queries", action="store_true", help="the captions ask")
+    args = parser.parse_args()
+    query, gallery, shift = ("pictures", "captions", "gaussian")
+    if args.queries:
+        query, gallery, shift = ("captions", "pictures", "keyboard")
     torch.manual_seed(0)
     image = nn.Sequential(nn.Linear(3 * 16 * 16, WIDTH), nn.LayerNorm(WIDTH))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_tables(folder, captions)
+        write_tables(folder, args.captions)
         began = time.perf_counter()
         result = queryshift.evaluate(
             "source",
             ((image, pixels), (Words(), tokens)),
-            folder / "queries.csv",
-            shift="gaussian",
-            gallery=str(folder / "gallery.csv"),
+            folder / f"{query}.csv",
+            shift=shift,
+            gallery=str(folder / f"{gallery}.csv"),
         )
         taken = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     assert result.cells[0].done
-    print(f"{captions:,} captions: {taken:.0f} s, peak {peak:,.0f} MB")
+    print(
+        f"{args.captions:,} captions as {'queries' if args.queries else 'gallery'}: "
+        f"{taken:.0f} s, peak {peak:,.0f} MB"
+    )
 
 
 if __name__ == "__main__":
