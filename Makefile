@@ -165,8 +165,9 @@ plan: $(STAMP) ## what a grid would run, what is done, time and memory (GRID=min
 	@"$(PY)" -m benchmark plan $(call quote,$(or $(GRID),mini)) $(BENCH_FLAGS)
 
 .PHONY: leaderboard
-leaderboard: $(STAMP) ## regenerate results/, its figures and the sentences of the README (embedded default)
+leaderboard: $(STAMP) ## regenerate results/, its figures and what pages say of them (embedded default)
 	@$(LONG_RUN) "$(PY)" -m benchmark leaderboard $(RUN_FLAGS)
+	@"$(PY)" -m docs.method_tables
 	@"$(PY)" -m docs.sentences
 
 .PHONY: gain-model

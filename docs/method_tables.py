@@ -1,4 +1,4 @@
-"""Writes the tables of docs/methods.md: ``python -m docs.method_tables [GRID FOLDER]``.
+"""Writes the tables of results/methods.md: ``python -m docs.method_tables [GRID FOLDER]``.
 
 What the ``leaderboard.csv`` of a run of the grid ``rest-ablation`` or ``streams`` says is kept in
 ``results/GRID.csv``; without a folder the tables are made from these files and from
@@ -22,7 +22,7 @@ from docs.marks import filled
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
-PAGE = ROOT / "docs" / "methods.md"
+PAGE = RESULTS / "methods.md"
 DEFAULTS = {
     **{"refine": "True", "uniformity": "1.0", "gap": "1.0", "consistency": "1.0"},
     **{"decouple": "prograd", "level": "parameters", "granularity": "global"},

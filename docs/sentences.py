@@ -23,7 +23,7 @@ from benchmark.report.gain import FITTED
 from docs.method_tables import held_half, interval, mean_and_ends
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "own-data.md", ROOT / "docs" / "methods.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "own-data.md", ROOT / "results" / "methods.md")
 WIDTH = 110
 
 _MARKED = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
