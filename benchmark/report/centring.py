@@ -77,10 +77,7 @@ def ours_claim(results: Iterable[CellResult]) -> Claim:
             parts.append(Part(f"{named}, {task}", MEASURED, 1, here, counts=False))
     text = "Anchored (ours, experimental) beats TCR, the REST-style method and centring alone"
 
-    def why(part: Part) -> str:
-        return "its options were set by hand on validation worlds"
-
-    return Claim(OURS, text, tuple(with_reason(part, why) for part in parts))
+    return Claim(OURS, text, tuple(with_reason(part, lambda _: "") for part in parts))
 
 
 def _here(cells: Sequence[CellResult], task: str, kind: str = "") -> list[CellResult]:

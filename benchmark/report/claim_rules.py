@@ -155,8 +155,8 @@ def with_reason(part: Part, why: Callable[[Part], str]) -> Part:
     elif not math.isfinite(found.low):
         reason = f"one {'seed' if found.of == 'run' else found.of} gives no interval"
     else:
-        within = "within noise; " if part.verdict is Verdict.OPEN else ""
-        reason = within + why(part)
+        within = "within noise" if part.verdict is Verdict.OPEN else ""
+        reason = "; ".join(filter(None, (within, why(part))))
     return replace(part, reason=reason)
 
 
