@@ -131,6 +131,7 @@ def streams(results: Path) -> str:
 TABLES: Mapping[str, Callable[[Path], str]] = {
     "ablation": ablation,
     "held": held,
+    "streams": streams,
 }
 """Mark in the page -> what makes the table from the folder of results."""
 

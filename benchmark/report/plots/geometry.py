@@ -34,7 +34,7 @@ BIN_DEGREES = 5
 _EDGES = np.arange(0, 181, BIN_DEGREES)
 _ABOVE = f"above {CONFLICT_DEGREES:.0f}°"
 
-_ANGLES = "Angle between the gradients of adapting and of keeping the source"
+_ANGLES = "Angle between adapting and keeping the source"
 
 SHOWN = 1500
 """Points of a kind in a panel, evenly spaced; more hide each other and make the file large."""
@@ -232,6 +232,12 @@ def embedding_map(found: Embeddings, title: str = "", method: str = "") -> Figur
         spread = float(np.linalg.norm(queries - queries.mean(axis=0), axis=1).mean())
         axis.set_title(f"{name}: gap {gap:.2f}, uniformity {spread:.2f}")
         axis.set_xlabel("first component")
+    # Square panels of equal ranges: one scale on both axes.
+    seen = (np.concatenate([found.gallery, found.before, found.after]) - centre) @ axes
+    middle, half = (seen.max(axis=0) + seen.min(axis=0)) / 2, 0.53 * np.ptp(seen, axis=0).max()
+    both[0].set(
+        xlim=middle[0] + half * np.array([-1, 1]), ylim=middle[1] + half * np.array([-1, 1])
+    )
     both[0].set_ylabel("second component")
     layout.set_title(figure, title, 90)
     handles, names = both[0].get_legend_handles_labels()
@@ -250,7 +256,8 @@ def _points(axis: Axes, gallery: np.ndarray, queries: np.ndarray, colour: str) -
                   markersize=9, markeredgecolor="white", markeredgewidth=1.4,
                   label=f"mean of {name}")  # fmt: skip
     axis.grid(axis="both")
-    axis.set_aspect("equal")
+    axis.set_box_aspect(1)
+    axis.locator_params(nbins=5)
 
 
 def measured(pools: Sequence[Pool]) -> list[Pool]:
