@@ -66,7 +66,7 @@ class PictureRecipe(Recipe):
     last steps.
 
     Attributes:
-        world: source of the training scenes (``benchmark.mini.training.pictures_data.SOURCES``).
+        world: source of the training scenes (``benchmark.mini.training.pictures.SOURCES``).
         start: shipped encoder whose weights training starts from; "" = from scratch.
         fresh_pictures: the picture tower starts from scratch all the same, so that it has never
             seen another style; only the language is known.

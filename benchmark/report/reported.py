@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Required
 
 import pandas as pd
 import yaml
+from pydantic import StringConstraints
 
 from benchmark.cell import SOURCE
+from benchmark.config.validate import check, expecting, from_text, mapping
 from benchmark.data.suite import benchmark_cards
-from benchmark.errors import ResultsError, did_you_mean
+from benchmark.errors import ConfigError, ResultsError
 from benchmark.report.frames import TIDY_COLUMNS
 
 FOLDER = Path(__file__).parents[2] / "results" / "reported"
@@ -40,7 +41,22 @@ COLUMNS = (
 )
 """Columns of the files; results/reported/README.md says what each means."""
 
-_REQUIRED = ("source", "table", "benchmark", "backbone", "method", "shift", "metric", "value")
+
+def _matching(pattern: str) -> Any:
+    return Annotated[str, StringConstraints(pattern=pattern)]
+
+
+_HEADER = mapping(dict.fromkeys(COLUMNS, Required[Any]))
+_ROW = mapping(
+    {
+        **dict.fromkeys(COLUMNS, expecting("a text that is not empty", _matching(r"\S"))),
+        "severity": expecting("a whole number or nothing", _matching("^[0-9]*$")),
+        "direction": Literal[DIRECTIONS],
+        "value": from_text(float),
+        "status": Literal[tuple(STATUSES)],
+        "caution": str,
+    }
+)
 _IDENTITY = tuple(c for c in COLUMNS if c not in ("table", "value", "status", "caution"))
 _MATCHED = ("benchmark", "shift", "severity", "method", "metric")
 _MEASURED_KEYS = (
@@ -78,14 +94,15 @@ def read(folder: Path = FOLDER) -> pd.DataFrame:
     for file in files:
         for line, row in _rows(file):
             where = f"{file}, line {line}"
-            checked = _checked(row, where)
+            checked = _checked(_ROW, row, where)
             identity = tuple(checked[column] for column in _IDENTITY)
             if identity in seen:
                 raise ResultsError(f"{where}: the same number stands in {seen[identity]} already")
             seen[identity] = where
             rows.append(checked)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return frame.astype({"severity": "Int64", "value": "float64"})
+    severity = pd.to_numeric(frame["severity"].replace("", None))
+    return frame.assign(severity=severity).astype({"severity": "Int64", "value": "float64"})
 
 
 def beside(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -190,7 +207,9 @@ def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         with file.open(encoding="utf-8", newline="") as opened:
             reader = csv.reader(opened, strict=True)
             header = next(reader, [])
-            _check_header(header, file)
+            if len(set(header)) < len(header):
+                raise ResultsError(f"{file}, line 1: the header names a column twice")
+            _checked(_HEADER, dict.fromkeys(header), f"{file}, line 1")
             for row in reader:
                 if len(row) != len(COLUMNS):
                     raise ResultsError(
@@ -203,37 +222,9 @@ def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         raise ResultsError(f"cannot read {file}: {reason}; expected UTF-8 CSV") from None
 
 
-def _check_header(header: list[str], file: Path) -> None:
-    for name in header:
-        if name not in COLUMNS:
-            raise ResultsError(
-                f"{file}, line 1: unknown column {name!r}{did_you_mean(name, COLUMNS)}; expected "
-                f"{', '.join(COLUMNS)}"
-            )
-    lacking = [name for name in COLUMNS if name not in header]
-    if lacking or len(header) != len(COLUMNS):
-        what = f"lacks {', '.join(lacking)}" if lacking else "names a column twice"
-        raise ResultsError(f"{file}, line 1: the header {what}; expected {', '.join(COLUMNS)}")
-
-
-def _checked(row: Mapping[str, str], where: str) -> dict[str, Any]:
-    for column in _REQUIRED:
-        if not row[column].strip():
-            raise ResultsError(f"{where}: {column!r} is empty")
-    for column, known in (("status", tuple(STATUSES)), ("direction", DIRECTIONS)):
-        if row[column] not in known:
-            raise ResultsError(
-                f"{where}: {column} {row[column]!r} is unknown{did_you_mean(row[column], known)}; "
-                f"expected one of {', '.join(filter(None, known))}"
-            )
-    severity = row["severity"]
-    # isdecimal() also knows digits of other scripts.
-    if severity and not (severity.isascii() and severity.isdecimal()):
-        raise ResultsError(f"{where}: severity {severity!r} must be a whole number or empty")
+def _checked(kind: Any, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     try:
-        value = float(row["value"])
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ResultsError(f"{where}: value {row['value']!r} must be a finite number")
-    return {**row, "severity": int(severity) if severity else None, "value": value}
+        found: dict[str, Any] = check(kind, dict(values), where)
+    except ConfigError as error:
+        raise ResultsError(str(error)) from None
+    return found

@@ -174,15 +174,18 @@ def test_no_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"value": "n/a"}, "value 'n/a' must be a finite number"),
-        ({"value": "nan"}, "value 'nan' must be a finite number"),
-        ({"value": "inf"}, "value 'inf' must be a finite number"),
-        ({"value": ""}, "'value' is empty"),
-        ({"benchmark": " "}, "'benchmark' is empty"),
-        ({"severity": "high"}, "severity 'high' must be a whole number"),
-        ({"severity": "-1"}, "severity '-1' must be a whole number"),
-        ({"direction": "image to text"}, "direction 'image to text' is unknown"),
-        ({"status": "slides"}, "status 'slides' is unknown; did you mean 'slide'"),
+        ({"value": "n/a"}, "'value': expected a finite number, not 'n/a'"),
+        ({"value": "nan"}, "'value': expected a finite number, not nan"),
+        ({"value": "inf"}, "'value': expected a finite number, not inf"),
+        ({"value": ""}, "'value': expected a finite number, not ''"),
+        ({"benchmark": " "}, "'benchmark': expected a text that is not empty"),
+        ({"severity": "high"}, "'severity': expected a whole number or nothing, not 'high'"),
+        ({"severity": "-1"}, "'severity': expected a whole number or nothing, not '-1'"),
+        ({"direction": "image to text"}, "'direction': expected 'i2t', .*not 'image to text'"),
+        (
+            {"status": "slides"},
+            "'status': expected 'printed', .*not 'slides'; did you mean 'slide'",
+        ),
         ({}, "the same number stands in .*line 2 already"),
     ],
 )
@@ -197,9 +200,9 @@ def test_bad_rows_are_named_with_file_and_line(
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ((*COLUMNS, "notes"), "unknown column 'notes'"),
+        ((*COLUMNS, "notes"), "unknown key 'notes'"),
         (tuple("sevrity" if c == "severity" else c for c in COLUMNS), "did you mean 'severity'"),
-        (COLUMNS[:-1], "the header lacks caution"),
+        (COLUMNS[:-1], "lacks caution"),
         ((*COLUMNS, "value"), "names a column twice"),
     ],
 )

@@ -14,8 +14,15 @@ from safetensors.torch import load_file
 from benchmark.backbones.open_clip import load_local_dir
 from benchmark.mini.pictures.backbone import weights_folder
 from benchmark.mini.recipes import PICTURES, PictureRecipe
-from benchmark.mini.training.pictures import WEIGHTS_FILE, Trainer, contrastive, export
-from benchmark.mini.training.pictures_data import SOURCES, TrainingData, draw_chunk
+from benchmark.mini.training.pictures import (
+    SOURCES,
+    WEIGHTS_FILE,
+    Trainer,
+    TrainingData,
+    contrastive,
+    draw_chunk,
+    export,
+)
 
 RECIPE = PictureRecipe(triples=24, batch=8, steps=12, warmup=2, horizon=24, cooldown=4)
 
