@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmark.cell import Cell, Record
-from benchmark.cli.terminal import Bars, Lines, label
+from benchmark.cli.progress import Bars, Lines, label
 from benchmark.evaluation.callbacks import Callback, CallbackList
 
 

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.cli.command import FAILED, INTERRUPTED, OK, RUNS, Command, UsageError, say
-from benchmark.cli.terminal import Bars, Lines, Output, console_over
+from benchmark.cli.progress import Bars, Lines
+from benchmark.cli.terminal import Output, console_over
 from benchmark.config import run as settings
 from benchmark.config.run import BenchConfig
 

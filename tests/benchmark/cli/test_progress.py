@@ -8,8 +8,8 @@ import itertools
 import pytest
 from rich.console import Console
 
-from benchmark.cli import main, terminal
-from benchmark.cli.terminal import Bars, Lines
+from benchmark.cli import main, progress
+from benchmark.cli.progress import Bars, Lines
 from benchmark.evaluation.runner import run_cell
 from tests.benchmark import fakes
 
@@ -54,7 +54,7 @@ def test_the_queries_are_counted_where_the_last_batch_is_short() -> None:
 def test_the_lines_go_to_standard_error_and_not_with_quiet(
     quiet: bool, toy: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminal, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
     words = ["--benchmark", "toy-image", "--shift", "gaussian", "--method", "toy-nudge"]
     more = ["--no-figures", "--out", "run", *(["--quiet"] if quiet else [])]
     assert main(["bench", *words, *more]) == 0
