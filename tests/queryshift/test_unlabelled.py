@@ -203,9 +203,8 @@ def test_ndcg_of_graded_relevance(log: Path, tmp_path: Path) -> None:
 def tidy_of(cells: list[dict]) -> pd.DataFrame:
     rows = [
         {**{k: cell[k] for k in ("benchmark", "method")}, "stream": "single", "shift": "fog"}
-        | {"severity": 5, "seed": 0, "name": name, "value": value}
+        | {"severity": 5, "seed": 0, **cell["numbers"]}
         for cell in cells
-        for name, value in cell["numbers"].items()
     ]
     return pd.DataFrame(rows)
 
