@@ -81,10 +81,8 @@ class Resources:
         disk: DiskCache | None = None,
         workers: int | None = None,
     ) -> None:
-        self._load_data = load_data
-        self._load_backbone = load_backbone
-        self.make_method = make_method
-        self.make_shift = make_shift
+        self._load_data, self._load_backbone = load_data, load_backbone
+        self.make_method, self.make_shift = make_method, make_shift
         self._load_ready_made = load_ready_made
         self.homes = Homes(home_of, self.data, clean_share)
         self._data = LRUCache[RetrievalSet](8)

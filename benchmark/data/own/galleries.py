@@ -90,7 +90,6 @@ def load_galleries(
             f"gallery item: {', '.join(unanswered[:5])}; leave them out, or say --allow-missing"
         )
     kept = np.array([bool(found) for found in answers])
-    size, levels = len(gallery.items), sorted({g for found in grades for g in found.values()})
     described = [
         *("own", query, item, queries.content, gallery.content, *queries.ids, *gallery.ids),
         *(json.dumps(sorted(found.items())) for found in grades),
@@ -100,25 +99,22 @@ def load_galleries(
     info: dict[str, Any] = {
         "missing_images": len(queries.missing) + len(gallery.missing),
         "unanswered_queries": len(unanswered),
-        "distractors": size - len({i for found in answers for i in found}),
-        "grades": levels,
+        "distractors": len(gallery.items) - len({i for found in answers for i in found}),
+        "grades": sorted({grade for found in grades for grade in found.values()}),
         "id_hash": content_fingerprint([*queries.ids, *gallery.ids]),
+        **({"domains": queries.domains} if queries.domains else {}),
     }
-    if queries.domains:
-        info["domains"] = queries.domains
-    groups = queries.groups.get("group", np.arange(len(answers), dtype=np.int64))
     places = np.flatnonzero(kept)
     known = [found for found in answers if found]
-    plain = Relevance.from_lists([list(found) for found in known])
-    relevance = Relevance.from_grades(known) if graded else plain
+    plain = [list(found) for found in known]
     return RetrievalSet(
         name=name,
         query_modality=query,
         gallery_modality=item,
         queries=queries.items if kept.all() else _Some(queries.items, places),
         gallery=gallery.items,
-        relevance=relevance,
-        groups=groups[places],
+        relevance=Relevance.from_grades(known) if graded else Relevance.from_lists(plain),
+        groups=queries.groups.get("group", np.arange(len(answers), dtype=np.int64))[places],
         fingerprint=content_fingerprint(described),
         info=info,
         group_keys={key: codes[places] for key, codes in queries.groups.items()},
