@@ -20,7 +20,7 @@ RIVALS = ("tcr", "rest", RECENTRE)
 MEASURED = "R@1 under shift, points"
 
 _KINDS = {
-    **{"frost": "weather", "elastic": "digital", "spatter": "weather", "noises": "noise"},
+    **{"frost": "weather", "noises": "noise"},
     **{"synonyms": "words", "voice": "sentences", "models": "sentences"},
 }
 """File of a shift -> its kind, where that is not the file's name."""
