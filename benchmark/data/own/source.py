@@ -190,11 +190,13 @@ def refuse_other_files(place: str) -> None:
             "files in it: save it as one of these"
         )
     if folder.is_dir() and not is_own(place):
-        found = sum(path.suffix.lower() in PICTURES for path in folder.iterdir())
+        every = (path for pattern in ("*", "*/*") for path in folder.glob(pattern))
+        found = sum(path.suffix.lower() in PICTURES for path in every)
         if found:
             raise DataError(
                 f"{folder} holds {found} pictures and nothing that describes them; expected a "
-                f"{METADATA[0]} beside them with the columns file_name and caption"
+                f"{METADATA[0]} in it with the columns file_name and caption, or --benchmark NAME "
+                "if it is a published data set"
             )
 
 

@@ -35,6 +35,7 @@ APART = ("queries.csv", "--gallery", "gallery.csv", "--qrels")
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_pictures(tmp_path / "pics", ("red", "blue"))
+    make_pictures(tmp_path / "classes" / "cats", ("red", "blue"))
     for name, text in TABLES.items():
         Path(name).write_text(text)
 
@@ -57,6 +58,7 @@ def bench(*words: str) -> int:
         (["nested.jsonl"], "expected a text or a list of texts"),
         (["broken.tar"], "is no sound tar archive"),
         (["pics"], "nothing that describes them"),
+        (["classes"], "nothing that describes them"),
         (["absent.csv"], "absent.csv"),
         ([*APART, "item.txt"], "did you mean 'blue'"),
         ([*APART, "query.txt"], "such as 'x1'"),
