@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
@@ -21,6 +22,9 @@ BATCH = "batch_size"
 
 _WIDE = 8.0
 """From this ratio of the largest to the smallest value on, the axis is logarithmic."""
+
+_APART = 0.13
+"""Part of the axis that lies between two labels at least: nearer ones would touch."""
 
 _UNVARIED = ("source", "recentre")
 """Drawn as level lines where they do not have the option."""
@@ -212,7 +216,14 @@ def _scale(axis: Axes, values: Sequence[Any]) -> None:
     if not _is_scale(values):
         axis.set_xticks(range(len(values)), [layout.shown(str(value), 16) for value in values])
         return
+    places = np.array(values, dtype=float)
     if min(values) > 0 and max(values) >= _WIDE * min(values):
         axis.set_xscale("log")
         axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xticks(list(values), [f"{value:g}" for value in values])
+        places = np.log(places)
+    labels, last = [], -np.inf
+    for value, place in zip(values, places, strict=True):
+        apart = place - last >= _APART * np.ptp(places)
+        labels.append(f"{value:g}" if apart else "")
+        last = place if apart else last
+    axis.set_xticks(list(values), labels)

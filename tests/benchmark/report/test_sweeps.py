@@ -65,6 +65,14 @@ def test_a_swept_option_is_found_and_drawn_against_its_values():
     assert plots.render(figure).startswith(b"\x89PNG")
 
 
+def test_of_values_close_together_one_is_named():
+    found = {3e-4: [1, 0], 9e-3: [1, 0], 1e-2: [1, 1], 2.7e-2: [0, 1], 3e-2: [1, 0]}
+    results = [cell("source", [1, 0]), *(cell("tcr", h, lr=lr) for lr, h in found.items())]
+    (axis,) = dict(plots.figures(shift_pools(results)))["sensitivity_lr.png"].axes
+    assert list(axis.get_xticks()) == list(found)
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["0.0003", "0.009", "", "0.027", ""]
+
+
 def test_the_batch_size_is_a_setting_of_every_method():
     sizes = {1: [0, 0, 0, 0], 4: [1, 0, 0, 0], 16: [1, 1, 0, 0], 64: [1, 1, 1, 0]}
     results = [cell("source", [1, 0, 0, 0], batch=size) for size in sizes]
