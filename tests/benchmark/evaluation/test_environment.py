@@ -25,7 +25,7 @@ def test_versions_and_machine_are_named() -> None:
 
 
 def test_missing_packages_are_none() -> None:
-    assert module._version("no-such-distribution") is None
+    assert module.version_of("no-such-distribution") is None
 
 
 def git(folder: Path, *arguments: str) -> str:
