@@ -15,12 +15,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 from benchmark.errors import ConfigError, DataError, QueryShiftError
 from benchmark.evaluation.environment import usable_cores
@@ -70,16 +72,26 @@ def loader_workers(asked: int | None, device: str, items: int) -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Computes on one torch thread within, as loader workers do."""
+    """Computes on one thread within, torch's and BLAS's, as loader workers do.
+
+    NumPy's matrix products have threads of their own, which wait by spinning: those of two workers
+    on two cores made both slower than one worker alone.
+    """
     before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with _pools().limit(limits=1, user_api="blas"):
+        if before == 1:
+            yield
+            return
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @contextmanager

@@ -103,12 +103,6 @@ FIGURES = (
         "3.0",
     ),
     Figure(
-        "test_image_shifts.py::test_times_faster_with_two_loader_workers",
-        "geometric_mean",
-        "… with two loader workers on two cores, wall time",
-        "6.0",
-    ),
-    Figure(
         "test_methods.py::test_step",
         "over_forward_and_backward",
         "a step over one forward and backward pass: ViT-B/32, batches of 16, published options",

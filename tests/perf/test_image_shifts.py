@@ -12,14 +12,11 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmark.evaluation.environment import usable_cores
-from benchmark.evaluation.workers import loaded
 from shifts.base import Shift, item_generator
 from shifts.builtin import builtin_class, names_of
 from shifts.image.frost import Frost
@@ -27,9 +24,6 @@ from tests.shifts.rewrite import BROKEN, load_rewrite
 
 LEAST_MEAN_RATIO = 3.0
 LEAST_RATIO = 1.0
-LEAST_MEAN_WITH_WORKERS = 6.0
-ITEMS = 12
-"""Pictures that loader workers corrupt at each severity."""
 SEVERITIES = (1, 2, 3, 4, 5)
 UNUSED = np.random.default_rng(0)
 """For types that draw nothing."""
@@ -113,44 +107,3 @@ def test_times_faster_than_the_rewrite(benchmark: BenchmarkFixture) -> None:
     benchmark.extra_info["ratios"] = {name: round(r, 2) for name, r in sorted(ratios.items())}
     assert mean >= LEAST_MEAN_RATIO, benchmark.extra_info
     assert min(ratios.values()) >= LEAST_RATIO, benchmark.extra_info
-
-
-@pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
-def test_times_faster_with_two_loader_workers(benchmark: BenchmarkFixture) -> None:
-    """Wall time, as a user waits: two loader workers against the rewrite in one process."""
-    rewrite, image = load_rewrite(), picture()
-    names = [name for name in rewrite.names if name not in BROKEN]
-    parts = [(severity, str(item)) for severity in SEVERITIES for item in range(ITEMS)]
-    ratios: dict[str, float] = {}
-
-    def seconds(call: Callable[[], object]) -> float:
-        begun = time.perf_counter()
-        call()
-        return time.perf_counter() - begun
-
-    def measure() -> None:
-        for name in names:
-            shift = make(name, rewrite.photographs)
-
-            def ours(part: tuple[int, str], shift: Shift = shift) -> np.ndarray:
-                return once(shift, image, *part)
-
-            def by_workers(count: int = 2, ours: Any = ours) -> list[np.ndarray]:
-                with loaded(ours, parts, count) as made:
-                    return list(made)
-
-            def theirs(name: str = name) -> None:
-                for severity, _ in parts:
-                    rewrite.corrupt(image, name, severity)
-
-            assert all(map(np.array_equal, by_workers(), by_workers(0))), name
-            rewrite.corrupt(image, name, 1)
-            turns = [(seconds(by_workers), seconds(theirs)) for _ in range(2)]
-            ratios[name] = min(turn[1] for turn in turns) / min(turn[0] for turn in turns)
-
-    with rewrite.running():
-        benchmark.pedantic(measure, rounds=1)
-    mean = math.exp(sum(map(math.log, ratios.values())) / len(ratios))
-    benchmark.extra_info["geometric_mean"] = round(mean, 2)
-    benchmark.extra_info["ratios"] = {name: round(r, 2) for name, r in sorted(ratios.items())}
-    assert mean >= LEAST_MEAN_WITH_WORKERS, benchmark.extra_info
