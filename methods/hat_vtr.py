@@ -87,6 +87,8 @@ class HatVtr(AdaptedMethod):
         reference, pairs = self.queue.reference(), self.queue.pairs()
         if reference is None or pairs is None:
             return None
+        if len(embeddings) == len(pairs[0]) == 1:
+            return None  # alone all terms are constant; AdamW would step along rounding errors
         threshold, reliable_gap = reference
         gap = modality_gap(embeddings, candidates)
         match = (gap - reliable_gap).square() + covariance_distance((embeddings, candidates), pairs)
