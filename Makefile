@@ -205,14 +205,17 @@ mini-weights: $(STAMP) ## train the weights of the embedded default anew (resuma
 	@$(LONG_RUN) "$(PY)" -m benchmark.mini.training
 
 # Two processes of one torch thread each: with more, they wait for each other on two cores.
+RUN_TESTS = $(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q \
+  -n $(call quote,$(TEST_WORKERS)) -p no:benchmark
+
 .PHONY: test
 test: $(STAMP) ## run the tests that take under some seconds; ALL=1: every one, as make check does
-	@$(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q $(if $(filter 1 yes true,$(ALL)),,-m "not slow") -n $(call quote,$(TEST_WORKERS)) -p no:benchmark
+	@$(RUN_TESTS) $(if $(filter 1 yes true,$(ALL)),,-m "not slow")
 
 .PHONY: coverage
 coverage: $(STAMP) ## percent of the lines that the quick tests run; by line in build/coverage/index.html
 	@mkdir -p build
-	@$(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q -m "not slow" -n $(call quote,$(TEST_WORKERS)) -p no:benchmark --cov --cov-report=
+	@$(RUN_TESTS) -m "not slow" --cov --cov-report=
 	@"$(PY)" -m coverage html -q && "$(PY)" -m coverage report --format=total
 
 .PHONY: perf

@@ -13,6 +13,7 @@ from typing import Any
 from benchmark.data.datasets.layout import LAYOUTS
 from benchmark.data.suite import load_suite
 from benchmark.registry import METHODS, SHIFTS
+from docs.marks import table
 from methods import BUILTINS as BUILTIN_METHODS
 from methods.adapt import AdaptOptions
 from shifts.base import ShiftCard
@@ -57,10 +58,8 @@ def page() -> str:
     return "".join(parts)
 
 
-def _table(head: str, rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    names = head.split(" | ")
-    for row in (names, ["---"] * len(names), *rows):
-        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |\n"
+def _table(head: str, rows: Iterable[tuple[str, ...]]) -> str:
+    return table(head.split(" | "), [[cell.replace("|", "/") for cell in row] for row in rows])
 
 
 def _options(options: type, shared: frozenset[str] = frozenset()) -> str:
@@ -79,7 +78,7 @@ def _plain(value: Any) -> str:
 
 def _methods() -> Iterator[str]:
     shared = frozenset(field.name for field in dataclasses.fields(AdaptOptions))
-    yield from _table(
+    yield _table(
         "name | what it does | passes | own options",
         (
             (f"`{name}`", kind.card.summary, kind.card.passes, _options(kind.Options, shared))
@@ -95,7 +94,7 @@ def _methods() -> Iterator[str]:
 
 def _shifts(modality: str) -> Iterator[str]:
     names = [name for name in names_of(modality) if modality != "video" or _own_video(name)]
-    yield from _table(
+    yield _table(
         "name | what it does | remarks",
         (
             (f"`{name}`", kind.card.summary, _remarks(kind.card))
@@ -127,7 +126,7 @@ def _benchmarks(suite: str) -> Iterator[str]:
         said = (card.summary, shifts, *([card.named_by] if suite == "paper" else []))
         rows.setdefault(said, []).append(f"`{card.id}`")
     named = " | named by" if suite == "paper" else ""
-    yield from _table(
+    yield _table(
         f"id | what it is | default shifts{named}",
         ((", ".join(ids), *said) for said, ids in rows.items()),
     )

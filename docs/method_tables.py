@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from benchmark.cell import SOURCE
 from benchmark.registry import BENCHMARKS
-from docs.marks import filled
+from benchmark.report.claim_rules import Estimate, over_benchmarks
+from docs.marks import filled, table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -138,29 +138,26 @@ TABLES: Mapping[str, Callable[[Path], str]] = {
 
 def written(text: str, results: Path = RESULTS) -> str:
     """The page with its tables made anew."""
-    for mark, table in TABLES.items():
-        text = filled(text, mark, table(results))
+    for mark, made in TABLES.items():
+        text = filled(text, mark, made(results))
     return text
 
 
 def interval(differences: pd.Series) -> str:
     """The mean and its 95 % interval by Student's t, as text."""
+    found = over_sets(differences)
     return "{:+.1f} [{:+.1f}, {:+.1f}]".format(
-        *(x + 0.0 for x in np.round(mean_and_ends(differences), 1))
+        *(x + 0.0 for x in np.round([found.value, found.low, found.high], 1))
     )
 
 
-def mean_and_ends(differences: pd.Series) -> tuple[float, float, float]:
-    """The mean and the ends of its 95 % interval by Student's t."""
-    middle, count = differences.mean(), len(differences)
-    half = stats.t.ppf(0.975, count - 1) * differences.std() / np.sqrt(count)
-    return middle, middle - half, middle + half
+def over_sets(differences: pd.Series) -> Estimate:
+    """The mean over benchmarks or data sets and its interval, as the claims have it."""
+    return over_benchmarks({str(name): [value] for name, value in differences.items()})
 
 
 def _markdown(rows: list[dict[str, str]]) -> str:
-    heads = list(rows[0])
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *(list(row.values()) for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table(list(rows[0]), [list(row.values()) for row in rows], numbers=True)
 
 
 def main(arguments: list[str]) -> None:

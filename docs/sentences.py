@@ -20,7 +20,7 @@ from benchmark.cell import SOURCE
 from benchmark.config.files import atomic_write
 from benchmark.metrics.intervals import excludes_zero
 from benchmark.report.gain import FITTED
-from docs.method_tables import held_half, interval, mean_and_ends
+from docs.method_tables import held_half, interval, over_sets
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "docs" / "own-data.md", ROOT / "results" / "methods.md")
@@ -42,8 +42,7 @@ def leaders(results: Path) -> str:
     forms = f" and {centred} centred forms" if centred else ""
     text = (
         f"Of {len(table)} methods, no adaptation{forms} among them, {named} have the best average"
-        " ranks"
-        f" over {datasets} independent data sets."
+        f" ranks over {datasets} independent data sets."
     )
     difference = table.critical_difference.iloc[0]
     if pd.isna(difference):
@@ -106,7 +105,7 @@ def anchored(results: Path) -> str:
     ahead = _list([f"{interval(values)} over `{other}`" for other, values in against.items()])
     kept = own.forgetting.mean()
     price = own.ms_per_query.mean() / board[board.method == "tcr"].ms_per_query.mean()
-    wins = all(mean_and_ends(v)[1] > 0 for v in against.values()) and kept >= -1 and price <= 1.1
+    wins = all(over_sets(v).low > 0 for v in against.values()) and kept >= -1 and price <= 1.1
     return (
         f"On the held half ({len(own)} benchmarks; seeds: {own.seeds.max()}), `anchored` gains"
         f" {ahead} (points of R@1). R@1 on clean queries changes by {kept:+.1f} points, and a query"
@@ -118,7 +117,7 @@ def anchored(results: Path) -> str:
 def control(results: Path) -> str:
     """Which methods are ahead of centring alone on the held half, beyond chance."""
     _, recall = held_half(results)
-    low = {m: mean_and_ends(recall[m] - recall["recentre"])[1] for m in recall.columns}
+    low = {m: over_sets(recall[m] - recall["recentre"]).low for m in recall.columns}
     ahead = sorted((m for m in low if low[m] > 0), key=lambda m: -low[m])
     named = _list([f"`{method}`" for method in ahead]) or "none"
     return (

@@ -87,7 +87,7 @@ class HatVtr(AdaptedMethod):
         reference, pairs = self.queue.reference(), self.queue.pairs()
         if reference is None or pairs is None:
             return None
-        if len(embeddings) == len(pairs[0]) == 1:
+        if len(embeddings) == 1 and torch.equal(pairs[0], embeddings):
             return None  # alone all terms are constant; AdamW would step along rounding errors
         threshold, reliable_gap = reference
         gap = modality_gap(embeddings, candidates)

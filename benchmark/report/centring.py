@@ -59,7 +59,7 @@ def centring_claims(results: Iterable[CellResult]) -> list[Claim]:
         ]
         text = "Each adaptation beats centring alone" + (f", {task}" if task else "")
         found.append(Claim(f"centring {task}".rstrip(), text, tuple(parts)))
-    nothing = with_reason(Part(f"any - {RECENTRE}", MEASURED, 1, Estimate()), lambda _: "")
+    nothing = with_reason(Part(f"any - {RECENTRE}", MEASURED, 1, Estimate()))
     return found or [Claim("centring", "Each adaptation beats centring alone", (nothing,))]
 
 
@@ -77,7 +77,7 @@ def ours_claim(results: Iterable[CellResult]) -> Claim:
             parts.append(Part(f"{named}, {task}", MEASURED, 1, here, counts=False))
     text = "Anchored (ours, experimental) beats TCR, the REST-style method and centring alone"
 
-    return Claim(OURS, text, tuple(with_reason(part, lambda _: "") for part in parts))
+    return Claim(OURS, text, tuple(map(with_reason, parts)))
 
 
 def _here(cells: Sequence[CellResult], task: str, kind: str = "") -> list[CellResult]:

@@ -145,7 +145,7 @@ def _student(
     return Estimate(value, value - half, value + half, units, of, each)
 
 
-def with_reason(part: Part, why: Callable[[Part], str]) -> Part:
+def with_reason(part: Part, why: Callable[[Part], str] = lambda part: "") -> Part:
     """The part with the likely reason, where it does not hold."""
     found = part.estimate
     if part.verdict is Verdict.HOLDS:

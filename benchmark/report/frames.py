@@ -149,8 +149,7 @@ def rankings(results: Iterable[CellResult] | Sequence[Pool]) -> list[Ranking]:
     shifts changed nothing are left out, unless there are no others. A method is
     ranked if it has a number wherever another one has; others are named in ``left_out``.
     """
-    groups = grouped(as_pools(results), lambda pool: (pool.first.suite, pool.first.stream))
-    return [_ranking(suite, stream, pools) for (suite, stream), pools in groups.items()]
+    return [ranking for ranking, _ in ranked(as_pools(results))]
 
 
 def ranked(pools: Iterable[Pool]) -> list[tuple[Ranking, list[Pool]]]:

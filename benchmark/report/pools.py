@@ -104,11 +104,6 @@ class Pool:
         )
 
     @property
-    def collapsed(self) -> int:
-        """In how many paired cells the method collapsed."""
-        return sum(has_collapsed(cell, partner) for cell, partner in self.pairs)
-
-    @property
     def missing(self) -> int:
         """How many (setting, seed) pairs that another method has are not finished here."""
         return self.expected - len({(cell.setting, cell.seed) for cell in self.done})
@@ -341,8 +336,8 @@ def note(pool: Pool) -> str:
     notes = [f"changed few queries: {', '.join(few)}"] if few else []
     if pool.left_out:
         notes.append(f"left out, as it {NOTHING}: {', '.join(pool.left_out)}")
-    if pool.collapsed:
-        notes.append(f"the method collapsed in {pool.collapsed} of {len(pool.done)} cells")
+    if collapsed := sum(has_collapsed(cell, partner) for cell, partner in pool.pairs):
+        notes.append(f"the method collapsed in {collapsed} of {len(pool.done)} cells")
     return "; ".join(notes)
 
 

@@ -261,23 +261,28 @@ _FEW_ANSWERS = 6
 """More different answers than these do not fit into a sentence."""
 
 
-def tuned_by_method(pools: Iterable[Pool]) -> list[str]:
-    """Which options of which methods were tuned and on what, one text for each answer."""
+def tuned_by_method(pools: Iterable[Pool]) -> dict[str, str]:
+    """Which options were tuned and on what -> the methods of which that is so."""
     said: dict[str, dict[str, None]] = defaultdict(dict)
     for pool in pools:
         if pool.first.tuned:
             said[plain(pool.first.tuned)][plain(pool.label)] = None
-    return [f"{', '.join(labels)}: {how}" for how, labels in said.items()]
+    return {how: ", ".join(labels) for how, labels in said.items()}
+
+
+def tuned_text(answers: Mapping[str, str]) -> str:
+    """``tuned_by_method`` in words, or an empty string."""
+    return "; ".join(f"{labels}: {how}" for how, labels in answers.items())
 
 
 def tuned_notes(pools: Iterable[Pool]) -> list[str]:
-    """``tuned_by_method`` as one sentence, or none; of many answers only that they are many."""
-    said = tuned_by_method(pools)
-    if len(said) > _FEW_ANSWERS:
-        untuned = [answer.partition(": ")[0] for answer in said if ": untuned" in answer]
-        but = f"; not tuned: {', '.join(untuned)}" if untuned else ""
+    """``tuned_text`` as one sentence, or none; of many answers only that they are many."""
+    answers = tuned_by_method(pools)
+    if len(answers) > _FEW_ANSWERS:
+        untuned = ", ".join(labels for how, labels in answers.items() if how.startswith("untuned"))
+        but = f"; not tuned: {untuned}" if untuned else ""
         return [f"Options tuned: in column 'tuned' of leaderboard.csv, by method{but}."]
-    return [f"Options tuned: {'; '.join(said)}."] if said else []
+    return [f"Options tuned: {tuned_text(answers)}."] if answers else []
 
 
 def _footnotes(pools: Sequence[Pool]) -> list[Text]:
@@ -350,7 +355,7 @@ def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
         "queries": max((c.queries for c in cells if c.queries is not None), default=None),
         "gallery": max((c.gallery for c in cells if c.gallery is not None), default=None),
         "clean": sum(clean) / len(clean) if clean and metric == "R@1" else math.nan,
-        "tuned": "; ".join(tuned_by_method(pools)),
+        "tuned": tuned_text(tuned_by_method(pools)),
         "note": _note(pools) if metric == "R@1" else "",
         **means,
     }

@@ -26,6 +26,7 @@ from benchmark.mini.pictures.backbone import load as load_backbone
 from benchmark.mini.pictures.scenes import captions, scenes
 from benchmark.mini.worlds import aerial, fashion, nocaps, people, poster
 from benchmark.mini.worlds.drawn import World
+from docs import marks
 
 Load = Callable[[], ImageTextPairs]
 _BATCH = 100
@@ -191,10 +192,7 @@ class Survey:
 
 def table(survey: Survey) -> str:
     """A Markdown table of all rows."""
-    lines = [
-        "| twin | encoder | data | images / captions | i2t | of in-domain | t2i | of in-domain |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for row in ROWS:
         here, home = survey.measure(row)
         pairs = row.load()
@@ -203,8 +201,9 @@ def table(survey: Survey) -> str:
         for value, own in zip(here, home, strict=True):
             share = "" if row.home is None else f"{100 * value / own:.0f} % of {own:.1f}"
             cells += [f"{value:.1f}", share]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    head = ["twin", "encoder", "data", "images / captions", *("i2t", "of in-domain", "t2i")]
+    return marks.table([*head, "of in-domain"], rows)
 
 
 SHEET: tuple[Load, ...] = (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from docs.marks import table
 
 HEAD = """# On a GPU
 
@@ -28,11 +30,6 @@ def page(found: Mapping[str, Any]) -> str:
         failed = part.get("failed")
         text += f"\n## {title}\n\n" + (f"Not measured: {failed}\n" if failed else body(part))
     return text
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
 
 
 def paragraph(*sentences: str) -> str:

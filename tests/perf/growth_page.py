@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import matplotlib
 from matplotlib.figure import Figure
 
-from docs.marks import filled
+from docs.marks import filled, table
 
 Kept = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -85,24 +85,24 @@ def slope(rows: Sequence[Row], name: str) -> float:
 
 def listing(kept: Kept) -> str:
     """The Markdown list of the docs: values at the largest size, and slopes."""
-    head = ("what", "largest", "seconds", "slope", "MB", "slope")
-    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
+    lines = []
     for curve in CURVES:
         rows = points(kept, curve)
         if not rows:
             continue
         last = rows[-1]
-        cells = [
-            curve.label,
-            f"{last['size']:,} {curve.axis}",
-            _number(last.get(curve.seconds)),
-            _number(slope(rows, curve.seconds)),
-            _number(last.get(curve.memory)),
-            _number(slope(rows, curve.memory)),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *_one_process(kept), *_places(kept)]
-    return "\n".join(lines) + "\n"
+        lines.append(
+            [
+                curve.label,
+                f"{last['size']:,} {curve.axis}",
+                _number(last.get(curve.seconds)),
+                _number(slope(rows, curve.seconds)),
+                _number(last.get(curve.memory)),
+                _number(slope(rows, curve.memory)),
+            ]
+        )
+    head = ("what", "largest", "seconds", "slope", "MB", "slope")
+    return "\n".join([table(head, lines), *_one_process(kept), *_places(kept)]) + "\n"
 
 
 def _number(value: float | None) -> str:

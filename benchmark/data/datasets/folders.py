@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
 from itertools import islice
@@ -124,8 +124,7 @@ def existing(root: Path, folders: Iterable[str]) -> list[Path]:
     def child(folder: Path, name: str) -> Path:
         if (folder / name).is_dir():
             return folder / name
-        hits = [other for other in below(folder) if folded(other) == folded(name)]
-        return folder / (hits[0] if len(hits) == 1 else name)
+        return folder / (_same(name, below(folder), folded) or name)
 
     found: dict[Path, None] = {}
     for folder in folders:
@@ -181,11 +180,11 @@ class Files:
         folder = place
         for part in path.parent.parts:
             if not (folder / part).is_dir():
-                part = _same_text(part, _folders_in(folder))
+                part = _same(part, _folders_in(folder), _composed)
             if not part:
                 return folder, ""
             folder /= part
-        return folder, _same_text(path.name, self._list(folder))
+        return folder, _same(path.name, self._list(folder), _composed)
 
     def find_any(self, paths: Iterable[PurePosixPath]) -> Path | None:
         """The first of several spellings that is found."""
@@ -216,11 +215,14 @@ class Files:
             )
 
 
-def _same_text(name: str, there: Iterable[str]) -> str:
-    """The only one of the names that is the same text; "" where none or several are."""
-    wanted = unicodedata.normalize("NFC", name)
-    hits = [other for other in there if unicodedata.normalize("NFC", other) == wanted]
+def _same(name: str, there: Iterable[str], form: Callable[[str], str]) -> str:
+    """The only one of the names that has the same form; "" where none or several have."""
+    hits = [other for other in there if form(other) == form(name)]
     return hits[0] if len(hits) == 1 else ""
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _folders_in(folder: Path) -> list[str]:
@@ -293,7 +295,7 @@ def walk(*tops: Path) -> Iterator[Path]:
 
 def folded(name: str) -> str:
     """A name without capitals, in one Unicode form."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return _composed(name).casefold()
 
 
 def _elsewhere(names: Sequence[str], places: Sequence[Path]) -> str:

@@ -294,7 +294,9 @@ def _partial(scene: Scene, rng: np.random.Generator) -> str:
     return f"there {'is' if len(things) == 1 else 'are'} {join(things)}{_place(scene, rng, 0.6)}"
 
 
-TEMPLATES: tuple[Callable[[Scene, np.random.Generator], str], ...] = (
+Template = Callable[[Scene, np.random.Generator], str]
+
+TEMPLATES: tuple[Template, ...] = (
     _list,
     _relate,
     _photo,
@@ -303,6 +305,8 @@ TEMPLATES: tuple[Callable[[Scene, np.random.Generator], str], ...] = (
 )
 
 
-def captions(scene: Scene, rng: np.random.Generator) -> list[str]:
-    """Five captions, one a template."""
-    return [sentence(template(scene, rng)) for template in TEMPLATES]
+def captions(
+    scene: Scene, rng: np.random.Generator, templates: Sequence[Template] = TEMPLATES
+) -> list[str]:
+    """Captions, one a template."""
+    return [sentence(template(scene, rng)) for template in templates]

@@ -7,6 +7,7 @@ printed colours, paper grain, a margin), set side by side in a row, and describe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from math import cos, pi, sin
 
 import numpy as np
@@ -25,6 +26,7 @@ from benchmark.mini.pictures.scenes import (
     RADIUS,
     SIDE,
     Scene,
+    Template,
     Thing,
     article,
     choose,
@@ -32,9 +34,9 @@ from benchmark.mini.pictures.scenes import (
     join,
     noun_phrase,
     pick,
-    sentence,
     some_looks,
 )
+from benchmark.mini.pictures.scenes import captions as scene_captions
 from benchmark.mini.pictures.vocabulary import (
     BACKGROUNDS,
     COLOUR_WORDS,
@@ -286,7 +288,7 @@ def _drawing(scene: Scene, rng: np.random.Generator) -> str:
     return f"{opening} {join(things)}{ending}"
 
 
-TEMPLATES: tuple[Callable[[Scene, np.random.Generator], str], ...] = (
+TEMPLATES: tuple[Template, ...] = (
     _across,
     _nouns_first,
     _sides,
@@ -295,9 +297,8 @@ TEMPLATES: tuple[Callable[[Scene, np.random.Generator], str], ...] = (
 )
 
 
-def captions(scene: Scene, rng: np.random.Generator) -> list[str]:
-    """Five captions, one a template."""
-    return [sentence(template(scene, rng)) for template in TEMPLATES]
+captions = partial(scene_captions, templates=TEMPLATES)
+"""Five captions of a scene, one a template."""
 
 
 WORLD = World(
