@@ -98,7 +98,7 @@ PAIRWISE_COLUMNS = (
     *("suite", "benchmark", "stream", "method", "other", "R@1_difference", "R@1_difference_low"),
     *("R@1_difference_high", "p", "p_holm", "cells", "backbone", "weights"),
 )
-"""Columns of ``pairwise.csv``: ``method`` minus ``other`` over the ``cells`` that both have.
+"""Columns of ``pairwise.csv.gz``: ``method`` minus ``other`` over the ``cells`` that both have.
 
 ``backbone`` and ``weights`` are left out where each benchmark has one of them."""
 

@@ -7,6 +7,7 @@ full disk or a hand in between there is.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import logging
@@ -97,9 +98,9 @@ def write_all(
 ) -> list[Path]:
     """Writes the tables, one page with all of it and the figures; gives the files written.
 
-    Tables: tidy.csv, leaderboard.csv (and .tex, .md), by_shift.csv, pairwise.csv, ranking.csv; of
-    a query log without labels only tidy.csv and unlabelled.csv. The page is leaderboard.html; only
-    one in the run's own folder links to the cells' files.
+    Tables: tidy.csv, leaderboard.csv (and .tex, .md), by_shift.csv, pairwise.csv.gz, ranking.csv;
+    of a query log without labels only tidy.csv and unlabelled.csv. The page is leaderboard.html;
+    only one in the run's own folder links to the cells' files.
 
     Each file appears whole or not at all, and outputs.json (see ``outputs``) last. What a reader
     must know (missing source cells, numbers that are NaN) is logged as warnings.
@@ -143,7 +144,7 @@ def write_all(
     written += [
         write_csv(leaderboard(whole), target / "leaderboard.csv"),
         write_csv(by_shift(pools), target / "by_shift.csv"),
-        write_csv(pairwise_frame(whole, pairs), target / "pairwise.csv"),
+        write_csv(pairwise_frame(whole, pairs), target / "pairwise.csv.gz"),
         write_csv(ranking_frame(rankings(whole)), target / "ranking.csv"),
         write_text(latex(tables), target / "leaderboard.tex"),
         write_text(markdown(tables), target / "leaderboard.md"),
@@ -231,7 +232,8 @@ def write_text(text: str, path: Path) -> Path:
 def write_csv(frame: pd.DataFrame, path: Path) -> Path:
     """Writes a frame as CSV with five significant digits, in one piece; same frame, same bytes.
 
-    Five digits tell one query of 10,000, and small enough files. The records have all digits.
+    Five digits tell one query of 10,000, and small enough files. The records have all digits. A
+    name that ends in ``.gz`` is compressed, which pandas and R read as they are.
     """
     return write_csvs([frame], path)
 
@@ -248,8 +250,9 @@ def write_csvs(frames: Iterable[pd.DataFrame], path: Path) -> Path:
             safe = no_formulas(frame)
             text = safe.to_csv(
                 index=False, header=not number, lineterminator="\n", float_format="%.5g"
-            )
-            file.write(text.encode("utf-8"))
+            ).encode("utf-8")
+            # Without a time in it: the same frames, the same bytes.
+            file.write(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 
     with _writing(path):
         return atomic_write(path, lines)

@@ -99,6 +99,12 @@ ODD = (
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)
+def test_no_mark_of_a_merge_is_left(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert re.findall(r"^(?:<{7}|={7}|>{7})", text, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda path: path.name)
 def test_a_page_is_easy_to_read(page: Path) -> None:
     """Short sentences, and no turn of phrase that sends a reader back to the start of one."""
     if page.name == "CHANGELOG.md":

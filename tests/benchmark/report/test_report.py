@@ -338,7 +338,7 @@ def test_write_all_without_figures_and_into_another_folder(tmp_path):
         "tidy.csv",
         "leaderboard.csv",
         "by_shift.csv",
-        "pairwise.csv",
+        "pairwise.csv.gz",
         "ranking.csv",
         "leaderboard.tex",
         "leaderboard.md",
