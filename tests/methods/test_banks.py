@@ -44,6 +44,9 @@ def test_inverted_softmax_of_the_probe(known: Build) -> None:
     method = InvertedSoftmax(known(torch.eye(2)))
     sums = method.observe(None, BANK, BANK)
     assert sums.exp().tolist() == pytest.approx([673.855201, 18.412232], rel=1e-6)
+    shifted = (SCORES - sums / 20).flatten().tolist()
+    assert shifted == pytest.approx([-0.075651, 0.094349, -0.125651, 0.114349], abs=1e-6)
+    assert torch.equal(found.argsort(dim=1), (SCORES - sums / 20).argsort(dim=1))
 
 
 def test_dynamic_inverted_softmax_of_the_probe(known: Build) -> None:

@@ -64,6 +64,7 @@ def test_one_hot_batches_starve_as_documented(known: Build) -> None:
 def test_margin_units(known: Build) -> None:
     setup = known(torch.zeros(5000, 2))
     assert Eata(setup).margin() == pytest.approx(3.406877, abs=1e-6)
+    assert Eata(known(torch.zeros(25_000, 2))).margin() == pytest.approx(4.050652, abs=1e-6)
     assert Eata(setup, EataOptions(margin_unit="nats")).margin() == 0.4
 
 
