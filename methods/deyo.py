@@ -72,7 +72,8 @@ class Deyo(AdaptedMethod):
         "Disentangled Factors, ICLR 2024",
         approximate="retrieval port: LayerNorm, no layer left out, AdamW, 3 steps; texts are "
         "perturbed by shuffling their tokens (ours: no text form is published), and the whole "
-        "batch is, not only its reliable part; the form behind TCR's tables is form=tcr",
+        "batch is, not only its reliable part; pixels have another order in each query; the form "
+        "behind TCR's tables is form=tcr",
         repository="https://github.com/Jhyun17/DeYO",
         passes="6 f, 3 b",
         knob="entropy_margin",

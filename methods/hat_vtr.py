@@ -53,7 +53,8 @@ class HatVtr(AdaptedMethod):
         approximate="a tower gives one embedding a query here: the uniformity of frames within a "
         "clip is then a constant and left out, and the cross-covariance is that of whole queries "
         "and items. An empty selection gives a zero instead of a NaN; batches below four queries "
-        "still offer one pair to the queue",
+        "still offer one pair to the queue; a first query alone teaches nothing, as all terms are "
+        "constant",
         repository="https://github.com/bingqingzhang/vtr_tta",
         passes="3 f, 3 b",
         knob="con_ratio",

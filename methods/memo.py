@@ -53,7 +53,7 @@ class Memo(AdaptedMethod):
         "as published), AdamW, whose moments are cleared with the weights (the official code "
         "keeps them); views are random moves instead of AugMix, and texts lose tokens (ours)",
         repository="https://github.com/zhangmarvin/memo",
-        sees="one query at a time, the gallery",
+        sees="one query at a time, the gallery; with centre=true the mean of the batch",
         passes="33 f, 32 b",
         knob="keep",
     )

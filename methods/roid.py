@@ -57,8 +57,8 @@ class Roid(AdaptedMethod):
         paper="Marsden et al., Universal Test-time Adaptation through Weight Ensembling, Diversity "
         "Weighting, and Prior Correction, WACV 2024",
         approximate="retrieval port: AdamW, 3 steps; the augmented view is torch-only, without the "
-        "change of colours; sums are divided by the largest batch so far, where the official code "
-        "knows the batch size",
+        "change of colours, and of the whole batch, not only of the queries that count; sums are "
+        "divided by the largest batch so far, where the official code knows the batch size",
         repository="https://github.com/mariodoebler/test-time-adaptation",
         passes="6 f, 6 b",
         knob="weight_temperature",

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from methods import BUILTINS
 from methods.base import Method, MethodCard, StepOutput
-from methods.tiny import EMBED_WIDTH, INPUT_WIDTH, World
+from methods.tiny import EMBED_WIDTH, INPUT_WIDTH, TinyEncoder, World
 
 SMALL = {
     **{"views": 3, "window": 32, "queue_size": 8, "bank_size": 16, "cache_size": 2, "k": 4},
@@ -209,3 +209,94 @@ def test_a_card_says_where_it_comes_from_what_it_sees_and_costs(name: str) -> No
         assert getattr(card, field), f"the card of {name} leaves {field!r} empty; write 'none'"
     assert card.repository == "none" or card.repository.startswith("https://")
     assert (" b" in card.passes) == card.trains
+
+
+class Rounded(TinyEncoder):
+    """What a tower in half precision gives: float32 rows with few digits, many of them ties."""
+
+    precision = torch.float16
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return functional.normalize(super().forward(inputs).to(self.precision).float(), dim=1)
+
+
+class Coarse(Rounded):
+    precision = torch.bfloat16
+
+
+@every
+@pytest.mark.parametrize("tower", [Rounded, Coarse])
+def test_embeddings_of_a_tower_in_half_precision(name: str, tower: type[TinyEncoder]) -> None:
+    world = World()
+    world.encoder = tower()
+    method = made(name, world)
+    for batch in world.batches:
+        assert sound(method.step(batch))
+
+
+# Batches of one, as docs/methods.md tells them
+
+
+def alone(name: str, queries: int = 12, **options: Any) -> tuple[list[StepOutput], Method]:
+    """Every query in a batch of its own."""
+    world = World()
+    method = made(name, world, **options)
+    rows = torch.cat(world.batches)[:queries]
+    return [method.step(row) for row in rows.split(1)], method
+
+
+def test_alone_rest_has_nothing_to_decouple() -> None:
+    (rest, one), (tcr, two) = alone("rest"), alone("tcr")
+    for mine, plain in zip(rest, tcr, strict=True):
+        assert torch.equal(mine.scores, plain.scores)
+        assert "angle" not in mine.log
+    for p, q in zip(one.adapted.values(), two.adapted.values(), strict=True):  # type: ignore[attr-defined]
+        assert torch.equal(p, q)
+
+
+def test_alone_shots_entropy_and_diversity_cancel() -> None:
+    for output in alone("shot", pseudo_weight=0.0)[0]:
+        log = output.log
+        assert abs(log["loss_entropy"] + log["loss_diversity"]) < 1e-3
+        assert abs(log["loss"]) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["eata", "rdumb"])
+def test_alone_a_query_becomes_the_mean_prediction(name: str) -> None:
+    skipped = [output.log["skipped_updates"] for output in alone(name)[0]]
+    assert set(skipped) <= {2.0, 3.0}
+    assert 2.0 in skipped
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_sar_learns_next_to_nothing_below_five_queries(size: int) -> None:
+    method = made("sar")
+    logs = [method.step(batch).log for batch in stream(10, size)]
+    assert sum(3 - log["skipped_updates"] for log in logs) <= 1
+    logs = [made("sar").step(batch).log for batch in stream(10, 5)]
+    assert sum(3 - log["skipped_updates"] for log in logs) >= 5
+
+
+@pytest.mark.parametrize("name", ["recentre", "tent[centred]", "whiten"])
+def test_equal_queries_are_moved_onto_the_gallerys_mean(name: str) -> None:
+    world = World()
+    found = made(name, world).step(world.batches[0][:1].expand(8, -1)).embeddings
+    expected = functional.normalize(world.gallery.mean(dim=0), dim=0)
+    torch.testing.assert_close(found, expected.expand(8, -1), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["inverted_softmax", "sinkhorn"])
+def test_a_bank_of_copies_ties_all_items(name: str) -> None:
+    world = World()
+    scores = made(name, world).step(world.batches[0][:1].expand(8, -1)).scores
+    assert float((scores - scores[0, 0]).abs().max()) < 1e-6
+
+
+def test_a_gradient_of_zero_lets_weights_decay_only() -> None:
+    world = World()
+    world.gallery = world.gallery[:1].clone()
+    method = made("tent", world)
+    before = [p.detach().clone() for p in method.adapted.values()]  # type: ignore[attr-defined]
+    assert method.step(world.batches[0]).log["skipped_updates"] == 0
+    now = [p.detach() for p in method.adapted.values()]  # type: ignore[attr-defined]
+    assert max(float((a - b).abs().max()) for a, b in zip(now, before, strict=True)) < 1e-6
