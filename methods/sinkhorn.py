@@ -40,7 +40,7 @@ class Sinkhorn(BankMethod):
         trains=False,
         approximate="the single-bank form (SN); the bank is the stream's queries, the latest "
         "bank_size of them, not a training set",
-        repository="none",
+        repository="https://github.com/ppanzx/DBSN",
         sees=BANK_SEES,
         passes="1 f",
         knob="tau",
