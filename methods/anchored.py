@@ -1,7 +1,8 @@
-"""Anchored: TCR's terms around a gated, running centre. Experimental, ours, from no paper."""
+"""Anchored: a gated running centre, TCR's terms, scores without hubs. Ours, from no paper."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from methods.centring import moved
 from methods.gradients import Gradients, angle, prograd
 from methods.objectives import source_agreement
 from methods.options import option
+from methods.per_gallery import PerGallery
 from methods.queue import ReliableQueue
 from methods.tcr import Tcr, TcrOptions
 
@@ -29,8 +31,9 @@ class AnchoredOptions(TcrOptions):
     window: int = option(
         64, "queries that the mean, the predictions and an update's length rest on", minimum=2
     )
+    steps: int = option(1, "forward and update passes per batch", minimum=1)
     pull: float = option(
-        0.02, "part of the way back to the source after each update", minimum=0, maximum=1
+        0.3, "part of the way back to the source after each update", minimum=0, maximum=1
     )
     decouple_strength: float = option(
         1.0, "how much of the component against the source is taken out; 0: nothing", minimum=0
@@ -42,6 +45,11 @@ class AnchoredOptions(TcrOptions):
         minimum=0,
         maximum=1,
     )
+    beta: float = option(
+        10.0, "inverse temperature at which hubs are weighed; 0: scores are similarities", minimum=0
+    )
+    prior: float = option(32.0, "queries as which the belief counts that no item is a hub", above=0)
+    memory: int = option(512, "latest queries that hubs are known by", minimum=1)
 
     def __post_init__(self) -> None:
         TcrOptions.__post_init__(self)  # super() without arguments fails in a slots dataclass
@@ -66,17 +74,25 @@ class Anchored(Tcr):
     are shorter by its share of the window. The gradient of the embeddings loses its component
     against that of the source's predictions (ProGrad's form); one pass back. After each update the
     weights are pulled to the source; all of it starts anew where predictions collapse.
+
+    Scores are s_ij - h_j, an inverted softmax over the latest n queries with a prior: with S_j the
+    sum of their exp(beta s_mj),
+
+        h_j = ln(S_j + (prior / n) * mean of S) / beta.
+
+    With few queries all h_j are alike; a first single query keeps its similarities.
     """
 
     card = MethodCard(
         name="anchored",
         title="Anchored (ours)",
-        summary="experimental, ours: gated running centre, TCR's terms, pull to the source, reset",
+        summary="experimental, ours: gated running centre, a step of TCR's terms, pull, no hubs",
+        version=2,
         paper="none",
-        approximate="an experiment, not shown to win on held-out benchmarks (docs/methods.md)",
+        approximate="an experiment of ours; what it gains is in results/methods.md",
         repository="none",
-        passes="4 f, 3 b",
-        knob="pull",
+        passes="2 f, 1 b",
+        knob="beta",
     )
     Options: ClassVar[type] = AnchoredOptions
 
@@ -98,7 +114,11 @@ class Anchored(Tcr):
         self._sum = torch.zeros_like(self.gallery_mean)
         self._sound = torch.zeros((), device=self.gallery.device)  # how many are in the sum
         self._count = 0.0  # the same with those that are not finite, known without a read
+        self._start_anew()
+
+    def _start_anew(self) -> None:
         self._since, self._offerings = self.options.window, 0
+        self._hubs: PerGallery[tuple[Tensor, Tensor, float]] = PerGallery()
         self._forget_predictions()
 
     def _forget_predictions(self) -> None:
@@ -209,10 +229,29 @@ class Anchored(Tcr):
             self.pull_to_source(self.options.pull * self._share)
         return made
 
+    def rescore(self, similarities: Tensor) -> Tensor:
+        """s_ij - h_j, with this batch among the queries that h rests on."""
+        self._top = similarities.argmax(dim=1)
+        beta, size = self.options.beta, len(similarities)
+        if beta == 0:
+            return similarities
+        sound = torch.isfinite(similarities).all(dim=1, keepdim=True)
+        sums = torch.where(sound, beta * similarities, -torch.inf).logsumexp(dim=0)
+        known, total = sound.sum().to(sums.dtype), float(size)
+        if (past := self._hubs.get(self.gallery)) is not None:
+            # As for the centre: without a read, queries that are not finite count as room taken.
+            kept = min(1.0, max(0, self.options.memory - size) / past[2])
+            known, total = known + kept * past[1], total + kept * past[2]
+            sums = torch.logaddexp(sums, past[0] + known.new_tensor(kept).log())
+        self._hubs.set(self.gallery, (sums, known, total))
+        if total == 1:
+            return similarities
+        return similarities - hubness(sums, known, beta, self.options.prior)
+
     def _remember(self, output: StepOutput) -> bool:
         """Keeps the batch's embeddings and top items; resets and says so where they collapsed."""
         source = (self._source_view @ self.gallery.T).argmax(dim=1)
-        pairs = torch.stack([output.scores.argmax(dim=1), source], dim=1)
+        pairs = torch.stack([self._top, source], dim=1)
         size = self.options.window
         past = torch.cat([self._past, output.embeddings])[-size:]
         tops = torch.cat([self._tops, pairs])[-size:]
@@ -225,8 +264,7 @@ class Anchored(Tcr):
         if collapsed:
             self.restore_source()
             self.queue = ReliableQueue(self.options.queue_size, self.options.con_ratio)
-            self._since, self._offerings = size, 0
-            self._forget_predictions()
+            self._start_anew()
         return bool(collapsed)
 
 
@@ -244,6 +282,19 @@ def shrinkage(mean: Tensor, count: Tensor, gallery_mean: Tensor) -> Tensor:
     distance = (gallery_mean - mean).square().sum()
     known = (count >= 2) & (distance > 0)
     return torch.where(known, 1 - chance / torch.where(known, distance, 1.0), 0.0).clamp_min(0)
+
+
+def hubness(log_sums: Tensor, count: Tensor, beta: float, prior: float) -> Tensor:
+    """h_j = ln(S_j + (prior / n) * mean of S) / beta, (N,).
+
+    Args:
+        log_sums: (N,) ln S_j over n queries.
+        count: n, a scalar.
+        beta: inverse temperature, above 0.
+        prior: in queries.
+    """
+    mean = log_sums.logsumexp(dim=0) - math.log(len(log_sums))
+    return torch.logaddexp(log_sums, mean + (prior / count).log()) / beta
 
 
 def distinct(columns: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""The anchored method: its formulas against loops, its gate at both ends, window, pull, reset."""
+"""The anchored method: its formulas against loops; gate, hubs, window, pull and reset."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from methods.adapt import Forward
-from methods.anchored import LEAST, Anchored, AnchoredOptions, distinct, shrinkage
+from methods.anchored import LEAST, Anchored, AnchoredOptions, distinct, hubness, shrinkage
 from methods.base import MethodError
 from methods.gradients import prograd
 from methods.objectives import entropy, modality_gap, noise_robust_entropy, uniformity
@@ -67,7 +68,57 @@ def test_scores_of_a_frozen_model_from_the_equations() -> None:
     moved = functional.normalize(raw + gate * (gallery_mean - mean), dim=1)
     output = method.step(queries)
     assert output.log["gate"] == pytest.approx(gate, abs=1e-5)
-    torch.testing.assert_close(output.scores, moved @ world.gallery.T, atol=1e-5, rtol=0)
+    expected = without_hubs(moved @ world.gallery.T)
+    torch.testing.assert_close(output.scores, expected, atol=1e-5, rtol=0)
+
+
+def without_hubs(similarities: Tensor, beta: float = 10.0, prior: float = 32.0) -> Tensor:
+    """s_ij - h_j over these queries alone, in loops of plain numbers."""
+    columns = similarities.double().T.tolist()
+    sums = [sum(math.exp(beta * s) for s in column) for column in columns]
+    added = prior / len(similarities) * sum(sums) / len(sums)
+    hubs = torch.tensor([math.log(total + added) / beta for total in sums])
+    return similarities - hubs
+
+
+def test_hubness_from_the_equations() -> None:
+    similarities = torch.tensor([[0.9, 0.1, 0.3], [0.8, 0.2, -0.4]], dtype=torch.float64)
+    sums = (5 * similarities).logsumexp(dim=0)
+    found = hubness(sums, torch.tensor(2.0, dtype=torch.float64), 5, 4)
+    expected = (similarities - without_hubs(similarities, 5, 4))[0]
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("memory", [20, 60])
+def test_hubs_are_known_by_the_latest_queries(memory: int) -> None:
+    """A memory of 20 holds the second batch alone; one of 60 holds both."""
+    method, world = built(lr=0.0, memory=memory)
+    similarities = []
+    for seed in (1, 2):
+        output = method.step(many(20, seed))
+        similarities.append(output.embeddings @ world.gallery.T)
+    known = similarities[-1] if memory == 20 else torch.cat(similarities)
+    torch.testing.assert_close(output.scores, without_hubs(known)[-20:], atol=1e-5, rtol=0)
+
+
+def test_hubs_of_another_gallery_are_kept_apart() -> None:
+    method, world = built(lr=0.0)
+    one, other = world.gallery, world.gallery.flip(0).clone()
+    method.step(many(20, 1))
+    method.use_gallery(other)
+    output = method.step(many(20, 2))
+    expected = without_hubs(output.embeddings @ other.T)
+    torch.testing.assert_close(output.scores, expected, atol=1e-5, rtol=0)
+    method.use_gallery(one)
+    method.reset()
+    fresh = built(lr=0.0)[0].step(many(20, 2))
+    torch.testing.assert_close(method.step(many(20, 2)).scores, fresh.scores)
+
+
+def test_without_hubs_the_scores_are_similarities() -> None:
+    method, world = built(beta=0.0)
+    output = method.step(many(20))
+    torch.testing.assert_close(output.scores, output.embeddings @ world.gallery.T)
 
 
 def test_a_first_single_query_is_left_alone() -> None:
@@ -91,8 +142,8 @@ def test_the_centre_rests_on_the_window_whatever_the_batches() -> None:
 
 
 def test_the_centre_forgets_what_lies_before_the_window() -> None:
-    method, _ = built(lr=0.0, window=32)
-    fresh, _ = built(lr=0.0, window=32)
+    method, _ = built(lr=0.0, window=32, memory=32)
+    fresh, _ = built(lr=0.0, window=32, memory=32)
     method.step(many(40, seed=1))
     later = many(32, seed=2)
     torch.testing.assert_close(method.step(later).scores, fresh.step(later).scores)
@@ -161,8 +212,8 @@ def test_one_pass_back_an_update_and_the_offered_view_saves_a_pass_forward() -> 
         back.clear()
         ahead.clear()
         method.step(many(20))
-        assert len(back) == 3
-        assert len(ahead) == (3 if offered else 4)
+        assert len(back) == 1
+        assert len(ahead) == (1 if offered else 2)
 
 
 def test_what_is_offered_changes_nothing_and_must_fit() -> None:
@@ -188,11 +239,11 @@ def test_short_batches_learn_among_remembered_queries() -> None:
     method.objective = noted  # type: ignore[method-assign]
     for batch in many(48).split(8):
         method.step(batch)
-    assert seen[::3] == [16, 24, 32, 32, 32]
+    assert seen == [16, 24, 32, 32, 32]
 
 
 def test_updates_of_short_batches_are_shorter_and_weights_are_pulled() -> None:
-    method, _ = built(lr=1e-2, window=40, pull=0.5, steps=1, weight_decay=0.0)
+    method, _ = built(lr=1e-2, window=40, pull=0.5, weight_decay=0.0)
     start = {n: p.detach().clone() for n, p in method.adapted.items()}
     method.step(many(20))
     # Adam's first step is lr in each coordinate: half of it, and then a quarter of it back.
