@@ -31,7 +31,6 @@ class AnchoredOptions(TcrOptions):
     window: int = option(
         64, "queries that the mean, the predictions and an update's length rest on", minimum=2
     )
-    steps: int = option(1, "forward and update passes per batch", minimum=1)
     pull: float = option(
         0.3, "part of the way back to the source after each update", minimum=0, maximum=1
     )
@@ -48,7 +47,9 @@ class AnchoredOptions(TcrOptions):
     beta: float = option(
         10.0, "inverse temperature at which hubs are weighed; 0: scores are similarities", minimum=0
     )
-    prior: float = option(32.0, "queries as which the belief counts that no item is a hub", above=0)
+    prior: float = option(
+        128.0, "queries as which the belief counts that no item is a hub", above=0
+    )
     memory: int = option(512, "latest queries that hubs are known by", minimum=1)
 
     def __post_init__(self) -> None:
@@ -86,13 +87,13 @@ class Anchored(Tcr):
     card = MethodCard(
         name="anchored",
         title="Anchored (ours)",
-        summary="experimental, ours: gated running centre, a step of TCR's terms, pull, no hubs",
+        summary="experimental, ours: gated running centre, TCR's terms, pull, no hubs",
         version=2,
         paper="none",
         approximate="an experiment of ours; what it gains is in results/methods.md",
         repository="none",
-        passes="2 f, 1 b",
-        knob="beta",
+        passes="4 f, 3 b",
+        knob="prior",
     )
     Options: ClassVar[type] = AnchoredOptions
 

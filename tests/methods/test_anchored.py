@@ -72,7 +72,7 @@ def test_scores_of_a_frozen_model_from_the_equations() -> None:
     torch.testing.assert_close(output.scores, expected, atol=1e-5, rtol=0)
 
 
-def without_hubs(similarities: Tensor, beta: float = 10.0, prior: float = 32.0) -> Tensor:
+def without_hubs(similarities: Tensor, beta: float = 10.0, prior: float = 128.0) -> Tensor:
     """s_ij - h_j over these queries alone, in loops of plain numbers."""
     columns = similarities.double().T.tolist()
     sums = [sum(math.exp(beta * s) for s in column) for column in columns]
@@ -212,8 +212,8 @@ def test_one_pass_back_an_update_and_the_offered_view_saves_a_pass_forward() -> 
         back.clear()
         ahead.clear()
         method.step(many(20))
-        assert len(back) == 1
-        assert len(ahead) == (1 if offered else 2)
+        assert len(back) == 3
+        assert len(ahead) == (3 if offered else 4)
 
 
 def test_what_is_offered_changes_nothing_and_must_fit() -> None:
@@ -239,11 +239,11 @@ def test_short_batches_learn_among_remembered_queries() -> None:
     method.objective = noted  # type: ignore[method-assign]
     for batch in many(48).split(8):
         method.step(batch)
-    assert seen == [16, 24, 32, 32, 32]
+    assert seen[::3] == [16, 24, 32, 32, 32]
 
 
 def test_updates_of_short_batches_are_shorter_and_weights_are_pulled() -> None:
-    method, _ = built(lr=1e-2, window=40, pull=0.5, weight_decay=0.0)
+    method, _ = built(lr=1e-2, window=40, pull=0.5, steps=1, weight_decay=0.0)
     start = {n: p.detach().clone() for n, p in method.adapted.items()}
     method.step(many(20))
     # Adam's first step is lr in each coordinate: half of it, and then a quarter of it back.
