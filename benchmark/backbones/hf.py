@@ -66,12 +66,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
     folder = _folder(spec.pretrained or spec.model)
     library = _transformers()
     model, config = _read(library, folder)
-    media = next((name for name, way in _SIDES.items() if hasattr(model, way)), None)
-    if media is None or not hasattr(model, "get_text_features"):
-        raise WeightsError(
-            f"{folder} holds a {type(model).__name__}, which is no dual encoder: it has no "
-            "get_text_features beside get_image_features or get_audio_features"
-        )
+    media = next(name for name, way in _SIDES.items() if hasattr(model, way))
     medium, own = (
         _image_inputs(library, folder, model, spec.transform)
         if media == "image"
@@ -114,6 +109,12 @@ def _read(library: Any, folder: Path) -> tuple[Any, Any]:
             f"{folder / CONFIG_FILE} is no configuration of a model that transformers knows "
             f"({said(error)}); code that comes with a model is never run"
         ) from None
+    kind = library.MODEL_MAPPING.get(type(config), type(None))
+    if not hasattr(kind, "get_text_features") or not any(hasattr(kind, s) for s in _SIDES.values()):
+        raise WeightsError(
+            f"{folder} holds a {getattr(kind, '__name__', config.model_type)}, which is no dual "
+            "encoder: it has no get_text_features beside get_image_features or get_audio_features"
+        )
     with torch.random.fork_rng(devices=[]):
         try:
             model, found = library.AutoModel.from_pretrained(

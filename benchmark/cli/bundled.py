@@ -218,5 +218,5 @@ def _chosen(studies: Sequence[Study]) -> FittedTable:
         options = ", ".join(f"{name}={value}" for name, value in study.named(best).items())
         mean = f"{study.scores[best]:.1f}"
         rows.append((study.side, study.method, options, mean, ", ".join(edge)))
-    columns = ("query", "method", "options", "mean R@1", "not surrounded")
+    columns = ("query", "method", "options", "mean R@1", "at end of range")
     return table(columns, rows, title="chosen on validation data", numbers=("mean R@1",))

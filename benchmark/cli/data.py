@@ -15,7 +15,7 @@ from rich.text import Text
 from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError, say, table
 from benchmark.config.files import expanded, user_path
 from benchmark.data.datasets.layout import layout_of
-from benchmark.data.own.source import is_own
+from benchmark.data.own.source import is_own, refuse_other_files
 from benchmark.data.suite import BenchmarkCard, load_suite
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
 from benchmark.report.display import FittedTable
@@ -160,6 +160,8 @@ def _tracked(console: Console) -> Track:
 def _check(
     cards: Sequence[BenchmarkCard], root: Path, console: Console, args: argparse.Namespace
 ) -> int:
+    if not args.benchmarks and not root.is_dir():
+        refuse_other_files(str(root))
     if not root.is_dir():
         raise ConfigError(
             f"the data folder {root} does not exist or is not a folder; --data names the folder "
@@ -177,6 +179,8 @@ def _check(
     findings = [
         check_data(group, root, track=shown if args.decode else None) for group in groups.values()
     ]
+    if not args.benchmarks and not any(finding.found for finding in findings):
+        refuse_other_files(str(root))
     console.print(_table(findings, root))
     for finding in findings:
         if not finding.complete:

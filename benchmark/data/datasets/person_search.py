@@ -21,12 +21,20 @@ from benchmark.data.datasets.folders import Source
 from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader, records_of
 from benchmark.errors import DataError
 
+_OF_ALL = "caption_all.json"
+"""CUHK-PEDES's other file: some copies say splits in it, the published one does not."""
+
 
 def _read(file: Path, split: str, *, one_text: bool = False) -> Iterator[AnnotatedImage]:
     """With ``one_text`` the captions may be the one text itself, as in some copies."""
     data = read_json(file, drop="processed_tokens")
     if not isinstance(data, list):
         raise DataError(f"{file}: expected a list of records with 'split', 'captions', 'file_path'")
+    if file.name == _OF_ALL and not any("split" in record for record in data):
+        raise DataError(
+            f"{file} is there, but has no splits; take reid_raw.json of the same archive: "
+            f"cp /path/to/archive/reid_raw.json {file.parent}"
+        )
     for where, record in records_of(data, split, file, "record"):
         path = relative_path(value(record, "file_path", str, where), where)
         said = record.get("captions")
@@ -39,16 +47,9 @@ def _read(file: Path, split: str, *, one_text: bool = False) -> Iterator[Annotat
 
 load_cuhk_pedes = PairLoader(
     Source("cuhk-pedes", ("CUHK-PEDES", ".")),
-    ("reid_raw.json",),
+    ("reid_raw.json", _OF_ALL),
     ("imgs", "."),
     _read,
-    instead=(
-        (
-            "caption_all.json",
-            "has no splits; take reid_raw.json of the same archive: cp "
-            "/path/to/archive/reid_raw.json CUHK-PEDES/",
-        ),
-    ),
 )
 """CUHK-PEDES; splits train, val and test."""
 

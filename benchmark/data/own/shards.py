@@ -116,6 +116,10 @@ def _members(shard: Path) -> Iterator[Member]:
                         raise _broken(shard, f"it ends within {member.name}")
                     yield Member(shard, member.name, member.offset_data, member.size)
                 archive.members.clear()  # type: ignore[attr-defined]  # a shard has many
+            with shard.open("rb") as file:  # tarfile takes whatever is no header for the end
+                file.seek(archive.offset)
+                if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    raise _broken(shard, "it stops before its end")
     except FileNotFoundError:
         raise DataError(f"there is no shard {shard}") from None
     except tarfile.TarError as error:

@@ -88,3 +88,10 @@ def test_one_item_is_no_gallery(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("one.csv") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "has a gallery of 1; recall at 10 needs at least 10 items" in line
+
+
+def test_a_check_of_pictures_says_what_they_lack(capsys: pytest.CaptureFixture[str]) -> None:
+    for place, said in (("classes", "nothing that describes them"), ("item.txt", "is no table")):
+        assert main(["data", "check", "--data", place]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line

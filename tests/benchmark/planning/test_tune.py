@@ -21,7 +21,7 @@ from tests.benchmark.fixtures_short import shortened
 
 
 @pytest.mark.slow
-def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch) -> None:
+def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tune, "QUERIES", 24)
     resources = builders.default_resources()
@@ -32,6 +32,7 @@ def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch) -> None:
     target.parent.mkdir()
     target.write_text("image: {sar: {lr: 0.5}}\n")
     assert main(["tune", "--method", "tent", "--out", str(target), "--budget", "3"]) == 0
+    assert "at end of range" in " ".join(capsys.readouterr().out.split())
     table = pd.read_csv(target.with_name("mini-tuning.csv"))
     assert sorted(zip(table["query"], table["lr"], table["temperature"], strict=True)) == [
         (side, rate, 0.04) for side in sorted(MODALITIES) for rate in (1e-3, 3e-3, 9e-3)

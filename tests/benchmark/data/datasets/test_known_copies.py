@@ -126,6 +126,18 @@ def test_a_known_copy_is_the_same_data_set(tmp_path: Path, name: str) -> None:
     assert load(tmp_path / "known").fingerprint == load(tmp_path / "documented").fingerprint
 
 
+def test_all_captions_of_cuhk_serve_where_they_say_their_splits(tmp_path: Path) -> None:
+    documented = make_person_search(tmp_path / "a", "CUHK-PEDES", "reid_raw.json")
+    known = make_person_search(tmp_path / "b", "CUHK-PEDES", "caption_all.json")
+    assert load_cuhk_pedes(tmp_path / "b").fingerprint == (
+        load_cuhk_pedes(documented.parent.parent).fingerprint
+    )
+    records = [{k: v for k, v in r.items() if k != "split"} for r in json.loads(known.read_text())]
+    known.write_text(json.dumps(records))
+    with pytest.raises(DataError, match="is there, but has no splits"):
+        load_cuhk_pedes(tmp_path / "b")
+
+
 def test_captions_of_icfg_as_a_text(tmp_path: Path) -> None:
     file = make_person_search(tmp_path, "ICFG-PEDES", "ICFG-PEDES.json")
     records = json.loads(file.read_text())

@@ -162,12 +162,13 @@ def test_a_shard_that_changes_is_refused(tmp_path: Path) -> None:
 def test_a_broken_shard(tmp_path: Path) -> None:
     shard = make_tar(tmp_path / "a.tar", {"a.png": png("red") * 200, "a.txt": b"a"})
     whole = shard.read_bytes()
-    shard.write_bytes(whole[:2000])
-    with pytest.raises(DataError, match="no sound tar archive"):
-        load_own_set(shard)
-    shard.write_bytes(b"no tar at all" * 100)
-    with pytest.raises(DataError, match="no sound tar archive"):
-        load_own_set(shard)
+    caption = whole.index(b"a.txt")
+    damaged = whole[:caption] + b"?" * 512 + whole[caption + 512 :]
+    cuts = [whole[:cut] for cut in (2000, caption, caption + 100, caption + 1024)]
+    for content in (*cuts, damaged, b"no tar at all" * 100):
+        shard.write_bytes(content)
+        with pytest.raises(DataError, match="no sound tar archive"):
+            load_own_set(shard)
 
 
 def test_a_link_in_a_shard_leads_nowhere(tmp_path: Path) -> None:
