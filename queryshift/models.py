@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.backbones.base import DualEncoder
-from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.base import DualEncoder, TwoTowers
 from benchmark.errors import ConfigError, DataError, WeightsError, shown
 from methods.base import QueryEncoder
 from shifts.audio.item import Audio

@@ -17,10 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones import blip_weights, checkpoint
-from benchmark.backbones.base import check_device
+from benchmark.backbones.base import TwoTowers, check_device
 from benchmark.backbones.places import parted
 from benchmark.backbones.transforms import image_transform
-from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
 from benchmark.errors import ConfigError, WeightsError, import_extra, said

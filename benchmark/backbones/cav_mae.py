@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio, checked_video, kaldi_fbank
-from benchmark.backbones.base import Staged, check_device
+from benchmark.backbones.base import Staged, TwoTowers, check_device
 from benchmark.backbones.cav_mae_model import (
     MEL_BINS,
     UNUSED,
@@ -27,7 +27,6 @@ from benchmark.backbones.cav_mae_model import (
 )
 from benchmark.backbones.places import parted
 from benchmark.backbones.transforms import image_transform
-from benchmark.backbones.two_towers import TwoTowers
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio
-from benchmark.backbones.base import check_device
+from benchmark.backbones.base import TwoTowers, check_device
 from benchmark.backbones.feature_towers import (
     Inputs,
     PackedTower,
@@ -30,7 +30,6 @@ from benchmark.backbones.feature_towers import (
 )
 from benchmark.backbones.places import fetched, stable
 from benchmark.backbones.transforms import image_transform
-from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
 from benchmark.errors import ConfigError, WeightsError, import_extra, said

@@ -16,11 +16,10 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import check_device
+from benchmark.backbones.base import TwoTowers, check_device
 from benchmark.backbones.places import CONFIG_FILE, PART, checked_config, fetched, parted
 from benchmark.backbones.towers import image_tower, text_tower
 from benchmark.backbones.transforms import image_transform
-from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.errors import UnknownNameError, WeightsError, did_you_mean
 from methods.base import QueryEncoder

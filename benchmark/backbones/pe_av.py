@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio, checked_video
-from benchmark.backbones.base import Staged, check_device
+from benchmark.backbones.base import Staged, TwoTowers, check_device
 from benchmark.backbones.pe_av_model import WEIGHTS_FILE, build_towers, read_weights
 from benchmark.backbones.places import fetched, stable
 from benchmark.backbones.transforms import image_transform
-from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
 from benchmark.errors import ConfigError, WeightsError

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from benchmark.cell import Status
 from benchmark.errors import ConfigError
 from benchmark.evaluation.resources import Resources
-from benchmark.executors.base import Executor, WorkQueue
+from benchmark.executors import Executor, WorkQueue
 
 _STILLBORN = 3
 """So many workers in a row that end before they are ready stop the run."""

@@ -20,7 +20,7 @@ from benchmark.evaluation.cell_run import Arrays
 from benchmark.evaluation.environment import environment
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
-from benchmark.executors.base import stream_of
+from benchmark.executors import stream_of
 from benchmark.store.merge import differences
 from benchmark.store.records import StoredCell, cell_from_dict
 from methods.base import Method, Setup, StepOutput

@@ -15,7 +15,7 @@ from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.evaluation.workers import WORKERS_VARIABLE
-from benchmark.executors.machine import ALLOCATOR_VARIABLES
+from benchmark.executors.choose import ALLOCATOR_VARIABLES
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 

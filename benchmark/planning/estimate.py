@@ -24,7 +24,7 @@ from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.fingerprints import Fingerprints, data_here, weights_here
 from benchmark.evaluation.resources import Resources
 from benchmark.executors import SerialExecutor, run_cells
-from benchmark.executors.machine import planned_workers
+from benchmark.executors.choose import planned_workers
 from benchmark.planning.plan import Plan
 from benchmark.registry import BENCHMARKS
 from benchmark.store.records import StoredCell

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmark.backbones.base import owned
 from benchmark.backbones.towers import image_tower, text_tower
-from benchmark.backbones.two_towers import owned
 from methods.adapt import AdaptOptions
 from methods.base import MethodError, QueryEncoder, Setup
 from methods.parameters import ADAPT_CHOICES, last_blocks, select_parameters

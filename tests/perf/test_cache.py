@@ -12,7 +12,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.evaluation.builders import default_resources
-from benchmark.executors.machine import keep_freed_memory
+from benchmark.executors.choose import keep_freed_memory
 from tests.perf.cells import IMAGES, TEXTS, done, in_child, mini_cell, without_disk
 
 CELLS = 100

@@ -19,8 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import Staged, check_device
-from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.base import Staged, TwoTowers, check_device
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError

@@ -12,11 +12,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import on_device
+from benchmark.backbones.base import on_device, owned
 from benchmark.backbones.open_clip import OpenClipBackbone
 from benchmark.backbones.packing import pack_staged
 from benchmark.backbones.towers import ImageTower, TextTower
-from benchmark.backbones.two_towers import owned
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import atomic_write
 from benchmark.data.tasks import clean

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from benchmark.backbones import blip
-from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.base import TwoTowers
 from benchmark.cell import BackboneSpec
 
 transformers = pytest.importorskip(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmark.backbones import pe_av
-from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.base import TwoTowers
 from shifts.audio.item import Audio
 
 transformers = pytest.importorskip(

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmark.backbones import blip
-from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.base import TwoTowers
 from methods.base import QueryEncoder, Setup
 from methods.parameters import norm_parameters, select_parameters
 from methods.tent import Tent

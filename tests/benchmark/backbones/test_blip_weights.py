@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmark.backbones import blip_weights
-from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.base import TwoTowers
 from benchmark.errors import ConfigError, WeightsError
 from tests.benchmark.backbones.fixtures_blip import (
     CONFIG,

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.backbones import cav_mae
+from benchmark.backbones.base import TwoTowers
 from benchmark.backbones.cav_mae_model import AudioTower, Shape, VideoTower, infer_shape
-from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from benchmark.backbones.adapting import ADAPTS, norm_layers
+from benchmark.backbones.base import TwoTowers
 from benchmark.backbones.hf import load
-from benchmark.backbones.two_towers import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters

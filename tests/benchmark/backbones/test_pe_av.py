@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import pe_av, pe_av_model
 from benchmark.backbones.audio import resample
-from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.base import TwoTowers
 from benchmark.cell import BackboneSpec
 from methods.parameters import select_parameters
 from shifts.audio.item import Audio

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmark.backbones import pe_av
-from benchmark.backbones.two_towers import TwoTowers
+from benchmark.backbones.base import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from shifts.audio.item import Audio

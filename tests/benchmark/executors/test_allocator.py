@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from benchmark.executors import machine
+from benchmark.executors import choose
 
 JOB = """
 import resource
-from benchmark.executors.machine import keep_freed_memory
+from benchmark.executors.choose import keep_freed_memory
 said = {call}
 import numpy
 def faults():
@@ -47,11 +47,11 @@ def test_freed_blocks_are_used_again_without_page_faults() -> None:
 
 def test_the_users_own_settings_win(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_MMAP_MAX_", "65536")
-    assert machine.keep_freed_memory() is False
+    assert choose.keep_freed_memory() is False
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in machine.ALLOCATOR_VARIABLES:
+    for name in choose.ALLOCATOR_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: object())
-    assert machine.keep_freed_memory() is False
+    monkeypatch.setattr(choose.ctypes, "CDLL", lambda name: object())
+    assert choose.keep_freed_memory() is False

@@ -11,7 +11,8 @@ from benchmark.cli import main
 from benchmark.config.kinds import AUTO_WORKERS, Shard
 from benchmark.config.run import BenchConfig, from_flag
 from benchmark.errors import ConfigError
-from benchmark.executors import SerialExecutor, machine
+from benchmark.executors import SerialExecutor
+from benchmark.executors import choose as choice
 from benchmark.executors.choose import check_settings, make_executor, part_of
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.ray import RayExecutor
@@ -31,8 +32,8 @@ def choose(waiting: int = 10, device: str = "cpu", **settings: Any) -> Any:
 @pytest.fixture
 def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with eight cores and much memory."""
-    monkeypatch.setattr("benchmark.evaluation.environment.usable_cores", lambda: 8)
-    monkeypatch.setattr(machine, "available_bytes", lambda: 64 << 30)
+    monkeypatch.setattr("benchmark.executors.choose.usable_cores", lambda: 8)
+    monkeypatch.setattr(choice, "available_bytes", lambda: 64 << 30)
 
 
 @pytest.mark.usefixtures("roomy")
@@ -58,11 +59,11 @@ def test_workers_fill_the_machine(monkeypatch: pytest.MonkeyPatch):
     assert (choose(executor="processes").workers, choose(workers=AUTO_WORKERS).workers) == (8, 8)
     assert choose(executor="processes", waiting=3).threads == 2
     assert choose(workers=AUTO_WORKERS, threads=4).workers == 2
-    monkeypatch.setattr(machine, "available_bytes", lambda: 5 << 30)
+    monkeypatch.setattr(choice, "available_bytes", lambda: 5 << 30)
     assert choose(workers=AUTO_WORKERS).workers == 2
-    monkeypatch.setattr(machine, "available_bytes", lambda: 1 << 20)
+    monkeypatch.setattr(choice, "available_bytes", lambda: 1 << 20)
     assert choose(executor="processes").workers == 1
-    monkeypatch.setattr(machine, "available_bytes", lambda: None)
+    monkeypatch.setattr(choice, "available_bytes", lambda: None)
     assert choose(executor="processes").workers == 8
 
 
@@ -76,11 +77,11 @@ def test_one_worker_for_each_gpu(monkeypatch: pytest.MonkeyPatch):
     assert choose(executor="processes").devices == ()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert machine.gpus_to_share("cuda") == ("0", "1")
+    assert choice.gpus_to_share("cuda") == ("0", "1")
 
 
 def test_memory_is_known_where_the_system_says_it():
-    found = machine.available_bytes()
+    found = choice.available_bytes()
     assert (found is not None and found > 1 << 20) or sys.platform != "linux"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from benchmark.evaluation.callbacks import CallbackList
-from benchmark.executors.base import WorkQueue
+from benchmark.executors import WorkQueue
 from tests.perf import invented_runs
 
 NOBODY: frozenset[object] = frozenset()

@@ -21,8 +21,7 @@ import pytest
 from benchmark.cell import ShiftSpec, Status, StreamSpec, unfinished
 from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
-from benchmark.executors import SerialExecutor, identify, run_cells
-from benchmark.executors.base import Executor, WorkQueue
+from benchmark.executors import Executor, SerialExecutor, WorkQueue, identify, run_cells
 from benchmark.planning.estimate import stored_cells
 from benchmark.report.writing import load_results, write_all
 from benchmark.store import records
