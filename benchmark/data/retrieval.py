@@ -67,17 +67,6 @@ class Relevance:
     grades: np.ndarray | None = None
 
     @classmethod
-    def from_grades(cls, graded: Sequence[Mapping[int, float]]) -> Relevance:
-        """Builds it from one mapping per query, of gallery index to grade above 0.
-
-        Raises:
-            DataError: an empty mapping.
-        """
-        plain = cls.from_lists([list(found) for found in graded])
-        flat = [found[item] for found in graded for item in sorted(found)]
-        return cls(plain.offsets, plain.indices, np.array(flat, dtype=np.float64))
-
-    @classmethod
     def from_lists(cls, lists: Sequence[Sequence[int]], *, allow_empty: bool = False) -> Relevance:
         """Builds it from one list of gallery indices per query, without grades.
 

@@ -64,8 +64,9 @@ class _Tally:
     """What is kept of the stream."""
 
     answers: Answers | Candidates
+    embeddings: Tensor  # (Q, D) float32, in the order of the stream
+    seen: int = 0
     occurrences: probes.KOccurrences = field(default_factory=probes.KOccurrences)
-    embeddings: list[Tensor] = field(default_factory=list)
     batches: list[dict[str, float]] = field(default_factory=list)
     first_result: float = math.nan  # when the first batch was ranked, on time.perf_counter
 
@@ -160,7 +161,8 @@ class CellRun:
         tally = _Tally(
             Answers(self.data, self.queries, self.domains, self.domain_labels)
             if labelled
-            else Candidates(self.data, self.queries)
+            else Candidates(self.data, self.queries),
+            torch.empty((len(self.queries), gallery.shape[1]), dtype=torch.float32),
         )
         inputs = self.resources.inputs(self.cell)
         self.progress.cell_started(self.cell, len(self.stream), len(self.queries))
@@ -225,7 +227,8 @@ class CellRun:
                 found = tally.answers.add(batch, scores)
         if not tally.batches:  # ranks are on the host by now, on a GPU too
             tally.first_result = time.perf_counter()
-        tally.embeddings.append(output.embeddings.detach().float().cpu())
+        start, tally.seen = tally.seen, tally.seen + len(batch)
+        tally.embeddings[start : tally.seen] = output.embeddings.detach()
         # The harness's own names come last: a method's log cannot displace them.
         row = {**log, "queries": float(len(batch)), **found}
         tally.batches.append(row)
@@ -253,8 +256,7 @@ class CellRun:
             )
 
     def _probes(self, tally: _Tally, gallery: Tensor) -> dict[str, float]:
-        embeddings = torch.cat(tally.embeddings)
-        gallery = gallery.cpu()
+        embeddings, gallery = tally.embeddings, gallery.cpu()
         logs = [
             {name: value for name, value in batch.items() if name not in ("queries", "R@1")}
             for batch in tally.batches

@@ -6,6 +6,7 @@ queries came out different (``coverage``) and by how much (``change_size``).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,6 +20,12 @@ PARTS = {"composed": {"image": "pixels", "text": "text"}}
 """Modality -> its parts, as ``shifts.change.sizes`` names them; the others are of one part."""
 
 
+def row_of(queries: np.ndarray, index: int) -> int | None:
+    """The place of a query in ascending indices of queries; None where it is not among them."""
+    row = bisect_left(queries, index)  # a dict of a million places is 100 MB
+    return row if row < len(queries) and queries[row] == index else None
+
+
 class Changes:
     """Two numbers per query and two for each of its parts: whether it changed, and by how much.
 
@@ -30,7 +37,6 @@ class Changes:
 
     def __init__(self, queries: np.ndarray, modality: str, known: Tensor | None = None) -> None:
         self._queries = queries
-        self._row = {int(query): row for row, query in enumerate(queries)}
         self.parts = PARTS.get(modality, {})
         shape = (len(queries), 2 + 2 * len(self.parts))
         fits = known is not None and tuple(known.shape) == shape
@@ -40,7 +46,7 @@ class Changes:
 
     def note(self, index: int, changed: bool, found: Mapping[str, float]) -> None:
         """Notes one query; what was noted before is the same, so that it does no harm."""
-        row = self._row[index]
+        row = self._row(index)
         size = float(np.mean(list(found.values()))) if changed else 0.0
         of_parts = [number for name in self.parts.values() for number in _pair(found[name])]
         self._values[row] = (float(changed), size, *of_parts)
@@ -48,7 +54,13 @@ class Changes:
 
     def leave(self, index: int) -> None:
         """Notes that nothing hits a query."""
-        self._noted[self._row[index]] = True
+        self._noted[self._row(index)] = True
+
+    def _row(self, index: int) -> int:
+        row = row_of(self._queries, index)
+        if row is None:
+            raise KeyError(index)
+        return row
 
     def missing(self) -> np.ndarray:
         """Indices of the queries that were not noted: their inputs came from a cache."""

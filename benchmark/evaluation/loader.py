@@ -19,7 +19,7 @@ from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
 from benchmark.evaluation.cache import DiskCache
 from benchmark.evaluation.cache_entry import CacheKey
-from benchmark.evaluation.changes import Changes
+from benchmark.evaluation.changes import Changes, row_of
 from benchmark.evaluation.workers import loaded, loader_workers, one_thread
 from shifts.base import Shift, ShiftError, item_generator
 from shifts.change import sizes
@@ -30,6 +30,10 @@ a change; below it the preprocessed forms are compared, which costs a second pre
 
 PIECE = 8
 """Items that a loader worker makes at once."""
+
+BLOCK_BYTES = 1 << 16
+"""Rows that are kept in memory lie together in blocks of about this size: as tensors of their own,
+those of captions take seven times their content."""
 
 BATCHES_AHEAD = 3
 """Batches that loader workers are ahead at most, the one that is waited for included."""
@@ -74,43 +78,60 @@ class StreamCache:
         key: CacheKey | None = None,
     ) -> None:
         self.nbytes = 0
-        self._room, self._key = room, key
-        self._memory: dict[int, Tensor] = {}
-        self._row = {int(query): row for row, query in enumerate(queries)} if key else {}
+        self._queries, self._room, self._key = queries, room, key
+        self._blocks: list[Tensor] = []
+        self._filling: dict[tuple[torch.Size, torch.dtype], tuple[int, int]] = {}  # the next place
+        self._place = np.full((len(queries), 2), -1, dtype=np.int32)  # block and row of each query
         self._disk = disk if key else None
         found = None if disk is None else disk.open(key)
         self._entry = found if found is not None and found.shape[0] == len(queries) else None
 
     def has(self, index: int) -> bool:
         """Whether an input is stored."""
-        row = self._row.get(index)
-        on_disk = self._entry is not None and row is not None and self._entry.has(row)
-        return on_disk or index in self._memory
+        row = row_of(self._queries, index)
+        if row is None:
+            return False
+        on_disk = self._entry is not None and self._entry.has(row)
+        return on_disk or bool(self._place[row, 0] >= 0)
 
     def get(self, index: int) -> Tensor | None:
         """A stored input, in memory of its own or not to be written to; or None."""
-        entry, row = self._entry, self._row.get(index)
-        found = None if entry is None or row is None else entry.row(row)
-        return self._memory.get(index) if found is None else found
+        row = row_of(self._queries, index)
+        if row is None:
+            return None
+        found = None if self._entry is None else self._entry.row(row)
+        block, place = self._place[row].tolist()
+        return self._blocks[block][place].clone() if found is None and block >= 0 else found
 
     def put(self, index: int, value: Tensor) -> None:
         """Keeps an input where that is possible."""
-        if not self._write(index, value) and value.nbytes <= self._room():
-            self._memory[index] = value
-            self.nbytes += value.nbytes
+        row = row_of(self._queries, index)
+        if row is None or self._write(row, value) or value.nbytes > self._room():
+            return
+        form = value.shape, value.dtype
+        block, place = self._filling.get(form, (-1, 0))
+        if block < 0 or place == len(self._blocks[block]):
+            rows = max(1, min(len(self._queries), BLOCK_BYTES // max(1, value.nbytes)))
+            block, place = len(self._blocks), 0
+            self._blocks.append(torch.empty((rows, *value.shape), dtype=value.dtype))
+        self._blocks[block][place] = value
+        self._place[row] = block, place
+        self._filling[form] = block, place + 1
+        self.nbytes += value.nbytes
 
     def close(self) -> None:
         """Lets go of everything; what was never finished is removed from the disk."""
         self._leave_disk()
-        self._memory.clear()
+        self._blocks.clear()
+        self._filling.clear()
+        self._place.fill(-1)
         self.nbytes, self._room = 0, lambda: 0
 
-    def _write(self, index: int, value: Tensor) -> bool:
-        row = self._row.get(index)
-        if self._disk is None or self._key is None or row is None:
+    def _write(self, row: int, value: Tensor) -> bool:
+        if self._disk is None or self._key is None:
             return False
         if self._entry is None:
-            self._entry = self._disk.record(self._key, len(self._row), value)
+            self._entry = self._disk.record(self._key, len(self._queries), value)
         entry = self._entry
         if entry is not None and entry.fits(value) and self._disk.write(entry, row, value):
             return True

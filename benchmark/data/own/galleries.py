@@ -6,8 +6,9 @@ import json
 import math
 import re
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,10 @@ _COLUMN = {"text": "caption"}
 class _Side:
     """The items of one table."""
 
+    name: str
     items: Items
     ids: dict[str, int]
     content: str
-    rows: list[Any] = field(default_factory=list)
     groups: dict[str, np.ndarray] = field(default_factory=dict)
     domains: list[str] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
@@ -77,49 +78,80 @@ def load_galleries(
     """
     columns = dict(source.columns)
     tables = open_table(source.place, columns), open_table(source.gallery, _of(columns, item))
+    in_rows = not (source.unlabelled or source.qrels)
+    if in_rows and "relevant" not in tables[0].columns:
+        raise DataError(
+            f"{tables[0].name} has no column relevant, so nothing says which gallery item answers "
+            "which query; expected the ids there, or --qrels FILE (TREC's form); without any "
+            "labels, --unlabelled reports what can be seen without them"
+        )
     gallery = _side(tables[1], item, "", allow_missing)
-    queries = _side(tables[0], query, source.split, allow_missing)
+    grades = _Grades(gallery)
+    queries = _side(tables[0], query, source.split, allow_missing, grades if in_rows else None)
     if source.unlabelled:
         return _without_labels(name, query, item, queries, gallery)
-    grades, graded = _grades(tables[0], queries, gallery, source)
-    answers = [{i: grade for i, grade in found.items() if grade > 0} for found in grades]
-    unanswered = [key for key, found in zip(queries.ids, answers, strict=True) if not found]
-    if unanswered and not (allow_missing and len(unanswered) < len(answers)):
+    if source.qrels:
+        grades.read(Path(source.qrels), queries)
+    return _with_labels(name, query, item, queries, gallery, grades, allow_missing)
+
+
+def _with_labels(
+    name: str,
+    query: str,
+    item: str,
+    queries: _Side,
+    gallery: _Side,
+    grades: _Grades,
+    allow_missing: bool,
+) -> RetrievalSet:
+    """The set of queries that have answers; grades above 0 are relevant, as for trec_eval."""
+    count = len(queries.ids)
+    asked, found, grade = grades.sorted()
+    right = grade > 0
+    answers = np.bincount(asked[right], minlength=count)
+    places, none = np.flatnonzero(answers), np.flatnonzero(answers == 0)
+    ids = list(queries.ids)
+    if len(none) and not (allow_missing and len(places)):
         raise DataError(
-            f"{len(unanswered):,} of {len(answers):,} queries of {tables[0].name} have no relevant "
-            f"gallery item: {', '.join(unanswered[:5])}; leave them out, or say --allow-missing"
+            f"{len(none):,} of {count:,} queries of {queries.name} have no relevant gallery item: "
+            f"{', '.join(ids[place] for place in none[:5])}; leave them out, or say --allow-missing"
         )
-    kept = np.array([bool(found) for found in answers])
-    described = [
-        *("own", query, item, queries.content, gallery.content, *queries.ids, *gallery.ids),
-        *(json.dumps(sorted(found.items())) for found in grades),
-        *(("graded",) if graded else ()),
-        *(text for key, codes in queries.groups.items() for text in (key, numbers_digest(codes))),
-    ]
+    described = chain(
+        ("own", query, item, queries.content, gallery.content),
+        *(queries.ids, gallery.ids, _as_text(count, asked, found, grade)),
+        ("graded",) if grades.stated else (),
+        *((key, numbers_digest(codes)) for key, codes in queries.groups.items()),
+    )
     info: dict[str, Any] = {
         "missing_images": len(queries.missing) + len(gallery.missing),
-        "unanswered_queries": len(unanswered),
-        "distractors": len(gallery.items) - len({i for found in answers for i in found}),
-        "grades": sorted({grade for found in grades for grade in found.values()}),
-        "id_hash": content_fingerprint([*queries.ids, *gallery.ids]),
+        "unanswered_queries": len(none),
+        "distractors": len(gallery.items) - len(np.unique(found[right])),
+        "grades": np.unique(grade).tolist(),
+        "id_hash": content_fingerprint(chain(queries.ids, gallery.ids)),
         **({"domains": queries.domains} if queries.domains else {}),
     }
-    places = np.flatnonzero(kept)
-    known = [found for found in answers if found]
-    plain = [list(found) for found in known]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(answers[places])])
     return RetrievalSet(
         name=name,
         query_modality=query,
         gallery_modality=item,
-        queries=queries.items if kept.all() else _Some(queries.items, places),
+        queries=_Some(queries.items, places) if len(none) else queries.items,
         gallery=gallery.items,
-        relevance=Relevance.from_grades(known) if graded else Relevance.from_lists(plain),
-        groups=queries.groups.get("group", np.arange(len(answers), dtype=np.int64))[places],
+        relevance=Relevance(offsets, found[right], grade[right] if grades.stated else None),
+        groups=queries.groups.get("group", np.arange(count, dtype=np.int64))[places],
         fingerprint=content_fingerprint(described),
         info=info,
         group_keys={key: codes[places] for key, codes in queries.groups.items()},
-        headline=("R@1", NDCG) if graded else ("R@1",),
+        headline=("R@1", NDCG) if grades.stated else ("R@1",),
     )
+
+
+def _as_text(count: int, asked: np.ndarray, found: np.ndarray, grade: np.ndarray) -> Iterator[str]:
+    """What the fingerprint says of each query's grades."""
+    ends = np.searchsorted(asked, np.arange(count + 1))
+    for start, stop in pairwise(ends):
+        own = zip(found[start:stop].tolist(), grade[start:stop].tolist(), strict=True)
+        yield json.dumps(list(own))
 
 
 def _without_labels(
@@ -127,23 +159,23 @@ def _without_labels(
 ) -> RetrievalSet:
     """The set of a query log: no query has an answer."""
     count = len(queries.ids)
-    described = [
-        *("own", "unlabelled", query, item, queries.content, gallery.content),
-        *(*queries.ids, *gallery.ids),
-        *(text for key, codes in queries.groups.items() for text in (key, numbers_digest(codes))),
-    ]
+    described = chain(
+        ("own", "unlabelled", query, item, queries.content, gallery.content),
+        *(queries.ids, gallery.ids),
+        *((key, numbers_digest(codes)) for key, codes in queries.groups.items()),
+    )
     return RetrievalSet(
         name=name,
         query_modality=query,
         gallery_modality=item,
         queries=queries.items,
         gallery=gallery.items,
-        relevance=Relevance.from_lists([[]] * count, allow_empty=True),
+        relevance=Relevance(np.zeros(count + 1, np.int64), np.zeros(0, np.int64)),
         groups=queries.groups.get("group", np.arange(count, dtype=np.int64)),
         fingerprint=content_fingerprint(described),
         info={
             "missing_images": len(queries.missing) + len(gallery.missing),
-            "id_hash": content_fingerprint([*queries.ids, *gallery.ids]),
+            "id_hash": content_fingerprint(chain(queries.ids, gallery.ids)),
             **({"domains": queries.domains} if queries.domains else {}),
         },
         group_keys=queries.groups,
@@ -175,14 +207,15 @@ def _of(columns: Mapping[str, str], item: str) -> dict[str, str]:
     return {ours: theirs for ours, theirs in columns.items() if ours == _COLUMN.get(item, item)}
 
 
-def _side(table: Table, modality: str, split: str, allow_missing: bool) -> _Side:
+def _side(
+    table: Table, modality: str, split: str, allow_missing: bool, grades: _Grades | None = None
+) -> _Side:
     finder = MediaFinder(table.root)
     absent = Absent(table, finder, allowed=allow_missing)
     texts, numbers = PackedTexts(), Numbers(table.name, "caption")
     column = {"text": "caption", "composed": "reference"}.get(modality, modality)
     ids: dict[str, int] = {}
     places: list[Media] = []
-    relevant: list[Any] = []
     codes = {key: (Codes(), array("q")) for key in ("group", "domain") if key in table.columns}
     for where, row in rows_of(table, split):
         key = text_of(row.get("id"))
@@ -205,7 +238,8 @@ def _side(table: Table, modality: str, split: str, allow_missing: bool) -> _Side
             numbers.see(found[0])
             texts.append(found[0])
         ids[key] = len(ids)
-        relevant.append((where, row.get("relevant")))
+        if grades is not None:
+            grades.add_row(ids[key], row["relevant"], where)
         for name, (known, of_rows) in codes.items():
             of_rows.append(known.of(text_of(row[name])))
     absent.check(len(ids), column)
@@ -219,44 +253,88 @@ def _side(table: Table, modality: str, split: str, allow_missing: bool) -> _Side
         items = ComposedItems(listed, items, np.arange(len(listed), dtype=np.int64), texts)
     numbered = {name: known.sorted(found) for name, (known, found) in codes.items()}
     return _Side(
+        table.name,
         items,
         ids,
         "+".join(parts),
-        relevant,
         {name: found for name, (found, _) in numbered.items()},
         numbered["domain"][1] if "domain" in numbered else [],
         set(absent.names),
     )
 
 
-def _grades(
-    table: Table, queries: _Side, gallery: _Side, source: OwnSource
-) -> tuple[list[dict[int, float]], bool]:
-    """For each query gallery index -> grade, and whether the user stated grades at all.
+class _Grades:
+    """Grades of gallery items for queries, 24 bytes each.
 
-    Grades above 0 are relevant, as for trec_eval.
+    Attributes:
+        stated: whether the user stated grades at all.
     """
-    if source.qrels:
-        return _judged(Path(source.qrels), queries, gallery), True
-    if "relevant" not in table.columns:
-        raise DataError(
-            f"{table.name} has no column relevant, so nothing says which gallery item answers "
-            "which query; expected the ids there, or --qrels FILE (TREC's form); without any "
-            "labels, --unlabelled reports what can be seen without them"
-        )
-    found, graded = [], False
-    for where, value in queries.rows:
-        known = {}
+
+    def __init__(self, gallery: _Side) -> None:
+        self._gallery = gallery
+        self._asked, self._found, self._grade = array("q"), array("q"), array("d")
+        self.stated = False
+
+    def _add(self, query: int, item: int, grade: float) -> None:
+        self._asked.append(query)
+        self._found.append(item)
+        self._grade.append(grade)
+
+    def sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Query and item (int64) and grade (float64) of each; what was said last counts."""
+        asked, found = (np.array(one, dtype=np.int64) for one in (self._asked, self._found))
+        order = np.lexsort((found, asked))
+        asked, found = asked[order], found[order]
+        last = np.ones(len(order), dtype=bool)
+        last[:-1] = (np.diff(asked) != 0) | (np.diff(found) != 0)
+        return asked[last], found[last], np.array(self._grade)[order][last]
+
+    def add_row(self, query: int, value: Any, where: str) -> None:
+        """Adds what a row of the queries' table says."""
+        gallery = self._gallery
         named, stated = _named(value, gallery.ids, where)
-        graded |= stated
+        self.stated |= stated
         for key, grade in named.items():
             if key in gallery.ids:
-                known[gallery.ids[key]] = grade
+                self._add(query, gallery.ids[key], grade)
             elif key not in gallery.missing:
                 near = did_you_mean(key, list(gallery.ids)[:10_000])
                 raise DataError(f"{where}: relevant names {key!r}, no id of the gallery{near}")
-        found.append(known)
-    return found, graded
+
+    def read(self, file: Path, queries: _Side) -> None:
+        """Reads TREC's form (query, iteration, item, grade), or BEIR's (query, item, grade).
+
+        BEIR's has a header. Queries of another split may be in it, unknown items may not.
+        """
+        self.stated = True
+        gallery, known, strangers = self._gallery, 0, dict[str, str]()
+        try:
+            with file.open(encoding="utf-8-sig") as lines:
+                for number, line in enumerate(lines, start=1):
+                    parts = line.split()
+                    if not parts or (number == 1 and parts[0].lower().startswith("query")):
+                        continue
+                    where = f"{file}, line {number}"
+                    query, item, grade = _line(parts, where)
+                    if query not in queries.ids:
+                        if query not in queries.missing and not strangers:
+                            strangers[query] = where
+                        continue
+                    known += 1
+                    if item in gallery.ids:
+                        self._add(queries.ids[query], gallery.ids[item], grade)
+                    elif item not in gallery.missing:
+                        near = did_you_mean(item, list(gallery.ids)[:10_000])
+                        raise DataError(f"{where}: there is no gallery item {item!r}{near}")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "expected UTF-8 text"
+            raise DataError(f"cannot read {file}: {reason}") from None
+        if strangers and not known:
+            query, where = next(iter(strangers.items()))
+            raise DataError(
+                f"{where}: none of the queries of this file, such as {query!r}, is an id of the "
+                f"queries' table, which has {', '.join(list(queries.ids)[:3])}, ..."
+            )
 
 
 def _named(value: Any, known: Mapping[str, int], where: str) -> tuple[dict[str, float], bool]:
@@ -279,43 +357,6 @@ def _named(value: Any, known: Mapping[str, int], where: str) -> tuple[dict[str, 
     text = text_of(value)
     parts = [text] if text in known else re.split(r"[,;\s]+", text)
     return {part: 1.0 for part in parts if part}, False
-
-
-def _judged(file: Path, queries: _Side, gallery: _Side) -> list[dict[int, float]]:
-    """TREC's form (query, iteration, item, grade), or BEIR's (query, item, grade) with its header.
-
-    Queries of another split may be in it, unknown items may not.
-    """
-    found: list[dict[int, float]] = [{} for _ in queries.ids]
-    known, strangers = 0, dict[str, str]()
-    try:
-        with file.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                parts = line.split()
-                if not parts or (number == 1 and parts[0].lower().startswith("query")):
-                    continue
-                where = f"{file}, line {number}"
-                query, item, grade = _line(parts, where)
-                if query not in queries.ids:
-                    if query not in queries.missing:
-                        strangers.setdefault(query, where)
-                    continue
-                known += 1
-                if item in gallery.ids:
-                    found[queries.ids[query]][gallery.ids[item]] = grade
-                elif item not in gallery.missing:
-                    near = did_you_mean(item, list(gallery.ids)[:10_000])
-                    raise DataError(f"{where}: there is no gallery item {item!r}{near}")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "expected UTF-8 text"
-        raise DataError(f"cannot read {file}: {reason}") from None
-    if strangers and not known:
-        query, where = next(iter(strangers.items()))
-        raise DataError(
-            f"{where}: none of the queries of this file, such as {query!r}, is an id of the "
-            f"queries' table, which has {', '.join(list(queries.ids)[:3])}, ..."
-        )
-    return found
 
 
 def _line(parts: Sequence[str], where: str) -> tuple[str, str, float]:

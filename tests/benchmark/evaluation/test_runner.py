@@ -211,6 +211,30 @@ def test_queries_of_the_two_streams_in_use_are_kept_and_never_evict_each_other()
     assert used() == 40
 
 
+def test_kept_queries_of_every_form_come_back_as_they_were() -> None:
+    queries = np.arange(0, 3000, 3)
+    kept = StreamCache(queries, lambda: 1 << 30)
+    forms = ((16,), torch.int64), ((3, 8, 8), torch.float32), ((16,), torch.bfloat16), ((), None)
+    values = {}
+    for index in np.random.default_rng(0).permutation(queries).tolist():
+        shape, dtype = forms[index % 4]
+        values[index] = torch.full(shape, index, dtype=dtype)
+        kept.put(index, values[index])
+    kept.put(1, torch.zeros(16))
+    assert not kept.has(1)  # no query of the stream
+    assert kept.nbytes == sum(value.nbytes for value in values.values())
+    for index, value in values.items():
+        found = kept.get(index)
+        assert found is not None
+        assert found.dtype == value.dtype
+        assert torch.equal(found, value)
+        found.fill_(-1)  # its own memory
+        assert torch.equal(kept.get(index), value)
+    kept.close()
+    assert not kept.has(0)
+    assert kept.get(0) is None
+
+
 def test_limit_uses_a_fixed_subset() -> None:
     record, arrays = run_cell(fakes.cell(limit=12), fakes.resources())
     _, whole = run_cell(fakes.cell(), fakes.resources())

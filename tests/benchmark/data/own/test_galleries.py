@@ -188,3 +188,24 @@ def test_shifted_queries_beside_the_clean_ones(tmp_path: Path) -> None:
     write_csv(clean, [{"id": c, "image": f"{c}.png", "caption": "a"} for c in reversed(COLOURS)])
     with pytest.raises(DataError, match="number 1 is 'red' in one and 'cyan' in the other"):
         load_own_set(place, "i2t", clean=clean)
+
+
+def test_many_queries_are_read_in_bounded_memory(tmp_path: Path) -> None:
+    import tracemalloc
+
+    count = 20_000
+    queries, gallery = make_both(tmp_path)
+    names = list(COLOURS)
+    lines = (f"q{i},caption {i},{names[i % 12]}\n" for i in range(count))
+    queries = tmp_path / "many.csv"
+    queries.write_text("id,caption,relevant\n" + "".join(lines))
+    load_own_set(queries, "t2i", gallery=gallery)  # imports what it needs
+    tracemalloc.start()
+    try:
+        data = load_own_set(queries, "t2i", gallery=gallery)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert data.relevance[count - 1].tolist() == [(count - 1) % 12]
+    assert held < 150 * count  # bytes: ids, and where captions and answers lie
+    assert peak < 450 * count
