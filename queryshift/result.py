@@ -69,7 +69,7 @@ class Result:
     def verdict(self) -> str:
         """At most three lines: what the best method gains, what it costs, how sure that is."""
         log = [cell for cell in self.cells if cell.unlabelled]
-        lines = unlabelled_verdict(log) or verdict(self.cells)
+        lines = unlabelled_verdict(log) or verdict(benchmark_pools(self.cells))
         if lines:
             return "\n".join(lines)
         return "Nothing was compared: no method beside source is finished on all benchmarks."

@@ -126,7 +126,7 @@ class Bench(Command):
     ) -> None:
         """Prints the table of the run's cells; writes the files that are out of date."""
         from benchmark.report.pools import benchmark_pools
-        from benchmark.report.verdict import verdict_of
+        from benchmark.report.verdict import verdict
         from benchmark.report.writing import load_results, output_options, up_to_date, write_all
 
         stored, keys = load_results(store), {record.key for record in records}
@@ -151,7 +151,7 @@ class Bench(Command):
         else:
             written += write_all(store, stored, figures=figures)
         say_where(console, written)
-        for line in (*said, *verdict_of(pools)):
+        for line in (*said, *verdict(pools)):
             say(console, line, "bold")
 
     def _print_scores(

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from benchmark.metrics.intervals import ALPHA, RULE
-from benchmark.report.frames import Pairs, Ranking, as_pools, pairwise, ranked
+from benchmark.report.frames import Pairs, Ranking, pairwise, ranked
 from benchmark.report.pools import Pool, changed_nothing, finite_mean, labels_of, metrics_of, note
-from benchmark.report.results import CellResult, Setting, unique_titles
+from benchmark.report.results import Setting, unique_titles
 from benchmark.report.table import NOTES, plain, seed_notes, tuned_notes
 from benchmark.report.verdict import summaries_of
 
@@ -63,11 +63,8 @@ class Board:
     changed: tuple[str, ...] = ()
 
 
-def boards(
-    results: Iterable[CellResult] | Sequence[Pool], pairs: Pairs | None = None
-) -> list[Board]:
-    """One table for each suite and kind of stream; ``pairs``: ``pairwise(results)``, if known."""
-    pools = as_pools(results)
+def boards(pools: Sequence[Pool], pairs: Pairs | None = None) -> list[Board]:
+    """One table for each suite and kind of stream; ``pairs``: ``pairwise(pools)``, if known."""
     pairs = pairwise(pools) if pairs is None else pairs
     return [_board(group, pairs, ranking) for ranking, group in ranked(pools)]
 

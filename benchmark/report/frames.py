@@ -1,6 +1,6 @@
 """The tables of a run as data frames: leaderboard, by shift, ranks and pairs, one row per cell.
 
-``results`` are cells, or what ``benchmark_pools`` makes of them.
+``pools`` are ``benchmark_pools(results)``; those of ``by_shift`` are ``shift_pools(results)``.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from benchmark.errors import UnknownNameError
 from benchmark.metrics.average_ranks import average_ranks, compare_ranks
 from benchmark.metrics.intervals import Comparison, all_comparisons, holm
 from benchmark.report.columns import BY_SHIFT, COLUMNS, LEADERBOARD, against_source
-from benchmark.report.pools import Pool, benchmark_pools, fits, grouped, metrics_of, stacked
-from benchmark.report.results import CellResult, Setting
+from benchmark.report.pools import Pool, fits, grouped, metrics_of, stacked
+from benchmark.report.results import Setting
 from benchmark.store.records import cell_from_dict
 
 
-def leaderboard(results: Iterable[CellResult] | Sequence[Pool]) -> pd.DataFrame:
+def leaderboard(pools: Sequence[Pool]) -> pd.DataFrame:
     """One row per method and benchmark, over all shifts and seeds that were run.
 
     Uncorrupted cells (shift "none") do not enter the means, except on benchmarks that have no
@@ -43,7 +43,6 @@ def leaderboard(results: Iterable[CellResult] | Sequence[Pool]) -> pd.DataFrame:
         Columns ``columns.LEADERBOARD`` and the headline metrics; percentages in percent,
         differences in points; NaN where a number does not apply.
     """
-    pools = as_pools(results)
     frame = _frame(pools, LEADERBOARD)
     ranks = {
         (ranking.suite, ranking.stream, method): (rank, ranking.datasets)
@@ -132,16 +131,7 @@ class Ranking:
     reason: str = ""
 
 
-def as_pools(results: Iterable[CellResult] | Sequence[Pool]) -> list[Pool]:
-    """``benchmark_pools`` of cells; pools are handed through."""
-    given = list(results)
-    pools = [item for item in given if isinstance(item, Pool)]
-    if len(pools) == len(given):
-        return pools
-    return benchmark_pools([item for item in given if isinstance(item, CellResult)])
-
-
-def rankings(results: Iterable[CellResult] | Sequence[Pool]) -> list[Ranking]:
+def rankings(pools: Iterable[Pool]) -> list[Ranking]:
     """One ranking for each suite and kind of stream, by R@1 over shifts and seeds.
 
     Benchmarks that share a data set (its two directions, or base2coco and coco-c) are not
@@ -149,7 +139,7 @@ def rankings(results: Iterable[CellResult] | Sequence[Pool]) -> list[Ranking]:
     shifts changed nothing are left out, unless there are no others. A method is
     ranked if it has a number wherever another one has; others are named in ``left_out``.
     """
-    return [ranking for ranking, _ in ranked(as_pools(results))]
+    return [ranking for ranking, _ in ranked(pools)]
 
 
 def ranked(pools: Iterable[Pool]) -> list[tuple[Ranking, list[Pool]]]:
@@ -233,16 +223,15 @@ Pairs = dict[tuple[Setting, str, str], tuple[Comparison, int]]
 """(place, method, other) -> their comparison and the number of cells that it rests on."""
 
 
-def pairwise(results: Iterable[CellResult] | Sequence[Pool]) -> Pairs:
+def pairwise(pools: Iterable[Pool]) -> Pairs:
     """Every two methods on each benchmark, over the (shift, seed) pairs that both have."""
-    finished = (pool for pool in as_pools(results) if pool.done)
-    places = grouped(finished, lambda pool: pool.first.place)
+    finished = (pool for pool in pools if pool.done)
     found: Pairs = {}
-    for place, pools in places.items():
-        cells = [{(c.setting, c.seed): c for c in pool.done} for pool in pools]
+    for place, here in grouped(finished, lambda pool: pool.first.place).items():
+        cells = [{(c.setting, c.seed): c for c in pool.done} for pool in here]
         # Pairs that have the same cells with the same queries are compared at once.
         blocks: dict[tuple[tuple[Setting, int], ...], list[tuple[int, int]]] = defaultdict(list)
-        for i, j in itertools.combinations(range(len(pools)), 2):
+        for i, j in itertools.combinations(range(len(here)), 2):
             both = sorted(cells[i].keys() & cells[j].keys())
             fitting = tuple(key for key in both if fits(cells[i][key], cells[j][key]))
             if fitting:
@@ -255,18 +244,15 @@ def pairwise(results: Iterable[CellResult] | Sequence[Pool]) -> Pairs:
             compared = all_comparisons(values, groups, seeds=seeds)
             for i, j in pairs:
                 one = compared[members.index(i), members.index(j)]
-                found[place, pools[i].label, pools[j].label] = one, len(common)
+                found[place, here[i].label, here[j].label] = one, len(common)
     return found
 
 
-def pairwise_frame(
-    results: Iterable[CellResult] | Sequence[Pool], found: Pairs | None = None
-) -> pd.DataFrame:
+def pairwise_frame(pools: Sequence[Pool], found: Pairs | None = None) -> pd.DataFrame:
     """Columns of ``PAIRWISE_COLUMNS``; ``p_holm`` is corrected over the pairs of a benchmark.
 
-    ``found``: ``pairwise(results)``, where it is there already.
+    ``found``: ``pairwise(pools)``, where it is there already.
     """
-    pools = as_pools(results)
     first = {pool.first.place: pool.first for pool in pools}
     pairs = pairwise(pools) if found is None else found
     rows: list[dict[str, Any]] = []

@@ -9,29 +9,23 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.metrics.intervals import Comparison, Harm, harm
-from benchmark.report.frames import Ranking, as_pools, ranked
-from benchmark.report.pools import Pool, benchmark_pools, compared, finite_mean, grouped, labels_of
-from benchmark.report.results import CellResult
+from benchmark.report.frames import Ranking, ranked
+from benchmark.report.pools import Pool, compared, finite_mean, grouped, labels_of
 
 
-def verdict(results: Iterable[CellResult]) -> list[str]:
+def verdict(whole: Iterable[Pool]) -> list[str]:
     """At most three lines for whoever must decide whether adaptation helps.
 
     The best method is the one with the largest mean difference in R@1 to the unadapted model, over
     all its cells, among those that are finished wherever another one is.
 
     Args:
-        results: the cells of one run.
+        whole: ``benchmark_pools`` of one run.
 
     Returns:
         Gain, price, and how far to trust them; no line where no method has a source to compare
         with.
     """
-    return verdict_of(benchmark_pools(results))
-
-
-def verdict_of(whole: Iterable[Pool]) -> list[str]:
-    """As ``verdict``, of the ``benchmark_pools`` of a run."""
     by_method = grouped(whole, lambda pool: pool.label)
     places = max((len(pools) for pools in by_method.values()), default=0)
     found = {
@@ -127,10 +121,10 @@ class MethodSummary(NamedTuple):
     missing: int
 
 
-def method_summaries(results: Iterable[CellResult] | Sequence[Pool]) -> list[MethodSummary]:
+def method_summaries(pools: Iterable[Pool]) -> list[MethodSummary]:
     """A summary per suite, kind of stream and method; the best rank first within each."""
     found = []
-    for ranking, group in ranked(as_pools(results)):
+    for ranking, group in ranked(pools):
         rows = summaries_of(group, ranking)
         found += sorted(rows, key=lambda row: math.inf if row.rank is None else row.rank)
     return found

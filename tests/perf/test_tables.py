@@ -51,7 +51,7 @@ def once(benchmark, function):
 
 
 def test_leaderboard(benchmark) -> None:
-    found = once(benchmark, lambda: leaderboard(cells()))
+    found = once(benchmark, lambda: leaderboard(benchmark_pools(cells())))
     assert found["R@1_difference"].notna().sum() > 100
 
 
@@ -72,7 +72,7 @@ def test_pairwise_and_ranking(benchmark) -> None:
 
 def test_latex_and_markdown(benchmark) -> None:
     def texts():
-        found = boards(cells())
+        found = boards(benchmark_pools(cells()))
         return latex(found) + markdown(found)
 
     assert once(benchmark, texts).count(r"\toprule") == 1

@@ -20,6 +20,7 @@ from benchmark.planning.specs import untuned
 from benchmark.registry import METHODS
 from benchmark.report.boards import boards
 from benchmark.report.frames import leaderboard
+from benchmark.report.pools import benchmark_pools
 from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
 from tests.benchmark import fakes
@@ -292,7 +293,7 @@ def test_many_different_answers_are_left_to_the_column(tmp_path: Path) -> None:
     text = console.file.getvalue()
     assert "Options tuned: in column 'tuned' of leaderboard.csv, by method; not tuned: m0." in text
     assert "option_of_m1" not in text
-    assert leaderboard(results)["tuned"].nunique() == 8
+    assert leaderboard(benchmark_pools(results))["tuned"].nunique() == 8
 
 
 def test_every_table_says_per_method_what_was_tuned(tmp_path: Path) -> None:
@@ -309,12 +310,12 @@ def test_every_table_says_per_method_what_was_tuned(tmp_path: Path) -> None:
     ]
     console = Console(file=StringIO(), width=200)
     console.print(results_table(results))
-    notes = " ".join(note for board in boards(results) for note in board.notes)
+    notes = " ".join(note for board in boards(benchmark_pools(results)) for note in board.notes)
     for text in (console.file.getvalue(), notes):
         assert "Options tuned: " in text
         assert "mine: untuned" in text
         assert "tent: lr on mini-validation" in text
-    frame = leaderboard(results)
+    frame = leaderboard(benchmark_pools(results))
     assert dict(zip(frame["method"], frame["tuned"], strict=True)) == {
         "source": "",
         "tent": "lr on mini-validation",

@@ -20,6 +20,7 @@ from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.report.frames import leaderboard
+from benchmark.report.pools import benchmark_pools
 from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
 from benchmark.store.run_store import RunStore
@@ -206,7 +207,7 @@ def test_without_a_home_there_is_no_number_anywhere() -> None:
         assert not set(FORGETTING) & set(record.metrics)
         hits = (arrays["best_rank"] == 1).astype(float)
         results.append(CellResult(record, hits, arrays["group"], arrays["order"]))
-    board = leaderboard(results)
+    board = leaderboard(benchmark_pools(results))
     assert board[list(FORGETTING)].isna().all(axis=None)
     from rich.console import Console
 

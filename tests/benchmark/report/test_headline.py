@@ -66,7 +66,7 @@ def test_a_data_set_says_which_metrics_it_gives() -> None:
 
 
 def test_csv_has_a_column_for_each_with_its_difference() -> None:
-    for frame in (leaderboard(results()), by_shift(shift_pools(results()))):
+    for frame in (leaderboard(benchmark_pools(results())), by_shift(shift_pools(results()))):
         row = frame[(frame["benchmark"] == "mini-fiq-c") & (frame["method"] == "tent")].iloc[0]
         assert row["headline"] == "section_R@10, section_R@50"
         assert (row["section_R@10"], row["section_R@10_difference"]) == (34.5, 3.25)
@@ -74,7 +74,7 @@ def test_csv_has_a_column_for_each_with_its_difference() -> None:
         other = frame[frame["benchmark"] != "mini-fiq-c"]
         assert set(other["headline"]) == {"R@1"}
         assert other["section_R@10"].isna().all()
-    assert "section_R@10" not in leaderboard(results()[2:])
+    assert "section_R@10" not in leaderboard(benchmark_pools(results()[2:]))
 
 
 def test_terminal_suite_markdown_and_latex_show_them() -> None:
@@ -83,7 +83,7 @@ def test_terminal_suite_markdown_and_latex_show_them() -> None:
     assert "51.2 (-1.2)" in terminal
     frame = suite_frame(results(), {}).set_index("row")
     assert frame.loc["mini-fiq-c, section_R@10", "tent"] == 34.5
-    tables = boards(results())
+    tables = boards(benchmark_pools(results()))
     assert "| mini-fiq-c, section\\_R&#64;10 | 31.2 | **34.5** (+3.2) |" in markdown(tables)
     assert r"mini-fiq-c, section\_R@50 & \textbf{52.5} & 51.2" in latex(tables)
 

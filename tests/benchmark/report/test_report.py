@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.errors import ResultsError
 from benchmark.report.frames import by_shift, leaderboard, tidy
-from benchmark.report.pools import problems, shift_pools
+from benchmark.report.pools import benchmark_pools, problems, shift_pools
 from benchmark.report.results import CellResult, method_rank
 from benchmark.report.table import results_table
 from benchmark.report.writing import write_all, write_csv
@@ -144,7 +144,7 @@ def test_other_queries_than_the_source_are_named_and_not_compared():
 def test_a_benchmark_without_corruption_is_on_the_leaderboard_with_its_uncorrupted_cells():
     results = [cell("source", "none", hits=[1, 0], severity=0), cell("source", "fog", hits=[1, 1])]
     other = cell("source", "none", hits=[0, 0], severity=0, benchmark="base2coco-i2t")
-    board = leaderboard([*results, other]).set_index("benchmark")
+    board = leaderboard(benchmark_pools([*results, other])).set_index("benchmark")
     assert board["R@1"].to_dict() == {"mini-coco-c-image": 100.0, "base2coco-i2t": 0.0}
 
 
@@ -155,7 +155,7 @@ def test_leaderboard_numbers_by_hand():
         cell("rest", "contrast", hits=[1, 1, 0, 0], cost={"ms_per_query": 9.0}),
         cell("rest", "jpeg_compression", hits=[1, 1, 1, 1], cost={"ms_per_query": 11.0}),
     ]
-    frame = leaderboard(results).set_index("method")
+    frame = leaderboard(benchmark_pools(results)).set_index("method")
     rest = frame.loc["rest"]
     assert rest["R@1"] == pytest.approx(75.0)
     assert rest["R@1_difference"] == pytest.approx(37.5)
@@ -177,7 +177,9 @@ def test_spread_over_seeds_is_that_of_the_mean_over_shifts():
         for place, shift in enumerate(("contrast", "jpeg_compression"))
     ]
     # Means over shifts: 50 and 75; standard deviation with n - 1: 25 / sqrt(2).
-    assert leaderboard(results)["R@1_sd_over_seeds"].item() == pytest.approx(25 / math.sqrt(2))
+    assert leaderboard(benchmark_pools(results))["R@1_sd_over_seeds"].item() == pytest.approx(
+        25 / math.sqrt(2)
+    )
 
 
 def test_a_shift_that_one_seed_lacks_does_not_pass_for_spread():
@@ -186,12 +188,12 @@ def test_a_shift_that_one_seed_lacks_does_not_pass_for_spread():
         cell("source", "contrast", hits=[1, 0], seed=1),
         cell("source", "jpeg_compression", hits=[1, 1], seed=1),
     ]
-    assert leaderboard(results)["R@1_sd_over_seeds"].item() == 0.0
+    assert leaderboard(benchmark_pools(results))["R@1_sd_over_seeds"].item() == 0.0
 
 
 def test_clean_cells_do_not_enter_the_leaderboard_mean():
     results = [cell("source", "none", hits=[1, 1]), cell("source", "contrast", hits=[1, 0])]
-    assert leaderboard(results)["R@1"].item() == pytest.approx(50.0)
+    assert leaderboard(benchmark_pools(results))["R@1"].item() == pytest.approx(50.0)
     assert list(by_shift(shift_pools(results))["shift"]) == ["contrast", "none"]
 
 
@@ -203,7 +205,7 @@ def test_missing_and_failed_cells_are_counted_and_listed():
         cell("tent", "contrast", status=Status.FAILED, reason="ValueError: odd"),
         cell("tent", "jpeg_compression", status=Status.SKIPPED, reason="needs a GPU"),
     ]
-    board = leaderboard(results).set_index("method")
+    board = leaderboard(benchmark_pools(results)).set_index("method")
     assert list(board.loc["rest", ["cells", "cells_missing", "cells_failed"]]) == [1, 1, 0]
     assert list(board.loc["tent", ["cells", "cells_missing", "cells_failed"]]) == [0, 2, 2]
     assert math.isnan(board.loc["tent", "R@1"])
@@ -326,7 +328,7 @@ def test_write_all_writes_everything_and_twice_the_same_bytes(tmp_path):
 
 def test_the_order_in_which_cells_arrive_does_not_matter():
     results = [cell(name, **more) for name, more in RUN] + [cell("tcr", "jpeg_compression")]
-    assert leaderboard(results).equals(leaderboard(results[::-1]))
+    assert leaderboard(benchmark_pools(results)).equals(leaderboard(benchmark_pools(results[::-1])))
     forth, back = (by_shift(shift_pools(r)) for r in (results, results[::-1]))
     assert forth.equals(back)
 
@@ -391,7 +393,7 @@ def test_the_bank_is_part_of_a_methods_name():
     banks = ("past_queries", "transductive")
     results = [cell("nnn", hits=[1, 0, 1, 0], options={"bank": bank, "k": 4}) for bank in banks]
     results += [cell("source", hits=[0, 0, 0, 0]), cell("rest", hits=[1, 1, 1, 1])]
-    board = leaderboard(results)
+    board = leaderboard(benchmark_pools(results))
     assert set(board["method"]) == {"source", "rest", *(f"nnn[{bank}]" for bank in banks)}
     rows = tidy([result.record for result in results])
     assert set(rows["method"]) == set(board["method"])

@@ -113,16 +113,16 @@ def texts_of(axis):
 
 
 def test_pairs_of_methods_are_marked_by_the_same_rule() -> None:
-    for row in pairwise_frame(world()).to_dict("records"):
+    for row in pairwise_frame(benchmark_pools(world())).to_dict("records"):
         ends = row["R@1_difference_low"], row["R@1_difference_high"]
         assert excludes_zero(*ends) == (row["p"] < ALPHA)
 
 
 def test_an_entry_is_near_the_best_where_it_does_not_differ_from_it() -> None:
     results = world()
-    (board,) = boards(results)
+    (board,) = boards(benchmark_pools(results))
     entries = dict(zip(board.methods, board.rows[0][1], strict=True))
-    frame = pairwise_frame(results)
+    frame = pairwise_frame(benchmark_pools(results))
     best = next(name for name, entry in entries.items() if entry.best)
     for row in frame.to_dict("records"):
         if best in (row["method"], row["other"]):
@@ -135,7 +135,7 @@ def test_every_surface_says_the_rule() -> None:
     console = Console(width=400, color_system=None)
     with console.capture() as capture:
         console.print(results_table(results))
-    (board,) = boards(results)
+    (board,) = boards(benchmark_pools(results))
     notes = " ".join(board.notes)
     for text in (capture.get(), notes):
         assert RULE in text
@@ -153,6 +153,6 @@ def test_the_note_says_how_many_stars_chance_would_give() -> None:
         for n in range(10)
         for name in ("source", *METHODS)
     ]
-    (board,) = boards(results)
+    (board,) = boards(benchmark_pools(results))
     assert any("the 50 comparisons with source about 2 stars" in note for note in board.notes)
     assert not any(math.isnan(entry.value) for _, row in board.rows for entry in row)

@@ -20,7 +20,7 @@ from benchmark.evaluation.stream_kinds import KINDS
 from benchmark.planning.plan import plan, run_name
 from benchmark.report import plots
 from benchmark.report.frames import by_shift, leaderboard, tidy
-from benchmark.report.pools import shift_pools
+from benchmark.report.pools import benchmark_pools, shift_pools
 from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
 from benchmark.report.writing import write_csv
@@ -203,7 +203,7 @@ def test_csv_tables_have_a_column_for_the_stream():
     results = [
         cell(kind, method) for kind in ("single", "gradual") for method in ("source", "rest")
     ]
-    board = leaderboard(results)
+    board = leaderboard(benchmark_pools(results))
     assert sorted(zip(board["stream"], board["method"], strict=True)) == [
         *(("gradual", "rest"), ("gradual", "source"), ("single", "rest"), ("single", "source"))
     ]

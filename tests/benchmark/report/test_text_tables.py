@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmark.report.boards import boards, latex, latex_escape, markdown, markdown_escape
+from benchmark.report.pools import benchmark_pools
 from tests.benchmark.report.test_report import cell
 
 SOURCE, LOW, HIGH = (np.arange(200) < n for n in (60, 100, 160))
@@ -26,7 +27,7 @@ def row_of(text: str, name: str) -> str:
 
 
 def test_best_is_bold_and_what_is_near_it_underlined() -> None:
-    found = boards(table())
+    found = boards(benchmark_pools(table()))
     (row,) = found[0].rows
     entries = dict(zip(found[0].methods, row[1], strict=True))
     assert [name for name, entry in entries.items() if entry.best] == ["rest"]
@@ -41,14 +42,14 @@ def test_best_is_bold_and_what_is_near_it_underlined() -> None:
 
 
 def test_equal_methods_are_all_best() -> None:
-    (board,) = boards([cell("rest", hits=HIGH), cell("tent", hits=HIGH)])
+    (board,) = boards(benchmark_pools([cell("rest", hits=HIGH), cell("tent", hits=HIGH)]))
     assert [entry.best for entry in board.rows[0][1]] == [True, True]
 
 
 def test_missing_cells_are_marked_and_never_best() -> None:
     results = table() + table(shift="fog")[:3]
     results[-1] = cell("tcr", "snow", hits=HIGH)
-    (board,) = boards(results)
+    (board,) = boards(benchmark_pools(results))
     entries = dict(zip(board.methods, board.rows[0][1], strict=True))
     assert all(entry.incomplete and not entry.best for entry in entries.values())
     assert any("cells are missing" in note for note in board.notes)
@@ -57,12 +58,12 @@ def test_missing_cells_are_marked_and_never_best() -> None:
 
 def test_a_method_without_a_number_has_dashes() -> None:
     results = [*table(), cell("source", benchmark="other", hits=SOURCE)]
-    text = markdown(boards(results))
+    text = markdown(boards(benchmark_pools(results)))
     assert row_of(text, "| other").count("| --") == 3
 
 
 def test_summary_and_notes_say_rank_harm_cost_and_caution() -> None:
-    (board,) = boards(table())
+    (board,) = boards(benchmark_pools(table()))
     summary = dict(board.summary)
     assert summary["average rank (1 data set)"] == ("4.00", "2.00", "3.00", "1.00")
     assert summary["worse than source, % of cells"] == ("", "0", "0", "0")
@@ -78,13 +79,13 @@ def test_streams_and_suites_have_tables_of_their_own() -> None:
     one, other = table()[0], table()[1]
     changed = {**other.record.cell, "stream": {"kind": "diverse", "batch_size": 2}}
     other = dataclasses.replace(other, record=dataclasses.replace(other.record, cell=changed))
-    found = boards([one, other])
+    found = boards(benchmark_pools([one, other]))
     assert [board.stream for board in found] == ["diverse", "single"]
     assert "Suite mini, diverse" in markdown(found)
 
 
 def test_benchmarks_of_one_name_and_other_weights_are_told_apart() -> None:
-    (board,) = boards([*table(), *table(weights="w2")])
+    (board,) = boards(benchmark_pools([*table(), *table(weights="w2")]))
     assert [name for name, _ in board.rows] == [
         "mini-coco-c-image (w1)",
         "mini-coco-c-image (w2)",
@@ -106,7 +107,7 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_stay_in_their_cell(name: str) -> None:
     results = [cell("source", hits=SOURCE), cell(name, hits=HIGH, benchmark="mini-coco-c-image")]
-    found = boards(results)
+    found = boards(benchmark_pools(results))
     tex, md = latex(found), markdown(found)
     assert "\x1b" not in tex + md
     # One row break per row, as many columns as methods, no command but ours.
@@ -135,11 +136,13 @@ def test_escapes_of_single_characters() -> None:
 
 
 def test_a_newline_in_a_name_cannot_start_a_line() -> None:
-    found = boards([cell("evil\n# Title\n| x |", hits=HIGH)])
+    found = boards(benchmark_pools([cell("evil\n# Title\n| x |", hits=HIGH)]))
     assert not [line for line in markdown(found).splitlines() if line.startswith("# Title")]
 
 
 def test_twice_the_same_text_whatever_the_order_of_cells() -> None:
     results = table() + table(seed=1)
-    assert latex(boards(results)) == latex(boards(results[::-1]))
-    assert markdown(boards(results)) == markdown(boards(results[::-1]))
+    assert latex(boards(benchmark_pools(results))) == latex(boards(benchmark_pools(results[::-1])))
+    assert markdown(boards(benchmark_pools(results))) == markdown(
+        boards(benchmark_pools(results[::-1]))
+    )

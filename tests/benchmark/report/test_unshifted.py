@@ -88,12 +88,12 @@ def test_warnings(results: list[CellResult], expected: list[str]) -> None:
 def test_clean_cells_and_results_without_coverage_are_not_accused() -> None:
     for results in ([cell("source", "none")], [cell("source", "contrast")]):
         assert not problems(results)
-        assert set(leaderboard(results)["note"]) == {""}
+        assert set(leaderboard(benchmark_pools(results))["note"]) == {""}
         assert "changed" not in printed(results)
 
 
 def test_what_changed_nothing_enters_no_mean_beside_shifts_that_do() -> None:
-    board = leaderboard(MIXED).set_index("method")
+    board = leaderboard(benchmark_pools(MIXED)).set_index("method")
     assert board.loc["source", "R@1"] == 50.0, "keyboard's 100 would make it 66.7"
     assert board.loc["source", "shifts"] == 2
     assert board.loc["source", "coverage"] == pytest.approx((100 + 2.7) / 2)
@@ -101,19 +101,19 @@ def test_what_changed_nothing_enters_no_mean_beside_shifts_that_do() -> None:
     assert note == "changed few queries: fog 5; left out, as it changed nothing: keyboard 5"
     shifts = suite_frame(MIXED, {})["shifts"][0]
     assert shifts == "contrast-5, fog-5, keyboard-5 (changed nothing, left out)"
-    assert "left out, as it changed nothing: keyboard 5" in markdown(boards(MIXED))
+    assert "left out, as it changed nothing: keyboard 5" in markdown(boards(benchmark_pools(MIXED)))
 
 
 def test_a_failed_cell_of_another_shift_does_not_push_the_finished_ones_out() -> None:
     failed = cell("source", "contrast", status="failed", reason="no memory")
-    board = leaderboard([*ONLY_NOTHING, failed]).set_index("method")
+    board = leaderboard(benchmark_pools([*ONLY_NOTHING, failed])).set_index("method")
     assert (board.loc["source", "R@1"], board.loc["source", "cells_failed"]) == (50.0, 1)
     assert board.loc["source", "note"] == "changed nothing"
 
 
 def test_a_shift_counts_where_one_of_its_seeds_changes_something() -> None:
     seeds = [*shifted("ocr", 0.0), *shifted("ocr", 10.0, seed=1), *shifted("contrast", 100.0)]
-    assert leaderboard(seeds)["shifts"].tolist() == [2, 2]
+    assert leaderboard(benchmark_pools(seeds))["shifts"].tolist() == [2, 2]
 
 
 def test_benchmarks_whose_shifts_changed_nothing_have_no_say_in_average_ranks() -> None:
@@ -121,10 +121,10 @@ def test_benchmarks_whose_shifts_changed_nothing_have_no_say_in_average_ranks() 
         *shifted("contrast", 100.0),
         *shifted("keyboard", 0.0, benchmark="mini-base2fashion-i2t"),
     ]
-    (found,) = rankings(one)
+    (found,) = rankings(benchmark_pools(one))
     assert found.datasets == 1
     both = [*one[:2], *shifted("keyboard", 9.0, benchmark="mini-base2fashion-i2t")]
-    assert rankings(both)[0].datasets == 2
+    assert rankings(benchmark_pools(both))[0].datasets == 2
 
 
 def test_names_of_files_stay_without_the_mark(tmp_path: Path) -> None:

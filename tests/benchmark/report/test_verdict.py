@@ -16,11 +16,13 @@ HALF = np.arange(60) % 2.0
 
 def test_a_clear_gain_is_said_with_its_price() -> None:
     found = verdict(
-        [
-            cell("source", hits=FALSE, cost={"ms_per_query": 2.0}),
-            cell("tcr", hits=HALF, cost={"ms_per_query": 7.0}),
-            cell("tent", hits=np.arange(60) % 4 == 0),
-        ]
+        benchmark_pools(
+            [
+                cell("source", hits=FALSE, cost={"ms_per_query": 2.0}),
+                cell("tcr", hits=HALF, cost={"ms_per_query": 7.0}),
+                cell("tent", hits=np.arange(60) % 4 == 0),
+            ]
+        )
     )
     gain, price, trust = found
     assert gain.startswith("tcr does best: R@1 +50.0 points against no adaptation (95 % interval ")
@@ -38,20 +40,24 @@ def test_a_clear_gain_is_said_with_its_price() -> None:
 def test_what_may_be_luck_is_no_gain() -> None:
     ours = HALF.copy()
     ours[0] = 1
-    found = verdict([cell("source", hits=HALF), cell("tcr", hits=ours)])
+    found = verdict(benchmark_pools([cell("source", hits=HALF), cell("tcr", hits=ours)]))
     assert found[2].startswith("The evidence does not suffice to call it a gain")
 
 
 def test_harm_is_said() -> None:
-    found = verdict([cell("source", hits=TRUE), cell("tcr", hits=HALF), cell("tent", hits=FALSE)])
+    found = verdict(
+        benchmark_pools(
+            [cell("source", hits=TRUE), cell("tcr", hits=HALF), cell("tent", hits=FALSE)]
+        )
+    )
     assert found[0].startswith("No method beats doing nothing; tcr comes closest: R@1 -50.0 points")
     assert "no method helps here" in found[2]
 
 
 @pytest.mark.parametrize("only", ["source", "tcr"])
 def test_nothing_to_compare_is_no_verdict(only: str) -> None:
-    assert verdict([cell(only, hits=HALF)]) == []
-    assert verdict([]) == []
+    assert verdict(benchmark_pools([cell(only, hits=HALF)])) == []
+    assert verdict(benchmark_pools([])) == []
 
 
 def test_a_method_that_is_not_finished_everywhere_cannot_be_best() -> None:
@@ -62,7 +68,7 @@ def test_a_method_that_is_not_finished_everywhere_cannot_be_best() -> None:
         cell("tcr", "snow", hits=HALF),
         cell("tent", "fog", hits=TRUE),
     ]
-    assert verdict(cells)[0].startswith("tcr ")
+    assert verdict(benchmark_pools(cells))[0].startswith("tcr ")
 
 
 def test_several_benchmarks_are_one_comparison() -> None:
@@ -71,7 +77,7 @@ def test_several_benchmarks_are_one_comparison() -> None:
         for name, gain in (("mini-coco-c-image", TRUE), ("mini-flickr-c-image", HALF))
         for method, hits in (("source", FALSE), ("tcr", gain))
     ]
-    line = verdict(cells)[0]
+    line = verdict(benchmark_pools(cells))[0]
     assert "+75.0 points" in line
     assert line.endswith("ahead on 2 of 2 benchmarks.")
 
@@ -81,7 +87,7 @@ def test_numbers_are_never_nan() -> None:
     cells = [
         cell(name, hits=hits, metrics=nothing) for name, hits in (("source", FALSE), ("tcr", HALF))
     ]
-    lines = verdict(cells)
+    lines = verdict(benchmark_pools(cells))
     assert "what it forgets was not measured" in lines[1]
     assert "nan" not in " ".join(lines)
 
@@ -89,7 +95,7 @@ def test_numbers_are_never_nan() -> None:
 def test_a_cost_that_was_not_measured_is_no_number() -> None:
     nothing: dict[str, float] = {"ms_per_query": float("nan")}
     runs = [cell("source", hits=FALSE, cost=nothing), cell("tcr", hits=HALF, cost=nothing)]
-    price = verdict(runs)[1]
+    price = verdict(benchmark_pools(runs))[1]
     assert price.startswith("What it takes was not measured")
     assert "nan" not in price
 

@@ -23,6 +23,7 @@ from benchmark.report.frames import leaderboard
 from benchmark.report.html import embedded, write
 from benchmark.report.html.data import RANK_BINS, curve, histogram, number, tell_apart
 from benchmark.report.plots import layout
+from benchmark.report.pools import benchmark_pools
 from benchmark.report.verdict import verdict
 from benchmark.report.writing import load_results
 from benchmark.store.run_store import RunStore
@@ -168,7 +169,7 @@ def test_embedded_json_has_no_markup_and_reads_back_the_same(text):
 
 def test_tables_hold_the_leaderboard_s_numbers_rounded_as_they_are_shown(parsed):
     found = rows(parsed(grid()).data, "benchmark")
-    frame = leaderboard(grid())
+    frame = leaderboard(benchmark_pools(grid()))
     assert [row["method"] for row in found] == list(frame["method"])
     names = [
         "R@1",
@@ -190,7 +191,7 @@ def test_tables_hold_the_leaderboard_s_numbers_rounded_as_they_are_shown(parsed)
 
 def test_a_method_s_row_is_what_verdict_and_leaderboard_say(parsed):
     found = rows(parsed(grid()).data, "method")
-    frame = leaderboard(grid())
+    frame = leaderboard(benchmark_pools(grid()))
     assert [row["average_rank"] for row in found] == sorted(row["average_rank"] for row in found)
     for row in found:
         own = frame[frame["method"] == row["method"]]
@@ -199,8 +200,8 @@ def test_a_method_s_row_is_what_verdict_and_leaderboard_say(parsed):
     best = found[0]
     bounds = [f"{best[f'R@1_difference{end}']:+.1f}" for end in ("", "_low", "_high")]
     gain, low, high = bounds
-    assert f"{best['method']} does best: R@1 {gain} points" in verdict(grid())[0]
-    assert f"(95 % interval {low} to {high})" in verdict(grid())[0]
+    assert f"{best['method']} does best: R@1 {gain} points" in verdict(benchmark_pools(grid()))[0]
+    assert f"(95 % interval {low} to {high})" in verdict(benchmark_pools(grid()))[0]
     assert next(row for row in found if row["method"] == "source")["R@1_difference"] is None
 
 
@@ -228,7 +229,7 @@ def test_colours_are_those_of_the_figures(parsed):
     figures = colormaps["RdBu"](np.linspace(0, 1, 11))[:, :3]  # in 256 steps
     np.testing.assert_allclose(found, figures, atol=2 / 255)
     table = data["tables"]["benchmark"]
-    frame = leaderboard(grid())
+    frame = leaderboard(benchmark_pools(grid()))
     assert table["extents"]["R@1_difference"] == max(5.0, frame["R@1_difference"].abs().max())
 
 
