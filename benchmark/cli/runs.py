@@ -105,11 +105,12 @@ def _map(store: RunStore, record: Record, kinds: Kinds) -> list[Path]:
     from benchmark.evaluation.builders import default_resources
     from benchmark.executors.rerun import embeddings_of, title_of
     from benchmark.report import plots
+    from benchmark.report.plots.geometry import embedding_map
     from benchmark.store.records import cell_from_dict
 
     cell = cell_from_dict(record.cell)
     found = embeddings_of(record, default_resources())
-    figure = plots.embedding_map(found, title_of(cell), cell.method.name)
+    figure = embedding_map(found, title_of(cell), cell.method.name)
     return plots.write(figure, store.path / "figures" / f"map_{record.key}.png", kinds)
 
 
@@ -117,6 +118,7 @@ def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Pa
     """Prints and writes ``reported.csv``: published beside measured numbers; draws them."""
     from benchmark.report import plots, reported
     from benchmark.report.frames import tidy
+    from benchmark.report.plots.scatter import reported_and_measured
     from benchmark.report.writing import write_csv
 
     measured = tidy(store.records())
@@ -141,7 +143,7 @@ def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Pa
         console.print(table(columns, lines, title="published beside measured", numbers=numbers))
     written = [write_csv(frame, store.path / "reported.csv")]
     if (frame["metric"] == "R@1").any():
-        figure = plots.reported_and_measured(frame)
+        figure = reported_and_measured(frame)
         written += plots.write(figure, store.path / "figures" / "reported.png", kinds)
     return written
 

@@ -39,7 +39,7 @@ def _ranks(scores: np.ndarray) -> np.ndarray:
     return 1.0 + (others > ours).sum(axis=2) + ((others == ours).sum(axis=2) - 1) / 2
 
 
-def compare_ranks(scores: np.ndarray, *, alpha: float = 0.05, seed: int = 0) -> Ranking:
+def compare_ranks(scores: np.ndarray, *, seed: int = 0) -> Ranking:
     """Friedman's test and Nemenyi's critical difference (Demsar, JMLR 2006, section 3.2.2).
 
     Friedman's p comes from permutations of each data set's ranks, so it holds for few data sets,
@@ -47,7 +47,6 @@ def compare_ranks(scores: np.ndarray, *, alpha: float = 0.05, seed: int = 0) -> 
 
     Args:
         scores: (N, M) a row per independent data set, a column per method; higher is better.
-        alpha: chance of any false difference between two methods.
         seed: of the permutations.
 
     Raises:
@@ -78,13 +77,13 @@ def compare_ranks(scores: np.ndarray, *, alpha: float = 0.05, seed: int = 0) -> 
         found = scale * ((means**2).sum(axis=1) - methods * (methods + 1) ** 2 / 4)
         beyond += int((found >= statistic - 1e-9).sum())
     p = (1 + beyond) / (1 + _PERMUTATIONS)
-    difference = critical_difference(methods, count, alpha=alpha)
+    difference = critical_difference(methods, count)
     return Ranking(ranks.mean(axis=0), statistic, p, difference)
 
 
-def critical_difference(methods: int, datasets: int, *, alpha: float = 0.05) -> float:
-    """Nemenyi's: q(alpha) * sqrt(k (k + 1) / (6 N)), for k methods and N data sets."""
-    return nemenyi_q(methods, alpha) * math.sqrt(methods * (methods + 1) / (6 * datasets))
+def critical_difference(methods: int, datasets: int) -> float:
+    """Nemenyi's at 5 %: q * sqrt(k (k + 1) / (6 N)), for k methods and N data sets."""
+    return nemenyi_q(methods) * math.sqrt(methods * (methods + 1) / (6 * datasets))
 
 
 @functools.cache

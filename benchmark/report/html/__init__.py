@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +26,6 @@ from benchmark.store.records import cell_from_dict
 
 __all__ = ["embedded", "page", "write"]
 
-TITLE = "QueryShift results"
 SCRIPTS = ("base.js", "charts.js", "detail.js", "table.js", "rows.js", "matrix.js", "main.js")
 """Put together in this order into one script, behind the table library's."""
 
@@ -43,7 +41,6 @@ def write(
     *,
     cells: Path | None = None,
     pools: Pools | None = None,
-    title: str = TITLE,
 ) -> Path:
     """Writes the page in one piece; the same cells give the same bytes.
 
@@ -54,7 +51,6 @@ def write(
             relative to itself.
         pools: ``benchmark_pools(results)`` and ``shift_pools(results)``, where the caller has them:
             making them is what takes time.
-        title: of the page.
 
     Raises:
         ResultsError: there are no cells, or the page cannot be written.
@@ -66,7 +62,7 @@ def write(
         )
     benchmarks, shifts = pools or (benchmark_pools(results), shift_pools(results))
     data = page_data(benchmarks, shifts, warnings=problems(results), link=linker(cells, path))
-    return write_text(page(data, title=title), path)
+    return write_text(page(data), path)
 
 
 def linker(cells: Path | None, page: Path) -> Callable[[CellResult], str]:
@@ -84,7 +80,7 @@ def linker(cells: Path | None, page: Path) -> Callable[[CellResult], str]:
     return link
 
 
-def page(data: dict[str, Any], *, title: str = TITLE) -> str:
+def page(data: dict[str, Any]) -> str:
     """The page as text; ``data`` is that of ``data.page_data``."""
     licence = f"/*\n{_part('vendor/LICENSE')}*/\n"
     own = "(() => {\n'use strict';\n" + "".join(map(_part, SCRIPTS)) + "})();\n"
@@ -95,7 +91,7 @@ def page(data: dict[str, Any], *, title: str = TITLE) -> str:
         "base-uri 'none'; form-action 'none'"
     )
     return Template(_part("page.html")).substitute(
-        title=html.escape(title), policy=policy, style=style, script=script, data=embedded(data)
+        policy=policy, style=style, script=script, data=embedded(data)
     )
 
 

@@ -22,7 +22,6 @@ from benchmark.report.plots.geometry import (
     PER_PAGE,
     angles,
     coverage,
-    embedding_map,
     has_probes,
     measured,
     probes,
@@ -36,34 +35,12 @@ from benchmark.report.plots.recall import (
     recall_by_shift,
     severity_curves,
 )
-from benchmark.report.plots.scatter import quality_and_cost, reported_and_measured
+from benchmark.report.plots.scatter import quality_and_cost
 from benchmark.report.plots.sweeps import lines as lines_of
 from benchmark.report.plots.sweeps import sensitivity, varied
 from benchmark.report.pools import Pool, benchmark_pools, labels_of
 from benchmark.report.verdict import MethodSummary, method_summaries
 from benchmark.report.writing import write_bytes
-
-__all__ = [
-    "angles",
-    "by_method",
-    "coverage",
-    "embedding_map",
-    "figures",
-    "forgetting",
-    "forgetting_map",
-    "heat_map",
-    "overview",
-    "probes",
-    "quality_and_cost",
-    "rank_diagram",
-    "recall_along_stream",
-    "recall_by_shift",
-    "render",
-    "reported_and_measured",
-    "sensitivity",
-    "severity_curves",
-    "write",
-]
 
 _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},

@@ -66,10 +66,8 @@ def probes(pools: Sequence[Pool], title: str = "") -> Figure:
         if clean and math.isfinite(ends[0]):
             axis.axvline(ends[0], color=layout.INK, linestyle="--", linewidth=0.9)
         axis.set_title(name)
-        axis.grid(axis="x")
-        axis.tick_params(axis="y", length=0)
         axis.margins(x=0.2)
-    layout.name_bars(axes[0], [name for name, _, _ in bars])
+    layout.name_bars(axes, [name for name, _, _ in bars])
     layout.set_title(figure, title)
     return figure
 
@@ -296,11 +294,7 @@ def coverage(shown: Sequence[Pool]) -> Figure:
     share.set_xlabel("queries changed (%)")
     size.set_xlabel("size of the change (% of full scale)")
     rows = [f"{names[pool.first.place]}  {layout.shift_label(pool)}" for pool in shown]
-    for axis in (share, size):
-        axis.grid(axis="x")
-        axis.tick_params(axis="y", length=0)
-        axis.set_ylim(len(shown) - 0.4, -0.6)
-    share.set_yticks(range(len(shown)), [layout.shown(row, 46) for row in rows], fontsize=7.5)
+    layout.name_bars((share, size), rows, 46, fontsize=7.5)
     if any(pool.values("probes", f"coverage_{part}") for pool in shown for part in _PARTS):
         figure.supxlabel(
             "triangle: images alone; square: captions alone", fontsize=7.5, color=layout.QUIET

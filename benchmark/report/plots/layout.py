@@ -227,10 +227,13 @@ def no_number(axis: Axes, y: int) -> None:
     beside(axis, "no number", 0, y, 4, fontsize=8, color=QUIET)
 
 
-def name_bars(axis: Axes, names: Sequence[str]) -> None:
-    """Names left of horizontal bars, of which the first is at the top."""
-    axis.set_yticks(range(len(names)), [shown(name) for name in names])
-    axis.set_ylim(len(names) - 0.4, -0.6)
+def name_bars(axes: Sequence[Axes], names: Sequence[str], length: int = 26, **form: Any) -> None:
+    """Names left of the horizontal bars of panels in rows, the first at the top; their grid."""
+    for axis in axes:
+        axis.grid(axis="x")
+        axis.tick_params(axis="y", length=0)
+    axes[0].set_yticks(range(len(names)), [shown(name, length) for name in names], **form)
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
 
 
 def log_axis(axis: Axes, low: float, high: float) -> None:

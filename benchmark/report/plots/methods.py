@@ -45,8 +45,6 @@ def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
             _number(axes[2], y, row.time, looks[label], 1.0, ".1f")
     for axis, at in zip(axes, (0.0, 0.0, 1.0), strict=True):
         axis.axvline(at, color=layout.QUIET, linewidth=0.9, zorder=0)
-        axis.grid(axis="x")
-        axis.tick_params(axis="y", length=0)
         axis.margins(x=0.2)
     times = [1.0, *(row.time for row in known.values() if math.isfinite(row.time))]
     layout.log_axis(axes[2], min(times), max(times))
@@ -57,8 +55,7 @@ def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
         label if row is None else layout.shown(label) + " +" * bool(row.missing)
         for label, row in lines
     ]
-    axes[0].set_yticks(range(len(lines)), names)
-    axes[0].set_ylim(len(lines) - 0.4, -0.6)
+    layout.name_bars(axes, names, 30)
     for tick, (_, row) in zip(axes[0].get_yticklabels(), lines, strict=True):
         tick.set_fontweight("normal" if row is not None else "bold")
     if any(row is not None and row.missing for _, row in lines):
@@ -121,11 +118,9 @@ def rank_diagram(ranking: Ranking, title: str = "") -> Figure:
         axis.hlines(y, rank - half, rank + half, color=look.colour, linewidth=1.6)
         axis.plot([rank], [y], **{**layout.point(look), "markersize": 5.5})
         layout.beside(axis, f"{rank:.2f}", rank + half, y, fontsize=8)
-    layout.name_bars(axis, labels)
-    axis.tick_params(axis="y", length=0)
+    layout.name_bars([axis], labels)
     axis.set_xlim(0.5, ranks[-1] + half + 0.12 * len(labels))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    axis.grid(axis="x")
     count = near_best(ranks, ranking.critical_difference)
     axis.set_xlabel(
         f"average rank, bars: critical difference {2 * half:.2f}\n"

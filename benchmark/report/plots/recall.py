@@ -116,8 +116,6 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
         shift = layout.shift_label(next(iter(here.values())))
         axis.set_title(layout.wrapped(shift, 66 // columns))
         axis.set_xlabel("R@1 (%), 95 % interval" if metric == "R@1" else f"{metric} (%)")
-        axis.grid(axis="x")
-        axis.tick_params(axis="y", length=0)
         axis.margins(x=0.08)
         low, high = axis.get_xlim()
         ticks = MaxNLocator(4).tick_values(low, high)
@@ -127,7 +125,7 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
     layout.hide_unused(axes, len(panels))
     for axis in axes[len(panels) :]:
         axis.set_xticks([])
-    layout.name_bars(axes[0], labels)
+    layout.name_bars(axes, labels)
     layout.set_title(figure, title)
     return figure
 
@@ -159,9 +157,7 @@ def forgetting(pools: Sequence[Pool]) -> Figure:
             own = [value for pool in here if pool.label == name for value in _forgotten(pool)]
             _forgetting_bar(axis, y, own, looks[name])
         axis.axvline(0, color=layout.INK, linewidth=0.9)
-        axis.grid(axis="x")
-        axis.tick_params(axis="y", length=0)
-    layout.name_bars(axes[0], labels)
+    layout.name_bars(axes, labels)
     low, high = min([0.0, *values]), max([0.0, *values])
     pad = 0.22 * max(high - low, 1.0)  # for the numbers
     axes[0].set_xlim(low - pad, high + pad)

@@ -18,6 +18,9 @@ from benchmark.report.results import Setting, method_rank
 
 _TITLE = "Quality against cost"
 
+_NAME = 7.0
+"""Size of the names beside points."""
+
 _WIDE = 4.0
 """From this ratio of the dearest to the cheapest on, the cost axis is logarithmic."""
 
@@ -185,9 +188,7 @@ NamedPoint = tuple[float, float, str, str]
 """x and y in data, label and colour of a point."""
 
 
-def name_points(
-    figure: Figure, axis: Axes, points: Sequence[NamedPoint], size: float = 7.0
-) -> None:
+def name_points(figure: Figure, axis: Axes, points: Sequence[NamedPoint]) -> None:
     """Writes its name beside each point where it covers least, with a line where that is far.
 
     The panel's limits and scale must be final.
@@ -201,7 +202,7 @@ def name_points(
     order = sorted(range(len(points)), key=lambda i: (-pixels[i][1], pixels[i][0]))
     for i in order:
         text = layout.shown(points[i][2], 22)
-        width, height = 0.6 * size * len(text), 1.15 * size
+        width, height = 0.6 * _NAME * len(text), 1.15 * _NAME
         x, y = pixels[i]
         places = [_beside(x, y, away, turn, width, height)
                   for away in (7, 13, 20, 28, 38, 50) for turn in range(0, 360, 30)]  # fmt: skip
@@ -211,7 +212,7 @@ def name_points(
         far = max(abs(centre[0]) - width / 2, abs(centre[1]) - height / 2) > 9
         line = {"arrowstyle": "-", "color": points[i][3], "linewidth": 0.5, "shrinkB": 3}
         axis.annotate(text, points[i][:2], centre, textcoords="offset points", ha="center",
-                      va="center", fontsize=size, color=points[i][3], zorder=4,
+                      va="center", fontsize=_NAME, color=points[i][3], zorder=4,
                       bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.4},
                       arrowprops=line if far else None)  # fmt: skip
 

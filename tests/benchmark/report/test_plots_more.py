@@ -15,9 +15,9 @@ from benchmark.evaluation.runner import run_cell
 from benchmark.executors.rerun import Embeddings, embeddings_of
 from benchmark.report import plots
 from benchmark.report.frames import Ranking
-from benchmark.report.plots.geometry import axes_of
+from benchmark.report.plots.geometry import axes_of, embedding_map
 from benchmark.report.plots.methods import near_best
-from benchmark.report.plots.scatter import pareto
+from benchmark.report.plots.scatter import pareto, reported_and_measured
 from benchmark.report.pools import shift_pools
 from tests.benchmark import fakes
 from tests.benchmark.report.test_report_plots import cell
@@ -133,11 +133,11 @@ def test_published_numbers_are_drawn_against_measured_ones():
     columns = ["benchmark", "method", "metric", "reported", "measured"]
     rows = [("b", "tcr", "R@1", 40.0, 42.0), ("b", "source", "R@1", 30.0, 29.0),
             ("b", "source", "R@5", 60.0, 61.0)]  # fmt: skip
-    figure = plots.reported_and_measured(pd.DataFrame(rows, columns=columns))
+    figure = reported_and_measured(pd.DataFrame(rows, columns=columns))
     points = [(*line.get_xdata(), *line.get_ydata()) for line in figure.axes[0].lines[:-1]]
     assert sorted(points) == [(30.0, 29.0), (40.0, 42.0)]
     with pytest.raises(ValueError, match="no published R@1"):
-        plots.reported_and_measured(pd.DataFrame(rows[2:], columns=columns))
+        reported_and_measured(pd.DataFrame(rows[2:], columns=columns))
 
 
 # Maps
@@ -159,7 +159,7 @@ def test_the_map_says_how_far_queries_and_gallery_are_apart():
     after = gallery[:20] - gallery[:20].mean(axis=0) + gallery.mean(axis=0)
     before = after + np.array([0.0, 0.0, 2.0, 0.0, 0.0, 0.0])
     found = Embeddings(gallery, before, after)
-    figures = [plots.embedding_map(found, "a", "rest") for _ in range(2)]
+    figures = [embedding_map(found, "a", "rest") for _ in range(2)]
     titles = [axis.get_title(loc="left") for axis in figures[0].axes]
     assert titles[0].startswith("before: gap 2.00")
     assert titles[1].startswith("after: gap 0.00")
