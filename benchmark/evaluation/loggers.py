@@ -53,11 +53,19 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-class _Rows:
-    """Turns events into rows of ``COLUMNS``, one for each event."""
+class _RowFile:
+    """A file that gets one row of ``COLUMNS`` for each event, as soon as it happens.
 
-    def __init__(self, clock: Clock = now) -> None:
-        self._clock = clock
+    Args:
+        path: the file, appended to; made, with its folder, where there is none.
+        clock: gives the time of each row.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, clock: Clock = now) -> None:
+        self._clock, self._file = clock, _opened(path)
         self._batch: dict[str, int] = {}
 
     def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
@@ -96,46 +104,25 @@ class _Rows:
         """Takes one row; only the columns that its event knows."""
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
 
-class JsonLines(_Rows):
-    """One JSON object a line, appended to a file; each line is there as soon as it happens.
 
-    Args:
-        path: the file; made, with its folder, where there is none.
-        clock: gives the time of each row.
-
-    Raises:
-        ConfigError: the file cannot be written.
-    """
-
-    def __init__(self, path: Path, clock: Clock = now) -> None:
-        super().__init__(clock)
-        self._file = _opened(path)
+class JsonLines(_RowFile):
+    """One JSON object a line."""
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Appends a row."""
         self._file.write(_text(row) + "\n")
         self._file.flush()
 
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
 
-
-class CsvLog(_Rows):
-    """Rows of ``COLUMNS``, appended to a CSV file; each is there as soon as it happens.
-
-    Args:
-        path: the file; made, with its folder and a header, where there is none.
-        clock: gives the time of each row.
-
-    Raises:
-        ConfigError: the file cannot be written, or holds a table with other columns.
-    """
+class CsvLog(_RowFile):
+    """A CSV file with a header; raises ConfigError for one that holds other columns."""
 
     def __init__(self, path: Path, clock: Clock = now) -> None:
-        super().__init__(clock)
-        self._file = _opened(path)
+        super().__init__(path, clock)
         self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
         if self._file.tell() == 0:
             self._writer.writeheader()
@@ -152,10 +139,6 @@ class CsvLog(_Rows):
         values = {"values": _text(row["values"])} if "values" in row else {}
         self._writer.writerow({name: no_formula(v) for name, v in {**row, **values}.items()})
         self._file.flush()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
 
 
 def open_logger(name: str) -> Logger:
@@ -239,54 +222,82 @@ def _header(path: Path) -> list[str]:
         return []
 
 
-class TensorBoard:
-    """A TensorBoard run per cell: each batch's numbers by batch, then the cell's own.
+class _Tracker:
+    """A run of its own for each cell: each batch's numbers by batch, then the cell's own.
 
-    Args:
-        folder: TensorBoard's log folder; a cell's run is a folder below it.
+    Cells of several workers may interleave.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[str, tuple[Any, int]] = {}
+
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
+        """Opens the cell's run."""
+        name = run_name(cell.to_dict())
+        self._runs[name] = self.begin(name, cell), 0
+
+    def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
+        """Adds the batch's numbers."""
+        name = run_name(cell.to_dict())
+        run, step = self._runs[name]
+        self.add(run, "batch", batch_log, step)
+        self._runs[name] = run, step + 1
+
+    def cell_done(self, record: Record) -> None:
+        """Adds the cell's numbers and ends its run."""
+        run, step = self._runs.pop(run_name(record.cell), (None, 0))
+        if run is None:  # skipped, or failed before its stream began
+            return
+        for group in ("metrics", "probes", "cost"):
+            self.add(run, group, getattr(record, group), step)
+        self.end(run, record.status)
+
+    def close(self) -> None:
+        """Ends the runs of cells that were stopped."""
+        for run, _ in self._runs.values():
+            self.end(run, None)
+        self._runs.clear()
+
+    def begin(self, name: str, cell: Cell) -> Any:
+        """A new run."""
+        raise NotImplementedError
+
+    def add(self, run: Any, group: str, numbers: Mapping[str, float], step: int) -> None:
+        """Adds numbers of a run: of a "batch", or of a record's group."""
+        raise NotImplementedError
+
+    def end(self, run: Any, status: Status | None) -> None:
+        """Ends a run; None of a cell that was stopped."""
+        raise NotImplementedError
+
+
+class TensorBoard(_Tracker):
+    """TensorBoard, in its log folder; a cell's run is a folder below it.
 
     Raises:
         ConfigError: the package is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._writer = _extra("torch.utils.tensorboard", "tensorboard").SummaryWriter
         self._folder = folder
-        self._runs: dict[str, tuple[Any, int]] = {}
 
-    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
-        """Opens the cell's run."""
-        name = run_name(cell.to_dict())
-        self._runs[name] = self._writer(log_dir=str(self._folder / name)), 0
+    def begin(self, name: str, cell: Cell) -> Any:
+        return self._writer(log_dir=str(self._folder / name))
 
-    def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        """Adds the batch's numbers."""
-        name = run_name(cell.to_dict())
-        writer, step = self._runs[name]
-        for key, value in batch_log.items():
-            writer.add_scalar(f"batch/{key}", value, step)
-        self._runs[name] = writer, step + 1
+    def add(self, run: Any, group: str, numbers: Mapping[str, float], step: int) -> None:
+        for key, value in numbers.items():
+            run.add_scalar(f"{group}/{key}", value, step)
 
-    def cell_done(self, record: Record) -> None:
-        """Adds the cell's numbers and closes its run."""
-        writer, step = self._runs.pop(run_name(record.cell), (None, 0))
-        if writer is None:  # skipped, or failed before its stream began
-            return
-        for group in ("metrics", "probes", "cost"):
-            for key, value in getattr(record, group).items():
-                writer.add_scalar(f"{group}/{key}", value, step)
-        writer.add_text("status", record.status.value)
-        writer.close()
-
-    def close(self) -> None:
-        """Closes the runs of cells that were stopped."""
-        for writer, _ in self._runs.values():
-            writer.close()
-        self._runs.clear()
+    def end(self, run: Any, status: Status | None) -> None:
+        if status is not None:
+            run.add_text("status", status.value)
+        run.close()
 
 
-class MLflow:
-    """An MLflow run per cell, by MLflow's client: cells of several workers may interleave.
+class MLflow(_Tracker):
+    """MLflow, by its client; a run's parameters are the cell's settings.
 
     Args:
         address: tracking server or folder ("http://...", "file:..."); "" takes MLflow's own
@@ -299,48 +310,29 @@ class MLflow:
     EXPERIMENT = "queryshift"
 
     def __init__(self, address: str = "") -> None:
+        super().__init__()
         client = _extra("mlflow.tracking", "mlflow").MlflowClient
         self._client = client(tracking_uri=address or None)
         found = self._client.get_experiment_by_name(self.EXPERIMENT)
         self._experiment = (
             found.experiment_id if found else self._client.create_experiment(self.EXPERIMENT)
         )
-        self._runs: dict[str, tuple[str, int]] = {}
 
-    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
-        """Opens the cell's run, with its settings as parameters."""
-        name = run_name(cell.to_dict())
+    def begin(self, name: str, cell: Cell) -> Any:
         run = self._client.create_run(self._experiment, run_name=name).info.run_id
-        self._runs[name] = run, 0
         options = {f"option.{key}": value for key, value in cell.method.options.items()}
         for key, value in {**identity(cell.to_dict()), **options}.items():
             self._client.log_param(run, key, value)
+        return run
 
-    def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        """Adds the batch's numbers."""
-        name = run_name(cell.to_dict())
-        run, step = self._runs[name]
-        self._numbers(run, {f"batch/{key}": value for key, value in batch_log.items()}, step)
-        self._runs[name] = run, step + 1
-
-    def cell_done(self, record: Record) -> None:
-        """Adds the cell's numbers and ends its run."""
-        run, step = self._runs.pop(run_name(record.cell), ("", 0))
-        if not run:
-            return
-        self._numbers(run, {**record.metrics, **record.probes, **record.cost}, step)
-        done = record.status is Status.DONE
-        self._client.set_terminated(run, status="FINISHED" if done else "FAILED")
-
-    def _numbers(self, run: str, numbers: Mapping[str, float], step: int) -> None:
+    def add(self, run: Any, group: str, numbers: Mapping[str, float], step: int) -> None:
+        before = "batch/" if group == "batch" else ""
         for key, value in numbers.items():  # MLflow takes no "@" in a name
-            self._client.log_metric(run, key.replace("@", "_at_"), value, step=step)
+            self._client.log_metric(run, f"{before}{key}".replace("@", "_at_"), value, step=step)
 
-    def close(self) -> None:
-        """Ends the runs of cells that were stopped."""
-        for run, _ in self._runs.values():
-            self._client.set_terminated(run, status="KILLED")
-        self._runs.clear()
+    def end(self, run: Any, status: Status | None) -> None:
+        ended = "FINISHED" if status is Status.DONE else "FAILED"
+        self._client.set_terminated(run, status="KILLED" if status is None else ended)
 
 
 def identity(cell: Mapping[str, Any]) -> dict[str, Any]:
