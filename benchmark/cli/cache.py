@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -104,7 +105,8 @@ def _verify(cache: DiskCache, console: Console) -> int:
             sound += 1
             continue
         damaged += 1
-        cache.remove(stored)
+        with suppress(OSError):
+            stored.path.unlink()
         gone = "it could not be removed" if stored.path.exists() else "removed"
         say(console, f"damaged: {stored.path.name}: {problem}; {gone}", "red")
     say(console, f"{_count(sound)} sound, {damaged} damaged in {cache.folder}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from pydantic import ByteSize, TypeAdapter, ValidationError
 from torch import Tensor
 
 from benchmark.config.files import user_path
@@ -51,21 +51,15 @@ _FORMER = ".rows"
 _ABANDONED_SECONDS = 3600.0
 """An unfinished file that nobody has written to for so long has lost its process."""
 
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An entry as found in the folder: its file, its bytes, and when it was last used (epoch)."""
+    """An entry as found in the folder: its bytes, and when it was last used (epoch)."""
 
     path: Path
+    kind: str
     size: int
     used: float
-
-    @property
-    def kind(self) -> str:
-        """What it holds."""
-        return self.path.name.partition("-")[0]
 
 
 class DiskCache:
@@ -94,18 +88,17 @@ class DiskCache:
         path = self.folder / key.name
         try:
             found = Entry.open(path)
+            with suppress(OSError):  # where the cache is read only: then nobody evicts either
+                os.utime(path)
+            return found
         except FileNotFoundError:
-            return None
+            pass
         except OSError as error:
             logger.warning("cache entry %s cannot be read (%s); computing it", path, error)
-            return None
         except DamagedEntry as error:
             logger.warning("cache entry %s is damaged: %s; making it again", path, error)
             _remove(path)
-            return None
-        with suppress(OSError):  # where the cache is read only: then nobody evicts either
-            os.utime(path)
-        return found
+        return None
 
     def find(self, key: CacheKey | None) -> Tensor | None:
         """All rows of an entry, on the CPU, or None."""
@@ -180,18 +173,13 @@ class DiskCache:
     def verify(self) -> Iterator[tuple[Stored, str]]:
         """Reads every entry whole; yields it with what is wrong with it ("" where nothing is)."""
         for stored in self.entries():
-            problem = ""
             try:
                 Entry.open(stored.path)
+                yield stored, ""
             except FileNotFoundError:
                 continue  # evicted meanwhile
             except (OSError, DamagedEntry) as error:
-                problem = str(error)
-            yield stored, problem
-
-    def remove(self, stored: Stored) -> bool:
-        """Removes one entry; False where that fails."""
-        return _remove(stored.path)
+                yield stored, str(error)
 
     def _give_up(self, error: OSError) -> None:
         """Stops writing for the rest of this process, and says so once."""
@@ -227,10 +215,11 @@ class DiskCache:
         except OSError:
             return
         for item in found:
-            if item.name.endswith(suffixes) and item.name.partition("-")[0] in KINDS:
+            kind = item.name.partition("-")[0]
+            if item.name.endswith(suffixes) and kind in KINDS:
                 with suppress(OSError):  # evicted meanwhile
                     facts = item.stat()
-                    yield Stored(Path(item.path), facts.st_size, facts.st_mtime)
+                    yield Stored(Path(item.path), kind, facts.st_size, facts.st_mtime)
 
 
 def _remove(path: Path) -> bool:
@@ -322,9 +311,9 @@ def max_bytes() -> int:
     text = os.environ.get(BYTES_VARIABLE, "").strip()
     if not text:
         return DEFAULT_BYTES
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kMGT]?)B?", text, re.ASCII)
-    if match is None:
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except (ValidationError, OverflowError):
         raise ConfigError(
             f"{BYTES_VARIABLE} is {text!r}; expected a size in bytes, such as 500M or 20G, or 0"
-        )
-    return int(float(match[1]) * _UNITS[match[2]])
+        ) from None

@@ -34,14 +34,18 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         its name, git commit of the checkout (None where there is none), platform, and the time
         now (``started``: UTC, ISO 8601).
     """
-    cuda = device.startswith("cuda")
     return {
         **_fixed(),
         "threads": torch.get_num_threads(),
         "device": device,
-        "device_name": torch.cuda.get_device_name(device) if cuda else cpu_model(),
+        "device_name": processor(device),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def processor(device: str) -> str:
+    """Name of the GPU or CPU that cells on a device run on."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_model()
 
 
 @cache

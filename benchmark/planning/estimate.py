@@ -15,12 +15,10 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-import torch
-
-from benchmark.backbones.base import cpu_model
 from benchmark.cell import Cell, PartTexts, Status
 from benchmark.data.card import SEPARATOR, BenchmarkCard
 from benchmark.evaluation.builders import default_resources
+from benchmark.evaluation.environment import processor
 from benchmark.evaluation.fingerprints import Fingerprints, data_here, weights_here
 from benchmark.evaluation.resources import Resources
 from benchmark.executors import SerialExecutor, run_cells
@@ -58,7 +56,7 @@ def forecast(plan: Plan, folder: Path, *, calibration: bool = False) -> dict[str
     if config.if_exists != "always":
         known = Fingerprints(folder / "fingerprints")
         waiting, unverified = to_run(waiting, own, known, resources(cache=config.cache))
-    machine, failed = _machine(plan.cells[0].cell.backbone.device), []
+    machine, failed = processor(plan.cells[0].cell.backbone.device), []
     rates = Rates([*own, *other_runs(folder)], machine)
     if calibration:
         # Without the cache: a warm one would hide what loading and corrupting cost.
@@ -97,11 +95,6 @@ def _by_benchmark(plan: Plan, waiting: Sequence[Cell], rates: Rates) -> list[dic
         known = row["seconds"]
         row["seconds"] = None if known is None or found is None else known + found.seconds
     return list(rows.values())
-
-
-def _machine(device: str) -> str:
-    """What cells on this device say that they ran on."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_model()
 
 
 def stored_cells(folder: Path, most: int | None = None) -> list[StoredCell]:

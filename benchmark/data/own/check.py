@@ -10,10 +10,8 @@ import numpy as np
 
 from benchmark.data.datasets.base import ClipPairs, ComposedQueries, DataSet, ImageTextPairs
 from benchmark.data.datasets.check import Track, broken_files
-from benchmark.data.own.galleries import load_galleries, modalities
-from benchmark.data.own.load import Understood, understand
-from benchmark.data.own.pairs import read_pairs
-from benchmark.data.own.source import OwnSource
+from benchmark.data.own.load import Understood, read_own, understand
+from benchmark.data.own.source import OwnSource, own_card
 from benchmark.data.own.tables import open_table
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
@@ -58,24 +56,15 @@ def check_own(source: OwnSource, track: Track) -> Report:
 
 def _loaded(source: OwnSource, found: Understood, report: Report) -> DataSet | RetrievalSet | None:
     """All of it; else what is there, with the reason among the problems."""
+    card = own_card(found.benchmarks[0])
+    assert card is not None
     for allow in (False, True):
         try:
-            return _load(source, found, allow)
+            return read_own(card, source, allow_missing=allow)
         except DataError as error:
             if str(error) not in report.problems:
                 report.problems.append(str(error))
     return None
-
-
-def _load(source: OwnSource, found: Understood, allow_missing: bool) -> DataSet | RetrievalSet:
-    table = open_table(source.place, dict(source.columns))
-    name = found.benchmarks[0]
-    if not source.gallery:
-        return read_pairs(
-            table, found.task, name=name, split=source.split, allow_missing=allow_missing
-        )
-    query, item = modalities(table, open_table(source.gallery, {}))
-    return load_galleries(source, name=name, query=query, item=item, allow_missing=allow_missing)
 
 
 def _describe(data: DataSet | RetrievalSet, report: Report) -> None:

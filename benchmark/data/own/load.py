@@ -105,15 +105,28 @@ def from_frame(
 
 
 def _load(card: BenchmarkCard, source: OwnSource, allow_missing: bool) -> RetrievalSet:
+    found = read_own(card, source, allow_missing=allow_missing)
+    if isinstance(found, RetrievalSet):
+        return found
+    return build(card, dataclasses.replace(found, info={**found.info, **found.counts}))
+
+
+def read_own(
+    card: BenchmarkCard, source: OwnSource, *, allow_missing: bool = False
+) -> DataSet | RetrievalSet:
+    """All of a source: a table of pairs as a data set, queries beside a gallery as what they are.
+
+    Raises:
+        DataError: what is missing or wrong, and where.
+    """
     if source.gallery:
         return load_galleries(
             source, name=card.id, query=card.query, item=card.gallery, allow_missing=allow_missing
         )
     table = open_table(source.place, dict(source.columns))
-    pairs = read_pairs(
+    return read_pairs(
         table, card.task, name=card.dataset, split=source.split, allow_missing=allow_missing
     )
-    return build(card, dataclasses.replace(pairs, info={**pairs.info, **pairs.counts}))
 
 
 def _over_clean(shifted: RetrievalSet, clean: RetrievalSet, source: OwnSource) -> RetrievalSet:
