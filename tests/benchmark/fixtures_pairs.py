@@ -166,3 +166,16 @@ def make_cuhk(root: Path) -> Path:
 
 def make_icfg(root: Path) -> Path:
     return make_person_search(root, "ICFG-PEDES", "ICFG-PEDES.json")
+
+
+def changed(file: Path, number: int, change: dict[str, Any], key: str = "") -> None:
+    """Changes one record of a JSON or JSON-lines file."""
+    if file.suffix == ".jsonl":
+        records = [json.loads(line) for line in file.read_text().splitlines()]
+        records[number] = records[number] | change
+        file.write_text("".join(json.dumps(record) + "\n" for record in records))
+        return
+    data = json.loads(file.read_text())
+    records = data[key] if key else data
+    records[number] = records[number] | change
+    write_json(file, data)

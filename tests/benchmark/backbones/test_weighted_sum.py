@@ -24,26 +24,10 @@ from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
 from methods.parameters import select_parameters
 from shifts.composed import Composed
-from tests.benchmark.backbones.fixtures_open_clip import layer_norm_scalars
+from tests.benchmark.backbones.fixtures_open_clip import CONFIG as SMALL
+from tests.benchmark.backbones.fixtures_open_clip import MERGES, layer_norm_scalars
 
-MERGES = 300
-CONFIG: dict[str, Any] = {
-    "embed_dim": 16,
-    "vision_cfg": {
-        "image_size": 32,
-        "layers": 2,
-        "width": 32,
-        "head_width": 16,
-        "patch_size": 16,
-    },
-    "text_cfg": {
-        "context_length": 20,
-        "vocab_size": 512 + MERGES + 2,
-        "width": 24,
-        "heads": 2,
-        "layers": 2,
-    },
-}
+CONFIG = {**SMALL, "vision_cfg": {**SMALL["vision_cfg"], "patch_size": 16}}
 
 
 def random_model(config: dict[str, Any]) -> nn.Module:

@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -31,6 +30,7 @@ from benchmark.errors import DataError
 from tests.benchmark.fixtures_karpathy import captions_for, write_json
 from tests.benchmark.fixtures_pairs import (
     SHARED_TEXT,
+    changed,
     fashion_records,
     fashion_text,
     make_cuhk,
@@ -53,19 +53,6 @@ OF: dict[str, Loader] = {"rsicd": load_rsicd, "rsitmd": load_rsitmd}
 def relevant(pairs: ImageTextPairs, query: str) -> list[set[int]]:
     found = build_pairs(pairs, name="t", query=query).relevance
     return [set(found[q].tolist()) for q in range(len(found))]
-
-
-def changed(file: Path, number: int, change: dict[str, Any], key: str = "") -> None:
-    """Changes one record of a JSON or JSON-lines file."""
-    if file.suffix == ".jsonl":
-        records = [json.loads(line) for line in file.read_text().splitlines()]
-        records[number] = records[number] | change
-        file.write_text("".join(json.dumps(record) + "\n" for record in records))
-        return
-    data = json.loads(file.read_text())
-    records = data[key] if key else data
-    records[number] = records[number] | change
-    write_json(file, data)
 
 
 # NoCaps

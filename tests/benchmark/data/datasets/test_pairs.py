@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,9 @@ from benchmark.data.datasets.person_search import load_cuhk_pedes, load_icfg_ped
 from benchmark.data.suite import load_suite
 from benchmark.data.tasks import build_pairs
 from benchmark.errors import DataError
-from tests.benchmark.fixtures_karpathy import make_coco, write_json
+from tests.benchmark.fixtures_karpathy import make_coco
 from tests.benchmark.fixtures_pairs import (
+    changed,
     make_cuhk,
     make_fashion_gen,
     make_icfg,
@@ -260,19 +260,6 @@ def test_no_data_folder_and_a_wrong_one(
 
 
 # Records: a change of the second record that is used, and what is said about it
-
-
-def changed(file: Path, number: int, change: dict[str, Any], key: str = "") -> None:
-    """Changes one record of a JSON or JSON-lines file."""
-    if file.suffix == ".jsonl":
-        records = [json.loads(line) for line in file.read_text().splitlines()]
-        records[number] = records[number] | change
-        file.write_text("".join(json.dumps(record) + "\n" for record in records))
-        return
-    data = json.loads(file.read_text())
-    records = data[key] if key else data
-    records[number] = records[number] | change
-    write_json(file, data)
 
 
 RECORDS = {"nocaps": "images", "rsicd": "images", "rsitmd": "images"}
