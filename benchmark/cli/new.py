@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 import re
 from pathlib import Path
 from string import Template
@@ -45,10 +46,10 @@ class New(Command):
                 f"there is no kind {kind!r}{did_you_mean(kind, _KINDS)}; expected one of "
                 f"{', '.join(_KINDS)}"
             )
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name.capitalize()):
             raise ConfigError(
                 f"{name!r} cannot be the name of a {kind}; expected small letters, digits and _, "
-                "such as my_idea"
+                "such as my_idea, and no constant of Python"
             )
         registry = REGISTRIES[f"{kind}s"]
         if name in registry:

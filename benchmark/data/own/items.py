@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import mmap
+import os
 import tempfile
 import weakref
 from abc import abstractmethod
@@ -250,10 +251,16 @@ class MediaFinder:
     def below(self, value: str, column: str, where: str) -> PurePosixPath:
         """A path relative to the root, which it must not leave."""
         assert self.root is not None
-        text = value
-        for root in (self.root.absolute(), self.root.resolve()):
-            if Path(text).is_absolute() and Path(text).is_relative_to(root):
-                text = Path(text).relative_to(root).as_posix()
+        if "://" in value:
+            raise DataError(
+                f"{where}: {column} {value!r} is a URL, and nothing is downloaded here; expected a "
+                f"path below {self.root}: download the files first"
+            )
+        text = value.replace("\\", "/")
+        whole = Path(os.path.abspath(self.root / text))
+        for root in (Path(os.path.abspath(self.root)), self.root.resolve()):
+            if whole.is_relative_to(root):
+                text = whole.relative_to(root).as_posix()
         try:
             return relative_path(text, where)
         except DataError:

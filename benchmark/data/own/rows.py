@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
@@ -14,7 +16,7 @@ import numpy as np
 
 from benchmark.data.datasets.folders import nearest
 from benchmark.data.own.items import MediaFinder
-from benchmark.data.own.tables import COLUMNS, Table
+from benchmark.data.own.tables import Table
 from benchmark.errors import DataError, did_you_mean
 
 TEST = "test"
@@ -64,7 +66,7 @@ def text_of(value: Any) -> str:
 
 
 def texts_of(value: Any, column: str, where: str) -> list[str]:
-    """One or several texts: a text, a list, or a list as JSON.
+    """One or several texts: a text, a list, or a list as JSON or as Python (pandas) writes it.
 
     Raises:
         DataError: none, an empty one, or something else.
@@ -73,7 +75,7 @@ def texts_of(value: Any, column: str, where: str) -> list[str]:
         try:
             value = json.loads(value)
         except ValueError:
-            value = [value]  # a text in brackets
+            value = _as_python_writes(value)
     texts = list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
     for text in texts:
         if not isinstance(text, str):
@@ -90,6 +92,15 @@ def texts_of(value: Any, column: str, where: str) -> list[str]:
     if not texts:
         raise DataError(f"{where}: {column} is an empty list; expected at least one text")
     return texts
+
+
+def _as_python_writes(text: str) -> list[str]:
+    """The texts of a list as Python writes it; anything else is one text in brackets."""
+    with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        texts = ast.literal_eval(text)
+        if all(isinstance(one, str) for one in texts):
+            return list(texts)
+    return [text]
 
 
 class Numbers:
@@ -171,8 +182,7 @@ def need(table: Table, forms: Mapping[str, tuple[str, ...]], what: str) -> str:
     listed = "; or ".join(" and ".join(columns) for columns in forms.values())
     likely = max(forms.values(), key=lambda columns: len(set(columns) & set(table.columns)))
     lacking = [ours for ours in likely if ours not in table.columns]
-    free = [name for name in table.there if name not in COLUMNS]
-    pairs = zip_longest(lacking, free[: len(lacking)], fillvalue="NAME")
+    pairs = zip_longest(lacking, table.free[: len(lacking)], fillvalue="NAME")
     example = ",".join(f"{ours}={name}" for ours, name in pairs)
     raise DataError(
         f"{table.name} has the columns {', '.join(map(repr, table.there))}; {what} needs {listed}: "

@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Table:
         name: for messages.
         columns: those of ``COLUMNS`` that it has.
         there: all of its columns, as the user calls them.
+        free: those of them without a meaning.
         chunks: gives the rows in order, with columns of those names; the index counts rows from 1.
         root: the folder that paths start from; None where the table holds its media itself.
     """
@@ -46,6 +48,7 @@ class Table:
     name: str
     columns: tuple[str, ...]
     there: tuple[str, ...]
+    free: tuple[str, ...]
     chunks: Callable[[], Iterator[pd.DataFrame]]
     root: Path | None
 
@@ -126,7 +129,8 @@ def _table(
             yield chosen.set_axis(list(mapping), axis=1).set_axis(numbers, axis=0)
             start += len(chunk)
 
-    return Table(name, tuple(mapping), there, chunks, root)
+    free = tuple(column for column in there if column not in (*COLUMNS, *mapping.values()))
+    return Table(name, tuple(mapping), there, free, chunks, root)
 
 
 def _rows(path: Path) -> Iterator[pd.DataFrame]:
@@ -140,22 +144,32 @@ def _rows(path: Path) -> Iterator[pd.DataFrame]:
 
 
 def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
+    read = partial(
+        pd.read_csv,
+        path,
+        sep=separator,
+        dtype=str,
+        na_filter=False,
+        encoding="utf-8-sig",
+        index_col=False,
+    )
     try:
-        with pd.read_csv(
-            path,
-            sep=separator,
-            dtype=str,
-            na_filter=False,
-            encoding="utf-8-sig",
-            chunksize=CHUNK,
-            index_col=False,
-        ) as reader:
+        names = (
+            read(header=None, nrows=1).iloc[0].str.strip().tolist()
+        )  # pandas gives the second other names
+        if twice := [name for name in names if name and names.count(name) > 1]:
+            raise DataError(
+                f"{path} has the column {twice[0]!r} {names.count(twice[0])} times; expected each "
+                "name once: several captions are rows, or a list in one column"
+            )
+        with read(chunksize=CHUNK) as reader:
             while True:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error", pd.errors.ParserWarning)  # it would lose data
                     chunk = next(reader, None)
                 if chunk is None:
                     return
+                chunk.columns = chunk.columns.str.strip()
                 _refuse_other_separator(path, chunk.columns.tolist(), separator)
                 yield chunk
     except pd.errors.EmptyDataError:

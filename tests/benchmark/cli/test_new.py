@@ -43,6 +43,7 @@ def test_a_new_package_passes_its_own_test(kind, tmp_path, capsys) -> None:
     [
         (["metod", "x"], "there is no kind 'metod'; did you mean 'method'"),
         (["method", "My-Idea"], "cannot be the name of a method"),
+        (["method", "none"], "cannot be the name of a method"),  # its class would be None
         (["method", "tcr"], "there is a method 'tcr' already (built-in)"),
     ],
 )

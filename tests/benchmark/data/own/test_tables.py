@@ -255,6 +255,8 @@ def test_a_data_frame_whose_index_has_duplicates() -> None:
         ({"image": "pics/red.png", "caption": "\ud800"}, "not valid Unicode"),
         ({"image": "../x.png", "caption": "a"}, r"row 13: image '../x.png' lies outside"),
         ({"image": "/etc/passwd", "caption": "a"}, "image '/etc/passwd' lies outside"),
+        ({"image": r"C:\pics\red.png", "caption": "a"}, "red.png' lies outside"),
+        ({"image": "https://a.org/red.png", "caption": "a"}, "is a URL, and nothing is downloaded"),
         ({"image": "", "caption": "a"}, "image is empty; expected one path"),
         ({"image": "pics/rad.png", "caption": "a"}, r"1 of 13 images .* missing, 12 are there"),
         (
@@ -274,6 +276,39 @@ def test_a_row_that_is_wrong(tmp_path: Path, row: dict[str, Any], expected: str)
     with pytest.raises(DataError, match=expected) as error:
         load_own_set(table)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [r"pics\{}", "./pics/{}", "other/../pics/{}", "../{here}/pics/{}", "{root}/x/../pics/{}"],
+)
+def test_other_ways_to_say_a_path(tmp_path: Path, form: str) -> None:
+    make_pictures(tmp_path / "pics")
+    said = [
+        {"image": form.format(f"{c}.png", here=tmp_path.name, root=tmp_path), "caption": f"a {c}"}
+        for c in COLOURS
+    ]
+    data = load_own_set(write_json_lines(tmp_path / "t.jsonl", said))
+    np.testing.assert_array_equal(data.queries[0], pixels("red"))
+
+
+def test_a_csv_as_pandas_and_spreadsheets_write_it(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "pics")
+    frame = pd.DataFrame({" image ": [f"pics/{c}.png" for c in COLOURS]})
+    frame["\xa0caption"] = [[f"a {c} wall", f"it's {c}"] for c in COLOURS]
+    frame.loc[:1, "\xa0caption"] = ["[a red wall]", "[...]"]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    data = load_own_set(tmp_path / "t.csv", "t2i")
+    assert [data.queries[i] for i in range(4)] == [
+        *("[a red wall]", "[...]", "a blue wall", "it's blue")
+    ]
+
+
+def test_the_name_of_a_column_is_suggested(tmp_path: Path) -> None:
+    rows_of_folder = [{"file_name": "red.png", "captions": ["a"]}]
+    write_json_lines(tmp_path / "metadata.jsonl", rows_of_folder)
+    with pytest.raises(DataError, match=r"--columns caption=captions$"):
+        load_own_set(tmp_path)
 
 
 def test_one_id_for_two_pictures(tmp_path: Path) -> None:
@@ -297,6 +332,7 @@ def test_missing_pictures_may_be_allowed(tmp_path: Path) -> None:
     ("content", "expected"),
     [
         (b"", "has no rows"),
+        (b"image,caption,caption\na.png,b,c\n", "has the column 'caption' 2 times"),
         (b"image,caption\n", "has no rows"),
         (b"image,caption\na.png,x,y\nb.png,z\n", "cannot be read as a table"),
         (b"image,caption\na.png,\xff\n", "cannot be read as a table"),
