@@ -144,7 +144,7 @@ def _rows(path: Path) -> Iterator[pd.DataFrame]:
 
 
 def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
-    read = partial(
+    read: Callable[..., Any] = partial(
         pd.read_csv,
         path,
         sep=separator,
