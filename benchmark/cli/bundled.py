@@ -106,9 +106,10 @@ class ClaimsPage(Bench):
     ) -> None:
         """Prints the verdicts and writes them to the run's folder, and where else is asked for."""
         from benchmark.report.claims import claims, claims_table, write_claims
-        from benchmark.report.writing import results_of
+        from benchmark.report.writing import load_results
 
-        found = claims(results_of(store, records))
+        keys = {record.key for record in records}
+        found = claims(one for one in load_results(store) if one.record.key in keys)
         console.print(claims_table(found))
         say_reasons(console, records)
         for folder in (store.path, *([user_path(args.results)] if args.results else [])):

@@ -16,7 +16,7 @@ _PERMUTATIONS = 10_000
 _NUMBERS_AT_ONCE = 1 << 22
 
 
-class Ranking(NamedTuple):
+class RankTest(NamedTuple):
     """Average ranks (M,), Friedman's statistic and p, and the critical difference of two ranks."""
 
     average: np.ndarray
@@ -39,7 +39,7 @@ def _ranks(scores: np.ndarray) -> np.ndarray:
     return 1.0 + (others > ours).sum(axis=2) + ((others == ours).sum(axis=2) - 1) / 2
 
 
-def compare_ranks(scores: np.ndarray, *, seed: int = 0) -> Ranking:
+def compare_ranks(scores: np.ndarray, *, seed: int = 0) -> RankTest:
     """Friedman's test and Nemenyi's critical difference (Demsar, JMLR 2006, section 3.2.2).
 
     Friedman's p comes from permutations of each data set's ranks, so it holds for few data sets,
@@ -78,7 +78,7 @@ def compare_ranks(scores: np.ndarray, *, seed: int = 0) -> Ranking:
         beyond += int((found >= statistic - 1e-9).sum())
     p = (1 + beyond) / (1 + _PERMUTATIONS)
     difference = critical_difference(methods, count)
-    return Ranking(ranks.mean(axis=0), statistic, p, difference)
+    return RankTest(ranks.mean(axis=0), statistic, p, difference)
 
 
 def critical_difference(methods: int, datasets: int) -> float:

@@ -176,10 +176,10 @@ def _notes(
     notes += [*seed_notes(pools), *tuned_notes(pools)]
     if any(value.incomplete for _, row in rows for value in row):
         notes.append("+: cells are missing that other methods have; not comparable.")
-    if ranking.critical_difference is not None and ranking.p is not None:
+    if tested := ranking.tested:
         notes.append(
-            f"Average ranks further apart than {ranking.critical_difference:.2f} differ (Nemenyi, "
-            f"5 %; Friedman p = {ranking.p:.2g})."
+            f"Average ranks further apart than {tested.critical_difference:.2f} differ (Nemenyi, "
+            f"5 %; Friedman p = {tested.p:.2g})."
         )
     elif ranking.reason:
         notes.append(f"No critical difference of ranks: {ranking.reason}.")

@@ -35,7 +35,7 @@ from benchmark.report.claim_rules import (
     with_reason,
 )
 from benchmark.report.display import data_table
-from benchmark.report.pools import finite_mean
+from benchmark.report.pools import finite_mean, grouped
 from benchmark.report.results import CellResult
 from benchmark.report.table import plain
 from benchmark.report.writing import write_csv, write_text
@@ -65,10 +65,8 @@ def _probe(cell: CellResult, name: str) -> float:
 
 def _damage(cells: ClaimCells) -> Claim:
     """The source model's probes under shift minus those on the same queries uncorrupted."""
-    clean: dict[Any, list[CellResult]] = defaultdict(list)
-    for cell in cells.of(SOURCE):
-        if cell.shift == CLEAN and cell.stream == "single":
-            clean[cell.place].append(cell)
+    unshifted = (c for c in cells.of(SOURCE) if c.shift == CLEAN and c.stream == "single")
+    clean = grouped(unshifted, lambda cell: cell.place)
 
     def why(part: Part) -> str:
         return f"the probe's definition is our reading of the figure's axis{against(part)}"
@@ -77,7 +75,7 @@ def _damage(cells: ClaimCells) -> Claim:
     for probe, sign in PROBES.items():
         values: dict[str, list[float]] = defaultdict(list)
         for cell in single(cells.of(SOURCE)):
-            before = [_probe(other, probe) for other in clean[cell.place]] or [math.nan]
+            before = [_probe(other, probe) for other in clean.get(cell.place, [])] or [math.nan]
             change = _probe(cell, probe) - float(np.mean(before))
             if math.isfinite(change):
                 values[cell.benchmark].append(change)

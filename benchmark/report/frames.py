@@ -22,7 +22,7 @@ from benchmark.config.presets import tuned
 from benchmark.data.card import SEPARATOR
 from benchmark.data.suite import benchmark_card
 from benchmark.errors import UnknownNameError
-from benchmark.metrics.average_ranks import average_ranks, compare_ranks
+from benchmark.metrics.average_ranks import RankTest, average_ranks, compare_ranks
 from benchmark.metrics.intervals import Comparison, all_comparisons, holm
 from benchmark.report.columns import BY_SHIFT, COLUMNS, LEADERBOARD, against_source
 from benchmark.report.pools import Pool, fits, grouped, metrics_of, stacked
@@ -115,9 +115,8 @@ class Ranking:
         average: method -> mean rank over the data sets; 1 is the best.
         datasets: number of independent data sets ranked on.
         left_out: method -> why it has no rank.
-        critical_difference: average ranks further apart differ at 5 %; None where refused.
-        friedman: Friedman's statistic, and ``p`` its p-value; None where refused.
-        reason: why there is no critical difference, or an empty string.
+        tested: Friedman's test and the critical difference; None where refused.
+        reason: why they are refused, or an empty string.
     """
 
     suite: str
@@ -125,9 +124,7 @@ class Ranking:
     average: Mapping[str, float]
     datasets: int
     left_out: Mapping[str, str]
-    critical_difference: float | None = None
-    friedman: float | None = None
-    p: float | None = None
+    tested: RankTest | None = None
     reason: str = ""
 
 
@@ -171,15 +168,9 @@ def _ranking(suite: str, stream: str, pools: Sequence[Pool]) -> Ranking:
     average = dict(zip(methods, map(float, average_ranks(scores)), strict=True)) if methods else {}
     found = Ranking(suite, stream, average, len(parts), left_out)
     try:
-        tested = compare_ranks(scores)
+        return replace(found, tested=compare_ranks(scores))
     except ValueError as error:
         return replace(found, reason=str(error))
-    return replace(
-        found,
-        critical_difference=tested.critical_difference,
-        friedman=tested.friedman,
-        p=tested.p,
-    )
 
 
 def _independent(benchmarks: Sequence[str]) -> list[set[str]]:
@@ -206,10 +197,11 @@ def ranking_frame(found: Sequence[Ranking]) -> pd.DataFrame:
     """Columns ``RANKING_COLUMNS``, a row per method, the best first, then those without a rank."""
     rows: list[dict[str, Any]] = []
     for ranking in found:
-        shared = {
-            name: getattr(ranking, name) for name in RANKING_COLUMNS if hasattr(ranking, name)
-        }
-        shared["friedman_p"] = ranking.p
+        names = ("suite", "stream", "datasets", "reason")
+        shared = {name: getattr(ranking, name) for name in names}
+        if tested := ranking.tested:
+            shared |= {"friedman": tested.friedman, "friedman_p": tested.p}
+            shared["critical_difference"] = tested.critical_difference
         for method, rank in sorted(ranking.average.items(), key=lambda item: item[1]):
             rows.append(shared | {"method": method, "average_rank": rank})
         for method, reason in ranking.left_out.items():

@@ -301,13 +301,14 @@ def _pools(results: Iterable[CellResult], scope: Any) -> list[Pool]:
 
 
 K = TypeVar("K")
+T = TypeVar("T")
 
 
-def grouped(pools: Iterable[Pool], key: Callable[[Pool], K]) -> dict[K, list[Pool]]:
-    """Pools by what a function says of them, in the order in which it is first said."""
-    groups: dict[K, list[Pool]] = {}
-    for pool in pools:
-        groups.setdefault(key(pool), []).append(pool)
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Items by what a function says of them, in the order in which it is first said."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
     return groups
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -14,7 +13,8 @@ from rich.text import Text
 from benchmark.cell import CLEAN, SOURCE, Status
 from benchmark.report.display import data_table
 from benchmark.report.gain import Gain, expected
-from benchmark.report.results import CellResult, Setting, Variant, method_rank, variant_labels
+from benchmark.report.pools import grouped
+from benchmark.report.results import CellResult, method_rank, variant_labels
 
 FEW = 30
 """Below this many queries the numbers are mostly chance."""
@@ -59,9 +59,7 @@ def unlabelled_frame(results: Iterable[CellResult]) -> pd.DataFrame:
     """
     cells = list(results)
     labels = variant_labels(cells)
-    groups: dict[tuple[Setting, Variant], list[CellResult]] = defaultdict(list)
-    for cell in cells:
-        groups[cell.setting, cell.variant].append(cell)
+    groups = grouped(cells, lambda cell: (cell.setting, cell.variant))
     ordered = sorted(groups, key=lambda key: (key[0], method_rank(key[1][0]), key[1]))
     sources = {key[0]: groups[key] for key in ordered if key[1][0] == SOURCE}
     rows = []

@@ -81,12 +81,6 @@ def result_of(record: Record, arrays: Mapping[str, np.ndarray]) -> CellResult:
     return CellResult(record, ranks == 1, group, order, small)
 
 
-def results_of(store: RunStore, records: Iterable[Record]) -> list[CellResult]:
-    """The stored cells that these records are of, in the order of the records."""
-    stored = {result.record.key: result for result in load_results(store)}
-    return [stored[record.key] for record in records if record.key in stored]
-
-
 def write_all(
     store: RunStore,
     results: list[CellResult] | None = None,

@@ -119,13 +119,9 @@ class RunStore:
         return self.cells / f"{cell.stem(cell.unfinished_key)}.json"
 
     def _has_result(self, cell: Cell, key: str) -> bool:
-        """``done`` of a cell, from its file's name: a large folder need not be listed."""
+        """Whether a cell is finished, by its file's name: a large folder need not be listed."""
         name = f"{cell.stem(key)}.json"
         return (self.cells / name).exists() and any(one.done for one in self._each([name]))
-
-    def done(self, key: str) -> bool:
-        """Whether the cell has a finished result that agrees with itself."""
-        return key in self.finished({key})
 
     def finished(self, keys: Collection[str]) -> dict[str, Record]:
         """The finished, good results among these cells, in one pass over the folder."""

@@ -57,7 +57,7 @@ def cells() -> list[CellResult]:
 
 
 DRAW = {
-    "difference": plots.overview,
+    "difference": plots.heat_map,
     "cost": plots.quality_and_cost,
     "severity": lambda pools: plots.severity_curves(
         [p for p in pools if p.first.benchmark == "mini-0"], "a", curves(pools)

@@ -253,8 +253,7 @@ def _value(value: Any, column: Column) -> Any:
         return None
     if column.kind == "p" and value < LEAST_P:
         return 0
-    rounded = float(f"{float(value):.{column.digits}f}")
-    return int(rounded) if rounded.is_integer() else rounded
+    return _rounded(value, f".{column.digits}f")
 
 
 def _place(pool: Pool) -> list[str]:
@@ -342,7 +341,11 @@ def number(value: Any) -> float | int | None:
     """A number as the page needs it, five significant digits; None where there is none."""
     if value is None or isinstance(value, str) or not np.isfinite(value):
         return None
-    rounded = float(f"{float(value):.5g}")
+    return _rounded(value, ".5g")
+
+
+def _rounded(value: Any, form: str) -> float | int:
+    rounded = float(f"{float(value):{form}}")
     return int(rounded) if rounded.is_integer() else rounded
 
 

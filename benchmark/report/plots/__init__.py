@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ from benchmark.report.plots.geometry import (
     measured,
     probes,
 )
-from benchmark.report.plots.heat import HEAT_COLUMNS, forgetting_map, heat_map, overview
+from benchmark.report.plots.heat import HEAT_COLUMNS, benchmark_map, forgetting_map, heat_map
 from benchmark.report.plots.methods import by_method, rank_diagram
 from benchmark.report.plots.recall import (
     curves,
@@ -38,8 +39,8 @@ from benchmark.report.plots.recall import (
 from benchmark.report.plots.scatter import quality_and_cost
 from benchmark.report.plots.sweeps import lines as lines_of
 from benchmark.report.plots.sweeps import sensitivity, varied
-from benchmark.report.pools import Pool, benchmark_pools, labels_of
-from benchmark.report.verdict import MethodSummary, method_summaries
+from benchmark.report.pools import Pool, benchmark_pools, grouped, labels_of
+from benchmark.report.verdict import method_summaries
 from benchmark.report.writing import write_bytes
 
 _METADATA: dict[str, dict[str, Any]] = {
@@ -81,16 +82,15 @@ def figures(
         whole = benchmark_pools(cell for pool in pools for cell in pool.cells)
     finished = [pool for pool in pools if pool.done]
     places = layout.place_titles(finished)
+    wide = len(layout.settings_of(finished)) > HEAT_COLUMNS
     for place, name in layout.place_names(finished).items() if each else ():
         here = [pool for pool in finished if pool.first.place == place]
         yield from _of_place(here, layout.slug(name), places[place])
-        if len(layout.settings_of(finished)) > HEAT_COLUMNS and any(
-            pool.comparison for pool in here
-        ):
+        if wide and any(pool.comparison for pool in here):
             yield f"difference_{layout.slug(name)}.png", heat_map(here)
     if sum(pool.comparison is not None for pool in finished) > 1:
         yield from _leaderboards(whole)
-        yield "difference.png", overview(finished, whole)
+        yield "difference.png", benchmark_map(whole) if wide else heat_map(finished)
     if any(pool.values("metrics", "forgetting") for pool in finished):
         few = max(len(places) - layout.PANELS, len(labels_of(finished)) - layout.MANY) <= 0
         yield "forgetting.png", (forgetting if few else forgetting_map)(finished)
@@ -102,7 +102,7 @@ def figures(
         yield f"coverage{page}.png", coverage(shown)
     for setting in varied(finished):
         yield from _sensitivity(finished, setting)
-    ranked = [found for found in rankings(whole) if found.critical_difference is not None]
+    ranked = [found for found in rankings(whole) if found.tested]
     for found in ranked:
         title = f"{found.suite} {found.stream}"
         name = "ranks.png" if len(ranked) == 1 else f"ranks_{layout.slug(title)}.png"
@@ -112,10 +112,8 @@ def figures(
 
 def _leaderboards(whole: Sequence[Pool]) -> Iterator[tuple[str, Figure]]:
     """A figure per suite and kind of stream."""
-    groups: dict[tuple[str, str], list[MethodSummary]] = {}
-    for row in method_summaries(whole):
-        first = row.pools[0].first
-        groups.setdefault((first.suite, first.stream), []).append(row)
+    firsts = attrgetter("suite", "stream")
+    groups = grouped(method_summaries(whole), lambda row: firsts(row.pools[0].first))
     for (suite, stream), rows in groups.items():
         methods = sum(row.gain is not None for row in rows)
         places = len({pool.first.place for row in rows for pool in row.pools})

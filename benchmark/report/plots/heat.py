@@ -35,12 +35,6 @@ _Columns = Mapping[str, Mapping[str, _Square]]
 """Column name -> row name -> number; what has none is hatched."""
 
 
-def overview(pools: Sequence[Pool], whole: Sequence[Pool]) -> Figure:
-    """Method against shift over all benchmarks; against benchmark where shifts are too many."""
-    few = len(layout.settings_of(pools)) <= HEAT_COLUMNS
-    return heat_map(pools) if few else benchmark_map(whole)
-
-
 @mpl.rc_context(layout.RC)
 def heat_map(pools: Sequence[Pool]) -> Figure:
     """Paired R@1 difference to the source, methods by shifts, one panel per benchmark.

@@ -105,12 +105,12 @@ def rank_diagram(ranking: Ranking, title: str = "") -> Figure:
     Raises:
         ValueError: the ranking has no critical difference; says why.
     """
-    if ranking.critical_difference is None:
+    if ranking.tested is None:
         raise ValueError(f"no critical difference to draw: {ranking.reason}")
     ordered = sorted(ranking.average.items(), key=lambda item: (item[1], item[0]))
     labels, ranks = zip(*ordered, strict=True)
     looks = layout.looks(labels)
-    half = ranking.critical_difference / 2
+    half = ranking.tested.critical_difference / 2
     figure, (axis,) = layout.panels(1, 0.95 + 0.2 * len(labels), room=0.3 if title else 0)
     axis.axvspan(ranks[0] - half, ranks[0] + half, color=layout.GRID, alpha=0.55, linewidth=0)
     for y, (label, rank) in enumerate(ordered):
@@ -121,7 +121,7 @@ def rank_diagram(ranking: Ranking, title: str = "") -> Figure:
     layout.name_bars([axis], labels)
     axis.set_xlim(0.5, ranks[-1] + half + 0.12 * len(labels))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    count = near_best(ranks, ranking.critical_difference)
+    count = near_best(ranks, 2 * half)
     axis.set_xlabel(
         f"average rank, bars: critical difference {2 * half:.2f}\n"
         f"{count} of {len(ranks)} methods reach into the best one's bar"

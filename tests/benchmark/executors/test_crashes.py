@@ -83,7 +83,7 @@ def test_a_folder_that_takes_no_more(
     with ExitStack() as stack, pytest.raises(ResultsError, match=broken):
         run(lambda record: stack.enter_context(fault(tmp_path, monkeypatch)))
     (kept,) = store.records()
-    assert store.done(kept.key)
+    assert store.finished({kept.key})
     before = {path: path.read_bytes() for path in store.cells.iterdir()}
     assert worlds.no_files_under_way(tmp_path)
     outcome, started = run(lambda record: None)
@@ -134,7 +134,7 @@ def test_runs_that_end_the_same_cell_at_once(
         assert looked.wait(60)
         store.save(done, arrays)
         other.join()
-    assert store.done(done.key)
+    assert store.finished({done.key})
     assert store.load(done.key).arrays.keys() == arrays.keys()
 
 

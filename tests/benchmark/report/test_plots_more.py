@@ -13,6 +13,7 @@ from benchmark.cli import main
 from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors.rerun import Embeddings, embeddings_of
+from benchmark.metrics.average_ranks import RankTest
 from benchmark.report import plots
 from benchmark.report.frames import Ranking
 from benchmark.report.plots.geometry import axes_of, embedding_map
@@ -221,10 +222,9 @@ def test_ranks_within_the_critical_difference_may_be_as_good_as_the_best(ranks, 
 
 
 def ranking(**changes):
-    values = {"suite": "s", "stream": "single", "datasets": 8, "critical_difference": 1.2,
-              "friedman": 9.0, "p": 0.01, "reason": "", "left_out": {}}  # fmt: skip
     average = {"rest": 1.5, "tcr": 1.5, "source": 3.0}
-    return Ranking(**{**values, "average": average, **changes})
+    tested = RankTest(np.array([1.5, 1.5, 3.0]), 9.0, 0.01, critical_difference=1.2)
+    return replace(Ranking("s", "single", average, 8, {}, tested), **changes)
 
 
 def test_the_rank_diagram_names_every_method_with_its_rank():
@@ -241,7 +241,7 @@ def test_the_rank_diagram_names_every_method_with_its_rank():
 
 def test_without_a_critical_difference_there_is_no_diagram_but_a_reason():
     with pytest.raises(ValueError, match="no critical difference to draw: two data sets"):
-        plots.rank_diagram(ranking(critical_difference=None, reason="two data sets"))
+        plots.rank_diagram(ranking(tested=None, reason="two data sets"))
     few = shift_pools(many(count=5))
     assert "ranks.png" not in dict(plots.figures(few))
     enough = shift_pools(many(count=6))

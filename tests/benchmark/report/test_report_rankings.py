@@ -135,7 +135,7 @@ def test_a_benchmark_of_no_suite_stands_for_itself() -> None:
 
 def test_too_few_data_sets_are_refused_with_the_reason() -> None:
     (ranking,) = rankings(benchmark_pools(run(SETS, {"source": 0.3, "rest": 0.5, "tent": 0.7})))
-    assert ranking.critical_difference is None
+    assert ranking.tested is None
     assert "5 independent data sets; a critical difference needs at least 6" in ranking.reason
     frame = ranking_frame([ranking])
     assert list(frame["method"]) == ["tent", "rest", "source"]
@@ -149,9 +149,10 @@ def test_enough_data_sets_give_a_critical_difference() -> None:
     assert ranking.reason == ""
     assert ranking.average == {"source": 3.0, "rest": 2.0, "tent": 1.0}
     # q of three methods is 2.343; 7 data sets.
-    assert ranking.critical_difference == pytest.approx(2.343 * math.sqrt(12 / 42), abs=1e-3)
-    assert ranking.p is not None
-    assert ranking.p < 0.01
+    assert ranking.tested is not None
+    difference = ranking.tested.critical_difference
+    assert difference == pytest.approx(2.343 * math.sqrt(12 / 42), abs=1e-3)
+    assert ranking.tested.p < 0.01
 
 
 def test_a_method_that_lacks_a_number_is_left_out_and_named() -> None:

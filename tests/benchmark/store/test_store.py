@@ -61,10 +61,10 @@ def files(store: RunStore) -> list[str]:
 
 def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     store, record = RunStore(tmp_path / "run"), finished()
-    assert not store.done(record.key)
+    assert not store.finished({record.key})
     store.save(record, ARRAYS)
     assert files(store) == [".json", ".npz"]
-    assert store.done(record.key)
+    assert store.finished({record.key})
     loaded = store.load(record.key).record
     assert loaded.metrics == record.metrics  # full precision
     assert loaded.probes["gap"] == 1e-17
@@ -107,7 +107,7 @@ def test_only_done_counts_as_done(tmp_path: Path, status: Status) -> None:
     store = RunStore(tmp_path)
     record = replace(finished(), status=status, reason="because")
     store.save(record)
-    assert not store.done(record.key)
+    assert not store.finished({record.key})
     assert store.load(fakes.cell().unfinished_key).record.reason == "because"
 
 
@@ -116,7 +116,7 @@ def test_only_a_finished_result_replaces_a_finished_one(tmp_path: Path, status: 
     store, record = RunStore(tmp_path), finished()
     store.save(record, ARRAYS)
     store.save(replace(record, status=status, reason="RuntimeError: no"))
-    assert store.done(record.key)
+    assert store.finished({record.key})
     assert store.load(record.key).arrays.keys() == ARRAYS.keys()
     store.save(replace(record, metrics={**record.metrics, "gain": 1.0}), ARRAYS)
     assert store.load(record.key).record.metrics["gain"] == 1.0
@@ -127,7 +127,7 @@ def test_failures_and_damaged_results_are_replaced(tmp_path: Path) -> None:
     store.save(record, ARRAYS)
     next(store.cells.glob("*.npz")).write_bytes(b"torn")
     store.save(replace(record, status=Status.FAILED, reason="RuntimeError: no"))
-    assert not store.done(record.key)
+    assert not store.finished({record.key})
     store.save(replace(record, status=Status.INTERRUPTED))
     assert [one.status for one in store.records()] == [Status.INTERRUPTED]
     store.save(record, ARRAYS)
@@ -144,7 +144,7 @@ def test_a_record_without_its_numbers_is_not_done(tmp_path: Path, damage: str) -
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:40])
-    assert not store.done(record.key)
+    assert not store.finished({record.key})
     with pytest.raises(ResultsError, match=r"damaged|are missing"):
         store.load(record.key)
 
