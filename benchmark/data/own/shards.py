@@ -62,8 +62,9 @@ class Member:
 def shard_rows(shards: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """One row for each sample: files of one name up to the first dot.
 
-    A picture becomes ``image``, ``.wav`` becomes ``audio``, ``.txt`` ``caption``; the entries of
-    ``.json`` become columns of their names. ``id`` is the sample's name where ``.json`` has none.
+    A picture becomes ``image``, ``.wav`` becomes ``audio``, ``.txt`` ``caption`` (``.0.txt``,
+    ``.1.txt``: several); the entries of ``.json`` become columns of their names. ``id`` is the
+    sample's name where ``.json`` has none.
 
     Raises:
         DataError: an archive that is missing, compressed or broken; says which.
@@ -78,7 +79,12 @@ def shard_rows(shards: Sequence[Path]) -> Iterator[dict[str, Any]]:
                 yield {"id": key, **row}
                 row = {}
             key = name
-            row |= _fields(member, kind.lower())
+            found = _fields(member, kind.lower())
+            if kind.lower().endswith(".txt") and "caption" in row:  # "0.txt", "1.txt"
+                before = row["caption"]
+                said = before if isinstance(before, list) else [before]
+                found["caption"] = [*said, found["caption"]]
+            row |= found
         if row:
             yield {"id": key, **row}
 

@@ -22,7 +22,6 @@ from tests.benchmark.fixtures_own import (
     load_own_set,
     make_pairs,
     make_pictures,
-    make_tar,
     pixels,
     png,
     write_csv,
@@ -129,60 +128,6 @@ def test_an_image_folder_of_hugging_face(tmp_path: Path) -> None:
     assert data.queries.ids[0] == "test/red.png"
     assert len(data.queries) == 12
     assert len(load_own_set(tmp_path, split="train").gallery) == 12
-
-
-def test_shards_are_read_in_place(tmp_path: Path) -> None:
-    half = len(COLOURS) // 2
-    for number, colours in enumerate((list(COLOURS)[:half], list(COLOURS)[half:])):
-        files = {}
-        for c in colours:
-            files |= {f"{c}.png": png(c), f"{c}.json": json.dumps({"caption": f"a {c}"}).encode()}
-        make_tar(tmp_path / f"birds-{number:03d}.tar", files)
-    before = sorted(tmp_path.rglob("*"))
-    for place in (tmp_path, tmp_path / "birds-{000..001}.tar", tmp_path / "birds-*.tar"):
-        data = load_own_set(place)
-        assert (len(data.queries), data.queries.ids[11]) == (12, "cyan")
-        np.testing.assert_array_equal(data.queries[7], pixels("purple"))
-    assert data.name == "own:birds-i2t"
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_shard_that_changes_is_refused(tmp_path: Path) -> None:
-    files = {f"{c}.png": png(c) for c in COLOURS} | {f"{c}.txt": b"a wall" for c in COLOURS}
-    shard = make_tar(tmp_path / "a.tar", dict(sorted(files.items())))
-    data = load_own_set(shard)
-    shard.write_bytes(shard.read_bytes().replace(b"\x00\xff\x00", b"\x00\xfe\x00"))
-    content = bytearray(shard.read_bytes())
-    content[content.index(b"IDAT") + 8] ^= 1
-    shard.write_bytes(bytes(content))
-    with pytest.raises(DataError, match=r"has changed|cannot be decoded"):
-        [data.queries[item] for item in range(12)]
-
-
-def test_a_broken_shard(tmp_path: Path) -> None:
-    shard = make_tar(tmp_path / "a.tar", {"a.png": png("red") * 200, "a.txt": b"a"})
-    whole = shard.read_bytes()
-    caption = whole.index(b"a.txt")
-    damaged = whole[:caption] + b"?" * 512 + whole[caption + 512 :]
-    cuts = [whole[:cut] for cut in (2000, caption, caption + 100, caption + 1024)]
-    for content in (*cuts, damaged, b"no tar at all" * 100):
-        shard.write_bytes(content)
-        with pytest.raises(DataError, match="no sound tar archive"):
-            load_own_set(shard)
-
-
-def test_a_link_in_a_shard_leads_nowhere(tmp_path: Path) -> None:
-    import tarfile
-
-    secret = tmp_path / "secret.png"
-    secret.write_bytes(png("red"))
-    with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        link = tarfile.TarInfo("a.png")
-        link.type, link.linkname = tarfile.SYMTYPE, str(secret)
-        archive.addfile(link)
-    make_tar(tmp_path / "b.tar", {"a.txt": b"a wall"})
-    with pytest.raises(DataError, match="has no rows"):
-        load_own_set(tmp_path / "a.tar")
 
 
 def test_video_and_audio(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""Own data in WebDataset shards."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.errors import DataError
+from tests.benchmark.fixtures_own import COLOURS, load_own_set, make_tar, pixels, png
+
+
+def test_shards_are_read_in_place(tmp_path: Path) -> None:
+    half = len(COLOURS) // 2
+    for number, colours in enumerate((list(COLOURS)[:half], list(COLOURS)[half:])):
+        files = {}
+        for c in colours:
+            files |= {f"{c}.png": png(c), f"{c}.json": json.dumps({"caption": f"a {c}"}).encode()}
+        make_tar(tmp_path / f"birds-{number:03d}.tar", files)
+    before = sorted(tmp_path.rglob("*"))
+    for place in (tmp_path, tmp_path / "birds-{000..001}.tar", tmp_path / "birds-*.tar"):
+        data = load_own_set(place)
+        assert (len(data.queries), data.queries.ids[11]) == (12, "cyan")
+        np.testing.assert_array_equal(data.queries[7], pixels("purple"))
+    assert data.name == "own:birds-i2t"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_shard_that_changes_is_refused(tmp_path: Path) -> None:
+    files = {f"{c}.png": png(c) for c in COLOURS} | {f"{c}.txt": b"a wall" for c in COLOURS}
+    shard = make_tar(tmp_path / "a.tar", dict(sorted(files.items())))
+    data = load_own_set(shard)
+    shard.write_bytes(shard.read_bytes().replace(b"\x00\xff\x00", b"\x00\xfe\x00"))
+    content = bytearray(shard.read_bytes())
+    content[content.index(b"IDAT") + 8] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"has changed|cannot be decoded"):
+        [data.queries[item] for item in range(12)]
+
+
+def test_a_broken_shard(tmp_path: Path) -> None:
+    shard = make_tar(tmp_path / "a.tar", {"a.png": png("red") * 200, "a.txt": b"a"})
+    whole = shard.read_bytes()
+    caption = whole.index(b"a.txt")
+    damaged = whole[:caption] + b"?" * 512 + whole[caption + 512 :]
+    cuts = [whole[:cut] for cut in (2000, caption, caption + 100, caption + 1024)]
+    for content in (*cuts, damaged, b"no tar at all" * 100):
+        shard.write_bytes(content)
+        with pytest.raises(DataError, match="no sound tar archive"):
+            load_own_set(shard)
+
+
+def test_a_link_in_a_shard_leads_nowhere(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(png("red"))
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        link = tarfile.TarInfo("a.png")
+        link.type, link.linkname = tarfile.SYMTYPE, str(secret)
+        archive.addfile(link)
+    make_tar(tmp_path / "b.tar", {"a.txt": b"a wall"})
+    with pytest.raises(DataError, match="has no rows"):
+        load_own_set(tmp_path / "a.tar")
+
+
+def test_a_shard_with_several_captions(tmp_path: Path) -> None:
+    files = {}
+    for c in COLOURS:
+        files |= {f"{c}.png": png(c), f"{c}.0.txt": b"one", f"{c}.1.txt": b"two"}
+    data = load_own_set(make_tar(tmp_path / "a.tar", files), "t2i")
+    assert (len(data.queries), data.queries[0], data.queries[1]) == (24, "one", "two")
