@@ -116,6 +116,7 @@ ONE_PASS = [name for name in FITTING if METHODS.get(name).card.passes == "1 f"]
     [
         ("rest", {"level": "embeddings"}, "tcr", 1.25),
         *((name, {}, "source", 1.15) for name in ONE_PASS if name != "source"),
+        ("anchored", {}, "tcr", 1.25),
     ],
 )
 def test_price(
