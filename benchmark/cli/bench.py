@@ -164,7 +164,8 @@ class Bench(Command):
         console: Console,
     ) -> list[Path]:
         """Prints the table of cells with recall; gives the file of a suite's table."""
-        from benchmark.report.table import results_table, tuned_notes
+        from benchmark.report.notes import tuned_notes
+        from benchmark.report.table import results_table
 
         if not (args.grid or self.defaults(args)):
             console.print(results_table(mine))

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from benchmark.metrics.intervals import ALPHA, RULE
+from benchmark.report.display import plain
 from benchmark.report.frames import Pairs, Ranking, pairwise, ranked
+from benchmark.report.notes import NOTES, seed_notes, tuned_notes
 from benchmark.report.pools import Pool, changed_nothing, finite_mean, labels_of, metrics_of, note
 from benchmark.report.results import Setting, unique_titles
-from benchmark.report.table import NOTES, plain, seed_notes, tuned_notes
 from benchmark.report.verdict import summaries_of
 
 

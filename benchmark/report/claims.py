@@ -34,10 +34,9 @@ from benchmark.report.claim_rules import (
     single,
     with_reason,
 )
-from benchmark.report.display import data_table
+from benchmark.report.display import data_table, plain
 from benchmark.report.pools import finite_mean, grouped
 from benchmark.report.results import CellResult
-from benchmark.report.table import plain
 from benchmark.report.writing import write_csv, write_text
 
 REST = "rest"

@@ -247,3 +247,8 @@ def _words(header: RenderableType) -> str:
     """A heading on one line; a word divided by hyphen and line break is whole again."""
     text = header.plain if isinstance(header, Text) else str(header)
     return text.replace("-\n", "").replace("\n", " ")
+
+
+def plain(name: object) -> str:
+    """A name on one line, without control characters that could move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in str(name))

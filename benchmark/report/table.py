@@ -1,14 +1,13 @@
 """The tables that ``make bench`` prints: quality, behaviour and cost; a suite's row per benchmark.
 
 They fit 100 columns; on narrower terminals they are split (``display.FittedTable``). Every name
-comes from data, so it is put into ``Text`` objects (after
-``plain``), which rich prints as they are: markup in a name is shown, not obeyed.
+comes from data, so it is put into ``Text`` objects (after ``plain``), which rich prints as they
+are: markup in a name is shown, not obeyed.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,7 +20,8 @@ from benchmark.cell import CLEAN, SOURCE, StreamSpec, domain_labels
 from benchmark.evaluation.changes import LITTLE
 from benchmark.metrics.intervals import RULE, Comparison
 from benchmark.report.columns import COLUMNS, Column
-from benchmark.report.display import FittedTable, data_table
+from benchmark.report.display import FittedTable, data_table, plain
+from benchmark.report.notes import NOTES, seed_notes, tuned_by_method, tuned_notes, tuned_text
 from benchmark.report.pools import (
     Pool,
     benchmark_pools,
@@ -32,14 +32,8 @@ from benchmark.report.pools import (
 )
 from benchmark.report.results import NOTHING, CellResult, Setting
 
-NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}
-"""What must stand under a table in which the method appears."""
-
 Numbers = Mapping[str, Callable[[Pool], Text]]
 """Heading of a column of numbers -> what stands in it."""
-
-MANY = 5
-"""From so many seeds on, what they leave open about other seeds hardly widens an interval."""
 
 
 def results_table(results: Iterable[CellResult]) -> RenderableType:
@@ -66,11 +60,6 @@ def results_table(results: Iterable[CellResult]) -> RenderableType:
         if any(pool.values("metrics", "first_domain_R@1_after") for pool in rows):
             parts += [_table(done, _FIRST_DOMAIN, ("R@1 by domain", _by_domain)), Text()]
     return Group(*parts, *_footnotes(pools))
-
-
-def plain(name: object) -> str:
-    """A name on one line, without control characters that could move a terminal's cursor."""
-    return "".join(c if c.isprintable() else "?" for c in str(name))
 
 
 def _heading(rows: Sequence[Pool]) -> Text:
@@ -240,49 +229,6 @@ _FIRST_DOMAIN: Numbers = {
         names=[f"first_domain_R@1_{when}" for when in ("before", "during", "after")],
     ),
 }
-
-
-def seed_notes(pools: Iterable[Pool]) -> list[str]:
-    """What few seeds mean for the intervals of the comparisons, as one sentence or none."""
-    fewest = min((len({c.seed for c, _ in p.pairs}) for p in pools if p.comparison), default=MANY)
-    if fewest == 1:
-        return ["With one seed an interval is about that seed: it says nothing of another one."]
-    if fewest == 2:
-        return [
-            "Two seeds say next to nothing about others: where results differ from seed to seed, a "
-            "third one makes the interval a quarter to a third as wide."
-        ]
-    if fewest < MANY:
-        return [f"{fewest} seeds say little about others: intervals get narrower with more seeds."]
-    return []
-
-
-_FEW_ANSWERS = 6
-"""More different answers than these do not fit into a sentence."""
-
-
-def tuned_by_method(pools: Iterable[Pool]) -> dict[str, str]:
-    """Which options were tuned and on what -> the methods of which that is so."""
-    said: dict[str, dict[str, None]] = defaultdict(dict)
-    for pool in pools:
-        if pool.first.tuned:
-            said[plain(pool.first.tuned)][plain(pool.label)] = None
-    return {how: ", ".join(labels) for how, labels in said.items()}
-
-
-def tuned_text(answers: Mapping[str, str]) -> str:
-    """``tuned_by_method`` in words, or an empty string."""
-    return "; ".join(f"{labels}: {how}" for how, labels in answers.items())
-
-
-def tuned_notes(pools: Iterable[Pool]) -> list[str]:
-    """``tuned_text`` as one sentence, or none; of many answers only that they are many."""
-    answers = tuned_by_method(pools)
-    if len(answers) > _FEW_ANSWERS:
-        untuned = ", ".join(labels for how, labels in answers.items() if how.startswith("untuned"))
-        but = f"; not tuned: {untuned}" if untuned else ""
-        return [f"Options tuned: in column 'tuned' of leaderboard.csv, by method{but}."]
-    return [f"Options tuned: {tuned_text(answers)}."] if answers else []
 
 
 def _footnotes(pools: Sequence[Pool]) -> list[Text]:

@@ -1,26 +1,21 @@
-"""The numbers behind the page and what it shows of each cell: a pure function of the cells."""
+"""The numbers behind the page: a pure function of the cells."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
-
-import numpy as np
 
 from benchmark.cell import CLEAN
 from benchmark.report.columns import COLUMNS, FOLDED, IDENTITY, VIEWS, Column, against_source
 from benchmark.report.frames import by_shift, leaderboard, numbers_of
+from benchmark.report.html.details import RANK_BINS, Strings, detail, number, rounded
 from benchmark.report.looks import extent, looks
+from benchmark.report.notes import NOTES
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import NOTHING, CellResult, canonical, method_rank
-from benchmark.report.table import NOTES
 from benchmark.report.verdict import method_summaries
 
-_SECTIONS = ("metrics", "probes", "cost")
 _ALWAYS = ("benchmark", "method", "R@1", "R@1_difference")
 LEAST_P = 0.001
 """A smaller p is shown as "<0.001"."""
@@ -41,9 +36,6 @@ MOST_CELLS = 20_000
 before it shows anything."""
 
 Row = dict[str, Any]
-
-Strings = Callable[[object], int]
-"""Number of a text in ``strings``: many cells share one."""
 
 
 def page_data(
@@ -92,7 +84,7 @@ def page_data(
         "methods": [strings(label) for label in labels],
         "colours": [chosen[label].colour for label in labels],
         "cells": [
-            _detail(single.first, _partner(single, places), link(single.first), strings)
+            detail(single.first, _partner(single, places), link(single.first), strings)
             for single in singles
         ],
         "bins": list(RANK_BINS),
@@ -253,7 +245,7 @@ def _value(value: Any, column: Column) -> Any:
         return None
     if column.kind == "p" and value < LEAST_P:
         return 0
-    return _rounded(value, f".{column.digits}f")
+    return rounded(value, f".{column.digits}f")
 
 
 def _place(pool: Pool) -> list[str]:
@@ -306,98 +298,3 @@ def _partner(single: Pool, places: Mapping[str, int]) -> int:
     """Number of the cell's source cell, or -1."""
     pairs = () if single.is_source else single.pairs
     return next((places.get(partner.record.key, -1) for _, partner in pairs), -1)
-
-
-def _detail(cell: CellResult, source: int, link: str, strings: Strings) -> dict[str, Any]:
-    record = cell.record
-    numbers = {
-        f"{s}.{name}": value for s in _SECTIONS for name, value in getattr(record, s).items()
-    }
-    return {
-        "key": record.key,
-        "reason": record.reason,
-        "link": link,
-        "source": source,
-        "queries": 0 if cell.hits is None else len(cell.hits),
-        "curve": curve(cell),
-        "ranks": histogram(cell),
-        "names": strings("\n".join(numbers)),
-        "values": [number(value) for value in numbers.values()],
-        "config": {name: strings(text) for name, text in configuration(cell).items()},
-    }
-
-
-CURVE_POINTS = 48
-RANK_BINS = (1, 2, 3, 6, 11, 21, 51, 101, 201, 501, 1001, 2001, 5001, 10001, 100001)
-"""First rank of each bin of the histogram; the last one is open."""
-
-_FACTS = (
-    *("task", "queries", "gallery", "backbone_name", "backbone_fingerprint", "data_fingerprint"),
-    *("embed_dim", "shift_files", "ready_made"),
-)
-
-
-def number(value: Any) -> float | int | None:
-    """A number as the page needs it, five significant digits; None where there is none."""
-    if value is None or isinstance(value, str) or not np.isfinite(value):
-        return None
-    return _rounded(value, ".5g")
-
-
-def _rounded(value: Any, form: str) -> float | int:
-    rounded = float(f"{float(value):{form}}")
-    return int(rounded) if rounded.is_integer() else rounded
-
-
-def curve(cell: CellResult) -> list[float]:
-    """R@1 (percent) over the queries seen so far, at ``CURVE_POINTS`` equally spaced places.
-
-    Point i of n is after ``(i + 1) * queries // n`` queries. Empty where nothing is stored.
-    """
-    if cell.hits is None or cell.order is None or not len(cell.hits):
-        return []
-    count = len(cell.hits)
-    points = min(CURVE_POINTS, count)
-    seen = np.arange(1, points + 1) * count // points
-    recall = 100.0 * np.cumsum(cell.hits[cell.order])[seen - 1] / seen
-    return [float(value) for value in recall.round(2)]
-
-
-def histogram(cell: CellResult) -> list[int]:
-    """Queries by the rank of their best relevant item: a count for each of ``RANK_BINS`` in use."""
-    if cell.ranks is None or not len(cell.ranks):
-        return []
-    places = np.searchsorted(RANK_BINS, cell.ranks, side="right") - 1
-    return np.bincount(places).tolist()
-
-
-def configuration(cell: CellResult) -> dict[str, str]:
-    """Parts of the configuration -> their text, most of which many cells share.
-
-    Of a path on the machine that ran the cell only its last part stays: pages are passed on.
-    """
-    spec, environment = cell.record.cell, dict(cell.record.environment)
-    started = str(environment.pop("started", ""))
-    facts = {name: cell.record.info[name] for name in _FACTS if name in cell.record.info}
-    facts |= {"limit": spec["limit"]} if spec.get("limit") is not None else {}
-    parts = {name: spec.get(name, {}) for name in ("method", "shift", "stream", "backbone")}
-    parts |= {"data and weights": facts, "environment": environment}
-    texts = {name: _indented(json.dumps(part, default=str)) for name, part in parts.items()}
-    return {**texts, "started": started}
-
-
-@lru_cache(maxsize=1024)  # cells share most parts, and indenting is what takes time
-def _indented(text: str) -> str:
-    """Indented JSON in the order in which it is stored, without folders."""
-    return json.dumps(_without_folders(json.loads(text)), indent=1, ensure_ascii=False)
-
-
-def _without_folders(value: Any) -> Any:
-    """The last part of each path; a tag or a hub's name ("org/model") stays as it is."""
-    if isinstance(value, Mapping):
-        return {name: _without_folders(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_folders(part) for part in value]
-    if isinstance(value, str) and re.match(r"[/~.]|\w:\\", value):
-        return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
-    return value
