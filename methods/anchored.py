@@ -14,6 +14,7 @@ from methods.adapt import Change, Forward, gradients_of
 from methods.base import MethodCard, MethodError, Setup, StepOutput
 from methods.centring import moved
 from methods.gradients import Gradients, angle, prograd
+from methods.inverted_softmax import log_sums
 from methods.objectives import source_agreement
 from methods.options import option
 from methods.per_gallery import PerGallery
@@ -178,8 +179,7 @@ class Anchored(Tcr):
 
     def _find_offset(self, rows: Tensor) -> Tensor:
         """The gated offset, (D,); takes the source's (B, D) rows into the running mean."""
-        room = max(0, self.options.window - len(rows))
-        kept = min(1.0, room / self._count) if self._count else 0.0
+        kept = kept_share(self._count, len(rows), self.options.window)
         sound = torch.isfinite(rows).all(dim=1, keepdim=True)
         self._sum = kept * self._sum + torch.where(sound, rows, 0.0).sum(dim=0)
         self._sound = kept * self._sound + sound.sum()
@@ -237,13 +237,12 @@ class Anchored(Tcr):
         if beta == 0:
             return similarities
         sound = torch.isfinite(similarities).all(dim=1, keepdim=True)
-        sums = torch.where(sound, beta * similarities, -torch.inf).logsumexp(dim=0)
-        known, total = sound.sum().to(sums.dtype), float(size)
+        bank, known, total = None, sound.sum().to(similarities.dtype), float(size)
         if (past := self._hubs.get(self.gallery)) is not None:
-            # As for the centre: without a read, queries that are not finite count as room taken.
-            kept = min(1.0, max(0, self.options.memory - size) / past[2])
+            kept = kept_share(past[2], size, self.options.memory)
+            bank = past[0] + known.new_tensor(kept).log()
             known, total = known + kept * past[1], total + kept * past[2]
-            sums = torch.logaddexp(sums, past[0] + known.new_tensor(kept).log())
+        sums = log_sums(bank, torch.where(sound, similarities, -torch.inf), beta)
         self._hubs.set(self.gallery, (sums, known, total))
         if total == 1:
             return similarities
@@ -285,17 +284,25 @@ def shrinkage(mean: Tensor, count: Tensor, gallery_mean: Tensor) -> Tensor:
     return torch.where(known, 1 - chance / torch.where(known, distance, 1.0), 0.0).clamp_min(0)
 
 
-def hubness(log_sums: Tensor, count: Tensor, beta: float, prior: float) -> Tensor:
+def kept_share(count: float, new: int, size: int) -> float:
+    """Part of the ``count`` earlier queries that still fit into ``size`` beside the ``new`` ones.
+
+    Queries that are not finite count as room taken: to know them would be a read of the device.
+    """
+    return min(1.0, max(0, size - new) / count) if count else 0.0
+
+
+def hubness(sums: Tensor, count: Tensor, beta: float, prior: float) -> Tensor:
     """h_j = ln(S_j + (prior / n) * mean of S) / beta, (N,).
 
     Args:
-        log_sums: (N,) ln S_j over n queries.
+        sums: (N,) ln S_j over n queries.
         count: n, a scalar.
         beta: inverse temperature, above 0.
         prior: in queries.
     """
-    mean = log_sums.logsumexp(dim=0) - math.log(len(log_sums))
-    return torch.logaddexp(log_sums, mean + (prior / count).log()) / beta
+    mean = sums.logsumexp(dim=0) - math.log(len(sums))
+    return torch.logaddexp(sums, mean + (prior / count).log()) / beta
 
 
 def distinct(columns: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -99,14 +98,15 @@ def _clear(cache: DiskCache, console: Console) -> int:
 
 
 def _verify(cache: DiskCache, console: Console) -> int:
+    from benchmark.evaluation.cache import remove
+
     sound, damaged = 0, 0
     for stored, problem in cache.verify():
         if not problem:
             sound += 1
             continue
         damaged += 1
-        with suppress(OSError):
-            stored.path.unlink()
+        remove(stored.path)
         gone = "it could not be removed" if stored.path.exists() else "removed"
         say(console, f"damaged: {stored.path.name}: {problem}; {gone}", "red")
     say(console, f"{_count(sound)} sound, {damaged} damaged in {cache.folder}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark.data.card import SEPARATOR
 from benchmark.data.datasets.base import content_fingerprint
-from benchmark.data.retrieval import Items, Relevance, RetrievalSet, Sections
+from benchmark.data.retrieval import Items, Relevance, RetrievalSet, Sections, offsets_of
 from benchmark.errors import DataError
 
 
@@ -91,7 +91,7 @@ def _joined(parts: Sequence[Relevance], starts: Sequence[int]) -> Relevance:
     indices = [part.indices + start for part, start in zip(parts, starts, strict=True)]
     grades = [part.grades for part in parts if part.grades is not None]
     return Relevance(
-        np.concatenate([[0], np.cumsum(lengths)]),
+        offsets_of(lengths),
         np.concatenate(indices),
         np.concatenate(grades) if len(grades) == len(parts) else None,
     )

@@ -77,7 +77,7 @@ class Relevance:
             if not len(answers) and not allow_empty:
                 raise DataError(f"query {query} has no relevant gallery item")
         lengths = np.fromiter((len(x) for x in lists), dtype=np.int64, count=len(lists))
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        offsets = offsets_of(lengths)
         flat = [np.sort(np.asarray(x, dtype=np.int64)) for x in lists]
         return cls(offsets, np.concatenate(flat) if flat else np.zeros(0, np.int64))
 
@@ -99,10 +99,16 @@ class Relevance:
         if len(lengths) and not lengths.all():
             query = int(np.flatnonzero(lengths == 0)[0])
             raise DataError(f"query {query} has no relevant gallery item")
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        # Where each answer lies in ``order``: its query's first place plus its number there.
-        places = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
-        return cls(offsets, order[places])
+        return cls(offsets_of(lengths), order[_places(first, lengths)])
+
+    def take(self, queries: np.ndarray) -> Relevance:
+        """The answers of these queries, in this order, without grades.
+
+        Args:
+            queries: (M,) int64 indices of queries.
+        """
+        first, lengths = self.offsets[queries], np.diff(self.offsets)[queries]
+        return Relevance(offsets_of(lengths), self.indices[_places(first, lengths)])
 
     def transpose(self, gallery_size: int) -> Relevance:
         """For each gallery item the queries that it answers, ascending; may be none.
@@ -111,9 +117,8 @@ class Relevance:
             gallery_size: N, the number of gallery items.
         """
         lengths = np.bincount(self.indices, minlength=gallery_size)
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         queries = np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
-        return Relevance(offsets, queries[np.argsort(self.indices, kind="stable")])
+        return Relevance(offsets_of(lengths), queries[np.argsort(self.indices, kind="stable")])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -126,6 +131,17 @@ class Relevance:
         if self.grades is None:
             return np.ones(len(self[query]))
         return self.grades[self.offsets[query] : self.offsets[query + 1]]
+
+
+def offsets_of(lengths: np.ndarray) -> np.ndarray:
+    """(L + 1,) int64: where pieces of these (L,) lengths begin and end when laid end to end."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+
+
+def _places(first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Indices of the pieces that begin at ``first`` and have these lengths, piece by piece."""
+    offsets = offsets_of(lengths)
+    return np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
 
 
 @dataclass(frozen=True)

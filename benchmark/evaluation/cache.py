@@ -97,7 +97,7 @@ class DiskCache:
             logger.warning("cache entry %s cannot be read (%s); computing it", path, error)
         except DamagedEntry as error:
             logger.warning("cache entry %s is damaged: %s; making it again", path, error)
-            _remove(path)
+            remove(path)
         return None
 
     def find(self, key: CacheKey | None) -> Tensor | None:
@@ -149,7 +149,7 @@ class DiskCache:
     def forget_written(self) -> None:
         """Removes the entries written since ``written`` was emptied last."""
         while self.written:
-            _remove(self.written.pop())
+            remove(self.written.pop())
 
     def entries(self) -> list[Stored]:
         """All finished entries, least recently used first."""
@@ -165,9 +165,9 @@ class DiskCache:
         The digests of files go too; they are not counted.
         """
         for path in (self.folder / DIGESTS).glob("*.json"):
-            _remove(path)
+            remove(path)
         found = (*self.entries(), *self.unfinished())
-        removed = [stored.size for stored in found if _remove(stored.path)]
+        removed = [stored.size for stored in found if remove(stored.path)]
         return len(removed), sum(removed)
 
     def verify(self) -> Iterator[tuple[Stored, str]]:
@@ -198,14 +198,14 @@ class DiskCache:
         writing = [
             stored
             for stored in self.unfinished()
-            if stored.used >= abandoned or not _remove(stored.path)
+            if stored.used >= abandoned or not remove(stored.path)
         ]
         entries = self.entries()
         used = needed + sum(stored.size for stored in (*writing, *entries))
         for stored in entries:
             if used <= self.max_bytes:
                 break
-            if _remove(stored.path):
+            if remove(stored.path):
                 used -= stored.size
         return used <= self.max_bytes
 
@@ -222,7 +222,7 @@ class DiskCache:
                     yield Stored(Path(item.path), kind, facts.st_size, facts.st_mtime)
 
 
-def _remove(path: Path) -> bool:
+def remove(path: Path) -> bool:
     """Whether a file could be removed that others may have removed already."""
     try:
         path.unlink()

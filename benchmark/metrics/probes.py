@@ -46,11 +46,9 @@ def consistency(queries: Tensor, gallery: Tensor, relevance: Relevance, order: n
         relevance: answers by query index.
         order: (Q,) query index of each row of ``queries``.
     """
-    lengths = np.diff(relevance.offsets)[order]
-    rows = torch.from_numpy(np.repeat(np.arange(len(order)), lengths))
-    first = relevance.offsets[order] - (np.cumsum(lengths) - lengths)
-    places = np.arange(len(rows)) + np.repeat(first, lengths)
-    items = torch.from_numpy(relevance.indices[places])
+    answers = relevance.take(order)
+    rows = torch.from_numpy(np.repeat(np.arange(len(order)), np.diff(answers.offsets)))
+    items = torch.from_numpy(answers.indices)
     total = 0.0
     for start in range(0, len(rows), _PAIRS_AT_ONCE):
         left = queries[rows[start : start + _PAIRS_AT_ONCE].to(queries.device)].double()

@@ -19,7 +19,7 @@ from benchmark.data.own.items import Media, MediaFinder, PackedTexts, media_item
 from benchmark.data.own.rows import Absent, Codes, Numbers, need, rows_of, text_of, texts_of
 from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import Table, open_table
-from benchmark.data.retrieval import NDCG, Items, Relevance, RetrievalSet, Texts
+from benchmark.data.retrieval import NDCG, Items, Relevance, RetrievalSet, Texts, offsets_of
 from benchmark.data.tasks import ComposedItems
 from benchmark.errors import DataError, did_you_mean
 
@@ -130,14 +130,15 @@ def _with_labels(
         "id_hash": content_fingerprint(chain(queries.ids, gallery.ids)),
         **({"domains": queries.domains} if queries.domains else {}),
     }
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(answers[places])])
     return RetrievalSet(
         name=name,
         query_modality=query,
         gallery_modality=item,
         queries=_Some(queries.items, places) if len(none) else queries.items,
         gallery=gallery.items,
-        relevance=Relevance(offsets, found[right], grade[right] if grades.stated else None),
+        relevance=Relevance(
+            offsets_of(answers[places]), found[right], grade[right] if grades.stated else None
+        ),
         groups=queries.groups.get("group", np.arange(count, dtype=np.int64))[places],
         fingerprint=content_fingerprint(described),
         info=info,

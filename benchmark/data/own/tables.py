@@ -154,9 +154,8 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
         index_col=False,
     )
     try:
-        names = (
-            read(header=None, nrows=1).iloc[0].str.strip().tolist()
-        )  # pandas gives the second other names
+        # As they stand there: of two equal ones pandas gives the second another name.
+        names = read(header=None, nrows=1).iloc[0].str.strip().tolist()
         if twice := [name for name in names if name and names.count(name) > 1]:
             raise DataError(
                 f"{path} has the column {twice[0]!r} {names.count(twice[0])} times; expected each "
