@@ -39,10 +39,7 @@ def test_the_list_names_what_was_measured_and_where() -> None:
     text = "before\n<!-- growth: begin -->\nold\n<!-- growth: end -->\nafter\n"
     found = growth_page.with_slopes(text, KEPT)
     assert "| a cell | 1,000 queries | 8.00 | 0.60 | 5.00 | 0.00 |" in found
-    assert (
-        "9 cells in one process: resident size after the last over that after the first 1.02"
-        in found
-    )
+    assert "9 cells in one process: memory after the last is 1.02 times that after" in found
     assert "A CPU, 2 cores, torch 2, 2026-11-26" in found
     assert "queries 1.5, process 1.5" in found
     assert found.startswith("before\n")

@@ -1,10 +1,10 @@
-"""What each shift does, to look at: contact sheets of images, before/after tables of captions."""
+"""What each shift does, to look at: contact sheets of images, a table of captions."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,20 +39,7 @@ _FAMILIES = {
 }
 """Module of ``shifts.image`` -> family; a sheet shows one family."""
 _LABEL, _GAP, _HEAD, _FONT = 108, 2, 16, 11
-_CAPTIONS = (
-    "A man in a black-and-white shirt is riding a big brown horse next to the beach.",
-    "two small dogs running through the tall grass, one holding a frisbee",
-)
-_LEVELS = {
-    "characters": "Character level",
-    "words": "Word level",
-    "synonyms": "Word level",
-    "sentences": "Sentence level, by rules",
-    "voice": "Sentence level, by rules",
-    "models": "Sentence level, by models",
-}
-_NEEDS = {"synonyms": "WordNet", "models": "a model"}
-"""Module of ``shifts.text`` -> what its shifts may lack here."""
+_CAPTION = "A man in a black-and-white shirt is riding a big horse next to the beach."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +75,7 @@ def write_sheets(folder: Path) -> list[Path]:
         sheet.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
         written.append(path)
     table = folder / "captions.md"
-    table.write_text(caption_tables(_CAPTIONS), encoding="utf-8")
+    table.write_text(caption_table(_CAPTION), encoding="utf-8")
     return [*written, table]
 
 
@@ -183,36 +170,26 @@ def drawn_picture(side: int = 224) -> np.ndarray:
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
-def caption_tables(captions: Iterable[str]) -> str:
-    """Markdown: every text shift that works here, before and after, lowest and highest severity."""
-    texts = list(captions)
-    parts = [
-        "# Text shifts, before and after",
-        "Made by `make docs-figures`. The captions, before cleaning as the benchmark does it:",
-        "\n".join(f"{number}. {_code(text)}" for number, text in enumerate(texts, start=1)),
-    ]
-    tables: dict[str, list[str]] = {}
+def caption_table(caption: str) -> str:
+    """Markdown: a caption under the highest severity of every text shift that works here."""
+    lines, missing = ["| shift | result |", "| --- | --- |"], []
     for name in names_of("text"):
-        level = _LEVELS[_module(name)]
-        tables.setdefault(level, []).extend(_caption_rows(name, texts))
-    for level, lines in tables.items():
-        head = ["| shift | severity | caption | result |", "| --- | --- | --- | --- |"]
-        parts += [f"## {level}", "\n".join(head + lines)]
+        try:
+            shift = builtin_class(name)()
+        except ShiftError:
+            missing.append(f"`{name}`")
+            continue
+        last = shift.card.severities[-1]
+        after = shift.apply(caption, last, item_generator(SEED, name, last, "caption"))
+        lines.append(f"| {name} | {'unchanged' if after == caption else _code(after)} |")
+    parts = [
+        "# Examples of text shifts",
+        f"Each at its highest severity, from {_code(caption)} (`make docs-figures`).",
+        "\n".join(lines),
+    ]
+    if missing:
+        parts.append(f"Not shown: {', '.join(missing)}, which need WordNet or a model.")
     return "\n\n".join(parts) + "\n"
-
-
-def _caption_rows(name: str, texts: Sequence[str]) -> Iterator[str]:
-    try:
-        shift = builtin_class(name)()
-    except ShiftError:
-        yield f"| {name} | | | not made: needs {_NEEDS[_module(name)]} |"
-        return
-    for severity in dict.fromkeys((shift.card.severities[0], shift.card.severities[-1])):
-        for number, text in enumerate(texts, start=1):
-            generator = item_generator(SEED, name, severity, f"caption {number}")
-            after = shift.apply(text, severity, generator)
-            shown = "unchanged" if after == text else _code(after)
-            yield f"| {name} | {severity} | {number} | {shown} |"
 
 
 def _code(text: str) -> str:

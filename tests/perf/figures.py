@@ -42,81 +42,81 @@ FIGURES = (
     Figure(
         "test_overhead.py::test_mini_encoder",
         "overhead",
-        "wall time of a cell over the bare loop of steps: mini encoder, 512 queries, Tent",
+        "time of a cell over its bare steps: mini encoder, 512 queries, Tent",
         "1.20",
     ),
-    Figure("test_overhead.py::test_mini_encoder", "with_forgetting", "… forgetting included"),
+    Figure("test_overhead.py::test_mini_encoder", "with_forgetting", "… with forgetting"),
     Figure(
         "test_overhead.py::test_vit_b_32",
         "overhead",
-        "… ViT-B/32 with random weights, 64 queries in two batches",
+        "… ViT-B/32, 64 queries",
     ),
-    Figure("test_overhead.py::test_vit_b_32", "with_forgetting", "… forgetting included", "1.05"),
+    Figure("test_overhead.py::test_vit_b_32", "with_forgetting", "… with forgetting", "1.05"),
     Figure(
         "test_cache.py::test_second_method",
         "second_to_first",
-        "the second method's time in data over the first's",
+        "loading for the second method over the first (cache)",
         "0.10",
     ),
     Figure(
         "test_cache.py::test_memory_of_a_hundred_cells",
         "last_to_first",
-        "resident size after the last of 100 cells over that after the first",
+        "memory after 100 cells over that after the first",
         "1.10",
     ),
     Figure(
         "test_loader_workers.py::test_two_workers",
         "one_over_two_workers",
-        "loading with two loader workers over one: glass blur, elastic transform, 224 px",
+        "loading speed of two loader workers over one, 224 px",
         "1.7",
     ),
     Figure(
         "test_processes.py::test_two_processes",
         "two_processes",
-        "throughput of two processes of one thread over one",
+        "speed of two processes over one",
         "1.7",
     ),
     Figure(
         "test_processes.py::test_two_processes",
         "two_threads",
-        "throughput of one process of two threads over one thread",
+        "speed of two threads over one",
     ),
     Figure(
         "test_settings.py::test_allocator",
         "kept",
-        "steps with freed memory kept over without: mini encoder",
+        "steps with the allocator setting over without: mini encoder",
     ),
     Figure(
         "test_settings.py::test_allocator_on_a_large_block",
         "kept",
-        "… a ViT-B block on 16 pictures",
+        "… ViT-B block",
     ),
     Figure(
         "test_settings.py::test_trimmed_captions",
         "trimmed",
-        "steps of a caption cell with captions cut over uncut: mini encoder",
+        "steps with captions cut over uncut: mini encoder",
     ),
     Figure(
         "test_image_shifts.py::test_times_faster_than_the_rewrite",
         "geometric_mean",
-        "speed of the image shifts over imagecorruptions, one core, geometric mean",
+        "speed of image shifts over imagecorruptions, one core",
         "3.0",
     ),
     Figure(
         "test_methods.py::test_step",
         "over_forward_and_backward",
-        "a step over one forward and backward pass: ViT-B/32, batches of 16, published options",
+        "a step over one forward and backward pass: ViT-B/32, batches of 16",
     ),
     Figure(
         "test_gallery.py::test_memory",
         "peak_mb",
-        "MB of ranking 1,000 queries in a gallery of 1,000,000 x 512",
+        "MB for ranking 1,000 queries in a gallery of 1,000,000 x 512",
         "4096",
     ),
     Figure(
         "test_gallery.py::test_memory_of_copies",
         "added",
-        "what looking for equal items adds to the memory, over the gallery's own: 100,000 x 512",
+        "memory for finding equal items over the gallery's own",
         "0.5",
     ),
 )
@@ -149,15 +149,14 @@ def values_of(kept: Mapping[str, Any], figure: Figure) -> Iterator[tuple[str, An
 
 def listing(kept: Mapping[str, Any]) -> str:
     """The Markdown list of the docs."""
-    lines = ["| figure | aim | measured | test |", "| --- | --- | --- | --- |"]
+    lines = ["| figure | aim | measured |", "| --- | --- | --- |"]
     for figure in FIGURES:
         found = [
             f"{value} ({variant})" if variant else str(value)
             for variant, value in values_of(kept, figure)
         ]
         measured = "; ".join(found) or "not measured yet"
-        test = figure.test.split("::")[0]
-        lines.append(f"| {figure.meaning} | {figure.aim} | {measured} | `{test}` |")
+        lines.append(f"| {figure.meaning} | {figure.aim} | {measured} |")
     return "\n".join([*lines, "", *measured_on(kept), ""])
 
 
@@ -168,8 +167,8 @@ def measured_on(kept: Mapping[str, Any]) -> list[str]:
     lines = ["Measured on: " + "; ".join(places) + "."]
     if loads:
         lines.append(
-            f"Load average at the end of the tests: {min(loads)} to {max(loads)}, of which 1 or 2 "
-            "is the test's own; what is above is other work, which makes wall times uncertain."
+            f"Load average at the end of the tests: {min(loads)} to {max(loads)}. Above 2, other "
+            "work was running, which makes wall times uncertain."
         )
     return lines
 

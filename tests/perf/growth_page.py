@@ -114,8 +114,8 @@ def _number(value: float | None) -> str:
 def _one_process(kept: Kept) -> Iterable[str]:
     for row in kept.get("process", {}).get("points", ()):
         yield (
-            f"{row['size']} cells in one process: resident size after the last over that after the "
-            f"first {row['last_to_first']}, over that after the tenth {row['last_to_tenth']}."
+            f"{row['size']} cells in one process: memory after the last is {row['last_to_first']} "
+            f"times that after the first, {row['last_to_tenth']} times that after the tenth."
         )
         yield ""
 
@@ -128,7 +128,7 @@ def _places(kept: Kept) -> Iterable[str]:
     for where, loads in found.items():
         yield f"Measured on: {where}."
         yield ""
-        yield f"Load average at the start of each part, from other work: {', '.join(loads)}."
+        yield f"Load average at the start of each part (other work): {', '.join(loads)}."
 
 
 def with_slopes(text: str, kept: Kept) -> str:
