@@ -47,8 +47,8 @@ def test_forward_passes_are_timed_in_copies_and_by_functional_call_too() -> None
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forgets a peak")
 def test_the_peak_is_of_the_time_since_start_peak() -> None:
-    # Straight from the kernel: the allocator may keep what a tensor has left, as runs ask it to. The
-    # first start_peak forgets what earlier tests of this process took and gave back.
+    # Straight from the kernel: the allocator may keep what a tensor has left, as runs ask it to.
+    # The first start_peak forgets what earlier tests of this process took and gave back.
     if not start_peak("cpu"):
         pytest.skip("this system does not let a process forget its peak")
     low = peak_mb()

@@ -1,0 +1,1 @@
+"""Tests. A package, so that no installed package that is called ``tests`` hides it."""
