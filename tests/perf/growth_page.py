@@ -155,7 +155,7 @@ def _figure(kept: Kept, curves: Sequence[Curve]) -> Figure:
         ("MB", lambda curve: curve.memory),
     )
     with matplotlib.rc_context({"font.size": 9}):
-        figure = Figure(figsize=(8, 3), layout="constrained")
+        figure = Figure(figsize=(8, 3.2), layout="constrained")
         for axes, (title, name_of) in zip(figure.subplots(1, 2), sides, strict=True):
             for number, curve in enumerate(curves):
                 pairs = [(r["size"], r.get(name_of(curve))) for r in points(kept, curve)]
@@ -167,4 +167,6 @@ def _figure(kept: Kept, curves: Sequence[Curve]) -> Figure:
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
         figure.axes[0].legend(frameon=False, fontsize=8)
+        title = f"Time and memory by {curves[0].axis}"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, weight="bold")
     return figure
