@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 PER_PAGE = 50
 """Shifts in one figure of ``coverage``."""
 
-_PARTS = {"image": "^", "text": "s"}
+_PARTS = {"image": ("^", -0.3), "text": ("s", 0.3)}
+"""Part of a composed query -> its marker, and how far below the row's middle it stands."""
 _COLOUR = "#5b7fa6"
 
 PROBES = ("uniformity", "gap", "consistency")
@@ -141,7 +142,7 @@ def _strips(pools: Sequence[Pool]) -> Figure:
     layout.colour_bar(
         figure, image, axes, f"batches per {BIN_DEGREES}° (%)", fraction=0.03, pad=0.02
     )
-    layout.set_title(figure, _ANGLES)
+    layout.set_title(figure, f"{_ANGLES} on {len(places)} benchmarks")
     return figure
 
 
@@ -152,7 +153,8 @@ def _strip_panel(
     shares = np.full((count, len(_EDGES) - 1), np.nan)
     for y, values in rows.items():
         shares[y] = _shares(values)
-        axis.text(184, y, f"{_conflicting(values):.0f} %", va="center", fontsize=8)
+        share = f"{_conflicting(values):.0f} %"
+        axis.text(232, y, share, va="center", ha="right", fontsize=8)
     edges = np.arange(count + 1) - 0.5
     image = axis.pcolormesh(_EDGES, edges, np.ma.masked_invalid(shares), cmap="Greys", norm=norm)
     axis.hlines(edges, 0, 180, color="white", linewidth=1.5)
@@ -274,8 +276,9 @@ def measured(pools: Sequence[Pool]) -> list[Pool]:
 def coverage(shown: Sequence[Pool]) -> Figure:
     """Share of queries that each shift changes, and the mean size of the change.
 
-    Means over seeds. Triangle and square: images and captions of composed queries alone. Below the
-    dotted line a shift changes too little to say anything about robustness.
+    Means over seeds. The number is the bar's; triangle and square are images and captions of
+    composed queries alone. Below the dotted line a shift changes too little to say anything about
+    robustness.
 
     Args:
         shown: ``measured(pools)``, or some of them.
@@ -295,11 +298,11 @@ def coverage(shown: Sequence[Pool]) -> Figure:
     size.set_xlabel("size of the change (% of full scale)")
     rows = [f"{names[pool.first.place]}  {layout.shift_label(pool)}" for pool in shown]
     layout.name_bars((share, size), rows, 46, fontsize=7.5)
+    note = f"dotted line: {LITTLE:g} %, under which a shift says little"
     if any(pool.values("probes", f"coverage_{part}") for pool in shown for part in _PARTS):
-        figure.supxlabel(
-            "triangle: images alone; square: captions alone", fontsize=7.5, color=layout.QUIET
-        )
-    layout.set_title(figure, "How many queries each shift changes, and by how much")
+        note += "; triangle: images alone; square: captions alone"
+    figure.supxlabel(note, fontsize=7.5, color=layout.QUIET)
+    layout.set_title(figure, f"Queries changed, and by how much; shifts: {len(shown)}")
     return figure
 
 
@@ -309,12 +312,9 @@ def _bar(axis: Axes, y: int, pool: Pool, name: str, digits: int) -> None:
         layout.no_number(axis, y)
         return
     axis.barh(y, value, 0.62, color=_COLOUR)
-    ends = [value]
-    for part, marker in _PARTS.items():
+    layout.beside(axis, f"{value:.{digits}f}", value, y)
+    for part, (marker, down) in _PARTS.items():
         of_part = pool.mean("probes", f"{name}_{part}")
         if math.isfinite(of_part):
-            axis.plot(
-                [of_part], [y], marker, color="white", markeredgecolor=layout.INK, markersize=4
-            )
-            ends.append(of_part)
-    layout.beside(axis, f"{value:.{digits}f}", max(ends), y)
+            form = {"color": "white", "markeredgecolor": layout.INK, "markersize": 4}
+            axis.plot([of_part], [y + down], marker, **form)

@@ -100,7 +100,7 @@ def rank_diagram(ranking: Ranking, title: str = "") -> Figure:
     """A row per method, the best on top: its average rank, half the critical difference each way.
 
     Two methods differ where their bars do not overlap (Nemenyi's test; Demsar, JMLR 2006). The band
-    is the best method's bar: whoever reaches into it may be as good.
+    is the best method's bar: a method whose bar reaches it may be as good.
 
     Raises:
         ValueError: the ranking has no critical difference; says why.
@@ -124,7 +124,7 @@ def rank_diagram(ranking: Ranking, title: str = "") -> Figure:
     count = near_best(ranks, 2 * half)
     axis.set_xlabel(
         f"average rank, bars: critical difference {2 * half:.2f}\n"
-        f"{count} of {len(ranks)} methods reach into the best one's bar"
+        f"{count} of {len(ranks)} bars reach the grey band, the best method's bar"
     )
     layout.set_title(figure, title)
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import fmean, geometric_mean
 
 import matplotlib as mpl
@@ -191,14 +192,16 @@ NamedPoint = tuple[float, float, str, str]
 def name_points(figure: Figure, axis: Axes, points: Sequence[NamedPoint]) -> None:
     """Writes its name beside each point where it covers least, with a line where that is far.
 
-    The panel's limits and scale must be final.
+    Names keep away from other points and from the Pareto front. The panel's limits and scale must
+    be final.
     """
     figure.draw_without_rendering()  # places the panel
     scale = figure.dpi / 72
     pixels = [axis.transData.transform((x, y)) / scale for x, y, _, _ in points]
     box = axis.bbox
     frame = (box.x0 / scale, box.y0 / scale, box.x1 / scale, box.y1 / scale)
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in pixels]
+    marks = [(x - 8, y - 8, x + 8, y + 8) for x, y in pixels]
+    taken = _front_boxes([pixels[i] for i in pareto([(x, y) for x, y, _, _ in points])])
     order = sorted(range(len(points)), key=lambda i: (-pixels[i][1], pixels[i][0]))
     for i in order:
         text = layout.shown(points[i][2], 22)
@@ -206,7 +209,8 @@ def name_points(figure: Figure, axis: Axes, points: Sequence[NamedPoint]) -> Non
         x, y = pixels[i]
         places = [_beside(x, y, away, turn, width, height)
                   for away in (7, 13, 20, 28, 38, 50) for turn in range(0, 360, 30)]  # fmt: skip
-        best = min(places, key=lambda box: _covered(box, taken, frame))
+        others = [*taken, *marks[:i], *marks[i + 1 :]]
+        best = min(places, key=lambda box: _covered(box, others, frame))
         taken.append(best)
         centre = ((best[0] + best[2]) / 2 - x, (best[1] + best[3]) / 2 - y)
         far = max(abs(centre[0]) - width / 2, abs(centre[1]) - height / 2) > 9
@@ -218,6 +222,14 @@ def name_points(figure: Figure, axis: Axes, points: Sequence[NamedPoint]) -> Non
 
 
 _Box = tuple[float, float, float, float]
+
+
+def _front_boxes(points: Sequence[tuple[float, float]]) -> list[_Box]:
+    """Narrow boxes around the steps between points of rising x and y."""
+    boxes = []
+    for (x, y), (right, top) in pairwise(points):
+        boxes += [(x, y - 2, right, y + 2), (right - 2, y, right + 2, top)]
+    return boxes
 
 
 def _beside(x: float, y: float, away: float, turn: int, width: float, height: float) -> _Box:

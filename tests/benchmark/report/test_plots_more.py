@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.path import Path
 
 from benchmark.cell import Status
 from benchmark.cli import main
@@ -18,7 +20,7 @@ from benchmark.report import plots
 from benchmark.report.frames import Ranking
 from benchmark.report.plots.geometry import axes_of, embedding_map
 from benchmark.report.plots.methods import near_best
-from benchmark.report.plots.scatter import pareto, reported_and_measured
+from benchmark.report.plots.scatter import name_points, pareto, reported_and_measured
 from benchmark.report.pools import shift_pools
 from tests.benchmark import fakes
 from tests.benchmark.report.test_report_plots import cell
@@ -235,7 +237,7 @@ def test_the_rank_diagram_names_every_method_with_its_rank():
     assert [line.get_xdata()[0] for line in axis.lines] == [1.5, 1.5, 3.0]
     bars = [bar.get_segments()[0][:, 0] for bar in axis.collections]
     assert np.allclose(bars, [(0.9, 2.1), (0.9, 2.1), (2.4, 3.6)])
-    assert "2 of 3 methods reach into the best one's bar" in axis.get_xlabel()
+    assert "2 of 3 bars reach the grey band" in axis.get_xlabel()
     assert plots.render(figure) == plots.render(plots.rank_diagram(ranking(), "ranks"))
 
 
@@ -276,6 +278,21 @@ def test_many_benchmarks_share_a_panel_of_gain_against_relative_cost():
     assert axis.get_ylabel().endswith("mean of 7 benchmarks")
 
 
+def test_names_of_points_keep_off_the_front_and_off_other_points():
+    figure = Figure(figsize=(5, 4), dpi=72)
+    axis = figure.subplots()
+    axis.set(xlim=(0, 10), ylim=(0, 10))
+    points = [(2, 5, "cheap", "r"), (8, 7, "dear", "g"), (8.4, 6.6, "near", "b")]
+    name_points(figure, axis, points)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axis.texts]
+    front = axis.transData.transform([(2, 5), (8, 5), (8, 7)])
+    assert not any(Path(front).intersects_bbox(box, filled=False) for box in boxes)
+    marks = axis.transData.transform([point[:2] for point in points])
+    for number, box in enumerate(boxes):
+        assert not any(box.contains(*mark) for mark in np.delete(marks, number, axis=0))
+
+
 def test_a_benchmark_that_one_method_lacks_is_not_in_the_mean():
     results = with_cost(many(8), [1.0, 4.0] * 7 + [1.0, 64.0])
     lacking = [*results, *with_cost(many(9)[-2:-1], [1.0])]
@@ -306,4 +323,5 @@ def test_angles_on_many_benchmarks_are_strips_with_their_share_of_conflicts():
     assert [t.get_text() for t in axis.get_yticklabels()] == [f"mini-{n}" for n in range(7)]
     assert texts_of(axis) == [*["67 %"] * 7, "above 90°"]
     assert axis.get_title(loc="left") == "rest"
+    assert figure.get_suptitle().endswith("on 7 benchmarks")
     assert plots.render(figure).startswith(b"\x89PNG")
