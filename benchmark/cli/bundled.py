@@ -132,7 +132,8 @@ class Tune(Command):
         parser.add_argument(
             "--budget",
             metavar="N",
-            help="trials of a method on each side of the queries (default: 9)",
+            help="trials of a method on each side of the queries (default: 9); as many again "
+            "follow a best value at the end of its range outward",
         )
         parser.add_argument(
             "--out", metavar="FILE", help="your preset file (default: queryshift-preset.yaml)"
@@ -167,11 +168,16 @@ class Tune(Command):
         cells = [cell for study in studies for cell in study.cells]
         data = ", ".join(dict.fromkeys(_validation_set(cell) for cell in cells))
         tune.check_target(target, kept, data)
-        if not _search(studies, budget or tune.TRIALS, plan, data, console):
+        budget = budget or tune.TRIALS
+        if not _search(studies, budget, plan, data, console):
             return FAILED
         embedded = all(cell.backbone.embedded for cell in cells)
         written = tune.write_preset(
-            target, kept, studies, data=data, queries=plan.config.limit or 0, embedded=embedded
+            *(target, kept, studies),
+            data=data,
+            budget=budget,
+            queries=plan.config.limit or 0,
+            embedded=embedded,
         )
         console.print(_chosen(studies))
         say(console, f"wrote {target} and {written}")
@@ -190,7 +196,7 @@ def _search(studies: Sequence[Study], budget: int, plan: Plan, data: str, consol
     named = f"{methods} method{'s' if methods > 1 else ''}"
     while cells := [cell for study in studies for cell in study.wanted(budget)]:
         number += 1
-        about = f"{named}, at most {budget} trials each" if number == 1 else ""
+        about = f"{named}, a budget of {budget} trials each" if number == 1 else ""
         counted = f"round {number}: {len(cells)} validation cells of {data}"
         say(console, f"{counted}; {about}" if about else counted)
         records, _ = execute(cells, store, plan.config, console)

@@ -2,8 +2,9 @@
 
 From the starting point a full step is tried along every axis, up and down. Where the best value is
 the last one tried on its axis, the next is a step further; then follow half steps around the best,
-and quarter steps (after Hooke and Jeeves, "Direct search", J. ACM 1961). The number of trials is
-the same for every method, and a larger number has the trials of a smaller one first.
+and quarter steps (after Hooke and Jeeves, "Direct search", J. ACM 1961). The budget of trials is
+the same for every method. A search that has spent it with its best value the last one tried goes on
+outward, with up to as many trials again, so that no method is judged at the end of its range.
 """
 
 from __future__ import annotations
@@ -120,23 +121,27 @@ def axes_of(options: type, knob: str, embedded: bool) -> tuple[Axis, ...]:
     return (*found, Axis(knob, default, _RATIO, **bounds))
 
 
-def next_trials(axes: Sequence[Axis], scores: Mapping[Trial, float]) -> list[Trial]:
-    """The trials that should follow, none where there is nothing left around the best one.
+def next_trials(axes: Sequence[Axis], scores: Mapping[Trial, float], budget: int) -> list[Trial]:
+    """The trials that should follow, none where the budget is spent or nothing is left to try.
 
     Args:
         axes: the options that are searched.
         scores: of the trials so far, higher is better; of equal ones the first counts as best.
+        budget: trials of a search; as many again go outward from a best value that is the last
+            one tried on its axis.
 
     Returns:
         At first the starting point and a full step along every axis, later one trial at a time.
     """
     if not scores:
         start = tuple(axis.start for axis in axes)
-        return [start, *(trial for _, trial in _neighbours(axes, start, 1.0))]
+        return [start, *(trial for _, trial in _neighbours(axes, start, 1.0))][:budget]
     best = best_trial(scores)
     beyond = _beyond(axes, scores)
     if beyond:
-        return beyond[:1]
+        return beyond[:1] if len(scores) < 2 * budget else []
+    if len(scores) >= budget:
+        return []
     for step in _FINER:
         for place, trial in _neighbours(axes, best, step):
             if not _known(axes[place], best, trial, place, scores):

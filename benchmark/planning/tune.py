@@ -3,7 +3,7 @@
 The shipped preset ``mini`` was chosen so (``make tune``), and a user's own preset file is: for an
 installed method or the built-in ones, on the embedded validation part or on data of the user's own.
 
-Each method gets the same number of trials (``search``) of its learning rate, its temperature and
+Each method gets the same budget of trials (``search``) of its learning rate, its temperature and
 the option that its card names; everything else stays at the published value, or at what the preset
 says is fixed. The trial with the highest mean R@1 over the validation shifts wins; what methods are
 judged on is refused.
@@ -47,7 +47,7 @@ JUDGED = ("mini", "paper")
 QUERIES = 252
 """Queries of a trial and shift: as many as the smallest embedded validation set has."""
 TRIALS = 9
-"""Trials of a method on each side."""
+"""Trials of a method on each side, before a best value at the end of its range is followed."""
 SHIPPED = "mini"
 """The preset of what a user's preset file does not speak of."""
 PRESET = Path(USER_FILE)
@@ -103,7 +103,7 @@ class Study:
 
     def wanted(self, budget: int) -> list[Cell]:
         """The cells of the next trials, none where the budget is spent or nothing is left."""
-        trials = next_trials(self.axes, self.scores)[: budget - len(self.recalls)]
+        trials = next_trials(self.axes, self.scores, budget)
         return [self._cell(base, trial) for trial in trials for base in self.cells]
 
     def _cell(self, base: Cell, trial: Trial) -> Cell:
@@ -240,6 +240,7 @@ def write_preset(
     found: Sequence[Study],
     *,
     data: str = SUITE,
+    budget: int = TRIALS,
     queries: int = QUERIES,
     embedded: bool = True,
 ) -> Path:
@@ -250,6 +251,7 @@ def write_preset(
         kept: what it says already; methods that were not tuned keep it.
         found: the finished searches.
         data: name of the validation set.
+        budget: trials of a search before a best value at the end of its range is followed.
         queries: of a trial and shift, at most.
         embedded: whether it was an embedded encoder that adapted; its file extends the shipped one.
 
@@ -259,11 +261,11 @@ def write_preset(
     Raises:
         ResultsError: it cannot be written.
     """
-    tried = max(len(study.recalls) for study in found)
     preset = {
         **kept,
         "about": f"chosen by 'queryshift tune' on {data}: learning rate, temperature and one "
-        f"option of the method, {tried} trials, {queries} queries a shift",
+        f"option of the method, {budget} trials and outward from a best value at the end of its "
+        f"range, {queries} queries a shift",
         "data": data,
     }
     if embedded and not is_shipped(target):

@@ -25,7 +25,7 @@ class Options:
 
 def searched(axes, score, budget):
     scores = {}
-    while (trials := next_trials(axes, scores)[: budget - len(scores)]) and len(scores) < budget:
+    while trials := next_trials(axes, scores, budget):
         scores |= {trial: score(*trial) for trial in trials}
     return scores
 
@@ -43,9 +43,24 @@ def test_the_best_is_followed_beyond_the_first_steps() -> None:
     assert at_edge(axes, scores) == []
 
 
-def test_too_few_trials_leave_an_edge_and_say_so() -> None:
+def test_a_best_value_at_the_end_is_followed_past_the_budget() -> None:
     axes = axes_of(Options, "", embedded=True)
-    assert at_edge(axes, searched(axes, bowl(1.0, 0.04), 5)) == ["lr"]
+    scores = searched(axes, bowl(0.08, 0.04), 5)
+    assert 5 < len(scores) <= 10
+    assert best_trial(scores) == (0.081, 0.04)
+    assert at_edge(axes, scores) == []
+
+
+def test_an_optimum_too_far_leaves_an_edge_and_says_so() -> None:
+    axes = axes_of(Options, "", embedded=True)
+    scores = searched(axes, bowl(1e6, 0.04), 5)
+    assert len(scores) == 10
+    assert at_edge(axes, scores) == ["lr"]
+
+
+def test_a_search_whose_best_is_inside_ends_with_its_budget() -> None:
+    axes = axes_of(Options, "", embedded=True)
+    assert len(searched(axes, bowl(3e-3, 0.04), 7)) == 7
 
 
 def test_a_finer_step_between_two_tried_values_is_no_edge() -> None:
@@ -53,15 +68,15 @@ def test_a_finer_step_between_two_tried_values_is_no_edge() -> None:
     scores = {(3e-3, 0.04): 1.0, (9e-3, 0.04): 0.9, (1e-3, 0.04): 0.0}
     scores |= {(3e-3, 0.08): 0.0, (3e-3, 0.02): 0.0, (5.2e-3, 0.04): 2.0}
     assert at_edge(axes, scores) == []
-    ((rate, temperature),) = next_trials(axes, scores)
+    ((rate, temperature),) = next_trials(axes, scores, 9)
     assert 5.2e-3 < rate < 9e-3 or temperature != 0.04
 
 
 def test_a_larger_budget_has_the_trials_of_a_smaller_one_first() -> None:
     axes = axes_of(Options, "share", embedded=False)
-    few, many = (list(searched(axes, bowl(1e-4, 0.02, 0.9), count)) for count in (4, 12))
-    assert (len(few), len(many)) == (4, 12)
-    assert many[:4] == few
+    few, many = (list(searched(axes, bowl(1e-4, 0.02, 0.9), count)) for count in (8, 16))
+    assert (len(few), len(many)) == (8, 16)
+    assert many[:8] == few
     assert few[0] == (3e-4, 0.01, 0.3)
 
 
@@ -101,7 +116,7 @@ def test_a_knob_that_cannot_be_searched(knob, said) -> None:
 def test_every_built_in_method_can_be_searched(name) -> None:
     kind = METHODS.get(name)
     axes = axes_of(kind.Options, kind.card.knob, embedded=True)
-    trials = next_trials(axes, {})
+    trials = next_trials(axes, {}, 9)
     assert len(set(trials)) == len(trials) >= 1
     for trial in trials:
         kind.Options(**{axis.name: value for axis, value in zip(axes, trial, strict=True)})

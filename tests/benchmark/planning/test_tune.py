@@ -34,13 +34,16 @@ def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch, capsys) -> None:
     assert main(["tune", "--method", "tent", "--out", str(target), "--budget", "3"]) == 0
     assert "at end of range" in " ".join(capsys.readouterr().out.split())
     table = pd.read_csv(target.with_name("mini-tuning.csv"))
-    assert sorted(zip(table["query"], table["lr"], table["temperature"], strict=True)) == [
-        (side, rate, 0.04) for side in sorted(MODALITIES) for rate in (1e-3, 3e-3, 9e-3)
-    ]
     preset = yaml.safe_load(target.read_text())
-    for side in MODALITIES:
-        best = table.loc[table["query"].eq(side).mul(table["mean"]).idxmax()]
-        assert preset[side]["tent"] == {"lr": best["lr"], "temperature": 0.04}
+    assert set(table["query"]) == set(MODALITIES)
+    for side, tried in table.groupby("query"):
+        best = tried.loc[tried["mean"].idxmax()]
+        assert preset[side]["tent"] == {"lr": best["lr"], "temperature": best["temperature"]}
+        assert {1e-3, 3e-3, 9e-3} <= set(tried["lr"])
+        # A best value at the end of its range was followed, with as many trials again at most.
+        inside = all(tried[name].lt(best[name]).any() for name in ("lr", "temperature"))
+        inside &= all(tried[name].gt(best[name]).any() for name in ("lr", "temperature"))
+        assert len(tried) == 6 or (inside and len(tried) < 6)
     assert preset["image"]["sar"] == {"lr": 0.5}  # what was not tuned stays
     found = resolve("tent", METHODS.get("tent").Options, str(target), Place("image"))
     assert (found.label, found.values["lr"]) == ("mini", preset["image"]["tent"]["lr"])
@@ -115,10 +118,11 @@ def test_own_data_with_splits(tmp_path, monkeypatch, capsys) -> None:
     preset = yaml.safe_load(Path("queryshift-preset.yaml").read_text())
     assert (preset["data"], preset["extends"]) == ("own:pairs", "mini")
     assert set(preset["image"]["tent"]) == {"lr", "temperature"}
-    assert len(pd.read_csv("queryshift-preset-tuning.csv")) == 2
+    tried = len(pd.read_csv("queryshift-preset-tuning.csv"))
+    assert 2 < tried <= 4  # one of two learning rates is at the end of the range
     assert main([*common, "--split", "val"]) == 0
     assert "reused" not in capsys.readouterr().err
-    assert len(RunStore(tune.RUN).records()) == 2
+    assert len(RunStore(tune.RUN).records()) == tried
     # One file is for one validation set.
     assert main(["tune", "--method", "tent", "--quiet"]) == 2
     assert "were chosen on own:pairs, not on mini-validation" in capsys.readouterr().err
