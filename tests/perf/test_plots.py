@@ -14,8 +14,9 @@ from benchmark.report.results import CellResult
 from methods import BUILTINS
 
 QUERIES = 1000
+METHODS = sorted(BUILTINS)[:8]
 SHIFTS, SEVERITIES, SEEDS, PLACES = 5, 5, 5, 2
-"""Times eight methods: 2,000 cells."""
+"""Times the methods: 2,000 cells."""
 
 
 def results() -> list[CellResult]:
@@ -24,7 +25,7 @@ def results() -> list[CellResult]:
     order = np.arange(QUERIES)
     made = []
     for place, shift, severity, seed in np.ndindex(PLACES, SHIFTS, SEVERITIES, SEEDS):
-        for method in BUILTINS:
+        for method in METHODS:
             cell = Cell(
                 suite="mini",
                 benchmark=f"mini-{place}",
