@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from docs.marks import filled, table
 
@@ -164,6 +165,8 @@ def _figure(kept: Kept, curves: Sequence[Curve]) -> Figure:
                     style = dict(color=f"C{number}", marker="os^Dv"[number % 5], markersize=4)
                     axes.plot(*zip(*known, strict=True), label=curve.label, **style)
             axes.set(xscale="log", yscale="log", xlabel=curves[0].axis, ylabel=title)
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(LogFormatter())
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
         figure.axes[0].legend(frameon=False, fontsize=8)
