@@ -247,12 +247,17 @@ lint: $(STAMP) ## look for mistakes (ruff) and for arrows between the rooms that
 types: $(STAMP) ## check the types (mypy)
 	@"$(PY)" -m mypy
 
+.PHONY: prose
+prose: $(STAMP) ## check that no page of the docs is hard to read
+	@"$(PY)" -m docs.reading
+
 # One after the other even under make -j: tests last, so that their closing line is the last line.
 .PHONY: check
-check: $(STAMP) ## format, lint, types and tests: what CI runs
+check: $(STAMP) ## format, lint, types, prose and tests: what CI runs
 	@$(MAKE) --no-print-directory format-check
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory prose
 	@$(MAKE) --no-print-directory test ALL=1
 
 .PHONY: clean

@@ -64,8 +64,8 @@ def ahead(results: Path) -> str:
         better = sum(row["R@1_difference"] > 0 for row in sure)
         found.append(f"`{method}` improves {better} and worsens {len(sure) - better}")
     return (
-        f"Of the {board.benchmark.nunique()} benchmarks, {_list(found)}, counting only differences"
-        " to no adaptation whose 95 % interval excludes 0."
+        f"Of the {board.benchmark.nunique()} benchmarks, {_list(found)}. Only differences to no"
+        " adaptation whose 95 % interval excludes 0 count."
     )
 
 
@@ -90,8 +90,8 @@ def forgetting(results: Path) -> str:
     means = board[board.method != SOURCE].groupby("method").forgetting.mean()
     named = _list([f"{means[m]:+.1f} points with `{m}`" for m in _leaders(results) if m in means])
     return (
-        f"Over a stream of corrupted queries, R@1 on clean ones changes by {named}; the largest"
-        f" loss is {means.min():.1f} (`{means.idxmin()}`). These are means over"
+        f"Forgetting: over a stream of corrupted queries, R@1 on clean ones changes by {named};"
+        f" the largest loss is {means.min():.1f} (`{means.idxmin()}`). These are means over"
         f" {board.benchmark.nunique()} benchmarks."
     )
 

@@ -184,7 +184,7 @@ def test_help_lists_every_public_target():
     shown = set(re.findall(r"^  make ([a-z-]+)", make("help"), flags=re.MULTILINE))
     wanted = (
         "help bench suite grid plan claims test perf format lint types check mini-weights tune "
-        "leaderboard clean setup docs docs-figures gpu-check pins gain-model coverage"
+        "leaderboard clean setup docs docs-figures gpu-check pins gain-model coverage prose"
     )
     assert shown == set(wanted.split())
 
