@@ -24,8 +24,8 @@ Made from the cards in the code by `python -m docs.catalogue`; do not edit. `que
 prints a whole card: paper, code, licence, options, departures.
 """
 METHODS_NOTE = """
-After each method: forward (f) and backward (b) passes per query, and what departs from the paper or
-its code. *Port*: as in TCR's code, with AdamW and three updates a batch. The formulas are in
+After each method: forward (f) and backward (b) passes per query, and the main departures from the
+paper or its code. *Port*: adapted to retrieval as in TCR's code. The formulas are in
 [methods.md](methods.md).
 """
 SHIFTS_NOTE = """
@@ -54,13 +54,13 @@ def page() -> str:
 def _methods() -> Iterator[str]:
     for name in BUILTIN_METHODS:
         card = METHODS.get(name).card
-        said = (card.summary, card.passes, _first_sentence(card.approximate))
+        said = (card.summary, card.passes, _departures(card.approximate))
         yield f"* `{name}`: {'. '.join(filter(None, said))}.\n"
 
 
-def _first_sentence(text: str) -> str:
-    """The start of what a card says, with the long name of a port cut short."""
-    first = text.partition(". ")[0] if text != "none" else ""
+def _departures(text: str) -> str:
+    """The first two of those that a card lists, with the long name of a port cut short."""
+    first = "; ".join(text.partition(". ")[0].split("; ")[:2]) if text != "none" else ""
     said = re.sub(r"^(online )?retrieval port(?: after TCR's)?", r"\1port", first)
     return said[:1].upper() + said[1:]
 
