@@ -6,7 +6,7 @@ SHELL := /bin/sh
 # What each target takes. A variable that make is given and that is not among them is refused;
 # those of ENVIRONMENT are for the programs that make starts.
 RUN_TAKES := CONFIG METHOD SEED SEVERITY WORKERS LOADER_WORKERS THREADS LIMIT DEVICE IF_EXISTS EXECUTOR ADDRESS \
-  SHARD TIME_LIMIT PRECISION COMPILE CACHE LOG QUIET
+  SLURM SHARD TIME_LIMIT PRECISION COMPILE CACHE LOG QUIET
 OWN_TAKES := DATA_COLUMNS GALLERY QRELS CLEAN SPLIT UNLABELLED
 BENCH_TAKES := $(RUN_TAKES) SHIFT SUITE BENCH MODEL PRETRAINED DATA TRANSFORM PRESET READY_MADE \
   STREAM BATCH_SIZE OUT ALLOW_MISSING NO_FIGURES STREAM_OPTIONS SHIFT_OPTIONS OPTIONS $(OWN_TAKES)
@@ -66,7 +66,12 @@ PYTEST_ENV = PYTEST_ADDOPTS="$$PYTEST_ADDOPTS "$(call quote,$(PYTEST_FLAGS))
 
 # A flag with its value as one quoted word, and only when the variable is set.
 flag = $(if $(strip $($(1))),$(2) $(call quote,$($(1))))
-switch = $(if $(filter 1 yes true,$($(1))),$(2))
+YES := 1 yes Yes YES true True TRUE on On ON
+NO := 0 no No NO false False FALSE off Off OFF
+switch = $(if $(filter $(YES),$($(1))),$(2),$(if $(filter-out $(NO),$($(1))),$(error \
+  $(1): expected yes or no, not $($(1)))))
+SWITCHES := ALL ALLOW_MISSING COMPILE NO_FIGURES QUIET UNLABELLED
+$(foreach name,$(filter $(SWITCHES),$(GIVEN)),$(if $(call switch,$(name)),))
 
 RUN_FLAGS = $(call flag,CONFIG,--config) $(call flag,METHOD,--method) $(call flag,SEED,--seed) \
   $(call flag,SEVERITY,--severity) $(call flag,WORKERS,--workers) $(call flag,LOADER_WORKERS,--loader-workers) $(call flag,THREADS,--threads) \
@@ -210,7 +215,7 @@ RUN_TESTS = $(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pyte
 
 .PHONY: test
 test: $(STAMP) ## run the tests that take under some seconds; ALL=1: every one, as make check does
-	@$(RUN_TESTS) $(if $(filter 1 yes true,$(ALL)),,-m "not slow")
+	@$(RUN_TESTS) $(or $(call switch,ALL, ),-m "not slow")
 
 .PHONY: coverage
 coverage: $(STAMP) ## percent of the lines that the quick tests run; by line in build/coverage/index.html

@@ -122,6 +122,8 @@ def test_nothing_in_the_flags_of_tests_is_run(tmp_path, environment, name):
         (["claims", "METHOD=tcr"], "'make claims' does not take METHOD (make help"),
         (["tune", "SEED=1"], "'make tune' does not take SEED"),
         (["suite", "STREAM=mixed"], "'make suite' does not take STREAM"),
+        (["bench", "QUIET=maybe"], "QUIET: expected yes or no, not maybe"),
+        (["test", "ALL=y"], "ALL: expected yes or no, not y"),
         (["bench", "VENV=a b"], "VENV is a folder without blanks"),
         (["bench", "VENV=$(shell touch ran)"], "VENV is a folder without blanks"),
         (["bench", "VENV=a;b"], "VENV is a folder without blanks"),
@@ -160,8 +162,12 @@ def test_targets_take_what_their_commands_have_flags_for():
 
 
 def test_options_are_repeated_and_switches_have_no_value():
-    words = command("bench", "OPTIONS=steps=1 lr=1e-4", "ALLOW_MISSING=1", "QUIET=0")
-    assert words == ["bench", "--allow-missing", "--option", "steps=1", "--option", "lr=1e-4"]
+    switches = ("ALLOW_MISSING=1", "QUIET=0", "NO_FIGURES=TRUE", "COMPILE=off")
+    words = command("bench", "OPTIONS=steps=1 lr=1e-4", *switches)
+    options = ["--option", "steps=1", "--option", "lr=1e-4"]
+    assert words == ["bench", "--allow-missing", "--no-figures", *options]
+    assert '-m "not slow"' in make("-n", "test", "ALL=no")
+    assert '-m "not slow"' not in make("-n", "test", "ALL=yes")
 
 
 def test_a_stream_and_its_options():
@@ -187,6 +193,13 @@ def test_help_lists_every_public_target():
         "leaderboard clean setup docs docs-figures gpu-check pins gain-model coverage prose"
     )
     assert shown == set(wanted.split())
+
+
+def test_bench_takes_what_the_help_lists():
+    listed = set(re.findall(r"\b[A-Z][A-Z_]+\b", make("help").partition("bench takes")[2]))
+    taken = make("-f", "Makefile", "--eval", "show: ; @echo $(TAKES_bench)", "show").split()
+    assert listed - {"METHOD", "SEED", "OPTIONS", "PYTHON", "VENV", "PIP_FLAGS"} <= set(taken)
+    assert set(taken) <= listed
 
 
 def test_pins_name_versions_alone():

@@ -51,7 +51,7 @@ class Bench(Command):
     """Settings that the command has no flag for."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.set_defaults(grid="", dry_run=False, calibrate=False, json=False, settings=False)
+        parser.set_defaults(grid=None, dry_run=False, calibrate=False, json=False, settings=False)
         self.add_own_arguments(parser)
         settings.add_flags(parser, leave_out=self.leave_out)
 
@@ -109,7 +109,7 @@ class Bench(Command):
         """
         from benchmark.planning.plan import plan_flags, plan_grid
 
-        if args.grid:
+        if args.grid is not None:
             from benchmark.planning.gridfile import grid_path, read_grid
 
             return plan_grid(read_grid(grid_path(args.grid)), args)
@@ -167,7 +167,7 @@ class Bench(Command):
         from benchmark.report.notes import tuned_notes
         from benchmark.report.table import results_table
 
-        if not (args.grid or self.defaults(args)):
+        if args.grid is None and not self.defaults(args):
             console.print(results_table(mine))
             return []
         from benchmark.report.table import suite_frame, suite_table

@@ -64,8 +64,35 @@ class UsageError(QueryShiftError):
     """Raised for a command line that cannot be read: unknown flag, missing value."""
 
 
+class _Once(argparse.Action):
+    """Stores the value of a flag; a second one would silently replace the first."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        assert isinstance(parser, Parser)
+        if option_string is not None and self.dest in parser.stored:
+            raise argparse.ArgumentError(self, "given twice; give it once (a list by commas: a,b)")
+        parser.stored.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises ``UsageError`` instead of printing usage and leaving."""
+    """An argument parser that raises ``UsageError`` instead of printing usage and leaving.
+
+    Attributes:
+        stored: destinations of the flags that were given a value.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.stored = set[str]()
+        for action in (None, "store"):
+            self.register("action", action, _Once)
 
     def error(self, message: str) -> NoReturn:
         """Raises what argparse has to complain about, with the way to the help."""
@@ -77,6 +104,7 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UsageError: an unknown flag, a surplus word, a missing or malformed value.
         """
+        self.stored.clear()
         parsed, unknown = self.parse_known_args(arguments)
         if not unknown:
             return parsed

@@ -142,7 +142,7 @@ def show_settings(args: argparse.Namespace, console: Console) -> int:
 
 def _rows(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
     flags = settings.from_flags(args)
-    if not args.grid:
+    if args.grid is None:
         yield from _listed(settings.defaults() | settings.from_file(args) | flags)
         return
     from benchmark.planning.gridfile import grid_path, read_grid

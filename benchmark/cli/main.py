@@ -25,7 +25,7 @@ from benchmark.cli.command import (
     say,
 )
 from benchmark.cli.terminal import Output, console_over
-from benchmark.errors import QueryShiftError, did_you_mean
+from benchmark.errors import QueryShiftError, did_you_mean, shown
 
 COMMANDS = {
     "bench": "bench:Bench",
@@ -134,6 +134,11 @@ def _guarded(words: list[str], console: Console, errors: Console) -> int:
     except KeyboardInterrupt:
         say(errors, "interrupted", "yellow")
         return INTERRUPTED
+    except OSError as error:  # a file that is looked for before it is opened: name too long, no right
+        if error.filename is None:
+            raise
+        _complain(errors, f"cannot use {shown(str(error.filename))}: {error.strerror}")
+        return USER_ERROR
     except (QueryShiftError, ValueError) as error:
         if not isinstance(error, (QueryShiftError, *_component_errors())):
             raise

@@ -257,7 +257,8 @@ def from_file(args: argparse.Namespace) -> dict[str, Traced]:
     Raises:
         ConfigError: an unknown key, a value of the wrong type or range, an unreadable file.
     """
-    return _from_yaml(user_path(args.config)) if getattr(args, "config", None) else {}
+    path = getattr(args, "config", None)
+    return {} if path is None else _from_yaml(user_path(path))
 
 
 def from_flags(args: argparse.Namespace) -> dict[str, Traced]:

@@ -253,6 +253,8 @@ def _patterns(key: str) -> Any:
             return
         if _WILD & set(text):
             raise UnknownNameError(f"the pattern {text!r} applies to no {key}")
+        if key == "stream":
+            check_kind(text)  # says all kinds: there is no list of them
         near = did_you_mean(text, known)
         raise UnknownNameError(f"unknown {key} {text!r}{near} (queryshift list {key}s)")
 

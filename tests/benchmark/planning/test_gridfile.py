@@ -92,6 +92,7 @@ def test_includes_and_excludes(read):
         ("include: tent\n", 1, "'include': expected a list, not 'tent'"),
         ("exclude:\n  - {method: tnet}\n", 2, "unknown method 'tnet'; did you mean 'tent'"),
         ("exclude:\n  - {benchmark: 'cocoo*'}\n", 2, "applies to no benchmark"),
+        ("exclude: [{stream: Single}]\n", 1, "stream kind 'Single' does not exist; did you mean"),
         ("exclude:\n  - {metod: tent}\n", 2, "unknown key 'metod'; did you mean 'method'"),
         ("exclude:\n  - {severity: high}\n", 2, "'severity': expected whole numbers"),
         ("exclude:\n  - {method: [3]}\n", 2, "'method': expected a text, not 3"),
