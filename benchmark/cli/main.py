@@ -134,7 +134,7 @@ def _guarded(words: list[str], console: Console, errors: Console) -> int:
     except KeyboardInterrupt:
         say(errors, "interrupted", "yellow")
         return INTERRUPTED
-    except OSError as error:  # a file that is looked for before it is opened: name too long, no right
+    except OSError as error:  # looking for a file: its name is too long, its folder closed
         if error.filename is None:
             raise
         _complain(errors, f"cannot use {shown(str(error.filename))}: {error.strerror}")

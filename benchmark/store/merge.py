@@ -20,10 +20,7 @@ import numpy as np
 from benchmark.cell import Record
 from benchmark.errors import ResultsError
 from benchmark.store.records import StoredCell
-from benchmark.store.run_store import RunStore
-
-NAMED = 8
-"""Problems that an error spells out; the rest are counted."""
+from benchmark.store.run_store import NAMED, RunStore
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def read_run(folder: Path) -> tuple[list[StoredCell], list[str]]:
     store = RunStore(folder)
     cells, problems = store.read()
     if not cells and not problems:
-        problems.append(f"{store.cells} holds no record; is it the folder of a run?")
+        problems.append(f"{store.cells} holds no record")
     return cells, problems
 
 
@@ -69,7 +66,7 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Merged:
         found, wrong = read_run(folder)
         cells += found
         problems += wrong
-    _refuse(problems, "; repair or delete these files, then merge again")
+    _refuse(problems, "; repair or delete these files or leave the folder out, then merge again")
     _refuse(
         conflicts(cells),
         "; such rows must not stand in one table: run the older ones again, or merge the folders "

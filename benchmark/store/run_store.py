@@ -30,6 +30,9 @@ from benchmark.store.records import (
 
 logger = logging.getLogger(__name__)
 
+NAMED = 8
+"""Problems of a folder that are spelled out; the rest are counted."""
+
 _LOCK_SECONDS = 30.0
 
 
@@ -213,11 +216,13 @@ class RunStore:
         ]
 
     def _say(self, problems: Iterable[str]) -> None:
-        """Warns of each problem once, however often the folder is read."""
-        for problem in problems:
-            if problem not in self._said:
-                self._said.add(problem)
-                logger.warning("%s", problem)
+        """Warns of each problem once, however often the folder is read; many are counted."""
+        new = [problem for problem in problems if problem not in self._said]
+        self._said.update(new)
+        for problem in new[:NAMED]:
+            logger.warning("%s", problem)
+        if len(new) > NAMED:
+            logger.warning("and %d more such files; queryshift verify names all", len(new) - NAMED)
 
 
 def as_filed(record: Record) -> Record:

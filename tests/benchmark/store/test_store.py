@@ -254,3 +254,15 @@ def test_an_unknown_key_is_an_error(tmp_path: Path) -> None:
     assert store.records() == []
     with pytest.raises(ResultsError, match="no record of cell abc"):
         store.load("abc")
+
+
+def test_many_bad_files_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = RunStore(tmp_path)
+    store.save(finished(), ARRAYS)
+    for number in range(30):
+        (store.cells / f"copy-{number}.json").write_text("{}")
+    assert len(store.records()) == len(store.records()) == 1
+    *named, last = caplog.messages
+    assert len(named) == 8
+    assert all("copy-" in line for line in named)
+    assert last == "and 22 more such files; queryshift verify names all"
