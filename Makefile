@@ -169,11 +169,12 @@ grid: $(STAMP) ## run the cells of a grid file (GRID=mini, or a path)
 plan: $(STAMP) ## what a grid would run, what is done, time and memory (GRID=mini)
 	@"$(PY)" -m benchmark plan $(call quote,$(or $(GRID),mini)) $(BENCH_FLAGS)
 
+# A part of it (LIMIT=64, METHOD=tcr) goes elsewhere: results/ and the pages are about the whole.
+PART := $(strip $(CONFIG)$(METHOD)$(SEED)$(SEVERITY)$(LIMIT)$(SHARD))
 .PHONY: leaderboard
 leaderboard: $(STAMP) ## regenerate results/, its figures and what pages say of them (embedded default)
-	@$(LONG_RUN) "$(PY)" -m benchmark leaderboard $(RUN_FLAGS)
-	@"$(PY)" -m docs.method_tables
-	@"$(PY)" -m docs.sentences
+	@$(LONG_RUN) "$(PY)" -m benchmark leaderboard $(RUN_FLAGS) --results results$(if $(PART),/runs/leaderboard-part)
+	@$(if $(PART),:,"$(PY)" -m docs.method_tables && "$(PY)" -m docs.sentences)
 
 .PHONY: gain-model
 gain-model: $(STAMP) ## fit the expected gain of --unlabelled to results/tidy.csv again

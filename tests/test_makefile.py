@@ -176,6 +176,14 @@ def test_a_stream_and_its_options():
     assert words == ["bench", "--stream", "diverse,mixed", *options]
 
 
+def test_a_part_of_the_leaderboard_leaves_the_committed_one_alone():
+    whole, part = make("-n", "leaderboard"), make("-n", "leaderboard", "LIMIT=64")
+    assert "--results results\n" in whole
+    assert "docs.sentences" in whole
+    assert "--results results/runs/leaderboard-part\n" in part
+    assert "docs.sentences" not in part
+
+
 def test_every_flag_of_the_commands_that_make_sets_exists():
     from benchmark.cli.main import command as subcommand
 
