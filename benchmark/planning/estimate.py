@@ -22,7 +22,7 @@ from benchmark.evaluation.environment import processor
 from benchmark.evaluation.fingerprints import Fingerprints, data_here, weights_here
 from benchmark.evaluation.resources import Resources
 from benchmark.executors import SerialExecutor, run_cells
-from benchmark.executors.choose import planned_workers
+from benchmark.executors.choose import check_settings, part_of, planned_workers
 from benchmark.planning.plan import Plan
 from benchmark.registry import BENCHMARKS
 from benchmark.store.records import StoredCell
@@ -44,11 +44,14 @@ def forecast(plan: Plan, folder: Path, *, calibration: bool = False) -> dict[str
     """What a plan comes to, as JSON values; times in seconds.
 
     Args:
-        plan: the cells.
+        plan: the cells; of those of its shard, where its settings name one.
         folder: where their results are, or will be.
         calibration: run a short cell of each kind that was never measured first.
     """
     config = plan.config
+    check_settings(config)
+    part = set(map(id, part_of(plan.possible, config)))
+    plan = replace(plan, cells=tuple(p for p in plan.cells if p.reason or id(p.cell) in part))
     resources = functools.partial(
         default_resources, allow_missing=config.allow_missing, ready_made=config.ready_made
     )

@@ -104,12 +104,12 @@ class Block:
         backbone: BackboneSpec,
         stream: StreamSpec,
         shifts: Sequence[ShiftSpec],
-    ) -> list[Cell]:
+    ) -> Iterator[Cell]:
         """All seeds and methods; methods change fastest, for they share the shifted queries."""
         place = Place(card.query, card.dataset, backbone.loader, stream.batch_size)
         methods = self.methods.at(place, preset_name(config, backbone))
-        return [
-            Cell(
+        for shift, seed, method in product(shifts, config.seed, methods):
+            yield Cell(
                 suite=card.suite,
                 benchmark=card.id,
                 backbone=backbone,
@@ -120,8 +120,6 @@ class Block:
                 limit=config.limit,
                 data_root=config.data,
             )
-            for shift, seed, method in product(shifts, config.seed, methods)
-        ]
 
     def _interleaved(
         self, stream: StreamSpec, config: BenchConfig, selection: Selection
@@ -161,7 +159,7 @@ class Block:
             dataset=SEPARATOR.join(dict.fromkeys(card.dataset for card in cards)),
         )
         backbone, specs = shared["backbone"][0], shared["list of shifts"][0]
-        return self._cells(config, together, backbone, stream, specs)
+        return list(self._cells(config, together, backbone, stream, specs))
 
 
 def valid_shifts(

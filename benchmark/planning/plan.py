@@ -31,7 +31,7 @@ OWN_DATA = "paper"
 DEFAULT_SHIFT = "gaussian_noise"
 
 MAX_CELLS = 100_000
-"""Cells of one grid; docs/scale.md says what planning, storing and reporting so many takes."""
+"""Cells of one run; docs/scale.md says what planning, storing and reporting so many takes."""
 
 _UNSAID = ("default", "this command")
 """Origins of settings that neither a file nor a flag says."""
@@ -169,7 +169,7 @@ class _Expansion:
             Those of the block that can be run, the excluded ones too.
 
         Raises:
-            ConfigError: more cells than a grid file may have.
+            ConfigError: more cells than a run may have.
         """
         possible: list[Cell] = []
         for card, planned in block:
@@ -180,11 +180,11 @@ class _Expansion:
             if any(_applies(rule, cell, row) for rule in self._exclude):
                 continue
             self.found.setdefault(self._texts.identity(cell), planned)
-            if self._where and len(self.found) > MAX_CELLS:
+            if len(self.found) > MAX_CELLS:
+                start = f"{self._where}: " if self._where else ""
                 raise ConfigError(
-                    f"{self._where}: more than {MAX_CELLS:,} cells, the most that one grid may "
-                    "have: name fewer values, seeds or shifts, or divide them among several grid "
-                    "files"
+                    f"{start}more than {MAX_CELLS:,} cells, the most that one run may have: name "
+                    "fewer values, seeds or shifts, or divide them among several runs"
                 )
         return possible
 

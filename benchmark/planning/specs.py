@@ -25,9 +25,17 @@ from benchmark.config import presets
 from benchmark.config.presets import Place
 from benchmark.config.run import KINDS as SETTINGS
 from benchmark.config.run import BenchConfig
-from benchmark.config.validate import applicable, check, complete, mapping, mapping_of, parse
+from benchmark.config.validate import (
+    applicable,
+    check,
+    complete,
+    mapping,
+    mapping_of,
+    option_names,
+    parse,
+)
 from benchmark.data.suite import BenchmarkCard
-from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError
+from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
 from benchmark.evaluation.stream_kinds import MIXING, check_kind, check_stream
 from benchmark.planning.compatibility import facts
 from benchmark.planning.search import searched
@@ -202,9 +210,14 @@ def _options_by_hand(names: Sequence[str], given: Mapping[str, Any]) -> dict[str
     for key, value in given.items():
         if any(key in values for values in own.values()):
             continue
-        # The error of the method that was asked for, which says its options and the nearest one.
-        _parse_option(names[-1], key, value)
-        raise UnknownNameError(f"no method here has an option {key!r}")
+        known = {name: option_names(METHODS.get(name).Options) for name in own}
+        asked = [name for name, options in known.items() if options] or names[:1]
+        if len(asked) == 1:  # its error says its options
+            _parse_option(asked[0], key, value)
+        near = did_you_mean(key, sorted({option for name in asked for option in known[name]}))
+        raise UnknownNameError(
+            f"none of the methods has an option {key!r}{near} (queryshift show METHOD)"
+        )
     return own
 
 

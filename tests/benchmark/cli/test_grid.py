@@ -94,6 +94,15 @@ def test_a_grid_is_planned_run_and_not_run_twice(call):
     assert sum(more["reasons"].values()) == 8
 
 
+def test_a_plan_heeds_the_shard_and_refuses_what_a_run_refuses(call):
+    every = json.loads(call(Plan(), "toys.yaml", "--json")[1])
+    parts = [json.loads(call(Plan(), "toys.yaml", "--json", f"--shard={n}/2")[1]) for n in (1, 2)]
+    assert all(0 < part["to_run"] < every["to_run"] for part in parts)
+    assert sum(part["to_run"] for part in parts) == every["to_run"]
+    with pytest.raises(ConfigError, match="serial runs one cell at a time"):
+        call(Plan(), "toys.yaml", "--executor", "serial", "--workers", "2")
+
+
 SMALL = ("toys.yaml", "--benchmark", "toy-image", "--shift", "contrast")
 
 

@@ -155,7 +155,7 @@ def test_a_sweep_beyond_the_limit_is_refused_at_once(tmp_path: Path) -> None:
 def test_axes_beyond_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmark.planning.plan.MAX_CELLS", 20)
     path = written(tmp_path, f"{GRID}method: tent\nseed: 0-99\n")
-    with pytest.raises(ConfigError, match="more than 20 cells, the most that one grid may have"):
+    with pytest.raises(ConfigError, match="more than 20 cells, the most that one run may have"):
         plan_grid(read_grid(path), argparse.Namespace())
 
 

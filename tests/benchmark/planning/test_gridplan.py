@@ -222,7 +222,7 @@ def test_an_include_adds_its_combinations_once(planned):
             ConfigError,
             r"my\.yaml:6: option 'batch_size' .* exp",
         ),
-        ("option: {lrr: 1}\n", UnknownNameError, "has no option 'lrr'"),
+        ("option: {lrr: 1}\n", UnknownNameError, "has an option 'lrr'"),
         ("shift_option: {nothing: 1}\n", UnknownNameError, "has no option 'nothing'"),
     ],
 )

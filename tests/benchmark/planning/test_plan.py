@@ -175,8 +175,15 @@ def test_an_option_goes_to_the_methods_that_have_it():
 
 
 def test_an_option_that_no_method_has():
-    with pytest.raises(UnknownNameError, match="'stesp'; did you mean 'steps'"):
-        planned(method=("recentre", "tcr"), option={"stesp": "1"})
+    for methods in (("recentre", "tcr"), ("tcr", "source"), ("tcr",)):
+        with pytest.raises(UnknownNameError, match="'stesp'; did you mean 'steps'"):
+            planned(method=methods, option={"stesp": "1"})
+
+
+def test_more_cells_than_a_run_may_have(monkeypatch):
+    monkeypatch.setattr("benchmark.planning.plan.MAX_CELLS", 5)
+    with pytest.raises(ConfigError, match=r"^more than 5 cells, the most that one run may have"):
+        planned(seed=(0, 1, 2))
 
 
 EMBEDDED = BackboneSpec(loader="mini")
