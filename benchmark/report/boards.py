@@ -132,7 +132,7 @@ def _summary(pools: Sequence[Pool], ranking: Ranking) -> tuple[tuple[str, tuple[
     names = (
         f"average rank ({ranking.datasets} data set{'s' if ranking.datasets != 1 else ''})",
         "worse than source, % of cells",
-        "surely worse, % of cells",
+        "clearly worse, % of cells",
         "forgetting, points",
         "ms per query, times source",
     )

@@ -73,9 +73,9 @@ function difference(row, key, digits = 1) {
   return noisy(row, key) ? '(' + text + ')' : text;
 }
 
-// Text that may be broken after an underscore or a hyphen.
+// Text that may be broken after an underscore or a hyphen, and before a bracket.
 function breakable(text) {
-  return text.split(/(?<=[_-])/).flatMap((part, at) => (at ? [el('wbr'), part] : [part]));
+  return text.split(/(?<=[_-])|(?=\[)/).flatMap((part, at) => (at ? [el('wbr'), part] : [part]));
 }
 
 const colours = new Map(data.methods.map((at, place) => [data.strings[at], data.colours[place]]));

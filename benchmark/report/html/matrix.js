@@ -68,12 +68,12 @@ async function showMatrix() {
     kind: 'number',
     options: {
       formatter: heatCell, formatterParams: { key, method, digits, extent }, cssClass: 'field',
-      headerHozAlign: 'center', width: 78,
+      headerHozAlign: 'center', width: 84,
     },
   }))], rows);
   const unit = key === 'R@1' ? 'Percent.' : 'Points; blue is a gain, red a loss.';
   const noise = key === 'R@1_difference'
-    ? ' In brackets: the 95 % interval includes 0 (p of 0.05 or more), each comparison for itself.' : '';
+    ? ' In brackets: the 95 % interval includes 0 (not corrected for several comparisons).' : '';
   document.getElementById('matrix-note').textContent = `${unit}${noise} Hatched: no number.`;
   return matrix.built;
 }

@@ -282,6 +282,11 @@ def test_the_matrix_shows_the_differences_of_the_table_and_opens_their_cells(tab
     assert tab.run("$('#detail-heading').textContent").startswith("source on mini-as-c-audio")
 
 
+def test_long_names_break_at_their_joints(tab):
+    parts = "breakable('tcr-untrained[past_queries]').map((part) => part.textContent)"
+    assert [text for text in tab.run(parts) if text] == ["tcr-", "untrained", "[past_", "queries]"]
+
+
 def test_missing_cells_of_the_matrix_are_marked(tab):
     tab.run("choose('#matrix-rows', 'shift')")
     assert tab.run("column('matrix', 'eata')") == ["\u2013"] * 4
@@ -315,6 +320,8 @@ def test_a_phone_shows_a_number_without_scrolling(visit, page, width):
         && /^\\W*\\d/.test(cell.textContent) && cell.contains(document.elementFromPoint(x, y));
     })"""
     assert tab.run(f"({in_sight})('methods')")
+    ends = "all('#methods .bounds').map((node) => node.getBoundingClientRect().right)"
+    assert max(tab.run(ends)) <= max(width, 400), "an interval is seen whole"
     for view in ("cell", "shift", "benchmark"):
         tab.run(f"choose('#rows-view', '{view}')")
         for part in ("rows", "matrix"):
