@@ -164,7 +164,7 @@ def _notes(
     notes = [
         "R@1 in percent, mean over shifts and seeds; in brackets the difference to source in "
         "points. Bold: the best; underlined: does not differ from the best; *: differs from "
-        f"source. Two differ where {RULE}, each comparison for itself."
+        f"source. Two differ where {RULE}, not corrected for several comparisons."
     ]
     comparisons = sum(pool.comparison is not None for pool in pools)
     by_chance = round(ALPHA * comparisons)

@@ -234,7 +234,7 @@ _FIRST_DOMAIN: Numbers = {
 def _footnotes(pools: Sequence[Pool]) -> list[Text]:
     methods = {pool.first.method for pool in pools}
     notes = [
-        f"R@k, recall and mAP in percent. *: {RULE}, each comparison for itself.",
+        f"R@k, recall and mAP in percent. *: {RULE}, not corrected for several comparisons.",
         *seed_notes(pools),
         *tuned_notes(pools),
     ]

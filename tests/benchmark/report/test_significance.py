@@ -139,7 +139,7 @@ def test_every_surface_says_the_rule() -> None:
     notes = " ".join(board.notes)
     for text in (capture.get(), notes):
         assert RULE in text
-        assert "each comparison for itself" in text
+        assert "not corrected for several comparisons" in text
         assert "3 seeds say little about others" in text
     assert (
         "in brackets: 95 % interval includes 0"
