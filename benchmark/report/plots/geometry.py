@@ -302,7 +302,8 @@ def coverage(shown: Sequence[Pool]) -> Figure:
     if any(pool.values("probes", f"coverage_{part}") for pool in shown for part in _PARTS):
         note += "; triangle: images alone; square: captions alone"
     figure.supxlabel(note, fontsize=7.5, color=layout.QUIET)
-    layout.set_title(figure, f"Queries changed, and by how much; shifts: {len(shown)}")
+    count = f"{len(shown)} shift{'s' if len(shown) != 1 else ''}"
+    layout.set_title(figure, f"Queries changed by {count}, and by how much")
     return figure
 
 

@@ -145,6 +145,6 @@ def test_the_share_of_changed_queries_and_the_size_of_the_change_are_drawn_once_
     assert [line.get_xdata()[0] for line in share.lines] == [30.0, 5.0]  # captions; too little
     assert share.texts[0].xy == (40.0, 0), "the number stands at its bar, not at the captions' mark"
     assert 0 < share.lines[0].get_ydata()[0] < 0.5, "the mark is not on the number"
-    assert figure.get_suptitle().endswith("shifts: 2")
+    assert figure.get_suptitle() == "Queries changed by 2 shifts, and by how much"
     assert figure.get_supxlabel().startswith("dotted line: 5 %")
     assert "coverage.png" not in dict(plots.figures(shift_pools([cell("rest", [1, 0])])))
