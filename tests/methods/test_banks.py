@@ -14,13 +14,13 @@ from torch.nn import functional
 
 from methods.bank import BANKS, BankMethod
 from methods.base import Method, MethodError, Setup
-from methods.inverted_softmax import InvertedSoftmax, InvertedSoftmaxOptions
-from methods.nnn import NNN, NNNOptions
+from methods.inverted_softmax import InvertedSoftmax
+from methods.nnn import NNN
 from methods.qbnorm import QBNorm, QBNormOptions
 from methods.recentre import Recentre
 from methods.sinkhorn import Sinkhorn, SinkhornOptions, potentials
 from methods.tda import Tda, TdaOptions
-from methods.testing import MethodContract, World
+from methods.testing import World
 from methods.whiten import Whiten, WhitenOptions
 
 Build = Callable[[Tensor], Setup]
@@ -294,48 +294,3 @@ def test_tdas_caches_are_bounded() -> None:
     logs = [method.step(batch).log for batch in world.batches]
     assert max(log["cached"] for log in logs) == 4
     assert max(log["cached_against"] for log in logs) <= 4
-
-
-class TestInvertedSoftmax(MethodContract):
-    method_class = InvertedSoftmax
-    options = InvertedSoftmaxOptions(beta=40.0)
-
-
-class TestInvertedSoftmaxEarlier(MethodContract):
-    method_class = InvertedSoftmax
-    options = InvertedSoftmaxOptions(bank="earlier_queries")
-
-
-class TestQBNorm(MethodContract):
-    method_class = QBNorm
-
-
-class TestQBNormPast(MethodContract):
-    method_class = QBNorm
-    options = QBNormOptions(bank="past_queries", k=3)
-
-
-class TestSinkhorn(MethodContract):
-    method_class = Sinkhorn
-
-
-class TestNNN(MethodContract):
-    method_class = NNN
-
-
-class TestNNNSmall(MethodContract):
-    method_class = NNN
-    options = NNNOptions(k=2, bank="earlier_queries")
-
-
-class TestWhiten(MethodContract):
-    method_class = Whiten
-
-
-class TestTda(MethodContract):
-    method_class = Tda
-
-
-class TestTdaWarm(MethodContract):
-    method_class = Tda
-    options = TdaOptions(temperature=0.2, capacity=1)

@@ -20,7 +20,7 @@ from methods.rest import Rest, RestOptions
 from methods.sar import Sar, SarOptions
 from methods.tcr import Tcr, TcrOptions
 from methods.tent import Tent
-from methods.testing import MethodContract, World
+from methods.testing import World
 
 TRAINED: list[tuple[Any, Any]] = [
     (Tent, AdaptOptions),
@@ -127,28 +127,3 @@ def test_probe_on_the_plane(known: Callable[[Tensor], Setup]) -> None:
     # Means: queries (0.8, 0.4), gallery (0.5, 0.5); moved rows (0.7, 0.1) and (0.3, 0.9).
     expected = functional.normalize(torch.tensor([[0.7, 0.1], [0.3, 0.9]]), dim=1)
     assert torch.allclose(output.embeddings, expected, atol=1e-6)
-
-
-class TestTentCentred(MethodContract):
-    method_class = Tent
-    options = AdaptOptions(centre=True)
-
-
-class TestSarCentred(MethodContract):
-    method_class = Sar
-    options = SarOptions(centre=True)
-
-
-class TestEataCentred(MethodContract):
-    method_class = Eata
-    options = EataOptions(centre=True, fisher="stream", d_margin=0.9, temperature=0.1)
-
-
-class TestReadCentred(MethodContract):
-    method_class = Read
-    options = ReadOptions(centre=True, score_from="post_update")
-
-
-class TestRestCentred(MethodContract):
-    method_class = Rest
-    options = RestOptions(centre=True)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from methods.base import Setup
 from methods.hat_vtr import HatVtr, HatVtrOptions, covariance_distance, hub_suppressed, log_sums
-from methods.testing import MethodContract, World
+from methods.testing import World
 
 Build = Callable[[Tensor], Setup]
 
@@ -90,12 +90,3 @@ def test_losses_of_one_batch_by_hand() -> None:
 def test_covariance_distance_is_a_mean_over_all_entries() -> None:
     unit, none = torch.eye(2), torch.zeros(2, 2)
     assert float(covariance_distance((unit, unit), (none, none))) == pytest.approx(0.125)
-
-
-class TestHatVtr(MethodContract):
-    method_class = HatVtr
-
-
-class TestHatVtrCentred(MethodContract):
-    method_class = HatVtr
-    options = HatVtrOptions(centre=True, queue_size=3, score_from="post_update")

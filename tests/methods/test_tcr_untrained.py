@@ -10,7 +10,7 @@ from torch import Tensor
 
 from methods.base import MethodError, Setup
 from methods.tcr_untrained import TcrUntrained, TcrUntrainedOptions
-from methods.testing import MethodContract, World
+from methods.testing import World
 from tests.methods.test_tcr import GALLERY, QUERIES, plane
 
 Build = Callable[[Tensor], Setup]
@@ -76,7 +76,3 @@ def test_no_queries() -> None:
     world = World()
     with pytest.raises(MethodError, match="no queries"):
         TcrUntrained(world.setup()).step(world.batches[0][:0])
-
-
-class TestTcrUntrained(MethodContract):
-    method_class = TcrUntrained

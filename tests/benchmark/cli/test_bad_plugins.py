@@ -83,7 +83,7 @@ def test_a_closed_standard_output_is_opened_again(tmp_path: Path) -> None:
     assert len(ranks_of(tmp_path / "run", "tent")) == 1
 
 
-@pytest.mark.parametrize(("place", "word"), [("import", "0"), ("import", "'x'"), ("card", "0")])
+@pytest.mark.parametrize("place", ["import", "card"])
 @pytest.mark.parametrize(
     "words",
     [
@@ -95,18 +95,16 @@ def test_a_closed_standard_output_is_opened_again(tmp_path: Path) -> None:
 )
 def test_an_exit_never_ends_a_command_in_silence(
     place: str,
-    word: str,
     words: tuple[str, ...],
     toy: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    leave = f"sys.exit({word})"
     ways = {
-        "import": f"import sys\n{leave}\n",
+        "import": "import sys\nsys.exit(0)\n",
         "card": "import sys\nclass Lazy(type):\n    @property\n    def card(cls):\n"
-        f"        {leave}\n"
+        "        sys.exit(0)\n"
         "from methods.tent import Tent\n"
         "class Meta(Lazy, type(Tent)): pass\nclass Bad(Tent, metaclass=Meta): pass\n",
     }
@@ -121,4 +119,8 @@ def test_an_exit_never_ends_a_command_in_silence(
         assert "tent" in said.out
         return
     assert code != 0
-    assert "exit" in (said.out + said.err).lower()
+    if place == "import":  # the registry says whose it is, and that nothing is to be had of it
+        told = "method 'bad' of bad-plugin (bad_plugin:Bad) cannot be loaded: SystemExit: 0"
+        assert " ".join(said.err.split()) == f"error: {told}"
+    else:
+        assert "exit" in (said.out + said.err).lower()

@@ -102,6 +102,15 @@ def test_a_file_of_settings_may_serve_several_runs(
     assert "shared.yaml:1: 'data' has no effect here" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a run that has been stored."""
+    folder = str(tmp_path_factory.mktemp("stored") / "run")
+    bench = ["bench", "--method", "source", "--limit", "4", "--no-figures", "--quiet"]
+    assert main([*bench, "--out", folder]) == 0
+    return folder
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -113,12 +122,8 @@ def test_a_file_of_settings_may_serve_several_runs(
     ],
 )
 def test_verify_is_held_to_the_same_rule(
-    flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flags: list[str], message: str, run: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = str(tmp_path / "run")
-    bench = ["bench", "--method", "source", "--limit", "4", "--no-figures", "--quiet"]
-    assert main([*bench, "--out", run]) == 0
-    capsys.readouterr()
     assert main(["verify", run, *flags]) == 2
     assert message in capsys.readouterr().err
 
