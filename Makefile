@@ -210,9 +210,10 @@ docs-figures: $(STAMP) ## draw the pictures of the docs, write the catalogue
 mini-weights: $(STAMP) ## train the weights of the embedded default anew (resumable)
 	@$(LONG_RUN) "$(PY)" -m benchmark.mini.training
 
-# Two processes of one torch thread each: with more, they wait for each other on two cores.
+# Two processes of one torch thread each: with more, they wait for each other on two cores. Each
+# takes half of the tests in a row, so that what a file sets up is set up once, and then helps out.
 RUN_TESTS = $(PYTEST_ENV) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} "$(PY)" -m pytest -q \
-  -n $(call quote,$(TEST_WORKERS)) -p no:benchmark
+  -n $(call quote,$(TEST_WORKERS)) --dist worksteal -p no:benchmark
 
 .PHONY: test
 test: $(STAMP) ## run the tests that take under some seconds; ALL=1: every one, as make check does

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def named_colour(text):
 
 
 TOWERS = {"image": (Grey(), mean_colour), "text": (Grey(), named_colour)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def embedded_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The shipped galleries are encoded once for all tests here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUERYSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

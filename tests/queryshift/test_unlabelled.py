@@ -226,6 +226,7 @@ def test_gain_that_follows_from_the_numbers_is_found_on_data_left_out() -> None:
     assert fitted["eata"]["error"] > 0.9 * fitted["eata"]["of_mean"]
 
 
+@pytest.mark.slow
 def test_the_shipped_regression_is_that_of_the_stored_cells() -> None:
     again = gain.fit(pd.read_csv(ROOT / "results/tidy.csv", low_memory=False))
     shipped = json.loads(gain.FITTED.read_text())

@@ -331,6 +331,7 @@ def test_an_interrupted_run_keeps_its_cells_and_goes_on(bench, monkeypatch):
     assert "reused 1 finished cell, ran 1" in out
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_same_numbers(bench):
     bench("--threads", "1")
     code, _, _ = bench("--workers", "2", "--threads", "1", "--out", "two")

@@ -50,6 +50,7 @@ def test_a_dead_worker_fails_its_cell_and_the_rest_goes_on() -> None:
     assert [r.key for r in saved.records] == [r.key for r in records]
 
 
+@pytest.mark.slow
 def test_workers_find_their_environment_and_this_process_keeps_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -68,6 +69,7 @@ def environment_factory() -> Any:
     raise RuntimeError(" ".join(os.environ[name] for name in names))
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_cells_under_way_and_leaves_no_child() -> None:
     cells = [fakes.cell(method) for method in METHODS]
     saved = Saved()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,10 +31,16 @@ MIXED = StreamSpec("mixed", batch_size=8, domains=(NOISE, replace(NOISE, severit
 CELLS = (fakes.cell(), fakes.cell("trained"), fakes.cell("random"), fakes.cell("trained", seed=1))
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of four cells."""
-    return ran(tmp_path / "run", *CELLS)
+    return ran(tmp_path_factory.mktemp("once") / "run", *CELLS)
+
+
+@pytest.fixture
+def folder(once: Path, tmp_path: Path) -> Path:
+    """A copy of that run, to be spoilt."""
+    return shutil.copytree(once, tmp_path / "run")
 
 
 def ran(path: Path, *cells: Cell) -> Path:

@@ -49,9 +49,12 @@ def grid(methods, shifts, benchmarks=("mini-a",)):
     return [cell(m, s, hits=rng.random(40) < 0.4, benchmark=b) for m, s, b in combinations]
 
 
+def built(results) -> dict[str, Figure]:
+    return dict(plots.figures(shift_pools(results)))
+
+
 def drawn(results) -> dict[str, Figure]:
-    pools = shift_pools(results)
-    figures = dict(plots.figures(pools))
+    figures = built(results)
     for figure in figures.values():
         png = plots.render(figure)
         assert png.startswith(b"\x89PNG")
@@ -82,8 +85,8 @@ def labels_below(axis):
     ids=["one method, one shift", "two methods", "twelve methods, odd names", "many shifts"],
 )
 def test_nothing_lies_over_the_legend_or_outside_the_figure(results):
-    for name, figure in drawn(results).items():
-        figure.draw_without_rendering()  # places the texts again at the figure's own resolution
+    for name, figure in built(results).items():
+        figure.draw_without_rendering()  # places the texts at the figure's own resolution
         canvas = figure.bbox.padded(2)
         texts = [t for a in figure.axes for t in labels_below(a)] + legend_boxes(figure)
         for box in texts:
@@ -96,9 +99,14 @@ def test_nothing_lies_over_the_legend_or_outside_the_figure(results):
                 assert not any(box.overlaps(legend) for box in labels_below(axis)), name
 
 
+def test_odd_names_are_drawn():
+    assert drawn(grid(("source", *ODD), ("contrast", "none")))
+
+
 def test_names_of_methods_in_rows_do_not_touch():
     shifts = ("jpeg_compression", "gaussian_noise", "defocus_blur", "elastic_transform", "none")
-    figure = drawn(grid(tuple(BUILTINS), shifts))["shifts_mini-a.png"]
+    pools = shift_pools(grid(tuple(BUILTINS), shifts))
+    figure = plots.recall_by_shift(pools, "mini-a")
     figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
     assert len(boxes) == len(BUILTINS)
@@ -184,7 +192,7 @@ def test_figures_without_differences_or_forgetting_are_left_out():
 
 def test_the_same_results_give_the_same_bytes():
     results = grid(("source", "rest"), ("contrast", "fog"))
-    first, second = ({n: plots.render(f) for n, f in drawn(results).items()} for _ in range(2))
+    first, second = ({n: plots.render(f) for n, f in built(results).items()} for _ in range(2))
     assert first == second
 
 
@@ -206,7 +214,7 @@ def test_many_methods_are_shown_by_whether_they_train():
         for passes in (float(method not in ("source", "recentre", "nnn")),)
         for result in grid((method,), ("contrast",), ("mini-a", "mini-b"))
     ]
-    figures = drawn(results)
+    figures = built(results)
     trained, free = figures["forgetting.png"].axes[:2]
     assert [a.get_title(loc="left") for a in (trained, free)] == [
         "methods that train",
@@ -225,7 +233,7 @@ def test_the_leaderboard_is_ordered_by_gain_and_says_what_differs_from_source():
         cell("rest", hits=[1, 0, 0, 0, 0, 0, 0, 0]),
         cell("tent", hits=[1] * 8),
     ]
-    axis = drawn(results)["leaderboard.png"].axes[0]
+    axis = built(results)["leaderboard.png"].axes[0]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["tent", "rest"]
     faces = [line.get_markerfacecolor() for line in axis.lines[:2]]
     assert faces == [layout.LOOKS["tent"].colour, "white"]
@@ -236,7 +244,7 @@ def test_lines_are_of_the_best_methods_and_those_that_are_always_shown():
     rng = np.random.default_rng(0)
     hits = {m: rng.random(60) < place / 40 for place, m in enumerate(reversed(list(BUILTINS)))}
     hits["sinkhorn"] = np.ones(60)
-    figure = drawn([cell(m, hits=h) for m, h in hits.items()])["stream_mini-a.png"]
+    figure = built([cell(m, hits=h) for m, h in hits.items()])["stream_mini-a.png"]
     (legend,) = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
     assert len(names) == layout.LINES

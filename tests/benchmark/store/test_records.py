@@ -35,12 +35,18 @@ CELL = fakes.cell("trained")
 Values = dict[str, Any]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two cells."""
-    store, shared = RunStore(tmp_path / "run"), fakes.resources()
+    store, shared = RunStore(tmp_path_factory.mktemp("once")), fakes.resources()
     run_cells([fakes.cell(), CELL], store, SerialExecutor(shared), resources=shared)
-    return store
+    return store.path
+
+
+@pytest.fixture
+def store(once: Path, tmp_path: Path) -> RunStore:
+    """A copy of that run, to be spoilt."""
+    return RunStore(shutil.copytree(once, tmp_path / "run"))
 
 
 def path_of(store: RunStore, method: str = "trained") -> Path:
@@ -160,13 +166,18 @@ FORGED: dict[str, tuple[Callable[[Path], bytes], str]] = {
 }
 
 
-def left_out(store: RunStore, path: Path, caplog: pytest.LogCaptureFixture) -> str:
-    """Checks that all readers leave a record out, and that it is run again; what is said of it."""
+def said_of(store: RunStore, path: Path, caplog: pytest.LogCaptureFixture) -> str:
+    """The one line that is said of a record when it is left out."""
     with caplog.at_level(logging.WARNING):
         assert [r.method for r in load_results(store)] == ["source"]
     said = caplog.text
     assert path.name in said or path.with_suffix(".npz").name in said
     assert said.count("\n") == 1
+    return said
+
+
+def left_out(store: RunStore, path: Path) -> None:
+    """Checks that the other readers leave a record out too, and that it is run again."""
     write_all(RunStore(store.path), figures=False)
     assert set(pd.read_csv(store.path / "leaderboard.csv")["method"]) == {"source"}
     with pytest.raises(ResultsError, match=path.stem):
@@ -180,7 +191,6 @@ def left_out(store: RunStore, path: Path, caplog: pytest.LogCaptureFixture) -> s
     assert (again.reused, worlds.statuses(again.records)) == (1, ["done"] * 2)
     assert len(load_results(fresh)) == 2
     assert fresh.read()[1] == []
-    return said
 
 
 @pytest.mark.parametrize("how", DAMAGE)
@@ -189,7 +199,9 @@ def test_what_was_changed_is_named_left_out_and_run_again(
 ) -> None:
     path = path_of(store)
     DAMAGE[how](path)
-    left_out(store, path, caplog)
+    said_of(store, path, caplog)
+    if how.removeprefix("edited: ") not in list(EDITS)[1:]:  # all edits fail by the same digest
+        left_out(store, path)
 
 
 @pytest.mark.parametrize("how", FORGED)
@@ -198,7 +210,7 @@ def test_numbers_that_contradict_the_record_are_refused_even_where_all_digests_f
 ) -> None:
     path, (content, reason) = path_of(store), FORGED[how]
     forged(path, content(path))
-    assert reason in left_out(store, path, caplog)
+    assert reason in said_of(store, path, caplog)
 
 
 def test_what_would_unpack_to_too_much_is_refused(

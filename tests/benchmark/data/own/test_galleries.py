@@ -193,7 +193,7 @@ def test_shifted_queries_beside_the_clean_ones(tmp_path: Path) -> None:
 def test_many_queries_are_read_in_bounded_memory(tmp_path: Path) -> None:
     import tracemalloc
 
-    count = 20_000
+    count = 8_000
     queries, gallery = make_both(tmp_path)
     names = list(COLOURS)
     lines = (f"q{i},caption {i},{names[i % 12]}\n" for i in range(count))
