@@ -317,5 +317,5 @@ def _bar(axis: Axes, y: int, pool: Pool, name: str, digits: int) -> None:
     for part, (marker, down) in _PARTS.items():
         of_part = pool.mean("probes", f"{name}_{part}")
         if math.isfinite(of_part):
-            form = {"color": "white", "markeredgecolor": layout.INK, "markersize": 4}
-            axis.plot([of_part], [y + down], marker, **form)
+            axis.plot([of_part], [y + down], marker, color="white", markersize=4,
+                      markeredgecolor=layout.INK)  # fmt: skip
