@@ -390,10 +390,3 @@ def unfinished(cell: Cell, key: str, status: Status, reason: str) -> Record:
     has the cell's ``unfinished_key``.
     """
     return Record(key or cell.unfinished_key, status, cell.to_dict(), reason)
-
-
-def reason_of(error: BaseException) -> str:
-    """An error as one line: its type and its message."""
-    if isinstance(error, SystemExit):
-        return f"SystemExit: the code of the cell called sys.exit({error.code!r})"
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
+import os
 import reprlib
+import traceback
 from collections.abc import Iterable
 from typing import Any
+
+LONGEST = 1000
+"""Characters of the message of somebody else's error that are kept."""
 
 
 class QueryShiftError(Exception):
@@ -77,6 +83,21 @@ def import_extra(
     except ImportError as error:
         advice = f"pip install 'queryshift[{extra}]'{other}"
         raise kind(f"{what}: {advice} ({error})") from None
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something has failed, on one line: type and message of the error, or where it arose."""
+    if isinstance(error, SystemExit):
+        return f"SystemExit: the code of the cell called sys.exit({error.code!r})"
+    with contextlib.suppress(Exception):  # a class of somebody else's may not even have a text
+        # What no encoding has, such as the odd bytes of a file's name, could not be stored.
+        text = str(error).encode("utf-8", "replace").decode()
+        if message := " ".join(text.split()):
+            cut = message if len(message) <= LONGEST else f"{message[:LONGEST]} ..."
+            return f"{type(error).__name__}: {cut}"
+    places = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f": in {os.path.basename(p.filename)}, line {p.lineno}" for p in places)
+    return f"{type(error).__name__}{where}"
 
 
 def said(error: Exception) -> str:

@@ -245,10 +245,8 @@ class Registry:
             meant = self._aliases[point.name]
             return f"{who} is left out: {point.name!r} is the short name of {meant!r}"
         taken = entries.get(point.name)
-        if taken is None:
-            return ""
-        if (taken.target, taken.origin) == (point.value, _distribution(point)):
-            return ""  # the same thing found twice on sys.path
+        if taken is None or (taken.target, taken.origin) == (point.value, _distribution(point)):
+            return ""  # free, or the same thing found twice on sys.path
         return (
             f"{who} is left out: {self.kind} {point.name!r} is already taken by "
             f"{taken.target or 'a data entry'} ({taken.origin})"
@@ -266,10 +264,10 @@ class Registry:
             ) from error
 
     def _checked(self, info: Info, thing: Any) -> Any:
-        if not self._base:
+        base: Any = EntryPoint("base", self._base, self.group).load() if self._base else None
+        if base is None:
             fits, wanted = callable(thing), "a callable"
         else:
-            base = EntryPoint("base", self._base, self.group).load()
             fits = issubclass(thing, base) if inspect.isclass(thing) else isinstance(thing, base)
             wanted = f"a {self._base.replace(':', '.')}"
         if fits and inspect.isabstract(thing):
@@ -277,6 +275,8 @@ class Registry:
             fits, wanted = False, f"{wanted} that defines {missing}"
         elif fits and not is_dataclass(getattr(thing, "Options", Info)):
             fits, wanted = False, f"{wanted} whose Options is a dataclass"
+        elif fits and "card" in getattr(base, "__annotations__", ()) and not hasattr(thing, "card"):
+            fits, wanted = False, f"{wanted} with a card"
         if not fits:
             place = f" ({info.target})" if info.target else ""
             raise PluginError(f"{self.kind} {info.name!r} of {info.origin}{place} is not {wanted}")

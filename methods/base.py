@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
@@ -65,6 +65,13 @@ class MethodCard:
     sees: str = "the batch's queries, the gallery, its own state"
     passes: str = ""
     knob: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for a field of another type."""
+        for item in fields(self):
+            value, kind = getattr(self, item.name), str(item.type).partition("[")[0]
+            if type(value).__name__ != kind:
+                raise TypeError(f"the card of {self.name!r}: {item.name} is {value!r}, not {kind}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +130,12 @@ class Method(ABC):
 
     card: ClassVar[MethodCard]
     Options: ClassVar[type] = NoOptions
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        """Raises TypeError for a card that is none."""
+        super().__init_subclass__(**words)
+        if "card" in vars(cls) and not isinstance(vars(cls)["card"], MethodCard):
+            raise TypeError(f"{cls.__name__}.card is no MethodCard, but {vars(cls)['card']!r}")
 
     def __init__(self, setup: Setup, options: Any = None) -> None:
         self.setup = setup

@@ -9,11 +9,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmark.cell import Cell, Record, Status, reason_of, unfinished
+from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.config.run import KINDS, BenchConfig, Traced, defaults
 from benchmark.config.validate import check
 from benchmark.data.own.source import is_own
-from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
+from benchmark.errors import (
+    ConfigError,
+    QueryShiftError,
+    UnknownNameError,
+    did_you_mean,
+    reason_of,
+)
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.loggers import opened

@@ -67,6 +67,13 @@ class ShiftCard:
     exact: bool = True
     version: int = 1
 
+    def __post_init__(self) -> None:
+        """Raises TypeError for a field of another type."""
+        for item in fields(self):
+            value, kind = getattr(self, item.name), str(item.type).partition("[")[0]
+            if type(value).__name__ != kind:
+                raise TypeError(f"the card of {self.name!r}: {item.name} is {value!r}, not {kind}")
+
 
 @dataclass(frozen=True, slots=True)
 class NoOptions:
@@ -96,6 +103,12 @@ class Shift(ABC):
 
     card: ClassVar[ShiftCard]
     Options: ClassVar[type] = NoOptions
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        """Raises TypeError for a card that is none."""
+        super().__init_subclass__(**words)
+        if "card" in vars(cls) and not isinstance(vars(cls)["card"], ShiftCard):
+            raise TypeError(f"{cls.__name__}.card is no ShiftCard, but {vars(cls)['card']!r}")
 
     def __init__(self, options: Any = None) -> None:
         self.options = self.Options() if options is None else options

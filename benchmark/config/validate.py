@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import json
 import re
 import types
 import typing
@@ -32,7 +33,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict, is_typeddict
 
-from benchmark.errors import ConfigError, UnknownNameError, did_you_mean, shown
+from benchmark.errors import ConfigError, UnknownNameError, did_you_mean, reason_of, shown
 
 Place = tuple[str | int, ...]
 """Where in a nest of mappings and lists: keys and positions from the top."""
@@ -359,15 +360,33 @@ def complete(options: type, values: Mapping[str, Any], owner: str) -> dict[str, 
 
     Raises:
         UnknownNameError: as ``parse``.
-        ConfigError: as ``parse``, or a value that the dataclass itself refuses.
+        ConfigError: as ``parse``, a value that the dataclass itself refuses or that cannot be
+            stored, or an option that neither has a default nor is given.
     """
     parsed = parse(options, values, owner)
+    for field in dataclasses.fields(options):
+        bare = field.default is field.default_factory is dataclasses.MISSING
+        if bare and field.init and field.name not in parsed:
+            raise ConfigError(f"{owner}: option {field.name!r} has no default; give it a value")
     try:
-        return dataclasses.asdict(options(**parsed))
-    except (TypeError, ValueError) as error:  # MethodError and ShiftError are ValueErrors
-        raise ConfigError(f"{owner}: {error}") from None
+        made = dataclasses.asdict(options(**parsed))
+    except Exception as error:  # MethodError, ShiftError, and whatever a plugin's own check raises
+        known = isinstance(error, TypeError | ValueError)
+        raise ConfigError(f"{owner}: {error if known else reason_of(error)}") from None
+    try:
+        json.dumps(made, allow_nan=False)  # they are stored, and part of a result's identity
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{owner}: its options cannot be stored as JSON ({error}); expected finite numbers, "
+            "texts, truth values, lists and mappings"
+        ) from None
+    return made
 
 
 @functools.lru_cache(maxsize=256)
 def _kind(options: type) -> Any:
-    return mapping_of(options)
+    try:
+        return mapping_of(options)
+    except Exception as error:  # a plugin's annotation may name anything
+        name = f"{options.__module__}.{options.__qualname__}"
+        raise ConfigError(f"the types of the options {name} cannot be read: {error}") from None

@@ -5,7 +5,7 @@ Without labels it is whose candidates change, and against what.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -221,6 +221,9 @@ def check_output(output: object, count: int, gallery: Tensor, queries: Tensor) -
         if not isinstance(value, Tensor) or not value.is_floating_point():
             kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
             raise MethodError(f"{name} must be a floating-point tensor, not {kind}")
+        if value.layout is not torch.strided or value.is_meta:
+            kind = "one of device meta" if value.is_meta else f"one of layout {value.layout}"
+            raise MethodError(f"{name} must be a dense tensor of numbers, not {kind}")
         if tuple(value.shape) != shape:
             raise MethodError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
         bad, what = ~torch.isfinite(value).all(dim=1), "hold NaN or infinity"
@@ -237,6 +240,9 @@ def check_output(output: object, count: int, gallery: Tensor, queries: Tensor) -
                 "(option lr) may help"
             )
     log: dict[str, float] = {}
+    if not isinstance(output.log, Mapping):
+        kind = type(output.log).__name__
+        raise MethodError(f"log must be a mapping from names to numbers, not {kind}")
     for name, number in output.log.items():
         try:
             log[str(name)] = float(number)

@@ -16,10 +16,9 @@ from benchmark.cell import (
     Cell,
     Record,
     Status,
-    reason_of,
     unfinished,
 )
-from benchmark.errors import DataError
+from benchmark.errors import DataError, reason_of
 from benchmark.evaluation.callbacks import Callback, CallbackList
 from benchmark.evaluation.cell_run import Arrays, CellRun
 from benchmark.evaluation.environment import environment

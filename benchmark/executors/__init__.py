@@ -14,8 +14,8 @@ from itertools import chain
 
 import numpy as np
 
-from benchmark.cell import Cell, Record, Status, reason_of, unfinished
-from benchmark.errors import DataError, QueryShiftError
+from benchmark.cell import Cell, Record, Status, unfinished
+from benchmark.errors import DataError, QueryShiftError, reason_of
 from benchmark.evaluation.callbacks import Callback, CallbackList
 from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.resources import Resources

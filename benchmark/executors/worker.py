@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmark.cell import Cell, Record, Status, reason_of, unfinished
+from benchmark.cell import Cell, Record, Status, unfinished
+from benchmark.errors import reason_of
 from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,91 @@ def test_an_exit_never_ends_a_command_in_silence(
         assert " ".join(said.err.split()).endswith(f"error: {told}")
     else:
         assert "exit" in (said.out + said.err).lower()
+
+
+KIND = """
+import dataclasses, torch
+from methods.base import MethodCard, StepOutput
+from methods.source import Source
+
+class Broken(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+class Bad(Source):
+    card = MethodCard("bad", "Bad", "misbehaves", "none"{card})
+
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        {options}
+
+    def step(self, queries):
+        found = super().step(queries)
+        {step}
+"""
+PLAIN = {"card": "", "options": "k: int = 1", "step": "return found"}
+
+
+@pytest.fixture
+def plugin(
+    toy: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[[str], tuple[int, str]]:
+    """Runs a plugin method of this code; gives the exit code and all that was printed."""
+
+    def run_it(code: str) -> tuple[int, str]:
+        sys.modules.pop("bad_plugin", None)
+        monkeypatch.syspath_prepend(install(tmp_path / "site", code))
+        for registry in REGISTRIES.values():
+            registry.refresh()
+        code_of = main([*BENCH, "--method", "bad", "--out", str(tmp_path / "run")])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return code_of, said.out + said.err
+
+    return run_it
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"card": ", version='1.2'"}, "the card of 'bad': version is '1.2', not int"),
+        ({"card": "); card = ({}"}, "Bad.card is no MethodCard, but {}"),
+        ({"options": "k: int"}, "option 'k' has no default; give it a value"),
+        ({"options": "k: float = float('nan')"}, "its options cannot be stored as JSON"),
+        ({"options": "k: object = torch.float32"}, "its options cannot be stored as JSON"),
+        ({"options": "k: 'Nowhere' = 1"}, "Bad.Options cannot be read: name 'Nowhere'"),
+        (
+            {"options": "def __post_init__(self): raise Broken"},
+            "method 'bad': Broken: in bad_plugin.py, line",
+        ),
+    ],
+)
+def test_a_class_that_cannot_be_run_is_refused(
+    plugin: Callable[[str], tuple[int, str]], change: dict[str, str], said: str
+) -> None:
+    code, printed = plugin(KIND.format(**{**PLAIN, **change}))
+    assert code == 2
+    assert said in " ".join(printed.split())
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("raise Broken", "failed: Broken: in bad_plugin.py, line 19"),
+        ("assert False", "failed: AssertionError: in bad_plugin.py, line 19"),
+        ("raise ValueError('x' * 9999)", "failed: ValueError: " + "x" * 1000 + " ..."),
+        ("raise ValueError('odd \\udcff name')", "failed: ValueError: odd ? name"),
+        ("return StepOutput(found.scores, found.embeddings, None)", "log must be a mapping"),
+        ("return StepOutput(found.scores.to_sparse(), found.embeddings)", "must be a dense tensor"),
+        ("return StepOutput(found.scores.to('meta'), found.embeddings)", "not one of device meta"),
+    ],
+)
+def test_a_step_that_goes_wrong_fails_its_cell_in_one_line(
+    plugin: Callable[[str], tuple[int, str]], step: str, said: str
+) -> None:
+    code, printed = plugin(KIND.format(**{**PLAIN, "step": step}))
+    assert code == 1
+    assert said in printed
