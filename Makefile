@@ -146,7 +146,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BY_PIP) -c "$(VENV)/constraints.txt" -e '.[dev]'
 	@touch "$@"
 
-# mlflow and sentence-transformers bring as much again, and nothing here is tested with them.
+# sentence-transformers brings as much again, and nothing here is tested with it.
 PINNED := dev docs agreement blip ray slurm tensorboard text-models wordnet
 .PHONY: pins
 pins: $(STAMP) ## rewrite constraints.txt: what is pinned stays unless pyproject.toml forbids it (see CONTRIBUTING.md)

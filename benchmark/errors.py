@@ -74,7 +74,7 @@ def import_extra(
     Args:
         module: what is imported.
         extra: of this package, that brings it.
-        what: what needs it, for the message ("logging to mlflow needs the extra").
+        what: what needs it, for the message ("logging to tensorboard needs the extra").
         kind: of the error where it is not installed.
         other: what else the user can do, for the message.
     """

@@ -187,7 +187,7 @@ class BenchConfig:
     log: tuple[str, ...] = _setting(
         kinds.names(),
         (),
-        "also log each batch and cell to FILE.jsonl, FILE.csv, tensorboard:DIR or mlflow[:ADDRESS]",
+        "also log each batch and cell to FILE.jsonl or tensorboard:DIR",
         "PLACES",
     )
     no_figures: bool = _setting(FLAG, False, "write no PNG figures")

@@ -44,7 +44,7 @@ class CallbackList:
 
     def __init__(self, loggers: Mapping[str, Logger] | None = None) -> None:
         self._callbacks: list[Callback] = []
-        self._loggers = dict(loggers or {})
+        self.loggers = dict(loggers or {})
 
     def add(self, callback: Callback) -> None:
         """Adds a callback that is told before the loggers and whose errors are the program's."""
@@ -64,13 +64,13 @@ class CallbackList:
 
     def close(self) -> None:
         """Closes all loggers."""
-        for name in list(self._loggers):
+        for name in list(self.loggers):
             self._drop(name)
 
     def _tell(self, event: Callable[[Callback], None]) -> None:
         for callback in self._callbacks:
             event(callback)
-        for name, one in list(self._loggers.items()):
+        for name, one in list(self.loggers.items()):
             try:
                 event(one)
             except Exception as error:  # whatever a foreign library raises
@@ -84,7 +84,7 @@ class CallbackList:
 
     def _drop(self, name: str, *, quiet: bool = False) -> None:
         try:
-            self._loggers.pop(name).close()
+            self.loggers.pop(name).close()
         except Exception as error:  # as above; a file on a full disk fails once more on closing
             if not quiet:
                 logger.warning("the log %s may lack its end: %s", name, error)

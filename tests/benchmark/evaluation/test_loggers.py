@@ -1,8 +1,7 @@
-"""Logs of running cells: files, TensorBoard and MLflow; a log that breaks must not cost the run."""
+"""Logs of running cells: JSON lines and TensorBoard; a log that breaks must not cost the run."""
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 import types
@@ -61,7 +60,6 @@ def test_json_lines_hold_every_event_and_only_what_it_knows(tmp_path):
     events = [row["event"] for row in rows]
     assert events == ["cell_started", "batch_done", "batch_done", "cell_done"]
     assert all(row["time"] == "2024-01-01T00:00:00" for row in rows)
-    assert all(set(row) <= set(loggers.COLUMNS) for row in rows)
     assert rows[0]["batches"] == 2
     assert [row["batch"] for row in rows[1:3]] == [1, 2]
     assert rows[1]["R@1"] == 50.0
@@ -93,64 +91,33 @@ def test_each_line_is_on_disk_at_once_and_a_second_run_appends(tmp_path):
     second.close()
 
 
-def test_csv_has_one_header_and_the_numbers_as_json(tmp_path):
-    path = tmp_path / "run.csv"
-    for _ in range(2):
-        log = loggers.CsvLog(path)
-        told(log)
-        log.close()
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 8
-    assert tuple(rows[0]) == loggers.COLUMNS
-    assert json.loads(rows[1]["values"]) == {"angle": 91.5, "loss": None}
-    assert rows[3]["R@1"] == "25.0"
-
-
 def test_a_failed_cell_is_logged_with_its_reason(tmp_path):
-    log = loggers.CsvLog(tmp_path / "run.csv")
+    log = loggers.JsonLines(tmp_path / "run.jsonl")
     log.cell_done(record_of(cell(), Status.FAILED, 'ValueError: "a", b\nc'))
     log.close()
-    with (tmp_path / "run.csv").open(encoding="utf-8", newline="") as file:
-        (row,) = csv.DictReader(file)
+    (row,) = lines_of(tmp_path / "run.jsonl")
     assert (row["status"], row["reason"]) == ("failed", 'ValueError: "a", b\nc')
-
-
-@pytest.mark.parametrize("content", ["a,b\n1,2\n", "\n", "\0\x01"])
-def test_a_csv_of_another_table_is_left_alone(tmp_path, content):
-    path = tmp_path / "tidy.csv"
-    path.write_text(content, encoding="utf-8")
-    with pytest.raises(ConfigError, match="holds another table"):
-        loggers.CsvLog(path)
-    assert path.read_text(encoding="utf-8") == content
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("run.txt", r"cannot log to 'run.txt'; expected a file ending in .jsonl or .csv"),
+        ("run.csv", r"cannot log to 'run.csv'; expected a file ending in .jsonl, or tensorboard:"),
         ("tensorboard:", "expected a file"),
-        ("folder.csv", r"cannot log to folder\.csv: Is a directory"),
+        ("folder.jsonl", r"cannot log to folder\.jsonl: Is a directory"),
     ],
 )
 def test_places_that_cannot_be_logged_to_are_refused(tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(ConfigError, match=message):
         loggers.open_logger(name)
 
 
-@pytest.mark.parametrize(
-    ("name", "module", "extra"),
-    [
-        ("tensorboard:x", "torch.utils.tensorboard", "tensorboard"),
-        ("mlflow", "mlflow.tracking", "mlflow"),
-    ],
-)
-def test_a_missing_package_names_the_extra(monkeypatch, name, module, extra):
-    monkeypatch.setitem(sys.modules, module, None)  # importing it raises ImportError
-    with pytest.raises(ConfigError, match=rf"needs the extra: pip install 'queryshift\[{extra}\]'"):
-        loggers.open_logger(name)
+def test_a_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # importing it fails
+    with pytest.raises(ConfigError, match=r"needs the extra: pip install .queryshift\[tensorboard"):
+        loggers.open_logger("tensorboard:x")
 
 
 class Writer:
@@ -188,60 +155,6 @@ def test_tensorboard_gets_a_run_per_cell(monkeypatch, tmp_path):
     assert Writer.made[0].texts == [("status", "done")]
 
 
-class Client:
-    """Stands for MLflow's client; refuses the names that MLflow refuses."""
-
-    def __init__(self, tracking_uri=None):
-        self.tracking_uri, self.metrics, self.params, self.ended = tracking_uri, [], {}, {}
-        Client.last = self
-
-    def get_experiment_by_name(self, name):
-        return None
-
-    def create_experiment(self, name):
-        return f"experiment {name}"
-
-    def create_run(self, experiment, run_name):
-        assert experiment == "experiment queryshift"
-        return types.SimpleNamespace(info=types.SimpleNamespace(run_id=f"id {run_name}"))
-
-    def log_param(self, run, key, value):
-        self.params.setdefault(run, {})[key] = value
-
-    def log_metric(self, run, key, value, step):
-        assert "@" not in key
-        self.metrics.append((key, value, step))
-
-    def set_terminated(self, run, status):
-        self.ended[run] = status
-
-
-def test_mlflow_gets_a_run_per_cell(monkeypatch):
-    monkeypatch.setitem(sys.modules, "mlflow.tracking", types.SimpleNamespace(MlflowClient=Client))
-    log = loggers.open_logger("mlflow:http://host:5000")
-    told(log)
-    failed = cell(seed=1)
-    log.cell_started(failed, 2, 8)
-    log.cell_done(record_of(failed, Status.FAILED, "ValueError: x"))
-    log.cell_started(cell(seed=2), 2, 8)
-    log.close()
-    client = Client.last
-    assert client.tracking_uri == "http://host:5000"
-    assert list(client.ended.values()) == ["FINISHED", "FAILED", "KILLED"]
-    assert ("batch/R_at_1", 50.0, 0) in client.metrics
-    assert ("R_at_1", 25.0, 2) in client.metrics
-    assert next(iter(client.params.values()))["method"] == "source"
-
-
-def test_a_server_that_does_not_answer_is_one_clear_error(monkeypatch):
-    def refuse(tracking_uri):
-        raise OSError("connection refused")
-
-    monkeypatch.setitem(sys.modules, "mlflow.tracking", types.SimpleNamespace(MlflowClient=refuse))
-    with pytest.raises(ConfigError, match="cannot log to 'mlflow': OSError: connection refused"):
-        loggers.open_logger("mlflow")
-
-
 class Breaking(CallbackList):
     """Fails on the second batch, and on closing."""
 
@@ -271,15 +184,14 @@ def test_a_log_that_breaks_is_given_up_and_the_others_go_on(tmp_path, caplog):
 
 def test_a_run_is_logged_as_it_happens(tmp_path):
     cells = [cell(method="source"), cell(method="source", seed=1)]
-    with loggers.opened([str(tmp_path / "a.jsonl"), str(tmp_path / "b.csv")]) as logs:
+    with loggers.opened([str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]) as logs:
         needed = resources()
         store, executor = RunStore(tmp_path / "run"), SerialExecutor(needed)
         run_cells(cells, store, executor, resources=needed, progress=logs)
     rows = lines_of(tmp_path / "a.jsonl")
     ended = [row for row in rows if row["event"] == "cell_done"]
     assert {row["key"] for row in ended} == {record.key for record in store.records()}
-    with (tmp_path / "b.csv").open(encoding="utf-8", newline="") as file:
-        assert len(list(csv.DictReader(file))) == len(rows)
+    assert len(lines_of(tmp_path / "b.jsonl")) == len(rows)
 
 
 def test_no_file_stays_open_when_a_later_place_is_refused(tmp_path):
