@@ -191,7 +191,7 @@ def _warn(results: list[CellResult]) -> None:
 
 NAME = "outputs.json"
 
-VERSION = 2
+VERSION = 3
 """Raised when the same records give other tables or figures within a version of the package."""
 
 Options = Mapping[str, Any]

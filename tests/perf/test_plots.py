@@ -65,7 +65,7 @@ DRAW = {
     ),
     "probes": lambda pools: plots.probes([p for p in pools if p.first.benchmark == "mini-0"]),
     "angles": plots.angles,
-    "forgetting": plots.forgetting,
+    "forgetting": plots.forgetting_map,
 }
 
 

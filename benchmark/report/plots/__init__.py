@@ -31,7 +31,6 @@ from benchmark.report.plots.heat import HEAT_COLUMNS, benchmark_map, forgetting_
 from benchmark.report.plots.methods import by_method, rank_diagram
 from benchmark.report.plots.recall import (
     curves,
-    forgetting,
     recall_along_stream,
     recall_by_shift,
     severity_curves,
@@ -39,7 +38,7 @@ from benchmark.report.plots.recall import (
 from benchmark.report.plots.scatter import quality_and_cost
 from benchmark.report.plots.sweeps import lines as lines_of
 from benchmark.report.plots.sweeps import sensitivity, varied
-from benchmark.report.pools import Pool, benchmark_pools, grouped, labels_of
+from benchmark.report.pools import Pool, benchmark_pools, grouped
 from benchmark.report.verdict import method_summaries
 from benchmark.report.writing import write_bytes
 
@@ -91,9 +90,8 @@ def figures(
     if sum(pool.comparison is not None for pool in finished) > 1:
         yield from _leaderboards(whole)
         yield "difference.png", benchmark_map(whole) if wide else heat_map(finished)
-    if any(pool.values("metrics", "forgetting") for pool in finished):
-        few = max(len(places) - layout.PANELS, len(labels_of(finished)) - layout.MANY) <= 0
-        yield "forgetting.png", (forgetting if few else forgetting_map)(finished)
+        if any(pool.values("metrics", "forgetting") for pool in finished):
+            yield "forgetting.png", forgetting_map(finished)
     if len({pool.label for pool in finished if pool.values("cost", "ms_per_query")}) > 1:
         yield "cost.png", quality_and_cost(whole)
     if any(pool.values("probes", "angle") for pool in finished):

@@ -95,27 +95,11 @@ def _probe_bar(axis: Axes, y: int, name: str, pools: Sequence[Pool], look: layou
 def angles(pools: Sequence[Pool]) -> Figure:
     """How often which angle lay between the gradients of adapting and of keeping the source.
 
-    A panel per benchmark, an outline per method that computes both gradients; one count is one
-    batch (the mean angle of its updates). Right of the line the two conflict. With more benchmarks
-    than ``layout.PANELS`` each is a strip, the darker the more batches.
+    A panel for each method that computes both gradients, in it a row of shaded bins for each
+    benchmark: the darker, the more batches (a batch counts with the mean angle of its updates).
+    Right of the line the two conflict; the number is the share of batches that do.
     """
-    known = [pool for pool in pools if _angles(pool).size]
-    count = len(layout.place_titles(known))
-    if count > layout.PANELS:
-        return _strips(known)
-    looks = layout.looks(pool.label for pool in known)
-    figure, axes = layout.panels(count, 2.1, room=0.5, sharex=True)
-    for axis, here in layout.by_place(axes, known):
-        _histograms(axis, here, looks)
-    for axis in axes[:: layout.abreast(count)]:
-        axis.set_ylabel("batches (%)")
-    figure.supxlabel("angle between the gradients (degrees)", fontsize=9)
-    layout.set_title(figure, _ANGLES)
-    return figure
-
-
-def _strips(pools: Sequence[Pool]) -> Figure:
-    """A panel per method, in it a row of shaded bins per benchmark, with the share of conflicts."""
+    pools = [pool for pool in pools if _angles(pool).size]
     labels, places = labels_of(pools), layout.place_titles(pools)
     found = {
         (label, y): np.concatenate(here)
@@ -142,7 +126,8 @@ def _strips(pools: Sequence[Pool]) -> Figure:
     layout.colour_bar(
         figure, image, axes, f"batches per {BIN_DEGREES}° (%)", fraction=0.03, pad=0.02
     )
-    layout.set_title(figure, f"{_ANGLES} on {len(places)} benchmarks")
+    some = "1 benchmark" if len(places) == 1 else f"{len(places)} benchmarks"
+    layout.set_title(figure, f"{_ANGLES} on {some}")
     return figure
 
 
@@ -182,22 +167,6 @@ def _shares(angles: np.ndarray) -> np.ndarray:
 
 def _conflicting(angles: np.ndarray) -> float:
     return 100.0 * float(np.mean(angles > CONFLICT_DEGREES))
-
-
-def _histograms(axis: Axes, pools: Sequence[Pool], looks: dict[str, layout.Look]) -> None:
-    for label in labels_of(pools):
-        values = np.concatenate([_angles(pool) for pool in pools if pool.label == label])
-        look, heights = looks[label], _shares(values)
-        text = f"{layout.shown(label)}: {_conflicting(values):.0f} % {_ABOVE}"
-        axis.stairs(heights, _EDGES, fill=True, color=look.colour, alpha=0.3)
-        axis.stairs(heights, _EDGES, color=look.colour, linestyle=look.dashes, label=text)
-    axis.axvline(CONFLICT_DEGREES, color=layout.INK, linestyle=":", linewidth=1.1)
-    axis.set_xlim(0, 180)
-    axis.set_xticks(range(0, 181, 30))
-    axis.margins(y=0.35)
-    axis.set_ylim(bottom=0)
-    axis.grid(axis="y")
-    axis.legend(loc="upper left", handlelength=1.4, frameon=True, framealpha=1.0, edgecolor="none")
 
 
 def axes_of(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from statistics import fmean
 from typing import Any
@@ -189,15 +189,6 @@ def panels(
 def abreast(count: int) -> int:
     """How many of so many panels stand beside each other."""
     return max(1, min(2, count))
-
-
-def by_place(axes: Sequence[Axes], pools: Sequence[Pool]) -> Iterator[tuple[Axes, list[Pool]]]:
-    """The panel and the pools of each benchmark; titles the panels, hides those left over."""
-    titles = place_titles(pools)
-    hide_unused(axes, len(titles))
-    for axis, (place, title) in zip(axes, titles.items(), strict=False):
-        axis.set_title(wrapped(title, 40))
-        yield axis, [pool for pool in pools if pool.first.place == place]
 
 
 def hide_unused(axes: Sequence[Axes], used: int) -> None:

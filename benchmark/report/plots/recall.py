@@ -1,4 +1,4 @@
-"""Recall along the stream, by shift, by severity; forgetting."""
+"""Recall along the stream, by shift, by severity."""
 
 from __future__ import annotations
 
@@ -19,9 +19,6 @@ from benchmark.report.results import NOTHING, CellResult
 
 Curve = tuple[str, str]
 """A shift and the rest of its settings (options, version): what the points of a curve share."""
-
-
-FORGETTING = "What adapting does to clean queries"
 
 
 @mpl.rc_context(layout.RC)
@@ -143,44 +140,6 @@ def _row(axis: Axes, y: int, pool: Pool | None, look: layout.Look, metric: str) 
     if pool.is_source:
         axis.axvline(value, color=look.colour, linestyle=look.dashes, linewidth=0.9, zorder=1)
     axis.plot([value], [y], **{**layout.point(look), "markersize": 5, "markeredgewidth": 1.0})
-
-
-@mpl.rc_context(layout.RC)
-def forgetting(pools: Sequence[Pool]) -> Figure:
-    """Clean R@1 after the stream minus before: a bar for the mean, a dot for each cell."""
-    labels, values = labels_of(pools), [value for pool in pools for value in _forgotten(pool)]
-    looks = layout.looks(labels)
-    count, height = len(layout.place_titles(pools)), 0.55 + 0.24 * len(labels)
-    figure, axes = layout.panels(count, height, room=0.75, sharex=True, sharey=True)
-    for axis, here in layout.by_place(axes, pools):
-        for y, name in enumerate(labels):
-            own = [value for pool in here if pool.label == name for value in _forgotten(pool)]
-            _forgetting_bar(axis, y, own, looks[name])
-        axis.axvline(0, color=layout.INK, linewidth=0.9)
-    layout.name_bars(axes, labels)
-    low, high = min([0.0, *values]), max([0.0, *values])
-    pad = 0.22 * max(high - low, 1.0)  # for the numbers
-    axes[0].set_xlim(low - pad, high + pad)
-    figure.supxlabel("clean R@1 after the stream minus before (points)", fontsize=9)
-    layout.set_title(figure, FORGETTING)
-    return figure
-
-
-def _forgotten(pool: Pool) -> list[float]:
-    return [value for value in pool.values("metrics", "forgetting") if math.isfinite(value)]
-
-
-def _forgetting_bar(axis: Axes, y: int, values: list[float], look: layout.Look) -> None:
-    if not values:
-        layout.no_number(axis, y)
-        return
-    mean = float(np.mean(values))
-    axis.barh(y, mean, 0.62, color=look.colour)
-    if len(values) > 1:
-        axis.plot(values, [y] * len(values), "o", markersize=4, color=layout.INK,
-                  markeredgecolor="white")  # fmt: skip
-    end, room, side = (min, -8, "right") if mean < 0 else (max, 8, "left")
-    layout.beside(axis, f"{mean:+.1f}", end([mean, *values]), y, room, ha=side, fontsize=8)
 
 
 def _curve(pool: Pool) -> Curve:

@@ -14,10 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmark.report.plots import layout
-from benchmark.report.pools import Pool, labels_of
-from benchmark.report.results import Setting, method_rank
-
-_TITLE = "Quality against cost"
+from benchmark.report.pools import Pool, changed_nothing, labels_of
+from benchmark.report.results import NOTHING, Setting, method_rank
 
 _NAME = 7.0
 """Size of the names beside points."""
@@ -40,31 +38,13 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 @mpl.rc_context(layout.RC)
 def quality_and_cost(whole: Sequence[Pool]) -> Figure:
-    """R@1 with its interval against milliseconds per query, a panel per benchmark.
+    """R@1 against source over the cost relative to source, both means over the benchmarks.
 
-    Means over shifts and seeds, as in leaderboard.csv. The line is the Pareto front: methods that
-    no other method betters without costing more. With more benchmarks than ``layout.PANELS`` it is
-    one panel: the difference to source against the cost relative to source, a mean point per method
-    over the benchmarks that all of them have finished, and with few methods a faint one for each
-    benchmark. More than ``layout.MANY`` methods are drawn so, too.
+    A point per method, over the benchmarks that all methods have finished, and with few methods a
+    faint one for each benchmark. The line is the Pareto front: methods that no other method betters
+    without costing more.
     """
-    finished = [pool for pool in whole if pool.done]
-    count = len(layout.place_titles(finished))
-    labels = labels_of(finished)
-    if count > layout.PANELS or len(labels) > layout.MANY:
-        return _relative(finished)
-    looks = layout.looks(labels)
-    figure, axes = layout.panels(count, 2.7 if layout.abreast(count) > 1 else 3.2, room=0.3)
-    drawn = [(axis, _panel(axis, here, looks)) for axis, here in layout.by_place(axes, finished)]
-    layout.name_axes(axes, count, "ms per query (line: Pareto front)", "R@1 (%), 95 % interval")
-    layout.set_title(figure, _TITLE)
-    for axis, points in drawn:
-        name_points(figure, axis, points)
-    return figure
-
-
-def _relative(whole: Sequence[Pool]) -> Figure:
-    """All benchmarks in one panel, each relative to its source."""
+    whole = [pool for pool in whole if pool.done]
     looks = layout.looks(pool.label for pool in whole)
     found: dict[str, dict[Setting, tuple[float, float]]] = {}
     for pool in whole:
@@ -78,7 +58,8 @@ def _relative(whole: Sequence[Pool]) -> Figure:
     few = len(drawn) <= layout.MANY
     figure, (axis,) = layout.panels(1, 4.0 if few else 5.2, width=layout.WIDTH)
     if not drawn:
-        _nothing(axis, "no benchmark that all methods have finished")
+        text = "no benchmark that all methods have finished"
+        axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", color=layout.QUIET)
     means = []
     for label in drawn:
         costs, gains = zip(*(found[label][place] for place in shared), strict=True)
@@ -88,56 +69,25 @@ def _relative(whole: Sequence[Pool]) -> Figure:
                 costs, gains, look.marker or "o", color=look.colour, markersize=3.5, alpha=0.3
             )
         means.append((geometric_mean(costs), fmean(gains)))
-    _front(axis, means)
+    if means:
+        steps = zip(*(means[i] for i in pareto(means)), strict=True)
+        axis.step(*steps, where="post", color=layout.INK, linewidth=1.3, alpha=0.75, zorder=2)
     for label, (cost, gain) in zip(drawn, means, strict=True):
         axis.plot([cost], [gain], **layout.point(looks[label]), zorder=3)
     axis.axhline(0, color=layout.QUIET, linewidth=0.9, zorder=0)
-    _scale(axis, [cost for label in drawn for cost, _ in found[label].values()])
+    every = [cost for label in drawn for cost, _ in found[label].values()]
+    if every and max(every) > _WIDE * min(every):
+        layout.log_axis(axis, min(every), max(every))
+    axis.margins(x=0.1, y=0.12)
+    axis.grid(axis="both")
     axis.set_xlabel("ms per query, as a multiple of source (line: Pareto front)")
-    axis.set_ylabel(f"R@1 against source (points), mean of {len(shared)} benchmarks")
-    layout.set_title(figure, _TITLE)
+    over = f", mean of {len(shared)} benchmarks" if len(shared) > 1 else ""
+    axis.set_ylabel(f"R@1 against source (points){over}")
+    nothing = f" ({NOTHING})" if changed_nothing(whole) else ""
+    layout.set_title(figure, f"Quality against cost{nothing}")
     named = zip(drawn, means, strict=True)
     name_points(figure, axis, [(*mean, label, looks[label].colour) for label, mean in named])
     return figure
-
-
-def _panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, layout.Look]) -> list[NamedPoint]:
-    """Draws the methods of one benchmark; gives their points."""
-    drawn = []
-    for pool in pools:
-        cost, recall = pool.mean("cost", "ms_per_query"), pool.recall
-        if recall is not None and math.isfinite(cost) and math.isfinite(recall.value) and cost > 0:
-            drawn.append((cost, recall, pool.label))
-    if not drawn:
-        _nothing(axis, "no number")
-        return []
-    _front(axis, [(cost, recall.value) for cost, recall, _ in drawn])
-    for cost, recall, label in drawn:
-        look = looks[label]
-        axis.vlines(cost, recall.low, recall.high, color=look.colour, linewidth=1.0)
-        axis.plot([cost], [recall.value], **layout.point(look), zorder=3)
-    _scale(axis, [cost for cost, _, _ in drawn])
-    return [(cost, recall.value, label, looks[label].colour) for cost, recall, label in drawn]
-
-
-def _nothing(axis: Axes, text: str) -> None:
-    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", color=layout.QUIET)
-
-
-def _front(axis: Axes, points: Sequence[tuple[float, float]]) -> None:
-    """The Pareto front as steps."""
-    if points:
-        line = [points[i] for i in pareto(points)]
-        steps = zip(*line, strict=True)
-        axis.step(*steps, where="post", color=layout.INK, linewidth=1.3, alpha=0.75, zorder=2)
-
-
-def _scale(axis: Axes, costs: Sequence[float]) -> None:
-    """A logarithmic axis where costs differ widely, with readable numbers; margins and grid."""
-    if costs and max(costs) > _WIDE * min(costs):
-        layout.log_axis(axis, min(costs), max(costs))
-    axis.margins(x=0.1, y=0.12)
-    axis.grid(axis="both")
 
 
 @mpl.rc_context(layout.RC)

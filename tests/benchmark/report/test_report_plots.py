@@ -172,18 +172,6 @@ def test_wide_heat_maps_become_one_row_per_benchmark_beside_one_map_each():
     assert {"stream_mini-a_1.png", "stream_mini-a_2.png"} <= figures.keys()
 
 
-def test_forgetting_shows_the_mean_and_says_where_there_is_no_number():
-    results = [
-        cell("rest", hits=[1, 0], forgot=-2.0),
-        cell("rest", "fog", hits=[1, 0], forgot=-4.0),
-        cell("source", hits=[1, 0], forgot=None),
-        cell("tent", hits=[1, 0], forgot=float("nan")),
-    ]
-    axis = plots.forgetting(shift_pools(results)).axes[0]
-    assert [bar.get_width() for bar in axis.patches] == [-3.0]
-    assert [t.get_text() for t in axis.texts] == ["no number", "no number", "-3.0"]
-
-
 def test_figures_without_differences_or_forgetting_are_left_out():
     names = drawn([cell("source", hits=[1, 0], forgot=None)]).keys()
     assert names == {"stream_mini-a.png", "shifts_mini-a.png"}
