@@ -1,4 +1,4 @@
-"""``queryshift bench``, the one pipeline, and its other names: suite, grid, plan, config show."""
+"""``queryshift bench``, the one pipeline, and its other names: suite, grid, plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.console import Console
 
 from benchmark.cell import Cell, Record, Status, unfinished
-from benchmark.cli.command import FAILED, INTERRUPTED, OK, RUNS, Command, UsageError, say
+from benchmark.cli.command import FAILED, INTERRUPTED, OK, RUNS, Command, say
 from benchmark.cli.progress import Bars, Lines
 from benchmark.cli.terminal import Output, console_over
 from benchmark.config import run as settings
@@ -51,7 +51,7 @@ class Bench(Command):
     """Settings that the command has no flag for."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.set_defaults(grid=None, dry_run=False, calibrate=False, json=False, settings=False)
+        parser.set_defaults(grid=None, dry_run=False, settings=False)
         self.add_own_arguments(parser)
         settings.add_flags(parser, leave_out=self.leave_out)
 
@@ -60,7 +60,6 @@ class Bench(Command):
         add = parser.add_argument
         add("--grid", metavar="GRID", help="run a grid file: a bundled one (mini), or a path")
         add("--dry-run", action="store_true", help="show what would run and what it would cost")
-        _add_forecast(parser, "with --dry-run: ")
         add("--settings", action="store_true", help="only show every setting and its origin")
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
@@ -73,15 +72,12 @@ class Bench(Command):
             from benchmark.cli.dry_run import show_settings
 
             return show_settings(args, console)
-        for flag in ("calibrate", "json"):
-            if getattr(args, flag) and not args.dry_run:
-                raise UsageError(f"--{flag} is for --dry-run; say both")
         plan = self.plan(args)  # imports torch
         folder = Path(plan.config.out) if plan.config.out else RUNS / plan.folder
         if args.dry_run:
             from benchmark.cli.dry_run import show_forecast
 
-            return show_forecast(plan, folder, args, console)
+            return show_forecast(plan, folder, console)
 
         from benchmark.store.run_store import RunStore
 
@@ -221,46 +217,11 @@ class Plan(Grid):
 
     name = "plan"
     summary = "bench --grid GRID --dry-run: cells to run, finished, skipped; time, memory and disk"
-    examples = (
-        "  queryshift plan mini\n"
-        "  queryshift plan my-grid.yaml --workers 8 --calibrate\n"
-        "  queryshift plan mini --seed 0-9 --json"
-    )
+    examples = "  queryshift plan mini\n  queryshift plan my-grid.yaml --workers 8 --seed 0-9"
 
     def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
         super().add_own_arguments(parser)
-        _add_forecast(parser)
         parser.set_defaults(dry_run=True)
-
-
-class Config(Bench):
-    """The settings of a run or of a grid, after everything was merged."""
-
-    name = "config"
-    summary = "config show: every setting and the origin of its value, as bench --settings"
-    examples = (
-        "  queryshift config show --config my.yaml --seed 0-2\n"
-        "  queryshift config show --grid mini --workers 2"
-    )
-
-    def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.set_defaults(settings=True)
-        parser.add_argument("what", metavar="show", help="the word show")
-        parser.add_argument("--grid", metavar="GRID", help="grid by name or path")
-
-    def run(self, args: argparse.Namespace, console: Console) -> int:
-        if args.what != "show":
-            raise UsageError(f"expected 'config show', not {args.what!r}")
-        return super().run(args, console)
-
-
-def _add_forecast(parser: argparse.ArgumentParser, before: str = "") -> None:
-    parser.add_argument(
-        "--calibrate",
-        action="store_true",
-        help=f"{before}time a short cell if there is no measurement",
-    )
-    parser.add_argument("--json", action="store_true", help=f"{before}print JSON instead of tables")
 
 
 def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,20 +20,14 @@ if TYPE_CHECKING:
     from benchmark.planning.plan import Plan
 
 REASONS_SHOWN = 10
-CALIBRATE = "(--calibrate runs a short cell of each kind)"
 WAYS = {"measured": "measured before", "similar": "from another benchmark"}
 
 
-def show_forecast(plan: Plan, folder: Path, args: argparse.Namespace, console: Console) -> int:
+def show_forecast(plan: Plan, folder: Path, console: Console) -> int:
     """Prints cells, how many are done, what will be skipped, and the cost of the rest."""
     from benchmark.planning.estimate import forecast
 
-    found = forecast(plan, folder, calibration=args.calibrate)
-    if args.json:
-        say(console, json.dumps(found, indent=1))
-        return OK
-    for reason in found["calibration_failed"]:
-        say(console, f"calibration failed: {reason}", "red")
+    found = forecast(plan, folder)
     console.print(_table(found["by_benchmark"]))
     for line, style in (*_counts(found), *_cost(found["estimate"], found["workers"])):
         say(console, line, style)
@@ -85,7 +78,7 @@ def _counts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for reason, count in reasons[:REASONS_SHOWN]:
         yield f"{count} skipped: {reason}", "yellow"
     if len(reasons) > REASONS_SHOWN:
-        yield f"and {len(reasons) - REASONS_SHOWN} more reasons (--json)", ""
+        yield f"and {len(reasons) - REASONS_SHOWN} more reasons", ""
 
 
 def _cost(cost: Mapping[str, Any], workers: int) -> Iterator[tuple[str, str]]:
@@ -93,10 +86,7 @@ def _cost(cost: Mapping[str, Any], workers: int) -> Iterator[tuple[str, str]]:
         yield "nothing to do", "green"
         return
     if cost["seconds"] is None:
-        yield (
-            f"time, memory and disk: unknown, nothing like it was measured here {CALIBRATE}",
-            "yellow",
-        )
+        yield "time, memory and disk: unknown, nothing like it was measured here", "yellow"
         return
     shown = ", ".join(f"{count} {WAYS[how]}" for how, count in cost["how"].items())
     each = f", {_duration(cost['seconds_per_worker'])} on {workers} workers" if workers > 1 else ""
@@ -104,7 +94,7 @@ def _cost(cost: Mapping[str, Any], workers: int) -> Iterator[tuple[str, str]]:
     memory = f"{_size(cost['peak_mb'])} a worker, {_size(cost['peak_mb'] * workers)} in all"
     yield f"memory: {memory}; disk: {_size(cost['disk_mb'])}", ""
     if cost["unknown"]:
-        yield f"without {cost['unknown']} cells of unknown cost {CALIBRATE}", "yellow"
+        yield f"without {cost['unknown']} cells of unknown cost", "yellow"
 
 
 def _duration(seconds: float | None) -> str:

@@ -48,8 +48,6 @@ SHORT = {
     "plan": "bench:Plan",
     "leaderboard": "bundled:Leaderboard",
     "claims": "bundled:ClaimsPage",
-    "config": "bench:Config",
-    "check-shift": "names:CheckShift",
 }
 """Other names for some ways of calling the commands."""
 

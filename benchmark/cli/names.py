@@ -295,18 +295,6 @@ class Check(Command):
         return OK if all(sound) else FAILED
 
 
-class CheckShift(Check):
-    """The same for shifts alone, so that a shift may have a method's name."""
-
-    name = "check-shift"
-    summary = "test that a shift keeps its contract"
-    examples = "  queryshift check-shift gaussian_noise"
-
-    def run(self, args: argparse.Namespace, console: Console) -> int:
-        args.name = f"shift/{args.name}"
-        return super().run(args, console)
-
-
 def _check(registry: Registry, name: str, console: Console) -> bool:
     thing = registry.get(name)
     with console.status(Text(f"checking {registry.kind} {name}")):

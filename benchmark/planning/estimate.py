@@ -7,7 +7,6 @@ Where there are none either, its cost is unknown, and said to be.
 
 from __future__ import annotations
 
-import functools
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +14,12 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from benchmark.cell import Cell, PartTexts, Status
+from benchmark.cell import Cell, PartTexts
 from benchmark.data.card import SEPARATOR, BenchmarkCard
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.environment import processor
 from benchmark.evaluation.fingerprints import Fingerprints, data_here, weights_here
 from benchmark.evaluation.resources import Resources
-from benchmark.executors import SerialExecutor, run_cells
 from benchmark.executors.choose import check_settings, part_of, planned_workers
 from benchmark.planning.plan import Plan
 from benchmark.registry import BENCHMARKS
@@ -31,44 +29,32 @@ from benchmark.store.run_store import RunStore
 OTHER_RECORDS = 500
 """Records of other runs that are looked at, newest runs first."""
 
-CALIBRATION_QUERIES = 128
-"""Queries of a cell that is run to learn its cost."""
-
-CALIBRATION = "calibration"
-"""Folder of such cells, in the run's folder."""
-
 _COUNTED_AS = {"image": "images", "text": "captions", "composed": "queries"}
 
 
-def forecast(plan: Plan, folder: Path, *, calibration: bool = False) -> dict[str, Any]:
-    """What a plan comes to, as JSON values; times in seconds.
+def forecast(plan: Plan, folder: Path) -> dict[str, Any]:
+    """What a plan comes to; times in seconds.
 
     Args:
         plan: the cells; of those of its shard, where its settings name one.
         folder: where their results are, or will be.
-        calibration: run a short cell of each kind that was never measured first.
     """
     config = plan.config
     check_settings(config)
     part = set(map(id, part_of(plan.possible, config)))
     plan = replace(plan, cells=tuple(p for p in plan.cells if p.reason or id(p.cell) in part))
-    resources = functools.partial(
-        default_resources, allow_missing=config.allow_missing, ready_made=config.ready_made
-    )
     own, waiting, unverified = stored_cells(folder), plan.possible, 0
     if config.if_exists != "always":
         known = Fingerprints(folder / "fingerprints")
-        waiting, unverified = to_run(waiting, own, known, resources(cache=config.cache))
-    machine, failed = processor(plan.cells[0].cell.backbone.device), []
+        resources = default_resources(
+            allow_missing=config.allow_missing, ready_made=config.ready_made, cache=config.cache
+        )
+        waiting, unverified = to_run(waiting, own, known, resources)
+    machine = processor(plan.cells[0].cell.backbone.device)
     rates = Rates([*own, *other_runs(folder)], machine)
-    if calibration:
-        # Without the cache: a warm one would hide what loading and corrupting cost.
-        failed = calibrate(waiting, rates, folder, resources(cache="off"))
-        rates = Rates([*own, *other_runs(folder)], machine)
     workers = planned_workers(config, len(waiting))
     reasons = Counter(planned.reason for planned in plan.cells if planned.reason)
     return {
-        "grid": plan.name,
         "folder": str(folder),
         "cells": len(plan.cells),
         "done": len(plan.possible) - len(waiting),
@@ -79,7 +65,6 @@ def forecast(plan: Plan, folder: Path, *, calibration: bool = False) -> dict[str
         "estimate": outlook(waiting, rates, workers),
         "by_benchmark": _by_benchmark(plan, waiting, rates),
         "reasons": dict(reasons.most_common()),
-        "calibration_failed": failed,
     }
 
 
@@ -116,8 +101,8 @@ def stored_cells(folder: Path, most: int | None = None) -> list[StoredCell]:
 
 
 def other_runs(folder: Path) -> list[StoredCell]:
-    """Finished cells of the runs beside this one, and of its calibration: for their cost."""
-    found = stored_cells(folder / CALIBRATION)
+    """Finished cells of the runs beside this one: for their cost."""
+    found: list[StoredCell] = []
     try:
         beside = [run for run in folder.parent.iterdir() if run != folder and run.is_dir()]
         beside.sort(key=lambda run: run.stat().st_mtime, reverse=True)
@@ -286,29 +271,3 @@ def outlook(cells: Sequence[Cell], rates: Rates, workers: int) -> dict[str, Any]
         "disk_mb": None if nothing else sum(one.size for one in known) / 2**20,
         "how": dict(Counter(one.how for one in known)),
     }
-
-
-def calibration_cells(cells: Iterable[Cell], rates: Rates) -> list[Cell]:
-    """Short cells that tell what is unknown: each method once per backbone and kind of query."""
-    short: dict[Hashable, Cell] = {}
-    for cell in cells:
-        if rates.of(cell) is None:
-            *_, similar = _kinds(cell, _modality(cell))
-            limit = min(CALIBRATION_QUERIES, cell.limit or CALIBRATION_QUERIES)
-            short.setdefault(similar, replace(cell, limit=limit))
-    return list(short.values())
-
-
-def calibrate(cells: Iterable[Cell], rates: Rates, folder: Path, resources: Resources) -> list[str]:
-    """Runs a short cell for each that is unknown and keeps it in the run's calibration folder.
-
-    Returns:
-        Why some of them have no result, if so.
-    """
-    short = calibration_cells(cells, rates)
-    if not short:
-        return []
-    store = RunStore(folder / CALIBRATION)
-    outcome = run_cells(short, store, SerialExecutor(resources), resources=resources)
-    reasons = (r.reason for r in outcome.records if r.status is not Status.DONE)
-    return list(dict.fromkeys(reasons))

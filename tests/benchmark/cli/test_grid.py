@@ -1,4 +1,4 @@
-"""``grid``, ``plan`` and ``config show`` as a user meets them, on the toy plugin's world."""
+"""``grid``, ``plan`` and ``bench --settings`` as a user meets them, on the toy plugin's world."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import io
 import itertools
 import json
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmark.cli.bench import Config, Grid, Plan
+from benchmark.cli.bench import Bench, Grid, Plan
 from benchmark.cli.bundled import ClaimsPage, Leaderboard
-from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command, UsageError
+from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command
 from benchmark.config.files import atomic_write
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.report.writing import output_options, up_to_date, write_all, write_manifest
@@ -85,20 +86,22 @@ def test_a_grid_is_planned_run_and_not_run_twice(call):
     code, after = call(Plan(), "toys.yaml")
     assert "4 done in results/runs/grid-toys, 0 to run, 4 skipped" in after
     assert "nothing to do" in after
-    more = json.loads(call(Plan(), "toys.yaml", "--seed", "0,1", "--workers", "2", "--json")[1])
-    assert (more["cells"], more["done"], more["to_run"], more["skipped"]) == (16, 4, 4, 8)
-    assert more["estimate"]["unknown"] == 0
-    assert more["estimate"]["how"] == {"measured": 4}
-    assert 0 < more["estimate"]["seconds"] < 60
-    assert {row["benchmark"]: row["to_run"] for row in more["by_benchmark"]}["toy-text"] == 1
-    assert sum(more["reasons"].values()) == 8
+    more = call(Plan(), "toys.yaml", "--seed", "0,1", "--workers", "2")[1]
+    assert "16 cells: 4 done in results/runs/grid-toys, 4 to run, 8 skipped" in more
+    assert re.search(r"time: \d+ s, \d+ s on 2 workers \(cells: 4 measured before\)", more)
+    assert "unknown" not in more
+    assert sum(map(int, re.findall(r"(\d+) skipped: ", more))) == 8
+    (row,) = [line for line in more.splitlines() if line.startswith("toy-text")]
+    assert "1 of 2" in row
 
 
 def test_a_plan_heeds_the_shard_and_refuses_what_a_run_refuses(call):
-    every = json.loads(call(Plan(), "toys.yaml", "--json")[1])
-    parts = [json.loads(call(Plan(), "toys.yaml", "--json", f"--shard={n}/2")[1]) for n in (1, 2)]
-    assert all(0 < part["to_run"] < every["to_run"] for part in parts)
-    assert sum(part["to_run"] for part in parts) == every["to_run"]
+    every, *parts = (
+        int(re.search(r"(\d+) to run", call(Plan(), "toys.yaml", *shard)[1])[1])
+        for shard in ((), ("--shard=1/2",), ("--shard=2/2",))
+    )
+    assert all(0 < part < every for part in parts)
+    assert sum(parts) == every
     with pytest.raises(ConfigError, match="serial runs one cell at a time"):
         call(Plan(), "toys.yaml", "--executor", "serial", "--workers", "2")
 
@@ -237,22 +240,12 @@ def test_nothing_runs_before_the_whole_file_is_right(call):
     assert not Path("results").exists()
 
 
-def test_calibration_measures_what_is_unknown(call):
-    code, out = call(Plan(), "toys.yaml", "--calibrate")
-    assert code == OK
-    assert "unknown" not in out
-    assert "(cells: 4 measured before)" in out
-    again = call(Plan(), "toys.yaml")[1]
-    assert "4 to run" in again
-    assert "memory: " in again
-
-
-def test_config_show_says_where_each_value_comes_from(call):
+def test_the_settings_say_where_each_value_comes_from(call):
     Path("mine.yaml").write_text("workers: 2\nseed: 5\n", encoding="utf-8")
-    words = ("show", "--grid", "toys.yaml", "--config", "mine.yaml", "--limit", "0-1")
+    words = ("--settings", "--grid", "toys.yaml", "--config", "mine.yaml", "--limit", "0-1")
     with pytest.raises(ConfigError, match="--limit"):
-        call(Config(), *words)
-    code, out = call(Config(), *words[:-1], "10", "--severity", "1")
+        call(Bench(), *words)
+    code, out = call(Bench(), *words[:-1], "10", "--severity", "1")
     assert code == OK
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines() if line}
     assert lines["limit"] == "10 --limit"
@@ -264,10 +257,8 @@ def test_config_show_says_where_each_value_comes_from(call):
     assert lines["device"] == "cpu toys.yaml:2"
     assert lines["preset"] == "- default"
     assert "exclude 1" in out
-    plain = call(Config(), "show", "--config", "mine.yaml")[1]
+    plain = call(Bench(), "--settings", "--config", "mine.yaml")[1]
     assert "mine.yaml:1" in plain
-    with pytest.raises(UsageError, match="expected 'config show'"):
-        call(Config(), "list")
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,7 @@ from benchmark.errors import DataError
 from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.executors import SerialExecutor, run_cells
 from benchmark.planning.estimate import (
-    CALIBRATION_QUERIES,
     Rates,
-    calibration_cells,
     other_runs,
     outlook,
     stored_cells,
@@ -114,15 +112,6 @@ def test_the_outlook_adds_up_and_says_what_is_unknown(stored):
     nothing = outlook([cell("rest", TEXT)], rates, workers=1)
     assert (nothing["seconds"], nothing["peak_mb"], nothing["disk_mb"]) == (None, None, None)
     assert outlook([], rates, workers=1)["seconds"] == 0
-
-
-def test_a_calibration_has_one_short_cell_of_each_unknown_kind(stored):
-    rates = Rates([stored(cell("tent"), 20.0)], HERE)
-    asked = [cell("tent"), cell("tcr"), cell("tcr", seed=1), cell("tent", TEXT, limit=20)]
-    short = calibration_cells(asked, rates)
-    assert [(c.method.name, c.benchmark, c.limit) for c in short] == [
-        *[("tcr", IMAGE, CALIBRATION_QUERIES), ("tent", TEXT, 20)]
-    ]
 
 
 def run(folder: Path, cells: list[Cell]) -> None:
