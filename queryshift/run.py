@@ -98,23 +98,8 @@ def evaluate(
             plan = _plan(run, given, out)
         except (MethodError, ShiftError) as error:
             raise ConfigError(str(error)) from None
-        config, fewest = plan.config, plan.config.loader_workers
-        resources = default_resources(
-            allow_missing=config.allow_missing,
-            ready_made=config.ready_made,
-            cache=config.cache or ("" if out and not lender.own else "off"),
-            loader_workers=0 if lender.own and fewest is None else fewest,
-            loaded=given.sets if given else None,
-        )
-        logs = stack.enter_context(opened(config.log))
-        cells = plan.possible
-        logs.add(stack.enter_context(shown(len(cells), quiet=config.quiet or not progress)))
-        if out:
-            asked = run.traced.get("if_exists")
-            again = config.if_exists == "always" or (lender.own and asked is None)
-            results = _stored(cells, RunStore(config.out), resources, logs, config, again)
-        else:
-            results = _in_memory(cells, resources, logs)
+        again = plan.config.if_exists == "always" or (lender.own and "if_exists" not in run.traced)
+        results = _results(plan, given, bool(lender.own), again=again, progress=progress)
     left = [unfinished(p.cell, "", Status.SKIPPED, p.reason) for p in plan.cells if p.reason]
     results += [CellResult(record) for record in left]
     _complain(results)
@@ -200,6 +185,25 @@ def _plan(run: _Run, given: Given | None, out: str) -> Plan:
         for name in ("benchmark", "shift", "stream", "stream_option", "model"):
             traced[name] = Traced(getattr(filled, name), ORIGIN)
     return plan_flags(traced)
+
+
+def _results(
+    plan: Plan, given: Given | None, own: bool, *, again: bool, progress: bool
+) -> list[CellResult]:
+    """Runs the cells of a plan; ``own``: some of what they name was given as objects."""
+    config, cells, fewest = plan.config, plan.possible, plan.config.loader_workers
+    resources = default_resources(
+        allow_missing=config.allow_missing,
+        ready_made=config.ready_made,
+        cache=config.cache or ("" if config.out and not own else "off"),
+        loader_workers=0 if own and fewest is None else fewest,
+        loaded=given.sets if given else None,
+    )
+    with opened(config.log) as logs, shown(len(cells), quiet=config.quiet or not progress) as bars:
+        logs.add(bars)
+        if config.out:
+            return _stored(cells, RunStore(config.out), resources, logs, config, again)
+        return _in_memory(cells, resources, logs)
 
 
 def _in_memory(cells: Sequence[Cell], resources: Resources, tell: Callback) -> list[CellResult]:

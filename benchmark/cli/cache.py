@@ -1,4 +1,4 @@
-"""``queryshift cache``: what the disk cache holds, emptying it, checking it."""
+"""``queryshift cache``: what the disk cache holds, and emptying it."""
 
 from __future__ import annotations
 
@@ -27,19 +27,14 @@ class Cache(Command):
     """Looks after the disk cache."""
 
     name = "cache"
-    summary = "show, empty or check the disk cache of embeddings and shifted queries"
-    examples = (
-        "  queryshift cache info\n"
-        "  queryshift cache verify\n"
-        "  queryshift cache clear --cache /scratch/queryshift"
-    )
+    summary = "show or empty the disk cache of embeddings and shifted queries"
+    examples = "  queryshift cache info\n  queryshift cache clear --cache /scratch/queryshift"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "action",
             metavar="ACTION",
-            help="info (what is there), clear (remove all of it), "
-            "verify (read all of it, remove what is damaged)",
+            help="info (what is there) or clear (remove all of it)",
         )
         parser.add_argument(
             "--cache",
@@ -49,10 +44,10 @@ class Cache(Command):
         )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
-        actions = {"info": _info, "clear": _clear, "verify": _verify}
+        actions = {"info": _info, "clear": _clear}
         if args.action not in actions:
             raise UsageError(
-                f"cache can do {', '.join(actions)}, not {args.action!r}"
+                f"cache can do {' or '.join(actions)}, not {args.action!r}"
                 f"{did_you_mean(args.action, actions)}"
             )
         from benchmark.evaluation.cache import disk_cache  # imports torch
@@ -95,22 +90,6 @@ def _clear(cache: DiskCache, console: Console) -> int:
     if left:
         say(console, f"{_count(left)} could not be removed: the folder is not writable")
     return FAILED if left else OK
-
-
-def _verify(cache: DiskCache, console: Console) -> int:
-    from benchmark.evaluation.cache import remove
-
-    sound, damaged = 0, 0
-    for stored, problem in cache.verify():
-        if not problem:
-            sound += 1
-            continue
-        damaged += 1
-        remove(stored.path)
-        gone = "it could not be removed" if stored.path.exists() else "removed"
-        say(console, f"damaged: {stored.path.name}: {problem}; {gone}", "red")
-    say(console, f"{_count(sound)} sound, {damaged} damaged in {cache.folder}")
-    return FAILED if damaged else OK
 
 
 def _count(number: int) -> str:

@@ -45,9 +45,6 @@ DEFAULT_BYTES = 10 * 10**9
 DIGESTS = "digests"
 """The subfolder that ``shifts.digests`` keeps digests of files in."""
 
-_FORMER = ".rows"
-"""What older versions wrote: counted, evicted and cleared with the rest, never read."""
-
 _ABANDONED_SECONDS = 3600.0
 """An unfinished file that nobody has written to for so long has lost its process."""
 
@@ -153,7 +150,7 @@ class DiskCache:
 
     def entries(self) -> list[Stored]:
         """All finished entries, least recently used first."""
-        return sorted(self._files(SUFFIX, _FORMER), key=lambda stored: stored.used)
+        return sorted(self._files(SUFFIX), key=lambda stored: stored.used)
 
     def unfinished(self) -> list[Stored]:
         """Files that are being written, or that a process has left behind."""
@@ -169,17 +166,6 @@ class DiskCache:
         found = (*self.entries(), *self.unfinished())
         removed = [stored.size for stored in found if remove(stored.path)]
         return len(removed), sum(removed)
-
-    def verify(self) -> Iterator[tuple[Stored, str]]:
-        """Reads every entry whole; yields it with what is wrong with it ("" where nothing is)."""
-        for stored in self.entries():
-            try:
-                Entry.open(stored.path)
-                yield stored, ""
-            except FileNotFoundError:
-                continue  # evicted meanwhile
-            except (OSError, DamagedEntry) as error:
-                yield stored, str(error)
 
     def _give_up(self, error: OSError) -> None:
         """Stops writing for the rest of this process, and says so once."""
@@ -209,14 +195,14 @@ class DiskCache:
                 used -= stored.size
         return used <= self.max_bytes
 
-    def _files(self, *suffixes: str) -> Iterator[Stored]:
+    def _files(self, suffix: str) -> Iterator[Stored]:
         try:
             found = list(os.scandir(self.folder))
         except OSError:
             return
         for item in found:
             kind = item.name.partition("-")[0]
-            if item.name.endswith(suffixes) and kind in KINDS:
+            if item.name.endswith(suffix) and kind in KINDS:
                 with suppress(OSError):  # evicted meanwhile
                     facts = item.stat()
                     yield Stored(Path(item.path), kind, facts.st_size, facts.st_mtime)

@@ -109,8 +109,6 @@ def write_all(
     Raises:
         ResultsError: the run has no cells, or the folder cannot be written.
     """
-    from benchmark.report import html  # it imports this package's own names
-
     results = load_results(store, batches=False) if results is None else results
     if not results:
         raise ResultsError(
@@ -130,44 +128,38 @@ def write_all(
         log = [result for result in results if not result.done]
         written.append(write_csv(unlabelled_frame(log), target / "unlabelled.csv"))
         results = [result for result in results if result.done]
-    if not results:
-        return [*written, write_manifest(target, records, made, written)]
-    pools, whole = shift_pools(results), benchmark_pools(results)
+    if results:
+        pools, whole = shift_pools(results), benchmark_pools(results)
+        cells = store.cells if folder is None else None
+        written += _write_tables(results, pools, whole, target, cells)
+        if figures:
+            # matplotlib takes half a second to import, which a run without figures need not spend.
+            from benchmark.report import plots
+
+            for name, figure in plots.figures(pools, whole, each=each):
+                written += plots.write(figure, target / "figures" / name, kinds)
+    return [*written, write_manifest(target, records, made, written)]
+
+
+def _write_tables(
+    results: list[CellResult],
+    pools: Sequence[Pool],
+    whole: Sequence[Pool],
+    target: Path,
+    cells: Path | None,
+) -> list[Path]:
+    from benchmark.report import html  # it imports this package's own names
+
     pairs = pairwise(whole)
     tables = boards(whole, pairs)
-    written += [
+    return [
         write_csv(leaderboard(whole), target / "leaderboard.csv"),
         write_csv(by_shift(pools), target / "by_shift.csv"),
         write_csv(pairwise_frame(whole, pairs), target / "pairwise.csv.gz"),
         write_csv(ranking_frame(rankings(whole)), target / "ranking.csv"),
         write_text(latex(tables), target / "leaderboard.tex"),
         write_text(markdown(tables), target / "leaderboard.md"),
-        html.write(
-            results,
-            target / "leaderboard.html",
-            cells=store.cells if folder is None else None,
-            pools=(whole, pools),
-        ),
-    ]
-    if figures:
-        written += _draw(target / "figures", pools, whole, each, kinds)
-    return [*written, write_manifest(target, records, made, written)]
-
-
-def _draw(
-    folder: Path,
-    pools: Sequence[Pool],
-    whole: Sequence[Pool],
-    each: bool,
-    kinds: Sequence[Literal["png", "pdf"]],
-) -> list[Path]:
-    # matplotlib takes half a second to import, which a run without figures need not spend.
-    from benchmark.report import plots
-
-    return [
-        path
-        for name, figure in plots.figures(pools, whole, each=each)
-        for path in plots.write(figure, folder / name, kinds)
+        html.write(results, target / "leaderboard.html", cells=cells, pools=(whole, pools)),
     ]
 
 

@@ -115,7 +115,6 @@ def test_a_damaged_entry_is_found_said_once_and_removed(
     disk.put(CacheKey("gallery", "key"), table())
     path = only_file(disk)
     DAMAGE[how](path)
-    assert [bool(problem) for _, problem in disk.verify()] == [True]
     with caplog.at_level(logging.WARNING, "benchmark"):
         assert disk.open(CacheKey("gallery", "key")) is None
         assert disk.open(CacheKey("gallery", "key")) is None
@@ -123,7 +122,7 @@ def test_a_damaged_entry_is_found_said_once_and_removed(
     assert "damaged" in said
     assert str(path) in said
     disk.put(CacheKey("gallery", "key"), table())
-    assert [problem for _, problem in disk.verify()] == [""]
+    Entry.open(only_file(disk))
 
 
 def test_an_entry_under_another_name_is_refused(tmp_path: Path) -> None:
@@ -249,7 +248,8 @@ def test_several_writers_at_once(tmp_path: Path) -> None:
     assert [worker.exitcode for worker in workers] == [0, 0]
     disk = DiskCache(tmp_path, 1 << 20)
     assert disk.entries()
-    assert [problem for _, problem in disk.verify()] == [""] * len(disk.entries())
+    for stored in disk.entries():
+        Entry.open(stored.path)  # raises where one is damaged
     assert not disk.unfinished()
 
 
