@@ -105,8 +105,8 @@ def build_pairs(
 
     Image queries (or sounds, by ``pairs.modality``) are answered by any of the image's captions,
     text queries by the one image that the caption was written for; where images have identities,
-    by everything of the identity; where texts are shared, by every image that has the text.
-    Clusters are the images (the identities, where there are some), on both sides.
+    by everything of the identity. Clusters are the images (the identities, where there are some),
+    on both sides.
 
     Args:
         pairs: what a data set's loader returned.
@@ -126,10 +126,7 @@ def build_pairs(
     gallery: Items
     images = np.arange(len(pairs.images), dtype=np.int64)
     identities = images if pairs.identities is None else pairs.identities
-    if pairs.shared_texts:
-        relevance = _by_text(pairs)
-    else:
-        relevance = Relevance.from_groups(identities[owner], identities)
+    relevance = Relevance.from_groups(identities[owner], identities)
     if query == "text":
         queries, gallery, owners = texts, pairs.images, owner
     else:
@@ -153,14 +150,6 @@ def build_pairs(
         info=dict(pairs.info),
         group_keys=keys,
     )
-
-
-def _by_text(pairs: ImageTextPairs) -> Relevance:
-    """Caption -> every image that has a caption of the same letters."""
-    having: dict[str, set[int]] = {}
-    for text, image in zip(pairs.captions, pairs.caption_image.tolist(), strict=True):
-        having.setdefault(text, set()).add(image)
-    return Relevance.from_lists([sorted(having[text]) for text in pairs.captions])
 
 
 def _cleaner(name: str, cleaning: str, max_words: int) -> Callable[[str], str] | None:

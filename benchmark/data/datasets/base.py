@@ -34,8 +34,6 @@ class ImageTextPairs:
             None: a caption belongs to its own image alone.
         caption_groups: key -> (captions,) int64 group of each caption, where it is not its image's.
         modality: "image", or "audio" where sounds stand in place of the images.
-        shared_texts: whether a text that several images have, letter by letter, is relevant to all
-            of them, both ways (a named variant of some sets); not together with identities.
     """
 
     name: str
@@ -47,7 +45,6 @@ class ImageTextPairs:
     info: Mapping[str, Any] = field(default_factory=dict)
     image_groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     identities: np.ndarray | None = None
-    shared_texts: bool = False
     caption_groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     modality: str = "image"
 
@@ -70,8 +67,6 @@ class ImageTextPairs:
                 raise DataError(f"{self.name}: group key {key!r} must give each image its group")
         if self.identities is not None and self.identities.shape != (images,):
             raise DataError(f"{self.name}: identities must give each image its own")
-        if self.identities is not None and self.shared_texts:
-            raise DataError(f"{self.name}: relevance is by identity or by text, not by both")
         for kind, ids in (("image", self.images.ids), ("caption", self.caption_ids)):
             refuse_duplicates(ids, f"{self.name}: {kind} id")
 

@@ -9,9 +9,8 @@ Where the files are looked for, below the folder given as DATA, first hit wins::
 The folder may also be called fashioniq, fashion_iq or fashionIQ_dataset, or be DATA itself; the
 pictures may lie in images/, image/, resized_image/ or beside captions/.
 
-A query is ranked in its own category's gallery, which holds its reference too. Two galleries are
-in use and lie several points apart: that of the split file (``load``) and the smaller one of
-targets and references only (``load_reduced``, the data set "fashioniq-reduced").
+A query is ranked in its own category's gallery, which holds its reference too: all pictures of the
+split file. A smaller one, of targets and references only, lies several points apart.
 
 Pictures come from shop links, many of them dead. With ``allow_missing`` the missing ones leave the
 gallery, and queries whose reference or target is missing are dropped; ``info`` says how many.
@@ -69,14 +68,21 @@ def load(root: Path | None, *, split: str = "val", allow_missing: bool = False) 
     Raises:
         DataError: files missing or malformed, or a category without a query that can be asked.
     """
-    return _load("fashioniq", root, split, allow_missing, reduced=False)
-
-
-def load_reduced(
-    root: Path | None, *, split: str = "val", allow_missing: bool = False
-) -> ComposedQueries:
-    """FashionIQ with galleries of targets and references only; otherwise as ``load``."""
-    return _load("fashioniq-reduced", root, split, allow_missing, reduced=True)
+    if split not in _SPLITS:
+        hidden = "; the targets of its test split are not published" if split == "test" else ""
+        raise DataError(
+            f"'fashioniq' has no split {split!r} to score{did_you_mean(split, _SPLITS)}; "
+            f"expected 'val' or 'train'{hidden}"
+        )
+    categories = [_read(root, category, split) for category in CATEGORIES]
+    assert root is not None  # the annotations were found
+    found = _find(root, categories)
+    total = len(found)
+    missing = [item for item, path in found.items() if path is None]
+    if missing and (not allow_missing or len(missing) == total):
+        places = _SOURCE.picture_places(root, _IMAGE_FOLDERS)
+        raise DataError(_SOURCE.missing(missing, total, "images", places))
+    return _queries(f"fashioniq {split}", categories, found)
 
 
 def joined(captions: Sequence[str]) -> str:
@@ -89,28 +95,6 @@ def joined(captions: Sequence[str]) -> str:
     """
     first, second = (caption.strip(".?, ") for caption in captions)
     return f"{first.capitalize()} and {second}"
-
-
-def _load(
-    name: str, root: Path | None, split: str, allow_missing: bool, *, reduced: bool
-) -> ComposedQueries:
-    if split not in _SPLITS:
-        hidden = "; the targets of its test split are not published" if split == "test" else ""
-        raise DataError(
-            f"{name!r} has no split {split!r} to score{did_you_mean(split, _SPLITS)}; "
-            f"expected 'val' or 'train'{hidden}"
-        )
-    categories = [_read(root, category, split) for category in CATEGORIES]
-    if reduced:
-        categories = [_reduced(category) for category in categories]
-    assert root is not None  # the annotations were found
-    found = _find(root, categories)
-    total = len(found)
-    missing = [item for item, path in found.items() if path is None]
-    if missing and (not allow_missing or len(missing) == total):
-        places = _SOURCE.picture_places(root, _IMAGE_FOLDERS)
-        raise DataError(_SOURCE.missing(missing, total, "images", places))
-    return _queries(f"{name} {split}", categories, found)
 
 
 def _read(root: Path | None, category: str, split: str) -> _Category:
@@ -152,13 +136,6 @@ def _gallery(file: Path) -> list[str]:
             )
         first[item] = number
     return list(first)
-
-
-def _reduced(category: _Category) -> _Category:
-    used = {item for query in category.queries for item in (query.target, query.reference)}
-    return _Category(
-        category.name, category.queries, [item for item in category.gallery if item in used]
-    )
 
 
 def _find(root: Path, categories: Sequence[_Category]) -> dict[str, Path | None]:

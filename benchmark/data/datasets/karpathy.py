@@ -14,20 +14,13 @@ An image is looked for under its annotated path first, then under its bare file 
 folders of corrupted images are usually flat.
 
 RSICD and RSITMD, aerial views with five sentences each, come as one file for all splits and one
-flat folder. Many of their texts occur under several images. By default only a text's own image is
-relevant, as in TCR's left-over loaders. Variants are data sets with names of their own, so that
-results cannot be mixed up:
-
-* ``load_rsicd_same_text``, ``load_rsitmd_same_text``: a text is relevant to every image with it,
-  letter by letter;
-* ``load_rsicd_first_1000``, ``load_rsitmd_first_450``: the left-over loaders' cap on the images.
+flat folder. Many of their texts occur under several images. Only a text's own image is relevant,
+as in TCR's left-over loaders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -129,15 +122,6 @@ def _aerial(file: Path, split: str) -> Iterator[AnnotatedImage]:
         yield AnnotatedImage(path.stem, path, sentences_of(record, where))
 
 
-def _first(count: int, of: PairLoader) -> PairLoader:
-    """A loader of the split's first images alone."""
-
-    def read(file: Path, split: str) -> Iterable[AnnotatedImage]:
-        return islice(of.read(file, split), count)
-
-    return replace(of, read=read, part=f"first {count}")
-
-
 load_rsicd = PairLoader(
     Source("rsicd", ("rsicd", ".")),
     ("dataset_rsicd.json",),
@@ -154,8 +138,3 @@ load_rsitmd = PairLoader(
     other_suffixes(".png", ".jpg"),
 )
 """RSITMD, only the own image relevant."""
-
-load_rsicd_same_text = replace(load_rsicd, same_text=True)
-load_rsitmd_same_text = replace(load_rsitmd, same_text=True)
-load_rsicd_first_1000 = _first(1000, load_rsicd)
-load_rsitmd_first_450 = _first(450, load_rsitmd)

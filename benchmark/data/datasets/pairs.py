@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,7 +53,6 @@ class PairLoader:
         instead: files that known copies have in place of the annotations, each with what to do.
         split: the one that is loaded where none is named.
         part: what of a split is loaded, for its name ("in-domain"); "" for all.
-        same_text: whether every image that has a text is relevant to it.
     """
 
     source: Source
@@ -64,7 +63,6 @@ class PairLoader:
     instead: tuple[tuple[str, str], ...] = ()
     split: str = "test"
     part: str = ""
-    same_text: bool = False
 
     def __call__(
         self, root: Path | None, *, split: str = "", allow_missing: bool = False
@@ -96,19 +94,11 @@ class PairLoader:
             names = [str(image.path) for image in absent]
             message = self.source.missing(names, len(images), "images", self.places(root))
             raise DataError(message)
-        pairs = _assemble(
+        return _assemble(
             f"{self.source.name} {split}",
             [image for image, _ in kept],
             [path for _, path in kept],
             [image.id for image in absent],
-        )
-        if not self.same_text:
-            return pairs
-        return replace(
-            pairs,
-            name=f"{pairs.name}, same text",
-            fingerprint=content_fingerprint([pairs.fingerprint, "same text"]),
-            shared_texts=True,
         )
 
     def annotation(self, root: Path | None, split: str = "") -> Path:

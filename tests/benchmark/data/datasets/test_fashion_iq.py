@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.datasets.fashion_iq import joined, load, load_reduced
+from benchmark.data.datasets.fashion_iq import joined, load
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_composed import CATEGORIES, SHARED, item_id, make_fashion_iq, picture
 from tests.benchmark.fixtures_karpathy import write_json
@@ -51,18 +51,6 @@ def test_references_targets_and_texts_are_those_of_the_records(tmp_path: Path) -
     assert data.images[0].shape == (30, 20, 3)
     assert data.info["missing_images"] == 0
     assert data.info["dropped_queries"] == 0
-
-
-def test_the_reduced_gallery_holds_targets_and_references_only(tmp_path: Path) -> None:
-    make_fashion_iq(tmp_path)
-    full, reduced = load(tmp_path), load_reduced(tmp_path)
-    assert reduced.sections is not None
-    assert reduced.sections.bounds.tolist() == [0, 4, 8, 13]
-    used = {i for found in reduced.targets for i in found} | set(reduced.references.tolist())
-    assert used == set(range(13))
-    assert (full.name, reduced.name) == ("fashioniq val", "fashioniq-reduced val")
-    assert full.fingerprint != reduced.fingerprint
-    assert list(full.texts) == list(reduced.texts)
 
 
 def test_a_picture_of_two_categories_is_one_group_of_references(tmp_path: Path) -> None:
@@ -156,14 +144,6 @@ def test_allow_missing_drops_queries_and_gallery_images_and_says_so(tmp_path: Pa
     for query, (found,) in zip(data.query_ids, data.targets, strict=True):
         assert data.images.ids[found] == whole.images.ids[kept[query][0]]
     assert f"dress/{item_id('dress', 4)}" not in data.images.ids
-
-
-def test_the_reduced_gallery_does_not_miss_what_it_does_not_hold(tmp_path: Path) -> None:
-    folder = make_fashion_iq(tmp_path)
-    (folder / "images" / f"{item_id('dress', 4)}.jpg").unlink()
-    assert load_reduced(tmp_path).info["missing_images"] == 0
-    with pytest.raises(DataError, match="1 of 19 images"):
-        load(tmp_path)
 
 
 def test_a_category_without_any_query_left_is_refused(tmp_path: Path) -> None:

@@ -16,13 +16,11 @@ from benchmark.data.datasets.base import ClipPairs, DataSet, ImageTextPairs
 from benchmark.data.datasets.cirr import load as load_cirr
 from benchmark.data.datasets.fashion_gen import load_fashion_gen
 from benchmark.data.datasets.fashion_iq import load as load_fashion_iq
-from benchmark.data.datasets.fashion_iq import load_reduced
 from benchmark.data.datasets.karpathy import (
     load_coco,
     load_flickr30k,
     load_rsicd,
     load_rsitmd,
-    load_rsitmd_same_text,
 )
 from benchmark.data.datasets.nocaps import load_nocaps
 from benchmark.data.datasets.person_search import load_cuhk_pedes
@@ -54,9 +52,7 @@ SETS: dict[str, tuple[Load, Callable[[Path], Path]]] = {
     ),
     "rsicd": (load_rsicd, make_remote_sensing),
     "rsitmd": (load_rsitmd, lambda root: make_remote_sensing(root, "rsitmd")),
-    "rsitmd-same-text": (load_rsitmd_same_text, lambda root: make_remote_sensing(root, "rsitmd")),
     "fashioniq": (load_fashion_iq, make_fashion_iq),
-    "fashioniq-reduced": (load_reduced, make_fashion_iq),
     "cirr": (load_cirr, make_cirr),
     "audioset": (load_audioset, make_clips),
     "vggsound": (load_vggsound, lambda root: make_clips(root, "vggsound")),

@@ -68,7 +68,5 @@ def test_every_data_set_of_the_paper_suite_has_a_layout() -> None:
 
 def test_variants_share_a_layout_and_strangers_have_none() -> None:
     assert layout_of("nocaps-near") is LAYOUTS["nocaps"]
-    assert layout_of("rsicd-same-text") is LAYOUTS["rsicd"]
-    assert layout_of("fashioniq-reduced") is LAYOUTS["fashioniq"]
     assert layout_of("mini-coco") is None
     assert layout_of("cocoa") is None

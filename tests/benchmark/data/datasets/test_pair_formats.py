@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +11,7 @@ from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.datasets.fashion_gen import load_fashion_gen
 from benchmark.data.datasets.karpathy import (
     load_rsicd,
-    load_rsicd_first_1000,
-    load_rsicd_same_text,
     load_rsitmd,
-    load_rsitmd_first_450,
-    load_rsitmd_same_text,
 )
 from benchmark.data.datasets.nocaps import (
     load_nocaps,
@@ -41,7 +36,6 @@ from tests.benchmark.fixtures_pairs import (
     make_remote_sensing,
     nocaps_name,
     person_records,
-    remote_name,
 )
 
 Loader = Callable[..., ImageTextPairs]
@@ -215,60 +209,3 @@ def test_a_text_of_two_images_has_one_relevant_image(tmp_path: Path, name: str) 
     assert shared == [2, 7]
     assert [relevant(pairs, "text")[i] for i in shared] == [{0}, {1}]
     assert relevant(pairs, "image")[1] == {5, 6, 7, 8, 9}
-
-
-@pytest.mark.parametrize(
-    ("name", "load"), [("rsicd", load_rsicd_same_text), ("rsitmd", load_rsitmd_same_text)]
-)
-def test_same_text_variant_counts_every_image_that_has_the_text(
-    tmp_path: Path, name: str, load: Loader
-) -> None:
-    make_remote_sensing(tmp_path, name)
-    own, pairs = OF[name](tmp_path), load(tmp_path)
-    assert pairs.name == f"{name} test, same text"
-    assert pairs.fingerprint != own.fingerprint
-    images_of, captions_of_image = relevant(pairs, "text"), relevant(pairs, "image")
-    assert images_of[2] == images_of[7] == {0, 1}
-    assert images_of[3] == {0}
-    assert captions_of_image[0] == {0, 1, 2, 3, 4, 7}
-    forward = {(i, c) for i, answers in enumerate(captions_of_image) for c in answers}
-    assert forward == {(i, c) for c, answers in enumerate(images_of) for i in answers}
-
-
-def test_a_text_that_one_image_has_twice_is_relevant_to_it_once(tmp_path: Path) -> None:
-    file = make_remote_sensing(tmp_path)
-    changed(file, 1, {"sentences": [{"raw": SHARED_TEXT}, {"raw": SHARED_TEXT}]}, "images")
-    pairs = load_rsicd_same_text(tmp_path)
-    data = build_pairs(pairs, name="t", query="text").relevance
-    assert data[0].tolist() == data[1].tolist() == [0, 1]
-
-
-def test_relevance_is_by_identity_or_by_text(tmp_path: Path) -> None:
-    make_cuhk(tmp_path)
-    with pytest.raises(DataError, match="by identity or by text, not by both"):
-        dataclasses.replace(load_cuhk_pedes(tmp_path), shared_texts=True)
-
-
-def test_capped_variants_say_so(tmp_path: Path) -> None:
-    make_remote_sensing(tmp_path, "rsicd", images=4)
-    make_remote_sensing(tmp_path, "rsitmd", images=4)
-    assert load_rsicd_first_1000(tmp_path).name == "rsicd test first 1000"
-    assert load_rsicd_first_1000(tmp_path).fingerprint != load_rsicd(tmp_path).fingerprint
-    assert load_rsitmd_first_450(tmp_path).counts == {"images": 4, "captions": 20}
-
-
-def test_the_cap_takes_the_first_images_of_the_split(tmp_path: Path) -> None:
-    file = make_remote_sensing(tmp_path, "rsitmd", images=1)
-    data = json.loads(file.read_text())
-    train, one = data["images"]
-    folder = tmp_path / "rsitmd" / "images"
-    records = []
-    for i in range(460):
-        name = remote_name(i, ".tif")
-        (folder / name).touch()
-        records.append(one | {"filename": name})
-    write_json(file, {"images": [*records[:5], train, *records[5:]], "dataset": "rsitmd"})
-    capped = load_rsitmd_first_450(tmp_path)
-    assert capped.counts == {"images": 450, "captions": 2250}
-    assert capped.images.ids[-1] == "airport_450"
-    assert load_rsitmd(tmp_path).counts["images"] == 460
