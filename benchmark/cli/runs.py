@@ -19,7 +19,6 @@ from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError, ResultsError, did_you_mean
 
 if TYPE_CHECKING:
-    from benchmark.cell import Record
     from benchmark.executors.rerun import Check
     from benchmark.store.run_store import RunStore
 
@@ -49,8 +48,7 @@ class Report(Command):
     summary = "print the table of a stored run; rewrite its tables and figures"
     examples = (
         "  queryshift report results/runs/NAME --pdf\n"
-        "  queryshift report NAME --no-figures --reported\n"
-        "  queryshift report NAME --no-figures --map 0f1e2d3c4b5a6978"
+        "  queryshift report NAME --no-figures --reported"
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -60,14 +58,9 @@ class Report(Command):
         reported = "also show published numbers beside the matching measured ones"
         add("--reported", action="store_true", help=reported)
         add("--pdf", action="store_true", help="write each figure as PDF too")
-        add(
-            "--map",
-            metavar="KEY",
-            help="run this cell again and draw its queries and gallery before and after adaptation",
-        )
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
-        if args.pdf and args.no_figures and not (args.map or args.reported):
+        if args.pdf and args.no_figures:
             raise ConfigError("--pdf has no effect with --no-figures; leave one of them out")
         folder = find_run(args.folder)
 
@@ -77,7 +70,6 @@ class Report(Command):
         from benchmark.store.run_store import RunStore
 
         store = RunStore(folder)
-        mapped = _record(store, args.map) if args.map else None  # a wrong key is said at once
         kinds: Kinds = ("png", "pdf") if args.pdf else ("png",)
         results = load_results(store, batches=False)
         written = write_all(store, results, figures=not args.no_figures, kinds=kinds)
@@ -87,38 +79,15 @@ class Report(Command):
         if len(log) < len(results):
             console.print(results_table([one for one in results if not one.unlabelled]))
         if args.reported:
-            written += _beside_reported(store, console, kinds)
-        if mapped is not None:
-            written += _map(store, mapped, kinds)
+            written += _beside_reported(store, console)
         say_where(console, written)
         return OK
 
 
-def _record(store: RunStore, key: str) -> Record:
-    if not (key.isascii() and key.isalnum()):  # it becomes a pattern of file names
-        raise ResultsError(f"{key!r} is no cell's key; expected 16 hex digits, as in tidy.csv")
-    return store.load(key).record
-
-
-def _map(store: RunStore, record: Record, kinds: Kinds) -> list[Path]:
-    """Draws ``figures/map_<key>.png``; runs the cell again, since records keep no embeddings."""
-    from benchmark.evaluation.builders import default_resources
-    from benchmark.executors.rerun import embeddings_of, title_of
-    from benchmark.report import plots
-    from benchmark.report.plots.geometry import embedding_map
-    from benchmark.store.records import cell_from_dict
-
-    cell = cell_from_dict(record.cell)
-    found = embeddings_of(record, default_resources())
-    figure = embedding_map(found, title_of(cell), cell.method.name)
-    return plots.write(figure, store.path / "figures" / f"map_{record.key}.png", kinds)
-
-
-def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Path]:
-    """Prints and writes ``reported.csv``: published beside measured numbers; draws them."""
-    from benchmark.report import plots, reported
+def _beside_reported(store: RunStore, console: Console) -> list[Path]:
+    """Prints and writes ``reported.csv``: published beside measured numbers."""
+    from benchmark.report import reported
     from benchmark.report.frames import tidy
-    from benchmark.report.plots.scatter import reported_and_measured
     from benchmark.report.writing import write_csv
 
     measured = tidy(store.records())
@@ -141,11 +110,7 @@ def _beside_reported(store: RunStore, console: Console, kinds: Kinds) -> list[Pa
             for row in frame[columns].to_dict("records")
         )
         console.print(table(columns, lines, title="published beside measured", numbers=numbers))
-    written = [write_csv(frame, store.path / "reported.csv")]
-    if (frame["metric"] == "R@1").any():
-        figure = reported_and_measured(frame)
-        written += plots.write(figure, store.path / "figures" / "reported.png", kinds)
-    return written
+    return [write_csv(frame, store.path / "reported.csv")]
 
 
 class Verify(Command):

@@ -1,4 +1,4 @@
-"""Stored cells run again: to verify their numbers, or for their embeddings."""
+"""Stored cells run again, to verify their numbers."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from benchmark.cell import Cell, MethodSpec, Record, Status
-from benchmark.errors import ConfigError, QueryShiftError, ResultsError
+from benchmark.cell import Cell, Record, Status
+from benchmark.errors import ConfigError, QueryShiftError
 from benchmark.evaluation.cell_run import Arrays
 from benchmark.evaluation.environment import environment
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors import stream_of
 from benchmark.store.merge import differences
-from benchmark.store.records import StoredCell, cell_from_dict
-from methods.base import Method, Setup, StepOutput
+from benchmark.store.records import StoredCell
 
 SAME_BYTES = (
     *("python", "torch", "torchvision", "open_clip", "numpy"),
@@ -234,73 +232,3 @@ def placed(cell: Cell, *, data: str = "", pretrained: str = "", device: str = "c
         cell.backbone, device=device, pretrained=pretrained or cell.backbone.pretrained
     )
     return replace(cell, backbone=backbone, data_root=data or cell.data_root)
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """What a cell's scores came from, all float32 unit rows.
-
-    Attributes:
-        gallery: (N, D).
-        before: (Q, D) queries under the source weights, in the order of the stream.
-        after: (Q, D) the same queries as the method embedded them when their batch passed.
-    """
-
-    gallery: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-
-
-def embeddings_of(record: Record, resources: Resources) -> Embeddings:
-    """Runs a stored cell once more and keeps its embeddings.
-
-    Args:
-        record: a finished cell.
-        resources: data and weights; those of the record.
-
-    Raises:
-        ResultsError: the cell is not done, its data, weights or method are no longer those that
-            it was run with, or it does not run.
-    """
-    if record.status is not Status.DONE:
-        raise ResultsError(
-            f"cell {record.key} is {record.status.value}, not done: it has no embeddings"
-        )
-    cell = cell_from_dict(record.cell)
-    key = resources.key(cell)
-    if key != record.key:
-        raise ResultsError(
-            f"cell {record.key} cannot be run again as it was: its data or weights have changed "
-            f"(its key would be {key}); run the bench anew"
-        )
-    make = resources.make_method
-    before: list[Tensor] = []
-    after: list[Tensor] = []
-
-    def recorded(spec: MethodSpec, setup: Setup) -> Method:
-        method = make(spec, setup)
-        step, source = method.step, resources.source_rows(cell)
-
-        def noted(queries: Tensor) -> StepOutput:
-            before.append(source.batch(queries).cpu())
-            output = step(queries)
-            after.append(output.embeddings.detach().clone().cpu())
-            return output
-
-        method.__dict__["step"] = noted  # of this one object
-        return method
-
-    resources.make_method = recorded
-    try:
-        again, _ = run_cell(cell, resources)
-    finally:
-        resources.make_method = make
-    if again.status is not Status.DONE:
-        raise ResultsError(f"cell {record.key} does not run again: {again.reason}")
-    rows = resources.gallery(cell), torch.cat(before), torch.cat(after)
-    return Embeddings(*(part.detach().float().cpu().numpy() for part in rows))
-
-
-def title_of(cell: Cell) -> str:
-    """Benchmark, shift and method of a cell in one line."""
-    return f"{cell.benchmark}, {cell.shift.label.replace('_', ' ')}, {cell.method.label}"

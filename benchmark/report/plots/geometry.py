@@ -1,10 +1,9 @@
-"""What explains a recall: the size of shifts, probes and maps of embeddings, gradient angles."""
+"""What explains a recall: the size of shifts, probes of embeddings, gradient angles."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -19,10 +18,6 @@ from benchmark.metrics.probes import CONFLICT_DEGREES
 from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, labels_of
 
-if TYPE_CHECKING:
-    from benchmark.executors.rerun import Embeddings
-
-
 PER_PAGE = 50
 """Shifts in one figure of ``coverage``."""
 
@@ -36,9 +31,6 @@ _EDGES = np.arange(0, 181, BIN_DEGREES)
 _ABOVE = f"above {CONFLICT_DEGREES:.0f}°"
 
 _ANGLES = "Angle between adapting and keeping the source"
-
-SHOWN = 1500
-"""Points of a kind in a panel, evenly spaced; more hide each other and make the file large."""
 
 
 def has_probes(pools: Sequence[Pool]) -> bool:
@@ -167,66 +159,6 @@ def _shares(angles: np.ndarray) -> np.ndarray:
 
 def _conflicting(angles: np.ndarray) -> float:
     return 100.0 * float(np.mean(angles > CONFLICT_DEGREES))
-
-
-def axes_of(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (D,) and first two principal axes (D, 2) of points (P, D).
-
-    An axis' sign is arbitrary; its largest entry is positive, for the same picture everywhere.
-    """
-    centre = points.mean(axis=0)
-    centred = points - centre
-    _, vectors = np.linalg.eigh(centred.T @ centred)
-    chosen = vectors[:, :-3:-1]
-    largest = chosen[np.abs(chosen).argmax(axis=0), np.arange(2)]
-    return centre, chosen * np.where(largest < 0, -1.0, 1.0)
-
-
-@mpl.rc_context(layout.RC)
-def embedding_map(found: Embeddings, title: str = "", method: str = "") -> Figure:
-    """Queries and gallery under the source weights, and with the queries as they were scored.
-
-    The axes are the principal components of gallery and unadapted queries together, the same in
-    both panels, so that only what adaptation moved is seen to move. ``method``: whose colour the
-    queries take.
-    """
-    centre, axes = axes_of(np.concatenate([found.gallery, found.before]))
-    look = layout.looks([method])[method] if method else layout.LOOKS["rest"]
-    figure, both = layout.panels(2, 3.7, sharex=True, sharey=True)
-    gallery = (found.gallery - centre) @ axes
-    sides = (("before", found.before), ("after", found.after))
-    for axis, (name, queries) in zip(both, sides, strict=True):
-        _points(axis, gallery, (queries - centre) @ axes, look.colour)
-        gap = float(np.linalg.norm(queries.mean(axis=0) - found.gallery.mean(axis=0)))
-        spread = float(np.linalg.norm(queries - queries.mean(axis=0), axis=1).mean())
-        axis.set_title(f"{name}: gap {gap:.2f}, uniformity {spread:.2f}")
-        axis.set_xlabel("first component")
-    # Square panels of equal ranges: one scale on both axes.
-    seen = (np.concatenate([found.gallery, found.before, found.after]) - centre) @ axes
-    middle, half = (seen.max(axis=0) + seen.min(axis=0)) / 2, 0.53 * np.ptp(seen, axis=0).max()
-    both[0].set(
-        xlim=middle[0] + half * np.array([-1, 1]), ylim=middle[1] + half * np.array([-1, 1])
-    )
-    both[0].set_ylabel("second component")
-    layout.set_title(figure, title, 90)
-    handles, names = both[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4)
-    return figure
-
-
-def _points(axis: Axes, gallery: np.ndarray, queries: np.ndarray, colour: str) -> None:
-    kinds = (("gallery", gallery, "#b5b5b5", "s"), ("queries", queries, colour, "o"))
-    for name, points, paint, marker in kinds:
-        some = points[:: max(1, -(-len(points) // SHOWN))]
-        axis.plot(*some.T, marker, color=paint, markersize=2.6, markeredgewidth=0, alpha=0.55,
-                  label=name)  # fmt: skip
-    for name, points, paint, marker in kinds:
-        axis.plot(*points.mean(axis=0), marker, color=paint if name == "queries" else "#5f5f5f",
-                  markersize=9, markeredgecolor="white", markeredgewidth=1.4,
-                  label=f"mean of {name}")  # fmt: skip
-    axis.grid(axis="both")
-    axis.set_box_aspect(1)
-    axis.locator_params(nbins=5)
 
 
 def measured(pools: Sequence[Pool]) -> list[Pool]:

@@ -1,4 +1,4 @@
-"""R@1 against its cost (which methods nobody beats at their price) and against published R@1."""
+"""R@1 against its cost: which methods nobody beats at their price."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from itertools import pairwise
 from statistics import fmean, geometric_mean
 
 import matplotlib as mpl
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, changed_nothing, labels_of
-from benchmark.report.results import NOTHING, Setting, method_rank
+from benchmark.report.results import NOTHING, Setting
 
 _NAME = 7.0
 """Size of the names beside points."""
@@ -88,51 +86,6 @@ def quality_and_cost(whole: Sequence[Pool]) -> Figure:
     named = zip(drawn, means, strict=True)
     name_points(figure, axis, [(*mean, label, looks[label].colour) for label, mean in named])
     return figure
-
-
-@mpl.rc_context(layout.RC)
-def reported_and_measured(frame: pd.DataFrame) -> Figure:
-    """Measured R@1 against published R@1, a panel per benchmark, a point per method and shift.
-
-    On the line the two are equal. Weights and data may differ from the paper's: see the columns
-    ``weights``, ``queries`` and ``caution`` of the frame.
-
-    Args:
-        frame: ``reported.beside(...)``, with at least one row whose metric is R@1.
-
-    Raises:
-        ValueError: no such row.
-    """
-    rows = frame[frame["metric"] == "R@1"]
-    if rows.empty:
-        raise ValueError("no published R@1 to draw")
-    methods = sorted(set(rows["method"]), key=method_rank)
-    looks = layout.looks(methods)
-    parts = [(str(name), part) for name, part in rows.groupby("benchmark", sort=True)]
-    width = layout.WIDTH if layout.abreast(len(parts)) > 1 else 4.6
-    figure, axes = layout.panels(len(parts), 3.1, room=0.8, width=width)
-    for axis, (name, part) in zip(axes, parts, strict=False):
-        _pairs(axis, part, looks)
-        axis.set_title(layout.wrapped(name, 40))
-    layout.name_axes(axes, len(parts), "published R@1 (%)", "measured R@1 (%)")
-    handles = [Line2D([], [], **layout.point(looks[name])) for name in methods]
-    lines = math.ceil(len(methods) / 6)
-    shown = [layout.shown(name) for name in methods]
-    across = math.ceil(len(methods) / lines)
-    figure.legend(handles, shown, loc="outside lower center", ncols=across)
-    return figure
-
-
-def _pairs(axis: Axes, rows: pd.DataFrame, looks: dict[str, layout.Look]) -> None:
-    for name, part in rows.groupby("method", sort=True):
-        axis.plot(part["reported"], part["measured"], **layout.point(looks[str(name)]), alpha=0.85)
-    numbers = [*rows["reported"], *rows["measured"].dropna()]
-    low, high = max(0.0, min(numbers) - 3), min(100.0, max(numbers) + 3)
-    axis.plot([low, high], [low, high], color=layout.QUIET, linewidth=1.0, zorder=1)
-    axis.set_xlim(low, high)
-    axis.set_ylim(low, high)
-    axis.set_aspect("equal")
-    axis.grid(axis="both")
 
 
 NamedPoint = tuple[float, float, str, str]

@@ -5,24 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.path import Path
 
-from benchmark.cell import Status
-from benchmark.cli import main
-from benchmark.errors import ResultsError
-from benchmark.evaluation.runner import run_cell
-from benchmark.executors.rerun import Embeddings, embeddings_of
 from benchmark.metrics.average_ranks import RankTest
 from benchmark.report import plots
 from benchmark.report.frames import Ranking
-from benchmark.report.plots.geometry import axes_of, embedding_map
 from benchmark.report.plots.methods import near_best
-from benchmark.report.plots.scatter import name_points, pareto, reported_and_measured
+from benchmark.report.plots.scatter import name_points, pareto
 from benchmark.report.pools import shift_pools
-from tests.benchmark import fakes
 from tests.benchmark.report.test_report_plots import cell
 
 
@@ -120,74 +112,6 @@ def test_probes_without_uncorrupted_queries_say_nothing_of_the_domain():
     figure = plots.probes(shift_pools(results))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["source"]
     assert texts_of(figure.axes[0]) == ["no number"]
-
-
-def test_published_numbers_are_drawn_against_measured_ones():
-    columns = ["benchmark", "method", "metric", "reported", "measured"]
-    rows = [("b", "tcr", "R@1", 40.0, 42.0), ("b", "source", "R@1", 30.0, 29.0),
-            ("b", "source", "R@5", 60.0, 61.0)]  # fmt: skip
-    figure = reported_and_measured(pd.DataFrame(rows, columns=columns))
-    points = [(*line.get_xdata(), *line.get_ydata()) for line in figure.axes[0].lines[:-1]]
-    assert sorted(points) == [(30.0, 29.0), (40.0, 42.0)]
-    with pytest.raises(ValueError, match="no published R@1"):
-        reported_and_measured(pd.DataFrame(rows[2:], columns=columns))
-
-
-# Maps
-
-
-def test_principal_axes_are_those_of_the_points_with_a_fixed_sign():
-    rng = np.random.default_rng(0)
-    points = rng.normal(size=(400, 4)) * [0.1, 3.0, 1.0, 0.1] + 5.0
-    centre, axes = axes_of(points)
-    assert centre == pytest.approx(points.mean(axis=0))
-    assert axes.T @ axes == pytest.approx(np.eye(2))
-    assert axes[1, 0] == pytest.approx(1.0, abs=0.02)
-    assert axes[2, 1] == pytest.approx(1.0, abs=0.02)
-
-
-def test_the_map_says_how_far_queries_and_gallery_are_apart():
-    rng = np.random.default_rng(0)
-    gallery = rng.normal(size=(50, 6))
-    after = gallery[:20] - gallery[:20].mean(axis=0) + gallery.mean(axis=0)
-    before = after + np.array([0.0, 0.0, 2.0, 0.0, 0.0, 0.0])
-    found = Embeddings(gallery, before, after)
-    figures = [embedding_map(found, "a", "rest") for _ in range(2)]
-    titles = [axis.get_title(loc="left") for axis in figures[0].axes]
-    assert titles[0].startswith("before: gap 2.00")
-    assert titles[1].startswith("after: gap 0.00")
-    assert plots.render(figures[0]) == plots.render(figures[1])
-
-
-def test_embeddings_of_a_cell_are_those_that_it_was_scored_with():
-    needed = fakes.resources()
-    record, _ = run_cell(fakes.cell("source"), needed)
-    found = embeddings_of(record, needed)
-    assert found.before == pytest.approx(found.after, abs=1e-6)
-    assert len(found.before) == record.info["queries"]
-    assert len(found.gallery) == record.info["gallery"]
-    gap = np.linalg.norm(found.after.mean(axis=0) - found.gallery.mean(axis=0))
-    assert record.probes["gap"] == pytest.approx(gap, abs=1e-5)
-    assert run_cell(fakes.cell("source"), needed)[0].metrics == record.metrics
-
-
-def test_cells_that_cannot_be_mapped_are_refused():
-    needed = fakes.resources()
-    record, _ = run_cell(fakes.cell("source"), needed)
-    with pytest.raises(ResultsError, match="its data or weights have changed"):
-        embeddings_of(replace(record, key="0" * 16), needed)
-    with pytest.raises(ResultsError, match="is failed, not done"):
-        embeddings_of(replace(record, status=Status.FAILED), needed)
-
-
-def test_the_command_line_refuses_a_key_that_is_none(tmp_path, capsys):
-    from benchmark.store.run_store import RunStore
-
-    RunStore(tmp_path).save(run_cell(fakes.cell("source"), fakes.resources())[0])
-    for key, message in (("../x*", "no cell's key"), ("abc", "no record of cell abc")):
-        assert main(["report", str(tmp_path), "--no-figures", "--map", key]) == 2
-        assert message in capsys.readouterr().err
-    assert not (tmp_path / "tidy.csv").exists()  # before anything else was done
 
 
 # Files
