@@ -178,7 +178,7 @@ leaderboard: $(STAMP) ## regenerate results/, its figures and what pages say of 
 
 .PHONY: gain-model
 gain-model: $(STAMP) ## fit the expected gain of --unlabelled to results/tidy.csv again
-	@"$(PY)" -m benchmark.report.gain results/tidy.csv
+	@"$(PY)" -m docs.gain_model results/tidy.csv
 	@"$(PY)" -m docs.sentences
 
 .PHONY: claims
