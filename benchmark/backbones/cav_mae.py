@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -59,16 +58,16 @@ _WEIGHTS_WANTED = (
 def load(spec: BackboneSpec) -> TwoTowers:
     """Loads what a specification names.
 
-    ``pretrained`` is a file of public weights; the sizes are read off it. ``model`` says how many
-    of a clip's frames are encoded: "" (one, the middle one: index 5 of 10, as CAV-MAE's retrieval
-    evaluation) or "N-frames" (N spread evenly, embeddings averaged).
+    ``pretrained`` is a file of public weights; the sizes are read off it. ``model`` is "". Of a
+    clip the middle frame is encoded (index 5 of 10), as in CAV-MAE's retrieval evaluation.
 
     Raises:
         WeightsError: no such file, unreadable, or weights of another model.
         ConfigError: unknown model, transform or device.
     """
     check_device(spec.device)
-    frames = frame_count(spec.model)
+    if spec.model:
+        raise ConfigError(f"unknown CAV-MAE model {spec.model!r}; leave it out (MODEL=cav_mae)")
     path, part = parted(spec.pretrained)
     if not spec.pretrained:
         raise WeightsError(f"CAV-MAE needs weights; {_WEIGHTS_WANTED}")
@@ -82,7 +81,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
         raise WeightsError(f"{path}: {error}; {_WEIGHTS_WANTED}") from None
     facts = {
         "shape": asdict(shape),
-        "frames": frames,
+        "frames": 1,
         "preprocess": PREPROCESS,
         "transform": spec.transform,
         "fbank": (SAMPLE_RATE, MEL_BINS, MEL_MEAN, MEL_STD),
@@ -91,30 +90,15 @@ def load(spec: BackboneSpec) -> TwoTowers:
     return TwoTowers(
         towers,
         {
-            "video": Staged(lambda item: video_input(item, frames, image.compact), image.expand),
+            "video": Staged(lambda item: middle_frame(item, image.compact), image.expand),
             "audio": lambda item: spectrogram(item, shape.windows),
         },
-        name="CAV-MAE" if frames == 1 else f"CAV-MAE {frames} frames",
+        name="CAV-MAE",
         fingerprint=checkpoint.fingerprint(facts, nn.ModuleDict(towers)),
         logit_scale=LOGIT_SCALE,
         device=spec.device,
         taken=taken,
     )
-
-
-def frame_count(model: str) -> int:
-    """How many frames a model name asks for.
-
-    Raises:
-        ConfigError: neither "" nor "N-frames".
-    """
-    match = re.fullmatch(r"([1-9]\d?)-frames?", model)
-    if model and not match:
-        raise ConfigError(
-            f"unknown CAV-MAE model {model!r}; expected '' (the middle frame) or 'N-frames' with "
-            "N from 1 to 99 (embeddings averaged over N frames), as in MODEL=10-frames"
-        )
-    return int(match[1]) if match else 1
 
 
 def build_towers(state: Mapping[str, Tensor], shape: Shape) -> dict[str, Tower]:
@@ -157,14 +141,11 @@ def spectrogram(item: object, windows: int) -> Tensor:
     return (padded - MEL_MEAN) / MEL_STD
 
 
-def video_input(item: object, count: int, image: Callable[[Any], Tensor]) -> Tensor:
-    """``count`` frames of a video, each from the middle of its share, (count, 3, S, S) float32.
-
-    Of ten frames, one is index 5 and ten are all of them; a short video's frames repeat.
+def middle_frame(item: object, image: Callable[[Any], Tensor]) -> Tensor:
+    """The middle frame of a video, (1, 3, S, S) float32: of ten frames index 5.
 
     Raises:
         DataError: not a (T, H, W, 3) uint8 array with a frame.
     """
     video = checked_video(item)
-    chosen = [(2 * i + 1) * len(video) // (2 * count) for i in range(count)]
-    return torch.stack([image(video[i]) for i in chosen])
+    return image(video[len(video) // 2])[None]

@@ -244,7 +244,7 @@ def test_a_tag_is_looked_for_where_open_clip_keeps_it(tmp_path, monkeypatch):
         (BackboneSpec("blip", "{0}/folder", ""), ["config", "weights"]),
         (BackboneSpec("blip", "Salesforce/blip", "{0}/folder/weights"), []),
         (BackboneSpec("blip", "", "{0}/folder/weights"), ["weights"]),
-        (BackboneSpec("cav_mae", "10-frames", "{0}/folder/weights"), ["weights"]),
+        (BackboneSpec("cav_mae", "", "{0}/folder/weights"), ["weights"]),
         (BackboneSpec("cav_mae", "", "{0}/folder/none"), []),
     ],
     ids=str,

@@ -1,4 +1,4 @@
-"""Parts of a list of cells: the same everywhere, disjoint, complete, whole where possible."""
+"""Parts of a list of cells: the same everywhere, disjoint, complete, of whole streams."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ def test_shards_are_a_partition_that_does_not_depend_on_the_order(sizes, count, 
     parts = split(every, count)
     assert len(parts) == count
     assert Counter(repr(c) for part in parts for c in part) == Counter(map(repr, every))
-    size = len(every) / count
-    assert all(abs(len(part) - size) <= size + 1 for part in parts)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 3  # one stream
     assert all(parts) or count > len(every)
     shuffled = list(every)
     order.shuffle(shuffled)
@@ -55,19 +54,13 @@ def test_shards_do_not_depend_on_where_data_and_devices_are():
     assert keys[0] == keys[1]
 
 
-def test_benchmarks_stay_whole_where_the_parts_are_then_about_equal():
+def test_benchmarks_lie_side_by_side():
     for part in split(cells((4, 4, 4, 4)), 2):
         assert len(part) == 24
         assert len({cell.benchmark for cell in part}) == 2
-    # 4 + 5 + 4 seeds in 3 parts: the borders lie at the benchmarks', one seed off the ideal.
-    assert [{c.benchmark for c in p} for p in split(cells((4, 5, 4)), 3)] == [
-        {"b0"},
-        {"b1"},
-        {"b2"},
-    ]
 
 
-def test_else_streams_stay_whole_so_that_the_source_is_beside_its_methods():
+def test_streams_stay_whole_so_that_the_source_is_beside_its_methods():
     (one, two) = split(cells((5,)), 2)
     assert {len(one), len(two)} == {6, 9}
     for part in (one, two):
