@@ -167,9 +167,16 @@ def _reopen(name: str) -> None:
 
 
 class Isolation:
-    """The state of this process before a cell."""
+    """The state of this process before a cell.
 
-    def __init__(self) -> None:
+    Args:
+        foreign: code of others takes part in the cell. All methods are loaded before it then, while
+            they are as they should be: nothing would tell what it does to one that is not.
+    """
+
+    def __init__(self, *, foreign: bool = True) -> None:
+        if foreign:
+            _load_methods()
         self._process = os.getpid()
         self._random = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
         cuda = torch.cuda.is_initialized()
@@ -297,7 +304,7 @@ def _name_of(owner: Any) -> str:
 
 @cache
 def _load_methods() -> None:
-    """Imports all methods, while they are as they should be."""
+    """Imports all methods."""
     for found in pkgutil.iter_modules(methods.__path__):
         if found.name != "testing":
             importlib.import_module(f"methods.{found.name}")
@@ -305,7 +312,6 @@ def _load_methods() -> None:
 
 def _owners() -> list[Any]:
     """Modules and classes whose functions all cells share."""
-    _load_methods()
     owners: dict[int, Any] = {id(o): o for o in (*_PLAIN, builtins, Tensor, nn.Parameter)}
     for name, module in list(sys.modules.items()):
         watched = name.startswith(_WITHIN) or name in _WATCHED

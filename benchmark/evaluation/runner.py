@@ -18,6 +18,7 @@ from benchmark.cell import (
     Status,
     unfinished,
 )
+from benchmark.data.card import SEPARATOR
 from benchmark.errors import DataError, reason_of
 from benchmark.evaluation.callbacks import Callback, CallbackList
 from benchmark.evaluation.cell_run import Arrays, CellRun
@@ -25,6 +26,7 @@ from benchmark.evaluation.environment import environment
 from benchmark.evaluation.isolation import Isolation
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.workers import frames_of
+from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, METHODS, SHIFTS, Registry
 from methods.base import NotApplicable
 
 
@@ -50,7 +52,7 @@ def run_cell(
         KeyboardInterrupt: the user pressed Ctrl-C, whatever the cell made of it.
     """
     with _noticed() as pressed:
-        before = Isolation()
+        before = Isolation(foreign=_foreign(cell))
         resources.begin()
         try:
             record, arrays = _contained(cell, resources, progress, pressed)
@@ -70,6 +72,17 @@ def run_cell(
         record = replace(unfinished(cell, record.key, Status.FAILED, reason), info=info)
         return replace(record, environment=environment(cell.backbone.device)), {}
     return record, arrays
+
+
+def _foreign(cell: Cell) -> bool:
+    """Whether the cell names anything that this package does not ship."""
+    named: list[tuple[Registry, str]] = [
+        (METHODS, cell.method.name),
+        (BACKBONES, cell.backbone.loader),
+        *((BENCHMARKS, name) for name in cell.benchmark.split(SEPARATOR)),
+        *((SHIFTS, domain.name) for domain in cell.domains),
+    ]
+    return any(name not in found or found.origin(name) != BUILTIN for found, name in named)
 
 
 def _contained(
