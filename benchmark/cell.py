@@ -111,7 +111,6 @@ class MethodSpec:
 
     @property
     def label(self) -> str:
-        """What tables call it, see ``method_label``."""
         return method_label(self.name, self.options)
 
 
@@ -200,7 +199,6 @@ class StreamSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StreamSpec:
-        """The inverse of ``to_dict``."""
         domains = tuple(ShiftSpec(**domain) for domain in values.get("domains", ()))
         return cls(**{**values, "domains": domains})
 

@@ -33,7 +33,6 @@ class Staged:
     expand: Callable[[Tensor], Tensor]
 
     def __call__(self, item: Any) -> Tensor:
-        """Both stages."""
         return self.expand(self.compact(item))
 
 

@@ -49,7 +49,6 @@ class BlipImageTower(QueryEncoder):
         self.projection = projection
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         states = self.vision_model(pixel_values=images).last_hidden_state
         return F.normalize(self.projection(states[:, 0]).float(), dim=-1)
 

@@ -74,7 +74,6 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, L, W) -> (B, L, W)."""
         batch, length, width = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
@@ -91,7 +90,6 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, L, W) -> (B, L, W)."""
         return self.fc2(F.gelu(self.fc1(x)))
 
 
@@ -106,7 +104,6 @@ class Block(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, L, W) -> (B, L, W)."""
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
@@ -144,7 +141,6 @@ class AudioTower(Tower):
         super().__init__("audio", shape)
 
     def forward(self, spectrograms: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         # Patches are numbered along time first: mel bands are the rows of the image.
         return F.normalize(self.pooled(spectrograms.transpose(1, 2).unsqueeze(1)), dim=-1)
 
@@ -156,7 +152,6 @@ class VideoTower(Tower):
         super().__init__("video", shape)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         batch, count = frames.shape[:2]
         rows = self.pooled(frames.flatten(0, 1)).view(batch, count, -1)
         return F.normalize(rows.mean(dim=1), dim=-1)

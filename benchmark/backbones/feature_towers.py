@@ -58,7 +58,6 @@ class Inputs:
         return cls(packed, shapes, one)
 
     def unpack(self, batch: Tensor) -> dict[str, Tensor]:
-        """The inputs of a batch by name."""
         if len(self.shapes) == 1:
             return {name: batch for name in self.shapes}
         found, start = {}, 0
@@ -77,7 +76,6 @@ class PackedTower(QueryEncoder):
         self.model, self.function, self.inputs = model, function, inputs
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         return features(self.model, self.function, self.inputs.unpack(batch))
 
 
@@ -95,7 +93,6 @@ class TextFeatures(QueryEncoder):
         self.trims = "attention_mask" in self.names and self._may_trim(texts.example)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         rows = {name: tokens[:, place] for place, name in enumerate(self.names)}
         return features(self.model, "get_text_features", rows)
 

@@ -99,7 +99,6 @@ def load(spec: BackboneSpec) -> TwoTowers:
 
 
 def _read(library: Any, folder: Path) -> tuple[Any, Any]:
-    """A model and its configuration."""
     known = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = library.AutoConfig.from_pretrained(str(folder), **known)

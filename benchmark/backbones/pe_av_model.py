@@ -92,7 +92,6 @@ class AudioTower(QueryEncoder):
         self.head = head
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         samples = inputs[:, 1:]
         valid = torch.arange(samples.shape[1], device=inputs.device) < inputs[:, :1]
         output = self.encoder(samples.unsqueeze(1), padding_mask=valid.long())
@@ -112,7 +111,6 @@ class VideoTower(QueryEncoder):
         self.head = head
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         output = self.encoder(frames)
         return F.normalize(self.head(output.pooler_output).float(), dim=-1)
 

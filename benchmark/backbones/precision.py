@@ -121,7 +121,6 @@ class PreciseBackbone:
         self._seen: set[tuple[str, str]] = set()  # what has been compared, and of which modality
 
     def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
-        """See ``DualEncoder``."""
         return self._backbone.preprocess(modality)
 
     def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
@@ -203,11 +202,9 @@ class PreciseEncoder(QueryEncoder):
         return self.tower.adaptable
 
     def map_parts(self, inputs: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-        """As the tower does."""
         return self.tower.map_parts(inputs, change)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         scaled = self.dtype == torch.float16 and torch.is_grad_enabled()
         with _autocast(self.device, self.dtype):
             rows: Tensor = self._with_scaled_gradients(inputs) if scaled else self.tower(inputs)

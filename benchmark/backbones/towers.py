@@ -23,7 +23,6 @@ class ImageTower(QueryEncoder):
         self.visual = visual
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         return F.normalize(_pooled(self.visual(images)).float(), dim=-1)
 
 
@@ -57,7 +56,6 @@ class TextTower(QueryEncoder):
         return self.transformer
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         length = tokens.shape[1]
         mask = cast("Tensor | None", self.attn_mask)
         x = self.token_embedding(tokens) + self.positional_embedding[:length]
@@ -93,11 +91,9 @@ class ForeignTextTower(QueryEncoder):
         return cast(nn.Module, getattr(self.text, "transformer", self.text))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         return F.normalize(_pooled(self.text(tokens)).float(), dim=-1)
 
     def trimmed(self, tokens: Tensor) -> Tensor:
-        """The tokens as they are."""
         return tokens
 
 

@@ -226,7 +226,6 @@ class _Module:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a TorchScript archive."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

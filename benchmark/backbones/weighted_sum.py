@@ -58,12 +58,10 @@ class WeightedSum(QueryEncoder):
         return nn.ModuleDict(parts)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         images, tokens = unpack(rows, self.image_shape)
         return composed(lambda: self.image(images), lambda: self.text(tokens), self.weight)
 
     def map_parts(self, inputs: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-        """Changes the images and the tokens."""
         return map_packed(inputs, self.image_shape, change)
 
 
@@ -121,7 +119,6 @@ class WeightedSumBackbone:
 
     @torch.no_grad()
     def encode(self, modality: str, inputs: Tensor) -> Tensor:
-        """(B, D) float32 unit rows of a collated batch, without gradient."""
         if modality != "composed":
             return self.base.encode(_part(modality), inputs)
         images, tokens = unpack(inputs, self._shape())

@@ -24,8 +24,6 @@ _WHAT = {
 
 
 class Cache(Command):
-    """Looks after the disk cache."""
-
     name = "cache"
     summary = "show or empty the disk cache of embeddings and shifted queries"
     examples = "  queryshift cache info\n  queryshift cache clear --cache /scratch/queryshift"

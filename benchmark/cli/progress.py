@@ -45,18 +45,15 @@ class Bars(Progress):
         self._running: dict[str, TaskID] = {}
 
     def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
-        """Adds the cell's bar."""
         self._drop(cell)
         name = label(cell)
         self._running[name] = self.add_task(name, total=queries, unit="queries")
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        """Moves the cell's bar by the batch's queries."""
         if label(cell) in self._running:
             self.advance(self._running[label(cell)], int(batch_log.get("queries", 0)))
 
     def cell_done(self, record: Record) -> None:
-        """Takes the cell's bar away and moves the one over all cells."""
         from benchmark.store.records import cell_from_dict  # imports NumPy
 
         self._drop(cell_from_dict(record.cell))
@@ -94,18 +91,15 @@ class Lines:
         self._running: dict[str, list[int]] = {}
 
     def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
-        """Notes how many queries the cell has."""
         self._running[label(cell)] = [0, queries]
         self._say()
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        """Counts the batch's queries."""
         if label(cell) in self._running:
             self._running[label(cell)][0] += int(batch_log.get("queries", 0))
         self._say()
 
     def cell_done(self, record: Record) -> None:
-        """Counts the cell."""
         from benchmark.store.records import cell_from_dict  # imports NumPy
 
         self._running.pop(label(cell_from_dict(record.cell)), None)

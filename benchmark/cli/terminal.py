@@ -52,7 +52,6 @@ class Output:
         return len(text)
 
     def flush(self) -> None:
-        """Hands over what is buffered."""
         if self._stream is not None and self.problem is None and hasattr(self._stream, "flush"):
             try:
                 self._stream.flush()

@@ -86,13 +86,11 @@ class Resolved:
 
 
 def preset_names(folder: Path = _FOLDER) -> tuple[str, ...]:
-    """Names of the presets that exist."""
     found = (path.stem for path in folder.glob("*.yaml") if path.name != _RULES.name)
     return (PUBLISHED, *sorted(found))
 
 
 def shipped_path(preset: str) -> Path:
-    """Where a shipped preset lies."""
     return (_FOLDER / f"{preset}.yaml").resolve()
 
 

@@ -89,7 +89,6 @@ class BenchmarkCard:
 
     @property
     def gallery(self) -> str:
-        """Modality of the gallery."""
         return TASKS[self.task][self.query][0]
 
     def home_of(self, spec: BackboneSpec) -> str:

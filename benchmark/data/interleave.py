@@ -25,7 +25,6 @@ class Chain:
 
     @classmethod
     def of(cls, parts: Sequence[Items]) -> Chain:
-        """The chain of these collections."""
         ids = [item for part in parts for item in part.ids]
         return cls(parts, ids, np.cumsum([len(part) for part in parts]))
 

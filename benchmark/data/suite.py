@@ -55,7 +55,6 @@ _METRICS = {
 
 
 def suite_names() -> tuple[str, ...]:
-    """Names of the bundled suites."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 

@@ -65,7 +65,6 @@ class Cleaning:
     max_words: int = MAX_WORDS
 
     def __call__(self, text: str) -> str:
-        """The cleaned caption."""
         return clean(text, self.max_words)
 
 

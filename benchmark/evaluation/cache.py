@@ -239,20 +239,16 @@ class LRUCache(Generic[T]):
         return self._values[key]
 
     def peek(self, key: Hashable) -> T | None:
-        """The value of a key, or None."""
         return self._values.get(key)
 
     def values(self) -> Iterable[T]:
-        """All values."""
         return self._values.values()
 
     def drop(self, key: Hashable) -> None:
-        """Lets a value go, if there is one."""
         if key in self._values:
             self._dropped(self._values.pop(key))
 
     def clear(self) -> None:
-        """Lets all values go."""
         for key in list(self._values):
             self.drop(key)
 

@@ -66,7 +66,6 @@ class CacheKey:
 
     @property
     def name(self) -> str:
-        """Name of the entry's file."""
         return f"{self.kind}-{self.digest}{SUFFIX}"
 
 
@@ -133,15 +132,12 @@ class Entry:
 
     @property
     def complete(self) -> bool:
-        """Whether every row has been written."""
         return bool(self._written.all())
 
     def fits(self, row: Tensor) -> bool:
-        """Whether a value can be one of the rows."""
         return row.dtype == self.dtype and tuple(row.shape) == self.shape[1:]
 
     def has(self, number: int) -> bool:
-        """Whether a row has been written."""
         return bool(self._written[number])
 
     def row(self, number: int) -> Tensor | None:
@@ -149,7 +145,6 @@ class Entry:
         return self._read(number, self.shape[1:]) if self._written[number] else None
 
     def rows(self) -> Tensor:
-        """All rows, in memory of their own."""
         return self._read(0, self.shape)
 
     def write(self, number: int, rows: Tensor) -> None:
@@ -174,7 +169,6 @@ class Entry:
         self.path = self._target
 
     def discard(self) -> None:
-        """Removes the file, unless it is finished."""
         if self.path != self._target:
             self.path.unlink(missing_ok=True)
 

@@ -51,19 +51,15 @@ class CallbackList:
         self._callbacks.append(callback)
 
     def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
-        """Passes the event on."""
         self._tell(lambda callback: callback.cell_started(cell, batches, queries))
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        """Passes the event on."""
         self._tell(lambda callback: callback.batch_done(cell, batch_log))
 
     def cell_done(self, record: Record) -> None:
-        """Passes the event on."""
         self._tell(lambda callback: callback.cell_done(record))
 
     def close(self) -> None:
-        """Closes all loggers."""
         for name in list(self.loggers):
             self._drop(name)
 

@@ -72,8 +72,6 @@ class _Tally:
 
 
 class CellRun:
-    """One cell under way."""
-
     def __init__(self, cell: Cell, resources: Resources, progress: Callback) -> None:
         self.cell, self.resources, self.progress = cell, resources, progress
         self.data: RetrievalSet = resources.data(cell)

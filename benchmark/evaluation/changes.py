@@ -53,7 +53,6 @@ class Changes:
         self._noted[row] = True  # last: another thread may be reading
 
     def leave(self, index: int) -> None:
-        """Notes that nothing hits a query."""
         self._noted[self._row(index)] = True
 
     def _row(self, index: int) -> int:
@@ -67,7 +66,6 @@ class Changes:
         return self._queries[~self._noted]
 
     def rows(self) -> Tensor:
-        """All numbers, for the disk cache."""
         return torch.from_numpy(self._values)
 
     def summary(self, domains: np.ndarray, labels: Sequence[str | None]) -> dict[str, float]:

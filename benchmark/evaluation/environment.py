@@ -72,7 +72,6 @@ def usable_cores() -> int:
 
 
 def version_of(distribution: str) -> str | None:
-    """The installed version, or None."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

@@ -203,7 +203,6 @@ class QueryInputs:
         self._workers = workers
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """The collated inputs of these items."""
         with self.prepared([np.asarray(indices)], workers=0) as found:
             return self.collated(next(found))
 

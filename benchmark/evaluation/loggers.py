@@ -51,12 +51,10 @@ class JsonLines:
             ) from error
 
     def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
-        """Writes the line of a cell that begins."""
         self._batch[run_name(cell.to_dict())] = 0
         self._write("cell_started", {**identity(cell.to_dict()), "batches": batches})
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        """Writes the line of a batch."""
         name = run_name(cell.to_dict())
         self._batch[name] = self._batch.get(name, 0) + 1
         numbers = dict(batch_log)
@@ -65,7 +63,6 @@ class JsonLines:
         self._write("batch_done", {**identity(cell.to_dict()), **row})
 
     def cell_done(self, record: Record) -> None:
-        """Writes the line of a cell that has ended, with its metrics, probes and cost."""
         numbers = {**record.metrics, **record.probes, **record.cost}
         known = {
             "key": record.key,
@@ -78,7 +75,6 @@ class JsonLines:
         self._write("cell_done", {**identity(record.cell), **known, "values": numbers})
 
     def close(self) -> None:
-        """Closes the file."""
         self._file.close()
 
     def _write(self, event: str, row: Mapping[str, Any]) -> None:
@@ -112,19 +108,16 @@ class TensorBoard:
         self._runs: dict[str, tuple[Any, int]] = {}
 
     def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
-        """Opens the cell's run."""
         name = run_name(cell.to_dict())
         self._runs[name] = self._writer(log_dir=str(self._folder / name)), 0
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        """Adds the batch's numbers."""
         name = run_name(cell.to_dict())
         run, step = self._runs[name]
         _add(run, "batch", batch_log, step)
         self._runs[name] = run, step + 1
 
     def cell_done(self, record: Record) -> None:
-        """Adds the cell's numbers and ends its run."""
         run, step = self._runs.pop(run_name(record.cell), (None, 0))
         if run is None:  # skipped, or failed before its stream began
             return
@@ -134,7 +127,6 @@ class TensorBoard:
         run.close()
 
     def close(self) -> None:
-        """Ends the runs of cells that were stopped."""
         for run, _ in self._runs.values():
             run.close()
         self._runs.clear()

@@ -61,7 +61,6 @@ class Clock:
         return [_seconds(begun, ended) for begun, ended in self._spans.get(name, [])]
 
     def seconds(self) -> dict[str, float]:
-        """Seconds by name; waits for the GPU."""
         return {name: sum(self.spans(name)) for name in self._spans}
 
     def wait(self) -> None:

@@ -166,7 +166,6 @@ class QueryStream:
         self.shifts = _domains(spec, seed, stretches, self._ends)
 
     def __len__(self) -> int:
-        """Number of batches."""
         return len(self._ends)
 
     def __iter__(self) -> Iterator[Batch]:

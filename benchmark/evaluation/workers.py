@@ -149,7 +149,6 @@ class _Worker:
         self.asked = 0
 
     def ask(self, number: int) -> None:
-        """Asks for a part."""
         with suppress(OSError):  # it has died, which shows when its result is waited for
             self.pipe.send(number)
         self.asked += 1

@@ -26,8 +26,6 @@ Save = Callable[[Record, Mapping[str, np.ndarray]], None]
 
 
 class Executor(ABC):
-    """Runs cells."""
-
     def run(
         self, cells: Sequence[Cell], save: Save, *, progress: Callback | None = None
     ) -> list[Record]:
@@ -119,11 +117,9 @@ class WorkQueue:
         self.progress.cell_done(record)
 
     def fail(self, index: int, status: Status, reason: str) -> None:
-        """Saves a cell that ended without a result."""
         self.finish(index, unfinished(self.cells[index], "", status, reason), {})
 
     def interrupt(self, index: int) -> None:
-        """Saves a cell that the user stopped."""
         cell = self.cells[index]
         self._save(unfinished(cell, "", Status.INTERRUPTED, "stopped by the user"), {})
 

@@ -22,8 +22,6 @@ _OBJECT_STORE_BYTES = 100_000_000
 
 
 class _Actor(WorkerContext):
-    """A worker on the cluster."""
-
     def ready(self) -> tuple[str, str]:
         """Versions of this package and of Python here."""
         return __version__, platform.python_version()

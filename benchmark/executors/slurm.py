@@ -145,7 +145,6 @@ class FolderChannel:
         self._sent = self._received = 0
 
     def send(self, message: Any) -> None:
-        """Sends an object."""
         path = self._folder / f"{self._sends}-{self._sent}"
         part = path.with_suffix(".part")
         part.write_bytes(pickle.dumps(message))
@@ -153,7 +152,6 @@ class FolderChannel:
         self._sent += 1
 
     def poll(self) -> bool:
-        """Whether there is a message."""
         # The whole folder, since a network file system may remember that a name was not there.
         return f"{self._receives}-{self._received}" in os.listdir(self._folder)
 

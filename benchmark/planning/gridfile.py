@@ -81,7 +81,6 @@ class GridFile:
 
 
 def grid_names() -> tuple[str, ...]:
-    """Names of the bundled grids."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 

@@ -40,7 +40,6 @@ class Column(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The heading on the page."""
         return self.label or self.key.replace("_", " ")
 
     @property

@@ -35,7 +35,6 @@ class Source:
 
     @property
     def access(self) -> str:
-        """Where to get it, for error messages."""
         return LAYOUTS[self.name].access
 
     def places(self, root: Path | None) -> list[Path]:

@@ -86,7 +86,6 @@ class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of (B, C, H, W) maps, at each place on its own."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, H, W), normalised."""
         return super().forward(maps.movedim(1, -1)).movedim(-1, 1)
 
 
@@ -101,7 +100,6 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, L, W) -> (B, L, W)."""
         batch, length, width = tokens.shape
         qkv = self.qkv(self.norm1(tokens)).view(batch, length, 3, self.heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
@@ -133,7 +131,6 @@ class Tower(QueryEncoder):
         return self.norm(self.mixed(inputs).mean(1))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         return F.normalize(self.project(self.pooled(inputs)), dim=-1)
 
 

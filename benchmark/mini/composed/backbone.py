@@ -80,7 +80,6 @@ class ComposedBackbone:
 
     @torch.no_grad()
     def encode(self, modality: str, inputs: Tensor) -> Tensor:
-        """(B, D) float32 unit rows of a collated batch, without gradient."""
         if _side(modality) == "image":
             return self._base.encode("image", inputs)
         rows: Tensor = self._tower(inputs)

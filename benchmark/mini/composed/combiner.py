@@ -103,14 +103,12 @@ class ComposedTower(QueryEncoder):
         self.image_shape = image_shape
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(B, D) float32 unit rows."""
         images, tokens = unpack(rows, self.image_shape)
         patches, pooled = image_states(self.image, images)
         states, absent = text_states(self.text, tokens)
         return self.combiner(patches, pooled, states, absent)
 
     def map_parts(self, inputs: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-        """Changes the images and the tokens."""
         return map_packed(inputs, self.image_shape, change)
 
 

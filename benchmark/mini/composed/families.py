@@ -45,7 +45,6 @@ class Path:
     changes: tuple[Change, ...]
 
     def inverse(self) -> Path:
-        """The way back."""
         back = tuple(change.inverse() for change in reversed(self.changes))
         return Path(self.target, self.reference, back)
 

@@ -69,5 +69,4 @@ def write_merges(target: Path) -> None:
 
 @cache
 def tokenizer() -> SimpleTokenizer:
-    """The tokeniser of the shipped weights."""
     return SimpleTokenizer(bpe_path=str(WEIGHTS / BPE_FILE), context_length=CONTEXT)

@@ -43,7 +43,6 @@ class View:
     objects: tuple[Object, ...]
 
     def signature(self) -> str:
-        """What identifies the view."""
         looks = sorted(f"{o.shape}/{o.colour}/{o.roof}" for o in self.objects)
         return "|".join(["aerial", self.land, self.road, *looks])
 

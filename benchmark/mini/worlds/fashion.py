@@ -41,7 +41,6 @@ class Product:
     trim_colour: str
 
     def signature(self) -> str:
-        """What identifies the product."""
         look = f"{self.category}/{self.colour}/{self.texture}"
         return f"product|{look}/{self.trim}/{self.trim_colour}"
 

@@ -61,7 +61,6 @@ class Person:
     hat: str
 
     def signature(self) -> str:
-        """What identifies the person."""
         return "person|" + "/".join(str(getattr(self, f.name)) for f in fields(self))
 
 
@@ -330,7 +329,6 @@ def training_picture(
 
 
 def training_captions(person: Person, rng: np.random.Generator, describe: Describe) -> list[str]:
-    """Five captions."""
     texts: list[str] = []
     while len(texts) < 5:
         texts += describe(person, rng)

@@ -236,7 +236,6 @@ def log_axis(axis: Axes, low: float, high: float) -> None:
 
 
 def colour_bar(figure: Figure, image: Any, axes: Any, label: str, **form: Any) -> None:
-    """The scale of colours beside some panels."""
     form = {"fraction": 0.04, "pad": 0.02, "aspect": 30, **form}
     bar = figure.colorbar(image, ax=axes, **form)
     bar.set_label(label)
