@@ -122,7 +122,7 @@ def test_what_cannot_be_meant_is_one_error_with_its_place(
     tmp_path: Path, text: str | bytes, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path, text)
-    for words in (["config", "show", "--config", str(path)], ["plan", str(path)]):
+    for words in (["bench", "--settings", "--config", str(path)], ["plan", str(path)]):
         assert main(words) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
