@@ -208,7 +208,7 @@ docs-figures: $(STAMP) ## draw the pictures of the docs, write the catalogue
 
 .PHONY: mini-weights
 mini-weights: $(STAMP) ## train the weights of the embedded default anew (resumable)
-	@$(LONG_RUN) "$(PY)" -m benchmark.mini.training
+	@$(LONG_RUN) "$(PY)" -m training
 
 # Two processes of one torch thread each: with more, they wait for each other on two cores. Each
 # takes half of the tests in a row, so that what a file sets up is set up once, and then helps out.

@@ -17,9 +17,8 @@ from benchmark.data.datasets import BUILTINS as DATASETS
 from benchmark.data.retrieval import Texts
 from benchmark.data.suite import benchmark_card, load_suite
 from benchmark.errors import ConfigError, UnknownNameError
+from benchmark.mini.pictures.backbone import ENCODERS, weights_folder
 from benchmark.mini.pictures.backbone import load as load_backbone
-from benchmark.mini.pictures.backbone import weights_folder
-from benchmark.mini.recipes import PICTURES
 from benchmark.mini.worlds import people as people_world
 from benchmark.mini.worlds import poster
 from benchmark.registry import SHIFTS
@@ -36,7 +35,7 @@ def survey() -> Survey:
 
 
 def test_every_shipped_encoder_and_every_domain_twin_is_surveyed() -> None:
-    assert {row.encoder for row in AT_HOME} == set(PICTURES)
+    assert {row.encoder for row in AT_HOME} == set(ENCODERS)
     assert len({row.twin for row in AWAY}) == len(AWAY) == 10
 
 
@@ -94,14 +93,14 @@ def test_corrupted_posters_cost_much_but_not_all() -> None:
 
 
 def test_weights_of_one_encoder_are_small() -> None:
-    for name in PICTURES:
+    for name in ENCODERS:
         files = [file for file in weights_folder(name).iterdir() if file.is_file()]
         assert sum(file.stat().st_size for file in files) <= 3 * 2**20, name
 
 
 def test_encoders_differ_and_say_their_names() -> None:
-    loaded = {name: load_backbone(BackboneSpec("mini", model=name)) for name in PICTURES}
-    assert len({backbone.fingerprint for backbone in loaded.values()}) == len(PICTURES)
+    loaded = {name: load_backbone(BackboneSpec("mini", model=name)) for name in ENCODERS}
+    assert len({backbone.fingerprint for backbone in loaded.values()}) == len(ENCODERS)
     assert loaded["flickr"].name == "mini-clip-flickr"
     base = load_backbone(BackboneSpec("mini"))
     assert (base.name, base.fingerprint) == ("mini-clip", loaded["base"].fingerprint)

@@ -306,7 +306,7 @@ def load_weights(path: Path, device: str = "cpu") -> ClipBackbone:
     if not path.is_file():
         raise WeightsError(
             f"there are no weights at {path}; reinstall the package, or train them: "
-            "python -m benchmark.mini.training clips"
+            "python -m training clips"
         )
     state = read_weights(path)[0]
     with torch.random.fork_rng(devices=[]):  # torch's initialisers use the global generator

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmark.backbones import checkpoint
@@ -17,18 +17,25 @@ from benchmark.backbones.open_clip import OpenClipBackbone
 from benchmark.backbones.packing import pack_staged
 from benchmark.backbones.towers import ImageTower, TextTower
 from benchmark.cell import BackboneSpec
-from benchmark.config.files import atomic_write
 from benchmark.data.tasks import clean
 from benchmark.errors import ConfigError, WeightsError, did_you_mean
 from benchmark.mini.composed.combiner import Combiner, ComposedTower
 from benchmark.mini.pictures.backbone import WEIGHTS
 from benchmark.mini.pictures.backbone import load as load_base
-from benchmark.mini.recipes import COMBINER, COMBINERS
 from methods.base import QueryEncoder
 
 IMAGE_SHAPE = (3, 64, 64)
 _PIXELS = 3 * 64 * 64
 WEIGHTS_FILE = "combiner.safetensors"
+
+COMBINER = {
+    **{"image_width": 128, "text_width": 96, "embed_dim": 128},
+    **{"width": 96, "layers": 2, "heads": 4},
+}
+"""Arguments of ``Combiner``; the first three are the base encoder's widths."""
+
+COMBINERS = ("cirr", "fiq")
+"""Sets that a combiner ships for."""
 
 
 class ComposedBackbone:
@@ -103,17 +110,6 @@ def base_fingerprint(image: ImageTower, text: TextTower) -> str:
     return checkpoint.fingerprint({"text": checkpoint.fingerprint({}, text)}, image)
 
 
-def export(name: str, combiner: Combiner, logit_scale: float, folder: Path) -> Path:
-    """Writes ``composed-<name>/combiner.safetensors`` in half precision; returns the file."""
-    target = folder / f"composed-{name}" / WEIGHTS_FILE
-    state = {
-        key: value.detach().half().contiguous() for key, value in combiner.state_dict().items()
-    }
-    _, image, text = base_towers()
-    facts = {"logit_scale": f"{logit_scale:.4f}", "base": base_fingerprint(image, text)}
-    return atomic_write(target, save(state, metadata=facts))
-
-
 def read(file: Path) -> tuple[Combiner, dict[str, str]]:
     """The combiner in a file and the facts stored with it; raises what its readers raise."""
     with safetensors.safe_open(file, framework="pt") as stored:
@@ -142,7 +138,7 @@ def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
         )
     base = load_base(BackboneSpec("mini", transform=spec.transform, device=spec.device))
     file = folder / f"composed-{spec.model}" / WEIGHTS_FILE
-    retrain = f"make it anew: python -m benchmark.mini.training composed-{spec.model}"
+    retrain = f"make it anew: python -m training composed-{spec.model}"
     try:
         combiner, facts = read(file)
         scale = float(facts["logit_scale"])

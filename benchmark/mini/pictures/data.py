@@ -19,7 +19,7 @@ WORLD = World(
     seed=SEED,
     key="",
 )
-"""The training split has no fixed number of pictures (see ``benchmark.mini.recipes``)."""
+"""The training split has no fixed number of pictures (see ``training/recipes.py``)."""
 
 load = loader(WORLD.load)
 """1,000 pictures ("val": 500, "test-400": 400) with five captions each."""

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from benchmark.mini.pictures.render import (
-    PATCHES,
     background,
     coverage_of,
     paint,
@@ -318,21 +317,6 @@ def _world(name: str, cameras: tuple[Camera, ...], describe: Describe, offset: i
         identity=lambda sighting: sighting.person.signature(),
         groups={"camera": lambda sighting: f"camera {cameras.index(sighting.camera)}"},
     )
-
-
-def training_picture(
-    person: Person, rng: np.random.Generator, cameras: tuple[Camera, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """A sighting by any of the cameras, and owners of its patches: none, people have no labels."""
-    camera = cameras[int(rng.integers(len(cameras)))]
-    return draw(person, camera, rng), np.full((PATCHES, PATCHES), -1, dtype=np.int8)
-
-
-def training_captions(person: Person, rng: np.random.Generator, describe: Describe) -> list[str]:
-    texts: list[str] = []
-    while len(texts) < 5:
-        texts += describe(person, rng)
-    return texts[:5]
 
 
 CUHK = _world("mini-cuhk", CUHK_CAMERAS, two_captions, 1)

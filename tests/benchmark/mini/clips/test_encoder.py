@@ -22,10 +22,10 @@ from benchmark.mini.clips.backbone import (
     mel_filters,
 )
 from benchmark.mini.clips.data import load_as
-from benchmark.mini.training.clips import export
 from methods.parameters import select_parameters
 from shifts.audio.item import Audio
 from tests.benchmark.backbones.fixtures_open_clip import layer_norm_scalars
+from training.clips import export
 
 SPEC = BackboneSpec("mini-clips")
 MODALITIES = ("video", "audio")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmark.config.files import atomic_write
 from benchmark.errors import DataError
-from benchmark.mini.recipes import Recipe
+from training.recipes import Recipe
 
 _SHOW_EVERY = 25
 

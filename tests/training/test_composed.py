@@ -15,8 +15,7 @@ from benchmark.errors import WeightsError
 from benchmark.mini.composed.backbone import base_towers, export, load
 from benchmark.mini.composed.families import families
 from benchmark.mini.pictures.render import render
-from benchmark.mini.recipes import CombinerRecipe
-from benchmark.mini.training.composed import (
+from training.composed import (
     Features,
     Trainer,
     build,
@@ -24,6 +23,7 @@ from benchmark.mini.training.composed import (
     train,
     training_ways,
 )
+from training.recipes import CombinerRecipe
 
 RECIPE = CombinerRecipe(families=10, steps=10, batch=6, queries=2, warmup=2)
 

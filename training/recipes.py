@@ -28,12 +28,6 @@ ARCHITECTURE: dict[str, Any] = {
 
 PREPROCESS = {"size": [64, 64], "mode": "RGB", "mean": [0.5] * 3, "std": [0.25] * 3}
 
-COMBINER = {
-    **{"image_width": 128, "text_width": 96, "embed_dim": 128},
-    **{"width": 96, "layers": 2, "heads": 4},
-}
-"""Arguments of ``Combiner``; the first three are the base encoder's widths."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -66,7 +60,7 @@ class PictureRecipe(Recipe):
     last steps.
 
     Attributes:
-        world: source of the training scenes (``benchmark.mini.training.pictures.SOURCES``).
+        world: source of the training scenes (``training.pictures.SOURCES``).
         start: shipped encoder whose weights training starts from; "" = from scratch.
         fresh_pictures: the picture tower starts from scratch all the same, so that it has never
             seen another style; only the language is known.

@@ -7,6 +7,7 @@ The auxiliary attribute heads exist during training only.
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import math
@@ -14,8 +15,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -33,15 +35,14 @@ from benchmark.mini.pictures.backbone import (
     WEIGHTS,
     tokenizer,
     weights_folder,
-    write_merges,
 )
 from benchmark.mini.pictures.render import PATCHES
 from benchmark.mini.pictures.scenes import Scene
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
-from benchmark.mini.recipes import ARCHITECTURE, PREPROCESS, PictureRecipe
-from benchmark.mini.training.run import TrainingRun, drawn
 from benchmark.mini.worlds import people, poster
 from benchmark.mini.worlds.drawn import Describe
+from training.recipes import ARCHITECTURE, PREPROCESS, PictureRecipe
+from training.run import TrainingRun, drawn
 
 CAPTIONS = 5
 TYPO_SHARE = 0.08
@@ -110,12 +111,27 @@ def _no_labels(_scene: Any) -> tuple[np.ndarray, int]:
     return np.full((3, 3), -1, dtype=np.int8), 0
 
 
+def _sighting(
+    person: people.Person, rng: np.random.Generator, cameras: tuple[people.Camera, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A sighting by any of the cameras, and owners of its patches: none, people have no labels."""
+    camera = cameras[int(rng.integers(len(cameras)))]
+    return people.draw(person, camera, rng), np.full((PATCHES, PATCHES), -1, dtype=np.int8)
+
+
+def _captions(person: people.Person, rng: np.random.Generator, describe: Describe) -> list[str]:
+    texts: list[str] = []
+    while len(texts) < 5:
+        texts += describe(person, rng)
+    return texts[:5]
+
+
 def _people(cameras: tuple[people.Camera, ...], describe: Describe) -> Source:
     return Source(
         people.people,
         people.edit,
-        partial(people.training_picture, cameras=cameras),
-        partial(people.training_captions, describe=describe),
+        partial(_sighting, cameras=cameras),
+        partial(_captions, describe=describe),
         _no_labels,
     )
 
@@ -327,6 +343,22 @@ def contrastive(logits: Tensor, positives: Tensor) -> Tensor:
     share = positives / positives.sum(0).clamp(min=1)
     columns = -(share * logits.log_softmax(0)).sum() / (positives.sum(0) > 0).sum()
     return (rows + columns) / 2
+
+
+MERGES = 2000
+
+
+def write_merges(target: Path) -> None:
+    """Writes the shortened merge list, cut from the list that open_clip ships."""
+    source = resources.files("open_clip") / "bpe_simple_vocab_16e6.txt.gz"
+    with source.open("rb") as stream, gzip.open(stream, "rt", encoding="utf-8") as text:
+        lines = [next(text) for _ in range(MERGES + 1)]  # the first line is a header
+
+    def write(file: IO[bytes]) -> None:
+        with gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
+            packed.write("".join(lines).encode("utf-8").rstrip(b"\n"))
+
+    atomic_write(target, write)
 
 
 def export(model: CLIP, folder: Path) -> None:

@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 
 from benchmark.backbones.open_clip import load_local_dir
 from benchmark.mini.pictures.backbone import weights_folder
-from benchmark.mini.recipes import PICTURES, PictureRecipe
-from benchmark.mini.training.pictures import (
+from training.pictures import (
     SOURCES,
     WEIGHTS_FILE,
     Trainer,
@@ -23,6 +22,7 @@ from benchmark.mini.training.pictures import (
     draw_chunk,
     export,
 )
+from training.recipes import PICTURES, PictureRecipe
 
 RECIPE = PictureRecipe(triples=24, batch=8, steps=12, warmup=2, horizon=24, cooldown=4)
 

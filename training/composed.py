@@ -16,20 +16,27 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from benchmark.backbones.towers import ImageTower, TextTower
 from benchmark.config.files import atomic_write
 from benchmark.data.tasks import clean
-from benchmark.mini.composed.backbone import WEIGHTS_FILE, base_towers, export, read
+from benchmark.mini.composed.backbone import (
+    COMBINER,
+    WEIGHTS_FILE,
+    base_fingerprint,
+    base_towers,
+    read,
+)
 from benchmark.mini.composed.changes import CATEGORIES
 from benchmark.mini.composed.combiner import Combiner, image_states, text_states
 from benchmark.mini.composed.families import Family, families, paths, text_of
 from benchmark.mini.composed.families import Path as Way
 from benchmark.mini.pictures.backbone import tokenizer
 from benchmark.mini.pictures.render import render
-from benchmark.mini.recipes import COMBINER, PREPROCESS, CombinerRecipe
-from benchmark.mini.training.run import TrainingRun
+from training.recipes import PREPROCESS, CombinerRecipe
+from training.run import TrainingRun
 
 CHUNK = 100
 """Families drawn, encoded and stored together; those of garments are of one category."""
@@ -165,6 +172,17 @@ def training_ways(kind: str, family: Family) -> list[Way]:
     """The ways of the tests and those back."""
     ways = paths(kind, family)
     return ways + [way.inverse() for way in ways]
+
+
+def export(name: str, combiner: Combiner, logit_scale: float, folder: Path) -> Path:
+    """Writes ``composed-<name>/combiner.safetensors`` in half precision; returns the file."""
+    target = folder / f"composed-{name}" / WEIGHTS_FILE
+    state = {
+        key: value.detach().half().contiguous() for key, value in combiner.state_dict().items()
+    }
+    _, image, text = base_towers()
+    facts = {"logit_scale": f"{logit_scale:.4f}", "base": base_fingerprint(image, text)}
+    return atomic_write(target, save(state, metadata=facts))
 
 
 def train(name: str, recipe: CombinerRecipe, work: Path, weights: Path) -> None:

@@ -14,8 +14,7 @@ import torch
 from benchmark.errors import DataError
 from benchmark.mini.clips.backbone import load_weights
 from benchmark.mini.clips.events import RHYTHMS, SHAPES, SIZES, TEXTURES, Clip, Event
-from benchmark.mini.recipes import ClipRecipe
-from benchmark.mini.training.clips import (
+from training.clips import (
     LABELS,
     Trainer,
     TrainingData,
@@ -25,7 +24,8 @@ from benchmark.mini.training.clips import (
     owners,
     present,
 )
-from benchmark.mini.training.run import drawn
+from training.recipes import ClipRecipe
+from training.run import drawn
 
 RECIPE = ClipRecipe(clips=32, batch=8, steps=10, warmup=2)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmark.mini.pictures.backbone import WEIGHTS
-from benchmark.mini.training import __main__ as command
+from training import __main__ as command
 
 
 def test_every_shipped_encoder_can_be_trained_alone_and_all_in_order(

@@ -1,4 +1,4 @@
-"""Trains encoders of the embedded default anew: ``python -m benchmark.mini.training``.
+"""Trains encoders of the embedded default anew: ``python -m training``.
 
 Seeded and resumable: the work folder keeps what was drawn and the last checkpoint. Sized for two
 cores.
@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from benchmark.mini.pictures.backbone import WEIGHTS
-from benchmark.mini.recipes import CLIPS, COMBINERS, PICTURES
-from benchmark.mini.training import clips, composed, pictures
+from training import clips, composed, pictures
+from training.recipes import CLIPS, COMBINERS, PICTURES
 
 ENCODERS: dict[str, tuple[Callable[[Any, Path, Path], None], Any]] = {
     **{name: (partial(pictures.train, name), recipe) for name, recipe in PICTURES.items()},
@@ -30,7 +30,7 @@ ENCODERS: dict[str, tuple[Callable[[Any, Path, Path], None], Any]] = {
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of ``make mini-weights``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.mini.training", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("encoders", nargs="*", metavar="ENCODER", help=f"of {', '.join(ENCODERS)}")
     parser.add_argument("--work", type=Path, default=Path("build/mini"), help="resumable state")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where the results go")

@@ -39,9 +39,9 @@ from benchmark.mini.clips.events import (
 )
 from benchmark.mini.clips.pictures import draw_frames
 from benchmark.mini.clips.sounds import draw_samples
-from benchmark.mini.recipes import ClipRecipe
-from benchmark.mini.training.run import TrainingRun, drawn
 from shifts.audio.item import FULL_SCALE
+from training.recipes import ClipRecipe
+from training.run import TrainingRun, drawn
 
 LOOKS = (len(RHYTHMS), len(SIZES), len(TEXTURES))
 """Each is told together with the shape that it belongs to."""
