@@ -100,7 +100,8 @@ def name_points(figure: Figure, axis: Axes, points: Sequence[NamedPoint]) -> Non
     """
     figure.draw_without_rendering()  # places the panel
     scale = figure.dpi / 72
-    pixels = [axis.transData.transform((x, y)) / scale for x, y, _, _ in points]
+    placed = (axis.transData.transform((x, y)) / scale for x, y, _, _ in points)
+    pixels = [(float(x), float(y)) for x, y in placed]
     box = axis.bbox
     frame = (box.x0 / scale, box.y0 / scale, box.x1 / scale, box.y1 / scale)
     marks = [(x - 8, y - 8, x + 8, y + 8) for x, y in pixels]

@@ -63,9 +63,9 @@ def test_quality_and_cost_has_a_point_per_method_and_the_front():
     axis = plots.quality_and_cost(pools).axes[0]
     *points, _ = axis.lines  # a faint one and its mean for each method, and the line at no gain
     step = points.pop(3)
-    found = [(float(*p.get_xdata()), float(*p.get_ydata())) for p in points[3:6]]
-    assert found == [(1.0, 0.0), (2.0, -25.0), (10.0, 25.0)]
-    assert list(step.get_xdata()) == [1.0, 10.0]
+    found = [float(*values) for p in points[3:6] for values in (p.get_xdata(), p.get_ydata())]
+    assert found == pytest.approx([1.0, 0.0, 2.0, -25.0, 10.0, 25.0])
+    assert list(step.get_xdata()) == pytest.approx([1.0, 10.0])
     assert axis.get_xscale() == "log"
     assert "cost.png" in dict(plots.figures(pools))
 
