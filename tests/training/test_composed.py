@@ -12,13 +12,14 @@ import torch
 
 from benchmark.cell import BackboneSpec
 from benchmark.errors import WeightsError
-from benchmark.mini.composed.backbone import base_towers, export, load
+from benchmark.mini.composed.backbone import base_towers, load
 from benchmark.mini.composed.families import families
 from benchmark.mini.pictures.render import render
 from training.composed import (
     Features,
     Trainer,
     build,
+    export,
     normalised,
     train,
     training_ways,
