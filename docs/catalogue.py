@@ -12,7 +12,6 @@ from pathlib import Path
 from benchmark.data.datasets.layout import LAYOUTS
 from benchmark.data.suite import load_suite
 from benchmark.registry import METHODS, SHIFTS
-from docs.marks import table
 from methods import BUILTINS as BUILTIN_METHODS
 from shifts.base import ShiftCard
 from shifts.builtin import names_of
@@ -29,13 +28,14 @@ paper or its code. *Port*: adapted to retrieval as in TCR's code. The formulas a
 [methods.md](methods.md).
 """
 SHIFTS_NOTE = """
-Severities are 1 to 5 where nothing else is said. (a): an approximation. (n): a higher severity may
-be milder. Every image shift also exists for clips, as `video_<name>`
-([shifts-av.md](shifts-av.md#video)).
+Severities are 1 to 5; of text shifts 1 to 7, and 1 alone at the sentence level. (a): an
+approximation. (n): a higher severity may be milder. Every image shift also exists for clips, as
+`video_<name>` ([shifts-av.md](shifts-av.md#video)).
 """
 BENCHMARKS_NOTE = """
-The suite `paper`. Each has a synthetic twin in the suite `mini`, with `mini-` before its id
-([mini.md](mini.md)). With shifts (QS) the model is tuned on the data set; without (QGS) it is not.
+The suite `paper`, with who names each. Each has a synthetic twin in the suite `mini`, with `mini-`
+before its id ([mini.md](mini.md)). Ids with `-c` have corrupted queries and a model tuned on the
+data set (QS); the others have neither (QGS).
 """
 LAYOUTS_NOTE = """
 Where to get the data; `queryshift data layout NAME` prints the files that are needed.
@@ -77,31 +77,25 @@ def _own_video(name: str) -> bool:
 
 
 def _remarks(card: ShiftCard) -> str:
-    first, last = card.severities[0], card.severities[-1]
-    said = {
-        f"{first}" if first == last else f"{first}-{last}": last != 5,
-        "a": not card.exact,
-        "n": not card.monotone,
-    }
+    said = {"a": not card.exact, "n": not card.monotone}
     found = ", ".join(word for word, true in said.items() if true)
     return f" ({found})" if found else ""
 
 
 def _benchmarks() -> str:
-    """A row for each benchmark, or for both directions of one that is described alike."""
-    rows: dict[tuple[str, ...], list[str]] = {}
+    """A line for each benchmark, or for both directions of one that is described alike."""
+    found: dict[str, list[str]] = {}
     for card in load_suite("paper").benchmarks:
-        shifts = ", ".join(card.shifts) if len(card.shifts) < 5 else f"{len(card.shifts)} types"
-        rows.setdefault((card.summary, shifts, card.named_by), []).append(f"`{card.id}`")
-    return table(
-        ("id", "what it is", "default shifts", "named by"),
-        ((", ".join(ids), *said) for said, ids in rows.items()),
-    )
+        found.setdefault(f"{card.summary} ({card.named_by})", []).append(f"`{card.id}`")
+    return "".join(f"* {', '.join(ids)}: {said}\n" for said, ids in found.items())
 
 
 def _layouts() -> Iterator[str]:
+    found: dict[str, list[str]] = {}
     for name, layout in LAYOUTS.items():
-        yield f"* `{name}` ({layout.title}): {layout.access}\n"
+        found.setdefault(layout.access, []).append(f"`{name}`")
+    for access, names in found.items():
+        yield f"* {', '.join(names)}: {access}\n"
 
 
 if __name__ == "__main__":
