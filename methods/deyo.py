@@ -70,9 +70,9 @@ class Deyo(AdaptedMethod):
         summary="entropy of queries that depend on their structure (Lee et al., ICLR 2024)",
         paper="Lee et al., Entropy is not Enough for Test-Time Adaptation: From the Perspective of "
         "Disentangled Factors, ICLR 2024",
-        approximate="retrieval port: LayerNorm, no layer left out, AdamW, 3 steps; texts are "
-        "perturbed by shuffling their tokens (ours: no text form is published), and the whole "
-        "batch is, not only its reliable part; pixels have another order in each query; the form "
+        approximate="retrieval port: LayerNorm, no layer left out, AdamW, 3 steps; texts have "
+        "their tokens shuffled (ours: no text form is published); the whole batch is perturbed, "
+        "not only its reliable part; pixels have another order in each query; the form "
         "behind TCR's tables is form=tcr",
         repository="https://github.com/Jhyun17/DeYO",
         passes="6 f, 3 b",

@@ -55,8 +55,8 @@ class Sar(AdaptedMethod):
         "(option), no layer excluded, AdamW, 3 steps. An empty second selection changes nothing "
         "(the port leaves the weights at the disturbed point and averages a 0). A reset clears the "
         "moving average and the optimiser's moments (both survive in the reference). A batch of "
-        "one or two has one reliable query (the port fails there). Below five queries there is "
-        "one, and uphill its entropy is hardly ever below itself: next to nothing is learnt",
+        "one or two has one reliable query (the port fails there). Batches below five queries "
+        "teach almost nothing: the second selection rarely keeps their only reliable query",
         repository="https://github.com/mr-eggplant/SAR",
         passes="6 f, 6 b",
         knob="fraction",
