@@ -153,7 +153,7 @@ def listing(kept: Mapping[str, Any]) -> str:
     for figure in FIGURES:
         found = [
             f"{value} ({variant})" if variant else str(value)
-            for variant, value in values_of(kept, figure)
+            for variant, value in sorted(values_of(kept, figure), key=lambda pair: pair[1])
         ]
         measured = "; ".join(found) or "not measured yet"
         lines.append(f"| {figure.meaning} | {figure.aim} | {measured} |")
