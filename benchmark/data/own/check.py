@@ -14,7 +14,7 @@ from benchmark.data.own.load import Understood, read_own, understand
 from benchmark.data.own.source import OwnSource, own_card
 from benchmark.data.own.tables import open_table
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.errors import DataError
+from benchmark.errors import DataError, shown
 
 
 @dataclass
@@ -89,6 +89,12 @@ def _describe(data: DataSet | RetrievalSet, report: Report) -> None:
             report.problems.append(
                 f"{len(hashes) - rows:,} captions occur twice with the same {data.modality}; each "
                 "counts as a caption of its own"
+            )
+        several = [text for text in data.captions if "\n" in text]
+        if several:
+            report.problems.append(
+                f"{len(several):,} captions have several lines, such as {shown(several[0])}; each "
+                "counts as one: several captions are rows, a list, or .0.txt, .1.txt in a shard"
             )
         _same_content(f"{data.modality}s", data.images, report)
         if data.identities is not None:

@@ -16,7 +16,17 @@ import numpy as np
 
 from benchmark.data.datasets.base import content_fingerprint
 from benchmark.data.own.items import Media, MediaFinder, PackedTexts, media_items, numbers_digest
-from benchmark.data.own.rows import Absent, Codes, Numbers, need, rows_of, text_of, texts_of
+from benchmark.data.own.rows import (
+    Absent,
+    Codes,
+    Numbers,
+    in_domain,
+    in_group,
+    need,
+    rows_of,
+    text_of,
+    texts_of,
+)
 from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import Table, open_table
 from benchmark.data.retrieval import NDCG, Items, Relevance, RetrievalSet, Texts, offsets_of
@@ -241,8 +251,9 @@ def _side(
         ids[key] = len(ids)
         if grades is not None:
             grades.add_row(ids[key], row["relevant"], where)
+        named = {"domain": in_domain(row, where), "group": in_group(row, where, f"\0{ids[key]}")}
         for name, (known, of_rows) in codes.items():
-            of_rows.append(known.of(text_of(row[name])))
+            of_rows.append(known.of(named[name]))
     absent.check(len(ids), column)
     numbers.check()
     listed = list(ids)

@@ -24,6 +24,7 @@ from benchmark.data.media import FrameFiles, ImageFiles, WavFiles, read_audio, r
 from benchmark.data.own.hub import HubFile
 from benchmark.data.own.shards import Member
 from benchmark.data.own.source import PICTURES
+from benchmark.data.own.tables import refuse_missing
 from benchmark.data.retrieval import Items
 from benchmark.errors import DataError
 
@@ -237,11 +238,16 @@ class MediaFinder:
         if self.files is None or self.root is None:
             raise DataError(f"{where}: {column} is {value!r}, but these data have no files beside")
         path = self.below(value, column, where)
-        if column != "video":
-            return self.files.find(path)
+        found = self._frames(path, where) if column == "video" else self.files.find(path)
+        if found is None:
+            refuse_missing(value, f"{where}: {column}", "expected a path: leave the row out")
+        return found
+
+    def _frames(self, path: PurePosixPath, where: str) -> tuple[Path, ...] | None:
+        assert self.root is not None
         if path.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov", ".webm"):
             raise DataError(
-                f"{where}: video {value!r} is not decoded here; expected a folder of frames: "
+                f"{where}: video '{path}' is not decoded here; expected a folder of frames: "
                 f"ffmpeg -i {path.name} -vf fps=1 {path.stem}/%04d.jpg"
             )
         folder = self.root / path

@@ -26,7 +26,17 @@ from benchmark.data.own.items import (
     media_items,
     numbers_digest,
 )
-from benchmark.data.own.rows import Absent, Codes, Numbers, need, rows_of, text_of, texts_of
+from benchmark.data.own.rows import (
+    Absent,
+    Codes,
+    Numbers,
+    in_domain,
+    in_group,
+    need,
+    rows_of,
+    text_of,
+    texts_of,
+)
 from benchmark.data.own.tables import Table
 from benchmark.errors import DataError
 
@@ -133,8 +143,8 @@ def _captioned(
         thing = things.number(row[column], column, where, text_of(row.get("id")))
         if thing is None:
             continue
-        group = groups.of(text_of(row.get("group")) or f"\0{thing}")
-        domain = domains.of(text_of(row.get("domain")))
+        group = groups.of(in_group(row, where, f"\0{thing}"))
+        domain = domains.of(in_domain(row, where))
         if thing == len(counts):
             counts.append(0)
             group_of.append(group)
@@ -199,7 +209,7 @@ def _clips(table: Table, name: str, split: str, allow_missing: bool) -> ClipPair
         ids[key] = where
         videos.append(video)
         audios.append(audio)
-        domain_of.append(domains.of(text_of(row.get("domain"))))
+        domain_of.append(domains.of(in_domain(row, where)))
     absent.check(len(ids), "clip")
     frames, of_videos = media_items(list(ids), videos, "video")
     sounds, of_audios = media_items(list(ids), audios, "audio")
@@ -242,7 +252,7 @@ def _composed(table: Table, name: str, split: str, allow_missing: bool) -> Compo
         references.append(reference)
         targets.append(answers)
         texts.append(modification)
-        domain_of.append(domains.of(text_of(row.get("domain"))))
+        domain_of.append(domains.of(in_domain(row, where)))
     things.absent.check(len(things.places) if ids else 0, "image")
     images, content = media_items(list(things.ids), things.places, "image")
     groups, info = _domains(table, domains, domain_of)

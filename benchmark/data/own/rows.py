@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmark.data.datasets.folders import nearest
 from benchmark.data.own.items import MediaFinder
-from benchmark.data.own.tables import Table
+from benchmark.data.own.tables import Table, refuse_missing
 from benchmark.errors import DataError, did_you_mean
 
 TEST = "test"
@@ -65,6 +65,29 @@ def text_of(value: Any) -> str:
     return str(value).strip()
 
 
+def in_group(row: Mapping[str, Any], where: str, alone: str) -> str:
+    """The group of a row, ``alone`` where there is none.
+
+    Raises:
+        DataError: a word that stands for a missing value, which would make one large group.
+    """
+    text = text_of(row.get("group"))
+    refuse_missing(text, f"{where}: group", "leave it empty where there is none")
+    return text or alone
+
+
+def in_domain(row: Mapping[str, Any], where: str) -> str:
+    """The domain of a row, "" in a table without domains.
+
+    Raises:
+        DataError: a table with domains does not say this one.
+    """
+    text = text_of(row.get("domain"))
+    if not text and "domain" in row:
+        raise DataError(f"{where}: domain is empty; expected a name in every row")
+    return text
+
+
 def texts_of(value: Any, column: str, where: str) -> list[str]:
     """One or several texts: a text, a list, or a list as JSON or as Python (pandas) writes it.
 
@@ -85,6 +108,7 @@ def texts_of(value: Any, column: str, where: str) -> list[str]:
             raise DataError(f"{where}: {column} is {found}; expected a text or a list of texts")
         if not text.strip():
             raise DataError(f"{where}: {column} is empty; expected a text: leave the row out")
+        refuse_missing(text, f"{where}: {column}", "expected a text: leave the row out")
         try:
             text.encode()
         except UnicodeEncodeError:

@@ -142,11 +142,9 @@ def configured(name: str) -> tuple[str, str]:
 
 def is_own(place: str) -> bool:
     """Whether a place is a table, shards or a described folder, and no root of data sets."""
-    if place.startswith(HUB) or place.lower().endswith((*TABLES, SHARDS)):
-        return True
     folder = Path(place)
     if not folder.is_dir():
-        return False
+        return place.startswith(HUB) or place.lower().endswith((*TABLES, SHARDS))
     return bool(metadata_of(folder)) or bool(shards_of(place)) or is_saved(folder)
 
 
@@ -189,15 +187,34 @@ def refuse_other_files(place: str) -> None:
             f"{place} is no table that can be read; expected {', '.join(TABLES)}, or {SHARDS} with "
             "files in it: save it as one of these"
         )
-    if folder.is_dir() and not is_own(place):
-        every = (path for pattern in ("*", "*/*") for path in folder.glob(pattern))
-        found = sum(path.suffix.lower() in PICTURES for path in every)
-        if found:
-            raise DataError(
-                f"{folder} holds {found} pictures and nothing that describes them; expected a "
-                f"{METADATA[0]} in it with the columns file_name and caption, or --benchmark NAME "
-                "if it is a published data set"
-            )
+    if folder.is_dir() and not is_own(place) and (said := undescribed(folder, strict=False)):
+        raise DataError(f"{folder} {said}")
+
+
+def undescribed(folder: Path, *, strict: bool = True) -> str:
+    """Why a folder is no data of a user's own, and what to do.
+
+    Args:
+        folder: without a table of ``METADATA`` and without shards.
+        strict: it cannot be the folder of published data sets either, so there is always a reason.
+    """
+    form = f"a {METADATA[0]} in it with the columns file_name and caption"
+    inside = sorted(folder.iterdir())
+    if not inside:
+        return f"is empty; expected {form}, or the name of a table"
+    if tables := [path for path in inside if path.suffix.lower() in TABLES]:
+        return (
+            f"is a folder with {len(tables)} of the tables that can be read in it; expected the "
+            f"name of one, such as {tables[0]}"
+        )
+    every = (path for pattern in ("*", "*/*") for path in folder.glob(pattern))
+    pictures = sum(path.suffix.lower() in PICTURES for path in every)
+    if pictures:
+        return (
+            f"holds {pictures} pictures and nothing that describes them; expected {form}, or "
+            "--benchmark NAME if it is a published data set"
+        )
+    return f"is a folder without a table; expected {form}, or shards (.tar)" if strict else ""
 
 
 def own_card(name: str) -> BenchmarkCard | None:

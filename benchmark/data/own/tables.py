@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.data.own.source import HUB, is_saved, metadata_of, shards_of
+from benchmark.data.own.source import HUB, is_saved, metadata_of, shards_of, undescribed
 from benchmark.errors import DataError, import_extra, said
 
 CHUNK = 50_000
@@ -27,6 +27,8 @@ COLUMNS = (
     *("id", "group", "split", "domain", "relevant"),
 )
 """Every column that has a meaning."""
+
+_MISSING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})
 
 _FOLDER_NAMES = {"image": "file_name", "caption": "text"}
 """What Hugging Face's folders call them."""
@@ -78,6 +80,8 @@ def open_table(place: str, columns: Mapping[str, str]) -> Table:
         from benchmark.data.own.shards import shard_rows
 
         return _table(place, lambda: _framed(shard_rows(shards)), columns, None)
+    if path.is_dir():
+        raise DataError(f"{place} {undescribed(path)}")
     if not path.is_file():
         raise DataError(f"there is no table {place!r}; expected a file, a folder or shards")
     return _table(place, lambda: _rows(path), columns, path.parent)
@@ -97,6 +101,16 @@ def of_frame(frame: pd.DataFrame, columns: Mapping[str, str], root: Path | None)
         )
     frame = frame.reset_index(drop=True).rename(columns=str)
     return _table("the DataFrame", lambda: iter([frame]), columns, root)
+
+
+def refuse_missing(text: str, what: str, advice: str) -> None:
+    """Refuses a word that tables write for a missing value.
+
+    Raises:
+        DataError: ``what`` (row and column) is such a word; ``advice`` says what to do.
+    """
+    if len(text) < 8 and text.strip().casefold() in _MISSING:
+        raise DataError(f"{what} is {text!r}, which stands for a missing value; {advice}")
 
 
 def _table(
@@ -156,6 +170,7 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
     try:
         # As they stand there: of two equal ones pandas gives the second another name.
         names = read(header=None, nrows=1).iloc[0].str.strip().tolist()
+        _refuse_comment(path, names[0])
         if twice := [name for name in names if name and names.count(name) > 1]:
             raise DataError(
                 f"{path} has the column {twice[0]!r} {names.count(twice[0])} times; expected each "
@@ -178,6 +193,15 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
             f"{path} cannot be read as a table ({said(error)}); expected UTF-8 text with a line "
             "of column names, and quotes around values with commas or line breaks"
         ) from None
+
+
+def _refuse_comment(path: Path, first: str) -> None:
+    """Refuses a table that begins with a comment, which would be taken for the columns' names."""
+    if first.startswith(("# ", "//")) or first == "#":
+        raise DataError(
+            f"{path} begins with a comment, {first[:60]!r}; expected the names of the columns in "
+            "the first line: take the comment out"
+        )
 
 
 def _refuse_other_separator(path: Path, names: list[str], separator: str) -> None:

@@ -13,7 +13,7 @@ from benchmark.cli.command import FAILED, OK, UsageError
 from benchmark.cli.data import Data
 from benchmark.data.datasets import BUILTINS
 from benchmark.data.suite import BenchmarkCard, Suite, load_suite
-from benchmark.errors import ConfigError, UnknownNameError
+from benchmark.errors import ConfigError, DataError, UnknownNameError
 from tests.benchmark.fixtures_karpathy import coco_name, make_coco, make_flickr
 from tests.benchmark.fixtures_pairs import make_nocaps
 
@@ -101,7 +101,14 @@ def test_only_what_is_asked_for_counts(run: Run, root: Path) -> None:
 
 
 def test_an_empty_folder(run: Run, tmp_path: Path) -> None:
-    code, output = run("check", "--data", tmp_path)
+    with pytest.raises(DataError, match=r"is empty; expected a metadata.csv in it"):
+        run("check", "--data", tmp_path)
+    (tmp_path / "pairs.csv").touch()
+    with pytest.raises(
+        DataError, match=r"is a folder with 1 of the tables .*, such as .*pairs.csv"
+    ):
+        run("check", "--data", tmp_path)
+    code, output = run("check", "--data", tmp_path, "coco", "flickr30k", "nocaps-in")
     assert code == FAILED
     for dataset in ("coco", "flickr30k", "nocaps-in"):
         assert "NOT USABLE" in row_of(output, dataset)
@@ -150,6 +157,7 @@ def test_no_more_than_five_broken_files_are_named(run: Run, root: Path) -> None:
 def test_square_brackets_are_no_markup(run: Run, root: Path) -> None:
     odd = root / "[red]data"
     odd.mkdir()
+    (odd / "notes").touch()
     _, output = run("check", "--data", odd)
     assert "[red]data" in output
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmark.data.own.check import check_own
+from benchmark.data.own.source import OwnSource
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_own import COLOURS, load_own_set, make_tar, pixels, png
 
@@ -71,3 +73,14 @@ def test_a_shard_with_several_captions(tmp_path: Path) -> None:
         files |= {f"{c}.png": png(c), f"{c}.0.txt": b"one", f"{c}.1.txt": b"two"}
     data = load_own_set(make_tar(tmp_path / "a.tar", files), "t2i")
     assert (len(data.queries), data.queries[0], data.queries[1]) == (24, "one", "two")
+
+
+def test_lines_of_a_caption_are_said(tmp_path: Path) -> None:
+    files = {}
+    for c in COLOURS:
+        files |= {f"{c}.png": png(c), f"{c}.txt": f"a {c} wall\n{c}!\n".encode()}
+    shard = make_tar(tmp_path / "a.tar", files)
+    assert load_own_set(shard, "t2i").queries[0] == "a red wall\nred!"
+    report = check_own(OwnSource(str(shard)), lambda items, _: items)
+    (problem,) = report.problems
+    assert problem.startswith(r"12 captions have several lines, such as 'a red wall\nred!'; each")

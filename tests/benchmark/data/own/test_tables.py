@@ -118,6 +118,19 @@ def test_splits(tmp_path: Path) -> None:
         load_own_set(make_pairs(tmp_path), split="val")
 
 
+def test_a_folder_in_place_of_a_table(tmp_path: Path) -> None:
+    queries = make_pairs(tmp_path)
+    folder = tmp_path / "empty.csv"
+    folder.mkdir()
+    assert not is_own(str(folder))
+    for facts in ({"gallery": folder}, {"clean": folder}):
+        with pytest.raises(DataError, match=r"empty.csv is empty; expected a metadata.csv in it"):
+            load_own_set(queries, **facts)
+    (folder / "notes.md").touch()
+    with pytest.raises(DataError, match=r"empty.csv is a folder without a table; expected a meta"):
+        load_own_set(queries, gallery=folder)
+
+
 def test_an_image_folder_of_hugging_face(tmp_path: Path) -> None:
     for split in ("train", "test"):
         make_pictures(tmp_path / split)
@@ -194,6 +207,24 @@ def test_a_data_frame_whose_index_has_duplicates() -> None:
     [
         ({"image": "pics/red.png", "caption": "  "}, "row 13: caption is empty"),
         ({"image": "pics/red.png", "caption": None}, "row 13: caption is empty"),
+        (
+            {"image": "pics/red.png", "caption": "nan"},
+            "caption is 'nan', which stands for a missing",
+        ),
+        (
+            {"image": "pics/red.png", "caption": ["a", " NULL "]},
+            "row 13: caption is ' NULL ', which",
+        ),
+        ({"image": "pics/red.png", "caption": "none of the walls"}, ""),
+        ({"image": "None", "caption": "a"}, "row 13: image is 'None', which stands for a missing"),
+        (
+            {"image": "pics/red.png", "caption": "a", "group": "NaN"},
+            "row 13: group is 'NaN', which",
+        ),
+        (
+            {"image": "pics/red.png", "caption": "a", "domain": ""},
+            "row 1: domain is empty; expected",
+        ),
         ({"image": "pics/red.png", "caption": 7}, "row 13: caption is 7, a number"),
         ({"image": "pics/red.png", "caption": [["a"], ["b"]]}, "caption is .'a'., a list"),
         ({"image": "pics/red.png", "caption": []}, "empty list"),
@@ -281,6 +312,9 @@ def test_missing_pictures_may_be_allowed(tmp_path: Path) -> None:
         (b"image,caption\n", "has no rows"),
         (b"image,caption\na.png,x,y\nb.png,z\n", "cannot be read as a table"),
         (b"image,caption\na.png,\xff\n", "cannot be read as a table"),
+        (b"# mine, of May\nimage,caption\na.png,b\n", "begins with a comment, '# mine'"),
+        (b"#image,caption\na.png,b\n", "such as --columns image=#image"),
+        (b"image,caption\na.png,<NA>\n", "row 1: caption is '<NA>', which stands for a missing"),
         (b"image;caption\na.png;a wall\n", "values with ';' between them; expected ','"),
         (b"image\tcaption\na.png\ta wall\n", "save it as CSV with commas, or name it .tsv"),
         (b"image,caption\na.png,1\na.png,2.5\n", "every caption is a number, such as '1'"),
