@@ -80,7 +80,8 @@ class StreamCache:
         self.nbytes = 0
         self._queries, self._room, self._key = queries, room, key
         self._blocks: list[Tensor] = []
-        self._filling: dict[tuple[torch.Size, torch.dtype], tuple[int, int]] = {}  # the next place
+        self._types: list[torch.dtype] = []  # that the rows of each block had
+        self._filling: dict[tuple[Any, ...], tuple[int, int]] = {}  # the next place of each form
         self._place = np.full((len(queries), 2), -1, dtype=np.int32)  # block and row of each query
         self._disk = disk if key else None
         found = None if disk is None else disk.open(key)
@@ -101,28 +102,35 @@ class StreamCache:
             return None
         found = None if self._entry is None else self._entry.row(row)
         block, place = self._place[row].tolist()
-        return self._blocks[block][place].clone() if found is None and block >= 0 else found
+        if found is not None or block < 0:
+            return found
+        return self._blocks[block][place].to(self._types[block], copy=True)
 
     def put(self, index: int, value: Tensor) -> None:
         """Keeps an input where that is possible."""
         row = row_of(self._queries, index)
-        if row is None or self._write(row, value) or value.nbytes > self._room():
+        if row is None or self._write(row, value):
             return
-        form = value.shape, value.dtype
+        kept = _narrow(value)
+        if kept.nbytes > self._room():
+            return
+        form = value.shape, value.dtype, kept.dtype
         block, place = self._filling.get(form, (-1, 0))
         if block < 0 or place == len(self._blocks[block]):
-            rows = max(1, min(len(self._queries), BLOCK_BYTES // max(1, value.nbytes)))
+            rows = max(1, min(len(self._queries), BLOCK_BYTES // max(1, kept.nbytes)))
             block, place = len(self._blocks), 0
-            self._blocks.append(torch.empty((rows, *value.shape), dtype=value.dtype))
-        self._blocks[block][place] = value
+            self._blocks.append(torch.empty((rows, *kept.shape), dtype=kept.dtype))
+            self._types.append(value.dtype)
+        self._blocks[block][place] = kept
         self._place[row] = block, place
         self._filling[form] = block, place + 1
-        self.nbytes += value.nbytes
+        self.nbytes += kept.nbytes
 
     def close(self) -> None:
         """Lets go of everything; what was never finished is removed from the disk."""
         self._leave_disk()
         self._blocks.clear()
+        self._types.clear()
         self._filling.clear()
         self._place.fill(-1)
         self.nbytes, self._room = 0, lambda: 0
@@ -142,6 +150,14 @@ class StreamCache:
         if self._entry is not None:
             self._entry.discard()
         self._entry = self._disk = None
+
+
+def _narrow(value: Tensor) -> Tensor:
+    """Whole numbers in half the memory where they fit, such as tokens; anything else as it is."""
+    if value.dtype != torch.int64:
+        return value
+    half = value.to(torch.int32)
+    return half if torch.equal(half.to(torch.int64), value) else value
 
 
 @dataclass(frozen=True)
@@ -223,8 +239,7 @@ class QueryInputs:
             parts: indices of items.
             workers: 0 makes everything in this process.
         """
-        has = self._cache.has if self._cache is not None else lambda index: False
-        missing = [[i for i in part.tolist() if not has(i)] for part in parts]
+        missing = list(map(self._missing, parts))
         # Small pieces keep all workers busy and bring the first batch sooner.
         pieces = [new[at : at + PIECE] for new in missing for at in range(0, len(new), PIECE)]
         largest = max(map(len, missing), default=0)
@@ -239,15 +254,22 @@ class QueryInputs:
                 for part, new in zip(parts, missing, strict=True)
             )
 
+    def _missing(self, part: np.ndarray) -> np.ndarray:
+        """The items of a part that no cache has."""
+        if self._cache is None:
+            return part
+        has = [self._cache.has(index) for index in part.tolist()]
+        return part[~np.array(has, dtype=bool)] if any(has) else part
+
     def measure(self, indices: np.ndarray) -> None:
         """Notes what happens to queries whose inputs came from a cache."""
         for index in indices.tolist():
             hit = self._corruption(index) is not None
             self._note(index, self._made(index) if hit else _Made(np.empty(0)))
 
-    def _of_part(self, part: np.ndarray, new: Sequence[int], made: Sequence[_Made]) -> list[Tensor]:
+    def _of_part(self, part: np.ndarray, new: np.ndarray, made: Sequence[_Made]) -> list[Tensor]:
         rows: dict[int, Tensor] = {}
-        for index, one in zip(new, made, strict=True):
+        for index, one in zip(new.tolist(), made, strict=True):
             rows[index] = torch.from_numpy(one.rows)
             if self._expand is None:  # torch's own memory: it is aligned otherwise than numpy's
                 rows[index] = rows[index].clone()
@@ -270,8 +292,8 @@ class QueryInputs:
         else:
             self._changes.note(index, made.changed, made.sizes)
 
-    def _made_of(self, indices: Sequence[int]) -> list[_Made]:
-        return [self._made(index) for index in indices]
+    def _made_of(self, indices: np.ndarray) -> list[_Made]:
+        return [self._made(index) for index in indices.tolist()]
 
     def _made(self, index: int) -> _Made:
         with one_thread():

@@ -239,11 +239,10 @@ class Resources:
             kept = self._stream_cache(cell, name, clean=True)
             return QueryInputs(data, backbone, cache=kept, workers=self._workers)
         corruptions = [self._corruption(cell, domain) for domain in cell.domains]
-        domain_of = dict.fromkeys(self.queries(cell).tolist(), 0)
+        domain_of = np.zeros(len(data.queries), dtype=np.int32)
         if cell.stream.domains:
             stream = self.stream(cell)
-            hit = self.queries(cell)[stream.order].tolist()
-            domain_of = dict(zip(hit, stream.shifts.tolist(), strict=True))
+            domain_of[self.queries(cell)[stream.order]] = stream.shifts
         return QueryInputs(
             data,
             backbone,

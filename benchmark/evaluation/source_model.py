@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark.cell import Cell
+from benchmark.data.numbered import Numbered
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
 from benchmark.evaluation.cache import LRUCache
@@ -88,19 +90,21 @@ def embed_distinct(
     Returns:
         (n, D) rows in the order of the indices, on the device that ``embed`` gives them.
     """
-    number_of: dict[bytes, int] = {}
+    known = Numbered()
     numbers = np.empty(len(indices), dtype=np.int64)
     waiting: dict[torch.Size, list[tuple[int, Tensor]]] = {}
-    done: list[Tensor] = []
-    order: list[int] = []
+    rows = torch.empty(0)  # by number: as soon as it is known what they are
 
     size = TEXT_BLOCK if inputs.modality == "text" else BLOCK
 
     def finish(block: list[tuple[int, Tensor]]) -> None:
+        nonlocal rows
         members = [batch for _, batch in block]
         members += members[-1:] * (size - len(block))
-        done.append(embed(torch.cat(members)).detach()[: len(block)])
-        order.extend(number for number, _ in block)
+        found = embed(torch.cat(members)).detach()
+        if not len(rows):
+            rows = found.new_empty(len(indices), *found.shape[1:])
+        rows[[number for number, _ in block]] = found[: len(block)]
         block.clear()
 
     parts = np.split(indices, range(LOADED_AT_ONCE, len(indices), LOADED_AT_ONCE))
@@ -108,21 +112,18 @@ def embed_distinct(
         for place, made in enumerate(row for part in loaded for row in part):
             content = hashlib.sha256(f"{made.dtype} {tuple(made.shape)}".encode())
             content.update(made.contiguous().flatten().view(torch.uint8).numpy().data)
-            digest = content.digest()
-            if digest not in number_of:
-                number_of[digest] = len(number_of)
+            before, numbers[place] = len(known), known.add(content.digest())
+            if len(known) > before:
                 batch = inputs.collated([made])
                 block = waiting.setdefault(batch.shape, [])
-                block.append((number_of[digest], batch))
+                block.append((before, batch))
                 if len(block) == size:
                     finish(block)
-            numbers[place] = number_of[digest]
     for block in filter(None, waiting.values()):
         finish(block)
-    rows = torch.cat(done)
-    row_of = np.empty(len(order), dtype=np.int64)
-    row_of[order] = np.arange(len(order))
-    return rows[torch.from_numpy(row_of[numbers]).to(rows.device)]
+    if len(known) == len(indices):  # in their own order then
+        return rows
+    return rows[torch.from_numpy(numbers).to(rows.device)]
 
 
 def recall_of(
@@ -143,7 +144,7 @@ def recall_of_rows(
     rows: Tensor, queries: np.ndarray, *, data: RetrievalSet, gallery: Tensor
 ) -> float:
     """R@1 (percent) from the (n, D) embeddings of n queries."""
-    best: list[int] = []
+    best = array("q")
     for section, places in _by_section(data, queries):
         own = gallery[gallery_of(data, section)]
         copies = copies_of(own)
@@ -151,7 +152,7 @@ def recall_of_rows(
             part = places[start : start + RANKED_AT_ONCE]
             embedded = rows[torch.from_numpy(part).to(rows.device)].float().to(gallery.device)
             scores = settled(embedded @ own.T, copies)
-            best += [int(found.min()) for found in rank(scores, data, queries[part], section)]
+            best.extend(int(found.min()) for found in rank(scores, data, queries[part], section))
     return recall_at(np.array(best), 1)
 
 

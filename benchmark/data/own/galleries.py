@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from benchmark.data.datasets.base import content_fingerprint
-from benchmark.data.own.items import Media, MediaFinder, PackedTexts, media_items, numbers_digest
+from benchmark.data.own.items import (
+    Ids,
+    Media,
+    MediaFinder,
+    PackedTexts,
+    media_items,
+    numbers_digest,
+)
 from benchmark.data.own.rows import (
     Absent,
     Codes,
@@ -51,7 +58,7 @@ class _Side:
 
     name: str
     items: Items
-    ids: dict[str, int]
+    ids: Ids
     content: str
     groups: dict[str, np.ndarray] = field(default_factory=dict)
     domains: list[str] = field(default_factory=list)
@@ -120,11 +127,11 @@ def _with_labels(
     right = grade > 0
     answers = np.bincount(asked[right], minlength=count)
     places, none = np.flatnonzero(answers), np.flatnonzero(answers == 0)
-    ids = list(queries.ids)
     if len(none) and not (allow_missing and len(places)):
+        named = ", ".join(queries.ids[place] for place in none[:5])
         raise DataError(
             f"{len(none):,} of {count:,} queries of {queries.name} have no relevant gallery item: "
-            f"{', '.join(ids[place] for place in none[:5])}; leave them out, or say --allow-missing"
+            f"{named}; leave them out, or say --allow-missing"
         )
     described = chain(
         ("own", query, item, queries.content, gallery.content),
@@ -225,7 +232,7 @@ def _side(
     absent = Absent(table, finder, allowed=allow_missing)
     texts, numbers = PackedTexts(), Numbers(table.name, "caption")
     column = {"text": "caption", "composed": "reference"}.get(modality, modality)
-    ids: dict[str, int] = {}
+    ids = Ids()
     places: list[Media] = []
     codes = {key: (Codes(), array("q")) for key in ("group", "domain") if key in table.columns}
     for where, row in rows_of(table, split):
@@ -248,21 +255,20 @@ def _side(
                 raise DataError(f"{where}: {said} is a list of {len(found)}; expected one text")
             numbers.see(found[0])
             texts.append(found[0])
-        ids[key] = len(ids)
+        number = ids.add(key)
         if grades is not None:
-            grades.add_row(ids[key], row["relevant"], where)
-        named = {"domain": in_domain(row, where), "group": in_group(row, where, f"\0{ids[key]}")}
+            grades.add_row(number, row["relevant"], where)
+        named = {"domain": in_domain(row, where), "group": in_group(row, where, f"\0{number}")}
         for name, (known, of_rows) in codes.items():
             of_rows.append(known.of(named[name]))
     absent.check(len(ids), column)
     numbers.check()
-    listed = list(ids)
     kind = "image" if modality == "composed" else modality
-    media = [] if modality == "text" else [media_items(listed, places, kind)]
+    media = [] if modality == "text" else [media_items(list(ids), places, kind)]
     parts = [content for _, content in media] + ([texts.digest] if len(texts) else [])
-    items: Items = media[0][0] if media else Texts(listed, texts)
+    items: Items = media[0][0] if media else Texts(ids, texts)
     if modality == "composed":
-        items = ComposedItems(listed, items, np.arange(len(listed), dtype=np.int64), texts)
+        items = ComposedItems(ids, items, np.arange(len(ids), dtype=np.int64), texts)
     numbered = {name: known.sorted(found) for name, (known, found) in codes.items()}
     return _Side(
         table.name,
@@ -308,9 +314,9 @@ class _Grades:
         self.stated |= stated
         for key, grade in named.items():
             if key in gallery.ids:
-                self._add(query, gallery.ids[key], grade)
+                self._add(query, gallery.ids.place(key), grade)
             elif key not in gallery.missing:
-                near = did_you_mean(key, list(gallery.ids)[:10_000])
+                near = did_you_mean(key, gallery.ids[:10_000])
                 raise DataError(f"{where}: relevant names {key!r}, no id of the gallery{near}")
 
     def read(self, file: Path, queries: _Side) -> None:
@@ -334,9 +340,9 @@ class _Grades:
                         continue
                     known += 1
                     if item in gallery.ids:
-                        self._add(queries.ids[query], gallery.ids[item], grade)
+                        self._add(queries.ids.place(query), gallery.ids.place(item), grade)
                     elif item not in gallery.missing:
-                        near = did_you_mean(item, list(gallery.ids)[:10_000])
+                        near = did_you_mean(item, gallery.ids[:10_000])
                         raise DataError(f"{where}: there is no gallery item {item!r}{near}")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "expected UTF-8 text"
@@ -345,11 +351,11 @@ class _Grades:
             query, where = next(iter(strangers.items()))
             raise DataError(
                 f"{where}: none of the queries of this file, such as {query!r}, is an id of the "
-                f"queries' table, which has {', '.join(list(queries.ids)[:3])}, ..."
+                f"queries' table, which has {', '.join(queries.ids[:3])}, ..."
             )
 
 
-def _named(value: Any, known: Mapping[str, int], where: str) -> tuple[dict[str, float], bool]:
+def _named(value: Any, known: Ids, where: str) -> tuple[dict[str, float], bool]:
     """Ids with grades, and whether they are stated.
 
     One id, several with commas or blanks between, a list, or id -> grade.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import mmap
 import os
 import tempfile
 import weakref
@@ -21,6 +20,7 @@ from benchmark.data.datasets.annotations import relative_path
 from benchmark.data.datasets.base import file_digests
 from benchmark.data.datasets.folders import Files
 from benchmark.data.media import FrameFiles, ImageFiles, WavFiles, read_audio, read_image
+from benchmark.data.numbered import Numbered
 from benchmark.data.own.hub import HubFile
 from benchmark.data.own.shards import Member
 from benchmark.data.own.source import PICTURES
@@ -60,7 +60,7 @@ class _Packed:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the contents
         weakref.finalize(self, self._file.close)
         self._ends = array("q", [0])
-        self._view: mmap.mmap | None = None
+        self._written = 0  # of them, in bytes: the rest may still be in the file's buffer
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -70,10 +70,11 @@ class _Packed:
         self._ends.append(self._ends[-1] + len(raw))
 
     def _read(self, index: int) -> bytes:
-        if self._view is None or len(self._view) < self._ends[index + 1]:
+        start, stop = self._ends[index], self._ends[index + 1]
+        if stop > self._written:
             self._file.flush()
-            self._view = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        return self._view[self._ends[index] : self._ends[index + 1]]
+            self._written = self._ends[-1]
+        return os.pread(self._file.fileno(), stop - start, start)  # a mapped file is memory too
 
 
 class _Texts(Sequence[str]):
@@ -90,6 +91,30 @@ class _Texts(Sequence[str]):
         if isinstance(index, slice):
             return [self._text(place) for place in range(*index.indices(len(self)))]
         return self._text(index)
+
+
+class Ids(_Texts):
+    """Distinct ids, which know their places: ten million are a few hundred MB."""
+
+    def __init__(self) -> None:
+        self._known = Numbered()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __contains__(self, text: object) -> bool:
+        return isinstance(text, str) and self._known.find(text.encode()) >= 0
+
+    def add(self, text: str) -> int:
+        """The place of an id, which is the next one where it is new."""
+        return self._known.add(text.encode())
+
+    def place(self, text: str) -> int:
+        """The place of an id that is there."""
+        return self._known.find(text.encode())
+
+    def _text(self, index: int) -> str:
+        return self._known.content(range(len(self))[index]).decode()
 
 
 class PackedTexts(_Packed, _Texts):
@@ -114,9 +139,7 @@ class PackedTexts(_Packed, _Texts):
         return self._hash.hexdigest()
 
     def _text(self, index: int) -> str:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return self._read(index).decode()
+        return self._read(range(len(self))[index]).decode()
 
 
 class PackedFiles(_Packed):

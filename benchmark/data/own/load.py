@@ -15,7 +15,7 @@ from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.data.own.tables import of_frame, open_table
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import build
-from benchmark.errors import DataError
+from benchmark.errors import DataError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,16 +132,18 @@ def read_own(
 def _over_clean(shifted: RetrievalSet, clean: RetrievalSet, source: OwnSource) -> RetrievalSet:
     """Shifted queries on the clean set's gallery; they stand for its queries, one by one."""
     for side in ("queries", "gallery"):
-        ids, wanted = (list(getattr(data, side).ids) for data in (shifted, clean))
-        if ids != wanted:
-            other = next(
-                (i for i, (a, b) in enumerate(zip(ids, wanted, strict=False)) if a != b), 0
-            )
+        ids, wanted = (getattr(data, side).ids for data in (shifted, clean))
+        pairs = enumerate(zip(ids, wanted, strict=False))
+        other = next((place for place, (own, its) in pairs if own != its), None)
+        if other is not None or len(ids) != len(wanted):
+            differ = ""
+            if other is not None:
+                there, here = shown(ids[other]), shown(wanted[other])
+                differ = f", and number {other + 1} is {there} in one and {here} in the other"
             raise DataError(
                 f"{source.place} and {source.clean} must have the same ids in the same order, as "
                 f"each shifted query stands for a clean one; they have {len(ids)} and "
-                f"{len(wanted)} {side}, and number {other + 1} is {ids[other]!r} in one and "
-                f"{wanted[other]!r} in the other: give both a column id"
+                f"{len(wanted)} {side}{differ}: give both a column id, and the same rows"
             )
     print_ = content_fingerprint(["shifted", shifted.fingerprint, clean.fingerprint])
     return dataclasses.replace(

@@ -207,5 +207,5 @@ def test_many_queries_are_read_in_bounded_memory(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert data.relevance[count - 1].tolist() == [(count - 1) % 12]
-    assert held < 150 * count  # bytes: ids, and where captions and answers lie
+    assert held < 90 * count  # bytes: ids, and where captions and answers lie
     assert peak < 450 * count
