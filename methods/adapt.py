@@ -261,6 +261,9 @@ class AdaptedMethod(Method):
         """
         if loss is None:
             return None
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            found = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise MethodError(f"the {name} is {found}; expected one number as a tensor, or None")
         self.log.add(name, loss)
         if not loss.requires_grad:
             return None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+from PIL import Image
+from torch import Tensor
 
 from benchmark.data.card import TASKS
+from benchmark.data.media import to_rgb
 from benchmark.data.own.load import Understood, from_frame
 from benchmark.data.own.pairs import FORMS
-from benchmark.data.own.source import PREFIX, own_card
+from benchmark.data.own.source import PREFIX, own_card, plain_name
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import build
 from benchmark.errors import ConfigError, DataError
@@ -50,6 +52,7 @@ def understood(
     """
     if isinstance(data, RetrievalSet):
         return _of_set(data)
+    name = plain_name(name)
     loaded = from_frame(_frame(data), name=name, columns=columns, root=root or None, split=split)
     loaded = dataclasses.replace(loaded, info={**loaded.info, **loaded.counts})
     task = _task_of(loaded)
@@ -77,6 +80,12 @@ def _of_set(data: RetrievalSet) -> Given:
 
 def _frame(data: Any) -> pd.DataFrame:
     if isinstance(data, pd.DataFrame):
+        if not data.columns.is_unique:  # named where tables are checked
+            return data
+        data = data.copy(deep=False)
+        for column in data:
+            if data[column].dtype == object:
+                data[column] = list(map(_stored, data[column]))
         return data
     if isinstance(data, tuple) and len(data) == 2:
         data = dict(zip(FORMS["image_text"], data, strict=True))
@@ -86,7 +95,7 @@ def _frame(data: Any) -> pd.DataFrame:
             "path, a DataFrame, a mapping of columns, (images, captions), or a RetrievalSet"
         )
     for column, values in data.items():
-        if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
+        if isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__"):
             raise DataError(
                 f"column {column!r} is a {type(values).__name__}; expected a list or an array"
             )
@@ -97,8 +106,18 @@ def _frame(data: Any) -> pd.DataFrame:
     index = range(next(iter(lengths.values()), 0))
     # Object columns: pandas would take an array of pictures apart.
     return pd.DataFrame(
-        {name: pd.Series(list(values), index=index, dtype=object) for name, values in data.items()}
+        {
+            name: pd.Series(list(map(_stored, values)), index=index, dtype=object)
+            for name, values in data.items()
+        }
     )
+
+
+def _stored(value: Any) -> Any:
+    """A picture of Pillow or a tensor as the array that it stands for; anything else as it is."""
+    if isinstance(value, Image.Image):
+        return to_rgb(value, f"of mode {value.mode}")
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
 
 
 def _task_of(loaded: Any) -> str:

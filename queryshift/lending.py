@@ -14,7 +14,7 @@ from benchmark.errors import ConfigError, PluginError
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from methods.base import Method, MethodCard, MethodError, Setup
 from queryshift.models import dual_encoder, is_dual_encoder, one_line
-from shifts.base import Shift
+from shifts.base import Shift, ShiftCard
 
 BACKBONE = "given"
 """What the planner calls a model that is an object."""
@@ -60,7 +60,7 @@ class Lender:
         if given is None or isinstance(given, str):
             return given or "", device
         encoder = given
-        if isinstance(given, tuple) and len(given) == 2:
+        if isinstance(given, tuple | list) and len(given) == 2:
             encoder = dual_encoder(image=given[0], text=given[1], device=device)
         elif isinstance(given, dict):
             encoder = dual_encoder(**given, device=device)
@@ -73,7 +73,8 @@ class Lender:
         return f"{BACKBONE}:{encoder.name}", str(encoder.device)
 
     def _names(self, given: Any, name: Callable[[Any], str]) -> tuple[str, ...]:
-        many = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        alone = isinstance(given, str | bytes) or not isinstance(given, Sequence)
+        many = [given] if alone else given
         found = (name(one) for one in many)
         return tuple(part.strip() for text in found for part in text.split(","))
 
@@ -85,8 +86,8 @@ class Lender:
         if isinstance(given, Method) or not callable(given):
             raise ConfigError(
                 f"method={one_line(given)} cannot be used; expected a name, a subclass of Method, "
-                "or a function that makes one: lambda setup: Mine(setup). It gets its encoder "
-                "when the run begins, so it cannot be made before"
+                "a function that makes one (lambda setup: Mine(setup)), or a list of these. It "
+                "gets its encoder when the run begins, so it cannot be made before"
             )
         if not inspect.isclass(given):
             return self._made(given)
@@ -121,10 +122,16 @@ class Lender:
             return given
         if not (inspect.isclass(given) and issubclass(given, Shift)):
             raise ConfigError(
-                f"shift={one_line(given)} cannot be used; expected a name or a subclass of "
-                "shifts.base.Shift"
+                f"shift={one_line(given)} cannot be used; expected a name, a subclass of "
+                "shifts.base.Shift, or a list of these"
             )
-        name = given.card.name
+        card = getattr(given, "card", None)
+        if not isinstance(card, ShiftCard):
+            raise ConfigError(
+                f"the class {given.__name__} has no card; expected card = ShiftCard(name, "
+                "modality, severities, summary, source)"
+            )
+        name = card.name
         if name in SHIFTS and SHIFTS.get(name) is given:
             return name
         return self._taken.get(id(given)) or self._lend(SHIFTS, name, given)

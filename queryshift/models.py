@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.backbones.base import DualEncoder, TwoTowers
-from benchmark.errors import ConfigError, DataError, WeightsError, shown
+from benchmark.errors import ConfigError, DataError, QueryShiftError, WeightsError, said, shown
 from methods.base import QueryEncoder
 from shifts.audio.item import Audio
 
@@ -59,22 +60,37 @@ def dual_encoder(
             f"a dual encoder needs two towers of {', '.join(_PROBES)}, not "
             f"{', '.join(towers) or 'none'}: image=(module, preprocess), text=(module, tokenise)"
         )
+    try:
+        logit_scale = float(logit_scale)
+        if not 0 < logit_scale < math.inf:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"logit_scale={shown(logit_scale)} cannot be used; expected a number above 0 (CLIP's "
+            "is 100)"
+        ) from None
     made = {modality: _checked(modality, tower) for modality, tower in towers.items()}
     prepare = {modality: _prepared(modality, found[1]) for modality, found in made.items()}
-    nets = {modality: _Encoder.of(found[0]) for modality, found in made.items()}
-    inputs, widths = {}, {}
-    for modality, net in nets.items():
+    nets, inputs, widths = {}, {}, {}
+    for modality, (module, _) in made.items():
+        net = nets[modality] = _Encoder.of(module, modality)
         try:
             inputs[modality] = prepare[modality](_PROBES[modality])
             with torch.no_grad():
-                widths[modality] = net(inputs[modality][None]).shape[1]
-        except DataError as error:
+                rows = net(inputs[modality][None])
+        except QueryShiftError as error:
             raise WeightsError(str(error)) from None
         except Exception as error:  # the user's code may raise anything
             raise WeightsError(
                 f"the {modality} tower cannot encode a plain {modality}: "
                 f"{type(error).__name__}: {error}"
             ) from error
+        if not bool((rows.norm(dim=1) > 0).all()):
+            raise WeightsError(
+                f"the {modality} tower gives only zeros, NaN or infinity for a plain {modality}: "
+                "its weights are damaged, or its function makes another input than it expects"
+            )
+        widths[modality] = rows.shape[1]
     if len(set(widths.values())) > 1:
         said = " and ".join(f"{width} for {modality}" for modality, width in widths.items())
         raise WeightsError(f"the two towers give rows of different lengths: {said}")
@@ -106,8 +122,15 @@ class _Encoder(QueryEncoder):
         self.net = net
 
     @classmethod
-    def of(cls, net: nn.Module) -> QueryEncoder:
-        fresh = copy.deepcopy(net).float().cpu().eval()
+    def of(cls, net: nn.Module, modality: str) -> QueryEncoder:
+        try:
+            fresh = copy.deepcopy(net).float().cpu().eval().requires_grad_(False)
+        except Exception as error:  # torch's own, and those of the user's class
+            raise WeightsError(
+                f"the {modality} tower cannot be copied as float32 ({said(error)}); expected a "
+                "plain module with its weights as parameters: no TorchScript, none on the device "
+                "'meta'"
+            ) from None
         return fresh if isinstance(fresh, QueryEncoder) else cls(fresh)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -125,7 +148,7 @@ def one_line(value: Any) -> str:
 
 def _checked(modality: str, tower: Any) -> Tower:
     if not (
-        isinstance(tower, tuple)
+        isinstance(tower, tuple | list)
         and len(tower) == 2
         and isinstance(tower[0], nn.Module)
         and callable(tower[1])
@@ -134,7 +157,7 @@ def _checked(modality: str, tower: Any) -> Tower:
             f"{modality}={one_line(tower)} is no tower; expected (torch module, function that "
             "makes a tensor of one item)"
         )
-    return tower
+    return tower[0], tower[1]
 
 
 def _prepared(modality: str, function: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:

@@ -105,8 +105,8 @@ class Result:
         known = list(dict.fromkeys(names))
         of_benchmark = f" of {benchmark}" if benchmark else ""
         raise ResultsError(
-            f"there is no figure {kind!r}{of_benchmark}{did_you_mean(kind, known)}; this run has "
-            f"{', '.join(known) or 'none'}"
+            f"there is no figure {kind!r}{of_benchmark}{did_you_mean(str(kind), known)}; this run "
+            f"has {', '.join(known) or 'none'}"
         )
 
     def __repr__(self) -> str:

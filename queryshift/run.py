@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import torch
+
 from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.config.run import KINDS, BenchConfig, Traced, defaults
 from benchmark.config.validate import check
-from benchmark.data.own.source import is_own
+from benchmark.data.own.source import is_own, read_columns
+from benchmark.data.own.tables import COLUMNS
 from benchmark.errors import (
     ConfigError,
     QueryShiftError,
@@ -34,6 +39,7 @@ from benchmark.store.run_store import RunStore
 from methods.base import MethodError
 from queryshift.data import Given, is_path, understood
 from queryshift.lending import Lender
+from queryshift.models import one_line
 from queryshift.progress import shown
 from queryshift.result import Result
 from shifts.base import ShiftError
@@ -113,7 +119,16 @@ class _Run:
     traced: dict[str, Traced] = field(default_factory=dict)
 
     def set(self, name: str, value: Any) -> None:
-        self.traced[name] = Traced(check(KINDS[name], value, f"{name}="), ORIGIN)
+        self.traced[name] = Traced(check(KINDS[name], _plain(value), f"{name}="), ORIGIN)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers, ranges, paths and devices as what a command line would say."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, range):
+        return list(value)
+    return str(value) if isinstance(value, os.PathLike | torch.device) else value
 
 
 def _prepare(
@@ -150,6 +165,19 @@ def _place(
     run: _Run, data: Any, *, name: str, columns: Mapping[str, str] | None, root: str
 ) -> Given | None:
     """Notes where the data are; gives those that are in memory."""
+    for what, value in (("name", name), ("root", root)):
+        if not isinstance(value, str | os.PathLike):
+            raise ConfigError(
+                f"{what}={one_line(value)} is a {type(value).__name__}; expected a text"
+            )
+    name, root = str(name), str(root)
+    if columns is not None and not isinstance(columns, Mapping):
+        raise ConfigError(
+            f"columns={one_line(columns)} cannot be used; expected our name of each column "
+            'and yours, such as {"image": "path", "caption": "title"}'
+        )
+    if columns:
+        columns = dict(read_columns(tuple(f"{o}={t}" for o, t in columns.items()), COLUMNS))
     text = str(data) if isinstance(data, str) or hasattr(data, "__fspath__") else None
     split = run.traced["split"].value if "split" in run.traced else ""
     if data is not None and text is None:

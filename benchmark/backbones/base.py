@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from benchmark.errors import ConfigError
+from benchmark.errors import ConfigError, DataError
 from methods.base import QueryEncoder
 
 
@@ -123,6 +123,11 @@ class TwoTowers:
     def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
         """Stacks inputs on the device; texts are cut after the longest of the batch."""
         trimmed = getattr(self._tower(modality), "trimmed", None)
+        if len(shapes := {tuple(one.shape) for one in inputs}) > 1:
+            raise DataError(
+                f"prepared {modality} queries have the shapes {sorted(shapes)[:3]}; expected one "
+                "for all: pad what is shorter"
+            )
         batch = torch.stack(list(inputs))
         return on_device(trimmed(batch) if trimmed else batch, self.device)
 

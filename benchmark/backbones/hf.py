@@ -8,6 +8,8 @@ that comes with a model is run.
 from __future__ import annotations
 
 import inspect
+import json
+import pickle
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ from benchmark.backbones.places import fetched, stable
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
-from benchmark.errors import ConfigError, WeightsError, import_extra, said
+from benchmark.errors import ConfigError, WeightsError, import_extra, said, shown
 from shifts.audio.item import Audio
 
 CONFIG_FILE = "config.json"
@@ -46,6 +48,11 @@ _UNMASKED = ("siglip", "siglip2")
 
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "altclip_text_model", "clap_text_model", "camembert")
 """Text models whose positions begin after the padding token's number."""
+
+_MAY_NAME_CODE = (
+    *(CONFIG_FILE, "tokenizer_config.json"),
+    *("preprocessor_config.json", "processor_config.json"),
+)
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "*.model", "spiece.*", "tekken.json")
 
@@ -63,6 +70,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
     """
     check_device(spec.device)
     folder = _folder(spec.pretrained or spec.model)
+    _refuse_code(folder)
     library = _transformers()
     model, config = _read(library, folder)
     media = next(name for name, way in _SIDES.items() if hasattr(model, way))
@@ -98,6 +106,21 @@ def load(spec: BackboneSpec) -> TwoTowers:
     )
 
 
+def _refuse_code(folder: Path) -> None:
+    """Refuses a model that comes with code, which another class would stand in for."""
+    for name in _MAY_NAME_CODE:
+        try:
+            code = json.loads((folder / name).read_bytes()).get("auto_map")
+        except (OSError, ValueError, AttributeError):  # absent, or refused where it is read
+            continue
+        if code:
+            raise WeightsError(
+                f"{folder / name} names code of the model's own (auto_map: "
+                f"{', '.join(map(str, code)) if isinstance(code, dict) else shown(code)}), which "
+                "is never run; if the class of transformers serves instead, take auto_map out"
+            )
+
+
 def _read(library: Any, folder: Path) -> tuple[Any, Any]:
     known = {"local_files_only": True, "trust_remote_code": False}
     try:
@@ -122,10 +145,16 @@ def _read(library: Any, folder: Path) -> tuple[Any, Any]:
                 output_loading_info=True,
                 **known,
             )
+        except pickle.UnpicklingError:  # whose own advice is to run what the file holds
+            raise WeightsError(
+                f"the weights in {folder} hold pickled code, which is never run; expected "
+                "model.safetensors: save the model again"
+            ) from None
         except Exception as error:
             raise WeightsError(
                 f"the weights in {folder} cannot be loaded ({said(error)}); expected "
-                "model.safetensors as save_pretrained writes it"
+                "model.safetensors, or every shard that its index names, as save_pretrained writes "
+                "them"
             ) from None
     lacking = sorted(found["missing_keys"]) + [str(k[0]) for k in found["mismatched_keys"]]
     if lacking:
@@ -144,6 +173,10 @@ def _folder(source: str) -> Path:
             "local cache (hf:openai/clip-vit-base-patch32)"
         )
     folder = user_path(source)
+    if folder.is_file():
+        raise WeightsError(
+            f"{folder} is a file; expected the folder that it lies in: --model hf:{folder.parent}"
+        )
     if folder.is_dir():
         if not (folder / CONFIG_FILE).is_file():
             raise WeightsError(
@@ -239,7 +272,13 @@ def _text_inputs(library: Any, folder: Path, model: Any, whole: Any) -> tuple[An
         raise WeightsError(f"the tokenizer of {folder} has no padding token; texts need one")
 
     def prepare(text: str) -> Tensor:
-        found = tokenizer(text, padding="max_length", truncation=True, max_length=length)
+        try:
+            found = tokenizer(text, padding="max_length", truncation=True, max_length=length)
+        except Exception as error:  # the library's own are plain ones
+            raise WeightsError(
+                f"the tokenizer of {folder} cannot read {shown(text)} ({said(error)}); save it "
+                "again, with its tokenizer_config.json: processor.save_pretrained(folder)"
+            ) from None
         return torch.tensor([found[name] for name in names], dtype=torch.int64)
 
     return tokenizer, _Texts(tuple(names), length, prepare)
@@ -264,7 +303,8 @@ def _loaded(kind: Any, folder: Path, file: str) -> Any:
     try:
         return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers' own, of every kind
-        reason = "" if isinstance(error, OSError) else f"; {said(error)}"  # OSError: no such file
+        there = (folder / file).is_file() or not isinstance(error, OSError)
+        reason = f"; {said(error)}" if there else ""
         raise WeightsError(
             f"{folder} lacks its {kind.__name__.removeprefix('Auto')} ({file} or processor_config."
             f"json{reason}); save it beside the model: processor.save_pretrained(folder)"

@@ -134,7 +134,7 @@ def read_image(path: Path, file: BinaryIO | None = None) -> np.ndarray:
             warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
             with Image.open(path if file is None else file) as image:
                 image.load()
-                return _to_rgb(image, path)
+                return to_rgb(image, path)
     except FileNotFoundError:
         raise DataError(f"image {path} does not exist") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -192,7 +192,8 @@ def read_audio(path: Path, file: BinaryIO | None = None) -> Audio:
     return audio
 
 
-def _to_rgb(image: Image.Image, path: Path) -> np.ndarray:
+def to_rgb(image: Image.Image, path: Path | str) -> np.ndarray:
+    """An opened image as ``read_image`` gives it; ``path`` is for messages."""
     mode = image.mode
     if mode.startswith("I"):
         return _grey16(np.asarray(image), path)
@@ -204,7 +205,7 @@ def _to_rgb(image: Image.Image, path: Path) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def _grey16(values: np.ndarray, path: Path) -> np.ndarray:
+def _grey16(values: np.ndarray, path: Path | str) -> np.ndarray:
     wide: Any = values.astype(np.int64)
     if wide.min() < 0 or wide.max() > 65535:
         raise DataError(

@@ -240,6 +240,8 @@ class RetrievalSet:
 
 def checked(data: RetrievalSet) -> RetrievalSet:
     """The set, if its recall can be measured, or none is asked for; raises DataError otherwise."""
+    if wrong := _malformed(data):
+        raise DataError(f"benchmark {data.name!r}: {wrong}")
     if not len(data.queries):
         raise DataError(f"benchmark {data.name!r} has no queries")
     if len(data.relevance) != len(data.queries) or len(data.groups) != len(data.queries):
@@ -262,4 +264,37 @@ def checked(data: RetrievalSet) -> RetrievalSet:
             f"benchmark {data.name!r} has a gallery of {size}; recall at {largest} needs at least "
             f"{largest} items: use a larger gallery"
         )
+    if not np.diff(data.relevance.offsets).all():
+        query = data.queries.ids[int(np.argmin(np.diff(data.relevance.offsets)))]
+        raise DataError(f"benchmark {data.name!r}: query {query!r} has no relevant gallery item")
     return data
+
+
+def _malformed(data: RetrievalSet) -> str:
+    """What of a set is of another kind than its fields say; plugins and callers make their own."""
+    for side in ("queries", "gallery"):
+        items = getattr(data, side)
+        if not all(hasattr(items, name) for name in ("ids", "__len__", "__getitem__")):
+            return (
+                f"{side} is a {type(items).__name__}; expected items with ids, such as "
+                "Texts(ids, texts)"
+            )
+    answers, groups = data.relevance, np.asarray(data.groups)
+    if not isinstance(answers, Relevance):
+        return (
+            f"relevance is a {type(answers).__name__}; expected a Relevance, such as "
+            "Relevance.from_lists([[0], [2, 5]])"
+        )
+    numbers = {"offsets": answers.offsets, "indices": answers.indices, "groups": groups}
+    for name, found in numbers.items():
+        if np.ndim(found) != 1 or found.dtype.kind not in "iu":
+            return (
+                f"{name} of the queries are {found.dtype}, shape {found.shape}; expected (Q,) int64"
+            )
+    if len(answers.indices) and not (
+        answers.indices.min() >= 0 and answers.indices.max() < len(data.gallery)
+    ):
+        return f"relevance names an item outside the gallery of {len(data.gallery)}"
+    if not isinstance(data.fingerprint, str) or not data.fingerprint:
+        return f"fingerprint is {data.fingerprint!r}; expected a hash of the data, as a text"
+    return ""

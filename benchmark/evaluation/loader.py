@@ -344,8 +344,26 @@ def corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str],
     def corrupt(item: Any, item_id: str) -> Any:
         generator = item_generator(seed, spec.name, spec.severity, item_id)
         try:
-            return shift.apply(item, spec.severity, generator)
+            found = shift.apply(item, spec.severity, generator)
         except ShiftError as error:
             raise DataError(f"query {item_id!r}: {error}") from error
+        if isinstance(item, np.ndarray | str):
+            _refuse_other_kind(found, item, f"shift {spec.name!r} made of query {item_id!r}")
+        return found
 
     return corrupt
+
+
+def _refuse_other_kind(found: Any, item: Any, what: str) -> None:
+    """Refuses what no query of the item's kind can be: it would fail far from its cause."""
+    kind = type(found).__name__
+    if isinstance(item, str):
+        if not isinstance(found, str):
+            raise DataError(f"{what} a {kind}; expected a text")
+    elif not isinstance(found, np.ndarray):
+        raise DataError(f"{what} a {kind}; expected an array of {item.dtype}")
+    elif (found.dtype, found.ndim) != (item.dtype, item.ndim) or not found.size:
+        raise DataError(
+            f"{what} an array of {found.dtype}, shape {found.shape}; expected {item.dtype}, of the "
+            f"form of {item.shape}"
+        )

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
+from PIL import Image
 
 import benchmark
 import queryshift
@@ -21,45 +21,13 @@ from benchmark.data.loading import load_retrieval_set
 from benchmark.data.suite import benchmark_card
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from methods.tent import Tent
-from queryshift import AdaptedMethod, MethodCard, QueryShiftError
+from queryshift import QueryShiftError
 from shifts.base import Shift, ShiftCard
 from tests.benchmark.fixtures_own import COLOURS, make_pairs, pixels
+from tests.queryshift.towers import TOWERS, Sharpen
 
 ROOT = Path(benchmark.__file__).resolve().parents[1]
 NAMES = list(COLOURS)
-
-
-class Sharpen(AdaptedMethod):
-    card = MethodCard("sharpen", "Sharpen", "entropy of all queries", "none")
-
-    def objective(self, forward):
-        return queryshift.objectives.entropy(forward.similarities / self.temperature).mean()
-
-
-class Grey(nn.Module):
-    """Linear, layer norm: something to adapt."""
-
-    def __init__(self, width: int = 16) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(5)
-        self.linear, self.norm = nn.Linear(3, width), nn.LayerNorm(width)
-        with torch.no_grad():
-            for weight in self.linear.parameters():
-                weight.copy_(torch.randn(weight.shape, generator=generator))
-
-    def forward(self, inputs):
-        return self.norm(self.linear(inputs))
-
-
-def mean_colour(picture):
-    return torch.from_numpy(np.asarray(picture, dtype=np.float32).mean(axis=(0, 1)) / 255)
-
-
-def named_colour(text):
-    return torch.tensor([COLOURS.get(text.split()[-1], (0, 0, 0))], dtype=torch.float32) / 255
-
-
-TOWERS = {"image": (Grey(), mean_colour), "text": (Grey(), named_colour)}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -201,84 +169,16 @@ def test_out_stores_a_run_and_runs_own_code_again(tmp_path, frame) -> None:
     assert seconds(run(out=str(tmp_path / "run"), if_exists="missing")) == kept
 
 
-class Cardless(AdaptedMethod):
-    def objective(self, forward):
-        return None
-
-
-class Taken(Sharpen):
-    card = MethodCard("tcr", "Mine", "another TCR", "none")
-
-
-class Unfinished(AdaptedMethod):
-    card = MethodCard("unfinished", "Unfinished", "no objective", "none")
-
-
-class Broken(Sharpen):
-    card = MethodCard("broken", "Broken", "raises", "none")
-
-    def objective(self, forward):
-        raise KeyError("logits")
-
-
-FRAME = pd.DataFrame({"image": [pixels(n) for n in NAMES], "caption": NAMES})
-BAD = {
-    "unknown method": ({"method": "tnet"}, "unknown method 'tnet'; did you mean 'tent'"),
-    "an instance": ({"method": 3}, "method=3 cannot be used; expected a name, a subclass"),
-    "another class": ({"method": dict}, "the class dict is no subclass of queryshift.Method"),
-    "no card": ({"method": Cardless}, "the class Cardless has no card"),
-    "a name that is taken": ({"method": Taken}, "method name 'tcr' is already taken by methods"),
-    "abstract": ({"method": Unfinished}, "that defines objective"),
-    "raises": ({"method": Broken, "limit": 16}, "broken failed: KeyError: 'logits'.*in objective"),
-    "no method made": ({"method": lambda setup: 3, "limit": 16}, "gave a int; expected a Method"),
-    "unknown setting": ({"severty": 3}, "takes no 'severty'; did you mean 'severity'"),
-    "the command's": ({"workers": 4}, "takes no workers: it runs in this process"),
-    "a wrong value": ({"seed": "x"}, "seed=: expected whole numbers"),
-    "a severity": ({"shift": "contrast", "severity": 9}, "severity"),
-    "unknown shift": ({"shift": "gausian_noise"}, "did you mean 'gaussian_noise'"),
-    "a shift object": ({"shift": 4}, "shift=4 cannot be used"),
-    "a model": ({"model": nn.Linear(2, 2)}, "model=.*cannot be used; expected a name, a Dual"),
-    "one tower": ({"model": {"image": (Grey(), mean_colour)}}, "needs two towers"),
-    "no function": ({"model": {**TOWERS, "text": Grey()}}, "text=.*is no tower"),
-    "widths": ({"model": {**TOWERS, "text": (Grey(4), named_colour)}}, "of different lengths"),
-    "a dict": (
-        {"model": {**TOWERS, "text": (Grey(), lambda text: {"input_ids": 1})}},
-        "text tower gave input_ids; expected one tensor",
-    ),
-    "an array": ({"model": {**TOWERS, "image": (Grey(), np.asarray)}}, "gave a ndarray; expected"),
-    "a tower": (
-        {"model": {**TOWERS, "image": (nn.Linear(7, 16), mean_colour)}},
-        "image tower cannot encode a plain image: RuntimeError",
-    ),
-    "no columns": ({"data": FRAME.rename(columns={"caption": "x"}), "model": "mini"}, "caption"),
-    "an index": (
-        {"data": FRAME.set_index(np.zeros(12, int)), "model": "mini"},
-        "index of the DataFrame has 0 more than once",
-    ),
-    "no model": ({"data": FRAME}, "your own data need a model"),
-    "lengths": ({"data": (NAMES, NAMES[1:]), "model": "mini"}, "12 of image, 11 of caption"),
-    "a column": ({"data": {"image": 3}, "model": "mini"}, "column 'image' is a int"),
-    "other data": ({"data": 3}, "data of type int cannot be used"),
-    "no file": ({"data": "none/pairs.csv", "model": "mini"}, "none/pairs.csv"),
-    "no benchmark": ({"data": "mini-coco-c-imag"}, "did you mean 'mini-coco-c-image'"),
-    "too few": ({"data": FRAME[:3], "model": "mini"}, "gallery of 3; recall at 10 needs"),
-    "columns alone": ({"columns": {"image": "path"}}, "give data= too"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_clear_sentence(case) -> None:
-    given, message = BAD[case]
-    with pytest.raises(QueryShiftError, match=message) as raised:
-        queryshift.evaluate(**given)
-    assert "\n" not in str(raised.value)
-
-
-def test_an_instance_of_a_method_is_refused() -> None:
-    from methods.tiny import World
-
-    with pytest.raises(QueryShiftError, match="gets its encoder when the run begins"):
-        queryshift.evaluate(Sharpen(World().setup()))
+def test_pictures_of_pillow_tensors_and_numbers_of_numpy(frame) -> None:
+    plain = queryshift.evaluate("source", TOWERS, frame, shift="contrast", seed=2, severity=[1, 2])
+    pictures = [Image.fromarray(one) for one in frame["image"]]
+    tensor = torch.from_numpy(np.stack(list(frame["image"])))
+    for given in ([one.convert("RGBA") for one in pictures], tensor, list(tensor)):
+        data = frame.assign(image=list(given)) if given is not tensor else (given, frame["caption"])
+        found = queryshift.evaluate(
+            *("source", TOWERS, data), shift="contrast", seed=np.int64(2), severity=range(1, 3)
+        )
+        assert list(found.to_frame()["key"]) == list(plain.to_frame()["key"])
 
 
 def python(code: str, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -21,7 +21,7 @@ from docs import gain_model
 from methods.base import StepOutput
 from queryshift import AdaptedMethod, MethodCard
 from tests.benchmark.fixtures_own import COLOURS, make_pictures, write_csv
-from tests.queryshift.test_evaluate import TOWERS
+from tests.queryshift.towers import TOWERS
 
 NAMES = list(COLOURS)
 ROOT = Path(__file__).parents[2]

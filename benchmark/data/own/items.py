@@ -250,7 +250,7 @@ class MediaFinder:
         if isinstance(value, bytes) and value:
             return self._packed.add(value, f"{where}, {column}")
         if isinstance(value, np.ndarray):
-            return _picture(value, where)
+            return _picture(value, f"{where}: {column}")
         if isinstance(value, Path):
             value = str(value)
         if not isinstance(value, str) or not value:
@@ -259,7 +259,10 @@ class MediaFinder:
                 f"{where}: {column} is {kind}; expected one path, or one file's content"
             )
         if self.files is None or self.root is None:
-            raise DataError(f"{where}: {column} is {value!r}, but these data have no files beside")
+            raise DataError(
+                f"{where}: {column} is the path {value!r}, and no folder is known that it starts "
+                "from; expected the content itself, or with a DataFrame root=FOLDER"
+            )
         path = self.below(value, column, where)
         found = self._frames(path, where) if column == "video" else self.files.find(path)
         if found is None:
@@ -341,11 +344,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _picture(value: np.ndarray, where: str) -> np.ndarray:
-    if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
+def _picture(value: np.ndarray, what: str) -> np.ndarray:
+    if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3 or not value.size:
         raise DataError(
-            f"{where}: the image is an array of {value.dtype}, shape {value.shape}; expected "
-            "uint8, (height, width, 3)"
+            f"{what} is an array of {value.dtype}, shape {value.shape}; expected uint8, (height, "
+            "width, 3)"
         )
     return value
 

@@ -68,8 +68,7 @@ class OwnSource:
         text = self.place.removeprefix(HUB)
         stem = os.path.basename(os.path.normpath(_BRACES.sub("", text).replace("*", "")))
         root, suffix = os.path.splitext(stem)
-        stem = root if suffix.lower() in (*TABLES, SHARDS) else stem
-        return re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.") or "data"
+        return plain_name(root if suffix.lower() in (*TABLES, SHARDS) else stem)
 
     @property
     def text(self) -> str:
@@ -128,6 +127,15 @@ class OwnSource:
         return (
             self.place.startswith(HUB) or bool(shards_of(self.place)) or Path(self.place).exists()
         )
+
+
+def plain_name(text: str) -> str:
+    """What a user calls the data, in letters that serve in names of files and benchmarks.
+
+    >>> plain_name("My birds (new)")
+    'My-birds-new'
+    """
+    return re.sub(r"[^\w.-]+", "-", text, flags=re.ASCII).strip("-.") or "data"
 
 
 def configured(name: str) -> tuple[str, str]:

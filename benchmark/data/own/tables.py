@@ -100,6 +100,8 @@ def of_frame(frame: pd.DataFrame, columns: Mapping[str, str], root: Path | None)
             "apart; expected each once: frame.reset_index(drop=True)"
         )
     frame = frame.reset_index(drop=True).rename(columns=str)
+    _refuse_double("the DataFrame", frame.columns.tolist())
+    frame = frame.astype(object).where(frame.notna(), None)  # pandas has several missing values
     return _table("the DataFrame", lambda: iter([frame]), columns, root)
 
 
@@ -171,11 +173,7 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
         # As they stand there: of two equal ones pandas gives the second another name.
         names = read(header=None, nrows=1).iloc[0].str.strip().tolist()
         _refuse_comment(path, names[0])
-        if twice := [name for name in names if name and names.count(name) > 1]:
-            raise DataError(
-                f"{path} has the column {twice[0]!r} {names.count(twice[0])} times; expected each "
-                "name once: several captions are rows, or a list in one column"
-            )
+        _refuse_double(str(path), names)
         with read(chunksize=CHUNK) as reader:
             while True:
                 with warnings.catch_warnings():
@@ -193,6 +191,14 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
             f"{path} cannot be read as a table ({said(error)}); expected UTF-8 text with a line "
             "of column names, and quotes around values with commas or line breaks"
         ) from None
+
+
+def _refuse_double(where: str, names: list[str]) -> None:
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise DataError(
+            f"{where} has the column {twice[0]!r} {names.count(twice[0])} times; expected each "
+            "name once: several captions are rows, or a list in one column"
+        )
 
 
 def _refuse_comment(path: Path, first: str) -> None:

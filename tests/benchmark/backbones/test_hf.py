@@ -103,8 +103,9 @@ def test_a_text_does_not_depend_on_its_neighbours(tmp_path: Path) -> None:
     torch.testing.assert_close(both[:1], rows(model, "text", "a wall"), atol=1e-5, rtol=0)
 
 
-def test_half_precision_is_loaded_as_float32(tmp_path: Path) -> None:
-    model = loaded(save(tmp_path, "clip", dtype=torch.float16))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_loaded_as_float32(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = loaded(save(tmp_path, "clip", dtype=dtype))
     parameters = list(model.query_encoder("image").parameters())
     assert {p.dtype for p in parameters} == {torch.float32}
     assert rows(model, "image", IMAGE).dtype == torch.float32
@@ -179,6 +180,73 @@ def test_places_that_hold_no_model(tmp_path: Path) -> None:
         load(BackboneSpec("hf", "nobody/nothing"))
     with pytest.raises(ConfigError, match="hf needs a model"):
         load(BackboneSpec("hf"))
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mine", "auto_map": {}}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mine"}))
     with pytest.raises(WeightsError, match="no configuration of a model that transformers knows"):
         loaded(tmp_path)
+    with pytest.raises(WeightsError, match=r"config.json is a file; expected the folder .* hf:/"):
+        loaded(tmp_path / "config.json")
+
+
+def test_weights_in_shards(tmp_path: Path) -> None:
+    whole = loaded(save(tmp_path / "whole", "clip")).fingerprint
+    folder = save(tmp_path / "shards", "clip")
+    (folder / "model.safetensors").unlink()
+    build("clip").save_pretrained(folder, max_shard_size="20KB")
+    shards = sorted(folder.glob("model-*.safetensors"))
+    assert len(shards) == 3
+    assert loaded(folder).fingerprint == whole
+    shards[1].unlink()
+    with pytest.raises(WeightsError, match=rf"cannot be loaded .*{shards[1].name}.* every shard"):
+        loaded(folder)
+
+
+@pytest.mark.parametrize(
+    "file", ["config.json", "tokenizer_config.json", "preprocessor_config.json"]
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path, file: str, known: bool) -> None:
+    folder = save(tmp_path / "m", "clip")
+    (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    said = json.loads((folder / file).read_text()) | {"auto_map": {"AutoModel": "mine.Mine"}}
+    if not known:
+        said |= {"model_type": "mine", "tokenizer_class": "T", "image_processor_type": "P"}
+    (folder / file).write_text(json.dumps(said))
+    with pytest.raises(WeightsError, match=r"names code of the model's own .*AutoModel.*never run"):
+        loaded(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pickled_code_in_place_of_weights(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    folder = save(tmp_path / "m", "clip")
+    (folder / "model.safetensors").unlink()
+    torch.save(build("clip").state_dict(), folder / "pytorch_model.bin")
+    assert rows(loaded(folder), "image", IMAGE).dtype == torch.float32
+    torch.save({"a": Evil()}, folder / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="hold pickled code, which is never run"):
+        loaded(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_tokenizers_without_their_fast_file(tmp_path: Path) -> None:
+    folder = save(tmp_path, "clip")
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("\n".join(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "red")))
+    about = {"tokenizer_class": "BertTokenizer", "model_max_length": 12}
+    (folder / "tokenizer_config.json").write_text(json.dumps(about))
+    red, wall = rows(loaded(folder), "text", "red", "wall")
+    assert not torch.equal(red, wall)
+
+
+def test_files_of_a_processor_that_do_not_fit(tmp_path: Path) -> None:
+    folder = save(tmp_path, "clip")
+    (folder / "preprocessor_config.json").write_text("{")
+    with pytest.raises(WeightsError, match=r"lacks its ImageProcessor .*not a valid JSON"):
+        loaded(folder)
+    save(tmp_path, "clip")
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(WeightsError, match=r"the tokenizer of .* cannot read 'a plain grey wall'"):
+        loaded(folder)

@@ -222,7 +222,8 @@ def test_kept_queries_of_every_form_come_back_as_they_were() -> None:
         kept.put(index, values[index])
     kept.put(1, torch.zeros(16))
     assert not kept.has(1)  # no query of the stream
-    assert kept.nbytes == sum(value.nbytes for value in values.values())
+    wide = (torch.int64,)  # whole numbers are kept in half the room
+    assert kept.nbytes == sum(v.nbytes // (1 + (v.dtype in wide)) for v in values.values())
     for index, value in values.items():
         found = kept.get(index)
         assert found is not None
