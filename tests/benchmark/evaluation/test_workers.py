@@ -135,7 +135,6 @@ def test_a_worker_that_stands_still_is_reported_and_ended(
     monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """As one does that waits for a lock which nobody in its process holds."""
-    monkeypatch.setattr(workers, "STALLED_SECONDS", 0.5)
     lock, pids = threading.Lock(), multiprocessing.get_context("fork").SimpleQueue()
 
     def make(number: int) -> int:
@@ -146,6 +145,7 @@ def test_a_worker_that_stands_still_is_reported_and_ended(
 
     with lock, loaded(make, range(6), count) as made:
         assert [next(made), next(made)] == [0, 1]
+        monkeypatch.setattr(workers, "STALLED_SECONDS", 0.5)  # not earlier: workers start slowly
         with pytest.raises(DataError, match=r"made anything for 0\.5 s.*--loader-workers 0"):
             next(made)
     found = set()
