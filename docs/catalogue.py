@@ -23,8 +23,8 @@ Made from the cards in the code by `python -m docs.catalogue`; do not edit. `que
 prints a whole card: paper, code, licence, options, departures.
 """
 METHODS_NOTE = """
-After each method: forward (f) and backward (b) passes per query, and the main departures from the
-paper or its code. *Port*: adapted to retrieval as in TCR's code. The formulas are in
+In brackets: forward (f) and backward (b) passes per query. Then come the paper and the main
+departures from it or its code. *Port*: adapted to retrieval as in TCR's code. The formulas are in
 [methods.md](methods.md).
 """
 SHIFTS_NOTE = """
@@ -33,9 +33,9 @@ approximation. (n): a higher severity may be milder. Every image shift also exis
 `video_<name>` ([shifts-av.md](shifts-av.md#video)).
 """
 BENCHMARKS_NOTE = """
-The suite `paper`, with who names each. Each has a synthetic twin in the suite `mini`, with `mini-`
-before its id ([mini.md](mini.md)). Ids with `-c` have corrupted queries and a model tuned on the
-data set (QS); the others have neither (QGS).
+The suite `paper`; "TCR", "REST" or "our reading" says who names the benchmark. Each has a synthetic
+twin in the suite `mini`, with `mini-` before its id ([mini.md](mini.md)). Ids with `-c` have
+corrupted queries and a model tuned on the data set (QS); the others have neither (QGS).
 """
 LAYOUTS_NOTE = """
 Where to get the data; `queryshift data layout NAME` prints the files that are needed.
@@ -54,8 +54,9 @@ def page() -> str:
 def _methods() -> Iterator[str]:
     for name in BUILTIN_METHODS:
         card = METHODS.get(name).card
-        said = (card.summary, card.passes, _departures(card.approximate))
-        yield f"* `{name}`: {'. '.join(filter(None, said))}.\n"
+        passes = card.passes.partition(" (")[0]
+        said = (card.summary, _departures(card.approximate))
+        yield f"* `{name}` ({passes}): {'. '.join(filter(None, said))}.\n"
 
 
 def _departures(text: str) -> str:
@@ -86,7 +87,7 @@ def _benchmarks() -> str:
     """A line for each benchmark, or for both directions of one that is described alike."""
     found: dict[str, list[str]] = {}
     for card in load_suite("paper").benchmarks:
-        found.setdefault(f"{card.summary} ({card.named_by})", []).append(f"`{card.id}`")
+        found.setdefault(f"{card.summary}. {card.named_by}", []).append(f"`{card.id}`")
     return "".join(f"* {', '.join(ids)}: {said}\n" for said, ids in found.items())
 
 
