@@ -68,11 +68,14 @@ class ShiftCard:
     version: int = 1
 
     def __post_init__(self) -> None:
-        """Raises TypeError for a field of another type."""
+        """Raises TypeError for a field of another type, and for severities that are no numbers."""
         for item in fields(self):
             value, kind = getattr(self, item.name), str(item.type).partition("[")[0]
             if type(value).__name__ != kind:
                 raise TypeError(f"the card of {self.name!r}: {item.name} is {value!r}, not {kind}")
+        if not self.severities or {type(severity) for severity in self.severities} != {int}:
+            given = self.severities
+            raise TypeError(f"the card of {self.name!r}: severities are {given!r}, not numbers")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from benchmark.data.loading import load_retrieval_set
 from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.suite import benchmark_cards, home_card, load_suite
-from benchmark.errors import ConfigError
+from benchmark.errors import ConfigError, PluginError, QueryShiftError, reason_of
 from benchmark.evaluation.cache import DIGESTS, disk_cache
 from benchmark.evaluation.resources import Resources
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, METHODS, SHIFTS
@@ -139,7 +139,18 @@ def _home_of_weights(cell: Cell) -> BenchmarkCard | None:
 
 
 def _load_backbone(spec: BackboneSpec) -> DualEncoder:
-    encoder: DualEncoder = BACKBONES.get(spec.loader)(spec)
+    load = BACKBONES.get(spec.loader)
+    try:
+        encoder: DualEncoder = load(spec)
+    except Exception as error:  # somebody else's loader may raise anything
+        origin = BACKBONES.origin(spec.loader)
+        if origin == BUILTIN or isinstance(error, QueryShiftError):
+            raise
+        who = f"backbone {spec.loader!r} of {origin}"
+        raise PluginError(f"{who} cannot be loaded: {reason_of(error)}") from error
+    if not hasattr(encoder, "fingerprint"):
+        kind = type(encoder).__name__
+        raise PluginError(f"backbone {spec.loader!r} gave no DualEncoder, but a {kind}")
     return in_precision(encoder, spec)
 
 

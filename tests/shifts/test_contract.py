@@ -211,3 +211,12 @@ def test_a_shift_that_raises_is_reported_not_raised() -> None:
             raise ZeroDivisionError("no")
 
     assert problems(Raises)["kind and shape"] == "ZeroDivisionError: no"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"severities": ()}, {"severities": ("1",)}, {"severities": [1]}, {"version": "1"}],
+)
+def test_a_card_of_wrong_types_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="the card of 'broken'"):
+        card(**wrong)

@@ -31,12 +31,12 @@ class Bad(Tent):
 BENCH = ("bench", "--shift", "gaussian", "--limit", "8", "--batch-size", "4", "--no-figures")
 
 
-def install(site: Path, code: str) -> Path:
-    """A plugin with one method, as pip would leave it."""
+def install(site: Path, code: str, kind: str = "method") -> Path:
+    """A plugin with one method or backbone, as pip would leave it."""
     about = site / "bad_plugin-1.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-plugin\nVersion: 1\n")
-    (about / "entry_points.txt").write_text("[queryshift.methods]\nbad = bad_plugin:Bad\n")
+    (about / "entry_points.txt").write_text(f"[queryshift.{kind}s]\nbad = bad_plugin:Bad\n")
     (site / "bad_plugin.py").write_text(code)
     return site
 
@@ -213,3 +213,30 @@ def test_a_step_that_goes_wrong_fails_its_cell_in_one_line(
     code, printed = plugin(KIND.format(**{**PLAIN, "step": step}))
     assert code == 1
     assert said in printed
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def Bad(spec): return None", "gave no DualEncoder, but a NoneType"),
+        ("def Bad(): pass", "'bad' of bad-plugin cannot be loaded: TypeError: Bad()"),
+        ("def Bad(spec): raise KeyError('x')", "cannot be loaded: KeyError: 'x'"),
+    ],
+)
+def test_a_backbone_that_cannot_be_loaded_is_one_line(
+    code: str,
+    said: str,
+    toy: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sys.modules.pop("bad_plugin", None)
+    monkeypatch.syspath_prepend(install(tmp_path / "site", code, "backbone"))
+    for registry in REGISTRIES.values():
+        registry.refresh()
+    words = (*BENCH, "--method", "source", "--model", "bad", "--out", str(tmp_path / "run"))
+    assert main(list(words)) == 2
+    printed = capsys.readouterr().err
+    assert said in " ".join(printed.split())
+    assert "Traceback" not in printed
