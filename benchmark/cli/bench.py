@@ -160,8 +160,8 @@ class Bench(Command):
         console: Console,
     ) -> list[Path]:
         """Prints the table of cells with recall; gives the file of a suite's table."""
-        from benchmark.report.notes import tuned_notes
         from benchmark.report.table import results_table
+        from benchmark.report.verdict import tuned_notes
 
         if args.grid is None and not self.defaults(args):
             console.print(results_table(mine))

@@ -19,10 +19,9 @@ from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
 from benchmark.evaluation.cache import DiskCache
 from benchmark.evaluation.cache_entry import CacheKey
-from benchmark.evaluation.changes import Changes, row_of
+from benchmark.evaluation.changes import Changes, row_of, sizes
 from benchmark.evaluation.workers import loaded, loader_workers, one_thread
 from shifts.base import Shift, ShiftError, item_generator
-from shifts.change import sizes
 
 _PLAIN_TO_SEE = 0.01
 """From this mean difference on (of full scale), pixels or samples that changed reach the encoder as

@@ -13,10 +13,9 @@ import pandas as pd
 from benchmark.metrics.intervals import ALPHA, RULE
 from benchmark.report.display import plain
 from benchmark.report.frames import Pairs, Ranking, pairwise, ranked
-from benchmark.report.notes import NOTES, seed_notes, tuned_notes
 from benchmark.report.pools import Pool, changed_nothing, finite_mean, labels_of, metrics_of, note
 from benchmark.report.results import Setting, unique_titles
-from benchmark.report.verdict import summaries_of
+from benchmark.report.verdict import NOTES, seed_notes, summaries_of, tuned_notes
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from benchmark.evaluation.changes import LITTLE
 from benchmark.metrics.intervals import RULE, Comparison
 from benchmark.report.columns import COLUMNS, Column
 from benchmark.report.display import FittedTable, data_table, plain
-from benchmark.report.notes import NOTES, seed_notes, tuned_by_method, tuned_notes, tuned_text
 from benchmark.report.pools import (
     Pool,
     benchmark_pools,
@@ -31,6 +30,7 @@ from benchmark.report.pools import (
     shift_pools,
 )
 from benchmark.report.results import NOTHING, CellResult, Setting
+from benchmark.report.verdict import NOTES, seed_notes, tuned_by_method, tuned_notes, tuned_text
 
 Numbers = Mapping[str, Callable[[Pool], Text]]
 """Heading of a column of numbers -> what stands in it."""

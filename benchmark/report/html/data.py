@@ -11,10 +11,9 @@ from benchmark.report.columns import COLUMNS, FOLDED, IDENTITY, VIEWS, Column, a
 from benchmark.report.frames import by_shift, leaderboard, numbers_of
 from benchmark.report.html.details import RANK_BINS, Strings, detail, number, rounded
 from benchmark.report.looks import extent, looks
-from benchmark.report.notes import NOTES
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import NOTHING, CellResult, canonical, method_rank
-from benchmark.report.verdict import method_summaries
+from benchmark.report.verdict import NOTES, method_summaries
 
 _ALWAYS = ("benchmark", "method", "R@1", "R@1_difference")
 LEAST_P = 0.001

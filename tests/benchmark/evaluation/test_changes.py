@@ -16,11 +16,11 @@ from benchmark.cell import Cell, Record, ShiftSpec, Status, StreamSpec
 from benchmark.data.datasets.ready_made import ReadyMade
 from benchmark.data.retrieval import Texts
 from benchmark.evaluation.cache import DiskCache
+from benchmark.evaluation.changes import sizes
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from shifts.audio.item import Audio
 from shifts.base import Shift, ShiftCard
-from shifts.change import sizes
 from shifts.composed import Composed
 from shifts.text.characters import Keyboard
 from tests.benchmark import fakes

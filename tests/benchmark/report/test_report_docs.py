@@ -13,8 +13,8 @@ import yaml
 from benchmark.config.validate import complete
 from benchmark.report.columns import BY_SHIFT, LEADERBOARD
 from benchmark.report.frames import TIDY_COLUMNS
-from benchmark.report.notes import NOTES
 from benchmark.report.plots.layout import LOOKS
+from benchmark.report.verdict import NOTES
 from methods import BUILTINS
 
 ROOT = Path(__file__).parents[3]
