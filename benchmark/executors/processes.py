@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -56,8 +57,14 @@ class ProcessExecutor(PoolExecutor[_Process]):
         ours, theirs = context.Pipe()
         # No daemon, which could not have loader workers; it ends with this process all the same.
         process = context.Process(target=_serve, args=(theirs, self.factory, self.threads))
+        resource_tracker.ensure_running()  # starting it unblocks what is blocked here
         with environment_of_children(child_variables(self.threads, device, self.size)):
-            process.start()
+            # Before a worker can ignore Ctrl-C it imports; until then it inherits this mask.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # so that the worker's death closes the pipe
         return _Process(process, ours, slot)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -240,3 +241,31 @@ def test_a_backbone_that_cannot_be_loaded_is_one_line(
     printed = capsys.readouterr().err
     assert said in " ".join(printed.split())
     assert "Traceback" not in printed
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_workers_start_is_one_line(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    wait = f"open({str(begun)!r}, 'w').close(); time.sleep(20)"
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        f"import sys, time\nif 'spawn_main' in ' '.join(sys.orig_argv): {wait}\n"
+    )
+    paths = os.pathsep.join((str(tmp_path / "site"), str(ROOT)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", *BENCH, "--workers", "2", "--out", "run"],
+        env=os.environ | {"PYTHONPATH": paths},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a group of its own, which Ctrl-C reaches as a whole
+    )
+    deadline = time.monotonic() + 60
+    while not begun.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in out
+    assert "Traceback" not in err
