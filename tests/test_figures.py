@@ -53,9 +53,9 @@ def test_the_list_of_the_docs_is_replaced_and_says_what_is_missing() -> None:
     assert found.startswith("before\n")
     assert found.endswith("after\n")
     assert "old list" not in found
-    assert "| … with forgetting | 1.05 | 1.04 |" in found
-    assert "| 0.10 | 0.25 (a-fog) |" in found
-    assert "| 1.7 | not measured yet |" in found
+    assert "| … with forgetting | ≤ 1.05 | 1.04 |" in found
+    assert "| ≤ 0.10 | 0.25 (a-fog) |" in found
+    assert "| ≥ 1.7 | not measured yet |" in found
     assert "Measured on: A CPU, 2 cores (2026-11-26)." in found
     assert "Load average at the end of the tests: 3.5 to 3.5." in found
     assert figures.with_listing(found, kept) == found
