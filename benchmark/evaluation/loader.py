@@ -276,7 +276,10 @@ class QueryInputs:
             if self._cache is not None:
                 self._cache.put(index, rows[index])
         found = [rows[i] if i in rows else self._cached(i) for i in part.tolist()]
-        return [self._expand(row) for row in found] if self._expand is not None else found
+        if self._expand is None:
+            return found
+        with one_thread():  # torch's others would spin on cores that loader workers need
+            return [self._expand(row) for row in found]
 
     def _cached(self, index: int) -> Tensor:
         found = self._cache.get(index) if self._cache is not None else None
