@@ -221,6 +221,18 @@ def test_usable_warns_of_the_broken_and_keeps_the_rest(plug, caplog):
     assert "'bad'" in caplog.text
 
 
+def test_a_broken_built_in_is_an_error_and_not_left_out(plug):
+    with pytest.raises(PluginError, match="'gone' of built-in"):
+        Registry("thing", {"gone": "collections:NoSuchThing"}).usable()
+
+
+@pytest.mark.parametrize("name", ["a,b", " a"])
+def test_a_name_that_no_list_could_hold_is_left_out(plug, caplog, name):
+    plug(point(name, "collections:Counter"))
+    assert things().names() == ["ordered", "counter"]
+    assert "a name has no comma and no blank around it" in caplog.messages[0]
+
+
 def test_a_class_of_another_kind_is_refused_on_load(plug):
     plug(point("odd", "collections:deque"))
     with pytest.raises(PluginError, match=r"is not a builtins\.dict"):

@@ -99,3 +99,18 @@ def test_transposing_twice_gives_it_back() -> None:
     again = one.transpose(6).transpose(3)
     assert again.offsets.tolist() == one.offsets.tolist()
     assert again.indices.tolist() == one.indices.tolist()
+
+
+@pytest.mark.parametrize(("kind", "by"), [(torch.float32, 2.0**-17), (torch.bfloat16, 2.0**-7)])
+def test_equal_items_share_a_score_where_rounding_alone_parts_them(
+    kind: torch.dtype, by: float
+) -> None:
+    gallery = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    copies = ranking.copies_of(gallery)
+    assert copies is not None
+    assert (copies.later.tolist(), copies.first.tolist()) == ([2], [0])
+    assert ranking.copies_of(gallery[:2]) is None
+    scores = torch.tensor([[1.0, 0.5, 1.0 - by], [1.0, 0.5, 0.75]], dtype=kind)
+    found = ranking.settled(scores, copies)
+    assert found.tolist() == [[1.0, 0.5, 1.0], [1.0, 0.5, 0.75]]  # more is the method's will
+    assert scores[0, 2] == 1.0 - by

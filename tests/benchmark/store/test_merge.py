@@ -18,8 +18,8 @@ from benchmark.cli.command import OK
 from benchmark.cli.runs import Merge
 from benchmark.errors import ResultsError
 from benchmark.metrics.recall import recall_at
-from benchmark.store.merge import NAMED, merge_runs, read_run
-from benchmark.store.records import sealed
+from benchmark.store.merge import NAMED, differences, merge_runs, read_run
+from benchmark.store.records import read_cell, sealed
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 
@@ -140,6 +140,11 @@ def test_different_results_of_one_cell_are_refused(runs: tuple[Path, Path, Path]
     [
         (fakes.cell(seed=1), {"data": "other"}, "data of benchmark 'fake'"),
         (fakes.cell(seed=1), {"weights": "other"}, "weights of backbone"),
+        (
+            fakes.cell(seed=1, backbone=BackboneSpec("fake", device="cuda")),
+            {"weights": "other"},
+            "weights of backbone",
+        ),
         (fakes.cell(seed=1), {"shift_files": "frost"}, "files of shift noise-5"),
         (
             replace(fakes.cell(), method=MethodSpec("source", "published", {}, version=2)),
@@ -159,6 +164,12 @@ def test_rows_that_must_not_stand_together_are_named(
     assert named in message
     assert f"two/{name}" in message
     assert "run the older ones again" in message
+
+
+def test_numbers_of_another_type_are_others(tmp_path: Path) -> None:
+    stored = read_cell(save(tmp_path))
+    arrays = {**stored.arrays, "group": stored.arrays["group"].astype(np.int32)}
+    assert differences(stored, stored.record, arrays) == ["group per query"]
 
 
 def test_long_fingerprints_that_differ_in_the_middle_are_told_apart(

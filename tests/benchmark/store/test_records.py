@@ -139,6 +139,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 FORGED: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "better ranks": (lambda p: changed(p, best_rank=np.ones(30, np.int64)), "R@1 is"),
     "better precisions": (lambda p: changed(p, ap=np.ones(30)), "mAP is"),
+    "precisions of 2": (lambda p: changed(p, ap=np.full(30, 2.0)), "not between 0 and 1"),
     "an array less": (lambda p: changed(p, query=None), "lack query"),
     "floats as ranks": (lambda p: changed(p, best_rank=np.ones(30)), "of type float64"),
     "NaN": (lambda p: changed(p, ap=np.full(30, np.nan)), "not finite"),
@@ -221,6 +222,9 @@ def test_what_would_unpack_to_too_much_is_refused(
     forged(path, members({"query.npy": header((20_000,)) + bytes(160_000)}))
     with pytest.raises(ResultsError, match="would be 160128 bytes"):
         read_cell(path)
+    monkeypatch.setattr(records, "LARGEST", 100)
+    with pytest.raises(ResultsError, match="at most 100 are read"):
+        read_cell(path)
 
 
 @pytest.mark.parametrize(
@@ -238,6 +242,10 @@ def test_what_would_unpack_to_too_much_is_refused(
         (lambda v: v["metrics"].update({"R@1": "5"}), "not a number"),
         (lambda v: v["batches"][1].update({"R@1": 99.0}), "R@1 of batch 1 is 99.0"),
         (lambda v: v["batches"].pop(), "its batches are of"),
+        (
+            lambda v: [v["batches"][i].update(queries=n) for i, n in ((0, 0.0), (1, 16.0))],
+            "its batches are of",
+        ),
         (lambda v: v["info"].update(queries=31), "of 31 queries"),
         (lambda v: v["info"].update(data_fingerprint="x"), "its key is not that of its cell"),
         (lambda v: v["cell"].update(seed=7), "its key is not that of its cell"),
