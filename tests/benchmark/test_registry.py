@@ -221,11 +221,6 @@ def test_usable_warns_of_the_broken_and_keeps_the_rest(plug, caplog):
     assert "'bad'" in caplog.text
 
 
-def test_a_broken_built_in_is_an_error_and_not_left_out(plug):
-    with pytest.raises(PluginError, match="'gone' of built-in"):
-        Registry("thing", {"gone": "collections:NoSuchThing"}).usable()
-
-
 @pytest.mark.parametrize("name", ["a,b", " a"])
 def test_a_name_that_no_list_could_hold_is_left_out(plug, caplog, name):
     plug(point(name, "collections:Counter"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import logging
 import math
@@ -16,7 +15,6 @@ import pytest
 
 from benchmark.cell import Cell, Record, Status
 from benchmark.errors import ResultsError
-from benchmark.store import run_store
 from benchmark.store.records import cell_from_dict
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
@@ -249,22 +247,6 @@ def test_check_writable_leaves_nothing(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "deep" / "run")
     store.check_writable()
     assert list(store.cells.iterdir()) == []
-
-
-def test_files_under_way_go_unless_a_run_beside_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_store, "_LOCK_SECONDS", 0.0)
-    store = RunStore(tmp_path)
-    store.check_writable()
-    under_way = store.cells / ".a.json.1-ab.tmp"
-    under_way.touch()
-    with (tmp_path / ".lock").open("ab") as beside:
-        fcntl.flock(beside, fcntl.LOCK_EX)
-        store.check_writable()
-        assert under_way.exists()
-    store.check_writable()
-    assert not under_way.exists()
 
 
 def test_an_unknown_key_is_an_error(tmp_path: Path) -> None:
