@@ -1,1 +1,5 @@
 """Dual encoders behind one protocol."""
+
+from benchmark.backbones import deferred
+
+deferred.install()
