@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 
 from docs.marks import filled
 
@@ -185,13 +184,12 @@ def with_listing(text: str, kept: Mapping[str, Any]) -> str:
 
 
 def show(new: Mapping[str, Any], console: Console) -> None:
-    """Prints every number that the tests noted; times are of the fastest round."""
-    table = Table("test", "figure", "value", title="Figures (ratios within this run)")
+    """Prints the numbers of each test: ratios within this run, and the fastest round in seconds."""
     for test, noted in new.items():
+        console.print(test, markup=False, soft_wrap=True)
         for key, value in noted.items():
             if key not in ("machine", "date"):
-                table.add_row(test, key, json.dumps(value))
-    console.print(table, markup=False)
+                console.print(f"  {key}: {json.dumps(value)}", markup=False, soft_wrap=True)
     for line in measured_on(new):
         console.print(line, markup=False, soft_wrap=True)
 
