@@ -29,11 +29,12 @@ LEAST = 16
 class AnchoredOptions(TcrOptions):
     """Options of the anchored method."""
 
+    steps: int = option(2, "forward and update passes per batch", minimum=1)
     window: int = option(
         64, "queries that the mean, the predictions and an update's length rest on", minimum=2
     )
     pull: float = option(
-        0.3, "part of the way back to the source after each update", minimum=0, maximum=1
+        0.4, "part of the way back to the source after each update", minimum=0, maximum=1
     )
     decouple_strength: float = option(
         1.0, "how much of the component against the source is taken out; 0: nothing", minimum=0
@@ -89,11 +90,11 @@ class Anchored(Tcr):
         name="anchored",
         title="Anchored (ours)",
         summary="experimental, ours: gated running centre, TCR's terms, pull, no hubs",
-        version=2,
+        version=3,
         paper="none",
         approximate="an experiment of ours; what it gains is in results/methods.md",
         repository="none",
-        passes="4 f, 3 b",
+        passes="3 f, 2 b",
         knob="prior",
     )
     Options: ClassVar[type] = AnchoredOptions

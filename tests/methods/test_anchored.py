@@ -212,8 +212,8 @@ def test_one_pass_back_an_update_and_the_offered_view_saves_a_pass_forward() -> 
         back.clear()
         ahead.clear()
         method.step(many(20))
-        assert len(back) == 3
-        assert len(ahead) == (3 if offered else 4)
+        assert len(back) == 2
+        assert len(ahead) == (2 if offered else 3)
 
 
 def test_what_is_offered_changes_nothing_and_must_fit() -> None:
@@ -239,7 +239,7 @@ def test_short_batches_learn_among_remembered_queries() -> None:
     method.objective = noted  # type: ignore[method-assign]
     for batch in many(48).split(8):
         method.step(batch)
-    assert seen[::3] == [16, 24, 32, 32, 32]
+    assert seen[::2] == [16, 24, 32, 32, 32]
 
 
 def test_updates_of_short_batches_are_shorter_and_weights_are_pulled() -> None:
