@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("benchmark", "methods", "shifts", "queryshift")
+PACKAGES = ("benchmark", "methods", "shifts", "queryshift", "training")
 
 ALLOWED = {
     "benchmark/backbones/weight_file.py": "a closed reader: tensors and modules alone",

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import pickle
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -145,7 +145,7 @@ def _read(library: Any, folder: Path) -> tuple[Any, Any]:
                 output_loading_info=True,
                 **known,
             )
-        except pickle.UnpicklingError:  # whose own advice is to run what the file holds
+        except UnpicklingError:  # whose own advice is to run what the file holds
             raise WeightsError(
                 f"the weights in {folder} hold pickled code, which is never run; expected "
                 "model.safetensors: save the model again"
