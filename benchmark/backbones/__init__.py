@@ -1,5 +1,1 @@
 """Dual encoders behind one protocol."""
-
-from benchmark.backbones import deferred
-
-deferred.install()
