@@ -123,8 +123,8 @@ def control(results: Path) -> str:
     named = _list([f"`{method}`" for method in ahead]) or "none"
     return (
         "Centring trains nothing and is the control. Of the"
-        f" {len(recall.columns) - 2} other methods, {named} are ahead of it beyond chance, each"
-        " compared for itself."
+        f" {len(recall.columns) - 2} other methods, {named} are ahead of it beyond chance (not"
+        " corrected for several comparisons)."
     )
 
 
@@ -140,7 +140,7 @@ def gain(results: Path) -> str:
     (count,) = {model["datasets"] for model in found.values()}
     return (
         f"It is predicted for {len(found)} methods. On each of {count} data sets, left out in turn,"
-        f" it is wrong by {error:.1f} points in the mean; guessing the"
+        f" it is wrong by {error:.1f} points on average; guessing the"
         f" mean gain is wrong by {of_mean:.1f}. It is the better guess on {min(better)} to"
         f" {max(better)} of the {count}."
     )
