@@ -40,15 +40,19 @@ def numbers_of(run: Path) -> pd.DataFrame:
 
 
 def variant_of(label: str) -> str:
-    """A method's label without the options at their defaults.
+    """A method's label without the options at their defaults; a value it does not say stays out.
 
     >>> variant_of("rest [mini+level, gap=1.0, level=query]"), variant_of("tda[past_queries]")
     ('rest level=query', 'tda[past_queries]')
+    >>> variant_of("rest[centred] [mini+centre,level]")
+    'rest[centred] level'
     """
     name, _, inside = label.partition(" [")
     inside = inside.rstrip("]")
-    pairs = re.findall(r"(\w+)=([^,]+)", inside)
-    return " ".join([name, *(f"{k}={v}" for k, v in pairs if DEFAULTS.get(k, "") != v)])
+    pairs = dict(re.findall(r"(\w+)=([^,]+)", inside))
+    bare = [k for k in inside.partition("+")[2].partition(", ")[0].split(",") if k not in pairs]
+    named = [f"{k}={v}" for k, v in pairs.items() if DEFAULTS.get(k, "") != v]
+    return " ".join([name, *named, *(k for k in bare if k and k != "centre")])
 
 
 def ablation(results: Path) -> str:
