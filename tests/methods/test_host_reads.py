@@ -155,7 +155,7 @@ CASES = [
     (Rest, None, FINITE + ONE_LOG + QUEUE),
     (Rest, RestOptions(decouple="off"), FINITE + ONE_LOG + QUEUE),
     (Rest, RestOptions(decouple="pcgrad"), FINITE + ONE_LOG + QUEUE),
-    (Anchored, AnchoredOptions(window=BATCH), FINITE + ONE_LOG + QUEUE + ANCHORED),
+    (Anchored, AnchoredOptions(window=BATCH, steps=STEPS), FINITE + ONE_LOG + QUEUE + ANCHORED),
     (HatVtr, None, FINITE + ONE_LOG + QUEUE),
     (TcrUntrained, None, ONE_LOG + QUEUE),
     (InvertedSoftmax, None, BANK),
