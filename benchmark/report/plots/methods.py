@@ -124,7 +124,7 @@ def rank_diagram(ranking: Ranking, title: str = "") -> Figure:
     count = near_best(ranks, 2 * half)
     axis.set_xlabel(
         f"average rank, bars: critical difference {2 * half:.2f}\n"
-        f"{count} of {len(ranks)} bars reach the grey band, the best method's bar"
+        f"{count} of {len(ranks)} bars reach the grey band\n(the bar of the best method)"
     )
     layout.set_title(figure, title)
     return figure
