@@ -173,7 +173,9 @@ class Tune(Command):
             return FAILED
         embedded = all(cell.backbone.embedded for cell in cells)
         written = tune.write_preset(
-            *(target, kept, studies),
+            target,
+            kept,
+            studies,
             data=data,
             budget=budget,
             queries=plan.config.limit or 0,

@@ -258,7 +258,7 @@ class QueryInputs:
         if self._cache is None:
             return part
         has = [self._cache.has(index) for index in part.tolist()]
-        return part[~np.array(has, dtype=bool)] if any(has) else part
+        return part[~np.array(has, dtype=bool)]
 
     def measure(self, indices: np.ndarray) -> None:
         """Notes what happens to queries whose inputs came from a cache."""

