@@ -106,7 +106,7 @@ SMALL = gpu_check.Size(
     compiled=(),
     methods=("source", "tent", "bn_adapt"),
     main=("tent",),
-    compared=("source",),
+    compared=("source", "bn_adapt"),
     limit=32,
 )
 
@@ -129,7 +129,8 @@ def test_the_check_measures_every_part_and_its_page_shows_it() -> None:
     assert "ViT-S-32-alt" in text
     assert "| tent | " in text
     assert "BatchNorm" in found["speed"]["bf16"]["methods"]["bn_adapt"]["failed"]
-    assert "BatchNorm" in text
+    assert "BatchNorm" in found["agreement"]["methods"]["bn_adapt"]["failed"]
+    assert text.count("BatchNorm") == 2
     assert "Not measured" not in text
 
 

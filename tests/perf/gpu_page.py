@@ -90,7 +90,9 @@ def _waiting(part: Mapping[str, Any]) -> str:
 
 def _agreement(part: Mapping[str, Any]) -> str:
     rows = [
-        (
+        (name, row["failed"], "", "")
+        if "failed" in row
+        else (
             name,
             f"{100 * row['ranks_that_differ']:.1f} %",
             f"{row['R@1']:.1f}",
