@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.backbones.base import DualEncoder, TwoTowers
+from benchmark.backbones.base import DualEncoder, TwoTowers, fingerprint
 from benchmark.errors import ConfigError, DataError, QueryShiftError, WeightsError, said, shown
 from methods.base import QueryEncoder
 from shifts.audio.item import Audio
@@ -52,7 +52,6 @@ def dual_encoder(
         ConfigError: other towers than two, or something that is no module with a function.
         WeightsError: a tower that cannot encode a plain item, or embeddings of different widths.
     """
-    from benchmark.backbones.checkpoint import fingerprint
     from benchmark.planning.specs import device_name
 
     if len(towers) != 2 or not set(towers) <= set(_PROBES):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.errors import ConfigError, DataError
 from methods.base import QueryEncoder
@@ -177,3 +179,15 @@ def check_device(device: str) -> None:
         raise ConfigError(f"unknown device {device!r}; expected 'cpu' or 'cuda'") from None
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {device!r}: no CUDA device is available; use 'cpu'")
+
+
+def fingerprint(facts: Mapping[str, Any], model: nn.Module, extra: Iterable[bytes] = ()) -> str:
+    """16 hex digits over facts, every weight of a model, and extra content (a vocabulary)."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for key, value in sorted(model.state_dict().items()):
+        array = value.detach().to("cpu", torch.float32).contiguous().numpy()
+        digest.update(f"{key}{array.shape}".encode())
+        digest.update(array.reshape(-1).data)
+    for content in extra:
+        digest.update(content)
+    return digest.hexdigest()[:16]

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from torch import Tensor, nn
 
+from benchmark.backbones.base import fingerprint as fingerprint  # where plugins look for it
 from benchmark.backbones.places import CONFIG_FILE, parted
 from benchmark.backbones.weight_file import read_weights
 from benchmark.errors import WeightsError, did_you_mean
@@ -225,15 +224,3 @@ def cached_weights(model: str, tag: str) -> Path | None:
         return next((Path(path) for path in found if isinstance(path, str)), None)
     path = Path(os.path.expanduser("~/.cache/clip")) / os.path.basename(facts.get("url", ""))
     return path if path.is_file() else None
-
-
-def fingerprint(facts: Mapping[str, Any], model: nn.Module, extra: Iterable[bytes] = ()) -> str:
-    """16 hex digits over facts, every weight of a model, and extra content (a vocabulary)."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    for key, value in sorted(model.state_dict().items()):
-        array = value.detach().to("cpu", torch.float32).contiguous().numpy()
-        digest.update(f"{key}{array.shape}".encode())
-        digest.update(array.reshape(-1).data)
-    for content in extra:
-        digest.update(content)
-    return digest.hexdigest()[:16]

@@ -101,15 +101,6 @@ class Relevance:
             raise DataError(f"query {query} has no relevant gallery item")
         return cls(offsets_of(lengths), order[_places(first, lengths)])
 
-    def take(self, queries: np.ndarray) -> Relevance:
-        """The answers of these queries, in this order, without grades.
-
-        Args:
-            queries: (M,) int64 indices of queries.
-        """
-        first, lengths = self.offsets[queries], np.diff(self.offsets)[queries]
-        return Relevance(offsets_of(lengths), self.indices[_places(first, lengths)])
-
     def transpose(self, gallery_size: int) -> Relevance:
         """For each gallery item the queries that it answers, ascending; may be none.
 

@@ -101,6 +101,7 @@ class CellRun:
             with counted(method.encoder, self.clock) as passes:
                 tally = self._adapt(method, gallery)
             measured = self._probes(tally, gallery)
+            tally.embeddings = torch.empty(0)  # what follows embeds the clean queries
             if isinstance(tally.answers, Candidates):
                 kept = self._reference(method, tally.answers)
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -240,7 +240,7 @@ class QueryInputs:
         """
         missing = list(map(self._missing, parts))
         # Small pieces keep all workers busy and bring the first batch sooner.
-        pieces = [new[at : at + PIECE] for new in missing for at in range(0, len(new), PIECE)]
+        pieces = (new[at : at + PIECE] for new in missing for at in range(0, len(new), PIECE))
         largest = max(map(len, missing), default=0)
         if workers is None:
             items = sum(map(len, missing))
@@ -257,14 +257,14 @@ class QueryInputs:
         """The items of a part that no cache has."""
         if self._cache is None:
             return part
-        has = [self._cache.has(index) for index in part.tolist()]
-        return part[~np.array(has, dtype=bool)]
+        has = np.array([self._cache.has(index) for index in part.tolist()], dtype=bool)
+        return part[~has] if has.any() else part
 
     def measure(self, indices: np.ndarray) -> None:
         """Notes what happens to queries whose inputs came from a cache."""
         for index in indices.tolist():
             hit = self._corruption(index) is not None
-            self._note(index, self._made(index) if hit else _Made(np.empty(0)))
+            self._note(index, self._made_of([index])[0] if hit else _Made(np.empty(0)))
 
     def _of_part(self, part: np.ndarray, new: np.ndarray, made: Sequence[_Made]) -> list[Tensor]:
         rows: dict[int, Tensor] = {}
@@ -284,7 +284,7 @@ class QueryInputs:
     def _cached(self, index: int) -> Tensor:
         found = self._cache.get(index) if self._cache is not None else None
         # The disk may have refused what it had taken before.
-        return torch.from_numpy(self._made(index).rows).clone() if found is None else found
+        return torch.from_numpy(self._made_of([index])[0].rows).clone() if found is None else found
 
     def _note(self, index: int, made: _Made) -> None:
         if self._changes is None:
@@ -294,23 +294,23 @@ class QueryInputs:
         else:
             self._changes.note(index, made.changed, made.sizes)
 
-    def _made_of(self, indices: np.ndarray) -> list[_Made]:
-        return [self._made(index) for index in indices.tolist()]
+    def _made_of(self, indices: Iterable[int]) -> list[_Made]:
+        with one_thread():
+            return [self._made(int(index)) for index in indices]
 
     def _made(self, index: int) -> _Made:
-        with one_thread():
-            item, hit = self._items[index], self._corruption(index)
-            if hit is None:
-                return _Made(self._unshifted(item).numpy())
-            # A copy: a shift that works in place must not change the data.
-            after = self._cleaned(hit.apply(copy.deepcopy(item), index))
-            made = self._make(after)
-            if self._changes is None:
-                return _Made(made.numpy(), True)
-            plain = hit.untouched(item)
-            found = sizes(self._cleaned(plain), after)
-            same = [item] if plain is item else [item, plain]
-            return _Made(made.numpy(), self._changed(found, made, same), found)
+        item, hit = self._items[index], self._corruption(index)
+        if hit is None:
+            return _Made(self._unshifted(item).numpy())
+        # A copy: a shift that works in place must not change the data.
+        after = self._cleaned(hit.apply(copy.deepcopy(item), index))
+        made = self._make(after)
+        if self._changes is None:
+            return _Made(made.numpy(), True)
+        plain = hit.untouched(item)
+        found = sizes(self._cleaned(plain), after)
+        same = [item] if plain is item else [item, plain]
+        return _Made(made.numpy(), self._changed(found, made, same), found)
 
     def _changed(self, found: Mapping[str, float], made: Tensor, same: Sequence[Any]) -> bool:
         """Whether what the encoder gets differs from what it would get of unchanged items.

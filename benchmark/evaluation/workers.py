@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing import parent_process
@@ -96,7 +96,7 @@ def _pools() -> ThreadpoolController:
 
 @contextmanager
 def loaded(
-    make: Callable[[T], U], parts: Sequence[T], workers: int, *, ahead: int = 0
+    make: Callable[[T], U], parts: Iterable[T], workers: int, *, ahead: int = 0
 ) -> Iterator[Iterator[U]]:
     """Gives ``make(part)`` for each part, in order, made ahead by worker processes.
 
@@ -108,7 +108,7 @@ def loaded(
     Args:
         make: called in a worker; must not use the GPU. An error that it raises is raised where
             its result would have come out.
-        parts: what to make.
+        parts: what to make; without workers they are taken one at a time.
         workers: how many; 0 makes each part when it is asked for, in this process.
         ahead: parts that may be under way at once; at least two for each worker are, and at most
             ``_WAITING``.
@@ -117,14 +117,15 @@ def loaded(
         ConfigError: workers on a system that cannot fork.
         DataError: a worker has died, or no worker has made anything for ``STALLED_SECONDS``.
     """
-    if not workers or not parts:
+    if not workers:
         yield map(make, parts)
         return
     if "fork" not in multiprocessing.get_all_start_methods():
         raise ConfigError("loader workers need a system that can fork; say --loader-workers 0")
-    pool = _Pool(make, parts)
+    every = list(parts)
+    pool = _Pool(make, every)
     try:
-        workers = min(workers, len(parts))
+        workers = min(workers, len(every))
         pool.start(workers)
         yield pool.results(min(max(ahead, 2 * workers), _WAITING * workers))
     finally:

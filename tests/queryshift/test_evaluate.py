@@ -203,6 +203,20 @@ def test_a_plain_script_without_main_guard(tmp_path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
 
 
+@pytest.mark.slow
+def test_own_modules_do_not_load_open_clip(tmp_path) -> None:
+    code = (
+        "import sys, torch, queryshift.run\n"
+        "from queryshift.models import dual_encoder\n"
+        "net = torch.nn.Linear(4, 2)\n"
+        "tower = (net, lambda item: torch.ones(4))\n"
+        "made = dual_encoder(image=tower, text=tower)\n"
+        "print(len(made.fingerprint), 'open_clip' in sys.modules)\n"
+    )
+    ran = python(code, tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "16 False\n"), ran.stderr
+
+
 @pytest.mark.parametrize("name", ["methods", "benchmark"])
 def test_a_folder_that_hides_one_of_ours(name, tmp_path) -> None:
     (tmp_path / name).mkdir()

@@ -52,6 +52,23 @@ def test_consistency_does_not_depend_on_the_block_size(monkeypatch: pytest.Monke
     assert parts == pytest.approx(whole, abs=1e-12)
 
 
+def test_geometry_does_not_depend_on_how_many_rows_are_held_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, gallery = torch.rand(23, 4, generator=generator), torch.rand(9, 4, generator=generator)
+
+    def found() -> list[float]:
+        kept = queries.clone()
+        values = [probes.uniformity(kept), probes.gap(kept, gallery), probes.effective_rank(kept)]
+        assert torch.equal(kept, queries), "the embeddings are used again"
+        return values
+
+    whole = found()
+    monkeypatch.setattr(probes, "_ROWS_AT_ONCE", 5)
+    assert found() == pytest.approx(whole, abs=1e-12)
+
+
 def test_effective_rank_of_closed_forms() -> None:
     assert probes.effective_rank(plane(20, 20, 20)) == pytest.approx(1.0, abs=1e-4)
     assert probes.effective_rank(torch.eye(6)) == pytest.approx(6.0, abs=1e-9)

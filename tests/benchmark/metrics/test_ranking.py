@@ -78,12 +78,6 @@ def test_sections_that_do_not_fit_are_refused(of_query: list[int], bounds: list[
         Sections(("low", "high"), np.array(of_query), np.array(bounds))
 
 
-def test_relevance_of_some_queries_in_another_order() -> None:
-    whole = Relevance.from_lists([[1, 4], [], [0], [2, 3, 5]], allow_empty=True)
-    some = whole.take(np.array([3, 1, 0]))
-    assert [some[query].tolist() for query in range(len(some))] == [[2, 3, 5], [], [1, 4]]
-
-
 def test_relevance_of_groups_is_every_pair_of_a_group() -> None:
     queries, gallery = np.array([5, 2, 5, 9]), np.array([9, 5, 2, 5, 7])
     found = Relevance.from_groups(queries, gallery)
