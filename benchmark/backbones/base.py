@@ -28,11 +28,14 @@ class Staged:
 
     Attributes:
         compact: raw item -> small tensor (uint8 pixels, say).
-        expand: small tensor -> input tensor; leading dimensions may be added (frames).
+        expand: small tensor -> input tensor.
+        anywhere: whether ``expand`` takes more leading dimensions (frames, a batch) and tensors on
+            any device; a GPU then expands a batch itself.
     """
 
     compact: Callable[[Any], Tensor]
     expand: Callable[[Tensor], Tensor]
+    anywhere: bool = False
 
     def __call__(self, item: Any) -> Tensor:
         return self.expand(self.compact(item))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio, checked_video, kaldi_fbank
-from benchmark.backbones.base import Staged, TwoTowers, check_device
+from benchmark.backbones.base import TwoTowers, check_device
 from benchmark.backbones.cav_mae_model import (
     MEL_BINS,
     UNUSED,
@@ -90,7 +90,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
     return TwoTowers(
         towers,
         {
-            "video": Staged(lambda item: middle_frame(item, image.compact), image.expand),
+            "video": replace(image, compact=lambda item: middle_frame(item, image.compact)),
             "audio": lambda item: spectrogram(item, shape.windows),
         },
         name="CAV-MAE",

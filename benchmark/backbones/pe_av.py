@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio, checked_video
-from benchmark.backbones.base import Staged, TwoTowers, check_device
+from benchmark.backbones.base import TwoTowers, check_device
 from benchmark.backbones.pe_av_model import WEIGHTS_FILE, build_towers, read_weights
 from benchmark.backbones.places import fetched, stable
 from benchmark.backbones.transforms import image_transform
@@ -129,7 +130,7 @@ def load_folder(
     return TwoTowers(
         towers,
         {
-            "video": Staged(lambda item: video_input(item, frames, image.compact), image.expand),
+            "video": replace(image, compact=lambda item: video_input(item, frames, image.compact)),
             "audio": lambda item: audio_input(item, length, hop),
         },
         name=name,

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch._functorch.config
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -133,6 +134,8 @@ class PreciseBackbone:
         if self.device.startswith("cuda"):
             tower = tower.to(memory_format=torch.channels_last)
         if self._compile:
+            # Memory of a graph is not given away: REST goes back through one graph twice.
+            torch._functorch.config.donated_buffer = False
             tower.compile()
         if self._dtype is None:
             return tower

@@ -84,7 +84,7 @@ def staged(steps: Sequence[Callable[[Any], Any]]) -> Staged:
             numbers = step(numbers)
         return numbers
 
-    return Staged(compact, expand)
+    return Staged(compact, expand, anywhere=True)
 
 
 def padded(image: Image.Image) -> Image.Image:

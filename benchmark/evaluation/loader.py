@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.backbones.base import DualEncoder, Staged
+from benchmark.backbones.base import DualEncoder, Staged, on_device
 from benchmark.cell import ShiftSpec
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
@@ -212,6 +212,7 @@ class QueryInputs:
         staged = preprocess if isinstance(preprocess, Staged) else None
         self._make = staged.compact if staged else preprocess
         self._expand = staged.expand if staged else None
+        self._anywhere = staged is not None and staged.anywhere
         self._corruption = corruption
         self._cache = cache
         self._changes = changes
@@ -278,6 +279,9 @@ class QueryInputs:
         found = [rows[i] if i in rows else self._cached(i) for i in part.tolist()]
         if self._expand is None:
             return found
+        device, shapes = self._backbone.device, {tuple(row.shape) for row in found}
+        if device.startswith("cuda") and self._anywhere and len(shapes) == 1:
+            return list(self._expand(on_device(torch.stack(found), device)))
         with one_thread():  # torch's others would spin on cores that loader workers need
             return [self._expand(row) for row in found]
 

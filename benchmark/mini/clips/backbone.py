@@ -240,7 +240,7 @@ def _from_pixels(pixels: Tensor) -> Tensor:
     return normalised(pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels)
 
 
-video_input = Staged(video_pixels, _from_pixels)
+video_input = Staged(video_pixels, _from_pixels, anywhere=True)
 """One video -> (8, 3, 32, 32) float32, as the video tower takes it."""
 
 

@@ -158,18 +158,21 @@ def test_gradients_stay_in_scale_where_a_method_replaces_parameters() -> None:
 
 
 @pytest.mark.filterwarnings("default")  # torch's compiler brings warnings of its own
-def test_a_compiled_encoder_gives_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a C compiler: torch's tracer alone, which is what could break a method."""
+@pytest.mark.parametrize("method", ["sar", "rest", "anchored"])
+def test_a_compiled_encoder_gives_the_same_numbers(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a C compiler: torch's tracer and its graphs, which are what could break a method."""
     original = nn.Module.compile
     compiled: list[str] = []
 
     def traced(self: nn.Module, *args: Any, **kwargs: Any) -> None:
         compiled.append(type(self).__name__)
-        original(self, *args, backend="eager", **kwargs)
+        original(self, *args, backend="aot_eager", **kwargs)
 
     monkeypatch.setattr(nn.Module, "compile", traced)
-    plain, _ = run_cell(method_cell("sar", BackboneSpec("fake")), precise_resources())
-    cell = method_cell("sar", BackboneSpec("fake", compile=True))
+    plain, _ = run_cell(method_cell(method, BackboneSpec("fake")), precise_resources())
+    cell = method_cell(method, BackboneSpec("fake", compile=True))
     record, _ = run_cell(cell, precise_resources())
     assert compiled == ["FakeEncoder"]
     assert record.status == Status.DONE, record.reason

@@ -24,8 +24,10 @@ from benchmark.backbones.base import Staged, on_device
 from benchmark.backbones.packing import pack, pack_staged
 from benchmark.backbones.person_search import IMAGE_SIZE, MEAN, STD, person_transform
 from benchmark.backbones.transforms import image_transform, padded
+from benchmark.evaluation.loader import QueryInputs
 from benchmark.mini.clips.backbone import normalised, video_input
 from shifts.composed import Composed
+from tests.benchmark import fakes
 
 FACTS: dict[str, Any] = {
     "size": 32,
@@ -121,3 +123,25 @@ def test_a_gpu_is_fed_from_pinned_memory() -> None:
     assert batch.asked == ["pinned", ("cuda:1", True)]
     plain = torch.ones(2, 3)
     assert on_device(plain, "cpu") is plain
+
+
+def test_a_gpu_makes_numbers_of_a_whole_batch_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[torch.dtype, tuple[int, ...]]] = []
+
+    def moved(batch: Tensor, device: str) -> Tensor:
+        sent.append((batch.dtype, tuple(batch.shape)))
+        return batch
+
+    monkeypatch.setattr("benchmark.evaluation.loader.on_device", moved)
+    two = image_transform("resize", FACTS)
+    data, backbone = fakes.world(count=5), fakes.FakeBackbone()
+    monkeypatch.setattr(backbone, "preprocess", lambda modality: two)
+    monkeypatch.setattr(backbone, "collate", lambda modality, inputs: torch.stack(list(inputs)))
+    expected = QueryInputs(data, backbone).batch([3, 1, 4])
+    assert sent == []
+    monkeypatch.setattr(backbone, "device", "cuda")
+    assert torch.equal(QueryInputs(data, backbone).batch([3, 1, 4]), expected)
+    assert sent == [(torch.uint8, (3, 3, 32, 32))]
+    monkeypatch.setattr(backbone, "preprocess", lambda modality: Staged(two.compact, two.expand))
+    assert torch.equal(QueryInputs(data, backbone).batch([3, 1, 4]), expected)
+    assert len(sent) == 1, "a plugin's own stages may hold tensors of the CPU"
