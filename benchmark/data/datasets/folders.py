@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,19 @@ _MOST = 5_000  # names that are compared with a missing one
 _WALKED = 50_000  # entries of a data folder that are looked through
 _DEPTH = 4
 _COMMON = re.compile(r"[a-z]+\.\w+")  # test.json: any data set may have it
+_DOUBLED = 3  # folders of one name within each other that are gone into
+_ARCHIVES_NAMED = 3
+_JUNK = ("._", "__MACOSX")  # how names of what macOS adds to archives begin
+
+_UNPACK = {
+    ".zip": "unzip -q {archive} -d {folder}",
+    ".tar": "tar -xf {archive} -C {folder}",
+    **{f".{kind}": "tar -xf {archive} -C {folder}" for kind in ("tgz", "tbz2", "txz")},
+    **{f".tar.{kind}": "tar -xf {archive} -C {folder}" for kind in ("gz", "bz2", "xz")},
+    ".7z": "7z x {archive} -o{folder}",
+    ".rar": "unrar x {archive} {folder}/",
+}
+"""Suffix of an archive -> the command that unpacks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +107,10 @@ class Source:
         for path in walk(*(own or [root])) if instead else ():
             if path.name in instead:
                 return f"{path} is there, but {instead[path.name]}\n"
-        return misplaced(root, names, own)
+        if said := misplaced(root, names, own):
+            return said
+        said = packed(own or [root], called=() if own else self.folders)
+        return f"{said.rstrip('; ')}\n" if said else ""
 
     def missing(self, names: Sequence[str], total: int, what: str, looked: Iterable[Path]) -> str:
         """The message about files that are not there: how many, the first five, what to do."""
@@ -108,7 +125,7 @@ class Source:
             f"{len(names)} of {total} {what} of {self.name!r} are missing and "
             f"{total - len(names)} are there: "
             f"{', '.join(names[:5])}{more}; looked under {', '.join(map(str, places))}; "
-            f"{nearest(names[:5], places)}{advice}. {self.access}"
+            f"{nearest(names[:5], places) or packed(places)}{advice}. {self.access}"
         )
 
 
@@ -116,7 +133,7 @@ def existing(root: Path, folders: Iterable[str]) -> list[Path]:
     """Those of the folders below ``root`` that exist, each once, capitals aside.
 
     An archive that was unpacked into a folder of its own name gives a doubled folder
-    ("images/images"); the inner one follows the outer one.
+    ("images/images"); the inner ones follow the outer one.
     """
     below = cache(_folders_in)
 
@@ -130,8 +147,10 @@ def existing(root: Path, folders: Iterable[str]) -> list[Path]:
         path = reduce(child, PurePosixPath(folder).parts, root)
         if path.is_dir():
             found[path] = None
-            if path != root and (inner := child(path, path.name)).is_dir():
-                found[inner] = None
+            for _ in range(_DOUBLED if path != root else 0):
+                if not (path := child(path, path.name)).is_dir():
+                    break
+                found[path] = None
     return list(found)
 
 
@@ -139,7 +158,8 @@ class Files:
     """Files below some folders. Each folder is listed once, far cheaper than asking for each file.
 
     A name is also found in its other Unicode form: macOS and archives made there store an accent
-    beside its letter (NFD), annotations mostly have both as one character (NFC).
+    beside its letter (NFD), annotations mostly have both as one character (NFC). A folder is found
+    with other capitals too, and within an empty one of its own name.
 
     Args:
         places: folders to look in, in order.
@@ -152,6 +172,7 @@ class Files:
         self.places = list(places)
         self._within = [path.resolve() for path in (*places, *within)]
         self._listings: dict[Path, dict[str, bool]] = {}
+        self._folders: dict[Path, Path] = {}
 
     def find(self, path: PurePosixPath) -> Path | None:
         """The first place's file of that relative path, or None.
@@ -161,12 +182,11 @@ class Files:
                 listed.
         """
         for place in self.places:
-            folder = place / path.parent
+            folder = self._folder(place, path.parent)
             listing = self._list(folder)
             name = path.name if path.name in listing else ""
-            if not name and not str(path).isascii():
-                folder, name = self._other_form(place, path)
-                listing = self._list(folder)
+            if not name and not path.name.isascii():
+                name = _same(path.name, listing, _composed)
             if name:
                 hit = folder / name
                 if listing[name]:
@@ -174,16 +194,21 @@ class Files:
                 return hit
         return None
 
-    def _other_form(self, place: Path, path: PurePosixPath) -> tuple[Path, str]:
-        """The folder and name that are the path's in another Unicode form; "" where none is."""
-        folder = place
-        for part in path.parent.parts:
-            if not (folder / part).is_dir():
-                part = _same(part, _folders_in(folder), _composed)
-            if not part:
-                return folder, ""
-            folder /= part
-        return folder, _same(path.name, self._list(folder), _composed)
+    def _folder(self, place: Path, parent: PurePosixPath) -> Path:
+        """The folder below a place, under its own name or one of another Unicode form or case."""
+        folder = place / parent
+        if folder not in self._folders:
+            found = place
+            for part in parent.parts:
+                if not (found / part).is_dir():
+                    part = _same(part, _folders_in(found), folded) or part
+                found /= part
+            for _ in range(_DOUBLED if parent.name else 0):
+                if self._list(found) or not (found / found.name).is_dir():
+                    break
+                found /= found.name
+            self._folders[folder] = found
+        return self._folders[folder]
 
     def find_any(self, paths: Iterable[PurePosixPath]) -> Path | None:
         """The first of several spellings that is found."""
@@ -274,6 +299,42 @@ def misplaced(root: Path, names: Sequence[str], own: Sequence[Path]) -> str:
     return ""
 
 
+def unpacking(path: Path) -> str:
+    """The command that unpacks an archive into the folder that it lies in; "" for other files."""
+    suffix = next((end for end in _UNPACK if path.name.lower().endswith(end)), "")
+    archive, folder = shlex.quote(str(path)), shlex.quote(str(path.parent))
+    return _UNPACK[suffix].format(archive=archive, folder=folder) if suffix else ""
+
+
+def packed(places: Sequence[Path], called: Sequence[str] = ()) -> str:
+    """The archives that lie where unpacked files are expected, with the command for each, or "".
+
+    Args:
+        places: folders; the first with an archive counts. Of one that holds others of them only
+            the files in the folder itself count: below it lie other data sets too.
+        called: names that the archive's may begin with; where one does, the others do not count.
+    """
+    names = [folded(name) for name in called if name != "."]
+    for place in places:
+        shared = any(other != place and other.is_relative_to(place) for other in places)
+        files = [path for path in walk(place) if unpacking(path)]
+        files = [path for path in files if not (shared or called) or path.parent == place]
+        files = [path for path in files if folded(path.name).startswith(tuple(names))] or files
+        if files:
+            return (
+                "; ".join(
+                    f"{path} is still packed: {unpacking(path)}" for path in files[:_ARCHIVES_NAMED]
+                )
+                + "; "
+            )
+    return ""
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file or folder is one that macOS adds to archives."""
+    return name.startswith(_JUNK)
+
+
 def walk(*tops: Path) -> Iterator[Path]:
     """The files below some folders: the nearer ones first, not deep, and not more than many."""
     level, seen = [(top, 0) for top in tops], 0
@@ -283,6 +344,7 @@ def walk(*tops: Path) -> Iterator[Path]:
         except OSError:
             continue
         seen += len(entries)
+        entries = [entry for entry in entries if not is_junk(entry.name)]
         yield from (Path(entry.path) for entry in entries if entry.is_file())
         if seen < _WALKED and depth < _DEPTH:
             level += [
@@ -324,8 +386,9 @@ def _listed(
         try:
             entries = os.scandir(folder)
             if folders:
-                yield folder, [entry.name for entry in islice(entries, _MOST)]
+                names = [entry.name for entry in islice(entries, _MOST)]
             else:
-                yield folder, sorted(entry.name for entry in entries if entry.is_file())
+                names = sorted(entry.name for entry in entries if entry.is_file())
+            yield folder, [name for name in names if not is_junk(name)]
         except OSError:
             continue

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmark.data.datasets.annotations import relative_path
 from benchmark.data.datasets.base import file_digests
-from benchmark.data.datasets.folders import Files
+from benchmark.data.datasets.folders import Files, is_junk
 from benchmark.data.media import FrameFiles, ImageFiles, WavFiles, read_audio, read_image
 from benchmark.data.numbered import Numbered
 from benchmark.data.own.hub import HubFile
@@ -278,6 +278,7 @@ class MediaFinder:
             )
         folder = self.root / path
         frames = sorted(folder.iterdir()) if folder.is_dir() else []
+        frames = [frame for frame in frames if not is_junk(frame.name)]
         return tuple(f for f in frames if f.suffix.lower() in PICTURES) or None
 
     def below(self, value: str, column: str, where: str) -> PurePosixPath:
@@ -296,6 +297,8 @@ class MediaFinder:
         try:
             return relative_path(text, where)
         except DataError:
+            if any(letter < " " for letter in text):
+                raise
             raise DataError(
                 f"{where}: {column} {value!r} lies outside {self.root}, the folder of the table, "
                 "and is refused; put the table into a folder above its files"

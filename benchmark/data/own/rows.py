@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.datasets.folders import nearest
+from benchmark.data.datasets.folders import nearest, packed
 from benchmark.data.own.items import MediaFinder
 from benchmark.data.own.tables import Table, refuse_missing
 from benchmark.errors import DataError, did_you_mean
@@ -181,7 +181,8 @@ class Absent:
             return
         named = list(self.names)[:5]
         total = len(self.names) + found
-        near = nearest(named, [self._finder.root] if self._finder.root else [])
+        places = [self._finder.root] if self._finder.root else []
+        near = nearest(named, places) or packed(places)
         advice = (
             "complete them, or run on what is there with --allow-missing"
             if found

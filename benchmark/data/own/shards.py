@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -117,6 +118,8 @@ def _members(shard: Path) -> Iterator[Member]:
         size = shard.stat().st_size
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
+                if os.path.basename(member.name).startswith("."):
+                    continue  # what macOS adds; it would part the files of a sample
                 if member.isreg() and not member.issparse():
                     if member.offset_data + member.size > size:
                         raise _broken(shard, f"it ends within {member.name}")

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from benchmark.cell import BackboneSpec
 from benchmark.data.card import TASKS, BenchmarkCard
+from benchmark.data.datasets.folders import is_junk, packed, unpacking
 from benchmark.errors import ConfigError, DataError
 
 SUITE = "own"
@@ -171,7 +172,7 @@ def metadata_of(folder: Path) -> list[Path]:
 def shards_of(place: str) -> list[Path]:
     """The tar files that a file, folder or pattern (``a-{000..012}.tar``, ``a-*.tar``) means."""
     if os.path.isdir(place):
-        return sorted(Path(place).glob(f"*{SHARDS}"))
+        return [path for path in sorted(Path(place).glob(f"*{SHARDS}")) if not is_junk(path.name)]
     if not place.endswith(SHARDS):
         return []
     if os.path.isfile(place):
@@ -191,6 +192,8 @@ def refuse_other_files(place: str) -> None:
     """
     folder = Path(place)
     if folder.is_file() and not is_own(place):
+        if command := unpacking(folder):
+            raise DataError(f"{place} is packed; expected what is in it: {command}")
         raise DataError(
             f"{place} is no table that can be read; expected {', '.join(TABLES)}, or {SHARDS} with "
             "files in it: save it as one of these"
@@ -216,13 +219,17 @@ def undescribed(folder: Path, *, strict: bool = True) -> str:
             f"name of one, such as {tables[0]}"
         )
     every = (path for pattern in ("*", "*/*") for path in folder.glob(pattern))
-    pictures = sum(path.suffix.lower() in PICTURES for path in every)
+    pictures = sum(path.suffix.lower() in PICTURES and not is_junk(path.name) for path in every)
     if pictures:
         return (
             f"holds {pictures} pictures and nothing that describes them; expected {form}, or "
             "--benchmark NAME if it is a published data set"
         )
-    return f"is a folder without a table; expected {form}, or shards (.tar)" if strict else ""
+    return (
+        f"is a folder without a table; {packed([folder])}expected {form}, or shards (.tar)"
+        if strict
+        else ""
+    )
 
 
 def own_card(name: str) -> BenchmarkCard | None:

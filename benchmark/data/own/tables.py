@@ -170,10 +170,12 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
         index_col=False,
     )
     try:
+        _refuse_no_text(path)
         # As they stand there: of two equal ones pandas gives the second another name.
         names = read(header=None, nrows=1).iloc[0].str.strip().tolist()
         _refuse_comment(path, names[0])
         _refuse_double(str(path), names)
+        _refuse_other_separator(path, names, separator)
         with read(chunksize=CHUNK) as reader:
             while True:
                 with warnings.catch_warnings():
@@ -182,15 +184,52 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
                 if chunk is None:
                     return
                 chunk.columns = chunk.columns.str.strip()
-                _refuse_other_separator(path, chunk.columns.tolist(), separator)
                 yield chunk
     except pd.errors.EmptyDataError:
         return
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # ValueError: Unicode too
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} {_other_encoding(error)}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, pd.errors.ParserWarning) as error:
         raise DataError(
             f"{path} cannot be read as a table ({said(error)}); expected UTF-8 text with a line "
             "of column names, and quotes around values with commas or line breaks"
         ) from None
+
+
+_OTHER_FILES = {
+    b"\xff\xfe": "UTF-16 text: iconv -f UTF-16 -t UTF-8 {path} > {new}",
+    b"\xfe\xff": "UTF-16 text: iconv -f UTF-16 -t UTF-8 {path} > {new}",
+    b"\x1f\x8b": "compressed: gunzip -c {path} > {new}",
+    b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or save it as CSV",
+}
+"""First bytes of files that are no UTF-8 text -> what they are and what to do."""
+
+
+def _refuse_no_text(path: Path) -> None:
+    """Refuses what is no text, by how it begins.
+
+    Raises:
+        DataError: says what it is, where that is plain to see.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(4096)
+    found = next((text for first, text in _OTHER_FILES.items() if head.startswith(first)), "")
+    if not found and b"\0" in head:
+        found = "no text, as it holds zero bytes: save it as text in UTF-8"
+    if found:
+        names = {"path": path, "new": path.with_stem(f"{path.stem}-utf8")}
+        raise DataError(f"{path} is {found.format(**names)}")
+
+
+def _other_encoding(error: UnicodeDecodeError) -> str:
+    found = error.object[error.start]
+    return (
+        f"is not UTF-8 text (it holds byte 0x{found:02x}); save it as UTF-8, such as by "
+        "iconv -f latin1 -t UTF-8"
+    )
 
 
 def _refuse_double(where: str, names: list[str]) -> None:
@@ -212,7 +251,8 @@ def _refuse_comment(path: Path, first: str) -> None:
 
 def _refuse_other_separator(path: Path, names: list[str], separator: str) -> None:
     other = [one for one in (";", "\t", "|", ",") if one != separator and one in names[0]]
-    if len(names) == 1 and other:
+    # Commas within a name may have parted one that has semicolons before them.
+    if other and "".join(names).count(other[0]) >= len(names) - 1:
         raise DataError(
             f"{path} has values with {other[0]!r} between them; expected {separator!r}, as its "
             "name says: save it as CSV with commas"
@@ -222,18 +262,27 @@ def _refuse_other_separator(path: Path, names: list[str], separator: str) -> Non
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
+        _refuse_no_text(path)
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
+                if line.startswith("["):
+                    raise DataError(
+                        f"{path}, line {number}: expected an object, {{...}}, and one in each "
+                        f"line; of a list: jq -c '.[]' {path} > "
+                        f"{path.with_stem(f'{path.stem}-lines')}"
+                    )
                 record = json.loads(line)
                 if not isinstance(record, dict):
                     raise DataError(f"{path}, line {number}: expected an object, {{...}}")
                 yield record
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {number} is not valid JSON: {error.msg}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({said(error)}); expected UTF-8 text") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} {_other_encoding(error)}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _framed(records: Iterator[dict[str, Any]]) -> Iterator[pd.DataFrame]:

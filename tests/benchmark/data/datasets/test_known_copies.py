@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmark.data.datasets.audio_visual import load_audioset
+from benchmark.data.datasets.audio_visual import load_audioset, load_vggsound
 from benchmark.data.datasets.base import Loader
 from benchmark.data.datasets.cirr import load as load_cirr
+from benchmark.data.datasets.fashion_gen import load_fashion_gen
 from benchmark.data.datasets.fashion_iq import load as load_fashion_iq
 from benchmark.data.datasets.karpathy import load_coco, load_flickr30k, load_rsicd, load_rsitmd
 from benchmark.data.datasets.nocaps import load_nocaps
@@ -20,7 +24,14 @@ from benchmark.errors import DataError
 from tests.benchmark.fixtures_clips import make_clips
 from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
 from tests.benchmark.fixtures_karpathy import make_coco, make_flickr
-from tests.benchmark.fixtures_pairs import make_nocaps, make_person_search, make_remote_sensing
+from tests.benchmark.fixtures_pairs import (
+    make_cuhk,
+    make_fashion_gen,
+    make_icfg,
+    make_nocaps,
+    make_person_search,
+    make_remote_sensing,
+)
 
 
 def coco_2017(root: Path) -> None:
@@ -124,6 +135,124 @@ def test_a_known_copy_is_the_same_data_set(tmp_path: Path, name: str) -> None:
     documented(tmp_path / "documented")
     known(tmp_path / "known")
     assert load(tmp_path / "known").fingerprint == load(tmp_path / "documented").fingerprint
+
+
+ALL = {
+    "coco": (load_coco, make_coco),
+    "flickr30k": (load_flickr30k, make_flickr),
+    "nocaps": (load_nocaps, make_nocaps),
+    "cuhk": (load_cuhk_pedes, make_cuhk),
+    "icfg": (load_icfg_pedes, make_icfg),
+    "rsicd": (load_rsicd, make_remote_sensing),
+    "rsitmd": (load_rsitmd, lambda root: make_remote_sensing(root, "rsitmd")),
+    "fashion-iq": (load_fashion_iq, make_fashion_iq),
+    "cirr": (load_cirr, make_cirr),
+    "fashion-gen": (load_fashion_gen, make_fashion_gen),
+    "audioset": (load_audioset, make_clips),
+    "vggsound": (load_vggsound, lambda root: make_clips(root, "vggsound")),
+}
+SPLIT = {
+    **{"nocaps": "val", "fashion-iq": "val", "cirr": "val", "fashion-gen": "val"},
+    "audioset": "eval",
+}
+MEDIA = (".jpg", ".png", ".tif", ".wav")
+
+
+def media_folder(root: Path) -> Path:
+    """The topmost folder with pictures or sounds in it."""
+    folders = {path.parent for path in root.rglob("*") if path.suffix in MEDIA}
+    return min(folders, key=lambda folder: len(folder.parts))
+
+
+def nested(folder: Path) -> None:
+    """As an archive that was unpacked into a folder of its own name, twice."""
+    moved = folder.rename(folder.with_name("moved"))
+    (folder / folder.name).mkdir(parents=True)
+    moved.rename(folder / folder.name / folder.name)
+
+
+def with_junk(root: Path) -> None:
+    """What macOS and Windows leave in archives."""
+    for path in [path for path in root.rglob("*") if path.suffix in MEDIA]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        (path.parent / "Thumbs.db").write_bytes(b"\0")
+    (root / "__MACOSX").mkdir()
+
+
+def shouted(root: Path) -> None:
+    folder = media_folder(root)
+    folder.rename(folder.with_name(folder.name.upper()))
+
+
+ODD: dict[str, Callable[[Path], None]] = {
+    "nested": lambda root: nested(next(path for path in root.iterdir() if path.is_dir())),
+    "nested media": lambda root: nested(media_folder(root)),
+    "capitals": shouted,
+    "junk": with_junk,
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("name", ALL)
+def test_every_data_set_is_read_however_it_was_unpacked(
+    tmp_path: Path, name: str, odd: str
+) -> None:
+    load, make = ALL[name]
+    make(tmp_path / "documented")
+    make(tmp_path / "odd")
+    ODD[odd](tmp_path / "odd")
+    split = SPLIT.get(name, "test")
+    wanted = load(tmp_path / "documented", split=split, allow_missing=False)
+    assert load(tmp_path / "odd", split=split, allow_missing=False).fingerprint == (
+        wanted.fingerprint
+    )
+
+
+@pytest.mark.parametrize("what", ["media", "all"])
+@pytest.mark.parametrize("name", ALL)
+def test_a_packed_archive_is_named_with_the_command_that_unpacks_it(
+    tmp_path: Path, name: str, what: str
+) -> None:
+    load, make = ALL[name]
+    make(tmp_path)
+    split = SPLIT.get(name, "test")
+    before = load(tmp_path, split=split, allow_missing=False).fingerprint
+    folder = media_folder(tmp_path) if what == "media" else next(tmp_path.iterdir())
+    shutil.make_archive(str(folder), "gztar", folder.parent, folder.name)
+    shutil.rmtree(folder)
+    with pytest.raises(DataError) as error:
+        load(tmp_path, split=split, allow_missing=False)
+    said = re.search(r"(\S+) is still packed: ([^;\n]+)", str(error.value))
+    assert said is not None, str(error.value)
+    assert said[1] == f"{folder}.tar.gz"
+    subprocess.run(shlex.split(said[2]), check=True)
+    assert load(tmp_path, split=split, allow_missing=False).fingerprint == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("val2014.ZIP", "unzip -q '{0}' -d '{1}'"),
+        ("images.tar", "tar -xf '{0}' -C '{1}'"),
+        ("my images.7z", "7z x '{0}' -o'{1}'"),
+    ],
+)
+def test_archives_of_every_kind(tmp_path: Path, name: str, said: str) -> None:
+    make_coco(tmp_path / "my data")
+    shutil.rmtree(tmp_path / "my data/coco/images")
+    archive = tmp_path / "my data/coco" / name
+    archive.touch()
+    with pytest.raises(DataError, match=re.escape(said.format(archive, archive.parent))):
+        load_coco(tmp_path / "my data")
+
+
+def test_a_missing_picture_is_not_likened_to_what_macos_adds(tmp_path: Path) -> None:
+    folder = make_flickr(tmp_path).parent
+    with_junk(tmp_path)
+    next(path for path in folder.rglob("*.jpg") if not path.name.startswith(".")).unlink()
+    with pytest.raises(DataError, match="1 of 6 images") as error:
+        load_flickr30k(tmp_path)
+    assert "._" not in str(error.value)
 
 
 def test_all_captions_of_cuhk_serve_where_they_say_their_splits(tmp_path: Path) -> None:
