@@ -233,7 +233,7 @@ perf: $(STAMP) ## run the speed tests; print their ratios and list them in docs/
 	"$(PY)" -m tests.perf.figures "$(VENV)/perf.json" || exit 1; exit $$status
 
 .PHONY: gpu-check
-gpu-check: $(STAMP) ## measure a GPU: speed, waiting, memory, same results (docs/gpu.md)
+gpu-check: $(STAMP) ## measure a GPU: speed, waiting, memory, same results (results/gpu.md)
 	@"$(PY)" -m tests.perf.gpu_check
 
 .PHONY: format

@@ -84,6 +84,13 @@ def test_committed_page_lists_the_committed_figures() -> None:
     assert figures.with_listing(text, kept) == text
 
 
+def test_the_committed_page_of_the_gpu_is_of_the_committed_numbers() -> None:
+    kept = json.loads((gpu_check.ROOT / "results/gpu.json").read_text(encoding="utf-8"))
+    text = (gpu_check.ROOT / "results/gpu.md").read_text(encoding="utf-8")
+    assert page(kept) == text
+    assert kept["agreement"]["within"]
+
+
 def test_without_a_gpu_the_check_says_so_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -212,7 +212,8 @@ class QueryInputs:
         staged = preprocess if isinstance(preprocess, Staged) else None
         self._make = staged.compact if staged else preprocess
         self._expand = staged.expand if staged else None
-        self._anywhere = staged is not None and staged.anywhere
+        # A GPU makes numbers of a batch's pixels when it is collated.
+        self._by_gpu = bool(staged and staged.anywhere and backbone.device.startswith("cuda"))
         self._corruption = corruption
         self._cache = cache
         self._changes = changes
@@ -224,6 +225,9 @@ class QueryInputs:
 
     def collated(self, inputs: Sequence[Tensor]) -> Tensor:
         """Prepared inputs as a batch on the backbone's device."""
+        if self._expand is not None and self._by_gpu:
+            pixels = on_device(torch.stack(list(inputs)), self._backbone.device)
+            inputs = list(self._expand(pixels))
         return self._backbone.collate(self.modality, inputs)
 
     @contextmanager
@@ -277,11 +281,8 @@ class QueryInputs:
             if self._cache is not None:
                 self._cache.put(index, rows[index])
         found = [rows[i] if i in rows else self._cached(i) for i in part.tolist()]
-        if self._expand is None:
+        if self._expand is None or self._by_gpu:
             return found
-        device, shapes = self._backbone.device, {tuple(row.shape) for row in found}
-        if device.startswith("cuda") and self._anywhere and len(shapes) == 1:
-            return list(self._expand(on_device(torch.stack(found), device)))
         with one_thread():  # torch's others would spin on cores that loader workers need
             return [self._expand(row) for row in found]
 

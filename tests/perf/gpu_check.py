@@ -1,6 +1,6 @@
 """What a GPU makes of the harness: speed, waiting, memory, and whether its results are the CPU's.
 
-``python -m tests.perf.gpu_check`` writes ``results/gpu.json`` and ``docs/gpu.md``. Every speed is a
+``python -m tests.perf.gpu_check`` writes ``results/gpu.json`` and ``results/gpu.md``. Every speed is a
 ratio to a bare loop that the same run timed: forward and backward passes of the same encoder, or
 the method's steps without what is around them. Without a GPU it says so.
 """
@@ -288,7 +288,7 @@ def agreement(device: str, size: Size) -> dict[str, Any]:
             "R@1_device": other.metrics["R@1"],
         }
     # What adapts carries small differences on from batch to batch; the source model does not.
-    worst = rows["source"]["ranks_that_differ"]
+    worst = rows["source"].get("ranks_that_differ", 1.0)
     return {
         "tolerance": TOLERANCE,
         "limit": size.limit,
@@ -380,7 +380,7 @@ def check(
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, default=ROOT / "results/gpu.json")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs/gpu.md")
+    parser.add_argument("--page", type=Path, default=ROOT / "results/gpu.md")
     paths = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print("No GPU here (torch.cuda.is_available() is False), so there is nothing to measure.")

@@ -1,4 +1,4 @@
-"""The page docs/gpu.md, made from what gpu_check measured."""
+"""The page results/gpu.md, made from what gpu_check measured."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from docs.marks import table
 
 HEAD = """# On a GPU
 
-Made by `make gpu-check`; do not edit. All numbers are from one run on one machine:
+Made by `make gpu-check`; do not edit. Measured on:
 
 {facts}
 
-The encoder that is timed is a {model} with random weights in batches of {batch} queries, unless a
+{note}The encoder that is timed is a {model} with random weights in batches of {batch} queries, unless a
 section says otherwise. Weights do not change what a pass costs.
 """
 
 
 def page(found: Mapping[str, Any]) -> str:
-    """Markdown of all parts; a part that failed says why."""
+    """Markdown of all parts; a part that failed says why, and a note what was done by hand."""
     facts = "\n".join(f"* {name}: {value}" for name, value in found["facts"].items())
-    text = HEAD.format(facts=facts, model=found["model"], batch=found["batch"])
+    note = paragraph(found["note"]) if "note" in found else ""
+    text = HEAD.format(facts=facts, note=note, model=found["model"], batch=found["batch"])
     for name, (title, body) in SECTIONS.items():
         part = found.get(name)
         if part is None:
