@@ -1,8 +1,8 @@
 """What a GPU makes of the harness: speed, waiting, memory, and whether its results are the CPU's.
 
-``python -m tests.perf.gpu_check`` writes ``results/gpu.json`` and ``results/gpu.md``. Every speed is a
-ratio to a bare loop that the same run timed: forward and backward passes of the same encoder, or
-the method's steps without what is around them. Without a GPU it says so.
+``python -m tests.perf.gpu_check`` writes ``results/gpu.json`` and ``results/gpu.md``. Every speed
+is a ratio to a bare loop that the same run timed: forward and backward passes of the same encoder,
+or the method's steps without what is around them. Without a GPU it says so.
 """
 
 from __future__ import annotations
