@@ -14,8 +14,8 @@ Made by `make gpu-check`; do not edit. Measured on:
 
 {facts}
 
-{note}The encoder that is timed is a {model} with random weights in batches of {batch} queries, unless
-a section says otherwise. Weights do not change what a pass costs.
+{note}The encoder that is timed is a {model} with random weights in batches of {batch} queries,
+unless a section says otherwise. Weights do not change what a pass costs.
 """
 
 
