@@ -20,26 +20,33 @@ PAGE = Path(__file__).parent / "catalogue.md"
 HEAD = """# Catalogue
 
 Made from the cards in the code by `python -m docs.catalogue`; do not edit. `queryshift show NAME`
-prints a whole card: paper, code, licence, options, departures.
+prints a whole card.
 """
 METHODS_NOTE = """
 In brackets: forward (f) and backward (b) passes per query. Then come the paper and the main
-departures from it or its code. *Port*: adapted to retrieval as in TCR's code. The formulas are in
-[methods.md](methods.md).
+departures from it or its code. What each method computes is in [methods.md](methods.md).
+
+A *port* is brought to retrieval as in TCR's code: it trains LayerNorm with AdamW, three steps a
+batch. Where a method has a bank, queries of the stream take the place of its paper's training set.
 """
 SHIFTS_NOTE = """
-Severities are 1 to 5; of text shifts 1 to 7, and 1 alone at the sentence level. (a): an
-approximation. (n): a higher severity may be milder. Every image shift also exists for clips, as
-`video_<name>` ([shifts-av.md](shifts-av.md#video)).
+Images, audio, video and composed queries have severities 1 to 5; text has 1 to 7, or only 1 where
+whole sentences change. (a): an approximation. (n): a higher severity may be milder. Every image
+shift also exists for clips, as `video_<name>` ([shifts-av.md](shifts-av.md#video)).
 """
 BENCHMARKS_NOTE = """
-The suite `paper`; "TCR", "REST" or "our reading" says who names the benchmark. Each has a synthetic
-twin in the suite `mini`, with `mini-` before its id ([mini.md](mini.md)). Ids with `-c` have
-corrupted queries and a model tuned on the data set (QS); the others have neither (QGS).
+The suite `paper`, by who names the benchmark; `queryshift list benchmarks` describes each. Those
+with `-c` have corrupted queries and a model tuned on the data set (QS), the others neither (QGS).
+`i2t` means image queries and a gallery of texts. Each has a [synthetic twin](mini.md) in the suite
+`mini`, with `mini-` before its id.
 """
 LAYOUTS_NOTE = """
 Where to get the data; `queryshift data layout NAME` prints the files that are needed.
 """
+
+
+_OF_EVERY_PORT = r"(?:LayerNorm(?: instead of BatchNorm)?, )?AdamW, 3 steps"
+_OF_EVERY_BANK = "the bank is the stream's queries, not a training set"
 
 
 def page() -> str:
@@ -55,14 +62,22 @@ def _methods() -> Iterator[str]:
     for name in BUILTIN_METHODS:
         card = METHODS.get(name).card
         passes = card.passes.partition(" (")[0]
-        said = (card.summary, _departures(card.approximate))
+        said = (_paper(card.paper) or card.summary, _departures(card.approximate))
         yield f"* `{name}` ({passes}): {'. '.join(filter(None, said))}.\n"
 
 
+def _paper(reference: str) -> str:
+    """First author, venue and year of a whole reference; "" where a card has none."""
+    found = re.search(r"^(\w+ et al\.), .*?, ([A-Z][\w ]* 20\d\d)", reference)
+    return ", ".join(found.groups()) if found else ""
+
+
 def _departures(text: str) -> str:
-    """The first two of those that a card lists, with the long name of a port cut short."""
+    """The first two of those that a card lists, without what the page says of all of a kind."""
     first = "; ".join(text.partition(". ")[0].split("; ")[:2]) if text != "none" else ""
     said = re.sub(r"^(online )?retrieval port(?: after TCR's)?", r"\1port", first)
+    said = re.sub(rf"^port: {_OF_EVERY_PORT}", "port", said)
+    said = re.sub(rf"^{_OF_EVERY_BANK}(?!; while it)(?:; )?", "", said)
     return said[:1].upper() + said[1:]
 
 
@@ -84,11 +99,11 @@ def _remarks(card: ShiftCard) -> str:
 
 
 def _benchmarks() -> str:
-    """A line for each benchmark, or for both directions of one that is described alike."""
+    """A line for each who names benchmarks."""
     found: dict[str, list[str]] = {}
     for card in load_suite("paper").benchmarks:
-        found.setdefault(f"{card.summary}. {card.named_by}", []).append(f"`{card.id}`")
-    return "".join(f"* {', '.join(ids)}: {said}\n" for said, ids in found.items())
+        found.setdefault(card.named_by, []).append(f"`{card.id}`")
+    return "".join(f"* **{who}**: {', '.join(ids)}\n" for who, ids in found.items())
 
 
 def _layouts() -> Iterator[str]:

@@ -41,7 +41,7 @@ def leaders(results: Path) -> str:
     centred = int(table.method.str.endswith("[centred]").sum())
     forms = f" and {centred} centred forms" if centred else ""
     text = (
-        f"Of {len(table)} methods, no adaptation{forms} among them, {named} have the best average"
+        f"Of {len(table)} methods, including no adaptation{forms}, {named} have the best average"
         f" ranks over {datasets} independent data sets."
     )
     difference = table.critical_difference.iloc[0]
@@ -50,7 +50,7 @@ def leaders(results: Path) -> str:
     near = int((table.average_rank - table.average_rank.iloc[0] <= difference).sum())
     return (
         f"{text} Ranks that differ by less than {difference:.1f} (the critical difference) may be"
-        f" equal, so that {near} methods may be as good as the first."
+        f" equal, so {near} methods may be as good as the first."
     )
 
 
@@ -139,10 +139,10 @@ def gain(results: Path) -> str:
     better = [model["better"] for model in found.values()]
     (count,) = {model["datasets"] for model in found.values()}
     return (
-        f"It is predicted for {len(found)} methods. On each of {count} data sets, left out in turn,"
-        f" it is wrong by {error:.1f} points on average; guessing the"
-        f" mean gain is wrong by {of_mean:.1f}. It is the better guess on {min(better)} to"
-        f" {max(better)} of the {count}."
+        f"The gain is predicted for {len(found)} methods. On {count} data sets, each left out in"
+        f" turn, the prediction is wrong by {error:.1f} points on average; guessing the mean gain is"
+        f" wrong by {of_mean:.1f}. The prediction is better on {min(better)} to {max(better)} of"
+        f" the {count}."
     )
 
 

@@ -39,7 +39,7 @@ _FAMILIES = {
 }
 """Module of ``shifts.image`` -> family; a sheet shows one family."""
 _LABEL, _GAP, _HEAD, _FONT = 108, 2, 16, 11
-_CAPTION = "A man in a black-and-white shirt is riding a big horse next to the beach."
+_CAPTION = "A man is riding a big horse next to the beach."
 
 
 @dataclass(frozen=True, slots=True)
