@@ -140,9 +140,9 @@ def gain(results: Path) -> str:
     (count,) = {model["datasets"] for model in found.values()}
     return (
         f"The gain is predicted for {len(found)} methods. On {count} data sets, each left out in"
-        f" turn, the prediction is wrong by {error:.1f} points on average; guessing the mean gain is"
-        f" wrong by {of_mean:.1f}. The prediction is better on {min(better)} to {max(better)} of"
-        f" the {count}."
+        f" turn, the prediction is wrong by {error:.1f} points on average; guessing the mean gain"
+        f" is wrong by {of_mean:.1f}. The prediction is better on {min(better)} to {max(better)}"
+        f" of the {count}."
     )
 
 
