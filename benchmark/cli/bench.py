@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.console import Console
 
 from benchmark.cell import Cell, Record, Status, unfinished
-from benchmark.cli.command import FAILED, INTERRUPTED, OK, RUNS, Command, say
+from benchmark.cli.command import FAILED, INTERRUPTED, OK, RUNS, Command, say, seldom_collected
 from benchmark.cli.progress import Bars, Lines
 from benchmark.cli.terminal import Output, console_over
 from benchmark.config import run as settings
@@ -97,6 +97,7 @@ class Bench(Command):
         given = {*settings.from_file(args), *settings.from_flags(args)}
         return SUITE if "suite" in given and not {"benchmark", "shift"} & given else {}
 
+    @seldom_collected()
     def plan(self, args: argparse.Namespace) -> RunPlan:
         """The cells, and how to run them.
 
@@ -112,6 +113,7 @@ class Bench(Command):
         own = settings.defaults(**self.defaults(args))
         return plan_flags({**own, **settings.from_file(args), **settings.from_flags(args)})
 
+    @seldom_collected()
     def report(
         self,
         plan: RunPlan,
@@ -296,7 +298,8 @@ def execute(
 
             logs = stack.enter_context(opened(config.log))
         still = config.quiet or not console.is_interactive
-        with nullcontext() if still else console.status("loading data and weights"):
+        loading = nullcontext() if still else console.status("loading data and weights")
+        with loading, seldom_collected():
             found = identify(cells, store, resources, again=config.if_exists == "always")
         executor = make_executor(
             config,

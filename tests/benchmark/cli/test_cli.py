@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -255,6 +256,23 @@ def test_a_second_identical_run_reuses_its_cells_unless_told_otherwise(bench):
     assert "reused 2 finished cells, ran 2" in bench("--seed", "0,1")[1]
     assert "reused" not in bench("--if-exists", "always")[1]
     assert all(stamps()[path] != at for path, at in first.items())
+
+
+def test_garbage_is_seldom_looked_for_while_planning_and_as_usual_in_cells(bench, monkeypatch):
+    nudge, usual, seen = METHODS.get("toy-nudge"), gc.get_threshold(), {}
+
+    def noting(name, function):
+        def noted(*given):
+            seen[name] = gc.get_threshold()
+            return function(*given)
+
+        return noted
+
+    monkeypatch.setattr(nudge, "step", noting("cell", nudge.step))
+    monkeypatch.setattr(plan_module, "plan_flags", noting("plan", plan_module.plan_flags))
+    assert bench()[0] == 0
+    assert seen["cell"] == gc.get_threshold() == usual
+    assert seen["plan"][0] > 10 * usual[0]
 
 
 def test_the_default_folder_is_named_after_the_run_and_depends_on_what_is_run(call):
