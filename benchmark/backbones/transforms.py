@@ -73,13 +73,16 @@ def staged(steps: Sequence[Callable[[Any], Any]]) -> Staged:
     """
     middle = next(place for place, step in enumerate(steps) if isinstance(step, ToTensor))
     on_pixels = Compose(steps[:middle])
+    for step in steps[middle + 1 :]:
+        if isinstance(step, Normalize):
+            step.inplace = True  # on numbers that ``expand`` alone holds
 
     def compact(image: Any) -> Tensor:
         pixels: Tensor = pil_to_tensor(on_pixels(Image.fromarray(image)))
         return pixels
 
     def expand(pixels: Tensor) -> Tensor:
-        numbers = pixels.to(torch.float32).div(255)  # as ToTensor does
+        numbers = pixels.to(torch.float32, copy=True).div_(255)  # as ToTensor does
         for step in steps[middle + 1 :]:
             numbers = step(numbers)
         return numbers

@@ -24,8 +24,8 @@ from tests.perf.cells import fastest
 from tests.perf.test_image_shifts import picture
 from tests.perf.vit import random_vit
 
-COUNT, BATCH = 128, 32
-"""Few enough that six passes of a shift take half a minute on one core."""
+COUNT, BATCH = 384, 32
+"""Enough that starting the workers, 40 ms each, is a small part of a pass."""
 
 LEAST_RATIO = 1.7
 
