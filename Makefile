@@ -1,5 +1,10 @@
 # QueryShift. `make help` lists the targets; each sets up what it needs and is quiet when done.
 
+ifneq ($(realpath $(lastword $(MAKEFILE_LIST))),$(realpath Makefile))
+$(error this Makefile works in its own folder: make -C $(dir $(lastword $(MAKEFILE_LIST))) \
+  $(MAKECMDGOALS), and paths such as DATA start from there))
+endif
+
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 

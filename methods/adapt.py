@@ -290,6 +290,9 @@ class AdaptedMethod(Method):
 
         Returns:
             Whether the step was made.
+
+        Raises:
+            MethodError: a learning rate so large that the step cannot be computed.
         """
         present = [g for g in gradients or () if g is not None]
         # The only wait for the device within a step: an optimiser cannot take a step back.
@@ -299,7 +302,15 @@ class AdaptedMethod(Method):
         before = [p.detach().clone() for p in self.adapted.values()] if change else []
         for parameter, gradient in zip(self.adapted.values(), gradients, strict=True):
             parameter.grad = gradient
-        self.optimizer.step()
+        try:
+            self.optimizer.step()
+        except RuntimeError as error:
+            if "overflow" not in str(error):
+                raise
+            raise MethodError(
+                f"an update at a learning rate of {self.options.lr:g} is larger than the weights' "
+                "type holds: the method diverged; a smaller learning rate (option lr) may help"
+            ) from None
         self.optimizer.zero_grad(set_to_none=True)
         self.updated = True
         if change:

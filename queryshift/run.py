@@ -33,6 +33,7 @@ from benchmark.evaluation.runner import run_cell
 from benchmark.executors import SerialExecutor, identify, run_cells
 from benchmark.planning.own_data import completed
 from benchmark.planning.plan import Plan, plan_flags
+from benchmark.report.pools import problems
 from benchmark.report.results import CellResult
 from benchmark.report.writing import load_results, result_of, write_all
 from benchmark.store.run_store import RunStore
@@ -109,6 +110,10 @@ def evaluate(
     left = [unfinished(p.cell, "", Status.SKIPPED, p.reason) for p in plan.cells if p.reason]
     results += [CellResult(record) for record in left]
     _complain(results)
+    if not plan.config.out:  # what is stored has been looked at when its tables were written
+        scored = [r for r in results if r.record.status is Status.DONE and not r.unlabelled]
+        for line in problems(scored):
+            logger.warning("%s", line)
     return Result(results)
 
 

@@ -216,3 +216,16 @@ def test_pins_name_versions_alone():
     pins = [line for line in lines if not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.+]*", pin) for pin in pins)
     assert {"torch", "torchvision", "open-clip-torch"} <= {p.partition("==")[0] for p in pins}
+
+
+def test_from_another_folder_it_says_how(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["make", "-f", str(ROOT / "Makefile"), "bench"],
+        cwd=tmp_path,
+        env=from_outside(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert f"works in its own folder: make -C {ROOT}/ bench, and paths" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -149,11 +149,11 @@ class DiskCache:
             remove(self.written.pop())
 
     def entries(self) -> list[Stored]:
-        """All finished entries, least recently used first."""
+        """All finished entries, least recently used first; OSError where they cannot be listed."""
         return sorted(self._files(SUFFIX), key=lambda stored: stored.used)
 
     def unfinished(self) -> list[Stored]:
-        """Files that are being written, or that a process has left behind."""
+        """Files that are being written, or that a process has left; OSError as for ``entries``."""
         return list(self._files(PARTIAL))
 
     def clear(self) -> tuple[int, int]:
@@ -198,7 +198,7 @@ class DiskCache:
     def _files(self, suffix: str) -> Iterator[Stored]:
         try:
             found = list(os.scandir(self.folder))
-        except OSError:
+        except FileNotFoundError:
             return
         for item in found:
             kind = item.name.partition("-")[0]

@@ -226,6 +226,13 @@ def has_collapsed(cell: CellResult, partner: CellResult) -> bool:
     return kept < before / 10 and cell.against(partner).significant
 
 
+def made_no_update(cell: CellResult) -> bool:
+    """Whether a trained method never had a loss with a gradient, so that it is the source model."""
+    record = cell.record
+    skipped = record.probes.get("skipped_updates", 0.0) > 0
+    return skipped and record.cost.get("backward_per_query") == 0
+
+
 def fits(cell: CellResult, partner: CellResult) -> bool:
     """Whether two cells have numbers of the same queries."""
     if cell.hits is None or partner.hits is None or cell.group is None or partner.group is None:
@@ -346,8 +353,8 @@ def problems(results: Iterable[CellResult]) -> list[str]:
     """What a reader must know before trusting the numbers, one line each, in a fixed order.
 
     Names shifts that change few queries or none, cells without a source cell, cells whose queries
-    do not match their source's, numbers that are not finite, methods that collapsed, finished
-    cells without numbers per query, and cells that did not finish.
+    do not match their source's, numbers that are not finite, methods that never updated a
+    weight or collapsed, finished cells without numbers per query, and cells that did not finish.
     """
     ordered = prepare(results)
     sources = {(r.setting, r.seed): r for r in ordered if r.method == SOURCE and r.done}
@@ -367,6 +374,8 @@ def problems(results: Iterable[CellResult]) -> list[str]:
             lines += [f"{name}: {key} is {numbers[key]}" for key in bad]
         if result.method == SOURCE:
             continue
+        if made_no_update(result):
+            lines.append(f"{name}: its loss had no gradient in any batch: nothing was adapted")
         partner = sources.get((result.setting, result.seed))
         if partner is None:
             lines.append(f"{name}: no source cell to compare with; its difference is left blank")

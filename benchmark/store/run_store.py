@@ -114,8 +114,8 @@ class RunStore:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise ResultsError(
-                f"cannot write results to {self.cells}: {reason}; free space or choose another "
-                "folder"
+                f"cannot write results to {self.cells}: {reason}; free space and give the same "
+                "command again, which goes on from what is stored, or choose another folder"
             ) from error
 
     def _unfinished(self, cell: Cell) -> Path:

@@ -65,6 +65,21 @@ def test_a_class_a_function_and_a_name_beside_the_source(tmp_path, monkeypatch) 
     assert "sharpen" not in METHODS
 
 
+class Constant(Sharpen):
+    card = queryshift.MethodCard("constant", "Constant", "a loss without a gradient", "none")
+
+    def objective(self, forward):
+        return super().objective(forward).detach()
+
+
+def test_a_loss_without_a_gradient_is_said(caplog) -> None:
+    result = queryshift.evaluate([Constant, Sharpen], shift="gaussian", limit=16)
+    frame = result.to_frame().set_index("method")
+    assert frame["R@1"]["constant"] == frame["R@1"]["source"]
+    (said,) = [line for line in caplog.messages if "nothing was adapted" in line]
+    assert "/ constant / seed 0: its loss had no gradient in any batch" in said
+
+
 def test_the_numbers_are_those_of_the_command(tmp_path) -> None:
     from benchmark.cli.main import main
 

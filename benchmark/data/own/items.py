@@ -10,9 +10,10 @@ import weakref
 from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, cast, overload
+from typing import IO, Any, Protocol, cast, overload
 
 import numpy as np
 
@@ -53,12 +54,30 @@ Media = Path | Stored | np.ndarray | tuple[Path, ...]
 STORED = (Member, HubFile)
 
 
+@contextmanager
+def _temporary() -> Iterator[None]:
+    """Turns what goes wrong with a temporary file into an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot keep the table's contents in {tempfile.gettempdir()}: "
+            f"{error.strerror or error}; free space there, or name another folder (TMPDIR=/path)"
+        ) from None
+
+
+def _close(file: IO[bytes]) -> None:
+    with suppress(OSError):  # of a full disk; the file goes anyway
+        file.close()
+
+
 class _Packed:
     """Contents one after the other in a temporary file."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the contents
-        weakref.finalize(self, self._file.close)
+        with _temporary():
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the contents
+        weakref.finalize(self, _close, self._file)
         self._ends = array("q", [0])
         self._written = 0  # of them, in bytes: the rest may still be in the file's buffer
 
@@ -66,13 +85,15 @@ class _Packed:
         return len(self._ends) - 1
 
     def _add(self, raw: bytes) -> None:
-        self._file.write(raw)
+        with _temporary():
+            self._file.write(raw)
         self._ends.append(self._ends[-1] + len(raw))
 
     def _read(self, index: int) -> bytes:
         start, stop = self._ends[index], self._ends[index + 1]
         if stop > self._written:
-            self._file.flush()
+            with _temporary():
+                self._file.flush()
             self._written = self._ends[-1]
         return os.pread(self._file.fileno(), stop - start, start)  # a mapped file is memory too
 

@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 
 from benchmark.cli.cache import Cache
-from benchmark.cli.command import OK, UsageError
+from benchmark.cli.command import OK, USER_ERROR, UsageError
+from benchmark.cli.main import main
 from benchmark.errors import ConfigError
 from benchmark.evaluation.cache import DiskCache
 from benchmark.evaluation.cache_entry import CacheKey
@@ -63,3 +64,13 @@ def test_mistakes_are_one_clear_error(
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="is not a folder"):
         call("clear", "--cache", str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("action", ["info", "clear"])
+def test_a_folder_that_cannot_be_read_is_not_called_empty(
+    action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cache").symlink_to(tmp_path / "cache")  # root may read everything but this
+    assert main(["cache", action, "--cache", str(tmp_path / "cache")]) == USER_ERROR
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: cannot use '{tmp_path}/cache': Too many levels of symbolic links"
