@@ -17,6 +17,7 @@ from shifts.base import ShiftCard
 from shifts.builtin import names_of
 
 PAGE = Path(__file__).parent / "catalogue.md"
+FORMULAS = Path(__file__).parent / "methods.md"
 HEAD = """# Catalogue
 
 Made from the cards in the code by `python -m docs.catalogue`; do not edit. `queryshift show NAME`
@@ -24,7 +25,7 @@ prints a whole card.
 """
 METHODS_NOTE = """
 In brackets: forward (f) and backward (b) passes per query. Then come the paper and the main
-departures from it or its code. What each method computes is in [methods.md](methods.md).
+departures from it or its code. The names lead to what each method computes.
 
 A *port* is brought to retrieval as in TCR's code: it trains LayerNorm with AdamW, three steps a
 batch. Where a method has a bank, queries of the stream take the place of its paper's training set.
@@ -59,11 +60,14 @@ def page() -> str:
 
 
 def _methods() -> Iterator[str]:
+    heads = re.findall(r"^## (.*)$", FORMULAS.read_text(encoding="utf-8"), re.MULTILINE)
+    sections = {head.partition(":")[0]: re.sub(r"[^\w -]", "", head.lower()) for head in heads}
     for name in BUILTIN_METHODS:
         card = METHODS.get(name).card
         passes = card.passes.partition(" (")[0]
         said = (_paper(card.paper) or card.summary, _departures(card.approximate))
-        yield f"* `{name}` ({passes}): {'. '.join(filter(None, said))}.\n"
+        link = f"[`{name}`](methods.md#{sections[name].replace(' ', '-')})"
+        yield f"* {link} ({passes}): {'. '.join(filter(None, said))}.\n"
 
 
 def _paper(reference: str) -> str:

@@ -41,7 +41,7 @@ def test_the_list_names_what_was_measured_and_where() -> None:
     assert "| a cell | 1,000 queries | 8.00 | 0.60 | 5.00 | 0.00 |" in found
     assert "9 cells in one process: memory after the last is 1.02 times that after" in found
     assert "A CPU, 2 cores, torch 2, 2026-11-26" in found
-    assert "queries 1.5, process 1.5" in found
+    assert "Load average before: 1.5 to 1.5." in found
     assert found.startswith("before\n")
     assert found.endswith("after\n")
     assert "old" not in found

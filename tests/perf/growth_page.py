@@ -122,14 +122,12 @@ def _one_process(kept: Kept) -> Iterable[str]:
 
 
 def _places(kept: Kept) -> Iterable[str]:
-    found: dict[str, list[str]] = {}
-    for name, part in kept.items():
+    found: dict[str, list[float]] = {}
+    for part in kept.values():
         where = f"{part['machine']}, torch {part['torch']}, {part['date']}"
-        found.setdefault(where, []).append(f"{name} {part['load_at_start']}")
+        found.setdefault(where, []).append(part["load_at_start"])
     for where, loads in found.items():
-        yield f"Measured on: {where}."
-        yield ""
-        yield f"Load average at the start of each part (other work): {', '.join(loads)}."
+        yield f"Measured on: {where}. Load average before: {min(loads)} to {max(loads)}."
 
 
 def with_slopes(text: str, kept: Kept) -> str:
