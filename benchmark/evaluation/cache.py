@@ -198,7 +198,7 @@ class DiskCache:
     def _files(self, suffix: str) -> Iterator[Stored]:
         try:
             found = list(os.scandir(self.folder))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         for item in found:
             kind = item.name.partition("-")[0]

@@ -92,6 +92,7 @@ class Resources:
         self._ready_made: LRUCache[ReadyMade] = LRUCache(64)
         self._cache_bytes, self._workers = cache_bytes, workers
         self._disk = disk or DiskCache(Path(), 0)
+        self._chosen = LRUCache[np.ndarray](2)  # a cell's, its clean queries
         self._streams = LRUCache[StreamCache](2, StreamCache.close)  # a cell's, its clean queries
         self._changes = LRUCache[Changes](16)
         self._source_tables = LRUCache[Tensor](1)  # of one stream: its cells are neighbours
@@ -220,8 +221,9 @@ class Resources:
         self._disk.forget_written()
 
     def queries(self, cell: Cell) -> np.ndarray:
-        """Indices of the queries that the cell uses, ascending."""
-        return chosen_queries(len(self.data(cell).queries), cell.limit)
+        """Indices of the queries that the cell uses, ascending; shared, not to be written to."""
+        count = len(self.data(cell).queries)
+        return self._chosen.get((count, cell.limit), lambda: chosen_queries(count, cell.limit))
 
     def stream(self, cell: Cell) -> QueryStream:
         """The stream of the cell's queries; ConfigError where it makes no sense with them."""

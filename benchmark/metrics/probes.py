@@ -32,8 +32,11 @@ CONFLICT_DEGREES = 90.0
 def uniformity(queries: Tensor) -> float:
     """Mean Euclidean distance of the query embeddings (Q, D) to their mean."""
     centre = _mean(queries)
-    parts = (part.to(torch.float64, copy=True) for part in queries.split(_ROWS_AT_ONCE))
-    return float(torch.cat([part.sub_(centre).norm(dim=1) for part in parts]).mean())
+
+    def apart(part: Tensor) -> Tensor:  # whose float64 rows are gone before the next ones come
+        return part.to(torch.float64, copy=True).sub_(centre).norm(dim=1)
+
+    return float(torch.cat(list(map(apart, queries.split(_ROWS_AT_ONCE)))).mean())
 
 
 def gap(queries: Tensor, gallery: Tensor) -> float:
@@ -95,8 +98,12 @@ def effective_rank(embeddings: Tensor) -> float:
     eq. 1-4), of the matrix as it is, not centred. The singular values are the square roots of the
     eigenvalues of the (D, D) Gram matrix, in float64: no decomposition of all Q rows.
     """
-    parts = (part.double() for part in embeddings.split(_ROWS_AT_ONCE))
-    gram = reduce(torch.add, (points.T @ points for points in parts))
+
+    def gram_of(part: Tensor) -> Tensor:
+        points = part.double()
+        return points.T @ points
+
+    gram = reduce(torch.add, map(gram_of, embeddings.split(_ROWS_AT_ONCE)))
     values = torch.linalg.eigvalsh(gram).clamp_min(0.0).sqrt()
     share = values / values.sum()
     return float(torch.special.entr(share).sum().exp())
