@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import logging
 import sys
@@ -76,6 +77,7 @@ def program() -> NoReturn:
     try:
         code = main()
     finally:
+        gc.disable()  # else Python looks through a million objects once more before it ends
         if threading.active_count() > 1:
             from benchmark.executors.ending import end_despite_threads
 
