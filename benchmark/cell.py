@@ -130,6 +130,9 @@ def method_label(name: str, options: Mapping[str, Any]) -> str:
     return f"{name}[{', '.join(notes)}]" if notes else name
 
 
+TRAIN = "train"
+"""The value of a method's option ``bank`` that stands for queries of the training split."""
+
 READY_MADE = "ready_made"
 """The option that marks a shift's queries as ready-made in cells, rows and tables."""
 
@@ -279,15 +282,17 @@ def domain_labels(stream: StreamSpec, data: Mapping[str, Any]) -> list[str]:
     return list(data.get("domains", ())) if stream.group_key == DOMAIN else []
 
 
-def data_identity(data: str, files: str = "", home: str = "") -> str:
+def data_identity(data: str, files: str = "", home: str = "", train: str = "") -> str:
     """What stands for a cell's data in its key.
 
     Args:
         data: fingerprint of the retrieval set.
         files: of the files that its shifts work with, "" for none.
         home: of another set that forgetting is measured on, "" for none.
+        train: of the training queries in the method's bank, "" for none.
     """
-    return "+".join(filter(None, (data, files, home and f"home:{home}")))
+    parts = (data, files, home and f"home:{home}", train and f"train:{train}")
+    return "+".join(filter(None, parts))
 
 
 def key_of(cell: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:

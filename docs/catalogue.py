@@ -47,7 +47,7 @@ Where to get the data; `queryshift data layout NAME` prints the files that are n
 
 
 _OF_EVERY_PORT = r"(?:LayerNorm(?: instead of BatchNorm)?, )?AdamW, 3 steps"
-_OF_EVERY_BANK = "the bank is the stream's queries, not a training set"
+_OF_EVERY_BANK = "by default the bank is the stream's queries, not a training set"
 
 
 def page() -> str:

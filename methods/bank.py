@@ -17,15 +17,17 @@ BLOCK = 1024
 """Queries of a whole stream that enter a bank at once: bounds the similarities held."""
 
 
-BANKS = ("past_queries", "earlier_queries", "transductive")
+BANKS = ("past_queries", "earlier_queries", "train", "transductive")
 BANK_HELP = (
     "queries that the method learns from: all so far with this batch (past_queries) or without it "
-    "(earlier_queries), or all of the stream in advance (transductive), an upper bound"
+    "(earlier_queries), those of the training split, clean (train), or all of the stream in "
+    "advance (transductive), an upper bound"
 )
 
 BANK_SEES = (
-    "the queries of its bank, by default those of the batch and of earlier ones; with "
-    "bank=transductive all queries of the stream in advance (then 2 f a query); the gallery"
+    "the queries of its bank, by default those of the batch and of earlier ones; with bank=train "
+    "the training split's clean queries instead, with bank=transductive all queries of the stream "
+    "in advance (then 2 f a query); the gallery"
 )
 
 
@@ -87,24 +89,25 @@ class BankMethod(Method):
         embeddings = self.embed(queries)
         similarities = self.score(embeddings)
         bank = self._banks.get(self.gallery)
-        if self.wants_stream:
-            bank = self._whole_stream() if bank is None else bank
+        if self.options.bank in ("train", "transductive"):
+            bank = self._of_given() if bank is None else bank
         elif self.options.bank == "past_queries":
             bank = self._with(bank, embeddings, similarities)
         known = bank
         if self.options.bank == "earlier_queries":
             bank = self._with(bank, embeddings, similarities)
         self._banks.set(self.gallery, bank)
-        alone = self._counts.get(self.gallery) == 1 and self.options.bank != "earlier_queries"
+        holds_it = self.options.bank in ("past_queries", "transductive")
+        alone = holds_it and self._counts.get(self.gallery) == 1
         if known is None or (alone and not self.speaks_alone):
             return StepOutput(similarities, embeddings)
         return self.answer(embeddings, similarities, known)
 
     def reset(self) -> None:
-        """Empties the banks and forgets the stream."""
+        """Empties the banks and forgets what was given."""
         self._banks: PerGallery[Any] = PerGallery()
         self._counts: PerGallery[int] = PerGallery()
-        self._stream: Tensor | None = None
+        self._given: Tensor | None = None
 
     @property
     def wants_stream(self) -> bool:
@@ -113,16 +116,22 @@ class BankMethod(Method):
 
     def use_stream(self, embeddings: Tensor) -> None:
         """Takes the whole stream's embeddings as the bank."""
-        self._stream = embeddings
+        self._given = embeddings
 
-    def _whole_stream(self) -> Any:
-        if self._stream is None:
+    def use_training(self, embeddings: Tensor) -> None:
+        """Takes the training queries' embeddings as the bank."""
+        self._given = embeddings
+
+    def _of_given(self) -> Any:
+        if self._given is None:
+            whole = self.wants_stream
+            what, call = ("stream", "stream") if whole else ("training split", "training")
             raise MethodError(
-                "bank='transductive' needs the whole stream before the first batch; call "
-                "use_stream, or take bank='past_queries'"
+                f"bank={self.options.bank!r} needs the queries of the whole {what} before the "
+                f"first batch; call use_{call}, or take bank='past_queries'"
             )
         bank = None
-        for block in self._stream.split(BLOCK):
+        for block in self._given.split(BLOCK):
             bank = self._with(bank, block, self.score(block))
         return bank
 

@@ -193,6 +193,17 @@ class Method(ABC):
         """
         return None
 
+    def use_training(self, embeddings: Tensor) -> None:
+        """Offers the source model's view of clean training queries, before the first step.
+
+        The harness calls it where the method's option ``bank`` is "train", as that of
+        ``methods.bank`` may be.
+
+        Args:
+            embeddings: (M, D) unit rows; must not be written to.
+        """
+        return None
+
     @torch.no_grad()
     def embed(self, queries: Tensor) -> Tensor:
         """Embeds queries with the model as it now stands, without adapting; (B, D) unit rows.

@@ -41,7 +41,7 @@ class InvertedSoftmax(BankMethod):
         "Inverted Softmax, ICLR 2017",
         version=2,
         trains=False,
-        approximate="the bank is the stream's queries, not a training set",
+        approximate="by default the bank is the stream's queries, not a training set",
         repository="https://github.com/yimuwangcs/Better_Cross_Modal_Retrieval",
         sees=BANK_SEES,
         passes="1 f",

@@ -34,8 +34,8 @@ class NNN(BankMethod):
         paper="Chowdhury et al., Nearest Neighbor Normalization Improves Multimodal Retrieval, "
         "EMNLP 2024",
         trains=False,
-        approximate="the bank is the stream's queries, not a training set; while it holds fewer "
-        "than k queries all count",
+        approximate="by default the bank is the stream's queries, not a training set; while it "
+        "holds fewer than k queries all count",
         repository="https://github.com/multimodal-interpretability/nnn",
         sees=BANK_SEES,
         passes="1 f",

@@ -37,8 +37,8 @@ class QBNorm(BankMethod):
         paper="Bogolin et al., Cross Modal Retrieval with Querybank Normalisation, CVPR 2022",
         version=2,
         trains=False,
-        approximate="the bank is the stream's queries, not a training set; the first batch has no "
-        "bank yet and keeps its similarities",
+        approximate="by default the bank is the stream's queries, not a training set; the first "
+        "batch has no bank yet and keeps its similarities",
         repository="https://github.com/ioanacroi/qb-norm",
         sees=BANK_SEES,
         passes="1 f",

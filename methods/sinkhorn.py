@@ -38,8 +38,8 @@ class Sinkhorn(BankMethod):
         "Retrieval, ACM MM 2025, arXiv 2508.02538",
         version=2,
         trains=False,
-        approximate="the single-bank form (SN); the bank is the stream's queries, the latest "
-        "bank_size of them, not a training set",
+        approximate="the single-bank form (SN); by default the bank is the stream's queries, "
+        "the latest bank_size of them, not a training set",
         repository="https://github.com/ppanzx/DBSN",
         sees=BANK_SEES,
         passes="1 f",

@@ -12,6 +12,9 @@ from benchmark.cell import BackboneSpec
 SEPARATOR = "+"
 """Between the benchmark ids in the name of several, whose queries share a stream."""
 
+SPLIT = "@"
+"""Between a benchmark's id and another split of its data set than the card's."""
+
 BOTH = "both"
 """Query side of an entry that makes two benchmarks, one per direction."""
 
@@ -54,6 +57,8 @@ class BenchmarkCard:
             ``RetrievalSet.metrics`` for what a data set can give.
         preset: option preset of the methods ("published", "mini").
         backbone: the default backbone.
+        train: the split of the data set whose queries fill a bank of training queries; empty where
+            there is none.
         shift_options: given to every shift that has such an option.
         cleaning: caption cleaning, "blip" or "none".
         max_words: words that BLIP's cleaning keeps.
@@ -84,6 +89,7 @@ class BenchmarkCard:
     note: str = ""
     citation: str = ""
     home: Mapping[str, str] | str = field(default_factory=dict)
+    train: str = ""
     headline: tuple[str, ...] = ("R@1",)
     row: str = ""
 

@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.backbones.precision import in_precision
-from benchmark.cell import CLEAN, DOMAIN, BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
+from benchmark.cell import (
+    CLEAN,
+    DOMAIN,
+    TRAIN,
+    BackboneSpec,
+    Cell,
+    MethodSpec,
+    ShiftSpec,
+    StreamSpec,
+)
 from benchmark.config.validate import parse
-from benchmark.data.card import SEPARATOR, BenchmarkCard
+from benchmark.data.card import SEPARATOR, SPLIT, BenchmarkCard
 from benchmark.data.loading import load_retrieval_set
 from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.data.retrieval import RetrievalSet
@@ -27,6 +36,10 @@ from shifts.base import Shift
 
 if TYPE_CHECKING:
     from benchmark.data.datasets.ready_made import ReadyMade
+
+
+TRAINING_QUERIES = 5000
+"""Queries of a training split that a bank holds at most, a fixed draw: COCO has half a million."""
 
 
 def default_resources(
@@ -59,6 +72,7 @@ def default_resources(
         make_shift=_make_shift,
         load_ready_made=load,
         home_of=_home_of,
+        training_of=_training_of,
         clean_share=clean_share,
         disk=disk,
         workers=loader_workers,
@@ -70,16 +84,40 @@ def _load_data(
 ) -> RetrievalSet:
     # The limit is the runner's: one loaded set serves every limit.
     root = Path(cell.data_root) if cell.data_root else None
-    sets = [
-        loaded.get(name)
-        or load_retrieval_set(BENCHMARKS.get(name), root, allow_missing=allow_missing)
-        for name in cell.benchmark.split(SEPARATOR)
-    ]
+    sets = []
+    for name in cell.benchmark.split(SEPARATOR):
+        if (data := loaded.get(name)) is None:
+            name, _, split = name.partition(SPLIT)
+            data = load_retrieval_set(
+                BENCHMARKS.get(name), root, split=split or None, allow_missing=allow_missing
+            )
+        sets.append(data)
     if len(sets) == 1:
         return sets[0]
     from benchmark.data.interleave import join
 
     return join(sets)
+
+
+def _training_of(cell: Cell) -> Cell | None:
+    """The clean cell of a benchmark's training split; of own data its rows of that split."""
+    names, root = cell.benchmark.split(SEPARATOR), cell.data_root
+    if cell.benchmark.startswith(PREFIX):
+        if not root or (own := OwnSource.of(root)).clean:
+            return None
+        root, splits = replace(own, split=TRAIN).text, [TRAIN]
+    else:
+        splits = [BENCHMARKS.get(name).train for name in names]
+        if not all(splits):
+            return None
+    return replace(
+        cell,
+        benchmark=SEPARATOR.join(map(SPLIT.join, zip(names, splits, strict=True))),
+        data_root=root,
+        shift=ShiftSpec(CLEAN, 0),
+        stream=StreamSpec(),
+        limit=TRAINING_QUERIES,
+    )
 
 
 def clean_share(cell: Cell) -> int:

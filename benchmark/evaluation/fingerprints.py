@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, PartTexts, data_identity
 from benchmark.config.files import atomic_write
-from benchmark.data.card import SEPARATOR
+from benchmark.data.card import SEPARATOR, SPLIT
 from benchmark.data.datasets import BUILTINS as DATASETS
 from benchmark.data.loading import files_of
 from benchmark.data.own.source import PREFIX, OwnSource
@@ -91,7 +91,10 @@ class Fingerprints:
         if shifts not in self._shift_files:
             self._shift_files[shifts] = resources.shift_files(cell)
         files = self._shift_files[shifts]
-        identity = data_identity(data, files, resources.homes.marked(cell, home))
+        training, train = resources.training(cell), ""
+        if training is not None and not (train := self.of_data(training)):
+            return ""
+        identity = data_identity(data, files, resources.homes.marked(cell, home), train)
         return cell.key(data_fingerprint=identity, backbone_fingerprint=weights)
 
     def of_data(self, cell: Cell) -> str:
@@ -109,8 +112,7 @@ class Fingerprints:
 
     def remember(self, cell: Cell, resources: Resources) -> None:
         """Keeps the fingerprints of a cell's data and backbone, which must be loaded already."""
-        home = resources.homes.of(cell)
-        for place in (cell,) if home is None else (cell, home):
+        for place in filter(None, (cell, resources.homes.of(cell), resources.training(cell))):
             if self._is_new(subject := _data_subject(place)):
                 data = resources.data(place)
                 files = None if _embedded_data(place.benchmark) else files_of(data)
@@ -224,13 +226,17 @@ def _weight_files(spec: BackboneSpec) -> list[Path] | None:
 
 
 def _shipped(benchmark: str) -> bool:
-    names = benchmark.split(SEPARATOR)
+    names = _ids(benchmark)
     return all(name in BENCHMARKS and BENCHMARKS.origin(name) == BUILTIN for name in names)
+
+
+def _ids(benchmark: str) -> list[str]:
+    return [name.partition(SPLIT)[0] for name in benchmark.split(SEPARATOR)]
 
 
 def _embedded_data(benchmark: str) -> bool:
     """Whether all of these data are made by this package alone."""
-    cards = [BENCHMARKS.get(name) for name in benchmark.split(SEPARATOR)]
+    cards = [BENCHMARKS.get(name) for name in _ids(benchmark)]
     targets = [DATASETS.get(card.dataset, card.dataset) for card in cards]
     return all(target.startswith(_EMBEDDED) for target in targets)
 

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
-from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, data_identity
+from benchmark.cell import (
+    CLEAN,
+    TRAIN,
+    BackboneSpec,
+    Cell,
+    MethodSpec,
+    ShiftSpec,
+    data_identity,
+)
 from benchmark.data.loading import by_content
 from benchmark.data.retrieval import RetrievalSet, checked
 from benchmark.errors import ConfigError, DataError
@@ -53,6 +61,7 @@ class Resources:
             where the user has named no folder with such files.
         home_of: the cell on whose clean queries forgetting is measured, or None where the weights
             have no home; without it every benchmark is its own.
+        training_of: the cell whose clean queries are the training queries of a benchmark, or None.
         clean_share: of how many of a cell's queries one clean query is encoded for (forgetting).
         cache_bytes: bound of the preprocessed queries kept in memory; what does not fit is
             computed again, with the same result.
@@ -76,6 +85,7 @@ class Resources:
         make_shift: Callable[[ShiftSpec], Shift],
         load_ready_made: Callable[[Cell, ShiftSpec, RetrievalSet], ReadyMade] | None = None,
         home_of: Callable[[Cell], Cell | None] = lambda cell: cell,
+        training_of: Callable[[Cell], Cell | None] = lambda cell: None,
         clean_share: Callable[[Cell], int] = lambda cell: 1,
         cache_bytes: int = CACHE_BYTES,
         disk: DiskCache | None = None,
@@ -85,6 +95,7 @@ class Resources:
         self.make_method, self.make_shift = make_method, make_shift
         self._load_ready_made = load_ready_made
         self.homes = Homes(home_of, self.data, clean_share)
+        self._training_of = training_of
         self._data = LRUCache[RetrievalSet](8)
         self._backbones = LRUCache[DualEncoder](2)
         self._galleries = LRUCache[Tensor](4)  # of a benchmark and its home, in both directions
@@ -121,7 +132,10 @@ class Resources:
             self.stream(cell)
         return cell.key(
             data_fingerprint=data_identity(
-                self.data(cell).fingerprint, self.shift_files(cell), self.homes.fingerprint(cell)
+                self.data(cell).fingerprint,
+                self.shift_files(cell),
+                self.homes.fingerprint(cell),
+                "" if (other := self.training(cell)) is None else self.data(other).fingerprint,
             ),
             backbone_fingerprint=self.backbone(cell).fingerprint,
         )
@@ -344,6 +358,13 @@ class Resources:
             (*self._stream_key(cell), "first domain"),
             lambda: self._source_recall(cell, queries),
         )
+
+    def training(self, cell: Cell) -> Cell | None:
+        """The cell whose clean queries fill the bank of this one's method.
+
+        None where the method has no bank of training queries, or the benchmark names none.
+        """
+        return self._training_of(cell) if cell.method.options.get("bank") == TRAIN else None
 
     def clean_rows(self, cell: Cell) -> Tensor:
         """(n, D) embeddings of the cell's clean queries under the frozen source model."""

@@ -231,7 +231,8 @@ def _first_fault(error: ValidationError) -> str:
 def _check_identity(record: Record, cell: Cell, path: Path) -> None:
     done = record.status is Status.DONE
     info = record.info if done else {}
-    data = (str(info.get(n, "")) for n in ("data_fingerprint", "shift_files", "home_fingerprint"))
+    names = ("data_fingerprint", "shift_files", "home_fingerprint", "train_fingerprint")
+    data = (str(info.get(name, "")) for name in names)
     # Of the values as they are stored: a part that is missing there has no default.
     key = key_of(
         record.cell,

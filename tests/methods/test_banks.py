@@ -106,6 +106,8 @@ def test_batch_by_batch_is_as_all_at_once(kind: type[BankMethod], bank: str) -> 
     method = kind(world.setup(), kind.Options(bank=bank))
     rows = [world.encoder(batch).detach() for batch in world.batches]
     method.use_stream(torch.cat(rows))
+    if bank == "train":
+        method.use_training(rows[1])
     seen: list[Tensor] = []
     for batch, embeddings in zip(world.batches, rows, strict=True):
         similarities = embeddings @ world.gallery.T
@@ -113,6 +115,7 @@ def test_batch_by_batch_is_as_all_at_once(kind: type[BankMethod], bank: str) -> 
         chosen = {
             "past_queries": seen,
             "earlier_queries": before,
+            "train": [rows[1] @ world.gallery.T],
             "transductive": [row @ world.gallery.T for row in rows],
         }[bank]
         expected = by_hand(kind, torch.cat(chosen), similarities) if chosen else similarities
@@ -137,6 +140,10 @@ def test_the_whole_stream_must_be_given(kind: type[BankMethod]) -> None:
     with pytest.raises(MethodError, match="use_stream"):
         method.step(world.batches[0])
     assert not kind(world.setup()).wants_stream
+    trained = kind(world.setup(), kind.Options(bank="train"))
+    assert not trained.wants_stream
+    with pytest.raises(MethodError, match="training split.*use_training"):
+        trained.step(world.batches[0])
 
 
 @pytest.mark.parametrize("kind", WITH_BANK)

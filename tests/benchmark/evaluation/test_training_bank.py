@@ -1,0 +1,126 @@
+"""A bank of training queries: which they are, and that a result is known by them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, Status
+from benchmark.data.own.source import OwnSource
+from benchmark.evaluation import builders
+from benchmark.evaluation.fingerprints import Fingerprints
+from benchmark.evaluation.runner import run_cell
+from benchmark.registry import METHODS
+from benchmark.store.run_store import RunStore
+from tests.benchmark import fakes
+
+TRAINING = fakes.world("training", count=12)
+
+
+def banked(bank: str, **changes: Any) -> Cell:
+    version = METHODS.get("nnn").card.version
+    method = MethodSpec("nnn", "published", {"bank": bank, "k": 4}, version)
+    return dataclasses.replace(fakes.cell(), method=method, **changes)
+
+
+def training_of(cell: Cell) -> Cell | None:
+    return dataclasses.replace(cell, benchmark="training", shift=ShiftSpec("none", 0), limit=8)
+
+
+def with_training(training: Any = TRAINING) -> Any:
+    def load(cell: Cell) -> Any:
+        return training if cell.benchmark == "training" else fakes.load_data(cell)
+
+    return fakes.resources(
+        make_method=builders._make_method, load_data=load, training_of=training_of
+    )
+
+
+def test_the_bank_is_the_training_queries_under_the_source_model() -> None:
+    resources, given = with_training(), []
+    make = resources.make_method
+
+    def noted(spec: MethodSpec, setup: Any) -> Any:
+        method = make(spec, setup)
+        take = method.use_training
+        method.__dict__["use_training"] = lambda rows: (given.append(rows), take(rows))
+        return method
+
+    resources.make_method = noted
+    record, found = run_cell(banked("train"), resources)
+    assert record.status == Status.DONE, record.reason
+    encoder = fakes.FakeBackbone()
+    expected = [
+        encoder.encode("image", encoder.preprocess("image")(TRAINING.queries[int(i)])[None])
+        for i in resources.queries(training_of(banked("train")))
+    ]
+    assert len(given) == 1
+    torch.testing.assert_close(given[0], torch.cat(expected))
+    assert record.info["train_queries"] == 8
+    assert record.info["train_fingerprint"] == TRAINING.fingerprint
+    _, online = run_cell(banked("past_queries"), with_training())
+    assert not np.array_equal(found["best_rank"], online["best_rank"])
+
+
+def test_a_result_is_known_by_its_training_queries(tmp_path: Path) -> None:
+    other = dataclasses.replace(TRAINING, fingerprint="others")
+    keys = {
+        with_training(data).key(banked(bank))
+        for data in (TRAINING, other)
+        for bank in ("train", "past_queries")
+    }
+    assert len(keys) == 3
+    record, arrays = run_cell(banked("train"), with_training())
+    store = RunStore(tmp_path)
+    store.save(record, arrays)
+    assert [kept.key for kept in store.records()] == [with_training().key(banked("train"))]
+
+
+def test_without_training_queries_the_cell_is_skipped() -> None:
+    resources = fakes.resources(make_method=builders._make_method)
+    record, _ = run_cell(banked("train"), resources)
+    assert record.status == Status.SKIPPED
+    assert "names no training queries for bank='train'" in record.reason
+
+
+def embedded(benchmark: str, root: str = "") -> Cell:
+    return banked("train", benchmark=benchmark, data_root=root, backbone=BackboneSpec("mini"))
+
+
+def test_of_a_benchmark_they_are_another_split_of_its_data(tmp_path: Path) -> None:
+    resources = builders.default_resources(cache="off")
+    cell = embedded("mini-base2rsicd-i2t")
+    training = resources.training(cell)
+    assert training is not None
+    assert (training.benchmark, training.shift.name) == ("mini-base2rsicd-i2t@val", "none")
+    data = resources.data(training)
+    assert len(data.queries) == 150
+    assert data.fingerprint != resources.data(cell).fingerprint
+    assert resources.training(embedded("mini-validation-image")) is None
+    assert resources.training(dataclasses.replace(cell, method=fakes.cell().method)) is None
+    known = Fingerprints(tmp_path)
+    assert known.key(cell, resources) == ""
+    known.remember(cell, resources)
+    assert known.key(cell, resources) == resources.key(cell)
+
+
+def test_of_own_data_they_are_the_rows_of_the_split_train(tmp_path: Path) -> None:
+    text = OwnSource("birds.csv", split="test").text
+    training = builders.default_resources(cache="off").training(embedded("own:birds-i2t", text))
+    assert training is not None
+    assert OwnSource.of(training.data_root) == OwnSource("birds.csv", split="train")
+    cleaned = OwnSource("birds.csv", clean="clean.csv").text
+    assert builders.default_resources().training(embedded("own:birds-i2t", cleaned)) is None
+
+
+def test_data_sets_without_such_a_split_have_none() -> None:
+    cards = builders.benchmark_cards().values()
+    trained = {card.dataset for card in cards if card.suite == "paper" and card.train}
+    assert trained == set(
+        "coco flickr30k icfg-pedes cuhk-pedes fashioniq cirr rsicd rsitmd".split()
+    )
+    assert {card.train for card in cards if card.suite == "mini"} == {"val"}
