@@ -142,7 +142,7 @@ def test_the_whole_stream_must_be_given(kind: type[BankMethod]) -> None:
     assert not kind(world.setup()).wants_stream
     trained = kind(world.setup(), kind.Options(bank="train"))
     assert not trained.wants_stream
-    with pytest.raises(MethodError, match="training split.*use_training"):
+    with pytest.raises(MethodError, match=r"training split.*use_training"):
         trained.step(world.batches[0])
 
 
