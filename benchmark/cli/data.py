@@ -147,7 +147,7 @@ def _check_own(args: argparse.Namespace, console: Console) -> int:
     for problem in report.problems:
         say(console, f"- {problem}")
     if not report.problems:
-        say(console, "nothing is missing, broken or double", "green")
+        say(console, "nothing is missing, broken or duplicated", "green")
     return FAILED if report.problems else OK
 
 
