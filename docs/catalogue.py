@@ -28,8 +28,8 @@ In brackets: forward (f) and backward (b) passes per query. Then come the paper 
 departures from it or its code. Each name leads to what the method computes.
 
 A *port* is a method brought to retrieval as in TCR's code: it trains LayerNorm with AdamW, three
-steps a batch. Where a method has a bank, queries of the stream take the place of its paper's
-training set.
+steps a batch. Where a method has a bank, queries of the stream by default take the place of its
+paper's training set.
 """
 SHIFTS_NOTE = """
 Images, audio, video and composed queries have severities 1 to 5; text has 1 to 7, or only 1 where
@@ -82,7 +82,7 @@ def _departures(text: str) -> str:
     first = "; ".join(text.partition(". ")[0].split("; ")[:2]) if text != "none" else ""
     said = re.sub(r"^(online )?retrieval port(?: after TCR's)?", r"\1port", first)
     said = re.sub(rf"^port: {_OF_EVERY_PORT}", "port", said)
-    said = re.sub(rf"^{_OF_EVERY_BANK}(?!; while it)(?:; )?", "", said)
+    said = re.sub(rf"^{_OF_EVERY_BANK}(?:; )?", "", said).replace("while it ", "while the bank ")
     return said[:1].upper() + said[1:]
 
 

@@ -79,12 +79,6 @@ FIGURES = (
         "≥ 1.7",
     ),
     Figure(
-        "test_processes.py::test_two_processes",
-        "two_threads",
-        "speed of two threads over one",
-        "below two processes",
-    ),
-    Figure(
         "test_settings.py::test_allocator",
         "kept",
         "steps with the allocator setting over without: mini encoder",
