@@ -24,6 +24,7 @@ from typing import Any
 from benchmark.cell import READY_MADE, ShiftSpec
 from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
 from benchmark.data.datasets.base import content_fingerprint, file_digests, refuse_duplicates
+from benchmark.data.datasets.folders import packed
 from benchmark.data.datasets.karpathy import CAPTIONS_PER_IMAGE
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Items, RetrievalSet, Texts
@@ -168,7 +169,7 @@ def _images(
     candidates = [root / layout.images / name, root / name]
     source = next((path for path in candidates if path.is_dir()), None)
     if source is None:
-        raise _not_found("folder of corrupted images", candidates)
+        raise _not_found("folder of corrupted images", root, candidates)
     below = [source / layout.annotated_folder, source]
     listings = [_by_stem(path) for path in below if path.is_dir()]
     ids = clean.queries.ids
@@ -201,7 +202,7 @@ def _captions(
     candidates = [root / layout.annotations / below, root / below]
     source = next((path for path in candidates if path.is_file()), None)
     if source is None:
-        raise _not_found("file of corrupted captions", candidates)
+        raise _not_found("file of corrupted captions", root, candidates)
     texts = _read_captions(source)
     wanted: dict[str, list[str]] = {}
     for item in clean.queries.ids:
@@ -259,11 +260,11 @@ def _joined(raw: Sequence[Any], where: str) -> Iterator[Any]:
             yield caption
 
 
-def _not_found(what: str, candidates: Sequence[Path]) -> DataError:
+def _not_found(what: str, root: Path, candidates: Sequence[Path]) -> DataError:
     looked = ", ".join(map(str, candidates))
     return DataError(
-        f"no {what}; looked for {looked}; READY_MADE=/path (--ready-made /path) names the folder "
-        "that holds TCR's or MM_Robustness' files"
+        f"no {what}; looked for {looked}; {packed([root])}READY_MADE=/path "
+        "(--ready-made /path) names the folder that holds TCR's or MM_Robustness' files"
     )
 
 

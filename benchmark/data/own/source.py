@@ -225,11 +225,10 @@ def undescribed(folder: Path, *, strict: bool = True) -> str:
             f"holds {pictures} pictures and nothing that describes them; expected {form}, or "
             "--benchmark NAME if it is a published data set"
         )
-    return (
-        f"is a folder without a table; {packed([folder])}expected {form}, or shards (.tar)"
-        if strict
-        else ""
-    )
+    archives = packed([folder])
+    if strict or (archives and not any(path.is_dir() for path in inside)):
+        return f"is a folder without a table; {archives}expected {form}, or shards (.tar)"
+    return ""
 
 
 def own_card(name: str) -> BenchmarkCard | None:

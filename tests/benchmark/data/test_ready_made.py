@@ -245,6 +245,15 @@ def test_what_was_looked_for_is_said(tmp_path: Path, name: str, query: str) -> N
         read(tmp_path, data, name, 5)
 
 
+def test_ready_made_queries_that_are_still_packed(tmp_path: Path) -> None:
+    data = clean(tmp_path / "clean", "image")
+    (tmp_path / "ready").mkdir()
+    archive = tmp_path / "ready/COCO-C.tar.gz"
+    archive.touch()
+    with pytest.raises(DataError, match=f"{archive} is still packed: tar -xf {archive} -C "):
+        read(tmp_path / "ready", data, "fog", 5)
+
+
 def test_the_other_side_and_another_data_set_are_refused(tmp_path: Path) -> None:
     data = clean(tmp_path / "data", "text")
     with pytest.raises(ConfigError, match="'fog' holds image queries; those of 'coco-c' are of"):

@@ -97,6 +97,14 @@ def test_pictures_that_are_still_packed(tmp_path: Path, kind: str, command: str)
             refuse_other_files(archive)
 
 
+def test_a_folder_with_nothing_but_archives(tmp_path: Path) -> None:
+    (tmp_path / "all.tgz").touch()
+    with pytest.raises(
+        DataError, match=f"without a table; {tmp_path}/all.tgz is still packed: tar"
+    ):
+        refuse_other_files(str(tmp_path))
+
+
 def test_pictures_in_a_folder_of_another_form(tmp_path: Path) -> None:
     table = make_pairs(tmp_path)
     before = load_own_set(table).fingerprint
