@@ -61,6 +61,7 @@ def letters(text):
 
 
 FRAME = pd.DataFrame({"image": [pixels(n) for n in NAMES], "caption": NAMES})
+OWN = {"data": FRAME, "model": TOWERS, "shift": "contrast"}
 BAD = {
     "unknown method": ({"method": "tnet"}, "unknown method 'tnet'; did you mean 'tent'"),
     "an instance": ({"method": 3}, "method=3 cannot be used; expected a name, a subclass"),
@@ -68,8 +69,8 @@ BAD = {
     "no card": ({"method": Cardless}, "the class Cardless has no card"),
     "a name that is taken": ({"method": Taken}, "method name 'tcr' is already taken by methods"),
     "abstract": ({"method": Unfinished}, "that defines objective"),
-    "raises": ({"method": Broken, "limit": 16}, "broken failed: KeyError: 'logits'.*in objective"),
-    "no method made": ({"method": lambda setup: 3, "limit": 16}, "gave a int; expected a Method"),
+    "raises": ({**OWN, "method": Broken}, "broken failed: KeyError: 'logits'.*in objective"),
+    "no method made": ({**OWN, "method": lambda setup: 3}, "gave a int; expected a Method"),
     "unknown setting": ({"severty": 3}, "takes no 'severty'; did you mean 'severity'"),
     "the command's": ({"workers": 4}, "takes no workers: it runs in this process"),
     "a wrong value": ({"seed": "x"}, "seed=: expected whole numbers"),
@@ -146,9 +147,9 @@ BAD = {
         },
         "prepared text queries have the shapes .*; expected one for all",
     ),
-    "a loss of floats": ({"method": Plain, "limit": 16}, "the loss is float; expected one number"),
+    "a loss of floats": ({**OWN, "method": Plain}, "the loss is float; expected one number"),
     "a shift of floats": (
-        {"shift": Halved, "limit": 16},
+        {**OWN, "shift": Halved},
         "shift 'halved' made of query .* an array of float64, shape",
     ),
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -30,14 +29,6 @@ ROOT = Path(benchmark.__file__).resolve().parents[1]
 NAMES = list(COLOURS)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def embedded_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The shipped galleries are encoded once for all tests here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QUERYSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture
 def frame() -> pd.DataFrame:
     return pd.DataFrame(
@@ -45,18 +36,16 @@ def frame() -> pd.DataFrame:
     )
 
 
-def test_a_class_a_function_and_a_name_beside_the_source(tmp_path, monkeypatch) -> None:
+def test_a_class_a_function_and_a_name_beside_the_source(frame, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    options = Tent.Options(lr=0.0)
-    result = queryshift.evaluate(
-        [Sharpen, partial(Tent, options=options), "recentre"], shift="gaussian", limit=32
-    )
-    frame = result.to_frame().set_index("method")
-    assert list(frame.index) == ["source", "sharpen", "tent-made", "recentre"]
-    assert set(frame["status"]) == {"done"}
-    assert frame["backward_per_query"]["sharpen"] > 0
-    assert frame["R@1"]["tent-made"] == frame["R@1"]["source"]  # it learns at a rate of 0
+    methods = [Sharpen, partial(Tent, options=Tent.Options(lr=0.0)), "recentre"]
+    result = queryshift.evaluate(methods, "mini", frame, "gaussian")
+    rows = result.to_frame().set_index("method")
+    assert list(rows.index) == ["source", "sharpen", "tent-made", "recentre"]
+    assert set(rows["status"]) == {"done"}
+    assert rows["backward_per_query"]["sharpen"] > 0
+    assert rows["R@1"]["tent-made"] == rows["R@1"]["source"]  # it learns at a rate of 0
     assert "against no adaptation" in result.verdict()
     assert "<table" in result._repr_html_()
     assert "against source" in result._repr_html_()
@@ -83,20 +72,24 @@ def test_a_loss_without_a_gradient_is_said(caplog) -> None:
 def test_the_numbers_are_those_of_the_command(tmp_path) -> None:
     from benchmark.cli.main import main
 
-    told = ["--method", "tent", "--shift", "contrast", "--limit", "40", "--seed", "1"]
-    assert main(["bench", *told, "--out", str(tmp_path), "--no-figures", "--quiet"]) == 0
+    name = "mini-flickr-c-image"
+    told = ["--method", "tent", "--benchmark", name, "--shift", "fog", "--limit", "40"]
+    assert (
+        main(["bench", *told, "--seed", "1", "--out", str(tmp_path), "--no-figures", "--quiet"])
+        == 0
+    )
     stored = queryshift.load_results(tmp_path).to_frame()
-    ours = queryshift.evaluate("tent", shift="contrast", limit=40, seed=1).to_frame()
+    ours = queryshift.evaluate("tent", data=name, shift="fog", limit=40, seed=1).to_frame()
     both = [frame.set_index("key").sort_index() for frame in (stored, ours)]
     assert list(both[0].index) == list(both[1].index)
     assert both[0]["mAP"].equals(both[1]["mAP"])
 
 
-def test_figures(tmp_path) -> None:
-    result = queryshift.evaluate("tent", shift="contrast", limit=24, severity=[1, 5])
+def test_figures(frame) -> None:
+    result = queryshift.evaluate("tent", TOWERS, frame, "contrast", severity=[1, 5])
     figure = result.plot()
     assert figure._repr_png_().startswith(b"\x89PNG")
-    assert result.plot("severity", "mini-coco-c-image") is not None
+    assert result.plot("severity", "own:data-i2t") is not None
     with pytest.raises(QueryShiftError, match="no figure 'shift'; did you mean 'shifts'"):
         result.plot("shift")
 
@@ -149,22 +142,22 @@ def test_a_dual_encoder_and_a_retrieval_set() -> None:
     from benchmark.cell import BackboneSpec
 
     encoder = BACKBONES.get("mini")(BackboneSpec())
-    data = load_retrieval_set(benchmark_card("mini-coco-c-image"))
-    given = queryshift.evaluate("source", encoder, data, shift="none", limit=32)
-    named = queryshift.evaluate("source", data="mini-coco-c-image", shift="none", limit=32)
+    card = benchmark_card("mini-base2rsitmd-t2i")
+    run = partial(queryshift.evaluate, "source", limit=32, loader_workers=0)
+    given, named = run(encoder, load_retrieval_set(card), "none"), run(data=card.id)
     assert list(given.to_frame()["mAP"]) == list(named.to_frame()["mAP"])
-    assert set(given.to_frame()["benchmark"]) == {"own:mini-coco-c-image-i2t"}
+    assert set(given.to_frame()["benchmark"]) == {"own:mini-base2rsitmd-t2i"}
     assert given.cells[0].weights == named.cells[0].weights
 
 
-def test_a_shift_of_ones_own() -> None:
+def test_a_shift_of_ones_own(frame) -> None:
     class Dark(Shift):
         card = ShiftCard("dark", "image", (1, 2), "darker", "none")
 
         def corrupt(self, item, severity, rng):
             return item // (4 * severity)
 
-    result = queryshift.evaluate("tent", shift=[Dark, "contrast"], limit=16, severity=1)
+    result = queryshift.evaluate("tent", TOWERS, frame, [Dark, "contrast"], severity=1)
     assert set(result.to_frame()["shift"]) == {"dark", "contrast"}
     assert "dark" not in SHIFTS
 

@@ -15,6 +15,7 @@ import pytest
 
 from benchmark.cli import main
 from benchmark.registry import REGISTRIES
+from tests.benchmark.conftest import TOY
 
 ROOT = Path(__file__).resolve().parents[3]
 METHOD = """
@@ -29,7 +30,8 @@ class Bad(Tent):
         {step}
         return super().step(queries)
 """
-BENCH = ("bench", "--shift", "gaussian", "--limit", "8", "--batch-size", "4", "--no-figures")
+BENCH = (*("bench", "--benchmark", "toy-image", "--shift", "gaussian"), "--limit=8")
+BENCH += ("--batch-size=4", "--no-figures")
 
 
 def install(site: Path, code: str, kind: str = "method") -> Path:
@@ -43,7 +45,7 @@ def install(site: Path, code: str, kind: str = "method") -> Path:
 
 
 def run(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join((str(site), str(ROOT)))
+    paths = os.pathsep.join((str(site), str(TOY), str(ROOT)))
     return subprocess.run(
         [sys.executable, "-m", "benchmark", *words],
         env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
@@ -251,7 +253,7 @@ def test_ctrl_c_while_workers_start_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "site" / "sitecustomize.py").write_text(
         f"import sys, time\nif 'spawn_main' in ' '.join(sys.orig_argv): {wait}\n"
     )
-    paths = os.pathsep.join((str(tmp_path / "site"), str(ROOT)))
+    paths = os.pathsep.join((str(tmp_path / "site"), str(TOY), str(ROOT)))
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmark", *BENCH, "--workers", "2", "--out", "run"],
         env=os.environ | {"PYTHONPATH": paths},

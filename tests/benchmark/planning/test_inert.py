@@ -91,13 +91,17 @@ def test_what_one_part_of_a_grid_heeds_passes(tmp_path: Path) -> None:
     assert len(plan.possible) > 2
 
 
+SMALL_RUN = (*("bench", "--benchmark", "mini-base2rsitmd-t2i"), "--method=source")
+SMALL_RUN += ("--loader-workers=0",)
+
+
 def test_a_file_of_settings_may_serve_several_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "shared.yaml"
     file.write_text("data: /data\npreset: mini\nseverity: 3\nlimit: 4\nquiet: true\n")
     rest = ["--config", str(file), "--no-figures", "--out", str(tmp_path / "run")]
-    assert main(["bench", "--method", "source", "--shift", "none", *rest]) == 0
+    assert main([*SMALL_RUN, "--shift", "none", *rest]) == 0
     assert main(["bench", *rest]) == 2
     assert "shared.yaml:1: 'data' has no effect here" in capsys.readouterr().err
 
@@ -106,8 +110,7 @@ def test_a_file_of_settings_may_serve_several_runs(
 def run(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a run that has been stored."""
     folder = str(tmp_path_factory.mktemp("stored") / "run")
-    bench = ["bench", "--method", "source", "--limit", "4", "--no-figures", "--quiet"]
-    assert main([*bench, "--out", folder]) == 0
+    assert main([*SMALL_RUN, "--limit", "4", "--no-figures", "--quiet", "--out", folder]) == 0
     return folder
 
 
