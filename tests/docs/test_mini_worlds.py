@@ -55,7 +55,7 @@ def test_the_survey_measures_what_the_suite_runs(row: Row) -> None:
 def test_recall_at_home_leaves_room(row: Row) -> None:
     """The band is 30 to 92 on the whole test split; a smaller gallery is easier.
 
-    The base encoder has a test of its own, on the whole split.
+    The base encoder has a test of its own.
     """
     here, _ = Survey(images=120).measure(row)
     assert all(30 <= value <= 96 for value in here)

@@ -1,8 +1,9 @@
-"""Every benchmark of every suite with each of its own shifts, on data in the original layouts.
+"""Every benchmark of every suite, and every shift of one, on data in the original layouts.
 
 One batch of a plain run each (FashionIQ: one for each of its categories). The cells are planned as
 the command plans them, the data are invented files in the real formats (embedded suites bring their
-own), and the encoders are the real ones with small random weights.
+own), and the encoders are the real ones with small random weights. All cells are planned; a shift
+that a benchmark before has run with the same loader and options does not run again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmark.cell import Status
+from benchmark.cell import Cell, Status
 from benchmark.config.run import BenchConfig
+from benchmark.data.card import BenchmarkCard
 from benchmark.data.suite import benchmark_card, load_suite, suite_names
 from benchmark.errors import ConfigError
 from benchmark.evaluation.builders import default_resources
@@ -62,12 +65,23 @@ CLIP: dict[str, Any] = {
     },
 }
 
-CASES = [
-    (suite, card.id, shift)
-    for suite in suite_names()
-    for card in load_suite(suite).benchmarks
-    for shift in card.shifts
-]
+Weights = dict[str, dict[str, str]]
+"""Loader -> the settings that name its weights."""
+CARDS = [(suite, card) for suite in suite_names() for card in load_suite(suite).benchmarks]
+
+
+def cases() -> Iterator[tuple[str, str, str]]:
+    """Suite, benchmark and shift of each batch."""
+    seen = set()
+    for suite, card in CARDS:
+        for shift in card.shifts:
+            way = (card.backbone.loader, card.query, shift, str(card.shift_options))
+            if shift == card.shifts[0] or way not in seen:
+                yield suite, card.id, shift
+            seen.add(way)
+
+
+CASES = list(cases())
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +104,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     """For each loader that needs weights, the settings that name small random ones."""
     root = tmp_path_factory.mktemp("weights")
     with torch.random.fork_rng(devices=[]):
@@ -123,19 +137,11 @@ def resources() -> Resources:
     return found
 
 
-@pytest.mark.parametrize(("suite", "name", "shift"), CASES)
-def test_one_batch(
-    suite: str,
-    name: str,
-    shift: str,
-    data: Path,
-    weights: dict[str, dict[str, str]],
-    resources: Resources,
-) -> None:
-    card = benchmark_card(name)
+def planned(card: BenchmarkCard, shifts: Sequence[str], data: Path, weights: Weights) -> list[Cell]:
+    """The cells of one method, one a shift."""
     config = BenchConfig(
-        benchmark=(name,),
-        shift=(shift,),
+        benchmark=(card.id,),
+        shift=tuple(shifts),
         method=("tent",),
         option={"steps": "1"},
         data=str(data) if card.backbone.loader in weights else "",
@@ -143,7 +149,20 @@ def test_one_batch(
         limit=QUERIES,
         **weights.get(card.backbone.loader, {}),
     )
-    cell = next(cell for cell in plan(config) if cell.method.name == "tent")
+    return [cell for cell in plan(config) if cell.method.name == "tent"]
+
+
+def test_every_shift_of_every_benchmark_is_planned(data: Path, weights: Weights) -> None:
+    for _, card in CARDS:
+        cells = planned(card, card.shifts, data, weights)
+        assert [cell.shift.name for cell in cells] == list(card.shifts)
+
+
+@pytest.mark.parametrize(("suite", "name", "shift"), CASES)
+def test_one_batch(
+    suite: str, name: str, shift: str, data: Path, weights: Weights, resources: Resources
+) -> None:
+    (cell,) = planned(benchmark_card(name), [shift], data, weights)
     record, arrays = run_cell(cell, resources)
     assert record.status is Status.DONE, record.reason
     assert sum(batch["queries"] for batch in record.batches) == QUERIES

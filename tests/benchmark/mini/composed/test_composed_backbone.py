@@ -19,9 +19,9 @@ from shifts.base import item_generator
 from shifts.composed import Composed, ComposedOptions, ComposedShift
 
 LOADERS = {"fiq": load_fiq, "cirr": load_cirr}
-QUERIES = {"fiq": 200, "cirr": 400}
+QUERIES = {"fiq": 200, "cirr": 300}
 """The first families of the test split: whole families, so that no wrong edit is lost."""
-SHIFTED = {"both": 120, "image": 160, "text": 400}
+SHIFTED = {"both": 80, "image": 100, "text": 300}
 """Of these queries so many get shifted, most where the band's end is nearest."""
 SHIFTS = {
     "both": ComposedOptions(part="both", image_options=("constants=mini64",)),
