@@ -38,7 +38,7 @@ from methods.tcr import Tcr
 from methods.tcr_untrained import TcrUntrained
 from methods.tda import Tda
 from methods.tent import Tent
-from methods.testing import CHECKS, MethodContract, run_contract
+from methods.testing import CHECKS, MethodContract, Subject, run_contract
 from methods.vte import Vte
 from methods.whiten import Whiten
 
@@ -220,8 +220,8 @@ NoCard.card = None  # type: ignore[assignment]
     ],
 )
 def test_contract_catches(method: type[Method], failing: str) -> None:
-    results = {name: ok for name, ok, _ in run_contract(method)}
-    assert results[failing] is False
+    with pytest.raises((AssertionError, RuntimeError)):
+        CHECKS[failing](Subject(method))
 
 
 def test_run_contract_reports_every_check() -> None:
@@ -229,6 +229,8 @@ def test_run_contract_reports_every_check() -> None:
     assert [name for name, _, _ in results] == list(CHECKS)
     assert all(ok for _, ok, _ in results), results
     assert all(message for _, _, message in results)
+    failed = {name: message for name, ok, message in run_contract(RefusesOne) if not ok}
+    assert failed["batch_sizes"] == "RuntimeError: one is too few"
 
 
 def test_contract_class_has_a_test_for_every_check() -> None:
