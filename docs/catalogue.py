@@ -27,9 +27,9 @@ METHODS_NOTE = """
 In brackets: forward (f) and backward (b) passes per query. Then come the paper and the main
 departures from it or its code. Each name leads to what the method computes.
 
-A *port* is a method brought to retrieval as in TCR's code: it trains LayerNorm with AdamW, three
-steps a batch. Where a method has a bank, queries of the stream by default take the place of its
-paper's training set.
+A *port* is a method brought to retrieval as in TCR's code. If it trains, it trains LayerNorm with
+AdamW, three steps a batch, unless said otherwise. Where a method has a bank, queries of the stream
+by default take the place of its paper's training set.
 """
 SHIFTS_NOTE = """
 Images, audio, video and composed queries have severities 1 to 5; text has 1 to 7, or only 1 where
