@@ -1,7 +1,7 @@
 """Writes the tables of results/methods.md: ``python -m docs.method_tables [GRID FOLDER]``.
 
-What the ``leaderboard.csv`` of a run of the grid ``rest-ablation``, ``streams`` or ``published``
-says is kept in ``results/GRID.csv``; without a folder the tables are made from these files and from
+What the ``leaderboard.csv`` of a run of the grid ``rest-ablation``, ``streams``, ``published`` or
+``banks`` says is kept in ``results/GRID.csv``; without a folder the tables are made from these files and from
 ``results/leaderboard.csv``. A test compares.
 """
 
@@ -19,6 +19,7 @@ from benchmark.cell import SOURCE
 from benchmark.registry import BENCHMARKS
 from benchmark.report.claim_rules import Estimate, over_benchmarks
 from docs.marks import filled, table
+from methods.bank import BANKS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -44,15 +45,15 @@ def variant_of(label: str) -> str:
 
     >>> variant_of("rest [mini+level, gap=1.0, level=query]"), variant_of("tda[past_queries]")
     ('rest level=query', 'tda[past_queries]')
-    >>> variant_of("rest[centred] [mini+centre,level]")
-    'rest[centred] level'
+    >>> variant_of("rest[centred] [mini+centre,level]"), variant_of("nnn[train] [mini+bank]")
+    ('rest[centred] level', 'nnn[train]')
     """
     name, _, inside = label.partition(" [")
     inside = inside.rstrip("]")
     pairs = dict(re.findall(r"(\w+)=([^,]+)", inside))
     bare = [k for k in inside.partition("+")[2].partition(", ")[0].split(",") if k not in pairs]
     named = [f"{k}={v}" for k, v in pairs.items() if DEFAULTS.get(k, "") != v]
-    return " ".join([name, *named, *(k for k in bare if k and k != "centre")])
+    return " ".join([name, *named, *(k for k in bare if k not in ("", "bank", "centre"))])
 
 
 def ablation(results: Path) -> str:
@@ -135,6 +136,27 @@ def tuning(results: Path) -> str:
     return _markdown(rows)
 
 
+def banks(results: Path) -> str:
+    """What a method with a bank gains over source, by what the bank holds."""
+    recall = _by_data_set(pd.read_csv(results / "banks.csv"), "variant")
+    gain = recall.drop(columns=SOURCE).sub(recall[SOURCE], axis=0)
+    gain.columns = pd.MultiIndex.from_tuples(
+        re.fullmatch(r"(\w+)\[(\w+)\]", name).groups() for name in gain
+    )
+    mean = gain.mean().unstack()
+    rows = [
+        {
+            "method": f"`{method}`",
+            **{f"`{bank}`": f"{mean.loc[method, bank]:+.1f}" for bank in BANKS},
+            "`train` minus `past_queries`": interval(
+                gain[method]["train"] - gain[method]["past_queries"]
+            ),
+        }
+        for method in mean.sort_values("train", ascending=False).index
+    ]
+    return _markdown(rows)
+
+
 def _by_data_set(numbers: pd.DataFrame, method: str) -> pd.DataFrame:
     """R@1 by data set (rows) and method (columns)."""
     data_set = [BENCHMARKS.get(name).dataset for name in numbers["benchmark"]]
@@ -159,6 +181,7 @@ def streams(results: Path) -> str:
 
 TABLES: Mapping[str, Callable[[Path], str]] = {
     "ablation": ablation,
+    "banks": banks,
     "held": held,
     "streams": streams,
     "tuning": tuning,
