@@ -1,8 +1,8 @@
 """Writes the tables of results/methods.md: ``python -m docs.method_tables [GRID FOLDER]``.
 
 What the ``leaderboard.csv`` of a run of the grid ``rest-ablation``, ``streams``, ``published`` or
-``banks`` says is kept in ``results/GRID.csv``; without a folder the tables are made from these files and from
-``results/leaderboard.csv``. A test compares.
+``banks`` says is kept in ``results/GRID.csv``; without a folder the tables are made from these
+files and from ``results/leaderboard.csv``. A test compares.
 """
 
 from __future__ import annotations
