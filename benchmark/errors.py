@@ -100,11 +100,6 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}{where}"
 
 
-def said(error: Exception) -> str:
-    """Class and message of another library's error, on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
 def shown(value: object) -> str:
     """A value for a message: as Python writes it, shortened where it is long.
 

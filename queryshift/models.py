@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.backbones.base import DualEncoder, TwoTowers, fingerprint
-from benchmark.errors import ConfigError, DataError, QueryShiftError, WeightsError, said, shown
+from benchmark.errors import ConfigError, DataError, QueryShiftError, WeightsError, reason_of, shown
 from methods.base import QueryEncoder
 from shifts.audio.item import Audio
 
@@ -126,8 +126,8 @@ class _Encoder(QueryEncoder):
             fresh = copy.deepcopy(net).float().cpu().eval().requires_grad_(False)
         except Exception as error:  # torch's own, and those of the user's class
             raise WeightsError(
-                f"the {modality} tower cannot be copied as float32 ({said(error)}); expected a "
-                "plain module with its weights as parameters: no TorchScript, none on the device "
+                f"the {modality} tower cannot be copied as float32 ({reason_of(error)}); expected "
+                "a plain module with its weights as parameters: no TorchScript, none on the device "
                 "'meta'"
             ) from None
         return fresh if isinstance(fresh, QueryEncoder) else cls(fresh)

@@ -22,7 +22,7 @@ from benchmark.backbones.places import parted
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
-from benchmark.errors import ConfigError, WeightsError, import_extra, said
+from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of
 from methods.base import QueryEncoder
 
 TEXT_TOKENS = 35
@@ -177,7 +177,9 @@ def _config(package: Any, settings: Mapping[str, Any], folder: Path) -> Any:
     try:
         return package.BlipConfig.from_dict(dict(settings))
     except Exception as error:  # transformers' validation raises classes of its own
-        raise WeightsError(f"the configuration of {folder} is not valid ({said(error)})") from None
+        raise WeightsError(
+            f"the configuration of {folder} is not valid ({reason_of(error)})"
+        ) from None
 
 
 def _build(package: Any, config: Any, folder: Path) -> Any:
@@ -186,7 +188,7 @@ def _build(package: Any, config: Any, folder: Path) -> Any:
             return package.BlipForImageTextRetrieval(config)
         except Exception as error:  # transformers' own
             raise WeightsError(
-                f"transformers cannot build the BLIP model of {folder} ({said(error)})"
+                f"transformers cannot build the BLIP model of {folder} ({reason_of(error)})"
             ) from None
 
 
@@ -208,7 +210,8 @@ def _tokenizer(package: Any, folder: Path, config: Any) -> Any:
         tokenizer = package.BertTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # transformers' and tokenizers' own
         raise WeightsError(
-            f"the tokenizer of {folder} cannot be read ({said(error)}); expected BERT's {files}"
+            f"the tokenizer of {folder} cannot be read ({reason_of(error)}); expected BERT's "
+            f"{files}"
         ) from None
     special = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
     entries, room = len(tokenizer), config.text_config.vocab_size

@@ -34,7 +34,7 @@ from benchmark.backbones.places import fetched, stable
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
-from benchmark.errors import ConfigError, WeightsError, import_extra, said, shown
+from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of, shown
 from shifts.audio.item import Audio
 
 CONFIG_FILE = "config.json"
@@ -128,7 +128,7 @@ def _read(library: Any, folder: Path) -> tuple[Any, Any]:
     except Exception as error:  # transformers' own, of every kind
         raise WeightsError(
             f"{folder / CONFIG_FILE} is no configuration of a model that transformers knows "
-            f"({said(error)}); code that comes with a model is never run"
+            f"({reason_of(error)}); code that comes with a model is never run"
         ) from None
     kind = library.MODEL_MAPPING.get(type(config), type(None))
     if not hasattr(kind, "get_text_features") or not any(hasattr(kind, s) for s in _SIDES.values()):
@@ -152,7 +152,7 @@ def _read(library: Any, folder: Path) -> tuple[Any, Any]:
             ) from None
         except Exception as error:
             raise WeightsError(
-                f"the weights in {folder} cannot be loaded ({said(error)}); expected "
+                f"the weights in {folder} cannot be loaded ({reason_of(error)}); expected "
                 "model.safetensors, or every shard that its index names, as save_pretrained writes "
                 "them"
             ) from None
@@ -276,8 +276,8 @@ def _text_inputs(library: Any, folder: Path, model: Any, whole: Any) -> tuple[An
             found = tokenizer(text, padding="max_length", truncation=True, max_length=length)
         except Exception as error:  # the library's own are plain ones
             raise WeightsError(
-                f"the tokenizer of {folder} cannot read {shown(text)} ({said(error)}); save it "
-                "again, with its tokenizer_config.json: processor.save_pretrained(folder)"
+                f"the tokenizer of {folder} cannot read {shown(text)} ({reason_of(error)}); save "
+                "it again, with its tokenizer_config.json: processor.save_pretrained(folder)"
             ) from None
         return torch.tensor([found[name] for name in names], dtype=torch.int64)
 
@@ -304,7 +304,7 @@ def _loaded(kind: Any, folder: Path, file: str) -> Any:
         return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers' own, of every kind
         there = (folder / file).is_file() or not isinstance(error, OSError)
-        reason = f"; {said(error)}" if there else ""
+        reason = f"; {reason_of(error)}" if there else ""
         raise WeightsError(
             f"{folder} lacks its {kind.__name__.removeprefix('Auto')} ({file} or processor_config."
             f"json{reason}); save it beside the model: processor.save_pretrained(folder)"

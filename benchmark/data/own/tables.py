@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.data.own.source import HUB, is_saved, metadata_of, shards_of, undescribed
-from benchmark.errors import DataError, import_extra, said
+from benchmark.errors import DataError, import_extra, reason_of
 
 CHUNK = 50_000
 """Rows that are held at once."""
@@ -193,8 +193,8 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, pd.errors.ParserWarning) as error:
         raise DataError(
-            f"{path} cannot be read as a table ({said(error)}); expected UTF-8 text with a line "
-            "of column names, and quotes around values with commas or line breaks"
+            f"{path} cannot be read as a table ({reason_of(error)}); expected UTF-8 text with a "
+            "line of column names, and quotes around values with commas or line breaks"
         ) from None
 
 
@@ -307,7 +307,7 @@ def _parquet(path: Path) -> Iterator[pd.DataFrame]:
             for batch in file.iter_batches(batch_size=FILE_ROWS if large else CHUNK):
                 yield from _framed(iter(batch.to_pylist()))
     except (OSError, ValueError) as error:  # pyarrow's own are of these
-        raise DataError(f"{path} cannot be read as Parquet ({said(error)})") from None
+        raise DataError(f"{path} cannot be read as Parquet ({reason_of(error)})") from None
 
 
 def _folder_rows(folder: Path, tables: list[Path]) -> Iterator[pd.DataFrame]:
