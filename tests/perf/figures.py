@@ -157,10 +157,7 @@ def measured_on(kept: Mapping[str, Any]) -> list[str]:
     loads = [noted["load"] for noted in kept.values() if "load" in noted]
     lines = ["Measured on: " + "; ".join(places) + "."]
     if loads:
-        lines.append(
-            f"Load average at the end of the tests: {min(loads)} to {max(loads)}. Above 2, other "
-            "work made wall times uncertain."
-        )
+        lines.append(f"Load average at the end of the tests: {min(loads)} to {max(loads)}.")
     return lines
 
 
