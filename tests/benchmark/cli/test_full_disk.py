@@ -17,7 +17,9 @@ from benchmark.errors import DataError
 from benchmark.store.run_store import RunStore
 from tests.benchmark.fixtures_own import make_pairs
 
-RUN = ["bench", "--shift", "gaussian", "--limit", "16", "--no-figures", "--cache", "off"]
+pytestmark = pytest.mark.usefixtures("toy")
+RUN = [*("bench", "--benchmark", "toy-image", "--shift", "gaussian", "--limit", "16")]
+RUN += ["--no-figures", "--cache", "off"]
 
 
 @contextmanager
@@ -68,7 +70,7 @@ def test_a_report_on_a_full_disk_leaves_the_results(
 
 
 def test_a_full_cache_costs_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    told = {"shift": "gaussian", "limit": 16, "cache": str(tmp_path)}
+    told = {"data": "toy-image", "shift": "gaussian", "limit": 16, "cache": str(tmp_path)}
     with files_end_after(300):
         result = queryshift.evaluate("recentre", **told)
     assert [cell.done for cell in result.cells] == [True, True]

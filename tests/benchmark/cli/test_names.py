@@ -82,7 +82,7 @@ def test_a_row_of_the_tables_shows_both_directions(call):
 def test_options_are_shown_with_their_bounds(call):
     said = " ".join(call("show", "nnn")[1].replace("│", " ").split())
     assert "bank queries nearest to an item that count [at least 1]" in said
-    assert "'earlier_queries' or 'transductive']" in said
+    assert "'train' or 'transductive']" in said
     said = " ".join(call("show", "tent")[1].replace("│", " ").split())
     assert "--option lr 0.0003" in said
     assert "[above 0" in said

@@ -91,27 +91,29 @@ def test_what_one_part_of_a_grid_heeds_passes(tmp_path: Path) -> None:
     assert len(plan.possible) > 2
 
 
-SMALL_RUN = (*("bench", "--benchmark", "mini-base2rsitmd-t2i"), "--method=source")
-SMALL_RUN += ("--loader-workers=0",)
-
-
-def test_a_file_of_settings_may_serve_several_runs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "shared.yaml"
-    file.write_text("data: /data\npreset: mini\nseverity: 3\nlimit: 4\nquiet: true\n")
-    rest = ["--config", str(file), "--no-figures", "--out", str(tmp_path / "run")]
-    assert main([*SMALL_RUN, "--shift", "none", *rest]) == 0
-    assert main(["bench", *rest]) == 2
-    assert "shared.yaml:1: 'data' has no effect here" in capsys.readouterr().err
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The flags of a file of settings, some of which have no effect in some runs."""
+    folder = tmp_path_factory.mktemp("stored")
+    (folder / "shared.yaml").write_text(
+        "data: /data\npreset: mini\nseverity: 3\nlimit: 4\nquiet: true\n"
+    )
+    return ["--config", f"{folder}/shared.yaml", "--no-figures", "--out", f"{folder}/run"]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of a run that has been stored."""
-    folder = str(tmp_path_factory.mktemp("stored") / "run")
-    assert main([*SMALL_RUN, "--limit", "4", "--no-figures", "--quiet", "--out", folder]) == 0
-    return folder
+def run(settings: list[str]) -> str:
+    """The folder of a run that has been stored, with such a file."""
+    words = ("--benchmark", "mini-base2rsitmd-t2i", "--method", "source", "--shift", "none")
+    assert main(["bench", *words, "--loader-workers", "0", *settings]) == 0
+    return settings[-1]
+
+
+def test_a_file_of_settings_may_serve_several_runs(
+    run: str, settings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *settings]) == 2
+    assert "shared.yaml:1: 'data' has no effect here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
