@@ -15,15 +15,7 @@ from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.backbones.precision import PreciseBackbone
-from benchmark.cell import (
-    CLEAN,
-    DOMAIN,
-    TRAIN,
-    Cell,
-    Record,
-    Status,
-    domain_labels,
-)
+from benchmark.cell import CLEAN, DOMAIN, TRAIN, Cell, Record, Status, domain_labels
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.evaluation.answers import (
     Answers,
@@ -194,7 +186,7 @@ class CellRun:
 
     def _training_queries(self) -> Tensor:
         """(M, D) embeddings of the benchmark's clean training queries under the source model."""
-        training = self.resources.training(self.cell)
+        training = self.resources.homes.training(self.cell)
         if training is None:
             raise NotApplicable(
                 f"benchmark {self.cell.benchmark!r} names no training queries for bank={TRAIN!r}; "

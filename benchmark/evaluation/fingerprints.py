@@ -91,7 +91,7 @@ class Fingerprints:
         if shifts not in self._shift_files:
             self._shift_files[shifts] = resources.shift_files(cell)
         files = self._shift_files[shifts]
-        training, train = resources.training(cell), ""
+        training, train = resources.homes.training(cell), ""
         if training is not None and not (train := self.of_data(training)):
             return ""
         identity = data_identity(data, files, resources.homes.marked(cell, home), train)
@@ -112,7 +112,7 @@ class Fingerprints:
 
     def remember(self, cell: Cell, resources: Resources) -> None:
         """Keeps the fingerprints of a cell's data and backbone, which must be loaded already."""
-        for place in filter(None, (cell, resources.homes.of(cell), resources.training(cell))):
+        for place in filter(None, (cell, resources.homes.of(cell), resources.homes.training(cell))):
             if self._is_new(subject := _data_subject(place)):
                 data = resources.data(place)
                 files = None if _embedded_data(place.benchmark) else files_of(data)

@@ -13,15 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
-from benchmark.cell import (
-    CLEAN,
-    TRAIN,
-    BackboneSpec,
-    Cell,
-    MethodSpec,
-    ShiftSpec,
-    data_identity,
-)
+from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, data_identity
 from benchmark.data.loading import by_content
 from benchmark.data.retrieval import RetrievalSet, checked
 from benchmark.errors import ConfigError, DataError
@@ -69,7 +61,7 @@ class Resources:
         workers: processes that load ahead (see ``workers.loader_workers``).
 
     Attributes:
-        homes: where forgetting is measured.
+        homes: where forgetting is measured, and training queries come from.
         spoiled: a cell has changed what others share (see ``forget``); where a process can be
             replaced it now is.
     """
@@ -94,8 +86,7 @@ class Resources:
         self._load_data, self._load_backbone = load_data, load_backbone
         self.make_method, self.make_shift = make_method, make_shift
         self._load_ready_made = load_ready_made
-        self.homes = Homes(home_of, self.data, clean_share)
-        self._training_of = training_of
+        self.homes = Homes(home_of, self.data, clean_share, training_of)
         self._data = LRUCache[RetrievalSet](8)
         self._backbones = LRUCache[DualEncoder](2)
         self._galleries = LRUCache[Tensor](4)  # of a benchmark and its home, in both directions
@@ -130,15 +121,10 @@ class Resources:
         """
         if cell.stream.kind != "single":
             self.stream(cell)
-        return cell.key(
-            data_fingerprint=data_identity(
-                self.data(cell).fingerprint,
-                self.shift_files(cell),
-                self.homes.fingerprint(cell),
-                "" if (other := self.training(cell)) is None else self.data(other).fingerprint,
-            ),
-            backbone_fingerprint=self.backbone(cell).fingerprint,
-        )
+        own, files = self.data(cell).fingerprint, self.shift_files(cell)
+        homes = self.homes.fingerprint(cell), self.homes.training_fingerprint(cell)
+        data = data_identity(own, files, *homes)
+        return cell.key(data_fingerprint=data, backbone_fingerprint=self.backbone(cell).fingerprint)
 
     def shift_files(self, cell: Cell) -> str:
         """Hashes of the files that the cell's shifts work with, "" where there are none.
@@ -358,13 +344,6 @@ class Resources:
             (*self._stream_key(cell), "first domain"),
             lambda: self._source_recall(cell, queries),
         )
-
-    def training(self, cell: Cell) -> Cell | None:
-        """The cell whose clean queries fill the bank of this one's method.
-
-        None where the method has no bank of training queries, or the benchmark names none.
-        """
-        return self._training_of(cell) if cell.method.options.get("bank") == TRAIN else None
 
     def clean_rows(self, cell: Cell) -> Tensor:
         """(n, D) embeddings of the cell's clean queries under the frozen source model."""

@@ -123,15 +123,17 @@ def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
     files = resources.shift_files(cell)
     ready = any(spec.ready_made for spec in cell.domains)
     home, homeless = resources.homes.of(cell), resources.homes.why_missing(cell)
-    training = resources.training(cell)
+    trained: dict[str, Any] = {}
+    if (training := resources.homes.training(cell)) is not None:
+        trained["train_queries"] = len(resources.queries(training))
+        trained["train_fingerprint"] = resources.data(training).fingerprint
     return {
         **({"shift_files": files} if files else {}),
         "home": "" if home is None else resources.data(home).name,
         **({"home_queries": len(resources.queries(home))} if home is not None else {}),
         **({"home_fingerprint": other} if (other := resources.homes.fingerprint(cell)) else {}),
         **({"homeless": homeless} if homeless else {}),
-        **({"train_queries": len(resources.queries(training))} if training is not None else {}),
-        **({"train_fingerprint": resources.data(training).fingerprint} if training else {}),
+        **trained,
         **({"ready_made": True} if ready else {}),
         **({} if data.labelled else {"unlabelled": True}),
         "data": dict(data.info),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.cell import Cell
+from benchmark.cell import TRAIN, Cell
 from benchmark.data.numbered import Numbered
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
@@ -174,6 +174,7 @@ class Homes:
             no home.
         data: the retrieval set of a cell.
         share: of how many of a cell's queries one clean query is encoded for.
+        training: the cell whose clean queries are a benchmark's training queries, or None.
     """
 
     def __init__(
@@ -181,8 +182,9 @@ class Homes:
         find: Callable[[Cell], Cell | None],
         data: Callable[[Cell], RetrievalSet],
         share: Callable[[Cell], int] = lambda cell: 1,
+        training: Callable[[Cell], Cell | None] = lambda cell: None,
     ) -> None:
-        self._find, self._data, self._share = find, data, share
+        self._find, self._data, self._share, self._training = find, data, share, training
         self._found = LRUCache[tuple[Cell | None]](256)
         self._missing: dict[tuple[str, str, str], str] = {}
 
@@ -235,6 +237,18 @@ class Homes:
         """
         share = self._share(cell) if self._any(cell) is not None else 1
         return other if share == 1 else f"{other}/{share}"
+
+    def training(self, cell: Cell) -> Cell | None:
+        """The cell whose clean queries fill the bank of this one's method.
+
+        None where the method has no bank of training queries, or the benchmark names none.
+        """
+        return self._training(cell) if cell.method.options.get("bank") == TRAIN else None
+
+    def training_fingerprint(self, cell: Cell) -> str:
+        """What a cell's key says of the training queries in its bank; "" where it has none."""
+        training = self.training(cell)
+        return "" if training is None else self._data(training).fingerprint
 
     def _any(self, cell: Cell) -> Cell | None:
         key = place_of(cell), cell.backbone

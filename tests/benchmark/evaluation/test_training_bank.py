@@ -94,14 +94,14 @@ def embedded(benchmark: str, root: str = "") -> Cell:
 def test_of_a_benchmark_they_are_another_split_of_its_data(tmp_path: Path) -> None:
     resources = builders.default_resources(cache="off")
     cell = embedded("mini-base2rsicd-i2t")
-    training = resources.training(cell)
+    training = resources.homes.training(cell)
     assert training is not None
     assert (training.benchmark, training.shift.name) == ("mini-base2rsicd-i2t@val", "none")
     data = resources.data(training)
     assert len(data.queries) == 150
     assert data.fingerprint != resources.data(cell).fingerprint
-    assert resources.training(embedded("mini-validation-image")) is None
-    assert resources.training(dataclasses.replace(cell, method=fakes.cell().method)) is None
+    assert resources.homes.training(embedded("mini-validation-image")) is None
+    assert resources.homes.training(dataclasses.replace(cell, method=fakes.cell().method)) is None
     known = Fingerprints(tmp_path)
     assert known.key(cell, resources) == ""
     known.remember(cell, resources)
@@ -110,11 +110,13 @@ def test_of_a_benchmark_they_are_another_split_of_its_data(tmp_path: Path) -> No
 
 def test_of_own_data_they_are_the_rows_of_the_split_train(tmp_path: Path) -> None:
     text = OwnSource("birds.csv", split="test").text
-    training = builders.default_resources(cache="off").training(embedded("own:birds-i2t", text))
+    training = builders.default_resources(cache="off").homes.training(
+        embedded("own:birds-i2t", text)
+    )
     assert training is not None
     assert OwnSource.of(training.data_root) == OwnSource("birds.csv", split="train")
     cleaned = OwnSource("birds.csv", clean="clean.csv").text
-    assert builders.default_resources().training(embedded("own:birds-i2t", cleaned)) is None
+    assert builders.default_resources().homes.training(embedded("own:birds-i2t", cleaned)) is None
 
 
 def test_data_sets_without_such_a_split_have_none() -> None:
