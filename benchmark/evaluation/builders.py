@@ -110,14 +110,13 @@ def _training_of(cell: Cell) -> Cell | None:
         splits = [BENCHMARKS.get(name).train for name in names]
         if not all(splits):
             return None
-    return replace(
-        cell,
-        benchmark=SEPARATOR.join(map(SPLIT.join, zip(names, splits, strict=True))),
-        data_root=root,
-        shift=ShiftSpec(CLEAN, 0),
-        stream=StreamSpec(),
-        limit=TRAINING_QUERIES,
-    )
+    ids = map(SPLIT.join, zip(names, splits, strict=True))
+    return _clean(cell, benchmark=SEPARATOR.join(ids), data_root=root, limit=TRAINING_QUERIES)
+
+
+def _clean(cell: Cell, **where: Any) -> Cell:
+    """The cell with other data and nothing done to them."""
+    return replace(cell, shift=ShiftSpec(CLEAN, 0), stream=StreamSpec(), **where)
 
 
 def clean_share(cell: Cell) -> int:
@@ -132,28 +131,15 @@ def clean_share(cell: Cell) -> int:
 
 def _home_of(cell: Cell) -> Cell | None:
     """The clean cell of the benchmarks that the weights' home is, one for each of the cell's."""
-    clean = ShiftSpec(CLEAN, 0)
     if cell.benchmark.startswith(PREFIX):
         own = OwnSource.of(cell.data_root)
         if own.unlabelled and not own.clean and (origin := _home_of_weights(cell)):
-            return replace(
-                cell,
-                suite=origin.suite,
-                benchmark=origin.id,
-                data_root="",
-                shift=clean,
-                stream=StreamSpec(),
-            )
+            return _clean(cell, suite=origin.suite, benchmark=origin.id, data_root="")
         if not own.clean:  # real domains are a shift already: there is nothing clean
             return None if cell.stream.group_key == DOMAIN else cell
         stem, _, direction = cell.benchmark.rpartition("-")
-        return replace(
-            cell,
-            benchmark=f"{stem}.clean-{direction}",
-            data_root=own.cleaned.text,
-            shift=clean,
-            stream=StreamSpec(),
-        )
+        clean = f"{stem}.clean-{direction}"
+        return _clean(cell, benchmark=clean, data_root=own.cleaned.text)
     cards = [BENCHMARKS.get(name) for name in cell.benchmark.split(SEPARATOR)]
     known = list(benchmark_cards().values())
     if any(BENCHMARKS.origin(card.id) != BUILTIN for card in cards):
@@ -162,7 +148,7 @@ def _home_of(cell: Cell) -> Cell | None:
     found = list(dict.fromkeys(home.id for home in homes if home is not None))
     if not found:
         return None
-    return replace(cell, benchmark=SEPARATOR.join(found), shift=clean, stream=StreamSpec())
+    return _clean(cell, benchmark=SEPARATOR.join(found))
 
 
 def _home_of_weights(cell: Cell) -> BenchmarkCard | None:

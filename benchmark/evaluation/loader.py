@@ -211,9 +211,9 @@ class QueryInputs:
         preprocess = backbone.preprocess(self.modality)
         staged = preprocess if isinstance(preprocess, Staged) else None
         self._make = staged.compact if staged else preprocess
-        self._expand = staged.expand if staged else None
-        # A GPU makes numbers of a batch's pixels when it is collated.
-        self._by_gpu = bool(staged and staged.anywhere and backbone.device.startswith("cuda"))
+        by_gpu = staged is not None and staged.anywhere and backbone.device.startswith("cuda")
+        self._expand = staged.expand if staged and not by_gpu else None
+        self._expand_batch = staged.expand if staged and by_gpu else None
         self._corruption = corruption
         self._cache = cache
         self._changes = changes
@@ -225,9 +225,9 @@ class QueryInputs:
 
     def collated(self, inputs: Sequence[Tensor]) -> Tensor:
         """Prepared inputs as a batch on the backbone's device."""
-        if self._expand is not None and self._by_gpu:
+        if self._expand_batch is not None:
             pixels = on_device(torch.stack(list(inputs)), self._backbone.device)
-            inputs = list(self._expand(pixels))
+            inputs = list(self._expand_batch(pixels))
         return self._backbone.collate(self.modality, inputs)
 
     @contextmanager
@@ -281,7 +281,7 @@ class QueryInputs:
             if self._cache is not None:
                 self._cache.put(index, rows[index])
         found = [rows[i] if i in rows else self._cached(i) for i in part.tolist()]
-        if self._expand is None or self._by_gpu:
+        if self._expand is None:
             return found
         with one_thread():  # torch's others would spin on cores that loader workers need
             return [self._expand(row) for row in found]

@@ -6,10 +6,18 @@ Every record and picture is invented.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmark.data.datasets.base import ImageTextPairs
+from benchmark.data.datasets.fashion_gen import load_fashion_gen
+from benchmark.data.datasets.karpathy import load_rsicd, load_rsitmd
+from benchmark.data.datasets.nocaps import load_nocaps
+from benchmark.data.datasets.person_search import load_cuhk_pedes, load_icfg_pedes
 from tests.benchmark.fixtures_karpathy import captions_for, write_json, write_pictures
+
+Loader = Callable[..., ImageTextPairs]
 
 NOCAPS_DOMAINS = ("in-domain", "near-domain", "out-domain")
 NOCAPS_CAPTIONS = 10
@@ -179,3 +187,18 @@ def changed(file: Path, number: int, change: dict[str, Any], key: str = "") -> N
     records = data[key] if key else data
     records[number] = records[number] | change
     write_json(file, data)
+
+
+def make_rsitmd(root: Path) -> Path:
+    return make_remote_sensing(root, "rsitmd")
+
+
+LOADERS: dict[str, tuple[Loader, Callable[[Path], Path]]] = {
+    "nocaps": (load_nocaps, make_nocaps),
+    "fashion-gen": (load_fashion_gen, make_fashion_gen),
+    "cuhk-pedes": (load_cuhk_pedes, make_cuhk),
+    "icfg-pedes": (load_icfg_pedes, make_icfg),
+    "rsicd": (load_rsicd, make_remote_sensing),
+    "rsitmd": (load_rsitmd, make_rsitmd),
+}
+"""Data set -> its loader, and what writes a small copy."""

@@ -15,7 +15,6 @@ import pytest
 from benchmark.data.datasets.audio_visual import load_audioset, load_vggsound
 from benchmark.data.datasets.base import Loader
 from benchmark.data.datasets.cirr import load as load_cirr
-from benchmark.data.datasets.fashion_gen import load_fashion_gen
 from benchmark.data.datasets.fashion_iq import load as load_fashion_iq
 from benchmark.data.datasets.karpathy import load_coco, load_flickr30k, load_rsicd, load_rsitmd
 from benchmark.data.datasets.nocaps import load_nocaps
@@ -25,9 +24,7 @@ from tests.benchmark.fixtures_clips import make_clips
 from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
 from tests.benchmark.fixtures_karpathy import make_coco, make_flickr
 from tests.benchmark.fixtures_pairs import (
-    make_cuhk,
-    make_fashion_gen,
-    make_icfg,
+    LOADERS,
     make_nocaps,
     make_person_search,
     make_remote_sensing,
@@ -140,14 +137,9 @@ def test_a_known_copy_is_the_same_data_set(tmp_path: Path, name: str) -> None:
 ALL = {
     "coco": (load_coco, make_coco),
     "flickr30k": (load_flickr30k, make_flickr),
-    "nocaps": (load_nocaps, make_nocaps),
-    "cuhk": (load_cuhk_pedes, make_cuhk),
-    "icfg": (load_icfg_pedes, make_icfg),
-    "rsicd": (load_rsicd, make_remote_sensing),
-    "rsitmd": (load_rsitmd, lambda root: make_remote_sensing(root, "rsitmd")),
+    **LOADERS,
     "fashion-iq": (load_fashion_iq, make_fashion_iq),
     "cirr": (load_cirr, make_cirr),
-    "fashion-gen": (load_fashion_gen, make_fashion_gen),
     "audioset": (load_audioset, make_clips),
     "vggsound": (load_vggsound, lambda root: make_clips(root, "vggsound")),
 }

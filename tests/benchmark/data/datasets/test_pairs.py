@@ -9,44 +9,13 @@ import pytest
 from PIL import Image
 
 from benchmark.data.datasets.base import ImageTextPairs
-from benchmark.data.datasets.fashion_gen import load_fashion_gen
-from benchmark.data.datasets.karpathy import (
-    load_coco,
-    load_rsicd,
-    load_rsitmd,
-)
-from benchmark.data.datasets.nocaps import (
-    load_nocaps,
-)
-from benchmark.data.datasets.person_search import load_cuhk_pedes, load_icfg_pedes
+from benchmark.data.datasets.karpathy import load_coco
 from benchmark.data.suite import load_suite
 from benchmark.data.tasks import build_pairs
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_karpathy import make_coco
-from tests.benchmark.fixtures_pairs import (
-    changed,
-    make_cuhk,
-    make_fashion_gen,
-    make_icfg,
-    make_nocaps,
-    make_remote_sensing,
-)
+from tests.benchmark.fixtures_pairs import LOADERS, Loader, changed
 
-Loader = Callable[..., ImageTextPairs]
-
-
-def make_rsitmd(root: Path) -> Path:
-    return make_remote_sensing(root, "rsitmd")
-
-
-LOADERS: dict[str, tuple[Loader, Callable[[Path], Path]]] = {
-    "nocaps": (load_nocaps, make_nocaps),
-    "fashion-gen": (load_fashion_gen, make_fashion_gen),
-    "cuhk-pedes": (load_cuhk_pedes, make_cuhk),
-    "icfg-pedes": (load_icfg_pedes, make_icfg),
-    "rsicd": (load_rsicd, make_remote_sensing),
-    "rsitmd": (load_rsitmd, make_rsitmd),
-}
 each = pytest.mark.parametrize(("load", "make"), LOADERS.values(), ids=LOADERS)
 
 
