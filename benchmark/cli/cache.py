@@ -15,13 +15,6 @@ from benchmark.errors import did_you_mean
 if TYPE_CHECKING:
     from benchmark.evaluation.cache import DiskCache
 
-_WHAT = {
-    "gallery": "embeddings of galleries",
-    "queries": "shifted, preprocessed queries",
-    "source": "embeddings of queries under the source model",
-    "changes": "how many queries a shift changes, and by how much",
-}
-
 
 class Cache(Command):
     name = "cache"
@@ -69,8 +62,10 @@ def _info(cache: DiskCache, console: Console) -> int:
     if not entries:
         say(console, "it is empty")
         return OK
+    from benchmark.evaluation.cache_entry import KINDS  # imports torch
+
     rows = []
-    for kind, meaning in _WHAT.items():
+    for kind, meaning in KINDS.items():
         found = [stored for stored in entries if stored.kind == kind]
         if found:
             size = shown_size(sum(stored.size for stored in found))

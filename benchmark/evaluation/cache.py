@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,13 +118,12 @@ class DiskCache:
 
     def record(self, key: CacheKey, count: int, row: Tensor) -> Entry | None:
         """Begins an entry of ``count`` rows like ``row``; None where it cannot be kept."""
-        if not self._writable or not count or not storable(row):
-            return None
-        try:
-            if self._make_room(HEADER_BYTES + count * row.nbytes):
-                return Entry.create(self.folder, key, (count, *row.shape), row.dtype)
-        except OSError as error:
-            self._give_up(error)
+        if self._writable and count and storable(row):
+            try:
+                if self._make_room(HEADER_BYTES + count * row.nbytes):
+                    return Entry.create(self.folder, key, count, row)
+            except OSError as error:
+                self._give_up(error)
         return None
 
     def write(self, entry: Entry, number: int, rows: Tensor) -> bool:
@@ -148,13 +147,21 @@ class DiskCache:
         while self.written:
             remove(self.written.pop())
 
-    def entries(self) -> list[Stored]:
+    def entries(self, suffix: str = SUFFIX) -> list[Stored]:
         """All finished entries, least recently used first; OSError where they cannot be listed."""
-        return sorted(self._files(SUFFIX), key=lambda stored: stored.used)
+        found = []
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for item in os.scandir(self.folder):
+                kind = item.name.partition("-")[0]
+                if item.name.endswith(suffix) and kind in KINDS:
+                    with suppress(FileNotFoundError):  # evicted meanwhile
+                        facts = item.stat()
+                        found.append(Stored(Path(item.path), kind, facts.st_size, facts.st_mtime))
+        return sorted(found, key=lambda stored: stored.used)
 
     def unfinished(self) -> list[Stored]:
         """Files that are being written, or that a process has left; OSError as for ``entries``."""
-        return list(self._files(PARTIAL))
+        return self.entries(PARTIAL)
 
     def clear(self) -> tuple[int, int]:
         """Removes everything that is an entry; returns how many and their bytes.
@@ -181,31 +188,15 @@ class DiskCache:
             return False
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         abandoned = time.time() - _ABANDONED_SECONDS
-        writing = [
-            stored
-            for stored in self.unfinished()
-            if stored.used >= abandoned or not remove(stored.path)
-        ]
+        for stored in self.unfinished():
+            if stored.used < abandoned:
+                remove(stored.path)
         entries = self.entries()
-        used = needed + sum(stored.size for stored in (*writing, *entries))
+        used = needed + sum(stored.size for stored in (*entries, *self.unfinished()))
         for stored in entries:
-            if used <= self.max_bytes:
-                break
-            if remove(stored.path):
+            if used > self.max_bytes and remove(stored.path):
                 used -= stored.size
         return used <= self.max_bytes
-
-    def _files(self, suffix: str) -> Iterator[Stored]:
-        try:
-            found = list(os.scandir(self.folder))
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for item in found:
-            kind = item.name.partition("-")[0]
-            if item.name.endswith(suffix) and kind in KINDS:
-                with suppress(OSError):  # evicted meanwhile
-                    facts = item.stat()
-                    yield Stored(Path(item.path), kind, facts.st_size, facts.st_mtime)
 
 
 def remove(path: Path) -> bool:
@@ -218,7 +209,7 @@ def remove(path: Path) -> bool:
 
 
 class LRUCache(Generic[T]):
-    """The least recently used values by key: the last few are kept.
+    """Values by key, the last few of them.
 
     Args:
         limit: how many.
@@ -230,13 +221,16 @@ class LRUCache(Generic[T]):
         self._values: OrderedDict[Hashable, T] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key; made, and the least recent one let go, where there is none."""
-        if key not in self._values:
-            self._values[key] = make()
+        """The value of a key; made where there is none."""
+        return self.put(key, self._values[key] if key in self._values else make())
+
+    def put(self, key: Hashable, value: T) -> T:
+        """Keeps the value of a key, and lets the least recently used one go for it."""
+        self._values[key] = value
         self._values.move_to_end(key)
-        while len(self._values) > self._limit:
-            self.drop(next(iter(self._values)))
-        return self._values[key]
+        if len(self._values) > self._limit:
+            self._dropped(self._values.popitem(last=False)[1])
+        return value
 
     def peek(self, key: Hashable) -> T | None:
         return self._values.get(key)
@@ -244,13 +238,9 @@ class LRUCache(Generic[T]):
     def values(self) -> Iterable[T]:
         return self._values.values()
 
-    def drop(self, key: Hashable) -> None:
-        if key in self._values:
-            self._dropped(self._values.pop(key))
-
     def clear(self) -> None:
-        for key in list(self._values):
-            self.drop(key)
+        while self._values:
+            self._dropped(self._values.popitem()[1])
 
 
 def disk_cache(chosen: str = "") -> DiskCache | None:

@@ -25,23 +25,21 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 HEADER_BYTES = 4096
-KINDS = ("gallery", "queries", "source", "changes")
-"""What entries hold: gallery embeddings, preprocessed queries, embeddings of the source model, what
-shifts did to queries."""
+KINDS = {
+    "gallery": "embeddings of galleries",
+    "queries": "shifted, preprocessed queries",
+    "source": "embeddings of queries under the source model",
+    "changes": "how many queries a shift changes, and by how much",
+}
+"""What entries hold."""
 
 SUFFIX = ".safetensors"
 PARTIAL = ".part"
 _UNSEALED = "0" * 64
-_DTYPES = {
-    "U8": torch.uint8,
-    "I8": torch.int8,
-    "I16": torch.int16,
-    "I32": torch.int32,
-    "I64": torch.int64,
-    "F16": torch.float16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-    "BOOL": torch.bool,
+_DTYPES: dict[str, torch.dtype] = {
+    **{"BOOL": torch.bool, "U8": torch.uint8},
+    **{f"I{bits}": getattr(torch, f"int{bits}") for bits in (8, 16, 32, 64)},
+    **{f"F{bits}": getattr(torch, f"float{bits}") for bits in (16, 32, 64)},
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
@@ -69,30 +67,32 @@ class CacheKey:
         return f"{self.kind}-{self.digest}{SUFFIX}"
 
 
+@dataclass(eq=False)
 class Entry:
     """Rows in an open file; whoever has it open can read it, also when it is removed meanwhile.
 
     Attributes:
-        path: the file.
+        fd: the file.
+        path: its name now.
+        target: its name once it is whole.
         shape: (rows, ...) of all rows together.
         dtype: of the numbers.
+        about: what they are.
     """
 
-    def __init__(
-        self,
-        fd: int,
-        path: Path,
-        target: Path,
-        shape: tuple[int, ...],
-        dtype: torch.dtype,
-        about: Mapping[str, Any],
-    ) -> None:
-        self._fd, self.path, self._target = fd, path, target
-        self.shape, self.dtype, self._about = shape, dtype, about
-        self._row_bytes = prod(shape[1:]) * dtype.itemsize
-        self._written = np.full(shape[0], path == target)
+    fd: int
+    path: Path
+    target: Path
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    about: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self._row_bytes = prod(self.shape[1:]) * self.dtype.itemsize
+        self._written = np.full(self.shape[0], self.path == self.target)
         # Also when the interpreter ends: an entry that was never finished is of no use.
-        weakref.finalize(self, _close, fd, None if path == target else path, os.getpid())
+        unfinished = None if self.path == self.target else self.path
+        weakref.finalize(self, _close, self.fd, unfinished, os.getpid())
 
     @classmethod
     def open(cls, path: Path) -> Entry:
@@ -112,23 +112,22 @@ class Entry:
             raise DamagedEntry("its header is not that of the entry of this name")
         entry = cls(os.open(path, os.O_RDONLY), path, path, shape, dtype, about)
         checksum = about.get("sha256", "")
-        header = os.pread(entry._fd, HEADER_BYTES, 0)
+        header = os.pread(entry.fd, HEADER_BYTES, 0)
         if entry._digest(header.replace(checksum.encode(), _UNSEALED.encode(), 1)) != checksum:
             raise DamagedEntry("its checksum does not fit its content")
         return entry
 
     @classmethod
-    def create(
-        cls, folder: Path, key: CacheKey, shape: tuple[int, ...], dtype: torch.dtype
-    ) -> Entry:
-        """An entry to be written, under a temporary name.
+    def create(cls, folder: Path, key: CacheKey, count: int, row: Tensor) -> Entry:
+        """An entry to be written, of so many rows like this one, under a temporary name.
 
         Raises:
             OSError: the file cannot be made.
         """
         fd, path = tempfile.mkstemp(PARTIAL, f"{key.name}.", folder)
         about = {name: str(value)[:200] for name, value in key.about.items()}
-        return cls(fd, Path(path), folder / key.name, shape, dtype, about)
+        shape = (count, *row.shape)
+        return cls(fd, Path(path), folder / key.name, shape, row.dtype, about)
 
     @property
     def complete(self) -> bool:
@@ -153,7 +152,7 @@ class Entry:
         count = len(raw) // self._row_bytes
         place = HEADER_BYTES + number * self._row_bytes
         while raw:
-            done = os.pwrite(self._fd, raw, place)
+            done = os.pwrite(self.fd, raw, place)
             raw, place = raw[done:], place + done
         self._written[number : number + count] = True
 
@@ -164,12 +163,12 @@ class Entry:
             OSError: no room, or somebody has removed the file.
         """
         checksum = self._digest(self._header(_UNSEALED))
-        os.pwrite(self._fd, self._header(checksum), 0)
-        os.replace(self.path, self._target)
-        self.path = self._target
+        os.pwrite(self.fd, self._header(checksum), 0)
+        os.replace(self.path, self.target)
+        self.path = self.target
 
     def discard(self) -> None:
-        if self.path != self._target:
+        if self.path != self.target:
             self.path.unlink(missing_ok=True)
 
     def _read(self, number: int, shape: tuple[int, ...]) -> Tensor:
@@ -178,7 +177,7 @@ class Entry:
         raw = found.numpy().data.cast("B")
         place = HEADER_BYTES + number * self._row_bytes
         while raw:
-            done = os.preadv(self._fd, [raw], place)
+            done = os.preadv(self.fd, [raw], place)
             if not done:
                 raise OSError(f"{self.path} was cut short")
             raw, place = raw[done:], place + done
@@ -187,7 +186,7 @@ class Entry:
     def _header(self, checksum: str) -> bytes:
         """As https://github.com/huggingface/safetensors#format describes it."""
         values = {
-            "__metadata__": {**self._about, "entry": self._target.name, "sha256": checksum},
+            "__metadata__": {**self.about, "entry": self.target.name, "sha256": checksum},
             "rows": {
                 "dtype": _NAMES[self.dtype],
                 "shape": self.shape,
@@ -198,7 +197,7 @@ class Entry:
         return size.to_bytes(8, "little") + text.ljust(size)
 
     def _digest(self, header: bytes) -> str:
-        with open(self._fd, "rb", buffering=0, closefd=False) as file:
+        with open(self.fd, "rb", buffering=0, closefd=False) as file:
             file.seek(HEADER_BYTES)
             return hashlib.file_digest(file, lambda: hashlib.sha256(header)).hexdigest()
 

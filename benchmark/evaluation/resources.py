@@ -192,9 +192,7 @@ class Resources:
         world, gallery, backbone = self._world(cell), self.gallery(cell), self.backbone(cell)
         known = self._known.peek(world)
         if known is None or known[0] is not gallery or known[1] is not backbone:
-            self._known.drop(world)
-            found = gallery, backbone, _contents(gallery, backbone)
-            self._known.get(world, lambda: found)
+            self._known.put(world, (gallery, backbone, _contents(gallery, backbone)))
 
     def touched(self, cell: Cell) -> str:
         """What of that has changed since: "the gallery", "the source weights" or ""."""
@@ -322,7 +320,7 @@ class Resources:
 
         def keep(rows: Tensor) -> None:
             self._disk.put(key, rows)
-            self._source_tables.get(name, lambda: rows)
+            self._source_tables.put(name, rows)
 
         known = self._source_tables.peek(name)
         if known is None:
