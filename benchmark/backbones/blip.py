@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from open_clip.constants import OPENAI_DATASET_MEAN as MEAN
+from open_clip.constants import OPENAI_DATASET_STD as STD
 from torch import Tensor, nn
 
 from benchmark.backbones import blip_weights, checkpoint
@@ -27,10 +29,6 @@ from methods.base import QueryEncoder
 
 TEXT_TOKENS = 35
 """BERT word pieces of a text, class and end token included; the rest is cut (BLIP, TCR)."""
-
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-"""CLIP's channel statistics, which BLIP uses too."""
 
 _VISION_FACTS = ("image_size", "patch_size", "num_attention_heads", "hidden_act", "layer_norm_eps")
 _TEXT_FACTS = ("num_attention_heads", "hidden_act", "layer_norm_eps", "pad_token_id")

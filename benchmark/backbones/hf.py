@@ -24,12 +24,7 @@ from torch import Tensor, nn
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio
 from benchmark.backbones.base import TwoTowers, check_device
-from benchmark.backbones.feature_towers import (
-    Inputs,
-    PackedTower,
-    TextFeatures,
-    own_part,
-)
+from benchmark.backbones.feature_towers import Inputs, PackedTower, TextFeatures, own_part
 from benchmark.backbones.places import fetched, stable
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
@@ -139,11 +134,7 @@ def _read(library: Any, folder: Path) -> tuple[Any, Any]:
     with torch.random.fork_rng(devices=[]):
         try:
             model, found = library.AutoModel.from_pretrained(
-                str(folder),
-                config=config,
-                dtype=torch.float32,
-                output_loading_info=True,
-                **known,
+                str(folder), config=config, dtype=torch.float32, output_loading_info=True, **known
             )
         except UnpicklingError:  # whose own advice is to run what the file holds
             raise WeightsError(

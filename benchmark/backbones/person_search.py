@@ -16,6 +16,8 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.constants import OPENAI_DATASET_MEAN as MEAN
+from open_clip.constants import OPENAI_DATASET_STD as STD
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, Normalize, Resize, ToTensor
 
@@ -48,9 +50,6 @@ MODELS = {
     "irra-icfg": "IRRA trained on ICFG-PEDES (irra_icfg_pedes.pth)",
 }
 """What may be asked for; the weights are the user's in any case."""
-
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 
 _TOWERS = "base_model."
 _CROSS_MODAL = re.compile(

@@ -36,11 +36,7 @@ class WeightedSum(QueryEncoder):
     """
 
     def __init__(
-        self,
-        image: QueryEncoder,
-        text: QueryEncoder,
-        weight: float,
-        image_shape: tuple[int, ...],
+        self, image: QueryEncoder, text: QueryEncoder, weight: float, image_shape: tuple[int, ...]
     ) -> None:
         super().__init__()
         self.image = image
@@ -158,11 +154,9 @@ def split_weight(model: str) -> tuple[str, float]:
     """
     name, at, tail = model.rpartition("@")
     try:
-        weight = float(tail) if at else DEFAULT_WEIGHT
+        weight = float(tail if at else "no number")
     except ValueError:
         return model, DEFAULT_WEIGHT
-    if not at:
-        return model, weight
     if not 0 <= weight <= 1:
         raise ConfigError(
             f"weighted_sum: the weight of the reference image is {tail}; expected a number from "

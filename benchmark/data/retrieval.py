@@ -99,7 +99,9 @@ class Relevance:
         if len(lengths) and not lengths.all():
             query = int(np.flatnonzero(lengths == 0)[0])
             raise DataError(f"query {query} has no relevant gallery item")
-        return cls(offsets_of(lengths), order[_places(first, lengths)])
+        offsets = offsets_of(lengths)
+        places = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)  # piece by piece
+        return cls(offsets, order[places])
 
     def transpose(self, gallery_size: int) -> Relevance:
         """For each gallery item the queries that it answers, ascending; may be none.
@@ -127,12 +129,6 @@ class Relevance:
 def offsets_of(lengths: np.ndarray) -> np.ndarray:
     """(L + 1,) int64: where pieces of these (L,) lengths begin and end when laid end to end."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-
-
-def _places(first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Indices of the pieces that begin at ``first`` and have these lengths, piece by piece."""
-    offsets = offsets_of(lengths)
-    return np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
 
 
 @dataclass(frozen=True)

@@ -221,11 +221,7 @@ def read_suite(path: Path) -> Suite:
 
 
 def _cards(
-    document: Document,
-    index: int,
-    suite: str,
-    defaults: Mapping[str, Any],
-    own: Mapping[str, Any],
+    document: Document, index: int, suite: str, defaults: Mapping[str, Any], own: Mapping[str, Any]
 ) -> tuple[BenchmarkCard, ...]:
     """The card of an entry, or its two where the query side is "both"."""
     place = ("benchmarks", index)

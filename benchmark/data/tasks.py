@@ -76,11 +76,7 @@ def build(card: BenchmarkCard, loaded: DataSet) -> RetrievalSet:
     """A data set as the retrieval problem of its card's task; DataError for one of another task."""
     if card.task in ("image_text", "audio_text") and isinstance(loaded, ImageTextPairs):
         return build_pairs(
-            loaded,
-            name=card.id,
-            query=card.query,
-            cleaning=card.cleaning,
-            max_words=card.max_words,
+            loaded, name=card.id, query=card.query, cleaning=card.cleaning, max_words=card.max_words
         )
     if card.task == "video_audio" and isinstance(loaded, ClipPairs):
         return build_clips(loaded, name=card.id, query=card.query)

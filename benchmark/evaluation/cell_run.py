@@ -27,13 +27,7 @@ from benchmark.evaluation.answers import (
 )
 from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.isolation import digest, seed_globals, weights_of
-from benchmark.evaluation.profiling import (
-    Clock,
-    PassCounter,
-    counted,
-    peak_mb,
-    start_peak,
-)
+from benchmark.evaluation.profiling import Clock, PassCounter, counted, peak_mb, start_peak
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.source_model import embed_distinct, recall_of
 from benchmark.evaluation.stream import Batch, derive_seed
@@ -319,11 +313,7 @@ class CellRun:
                 gallery=self.resources.gallery(home),
                 queries=self.resources.queries(home),
             )
-        return {
-            "clean_R@1_before": before,
-            "clean_R@1_after": after,
-            "forgetting": after - before,
-        }
+        return {"clean_R@1_before": before, "clean_R@1_after": after, "forgetting": after - before}
 
     def _reference(self, method: Method, candidates: Candidates) -> dict[str, float]:
         """Clean queries without labels: where they lie, and whose candidates the method changes.

@@ -11,13 +11,7 @@ from types import FrameType
 from typing import Any
 
 from benchmark.backbones.precision import matmul_precision
-from benchmark.cell import (
-    CLEAN,
-    Cell,
-    Record,
-    Status,
-    unfinished,
-)
+from benchmark.cell import CLEAN, Cell, Record, Status, unfinished
 from benchmark.data.card import SEPARATOR
 from benchmark.errors import DataError, reason_of
 from benchmark.evaluation.callbacks import Callback, CallbackList

@@ -165,10 +165,7 @@ def _other_identity(record: Record, cell: Cell, resources: Resources) -> tuple[s
 
 
 def compare(
-    stored: StoredCell,
-    record: Record,
-    arrays: Arrays,
-    elsewhere: Mapping[str, tuple[Any, Any]],
+    stored: StoredCell, record: Record, arrays: Arrays, elsewhere: Mapping[str, tuple[Any, Any]]
 ) -> Check:
     """Compares a stored cell with the same cell run again.
 

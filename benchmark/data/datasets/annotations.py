@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -73,6 +73,23 @@ def _read_text(path: Path) -> str:
         ) from None
 
 
+def read_records(path: Path, *keys: str) -> Iterator[tuple[str, Any]]:
+    """The records of a JSON list, each with its place for messages.
+
+    Args:
+        path: the file.
+        keys: those of a record, for the message where the file holds something else.
+
+    Raises:
+        DataError: see ``read_json``; or no list, or an empty one.
+    """
+    records = read_json(path)
+    if not isinstance(records, list) or not records:
+        *first, last = map(repr, keys)
+        raise DataError(f"{path}: expected a list of records with {', '.join(first)} and {last}")
+    return ((f"{path}, record {number}", one) for number, one in enumerate(records, start=1))
+
+
 def value(record: Any, key: str, kind: type, where: str) -> Any:
     """``record[key]``, checked to be of ``kind``.
 
@@ -92,6 +109,14 @@ def value(record: Any, key: str, kind: type, where: str) -> Any:
         expected = "a whole number" if kind is int else _NAMES[kind]
         raise DataError(f"{where}: key {key!r} must be {expected}, found {_kind(found)}")
     return found
+
+
+def no_split(what: str, split: str, known: Sequence[str]) -> DataError:
+    """The error for a split that is not there; says which are."""
+    return DataError(
+        f"{what} has no split {split!r}{did_you_mean(split, known)}; "
+        f"it has {', '.join(map(repr, known)) or 'none'}"
+    )
 
 
 def captions_of(texts: Sequence[Any], where: str, key: str) -> list[str]:

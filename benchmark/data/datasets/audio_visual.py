@@ -21,14 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from benchmark.data.datasets.annotations import read_json, relative_path, value
+from benchmark.data.datasets.annotations import no_split, read_json, relative_path, value
 from benchmark.data.datasets.base import ClipPairs, content_fingerprint, file_digests
 from benchmark.data.datasets.folders import Files, Source
-from benchmark.data.datasets.pairs import no_split
 from benchmark.data.media import FrameFiles, WavFiles
 from benchmark.errors import DataError
 
@@ -37,8 +37,6 @@ _UNREAD = (".flac", ".mp3", ".m4a", ".ogg")  # sounds that copies have, or lists
 FRAMES = 10
 """Frames of each clip in CAV-MAE's form."""
 
-_AUDIOSET = Source("audioset", ("audioset", "."))
-_VGGSOUND = Source("vggsound", ("vggsound", "."))
 _LISTS: dict[str, dict[str, tuple[str, ...]]] = {
     "audioset": {
         "eval": ("audioset_eval_5_per_class_for_retrieval_cleaned.json", "audioset_eval.json")
@@ -61,30 +59,14 @@ class _Clip:
     labels: tuple[str, ...]
 
 
-def load_audioset(
-    root: Path | None, *, split: str = "eval", allow_missing: bool = False
+def _load(
+    source: Source, root: Path | None, *, split: str, allow_missing: bool = False
 ) -> ClipPairs:
-    """AudioSet's evaluation clips, five a class; see the module for the layout.
-
-    Args:
-        root: the user's data folder.
-        split: "eval".
-        allow_missing: go on with the clips whose ten frames and sound are all there.
+    """The clips of a list, or with ``allow_missing`` those whose frames and sound are all there.
 
     Raises:
         DataError: files missing or malformed, or a path that leads out of the data folder.
     """
-    return _load(_AUDIOSET, root, split, allow_missing)
-
-
-def load_vggsound(
-    root: Path | None, *, split: str = "test", allow_missing: bool = False
-) -> ClipPairs:
-    """VGGSound's test clips, five a class; as ``load_audioset``, with the split "test"."""
-    return _load(_VGGSOUND, root, split, allow_missing)
-
-
-def _load(source: Source, root: Path | None, split: str, allow_missing: bool) -> ClipPairs:
     known = _LISTS[source.name]
     if split not in known:
         raise no_split(repr(source.name), split, list(known))
@@ -112,6 +94,13 @@ def _load(source: Source, root: Path | None, split: str, allow_missing: bool) ->
     if missing and (not allow_missing or not kept):
         raise DataError(f"{source.missing(missing, len(clips), 'clips', places)}{advice}")
     return _pairs(source.name, split, kept, absent)
+
+
+load_audioset = partial(_load, Source("audioset", ("audioset", ".")), split="eval")
+"""AudioSet's evaluation clips, five a class."""
+
+load_vggsound = partial(_load, Source("vggsound", ("vggsound", ".")), split="test")
+"""VGGSound's test clips, five a class."""
 
 
 def _read(file: Path, allowed: Sequence[Path]) -> list[_Clip]:

@@ -24,11 +24,18 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
+from benchmark.data.datasets.annotations import (
+    captions_of,
+    no_split,
+    read_json,
+    read_records,
+    relative_path,
+    value,
+)
 from benchmark.data.datasets.base import ComposedQueries, content_fingerprint, file_digests
 from benchmark.data.datasets.folders import Files, Source
 from benchmark.data.media import ImageFiles
-from benchmark.errors import DataError, did_you_mean
+from benchmark.errors import DataError
 
 RECALL_AT = (1, 5, 10, 50)
 
@@ -63,11 +70,8 @@ def load(root: Path | None, *, split: str = "val", allow_missing: bool = False) 
         DataError: files missing or malformed.
     """
     if split not in _SPLITS:
-        hidden = "; its labels are not published, only the server scores it"
-        raise DataError(
-            f"'cirr' has no split {split!r} to score{did_you_mean(split, _SPLITS)}; expected "
-            f"'val' or 'train'{hidden if split.startswith('test') else ''}"
-        )
+        what = "'cirr' (the labels of test1 are not published, only the server scores it)"
+        raise no_split(what, split, _SPLITS)
     file = _SOURCE.annotation(root, [f"captions/cap.rc2.{split}.json"])
     listed = _SOURCE.annotation(root, [f"image_splits/split.rc2.{split}.json"])
     assert root is not None  # the annotations were found
@@ -103,12 +107,8 @@ def _gallery(file: Path) -> dict[str, PurePosixPath]:
 
 
 def _read(file: Path, gallery: dict[str, PurePosixPath], listed: Path) -> list[_Query]:
-    records = read_json(file)
-    if not isinstance(records, list) or not records:
-        raise DataError(f"{file}: expected a list of records with 'reference' and 'target_hard'")
     queries: dict[str, _Query] = {}
-    for number, record in enumerate(records, start=1):
-        where = f"{file}, record {number}"
+    for where, record in read_records(file, "reference", "target_hard"):
         query = _query(record, where)
         for key, name in (("reference", query.reference), ("target_hard", query.target)):
             if name not in gallery:
@@ -137,20 +137,13 @@ def _query(record: object, where: str) -> _Query:
         raise DataError(f"{where}: reference and target_hard are the same image {target!r}")
     others = tuple(name for name in members if name != reference)
     return _Query(
-        str(_integer(record, "pairid", where)),
+        str(value(record, "pairid", int, where)),
         reference,
         target,
         text,
         others,
-        _integer(image_set, "id", f"{where}, img_set"),
+        value(image_set, "id", int, f"{where}, img_set"),
     )
-
-
-def _integer(record: object, key: str, where: str) -> int:
-    number = value(record, key, object, where)
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise DataError(f"{where}: key {key!r} must be an integer, found {number!r}")
-    return number
 
 
 def _queries(

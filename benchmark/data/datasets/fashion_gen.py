@@ -13,9 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.datasets.annotations import captions_of, read_json_lines, relative_path, value
+from benchmark.data.datasets.annotations import (
+    captions_of,
+    no_split,
+    read_json_lines,
+    relative_path,
+    value,
+)
 from benchmark.data.datasets.folders import Source
-from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader, no_split
+from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader
 from benchmark.errors import DataError
 
 

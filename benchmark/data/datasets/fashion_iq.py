@@ -24,12 +24,19 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
+from benchmark.data.datasets.annotations import (
+    captions_of,
+    no_split,
+    read_json,
+    read_records,
+    relative_path,
+    value,
+)
 from benchmark.data.datasets.base import ComposedQueries, content_fingerprint, file_digests
 from benchmark.data.datasets.folders import Files, Source
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Sections
-from benchmark.errors import DataError, did_you_mean
+from benchmark.errors import DataError
 
 CATEGORIES = ("dress", "shirt", "toptee")
 """The sections, in this order."""
@@ -69,11 +76,8 @@ def load(root: Path | None, *, split: str = "val", allow_missing: bool = False) 
         DataError: files missing or malformed, or a category without a query that can be asked.
     """
     if split not in _SPLITS:
-        hidden = "; the targets of its test split are not published" if split == "test" else ""
-        raise DataError(
-            f"'fashioniq' has no split {split!r} to score{did_you_mean(split, _SPLITS)}; "
-            f"expected 'val' or 'train'{hidden}"
-        )
+        what = "'fashioniq' (the targets of its test split are not published)"
+        raise no_split(what, split, _SPLITS)
     categories = [_read(root, category, split) for category in CATEGORIES]
     assert root is not None  # the annotations were found
     found = _find(root, categories)
@@ -102,12 +106,9 @@ def _read(root: Path | None, category: str, split: str) -> _Category:
     listed = _SOURCE.annotation(root, [f"image_splits/split.{category}.{split}.json"])
     gallery = _gallery(listed)
     known = set(gallery)
-    records = read_json(file)
-    if not isinstance(records, list) or not records:
-        raise DataError(f"{file}: expected a list of records with 'target' and 'candidate'")
     queries = []
-    for number, record in enumerate(records, start=1):
-        where = f"{file}, record {number}"
+    records = read_records(file, "target", "candidate")
+    for number, (where, record) in enumerate(records, start=1):
         target = value(record, "target", str, where)
         reference = value(record, "candidate", str, where)
         captions = captions_of(value(record, "captions", list, where), where, "captions")

@@ -13,7 +13,6 @@ from functools import cache, reduce
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from benchmark.data.datasets.layout import LAYOUTS
 from benchmark.errors import DataError
 
 _MOST = 5_000  # names that are compared with a missing one
@@ -24,15 +23,14 @@ _DOUBLED = 3  # folders of one name within each other that are gone into
 _ARCHIVES_NAMED = 3
 _JUNK = ("._", "__MACOSX")  # how names of what macOS adds to archives begin
 
+_TAR = (".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 _UNPACK = {
-    ".zip": "unzip -q {archive} -d {folder}",
-    ".tar": "tar -xf {archive} -C {folder}",
-    **{f".{kind}": "tar -xf {archive} -C {folder}" for kind in ("tgz", "tbz2", "txz")},
-    **{f".tar.{kind}": "tar -xf {archive} -C {folder}" for kind in ("gz", "bz2", "xz")},
-    ".7z": "7z x {archive} -o{folder}",
-    ".rar": "unrar x {archive} {folder}/",
+    (".zip",): "unzip -q {archive} -d {folder}",
+    _TAR: "tar -xf {archive} -C {folder}",
+    (".7z",): "7z x {archive} -o{folder}",
+    (".rar",): "unrar x {archive} {folder}/",
 }
-"""Suffix of an archive -> the command that unpacks it."""
+"""Suffixes of archives -> the command that unpacks them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +47,8 @@ class Source:
 
     @property
     def access(self) -> str:
+        from benchmark.data.datasets.layout import LAYOUTS  # read where something is missing
+
         return LAYOUTS[self.name].access
 
     def places(self, root: Path | None) -> list[Path]:
@@ -301,9 +301,8 @@ def misplaced(root: Path, names: Sequence[str], own: Sequence[Path]) -> str:
 
 def unpacking(path: Path) -> str:
     """The command that unpacks an archive into the folder that it lies in; "" for other files."""
-    suffix = next((end for end in _UNPACK if path.name.lower().endswith(end)), "")
-    archive, folder = shlex.quote(str(path)), shlex.quote(str(path.parent))
-    return _UNPACK[suffix].format(archive=archive, folder=folder) if suffix else ""
+    command = next((how for ends, how in _UNPACK.items() if path.name.lower().endswith(ends)), "")
+    return command.format(archive=shlex.quote(str(path)), folder=shlex.quote(str(path.parent)))
 
 
 def packed(places: Sequence[Path], called: Sequence[str] = ()) -> str:

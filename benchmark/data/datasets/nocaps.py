@@ -15,9 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
+from benchmark.data.datasets.annotations import (
+    captions_of,
+    no_split,
+    read_json,
+    relative_path,
+    value,
+)
 from benchmark.data.datasets.folders import Source
-from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader, no_split
+from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader
 from benchmark.errors import DataError, did_you_mean
 
 DOMAINS = ("in-domain", "near-domain", "out-domain")

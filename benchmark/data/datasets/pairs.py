@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.datasets.annotations import captions_of, value
+from benchmark.data.datasets.annotations import captions_of, no_split, value
 from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint, file_digests
 from benchmark.data.datasets.folders import Files, Source
 from benchmark.data.media import ImageFiles
-from benchmark.errors import DataError, did_you_mean
+from benchmark.errors import DataError
 
 _ANNOTATION_FOLDERS = ("annotations", "annotation", ".")
 
@@ -182,14 +182,6 @@ def sentences_of(record: Any, where: str) -> tuple[str, ...]:
     sentences = value(record, "sentences", list, where)
     texts = [value(sentence, "raw", str, where) for sentence in sentences]
     return tuple(captions_of(texts, where, "sentences"))
-
-
-def no_split(what: str, split: str, known: Sequence[str]) -> DataError:
-    """The error for a split that is not there; says which are."""
-    return DataError(
-        f"{what} has no split {split!r}{did_you_mean(split, known)}; "
-        f"it has {', '.join(map(repr, known)) or 'none'}"
-    )
 
 
 def _refuse_duplicates(entries: Sequence[AnnotatedImage], where: Path) -> None:

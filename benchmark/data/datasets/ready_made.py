@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cell import READY_MADE, ShiftSpec
-from benchmark.data.datasets.annotations import captions_of, read_json, relative_path, value
+from benchmark.data.datasets.annotations import captions_of, read_records, relative_path, value
 from benchmark.data.datasets.base import content_fingerprint, file_digests, refuse_duplicates
 from benchmark.data.datasets.folders import packed
 from benchmark.data.datasets.karpathy import CAPTIONS_PER_IMAGE
@@ -235,19 +235,14 @@ def _captions(
 
 def _read_captions(file: Path) -> Mapping[str, list[str]]:
     """Image id -> its captions, the first five; a caption given as a list is joined by blanks."""
-    records = read_json(file)
-    if not isinstance(records, list) or not records:
-        raise DataError(f"{file}: expected a list of records with 'image' and 'caption'")
     texts: dict[str, list[str]] = {}
     names = []
-    for number, record in enumerate(records, start=1):
-        where = f"{file}, record {number}"
+    for where, record in read_records(file, "image", "caption"):
         path = relative_path(value(record, "image", str, where), where)
         raw = value(record, "caption", list, where)
         names.append(path.stem)
-        texts[path.stem] = captions_of([*_joined(raw, where)], where, "caption")[
-            :CAPTIONS_PER_IMAGE
-        ]
+        captions = captions_of([*_joined(raw, where)], where, "caption")
+        texts[path.stem] = captions[:CAPTIONS_PER_IMAGE]
     refuse_duplicates(names, f"{file}: image")
     return texts
 

@@ -89,7 +89,7 @@ class _Packed:
             self._file.write(raw)
         self._ends.append(self._ends[-1] + len(raw))
 
-    def _read(self, index: int) -> bytes:
+    def content(self, index: int) -> bytes:
         start, stop = self._ends[index], self._ends[index + 1]
         if stop > self._written:
             with _temporary():
@@ -160,7 +160,7 @@ class PackedTexts(_Packed, _Texts):
         return self._hash.hexdigest()
 
     def _text(self, index: int) -> str:
-        return self._read(range(len(self))[index]).decode()
+        return self.content(range(len(self))[index]).decode()
 
 
 class PackedFiles(_Packed):
@@ -170,9 +170,6 @@ class PackedFiles(_Packed):
         """Adds a content that is not empty; ``where`` is for messages."""
         self._add(content)
         return PackedFile(self, len(self) - 1, Path(where), _digest(content))
-
-    def content(self, index: int) -> bytes:
-        return self._read(index)
 
 
 @dataclass(frozen=True, slots=True)

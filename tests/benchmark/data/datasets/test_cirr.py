@@ -100,7 +100,7 @@ def test_wrong_splits(tmp_path: Path, split: str, said: str) -> None:
     ("change", "said"),
     [
         ({"pairid": 7}, "pairid 7 occurs twice"),
-        ({"pairid": "3"}, "key 'pairid' must be an integer"),
+        ({"pairid": "3"}, "key 'pairid' must be a whole number"),
         ({"reference": "dev-99-0-img0"}, "reference 'dev-99-0-img0' is not a member"),
         ({"target_hard": cirr_name(8)}, "target_hard 'dev-8-0-img0' is not a member"),
         ({"target_hard": cirr_name(1)}, "are the same image"),
