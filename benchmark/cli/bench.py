@@ -343,9 +343,11 @@ def _cells(count: int, kind: str = "") -> str:
 
 
 def say_where(console: Console, written: Sequence[Path]) -> None:
-    """The closing lines: what was written."""
-    tables = [path for path in written if path.suffix not in (".png", ".pdf")]
+    """The closing lines: what was written, last the one file to open."""
+    tables = [path for path in written if path.suffix not in (".png", ".pdf", ".html")]
     figures = [path for path in written if path.suffix == ".png"]
     for what, paths in (("tables:  ", tables), ("figures: ", figures)):
         if paths:
             say(console, f"{what}{paths[0].parent}/ ({', '.join(path.name for path in paths)})")
+    for page in (path for path in written if path.suffix == ".html"):
+        say(console, f"open:    {page}")

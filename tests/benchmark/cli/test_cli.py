@@ -237,6 +237,7 @@ def test_bench_runs_source_beside_the_method_and_writes_everything(bench):
     assert not errors(err)
     assert "source" in out
     assert "toy-nudge comes closest: R@1 " in " ".join(out.split())
+    assert "open:    run/leaderboard.html" in out
     tidy = pd.read_csv("run/tidy.csv")
     assert set(tidy["method"]) == {"source", "toy-nudge"}
     assert set(tidy["preset"]) == {"published"}
