@@ -122,11 +122,7 @@ def _mel(hertz: Tensor) -> Tensor:
 
 
 def checked_audio(item: object) -> Audio:
-    """The item, if it is a recording with at least one sample.
-
-    Raises:
-        DataError: it is something else, or empty.
-    """
+    """The item, if it is a recording with at least one sample; else DataError."""
     if not isinstance(item, Audio):
         raise DataError(f"an audio tower takes shifts.audio.item.Audio, not {type(item).__name__}")
     if not len(item.samples):
@@ -135,11 +131,7 @@ def checked_audio(item: object) -> Audio:
 
 
 def checked_video(item: Any) -> Frames:
-    """The item, if it is a (T, H, W, 3) uint8 array with at least one frame.
-
-    Raises:
-        DataError: it is something else, or empty.
-    """
+    """The item, if it is a (T, H, W, 3) uint8 array with at least one frame; else DataError."""
     problem = video_item.item_problem(item)
     if problem:
         raise DataError(f"a video tower works on {problem}")

@@ -191,9 +191,6 @@ def build_model(config: Mapping[str, Any], name: str) -> nn.Module:
 
     open_clip's own factory is not used for this, because it also looks for weights, and falls back
     to random ones. The global random state is left as it was.
-
-    Raises:
-        WeightsError: not a valid configuration.
     """
     cfg = copy.deepcopy(dict(config))
     custom = cfg.pop("custom_text", False) or "hf_model_name" in cfg["text_cfg"]
@@ -216,11 +213,7 @@ def build_model(config: Mapping[str, Any], name: str) -> nn.Module:
 
 
 def bare_towers(name: str) -> dict[str, QueryEncoder]:
-    """The towers of a built-in architecture without weights, to look at their layers.
-
-    Raises:
-        UnknownNameError: no such architecture.
-    """
+    """The towers of a built-in architecture without weights, to look at their layers."""
     config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
     if config is None:
         raise UnknownNameError(

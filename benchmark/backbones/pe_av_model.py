@@ -161,11 +161,7 @@ def _use_torch_norms(module: nn.Module) -> None:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The entries of the two towers by their names here, and the logit scale.
-
-    Raises:
-        WeightsError: there are none, or they cannot be read.
-    """
+    """The entries of the two towers by their names here, and the logit scale."""
     found: dict[str, Tensor] = {}
     unused: list[str] = []
     try:

@@ -164,8 +164,7 @@ def _towers(path: Path, part: str) -> tuple[dict[str, Tensor], str]:
 def _configuration(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     """open_clip's configuration of the towers, from the shapes of their weights.
 
-    Raises:
-        WeightsError: a part is missing or of an impossible shape, or of another image size.
+    WeightsError for an impossible shape, or one of another image size.
     """
     try:
         width, _, patch, _ = state["visual.conv1.weight"].shape

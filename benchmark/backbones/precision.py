@@ -45,11 +45,7 @@ WITHOUT_AMX = "AVX512_CORE_BF16"
 
 
 def check_precision(precision: str, device: str) -> None:
-    """Refuses a precision that does not exist, or not on this device.
-
-    Raises:
-        ConfigError: says which there are.
-    """
+    """ConfigError for a precision that does not exist, or not on this device."""
     if precision not in PRECISIONS:
         raise ConfigError(
             f"unknown precision {precision!r}; expected one of {', '.join(PRECISIONS)}"
@@ -62,11 +58,7 @@ def check_precision(precision: str, device: str) -> None:
 
 
 def in_precision(backbone: DualEncoder, spec: BackboneSpec) -> DualEncoder:
-    """The backbone as its spec wants it computed; the backbone itself for float32 on the CPU.
-
-    Raises:
-        ConfigError: a precision that the device does not have.
-    """
+    """The backbone as its spec wants it computed; itself for float32 on the CPU."""
     check_precision(spec.precision, spec.device)
     if spec.precision == FLOAT32 and not spec.compile and not spec.device.startswith("cuda"):
         return backbone
@@ -145,8 +137,7 @@ class PreciseBackbone:
     def encode(self, modality: str, inputs: Tensor) -> Tensor:
         """(B, D) float32 unit rows of a collated batch, without gradient; never compiled.
 
-        Raises:
-            ConfigError: those of the first batch are not near those of float32.
+        ConfigError where those of the first batch are not near those of float32.
         """
         with _autocast(self.device, self._dtype):
             rows = self._backbone.encode(modality, inputs)
@@ -161,13 +152,8 @@ class PreciseBackbone:
     ) -> None:
         """Compares a fresh query encoder with float32, once for each modality.
 
-        Args:
-            modality: the queries' modality.
-            encoder: as ``query_encoder`` gave it.
-            first: the collated inputs of a first batch; called where there is something to compare.
-
-        Raises:
-            ConfigError: the encoder's embeddings are not near those of float32.
+        ``first`` makes the collated inputs of a first batch, where there is something to compare.
+        ConfigError where the embeddings are not near those of float32.
         """
         if self._ways and ("queries", modality) not in self._seen:
             inputs = first()

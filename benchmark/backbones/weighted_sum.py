@@ -136,11 +136,7 @@ def load(spec: BackboneSpec) -> WeightedSumBackbone:
     """Loads an open_clip model (see its loader) and the weight that its name may end in.
 
     ``model`` is "ViT-B-32-quickgelu@0.4" or "local-dir:/path@0.4": the model, and the share of the
-    reference image; 0.5 without it.
-
-    Raises:
-        ConfigError: a weight outside 0 to 1, and as open_clip's loader.
-        UnknownNameError, WeightsError: as open_clip's loader.
+    reference image; 0.5 without it. ConfigError for a weight outside 0 to 1.
     """
     model, weight = split_weight(spec.model)
     return WeightedSumBackbone(open_clip.load(replace(spec, model=model)), weight)
@@ -149,8 +145,7 @@ def load(spec: BackboneSpec) -> WeightedSumBackbone:
 def split_weight(model: str) -> tuple[str, float]:
     """Model name and weight of "NAME@WEIGHT"; an "@" that no number follows belongs to the name.
 
-    Raises:
-        ConfigError: the number is outside 0 to 1.
+    ConfigError for a number outside 0 to 1.
     """
     name, at, tail = model.rpartition("@")
     try:

@@ -96,11 +96,7 @@ class FrameFiles:
 
 
 def refuse_changed(path: Path, digest: str) -> None:
-    """Refuses a file that is not the one any more that its set's fingerprint stands for.
-
-    Raises:
-        DataError: other content, or gone.
-    """
+    """DataError for a file that is not the one any more that its set's fingerprint stands for."""
     try:
         same = digest_of(path) == digest
     except OSError:
@@ -123,8 +119,8 @@ def read_image(path: Path, file: BinaryIO | None = None) -> np.ndarray:
         A writable (H, W, 3) uint8 array of its own memory.
 
     Raises:
-        DataError: the file is missing, broken, too large to be a photograph, or of a kind that has
-            no defined RGB form; the message names the file.
+        DataError: names a file that is missing, broken, too large to be a photograph, or of a kind
+            that has no defined RGB form.
     """
     try:
         with warnings.catch_warnings():
@@ -147,14 +143,7 @@ def read_image(path: Path, file: BinaryIO | None = None) -> np.ndarray:
 
 
 def read_frames(paths: Sequence[Path], *, video: str) -> Frames:
-    """Decodes the frames of one video; grey, palette and CMYK frames become RGB.
-
-    Args:
-        paths: one image file per frame, in order of time.
-        video: the video's id, for error messages.
-
-    Returns:
-        (T, H, W, 3) uint8, T = number of files.
+    """(T, H, W, 3) uint8 of a video's frame files in order of time, as ``read_image`` gives them.
 
     Raises:
         DataError: no frame, a frame that cannot be decoded (named), or frames of unlike sizes.
@@ -176,9 +165,7 @@ def read_frames(paths: Sequence[Path], *, video: str) -> Frames:
 def read_audio(path: Path, file: BinaryIO | None = None) -> Audio:
     """Reads a wav file at its own rate; several channels are averaged; ``file`` as of images.
 
-    Raises:
-        DataError: the file is missing, no such wav file, cut short, or holds no samples; the
-            message names it.
+    DataError names a file that is missing, no such wav file, cut short, or without samples.
     """
     try:
         audio = read_wav(path, None if file is None else file.read())

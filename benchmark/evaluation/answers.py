@@ -121,13 +121,9 @@ class Candidates:
     def add(
         self, batch: Batch, scores: Tensor, source: Tensor, copies: ranking.Copies | None
     ) -> dict[str, float]:
-        """Notes a batch's candidates; says nothing of it, as there is no recall.
+        """Notes a batch's candidates by its (B, N) scores, the method's and the source model's.
 
-        Args:
-            batch: which queries.
-            scores: (B, N) the method's.
-            source: (B, N) the source model's.
-            copies: equal items of the gallery, which count as one.
+        ``copies`` are equal items of the gallery, which count as one. There is no recall to give.
         """
         queries = self.queries[batch.queries]
         for found, values in ((self._ours, scores), (self._source, source)):

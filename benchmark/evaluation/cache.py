@@ -275,11 +275,7 @@ def disk_cache(chosen: str = "") -> DiskCache | None:
 
 
 def max_bytes() -> int:
-    """The bound in bytes: ``QUERYSHIFT_CACHE_BYTES``, or 10 GB; 0 means no cache.
-
-    Raises:
-        ConfigError: the variable holds no size.
-    """
+    """The bound in bytes: ``QUERYSHIFT_CACHE_BYTES``, or 10 GB; ConfigError for what is no size."""
     text = os.environ.get(BYTES_VARIABLE, "").strip()
     if not text:
         return DEFAULT_BYTES

@@ -119,11 +119,7 @@ class Entry:
 
     @classmethod
     def create(cls, folder: Path, key: CacheKey, count: int, row: Tensor) -> Entry:
-        """An entry to be written, of so many rows like this one, under a temporary name.
-
-        Raises:
-            OSError: the file cannot be made.
-        """
+        """An entry to be written, of so many rows like this one, under a temporary name."""
         fd, path = tempfile.mkstemp(PARTIAL, f"{key.name}.", folder)
         about = {name: str(value)[:200] for name, value in key.about.items()}
         shape = (count, *row.shape)
@@ -157,11 +153,7 @@ class Entry:
         self._written[number : number + count] = True
 
     def seal(self) -> None:
-        """Adds header and checksum and gives the file its name.
-
-        Raises:
-            OSError: no room, or somebody has removed the file.
-        """
+        """Adds header and checksum and gives the file its name; OSError as ``write``."""
         checksum = self._digest(self._header(_UNSEALED))
         os.pwrite(self.fd, self._header(checksum), 0)
         os.replace(self.path, self.target)

@@ -24,15 +24,10 @@ _DISTRIBUTIONS = {
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
-    """Facts to store beside a result.
+    """Facts to store beside a result: versions, machine, device, commit, and the time now.
 
-    Args:
-        device: the torch device string that the cell runs on.
-
-    Returns:
-        Versions (None where not installed), CPU model, usable cores, torch threads, device and
-        its name, git commit of the checkout (None where there is none), platform, and the time
-        now (``started``: UTC, ISO 8601).
+    What is not installed, and the commit where there is no checkout, is None; ``started`` is in
+    UTC, ISO 8601.
     """
     return {
         **_fixed(),

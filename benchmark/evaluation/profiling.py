@@ -79,12 +79,9 @@ def _seconds(begun: Mark, ended: Mark) -> float:
 
 @dataclass
 class PassCounter:
-    """Rows (queries) that went through an encoder.
+    """Rows (queries) that went through an encoder, and those that a gradient came back to.
 
-    Attributes:
-        forward: rows of all forward passes.
-        backward: rows of all forward passes that a gradient came back to; a pass that is
-            differentiated twice counts twice.
+    A pass that is differentiated twice counts twice.
     """
 
     forward: int = 0
@@ -130,9 +127,7 @@ def counted(encoder: nn.Module, clock: Clock | None = None) -> Iterator[PassCoun
 def start_peak(device: str) -> bool:
     """Forgets the highest use of memory so far, as far as the system allows.
 
-    Returns:
-        Whether ``peak_mb`` will be of what comes from here on (Linux), or of the process's whole
-        life.
+    Says whether ``peak_mb`` will be of what comes from here on (Linux), or of the process's life.
     """
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)

@@ -88,9 +88,8 @@ class WorkQueue:
     def take(self, own: Hashable, busy: frozenset[Hashable]) -> int | None:
         """Index of a cell to run now, or None where nothing is left.
 
-        Args:
-            own: the stream that the asking worker's caches hold; preferred.
-            busy: streams that other workers hold; avoided where there is a choice.
+        One of ``own`` is preferred, the stream that the asking worker's caches hold; ``busy`` ones,
+        which other workers hold, are avoided.
         """
         if not self._waiting:
             return None
@@ -154,12 +153,7 @@ class SerialExecutor(Executor):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a list of cells.
-
-    Attributes:
-        records: one per cell, in their order, reused ones included.
-        reused: how many were finished before.
-    """
+    """One record per cell, in their order, and how many of them were finished before."""
 
     records: list[Record]
     reused: int
@@ -188,16 +182,10 @@ class Identified:
 def identify(
     cells: Sequence[Cell], store: RunStore, resources: Resources, *, again: bool = False
 ) -> Identified:
-    """The keys of all cells, and which of them need not be run.
+    """The keys of all cells, and which of them need not be run; with ``again`` all must.
 
     Data and weights are loaded for their fingerprints, but for cells that are done and whose
     fingerprints the run's folder holds (see ``Fingerprints``).
-
-    Args:
-        cells: what is to be run.
-        store: where results are kept; checked for writing.
-        resources: loads data and weights.
-        again: finished cells are to be run again.
 
     Raises:
         QueryShiftError: results that cannot be written; data or weights that cannot be loaded for
@@ -245,7 +233,7 @@ def run_cells(
 
     Args:
         cells: what to run.
-        store: where results are kept; checked for writing first.
+        store: where results are kept.
         executor: who runs them.
         resources: for the fingerprints of data and weights, which a cell's key needs.
         progress: told of the cells that are run.
@@ -253,8 +241,8 @@ def run_cells(
         found: what ``identify`` has said of these cells, where it has been asked already.
 
     Raises:
-        QueryShiftError: results that cannot be written; data or weights that cannot be loaded for
-            any of the cells (where only some cannot, those cells fail and the others are run).
+        QueryShiftError: as ``identify``; where data or weights of some cells only cannot be loaded,
+            those fail and the others are run.
     """
     known = found or identify(cells, store, resources, again=again)
     for record in known.failed.values():

@@ -42,11 +42,7 @@ _NEVER = -1
 
 
 def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
-    """The cells that a run is to look after: all, or its shard.
-
-    Raises:
-        ConfigError: there are more shards than cells.
-    """
+    """The cells that a run is to look after: all, or its shard; ConfigError where that is empty."""
     if config.shard is None:
         return list(cells)
     index, count = config.shard.index, config.shard.count
@@ -59,11 +55,7 @@ def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
 
 
 def check_settings(config: BenchConfig) -> None:
-    """Refuses settings that contradict each other, before anything is loaded.
-
-    Raises:
-        ConfigError: says which.
-    """
+    """Refuses settings that contradict each other, before anything is loaded."""
     serial, cluster = config.executor == "serial", config.executor in ("ray", "slurm")
     contradictions = [
         (

@@ -79,16 +79,10 @@ class Check:
 def draw(cells: Sequence[StoredCell], share: float, seed: int) -> list[StoredCell]:
     """A random sample of the finished cells, at least one; the same seed draws the same.
 
-    Args:
-        cells: of a run.
-        share: how much of them, above 0 and at most 1.
-        seed: of the draw.
-
-    Returns:
-        Cells that share data and streams side by side.
+    Cells that share data and streams come side by side.
 
     Raises:
-        ConfigError: a share that is none, or no finished cell.
+        ConfigError: a share that is not above 0 and at most 1, or no finished cell.
     """
     if not 0.0 < share <= 1.0:
         raise ConfigError(f"--sample must be above 0 and at most 1, not {share:g}")
@@ -169,11 +163,7 @@ def compare(
 ) -> Check:
     """Compares a stored cell with the same cell run again.
 
-    Args:
-        stored: as it was stored.
-        record: as it came out now.
-        arrays: its numbers per query now.
-        elsewhere: what of the environment differs; empty asks for the same bytes.
+    ``elsewhere`` is what of the environment differs; where nothing does the bytes must be the same.
     """
     verdict, details = Verdict.SAME, differences(stored, record, arrays)
     if details and not elsewhere:

@@ -59,11 +59,7 @@ class SlurmExecutor(PoolExecutor[_Job]):
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """See ``PoolExecutor``.
-
-        Raises:
-            ConfigError: the extra or Slurm is missing, or Slurm refuses the options.
-        """
+        """See ``PoolExecutor``; ConfigError where submitit or Slurm is missing or refuses."""
         submitit = import_extra("submitit", "slurm", "the executor slurm needs the extra")
         if self.cluster == "slurm" and shutil.which("sbatch") is None:
             raise ConfigError(

@@ -52,11 +52,7 @@ class Source:
         return LAYOUTS[self.name].access
 
     def places(self, root: Path | None) -> list[Path]:
-        """Those of the folders that exist.
-
-        Raises:
-            DataError: no data root, or one that is no folder.
-        """
+        """Those of the folders that exist; DataError where there is no data root."""
         if root is None:
             raise DataError(
                 f"data set {self.name!r} needs your own copy: give its folder with DATA=/path "
@@ -78,10 +74,7 @@ class Source:
     ) -> Path:
         """The first of the files, given relative to the data set's folder, that is there.
 
-        Args:
-            root: the user's data folder.
-            names: the files.
-            instead: name of a file that known copies have in their place -> what to do.
+        ``instead``: name of a file that known copies have in their place -> what to do.
 
         Raises:
             DataError: none is; names every place that was looked at.
@@ -178,8 +171,7 @@ class Files:
         """The first place's file of that relative path, or None.
 
         Raises:
-            DataError: the file is reached by a link that leads outside, or a folder cannot be
-                listed.
+            DataError: a link that leads outside, or a folder that cannot be listed.
         """
         for place in self.places:
             folder = self._folder(place, path.parent)
@@ -276,10 +268,7 @@ def nearest(names: Sequence[str], places: Sequence[Path]) -> str:
 def misplaced(root: Path, names: Sequence[str], own: Sequence[Path]) -> str:
     """Where one of some files lies below a data folder, and the command that mends it.
 
-    Args:
-        root: the data folder.
-        names: files that are missing, relative to a data set's folder.
-        own: the data set's folders.
+    ``names`` are relative to the data set's folders, which are ``own``.
     """
     shortest = sorted(map(PurePosixPath, names), key=lambda path: -len(path.parts))
     wanted = {path.name: path for path in shortest}  # the last of a name counts

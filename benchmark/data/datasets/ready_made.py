@@ -92,12 +92,9 @@ _LAYOUTS = {
 
 @dataclass(frozen=True)
 class ReadyMade:
-    """Corrupted queries in the order of the clean ones.
+    """Corrupted queries in the order of the clean ones, with the same ids, and where they lie.
 
-    Attributes:
-        items: as ``RetrievalSet.queries``, with the same ids.
-        fingerprint: hash of the corrupted content; part of a result's identity.
-        source: the folder or file that they come from.
+    The fingerprint is a hash of the corrupted content; part of a result's identity.
     """
 
     items: Items
@@ -108,8 +105,7 @@ class ReadyMade:
 def specify(name: str, severity: int) -> ShiftSpec:
     """The spec of a ready-made shift: none of the generator's options apply to it.
 
-    Raises:
-        ConfigError: no files of that name or severity are known.
+    ConfigError where no files of that name or severity are known.
     """
     known = corruption(name).severities
     if severity not in known:
@@ -121,11 +117,7 @@ def specify(name: str, severity: int) -> ShiftSpec:
 
 
 def corruption(name: str) -> Corruption:
-    """The published corruption of a name.
-
-    Raises:
-        ConfigError: files of that name are not known.
-    """
+    """The published corruption of a name; ConfigError where no such files are known."""
     if name not in CORRUPTIONS:
         raise ConfigError(
             f"there are no ready-made files of {name!r}{did_you_mean(name, CORRUPTIONS)}; "
@@ -135,13 +127,7 @@ def corruption(name: str) -> Corruption:
 
 
 def load(root: Path, dataset: str, spec: ShiftSpec, clean: RetrievalSet) -> ReadyMade:
-    """Finds the corrupted queries of a clean set.
-
-    Args:
-        root: the user's folder with them.
-        dataset: "coco" or "flickr30k".
-        spec: type and severity.
-        clean: the set whose queries they stand for, one by one.
+    """Finds the corrupted queries that stand for those of a clean set, one by one.
 
     Raises:
         ConfigError: unknown type or severity, or a data set that has no such files.

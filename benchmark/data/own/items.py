@@ -259,8 +259,7 @@ class MediaFinder:
     def find(self, value: Any, column: str, where: str) -> Media | None:
         """What a value stands for; None for a file that is not there.
 
-        Raises:
-            DataError: a path outside the root, or a value that is no medium.
+        DataError for a path outside the root, or a value that is no medium.
         """
         value = _plain(value)
         if isinstance(value, STORED):
@@ -324,11 +323,7 @@ class MediaFinder:
 
 
 def media_items(ids: Sequence[str], places: Sequence[Media], modality: str) -> tuple[Items, str]:
-    """The items, and a hash of their content.
-
-    Raises:
-        DataError: a file that cannot be read.
-    """
+    """The items, and a hash of their content; DataError for a file that cannot be read."""
     if modality == "video":
         frames = [cast(tuple[Path, ...], place) for place in places]
         every = iter(file_digests([path for paths in frames for path in paths]))

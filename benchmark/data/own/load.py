@@ -37,11 +37,7 @@ class Understood:
 
 
 def understand(source: OwnSource) -> Understood:
-    """Reads the heads of the tables.
-
-    Raises:
-        DataError: a table that cannot be read, or without the columns of any task.
-    """
+    """Reads the heads of the tables; DataError for one without the columns of any task."""
     table = open_table(source.place, dict(source.columns))
     domains = "domain" in table.columns
     if not source.gallery:
@@ -62,12 +58,7 @@ def understand(source: OwnSource) -> Understood:
 
 
 def load_own(card: BenchmarkCard, text: str, *, allow_missing: bool = False) -> RetrievalSet:
-    """The retrieval set of one direction.
-
-    Args:
-        card: see ``own_card``.
-        text: see ``OwnSource.text``.
-        allow_missing: leave out what has no file; ``info`` says how many.
+    """The retrieval set of one direction, by its card and the text that says where the data lie.
 
     Raises:
         DataError: what is missing or wrong, and where.
@@ -114,11 +105,7 @@ def _load(card: BenchmarkCard, source: OwnSource, allow_missing: bool) -> Retrie
 def read_own(
     card: BenchmarkCard, source: OwnSource, *, allow_missing: bool = False
 ) -> DataSet | RetrievalSet:
-    """All of a source: a table of pairs as a data set, queries beside a gallery as what they are.
-
-    Raises:
-        DataError: what is missing or wrong, and where.
-    """
+    """All of a source: a table of pairs as a data set, queries beside a gallery as they are."""
     if source.gallery:
         return load_galleries(
             source, name=card.id, query=card.query, item=card.gallery, allow_missing=allow_missing

@@ -44,11 +44,7 @@ class Member:
         return hashlib.sha256(self.read()).hexdigest()
 
     def read(self) -> bytes:
-        """Its content.
-
-        Raises:
-            DataError: the archive is gone or was cut.
-        """
+        """Its content; DataError where the archive is gone or was cut."""
         try:
             with self.archive.open("rb") as file:
                 file.seek(self.start)

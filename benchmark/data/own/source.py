@@ -185,11 +185,7 @@ def shards_of(place: str) -> list[Path]:
 
 
 def refuse_other_files(place: str) -> None:
-    """Refuses files that are no tables, and a folder of pictures that nothing describes.
-
-    Raises:
-        DataError: says what is expected.
-    """
+    """DataError for files that are no tables, and a folder of pictures that nothing describes."""
     folder = Path(place)
     if folder.is_file() and not is_own(place):
         if command := unpacking(folder):
@@ -203,11 +199,9 @@ def refuse_other_files(place: str) -> None:
 
 
 def undescribed(folder: Path, *, strict: bool = True) -> str:
-    """Why a folder is no data of a user's own, and what to do.
+    """Why a folder without table and shards is no data of a user's own, and what to do.
 
-    Args:
-        folder: without a table of ``METADATA`` and without shards.
-        strict: it cannot be the folder of published data sets either, so there is always a reason.
+    ``strict``: it cannot be the folder of published data sets either; there is always a reason.
     """
     form = f"a {METADATA[0]} in it with the columns file_name and caption"
     inside = sorted(folder.iterdir())
@@ -271,11 +265,7 @@ def own_card(name: str) -> BenchmarkCard | None:
 
 
 def read_columns(columns: tuple[str, ...], known: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """``--columns image=path,caption=text`` as pairs of our name and the user's.
-
-    Raises:
-        ConfigError: not of that form, or no column of ours.
-    """
+    """``--columns image=path,caption=text`` as pairs of our name and the user's, or ConfigError."""
     found: dict[str, str] = {}
     for entry in columns:
         ours, equals, theirs = (part.strip() for part in entry.partition("="))

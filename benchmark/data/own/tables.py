@@ -56,11 +56,7 @@ class Table:
 
 
 def open_table(place: str, columns: Mapping[str, str]) -> Table:
-    """Opens a table, folder, shards or a data set of the hub's cache.
-
-    Args:
-        place: see ``OwnSource``.
-        columns: our name of a column -> the user's.
+    """Opens a table, folder, shards or a data set of the hub's cache (see ``OwnSource``).
 
     Raises:
         DataError: it is not there, cannot be read, or lacks a column that ``columns`` names.
@@ -90,8 +86,7 @@ def open_table(place: str, columns: Mapping[str, str]) -> Table:
 def of_frame(frame: pd.DataFrame, columns: Mapping[str, str], root: Path | None) -> Table:
     """A DataFrame as a table; media are paths below ``root``, bytes or arrays.
 
-    Raises:
-        DataError: an index with duplicates, or a column that is not there.
+    DataError for an index with duplicates, or a column that is not there.
     """
     if not frame.index.is_unique:
         twice = frame.index[frame.index.duplicated()][0]
@@ -106,11 +101,7 @@ def of_frame(frame: pd.DataFrame, columns: Mapping[str, str], root: Path | None)
 
 
 def refuse_missing(text: str, what: str, advice: str) -> None:
-    """Refuses a word that tables write for a missing value.
-
-    Raises:
-        DataError: ``what`` (row and column) is such a word; ``advice`` says what to do.
-    """
+    """DataError where ``what`` is a word that tables write for a missing value."""
     if len(text) < 8 and text.strip().casefold() in _MISSING:
         raise DataError(f"{what} is {text!r}, which stands for a missing value; {advice}")
 
@@ -208,12 +199,7 @@ _OTHER_FILES = {
 
 
 def _refuse_no_text(path: Path) -> None:
-    """Refuses what is no text, by how it begins.
-
-    Raises:
-        DataError: says what it is, where that is plain to see.
-        OSError: it cannot be read.
-    """
+    """DataError for what is no text, by how it begins."""
     with path.open("rb") as file:
         head = file.read(4096)
     found = next((text for first, text in _OTHER_FILES.items() if head.startswith(first)), "")
