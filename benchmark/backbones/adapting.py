@@ -17,13 +17,9 @@ PLAIN = "no: it has no parameters"
 
 @dataclass(frozen=True, slots=True)
 class NormLayers:
-    """Layers of one class in one tower.
+    """Layers of one class in one tower, and how many numbers are in their parameters.
 
-    Attributes:
-        kind: name of the class.
-        fate: ``ADAPTS``, or why they are left out.
-        layers: how many.
-        scalars: numbers in their parameters.
+    ``fate`` is ``ADAPTS``, or why they are left out.
     """
 
     kind: str

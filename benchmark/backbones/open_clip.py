@@ -37,16 +37,12 @@ Tokenizer = Callable[[list[str]], Tensor]
 
 
 class OpenClipBackbone(TwoTowers):
-    """A ``DualEncoder`` over an open_clip ``CLIP`` or ``CustomTextCLIP``, in float32 and eval mode.
+    """A ``DualEncoder`` over an open_clip ``CLIP`` or ``CustomTextCLIP`` (see ``TwoTowers``).
 
     Args:
         model: the model, weights loaded; frozen and owned from now on.
         tokenizer: list of texts -> (B, context) int64 tokens.
         transform: (H, W, 3) uint8 array -> (3, S, S) float32 tensor.
-        name: as shown in tables.
-        fingerprint: see ``DualEncoder``.
-        device: torch device string.
-        taken: see ``TwoTowers``.
     """
 
     def __init__(

@@ -92,10 +92,6 @@ class PreciseBackbone:
     never mixed, neither in caches nor in tables. Nothing is trusted unseen: the first batch of each
     modality is computed in float32 as well, and refused where it comes out otherwise (see
     ``check_near``).
-
-    Args:
-        backbone: what the loader made.
-        spec: its precision, compilation and device.
     """
 
     def __init__(self, backbone: DualEncoder, spec: BackboneSpec) -> None:
@@ -175,10 +171,7 @@ class PreciseBackbone:
 class PreciseEncoder(QueryEncoder):
     """A query tower under autocast; gives float32 unit rows and float32 gradients.
 
-    Args:
-        tower: the tower, its parameters float32; owned from now on.
-        dtype: the format of its matrix products.
-        device: torch device string.
+    Its parameters are float32, its matrix products of type ``dtype``.
     """
 
     def __init__(self, tower: QueryEncoder, dtype: torch.dtype, device: str) -> None:

@@ -73,9 +73,7 @@ def composed(image: Callable[[], Tensor], text: Callable[[], Tensor], weight: fl
 class WeightedSumBackbone:
     """A ``DualEncoder`` for "composed" queries and "image" galleries over another one.
 
-    Args:
-        base: a dual encoder of images and texts; its "text" stays usable on its own too.
-        weight: share of the reference image, from 0 to 1.
+    Its "text" stays usable on its own; the weight is the share of the reference image, 0 to 1.
     """
 
     def __init__(self, base: DualEncoder, weight: float = DEFAULT_WEIGHT) -> None:

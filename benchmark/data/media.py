@@ -71,13 +71,9 @@ class WavFiles(_OneFileEach):
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """Videos kept as one image file per frame; are ``benchmark.data.retrieval.Items``.
+    """Videos kept as one image file per frame, in order of time; are ``retrieval.Items``.
 
-    Attributes:
-        ids: one id per video; corruption derives from it, so it must not depend on the folder.
-        paths: each video's frames in order of time.
-        digests: of each frame's file, as the set's fingerprint has them; empty: they are not
-            compared.
+    ``digests`` are of each frame's file; see ``_OneFileEach``.
     """
 
     ids: Sequence[str]

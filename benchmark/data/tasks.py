@@ -175,13 +175,7 @@ class ComposedItems:
     """Composed queries, put together when asked for.
 
     Each reference image is decoded for its query alone, so whatever a shift does to it never
-    reaches the gallery's copy.
-
-    Attributes:
-        ids: one id per query.
-        images: the images among which the references are.
-        references: (queries,) int64 index of each query's reference.
-        texts: the modification texts.
+    reaches the gallery's copy. ``references`` are (queries,) int64 places in ``images``.
     """
 
     ids: Sequence[str]

@@ -20,13 +20,10 @@ from methods.base import MethodError, StepOutput
 
 
 class Answers:
-    """Ranks of a stream's queries, as they pass.
+    """Ranks of a stream's (Q,) queries, as they pass.
 
-    Args:
-        data: what is retrieved.
-        queries: (Q,) index of each query in the retrieval set.
-        domains: (Q,) number of the domain that hits each.
-        domain_labels: names of the domains by number; none for a single one.
+    ``domains`` is the number of the domain that hits each, ``domain_labels`` the names by number;
+    none for a single one.
     """
 
     def __init__(
@@ -106,12 +103,7 @@ LISTED = 10
 
 
 class Candidates:
-    """The first candidates of a stream's queries, beside those of the source model.
-
-    Args:
-        data: what is retrieved.
-        queries: (Q,) index of each query in the retrieval set.
-    """
+    """The first candidates of a stream's (Q,) queries, beside those of the source model."""
 
     def __init__(self, data: RetrievalSet, queries: np.ndarray) -> None:
         self.data, self.queries = data, queries

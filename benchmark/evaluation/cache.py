@@ -209,12 +209,7 @@ def remove(path: Path) -> bool:
 
 
 class LRUCache(Generic[T]):
-    """Values by key, the last few of them.
-
-    Args:
-        limit: how many.
-        dropped: called with a value that has to go, where it must be closed.
-    """
+    """The last ``limit`` values by key; ``dropped`` is called with one that has to go."""
 
     def __init__(self, limit: int, dropped: Callable[[T], object] = lambda value: None) -> None:
         self._limit, self._dropped = limit, dropped

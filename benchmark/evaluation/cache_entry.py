@@ -52,10 +52,8 @@ class DamagedEntry(Exception):
 class CacheKey:
     """Where something lies in the disk cache.
 
-    Attributes:
-        kind: one of ``KINDS``.
-        digest: of everything that the content depends on.
-        about: what it is, for people who look into the file.
+    The digest is of everything that the content depends on; ``about`` is for people who look into
+    the file.
     """
 
     kind: str
@@ -72,12 +70,9 @@ class Entry:
     """Rows in an open file; whoever has it open can read it, also when it is removed meanwhile.
 
     Attributes:
-        fd: the file.
-        path: its name now.
+        path: the file's name now.
         target: its name once it is whole.
         shape: (rows, ...) of all rows together.
-        dtype: of the numbers.
-        about: what they are.
     """
 
     fd: int

@@ -27,9 +27,6 @@ class Clock:
 
     On a GPU it does not wait: it puts events into the queue and reads them when the cell has ended.
     What is counted is then time on the GPU's own line, its waiting for the processor included.
-
-    Args:
-        device: torch device string of the cell.
     """
 
     def __init__(self, device: str) -> None:

@@ -56,11 +56,6 @@ class Executor(ABC):
 class WorkQueue:
     """The cells of one run, handed out one by one; keeps and saves what came of them.
 
-    Args:
-        cells: neighbours share data and streams.
-        save: called with each record and its numbers per query.
-        progress: told of each cell's end, after ``save``.
-
     Attributes:
         streams: what each cell shares with its neighbours in a worker's caches.
         records: of the cells that have ended, by index.
@@ -133,9 +128,6 @@ class SerialExecutor(Executor):
 
     A cell that hangs cannot be stopped from within: for a time limit use ``ProcessExecutor`` with
     one worker.
-
-    Args:
-        resources: kept from cell to cell.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -161,12 +153,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Identified:
-    """The keys of a list of cells, and what is known of these cells already.
+    """The keys of a list of cells, and of these, by key, what is known already.
 
-    Attributes:
-        keys: one per cell, in their order.
-        finished: the stored results that need not be computed again, by key.
-        failed: the records of cells whose data or weights cannot be loaded, by key.
+    ``finished`` are stored results that need not be computed again, ``failed`` the records of cells
+    whose data or weights cannot be loaded.
     """
 
     keys: list[str]

@@ -57,13 +57,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One cell, run again.
+    """One cell, run again: what differs, or why it cannot be run.
 
-    Attributes:
-        stored: the cell as it was stored.
-        verdict: what came of it.
-        details: what differs, or why it cannot be run; empty where nothing does.
-        environment: fact -> (stored, now), of those in ``SAME_BYTES`` that differ.
+    ``environment``: fact -> (stored, now), of those in ``SAME_BYTES`` that differ.
     """
 
     stored: StoredCell

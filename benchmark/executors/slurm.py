@@ -127,11 +127,7 @@ ALIVE = "alive"
 class FolderChannel:
     """One end of a pipe between this machine and a job: files in a folder that both can reach.
 
-    Args:
-        folder: the job's; made where it is not there.
-        sends: name of the messages from this end.
-        receives: name of those from the other.
-        wait: seconds between two looks.
+    ``sends`` and ``receives`` name the messages; ``wait`` is in seconds, between two looks.
     """
 
     def __init__(self, folder: Path, sends: str, receives: str, wait: float = 0.0) -> None:

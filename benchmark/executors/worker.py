@@ -50,12 +50,7 @@ def environment_of_children(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 class WorkerContext:
-    """What a worker keeps from cell to cell: its own resources, or why it has none.
-
-    Args:
-        factory: makes the resources.
-        threads: torch threads of this process.
-    """
+    """What a worker keeps from cell to cell: its own resources, or why it has none."""
 
     def __init__(self, factory: Callable[[], Resources], threads: int) -> None:
         torch.set_num_threads(threads)

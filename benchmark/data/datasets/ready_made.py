@@ -33,13 +33,7 @@ from benchmark.errors import ConfigError, DataError, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """A published type of corruption.
-
-    Attributes:
-        folder: its spelling in folder names.
-        modality: "image" or "text".
-        severities: the severities that the published generator makes.
-    """
+    """A published type of corruption: its folders' name, its queries, the severities made of it."""
 
     folder: str
     modality: str

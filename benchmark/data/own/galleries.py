@@ -273,11 +273,7 @@ def _side(
 
 
 class _Grades:
-    """Grades of gallery items for queries, 24 bytes each.
-
-    Attributes:
-        stated: whether the user stated grades at all.
-    """
+    """Grades of gallery items for queries, 24 bytes each; ``stated``: by the user at all."""
 
     def __init__(self, gallery: _Side) -> None:
         self._gallery = gallery

@@ -139,11 +139,7 @@ class Ids(_Texts):
 
 
 class PackedTexts(_Packed, _Texts):
-    """Texts in a temporary file instead of memory: ten million captions are a few hundred MB.
-
-    Attributes:
-        digest: hash of all texts and their boundaries.
-    """
+    """Texts in a temporary file instead of memory: ten million captions are a few hundred MB."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,14 +209,7 @@ class CaptionIds(_Texts):
 
 @dataclass(frozen=True)
 class Embedded:
-    """Pictures or sounds that are no files of their own; are ``benchmark.data.retrieval.Items``.
-
-    Attributes:
-        ids: one id per item.
-        places: where each lies.
-        digests: of their content.
-        sounds: whether they are sounds.
-    """
+    """Pictures or sounds that are no files of their own; are ``benchmark.data.retrieval.Items``."""
 
     ids: Sequence[str]
     places: Sequence[Media]
@@ -245,11 +234,7 @@ class Embedded:
 
 
 class MediaFinder:
-    """Finds what a table's values stand for, and notes what is not there.
-
-    Args:
-        root: the folder that paths start from; None where none are expected.
-    """
+    """Finds what a table's values stand for: paths from ``root``, or contents."""
 
     def __init__(self, root: Path | None) -> None:
         self.root = root

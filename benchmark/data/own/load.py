@@ -23,12 +23,9 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Understood:
-    """What the head of a user's tables tells.
+    """What the head of a user's tables tells: the task, and whether queries have domains.
 
-    Attributes:
-        task: see ``TASKS``.
-        benchmarks: name of each direction that can be run ("own:birds-i2t").
-        domains: whether the queries have domains of their own.
+    ``benchmarks``: name of each direction that can be run ("own:birds-i2t").
     """
 
     task: str

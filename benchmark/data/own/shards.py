@@ -19,14 +19,7 @@ _TEXT = 1 << 20  # bytes of a caption or of a sample's JSON
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file within a tar archive.
-
-    Attributes:
-        archive: the archive.
-        name: the member's.
-        start: where its content begins, in bytes.
-        size: of its content, in bytes.
-    """
+    """One file within a tar archive; its content begins at ``start`` and has ``size`` bytes."""
 
     archive: Path
     name: str
