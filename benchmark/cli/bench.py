@@ -7,7 +7,7 @@ import functools
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.cli.command import FAILED, INTERRUPTED, OK, RUNS, Command, say, seldom_collected
-from benchmark.cli.progress import Bars, Lines
+from benchmark.cli.progress import EVERY, Bars, Lines
 from benchmark.cli.terminal import Output, console_over
 from benchmark.config import run as settings
 from benchmark.config.run import BenchConfig
@@ -72,7 +72,8 @@ class Bench(Command):
             from benchmark.cli.dry_run import show_settings
 
             return show_settings(args, console)
-        plan = self.plan(args)  # imports torch
+        with self._starting(args, console):  # imports torch
+            plan = self.plan(args)
         folder = Path(plan.config.out) if plan.config.out else RUNS / plan.folder
         if args.dry_run:
             from benchmark.cli.dry_run import show_forecast
@@ -91,6 +92,16 @@ class Bench(Command):
         if code != INTERRUPTED:
             self.report(plan, [*records, *skipped], store, args, console)
         return code
+
+    def _starting(self, args: argparse.Namespace, console: Console) -> AbstractContextManager[Any]:
+        """Says from the first second that the command works."""
+        given = {**settings.from_file(args), **settings.from_flags(args)}
+        if args.dry_run or ("quiet" in given and given["quiet"].value):
+            return nullcontext()
+        if console.is_interactive:
+            return console.status("planning")
+        say(console_over(Output(sys.stderr)), f"planning; then a line every {EVERY:.0f} s")
+        return nullcontext()
 
     def defaults(self, args: argparse.Namespace) -> Mapping[str, Any]:
         """The command's own defaults: a suite alone stands for all its benchmarks."""

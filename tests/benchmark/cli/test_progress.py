@@ -60,4 +60,5 @@ def test_the_lines_go_to_standard_error_and_not_with_quiet(
     assert main(["bench", *words, *more]) == 0
     out, err = capsys.readouterr()
     assert ("2 of 2 cells" in err) is not quiet
+    assert ("planning" in err) is not quiet
     assert "of 2 cells" not in out
