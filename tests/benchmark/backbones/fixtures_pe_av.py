@@ -97,9 +97,11 @@ def sound(seconds: float, rate: int = 48_000, seed: int = 0) -> Audio:
     return Audio(rng.uniform(-0.3, 0.3, round(seconds * rate)).astype(np.float32), rate)
 
 
+def items(modality: str) -> list[Any]:
+    sounds = [sound(s, seed=i) for i, s in enumerate((1.0, 0.9 * SECONDS, 0.3 * SECONDS))]
+    return clips() if modality == "video" else sounds
+
+
 def batch(backbone: TwoTowers, modality: str) -> Tensor:
     prepare = backbone.preprocess(modality)
-    sounds = [sound(s, seed=i) for i, s in enumerate((1.0, 0.9 * SECONDS, 0.3 * SECONDS))]
-    return backbone.collate(
-        modality, [prepare(x) for x in (clips() if modality == "video" else sounds)]
-    )
+    return backbone.collate(modality, [prepare(item) for item in items(modality)])
