@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,21 @@ from benchmark.errors import DataError
 from tests.benchmark.fixtures_karpathy import make_coco
 from tests.benchmark.fixtures_pairs import LOADERS, Loader, changed
 
-each = pytest.mark.parametrize(("load", "make"), LOADERS.values(), ids=LOADERS)
+
+@pytest.fixture(params=LOADERS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def load(name: str) -> Loader:
+    return LOADERS[name][0]
+
+
+@pytest.fixture
+def file(name: str, tmp_path: Path) -> Path:
+    """The annotation file of a made data set, whose data folder is ``tmp_path``."""
+    return LOADERS[name][1](tmp_path)
 
 
 def relevant(pairs: ImageTextPairs, query: str) -> list[set[int]]:
@@ -27,11 +40,9 @@ def relevant(pairs: ImageTextPairs, query: str) -> list[set[int]]:
 # Every loader
 
 
-@each
 def test_relevance_of_the_two_directions_is_each_others_transpose(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+    tmp_path: Path, load: Loader, file: Path
 ) -> None:
-    make(tmp_path)
     pairs = load(tmp_path)
     captions_of_image, images_of_caption = relevant(pairs, "image"), relevant(pairs, "text")
     forward = {(i, c) for i, answers in enumerate(captions_of_image) for c in answers}
@@ -43,11 +54,7 @@ def test_relevance_of_the_two_directions_is_each_others_transpose(
     np.testing.assert_array_equal(turned.indices, text.indices)
 
 
-@each
-def test_counts_ids_and_pictures(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
-) -> None:
-    make(tmp_path)
+def test_counts_ids_and_pictures(tmp_path: Path, load: Loader, file: Path) -> None:
     pairs = load(tmp_path)
     assert pairs.counts == {"images": len(pairs.images), "captions": len(pairs.captions)}
     assert len(set(pairs.caption_ids)) == len(pairs.captions)
@@ -56,20 +63,12 @@ def test_counts_ids_and_pictures(
     assert pairs.info["missing_images"] == 0
 
 
-@each
-def test_the_data_sets_own_folder_may_be_the_root(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
-) -> None:
-    make(tmp_path)
+def test_the_data_sets_own_folder_may_be_the_root(tmp_path: Path, load: Loader, file: Path) -> None:
     (own,) = tmp_path.iterdir()
     assert load(own).fingerprint == load(tmp_path).fingerprint
 
 
-@each
-def test_a_flat_folder_resolves_by_bare_name(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
-) -> None:
-    make(tmp_path)
+def test_a_flat_folder_resolves_by_bare_name(tmp_path: Path, load: Loader, file: Path) -> None:
     before = load(tmp_path)
     picture = before.images[1]
     (own,) = tmp_path.iterdir()
@@ -81,11 +80,7 @@ def test_a_flat_folder_resolves_by_bare_name(
     np.testing.assert_array_equal(after.images[1], picture)
 
 
-@each
-def test_missing_images_are_counted_and_stamped(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
-) -> None:
-    make(tmp_path)
+def test_missing_images_are_counted_and_stamped(tmp_path: Path, load: Loader, file: Path) -> None:
     whole = load(tmp_path)
     gone = whole.images.paths[0]
     gone.unlink()
@@ -99,11 +94,7 @@ def test_missing_images_are_counted_and_stamped(
     assert rest.fingerprint != whole.fingerprint
 
 
-@each
-def test_the_hash_of_the_ids_is_of_the_ids_alone(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
-) -> None:
-    make(tmp_path)
+def test_the_hash_of_the_ids_is_of_the_ids_alone(tmp_path: Path, load: Loader, file: Path) -> None:
     before = load(tmp_path)
     Image.new("RGB", (70, 50)).save(before.images.paths[0])
     after = load(tmp_path)
@@ -111,11 +102,9 @@ def test_the_hash_of_the_ids_is_of_the_ids_alone(
     assert after.info["id_hash"] == before.info["id_hash"]
 
 
-@each
 def test_no_more_than_five_missing_images_are_named_and_none_left_is_an_error(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+    tmp_path: Path, load: Loader, file: Path
 ) -> None:
-    make(tmp_path)
     paths = list(load(tmp_path).images.paths)
     for path in paths:
         path.unlink()
@@ -124,23 +113,17 @@ def test_no_more_than_five_missing_images_are_named_and_none_left_is_an_error(
     assert sum(path.name in str(error.value) for path in paths) == min(5, len(paths))
 
 
-@each
-def test_a_broken_image_is_named_when_decoded(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
-) -> None:
-    make(tmp_path)
+def test_a_broken_image_is_named_when_decoded(tmp_path: Path, load: Loader, file: Path) -> None:
     path = load(tmp_path).images.paths[1]
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(DataError, match=f"{path.name} cannot be decoded"):
         load(tmp_path).images[1]
 
 
-@each
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P"])
 def test_other_kinds_of_pictures_become_three_channels(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path], mode: str
+    tmp_path: Path, load: Loader, file: Path, mode: str
 ) -> None:
-    make(tmp_path)
     path = load(tmp_path).images.paths[0]
     kind = "TIFF" if mode == "CMYK" else "PNG"  # the content decides, not the name
     Image.new("RGB", (6, 5), "white").convert(mode).save(path, format=kind)
@@ -149,17 +132,13 @@ def test_other_kinds_of_pictures_become_three_channels(
     assert decoded.min() > 250
 
 
-@each
 def test_a_link_out_of_the_data_is_refused(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, load: Loader, file: Path
 ) -> None:
-    make(tmp_path / "data")
-    path = load(tmp_path / "data").images.paths[0]
-    outside = tmp_path / "secret.jpg"
-    path.rename(outside)
-    path.symlink_to(outside)
+    path = load(tmp_path).images.paths[0]
+    path.symlink_to(path.rename(tmp_path_factory.mktemp("outside") / "secret.jpg"))
     with pytest.raises(DataError, match=rf"{path.name} is a link to .*is refused"):
-        load(tmp_path / "data")
+        load(tmp_path)
 
 
 def test_coco_too_refuses_links_but_takes_a_linked_folder(tmp_path: Path) -> None:
@@ -175,53 +154,39 @@ def test_coco_too_refuses_links_but_takes_a_linked_folder(tmp_path: Path) -> Non
         load_coco(tmp_path / "data")
 
 
-@each
 def test_a_broken_annotation_file_names_line_and_column(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+    tmp_path: Path, load: Loader, file: Path
 ) -> None:
-    file = make(tmp_path)
     text = file.read_text()
     file.write_text(text[: len(text) // 2])
     with pytest.raises(DataError, match=rf"{file.name} is not valid JSON.*line \d+, column \d+"):
         load(tmp_path)
 
 
-@each
 def test_no_annotation_file_says_what_was_looked_for_and_where_to_get_it(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
+    tmp_path: Path, load: Loader, file: Path
 ) -> None:
-    file = make(tmp_path)
     file.unlink()
     with pytest.raises(DataError, match=f"looked for .*{file.name}.*\nin ") as error:
         load(tmp_path)
     assert "author" in str(error.value) or "nocaps.org" in str(error.value)
 
 
-@each
-def test_an_unknown_split_lists_those_that_exist(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
-) -> None:
-    make(tmp_path)
+def test_an_unknown_split_lists_those_that_exist(tmp_path: Path, load: Loader, file: Path) -> None:
     with pytest.raises(DataError, match=r"no split 'tset'.*it has '(test|val)'"):
         load(tmp_path, split="tset")
 
 
-@pytest.mark.parametrize("name", LOADERS)
 def test_the_split_of_the_paper_suites_card_is_one_of_the_loaders(
-    tmp_path: Path, name: str
+    tmp_path: Path, name: str, load: Loader, file: Path
 ) -> None:
-    load, make = LOADERS[name]
-    make(tmp_path)
     cards = load_suite("paper").benchmarks
     splits = {card.split for card in cards if card.dataset.startswith(name)}
     assert len(splits) == 1
     assert load(tmp_path, split=splits.pop()).counts == load(tmp_path).counts
 
 
-@each
-def test_no_data_folder_and_a_wrong_one(
-    tmp_path: Path, load: Loader, make: Callable[[Path], Path]
-) -> None:
+def test_no_data_folder_and_a_wrong_one(tmp_path: Path, load: Loader) -> None:
     with pytest.raises(DataError, match=r"needs your own copy.*DATA="):
         load(None)
     with pytest.raises(DataError, match="does not exist"):
@@ -242,21 +207,18 @@ PATHS = {
 }
 
 
-@pytest.mark.parametrize("name", LOADERS)
 @pytest.mark.parametrize("path", ["../1_secret.jpg", "/etc/1_passwd", "a/../../1_b.jpg", "..\\1_a"])
 def test_a_path_that_leaves_the_image_folder_is_refused(
-    tmp_path: Path, name: str, path: str
+    tmp_path: Path, name: str, load: Loader, file: Path, path: str
 ) -> None:
-    load, make = LOADERS[name]
-    changed(make(tmp_path), 2, {PATHS[name]: path}, RECORDS.get(name, ""))
+    changed(file, 2, {PATHS[name]: path}, RECORDS.get(name, ""))
     with pytest.raises(DataError, match=r"(record|line) 3: image path .* is refused"):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("name", LOADERS)
-def test_an_image_that_occurs_twice_is_refused(tmp_path: Path, name: str) -> None:
-    load, make = LOADERS[name]
-    file = make(tmp_path)
+def test_an_image_that_occurs_twice_is_refused(
+    tmp_path: Path, name: str, load: Loader, file: Path
+) -> None:
     first = load(tmp_path).images.paths[0]
     value = f"CUHK01/{first.name}" if "pedes" in name else first.name
     changed(file, 3, {PATHS[name]: value}, RECORDS.get(name, ""))
@@ -284,10 +246,8 @@ def test_an_image_that_occurs_twice_is_refused(tmp_path: Path, name: str) -> Non
     ],
 )
 def test_a_wrong_record_names_file_number_and_key(
-    tmp_path: Path, name: str, change: dict[str, Any], expected: str
+    tmp_path: Path, name: str, load: Loader, file: Path, change: dict[str, Any], expected: str
 ) -> None:
-    load, make = LOADERS[name]
-    file = make(tmp_path)
     changed(file, 2, change, RECORDS.get(name, ""))
     with pytest.raises(DataError, match=rf"{file.name}, (images record|record|line) 3: .*") as e:
         load(tmp_path)
