@@ -12,10 +12,16 @@ from typing import Any
 
 from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.datasets.fashion_gen import load_fashion_gen
-from benchmark.data.datasets.karpathy import load_rsicd, load_rsitmd
+from benchmark.data.datasets.karpathy import load_coco, load_flickr30k, load_rsicd, load_rsitmd
 from benchmark.data.datasets.nocaps import load_nocaps
 from benchmark.data.datasets.person_search import load_cuhk_pedes, load_icfg_pedes
-from tests.benchmark.fixtures_karpathy import captions_for, write_json, write_pictures
+from tests.benchmark.fixtures_karpathy import (
+    captions_for,
+    make_coco,
+    make_flickr,
+    write_json,
+    write_pictures,
+)
 
 Loader = Callable[..., ImageTextPairs]
 
@@ -194,6 +200,8 @@ def make_rsitmd(root: Path) -> Path:
 
 
 LOADERS: dict[str, tuple[Loader, Callable[[Path], Path]]] = {
+    "coco": (load_coco, make_coco),
+    "flickr30k": (load_flickr30k, make_flickr),
     "nocaps": (load_nocaps, make_nocaps),
     "fashion-gen": (load_fashion_gen, make_fashion_gen),
     "cuhk-pedes": (load_cuhk_pedes, make_cuhk),

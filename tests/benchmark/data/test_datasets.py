@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -73,25 +72,11 @@ def test_fingerprint_follows_captions_and_image_files(tmp_path: Path) -> None:
     assert len({before, changed, load_coco(tmp_path).fingerprint}) == 3
 
 
-def test_flat_image_folder_resolves_by_base_name(tmp_path: Path) -> None:
-    make_coco(tmp_path)
-    nested = tmp_path / "coco" / "images" / "val2014"
-    for path in list(nested.iterdir()):
-        path.rename(tmp_path / "coco" / "images" / path.name)
-    nested.rmdir()
-    assert load_coco(tmp_path).images[5].shape == (36, 48, 3)
-
-
 def test_annotated_path_wins_over_base_name(tmp_path: Path) -> None:
     make_coco(tmp_path)
     images = tmp_path / "coco" / "images"
     (images / coco_name(0)).write_text("a decoy")
     assert load_coco(tmp_path).images[0].shape == (36, 48, 3)
-
-
-def test_folder_of_the_data_set_itself_may_be_the_root(tmp_path: Path) -> None:
-    make_coco(tmp_path)
-    assert len(load_coco(tmp_path / "coco").images) == 6
 
 
 def test_many_records_are_no_slower_each_than_few(tmp_path: Path) -> None:
@@ -116,16 +101,6 @@ def test_many_records_are_no_slower_each_than_few(tmp_path: Path) -> None:
 
 
 # Faults
-
-
-def test_no_data_folder_given() -> None:
-    with pytest.raises(DataError, match=r"'coco' needs your own copy.*DATA="):
-        load_coco(None)
-
-
-def test_data_folder_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="does not exist"):
-        load_coco(tmp_path / "nowhere")
 
 
 def test_missing_annotations_say_what_was_looked_for(tmp_path: Path) -> None:
@@ -161,37 +136,12 @@ def test_wrong_record_names_key_and_number(tmp_path: Path, record: Any, expected
         load_coco(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["../secret.jpg", "/etc/passwd", "val2014/../../a.jpg", "C:/a.jpg", "..\\a.jpg", "", "a\0.jpg"],
-)
-def test_paths_may_not_leave_the_image_folder(tmp_path: Path, path: str) -> None:
-    (tmp_path / "coco" / "images").mkdir(parents=True)
-    (tmp_path / "coco" / "secret.jpg").touch()
-    break_record(tmp_path, 2, {"image": path, "caption": ["x"]})
-    with pytest.raises(DataError, match=r"record 2: image path .* is refused"):
-        load_coco(tmp_path)
-
-
-def test_duplicate_images_are_refused(tmp_path: Path) -> None:
-    break_record(tmp_path, 4, {"image": f"val2014/{coco_name(0)}", "caption": ["again"]})
-    with pytest.raises(DataError, match=r"occurs twice in the split, as entry 1 and as entry 4"):
-        load_coco(tmp_path)
-
-
 def test_not_utf8_names_file_and_line(tmp_path: Path) -> None:
     file = make_coco(tmp_path)
     file.write_bytes('[\n{"image": "a.jpg",\n "caption": ["bäume"]}]'.encode("latin-1"))
     with pytest.raises(
         DataError, match=r"coco_karpathy_test\.json is not UTF-8: byte 0xe4 in line 3"
     ):
-        load_coco(tmp_path)
-
-
-def test_broken_json_names_the_line(tmp_path: Path) -> None:
-    file = make_coco(tmp_path)
-    file.write_text('[\n{"image": "a.jpg",\n "caption" ["x"]}\n]')
-    with pytest.raises(DataError, match="line 3, column"):
         load_coco(tmp_path)
 
 
@@ -218,31 +168,6 @@ def test_unknown_split_lists_those_that_exist(tmp_path: Path) -> None:
     make_coco(tmp_path, form="karpathy")
     with pytest.raises(DataError, match=r"no split 'val'; it has 'test', 'train'"):
         load_coco(tmp_path, split="val")
-
-
-def test_missing_images_are_counted_and_the_first_five_named(tmp_path: Path) -> None:
-    make_coco(tmp_path, images=9)
-    folder = tmp_path / "coco" / "images" / "val2014"
-    for i in range(7):
-        (folder / coco_name(i)).unlink()
-    with pytest.raises(DataError, match="7 of 9 images of 'coco' are missing") as caught:
-        load_coco(tmp_path)
-    message = str(caught.value)
-    assert all(coco_name(i) in message for i in range(5))
-    assert coco_name(5) not in message
-    assert "--allow-missing" in message
-
-    pairs = load_coco(tmp_path, allow_missing=True)
-    assert list(pairs.images.ids) == [coco_name(i).removesuffix(".jpg") for i in (7, 8)]
-    assert list(pairs.captions) == captions_for(7) + captions_for(8)
-    assert pairs.info["missing_images"] == 7
-
-
-def test_all_images_missing_is_an_error_even_if_some_may_be(tmp_path: Path) -> None:
-    make_flickr(tmp_path)
-    shutil.rmtree(tmp_path / "flickr30k" / "flickr30k-images")
-    with pytest.raises(DataError, match="none is there"):
-        load_flickr30k(tmp_path, allow_missing=True)
 
 
 # Pairs and the retrieval task
@@ -280,13 +205,6 @@ def test_text_queries_are_answered_by_their_own_image() -> None:
     assert [data.relevance[q].tolist() for q in range(4)] == [[0], [1], [0], [2]]
     assert data.groups.tolist() == [0, 1, 0, 2]
     assert data.queries[1] == "caption 1"
-
-
-def test_the_two_directions_are_each_others_transpose() -> None:
-    pairs = pairs_of([2, 0, 1, 1, 0], 3)
-    image, text = (build_pairs(pairs, name="t", query=side).relevance for side in ("image", "text"))
-    forward = {(q, int(g)) for q in range(len(image)) for g in image[q]}
-    assert forward == {(int(g), q) for q in range(len(text)) for g in text[q]}
 
 
 def test_cleaning_is_a_function_not_done_to_the_raw_captions() -> None:

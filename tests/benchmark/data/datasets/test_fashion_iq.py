@@ -79,11 +79,6 @@ def test_the_two_captions_are_joined(captions: list[str], text: str) -> None:
     assert joined(captions) == text
 
 
-def test_the_folder_of_the_data_set_itself_may_be_the_root(tmp_path: Path) -> None:
-    folder = make_fashion_iq(tmp_path)
-    assert load(folder).fingerprint == load(tmp_path).fingerprint
-
-
 def test_pictures_beside_the_captions_are_found(tmp_path: Path) -> None:
     folder = make_fashion_iq(tmp_path)
     before = load(tmp_path).fingerprint
@@ -162,11 +157,6 @@ def test_no_picture_at_all_is_an_error_even_when_missing_ones_are_allowed(tmp_pa
 
 
 # Faults
-
-
-def test_no_data_folder_given() -> None:
-    with pytest.raises(DataError, match=r"'fashioniq' needs your own copy.*DATA="):
-        load(None)
 
 
 def test_annotations_not_found_names_the_places(tmp_path: Path) -> None:

@@ -135,8 +135,6 @@ def test_a_known_copy_is_the_same_data_set(tmp_path: Path, name: str) -> None:
 
 
 ALL = {
-    "coco": (load_coco, make_coco),
-    "flickr30k": (load_flickr30k, make_flickr),
     **LOADERS,
     "fashion-iq": (load_fashion_iq, make_fashion_iq),
     "cirr": (load_cirr, make_cirr),
