@@ -33,7 +33,7 @@ from benchmark.evaluation.source_model import embed_distinct, recall_of
 from benchmark.evaluation.stream import Batch, derive_seed
 from benchmark.metrics import probes, ranking
 from benchmark.metrics.recall import recall_at
-from methods.base import Method, MethodError, NotApplicable, Setup
+from methods.base import Method, MethodError, Setup
 
 Arrays = dict[str, np.ndarray]
 """Numbers per query of a finished cell, one row per query in ascending order of query index.
@@ -158,7 +158,8 @@ class CellRun:
                 method.use_stream(self._whole_stream())
         if self.cell.method.options.get("bank") == TRAIN:
             with self.clock("source"):
-                method.use_training(self._training_queries())
+                homes = self.resources.homes
+                method.use_training(homes.training_rows(self.cell, self.resources.clean_rows))
         wanted = method.wants_source or not labelled
         source = self.resources.source_rows(self.cell) if wanted else None
         with inputs.prepared([self.queries[batch.queries] for batch in self.stream]) as loaded:
@@ -177,16 +178,6 @@ class CellRun:
                             method.use_source(rows if labelled else rows.clone())
                 self._step(method, batch, queries, own, tally, rows)
         return tally
-
-    def _training_queries(self) -> Tensor:
-        """(M, D) embeddings of the benchmark's clean training queries under the source model."""
-        training = self.resources.homes.training(self.cell)
-        if training is None:
-            raise NotApplicable(
-                f"benchmark {self.cell.benchmark!r} names no training queries for bank={TRAIN!r}; "
-                "take another bank, such as past_queries"
-            )
-        return self.resources.clean_rows(training)
 
     def _whole_stream(self) -> Tensor:
         """(Q, D) embeddings of all queries under the source model, in the order of the stream."""

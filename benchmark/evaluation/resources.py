@@ -204,7 +204,7 @@ class Resources:
         next one loads and computes everything afresh.
         """
         self.spoiled = True
-        for kept in vars(self).values():
+        for kept in (*vars(self).values(), *vars(self.homes).values()):
             if isinstance(kept, LRUCache):
                 kept.clear()
         self._disk.forget_written()

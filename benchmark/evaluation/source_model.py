@@ -20,6 +20,7 @@ from benchmark.evaluation.loader import QueryInputs
 from benchmark.evaluation.stream import chosen_queries
 from benchmark.metrics.ranking import copies_of, gallery_of, rank, settled
 from benchmark.metrics.recall import recall_at
+from methods.base import NotApplicable
 
 BLOCK, TEXT_BLOCK = 16, 32
 """Items embedded at once outside the stream. Texts gain from larger blocks, most with several
@@ -172,6 +173,7 @@ class Homes:
     ) -> None:
         self._find, self._data, self._share, self._training = find, data, share, training
         self._found = LRUCache[tuple[Cell | None]](256)
+        self._rows = LRUCache[Tensor](1)
         self._missing: dict[tuple[str, str, str], str] = {}
 
     def of(self, cell: Cell) -> Cell | None:
@@ -230,6 +232,17 @@ class Homes:
         None where the method has no bank of training queries, or the benchmark names none.
         """
         return self._training(cell) if cell.method.options.get("bank") == TRAIN else None
+
+    def training_rows(self, cell: Cell, embed: Callable[[Cell], Tensor]) -> Tensor:
+        """A copy of its embedded queries, kept for the next cell; NotApplicable without any."""
+        training = self.training(cell)
+        if training is None:
+            raise NotApplicable(
+                f"benchmark {cell.benchmark!r} names no training queries for bank={TRAIN!r}; "
+                "take another bank, such as past_queries"
+            )
+        key = self._data(training).fingerprint, training.limit, training.backbone
+        return self._rows.get(key, lambda: embed(training)).clone()
 
     def training_fingerprint(self, cell: Cell) -> str:
         """What a cell's key says of the training queries in its bank; "" where it has none."""

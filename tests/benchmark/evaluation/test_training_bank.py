@@ -66,6 +66,17 @@ def test_the_bank_is_the_training_queries_under_the_source_model() -> None:
     assert not np.array_equal(found["best_rank"], online["best_rank"])
 
 
+def test_they_are_embedded_once_in_a_process(monkeypatch) -> None:
+    resources, seen = with_training(), []
+    monkeypatch.setattr(resources, "clean_rows", lambda cell: seen.append(cell) or torch.eye(8))
+    for seed in (0, 1):
+        assert run_cell(banked("train", seed=seed), resources)[0].status == Status.DONE
+    assert [cell.benchmark for cell in seen] == ["training"]
+    resources.forget()
+    run_cell(banked("train"), resources)
+    assert len(seen) == 2
+
+
 def test_a_result_is_known_by_its_training_queries(tmp_path: Path) -> None:
     other = dataclasses.replace(TRAINING, fingerprint="others")
     keys = {
