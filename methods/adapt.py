@@ -22,15 +22,25 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from methods.base import Method, MethodError, Setup, StepOutput
+from methods.base import DIVERGED, Diverged, Method, MethodError, Setup, StepOutput
 from methods.batch_norm import in_batch_statistics
 from methods.centring import centred
 from methods.gradients import Gradients
 from methods.options import check_options, option, temperature_of, temperature_option
-from methods.parameters import ADAPT_CHOICES, Snapshot, all_finite, select_parameters
+from methods.parameters import (
+    ADAPT_CHOICES,
+    Snapshot,
+    all_finite,
+    root_mean_square,
+    select_parameters,
+)
 
 Change = Callable[[Gradients], Gradients]
 """What the optimiser took off each parameter -> what to take off instead."""
+
+RUNAWAY = 100.0
+"""A method has diverged where the root mean square of the trained weights is over so many times the
+source's (1, where that is less): normalised embeddings would not show it."""
 
 SGD_MOMENTUM = 0.9
 """As the published Tent, EATA and SAR settings for ImageNet use it."""
@@ -108,6 +118,11 @@ class StepLog:
     def __init__(self) -> None:
         self._values: dict[str, list[Tensor | float]] = {}
         self._totals: dict[str, float] = {"skipped_updates": 0.0}
+        self._growths: list[Tensor] = []
+
+    def watch(self, growth: Tensor) -> None:
+        """Notes by how much the weights have grown with an update."""
+        self._growths.append(growth)
 
     def add(self, name: str, value: Tensor | float) -> None:
         """Notes a scalar; several of one name are averaged, NaN counts as undefined."""
@@ -120,12 +135,18 @@ class StepLog:
         self._totals[name] = self._totals.get(name, 0.0) + amount
 
     def collect(self) -> dict[str, float]:
-        """Everything as plain finite numbers; a name whose values are all undefined is left out."""
+        """Everything as plain finite numbers; a name whose values are all undefined is left out.
+
+        Raises:
+            Diverged: the weights have grown beyond ``RUNAWAY``.
+        """
         names = [name for name, values in self._values.items() for _ in values]
         values = [value for values in self._values.values() for value in values]
-        tensors = [value for value in values if isinstance(value, Tensor)]
+        tensors = [*self._growths, *(value for value in values if isinstance(value, Tensor))]
         # One transfer for the whole batch, instead of one per number.
         read = iter(torch.stack([t.float() for t in tensors]).tolist() if tensors else ())
+        if any([next(read) > RUNAWAY for _ in self._growths]):  # all of them are to be read
+            raise Diverged(f"the trained weights have grown {RUNAWAY:g} times and more: {DIVERGED}")
         plain = [next(read) if isinstance(value, Tensor) else value for value in values]
         defined: dict[str, list[float]] = {}
         for name, number in zip(names, plain, strict=True):
@@ -160,6 +181,7 @@ class AdaptedMethod(Method):
         self.temperature = temperature_of(self.options.temperature, setup)
         self.adapted = select_parameters(self.encoder, self.options.adapt)
         self.source = Snapshot(self.encoder)
+        self._size = root_mean_square(list(self.source_parameters().values())).clamp_min(1)
         if self.options.bn == "batch":
             # Whatever a subclass makes of ``step``: all of it sees the batch's statistics.
             self.step = in_batch_statistics(self.encoder, self.step)  # type: ignore[assignment,method-assign]
@@ -179,7 +201,8 @@ class AdaptedMethod(Method):
         """Adapts on one batch and scores it.
 
         Raises:
-            MethodError: an empty batch, or an encoder that gives no gradient.
+            MethodError: an empty batch, an encoder that gives no gradient, or (``Diverged``)
+                weights that run away.
         """
         if len(queries) == 0:
             raise MethodError("a batch of no queries was given; expected at least one")
@@ -292,7 +315,7 @@ class AdaptedMethod(Method):
             Whether the step was made.
 
         Raises:
-            MethodError: a learning rate so large that the step cannot be computed.
+            Diverged: a learning rate so large that the step cannot be computed.
         """
         present = [g for g in gradients or () if g is not None]
         # The only wait for the device within a step: an optimiser cannot take a step back.
@@ -307,12 +330,13 @@ class AdaptedMethod(Method):
         except RuntimeError as error:
             if "overflow" not in str(error):
                 raise
-            raise MethodError(
+            raise Diverged(
                 f"an update at a learning rate of {self.options.lr:g} is larger than the weights' "
-                "type holds: the method diverged; a smaller learning rate (option lr) may help"
+                f"type holds: {DIVERGED}"
             ) from None
         self.optimizer.zero_grad(set_to_none=True)
         self.updated = True
+        self.log.watch(root_mean_square(list(self.adapted.values())) / self._size)
         if change:
             taken = [
                 None if gradient is None else old - parameter.detach()

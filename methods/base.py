@@ -50,6 +50,7 @@ class MethodCard:
         repository: where the official code is, or "none" where we know of none.
         sees: what the method uses beside its options, where it is more or less than usual.
         passes: what a query costs, in passes through the query tower (f forward, b back).
+        alone: what becomes of a single query: a batch of one.
         knob: the option that tuning searches beside learning rate and temperature: a number above
             0, or one with choices; "" for none.
     """
@@ -64,6 +65,7 @@ class MethodCard:
     repository: str = ""
     sees: str = "the batch's queries, the gallery, its own state"
     passes: str = ""
+    alone: str = ""
     knob: str = ""
 
     def __post_init__(self) -> None:
@@ -113,6 +115,14 @@ class StepOutput:
 
 class MethodError(ValueError):
     """Raised when a method is given options or inputs that it cannot work with."""
+
+
+DIVERGED = "the method diverged; a smaller learning rate (option lr) may help"
+
+
+class Diverged(MethodError):
+    """Raised where adaptation ran away: the scores of sound queries, or weights, are no numbers any
+    more or out of all proportion."""
 
 
 class NotApplicable(MethodError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -156,3 +158,9 @@ class Snapshot:
 def all_finite(tensors: list[Tensor]) -> Tensor:
     """A boolean scalar on the device: no NaN and no infinity anywhere."""
     return torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all()
+
+
+def root_mean_square(tensors: list[Tensor]) -> Tensor:
+    """Of all their numbers together, a scalar on the device."""
+    length = torch.stack([tensor.detach().norm() for tensor in tensors]).norm()
+    return length / math.sqrt(sum(tensor.numel() for tensor in tensors))

@@ -16,7 +16,7 @@ from benchmark.evaluation.stream import Batch
 from benchmark.metrics import probes, ranking
 from benchmark.metrics import recall as metrics
 from benchmark.metrics.recall import ndcg_at, recalls_by_part
-from methods.base import MethodError, StepOutput
+from methods.base import DIVERGED, Diverged, MethodError, StepOutput
 
 
 class Answers:
@@ -184,10 +184,6 @@ def geometry(rows: Tensor, gallery: Tensor, logit_scale: float) -> dict[str, flo
     }
 
 
-class Diverged(MethodError):
-    """Raised where sound queries got scores or embeddings that are not finite, or no embedding."""
-
-
 def check_output(output: object, count: int, gallery: Tensor, queries: Tensor) -> dict[str, float]:
     """Refuses what a method must not return; gives its log as plain floats.
 
@@ -223,10 +219,7 @@ def check_output(output: object, count: int, gallery: Tensor, queries: Tensor) -
             given = torch.isfinite(queries).flatten(1).all(dim=1).to(bad.device)
             if not bool((bad & given).any()):
                 raise MethodError(f"{found}, whose inputs are not finite")
-            raise Diverged(
-                f"{found}, whose inputs are finite: the method diverged; a smaller learning rate "
-                "(option lr) may help"
-            )
+            raise Diverged(f"{found}, whose inputs are finite: {DIVERGED}")
     log: dict[str, float] = {}
     if not isinstance(output.log, Mapping):
         kind = type(output.log).__name__

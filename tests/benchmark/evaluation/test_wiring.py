@@ -47,12 +47,14 @@ def test_every_method_runs_a_cell_reproducibly(name: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["tent", "shot", "tcr", "cotta", "memo"])
-def test_a_diverged_cell_fails_and_says_so(method: str) -> None:
+@pytest.mark.parametrize("lr", [1e6, 1e30])
+def test_a_diverged_cell_fails_and_says_so(method: str, lr: float) -> None:
     record, arrays = run_cell(
-        method_cell(method, lr=1e30), fakes.resources(make_method=wiring._make_method)
+        method_cell(method, lr=lr), fakes.resources(make_method=wiring._make_method)
     )
     assert record.status == Status.FAILED
     assert record.reason.startswith("Diverged: ")
+    assert record.reason.endswith("a smaller learning rate (option lr) may help")
     assert not record.metrics
     assert arrays == {}
 
