@@ -92,9 +92,11 @@ class Anchored(Tcr):
         summary="experimental, ours: gated running centre, TCR's terms, pull, no hubs",
         version=3,
         paper="none",
-        approximate="an experiment of ours; what it gains is in results/methods.md",
+        approximate="none",
         repository="none",
         passes="3 f, 2 b",
+        alone="learns among the latest queries, as many as the window holds; the first 15 teach "
+        "nothing, and the very first is scored like the source",
         knob="prior",
     )
     Options: ClassVar[type] = AnchoredOptions

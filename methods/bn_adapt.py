@@ -47,6 +47,8 @@ class BnAdapt(Method):
         repository="https://github.com/bethgelab/robustness",
         sees="the batch's queries, the gallery",
         passes="1 f",
+        alone="counts as one query against prior; layers that see one value per channel keep the "
+        "source's",
         knob="prior",
     )
     Options: ClassVar[type] = BnAdaptOptions

@@ -54,6 +54,7 @@ class Come(AdaptedMethod):
         "because exp(similarity / temperature) overflows",
         repository="https://github.com/BlueWhaleLab/COME",
         passes="3 f, 3 b",
+        alone="learns from the entropy of its own opinion",
     )
     Options: ClassVar[type] = ComeOptions
 

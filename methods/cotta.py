@@ -55,6 +55,7 @@ class Cotta(AdaptedMethod):
         "colour and blur",
         repository="https://github.com/qinenergy/cotta",
         passes="7 f, 3 b; 100 f, 3 b where the source model is unsure of the batch",
+        alone="learns from the teacher's prediction of it",
         knob="teacher_momentum",
     )
     Options: ClassVar[type] = CottaOptions

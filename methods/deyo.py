@@ -76,6 +76,7 @@ class Deyo(AdaptedMethod):
         "behind TCR's tables is form=tcr",
         repository="https://github.com/Jhyun17/DeYO",
         passes="6 f, 3 b",
+        alone="learns from itself where it is selected; with form=tcr never",
         knob="entropy_margin",
     )
     Options: ClassVar[type] = DeyoOptions

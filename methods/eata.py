@@ -82,6 +82,7 @@ class Eata(AdaptedMethod):
         "form behind TCR's tables is form=tcr",
         repository="https://github.com/mr-eggplant/EATA",
         passes="3 f, 3 b",
+        alone="learns from itself once: after that it is its own mean prediction, and redundant",
         knob="entropy_margin",
     )
     Options: ClassVar[type] = EataOptions

@@ -57,6 +57,8 @@ class HatVtr(AdaptedMethod):
         "constant",
         repository="https://github.com/bingqingzhang/vtr_tta",
         passes="3 f, 3 b",
+        alone="only gap and covariance can be learnt from; the first query teaches nothing and is "
+        "scored like the source",
         knob="con_ratio",
     )
     Options: ClassVar[type] = HatVtrOptions

@@ -45,6 +45,7 @@ class InvertedSoftmax(BankMethod):
         repository="https://github.com/yimuwangcs/Better_Cross_Modal_Retrieval",
         sees=BANK_SEES,
         passes="1 f",
+        alone="a bank of itself alone would make all items tie: scored like the source",
         knob="beta",
     )
     Options: ClassVar[type] = InvertedSoftmaxOptions

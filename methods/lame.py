@@ -50,6 +50,7 @@ class Lame(Method):
         repository="https://github.com/fiveai/LAME",
         sees="the batch's queries, the gallery",
         passes="1 f",
+        alone="keeps its order: it has no neighbours",
         knob="neighbours",
     )
     Options: ClassVar[type] = LameOptions

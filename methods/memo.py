@@ -55,6 +55,7 @@ class Memo(AdaptedMethod):
         repository="https://github.com/zhangmarvin/memo",
         sees="one query at a time, the gallery; with centre=true the mean of the batch",
         passes="33 f, 32 b",
+        alone="the same as with more: queries never meet",
         knob="keep",
     )
     Options: ClassVar[type] = MemoOptions

@@ -39,6 +39,7 @@ class NNN(BankMethod):
         repository="https://github.com/multimodal-interpretability/nnn",
         sees=BANK_SEES,
         passes="1 f",
+        alone="a bank of itself alone leaves the order as it is",
         knob="weight",
     )
     Options: ClassVar[type] = NNNOptions

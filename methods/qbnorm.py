@@ -42,6 +42,7 @@ class QBNorm(BankMethod):
         repository="https://github.com/ioanacroi/qb-norm",
         sees=BANK_SEES,
         passes="1 f",
+        alone="the first query has no bank yet: scored like the source",
         knob="beta",
     )
     Options: ClassVar[type] = QBNormOptions

@@ -44,6 +44,7 @@ class Rdumb(Eata):
         "passes are 333 batches",
         repository="https://github.com/oripress/CCC",
         passes="3 f, 3 b",
+        alone="as eata",
         knob="d_margin",
     )
     Options: ClassVar[type] = RdumbOptions

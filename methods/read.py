@@ -40,6 +40,7 @@ class Read(AdaptedMethod):
         "scores before the last update",
         repository="https://github.com/XLearning-SCU/2024-ICLR-READ",
         passes="3 f, 3 b",
+        alone="learns from both terms, of its own prediction",
         knob="balance",
     )
     Options: ClassVar[type] = ReadOptions

@@ -47,6 +47,8 @@ class Recentre(Method):
         approximate="none",
         repository="none",
         passes="1 f",
+        alone="left where it is; with center=stream from the second query on, the mean of all so "
+        "far moves it",
         knob="strength",
     )
     Options: ClassVar[type] = RecentreOptions

@@ -101,6 +101,7 @@ class Rest(Tcr):
         "predictions; where it says nothing, an ablation on validation data chose",
         repository="none",
         passes="4 f, 6 b (level embeddings or query: 4 f, 3 b)",
+        alone="as tcr: among its one candidate there are no predictions to decouple",
         knob="consistency",
     )
     Options: ClassVar[type] = RestOptions

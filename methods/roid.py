@@ -61,6 +61,7 @@ class Roid(AdaptedMethod):
         "divided by the largest batch so far, where the official code knows the batch size",
         repository="https://github.com/mariodoebler/test-time-adaptation",
         passes="6 f, 6 b",
+        alone="its weight is 1, and the prior is its own prediction",
         knob="weight_temperature",
     )
     Options: ClassVar[type] = RoidOptions

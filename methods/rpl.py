@@ -35,6 +35,7 @@ class Rpl(AdaptedMethod):
         approximate="retrieval port: LayerNorm instead of BatchNorm, AdamW, 3 steps",
         repository="https://github.com/bethgelab/robustness",
         passes="3 f, 3 b",
+        alone="learns from its own top item",
         knob="q",
     )
     Options: ClassVar[type] = RplOptions

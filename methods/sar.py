@@ -59,6 +59,7 @@ class Sar(AdaptedMethod):
         "teach almost nothing: the second selection rarely keeps their only reliable query",
         repository="https://github.com/mr-eggplant/SAR",
         passes="6 f, 6 b",
+        alone="learns next to nothing: its only reliable query is rarely selected twice",
         knob="fraction",
     )
     Options: ClassVar[type] = SarOptions

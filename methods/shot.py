@@ -47,6 +47,7 @@ class Shot(AdaptedMethod):
         "centroids; LayerNorm, AdamW, 3 steps",
         repository="https://github.com/tim-learn/SHOT",
         passes="3 f, 3 b",
+        alone="entropy and diversity cancel; only a confident query's pseudo-label is left",
         knob="pseudo_weight",
     )
     Options: ClassVar[type] = ShotOptions

@@ -43,6 +43,7 @@ class Sinkhorn(BankMethod):
         repository="https://github.com/ppanzx/DBSN",
         sees=BANK_SEES,
         passes="1 f",
+        alone="a bank of itself alone would make all items tie: scored like the source",
         knob="tau",
     )
     Options: ClassVar[type] = SinkhornOptions

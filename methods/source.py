@@ -21,6 +21,7 @@ class Source(Method):
         repository="none",
         sees="the batch's queries, the gallery",
         passes="1 f",
+        alone="the same as with more",
     )
 
     @torch.no_grad()

@@ -47,6 +47,8 @@ class Tcr(AdaptedMethod):
         "still offer one pair to the queue",
         repository="https://github.com/XLearning-SCU/2025-ICLR-TCR",
         passes="3 f, 3 b",
+        alone="only the gap can be learnt from: consistency and uniformity are constant. The "
+        "first query's gap is its own, so that AdamW follows rounding errors",
         knob="con_ratio",
     )
     Options: ClassVar[type] = TcrOptions

@@ -49,6 +49,8 @@ class TcrUntrained(Method):
         "still offer one pair to the queue",
         repository="https://github.com/XLearning-SCU/2025-ICLR-TCR",
         passes="1 f",
+        alone="cannot be spread; its gap becomes the queue's, and the first query stays where it "
+        "is",
         knob="scale",
     )
     Options: ClassVar[type] = TcrUntrainedOptions

@@ -94,6 +94,8 @@ class Tda(BankMethod):
         repository="https://github.com/kdiAAA/TDA",
         sees=BANK_SEES,
         passes="1 f",
+        alone="a bank of itself alone raises its own top item, or lowers items that it is unsure "
+        "of",
         knob="alpha",
     )
     Options: ClassVar[type] = TdaOptions

@@ -20,6 +20,7 @@ class Tent(AdaptedMethod):
         approximate="retrieval port after TCR's: LayerNorm instead of BatchNorm, AdamW, 3 steps",
         repository="https://github.com/DequanWang/tent",
         passes="3 f, 3 b",
+        alone="learns from its own entropy",
     )
 
     def objective(self, forward: Forward) -> Tensor:

@@ -48,6 +48,7 @@ class Vte(Method):
         repository="https://github.com/mariodoebler/test-time-adaptation",
         sees="one query at a time, the gallery",
         passes="64 f",
+        alone="the same as with more: queries never meet",
         knob="keep",
     )
     Options: ClassVar[type] = VteOptions

@@ -62,6 +62,7 @@ class Whiten(BankMethod):
         repository="none",
         sees=BANK_SEES,
         passes="1 f",
+        alone="a bank of itself alone has no mean but itself: scored like the source",
         knob="prior",
     )
     Options: ClassVar[type] = WhitenOptions
