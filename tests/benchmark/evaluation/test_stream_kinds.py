@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.errors import ConfigError
-from benchmark.evaluation.stream import QueryStream, blocks, summary
+from benchmark.evaluation.stream import QueryStream, blocks, chosen_queries, summary
 from benchmark.evaluation.stream_kinds import KINDS, MIXING, check_stream
 from tests.benchmark import fakes
 
@@ -95,6 +95,7 @@ def test_the_global_generator_is_left_alone() -> None:
     state = np.random.get_state()[1].copy()  # noqa: NPY002
     for kind in KINDS:
         list(stream(kind))
+    chosen_queries(50, 10)
     assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
 
 
