@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from benchmark.backbones import blip
 from benchmark.backbones.base import TwoTowers
 from benchmark.cell import BackboneSpec
+from tests.benchmark.backbones.fixtures_open_clip import images
 
 transformers = pytest.importorskip(
     "transformers", reason="the blip backbone needs transformers: pip install 'queryshift[blip]'"
@@ -70,11 +70,6 @@ def write_folder(folder: Path, seed: int = 0) -> Path:
 
 def load(model: Path | str, pretrained: Path | str = "", **other: str) -> TwoTowers:
     return blip.load(BackboneSpec("blip", str(model), str(pretrained), **other))
-
-
-def images(count: int = 3) -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    return [rng.integers(0, 256, (30 + 7 * i, 50, 3), dtype=np.uint8) for i in range(count)]
 
 
 def inputs(backbone: TwoTowers, modality: str) -> Tensor:

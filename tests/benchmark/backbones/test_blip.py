@@ -20,14 +20,13 @@ from methods.tent import Tent
 from tests.benchmark.backbones.contract import BackboneContract
 from tests.benchmark.backbones.fixtures_blip import (
     TEXTS,
-    images,
     inputs,
     load,
     random_model,
     transformers,
     write_folder,
 )
-from tests.benchmark.backbones.fixtures_open_clip import layer_norm_scalars
+from tests.benchmark.backbones.fixtures_open_clip import images, layer_norm_scalars
 
 FULL: dict[str, Any] = {
     "model_type": "blip",

@@ -36,11 +36,10 @@ BF16 = BackboneSpec("fake", precision="bf16")
 FINGERPRINTS = {"data_fingerprint": "d", "backbone_fingerprint": "w"}
 
 
-def precise_resources(**kwargs: Any) -> Any:
+def precise_resources(backbone: fakes.FakeBackbone | None = None) -> Any:
     return fakes.resources(
-        load_backbone=lambda spec: in_precision(fakes.FakeBackbone(), spec),
+        load_backbone=lambda spec: in_precision(backbone or fakes.FakeBackbone(), spec),
         make_method=wiring._make_method,
-        **kwargs,
     )
 
 
@@ -259,11 +258,7 @@ class Wrong(QueryEncoder):
 
 
 def crooked(spec: BackboneSpec, backbone: fakes.FakeBackbone, name: str = "source") -> Any:
-    resources = fakes.resources(
-        load_backbone=lambda spec: in_precision(backbone, spec), make_method=wiring._make_method
-    )
-    record, arrays = run_cell(method_cell(name, spec), resources)
-    return record, arrays
+    return run_cell(method_cell(name, spec), precise_resources(backbone))
 
 
 @pytest.mark.parametrize("name", ["source", "tent"])

@@ -28,6 +28,7 @@ from benchmark.executors import run_cells
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
+from tests.benchmark.executors import worlds
 
 ROOT = Path(benchmark.__file__).resolve().parents[1]
 COUNTS = (0, 1, 2)
@@ -81,15 +82,7 @@ def test_an_error_that_cannot_be_sent_keeps_its_words() -> None:
 
 
 def alive(pids: list[int]) -> list[int]:
-    """Those of the processes that run: a zombie does not."""
-    found = []
-    for pid in pids:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        except OSError:
-            continue
-        found += [pid] if state[0] != "Z" else []
-    return found
+    return list(filter(worlds.alive, pids))
 
 
 @linux

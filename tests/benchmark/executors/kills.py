@@ -6,6 +6,7 @@ Importable by the process that starts them, hence a module and not fixtures.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -14,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -104,12 +104,6 @@ class Run:
     pid: int
     process: subprocess.Popen[str]
 
-    def alive(self) -> bool:
-        with contextlib.suppress(OSError):
-            state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
-            return state not in "ZX"
-        return False
-
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
@@ -152,7 +146,7 @@ def kill_once(runs: Runs, out: Path, chance: random.Random, kills: Kills, *, rea
     delay = chance.random() * (0.2 if goal < CELLS else 0.4)
     run = runs.start(out, real=real)
     limit = time.monotonic() + _ENDLESS
-    while run.alive() and time.monotonic() < limit:
+    while worlds.alive(run.pid) and time.monotonic() < limit:
         found = len(list((out / "cells").glob("[!.]*.json"))) if (out / "cells").is_dir() else 0
         if found >= goal and found > 0:
             break
@@ -223,7 +217,8 @@ def campaign(folder: Path, rounds: int, *, real: int, seed: int = 0) -> Kills:
         whole = folder / "undisturbed"
         assert runs.start(whole, real=real > 0).wait() == 0
         done = 0
-        for number, out in enumerate(_folders(folder)):
+        for number in itertools.count():
+            out = folder / f"run-{number}"
             kept: dict[str, bytes] = {}
             while done < rounds:
                 at_work = len(saved(out)) < CELLS if (out / "cells").is_dir() else True
@@ -240,13 +235,6 @@ def campaign(folder: Path, rounds: int, *, real: int, seed: int = 0) -> Kills:
     finally:
         runs.close()
     raise AssertionError("unreachable")
-
-
-def _folders(folder: Path) -> Iterator[Path]:
-    number = 0
-    while True:
-        number += 1
-        yield folder / f"run-{number}"
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def test_killed_and_hanging_workers(tmp_path: Path) -> None:
     )
     unfinished = [cell.unfinished_key for cell in cells[:2]]
     assert [record.key for record in first.records] == [*unfinished, shared.key(cells[2])]
-    assert not alive(int((tmp_path / "hung").read_text()))
+    assert not worlds.alive(int((tmp_path / "hung").read_text()))
     second = run_cells(cells, store, SerialExecutor(shared), resources=shared)
     assert (second.reused, worlds.statuses(second.records)) == (1, ["done"] * 3)
     assert worlds.statuses(store.records()) == ["done"] * 3
@@ -191,7 +191,7 @@ def test_a_killed_run_loses_nothing_to_one_beside_it(tmp_path: Path) -> None:
     assert outcome.reused == 1  # the first run's only finished cell
     assert len(store.records()) == len(cells)
     assert worlds.no_files_under_way(tmp_path)
-    wait_for(lambda: not alive(worker))  # its worker hangs, but not for ever
+    wait_for(lambda: not worlds.alive(worker))  # its worker hangs, but not for ever
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 600.0) -> None:
@@ -199,11 +199,3 @@ def wait_for(condition: Callable[[], bool], seconds: float = 600.0) -> None:
     while not condition():
         assert time.monotonic() < limit, "it did not come"
         time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"

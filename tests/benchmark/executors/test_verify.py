@@ -26,6 +26,7 @@ from benchmark.store.records import StoredCell, sealed
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 
+Values = dict[str, Any]
 NOISE = fakes.cell().shift
 MIXED = StreamSpec("mixed", batch_size=8, domains=(NOISE, replace(NOISE, severity=1)))
 CELLS = (fakes.cell(), fakes.cell("trained"), fakes.cell("random"), fakes.cell("trained", seed=1))
@@ -53,6 +54,12 @@ def stored(folder: Path) -> list[StoredCell]:
     cells, problems = read_run(folder)
     assert not problems
     return cells
+
+
+def edit(cell: StoredCell, change: Callable[[Values], object], *, seal: bool = True) -> None:
+    values = json.loads(cell.path.read_text())
+    change(values)
+    cell.path.write_text(json.dumps(sealed(values) if seal else values))
 
 
 def one(folder: Path, method: str = "trained") -> StoredCell:
@@ -235,9 +242,8 @@ def test_the_command_is_content_with_a_good_run(call: Call) -> None:
 
 def test_the_command_names_a_cell_whose_numbers_were_changed(call: Call, folder: Path) -> None:
     cell = one(folder)
-    values = json.loads(cell.path.read_text())
-    values["metrics"]["clean_R@1_after"] += 20.0
-    cell.path.write_text(json.dumps(sealed(values)))
+    moved = cell.record.metrics["clean_R@1_after"] + 20.0
+    edit(cell, lambda values: values["metrics"].update({"clean_R@1_after": moved}))
     code, shown = call("--sample", "1")
     assert code == FAILED
     assert f"{cell.name}: different" in shown
@@ -248,9 +254,7 @@ def test_the_command_names_a_cell_whose_numbers_were_changed(call: Call, folder:
 def test_the_command_names_a_cell_whose_environment_was_changed(call: Call, folder: Path) -> None:
     """Another version of torch would ask for a tolerance only."""
     cell = one(folder)
-    values = json.loads(cell.path.read_text())
-    values["environment"]["torch"] = "1.0"
-    cell.path.write_text(json.dumps(values))
+    edit(cell, lambda values: values["environment"].update(torch="1.0"), seal=False)
     code, shown = call("--sample", "1")
     assert code == FAILED
     assert f"{cell.path.name} does not agree with itself: its digest" in shown
@@ -258,10 +262,8 @@ def test_the_command_names_a_cell_whose_environment_was_changed(call: Call, fold
 
 
 def test_the_command_lists_how_the_environment_differs(call: Call, folder: Path) -> None:
-    cell = one(folder)
-    values = json.loads(cell.path.read_text())
-    values["environment"]["cpu"] = "another [bold]processor"
-    cell.path.write_text(json.dumps(sealed(values)))
+    other = "another [bold]processor"
+    edit(one(folder), lambda values: values["environment"].update(cpu=other))
     code, shown = call("--sample", "1")
     assert code == OK
     assert "cpu: stored with another [bold]processor, now" in shown

@@ -5,6 +5,7 @@ Importable by worker processes, hence a module and not fixtures.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -111,6 +112,13 @@ class Saved:
 
 def statuses(records: Sequence[Record]) -> list[str]:
     return [record.status.value for record in records]
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"
+    return False
 
 
 def no_files_under_way(folder: Path) -> bool:
