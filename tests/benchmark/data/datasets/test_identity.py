@@ -11,56 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.datasets.audio_visual import load_audioset, load_vggsound
 from benchmark.data.datasets.base import ClipPairs, DataSet, ImageTextPairs
 from benchmark.data.datasets.cirr import load as load_cirr
-from benchmark.data.datasets.fashion_gen import load_fashion_gen
-from benchmark.data.datasets.fashion_iq import load as load_fashion_iq
-from benchmark.data.datasets.karpathy import (
-    load_coco,
-    load_flickr30k,
-    load_rsicd,
-    load_rsitmd,
-)
-from benchmark.data.datasets.nocaps import load_nocaps
-from benchmark.data.datasets.person_search import load_cuhk_pedes
 from benchmark.data.loading import by_content, files_of
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import build_clips, build_composed, build_pairs
 from benchmark.errors import DataError
 from tests.benchmark import fakes
-from tests.benchmark.fixtures_clips import make_clips
-from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
-from tests.benchmark.fixtures_karpathy import make_coco, make_flickr
-from tests.benchmark.fixtures_pairs import (
-    make_fashion_gen,
-    make_nocaps,
-    make_person_search,
-    make_remote_sensing,
-)
+from tests.benchmark.fixtures_composed import make_cirr
+from tests.benchmark.fixtures_sets import SETS
 
-Load = Callable[..., DataSet]
-SETS: dict[str, tuple[Load, Callable[[Path], Path]]] = {
-    "coco": (load_coco, make_coco),
-    "flickr30k": (load_flickr30k, make_flickr),
-    "nocaps": (load_nocaps, make_nocaps),
-    "fashion-gen": (load_fashion_gen, make_fashion_gen),
-    "cuhk-pedes": (
-        load_cuhk_pedes,
-        lambda root: make_person_search(root, "CUHK-PEDES", "reid_raw.json"),
-    ),
-    "rsicd": (load_rsicd, make_remote_sensing),
-    "rsitmd": (load_rsitmd, lambda root: make_remote_sensing(root, "rsitmd")),
-    "fashioniq": (load_fashion_iq, make_fashion_iq),
-    "cirr": (load_cirr, make_cirr),
-    "audioset": (load_audioset, make_clips),
-    "vggsound": (load_vggsound, lambda root: make_clips(root, "vggsound")),
-}
 each = pytest.mark.parametrize("name", SETS)
 
 
-def made(root: Path, name: str) -> Load:
+def made(root: Path, name: str) -> Callable[..., DataSet]:
     load, make = SETS[name]
     make(root)
     return load
@@ -115,7 +80,7 @@ def test_a_moved_copy_is_the_same_data(tmp_path: Path, name: str) -> None:
     assert load(tmp_path / "one", allow_missing=True).fingerprint == first
 
 
-@pytest.mark.parametrize("name", ["coco", "rsitmd", "cirr", "fashioniq", "audioset"])
+@pytest.mark.parametrize("name", ["coco", "rsitmd", "cirr", "fashion-iq", "audioset"])
 def test_the_fingerprint_says_which_files_are_missing(tmp_path: Path, name: str) -> None:
     load = made(tmp_path, name)
     whole = load(tmp_path)

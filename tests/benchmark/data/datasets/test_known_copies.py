@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.datasets.audio_visual import load_audioset, load_vggsound
+from benchmark.data.datasets.audio_visual import load_audioset
 from benchmark.data.datasets.base import Loader
 from benchmark.data.datasets.cirr import load as load_cirr
 from benchmark.data.datasets.fashion_iq import load as load_fashion_iq
@@ -24,11 +24,11 @@ from tests.benchmark.fixtures_clips import make_clips
 from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
 from tests.benchmark.fixtures_karpathy import make_coco, make_flickr
 from tests.benchmark.fixtures_pairs import (
-    LOADERS,
     make_nocaps,
     make_person_search,
     make_remote_sensing,
 )
+from tests.benchmark.fixtures_sets import SETS
 
 
 def coco_2017(root: Path) -> None:
@@ -134,13 +134,6 @@ def test_a_known_copy_is_the_same_data_set(tmp_path: Path, name: str) -> None:
     assert load(tmp_path / "known").fingerprint == load(tmp_path / "documented").fingerprint
 
 
-ALL = {
-    **LOADERS,
-    "fashion-iq": (load_fashion_iq, make_fashion_iq),
-    "cirr": (load_cirr, make_cirr),
-    "audioset": (load_audioset, make_clips),
-    "vggsound": (load_vggsound, lambda root: make_clips(root, "vggsound")),
-}
 SPLIT = {
     **{"nocaps": "val", "fashion-iq": "val", "cirr": "val", "fashion-gen": "val"},
     "audioset": "eval",
@@ -183,11 +176,11 @@ ODD: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", SETS)
 def test_every_data_set_is_read_however_it_was_unpacked(
     tmp_path: Path, name: str, odd: str
 ) -> None:
-    load, make = ALL[name]
+    load, make = SETS[name]
     make(tmp_path / "documented")
     make(tmp_path / "odd")
     ODD[odd](tmp_path / "odd")
@@ -199,11 +192,11 @@ def test_every_data_set_is_read_however_it_was_unpacked(
 
 
 @pytest.mark.parametrize("what", ["media", "all"])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", SETS)
 def test_a_packed_archive_is_named_with_the_command_that_unpacks_it(
     tmp_path: Path, name: str, what: str
 ) -> None:
-    load, make = ALL[name]
+    load, make = SETS[name]
     make(tmp_path)
     split = SPLIT.get(name, "test")
     before = load(tmp_path, split=split, allow_missing=False).fingerprint
