@@ -12,7 +12,7 @@ import numpy as np
 from benchmark.metrics.intervals import Comparison, Harm, harm
 from benchmark.report.display import plain
 from benchmark.report.frames import Ranking, ranked
-from benchmark.report.pools import Pool, compared, finite_mean, grouped, labels_of
+from benchmark.report.pools import Pool, compared, finite_mean, grouped, labels_of, stacked
 
 NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}
 """What must stand under a table in which the method appears."""
@@ -54,7 +54,7 @@ def verdict(whole: Iterable[Pool]) -> list[str]:
 
 def _gain_line(label: str, gain: Comparison, pools: Sequence[Pool]) -> str:
     pairs = [pair for pool in pools for pair in pool.pairs]
-    before, after = (_mean([each[side].record.metrics["R@1"] for each in pairs]) for side in (1, 0))
+    before, after = (100 * stacked([each[side] for each in pairs])[0].mean() for side in (1, 0))
     better = gain.difference > 0
     text = (
         f"{f'{label} does' if better else f'No method beats doing nothing; {label} comes'} "

@@ -79,6 +79,7 @@ def _load(
     kept: list[tuple[_Clip, list[Path], Path]] = []
     missing: list[str] = []
     absent: list[str] = []
+    lost: list[str] = []
     advice = ""
     for clip in clips:
         frames = [files.find(path) for path in clip.frames]
@@ -89,10 +90,13 @@ def _load(
             missing.append(f"{clip.id} ({_lacks(len(there), wav)})")
             advice = advice or ("" if wav else _to_wav(clip.wav, files))
             absent.append(clip.id)
+            sought = ((clip.wav, wav), (clip.frames[0], there))
+            lost += [str(path) for path, found in sought if not found]
         else:
             kept.append((clip, there, wav))
     if missing and (not allow_missing or not kept):
-        raise DataError(f"{source.missing(missing, len(clips), 'clips', places)}{advice}")
+        said = source.missing(missing, len(clips), "clips", places, lost)
+        raise DataError(f"{said}{advice}")
     return _pairs(source.name, split, kept, absent)
 
 

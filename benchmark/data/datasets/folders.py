@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-import shlex
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from benchmark.data.datasets.nearby import composed, folded, misplaced, nearest, packed, walk
 from benchmark.errors import DataError
 
-_MOST = 5_000  # names that are compared with a missing one
-_WALKED = 50_000  # entries of a data folder that are looked through
-_DEPTH = 4
-_COMMON = re.compile(r"[a-z]+\.\w+")  # test.json: any data set may have it
 _DOUBLED = 3  # folders of one name within each other that are gone into
-_ARCHIVES_NAMED = 3
-_JUNK = ("._", "__MACOSX")  # how names of what macOS adds to archives begin
-
-_TAR = (".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
-_UNPACK = {
-    (".zip",): "unzip -q {archive} -d {folder}",
-    _TAR: "tar -xf {archive} -C {folder}",
-    (".7z",): "7z x {archive} -o{folder}",
-    (".rar",): "unrar x {archive} {folder}/",
-}
-"""Suffixes of archives -> the command that unpacks them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +86,30 @@ class Source:
         said = packed(own or [root], called=() if own else self.folders)
         return f"{said.rstrip('; ')}\n" if said else ""
 
-    def missing(self, names: Sequence[str], total: int, what: str, looked: Iterable[Path]) -> str:
-        """The message about files that are not there: how many, the first five, what to do."""
+    def missing(
+        self,
+        names: Sequence[str],
+        total: int,
+        what: str,
+        looked: Iterable[Path],
+        files: Sequence[str] | None = None,
+    ) -> str:
+        """The message about files that are not there: how many, the first five, what to do.
+
+        ``files`` are what is looked for where the names say more than a file.
+        """
         more = ", ..." if len(names) > 5 else ""
         advice = (
             "none is there, so there is nothing to run on"
             if len(names) == total
             else "complete the copy, or run on what is there with --allow-missing"
         )
-        places = list(looked)
+        places, sought = list(looked), names if files is None else files
         return (
             f"{len(names)} of {total} {what} of {self.name!r} are missing and "
             f"{total - len(names)} are there: "
             f"{', '.join(names[:5])}{more}; looked under {', '.join(map(str, places))}; "
-            f"{nearest(names[:5], places) or packed(places)}{advice}. {self.access}"
+            f"{nearest(sought[:5], places) or packed(places)}{advice}. {self.access}"
         )
 
 
@@ -178,7 +169,7 @@ class Files:
             listing = self._list(folder)
             name = path.name if path.name in listing else ""
             if not name and not path.name.isascii():
-                name = _same(path.name, listing, _composed)
+                name = _same(path.name, listing, composed)
             if name:
                 hit = folder / name
                 if listing[name]:
@@ -237,146 +228,8 @@ def _same(name: str, there: Iterable[str], form: Callable[[str], str]) -> str:
     return hits[0] if len(hits) == 1 else ""
 
 
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
 def _folders_in(folder: Path) -> list[str]:
     try:
         return [entry.name for entry in os.scandir(folder) if entry.is_dir()]
     except OSError:
         return []
-
-
-def nearest(names: Sequence[str], places: Sequence[Path]) -> str:
-    """What is there instead of missing files: one that differs in capitals or suffix only, one of
-    the same name elsewhere below the places, or similar names; "" where there is nothing of these.
-    """
-    for name in names:
-        path = PurePosixPath(name)
-        for folder, there in _listed(path, places):
-            for key in (folded, lambda text: folded(PurePosixPath(text).stem)):
-                hit = next((n for n in there if key(n) in (key(path.name), folded(path.name))), "")
-                if hit:
-                    return (
-                        f"instead of {name!r} there is {str(folder / hit)!r}: the annotation and "
-                        "the file must have the same name, capitals and suffix included; "
-                    )
-    return _elsewhere(names[:1], places) or _similar(names, places)
-
-
-def misplaced(root: Path, names: Sequence[str], own: Sequence[Path]) -> str:
-    """Where one of some files lies below a data folder, and the command that mends it.
-
-    ``names`` are relative to the data set's folders, which are ``own``.
-    """
-    shortest = sorted(map(PurePosixPath, names), key=lambda path: -len(path.parts))
-    wanted = {path.name: path for path in shortest}  # the last of a name counts
-    wanted = {name: path for name, path in wanted.items() if not _COMMON.fullmatch(name)}
-    for path in walk(root):
-        name = next((name for name in wanted if folded(name) == folded(path.name)), "")
-        if not name:
-            continue
-        place = next((place for place in own if path.is_relative_to(place)), None)
-        if place is not None:
-            return f"{path} is there: mv {path} {place / wanted[name]}\n"
-        if path.name == name:
-            fitting = max(
-                (n for n in names if path.as_posix().endswith(f"/{n}")), key=len, default=name
-            )
-            return f"{path} is there: --data {path.parents[fitting.count('/')]} reads it\n"
-    return ""
-
-
-def unpacking(path: Path) -> str:
-    """The command that unpacks an archive into the folder that it lies in; "" for other files."""
-    command = next((how for ends, how in _UNPACK.items() if path.name.lower().endswith(ends)), "")
-    return command.format(archive=shlex.quote(str(path)), folder=shlex.quote(str(path.parent)))
-
-
-def packed(places: Sequence[Path], called: Sequence[str] = ()) -> str:
-    """The archives that lie where unpacked files are expected, with the command for each, or "".
-
-    Args:
-        places: folders; the first with an archive counts. Of one that holds others of them only
-            the files in the folder itself count: below it lie other data sets too.
-        called: names that the archive's may begin with; where one does, the others do not count.
-    """
-    names = [folded(name) for name in called if name != "."]
-    for place in places:
-        shared = any(other != place and other.is_relative_to(place) for other in places)
-        files = [path for path in walk(place) if unpacking(path)]
-        files = [path for path in files if not (shared or called) or path.parent == place]
-        files = [path for path in files if folded(path.name).startswith(tuple(names))] or files
-        if files:
-            return (
-                "; ".join(
-                    f"{path} is still packed: {unpacking(path)}" for path in files[:_ARCHIVES_NAMED]
-                )
-                + "; "
-            )
-    return ""
-
-
-def is_junk(name: str) -> bool:
-    """Whether a file or folder is one that macOS adds to archives."""
-    return name.startswith(_JUNK)
-
-
-def walk(*tops: Path) -> Iterator[Path]:
-    """The files below some folders: the nearer ones first, not deep, and not more than many."""
-    level, seen = [(top, 0) for top in tops], 0
-    for folder, depth in level:  # grows while it is gone through
-        try:
-            entries = sorted(islice(os.scandir(folder), _WALKED), key=lambda entry: entry.name)
-        except OSError:
-            continue
-        seen += len(entries)
-        entries = [entry for entry in entries if not is_junk(entry.name)]
-        yield from (Path(entry.path) for entry in entries if entry.is_file())
-        if seen < _WALKED and depth < _DEPTH:
-            level += [
-                (Path(entry.path), depth + 1)
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False)
-            ]
-
-
-def folded(name: str) -> str:
-    """A name without capitals, in one Unicode form."""
-    return _composed(name).casefold()
-
-
-def _elsewhere(names: Sequence[str], places: Sequence[Path]) -> str:
-    for name in names:
-        wanted = {folded(part) for part in (PurePosixPath(name).name, PurePosixPath(name).stem)}
-        for path in walk(*places):
-            if not wanted.isdisjoint((folded(path.name), folded(path.stem))):
-                return f"the nearest to {name!r} is {str(path)!r}; "
-    return ""
-
-
-def _similar(names: Iterable[str], places: Sequence[Path]) -> str:
-    """The names that are most like a missing one."""
-    for name in names:
-        path = PurePosixPath(name)
-        for folder, there in _listed(path, places, folders=True):
-            if near := difflib.get_close_matches(path.name, there, n=2, cutoff=0.75):
-                return f"the nearest to {name!r} in {folder} are {', '.join(sorted(near))}; "
-    return ""
-
-
-def _listed(
-    path: PurePosixPath, places: Sequence[Path], *, folders: bool = False
-) -> Iterator[tuple[Path, list[str]]]:
-    """The folders that a missing path may lie in, each with the names in it."""
-    for folder in dict.fromkeys(f for place in places for f in (place / path.parent, place)):
-        try:
-            entries = os.scandir(folder)
-            if folders:
-                names = [entry.name for entry in islice(entries, _MOST)]
-            else:
-                names = sorted(entry.name for entry in entries if entry.is_file())
-            yield folder, [name for name in names if not is_junk(name)]
-        except OSError:
-            continue

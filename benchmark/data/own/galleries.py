@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.data.datasets.base import content_fingerprint
+from benchmark.data.datasets.nearby import unpacking
 from benchmark.data.own.items import (
     Ids,
     Media,
@@ -336,8 +337,8 @@ class _Grades:
                         near = did_you_mean(item, gallery.ids[:10_000])
                         raise DataError(f"{where}: there is no gallery item {item!r}{near}")
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "expected UTF-8 text"
-            raise DataError(f"cannot read {file}: {reason}") from None
+            reason = getattr(error, "strerror", None) or f"expected UTF-8 text; {unpacking(file)}"
+            raise DataError(f"cannot read {file}: {reason.rstrip('; ')}") from None
         if strangers and not known:
             query, where = next(iter(strangers.items()))
             raise DataError(

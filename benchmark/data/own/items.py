@@ -19,7 +19,8 @@ import numpy as np
 
 from benchmark.data.datasets.annotations import relative_path
 from benchmark.data.datasets.base import file_digests
-from benchmark.data.datasets.folders import Files, is_junk
+from benchmark.data.datasets.folders import Files
+from benchmark.data.datasets.nearby import is_junk
 from benchmark.data.media import FrameFiles, ImageFiles, WavFiles, read_audio, read_image
 from benchmark.data.numbered import Numbered
 from benchmark.data.own.hub import HubFile

@@ -27,6 +27,7 @@ from benchmark.data.own.items import (
     numbers_digest,
 )
 from benchmark.data.own.rows import (
+    PAIRS,
     Absent,
     Codes,
     Numbers,
@@ -51,7 +52,7 @@ FORMS = {
 
 def task_of(table: Table) -> str:
     """The task that a table of pairs is for; DataError where it has the columns of none."""
-    return need(table, FORMS, "a table of pairs")
+    return need(table, FORMS, PAIRS)
 
 
 def read_pairs(

@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.datasets.folders import nearest, packed
+from benchmark.data.datasets.nearby import nearest, packed
 from benchmark.data.own.items import MediaFinder
 from benchmark.data.own.tables import Table, refuse_missing
 from benchmark.errors import DataError, did_you_mean
 
 TEST = "test"
 """The split that is taken where there are several and the user names none."""
+
+PAIRS = "a table of pairs"
+"""What needs both sides in each row, in messages."""
 
 _NUMBER = re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*")
 
@@ -198,7 +201,10 @@ def need(table: Table, forms: Mapping[str, tuple[str, ...]], what: str) -> str:
     lacking = [ours for ours in likely if ours not in table.columns]
     pairs = zip_longest(lacking, table.free[: len(lacking)], fillvalue="NAME")
     example = ",".join(f"{ours}={name}" for ours, name in pairs)
+    advice = f"say which is which, such as --columns {example}"
+    if "relevant" in table.columns and what == PAIRS:
+        advice = "of queries with a column relevant, name the table of the gallery: --gallery TABLE"
     raise DataError(
         f"{table.name} has the columns {', '.join(map(repr, table.there))}; {what} needs {listed}: "
-        f"say which is which, such as --columns {example}"
+        f"{advice}"
     )

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from benchmark.data.own.source import PICTURES
+from benchmark.data.datasets.nearby import unpacking
+from benchmark.data.own.source import METADATA, PICTURES
 from benchmark.errors import DataError
 
 _TEXT = 1 << 20  # bytes of a caption or of a sample's JSON
@@ -107,6 +108,9 @@ def _members(shard: Path) -> Iterator[Member]:
         size = shard.stat().st_size
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
+                if os.path.basename(member.name) in METADATA:
+                    command = unpacking(shard)
+                    raise DataError(f"{shard} is a packed folder ({member.name}): {command}")
                 if os.path.basename(member.name).startswith("."):
                     continue  # what macOS adds; it would part the files of a sample
                 if member.isreg() and not member.issparse():

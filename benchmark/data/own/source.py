@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from benchmark.cell import BackboneSpec
 from benchmark.data.card import TASKS, BenchmarkCard
-from benchmark.data.datasets.folders import is_junk, packed, unpacking
+from benchmark.data.datasets.nearby import is_junk, packed, unpacking
 from benchmark.errors import ConfigError, DataError
 
 SUITE = "own"
@@ -68,6 +68,8 @@ class OwnSource:
         """What the results are called: the file's or folder's name without its suffix."""
         text = self.place.removeprefix(HUB)
         stem = os.path.basename(os.path.normpath(_BRACES.sub("", text).replace("*", "")))
+        if stem == SHARDS:  # "shards/*.tar"
+            stem = os.path.basename(os.path.dirname(text)) or stem
         root, suffix = os.path.splitext(stem)
         return plain_name(root if suffix.lower() in (*TABLES, SHARDS) else stem)
 
@@ -189,10 +191,13 @@ def refuse_other_files(place: str) -> None:
     folder = Path(place)
     if folder.is_file() and not is_own(place):
         if command := unpacking(folder):
-            raise DataError(f"{place} is packed; expected what is in it: {command}")
+            whole = unpacking(folder, folder.suffix.lower()) if SHARDS in folder.suffixes else ""
+            shards = f", or of shards the {SHARDS}: {whole}" if whole else ""
+            raise DataError(f"{place} is packed; expected what is in it: {command}{shards}")
+        listed = f"; of a list: jq -c '.[]' {place} > {folder.with_suffix('.jsonl')}"
         raise DataError(
             f"{place} is no table that can be read; expected {', '.join(TABLES)}, or {SHARDS} with "
-            "files in it: save it as one of these"
+            f"files in it: save it as one of these{listed if folder.suffix == '.json' else ''}"
         )
     if folder.is_dir() and not is_own(place) and (said := undescribed(folder, strict=False)):
         raise DataError(f"{folder} {said}")

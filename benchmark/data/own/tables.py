@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.data.datasets.nearby import unpacking
 from benchmark.data.own.source import HUB, is_saved, metadata_of, shards_of, undescribed
 from benchmark.errors import DataError, import_extra, reason_of
 
@@ -203,6 +204,8 @@ def _refuse_no_text(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(4096)
     found = next((text for first, text in _OTHER_FILES.items() if head.startswith(first)), "")
+    if command := unpacking(path):
+        found = f"packed; expected what is in it: {command}"
     if not found and b"\0" in head:
         found = "no text, as it holds zero bytes: save it as text in UTF-8"
     if found:

@@ -82,6 +82,20 @@ def test_several_benchmarks_are_one_comparison() -> None:
     assert line.endswith("ahead on 2 of 2 benchmarks.")
 
 
+def test_the_difference_is_that_of_its_two_ends() -> None:
+    cells = [
+        cell(method, hits=hits, benchmark=name)
+        for name, both in (
+            ("mini-coco-c-image", (FALSE, TRUE)),
+            ("mini-coco-c-text", (FALSE[:20], FALSE[:20])),
+        )
+        for method, hits in zip(("source", "tcr"), both, strict=True)
+    ]
+    line = verdict(benchmark_pools(cells))[0]
+    assert "+75.0 points" in line
+    assert "from 0.0 to 75.0;" in line
+
+
 def test_numbers_are_never_nan() -> None:
     nothing = {"clean_R@1_before": np.nan, "clean_R@1_after": np.nan, "forgetting": np.nan}
     cells = [

@@ -110,6 +110,14 @@ def test_incomplete_clips_are_counted_and_named(tmp_path: Path) -> None:
     assert "--allow-missing" in message
 
 
+def test_the_nearest_to_a_missing_sound_is_a_sound(tmp_path: Path) -> None:
+    make_clips(tmp_path)
+    sound = tmp_path / "audioset" / "audio" / f"{clip_id(1)}.wav"
+    sound.rename(sound.with_stem(f"{clip_id(1)}_16k"))
+    with pytest.raises(DataError, match=f"nearest to '.*{sound.name}' in .*_16k.wav"):
+        load_audioset(tmp_path)
+
+
 def test_at_most_five_incomplete_clips_are_named(tmp_path: Path) -> None:
     make_clips(tmp_path, clips=7, frames=0)
     with pytest.raises(DataError, match=r"7 of 7 clips .*, \.\.\.; .*nothing to run on") as caught:

@@ -156,6 +156,12 @@ def test_a_relevant_id_that_is_not_there(tmp_path: Path) -> None:
         load_own_set(queries, "t2i", gallery=gallery)
 
 
+def test_queries_whose_gallery_is_not_named(tmp_path: Path) -> None:
+    queries, _ = make_both(tmp_path)
+    with pytest.raises(DataError, match="column relevant, name the table of the gallery: --gall"):
+        load_own_set(queries, "t2i")
+
+
 def test_composed_queries_on_a_gallery(tmp_path: Path) -> None:
     queries, gallery = make_both(tmp_path)
     write_json_lines(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -103,6 +104,36 @@ def test_a_folder_with_nothing_but_archives(tmp_path: Path) -> None:
         DataError, match=f"without a table; {tmp_path}/all.tgz is still packed: tar"
     ):
         refuse_other_files(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("t.csv.gz", "gzip -dk {0}"),
+        ("t.jsonl.BZ2", "bzip2 -dk {0}"),
+        ("t.tsv.xz", "xz -dk {0}"),
+        ("t.parquet.zst", "zstd -dk {0}"),
+        ("t.tar.GZ", "tar -xf {0} -C {1}, or of shards the .tar: gzip -dk {0}"),
+        ("t.tar.zst", "tar -xf {0} -C {1}, or of shards the .tar: zstd -dk {0}"),
+    ],
+)
+def test_a_packed_table_is_named_with_its_command(tmp_path: Path, name: str, command: str) -> None:
+    table = tmp_path / name
+    table.write_bytes(gzip.compress(b"id,image\na,a.png\n"))
+    said = f"packed; expected what is in it: {command.format(table, tmp_path)}"
+    with pytest.raises(DataError, match=f"{re.escape(said)}$"):
+        refuse_other_files(str(table))
+    queries = write_csv(tmp_path / "q.csv", [{"id": "a", "caption": "red", "relevant": "a"}])
+    with pytest.raises(DataError, match="is packed; expected what is in it: "):
+        load_own_set(queries, "t2i", gallery=table)
+    with pytest.raises(DataError, match=r"expected UTF-8 text; \w+ -"):
+        load_own_set(queries, "t2i", gallery=make_pairs(tmp_path), qrels=table)
+
+
+def test_a_json_list_is_named_with_its_command(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text("[]")
+    with pytest.raises(DataError, match=r"; of a list: jq -c '\.\[\]' \S+ > \S+t\.jsonl$"):
+        refuse_other_files(str(tmp_path / "t.json"))
 
 
 def test_pictures_in_a_folder_of_another_form(tmp_path: Path) -> None:

@@ -67,6 +67,12 @@ def test_a_link_in_a_shard_leads_nowhere(tmp_path: Path) -> None:
         load_own_set(tmp_path / "a.tar")
 
 
+def test_a_packed_folder_is_no_shard(tmp_path: Path) -> None:
+    shard = make_tar(tmp_path / "a.tar", {"a/red.png": png("red"), "a/metadata.csv": b"file_name"})
+    with pytest.raises(DataError, match=f"packed folder .a/metadata.csv.: tar -xf {shard} -C "):
+        load_own_set(shard)
+
+
 def test_a_shard_with_several_captions(tmp_path: Path) -> None:
     files = {}
     for c in COLOURS:

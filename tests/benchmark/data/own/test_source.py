@@ -29,6 +29,7 @@ def test_a_source_travels_as_text(source: OwnSource) -> None:
         ("/a/My birds (new).csv", "My-birds-new"),
         ("/a/b/", "b"),
         ("/a/shard-{000..012}.tar", "shard"),
+        ("/a/birds/*.tar", "birds"),
         ("hf:me/birds", "birds"),
         ("hf:me/birds@en", "birds-en"),
         ("/a/+.csv", "data"),
