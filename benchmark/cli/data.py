@@ -182,9 +182,15 @@ def _check(
     if not args.benchmarks and not any(finding.found for finding in findings):
         refuse_other_files(str(root))
     console.print(_table(findings, root))
+    absent = [one for one in findings if not (args.benchmarks or one.found)]
     for finding in findings:
         if not finding.complete:
-            _print_problems(finding, console)
+            _print_problems(finding, console, layout=finding not in absent)
+    if absent:
+        say(
+            console,
+            "\nqueryshift data layout NAME shows where the files of a data set are expected",
+        )
     return OK if all(finding.complete for finding in findings) else FAILED
 
 
@@ -204,11 +210,12 @@ def _table(findings: Sequence[Finding], root: Path) -> FittedTable:
     return table(columns, rows, title=f"data in {root}")
 
 
-def _print_problems(finding: Finding, console: Console) -> None:
+def _print_problems(finding: Finding, console: Console, *, layout: bool) -> None:
     say(console, f"\n{finding.dataset}, {finding.split}", "bold")
     for problem in finding.problems:
         say(console, f"- {problem}")
-    _print_layout(finding.dataset, console)
+    if layout:
+        _print_layout(finding.dataset, console)
 
 
 def _print_layout(dataset: str, console: Console) -> None:

@@ -108,6 +108,12 @@ def test_an_empty_folder(run: Run, tmp_path: Path) -> None:
         DataError, match=r"is a folder with 1 of the tables .*, such as .*pairs.csv"
     ):
         run("check", "--data", tmp_path)
+    (tmp_path / "pairs.csv").rename(tmp_path / "notes")
+    code, output = run("check", "--data", tmp_path)
+    assert code == FAILED
+    assert "no annotations of 'coco'" in output
+    assert "layout of" not in output
+    assert "queryshift data layout NAME" in output
     code, output = run("check", "--data", tmp_path, "coco", "flickr30k", "nocaps-in")
     assert code == FAILED
     for dataset in ("coco", "flickr30k", "nocaps-in"):

@@ -19,6 +19,7 @@ from tests.benchmark.fixtures_own import (
     COLOURS,
     load_own_set,
     make_pairs,
+    make_pictures,
     make_tar,
     png,
     write_csv,
@@ -126,8 +127,10 @@ def test_a_packed_table_is_named_with_its_command(tmp_path: Path, name: str, com
     queries = write_csv(tmp_path / "q.csv", [{"id": "a", "caption": "red", "relevant": "a"}])
     with pytest.raises(DataError, match="is packed; expected what is in it: "):
         load_own_set(queries, "t2i", gallery=table)
+    make_pictures(tmp_path, ["red"])
+    gallery = write_csv(tmp_path / "g.csv", [{"id": "a", "image": "red.png"}])
     with pytest.raises(DataError, match=r"expected UTF-8 text; \w+ -"):
-        load_own_set(queries, "t2i", gallery=make_pairs(tmp_path), qrels=table)
+        load_own_set(queries, "t2i", gallery=gallery, qrels=table)
 
 
 def test_a_json_list_is_named_with_its_command(tmp_path: Path) -> None:
