@@ -83,8 +83,8 @@ def _downloaded(model: str, name: str, tag: Mapping[str, Any]) -> Path:
         ) from None
 
 
-def find_in_folder(folder: Path) -> tuple[Mapping[str, Any], Path]:
-    """Configuration and weight file of a local model folder.
+def find_in_folder(folder: Path, given: Path | None) -> tuple[Mapping[str, Any], Path]:
+    """Configuration and weight file of a local model folder; a file that is given counts.
 
     WeightsError says which files are expected where.
     """
@@ -103,9 +103,11 @@ def find_in_folder(folder: Path) -> tuple[Mapping[str, Any], Path]:
             f"{config_path} is not a model configuration ({type(error).__name__}: {error}); "
             "expected JSON with 'model_cfg' that has 'embed_dim', 'vision_cfg' and 'text_cfg'"
         ) from None
-    for name in WEIGHT_FILES:
-        if (folder / name).is_file():
-            return config, folder / name
+    if given is not None and not given.is_file():
+        raise WeightsError(f"there is no file of weights {given}; the folder has its own without")
+    for path in [given] if given else [folder / name for name in WEIGHT_FILES]:
+        if path.is_file():
+            return config, path
     raise WeightsError(f"no weights in {folder}; looked for {', '.join(WEIGHT_FILES)}")
 
 

@@ -74,7 +74,7 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     ``model`` is an open_clip name, with ``pretrained`` a tag or a local file ("file#entry" for one
     of several sets of weights in it); or a folder with ``open_clip_config.json`` and weights, given
     as model ``local-dir:/path`` or as ``pretrained``; or such a folder on the hub, ``hf-hub:NAME``.
-    "#entry" may follow a folder or NAME, too.
+    "#entry" may follow a folder or NAME, too; ``pretrained`` may be a file in place of its weights.
 
     Raises:
         UnknownNameError: no such architecture.
@@ -82,16 +82,18 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
             another activation function.
         ConfigError: unknown transform or device.
     """
+    how = (spec.transform, spec.device)
     if spec.model.startswith(LOCAL_DIR):
-        return load_local_dir(Path(spec.model.removeprefix(LOCAL_DIR)), spec.transform, spec.device)
+        folder = Path(spec.model.removeprefix(LOCAL_DIR))
+        return load_local_dir(folder, *how, weights=spec.pretrained)
     if spec.model.startswith(HUB):
         name, mark, entry = spec.model.removeprefix(HUB).partition(PART)
         folder = Path(f"{_from_hub(name)}{mark}{entry}")
-        return load_local_dir(folder, spec.transform, spec.device, name=name.rpartition("/")[2])
+        short = name.rpartition("/")[2]
+        return load_local_dir(folder, *how, name=short, weights=spec.pretrained)
     given, part = parted(spec.pretrained)
     if spec.pretrained and (given / CONFIG_FILE).is_file():
-        folder = Path(spec.pretrained)
-        return load_local_dir(folder, spec.transform, spec.device, name=spec.model)
+        return load_local_dir(Path(spec.pretrained), *how, name=spec.model)
     check_device(spec.device)
     name = spec.model.replace("/", "-")
     config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
@@ -130,7 +132,12 @@ def _from_hub(name: str) -> Path:
 
 
 def load_local_dir(
-    path: Path, transform: str = "resize", device: str = "cpu", *, name: str = ""
+    path: Path,
+    transform: str = "resize",
+    device: str = "cpu",
+    *,
+    name: str = "",
+    weights: str = "",
 ) -> OpenClipBackbone:
     """Loads a folder with ``open_clip_config.json`` and weights (open_clip's local-dir scheme).
 
@@ -142,6 +149,7 @@ def load_local_dir(
         transform: "resize" or "clip".
         device: torch device string.
         name: as shown in tables; the folder's name by default.
+        weights: a file, or "file#entry", in place of the folder's own.
 
     Raises:
         WeightsError: files are missing, or they do not fit each other.
@@ -155,12 +163,13 @@ def load_local_dir(
             f"and {checkpoint.WEIGHT_FILES[0]}"
         )
     name = name or path.resolve().name
-    facts, weights = checkpoint.find_in_folder(path)
+    file, part = parted(weights) if weights else (None, part)
+    facts, file = checkpoint.find_in_folder(path, file)
     config = facts["model_cfg"]
     local, extra = checked_config(config, path)
     model = build_model(local, name)
     quick = bool(config.get("quick_gelu", False))
-    taken = checkpoint.load_weights(model, weights, name, quick, part)
+    taken = checkpoint.load_weights(model, file, name, quick, part)
     vocabulary = path / VOCABULARY_FILE
     if vocabulary.is_file():
         tokenizer = _own_tokenizer(vocabulary, config["text_cfg"])

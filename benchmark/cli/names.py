@@ -158,7 +158,10 @@ def find(text: str) -> list[tuple[Registry, str]]:
     hits = [(r, r.resolve(text)) for r in REGISTRIES.values() if text in r]
     hits = hits or [(BENCHMARKS, name) for name in BENCHMARKS.usable() if _row_of(name) == text]
     if not hits:
+        from benchmark.planning.compatibility import open_clip_models
+
         known = [n for r in REGISTRIES.values() for n in (*r.names(), *r.aliases())]
+        known += sorted(open_clip_models())
         raise UnknownNameError(
             f"nothing is called {text!r}{did_you_mean(text, known)} "
             f"(queryshift list {'|'.join(REGISTRIES)})"
@@ -198,6 +201,8 @@ class Show(Command):
             rows = ((Text(key, style="bold"), value) for key, value in _facts(registry, name))
             title = f"{registry.kind} {name}"
             console.print(table(["name", "value"], rows, title=title, show_header=False))
+            if registry is BACKBONES and name in ("mini", "mini-clips"):  # models as they stand
+                console.print(layers_of(name, args.pretrained))
         return OK
 
 

@@ -130,7 +130,8 @@ def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
     if spec.model not in COMBINERS or spec.pretrained:
         raise ConfigError(
             f"the mini-composed backbone has the models {' and '.join(COMBINERS)} with their own "
-            f"weights, not {spec.model or spec.pretrained!r}{did_you_mean(spec.model, COMBINERS)}"
+            f"weights (MODEL=mini-composed:cirr), not {spec.model or spec.pretrained!r}"
+            f"{did_you_mean(spec.model, COMBINERS)}"
         )
     base = load_base(BackboneSpec("mini", transform=spec.transform, device=spec.device))
     file = folder / f"composed-{spec.model}" / WEIGHTS_FILE

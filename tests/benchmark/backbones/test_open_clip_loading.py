@@ -211,6 +211,25 @@ def test_folder_faults(tmp_path: Path) -> None:
         load_local_dir(tmp_path)
 
 
+@pytest.mark.parametrize("place", ["local-dir:", "hf-hub:"])
+def test_weights_that_are_given_count_more_than_the_folder_s(
+    folder: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.backbones.open_clip.fetched", lambda name, files: folder)
+    other = {"state_dict_ema": random_model(CONFIG, seed=7).state_dict(), "state_dict": {}}
+    torch.save(other, tmp_path / "tuned.pt")
+
+    def loaded(pretrained: str) -> OpenClipBackbone:
+        return load(BackboneSpec("open_clip", f"{place}{folder}", pretrained))
+
+    tuned = loaded(f"{tmp_path}/tuned.pt#state_dict_ema")
+    assert tuned.taken == "state_dict_ema"
+    assert len({loaded("").fingerprint, tuned.fingerprint}) == 2
+    assert tuned.fingerprint == load_local_dir(write_folder(tmp_path / "m", CONFIG, 7)).fingerprint
+    with pytest.raises(WeightsError, match=r"no file of weights \S+none\.pt"):
+        loaded(str(tmp_path / "none.pt"))
+
+
 def test_vocabulary_must_fit_the_model(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "m", CONFIG)
     packed = (folder / "bpe_simple_vocab.txt.gz").read_bytes()

@@ -32,4 +32,5 @@ def test_a_folder_of_transformers(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
-    assert any("adapts" in row for row in shown(capsys, "mini:base"))
+    for name in ("mini:base", "mini", "mini-clips", "mini-composed:cirr"):
+        assert any("adapts" in row for row in shown(capsys, name)), name
