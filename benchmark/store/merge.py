@@ -185,7 +185,7 @@ def _copy(cells: Sequence[StoredCell], target: Path) -> None:
                 shutil.copyfile(path, temporary / "cells" / path.name)
         temporary.rename(target)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ResultsError(f"cannot write {target}: {reason}; choose another folder") from error
+        reason = f"{error.strerror or type(error).__name__}; free space there"
+        raise ResultsError(f"cannot write {target}: {reason}, or name another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -69,6 +69,24 @@ def test_a_report_on_a_full_disk_leaves_the_results(
     assert len(RunStore(run).records()) == 2
 
 
+def test_a_merge_on_a_full_disk_leaves_all_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, target = str(tmp_path / "run"), tmp_path / "all"
+    assert main([*RUN, "--out", run, "--quiet", "--method", "recentre"]) == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    with files_end_after(300):
+        assert main(["merge", run, "--out", str(target)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: cannot write {target}: File too large; free space there, or name another folder\n"
+    )
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert after == before
+    assert main(["merge", run, "--out", str(target)]) == 0
+    assert len(RunStore(target).records()) == 2
+
+
 def test_a_full_cache_costs_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     told = {"data": "toy-image", "shift": "gaussian", "limit": 16, "cache": str(tmp_path)}
     with files_end_after(300):
