@@ -21,7 +21,7 @@ _JUNK = ("._", "__MACOSX")  # how names of what macOS adds to archives begin
 
 _TAR = (".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _TOOLS = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "zstd"}
-_UNPACK = {
+_UNPACK: dict[tuple[str, ...], str] = {
     (".zip",): "unzip -q {archive} -d {folder}",
     _TAR: "tar -xf {archive} -C {folder}",
     (".7z",): "7z x {archive} -o{folder}",
