@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.utils import get_total_norm
 
 from methods.base import MethodError, QueryEncoder
 
@@ -162,5 +163,5 @@ def all_finite(tensors: list[Tensor]) -> Tensor:
 
 def root_mean_square(tensors: list[Tensor]) -> Tensor:
     """Of all their numbers together, a scalar on the device."""
-    length = torch.stack([tensor.detach().norm() for tensor in tensors]).norm()
+    length = get_total_norm([tensor.detach() for tensor in tensors])
     return length / math.sqrt(sum(tensor.numel() for tensor in tensors))
