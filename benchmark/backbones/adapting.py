@@ -17,9 +17,13 @@ PLAIN = "no: it has no parameters"
 
 @dataclass(frozen=True, slots=True)
 class NormLayers:
-    """Layers of one class in one tower, and how many numbers are in their parameters.
+    """Layers of one class in one tower.
 
-    ``fate`` is ``ADAPTS``, or why they are left out.
+    Attributes:
+        kind: name of the class.
+        fate: ``ADAPTS``, or why they are left out.
+        layers: how many.
+        scalars: numbers in their parameters.
     """
 
     kind: str

@@ -122,7 +122,11 @@ def _mel(hertz: Tensor) -> Tensor:
 
 
 def checked_audio(item: object) -> Audio:
-    """The item, if it is a recording with at least one sample; else DataError."""
+    """The item, if it is a recording with at least one sample.
+
+    Raises:
+        DataError: it is something else, or empty.
+    """
     if not isinstance(item, Audio):
         raise DataError(f"an audio tower takes shifts.audio.item.Audio, not {type(item).__name__}")
     if not len(item.samples):
@@ -131,7 +135,11 @@ def checked_audio(item: object) -> Audio:
 
 
 def checked_video(item: Any) -> Frames:
-    """The item, if it is a (T, H, W, 3) uint8 array with at least one frame; else DataError."""
+    """The item, if it is a (T, H, W, 3) uint8 array with at least one frame.
+
+    Raises:
+        DataError: it is something else, or empty.
+    """
     problem = video_item.item_problem(item)
     if problem:
         raise DataError(f"a video tower works on {problem}")

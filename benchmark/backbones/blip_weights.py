@@ -80,7 +80,8 @@ def find_folder(name: str) -> Path:
 def read_config(folder: Path) -> dict[str, Any]:
     """The configuration of a folder.
 
-    WeightsError for one of another kind of model, or known to give wrong embeddings.
+    Raises:
+        WeightsError: unreadable, of another kind of model, or known to give wrong embeddings.
     """
     path = folder / CONFIG_FILE
     try:
@@ -107,7 +108,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def find_weights(folder: Path) -> Path:
-    """The weight file of a folder; WeightsError where there is none."""
+    """The weight file of a folder.
+
+    Raises:
+        WeightsError: there is none.
+    """
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return folder / name
@@ -121,7 +126,14 @@ def read_original(
 
     Original checkpoints (``model_base_retrieval_coco.pth``, ``model_base.pth`` ...) are renamed,
     what they hold for training only is left out, and position embeddings of another image size
-    are resized to the grid (patches down and across), bicubic, as BLIP's own loader does.
+    are resized to the grid, bicubic, as BLIP's own loader does.
+
+    Args:
+        path: safetensors, or what torch.save wrote; read with ``weights_only``.
+        grid: patches down and across.
+
+    Raises:
+        WeightsError: unreadable.
     """
     state, taken = read_weights(path, part)
     state = {k: v for k, v in state.items() if not k.endswith("position_ids")}  # just 0, 1, 2 ...

@@ -102,7 +102,11 @@ def load(spec: BackboneSpec) -> TwoTowers:
 
 
 def build_towers(state: Mapping[str, Tensor], shape: Shape) -> dict[str, Tower]:
-    """The two towers with public weights in them; WeightsError for others."""
+    """The two towers with public weights in them.
+
+    Raises:
+        WeightsError: entries are missing, unknown or of another shape.
+    """
     # On "meta" nothing is initialised, so the global random state stays as it is.
     with torch.device("meta"):
         towers: dict[str, Tower] = {"audio": AudioTower(shape), "video": VideoTower(shape)}
@@ -127,6 +131,9 @@ def spectrogram(item: object, windows: int) -> Tensor:
 
     Resampled to 16 kHz, mean taken away, log-mel energies, cut or padded with zeros at the end,
     and only then normalised, as its authors do: padding is not silence to the model.
+
+    Raises:
+        DataError: not an ``Audio``, or without samples.
     """
     samples = at_rate(checked_audio(item), SAMPLE_RATE)
     energies = kaldi_fbank(samples - samples.mean(), SAMPLE_RATE, MEL_BINS)[:windows]
@@ -135,6 +142,10 @@ def spectrogram(item: object, windows: int) -> Tensor:
 
 
 def middle_frame(item: object, image: Callable[[Any], Tensor]) -> Tensor:
-    """The middle frame of a video, (1, 3, S, S) float32: of ten frames index 5."""
+    """The middle frame of a video, (1, 3, S, S) float32: of ten frames index 5.
+
+    Raises:
+        DataError: not a (T, H, W, 3) uint8 array with a frame.
+    """
     video = checked_video(item)
     return image(video[len(video) // 2])[None]

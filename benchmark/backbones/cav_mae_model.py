@@ -160,7 +160,10 @@ class VideoTower(Tower):
 def public_name(key: str, modality: str, depth: int) -> str:
     """The name in the public weights of a tower's parameter.
 
-    After ``depth`` blocks of the modality alone come the shared ones.
+    Args:
+        key: name in the tower.
+        modality: "audio" or "video".
+        depth: blocks of the modality alone, after which the shared ones come.
     """
     letter = LETTERS[modality]
     first, _, rest = key.partition(".")
@@ -176,7 +179,11 @@ def public_name(key: str, modality: str, depth: int) -> str:
 
 
 def infer_shape(state: Mapping[str, Tensor]) -> Shape:
-    """Reads the sizes off the public weights; WeightsError for entries that make no sense."""
+    """Reads the sizes off the public weights.
+
+    Raises:
+        WeightsError: an entry that tells a size is missing or does not make sense.
+    """
     try:
         width, channels, patch, _ = state["patch_embed_a.proj.weight"].shape
         audio, video = (state[f"pos_embed_{letter}"].shape[1] for letter in "av")

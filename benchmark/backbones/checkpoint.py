@@ -43,10 +43,14 @@ _OPENAI_NAME = re.compile(r"(^|[^a-z])openai([^a-z]|$)")
 
 
 def find_weights(model: str, pretrained: str) -> tuple[Path, Mapping[str, Any]]:
-    """The weight file that ``pretrained`` means for a built-in architecture of open_clip.
+    """The weight file that ``pretrained`` means for a built-in architecture.
 
-    A local file, or one of open_clip's tags, fetched into its cache. With a tag comes what
-    open_clip knows about it (preprocessing, activation).
+    Args:
+        model: open_clip model name.
+        pretrained: path of a local file, or one of open_clip's tags, fetched into its cache.
+
+    Returns:
+        The file, and what open_clip knows about a tag (preprocessing, activation).
 
     Raises:
         WeightsError: nothing was given, no such file or tag, or the download failed.
@@ -86,7 +90,8 @@ def _downloaded(model: str, name: str, tag: Mapping[str, Any]) -> Path:
 def find_in_folder(folder: Path, given: Path | None) -> tuple[Mapping[str, Any], Path]:
     """Configuration and weight file of a local model folder; a file that is given counts.
 
-    WeightsError says which files are expected where.
+    Raises:
+        WeightsError: says which files are expected where.
     """
     config_path = folder / CONFIG_FILE
     if not config_path.is_file():
@@ -112,9 +117,12 @@ def find_in_folder(folder: Path, given: Path | None) -> tuple[Mapping[str, Any],
 
 
 def refuse_activation_mismatch(model: str, path: Path, quick: bool, tag: Mapping[str, Any]) -> None:
-    """WeightsError for OpenAI-style weights under the plain model name, and the reverse.
+    """Refuses OpenAI-style weights under the plain model name, and the reverse.
 
     open_clip only warns about it and returns other numbers: the weights fit either activation.
+
+    Raises:
+        WeightsError: names the model that fits.
     """
     if tag:
         wanted = bool(tag.get("quick_gelu", False))

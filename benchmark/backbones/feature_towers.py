@@ -37,9 +37,11 @@ class Inputs:
     def of(
         cls, example: Mapping[str, Tensor], prepare: Staged | Callable[[Any], Mapping[str, Tensor]]
     ) -> Inputs:
-        """Inputs like those of one item, the example.
+        """Inputs like those of an example.
 
-        ``prepare``: raw item -> its inputs, or for a single input ``Staged``.
+        Args:
+            example: the inputs of one item.
+            prepare: raw item -> its inputs, or for a single input ``Staged``.
         """
         shapes = {name: (tuple(value.shape), value.dtype) for name, value in example.items()}
         one = {name: value[None] for name, value in example.items()}
@@ -114,7 +116,8 @@ class TextFeatures(QueryEncoder):
 def features(model: Any, function: str, inputs: Mapping[str, Tensor]) -> Tensor:
     """(B, D) float32 unit rows of one of a model's ``get_..._features``.
 
-    WeightsError where it gives something else than one row for each input.
+    Raises:
+        WeightsError: it gives something else than one row for each input.
     """
     found = getattr(model, function)(**inputs)
     rows = found if isinstance(found, Tensor) else found.pooler_output
@@ -127,10 +130,14 @@ def features(model: Any, function: str, inputs: Mapping[str, Tensor]) -> Tensor:
 
 
 def own_part(model: nn.Module, function: str, example: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of a model with nothing but what one of its ``get_..._features`` uses.
+    """A copy of a model with nothing but what one of its functions uses.
 
-    What is used is found by running it on an example, a batch of one: modules that are called,
-    parameters that get a gradient.
+    What is used is found by running it: modules that are called, parameters that get a gradient.
+
+    Args:
+        model: the whole model; left as it is.
+        function: the name of ``get_..._features``.
+        example: inputs of a batch of one.
     """
     fresh = copy.deepcopy(model).eval()
     called: set[nn.Module] = set()

@@ -286,7 +286,11 @@ def _tokenizer(library: Any, folder: Path) -> Any:
 
 
 def _loaded(kind: Any, folder: Path, file: str) -> Any:
-    """A processor's part; WeightsError names what is missing."""
+    """A processor's part.
+
+    Raises:
+        WeightsError: it is not there; names what is missing.
+    """
     try:
         return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers' own, of every kind

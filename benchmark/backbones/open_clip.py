@@ -37,12 +37,16 @@ Tokenizer = Callable[[list[str]], Tensor]
 
 
 class OpenClipBackbone(TwoTowers):
-    """A ``DualEncoder`` over an open_clip ``CLIP`` or ``CustomTextCLIP`` (see ``TwoTowers``).
+    """A ``DualEncoder`` over an open_clip ``CLIP`` or ``CustomTextCLIP``, in float32 and eval mode.
 
     Args:
         model: the model, weights loaded; frozen and owned from now on.
         tokenizer: list of texts -> (B, context) int64 tokens.
         transform: (H, W, 3) uint8 array -> (3, S, S) float32 tensor.
+        name: as shown in tables.
+        fingerprint: see ``DualEncoder``.
+        device: torch device string.
+        taken: see ``TwoTowers``.
     """
 
     def __init__(
@@ -196,6 +200,9 @@ def build_model(config: Mapping[str, Any], name: str) -> nn.Module:
 
     open_clip's own factory is not used for this, because it also looks for weights, and falls back
     to random ones. The global random state is left as it was.
+
+    Raises:
+        WeightsError: not a valid configuration.
     """
     cfg = copy.deepcopy(dict(config))
     custom = cfg.pop("custom_text", False) or "hf_model_name" in cfg["text_cfg"]
@@ -218,7 +225,11 @@ def build_model(config: Mapping[str, Any], name: str) -> nn.Module:
 
 
 def bare_towers(name: str) -> dict[str, QueryEncoder]:
-    """The towers of a built-in architecture without weights, to look at their layers."""
+    """The towers of a built-in architecture without weights, to look at their layers.
+
+    Raises:
+        UnknownNameError: no such architecture.
+    """
     config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
     if config is None:
         raise UnknownNameError(

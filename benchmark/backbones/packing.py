@@ -24,7 +24,14 @@ LARGEST_TOKEN = 2**24
 
 
 def pack(image: Tensor, tokens: Tensor) -> Tensor:
-    """Packs one query: an image of any shape, then (L,) integer tokens, as one float32 row.
+    """Packs one query.
+
+    Args:
+        image: one preprocessed image of any shape, usually (3, S, S), float32.
+        tokens: (L,) integer tokens, each in [0, 2**24].
+
+    Returns:
+        (image.numel() + L,) float32 row.
 
     Raises:
         ValueError: tokens are not one row of integers in range, or the image is not float32 (a
@@ -75,10 +82,18 @@ def pack_staged(
 
 
 def unpack(rows: Tensor, image_shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Takes a batch of (B, P + L) rows apart again; ValueError where they hold no such image.
+    """Takes a batch apart again.
 
-    Images, (B, *image_shape) float32, share memory with the rows where the layout allows; tokens,
-    (B, L) int64, do not.
+    Args:
+        rows: (B, P + L) float32 rows made by ``pack``, P pixel values and L tokens each.
+        image_shape: shape of one image, P values.
+
+    Returns:
+        Images, (B, *image_shape) float32, and tokens, (B, L) int64. Images share memory with the
+        rows where the layout allows; tokens do not.
+
+    Raises:
+        ValueError: rows that cannot hold such an image.
     """
     pixels = prod(image_shape)
     if rows.ndim != 2 or rows.shape[1] < pixels:

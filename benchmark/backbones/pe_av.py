@@ -143,7 +143,8 @@ def load_folder(
 def read_config(folder: Path) -> Any:
     """The configuration of a model folder.
 
-    WeightsError where transformers is missing, or it is of another model.
+    Raises:
+        WeightsError: transformers is missing; no configuration, or of another model.
     """
     try:
         from transformers import PeAudioVideoConfig
@@ -228,9 +229,17 @@ def _downloaded(source: str) -> Path:
 def audio_input(item: object, length: int, hop: int) -> Tensor:
     """A recording as the audio tower's input, (1 + length,) float32.
 
-    Resampled to 48 kHz and cut at the end; filled up to a whole token (``hop`` samples) by
-    reflection, as the model's feature extractor does, and to ``length`` by zeros, which the tower
-    masks. The first entry is the number of samples that count.
+    Resampled to 48 kHz and cut at the end; filled up to a whole token by reflection, as the model's
+    feature extractor does, and to ``length`` by zeros, which the tower masks. The first entry is
+    the number of samples that count.
+
+    Args:
+        item: an ``Audio``.
+        length: samples at 48 kHz, a multiple of ``hop``.
+        hop: samples per token.
+
+    Raises:
+        DataError: not an ``Audio``, or without samples.
     """
     from transformers import PeAudioFeatureExtractor
 
@@ -246,6 +255,9 @@ def video_input(item: object, count: int, image: Callable[[Any], Tensor]) -> Ten
     """``count`` frames from the first to the last, (count, 3, S, S) float32.
 
     A short video's frames repeat.
+
+    Raises:
+        DataError: not a (T, H, W, 3) uint8 array with a frame.
     """
     video = checked_video(item)
     last = len(video) - 1

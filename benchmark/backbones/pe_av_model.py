@@ -161,7 +161,11 @@ def _use_torch_norms(module: nn.Module) -> None:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The entries of the two towers by their names here, and the logit scale."""
+    """The entries of the two towers by their names here, and the logit scale.
+
+    Raises:
+        WeightsError: there are none, or they cannot be read.
+    """
     found: dict[str, Tensor] = {}
     unused: list[str] = []
     try:

@@ -164,7 +164,8 @@ def _towers(path: Path, part: str) -> tuple[dict[str, Tensor], str]:
 def _configuration(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     """open_clip's configuration of the towers, from the shapes of their weights.
 
-    WeightsError for an impossible shape, or one of another image size.
+    Raises:
+        WeightsError: a part is missing or of an impossible shape, or of another image size.
     """
     try:
         width, _, patch, _ = state["visual.conv1.weight"].shape

@@ -108,7 +108,13 @@ def text_config(config: Mapping[str, Any], folder: Path) -> Path | None:
 
     ``hf_model_name`` is a folder within the model's own, or a name on the hub whose configuration
     lies in the local cache. Of that place the configuration alone is read, never weights.
-    WeightsError where it is in neither.
+
+    Args:
+        config: the model's part of ``open_clip_config.json``.
+        folder: where that file lies.
+
+    Raises:
+        WeightsError: it is in neither place.
     """
     name = config["text_cfg"].get("hf_model_name")
     if not name:
@@ -127,8 +133,15 @@ def text_config(config: Mapping[str, Any], folder: Path) -> Path | None:
 def checked_config(config: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], list[bytes]]:
     """A folder's model configuration with every place in it on this machine.
 
-    Besides it gives what the fingerprint has to hold of other files. WeightsError where it names a
-    model elsewhere, or code; says key, file and remedy.
+    Args:
+        config: the model's part of ``open_clip_config.json``.
+        folder: where that file lies.
+
+    Returns:
+        The configuration to build the model from, and what its fingerprint has to hold besides.
+
+    Raises:
+        WeightsError: it names a model elsewhere, or code; says key, file and remedy.
     """
     timm = config["vision_cfg"].get("timm_model_name")
     if timm and not re.fullmatch(r"[\w.-]+", str(timm)):

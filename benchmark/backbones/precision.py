@@ -45,7 +45,11 @@ WITHOUT_AMX = "AVX512_CORE_BF16"
 
 
 def check_precision(precision: str, device: str) -> None:
-    """ConfigError for a precision that does not exist, or not on this device."""
+    """Refuses a precision that does not exist, or not on this device.
+
+    Raises:
+        ConfigError: says which there are.
+    """
     if precision not in PRECISIONS:
         raise ConfigError(
             f"unknown precision {precision!r}; expected one of {', '.join(PRECISIONS)}"
@@ -58,7 +62,11 @@ def check_precision(precision: str, device: str) -> None:
 
 
 def in_precision(backbone: DualEncoder, spec: BackboneSpec) -> DualEncoder:
-    """The backbone as its spec wants it computed; itself for float32 on the CPU."""
+    """The backbone as its spec wants it computed; the backbone itself for float32 on the CPU.
+
+    Raises:
+        ConfigError: a precision that the device does not have.
+    """
     check_precision(spec.precision, spec.device)
     if spec.precision == FLOAT32 and not spec.compile and not spec.device.startswith("cuda"):
         return backbone
@@ -92,6 +100,10 @@ class PreciseBackbone:
     never mixed, neither in caches nor in tables. Nothing is trusted unseen: the first batch of each
     modality is computed in float32 as well, and refused where it comes out otherwise (see
     ``check_near``).
+
+    Args:
+        backbone: what the loader made.
+        spec: its precision, compilation and device.
     """
 
     def __init__(self, backbone: DualEncoder, spec: BackboneSpec) -> None:
@@ -133,7 +145,8 @@ class PreciseBackbone:
     def encode(self, modality: str, inputs: Tensor) -> Tensor:
         """(B, D) float32 unit rows of a collated batch, without gradient; never compiled.
 
-        ConfigError where those of the first batch are not near those of float32.
+        Raises:
+            ConfigError: those of the first batch are not near those of float32.
         """
         with _autocast(self.device, self._dtype):
             rows = self._backbone.encode(modality, inputs)
@@ -148,8 +161,13 @@ class PreciseBackbone:
     ) -> None:
         """Compares a fresh query encoder with float32, once for each modality.
 
-        ``first`` makes the collated inputs of a first batch, where there is something to compare.
-        ConfigError where the embeddings are not near those of float32.
+        Args:
+            modality: the queries' modality.
+            encoder: as ``query_encoder`` gave it.
+            first: the collated inputs of a first batch; called where there is something to compare.
+
+        Raises:
+            ConfigError: the encoder's embeddings are not near those of float32.
         """
         if self._ways and ("queries", modality) not in self._seen:
             inputs = first()
@@ -171,7 +189,10 @@ class PreciseBackbone:
 class PreciseEncoder(QueryEncoder):
     """A query tower under autocast; gives float32 unit rows and float32 gradients.
 
-    Its parameters are float32, its matrix products of type ``dtype``.
+    Args:
+        tower: the tower, its parameters float32; owned from now on.
+        dtype: the format of its matrix products.
+        device: torch device string.
     """
 
     def __init__(self, tower: QueryEncoder, dtype: torch.dtype, device: str) -> None:

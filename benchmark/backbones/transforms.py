@@ -68,7 +68,8 @@ def image_transform(name: str, preprocess: Mapping[str, Any]) -> Staged:
 def staged(steps: Sequence[Callable[[Any], Any]]) -> Staged:
     """A chain of torchvision transforms, parted where 8-bit pixels become numbers.
 
-    The steps are of PIL images, one ``ToTensor``, then of float32 tensors; RGB from end to end.
+    Args:
+        steps: of PIL images, one ``ToTensor``, of float32 tensors; RGB from end to end.
     """
     middle = next(place for place, step in enumerate(steps) if isinstance(step, ToTensor))
     on_pixels = Compose(steps[:middle])

@@ -235,7 +235,8 @@ def is_archive(path: Path) -> bool:
 def read_archive(path: Path) -> dict[str, Tensor]:
     """Parameters and buffers by name; OpenAI's marks of its own models as tensors of one number.
 
-    ValueError for another archive, or one whose pickle names something that is no tensor or module.
+    Raises:
+        ValueError: not such an archive, or its pickle names something that is no tensor or module.
     """
     with zipfile.ZipFile(path) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:

@@ -73,7 +73,9 @@ def composed(image: Callable[[], Tensor], text: Callable[[], Tensor], weight: fl
 class WeightedSumBackbone:
     """A ``DualEncoder`` for "composed" queries and "image" galleries over another one.
 
-    Its "text" stays usable on its own; the weight is the share of the reference image, 0 to 1.
+    Args:
+        base: a dual encoder of images and texts; its "text" stays usable on its own too.
+        weight: share of the reference image, from 0 to 1.
     """
 
     def __init__(self, base: DualEncoder, weight: float = DEFAULT_WEIGHT) -> None:
@@ -134,7 +136,11 @@ def load(spec: BackboneSpec) -> WeightedSumBackbone:
     """Loads an open_clip model (see its loader) and the weight that its name may end in.
 
     ``model`` is "ViT-B-32-quickgelu@0.4" or "local-dir:/path@0.4": the model, and the share of the
-    reference image; 0.5 without it. ConfigError for a weight outside 0 to 1.
+    reference image; 0.5 without it.
+
+    Raises:
+        ConfigError: a weight outside 0 to 1, and as open_clip's loader.
+        UnknownNameError, WeightsError: as open_clip's loader.
     """
     model, weight = split_weight(spec.model)
     return WeightedSumBackbone(open_clip.load(replace(spec, model=model)), weight)
@@ -143,7 +149,8 @@ def load(spec: BackboneSpec) -> WeightedSumBackbone:
 def split_weight(model: str) -> tuple[str, float]:
     """Model name and weight of "NAME@WEIGHT"; an "@" that no number follows belongs to the name.
 
-    ConfigError for a number outside 0 to 1.
+    Raises:
+        ConfigError: the number is outside 0 to 1.
     """
     name, at, tail = model.rpartition("@")
     try:

@@ -34,7 +34,8 @@ def load_retrieval_set(
         allow_missing: run on what is there; ``info`` of the result says so, with the counts.
 
     Raises:
-        DataError: data missing, malformed, of another task, or not as many as the card says.
+        DataError: data missing or malformed, of another task, or counts that differ from the
+            card's.
     """
     if card.suite == SUITE:
         from benchmark.data.own.load import load_own
@@ -52,7 +53,11 @@ def load_retrieval_set(
 
 
 def loader_of(card: BenchmarkCard) -> Loader:
-    """The function that loads a benchmark's data set; DataError where it cannot be imported."""
+    """The function that loads a benchmark's data set.
+
+    Raises:
+        DataError: it cannot be imported.
+    """
     target = DATASETS.get(card.dataset, card.dataset)
     module, _, name = target.partition(":")
     try:
@@ -88,6 +93,9 @@ def by_content(data: RetrievalSet) -> RetrievalSet:
 
     Built-in sets see to that themselves, with ``digests`` beside their ``paths``. A plugin's may
     go by names and sizes; the content of its files comes in here.
+
+    Raises:
+        DataError: a file that cannot be read.
     """
     items = (data.queries, data.gallery)
     files = list(dict.fromkeys(path for part in items for path in _paths(part, digested=False)))
@@ -105,7 +113,9 @@ def files_of(data: RetrievalSet) -> list[Path]:
 def _paths(thing: Any, *, digested: bool = True) -> Iterator[Path]:
     """The paths in the fields of a dataclass and in the sequences that these hold.
 
-    Without ``digested`` not those whose digests lie beside them.
+    Args:
+        thing: where to look.
+        digested: look also where the digests of the files lie beside their paths.
     """
     if isinstance(thing, Path):
         yield thing

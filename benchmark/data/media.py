@@ -71,9 +71,13 @@ class WavFiles(_OneFileEach):
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """Videos kept as one image file per frame, in order of time; are ``retrieval.Items``.
+    """Videos kept as one image file per frame; are ``benchmark.data.retrieval.Items``.
 
-    ``digests`` are of each frame's file; see ``_OneFileEach``.
+    Attributes:
+        ids: one id per video; corruption derives from it, so it must not depend on the folder.
+        paths: each video's frames in order of time.
+        digests: of each frame's file, as the set's fingerprint has them; empty: they are not
+            compared.
     """
 
     ids: Sequence[str]
@@ -92,7 +96,11 @@ class FrameFiles:
 
 
 def refuse_changed(path: Path, digest: str) -> None:
-    """DataError for a file that is not the one any more that its set's fingerprint stands for."""
+    """Refuses a file that is not the one any more that its set's fingerprint stands for.
+
+    Raises:
+        DataError: other content, or gone.
+    """
     try:
         same = digest_of(path) == digest
     except OSError:
@@ -115,8 +123,8 @@ def read_image(path: Path, file: BinaryIO | None = None) -> np.ndarray:
         A writable (H, W, 3) uint8 array of its own memory.
 
     Raises:
-        DataError: names a file that is missing, broken, too large to be a photograph, or of a kind
-            that has no defined RGB form.
+        DataError: the file is missing, broken, too large to be a photograph, or of a kind that has
+            no defined RGB form; the message names the file.
     """
     try:
         with warnings.catch_warnings():
@@ -139,7 +147,14 @@ def read_image(path: Path, file: BinaryIO | None = None) -> np.ndarray:
 
 
 def read_frames(paths: Sequence[Path], *, video: str) -> Frames:
-    """(T, H, W, 3) uint8 of a video's frame files in order of time, as ``read_image`` gives them.
+    """Decodes the frames of one video; grey, palette and CMYK frames become RGB.
+
+    Args:
+        paths: one image file per frame, in order of time.
+        video: the video's id, for error messages.
+
+    Returns:
+        (T, H, W, 3) uint8, T = number of files.
 
     Raises:
         DataError: no frame, a frame that cannot be decoded (named), or frames of unlike sizes.
@@ -161,7 +176,9 @@ def read_frames(paths: Sequence[Path], *, video: str) -> Frames:
 def read_audio(path: Path, file: BinaryIO | None = None) -> Audio:
     """Reads a wav file at its own rate; several channels are averaged; ``file`` as of images.
 
-    DataError names a file that is missing, no such wav file, cut short, or without samples.
+    Raises:
+        DataError: the file is missing, no such wav file, cut short, or holds no samples; the
+            message names it.
     """
     try:
         audio = read_wav(path, None if file is None else file.read())

@@ -68,7 +68,11 @@ class Relevance:
 
     @classmethod
     def from_lists(cls, lists: Sequence[Sequence[int]], *, allow_empty: bool = False) -> Relevance:
-        """From a list of gallery indices per query, without grades; DataError for an empty one."""
+        """Builds it from one list of gallery indices per query, without grades.
+
+        Raises:
+            DataError: an empty list, unless ``allow_empty``.
+        """
         for query, answers in enumerate(lists):
             if not len(answers) and not allow_empty:
                 raise DataError(f"query {query} has no relevant gallery item")
@@ -81,7 +85,12 @@ class Relevance:
     def from_groups(cls, queries: np.ndarray, gallery: np.ndarray) -> Relevance:
         """Every query is answered by all gallery items of its group (identity, product).
 
-        Both are (Q,) and (N,) int64 groups. DataError for a query whose group has no gallery item.
+        Args:
+            queries: (Q,) int64 group of each query.
+            gallery: (N,) int64 group of each gallery item.
+
+        Raises:
+            DataError: a query whose group has no gallery item.
         """
         order = np.argsort(gallery, kind="stable").astype(np.int64)
         grouped = gallery[order]
@@ -95,7 +104,11 @@ class Relevance:
         return cls(offsets, order[places])
 
     def transpose(self, gallery_size: int) -> Relevance:
-        """For each gallery item the queries that it answers, ascending; may be none."""
+        """For each gallery item the queries that it answers, ascending; may be none.
+
+        Args:
+            gallery_size: N, the number of gallery items.
+        """
         lengths = np.bincount(self.indices, minlength=gallery_size)
         queries = np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
         return Relevance(offsets_of(lengths), queries[np.argsort(self.indices, kind="stable")])

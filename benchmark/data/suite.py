@@ -90,7 +90,8 @@ def load_suite(name: str) -> Suite:
 def benchmark_cards() -> dict[str, BenchmarkCard]:
     """All benchmarks of suite files by id: the bundled ones in their order, then the user's own.
 
-    ConfigError where two suites use one id.
+    Raises:
+        ConfigError: two suites use one id.
     """
     cards: dict[str, BenchmarkCard] = {}
     for name in (*suite_names(), *map(str, own_suite_files())):
@@ -106,8 +107,14 @@ def home_card(
 ) -> BenchmarkCard | None:
     """The benchmark on whose clean queries forgetting is measured, or None.
 
-    Of ``others`` the first on the data set that is the home of these weights serves, with queries
-    of the same kind, one of the card's own suite before others. ConfigError where there is none.
+    Args:
+        card: the benchmark that is run.
+        spec: with which weights.
+        others: benchmarks in which the home is looked for; the first one on that data set, with
+            queries of the same kind, serves, one of the card's own suite before others.
+
+    Raises:
+        ConfigError: no benchmark is on the data set that the card names.
     """
     home = card.home_of(spec)
     if not home or home == card.dataset:
@@ -122,7 +129,11 @@ def home_card(
 
 
 def benchmark_card(name: str) -> BenchmarkCard:
-    """A bundled benchmark by id; UnknownNameError where there is none."""
+    """A bundled benchmark by id.
+
+    Raises:
+        UnknownNameError: no such benchmark.
+    """
     if own := own_card(name):
         return own
     cards = benchmark_cards()

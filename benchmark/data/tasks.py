@@ -101,7 +101,17 @@ def build_pairs(
     Image queries (or sounds, by ``pairs.modality``) are answered by any of the image's captions,
     text queries by the one image that the caption was written for; where images have identities,
     by everything of the identity. Clusters are the images (the identities, where there are some),
-    on both sides. ConfigError for another side, or a cleaning that is not of ``CLEANING``.
+    on both sides.
+
+    Args:
+        pairs: what a data set's loader returned.
+        name: benchmark id.
+        query: ``pairs.modality`` or "text".
+        cleaning: one of ``CLEANING``.
+        max_words: words that BLIP's cleaning keeps.
+
+    Raises:
+        ConfigError: unknown side or cleaning.
     """
     if query not in (pairs.modality, "text"):
         raise ConfigError(f"{name}: query side must be {pairs.modality!r} or 'text', not {query!r}")
@@ -146,10 +156,18 @@ def _cleaner(name: str, cleaning: str, max_words: int) -> Callable[[str], str] |
 
 
 def build_clips(pairs: ClipPairs, *, name: str, query: str) -> RetrievalSet:
-    """Makes one side of the clips the queries ("video" or "audio") and the other the gallery.
+    """Makes one side of the clips the queries and the other the gallery.
 
     Each query is answered by the other side of its own clip and by nothing else, also where clips
     share their classes, as CAV-MAE counts. Clusters are the clips.
+
+    Args:
+        pairs: what a data set's loader returned.
+        name: benchmark id.
+        query: "video" or "audio".
+
+    Raises:
+        ConfigError: unknown side.
     """
     if query not in ("video", "audio"):
         raise ConfigError(f"{name}: query side must be 'video' or 'audio', not {query!r}")
@@ -175,7 +193,13 @@ class ComposedItems:
     """Composed queries, put together when asked for.
 
     Each reference image is decoded for its query alone, so whatever a shift does to it never
-    reaches the gallery's copy. ``references`` are (queries,) int64 places in ``images``.
+    reaches the gallery's copy.
+
+    Attributes:
+        ids: one id per query.
+        images: the images among which the references are.
+        references: (queries,) int64 index of each query's reference.
+        texts: the modification texts.
     """
 
     ids: Sequence[str]
@@ -196,6 +220,13 @@ def build_composed(queries: ComposedQueries, *, name: str) -> RetrievalSet:
 
     Clusters are the reference pictures: the data set's group key "image" where it
     has one (a picture may be in several galleries), else the gallery's items.
+
+    Args:
+        queries: what a data set's loader returned.
+        name: benchmark id.
+
+    Raises:
+        DataError: a query without target.
     """
     references = np.asarray(queries.references, dtype=np.int64)
     groups = np.asarray(queries.query_groups.get("image", references), dtype=np.int64)

@@ -20,10 +20,13 @@ from methods.base import DIVERGED, Diverged, MethodError, StepOutput
 
 
 class Answers:
-    """Ranks of a stream's (Q,) queries, as they pass.
+    """Ranks of a stream's queries, as they pass.
 
-    ``domains`` is the number of the domain that hits each, ``domain_labels`` the names by number;
-    none for a single one.
+    Args:
+        data: what is retrieved.
+        queries: (Q,) index of each query in the retrieval set.
+        domains: (Q,) number of the domain that hits each.
+        domain_labels: names of the domains by number; none for a single one.
     """
 
     def __init__(
@@ -103,7 +106,12 @@ LISTED = 10
 
 
 class Candidates:
-    """The first candidates of a stream's (Q,) queries, beside those of the source model."""
+    """The first candidates of a stream's queries, beside those of the source model.
+
+    Args:
+        data: what is retrieved.
+        queries: (Q,) index of each query in the retrieval set.
+    """
 
     def __init__(self, data: RetrievalSet, queries: np.ndarray) -> None:
         self.data, self.queries = data, queries
@@ -113,9 +121,13 @@ class Candidates:
     def add(
         self, batch: Batch, scores: Tensor, source: Tensor, copies: ranking.Copies | None
     ) -> dict[str, float]:
-        """Notes a batch's candidates by its (B, N) scores, the method's and the source model's.
+        """Notes a batch's candidates; says nothing of it, as there is no recall.
 
-        ``copies`` are equal items of the gallery, which count as one. There is no recall to give.
+        Args:
+            batch: which queries.
+            scores: (B, N) the method's.
+            source: (B, N) the source model's.
+            copies: equal items of the gallery, which count as one.
         """
         queries = self.queries[batch.queries]
         for found, values in ((self._ours, scores), (self._source, source)):

@@ -209,7 +209,12 @@ def remove(path: Path) -> bool:
 
 
 class LRUCache(Generic[T]):
-    """The last ``limit`` values by key; ``dropped`` is called with one that has to go."""
+    """Values by key, the last few of them.
+
+    Args:
+        limit: how many.
+        dropped: called with a value that has to go, where it must be closed.
+    """
 
     def __init__(self, limit: int, dropped: Callable[[T], object] = lambda value: None) -> None:
         self._limit, self._dropped = limit, dropped
@@ -270,7 +275,11 @@ def disk_cache(chosen: str = "") -> DiskCache | None:
 
 
 def max_bytes() -> int:
-    """The bound in bytes: ``QUERYSHIFT_CACHE_BYTES``, or 10 GB; ConfigError for what is no size."""
+    """The bound in bytes: ``QUERYSHIFT_CACHE_BYTES``, or 10 GB; 0 means no cache.
+
+    Raises:
+        ConfigError: the variable holds no size.
+    """
     text = os.environ.get(BYTES_VARIABLE, "").strip()
     if not text:
         return DEFAULT_BYTES

@@ -52,8 +52,10 @@ class DamagedEntry(Exception):
 class CacheKey:
     """Where something lies in the disk cache.
 
-    The digest is of everything that the content depends on; ``about`` is for people who look into
-    the file.
+    Attributes:
+        kind: one of ``KINDS``.
+        digest: of everything that the content depends on.
+        about: what it is, for people who look into the file.
     """
 
     kind: str
@@ -70,9 +72,12 @@ class Entry:
     """Rows in an open file; whoever has it open can read it, also when it is removed meanwhile.
 
     Attributes:
-        path: the file's name now.
+        fd: the file.
+        path: its name now.
         target: its name once it is whole.
         shape: (rows, ...) of all rows together.
+        dtype: of the numbers.
+        about: what they are.
     """
 
     fd: int
@@ -114,7 +119,11 @@ class Entry:
 
     @classmethod
     def create(cls, folder: Path, key: CacheKey, count: int, row: Tensor) -> Entry:
-        """An entry to be written, of so many rows like this one, under a temporary name."""
+        """An entry to be written, of so many rows like this one, under a temporary name.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
         fd, path = tempfile.mkstemp(PARTIAL, f"{key.name}.", folder)
         about = {name: str(value)[:200] for name, value in key.about.items()}
         shape = (count, *row.shape)
@@ -148,7 +157,11 @@ class Entry:
         self._written[number : number + count] = True
 
     def seal(self) -> None:
-        """Adds header and checksum and gives the file its name; OSError as ``write``."""
+        """Adds header and checksum and gives the file its name.
+
+        Raises:
+            OSError: no room, or somebody has removed the file.
+        """
         checksum = self._digest(self._header(_UNSEALED))
         os.pwrite(self.fd, self._header(checksum), 0)
         os.replace(self.path, self.target)

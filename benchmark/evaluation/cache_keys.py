@@ -55,8 +55,14 @@ def of_inputs(
 ) -> CacheKey | None:
     """Where a stream's preprocessed queries lie; None where that cannot be said.
 
-    ``stream`` decides which query comes under which domain; None for clean queries. ``files`` is
-    what is known of the files that the shifts read.
+    Args:
+        data: the retrieval set.
+        backbone: whose preprocessing.
+        cell: names shifts and seed.
+        stream: decides which query comes under which domain; None for clean queries.
+        shifts: the shifts at work.
+        files: what is known of the files that they read.
+        queries: the indices of the queries used.
     """
     # Made on the CPU, wherever they are encoded.
     facts = _facts(data, backbone, cell, "cpu", *shifts)

@@ -24,10 +24,15 @@ _DISTRIBUTIONS = {
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
-    """Facts to store beside a result: versions, machine, device, commit, and the time now.
+    """Facts to store beside a result.
 
-    What is not installed, and the commit where there is no checkout, is None; ``started`` is in
-    UTC, ISO 8601.
+    Args:
+        device: the torch device string that the cell runs on.
+
+    Returns:
+        Versions (None where not installed), CPU model, usable cores, torch threads, device and
+        its name, git commit of the checkout (None where there is none), platform, and the time
+        now (``started``: UTC, ISO 8601).
     """
     return {
         **_fixed(),

@@ -65,6 +65,9 @@ class Fingerprints:
 
     Safe for several processes on one folder: a file appears whole or not at all, and a damaged one
     is as good as none. What cannot be written is not kept; nothing fails for it.
+
+    Args:
+        folder: where they are kept; created when something is.
     """
 
     def __init__(self, folder: Path) -> None:

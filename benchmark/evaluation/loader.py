@@ -318,9 +318,12 @@ class QueryInputs:
         return _Made(made.numpy(), self._changed(found, made, same), found)
 
     def _changed(self, found: Mapping[str, float], made: Tensor, same: Sequence[Any]) -> bool:
-        """Whether what the encoder gets, ``made``, differs from what unchanged items would give.
+        """Whether what the encoder gets differs from what it would get of unchanged items.
 
-        ``found`` are the ``sizes`` of the change, ``same`` the items that count as unchanged.
+        Args:
+            found: ``sizes`` of the change.
+            made: the preprocessed query.
+            same: items that count as unchanged.
         """
         if not any(found.values()):  # NaN, of arrays of another shape, is not 0
             return False
@@ -338,8 +341,10 @@ class QueryInputs:
 def corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str], Any]:
     """(item, its id) -> the item under a shift, whatever else is in the stream.
 
-    It raises DataError where the shift refuses the item; a severity that the shift does not have
-    is a ShiftError at once.
+    The function raises DataError where the shift refuses the item.
+
+    Raises:
+        ShiftError: a severity that the shift does not have.
     """
     shift.check_severity(spec.severity)
 

@@ -138,7 +138,10 @@ def _add(run: Any, group: str, numbers: Mapping[str, float], step: int) -> None:
 
 
 def open_logger(name: str) -> Logger:
-    """The logger that a word of ``--log`` means: a ``.jsonl`` file, or ``tensorboard:FOLDER``.
+    """The logger that a word of ``--log`` means.
+
+    Args:
+        name: a file that ends in ``.jsonl``, or ``tensorboard:FOLDER``.
 
     Raises:
         ConfigError: neither, a file that cannot be written, a package that is missing.
@@ -155,7 +158,11 @@ def open_logger(name: str) -> Logger:
 
 @contextmanager
 def opened(names: Sequence[str]) -> Iterator[CallbackList]:
-    """The loggers of these names, closed at the end; ConfigError as ``open_logger``."""
+    """The loggers of these names, which are closed at the end.
+
+    Raises:
+        ConfigError: see ``open_logger``.
+    """
     callbacks = CallbackList()
     try:
         for name in names:

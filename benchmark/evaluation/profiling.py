@@ -27,6 +27,9 @@ class Clock:
 
     On a GPU it does not wait: it puts events into the queue and reads them when the cell has ended.
     What is counted is then time on the GPU's own line, its waiting for the processor included.
+
+    Args:
+        device: torch device string of the cell.
     """
 
     def __init__(self, device: str) -> None:
@@ -76,9 +79,12 @@ def _seconds(begun: Mark, ended: Mark) -> float:
 
 @dataclass
 class PassCounter:
-    """Rows (queries) that went through an encoder, and those that a gradient came back to.
+    """Rows (queries) that went through an encoder.
 
-    A pass that is differentiated twice counts twice.
+    Attributes:
+        forward: rows of all forward passes.
+        backward: rows of all forward passes that a gradient came back to; a pass that is
+            differentiated twice counts twice.
     """
 
     forward: int = 0
@@ -124,7 +130,9 @@ def counted(encoder: nn.Module, clock: Clock | None = None) -> Iterator[PassCoun
 def start_peak(device: str) -> bool:
     """Forgets the highest use of memory so far, as far as the system allows.
 
-    Says whether ``peak_mb`` will be of what comes from here on (Linux), or of the process's life.
+    Returns:
+        Whether ``peak_mb`` will be of what comes from here on (Linux), or of the process's whole
+        life.
     """
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)

@@ -101,7 +101,11 @@ class Resources:
         self._known = LRUCache[tuple[Tensor, DualEncoder, dict[str, bytes]]](2)
 
     def data(self, cell: Cell) -> RetrievalSet:
-        """The retrieval set of a cell; DataError for one that recall cannot be measured on."""
+        """The retrieval set of a cell.
+
+        Raises:
+            DataError: the loader's, or a set that recall at 10 cannot be measured on.
+        """
         return self._data.get(place_of(cell), lambda: by_content(checked(self._load_data(cell))))
 
     def backbone(self, cell: Cell) -> DualEncoder:
@@ -112,7 +116,8 @@ class Resources:
         """The cell's identity; loads its data and backbone for their fingerprints.
 
         Raises:
-            QueryShiftError: what cannot be loaded, or a stream that does not fit the data.
+            QueryShiftError: data or weights that cannot be loaded or used, or a stream that does
+                not fit the data.
         """
         if cell.stream.kind != "single":
             self.stream(cell)
@@ -125,6 +130,9 @@ class Resources:
         """Hashes of the files that the cell's shifts work with, "" where there are none.
 
         Frost photographs, models of text shifts and of their gate, ready-made queries.
+
+        Raises:
+            QueryShiftError: ready-made queries that cannot be read or are not those of the data.
         """
         hashes = (self._shift_fingerprint(cell, domain) for domain in cell.domains)
         return "+".join(filter(None, hashes))
@@ -143,7 +151,8 @@ class Resources:
         """The ready-made queries of one of the cell's shifts.
 
         Raises:
-            QueryShiftError: the loader's, or nobody has named a folder with such queries.
+            ConfigError: no folder with ready-made queries was named.
+            QueryShiftError: the loader's.
         """
         load = self._load_ready_made
         if load is None:

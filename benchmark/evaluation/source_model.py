@@ -38,7 +38,13 @@ class SourceRows:
 
     Rows that are not known are computed from the very batch that the method gets. Its composition
     decides the last bits of an embedding, so they are the bits that the method itself would have
-    computed at the source weights. ``keep`` gets all rows when the last batch has been computed.
+    computed at the source weights.
+
+    Args:
+        encode: (B, ...) collated inputs -> (B, D) rows under the source weights.
+        count: number of queries in the stream.
+        known: (count, D) rows in the order of the stream, where they were computed before.
+        keep: called with all rows when the last batch has been computed.
     """
 
     def __init__(
@@ -162,7 +168,15 @@ def _by_section(data: RetrievalSet, queries: np.ndarray) -> Iterator[tuple[int, 
 
 
 class Homes:
-    """Where forgetting is measured, and where training queries come from (see ``Resources``)."""
+    """Homes of cells.
+
+    Args:
+        find: the cell on whose clean queries forgetting is measured, or None where the weights have
+            no home.
+        data: the retrieval set of a cell.
+        share: of how many of a cell's queries one clean query is encoded for.
+        training: the cell whose clean queries are a benchmark's training queries, or None.
+    """
 
     def __init__(
         self,

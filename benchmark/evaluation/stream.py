@@ -38,7 +38,13 @@ def derive_seed(*parts: object) -> int:
 def chosen_queries(count: int, limit: int | None) -> np.ndarray:
     """Which queries a limited run uses: a fixed draw, ascending, the same for every seed.
 
-    A smaller limit chooses a subset of what a larger one chooses; below one it is a ConfigError.
+    A smaller limit chooses a subset of what a larger one chooses.
+
+    Returns:
+        (min(count, limit),) int64 query indices.
+
+    Raises:
+        ConfigError: a limit below one.
     """
     if limit is None or limit >= count:
         return np.arange(count, dtype=np.int64)
@@ -89,7 +95,8 @@ class Block:
 def blocks(spec: StreamSpec, count: int) -> list[Block]:
     """The blocks of a continual or gradual stream, equally long up to one query; else none.
 
-    ConfigError for fewer queries than blocks.
+    Raises:
+        ConfigError: fewer queries than blocks.
     """
     several = range(len(spec.domains))
     if spec.kind not in ("continual", "gradual"):
@@ -271,7 +278,11 @@ def _correlated_order(
 
 
 def stream_of(cell: Cell, data: RetrievalSet) -> QueryStream:
-    """The stream of the cell's queries; ConfigError for one that makes no sense with them."""
+    """The stream of the cell's queries.
+
+    Raises:
+        ConfigError: a stream that makes no sense, alone or with these queries.
+    """
     queries = chosen_queries(len(data.queries), cell.limit)
     groups = None
     if key := cell.stream.group_key:

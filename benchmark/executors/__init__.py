@@ -56,6 +56,11 @@ class Executor(ABC):
 class WorkQueue:
     """The cells of one run, handed out one by one; keeps and saves what came of them.
 
+    Args:
+        cells: neighbours share data and streams.
+        save: called with each record and its numbers per query.
+        progress: told of each cell's end, after ``save``.
+
     Attributes:
         streams: what each cell shares with its neighbours in a worker's caches.
         records: of the cells that have ended, by index.
@@ -83,8 +88,9 @@ class WorkQueue:
     def take(self, own: Hashable, busy: frozenset[Hashable]) -> int | None:
         """Index of a cell to run now, or None where nothing is left.
 
-        One of ``own`` is preferred, the stream that the asking worker's caches hold; ``busy`` ones,
-        which other workers hold, are avoided.
+        Args:
+            own: the stream that the asking worker's caches hold; preferred.
+            busy: streams that other workers hold; avoided where there is a choice.
         """
         if not self._waiting:
             return None
@@ -128,6 +134,9 @@ class SerialExecutor(Executor):
 
     A cell that hangs cannot be stopped from within: for a time limit use ``ProcessExecutor`` with
     one worker.
+
+    Args:
+        resources: kept from cell to cell.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -145,7 +154,12 @@ class SerialExecutor(Executor):
 
 @dataclass(frozen=True)
 class Outcome:
-    """One record per cell, in their order, and how many of them were finished before."""
+    """What came of a list of cells.
+
+    Attributes:
+        records: one per cell, in their order, reused ones included.
+        reused: how many were finished before.
+    """
 
     records: list[Record]
     reused: int
@@ -153,10 +167,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Identified:
-    """The keys of a list of cells, and of these, by key, what is known already.
+    """The keys of a list of cells, and what is known of these cells already.
 
-    ``finished`` are stored results that need not be computed again, ``failed`` the records of cells
-    whose data or weights cannot be loaded.
+    Attributes:
+        keys: one per cell, in their order.
+        finished: the stored results that need not be computed again, by key.
+        failed: the records of cells whose data or weights cannot be loaded, by key.
     """
 
     keys: list[str]
@@ -172,10 +188,16 @@ class Identified:
 def identify(
     cells: Sequence[Cell], store: RunStore, resources: Resources, *, again: bool = False
 ) -> Identified:
-    """The keys of all cells, and which of them need not be run; with ``again`` all must.
+    """The keys of all cells, and which of them need not be run.
 
     Data and weights are loaded for their fingerprints, but for cells that are done and whose
     fingerprints the run's folder holds (see ``Fingerprints``).
+
+    Args:
+        cells: what is to be run.
+        store: where results are kept; checked for writing.
+        resources: loads data and weights.
+        again: finished cells are to be run again.
 
     Raises:
         QueryShiftError: results that cannot be written; data or weights that cannot be loaded for
@@ -223,7 +245,7 @@ def run_cells(
 
     Args:
         cells: what to run.
-        store: where results are kept.
+        store: where results are kept; checked for writing first.
         executor: who runs them.
         resources: for the fingerprints of data and weights, which a cell's key needs.
         progress: told of the cells that are run.
@@ -231,8 +253,8 @@ def run_cells(
         found: what ``identify`` has said of these cells, where it has been asked already.
 
     Raises:
-        QueryShiftError: as ``identify``; where data or weights of some cells only cannot be loaded,
-            those fail and the others are run.
+        QueryShiftError: results that cannot be written; data or weights that cannot be loaded for
+            any of the cells (where only some cannot, those cells fail and the others are run).
     """
     known = found or identify(cells, store, resources, again=again)
     for record in known.failed.values():

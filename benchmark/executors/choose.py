@@ -42,7 +42,11 @@ _NEVER = -1
 
 
 def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
-    """The cells that a run is to look after: all, or its shard; ConfigError where that is empty."""
+    """The cells that a run is to look after: all, or its shard.
+
+    Raises:
+        ConfigError: there are more shards than cells.
+    """
     if config.shard is None:
         return list(cells)
     index, count = config.shard.index, config.shard.count
@@ -55,7 +59,11 @@ def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
 
 
 def check_settings(config: BenchConfig) -> None:
-    """Refuses settings that contradict each other, before anything is loaded."""
+    """Refuses settings that contradict each other, before anything is loaded.
+
+    Raises:
+        ConfigError: says which.
+    """
     serial, cluster = config.executor == "serial", config.executor in ("ray", "slurm")
     contradictions = [
         (

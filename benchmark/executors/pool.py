@@ -20,10 +20,11 @@ _STILLBORN = 3
 
 @dataclass(eq=False, kw_only=True)
 class Worker:
-    """A worker and the cell under way, by index.
+    """A worker and what it is doing.
 
     Attributes:
         ready: cells can be sent to it.
+        cell: index of the cell under way.
         stream: what the worker's caches hold.
         deadline: of the cell, on ``time.monotonic``, once it has begun.
     """

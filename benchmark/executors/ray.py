@@ -59,7 +59,9 @@ class RayExecutor(PoolExecutor[_RayWorker]):
     def opened(self) -> Iterator[int]:
         """A connection to the cluster; one that the caller has already is used and left open.
 
-        ConfigError where ray is missing, or the cluster cannot be reached or has no room.
+        Raises:
+            ConfigError: the extra is missing, the cluster cannot be reached, or has no room for a
+                worker.
         """
         self._ray = import_ray()
         self._lost: Counter[int] = Counter()  # cell -> how many workers it has cost
@@ -153,7 +155,11 @@ class RayExecutor(PoolExecutor[_RayWorker]):
 
 
 def import_ray() -> Any:
-    """The module ``ray``; ConfigError where it is not installed."""
+    """The module ``ray``.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     # Ray reports its use to its makers unless told otherwise, and that before the first call.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -57,9 +57,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One cell, run again: what differs, or why it cannot be run.
+    """One cell, run again.
 
-    ``environment``: fact -> (stored, now), of those in ``SAME_BYTES`` that differ.
+    Attributes:
+        stored: the cell as it was stored.
+        verdict: what came of it.
+        details: what differs, or why it cannot be run; empty where nothing does.
+        environment: fact -> (stored, now), of those in ``SAME_BYTES`` that differ.
     """
 
     stored: StoredCell
@@ -75,10 +79,16 @@ class Check:
 def draw(cells: Sequence[StoredCell], share: float, seed: int) -> list[StoredCell]:
     """A random sample of the finished cells, at least one; the same seed draws the same.
 
-    Cells that share data and streams come side by side.
+    Args:
+        cells: of a run.
+        share: how much of them, above 0 and at most 1.
+        seed: of the draw.
+
+    Returns:
+        Cells that share data and streams side by side.
 
     Raises:
-        ConfigError: a share that is not above 0 and at most 1, or no finished cell.
+        ConfigError: a share that is none, or no finished cell.
     """
     if not 0.0 < share <= 1.0:
         raise ConfigError(f"--sample must be above 0 and at most 1, not {share:g}")
@@ -159,7 +169,11 @@ def compare(
 ) -> Check:
     """Compares a stored cell with the same cell run again.
 
-    ``elsewhere`` is what of the environment differs; where nothing does the bytes must be the same.
+    Args:
+        stored: as it was stored.
+        record: as it came out now.
+        arrays: its numbers per query now.
+        elsewhere: what of the environment differs; empty asks for the same bytes.
     """
     verdict, details = Verdict.SAME, differences(stored, record, arrays)
     if details and not elsewhere:

@@ -59,7 +59,11 @@ class SlurmExecutor(PoolExecutor[_Job]):
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """See ``PoolExecutor``; ConfigError where submitit or Slurm is missing or refuses."""
+        """See ``PoolExecutor``.
+
+        Raises:
+            ConfigError: the extra or Slurm is missing, or Slurm refuses the options.
+        """
         submitit = import_extra("submitit", "slurm", "the executor slurm needs the extra")
         if self.cluster == "slurm" and shutil.which("sbatch") is None:
             raise ConfigError(
@@ -127,7 +131,11 @@ ALIVE = "alive"
 class FolderChannel:
     """One end of a pipe between this machine and a job: files in a folder that both can reach.
 
-    ``sends`` and ``receives`` name the messages; ``wait`` is in seconds, between two looks.
+    Args:
+        folder: the job's; made where it is not there.
+        sends: name of the messages from this end.
+        receives: name of those from the other.
+        wait: seconds between two looks.
     """
 
     def __init__(self, folder: Path, sends: str, receives: str, wait: float = 0.0) -> None:

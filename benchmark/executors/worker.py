@@ -24,8 +24,10 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 def child_variables(threads: int, device: str = "", workers: int | None = None) -> dict[str, str]:
     """Environment variables that a worker must find when it starts.
 
-    ``device`` is its CUDA_VISIBLE_DEVICES, "" to leave that as it is; ``workers`` how many there
-    are on the machine, None where that is not known.
+    Args:
+        threads: torch threads of the worker.
+        device: the worker's value of CUDA_VISIBLE_DEVICES, "" to leave that as it is.
+        workers: how many there are on the machine, None where that is not known.
     """
     # The user's own settings of the allocator win; the number of threads is the executor's.
     wanted = {name: os.environ.get(name, value) for name, value in ALLOCATOR_VARIABLES.items()}
@@ -50,7 +52,12 @@ def environment_of_children(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 class WorkerContext:
-    """What a worker keeps from cell to cell: its own resources, or why it has none."""
+    """What a worker keeps from cell to cell: its own resources, or why it has none.
+
+    Args:
+        factory: makes the resources.
+        threads: torch threads of this process.
+    """
 
     def __init__(self, factory: Callable[[], Resources], threads: int) -> None:
         torch.set_num_threads(threads)

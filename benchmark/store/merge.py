@@ -25,7 +25,12 @@ from benchmark.store.run_store import NAMED, RunStore
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge has done: cells of the new folder by status, and duplicates that were equal."""
+    """What a merge has done.
+
+    Attributes:
+        cells: how many the new folder has, by status.
+        duplicates: how many more there were of the same cells, with the same results.
+    """
 
     cells: Mapping[str, int]
     duplicates: int

@@ -90,7 +90,11 @@ _CELL, _RECORD = TypeAdapter(Cell), TypeAdapter(Record)
 
 
 def cell_from_dict(values: Mapping[str, Any]) -> Cell:
-    """The inverse of ``Cell.to_dict``; ValueError for a wrong type, a missing or surplus part."""
+    """The inverse of ``Cell.to_dict``.
+
+    Raises:
+        ValueError: something of the wrong type, missing or surplus.
+    """
     return _CELL.validate_json(to_json(values))
 
 
@@ -142,7 +146,9 @@ def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
 def text_of(record: Record, numbers: bytes) -> str:
     """The JSON text of a record, sealed; numbers that are not finite become null.
 
-    ``numbers`` is the content of the ``.npz`` file beside it, empty where there is none.
+    Args:
+        record: of any status.
+        numbers: content of the ``.npz`` file beside it, empty where there is none.
     """
     plain = {item.name: getattr(record, item.name) for item in fields(record)}
     plain |= _measured(plain, lambda number: number if math.isfinite(number) else None)

@@ -55,7 +55,10 @@ class RunStore:
     def check_writable(self) -> None:
         """Creates the folder and tries to write into it, so that a long run does not fail late.
 
-        What killed runs have left of files under way is removed. ResultsError where it cannot be.
+        What killed runs have left of files under way is removed.
+
+        Raises:
+            ResultsError: it cannot be written.
         """
         with self._writing(), _alone(self.path / ".lock") as alone:
             atomic_write(self.cells / ".probe", b"")
@@ -70,6 +73,10 @@ class RunStore:
         goes when a result comes. Only a finished result replaces a finished result: two runs on
         one folder may do the same cell, and one of them may be stopped, be killed or run out of
         memory.
+
+        Args:
+            record: of any status; its key is that of the result that it is or would have been.
+            arrays: numbers per query; left out for cells without a result.
 
         Raises:
             ResultsError: the folder cannot be written or the disk is full.
@@ -127,16 +134,23 @@ class RunStore:
         return {record.key: shared.record(record) for record in done}
 
     def load(self, key: str) -> StoredCell:
-        """The stored cell of a key; ResultsError where there is none that agrees with itself."""
+        """The stored cell of a key.
+
+        Raises:
+            ResultsError: there is none, or it does not agree with itself.
+        """
         cells, problems = self._read(n for n in self._records() if n.endswith(f"_{key}.json"))
         if not cells:
             raise ResultsError("; ".join(problems) or f"no record of cell {key} in {self.cells}")
         return cells[0]
 
     def read(self, most: int | None = None) -> tuple[list[StoredCell], list[str]]:
-        """Every good cell by file name (``most`` of them), and what is wrong with the other files.
+        """Every good cell by file name, and what is wrong with the other files, a line each.
 
         This is what reports, merges, checks and estimates go by.
+
+        Args:
+            most: read so many records at most.
         """
         names = self._records()
         cells, problems = self._read(names[:most])

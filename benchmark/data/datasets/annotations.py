@@ -12,10 +12,15 @@ from benchmark.errors import DataError, did_you_mean
 
 
 def read_json(path: Path, *, drop: str = "") -> Any:
-    """Parses a UTF-8 JSON file; DataError, with file and line, for what is none.
+    """Parses a UTF-8 JSON file.
 
-    ``drop`` is a key to leave out of every object, which saves most of the memory where it is a
-    list of words beside a text that is kept.
+    Args:
+        path: the file.
+        drop: key to leave out of every object; saves most of the memory where it is a list of
+            words beside a text that is kept.
+
+    Raises:
+        DataError: not readable, not UTF-8 or not JSON; says the file and the line.
     """
 
     def dropping(record: dict[str, Any]) -> dict[str, Any]:
@@ -26,7 +31,14 @@ def read_json(path: Path, *, drop: str = "") -> Any:
 
 
 def read_json_lines(path: Path) -> list[tuple[int, Any]]:
-    """(line number, value) of each line that is not blank; DataError as ``read_json``."""
+    """Parses a UTF-8 file of one JSON value a line, passing over blank lines.
+
+    Returns:
+        (line number, value) of each.
+
+    Raises:
+        DataError: not readable, not UTF-8 or not JSON; says the file, the line and the column.
+    """
     # Not splitlines(), which also breaks at characters that JSON strings may hold.
     lines = enumerate(_read_text(path).split("\n"), start=1)
     return [(number, _parsed(line, f"{path}", number)) for number, line in lines if line.strip()]
@@ -64,8 +76,12 @@ def _read_text(path: Path) -> str:
 def read_records(path: Path, *keys: str) -> Iterator[tuple[str, Any]]:
     """The records of a JSON list, each with its place for messages.
 
+    Args:
+        path: the file.
+        keys: those of a record, for the message where the file holds something else.
+
     Raises:
-        DataError: as ``read_json``; or not a list of records, which have these keys.
+        DataError: see ``read_json``; or no list, or an empty one.
     """
     records = read_json(path)
     if not isinstance(records, list) or not records:
@@ -75,7 +91,12 @@ def read_records(path: Path, *keys: str) -> Iterator[tuple[str, Any]]:
 
 
 def value(record: Any, key: str, kind: type, where: str) -> Any:
-    """``record[key]``, checked to be of ``kind``; DataError, which says ``where``, otherwise."""
+    """``record[key]``, checked to be of ``kind``.
+
+    Raises:
+        DataError: no object, no such key (with the nearest key) or a value of another type;
+            ``where`` names the file and the record.
+    """
     if not isinstance(record, Mapping):
         raise DataError(f"{where}: expected an object with key {key!r}, found {_kind(record)}")
     if key not in record:
@@ -99,9 +120,11 @@ def no_split(what: str, split: str, known: Sequence[str]) -> DataError:
 
 
 def captions_of(texts: Sequence[Any], where: str, key: str) -> list[str]:
-    """Checks a non-empty list of captions; DataError for one that is empty or no text.
+    """Checks a non-empty list of captions.
 
-    A lone surrogate, which JSON escapes can smuggle in, is no valid Unicode.
+    Raises:
+        DataError: an empty list, an entry that is no string, or a string that is not valid
+            Unicode (a lone surrogate, which JSON escapes can smuggle in).
     """
     if not texts:
         raise DataError(f"{where}: key {key!r} is empty; expected at least one caption")

@@ -193,7 +193,8 @@ def refuse_duplicates(ids: Sequence[str], what: str) -> None:
 def file_digests(paths: Sequence[Path]) -> list[str]:
     """SHA-256 of each file's content: what a picture or sound adds to a set's fingerprint.
 
-    DataError names a file that cannot be read.
+    Raises:
+        DataError: a file that cannot be read; names it.
     """
     try:
         return digests_of(paths)

@@ -24,8 +24,10 @@ class Finding:
     """One split of a data set, as it lies in the user's folder.
 
     Attributes:
-        benchmarks: ids of those that run on it.
-        expected: counts of their card.
+        dataset: its name.
+        split: the split.
+        benchmarks: ids of the benchmarks that run on it.
+        expected: counts of the benchmarks' card.
         found: counts of what is there; empty where nothing can be loaded.
         problems: what is missing or wrong; empty where all is complete.
     """
@@ -48,7 +50,10 @@ def check_data(
 ) -> Finding:
     """Parses the annotations of a data set and looks for its files.
 
-    ``cards`` are the benchmarks of one split of it; with ``track`` every file is decoded too.
+    Args:
+        cards: the benchmarks of one split of one data set.
+        root: the user's folder of data sets.
+        track: decode every file too, and show progress in this way; None to decode none.
     """
     problems: list[str] = []
     loaded = _loaded(cards[0], root, problems)

@@ -58,10 +58,13 @@ class _Query:
 
 
 def load(root: Path | None, *, split: str = "val", allow_missing: bool = False) -> ComposedQueries:
-    """CIRR ("val" or "train"); see the module for the layout.
+    """CIRR; see the module for the layout.
 
-    With ``allow_missing`` missing pictures leave the gallery and the subsets, and queries without
-    reference or target are dropped.
+    Args:
+        root: the user's data folder.
+        split: "val" or "train".
+        allow_missing: go on with the pictures that are there: missing ones leave the gallery and
+            the subsets, queries without reference or target are dropped.
 
     Raises:
         DataError: files missing or malformed.

@@ -124,7 +124,11 @@ class RestrictedUnpickler(pickle.Unpickler):
     """An unpickler to which only plain containers, texts and numbers exist."""
 
     def find_class(self, module: str, name: str, /) -> Any:
-        """The plain class of that name; RefusedError for any other."""
+        """The plain class of that name.
+
+        Raises:
+            RefusedError: any other name.
+        """
         try:
             return _KNOWN[module, name]
         except KeyError:
@@ -139,9 +143,13 @@ class RestrictedUnpickler(pickle.Unpickler):
 
 
 def read_plain(raw: bytes, keys: Sequence[str]) -> dict[str, Any]:
-    """The values of some keys of a pickled dictionary, as JSON has them; absent ones are left out.
+    """The values of some keys of a pickled dictionary, as JSON has them.
 
     Refusing names does not bound memory: see ``bounded_memory``.
+
+    Args:
+        raw: the pickle.
+        keys: what to take out; keys that are not there are left out.
 
     Raises:
         RefusedError: not a pickle, more than plain values, no dictionary, or a value under one of
@@ -175,7 +183,8 @@ def _plain(value: Any, key: str) -> Any:
 def bounded_memory(most: int = MEMORY_BYTES) -> Iterator[None]:
     """Lets the process's memory grow by so many bytes and no more, until the block is left.
 
-    DataError but on Linux, where the process's size can be asked for.
+    Raises:
+        DataError: not on Linux, where the process's size cannot be asked for.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     try:
@@ -191,7 +200,11 @@ def bounded_memory(most: int = MEMORY_BYTES) -> Iterator[None]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The wanted values of one pickle; DataError names a file that is unreadable or refused."""
+    """The wanted values of one pickle.
+
+    Raises:
+        DataError: not readable, too large or refused; names the file and why.
+    """
     try:
         size = path.stat().st_size
         if size > PICKLE_BYTES:
@@ -209,9 +222,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def convert(folder: Path, out: Path, *, force: bool = False) -> int:
-    """Writes one JSON line per pickle, in the order of the sorted file names; gives their number.
+    """Writes one JSON line per pickle, in the order of the sorted file names.
 
     The file appears when it is complete.
+
+    Returns:
+        The number of records.
 
     Raises:
         DataError: no pickles, a refused or malformed one, an existing file without ``force``, or a

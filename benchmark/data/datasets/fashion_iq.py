@@ -65,7 +65,12 @@ class _Category:
 
 
 def load(root: Path | None, *, split: str = "val", allow_missing: bool = False) -> ComposedQueries:
-    """FashionIQ ("val" or "train") with the full gallery of the split files; see the module.
+    """FashionIQ with the full gallery of the split files; see the module for the layout.
+
+    Args:
+        root: the user's data folder.
+        split: "val" or "train"; the test split's targets are not published.
+        allow_missing: go on with the pictures that are there.
 
     Raises:
         DataError: files missing or malformed, or a category without a query that can be asked.

@@ -16,6 +16,7 @@ class Layout:
     """How to lay a data set out below the folder given as DATA.
 
     Attributes:
+        title: the data set and its split.
         files: (path, what it is) of each file or folder.
         access: where to get the files, and under which conditions.
         note: what else a reader must know, or "".

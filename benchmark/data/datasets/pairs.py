@@ -75,7 +75,9 @@ class PairLoader:
             allow_missing: go on with the images that are there; ``info`` says how many are not.
 
         Raises:
-            DataError: no such split; annotations or images missing, malformed or there twice.
+            DataError: no such split, annotations missing or malformed, no image in them, an id that
+                occurs twice, images missing (counted, five named), all images missing, or an image
+                outside the data.
         """
         split = split or self.split
         annotation = self.annotation(root, split)
@@ -100,7 +102,11 @@ class PairLoader:
         )
 
     def annotation(self, root: Path | None, split: str = "") -> Path:
-        """The first of the annotation files that is there; DataError says what was looked for."""
+        """The first of the annotation files that is there, for a split where it has its own.
+
+        Raises:
+            DataError: no data folder, or none of the files in it; says what was looked for.
+        """
         files = [name.replace("{split}", split) for name in self.files]
         folders = ("" if sub == "." else f"{sub}/" for sub in _ANNOTATION_FOLDERS)
         names = [folder + name for folder in folders for name in files]
@@ -111,6 +117,9 @@ class PairLoader:
 
         Folders of corrupted images are usually flat, hence the bare name. One that several
         annotated paths share says nothing in a flat folder, so it is not used.
+
+        Raises:
+            DataError: a link that leads out of the data, or a folder that cannot be listed.
         """
         files = Files(self.places(root), [root])
         names = Counter(path.name for path in paths)
@@ -140,7 +149,16 @@ def other_suffixes(*suffixes: str) -> Callable[[PurePosixPath], Iterable[PurePos
 def records_of(
     records: Sequence[Any], split: str, file: Path, what: str
 ) -> Iterator[tuple[str, Any]]:
-    """The records of one split in a list of all, each with its place for messages.
+    """The records of one split in a list of all.
+
+    Args:
+        records: objects with a key "split".
+        split: the wanted one.
+        file: where they come from, for messages.
+        what: what one is called there ("record").
+
+    Yields:
+        (file and number for messages, record).
 
     Raises:
         DataError: a record without split, or no record of this one; says which splits there are.
@@ -156,7 +174,11 @@ def records_of(
 
 
 def sentences_of(record: Any, where: str) -> tuple[str, ...]:
-    """The texts of Karpathy's form, ``"sentences": [{"raw": text}, ...]``; else DataError."""
+    """The texts of Karpathy's form: ``"sentences": [{"raw": text}, ...]``.
+
+    Raises:
+        DataError: another form, or no text.
+    """
     sentences = value(record, "sentences", list, where)
     texts = [value(sentence, "raw", str, where) for sentence in sentences]
     return tuple(captions_of(texts, where, "sentences"))

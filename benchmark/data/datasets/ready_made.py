@@ -33,7 +33,13 @@ from benchmark.errors import ConfigError, DataError, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """A published type of corruption: its folders' name, its queries, the severities made of it."""
+    """A published type of corruption.
+
+    Attributes:
+        folder: its spelling in folder names.
+        modality: "image" or "text".
+        severities: the severities that the published generator makes.
+    """
 
     folder: str
     modality: str
@@ -86,9 +92,12 @@ _LAYOUTS = {
 
 @dataclass(frozen=True)
 class ReadyMade:
-    """Corrupted queries in the order of the clean ones, with the same ids, and where they lie.
+    """Corrupted queries in the order of the clean ones.
 
-    The fingerprint is a hash of the corrupted content; part of a result's identity.
+    Attributes:
+        items: as ``RetrievalSet.queries``, with the same ids.
+        fingerprint: hash of the corrupted content; part of a result's identity.
+        source: the folder or file that they come from.
     """
 
     items: Items
@@ -99,7 +108,8 @@ class ReadyMade:
 def specify(name: str, severity: int) -> ShiftSpec:
     """The spec of a ready-made shift: none of the generator's options apply to it.
 
-    ConfigError where no files of that name or severity are known.
+    Raises:
+        ConfigError: no files of that name or severity are known.
     """
     known = corruption(name).severities
     if severity not in known:
@@ -111,7 +121,11 @@ def specify(name: str, severity: int) -> ShiftSpec:
 
 
 def corruption(name: str) -> Corruption:
-    """The published corruption of a name; ConfigError where no such files are known."""
+    """The published corruption of a name.
+
+    Raises:
+        ConfigError: files of that name are not known.
+    """
     if name not in CORRUPTIONS:
         raise ConfigError(
             f"there are no ready-made files of {name!r}{did_you_mean(name, CORRUPTIONS)}; "
@@ -121,7 +135,13 @@ def corruption(name: str) -> Corruption:
 
 
 def load(root: Path, dataset: str, spec: ShiftSpec, clean: RetrievalSet) -> ReadyMade:
-    """Finds the corrupted queries that stand for those of a clean set, one by one.
+    """Finds the corrupted queries of a clean set.
+
+    Args:
+        root: the user's folder with them.
+        dataset: "coco" or "flickr30k".
+        spec: type and severity.
+        clean: the set whose queries they stand for, one by one.
 
     Raises:
         ConfigError: unknown type or severity, or a data set that has no such files.

@@ -19,14 +19,27 @@ from benchmark.errors import DataError, shown
 
 @dataclass
 class Report:
-    """What was understood, as pairs of texts, and what a run would refuse or what is doubtful."""
+    """What was understood.
+
+    Attributes:
+        facts: what and how much of it, as pairs of texts.
+        problems: what a run would refuse, or what is doubtful.
+    """
 
     facts: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
 def check_own(source: OwnSource, track: Track) -> Report:
-    """Reads everything, decodes every file and runs nothing; ``track`` shows progress."""
+    """Reads everything, decodes every file, and runs nothing.
+
+    Args:
+        source: where the data lie.
+        track: shows progress.
+
+    Raises:
+        DataError: a table that cannot be read at all.
+    """
     found = understand(source)
     report = Report()
     report.facts["kind"] = found.task.replace("_", "-")

@@ -67,7 +67,11 @@ class _Side:
 
 
 def modalities(queries: Table, gallery: Table) -> tuple[str, str]:
-    """Modality of the queries and of the gallery; DataError for columns of no such kinds."""
+    """Modality of the queries and of the gallery.
+
+    Raises:
+        DataError: columns of no kind of items, or both of one kind.
+    """
     asked = need(queries, QUERIES, "a table of queries")
     plain = {name: columns for name, columns in QUERIES.items() if name != "composed"}
     if asked != "composed":
@@ -78,9 +82,14 @@ def modalities(queries: Table, gallery: Table) -> tuple[str, str]:
 def load_galleries(
     source: OwnSource, *, name: str, query: str, item: str, allow_missing: bool = False
 ) -> RetrievalSet:
-    """Reads both tables and the relevance; ``query`` and ``item`` are their modalities.
+    """Reads both tables and the relevance.
 
-    With ``allow_missing`` what has no file is left out, and queries that nothing answers.
+    Args:
+        source: with a gallery.
+        name: as the results are called.
+        query: modality of the queries.
+        item: modality of the gallery.
+        allow_missing: leave out what has no file, and queries that nothing answers.
 
     Raises:
         DataError: tables, files or relevance that are missing or wrong.
@@ -274,7 +283,11 @@ def _side(
 
 
 class _Grades:
-    """Grades of gallery items for queries, 24 bytes each; ``stated``: by the user at all."""
+    """Grades of gallery items for queries, 24 bytes each.
+
+    Attributes:
+        stated: whether the user stated grades at all.
+    """
 
     def __init__(self, gallery: _Side) -> None:
         self._gallery = gallery

@@ -53,7 +53,11 @@ class HubFile:
         return hashlib.sha256(self.read()).hexdigest()
 
     def read(self) -> bytes:
-        """Its content; DataError where the data set only names a file that is elsewhere or gone."""
+        """Its content.
+
+        Raises:
+            DataError: the data set only names a file that is elsewhere or gone.
+        """
         value = self.rows[self.place][self.column] or {}
         if (content := value.get("bytes")) is not None:
             return bytes(content)

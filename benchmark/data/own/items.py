@@ -140,7 +140,11 @@ class Ids(_Texts):
 
 
 class PackedTexts(_Packed, _Texts):
-    """Texts in a temporary file instead of memory: ten million captions are a few hundred MB."""
+    """Texts in a temporary file instead of memory: ten million captions are a few hundred MB.
+
+    Attributes:
+        digest: hash of all texts and their boundaries.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -210,7 +214,14 @@ class CaptionIds(_Texts):
 
 @dataclass(frozen=True)
 class Embedded:
-    """Pictures or sounds that are no files of their own; are ``benchmark.data.retrieval.Items``."""
+    """Pictures or sounds that are no files of their own; are ``benchmark.data.retrieval.Items``.
+
+    Attributes:
+        ids: one id per item.
+        places: where each lies.
+        digests: of their content.
+        sounds: whether they are sounds.
+    """
 
     ids: Sequence[str]
     places: Sequence[Media]
@@ -235,7 +246,11 @@ class Embedded:
 
 
 class MediaFinder:
-    """Finds what a table's values stand for: paths from ``root``, or contents."""
+    """Finds what a table's values stand for, and notes what is not there.
+
+    Args:
+        root: the folder that paths start from; None where none are expected.
+    """
 
     def __init__(self, root: Path | None) -> None:
         self.root = root
@@ -245,7 +260,8 @@ class MediaFinder:
     def find(self, value: Any, column: str, where: str) -> Media | None:
         """What a value stands for; None for a file that is not there.
 
-        DataError for a path outside the root, or a value that is no medium.
+        Raises:
+            DataError: a path outside the root, or a value that is no medium.
         """
         value = _plain(value)
         if isinstance(value, STORED):
@@ -309,7 +325,11 @@ class MediaFinder:
 
 
 def media_items(ids: Sequence[str], places: Sequence[Media], modality: str) -> tuple[Items, str]:
-    """The items, and a hash of their content; DataError for a file that cannot be read."""
+    """The items, and a hash of their content.
+
+    Raises:
+        DataError: a file that cannot be read.
+    """
     if modality == "video":
         frames = [cast(tuple[Path, ...], place) for place in places]
         every = iter(file_digests([path for paths in frames for path in paths]))

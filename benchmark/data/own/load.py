@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Understood:
-    """What the head of a user's tables tells: the task, and whether queries have domains.
+    """What the head of a user's tables tells.
 
-    ``benchmarks``: name of each direction that can be run ("own:birds-i2t").
+    Attributes:
+        task: see ``TASKS``.
+        benchmarks: name of each direction that can be run ("own:birds-i2t").
+        domains: whether the queries have domains of their own.
     """
 
     task: str
@@ -34,7 +37,11 @@ class Understood:
 
 
 def understand(source: OwnSource) -> Understood:
-    """Reads the heads of the tables; DataError for one without the columns of any task."""
+    """Reads the heads of the tables.
+
+    Raises:
+        DataError: a table that cannot be read, or without the columns of any task.
+    """
     table = open_table(source.place, dict(source.columns))
     domains = "domain" in table.columns
     if not source.gallery:
@@ -55,7 +62,12 @@ def understand(source: OwnSource) -> Understood:
 
 
 def load_own(card: BenchmarkCard, text: str, *, allow_missing: bool = False) -> RetrievalSet:
-    """The retrieval set of one direction, by its card and the text that says where the data lie.
+    """The retrieval set of one direction.
+
+    Args:
+        card: see ``own_card``.
+        text: see ``OwnSource.text``.
+        allow_missing: leave out what has no file; ``info`` says how many.
 
     Raises:
         DataError: what is missing or wrong, and where.
@@ -102,7 +114,11 @@ def _load(card: BenchmarkCard, source: OwnSource, allow_missing: bool) -> Retrie
 def read_own(
     card: BenchmarkCard, source: OwnSource, *, allow_missing: bool = False
 ) -> DataSet | RetrievalSet:
-    """All of a source: a table of pairs as a data set, queries beside a gallery as they are."""
+    """All of a source: a table of pairs as a data set, queries beside a gallery as what they are.
+
+    Raises:
+        DataError: what is missing or wrong, and where.
+    """
     if source.gallery:
         return load_galleries(
             source, name=card.id, query=card.query, item=card.gallery, allow_missing=allow_missing

@@ -31,7 +31,8 @@ _NUMBER = re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*")
 def rows_of(table: Table, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of a split, each with its place for messages.
 
-    DataError for a split that is not there, or none said where ``TEST`` is not one.
+    Raises:
+        DataError: no such split, or no split said where ``TEST`` is not one.
     """
     splits: set[str] = set()
     wanted, taken = split or TEST, 0
@@ -70,7 +71,8 @@ def text_of(value: Any) -> str:
 def in_group(row: Mapping[str, Any], where: str, alone: str) -> str:
     """The group of a row, ``alone`` where there is none.
 
-    A word that stands for a missing value is a DataError: it would make one large group.
+    Raises:
+        DataError: a word that stands for a missing value, which would make one large group.
     """
     text = text_of(row.get("group"))
     refuse_missing(text, f"{where}: group", "leave it empty where there is none")
@@ -78,7 +80,11 @@ def in_group(row: Mapping[str, Any], where: str, alone: str) -> str:
 
 
 def in_domain(row: Mapping[str, Any], where: str) -> str:
-    """The domain of a row, "" in a table without domains; DataError where only it has none."""
+    """The domain of a row, "" in a table without domains.
+
+    Raises:
+        DataError: a table with domains does not say this one.
+    """
     text = text_of(row.get("domain"))
     if not text and "domain" in row:
         raise DataError(f"{where}: domain is empty; expected a name in every row")
@@ -88,7 +94,8 @@ def in_domain(row: Mapping[str, Any], where: str) -> str:
 def texts_of(value: Any, column: str, where: str) -> list[str]:
     """One or several texts: a text, a list, or a list as JSON or as Python (pandas) writes it.
 
-    DataError for none, an empty one, or something else.
+    Raises:
+        DataError: none, an empty one, or something else.
     """
     if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
         try:
@@ -192,7 +199,11 @@ class Absent:
 
 
 def need(table: Table, forms: Mapping[str, tuple[str, ...]], what: str) -> str:
-    """The form of which a table has every column; DataError says how to name the columns."""
+    """The form of which a table has every column.
+
+    Raises:
+        DataError: none; says what is there and how to say which column is which.
+    """
     fitting = [name for name, columns in forms.items() if set(columns) <= set(table.columns)]
     if fitting:
         return fitting[0]

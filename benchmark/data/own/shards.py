@@ -20,7 +20,14 @@ _TEXT = 1 << 20  # bytes of a caption or of a sample's JSON
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file within a tar archive; its content begins at ``start`` and has ``size`` bytes."""
+    """One file within a tar archive.
+
+    Attributes:
+        archive: the archive.
+        name: the member's.
+        start: where its content begins, in bytes.
+        size: of its content, in bytes.
+    """
 
     archive: Path
     name: str
@@ -38,7 +45,11 @@ class Member:
         return hashlib.sha256(self.read()).hexdigest()
 
     def read(self) -> bytes:
-        """Its content; DataError where the archive is gone or was cut."""
+        """Its content.
+
+        Raises:
+            DataError: the archive is gone or was cut.
+        """
         try:
             with self.archive.open("rb") as file:
                 file.seek(self.start)

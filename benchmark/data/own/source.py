@@ -187,7 +187,11 @@ def shards_of(place: str) -> list[Path]:
 
 
 def refuse_other_files(place: str) -> None:
-    """DataError for files that are no tables, and a folder of pictures that nothing describes."""
+    """Refuses files that are no tables, and a folder of pictures that nothing describes.
+
+    Raises:
+        DataError: says what is expected.
+    """
     folder = Path(place)
     if folder.is_file() and not is_own(place):
         if command := unpacking(folder):
@@ -204,9 +208,11 @@ def refuse_other_files(place: str) -> None:
 
 
 def undescribed(folder: Path, *, strict: bool = True) -> str:
-    """Why a folder without table and shards is no data of a user's own, and what to do.
+    """Why a folder is no data of a user's own, and what to do.
 
-    ``strict``: it cannot be the folder of published data sets either; there is always a reason.
+    Args:
+        folder: without a table of ``METADATA`` and without shards.
+        strict: it cannot be the folder of published data sets either, so there is always a reason.
     """
     form = f"a {METADATA[0]} in it with the columns file_name and caption"
     inside = sorted(folder.iterdir())
@@ -270,7 +276,11 @@ def own_card(name: str) -> BenchmarkCard | None:
 
 
 def read_columns(columns: tuple[str, ...], known: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """``--columns image=path,caption=text`` as pairs of our name and the user's, or ConfigError."""
+    """``--columns image=path,caption=text`` as pairs of our name and the user's.
+
+    Raises:
+        ConfigError: not of that form, or no column of ours.
+    """
     found: dict[str, str] = {}
     for entry in columns:
         ours, equals, theirs = (part.strip() for part in entry.partition("="))

@@ -57,7 +57,11 @@ class Table:
 
 
 def open_table(place: str, columns: Mapping[str, str]) -> Table:
-    """Opens a table, folder, shards or a data set of the hub's cache (see ``OwnSource``).
+    """Opens a table, folder, shards or a data set of the hub's cache.
+
+    Args:
+        place: see ``OwnSource``.
+        columns: our name of a column -> the user's.
 
     Raises:
         DataError: it is not there, cannot be read, or lacks a column that ``columns`` names.
@@ -87,7 +91,8 @@ def open_table(place: str, columns: Mapping[str, str]) -> Table:
 def of_frame(frame: pd.DataFrame, columns: Mapping[str, str], root: Path | None) -> Table:
     """A DataFrame as a table; media are paths below ``root``, bytes or arrays.
 
-    DataError for an index with duplicates, or a column that is not there.
+    Raises:
+        DataError: an index with duplicates, or a column that is not there.
     """
     if not frame.index.is_unique:
         twice = frame.index[frame.index.duplicated()][0]
@@ -102,7 +107,11 @@ def of_frame(frame: pd.DataFrame, columns: Mapping[str, str], root: Path | None)
 
 
 def refuse_missing(text: str, what: str, advice: str) -> None:
-    """DataError where ``what`` is a word that tables write for a missing value."""
+    """Refuses a word that tables write for a missing value.
+
+    Raises:
+        DataError: ``what`` (row and column) is such a word; ``advice`` says what to do.
+    """
     if len(text) < 8 and text.strip().casefold() in _MISSING:
         raise DataError(f"{what} is {text!r}, which stands for a missing value; {advice}")
 
@@ -200,7 +209,12 @@ _OTHER_FILES = {
 
 
 def _refuse_no_text(path: Path) -> None:
-    """DataError for what is no text, by how it begins."""
+    """Refuses what is no text, by how it begins.
+
+    Raises:
+        DataError: says what it is, where that is plain to see.
+        OSError: it cannot be read.
+    """
     with path.open("rb") as file:
         head = file.read(4096)
     found = next((text for first, text in _OTHER_FILES.items() if head.startswith(first)), "")
