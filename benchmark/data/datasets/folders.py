@@ -33,7 +33,11 @@ class Source:
         return LAYOUTS[self.name].access
 
     def places(self, root: Path | None) -> list[Path]:
-        """Those of the folders that exist; DataError where there is no data root."""
+        """Those of the folders that exist.
+
+        Raises:
+            DataError: no data root, or one that is no folder.
+        """
         if root is None:
             raise DataError(
                 f"data set {self.name!r} needs your own copy: give its folder with DATA=/path "
@@ -55,7 +59,10 @@ class Source:
     ) -> Path:
         """The first of the files, given relative to the data set's folder, that is there.
 
-        ``instead``: name of a file that known copies have in their place -> what to do.
+        Args:
+            root: the user's data folder.
+            names: the files.
+            instead: name of a file that known copies have in their place -> what to do.
 
         Raises:
             DataError: none is; names every place that was looked at.
@@ -162,7 +169,8 @@ class Files:
         """The first place's file of that relative path, or None.
 
         Raises:
-            DataError: a link that leads outside, or a folder that cannot be listed.
+            DataError: the file is reached by a link that leads outside, or a folder cannot be
+                listed.
         """
         for place in self.places:
             folder = self._folder(place, path.parent)

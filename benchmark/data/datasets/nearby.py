@@ -51,7 +51,10 @@ def nearest(names: Sequence[str], places: Sequence[Path]) -> str:
 def misplaced(root: Path, names: Sequence[str], own: Sequence[Path]) -> str:
     """Where one of some files lies below a data folder, and the command that mends it.
 
-    ``names`` are relative to the data set's folders, which are ``own``.
+    Args:
+        root: the data folder.
+        names: files that are missing, relative to a data set's folder.
+        own: the data set's folders.
     """
     shortest = sorted(map(PurePosixPath, names), key=lambda path: -len(path.parts))
     wanted = {path.name: path for path in shortest}  # the last of a name counts

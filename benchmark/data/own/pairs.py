@@ -51,14 +51,25 @@ FORMS = {
 
 
 def task_of(table: Table) -> str:
-    """The task that a table of pairs is for; DataError where it has the columns of none."""
+    """The task that a table of pairs is for.
+
+    Raises:
+        DataError: it has the columns of none.
+    """
     return need(table, FORMS, PAIRS)
 
 
 def read_pairs(
     table: Table, task: str, *, name: str, split: str = "", allow_missing: bool = False
 ) -> DataSet:
-    """Reads a table of pairs for one of the tasks of ``FORMS``, a chunk at a time.
+    """Reads a table of pairs, a chunk at a time.
+
+    Args:
+        table: the table.
+        task: one of ``FORMS``.
+        name: as the results are called.
+        split: see ``OwnSource``.
+        allow_missing: leave out what has no file; ``info`` says how many.
 
     Raises:
         DataError: columns, values or files that are missing or wrong; says where.
@@ -83,7 +94,11 @@ class _Things:
         self._contents: dict[tuple[str, str], str] = {}  # name and digest -> id
 
     def number(self, value: Any, column: str, where: str, own_id: str = "") -> int | None:
-        """The thing's number; None where it is missing; DataError for an id of two things."""
+        """The thing's number; None where it is missing.
+
+        Raises:
+            DataError: one id for two things, or no path.
+        """
         said, content = _shown(value), content_digest(value)
         key = own_id or self._key(said, content, where)
         if own_id and (said or content):
