@@ -238,7 +238,6 @@ def run_cells(
     *,
     resources: Resources,
     progress: Callback | None = None,
-    again: bool = False,
     found: Identified | None = None,
 ) -> Outcome:
     """Runs the cells that the store has no finished result of, and stores them as they end.
@@ -249,14 +248,13 @@ def run_cells(
         executor: who runs them.
         resources: for the fingerprints of data and weights, which a cell's key needs.
         progress: told of the cells that are run.
-        again: run finished cells again.
         found: what ``identify`` has said of these cells, where it has been asked already.
 
     Raises:
         QueryShiftError: results that cannot be written; data or weights that cannot be loaded for
             any of the cells (where only some cannot, those cells fail and the others are run).
     """
-    known = found or identify(cells, store, resources, again=again)
+    known = found or identify(cells, store, resources)
     for record in known.failed.values():
         store.save(record)
     records = {**known.finished, **known.failed}

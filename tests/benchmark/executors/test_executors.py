@@ -15,7 +15,7 @@ import torch
 
 from benchmark.cell import Cell, Status
 from benchmark.errors import ConfigError, DataError, ResultsError
-from benchmark.executors import Executor, SerialExecutor, run_cells
+from benchmark.executors import Executor, SerialExecutor, identify, run_cells
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.ray import RayExecutor
 from benchmark.executors.slurm import SlurmExecutor
@@ -132,7 +132,8 @@ def test_finished_cells_are_reused_and_failed_ones_run_again(tmp_path: Path) -> 
     kept = [path for path in stamps if path.stat().st_mtime_ns == stamps[path]]
     assert {path.suffix for path in kept} == {".json", ".npz"}
     assert second.records[0].metrics == first.records[0].metrics
-    third = run_cells(cells[:1], store, SerialExecutor(shared), resources=shared, again=True)
+    found = identify(cells[:1], store, shared, again=True)
+    third = run_cells(cells[:1], store, SerialExecutor(shared), resources=shared, found=found)
     assert third.reused == 0
 
 

@@ -342,7 +342,8 @@ class Dying(Executor):
 
 def test_a_worker_that_dies_early_does_not_cost_the_result_that_is_there(store: RunStore) -> None:
     cells, shared = [fakes.cell(), CELL], fakes.resources()
-    again = run_cells(cells, store, Dying(), resources=shared, again=True)
+    found = identify(cells, store, shared, again=True)
+    again = run_cells(cells, store, Dying(), resources=shared, found=found)
     assert worlds.statuses(again.records) == ["failed"] * 2
     assert worlds.statuses(store.records()) == ["done"] * 2
 
