@@ -12,10 +12,17 @@ from benchmark.errors import ConfigError
 
 
 def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> Path:
-    """Writes a file under a temporary name in the same folder, syncs and renames; makes the folder.
+    """Writes under a temporary name in the same folder, syncs and renames.
 
     A process that is killed, or a disk that is full, leaves what was there before; of a kill a
-    hidden ``.tmp`` file may stay. ``content`` is bytes, or what writes them into an open file.
+    hidden ``.tmp`` file may stay.
+
+    Args:
+        path: of the file; missing folders are made.
+        content: its bytes, or what writes them into an open file.
+
+    Returns:
+        ``path``.
 
     Raises:
         OSError: it cannot be written.
@@ -56,7 +63,11 @@ def expanded(text: str) -> str:
 
 
 def user_path(text: str | Path) -> Path:
-    """As ``expanded``, for places that no reader of settings reads; its error is a ConfigError."""
+    """As ``expanded``, for places that are not read by a reader of settings.
+
+    Raises:
+        ConfigError: as ``expanded`` raises ValueError.
+    """
     try:
         return Path(expanded(str(text)))
     except ValueError as error:

@@ -223,7 +223,11 @@ def tuned(options: Mapping[str, Any], origins: Mapping[str, str]) -> str:
 
 
 def read_preset(path: Path) -> Mapping[str, Any]:
-    """A preset file, checked for shape (ConfigError); options are looked up when they are used."""
+    """A preset file, checked for shape; whether the options exist is checked when used.
+
+    Raises:
+        ConfigError: not a preset file.
+    """
     return _read_preset(path)[1]
 
 

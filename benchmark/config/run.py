@@ -262,7 +262,11 @@ def from_file(args: argparse.Namespace) -> dict[str, Traced]:
 
 
 def from_flags(args: argparse.Namespace) -> dict[str, Traced]:
-    """The settings given as flags, false, zero and empty ones too; ConfigError as ``from_flag``."""
+    """The settings given as flags, false, zero and empty ones included.
+
+    Raises:
+        ConfigError: a value of the wrong type or range.
+    """
     return {
         name: Traced(from_flag(name, getattr(args, name)), flag_of(name))
         for name in SETTINGS
@@ -271,7 +275,11 @@ def from_flags(args: argparse.Namespace) -> dict[str, Traced]:
 
 
 def from_flag(name: str, value: Any) -> Any:
-    """A setting given as a flag; ConfigError for a value of the wrong type or range."""
+    """A setting given as a flag.
+
+    Raises:
+        ConfigError: a value of the wrong type or range.
+    """
     return check(KINDS[name], value, flag_of(name))
 
 

@@ -67,7 +67,14 @@ def mel_filters() -> Tensor:
 
 
 def log_mel(samples: Tensor) -> Tensor:
-    """(..., 12800) samples at 8 kHz in [-1, 1] -> (..., 40, 100) normalised log-mel spectrogram."""
+    """Normalised log-mel spectrograms.
+
+    Args:
+        samples: (..., 12800) float32 in [-1, 1] at 8 kHz.
+
+    Returns:
+        (..., 40, 100) float32.
+    """
     edge = (WINDOW - HOP) // 2
     frames = F.pad(samples, (edge, edge)).unfold(-1, WINDOW, HOP)
     spectrum = torch.fft.rfft(frames * torch.hann_window(WINDOW)).abs().square()
@@ -240,7 +247,8 @@ video_input = Staged(video_pixels, _from_pixels, anywhere=True)
 def audio_input(audio: Audio) -> Tensor:
     """One sound -> (40, 100) float32 log-mel spectrogram; cut or padded with silence to 1.6 s.
 
-    DataError for another sampling rate than 8 kHz.
+    Raises:
+        DataError: another sampling rate than 8 kHz.
     """
     if audio.rate != RATE:
         raise DataError(
@@ -251,7 +259,13 @@ def audio_input(audio: Audio) -> Tensor:
 
 
 class ClipBackbone(TwoTowers):
-    """A ``DualEncoder`` over a ``ClipEncoder``, which is its own from now on."""
+    """A ``DualEncoder`` over a ``ClipEncoder``, in float32 and eval mode.
+
+    Args:
+        model: the model, weights loaded; frozen and owned from now on.
+        name: as shown in tables.
+        device: torch device string.
+    """
 
     def __init__(self, model: ClipEncoder, *, name: str = NAME, device: str = "cpu") -> None:
         model = model.float()
@@ -267,7 +281,13 @@ class ClipBackbone(TwoTowers):
 
 
 def load(spec: BackboneSpec) -> ClipBackbone:
-    """Loads the shipped weights; ConfigError for a model or weights of the user's own."""
+    """Loads the shipped weights.
+
+    Raises:
+        ConfigError: the specification names a model or weights of its own, or a device that is
+            not there.
+        WeightsError: the shipped file is missing or damaged.
+    """
     if spec.model or spec.pretrained:
         raise ConfigError(
             "the mini-clips backbone has one set of weights, its own; leave MODEL and PRETRAINED "
@@ -278,7 +298,11 @@ def load(spec: BackboneSpec) -> ClipBackbone:
 
 
 def load_weights(path: Path, device: str = "cpu") -> ClipBackbone:
-    """Loads a file that the recipe has written; WeightsError for any other."""
+    """Loads a file that the recipe has written.
+
+    Raises:
+        WeightsError: no such file, unreadable, or of another architecture.
+    """
     if not path.is_file():
         raise WeightsError(
             f"there are no weights at {path}; reinstall the package, or train them: "

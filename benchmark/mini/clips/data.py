@@ -33,7 +33,11 @@ def audio(clip: Clip, rng: np.random.Generator) -> Audio:
 
 @loader
 def load_as(split: str) -> ClipPairs:
-    """``mini-as``: clips with mostly two events at once, after AudioSet; 504 (validation: 252)."""
+    """``mini-as``: clips with mostly two events at once, after AudioSet; 504 (validation: 252).
+
+    Raises:
+        ConfigError: unknown split.
+    """
     return _load("as", split)
 
 
@@ -42,6 +46,9 @@ def load_vgg(split: str) -> ClipPairs:
     """``mini-vgg``: one dominant event close up, equally many of each class, after VGGSound.
 
     504 clips (validation: 252).
+
+    Raises:
+        ConfigError: unknown split.
     """
     return _load("vgg", split)
 

@@ -121,7 +121,8 @@ def _through_camera(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def draw_frames(clip: Clip, rng: np.random.Generator) -> np.ndarray:
     """Draws a clip once; another generator gives other pictures of the same clip.
 
-    (8, 32, 32, 3) uint8, a frame every 0.2 s.
+    Returns:
+        (8, 32, 32, 3) uint8 frames, one every 0.2 s.
     """
     style = STYLES[clip.style]
     ground = _BACKGROUNDS[clip.background](rng)

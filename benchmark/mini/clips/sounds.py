@@ -192,7 +192,8 @@ def _in_room(sound: np.ndarray, rng: Rng) -> np.ndarray:
 def draw_samples(clip: Clip, rng: Rng) -> Samples:
     """Makes the sound of a clip once; another generator gives another recording of it.
 
-    (12800,) float32 in [-1, 1] at 8 kHz, in steps of 16-bit PCM.
+    Returns:
+        (12800,) float32 in [-1, 1] at 8 kHz, in steps of 16-bit PCM.
     """
     sound = np.zeros(LENGTH)
     for number, event in enumerate(clip.events):

@@ -121,11 +121,15 @@ def read(file: Path) -> tuple[Combiner, dict[str, str]]:
 
 
 def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
-    """Loads the base encoder and the combiner ("fiq" or "cirr") that ``spec.model`` names.
+    """Loads the base encoder and the combiner that ``spec.model`` names.
+
+    Args:
+        spec: model "fiq" or "cirr"; transform and device are the base's.
+        folder: where ``composed-<model>/`` lies.
 
     Raises:
         ConfigError: another model, or weights of the user's own.
-        WeightsError: files are missing, damaged, or made for another base encoder.
+        WeightsError: the shipped files are missing, damaged, or made for another base encoder.
     """
     if spec.model not in COMBINERS or spec.pretrained:
         raise ConfigError(

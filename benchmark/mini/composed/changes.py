@@ -59,11 +59,13 @@ def placed(thing: Thing, others: Sequence[Thing], rng: np.random.Generator) -> T
 
 
 def scene_change(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[Scene, Change] | None:
-    """The scene after a random change of one kind, and the change.
+    """Applies a random change of one kind to a general scene.
 
-    Things that stay keep their places, as far as a thing that grows lets them. None where the draw
-    is impossible: nothing changed, no room, or two things that share shape and colour, which
-    sentences could not tell apart.
+    Things that stay keep their places, as far as a thing that grows lets them.
+
+    Returns:
+        The changed scene and the change, or None where the draw is impossible: nothing changed, no
+        room, or two things that share shape and colour (sentences could not tell them apart).
     """
     things = scene.things
     if kind == "background":
@@ -142,9 +144,10 @@ def draw_garment(category: str, rng: np.random.Generator) -> Scene:
 
 
 def garment_change(scene: Scene, rng: np.random.Generator) -> tuple[Scene, Change] | None:
-    """The picture after a random change, and the change; the garment stays in its category.
+    """Applies a random change; the garment stays in its category.
 
-    None where the draw is impossible.
+    Returns:
+        The changed picture and the change, or None where the draw is impossible.
     """
     kind = str(rng.choice(KINDS, p=KIND_SHARES))
     garment, badge = scene.things[0], (scene.things[1:] or (None,))[0]

@@ -21,6 +21,14 @@ class Combiner(nn.Module):
     picture's patches (torch's decoder layers); what the readout has gathered is added to the
     reference's embedding. The output layer starts at zero: an untrained combiner returns the
     reference.
+
+    Args:
+        image_width: width of the patch states.
+        text_width: width of the token states.
+        embed_dim: width of the embedding space.
+        width: width of the combiner.
+        layers: number of decoder layers.
+        heads: attention heads.
     """
 
     def __init__(
@@ -50,13 +58,16 @@ class Combiner(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, patches: Tensor, pooled: Tensor, states: Tensor, absent: Tensor) -> Tensor:
-        """(B, embed_dim) float32 unit rows of queries.
+        """Embeds queries.
 
         Args:
             patches: (B, P, image_width) patch states of the references.
             pooled: (B, embed_dim) unit rows, the references' embeddings.
             states: (B, L, text_width) token states of the sentences.
             absent: (B, L) bool, true after a sentence's end.
+
+        Returns:
+            (B, embed_dim) float32 unit rows.
         """
         memory = self.patch_in(self.patch_norm(patches))
         x = torch.cat([self.start(pooled)[:, None], self.text_in(states)], dim=1)
@@ -70,6 +81,12 @@ class ComposedTower(QueryEncoder):
     """The whole query tower; ``forward`` takes the rows of ``benchmark.backbones.packing``.
 
     All LayerNorms are adaptable: those of the image tower, the text tower and the combiner.
+
+    Args:
+        image: the base's image tower.
+        text: the base's text tower, with causal attention.
+        combiner: trained for these towers.
+        image_shape: shape of a preprocessed image.
     """
 
     def __init__(

@@ -74,6 +74,9 @@ def load_cirr(split: str) -> ComposedQueries:
     are the target and four wrong edits of its family, five as in CIRR.
 
     752 queries, 1,504 images (validation: 300, 600).
+
+    Raises:
+        ConfigError: unknown split.
     """
     check_split("mini-cirr", split, SCENE_FAMILIES)
     drawn = _draw("cirr", split, SCENE_FAMILIES[split])
@@ -99,6 +102,9 @@ def load_fiq(split: str) -> ComposedQueries:
     """Garments in three categories with galleries of their own, two captions (after FashionIQ).
 
     756 queries, 1,512 images (validation: 300, 600).
+
+    Raises:
+        ConfigError: unknown split.
     """
     check_split("mini-fiq", split, GARMENT_FAMILIES)
     parts = [_draw(category, split, GARMENT_FAMILIES[split]) for category in CATEGORIES]

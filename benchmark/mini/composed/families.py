@@ -103,7 +103,11 @@ def _family(first: Scene, grow: Grow, seen: set[str], rng: np.random.Generator) 
 def families(kind: str, split: str, count: int, rng: np.random.Generator) -> Iterator[Family]:
     """Families of one split in which no two scenes look the same, drawn one after the other.
 
-    ``kind`` is "cirr" for general scenes, or a category of garments.
+    Args:
+        kind: "cirr" for general scenes, or a category of garments.
+        split: "train", "val" or "test" of the mini world.
+        count: how many.
+        rng: source of every draw.
     """
     seen: set[str] = set()
     grow: Grow = grow_garment if kind in CATEGORIES else grow_scene

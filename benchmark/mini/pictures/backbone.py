@@ -19,9 +19,12 @@ ENCODERS = ("base", "flickr", "people-cuhk", "people-icfg")
 
 
 def load(spec: BackboneSpec) -> OpenClipBackbone:
-    """Loads one of the shipped encoders; "" is the base encoder.
+    """Loads one of the shipped encoders; the specification's model "" is the base encoder.
 
-    ConfigError for weights of the user's own; UnknownNameError where there is no such encoder.
+    Raises:
+        ConfigError: the specification names weights of its own.
+        UnknownNameError: there is no such encoder.
+        WeightsError: the shipped files are missing or damaged.
     """
     if spec.pretrained:
         raise ConfigError(

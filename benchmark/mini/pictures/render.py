@@ -187,9 +187,15 @@ def owners_of(coverage: np.ndarray) -> np.ndarray:
 def render_with_owners(
     scene: Scene, rng: np.random.Generator, outlines: Mapping[str, tuple[Part, ...]] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a scene once, with ``owners_of`` its patches; another generator draws another picture.
+    """Draws a scene once; another generator gives another picture of the same scene.
 
-    ``outlines`` are those of each shape; the base world's silhouettes by default.
+    Args:
+        scene: what is to be seen.
+        rng: decides what varies between pictures of one scene.
+        outlines: shape -> outline; the base world's silhouettes by default.
+
+    Returns:
+        The picture, (64, 64, 3) uint8, and ``owners_of`` its patches.
     """
     outlines = outlines or silhouettes()
     picture = background(scene.background, rng)

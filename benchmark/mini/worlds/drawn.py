@@ -47,7 +47,11 @@ def loader(load: Callable[[str], Loaded]) -> Loader[Loaded]:
 
 
 def check_split(name: str, split: str, known: Iterable[str]) -> None:
-    """ConfigError for a split that a set does not have; names those that there are."""
+    """Refuses a split that a set does not have.
+
+    Raises:
+        ConfigError: names those that there are.
+    """
     splits = sorted(known)
     if split not in splits:
         raise ConfigError(
@@ -124,7 +128,11 @@ class World:
     key: str | None = None
 
     def load(self, split: str) -> ImageTextPairs:
-        """The pictures and captions of a split; ConfigError for one that there is not."""
+        """The pictures and captions of a split.
+
+        Raises:
+            ConfigError: unknown split.
+        """
         check_split(self.name, split, [*self.counts, *self.parts])
         asked = split
         split, count = self.parts.get(split, (split, self.counts.get(split, 0)))
