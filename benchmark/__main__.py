@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from benchmark.cli import program
+from queryshift.__main__ import program
 
 program()

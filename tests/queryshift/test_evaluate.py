@@ -233,10 +233,11 @@ def test_a_folder_that_hides_one_of_ours(name, tmp_path) -> None:
     last = ran.stderr.splitlines()[-1]
     assert "QueryShiftError: " in last
     assert f"{name} hides QueryShift's own package '{name}'" in last
-    command = python("", tmp_path, "-m", "queryshift", "list", "methods")
-    assert command.returncode == 2
-    assert len(command.stderr.splitlines()) == 1
-    assert "rename it" in command.stderr
+    for module in {"queryshift", "benchmark"} - {name}:
+        command = python("", tmp_path, "-m", module, "list", "methods")
+        assert command.returncode == 2
+        assert len(command.stderr.splitlines()) == 1
+        assert "rename it" in command.stderr
 
 
 def test_the_module_is_the_command_too(tmp_path) -> None:
