@@ -44,7 +44,7 @@ class List(Command):
         parser.add_argument("kind", metavar="KIND", help=", ".join(REGISTRIES))
         parser.add_argument("--modality", metavar="NAME", help="only those for such queries")
         parser.add_argument("--trains", metavar="yes|no", help="only methods that do, or do not")
-        parser.add_argument("--suite", metavar="NAME", help="only benchmarks of this suite")
+        parser.add_argument("--suite", metavar="NAME", help="only benchmarks of this suite or file")
         parser.add_argument("--json", action="store_true", help="machine-readable, to stdout")
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
@@ -55,6 +55,10 @@ class List(Command):
                 f"unknown kind {args.kind!r}{did_you_mean(args.kind, REGISTRIES)}; "
                 f"known: {', '.join(REGISTRIES)}"
             )
+        if (args.suite or "").endswith((".yaml", ".yml")):
+            from benchmark.planning.compatibility import load_suite
+
+            args.suite = load_suite(args.suite).name  # makes its benchmarks known
         infos = [registry.described(name) for name in registry.names()]
         for flag, (kinds, values) in _FILTERS.items():
             if wanted := getattr(args, flag):

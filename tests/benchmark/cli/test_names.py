@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+import benchmark.data
 from benchmark.cli import main
 from benchmark.registry import METHODS, SHIFTS
+
+SUITES = Path(benchmark.data.__file__).parent / "suites"
 
 
 @pytest.fixture
@@ -70,6 +74,16 @@ def test_a_list_has_one_line_for_each_name_and_fits_80_columns(call, kind):
     assert [line.split()[0] for line in lines[3:]] == names
     assert len(lines) == len(names) + 3
     assert any(line.endswith("…") for line in lines)  # what is cut is seen to be cut
+
+
+def test_the_benchmarks_of_a_suite_file_are_listed(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("QUERYSHIFT_SUITES", "")
+    text = (SUITES / "mini-validation.yaml").read_text()
+    text = text.replace("suite: mini-validation", "suite: mine").replace("id: mini-", "id: mine-")
+    (tmp_path / "mine.yaml").write_text(text)
+    found = json.loads(call("list", "benchmarks", "--suite", f"{tmp_path}/mine.yaml", "--json")[1])
+    assert {"mine-validation-image", "mine-validation-text"} <= {one["name"] for one in found}
+    assert "cannot read" in call("list", "benchmarks", "--suite", f"{tmp_path}/none.yaml")[2]
 
 
 def test_a_row_of_the_tables_shows_both_directions(call):
