@@ -18,11 +18,11 @@ from benchmark.registry import REGISTRIES
 _TEMPLATES = Path(__file__).parent / "templates"
 _KINDS = tuple(registry.kind for registry in REGISTRIES.values())
 _CALL = {
-    "method": "queryshift tune --method {0}\n  queryshift bench --method {0} "
-    "--preset queryshift-preset.yaml",
-    "shift": "queryshift bench --shift {0}",
-    "benchmark": "queryshift bench --benchmark {0} --data FOLDER --model mini",
-    "backbone": "queryshift bench --model {0} --pretrained FILE.safetensors",
+    "method": "queryshift check {0}\n  queryshift tune --method {0}\n"
+    "  queryshift bench --method {0} --preset queryshift-preset.yaml",
+    "shift": "queryshift check {0}\n  queryshift bench --shift {0}",
+    "benchmark": "pytest {1}\n  queryshift bench --benchmark {0} --data FOLDER --model mini",
+    "backbone": "pytest {1}\n  queryshift bench --model {0} --pretrained FILE.safetensors",
 }
 
 
@@ -61,8 +61,8 @@ class New(Command):
             raise ConfigError(f"{folder} is there already, and nothing in it was changed")
         written = write_package(kind, name, folder)
         say(console, f"wrote {folder}/ ({', '.join(path.name for path in written)})")
-        say(console, f"next:\n  pip install --no-deps -e {folder}\n  pytest {folder}")
-        say(console, f"  {_CALL[kind].format(name)}")
+        say(console, f"next:\n  pip install --no-deps -e {folder}")
+        say(console, f"  {_CALL[kind].format(name, folder)}")
         return OK
 
 
