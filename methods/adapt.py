@@ -26,6 +26,7 @@ from methods.base import DIVERGED, Diverged, Method, MethodError, Setup, StepOut
 from methods.batch_norm import in_batch_statistics
 from methods.centring import centred
 from methods.gradients import Gradients
+from methods.optimizers import SGD, Adam, AdamW
 from methods.options import check_options, option, temperature_of, temperature_option
 from methods.parameters import (
     ADAPT_CHOICES,
@@ -378,6 +379,6 @@ def build_optimizer(
     """A fresh optimiser with default moments (Adam betas 0.9 and 0.999; SGD momentum 0.9)."""
     lr, decay = options.lr, options.weight_decay
     if options.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, weight_decay=decay, momentum=SGD_MOMENTUM)
-    kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+        return SGD(parameters, lr=lr, weight_decay=decay, momentum=SGD_MOMENTUM)
+    kind = AdamW if options.optimizer == "adamw" else Adam
     return kind(parameters, lr=lr, weight_decay=decay)

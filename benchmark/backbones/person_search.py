@@ -11,6 +11,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ import open_clip
 import torch
 from open_clip.constants import OPENAI_DATASET_MEAN as MEAN
 from open_clip.constants import OPENAI_DATASET_STD as STD
+from PIL.Image import Resampling
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, Normalize, Resize, ToTensor
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.base import Staged, check_device
 from benchmark.backbones.open_clip import OpenClipBackbone, build_model
 from benchmark.backbones.places import parted
-from benchmark.backbones.transforms import staged
+from benchmark.backbones.transforms import resized, staged
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
@@ -105,8 +106,8 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
 
 def person_transform() -> Staged:
     """(H, W, 3) uint8 array -> (3, 384, 128) float32, squeezed with a bilinear filter."""
-    squeeze = Resize(IMAGE_SIZE, interpolation=InterpolationMode.BILINEAR)
-    return staged([squeeze, ToTensor(), Normalize(MEAN, STD)])
+    squeeze = partial(resized, size=IMAGE_SIZE, filter=Resampling.BILINEAR)
+    return staged([squeeze], MEAN, STD)
 
 
 def person_tokenizer(context_length: int = 77) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
-from open_clip.transformer import TextTransformer, text_global_pool
 from torch import Tensor, nn
 
 from methods.base import QueryEncoder
@@ -60,7 +60,7 @@ class TextTower(QueryEncoder):
         mask = cast("Tensor | None", self.attn_mask)
         x = self.token_embedding(tokens) + self.positional_embedding[:length]
         x = self.transformer(x, attn_mask=None if mask is None else mask[:length, :length])
-        x = text_global_pool(self.ln_final(x), tokens, self.pool_type, eos_token_id=self.eos_id)
+        x = _read_out(self.ln_final(x), tokens, self.pool_type, self.eos_id)
         if isinstance(self.text_projection, nn.Linear):
             x = self.text_projection(x)
         elif self.text_projection is not None:
@@ -97,6 +97,14 @@ class ForeignTextTower(QueryEncoder):
         return tokens
 
 
+def _read_out(x: Tensor, tokens: Tensor, pool_type: str, eos_id: int) -> Tensor:
+    if pool_type == "argmax":  # of most models, and of the shipped ones, which do without open_clip
+        return x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
+    from open_clip.transformer import text_global_pool
+
+    return text_global_pool(x, tokens, pool_type, eos_token_id=eos_id)
+
+
 def _pooled(found: Any) -> Tensor:
     """The embedding of a tower that gives its tokens beside it (CoCa)."""
     rows: Tensor = found[0] if isinstance(found, tuple) else found
@@ -113,5 +121,7 @@ def text_tower(model: Any) -> TextTower | ForeignTextTower:
     text = getattr(model, "text", None)
     if text is None:  # class CLIP keeps the parts of its text tower at the top
         return TextTower(model, model.text_pool_type, model.text_eos_id)
+    from open_clip.transformer import TextTransformer
+
     plain = isinstance(text, TextTransformer) and text.cls_emb is None and not text.use_pad_mask
     return TextTower(text, text.pool_type, text.eos_id) if plain else ForeignTextTower(text)

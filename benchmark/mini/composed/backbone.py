@@ -11,9 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmark.backbones import checkpoint
-from benchmark.backbones.base import on_device, owned
-from benchmark.backbones.open_clip import OpenClipBackbone
+from benchmark.backbones.base import TwoTowers, fingerprint, on_device, owned
 from benchmark.backbones.packing import pack_staged
 from benchmark.backbones.towers import ImageTower, TextTower
 from benchmark.cell import BackboneSpec
@@ -49,7 +47,7 @@ class ComposedBackbone:
     """
 
     def __init__(
-        self, base: OpenClipBackbone, combiner: Combiner, *, name: str, logit_scale: float
+        self, base: TwoTowers, combiner: Combiner, *, name: str, logit_scale: float
     ) -> None:
         self.name = name
         self.device = base.device
@@ -59,7 +57,7 @@ class ComposedBackbone:
         image, text = towers(base)
         self._tower = ComposedTower(image, text, combiner, IMAGE_SHAPE).eval()
         facts = {"base": base.fingerprint, "combiner": COMBINER, "scale": logit_scale}
-        self.fingerprint = checkpoint.fingerprint({**facts, "text": "cleaned"}, combiner)
+        self.fingerprint = fingerprint({**facts, "text": "cleaned"}, combiner)
 
     def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
         """One raw item -> one input tensor on the CPU; composed ones as ``packing`` says."""
@@ -93,13 +91,13 @@ class ComposedBackbone:
         return rows
 
 
-def towers(base: OpenClipBackbone) -> tuple[ImageTower, TextTower]:
+def towers(base: TwoTowers) -> tuple[ImageTower, TextTower]:
     """Frozen copies of the base's two towers."""
     image, text = (owned(base.query_encoder(m)).requires_grad_(False) for m in ("image", "text"))
     return cast(ImageTower, image), cast(TextTower, text)
 
 
-def base_towers() -> tuple[OpenClipBackbone, ImageTower, TextTower]:
+def base_towers() -> tuple[TwoTowers, ImageTower, TextTower]:
     """The shipped base encoder and copies of its towers."""
     base = load_base(BackboneSpec("mini"))
     return base, *towers(base)
@@ -107,7 +105,7 @@ def base_towers() -> tuple[OpenClipBackbone, ImageTower, TextTower]:
 
 def base_fingerprint(image: ImageTower, text: TextTower) -> str:
     """16 hex digits over the base's weights: a combiner fits the base that it was trained on."""
-    return checkpoint.fingerprint({"text": checkpoint.fingerprint({}, text)}, image)
+    return fingerprint({"text": fingerprint({}, text)}, image)
 
 
 def read(file: Path) -> tuple[Combiner, dict[str, str]]:

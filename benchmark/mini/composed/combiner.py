@@ -115,9 +115,7 @@ class ComposedTower(QueryEncoder):
 def image_states(tower: ImageTower, images: Tensor) -> tuple[Tensor, Tensor]:
     """Patch states (B, P, W) of the last block, and the picture's embedding (B, D) as unit rows."""
     visual: Any = tower.visual
-    # What the tower's own forward does when its flag ``output_tokens`` is set; the flag is not
-    # touched, because the tower may be shared.
-    pooled, patches = visual._pool(visual.transformer(visual._embeds(images)))
+    patches, pooled = visual.states(images)
     return patches, F.normalize(pooled @ visual.proj, dim=-1)
 
 

@@ -1,16 +1,29 @@
-"""The shipped mini encoders, read by the same code as a user's own local checkpoint."""
+"""The shipped mini encoders."""
 
 from __future__ import annotations
 
+import gzip
+import json
+import zlib
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from open_clip.tokenizer import SimpleTokenizer
+import torch
+from torch import Tensor
 
-from benchmark.backbones.open_clip import OpenClipBackbone, load_local_dir
+from benchmark.backbones.base import TwoTowers, check_device, fingerprint
+from benchmark.backbones.towers import image_tower, text_tower
+from benchmark.backbones.transforms import image_transform
+from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
-from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
+from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
+from benchmark.mini.pictures.encoder import Clip
+
+if TYPE_CHECKING:
+    from open_clip.tokenizer import SimpleTokenizer
 
 NAME = "mini-clip"
 
@@ -18,7 +31,17 @@ ENCODERS = ("base", "flickr", "people-cuhk", "people-icfg")
 """The shipped encoders of pictures and captions."""
 
 
-def load(spec: BackboneSpec) -> OpenClipBackbone:
+class MiniClip(TwoTowers):
+    """A ``DualEncoder`` that imports open_clip for its tokenizer, once there are texts."""
+
+    def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
+        """One raw item -> one input tensor on the CPU."""
+        if modality == "text":
+            tokenizer()  # here, before loader workers are forked
+        return super().preprocess(modality)
+
+
+def load(spec: BackboneSpec) -> MiniClip:
     """Loads one of the shipped encoders; the specification's model "" is the base encoder.
 
     Raises:
@@ -36,10 +59,43 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
             f"unknown mini encoder {spec.model!r}{did_you_mean(spec.model, ENCODERS)}; there are "
             f"{', '.join(ENCODERS)}; for other models use the open_clip backbone (SUITE=paper)"
         )
-    name = NAME if spec.model in ("", "base") else f"{NAME}-{spec.model}"
-    return load_local_dir(weights_folder(spec.model), spec.transform, spec.device, name=name)
+    check_device(spec.device)
+    folder = weights_folder(spec.model)
+    model, config, stated, vocabulary = _read(folder)
+    stated |= OTHERWISE
+    facts = {"model": config, "preprocess": stated, "transform": spec.transform}
+    return MiniClip(
+        {"image": image_tower(model), "text": text_tower(model)},
+        {
+            "image": image_transform(spec.transform, stated),
+            "text": lambda text: tokenizer()([text])[0],
+        },
+        name=NAME if spec.model in ("", "base") else f"{NAME}-{spec.model}",
+        fingerprint=fingerprint(facts, model, [vocabulary]),
+        logit_scale=float(model.logit_scale.detach().exp()),
+        device=spec.device,
+    )
 
 
+def _read(folder: Path) -> tuple[Clip, dict[str, Any], dict[str, Any], bytes]:
+    """A shipped encoder with its weights; "model_cfg" and "preprocess_cfg"; its vocabulary."""
+    state, _ = read_weights(folder / "open_clip_model.safetensors")
+    try:
+        stated = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+        with torch.random.fork_rng(devices=[]):  # initialisers use the global generator
+            model = Clip(stated["model_cfg"])
+        model.load_state_dict(state)
+        vocabulary = gzip.decompress((folder / BPE_FILE).read_bytes())
+    except (OSError, ValueError, KeyError, RuntimeError, EOFError, zlib.error) as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(
+            f"the shipped encoder in {folder} is damaged ({reason}); install the package again"
+        ) from None
+    return model, stated["model_cfg"], stated["preprocess_cfg"], vocabulary
+
+
+OTHERWISE = {"interpolation": "bicubic", "resize_mode": "shortest", "fill_color": 0}
+"""What open_clip adds to the shipped preprocessing."""
 CONTEXT = 64
 """Tokens; the longest caption of the mini world has 50, which leaves room for typos."""
 WEIGHTS = Path(str(resources.files("benchmark"))) / "mini" / "weights"
@@ -54,4 +110,7 @@ def weights_folder(encoder: str) -> Path:
 
 @cache
 def tokenizer() -> SimpleTokenizer:
+    """The tokeniser of all shipped encoders."""
+    from open_clip.tokenizer import SimpleTokenizer
+
     return SimpleTokenizer(bpe_path=str(WEIGHTS / BPE_FILE), context_length=CONTEXT)

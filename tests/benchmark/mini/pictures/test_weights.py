@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from benchmark.backbones.open_clip import OpenClipBackbone
+from benchmark.backbones.open_clip import load_local_dir
 from benchmark.cell import BackboneSpec
 from benchmark.config.validate import applicable, complete
 from benchmark.data.suite import benchmark_card
@@ -14,7 +18,7 @@ from benchmark.data.tasks import clean
 from benchmark.errors import UnknownNameError
 from benchmark.metrics.ranking import ranks
 from benchmark.metrics.recall import recall_at
-from benchmark.mini.pictures.backbone import WEIGHTS
+from benchmark.mini.pictures.backbone import ENCODERS, WEIGHTS, MiniClip, weights_folder
 from benchmark.mini.pictures.backbone import load as load_backbone
 from benchmark.mini.pictures.data import load
 from benchmark.registry import SHIFTS
@@ -27,7 +31,7 @@ SHIFTED = 200
 
 
 @pytest.fixture(scope="module")
-def backbone() -> OpenClipBackbone:
+def backbone() -> MiniClip:
     return load_backbone(BackboneSpec("mini"))
 
 
@@ -36,7 +40,7 @@ def pairs():
     return load(split="test")
 
 
-def embed(backbone: OpenClipBackbone, modality: str, items: list) -> torch.Tensor:
+def embed(backbone: MiniClip, modality: str, items: list) -> torch.Tensor:
     prepare = backbone.preprocess(modality)
     inputs = [prepare(item) for item in items]
     batches = [inputs[i : i + 128] for i in range(0, len(inputs), 128)]
@@ -63,6 +67,66 @@ def image_recall(images: torch.Tensor, texts: torch.Tensor) -> float:
 @pytest.fixture(scope="module")
 def clean_images(backbone, pictures) -> torch.Tensor:
     return embed(backbone, "image", pictures)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("transform", ["resize", "clip", "pad"])
+def test_same_as_open_clips_own_model(encoder: str, transform: str, pairs) -> None:
+    """Identity, embeddings and gradients, bit for bit, in the order of the parameters."""
+    ours = load_backbone(BackboneSpec("mini", encoder, transform=transform))
+    theirs = load_local_dir(weights_folder(encoder), transform)
+    assert (ours.fingerprint, ours.logit_scale) == (theirs.fingerprint, theirs.logit_scale)
+    picture = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    for modality, items in (("image", [picture, pairs.images[0]]), ("text", pairs.captions[:2])):
+        made = []
+        for backbone in (ours, theirs):
+            prepare, tower = backbone.preprocess(modality), backbone.query_encoder(modality)
+            batch = backbone.collate(modality, [prepare(item) for item in items])
+            rows = tower(batch)
+            with torch.autocast("cpu", torch.bfloat16):
+                half = tower(batch)
+            (rows[0, 0] + rows[1, 1]).backward()
+            found = {name: p.grad for name, p in tower.named_parameters() if p.grad is not None}
+            numbers = [batch, rows, half, backbone.encode(modality, batch), *found.values()]
+            made.append((list(found), [tensor.detach() for tensor in numbers]))
+        (names, mine), (same_names, same) = made
+        assert names == same_names
+        assert all(map(torch.equal, mine, same))
+
+
+UNWANTED = "print({'open_clip', 'torchvision', 'torch._dynamo'} & set(sys.modules))"
+
+
+def last_line(code: str, *words: str) -> str:
+    command = [sys.executable, "-c", f"import sys\n{code}\n{UNWANTED}", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[
+        -2
+    ]
+
+
+def test_neither_pictures_nor_steps_import_open_clip_or_dynamo() -> None:
+    code = (
+        "from benchmark.mini.pictures.backbone import load, BackboneSpec\n"
+        "from methods.adapt import AdaptOptions, build_optimizer; from torch import nn, ones\n"
+        "model = nn.Parameter(ones(2)); step = build_optimizer([model], AdaptOptions())\n"
+        "load(BackboneSpec('mini')).preprocess('image'); model.sum().backward(); step.step()"
+    )
+    assert last_line(code) == "set()"
+
+
+@pytest.mark.slow
+def test_the_main_job_imports_neither_once_its_gallery_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUERYSHIFT_CACHE", str(tmp_path / "cache"))
+    code = (
+        "from benchmark.cli.main import main\n"
+        "words = 'bench --method rest --shift gaussian --limit 8 --quiet --out'.split()\n"
+        "assert main([*words, sys.argv[1]]) == 0"
+    )
+    first, second = (last_line(code, str(tmp_path / name)) for name in "ab")
+    assert "open_clip" in first  # its tokenizer
+    assert second == "set()"
 
 
 def test_weights_are_small() -> None:
