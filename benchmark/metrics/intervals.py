@@ -244,6 +244,7 @@ def _over_seeds(
         values, groups, seeds = values[counted], groups[counted], seeds[counted]
     place, count = _numbered(groups)
     seed, seed_count = _numbered(seeds)
+    place = place.astype(np.min_scalar_type(count * seed_count))
     place *= seed_count
     place += seed
     del seed
@@ -303,7 +304,8 @@ def _numbered(labels: np.ndarray) -> tuple[np.ndarray, int]:
     if labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < 4 * len(labels):
         # The usual case, counted instead of sorted: several times faster.
         number = np.cumsum(np.bincount(labels) > 0) - 1
-        return number[labels], int(number[-1]) + 1
+        count = int(number[-1]) + 1
+        return number.astype(np.min_scalar_type(count))[labels], count
     names, numbers = np.unique(labels, return_inverse=True)
     return numbers, len(names)
 

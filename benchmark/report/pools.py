@@ -202,11 +202,14 @@ def compared(pairs: Sequence[tuple[CellResult, CellResult]]) -> tuple[Comparison
             lies within one, a seed is the same in all.
     """
     ours, groups, seeds = stacked([cell for cell, _ in pairs])
-    theirs = stacked([partner for _, partner in pairs])[0]
+    theirs = np.concatenate([other.hits for _, other in pairs if other.hits is not None])
     places = {place: i for i, place in enumerate(dict.fromkeys(cell.place for cell, _ in pairs))}
     lengths = [0 if cell.hits is None else len(cell.hits) for cell, _ in pairs]
-    numbers = np.repeat([places[cell.place] for cell, _ in pairs], lengths)
-    groups = numbers * (1 + int(groups.max())) + groups
+    # In few bytes: a report of many cells has a hundred million queries here.
+    span = 1 + int(groups.max())
+    groups = groups.astype(np.min_scalar_type(span * len(places)))
+    first = np.array([span * places[cell.place] for cell, _ in pairs], dtype=groups.dtype)
+    groups += np.repeat(first, lengths)
     return paired_comparison(ours, theirs, groups, seeds=seeds), len(np.unique(groups))
 
 
