@@ -97,6 +97,12 @@ FIGURES = (
         "≥ 3.0",
     ),
     Figure(
+        "test_loader_workers.py::test_two_workers_over_the_rewrite",
+        "geometric_mean",
+        "… by two loader workers",
+        "≥ 6.0",
+    ),
+    Figure(
         "test_methods.py::test_step",
         "over_forward_and_backward",
         "a step over one forward and backward pass: ViT-B/32",

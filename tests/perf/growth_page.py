@@ -49,8 +49,8 @@ CURVES = (
         memory="top_added_mb",
     ),
     Curve("queries", "a cell", "queries"),
-    Curve("batch", "source, 128 queries", "batch size", {"method": "source"}),
-    Curve("batch", "Tent, 128 queries", "batch size", {"method": "tent"}),
+    Curve("batch", "source, 128 queries", "queries a batch", {"method": "source"}),
+    Curve("batch", "Tent, 128 queries", "queries a batch", {"method": "tent"}),
     Curve("cells", "plan", "cells", {"what": "planned"}),
     Curve("cells", "store", "cells", {"what": "stored"}),
     Curve(
@@ -163,6 +163,10 @@ def _figure(kept: Kept, curves: Sequence[Curve]) -> Figure:
                     style = dict(color=f"C{number}", marker="os^Dv"[number % 5], markersize=4)
                     axes.plot(*zip(*known, strict=True), label=curve.label, **style)
             axes.set(xscale="log", yscale="log", xlabel=curves[0].axis, ylabel=title)
+            sizes = [row["size"] for row in points(kept, curves[0])]
+            if sizes[-1] < 100:
+                axes.set_xticks(sizes, list(map(str, sizes)))
+                axes.xaxis.set_minor_formatter("")
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter(LogFormatter())
             axes.grid(alpha=0.3)
