@@ -1,7 +1,7 @@
 """torch's optimisers without their decorators for ``torch.compile``, which import torch._dynamo.
 
-That import takes 3.3 s of one core, on two cores three times as long as the cell of the source model
-on the embedded default. Steps are never compiled here: only a method's encoder is.
+That import takes 3.3 s of one core, three times as long as the source model's cell of the embedded
+default on two. Steps are never compiled here: only a method's encoder is.
 """
 
 from __future__ import annotations
