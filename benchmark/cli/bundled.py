@@ -227,5 +227,7 @@ def _chosen(studies: Sequence[Study]) -> FittedTable:
         options = ", ".join(f"{name}={value}" for name, value in study.named(best).items())
         mean = f"{study.scores[best]:.1f}"
         rows.append((study.side, study.method, options, mean, ", ".join(edge)))
-    columns = ("query", "method", "options", "mean R@1", "at end of range")
+    shown = 5 if any(row[-1] for row in rows) else 4
+    columns = ("query", "method", "options", "mean R@1", "at end of range")[:shown]
+    rows = [row[:shown] for row in rows]
     return table(columns, rows, title="chosen on validation data", numbers=("mean R@1",))
