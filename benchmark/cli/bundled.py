@@ -221,7 +221,7 @@ def _validation_set(cell: Cell) -> str:
 def _chosen(studies: Sequence[Study]) -> FittedTable:
     from benchmark.planning.search import at_edge, best_trial
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for study in studies:
         best, edge = best_trial(study.scores), at_edge(study.axes, study.scores)
         options = ", ".join(f"{name}={value}" for name, value in study.named(best).items())
