@@ -27,21 +27,23 @@ def _itself(value: Tensor) -> Tensor:
 
 
 @contextmanager
-def mixed_statistics(layers: list[Any], share: float) -> Iterator[None]:
+def mixed_statistics(layers: list[Any], share: float, *, broken: bool = False) -> Iterator[None]:
     """BatchNorm layers that use both statistics while it lasts; nothing in them is changed.
 
     Args:
         layers: BatchNorm layers with running statistics, in eval mode.
         share: part of the source's statistics; the rest is the batch's.
+        broken: the batch has rows that are not finite, which take no part in its statistics.
     """
 
     def normalise(layer: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor | None:
         (x,) = inputs
-        if x.numel() == x.shape[1]:
+        known = x[torch.isfinite(x).flatten(1).all(dim=1)] if broken else x
+        if known.numel() <= x.shape[1]:
             return None
         others = [axis for axis in range(x.ndim) if axis != 1]
         # The running variance is an unbiased estimate, so the batch's is too.
-        variance, mean = torch.var_mean(x, dim=others, correction=1)
+        variance, mean = torch.var_mean(known, dim=others, correction=1)
         shape = (1, -1, *[1] * (x.ndim - 2))
         mean = share * layer.running_mean + (1 - share) * mean
         variance = share * layer.running_var + (1 - share) * variance
@@ -77,7 +79,8 @@ def in_batch_statistics(
         )
 
     def wrapped(queries: Tensor) -> StepOutput:
-        with mixed_statistics(layers, 0.0):
+        broken = not bool(torch.isfinite(queries).all())
+        with mixed_statistics(layers, 0.0, broken=broken):
             return step(queries)
 
     return wrapped

@@ -48,6 +48,7 @@ VARIANTS: tuple[tuple[type[Method], dict[str, Any]], ...] = (
     *((c, {}) for c in (QBNorm, Sinkhorn, NNN, Whiten, Tda)),
     (Recentre, {"center": "stream"}),
     (Tent, {"centre": True}),
+    *((c, {"bn": "batch"}) for c in (Tent, Sar, Memo)),
     (Eata, {"fisher": "stream", "temperature": 0.1, "d_margin": 0.9, "fisher_batches": 2}),
     (Eata, {"centre": True, "fisher": "stream", "d_margin": 0.9, "temperature": 0.1}),
     (Sar, {"margin": "entropy", "temperature": "learnt", "reset_below": 0.0}),
