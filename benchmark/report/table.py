@@ -68,13 +68,14 @@ def _heading(rows: Sequence[Pool]) -> Text:
     info = next((c.record.info for c in cells if c.record.info), {})
     spec = cells[0].record.cell
     queries, gallery = info.get("queries"), info.get("gallery")
+    taken = f" ({plain(info['weights_taken'])})" if info.get("weights_taken") else ""
     options = [f"{name} {value}" for name, value in cells[0].stream_options.items()]
     seeds = sorted({cell.seed for cell in cells})
     listed = ", ".join(map(str, seeds))
     facts = [
         f"suite {plain(spec['suite'])}",
         f"backbone {plain(info.get('backbone_name') or spec['backbone']['loader'])}",
-        f"weights {plain(info.get('backbone_fingerprint', '?'))[:12]}",
+        f"weights {plain(info.get('backbone_fingerprint', '?'))[:12]}{taken}",
         "preset " + ", ".join(sorted({plain(c.preset) for c in cells})),
         f"seed {listed}" if len(seeds) == 1 else f"seeds {listed} pooled",
     ]

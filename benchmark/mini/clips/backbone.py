@@ -19,10 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
+from benchmark.backbones.audio import at_rate
 from benchmark.backbones.base import Staged, TwoTowers, check_device
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
-from benchmark.errors import ConfigError, DataError, WeightsError
+from benchmark.errors import ConfigError, WeightsError
 from benchmark.mini.clips.events import FRAMES, SIDE
 from benchmark.mini.clips.sounds import LENGTH, RATE
 from methods.base import QueryEncoder
@@ -247,14 +248,9 @@ video_input = Staged(video_pixels, _from_pixels, anywhere=True)
 def audio_input(audio: Audio) -> Tensor:
     """One sound -> (40, 100) float32 log-mel spectrogram; cut or padded with silence to 1.6 s.
 
-    Raises:
-        DataError: another sampling rate than 8 kHz.
+    The encoder was trained on sounds of ``RATE``; others are resampled.
     """
-    if audio.rate != RATE:
-        raise DataError(
-            f"the mini-clips backbone hears sounds of {RATE} Hz; this one has {audio.rate} Hz"
-        )
-    samples = torch.from_numpy(audio.samples[:LENGTH])
+    samples = at_rate(audio, RATE)[:LENGTH]
     return log_mel(F.pad(samples, (0, LENGTH - len(samples))))
 
 
