@@ -70,6 +70,13 @@ def printed(results, width=100) -> str:
     return capture.get()
 
 
+def test_which_weights_of_a_file_were_taken_is_said() -> None:
+    source = cell("source")
+    assert "weights w1, " in printed([source])
+    source.record.info["weights_taken"] = "state_dict_ema"
+    assert "weights w1 (state_dict_ema), " in printed([source])
+
+
 # Differences
 
 
