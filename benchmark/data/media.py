@@ -183,7 +183,9 @@ def read_audio(path: Path, file: BinaryIO | None = None) -> Audio:
     try:
         audio = read_wav(path, None if file is None else file.read())
     except ShiftError as error:
-        raise DataError(f"{error}; fetch or convert it again") from None
+        other = path.suffix.lower() != ".wav"
+        command = f": ffmpeg -i {path.name} {path.stem}.wav" if other else ""
+        raise DataError(f"{error}; fetch or convert it again{command}") from None
     if not len(audio.samples):
         raise DataError(
             f"{str(path)!r} holds no samples; a clip needs some sound. Fetch it again, or leave "

@@ -101,6 +101,7 @@ def broken_files(loaded: DataSet | RetrievalSet, track: Track) -> list[str]:
         items: Items | None = getattr(loaded, kind, None)
         if items is None or isinstance(items, Texts):
             continue
+        kind = f"{getattr(loaded, 'modality', 'image')}s" if kind == "images" else kind
         messages = []
         for index in track(range(len(items)), f"{loaded.name}: decoding {kind}"):
             try:

@@ -290,12 +290,13 @@ class MediaFinder:
 
     def _frames(self, path: PurePosixPath, where: str) -> tuple[Path, ...] | None:
         assert self.root is not None
-        if path.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov", ".webm"):
-            raise DataError(
-                f"{where}: video '{path}' is not decoded here; expected a folder of frames: "
-                f"ffmpeg -i {path.name} -vf fps=1 {path.stem}/%04d.jpg"
-            )
         folder = self.root / path
+        if path.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov", ".webm") or folder.is_file():
+            film = path.suffix.lower() not in PICTURES
+            command = f": ffmpeg -i {path.name} -vf fps=1 {path.stem}/%04d.jpg" if film else ""
+            raise DataError(
+                f"{where}: video '{path}' is not decoded here; expected a folder of frames{command}"
+            )
         frames = sorted(folder.iterdir()) if folder.is_dir() else []
         frames = [frame for frame in frames if not is_junk(frame.name)]
         return tuple(f for f in frames if f.suffix.lower() in PICTURES) or None

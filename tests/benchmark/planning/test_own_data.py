@@ -91,7 +91,7 @@ def test_a_folder_of_pictures_alone(tmp_path):
         planned(tmp_path, model="mini")
 
 
-@pytest.mark.parametrize("name", ["pairs.xlsx", "pairs.csv.gz", "pairs.json"])
+@pytest.mark.parametrize("name", ["pairs.xlsx", "pairs.json"])
 def test_a_file_that_is_no_table(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(DataError, match=rf"{name} is no table that can be read; expected .csv, "):
@@ -240,3 +240,13 @@ def test_data_check_says_what_was_understood(tmp_path, monkeypatch, capsys):
         "1 of 11 images are broken",
     ):
         assert problem in said
+
+
+def test_a_sound_of_another_form_is_named_with_its_command(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp3").write_bytes(b"ID3" + bytes(99))
+    write_csv(tmp_path / "t.csv", [{"audio": "a.mp3", "caption": "a song"}])
+    assert main(["data", "check", "--data", "t.csv"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 of 1 audios are broken" in said
+    assert "convert it again: ffmpeg -i a.mp3 a.wav" in said

@@ -159,6 +159,9 @@ def test_video_and_audio(tmp_path: Path) -> None:
     said[0]["video"] = "v/red.mp4"
     with pytest.raises(DataError, match=r"row 1: video 'v/red.mp4' is not decoded.*ffmpeg"):
         load_own_set(write_csv(tmp_path / "clips.csv", said), "v2a")
+    said[0]["video"] = "v/red/0.png"
+    with pytest.raises(DataError, match=r"'v/red/0.png' is not .*; expected a folder of frames$"):
+        load_own_set(write_csv(tmp_path / "clips.csv", said), "v2a")
 
 
 def test_sounds_with_captions(tmp_path: Path) -> None:
