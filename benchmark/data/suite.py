@@ -134,12 +134,11 @@ def benchmark_card(name: str) -> BenchmarkCard:
     Raises:
         UnknownNameError: no such benchmark.
     """
-    if own := own_card(name):
-        return own
     cards = benchmark_cards()
-    if name not in cards:
+    card = cards.get(name) or own_card(name)
+    if card is None:
         raise unknown("benchmark", name, cards)
-    return cards[name]
+    return card
 
 
 def _data_set(name: str) -> None:

@@ -28,15 +28,10 @@ CONFIGURATION = "@"
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SHARDS = ".tar"
-METADATA = tuple(f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Tables of a folder in the ``imagefolder`` form."""
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-
-SIDES = {
-    short: (task, query) for task, sides in TASKS.items() for query, (_, short) in sides.items()
-}
-"""Short name of a direction ("i2t") -> task and modality of the queries."""
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -241,12 +236,15 @@ def own_card(name: str) -> BenchmarkCard | None:
 
     Shifts and severity are those of the paper's suite for queries of that kind.
     """
-    stem, _, short = name.rpartition("-")
-    if not stem.startswith(PREFIX) or short not in SIDES:
+    stem, _, side = name.rpartition("-")
+    sides = {
+        short: (task, query) for task, each in TASKS.items() for query, (_, short) in each.items()
+    }
+    if not stem.startswith(PREFIX) or side not in sides:
         return None
     from benchmark.data.suite import load_suite
 
-    task, query = SIDES[short]
+    task, query = sides[side]
     like = next(
         card
         for card in load_suite("paper").benchmarks

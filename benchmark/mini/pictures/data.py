@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from benchmark.mini.pictures.render import render
 from benchmark.mini.pictures.scenes import GROUPS, captions, scenes
 from benchmark.mini.worlds.drawn import World, loader
@@ -11,7 +13,7 @@ SEED = 2025
 WORLD = World(
     name="mini",
     counts={"val": 500, "test": 1000},
-    scenes=lambda split, count: scenes(split, count, SEED),
+    scenes=partial(scenes, seed=SEED),
     draw=render,
     describe=captions,
     groups=GROUPS,

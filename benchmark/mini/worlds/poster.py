@@ -304,7 +304,7 @@ captions = partial(scene_captions, templates=TEMPLATES)
 WORLD = World(
     name="mini-flickr",
     counts={"val": 300, "test": 400},
-    scenes=lambda split, count: scenes(split, count, SEED),
+    scenes=partial(scenes, seed=SEED),
     draw=render,
     describe=captions,
     groups=GROUPS,
