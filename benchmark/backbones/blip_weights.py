@@ -20,7 +20,7 @@ from benchmark.backbones import checkpoint
 from benchmark.backbones.places import HUB_ID, fetched
 from benchmark.backbones.weight_file import read_weights
 from benchmark.config.files import user_path
-from benchmark.errors import WeightsError
+from benchmark.errors import WeightsError, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         _ = config["vision_config"].items(), text.items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
-            f"{path} is not the configuration of a BLIP model ({type(error).__name__}: {error}); "
+            f"{path} is not the configuration of a BLIP model ({reason_of(error)}); "
             "expected JSON with 'model_type', 'vision_config' and 'text_config'"
         ) from None
     if kind != "blip":

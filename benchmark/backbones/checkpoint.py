@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from benchmark.backbones.base import fingerprint as fingerprint  # where plugins look for it
 from benchmark.backbones.places import CONFIG_FILE, parted
 from benchmark.backbones.weight_file import read_weights
-from benchmark.errors import WeightsError, did_you_mean
+from benchmark.errors import WeightsError, did_you_mean, reason_of
 from shifts.digests import digest_of
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def find_in_folder(folder: Path, given: Path | None) -> tuple[Mapping[str, Any],
         _ = model_cfg["embed_dim"], model_cfg["vision_cfg"], model_cfg["text_cfg"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
-            f"{config_path} is not a model configuration ({type(error).__name__}: {error}); "
+            f"{config_path} is not a model configuration ({reason_of(error)}); "
             "expected JSON with 'model_cfg' that has 'embed_dim', 'vision_cfg' and 'text_cfg'"
         ) from None
     if given is not None and not given.is_file():

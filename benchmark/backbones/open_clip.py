@@ -21,7 +21,7 @@ from benchmark.backbones.places import CONFIG_FILE, PART, checked_config, fetche
 from benchmark.backbones.towers import image_tower, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
-from benchmark.errors import UnknownNameError, WeightsError, did_you_mean
+from benchmark.errors import UnknownNameError, WeightsError, did_you_mean, reason_of
 from methods.base import QueryEncoder
 
 LOCAL_DIR = "local-dir:"
@@ -218,8 +218,7 @@ def build_model(config: Mapping[str, Any], name: str) -> nn.Module:
             model: nn.Module = kind(**cfg)
         except Exception as error:  # asserts, missing libraries, unknown fields: open_clip's own
             raise WeightsError(
-                f"open_clip cannot build {name} from its configuration "
-                f"({type(error).__name__}: {error})"
+                f"open_clip cannot build {name} from its configuration ({reason_of(error)})"
             ) from None
     return model
 
@@ -304,8 +303,8 @@ def _own_tokenizer(vocabulary: Path, text_cfg: Mapping[str, Any]) -> Tokenizer:
         )
     except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
         raise WeightsError(
-            f"{vocabulary} cannot be read ({type(error).__name__}: {error}); expected gzipped "
-            "UTF-8 text, a header line and then one byte-pair merge per line"
+            f"{vocabulary} cannot be read ({reason_of(error)}); expected gzipped UTF-8 text, a "
+            "header line and then one byte-pair merge per line"
         ) from None
     return tokenizer
 

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from benchmark.errors import WeightsError
+from benchmark.errors import WeightsError, reason_of
 from methods.base import QueryEncoder
 
 logger = logging.getLogger(__name__)
@@ -179,8 +179,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
                         unused.append(key)
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise WeightsError(
-            f"no weights can be read from {folder} ({type(error).__name__}: {error}); expected "
-            f"{WEIGHTS_FILE}, or {INDEX_FILE} and the files that it names (no other format is read)"
+            f"no weights can be read from {folder} ({reason_of(error)}); expected {WEIGHTS_FILE}, "
+            f"or {INDEX_FILE} and the files that it names (no other format is read)"
         ) from None
     logger.info("left out %d entries of the text and fusion encoders", len(unused))
     return found

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from benchmark.errors import DataError
+from benchmark.errors import DataError, reason_of
 from shifts.audio.item import Audio, read_wav
 from shifts.base import ShiftError
 from shifts.digests import digest_of
@@ -141,7 +141,7 @@ def read_image(path: Path, file: BinaryIO | None = None) -> np.ndarray:
         raise DataError(f"image {path} is too large: {error}") from None
     except _BROKEN as error:
         raise DataError(
-            f"image {path} cannot be decoded ({type(error).__name__}: {error}); "
+            f"image {path} cannot be decoded ({reason_of(error)}); "
             "expected a sound JPEG, PNG or other file that Pillow reads; fetch it again"
         ) from None
 

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import torch
 from threadpoolctl import ThreadpoolController
 
-from benchmark.errors import ConfigError, DataError, QueryShiftError
+from benchmark.errors import ConfigError, DataError, QueryShiftError, reason_of
 from benchmark.evaluation.environment import usable_cores
 from shifts.base import ShiftError
 
@@ -240,7 +240,7 @@ class _Failure:
             pickle.loads(pickle.dumps(error))
             self.error = error
         except Exception:
-            self.error = RuntimeError(f"{type(error).__name__}: {error}")
+            self.error = RuntimeError(reason_of(error))
 
 
 def _work(

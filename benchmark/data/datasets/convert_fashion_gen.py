@@ -27,7 +27,7 @@ from typing import IO, Any
 
 from benchmark.config.files import atomic_write
 from benchmark.data.datasets.annotations import captions_of, relative_path, value
-from benchmark.errors import DataError
+from benchmark.errors import DataError, reason_of
 
 KEYS = ("img_name", "product_id", "captions", "super_cls_id", "super_cls_name")
 """What is taken out of each pickle; the first and the third must be there."""
@@ -166,7 +166,7 @@ def read_plain(raw: bytes, keys: Sequence[str]) -> dict[str, Any]:
     except RefusedError:
         raise
     except Exception as error:  # a hostile file can make the decoder raise anything
-        raise RefusedError(f"it cannot be read ({type(error).__name__}: {error})") from None
+        raise RefusedError(f"it cannot be read ({reason_of(error)})") from None
 
 
 def _plain(value: Any, key: str) -> Any:
