@@ -104,7 +104,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
     config = _config(package, settings, folder)
     tokenizer = _tokenizer(package, folder, config)
     size, grid = _geometry(config)
-    path = weights or blip_weights.find_weights(folder)
+    path = weights or checkpoint.weights_in(folder, blip_weights.WEIGHT_FILES)
     state, temperature, taken = blip_weights.read_original(path, grid, part)
     model = _build(package, config, folder)
     blip_weights.check_fit(model.state_dict(), state, path)

@@ -107,18 +107,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     return dict(config)
 
 
-def find_weights(folder: Path) -> Path:
-    """The weight file of a folder.
-
-    Raises:
-        WeightsError: there is none.
-    """
-    for name in WEIGHT_FILES:
-        if (folder / name).is_file():
-            return folder / name
-    raise WeightsError(f"no weights in {folder}; looked for {', '.join(WEIGHT_FILES)}")
-
-
 def read_original(
     path: Path, grid: tuple[int, int], part: str = ""
 ) -> tuple[dict[str, Tensor], float | None, str]:

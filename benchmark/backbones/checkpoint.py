@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +110,19 @@ def find_in_folder(folder: Path, given: Path | None) -> tuple[Mapping[str, Any],
         ) from None
     if given is not None and not given.is_file():
         raise WeightsError(f"there is no file of weights {given}; the folder has its own without")
-    for path in [given] if given else [folder / name for name in WEIGHT_FILES]:
-        if path.is_file():
-            return config, path
-    raise WeightsError(f"no weights in {folder}; looked for {', '.join(WEIGHT_FILES)}")
+    return config, given or weights_in(folder, WEIGHT_FILES)
+
+
+def weights_in(folder: Path, names: Sequence[str]) -> Path:
+    """The first of these files that a folder has.
+
+    Raises:
+        WeightsError: it has none.
+    """
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise WeightsError(f"no weights in {folder}; looked for {', '.join(names)}")
 
 
 def refuse_activation_mismatch(model: str, path: Path, quick: bool, tag: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio, checked_video
 from benchmark.backbones.base import TwoTowers, check_device
 from benchmark.backbones.pe_av_model import WEIGHTS_FILE, build_towers, read_weights
-from benchmark.backbones.places import fetched, stable
+from benchmark.backbones.places import HUB_ID, fetched, stable
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
@@ -218,7 +218,7 @@ def _own_preprocess(folder: Path) -> dict[str, Any]:
 
 
 def _downloaded(source: str) -> Path:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or source.startswith((".", "~")):
+    if not HUB_ID.fullmatch(source):
         raise WeightsError(
             f"there is no model folder {source!r}; expected a folder with config.json and "
             f"{WEIGHTS_FILE}, or one of {', '.join(RELEASED)}"
