@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-import gzip
-import json
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import open_clip
 import pytest
 import torch
-from open_clip.tokenizer import default_bpe
 from PIL import Image
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.backbones.packing import unpack
 from benchmark.backbones.transforms import image_transform, padded
@@ -26,31 +21,15 @@ from methods.parameters import select_parameters
 from shifts.composed import Composed
 from tests.benchmark.backbones.contract import BackboneContract
 from tests.benchmark.backbones.fixtures_open_clip import CONFIG as SMALL
-from tests.benchmark.backbones.fixtures_open_clip import MERGES
+from tests.benchmark.backbones.fixtures_open_clip import random_model, write_folder
 
 CONFIG = {**SMALL, "vision_cfg": {**SMALL["vision_cfg"], "patch_size": 16}}
 
 
-def random_model(config: dict[str, Any]) -> nn.Module:
-    generator = torch.Generator().manual_seed(0)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        model: nn.Module = open_clip.CLIP(**copy.deepcopy(config))
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return model
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("toy@home")  # an "@" that is no weight
-    (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
-    save_file(dict(random_model(CONFIG).state_dict()), path / "open_clip_model.safetensors")
-    with gzip.open(default_bpe(), "rt", encoding="utf-8") as stream:
-        lines = [next(stream).rstrip("\n") for _ in range(MERGES + 1)]
-    with gzip.open(path / "bpe_simple_vocab.txt.gz", "wt", encoding="utf-8") as out:
-        out.write("\n".join(lines))
-    return path
+    # An "@" that is no weight.
+    return write_folder(tmp_path_factory.mktemp("models") / "toy@home", CONFIG)
 
 
 def backbone_of(folder: Path, weight: str = "") -> WeightedSumBackbone:
