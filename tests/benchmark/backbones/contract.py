@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -13,6 +13,17 @@ from benchmark.backbones.base import DualEncoder
 from benchmark.errors import ConfigError
 from methods.base import QueryEncoder
 from methods.parameters import select_parameters
+
+
+def collated(backbone: DualEncoder, modality: str, items: Iterable[Any]) -> Tensor:
+    """Raw items as one batch that the backbone encodes."""
+    return backbone.collate(modality, list(map(backbone.preprocess(modality), items)))
+
+
+def embedded(backbone: DualEncoder, modality: str, items: Sequence[Any]) -> Tensor:
+    """(n, D) rows of raw items, a batch at a time."""
+    parts = [items[start : start + 128] for start in range(0, len(items), 128)]
+    return torch.cat([backbone.encode(modality, collated(backbone, modality, p)) for p in parts])
 
 
 class BackboneContract:
@@ -33,8 +44,7 @@ class BackboneContract:
         raise NotImplementedError
 
     def batch(self, backbone: DualEncoder, modality: str) -> Tensor:
-        prepare = backbone.preprocess(modality)
-        return backbone.collate(modality, [prepare(item) for item in self.raw(modality)])
+        return collated(backbone, modality, self.raw(modality))
 
     def test_rows_are_of_unit_length_and_do_not_depend_on_their_neighbours(
         self, backbone: DualEncoder
@@ -45,9 +55,8 @@ class BackboneContract:
             assert not rows.requires_grad
             torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows)))
             assert (rows[0] - rows[1]).abs().max() > 1e-3
-            prepare = backbone.preprocess(modality)
             for item, row in zip(self.raw(modality), rows, strict=True):
-                alone = backbone.encode(modality, backbone.collate(modality, [prepare(item)]))
+                alone = backbone.encode(modality, collated(backbone, modality, [item]))
                 torch.testing.assert_close(alone[0], row, atol=1e-5, rtol=0)
 
     def test_a_query_encoder_is_a_copy_of_one_tower(self, backbone: DualEncoder) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from benchmark.backbones import blip
 from benchmark.backbones.base import TwoTowers
 from benchmark.cell import BackboneSpec
+from tests.benchmark.backbones.contract import collated
 from tests.benchmark.backbones.fixtures_open_clip import images
 
 transformers = pytest.importorskip(
@@ -74,5 +75,4 @@ def load(model: Path | str, pretrained: Path | str = "", **other: str) -> TwoTow
 
 def inputs(backbone: TwoTowers, modality: str) -> Tensor:
     raw = images() if modality == "image" else TEXTS
-    prepare = backbone.preprocess(modality)
-    return backbone.collate(modality, [prepare(item) for item in raw])
+    return collated(backbone, modality, raw)

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from benchmark.backbones.open_clip import OpenClipBackbone, build_model
+from tests.benchmark.backbones.contract import collated
 
 MERGES = 300
 VOCABULARY = 512 + MERGES + 2
@@ -79,5 +80,4 @@ def images(count: int = 3) -> list[np.ndarray]:
 
 def inputs(backbone: OpenClipBackbone, modality: str) -> torch.Tensor:
     raw = images() if modality == "image" else TEXTS
-    prepare = backbone.preprocess(modality)
-    return backbone.collate(modality, [prepare(item) for item in raw])
+    return collated(backbone, modality, raw)

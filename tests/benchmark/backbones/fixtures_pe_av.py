@@ -13,6 +13,7 @@ from torch import Tensor
 from benchmark.backbones import pe_av
 from benchmark.backbones.base import TwoTowers
 from shifts.audio.item import Audio
+from tests.benchmark.backbones.contract import collated
 
 transformers = pytest.importorskip(
     "transformers", reason="PE-AV's classes come with transformers (extra 'pe-av')"
@@ -103,5 +104,4 @@ def items(modality: str) -> list[Any]:
 
 
 def batch(backbone: TwoTowers, modality: str) -> Tensor:
-    prepare = backbone.preprocess(modality)
-    return backbone.collate(modality, [prepare(item) for item in items(modality)])
+    return collated(backbone, modality, items(modality))

@@ -19,7 +19,7 @@ from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters
 from shifts.audio.item import Audio
-from tests.benchmark.backbones.contract import BackboneContract
+from tests.benchmark.backbones.contract import BackboneContract, collated
 from tests.benchmark.backbones.fixtures_open_clip import layer_norm_scalars
 
 WIDTH, DEPTH, SIDE, WINDOWS = 64, 2, 32, 64
@@ -106,8 +106,7 @@ def sounds(count: int = 3, seconds: float = 0.7, rate: int = 16_000) -> list[Aud
 
 def batch(backbone: TwoTowers, modality: str, count: int = 3) -> Tensor:
     raw = clips(count) if modality == "video" else sounds(count)
-    prepare = backbone.preprocess(modality)
-    return backbone.collate(modality, [prepare(item) for item in raw])
+    return collated(backbone, modality, raw)
 
 
 # Architecture

@@ -19,6 +19,7 @@ from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters
 from shifts.audio.item import Audio
+from tests.benchmark.backbones.contract import collated, embedded
 from tests.benchmark.backbones.fixtures_hf import FAMILIES, SIZE, build, save, save_clap
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' own, on tiny configurations
@@ -49,8 +50,7 @@ def loaded(folder: Path, **facts) -> TwoTowers:
 
 
 def rows(model: TwoTowers, modality: str, *items) -> torch.Tensor:
-    prepare = model.preprocess(modality)
-    return model.encode(modality, model.collate(modality, [prepare(item) for item in items]))
+    return embedded(model, modality, items)
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
@@ -97,7 +97,7 @@ def test_the_processor_is_the_models_own(tmp_path: Path) -> None:
 
 def test_a_text_does_not_depend_on_its_neighbours(tmp_path: Path) -> None:
     model = loaded(save(tmp_path, "clip"))
-    short = model.collate("text", [model.preprocess("text")("a wall")])
+    short = collated(model, "text", ["a wall"])
     assert short.shape[-1] == 4
     both = rows(model, "text", "a wall", "the plain grey wall a red wall")
     torch.testing.assert_close(both[:1], rows(model, "text", "a wall"), atol=1e-5, rtol=0)

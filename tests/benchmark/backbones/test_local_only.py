@@ -17,6 +17,7 @@ from benchmark.backbones.open_clip import load_local_dir
 from benchmark.errors import WeightsError
 from shifts.base import ShiftError
 from shifts.text import seq2seq
+from tests.benchmark.backbones.contract import collated
 from tests.benchmark.backbones.fixtures_open_clip import CONFIG, random_model, write_weights
 
 transformers = pytest.importorskip("transformers")
@@ -147,7 +148,7 @@ def test_a_text_tower_is_described_in_the_folder(tmp_path: Path, asked: list[str
     (text / "config.json").write_text(json.dumps(BERT))
     write_vocabulary(folder)
     first = load_local_dir(folder)
-    tokens = first.collate("text", [first.preprocess("text")("a dog")])
+    tokens = collated(first, "text", ["a dog"])
     assert first.encode("text", tokens).shape == (1, CONFIG["embed_dim"])
     (text / "config.json").write_text(json.dumps(BERT | {"hidden_act": "relu"}))
     assert load_local_dir(folder).fingerprint != first.fingerprint

@@ -17,6 +17,7 @@ from benchmark.cell import BackboneSpec
 from benchmark.data.loading import load_retrieval_set
 from benchmark.data.suite import benchmark_card
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError
+from tests.benchmark.backbones.contract import collated
 from tests.benchmark.backbones.fixtures_open_clip import (
     CONFIG,
     inputs,
@@ -262,11 +263,10 @@ def test_real_data_through_a_real_architecture(
     embedded = {}
     for side, items in (("query", data.queries), ("gallery", data.gallery)):
         modality = data.query_modality if side == "query" else data.gallery_modality
-        prepare = backbone.preprocess(modality)
         raw = [items[i] for i in range(len(items))]
         if modality == "text" and data.clean_text is not None:
             raw = [data.clean_text(text) for text in raw]
-        batch = backbone.collate(modality, [prepare(item) for item in raw])
+        batch = collated(backbone, modality, raw)
         encoder = backbone.query_encoder(modality)
         embedded[side] = encoder(batch) if side == "query" else backbone.encode(modality, batch)
     scores = embedded["query"] @ embedded["gallery"].T

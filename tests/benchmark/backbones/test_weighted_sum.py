@@ -19,7 +19,7 @@ from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
 from methods.parameters import select_parameters
 from shifts.composed import Composed
-from tests.benchmark.backbones.contract import BackboneContract
+from tests.benchmark.backbones.contract import BackboneContract, collated, embedded
 from tests.benchmark.backbones.fixtures_open_clip import CONFIG as SMALL
 from tests.benchmark.backbones.fixtures_open_clip import random_model, write_folder
 
@@ -51,8 +51,7 @@ def queries() -> list[Composed]:
 
 
 def rows_of(backbone: WeightedSumBackbone) -> Tensor:
-    prepare = backbone.preprocess("composed")
-    return backbone.collate("composed", [prepare(query) for query in queries()])
+    return collated(backbone, "composed", queries())
 
 
 class TestContract(BackboneContract):
@@ -64,15 +63,9 @@ class TestContract(BackboneContract):
 
 
 def test_a_query_is_the_weighted_sum_of_unit_embeddings(backbone: WeightedSumBackbone) -> None:
-    parts = {}
-    for modality, raw in (
-        ("image", [query.image for query in queries()]),
-        ("text", [query.text for query in queries()]),
-    ):
-        prepare: Any = backbone.preprocess(modality)
-        batch = backbone.collate(modality, [prepare(item) for item in raw])
-        parts[modality] = backbone.encode(modality, batch)
-    mixed = 0.3 * parts["image"].numpy() + 0.7 * parts["text"].numpy()
+    images = embedded(backbone, "image", [query.image for query in queries()])
+    texts = embedded(backbone, "text", [query.text for query in queries()])
+    mixed = 0.3 * images.numpy() + 0.7 * texts.numpy()
     expected = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
     rows = backbone.encode("composed", rows_of(backbone))
     np.testing.assert_allclose(rows.numpy(), expected, atol=1e-6)

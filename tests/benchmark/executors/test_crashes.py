@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -25,20 +24,14 @@ from benchmark.executors import SerialExecutor, run_cells
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
+from tests.benchmark.cli.test_full_disk import files_end_after
 from tests.benchmark.executors import worlds
 
 ROOT = Path(benchmark.__file__).resolve().parents[1]
 
 
-@contextmanager
-def full_disk(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Files end after 300 bytes, as on a disk that is almost full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+def full_disk(folder: Path, patch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
+    return files_end_after(300)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from benchmark.cell import BackboneSpec
 from benchmark.registry import BACKBONES
 from methods.perturb import augmented, perturbed
 from shifts.composed import Composed
+from tests.benchmark.backbones.contract import collated
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -26,7 +27,7 @@ QUERIES = {
 def test_changed_queries_are_queries(modality, change) -> None:
     spec, item = QUERIES[modality]
     backbone = BACKBONES.get(spec.loader)(spec)
-    inputs = backbone.collate(modality, [backbone.preprocess(modality)(item)] * 4)
+    inputs = collated(backbone, modality, [item] * 4)
     encoder = backbone.query_encoder(modality)
     changed = change(encoder, inputs, torch.Generator().manual_seed(0))
     assert (changed.shape, changed.dtype) == (inputs.shape, inputs.dtype)

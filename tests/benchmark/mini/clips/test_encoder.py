@@ -24,6 +24,7 @@ from benchmark.mini.clips.backbone import (
 from benchmark.mini.clips.data import load_as
 from methods.parameters import select_parameters
 from shifts.audio.item import Audio
+from tests.benchmark.backbones.contract import collated
 from tests.benchmark.backbones.fixtures_open_clip import layer_norm_scalars
 from training.clips import export
 
@@ -42,8 +43,7 @@ def backbone() -> ClipBackbone:
 def batch(backbone: ClipBackbone, modality: str, count: int) -> Tensor:
     pairs = load_as(split="val")
     items = pairs.videos if modality == "video" else pairs.audios
-    prepare = backbone.preprocess(modality)
-    return backbone.collate(modality, [prepare(items[i]) for i in range(count)])
+    return collated(backbone, modality, [items[i] for i in range(count)])
 
 
 def test_it_is_as_small_as_said() -> None:

@@ -15,6 +15,7 @@ from benchmark.mini.clips.backbone import WEIGHTS, ClipBackbone, load
 from benchmark.mini.clips.data import load_as, load_vgg
 from benchmark.registry import SHIFTS
 from shifts.base import item_generator
+from tests.benchmark.backbones.contract import embedded
 
 LOADERS = {"mini-as": load_as, "mini-vgg": load_vgg}
 DEFAULTS: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {
@@ -35,21 +36,12 @@ def backbone() -> ClipBackbone:
     return load(BackboneSpec("mini-clips"))
 
 
-def embed(modality: str, items: list[Any]) -> Tensor:
-    prepare = backbone().preprocess(modality)
-    inputs = [prepare(item) for item in items]
-    batches = [inputs[i : i + 128] for i in range(0, len(inputs), 128)]
-    return torch.cat(
-        [backbone().encode(modality, backbone().collate(modality, b)) for b in batches]
-    )
-
-
 @cache
-def embedded(name: str, modality: str) -> Tensor:
+def rows_of(name: str, modality: str) -> Tensor:
     """(CLIPS, 96) rows of one side of a clean test set."""
     pairs = LOADERS[name]()
     items = pairs.videos if modality == "video" else pairs.audios
-    return embed(modality, [items[i] for i in range(CLIPS)])
+    return embedded(backbone(), modality, [items[i] for i in range(CLIPS)])
 
 
 def recall(queries: Tensor, gallery: Tensor) -> float:
@@ -65,7 +57,7 @@ def test_weights_are_small() -> None:
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_clean_recall_leaves_room_both_ways(name: str) -> None:
-    video, audio = embedded(name, "video"), embedded(name, "audio")
+    video, audio = rows_of(name, "video"), rows_of(name, "audio")
     assert 30 <= recall(video, audio) <= 92
     assert 30 <= recall(audio, video) <= 92
 
@@ -77,8 +69,8 @@ def test_default_shifts_cost_much_but_not_all(name: str, modality: str) -> None:
     given, severity, kinds = DEFAULTS[modality]
     pairs = LOADERS[name]()
     items = pairs.videos if modality == "video" else pairs.audios
-    gallery = embedded(name, "audio" if modality == "video" else "video")
-    clean = recall(embedded(name, modality)[:SHIFTED], gallery)
+    gallery = rows_of(name, "audio" if modality == "video" else "video")
+    clean = recall(rows_of(name, modality)[:SHIFTED], gallery)
     for kind in kinds:
         shift_class = SHIFTS.get(kind)
         options = complete(shift_class.Options, applicable(shift_class.Options, given), kind)
@@ -87,5 +79,5 @@ def test_default_shifts_cost_much_but_not_all(name: str, modality: str) -> None:
             shift.apply(items[i], severity, item_generator(0, kind, severity, items.ids[i]))
             for i in range(SHIFTED)
         ]
-        left = recall(embed(modality, shifted), gallery)
+        left = recall(embedded(backbone(), modality, shifted), gallery)
         assert 0.10 <= left / clean <= 0.80, kind

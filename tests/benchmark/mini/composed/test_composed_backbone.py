@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 import torch
@@ -17,6 +15,7 @@ from benchmark.mini.pictures.backbone import WEIGHTS
 from methods.parameters import select_parameters
 from shifts.base import item_generator
 from shifts.composed import Composed, ComposedOptions, ComposedShift
+from tests.benchmark.backbones.contract import embedded
 
 LOADERS = {"fiq": load_fiq, "cirr": load_cirr}
 QUERIES = {"fiq": 200, "cirr": 300}
@@ -39,22 +38,14 @@ class Bench:
         self.backbone: ComposedBackbone = load(BackboneSpec("mini-composed", model=name))
         count = QUERIES[name]
         pictures = [self.data.images[i] for i in range(2 * count)]
-        self.gallery = self.embed("image", pictures)
+        self.gallery = embedded(self.backbone, "image", pictures)
         self.references = torch.from_numpy(self.data.references[:count])
         self.targets = torch.tensor([found[0] for found in self.data.targets[:count]])
         self.items = [
             Composed(pictures[int(r)], text)
             for r, text in zip(self.references, self.data.texts, strict=False)
         ]
-        self.hits = self.found(self.embed("composed", self.items))
-
-    def embed(self, modality: str, items: Sequence) -> torch.Tensor:
-        prepare = self.backbone.preprocess(modality)
-        inputs = [prepare(item) for item in items]
-        batches = [inputs[i : i + 100] for i in range(0, len(inputs), 100)]
-        return torch.cat(
-            [self.backbone.encode(modality, self.backbone.collate(modality, b)) for b in batches]
-        )
+        self.hits = self.found(embedded(self.backbone, "composed", self.items))
 
     def found(self, queries: torch.Tensor) -> torch.Tensor:
         """Whether the first queries find their targets at rank 1, CIRR without the reference."""
@@ -86,7 +77,7 @@ def test_severity_5_costs_much_but_not_all(bench, part) -> None:
         shift.apply(item, 5, item_generator(0, "composed", 5, name))
         for item, name in zip(bench.items[: SHIFTED[part]], bench.data.query_ids, strict=False)
     ]
-    left = bench.found(bench.embed("composed", shifted)).mean()
+    left = bench.found(embedded(bench.backbone, "composed", shifted)).mean()
     assert 0.10 <= float(left / bench.hits[: len(shifted)].mean()) <= 0.80
 
 
@@ -97,7 +88,7 @@ def test_it_composes(bench) -> None:
     order = np.random.Generator(np.random.PCG64(0)).permutation(len(bench.items))[:120]
     pairs = zip(order, bench.items, strict=False)
     swapped = [Composed(bench.items[other].image, item.text) for other, item in pairs]
-    assert bench.found(bench.embed("composed", swapped)).mean() < 0.15 * clean
+    assert bench.found(embedded(bench.backbone, "composed", swapped)).mean() < 0.15 * clean
 
 
 def test_a_row_does_not_depend_on_its_batch(bench) -> None:
@@ -141,12 +132,12 @@ def test_gradient_reaches_exactly_the_norms(bench) -> None:
 
 def test_a_query_encoder_is_a_copy(bench) -> None:
     first = bench.items[:2]
-    before = bench.embed("composed", first)
+    before = embedded(bench.backbone, "composed", first)
     encoder = bench.backbone.query_encoder("composed")
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.zero_()
-    assert torch.equal(bench.embed("composed", first), before)
+    assert torch.equal(embedded(bench.backbone, "composed", first), before)
 
 
 def test_the_gallery_is_embedded_as_image_queries_are(bench) -> None:

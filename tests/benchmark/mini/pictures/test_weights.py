@@ -23,6 +23,7 @@ from benchmark.mini.pictures.backbone import load as load_backbone
 from benchmark.mini.pictures.data import load
 from benchmark.registry import SHIFTS
 from shifts.base import item_generator
+from tests.benchmark.backbones.contract import embedded
 
 CARD = benchmark_card("mini-coco-c-image")
 PICTURES = 300
@@ -40,13 +41,6 @@ def pairs():
     return load(split="test")
 
 
-def embed(backbone: MiniClip, modality: str, items: list) -> torch.Tensor:
-    prepare = backbone.preprocess(modality)
-    inputs = [prepare(item) for item in items]
-    batches = [inputs[i : i + 128] for i in range(0, len(inputs), 128)]
-    return torch.cat([backbone.encode(modality, backbone.collate(modality, b)) for b in batches])
-
-
 @pytest.fixture(scope="module")
 def pictures(pairs) -> list[np.ndarray]:
     return [pairs.images[i] for i in range(PICTURES)]
@@ -54,7 +48,7 @@ def pictures(pairs) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def texts(backbone, pairs) -> torch.Tensor:
-    return embed(backbone, "text", [clean(text) for text in pairs.captions[: 5 * PICTURES]])
+    return embedded(backbone, "text", [clean(text) for text in pairs.captions[: 5 * PICTURES]])
 
 
 def image_recall(images: torch.Tensor, texts: torch.Tensor) -> float:
@@ -66,7 +60,7 @@ def image_recall(images: torch.Tensor, texts: torch.Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def clean_images(backbone, pictures) -> torch.Tensor:
-    return embed(backbone, "image", pictures)
+    return embedded(backbone, "image", pictures)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -151,7 +145,7 @@ def test_severity_5_costs_much_but_not_all(backbone, pictures, texts, clean_imag
         shift.apply(picture, 5, item_generator(0, name, 5, f"{i}"))
         for i, picture in enumerate(pictures[:SHIFTED])
     ]
-    left = image_recall(embed(backbone, "image", shifted), texts)
+    left = image_recall(embedded(backbone, "image", shifted), texts)
     assert 0.15 <= left / image_recall(clean_images[:SHIFTED], texts) <= 0.80
 
 
