@@ -206,16 +206,6 @@ def test_bad_records_are_named(tmp_path: Path, values: dict[str, object], said: 
         load_audioset(tmp_path)
 
 
-def test_a_link_out_of_the_data_folder_is_refused(tmp_path: Path) -> None:
-    make_clips(tmp_path / "data")
-    inside = tmp_path / "data" / "audioset" / "audio" / f"{clip_id(1)}.wav"
-    write_wav(tmp_path / "secret.wav", 1)
-    inside.unlink()
-    inside.symlink_to(tmp_path / "secret.wav")
-    with pytest.raises(DataError, match=r"is a link to .*secret.wav.*refused"):
-        load_audioset(tmp_path / "data")
-
-
 def test_a_linked_folder_out_of_the_data_folder_is_refused(tmp_path: Path) -> None:
     make_clips(tmp_path / "data")
     frames = tmp_path / "data" / "audioset" / "frames"
@@ -232,13 +222,6 @@ def test_wrong_splits(tmp_path: Path, split: str, said: str) -> None:
     make_clips(tmp_path)
     with pytest.raises(DataError, match=said):
         load_audioset(tmp_path, split=split)
-
-
-def test_unreadable_json_names_its_line(tmp_path: Path) -> None:
-    file = make_clips(tmp_path)
-    file.write_text('{"data": [\n{"video_id": "a"\n"wav": "b"}]}')
-    with pytest.raises(DataError, match=f"{file.name} is not valid JSON: line 3"):
-        load_audioset(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -147,14 +147,6 @@ def test_a_folder_of_pictures_linked_out_by_the_data_is_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("which", [CAPTIONS, SPLIT])
-def test_unreadable_json_names_its_line(tmp_path: Path, which: Path) -> None:
-    file = make_cirr(tmp_path) / which
-    file.write_text('{"a": 1,\n"b": }')
-    with pytest.raises(DataError, match=f"{which.name} is not valid JSON: line 2"):
-        load(tmp_path)
-
-
-@pytest.mark.parametrize("which", [CAPTIONS, SPLIT])
 def test_files_of_another_form_are_refused(tmp_path: Path, which: Path) -> None:
     write_json(make_cirr(tmp_path) / which, "text")
     with pytest.raises(DataError, match=f"{which.name}: expected a"):

@@ -191,6 +191,28 @@ def test_every_data_set_is_read_however_it_was_unpacked(
     )
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_a_link_out_of_the_data_is_refused(tmp_path: Path, name: str) -> None:
+    load, make = SETS[name]
+    make(tmp_path / "data")
+    inside = next(path for path in (tmp_path / "data").rglob("*") if path.suffix in MEDIA)
+    inside.symlink_to(inside.rename(tmp_path / "secret"))
+    with pytest.raises(DataError, match=rf"{inside.name} is a link to .*secret.*is refused"):
+        load(tmp_path / "data", split=SPLIT.get(name, "test"), allow_missing=False)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_broken_annotation_file_names_line_and_column(tmp_path: Path, name: str) -> None:
+    load, make = SETS[name]
+    make(tmp_path)
+    for file in tmp_path.rglob("*.json*"):
+        text = file.read_text()
+        file.write_text(text[: len(text) // 2])
+        with pytest.raises(DataError, match=rf"{file.name} is not valid JSON.*line \d+, column"):
+            load(tmp_path, split=SPLIT.get(name, "test"), allow_missing=False)
+        file.write_text(text)
+
+
 @pytest.mark.parametrize("what", ["media", "all"])
 @pytest.mark.parametrize("name", SETS)
 def test_a_packed_archive_is_named_with_the_command_that_unpacks_it(
