@@ -15,7 +15,7 @@ from tests.benchmark.fixtures_pairs import LOADERS
 
 SETS: dict[str, tuple[Callable[..., DataSet], Callable[[Path], Path]]] = {
     **LOADERS,
-    "fashion-iq": (load_fashion_iq, make_fashion_iq),
+    "fashioniq": (load_fashion_iq, make_fashion_iq),
     "cirr": (load_cirr, make_cirr),
     "audioset": (load_audioset, make_clips),
     "vggsound": (load_vggsound, lambda root: make_clips(root, "vggsound")),

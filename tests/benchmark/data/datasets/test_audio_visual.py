@@ -237,10 +237,3 @@ def test_lists_of_another_form_are_refused(tmp_path: Path, data: object, said: s
     write_json(make_clips(tmp_path), data)
     with pytest.raises(DataError, match=said):
         load_audioset(tmp_path)
-
-
-def test_no_data_folder_and_no_list(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'vggsound' needs your own copy"):
-        load_vggsound(None)
-    with pytest.raises(DataError, match=r"(?s)no annotations of 'vggsound'.*vgg_test_5_per_class"):
-        load_vggsound(tmp_path)

@@ -144,10 +144,3 @@ def test_a_folder_of_pictures_linked_out_by_the_data_is_refused(tmp_path: Path) 
     (folder / "img_raw" / "dev").symlink_to(tmp_path / "outside")
     with pytest.raises(DataError, match=r"is a link to .*outside.*refused"):
         load(tmp_path / "data")
-
-
-@pytest.mark.parametrize("which", [CAPTIONS, SPLIT])
-def test_files_of_another_form_are_refused(tmp_path: Path, which: Path) -> None:
-    write_json(make_cirr(tmp_path) / which, "text")
-    with pytest.raises(DataError, match=f"{which.name}: expected a"):
-        load(tmp_path)

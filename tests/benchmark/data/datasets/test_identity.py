@@ -80,7 +80,7 @@ def test_a_moved_copy_is_the_same_data(tmp_path: Path, name: str) -> None:
     assert load(tmp_path / "one", allow_missing=True).fingerprint == first
 
 
-@pytest.mark.parametrize("name", ["coco", "rsitmd", "cirr", "fashion-iq", "audioset"])
+@pytest.mark.parametrize("name", ["coco", "rsitmd", "cirr", "fashioniq", "audioset"])
 def test_the_fingerprint_says_which_files_are_missing(tmp_path: Path, name: str) -> None:
     load = made(tmp_path, name)
     whole = load(tmp_path)

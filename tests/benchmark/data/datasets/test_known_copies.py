@@ -135,7 +135,7 @@ def test_a_known_copy_is_the_same_data_set(tmp_path: Path, name: str) -> None:
 
 
 SPLIT = {
-    **{"nocaps": "val", "fashion-iq": "val", "cirr": "val", "fashion-gen": "val"},
+    **{"nocaps": "val", "fashioniq": "val", "cirr": "val", "fashion-gen": "val"},
     "audioset": "eval",
 }
 MEDIA = (".jpg", ".png", ".tif", ".wav")
@@ -202,14 +202,19 @@ def test_a_link_out_of_the_data_is_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_broken_annotation_file_names_line_and_column(tmp_path: Path, name: str) -> None:
+def test_a_broken_annotation_file_is_named(tmp_path: Path, name: str) -> None:
     load, make = SETS[name]
     make(tmp_path)
     for file in tmp_path.rglob("*.json*"):
         text = file.read_text()
-        file.write_text(text[: len(text) // 2])
-        with pytest.raises(DataError, match=rf"{file.name} is not valid JSON.*line \d+, column"):
-            load(tmp_path, split=SPLIT.get(name, "test"), allow_missing=False)
+        broken = {
+            text[: len(text) // 2]: r" is not valid JSON.*line \d+, column",
+            '"text"': ".*expected an? (list|object)",
+        }
+        for content, said in broken.items():
+            file.write_text(content)
+            with pytest.raises(DataError, match=rf"{file.name}{said}"):
+                load(tmp_path, split=SPLIT.get(name, "test"), allow_missing=False)
         file.write_text(text)
 
 
