@@ -39,18 +39,22 @@ class CellResult:
 
     Attributes:
         record: the stored record.
-        hits: (Q,) bool or 0 and 1, whether a relevant item is ranked first; None where the cell
-            is not done or its arrays are missing.
+        given: (Q,) bool or 0 and 1, the ``hits`` where they are not to come from the ranks.
         group: (Q,) int64 cluster of each query, for intervals.
         order: (Q,) int64 positions in ``hits``, in the order of the stream.
         ranks: (Q,) whole numbers, rank of each query's best relevant item, from 1.
     """
 
     record: Record
-    hits: np.ndarray | None = None
+    given: np.ndarray | None = None
     group: np.ndarray | None = None
     order: np.ndarray | None = None
     ranks: np.ndarray | None = None
+
+    @property
+    def hits(self) -> np.ndarray | None:
+        """(Q,) whether a relevant item is ranked first; None for a cell without numbers."""
+        return self.ranks == 1 if self.given is None and self.ranks is not None else self.given
 
     @property
     def done(self) -> bool:
