@@ -20,13 +20,15 @@ _ARCHIVES_NAMED = 3
 _JUNK = ("._", "__MACOSX")  # how names of what macOS adds to archives begin
 
 _TAR = (".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
-_TOOLS = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "zstd"}
 _UNPACK: dict[tuple[str, ...], str] = {
     (".zip",): "unzip -q {archive} -d {folder}",
     _TAR: "tar -xf {archive} -C {folder}",
     (".7z",): "7z x {archive} -o{folder}",
     (".rar",): "unrar x {archive} {folder}/",
-    **{(f".{kind}",): f"{tool} -dk {{archive}}" for kind, tool in _TOOLS.items()},
+    (".gz",): "gzip -dk {archive}",
+    (".bz2",): "bzip2 -dk {archive}",
+    (".xz",): "xz -dk {archive}",
+    (".zst",): "zstd -dk {archive}",
 }
 """Suffixes of archives and compressed files -> the command that unpacks them."""
 
