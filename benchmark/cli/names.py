@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -230,13 +231,15 @@ def _facts(registry: Registry, name: str) -> Iterator[tuple[str, str]]:
     options = getattr(thing, "Options", None)
     if options is None or not dataclasses.is_dataclass(options):
         return
+    meanings = _attributes(inspect.getdoc(options) or "")
     for option in dataclasses.fields(options):
         default: Any = option.default
         if option.default_factory is not dataclasses.MISSING:
             default = option.default_factory()
         shown = "'(required)'" if default is dataclasses.MISSING else repr(default)
-        meaning = f"{shown}  {option.metadata.get('help', '')}".rstrip()
-        yield f"--option {option.name}", meaning + _bounds(option.metadata)
+        meaning = option.metadata.get("help", meanings.get(option.name, ""))
+        bounds = _bounds(option.metadata)
+        yield f"--option {option.name}", f"{shown}  {meaning}".rstrip() + bounds
 
 
 def _bounds(limits: Mapping[str, Any]) -> str:
@@ -250,6 +253,24 @@ def _bounds(limits: Mapping[str, Any]) -> str:
         words = {"above": "above", "minimum": "at least", "maximum": "at most"}
         said += [f"{word} {limits[key]}" for key, word in words.items() if key in limits]
     return f" [{', '.join(said)}]" if said else ""
+
+
+def _attributes(doc: str) -> dict[str, str]:
+    """The ``Attributes:`` section of a Google-style docstring as name -> text."""
+    meanings: dict[str, str] = {}
+    name = ""
+    _, _, section = doc.partition("Attributes:\n")
+    for line in section.splitlines():
+        if line and not line.startswith(" "):
+            break
+        indent = len(line) - len(line.lstrip())
+        head, colon, text = line.strip().partition(":")
+        if indent == 4 and colon and head.isidentifier():
+            name = head
+            meanings[name] = text.strip()
+        elif name and line.strip():
+            meanings[name] += " " + line.strip()
+    return meanings
 
 
 def phrase(value: Any) -> str:
