@@ -36,7 +36,9 @@ class Lender:
         self._taken: dict[int, str] = {}
 
     def methods(self, given: Any) -> tuple[str, ...]:
-        """Names of methods: of names, classes and callables ``(Setup) -> Method``, or a list.
+        """Names of methods: of names, classes, instances and callables ``(Setup) -> Method``.
+
+        Also of a list of these.
 
         Raises:
             QueryShiftError: something that is none of these, or a name that is taken.
@@ -83,11 +85,13 @@ class Lender:
             return given
         if id(given) in self._taken:
             return self._taken[id(given)]
-        if isinstance(given, Method) or not callable(given):
+        if isinstance(given, Method):
+            return self._made(_anew(given))
+        if not callable(given):
             raise ConfigError(
                 f"method={one_line(given)} cannot be used; expected a name, a subclass of Method, "
-                "a function that makes one (lambda setup: Mine(setup)), or a list of these. It "
-                "gets its encoder when the run begins, so it cannot be made before"
+                "an instance, a function that makes one (lambda setup: Mine(setup)), or a list of "
+                "these"
             )
         if not inspect.isclass(given):
             return self._made(given)
@@ -144,6 +148,22 @@ class Lender:
         self.own = True
         self._taken[id(thing)] = name
         return name
+
+
+def _anew(method: Method) -> Callable[[Setup], Method]:
+    """What makes an instance's equal, in its first state, for the encoder of a cell.
+
+    Raises:
+        ConfigError: its class is made of more than a setup and options.
+    """
+    kind = type(method)
+    if list(inspect.signature(kind).parameters) != ["setup", "options"]:
+        raise ConfigError(
+            f"an instance of {kind.__name__} cannot be made anew for each cell's encoder: its "
+            "class takes more than setup and options; give a function: "
+            f"lambda setup: {kind.__name__}(...)"
+        )
+    return functools.partial(kind, options=method.options)
 
 
 def _made_class(made_card: MethodCard, make: Callable[[Setup], Method]) -> type[Method]:

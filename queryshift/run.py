@@ -72,8 +72,8 @@ def evaluate(
     """Runs methods under query shift in this process, beside the unadapted source model.
 
     Args:
-        method: names ("rest,tcr"), subclasses of ``Method``, functions ``(Setup) -> Method``, or a
-            list of these.
+        method: names ("rest,tcr"), subclasses of ``Method``, instances (made anew, with their
+            options, for each cell), functions ``(Setup) -> Method``, or a list of these.
         model: a name as for ``--model`` ("mini", "hf:FOLDER", an open_clip model); a
             ``DualEncoder``; or ``(image module, preprocess), (text module, tokenise)``, see
             ``dual_encoder``. Default: the benchmark's own.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -199,8 +201,12 @@ def test_a_set_of_ones_own_and_what_is_wrong_in_one() -> None:
             queryshift.evaluate("source", TOWERS, one_set(**wrong), "none")
 
 
-def test_an_instance_of_a_method_is_refused() -> None:
+def test_an_instance_that_cannot_be_made_anew_is_refused() -> None:
     from methods.tiny import World
 
-    with pytest.raises(QueryShiftError, match="gets its encoder when the run begins"):
-        queryshift.evaluate(Sharpen(World().setup()))
+    class Sized(Sharpen):
+        def __init__(self, setup: Any, size: int) -> None:
+            super().__init__(setup)
+
+    with pytest.raises(QueryShiftError, match="give a function: lambda setup: Sized"):
+        queryshift.evaluate(Sized(World().setup(), 3))

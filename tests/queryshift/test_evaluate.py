@@ -20,6 +20,7 @@ from benchmark.data.loading import load_retrieval_set
 from benchmark.data.suite import benchmark_card
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from methods.tent import Tent
+from methods.tiny import World
 from queryshift import QueryShiftError
 from shifts.base import Shift, ShiftCard
 from tests.benchmark.fixtures_own import COLOURS, make_pairs, pixels
@@ -36,20 +37,24 @@ def frame() -> pd.DataFrame:
     )
 
 
-def test_a_class_a_function_and_a_name_beside_the_source(frame, tmp_path, monkeypatch) -> None:
+def test_a_class_a_function_an_instance_and_a_name_beside_the_source(
+    frame, tmp_path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    methods = [Sharpen, partial(Tent, options=Tent.Options(lr=0.0)), "recentre"]
+    still = Tent(World().setup(), Tent.Options(lr=0.0))  # made for another encoder
+    methods = [Sharpen, partial(Tent, options=Tent.Options(lr=0.0)), still, "recentre"]
     result = queryshift.evaluate(methods, "mini", frame, "gaussian")
     rows = result.to_frame().set_index("method")
-    assert list(rows.index) == ["source", "sharpen", "tent-made", "recentre"]
+    assert list(rows.index) == ["source", "sharpen", "tent-made", "tent-made-2", "recentre"]
     assert set(rows["status"]) == {"done"}
     assert rows["backward_per_query"]["sharpen"] > 0
-    assert rows["R@1"]["tent-made"] == rows["R@1"]["source"]  # it learns at a rate of 0
+    for name in ("tent-made", "tent-made-2"):  # they learn at a rate of 0
+        assert rows["R@1"][name] == rows["R@1"]["source"]
     assert "against no adaptation" in result.verdict()
     assert "<table" in result._repr_html_()
     assert "against source" in result._repr_html_()
-    assert "4 of 4 cells" in repr(result)
+    assert "5 of 5 cells" in repr(result)
     assert not list(tmp_path.iterdir())  # nothing was written
     assert "sharpen" not in METHODS
 
