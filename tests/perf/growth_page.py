@@ -148,6 +148,13 @@ def draw(kept: Kept, folder: Path) -> list[Path]:
     return written
 
 
+class _Plain(LogFormatter):
+    """Names the ticks that matplotlib would, 0.6 instead of 6e-01."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def _figure(kept: Kept, curves: Sequence[Curve]) -> Figure:
     sides: Sequence[tuple[str, Callable[[Curve], str]]] = (
         ("seconds", lambda curve: curve.seconds),
@@ -168,7 +175,7 @@ def _figure(kept: Kept, curves: Sequence[Curve]) -> Figure:
                 axes.set_xticks(sizes, list(map(str, sizes)))
                 axes.xaxis.set_minor_formatter("")
             axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter(LogFormatter())
+            axes.yaxis.set_minor_formatter(_Plain())
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
         figure.axes[0].legend(frameon=False, fontsize=8)
