@@ -80,8 +80,8 @@ def test_annotated_path_wins_over_base_name(tmp_path: Path) -> None:
 
 
 def test_many_records_are_no_slower_each_than_few(tmp_path: Path) -> None:
-    def seconds(count: int) -> float:
-        root = tmp_path / str(count)
+    def seconds(count: int, again: int = 0) -> float:
+        root = tmp_path / f"{count}-{again}"
         folder = root / "coco" / "val2014"
         folder.mkdir(parents=True)
         records = []
@@ -97,7 +97,9 @@ def test_many_records_are_no_slower_each_than_few(tmp_path: Path) -> None:
         return time.process_time() - start
 
     seconds(10)  # what is imported once
-    assert seconds(4000) / seconds(500) < 24  # eight times the records; quadratic: 64
+    # Of three, as the collector looks through all that earlier tests have left.
+    few, many = (min(seconds(count, again) for again in range(3)) for count in (500, 4000))
+    assert many / few < 24  # eight times the records; quadratic: 64
 
 
 # Faults
