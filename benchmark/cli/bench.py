@@ -95,7 +95,7 @@ class Bench(Command):
 
     def _starting(self, args: argparse.Namespace, console: Console) -> AbstractContextManager[Any]:
         """Says from the first second that the command works."""
-        given = {**settings.from_file(args), **settings.from_flags(args)}
+        given = settings.given(args)
         if args.dry_run or ("quiet" in given and given["quiet"].value):
             return nullcontext()
         if console.is_interactive:
@@ -105,8 +105,8 @@ class Bench(Command):
 
     def defaults(self, args: argparse.Namespace) -> Mapping[str, Any]:
         """The command's own defaults: a suite alone stands for all its benchmarks."""
-        given = {*settings.from_file(args), *settings.from_flags(args)}
-        return SUITE if "suite" in given and not {"benchmark", "shift"} & given else {}
+        given = settings.given(args)
+        return SUITE if "suite" in given and not {"benchmark", "shift"} & set(given) else {}
 
     @seldom_collected()
     def plan(self, args: argparse.Namespace) -> RunPlan:
@@ -122,7 +122,7 @@ class Bench(Command):
 
             return plan_grid(read_grid(grid_path(args.grid)), args)
         own = settings.defaults(**self.defaults(args))
-        return plan_flags({**own, **settings.from_file(args), **settings.from_flags(args)})
+        return plan_flags({**own, **settings.given(args)})
 
     @seldom_collected()
     def report(

@@ -149,7 +149,7 @@ class Tune(Command):
         budget = check(COUNT, args.budget, "--budget") if args.budget else None
         out = args.out
         del args.out  # the preset's file, not the folder of a run
-        given = {**settings.from_file(args), **settings.from_flags(args)}
+        given = settings.given(args)
         names = given["method"].value if "method" in given else ("all",)
         named = None if "all" in names else [METHODS.resolve(name) for name in names]
         if out and not is_file(out):

@@ -261,6 +261,15 @@ def from_file(args: argparse.Namespace) -> dict[str, Traced]:
     return {} if path is None else _from_yaml(user_path(path))
 
 
+def given(args: argparse.Namespace) -> dict[str, Traced]:
+    """The settings that the user has given: those of the file, and over them those of the flags.
+
+    Raises:
+        ConfigError: as ``from_file`` and ``from_flags``.
+    """
+    return {**from_file(args), **from_flags(args)}
+
+
 def from_flags(args: argparse.Namespace) -> dict[str, Traced]:
     """The settings given as flags, false, zero and empty ones included.
 

@@ -188,11 +188,13 @@ class DiskCache:
             return False
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         abandoned = time.time() - _ABANDONED_SECONDS
-        for stored in self.unfinished():
-            if stored.used < abandoned:
-                remove(stored.path)
+        writing = [
+            stored
+            for stored in self.unfinished()
+            if stored.used >= abandoned or not remove(stored.path)
+        ]
         entries = self.entries()
-        used = needed + sum(stored.size for stored in (*entries, *self.unfinished()))
+        used = needed + sum(stored.size for stored in (*entries, *writing))
         for stored in entries:
             if used > self.max_bytes and remove(stored.path):
                 used -= stored.size

@@ -36,10 +36,16 @@ KINDS = {
 SUFFIX = ".safetensors"
 PARTIAL = ".part"
 _UNSEALED = "0" * 64
-_DTYPES: dict[str, torch.dtype] = {
-    **{"BOOL": torch.bool, "U8": torch.uint8},
-    **{f"I{bits}": getattr(torch, f"int{bits}") for bits in (8, 16, 32, 64)},
-    **{f"F{bits}": getattr(torch, f"float{bits}") for bits in (16, 32, 64)},
+_DTYPES = {
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "BOOL": torch.bool,
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 

@@ -185,10 +185,10 @@ def stacked(cells: Sequence[CellResult]) -> tuple[np.ndarray, np.ndarray, np.nda
     """
     seeds = {seed: place for place, seed in enumerate(sorted({cell.seed for cell in cells}))}
     runs = Counter(cell.setting for cell in cells)
-    lengths = [0 if cell.hits is None else len(cell.hits) for cell in cells]
+    lengths = [0 if cell.group is None else len(cell.group) for cell in cells]
     labels = [seeds[c.seed] if runs[c.setting] == len(seeds) else -1 for c in cells]
     return (
-        np.concatenate([cell.hits for cell in cells if cell.hits is not None]),
+        np.concatenate([hits for cell in cells if (hits := cell.hits) is not None]),
         np.concatenate([cell.group for cell in cells if cell.group is not None]),
         np.repeat(np.array(labels, dtype=np.int32), lengths),
     )
@@ -202,9 +202,9 @@ def compared(pairs: Sequence[tuple[CellResult, CellResult]]) -> tuple[Comparison
             lies within one, a seed is the same in all.
     """
     ours, groups, seeds = stacked([cell for cell, _ in pairs])
-    theirs = np.concatenate([other.hits for _, other in pairs if other.hits is not None])
+    theirs = np.concatenate([hits for _, other in pairs if (hits := other.hits) is not None])
     places = {place: i for i, place in enumerate(dict.fromkeys(cell.place for cell, _ in pairs))}
-    lengths = [0 if cell.hits is None else len(cell.hits) for cell, _ in pairs]
+    lengths = [0 if cell.group is None else len(cell.group) for cell, _ in pairs]
     # In few bytes: a report of many cells has a hundred million queries here.
     span = 1 + int(groups.max())
     groups = groups.astype(np.min_scalar_type(span * len(places)))
@@ -238,9 +238,10 @@ def made_no_update(cell: CellResult) -> bool:
 
 def fits(cell: CellResult, partner: CellResult) -> bool:
     """Whether two cells have numbers of the same queries."""
-    if cell.hits is None or partner.hits is None or cell.group is None or partner.group is None:
+    ours, theirs = cell.hits, partner.hits
+    if ours is None or theirs is None or cell.group is None or partner.group is None:
         return False
-    return cell.hits.shape == partner.hits.shape and np.array_equal(cell.group, partner.group)
+    return ours.shape == theirs.shape and np.array_equal(cell.group, partner.group)
 
 
 def prepare(results: Iterable[CellResult]) -> list[CellResult]:

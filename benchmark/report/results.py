@@ -59,7 +59,8 @@ class CellResult:
     @property
     def done(self) -> bool:
         """Whether the cell ended well and has its numbers per query."""
-        return self.record.status == Status.DONE and self.hits is not None
+        known = self.given is not None or self.ranks is not None  # hits are made anew each time
+        return self.record.status == Status.DONE and known
 
     @property
     def unlabelled(self) -> bool:

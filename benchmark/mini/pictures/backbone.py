@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from benchmark.backbones.base import TwoTowers, check_device, fingerprint
+from benchmark.backbones.places import CONFIG_FILE
 from benchmark.backbones.towers import image_tower, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
-from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
+from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean, reason_of
 from benchmark.mini.pictures.encoder import Clip
 
 if TYPE_CHECKING:
@@ -81,15 +82,15 @@ def _read(folder: Path) -> tuple[Clip, dict[str, Any], dict[str, Any], bytes]:
     """A shipped encoder with its weights; "model_cfg" and "preprocess_cfg"; its vocabulary."""
     state, _ = read_weights(folder / "open_clip_model.safetensors")
     try:
-        stated = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+        stated = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         with torch.random.fork_rng(devices=[]):  # initialisers use the global generator
             model = Clip(stated["model_cfg"])
         model.load_state_dict(state)
         vocabulary = gzip.decompress((folder / BPE_FILE).read_bytes())
     except (OSError, ValueError, KeyError, RuntimeError, EOFError, zlib.error) as error:
-        reason = str(error).partition("\n")[0]
         raise WeightsError(
-            f"the shipped encoder in {folder} is damaged ({reason}); install the package again"
+            f"the shipped encoder in {folder} is damaged ({reason_of(error)}); install the package "
+            "again"
         ) from None
     return model, stated["model_cfg"], stated["preprocess_cfg"], vocabulary
 
