@@ -29,22 +29,23 @@ from torch import Tensor, nn
 from benchmark.backbones.towers import text_tower
 from benchmark.config.files import atomic_write
 from benchmark.data.tasks import clean
-from benchmark.mini.pictures import render, scenes
+from benchmark.mini.pictures import data, render, scenes
 from benchmark.mini.pictures.backbone import (
     BPE_FILE,
     WEIGHTS,
     tokenizer,
     weights_folder,
 )
-from benchmark.mini.pictures.render import PATCHES
-from benchmark.mini.pictures.scenes import Scene
+from benchmark.mini.pictures.scenes import SIDE, Scene
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
 from benchmark.mini.worlds import people, poster
-from benchmark.mini.worlds.drawn import Describe
+from benchmark.mini.worlds.drawn import Describe, World
 from training.recipes import ARCHITECTURE, PREPROCESS, PictureRecipe
 from training.run import TrainingRun, drawn
 
 CAPTIONS = 5
+PATCHES = SIDE // 8
+"""A side, of 8 x 8 pixels each."""
 TYPO_SHARE = 0.08
 """Share of training captions with one letter dropped or doubled, as in captions people type."""
 _CHUNK = 500
@@ -77,7 +78,7 @@ class Source:
     Attributes:
         scenes: split, count, seed -> different scenes.
         edit: the scene with one look changed, in the same split.
-        draw: scene -> picture and owners of its 8 x 8 patches (see ``pictures.render``).
+        draw: scene -> picture and ``owners_of`` its patches.
         captions: scene -> five texts.
         labels: scene -> looks of its things, (3, 3) int8, -1 where there is none, and its
             background's number. A source without labels goes with head weights of zero.
@@ -93,6 +94,20 @@ class Source:
 def _typo(text: str, rng: np.random.Generator) -> str:
     at = int(rng.integers(len(text)))
     return text[:at] + (text[at] * 2 if rng.random() < 0.5 else "") + text[at + 1 :]
+
+
+def owners_of(masks: list[np.ndarray]) -> np.ndarray:
+    """Which thing covers most of each patch, (8, 8) int8; -1 below a quarter."""
+    shares = [mask.reshape(PATCHES, 8, PATCHES, 8).mean(axis=(1, 3)) for mask in masks]
+    coverage = np.stack(shares)
+    return np.where(coverage.max(0) >= 0.25, coverage.argmax(0), -1).astype(np.int8)
+
+
+def _with_owners(
+    scene: Scene, rng: np.random.Generator, draw: Callable[..., np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    masks: list[np.ndarray] = []
+    return draw(scene, rng, masks=masks), owners_of(masks)
 
 
 def _labels(scene: Scene) -> tuple[np.ndarray, int]:
@@ -126,23 +141,33 @@ def _captions(person: people.Person, rng: np.random.Generator, describe: Describ
     return texts[:5]
 
 
-def _people(cameras: tuple[people.Camera, ...], describe: Describe) -> Source:
+def _people(world: World) -> Source:
     return Source(
-        people.people,
+        world.scenes,
         people.edit,
-        partial(_sighting, cameras=cameras),
-        partial(_captions, describe=describe),
+        partial(_sighting, cameras=world.views),
+        partial(_captions, describe=world.describe),
         _no_labels,
     )
 
 
 SOURCES: dict[str, Source] = {
-    "base": Source(scenes.scenes, scenes.edit, render.render_with_owners, scenes.captions, _labels),
-    "flickr": Source(
-        poster.scenes, scenes.edit, poster.render_with_owners, poster.captions, _labels
+    "base": Source(
+        data.WORLD.scenes,
+        scenes.edit,
+        partial(_with_owners, draw=render.render),
+        scenes.captions,
+        _labels,
     ),
-    "people-cuhk": _people(people.CUHK_CAMERAS, people.two_captions),
-    "people-icfg": _people(people.ICFG_CAMERAS, people.one_caption),
+    "flickr": Source(
+        poster.WORLD.scenes,
+        scenes.edit,
+        partial(_with_owners, draw=poster.render),
+        poster.captions,
+        _labels,
+    ),
+    "people-cuhk": _people(people.CUHK),
+    "people-icfg": _people(people.ICFG),
 }
 
 

@@ -23,9 +23,9 @@ from benchmark.metrics.ranking import ranks
 from benchmark.metrics.recall import recall_at
 from benchmark.mini.pictures import data
 from benchmark.mini.pictures.backbone import load as load_backbone
-from benchmark.mini.pictures.scenes import captions, scenes
+from benchmark.mini.pictures.scenes import Scene, captions
 from benchmark.mini.worlds import aerial, fashion, nocaps, people, poster
-from benchmark.mini.worlds.drawn import World
+from benchmark.mini.worlds.drawn import SEED
 from docs import marks
 
 Load = Callable[[], ImageTextPairs]
@@ -39,21 +39,24 @@ def like_base(images: int, per_image: int) -> ImageTextPairs:
     The yardstick of a set that no shipped encoder was tuned on.
     """
 
-    def describe(index: int, rng: np.random.Generator) -> list[str]:
+    def describe(scene: Scene, rng: np.random.Generator) -> list[str]:
         texts: list[str] = []
         while len(texts) < per_image:
-            texts += captions(drawn[index], rng)
+            texts += captions(scene, rng)
         return texts[:per_image]
 
-    whole = data.load(split="test")
-    drawn = list(scenes("test", images, data.SEED))
-    return World(
+    drawn = replace(
+        data.WORLD,
         name=f"mini-coco with {per_image} captions",
         counts={"test": images},
-        scenes=lambda _split, count: range(count),
-        draw=lambda index, _rng: whole.images[index],
         describe=describe,
+        groups={},
+        seed=SEED,
+        key=None,
+        scene_seed=data.SEED,
+        scene_key="",
     ).load("test")
+    return replace(drawn, images=_Few(data.load(split="test").images, images))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from benchmark.data.datasets.base import ClipPairs, content_fingerprint
 from benchmark.mini.clips.events import Clip, clips
 from benchmark.mini.clips.pictures import draw_frames
 from benchmark.mini.clips.sounds import RATE, draw_samples
-from benchmark.mini.worlds.drawn import Drawn, check_split, loader, numbered
+from benchmark.mini.worlds.drawn import Drawn, loader, numbered
 from shifts.audio.item import Audio
 from shifts.video.item import Frames
 
@@ -31,30 +31,7 @@ def audio(clip: Clip, rng: np.random.Generator) -> Audio:
     return Audio(draw_samples(clip, rng), RATE)
 
 
-@loader
-def load_as(split: str) -> ClipPairs:
-    """``mini-as``: clips with mostly two events at once, after AudioSet; 504 (validation: 252).
-
-    Raises:
-        ConfigError: unknown split.
-    """
-    return _load("as", split)
-
-
-@loader
-def load_vgg(split: str) -> ClipPairs:
-    """``mini-vgg``: one dominant event close up, equally many of each class, after VGGSound.
-
-    504 clips (validation: 252).
-
-    Raises:
-        ConfigError: unknown split.
-    """
-    return _load("vgg", split)
-
-
 def _load(style: str, split: str) -> ClipPairs:
-    check_split(f"mini-{style}", split, COUNTS)
     drawn = scripts(style, split)
     source = f"mini-{style}-{split}"
     described = [f"{clip.signature()} {clip.events}" for clip in drawn]
@@ -74,3 +51,9 @@ def _load(style: str, split: str) -> ClipPairs:
 def scripts(style: str, split: str) -> tuple[Clip, ...]:
     """What happens in the clips of a set: style "as" or "vgg", split "val" or "test"."""
     return tuple(clips(style, split, COUNTS[split], SEED))
+
+
+load_as = loader("mini-as", COUNTS, partial(_load, "as"))
+"""Clips with mostly two events at once, after AudioSet; 504 (validation: 252)."""
+load_vgg = loader("mini-vgg", COUNTS, partial(_load, "vgg"))
+"""One dominant event close up, equally many of each class, after VGGSound; as many."""

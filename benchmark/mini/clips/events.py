@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from benchmark.mini.pictures import vocabulary as pictures
-from benchmark.mini.pictures.scenes import pick, split_of
+from benchmark.mini.pictures.scenes import Signed, distinct, pick, split_of
 
 FRAMES = 8
 SIDE = 32
@@ -87,7 +89,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Clip(Signed):
     """A style, a background and one or two events, the dominant one first."""
 
     style: str
@@ -105,10 +107,7 @@ class Clip:
         return "|".join([self.background, *heard])
 
     def split(self) -> str:
-        """The split that the clip belongs to; a function of its signature alone.
-
-        Clips of different splits therefore differ in what can be both seen and heard.
-        """
+        """See ``Signed``; clips of different splits differ in what is both seen and heard."""
         return split_of(f"clip {self.signature()}")
 
 
@@ -134,21 +133,10 @@ def draw_clip(rng: np.random.Generator, style: str) -> Clip:
     sizes = [int(rng.integers(len(SIZES))) for _ in shapes]
     places = _places(rng, [look.radius[size] for size in sizes])
     events = []
-    for shape, size, (x, y) in zip(shapes, sizes, places, strict=True):
-        period = int(rng.choice(PERIODS))
-        events.append(
-            Event(
-                shape,
-                SIZES[size],
-                pick(rng, TEXTURES),
-                period,
-                int(rng.integers(period)),
-                pick(rng, COLOURS),
-                pick(rng, MOTIONS),
-                x,
-                y,
-            )
-        )
+    for shape, size, place in zip(shapes, sizes, places, strict=True):
+        period, texture = int(rng.choice(PERIODS)), pick(rng, TEXTURES)
+        phase, colour, motion = int(rng.integers(period)), pick(rng, COLOURS), pick(rng, MOTIONS)
+        events.append(Event(shape, SIZES[size], texture, period, phase, colour, motion, *place))
     return Clip(style, pick(rng, BACKGROUNDS), tuple(events))
 
 
@@ -158,18 +146,12 @@ def clips(style: str, split: str, count: int, seed: int) -> Iterator[Clip]:
     In a balanced style every class gets its equal share; ``count`` must then be a multiple of the
     number of classes, except in training, which is not balanced.
     """
-    rng = np.random.Generator(np.random.PCG64([seed, *f"{style}/{split}".encode()]))
     classes = len(SHAPES) * len(TEXTURES)
     share = count // classes if STYLES[style].balanced and split != "train" else count
-    taken: dict[str, int] = {}
-    seen: set[str] = set()
-    while len(seen) < count:
-        clip = draw_clip(rng, style)
-        if (
-            clip.split() == split
-            and clip.signature() not in seen
-            and taken.get(clip.label, 0) < share
-        ):
-            seen.add(clip.signature())
-            taken[clip.label] = taken.get(clip.label, 0) + 1
+    taken: Counter[str] = Counter()
+    drawn = distinct(partial(draw_clip, style=style), split, seed, f"{style}/{split}")
+    while taken.total() < count:
+        clip = next(drawn)
+        if taken[clip.label] < share:
+            taken[clip.label] += 1
             yield clip

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from benchmark.mini.pictures.render import render
-from benchmark.mini.pictures.scenes import GROUPS, captions, scenes
-from benchmark.mini.worlds.drawn import World, loader
+from benchmark.mini.pictures.scenes import GROUPS, captions, draw_scene
+from benchmark.mini.worlds.drawn import World
 
 SEED = 2025
 
 WORLD = World(
     name="mini",
     counts={"val": 500, "test": 1000},
-    scenes=partial(scenes, seed=SEED),
-    draw=render,
+    scene=draw_scene,
+    draw=lambda scene, _, rng: render(scene, rng),
     describe=captions,
     groups=GROUPS,
     parts={"test-400": ("test", 400)},
@@ -23,5 +21,5 @@ WORLD = World(
 )
 """The training split has no fixed number of pictures (see ``training/recipes.py``)."""
 
-load = loader(WORLD.load)
+load = WORLD.loader()
 """1,000 pictures ("val": 500, "test-400": 400) with five captions each."""

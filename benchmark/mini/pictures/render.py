@@ -12,7 +12,6 @@ from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene
 from benchmark.mini.pictures.vocabulary import COLOURS, Part, silhouettes
 
 _OVERSAMPLE = 4
-PATCHES = SIDE // 8
 _YY, _XX = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
 Rng = np.random.Generator
 RGB = tuple[int, int, int]
@@ -179,34 +178,33 @@ def paint(
     return picture * (1 - mask[..., None]) + body * mask[..., None]
 
 
-def owners_of(coverage: np.ndarray) -> np.ndarray:
-    """Which thing covers most of each 8 x 8 patch, (8, 8) int8; -1 below a quarter."""
-    return np.where(coverage.max(0) >= 0.25, coverage.argmax(0), -1).astype(np.int8)
-
-
-def render_with_owners(
-    scene: Scene, rng: np.random.Generator, outlines: Mapping[str, tuple[Part, ...]] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def render(
+    scene: Scene,
+    rng: np.random.Generator,
+    outlines: Mapping[str, tuple[Part, ...]] | None = None,
+    masks: list[np.ndarray] | None = None,
+) -> np.ndarray:
     """Draws a scene once; another generator gives another picture of the same scene.
 
     Args:
         scene: what is to be seen.
         rng: decides what varies between pictures of one scene.
         outlines: shape -> outline; the base world's silhouettes by default.
+        masks: takes what each thing covers, (64, 64) in [0, 1]; training wants to know.
 
     Returns:
-        The picture, (64, 64, 3) uint8, and ``owners_of`` its patches.
+        The picture, (64, 64, 3) uint8.
     """
     outlines = outlines or silhouettes()
     picture = background(scene.background, rng)
-    coverage = np.zeros((len(scene.things), PATCHES, PATCHES), dtype=np.float32)
-    for index, thing in enumerate(scene.things):
+    for thing in scene.things:
         x = thing.x + rng.uniform(-1.5, 1.5)
         y = thing.y + rng.uniform(-1.5, 1.5)
         radius = RADIUS[thing.size] * rng.uniform(0.94, 1.06)
         angle = rng.uniform(-0.3, 0.3)
         mask = coverage_of(outlines[thing.shape], radius, x, y, angle)
-        coverage[index] = mask.reshape(PATCHES, 8, PATCHES, 8).mean(axis=(1, 3))
+        if masks is not None:
+            masks.append(mask)
         shadow = np.roll(mask, (2, 2), (0, 1))[..., None]
         picture *= 1 - 0.35 * shadow
         tone = np.asarray(COLOURS[thing.colour], np.float32) * rng.uniform(0.92, 1.06)
@@ -215,11 +213,4 @@ def render_with_owners(
     exposure = rng.uniform(0.82, 1.15)
     tint = rng.uniform(0.95, 1.05, 3).astype(np.float32)
     picture = picture * exposure * tint + rng.normal(0, 4.5, picture.shape)
-    return picture.clip(0, 255).astype(np.uint8), owners_of(coverage)
-
-
-def render(
-    scene: Scene, rng: np.random.Generator, outlines: Mapping[str, tuple[Part, ...]] | None = None
-) -> np.ndarray:
-    """The picture alone, (64, 64, 3) uint8."""
-    return render_with_owners(scene, rng, outlines)[0]
+    return picture.clip(0, 255).astype(np.uint8)

@@ -7,7 +7,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,11 +31,21 @@ SPLITS = {"train": (0, 80), "val": (80, 90), "test": (90, 100)}
 """Split -> range of the percentile that a scene's signature hashes to."""
 
 
-class Signed(Protocol):
+class Signed:
     """Something drawn at random that knows what identifies it."""
+
+    __slots__ = ()
 
     def signature(self) -> str:
         """What can be seen of it."""
+        raise NotImplementedError
+
+    def split(self) -> str:
+        """The split that it belongs to: a hash of its signature alone, so no seed can mix splits.
+
+        Two of different splits therefore differ in what can be seen, by construction.
+        """
+        return split_of(self.signature())
 
 
 Kind = TypeVar("Kind", bound=Signed)
@@ -54,7 +64,7 @@ class Thing:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Signed):
     """A background and one to three things."""
 
     background: str
@@ -65,23 +75,16 @@ class Scene:
         looks = sorted(f"{t.shape}/{t.colour}/{t.texture}/{t.size}" for t in self.things)
         return "|".join([self.background, *looks])
 
-    def split(self) -> str:
-        """The split that the scene belongs to; a function of its signature alone.
 
-        Two scenes of different splits therefore differ in what can be seen, by construction.
-        """
-        return split_of(self.signature())
-
-
-GROUPS: dict[str, Callable[[Scene], str]] = {
-    "background": lambda scene: scene.background,
-    "shape": lambda scene: scene.things[0].shape,
+GROUPS: dict[str, Callable[[Scene, Any], str]] = {
+    "background": lambda scene, _: scene.background,
+    "shape": lambda scene, _: scene.things[0].shape,
 }
 """Key -> what names a scene's group, for correlated streams."""
 
 
 def split_of(signature: str) -> str:
-    """The split of what has this signature: a hash, so that no seed can mix the splits."""
+    """The split of what has this signature."""
     digest = hashlib.sha256(signature.encode()).digest()
     percentile = int.from_bytes(digest[:8], "little") % 100
     return next(name for name, (low, high) in SPLITS.items() if low <= percentile < high)
@@ -150,24 +153,19 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         return Scene(pick(rng, BACKGROUNDS), things)
 
 
-def scenes(split: str, count: int, seed: int) -> Iterator[Scene]:
-    """``count`` scenes of one split with different signatures, the same for the same seed."""
-    return distinct(draw_scene, split, count, seed, split)
-
-
 def distinct(
-    draw: Callable[[np.random.Generator], Kind], split: str, count: int, seed: int, key: str
+    draw: Callable[[np.random.Generator], Kind], split: str, seed: int, key: str
 ) -> Iterator[Kind]:
-    """The first ``count`` draws that belong to ``split`` and have different signatures.
+    """Draws that belong to ``split`` and have different signatures, without end.
 
     All come from one generator, that of ``seed`` and ``key``.
     """
     rng = np.random.Generator(np.random.PCG64([seed, *key.encode()]))
     seen: set[str] = set()
-    while len(seen) < count:
+    while True:
         drawn = draw(rng)
         signature = drawn.signature()
-        if signature not in seen and split_of(signature) == split:
+        if signature not in seen and drawn.split() == split:
             seen.add(signature)
             yield drawn
 
@@ -308,17 +306,11 @@ def _partial(scene: Scene, rng: np.random.Generator) -> str:
 
 Template = Callable[[Scene, np.random.Generator], str]
 
-TEMPLATES: tuple[Template, ...] = (
-    _list,
-    _relate,
-    _photo,
-    _count,
-    _partial,
-)
-
 
 def captions(
-    scene: Scene, rng: np.random.Generator, templates: Sequence[Template] = TEMPLATES
+    scene: Scene,
+    rng: np.random.Generator,
+    templates: Sequence[Template] = (_list, _relate, _photo, _count, _partial),
 ) -> list[str]:
     """Captions, one a template."""
     return [sentence(template(scene, rng)) for template in templates]

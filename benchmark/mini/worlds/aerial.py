@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import pi
@@ -10,9 +9,9 @@ from math import pi
 import numpy as np
 
 from benchmark.mini.pictures.render import background, coverage_of, paint, pattern_of
-from benchmark.mini.pictures.scenes import SIDE, article, choose, distinct, join, pick, sentence
+from benchmark.mini.pictures.scenes import SIDE, Signed, article, choose, join, pick, sentence
 from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, Part, box, silhouettes, words
-from benchmark.mini.worlds.drawn import SEED, Look, World, filmed, loader
+from benchmark.mini.worlds.drawn import Look, World, filmed
 
 LAND = words("land")
 """Kind of ground -> words, all known to the base encoder."""
@@ -35,7 +34,7 @@ class Object:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class View(Signed):
     """A piece of land from above."""
 
     land: str
@@ -56,19 +55,21 @@ def _view(rng: np.random.Generator) -> View:
     return View(pick(rng, LAND), pick(rng, ROADS), objects)
 
 
-def _views(name: str, split: str, count: int) -> Iterator[View]:
-    return distinct(_view, split, count, SEED, f"{name}/{split}")
-
-
 def _bar(upright: bool, width: float) -> Part:
     x, y = (width / 32, 2.0) if upright else (2.0, width / 32)
     return True, box(-x, -y, x, y)
 
 
-def draw(
-    view: View, look: Look, sizes: tuple[float, float], rng: np.random.Generator
-) -> np.ndarray:
-    """One picture, (64, 64, 3) uint8; ``sizes`` are the objects' smallest and largest radius."""
+@dataclass(frozen=True, slots=True)
+class Satellite:
+    """How views are seen; ``sizes`` are the objects' smallest and largest radius in pixels."""
+
+    look: Look
+    sizes: tuple[float, float]
+
+
+def draw(view: View, seen: Satellite, rng: np.random.Generator) -> np.ndarray:
+    """One picture, (64, 64, 3) uint8."""
     picture = background(view.land, rng)
     middle = SIDE / 2 + rng.uniform(-2, 2)
     bend = rng.uniform(-0.1, 0.1)
@@ -82,12 +83,12 @@ def draw(
         x = SIDE * (0.25 if thing.quarter % 2 == 0 else 0.75) + rng.uniform(-2, 2)
         y = SIDE * (0.25 if thing.quarter < 2 else 0.75) + rng.uniform(-2, 2)
         turn = rng.uniform(-0.35, 0.35)
-        mask = coverage_of(silhouettes()[thing.shape], rng.uniform(*sizes), x, y, turn)
+        mask = coverage_of(silhouettes()[thing.shape], rng.uniform(*seen.sizes), x, y, turn)
         tone = np.asarray(COLOURS[thing.colour], np.float32) * rng.uniform(0.92, 1.05)
         pattern = pattern_of(thing.roof, x, y, turn + rng.choice([0.0, pi / 2]))
         picture = picture * (1 - 0.3 * np.roll(mask, (-2, 2), (0, 1))[..., None])
         picture = paint(picture, mask, tone, pattern)
-    return filmed(picture, look, rng)
+    return filmed(picture, seen.look, rng)
 
 
 def _named(thing: Object, rng: np.random.Generator) -> str:
@@ -128,17 +129,18 @@ def _world(name: str, test: int, look: Look, sizes: tuple[float, float]) -> Worl
     return World(
         name=name,
         counts={"val": 150, "test": test},
-        scenes=partial(_views, name),
-        draw=lambda view, rng: draw(view, look, sizes, rng),
+        scene=_view,
+        draw=draw,
         describe=captions,
-        groups={"land": lambda view: view.land, "road": lambda view: view.road},
+        views=(Satellite(look, sizes),),
+        groups={"land": lambda view, _: view.land, "road": lambda view, _: view.road},
     )
 
 
 RSICD = _world("mini-rsicd", 300, RSICD_LOOK, (8.0, 11.0))
 RSITMD = _world("mini-rsitmd", 200, RSITMD_LOOK, (9.5, 13.0))
 
-load_rsicd = loader(RSICD.load)
+load_rsicd = RSICD.loader()
 """300 views (validation: 150) with five captions each; some texts serve several views."""
-load_rsitmd = loader(RSITMD.load)
+load_rsitmd = RSITMD.loader()
 """200 views in another look, larger on the ground."""

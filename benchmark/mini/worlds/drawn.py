@@ -2,62 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial, wraps
+from functools import cache, partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint
 from benchmark.errors import ConfigError, did_you_mean
-from benchmark.mini.pictures.scenes import SIDE
+from benchmark.mini.pictures.scenes import SIDE, Signed, distinct
 
 SEED = 2026
 WORLDS_VERSION = 1
 """Raised whenever a picture or caption of these worlds changes; part of their fingerprints."""
 
-Draw = Callable[[Any, np.random.Generator], np.ndarray]
+Draw = Callable[[Any, Any, np.random.Generator], np.ndarray]
 Describe = Callable[[Any, np.random.Generator], list[str]]
-Loaded = TypeVar("Loaded", covariant=True)
+Loaded = TypeVar("Loaded")
 
 
-class Loader(Protocol, Generic[Loaded]):
-    """What a name in ``benchmark.data.datasets`` stands for."""
+def loader(
+    name: str, splits: Collection[str], load: Callable[[str], Loaded]
+) -> Callable[..., Loaded]:
+    """A data set's loader from a function of its split: nothing is read and nothing is missing.
 
-    def __call__(
-        self, root: Path | None = None, *, split: str = "test", allow_missing: bool = False
-    ) -> Loaded: ...
-
-
-def loader(load: Callable[[str], Loaded]) -> Loader[Loaded]:
-    """A data set's loader from a function of its split: nothing is read and nothing is missing."""
+    It raises ConfigError for a split that is not among ``splits``.
+    """
     kept = cache(load)
 
-    @wraps(load)
     def drawn(
         root: Path | None = None, *, split: str = "test", allow_missing: bool = False
     ) -> Loaded:
         del root, allow_missing
+        if split not in splits:
+            raise ConfigError(
+                f"{name} has no split {split!r}{did_you_mean(split, splits)}; it has "
+                + " and ".join(sorted(splits))
+            )
         return kept(split)
 
     return drawn
-
-
-def check_split(name: str, split: str, known: Iterable[str]) -> None:
-    """Refuses a split that a set does not have.
-
-    Raises:
-        ConfigError: names those that there are.
-    """
-    splits = sorted(known)
-    if split not in splits:
-        raise ConfigError(
-            f"{name} has no split {split!r}{did_you_mean(split, splits)}; it has "
-            + " and ".join(splits)
-        )
 
 
 def item_generator(seed: int, key: str, index: int) -> np.random.Generator:
@@ -102,56 +90,70 @@ class World:
     Attributes:
         name: data set name, for example "mini-flickr".
         counts: split -> number of pictures.
-        scenes: (split, pictures) -> one scene a picture, deterministic.
-        draw: scene, generator -> (64, 64, 3) uint8.
+        scene: generator -> a random scene of any split.
+        draw: scene, view, generator -> (64, 64, 3) uint8.
         describe: scene, generator -> captions, equally many for every picture.
-        identity: scene -> what stays the same over pictures (a product, a person); captions are
-            then drawn once an identity if ``shared``.
-        shared: pictures of one identity have the same captions.
-        groups: key -> function of a scene that names its group, for correlated streams.
+        views: how a scene is seen (a camera, a pose), one picture each. With several, a scene is an
+            identity (a person, a product).
+        shared: pictures of one scene have the same captions.
+        groups: key -> function of a scene and a view that names their group, of correlated streams.
         parts: name -> (split, pictures): the first pictures of a split, for rows that compare
             encoders on equally many pictures.
         seed: of pictures and captions.
-        key: what the generators' keys start with; the world's name unless given.
+        key: what the generators' keys start with; the world's name and "/" unless given.
+        scene_seed: of the scenes, and ``scene_key`` what their keys start with; as the above unless
+            given.
     """
 
     name: str
     counts: Mapping[str, int]
-    scenes: Callable[[str, int], Iterable[Any]]
+    scene: Callable[[np.random.Generator], Signed]
     draw: Draw
     describe: Describe
-    identity: Callable[[Any], str] | None = None
+    views: tuple[Any, ...] = (None,)
     shared: bool = False
-    groups: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
+    groups: Mapping[str, Callable[[Any, Any], str]] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     seed: int = SEED
     key: str | None = None
+    scene_seed: int | None = None
+    scene_key: str | None = None
 
-    def load(self, split: str) -> ImageTextPairs:
-        """The pictures and captions of a split.
+    def scenes(self, split: str, count: int, seed: int | None = None) -> Iterator[Any]:
+        """``count`` scenes of one split with different signatures, the same for the same seed."""
+        key = self._key() if self.scene_key is None else self.scene_key
+        of = next(one for one in (seed, self.scene_seed, self.seed) if one is not None)
+        return islice(distinct(self.scene, split, of, key + split), count)
 
-        Raises:
-            ConfigError: unknown split.
-        """
-        check_split(self.name, split, [*self.counts, *self.parts])
-        asked = split
-        split, count = self.parts.get(split, (split, self.counts.get(split, 0)))
-        key = f"{self.name}/" if self.key is None else self.key
-        scenes = tuple(self.scenes(split, count))
-        people = None if self.identity is None else numbered([self.identity(s) for s in scenes])
+    def loader(self) -> Callable[..., ImageTextPairs]:
+        """What a name in ``benchmark.data.datasets`` stands for."""
+        return loader(self.name, [*self.counts, *self.parts], self.load)
+
+    def load(self, asked: str) -> ImageTextPairs:
+        """The pictures and captions of a split."""
+        split, count = self.parts.get(asked, (asked, self.counts.get(asked, 0)))
+        key = self._key()
+        drawn = self.scenes(split, count // len(self.views))
+        seen = [(scene, view) for scene in drawn for view in self.views]
+        several = len(self.views) > 1
+        who = numbered([scene.signature() for scene, _ in seen]) if several else None
         texts: list[str] = []
-        for index, scene in enumerate(scenes):
-            source = int(people[index]) if self.shared and people is not None else index
+        for index, (scene, _) in enumerate(seen):
+            source = int(who[index]) if self.shared and who is not None else index
             rng = item_generator(self.seed, f"{key}captions/{split}", source)
             texts += self.describe(scene, rng)
         pictures = Drawn(
-            f"{self.name}-{split}", scenes, self.draw, self.seed, f"{key}picture/{split}"
+            f"{self.name}-{split}",
+            seen,
+            lambda scene, rng: self.draw(scene[0], scene[1], rng),
+            self.seed,
+            f"{key}picture/{split}",
         )
-        per_image = len(texts) // len(scenes)
-        owner = np.repeat(np.arange(len(scenes)), per_image)
-        groups = {key: numbered([name(s) for s in scenes]) for key, name in self.groups.items()}
+        per_image = len(texts) // len(seen)
+        owner = np.repeat(np.arange(len(seen)), per_image)
+        groups = {key: numbered([name(*one) for one in seen]) for key, name in self.groups.items()}
         parts = [f"{self.name} {WORLDS_VERSION}", asked, *texts]
-        parts += [] if people is None else [" ".join(map(str, people))]
+        parts += [] if who is None else [" ".join(map(str, who))]
         return ImageTextPairs(
             name=f"{self.name} {asked}",
             images=pictures,
@@ -160,8 +162,11 @@ class World:
             caption_image=owner,
             fingerprint=content_fingerprint(parts),
             image_groups=groups,
-            identities=people,
+            identities=who,
         )
+
+    def _key(self) -> str:
+        return f"{self.name}/" if self.key is None else self.key
 
 
 def numbered(names: Sequence[str]) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import pi
@@ -10,7 +9,7 @@ from math import pi
 import numpy as np
 
 from benchmark.mini.pictures.render import coverage_of, paint, pattern_of, smooth_field
-from benchmark.mini.pictures.scenes import SIDE, choose, distinct, pick, sentence
+from benchmark.mini.pictures.scenes import SIDE, Signed, choose, pick, sentence
 from benchmark.mini.pictures.vocabulary import (
     COLOUR_WORDS,
     COLOURS,
@@ -20,18 +19,16 @@ from benchmark.mini.pictures.vocabulary import (
     silhouettes,
     words,
 )
-from benchmark.mini.worlds.drawn import SEED, Look, World, filmed, loader
+from benchmark.mini.worlds.drawn import Look, World, filmed
 
 CATEGORIES = words("garments")
 """Category -> nouns; the base encoder knows shirts, boots, hats and bags, and every colour."""
 TRIMS = ("", "belt", "pocket", "band")
 STUDIO = Look((0.9, 1.08), (1.0, 1.0, 1.0), contrast=0.9, noise=3.5, blur=1.1)
-PICTURES = 2
-"""Pictures of a product: front and another pose before another backdrop."""
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class Product(Signed):
     """What is sold; ``trim`` "" = none."""
 
     category: str
@@ -43,14 +40,6 @@ class Product:
     def signature(self) -> str:
         look = f"{self.category}/{self.colour}/{self.texture}"
         return f"product|{look}/{self.trim}/{self.trim_colour}"
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """One picture of a product."""
-
-    product: Product
-    pose: int
 
 
 @cache
@@ -70,15 +59,8 @@ def _product(rng: np.random.Generator) -> Product:
     )
 
 
-def _shots(split: str, count: int) -> Iterator[Shot]:
-    for product in distinct(_product, split, count // PICTURES, SEED, f"fashion/{split}"):
-        for pose in range(PICTURES):
-            yield Shot(product, pose)
-
-
-def draw(shot: Shot, rng: np.random.Generator) -> np.ndarray:
-    """One picture of a product, (64, 64, 3) uint8: from the front, or smaller and turned."""
-    product, turned = shot.product, shot.pose > 0
+def draw(product: Product, turned: bool, rng: np.random.Generator) -> np.ndarray:
+    """One picture, (64, 64, 3) uint8: from the front, or smaller, turned, before another wall."""
     light = np.array([232, 230, 226] if not turned else [206, 212, 220], np.float32)
     picture = light * (0.94 + 0.1 * smooth_field(rng, 3)[..., None])
     radius = 26.0 * (rng.uniform(0.92, 1.0) if not turned else rng.uniform(0.68, 0.85))
@@ -96,9 +78,8 @@ def draw(shot: Shot, rng: np.random.Generator) -> np.ndarray:
     return filmed(picture, STUDIO, rng)
 
 
-def describe(shot: Shot, rng: np.random.Generator) -> list[str]:
+def describe(product: Product, rng: np.random.Generator) -> list[str]:
     """One description, the same row for every picture of the product."""
-    product = shot.product
     noun = choose(rng, CATEGORIES[product.category], 0.6)
     colour = choose(rng, COLOUR_WORDS[product.colour], 0.8)
     texture = choose(rng, TEXTURES[product.texture][0])
@@ -111,13 +92,14 @@ def describe(shot: Shot, rng: np.random.Generator) -> list[str]:
 WORLD = World(
     name="mini-fashion",
     counts={"val": 200, "test": 400},
-    scenes=_shots,
+    scene=_product,
     draw=draw,
     describe=describe,
-    identity=lambda shot: shot.product.signature(),
+    views=(False, True),
     shared=True,
-    groups={"category": lambda shot: shot.product.category},
+    groups={"category": lambda product, _: product.category},
+    scene_key="fashion/",
 )
 
-load = loader(WORLD.load)
+load = WORLD.loader()
 """200 products (validation: 100) with two pictures each; relevance by product, many to many."""

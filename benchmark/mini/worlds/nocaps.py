@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
-
 import numpy as np
 
 from benchmark.mini.pictures.render import render
@@ -15,7 +12,6 @@ from benchmark.mini.pictures.scenes import (
     Scene,
     Thing,
     captions,
-    distinct,
     draw_scene,
     pick,
 )
@@ -27,7 +23,7 @@ from benchmark.mini.pictures.vocabulary import (
     novel_silhouettes,
     silhouettes,
 )
-from benchmark.mini.worlds.drawn import SEED, Look, World, filmed, loader
+from benchmark.mini.worlds.drawn import Look, World, filmed
 
 ALBUM = Look((0.75, 1.0), (1.07, 0.98, 0.85), contrast=0.65, noise=5.5, blur=1.3, grey=0.35)
 """An old album: faded, warm, a little soft."""
@@ -57,7 +53,7 @@ def _out(rng: np.random.Generator) -> Scene:
     return Scene(pick(rng, PLAIN_PLACES), (thing,))
 
 
-def _picture(look: Look, scene: Scene, rng: np.random.Generator) -> np.ndarray:
+def _picture(scene: Scene, look: Look, rng: np.random.Generator) -> np.ndarray:
     return filmed(render(scene, rng, silhouettes() | novel_silhouettes()), look, rng)
 
 
@@ -66,22 +62,18 @@ def _captions(scene: Scene, rng: np.random.Generator) -> list[str]:
     return [text for _ in range(2) for text in captions(scene, rng)]
 
 
-def _scenes(
-    domain: str, draw: Callable[[np.random.Generator], Scene], split: str, count: int
-) -> Iterator[Scene]:
-    return distinct(draw, split, count, SEED, f"nocaps/{domain}/{split}")
-
-
 WORLDS = {
     domain: World(
         name=f"mini-nocaps-{domain}",
         counts={"val": 150, "test": 150},
-        scenes=partial(_scenes, domain, draw),
-        draw=partial(_picture, look),
+        scene=scene,
+        draw=_picture,
         describe=_captions,
+        views=(look,),
         groups=GROUPS,
+        scene_key=f"nocaps/{domain}/",
     )
-    for domain, draw, look in (
+    for domain, scene, look in (
         ("in", draw_scene, ALBUM),
         ("near", _near, ALBUM),
         ("out", _out, PRINT),
@@ -89,5 +81,5 @@ WORLDS = {
 }
 """Domain -> its pictures; each domain is a gallery of its own."""
 
-load_in, load_near, load_out = (loader(world.load) for world in WORLDS.values())
+load_in, load_near, load_out = (world.loader() for world in WORLDS.values())
 """150 pictures with ten captions each: of known objects; known ones beside one novel; one novel."""

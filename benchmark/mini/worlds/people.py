@@ -6,7 +6,6 @@ annotators, or one long one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from math import cos, pi, sin
 from typing import Any
@@ -20,7 +19,7 @@ from benchmark.mini.pictures.render import (
     pattern_of,
     second_tone,
 )
-from benchmark.mini.pictures.scenes import SIDE, article, choose, distinct, pick, sentence, split_of
+from benchmark.mini.pictures.scenes import SIDE, Signed, article, choose, pick, sentence
 from benchmark.mini.pictures.vocabulary import (
     COLOUR_WORDS,
     COLOURS,
@@ -30,7 +29,7 @@ from benchmark.mini.pictures.vocabulary import (
     box,
     ellipse,
 )
-from benchmark.mini.worlds.drawn import SEED, Describe, Look, World, filmed, loader
+from benchmark.mini.worlds.drawn import SEED, Describe, Look, World, filmed
 
 HAIR = ("black", "brown", "yellow", "grey")
 TOPS = ("shirt", "coat")
@@ -45,7 +44,7 @@ _HEIGHT = 27.0
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Person(Signed):
     """What identifies a person; "" = has none."""
 
     hair: str
@@ -98,11 +97,6 @@ def draw_person(rng: np.random.Generator) -> Person:
     )
 
 
-def people(split: str, count: int, seed: int) -> Iterator[Person]:
-    """``count`` different people of one split, the same for the same seed."""
-    return distinct(draw_person, split, count, seed, f"people/{split}")
-
-
 def edit(person: Person, rng: np.random.Generator) -> Person:
     """Somebody of the same split who differs in one piece."""
     while True:
@@ -110,7 +104,7 @@ def edit(person: Person, rng: np.random.Generator) -> Person:
         name = pick(rng, ("top", "top_colour", "top_texture", "bottom", "bottom_colour", "shoes"))
         change: dict[str, Any] = {name: getattr(other, name)}
         twin = replace(person, **change)
-        if twin != person and split_of(twin.signature()) == split_of(person.signature()):
+        if twin != person and twin.split() == person.split():
             return twin
 
 
@@ -291,38 +285,24 @@ ICFG_CAMERAS = (
 """A lamp-lit hall and a car park at dusk."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A person in front of one camera."""
-
-    person: Person
-    camera: Camera
-
-
 def _world(name: str, cameras: tuple[Camera, ...], describe: Describe, offset: int) -> World:
-    def sightings(split: str, count: int) -> Iterator[Sighting]:
-        for person in people(split, count // len(cameras), SEED + offset):
-            for camera in cameras:
-                yield Sighting(person, camera)
-
-    def picture(sighting: Sighting, rng: np.random.Generator) -> np.ndarray:
-        return draw(sighting.person, sighting.camera, rng)
-
     return World(
         name=name,
         counts={"val": 200, "test": 400},
-        scenes=sightings,
-        draw=picture,
-        describe=lambda sighting, rng: describe(sighting.person, rng),
-        identity=lambda sighting: sighting.person.signature(),
-        groups={"camera": lambda sighting: f"camera {cameras.index(sighting.camera)}"},
+        scene=draw_person,
+        draw=draw,
+        describe=describe,
+        views=cameras,
+        groups={"camera": lambda _, camera: f"camera {cameras.index(camera)}"},
+        scene_seed=SEED + offset,
+        scene_key="people/",
     )
 
 
 CUHK = _world("mini-cuhk", CUHK_CAMERAS, two_captions, 1)
 ICFG = _world("mini-icfg", ICFG_CAMERAS, one_caption, 2)
 
-load_cuhk = loader(CUHK.load)
+load_cuhk = CUHK.loader()
 """200 people (validation: 100), each seen twice; two captions a picture; relevance by person."""
-load_icfg = loader(ICFG.load)
+load_icfg = ICFG.loader()
 """The same with other people, darker cameras and one longer caption a picture."""

@@ -6,31 +6,21 @@ printed colours, paper grain, a margin), set side by side in a row, and describe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from math import cos, pi, sin
 
 import numpy as np
 
-from benchmark.mini.pictures.render import (
-    PATCHES,
-    RGB,
-    coverage_of,
-    owners_of,
-    paint,
-    pattern_of,
-    smooth_field,
-)
+from benchmark.mini.pictures.render import RGB, coverage_of, paint, pattern_of, smooth_field
 from benchmark.mini.pictures.scenes import (
     GROUPS,
     RADIUS,
     SIDE,
     Scene,
-    Template,
     Thing,
     article,
     choose,
-    distinct,
     join,
     noun_phrase,
     pick,
@@ -46,7 +36,7 @@ from benchmark.mini.pictures.vocabulary import (
     TEXTURES,
     silhouettes,
 )
-from benchmark.mini.worlds.drawn import SEED, World, loader
+from benchmark.mini.worlds.drawn import World
 
 OBJECT_SHARES = (0.06, 0.54, 0.40)
 _ENLARGED = 1.08
@@ -86,11 +76,6 @@ def draw_scene(rng: np.random.Generator) -> Scene:
             things.append(Thing(*look, float(edge + gap + radius), float(y)))
             edge += gap + 2 * radius
         return Scene(pick(rng, BACKGROUNDS), tuple(things))
-
-
-def scenes(split: str, count: int, seed: int) -> Iterator[Scene]:
-    """``count`` scenes of one split with different signatures, the same for the same seed."""
-    return distinct(draw_scene, split, count, seed, f"poster/{split}")
 
 
 def _lines(period: float, angle: float, duty: float) -> Motif:
@@ -192,17 +177,19 @@ def _printed(colour: str, rng: np.random.Generator) -> np.ndarray:
     return (OPACITY * tone + (1 - OPACITY) * PAPER) * (PAPER / 250)
 
 
-def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a scene once; as ``pictures.render.render_with_owners``."""
+def render(
+    scene: Scene, rng: np.random.Generator, masks: list[np.ndarray] | None = None
+) -> np.ndarray:
+    """Draws a scene once; as ``pictures.render.render``."""
     picture = _backdrop(scene.background, rng) * (PAPER / 250)
-    coverage = np.zeros((len(scene.things), PATCHES, PATCHES), dtype=np.float32)
     radii = _radii([thing.size for thing in scene.things])
-    for index, (thing, radius) in enumerate(zip(scene.things, radii, strict=True)):
+    for thing, radius in zip(scene.things, radii, strict=True):
         x, y = thing.x + rng.uniform(-1, 1), thing.y + rng.uniform(-1.5, 1.5)
         angle = rng.uniform(-0.45, 0.45)
         parts = silhouettes()[thing.shape]
         mask = coverage_of(parts, radius * rng.uniform(0.95, 1.05), x, y, angle)
-        coverage[index] = mask.reshape(PATCHES, 8, PATCHES, 8).mean(axis=(1, 3))
+        if masks is not None:
+            masks.append(mask)
         tone = _printed(thing.colour, rng)
         turn = rng.choice([0.0, pi / 4, pi / 2])
         picture = paint(picture, mask, tone, pattern_of(thing.texture, x, y, angle + turn))
@@ -216,12 +203,7 @@ def render_with_owners(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarr
     picture[:MARGIN] = picture[-MARGIN:] = PAPER
     picture[:, :MARGIN] = picture[:, -MARGIN:] = PAPER
     picture = picture + rng.normal(0, 2.0, picture.shape)
-    return picture.clip(0, 255).astype(np.uint8), owners_of(coverage)
-
-
-def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """The picture alone, (64, 64, 3) uint8."""
-    return render_with_owners(scene, rng)[0]
+    return picture.clip(0, 255).astype(np.uint8)
 
 
 def _place(scene: Scene, rng: np.random.Generator) -> str:
@@ -288,27 +270,18 @@ def _drawing(scene: Scene, rng: np.random.Generator) -> str:
     return f"{opening} {join(things)}{ending}"
 
 
-TEMPLATES: tuple[Template, ...] = (
-    _across,
-    _nouns_first,
-    _sides,
-    _keywords,
-    _drawing,
-)
-
-
-captions = partial(scene_captions, templates=TEMPLATES)
+captions = partial(scene_captions, templates=(_across, _nouns_first, _sides, _keywords, _drawing))
 """Five captions of a scene, one a template."""
-
 
 WORLD = World(
     name="mini-flickr",
     counts={"val": 300, "test": 400},
-    scenes=partial(scenes, seed=SEED),
-    draw=render,
+    scene=draw_scene,
+    draw=lambda scene, _, rng: render(scene, rng),
     describe=captions,
     groups=GROUPS,
+    scene_key="poster/",
 )
 
-load = loader(WORLD.load)
+load = WORLD.loader()
 """400 pictures (validation: 300) with five captions each."""
