@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.datasets.base import ImageTextPairs
-from benchmark.data.datasets.fashion_gen import load_fashion_gen
-from benchmark.data.datasets.karpathy import load_coco, load_flickr30k, load_rsicd, load_rsitmd
-from benchmark.data.datasets.nocaps import load_nocaps
-from benchmark.data.datasets.person_search import load_cuhk_pedes, load_icfg_pedes
+from benchmark.data.datasets.captioned import (
+    load_coco,
+    load_cuhk_pedes,
+    load_fashion_gen,
+    load_flickr30k,
+    load_icfg_pedes,
+    load_nocaps,
+    load_rsicd,
+    load_rsitmd,
+)
 from tests.benchmark.fixtures_karpathy import (
     captions_for,
     make_coco,

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from benchmark.data.datasets.audio_visual import load_audioset, load_vggsound
 from benchmark.data.datasets.base import DataSet
-from benchmark.data.datasets.cirr import load as load_cirr
-from benchmark.data.datasets.fashion_iq import load as load_fashion_iq
+from benchmark.data.datasets.composed import load_cirr, load_fashion_iq
 from tests.benchmark.fixtures_clips import make_clips
 from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
 from tests.benchmark.fixtures_pairs import LOADERS

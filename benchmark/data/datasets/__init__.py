@@ -1,4 +1,4 @@
-"""Loaders of real data sets, one file per format.
+"""Loaders of real data sets, by kind of data set.
 
 Importing this package reads no data: ``BUILTINS`` maps a data set's name to its loader, a function
 ``load(root, *, split, allow_missing)`` that returns what ``base`` describes.
@@ -7,21 +7,21 @@ Importing this package reads no data: ``BUILTINS`` maps a data set's name to its
 from __future__ import annotations
 
 BUILTINS: dict[str, str] = {
-    "coco": "benchmark.data.datasets.karpathy:load_coco",
-    "flickr30k": "benchmark.data.datasets.karpathy:load_flickr30k",
-    "nocaps": "benchmark.data.datasets.nocaps:load_nocaps",
-    "nocaps-in": "benchmark.data.datasets.nocaps:load_nocaps_in",
-    "nocaps-near": "benchmark.data.datasets.nocaps:load_nocaps_near",
-    "nocaps-out": "benchmark.data.datasets.nocaps:load_nocaps_out",
-    "fashion-gen": "benchmark.data.datasets.fashion_gen:load_fashion_gen",
-    "cuhk-pedes": "benchmark.data.datasets.person_search:load_cuhk_pedes",
-    "icfg-pedes": "benchmark.data.datasets.person_search:load_icfg_pedes",
-    "rsicd": "benchmark.data.datasets.karpathy:load_rsicd",
-    "rsitmd": "benchmark.data.datasets.karpathy:load_rsitmd",
+    "coco": "benchmark.data.datasets.captioned:load_coco",
+    "flickr30k": "benchmark.data.datasets.captioned:load_flickr30k",
+    "nocaps": "benchmark.data.datasets.captioned:load_nocaps",
+    "nocaps-in": "benchmark.data.datasets.captioned:load_nocaps_in",
+    "nocaps-near": "benchmark.data.datasets.captioned:load_nocaps_near",
+    "nocaps-out": "benchmark.data.datasets.captioned:load_nocaps_out",
+    "fashion-gen": "benchmark.data.datasets.captioned:load_fashion_gen",
+    "cuhk-pedes": "benchmark.data.datasets.captioned:load_cuhk_pedes",
+    "icfg-pedes": "benchmark.data.datasets.captioned:load_icfg_pedes",
+    "rsicd": "benchmark.data.datasets.captioned:load_rsicd",
+    "rsitmd": "benchmark.data.datasets.captioned:load_rsitmd",
     "audioset": "benchmark.data.datasets.audio_visual:load_audioset",
     "vggsound": "benchmark.data.datasets.audio_visual:load_vggsound",
-    "fashioniq": "benchmark.data.datasets.fashion_iq:load",
-    "cirr": "benchmark.data.datasets.cirr:load",
+    "fashioniq": "benchmark.data.datasets.composed:load_fashion_iq",
+    "cirr": "benchmark.data.datasets.composed:load_cirr",
     "mini-coco": "benchmark.mini.pictures.data:load",
     "mini-flickr": "benchmark.mini.worlds.poster:load",
     "mini-nocaps-in": "benchmark.mini.worlds.nocaps:load_in",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -87,7 +87,29 @@ def read_records(path: Path, *keys: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(records, list) or not records:
         *first, last = map(repr, keys)
         raise DataError(f"{path}: expected a list of records with {', '.join(first)} and {last}")
-    return ((f"{path}, record {number}", one) for number, one in enumerate(records, start=1))
+    return placed(records, path)
+
+
+def placed(records: Iterable[Any], path: Path, what: str = "record") -> Iterator[tuple[str, Any]]:
+    """Each record with its place for messages: the file, ``what`` it is there, its number."""
+    return ((f"{path}, {what} {number}", one) for number, one in enumerate(records, start=1))
+
+
+def of_split(
+    records: Sequence[Any], split: str, path: Path, what: str = "record"
+) -> Iterator[tuple[str, Any]]:
+    """The records of one split in a list of all, as ``placed``.
+
+    Raises:
+        DataError: a record without split, or no record of this one; says which splits there are.
+    """
+    splits: set[str] = set()
+    for where, record in placed(records, path, what):
+        splits.add(value(record, "split", str, where))
+        if record["split"] == split:
+            yield where, record
+    if split not in splits:
+        raise no_split(str(path), split, sorted(splits))
 
 
 def value(record: Any, key: str, kind: type, where: str) -> Any:
@@ -136,6 +158,16 @@ def captions_of(texts: Sequence[Any], where: str, key: str) -> list[str]:
         except UnicodeEncodeError:
             raise DataError(f"{where}: caption {number} is not valid Unicode: {text!r}") from None
     return list(texts)
+
+
+def texts_of(record: Any, key: str, where: str) -> list[str]:
+    """The captions that a record has as a list."""
+    return captions_of(value(record, key, list, where), where, key)
+
+
+def path_of(record: Any, key: str, where: str) -> PurePosixPath:
+    """The image path of a record."""
+    return relative_path(value(record, key, str, where), where)
 
 
 def relative_path(text: str, where: str) -> PurePosixPath:

@@ -183,11 +183,18 @@ def refuse_duplicates(ids: Sequence[str], what: str) -> None:
     hashes = np.fromiter(map(hash, ids), dtype=np.int64, count=len(ids))
     if len(np.unique(hashes)) == len(ids):
         return  # without a set of all ids, which takes a hundred bytes for each
-    seen: set[str] = set()
-    for item in ids:
-        if item in seen:
-            raise DataError(f"{what} {item!r} occurs twice; ids must be unique")
-        seen.add(item)
+    first: dict[str, int] = {}
+    for number, item in enumerate(ids, start=1):
+        if first.setdefault(item, number) != number:
+            raise DataError(
+                f"{what} {item!r} occurs twice, as entry {first[item]} and as entry {number}; each "
+                "must be there once"
+            )
+
+
+def numbered(names: Sequence[str]) -> np.ndarray:
+    """(names,) int64: equal names have equal numbers, in alphabetical order from 0."""
+    return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
 
 
 def file_digests(paths: Sequence[Path]) -> list[str]:

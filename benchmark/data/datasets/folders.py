@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
 from pathlib import Path, PurePosixPath
 
+from benchmark.data.datasets.layout import LAYOUTS
 from benchmark.data.datasets.nearby import composed, folded, misplaced, nearest, packed, walk
 from benchmark.errors import DataError
 
@@ -21,16 +21,12 @@ class Source:
     Attributes:
         name: data set name.
         folders: folders below the data root that may hold it, in order; "." is the root itself.
+        pictures: folders below these that may hold its pictures, likewise.
     """
 
     name: str
     folders: tuple[str, ...]
-
-    @property
-    def access(self) -> str:
-        from benchmark.data.datasets.layout import LAYOUTS  # read where something is missing
-
-        return LAYOUTS[self.name].access
+    pictures: tuple[str, ...] = (".",)
 
     def places(self, root: Path | None) -> list[Path]:
         """Those of the folders that exist.
@@ -41,18 +37,13 @@ class Source:
         if root is None:
             raise DataError(
                 f"data set {self.name!r} needs your own copy: give its folder with DATA=/path "
-                f"(--data /path). {self.access}"
+                f"(--data /path). {LAYOUTS[self.name].access}"
             )
         if not root.is_dir():
             raise DataError(
                 f"the data folder {root} does not exist or is not a folder (DATA=/path)"
             )
         return existing(root, self.folders)
-
-    def picture_places(self, root: Path | None, folders: Sequence[str]) -> list[Path]:
-        """Those of the folders below ``places`` that exist."""
-        every = (path for place in self.places(root) for path in existing(place, folders))
-        return list(dict.fromkeys(every))
 
     def annotation(
         self, root: Path | None, names: Sequence[str], instead: Mapping[str, str] | None = None
@@ -80,7 +71,7 @@ class Source:
         raise DataError(
             f"no annotations of {self.name!r} under {root}; looked for {looked}\n"
             f"in {', '.join(dict.fromkeys(folders))}\n"
-            f"{self._advice(root, names, instead or {})}{self.access}"
+            f"{self._advice(root, names, instead or {})}{LAYOUTS[self.name].access}"
         )
 
     def _advice(self, root: Path, names: Sequence[str], instead: Mapping[str, str]) -> str:
@@ -93,13 +84,40 @@ class Source:
         said = packed(own or [root], called=() if own else self.folders)
         return f"{said.rstrip('; ')}\n" if said else ""
 
+    def find_pictures(
+        self,
+        root: Path | None,
+        wanted: Sequence[tuple[str, Iterable[PurePosixPath]]],
+        *,
+        allow_missing: bool,
+    ) -> list[Path | None]:
+        """Each picture's file.
+
+        Args:
+            root: the user's data folder.
+            wanted: what messages call a picture, and the paths that it may have, in order.
+            allow_missing: give None for a picture that is not there, if any is.
+
+        Raises:
+            DataError: pictures are missing; a link that leads out of the data, or a folder that
+                cannot be listed.
+        """
+        places = [path for place in self.places(root) for path in existing(place, self.pictures)]
+        assert root is not None  # refused above
+        files = Files(list(dict.fromkeys(places)), within=[root])
+        found = [files.find_any(paths) for _, paths in wanted]
+        missing = [name for (name, _), path in zip(wanted, found, strict=True) if path is None]
+        if missing and not (allow_missing and len(missing) < len(wanted)):
+            raise DataError(self.missing(missing, len(wanted), "images", files.places))
+        return found
+
     def missing(
         self,
         names: Sequence[str],
         total: int,
         what: str,
-        looked: Iterable[Path],
-        files: Sequence[str] | None = None,
+        looked: Sequence[Path],
+        files: Sequence[str] = (),
     ) -> str:
         """The message about files that are not there: how many, the first five, what to do.
 
@@ -111,12 +129,12 @@ class Source:
             if len(names) == total
             else "complete the copy, or run on what is there with --allow-missing"
         )
-        places, sought = list(looked), names if files is None else files
         return (
             f"{len(names)} of {total} {what} of {self.name!r} are missing and "
             f"{total - len(names)} are there: "
-            f"{', '.join(names[:5])}{more}; looked under {', '.join(map(str, places))}; "
-            f"{nearest(sought[:5], places) or packed(places)}{advice}. {self.access}"
+            f"{', '.join(names[:5])}{more}; looked under {', '.join(map(str, looked))}; "
+            f"{nearest((files or names)[:5], looked) or packed(looked)}{advice}. "
+            f"{LAYOUTS[self.name].access}"
         )
 
 
@@ -126,22 +144,14 @@ def existing(root: Path, folders: Iterable[str]) -> list[Path]:
     An archive that was unpacked into a folder of its own name gives a doubled folder
     ("images/images"); the inner ones follow the outer one.
     """
-    below = cache(_folders_in)
-
-    def child(folder: Path, name: str) -> Path:
-        if (folder / name).is_dir():
-            return folder / name
-        return folder / (_same(name, below(folder), folded) or name)
-
     found: dict[Path, None] = {}
     for folder in folders:
-        path = reduce(child, PurePosixPath(folder).parts, root)
-        if path.is_dir():
+        path = _below(root, PurePosixPath(folder).parts)
+        for _ in range(1 + (_DOUBLED if path != root else 0)):
+            if not path.is_dir():
+                break
             found[path] = None
-            for _ in range(_DOUBLED if path != root else 0):
-                if not (path := child(path, path.name)).is_dir():
-                    break
-                found[path] = None
+            path = _below(path, [path.name])
     return list(found)
 
 
@@ -189,11 +199,7 @@ class Files:
         """The folder below a place, under its own name or one of another Unicode form or case."""
         folder = place / parent
         if folder not in self._folders:
-            found = place
-            for part in parent.parts:
-                if not (found / part).is_dir():
-                    part = _same(part, _folders_in(found), folded) or part
-                found /= part
+            found = _below(place, parent.parts)
             for _ in range(_DOUBLED if parent.name else 0):
                 if self._list(found) or not (found / found.name).is_dir():
                     break
@@ -228,6 +234,15 @@ class Files:
                 f"{path} is a link to {target}, outside the data folder, and is refused; put the "
                 "files below the data folder, or link the data set's whole folder there"
             )
+
+
+def _below(folder: Path, parts: Iterable[str]) -> Path:
+    """A folder within another, under its own name or one of another Unicode form or case."""
+    for part in parts:
+        if not (folder / part).is_dir():
+            part = _same(part, _folders_in(folder), folded) or part
+        folder /= part
+    return folder
 
 
 def _same(name: str, there: Iterable[str], form: Callable[[str], str]) -> str:

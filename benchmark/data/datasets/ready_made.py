@@ -24,7 +24,7 @@ from typing import Any
 from benchmark.cell import READY_MADE, ShiftSpec
 from benchmark.data.datasets.annotations import captions_of, read_records, relative_path, value
 from benchmark.data.datasets.base import content_fingerprint, file_digests, refuse_duplicates
-from benchmark.data.datasets.karpathy import CAPTIONS_PER_IMAGE
+from benchmark.data.datasets.captioned import CAPTIONS_PER_IMAGE
 from benchmark.data.datasets.nearby import packed
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Items, RetrievalSet, Texts

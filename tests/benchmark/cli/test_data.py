@@ -41,7 +41,7 @@ def small_cards() -> list[BenchmarkCard]:
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     suite = Suite("paper", "t", "s", tuple(small_cards()))
     monkeypatch.setattr(command, "load_suite", lambda name: suite)
-    entry = "benchmark.data.datasets.nocaps:load_nocaps_in"
+    entry = "benchmark.data.datasets.captioned:load_nocaps_in"
     monkeypatch.setitem(BUILTINS, "nocaps-in", entry)
 
     def call(*words: str | Path) -> tuple[int, str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint
-from benchmark.data.datasets.karpathy import load_coco, load_flickr30k
+from benchmark.data.datasets.captioned import load_coco, load_flickr30k
 from benchmark.data.retrieval import Texts
 from benchmark.data.tasks import build_pairs
 from benchmark.errors import ConfigError, DataError

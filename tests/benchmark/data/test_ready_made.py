@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmark.cell import CLEAN, Cell, ShiftSpec, Status
 from benchmark.config.run import BenchConfig
-from benchmark.data.datasets.karpathy import load_coco, load_flickr30k
+from benchmark.data.datasets.captioned import load_coco, load_flickr30k
 from benchmark.data.datasets.ready_made import (
     CORRUPTIONS,
     ReadyMade,

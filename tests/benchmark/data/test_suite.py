@@ -273,7 +273,7 @@ def test_loader_of_an_outside_package(tmp_path: Path) -> None:
     make_coco(tmp_path)
     card = dataclasses.replace(
         benchmark_card("coco-c-image"),
-        dataset="benchmark.data.datasets.karpathy:load_coco",
+        dataset="benchmark.data.datasets.captioned:load_coco",
         counts={"images": 6, "captions": 30},
     )
     assert len(load_retrieval_set(card, tmp_path).queries) == 6

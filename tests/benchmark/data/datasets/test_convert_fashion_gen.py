@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmark.data.datasets.captioned import load_fashion_gen
 from benchmark.data.datasets.convert_fashion_gen import (
     RefusedError,
     convert,
@@ -24,7 +25,6 @@ from benchmark.data.datasets.convert_fashion_gen import (
     read,
     read_plain,
 )
-from benchmark.data.datasets.fashion_gen import load_fashion_gen
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_karpathy import write_pictures
 from tests.benchmark.fixtures_pairs import fashion_records, make_fashion_gen

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.datasets.fashion_iq import joined, load
+from benchmark.data.datasets.composed import joined
+from benchmark.data.datasets.composed import load_fashion_iq as load
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_composed import CATEGORIES, SHARED, item_id, make_fashion_iq
 from tests.benchmark.fixtures_karpathy import write_json
@@ -202,7 +203,7 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        (item_id("dress", 0), "occurs twice, first as entry 1"),
+        (item_id("dress", 0), "occurs twice, as entry 1 and as entry 8"),
         ("../../etc/passwd", "refused"),
         ("/etc/passwd", "refused"),
         (7, "must be a string"),
@@ -212,7 +213,7 @@ def test_bad_gallery_entries_are_named(tmp_path: Path, entry: object, said: str)
     make_fashion_iq(tmp_path)
     file = split_file(tmp_path)
     write_json(file, [*json.loads(file.read_text()), entry])
-    with pytest.raises(DataError, match=f"split.dress.val.json, entry 8: .*{said}"):
+    with pytest.raises(DataError, match=f"split.dress.val.json.*{said}"):
         load(tmp_path)
 
 

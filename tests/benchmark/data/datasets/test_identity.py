@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.data.datasets.base import ClipPairs, DataSet, ImageTextPairs
-from benchmark.data.datasets.cirr import load as load_cirr
+from benchmark.data.datasets.composed import load_cirr
 from benchmark.data.loading import by_content, files_of
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import RetrievalSet

@@ -14,11 +14,16 @@ import pytest
 
 from benchmark.data.datasets.audio_visual import load_audioset
 from benchmark.data.datasets.base import Loader
-from benchmark.data.datasets.cirr import load as load_cirr
-from benchmark.data.datasets.fashion_iq import load as load_fashion_iq
-from benchmark.data.datasets.karpathy import load_coco, load_flickr30k, load_rsicd, load_rsitmd
-from benchmark.data.datasets.nocaps import load_nocaps
-from benchmark.data.datasets.person_search import load_cuhk_pedes, load_icfg_pedes
+from benchmark.data.datasets.captioned import (
+    load_coco,
+    load_cuhk_pedes,
+    load_flickr30k,
+    load_icfg_pedes,
+    load_nocaps,
+    load_rsicd,
+    load_rsitmd,
+)
+from benchmark.data.datasets.composed import load_cirr, load_fashion_iq
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_clips import make_clips
 from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from benchmark.data.datasets.annotations import relative_path
+from benchmark.data.datasets.captioned import load_coco
 from benchmark.data.datasets.folders import Files
-from benchmark.data.datasets.karpathy import load_coco
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_karpathy import make_coco
 

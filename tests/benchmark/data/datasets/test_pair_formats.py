@@ -8,18 +8,17 @@ import pytest
 from PIL import Image
 
 from benchmark.data.datasets.base import ImageTextPairs
-from benchmark.data.datasets.fashion_gen import load_fashion_gen
-from benchmark.data.datasets.karpathy import (
-    load_rsicd,
-    load_rsitmd,
-)
-from benchmark.data.datasets.nocaps import (
+from benchmark.data.datasets.captioned import (
+    load_cuhk_pedes,
+    load_fashion_gen,
+    load_icfg_pedes,
     load_nocaps,
     load_nocaps_in,
     load_nocaps_near,
     load_nocaps_out,
+    load_rsicd,
+    load_rsitmd,
 )
-from benchmark.data.datasets.person_search import load_cuhk_pedes, load_icfg_pedes
 from benchmark.data.tasks import build_pairs
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_karpathy import captions_for, write_json

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmark.data.datasets.base import ImageTextPairs
-from benchmark.data.datasets.karpathy import load_coco
+from benchmark.data.datasets.captioned import load_coco
 from benchmark.data.suite import load_suite
 from benchmark.data.tasks import build_pairs
 from benchmark.errors import DataError
@@ -190,7 +190,7 @@ def test_an_image_that_occurs_twice_is_refused(
     first = load(tmp_path).images.paths[0]
     value = f"CUHK01/{first.name}" if "pedes" in name else first.name
     changed(file, 3, {PATHS[name]: value}, RECORDS.get(name, ""))
-    with pytest.raises(DataError, match=r"occurs twice in the split, as entry 1 and as entry \d"):
+    with pytest.raises(DataError, match=r"occurs twice, as entry 1 and as entry \d"):
         load(tmp_path)
 
 

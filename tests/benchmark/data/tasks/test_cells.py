@@ -30,10 +30,15 @@ from tests.benchmark.fixtures_clips import clip_id, make_clips
 from tests.benchmark.fixtures_composed import cirr_name, make_cirr, make_fashion_iq
 
 PLACES: dict[str, tuple[str, str, str, dict[str, int]]] = {
-    "cirr": ("composed", "benchmark.data.datasets.cirr:load", "val", {"queries": 4, "images": 59}),
+    "cirr": (
+        "composed",
+        "benchmark.data.datasets.composed:load_cirr",
+        "val",
+        {"queries": 4, "images": 59},
+    ),
     "fiq": (
         "composed",
-        "benchmark.data.datasets.fashion_iq:load",
+        "benchmark.data.datasets.composed:load_fashion_iq",
         "val",
         {"queries": 10, "images": 155},
     ),

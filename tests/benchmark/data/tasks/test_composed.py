@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.data.datasets import cirr, fashion_iq
+from benchmark.data.datasets.composed import load_cirr, load_fashion_iq
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import ComposedItems, build_composed
 from benchmark.metrics import ranking
@@ -17,7 +17,7 @@ from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
 
 def test_a_query_is_the_raw_reference_and_the_text(tmp_path: Path) -> None:
     make_cirr(tmp_path)
-    data = build_composed(cirr.load(tmp_path), name="cirr-c")
+    data = build_composed(load_cirr(tmp_path), name="cirr-c")
     assert (data.query_modality, data.gallery_modality) == ("composed", "image")
     item = data.queries[2]
     assert isinstance(item, Composed)
@@ -29,7 +29,7 @@ def test_a_query_is_the_raw_reference_and_the_text(tmp_path: Path) -> None:
 
 def test_what_happens_to_a_query_never_reaches_the_gallery(tmp_path: Path) -> None:
     make_cirr(tmp_path)
-    loaded = cirr.load(tmp_path)
+    loaded = load_cirr(tmp_path)
 
     class Held:
         """A gallery that hands out its own arrays, as an in-memory one does."""
@@ -52,7 +52,7 @@ def test_what_happens_to_a_query_never_reaches_the_gallery(tmp_path: Path) -> No
 
 def test_cirr_leaves_the_reference_out_of_its_own_ranking_only(tmp_path: Path) -> None:
     make_cirr(tmp_path)
-    data = build_composed(cirr.load(tmp_path), name="cirr-c")
+    data = build_composed(load_cirr(tmp_path), name="cirr-c")
     assert data.excluded is not None
     assert [data.excluded[q].tolist() for q in range(4)] == [[0], [1], [3], [6]]
     # Picture 0 is the first query's reference and the third one's answer; 1 the other way round.
@@ -63,7 +63,7 @@ def test_cirr_leaves_the_reference_out_of_its_own_ranking_only(tmp_path: Path) -
 
 def test_cirr_ranks_the_subset_of_five(tmp_path: Path) -> None:
     make_cirr(tmp_path)
-    data = build_composed(cirr.load(tmp_path), name="cirr-c")
+    data = build_composed(load_cirr(tmp_path), name="cirr-c")
     assert data.subset is not None
     assert [len(data.subset[q]) for q in range(4)] == [5] * 4
     for query in range(4):
@@ -75,7 +75,7 @@ def test_cirr_ranks_the_subset_of_five(tmp_path: Path) -> None:
 
 def test_fashion_iq_keeps_the_reference_and_the_sections(tmp_path: Path) -> None:
     make_fashion_iq(tmp_path)
-    loaded = fashion_iq.load(tmp_path)
+    loaded = load_fashion_iq(tmp_path)
     data = build_composed(loaded, name="fiq-c")
     assert data.excluded is None
     assert data.subset is None
@@ -87,7 +87,7 @@ def test_fashion_iq_keeps_the_reference_and_the_sections(tmp_path: Path) -> None
 
 def test_bootstrap_groups_are_the_reference_pictures(tmp_path: Path) -> None:
     make_fashion_iq(tmp_path)
-    data = build_composed(fashion_iq.load(tmp_path), name="fiq-c")
+    data = build_composed(load_fashion_iq(tmp_path), name="fiq-c")
     assert len(data.groups) == 10
     # Queries 0 and 2 of each category share their reference.
     assert data.groups[0] == data.groups[2] != data.groups[1]
@@ -97,7 +97,7 @@ def test_bootstrap_groups_are_the_reference_pictures(tmp_path: Path) -> None:
 
 def test_relevance_and_its_transpose_hold_the_same_pairs(tmp_path: Path) -> None:
     make_fashion_iq(tmp_path)
-    data = build_composed(fashion_iq.load(tmp_path), name="fiq-c")
+    data = build_composed(load_fashion_iq(tmp_path), name="fiq-c")
     back = data.relevance.transpose(len(data.gallery))
     there = {(q, int(i)) for q in range(10) for i in data.relevance[q]}
     again = {(int(q), i) for i in range(len(data.gallery)) for q in back[i]}
@@ -107,7 +107,7 @@ def test_relevance_and_its_transpose_hold_the_same_pairs(tmp_path: Path) -> None
 
 def test_the_set_has_a_fingerprint_of_its_own(tmp_path: Path) -> None:
     make_fashion_iq(tmp_path)
-    loaded = fashion_iq.load(tmp_path)
+    loaded = load_fashion_iq(tmp_path)
     assert build_composed(loaded, name="x").fingerprint != loaded.fingerprint
 
 
@@ -126,7 +126,7 @@ def near_the_reference(data: RetrievalSet, query: int) -> torch.Tensor:
 
 def test_in_cirr_the_reference_is_no_rival_but_answers_the_other_query(tmp_path: Path) -> None:
     make_cirr(tmp_path)
-    data = build_composed(cirr.load(tmp_path), name="cirr-c")
+    data = build_composed(load_cirr(tmp_path), name="cirr-c")
     found = [ranking.rank(near_the_reference(data, q), data, np.array([q])) for q in range(4)]
     assert [ranks[0].tolist() for ranks in found] == [[1], [1], [1], [1]]
     # Picture 3, the third query's reference, is a rival of the first query.
@@ -142,7 +142,7 @@ def test_in_cirr_the_reference_is_no_rival_but_answers_the_other_query(tmp_path:
 
 def test_in_fashion_iq_the_reference_is_a_rival(tmp_path: Path) -> None:
     make_fashion_iq(tmp_path)
-    data = build_composed(fashion_iq.load(tmp_path), name="fiq-c")
+    data = build_composed(load_fashion_iq(tmp_path), name="fiq-c")
     assert data.sections is not None
     for query in range(10):
         section = int(data.sections.of_query[query])
@@ -154,7 +154,7 @@ def test_in_fashion_iq_the_reference_is_a_rival(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["image", "text", "both"])
 def test_the_shift_of_composed_queries_takes_its_items(tmp_path: Path, part: str) -> None:
     make_cirr(tmp_path)
-    data = build_composed(cirr.load(tmp_path), name="cirr-c")
+    data = build_composed(load_cirr(tmp_path), name="cirr-c")
     item = data.queries[0]
     options = ComposedOptions(part=part, image="contrast", image_options=("constants=mini64",))
     shifted = ComposedShift(options).apply(item, 5, np.random.default_rng(0))

@@ -1,0 +1,299 @@
+"""Image-text data sets: the formats of their annotations.
+
+COCO, Flickr30K, RSICD and RSITMD have Karpathy's (the first two also BLIP's), NoCaps the official
+one or TCR's, CUHK-PEDES and ICFG-PEDES one list for all splits, Fashion-Gen the JSON lines that
+``convert_fashion_gen`` makes of its pickles. Where the files are looked for is in
+``benchmark.data.datasets.layout``.
+
+Captions stay as they are in the files; what a benchmark cleans is on its card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from benchmark.data.datasets.annotations import (
+    captions_of,
+    no_split,
+    of_split,
+    path_of,
+    placed,
+    read_json,
+    read_json_lines,
+    relative_path,
+    texts_of,
+    value,
+)
+from benchmark.data.datasets.folders import Source
+from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader
+from benchmark.errors import DataError, did_you_mean
+
+CAPTIONS_PER_IMAGE = 5
+"""The first five count; some COCO images have six or seven (25,010 in all, 25,000 used)."""
+
+DOMAINS = ("in-domain", "near-domain", "out-domain")
+"""NoCaps: images with objects that COCO's captions know, nearly know, and do not know."""
+
+_FETCH_NOCAPS = "curl -O https://nocaps.s3.amazonaws.com/nocaps_val_4500_captions.json"
+_LISTS = "https://storage.googleapis.com/sfr-vision-language-research/datasets/"
+
+_OF_ALL = "caption_all.json"
+"""CUHK-PEDES's other file: some copies say splits in it, the published one does not."""
+
+
+def _karpathy(file: Path, split: str) -> Iterator[AnnotatedImage]:
+    """Karpathy's form, ``{"images": [{"filename", "split", "sentences": [{"raw"}]}]}``, or BLIP's.
+
+    An image's id is its file's bare name: the same in both forms and in every folder. Many texts
+    of RSICD and RSITMD occur under several images; only a text's own image is relevant, as in TCR's
+    left-over loaders.
+    """
+    data = read_json(file, drop="tokens")
+    if isinstance(data, list):  # BLIP's: [{"image": path, "caption": [text, ...]}, ...], one split
+        for where, record in placed(data, file):
+            path = path_of(record, "image", where)
+            yield _first_captions(path, texts_of(record, "caption", where))
+        return
+    records = value(data, "images", list, str(file))
+    for where, record in of_split(records, split, file, "images record"):
+        folder = value(record, "filepath", str, where) if "filepath" in record else ""
+        name = value(record, "filename", str, where)
+        path = relative_path(f"{folder}/{name}" if folder else name, where)
+        said = [value(one, "raw", str, where) for one in value(record, "sentences", list, where)]
+        yield _first_captions(path, captions_of(said, where, "sentences"))
+
+
+def _first_captions(path: PurePosixPath, texts: Sequence[str]) -> AnnotatedImage:
+    return AnnotatedImage(path.stem, path, tuple(texts[:CAPTIONS_PER_IMAGE]))
+
+
+def _as_in_2017(path: PurePosixPath) -> Iterator[PurePosixPath]:
+    """COCO's release of 2017 has the same pictures under their bare numbers, divided anew."""
+    prefix, _, number = path.name.rpartition("_")
+    if prefix.startswith("COCO_"):
+        yield PurePosixPath(number)
+
+
+def _as_png_or_jpg(path: PurePosixPath) -> Iterator[PurePosixPath]:
+    return (path.with_suffix(suffix) for suffix in (".png", ".jpg") if suffix != path.suffix)
+
+
+def _no_splits(files: Sequence[str], ours: str) -> dict[str, str]:
+    """Captions as their authors publish them, which do not say who is in Karpathy's test split."""
+    advice = f"has no such split; fetch BLIP's list of the test split: curl -O {_LISTS}{ours}"
+    return dict.fromkeys(files, advice)
+
+
+_NAMES_OF_2017 = ("images/train2017", "images/val2017", "train2017", "val2017")
+_FLICKR_FOLDERS = ("flickr30k-images", "flickr30k_images")
+
+load_coco = PairLoader(
+    Source(
+        "coco",
+        ("coco", "mscoco", "."),
+        ("images", ".", "images/val2014", "val2014", *_NAMES_OF_2017),
+    ),
+    ("coco_karpathy_{split}.json", "dataset_coco.json"),
+    _karpathy,
+    _as_in_2017,
+    instead=_no_splits(
+        [f"captions_{part}{year}.json" for year in (2014, 2017) for part in ("val", "train")],
+        "coco_karpathy_test.json",
+    ),
+)
+"""COCO, Karpathy split."""
+
+load_flickr30k = PairLoader(
+    Source(
+        "flickr30k",
+        ("flickr30k", "."),
+        # Karpathy's file leaves out the folder of the pictures.
+        ("images", ".", *(f"{above}{own}" for above in ("images/", "") for own in _FLICKR_FOLDERS)),
+    ),
+    ("flickr30k_{split}.json", "dataset_flickr30k.json", "dataset.json", "{split}.json"),
+    _karpathy,
+    instead=_no_splits(
+        ["results_20130124.token", "results.csv", "captions.txt"], "flickr30k_test.json"
+    ),
+)
+"""Flickr30K, Karpathy split."""
+
+load_rsicd = PairLoader(
+    Source("rsicd", ("rsicd", "."), ("RSICD_images", "images", ".")),
+    ("dataset_rsicd.json",),
+    _karpathy,
+)
+"""RSICD, aerial views with five sentences each, only the own image relevant."""
+
+load_rsitmd = PairLoader(
+    Source("rsitmd", ("rsitmd", "."), ("images", "RSITMD_images", ".")),
+    ("dataset_RSITMD.json", "dataset_rsitmd.json"),
+    _karpathy,
+    _as_png_or_jpg,
+)
+"""RSITMD, likewise."""
+
+
+def _nocaps(file: Path, split: str, *, domain: str = "") -> Iterator[AnnotatedImage]:
+    """NoCaps in the official form or as TCR's list, of one domain or of all.
+
+    Images are ordered by file name and keep their captions' order, so that the two forms give one
+    fingerprint.
+    """
+    if split != "val":
+        raise no_split("nocaps (whose test captions are hidden)", split, ["val"])
+    data = read_json(file)
+    read = _listed if isinstance(data, list) else _official
+    every = sorted(read(data, file), key=lambda image: image.id)
+    return (image for image in every if domain in ("", image.groups["domain"]))
+
+
+def _listed(data: list[Any], file: Path) -> Iterator[AnnotatedImage]:
+    """TCR's form: ``[{"domain", "image", "caption": [text, ...]}, ...]``."""
+    for where, record in placed(data, file):
+        if isinstance(record, dict) and "img_id" in record and "domain" not in record:
+            raise DataError(
+                f"{file} is BLIP's list, without the domains of the images; fetch the official "
+                f"file into the same folder: {_FETCH_NOCAPS}"
+            )
+        texts = texts_of(record, "caption", where)
+        yield _in_domain(path_of(record, "image", where), record, texts, where)
+
+
+def _official(data: Any, file: Path) -> Iterator[AnnotatedImage]:
+    """COCO's form: ``images`` with id, file name and domain; ``annotations`` with image id."""
+    images = list(placed(value(data, "images", list, str(file)), file, "images record"))
+    annotations = value(data, "annotations", list, str(file))
+    texts: dict[int, list[Any]] = {}
+    for where, record in images:
+        key = value(record, "id", int, where)
+        if key in texts:
+            raise DataError(f"{where}: image id {key} occurs twice; ids must be unique")
+        texts[key] = []
+    for where, record in placed(annotations, file, "annotations record"):
+        key = value(record, "image_id", int, where)
+        if key not in texts:
+            raise DataError(f"{where}: there is no image with id {key}")
+        texts[key].append(value(record, "caption", str, where))
+    for (key, own), (where, record) in zip(texts.items(), images, strict=True):
+        if not own:
+            raise DataError(
+                f"{where}: image {key} has no annotation; expected at least one caption"
+            )
+        checked = captions_of(own, where, "annotations")
+        yield _in_domain(path_of(record, "file_name", where), record, checked, where)
+
+
+def _in_domain(path: PurePosixPath, record: Any, texts: list[str], where: str) -> AnnotatedImage:
+    domain = value(record, "domain", str, where)
+    if domain not in DOMAINS:
+        raise DataError(
+            f"{where}: domain {domain!r} is unknown{did_you_mean(domain, DOMAINS)}; "
+            f"expected one of {', '.join(DOMAINS)}"
+        )
+    return AnnotatedImage(path.stem, path, tuple(texts), groups={"domain": domain})
+
+
+load_nocaps = PairLoader(
+    Source(
+        "nocaps",
+        ("nocaps", "."),
+        ("images", "val", "validation", "images/validation", "image", "."),
+    ),
+    ("nocaps_val_4500_captions.json", "nocaps_val.json", "annotations.json"),
+    _nocaps,
+    instead={
+        "nocaps_val_image_info.json": f"has no captions; fetch the file with them: {_FETCH_NOCAPS}"
+    },
+    split="val",
+)
+"""All domains (4,500 images)."""
+
+load_nocaps_in, load_nocaps_near, load_nocaps_out = (
+    replace(load_nocaps, read=partial(_nocaps, domain=domain), part=domain) for domain in DOMAINS
+)
+"""One domain (648, 2,938 and 914 images); its gallery holds that domain only."""
+
+
+def _persons(file: Path, split: str, *, one_text: bool = False) -> Iterator[AnnotatedImage]:
+    """One list for all splits: ``split``, ``captions``, ``file_path``, ``id``.
+
+    All captions of all images of a person are relevant to all of them, both ways. Ids are annotated
+    paths, because the folders of CUHK-PEDES come from other data sets whose file names may
+    coincide. With ``one_text`` the captions may be the one text itself, as in some copies.
+    """
+    data = read_json(file, drop="processed_tokens")
+    if not isinstance(data, list):
+        raise DataError(f"{file}: expected a list of records with 'split', 'captions', 'file_path'")
+    if file.name == _OF_ALL and not any("split" in record for record in data):
+        raise DataError(
+            f"{file} is there, but has no splits; take reid_raw.json of the same archive: "
+            f"cp /path/to/archive/reid_raw.json {file.parent}"
+        )
+    for where, record in of_split(data, split, file):
+        path = path_of(record, "file_path", where)
+        said = record.get("captions")
+        if one_text and isinstance(said, str):
+            texts = captions_of([said], where, "captions")
+        else:
+            texts = texts_of(record, "captions", where)
+        person = str(value(record, "id", int, where))
+        yield AnnotatedImage(str(path), path, tuple(texts), identity=person)
+
+
+load_cuhk_pedes = PairLoader(
+    Source("cuhk-pedes", ("CUHK-PEDES", "."), ("imgs", ".")), ("reid_raw.json", _OF_ALL), _persons
+)
+"""CUHK-PEDES; splits train, val and test."""
+
+load_icfg_pedes = PairLoader(
+    Source("icfg-pedes", ("ICFG-PEDES", "ICFG_PEDES", "."), ("imgs", ".")),
+    ("ICFG-PEDES.json", "ICFG_PEDES.json"),
+    partial(_persons, one_text=True),
+)
+"""ICFG-PEDES; splits train and test."""
+
+
+def _products(file: Path, split: str) -> Iterator[AnnotatedImage]:
+    """Fashion-Gen: ``img_name`` (``<product>_<k>.png``), ``captions``, ``super_cls_name`` if any.
+
+    Every caption of a product is relevant to every image of it, both ways, so the repeated text of
+    a product's images does no harm. Several texts are joined by blanks, as TCR's cleaning does.
+    """
+    if split != "val":
+        raise no_split("fashion-gen", split, ["val"])
+    for line, record in read_json_lines(file):
+        yield product_image(record, f"{file}, line {line}")
+
+
+def product_image(record: Any, where: str) -> AnnotatedImage:
+    """An image of Fashion-Gen; DataError for a malformed record."""
+    path = path_of(record, "img_name", where)
+    product, underscore, _ = path.name.partition("_")
+    if not product or not underscore:
+        raise DataError(
+            f"{where}: img_name {path.name!r} names no product; expected <product>_<number>.png"
+        )
+    category = value(record, "super_cls_name", str, where) if "super_cls_name" in record else ""
+    found = record.get("captions")
+    texts = found if isinstance(found, list) else [value(record, "captions", str, where)]
+    text = " ".join(captions_of(texts, where, "captions"))
+    groups = {"category": category}
+    return AnnotatedImage(path.stem, path, (text,), identity=product, groups=groups)
+
+
+load_fashion_gen = PairLoader(
+    Source(
+        "fashion-gen",
+        ("fashion-gen", "fashion_gen", "."),
+        ("extracted_valid_images", "images", "."),
+    ),
+    ("fashion_gen_validation.jsonl",),
+    _products,
+    split="val",
+)
+"""Fashion-Gen, validation."""
