@@ -26,8 +26,7 @@ from benchmark.errors import (
     reason_of,
 )
 from benchmark.evaluation.builders import default_resources
-from benchmark.evaluation.callbacks import Callback
-from benchmark.evaluation.loggers import opened
+from benchmark.evaluation.callbacks import Callback, opened
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors import SerialExecutor, identify, run_cells

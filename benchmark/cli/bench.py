@@ -288,7 +288,7 @@ def execute(
     With ``config.shard`` only those of the shard.
     """
     from benchmark.evaluation.builders import default_resources
-    from benchmark.evaluation.callbacks import CallbackList
+    from benchmark.evaluation.callbacks import opened
     from benchmark.executors import identify, run_cells
     from benchmark.executors.choose import check_settings, make_executor, part_of
 
@@ -303,11 +303,7 @@ def execute(
     )
     resources = factory()
     with ExitStack() as stack:
-        logs = CallbackList()
-        if config.log:
-            from benchmark.evaluation.loggers import opened
-
-            logs = stack.enter_context(opened(config.log))
+        logs = stack.enter_context(opened(config.log))
         still = config.quiet or not console.is_interactive
         loading = nullcontext() if still else console.status("loading data and weights")
         with loading, seldom_collected():

@@ -53,7 +53,9 @@ class Cache(Command):
 
 
 def _info(cache: DiskCache, console: Console) -> int:
-    entries, unfinished = cache.entries(), cache.unfinished()
+    from benchmark.evaluation.cache_entry import KINDS, PARTIAL  # imports torch
+
+    entries, unfinished = cache.entries(), cache.entries(PARTIAL)
     say(console, f"cache:   {cache.folder}")
     used = sum(stored.size for stored in (*entries, *unfinished))
     say(console, f"used:    {shown_size(used)} of at most {shown_size(cache.max_bytes)}")
@@ -62,8 +64,6 @@ def _info(cache: DiskCache, console: Console) -> int:
     if not entries:
         say(console, "it is empty")
         return OK
-    from benchmark.evaluation.cache_entry import KINDS  # imports torch
-
     rows = []
     for kind, meaning in KINDS.items():
         found = [stored for stored in entries if stored.kind == kind]
@@ -77,9 +77,11 @@ def _info(cache: DiskCache, console: Console) -> int:
 
 
 def _clear(cache: DiskCache, console: Console) -> int:
+    from benchmark.evaluation.cache_entry import PARTIAL, SUFFIX  # imports torch
+
     count, size = cache.clear()
     say(console, f"removed {_count(count)}, {shown_size(size)}, from {cache.folder}")
-    left = len(cache.entries()) + len(cache.unfinished())
+    left = len(cache.entries(SUFFIX, PARTIAL))
     if left:
         say(console, f"{_count(left)} could not be removed: the folder is not writable")
     return FAILED if left else OK

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.data.retrieval import NDCG, NDCG_AT, SUBSET_AT, RetrievalSet
+from benchmark.data.retrieval import NDCG_AT, RetrievalSet
 from benchmark.evaluation.stream import Batch
 from benchmark.metrics import probes, ranking
 from benchmark.metrics import recall as metrics
-from benchmark.metrics.recall import ndcg_at, recalls_by_part
 from methods.base import DIVERGED, Diverged, MethodError, StepOutput
 
 
@@ -52,7 +51,7 @@ class Answers:
             self._ap[position] = metrics.average_precision(of_query)
             if self._ndcg is not None:
                 grades = data.relevance.grades_of(int(query))
-                self._ndcg[position] = ndcg_at(of_query, grades, NDCG_AT)
+                self._ndcg[position] = metrics.ndcg_at(of_query, grades, NDCG_AT)
         if data.subset is not None:
             self._subset_rank[batch.queries] = ranking.subset_ranks(
                 scores, data, queries, batch.section
@@ -61,44 +60,18 @@ class Answers:
 
     def metrics(self) -> dict[str, float]:
         """Every metric of the whole stream, in percent."""
-        return {
-            **metrics.summary(self.best_rank, self._ap, self.data.recall_at),
-            **({} if self._ndcg is None else {NDCG: float(100.0 * np.mean(self._ndcg))}),
-            **self._subset(),
-            **self._by_domain(),
-            **self._by_section(),
-        }
+        arrays, sections = self.arrays() | {"domain": self._domains}, self.data.sections
+        if self.data.subset is not None:
+            arrays["subset_rank"] = self._subset_rank
+        if sections is not None:
+            arrays["section"] = sections.of_query[self.queries]
+        names = () if sections is None else sections.names
+        return metrics.of_queries(arrays, self.data.recall_at, self._labels, names)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The numbers per query: ``best_rank`` and ``ap``, and ``ndcg`` where there are grades."""
         graded = {} if self._ndcg is None else {"ndcg": self._ndcg}
         return {"best_rank": self.best_rank, "ap": self._ap, **graded}
-
-    def _subset(self) -> dict[str, float]:
-        if self.data.subset is None:
-            return {}
-        return {f"R_subset@{k}": metrics.recall_at(self._subset_rank, k) for k in SUBSET_AT}
-
-    def _by_domain(self) -> dict[str, float]:
-        """R@1 of each domain's queries as they passed; domains that hit none are left out."""
-        found = recalls_by_part(self.best_rank, self._domains, self._labels, 1)
-        return {f"R@1_{label}": value for label, value in found.items()}
-
-    def _by_section(self) -> dict[str, float]:
-        """Recalls of each section's queries, and the means of the sections (``section_R@k``).
-
-        FashionIQ reports the mean of its categories, which have different numbers of queries.
-        """
-        sections = self.data.sections
-        if sections is None:
-            return {}
-        of_query = sections.of_query[self.queries]
-        found: dict[str, float] = {}
-        for k in self.data.recall_at:
-            recalls = recalls_by_part(self.best_rank, of_query, sections.names, k)
-            found |= {f"R@{k}_{name}": value for name, value in recalls.items()}
-            found[f"section_R@{k}"] = sum(recalls.values()) / len(recalls)
-        return found
 
 
 LISTED = 10
@@ -111,17 +84,20 @@ class Candidates:
     Args:
         data: what is retrieved.
         queries: (Q,) index of each query in the retrieval set.
+
+    Attributes:
+        source: (Q, k) candidates of each query under the source model.
     """
 
     def __init__(self, data: RetrievalSet, queries: np.ndarray) -> None:
         self.data, self.queries = data, queries
-        self._ours: dict[int, np.ndarray] = {}
-        self._source: dict[int, np.ndarray] = {}
+        shape = len(queries), min(LISTED, len(data.gallery))
+        self.source, self._ours = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
 
     def add(
         self, batch: Batch, scores: Tensor, source: Tensor, copies: ranking.Copies | None
-    ) -> dict[str, float]:
-        """Notes a batch's candidates; says nothing of it, as there is no recall.
+    ) -> None:
+        """Notes a batch's candidates.
 
         Args:
             batch: which queries.
@@ -130,16 +106,9 @@ class Candidates:
             copies: equal items of the gallery, which count as one.
         """
         queries = self.queries[batch.queries]
-        for found, values in ((self._ours, scores), (self._source, source)):
+        for found, values in ((self._ours, scores), (self.source, source)):
             shown = ranking.without_excluded(values, self.data, queries, batch.section)
-            rows = first_candidates(shown, copies)
-            found.update(zip(batch.queries.tolist(), rows, strict=True))
-        return {}
-
-    @property
-    def source(self) -> np.ndarray:
-        """(Q, k) candidates of each query under the source model."""
-        return np.stack([self._source[place] for place in range(len(self.queries))])
+            found[batch.queries] = first_candidates(shown, copies)
 
     def metrics(self) -> dict[str, float]:
         """Percent of the queries whose first candidate changes, and whose first ten do."""
@@ -147,8 +116,7 @@ class Candidates:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """1 for each query whose first candidate (first ten) differs from the source model's."""
-        ours = np.stack([self._ours[place] for place in range(len(self.queries))])
-        return changes(ours, self.source, len(self.data.gallery))
+        return changes(self._ours, self.source, len(self.data.gallery))
 
 
 def first_candidates(scores: Tensor, copies: ranking.Copies | None) -> np.ndarray:

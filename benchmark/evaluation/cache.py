@@ -147,21 +147,20 @@ class DiskCache:
         while self.written:
             remove(self.written.pop())
 
-    def entries(self, suffix: str = SUFFIX) -> list[Stored]:
-        """All finished entries, least recently used first; OSError where they cannot be listed."""
+    def entries(self, *suffixes: str) -> list[Stored]:
+        """All finished entries, least recently used first; OSError where they cannot be listed.
+
+        Files that are being written, or that a process has left, have the suffix ``PARTIAL``.
+        """
         found = []
         with suppress(FileNotFoundError, NotADirectoryError):
             for item in os.scandir(self.folder):
                 kind = item.name.partition("-")[0]
-                if item.name.endswith(suffix) and kind in KINDS:
+                if item.name.endswith(suffixes or SUFFIX) and kind in KINDS:
                     with suppress(FileNotFoundError):  # evicted meanwhile
                         facts = item.stat()
                         found.append(Stored(Path(item.path), kind, facts.st_size, facts.st_mtime))
         return sorted(found, key=lambda stored: stored.used)
-
-    def unfinished(self) -> list[Stored]:
-        """Files that are being written, or that a process has left; OSError as for ``entries``."""
-        return self.entries(PARTIAL)
 
     def clear(self) -> tuple[int, int]:
         """Removes everything that is an entry; returns how many and their bytes.
@@ -170,7 +169,7 @@ class DiskCache:
         """
         for path in (self.folder / DIGESTS).glob("*.json"):
             remove(path)
-        found = (*self.entries(), *self.unfinished())
+        found = self.entries(SUFFIX, PARTIAL)
         removed = [stored.size for stored in found if remove(stored.path)]
         return len(removed), sum(removed)
 
@@ -188,15 +187,14 @@ class DiskCache:
             return False
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         abandoned = time.time() - _ABANDONED_SECONDS
-        writing = [
+        found = [
             stored
-            for stored in self.unfinished()
-            if stored.used >= abandoned or not remove(stored.path)
+            for stored in self.entries(SUFFIX, PARTIAL)
+            if stored.path.suffix == SUFFIX or stored.used >= abandoned or not remove(stored.path)
         ]
-        entries = self.entries()
-        used = needed + sum(stored.size for stored in (*entries, *writing))
-        for stored in entries:
-            if used > self.max_bytes and remove(stored.path):
+        used = needed + sum(stored.size for stored in found)
+        for stored in found:
+            if used > self.max_bytes and stored.path.suffix == SUFFIX and remove(stored.path):
                 used -= stored.size
         return used <= self.max_bytes
 

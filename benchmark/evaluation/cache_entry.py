@@ -1,9 +1,9 @@
 """Cache entry: a safetensors file that is written row by row and named when it is whole.
 
-It holds one tensor, ``rows``. Its metadata say what it is, with a SHA-256 checksum over header and
-rows. The header is filled up to 4096 bytes, so that the place of a row is known before the last one
-is, and rows are read and written in place: a mapping, as the library reads slices, would count as
-this process's memory, and end the process when the disk is full or the file is cut short.
+It holds one tensor, ``rows``, and a SHA-256 checksum over header and rows. The header is filled up
+to 4096 bytes, so that the place of a row is known before the last one is, and rows are read and
+written in place: a mapping, as the library reads slices, would count as this process's memory, and
+end the process when the disk is full or the file is cut short.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ import json
 import os
 import tempfile
 import weakref
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -61,12 +59,10 @@ class CacheKey:
     Attributes:
         kind: one of ``KINDS``.
         digest: of everything that the content depends on.
-        about: what it is, for people who look into the file.
     """
 
     kind: str
     digest: str
-    about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -83,7 +79,6 @@ class Entry:
         target: its name once it is whole.
         shape: (rows, ...) of all rows together.
         dtype: of the numbers.
-        about: what they are.
     """
 
     fd: int
@@ -91,7 +86,6 @@ class Entry:
     target: Path
     shape: tuple[int, ...]
     dtype: torch.dtype
-    about: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         self._row_bytes = prod(self.shape[1:]) * self.dtype.itemsize
@@ -116,7 +110,7 @@ class Entry:
             raise DamagedEntry(str(error)) from None
         if about.get("entry") != path.name or dtype is None or not shape:
             raise DamagedEntry("its header is not that of the entry of this name")
-        entry = cls(os.open(path, os.O_RDONLY), path, path, shape, dtype, about)
+        entry = cls(os.open(path, os.O_RDONLY), path, path, shape, dtype)
         checksum = about.get("sha256", "")
         header = os.pread(entry.fd, HEADER_BYTES, 0)
         if entry._digest(header.replace(checksum.encode(), _UNSEALED.encode(), 1)) != checksum:
@@ -131,9 +125,7 @@ class Entry:
             OSError: the file cannot be made.
         """
         fd, path = tempfile.mkstemp(PARTIAL, f"{key.name}.", folder)
-        about = {name: str(value)[:200] for name, value in key.about.items()}
-        shape = (count, *row.shape)
-        return cls(fd, Path(path), folder / key.name, shape, row.dtype, about)
+        return cls(fd, Path(path), folder / key.name, (count, *row.shape), row.dtype)
 
     @property
     def complete(self) -> bool:
@@ -192,14 +184,14 @@ class Entry:
     def _header(self, checksum: str) -> bytes:
         """As https://github.com/huggingface/safetensors#format describes it."""
         values = {
-            "__metadata__": {**self.about, "entry": self.target.name, "sha256": checksum},
+            "__metadata__": {"entry": self.target.name, "sha256": checksum},
             "rows": {
                 "dtype": _NAMES[self.dtype],
                 "shape": self.shape,
                 "data_offsets": (0, self.shape[0] * self._row_bytes),
             },
         }
-        text, size = json.dumps(values, ensure_ascii=False).encode(), HEADER_BYTES - 8
+        text, size = json.dumps(values).encode(), HEADER_BYTES - 8
         return size.to_bytes(8, "little") + text.ljust(size)
 
     def _digest(self, header: bytes) -> str:

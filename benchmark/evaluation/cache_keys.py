@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -36,11 +36,7 @@ _LIBRARIES = ("numpy", "pillow", "torchvision", "open_clip_torch", "transformers
 
 def of_gallery(data: RetrievalSet, backbone: DualEncoder, cell: Cell) -> CacheKey | None:
     """Where the gallery's embeddings lie; None where that cannot be said."""
-    facts = _facts(data, backbone, cell, backbone.device)
-    if facts is None:
-        return None
-    about = {"data": data.name, "backbone": backbone.name, "items": len(data.gallery)}
-    return CacheKey("gallery", _digest_of(**facts, what="gallery"), about)
+    return _key("gallery", _facts(data, backbone, cell, backbone.device))
 
 
 def of_inputs(
@@ -64,19 +60,13 @@ def of_inputs(
         files: what is known of the files that they read.
         queries: the indices of the queries used.
     """
-    # Made on the CPU, wherever they are encoded.
-    facts = _facts(data, backbone, cell, "cpu", *shifts)
-    if facts is None:
-        return None
-    about: dict[str, Any] = {"data": data.name, "backbone": backbone.name}
-    facts |= {"what": "queries", "queries": _digest(queries)}
+    facts: dict[str, Any] = {"queries": _digest(queries)}
     if stream is not None:
         facts |= {"files": files, "seed": cell.seed, "domains": [asdict(d) for d in cell.domains]}
-        about |= {"shift": cell.shift.label, "seed": cell.seed}
         if cell.stream.domains:
             facts["assignment"] = _digest(stream.order, stream.shifts)
-            about["stream"] = cell.stream.kind
-    return CacheKey("queries", _digest_of(**facts), about)
+    # Made on the CPU, wherever they are encoded.
+    return _key("queries", _facts(data, backbone, cell, "cpu", *shifts), **facts)
 
 
 def of_source(
@@ -94,24 +84,27 @@ def of_source(
         parts: the queries of each batch: who shares a batch decides the last bits.
         alone: each query for itself, and ``parts`` only says which.
     """
-    if inputs is None:
-        return None
-    digest = _digest_of(
-        what="source",
-        inputs=inputs.digest,
-        numerics=_numerics(backbone.device),
-        parts=_digest(*parts),
-        alone=alone,
-    )
-    return CacheKey("source", digest, inputs.about)
+    known = None if inputs is None else {"inputs": inputs.digest}
+    facts = {"numerics": _numerics(backbone.device), "parts": _digest(*parts), "alone": alone}
+    return _key("source", known, **facts)
 
 
 def of_changes(inputs: CacheKey | None) -> CacheKey | None:
     """Where it lies what the shifts did to the queries of these inputs."""
-    if inputs is None:
+    known = None if inputs is None else {"inputs": inputs.digest}
+    return _key("changes", known, code=_code_of(Changes))
+
+
+def _key(kind: str, known: Mapping[str, Any] | None, **facts: Any) -> CacheKey | None:
+    """The key of plain facts; equal facts, equal key, on every machine. None where none is known.
+
+    Its digest has 32 hex digits.
+    """
+    if known is None:
         return None
-    digest = _digest_of(what="changes", inputs=inputs.digest, code=_code_of(Changes))
-    return CacheKey("changes", digest, inputs.about)
+    values = {**known, **facts, "what": kind, "schema": SCHEMA}
+    text = json.dumps(values, sort_keys=True, default=str)
+    return CacheKey(kind, hashlib.sha256(text.encode()).hexdigest()[:32])
 
 
 def _facts(
@@ -121,17 +114,14 @@ def _facts(
     code = _code_of(backbone, data.queries, data.gallery, data.clean_text, *shifts)
     if not code:
         return None
+    spec = asdict(cell.backbone) | {"model": cell.backbone.model_name}
+    del spec["device"], spec["pretrained"]  # numerics and the fingerprint say them
     return {
         "data": data.fingerprint,
         "queries_are": data.query_modality,
         "gallery_is": data.gallery_modality,
         "backbone": backbone.fingerprint,
-        "spec": {
-            name: value
-            for name, value in asdict(cell.backbone).items()
-            if name not in ("device", "pretrained")  # numerics and the fingerprint say them
-        }
-        | {"model": cell.backbone.model_name},
+        "spec": spec,
         "numerics": _numerics(device),
         "code": code,
     }
@@ -143,12 +133,6 @@ def _digest(*arrays: np.ndarray) -> str:
         digest.update(len(array).to_bytes(8, "little"))
         digest.update(np.ascontiguousarray(array, dtype=np.int64).tobytes())
     return digest.hexdigest()
-
-
-def _digest_of(**facts: Any) -> str:
-    """32 hex digits over plain facts; equal facts, equal digest, on every machine."""
-    text = json.dumps({**facts, "schema": SCHEMA}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _numerics(device: str) -> dict[str, Any]:

@@ -1,12 +1,23 @@
-"""Callbacks: what the runner tells of running cells, and the list that passes events on."""
+"""Callbacks: what the runner tells of running cells; logs of it as ``--log`` asks.
+
+Logs are JSON lines or TensorBoard's runs.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections.abc import Callable, Mapping
-from typing import Protocol
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
 
 from benchmark.cell import Cell, Record
+from benchmark.config.files import user_path
+from benchmark.errors import ConfigError, import_extra
 
 logger = logging.getLogger(__name__)
 
@@ -84,3 +95,177 @@ class CallbackList:
         except Exception as error:  # as above; a file on a full disk fails once more on closing
             if not quiet:
                 logger.warning("the log %s may lack its end: %s", name, error)
+
+
+class JsonLines:
+    """A file that gets one JSON object a line for each event, as soon as it happens.
+
+    ``time``: in UTC, ISO 8601. ``event``: "cell_started", "batch_done" or "cell_done". ``key``:
+    known once the cell has ended. ``batch``: from 1. ``R@1``: of the batch, or of the whole cell
+    (percent). ``values``: the other numbers. An object has what its event knows.
+
+    Args:
+        path: the file, appended to; made, with its folder, where there is none.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._batch: dict[str, int] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8", newline="")
+        except OSError as error:
+            raise ConfigError(
+                f"cannot log to {path}: {error.strerror or error}; name a file that can be written"
+            ) from error
+
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
+        self._batch[run_name(cell.to_dict())] = 0
+        self._write("cell_started", cell.to_dict(), {"batches": batches})
+
+    def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
+        name = run_name(cell.to_dict())
+        self._batch[name] = self._batch.get(name, 0) + 1
+        known = {"batch": self._batch[name], "queries": int(batch_log.get("queries", 0))}
+        others = {name: value for name, value in batch_log.items() if name != "queries"}
+        self._write("batch_done", cell.to_dict(), known, others)
+
+    def cell_done(self, record: Record) -> None:
+        known = {
+            "key": record.key,
+            "batches": self._batch.pop(run_name(record.cell), None),
+            "queries": record.info.get("queries"),
+            "status": record.status.value,
+            "reason": record.reason,
+        }
+        numbers = {**record.metrics, **record.probes, **record.cost}
+        self._write("cell_done", record.cell, known, numbers)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(
+        self,
+        event: str,
+        cell: Mapping[str, Any],
+        known: Mapping[str, Any],
+        numbers: Mapping[str, float] | None = None,
+    ) -> None:
+        values = dict(numbers or {})
+        row = {**identity(cell), **known, "R@1": values.pop("R@1", None), "values": values}
+        row = {key: _finite(value) for key, value in row.items() if value not in (None, "", {})}
+        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **row}
+        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+        self._file.flush()
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for the numbers that JSON does not have (NaN, infinity)."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class TensorBoard:
+    """TensorBoard: a run for each cell, a folder below the log folder.
+
+    A run has each batch's numbers by batch, then the cell's own. Cells of several workers may
+    interleave.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        what = "logging to tensorboard needs the extra"
+        module = import_extra("torch.utils.tensorboard", "tensorboard", what)
+        self._writer, self._folder = module.SummaryWriter, folder
+        self._runs: dict[str, tuple[Any, int]] = {}
+
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
+        name = run_name(cell.to_dict())
+        self._runs[name] = self._writer(log_dir=str(self._folder / name)), 0
+
+    def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
+        name = run_name(cell.to_dict())
+        run, step = self._runs[name]
+        _add(run, "batch", batch_log, step)
+        self._runs[name] = run, step + 1
+
+    def cell_done(self, record: Record) -> None:
+        run, step = self._runs.pop(run_name(record.cell), (None, 0))
+        if run is None:  # skipped, or failed before its stream began
+            return
+        for group in ("metrics", "probes", "cost"):
+            _add(run, group, getattr(record, group), step)
+        run.add_text("status", record.status.value)
+        run.close()
+
+    def close(self) -> None:
+        for run, _ in self._runs.values():
+            run.close()
+        self._runs.clear()
+
+
+def _add(run: Any, group: str, numbers: Mapping[str, float], step: int) -> None:
+    for key, value in numbers.items():
+        run.add_scalar(f"{group}/{key}", value, step)
+
+
+def open_logger(name: str) -> Logger:
+    """The logger that a word of ``--log`` means.
+
+    Args:
+        name: a file that ends in ``.jsonl``, or ``tensorboard:FOLDER``.
+
+    Raises:
+        ConfigError: neither, a file that cannot be written, a package that is missing.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "tensorboard" and rest:
+        return TensorBoard(user_path(rest))
+    if Path(name).suffix.lower() == ".jsonl":
+        return JsonLines(user_path(name))
+    raise ConfigError(
+        f"cannot log to {name!r}; expected a file ending in .jsonl, or tensorboard:FOLDER"
+    )
+
+
+@contextmanager
+def opened(names: Sequence[str]) -> Iterator[CallbackList]:
+    """The loggers of these names, which are closed at the end.
+
+    Raises:
+        ConfigError: see ``open_logger``.
+    """
+    callbacks = CallbackList()
+    try:
+        for name in names:
+            callbacks.loggers[name] = open_logger(name)
+        yield callbacks
+    finally:
+        callbacks.close()
+
+
+def identity(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a cell from the others of its run, from ``Cell.to_dict()``."""
+    method, shift = cell["method"], cell["shift"]
+    return {
+        "suite": cell["suite"],
+        "benchmark": cell["benchmark"],
+        "method": method["name"],
+        "preset": method["preset"],
+        "stream": cell["stream"]["kind"],
+        "shift": shift["name"],
+        "severity": shift["severity"],
+        "seed": cell["seed"],
+    }
+
+
+def run_name(cell: Mapping[str, Any]) -> str:
+    """A cell's name, of characters that are safe in a folder's; no two cells share one."""
+    digest = hashlib.sha256(json.dumps(cell, sort_keys=True, default=str).encode()).hexdigest()
+    parts = [*(str(value) for value in identity(cell).values()), digest[:8]]
+    return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)

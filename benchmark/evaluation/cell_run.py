@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,19 +45,9 @@ which of them hit the query. All but ``ap`` are int64.
 """
 
 
-@dataclass
-class _Tally:
-    """What is kept of the stream."""
-
-    answers: Answers | Candidates
-    embeddings: Tensor  # (Q, D) float32, in the order of the stream
-    seen: int = 0
-    occurrences: probes.KOccurrences = field(default_factory=probes.KOccurrences)
-    batches: list[dict[str, float]] = field(default_factory=list)
-    first_result: float = math.nan  # when the first batch was ranked, on time.perf_counter
-
-
 class CellRun:
+    """One run of a cell, and what is kept of its stream."""
+
     def __init__(self, cell: Cell, resources: Resources, progress: Callback) -> None:
         self.cell, self.resources, self.progress = cell, resources, progress
         self.data: RetrievalSet = resources.data(cell)
@@ -73,6 +62,13 @@ class CellRun:
         if cell.stream.group_key == DOMAIN:
             self.domains = self.data.group_keys[DOMAIN][self.queries]
         self.domain_labels = domain_labels(cell.stream, self.data.info)
+        self.answers: Answers | Candidates = Candidates(self.data, self.queries)
+        if self.data.labelled:
+            self.answers = Answers(self.data, self.queries, self.domains, self.domain_labels)
+        self.occurrences = probes.KOccurrences()
+        self.embeddings = torch.empty(0)  # (Q, D) float32, in the order of the stream
+        self.seen, self.batches = 0, list[dict[str, float]]()
+        self.first_result = math.nan  # when the first batch was ranked, on time.perf_counter
 
     def record(
         self, key: str, info: Mapping[str, Any], facts: Mapping[str, Any]
@@ -86,15 +82,14 @@ class CellRun:
                 method = self._method(gallery)
                 weights = None if method.card.trains else digest(weights_of(method.encoder))
             with counted(method.encoder, self.clock) as passes:
-                tally = self._adapt(method, gallery)
-            measured = self._probes(tally, gallery)
-            tally.embeddings = torch.empty(0)  # what follows embeds the clean queries
-            if isinstance(tally.answers, Candidates):
-                kept = self._reference(method, tally.answers)
+                self._adapt(method, gallery)
+            measured = self._probes(gallery)
+            if isinstance(self.answers, Candidates):
+                kept = self._reference(method, self.answers)
             else:
                 kept = {
                     **self._forgetting(method, weights),
-                    **self._first_domain(method, gallery, tally.answers),
+                    **self._first_domain(method, gallery, self.answers),
                 }
         self.clock.wait()
         seconds = time.perf_counter() - begun
@@ -103,14 +98,14 @@ class CellRun:
             status=Status.DONE,
             cell=self.cell.to_dict(),
             info={**info, "embed_dim": gallery.shape[1]},
-            metrics={**tally.answers.metrics(), **kept},
+            metrics={**self.answers.metrics(), **kept},
             probes=measured,
             cost={
                 "seconds": seconds,
-                "seconds_to_first_result": tally.first_result - begun,
+                "seconds_to_first_result": self.first_result - begun,
                 **self._cost(passes),
             },
-            batches=tuple(tally.batches),
+            batches=tuple(self.batches),
             environment={**facts, "peak_since": since},
         )
         domains = {"domain": self.domains} if self.domain_labels else {}
@@ -118,7 +113,7 @@ class CellRun:
             domains["section"] = self.data.sections.of_query[self.queries]
         return record, {
             "query": self.queries,
-            **tally.answers.arrays(),
+            **self.answers.arrays(),
             "group": np.asarray(self.data.groups, dtype=np.int64)[self.queries],
             "order": self.stream.order.astype(np.int64),
             **domains,
@@ -142,16 +137,10 @@ class CellRun:
         )
         return self.resources.make_method(cell.method, setup)
 
-    def _adapt(self, method: Method, gallery: Tensor) -> _Tally:
-        labelled = self.data.labelled
-        tally = _Tally(
-            Answers(self.data, self.queries, self.domains, self.domain_labels)
-            if labelled
-            else Candidates(self.data, self.queries),
-            torch.empty((len(self.queries), gallery.shape[1]), dtype=torch.float32),
-        )
-        inputs = self.resources.inputs(self.cell)
+    def _adapt(self, method: Method, gallery: Tensor) -> None:
+        labelled, inputs = self.data.labelled, self.resources.inputs(self.cell)
         self.progress.cell_started(self.cell, len(self.stream), len(self.queries))
+        self.embeddings = torch.empty((len(self.queries), gallery.shape[1]), dtype=torch.float32)
         section = next(iter(self.stream)).section
         if method.wants_stream:
             with self.clock("source"):
@@ -159,7 +148,7 @@ class CellRun:
         if self.cell.method.options.get("bank") == TRAIN:
             with self.clock("source"):
                 homes = self.resources.homes
-                method.use_training(homes.training_rows(self.cell, self.resources.clean_rows))
+                method.use_training(homes.training_rows(self.cell, self.resources.source_alone))
         wanted = method.wants_source or not labelled
         source = self.resources.source_rows(self.cell) if wanted else None
         with inputs.prepared([self.queries[batch.queries] for batch in self.stream]) as loaded:
@@ -176,8 +165,7 @@ class CellRun:
                         rows = source.batch(queries)
                         if method.wants_source:
                             method.use_source(rows if labelled else rows.clone())
-                self._step(method, batch, queries, own, tally, rows)
-        return tally
+                self._step(method, batch, queries, own, rows)
 
     def _whole_stream(self) -> Tensor:
         """(Q, D) embeddings of all queries under the source model, in the order of the stream."""
@@ -186,13 +174,7 @@ class CellRun:
         return torch.cat([rows.batch(queries) for queries in batches])
 
     def _step(
-        self,
-        method: Method,
-        batch: Batch,
-        queries: Tensor,
-        gallery: Tensor,
-        tally: _Tally,
-        source: Tensor | None,
+        self, method: Method, batch: Batch, queries: Tensor, gallery: Tensor, source: Tensor | None
     ) -> None:
         """Adapts on one batch, ranks it in its section's gallery and notes what came out.
 
@@ -202,27 +184,27 @@ class CellRun:
             output = method.step(queries)
         with self.clock("rank"):
             log = check_output(output, len(batch), gallery, queries)
+            # The harness's own names come last: a method's log cannot displace them.
+            log["queries"] = float(len(batch))
             if batch.section not in self.copies:
                 self.copies[batch.section] = ranking.copies_of(gallery)
             copies = self.copies[batch.section]
             scores = ranking.settled(output.scores.detach(), copies)
             numbers = self.queries[batch.queries]
             shown = ranking.without_excluded(scores, self.data, numbers, batch.section)
-            tally.occurrences.add(shown, batch.section)
-            if isinstance(tally.answers, Candidates):
+            self.occurrences.add(shown, batch.section)
+            if isinstance(self.answers, Answers):
+                log |= self.answers.add(batch, scores)
+            else:
                 assert source is not None
                 before = ranking.settled(source.float() @ gallery.T, copies)
-                found = tally.answers.add(batch, scores, before, copies)
-            else:
-                found = tally.answers.add(batch, scores)
-        if not tally.batches:  # ranks are on the host by now, on a GPU too
-            tally.first_result = time.perf_counter()
-        start, tally.seen = tally.seen, tally.seen + len(batch)
-        tally.embeddings[start : tally.seen] = output.embeddings.detach()
-        # The harness's own names come last: a method's log cannot displace them.
-        row = {**log, "queries": float(len(batch)), **found}
-        tally.batches.append(row)
-        self.progress.batch_done(self.cell, row)
+                self.answers.add(batch, scores, before, copies)
+        if not self.batches:  # ranks are on the host by now, on a GPU too
+            self.first_result = time.perf_counter()
+        start, self.seen = self.seen, self.seen + len(batch)
+        self.embeddings[start : self.seen] = output.embeddings.detach()
+        self.batches.append(log)
+        self.progress.batch_done(self.cell, log)
 
     @contextmanager
     def _untouched(self, gallery: Tensor) -> Iterator[None]:
@@ -235,9 +217,8 @@ class CellRun:
         try:
             yield
         finally:
-            touched = self.resources.touched(self.cell)
-            if not touched and gallery._version != version:
-                touched = "the gallery"
+            written = "the gallery" if gallery._version != version else ""
+            touched = self.resources.touched(self.cell) or written
             if touched:
                 self.resources.forget()
         if touched:
@@ -245,13 +226,14 @@ class CellRun:
                 f"method {self.cell.method.name!r} wrote into {touched}; it must work on a copy"
             )
 
-    def _probes(self, tally: _Tally, gallery: Tensor) -> dict[str, float]:
-        embeddings, gallery = tally.embeddings, gallery.cpu()
+    def _probes(self, gallery: Tensor) -> dict[str, float]:
+        embeddings, gallery = self.embeddings, gallery.cpu()
+        self.embeddings = torch.empty(0)  # what follows embeds the clean queries
         logs = [
             {name: value for name, value in batch.items() if name not in ("queries", "R@1")}
-            for batch in tally.batches
+            for batch in self.batches
         ]
-        hubness = tally.occurrences.skewness()
+        hubness = self.occurrences.skewness()
         return {
             **probes.log_means(logs),
             **self._changes(),
@@ -293,7 +275,7 @@ class CellRun:
         if home is None:
             return {}
         with self.clock("clean"):
-            before = self.resources.clean_recall(home)
+            before = self.resources.source_recall(home)
             plain = getattr(method.embed, "__func__", None) is Method.embed
             if plain and weights == digest(weights_of(method.encoder)):
                 return {"clean_R@1_before": before, "clean_R@1_after": before, "forgetting": 0.0}
@@ -319,7 +301,7 @@ class CellRun:
         with self.clock("clean"):
             data, gallery = self.resources.data(home), self.resources.gallery(home)
             queries = self.resources.queries(home)
-            rows = self.resources.clean_rows(home)
+            rows = self.resources.source_alone(home)
             before = candidates_of(rows, gallery)
             inputs = self.resources.inputs(home, clean=True)
             after = candidates_of(embed_distinct(method.embed, inputs, queries), gallery)
@@ -345,7 +327,7 @@ class CellRun:
             return {}
         queries = self.queries[positions]
         with self.clock("again"):
-            before = self.resources.first_domain_recall(self.cell, queries)
+            before = self.resources.source_recall(self.cell, queries)
             after = recall_of(
                 method.embed,
                 data=self.data,

@@ -10,6 +10,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,9 @@ class Changes:
         """Notes one query; what was noted before is the same, so that it does no harm."""
         row = self._row(index)
         size = float(np.mean(list(found.values()))) if changed else 0.0
-        of_parts = [number for name in self.parts.values() for number in _pair(found[name])]
-        self._values[row] = (float(changed), size, *of_parts)
+        # Whether a part changed, and by how much; a size that is not known is that of a change.
+        parts = [(float(found[name] != 0.0), found[name]) for name in self.parts.values()]
+        self._values[row] = (float(changed), size, *chain.from_iterable(parts))
         self._noted[row] = True  # last: another thread may be reading
 
     def leave(self, index: int) -> None:
@@ -109,11 +111,6 @@ class Changes:
         }
 
 
-def _pair(size: float) -> tuple[float, float]:
-    """Whether a part changed, and by how much; a size that is not known is that of a change."""
-    return float(size != 0.0), size
-
-
 def sizes(before: Any, after: Any) -> Mapping[str, float]:
     """The size of a change by kind of part: "text", "pixels" (also of frames), "samples".
 
@@ -133,17 +130,12 @@ def sizes(before: Any, after: Any) -> Mapping[str, float]:
     if isinstance(before, Composed):
         return {**sizes(before.image, after.image), **sizes(before.text, after.text)}
     if isinstance(before, str):
-        return {"text": _edited(before, after)}
+        same = before == after or SequenceMatcher(None, before, after, autojunk=False).ratio()
+        return {"text": 1.0 - same}
     if isinstance(before, Audio):
         apart = _difference(before.samples, after.samples, 2.0)
         return {"samples": apart if before.rate == after.rate else math.nan}
     return {"pixels": _difference(before, after, 255.0)}
-
-
-def _edited(before: str, after: str) -> float:
-    if before == after:
-        return 0.0
-    return 1.0 - SequenceMatcher(None, before, after, autojunk=False).ratio()
 
 
 def _difference(before: np.ndarray, after: np.ndarray, full_scale: float) -> float:

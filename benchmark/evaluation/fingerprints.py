@@ -24,11 +24,11 @@ import math
 import os
 import platform
 import time
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, PartTexts, data_identity
@@ -42,6 +42,8 @@ from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN
 
 if TYPE_CHECKING:
     from benchmark.evaluation.resources import Resources
+
+T = TypeVar("T")
 
 _EMBEDDED = "benchmark.mini."
 _MARGIN = 2.0  # seconds: the coarsest time stamps of file systems in use
@@ -74,41 +76,43 @@ class Fingerprints:
         self.folder = folder
         self._known: dict[str, str] = {}
         self._tried: set[str] = set()
-        self._subjects: dict[Hashable, str] = {}
-        self._trees: dict[str, FileState] = {}
+        self._found: dict[Hashable, Any] = {}
         self._texts = PartTexts()
-        self._shift_files: dict[tuple[str, ...], str] = {}
 
     def key(self, cell: Cell, resources: Resources) -> str:
         """The cell's identity as ``Resources.key`` gives it, or "" where that has to be asked."""
         data, weights = self.of_data(cell), self.of_backbone(cell.backbone)
         if not data or not weights or any(spec.ready_made for spec in cell.domains):
             return ""
-        named, home = resources.homes.named(cell), ""
-        if named is not None and not (home := self.of_data(named)):
-            return ""  # not known, or the user does not have it
-        shifts = self._texts.of(cell.shift), self._texts.of(cell.stream)
-        if shifts not in self._shift_files:
-            self._shift_files[shifts] = resources.shift_files(cell)
-        files = self._shift_files[shifts]
-        training, train = resources.homes.training(cell), ""
-        if training is not None and not (train := self.of_data(training)):
+        try:
+            homes = resources.homes.fingerprints(cell, self._of_home)
+        except LookupError:  # not known, or the user does not have it
             return ""
-        identity = data_identity(data, files, resources.homes.marked(cell, home), train)
+        parts = self._texts.of(cell.shift), self._texts.of(cell.stream)
+        files = self._once(parts, lambda: resources.shift_files(cell))
+        identity = data_identity(data, files, *homes)
         return cell.key(data_fingerprint=identity, backbone_fingerprint=weights)
 
     def of_data(self, cell: Cell) -> str:
         """The fingerprint of the cell's data, or "" where it is not known to hold."""
         place = cell.suite, cell.benchmark, cell.data_root
-        if place not in self._subjects:
-            self._subjects[place] = _data_subject(cell)
-        return self._read(self._subjects[place])
+        return self._read(self._once(place, lambda: _data_subject(cell)))
 
     def of_backbone(self, spec: BackboneSpec) -> str:
         """The fingerprint of a backbone, or "" where it is not known to hold."""
-        if spec not in self._subjects:
-            self._subjects[spec] = _backbone_subject(spec)
-        return self._read(self._subjects[spec])
+        return self._read(self._once(spec, lambda: _backbone_subject(spec)))
+
+    def _of_home(self, cell: Cell) -> str:
+        if found := self.of_data(cell):
+            return found
+        raise LookupError(cell.benchmark)
+
+    def _once(self, about: Hashable, make: Callable[[], T]) -> T:
+        """What is the same for many cells, made once."""
+        if about not in self._found:
+            self._found[about] = make()
+        found: T = self._found[about]
+        return found
 
     def remember(self, cell: Cell, resources: Resources) -> None:
         """Keeps the fingerprints of a cell's data and backbone, which must be loaded already."""
@@ -168,10 +172,8 @@ class Fingerprints:
         parts = [state_of_package(PACKAGE)]
         if files is not None:
             parts.append(state_of(files))
-        if files is not None and root:
-            if root not in self._trees:
-                self._trees[root] = state_of(annotations_below(Path(root)))
-            parts.append(self._trees[root])
+            if root:
+                parts.append(self._once(root, lambda: state_of(annotations_below(Path(root)))))
         digest = hashlib.sha256("\n".join(part.digest for part in parts).encode()).hexdigest()
         return FileState(digest, max(part.changed for part in parts))
 
@@ -253,11 +255,8 @@ def state_of(paths: Iterable[Path]) -> FileState:
     digest, changed = hashlib.sha256(), 0
     for path in paths:
         state: tuple[int, ...] = ()
-        try:
+        with suppress(OSError):
             found = path.stat()
-        except OSError:
-            pass
-        else:
             # The time of the inode's change too: a copy can keep the old time of the content.
             times = found.st_mtime_ns, found.st_ctime_ns
             state = (found.st_size, *times, found.st_ino, found.st_dev)

@@ -42,10 +42,9 @@ Setting = tuple[Callable[[], Any], Callable[[Any], object]]
 """How to read it and how to set it."""
 
 _PLAIN = (torch, nn.functional, nn.init, torch.linalg, torch.special, math, random, np, np.linalg)
-_WATCHED = ("benchmark", "methods", "shifts", "torch.nn.modules", "torch.optim")
-_TORCH = Path(torch.__file__).parent
 _OURS = ("benchmark", "methods", "shifts")
-_WITHIN = tuple(f"{name}." for name in _WATCHED)
+_WATCHED = (*_OURS, "torch.nn.modules", "torch.optim")
+_TORCH = Path(torch.__file__).parent
 
 
 def _autocast(device: str) -> tuple[Setting, Setting]:
@@ -98,7 +97,8 @@ def _flushes() -> bool:
     return not bool(torch.tensor([1e-42], dtype=torch.float32).mul(1.0).item())
 
 
-def _put_environment(value: Mapping[str, str]) -> None:
+def put_environment(value: Mapping[str, str]) -> None:
+    """Makes these all of the environment variables."""
     os.environ.clear()
     os.environ.update(value)
 
@@ -133,9 +133,15 @@ def _put_folder(folder: str) -> None:
         os.chdir(folder)
 
 
+_GENERATORS: tuple[Setting, ...] = (
+    (random.getstate, random.setstate),
+    (np.random.get_state, np.random.set_state),
+    (torch.get_rng_state, torch.set_rng_state),
+)
+
 _SURROUNDINGS: tuple[Setting, ...] = (
     (_folder, _put_folder),
-    (lambda: dict(os.environ), _put_environment),
+    (lambda: dict(os.environ), put_environment),
     (lambda: list(warnings.filters), _put_filters),
     (lambda: logging.root.level, logging.root.setLevel),
     (lambda: logging.root.manager.disable, logging.disable),
@@ -147,8 +153,8 @@ _SURROUNDINGS: tuple[Setting, ...] = (
 )
 
 
-def _closed(stream: Any) -> bool:
-    return bool(getattr(stream, "closed", False))
+def _closed(name: str) -> bool:
+    return getattr(getattr(sys, name), "closed", False)
 
 
 def _reopen(name: str) -> None:
@@ -178,11 +184,11 @@ class Isolation:
         if foreign:
             _load_methods()
         self._process = os.getpid()
-        self._random = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-        cuda = torch.cuda.is_initialized()
-        self._cuda = torch.cuda.get_rng_state_all() if cuda else None
+        self._random = [(put, get()) for get, put in _GENERATORS]
+        if torch.cuda.is_initialized():
+            self._random.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
         self._settings = [(*pair, pair[0]()) for pair in (*_COMPUTATION, *_SURROUNDINGS)]
-        self._open = [n for n in ("stdout", "stderr") if not _closed(getattr(sys, n))]
+        self._open = [n for n in ("stdout", "stderr") if not _closed(n)]
         self._inference = torch.is_inference_mode_enabled()
         self._modes = torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
         self._hooks = [(hooks, dict(hooks)) for hooks in _global_hooks()]
@@ -203,7 +209,7 @@ class Isolation:
                 put(value)
                 changed |= number < len(_COMPUTATION)
         for name in self._open:
-            if _closed(getattr(sys, name)):
+            if _closed(name):
                 _reopen(name)
         broken += self._restore_modes()
         for hooks, before in self._hooks:
@@ -211,11 +217,8 @@ class Isolation:
                 hooks.clear()
                 hooks.update(before)
                 broken.append("hooks on all modules or optimisers")
-        random.setstate(self._random[0])
-        np.random.set_state(self._random[1])  # noqa: NPY002
-        torch.set_rng_state(self._random[2])
-        if self._cuda is not None:
-            torch.cuda.set_rng_state_all(self._cuda)
+        for put, value in self._random:
+            put(value)
         return sorted(set(broken)), changed or bool(broken)
 
     def _restore_modes(self) -> list[str]:
@@ -314,7 +317,7 @@ def _owners() -> list[Any]:
     """Modules and classes whose functions all cells share."""
     owners: dict[int, Any] = {id(o): o for o in (*_PLAIN, builtins, Tensor, nn.Parameter)}
     for name, module in list(sys.modules.items()):
-        watched = name.startswith(_WITHIN) or name in _WATCHED
+        watched = f"{name}.".startswith(tuple(f"{one}." for one in _WATCHED))
         if not watched or not isinstance(module, types.ModuleType):
             continue
         owners[id(module)] = module

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Mark = float | torch.cuda.Event
-"""A point in time: seconds, or an event in a GPU's queue."""
+Mark = Any
+"""A point in time: seconds, or on a GPU a ``torch.cuda.Event`` in its queue."""
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -58,7 +60,10 @@ class Clock:
     def spans(self, name: str) -> list[float]:
         """Seconds of each span of a name, in order; waits for the GPU."""
         self.wait()
-        return [_seconds(begun, ended) for begun, ended in self._spans.get(name, [])]
+        found = self._spans.get(name, [])
+        if self._device:
+            return [begun.elapsed_time(ended) / 1000.0 for begun, ended in found]
+        return [ended - begun for begun, ended in found]
 
     def seconds(self) -> dict[str, float]:
         return {name: sum(self.spans(name)) for name in self._spans}
@@ -67,14 +72,6 @@ class Clock:
         """Waits for the GPU, where there is one, to do all that it was asked for."""
         if self._device:
             torch.cuda.synchronize(self._device)
-
-
-def _seconds(begun: Mark, ended: Mark) -> float:
-    if isinstance(begun, float) and isinstance(ended, float):
-        return ended - begun
-    assert isinstance(begun, torch.cuda.Event)
-    assert isinstance(ended, torch.cuda.Event)
-    return float(begun.elapsed_time(ended)) / 1000.0
 
 
 @dataclass
@@ -158,9 +155,8 @@ def peak_mb() -> float:
 
 def _resident_peak() -> float | None:
     """The kernel's own peak in MiB; None where it is not told."""
-    try:
-        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return int(found[0]) / 1024 if found else None
+    with suppress(OSError):
+        text = _STATUS.read_text(encoding="ascii", errors="replace")
+        if found := re.search(r"^VmHWM:\s*(\d+)", text, re.MULTILINE):
+            return int(found[1]) / 1024
+    return None

@@ -122,8 +122,7 @@ class Resources:
         if cell.stream.kind != "single":
             self.stream(cell)
         own, files = self.data(cell).fingerprint, self.shift_files(cell)
-        homes = self.homes.fingerprint(cell), self.homes.training_fingerprint(cell)
-        data = data_identity(own, files, *homes)
+        data = data_identity(own, files, *self.homes.fingerprints(cell))
         return cell.key(data_fingerprint=data, backbone_fingerprint=self.backbone(cell).fingerprint)
 
     def shift_files(self, cell: Cell) -> str:
@@ -234,10 +233,16 @@ class Resources:
         those of this process, in the disk cache for all.
         """
         data, backbone = self.data(cell), self.backbone(cell)
-        if clean or all(domain.name == CLEAN for domain in cell.domains):
-            name = (*self._world(cell), "clean", cell.limit)
-            kept = self._stream_cache(cell, name, clean=True)
-            return QueryInputs(data, backbone, cache=kept, workers=self._workers)
+        clean = clean or all(domain.name == CLEAN for domain in cell.domains)
+        name = (*self._world(cell), "clean", cell.limit) if clean else self._inputs_key(cell)
+        cache = self._streams.get(
+            name,
+            lambda: StreamCache(
+                self.queries(cell), self._room, self._disk, self._queries_key(cell, clean=clean)
+            ),
+        )
+        if clean:
+            return QueryInputs(data, backbone, cache=cache, workers=self._workers)
         corruptions = [self._corruption(cell, domain) for domain in cell.domains]
         domain_of = np.zeros(len(data.queries), dtype=np.int32)
         if cell.stream.domains:
@@ -247,7 +252,7 @@ class Resources:
             data,
             backbone,
             corruption=lambda index: corruptions[domain_of[index]],
-            cache=self._stream_cache(cell, self._inputs_key(cell)),
+            cache=cache,
             changes=self._changes_of(cell),
             workers=self._workers,
         )
@@ -263,26 +268,16 @@ class Resources:
         if len(missing):
             self.inputs(cell).measure(missing)
         if not found.kept:
-            self._disk.put(self._changes_key(cell), found.rows())
+            self._disk.put(cache_keys.of_changes(self._queries_key(cell)), found.rows())
             found.kept = True
         return found
 
     def _changes_of(self, cell: Cell) -> Changes:
         def make() -> Changes:
-            known = self._disk.find(self._changes_key(cell))
+            known = self._disk.find(cache_keys.of_changes(self._queries_key(cell)))
             return Changes(self.queries(cell), self.data(cell).query_modality, known)
 
         return self._changes.get(self._inputs_key(cell), make)
-
-    def _changes_key(self, cell: Cell) -> CacheKey | None:
-        return cache_keys.of_changes(self._queries_key(cell))
-
-    def _stream_cache(self, cell: Cell, name: Hashable, *, clean: bool = False) -> StreamCache:
-        def make() -> StreamCache:
-            key = self._queries_key(cell, clean=clean)
-            return StreamCache(self.queries(cell), self._room, self._disk, key)
-
-        return self._streams.get(name, make)
 
     def _room(self) -> int:
         """Bytes of memory that preprocessed queries may still take."""
@@ -329,37 +324,35 @@ class Resources:
             lambda batch: backbone.encode(data.query_modality, batch), len(queries), known, keep
         )
 
-    def clean_recall(self, cell: Cell) -> float:
-        """R@1 (percent) of the cell's clean queries with the frozen source model."""
+    def source_recall(self, cell: Cell, queries: np.ndarray | None = None) -> float:
+        """R@1 (percent) of the queries of ``source_alone`` with the frozen source model."""
+        part = (*self._world(cell), cell.limit)
+        if queries is not None:
+            part = (*self._stream_key(cell), queries.tobytes())
+        chosen = self.queries(cell) if queries is None else queries
+        data, gallery = self.data(cell), self.gallery(cell)
         return self._source_recalls.get(
-            (*self._world(cell), cell.limit),
-            lambda: self._source_recall(cell, self.queries(cell), clean=True),
+            part,
+            lambda: recall_of_rows(
+                self.source_alone(cell, queries), chosen, data=data, gallery=gallery
+            ),
         )
 
-    def first_domain_recall(self, cell: Cell, queries: np.ndarray) -> float:
-        """R@1 (percent) of the stream's first domain, whose queries these are, unadapted."""
-        return self._source_recalls.get(
-            (*self._stream_key(cell), "first domain"),
-            lambda: self._source_recall(cell, queries),
-        )
+    def source_alone(self, cell: Cell, queries: np.ndarray | None = None) -> Tensor:
+        """(n, D) embeddings under the frozen source model, each query by itself.
 
-    def clean_rows(self, cell: Cell) -> Tensor:
-        """(n, D) embeddings of the cell's clean queries under the frozen source model."""
-        return self._source_alone(cell, self.queries(cell), clean=True)
-
-    def _source_recall(self, cell: Cell, queries: np.ndarray, *, clean: bool = False) -> float:
-        rows = self._source_alone(cell, queries, clean=clean)
-        return recall_of_rows(rows, queries, data=self.data(cell), gallery=self.gallery(cell))
-
-    def _source_alone(self, cell: Cell, queries: np.ndarray, *, clean: bool) -> Tensor:
-        data, backbone = self.data(cell), self.backbone(cell)
-        inputs = self._queries_key(cell, clean=clean)
+        Of the cell's queries as they are before the shift, or, where ``queries`` names some of
+        them, of these as the stream has them.
+        """
+        data, backbone, clean = self.data(cell), self.backbone(cell), queries is None
+        chosen = self.queries(cell) if queries is None else queries
+        key = self._queries_key(cell, clean=clean)
         return self._disk.get(
-            cache_keys.of_source(inputs, backbone, [queries], alone=True),
+            cache_keys.of_source(key, backbone, [chosen], alone=True),
             lambda: embed_distinct(
                 lambda batch: backbone.encode(data.query_modality, batch),
                 self.inputs(cell, clean=clean),
-                queries,
+                chosen,
             ).float(),
         )
 

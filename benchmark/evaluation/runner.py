@@ -115,32 +115,31 @@ def _contained(
 def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
     data, backbone = resources.data(cell), resources.backbone(cell)
     files = resources.shift_files(cell)
-    ready = any(spec.ready_made for spec in cell.domains)
-    home, homeless = resources.homes.of(cell), resources.homes.why_missing(cell)
-    trained: dict[str, Any] = {}
-    if (training := resources.homes.training(cell)) is not None:
-        trained["train_queries"] = len(resources.queries(training))
-        trained["train_fingerprint"] = resources.data(training).fingerprint
-    return {
-        **({"shift_files": files} if files else {}),
+    homes = resources.homes
+    home, homeless, training = homes.of(cell), homes.why_missing(cell), homes.training(cell)
+    home_print, train_print = homes.fingerprints(cell)
+    found = {
+        "shift_files": files or None,
         "home": "" if home is None else resources.data(home).name,
-        **({"home_queries": len(resources.queries(home))} if home is not None else {}),
-        **({"home_fingerprint": other} if (other := resources.homes.fingerprint(cell)) else {}),
-        **({"homeless": homeless} if homeless else {}),
-        **trained,
-        **({"ready_made": True} if ready else {}),
-        **({} if data.labelled else {"unlabelled": True}),
+        "home_queries": None if home is None else len(resources.queries(home)),
+        "home_fingerprint": home_print or None,
+        "homeless": homeless or None,
+        "train_queries": None if training is None else len(resources.queries(training)),
+        "train_fingerprint": train_print or None,
+        "ready_made": any(spec.ready_made for spec in cell.domains) or None,
+        "unlabelled": not data.labelled or None,
         "data": dict(data.info),
         "data_fingerprint": data.fingerprint,
         "backbone_fingerprint": backbone.fingerprint,
         "backbone_name": backbone.name,
-        **({"weights_taken": taken} if (taken := getattr(backbone, "taken", "")) else {}),
+        "weights_taken": getattr(backbone, "taken", "") or None,
         "queries": len(resources.queries(cell)),
         "gallery": len(data.gallery),
         "headline": list(data.headline),
         "query_modality": data.query_modality,
         "task": f"{data.query_modality}-to-{data.gallery_modality}",
     }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _cannot_run(cell: Cell, resources: Resources) -> str:

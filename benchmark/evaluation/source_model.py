@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -146,7 +146,9 @@ def recall_of_rows(
 ) -> float:
     """R@1 (percent) from the (n, D) embeddings of n queries."""
     best = array("q")
-    for section, places in _by_section(data, queries):
+    of_query = np.zeros(len(queries)) if data.sections is None else data.sections.of_query[queries]
+    for section in map(int, np.unique(of_query)):
+        places = np.flatnonzero(of_query == section)
         own = gallery[gallery_of(data, section)]
         copies = copies_of(own)
         for start in range(0, len(places), RANKED_AT_ONCE):
@@ -155,16 +157,6 @@ def recall_of_rows(
             scores = settled(embedded @ own.T, copies)
             best.extend(int(found.min()) for found in rank(scores, data, queries[part], section))
     return recall_at(np.array(best), 1)
-
-
-def _by_section(data: RetrievalSet, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """The places of each section's queries, for sections that have some."""
-    if data.sections is None:
-        yield 0, np.arange(len(queries))
-        return
-    of_query = data.sections.of_query[queries]
-    for section in np.unique(of_query):
-        yield int(section), np.flatnonzero(of_query == section)
 
 
 class Homes:
@@ -225,20 +217,28 @@ class Homes:
         named = self.named(cell)
         return "" if named is None else self._missing.get(place_of(named), "")
 
-    def fingerprint(self, cell: Cell) -> str:
-        """What a cell's key says of its home; "" where that is all of its own queries, or none."""
-        if self.of(cell) is None:
-            return ""
-        named = self.named(cell)
-        return self.marked(cell, "" if named is None else self._data(named).fingerprint)
+    def fingerprints(self, cell: Cell, of: Callable[[Cell], str] | None = None) -> tuple[str, str]:
+        """What a cell's key says of its home, and of the training queries in its method's bank.
 
-    def marked(self, cell: Cell, other: str) -> str:
-        """``fingerprint`` of a cell that has a home, from the fingerprint of another set ("" none).
+        "" where the home is all of the cell's own queries, or there is none. Cells that measure on
+        all queries keep the keys that they had before there were shares.
 
-        Cells that measure on all queries keep the keys that they had before there were shares.
+        Args:
+            cell: whose.
+            of: the fingerprint of another set; by default the set is loaded for it.
         """
-        share = self._share(cell) if self._any(cell) is not None else 1
-        return other if share == 1 else f"{other}/{share}"
+        if of is None:
+            self.of(cell)  # finds out whether the user has the set
+            of = self._fingerprint
+        named, training, share = self.named(cell), self.training(cell), self._share(cell)
+        home, train = "", "" if training is None else of(training)
+        if self._any(cell) is not None and not self.why_missing(cell):
+            home = "" if named is None else of(named)
+            home = home if share == 1 else f"{home}/{share}"
+        return home, train
+
+    def _fingerprint(self, cell: Cell) -> str:
+        return self._data(cell).fingerprint
 
     def training(self, cell: Cell) -> Cell | None:
         """The cell whose clean queries fill the bank of this one's method.
@@ -257,11 +257,6 @@ class Homes:
             )
         key = self._data(training).fingerprint, training.limit, training.backbone
         return self._rows.get(key, lambda: embed(training)).clone()
-
-    def training_fingerprint(self, cell: Cell) -> str:
-        """What a cell's key says of the training queries in its bank; "" where it has none."""
-        training = self.training(cell)
-        return "" if training is None else self._data(training).fingerprint
 
     def _any(self, cell: Cell) -> Cell | None:
         key = place_of(cell), cell.backbone

@@ -42,21 +42,17 @@ def check_stream(spec: StreamSpec) -> None:
     if spec.kind == "gradual":
         _check_gradual(spec)
     elif spec.kind in MIXING and spec.group_key:
-        _check_real_domains(spec)
+        if spec.group_key != DOMAIN or spec.domains:
+            raise ConfigError(
+                f"a {spec.kind} stream is over shifts, or with group_key={DOMAIN} over the domains "
+                f"of the data; group_key is {spec.group_key!r}"
+            )
     elif spec.kind in MIXING:
         _check_mixing(spec)
     elif spec.domains:
         raise ConfigError(f"a stream of kind {spec.kind!r} has one shift, the cell's; no domains")
-    if spec.kind == "correlated":
+    elif spec.kind == "correlated":
         _check_correlated(spec)
-
-
-def _check_real_domains(spec: StreamSpec) -> None:
-    if spec.group_key != DOMAIN or spec.domains:
-        raise ConfigError(
-            f"a {spec.kind} stream is over shifts, or with group_key={DOMAIN} over the domains "
-            f"of the data; group_key is {spec.group_key!r}"
-        )
 
 
 def _check_mixing(spec: StreamSpec) -> None:
@@ -66,19 +62,15 @@ def _check_mixing(spec: StreamSpec) -> None:
         raise ConfigError(
             f"domain {min(twice)!r} is named twice; domains must differ in name or severity"
         )
-    needed = 2
+    needed, why = 2, ""
     if spec.kind == "diverse":
-        needed = spec.domains_per_batch + 1
         if spec.domains_per_batch < 1:
             raise ConfigError(
                 f"domains_per_batch is {spec.domains_per_batch}; it must be at least 1"
             )
+        needed = spec.domains_per_batch + 1
+        why = f" with {needed - 1} domains per batch (they change at every step)"
     if len(labels) < needed:
-        why = (
-            f" with {spec.domains_per_batch} domains per batch (they change at every step)"
-            if spec.kind == "diverse"
-            else ""
-        )
         raise ConfigError(
             f"a {spec.kind} stream{why} needs at least {needed} domains, not {len(labels)} "
             f"({', '.join(labels) or 'none'}); name more shifts (--shift a,b,c) or severities"

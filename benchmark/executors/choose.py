@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import chain, groupby, pairwise
@@ -64,34 +65,24 @@ def check_settings(config: BenchConfig) -> None:
     Raises:
         ConfigError: says which.
     """
-    serial, cluster = config.executor == "serial", config.executor in ("ray", "slurm")
-    contradictions = [
-        (
-            serial and config.workers not in (None, 1),
-            "--executor serial runs one cell at a time; leave --workers out, or say "
-            "--executor processes",
+    executor, device = config.executor, config.device
+    processes = "say --executor processes"
+    contradictions = {
+        f"--executor serial runs one cell at a time; leave --workers out, or {processes}": (
+            executor == "serial" and config.workers not in (None, 1)
         ),
-        (
-            serial and config.time_limit is not None,
-            "--executor serial cannot stop a cell; leave --time-limit out, or say "
-            "--executor processes",
+        f"--executor serial cannot stop a cell; leave --time-limit out, or {processes}": (
+            executor == "serial" and config.time_limit is not None
         ),
-        (
-            config.address != LOCAL and config.executor != "ray",
-            f"--address {config.address} names a Ray cluster; say --executor ray as well, or leave "
-            "it out",
+        f"--address {config.address} names a Ray cluster; say --executor ray as well, or leave it "
+        "out": config.address != LOCAL and executor != "ray",
+        "--slurm is for --executor slurm; say that as well, or leave it out": (
+            config.slurm and executor != "slurm"
         ),
-        (
-            config.slurm and config.executor != "slurm",
-            "--slurm is for --executor slurm; say that as well, or leave it out",
-        ),
-        (
-            cluster and ":" in config.device,
-            f"--device {config.device} names one GPU of this machine; on a cluster say cuda, "
-            "and each worker gets its own",
-        ),
-    ]
-    for found, message in contradictions:
+        f"--device {device} names one GPU of this machine; on a cluster say cuda, and each worker "
+        "gets its own": ":" in device and executor in ("ray", "slurm"),
+    }
+    for message, found in contradictions.items():
         if found:
             raise ConfigError(message)
 
@@ -159,10 +150,7 @@ def wanted_workers(config: BenchConfig) -> int:
 
 def planned_workers(config: BenchConfig, waiting: int) -> int:
     """How many cells run at the same time on this machine, for an estimate."""
-    wanted = wanted_workers(config)
-    if wanted == AUTO_WORKERS:
-        return pool_size(waiting, threads=config.threads)[0]
-    return wanted
+    return pool_size(waiting, workers=wanted_workers(config), threads=config.threads)[0]
 
 
 def pool_size(
@@ -213,20 +201,17 @@ def available_bytes() -> int | None:
     systems; version 2 only), whichever is less.
     """
     found = []
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found.append(int(_after("MemAvailable:", lines).split()[0]) * 1024)
-    with suppress(OSError, StopIteration, ValueError):  # "max" means that there is no limit
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-        group = Path("/sys/fs/cgroup") / _after("0::", lines).lstrip("/")
-        limit, used = (int((group / f"memory.{n}").read_text()) for n in ("max", "current"))
+    with suppress(OSError, ValueError):
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        (kilobytes,) = re.findall(r"^MemAvailable:\s*(\d+)", text, re.M)
+        found.append(int(kilobytes) * 1024)
+    with suppress(OSError, ValueError):  # "max" means that there is no limit
+        text = Path("/proc/self/cgroup").read_text(encoding="utf-8")
+        (group,) = re.findall(r"^0::/*(.*)", text, re.M)
+        files = (Path("/sys/fs/cgroup", group, f"memory.{name}") for name in ("max", "current"))
+        limit, used = (int(file.read_text()) for file in files)
         found.append(max(0, limit - used))
     return min(found, default=None)
-
-
-def _after(start: str, lines: Iterable[str]) -> str:
-    """The rest of the first line that starts so."""
-    return next(line.removeprefix(start) for line in lines if line.startswith(start))
 
 
 def keep_freed_memory() -> bool:

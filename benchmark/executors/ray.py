@@ -14,7 +14,7 @@ from typing import Any
 from benchmark import __version__
 from benchmark.errors import ConfigError, import_extra
 from benchmark.executors.choose import LOCAL
-from benchmark.executors.pool import PoolExecutor, Worker
+from benchmark.executors.processes import PoolExecutor, Worker
 from benchmark.executors.worker import WorkerContext, child_variables
 
 _OBJECT_STORE_BYTES = 100_000_000
@@ -134,7 +134,7 @@ class RayExecutor(PoolExecutor[_RayWorker]):
                 yield worker, "died", [f"{type(error).__name__}: {why}"]
                 continue
             if kind == "ready":
-                _same_version(content)
+                _refuse_others(*content)
             yield worker, kind, list(content)
 
     def on_death(self, worker: _RayWorker, reason: str) -> None:
@@ -166,10 +166,9 @@ def import_ray() -> Any:
     return import_extra("ray", "ray", "the executor ray needs the extra")
 
 
-def _same_version(there: tuple[str, str]) -> None:
-    here = (__version__, platform.python_version())
-    if tuple(there) != here:
+def _refuse_others(version: str, python: str) -> None:
+    if (version, python) != (__version__, platform.python_version()):
         raise ConfigError(
-            f"the Ray cluster has queryshift {there[0]} on Python {there[1]}, this process "
-            f"{here[0]} on Python {here[1]}; install the same on all machines"
+            f"the Ray cluster has queryshift {version} on Python {python}, this process "
+            f"{__version__} on Python {platform.python_version()}; install the same on all machines"
         )

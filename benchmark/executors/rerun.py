@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -116,18 +115,12 @@ def verify(
             what it measures.
         threads: of torch; None takes as many as each cell was stored with.
     """
-    for stored in cells:
-        with _threads(threads or stored.record.environment.get("threads")):
-            yield _check(stored, place(stored.cell), resources)
-
-
-@contextmanager
-def _threads(count: Any) -> Iterator[None]:
     before = torch.get_num_threads()
-    if isinstance(count, int) and count > 0:
-        torch.set_num_threads(count)
     try:
-        yield
+        for stored in cells:
+            count = threads or stored.record.environment.get("threads")
+            torch.set_num_threads(count if isinstance(count, int) and count > 0 else before)
+            yield _check(stored, place(stored.cell), resources)
     finally:
         torch.set_num_threads(before)
 
@@ -213,14 +206,14 @@ def _beyond(stored: StoredCell, record: Record, arrays: Arrays) -> list[str]:
     margins = {n: points for n in sorted({**metrics, **record.metrics}) if _OVERALL.fullmatch(n)}
     margins |= {n: MOVED_PROBES * max(1.0, abs(probes.get(n, 0.0))) for n in _HARNESS_PROBES}
     now, then = {**record.metrics, **record.probes}, {**metrics, **probes}
-    far = [name for name, margin in margins.items() if _far(then.get(name), now.get(name), margin)]
+    far = [  # a missing number is as good as NaN
+        name
+        for name, margin in margins.items()
+        if not np.isclose(
+            now.get(name, np.nan), then.get(name, np.nan), rtol=0.0, atol=margin, equal_nan=True
+        )
+    ]
     return found + _measured(stored, record, far)
-
-
-def _far(first: float | None, second: float | None, margin: float) -> bool:
-    if first is None or second is None:
-        return first is not second
-    return not (abs(first - second) <= margin or (math.isnan(first) and math.isnan(second)))
 
 
 def placed(cell: Cell, *, data: str = "", pretrained: str = "", device: str = "cpu") -> Cell:

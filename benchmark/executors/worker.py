@@ -13,6 +13,7 @@ import torch
 from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.errors import reason_of
 from benchmark.evaluation.callbacks import Callback
+from benchmark.evaluation.isolation import put_environment
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.evaluation.workers import WORKERS_VARIABLE
@@ -39,16 +40,12 @@ def child_variables(threads: int, device: str = "", workers: int | None = None) 
 @contextmanager
 def environment_of_children(variables: Mapping[str, str]) -> Iterator[None]:
     """Sets environment variables for what is started within."""
-    before = {name: os.environ.get(name) for name in variables}
+    before = dict(os.environ)
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        put_environment(before)
 
 
 class WorkerContext:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from benchmark.data.retrieval import RECALL_AT
+from benchmark.data.retrieval import NDCG, RECALL_AT, SUBSET_AT
 
 
 def average_precision(relevant_ranks: np.ndarray) -> float:
@@ -82,3 +82,37 @@ def summary(
         "mean_recall": sum(recalls.values()) / len(recalls),
         "mAP": float(100.0 * np.mean(average_precisions)),
     }
+
+
+def of_queries(
+    arrays: Mapping[str, np.ndarray],
+    cut_offs: Sequence[int],
+    domains: Sequence[str] = (),
+    sections: Sequence[str] = (),
+) -> dict[str, float]:
+    """Every metric that the numbers per query of a whole stream give, in percent.
+
+    FashionIQ reports the mean of its categories (``section_R@k``), which have different numbers of
+    queries. Domains and sections that have no query are left out.
+
+    Args:
+        arrays: ``best_rank`` and ``ap``; ``ndcg``, ``subset_rank``, ``domain`` and ``section``
+            where there are such.
+        cut_offs: the ks.
+        domains: names of the domains by number.
+        sections: names of the sections by number.
+    """
+    ranks = arrays["best_rank"]
+    found = dict(summary(ranks, arrays["ap"], cut_offs))
+    if "ndcg" in arrays:
+        found[NDCG] = float(100.0 * np.mean(arrays["ndcg"]))
+    if "subset_rank" in arrays:
+        found |= {f"R_subset@{k}": recall_at(arrays["subset_rank"], k) for k in SUBSET_AT}
+    if "domain" in arrays:
+        parts = recalls_by_part(ranks, arrays["domain"], domains, 1)
+        found |= {f"R@1_{label}": value for label, value in parts.items()}
+    for k in cut_offs if "section" in arrays else ():
+        parts = recalls_by_part(ranks, arrays["section"], sections, k)
+        found |= {f"R@{k}_{name}": value for name, value in parts.items()}
+        found[f"section_R@{k}"] = sum(parts.values()) / len(parts)
+    return found

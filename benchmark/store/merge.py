@@ -99,9 +99,7 @@ def conflicts(cells: Iterable[StoredCell]) -> list[str]:
             seen[what].setdefault(value, stored)
     return [
         f"{what} differs: "
-        + ", ".join(
-            f"{_shown(value, values)} in {stored.name}" for value, stored in sorted(values.items())
-        )
+        + ", ".join(f"{value} in {stored.name}" for value, stored in sorted(values.items()))
         for what, values in sorted(seen.items())
         if len(values) > 1
     ]
@@ -127,16 +125,6 @@ def _text(values: Mapping[str, Any]) -> str:
     return json.dumps(dict(values), sort_keys=True, default=str)
 
 
-def _shown(value: str, others: Iterable[str]) -> str:
-    """A value at the length of a line; the whole where that would hide how it differs."""
-    short = _cut(value)
-    return value if any(_cut(other) == short for other in others if other != value) else short
-
-
-def _cut(value: str) -> str:
-    return value if len(value) <= 40 else f"{value[:24]}..{value[-12:]}"
-
-
 def _without_duplicates(cells: Sequence[StoredCell]) -> tuple[list[StoredCell], int]:
     by_key: dict[str, list[StoredCell]] = defaultdict(list)
     finished = {stored.cell.unfinished_key for stored in cells if stored.done}
@@ -160,10 +148,8 @@ def _without_duplicates(cells: Sequence[StoredCell]) -> tuple[list[StoredCell], 
 def differences(first: StoredCell, record: Record, arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Names of metrics, probes and arrays that are not bit for bit the same; costs may differ."""
     found: list[str] = []
-    for before, now in (
-        (first.record.metrics, record.metrics),
-        (first.record.probes, record.probes),
-    ):
+    both = first.record, record
+    for before, now in ([one.metrics for one in both], [one.probes for one in both]):
         found += [
             name
             for name in sorted({**before, **now})

@@ -14,9 +14,8 @@ import math
 import re
 import stat
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,8 @@ from benchmark.cell import (
     domain_labels,
     key_of,
 )
-from benchmark.data.retrieval import NDCG
-from benchmark.errors import ResultsError
-from benchmark.metrics.recall import recall_at, recalls_by_part, summary
+from benchmark.errors import ResultsError, shown
+from benchmark.metrics.recall import of_queries, recall_at
 
 LARGEST = 1 << 30
 """Bytes that a record, or its numbers per query when unpacked, may have: 20 million queries."""
@@ -169,14 +167,10 @@ def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _values(path: Path) -> dict[str, Any]:
-    values = json.loads(_content(path).decode("utf-8"), parse_constant=_no_json)
+    values = json.loads(_content(path).decode("utf-8"))
     if not isinstance(values, dict):
         raise ValueError("it is not a JSON object")
     return values
-
-
-def _no_json(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def _content(path: Path) -> bytes:
@@ -211,21 +205,11 @@ def _measured(
     return {**found, "batches": tuple(map(changed, values.get("batches", ())))}
 
 
-_EXPECTED = {
-    "dict_type": "an object",
-    "float_type": "a number",
-    "int_type": "a whole number",
-    "string_type": "a text",
-}
-
-
 def _first_fault(error: ValidationError) -> str:
     """What has the wrong type, is missing or surplus: JSON from elsewhere can hold anything."""
     fault = error.errors(include_url=False)[0]
-    name, kind = ".".join(map(str, fault["loc"])), fault["type"]
-    if kind in _EXPECTED:
-        return f"{name!r} is {fault['input']!r}, not {_EXPECTED[kind]}"
-    return f"{name!r}: {fault['msg']}"
+    name = ".".join(map(str, fault["loc"]))
+    return f"{name!r} is {shown(fault['input'])}: {fault['msg']}"
 
 
 def _check_identity(record: Record, cell: Cell, path: Path) -> None:
@@ -265,45 +249,19 @@ def _arrays(record: Record, path: Path) -> dict[str, np.ndarray]:
 
 
 def _unpacked(content: bytes) -> dict[str, np.ndarray]:
-    """The inverse of ``packed``, quicker than ``np.load``: cells of a run have the same headers.
-
-    Nothing is allocated that a header only claims, and no objects are made.
-    """
-    arrays: dict[str, np.ndarray] = {}
+    """The inverse of ``packed``; no objects are made."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         size = sum(member.file_size for member in archive.infolist())
-        if size > LARGEST:
-            raise _BadRecord(f"its numbers per query would be {size} bytes, more than {LARGEST}")
-        for name in archive.namelist():
-            raw = archive.read(name)
-            start = 10 + int.from_bytes(raw[8:10], "little")
-            shape, dtype = _header(raw[:start])
-            if math.prod(shape) * dtype.itemsize != len(raw) - start:
-                raise _BadRecord(f"{name} is not of the size that it says ({shape})")
-            values = np.frombuffer(raw, dtype, offset=start).reshape(shape)
-            arrays[name.removesuffix(".npy")] = values
-    return arrays
-
-
-@lru_cache(maxsize=1024)
-def _header(raw: bytes) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type that the header of an ``.npy`` file says."""
-    stream = io.BytesIO(raw)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError("an array is not in version 1.0 of numpy's format")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype.hasobject or (fortran and len(shape) > 1):
-        raise ValueError(f"an array is of type {dtype}, or its columns come first")
-    return shape, dtype
+    if size > LARGEST:
+        raise _BadRecord(f"its numbers per query would be {size} bytes, more than {LARGEST}")
+    with np.load(io.BytesIO(content), allow_pickle=False) as found:
+        return dict(found)
 
 
 def _check_arrays(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> None:
     """Checks the numbers per query alone."""
     unlabelled = bool(record.info.get("unlabelled"))
-    needed = (
-        *(UNLABELLED if unlabelled else NEEDED),
-        *(["domain"] if cell.stream.domains else []),
-    )
+    needed = (UNLABELLED if unlabelled else NEEDED) + ("domain",) * bool(cell.stream.domains)
     lacking = [name for name in needed if name not in arrays]
     if lacking:
         raise _BadRecord(f"its numbers per query lack {', '.join(lacking)}")
@@ -320,7 +278,11 @@ def _check_arrays(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) 
     if count != said:
         raise _BadRecord(f"it is of {said} queries, its numbers per query are of {count}")
     if not unlabelled:
-        _check_ranks(record, arrays)
+        ranks, ap = arrays["best_rank"], arrays["ap"]
+        if ranks.min() < 1 or ranks.max() > record.info.get("gallery", ranks.max()):
+            raise _BadRecord("its ranks are outside the gallery")
+        if ap.min() < 0.0 or ap.max() > 1.0 + _NEAR:
+            raise _BadRecord("its average precisions are not between 0 and 1")
     if not np.array_equal(np.sort(arrays["order"]), np.arange(count)):
         raise _BadRecord("the order of its stream does not name each query once")
     domain, domains = arrays.get("domain"), len(cell.stream.domains)
@@ -328,30 +290,18 @@ def _check_arrays(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) 
         raise _BadRecord("its numbers per query name a domain that its stream does not have")
 
 
-def _check_ranks(record: Record, arrays: Mapping[str, np.ndarray]) -> None:
-    ranks, ap = arrays["best_rank"], arrays["ap"]
-    if ranks.min() < 1 or ranks.max() > record.info.get("gallery", ranks.max()):
-        raise _BadRecord("its ranks are outside the gallery")
-    if ap.min() < 0.0 or ap.max() > 1.0 + _NEAR:
-        raise _BadRecord("its average precisions are not between 0 and 1")
-
-
 def _check_metrics(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> None:
     """Checks that the ranks, or without labels the changes, do not contradict a metric."""
-    if record.info.get("unlabelled"):
-        for name in arrays:
-            value = float(100.0 * np.mean(arrays[name]))
-            if name.startswith("changed@") and not (
-                abs(record.metrics.get(name, np.nan) - value) <= _NEAR
-            ):
-                raise _BadRecord(f"{name} is not what its numbers per query give ({value})")
-        return
-    if "R@1" not in record.metrics:
+    unlabelled = bool(record.info.get("unlabelled"))
+    if not unlabelled and "R@1" not in record.metrics:
         raise _BadRecord("it has no R@1")
-    for name, value in _counted(record, cell, arrays):
-        said = record.metrics.get(name, value)
+    counted = _changed(arrays) if unlabelled else _counted(record, cell, arrays)
+    for name, value in counted.items():
+        said = record.metrics.get(name, math.nan if unlabelled else value)
         if not abs(said - value) <= _NEAR:  # NaN is none either
             raise _BadRecord(f"{name} is {said}, but its ranks give {value}")
+    if unlabelled:
+        return
     batches = [batch for batch in record.batches if "queries" in batch]
     if not batches:
         return
@@ -368,30 +318,26 @@ def _check_metrics(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray])
         raise _BadRecord(f"R@1 of batch {far} is {stored[far]}, but its ranks give {recalls[far]}")
 
 
-def _counted(
-    record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]
-) -> Iterator[tuple[str, float]]:
+def _changed(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """What the numbers per query give without labels."""
+    return {n: float(100.0 * np.mean(arrays[n])) for n in arrays if n.startswith("changed@")}
+
+
+def _counted(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
     """What the numbers per query give for the metrics that follow from them alone."""
     stored = record.metrics
-    ranks, domain, section = arrays["best_rank"], arrays.get("domain"), arrays.get("section")
     cut_offs = sorted(int(found[1]) for found in map(_RECALL.fullmatch, stored) if found)
-    yield from summary(ranks, arrays["ap"], cut_offs).items()
-    if "ndcg" in arrays:
-        yield NDCG, float(100.0 * np.mean(arrays["ndcg"]))
-    first = ranks if domain is None else ranks[domain == 0]
-    if len(first):
-        yield "first_domain_R@1_during", recall_at(first, 1)
-    labels = domain_labels(cell.stream, record.info.get("data", {}))
-    of_domains = [f"R@1_{label}" for label in labels]
-    if domain is not None:
-        yield from recalls_by_part(ranks, domain, of_domains, 1).items()
-    if section is None:
-        return
-    for k in cut_offs:
-        numbers, part = np.unique(section, return_inverse=True)
-        recalls = list(recalls_by_part(ranks, part, list(map(str, numbers)), k).values())
-        yield f"section_R@{k}", sum(recalls) / len(recalls)
+    sections: list[str] = []
+    if "section" in arrays:
+        numbers, part = np.unique(arrays["section"], return_inverse=True)
+        arrays = {**arrays, "section": part}
         # The record has the names of the sections, the arrays their numbers: in the same order.
-        names = [name for name in stored if name.startswith(f"R@{k}_") and name not in of_domains]
-        if len(names) == len(recalls):
-            yield from zip(names, recalls, strict=True)
+        start = f"R@{cut_offs[-1]}_"  # of domains only R@1 is stored
+        sections = [name.removeprefix(start) for name in stored if name.startswith(start)]
+        if len(sections) != len(numbers):
+            sections = list(map(str, numbers))
+    labels = domain_labels(cell.stream, record.info.get("data", {}))
+    first = arrays["best_rank"]
+    first = first[arrays["domain"] == 0] if "domain" in arrays else first
+    during = {"first_domain_R@1_during": recall_at(first, 1)} if len(first) else {}
+    return of_queries(arrays, cut_offs, labels, sections) | during

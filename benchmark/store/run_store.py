@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -133,17 +134,6 @@ class RunStore:
         done = (cell.record for cell in self._each(names) if cell.done)
         return {record.key: shared.record(record) for record in done}
 
-    def load(self, key: str) -> StoredCell:
-        """The stored cell of a key.
-
-        Raises:
-            ResultsError: there is none, or it does not agree with itself.
-        """
-        cells, problems = self._read(n for n in self._records() if n.endswith(f"_{key}.json"))
-        if not cells:
-            raise ResultsError("; ".join(problems) or f"no record of cell {key} in {self.cells}")
-        return cells[0]
-
     def read(self, most: int | None = None) -> tuple[list[StoredCell], list[str]]:
         """Every good cell by file name, and what is wrong with the other files, a line each.
 
@@ -152,8 +142,8 @@ class RunStore:
         Args:
             most: read so many records at most.
         """
-        names = self._records()
-        cells, problems = self._read(names[:most])
+        names, problems = self._records(), list[str]()
+        cells = list(self._good(names[:most], problems))
         return cells, problems + self._foreign(set(names))
 
     def stored(self) -> Iterator[StoredCell]:
@@ -178,10 +168,6 @@ class RunStore:
 
     def _records(self) -> list[str]:
         return [n for n in self._listed() if n.endswith(".json") and not n.startswith(".")]
-
-    def _read(self, names: Iterable[str]) -> tuple[list[StoredCell], list[str]]:
-        problems: list[str] = []
-        return list(self._good(names, problems)), problems
 
     def _each(self, names: Iterable[str]) -> Iterator[StoredCell]:
         """The good ones of these cells, one at a time; what is wrong is warned of at the end."""
@@ -257,40 +243,27 @@ class Shared:
     """Makes records and arrays share what is equal among them; nobody may write into it."""
 
     def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
         self._parts: dict[str, Any] = {}
         self._arrays: dict[tuple[str, bytes], np.ndarray] = {}
 
     def record(self, record: Record) -> Record:
         """The record, equal to the given one, in less memory."""
-        return replace(
-            record,
-            cell=self._each(record.cell),
-            info=self._part(record.info),
-            environment=self._each(record.environment),
-            metrics=self._named(record.metrics),
-            probes=self._named(record.probes),
-            cost=self._named(record.cost),
-            batches=tuple(map(self._named, record.batches)),
-        )
+        names = ("cell", "environment", "metrics", "probes", "cost")
+        parts: dict[str, Any] = {name: self._each(getattr(record, name)) for name in names}
+        parts["batches"] = tuple(map(self._each, record.batches))
+        return replace(record, info=self._part(record.info), **parts)
 
     def array(self, array: np.ndarray) -> np.ndarray:
         """An array with the same content, the first one that had it."""
         content = hashlib.sha256(array.tobytes()).digest()
         return self._arrays.setdefault((array.dtype.str, content), array)
 
-    def _text(self, text: str) -> str:
-        return self._texts.setdefault(text, text)
-
-    def _named(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {self._text(name): value for name, value in values.items()}
-
     def _each(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {self._text(name): self._part(value) for name, value in values.items()}
+        return {sys.intern(name): self._part(value) for name, value in values.items()}
 
     def _part(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self._text(value)
+            return sys.intern(value)
         if not isinstance(value, Mapping):
             return value
         # In the order in which it is stored, which the page shows.

@@ -20,6 +20,8 @@ from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
 from benchmark.errors import DataError
 from benchmark.evaluation.resources import Resources
+from benchmark.store.records import StoredCell, read_cell
+from benchmark.store.run_store import RunStore
 from methods.base import Method, MethodCard, MethodError, QueryEncoder, Setup, StepOutput
 from shifts.base import Shift, ShiftCard, ShiftError
 
@@ -279,6 +281,12 @@ def cell(method: str = "source", **changes: Any) -> Cell:
         "stream": StreamSpec(batch_size=8),
     }
     return Cell(**{**values, **changes})
+
+
+def stored(store: RunStore, key: str) -> StoredCell:
+    """The stored cell of a key; an error where it does not agree with itself."""
+    (path,) = store.cells.glob(f"*_{key}.json")
+    return read_cell(path)
 
 
 class Log:

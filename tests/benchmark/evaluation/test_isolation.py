@@ -99,7 +99,12 @@ def test_a_worker_that_was_meddled_with_is_replaced(tmp_path: Path) -> None:
             contents.append(
                 {
                     r.key: numbers(
-                        (r, dict(store.load(r.key).arrays) if r.status is Status.DONE else {})
+                        (
+                            r,
+                            dict(fakes.stored(store, r.key).arrays)
+                            if r.status is Status.DONE
+                            else {},
+                        )
                     )
                     for r in store.records()
                 }

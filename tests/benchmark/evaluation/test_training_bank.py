@@ -68,10 +68,16 @@ def test_the_bank_is_the_training_queries_under_the_source_model() -> None:
 
 def test_they_are_embedded_once_in_a_process(monkeypatch) -> None:
     resources, seen = with_training(), []
-    monkeypatch.setattr(resources, "clean_rows", lambda cell: seen.append(cell) or torch.eye(8))
+    plain = resources.source_alone
+
+    def rows(cell: Cell, queries: np.ndarray | None = None) -> torch.Tensor:
+        seen.extend([cell] if cell.benchmark == "training" else [])
+        return plain(cell, queries)
+
+    monkeypatch.setattr(resources, "source_alone", rows)
     for seed in (0, 1):
         assert run_cell(banked("train", seed=seed), resources)[0].status == Status.DONE
-    assert [cell.benchmark for cell in seen] == ["training"]
+    assert len(seen) == 1
     resources.forget()
     run_cell(banked("train"), resources)
     assert len(seen) == 2

@@ -17,7 +17,7 @@ from benchmark.backbones.base import Staged
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.data.retrieval import Relevance, RetrievalSet, Sections
 from benchmark.evaluation.cache import DiskCache
-from benchmark.evaluation.cache_entry import Entry
+from benchmark.evaluation.cache_entry import PARTIAL, Entry
 from benchmark.evaluation.cell_run import Arrays
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
@@ -287,7 +287,7 @@ def test_rows_of_different_shapes_stay_in_memory(tmp_path: Path) -> None:
     assert numbers(*run_cell(cell("trained", "text"), resources(tmp_path, Ragged()))) == plain
     disk = DiskCache(tmp_path, 1)
     assert "queries" not in {stored.kind for stored in disk.entries()}
-    assert not disk.unfinished()
+    assert not disk.entries(PARTIAL)
 
 
 def factory() -> Resources:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmark.evaluation.cache import DiskCache
-from benchmark.evaluation.cache_entry import HEADER_BYTES, CacheKey, Entry
+from benchmark.evaluation.cache_entry import HEADER_BYTES, PARTIAL, CacheKey, Entry
 
 DTYPES = (torch.uint8, torch.int64, torch.float16, torch.float32, torch.bool)
 
@@ -77,7 +77,7 @@ def test_an_unfinished_recording_leaves_nothing(tmp_path: Path) -> None:
     disk = cache(tmp_path)
     recording = disk.record(CacheKey("queries", "key"), 2, table()[0])
     assert recording is not None
-    assert disk.unfinished()
+    assert disk.entries(PARTIAL)
     recording.discard()
     recording.discard()
     assert list(disk.folder.iterdir()) == []
@@ -161,7 +161,7 @@ def test_what_is_being_written_counts_and_what_was_abandoned_goes(tmp_path: Path
     os.utime(recording.path, (then, then))
     disk.put(CacheKey("gallery", "new"), table())
     assert disk.open(CacheKey("gallery", "new")) is not None
-    assert not disk.unfinished()
+    assert not disk.entries(PARTIAL)
     recording.discard()
 
 
@@ -250,7 +250,7 @@ def test_several_writers_at_once(tmp_path: Path) -> None:
     assert disk.entries()
     for stored in disk.entries():
         Entry.open(stored.path)  # raises where one is damaged
-    assert not disk.unfinished()
+    assert not disk.entries(PARTIAL)
 
 
 def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:

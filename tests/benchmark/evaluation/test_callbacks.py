@@ -6,6 +6,7 @@ import json
 import sys
 import types
 from dataclasses import replace
+from datetime import datetime
 from typing import ClassVar
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from benchmark.cell import Record, Status
 from benchmark.cli import main
 from benchmark.errors import ConfigError
-from benchmark.evaluation import loggers
+from benchmark.evaluation import callbacks
 from benchmark.evaluation.callbacks import CallbackList
 from benchmark.executors import SerialExecutor, run_cells
 from benchmark.store.run_store import RunStore
@@ -53,13 +54,13 @@ def lines_of(path):
 
 def test_json_lines_hold_every_event_and_only_what_it_knows(tmp_path):
     path = tmp_path / "new" / "run.jsonl"
-    log = loggers.JsonLines(path, clock=lambda: "2024-01-01T00:00:00")
+    log = callbacks.JsonLines(path)
     told(log)
     log.close()
     rows = lines_of(path)
     events = [row["event"] for row in rows]
     assert events == ["cell_started", "batch_done", "batch_done", "cell_done"]
-    assert all(row["time"] == "2024-01-01T00:00:00" for row in rows)
+    assert all(datetime.fromisoformat(row["time"]).tzinfo for row in rows)
     assert rows[0]["batches"] == 2
     assert [row["batch"] for row in rows[1:3]] == [1, 2]
     assert rows[1]["R@1"] == 50.0
@@ -73,7 +74,7 @@ def test_json_lines_hold_every_event_and_only_what_it_knows(tmp_path):
 def test_variants_of_a_method_that_run_at_the_same_time_count_their_own_batches(tmp_path):
     first = cell(method="source")
     second = replace(first, method=replace(first.method, options={"lr": 0.5}))
-    log = loggers.JsonLines(tmp_path / "run.jsonl")
+    log = callbacks.JsonLines(tmp_path / "run.jsonl")
     told(log, [first, second])
     log.close()
     rows = lines_of(tmp_path / "run.jsonl")
@@ -82,7 +83,7 @@ def test_variants_of_a_method_that_run_at_the_same_time_count_their_own_batches(
 
 def test_each_line_is_on_disk_at_once_and_a_second_run_appends(tmp_path):
     path = tmp_path / "run.jsonl"
-    first, second = loggers.JsonLines(path), loggers.JsonLines(path)
+    first, second = callbacks.JsonLines(path), callbacks.JsonLines(path)
     first.cell_started(cell(), 1, 8)
     assert len(lines_of(path)) == 1
     second.cell_started(cell(), 1, 8)
@@ -92,7 +93,7 @@ def test_each_line_is_on_disk_at_once_and_a_second_run_appends(tmp_path):
 
 
 def test_a_failed_cell_is_logged_with_its_reason(tmp_path):
-    log = loggers.JsonLines(tmp_path / "run.jsonl")
+    log = callbacks.JsonLines(tmp_path / "run.jsonl")
     log.cell_done(record_of(cell(), Status.FAILED, 'ValueError: "a", b\nc'))
     log.close()
     (row,) = lines_of(tmp_path / "run.jsonl")
@@ -111,13 +112,13 @@ def test_places_that_cannot_be_logged_to_are_refused(tmp_path, monkeypatch, name
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(ConfigError, match=message):
-        loggers.open_logger(name)
+        callbacks.open_logger(name)
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # importing it fails
     with pytest.raises(ConfigError, match=r"needs the extra: pip install .queryshift\[tensorboard"):
-        loggers.open_logger("tensorboard:x")
+        callbacks.open_logger("tensorboard:x")
 
 
 class Writer:
@@ -143,7 +144,7 @@ def test_tensorboard_gets_a_run_per_cell(monkeypatch, tmp_path):
     module = types.SimpleNamespace(SummaryWriter=Writer)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     monkeypatch.setattr(Writer, "made", [])
-    log = loggers.open_logger(f"tensorboard:{tmp_path}")
+    log = callbacks.open_logger(f"tensorboard:{tmp_path}")
     told(log, [cell(method="source"), cell(method="source", seed=1)])
     log.cell_started(cell(seed=2), 2, 8)
     log.cell_done(record_of(cell(seed=3), Status.SKIPPED, "never began"))
@@ -173,7 +174,7 @@ class Breaking(CallbackList):
 
 
 def test_a_log_that_breaks_is_given_up_and_the_others_go_on(tmp_path, caplog):
-    broken, log = Breaking(), loggers.JsonLines(tmp_path / "run.jsonl")
+    broken, log = Breaking(), callbacks.JsonLines(tmp_path / "run.jsonl")
     told(CallbackList({"broken": broken, "run.jsonl": log}))
     log.close()
     assert (broken.batches, broken.closed) == (2, 1)
@@ -184,7 +185,7 @@ def test_a_log_that_breaks_is_given_up_and_the_others_go_on(tmp_path, caplog):
 
 def test_a_run_is_logged_as_it_happens(tmp_path):
     cells = [cell(method="source"), cell(method="source", seed=1)]
-    with loggers.opened([str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]) as logs:
+    with callbacks.opened([str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]) as logs:
         needed = resources()
         store, executor = RunStore(tmp_path / "run"), SerialExecutor(needed)
         run_cells(cells, store, executor, resources=needed, progress=logs)
@@ -196,7 +197,7 @@ def test_a_run_is_logged_as_it_happens(tmp_path):
 
 def test_no_file_stays_open_when_a_later_place_is_refused(tmp_path):
     # An open file that is collected raises a ResourceWarning, which is an error here.
-    with pytest.raises(ConfigError), loggers.opened([str(tmp_path / "a.jsonl"), "b.txt"]):
+    with pytest.raises(ConfigError), callbacks.opened([str(tmp_path / "a.jsonl"), "b.txt"]):
         pass
 
 
