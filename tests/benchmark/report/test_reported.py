@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,8 @@ ROW = {
 }
 
 
-def write(folder: Path, *rows: dict[str, str], columns: tuple[str, ...] = COLUMNS) -> Path:
-    folder.mkdir(exist_ok=True)
-    file = folder / "numbers.csv"
-    with file.open("w", newline="", encoding="utf-8") as opened:
-        writer = csv.DictWriter(opened, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    return file
+def write(folder: Path, *rows: dict[str, str]) -> None:
+    pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(folder / "numbers.csv", index=False)
 
 
 def tidy(**values: Any) -> dict[str, Any]:
@@ -72,9 +65,21 @@ def frame(*rows: dict[str, Any]) -> pd.DataFrame:
 
 
 def test_committed_tables_are_valid() -> None:
+    tables = {
+        f.name: pd.read_csv(f, dtype=str, keep_default_na=False) for f in FOLDER.glob("*.csv")
+    }
+    assert all(tuple(table.columns) == COLUMNS for table in tables.values())
+    texts = pd.concat(tables)
+    assert texts["severity"].str.fullmatch("[0-9]*").all()
+    assert texts["status"].isin(["printed", "slide", "by-eye", "second-hand"]).all()
+    directions = ("i2t", "t2i", "v2a", "a2v", "v2t", "t2v", "c2i", "both", "")
+    assert texts["direction"].isin(directions).all()
+    filled = [name for name in COLUMNS if name not in ("severity", "direction", "caution")]
+    assert texts[filled].apply(lambda column: column.str.contains(r"\S")).all(axis=None)
+    identity = [name for name in COLUMNS if name not in ("table", "value", "status", "caution")]
+    assert not texts[texts.duplicated(identity)].to_dict("records")
     numbers = read()
-    assert list(numbers.columns) == list(COLUMNS)
-    assert len(numbers) > 500
+    assert len(numbers) == len(texts) > 500
     assert numbers["value"].between(0, 100).all()
 
 
@@ -168,64 +173,6 @@ def test_every_table_is_named_in_the_readme() -> None:
 
 def test_no_tables(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"no published numbers in .*expected \*\.csv"):
-        read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"value": "n/a"}, "'value': expected a finite number, not 'n/a'"),
-        ({"value": "nan"}, "'value': expected a finite number, not nan"),
-        ({"value": "inf"}, "'value': expected a finite number, not inf"),
-        ({"value": ""}, "'value': expected a finite number, not ''"),
-        ({"benchmark": " "}, "'benchmark': expected a text that is not empty"),
-        ({"severity": "high"}, "'severity': expected a whole number or nothing, not 'high'"),
-        ({"severity": "-1"}, "'severity': expected a whole number or nothing, not '-1'"),
-        ({"direction": "image to text"}, "'direction': expected 'i2t', .*not 'image to text'"),
-        (
-            {"status": "slides"},
-            "'status': expected 'printed', .*not 'slides'; did you mean 'slide'",
-        ),
-        ({}, "the same number stands in .*line 2 already"),
-    ],
-)
-def test_bad_rows_are_named_with_file_and_line(
-    tmp_path: Path, change: dict[str, str], said: str
-) -> None:
-    write(tmp_path, ROW, ROW | change)
-    with pytest.raises(ResultsError, match=rf"numbers\.csv, line 3: {said}"):
-        read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("columns", "said"),
-    [
-        ((*COLUMNS, "notes"), "unknown key 'notes'"),
-        (tuple("sevrity" if c == "severity" else c for c in COLUMNS), "did you mean 'severity'"),
-        (COLUMNS[:-1], "lacks caution"),
-        ((*COLUMNS, "value"), "names a column twice"),
-    ],
-)
-def test_bad_headers_are_named(tmp_path: Path, columns: tuple[str, ...], said: str) -> None:
-    write(tmp_path, columns=columns)
-    with pytest.raises(ResultsError, match=rf"numbers\.csv, line 1: .*{said}"):
-        read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("line", "said"), [("a,b\n", "line 3: expected 12 fields, found 2"), ('"open', "cannot read")]
-)
-def test_broken_lines_are_named(tmp_path: Path, line: str, said: str) -> None:
-    file = write(tmp_path, ROW)
-    file.write_text(file.read_text() + line)
-    with pytest.raises(ResultsError, match=said):
-        read(tmp_path)
-
-
-def test_other_bytes_than_text_are_refused(tmp_path: Path) -> None:
-    file = write(tmp_path, ROW)
-    file.write_bytes(file.read_bytes() + b"\xff\xfe")
-    with pytest.raises(ResultsError, match="expected UTF-8 CSV"):
         read(tmp_path)
 
 
