@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+import copy
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich import box
@@ -75,16 +76,18 @@ class FittedTable(Table):
         numbers = [index for index, column in enumerate(self.columns) if _is_number(column)]
         names = numbers[0] if numbers else min(1, len(self.columns))
         every = range(len(self.columns))
-        if widths.needed(every) <= options.max_width:
+        if widths.of({index: widths.natural[index] for index in every}) <= options.max_width:
             yield from super().__rich_console__(console, options)
             return
         parts = widths.fewest(every[names:], every[:names])
         if parts is None:
             yield from _blocks(self, names)
         for position, part in enumerate(parts or ()):
+            table = _part(self, part)
             if position:
                 yield Text()
-            yield _part(self, part, first=position == 0)
+                table.title = None
+            yield from Table.__rich_console__(table, console, options)
 
 
 def data_table(**keywords: Any) -> FittedTable:
@@ -105,7 +108,7 @@ class _Widths:
     def __init__(self, table: Table, console: Console, options: ConsoleOptions) -> None:
         self._table, self._console = table, console
         self._wide = options.update(max_width=100_000)
-        self.room = options.max_width
+        self._room = options.max_width
         cells = [self._widest(column.cells) for column in table.columns]
         heads = [self._widest([c.header] if table.show_header else []) for c in table.columns]
         self.natural = [
@@ -119,41 +122,27 @@ class _Widths:
             for index, column in enumerate(table.columns)
             if _is_number(column)
         }
-        self._frame = functools.cache(self._measured_frame)
 
     def _widest(self, items: Iterable[RenderableType]) -> int:
         found = (Measurement.get(self._console, self._wide, item).maximum for item in items)
         return max(found, default=1)
 
-    def _measured_frame(self, count: int) -> int:
-        """Characters that lines and spaces around so many columns take."""
-        table = _like(self._table)
-        for _ in range(count):
-            table.add_column(width=1)
-        return Measurement.get(self._console, self._wide, table).maximum - count
-
-    def needed(self, columns: Sequence[int]) -> int:
-        """Characters that these columns take uncut and unfolded."""
-        return sum(self.natural[index] for index in columns) + self._frame(len(columns))
+    def of(self, widths: Mapping[int, int]) -> int:
+        """Characters that columns of these widths take as a table."""
+        return Measurement.get(self._console, self._wide, _part(self._table, widths)).maximum
 
     def fitting(self, columns: Sequence[int], floor: int) -> dict[int, int] | None:
         """Widths with which these columns fit, text folded down to ``floor``; None: they do not."""
         found = {index: self.natural[index] for index in columns}
-        over = sum(found.values()) + self._frame(len(found)) - self.room
-        while over > 0:
-            foldable = sorted(
+        for _ in range(self.of(found) - self._room):
+            foldable = [
                 (width, index)
                 for index, width in found.items()
                 if width > self._least_of_numbers.get(index, floor)
-            )
+            ]
             if not foldable:
                 return None
-            width, widest = foldable.pop()
-            lowest = self._least_of_numbers.get(widest, floor)
-            next_width = max(lowest, foldable[-1][0] if foldable else 0)
-            step = max(1, min(over, width - next_width))
-            found[widest] -= step
-            over -= step
+            found[max(foldable)[1]] -= 1
         return found
 
     def fewest(self, columns: Sequence[int], names: Sequence[int]) -> list[dict[int, int]] | None:
@@ -193,35 +182,13 @@ def _is_number(column: Column) -> bool:
     return column.justify == "right"
 
 
-def _like(table: Table, **keywords: Any) -> Table:
-    """An empty table of the same look."""
-    return Table(
-        box=table.box,
-        pad_edge=table.pad_edge,
-        collapse_padding=table.collapse_padding,
-        show_edge=table.show_edge,
-        show_header=table.show_header,
-        show_lines=table.show_lines,
-        **keywords,
-    )
-
-
-def _part(table: Table, widths: dict[int, int], *, first: bool) -> Table:
-    """Some columns of a table as a table of its own."""
-    title = {"title": table.title, "title_justify": table.title_justify} if first else {}
-    part = _like(table, **title)
-    for index, width in widths.items():
-        column = table.columns[index]
-        part.add_column(
-            column.header,
-            justify=column.justify,
-            style=column.style,
-            width=width,
-            overflow="fold",
-        )
-    cells = [list(table.columns[index].cells) for index in widths]
-    for row, values in zip(table.rows, zip(*cells, strict=True), strict=True):
-        part.add_row(*values, style=row.style, end_section=row.end_section)
+def _part(table: Table, widths: Mapping[int, int]) -> Table:
+    """Some columns of a table, in these widths, as a table of its own."""
+    part = copy.copy(table)
+    part.columns = [
+        replace(table.columns[index], width=width, overflow="fold", no_wrap=False, _index=place)
+        for place, (index, width) in enumerate(widths.items())
+    ]
     return part
 
 
