@@ -42,18 +42,13 @@ class Column(NamedTuple):
     def title(self) -> str:
         return self.label or self.key.replace("_", " ")
 
-    @property
-    def stored(self) -> bool:
-        """Whether records have the number."""
-        return self.source in ("metrics", "probes", "cost")
-
     def of(self, pool: Pool) -> Any:
         """The value of a pool; NaN or None where it does not apply."""
         if callable(self.source):
             return self.source(pool)
         if self.source == "cell":
             return getattr(pool.first, self.key)
-        return pool.mean(self.source, self.key) if self.stored else math.nan
+        return math.nan if self.source == "table" else pool.mean(self.source, self.key)
 
 
 _PARTS = {

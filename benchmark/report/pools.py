@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -39,7 +39,7 @@ class Pool:
         label: the method's name, with what tells it from its other variants where there are any.
         done: finished cells, ordered by setting and seed.
         undone: failed, skipped, timed out and interrupted cells.
-        partners: for each finished cell its source cell, or None.
+        sources: the source cells of all pools, by setting and seed.
         expected: number of (setting, seed) pairs that some method has on this benchmark.
         left_out: shifts of the benchmark that changed nothing and therefore do not enter.
     """
@@ -47,7 +47,7 @@ class Pool:
     label: str
     done: tuple[CellResult, ...]
     undone: tuple[CellResult, ...]
-    partners: tuple[CellResult | None, ...]
+    sources: Mapping[tuple[Setting, int], CellResult]
     expected: int
     left_out: tuple[str, ...] = ()
 
@@ -90,17 +90,15 @@ class Pool:
     @cached_property
     def pairs(self) -> list[tuple[CellResult, CellResult]]:
         """Finished cells with their source cells, where these exist and fit query by query."""
-        both = zip(self.done, self.partners, strict=True)
+        both = [(cell, self.sources.get((cell.setting, cell.seed))) for cell in self.done]
         return [(cell, other) for cell, other in both if other is not None and fits(cell, other)]
 
     @cached_property
     def singles(self) -> tuple[Pool, ...]:
         """Each cell as a pool of its own, in the order of ``cells``."""
-        both = zip(self.done, self.partners, strict=True)
-        alone = dataclasses.replace(self, done=(), undone=(), partners=())
         return (
-            *(dataclasses.replace(alone, done=(c,), partners=(partner,)) for c, partner in both),
-            *(dataclasses.replace(alone, undone=(cell,)) for cell in self.undone),
+            *(dataclasses.replace(self, done=(cell,), undone=()) for cell in self.done),
+            *(dataclasses.replace(self, done=(), undone=(cell,)) for cell in self.undone),
         )
 
     @property
@@ -229,13 +227,6 @@ def has_collapsed(cell: CellResult, partner: CellResult) -> bool:
     return kept < before / 10 and cell.against(partner).significant
 
 
-def made_no_update(cell: CellResult) -> bool:
-    """Whether a trained method never had a loss with a gradient, so that it is the source model."""
-    record = cell.record
-    skipped = record.probes.get("skipped_updates", 0.0) > 0
-    return skipped and record.cost.get("backward_per_query") == 0
-
-
 def fits(cell: CellResult, partner: CellResult) -> bool:
     """Whether two cells have numbers of the same queries."""
     ours, theirs = cell.hits, partner.hits
@@ -296,18 +287,16 @@ def _pools(results: Iterable[CellResult], scope: Any) -> list[Pool]:
     for result in ordered:
         expected[scope(result)].add((result.setting, result.seed))
         members[scope(result), result.variant].append(result)
-    pools = []
-    for (where, variant), cells in members.items():
-        done = tuple(c for c in cells if c.done)
-        pools.append(
-            Pool(
-                label=labels[cells[0].place, variant],
-                done=done,
-                undone=tuple(c for c in cells if not c.done),
-                partners=tuple(sources.get((c.setting, c.seed)) for c in done),
-                expected=len(expected[where]),
-            )
+    pools = [
+        Pool(
+            label=labels[cells[0].place, variant],
+            done=tuple(c for c in cells if c.done),
+            undone=tuple(c for c in cells if not c.done),
+            sources=sources,
+            expected=len(expected[where]),
         )
+        for (where, variant), cells in members.items()
+    ]
     return sorted(pools, key=lambda p: (scope(p.first), method_rank(p.first.method), p.label))
 
 
@@ -378,7 +367,8 @@ def problems(results: Iterable[CellResult]) -> list[str]:
             lines += [f"{name}: {key} is {numbers[key]}" for key in bad]
         if result.method == SOURCE:
             continue
-        if made_no_update(result):
+        skipped = record.probes.get("skipped_updates", 0.0) > 0
+        if skipped and record.cost.get("backward_per_query") == 0:
             lines.append(f"{name}: its loss had no gradient in any batch: nothing was adapted")
         partner = sources.get((result.setting, result.seed))
         if partner is None:

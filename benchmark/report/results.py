@@ -174,12 +174,12 @@ class CellResult:
 
     def against(self, source: CellResult) -> Comparison:
         """R@1 of this cell against that of its source cell; computed once for all tables."""
-        assert self.hits is not None, "only finished cells are compared"
-        assert source.hits is not None, "only finished cells are compared"
-        assert self.group is not None, "only finished cells are compared"
-        key = source.record.key
+        key, ours, theirs = source.record.key, self.hits, source.hits
         if key not in self._against:
-            self._against[key] = paired_comparison(self.hits, source.hits, self.group)
+            assert ours is not None, "only finished cells are compared"
+            assert theirs is not None, "only finished cells are compared"
+            assert self.group is not None, "only finished cells are compared"
+            self._against[key] = paired_comparison(ours, theirs, self.group)
         return self._against[key]
 
     @cached_property
@@ -266,15 +266,6 @@ def unique_titles(names: Mapping[Setting, tuple[str, CellResult]]) -> dict[Setti
 NOTHING = "changed nothing"
 
 
-def without_effect(results: Iterable[CellResult]) -> set[Setting]:
-    """Settings whose shift changed no query of any finished cell."""
-    found: dict[Setting, list[float]] = defaultdict(list)
-    for result in results:
-        if result.record.status == Status.DONE and result.shift != CLEAN:
-            found[result.setting].append(result.coverage)
-    return {setting for setting, shares in found.items() if not any(shares)}  # NaN counts
-
-
 def most_shifted(
     results: Sequence[CellResult],
 ) -> tuple[list[CellResult], dict[Setting, list[str]]]:
@@ -286,8 +277,9 @@ def most_shifted(
         The cells, and for each place the shifts left out because they changed nothing.
     """
     shifted = [result for result in results if result.shift != CLEAN]
-    empty = without_effect(shifted)
-    real = {r.place for r in shifted if r.record.status == Status.DONE and r.setting not in empty}
+    done = [result for result in shifted if result.record.status == Status.DONE]
+    empty = {r.setting for r in done} - {r.setting for r in done if r.coverage}  # NaN counts
+    real = {result.place for result in done if result.setting not in empty}
     left_out: dict[Setting, list[str]] = defaultdict(list)
     counted = []
     for result in shifted:
