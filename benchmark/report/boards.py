@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmark.metrics.intervals import ALPHA, RULE
 from benchmark.report.display import plain
-from benchmark.report.frames import Pairs, Ranking, pairwise, ranked
+from benchmark.report.frames import Pairs, Ranking, pairwise, rankings
 from benchmark.report.pools import Pool, changed_nothing, finite_mean, labels_of, metrics_of, note
 from benchmark.report.results import Setting, unique_titles
 from benchmark.report.verdict import NOTES, seed_notes, summaries_of, tuned_notes
@@ -66,12 +66,12 @@ class Board:
 def boards(pools: Sequence[Pool], pairs: Pairs | None = None) -> list[Board]:
     """One table for each suite and kind of stream; ``pairs``: ``pairwise(pools)``, if known."""
     pairs = pairwise(pools) if pairs is None else pairs
-    return [_board(group, pairs, ranking) for ranking, group in ranked(pools)]
+    return [_board(ranking, pairs) for ranking in rankings(pools)]
 
 
-def _board(pools: Sequence[Pool], pairs: Pairs, ranking: Ranking) -> Board:
+def _board(ranking: Ranking, pairs: Pairs) -> Board:
+    pools, rows, changed = ranking.pools, [], []
     methods = tuple(labels_of(pools))
-    rows, changed = [], []
     first = {pool.first.place: pool.first for pool in pools}
     titles = unique_titles({place: (cell.benchmark, cell) for place, cell in first.items()})
     for place, name in titles.items():
@@ -80,22 +80,18 @@ def _board(pools: Sequence[Pool], pairs: Pairs, ranking: Ranking) -> Board:
         for metric in metrics:
             row = tuple(_marked(metric, place, label, of_method, pairs) for label in methods)
             rows.append((name if metric == "R@1" else f"{name}, {metric}", row))
-        changed += [_changed(list(of_method.values())), *[""] * (len(metrics) - 1)]
+        done = [pool.mean("probes", "coverage") for pool in of_method.values() if pool.done]
+        share = "nothing" if changed_nothing(of_method.values()) else _text(finite_mean(done), 1)
+        changed += [share, *[""] * (len(metrics) - 1)]
     return Board(
         ranking.suite,
         ranking.stream,
         methods,
         tuple(rows),
-        _summary(pools, ranking),
-        _notes(rows, pools, ranking, titles),
+        _summary(ranking),
+        _notes(rows, ranking, titles),
         tuple(changed) if any(changed) else (),
     )
-
-
-def _changed(pools: Sequence[Pool]) -> str:
-    if changed_nothing(pools):
-        return "nothing"
-    return _text(finite_mean([pool.mean("probes", "coverage") for pool in pools if pool.done]), 1)
 
 
 def _marked(
@@ -126,7 +122,7 @@ def _marked(
     )
 
 
-def _summary(pools: Sequence[Pool], ranking: Ranking) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _summary(ranking: Ranking) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """What stands under the benchmarks: one text per method."""
     names = (
         f"average rank ({ranking.datasets} data set{'s' if ranking.datasets != 1 else ''})",
@@ -143,23 +139,21 @@ def _summary(pools: Sequence[Pool], ranking: Ranking) -> tuple[tuple[str, tuple[
             _text(row.forgetting, 1),
             _text(row.time, 1),
         )
-        for row in summaries_of(pools, ranking)
+        for row in summaries_of(ranking)
     ]
     return tuple(zip(names, zip(*columns, strict=True), strict=True))
 
 
 def _text(value: float | None, digits: int) -> str:
-    if value is None or not math.isfinite(value):
-        return ""
-    return f"{value:.{digits}f}".replace("-0.0", "0.0") if value > -0.05 else f"{value:.{digits}f}"
+    return "" if value is None or not math.isfinite(value) else f"{value:z.{digits}f}"
 
 
 def _notes(
     rows: Sequence[tuple[str, tuple[MarkedValue, ...]]],
-    pools: Sequence[Pool],
     ranking: Ranking,
     titles: Mapping[Setting, str],
 ) -> tuple[str, ...]:
+    pools = ranking.pools
     notes = [
         "R@1 in percent, mean over shifts and seeds; in brackets the difference to source in "
         "points. Bold: the best; underlined: does not differ from the best; *: differs from "

@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from benchmark.cell import STREAM_OPTIONS, Cell, Record, Status
-from benchmark.config.presets import tuned
 from benchmark.data.card import SEPARATOR
 from benchmark.data.suite import benchmark_card
 from benchmark.errors import UnknownNameError
@@ -26,7 +25,7 @@ from benchmark.metrics.average_ranks import RankTest, average_ranks, compare_ran
 from benchmark.metrics.intervals import Comparison, all_comparisons, holm
 from benchmark.report.columns import BY_SHIFT, COLUMNS, LEADERBOARD, against_source
 from benchmark.report.pools import Pool, fits, grouped, metrics_of, stacked
-from benchmark.report.results import Setting
+from benchmark.report.results import CellResult, Setting
 from benchmark.store.records import cell_from_dict
 
 
@@ -117,6 +116,7 @@ class Ranking:
         left_out: method -> why it has no rank.
         tested: Friedman's test and the critical difference; None where refused.
         reason: why they are refused, or an empty string.
+        pools: all of the suite and kind of stream.
     """
 
     suite: str
@@ -126,6 +126,7 @@ class Ranking:
     left_out: Mapping[str, str]
     tested: RankTest | None = None
     reason: str = ""
+    pools: Sequence[Pool] = ()
 
 
 def rankings(pools: Iterable[Pool]) -> list[Ranking]:
@@ -136,18 +137,13 @@ def rankings(pools: Iterable[Pool]) -> list[Ranking]:
     shifts changed nothing are left out, unless there are no others. A method is
     ranked if it has a number wherever another one has; others are named in ``left_out``.
     """
-    return [ranking for ranking, _ in ranked(pools)]
-
-
-def ranked(pools: Iterable[Pool]) -> list[tuple[Ranking, list[Pool]]]:
-    """Each suite and kind of stream, in order: its ranking and its pools."""
     groups = grouped(pools, lambda pool: (pool.first.suite, pool.first.stream))
-    return [(_ranking(*here, group), group) for here, group in sorted(groups.items())]
+    return [_ranking(*here, group) for here, group in sorted(groups.items())]
 
 
-def _ranking(suite: str, stream: str, pools: Sequence[Pool]) -> Ranking:
-    empty = {pool.first.place for pool in pools if pool.changed_nothing}
-    pools = [pool for pool in pools if pool.first.place not in empty] or pools
+def _ranking(suite: str, stream: str, group: Sequence[Pool]) -> Ranking:
+    empty = {pool.first.place for pool in group if pool.changed_nothing}
+    pools = [pool for pool in group if pool.first.place not in empty] or group
     recall: dict[str, dict[Setting, float]] = defaultdict(dict)
     for pool in pools:
         # A cell that is missing would make the mean one over other shifts than its neighbours'.
@@ -166,7 +162,7 @@ def _ranking(suite: str, stream: str, pools: Sequence[Pool]) -> Ranking:
         here = [place for place, name in benchmarks.items() if name in part]
         scores[row] = [np.mean([recall[method][place] for place in here]) for method in methods]
     average = dict(zip(methods, map(float, average_ranks(scores)), strict=True)) if methods else {}
-    found = Ranking(suite, stream, average, len(parts), left_out)
+    found = Ranking(suite, stream, average, len(parts), left_out, pools=group)
     try:
         return replace(found, tested=compare_ranks(scores))
     except ValueError as error:
@@ -177,7 +173,7 @@ def _independent(benchmarks: Sequence[str]) -> list[set[str]]:
     """Benchmarks in parts that share no data set."""
     parts: list[tuple[set[str], set[str]]] = []
     for name in benchmarks:
-        names, data = {name}, {_dataset(part) for part in name.split(SEPARATOR)}
+        names, data = {name}, set(map(_dataset, name.split(SEPARATOR)))
         for other in [part for part in parts if part[1] & data]:
             parts.remove(other)
             names, data = names | other[0], data | other[1]
@@ -342,25 +338,16 @@ def _variant(cell: Cell) -> str:
 
 
 def _identity(record: Record) -> dict[str, Any]:
-    cell, info = cell_from_dict(record.cell), record.info
+    cell, info, found = cell_from_dict(record.cell), record.info, CellResult(record)
+    names = ("suite", "benchmark", "task", "weights", "method", "preset", "tuned", "shift")
     return {
+        **{name: getattr(found, name) for name in (*names, "severity", "stream", "batch_size")},
         "key": record.key,
-        "suite": cell.suite,
-        "benchmark": cell.benchmark,
-        "task": info.get("task", ""),
         "query_modality": info.get("query_modality", ""),
         "backbone": info.get("backbone_name", cell.backbone.model or cell.backbone.loader),
-        "weights": info.get("backbone_fingerprint", ""),
         "pretrained": os.path.basename(cell.backbone.pretrained),
         "transform": cell.backbone.transform,
-        "method": cell.method.label,
-        "preset": cell.method.preset,
-        "tuned": tuned(cell.method.options, cell.method.origins),
-        "shift": cell.shift.name,
-        "severity": cell.shift.severity,
         "variant": _variant(cell),
-        "stream": cell.stream.kind,
-        "batch_size": cell.stream.batch_size,
         "stream_options": ", ".join(
             f"{name}={getattr(cell.stream, name)}"
             for name in STREAM_OPTIONS.get(cell.stream.kind, ())

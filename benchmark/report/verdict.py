@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark.metrics.intervals import Comparison, Harm, harm
 from benchmark.report.display import plain
-from benchmark.report.frames import Ranking, ranked
+from benchmark.report.frames import Ranking, rankings
 from benchmark.report.pools import Pool, compared, finite_mean, grouped, labels_of, stacked
 
 NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}
@@ -70,10 +70,10 @@ def _gain_line(label: str, gain: Comparison, pools: Sequence[Pool]) -> str:
 
 def _price_line(pools: Sequence[Pool]) -> str:
     pairs = [pair for pool in pools for pair in pool.pairs]
-    ms = [
-        [each[side].record.cost.get("ms_per_query", math.nan) for each in pairs] for side in (1, 0)
-    ]
-    before, after = map(_mean, ms)
+    before, after = (
+        float(np.mean([each[side].record.cost.get("ms_per_query", math.nan) for each in pairs]))
+        for side in (1, 0)
+    )
     text = "What it takes was not measured"
     if math.isfinite(after) and before > 0:
         times = f"{after / before:.1f} times as long"
@@ -104,10 +104,6 @@ def _trust_line(gain: Comparison, pools: Sequence[Pool], methods: int) -> str:
     return text + "."
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
-
-
 class MethodSummary(NamedTuple):
     """What one method does over the benchmarks of a suite under one kind of stream.
 
@@ -135,18 +131,18 @@ class MethodSummary(NamedTuple):
 def method_summaries(pools: Iterable[Pool]) -> list[MethodSummary]:
     """A summary per suite, kind of stream and method; the best rank first within each."""
     found = []
-    for ranking, group in ranked(pools):
-        rows = summaries_of(group, ranking)
+    for ranking in rankings(pools):
+        rows = summaries_of(ranking)
         found += sorted(rows, key=lambda row: math.inf if row.rank is None else row.rank)
     return found
 
 
-def summaries_of(pools: Sequence[Pool], ranking: Ranking) -> list[MethodSummary]:
+def summaries_of(ranking: Ranking) -> list[MethodSummary]:
     """The summaries of one suite and kind of stream, in the order of ``labels_of``."""
-    expected = sum({pool.first.place: pool.expected for pool in pools}.values())
+    expected = sum({pool.first.place: pool.expected for pool in ranking.pools}.values())
     rows = []
-    for label in labels_of(pools):
-        own = [pool for pool in pools if pool.label == label]
+    for label in labels_of(ranking.pools):
+        own = [pool for pool in ranking.pools if pool.label == label]
         done = [pool for pool in own if pool.done]
         rows.append(
             MethodSummary(
