@@ -16,7 +16,7 @@ import pandas as pd
 
 from benchmark.cell import SOURCE
 from benchmark.data.suite import benchmark_cards
-from benchmark.report.gain import FITTED, PROBES, features, model
+from benchmark.report.unlabelled import FITTED, PREDICTORS, features, model
 
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
@@ -33,11 +33,11 @@ def fit(tidy: pd.DataFrame) -> dict[str, Any]:
         Method -> coefficients, the range of each feature, and the errors as in ``Gain``.
     """
     wide = tidy[tidy["stream"] == "single"]
-    wide = wide[[*_CELL, "method", "R@1", *PROBES]].dropna()
+    wide = wide[[*_CELL, "method", "R@1", *PREDICTORS]].dropna()
     source = wide[wide["method"] == SOURCE].drop(columns="method")
     both = wide[wide["method"] != SOURCE].merge(source, on=_CELL, suffixes=("", "_source"))
     both["gain"] = both["R@1"] - both["R@1_source"]
-    for probe in PROBES:
+    for probe in PREDICTORS:
         both[f"{probe}_change"] = both[probe] - both[f"{probe}_source"]
     cards = benchmark_cards()
     both["dataset"] = [cards[name].dataset for name in both["benchmark"]]

@@ -19,7 +19,7 @@ import pandas as pd
 from benchmark.cell import SOURCE
 from benchmark.config.files import atomic_write
 from benchmark.metrics.intervals import excludes_zero
-from benchmark.report.gain import FITTED
+from benchmark.report.unlabelled import FITTED
 from docs.method_tables import held_half, interval, over_sets
 
 ROOT = Path(__file__).parents[1]

@@ -55,8 +55,8 @@ class Leaderboard(Bench):
         console: Console,
     ) -> None:
         """What is committed says of every failed or missing cell that it is; hiding none."""
-        from benchmark.report.centring import centring_claims, ours_claim
-        from benchmark.report.claims import claims_frame
+        from benchmark.report.claim_rules import claims_frame
+        from benchmark.report.claims import centring_claims, ours_claim
         from benchmark.report.table import suite_frame, suite_table
         from benchmark.report.writing import load_results, write_all, write_csv
 
@@ -105,7 +105,8 @@ class ClaimsPage(Bench):
         console: Console,
     ) -> None:
         """Prints the verdicts and writes them to the run's folder, and where else is asked for."""
-        from benchmark.report.claims import claims, claims_table, write_claims
+        from benchmark.report.claim_rules import claims_table, write_claims
+        from benchmark.report.claims import claims
         from benchmark.report.writing import load_results
 
         keys = {record.key for record in records}

@@ -1,4 +1,4 @@
-"""From numbers to a verdict: intervals over benchmarks or seeds, and the rules of docs/claims.md.
+"""From numbers to verdicts and their tables: intervals, and the rules of docs/claims.md.
 
 The rules stand here before any number: a measurement *holds* if its 95 % interval excludes zero in
 the claimed direction, *does not hold* if it excludes zero in the other one, and is *inconclusive*
@@ -12,15 +12,22 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.text import Text
 from scipy.special import stdtrit
 
 from benchmark.cell import CLEAN
 from benchmark.metrics.intervals import ALPHA, excludes_zero, possible
+from benchmark.report.boards import markdown_escape, markdown_row
+from benchmark.report.display import data_table, plain
 from benchmark.report.pools import compared, fits
 from benchmark.report.results import CellResult
+from benchmark.report.writing import write_csv, write_text
 
 
 class Verdict(StrEnum):
@@ -250,3 +257,108 @@ def single(cells: Iterable[CellResult]) -> list[CellResult]:
 
 def diverse(cells: Iterable[CellResult]) -> list[CellResult]:
     return [cell for cell in cells if cell.stream == "diverse"]
+
+
+RULES = (
+    "A part holds if its 95 % interval excludes 0 in the claimed direction (the rule of all tables:"
+    " p < 0.05, each for itself), does not hold if it excludes 0 in the other one, and is"
+    " inconclusive otherwise. A claim holds if all of its"
+    " parts do, and does not hold if one of them does not. Parts in brackets explain and do not"
+    " count."
+)
+CAUTION = (
+    "Measured on the embedded synthetic benchmarks with our reading of REST, whose equations and"
+    " tables we did not have. This tests the logic of the claims, not the paper's numbers."
+)
+_STYLES = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.OPEN: "yellow"}
+
+_COLUMNS: dict[str, dict[str, Any]] = {
+    "part": {"overflow": "fold", "min_width": 16},
+    "measurement": {"overflow": "fold", "min_width": 16},
+    "value": {"justify": "right", "no_wrap": True},
+    "95 % interval": {"justify": "right", "no_wrap": True},
+    "over": {"no_wrap": True},
+    "verdict": {"no_wrap": True},
+    "likely reason": {"overflow": "fold"},
+}
+"""Columns that a reader sees, with their form on the terminal; ``_texts`` has their content."""
+
+
+def claims_table(found: Sequence[Claim]) -> RenderableType:
+    """A row for each part, the claim and its verdict above them; for a rich console."""
+    blocks: list[RenderableType] = []
+    for claim in found:
+        heading = Text(f"{plain(claim.text)}: ", style="bold")
+        heading.append(claim.verdict.value, style=_STYLES[claim.verdict])
+        table = data_table()
+        for name, form in _COLUMNS.items():
+            table.add_column(name, **form)
+        for part in claim.parts:
+            texts = dict(zip(_COLUMNS, map(Text, map(plain, _texts(part))), strict=True))
+            texts["verdict"].style = _STYLES[part.verdict]
+            table.add_row(*texts.values())
+        blocks += [heading, table, Text()]
+    return Group(*blocks, Text(RULES, style="dim"), Text(CAUTION, style="dim"))
+
+
+def claims_markdown(found: Sequence[Claim]) -> str:
+    """The same as a page: the rules first, then a table per claim."""
+    lines = ["# Claims", "", RULES, "", CAUTION, ""]
+    ruler = ("---:" if form.get("justify") else "---" for form in _COLUMNS.values())
+    head = [markdown_row(_COLUMNS), markdown_row(ruler)]
+    for claim in found:
+        lines += [f"## {markdown_escape(claim.text)}: {claim.verdict.value}", "", *head]
+        for part in claim.parts:
+            lines.append(markdown_row(map(markdown_escape, map(plain, _texts(part)))))
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _texts(part: Part) -> tuple[str, ...]:
+    """What stands in ``_COLUMNS``; dashes where there is no number."""
+    found = part.estimate
+    noun = found.of if found.units == 1 else {"query": "queries"}.get(found.of, f"{found.of}s")
+    digits = 1 if part.measured.endswith(("points", "degrees")) else 3
+    value, low, high = (f"{one:+.{digits}f}" for one in (found.value, found.low, found.high))
+    known = math.isfinite(found.value)
+    return (
+        part.name if part.counts else f"({part.name})",
+        part.measured,
+        value if known else "-",
+        f"{low} to {high}" if known and math.isfinite(found.low) else "-",
+        f"{found.units} {noun}" if found.units else "-",
+        part.verdict.value,
+        part.reason,
+    )
+
+
+def claims_frame(found: Iterable[Claim]) -> pd.DataFrame:
+    """One row per part, numbers in full precision; see docs/claims.md for the columns."""
+    rows = [
+        {
+            "claim": claim.id,
+            "claim_verdict": claim.verdict.value,
+            "part": part.name,
+            "measurement": part.measured,
+            "claimed": "above 0" if part.sign > 0 else "below 0",
+            "value": part.estimate.value,
+            "low": part.estimate.low,
+            "high": part.estimate.high,
+            "interval_over": part.estimate.of,
+            "units": part.estimate.units,
+            "counts": part.counts,
+            "verdict": part.verdict.value,
+            "likely_reason": part.reason,
+        }
+        for claim in found
+        for part in claim.parts
+    ]
+    return pd.DataFrame(rows)
+
+
+def write_claims(found: Sequence[Claim], folder: Path) -> list[Path]:
+    """Writes ``claims.csv`` and ``claims.md``; the same claims give the same bytes."""
+    return [
+        write_csv(claims_frame(found), folder / "claims.csv"),
+        write_text(claims_markdown(found), folder / "claims.md"),
+    ]

@@ -10,34 +10,27 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
-from rich.console import Group, RenderableType
-from rich.text import Text
 
 from benchmark.cell import CLEAN, SOURCE
 from benchmark.metrics.probes import CONFLICT_DEGREES
-from benchmark.report.boards import markdown_escape, markdown_row
-from benchmark.report.centring import centring_claims, ours_claim
 from benchmark.report.claim_rules import (
     PARTS,
+    TWIN,
     Claim,
     ClaimCells,
+    Estimate,
     Part,
-    Verdict,
     against,
     diverse,
     over_benchmarks,
     single,
     with_reason,
 )
-from benchmark.report.display import data_table, plain
 from benchmark.report.pools import finite_mean, grouped
-from benchmark.report.results import CellResult
-from benchmark.report.writing import write_csv, write_text
+from benchmark.report.results import CellResult, method_rank
+from shifts import BUILTINS
 
 REST = "rest"
 ENTROPY_METHODS = ("tent", "eata", "sar", "read")
@@ -176,106 +169,97 @@ def _ablation(cells: ClaimCells) -> Claim:
     return Claim("ablation", "Each of REST's parts earns its place", explained)
 
 
-RULES = (
-    "A part holds if its 95 % interval excludes 0 in the claimed direction (the rule of all tables:"
-    " p < 0.05, each for itself), does not hold if it excludes 0 in the other one, and is"
-    " inconclusive otherwise. A claim holds if all of its"
-    " parts do, and does not hold if one of them does not. Parts in brackets explain and do not"
-    " count."
-)
-CAUTION = (
-    "Measured on the embedded synthetic benchmarks with our reading of REST, whose equations and"
-    " tables we did not have. This tests the logic of the claims, not the paper's numbers."
-)
-_STYLES = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.OPEN: "yellow"}
+# Centring as a control: which adaptation beats moving the mean alone, and whether ours beats all.
+# Much of a query shift is one offset of all queries. ``recentre`` takes it away without training,
+# so what an adaptation is worth is what it adds to that; its centred twin says whether both add up.
 
-_COLUMNS: dict[str, dict[str, Any]] = {
-    "part": {"overflow": "fold", "min_width": 16},
-    "measurement": {"overflow": "fold", "min_width": 16},
-    "value": {"justify": "right", "no_wrap": True},
-    "95 % interval": {"justify": "right", "no_wrap": True},
-    "over": {"no_wrap": True},
-    "verdict": {"no_wrap": True},
-    "likely reason": {"overflow": "fold"},
+RECENTRE = "recentre"
+OURS = "anchored"
+RIVALS = ("tcr", "rest", RECENTRE)
+MEASURED = "R@1 under shift, points"
+
+_KINDS = {
+    **{"frost": "weather", "noises": "noise"},
+    **{"synonyms": "words", "voice": "sentences", "models": "sentences"},
 }
-"""Columns that a reader sees, with their form on the terminal; ``_texts`` has their content."""
+"""File of a shift -> its kind, where that is not the file's name."""
 
 
-def claims_table(found: Sequence[Claim]) -> RenderableType:
-    """A row for each part, the claim and its verdict above them; for a rich console."""
-    blocks: list[RenderableType] = []
-    for claim in found:
-        heading = Text(f"{plain(claim.text)}: ", style="bold")
-        heading.append(claim.verdict.value, style=_STYLES[claim.verdict])
-        table = data_table()
-        for name, form in _COLUMNS.items():
-            table.add_column(name, **form)
-        for part in claim.parts:
-            texts = dict(zip(_COLUMNS, map(Text, map(plain, _texts(part))), strict=True))
-            texts["verdict"].style = _STYLES[part.verdict]
-            table.add_row(*texts.values())
-        blocks += [heading, table, Text()]
-    return Group(*blocks, Text(RULES, style="dim"), Text(CAUTION, style="dim"))
+def shift_kind(name: str) -> str:
+    """The kind of a shift: noise, blur, weather, words ...; a shift from outside is its own.
+
+    >>> shift_kind("motion_blur"), shift_kind("video_fog"), shift_kind("none")
+    ('blur', 'weather', 'other data')
+    """
+    if name == CLEAN:
+        return "other data"
+    frame = name.removeprefix("video_")
+    target = BUILTINS.get(frame) or BUILTINS.get(name)
+    if target is None:
+        return name
+    module = target.partition(":")[0].rpartition(".")[2]
+    return _KINDS.get(module, module)
 
 
-def claims_markdown(found: Sequence[Claim]) -> str:
-    """The same as a page: the rules first, then a table per claim."""
-    lines = ["# Claims", "", RULES, "", CAUTION, ""]
-    ruler = ("---:" if form.get("justify") else "---" for form in _COLUMNS.values())
-    head = [markdown_row(_COLUMNS), markdown_row(ruler)]
-    for claim in found:
-        lines += [f"## {markdown_escape(claim.text)}: {claim.verdict.value}", "", *head]
-        for part in claim.parts:
-            lines.append(markdown_row(map(markdown_escape, map(plain, _texts(part)))))
-        lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
+def centring_claims(results: Iterable[CellResult]) -> list[Claim]:
+    """For each task: every method and its centred twin minus ``recentre``, for each kind of shift.
+
+    All methods among the results are compared, on streams of one shift; pure.
+    """
+    cells = ClaimCells(result for result in results if result.stream == "single")
+    control = cells.of(RECENTRE)
+    where = sorted({(cell.task, shift_kind(cell.shift)) for cell in control})
+    found = []
+    for task in dict.fromkeys(task for task, _ in where):
+        parts = [
+            part
+            for kind in (kind for one, kind in where if one == task)
+            for part in _parts(cells, _here(control, task, kind), kind)
+        ]
+        text = "Each adaptation beats centring alone" + (f", {task}" if task else "")
+        found.append(Claim(f"centring {task}".rstrip(), text, tuple(parts)))
+    nothing = with_reason(Part(f"any - {RECENTRE}", MEASURED, 1, Estimate()))
+    return found or [Claim("centring", "Each adaptation beats centring alone", (nothing,))]
 
 
-def _texts(part: Part) -> tuple[str, ...]:
-    """What stands in ``_COLUMNS``; dashes where there is no number."""
-    found = part.estimate
-    noun = found.of if found.units == 1 else {"query": "queries"}.get(found.of, f"{found.of}s")
-    digits = 1 if part.measured.endswith(("points", "degrees")) else 3
-    value, low, high = (f"{one:+.{digits}f}" for one in (found.value, found.low, found.high))
-    known = math.isfinite(found.value)
-    return (
-        part.name if part.counts else f"({part.name})",
-        part.measured,
-        value if known else "-",
-        f"{low} to {high}" if known and math.isfinite(found.low) else "-",
-        f"{found.units} {noun}" if found.units else "-",
-        part.verdict.value,
-        part.reason,
-    )
+def ours_claim(results: Iterable[CellResult]) -> Claim:
+    """``anchored`` minus TCR, REST and recentre, over all tasks; each task in brackets; pure."""
+    cells = ClaimCells(result for result in results if result.stream == "single")
+    ours = cells.of(OURS)
+    tasks = sorted({cell.task for cell in ours})
+    parts = []
+    for name in RIVALS:
+        named = f"{OURS} - {name}"
+        parts.append(Part(named, MEASURED, 1, cells.recall(ours, cells.of(name))))
+        for task in tasks if len(tasks) > 1 else ():
+            here = cells.recall(_here(ours, task), cells.of(name))
+            parts.append(Part(f"{named}, {task}", MEASURED, 1, here, counts=False))
+    text = "Anchored (ours, experimental) beats TCR, the REST-style method and centring alone"
+
+    return Claim(OURS, text, tuple(map(with_reason, parts)))
 
 
-def claims_frame(found: Iterable[Claim]) -> pd.DataFrame:
-    """One row per part, numbers in full precision; see docs/claims.md for the columns."""
-    rows = [
-        {
-            "claim": claim.id,
-            "claim_verdict": claim.verdict.value,
-            "part": part.name,
-            "measurement": part.measured,
-            "claimed": "above 0" if part.sign > 0 else "below 0",
-            "value": part.estimate.value,
-            "low": part.estimate.low,
-            "high": part.estimate.high,
-            "interval_over": part.estimate.of,
-            "units": part.estimate.units,
-            "counts": part.counts,
-            "verdict": part.verdict.value,
-            "likely_reason": part.reason,
-        }
-        for claim in found
-        for part in claim.parts
+def _here(cells: Sequence[CellResult], task: str, kind: str = "") -> list[CellResult]:
+    return [c for c in cells if c.task == task and kind in ("", shift_kind(c.shift))]
+
+
+def _parts(cells: ClaimCells, control: list[CellResult], kind: str) -> list[Part]:
+    """Every method with cells where ``control`` has some, minus it."""
+    won = {
+        name: cells.recall(cells.of(name), control)
+        for name in sorted(cells.methods() - {SOURCE, RECENTRE}, key=method_rank)
+    }
+
+    def why(part: Part) -> str:
+        name = part.name.partition(" - ")[0]
+        twin = won.get(name + TWIN)
+        if twin is not None and math.isfinite(twin.value):
+            return f"its centred twin: {twin.value:+.1f}"
+        return "options tuned without centring" if name.endswith(TWIN) else "no centred twin here"
+
+    parts = [
+        Part(f"{name} - {RECENTRE}, {kind}", MEASURED, 1, estimate)
+        for name, estimate in won.items()
+        if estimate.units
     ]
-    return pd.DataFrame(rows)
-
-
-def write_claims(found: Sequence[Claim], folder: Path) -> list[Path]:
-    """Writes ``claims.csv`` and ``claims.md``; the same claims give the same bytes."""
-    return [
-        write_csv(claims_frame(found), folder / "claims.csv"),
-        write_text(claims_markdown(found), folder / "claims.md"),
-    ]
+    return [with_reason(part, why) for part in parts]

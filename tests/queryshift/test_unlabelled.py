@@ -15,7 +15,7 @@ from benchmark.cli.main import main
 from benchmark.data.own.source import OwnSource
 from benchmark.errors import QueryShiftError
 from benchmark.metrics.probes import prediction_entropy
-from benchmark.report import gain
+from benchmark.report import unlabelled
 from benchmark.report.unlabelled import unlabelled_frame, unlabelled_verdict
 from docs import gain_model
 from methods.base import StepOutput
@@ -216,7 +216,7 @@ def test_gain_that_follows_from_the_numbers_is_found_on_data_left_out() -> None:
     generator = np.random.default_rng(1)
     cells = []
     for card in load_suite("mini").benchmarks:
-        probes = dict(zip(gain.PROBES, generator.normal(size=4), strict=True))
+        probes = dict(zip(unlabelled.PREDICTORS, generator.normal(size=4), strict=True))
         cells.append({"benchmark": card.id, "method": "source", "numbers": {**probes, "R@1": 30}})
         useful = {**probes, "R@1": 30 + 5 * probes["gap"]}
         cells.append({"benchmark": card.id, "method": "tent", "numbers": useful})
@@ -230,7 +230,7 @@ def test_gain_that_follows_from_the_numbers_is_found_on_data_left_out() -> None:
 @pytest.mark.slow
 def test_the_shipped_regression_is_that_of_the_stored_cells() -> None:
     again = gain_model.fit(pd.read_csv(ROOT / "results/tidy.csv", low_memory=False))
-    shipped = json.loads(gain.FITTED.read_text())
+    shipped = json.loads(unlabelled.FITTED.read_text())
     why = "results/tidy.csv has changed: run make gain-model"
     assert again.keys() == shipped.keys(), why
     for method, numbers in again.items():
@@ -239,20 +239,20 @@ def test_the_shipped_regression_is_that_of_the_stored_cells() -> None:
 
 
 def test_no_gain_is_said_outside_of_the_stored_cells() -> None:
-    shipped = json.loads(gain.FITTED.read_text())
-    source = dict(zip(gain.PROBES, shipped["tcr"]["mean"][:4], strict=True))
+    shipped = json.loads(unlabelled.FITTED.read_text())
+    source = dict(zip(unlabelled.PREDICTORS, shipped["tcr"]["mean"][:4], strict=True))
     inside = {
         name: source[name] + change
-        for name, change in zip(gain.PROBES, shipped["tcr"]["mean"][4:], strict=True)
+        for name, change in zip(unlabelled.PREDICTORS, shipped["tcr"]["mean"][4:], strict=True)
     }
-    found = gain.expected("tcr", inside, source)
+    found = unlabelled.expected("tcr", inside, source)
     assert found.points == pytest.approx(shipped["tcr"]["centre"])  # the mean cell's gain
     assert found.error < found.of_mean
     far = {**source, "uniformity": 99.0}
-    said = str(gain.expected("tcr", far, far))
+    said = str(unlabelled.expected("tcr", far, far))
     assert "uniformity of the unadapted model is 99.00, stored cells have" in said
-    assert gain.expected("mine", source, source) == "no stored cells of the method"
-    assert gain.expected("tcr", {}, source) == "a number is missing"
+    assert unlabelled.expected("mine", source, source) == "no stored cells of the method"
+    assert unlabelled.expected("tcr", {}, source) == "a number is missing"
 
 
 def test_frame_and_verdict_of_nothing() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from benchmark.cell import CLEAN
 from benchmark.report.columns import COLUMNS, FOLDED, IDENTITY, VIEWS, Column, against_source
 from benchmark.report.frames import by_shift, leaderboard, numbers_of
-from benchmark.report.html.details import RANK_BINS, Strings, detail, number, rounded
 from benchmark.report.looks import extent, looks
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import NOTHING, CellResult, canonical, method_rank
@@ -35,6 +39,8 @@ MOST_CELLS = 20_000
 before it shows anything."""
 
 Row = dict[str, Any]
+Strings = Callable[[object], int]
+"""Number of a text in ``strings``: many cells share one."""
 
 
 def page_data(
@@ -82,10 +88,7 @@ def page_data(
         "heads": _heads(benchmarks, shifts),
         "methods": [strings(label) for label in labels],
         "colours": [chosen[label].colour for label in labels],
-        "cells": [
-            detail(single.first, _partner(single, places), link(single.first), strings)
-            for single in singles
-        ],
+        "cells": [detail(single, places, link(single.first), strings) for single in singles],
         "bins": list(RANK_BINS),
         "notes": [
             *([_SYNTHETIC] if any(c.benchmark.startswith("mini-") for c in cells) else []),
@@ -115,7 +118,7 @@ def tell_apart(parts: Sequence[Sequence[str]], always: int) -> list[str]:
 
 def _rows(
     pools: Sequence[Pool],
-    numbers: Sequence[Mapping[Any, Any]],
+    numbers: Iterable[Mapping[Any, Any]],
     places: Mapping[str, int],
     head: str = "",
 ) -> list[Row]:
@@ -123,12 +126,12 @@ def _rows(
     heads: dict[Any, int] = {}
     rows = []
     for pool, of_pool in zip(pools, numbers, strict=True):
-        row: Row = {**of_pool, "task": pool.first.task, "headline_metrics": pool.headline}
-        keys = (cell.record.key for cell in pool.cells)
-        row["members"] = [places[key] for key in keys if key in places]
+        keys = [cell.record.key for cell in pool.cells if cell.record.key in places]
+        row: Row = {"task": pool.first.task, "headline_metrics": pool.headline}
+        row["members"] = [places[key] for key in keys]
         if head:
             row["head"] = heads.setdefault(getattr(pool.first, head), len(heads))
-        rows.append(row)
+        rows.append({**of_pool, **row})
     return rows
 
 
@@ -215,12 +218,11 @@ def _says_something(column: Column, values: Sequence[Any]) -> bool:
 
 def _extents(rows: Sequence[Row], names: Sequence[str]) -> dict[str, float]:
     """How far the colours reach; one for all differences to the source, as in the figures."""
-    groups = [[n for n in names if n != "forgetting"], [n for n in names if n == "forgetting"]]
     found: dict[str, float] = {}
-    for group in groups:
-        values = [number(row.get(name)) for row in rows for name in group]
-        reach = extent(value for value in values if value is not None)
-        found |= dict.fromkeys(group, reach)
+    for alone in (False, True):
+        group = [name for name in names if (name == "forgetting") is alone]
+        values = (number(row.get(name)) for row in rows for name in group)
+        found |= dict.fromkeys(group, extent(value for value in values if value is not None))
     return found
 
 
@@ -240,11 +242,8 @@ def _value(value: Any, column: Column) -> Any:
     """A text, or a number with the digits that tables and figures show; None where none is."""
     if column.kind == "text":
         return "" if value is None else str(value)
-    if number(value) is None:
-        return None
-    if column.kind == "p" and value < LEAST_P:
-        return 0
-    return rounded(value, f".{column.digits}f")
+    shown = number(value, f".{column.digits}f")
+    return 0 if column.kind == "p" and shown is not None and value < LEAST_P else shown
 
 
 def _place(pool: Pool) -> list[str]:
@@ -293,7 +292,99 @@ def _shift(pool: Pool) -> str:
     return f"{name} ({NOTHING})" if pool.changed_nothing else name
 
 
-def _partner(single: Pool, places: Mapping[str, int]) -> int:
-    """Number of the cell's source cell, or -1."""
-    pairs = () if single.is_source else single.pairs
-    return next((places.get(partner.record.key, -1) for _, partner in pairs), -1)
+# What the page shows of each cell: its curve, its ranks, all its numbers, its configuration.
+
+_SECTIONS = ("metrics", "probes", "cost")
+
+
+def detail(single: Pool, places: Mapping[str, int], link: str, strings: Strings) -> dict[str, Any]:
+    """What the page shows of a cell; ``places``: number of each by key, ``link``: its file."""
+    cell, record = single.first, single.first.record
+    sources = [] if single.is_source else [source.record.key for _, source in single.pairs]
+    numbers = {
+        f"{s}.{name}": value for s in _SECTIONS for name, value in getattr(record, s).items()
+    }
+    return {
+        "key": record.key,
+        "reason": record.reason,
+        "link": link,
+        "source": places.get(sources[0], -1) if sources else -1,
+        "queries": 0 if cell.hits is None else len(cell.hits),
+        "curve": curve(cell),
+        "ranks": histogram(cell),
+        "names": strings("\n".join(numbers)),
+        "values": [number(value) for value in numbers.values()],
+        "config": {name: strings(text) for name, text in configuration(cell).items()},
+    }
+
+
+CURVE_POINTS = 48
+RANK_BINS = (1, 2, 3, 6, 11, 21, 51, 101, 201, 501, 1001, 2001, 5001, 10001, 100001)
+"""First rank of each bin of the histogram; the last one is open."""
+
+_FACTS = (
+    *("task", "queries", "gallery", "backbone_name", "backbone_fingerprint", "data_fingerprint"),
+    *("embed_dim", "shift_files", "ready_made"),
+)
+
+
+def number(value: Any, form: str = ".5g") -> float | int | None:
+    """A number as the page needs it, by default of five digits; None where there is none."""
+    if value is None or isinstance(value, str) or not np.isfinite(value):
+        return None
+    rounded = float(f"{float(value):{form}}")
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def curve(cell: CellResult) -> list[float]:
+    """R@1 (percent) over the queries seen so far, at ``CURVE_POINTS`` equally spaced places.
+
+    Point i of n is after ``(i + 1) * queries // n`` queries. Empty where nothing is stored.
+    """
+    if cell.hits is None or cell.order is None or not len(cell.hits):
+        return []
+    count = len(cell.hits)
+    points = min(CURVE_POINTS, count)
+    seen = np.arange(1, points + 1) * count // points
+    recall = 100.0 * np.cumsum(cell.hits[cell.order])[seen - 1] / seen
+    return [float(value) for value in recall.round(2)]
+
+
+def histogram(cell: CellResult) -> list[int]:
+    """Queries by the rank of their best relevant item: a count for each of ``RANK_BINS`` in use."""
+    if cell.ranks is None or not len(cell.ranks):
+        return []
+    places = np.searchsorted(RANK_BINS, cell.ranks, side="right") - 1
+    return np.bincount(places).tolist()
+
+
+def configuration(cell: CellResult) -> dict[str, str]:
+    """Parts of the configuration -> their text, most of which many cells share.
+
+    Of a path on the machine that ran the cell only its last part stays: pages are passed on.
+    """
+    spec, environment = cell.record.cell, dict(cell.record.environment)
+    started = str(environment.pop("started", ""))
+    facts = {name: cell.record.info[name] for name in _FACTS if name in cell.record.info}
+    facts |= {"limit": spec["limit"]} if spec.get("limit") is not None else {}
+    parts = {name: spec.get(name, {}) for name in ("method", "shift", "stream", "backbone")}
+    parts |= {"data and weights": facts, "environment": environment}
+    texts = {name: _indented(json.dumps(part, default=str)) for name, part in parts.items()}
+    return {**texts, "started": started}
+
+
+@lru_cache(maxsize=1024)  # cells share most parts, and indenting is what takes time
+def _indented(text: str) -> str:
+    """Indented JSON in the order in which it is stored, without folders."""
+    return json.dumps(_without_folders(json.loads(text)), indent=1, ensure_ascii=False)
+
+
+def _without_folders(value: Any) -> Any:
+    """The last part of each path; a tag or a hub's name ("org/model") stays as it is."""
+    if isinstance(value, Mapping):
+        return {name: _without_folders(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(part) for part in value]
+    if isinstance(value, str) and re.match(r"[/~.]|\w:\\", value):
+        return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    return value

@@ -28,14 +28,13 @@ from benchmark.report.plots.geometry import (
     probes,
 )
 from benchmark.report.plots.heat import HEAT_COLUMNS, benchmark_map, forgetting_map, heat_map
-from benchmark.report.plots.methods import by_method, rank_diagram
+from benchmark.report.plots.methods import by_method, quality_and_cost, rank_diagram
 from benchmark.report.plots.recall import (
     curves,
     recall_along_stream,
     recall_by_shift,
     severity_curves,
 )
-from benchmark.report.plots.scatter import quality_and_cost
 from benchmark.report.plots.sweeps import lines as lines_of
 from benchmark.report.plots.sweeps import sensitivity, varied
 from benchmark.report.pools import Pool, benchmark_pools, grouped

@@ -17,8 +17,8 @@ from benchmark.cell import (
     StreamSpec,
     method_label,
 )
-from benchmark.report.centring import centring_claims, ours_claim, shift_kind
 from benchmark.report.claim_rules import Claim, Verdict
+from benchmark.report.claims import centring_claims, ours_claim, shift_kind
 from benchmark.report.results import CellResult, variant_labels
 from shifts import BUILTINS
 

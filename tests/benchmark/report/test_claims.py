@@ -14,23 +14,19 @@ from rich.console import Console
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.planning.gridfile import grid_path, read_grid
 from benchmark.report.claim_rules import (
+    PARTS,
+    Claim,
     Estimate,
     Verdict,
+    claims_frame,
+    claims_table,
     judge,
     over_benchmarks,
     over_seeds,
     together,
-)
-from benchmark.report.claims import (
-    BASELINES,
-    ENTROPY_METHODS,
-    PARTS,
-    Claim,
-    claims,
-    claims_frame,
-    claims_table,
     write_claims,
 )
+from benchmark.report.claims import BASELINES, ENTROPY_METHODS, claims
 from benchmark.report.results import CellResult
 
 QUERIES = 100

@@ -12,8 +12,7 @@ from matplotlib.path import Path
 from benchmark.metrics.average_ranks import RankTest
 from benchmark.report import plots
 from benchmark.report.frames import Ranking
-from benchmark.report.plots.methods import near_best
-from benchmark.report.plots.scatter import name_points, pareto
+from benchmark.report.plots.methods import name_points, near_best, pareto
 from benchmark.report.pools import shift_pools
 from tests.benchmark.report.test_report_plots import cell
 

@@ -21,8 +21,7 @@ from benchmark.cell import BackboneSpec, Status
 from benchmark.errors import ResultsError
 from benchmark.report.frames import leaderboard
 from benchmark.report.html import embedded, write
-from benchmark.report.html.data import tell_apart
-from benchmark.report.html.details import RANK_BINS, curve, histogram, number
+from benchmark.report.html.data import RANK_BINS, curve, histogram, number, tell_apart
 from benchmark.report.plots import layout
 from benchmark.report.pools import benchmark_pools
 from benchmark.report.verdict import verdict
