@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmark.data.datasets.layout import LAYOUTS
+from benchmark.data.datasets.folders import LAYOUTS
 from benchmark.data.suite import load_suite
 from benchmark.registry import METHODS, SHIFTS
 from methods import BUILTINS as BUILTIN_METHODS

@@ -14,14 +14,14 @@ from rich.text import Text
 
 from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError, say, table
 from benchmark.config.files import expanded, user_path
-from benchmark.data.datasets.layout import layout_of
+from benchmark.data.datasets.folders import layout_of
 from benchmark.data.own.source import is_own, refuse_other_files
 from benchmark.data.suite import BenchmarkCard, load_suite
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
 from benchmark.report.display import FittedTable
 
 if TYPE_CHECKING:
-    from benchmark.data.datasets.check import Finding, Track
+    from benchmark.data.check import Finding, Track
 
 SUITE = "paper"
 """The suite whose benchmarks run on the user's own data."""
@@ -130,7 +130,7 @@ def _chosen(names: Sequence[str]) -> list[BenchmarkCard]:
 
 def _check_own(args: argparse.Namespace, console: Console) -> int:
     from benchmark.config.run import BenchConfig, from_flag
-    from benchmark.data.own.check import check_own
+    from benchmark.data.check import check_own
     from benchmark.planning.own_data import source_of
 
     config = BenchConfig(
@@ -170,7 +170,7 @@ def _check(
     if any(getattr(args, flag) for flag in ("unlabelled", *(name for name, *_ in _OWN_FLAGS))):
         raise ConfigError(f"{root} is no table of your own, so --columns and the like mean nothing")
     # NumPy and the libraries of the data: not before they are needed.
-    from benchmark.data.datasets.check import check_data
+    from benchmark.data.check import check_data
 
     shown = _tracked(console)
     groups: dict[tuple[str, str], list[BenchmarkCard]] = {}

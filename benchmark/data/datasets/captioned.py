@@ -3,7 +3,7 @@
 COCO, Flickr30K, RSICD and RSITMD have Karpathy's (the first two also BLIP's), NoCaps the official
 one or TCR's, CUHK-PEDES and ICFG-PEDES one list for all splits, Fashion-Gen the JSON lines that
 ``convert_fashion_gen`` makes of its pickles. Where the files are looked for is in
-``benchmark.data.datasets.layout``.
+``layout.json``.
 
 Captions stay as they are in the files; what a benchmark cleans is on its card.
 """

@@ -1,6 +1,6 @@
 """Composed queries: FashionIQ's dresses, shirts and tops, and CIRR's natural scenes (release rc2).
 
-Where the files are looked for is in ``benchmark.data.datasets.layout``.
+Where the files are looked for is in ``layout.json``.
 
 **FashionIQ.** A query is ranked in its own category's gallery, which holds its reference too: all
 pictures of the split file. A smaller one, of targets and references only, lies several points

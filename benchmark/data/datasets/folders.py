@@ -1,17 +1,60 @@
-"""Finding a data set's files below the folder that the user gave, and nowhere else."""
+"""Data sets in the user's folder: how each must be laid out, and finding its files there.
+
+The layouts are the entries of ``layout.json``: ``queryshift data check`` shows them, and
+docs/catalogue.md is made from them. Nothing is looked for outside of the folder.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from benchmark.data.datasets.layout import LAYOUTS
 from benchmark.data.datasets.nearby import composed, folded, misplaced, nearest, packed, walk
 from benchmark.errors import DataError
 
 _DOUBLED = 3  # folders of one name within each other that are gone into
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How to lay a data set out below the folder given as DATA.
+
+    Attributes:
+        title: the data set and its split.
+        files: path of each file or folder -> what it is.
+        access: where to get the files, and under which conditions.
+        note: what else a reader must know, or "".
+    """
+
+    title: str
+    files: Mapping[str, str]
+    access: str
+    note: str = ""
+
+    @property
+    def tree(self) -> str:
+        """The files, one a line, with what each is in a second column."""
+        width = max(map(len, self.files))
+        return "\n".join(f"{path:<{width}}  {what}".rstrip() for path, what in self.files.items())
+
+
+_ENTRIES = json.loads(Path(__file__).with_name("layout.json").read_text(encoding="utf-8"))
+
+LAYOUTS = {name: Layout(**entry) for name, entry in _ENTRIES.items()}
+"""Data set name -> layout. Variants ("nocaps-in") share the entry of their stem."""
+
+
+def layout_of(dataset: str) -> Layout | None:
+    """The layout of a data set or of a variant of one; None where none is known.
+
+    >>> layout_of("nocaps-in") is layout_of("nocaps")
+    True
+    """
+    stems = [name for name in LAYOUTS if f"{dataset}-".startswith(f"{name}-")]
+    return LAYOUTS[max(stems, key=len)] if stems else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import benchmark
-from benchmark.data.datasets.layout import LAYOUTS, layout_of
+from benchmark.data.datasets.folders import LAYOUTS, layout_of
 from benchmark.data.suite import load_suite
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_sets import SETS
@@ -21,7 +21,7 @@ def test_the_first_file_of_a_layout_is_one_that_the_loader_looks_for(
     tmp_path: Path, name: str
 ) -> None:
     load, _ = SETS[name]
-    path = LAYOUTS[name].files[0][0].replace("<category>", "dress")
+    path = next(iter(LAYOUTS[name].files)).replace("<category>", "dress")
     # Folders that exist are looked into; the file is not there yet, and then is no annotation.
     (tmp_path / path).parent.mkdir(parents=True)
     with pytest.raises(DataError) as missing:
@@ -30,7 +30,7 @@ def test_the_first_file_of_a_layout_is_one_that_the_loader_looks_for(
     *_, looked, folders, _ = str(missing.value).split("\n")
     assert Path(path).name in looked
     assert str(Path(path).parent) in folders.removeprefix("in ").split(", ")
-    for file, _ in LAYOUTS[name].files[1:]:
+    for file in list(LAYOUTS[name].files)[1:]:
         if file.endswith(".json"):
             other = file.replace("<category>", "dress")
             (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark.data.own.check import check_own
+from benchmark.data.check import check_own
 from benchmark.data.own.source import OwnSource, is_own
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_own import COLOURS, load_own_set, make_pictures, pixels, png
