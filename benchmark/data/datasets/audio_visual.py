@@ -1,16 +1,8 @@
 """AudioSet and VGGSound clips in the list form of CAV-MAE, which READ uses too.
 
-Where the files are looked for, below the folder given as DATA, first hit wins::
-
-    audioset/audioset_eval_5_per_class_for_retrieval_cleaned.json   the list; also in
-    vggsound/vgg_test_5_per_class_for_retrieval_cleaned.json        .../datafiles/ and without
-                                                                    the first folder
-    audioset/<video_path>/frame_0/<video_id>.jpg ... frame_9/       ten frames, evenly spaced
-    audioset/<wav>                                                  16-bit PCM, mono, 16 kHz
-
-``wav`` and ``video_path`` are those of the list: relative to the list's folder or the data set's,
-or absolute below the data folder. A path that leads elsewhere, also by a link, is refused. The
-published lists hold the authors' own absolute paths: replace that beginning first.
+Where the files are looked for is in ``layout.json``. ``wav`` and ``video_path`` are those of the
+list: relative to the list's folder or the data set's, or absolute below the data folder. A path
+that leads elsewhere, also by a link, is refused.
 
 Every user's copy differs, because videos are withdrawn. So ``info`` always says how many clips
 were used and a hash of their ids. Of a clip all ten frames are given; which of them a model looks
@@ -24,10 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from benchmark.data.datasets.annotations import no_split, read_json, relative_path, value
-from benchmark.data.datasets.base import ClipPairs, content_fingerprint, file_digests
+from benchmark.data.datasets.annotations import no_split, placed, read_json, relative_path, value
+from benchmark.data.datasets.base import ClipPairs, content_fingerprint, file_digests, numbered
 from benchmark.data.datasets.folders import Files, Source
 from benchmark.data.media import FrameFiles, WavFiles
 from benchmark.errors import DataError
@@ -36,19 +26,6 @@ _UNREAD = (".flac", ".mp3", ".m4a", ".ogg")  # sounds that copies have, or lists
 
 FRAMES = 10
 """Frames of each clip in CAV-MAE's form."""
-
-_LISTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "audioset": {
-        "eval": ("audioset_eval_5_per_class_for_retrieval_cleaned.json", "audioset_eval.json")
-    },
-    "vggsound": {
-        "test": (
-            "vgg_test_5_per_class_for_retrieval_cleaned.json",
-            "vgg_test_5_per_class_for_retrieval.json",
-            "vggsound_test.json",
-        )
-    },
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,66 +37,83 @@ class _Clip:
 
 
 def _load(
-    source: Source, root: Path | None, *, split: str, allow_missing: bool = False
+    source: Source,
+    only: str,
+    lists: Sequence[str],
+    root: Path | None,
+    *,
+    split: str = "",
+    allow_missing: bool = False,
 ) -> ClipPairs:
     """The clips of a list, or with ``allow_missing`` those whose frames and sound are all there.
 
     Raises:
         DataError: files missing or malformed, or a path that leads out of the data folder.
     """
-    known = _LISTS[source.name]
-    if split not in known:
-        raise no_split(repr(source.name), split, list(known))
-    names = [f"{folder}{name}" for folder in ("", "datafiles/") for name in known[split]]
+    if split not in ("", only):
+        raise no_split(repr(source.name), split, [only])
+    names = [f"{folder}{name}" for folder in ("", "datafiles/") for name in lists]
     file = source.annotation(root, names)
     assert root is not None  # annotation() refuses None
     places = list(dict.fromkeys([file.parent, *source.places(root)]))
     clips = _read(file, [path for p in places for path in (p.absolute(), p.resolve())])
     files = Files(places, within=[root])
     kept: list[tuple[_Clip, list[Path], Path]] = []
-    missing: list[str] = []
-    absent: list[str] = []
+    missing: dict[str, str] = {}
     lost: list[str] = []
     advice = ""
     for clip in clips:
-        frames = [files.find(path) for path in clip.frames]
+        there = [path for path in map(files.find, clip.frames) if path is not None]
         other = clip.wav.suffix.lower() in _UNREAD
         wav = files.find(clip.wav.with_suffix(".wav") if other else clip.wav)
-        there = [path for path in frames if path is not None]
-        if wav is None or len(there) < FRAMES:
-            missing.append(f"{clip.id} ({_lacks(len(there), wav)})")
-            advice = advice or ("" if wav else _to_wav(clip.wav, files))
-            absent.append(clip.id)
-            sought = ((clip.wav, wav), (clip.frames[0], there))
-            lost += [str(path) for path, found in sought if not found]
-        else:
+        if wav is not None and len(there) == FRAMES:
             kept.append((clip, there, wav))
+            continue
+        lacks = [f"{len(there)} of {FRAMES} frames"] * (len(there) < FRAMES)
+        lacks += ["no wav"] * (wav is None)
+        missing[clip.id] = f"{clip.id} ({', '.join(lacks)})"
+        advice = advice or ("" if wav else _to_wav(clip.wav, files))
+        sought = ((clip.wav, wav), (clip.frames[0], there))
+        lost += [str(path) for path, found in sought if not found]
     if missing and (not allow_missing or not kept):
-        said = source.missing(missing, len(clips), "clips", places, lost)
+        said = source.missing([*missing.values()], len(clips), "clips", places, lost)
         raise DataError(f"{said}{advice}")
-    return _pairs(source.name, split, kept, absent)
+    return _pairs(f"{source.name} {only}", kept, list(missing))
 
 
-load_audioset = partial(_load, Source("audioset", ("audioset", ".")), split="eval")
+load_audioset = partial(
+    _load,
+    Source("audioset", ("audioset", ".")),
+    "eval",
+    ("audioset_eval_5_per_class_for_retrieval_cleaned.json", "audioset_eval.json"),
+)
 """AudioSet's evaluation clips, five a class."""
 
-load_vggsound = partial(_load, Source("vggsound", ("vggsound", ".")), split="test")
+load_vggsound = partial(
+    _load,
+    Source("vggsound", ("vggsound", ".")),
+    "test",
+    (
+        "vgg_test_5_per_class_for_retrieval_cleaned.json",
+        "vgg_test_5_per_class_for_retrieval.json",
+        "vggsound_test.json",
+    ),
+)
 """VGGSound's test clips, five a class."""
 
 
 def _read(file: Path, allowed: Sequence[Path]) -> list[_Clip]:
     records = value(read_json(file), "data", list, str(file))
     clips: list[_Clip] = []
-    first: dict[str, int] = {}
-    for number, record in enumerate(records, start=1):
-        where = f"{file}, data record {number}"
+    first: dict[str, str] = {}
+    for where, record in placed(records, file, "data record"):
         name = value(record, "video_id", str, where)
         if name in first:
             raise DataError(
-                f"{where}: video_id {name!r} occurs twice, first in record {first[name]}; each "
-                "clip must have one record"
+                f"{where}: video_id {name!r} occurs twice, first in record "
+                f"{first[name].rpartition(' ')[2]}; each clip must have one record"
             )
-        first[name] = number
+        first[name] = where
         folder = value(record, "video_path", str, where) or "."
         frames = tuple(
             _below(f"{folder}/frame_{k}/{name}.jpg", "video_path or video_id", where, allowed)
@@ -178,13 +172,8 @@ def _to_wav(path: PurePosixPath, files: Files) -> str:
     )
 
 
-def _lacks(frames: int, wav: Path | None) -> str:
-    parts = [] if frames == FRAMES else [f"{frames} of {FRAMES} frames"]
-    return ", ".join(parts + ([] if wav is not None else ["no wav"]))
-
-
 def _pairs(
-    name: str, split: str, kept: Sequence[tuple[_Clip, list[Path], Path]], missing: Sequence[str]
+    name: str, kept: Sequence[tuple[_Clip, list[Path], Path]], missing: Sequence[str]
 ) -> ClipPairs:
     ids = [clip.id for clip, *_ in kept]
     every = iter(file_digests([path for _, frames, wav in kept for path in (*frames, wav)]))
@@ -195,30 +184,20 @@ def _pairs(
         for part in (clip.id, *own, str(len(clip.labels)), *clip.labels)
     )
     return ClipPairs(
-        name=f"{name} {split}",
+        name=name,
         videos=FrameFiles(
             ids, [frames for _, frames, _ in kept], [own[:FRAMES] for own in digests]
         ),
         audios=WavFiles(ids, [wav for *_, wav in kept], [own[FRAMES] for own in digests]),
-        fingerprint=content_fingerprint([name, split, *described, *missing]),
+        fingerprint=content_fingerprint([*name.split(), *described, *missing]),
         info={
             "missing_clips": len(missing),
             "id_hash": content_fingerprint(ids),
             "classes": len({label for clip, *_ in kept for label in clip.labels}),
         },
-        clip_groups=_groups([clip.labels for clip, *_ in kept]),
+        # Of several classes the first that the list names counts, or all of them together.
+        clip_groups={
+            "label": numbered([clip.labels[0] for clip, *_ in kept]),
+            "label_set": numbered([",".join(sorted(set(clip.labels))) for clip, *_ in kept]),
+        },
     )
-
-
-def _groups(labels: Sequence[tuple[str, ...]]) -> dict[str, np.ndarray]:
-    """Clips by class.
-
-    Of several classes the first that the list names counts ("label"), or all of them together
-    ("label_set").
-    """
-    first = np.unique([of_clip[0] for of_clip in labels], return_inverse=True)[1]
-    sets = [",".join(sorted(set(of_clip))) for of_clip in labels]
-    return {
-        "label": first.astype(np.int64),
-        "label_set": np.unique(sets, return_inverse=True)[1].astype(np.int64),
-    }

@@ -6,8 +6,8 @@
 
 FOLDER (full_valid_info_PAI) holds one pickled dictionary per image, read in the order of the sorted
 file names. Unpickling runs what the file says, so ``RestrictedUnpickler`` knows a few plain
-containers and nothing more, under a limit on memory. Values of NumPy are read without NumPy:
-scalars become numbers and texts, arrays are left out.
+containers and nothing more, under a limit on memory. Of NumPy's values scalars become numbers and
+texts, arrays are left out.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ import collections
 import io
 import json
 import pickle
+import re
 import resource
-import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from benchmark.config.files import atomic_write
-from benchmark.data.datasets.annotations import captions_of, relative_path, value
+from benchmark.data.datasets.captioned import product_image
 from benchmark.errors import DataError, reason_of
 
 KEYS = ("img_name", "product_id", "captions", "super_cls_id", "super_cls_name")
@@ -54,14 +56,13 @@ class Left:
 
 
 class _Dtype:
-    """A NumPy element type, as far as scalars need it: "<i8", "<U5", "S3", "<f4", "?"."""
+    """A NumPy element type: its code ("i8", "U5") and its order of bytes."""
 
     def __init__(self, code: object = "", *_: object) -> None:
-        self.code = code if isinstance(code, str) else ""
-        self.order = "<"
+        self.code, self.order = str(code), "<"
 
-    def __setstate__(self, state: object) -> None:
-        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">"):
+    def __setstate__(self, state: Any) -> None:
+        if state[1] in ("<", ">"):
             self.order = state[1]
 
 
@@ -71,19 +72,13 @@ def _scalar(dtype: object, raw: object = b"", *_: object) -> Any:
         raw = raw.encode("latin-1")
     if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
         return Left()
-    kind = dtype.code.lstrip("<>=|")[:1]
-    big = dtype.order == ">"
-    if kind in ("i", "u"):
-        return int.from_bytes(raw, "big" if big else "little", signed=kind == "i")
-    if kind in ("b", "?"):
-        return raw != b"\0"
-    if kind == "U":
-        return raw.decode("utf-32-be" if big else "utf-32-le").rstrip("\0")
-    if kind == "S":
-        return raw.rstrip(b"\0").decode("utf-8")
-    if kind == "f" and len(raw) in (2, 4, 8):
-        return struct.unpack(dtype.order + {2: "e", 4: "f", 8: "d"}[len(raw)], raw)[0]
-    return Left()
+    if not _PLAIN_TYPE.fullmatch(dtype.code):
+        return Left()
+    kind = np.dtype(dtype.order + dtype.code.lstrip("<>=|"))
+    return np.frombuffer(raw, kind)[0].item() if raw else ""
+
+
+_PLAIN_TYPE = re.compile(r"[<>=|]?[?biufSU]\d{0,9}")
 
 
 def _latin1(text: object, codec: object = "latin1") -> bytes:
@@ -93,29 +88,20 @@ def _latin1(text: object, codec: object = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
-_PLAIN: dict[str, Callable[..., Any]] = {
-    kind.__name__: kind
-    for kind in (dict, list, tuple, set, frozenset, str, bytes, int, float, complex, bool)
-}
-_KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
+_PLAIN = (dict, list, tuple, set, frozenset, str, bytes, int, float, complex, bool)
+_KNOWN: dict[str, Callable[..., Any]] = {
     **{
-        (module, name): kind
+        f"{module}.{kind.__name__}": kind
         for module in ("builtins", "__builtin__")
-        for name, kind in _PLAIN.items()
+        for kind in _PLAIN
     },
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("_codecs", "encode"): _latin1,
-    ("numpy", "ndarray"): Left,
-    ("numpy", "dtype"): _Dtype,
-    **{
-        (f"numpy.{core}.{module}", name): stand_in
-        for core in ("core", "_core")
-        for module, name, stand_in in (
-            ("multiarray", "_reconstruct", Left),
-            ("multiarray", "scalar", _scalar),
-            ("numeric", "_frombuffer", Left),
-        )
-    },
+    "collections.OrderedDict": collections.OrderedDict,
+    "_codecs.encode": _latin1,
+    "numpy.ndarray": Left,
+    "numpy.dtype": _Dtype,
+    "numpy.core.multiarray._reconstruct": Left,
+    "numpy.core.multiarray.scalar": _scalar,
+    "numpy.core.numeric._frombuffer": Left,
 }
 """All that a pickle may name. NumPy's names stand for our own harmless stand-ins."""
 
@@ -129,17 +115,13 @@ class RestrictedUnpickler(pickle.Unpickler):
         Raises:
             RefusedError: any other name.
         """
-        try:
-            return _KNOWN[module, name]
-        except KeyError:
+        known = module.replace("numpy._core.", "numpy.core.")
+        if f"{known}.{name}" not in _KNOWN:
             raise RefusedError(
                 f"it asks for {module}.{name}; only plain dictionaries, lists, texts and numbers "
                 "are read"
-            ) from None
-
-    def persistent_load(self, pid: Any, /) -> Any:
-        """Refused: nothing outside of the file is looked up."""
-        raise RefusedError("it refers to an object outside of the file")
+            )
+        return _KNOWN[f"{known}.{name}"]
 
 
 def read_plain(raw: bytes, keys: Sequence[str]) -> dict[str, Any]:
@@ -256,17 +238,10 @@ def convert(folder: Path, out: Path, *, force: bool = False) -> int:
 
 
 def _checked(record: dict[str, Any], where: str) -> dict[str, Any]:
-    """What the loader expects: texts, a name below the image folder, at least one caption."""
-    relative_path(value(record, "img_name", str, where), where)
-    found = record.get("captions")
-    texts = found if isinstance(found, list) else [value(record, "captions", str, where)]
-    captions_of(texts, where, "captions")
-    for key in ("product_id", "super_cls_id", "super_cls_name"):
-        if isinstance(record.get(key), int | float):
-            record[key] = str(record[key])
-        if key in record:
-            value(record, key, str, where)
-    return record
+    """What the loader reads; numbers become texts."""
+    numbers = {key: str(found) for key, found in record.items() if isinstance(found, int | float)}
+    product_image(record | numbers, where)
+    return record | numbers
 
 
 def main(argv: Sequence[str] | None = None) -> int:
