@@ -6,9 +6,12 @@ ones, wav files ``Audio``.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import struct
 import warnings
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,63 +32,75 @@ _UINT16_TO_UINT8 = 257
 """65535 / 255: keeps black black and white white."""
 
 
+class Stored(ABC):
+    """A picture or sound within something larger: a shard, a data set, a table."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def path(self) -> Path:
+        """What messages call it."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its content."""
+        return hashlib.sha256(self.read()).hexdigest()
+
+    @abstractmethod
+    def read(self) -> bytes:
+        """Its content, as a file has it; DataError where it is gone."""
+
+
 @dataclass(frozen=True)
-class _OneFileEach:
-    """Items kept as one file each.
+class _Kept:
+    """Items kept on disk; are ``benchmark.data.retrieval.Items``.
 
     Attributes:
         ids: one id per item; corruption derives from it, so it must not depend on the folder.
-        paths: one file per item.
-        digests: of each file, as the set's fingerprint has them; empty: they are not compared.
+        paths: where each item lies.
+        digests: of each, as the set's fingerprint has them; empty: they are not compared.
     """
 
     ids: Sequence[str]
-    paths: Sequence[Path]
-    digests: Sequence[str] = ()
+    paths: Sequence[Any]
+    digests: Sequence[Any] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def _refuse_changed(self, index: int) -> None:
-        if self.digests:
-            refuse_changed(self.paths[index], self.digests[index])
+    def _read(self, index: int, read: Callable[..., Any]) -> Any:
+        """An item whose path is a file, something stored, or an array as it is."""
+        place = self.paths[index]
+        if isinstance(place, np.ndarray):
+            return place.copy()
+        if isinstance(place, Path):
+            item = read(place)
+            if self.digests:
+                refuse_changed(place, self.digests[index])
+            return item
+        content = place.read()
+        if self.digests and hashlib.sha256(content).hexdigest() != self.digests[index]:
+            raise _changed(place.path)
+        return read(place.path, io.BytesIO(content))
 
 
-class ImageFiles(_OneFileEach):
-    """Images as files of any kind that Pillow reads; are ``benchmark.data.retrieval.Items``."""
+class ImageFiles(_Kept):
+    """Images: of any kind that Pillow reads, or (H, W, 3) uint8 arrays."""
 
     def __getitem__(self, index: int, /) -> np.ndarray:
-        image = read_image(self.paths[index])
-        self._refuse_changed(index)
-        return image
+        return self._read(index, read_image)
 
 
-class WavFiles(_OneFileEach):
-    """Sounds as wav files; are ``benchmark.data.retrieval.Items``."""
+class WavFiles(_Kept):
+    """Sounds as wav files."""
 
     def __getitem__(self, index: int, /) -> Audio:
-        audio = read_audio(self.paths[index])
-        self._refuse_changed(index)
-        return audio
+        return self._read(index, read_audio)
 
 
-@dataclass(frozen=True)
-class FrameFiles:
-    """Videos kept as one image file per frame; are ``benchmark.data.retrieval.Items``.
-
-    Attributes:
-        ids: one id per video; corruption derives from it, so it must not depend on the folder.
-        paths: each video's frames in order of time.
-        digests: of each frame's file, as the set's fingerprint has them; empty: they are not
-            compared.
-    """
-
-    ids: Sequence[str]
-    paths: Sequence[Sequence[Path]]
-    digests: Sequence[Sequence[str]] = ()
-
-    def __len__(self) -> int:
-        return len(self.paths)
+class FrameFiles(_Kept):
+    """Videos: one image file per frame, in order of time."""
 
     def __getitem__(self, index: int, /) -> Frames:
         frames = read_frames(self.paths[index], video=self.ids[index])
@@ -106,10 +121,14 @@ def refuse_changed(path: Path, digest: str) -> None:
     except OSError:
         same = False
     if not same:
-        raise DataError(
-            f"{path} has changed since this run read its data set, so the result would belong to "
-            "neither state; run again once nothing writes to the data"
-        )
+        raise _changed(path)
+
+
+def _changed(path: Path) -> DataError:
+    return DataError(
+        f"{path} has changed since this run read its data set, so the result would belong to "
+        "neither state; run again once nothing writes to the data"
+    )
 
 
 def read_image(path: Path, file: BinaryIO | None = None) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import queryshift
-from benchmark.data.own.items import Embedded
+from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
 from queryshift import AdaptedMethod, MethodCard, QueryShiftError
 from shifts.base import Shift, ShiftCard
@@ -172,7 +172,7 @@ def one_set(**other) -> RetrievalSet:
         "query_modality": "text",
         "gallery_modality": "image",
         "queries": Texts(NAMES, NAMES),
-        "gallery": Embedded(NAMES, [pixels(name) for name in NAMES], [""] * 12),
+        "gallery": ImageFiles(NAMES, [pixels(name) for name in NAMES], [""] * 12),
         "relevance": Relevance.from_lists([[place] for place in range(12)]),
         "groups": list(range(12)),
         "fingerprint": "colours",

@@ -19,18 +19,17 @@ from benchmark.data.datasets.nearby import unpacking
 from benchmark.data.own.items import (
     Ids,
     Media,
-    MediaFinder,
     PackedTexts,
     media_items,
     numbers_digest,
 )
 from benchmark.data.own.rows import (
-    Absent,
     Codes,
-    Numbers,
+    MediaFinder,
     in_domain,
     in_group,
     need,
+    refuse_numbers,
     rows_of,
     text_of,
     texts_of,
@@ -229,9 +228,8 @@ def _of(columns: Mapping[str, str], item: str) -> dict[str, str]:
 def _side(
     table: Table, modality: str, split: str, allow_missing: bool, grades: _Grades | None = None
 ) -> _Side:
-    finder = MediaFinder(table.root)
-    absent = Absent(table, finder, allowed=allow_missing)
-    texts, numbers = PackedTexts(), Numbers(table.name, "caption")
+    finder = MediaFinder(table, allow_missing=allow_missing)
+    texts = PackedTexts()
     column = {"text": "caption", "composed": "reference"}.get(modality, modality)
     ids = Ids()
     places: list[Media] = []
@@ -246,7 +244,7 @@ def _side(
         if modality != "text":
             place = finder.find(row[column], column, where)
             if place is None:
-                absent.add(key)
+                finder.absent[key] = None
                 continue
             places.append(place)
         if modality in ("text", "composed"):
@@ -254,7 +252,6 @@ def _side(
             found = texts_of(row[said], said, where)
             if len(found) > 1:
                 raise DataError(f"{where}: {said} is a list of {len(found)}; expected one text")
-            numbers.see(found[0])
             texts.append(found[0])
         number = ids.add(key)
         if grades is not None:
@@ -262,8 +259,8 @@ def _side(
         named = {"domain": in_domain(row, where), "group": in_group(row, where, f"\0{number}")}
         for name, (known, of_rows) in codes.items():
             of_rows.append(known.of(named[name]))
-    absent.check(len(ids), column)
-    numbers.check()
+    finder.check(len(ids), column)
+    refuse_numbers(table, texts)
     kind = "image" if modality == "composed" else modality
     media = [] if modality == "text" else [media_items(list(ids), places, kind)]
     parts = [content for _, content in media] + ([texts.digest] if len(texts) else [])
@@ -278,7 +275,7 @@ def _side(
         "+".join(parts),
         {name: found for name, (found, _) in numbered.items()},
         numbered["domain"][1] if "domain" in numbered else [],
-        set(absent.names),
+        set(finder.absent),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import re
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmark.data.media import Stored
 from benchmark.data.own.source import CONFIGURATION, configured, is_saved
 from benchmark.errors import DataError, did_you_mean, import_extra
 
@@ -25,7 +25,7 @@ _CONFIGURATIONS = re.compile(
 
 
 @dataclass(frozen=True)
-class HubFile:
+class HubFile(Stored):
     """A picture or sound of a data set, read where it lies when asked for.
 
     Attributes:
@@ -44,20 +44,13 @@ class HubFile:
 
     @property
     def path(self) -> Path:
-        """What messages call it."""
         return Path(self.named or f"{self.column} {self.place}")
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of its content."""
-        return hashlib.sha256(self.read()).hexdigest()
+        return super().digest
 
     def read(self) -> bytes:
-        """Its content.
-
-        Raises:
-            DataError: the data set only names a file that is elsewhere or gone.
-        """
         value = self.rows[self.place][self.column] or {}
         if (content := value.get("bytes")) is not None:
             return bytes(content)

@@ -20,7 +20,6 @@ from benchmark.data.own.hub import HubFile
 from benchmark.data.own.items import (
     CaptionIds,
     Media,
-    MediaFinder,
     PackedTexts,
     content_digest,
     media_items,
@@ -28,12 +27,12 @@ from benchmark.data.own.items import (
 )
 from benchmark.data.own.rows import (
     PAIRS,
-    Absent,
     Codes,
-    Numbers,
+    MediaFinder,
     in_domain,
     in_group,
     need,
+    refuse_numbers,
     rows_of,
     text_of,
     texts_of,
@@ -86,8 +85,7 @@ class _Things:
     """Pictures or sounds by id, each once, in the order of their first rows."""
 
     def __init__(self, table: Table, *, allow_missing: bool) -> None:
-        self.finder = MediaFinder(table.root)
-        self.absent = Absent(table, self.finder, allowed=allow_missing)
+        self.finder = MediaFinder(table, allow_missing=allow_missing)
         self.ids: dict[str, int] = {}
         self.places: list[Media] = []
         self._said: dict[str, tuple[str, str]] = {}  # id -> value and place of its first row
@@ -111,11 +109,11 @@ class _Things:
                 )
         if key in self.ids:
             return self.ids[key]
-        if key in self.absent.names:
+        if key in self.finder.absent:
             return None
         place = self.finder.find(value, column, where)
         if place is None:
-            self.absent.add(key)
+            self.finder.absent[key] = None
             return None
         self.ids[key] = len(self.places)
         self.places.append(place)
@@ -135,7 +133,7 @@ def _captioned(
     table: Table, name: str, split: str, allow_missing: bool, column: str
 ) -> ImageTextPairs:
     things = _Things(table, allow_missing=allow_missing)
-    texts, numbers = PackedTexts(), Numbers(table.name, "caption")
+    texts = PackedTexts()
     owner, place, counts = array("q"), array("q"), array("q")
     groups, domains = Codes(), Codes()
     group_of, domain_of, domain_of_text = array("q"), array("q"), array("q")
@@ -153,18 +151,17 @@ def _captioned(
         elif group_of[thing] != group:
             raise DataError(f"{where}: the {column} has another group than in its first row")
         for caption in captions:
-            numbers.see(caption)
             texts.append(caption)
             owner.append(thing)
             place.append(counts[thing])
             domain_of_text.append(domain)
             counts[thing] += 1
-    things.absent.check(len(things.places), column)
-    numbers.check()
+    things.finder.check(len(things.places), column)
+    refuse_numbers(table, texts)
     ids = list(things.ids)
     items, content = media_items(ids, things.places, column)
     owners = np.frombuffer(owner, dtype=np.int64)
-    info: dict[str, Any] = {f"missing_{column}s": len(things.absent.names)}
+    info: dict[str, Any] = {f"missing_{column}s": len(things.finder.absent)}
     image_groups, caption_groups = {}, {}
     if "domain" in table.columns:
         caption_groups["domain"], info["domains"] = domains.sorted(domain_of_text)
@@ -173,7 +170,7 @@ def _captioned(
     described = [
         *("own", column, content, texts.digest, numbers_digest(owners), *ids),
         *(numbers_digest(group_of), numbers_digest(domain_of_text), *domains.numbers),
-        *things.absent.names,
+        *things.finder.absent,
     ]
     caption_ids = CaptionIds(ids, owners, np.frombuffer(place, dtype=np.int64))
     return ImageTextPairs(
@@ -192,8 +189,7 @@ def _captioned(
 
 
 def _clips(table: Table, name: str, split: str, allow_missing: bool) -> ClipPairs:
-    finder = MediaFinder(table.root)
-    absent = Absent(table, finder, allowed=allow_missing)
+    finder = MediaFinder(table, allow_missing=allow_missing)
     videos: list[Media] = []
     audios: list[Media] = []
     ids: dict[str, str] = {}
@@ -205,13 +201,13 @@ def _clips(table: Table, name: str, split: str, allow_missing: bool) -> ClipPair
         video = finder.find(row["video"], "video", where)
         audio = finder.find(row["audio"], "audio", where)
         if video is None or audio is None:
-            absent.add(_shown(row["video"] if video is None else row["audio"]))
+            finder.absent[_shown(row["video"] if video is None else row["audio"])] = None
             continue
         ids[key] = where
         videos.append(video)
         audios.append(audio)
         domain_of.append(domains.of(in_domain(row, where)))
-    absent.check(len(ids), "clip")
+    finder.check(len(ids), "clip")
     frames, of_videos = media_items(list(ids), videos, "video")
     sounds, of_audios = media_items(list(ids), audios, "audio")
     groups, info = _domains(table, domains, domain_of)
@@ -222,10 +218,10 @@ def _clips(table: Table, name: str, split: str, allow_missing: bool) -> ClipPair
         fingerprint=content_fingerprint(
             [
                 *("own", "clips", of_videos, of_audios, *ids, *domains.numbers),
-                *(numbers_digest(domain_of), *absent.names),
+                *(numbers_digest(domain_of), *finder.absent),
             ]
         ),
-        info={**info, "missing_clips": len(absent.names), "id_hash": content_fingerprint(ids)},
+        info={**info, "missing_clips": len(finder.absent), "id_hash": content_fingerprint(ids)},
         clip_groups=groups,
     )
 
@@ -254,7 +250,7 @@ def _composed(table: Table, name: str, split: str, allow_missing: bool) -> Compo
         targets.append(answers)
         texts.append(modification)
         domain_of.append(domains.of(in_domain(row, where)))
-    things.absent.check(len(things.places) if ids else 0, "image")
+    things.finder.check(len(things.places) if ids else 0, "image")
     images, content = media_items(list(things.ids), things.places, "image")
     groups, info = _domains(table, domains, domain_of)
     return ComposedQueries(
@@ -267,13 +263,13 @@ def _composed(table: Table, name: str, split: str, allow_missing: bool) -> Compo
         fingerprint=content_fingerprint(
             [
                 *("own", "composed", content, *ids, *texts, *things.ids, *domains.numbers),
-                *(str(references), str(targets), numbers_digest(domain_of), *things.absent.names),
+                *(str(references), str(targets), numbers_digest(domain_of), *things.finder.absent),
             ]
         ),
         recall_at=(1, 5, 10),
         info={
             **info,
-            "missing_images": len(things.absent.names),
+            "missing_images": len(things.finder.absent),
             "id_hash": content_fingerprint(ids),
         },
         query_groups=groups,

@@ -1,21 +1,26 @@
-"""Rows of a user's table with their values checked: split, texts, ids, groups."""
+"""Rows of a user's table with their values checked: split, texts, ids, groups, media."""
 
 from __future__ import annotations
 
 import ast
 import json
 import math
-import re
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from benchmark.data.datasets.nearby import nearest, packed
-from benchmark.data.own.items import MediaFinder
+from benchmark.data.datasets.annotations import relative_path
+from benchmark.data.datasets.folders import Files
+from benchmark.data.datasets.nearby import is_junk, nearest, packed
+from benchmark.data.media import Stored
+from benchmark.data.own.items import Media, PackedFiles, PackedTexts, plain
+from benchmark.data.own.source import PICTURES
 from benchmark.data.own.tables import Table, refuse_missing
 from benchmark.errors import DataError, did_you_mean
 
@@ -24,8 +29,6 @@ TEST = "test"
 
 PAIRS = "a table of pairs"
 """What needs both sides in each row, in messages."""
-
-_NUMBER = re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*")
 
 
 def rows_of(table: Table, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -130,25 +133,13 @@ def _as_python_writes(text: str) -> list[str]:
     return [text]
 
 
-class Numbers:
-    """Refuses a column of texts that holds numbers only."""
-
-    def __init__(self, name: str, column: str) -> None:
-        self._name, self._column, self._texts = name, column, False
-        self._example = ""
-
-    def see(self, text: str) -> None:
-        if not self._texts:
-            self._texts = _NUMBER.fullmatch(text) is None
-            self._example = self._example or text
-
-    def check(self) -> None:
-        """Raises DataError where every text that was seen is a number."""
-        if self._example and not self._texts:
-            raise DataError(
-                f"{self._name}: every {self._column} is a number, such as {self._example!r}; "
-                f"expected texts: name the right column, --columns {self._column}=NAME"
-            )
+def refuse_numbers(table: Table, texts: PackedTexts) -> None:
+    """Raises DataError where every text of the column caption is a number."""
+    if len(texts) and texts.numbers:
+        raise DataError(
+            f"{table.name}: every caption is a number, such as {texts[0]!r}; expected texts: name "
+            "the right column, --columns caption=NAME"
+        )
 
 
 @dataclass
@@ -168,34 +159,113 @@ class Codes:
         return place[np.asarray(codes, dtype=np.int64)], names
 
 
-class Absent:
-    """Files that are not there: an error, or with ``allowed`` a number in the result."""
+class MediaFinder:
+    """Finds what a table's values stand for, and notes what is not there.
 
-    def __init__(self, table: Table, finder: MediaFinder, *, allowed: bool) -> None:
-        self._table, self._finder, self._allowed = table, finder, allowed
-        self.names: dict[str, None] = {}
+    Args:
+        table: whose values.
+        allow_missing: whether files may be missing.
 
-    def add(self, name: str) -> None:
-        self.names[name] = None
+    Attributes:
+        absent: names of what is not there.
+    """
+
+    def __init__(self, table: Table, *, allow_missing: bool) -> None:
+        self.absent: dict[str, None] = {}
+        self._table, self._allowed, self._root = table, allow_missing, table.root
+        self._files = Files([table.root] if table.root else [])
+        self._packed = PackedFiles()
+
+    def find(self, value: Any, column: str, where: str) -> Media | None:
+        """What a value stands for; None for a file that is not there.
+
+        Raises:
+            DataError: a path outside the root, or a value that is no medium.
+        """
+        value = plain(value)
+        if isinstance(value, Stored):
+            return value
+        if isinstance(value, bytes) and value:
+            return self._packed.add(value, f"{where}, {column}")
+        if isinstance(value, np.ndarray):
+            if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3 or not value.size:
+                raise DataError(
+                    f"{where}: {column} is an array of {value.dtype}, shape {value.shape}; "
+                    "expected uint8, (height, width, 3)"
+                )
+            return value
+        if isinstance(value, Path):
+            value = str(value)
+        if not isinstance(value, str) or not value:
+            kind = "empty" if value is None or value == "" else f"a {type(value).__name__}"
+            raise DataError(
+                f"{where}: {column} is {kind}; expected one path, or one file's content"
+            )
+        if self._root is None:
+            raise DataError(
+                f"{where}: {column} is the path {value!r}, and no folder is known that it starts "
+                "from; expected the content itself, or with a DataFrame root=FOLDER"
+            )
+        path = _below(self._root, value, column, where)
+        find = self._files.find
+        found = _frames(self._root, path, where) if column == "video" else find(path)
+        if found is None:
+            refuse_missing(value, f"{where}: {column}", "expected a path: leave the row out")
+        return found
 
     def check(self, found: int, what: str) -> None:
         """Raises DataError where files are missing and that is not allowed, or none is there."""
-        if not self.names or (self._allowed and found):
+        if not self.absent or (self._allowed and found):
             return
-        named = list(self.names)[:5]
-        total = len(self.names) + found
-        places = [self._finder.root] if self._finder.root else []
-        near = nearest(named, places) or packed(places)
+        named = list(self.absent)[:5]
+        total = len(self.absent) + found
+        places = [self._root] if self._root else []
         advice = (
             "complete them, or run on what is there with --allow-missing"
             if found
             else "paths start from the folder of the table"
         )
         raise DataError(
-            f"{len(self.names):,} of {total:,} {what}s of {self._table.name} are missing, "
-            f"{found:,} are there: {', '.join(named)}{', ...' if len(self.names) > 5 else ''}; "
-            f"{near}{advice}"
+            f"{len(self.absent):,} of {total:,} {what}s of {self._table.name} are missing, "
+            f"{found:,} are there: {', '.join(named)}{', ...' if total - found > 5 else ''}; "
+            f"{nearest(named, places) or packed(places)}{advice}"
         )
+
+
+def _frames(root: Path, path: PurePosixPath, where: str) -> tuple[Path, ...] | None:
+    folder = root / path
+    if path.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov", ".webm") or folder.is_file():
+        film = path.suffix.lower() not in PICTURES
+        command = f": ffmpeg -i {path.name} -vf fps=1 {path.stem}/%04d.jpg" if film else ""
+        raise DataError(
+            f"{where}: video '{path}' is not decoded here; expected a folder of frames{command}"
+        )
+    frames = sorted(folder.iterdir()) if folder.is_dir() else []
+    frames = [frame for frame in frames if not is_junk(frame.name)]
+    return tuple(f for f in frames if f.suffix.lower() in PICTURES) or None
+
+
+def _below(root: Path, value: str, column: str, where: str) -> PurePosixPath:
+    """A path relative to the root, which it must not leave."""
+    if "://" in value:
+        raise DataError(
+            f"{where}: {column} {value!r} is a URL, and nothing is downloaded here; expected a "
+            f"path below {root}: download the files first"
+        )
+    text = value.replace("\\", "/")
+    whole = Path(os.path.abspath(root / text))
+    for top in (Path(os.path.abspath(root)), root.resolve()):
+        if whole.is_relative_to(top):
+            text = whole.relative_to(top).as_posix()
+    try:
+        return relative_path(text, where)
+    except DataError:
+        if any(letter < " " for letter in text):
+            raise
+        raise DataError(
+            f"{where}: {column} {value!r} lies outside {root}, the folder of the table, "
+            "and is refused; put the table into a folder above its files"
+        ) from None
 
 
 def need(table: Table, forms: Mapping[str, tuple[str, ...]], what: str) -> str:

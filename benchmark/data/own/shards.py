@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tarfile
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmark.data.datasets.nearby import unpacking
+from benchmark.data.media import Stored
 from benchmark.data.own.source import METADATA, PICTURES
 from benchmark.errors import DataError
 
@@ -19,7 +19,7 @@ _TEXT = 1 << 20  # bytes of a caption or of a sample's JSON
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Member(Stored):
     """One file within a tar archive.
 
     Attributes:
@@ -36,20 +36,9 @@ class Member:
 
     @property
     def path(self) -> Path:
-        """What messages call it."""
         return self.archive / self.name
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of its content."""
-        return hashlib.sha256(self.read()).hexdigest()
-
     def read(self) -> bytes:
-        """Its content.
-
-        Raises:
-            DataError: the archive is gone or was cut.
-        """
         try:
             with self.archive.open("rb") as file:
                 file.seek(self.start)
