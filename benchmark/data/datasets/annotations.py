@@ -30,18 +30,33 @@ def read_json(path: Path, *, drop: str = "") -> Any:
     return _parsed(_read_text(path), f"{path}", hook=dropping if drop else None)
 
 
-def read_json_lines(path: Path) -> list[tuple[int, Any]]:
+def read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
     """Parses a UTF-8 file of one JSON value a line, passing over blank lines.
 
-    Returns:
-        (line number, value) of each.
+    Yields:
+        (file and line for messages, value) of each.
 
     Raises:
         DataError: not readable, not UTF-8 or not JSON; says the file, the line and the column.
     """
-    # Not splitlines(), which also breaks at characters that JSON strings may hold.
-    lines = enumerate(_read_text(path).split("\n"), start=1)
-    return [(number, _parsed(line, f"{path}", number)) for number, line in lines if line.strip()]
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path}, line {number}", _parsed(line, f"{path}", number)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, error, f" after line {number}" if number else "") from None
+
+
+def not_utf8(path: Path, error: UnicodeDecodeError, place: str = "") -> DataError:
+    """The error for a text file in another encoding; ``place`` is the byte's in it."""
+    return DataError(
+        f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}{place}; save it as UTF-8, "
+        "such as by iconv -f latin1 -t UTF-8"
+    )
 
 
 def _parsed(text: str, file: str, line: int = 0, hook: Callable[..., Any] | None = None) -> Any:
@@ -67,10 +82,7 @@ def _read_text(path: Path) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path} is not UTF-8: byte 0x{raw[error.start]:02x} in line {line}; "
-            "save it as UTF-8 (iconv -f latin1 -t utf8)"
-        ) from None
+        raise not_utf8(path, error, f" in line {line}") from None
 
 
 def read_records(path: Path, *keys: str) -> Iterator[tuple[str, Any]]:

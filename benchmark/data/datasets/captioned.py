@@ -266,8 +266,8 @@ def _products(file: Path, split: str) -> Iterator[AnnotatedImage]:
     """
     if split != "val":
         raise no_split("fashion-gen", split, ["val"])
-    for line, record in read_json_lines(file):
-        yield product_image(record, f"{file}, line {line}")
+    for where, record in read_json_lines(file):
+        yield product_image(record, where)
 
 
 def product_image(record: Any, where: str) -> AnnotatedImage:

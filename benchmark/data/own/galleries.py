@@ -6,7 +6,7 @@ import json
 import math
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path
@@ -105,23 +105,51 @@ def load_galleries(
     gallery = _side(tables[1], item, "", allow_missing)
     grades = _Grades(gallery)
     queries = _side(tables[0], query, source.split, allow_missing, grades if in_rows else None)
-    if source.unlabelled:
-        return _without_labels(name, query, item, queries, gallery)
     if source.qrels:
         grades.read(Path(source.qrels), queries)
-    return _with_labels(name, query, item, queries, gallery, grades, allow_missing)
+    labelled, count = not source.unlabelled, len(queries.ids)
+    places, facts = np.arange(count), dict[str, Any]()
+    relevance = Relevance(np.zeros(count + 1, np.int64), np.zeros(0, np.int64))
+    said: Iterable[str] = ()
+    headline: tuple[str, ...] = ()
+    if labelled:
+        headline = ("R@1", NDCG) if grades.stated else ("R@1",)
+        places, relevance, facts, said = _answers(grades, queries, gallery, allow_missing)
+    described = chain(
+        ("own", *(() if labelled else ("unlabelled",)), query, item),
+        *((queries.content, gallery.content), queries.ids, gallery.ids, said),
+        *((key, numbers_digest(codes)) for key, codes in queries.groups.items()),
+    )
+    return RetrievalSet(
+        name=name,
+        query_modality=query,
+        gallery_modality=item,
+        queries=_Some(queries.items, places) if len(places) < count else queries.items,
+        gallery=gallery.items,
+        relevance=relevance,
+        groups=queries.groups.get("group", np.arange(count, dtype=np.int64))[places],
+        fingerprint=content_fingerprint(described),
+        info={
+            "missing_images": len(queries.missing) + len(gallery.missing),
+            **facts,
+            "id_hash": content_fingerprint(chain(queries.ids, gallery.ids)),
+            **({"domains": queries.domains} if queries.domains else {}),
+        },
+        group_keys={key: codes[places] for key, codes in queries.groups.items()},
+        headline=headline,
+        labelled=labelled,
+    )
 
 
-def _with_labels(
-    name: str,
-    query: str,
-    item: str,
-    queries: _Side,
-    gallery: _Side,
-    grades: _Grades,
-    allow_missing: bool,
-) -> RetrievalSet:
-    """The set of queries that have answers; grades above 0 are relevant, as for trec_eval."""
+def _answers(
+    grades: _Grades, queries: _Side, gallery: _Side, allow_missing: bool
+) -> tuple[np.ndarray, Relevance, dict[str, Any], Iterator[str]]:
+    """Grades above 0 are relevant, as for trec_eval.
+
+    Returns:
+        Places of the queries that have answers, their answers, facts about all of them, and what
+        the fingerprint says of them.
+    """
     count = len(queries.ids)
     asked, found, grade = grades.sorted()
     right = grade > 0
@@ -133,73 +161,21 @@ def _with_labels(
             f"{len(none):,} of {count:,} queries of {queries.name} have no relevant gallery item: "
             f"{named}; leave them out, or say --allow-missing"
         )
-    described = chain(
-        ("own", query, item, queries.content, gallery.content),
-        *(queries.ids, gallery.ids, _as_text(count, asked, found, grade)),
-        ("graded",) if grades.stated else (),
-        *((key, numbers_digest(codes)) for key, codes in queries.groups.items()),
-    )
-    info: dict[str, Any] = {
-        "missing_images": len(queries.missing) + len(gallery.missing),
+    facts = {
         "unanswered_queries": len(none),
         "distractors": len(gallery.items) - len(np.unique(found[right])),
         "grades": np.unique(grade).tolist(),
-        "id_hash": content_fingerprint(chain(queries.ids, gallery.ids)),
-        **({"domains": queries.domains} if queries.domains else {}),
     }
-    return RetrievalSet(
-        name=name,
-        query_modality=query,
-        gallery_modality=item,
-        queries=_Some(queries.items, places) if len(none) else queries.items,
-        gallery=gallery.items,
-        relevance=Relevance(
-            offsets_of(answers[places]), found[right], grade[right] if grades.stated else None
-        ),
-        groups=queries.groups.get("group", np.arange(count, dtype=np.int64))[places],
-        fingerprint=content_fingerprint(described),
-        info=info,
-        group_keys={key: codes[places] for key, codes in queries.groups.items()},
-        headline=("R@1", NDCG) if grades.stated else ("R@1",),
-    )
+    stated = grade[right] if grades.stated else None
+    relevance = Relevance(offsets_of(answers[places]), found[right], stated)
 
+    def described() -> Iterator[str]:
+        for start, stop in pairwise(np.searchsorted(asked, np.arange(count + 1))):
+            own = zip(found[start:stop].tolist(), grade[start:stop].tolist(), strict=True)
+            yield json.dumps(list(own))
+        yield from ("graded",) if grades.stated else ()
 
-def _as_text(count: int, asked: np.ndarray, found: np.ndarray, grade: np.ndarray) -> Iterator[str]:
-    """What the fingerprint says of each query's grades."""
-    ends = np.searchsorted(asked, np.arange(count + 1))
-    for start, stop in pairwise(ends):
-        own = zip(found[start:stop].tolist(), grade[start:stop].tolist(), strict=True)
-        yield json.dumps(list(own))
-
-
-def _without_labels(
-    name: str, query: str, item: str, queries: _Side, gallery: _Side
-) -> RetrievalSet:
-    """The set of a query log: no query has an answer."""
-    count = len(queries.ids)
-    described = chain(
-        ("own", "unlabelled", query, item, queries.content, gallery.content),
-        *(queries.ids, gallery.ids),
-        *((key, numbers_digest(codes)) for key, codes in queries.groups.items()),
-    )
-    return RetrievalSet(
-        name=name,
-        query_modality=query,
-        gallery_modality=item,
-        queries=queries.items,
-        gallery=gallery.items,
-        relevance=Relevance(np.zeros(count + 1, np.int64), np.zeros(0, np.int64)),
-        groups=queries.groups.get("group", np.arange(count, dtype=np.int64)),
-        fingerprint=content_fingerprint(described),
-        info={
-            "missing_images": len(queries.missing) + len(gallery.missing),
-            "id_hash": content_fingerprint(chain(queries.ids, gallery.ids)),
-            **({"domains": queries.domains} if queries.domains else {}),
-        },
-        group_keys=queries.groups,
-        headline=(),
-        labelled=False,
-    )
+    return places, relevance, facts, described()
 
 
 @dataclass(frozen=True)
@@ -299,15 +275,9 @@ class _Grades:
     def sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Query and item (int64) and grade (float64) of each; what was said last counts."""
         asked, found = (np.array(one, dtype=np.int64) for one in (self._asked, self._found))
-        grade = np.array(self._grade)
-        same, after = np.diff(asked) == 0, np.diff(asked) > 0
-        if not (after | (same & (np.diff(found) > 0))).all():  # rows of a table mostly are in order
-            order = np.lexsort((found, asked))
-            asked, found, grade = asked[order], found[order], grade[order]
-            last = np.ones(len(order), dtype=bool)
-            last[:-1] = (np.diff(asked) != 0) | (np.diff(found) != 0)
-            asked, found, grade = asked[last], found[last], grade[last]
-        return asked, found, grade
+        pairs = asked * len(self._gallery.ids) + found
+        last = len(pairs) - 1 - np.unique(pairs[::-1], return_index=True)[1]
+        return asked[last], found[last], np.array(self._grade)[last]
 
     def add_row(self, query: int, value: Any, where: str) -> None:
         """Adds what a row of the queries' table says."""

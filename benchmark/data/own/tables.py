@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.data.datasets.annotations import not_utf8, read_json_lines
 from benchmark.data.datasets.nearby import unpacking
 from benchmark.data.own.source import HUB, is_saved, metadata_of, shards_of, undescribed
 from benchmark.errors import DataError, import_extra, reason_of
@@ -155,9 +155,22 @@ def _rows(path: Path) -> Iterator[pd.DataFrame]:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return _parquet(path)
-    if suffix in (".jsonl", ".ndjson"):
-        return _framed(_json_lines(path))
-    return _separated(path, "\t" if suffix == ".tsv" else ",")
+    head = _head(path)
+    if suffix not in (".jsonl", ".ndjson"):
+        return _separated(path, "\t" if suffix == ".tsv" else ",")
+    if head.lstrip().startswith("["):
+        raise DataError(
+            f"{path}, line 1: expected an object, {{...}}, and one in each line; of a list: "
+            f"jq -c '.[]' {path} > {path.with_stem(f'{path.stem}-lines')}"
+        )
+    return _framed(_json_lines(path))
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    for where, record in read_json_lines(path):
+        if not isinstance(record, dict):
+            raise DataError(f"{where}: expected an object, {{...}}")
+        yield record
 
 
 def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
@@ -171,12 +184,10 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
         index_col=False,
     )
     try:
-        _refuse_no_text(path)
         # As they stand there: of two equal ones pandas gives the second another name.
         names = read(header=None, nrows=1).iloc[0].str.strip().tolist()
-        _refuse_comment(path, names[0])
         _refuse_double(str(path), names)
-        _refuse_other_separator(path, names, separator)
+        _refuse_odd_names(path, names, separator)
         with read(chunksize=CHUNK) as reader:
             while True:
                 with warnings.catch_warnings():
@@ -189,7 +200,7 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
     except pd.errors.EmptyDataError:
         return
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} {_other_encoding(error)}") from None
+        raise not_utf8(path, error) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, pd.errors.ParserWarning) as error:
@@ -208,15 +219,17 @@ _OTHER_FILES = {
 """First bytes of files that are no UTF-8 text -> what they are and what to do."""
 
 
-def _refuse_no_text(path: Path) -> None:
-    """Refuses what is no text, by how it begins.
+def _head(path: Path) -> str:
+    """The beginning of a text file.
 
     Raises:
-        DataError: says what it is, where that is plain to see.
-        OSError: it cannot be read.
+        DataError: it cannot be read, or is no text; says what it is, where that is plain to see.
     """
-    with path.open("rb") as file:
-        head = file.read(4096)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
     found = next((text for first, text in _OTHER_FILES.items() if head.startswith(first)), "")
     if command := unpacking(path):
         found = f"packed; expected what is in it: {command}"
@@ -225,14 +238,7 @@ def _refuse_no_text(path: Path) -> None:
     if found:
         names = {"path": path, "new": path.with_stem(f"{path.stem}-utf8")}
         raise DataError(f"{path} is {found.format(**names)}")
-
-
-def _other_encoding(error: UnicodeDecodeError) -> str:
-    found = error.object[error.start]
-    return (
-        f"is not UTF-8 text (it holds byte 0x{found:02x}); save it as UTF-8, such as by "
-        "iconv -f latin1 -t UTF-8"
-    )
+    return head.decode("utf-8-sig", "replace")
 
 
 def _refuse_double(where: str, names: list[str]) -> None:
@@ -243,16 +249,13 @@ def _refuse_double(where: str, names: list[str]) -> None:
         )
 
 
-def _refuse_comment(path: Path, first: str) -> None:
-    """Refuses a table that begins with a comment, which would be taken for the columns' names."""
-    if first.startswith(("# ", "//")) or first == "#":
+def _refuse_odd_names(path: Path, names: list[str], separator: str) -> None:
+    """Refuses a first line that is a comment, or whose names have another separator."""
+    if names[0].startswith(("# ", "//")) or names[0] == "#":
         raise DataError(
-            f"{path} begins with a comment, {first[:60]!r}; expected the names of the columns in "
-            "the first line: take the comment out"
+            f"{path} begins with a comment, {names[0][:60]!r}; expected the names of the columns "
+            "in the first line: take the comment out"
         )
-
-
-def _refuse_other_separator(path: Path, names: list[str], separator: str) -> None:
     other = [one for one in (";", "\t", "|", ",") if one != separator and one in names[0]]
     # Commas within a name may have parted one that has semicolons before them.
     if other and "".join(names).count(other[0]) >= len(names) - 1:
@@ -261,31 +264,6 @@ def _refuse_other_separator(path: Path, names: list[str], separator: str) -> Non
             "name says: save it as CSV with commas"
             + (", or name it .tsv" if other[0] == "\t" else "")
         )
-
-
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        _refuse_no_text(path)
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                if line.startswith("["):
-                    raise DataError(
-                        f"{path}, line {number}: expected an object, {{...}}, and one in each "
-                        f"line; of a list: jq -c '.[]' {path} > "
-                        f"{path.with_stem(f'{path.stem}-lines')}"
-                    )
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise DataError(f"{path}, line {number}: expected an object, {{...}}")
-                yield record
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {number} is not valid JSON: {error.msg}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} {_other_encoding(error)}") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _framed(records: Iterator[dict[str, Any]]) -> Iterator[pd.DataFrame]:

@@ -316,7 +316,7 @@ def test_missing_pictures_may_be_allowed(tmp_path: Path) -> None:
         (b"image,caption\na.png,x,y\nb.png,z\n", "cannot be read as a table"),
         (
             b"image,caption\na.png,\xff\n",
-            "is not UTF-8 text .it holds byte 0xff.; save it as UTF-8",
+            "is not UTF-8: byte 0xff; save it as UTF-8",
         ),
         (b"# mine, of May\nimage,caption\na.png,b\n", "begins with a comment, '# mine'"),
         (b"#image,caption\na.png,b\n", "such as --columns image=#image"),
@@ -335,7 +335,7 @@ def test_a_table_that_is_wrong(tmp_path: Path, content: bytes, expected: str) ->
 
 def test_broken_json_lines(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"image": "a"}\n{"image": \n')
-    with pytest.raises(DataError, match=r"t.jsonl, line 2 is not valid JSON"):
+    with pytest.raises(DataError, match=r"t.jsonl is not valid JSON lines: line 2"):
         load_own_set(tmp_path / "t.jsonl")
     (tmp_path / "t.jsonl").write_text("[1]\n")
     with pytest.raises(DataError, match="line 1: expected an object"):
