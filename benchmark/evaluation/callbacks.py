@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -182,22 +183,21 @@ class TensorBoard:
         what = "logging to tensorboard needs the extra"
         module = import_extra("torch.utils.tensorboard", "tensorboard", what)
         self._writer, self._folder = module.SummaryWriter, folder
-        self._runs: dict[str, tuple[Any, int]] = {}
+        self._runs: dict[str, tuple[Any, Iterator[int]]] = {}
 
     def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
         name = run_name(cell.to_dict())
-        self._runs[name] = self._writer(log_dir=str(self._folder / name)), 0
+        self._runs[name] = self._writer(log_dir=str(self._folder / name)), count()
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        name = run_name(cell.to_dict())
-        run, step = self._runs[name]
-        _add(run, "batch", batch_log, step)
-        self._runs[name] = run, step + 1
+        run, steps = self._runs[run_name(cell.to_dict())]
+        _add(run, "batch", batch_log, next(steps))
 
     def cell_done(self, record: Record) -> None:
-        run, step = self._runs.pop(run_name(record.cell), (None, 0))
+        run, steps = self._runs.pop(run_name(record.cell), (None, count()))
         if run is None:  # skipped, or failed before its stream began
             return
+        step = next(steps)
         for group in ("metrics", "probes", "cost"):
             _add(run, group, getattr(record, group), step)
         run.add_text("status", record.status.value)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,14 +24,14 @@ from benchmark.evaluation.answers import (
     geometry,
 )
 from benchmark.evaluation.callbacks import Callback
+from benchmark.evaluation.environment import Clock, PassCounter, counted, peak_mb, start_peak
 from benchmark.evaluation.isolation import digest, seed_globals, weights_of
-from benchmark.evaluation.profiling import Clock, PassCounter, counted, peak_mb, start_peak
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.source_model import embed_distinct, recall_of
 from benchmark.evaluation.stream import Batch, derive_seed
 from benchmark.metrics import probes, ranking
 from benchmark.metrics.recall import recall_at
-from methods.base import Method, MethodError, Setup
+from methods.base import Method, Setup
 
 Arrays = dict[str, np.ndarray]
 """Numbers per query of a finished cell, one row per query in ascending order of query index.
@@ -77,7 +76,7 @@ class CellRun:
         begun = time.perf_counter()
         with self.clock("gallery"):
             gallery = self.resources.gallery(self.cell)
-        with self._untouched(gallery):
+        with self.resources.untouched(self.cell):
             with self.clock("setup"):
                 method = self._method(gallery)
                 weights = None if method.card.trains else digest(weights_of(method.encoder))
@@ -143,12 +142,13 @@ class CellRun:
         self.embeddings = torch.empty((len(self.queries), gallery.shape[1]), dtype=torch.float32)
         section = next(iter(self.stream)).section
         if method.wants_stream:
-            with self.clock("source"):
-                method.use_stream(self._whole_stream())
+            with self.clock("source"):  # of all queries, in the order of the stream
+                known = self.resources.source_rows(self.cell)
+                every = (inputs.batch(self.queries[batch.queries]) for batch in self.stream)
+                method.use_stream(torch.cat([known.batch(queries) for queries in every]))
         if self.cell.method.options.get("bank") == TRAIN:
             with self.clock("source"):
-                homes = self.resources.homes
-                method.use_training(homes.training_rows(self.cell, self.resources.source_alone))
+                method.use_training(self.resources.homes.training_rows(self.cell, self._clean_rows))
         wanted = method.wants_source or not labelled
         source = self.resources.source_rows(self.cell) if wanted else None
         with inputs.prepared([self.queries[batch.queries] for batch in self.stream]) as loaded:
@@ -167,11 +167,9 @@ class CellRun:
                             method.use_source(rows if labelled else rows.clone())
                 self._step(method, batch, queries, own, rows)
 
-    def _whole_stream(self) -> Tensor:
-        """(Q, D) embeddings of all queries under the source model, in the order of the stream."""
-        inputs, rows = self.resources.inputs(self.cell), self.resources.source_rows(self.cell)
-        batches = (inputs.batch(self.queries[batch.queries]) for batch in self.stream)
-        return torch.cat([rows.batch(queries) for queries in batches])
+    def _clean_rows(self, cell: Cell) -> Tensor:
+        """(n, D) embeddings of another cell's clean queries under the source model."""
+        return self.resources.source_alone(cell, self.resources.queries(cell), clean=True)
 
     def _step(
         self, method: Method, batch: Batch, queries: Tensor, gallery: Tensor, source: Tensor | None
@@ -206,62 +204,35 @@ class CellRun:
         self.batches.append(log)
         self.progress.batch_done(self.cell, log)
 
-    @contextmanager
-    def _untouched(self, gallery: Tensor) -> Iterator[None]:
-        """Refuses a method that writes into the gallery or the weights that later cells share.
-
-        By content: a tensor's version counter does not see ``.data``, ``.numpy()`` and the like.
-        """
-        version, touched = gallery._version, ""
-        self.resources.note_shared(self.cell)
-        try:
-            yield
-        finally:
-            written = "the gallery" if gallery._version != version else ""
-            touched = self.resources.touched(self.cell) or written
-            if touched:
-                self.resources.forget()
-        if touched:
-            raise MethodError(
-                f"method {self.cell.method.name!r} wrote into {touched}; it must work on a copy"
-            )
-
     def _probes(self, gallery: Tensor) -> dict[str, float]:
+        """Where the queries lie, how near to their answers (without labels: how unsure they are).
+
+        And how many of them the shifts changed, by how much; nothing of clean ones.
+        """
         embeddings, gallery = self.embeddings, gallery.cpu()
         self.embeddings = torch.empty(0)  # what follows embeds the clean queries
         logs = [
             {name: value for name, value in batch.items() if name not in ("queries", "R@1")}
             for batch in self.batches
         ]
-        hubness = self.occurrences.skewness()
-        return {
-            **probes.log_means(logs),
-            **self._changes(),
-            **self._geometry(embeddings, gallery),
-            "effective_rank": probes.effective_rank(embeddings),
-            # Not defined where every item occurs equally often, as in a gallery of ten items.
-            **({"hubness": hubness} if math.isfinite(hubness) else {}),
-        }
-
-    def _geometry(self, embeddings: Tensor, gallery: Tensor) -> dict[str, float]:
-        """Where the queries lie; how near their answers, or without labels how unsure they are."""
-        if not self.data.labelled:
-            return geometry(embeddings, gallery, self.backbone.logit_scale)
-        order = self.queries[self.stream.order]
-        return {
-            "uniformity": probes.uniformity(embeddings),
-            "gap": probes.gap(embeddings, gallery),
-            "consistency": probes.consistency(embeddings, gallery, self.data.relevance, order),
-        }
-
-    def _changes(self) -> dict[str, float]:
-        """How many of the queries the shifts changed, and by how much; nothing for clean ones."""
+        found = probes.log_means(logs)
         labels = [None if spec.name == CLEAN else spec.label for spec in self.cell.domains]
-        if not any(labels):
-            return {}
-        with self.clock("data"):
-            changes = self.resources.changes(self.cell)
-        return changes.summary(self.domains, labels)
+        if any(labels):
+            with self.clock("data"):
+                shifted = self.resources.changes(self.cell)
+            found |= shifted.summary(self.domains, labels)
+        if self.data.labelled:
+            order, relevance = self.queries[self.stream.order], self.data.relevance
+            found["uniformity"] = probes.uniformity(embeddings)
+            found["gap"] = probes.gap(embeddings, gallery)
+            found["consistency"] = probes.consistency(embeddings, gallery, relevance, order)
+        else:
+            found |= geometry(embeddings, gallery, self.backbone.logit_scale)
+        found["effective_rank"] = probes.effective_rank(embeddings)
+        hubness = self.occurrences.skewness()
+        if math.isfinite(hubness):  # not where every item occurs equally often
+            found["hubness"] = hubness
+        return found
 
     def _forgetting(self, method: Method, weights: bytes | None) -> dict[str, float]:
         """R@1 on the clean queries of the source model's home; nothing where it has none.
@@ -275,7 +246,8 @@ class CellRun:
         if home is None:
             return {}
         with self.clock("clean"):
-            before = self.resources.source_recall(home)
+            queries = self.resources.queries(home)
+            before = self.resources.source_recall(home, queries, clean=True)
             plain = getattr(method.embed, "__func__", None) is Method.embed
             if plain and weights == digest(weights_of(method.encoder)):
                 return {"clean_R@1_before": before, "clean_R@1_after": before, "forgetting": 0.0}
@@ -284,7 +256,7 @@ class CellRun:
                 data=self.resources.data(home),
                 inputs=self.resources.inputs(home, clean=True),
                 gallery=self.resources.gallery(home),
-                queries=self.resources.queries(home),
+                queries=queries,
             )
         return {"clean_R@1_before": before, "clean_R@1_after": after, "forgetting": after - before}
 
@@ -301,7 +273,7 @@ class CellRun:
         with self.clock("clean"):
             data, gallery = self.resources.data(home), self.resources.gallery(home)
             queries = self.resources.queries(home)
-            rows = self.resources.source_alone(home)
+            rows = self._clean_rows(home)
             before = candidates_of(rows, gallery)
             inputs = self.resources.inputs(home, clean=True)
             after = candidates_of(embed_distinct(method.embed, inputs, queries), gallery)

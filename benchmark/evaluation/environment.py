@@ -1,10 +1,18 @@
-"""What a result was computed with: versions, machine, commit."""
+"""Facts beside a result: versions, machine, commit; time, passes through the encoder, memory."""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+import re
+import resource
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -12,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from benchmark.backbones.base import cpu_model
 
@@ -21,6 +30,13 @@ _DISTRIBUTIONS = {
     "open_clip": "open_clip_torch",
     "numpy": "numpy",
 }
+
+Mark = Any
+"""A point in time: seconds, or on a GPU a ``torch.cuda.Event`` in its queue."""
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_FORGET_PEAK = "5"  # see proc(5): resets the peak of the resident set size
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
@@ -84,22 +100,152 @@ def _git_state(root: Path) -> tuple[str | None, bool | None]:
     An installed package may lie inside somebody else's repository (a virtual environment in a
     checkout), whose commit would say nothing: only a repository rooted at ``root`` counts.
     """
-    top = _git(root, "rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != root:
+    if not (root / ".git").exists():
         return None, None
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    return _git(root, "rev-parse", "HEAD"), None if changed is None else bool(changed)
-
-
-def _git(root: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
+            [*command, "--dirty"], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+        return None, None
+    commit, _, changed = done.stdout.strip().partition("-")
+    return commit, bool(changed)
+
+
+class Clock:
+    """Adds up time by name.
+
+    On a GPU it does not wait: it puts events into the queue and reads them when the cell has ended.
+    What is counted is then time on the GPU's own line, its waiting for the processor included.
+
+    Args:
+        device: torch device string of the cell.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device if device.startswith("cuda") else ""
+        self._spans: dict[str, list[tuple[Mark, Mark]]] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Counts the time in the block under a name; nothing where the block raises."""
+        begun = self.mark()
+        yield
+        self.add(name, begun)
+
+    def mark(self) -> Mark:
+        """This point in time, for ``add``."""
+        if not self._device:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
+
+    def add(self, name: str, begun: Mark) -> None:
+        """Counts the time from a mark until now under a name."""
+        self._spans.setdefault(name, []).append((begun, self.mark()))
+
+    def spans(self, name: str) -> list[float]:
+        """Seconds of each span of a name, in order; waits for the GPU."""
+        self.wait()
+        found = self._spans.get(name, [])
+        if self._device:
+            return [begun.elapsed_time(ended) / 1000.0 for begun, ended in found]
+        return [ended - begun for begun, ended in found]
+
+    def seconds(self) -> dict[str, float]:
+        return {name: sum(self.spans(name)) for name in self._spans}
+
+    def wait(self) -> None:
+        """Waits for the GPU, where there is one, to do all that it was asked for."""
+        if self._device:
+            torch.cuda.synchronize(self._device)
+
+
+@dataclass
+class PassCounter:
+    """Rows (queries) that went through an encoder.
+
+    Attributes:
+        forward: rows of all forward passes.
+        backward: rows of all forward passes that a gradient came back to; a pass that is
+            differentiated twice counts twice.
+    """
+
+    forward: int = 0
+    backward: int = 0
+
+
+@contextmanager
+def counted(encoder: nn.Module, clock: Clock | None = None) -> Iterator[PassCounter]:
+    """Counts the passes through ``encoder`` and through copies that are made of it meanwhile.
+
+    With a clock it also counts the time of forward passes, as "encode". A call by
+    ``torch.func.functional_call`` is a pass as well; calling a part of the encoder directly is not.
+    """
+    counter = PassCounter()
+    begun: list[Mark] = []
+
+    # Plain functions: deepcopy keeps functions as they are, so a method's frozen copy of the
+    # encoder counts into the same counter. A bound method would be copied together with it.
+    def before(_module: nn.Module, _inputs: object) -> None:
+        if clock is not None:
+            begun.append(clock.mark())
+
+    def after(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        rows = len(output)
+        counter.forward += rows
+
+        def on_backward(_gradient: Tensor) -> None:
+            counter.backward += rows
+
+        if output.requires_grad:
+            output.register_hook(on_backward)
+        if clock is not None:
+            clock.add("encode", begun.pop())
+
+    handles = [encoder.register_forward_pre_hook(before), encoder.register_forward_hook(after)]
+    try:
+        yield counter
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def start_peak(device: str) -> bool:
+    """Forgets the highest use of memory so far, as far as the system allows.
+
+    Returns:
+        Whether ``peak_mb`` will be of what comes from here on (Linux), or of the process's whole
+        life.
+    """
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    try:
+        _CLEAR.write_text(_FORGET_PEAK, encoding="ascii")
+    except OSError:
+        return False
+    return _resident_peak() is not None
+
+
+def peak_mb() -> float:
+    """Largest resident size of this process since ``start_peak``, in MiB.
+
+    Where the system cannot forget, since the process began.
+    """
+    known = _resident_peak()
+    if known is not None:
+        return known
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    size = peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
+    return size / 2**20 if size else math.nan
+
+
+def _resident_peak() -> float | None:
+    """The kernel's own peak in MiB; None where it is not told."""
+    with suppress(OSError):
+        text = _STATUS.read_text(encoding="ascii", errors="replace")
+        if found := re.search(r"^VmHWM:\s*(\d+)", text, re.MULTILINE):
+            return int(found[1]) / 1024
+    return None

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, PartTexts, data_identity
 from benchmark.config.files import atomic_write
-from benchmark.data.card import SEPARATOR, SPLIT
+from benchmark.data.card import SEPARATOR, SPLIT, BenchmarkCard
 from benchmark.data.datasets import BUILTINS as DATASETS
 from benchmark.data.loading import files_of
 from benchmark.data.own.source import PREFIX, OwnSource
@@ -119,7 +119,7 @@ class Fingerprints:
         for place in filter(None, (cell, resources.homes.of(cell), resources.homes.training(cell))):
             if self._is_new(subject := _data_subject(place)):
                 data = resources.data(place)
-                files = None if _embedded_data(place.benchmark) else files_of(data)
+                files = None if _embedded_data(_cards(place.benchmark)) else files_of(data)
                 if not data.info.get("allow_missing"):
                     self._write(subject, data.fingerprint, files, place.data_root)
         if self._is_new(subject := _backbone_subject(cell.backbone)):
@@ -184,7 +184,7 @@ def data_here(cell: Cell) -> bool:
         return OwnSource.of(cell.data_root).exists
     if cell.data_root:
         return os.path.isdir(os.path.expanduser(cell.data_root))
-    return not _shipped(cell.benchmark) or _embedded_data(cell.benchmark)
+    return _embedded_data(_cards(cell.benchmark))
 
 
 def weights_here(spec: BackboneSpec) -> bool:
@@ -199,10 +199,8 @@ def weights_here(spec: BackboneSpec) -> bool:
 
 def _data_subject(cell: Cell) -> str:
     """What is asked for, as text; "" where no entry could be trusted."""
-    if not _shipped(cell.benchmark):
-        return ""
-    embedded = _embedded_data(cell.benchmark)
-    if not embedded and not cell.data_root:
+    embedded = _embedded_data(cards := _cards(cell.benchmark))
+    if not cards or not (embedded or cell.data_root):
         return ""
     # An absolute path, but not a resolved one: where a link leads is part of the files' state.
     root = "" if embedded else os.path.abspath(cell.data_root)
@@ -227,18 +225,15 @@ def _weight_files(spec: BackboneSpec) -> list[Path] | None:
     return weight_files(spec)
 
 
-def _shipped(benchmark: str) -> bool:
-    names = _ids(benchmark)
-    return all(name in BENCHMARKS and BENCHMARKS.origin(name) == BUILTIN for name in names)
+def _cards(benchmark: str) -> list[BenchmarkCard]:
+    """The cards of a benchmark that this package ships; none of any other."""
+    names = [name.partition(SPLIT)[0] for name in benchmark.split(SEPARATOR)]
+    shipped = all(name in BENCHMARKS and BENCHMARKS.origin(name) == BUILTIN for name in names)
+    return [BENCHMARKS.get(name) for name in names] if shipped else []
 
 
-def _ids(benchmark: str) -> list[str]:
-    return [name.partition(SPLIT)[0] for name in benchmark.split(SEPARATOR)]
-
-
-def _embedded_data(benchmark: str) -> bool:
+def _embedded_data(cards: Sequence[BenchmarkCard]) -> bool:
     """Whether all of these data are made by this package alone."""
-    cards = [BENCHMARKS.get(name) for name in _ids(benchmark)]
     targets = [DATASETS.get(card.dataset, card.dataset) for card in cards]
     return all(target.startswith(_EMBEDDED) for target in targets)
 

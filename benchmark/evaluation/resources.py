@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from benchmark.evaluation.source_model import (
     recall_of_rows,
 )
 from benchmark.evaluation.stream import QueryStream, chosen_queries, stream_of
-from methods.base import Method, Setup
+from methods.base import Method, MethodError, Setup
 from shifts.base import Shift
 
 if TYPE_CHECKING:
@@ -180,26 +181,38 @@ class Resources:
                 )
             return rows
 
-        def make() -> Tensor:
-            found = self._disk.get(cache_keys.of_gallery(data, backbone, cell), encode)
-            return found.to(backbone.device)
+        key = cache_keys.of_gallery(data, backbone, cell)
+        return self._galleries.get(
+            self._world(cell), lambda: self._disk.get(key, encode).to(backbone.device)
+        )
 
-        return self._galleries.get(self._world(cell), make)
+    @contextmanager
+    def untouched(self, cell: Cell) -> Iterator[None]:
+        """Refuses a method that writes into the gallery or the weights that later cells share.
 
-    def note_shared(self, cell: Cell) -> None:
-        """Notes what gallery and source weights hold, once for all cells that share them."""
+        By content: a tensor's version counter does not see ``.data``, ``.numpy()`` and the like.
+
+        Raises:
+            MethodError: says what was written into.
+        """
         world, gallery, backbone = self._world(cell), self.gallery(cell), self.backbone(cell)
         known = self._known.peek(world)
         if known is None or known[0] is not gallery or known[1] is not backbone:
-            self._known.put(world, (gallery, backbone, _contents(gallery, backbone)))
-
-    def touched(self, cell: Cell) -> str:
-        """What of that has changed since: "the gallery", "the source weights" or ""."""
-        known = self._known.peek(self._world(cell))
-        if known is None:
-            return ""
-        now = _contents(known[0], known[1])
-        return next((name for name, content in known[2].items() if now[name] != content), "")
+            known = self._known.put(world, (gallery, backbone, _contents(gallery, backbone)))
+        version, touched = gallery._version, ""
+        try:
+            yield
+        finally:
+            now = _contents(gallery, backbone)
+            touched = next((name for name, before in known[2].items() if now[name] != before), "")
+            if not touched and gallery._version != version:
+                touched = "the gallery"
+            if touched:
+                self.forget()
+        if touched:
+            raise MethodError(
+                f"method {cell.method.name!r} wrote into {touched}; it must work on a copy"
+            )
 
     def begin(self) -> None:
         """A cell begins: what is written to the disk cache from now on is its own."""
@@ -324,35 +337,27 @@ class Resources:
             lambda batch: backbone.encode(data.query_modality, batch), len(queries), known, keep
         )
 
-    def source_recall(self, cell: Cell, queries: np.ndarray | None = None) -> float:
-        """R@1 (percent) of the queries of ``source_alone`` with the frozen source model."""
-        part = (*self._world(cell), cell.limit)
-        if queries is not None:
-            part = (*self._stream_key(cell), queries.tobytes())
-        chosen = self.queries(cell) if queries is None else queries
+    def source_recall(self, cell: Cell, queries: np.ndarray, *, clean: bool = False) -> float:
+        """R@1 (percent) of some of the cell's queries with the frozen source model."""
+        part = self._world(cell) if clean else self._stream_key(cell)
         data, gallery = self.data(cell), self.gallery(cell)
         return self._source_recalls.get(
-            part,
+            (*part, clean, hash(queries.tobytes())),
             lambda: recall_of_rows(
-                self.source_alone(cell, queries), chosen, data=data, gallery=gallery
+                self.source_alone(cell, queries, clean=clean), queries, data=data, gallery=gallery
             ),
         )
 
-    def source_alone(self, cell: Cell, queries: np.ndarray | None = None) -> Tensor:
-        """(n, D) embeddings under the frozen source model, each query by itself.
-
-        Of the cell's queries as they are before the shift, or, where ``queries`` names some of
-        them, of these as the stream has them.
-        """
-        data, backbone, clean = self.data(cell), self.backbone(cell), queries is None
-        chosen = self.queries(cell) if queries is None else queries
-        key = self._queries_key(cell, clean=clean)
+    def source_alone(self, cell: Cell, queries: np.ndarray, *, clean: bool = False) -> Tensor:
+        """(n, D) embeddings of queries under the frozen source model, each query by itself."""
+        data, backbone = self.data(cell), self.backbone(cell)
+        inputs = self._queries_key(cell, clean=clean)
         return self._disk.get(
-            cache_keys.of_source(key, backbone, [chosen], alone=True),
+            cache_keys.of_source(inputs, backbone, [queries], alone=True),
             lambda: embed_distinct(
                 lambda batch: backbone.encode(data.query_modality, batch),
                 self.inputs(cell, clean=clean),
-                chosen,
+                queries,
             ).float(),
         )
 

@@ -191,8 +191,8 @@ class Homes:
         named = self.named(cell)
         if named is None and self._any(cell) is None:
             return None
-        home = cell if named is None else named
-        if place_of(home) in self._missing:
+        home = named or cell
+        if self.why_missing(cell):
             return None
         try:
             size = len(self._data(home).queries)

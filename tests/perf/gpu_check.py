@@ -181,7 +181,7 @@ def _bare(backbone: DualEncoder, batch: Tensor, device: str, size: Size) -> dict
 def _method(
     name: str, backbone: DualEncoder, batches: Sequence[Tensor], gallery: Tensor, device: str
 ) -> dict[str, Any]:
-    from benchmark.evaluation.profiling import counted
+    from benchmark.evaluation.environment import counted
 
     encoder = backbone.query_encoder("image")
     method = METHODS.get(name)(Setup(encoder, gallery, backbone.logit_scale))

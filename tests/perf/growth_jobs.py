@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from benchmark.cell import StreamSpec
 from benchmark.cli.bench import Plan
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
-from benchmark.evaluation.profiling import peak_mb, start_peak
+from benchmark.evaluation.environment import peak_mb, start_peak
 from benchmark.metrics.probes import KOccurrences
 from benchmark.metrics.ranking import copies_of, rank, settled
 from benchmark.metrics.streamed import streamed_ranks, streamed_top

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmark.cli.runs import Report
-from benchmark.evaluation.profiling import peak_mb
+from benchmark.evaluation.environment import peak_mb
 from benchmark.store.run_store import RunStore
 
 

@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
-from benchmark.evaluation.profiling import peak_mb, start_peak
+from benchmark.evaluation.environment import peak_mb, start_peak
 from benchmark.metrics.ranking import copies_of, rank
 from tests.perf.cells import in_child
 from tests.perf.test_cache import resident_mb

@@ -14,8 +14,8 @@ import torch
 from benchmark.cell import Cell, ShiftSpec, Status, StreamSpec
 from benchmark.errors import DataError
 from benchmark.evaluation.cache import LRUCache
+from benchmark.evaluation.environment import counted
 from benchmark.evaluation.loader import StreamCache
-from benchmark.evaluation.profiling import counted
 from benchmark.evaluation.runner import run_cell
 from benchmark.metrics import recall as metrics
 from shifts.base import item_generator

@@ -70,9 +70,9 @@ def test_they_are_embedded_once_in_a_process(monkeypatch) -> None:
     resources, seen = with_training(), []
     plain = resources.source_alone
 
-    def rows(cell: Cell, queries: np.ndarray | None = None) -> torch.Tensor:
+    def rows(cell: Cell, queries: np.ndarray, *, clean: bool = False) -> torch.Tensor:
         seen.extend([cell] if cell.benchmark == "training" else [])
-        return plain(cell, queries)
+        return plain(cell, queries, clean=clean)
 
     monkeypatch.setattr(resources, "source_alone", rows)
     for seed in (0, 1):
