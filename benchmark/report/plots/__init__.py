@@ -21,9 +21,9 @@ from benchmark.report.frames import rankings
 from benchmark.report.plots import layout
 from benchmark.report.plots.geometry import (
     PER_PAGE,
+    PROBES,
     angles,
     coverage,
-    has_probes,
     measured,
     probes,
 )
@@ -114,15 +114,11 @@ def _leaderboards(whole: Sequence[Pool]) -> Iterator[tuple[str, Figure]]:
     for (suite, stream), rows in groups.items():
         methods = sum(row.gain is not None for row in rows)
         places = len({pool.first.place for row in rows for pool in row.pools})
-        title = f"{_count(methods, 'method')} on {_count(places, 'benchmark')}"
+        title = f"{methods} method{'s' * (methods != 1)} on {places} benchmark{'s' * (places != 1)}"
         named = f"{suite} {stream}"
         name = "leaderboard.png" if len(groups) == 1 else f"leaderboard_{layout.slug(named)}.png"
         if methods:
             yield name, by_method(rows, title if len(groups) == 1 else f"{named}: {title}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def _sensitivity(pools: Sequence[Pool], setting: str) -> Iterator[tuple[str, Figure]]:
@@ -143,7 +139,7 @@ def _of_place(here: Sequence[Pool], name: str, title: str) -> Iterator[tuple[str
     yield f"shifts_{name}.png", recall_by_shift(here, title)
     for page, keys in _pages(curves(lines)):
         yield f"severity_{name}{page}.png", severity_curves(lines, title, keys, note)
-    if has_probes(here):
+    if any(pool.values("probes", probe) for pool in here for probe in PROBES):
         yield f"probes_{name}.png", probes(here, title)
 
 

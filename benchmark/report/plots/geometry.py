@@ -33,11 +33,6 @@ _ABOVE = f"above {CONFLICT_DEGREES:.0f}°"
 _ANGLES = "Angle between adapting and keeping the source"
 
 
-def has_probes(pools: Sequence[Pool]) -> bool:
-    """Whether there is anything to draw in ``probes``."""
-    return any(pool.values("probes", name) for pool in pools for name in PROBES)
-
-
 @mpl.rc_context(layout.RC)
 def probes(pools: Sequence[Pool], title: str = "") -> Figure:
     """Uniformity, gap and consistency: source on uncorrupted queries, then all on shifted ones.
@@ -130,8 +125,8 @@ def _strip_panel(
     shares = np.full((count, len(_EDGES) - 1), np.nan)
     for y, values in rows.items():
         shares[y] = _shares(values)
-        share = f"{_conflicting(values):.0f} %"
-        axis.text(232, y, share, va="center", ha="right", fontsize=8)
+        share = 100.0 * float(np.mean(values > CONFLICT_DEGREES))
+        axis.text(232, y, f"{share:.0f} %", va="center", ha="right", fontsize=8)
     edges = np.arange(count + 1) - 0.5
     image = axis.pcolormesh(_EDGES, edges, np.ma.masked_invalid(shares), cmap="Greys", norm=norm)
     axis.hlines(edges, 0, 180, color="white", linewidth=1.5)
@@ -155,10 +150,6 @@ def _angles(pool: Pool) -> np.ndarray:
 def _shares(angles: np.ndarray) -> np.ndarray:
     """Percent of the angles in each bin."""
     return 100.0 * np.histogram(angles, bins=_EDGES)[0] / len(angles)
-
-
-def _conflicting(angles: np.ndarray) -> float:
-    return 100.0 * float(np.mean(angles > CONFLICT_DEGREES))
 
 
 def measured(pools: Sequence[Pool]) -> list[Pool]:

@@ -49,9 +49,9 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
         {
             shift if metric == "R@1" else f"{shift}, {metric}": squares
             for metric in metrics_of(p for p in compared if p.first.place == place)
-            for shift, squares in _by_shift(compared, {place: title}, metric).items()
+            for shift, squares in _by_shift(compared, place, metric).items()
         }
-        for place, title in titles.items()
+        for place in titles
     ]
     reach = _extent(columns)
     # A stream of several domains is one column with a long name: give it the room of two.
@@ -157,15 +157,14 @@ def _by_benchmark(
     return figure
 
 
-def _by_shift(pools: Sequence[Pool], group: Mapping[Setting, str], metric: str) -> _Columns:
-    """The differences of some benchmarks; a shift's name that stands for several gets a number."""
+def _by_shift(pools: Sequence[Pool], place: Setting, metric: str) -> _Columns:
+    """The differences of a benchmark; a shift's name that stands for several gets a number."""
     columns: dict[str, dict[str, _Square]] = {}
     names: dict[Setting, str] = {}
-    place_of = {setting: place for place, setting in enumerate(layout.settings_of(pools))}
-    for pool in sorted(pools, key=lambda p: place_of[p.first.setting]):
+    here = [pool for pool in pools if pool.first.place == place]
+    ordered = layout.settings_of(here)
+    for pool in sorted(here, key=lambda p: ordered.index(p.first.setting)):
         setting = pool.first.setting
-        if pool.first.place not in group:
-            continue
         if setting not in names:
             name = layout.shift_label(pool)
             same = sum(known.split(" #")[0] == name for known in names.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from statistics import fmean
 from typing import Any
@@ -158,7 +158,6 @@ def panels(
     legend: Sequence[Pool] = (),
     columns: int = 0,
     width: float = 0.0,
-    sharex: bool = False,
     sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:
     """An empty figure with so many panels, by default at most two beside each other.
@@ -170,9 +169,9 @@ def panels(
         legend: pools whose methods a legend names, for which (and for a title) room is added.
         columns: how many panels are beside each other.
         width: of the figure; by default the page's, and 5.2 where panels stand alone.
-        sharex: whether the panels share the axis; ``sharey`` too.
+        sharey: whether the panels share the axis.
     """
-    columns = columns or abreast(count)
+    columns = columns or max(1, min(2, count))
     rows = max(1, math.ceil(count / columns))
     width = width or (WIDTH if columns > 1 else 5.2)
     size = rows * height + room
@@ -181,29 +180,17 @@ def panels(
         lines = math.ceil(len(labels) / _legend_columns(labels, width))
         size = size + 0.18 * lines + 0.55
     figure = Figure(figsize=(width, size), layout="constrained")
-    return figure, list(
-        figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey).ravel()
-    )
-
-
-def abreast(count: int) -> int:
-    """How many of so many panels stand beside each other."""
-    return max(1, min(2, count))
-
-
-def hide_unused(axes: Sequence[Axes], used: int) -> None:
-    """Takes panels that nothing is drawn in out of the figure."""
-    for axis in axes[used:]:
-        axis.set_visible(False)
+    axes = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel())
+    for unused in axes[max(1, count) :]:
+        unused.set_visible(False)
+    return figure, axes
 
 
 def name_axes(axes: Sequence[Axes], used: int, x: str, y: str) -> None:
-    """Names below the lowest panel of each column and left of each row; hides unused panels."""
-    hide_unused(axes, used)
-    columns = abreast(used)
-    for axis in axes[max(0, used - columns) : used]:
+    """Names below the lowest panel of each column and left of each row, two panels in each."""
+    for axis in axes[max(0, used - 2) : used]:
         axis.set_xlabel(x)
-    for axis in axes[::columns]:
+    for axis in axes[::2]:
         axis.set_ylabel(y)
 
 
@@ -307,24 +294,13 @@ def point(look: Look) -> dict[str, Any]:
     return {"color": look.colour, "linestyle": "", **marker, **edge}
 
 
-def finish(
-    figure: Figure,
-    title: str,
-    labels: Sequence[str],
-    drawn: Callable[[Look], dict[str, Any]],
-    note: str = "",
-) -> None:
-    """Title, and one legend for the methods of all panels, outside of them.
+def finish(figure: Figure, title: str, labels: Sequence[str], note: str = "") -> None:
+    """Title, and one legend for the methods' lines of all panels, outside of them.
 
-    Args:
-        figure: where to.
-        title: the figure's, or "".
-        labels: of the methods that the legend names.
-        drawn: ``line`` or ``point``.
-        note: a line above the legend, such as which methods are left out.
+    ``note``: a line above the legend, such as which methods are left out.
     """
     chosen = looks(labels)
-    handles = [Line2D([], [], **drawn(chosen[name])) for name in labels]
+    handles = [Line2D([], [], **line(chosen[name])) for name in labels]
     set_title(figure, title)
     columns = _legend_columns(labels, figure.get_figwidth())
     names = [shown(name) for name in labels]

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.metrics.intervals import Comparison
 from benchmark.report.frames import Ranking
 from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, changed_nothing, labels_of
@@ -30,37 +31,38 @@ def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
         rows: summaries of one suite and kind of stream (``method_summaries``).
         title: of the figure.
     """
-    known = {row.pools[0].label: row for row in rows if row.gain is not None}
-    groups = layout.families([pool for row in known.values() for pool in row.pools])
+    known = {row.pools[0].label: (row, row.gain) for row in rows if row.gain is not None}
+    groups = layout.families([pool for row, _ in known.values() for pool in row.pools])
     looks = layout.looks(labels_of([pool for row in rows for pool in row.pools]))
-    lines: list[tuple[str, MethodSummary | None]] = []
+    lines: list[str] = []
     for heading, labels in groups.items():
-        lines += [(heading, None)] if len(groups) > 1 else []
-        ranked = sorted(labels, key=lambda label: -_gain(known[label]))
-        lines += [(label, known[label]) for label in ranked]
+        lines += [heading] if len(groups) > 1 else []
+        lines += sorted(labels, key=lambda label: -known[label][1].difference)
     figure = Figure(figsize=(layout.WIDTH, 1.45 + 0.19 * len(lines)), layout="constrained")
     axes = figure.subplots(1, 3, sharey=True, width_ratios=(2.2, 1, 1))
-    for y, (label, row) in enumerate(lines):
-        if row is not None:
-            _gain_row(axes[0], y, row, looks[label])
+    for y, label in enumerate(lines):
+        if label in known:
+            row, gain = known[label]
+            _gain_row(axes[0], y, gain, looks[label])
             _number(axes[1], y, row.forgetting, looks[label], 0.0, "+.1f")
             _number(axes[2], y, row.time, looks[label], 1.0, ".1f")
     for axis, at in zip(axes, (0.0, 0.0, 1.0), strict=True):
         axis.axvline(at, color=layout.QUIET, linewidth=0.9, zorder=0)
         axis.margins(x=0.2)
-    times = [1.0, *(row.time for row in known.values() if math.isfinite(row.time))]
+    times = [1.0, *(row.time for row, _ in known.values() if math.isfinite(row.time))]
     layout.log_axis(axes[2], min(times), max(times))
     axes[0].set_xlabel("R@1 against source (points)\n95 % interval; open: includes 0")
     axes[1].set_xlabel("clean R@1, after\nminus before (points)")
     axes[2].set_xlabel("ms per query,\ntimes source")
+    lacking = {label for label, (row, _) in known.items() if row.missing}
     names = [
-        label if row is None else layout.shown(label) + " +" * bool(row.missing)
-        for label, row in lines
+        layout.shown(label) + " +" * (label in lacking) if label in known else label
+        for label in lines
     ]
     layout.name_bars(axes, names, 30)
-    for tick, (_, row) in zip(axes[0].get_yticklabels(), lines, strict=True):
-        tick.set_fontweight("normal" if row is not None else "bold")
-    if any(row is not None and row.missing for _, row in lines):
+    for tick, label in zip(axes[0].get_yticklabels(), lines, strict=True):
+        tick.set_fontweight("normal" if label in known else "bold")
+    if lacking:
         figure.supxlabel("+: some of its cells are missing", fontsize=7.5, color=layout.QUIET)
     if changed_nothing(pool for row in rows for pool in row.pools):
         title = f"{title} ({NOTHING})"
@@ -68,18 +70,12 @@ def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
     return figure
 
 
-def _gain(row: MethodSummary) -> float:
-    return -math.inf if row.gain is None else row.gain.difference
-
-
-def _gain_row(axis: Axes, y: int, row: MethodSummary, look: layout.Look) -> None:
-    if row.gain is None:
-        return
-    axis.hlines(y, row.gain.low, row.gain.high, color=look.colour, linewidth=1.6)
-    face = look.colour if row.gain.significant else "white"
+def _gain_row(axis: Axes, y: int, gain: Comparison, look: layout.Look) -> None:
+    axis.hlines(y, gain.low, gain.high, color=look.colour, linewidth=1.6)
+    face = look.colour if gain.significant else "white"
     form = {**layout.point(look), "markersize": 5.5, "markerfacecolor": face}
-    axis.plot([row.gain.difference], [y], **form)
-    layout.beside(axis, f"{row.gain.difference:+.1f}", max(row.gain.high, 0.0), y)
+    axis.plot([gain.difference], [y], **form)
+    layout.beside(axis, f"{gain.difference:+.1f}", max(gain.high, 0.0), y)
 
 
 def _number(axis: Axes, y: int, value: float, look: layout.Look, start: float, form: str) -> None:
@@ -263,12 +259,9 @@ def _beside(x: float, y: float, away: float, turn: int, width: float, height: fl
 
 def _covered(box: _Box, taken: Sequence[_Box], frame: _Box) -> float:
     """The area that a box shares with others and has outside of the panel."""
-    shared = sum(
+    *shared, inside = (
         max(0.0, min(box[2], other[2]) - max(box[0], other[0]))
         * max(0.0, min(box[3], other[3]) - max(box[1], other[1]))
-        for other in taken
+        for other in (*taken, frame)
     )
-    inside = max(0.0, min(box[2], frame[2]) - max(box[0], frame[0])) * max(
-        0.0, min(box[3], frame[3]) - max(box[1], frame[1])
-    )
-    return shared + 2 * ((box[2] - box[0]) * (box[3] - box[1]) - inside)
+    return sum(shared) + 2 * ((box[2] - box[0]) * (box[3] - box[1]) - inside)

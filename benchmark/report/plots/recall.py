@@ -30,14 +30,14 @@ def recall_along_stream(pools: Sequence[Pool], title: str = "", note: str = "") 
     """
     settings = layout.settings_of(pools)
     looks = layout.looks(pool.label for pool in pools)
-    height = 2.1 if layout.abreast(len(settings)) > 1 else 2.9
+    height = 2.1 if len(settings) > 1 else 2.9
     figure, axes = layout.panels(len(settings), height, legend=pools, sharey=True)
     for axis, setting in zip(axes, settings, strict=False):
         here = [pool for pool in pools if pool.first.setting == setting]
         _stream_panel(axis, here, looks)
         axis.set_title(layout.shift_label(here[0]), pad=14 if _blocks(here[0].first) else 6)
     layout.name_axes(axes, len(settings), "queries seen", "R@1 so far (%)")
-    layout.finish(figure, title, labels_of(pools), layout.line, note)
+    layout.finish(figure, title, labels_of(pools), note)
     return figure
 
 
@@ -119,7 +119,6 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
         # Fixed, and no number reaches over the panel's edge.
         axis.set_xticks([at for at in ticks if low <= at <= high - 0.07 * (high - low)])
         axis.set_xlim(low, high)
-    layout.hide_unused(axes, len(panels))
     for axis in axes[len(panels) :]:
         axis.set_xticks([])
     layout.name_bars(axes, labels)
@@ -130,11 +129,10 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
 def _row(axis: Axes, y: int, pool: Pool | None, look: layout.Look, metric: str) -> None:
     """One method's number, R@1 with its interval; says so where there is none."""
     value = pool.mean("metrics", metric) if pool is not None else math.nan
-    if not math.isfinite(value) or (metric == "R@1" and (pool is None or pool.recall is None)):
+    if pool is None or not math.isfinite(value):
         axis.annotate("no number", (0.02, y), xycoords=("axes fraction", "data"), va="center",
                       fontsize=7.5, color=layout.QUIET)  # fmt: skip
         return
-    assert pool is not None, "a number is of a pool"
     if metric == "R@1" and pool.recall is not None:
         axis.hlines(y, pool.recall.low, pool.recall.high, color=look.colour, linewidth=1.3)
     if pool.is_source:
@@ -167,7 +165,7 @@ def severity_curves(
     used = [pool for pool in pools if _curve(pool) in set(shown)]
     clean = [pool for pool in pools if pool.first.shift == CLEAN]
     looks = layout.looks(pool.label for pool in used)
-    height = 2.1 if layout.abreast(len(shown)) > 1 else 2.9
+    height = 2.1 if len(shown) > 1 else 2.9
     figure, axes = layout.panels(len(shown), height, legend=used, sharey=True)
     for axis, curve in zip(axes, shown, strict=False):
         for label, look in looks.items():
@@ -179,7 +177,7 @@ def severity_curves(
         axis.grid(axis="y")
     below = "severity (0: no corruption)" if clean else "severity"
     layout.name_axes(axes, len(shown), below, "R@1 (%), 95 % interval")
-    layout.finish(figure, title, labels_of(used), layout.line, note)
+    layout.finish(figure, title, labels_of(used), note)
     return figure
 
 

@@ -143,7 +143,7 @@ def _note(cell: CellResult, groups: Sequence[Mapping[str, list[CellResult]]], na
 
 
 @mpl.rc_context(layout.RC)
-def sensitivity(pools: Sequence[Pool], name: str, shown: Sequence[Line] = ()) -> Figure:
+def sensitivity(pools: Sequence[Pool], name: str, shown: Sequence[Line]) -> Figure:
     """R@1 against the values of a setting, a panel per benchmark and a line per method.
 
     Means over the shifts and seeds that all values of a line have, with 95 % intervals as bands.
@@ -153,33 +153,32 @@ def sensitivity(pools: Sequence[Pool], name: str, shown: Sequence[Line] = ()) ->
     Args:
         pools: ``shift_pools(results)``.
         name: the setting, one of ``varied(pools)``.
-        shown: the lines to draw, of at most ``layout.PANELS`` benchmarks; by default all.
+        shown: the lines to draw, of at most ``layout.PANELS`` benchmarks.
     """
-    known = list(shown or lines(pools, name))
-    best = {
-        label: max(p.value for line in known if line.method == label for p in line.points.values())
-        for label in dict.fromkeys(line.method for line in known)
-    }
+    best: dict[str, float] = {}
+    for line in shown:
+        highest = max(found.value for found in line.points.values())
+        best[line.method] = max(highest, best.get(line.method, highest))
     labels, note = layout.best_of(best)
-    places = {line.place: line.benchmark for line in known}
+    places = {line.place: line.benchmark for line in shown}
     level = {place: _level(pools, name, place) for place in places} if name != BATCH else {}
     names = [*dict.fromkeys(key for found in level.values() for key in found), *labels]
     looks = layout.looks(names)
-    values = _ordered({value for line in known for value in line.points})
-    height = 2.2 if layout.abreast(len(places)) > 1 else 3.0
+    values = _ordered({value for line in shown for value in line.points})
+    height = 2.2 if len(places) > 1 else 3.0
     figure, axes = layout.panels(len(places), height, room=0.9, sharey=True)
     for axis, (place, benchmark) in zip(axes, places.items(), strict=False):
         for label, recall in level.get(place, {}).items():
             look = looks[label]
             axis.axhline(recall, color=look.colour, linestyle=look.dashes, linewidth=1.2, zorder=1)
-        for line in known:
+        for line in shown:
             if line.place == place and line.method in labels:
                 _line(axis, line, values, looks[line.method])
         _scale(axis, values)
         axis.set_title(layout.wrapped(benchmark, 40))
         axis.grid(axis="y")
     layout.name_axes(axes, len(places), name.replace("_", " "), "R@1 (%), 95 % interval")
-    layout.finish(figure, f"R@1 by {name.replace('_', ' ')}", names, layout.line, note)
+    layout.finish(figure, f"R@1 by {name.replace('_', ' ')}", names, note)
     return figure
 
 
