@@ -241,7 +241,7 @@ def switched(result: CellResult) -> str:
     """Which part the cell's method runs without; "" for none, "?" for any other hand-set option."""
     if "+" not in result.preset:
         return ""
-    options = result.record.cell["method"].get("options", {})
+    options = result.options
     by_hand = result.preset.partition("+")[2]
     if by_hand == CENTRE and options.get(CENTRE) is True:
         return ""

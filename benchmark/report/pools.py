@@ -143,10 +143,7 @@ class Pool:
     @cached_property
     def recall(self) -> Interval | None:
         """R@1 (percent) over all finished cells with its own interval."""
-        if not self.done:
-            return None
-        hits, groups, seeds = stacked(self.done)
-        return mean_interval(hits, groups, seeds=seeds)
+        return recall_of(self.done) if self.done else None
 
     @property
     def sd_over_seeds(self) -> float:
@@ -190,6 +187,12 @@ def stacked(cells: Sequence[CellResult]) -> tuple[np.ndarray, np.ndarray, np.nda
         np.concatenate([cell.group for cell in cells if cell.group is not None]),
         np.repeat(np.array(labels, dtype=np.int32), lengths),
     )
+
+
+def recall_of(cells: Sequence[CellResult]) -> Interval:
+    """R@1 (percent) over finished cells with its own interval."""
+    hits, groups, seeds = stacked(cells)
+    return mean_interval(hits, groups, seeds=seeds)
 
 
 def compared(pairs: Sequence[tuple[CellResult, CellResult]]) -> tuple[Comparison, int]:

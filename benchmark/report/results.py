@@ -105,10 +105,20 @@ class CellResult:
         return self.record.info.get("gallery")
 
     @property
+    def options(self) -> Mapping[str, Any]:
+        """The method's options, all of them."""
+        found: Mapping[str, Any] = self.record.cell["method"].get("options", {})
+        return found
+
+    @property
+    def version(self) -> int:
+        """The method's version."""
+        return int(self.record.cell["method"].get("version", 1))
+
+    @property
     def method(self) -> str:
         """The method's name, with its bank and whether it centres (``method_label``)."""
-        spec = self.record.cell["method"]
-        return method_label(str(spec["name"]), spec.get("options", {}))
+        return method_label(str(self.record.cell["method"]["name"]), self.options)
 
     @property
     def preset(self) -> str:
@@ -117,8 +127,7 @@ class CellResult:
     @property
     def tuned(self) -> str:
         """Which options of the method were tuned and on what; "" where it has none."""
-        spec = self.record.cell["method"]
-        return tuned(spec.get("options", {}), spec.get("origins", {}))
+        return tuned(self.options, self.record.cell["method"].get("origins", {}))
 
     @property
     def shift(self) -> str:
@@ -185,8 +194,7 @@ class CellResult:
     @cached_property
     def variant(self) -> Variant:
         """Method name, preset and a canonical text of version and options."""
-        spec = self.record.cell["method"]
-        rest = {"version": spec.get("version", 1), "options": spec.get("options", {})}
+        rest = {"version": self.version, "options": self.options}
         return self.method, self.preset, canonical(rest)
 
     @cached_property
@@ -230,9 +238,7 @@ def variant_labels(results: Sequence[CellResult]) -> dict[tuple[Setting, Variant
     """
     siblings: dict[tuple[Setting, str], dict[Variant, Mapping[str, Any]]] = defaultdict(dict)
     for result in results:
-        spec = result.record.cell["method"]
-        options: Mapping[str, Any] = spec.get("options", {})
-        facts = {**options, "version": spec.get("version", 1)}
+        facts = {**result.options, "version": result.version}
         siblings[result.place, result.method][result.variant] = facts
     labels = {}
     for (place, name), variants in siblings.items():

@@ -31,12 +31,13 @@ from benchmark.report.plots.heat import HEAT_COLUMNS, benchmark_map, forgetting_
 from benchmark.report.plots.methods import by_method, quality_and_cost, rank_diagram
 from benchmark.report.plots.recall import (
     curves,
+    lines,
     recall_along_stream,
     recall_by_shift,
+    sensitivity,
     severity_curves,
+    varied,
 )
-from benchmark.report.plots.sweeps import lines as lines_of
-from benchmark.report.plots.sweeps import sensitivity, varied
 from benchmark.report.pools import Pool, benchmark_pools, grouped
 from benchmark.report.verdict import method_summaries
 from benchmark.report.writing import write_bytes
@@ -123,7 +124,7 @@ def _leaderboards(whole: Sequence[Pool]) -> Iterator[tuple[str, Figure]]:
 
 def _sensitivity(pools: Sequence[Pool], setting: str) -> Iterator[tuple[str, Figure]]:
     """R@1 against a setting, some benchmarks at a time."""
-    known = lines_of(pools, setting)
+    known = lines(pools, setting)
     for page, places in _pages(list(dict.fromkeys(line.place for line in known))):
         some = [line for line in known if line.place in places]
         name = f"sensitivity_{layout.slug(setting)}{page}.png"
@@ -132,13 +133,13 @@ def _sensitivity(pools: Sequence[Pool], setting: str) -> Iterator[tuple[str, Fig
 
 def _of_place(here: Sequence[Pool], name: str, title: str) -> Iterator[tuple[str, Figure]]:
     """The figures of one benchmark; ``name`` is that of the files."""
-    lines, note = layout.best_pools(here)
-    for page, shown in _pages(layout.settings_of(lines)):
-        some = [pool for pool in lines if pool.first.setting in shown]
+    best, note = layout.best_pools(here)
+    for page, shown in _pages(layout.settings_of(best)):
+        some = [pool for pool in best if pool.first.setting in shown]
         yield f"stream_{name}{page}.png", recall_along_stream(some, title, note)
     yield f"shifts_{name}.png", recall_by_shift(here, title)
-    for page, keys in _pages(curves(lines)):
-        yield f"severity_{name}{page}.png", severity_curves(lines, title, keys, note)
+    for page, keys in _pages(curves(best)):
+        yield f"severity_{name}{page}.png", severity_curves(best, title, keys, note)
     if any(pool.values("probes", probe) for pool in here for probe in PROBES):
         yield f"probes_{name}.png", probes(here, title)
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.report import plots
-from benchmark.report.plots.sweeps import BATCH, lines, varied
+from benchmark.report.plots.recall import BATCH, lines, varied
 from benchmark.report.pools import shift_pools
 from benchmark.report.results import CellResult
 
