@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -224,13 +224,12 @@ def _results(
 ) -> list[CellResult]:
     """Runs the cells of a plan; ``own``: some of what they name was given as objects."""
     config, cells, fewest = plan.config, plan.possible, plan.config.loader_workers
-    resources = default_resources(
-        allow_missing=config.allow_missing,
-        ready_made=config.ready_made,
+    used = replace(
+        config,
         cache=config.cache or ("" if config.out and not own else "off"),
         loader_workers=0 if own and fewest is None else fewest,
-        loaded=given.sets if given else None,
     )
+    resources = default_resources(used, given.sets if given else None)
     with opened(config.log) as logs, shown(len(cells), quiet=config.quiet or not progress) as bars:
         logs.add(bars)
         if config.out:

@@ -294,13 +294,7 @@ def execute(
 
     check_settings(config)
     cells = part_of(cells, config)
-    factory = functools.partial(
-        default_resources,
-        allow_missing=config.allow_missing,
-        ready_made=config.ready_made,
-        cache=config.cache,
-        loader_workers=config.loader_workers,
-    )
+    factory = functools.partial(default_resources, config)
     resources = factory()
     with ExitStack() as stack:
         logs = stack.enter_context(opened(config.log))

@@ -6,6 +6,7 @@ import argparse
 import functools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -152,9 +153,9 @@ class Verify(Command):
         from benchmark.executors.rerun import draw, placed, verify
         from benchmark.planning.compatibility import check_effects
         from benchmark.planning.specs import device_name
-        from benchmark.store.merge import read_run
+        from benchmark.store.run_store import RunStore
 
-        cells, problems = read_run(folder)
+        cells, problems = RunStore(folder).read()
         for problem in problems:
             say(console, problem, "red")
         if not cells:
@@ -164,9 +165,7 @@ class Verify(Command):
             raise ConfigError("--seed has no effect with --sample 1: all cells are run again")
         sample = draw(cells, args.sample, config.seed[0])
         # Everything anew: what an earlier run has left in the cache is what is to be checked.
-        resources = default_resources(
-            allow_missing=config.allow_missing, ready_made=config.ready_made, cache="off"
-        )
+        resources = default_resources(replace(config, cache="off"))
         place = functools.partial(
             placed,
             data=config.data,

@@ -20,6 +20,7 @@ from benchmark.cell import (
     ShiftSpec,
     StreamSpec,
 )
+from benchmark.config.run import BenchConfig
 from benchmark.config.validate import parse
 from benchmark.data.card import SEPARATOR, SPLIT, BenchmarkCard
 from benchmark.data.loading import load_retrieval_set
@@ -43,30 +44,27 @@ TRAINING_QUERIES = 5000
 
 
 def default_resources(
-    *,
-    allow_missing: bool = False,
-    ready_made: str = "",
-    cache: str = "",
-    loader_workers: int | None = None,
-    loaded: Mapping[str, RetrievalSet] | None = None,
+    config: BenchConfig | None = None, loaded: Mapping[str, RetrievalSet] | None = None
 ) -> Resources:
     """Resources that find everything by name in the registries.
 
     Args:
-        allow_missing: run on incomplete data sets; the records say so.
-        ready_made: folder with ready-made corrupted queries, for the cells that ask for them.
-        cache: folder of the disk cache, or "off"; "" leaves it to the environment.
-        loader_workers: processes that load ahead; None: see ``workers.loader_workers``.
+        config: says where the cache and ready-made queries lie, how many processes load ahead, and
+            whether to run on incomplete data sets (the records say so).
         loaded: benchmark id -> its data, where they are in memory already.
 
     Raises:
         ConfigError: a cache that cannot be one.
     """
-    disk = disk_cache(cache)
+    config = config or BenchConfig()
+    disk = disk_cache(config.cache)
     digests.keep_in(disk.folder / DIGESTS if disk else None)
-    load = functools.partial(_load_ready_made, root=Path(ready_made)) if ready_made else None
+    made = config.ready_made
+    load = functools.partial(_load_ready_made, root=Path(made)) if made else None
     return Resources(
-        load_data=functools.partial(_load_data, allow_missing=allow_missing, loaded=loaded or {}),
+        load_data=functools.partial(
+            _load_data, allow_missing=config.allow_missing, loaded=loaded or {}
+        ),
         load_backbone=_load_backbone,
         make_method=_make_method,
         make_shift=_make_shift,
@@ -75,7 +73,7 @@ def default_resources(
         training_of=_training_of,
         clean_share=clean_share,
         disk=disk,
-        workers=loader_workers,
+        workers=config.loader_workers,
     )
 
 
@@ -179,26 +177,25 @@ def _load_backbone(spec: BackboneSpec) -> DualEncoder:
 
 
 def _make_method(spec: MethodSpec, setup: Setup) -> Method:
-    kind, options = _kind("method", METHODS.get(spec.name), spec)
-    method: Method = kind(setup, options)
+    method: Method = _made("method", METHODS.get(spec.name), spec, setup)
     return method
 
 
 def _make_shift(spec: ShiftSpec) -> Shift:
-    kind, options = _kind("shift", SHIFTS.get(spec.name), spec)
-    shift: Shift = kind(options)
+    shift: Shift = _made("shift", SHIFTS.get(spec.name), spec)
     return shift
 
 
-def _kind(what: str, kind: Any, spec: MethodSpec | ShiftSpec) -> tuple[Any, Any]:
-    """The class and its options; of the version that the cell's key holds, and no other."""
+def _made(what: str, kind: Any, spec: MethodSpec | ShiftSpec, *given: Any) -> Any:
+    """A class's instance with its options; of the version that the cell's key holds, no other."""
     installed = kind.card.version
     if spec.version != installed:
         raise ConfigError(
             f"the cell asks for version {spec.version} of {what} {spec.name!r}; installed is "
             f"{installed}"
         )
-    return kind, kind.Options(**parse(kind.Options, spec.options, f"{what} {spec.name!r}"))
+    options = kind.Options(**parse(kind.Options, spec.options, f"{what} {spec.name!r}"))
+    return kind(*given, options)
 
 
 def _load_ready_made(cell: Cell, spec: ShiftSpec, data: RetrievalSet, *, root: Path) -> ReadyMade:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import replace
 from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.evaluation.environment import usable_cores
 from benchmark.evaluation.resources import Resources
-from benchmark.executors import Executor, SerialExecutor
+from benchmark.executors import Executor, SerialExecutor, stream_of
 
 LOCAL = "local"
 """Address that stands for a Ray cluster on this machine, started for the run and ended with it."""
@@ -247,18 +246,14 @@ def split(cells: Sequence[Cell], count: int) -> list[list[Cell]]:
     """
     named = sorted(((_names(cell), cell) for cell in cells), key=lambda pair: pair[0])
     streams = [
-        [cell for _, cell in members] for _, members in groupby(named, key=lambda pair: pair[0][:2])
+        [cell for _, cell in members] for _, members in groupby(named, key=lambda pair: pair[0][0])
     ]
     units = streams if len(streams) >= count else [[cell] for _, cell in named]
     borders = [number * len(units) // count for number in range(count + 1)]
     return [list(chain.from_iterable(units[a:b])) for a, b in pairwise(borders)]
 
 
-def _names(cell: Cell) -> tuple[str, str, str]:
-    """Benchmark and weights, the stream of queries, and the cell itself, as texts to sort by."""
-    backbone = asdict(cell.backbone)
-    del backbone["device"]
-    world = json.dumps([cell.suite, cell.benchmark, backbone], sort_keys=True)
-    stream = [cell.stream.to_dict(), asdict(cell.shift), cell.seed, cell.limit]
-    key = cell.key(data_fingerprint="", backbone_fingerprint="")
-    return world, json.dumps(stream, sort_keys=True), key
+def _names(cell: Cell) -> tuple[str, str]:
+    """Benchmark, weights and stream, and the cell itself, as texts to sort by."""
+    anywhere = replace(cell, backbone=replace(cell.backbone, device=""))
+    return str(stream_of(anywhere)), cell.unfinished_key

@@ -60,9 +60,6 @@ class PoolExecutor(Executor, Generic[W]):
         workers: number of workers at most; by default as many as there is room for.
         threads: torch threads of each worker.
         time_limit: seconds that a cell may take, loading of its data included.
-
-    Raises:
-        ValueError: a number that makes no sense.
     """
 
     factory: Callable[[], Resources]
@@ -70,12 +67,6 @@ class PoolExecutor(Executor, Generic[W]):
     workers: int | None = None
     threads: int = 1
     time_limit: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.workers is not None and self.workers < 1) or self.threads < 1:
-            raise ValueError("workers and threads must be at least 1")
-        if self.time_limit is not None and not self.time_limit > 0:
-            raise ValueError("the time limit must be more than 0 seconds")
 
     @abstractmethod
     def opened(self) -> AbstractContextManager[int]:

@@ -57,7 +57,7 @@ class RayExecutor(PoolExecutor[_RayWorker]):
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """A connection to the cluster; one that the caller has already is used and left open.
+        """A connection to the cluster.
 
         Raises:
             ConfigError: the extra is missing, the cluster cannot be reached, or has no room for a
@@ -65,14 +65,11 @@ class RayExecutor(PoolExecutor[_RayWorker]):
         """
         self._ray = import_ray()
         self._lost: Counter[int] = Counter()  # cell -> how many workers it has cost
-        own = not self._ray.is_initialized()
-        if own:
-            self._connect()
+        self._connect()
         try:
             yield self._room()
         finally:
-            if own:
-                self._ray.shutdown()
+            self._ray.shutdown()
 
     def _connect(self) -> None:
         options: dict[str, Any] = {}

@@ -46,10 +46,7 @@ def forecast(plan: Plan, folder: Path) -> dict[str, Any]:
     own, waiting, unverified = stored_cells(folder), plan.possible, 0
     if config.if_exists != "always":
         known = Fingerprints(folder / "fingerprints")
-        resources = default_resources(
-            allow_missing=config.allow_missing, ready_made=config.ready_made, cache=config.cache
-        )
-        waiting, unverified = to_run(waiting, own, known, resources)
+        waiting, unverified = to_run(waiting, own, known, default_resources(config))
     machine = processor(plan.cells[0].cell.backbone.device)
     rates = Rates([*own, *other_runs(folder)], machine)
     workers = planned_workers(config, len(waiting))

@@ -36,15 +36,6 @@ class Merged:
     duplicates: int
 
 
-def read_run(folder: Path) -> tuple[list[StoredCell], list[str]]:
-    """Every good record of a run by file name, and what is wrong with the other files."""
-    store = RunStore(folder)
-    cells, problems = store.read()
-    if not cells and not problems:
-        problems.append(f"{store.cells} holds no record")
-    return cells, problems
-
-
 def merge_runs(folders: Sequence[Path], target: Path) -> Merged:
     """Joins the cells of several runs in a new folder, byte by byte as they are.
 
@@ -63,9 +54,10 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Merged:
     cells: list[StoredCell] = []
     problems: list[str] = []
     for folder in dict.fromkeys(path.resolve() for path in folders):
-        found, wrong = read_run(folder)
+        store = RunStore(folder)
+        found, wrong = store.read()
         cells += found
-        problems += wrong
+        problems += wrong if found or wrong else [f"{store.cells} holds no record"]
     _refuse(problems, "; repair or delete these files or leave the folder out, then merge again")
     _refuse(
         conflicts(cells),

@@ -12,6 +12,7 @@ from typing import Any
 
 import benchmark as package
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
+from benchmark.config.run import BenchConfig
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
@@ -44,7 +45,7 @@ def mini_cell(
 
 def without_disk() -> Resources:
     """Each process works for itself, as in a run whose disk cache is off."""
-    return default_resources(cache="off")
+    return default_resources(BenchConfig(cache="off"))
 
 
 def done(cell: Cell, resources: Resources) -> Record:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmark.config.run import BenchConfig
 from benchmark.evaluation.builders import default_resources
 from benchmark.executors.choose import keep_freed_memory
 from tests.perf.cells import IMAGES, TEXTS, done, in_child, mini_cell, without_disk
@@ -21,7 +22,7 @@ HERE = "tests.perf.test_cache"
 
 def data_seconds(benchmark: str, shift: str) -> list[float]:
     """Of the first method on a shift, and of the second."""
-    resources = default_resources(cache="off", loader_workers=0)
+    resources = default_resources(BenchConfig(cache="off", loader_workers=0))
     done(mini_cell("source", "none", benchmark=benchmark), resources)  # libraries, gallery
     return [
         done(mini_cell(method, shift, benchmark=benchmark), resources).cost["seconds_data"]

@@ -358,10 +358,12 @@ def test_the_ordinary_way_finds_the_benchmarks_files(tmp_path: Path) -> None:
     data = clean(tmp_path / "data", "text")
     write_json(tmp_path / "made/coco-TP/annotation_formal/1/coco_karpathy_test.json", records())
     (cell,) = planned(shift=("formal",))
-    found = default_resources(ready_made=str(tmp_path / "made"))._load_ready_made(
+    found = default_resources(BenchConfig(ready_made=str(tmp_path / "made")))._load_ready_made(
         cell, cell.shift, data
     )
     assert isinstance(found.items, Texts)
     assert found.items[0] == corrupted(0)[0]
     with pytest.raises(ConfigError, match="does not exist"):
-        default_resources(ready_made=str(tmp_path / "no"))._load_ready_made(cell, cell.shift, data)
+        default_resources(BenchConfig(ready_made=str(tmp_path / "no")))._load_ready_made(
+            cell, cell.shift, data
+        )

@@ -129,7 +129,7 @@ def resources() -> Resources:
 
     Of every gallery the first items are embedded: which they are makes no case another one.
     """
-    found = default_resources(allow_missing=True, cache="off")
+    found = default_resources(BenchConfig(allow_missing=True, cache="off"))
     load = found._load_data
     found._load_data = lambda cell: shortened(load(cell), GALLERY)
     found._load_backbone = functools.cache(found._load_backbone)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, Status
+from benchmark.config.run import BenchConfig
 from benchmark.data.own.source import OwnSource
 from benchmark.evaluation import builders
 from benchmark.evaluation.fingerprints import Fingerprints
@@ -109,7 +110,7 @@ def embedded(benchmark: str, root: str = "") -> Cell:
 
 
 def test_of_a_benchmark_they_are_another_split_of_its_data(tmp_path: Path) -> None:
-    resources = builders.default_resources(cache="off")
+    resources = builders.default_resources(BenchConfig(cache="off"))
     cell = embedded("mini-base2rsicd-i2t")
     training = resources.homes.training(cell)
     assert training is not None
@@ -127,7 +128,7 @@ def test_of_a_benchmark_they_are_another_split_of_its_data(tmp_path: Path) -> No
 
 def test_of_own_data_they_are_the_rows_of_the_split_train(tmp_path: Path) -> None:
     text = OwnSource("birds.csv", split="test").text
-    training = builders.default_resources(cache="off").homes.training(
+    training = builders.default_resources(BenchConfig(cache="off")).homes.training(
         embedded("own:birds-i2t", text)
     )
     assert training is not None

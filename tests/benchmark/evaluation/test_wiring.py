@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmark.cell import Cell, MethodSpec, ShiftSpec, Status
+from benchmark.config.run import BenchConfig
 from benchmark.evaluation import builders as wiring
 from benchmark.evaluation.runner import run_cell
 from benchmark.registry import METHODS, SHIFTS
@@ -105,7 +106,7 @@ def test_shifts_come_from_the_registry() -> None:
 
 
 def test_the_factory_can_be_sent_to_workers() -> None:
-    factory = functools.partial(wiring.default_resources, allow_missing=True)
+    factory = functools.partial(wiring.default_resources, BenchConfig(allow_missing=True))
     pickle.loads(pickle.dumps(factory))()
 
 

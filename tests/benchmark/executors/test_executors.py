@@ -172,13 +172,6 @@ def test_an_unwritable_folder_stops_before_the_work(tmp_path: Path) -> None:
     assert log.events == []
 
 
-@pytest.mark.parametrize("executor", [ProcessExecutor, RayExecutor])
-@pytest.mark.parametrize("bad", [{"workers": 0}, {"threads": 0}, {"time_limit": 0.0}])
-def test_settings_that_make_no_sense(executor: Any, bad: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"at least 1|more than 0"):
-        executor(fakes.resources, **bad)
-
-
 @pytest.mark.parametrize(
     ("executor", "module", "extra"),
     [

@@ -21,7 +21,6 @@ from benchmark.cli.runs import Verify
 from benchmark.errors import ConfigError, DataError
 from benchmark.executors import SerialExecutor, run_cells
 from benchmark.executors.rerun import MOVED_RANKS, Verdict, compare, draw, placed, verify
-from benchmark.store.merge import read_run
 from benchmark.store.records import StoredCell, sealed
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
@@ -51,7 +50,7 @@ def ran(path: Path, *cells: Cell) -> Path:
 
 
 def stored(folder: Path) -> list[StoredCell]:
-    cells, problems = read_run(folder)
+    cells, problems = RunStore(folder).read()
     assert not problems
     return cells
 
@@ -219,7 +218,7 @@ Call = Callable[..., tuple[int, str]]
 def call(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path) -> Call:
     """Runs the command on the fake world."""
     monkeypatch.setattr(
-        benchmark.evaluation.builders, "default_resources", lambda **kwargs: fakes.resources()
+        benchmark.evaluation.builders, "default_resources", lambda config: fakes.resources()
     )
 
     def run(*words: str) -> tuple[int, str]:

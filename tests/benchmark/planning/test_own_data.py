@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.cell import Cell
 from benchmark.cli.main import main
-from benchmark.config.run import Traced, defaults
+from benchmark.config.run import BenchConfig, Traced, defaults
 from benchmark.data.own.source import OwnSource
 from benchmark.data.suite import benchmark_card
 from benchmark.errors import ConfigError, DataError, QueryShiftError
@@ -51,7 +51,7 @@ def test_domains_make_a_stream_without_corruption(tmp_path):
     assert {(c.shift.name, c.stream.kind, c.stream.group_key) for c in cells} == {
         ("none", "continual", "domain")
     }
-    resources = default_resources(cache="off")
+    resources = default_resources(BenchConfig(cache="off"))
     assert resources.homes.of(cells[0]) is None
     stream = resources.stream(cells[0])
     domains = resources.data(cells[0]).group_keys["domain"]
@@ -184,12 +184,12 @@ def test_a_query_log_is_shifted_as_it_is(tmp_path):
     log = write_csv(tmp_path / "log.csv", [{"image": "red.png"}])
     cells = planned(log, gallery=str(tmp_path / "t.csv"), unlabelled=True, model="mini")
     assert {(cell.benchmark, cell.shift.name) for cell in cells} == {("own:log-i2t", "none")}
-    home = default_resources(cache="off").homes.named(cells[0])
+    home = default_resources(BenchConfig(cache="off")).homes.named(cells[0])
     assert (home.suite, home.benchmark, home.data_root) == ("mini", "mini-coco-c-image", "")
     clean = planned(
         log, gallery=str(tmp_path / "t.csv"), unlabelled=True, model="mini", clean=str(log)
     )
-    home = default_resources(cache="off").homes.named(clean[0])
+    home = default_resources(BenchConfig(cache="off")).homes.named(clean[0])
     assert home.benchmark == "own:log.clean-i2t"
 
 

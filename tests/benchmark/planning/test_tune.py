@@ -27,7 +27,7 @@ def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch, capsys) -> None:
     resources = builders.default_resources()
     load = resources._load_data
     resources._load_data = lambda cell: shortened(load(cell), 64)
-    monkeypatch.setattr(builders, "default_resources", lambda **settings: resources)
+    monkeypatch.setattr(builders, "default_resources", lambda *settings: resources)
     target = tmp_path / "presets" / "mini.yaml"
     target.parent.mkdir()
     target.write_text("image: {sar: {lr: 0.5}}\n")

@@ -18,7 +18,7 @@ from benchmark.cli.command import OK
 from benchmark.cli.runs import Merge
 from benchmark.errors import ResultsError
 from benchmark.metrics.recall import recall_at
-from benchmark.store.merge import NAMED, differences, merge_runs, read_run
+from benchmark.store.merge import NAMED, differences, merge_runs
 from benchmark.store.records import read_cell, sealed
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
@@ -257,7 +257,7 @@ def test_leftovers_of_a_killed_run_are_no_records(runs: tuple[Path, Path, Path])
     save(one)
     (one / "cells" / ".x.json.1-ab.tmp").write_text("{")
     (one / "cells" / ".x.json").write_text("{")
-    cells, problems = read_run(one)
+    cells, problems = RunStore(one).read()
     assert (len(cells), problems) == (1, [])
 
 
