@@ -368,7 +368,7 @@ _BACKBONES = {
         "any open_clip model by name, with a pretrained tag or a local file",
     ),
     "weighted_sum": _backbone(
-        "weighted_sum",
+        "composed",
         "composed image text",
         "composed queries on any open_clip model, MODEL@WEIGHT",
     ),

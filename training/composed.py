@@ -25,12 +25,14 @@ from benchmark.data.tasks import clean
 from benchmark.mini.composed.backbone import (
     COMBINER,
     WEIGHTS_FILE,
+    Combiner,
     base_fingerprint,
     base_towers,
+    image_states,
     read,
+    text_states,
 )
 from benchmark.mini.composed.changes import CATEGORIES
-from benchmark.mini.composed.combiner import Combiner, image_states, text_states
 from benchmark.mini.composed.families import Family, families, paths, text_of
 from benchmark.mini.composed.families import Path as Way
 from benchmark.mini.pictures.backbone import tokenizer

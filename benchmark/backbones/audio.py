@@ -6,9 +6,10 @@ import math
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.signal import resample_poly
 from torch import Tensor
-from torch.nn import functional
 
 from benchmark.errors import DataError
 from shifts.audio.item import Audio
@@ -20,7 +21,6 @@ from shifts.video.item import Frames
 _ZERO_CROSSINGS = 24
 _KAISER_BETA = 9.0
 _CUTOFF = 0.94
-_CHUNK = 1 << 16
 
 WINDOW_SECONDS = 0.025
 SHIFT_SECONDS = 0.010
@@ -47,35 +47,18 @@ def resample(samples: Tensor, source: int, target: int) -> Tensor:
         the ends the signal counts as silent.
     """
     common = math.gcd(source, target)
-    step, phases = source // common, target // common
-    if step == phases:
+    down, up = source // common, target // common
+    if up == down:
         return samples
-    filters = _filters(step, phases)
-    width = filters.shape[1]
-    padded = functional.pad(samples, (width // 2, width))
-    windows = padded.unfold(0, width, 1)
-    positions = torch.arange(-(-len(samples) * phases // step)) * step
-    parts = [
-        (windows[chunk // phases] * filters[chunk % phases]).sum(dim=1)
-        for chunk in positions.split(_CHUNK)
-    ]
-    return torch.cat(parts)
-
-
-@lru_cache(maxsize=8)
-def _filters(step: int, phases: int) -> Tensor:
-    """One low-pass filter per position of an output sample between two input samples.
-
-    Output n lies at input position n * step / phases, whose fraction takes ``phases`` values.
-    """
-    cutoff = _CUTOFF * min(1.0, phases / step)  # in units of the input's Nyquist frequency
+    cutoff = _CUTOFF * min(1.0, up / down)  # in units of the input's Nyquist frequency
     half = math.ceil(_ZERO_CROSSINGS / cutoff)
-    offset = torch.arange(phases, dtype=torch.float64)[:, None] / phases
-    distance = torch.arange(-half, half + 1, dtype=torch.float64) - offset
-    inside = (1 - (distance / (half + 1)) ** 2).clamp(min=0)
-    window = torch.special.i0(_KAISER_BETA * inside.sqrt())
-    filters = torch.sinc(cutoff * distance) * window
-    return (filters / filters.sum(dim=1, keepdim=True)).float()
+    distance = np.arange(-half * up, half * up + 1) / up
+    window = np.i0(_KAISER_BETA * np.sqrt(1 - (distance / (half + 1)) ** 2))
+    taps = np.sinc(cutoff * distance) * window
+    phase = np.arange(len(taps)) % up
+    taps /= up * np.bincount(phase, weights=taps)[phase]  # so that constants stay
+    changed = resample_poly(samples.numpy(), up, down, window=taps)
+    return torch.from_numpy(changed).float()
 
 
 def kaldi_fbank(samples: Tensor, rate: int, bins: int) -> Tensor:

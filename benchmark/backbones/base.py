@@ -122,12 +122,12 @@ class TwoTowers:
 
     def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
         """One raw item -> one input tensor on the CPU."""
-        self._tower(modality)
+        self.tower(modality)
         return self._prepare[modality]
 
     def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
         """Stacks inputs on the device; texts are cut after the longest of the batch."""
-        trimmed = getattr(self._tower(modality), "trimmed", None)
+        trimmed = getattr(self.tower(modality), "trimmed", None)
         if len(shapes := {tuple(one.shape) for one in inputs}) > 1:
             raise DataError(
                 f"prepared {modality} queries have the shapes {sorted(shapes)[:3]}; expected one "
@@ -138,15 +138,20 @@ class TwoTowers:
 
     def query_encoder(self, modality: str) -> QueryEncoder:
         """A fresh copy of one tower, with that tower's parameters only, all taking gradients."""
-        return owned(self._tower(modality))
+        return owned(self.tower(modality))
 
     @torch.no_grad()
     def encode(self, modality: str, inputs: Tensor) -> Tensor:
         """(B, D) float32 unit rows of a collated batch, without gradient."""
-        rows: Tensor = self._tower(modality)(inputs)
+        rows: Tensor = self.tower(modality)(inputs)
         return rows
 
-    def _tower(self, modality: str) -> QueryEncoder:
+    def tower(self, modality: str) -> QueryEncoder:
+        """The tower itself, frozen.
+
+        Raises:
+            ConfigError: there is none for that modality.
+        """
         if modality not in self._towers:
             known = " and ".join(map(repr, self._prepare))
             raise ConfigError(f"this backbone encodes {known}, not {modality!r}")

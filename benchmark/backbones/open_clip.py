@@ -5,20 +5,20 @@ from __future__ import annotations
 import copy
 import gzip
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import TwoTowers, check_device
-from benchmark.backbones.places import CONFIG_FILE, PART, checked_config, fetched, parted
-from benchmark.backbones.towers import image_tower, text_tower
+from benchmark.backbones.base import check_device
+from benchmark.backbones.places import CONFIG_FILE, PART, checked_config, hub_folder, parted
+from benchmark.backbones.towers import OpenClipBackbone, Tokenizer, image_tower, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
 from benchmark.errors import UnknownNameError, WeightsError, did_you_mean, reason_of
@@ -33,44 +33,6 @@ HUB = "hf-hub:"
 VOCABULARY_FILE = "bpe_simple_vocab.txt.gz"
 """A model folder may bring its own byte-pair merges under this name."""
 
-Tokenizer = Callable[[list[str]], Tensor]
-
-
-class OpenClipBackbone(TwoTowers):
-    """A ``DualEncoder`` over an open_clip ``CLIP`` or ``CustomTextCLIP``, in float32 and eval mode.
-
-    Args:
-        model: the model, weights loaded; frozen and owned from now on.
-        tokenizer: list of texts -> (B, context) int64 tokens.
-        transform: (H, W, 3) uint8 array -> (3, S, S) float32 tensor.
-        name: as shown in tables.
-        fingerprint: see ``DualEncoder``.
-        device: torch device string.
-        taken: see ``TwoTowers``.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        tokenizer: Tokenizer,
-        transform: Callable[[Any], Tensor],
-        *,
-        name: str,
-        fingerprint: str,
-        device: str = "cpu",
-        taken: str = "",
-    ) -> None:
-        model = model.float()
-        super().__init__(
-            {"image": image_tower(model), "text": text_tower(model)},
-            {"image": transform, "text": lambda text: tokenizer([text])[0]},
-            name=name,
-            fingerprint=fingerprint,
-            logit_scale=float(model.logit_scale.detach().exp()),  # type: ignore[operator]
-            device=device,
-            taken=taken,
-        )
-
 
 def load(spec: BackboneSpec) -> OpenClipBackbone:
     """Loads what a specification names.
@@ -80,119 +42,118 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     as model ``local-dir:/path`` or as ``pretrained``; or such a folder on the hub, ``hf-hub:NAME``.
     "#entry" may follow a folder or NAME, too; ``pretrained`` may be a file in place of its weights.
 
+    A ``bpe_simple_vocab.txt.gz`` in a folder, in the form of open_clip's own file, replaces the
+    standard byte-pair merges, for small models with a small vocabulary.
+
     Raises:
         UnknownNameError: no such architecture.
         WeightsError: weights are missing, unreadable, of another architecture, or trained with
             another activation function.
         ConfigError: unknown transform or device.
     """
-    how = (spec.transform, spec.device)
-    if spec.model.startswith(LOCAL_DIR):
-        folder = Path(spec.model.removeprefix(LOCAL_DIR))
-        return load_local_dir(folder, *how, weights=spec.pretrained)
-    if spec.model.startswith(HUB):
-        name, mark, entry = spec.model.removeprefix(HUB).partition(PART)
-        folder = Path(f"{_from_hub(name)}{mark}{entry}")
-        short = name.rpartition("/")[2]
-        return load_local_dir(folder, *how, name=short, weights=spec.pretrained)
-    given, part = parted(spec.pretrained)
-    if spec.pretrained and (given / CONFIG_FILE).is_file():
-        return load_local_dir(Path(spec.pretrained), *how, name=spec.model)
     check_device(spec.device)
-    name = spec.model.replace("/", "-")
-    config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
-    if config is None:
-        raise UnknownNameError(
-            f"unknown open_clip model {spec.model!r}"
-            f"{did_you_mean(spec.model, open_clip.list_models())}; give a name that open_clip "
-            "lists (MODEL=ViT-B-16-quickgelu), or a folder (MODEL=local-dir:/path)"
-        )
-    weights, tag = checkpoint.find_weights(name, spec.pretrained)
-    quick = bool(config.get("quick_gelu", False))
-    checkpoint.refuse_activation_mismatch(name, weights, quick, tag)
-    model = build_model(config, name)
-    taken = checkpoint.load_weights(model, weights, name, quick, part)
-    tokenizer = _named_tokenizer(name, config)
+    found = _named(spec)
+    config, folder, name = found.config, found.folder, found.name
+    model = build_model(found.built, name)
+    taken = checkpoint.load_weights(model, found.weights, name, _is_quick(config), found.part)
+    if folder is not None and (vocabulary := folder / VOCABULARY_FILE).is_file():
+        tokenizer = _own_tokenizer(vocabulary, config["text_cfg"])
+        content = [gzip.decompress(vocabulary.read_bytes())]  # the packed bytes hold a date
+    else:
+        tokenizer = _named_tokenizer(name if folder is None else f"{LOCAL_DIR}{folder}", config)
+        content = _vocabulary(tokenizer)
     _check_vocabulary(tokenizer, model, name)
-    return _assemble(
+    merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(found.preprocess))
+    merged["size"] = getattr(model.visual, "image_size", merged["size"])
+    facts = {"model": config, "preprocess": merged, "transform": spec.transform}
+    return OpenClipBackbone(
         model,
         tokenizer,
-        config=config,
-        preprocess=dict(tag),
-        transform=spec.transform,
+        image_transform(spec.transform, merged),
         name=name,
+        fingerprint=checkpoint.fingerprint(facts, model, [*found.extra, *content]),
         device=spec.device,
-        extra=_vocabulary(tokenizer),
         taken=taken,
     )
 
 
-def _from_hub(name: str) -> Path:
-    wanted = [CONFIG_FILE, "*.json", "*.txt", "*.model", *checkpoint.WEIGHT_FILES[:1]]
-    folder = fetched(name, wanted)
-    if not any((folder / file).is_file() for file in checkpoint.WEIGHT_FILES):
-        folder = fetched(name, [*wanted, *checkpoint.WEIGHT_FILES])
-    return folder
+class _Found(NamedTuple):
+    """What a specification names: a model's configuration and file of weights.
 
-
-def load_local_dir(
-    path: Path,
-    transform: str = "resize",
-    device: str = "cpu",
-    *,
-    name: str = "",
-    weights: str = "",
-) -> OpenClipBackbone:
-    """Loads a folder with ``open_clip_config.json`` and weights (open_clip's local-dir scheme).
-
-    A ``bpe_simple_vocab.txt.gz`` in the folder, in the form of open_clip's own file, replaces the
-    standard byte-pair merges, for small models with a small vocabulary.
-
-    Args:
-        path: the folder, or "folder#entry" for one of several sets of weights in its file.
-        transform: "resize" or "clip".
-        device: torch device string.
-        name: as shown in tables; the folder's name by default.
-        weights: a file, or "file#entry", in place of the folder's own.
-
-    Raises:
-        WeightsError: files are missing, or they do not fit each other.
-        ConfigError: unknown transform or device.
+    Attributes:
+        name: as shown in tables.
+        config: open_clip's; ``built`` is the same with every place in it on this machine.
+        weights: the file, and which ``part`` of it is meant.
+        preprocess: open_clip's facts of it; its own defaults for what is missing.
+        folder: that the model lies in, None for one that open_clip knows.
+        extra: what the fingerprint has to hold besides.
     """
-    check_device(device)
-    path, part = parted(str(path))
-    if not path.is_dir():
+
+    name: str
+    config: Mapping[str, Any]
+    built: Mapping[str, Any]
+    weights: Path
+    part: str
+    preprocess: Mapping[str, Any]
+    folder: Path | None = None
+    extra: Sequence[bytes] = ()
+
+
+def _named(spec: BackboneSpec) -> _Found:
+    given, part = parted(spec.pretrained)
+    name, weights = "", given if spec.pretrained else None
+    if spec.model.startswith(LOCAL_DIR):
+        folder, entry = parted(spec.model.removeprefix(LOCAL_DIR))
+    elif spec.model.startswith(HUB):
+        name, _, entry = spec.model.removeprefix(HUB).partition(PART)
+        files = [CONFIG_FILE, "*.json", "*.txt", "*.model"]
+        folder, name = hub_folder(name, files, checkpoint.WEIGHT_FILES), name.rpartition("/")[2]
+    elif spec.pretrained and (given / CONFIG_FILE).is_file():
+        folder, name, weights, entry = given, spec.model, None, part
+    else:
+        config, name = _known(spec.model), spec.model.replace("/", "-")
+        file, tag = checkpoint.find_weights(name, spec.pretrained)
+        checkpoint.refuse_activation_mismatch(name, file, _is_quick(config), tag)
+        return _Found(name, config, config, file, part, tag)
+    if not folder.is_dir():
         raise WeightsError(
-            f"there is no model folder {path}; expected a folder with {CONFIG_FILE} "
+            f"there is no model folder {folder}; expected a folder with {CONFIG_FILE} "
             f"and {checkpoint.WEIGHT_FILES[0]}"
         )
-    name = name or path.resolve().name
-    file, part = parted(weights) if weights else (None, part)
-    facts, file = checkpoint.find_in_folder(path, file)
+    facts, file = checkpoint.find_in_folder(folder, weights)
     config = facts["model_cfg"]
-    local, extra = checked_config(config, path)
-    model = build_model(local, name)
-    quick = bool(config.get("quick_gelu", False))
-    taken = checkpoint.load_weights(model, file, name, quick, part)
-    vocabulary = path / VOCABULARY_FILE
-    if vocabulary.is_file():
-        tokenizer = _own_tokenizer(vocabulary, config["text_cfg"])
-        extra += [gzip.decompress(vocabulary.read_bytes())]  # the packed bytes hold a date
-    else:
-        tokenizer = _named_tokenizer(f"{LOCAL_DIR}{path}", config)
-        extra += _vocabulary(tokenizer)
-    _check_vocabulary(tokenizer, model, name)
-    return _assemble(
-        model,
-        tokenizer,
-        config=config,
-        preprocess=dict(facts.get("preprocess_cfg") or {}),
-        transform=transform,
-        name=name,
-        device=device,
-        extra=extra,
-        taken=taken,
+    built, extra = checked_config(config, folder)
+    return _Found(
+        name or folder.resolve().name,
+        config,
+        built,
+        file,
+        entry if weights is None else part,
+        facts.get("preprocess_cfg") or {},
+        folder,
+        extra,
     )
+
+
+def _is_quick(config: Mapping[str, Any]) -> bool:
+    return bool(config.get("quick_gelu", False))
+
+
+def _known(model: str) -> Mapping[str, Any]:
+    """The configuration of a built-in architecture.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    name, names = model.replace("/", "-"), open_clip.list_models()
+    config = open_clip.get_model_config(name) if name in names else None
+    if config is None:
+        raise UnknownNameError(
+            f"unknown open_clip model {model!r}{did_you_mean(model, names)}; give a name that "
+            "open_clip lists (MODEL=ViT-B-16-quickgelu), or a folder (MODEL=local-dir:/path)"
+        )
+    found: Mapping[str, Any] = config
+    return found
 
 
 def build_model(config: Mapping[str, Any], name: str) -> nn.Module:
@@ -229,40 +190,9 @@ def bare_towers(name: str) -> dict[str, QueryEncoder]:
     Raises:
         UnknownNameError: no such architecture.
     """
-    config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
-    if config is None:
-        raise UnknownNameError(
-            f"unknown open_clip model {name!r}{did_you_mean(name, open_clip.list_models())}"
-        )
     with torch.device("meta"):
-        model = build_model(config, name)
+        model = build_model(_known(name), name)
     return {"image": image_tower(model), "text": text_tower(model)}
-
-
-def _assemble(
-    model: nn.Module,
-    tokenizer: Tokenizer,
-    *,
-    config: Mapping[str, Any],
-    preprocess: Mapping[str, Any],
-    transform: str,
-    name: str,
-    device: str,
-    extra: Sequence[bytes] = (),
-    taken: str = "",
-) -> OpenClipBackbone:
-    merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess))
-    merged["size"] = getattr(model.visual, "image_size", merged["size"])
-    facts = {"model": config, "preprocess": merged, "transform": transform}
-    return OpenClipBackbone(
-        model,
-        tokenizer,
-        image_transform(transform, merged),
-        name=name,
-        fingerprint=checkpoint.fingerprint(facts, model, extra),
-        device=device,
-        taken=taken,
-    )
 
 
 def _named_tokenizer(name: str, config: Mapping[str, Any]) -> Tokenizer:

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.base import Staged, check_device
-from benchmark.backbones.open_clip import OpenClipBackbone, build_model
+from benchmark.backbones.open_clip import build_model
 from benchmark.backbones.places import parted
+from benchmark.backbones.towers import OpenClipBackbone
 from benchmark.backbones.transforms import resized, staged
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec

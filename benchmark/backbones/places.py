@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
-from benchmark.errors import WeightsError
+from benchmark.errors import WeightsError, reason_of
 
 CONFIG_FILE = "open_clip_config.json"
 """Of a model folder in open_clip's form."""
@@ -211,6 +211,62 @@ def fetched(
             f"the model {name!r} is not in the local cache{tried}; where there is a network: "
             f"'hf download {name} --local-dir model', copy the folder here and give it: "
             f"{setting}/path/to/model"
+        ) from None
+
+
+def model_folder(source: str, expected: str, files: Sequence[str], weights: Sequence[str]) -> Path:
+    """The local folder of a model: a path, or a name on the hub.
+
+    Args:
+        source: what the user has given.
+        expected: the message where it is neither.
+        files: see ``hub_folder``; ``weights`` too.
+
+    Raises:
+        WeightsError: no such folder, or it could not be fetched.
+    """
+    folder = user_path(source)
+    if folder.is_dir():
+        return folder
+    if not HUB_ID.fullmatch(source):
+        raise WeightsError(expected)
+    return hub_folder(source, files, weights)
+
+
+def hub_folder(name: str, files: Sequence[str], weights: Sequence[str]) -> Path:
+    """The folder of a model of the hub, fetched into its cache.
+
+    Args:
+        name: as on the hub.
+        files: patterns of what is fetched.
+        weights: patterns of files of weights; all but the first are fetched only where there is no
+            such file.
+
+    Raises:
+        WeightsError: see ``fetched``.
+    """
+    folder = fetched(name, [*files, *weights[:1]])
+    if weights[1:] and not any(next(folder.glob(one), None) for one in weights):
+        folder = fetched(name, [*files, *weights])
+    return folder
+
+
+def read_config(path: Path, what: str, keys: Sequence[str]) -> dict[str, Any]:
+    """A model's configuration that has these keys; those that end in "_config" hold others.
+
+    Raises:
+        WeightsError: it is none; says what is expected.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        for key in keys:
+            if not isinstance(config[key], dict if key.endswith("_config") else str):
+                raise ValueError(f"{key!r} is of another kind")
+        return dict(config)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        named = ", ".join(map(repr, keys[:-1])) + f" and {keys[-1]!r}"
+        raise WeightsError(
+            f"{path} is not {what} ({reason_of(error)}); expected JSON with {named}"
         ) from None
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.backbones.base import TwoTowers
 from methods.base import QueryEncoder
+
+Tokenizer = Callable[[list[str]], Tensor]
 
 
 class ImageTower(QueryEncoder):
@@ -125,3 +129,39 @@ def text_tower(model: Any) -> TextTower | ForeignTextTower:
 
     plain = isinstance(text, TextTransformer) and text.cls_emb is None and not text.use_pad_mask
     return TextTower(text, text.pool_type, text.eos_id) if plain else ForeignTextTower(text)
+
+
+class OpenClipBackbone(TwoTowers):
+    """A ``DualEncoder`` over an open_clip ``CLIP`` or ``CustomTextCLIP``, in float32 and eval mode.
+
+    Args:
+        model: the model, weights loaded; frozen and owned from now on.
+        tokenizer: list of texts -> (B, context) int64 tokens.
+        transform: (H, W, 3) uint8 array -> (3, S, S) float32 tensor.
+        name: as shown in tables.
+        fingerprint: see ``DualEncoder``.
+        device: torch device string.
+        taken: see ``TwoTowers``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Tokenizer,
+        transform: Callable[[Any], Tensor],
+        *,
+        name: str,
+        fingerprint: str,
+        device: str = "cpu",
+        taken: str = "",
+    ) -> None:
+        model = model.float()
+        super().__init__(
+            {"image": image_tower(model), "text": text_tower(model)},
+            {"image": transform, "text": lambda text: tokenizer([text])[0]},
+            name=name,
+            fingerprint=fingerprint,
+            logit_scale=float(model.logit_scale.detach().exp()),  # type: ignore[operator]
+            device=device,
+            taken=taken,
+        )

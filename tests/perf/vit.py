@@ -5,7 +5,7 @@ from __future__ import annotations
 import open_clip
 import torch
 
-from benchmark.backbones.open_clip import OpenClipBackbone
+from benchmark.backbones.towers import OpenClipBackbone
 from benchmark.backbones.transforms import image_transform
 
 

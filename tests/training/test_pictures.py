@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmark.backbones.open_clip import load_local_dir
 from benchmark.mini.pictures.backbone import weights_folder
+from tests.benchmark.backbones.fixtures_open_clip import load_local_dir
 from tests.training.trainers import rates_of, updates_of
 from training.pictures import (
     SOURCES,

@@ -32,30 +32,8 @@ def _decay(seconds: float) -> np.ndarray:
     return np.exp(-_TIME / seconds)
 
 
-def _pure(f: float, rng: Rng) -> np.ndarray:
-    return _sine(f) * _decay(0.09)
-
-
-def _reed(f: float, rng: Rng) -> np.ndarray:
-    tone = sum((_sine(k * f) / k for k in (1, 3, 5, 7) if k * f < 3800), np.zeros(_STROKE))
-    return tone * np.minimum(1, np.clip(0.22 - _TIME, 0, None) / 0.03)
-
-
-def _bell(f: float, rng: Rng) -> np.ndarray:
-    parts = ((1.0, 1.0), (2.76, 0.8), (5.4, 0.5))
-    tone = (a * _sine(k * f) * _decay(0.16 / k) for k, a in parts if k * f < 3800)
-    return sum(tone, np.zeros(_STROKE))
-
-
-def _bright(f: float, rng: Rng) -> np.ndarray:
-    wobble = 3.0 * _decay(0.08) * _sine(1.41 * f)
-    return np.sin(2 * np.pi * f * _TIME + wobble) * _decay(0.1)
-
-
-def _double(f: float, rng: Rng) -> np.ndarray:
-    beat = _decay(0.025)
-    late = np.concatenate([np.zeros(900), beat[:-900]])
-    return _sine(0.8 * f) * (beat + late)
+def _late(beat: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.zeros(900), beat[:-900]])
 
 
 def _burst(f: float, rng: Rng) -> np.ndarray:
@@ -65,47 +43,39 @@ def _burst(f: float, rng: Rng) -> np.ndarray:
     return np.fft.irfft(spectrum * band, n=_STROKE) * _decay(0.07)
 
 
-def _beating(f: float, rng: Rng) -> np.ndarray:
-    return (_sine(2 * f) + _sine(2 * f + 28.0)) * _decay(0.16)
-
-
-def _rising(f: float, rng: Rng) -> np.ndarray:
-    return _sine(f * (0.8 + 1.6 * np.minimum(_TIME / 0.18, 1))) * _decay(0.12)
-
-
-def _soft(f: float, rng: Rng) -> np.ndarray:
-    swell = np.sin(np.pi * np.minimum(_TIME / 0.28, 1)) ** 2
-    return (_sine(f) + 0.6 * _sine(2 * f)) * swell
-
-
-def _falling(f: float, rng: Rng) -> np.ndarray:
-    return _sine(f * (2.4 - 1.6 * np.minimum(_TIME / 0.18, 1))) * _decay(0.12)
-
-
-def _buzz(f: float, rng: Rng) -> np.ndarray:
-    pulses = np.cos(2 * np.pi * 62.0 * _TIME) > 0.9
-    return pulses * (_sine(3 * f) + _sine(f)) * _decay(0.14)
-
-
-def _knock(f: float, rng: Rng) -> np.ndarray:
-    click = rng.standard_normal(_STROKE) * _decay(0.004)
-    return 0.9 * click + (_sine(f) + 0.8 * _sine(1.6 * f)) * _decay(0.022)
-
-
+_RISE, _SWELL = np.minimum(_TIME / 0.18, 1), np.sin(np.pi * np.minimum(_TIME / 0.28, 1)) ** 2
 _TIMBRES: dict[str, Callable[[float, Rng], np.ndarray]] = {
-    "circle": _pure,
-    "square": _reed,
-    "triangle": _bell,
-    "star": _bright,
-    "heart": _double,
+    "circle": lambda f, rng: _sine(f) * _decay(0.09),
+    "square": lambda f, rng: (
+        sum((_sine(k * f) / k for k in (1, 3, 5, 7) if k * f < 3800), np.zeros(_STROKE))
+        * np.minimum(1, np.clip(0.22 - _TIME, 0, None) / 0.03)
+    ),
+    "triangle": lambda f, rng: sum(
+        (
+            a * _sine(k * f) * _decay(0.16 / k)
+            for k, a in ((1.0, 1.0), (2.76, 0.8), (5.4, 0.5))
+            if k * f < 3800
+        ),
+        np.zeros(_STROKE),
+    ),
+    "star": lambda f, rng: (
+        np.sin(2 * np.pi * f * _TIME + 3.0 * _decay(0.08) * _sine(1.41 * f)) * _decay(0.1)
+    ),
+    "heart": lambda f, rng: _sine(0.8 * f) * (_decay(0.025) + _late(_decay(0.025))),
     "cross": _burst,
-    "ring": _beating,
-    "fish": _rising,
-    "moon": _soft,
-    "arrow": _falling,
-    "bolt": _buzz,
-    "hourglass": _knock,
+    "ring": lambda f, rng: (_sine(2 * f) + _sine(2 * f + 28.0)) * _decay(0.16),
+    "fish": lambda f, rng: _sine(f * (0.8 + 1.6 * _RISE)) * _decay(0.12),
+    "moon": lambda f, rng: (_sine(f) + 0.6 * _sine(2 * f)) * _SWELL,
+    "arrow": lambda f, rng: _sine(f * (2.4 - 1.6 * _RISE)) * _decay(0.12),
+    "bolt": lambda f, rng: (
+        (np.cos(2 * np.pi * 62.0 * _TIME) > 0.9) * (_sine(3 * f) + _sine(f)) * _decay(0.14)
+    ),
+    "hourglass": lambda f, rng: (
+        0.9 * (rng.standard_normal(_STROKE) * _decay(0.004))
+        + (_sine(f) + 0.8 * _sine(1.6 * f)) * _decay(0.022)
+    ),
 }
+"""Shape -> frequency, generator -> one sound, (2400,)."""
 
 
 def _shaped(rng: Rng, response: np.ndarray) -> np.ndarray:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import safetensors
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from benchmark.backbones.base import TwoTowers, fingerprint, on_device, owned
-from benchmark.backbones.packing import pack_staged
+from benchmark.backbones.base import TwoTowers, fingerprint
+from benchmark.backbones.composed import ComposedBackbone, map_packed, unpack
 from benchmark.backbones.towers import ImageTower, TextTower
 from benchmark.cell import BackboneSpec
 from benchmark.data.tasks import clean
 from benchmark.errors import ConfigError, WeightsError, did_you_mean
-from benchmark.mini.composed.combiner import Combiner, ComposedTower
 from benchmark.mini.pictures.backbone import WEIGHTS
 from benchmark.mini.pictures.backbone import load as load_base
 from methods.base import QueryEncoder
 
 IMAGE_SHAPE = (3, 64, 64)
-_PIXELS = 3 * 64 * 64
 WEIGHTS_FILE = "combiner.safetensors"
 
 COMBINER = {
@@ -36,69 +35,128 @@ COMBINERS = ("cirr", "fiq")
 """Sets that a combiner ships for."""
 
 
-class ComposedBackbone:
-    """A ``DualEncoder`` of modalities "composed" and "image".
+class Combiner(nn.Module):
+    """Moves the reference's embedding by what the sentence says about what the picture shows.
+
+    A learnt readout token and the sentence's token states attend to each other and to the
+    picture's patches (torch's decoder layers); what the readout has gathered is added to the
+    reference's embedding. The output layer starts at zero: an untrained combiner returns the
+    reference.
 
     Args:
-        base: the base encoder; its image tower embeds the gallery.
-        combiner: trained for that base.
-        name: as shown in tables.
-        logit_scale: learnt with the combiner.
+        image_width: width of the patch states.
+        text_width: width of the token states.
+        embed_dim: width of the embedding space.
+        width: width of the combiner.
+        layers: number of decoder layers.
+        heads: attention heads.
     """
 
     def __init__(
-        self, base: TwoTowers, combiner: Combiner, *, name: str, logit_scale: float
+        self,
+        *,
+        image_width: int,
+        text_width: int,
+        embed_dim: int,
+        width: int,
+        layers: int,
+        heads: int,
     ) -> None:
-        self.name = name
-        self.device = base.device
-        self.logit_scale = logit_scale
-        self._base = base
-        combiner = combiner.float().eval().requires_grad_(False).to(base.device)
-        image, text = towers(base)
-        self._tower = ComposedTower(image, text, combiner, IMAGE_SHAPE).eval()
-        facts = {"base": base.fingerprint, "combiner": COMBINER, "scale": logit_scale}
-        self.fingerprint = fingerprint({**facts, "text": "cleaned"}, combiner)
+        super().__init__()
+        self.patch_norm = nn.LayerNorm(image_width)
+        self.patch_in = nn.Linear(image_width, width)
+        self.text_in = nn.Linear(text_width, width)
+        self.start = nn.Linear(embed_dim, width)
+        self.layers = nn.ModuleList(
+            nn.TransformerDecoderLayer(
+                width, heads, 2 * width, dropout=0.0, batch_first=True, norm_first=True
+            )
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, embed_dim)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
 
-    def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
-        """One raw item -> one input tensor on the CPU; composed ones as ``packing`` says."""
-        image = self._base.preprocess("image")
-        if _side(modality) == "image":
-            return image
-        words = self._base.preprocess("text")
-        return pack_staged(image, lambda text: words(clean(text)), IMAGE_SHAPE)
+    def forward(self, patches: Tensor, pooled: Tensor, states: Tensor, absent: Tensor) -> Tensor:
+        """Embeds queries.
 
-    def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
-        """Stacks inputs on the device; texts are cut after the last end token of the batch."""
-        if _side(modality) == "image":
-            return self._base.collate("image", inputs)
-        batch = torch.stack(list(inputs))
-        if len(batch):
-            last = int(batch[:, _PIXELS:].argmax(dim=1).max())
-            batch = batch[:, : _PIXELS + last + 1]
-        return on_device(batch, self.device)
+        Args:
+            patches: (B, P, image_width) patch states of the references.
+            pooled: (B, embed_dim) unit rows, the references' embeddings.
+            states: (B, L, text_width) token states of the sentences.
+            absent: (B, L) bool, true after a sentence's end.
 
-    def query_encoder(self, modality: str) -> QueryEncoder:
-        """A fresh copy in eval mode whose parameters all take gradients."""
-        if _side(modality) == "image":
-            return self._base.query_encoder("image")
-        return owned(self._tower)
+        Returns:
+            (B, embed_dim) float32 unit rows.
+        """
+        memory = self.patch_in(self.patch_norm(patches))
+        x = torch.cat([self.start(pooled)[:, None], self.text_in(states)], dim=1)
+        hidden = F.pad(absent, (1, 0), value=False)
+        for layer in self.layers:
+            x = layer(x, memory, tgt_key_padding_mask=hidden)
+        return F.normalize(pooled + self.out(self.norm(x[:, 0])), dim=-1)
 
-    @torch.no_grad()
-    def encode(self, modality: str, inputs: Tensor) -> Tensor:
-        if _side(modality) == "image":
-            return self._base.encode("image", inputs)
-        rows: Tensor = self._tower(inputs)
-        return rows
+
+class ComposedTower(QueryEncoder):
+    """The whole query tower; ``forward`` takes packed rows (``backbones.composed``).
+
+    All LayerNorms are adaptable: those of the image tower, the text tower and the combiner.
+
+    Args:
+        image: the base's image tower.
+        text: the base's text tower, with causal attention.
+        combiner: trained for these towers.
+        image_shape: shape of a preprocessed image.
+    """
+
+    def __init__(
+        self,
+        image: ImageTower,
+        text: TextTower,
+        combiner: Combiner,
+        image_shape: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        self.image = image
+        self.text = text
+        self.combiner = combiner
+        self.image_shape = image_shape
+
+    def forward(self, rows: Tensor) -> Tensor:
+        images, tokens = unpack(rows, self.image_shape)
+        patches, pooled = image_states(self.image, images)
+        states, absent = text_states(self.text, tokens)
+        return self.combiner(patches, pooled, states, absent)
+
+    def map_parts(self, inputs: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        return map_packed(inputs, self.image_shape, change)
+
+
+def image_states(tower: ImageTower, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Patch states (B, P, W) of the last block, and the picture's embedding (B, D) as unit rows."""
+    visual: Any = tower.visual
+    patches, pooled = visual.states(images)
+    return patches, F.normalize(pooled @ visual.proj, dim=-1)
+
+
+def text_states(tower: TextTower, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Token states (B, L, W) after the final norm, and where (B, L) the text has ended."""
+    length = tokens.shape[1]
+    x = tower.token_embedding(tokens) + tower.positional_embedding[:length]
+    mask: Any = tower.attn_mask
+    x = tower.ln_final(tower.transformer(x, attn_mask=mask[:length, :length]))
+    end = tokens.argmax(dim=1, keepdim=True)  # the end token has the largest number, as in CLIP
+    return x, torch.arange(length, device=tokens.device) > end
 
 
 def towers(base: TwoTowers) -> tuple[ImageTower, TextTower]:
-    """Frozen copies of the base's two towers."""
-    image, text = (owned(base.query_encoder(m)).requires_grad_(False) for m in ("image", "text"))
-    return cast(ImageTower, image), cast(TextTower, text)
+    """The base's two towers, frozen."""
+    return cast(ImageTower, base.tower("image")), cast(TextTower, base.tower("text"))
 
 
 def base_towers() -> tuple[TwoTowers, ImageTower, TextTower]:
-    """The shipped base encoder and copies of its towers."""
+    """The shipped base encoder and its towers."""
     base = load_base(BackboneSpec("mini"))
     return base, *towers(base)
 
@@ -144,12 +202,16 @@ def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
     except (OSError, safetensors.SafetensorError, RuntimeError, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{file} cannot be read ({reason}); {retrain}") from None
-    if facts.get("base") != base_fingerprint(*towers(base)):
+    image, text = towers(base)
+    if facts.get("base") != base_fingerprint(image, text):
         raise WeightsError(f"{file} was trained for another base encoder than ships; {retrain}")
-    return ComposedBackbone(base, combiner, name=f"mini-composed-{spec.model}", logit_scale=scale)
-
-
-def _side(modality: str) -> str:
-    if modality not in ("composed", "image"):
-        raise ConfigError(f"this backbone encodes 'composed' and 'image', not {modality!r}")
-    return modality
+    told = {"base": base.fingerprint, "combiner": COMBINER, "scale": scale, "text": "cleaned"}
+    return ComposedBackbone(
+        base,
+        ComposedTower(image, text, combiner, IMAGE_SHAPE),
+        name=f"mini-composed-{spec.model}",
+        fingerprint=fingerprint(told, combiner),
+        logit_scale=scale,
+        clean=clean,
+        modalities=("composed", "image"),
+    )

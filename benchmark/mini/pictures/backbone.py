@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from benchmark.backbones.base import TwoTowers, check_device, fingerprint
+from benchmark.backbones.base import check_device, fingerprint
 from benchmark.backbones.places import CONFIG_FILE
-from benchmark.backbones.towers import image_tower, text_tower
+from benchmark.backbones.towers import OpenClipBackbone
 from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
@@ -32,7 +32,7 @@ ENCODERS = ("base", "flickr", "people-cuhk", "people-icfg")
 """The shipped encoders of pictures and captions."""
 
 
-class MiniClip(TwoTowers):
+class MiniClip(OpenClipBackbone):
     """A ``DualEncoder`` that imports open_clip for its tokenizer, once there are texts."""
 
     def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
@@ -66,14 +66,11 @@ def load(spec: BackboneSpec) -> MiniClip:
     stated |= OTHERWISE
     facts = {"model": config, "preprocess": stated, "transform": spec.transform}
     return MiniClip(
-        {"image": image_tower(model), "text": text_tower(model)},
-        {
-            "image": image_transform(spec.transform, stated),
-            "text": lambda text: tokenizer()([text])[0],
-        },
+        model,
+        lambda texts: tokenizer()(texts),
+        image_transform(spec.transform, stated),
         name=NAME if spec.model in ("", "base") else f"{NAME}-{spec.model}",
         fingerprint=fingerprint(facts, model, [vocabulary]),
-        logit_scale=float(model.logit_scale.detach().exp()),
         device=spec.device,
     )
 

@@ -51,8 +51,6 @@ MARGIN = 2
 """Pixels of bare paper around a poster."""
 _YY, _XX = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
 
-Motif = Callable[[np.random.Generator], np.ndarray]
-
 
 def _radii(sizes: list[str]) -> list[float]:
     """Radii in pixels, shrunk together where the row would not fit."""
@@ -78,86 +76,68 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         return Scene(pick(rng, BACKGROUNDS), tuple(things))
 
 
-def _lines(period: float, angle: float, duty: float) -> Motif:
+def _lines(rng: np.random.Generator, period: float, angle: float, duty: float) -> np.ndarray:
     """Parallel hand-drawn lines; ``angle`` 0 is horizontal."""
-
-    def draw(rng: np.random.Generator) -> np.ndarray:
-        wobble = 1.6 * smooth_field(rng, 4)
-        along = cos(angle) * _YY + sin(angle) * _XX + rng.uniform(0, period) + wobble
-        return (along % period < duty).astype(np.float32)
-
-    return draw
+    wobble = 1.6 * smooth_field(rng, 4)
+    along = cos(angle) * _YY + sin(angle) * _XX + rng.uniform(0, period) + wobble
+    return along % period < duty
 
 
-def _broken(period: float, angle: float, dash: float) -> Motif:
+def _broken(rng: np.random.Generator, period: float, angle: float, dash: float) -> np.ndarray:
     """Short strokes in offset rows, such as blades of grass."""
-
-    def draw(rng: np.random.Generator) -> np.ndarray:
-        u = cos(angle) * _XX + sin(angle) * _YY + rng.uniform(0, period)
-        v = -sin(angle) * _XX + cos(angle) * _YY + rng.uniform(0, period)
-        row = np.floor(v / period)
-        return ((v % period < 1.2) & ((u + 2.7 * row) % (1.8 * dash) < dash)).astype(np.float32)
-
-    return draw
+    u = cos(angle) * _XX + sin(angle) * _YY + rng.uniform(0, period)
+    v = -sin(angle) * _XX + cos(angle) * _YY + rng.uniform(0, period)
+    row = np.floor(v / period)
+    return (v % period < 1.2) & ((u + 2.7 * row) % (1.8 * dash) < dash)
 
 
-def _specks(count: int, radius: float) -> Motif:
+def _specks(rng: np.random.Generator, count: int, radius: float) -> np.ndarray:
     """Round specks at random places."""
-
-    def draw(rng: np.random.Generator) -> np.ndarray:
-        centres = rng.uniform(0, SIDE, (count, 2, 1, 1)).astype(np.float32)
-        distance = np.hypot(_YY - centres[:, 0], _XX - centres[:, 1]).min(0)
-        return np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)
-
-    return draw
+    centres = rng.uniform(0, SIDE, (count, 2, 1, 1)).astype(np.float32)
+    distance = np.hypot(_YY - centres[:, 0], _XX - centres[:, 1]).min(0)
+    return np.clip(radius + 0.5 - distance, 0, 1)
 
 
 def _waves(rng: np.random.Generator) -> np.ndarray:
     phase = rng.uniform(0, 2 * pi)
-    crest = (_YY + 1.6 * np.sin(_XX / 3.2 + phase) + rng.uniform(0, 8)) % 8
-    return (crest < 1.3).astype(np.float32)
+    return (_YY + 1.6 * np.sin(_XX / 3.2 + phase) + rng.uniform(0, 8)) % 8 < 1.3
 
 
 def _bricks(rng: np.random.Generator) -> np.ndarray:
     y, x = _YY + rng.uniform(0, 10), _XX + rng.uniform(0, 20)
     row = np.floor(y / 10)
-    return (((y % 10) < 1.2) | ((x + 10 * (row % 2)) % 20 < 1.2)).astype(np.float32)
+    return ((y % 10) < 1.2) | ((x + 10 * (row % 2)) % 20 < 1.2)
 
 
-def _outlined_blobs(cells: int, level: float, width: float) -> Motif:
+def _outlined_blobs(rng: np.random.Generator, cells: int, level: float, width: float) -> np.ndarray:
     """Contours of a smooth field: clouds or stones."""
-
-    def draw(rng: np.random.Generator) -> np.ndarray:
-        return (np.abs(smooth_field(rng, cells) - level) < width).astype(np.float32)
-
-    return draw
+    return np.abs(smooth_field(rng, cells) - level) < width
 
 
 def _bands(rng: np.random.Generator) -> np.ndarray:
-    height = _YY / SIDE + 0.06 * smooth_field(rng, 3)
-    return np.floor(height * 5) / 5
+    return np.floor((_YY / SIDE + 0.06 * smooth_field(rng, 3)) * 5) / 5
 
 
-_BACKDROPS: dict[str, tuple[RGB, RGB, Motif]] = {
-    "grass": ((112, 168, 84), (52, 104, 40), _broken(5.0, pi / 2, 4.0)),
-    "sand": ((228, 200, 146), (184, 146, 92), _specks(70, 0.5)),
-    "brick": ((176, 92, 70), (226, 206, 190), _bricks),
-    "wood": ((186, 130, 76), (116, 70, 34), _lines(9.0, 0.0, 1.2)),
-    "water": ((66, 134, 180), (22, 76, 128), _waves),
-    "sky": ((150, 192, 232), (246, 246, 250), _outlined_blobs(4, 0.5, 0.06)),
-    "snow": ((232, 236, 244), (170, 186, 214), _specks(26, 1.1)),
-    "night": ((30, 28, 66), (244, 236, 190), _specks(20, 0.7)),
-    "concrete": ((150, 150, 150), (112, 112, 114), _lines(7.0, pi / 4, 1.0)),
-    "soil": ((104, 72, 44), (60, 38, 20), _broken(6.0, 0.5, 3.0)),
-    "pebbles": ((190, 182, 170), (84, 78, 70), _outlined_blobs(11, 0.5, 0.08)),
-    "sunset": ((96, 62, 116), (246, 152, 70), _bands),
+_BACKDROPS: dict[str, tuple[RGB, RGB, Callable[..., np.ndarray], tuple[float, ...]]] = {
+    "grass": ((112, 168, 84), (52, 104, 40), _broken, (5.0, pi / 2, 4.0)),
+    "sand": ((228, 200, 146), (184, 146, 92), _specks, (70, 0.5)),
+    "brick": ((176, 92, 70), (226, 206, 190), _bricks, ()),
+    "wood": ((186, 130, 76), (116, 70, 34), _lines, (9.0, 0.0, 1.2)),
+    "water": ((66, 134, 180), (22, 76, 128), _waves, ()),
+    "sky": ((150, 192, 232), (246, 246, 250), _outlined_blobs, (4, 0.5, 0.06)),
+    "snow": ((232, 236, 244), (170, 186, 214), _specks, (26, 1.1)),
+    "night": ((30, 28, 66), (244, 236, 190), _specks, (20, 0.7)),
+    "concrete": ((150, 150, 150), (112, 112, 114), _lines, (7.0, pi / 4, 1.0)),
+    "soil": ((104, 72, 44), (60, 38, 20), _broken, (6.0, 0.5, 3.0)),
+    "pebbles": ((190, 182, 170), (84, 78, 70), _outlined_blobs, (11, 0.5, 0.08)),
+    "sunset": ((96, 62, 116), (246, 152, 70), _bands, ()),
 }
-"""Place -> flat colour, colour of the motif, motif."""
+"""Place -> flat colour, colour of the motif, where the motif is (its function and settings)."""
 
 
 def _backdrop(name: str, rng: np.random.Generator) -> np.ndarray:
-    flat, motif_colour, motif = _BACKDROPS[name]
-    share = motif(rng)[..., None]
+    flat, motif_colour, motif, settings = _BACKDROPS[name]
+    share = motif(rng, *settings).astype(np.float32)[..., None]
     shade = np.asarray(flat, np.float32) * rng.uniform(0.93, 1.07)
     return (shade * (1 - share) + np.asarray(motif_colour, np.float32) * share).astype(np.float32)
 

@@ -13,7 +13,9 @@ from open_clip.tokenizer import default_bpe
 from safetensors.torch import save_file
 from torch import nn
 
-from benchmark.backbones.open_clip import OpenClipBackbone, build_model
+from benchmark.backbones.open_clip import build_model, load
+from benchmark.backbones.towers import OpenClipBackbone
+from benchmark.cell import BackboneSpec
 from tests.benchmark.backbones.contract import collated
 
 MERGES = 300
@@ -71,6 +73,12 @@ def write_folder(folder: Path, config: dict[str, Any], seed: int = 0, **extra: A
     with gzip.open(folder / "bpe_simple_vocab.txt.gz", "wt", encoding="utf-8") as out:
         out.write("\n".join(lines))
     return folder
+
+
+def load_local_dir(
+    folder: Path | str, transform: str = "resize", device: str = "cpu"
+) -> OpenClipBackbone:
+    return load(BackboneSpec("open_clip", f"local-dir:{folder}", "", transform, device))
 
 
 def images(count: int = 3) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmark.backbones import pe_av
 from benchmark.backbones.base import TwoTowers
+from benchmark.cell import BackboneSpec
 from shifts.audio.item import Audio
 from tests.benchmark.backbones.contract import collated
 
@@ -85,7 +86,8 @@ def random_model(seed: int = 0) -> Any:
 
 
 def load(folder: Path, transform: str = "clip") -> TwoTowers:
-    return pe_av.load_folder(folder, transform, name="tiny", seconds=SECONDS, frames=FRAMES)
+    spec = BackboneSpec("pe_av", str(folder), "", transform)
+    return pe_av.load(spec, seconds=SECONDS, frames=FRAMES)
 
 
 def clips(count: int = 3, frames: int = 10) -> list[np.ndarray]:

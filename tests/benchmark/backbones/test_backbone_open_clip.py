@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from benchmark.backbones.open_clip import OpenClipBackbone, load_local_dir
-from benchmark.backbones.towers import image_tower, text_tower
+from benchmark.backbones.towers import OpenClipBackbone, image_tower, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.errors import ConfigError
 from tests.benchmark.backbones.contract import BackboneContract
@@ -25,6 +24,7 @@ from tests.benchmark.backbones.fixtures_open_clip import (
     images,
     inputs,
     layer_norm_scalars,
+    load_local_dir,
     random_model,
     write_folder,
     write_weights,

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmark.backbones import blip_weights
+from benchmark.backbones import blip
 from benchmark.backbones.base import TwoTowers
 from benchmark.errors import ConfigError, WeightsError
 from tests.benchmark.backbones.fixtures_blip import (
@@ -255,4 +255,4 @@ def test_settings(folder: Path) -> None:
 
 def test_patch_grid_that_is_no_square_is_left_to_the_comparison() -> None:
     positions = torch.zeros(1, 7, 4)
-    assert blip_weights.resized_positions(positions, (4, 4)) is positions
+    assert blip.resized_positions(positions, (4, 4)) is positions

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import cav_mae
 from benchmark.backbones.base import TwoTowers
-from benchmark.backbones.cav_mae_model import AudioTower, Shape, VideoTower, infer_shape
+from benchmark.backbones.cav_mae import Shape, Tower, infer_shape
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters
@@ -123,14 +123,14 @@ class TestContract(BackboneContract):
 def test_the_published_sizes() -> None:
     """768 wide, 12 blocks of two norms and a last one: 25 x 1,536 scalars a tower."""
     with torch.device("meta"):
-        towers = (AudioTower(Shape()), VideoTower(Shape()))
+        towers = (Tower("audio", Shape()), Tower("video", Shape()))
     for tower in towers:
         assert layer_norm_scalars(tower) == 38_400
         adapted = select_parameters(tower, "norm")
         assert sum(p.numel() for p in adapted.values()) == 38_400
     assert towers[0].positions.shape == (1, 512, 768)
     assert towers[1].positions.shape == (1, 196, 768)
-    assert towers[0].blocks[0].attn.heads == 12  # type: ignore[union-attr]
+    assert towers[0].blocks[0].attn.num_heads == 12  # type: ignore[union-attr]
 
 
 def test_sizes_are_read_off_the_weights() -> None:

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.backbones.cav_mae_model import Shape
-from benchmark.backbones.cav_mae_model import VideoTower as CavMaeTower
-from benchmark.backbones.open_clip import load_local_dir
+from benchmark.backbones.cav_mae import Shape
+from benchmark.backbones.cav_mae import Tower as CavMaeTower
 from benchmark.backbones.towers import image_tower
 from benchmark.mini.clips.backbone import ARCHITECTURE, ClipEncoder
-from benchmark.mini.composed.combiner import Combiner
+from benchmark.mini.composed.backbone import Combiner
 from benchmark.mini.pictures.backbone import WEIGHTS
 from methods.base import MethodError
 from methods.parameters import last_blocks, select_parameters
+from tests.benchmark.backbones.fixtures_open_clip import load_local_dir
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
@@ -42,7 +42,7 @@ def test_the_embedded_clip_encoder_and_combiner() -> None:
 
 def test_cav_mae() -> None:
     with torch.device("meta"):
-        tower = CavMaeTower(Shape())
+        tower = CavMaeTower("video", Shape())
     assert last_blocks(tower) == [tower.blocks[len(tower.blocks) - 1]]
 
 

@@ -13,12 +13,16 @@ from typing import Any
 
 import pytest
 
-from benchmark.backbones.open_clip import load_local_dir
 from benchmark.errors import WeightsError
 from shifts.base import ShiftError
 from shifts.text import seq2seq
 from tests.benchmark.backbones.contract import collated
-from tests.benchmark.backbones.fixtures_open_clip import CONFIG, random_model, write_weights
+from tests.benchmark.backbones.fixtures_open_clip import (
+    CONFIG,
+    load_local_dir,
+    random_model,
+    write_weights,
+)
 
 transformers = pytest.importorskip("transformers")
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmark.backbones.open_clip import OpenClipBackbone, build_model, load, load_local_dir
+from benchmark.backbones.open_clip import build_model, load
+from benchmark.backbones.towers import OpenClipBackbone
 from benchmark.cell import BackboneSpec
 from benchmark.data.loading import load_retrieval_set
 from benchmark.data.suite import benchmark_card
@@ -22,6 +23,7 @@ from tests.benchmark.backbones.fixtures_open_clip import (
     CONFIG,
     inputs,
     layer_norm_scalars,
+    load_local_dir,
     random_model,
     write_folder,
     write_weights,
@@ -216,7 +218,7 @@ def test_folder_faults(tmp_path: Path) -> None:
 def test_weights_that_are_given_count_more_than_the_folder_s(
     folder: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.backbones.open_clip.fetched", lambda name, files: folder)
+    monkeypatch.setattr("benchmark.backbones.places.fetched", lambda name, files: folder)
     other = {"state_dict_ema": random_model(CONFIG, seed=7).state_dict(), "state_dict": {}}
     torch.save(other, tmp_path / "tuned.pt")
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.backbones import pe_av, pe_av_model
+from benchmark.backbones import pe_av
 from benchmark.backbones.audio import resample
 from benchmark.backbones.base import TwoTowers
 from benchmark.cell import BackboneSpec
@@ -96,7 +96,7 @@ def test_a_tower_owns_nothing_of_the_other_side(model: Any, backbone: TwoTowers)
 def test_scalars_of_the_librarys_own_sizes() -> None:
     """transformers' default configuration: width 1792, 6 layers of heads 128 wide, PE-Core L/14."""
     with torch.device("meta"):
-        towers = pe_av_model.build_towers(transformers.PeAudioVideoConfig())
+        towers = pe_av.build_towers(transformers.PeAudioVideoConfig())
     temporal = 4 * 1792 + 6 * (2 * 1792 + 2 * 128) + 1792 + 2 * 1792
     counts = {m: sum(p.numel() for p in select_parameters(t).values()) for m, t in towers.items()}
     assert counts == {"audio": temporal, "video": temporal + (1 + 2 * 24 + 1 + 1) * 2 * 1024}
@@ -123,7 +123,7 @@ def test_on_a_cpu_the_codec_computes_in_float32_also_under_autocast(
 
 
 def test_short_audio_is_reflected_to_a_token_and_the_rest_is_masked(folder: Path) -> None:
-    backbone = pe_av.load_folder(folder, name="tiny", seconds=12 * HOP / 48_000)
+    backbone = pe_av.load(BackboneSpec("pe_av", str(folder)), seconds=12 * HOP / 48_000)
     prepare = backbone.preprocess("audio")
     item = sound(3000 / 48_000)
     inputs = prepare(item)

@@ -16,9 +16,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from benchmark.backbones.open_clip import OpenClipBackbone
 from benchmark.backbones.person_search import load, person_tokenizer, person_transform
-from benchmark.backbones.towers import image_tower, text_tower
+from benchmark.backbones.towers import OpenClipBackbone, image_tower, text_tower
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError
 from tests.benchmark.backbones.contract import BackboneContract

@@ -21,7 +21,7 @@ from torchvision.transforms import (
 )
 
 from benchmark.backbones.base import Staged, on_device
-from benchmark.backbones.packing import pack, pack_staged
+from benchmark.backbones.composed import pack, pack_staged
 from benchmark.backbones.person_search import IMAGE_SIZE, MEAN, STD, person_transform
 from benchmark.backbones.transforms import image_transform, padded
 from benchmark.evaluation.loader import QueryInputs

@@ -16,12 +16,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from benchmark.backbones import open_clip as loader
-from benchmark.backbones.open_clip import build_model, load, load_local_dir
+from benchmark.backbones.composed import weighted
+from benchmark.backbones.open_clip import build_model, load
 from benchmark.backbones.places import parted, weight_files
 from benchmark.backbones.weight_file import read_weights
-from benchmark.backbones.weighted_sum import WeightedSumBackbone
 from benchmark.cell import BackboneSpec
 from benchmark.errors import WeightsError
+from tests.benchmark.backbones.fixtures_open_clip import load_local_dir
 
 STATE = {"visual.proj": torch.arange(4.0), "logit_scale": torch.tensor(2.0)}
 OTHER = {name: value + 1 for name, value in STATE.items()}
@@ -254,7 +255,7 @@ def test_the_entry_of_a_folders_file(tmp_path: Path) -> None:
         BackboneSpec("open_clip", "coca", f"{tmp_path / 'coca'}#state_dict_ema"),
     ):
         backbone = load(spec)
-        assert backbone.taken == WeightedSumBackbone(backbone).taken == "state_dict_ema"
+        assert backbone.taken == weighted(backbone).taken == "state_dict_ema"
         assert weight_files(spec) == weight_files(BackboneSpec("x", f"local-dir:{tmp_path}/coca"))
 
 

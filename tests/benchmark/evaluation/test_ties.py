@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.backbones import open_clip
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import BackboneSpec, ShiftSpec, Status, StreamSpec
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
@@ -29,7 +28,7 @@ UNRELATED = ["a ring", "a very small ring far to the left of a large brown heart
 
 def tiny_clip(tmp_path: Path) -> DualEncoder:
     own = fixtures_open_clip
-    return open_clip.load_local_dir(own.write_folder(tmp_path / "clip", own.CONFIG))
+    return own.load_local_dir(own.write_folder(tmp_path / "clip", own.CONFIG))
 
 
 def tiny_blip(tmp_path: Path) -> DualEncoder:

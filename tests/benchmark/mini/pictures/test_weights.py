@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.backbones.open_clip import load_local_dir
 from benchmark.cell import BackboneSpec
 from benchmark.config.validate import applicable, complete
 from benchmark.data.suite import benchmark_card
@@ -24,6 +23,7 @@ from benchmark.mini.pictures.data import load
 from benchmark.registry import SHIFTS
 from shifts.base import item_generator
 from tests.benchmark.backbones.contract import embedded
+from tests.benchmark.backbones.fixtures_open_clip import load_local_dir
 
 CARD = benchmark_card("mini-coco-c-image")
 PICTURES = 300

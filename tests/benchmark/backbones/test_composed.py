@@ -1,4 +1,4 @@
-"""Composed queries as a weighted sum, on a tiny random CLIP of open_clip's own class."""
+"""Composed queries: their rows, and the weighted sum on a tiny random CLIP of open_clip's class."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from benchmark.backbones.packing import unpack
+from benchmark.backbones.composed import (
+    LARGEST_TOKEN,
+    ComposedBackbone,
+    load,
+    map_packed,
+    pack,
+    split_weight,
+    unpack,
+)
 from benchmark.backbones.transforms import image_transform, padded
-from benchmark.backbones.weighted_sum import WeightedSumBackbone, load, split_weight
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
 from methods.parameters import select_parameters
@@ -32,12 +41,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("models") / "toy@home", CONFIG)
 
 
-def backbone_of(folder: Path, weight: str = "") -> WeightedSumBackbone:
+def backbone_of(folder: Path, weight: str = "") -> ComposedBackbone:
     return load(BackboneSpec("weighted_sum", f"local-dir:{folder}{weight}"))
 
 
 @pytest.fixture(scope="module")
-def backbone(folder: Path) -> WeightedSumBackbone:
+def backbone(folder: Path) -> ComposedBackbone:
     return backbone_of(folder, "@0.3")
 
 
@@ -50,7 +59,7 @@ def queries() -> list[Composed]:
     ]
 
 
-def rows_of(backbone: WeightedSumBackbone) -> Tensor:
+def rows_of(backbone: ComposedBackbone) -> Tensor:
     return collated(backbone, "composed", queries())
 
 
@@ -62,7 +71,7 @@ class TestContract(BackboneContract):
         return queries()
 
 
-def test_a_query_is_the_weighted_sum_of_unit_embeddings(backbone: WeightedSumBackbone) -> None:
+def test_a_query_is_the_weighted_sum_of_unit_embeddings(backbone: ComposedBackbone) -> None:
     images = embedded(backbone, "image", [query.image for query in queries()])
     texts = embedded(backbone, "text", [query.text for query in queries()])
     mixed = 0.3 * images.numpy() + 0.7 * texts.numpy()
@@ -71,7 +80,7 @@ def test_a_query_is_the_weighted_sum_of_unit_embeddings(backbone: WeightedSumBac
     np.testing.assert_allclose(rows.numpy(), expected, atol=1e-6)
 
 
-def test_the_ends_are_one_tower_alone(folder: Path, backbone: WeightedSumBackbone) -> None:
+def test_the_ends_are_one_tower_alone(folder: Path, backbone: ComposedBackbone) -> None:
     rows = rows_of(backbone)
     images, tokens = unpack(rows, (3, 32, 32))
     for weight, modality, part in (("@1", "image", images), ("@0", "text", tokens)):
@@ -82,7 +91,7 @@ def test_the_ends_are_one_tower_alone(folder: Path, backbone: WeightedSumBackbon
         assert {name.partition(".")[0] for name in select_parameters(encoder)} == {modality}
 
 
-def test_the_last_blocks_of_both_towers_are_found(backbone: WeightedSumBackbone) -> None:
+def test_the_last_blocks_of_both_towers_are_found(backbone: ComposedBackbone) -> None:
     last = select_parameters(backbone.query_encoder("composed"), "last-block")
     assert {
         name.partition("resblocks.")[0] + name.partition("resblocks.")[2][0] for name in last
@@ -92,7 +101,7 @@ def test_the_last_blocks_of_both_towers_are_found(backbone: WeightedSumBackbone)
     }
 
 
-def test_trimming_changes_nothing(backbone: WeightedSumBackbone) -> None:
+def test_trimming_changes_nothing(backbone: ComposedBackbone) -> None:
     prepare = backbone.preprocess("composed")
     full = [prepare(query) for query in queries()]
     rows = rows_of(backbone)
@@ -193,3 +202,63 @@ def test_pad_reaches_the_backbone(folder: Path) -> None:
     wide = Composed(np.full((40, 80, 3), 255, np.uint8), "is red")
     image, _ = unpack(bars.preprocess("composed")(wide)[None], (3, 32, 32))
     assert image[0, :, 0].max() < -1
+
+
+# Rows
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    side=st.integers(1, 5),
+    tokens=st.lists(st.integers(0, LARGEST_TOKEN), max_size=9),
+    batch=st.integers(1, 4),
+)
+def test_a_batch_comes_back_bit_for_bit(seed, side, tokens, batch) -> None:
+    images = torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(seed))
+    row = torch.tensor(tokens, dtype=torch.int64)
+    rows = torch.stack([pack(image, row) for image in images])
+    assert rows.dtype == torch.float32
+    assert rows.shape == (batch, 3 * side * side + len(tokens))
+    back, words = unpack(rows, (3, side, side))
+    assert torch.equal(back, images)
+    assert words.dtype == torch.int64
+    assert torch.equal(words, row.expand(batch, -1))
+
+
+def test_layout_is_the_image_then_the_tokens() -> None:
+    image = torch.arange(12.0).reshape(3, 2, 2)
+    assert pack(image, torch.tensor([7, 5])).tolist() == [*range(12), 7, 5]
+
+
+def test_gradient_reaches_the_images() -> None:
+    rows = torch.randn(2, 14, requires_grad=True)
+    images, _ = unpack(rows, (3, 2, 2))
+    images.sum().backward()
+    assert torch.equal(rows.grad, torch.cat([torch.ones(2, 12), torch.zeros(2, 2)], 1))
+
+
+def test_what_would_be_rounded_is_refused() -> None:
+    image = torch.zeros(3, 2, 2)
+    for tokens in ([LARGEST_TOKEN + 1], [-1]):
+        with pytest.raises(ValueError, match="rounded"):
+            pack(image, torch.tensor(tokens))
+    with pytest.raises(ValueError, match="float16"):
+        pack(image.half(), torch.tensor([1]))
+    with pytest.raises(ValueError, match="row of integers"):
+        pack(image, torch.tensor([1.0]))
+    with pytest.raises(ValueError, match="row of integers"):
+        pack(image, torch.tensor([[1]]))
+
+
+def test_rows_that_are_too_short_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"12 \+ tokens"):
+        unpack(torch.zeros(2, 11), (3, 2, 2))
+
+
+def test_parts_are_changed_apart() -> None:
+    rows = torch.stack([pack(torch.full((3, 2, 2), 0.5), torch.tensor([7, 5]))] * 2)
+    changed = map_packed(
+        rows, (3, 2, 2), lambda part: part * 2 if part.is_floating_point() else part.flip(1)
+    )
+    assert changed[0].tolist() == [1.0] * 12 + [5.0, 7.0]
+    assert changed.dtype == rows.dtype
