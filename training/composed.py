@@ -32,8 +32,14 @@ from benchmark.mini.composed.backbone import (
     read,
     text_states,
 )
-from benchmark.mini.composed.changes import CATEGORIES
-from benchmark.mini.composed.families import Family, families, paths, text_of
+from benchmark.mini.composed.families import (
+    CATEGORIES,
+    Change,
+    Family,
+    families,
+    paths,
+    text_of,
+)
 from benchmark.mini.composed.families import Path as Way
 from benchmark.mini.pictures.backbone import tokenizer
 from benchmark.mini.pictures.render import render
@@ -173,7 +179,14 @@ class Trainer(TrainingRun):
 def training_ways(kind: str, family: Family) -> list[Way]:
     """The ways of the tests and those back."""
     ways = paths(kind, family)
-    return ways + [way.inverse() for way in ways]
+    return ways + [inverse(way) for way in ways]
+
+
+def inverse(way: Way) -> Way:
+    """The way that leads back."""
+    kinds = {"add": "remove", "remove": "add"}
+    back = (Change(kinds.get(c.kind, c.kind), c.new, c.old) for c in reversed(way.changes))
+    return Way(way.target, way.reference, tuple(back))
 
 
 def export(name: str, combiner: Combiner, logit_scale: float, folder: Path) -> Path:

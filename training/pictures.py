@@ -40,6 +40,7 @@ from benchmark.mini.pictures.scenes import SIDE, Scene
 from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
 from benchmark.mini.worlds import people, poster
 from benchmark.mini.worlds.drawn import Describe, World
+from training.edits import edit_person, edit_scene
 from training.recipes import ARCHITECTURE, PREPROCESS, PictureRecipe
 from training.run import TrainingRun, drawn
 
@@ -144,7 +145,7 @@ def _captions(person: people.Person, rng: np.random.Generator, describe: Describ
 def _people(world: World) -> Source:
     return Source(
         world.scenes,
-        people.edit,
+        edit_person,
         partial(_sighting, cameras=world.views),
         partial(_captions, describe=world.describe),
         _no_labels,
@@ -154,14 +155,14 @@ def _people(world: World) -> Source:
 SOURCES: dict[str, Source] = {
     "base": Source(
         data.WORLD.scenes,
-        scenes.edit,
+        edit_scene,
         partial(_with_owners, draw=render.render),
         scenes.captions,
         _labels,
     ),
     "flickr": Source(
         poster.WORLD.scenes,
-        scenes.edit,
+        edit_scene,
         partial(_with_owners, draw=poster.render),
         poster.captions,
         _labels,

@@ -173,14 +173,23 @@ def load_weights(model: nn.Module, path: Path, name: str, quick: bool, part: str
     for key in ("logit_scale", "logit_bias"):  # scalar in some releases, one element in others
         if key in state and key in wanted and state[key].numel() == wanted[key].numel():
             state[key] = state[key].reshape(wanted[key].shape)
-    problem = difference(wanted, state)
-    if problem:
-        raise WeightsError(
-            f"{path} does not hold weights of {name}: {problem}; give the file that belongs to "
-            f"{name}, or the model name that the file was made for (MODEL=...)"
-        )
-    model.load_state_dict(state)
+    advice = (
+        f"; give the file that belongs to {name}, or the model name that the file was made for "
+        "(MODEL=...)"
+    )
+    fill(model, state, f"{path} does not hold weights of {name}", advice)
     return taken
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], said: str, advice: str = "") -> None:
+    """Loads a state dict, strictly.
+
+    Raises:
+        WeightsError: names or shapes differ; what is ``said``, how, and the advice.
+    """
+    if problem := difference(model.state_dict(), state):
+        raise WeightsError(f"{said}: {problem}{advice}")
+    model.load_state_dict(state)
 
 
 def difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

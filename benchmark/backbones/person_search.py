@@ -81,11 +81,8 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     name = spec.model or path.stem
     config = _configuration(state, path)
     model = build_model(config, name)
-    found = _with_scale(state)
-    problem = checkpoint.difference(model.state_dict(), found)
-    if problem:
-        raise WeightsError(f"{path} does not hold the two towers of an IRRA model: {problem}")
-    model.load_state_dict(found)
+    said = f"{path} does not hold the two towers of an IRRA model"
+    checkpoint.fill(model, _with_scale(state), said)
     tokenizer = person_tokenizer(config["text_cfg"]["context_length"])
     facts = {
         "loader": "person_search",

@@ -13,7 +13,7 @@ import torch
 from benchmark.cell import BackboneSpec
 from benchmark.errors import WeightsError
 from benchmark.mini.composed.backbone import base_towers, load
-from benchmark.mini.composed.families import families
+from benchmark.mini.composed.families import families, paths
 from benchmark.mini.pictures.render import render
 from tests.training.trainers import rates_of, updates_of
 from training.composed import (
@@ -21,6 +21,7 @@ from training.composed import (
     Trainer,
     build,
     export,
+    inverse,
     normalised,
     train,
     training_ways,
@@ -132,3 +133,12 @@ def test_weights_for_another_base_are_refused(data, base, tmp_path, monkeypatch)
     monkeypatch.setattr("benchmark.mini.composed.backbone.base_fingerprint", lambda *_: "other")
     with pytest.raises(WeightsError, match="another base encoder"):
         load(BackboneSpec("mini-composed", model="fiq"), tmp_path)
+
+
+def test_a_way_back_undoes_the_changes_in_turn() -> None:
+    (family,) = families("boot", "train", 1, np.random.Generator(np.random.PCG64(5)))
+    way = paths("boot", family)[0]
+    back = inverse(way)
+    assert (back.reference, back.target) == (way.target, way.reference)
+    assert [(c.old, c.new) for c in back.changes] == [(c.new, c.old) for c in way.changes[::-1]]
+    assert inverse(back) == way

@@ -12,8 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from benchmark.mini.pictures.backbone import weights_folder
+from benchmark.mini.pictures.data import WORLD
+from benchmark.mini.worlds import people
 from tests.benchmark.backbones.fixtures_open_clip import load_local_dir
 from tests.training.trainers import rates_of, updates_of
+from training.edits import edit_person, edit_scene
 from training.pictures import (
     SOURCES,
     WEIGHTS_FILE,
@@ -133,3 +136,24 @@ def test_contrastive_by_hand() -> None:
     positives = torch.tensor([[1.0, 1.0, 0.0]])
     row = -(logits.log_softmax(1)[0, 0] + logits.log_softmax(1)[0, 1]) / 2
     assert float(contrastive(logits, positives)) == pytest.approx(float(row) / 2)
+
+
+def test_edit_changes_one_look_and_keeps_the_split() -> None:
+    rng = np.random.Generator(np.random.PCG64(1))
+    for scene in WORLD.scenes("train", 60, 3):
+        twin = edit_scene(scene, rng)
+        assert twin.split() == "train"
+        changed = (scene.background != twin.background) + sum(
+            (a.shape != b.shape) + (a.colour != b.colour) + (a.texture != b.texture)
+            for a, b in zip(scene.things, twin.things, strict=True)
+        )
+        assert changed == 1
+
+
+def test_an_edited_person_differs_in_one_piece_and_stays_in_the_split() -> None:
+    rng = np.random.Generator(np.random.PCG64(6))
+    for person in people.CUHK.scenes("train", 40, 1):
+        twin = edit_person(person, rng)
+        names = type(person).__dataclass_fields__
+        assert sum(getattr(person, n) != getattr(twin, n) for n in names) == 1
+        assert twin.split() == "train"

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate
-from benchmark.backbones.base import Staged, TwoTowers, check_device
+from benchmark.backbones.base import Staged, TwoTowers, check_device, fingerprint
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
@@ -254,29 +254,20 @@ def audio_input(audio: Audio) -> Tensor:
     return log_mel(F.pad(samples, (0, LENGTH - len(samples))))
 
 
-class ClipBackbone(TwoTowers):
-    """A ``DualEncoder`` over a ``ClipEncoder``, in float32 and eval mode.
-
-    Args:
-        model: the model, weights loaded; frozen and owned from now on.
-        name: as shown in tables.
-        device: torch device string.
-    """
-
-    def __init__(self, model: ClipEncoder, *, name: str = NAME, device: str = "cpu") -> None:
-        model = model.float()
-        facts = {"model": ARCHITECTURE, "preprocess": PREPROCESSING}
-        super().__init__(
-            {"video": model.video, "audio": model.audio},
-            {"video": video_input, "audio": audio_input},
-            name=name,
-            fingerprint=checkpoint.fingerprint(facts, model),
-            logit_scale=float(model.logit_scale.detach().exp()),
-            device=device,
-        )
+def backbone_of(model: ClipEncoder, device: str = "cpu") -> TwoTowers:
+    """A ``DualEncoder`` over an encoder with its weights, which is owned from now on."""
+    facts = {"model": ARCHITECTURE, "preprocess": PREPROCESSING}
+    return TwoTowers(
+        {"video": model.video, "audio": model.audio},
+        {"video": video_input, "audio": audio_input},
+        name=NAME,
+        fingerprint=fingerprint(facts, model.float()),
+        logit_scale=float(model.logit_scale.detach().exp()),
+        device=device,
+    )
 
 
-def load(spec: BackboneSpec) -> ClipBackbone:
+def load(spec: BackboneSpec) -> TwoTowers:
     """Loads the shipped weights.
 
     Raises:
@@ -293,7 +284,7 @@ def load(spec: BackboneSpec) -> ClipBackbone:
     return load_weights(WEIGHTS / WEIGHTS_FILE, spec.device)
 
 
-def load_weights(path: Path, device: str = "cpu") -> ClipBackbone:
+def load_weights(path: Path, device: str = "cpu") -> TwoTowers:
     """Loads a file that the recipe has written.
 
     Raises:
@@ -304,11 +295,7 @@ def load_weights(path: Path, device: str = "cpu") -> ClipBackbone:
             f"there are no weights at {path}; reinstall the package, or train them: "
             "python -m training clips"
         )
-    state = read_weights(path)[0]
     with torch.random.fork_rng(devices=[]):  # torch's initialisers use the global generator
         model = ClipEncoder(**ARCHITECTURE)
-    problem = checkpoint.difference(model.state_dict(), state)
-    if problem:
-        raise WeightsError(f"{path} does not fit the mini-clips encoder: {problem}")
-    model.load_state_dict(state)
-    return ClipBackbone(model, device=device)
+    checkpoint.fill(model, read_weights(path)[0], f"{path} does not fit the mini-clips encoder")
+    return backbone_of(model, device)

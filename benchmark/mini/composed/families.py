@@ -1,28 +1,200 @@
 """Families of look-alike scenes, and the queries between them.
 
-A family is one scene and several others that are one or two changes away from it. A query goes from
-the first scene to another and says what changes; the rest of the family are wrong edits: the change
-is missing, half done, or another one. The picture alone cannot tell them apart, because all are
-about as near.
+A family is one scene and several others that are one or two changes away from it: one look, one
+thing more or less, or the background. A query goes from the first scene to another and says what
+changes; the rest of the family are wrong edits: the change is missing, half done, or another one.
+The picture alone cannot tell them apart, because all are about as near. Scenes are general ones, or
+pictures of a shop: one garment, and a small plain badge beside most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from benchmark.mini.composed.changes import (
-    CATEGORIES,
-    Change,
-    draw_garment,
-    garment_change,
-    scene_change,
-    subject,
+from benchmark.mini.pictures.scenes import (
+    LOOKS,
+    RADIUS,
+    SIDE,
+    Scene,
+    Thing,
+    article,
+    choose,
+    draw_scene,
+    pick,
 )
-from benchmark.mini.pictures.scenes import Scene, Thing, choose, draw_scene
-from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, SIZES, TEXTURES
+from benchmark.mini.pictures.vocabulary import (
+    BACKGROUNDS,
+    COLOUR_WORDS,
+    COLOURS,
+    SHAPES,
+    SIZES,
+    TEXTURES,
+    words,
+)
+
+MOST_THINGS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between two scenes.
+
+    Attributes:
+        kind: "shape", "colour", "texture", "size", "add", "remove" or "background".
+        old: the thing before, None where one was added; the name of a background.
+        new: the thing after, None where one was removed; the name of a background.
+    """
+
+    kind: str
+    old: Thing | str | None
+    new: Thing | str | None
+
+
+def _fits(thing: Thing, others: Sequence[Thing]) -> bool:
+    """Whether a thing keeps apart from others and inside the picture, as in drawn scenes."""
+    radius = RADIUS[thing.size]
+    inside = all(radius + 1 <= at <= SIDE - radius - 1 for at in (thing.x, thing.y))
+    return inside and all(
+        (thing.x - o.x) ** 2 + (thing.y - o.y) ** 2 > (0.92 * (radius + RADIUS[o.size])) ** 2
+        for o in others
+    )
+
+
+def placed(thing: Thing, others: Sequence[Thing], rng: np.random.Generator) -> Thing | None:
+    """The thing at a random free place beside others, or None after too many tries."""
+    radius = RADIUS[thing.size]
+    for _ in range(40):
+        x, y = rng.uniform(radius + 1, SIDE - radius - 1, 2)
+        moved = replace(thing, x=float(x), y=float(y))
+        if _fits(moved, others):
+            return moved
+    return None
+
+
+def scene_change(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[Scene, Change] | None:
+    """Applies a random change of one kind to a general scene.
+
+    Things that stay keep their places, as far as a thing that grows lets them.
+
+    Returns:
+        The changed scene and the change, or None where the draw is impossible: nothing changed, no
+        room, or two things that share shape and colour (sentences could not tell them apart).
+    """
+    things = scene.things
+    if kind == "background":
+        found = _moved(scene, rng)
+    elif kind == "add":
+        shape, colour, texture, size = (pick(rng, names) for names in LOOKS.values())
+        new = placed(Thing(shape, colour, texture, size, 0.0, 0.0), things, rng)
+        if new is None or len(things) == MOST_THINGS:
+            return None
+        found = replace(scene, things=(*things, new)), Change(kind, None, new)
+    elif kind == "remove":
+        at = int(rng.integers(len(things)))
+        if len(things) == 1:
+            return None
+        rest = replace(scene, things=things[:at] + things[at + 1 :])
+        found = rest, Change(kind, things[at], None)
+    else:
+        at = int(rng.integers(len(things)))
+        changed = change_look(scene, at, kind, pick(rng, LOOKS[kind]), rng)
+        if changed is None:
+            return None
+        found = changed
+    looks = {(t.shape, t.colour) for t in found[0].things}
+    same = found[0].signature() == scene.signature()
+    return None if same or len(looks) < len(found[0].things) else found
+
+
+def _moved(scene: Scene, rng: np.random.Generator) -> tuple[Scene, Change]:
+    other = replace(scene, background=pick(rng, BACKGROUNDS))
+    return other, Change("background", scene.background, other.background)
+
+
+def change_look(
+    scene: Scene, at: int, kind: str, value: str, rng: np.random.Generator
+) -> tuple[Scene, Change] | None:
+    """Gives one look of the thing number ``at`` a value; it moves only where it has to."""
+    old = scene.things[at]
+    change: dict[str, Any] = {kind: value}
+    new: Thing | None = replace(old, **change)
+    others = scene.things[:at] + scene.things[at + 1 :]
+    assert new is not None
+    if not _fits(new, others):
+        new = placed(new, others, rng)
+        if new is None:
+            return None
+    things = (*scene.things[:at], new, *scene.things[at + 1 :])
+    return replace(scene, things=things), Change(kind, old, new)
+
+
+CATEGORIES = ("shirt", "hat", "boot")
+"""Each has a gallery of its own, as dress, shirt and toptee have in FashionIQ."""
+GARMENT_SIZES = ("medium", "large")
+BADGES = tuple(name for name in SHAPES if name not in (*CATEGORIES, "bag", "person"))
+BADGE_SHARE = 0.7
+KINDS = ("colour", "texture", "size", "background", "badge", "badge shape", "badge colour")
+KIND_SHARES = (0.22, 0.22, 0.06, 0.14, 0.16, 0.1, 0.1)
+_LOOKS: dict[str, tuple[str, ...]] = {
+    "colour": tuple(COLOURS),
+    "texture": tuple(TEXTURES),
+    "size": GARMENT_SIZES,
+}
+
+
+def _badge(garment: Thing, rng: np.random.Generator) -> Thing | None:
+    looks = pick(rng, BADGES), pick(rng, COLOURS), "plain", "small"
+    return placed(Thing(*looks, 0.0, 0.0), [garment], rng)
+
+
+def draw_garment(category: str, rng: np.random.Generator) -> Scene:
+    """A random picture of one category, of any split."""
+    while True:
+        looks = category, pick(rng, COLOURS), pick(rng, TEXTURES), pick(rng, GARMENT_SIZES)
+        garment = placed(Thing(*looks, 0.0, 0.0), [], rng)
+        wanted = rng.random() < BADGE_SHARE
+        badge = _badge(garment, rng) if garment and wanted else None
+        if garment and (badge or not wanted):
+            return Scene(pick(rng, BACKGROUNDS), (garment, badge) if badge else (garment,))
+
+
+def garment_change(scene: Scene, rng: np.random.Generator) -> tuple[Scene, Change] | None:
+    """Applies a random change; the garment stays in its category.
+
+    Returns:
+        The changed picture and the change, or None where the draw is impossible.
+    """
+    kind = str(rng.choice(KINDS, p=KIND_SHARES))
+    garment, badge = scene.things[0], (scene.things[1:] or (None,))[0]
+    found: tuple[Scene, Change] | None = None
+    if kind == "background":
+        found = _moved(scene, rng)
+    elif kind == "badge" and badge:
+        found = replace(scene, things=(garment,)), Change("remove", badge, None)
+    elif kind == "badge":
+        new = _badge(garment, rng)
+        if new:
+            found = replace(scene, things=(garment, new)), Change("add", None, new)
+    elif kind in ("badge shape", "badge colour"):
+        if badge:
+            look = kind.removeprefix("badge ")
+            value = pick(rng, BADGES if look == "shape" else COLOURS)
+            found = change_look(scene, 1, look, value, rng)
+            found = found and (found[0], replace(found[1], kind=kind))
+    else:
+        found = change_look(scene, 0, kind, pick(rng, _LOOKS[kind]), rng)
+    return found if found and found[0].signature() != scene.signature() else None
+
+
+def subject(change: Change) -> str:
+    """What a caption about a change talks about: the badge, or one look of the picture."""
+    badge = change.kind in ("add", "remove") or change.kind.startswith("badge")
+    return "badge" if badge else change.kind
+
 
 MEMBERS = 8
 QUERIES = 4
@@ -44,10 +216,6 @@ class Path:
     target: int
     changes: tuple[Change, ...]
 
-    def inverse(self) -> Path:
-        back = tuple(change.inverse() for change in reversed(self.changes))
-        return Path(self.target, self.reference, back)
-
 
 @dataclass(frozen=True)
 class Family:
@@ -60,11 +228,6 @@ class Family:
 
     scenes: tuple[Scene, ...]
     changes: tuple[tuple[Change, ...], ...]
-
-    def paths(self, changes: int) -> list[Path]:
-        """The ways of so many changes from the first scene to others."""
-        found = enumerate(self.changes, 1)
-        return [Path(0, member, way) for member, way in found if len(way) == changes]
 
 
 def grow_scene(scene: Scene, rng: np.random.Generator) -> Grown | None:
@@ -125,7 +288,9 @@ def families(kind: str, split: str, count: int, rng: np.random.Generator) -> Ite
 
 def paths(kind: str, family: Family) -> list[Path]:
     """All ways that a query of the family may take: one change of a scene, two of a garment."""
-    return family.paths(2 if kind in CATEGORIES else 1)
+    changes = 2 if kind in CATEGORIES else 1
+    found = enumerate(family.changes, 1)
+    return [Path(0, member, way) for member, way in found if len(way) == changes]
 
 
 def text_of(kind: str, family: Family, path: Path, rng: np.random.Generator) -> str:
@@ -136,8 +301,12 @@ def text_of(kind: str, family: Family, path: Path, rng: np.random.Generator) -> 
     return joined[0].upper() + joined[1:]
 
 
+_SCENE, _GARMENT = words("scene changes"), words("garment changes")
+"""Kind of change -> sentences, with what they name."""
+
+
 def _article(phrase: str) -> str:
-    return f"an {phrase}" if phrase[0] in "aeiou" or phrase.startswith("hour") else f"a {phrase}"
+    return f"an {phrase}" if phrase.startswith("hour") else article(phrase)
 
 
 def _noun(thing: Thing, rng: np.random.Generator) -> str:
@@ -178,59 +347,46 @@ def _larger(old: Thing, new: Thing) -> str:
 
 def scene_sentence(change: Change, scene: Scene, rng: np.random.Generator) -> str:
     """One sentence that says a change of ``scene``: "Replace the star with a fish"."""
-    old, new = change.old, change.new
-    if isinstance(new, str):
-        place = choose(rng, BACKGROUNDS[new], 0.5)
-        forms: tuple[str, ...] = (f"show the same {place}", f"now {place}", f"move it all {place}")
-    elif not isinstance(new, Thing):
-        assert isinstance(old, Thing)
-        it = _named(old, scene, rng)
-        forms = (f"remove {it}", f"take away {it}", f"the same without {it}")
-    elif not isinstance(old, Thing):
-        it = _article(_full(new, rng))
-        forms = (f"add {it}", f"there is also {it}", f"put {it} beside")
+    old: Any = change.old
+    new: Any = change.new
+    kind = change.kind
+    said: list[str] = []
+    if kind == "background":
+        said.append(choose(rng, BACKGROUNDS[new], 0.5))
+    elif kind == "add":
+        said.append(_article(_full(new, rng)))
     else:
-        it = _named(old, scene, rng)
-        if change.kind == "shape":
-            other = _article(_noun(new, rng))
-            forms = (f"replace {it} with {other}", f"{other} instead of {it}")
-        elif change.kind == "colour":
-            colour = _colour(new, rng)
-            forms = (f"make {it} {colour}", f"{it} should be {colour}", f"paint {it} {colour}")
-        elif change.kind == "texture":
-            texture = _texture(new, rng)
-            forms = (f"make {it} {texture}", f"{it} should be {texture}", f"{it} is {texture} now")
-        else:
-            size = _larger(old, new)
-            forms = (f"make {it} {size}", f"{it} is {size}", f"{it} should be {size}")
-    text = choose(rng, forms, 0.4)
+        said.append(_named(old, scene, rng))
+    if kind == "shape":
+        said.append(_article(_noun(new, rng)))
+    elif kind in ("colour", "texture"):
+        said.append((_colour if kind == "colour" else _texture)(new, rng))
+    elif kind == "size":
+        said.append(_larger(old, new))
+    text = choose(rng, _SCENE[kind], 0.4).format(*said)
     return text[0].upper() + text[1:]
 
 
 def garment_caption(change: Change, rng: np.random.Generator) -> str:
     """One of the two captions of a garment: "is red", "has a blue star badge"."""
-    old, new = change.old, change.new
-    if isinstance(new, str):
-        place = choose(rng, BACKGROUNDS[new], 0.5)
-        forms: tuple[str, ...] = (f"is {place}", f"is shown {place}")
-    elif not isinstance(new, Thing):
-        forms = ("has no badge", "comes without a badge", "is missing the badge")
-    elif not isinstance(old, Thing):
-        badge = _article(f"{_colour(new, rng)} {_noun(new, rng)}")
-        forms = (f"has {badge} badge", f"comes with {badge}", f"has {badge} beside it")
-    elif change.kind == "badge shape":
-        badge = _article(_noun(new, rng))
-        forms = (f"has {badge} as its badge", f"has {badge} instead of the {_noun(old, rng)}")
-    elif change.kind == "badge colour":
-        colour = _colour(new, rng)
-        forms = (f"has a {colour} badge", f"the {_noun(new, rng)} is {colour}")
-    elif change.kind == "size":
-        forms = (f"is {_larger(old, new)}",)
-    elif change.kind == "texture":
-        texture, behind = _texture(new, rng), TEXTURES[new.texture][1]
-        forms = (f"is {texture}", f"is {texture} not {_texture(old, rng)}")
-        forms += (f"comes {behind[-1]}",) if behind else ()
-    else:
-        colour = _colour(new, rng)
-        forms = (f"is {colour}", f"is {colour} not {_colour(old, rng)}", f"is more {colour}")
-    return choose(rng, forms, 0.5)
+    old: Any = change.old
+    new: Any = change.new
+    kind = change.kind
+    said: list[str] = []
+    if kind == "background":
+        said = [choose(rng, BACKGROUNDS[new], 0.5)]
+    elif kind == "add":
+        said = [_article(f"{_colour(new, rng)} {_noun(new, rng)}")]
+    elif kind == "badge shape":
+        said = [_article(_noun(new, rng)), _noun(old, rng)]
+    elif kind == "badge colour":
+        said = [_colour(new, rng), _noun(new, rng)]
+    elif kind == "size":
+        said = [_larger(old, new)]
+    elif kind == "texture":
+        behind = TEXTURES[new.texture][1]
+        said = [_texture(new, rng), _texture(old, rng), *behind[-1:]]
+        kind = kind if behind else "plain"
+    elif kind == "colour":
+        said = [_colour(new, rng), _colour(old, rng)]
+    return choose(rng, _GARMENT[kind], 0.5).format(*said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -176,30 +176,6 @@ LOOKS: dict[str, Mapping[str, Any]] = {
     "texture": TEXTURES,
     "size": SIZES,
 }
-EDITS = ("shape", "texture", "colour", "background")
-EDIT_SHARES = (0.45, 0.3, 0.15, 0.1)
-"""Mostly shape and texture: the small encoder finds these hardest."""
-
-
-def edit(scene: Scene, rng: np.random.Generator) -> Scene:
-    """The scene with one thing's look (or the background) changed, in the same split."""
-    while True:
-        kind = str(rng.choice(EDITS, p=EDIT_SHARES))
-        if kind == "background":
-            changed = replace(scene, background=pick(rng, BACKGROUNDS))
-        else:
-            index = int(rng.integers(len(scene.things)))
-            change: dict[str, Any] = {kind: pick(rng, LOOKS[kind])}
-            thing = replace(scene.things[index], **change)
-            things = (*scene.things[:index], thing, *scene.things[index + 1 :])
-            changed = replace(scene, things=things)
-        looks = {(t.shape, t.colour) for t in changed.things}
-        if (
-            changed.signature() != scene.signature()
-            and len(looks) == len(changed.things)
-            and changed.split() == scene.split()
-        ):
-            return changed
 
 
 def choose(rng: np.random.Generator, words: tuple[str, ...], first: float = 0.6) -> str:

@@ -6,9 +6,8 @@ annotators, or one long one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from math import cos, pi, sin
-from typing import Any
 
 import numpy as np
 
@@ -95,17 +94,6 @@ def draw_person(rng: np.random.Generator) -> Person:
         bag=_colour(rng) if rng.random() < 0.5 else "",
         hat=_colour(rng) if rng.random() < 0.25 else "",
     )
-
-
-def edit(person: Person, rng: np.random.Generator) -> Person:
-    """Somebody of the same split who differs in one piece."""
-    while True:
-        other = draw_person(rng)
-        name = pick(rng, ("top", "top_colour", "top_texture", "bottom", "bottom_colour", "shoes"))
-        change: dict[str, Any] = {name: getattr(other, name)}
-        twin = replace(person, **change)
-        if twin != person and twin.split() == person.split():
-            return twin
 
 
 def _limb(start: Point, angle: float, length: float, width: float) -> Part:

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmark.backbones.base import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
 from benchmark.mini.clips.backbone import (
     ARCHITECTURE,
-    ClipBackbone,
     ClipEncoder,
+    backbone_of,
     load,
     load_weights,
     log_mel,
@@ -33,14 +34,14 @@ MODALITIES = ("video", "audio")
 
 
 @pytest.fixture(scope="module")
-def backbone() -> ClipBackbone:
+def backbone() -> TwoTowers:
     """Random weights: nothing here hangs on the training."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        return ClipBackbone(ClipEncoder(**ARCHITECTURE))
+        return backbone_of(ClipEncoder(**ARCHITECTURE))
 
 
-def batch(backbone: ClipBackbone, modality: str, count: int) -> Tensor:
+def batch(backbone: TwoTowers, modality: str, count: int) -> Tensor:
     pairs = load_as(split="val")
     items = pairs.videos if modality == "video" else pairs.audios
     return collated(backbone, modality, [items[i] for i in range(count)])
@@ -52,7 +53,7 @@ def test_it_is_as_small_as_said() -> None:
 
 @pytest.mark.parametrize("modality", MODALITIES)
 @pytest.mark.parametrize("count", [1, 5])
-def test_rows_are_unit_float32(backbone: ClipBackbone, modality: str, count: int) -> None:
+def test_rows_are_unit_float32(backbone: TwoTowers, modality: str, count: int) -> None:
     rows = backbone.encode(modality, batch(backbone, modality, count))
     assert rows.shape == (count, 96)
     assert rows.dtype == torch.float32
@@ -61,7 +62,7 @@ def test_rows_are_unit_float32(backbone: ClipBackbone, modality: str, count: int
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_rows_do_not_depend_on_their_batch(backbone: ClipBackbone, modality: str) -> None:
+def test_rows_do_not_depend_on_their_batch(backbone: TwoTowers, modality: str) -> None:
     inputs = batch(backbone, modality, 6)
     together = backbone.encode(modality, inputs)
     alone = torch.cat([backbone.encode(modality, row[None]) for row in inputs])
@@ -69,7 +70,7 @@ def test_rows_do_not_depend_on_their_batch(backbone: ClipBackbone, modality: str
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_gradient_reaches_exactly_the_layer_norms(backbone: ClipBackbone, modality: str) -> None:
+def test_gradient_reaches_exactly_the_layer_norms(backbone: TwoTowers, modality: str) -> None:
     tower = backbone.query_encoder(modality)
     adapted = select_parameters(tower, "norm")
     norms = [m for m in tower.modules() if isinstance(m, nn.LayerNorm)]
@@ -85,7 +86,7 @@ def test_gradient_reaches_exactly_the_layer_norms(backbone: ClipBackbone, modali
     assert all(bool(p.grad.abs().sum() > 0) for p in adapted.values() if p.grad is not None)
 
 
-def test_a_query_encoder_is_a_copy(backbone: ClipBackbone) -> None:
+def test_a_query_encoder_is_a_copy(backbone: TwoTowers) -> None:
     inputs = batch(backbone, "audio", 2)
     before = backbone.encode("audio", inputs)
     tower = backbone.query_encoder("audio")
@@ -118,7 +119,7 @@ def test_a_tone_lights_up_its_band_and_its_time() -> None:
     assert loud.nonzero().flatten().tolist() == list(range(49, 100))
 
 
-def test_clips_of_other_lengths_and_sizes_can_be_encoded(backbone: ClipBackbone) -> None:
+def test_clips_of_other_lengths_and_sizes_can_be_encoded(backbone: TwoTowers) -> None:
     """Some shifts change the size of frames; sounds may be cut."""
     video = backbone.preprocess("video")
     frames = np.full((12, 64, 48, 3), 255, np.uint8)
@@ -134,7 +135,7 @@ def test_clips_of_other_lengths_and_sizes_can_be_encoded(backbone: ClipBackbone)
     torch.testing.assert_close(audio(short)[:, 60:], silence[:, 60:])
 
 
-def test_a_sound_of_another_rate_is_heard_alike(backbone: ClipBackbone) -> None:
+def test_a_sound_of_another_rate_is_heard_alike(backbone: TwoTowers) -> None:
     def heard(rate: int) -> torch.Tensor:
         time = np.arange(2 * rate, dtype=np.float32) / rate
         return backbone.preprocess("audio")(Audio(np.sin(2 * np.pi * 600 * time), rate))
@@ -142,7 +143,7 @@ def test_a_sound_of_another_rate_is_heard_alike(backbone: ClipBackbone) -> None:
     torch.testing.assert_close(heard(16000)[:, 5:-5], heard(8000)[:, 5:-5], atol=0.1, rtol=0.1)
 
 
-def test_other_modalities_are_refused(backbone: ClipBackbone) -> None:
+def test_other_modalities_are_refused(backbone: TwoTowers) -> None:
     with pytest.raises(ConfigError, match="'video' and 'audio', not 'image'"):
         backbone.preprocess("image")
     with pytest.raises(ConfigError, match="not 'text'"):

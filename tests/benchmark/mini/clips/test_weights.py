@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.backbones.base import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.config.validate import applicable, complete
-from benchmark.mini.clips.backbone import WEIGHTS, ClipBackbone, load
+from benchmark.mini.clips.backbone import WEIGHTS, load
 from benchmark.mini.clips.data import load_as, load_vgg
 from benchmark.registry import SHIFTS
 from shifts.base import item_generator
@@ -32,7 +33,7 @@ CLIPS, SHIFTED = 252, 60
 
 
 @cache
-def backbone() -> ClipBackbone:
+def backbone() -> TwoTowers:
     return load(BackboneSpec("mini-clips"))
 
 

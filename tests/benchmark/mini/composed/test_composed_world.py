@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 from benchmark.errors import ConfigError
-from benchmark.mini.composed.changes import CATEGORIES, Change, draw_garment, placed, scene_change
 from benchmark.mini.composed.data import CANDIDATES, draw_cirr, draw_fiq, load_cirr, load_fiq
 from benchmark.mini.composed.families import (
+    CATEGORIES,
     MEMBERS,
-    QUERIES,
+    Change,
+    draw_garment,
     families,
     garment_caption,
     grow_garment,
-    paths,
+    placed,
+    scene_change,
     scene_sentence,
 )
 from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene, Thing, draw_scene
@@ -156,7 +158,7 @@ def test_an_unknown_split_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["colour", "shape", "texture", "size", "add", "remove"])
-def test_scene_changes_do_what_they_say_and_can_be_undone(kind) -> None:
+def test_scene_changes_do_what_they_say(kind) -> None:
     rng, done = generator(1), 0
     while done < 60:
         scene = draw_scene(rng)
@@ -164,11 +166,9 @@ def test_scene_changes_do_what_they_say_and_can_be_undone(kind) -> None:
         if found is None:
             continue
         done += 1
-        changed, change = found
+        changed, _ = found
         assert differences(scene, changed) == 1
         assert len(changed.things) - len(scene.things) == {"add": 1, "remove": -1}.get(kind, 0)
-        assert change.inverse().inverse() == change
-        assert (change.inverse().old, change.inverse().new) == (change.new, change.old)
         for thing in changed.things:
             assert RADIUS[thing.size] <= thing.x <= SIDE - RADIUS[thing.size]
 
@@ -237,13 +237,3 @@ def test_garments_change_two_different_things_to_say() -> None:
             if change.kind == "colour":
                 assert any(word in text for word in COLOUR_WORDS[change.new.colour])
     assert len(kinds) >= 7
-
-
-def test_a_way_back_undoes_the_changes_in_turn() -> None:
-    (family,) = families("boot", "train", 1, generator(5))
-    ways = paths("boot", family)
-    assert len(ways) >= QUERIES
-    way = ways[0]
-    back = way.inverse()
-    assert (back.reference, back.target) == (way.target, way.reference)
-    assert back.changes == (way.changes[1].inverse(), way.changes[0].inverse())
