@@ -182,7 +182,7 @@ class Trainer(TrainingRun):
         self.recipe, self.data = recipe, data
         with torch.random.fork_rng(devices=[]):  # torch's initialisers use the global generator
             torch.manual_seed(recipe.seed)
-            self.model = ClipEncoder(**ARCHITECTURE)
+            self.model = ClipEncoder()
             self.heads = nn.ModuleList(Head(ARCHITECTURE["width"]) for _ in range(2))
         super().__init__(self.model, self.heads, self.model.logit_scale, recipe)
 

@@ -23,7 +23,6 @@ from benchmark.backbones.towers import ImageTower, TextTower
 from benchmark.config.files import atomic_write
 from benchmark.data.tasks import clean
 from benchmark.mini.composed.backbone import (
-    COMBINER,
     WEIGHTS_FILE,
     Combiner,
     base_fingerprint,
@@ -128,7 +127,7 @@ class Trainer(TrainingRun):
         self.recipe, self.data, self.texts = recipe, data, texts
         with torch.random.fork_rng():  # torch's initialisers use the global generator
             torch.manual_seed(recipe.seed)
-            self.combiner = Combiner(**COMBINER)
+            self.combiner = Combiner()
         log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
         super().__init__(self.combiner, nn.ParameterList([log_scale]), log_scale, recipe)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 from torch import nn
 
@@ -15,25 +14,12 @@ OUTSIDE = "no: outside the adaptable part"
 PLAIN = "no: it has no parameters"
 
 
-@dataclass(frozen=True, slots=True)
-class NormLayers:
-    """Layers of one class in one tower.
+def norm_layers(tower: QueryEncoder) -> list[tuple[str, str, int, int]]:
+    """The normalisation layers of a tower under ``adapt=norm``, by class.
 
-    Attributes:
-        kind: name of the class.
-        fate: ``ADAPTS``, or why they are left out.
-        layers: how many.
-        scalars: numbers in their parameters.
+    Returns:
+        Name of the class, ``ADAPTS`` or why they are left out, layers, numbers in their parameters.
     """
-
-    kind: str
-    fate: str
-    layers: int
-    scalars: int
-
-
-def norm_layers(tower: QueryEncoder) -> list[NormLayers]:
-    """The normalisation layers of a tower under ``adapt=norm``, by class."""
     inside = {id(parameter) for parameter in tower.adaptable.parameters()}
     layers: Counter[tuple[str, str]] = Counter()
     scalars: Counter[tuple[str, str]] = Counter()
@@ -45,7 +31,7 @@ def norm_layers(tower: QueryEncoder) -> list[NormLayers]:
         key = type(layer).__name__, fate
         layers[key] += 1
         scalars[key] += sum(parameter.numel() for parameter in own)
-    return [NormLayers(*key, count, scalars[key]) for key, count in layers.items()]
+    return [(*key, count, scalars[key]) for key, count in layers.items()]
 
 
 def _bare(layer: nn.Module) -> bool:

@@ -145,12 +145,6 @@ def load(spec: BackboneSpec) -> TwoTowers:
     text = BlipTextTower(model.text_encoder, model.text_proj, tokenizer.pad_token_id)
     scale = math.exp(config.logit_scale_init_value) if temperature is None else 1 / temperature
     context = min(TEXT_TOKENS, config.text_config.max_position_embeddings)
-
-    def tokens(words: str) -> Tensor:
-        """(context,) int64."""
-        pieces = tokenizer(words, padding="max_length", truncation=True, max_length=context)
-        return torch.tensor(pieces["input_ids"], dtype=torch.int64)
-
     facts = {
         "loader": "blip",
         "vision": {key: getattr(config.vision_config, key) for key in _VISION_FACTS},
@@ -163,8 +157,8 @@ def load(spec: BackboneSpec) -> TwoTowers:
     resize = image_transform("resize", {"size": size, "mean": MEAN, "std": STD})
     return TwoTowers(
         {"image": image, "text": text},
-        {"image": resize, "text": tokens},
-        name=_name(spec, folder, weights),
+        {"image": resize, "text": lambda words: _tokens(tokenizer, words, context)},
+        name=_name(spec, folder) if weights is None else weights.stem,
         fingerprint=checkpoint.fingerprint(
             facts, towers, [checkpoint.tokenizer_content(tokenizer)]
         ),
@@ -200,9 +194,13 @@ def _sources(spec: BackboneSpec) -> tuple[Path, Path | None, str]:
     return model_folder(spec.model, expected, wanted, WEIGHT_FILES), given, part
 
 
-def _name(spec: BackboneSpec, folder: Path, weights: Path | None) -> str:
-    if weights is not None:
-        return weights.stem
+def _tokens(tokenizer: Any, text: str, context: int) -> Tensor:
+    """(context,) int64."""
+    pieces = tokenizer(text, padding="max_length", truncation=True, max_length=context)
+    return torch.tensor(pieces["input_ids"], dtype=torch.int64)
+
+
+def _name(spec: BackboneSpec, folder: Path) -> str:
     is_path = not spec.model or user_path(spec.model).is_dir()
     return folder.resolve().name if is_path else spec.model.rpartition("/")[2]
 

@@ -265,27 +265,17 @@ def infer_shape(state: Mapping[str, Tensor]) -> Shape:
             "'pos_embed_v' is missing or of another kind"
         ) from None
     depth, shared = _blocks(state, "a"), _blocks(state, "u")
-    sensible = channels == 1 and 1 <= patch <= MEL_BINS and depth and shared
-    if not sensible or width % HEAD_WIDTH:
-        raise WeightsError(
-            f"these are no weights of CAV-MAE: width {width} (a multiple of {HEAD_WIDTH} is "
-            f"expected), patches of side {patch}, {channels} audio channels, {depth} audio blocks "
-            f"and {shared} shared ones"
-        )
-    shape = Shape(
-        width=width,
-        depth=depth,
-        shared=shared,
-        patch=patch,
-        windows=audio // (MEL_BINS // patch) * patch,
-        image_size=round(video**0.5) * patch,
+    if channels == 1 and 1 <= patch <= MEL_BINS and depth and shared and not width % HEAD_WIDTH:
+        windows = audio // (MEL_BINS // patch) * patch
+        shape = Shape(width, depth, shared, patch, windows, round(video**0.5) * patch)
+        if (shape.tokens("audio"), shape.tokens("video")) == (audio, video):
+            return shape
+    raise WeightsError(
+        f"these are no weights of CAV-MAE: width {width} (a multiple of {HEAD_WIDTH} is expected), "
+        f"{channels} audio channels, {depth} audio blocks and {shared} shared ones, or {audio} "
+        f"audio and {video} video patches of side {patch}, which do not tile {MEL_BINS} mel bands "
+        "and a square frame"
     )
-    if (shape.tokens("audio"), shape.tokens("video")) != (audio, video):
-        raise WeightsError(
-            f"these are no weights of CAV-MAE: {audio} audio and {video} video patches of side "
-            f"{patch} do not tile {MEL_BINS} mel bands and a square frame"
-        )
-    return shape
 
 
 def _blocks(state: Mapping[str, Tensor], letter: str) -> int:

@@ -18,9 +18,9 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from torch import Tensor, nn
 
 from benchmark.backbones.base import fingerprint as fingerprint  # where plugins look for it
-from benchmark.backbones.places import CONFIG_FILE, parted
+from benchmark.backbones.places import CONFIG_FILE, parted, read_config
 from benchmark.backbones.weight_file import read_weights
-from benchmark.errors import WeightsError, did_you_mean, reason_of
+from benchmark.errors import WeightsError, did_you_mean
 from shifts.digests import digest_of
 
 logger = logging.getLogger(__name__)
@@ -99,15 +99,8 @@ def find_in_folder(folder: Path, given: Path | None) -> tuple[Mapping[str, Any],
             f"{folder} is not a model folder: {CONFIG_FILE} is missing; expected it beside one of "
             f"{', '.join(WEIGHT_FILES)}"
         )
-    try:
-        config = json.loads(config_path.read_text(encoding="utf-8"))
-        model_cfg = config["model_cfg"]
-        _ = model_cfg["embed_dim"], model_cfg["vision_cfg"], model_cfg["text_cfg"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"{config_path} is not a model configuration ({reason_of(error)}); "
-            "expected JSON with 'model_cfg' that has 'embed_dim', 'vision_cfg' and 'text_cfg'"
-        ) from None
+    keys = ("model_cfg", "model_cfg.embed_dim", "model_cfg.vision_cfg", "model_cfg.text_cfg")
+    config = read_config(config_path, "a model configuration", keys)
     if given is not None and not given.is_file():
         raise WeightsError(f"there is no file of weights {given}; the folder has its own without")
     return config, given or weights_in(folder, WEIGHT_FILES)

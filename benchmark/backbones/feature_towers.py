@@ -44,18 +44,17 @@ class Inputs:
             prepare: raw item -> its inputs, or for a single input ``Staged``.
         """
         shapes = {name: (tuple(value.shape), value.dtype) for name, value in example.items()}
-        one = {name: value[None] for name, value in example.items()}
-        if isinstance(prepare, Staged):
-            return cls(prepare, shapes, one)
-        if len(shapes) == 1:
-            (name,) = shapes
-            return cls(lambda item: prepare(item)[name], shapes, one)
+        first = next(iter(shapes))
 
         def packed(item: Any) -> Tensor:
-            found = prepare(item)
+            found: Any = prepare(item)
+            if len(shapes) == 1:
+                one: Tensor = found[first]
+                return one
             return torch.cat([found[name].reshape(-1).to(torch.float32) for name in shapes])
 
-        return cls(packed, shapes, one)
+        one = {name: value[None] for name, value in example.items()}
+        return cls(prepare if isinstance(prepare, Staged) else packed, shapes, one)
 
     def unpack(self, batch: Tensor) -> dict[str, Tensor]:
         if len(self.shapes) == 1:
@@ -86,11 +85,10 @@ class TextFeatures(QueryEncoder):
     out on one text.
     """
 
-    def __init__(self, model: nn.Module, texts: Any) -> None:
+    def __init__(self, model: nn.Module, example: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.model = model
-        self.names: tuple[str, ...] = texts.names
-        self.trims = "attention_mask" in self.names and self._may_trim(texts.example)
+        self.model, self.names = model, tuple(example)
+        self.trims = "attention_mask" in self.names and self._may_trim(example)
 
     def forward(self, tokens: Tensor) -> Tensor:
         rows = {name: tokens[:, place] for place, name in enumerate(self.names)}
@@ -105,7 +103,7 @@ class TextFeatures(QueryEncoder):
 
     @torch.no_grad()
     def _may_trim(self, example: Mapping[str, Tensor]) -> bool:
-        tokens = torch.stack([example[name] for name in self.names], dim=1)
+        tokens = torch.stack(list(example.values()), dim=1)
         mask = example["attention_mask"][0]
         length = int(mask.sum())
         if not mask[:length].all():  # padded on the left

@@ -11,7 +11,6 @@ import inspect
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -66,7 +65,9 @@ def load(spec: BackboneSpec) -> TwoTowers:
     check_device(spec.device)
     folder = _folder(spec.pretrained or spec.model)
     _refuse_code(folder)
-    library = _transformers()
+    what = "models of the form hf: need transformers"
+    library = import_extra("transformers", "hf", what, WeightsError)
+    library.utils.logging.disable_progress_bar()
     model, config = _read(library, folder)
     media = next(name for name, way in _SIDES.items() if hasattr(model, way))
     medium, own = (
@@ -74,24 +75,25 @@ def load(spec: BackboneSpec) -> TwoTowers:
         if media == "image"
         else _audio_inputs(library, folder, spec.transform)
     )
-    tokenizer, text = _text_inputs(library, folder, model, config)
+    tokenizer, names, length, text = _text_inputs(library, folder, model, config)
+    example = dict(zip(names, text("a plain grey wall")[:, None], strict=True))
     half = own_part(model, _SIDES[media], medium.example)
     towers = {
         media: PackedTower(half, _SIDES[media], medium),
-        "text": TextFeatures(own_part(model, "get_text_features", text.example), text),
+        "text": TextFeatures(own_part(model, "get_text_features", example), example),
     }
     scale = _logit_scale(model)
     facts = {
         "loader": "hf",
         "config": stable(config.to_dict()),
         media: own,
-        "context": text.length,
+        "context": length,
         "transform": spec.transform,
         "logit_scale": f"{scale:.6g}",  # in neither tower, and methods compute with it
     }
     return TwoTowers(
         towers,
-        {media: medium.prepare, "text": text.prepare},
+        {media: medium.prepare, "text": text},
         name=Path(spec.model or folder).name,
         fingerprint=checkpoint.fingerprint(
             facts, nn.ModuleDict(towers), [checkpoint.tokenizer_content(tokenizer)]
@@ -179,19 +181,12 @@ def _folder(source: str) -> Path:
     return fetched(source, local=True, setting="--model hf:")
 
 
-def _transformers() -> Any:
-    what = "models of the form hf: need transformers"
-    library = import_extra("transformers", "hf", what, WeightsError)
-    library.utils.logging.disable_progress_bar()
-    return library
-
-
 def _image_inputs(
     library: Any, folder: Path, model: Any, transform: str
 ) -> tuple[Inputs, dict[str, Any]]:
     """How pictures become inputs, and what the fingerprint has to say of it."""
     processor = _loaded(library.AutoImageProcessor, folder, "preprocessor_config.json")
-    accepted = _accepted(model.get_image_features)
+    accepted = inspect.signature(model.get_image_features).parameters
 
     def own(item: Any) -> dict[str, Tensor]:
         found = processor(images=Image.fromarray(item), return_tensors="pt")
@@ -228,23 +223,12 @@ def _audio_inputs(library: Any, folder: Path, transform: str) -> tuple[Inputs, d
     return Inputs.of(own(silence), own), {"extractor": stable(extractor.to_dict())}
 
 
-@dataclass(frozen=True)
-class _Texts:
-    """How texts become inputs: (k, L) int64, one row for each of the names."""
-
-    names: tuple[str, ...]
-    length: int
-    prepare: Callable[[str], Tensor]
-
-    @property
-    def example(self) -> dict[str, Tensor]:
-        rows = self.prepare("a plain grey wall")
-        return {name: rows[place][None] for place, name in enumerate(self.names)}
-
-
-def _text_inputs(library: Any, folder: Path, model: Any, whole: Any) -> tuple[Any, _Texts]:
+def _text_inputs(
+    library: Any, folder: Path, model: Any, whole: Any
+) -> tuple[Any, list[str], int, Callable[[str], Tensor]]:
+    """The tokenizer; the model's inputs of texts; tokens; text -> (k, L) int64, a row for each."""
     tokenizer = _tokenizer(library, folder)
-    accepted = _accepted(model.get_text_features)
+    accepted = inspect.signature(model.get_text_features).parameters
     names = [name for name in tokenizer.model_input_names if name in accepted]
     if whole.model_type in _UNMASKED:
         names = ["input_ids"]
@@ -272,7 +256,7 @@ def _text_inputs(library: Any, folder: Path, model: Any, whole: Any) -> tuple[An
             ) from None
         return torch.tensor([found[name] for name in names], dtype=torch.int64)
 
-    return tokenizer, _Texts(tuple(names), length, prepare)
+    return tokenizer, names, length, prepare
 
 
 def _tokenizer(library: Any, folder: Path) -> Any:
@@ -302,19 +286,12 @@ def _loaded(kind: Any, folder: Path, file: str) -> Any:
         ) from None
 
 
-def _accepted(function: Callable[..., Any]) -> set[str]:
-    return set(inspect.signature(function).parameters)
-
-
 def _logit_scale(model: Any) -> float:
     """What cosine similarities are multiplied with: learnt, or of the model's configuration."""
-    for name in ("logit_scale", "logit_scale_t"):
-        value = getattr(model, name, None)
-        if isinstance(value, Tensor):
-            return float(value.detach().exp())
-    value = getattr(model, "temperature", None)
-    if isinstance(value, Tensor):
-        return 1.0 / float(value.detach())
+    for name in ("logit_scale", "logit_scale_t", "temperature"):
+        if isinstance(value := getattr(model, name, None), Tensor):
+            value = value.detach()
+            return 1.0 / float(value) if name == "temperature" else float(value.exp())
     given = getattr(model.config, "logit_scale_init_value", None)
     if given is None:
         raise WeightsError(f"a {type(model).__name__} has no logit scale and no temperature")

@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.base import check_device
-from benchmark.backbones.places import CONFIG_FILE, PART, checked_config, hub_folder, parted
+from benchmark.backbones.places import CONFIG_FILE, PART, checked_config, model_folder, parted
 from benchmark.backbones.towers import OpenClipBackbone, Tokenizer, image_tower, text_tower
 from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
@@ -107,7 +107,9 @@ def _named(spec: BackboneSpec) -> _Found:
     elif spec.model.startswith(HUB):
         name, _, entry = spec.model.removeprefix(HUB).partition(PART)
         files = [CONFIG_FILE, "*.json", "*.txt", "*.model"]
-        folder, name = hub_folder(name, files, checkpoint.WEIGHT_FILES), name.rpartition("/")[2]
+        expected = f"there is no model {name!r}; expected a name on the hub ({HUB}OWNER/NAME)"
+        folder = model_folder(name, expected, files, checkpoint.WEIGHT_FILES)
+        name = name.rpartition("/")[2]
     elif spec.pretrained and (given / CONFIG_FILE).is_file():
         folder, name, weights, entry = given, spec.model, None, part
     else:

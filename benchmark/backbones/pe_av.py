@@ -58,11 +58,6 @@ PREPROCESS: Mapping[str, Any] = {
 }
 """Frames where a folder does not say: the video processor's resampling, PE's mean and deviation."""
 
-_PROCESSOR_FILES = (
-    "processor_config.json",
-    "video_preprocessor_config.json",
-    "preprocessor_config.json",
-)
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 _OUTSIDE_CODE = ("cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")
@@ -193,22 +188,16 @@ def _fill(towers: Mapping[str, nn.Module], folder: Path) -> float:
 
 def _own_preprocess(folder: Path) -> dict[str, Any]:
     """What a folder's processor files say about frames, in open_clip's terms."""
-    for name in _PROCESSOR_FILES:
-        try:
-            values = json.loads((folder / name).read_text(encoding="utf-8"))
-            values = values.get("video_processor") or values
-            facts: dict[str, Any] = {
-                "mean": tuple(values["image_mean"]),
-                "std": tuple(values["image_std"]),
-            }
-        except (OSError, ValueError, KeyError, AttributeError, TypeError):
-            continue  # none, or one of the audio side or the tokenizer
-        if values.get("resample") in _RESAMPLING:
-            facts["interpolation"] = _RESAMPLING[values["resample"]]
-        if values.get("do_center_crop"):
-            facts["resize_mode"] = "shortest"
-        return facts
-    return {}
+    from transformers import PeVideoVideoProcessor
+
+    try:
+        own: Any = PeVideoVideoProcessor.from_pretrained(str(folder), local_files_only=True)
+        facts: dict[str, Any] = {"mean": tuple(own.image_mean), "std": tuple(own.image_std)}
+    except (OSError, TypeError):  # none, or those of the audio side or the tokenizer alone
+        return {}
+    if own.resample in _RESAMPLING:
+        facts["interpolation"] = _RESAMPLING[own.resample]
+    return facts | ({"resize_mode": "shortest"} if own.do_center_crop else {})
 
 
 def audio_input(item: object, length: int, hop: int) -> Tensor:

@@ -82,7 +82,10 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     config = _configuration(state, path)
     model = build_model(config, name)
     said = f"{path} does not hold the two towers of an IRRA model"
-    checkpoint.fill(model, _with_scale(state), said)
+    # IRRA trains with a fixed scale, some of its forks learn it.
+    scale = state.get("logit_scale", torch.tensor(math.log(1 / TEMPERATURE)))
+    scale = scale.reshape(()) if scale.numel() == 1 else scale
+    checkpoint.fill(model, {**state, "logit_scale": scale}, said)
     tokenizer = person_tokenizer(config["text_cfg"]["context_length"])
     facts = {
         "loader": "person_search",
@@ -212,9 +215,3 @@ def _configuration(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
 def _layers(state: Mapping[str, Tensor], side: str) -> int:
     found = [match for key in state if (match := _BLOCK.match(key))]
     return 1 + max((int(m[2]) for m in found if (m[1] or "") == side), default=0)
-
-
-def _with_scale(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state with a logit scale; IRRA trains with a fixed one, some of its forks learn it."""
-    scale = state.get("logit_scale", torch.tensor(math.log(1 / TEMPERATURE)))
-    return {**state, "logit_scale": scale.reshape(()) if scale.numel() == 1 else scale}

@@ -6,6 +6,8 @@ import importlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -215,12 +217,14 @@ def fetched(
 
 
 def model_folder(source: str, expected: str, files: Sequence[str], weights: Sequence[str]) -> Path:
-    """The local folder of a model: a path, or a name on the hub.
+    """The local folder of a model: a path, or a name on the hub, fetched into its cache.
 
     Args:
         source: what the user has given.
         expected: the message where it is neither.
-        files: see ``hub_folder``; ``weights`` too.
+        files: patterns of what is fetched.
+        weights: patterns of files of weights; all but the first are fetched only where there is no
+            such file.
 
     Raises:
         WeightsError: no such folder, or it could not be fetched.
@@ -230,29 +234,14 @@ def model_folder(source: str, expected: str, files: Sequence[str], weights: Sequ
         return folder
     if not HUB_ID.fullmatch(source):
         raise WeightsError(expected)
-    return hub_folder(source, files, weights)
-
-
-def hub_folder(name: str, files: Sequence[str], weights: Sequence[str]) -> Path:
-    """The folder of a model of the hub, fetched into its cache.
-
-    Args:
-        name: as on the hub.
-        files: patterns of what is fetched.
-        weights: patterns of files of weights; all but the first are fetched only where there is no
-            such file.
-
-    Raises:
-        WeightsError: see ``fetched``.
-    """
-    folder = fetched(name, [*files, *weights[:1]])
-    if weights[1:] and not any(next(folder.glob(one), None) for one in weights):
-        folder = fetched(name, [*files, *weights])
+    folder = fetched(source, [*files, *weights[:1]])
+    if weights[1:] and not any(next(folder.glob(name), None) for name in weights):
+        folder = fetched(source, [*files, *weights])
     return folder
 
 
 def read_config(path: Path, what: str, keys: Sequence[str]) -> dict[str, Any]:
-    """A model's configuration that has these keys; those that end in "_config" hold others.
+    """A model's configuration that has these keys, some within others ("model_cfg.text_cfg").
 
     Raises:
         WeightsError: it is none; says what is expected.
@@ -260,7 +249,8 @@ def read_config(path: Path, what: str, keys: Sequence[str]) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         for key in keys:
-            if not isinstance(config[key], dict if key.endswith("_config") else str):
+            found = reduce(getitem, key.split("."), config)
+            if key.endswith(("_config", "_cfg")) and not isinstance(found, dict):
                 raise ValueError(f"{key!r} is of another kind")
         return dict(config)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -153,7 +153,7 @@ class PreciseBackbone:
         if self._dtype is not None:
             rows = F.normalize(rows.float(), dim=-1)
         if self._precision != FLOAT32:
-            self._compare("embeddings", modality, inputs, lambda: rows, self._precision)
+            self._compare("embeddings", modality, inputs, rows, self._precision)
         return rows
 
     def check_queries(
@@ -172,17 +172,15 @@ class PreciseBackbone:
         if self._ways and ("queries", modality) not in self._seen:
             inputs = first()
             with torch.no_grad():
-                self._compare("queries", modality, inputs, lambda: encoder(inputs), self._ways)
+                rows = encoder(inputs)
+            self._compare("queries", modality, inputs, rows, self._ways)
 
-    def _compare(
-        self, what: str, modality: str, inputs: Tensor, rows: Callable[[], Tensor], ways: str
-    ) -> None:
+    def _compare(self, what: str, modality: str, inputs: Tensor, rows: Tensor, ways: str) -> None:
         if (what, modality) in self._seen:
             return
-        found = rows()
-        with matmul_precision(self._plain), _autocast(self.device, None):
+        with torch.no_grad(), matmul_precision(self._plain), _autocast(self.device, None):
             exact = self._backbone.encode(modality, inputs)
-        check_near(found, exact, ways=ways, what=f"{modality} {what}", device=self.device)
+        check_near(rows, exact, ways=ways, what=f"{modality} {what}", device=self.device)
         self._seen.add((what, modality))
 
 
@@ -227,20 +225,11 @@ class PreciseEncoder(QueryEncoder):
         return scale_gradient(rows.float(), GRADIENT_SCALE)
 
 
-class _ScaledGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
-        return gradients[0] * ctx.factor, None
-
-
 def scale_gradient(value: Tensor, factor: float) -> Tensor:
     """The value itself, with its gradient times a factor."""
-    scaled: Tensor = _ScaledGradient.apply(value, factor)
+    scaled = value.view_as(value)
+    if scaled.requires_grad:
+        scaled.register_hook(lambda gradient: gradient * factor)
     return scaled
 
 
@@ -288,26 +277,19 @@ def check_near(rows: Tensor, exact: Tensor, *, ways: str, what: str, device: str
             f"their mean cosine to those of float32 is {cosine:.3f} (at least {LEAST_COSINE} is "
             "expected)"
         )
+    gpu = device.startswith("cuda")
+    machine = torch.cuda.get_device_name(device) if gpu else f"this CPU ({cpu_model()})"
     raise ConfigError(
-        f"{what} computed as {ways!r} on {_machine(device)} cannot be trusted: in the first batch "
-        f"{found}; {_remedy(ways, device)}"
+        f"{what} computed as {ways!r} on {machine} cannot be trusted: in the first batch {found}; "
+        f"{_remedy(ways, gpu)}"
     )
 
 
-def _machine(device: str) -> str:
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return f"this CPU ({cpu_model()})"
-
-
-def _remedy(ways: str, device: str) -> str:
-    advice = []
-    if ways != "compiled":
-        advice.append("use --precision float32")
-    if "compiled" in ways:
-        advice.append("leave out --compile")
+def _remedy(ways: str, gpu: bool) -> str:
+    advice = ["use --precision float32"] if ways != "compiled" else []
+    advice += ["leave out --compile"] if "compiled" in ways else []
     said = " and ".join(advice)
-    amx = not device.startswith("cuda") and torch.cpu._is_amx_tile_supported()
+    amx = not gpu and torch.cpu._is_amx_tile_supported()
     if amx and ways != "compiled" and ISA_VARIABLE not in os.environ:
         said += (
             f", or try {ISA_VARIABLE}={WITHOUT_AMX} in the environment: some of torch's 16-bit "

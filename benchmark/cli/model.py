@@ -45,8 +45,8 @@ def layers_of(text: str, pretrained: str) -> FittedTable:
     rows = []
     for side, tower in _towers(spec).items():
         rows += [
-            (side, found.kind, found.fate, f"{found.layers:,}", f"{found.scalars:,}")
-            for found in norm_layers(tower)
+            (side, kind, fate, f"{layers:,}", f"{scalars:,}")
+            for kind, fate, layers, scalars in norm_layers(tower)
         ]
     columns = ("side", "layer", "under adapt=norm", "layers", "numbers")
     return table(columns, rows, title=f"model {text}", numbers=("layers", "numbers"))

@@ -49,7 +49,7 @@ ARCHITECTURE: dict[str, Any] = {
     "frame_channels": (32, 64),
     "spectrum_channels": (24, 40),
 }
-"""Arguments of ``ClipEncoder``."""
+"""Sizes of ``ClipEncoder``; part of the fingerprint."""
 
 
 def _mel(hertz: float) -> float:
@@ -93,9 +93,9 @@ class ChannelNorm(nn.LayerNorm):
 class Block(nn.Module):
     """A pre-norm transformer layer with four-fold MLP."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.heads = heads
+        width, self.heads = ARCHITECTURE["width"], ARCHITECTURE["heads"]
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -112,12 +112,13 @@ class Block(nn.Module):
 class Tower(QueryEncoder):
     """Stem, positions, transformer, mean over tokens, projection; all of it is adaptable."""
 
-    def __init__(self, tokens: int, width: int, layers: int, heads: int, embed_dim: int) -> None:
+    def __init__(self, tokens: int) -> None:
         super().__init__()
+        width = ARCHITECTURE["width"]
         self.positions = nn.Parameter(0.02 * torch.randn(tokens, width))
-        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
+        self.blocks = nn.Sequential(*(Block() for _ in range(ARCHITECTURE["layers"])))
         self.norm = nn.LayerNorm(width)
-        self.project = nn.Linear(width, embed_dim, bias=False)
+        self.project = nn.Linear(width, ARCHITECTURE["embed_dim"], bias=False)
 
     def tokens(self, inputs: Tensor) -> Tensor:
         """(B, L, W) tokens of a batch of inputs."""
@@ -142,14 +143,14 @@ class VideoTower(Tower):
     the frames are joined, so that a token holds what happened at its place over time.
     """
 
-    def __init__(self, channels: tuple[int, int], **common: Any) -> None:
-        super().__init__(tokens=(SIDE // 4) ** 2, **common)
-        first, second = channels
+    def __init__(self) -> None:
+        super().__init__(tokens=(SIDE // 4) ** 2)
+        first, second = ARCHITECTURE["frame_channels"]
         self.fine = nn.Conv2d(6, first, 3, stride=2, padding=1)
         self.fine_norm = ChannelNorm(first)
         self.coarse = nn.Conv2d(first, second, 3, stride=2, padding=1)
         self.coarse_norm = ChannelNorm(second)
-        self.join = nn.Linear(FRAMES * second, common["width"])
+        self.join = nn.Linear(FRAMES * second, ARCHITECTURE["width"])
 
     def tokens(self, inputs: Tensor) -> Tensor:
         """(B, 64, W)."""
@@ -164,14 +165,14 @@ class VideoTower(Tower):
 class AudioTower(Tower):
     """Takes (B, 40, 100) log-mel spectrograms; 25 tokens, one for each 64 ms."""
 
-    def __init__(self, channels: tuple[int, int], **common: Any) -> None:
-        super().__init__(tokens=STEPS // 4, **common)
-        first, second = channels
+    def __init__(self) -> None:
+        super().__init__(tokens=STEPS // 4)
+        first, second = ARCHITECTURE["spectrum_channels"]
         self.low = nn.Conv2d(1, first, 5, stride=2, padding=2)
         self.low_norm = ChannelNorm(first)
         self.high = nn.Conv2d(first, second, 3, stride=2, padding=1)
         self.high_norm = ChannelNorm(second)
-        self.join = nn.Linear(second * MELS // 4, common["width"])
+        self.join = nn.Linear(second * MELS // 4, ARCHITECTURE["width"])
 
     def tokens(self, inputs: Tensor) -> Tensor:
         """(B, 25, W)."""
@@ -183,16 +184,10 @@ class AudioTower(Tower):
 class ClipEncoder(nn.Module):
     """Both towers and the learnt logit scale."""
 
-    def __init__(
-        self,
-        *,
-        frame_channels: tuple[int, int],
-        spectrum_channels: tuple[int, int],
-        **common: Any,
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.video = VideoTower(frame_channels, **common)
-        self.audio = AudioTower(spectrum_channels, **common)
+        self.video = VideoTower()
+        self.audio = AudioTower()
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
 
@@ -296,6 +291,6 @@ def load_weights(path: Path, device: str = "cpu") -> TwoTowers:
             "python -m training clips"
         )
     with torch.random.fork_rng(devices=[]):  # torch's initialisers use the global generator
-        model = ClipEncoder(**ARCHITECTURE)
+        model = ClipEncoder()
     checkpoint.fill(model, read_weights(path)[0], f"{path} does not fit the mini-clips encoder")
     return backbone_of(model, device)

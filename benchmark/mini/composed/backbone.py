@@ -29,7 +29,7 @@ COMBINER = {
     **{"image_width": 128, "text_width": 96, "embed_dim": 128},
     **{"width": 96, "layers": 2, "heads": 4},
 }
-"""Arguments of ``Combiner``; the first three are the base encoder's widths."""
+"""Sizes of ``Combiner``; the first three are the base encoder's widths."""
 
 COMBINERS = ("cirr", "fiq")
 """Sets that a combiner ships for."""
@@ -42,36 +42,21 @@ class Combiner(nn.Module):
     picture's patches (torch's decoder layers); what the readout has gathered is added to the
     reference's embedding. The output layer starts at zero: an untrained combiner returns the
     reference.
-
-    Args:
-        image_width: width of the patch states.
-        text_width: width of the token states.
-        embed_dim: width of the embedding space.
-        width: width of the combiner.
-        layers: number of decoder layers.
-        heads: attention heads.
     """
 
-    def __init__(
-        self,
-        *,
-        image_width: int,
-        text_width: int,
-        embed_dim: int,
-        width: int,
-        layers: int,
-        heads: int,
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.patch_norm = nn.LayerNorm(image_width)
-        self.patch_in = nn.Linear(image_width, width)
-        self.text_in = nn.Linear(text_width, width)
+        size = COMBINER
+        width, embed_dim = size["width"], size["embed_dim"]
+        self.patch_norm = nn.LayerNorm(size["image_width"])
+        self.patch_in = nn.Linear(size["image_width"], width)
+        self.text_in = nn.Linear(size["text_width"], width)
         self.start = nn.Linear(embed_dim, width)
         self.layers = nn.ModuleList(
             nn.TransformerDecoderLayer(
-                width, heads, 2 * width, dropout=0.0, batch_first=True, norm_first=True
+                width, size["heads"], 2 * width, dropout=0.0, batch_first=True, norm_first=True
             )
-            for _ in range(layers)
+            for _ in range(size["layers"])
         )
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, embed_dim)
@@ -171,7 +156,7 @@ def read(file: Path) -> tuple[Combiner, dict[str, str]]:
     with safetensors.safe_open(file, framework="pt") as stored:
         facts = dict(stored.metadata() or {})
     with torch.random.fork_rng(devices=[]):  # initialisers use the global generator
-        combiner = Combiner(**COMBINER)
+        combiner = Combiner()
     combiner.load_state_dict({key: value.float() for key, value in load_file(file).items()})
     return combiner, facts
 

@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from benchmark.backbones.composed import (
-    LARGEST_TOKEN,
     ComposedBackbone,
     load,
     map_packed,
@@ -210,7 +209,7 @@ def test_pad_reaches_the_backbone(folder: Path) -> None:
 @given(
     seed=st.integers(0, 2**31),
     side=st.integers(1, 5),
-    tokens=st.lists(st.integers(0, LARGEST_TOKEN), max_size=9),
+    tokens=st.lists(st.integers(0, 2**24), max_size=9),
     batch=st.integers(1, 4),
 )
 def test_a_batch_comes_back_bit_for_bit(seed, side, tokens, batch) -> None:
@@ -235,24 +234,6 @@ def test_gradient_reaches_the_images() -> None:
     images, _ = unpack(rows, (3, 2, 2))
     images.sum().backward()
     assert torch.equal(rows.grad, torch.cat([torch.ones(2, 12), torch.zeros(2, 2)], 1))
-
-
-def test_what_would_be_rounded_is_refused() -> None:
-    image = torch.zeros(3, 2, 2)
-    for tokens in ([LARGEST_TOKEN + 1], [-1]):
-        with pytest.raises(ValueError, match="rounded"):
-            pack(image, torch.tensor(tokens))
-    with pytest.raises(ValueError, match="float16"):
-        pack(image.half(), torch.tensor([1]))
-    with pytest.raises(ValueError, match="row of integers"):
-        pack(image, torch.tensor([1.0]))
-    with pytest.raises(ValueError, match="row of integers"):
-        pack(image, torch.tensor([[1]]))
-
-
-def test_rows_that_are_too_short_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"12 \+ tokens"):
-        unpack(torch.zeros(2, 11), (3, 2, 2))
 
 
 def test_parts_are_changed_apart() -> None:
