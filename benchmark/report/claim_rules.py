@@ -117,11 +117,7 @@ def over_benchmarks(values: Mapping[str, Sequence[float]]) -> Estimate:
     benchmark -> a number of each of its cells; benchmarks without any are left out.
     """
     each = {name: float(np.mean(found)) for name, found in sorted(values.items()) if len(found)}
-    means = np.array(list(each.values()))
-    if not len(means):
-        return Estimate(of="benchmark")
-    error = float(means.std(ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else math.nan
-    return _student(float(means.mean()), error, len(means) - 1, len(means), "benchmark", each)
+    return replace(over_seeds({"all": list(each.values())}), of="benchmark", each=each)
 
 
 def over_seeds(values: Mapping[str, Sequence[float]]) -> Estimate:
@@ -137,19 +133,12 @@ def over_seeds(values: Mapping[str, Sequence[float]]) -> Estimate:
     freedom = sum(len(one) - 1 for one in found.values())
     squares = sum(float(((one - one.mean()) ** 2).sum()) for one in found.values())
     each = {name: float(one.mean()) for name, one in sorted(found.items())}
-    error = math.nan
+    value, half = float(np.mean(list(each.values()))), math.nan
     if freedom:
         of_means = sum(squares / freedom / len(one) for one in found.values())
-        error = math.sqrt(of_means) / len(found)
-    value = float(np.mean(list(each.values())))
-    return _student(value, error, freedom, sum(map(len, found.values())), "run", each)
-
-
-def _student(
-    value: float, error: float, freedom: int, units: int, of: str, each: Mapping[str, float]
-) -> Estimate:
-    half = -float(stdtrit(freedom, ALPHA / 2)) * error if freedom > 0 else math.nan
-    return Estimate(value, value - half, value + half, units, of, each)
+        half = -float(stdtrit(freedom, ALPHA / 2)) * math.sqrt(of_means) / len(found)
+    units = sum(map(len, found.values()))
+    return Estimate(value, value - half, value + half, units, "run", each)
 
 
 def with_reason(part: Part, why: Callable[[Part], str] = lambda part: "") -> Part:

@@ -86,9 +86,8 @@ def _heading(rows: Sequence[Pool]) -> Text:
         facts.append(f"{queries} queries{limit} on a gallery of {gallery}")
     if any(c.record.info.get("ready_made") for c in cells):
         facts.append("corrupted queries ready-made")
-    text = Text(plain(spec["benchmark"]), style="bold")
-    text.append("\n" + ", ".join(facts), style="not bold")
-    return text
+    name = Text(plain(spec["benchmark"]), style="bold")
+    return name.append("\n" + ", ".join(facts), style="not bold")
 
 
 def _table(
@@ -202,9 +201,10 @@ def _reasons(pool: Pool) -> list[Text]:
         reason = cell.record.reason.strip() or "no reason stored"
         if cell.record.status == "done":
             reason = "its numbers per query are missing"
-        short = plain(reason.splitlines()[0])
-        short = short if len(short) <= 60 else short[:59] + "…"
-        reasons.append(Text(f"seed {cell.seed} {cell.record.status.value}: {short}", style="red"))
+        short = Text(plain(reason.splitlines()[0]))
+        short.truncate(60, overflow="ellipsis")
+        said = f"seed {cell.seed} {cell.record.status.value}: {short.plain}"
+        reasons.append(Text(said, style="red"))
     return reasons
 
 
@@ -295,6 +295,11 @@ def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
     shifts += [
         f"{name.replace(' ', '-')} ({NOTHING}, left out)" for p in pools for name in p.left_out
     ]
+    reasons = (
+        f"{cell.method} {cell.record.status.value}: {cell.record.reason or 'no reason stored'}"
+        for pool in pools
+        for cell in pool.undone
+    )
     return {
         "row": name if metric == "R@1" else f"{name}, {metric}",
         "directions": len(directions),
@@ -303,7 +308,7 @@ def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
         "gallery": max((c.gallery for c in cells if c.gallery is not None), default=None),
         "clean": sum(clean) / len(clean) if clean and metric == "R@1" else math.nan,
         "tuned": tuned_text(tuned_by_method(pools)),
-        "note": _note(pools) if metric == "R@1" else "",
+        "note": "; ".join(dict.fromkeys(reasons)) if metric == "R@1" else "",
         **means,
     }
 
@@ -314,15 +319,6 @@ def _clean(pool: Pool) -> float:
         return pool.mean("metrics", "R@1")
     own = pool.first.record.info.get("home", pool.first.benchmark) == pool.first.benchmark
     return pool.mean("metrics", "clean_R@1_before") if own else math.nan
-
-
-def _note(pools: Sequence[Pool]) -> str:
-    reasons = dict.fromkeys(
-        f"{cell.method} {cell.record.status.value}: {cell.record.reason or 'no reason stored'}"
-        for pool in pools
-        for cell in pool.undone
-    )
-    return "; ".join(reasons)
 
 
 def suite_table(frame: pd.DataFrame) -> FittedTable:

@@ -125,18 +125,16 @@ def _row(cells: Sequence[CellResult], source: Sequence[CellResult]) -> dict[str,
         ("cost", ("ms_per_query",)),
     ):
         row |= {name: _mean(done, section, name) for name in names}
-    before = {name: _mean(source, "probes", name) for name in _PROBES}
-    ours = {name: float(row[name]) for name in _PROBES}  # type: ignore[arg-type]
+    ours, before = (
+        {n: value for n in _PROBES if math.isfinite(value := _mean(of, "probes", n))}
+        for of in (done, source)
+    )
     gain: Gain | str = ""
     if done and source and first.method != SOURCE:
-        gain = expected(first.method, _finite(ours), _finite(before))
+        gain = expected(first.method, ours, before)
     if isinstance(gain, str):
         return row | {**dict.fromkeys(_GAIN, math.nan), "no_expected_gain": gain}
     return row | {**dict(zip(_GAIN, gain, strict=True)), "no_expected_gain": ""}
-
-
-def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
 def _mean(cells: Sequence[CellResult], section: str, name: str) -> float:
@@ -158,12 +156,11 @@ def _table(rows: pd.DataFrame) -> RenderableType:
         ]
         table.add_row(Text("clean queries", style="dim"), *cells)
     for _, row in rows.iterrows():
-        cells = [_written(row[name], digits) for name, (_, digits) in shown.items()]
-        if row["method"] == SOURCE:
-            names = list(shown)
-            for name in ("changed@1", "changed@10", "clean_changed@1"):
-                if name in names:
-                    cells[names.index(name)] = ""
+        blank = ("changed@1", "changed@10", "clean_changed@1") if row["method"] == SOURCE else ()
+        cells = [
+            "" if name in blank else _written(row[name], digits)
+            for name, (_, digits) in shown.items()
+        ]
         table.add_row(Text(str(row["method"])), *cells)
     return table
 
@@ -201,13 +198,10 @@ def _shift_line(source: pd.DataFrame) -> str:
             "compare with: name the same queries before the shift (--clean TABLE)."
         )
     text = f"Against the clean queries of {row['reference']}: "
+    said = {"uniformity": "uniformity", "gap": "gap", "prediction_entropy": "entropy"}
     text += ", ".join(
-        f"{said} {row[name]:.3f} instead of {row[f'clean_{name}']:.3f}"
-        for name, said in (
-            ("uniformity", "uniformity"),
-            ("gap", "gap"),
-            ("prediction_entropy", "entropy"),
-        )
+        f"{word} {row[name]:.3f} instead of {row[f'clean_{name}']:.3f}"
+        for name, word in said.items()
     )
     if math.isfinite(row["shift_changed@1"]):
         text += f"; {row['shift_changed@1']:.1f} % of the queries get another first candidate"

@@ -12,8 +12,8 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -189,25 +189,19 @@ VERSION = 3
 Options = Mapping[str, Any]
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def write_bytes(data: bytes | Callable[[IO[bytes]], None], path: Path) -> Path:
+    """Writes a file in one piece; ``data`` may be what writes into it.
+
+    Raises:
+        ResultsError: the folder or file cannot be written.
+    """
     try:
-        yield
+        return atomic_write(path, data)
     except OSError as error:
         raise ResultsError(
             f"cannot write {path}: {error.strerror or type(error).__name__}; free space, check that"
             " the folder exists and is writable, or choose another one"
         ) from error
-
-
-def write_bytes(data: bytes, path: Path) -> Path:
-    """Writes a file in one piece.
-
-    Raises:
-        ResultsError: the folder or file cannot be written.
-    """
-    with _writing(path):
-        return atomic_write(path, data)
 
 
 def write_text(text: str, path: Path) -> Path:
@@ -225,11 +219,7 @@ def write_csv(frame: pd.DataFrame, path: Path) -> Path:
 
 
 def write_csvs(frames: Iterable[pd.DataFrame], path: Path) -> Path:
-    """``write_csv`` of frames with the same columns, one below the other, one at a time.
-
-    Raises:
-        ResultsError: the folder or file cannot be written.
-    """
+    """``write_csv`` of frames with the same columns, one below the other, one at a time."""
 
     def lines(file: IO[bytes]) -> None:
         for number, frame in enumerate(frames):
@@ -240,8 +230,7 @@ def write_csvs(frames: Iterable[pd.DataFrame], path: Path) -> Path:
             # Without a time in it: the same frames, the same bytes.
             file.write(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 
-    with _writing(path):
-        return atomic_write(path, lines)
+    return write_bytes(lines, path)
 
 
 def up_to_date(folder: Path, records: Iterable[Record], options: Options) -> bool:
@@ -277,8 +266,8 @@ def write_manifest(
         path = folder / name
         # A folder from elsewhere could name files outside it.
         if name not in files and path.resolve().is_relative_to(root) and _digest(path) == digest:
-            with _writing(folder / NAME):
-                path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that cannot be written is said right below
+                path.unlink()
     values = {**_made_of(records, options), "files": files}
     return write_text(f"{json.dumps(values, indent=1)}\n", folder / NAME)
 
