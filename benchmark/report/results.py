@@ -39,28 +39,25 @@ class CellResult:
 
     Attributes:
         record: the stored record.
-        given: (Q,) bool or 0 and 1, the ``hits`` where they are not to come from the ranks.
-        group: (Q,) int64 cluster of each query, for intervals.
-        order: (Q,) int64 positions in ``hits``, in the order of the stream.
         ranks: (Q,) whole numbers, rank of each query's best relevant item, from 1.
+        group: (Q,) int64 cluster of each query, for intervals.
+        order: (Q,) int64 positions in ``ranks``, in the order of the stream.
     """
 
     record: Record
-    given: np.ndarray | None = None
+    ranks: np.ndarray | None = None
     group: np.ndarray | None = None
     order: np.ndarray | None = None
-    ranks: np.ndarray | None = None
 
     @property
     def hits(self) -> np.ndarray | None:
         """(Q,) whether a relevant item is ranked first; None for a cell without numbers."""
-        return self.ranks == 1 if self.given is None and self.ranks is not None else self.given
+        return None if self.ranks is None else self.ranks == 1
 
     @property
     def done(self) -> bool:
         """Whether the cell ended well and has its numbers per query."""
-        known = self.given is not None or self.ranks is not None  # hits are made anew each time
-        return self.record.status == Status.DONE and known
+        return self.record.status == Status.DONE and self.ranks is not None
 
     @property
     def unlabelled(self) -> bool:

@@ -78,7 +78,7 @@ def result_of(record: Record, arrays: Mapping[str, np.ndarray]) -> CellResult:
         return CellResult(record)
     ranks, group, order = (arrays[name] for name in ("best_rank", "group", "order"))
     small = ranks.astype(np.min_scalar_type(ranks.max()))
-    return CellResult(record, None, group, order, small)
+    return CellResult(record, small, group, order)
 
 
 def write_all(

@@ -46,7 +46,7 @@ def results() -> list[CellResult]:
                 batches=tuple({"angle": float(a)} for a in rng.uniform(0, 180, 16)),
             )
             hits = (rng.random(QUERIES) < 0.4).astype(float)
-            made.append(CellResult(record, hits, order, order))
+            made.append(CellResult(record, np.where(hits, 1, 2), order, order))
     return made
 
 

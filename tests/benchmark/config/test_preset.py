@@ -285,7 +285,7 @@ def test_many_different_answers_are_left_to_the_column(tmp_path: Path) -> None:
         spec = MethodSpec(name, "mini", options, origins=origins)
         cell = dataclasses.replace(fakes.cell(), method=spec)
         record = Record("k", Status.DONE, cell.to_dict(), info={}, metrics={"R@1": 50.0})
-        return CellResult(record, np.ones(4), np.arange(4), np.arange(4), np.ones(4))
+        return CellResult(record, np.ones(4), np.arange(4), np.arange(4))
 
     console = Console(file=StringIO(), width=200)
     results = [result(f"m{number}", tuned=number > 0) for number in range(8)]
@@ -301,7 +301,7 @@ def test_every_table_says_per_method_what_was_tuned(tmp_path: Path) -> None:
         spec = MethodSpec(name, "mini", {"lr": 0.1} if name != "source" else {}, origins=origins)
         cell = dataclasses.replace(fakes.cell(), method=spec)
         record = Record("k", Status.DONE, cell.to_dict(), info={}, metrics={"R@1": 50.0})
-        return CellResult(record, np.ones(4), np.arange(4), np.arange(4), np.ones(4))
+        return CellResult(record, np.ones(4), np.arange(4), np.arange(4))
 
     results = [
         result("source", {}),

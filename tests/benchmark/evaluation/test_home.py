@@ -206,7 +206,7 @@ def test_without_a_home_there_is_no_number_anywhere() -> None:
         assert record.info["home"] == ""
         assert not set(FORGETTING) & set(record.metrics)
         hits = (arrays["best_rank"] == 1).astype(float)
-        results.append(CellResult(record, hits, arrays["group"], arrays["order"]))
+        results.append(CellResult(record, np.where(hits, 1, 2), arrays["group"], arrays["order"]))
     board = leaderboard(benchmark_pools(results))
     assert board[list(FORGETTING)].isna().all(axis=None)
     from rich.console import Console

@@ -53,7 +53,7 @@ def cell(
     key = spec.key(data_fingerprint=task, backbone_fingerprint="w")
     record = Record(key, status, spec.to_dict(), info=info, metrics={"R@1": 100 * share})
     positions = np.arange(QUERIES)
-    return CellResult(record, hits, positions, positions, np.where(hits > 0, 1, 2))
+    return CellResult(record, np.where(hits, 1, 2), positions, positions)
 
 
 def field(shares: Mapping[str, float], **facts: object) -> list[CellResult]:

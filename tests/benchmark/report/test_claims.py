@@ -74,7 +74,7 @@ def result(
         probes=probes or {},
     )
     positions = np.arange(QUERIES)
-    return CellResult(record, hits, positions, positions, np.where(hits > 0, 1, 2))
+    return CellResult(record, np.where(hits, 1, 2), positions, positions)
 
 
 def world(
@@ -268,7 +268,7 @@ def test_other_options_set_by_hand_do_not_pass_for_rest() -> None:
         method = {**r.record.cell["method"], "preset": "mini+lr", "options": {"lr": 9.0}}
         cell = {**r.record.cell, "method": method}
         record = Record(**{**vars(r.record), "cell": cell, "probes": {"angle": 10.0}})
-        changed.append(CellResult(record, np.zeros(QUERIES), r.group, r.order, r.ranks))
+        changed.append(CellResult(record, np.full(QUERIES, 2), r.group, r.order))
     assert changed
     plain, mixed = claims(cells), claims([*cells, *changed])
     assert claims_frame(plain).equals(claims_frame(mixed))
@@ -361,7 +361,7 @@ def test_the_grid_has_every_cell_that_a_claim_needs() -> None:
         CellResult(
             Record("0" * 16, Status.DONE, planned.cell.to_dict(), metrics={"clean_R@1_after": 1.0},
                    probes={"uniformity": 1.0, "gap": 1.0, "consistency": 1.0, "angle": 90.0}),
-            np.ones(4), np.arange(4), np.arange(4), np.ones(4),
+            np.ones(4), np.arange(4), np.arange(4),
         )
         for planned in plan.cells
     ]  # fmt: skip

@@ -60,7 +60,9 @@ def cell(
         cost={**cost, **passes, **more.get("cost", {})},
     )
     groups = np.arange(len(hits)) if groups is None else np.asarray(groups)
-    return CellResult(record, hits, groups, np.random.default_rng(seed).permutation(len(hits)))
+    return CellResult(
+        record, np.where(hits, 1, 2), groups, np.random.default_rng(seed).permutation(len(hits))
+    )
 
 
 def printed(results, width=100) -> str:

@@ -40,7 +40,9 @@ def cell(method, shift="contrast", *, hits=None, seed=0, benchmark="mini-a", for
     if forgot is not None:
         metrics["forgetting"] = forgot
     record = Record(key, Status.DONE, spec.to_dict(), info=info, metrics=metrics)
-    return CellResult(record, hits, np.arange(len(hits)), np.arange(len(hits))[::-1])
+    return CellResult(
+        record, np.where(hits, 1, 2), np.arange(len(hits)), np.arange(len(hits))[::-1]
+    )
 
 
 def grid(methods, shifts, benchmarks=("mini-a",)):

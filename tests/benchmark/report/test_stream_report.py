@@ -159,7 +159,7 @@ def cell(kind="diverse", method="source", *, hits=(1, 0, 0, 1, 1, 0), **more) ->
         info={"data_fingerprint": "d", "backbone_fingerprint": "w", "queries": len(hits)},
         metrics=metrics,
     )
-    return CellResult(record, hits, np.arange(len(hits)), np.arange(len(hits)))
+    return CellResult(record, np.where(hits, 1, 2), np.arange(len(hits)), np.arange(len(hits)))
 
 
 def printed(*results: CellResult) -> str:

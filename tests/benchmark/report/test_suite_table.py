@@ -37,7 +37,7 @@ def result(
     )
     if status != "done":
         return CellResult(record)
-    return CellResult(record, values, np.arange(len(hits)), np.arange(len(hits)))
+    return CellResult(record, np.where(values, 1, 2), np.arange(len(hits)), np.arange(len(hits)))
 
 
 ROWS = {"one-i2t": "one", "one-t2i": "one", "two": "two", "absent": "absent"}

@@ -30,7 +30,7 @@ def cell(method, hits, *, shift="fog", seed=0, batch=64, benchmark="mini-a", **o
     info = {"data_fingerprint": "d", "backbone_fingerprint": "w"}
     metrics = {"R@1": 100 * float(hits.mean())}
     record = Record(key, Status.DONE, spec.to_dict(), info=info, metrics=metrics)
-    return CellResult(record, hits, np.arange(len(hits)), np.arange(len(hits)))
+    return CellResult(record, np.where(hits, 1, 2), np.arange(len(hits)), np.arange(len(hits)))
 
 
 def swept():

@@ -108,7 +108,7 @@ def test_the_tables_of_all_methods_on_all_benchmarks_stay_small(tmp_path: Path) 
     table = write_csv(tidy([record] * 100), tmp_path / "tidy.csv")
     hits = np.random.default_rng(1).integers(0, 2, (12, 3)).astype(float)
     results = [
-        CellResult(replace(record, cell=fakes.cell(f"method-{n}").to_dict()), row, INDEX, INDEX)
+        CellResult(replace(record, cell=fakes.cell(f"method-{n}").to_dict()), 2 - row, INDEX, INDEX)
         for n, row in enumerate(hits)
     ]
     pairs = pairwise_frame(benchmark_pools(results))

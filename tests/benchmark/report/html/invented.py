@@ -42,7 +42,6 @@ def cell(
     if "status" in more:
         return CellResult(Record(key, more["status"], spec.to_dict(), more["reason"]))
     ranks = np.asarray(ranks, dtype=np.int64)
-    hits = (ranks == 1).astype(np.float64)
     info = {
         "data_fingerprint": "d1",
         "backbone_fingerprint": more.get("weights", "w1"),
@@ -66,7 +65,7 @@ def cell(
     )
     count = len(ranks)
     order = np.random.default_rng(seed).permutation(count)
-    return CellResult(record, hits, np.arange(count), order, ranks)
+    return CellResult(record, ranks, np.arange(count), order)
 
 
 def ranks_of(skill: float, seed: int, queries: int = 60) -> np.ndarray:
