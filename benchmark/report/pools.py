@@ -180,12 +180,11 @@ def stacked(cells: Sequence[CellResult]) -> tuple[np.ndarray, np.ndarray, np.nda
     """
     seeds = {seed: place for place, seed in enumerate(sorted({cell.seed for cell in cells}))}
     runs = Counter(cell.setting for cell in cells)
-    lengths = [0 if cell.group is None else len(cell.group) for cell in cells]
     labels = [seeds[c.seed] if runs[c.setting] == len(seeds) else -1 for c in cells]
     return (
-        np.concatenate([hits for cell in cells if (hits := cell.hits) is not None]),
-        np.concatenate([cell.group for cell in cells if cell.group is not None]),
-        np.repeat(np.array(labels, dtype=np.int32), lengths),
+        np.concatenate([cell.hits for cell in cells]),
+        np.concatenate([cell.group for cell in cells]),
+        np.repeat(np.array(labels, dtype=np.int32), [len(cell.group) for cell in cells]),
     )
 
 
@@ -203,14 +202,13 @@ def compared(pairs: Sequence[tuple[CellResult, CellResult]]) -> tuple[Comparison
             lies within one, a seed is the same in all.
     """
     ours, groups, seeds = stacked([cell for cell, _ in pairs])
-    theirs = np.concatenate([hits for _, other in pairs if (hits := other.hits) is not None])
+    theirs = np.concatenate([other.hits for _, other in pairs])
     places = {place: i for i, place in enumerate(dict.fromkeys(cell.place for cell, _ in pairs))}
-    lengths = [0 if cell.group is None else len(cell.group) for cell, _ in pairs]
     # In few bytes: a report of many cells has a hundred million queries here.
     span = 1 + int(groups.max())
     groups = groups.astype(np.min_scalar_type(span * len(places)))
     first = np.array([span * places[cell.place] for cell, _ in pairs], dtype=groups.dtype)
-    groups += np.repeat(first, lengths)
+    groups += np.repeat(first, [len(cell.group) for cell, _ in pairs])
     return paired_comparison(ours, theirs, groups, seeds=seeds), len(np.unique(groups))
 
 
@@ -232,10 +230,7 @@ def has_collapsed(cell: CellResult, partner: CellResult) -> bool:
 
 def fits(cell: CellResult, partner: CellResult) -> bool:
     """Whether two cells have numbers of the same queries."""
-    ours, theirs = cell.hits, partner.hits
-    if ours is None or theirs is None or cell.group is None or partner.group is None:
-        return False
-    return ours.shape == theirs.shape and np.array_equal(cell.group, partner.group)
+    return cell.done and partner.done and np.array_equal(cell.group, partner.group)
 
 
 def prepare(results: Iterable[CellResult]) -> list[CellResult]:
@@ -361,7 +356,7 @@ def problems(results: Iterable[CellResult]) -> list[str]:
         if record.status != Status.DONE:
             lines.append(f"{name}: {record.status.value}: {record.reason or 'no reason stored'}")
             continue
-        if result.hits is None:
+        if not result.done:
             lines.append(f"{name}: its numbers per query are missing; the cell is left out")
             continue
         for section in ("metrics", "probes", "cost"):

@@ -12,7 +12,7 @@ import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -33,9 +33,12 @@ def canonical(value: object) -> str:
     return sys.intern(json.dumps(value, sort_keys=True, default=str))
 
 
+_NO_NUMBERS = np.empty(0, dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class CellResult:
-    """A record with the numbers per query that lie beside it.
+    """A record with the numbers per query that lie beside it; empty where there are none.
 
     Attributes:
         record: the stored record.
@@ -45,19 +48,19 @@ class CellResult:
     """
 
     record: Record
-    ranks: np.ndarray | None = None
-    group: np.ndarray | None = None
-    order: np.ndarray | None = None
+    ranks: np.ndarray = field(default_factory=lambda: _NO_NUMBERS)
+    group: np.ndarray = field(default_factory=lambda: _NO_NUMBERS)
+    order: np.ndarray = field(default_factory=lambda: _NO_NUMBERS)
 
     @property
-    def hits(self) -> np.ndarray | None:
-        """(Q,) whether a relevant item is ranked first; None for a cell without numbers."""
-        return None if self.ranks is None else self.ranks == 1
+    def hits(self) -> np.ndarray:
+        """(Q,) whether a relevant item is ranked first."""
+        return np.asarray(self.ranks == 1)
 
     @property
     def done(self) -> bool:
         """Whether the cell ended well and has its numbers per query."""
-        return self.record.status == Status.DONE and self.ranks is not None
+        return self.record.status == Status.DONE and len(self.ranks) > 0
 
     @property
     def unlabelled(self) -> bool:
@@ -180,12 +183,9 @@ class CellResult:
 
     def against(self, source: CellResult) -> Comparison:
         """R@1 of this cell against that of its source cell; computed once for all tables."""
-        key, ours, theirs = source.record.key, self.hits, source.hits
+        key = source.record.key
         if key not in self._against:
-            assert ours is not None, "only finished cells are compared"
-            assert theirs is not None, "only finished cells are compared"
-            assert self.group is not None, "only finished cells are compared"
-            self._against[key] = paired_comparison(ours, theirs, self.group)
+            self._against[key] = paired_comparison(self.hits, source.hits, self.group)
         return self._against[key]
 
     @cached_property

@@ -87,7 +87,7 @@ def _price_line(pools: Sequence[Pool]) -> str:
 
 def _trust_line(gain: Comparison, pools: Sequence[Pool], methods: int) -> str:
     seeds = {cell.seed for pool in pools for cell in pool.done}
-    queries = sum(len(cell.hits) for pool in pools for cell in pool.done if cell.hits is not None)
+    queries = sum(len(cell.ranks) for pool in pools for cell in pool.done)
     basis = f"{queries:,} answers, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
     if not gain.significant:
         return (

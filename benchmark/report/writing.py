@@ -67,8 +67,6 @@ def _compact(cell: StoredCell, shared: Shared, batches: bool) -> CellResult:
         angles = ({"angle": batch["angle"]} for batch in record.batches if "angle" in batch)
         record = replace(record, batches=tuple(angles))
     found = result_of(shared.record(record), cell.arrays if cell.done else {})
-    if found.group is None or found.order is None:
-        return found
     return replace(found, group=shared.array(found.group), order=shared.array(found.order))
 
 

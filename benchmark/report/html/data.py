@@ -309,7 +309,7 @@ def detail(single: Pool, places: Mapping[str, int], link: str, strings: Strings)
         "reason": record.reason,
         "link": link,
         "source": places.get(sources[0], -1) if sources else -1,
-        "queries": 0 if cell.hits is None else len(cell.hits),
+        "queries": len(cell.ranks),
         "curve": curve(cell),
         "ranks": histogram(cell),
         "names": strings("\n".join(numbers)),
@@ -341,9 +341,7 @@ def curve(cell: CellResult) -> list[float]:
 
     Point i of n is after ``(i + 1) * queries // n`` queries. Empty where nothing is stored.
     """
-    if cell.hits is None or cell.order is None or not len(cell.hits):
-        return []
-    count = len(cell.hits)
+    count = len(cell.ranks)
     points = min(CURVE_POINTS, count)
     seen = np.arange(1, points + 1) * count // points
     recall = 100.0 * np.cumsum(cell.hits[cell.order])[seen - 1] / seen
@@ -352,8 +350,6 @@ def curve(cell: CellResult) -> list[float]:
 
 def histogram(cell: CellResult) -> list[int]:
     """Queries by the rank of their best relevant item: a count for each of ``RANK_BINS`` in use."""
-    if cell.ranks is None or not len(cell.ranks):
-        return []
     places = np.searchsorted(RANK_BINS, cell.ranks, side="right") - 1
     return np.bincount(places).tolist()
 

@@ -84,13 +84,11 @@ def _spec(cell: CellResult) -> StreamSpec:
 
 
 def _blocks(cell: CellResult) -> list[Block]:
-    return [] if cell.order is None else blocks(_spec(cell), len(cell.order))
+    return blocks(_spec(cell), len(cell.order)) if len(cell.order) else []
 
 
 def _cumulative(cell: CellResult) -> tuple[np.ndarray, np.ndarray]:
     """Queries seen and R@1 over them (percent), after each batch of the stream."""
-    assert cell.hits is not None, "only finished cells are drawn"
-    assert cell.order is not None, "only finished cells are drawn"
     running = 100.0 * np.cumsum(cell.hits[cell.order]) / np.arange(1, len(cell.order) + 1)
     ends = np.array(batch_ends(len(running), _spec(cell).batch_size, _blocks(cell)))
     return ends, running[ends - 1]

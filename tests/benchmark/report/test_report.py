@@ -303,7 +303,7 @@ def stored(folder, results) -> RunStore:
     store = RunStore(folder)
     for result in results:
         arrays = {}
-        if result.hits is not None:
+        if result.done:
             arrays = {
                 "query": np.arange(len(result.hits)),
                 "best_rank": np.where(result.hits > 0, 1, 11),
