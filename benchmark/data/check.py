@@ -12,11 +12,11 @@ import numpy as np
 
 from benchmark.data.card import BenchmarkCard
 from benchmark.data.datasets.base import ClipPairs, DataSet, ImageTextPairs
-from benchmark.data.loading import loader_of
 from benchmark.data.own.load import read_own, understand
 from benchmark.data.own.source import OwnSource, own_card
 from benchmark.data.own.tables import open_table
 from benchmark.data.retrieval import Items, RetrievalSet, Texts
+from benchmark.data.tasks import loader_of
 from benchmark.errors import DataError, shown
 
 Track = Callable[[range, str], Iterable[int]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -20,13 +21,14 @@ class Chain:
     """Collections one after the other; ids stay, so that a query's corruption does too."""
 
     parts: Sequence[Items]
-    ids: Sequence[str]
-    ends: np.ndarray
 
-    @classmethod
-    def of(cls, parts: Sequence[Items]) -> Chain:
-        ids = [item for part in parts for item in part.ids]
-        return cls(parts, ids, np.cumsum([len(part) for part in parts]))
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        return [item for part in self.parts for item in part.ids]
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        return np.cumsum([len(part) for part in self.parts])
 
     def __len__(self) -> int:
         return int(self.ends[-1])
@@ -67,8 +69,8 @@ def join(sets: Sequence[RetrievalSet]) -> RetrievalSet:
         name=SEPARATOR.join(names),
         query_modality=first.query_modality,
         gallery_modality=first.gallery_modality,
-        queries=Chain.of([data.queries for data in sets]),
-        gallery=Chain.of([data.gallery for data in sets]),
+        queries=Chain([data.queries for data in sets]),
+        gallery=Chain([data.gallery for data in sets]),
         relevance=_joined([data.relevance for data in sets], starts),
         groups=_numbered([data.groups for data in sets]),
         fingerprint=content_fingerprint(["interleaved", *(data.fingerprint for data in sets)]),
@@ -80,7 +82,7 @@ def join(sets: Sequence[RetrievalSet]) -> RetrievalSet:
             if all(key in data.group_keys for data in sets)
         },
         recall_at=cut_offs,
-        excluded=_optional([data.excluded for data in sets], sets, starts),
+        excluded=_excluded(sets, starts),
         sections=_sections(sets),
     )
 
@@ -96,15 +98,12 @@ def _joined(parts: Sequence[Relevance], starts: Sequence[int]) -> Relevance:
     )
 
 
-def _optional(
-    parts: Sequence[Relevance | None], sets: Sequence[RetrievalSet], starts: Sequence[int]
-) -> Relevance | None:
-    """As ``_joined``; a set without exclusions excludes nothing."""
-    if all(part is None for part in parts):
+def _excluded(sets: Sequence[RetrievalSet], starts: Sequence[int]) -> Relevance | None:
+    """What all sets exclude; a set without exclusions excludes nothing."""
+    if all(data.excluded is None for data in sets):
         return None
     none = [Relevance.from_lists([[]] * len(data.queries), allow_empty=True) for data in sets]
-    filled = [empty if part is None else part for part, empty in zip(parts, none, strict=True)]
-    return _joined(filled, starts)
+    return _joined([data.excluded or empty for data, empty in zip(sets, none, strict=True)], starts)
 
 
 def _numbered(parts: Sequence[np.ndarray]) -> np.ndarray:

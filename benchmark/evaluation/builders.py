@@ -23,10 +23,10 @@ from benchmark.cell import (
 from benchmark.config.run import BenchConfig
 from benchmark.config.validate import parse
 from benchmark.data.card import SEPARATOR, SPLIT, BenchmarkCard
-from benchmark.data.loading import load_retrieval_set
 from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.suite import benchmark_cards, home_card, load_suite
+from benchmark.data.tasks import load_retrieval_set
 from benchmark.errors import ConfigError, PluginError, QueryShiftError, reason_of
 from benchmark.evaluation.cache import DIGESTS, disk_cache
 from benchmark.evaluation.resources import Resources

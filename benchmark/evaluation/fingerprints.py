@@ -35,8 +35,8 @@ from benchmark.cell import BackboneSpec, Cell, PartTexts, data_identity
 from benchmark.config.files import atomic_write
 from benchmark.data.card import SEPARATOR, SPLIT, BenchmarkCard
 from benchmark.data.datasets import BUILTINS as DATASETS
-from benchmark.data.loading import files_of
 from benchmark.data.own.source import PREFIX, OwnSource
+from benchmark.data.tasks import files_of
 from benchmark.evaluation.environment import version_of
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, data_identity
-from benchmark.data.loading import by_content
 from benchmark.data.retrieval import RetrievalSet, checked
+from benchmark.data.tasks import by_content
 from benchmark.errors import ConfigError, DataError
 from benchmark.evaluation import cache_keys
 from benchmark.evaluation.cache import DiskCache, LRUCache

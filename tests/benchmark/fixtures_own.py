@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmark.data.loading import load_retrieval_set
 from benchmark.data.own.load import understand
 from benchmark.data.own.source import OwnSource, own_card
 from benchmark.data.retrieval import RetrievalSet
+from benchmark.data.tasks import load_retrieval_set
 
 COLOURS = {
     **{"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)},

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -62,9 +62,7 @@ class ImageTextPairs:
         per_image = np.bincount(self.caption_image, minlength=images)
         if len(per_image) > images or not per_image.all():
             raise DataError(f"{self.name}: a caption without image or an image without caption")
-        for key, groups in self.image_groups.items():
-            if groups.shape != (images,):
-                raise DataError(f"{self.name}: group key {key!r} must give each image its group")
+        _check_groups(self.name, "image", self.image_groups, images)
         if self.identities is not None and self.identities.shape != (images,):
             raise DataError(f"{self.name}: identities must give each image its own")
         for kind, ids in (("image", self.images.ids), ("caption", self.caption_ids)):
@@ -104,9 +102,7 @@ class ClipPairs:
         if len(self.audios) != clips or list(self.audios.ids) != list(self.videos.ids):
             raise DataError(f"{self.name}: videos and audios are not one to one")
         refuse_duplicates(self.videos.ids, f"{self.name}: clip id")
-        for key, groups in self.clip_groups.items():
-            if groups.shape != (clips,):
-                raise DataError(f"{self.name}: group key {key!r} must give each clip its group")
+        _check_groups(self.name, "clip", self.clip_groups, clips)
 
 
 @dataclass(frozen=True)
@@ -158,24 +154,22 @@ class ComposedQueries:
         named = [*self.references, *(i for found in self.targets for i in found)]
         if min(named) < 0 or max(named) >= images:
             raise DataError(f"{self.name}: a query names an image outside the {images} there are")
-        for key, groups in self.query_groups.items():
-            if groups.shape != (queries,):
-                raise DataError(f"{self.name}: group key {key!r} must give each query its group")
+        _check_groups(self.name, "query", self.query_groups, queries)
         refuse_duplicates(self.query_ids, f"{self.name}: query id")
 
 
+def _check_groups(name: str, what: str, keys: Mapping[str, np.ndarray], count: int) -> None:
+    for key, groups in keys.items():
+        if groups.shape != (count,):
+            raise DataError(f"{name}: group key {key!r} must give each {what} its group")
+
+
 DataSet = ImageTextPairs | ClipPairs | ComposedQueries
-"""What loaders return."""
+"""What a loader returns: ``load(root, *, split, allow_missing)``.
 
-
-class Loader(Protocol):
-    """Reads one split of a data set.
-
-    ``root`` is the user's data folder (None for embedded data). With ``allow_missing`` a run goes
-    on with the images that are there, and ``info`` says how many are not.
-    """
-
-    def __call__(self, root: Path | None, *, split: str, allow_missing: bool) -> DataSet: ...
+``root`` is the user's data folder (None for embedded data). With ``allow_missing`` a run goes on
+with the images that are there, and ``info`` says how many are not.
+"""
 
 
 def refuse_duplicates(ids: Sequence[str], what: str) -> None:

@@ -45,7 +45,7 @@ class AnnotatedImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairLoader:
-    """The loader of a data set of image-text pairs (see ``base.Loader``).
+    """The loader of a data set of image-text pairs (see ``base.DataSet``).
 
     Attributes:
         source: the data set and its folders.

@@ -34,15 +34,6 @@ def test_word_limit_counts_after_cleaning() -> None:
     assert clean("a . b . c . d", max_words=3) == "a b c"
 
 
-def test_list_is_joined_by_spaces_first() -> None:
-    assert clean(["A dog.", "A cat."]) == "a dog a cat"
-
-
-def test_refuses_a_limit_below_one() -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        clean("a", max_words=0)
-
-
 @given(st.text(max_size=200), st.integers(1, 40))
 def test_properties(text: str, max_words: int) -> None:
     once = clean(text, max_words)

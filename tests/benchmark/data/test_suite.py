@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.loading import load_retrieval_set
 from benchmark.data.suite import (
     BenchmarkCard,
     benchmark_card,
@@ -16,6 +15,7 @@ from benchmark.data.suite import (
     read_suite,
     suite_names,
 )
+from benchmark.data.tasks import load_retrieval_set
 from benchmark.errors import ConfigError, DataError, UnknownNameError
 from benchmark.registry import SHIFTS
 from shifts.builtin import builtin_class

@@ -15,8 +15,8 @@ import pytest
 from benchmark.backbones import checkpoint
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, Status
-from benchmark.data.loading import files_of
 from benchmark.data.media import ImageFiles
+from benchmark.data.tasks import files_of
 from benchmark.evaluation import environment, fingerprints
 from benchmark.evaluation import fingerprints as file_state
 from benchmark.evaluation.fingerprints import Fingerprints

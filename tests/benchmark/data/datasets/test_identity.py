@@ -13,10 +13,9 @@ import pytest
 
 from benchmark.data.datasets.base import ClipPairs, DataSet, ImageTextPairs
 from benchmark.data.datasets.composed import load_cirr
-from benchmark.data.loading import by_content, files_of
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.data.tasks import build_clips, build_composed, build_pairs
+from benchmark.data.tasks import build_clips, build_composed, build_pairs, by_content, files_of
 from benchmark.errors import DataError
 from tests.benchmark import fakes
 from tests.benchmark.fixtures_composed import make_cirr

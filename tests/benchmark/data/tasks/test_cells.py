@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.cell import BackboneSpec, Cell, Record, ShiftSpec, Status
-from benchmark.data.loading import load_retrieval_set
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.suite import BenchmarkCard
+from benchmark.data.tasks import load_retrieval_set
 from benchmark.errors import DataError
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.cell_run import Arrays
