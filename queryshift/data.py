@@ -14,8 +14,7 @@ from torch import Tensor
 
 from benchmark.data.card import TASKS
 from benchmark.data.media import to_rgb
-from benchmark.data.own.load import Understood, from_frame
-from benchmark.data.own.pairs import FORMS
+from benchmark.data.own.load import FORMS, Understood, from_frame
 from benchmark.data.own.source import PREFIX, own_card, plain_name
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import build

@@ -6,7 +6,8 @@ import json
 import math
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.data.card import BenchmarkCard
 from benchmark.data.datasets.base import content_fingerprint
 from benchmark.data.datasets.nearby import unpacking
 from benchmark.data.own.items import (
@@ -30,6 +32,7 @@ from benchmark.data.own.rows import (
     in_group,
     need,
     refuse_numbers,
+    row_id,
     rows_of,
     text_of,
     texts_of,
@@ -48,8 +51,6 @@ QUERIES = {
     "video": ("video",),
 }
 """Modality -> the columns of a table of such queries or items."""
-
-_COLUMN = {"text": "caption"}
 
 
 @dataclass
@@ -79,22 +80,21 @@ def modalities(queries: Table, gallery: Table) -> tuple[str, str]:
 
 
 def load_galleries(
-    source: OwnSource, *, name: str, query: str, item: str, allow_missing: bool = False
+    card: BenchmarkCard, source: OwnSource, *, allow_missing: bool = False
 ) -> RetrievalSet:
     """Reads both tables and the relevance.
 
     Args:
+        card: see ``own_card``.
         source: with a gallery.
-        name: as the results are called.
-        query: modality of the queries.
-        item: modality of the gallery.
         allow_missing: leave out what has no file, and queries that nothing answers.
 
     Raises:
         DataError: tables, files or relevance that are missing or wrong.
     """
-    columns = dict(source.columns)
-    tables = open_table(source.place, columns), open_table(source.gallery, _of(columns, item))
+    query, item, columns = card.query, card.gallery, dict(source.columns)
+    of_items = {ours: theirs for ours, theirs in columns.items() if ours in QUERIES[item]}
+    tables = open_table(source.place, columns), open_table(source.gallery, of_items)
     in_rows = not (source.unlabelled or source.qrels)
     if in_rows and "relevant" not in tables[0].columns:
         raise DataError(
@@ -121,7 +121,7 @@ def load_galleries(
         *((key, numbers_digest(codes)) for key, codes in queries.groups.items()),
     )
     return RetrievalSet(
-        name=name,
+        name=card.id,
         query_modality=query,
         gallery_modality=item,
         queries=_Some(queries.items, places) if len(places) < count else queries.items,
@@ -196,25 +196,20 @@ class _Some:
         return self.items[int(self.places[index])]
 
 
-def _of(columns: Mapping[str, str], item: str) -> dict[str, str]:
-    """Of the user's names for columns those that a gallery of this kind may have."""
-    return {ours: theirs for ours, theirs in columns.items() if ours == _COLUMN.get(item, item)}
-
-
 def _side(
     table: Table, modality: str, split: str, allow_missing: bool, grades: _Grades | None = None
 ) -> _Side:
     finder = MediaFinder(table, allow_missing=allow_missing)
     texts = PackedTexts()
-    column = {"text": "caption", "composed": "reference"}.get(modality, modality)
+    column, said = QUERIES[modality][0], QUERIES[modality][-1]
     ids = Ids()
     places: list[Media] = []
-    codes = {key: (Codes(), array("q")) for key in ("group", "domain") if key in table.columns}
+    codes = {key: Codes() for key in ("group", "domain") if key in table.columns}
     for where, row in rows_of(table, split):
         key = text_of(row.get("id"))
         if not key:
             own = row[column] if isinstance(row[column], str) and modality != "text" else ""
-            key = own or f"row-{where.rpartition(' ')[2]}"
+            key = own or row_id(where)
         if key in ids:
             raise DataError(f"{where}: id {key!r} occurs twice; ids must be unique")
         if modality != "text":
@@ -224,7 +219,6 @@ def _side(
                 continue
             places.append(place)
         if modality in ("text", "composed"):
-            said = "caption" if modality == "text" else "modification"
             found = texts_of(row[said], said, where)
             if len(found) > 1:
                 raise DataError(f"{where}: {said} is a list of {len(found)}; expected one text")
@@ -233,8 +227,8 @@ def _side(
         if grades is not None:
             grades.add_row(number, row["relevant"], where)
         named = {"domain": in_domain(row, where), "group": in_group(row, where, f"\0{number}")}
-        for name, (known, of_rows) in codes.items():
-            of_rows.append(known.of(named[name]))
+        for name, known in codes.items():
+            known.rows.append(known.of(named[name]))
     finder.check(len(ids), column)
     refuse_numbers(table, texts)
     kind = "image" if modality == "composed" else modality
@@ -243,7 +237,7 @@ def _side(
     items: Items = media[0][0] if media else Texts(ids, texts)
     if modality == "composed":
         items = ComposedItems(ids, items, np.arange(len(ids), dtype=np.int64), texts)
-    numbered = {name: known.sorted(found) for name, (known, found) in codes.items()}
+    numbered = {name: known.sorted() for name, known in codes.items()}
     return _Side(
         table.name,
         items,
@@ -267,10 +261,14 @@ class _Grades:
         self._asked, self._found, self._grade = array("q"), array("q"), array("d")
         self.stated = False
 
-    def _add(self, query: int, item: int, grade: float) -> None:
-        self._asked.append(query)
-        self._found.append(item)
-        self._grade.append(grade)
+    def _add(self, query: int, item: str, grade: float, where: str) -> None:
+        if item in self._gallery.ids:
+            self._asked.append(query)
+            self._found.append(self._gallery.ids.place(item))
+            self._grade.append(grade)
+        elif item not in self._gallery.missing:
+            near = did_you_mean(item, self._gallery.ids[:10_000])
+            raise DataError(f"{where}: there is no gallery item {item!r}{near}")
 
     def sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Query and item (int64) and grade (float64) of each; what was said last counts."""
@@ -281,15 +279,10 @@ class _Grades:
 
     def add_row(self, query: int, value: Any, where: str) -> None:
         """Adds what a row of the queries' table says."""
-        gallery = self._gallery
-        named, stated = _named(value, gallery.ids, where)
+        named, stated = _named(value, self._gallery.ids, where)
         self.stated |= stated
-        for key, grade in named.items():
-            if key in gallery.ids:
-                self._add(query, gallery.ids.place(key), grade)
-            elif key not in gallery.missing:
-                near = did_you_mean(key, gallery.ids[:10_000])
-                raise DataError(f"{where}: relevant names {key!r}, no id of the gallery{near}")
+        for item, grade in named.items():
+            self._add(query, item, grade, f"{where}: relevant")
 
     def read(self, file: Path, queries: _Side) -> None:
         """Reads TREC's form (query, iteration, item, grade), or BEIR's (query, item, grade).
@@ -297,7 +290,7 @@ class _Grades:
         BEIR's has a header. Queries of another split may be in it, unknown items may not.
         """
         self.stated = True
-        gallery, known, strangers = self._gallery, 0, dict[str, str]()
+        known, strangers = 0, dict[str, str]()
         try:
             with file.open(encoding="utf-8-sig") as lines:
                 for number, line in enumerate(lines, start=1):
@@ -311,11 +304,7 @@ class _Grades:
                             strangers[query] = where
                         continue
                     known += 1
-                    if item in gallery.ids:
-                        self._add(queries.ids.place(query), gallery.ids.place(item), grade)
-                    elif item not in gallery.missing:
-                        near = did_you_mean(item, gallery.ids[:10_000])
-                        raise DataError(f"{where}: there is no gallery item {item!r}{near}")
+                    self._add(queries.ids.place(query), item, grade, where)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or f"expected UTF-8 text; {unpacking(file)}"
             raise DataError(f"cannot read {file}: {reason.rstrip('; ')}") from None
@@ -350,15 +339,10 @@ def _named(value: Any, known: Ids, where: str) -> tuple[dict[str, float], bool]:
 
 
 def _line(parts: Sequence[str], where: str) -> tuple[str, str, float]:
-    try:
-        if len(parts) not in (3, 4):
-            raise ValueError
-        grade = float(parts[-1])
-        if not math.isfinite(grade):
-            raise ValueError
-        return parts[0], parts[-2], grade
-    except ValueError:
-        raise DataError(
-            f"{where}: expected 'query 0 item grade' (TREC) or 'query item grade', found "
-            f"{' '.join(parts)[:80]!r}"
-        ) from None
+    with suppress(ValueError):
+        if len(parts) in (3, 4) and math.isfinite(grade := float(parts[-1])):
+            return parts[0], parts[-2], grade
+    raise DataError(
+        f"{where}: expected 'query 0 item grade' (TREC) or 'query item grade', found "
+        f"{' '.join(parts)[:80]!r}"
+    )

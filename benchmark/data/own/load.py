@@ -1,24 +1,62 @@
-"""Own data as a retrieval set: what a cell of the suite "own" runs on."""
+"""Own data: tables of pairs as data sets, and any as the retrieval set that a cell runs on."""
 
 from __future__ import annotations
 
 import dataclasses
+from array import array
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from benchmark.data.card import TASKS, BenchmarkCard
-from benchmark.data.datasets.base import DataSet, content_fingerprint
+from benchmark.data.datasets.base import (
+    ClipPairs,
+    ComposedQueries,
+    DataSet,
+    ImageTextPairs,
+    content_fingerprint,
+)
 from benchmark.data.own.galleries import load_galleries, modalities
-from benchmark.data.own.pairs import read_pairs, task_of
+from benchmark.data.own.items import (
+    CaptionIds,
+    Media,
+    PackedTexts,
+    media_items,
+    numbers_digest,
+)
+from benchmark.data.own.rows import (
+    PAIRS,
+    Codes,
+    MediaFinder,
+    Things,
+    in_domain,
+    in_group,
+    need,
+    refuse_numbers,
+    row_id,
+    rows_of,
+    shown_name,
+    text_of,
+    texts_of,
+)
 from benchmark.data.own.source import PREFIX, OwnSource
-from benchmark.data.own.tables import of_frame, open_table
+from benchmark.data.own.tables import Table, of_frame, open_table
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import build
 from benchmark.errors import DataError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FORMS = {
+    "image_text": ("image", "caption"),
+    "audio_text": ("audio", "caption"),
+    "video_audio": ("video", "audio"),
+    "composed": ("reference", "modification", "target"),
+}
+"""Task -> the columns of its table."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,10 +111,13 @@ def load_own(card: BenchmarkCard, text: str, *, allow_missing: bool = False) -> 
         DataError: what is missing or wrong, and where.
     """
     source = OwnSource.of(text)
-    data = _load(card, source, allow_missing)
+    data = read_own(card, source, allow_missing=allow_missing)
+    if not isinstance(data, RetrievalSet):
+        data = build(card, dataclasses.replace(data, info={**data.info, **data.counts}))
     if not source.clean:
         return data
-    return _over_clean(data, _load(card, source.cleaned, allow_missing), source)
+    clean = load_own(card, source.cleaned.text, allow_missing=allow_missing)
+    return _over_clean(data, clean, source)
 
 
 def from_frame(
@@ -104,13 +145,6 @@ def from_frame(
     return read_pairs(table, task_of(table), name=f"{PREFIX}{name}", split=split)
 
 
-def _load(card: BenchmarkCard, source: OwnSource, allow_missing: bool) -> RetrievalSet:
-    found = read_own(card, source, allow_missing=allow_missing)
-    if isinstance(found, RetrievalSet):
-        return found
-    return build(card, dataclasses.replace(found, info={**found.info, **found.counts}))
-
-
 def read_own(
     card: BenchmarkCard, source: OwnSource, *, allow_missing: bool = False
 ) -> DataSet | RetrievalSet:
@@ -120,9 +154,7 @@ def read_own(
         DataError: what is missing or wrong, and where.
     """
     if source.gallery:
-        return load_galleries(
-            source, name=card.id, query=card.query, item=card.gallery, allow_missing=allow_missing
-        )
+        return load_galleries(card, source, allow_missing=allow_missing)
     table = open_table(source.place, dict(source.columns))
     return read_pairs(
         table, card.task, name=card.dataset, split=source.split, allow_missing=allow_missing
@@ -149,3 +181,194 @@ def _over_clean(shifted: RetrievalSet, clean: RetrievalSet, source: OwnSource) -
     return dataclasses.replace(
         shifted, gallery=clean.gallery, relevance=clean.relevance, fingerprint=print_
     )
+
+
+def task_of(table: Table) -> str:
+    """The task that a table of pairs is for.
+
+    Raises:
+        DataError: it has the columns of none.
+    """
+    return need(table, FORMS, PAIRS)
+
+
+def read_pairs(
+    table: Table, task: str, *, name: str, split: str = "", allow_missing: bool = False
+) -> DataSet:
+    """Reads a table of pairs, a chunk at a time.
+
+    Args:
+        table: the table.
+        task: one of ``FORMS``.
+        name: as the results are called.
+        split: see ``OwnSource``.
+        allow_missing: leave out what has no file; ``info`` says how many.
+
+    Raises:
+        DataError: columns, values or files that are missing or wrong; says where.
+    """
+    need(table, {task: FORMS[task]}, f"a table for {task.replace('_', '-')}")
+    if task == "video_audio":
+        return _clips(table, name, split, allow_missing)
+    if task == "composed":
+        return _composed(table, name, split, allow_missing)
+    return _captioned(table, name, split, allow_missing, FORMS[task][0])
+
+
+def _captioned(
+    table: Table, name: str, split: str, allow_missing: bool, column: str
+) -> ImageTextPairs:
+    things = Things(table, allow_missing=allow_missing)
+    texts = PackedTexts()
+    owner, place, counts = array("q"), array("q"), array("q")
+    groups, domains = Codes(), Codes()
+    domain_of = array("q")  # of the things; those of the captions are the rows of ``domains``
+    for where, row in rows_of(table, split):
+        captions = texts_of(row["caption"], "caption", where)
+        thing = things.number(row[column], column, where, text_of(row.get("id")))
+        if thing is None:
+            continue
+        group = groups.of(in_group(row, where, f"\0{thing}"))
+        domain = domains.of(in_domain(row, where))
+        if thing == len(counts):
+            counts.append(0)
+            groups.rows.append(group)
+            domain_of.append(domain)
+        elif groups.rows[thing] != group:
+            raise DataError(f"{where}: the {column} has another group than in its first row")
+        for caption in captions:
+            texts.append(caption)
+            owner.append(thing)
+            place.append(counts[thing])
+            domains.rows.append(domain)
+            counts[thing] += 1
+    things.finder.check(len(things.places), column)
+    refuse_numbers(table, texts)
+    ids = list(things.ids)
+    items, content = media_items(ids, things.places, column)
+    owners = np.frombuffer(owner, dtype=np.int64)
+    info: dict[str, Any] = {f"missing_{column}s": len(things.finder.absent)}
+    image_groups, caption_groups = {}, {}
+    if "domain" in table.columns:
+        caption_groups["domain"], info["domains"] = domains.sorted()
+        image_groups["domain"], _ = domains.sorted(domain_of)
+    identities = groups.sorted()[0] if "group" in table.columns else None
+    described = [
+        *("own", column, content, texts.digest, numbers_digest(owners), *ids),
+        *(numbers_digest(groups.rows), numbers_digest(domains.rows), *domains.numbers),
+        *things.finder.absent,
+    ]
+    caption_ids = CaptionIds(ids, owners, np.frombuffer(place, dtype=np.int64))
+    return ImageTextPairs(
+        name=name,
+        images=items,
+        captions=texts,
+        caption_ids=caption_ids,
+        caption_image=owners,
+        fingerprint=content_fingerprint(described),
+        info={**info, "id_hash": content_fingerprint(ids)},
+        image_groups=image_groups,
+        caption_groups=caption_groups,
+        identities=identities,
+        modality=column,
+    )
+
+
+def _clips(table: Table, name: str, split: str, allow_missing: bool) -> ClipPairs:
+    finder = MediaFinder(table, allow_missing=allow_missing)
+    videos: list[Media] = []
+    audios: list[Media] = []
+    ids: dict[str, str] = {}
+    domains = Codes()
+    for where, row in rows_of(table, split):
+        key = text_of(row.get("id")) or shown_name(row["video"]) or row_id(where)
+        if key in ids:
+            raise DataError(f"{where}: clip {key!r} occurs twice, first in {ids[key]}")
+        video = finder.find(row["video"], "video", where)
+        audio = finder.find(row["audio"], "audio", where)
+        if video is None or audio is None:
+            finder.absent[shown_name(row["video"] if video is None else row["audio"])] = None
+            continue
+        ids[key] = where
+        videos.append(video)
+        audios.append(audio)
+        domains.rows.append(domains.of(in_domain(row, where)))
+    finder.check(len(ids), "clip")
+    frames, of_videos = media_items(list(ids), videos, "video")
+    sounds, of_audios = media_items(list(ids), audios, "audio")
+    groups, info = _domains(table, domains)
+    return ClipPairs(
+        name=name,
+        videos=frames,
+        audios=sounds,
+        fingerprint=content_fingerprint(
+            [
+                *("own", "clips", of_videos, of_audios, *ids, *domains.numbers),
+                *(numbers_digest(domains.rows), *finder.absent),
+            ]
+        ),
+        info={**info, "missing_clips": len(finder.absent), "id_hash": content_fingerprint(ids)},
+        clip_groups=groups,
+    )
+
+
+def _composed(table: Table, name: str, split: str, allow_missing: bool) -> ComposedQueries:
+    things = Things(table, allow_missing=allow_missing)
+    references: list[int] = []
+    targets: list[list[int]] = []
+    texts: list[str] = []
+    ids: dict[str, str] = {}
+    domains = Codes()
+    for where, row in rows_of(table, split):
+        key = text_of(row.get("id")) or row_id(where)
+        if key in ids:
+            raise DataError(f"{where}: query {key!r} occurs twice, first in {ids[key]}")
+        said = row["target"]
+        wanted = said if isinstance(said, list) else [said]
+        reference = things.number(row["reference"], "reference", where)
+        found = [things.number(one, "target", where) for one in wanted]
+        modification = " and ".join(texts_of(row["modification"], "modification", where))
+        answers = [one for one in found if one is not None]
+        if reference is None or not answers:
+            continue
+        ids[key] = where
+        references.append(reference)
+        targets.append(answers)
+        texts.append(modification)
+        domains.rows.append(domains.of(in_domain(row, where)))
+    things.finder.check(len(things.places) if ids else 0, "image")
+    images, content = media_items(list(things.ids), things.places, "image")
+    groups, info = _domains(table, domains)
+    return ComposedQueries(
+        name=name,
+        images=images,
+        references=np.array(references, dtype=np.int64),
+        texts=texts,
+        targets=targets,
+        query_ids=list(ids),
+        fingerprint=content_fingerprint(
+            [
+                *("own", "composed", content, *ids, *texts, *things.ids, *domains.numbers),
+                *(
+                    str(references),
+                    str(targets),
+                    numbers_digest(domains.rows),
+                    *things.finder.absent,
+                ),
+            ]
+        ),
+        recall_at=(1, 5, 10),
+        info={
+            **info,
+            "missing_images": len(things.finder.absent),
+            "id_hash": content_fingerprint(ids),
+        },
+        query_groups=groups,
+    )
+
+
+def _domains(table: Table, domains: Codes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    if "domain" not in table.columns:
+        return {}, {}
+    numbers, names = domains.sorted()
+    return {"domain": numbers}, {"domains": names}

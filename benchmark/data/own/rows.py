@@ -6,6 +6,7 @@ import ast
 import json
 import math
 import os
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ from benchmark.data.datasets.annotations import relative_path
 from benchmark.data.datasets.folders import Files
 from benchmark.data.datasets.nearby import is_junk, nearest, packed
 from benchmark.data.media import Stored
-from benchmark.data.own.items import Media, PackedFiles, PackedTexts, plain
+from benchmark.data.own.hub import HubFile
+from benchmark.data.own.items import Media, PackedFiles, PackedTexts, content_digest, plain
 from benchmark.data.own.source import PICTURES
 from benchmark.data.own.tables import Table, refuse_missing
 from benchmark.errors import DataError, did_you_mean
@@ -144,19 +146,25 @@ def refuse_numbers(table: Table, texts: PackedTexts) -> None:
 
 @dataclass
 class Codes:
-    """Names as numbers, for groups and domains."""
+    """Names as numbers, of groups or domains.
+
+    Attributes:
+        numbers: name -> its number.
+        rows: numbers of the rows' names.
+    """
 
     numbers: dict[str, int] = field(default_factory=dict)
+    rows: array[int] = field(default_factory=lambda: array("q"))
 
     def of(self, name: str) -> int:
         return self.numbers.setdefault(name, len(self.numbers))
 
-    def sorted(self, codes: Sequence[int]) -> tuple[np.ndarray, list[str]]:
-        """The numbers in alphabetical order of the names, from 0, and the names."""
+    def sorted(self, rows: Sequence[int] | None = None) -> tuple[np.ndarray, list[str]]:
+        """The rows' numbers in alphabetical order of the names, from 0, and the names."""
         names = sorted(self.numbers)
         place = np.empty(len(names), dtype=np.int64)
         place[[self.numbers[name] for name in names]] = np.arange(len(names))
-        return place[np.asarray(codes, dtype=np.int64)], names
+        return place[np.asarray(self.rows if rows is None else rows, dtype=np.int64)], names
 
 
 class MediaFinder:
@@ -266,6 +274,68 @@ def _below(root: Path, value: str, column: str, where: str) -> PurePosixPath:
             f"{where}: {column} {value!r} lies outside {root}, the folder of the table, "
             "and is refused; put the table into a folder above its files"
         ) from None
+
+
+class Things:
+    """Pictures or sounds by id, each once, in the order of their first rows."""
+
+    def __init__(self, table: Table, *, allow_missing: bool) -> None:
+        self.finder = MediaFinder(table, allow_missing=allow_missing)
+        self.ids: dict[str, int] = {}
+        self.places: list[Media] = []
+        self._said: dict[str, tuple[str, str]] = {}  # id -> value and place of its first row
+        self._contents: dict[tuple[str, str], str] = {}  # name and digest -> id
+
+    def number(self, value: Any, column: str, where: str, own_id: str = "") -> int | None:
+        """The thing's number; None where it is missing.
+
+        Raises:
+            DataError: one id for two things, or no path.
+        """
+        said, content = shown_name(value), content_digest(value)
+        key = own_id or self._key(said, content, where)
+        if own_id and (said or content):
+            said = said or f"content {content[:8]}"
+            before = self._said.setdefault(key, (said, where))
+            if before[0] != said:
+                raise DataError(
+                    f"{where}: id {key!r} stands for {said!r} here and for {before[0]!r} in "
+                    f"{before[1].rpartition(', ')[2]}; an id is for one {column}"
+                )
+        if key in self.ids:
+            return self.ids[key]
+        if key in self.finder.absent:
+            return None
+        place = self.finder.find(value, column, where)
+        if place is None:
+            self.finder.absent[key] = None
+            return None
+        self.ids[key] = len(self.places)
+        self.places.append(place)
+        return self.ids[key]
+
+    def _key(self, said: str, content: str, where: str) -> str:
+        """The id of a thing without one: its name; the same content is the same thing."""
+        key = said or row_id(where)
+        if not content:
+            return key
+        if key in self.ids:  # data sets keep names without folders, which may be the same
+            key = f"{key}~{content[:8]}"
+        return self._contents.setdefault((said, content), key)
+
+
+def row_id(where: str) -> str:
+    """The id of a row that has none."""
+    return f"row-{where.rpartition(' ')[2]}"
+
+
+def shown_name(value: Any) -> str:
+    """A medium as its table says it; "" where it has no name."""
+    if isinstance(value, HubFile):
+        return value.named
+    if isinstance(value, dict):
+        value = value.get("path")
+    return str(value) if isinstance(value, str | Path) else ""
 
 
 def need(table: Table, forms: Mapping[str, tuple[str, ...]], what: str) -> str:

@@ -149,7 +149,7 @@ def test_unanswered_queries_may_be_left_out(tmp_path: Path) -> None:
 def test_a_relevant_id_that_is_not_there(tmp_path: Path) -> None:
     queries, gallery = make_both(tmp_path)
     write_json_lines(queries, [{"id": "q", "caption": "a", "relevant": "blau"}])
-    with pytest.raises(DataError, match=r"row 1: relevant names 'blau', no id of the gallery"):
+    with pytest.raises(DataError, match=r"row 1: relevant: there is no gallery item 'blau'"):
         load_own_set(queries, "t2i", gallery=gallery)
     write_json_lines(queries, [{"id": "q", "caption": "a"}])
     with pytest.raises(DataError, match="no column relevant"):
