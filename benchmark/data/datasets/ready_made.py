@@ -16,13 +16,13 @@ the clean set, one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from benchmark.cell import READY_MADE, ShiftSpec
-from benchmark.data.datasets.annotations import captions_of, read_records, relative_path, value
+from benchmark.data.datasets.annotations import captions_of, path_of, read_records, value
 from benchmark.data.datasets.base import content_fingerprint, file_digests, refuse_duplicates
 from benchmark.data.datasets.captioned import CAPTIONS_PER_IMAGE
 from benchmark.data.datasets.nearby import packed
@@ -166,31 +166,21 @@ def _images(
     root: Path, layout: _Layout, folder: str, severity: int, clean: RetrievalSet
 ) -> ReadyMade:
     name = f"{layout.prefix}_{folder}_{severity}"
-    candidates = [root / layout.images / name, root / name]
-    source = next((path for path in candidates if path.is_dir()), None)
-    if source is None:
-        raise _not_found("folder of corrupted images", root, candidates)
-    below = [source / layout.annotated_folder, source]
-    listings = [_by_stem(path) for path in below if path.is_dir()]
+    source = _find(root, layout.images, name, "folder of corrupted images")
+    files = _by_stem(source) | _by_stem(source / layout.annotated_folder)
     ids = clean.queries.ids
-    found = [next((files[i] for files in listings if i in files), None) for i in ids]
-    missing = [item for item, path in zip(ids, found, strict=True) if path is None]
-    if missing:
-        raise DataError(
-            f"{source} lacks {len(missing)} of {len(ids)} images of {clean.name!r}: "
-            f"{_few(missing)}; looked for the annotated path ({layout.annotated_folder}/...), "
-            "then for the bare file name"
-        )
-    paths = [path for path in found if path is not None]
+    looked = f"; looked for the annotated path ({layout.annotated_folder}/...), then for the bare "
+    _refuse_lacking(source, ids, files, clean.name, f"{looked}file name")
+    paths = [files[item] for item in ids]
     digests = file_digests(paths)
-    described = (part for pair in zip(ids, digests, strict=True) for part in pair)
+    described = chain.from_iterable(zip(ids, digests, strict=True))
     return ReadyMade(ImageFiles(ids, paths, digests), content_fingerprint(described), source)
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Image files by bare name without suffix; a JPEG before its twin of another kind."""
     suffixes = (".jpg", ".jpeg", ".png")
-    files = [path for path in folder.iterdir() if path.suffix.lower() in suffixes]
+    files = [path for path in folder.glob("*") if path.suffix.lower() in suffixes]
     files.sort(key=lambda path: (suffixes.index(path.suffix.lower()), path.name), reverse=True)
     return {path.stem: path for path in files}
 
@@ -198,21 +188,14 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _captions(
     root: Path, layout: _Layout, folder: str, severity: int, clean: RetrievalSet
 ) -> ReadyMade:
-    below = Path(f"annotation_{folder}") / str(severity) / layout.file
-    candidates = [root / layout.annotations / below, root / below]
-    source = next((path for path in candidates if path.is_file()), None)
-    if source is None:
-        raise _not_found("file of corrupted captions", root, candidates)
+    below = f"annotation_{folder}/{severity}/{layout.file}"
+    source = _find(root, layout.annotations, below, "file of corrupted captions")
     texts = _read_captions(source)
+    ids = clean.queries.ids
     wanted: dict[str, list[str]] = {}
-    for item in clean.queries.ids:
+    for item in ids:
         wanted.setdefault(item.rpartition("#")[0], []).append(item)
-    missing = [image for image in wanted if image not in texts]
-    if missing:
-        raise DataError(
-            f"{source} lacks {len(missing)} of {len(wanted)} images of {clean.name!r}: "
-            f"{_few(missing)}"
-        )
+    _refuse_lacking(source, list(wanted), texts, clean.name)
     spare = sorted(texts.keys() - wanted.keys())
     if spare and not clean.info.get("missing_images"):  # an incomplete clean copy explains them
         raise DataError(
@@ -220,17 +203,16 @@ def _captions(
             "expected the same set"
         )
     by_id: dict[str, str] = {}
-    for image, ids in wanted.items():
-        if len(texts[image]) != len(ids):
+    for image, own in wanted.items():
+        if len(texts[image]) != len(own):
             raise DataError(
                 f"{source} has {len(texts[image])} captions of image {image!r}; the clean set has "
-                f"{len(ids)} (the first {CAPTIONS_PER_IMAGE} count)"
+                f"{len(own)} (the first {CAPTIONS_PER_IMAGE} count)"
             )
-        by_id |= dict(zip(ids, texts[image], strict=True))
-    every = clean.queries.ids
-    values = [by_id[item] for item in every]
-    described = (part for pair in zip(every, values, strict=True) for part in pair)
-    return ReadyMade(Texts(every, values), content_fingerprint(described), source)
+        by_id |= dict(zip(own, texts[image], strict=True))
+    values = [by_id[item] for item in ids]
+    described = chain.from_iterable(zip(ids, values, strict=True))
+    return ReadyMade(Texts(ids, values), content_fingerprint(described), source)
 
 
 def _read_captions(file: Path) -> Mapping[str, list[str]]:
@@ -238,29 +220,38 @@ def _read_captions(file: Path) -> Mapping[str, list[str]]:
     texts: dict[str, list[str]] = {}
     names = []
     for where, record in read_records(file, "image", "caption"):
-        path = relative_path(value(record, "image", str, where), where)
-        raw = value(record, "caption", list, where)
-        names.append(path.stem)
-        captions = captions_of([*_joined(raw, where)], where, "caption")
-        texts[path.stem] = captions[:CAPTIONS_PER_IMAGE]
+        names.append(path_of(record, "image", where).stem)
+        said = value(record, "caption", list, where)
+        for number, caption in enumerate(said):
+            if isinstance(caption, list):
+                parts = captions_of(caption, f"{where}, caption {number + 1}", "caption")
+                said[number] = " ".join(parts)
+        texts[names[-1]] = captions_of(said, where, "caption")[:CAPTIONS_PER_IMAGE]
     refuse_duplicates(names, f"{file}: image")
     return texts
 
 
-def _joined(raw: Sequence[Any], where: str) -> Iterator[Any]:
-    for number, caption in enumerate(raw, start=1):
-        if isinstance(caption, list):
-            yield " ".join(captions_of(caption, f"{where}, caption {number}", "caption"))
-        else:
-            yield caption
-
-
-def _not_found(what: str, root: Path, candidates: Sequence[Path]) -> DataError:
-    looked = ", ".join(map(str, candidates))
-    return DataError(
-        f"no {what}; looked for {looked}; {packed([root])}READY_MADE=/path "
-        "(--ready-made /path) names the folder that holds TCR's or MM_Robustness' files"
+def _find(root: Path, above: str, name: str, what: str) -> Path:
+    """A file or folder below a folder of the root, or in the root itself."""
+    candidates = [root / above / name, root / name]
+    for path in candidates:
+        if path.exists():
+            return path
+    raise DataError(
+        f"no {what}; looked for {', '.join(map(str, candidates))}; {packed([root])}"
+        "READY_MADE=/path (--ready-made /path) names the folder that holds TCR's or MM_Robustness' "
+        "files"
     )
+
+
+def _refuse_lacking(
+    source: Path, wanted: Sequence[str], there: Container[str], name: str, more: str = ""
+) -> None:
+    if missing := [image for image in wanted if image not in there]:
+        raise DataError(
+            f"{source} lacks {len(missing)} of {len(wanted)} images of {name!r}: "
+            f"{_few(missing)}{more}"
+        )
 
 
 def _few(names: Sequence[str]) -> str:

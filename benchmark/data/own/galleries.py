@@ -18,13 +18,7 @@ import numpy as np
 from benchmark.data.card import BenchmarkCard
 from benchmark.data.datasets.base import content_fingerprint
 from benchmark.data.datasets.nearby import unpacking
-from benchmark.data.own.items import (
-    Ids,
-    Media,
-    PackedTexts,
-    media_items,
-    numbers_digest,
-)
+from benchmark.data.own.items import Ids, Media, PackedTexts, media_items, numbers_digest
 from benchmark.data.own.rows import (
     Codes,
     MediaFinder,

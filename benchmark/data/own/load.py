@@ -19,13 +19,7 @@ from benchmark.data.datasets.base import (
     content_fingerprint,
 )
 from benchmark.data.own.galleries import load_galleries, modalities
-from benchmark.data.own.items import (
-    CaptionIds,
-    Media,
-    PackedTexts,
-    media_items,
-    numbers_digest,
-)
+from benchmark.data.own.items import CaptionIds, Media, PackedTexts, media_items, numbers_digest
 from benchmark.data.own.rows import (
     PAIRS,
     Codes,
