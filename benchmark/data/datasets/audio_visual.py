@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from benchmark.data.datasets.annotations import no_split, placed, read_json, relative_path, value
 from benchmark.data.datasets.base import ClipPairs, content_fingerprint, file_digests, numbered
-from benchmark.data.datasets.folders import Files, Source
+from benchmark.data.datasets.folders import LAYOUTS, Files, Layout
 from benchmark.data.media import FrameFiles, WavFiles
 from benchmark.errors import DataError
 
@@ -37,25 +37,18 @@ class _Clip:
 
 
 def _load(
-    source: Source,
-    only: str,
-    lists: Sequence[str],
-    root: Path | None,
-    *,
-    split: str = "",
-    allow_missing: bool = False,
+    layout: Layout, root: Path | None, *, split: str = "", allow_missing: bool = False
 ) -> ClipPairs:
     """The clips of a list, or with ``allow_missing`` those whose frames and sound are all there.
 
     Raises:
         DataError: files missing or malformed, or a path that leads out of the data folder.
     """
-    if split not in ("", only):
-        raise no_split(repr(source.name), split, [only])
-    names = [f"{folder}{name}" for folder in ("", "datafiles/") for name in lists]
-    file = source.annotation(root, names)
+    if split not in ("", layout.split):
+        raise no_split(repr(layout.name), split, [layout.split])
+    file = layout.annotation(root, layout.split)
     assert root is not None  # annotation() refuses None
-    places = list(dict.fromkeys([file.parent, *source.places(root)]))
+    places = list(dict.fromkeys([file.parent, *layout.places(root)]))
     clips = _read(file, [path for p in places for path in (p.absolute(), p.resolve())])
     files = Files(places, within=[root])
     kept: list[tuple[_Clip, list[Path], Path]] = []
@@ -76,29 +69,15 @@ def _load(
         sought = ((clip.wav, wav), (clip.frames[0], there))
         lost += [str(path) for path, found in sought if not found]
     if missing and (not allow_missing or not kept):
-        said = source.missing([*missing.values()], len(clips), "clips", places, lost)
+        said = layout.missing([*missing.values()], len(clips), "clips", places, lost)
         raise DataError(f"{said}{advice}")
-    return _pairs(f"{source.name} {only}", kept, list(missing))
+    return _pairs(f"{layout.name} {layout.split}", kept, list(missing))
 
 
-load_audioset = partial(
-    _load,
-    Source("audioset", ("audioset", ".")),
-    "eval",
-    ("audioset_eval_5_per_class_for_retrieval_cleaned.json", "audioset_eval.json"),
-)
+load_audioset = partial(_load, LAYOUTS["audioset"])
 """AudioSet's evaluation clips, five a class."""
 
-load_vggsound = partial(
-    _load,
-    Source("vggsound", ("vggsound", ".")),
-    "test",
-    (
-        "vgg_test_5_per_class_for_retrieval_cleaned.json",
-        "vgg_test_5_per_class_for_retrieval.json",
-        "vggsound_test.json",
-    ),
-)
+load_vggsound = partial(_load, LAYOUTS["vggsound"])
 """VGGSound's test clips, five a class."""
 
 

@@ -28,7 +28,7 @@ from benchmark.data.datasets.annotations import (
     texts_of,
     value,
 )
-from benchmark.data.datasets.folders import Source
+from benchmark.data.datasets.folders import LAYOUTS
 from benchmark.data.datasets.pairs import AnnotatedImage, PairLoader
 from benchmark.errors import DataError, did_you_mean
 
@@ -39,7 +39,6 @@ DOMAINS = ("in-domain", "near-domain", "out-domain")
 """NoCaps: images with objects that COCO's captions know, nearly know, and do not know."""
 
 _FETCH_NOCAPS = "curl -O https://nocaps.s3.amazonaws.com/nocaps_val_4500_captions.json"
-_LISTS = "https://storage.googleapis.com/sfr-vision-language-research/datasets/"
 
 _OF_ALL = "caption_all.json"
 """CUHK-PEDES's other file: some copies say splits in it, the published one does not."""
@@ -82,59 +81,16 @@ def _as_png_or_jpg(path: PurePosixPath) -> Iterator[PurePosixPath]:
     return (path.with_suffix(suffix) for suffix in (".png", ".jpg") if suffix != path.suffix)
 
 
-def _no_splits(files: Sequence[str], ours: str) -> dict[str, str]:
-    """Captions as their authors publish them, which do not say who is in Karpathy's test split."""
-    advice = f"has no such split; fetch BLIP's list of the test split: curl -O {_LISTS}{ours}"
-    return dict.fromkeys(files, advice)
-
-
-_NAMES_OF_2017 = ("images/train2017", "images/val2017", "train2017", "val2017")
-_FLICKR_FOLDERS = ("flickr30k-images", "flickr30k_images")
-
-load_coco = PairLoader(
-    Source(
-        "coco",
-        ("coco", "mscoco", "."),
-        ("images", ".", "images/val2014", "val2014", *_NAMES_OF_2017),
-    ),
-    ("coco_karpathy_{split}.json", "dataset_coco.json"),
-    _karpathy,
-    _as_in_2017,
-    instead=_no_splits(
-        [f"captions_{part}{year}.json" for year in (2014, 2017) for part in ("val", "train")],
-        "coco_karpathy_test.json",
-    ),
-)
+load_coco = PairLoader(LAYOUTS["coco"], _karpathy, _as_in_2017)
 """COCO, Karpathy split."""
 
-load_flickr30k = PairLoader(
-    Source(
-        "flickr30k",
-        ("flickr30k", "."),
-        # Karpathy's file leaves out the folder of the pictures.
-        ("images", ".", *(f"{above}{own}" for above in ("images/", "") for own in _FLICKR_FOLDERS)),
-    ),
-    ("flickr30k_{split}.json", "dataset_flickr30k.json", "dataset.json", "{split}.json"),
-    _karpathy,
-    instead=_no_splits(
-        ["results_20130124.token", "results.csv", "captions.txt"], "flickr30k_test.json"
-    ),
-)
+load_flickr30k = PairLoader(LAYOUTS["flickr30k"], _karpathy)
 """Flickr30K, Karpathy split."""
 
-load_rsicd = PairLoader(
-    Source("rsicd", ("rsicd", "."), ("RSICD_images", "images", ".")),
-    ("dataset_rsicd.json",),
-    _karpathy,
-)
+load_rsicd = PairLoader(LAYOUTS["rsicd"], _karpathy)
 """RSICD, aerial views with five sentences each, only the own image relevant."""
 
-load_rsitmd = PairLoader(
-    Source("rsitmd", ("rsitmd", "."), ("images", "RSITMD_images", ".")),
-    ("dataset_RSITMD.json", "dataset_rsitmd.json"),
-    _karpathy,
-    _as_png_or_jpg,
-)
+load_rsitmd = PairLoader(LAYOUTS["rsitmd"], _karpathy, _as_png_or_jpg)
 """RSITMD, likewise."""
 
 
@@ -198,19 +154,7 @@ def _in_domain(path: PurePosixPath, record: Any, texts: list[str], where: str) -
     return AnnotatedImage(path.stem, path, tuple(texts), groups={"domain": domain})
 
 
-load_nocaps = PairLoader(
-    Source(
-        "nocaps",
-        ("nocaps", "."),
-        ("images", "val", "validation", "images/validation", "image", "."),
-    ),
-    ("nocaps_val_4500_captions.json", "nocaps_val.json", "annotations.json"),
-    _nocaps,
-    instead={
-        "nocaps_val_image_info.json": f"has no captions; fetch the file with them: {_FETCH_NOCAPS}"
-    },
-    split="val",
-)
+load_nocaps = PairLoader(LAYOUTS["nocaps"], _nocaps)
 """All domains (4,500 images)."""
 
 load_nocaps_in, load_nocaps_near, load_nocaps_out = (
@@ -245,16 +189,10 @@ def _persons(file: Path, split: str, *, one_text: bool = False) -> Iterator[Anno
         yield AnnotatedImage(str(path), path, tuple(texts), identity=person)
 
 
-load_cuhk_pedes = PairLoader(
-    Source("cuhk-pedes", ("CUHK-PEDES", "."), ("imgs", ".")), ("reid_raw.json", _OF_ALL), _persons
-)
+load_cuhk_pedes = PairLoader(LAYOUTS["cuhk-pedes"], _persons)
 """CUHK-PEDES; splits train, val and test."""
 
-load_icfg_pedes = PairLoader(
-    Source("icfg-pedes", ("ICFG-PEDES", "ICFG_PEDES", "."), ("imgs", ".")),
-    ("ICFG-PEDES.json", "ICFG_PEDES.json"),
-    partial(_persons, one_text=True),
-)
+load_icfg_pedes = PairLoader(LAYOUTS["icfg-pedes"], partial(_persons, one_text=True))
 """ICFG-PEDES; splits train and test."""
 
 
@@ -286,14 +224,5 @@ def product_image(record: Any, where: str) -> AnnotatedImage:
     return AnnotatedImage(path.stem, path, (text,), identity=product, groups=groups)
 
 
-load_fashion_gen = PairLoader(
-    Source(
-        "fashion-gen",
-        ("fashion-gen", "fashion_gen", "."),
-        ("extracted_valid_images", "images", "."),
-    ),
-    ("fashion_gen_validation.jsonl",),
-    _products,
-    split="val",
-)
+load_fashion_gen = PairLoader(LAYOUTS["fashion-gen"], _products)
 """Fashion-Gen, validation."""

@@ -39,7 +39,7 @@ from benchmark.data.datasets.base import (
     file_digests,
     refuse_duplicates,
 )
-from benchmark.data.datasets.folders import Source
+from benchmark.data.datasets.folders import LAYOUTS, Layout
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Sections
 from benchmark.errors import DataError
@@ -50,14 +50,7 @@ CATEGORIES = ("dress", "shirt", "toptee")
 SET_SIZE = 6
 """Pictures of an image set of CIRR, the reference among them."""
 
-_FASHION_IQ = Source(
-    "fashioniq",
-    ("fashion-iq", "fashioniq", "fashion_iq", "fashionIQ_dataset", "."),
-    ("images", "image", "resized_image", "resized_images", "."),
-)
-_CIRR = Source(
-    "cirr", ("cirr", "cirr_dataset", "cirr_dataset/cirr", "."), ("img_raw", "images", ".")
-)
+_FASHION_IQ, _CIRR = LAYOUTS["fashioniq"], LAYOUTS["cirr"]
 _SPLITS = ("val", "train")
 
 
@@ -91,8 +84,10 @@ def load_fashion_iq(
     galleries: dict[str, dict[str, PurePosixPath]] = {}
     queries: list[_Query] = []
     for category in CATEGORIES:
-        file = _FASHION_IQ.annotation(root, [f"captions/cap.{category}.{split}.json"])
-        listed = _FASHION_IQ.annotation(root, [f"image_splits/split.{category}.{split}.json"])
+        file = _FASHION_IQ.annotation(root, split, [f"captions/cap.{category}.{{split}}.json"])
+        listed = _FASHION_IQ.annotation(
+            root, split, [f"image_splits/split.{category}.{{split}}.json"]
+        )
         galleries[category] = _gallery(listed, list, "a list of image ids")
         queries += _of_category(category, file, galleries[category], listed)
     wanted = {item: path for gallery in galleries.values() for item, path in gallery.items()}
@@ -116,8 +111,8 @@ def load_cirr(
     if split not in _SPLITS:
         what = "'cirr' (the labels of test1 are not published, only the server scores it)"
         raise no_split(what, split, _SPLITS)
-    file = _CIRR.annotation(root, [f"captions/cap.rc2.{split}.json"])
-    listed = _CIRR.annotation(root, [f"image_splits/split.rc2.{split}.json"])
+    file = _CIRR.annotation(root, split, ["captions/cap.rc2.{split}.json"])
+    listed = _CIRR.annotation(root, split, ["image_splits/split.rc2.{split}.json"])
     gallery = _gallery(listed, dict, "an object of image name -> path, './dev/<name>.png'")
     queries: dict[str, _Query] = {}
     for where, record in read_records(file, "reference", "target_hard"):
@@ -221,14 +216,14 @@ def _other_spellings(path: PurePosixPath) -> list[PurePosixPath]:
 
 
 def _find(
-    source: Source,
+    layout: Layout,
     root: Path | None,
     wanted: Mapping[str, PurePosixPath],
     spellings: Callable[[PurePosixPath], Iterable[PurePosixPath]],
     allow_missing: bool,
 ) -> dict[str, Path | None]:
     named = [(str(path), spellings(path)) for path in wanted.values()]
-    found = source.find_pictures(root, named, allow_missing=allow_missing)
+    found = layout.find_pictures(root, named, allow_missing=allow_missing)
     return dict(zip(wanted, found, strict=True))
 
 

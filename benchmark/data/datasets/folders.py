@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from benchmark.data.datasets.nearby import composed, folded, misplaced, nearest, packed, walk
@@ -20,18 +20,32 @@ _DOUBLED = 3  # folders of one name within each other that are gone into
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How to lay a data set out below the folder given as DATA.
+    """How a data set lies below the folder given as DATA.
 
     Attributes:
+        name: data set name.
         title: the data set and its split.
         files: path of each file or folder -> what it is.
         access: where to get the files, and under which conditions.
+        folders: folders that may hold it, in order; "." is the folder given as DATA.
+        pictures: folders below these that may hold its pictures, likewise.
+        annotations: its annotation files, first hit wins, "{split}" where a split has its own.
+        within: folders below ``folders`` that may hold these.
+        instead: what to do -> the files that known copies have in place of the annotations.
+        split: the one that is loaded where none is named.
         note: what else a reader must know, or "".
     """
 
+    name: str
     title: str
     files: Mapping[str, str]
     access: str
+    folders: Sequence[str]
+    pictures: Sequence[str] = (".",)
+    annotations: Sequence[str] = ()
+    within: Sequence[str] = ("annotations/", "annotation/", "")
+    instead: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    split: str = "test"
     note: str = ""
 
     @property
@@ -39,37 +53,6 @@ class Layout:
         """The files, one a line, with what each is in a second column."""
         width = max(map(len, self.files))
         return "\n".join(f"{path:<{width}}  {what}".rstrip() for path, what in self.files.items())
-
-
-_ENTRIES = json.loads(Path(__file__).with_name("layout.json").read_text(encoding="utf-8"))
-
-LAYOUTS = {name: Layout(**entry) for name, entry in _ENTRIES.items()}
-"""Data set name -> layout. Variants ("nocaps-in") share the entry of their stem."""
-
-
-def layout_of(dataset: str) -> Layout | None:
-    """The layout of a data set or of a variant of one; None where none is known.
-
-    >>> layout_of("nocaps-in") is layout_of("nocaps")
-    True
-    """
-    stems = [name for name in LAYOUTS if f"{dataset}-".startswith(f"{name}-")]
-    return LAYOUTS[max(stems, key=len)] if stems else None
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """How a data set is called and laid out.
-
-    Attributes:
-        name: data set name.
-        folders: folders below the data root that may hold it, in order; "." is the root itself.
-        pictures: folders below these that may hold its pictures, likewise.
-    """
-
-    name: str
-    folders: tuple[str, ...]
-    pictures: tuple[str, ...] = (".",)
 
     def places(self, root: Path | None) -> list[Path]:
         """Those of the folders that exist.
@@ -80,7 +63,7 @@ class Source:
         if root is None:
             raise DataError(
                 f"data set {self.name!r} needs your own copy: give its folder with DATA=/path "
-                f"(--data /path). {LAYOUTS[self.name].access}"
+                f"(--data /path). {self.access}"
             )
         if not root.is_dir():
             raise DataError(
@@ -88,19 +71,19 @@ class Source:
             )
         return existing(root, self.folders)
 
-    def annotation(
-        self, root: Path | None, names: Sequence[str], instead: Mapping[str, str] | None = None
-    ) -> Path:
-        """The first of the files, given relative to the data set's folder, that is there.
+    def annotation(self, root: Path | None, split: str, names: Sequence[str] = ()) -> Path:
+        """The first of the annotation files that is there.
 
         Args:
             root: the user's data folder.
-            names: the files.
-            instead: name of a file that known copies have in their place -> what to do.
+            split: the split.
+            names: files relative to the data set's folder, in place of ``annotations``.
 
         Raises:
             DataError: none is; names every place that was looked at.
         """
+        names = names or [folder + name for folder in self.within for name in self.annotations]
+        names = [name.replace("{split}", split) for name in names]
         places = self.places(root)
         for place in places:
             for name in names:
@@ -114,14 +97,15 @@ class Source:
         raise DataError(
             f"no annotations of {self.name!r} under {root}; looked for {looked}\n"
             f"in {', '.join(dict.fromkeys(folders))}\n"
-            f"{self._advice(root, names, instead or {})}{LAYOUTS[self.name].access}"
+            f"{self._advice(root, names)}{self.access}"
         )
 
-    def _advice(self, root: Path, names: Sequence[str], instead: Mapping[str, str]) -> str:
+    def _advice(self, root: Path, names: Sequence[str]) -> str:
         own = [place for place in self.places(root) if place != root]
-        for path in walk(*(own or [root])) if instead else ():
-            if path.name in instead:
-                return f"{path} is there, but {instead[path.name]}\n"
+        for path in walk(*(own or [root])) if self.instead else ():
+            for advice, files in self.instead.items():
+                if path.name in files:
+                    return f"{path} is there, but {advice}\n"
         if said := misplaced(root, names, own):
             return said
         said = packed(own or [root], called=() if own else self.folders)
@@ -177,8 +161,24 @@ class Source:
             f"{total - len(names)} are there: "
             f"{', '.join(names[:5])}{more}; looked under {', '.join(map(str, looked))}; "
             f"{nearest((files or names)[:5], looked) or packed(looked)}{advice}. "
-            f"{LAYOUTS[self.name].access}"
+            f"{self.access}"
         )
+
+
+_ENTRIES = json.loads(Path(__file__).with_name("layout.json").read_text(encoding="utf-8"))
+
+LAYOUTS = {name: Layout(name, **entry) for name, entry in _ENTRIES.items()}
+"""Data set name -> layout. Variants ("nocaps-in") share the entry of their stem."""
+
+
+def layout_of(dataset: str) -> Layout | None:
+    """The layout of a data set or of a variant of one; None where none is known.
+
+    >>> layout_of("nocaps-in") is layout_of("nocaps")
+    True
+    """
+    stems = [name for name in LAYOUTS if f"{dataset}-".startswith(f"{name}-")]
+    return LAYOUTS[max(stems, key=len)] if stems else None
 
 
 def existing(root: Path, folders: Iterable[str]) -> list[Path]:

@@ -16,11 +16,9 @@ from benchmark.data.datasets.base import (
     numbered,
     refuse_duplicates,
 )
-from benchmark.data.datasets.folders import Source
+from benchmark.data.datasets.folders import Layout
 from benchmark.data.media import ImageFiles
 from benchmark.errors import DataError
-
-_ANNOTATION_FOLDERS = ("annotations/", "annotation/", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +46,15 @@ class PairLoader:
     """The loader of a data set of image-text pairs (see ``base.DataSet``).
 
     Attributes:
-        source: the data set and its folders.
-        files: annotation file names, first hit wins, "{split}" where a split has its own; looked
-            for in annotations/, annotation/ and the data set's folder itself.
+        layout: the data set's.
         read: gives the images of a split of an annotation file, in order.
         spellings: annotated path -> other paths that known copies have instead of it.
-        instead: files that known copies have in place of the annotations, each with what to do.
-        split: the one that is loaded where none is named.
         part: what of a split is loaded, for its name ("in-domain"); "" for all.
     """
 
-    source: Source
-    files: tuple[str, ...]
+    layout: Layout
     read: Callable[[Path, str], Iterable[AnnotatedImage]]
     spellings: Callable[[PurePosixPath], Iterable[PurePosixPath]] = lambda path: ()
-    instead: Mapping[str, str] = field(default_factory=dict)
-    split: str = "test"
     part: str = ""
 
     def __call__(
@@ -81,10 +72,8 @@ class PairLoader:
                 occurs twice, images missing (counted, five named), all images missing, or an image
                 outside the data.
         """
-        split = split or self.split
-        files = [name.replace("{split}", split) for name in self.files]
-        names = [f"{folder}{name}" for folder in _ANNOTATION_FOLDERS for name in files]
-        annotation = self.source.annotation(root, names, self.instead)
+        split = split or self.layout.split
+        annotation = self.layout.annotation(root, split)
         images = list(self.read(annotation, split))
         split = f"{split} {self.part}".strip()
         if not images:
@@ -103,10 +92,10 @@ class PairLoader:
                     yield PurePosixPath(one.name)
 
         wanted = [(str(image.path), spelled(image.path)) for image in images]
-        found = self.source.find_pictures(root, wanted, allow_missing=allow_missing)
+        found = self.layout.find_pictures(root, wanted, allow_missing=allow_missing)
         there = {image.id: path for image, path in zip(images, found, strict=True) if path}
         return _assemble(
-            f"{self.source.name} {split}",
+            f"{self.layout.name} {split}",
             [image for image in images if image.id in there],
             list(there.values()),
             [image.id for image in images if image.id not in there],

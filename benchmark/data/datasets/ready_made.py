@@ -16,6 +16,7 @@ the clean set, one by one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -46,33 +47,6 @@ class Corruption:
     severities: tuple[int, ...]
 
 
-_FIVE, _SEVEN = (1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6, 7)
-_IMAGE = (
-    "gaussian_noise shot_noise impulse_noise speckle_noise defocus_blur glass_blur motion_blur "
-    "zoom_blur snow frost fog brightness contrast elastic_transform pixelate jpeg_compression "
-    "stylize"
-)
-_CHARACTERS = {
-    "ocr": "OcrAug",
-    "char_insert": "RandomCharAug_insert",
-    "char_replace": "RandomCharAug_substitute",
-    "char_swap": "RandomCharAug_swap",
-    "char_delete": "RandomCharAug_delete",
-    "keyboard": "KeyboardAug",
-}
-CORRUPTIONS: dict[str, Corruption] = {
-    **{name: Corruption(name, "image", _FIVE) for name in _IMAGE.split()},
-    **{name: Corruption(folder, "text", _SEVEN) for name, folder in _CHARACTERS.items()},
-    **{name: Corruption(name, "text", _SEVEN) for name in ("sr", "ri", "rs", "rd", "ip")},
-    **{
-        name: Corruption(name, "text", (1,))
-        for name in ("formal", "casual", "passive", "active", "back_trans")
-    },
-}
-"""Our name of a shift -> the published corruption. ``stylize`` has no shift of ours; approximations
-of ours (``*_lite``, ``*_rules``, ``*_procedural``) have no files."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Layout:
     images: str
@@ -82,12 +56,15 @@ class _Layout:
     annotated_folder: str
 
 
-_LAYOUTS = {
-    "coco": _Layout("coco-IP", "coco-TP", "COCO_IP", "coco_karpathy_test.json", "val2014"),
-    "flickr30k": _Layout(
-        "flickr-IP", "flickr-TP", "Flickr30K_IP", "flickr30k_test.json", "flickr30k-images"
-    ),
+_DATA = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+_LAYOUTS = {name: _Layout(**entry) for name, entry in _DATA["layouts"].items()}
+CORRUPTIONS: dict[str, Corruption] = {
+    name: Corruption(folder, kind["modality"], tuple(range(1, kind["severities"] + 1)))
+    for kind in _DATA["corruptions"]
+    for name, folder in kind["folders"].items()
 }
+"""Our name of a shift -> the published corruption. ``stylize`` has no shift of ours; approximations
+of ours (``*_lite``, ``*_rules``, ``*_procedural``) have no files."""
 
 
 @dataclass(frozen=True)

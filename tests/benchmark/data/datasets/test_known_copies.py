@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from benchmark.data.datasets.audio_visual import load_audioset
-from benchmark.data.datasets.base import Loader
 from benchmark.data.datasets.captioned import (
     load_coco,
     load_cuhk_pedes,
@@ -29,6 +28,7 @@ from tests.benchmark.fixtures_clips import make_clips
 from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
 from tests.benchmark.fixtures_karpathy import make_coco, make_flickr
 from tests.benchmark.fixtures_pairs import (
+    Loader,
     make_nocaps,
     make_person_search,
     make_remote_sensing,
