@@ -50,7 +50,7 @@ def with_own_data(config: BenchConfig, given: Collection[str]) -> BenchConfig:
     """
     named = [name for name in config.benchmark if not name.startswith(PREFIX)]
     is_table = bool(config.data) and is_own(config.data)
-    if not is_table or ((named or config.suite) and not _must_be_own(config)):
+    if not is_table or ((named or config.suite) and Path(config.data).is_dir()):
         _refuse_own_settings(config)
         return config
     if named or config.suite:
@@ -61,7 +61,12 @@ def with_own_data(config: BenchConfig, given: Collection[str]) -> BenchConfig:
             f"--data {config.data} is your own table, and {what} runs on published data sets; "
             "leave one of them out (own results are called own:NAME-i2t and the like)"
         )
-    return _settled(config, set(given))
+    from benchmark.data.own.load import understand
+
+    source = source_of(config)
+    apart = bool(source.clean) or source.unlabelled  # a query log is shifted as it is
+    found = understand(source)
+    return completed(replace(config, data=source.text), given, found, clean_apart=apart)
 
 
 def source_of(config: BenchConfig) -> OwnSource:
@@ -130,16 +135,6 @@ def own_block(
         for choice, name in zip(choices["model"], names, strict=True)
     ]
     return replace(settled, model=""), {**choices, "stream": streams, "model": models}
-
-
-def _settled(config: BenchConfig, given: set[str]) -> BenchConfig:
-    from benchmark.data.own.load import understand
-
-    source = source_of(config)
-    found = understand(source)
-    config = replace(config, data=source.text)
-    apart = bool(source.clean) or source.unlabelled  # a query log is shifted as it is
-    return completed(config, given, found, clean_apart=apart)
 
 
 def completed(
@@ -215,11 +210,6 @@ def _model(model: str, task: str) -> str:
         "your own data need a model: --model NAME (MODEL=NAME). For these data there are "
         f"{'; '.join(able)}"
     )
-
-
-def _must_be_own(config: BenchConfig) -> bool:
-    """Whether DATA can be no folder of data sets."""
-    return not Path(config.data).is_dir()
 
 
 def _refuse_own_settings(config: BenchConfig, *, pictures: bool = True) -> None:
