@@ -20,7 +20,7 @@ import numpy as np
 from benchmark.data.datasets.base import file_digests
 from benchmark.data.media import FrameFiles, ImageFiles, Stored, WavFiles
 from benchmark.data.numbered import Numbered
-from benchmark.data.own.hub import HubFile
+from benchmark.data.own.stored import HubFile
 from benchmark.data.retrieval import Items
 from benchmark.errors import DataError
 

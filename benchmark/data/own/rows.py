@@ -20,9 +20,9 @@ from benchmark.data.datasets.annotations import relative_path
 from benchmark.data.datasets.folders import Files
 from benchmark.data.datasets.nearby import is_junk, nearest, packed
 from benchmark.data.media import Stored
-from benchmark.data.own.hub import HubFile
 from benchmark.data.own.items import Media, PackedFiles, PackedTexts, content_digest, plain
 from benchmark.data.own.source import PICTURES
+from benchmark.data.own.stored import HubFile
 from benchmark.data.own.tables import Table, refuse_missing
 from benchmark.errors import DataError, did_you_mean
 

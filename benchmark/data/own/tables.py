@@ -15,6 +15,7 @@ import pandas as pd
 from benchmark.data.datasets.annotations import not_utf8, read_json_lines
 from benchmark.data.datasets.nearby import unpacking
 from benchmark.data.own.source import HUB, is_saved, metadata_of, shards_of, undescribed
+from benchmark.data.own.stored import hub_rows, open_hub, shard_rows
 from benchmark.errors import DataError, import_extra, reason_of
 
 CHUNK = 50_000
@@ -67,8 +68,6 @@ def open_table(place: str, columns: Mapping[str, str]) -> Table:
         DataError: it is not there, cannot be read, or lacks a column that ``columns`` names.
     """
     if place.startswith(HUB) or is_saved(Path(place)):
-        from benchmark.data.own.hub import hub_rows, open_hub
-
         name = place.removeprefix(HUB)
         parts = open_hub(name)
         return _table(place, lambda: _framed(hub_rows(parts, name)), columns, None)
@@ -78,8 +77,6 @@ def open_table(place: str, columns: Mapping[str, str]) -> Table:
         mapping = {**_FOLDER_NAMES, **columns}
         return _table(place, lambda: _folder_rows(path, described), mapping, path, own=columns)
     if shards := shards_of(place):
-        from benchmark.data.own.shards import shard_rows
-
         return _table(place, lambda: _framed(shard_rows(shards)), columns, None)
     if path.is_dir():
         raise DataError(f"{place} {undescribed(path)}")
