@@ -266,13 +266,11 @@ def _stored(
 ) -> list[CellResult]:
     """Runs what the folder does not have, and writes tables and figures beside the cells."""
     found = identify(cells, store, resources, again=again)
-    outcome = run_cells(
-        cells, store, SerialExecutor(resources), resources=resources, progress=tell, found=found
-    )
+    records = run_cells(found, SerialExecutor(resources), progress=tell)
     stored = load_results(store)
     write_all(store, stored, figures=not config.no_figures)
     by_key = {result.record.key: result for result in stored}
-    return [by_key[record.key] for record in outcome.records]
+    return [by_key[record.key] for record in records]
 
 
 def _complain(results: Sequence[CellResult]) -> None:

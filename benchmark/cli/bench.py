@@ -302,20 +302,12 @@ def execute(
         loading = nullcontext() if still else console.status("loading data and weights")
         with loading, seldom_collected():
             found = identify(cells, store, resources, again=config.if_exists == "always")
-        executor = make_executor(
-            config,
-            factory,
-            resources,
-            waiting=found.waiting,
-            device=next((cell.backbone.device for cell in cells), "cpu"),
-            folder=store.path,
-        )
+        executor = make_executor(config, found, resources, factory)
         if not still:
             logs.add(stack.enter_context(Bars(console, found.waiting)))
         elif not config.quiet:
             logs.add(Lines(console_over(Output(sys.stderr)), found.waiting))
-        outcome = run_cells(cells, store, executor, resources=resources, progress=logs, found=found)
-    return outcome.records, outcome.reused
+        return run_cells(found, executor, progress=logs), found.reused
 
 
 def say_untuned(console: Console, cells: Sequence[Cell]) -> None:

@@ -164,14 +164,13 @@ def geometry(rows: Tensor, gallery: Tensor, logit_scale: float) -> dict[str, flo
     }
 
 
-def check_output(output: object, count: int, gallery: Tensor, queries: Tensor) -> dict[str, float]:
+def check_output(output: object, gallery: Tensor, queries: Tensor) -> dict[str, float]:
     """Refuses what a method must not return; gives its log as plain floats.
 
     Args:
         output: what ``Method.step`` returned.
-        count: B, the number of queries in the batch.
         gallery: (N, D) what they were scored against.
-        queries: the batch that it was given.
+        queries: (B, ...) the batch that it was given.
 
     Raises:
         MethodError: wrong type, shape or dtype, or values that are not finite.
@@ -179,7 +178,8 @@ def check_output(output: object, count: int, gallery: Tensor, queries: Tensor) -
     """
     if not isinstance(output, StepOutput):
         raise MethodError(f"step must return a StepOutput, not {type(output).__name__}")
-    wanted = {"scores": (count, len(gallery)), "embeddings": (count, gallery.shape[1])}
+    count, (items, width) = len(queries), gallery.shape
+    wanted = {"scores": (count, items), "embeddings": (count, width)}
     for name, shape in wanted.items():
         value = getattr(output, name)
         if not isinstance(value, Tensor) or not value.is_floating_point():

@@ -27,7 +27,7 @@ from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.environment import Clock, PassCounter, counted, peak_mb, start_peak
 from benchmark.evaluation.isolation import digest, seed_globals, weights_of
 from benchmark.evaluation.resources import Resources
-from benchmark.evaluation.source_model import embed_distinct, recall_of
+from benchmark.evaluation.source_model import embed_distinct, recall_of_rows
 from benchmark.evaluation.stream import Batch, derive_seed
 from benchmark.metrics import probes, ranking
 from benchmark.metrics.recall import recall_at
@@ -86,10 +86,7 @@ class CellRun:
             if isinstance(self.answers, Candidates):
                 kept = self._reference(method, self.answers)
             else:
-                kept = {
-                    **self._forgetting(method, weights),
-                    **self._first_domain(method, gallery, self.answers),
-                }
+                kept = self._forgetting(method, weights) | self._first_domain(method, self.answers)
         self.clock.wait()
         seconds = time.perf_counter() - begun
         record = Record(
@@ -181,7 +178,7 @@ class CellRun:
         with self.clock("step"):
             output = method.step(queries)
         with self.clock("rank"):
-            log = check_output(output, len(batch), gallery, queries)
+            log = check_output(output, gallery, queries)
             # The harness's own names come last: a method's log cannot displace them.
             log["queries"] = float(len(batch))
             if batch.section not in self.copies:
@@ -249,16 +246,17 @@ class CellRun:
             queries = self.resources.queries(home)
             before = self.resources.source_recall(home, queries, clean=True)
             plain = getattr(method.embed, "__func__", None) is Method.embed
-            if plain and weights == digest(weights_of(method.encoder)):
-                return {"clean_R@1_before": before, "clean_R@1_after": before, "forgetting": 0.0}
-            after = recall_of(
-                method.embed,
-                data=self.resources.data(home),
-                inputs=self.resources.inputs(home, clean=True),
-                gallery=self.resources.gallery(home),
-                queries=queries,
-            )
+            same = plain and weights == digest(weights_of(method.encoder))
+            after = before if same else self._recall(method, home, queries, clean=True)
         return {"clean_R@1_before": before, "clean_R@1_after": after, "forgetting": after - before}
+
+    def _recall(
+        self, method: Method, cell: Cell, queries: np.ndarray, *, clean: bool = False
+    ) -> float:
+        """R@1 (percent) of some of a cell's queries with the method as it is now."""
+        resources = self.resources
+        rows = embed_distinct(method.embed, resources.inputs(cell, clean=clean), queries)
+        return recall_of_rows(rows, queries, resources.data(cell), resources.gallery(cell))
 
     def _reference(self, method: Method, candidates: Candidates) -> dict[str, float]:
         """Clean queries without labels: where they lie, and whose candidates the method changes.
@@ -289,7 +287,7 @@ class CellRun:
             found |= {f"{kind}_{n}": float(100.0 * v.mean()) for n, v in of_kind.items()}
         return found
 
-    def _first_domain(self, method: Method, gallery: Tensor, answers: Answers) -> dict[str, float]:
+    def _first_domain(self, method: Method, answers: Answers) -> dict[str, float]:
         """R@1 on the queries of the first domain: source model, as they passed, adapted model.
 
         Left out for a single shift, where the source's own cell and the cell's R@1 say it.
@@ -300,13 +298,7 @@ class CellRun:
         queries = self.queries[positions]
         with self.clock("again"):
             before = self.resources.source_recall(self.cell, queries)
-            after = recall_of(
-                method.embed,
-                data=self.data,
-                inputs=self.resources.inputs(self.cell),
-                gallery=gallery,
-                queries=queries,
-            )
+            after = self._recall(method, self.cell, queries)
         return {
             "first_domain_R@1_before": before,
             "first_domain_R@1_during": recall_at(answers.best_rank[positions], 1),

@@ -344,7 +344,7 @@ class Resources:
         return self._source_recalls.get(
             (*part, clean, hash(queries.tobytes())),
             lambda: recall_of_rows(
-                self.source_alone(cell, queries, clean=clean), queries, data=data, gallery=gallery
+                self.source_alone(cell, queries, clean=clean), queries, data, gallery
             ),
         )
 

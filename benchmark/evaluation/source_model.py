@@ -127,24 +127,9 @@ def embed_distinct(
     return rows[torch.from_numpy(numbers).to(rows.device)]
 
 
-def recall_of(
-    embed: Callable[[Tensor], Tensor],
-    *,
-    data: RetrievalSet,
-    inputs: QueryInputs,
-    gallery: Tensor,
-    queries: np.ndarray,
-) -> float:
-    """R@1 (percent) of queries that ``embed`` turns into unit rows, by cosine similarity."""
-    rows = embed_distinct(embed, inputs, queries)
-    return recall_of_rows(rows, queries, data=data, gallery=gallery)
-
-
 @torch.no_grad()
-def recall_of_rows(
-    rows: Tensor, queries: np.ndarray, *, data: RetrievalSet, gallery: Tensor
-) -> float:
-    """R@1 (percent) from the (n, D) embeddings of n queries."""
+def recall_of_rows(rows: Tensor, queries: np.ndarray, data: RetrievalSet, gallery: Tensor) -> float:
+    """R@1 (percent) from the (n, D) embeddings of n queries, by cosine similarity."""
     best = array("q")
     of_query = np.zeros(len(queries)) if data.sections is None else data.sections.of_query[queries]
     for section in map(int, np.unique(of_query)):

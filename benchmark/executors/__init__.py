@@ -1,6 +1,6 @@
 """Executors: serial, processes, Ray, Slurm. The records are the same whoever runs the cells.
 
-``run_cells`` asks which cells are done (``identify``) and hands the others to an ``Executor``.
+``identify`` says which cells are done, ``run_cells`` hands the others to an ``Executor``.
 """
 
 from __future__ import annotations
@@ -153,28 +153,19 @@ class SerialExecutor(Executor):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a list of cells.
-
-    Attributes:
-        records: one per cell, in their order, reused ones included.
-        reused: how many were finished before.
-    """
-
-    records: list[Record]
-    reused: int
-
-
-@dataclass(frozen=True)
 class Identified:
-    """The keys of a list of cells, and what is known of these cells already.
+    """Cells with their keys, and what is known of them already.
 
     Attributes:
+        cells: what is to be run.
+        store: where results are kept.
         keys: one per cell, in their order.
         finished: the stored results that need not be computed again, by key.
         failed: the records of cells whose data or weights cannot be loaded, by key.
     """
 
+    cells: Sequence[Cell]
+    store: RunStore
     keys: list[str]
     finished: dict[str, Record]
     failed: dict[str, Record]
@@ -183,6 +174,11 @@ class Identified:
     def waiting(self) -> int:
         """How many cells there are to run."""
         return len(set(self.keys) - set(self.finished) - set(self.failed))
+
+    @property
+    def reused(self) -> int:
+        """How many of the cells were finished before."""
+        return sum(key in self.finished for key in self.keys)
 
 
 def identify(
@@ -228,39 +224,32 @@ def identify(
         raise problem
     if not again:
         finished |= store.finished(loaded)
-    return Identified(keys, finished, failed)
+    return Identified(cells, store, keys, finished, failed)
 
 
 def run_cells(
-    cells: Sequence[Cell],
-    store: RunStore,
-    executor: Executor,
-    *,
-    resources: Resources,
-    progress: Callback | None = None,
-    found: Identified | None = None,
-) -> Outcome:
+    found: Identified, executor: Executor, *, progress: Callback | None = None
+) -> list[Record]:
     """Runs the cells that the store has no finished result of, and stores them as they end.
 
     Args:
-        cells: what to run.
-        store: where results are kept; checked for writing first.
+        found: the cells, and what is known of them.
         executor: who runs them.
-        resources: for the fingerprints of data and weights, which a cell's key needs.
         progress: told of the cells that are run.
-        found: what ``identify`` has said of these cells, where it has been asked already.
+
+    Returns:
+        One record per cell, in their order, reused ones included.
 
     Raises:
-        QueryShiftError: results that cannot be written; data or weights that cannot be loaded for
-            any of the cells (where only some cannot, those cells fail and the others are run).
+        QueryShiftError: results that cannot be written.
     """
-    known = found or identify(cells, store, resources)
-    for record in known.failed.values():
+    store = found.store
+    for record in found.failed.values():
         store.save(record)
-    records = {**known.finished, **known.failed}
-    both = list(zip(known.keys, cells, strict=True))
-    if known.finished:
-        store.drop_unfinished({key: cell for key, cell in both if key in known.finished})
+    records = {**found.finished, **found.failed}
+    both = list(zip(found.keys, found.cells, strict=True))
+    if found.finished:
+        store.drop_unfinished({key: cell for key, cell in both if key in found.finished})
     missing = {key: cell for key, cell in both if key not in records}
     keys = {cell.unfinished_key: key for key, cell in missing.items()}
 
@@ -270,5 +259,4 @@ def run_cells(
 
     ran = executor.run(list(missing.values()), save, progress=progress) if missing else []
     records |= {key: as_filed(record) for key, record in zip(missing, ran, strict=True)}
-    reused = sum(key in known.finished for key in known.keys)
-    return Outcome([records[key] for key in known.keys], reused)
+    return [records[key] for key in found.keys]

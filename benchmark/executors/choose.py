@@ -20,7 +20,7 @@ from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.evaluation.environment import usable_cores
 from benchmark.evaluation.resources import Resources
-from benchmark.executors import Executor, SerialExecutor, stream_of
+from benchmark.executors import Executor, Identified, SerialExecutor, stream_of
 
 LOCAL = "local"
 """Address that stands for a Ray cluster on this machine, started for the run and ended with it."""
@@ -87,13 +87,7 @@ def check_settings(config: BenchConfig) -> None:
 
 
 def make_executor(
-    config: BenchConfig,
-    factory: Callable[[], Resources],
-    resources: Resources,
-    *,
-    waiting: int,
-    device: str,
-    folder: Path = Path(),
+    config: BenchConfig, found: Identified, resources: Resources, factory: Callable[[], Resources]
 ) -> Executor:
     """The executor of a run.
 
@@ -102,12 +96,11 @@ def make_executor(
 
     Args:
         config: what the user asked for.
-        factory: makes a worker's resources.
+        found: the cells.
         resources: this process's own.
-        waiting: how many cells are to be run.
-        device: torch device string that they name.
-        folder: the run's, where jobs of a cluster find their work.
+        factory: makes a worker's resources.
     """
+    device = next((cell.backbone.device for cell in found.cells), "cpu")
     wanted, on_gpu = wanted_workers(config), device.startswith("cuda")
     if config.executor in ("ray", "slurm"):
         shared: dict[str, Any] = {
@@ -122,8 +115,11 @@ def make_executor(
         from benchmark.executors.slurm import SlurmExecutor
 
         gpu = {"gpus_per_node": 1} if on_gpu and "gres" not in config.slurm else {}
-        return SlurmExecutor(factory, folder=folder / "jobs", options=gpu | config.slurm, **shared)
-    workers, threads = pool_size(waiting, device=device, workers=wanted, threads=config.threads)
+        jobs = found.store.path / "jobs"
+        return SlurmExecutor(factory, folder=jobs, options=gpu | config.slurm, **shared)
+    workers, threads = pool_size(
+        found.waiting, device=device, workers=wanted, threads=config.threads
+    )
     if config.executor == "processes" or config.time_limit is not None or workers > 1:
         from benchmark.executors.processes import ProcessExecutor
 

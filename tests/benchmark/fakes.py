@@ -10,16 +10,19 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
+from benchmark import executors
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, StreamSpec
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
 from benchmark.errors import DataError
+from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
+from benchmark.executors import Executor, Identified, identify
 from benchmark.store.records import StoredCell, read_cell
 from benchmark.store.run_store import RunStore
 from methods.base import Method, MethodCard, MethodError, QueryEncoder, Setup, StepOutput
@@ -281,6 +284,25 @@ def cell(method: str = "source", **changes: Any) -> Cell:
         "stream": StreamSpec(batch_size=8),
     }
     return Cell(**{**values, **changes})
+
+
+class Outcome(NamedTuple):
+    records: list[Record]
+    reused: int
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    store: RunStore,
+    executor: Executor,
+    *,
+    resources: Resources,
+    progress: Callback | None = None,
+    found: Identified | None = None,
+) -> Outcome:
+    """Runs what the store does not have yet, as the command does."""
+    known = found or identify(cells, store, resources)
+    return Outcome(executors.run_cells(known, executor, progress=progress), known.reused)
 
 
 def stored(store: RunStore, key: str) -> StoredCell:

@@ -16,9 +16,9 @@ from benchmark.cli import main
 from benchmark.errors import ConfigError
 from benchmark.evaluation import callbacks
 from benchmark.evaluation.callbacks import CallbackList
-from benchmark.executors import SerialExecutor, run_cells
+from benchmark.executors import SerialExecutor
 from benchmark.store.run_store import RunStore
-from tests.benchmark.fakes import cell, resources
+from tests.benchmark.fakes import cell, resources, run_cells
 
 LOG = {"queries": 2.0, "R@1": 50.0, "angle": 91.5, "loss": float("nan")}
 

@@ -21,9 +21,10 @@ from benchmark.evaluation import environment, fingerprints
 from benchmark.evaluation import fingerprints as file_state
 from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.resources import Resources
-from benchmark.executors import SerialExecutor, identify, run_cells
+from benchmark.executors import SerialExecutor, identify
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
+from tests.benchmark.fakes import run_cells
 
 EMBEDDED = {"suite": "mini", "benchmark": "mini-coco-c-image", "backbone": BackboneSpec("mini")}
 

@@ -19,11 +19,12 @@ from benchmark.cell import Cell, Record, Status
 from benchmark.evaluation.cache import DiskCache
 from benchmark.evaluation.isolation import Isolation, digest
 from benchmark.evaluation.runner import run_cell
-from benchmark.executors import SerialExecutor, run_cells
+from benchmark.executors import SerialExecutor
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.store.run_store import RunStore
 from methods.base import QueryEncoder
 from tests.benchmark import fakes, meddlers
+from tests.benchmark.fakes import run_cells
 
 NEXT = [fakes.cell("trained"), fakes.cell("dropout"), fakes.cell("source")]
 

@@ -16,7 +16,7 @@ from benchmark.cell import BackboneSpec, ShiftSpec, Status, StreamSpec
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
 from benchmark.evaluation.loader import QueryInputs
 from benchmark.evaluation.runner import run_cell
-from benchmark.evaluation.source_model import BLOCK, TEXT_BLOCK, embed_distinct, recall_of
+from benchmark.evaluation.source_model import BLOCK, TEXT_BLOCK, embed_distinct, recall_of_rows
 from benchmark.metrics.ranking import copies_of, settled
 from benchmark.mini.pictures import backbone as mini
 from tests.benchmark import fakes
@@ -151,14 +151,10 @@ def test_an_item_is_encoded_once_and_only_once() -> None:
     assert sizes == [BLOCK] * 2
     gallery = rows[:10]
     relevance = Relevance.from_lists([[i % 6] for i in range(30)])
-    recall = recall_of(
-        embed,
-        data=dataclasses.replace(twice, relevance=relevance),
-        inputs=QueryInputs(twice, backbone),
-        gallery=gallery,  # its last four are the first four again: a tie goes to the first
-        queries=np.arange(30),
-    )
-    assert recall == 100.0
+    asked, every = dataclasses.replace(twice, relevance=relevance), np.arange(30)
+    rows = embed_distinct(embed, QueryInputs(twice, backbone), every)
+    # The gallery's last four are the first four again: a tie goes to the first.
+    assert recall_of_rows(rows, every, asked, gallery) == 100.0
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])

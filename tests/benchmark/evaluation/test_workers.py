@@ -24,11 +24,11 @@ from benchmark.errors import DataError
 from benchmark.evaluation import workers
 from benchmark.evaluation.runner import run_cell
 from benchmark.evaluation.workers import loaded, loader_workers, one_thread
-from benchmark.executors import run_cells
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds
+from tests.benchmark.fakes import run_cells
 
 ROOT = Path(benchmark.__file__).resolve().parents[1]
 COUNTS = (0, 1, 2)

@@ -20,13 +20,8 @@ from tests.benchmark.executors import worlds
 
 
 def choose(waiting: int = 10, device: str = "cpu", **settings: Any) -> Any:
-    return make_executor(
-        BenchConfig(**settings),
-        worlds.resources,
-        worlds.resources(),
-        waiting=waiting,
-        device=device,
-    )
+    found = worlds.found(waiting, device)
+    return make_executor(BenchConfig(**settings), found, worlds.resources(), worlds.resources)
 
 
 @pytest.fixture

@@ -20,12 +20,13 @@ import benchmark
 from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
-from benchmark.executors import SerialExecutor, run_cells
+from benchmark.executors import SerialExecutor
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.cli.test_full_disk import files_end_after
 from tests.benchmark.executors import worlds
+from tests.benchmark.fakes import run_cells
 
 ROOT = Path(benchmark.__file__).resolve().parents[1]
 

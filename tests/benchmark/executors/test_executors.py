@@ -15,13 +15,14 @@ import torch
 
 from benchmark.cell import Cell, Status
 from benchmark.errors import ConfigError, DataError, ResultsError
-from benchmark.executors import Executor, SerialExecutor, identify, run_cells
+from benchmark.executors import Executor, SerialExecutor, identify
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.ray import RayExecutor
 from benchmark.executors.slurm import SlurmExecutor
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors.worlds import METHODS, Saved
+from tests.benchmark.fakes import run_cells
 
 
 def test_events_of_workers_are_told_in_this_process() -> None:

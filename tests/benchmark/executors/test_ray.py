@@ -13,11 +13,12 @@ import pytest
 
 from benchmark.cell import Record
 from benchmark.errors import ConfigError
-from benchmark.executors import SerialExecutor, run_cells
+from benchmark.executors import SerialExecutor
 from benchmark.executors.ray import RayExecutor, import_ray
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds
+from tests.benchmark.fakes import run_cells
 
 # Ray leaves sockets and files to the garbage collector, which others' tests must not pay for.
 needs_ray = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.executors import SerialExecutor, run_cells
+from benchmark.executors import SerialExecutor
 from benchmark.executors.choose import split
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.store.run_store import RunStore
 from tests.benchmark.executors import worlds
+from tests.benchmark.fakes import run_cells
 
 
 def in_this_process(store: RunStore) -> None:

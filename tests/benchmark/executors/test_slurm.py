@@ -13,13 +13,14 @@ import torch
 from benchmark.config.run import BenchConfig, from_flag
 from benchmark.errors import ConfigError
 from benchmark.evaluation.resources import Resources
-from benchmark.executors import SerialExecutor, run_cells, slurm
+from benchmark.executors import SerialExecutor, slurm
 from benchmark.executors.choose import check_settings, make_executor
 from benchmark.executors.slurm import ALIVE, FolderChannel, SlurmExecutor
 from benchmark.executors.worker import serve
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds
+from tests.benchmark.fakes import run_cells
 
 
 def local(folder: Path, **settings: Any) -> SlurmExecutor:
@@ -109,9 +110,8 @@ def test_options_of_jobs() -> None:
     assert from_flag("slurm", {"nodelist": "n[1-3],n7"}) == {"nodelist": "n[1-3],n7"}
     assert from_flag("slurm", "nodelist=n1,n2,time=1-0") == {"nodelist": "n1,n2", "time": "1-0"}
     config = BenchConfig(executor="slurm", slurm=found, workers=3)
-    executor = make_executor(
-        config, worlds.resources, worlds.resources(), waiting=9, device="cuda", folder=Path("run")
-    )
+    found_cells = worlds.found(9, "cuda", "run")
+    executor = make_executor(config, found_cells, worlds.resources(), worlds.resources)
     assert isinstance(executor, SlurmExecutor)
     assert (executor.workers, executor.options, executor.folder) == (3, found, Path("run/jobs"))
 

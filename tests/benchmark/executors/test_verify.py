@@ -19,11 +19,12 @@ from benchmark.cell import Cell, StreamSpec
 from benchmark.cli.command import FAILED, OK
 from benchmark.cli.runs import Verify
 from benchmark.errors import ConfigError, DataError
-from benchmark.executors import SerialExecutor, run_cells
+from benchmark.executors import SerialExecutor
 from benchmark.executors.rerun import MOVED_RANKS, Verdict, compare, draw, placed, verify
 from benchmark.store.records import StoredCell, sealed
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
+from tests.benchmark.fakes import run_cells
 
 Values = dict[str, Any]
 NOISE = fakes.cell().shift

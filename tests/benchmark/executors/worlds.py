@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.cell import Cell, MethodSpec, Record, ShiftSpec
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec
 from benchmark.evaluation.resources import Resources
-from benchmark.executors import run_cells
+from benchmark.executors import Identified
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.store.run_store import RunStore
 from methods.base import Method, MethodCard, Setup, StepOutput
 from tests.benchmark import fakes
+from tests.benchmark.fakes import run_cells
 
 METHODS = ("source", "trained", "random")
 
@@ -69,6 +70,12 @@ def make_method(spec: MethodSpec, setup: Setup) -> Method:
 
 def resources() -> Resources:
     return fakes.resources(make_method=make_method)
+
+
+def found(waiting: int, device: str, folder: str = "") -> Identified:
+    """So many cells on a device, none of which has been run."""
+    cells = [fakes.cell(backbone=BackboneSpec("fake", device=device)) for _ in range(waiting)]
+    return Identified(cells, RunStore(folder), list(map(str, range(waiting))), {}, {})
 
 
 def grid() -> list[Cell]:

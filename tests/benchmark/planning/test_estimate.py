@@ -12,7 +12,7 @@ import pytest
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status
 from benchmark.errors import DataError
 from benchmark.evaluation.fingerprints import Fingerprints
-from benchmark.executors import SerialExecutor, run_cells
+from benchmark.executors import SerialExecutor
 from benchmark.planning.estimate import (
     Rates,
     other_runs,
@@ -23,6 +23,7 @@ from benchmark.planning.estimate import (
 from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
+from tests.benchmark.fakes import run_cells
 
 HERE = "this processor"
 IMAGE, TEXT = "mini-coco-c-image", "mini-coco-c-text"

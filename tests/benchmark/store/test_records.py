@@ -21,7 +21,7 @@ import pytest
 from benchmark.cell import ShiftSpec, Status, StreamSpec, unfinished
 from benchmark.errors import ResultsError
 from benchmark.evaluation.runner import run_cell
-from benchmark.executors import Executor, SerialExecutor, WorkQueue, identify, run_cells
+from benchmark.executors import Executor, SerialExecutor, WorkQueue, identify
 from benchmark.planning.estimate import stored_cells
 from benchmark.report.writing import load_results, write_all
 from benchmark.store import records
@@ -30,6 +30,7 @@ from benchmark.store.records import packed, read_cell, sealed
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds
+from tests.benchmark.fakes import run_cells
 
 CELL = fakes.cell("trained")
 Values = dict[str, Any]
