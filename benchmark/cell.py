@@ -96,11 +96,12 @@ class MethodSpec:
 
     Attributes:
         name: registry name.
-        preset: "published" or "mini", followed by "+" and the names of options set by hand.
+        preset: its name, followed by "+" and the names of options set by hand ("mini+lr,steps").
         options: all options of the method, defaults included.
         version: the method card's version.
         origins: option -> what it was chosen by or on, for those that are not the method's
-            defaults (see ``preset.Resolved``); recorded, but not part of the identity.
+            defaults: "published", "by hand", or the data that a preset was tuned on; recorded,
+            but not part of the identity.
     """
 
     name: str

@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cache
@@ -102,7 +102,11 @@ class Registry:
         if name in self:
             return self._aliases.get(name, name)
         known = [*self._all(), *self._aliases]
-        near = did_you_mean(name, known) or _starting_with(name, known)
+        near = did_you_mean(name, known)
+        # An abbreviation, which edit distance alone does not find.
+        begun = sorted(k for k in known if name and k.startswith(name.lower()))[:3]
+        if not near and begun:
+            near = f"; did you mean {' or '.join(map(repr, begun))}"
         # Where there are dozens, the nearest say more than all of them.
         names = "" if near and len(known) > 24 else f"; known: {', '.join(sorted(known))}"
         raise UnknownNameError(
@@ -150,7 +154,16 @@ class Registry:
         """
         info = self.info(name)  # of plain data, this alone puts the object there
         if info.name not in self._loaded:
-            self._loaded[info.name] = self._checked(info, self._import(info))
+            try:
+                found = EntryPoint(info.name, info.target, self.group).load()
+            except (Exception, SystemExit) as error:  # a plugin may raise anything when imported
+                if info.origin == BUILTIN and not isinstance(error, ImportError):
+                    raise
+                raise PluginError(
+                    f"{self.kind} {info.name!r} of {info.origin} ({info.target}) cannot be loaded: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+            self._loaded[info.name] = self._checked(info, found)
         return self._loaded[info.name]
 
     def usable(self) -> list[str]:
@@ -177,10 +190,8 @@ class Registry:
         self._loaded.clear()
 
     @contextmanager
-    def lent(self, name: str, thing: Any, **facts: Any) -> Iterator[None]:
+    def lent(self, name: str, thing: Any) -> Iterator[None]:
         """The name stands for an object of the caller's within the block, in this process only.
-
-        ``get`` gives the thing, ``info`` says the facts.
 
         Raises:
             PluginError: the name is taken, or the object is not of the right kind.
@@ -190,7 +201,7 @@ class Registry:
                 f"the {self.kind} name {name!r} is already taken by {self.info(name).target} "
                 f"({self.origin(name)}); give yours another name"
             )
-        info = Info(name, "", "your own code", f"{self.kind} of your own", (), facts)
+        info = Info(name, "", "your own code", f"{self.kind} of your own")
         self._loaded[name] = self._checked(info, thing)
         self._all()[name] = info
         try:
@@ -208,9 +219,9 @@ class Registry:
         problems: dict[str, None] = {}  # in order, each once
         points = entry_points(group=self.group)
         for point in sorted(points, key=lambda p: (p.name, _distribution(p), p.value)):
-            problem = self._refuse(point, entries)
-            if problem:
-                problems[problem] = None
+            if why := self._refuse(point, entries):
+                who = f"{self.kind} plugin {point.name!r} of {_distribution(point)} ({point.value})"
+                problems[f"{who} is left out: {why}"] = None
             else:
                 entries[point.name] = Info(point.name, point.value, _distribution(point), "")
         for problem in problems:
@@ -233,35 +244,20 @@ class Registry:
 
     def _refuse(self, point: EntryPoint, entries: Mapping[str, Info]) -> str:
         """Why an entry point is left out, or ""."""
-        who = f"{self.kind} plugin {point.name!r} of {_distribution(point)} ({point.value})"
         if not point.name or point.name != point.name.strip() or "," in point.name:
-            return f"{who} is left out: a name has no comma and no blank around it"
+            return "a name has no comma and no blank around it"
         if not EntryPoint.pattern.match(point.value) or not point.attr:
-            return f"{who} is left out: its value is not of the form 'module:Class'"
+            return "its value is not of the form 'module:Class'"
         package = point.module.partition(".")[0]
         if importlib.util.find_spec(package) is None:  # finds a package without importing it
-            return f"{who} is left out: there is no module {package!r}"
+            return f"there is no module {package!r}"
         if point.name in self._aliases:
-            meant = self._aliases[point.name]
-            return f"{who} is left out: {point.name!r} is the short name of {meant!r}"
+            return f"{point.name!r} is the short name of {self._aliases[point.name]!r}"
         taken = entries.get(point.name)
         if taken is None or (taken.target, taken.origin) == (point.value, _distribution(point)):
             return ""  # free, or the same thing found twice on sys.path
-        return (
-            f"{who} is left out: {self.kind} {point.name!r} is already taken by "
-            f"{taken.target or 'a data entry'} ({taken.origin})"
-        )
-
-    def _import(self, info: Info) -> Any:
-        try:
-            return EntryPoint(info.name, info.target, self.group).load()
-        except (Exception, SystemExit) as error:  # a plugin may raise anything when it is imported
-            if info.origin == BUILTIN and not isinstance(error, ImportError):
-                raise
-            raise PluginError(
-                f"{self.kind} {info.name!r} of {info.origin} ({info.target}) cannot be loaded: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        who = f"{taken.target or 'a data entry'} ({taken.origin})"
+        return f"{self.kind} {point.name!r} is already taken by {who}"
 
     def _checked(self, info: Info, thing: Any) -> Any:
         base: Any = EntryPoint("base", self._base, self.group).load() if self._base else None
@@ -317,18 +313,12 @@ def _distribution(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else "an unnamed distribution"
 
 
-def _starting_with(name: str, known: Iterable[str]) -> str:
-    """Suggestions for an abbreviation, which edit distance alone does not find."""
-    near = sorted(k for k in known if name and k.startswith(name.lower()))[:3]
-    return f"; did you mean {' or '.join(map(repr, near))}" if near else ""
-
-
 def _benchmarks() -> Builtins:
     from benchmark.data.suite import benchmark_cards, suite_names
 
     origins = dict.fromkeys(suite_names(), BUILTIN)  # others are the user's own suite files
     cards = benchmark_cards().items()
-    return {n: {**_benchmark(c), "origin": origins.get(c.suite, c.suite)} for n, c in cards}
+    return {name: _benchmark(card, origins.get(card.suite, card.suite)) for name, card in cards}
 
 
 def _own_benchmark(name: str) -> Mapping[str, Any] | None:
@@ -338,56 +328,38 @@ def _own_benchmark(name: str) -> Mapping[str, Any] | None:
     return None if card is None else _benchmark(card, "your own data")
 
 
-def _benchmark(card: BenchmarkCard, origin: str = BUILTIN) -> Mapping[str, Any]:
+def _benchmark(card: BenchmarkCard, origin: str) -> Mapping[str, Any]:
     facts = {"modality": card.query, "suite": card.suite, "origin": origin}
     return {"object": card, "summary": card.summary, **facts}
 
 
-def _backbone(module: str, modalities: str, summary: str) -> Mapping[str, Any]:
-    target = f"benchmark.{module if '.' in module else f'backbones.{module}'}:load"
-    return {"target": target, "modalities": tuple(modalities.split()), "summary": summary}
-
+_MODULES = {
+    **{"mini": "mini.pictures.backbone", "mini-clips": "mini.clips.backbone"},
+    **{"mini-composed": "mini.composed.backbone", "weighted_sum": "backbones.composed"},
+}
+"""Where backbones are loaded, if not in backbones/ by their name."""
 
 _BACKBONES = {
-    "mini": _backbone(
-        "mini.pictures.backbone", "image text", "the embedded small CLIP, shipped with its weights"
-    ),
-    "mini-clips": _backbone(
-        "mini.clips.backbone",
-        "video audio",
-        "the embedded small video-audio encoder, shipped with its weights",
-    ),
-    "mini-composed": _backbone(
-        "mini.composed.backbone",
-        "composed image",
-        "the embedded small combiner of pictures and texts, shipped",
-    ),
-    "open_clip": _backbone(
-        "open_clip",
-        "image text",
-        "any open_clip model by name, with a pretrained tag or a local file",
-    ),
-    "weighted_sum": _backbone(
-        "composed",
-        "composed image text",
-        "composed queries on any open_clip model, MODEL@WEIGHT",
-    ),
-    "hf": _backbone(
-        "hf",
-        "image audio text",
-        "any dual encoder of transformers: hf:FOLDER, or hf:NAME of the local cache",
-    ),
-    "blip": _backbone(
-        "blip", "image text", "BLIP retrieval through transformers, contrastive scores only"
-    ),
-    "person_search": _backbone(
-        "person_search", "image text", "IRRA's CLIP at 384 x 128, from a local checkpoint"
-    ),
-    "cav_mae": _backbone(
-        "cav_mae", "video audio", "CAV-MAE's video and audio encoders, from a local checkpoint"
-    ),
-    "pe_av": _backbone("pe_av", "video audio", "PE-AV video-audio through transformers"),
+    name: {
+        "target": f"benchmark.{_MODULES.get(name, f'backbones.{name}')}:load",
+        "modalities": tuple(sides.split()),
+        "summary": summary,
+    }
+    for line in """\
+mini: image text: the embedded small CLIP, shipped with its weights
+mini-clips: video audio: the embedded small video-audio encoder, shipped with its weights
+mini-composed: composed image: the embedded small combiner of pictures and texts, shipped
+open_clip: image text: any open_clip model by name, with a pretrained tag or a local file
+weighted_sum: composed image text: composed queries on any open_clip model, MODEL@WEIGHT
+hf: image audio text: any dual encoder of transformers: hf:FOLDER, or hf:NAME of the local cache
+blip: image text: BLIP retrieval through transformers, contrastive scores only
+person_search: image text: IRRA's CLIP at 384 x 128, from a local checkpoint
+cav_mae: video audio: CAV-MAE's video and audio encoders, from a local checkpoint
+pe_av: video audio: PE-AV video-audio through transformers
+""".splitlines()
+    for name, sides, summary in [line.split(": ", 2)]
 }
+"""Name -> where it is loaded, its modalities and what it is (a line for each above)."""
 
 METHODS = Registry("method", methods.BUILTINS, base="methods.base:Method")
 SHIFTS = Registry("shift", shifts.BUILTINS, aliases=shifts.ALIASES, base="shifts.base:Shift")

@@ -10,10 +10,12 @@ Importing this package imports neither torch nor pandas; each name below is impo
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from queryshift.shadow import refuse_shadows
 
 if TYPE_CHECKING:
     from benchmark import __version__
@@ -29,26 +31,20 @@ if TYPE_CHECKING:
     from queryshift.run import evaluate
 
 _PLACES = {
-    "__version__": "benchmark",
-    "QueryShiftError": "benchmark.errors",
-    "evaluate": "queryshift.run",
-    "Result": "queryshift.result",
-    "load_results": "queryshift.result",
-    "dual_encoder": "queryshift.models",
-    "streamed_ranks": "benchmark.metrics.streamed",
-    "streamed_top": "benchmark.metrics.streamed",
-    "AdaptedMethod": "methods.adapt",
-    "AdaptOptions": "methods.adapt",
-    "Forward": "methods.adapt",
-    "Method": "methods.base",
-    "MethodCard": "methods.base",
-    "MethodError": "methods.base",
-    "NoOptions": "methods.base",
-    "QueryEncoder": "methods.base",
-    "Setup": "methods.base",
-    "StepOutput": "methods.base",
-    "option": "methods.options",
-    "objectives": "methods.objectives",
+    name: module
+    for module, names in {
+        "benchmark": "__version__",
+        "benchmark.errors": "QueryShiftError",
+        "benchmark.metrics.streamed": "streamed_ranks streamed_top",
+        "methods.adapt": "AdaptedMethod AdaptOptions Forward",
+        "methods.base": "Method MethodCard MethodError NoOptions QueryEncoder Setup StepOutput",
+        "methods.objectives": "objectives",
+        "methods.options": "option",
+        "queryshift.models": "dual_encoder",
+        "queryshift.result": "Result load_results",
+        "queryshift.run": "evaluate",
+    }.items()
+    for name in names.split()
 }
 """Name -> the module that has it, or that it is."""
 
@@ -86,3 +82,39 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+@functools.cache
+def refuse_shadows() -> None:
+    """Raises QueryShiftError where Python finds another package or module of one of our names."""
+    home = Path(__file__).resolve().parents[1]
+    for name in ("benchmark", "methods", "shifts"):
+        spec = importlib.util.find_spec(name)
+        found = _place(spec)
+        if found != home / name:
+            raise _error(home)(
+                f"{found or f'a package {name!r}'} hides QueryShift's own package {name!r} "
+                f"({home / name}), because Python looks there first; rename it, or run Python "
+                "from another folder"
+            )
+
+
+def _place(spec: ModuleSpec | None) -> Path | None:
+    """The folder of a package, or the file of a module."""
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).resolve()
+    return path.parent if path.name == "__init__.py" else path
+
+
+def _error(home: Path) -> type[Exception]:
+    """``QueryShiftError``, read from its file: the package that holds it may be the hidden one."""
+    spec = importlib.util.spec_from_file_location(
+        "queryshift.errors", home / "benchmark" / "errors.py"
+    )
+    if spec is None or spec.loader is None:
+        return ImportError
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    kind: type[Exception] = module.QueryShiftError
+    return kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from queryshift.shadow import refuse_shadows
+from queryshift import refuse_shadows
 
 
 def program() -> NoReturn:

@@ -29,9 +29,6 @@ _PROBES: dict[str, Any] = {
 }
 """Modality -> an item on which a tower is tried."""
 
-_ATTRIBUTES = ("name", "fingerprint", "logit_scale", "device")
-_FUNCTIONS = ("preprocess", "collate", "query_encoder", "encode")
-
 
 def dual_encoder(
     *, name: str = "own-model", logit_scale: float = 100.0, device: str = "auto", **towers: Tower
@@ -103,13 +100,6 @@ def dual_encoder(
         ),
         logit_scale=logit_scale,
         device=device_name(device),
-    )
-
-
-def is_dual_encoder(thing: Any) -> bool:
-    """Whether an object has all that ``benchmark.backbones.base.DualEncoder`` asks for."""
-    return all(hasattr(thing, name) for name in _ATTRIBUTES) and all(
-        callable(getattr(thing, name, None)) for name in _FUNCTIONS
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -64,7 +64,19 @@ class Result:
 
         Percentages are in percent. A cell without a result has NaN, and the reason beside it.
         """
-        return pd.DataFrame([_row(cell) for cell in self.cells])
+        rows = []
+        for cell in self.cells:
+            record, spec = cell.record, cell.record.cell
+            done = record.status is Status.DONE
+            numbers = record.metrics, record.probes, record.cost
+            names = ("benchmark", "backbone", "method", "shift", "severity")
+            row = {name: getattr(cell, name) for name in names}
+            row["stream"] = spec["stream"]["kind"]
+            row |= {name: getattr(cell, name) for name in ("seed", "queries", "gallery")}
+            row |= {"status": record.status.value, "reason": record.reason}
+            row |= {name: value for part in numbers if done for name, value in part.items()}
+            rows.append({**row, "options": dict(spec["method"]["options"]), "key": record.key})
+        return pd.DataFrame(rows)
 
     def verdict(self) -> str:
         """At most three lines: what the best method gains, what it costs, how sure that is."""
@@ -142,27 +154,3 @@ def load_results(path: Path | str) -> Result:
     if not cells:
         raise ResultsError(f"{folder} has no cell that can be read; run it again")
     return Result(cells)
-
-
-def _row(cell: CellResult) -> dict[str, Any]:
-    record = cell.record
-    numbers: dict[str, Any] = {}
-    if record.status is Status.DONE:
-        for section in (record.metrics, record.probes, record.cost):
-            numbers |= section
-    return {
-        "benchmark": cell.benchmark,
-        "backbone": cell.backbone,
-        "method": cell.method,
-        "shift": cell.shift,
-        "severity": cell.severity,
-        "stream": record.cell["stream"]["kind"],
-        "seed": cell.seed,
-        "queries": cell.queries,
-        "gallery": cell.gallery,
-        "status": record.status.value,
-        "reason": record.reason,
-        **numbers,
-        "options": dict(record.cell["method"]["options"]),
-        "key": record.key,
-    }

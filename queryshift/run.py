@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 
 from benchmark.cell import Cell, Record, Status, unfinished
+from benchmark.cli.progress import Bars, Lines, label
 from benchmark.config.run import KINDS, BenchConfig, Traced, defaults
 from benchmark.config.validate import check
 from benchmark.data.own.source import is_own, read_columns
@@ -26,7 +32,7 @@ from benchmark.errors import (
     reason_of,
 )
 from benchmark.evaluation.builders import default_resources
-from benchmark.evaluation.callbacks import Callback, opened
+from benchmark.evaluation.callbacks import Callback, CallbackList, opened
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors import SerialExecutor, identify, run_cells
@@ -37,10 +43,8 @@ from benchmark.report.results import CellResult
 from benchmark.report.writing import load_results, result_of, write_all
 from benchmark.store.run_store import RunStore
 from methods.base import MethodError
-from queryshift.data import Given, is_path, understood
-from queryshift.lending import Lender
+from queryshift.given import Given, Lender, understood
 from queryshift.models import one_line
-from queryshift.progress import shown
 from queryshift.result import Result
 from shifts.base import ShiftError
 
@@ -104,7 +108,7 @@ def evaluate(
             plan = _plan(run, given, out)
         except (MethodError, ShiftError) as error:
             raise ConfigError(str(error)) from None
-        again = plan.config.if_exists == "always" or (lender.own and "if_exists" not in run.traced)
+        again = plan.config.if_exists == "always" or (lender.own and "if_exists" not in run)
         results = _results(plan, given, bool(lender.own), again=again, progress=progress)
     left = [unfinished(p.cell, "", Status.SKIPPED, p.reason) for p in plan.cells if p.reason]
     results += [CellResult(record) for record in left]
@@ -116,14 +120,12 @@ def evaluate(
     return Result(results)
 
 
-@dataclass
-class _Run:
-    """The settings so far, as text or plain values, by name."""
+_Run = dict[str, Traced]
+"""The settings so far by name, as text or plain values."""
 
-    traced: dict[str, Traced] = field(default_factory=dict)
 
-    def set(self, name: str, value: Any) -> None:
-        self.traced[name] = Traced(check(KINDS[name], _plain(value), f"{name}="), ORIGIN)
+def _set(run: _Run, name: str, value: Any) -> None:
+    run[name] = Traced(check(KINDS[name], _plain(value), f"{name}="), ORIGIN)
 
 
 def _plain(value: Any) -> Any:
@@ -138,7 +140,7 @@ def _plain(value: Any) -> Any:
 def _prepare(
     lender: Lender, method: Any, model: Any, shift: Any, settings: Mapping[str, Any]
 ) -> _Run:
-    run = _Run()
+    run: _Run = {}
     known = [name for name in KINDS if name not in _COMMAND_ONLY]
     for name, value in settings.items():
         if name in _COMMAND_ONLY:
@@ -152,16 +154,16 @@ def _prepare(
                 f"{', '.join(known)}"
             )
         if value is not None:
-            run.set(name, value)
-    run.set("method", lender.methods(method))
+            _set(run, name, value)
+    _set(run, "method", lender.methods(method))
     if shift is not None:
-        run.set("shift", lender.shifts(shift))
+        _set(run, "shift", lender.shifts(shift))
     named, device = lender.model(model, settings.get("device") or "auto")
     if named:
-        run.set("model", named)
+        _set(run, "model", named)
     if lender.own and model is not None and not isinstance(model, str):
-        run.set("device", device)
-        run.traced.setdefault("transform", Traced("clip", ORIGIN))  # the model's own
+        _set(run, "device", device)
+        run.setdefault("transform", Traced("clip", ORIGIN))  # the model's own
     return run
 
 
@@ -183,37 +185,37 @@ def _place(
     if columns:
         columns = dict(read_columns(tuple(f"{o}={t}" for o, t in columns.items()), COLUMNS))
     text = str(data) if isinstance(data, str) or hasattr(data, "__fspath__") else None
-    split = run.traced["split"].value if "split" in run.traced else ""
+    split = run["split"].value if "split" in run else ""
     if data is not None and text is None:
-        run.traced.pop("split", None)
+        run.pop("split", None)
         for setting in ("gallery", "qrels", "clean", "unlabelled"):
-            if setting in run.traced and run.traced[setting].value:
+            if setting in run and run[setting].value:
                 raise ConfigError(
                     f"{setting}= goes with tables on disk (data='log.csv'); data in memory with a "
                     "gallery of their own are a RetrievalSet"
                 )
         return understood(data, name=name, columns=columns, root=root, split=split)
-    if text and (is_own(text) or is_path(text)):
-        run.set("data", text)
+    if text and (is_own(text) or Path(text).exists() or "/" in text):
+        _set(run, "data", text)
         if columns:
-            run.set("columns", [f"{ours}={theirs}" for ours, theirs in columns.items()])
+            _set(run, "columns", [f"{ours}={theirs}" for ours, theirs in columns.items()])
         return None
     if columns:
         raise ConfigError("columns= says which column of your own data is which; give data= too")
     if text:
-        run.set("benchmark", text)
+        _set(run, "benchmark", text)
     if root:
-        run.set("data", root)
+        _set(run, "data", root)
     return None
 
 
 def _plan(run: _Run, given: Given | None, out: str) -> Plan:
     if out:
-        run.set("out", out)
-    traced = {**defaults(), **run.traced}
+        _set(run, "out", out)
+    traced = {**defaults(), **run}
     if given is not None:
         config = BenchConfig(**{name: one.value for name, one in traced.items()})
-        filled = completed(config, set(run.traced), given.found)
+        filled = completed(config, set(run), given.found)
         for name in ("benchmark", "shift", "stream", "stream_option", "model"):
             traced[name] = Traced(getattr(filled, name), ORIGIN)
     return plan_flags(traced)
@@ -230,7 +232,7 @@ def _results(
         loader_workers=0 if own and fewest is None else fewest,
     )
     resources = default_resources(used, given.sets if given else None)
-    with opened(config.log) as logs, shown(len(cells), quiet=config.quiet or not progress) as bars:
+    with opened(config.log) as logs, _shown(len(cells), quiet=config.quiet or not progress) as bars:
         logs.add(bars)
         if config.out:
             return _stored(cells, RunStore(config.out), resources, logs, config, again)
@@ -287,3 +289,53 @@ def _why(record: Record) -> str:
     frames = record.info.get("frames", ())
     place = f" ({frames[-1]})" if frames else ""
     return f"{record.cell['method']['name']} {record.status.value}: {record.reason}{place}"
+
+
+@contextmanager
+def _shown(total: int, *, quiet: bool) -> Iterator[Callback]:
+    """Gives the callback that shows the progress of so many cells within the block."""
+    console = Console(stderr=True)
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if quiet:
+        yield CallbackList()
+    elif type(shell).__name__ == "ZMQInteractiveShell":  # a notebook
+        bar = _NotebookBar(total, importlib.import_module("IPython.display"))
+        yield bar
+        bar.close()
+    elif console.is_interactive:
+        with Bars(console, total) as bars:
+            yield bars
+    else:
+        yield Lines(console, total)
+
+
+class _NotebookBar:
+    """A bar of plain HTML, which needs no extension of the notebook.
+
+    Args:
+        total: cells.
+        display: the module ``IPython.display``.
+    """
+
+    def __init__(self, total: int, display: Any) -> None:
+        self._html = display.HTML
+        self._total, self._done = total, 0
+        self._handle = display.display(self._html(""), display_id=True)
+
+    def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
+        self._show(label(cell))
+
+    def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
+        """Bars are for cells here."""
+
+    def cell_done(self, record: Record) -> None:
+        self._done += 1
+        self._show("")
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        self._handle.update(self._html(""))
+
+    def _show(self, text: str) -> None:
+        bar = f'<progress value="{self._done}" max="{self._total}"></progress>'
+        self._handle.update(self._html(f"{bar} {self._done}/{self._total} {escape(text)}"))

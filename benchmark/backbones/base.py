@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,7 @@ def on_device(batch: Tensor, device: str) -> Tensor:
     return batch.to(device)
 
 
+@runtime_checkable
 class DualEncoder(Protocol):
     """A pair of towers that embed two modalities into one space.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.console import Console
 
 from benchmark.cell import Cell, Record, Status, unfinished
-from benchmark.cli.command import FAILED, INTERRUPTED, OK, RUNS, Command, say, seldom_collected
+from benchmark.cli.main import FAILED, INTERRUPTED, OK, RUNS, Command, say, seldom_collected
 from benchmark.cli.progress import EVERY, Bars, Lines
 from benchmark.cli.terminal import Output, console_over
 from benchmark.config import run as settings
@@ -32,8 +32,6 @@ SUITE = {"benchmark": ("all",), "shift": ("all",), "suite": "mini"}
 
 
 class Bench(Command):
-    """The one pipeline, from flags, a suite or a grid file to tables and figures."""
-
     name = "bench"
     summary = (
         "run methods under query shift; print a table against the source model and draw figures"
@@ -49,6 +47,9 @@ class Bench(Command):
     )
     leave_out: ClassVar[tuple[str, ...]] = ()
     """Settings that the command has no flag for."""
+
+    own: ClassVar[Mapping[str, Any]] = {}
+    """The command's own defaults."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.set_defaults(grid=None, dry_run=False, settings=False)
@@ -68,15 +69,15 @@ class Bench(Command):
         Returns:
             Exit code: 0, 1 where a cell has failed, 130 where the user stopped the run.
         """
+        self.args, self.console = args, console
         if args.settings:
-            from benchmark.cli.dry_run import show_settings
+            from benchmark.cli.runs import show_settings
 
             return show_settings(args, console)
-        with self._starting(args, console):  # imports torch
-            plan = self.plan(args)
+        plan = self.plan(settings.given(args))
         folder = Path(plan.config.out) if plan.config.out else RUNS / plan.folder
         if args.dry_run:
-            from benchmark.cli.dry_run import show_forecast
+            from benchmark.cli.runs import show_forecast
 
             return show_forecast(plan, folder, console)
 
@@ -90,57 +91,46 @@ class Bench(Command):
             return OK
         code, records = run_all(plan.possible, store, plan.config, console)
         if code != INTERRUPTED:
-            self.report(plan, [*records, *skipped], store, args, console)
+            with seldom_collected():
+                self.report(plan, [*records, *skipped], store)
         return code
 
-    def _starting(self, args: argparse.Namespace, console: Console) -> AbstractContextManager[Any]:
-        """Says from the first second that the command works."""
-        given = settings.given(args)
-        if args.dry_run or ("quiet" in given and given["quiet"].value):
-            return nullcontext()
-        if console.is_interactive:
-            return console.status("planning")
-        say(console_over(Output(sys.stderr)), f"planning; then a line every {EVERY:.0f} s")
-        return nullcontext()
-
-    def defaults(self, args: argparse.Namespace) -> Mapping[str, Any]:
-        """The command's own defaults: a suite alone stands for all its benchmarks."""
-        given = settings.given(args)
-        return SUITE if "suite" in given and not {"benchmark", "shift"} & set(given) else {}
-
     @seldom_collected()
-    def plan(self, args: argparse.Namespace) -> RunPlan:
-        """The cells, and how to run them.
+    def plan(self, given: Mapping[str, settings.Traced]) -> RunPlan:
+        """The cells, and how to run them; says from the first second that the command works.
 
         Raises:
             QueryShiftError: what is wrong in the flags, or in a file with its line.
         """
-        from benchmark.planning.plan import plan_flags, plan_grid
+        own, args, console = self.own, self.args, self.console
+        if "suite" in given and not {"benchmark", "shift"} & set(given):
+            own = SUITE  # alone it stands for all its benchmarks
+        self.by_row = bool(own) or args.grid is not None
+        busy: AbstractContextManager[Any] = nullcontext()
+        if not args.dry_run and not ("quiet" in given and given["quiet"].value):
+            if console.is_interactive:
+                busy = console.status("planning")
+            else:
+                line = f"planning; then a line every {EVERY:.0f} s"
+                say(console_over(Output(sys.stderr)), line)
+        with busy:
+            from benchmark.planning.plan import plan_flags, plan_grid  # imports torch
 
-        if args.grid is not None:
+            if args.grid is None:
+                return plan_flags({**settings.defaults(**own), **given})
             from benchmark.planning.gridfile import grid_path, read_grid
 
             return plan_grid(read_grid(grid_path(args.grid)), args)
-        own = settings.defaults(**self.defaults(args))
-        return plan_flags({**own, **settings.given(args)})
 
-    @seldom_collected()
-    def report(
-        self,
-        plan: RunPlan,
-        records: Sequence[Record],
-        store: RunStore,
-        args: argparse.Namespace,
-        console: Console,
-    ) -> None:
+    def report(self, plan: RunPlan, records: Sequence[Record], store: RunStore) -> None:
         """Prints the table of the run's cells; writes the files that are out of date."""
         from benchmark.report.pools import benchmark_pools
         from benchmark.report.verdict import verdict
         from benchmark.report.writing import load_results, output_options, up_to_date, write_all
 
         stored, keys = load_results(store), {record.key for record in records}
-        mine = [one for one in stored if one.record.key in keys]
         bare = plan.config.unlabelled  # cells that failed before their data were read, too
+        mine = [one for one in stored if one.record.key in keys]
         log = [one for one in mine if one.unlabelled or bare]
         scored = [one for one in mine if not (one.unlabelled or bare)]
         pools = benchmark_pools(scored)
@@ -149,50 +139,42 @@ class Bench(Command):
         if log:
             from benchmark.report.unlabelled import unlabelled_table, unlabelled_verdict
 
-            console.print(unlabelled_table(log))
+            self.console.print(unlabelled_table(log))
             said = unlabelled_verdict(log)
         if scored:
-            written = self._print_scores(scored, pools, plan, store, args, console)
-        say_reasons(console, records)
+            written = self._print_scores(scored, pools, plan, store)
+        say_reasons(self.console, records)
         figures = not plan.config.no_figures
         if up_to_date(store.path, [one.record for one in stored], output_options(figures=figures)):
-            say(console, f"the files in {store.path}/ are up to date")
+            say(self.console, f"the files in {store.path}/ are up to date")
         else:
             written += write_all(store, stored, figures=figures)
-        say_where(console, written)
+        say_where(self.console, written)
         for line in (*said, *verdict(pools)):
-            say(console, line, "bold")
+            say(self.console, line, "bold")
 
     def _print_scores(
-        self,
-        mine: list[CellResult],
-        pools: Sequence[Pool],
-        plan: RunPlan,
-        store: RunStore,
-        args: argparse.Namespace,
-        console: Console,
+        self, mine: list[CellResult], pools: Sequence[Pool], plan: RunPlan, store: RunStore
     ) -> list[Path]:
         """Prints the table of cells with recall; gives the file of a suite's table."""
-        from benchmark.report.table import results_table
+        from benchmark.report.table import results_table, suite_frame, suite_table
         from benchmark.report.verdict import tuned_notes
-
-        if args.grid is None and not self.defaults(args):
-            console.print(results_table(mine))
-            return []
-        from benchmark.report.table import suite_frame, suite_table
         from benchmark.report.writing import write_csv
 
+        if not self.by_row:
+            self.console.print(results_table(mine))
+            return []
         frame = suite_frame(mine, plan.rows)  # a row for each benchmark, not for each method
-        console.print(suite_table(frame.assign(note="")))  # the reasons come below, once each
-        say(console, "R@1 in percent: mean over shifts and directions; clean: source model")
-        for line in tuned_notes(pools):
-            say(console, line)
+        self.console.print(suite_table(frame.assign(note="")))  # reasons come below, once each
+        for line in (
+            "R@1 in percent: mean over shifts and directions; clean: source model",
+            *tuned_notes(pools),
+        ):
+            say(self.console, line)
         return [write_csv(frame, store.path / "suite.csv")]
 
 
 class Suite(Bench):
-    """All benchmarks of a suite under their own default shifts."""
-
     name = "suite"
     summary = "run every benchmark of a suite under its default shifts; one table"
     examples = (
@@ -200,17 +182,13 @@ class Suite(Bench):
         "  queryshift suite --suite paper --data /data --method all --allow-missing"
     )
     leave_out = ("stream", "stream_option", "ready_made")
+    own = SUITE
 
     def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Nothing."""
 
-    def defaults(self, args: argparse.Namespace) -> Mapping[str, Any]:
-        return SUITE
-
 
 class Grid(Bench):
-    """A whole comparison, from a file."""
-
     name = "grid"
     summary = "bench --grid GRID: run the unfinished cells of a grid; one table"
     examples = (
@@ -226,8 +204,6 @@ class Grid(Bench):
 
 
 class Plan(Grid):
-    """Cells, how many are done, what will be skipped, and the cost of the rest."""
-
     name = "plan"
     summary = "bench --grid GRID --dry-run: cells to run, finished, skipped; time, memory and disk"
     examples = "  queryshift plan mini\n  queryshift plan my-grid.yaml --workers 8 --seed 0-9"
@@ -243,14 +219,13 @@ def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
     from benchmark.store.records import read_cell
 
     records = []
-    for planned in cells:
-        if planned.reason:
-            record = unfinished(planned.cell, "", Status.SKIPPED, planned.reason)
-            try:
-                read_cell(store.cells / f"{planned.cell.stem(record.key)}.json")
-            except ResultsError:  # none is there yet, or no good one
-                store.save(record)
-            records.append(record)
+    for planned in (planned for planned in cells if planned.reason):
+        record = unfinished(planned.cell, "", Status.SKIPPED, planned.reason)
+        records.append(record)
+        try:
+            read_cell(store.cells / f"{planned.cell.stem(record.key)}.json")
+        except ResultsError:  # none is there yet, or no good one
+            store.save(record)
     return records
 
 
@@ -315,11 +290,10 @@ def say_untuned(console: Console, cells: Sequence[Cell]) -> None:
     from benchmark.config.presets import USER_FILE
     from benchmark.planning.specs import untuned
 
-    names = untuned(cells)
-    if names:
+    if names := ",".join(untuned(cells)):
         line = (
-            f"untuned on the embedded default: {', '.join(names)}; to tune: queryshift tune "
-            f"--method {','.join(names)}, then add --preset {USER_FILE}"
+            f"untuned on the embedded default: {names.replace(',', ', ')}; to tune: queryshift "
+            f"tune --method {names}, then add --preset {USER_FILE}"
         )
         say(console, line, "yellow")
 

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from benchmark.cell import Cell, Record, Status
 from benchmark.cli.bench import Bench, execute, say_reasons, say_where
-from benchmark.cli.command import FAILED, OK, Command, say, table
+from benchmark.cli.main import FAILED, OK, Command, say, table
 from benchmark.config import run as settings
 from benchmark.config.files import user_path
-from benchmark.config.kinds import COUNT
 from benchmark.config.presets import is_file, read_preset
+from benchmark.config.run import COUNT
 from benchmark.config.validate import check
 from benchmark.errors import ConfigError
 from benchmark.registry import METHODS
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 
 class Leaderboard(Bench):
-    """All methods on all embedded benchmarks: the committed tables."""
-
     name = "leaderboard"
     summary = "regenerate results/leaderboard.csv and its figures (embedded default, all methods)"
     examples = "  queryshift leaderboard --workers 2\n  queryshift leaderboard --seed 0 --limit 200"
@@ -46,14 +44,7 @@ class Leaderboard(Bench):
             "--results", default="results", metavar="DIR", help="where to write (default: results)"
         )
 
-    def report(
-        self,
-        plan: Plan,
-        records: Sequence[Record],
-        store: RunStore,
-        args: argparse.Namespace,
-        console: Console,
-    ) -> None:
+    def report(self, plan: Plan, records: Sequence[Record], store: RunStore) -> None:
         """What is committed says of every failed or missing cell that it is; hiding none."""
         from benchmark.report.claim_rules import claims_frame
         from benchmark.report.claims import centring_claims, ours_claim
@@ -62,8 +53,8 @@ class Leaderboard(Bench):
 
         stored = load_results(store, batches=False)
         frame = suite_frame(stored, plan.rows)
-        console.print(suite_table(frame))
-        results = user_path(args.results)
+        self.console.print(suite_table(frame))
+        results = user_path(self.args.results)
         written = [
             write_csv(frame, results / "suite.csv"),
             write_csv(
@@ -71,12 +62,10 @@ class Leaderboard(Bench):
                 results / "centring.csv",
             ),
         ]
-        say_where(console, written + write_all(store, stored, folder=results, each=False))
+        say_where(self.console, written + write_all(store, stored, folder=results, each=False))
 
 
 class ClaimsPage(Bench):
-    """What REST's abstract and figure claim, and what beats centring, with verdicts."""
-
     name = "claims"
     summary = "test REST's claims, and what beats centring alone, on the embedded default"
     examples = (
@@ -96,14 +85,7 @@ class ClaimsPage(Bench):
             "--results", metavar="DIR", help="write claims.csv and claims.md here as well"
         )
 
-    def report(
-        self,
-        plan: Plan,
-        records: Sequence[Record],
-        store: RunStore,
-        args: argparse.Namespace,
-        console: Console,
-    ) -> None:
+    def report(self, plan: Plan, records: Sequence[Record], store: RunStore) -> None:
         """Prints the verdicts and writes them to the run's folder, and where else is asked for."""
         from benchmark.report.claim_rules import claims_table, write_claims
         from benchmark.report.claims import claims
@@ -111,15 +93,13 @@ class ClaimsPage(Bench):
 
         keys = {record.key for record in records}
         found = claims(one for one in load_results(store) if one.record.key in keys)
-        console.print(claims_table(found))
-        say_reasons(console, records)
-        for folder in (store.path, *([user_path(args.results)] if args.results else [])):
-            say_where(console, write_claims(found, folder))
+        self.console.print(claims_table(found))
+        say_reasons(self.console, records)
+        for folder in (store.path, *([user_path(self.args.results)] if self.args.results else [])):
+            say_where(self.console, write_claims(found, folder))
 
 
 class Tune(Command):
-    """The same small search for every method, on a validation set only."""
-
     name = "tune"
     summary = "choose the methods' options on validation data: the embedded part's, or your own"
     examples = (
@@ -139,11 +119,8 @@ class Tune(Command):
         parser.add_argument(
             "--out", metavar="FILE", help="your preset file (default: queryshift-preset.yaml)"
         )
-        settings.add_flags(parser, leave_out=self.leave_out)
-
-    leave_out = (
-        *("out", "preset", "option", "no_figures", "ready_made", "if_exists", "shard", "log"),
-    )
+        leave_out = ("out", "preset", "option", "no_figures", "ready_made", "if_exists", "shard")
+        settings.add_flags(parser, leave_out=(*leave_out, "log"))
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         """Runs the trials (finished ones are reused), prints and writes what they say."""
@@ -172,16 +149,11 @@ class Tune(Command):
         budget = budget or tune.TRIALS
         if not _search(studies, budget, plan, data, console):
             return FAILED
-        embedded = all(cell.backbone.embedded for cell in cells)
-        written = tune.write_preset(
-            target,
-            kept,
-            studies,
-            data=data,
-            budget=budget,
-            queries=plan.config.limit or 0,
-            embedded=embedded,
+        how = (
+            f"{budget} trials and outward from a best value at the end of its range, "
+            f"{plan.config.limit or 0} queries a shift"
         )
+        written = tune.write_preset(target, kept, studies, data, how)
         console.print(_chosen(studies))
         say(console, f"wrote {target} and {written}")
         if not tune.is_shipped(target):
@@ -196,12 +168,11 @@ def _search(studies: Sequence[Study], budget: int, plan: Plan, data: str, consol
 
     store, number = RunStore(tune.RUN), 0
     methods = len({study.method for study in studies})
-    named = f"{methods} method{'s' if methods > 1 else ''}"
+    about = f"; {methods} method{'s' if methods > 1 else ''}, a budget of {budget} trials each"
     while cells := [cell for study in studies for cell in study.wanted(budget)]:
         number += 1
-        about = f"{named}, a budget of {budget} trials each" if number == 1 else ""
         counted = f"round {number}: {len(cells)} validation cells of {data}"
-        say(console, f"{counted}; {about}" if about else counted)
+        say(console, counted + about if number == 1 else counted)
         records, _ = execute(cells, store, plan.config, console)
         tune.take(studies, records)
         failed = [r for r in records if r.status is not Status.DONE and not tune.has_diverged(r)]
@@ -214,9 +185,7 @@ def _search(studies: Sequence[Study], budget: int, plan: Plan, data: str, consol
 
 def _validation_set(cell: Cell) -> str:
     """What the data of a trial are called in the preset: the suite, or the benchmark's row."""
-    if cell.suite != "own":
-        return cell.suite
-    return cell.benchmark.rpartition("-")[0]
+    return cell.suite if cell.suite != "own" else cell.benchmark.rpartition("-")[0]
 
 
 def _chosen(studies: Sequence[Study]) -> FittedTable:

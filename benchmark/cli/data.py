@@ -1,27 +1,29 @@
-"""``queryshift data``: is the user's own data complete, and how must it be laid out?"""
+"""``queryshift data`` and ``cache``: the user's own data, and what the disk cache holds."""
 
 from __future__ import annotations
 
 import argparse
 import functools
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.filesize import decimal as shown_size
 from rich.progress import track
 from rich.text import Text
 
-from benchmark.cli.command import FAILED, OK, Command, Parser, UsageError, say, table
+from benchmark.cli.main import FAILED, OK, Command, UsageError, say, table
 from benchmark.config.files import expanded, user_path
 from benchmark.data.datasets.folders import layout_of
 from benchmark.data.own.source import is_own, refuse_other_files
 from benchmark.data.suite import BenchmarkCard, load_suite
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
-from benchmark.report.display import FittedTable
 
 if TYPE_CHECKING:
-    from benchmark.data.check import Finding, Track
+    from benchmark.data.check import Track
+    from benchmark.evaluation.cache import DiskCache
 
 SUITE = "paper"
 """The suite whose benchmarks run on the user's own data."""
@@ -36,8 +38,6 @@ _OWN_FLAGS = (
 
 
 class Data(Command):
-    """Checks the user's folder of data sets, or says what it must look like."""
-
     name = "data"
     summary = "check your own copies of the data sets: what is found, what is missing, the layout"
     examples = (
@@ -48,60 +48,35 @@ class Data(Command):
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        actions = parser.add_subparsers(
-            dest="action", metavar="ACTION", required=True, parser_class=_ActionParser
-        )
-        check = actions.add_parser(
-            "check",
-            help="look for the files of each benchmark; exit code 1 if any are missing",
-            allow_abbrev=False,
-        )
-        check.add_argument(
-            "--data",
-            metavar="PLACE",
-            required=True,
-            help="folder with the data sets, or a table of your own",
-        )
+        actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+        what = "look for the files of each benchmark; exit code 1 if any are missing"
+        check = actions.add_parser("check", help=what, allow_abbrev=False)
+        what = "folder with the data sets, or a table of your own"
+        check.add_argument("--data", metavar="PLACE", required=True, help=what)
         for flag, metavar, what in _OWN_FLAGS:
             check.add_argument(f"--{flag}", metavar=metavar, default="", help=what)
-        check.add_argument(
-            "--unlabelled", action="store_true", help="own table: a query log without relevance"
-        )
-        check.add_argument(
-            "--decode", action="store_true", help="also decode every file (takes minutes)"
-        )
-        layout = actions.add_parser(
-            "layout", help="show the expected folder layout", allow_abbrev=False
-        )
+        for flag, what in (
+            ("--unlabelled", "own table: a query log without relevance"),
+            ("--decode", "also decode every file (takes minutes)"),
+        ):
+            check.add_argument(flag, action="store_true", help=what)
+        what = "show the expected folder layout"
+        layout = actions.add_parser("layout", help=what, allow_abbrev=False)
+        what = f"benchmarks or data sets (default: all of the suite {SUITE})"
         for action in (check, layout):
-            action.add_argument(
-                "benchmarks",
-                metavar="BENCH",
-                nargs="*",
-                help=f"benchmarks or data sets (default: all of the suite {SUITE})",
-            )
+            action.add_argument("benchmarks", metavar="BENCH", nargs="*", help=what)
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
-        if args.action == "check" and is_own(args.data) and not args.benchmarks:
-            return _check_own(args, console)
-        chosen = _chosen(args.benchmarks)
         if args.action == "layout":
-            for dataset in dict.fromkeys(card.dataset for card in chosen):
+            for dataset in dict.fromkeys(card.dataset for card in _chosen(args.benchmarks)):
                 _print_layout(dataset, console)
             return OK
-        return _check(chosen, user_path(args.data), console, args)
-
-
-class _ActionParser(Parser):
-    """Refuses what it does not know itself, with its own flags as suggestions."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        parsed, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            known = [flag for action in self._actions for flag in action.option_strings]
-            near = did_you_mean(unknown[0], known)
-            raise UsageError(f"{self.prog} does not know {unknown[0]!r}{near} ({self.prog} --help)")
-        return parsed, unknown
+        shown = functools.partial(
+            track, console=console, transient=True, disable=not console.is_interactive
+        )
+        if is_own(args.data) and not args.benchmarks:
+            return _check_own(args, console, shown)
+        return _check(_chosen(args.benchmarks), user_path(args.data), console, args, shown)
 
 
 def _chosen(names: Sequence[str]) -> list[BenchmarkCard]:
@@ -128,20 +103,15 @@ def _chosen(names: Sequence[str]) -> list[BenchmarkCard]:
     return list(chosen.values()) if names else list(cards)
 
 
-def _check_own(args: argparse.Namespace, console: Console) -> int:
+def _check_own(args: argparse.Namespace, console: Console, shown: Track) -> int:
     from benchmark.config.run import BenchConfig, from_flag
     from benchmark.data.check import check_own
     from benchmark.planning.own_data import source_of
 
-    config = BenchConfig(
-        data=expanded(args.data),
-        columns=from_flag("columns", args.columns) if args.columns else (),
-        gallery=args.gallery,
-        qrels=args.qrels,
-        split=args.split,
-        unlabelled=args.unlabelled,
-    )
-    report = check_own(source_of(config), _tracked(console))
+    own = {name: getattr(args, name) for name in ("gallery", "qrels", "split", "unlabelled")}
+    columns = from_flag("columns", args.columns) if args.columns else ()
+    config = BenchConfig(data=expanded(args.data), columns=columns, **own)
+    report = check_own(source_of(config), shown)
     facts = report.facts.items()
     console.print(table(("", " "), facts, title=args.data, show_header=False))
     for problem in report.problems:
@@ -151,14 +121,12 @@ def _check_own(args: argparse.Namespace, console: Console) -> int:
     return FAILED if report.problems else OK
 
 
-def _tracked(console: Console) -> Track:
-    return functools.partial(
-        track, console=console, transient=True, disable=not console.is_interactive
-    )
-
-
 def _check(
-    cards: Sequence[BenchmarkCard], root: Path, console: Console, args: argparse.Namespace
+    cards: Sequence[BenchmarkCard],
+    root: Path,
+    console: Console,
+    args: argparse.Namespace,
+    shown: Track,
 ) -> int:
     if not args.benchmarks and not root.is_dir():
         refuse_other_files(str(root))
@@ -172,7 +140,6 @@ def _check(
     # NumPy and the libraries of the data: not before they are needed.
     from benchmark.data.check import check_data
 
-    shown = _tracked(console)
     groups: dict[tuple[str, str], list[BenchmarkCard]] = {}
     for card in cards:
         groups.setdefault((card.dataset, card.split), []).append(card)
@@ -181,20 +148,6 @@ def _check(
     ]
     if not args.benchmarks and not any(finding.found for finding in findings):
         refuse_other_files(str(root))
-    console.print(_table(findings, root))
-    absent = [one for one in findings if not (args.benchmarks or one.found)]
-    for finding in findings:
-        if not finding.complete:
-            _print_problems(finding, console, layout=finding not in absent)
-    if absent:
-        say(
-            console,
-            "\nqueryshift data layout NAME shows where the files of a data set are expected",
-        )
-    return OK if all(finding.complete for finding in findings) else FAILED
-
-
-def _table(findings: Sequence[Finding], root: Path) -> FittedTable:
     rows = []
     for finding in findings:
         if finding.complete:
@@ -207,28 +160,97 @@ def _table(findings: Sequence[Finding], root: Path) -> FittedTable:
         named = ", ".join(finding.benchmarks)
         rows.append((finding.dataset, finding.split, verdict, found, expected, named))
     columns = ("data set", "split", "", "found", "expected", "benchmarks")
-    return table(columns, rows, title=f"data in {root}")
-
-
-def _print_problems(finding: Finding, console: Console, *, layout: bool) -> None:
-    say(console, f"\n{finding.dataset}, {finding.split}", "bold")
-    for problem in finding.problems:
-        say(console, f"- {problem}")
-    if layout:
-        _print_layout(finding.dataset, console)
+    console.print(table(columns, rows, title=f"data in {root}"))
+    absent = [one for one in findings if not (args.benchmarks or one.found)]
+    for finding in (finding for finding in findings if not finding.complete):
+        say(console, f"\n{finding.dataset}, {finding.split}", "bold")
+        for problem in finding.problems:
+            say(console, f"- {problem}")
+        if finding not in absent:
+            _print_layout(finding.dataset, console)
+    if absent:
+        line = "\nqueryshift data layout NAME shows where the files of a data set are expected"
+        say(console, line)
+    return OK if all(finding.complete for finding in findings) else FAILED
 
 
 def _print_layout(dataset: str, console: Console) -> None:
-    layout = layout_of(dataset)
-    if layout is None:
-        return
-    say(console, f"layout of {layout.title}, below the data folder:")
-    for line in layout.tree.splitlines():
-        say(console, f"  {line}")
-    say(console, f"where to get it: {layout.access}")
-    if layout.note:
-        say(console, f"note: {layout.note}")
+    if (layout := layout_of(dataset)) is not None:
+        say(console, f"layout of {layout.title}, below the data folder:")
+        for line in layout.tree.splitlines():
+            say(console, f"  {line}")
+        say(console, f"where to get it: {layout.access}")
+        if layout.note:
+            say(console, f"note: {layout.note}")
 
 
 def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+class Cache(Command):
+    name = "cache"
+    summary = "show or empty the disk cache of embeddings and shifted queries"
+    examples = "  queryshift cache info\n  queryshift cache clear --cache /scratch/queryshift"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        what = "info (what is there) or clear (remove all of it)"
+        parser.add_argument("action", metavar="ACTION", help=what)
+        what = "the cache's folder (default: QUERYSHIFT_CACHE, else ~/.cache/queryshift)"
+        parser.add_argument("--cache", metavar="DIR", default="", help=what)
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        actions = {"info": _cache_info, "clear": _clear_cache}
+        if args.action not in actions:
+            raise UsageError(
+                f"cache can do {' or '.join(actions)}, not {args.action!r}"
+                f"{did_you_mean(args.action, actions)}"
+            )
+        from benchmark.evaluation.cache import disk_cache  # imports torch
+
+        cache = disk_cache(args.cache)
+        if cache is None:
+            raise UsageError(
+                "the disk cache is off (QUERYSHIFT_CACHE or QUERYSHIFT_CACHE_BYTES says so); name "
+                "its folder with --cache DIR"
+            )
+        return actions[args.action](cache, console)
+
+
+def _cache_info(cache: DiskCache, console: Console) -> int:
+    from benchmark.evaluation.cache_entry import KINDS, PARTIAL  # imports torch
+
+    entries, unfinished = cache.entries(), cache.entries(PARTIAL)
+    say(console, f"cache:   {cache.folder}")
+    used = sum(stored.size for stored in (*entries, *unfinished))
+    say(console, f"used:    {shown_size(used)} of at most {shown_size(cache.max_bytes)}")
+    if unfinished:
+        say(console, f"writing: {_entries(len(unfinished))} unfinished")
+    if not entries:
+        say(console, "it is empty")
+        return OK
+    rows = []
+    for kind, meaning in KINDS.items():
+        found = [stored for stored in entries if stored.kind == kind]
+        if found:
+            size = shown_size(sum(stored.size for stored in found))
+            last = datetime.fromtimestamp(max(stored.used for stored in found))
+            rows.append((meaning, len(found), size, f"{last:%Y-%m-%d %H:%M}"))
+    columns = ("what", "entries", "size", "last used")
+    console.print(table(columns, rows, numbers=columns[1:]))
+    return OK
+
+
+def _clear_cache(cache: DiskCache, console: Console) -> int:
+    from benchmark.evaluation.cache_entry import PARTIAL, SUFFIX  # imports torch
+
+    count, size = cache.clear()
+    say(console, f"removed {_entries(count)}, {shown_size(size)}, from {cache.folder}")
+    left = len(cache.entries(SUFFIX, PARTIAL))
+    if left:
+        say(console, f"{_entries(left)} could not be removed: the folder is not writable")
+    return FAILED if left else OK
+
+
+def _entries(number: int) -> str:
+    return f"{number} entr{'y' if number == 1 else 'ies'}"

@@ -1,7 +1,8 @@
-"""Entry point: chooses the subcommand, turns errors into one line and an exit code."""
+"""Entry point: what a subcommand is; chooses it, turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import gc
 import importlib
@@ -9,24 +10,165 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NoReturn
 
 from rich.console import Console
+from rich.text import Text
 
 from benchmark import __version__
-from benchmark.cli.command import (
-    FAILED,
-    INTERRUPTED,
-    OK,
-    UNSHOWN,
-    USER_ERROR,
-    Command,
-    UsageError,
-    say,
-)
 from benchmark.cli.terminal import Output, console_over
 from benchmark.errors import QueryShiftError, did_you_mean, shown
+from benchmark.report.display import FittedTable
+
+OK = 0
+FAILED = 1
+USER_ERROR = 2
+UNSHOWN = 3
+"""All is done and stored, but the output could not be written."""
+
+INTERRUPTED = 130
+
+RUNS = Path("results") / "runs"
+"""Where runs are stored when nothing else is said; relative to the current folder."""
+
+
+def say(console: Console, line: str, style: str = "") -> None:
+    """Prints a line as it is: nothing in it is markup, and it is not wrapped."""
+    console.print(Text(line, style=style), soft_wrap=True)
+
+
+@contextlib.contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Lets the garbage collector look far less often: what is imported and loaded here stays.
+
+    It would look through the same million objects again and again, a fifth of the time of importing
+    torch and open_clip. Not for cells: what they leave in cycles may hold large tensors.
+    """
+    usual = gc.get_threshold()
+    gc.set_threshold(100_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.collect(1)  # here, so that it does not come amid the first cell, whose time is measured
+        gc.set_threshold(*usual)
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Iterable[Any]],
+    *,
+    title: str = "",
+    numbers: Collection[str] = (),
+    make: Callable[..., FittedTable] = FittedTable,
+    **look: Any,
+) -> FittedTable:
+    """A table of values as they are: none is markup; the first column is not wrapped.
+
+    Args:
+        columns: headings.
+        rows: a value, or a ``Text`` with its style, for each column.
+        title: above it.
+        numbers: headings of the columns that hold numbers.
+        make: what makes the empty table.
+        look: of the table, as rich has it.
+    """
+    made = make(title=Text(title) if title else None, title_justify="left", **look)
+    for heading in columns:
+        justify: Literal["left", "right"] = "right" if heading in numbers else "left"
+        first = heading == columns[0]
+        made.add_column(Text(heading), justify=justify, no_wrap=first, overflow="fold")
+    for row in rows:
+        made.add_row(*(value if isinstance(value, Text) else Text(str(value)) for value in row))
+    return made
+
+
+class UsageError(QueryShiftError):
+    """Raised for a command line that cannot be read: unknown flag, missing value."""
+
+
+class _Once(argparse.Action):
+    """Stores the value of a flag; a second one would silently replace the first."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        assert isinstance(parser, Parser)
+        if option_string is not None and self.dest in parser.stored:
+            raise argparse.ArgumentError(self, "given twice; give it once (a list by commas: a,b)")
+        parser.stored.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises ``UsageError`` instead of printing usage and leaving.
+
+    Attributes:
+        stored: destinations of the flags that were given a value.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.stored = set[str]()
+        for action in (None, "store"):
+            self.register("action", action, _Once)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises what argparse has to complain about, with the way to the help."""
+        raise UsageError(f"{message} ({self.prog} --help)")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses everything; an unknown flag is an error with the nearest flags.
+
+        Raises:
+            UsageError: an unknown flag, a surplus word, a missing or malformed value.
+        """
+        self.stored.clear()
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if not unknown:
+            return parsed, unknown
+        word = unknown[0].partition("=")[0]
+        if not word.startswith("-"):
+            raise UsageError(f"{self.prog} does not expect {word!r} ({self.prog} --help)")
+        known = [flag for action in self._actions for flag in action.option_strings]
+        raise UsageError(
+            f"{self.prog} has no flag {word!r}{did_you_mean(word, known)} ({self.prog} --help)"
+        )
+
+
+class Command(ABC):
+    """A subcommand: it fills its own parser and runs; what it returns is the exit code."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    examples: ClassVar[str] = ""
+
+    def parser(self) -> Parser:
+        """The command's own parser, with its examples below the flags."""
+        parser = Parser(
+            prog=f"queryshift {self.name}",
+            description=self.summary,
+            epilog=f"examples:\n{self.examples}" if self.examples else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_arguments(parser)
+        return parser
+
+    @abstractmethod
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Adds the command's flags and words to its parser."""
+
+    @abstractmethod
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        """Does the work; raises ``QueryShiftError`` for what the user can mend."""
+
 
 COMMANDS = {
     "bench": "bench:Bench",
@@ -34,12 +176,12 @@ COMMANDS = {
     "show": "names:Show",
     "check": "names:Check",
     "data": "data:Data",
-    "cache": "cache:Cache",
+    "cache": "data:Cache",
     "report": "runs:Report",
     "verify": "runs:Verify",
     "merge": "runs:Merge",
     "tune": "bundled:Tune",
-    "new": "new:New",
+    "new": "names:New",
 }
 """Name -> module and class; only the one that is asked for is imported."""
 
@@ -104,11 +246,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger.propagate = False  # a library may have given the root logger a handler of its own
     try:
         code = _guarded(words, console, errors)
-        problem = output.finish()
-        if problem is not None:
+        if (problem := output.finish()) is not None:
+            told = (problem.strerror if isinstance(problem, OSError) else None) or str(problem)
+            told = told.partition("\n")[0] or type(problem).__name__
             line = (
-                f"the output could not be written ({_first_line(problem)}); the command itself "
-                "finished, and what it stored is complete"
+                f"the output could not be written ({told}); the command itself finished, and what "
+                "it stored is complete"
             )
             _complain(errors, line)
             code = code or UNSHOWN
@@ -140,7 +283,11 @@ def _guarded(words: list[str], console: Console, errors: Console) -> int:
         _complain(errors, f"cannot use {shown(str(error.filename))}: {error.strerror}")
         return USER_ERROR
     except (QueryShiftError, ValueError) as error:
-        if not isinstance(error, (QueryShiftError, *_component_errors())):
+        # Errors of methods and shifts that refuse an option or an input, where they are loaded:
+        # importing methods.base here would import torch for every command.
+        known = (("methods.base", "MethodError"), ("shifts.base", "ShiftError"))
+        kinds = [getattr(sys.modules[name], kind) for name, kind in known if name in sys.modules]
+        if not isinstance(error, (QueryShiftError, *kinds)):
             raise
         _complain(errors, error)
         return USER_ERROR
@@ -156,7 +303,7 @@ def _dispatch(words: list[str], console: Console) -> int:
     chosen = command(words[0])
     with contextlib.redirect_stdout(console.file):  # where argparse prints its help
         try:
-            args = chosen.parser().parse_strictly(words[1:])
+            args = chosen.parser().parse_args(words[1:])
         except SystemExit:  # argparse leaves this way after --help
             return OK
     return chosen.run(args, console)
@@ -182,20 +329,6 @@ def _listed(names: Iterable[str]) -> str:
 
 def _complain(errors: Console, error: BaseException | str) -> None:
     say(errors, f"error: {' '.join(str(error).split())}", "red")
-
-
-def _first_line(error: BaseException) -> str:
-    told = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return told.partition("\n")[0] or type(error).__name__
-
-
-def _component_errors() -> tuple[type[BaseException], ...]:
-    """The errors of methods and shifts that refuse an option or an input, where they are loaded.
-
-    Importing ``methods.base`` here would import torch for every command.
-    """
-    known = (("methods.base", "MethodError"), ("shifts.base", "ShiftError"))
-    return tuple(getattr(sys.modules[name], kind) for name, kind in known if name in sys.modules)
 
 
 class _WarningLines(logging.Handler):

@@ -1,12 +1,16 @@
-"""``queryshift list``, ``show``, ``check``: the names that exist, and what is behind one."""
+"""``queryshift list``, ``show``, ``check``, ``new``: names, what is behind one, a new one."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
-import inspect
 import json
+import keyword
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from string import Template
 from typing import Any
 
 from rich import box
@@ -14,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.cli.command import FAILED, OK, Command, UsageError, table
-from benchmark.errors import PluginError, UnknownNameError, did_you_mean
+from benchmark.cli.main import FAILED, OK, Command, UsageError, say, table
+from benchmark.errors import ConfigError, PluginError, ResultsError, UnknownNameError, did_you_mean
 from benchmark.registry import (
     BACKBONES,
     BENCHMARKS,
@@ -29,8 +33,6 @@ from benchmark.registry import (
 
 
 class List(Command):
-    """Lists methods, shifts, benchmarks or backbones, without importing what they stand for."""
-
     name = "list"
     summary = "list the installed methods, shifts, benchmarks or backbones"
     examples = (
@@ -61,13 +63,16 @@ class List(Command):
             args.suite = load_suite(args.suite).name  # makes its benchmarks known
         infos = [registry.described(name) for name in registry.names()]
         for flag, (kinds, values) in _FILTERS.items():
-            if wanted := getattr(args, flag):
-                infos = _filtered(registry, infos, f"--{flag}", wanted, kinds, values)
+            wanted = getattr(args, flag)
+            if wanted and registry not in kinds:
+                able = " and ".join(kind.plural for kind in kinds)
+                raise UsageError(f"--{flag} is for {able}, not for {registry.plural}")
+            if wanted:
+                infos = _filtered(registry, infos, f"--{flag}", wanted, values)
         if args.json:
             plain = [{**dataclasses.asdict(info), "facts": dict(info.facts)} for info in infos]
             # Not through rich, which would wrap and style it.
-            json.dump(plain, console.file, indent=2, default=str)
-            console.file.write("\n")
+            console.file.write(json.dumps(plain, indent=2, default=str) + "\n")
         else:
             console.print(_names(registry, infos, console.width))
         return OK
@@ -98,26 +103,17 @@ def _filtered(
     infos: list[Info],
     flag: str,
     wanted: str,
-    kinds: Collection[Registry],
     values: Callable[[Info], Collection[str]],
 ) -> list[Info]:
-    """Those that have the value.
-
-    Raises:
-        UsageError: a flag for other kinds, or a value that nothing has.
-    """
-    if registry not in kinds:
-        able = " and ".join(kind.plural for kind in kinds)
-        raise UsageError(f"{flag} is for {able}, not for {registry.plural}")
-    of_all = [values(info) for info in infos]
-    known = dict.fromkeys(value for found in of_all for value in found if value)
+    """Those that have the value; raises UsageError for one that nothing has."""
+    of_all = [set(values(info)) for info in infos]
+    known = dict.fromkeys(value for info in infos for value in values(info) if value)
     if wanted not in known:
         raise UsageError(
             f"{flag}: no {registry.kind} has {wanted!r}{did_you_mean(wanted, known)}; "
             f"known: {', '.join(known)}"
         )
-    fitting = (wanted, "any")
-    return [i for i, found in zip(infos, of_all, strict=True) if set(found) & set(fitting)]
+    return [i for i, found in zip(infos, of_all, strict=True) if found & {wanted, "any"}]
 
 
 def _names(registry: Registry, infos: list[Info], width: int) -> Table:
@@ -160,7 +156,8 @@ def find(text: str) -> list[tuple[Registry, str]]:
     if chosen:
         return [(chosen[0], chosen[0].resolve(name))]
     hits = [(r, r.resolve(text)) for r in REGISTRIES.values() if text in r]
-    hits = hits or [(BENCHMARKS, name) for name in BENCHMARKS.usable() if _row_of(name) == text]
+    rows = (name for name in BENCHMARKS.usable() if BENCHMARKS.get(name).row == text)
+    hits = hits or [(BENCHMARKS, name) for name in rows]
     if not hits:
         from benchmark.planning.compatibility import open_clip_models
 
@@ -173,14 +170,7 @@ def find(text: str) -> list[tuple[Registry, str]]:
     return hits
 
 
-def _row_of(benchmark: str) -> str:
-    """The row of the tables that a benchmark is a direction of."""
-    return str(BENCHMARKS.get(benchmark).row)
-
-
 class Show(Command):
-    """Shows one name: its card, its options with their defaults, where it comes from."""
-
     name = "show"
     summary = "show card and options of a method, shift, benchmark or backbone, or a model's layers"
     examples = (
@@ -196,18 +186,59 @@ class Show(Command):
         parser.add_argument("--pretrained", metavar="TAG", default="", help="weights of the model")
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
-        from benchmark.cli.model import is_model, layers_of
-
-        if is_model(args.name):
-            console.print(layers_of(args.name, args.pretrained))
+        if _is_model(args.name):
+            console.print(_layers_of(args.name, args.pretrained))
             return OK
         for registry, name in find(args.name):
             rows = ((Text(key, style="bold"), value) for key, value in _facts(registry, name))
             title = f"{registry.kind} {name}"
             console.print(table(["name", "value"], rows, title=title, show_header=False))
             if registry is BACKBONES and name in ("mini", "mini-clips"):  # models as they stand
-                console.print(layers_of(name, args.pretrained))
+                console.print(_layers_of(name, args.pretrained))
         return OK
+
+
+def _is_model(text: str) -> bool:
+    """Whether a text names a model (backbone:model, open_clip's name), and not a backbone alone."""
+    from benchmark.planning.compatibility import open_clip_models
+
+    loader, colon, _ = text.partition(":")
+    return (
+        bool(colon and (loader in BACKBONES or loader in ("local-dir", "hf-hub")))
+        or text in open_clip_models()
+    )
+
+
+def _layers_of(text: str, pretrained: str) -> Table:
+    """The normalisation layers of a model under ``adapt=norm``.
+
+    Of open_clip's own architectures they are known without weights.
+    """
+    from benchmark.backbones.adapting import norm_layers
+    from benchmark.backbones.open_clip import bare_towers
+    from benchmark.cell import BackboneSpec
+    from benchmark.config.run import BenchConfig
+    from benchmark.planning.specs import backbone_spec
+
+    config = BenchConfig(model=text, pretrained=pretrained, device="cpu")
+    spec = backbone_spec(BackboneSpec(transform="clip"), config)
+    towers: dict[str, Any] = {}
+    if spec.loader == "open_clip" and not spec.pretrained and ":" not in spec.model:
+        towers = dict(bare_towers(spec.model))
+    else:
+        spec = dataclasses.replace(spec, transform="resize") if spec.loader == "blip" else spec
+        backbone = BACKBONES.get(spec.loader)(spec)
+        for side in BACKBONES.info(spec.loader).facts.get("modalities", ("image", "text")):
+            with contextlib.suppress(ConfigError):  # a model of another pair of modalities
+                towers[side] = backbone.query_encoder(side)
+    rows = []
+    for side, tower in towers.items():
+        rows += [
+            (side, kind, fate, f"{layers:,}", f"{scalars:,}")
+            for kind, fate, layers, scalars in norm_layers(tower)
+        ]
+    columns = ("side", "layer", "under adapt=norm", "layers", "numbers")
+    return table(columns, rows, title=f"model {text}", numbers=("layers", "numbers"))
 
 
 def _facts(registry: Registry, name: str) -> Iterator[tuple[str, str]]:
@@ -231,7 +262,9 @@ def _facts(registry: Registry, name: str) -> Iterator[tuple[str, str]]:
     options = getattr(thing, "Options", None)
     if options is None or not dataclasses.is_dataclass(options):
         return
-    meanings = _attributes(inspect.getdoc(options) or "")
+    from benchmark.config.presets import attributes  # imports pydantic
+
+    meanings = attributes(options)
     for option in dataclasses.fields(options):
         default: Any = option.default
         if option.default_factory is not dataclasses.MISSING:
@@ -255,24 +288,6 @@ def _bounds(limits: Mapping[str, Any]) -> str:
     return f" [{', '.join(said)}]" if said else ""
 
 
-def _attributes(doc: str) -> dict[str, str]:
-    """The ``Attributes:`` section of a Google-style docstring as name -> text."""
-    meanings: dict[str, str] = {}
-    name = ""
-    _, _, section = doc.partition("Attributes:\n")
-    for line in section.splitlines():
-        if line and not line.startswith(" "):
-            break
-        indent = len(line) - len(line.lstrip())
-        head, colon, text = line.strip().partition(":")
-        if indent == 4 and colon and head.isidentifier():
-            name = head
-            meanings[name] = text.strip()
-        elif name and line.strip():
-            meanings[name] += " " + line.strip()
-    return meanings
-
-
 def phrase(value: Any) -> str:
     """A value as a person reads it: "yes" and "no", names separated by commas, key=value."""
     if isinstance(value, bool):
@@ -285,8 +300,6 @@ def phrase(value: Any) -> str:
 
 
 class Check(Command):
-    """Runs the shipped contract on anything installed."""
-
     name = "check"
     summary = "test that a method or shift keeps its contract"
     examples = "  queryshift check rest\n  queryshift check shift/gaussian_noise"
@@ -307,7 +320,14 @@ class Check(Command):
 def _check(registry: Registry, name: str, console: Console) -> bool:
     thing = registry.get(name)
     with console.status(Text(f"checking {registry.kind} {name}")):
-        results = _method_results(thing) if registry is METHODS else _shift_results(thing)
+        if registry is METHODS:
+            from methods.testing import run_contract as run_method_contract
+
+            results = run_method_contract(thing)
+        else:
+            from shifts.testing import run_contract
+
+            results = [(r.check, r.passed, r.problem) for r in run_contract(thing)]
     ok, failed = Text("ok", style="green"), Text("FAILED", style="red")
     rows = [(check, ok if good else failed, note) for check, good, note in results]
     columns = ("check", "", "what it means, or what is wrong")
@@ -315,13 +335,65 @@ def _check(registry: Registry, name: str, console: Console) -> bool:
     return all(good for _, good, _ in results)
 
 
-def _method_results(method_class: type) -> list[tuple[str, bool, str]]:
-    from methods.testing import run_contract
+_TEMPLATES = Path(__file__).parent / "templates"
+_KINDS = tuple(registry.kind for registry in REGISTRIES.values())
+_CALL = {
+    "method": "queryshift check {0}\n  queryshift tune --method {0}\n"
+    "  queryshift bench --method {0} --preset queryshift-preset.yaml",
+    "shift": "queryshift check {0}\n  queryshift bench --shift {0}",
+    "benchmark": "pytest {1}\n  queryshift bench --benchmark {0} --data FOLDER --model mini",
+    "backbone": "pytest {1}\n  queryshift bench --model {0} --pretrained FILE.safetensors",
+}
 
-    return run_contract(method_class)
 
+class New(Command):
+    name = "new"
+    summary = "write a small package for a method, shift, benchmark or backbone of your own"
+    examples = "  queryshift new method mine\n  queryshift new shift dust --out packages"
 
-def _shift_results(shift_class: type) -> list[tuple[str, bool, str]]:
-    from shifts.testing import run_contract
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("kind", metavar="KIND", help=", ".join(_KINDS))
+        parser.add_argument("name", metavar="NAME", help="as the registry will call it")
+        parser.add_argument("--out", default=".", metavar="DIR", help="where its folder is made")
 
-    return [(r.check, r.passed, r.problem) for r in run_contract(shift_class)]
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        """Writes pyproject.toml, the module and its test; says what to do next."""
+        from benchmark.config.files import atomic_write, user_path
+
+        kind, name = args.kind, args.name
+        if kind not in _KINDS:
+            raise ConfigError(
+                f"there is no kind {kind!r}{did_you_mean(kind, _KINDS)}; expected one of "
+                f"{', '.join(_KINDS)}"
+            )
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name.capitalize()):
+            raise ConfigError(
+                f"{name!r} cannot be the name of a {kind}; expected small letters, digits and _, "
+                "such as my_idea, and no constant of Python"
+            )
+        registry = REGISTRIES[f"{kind}s"]
+        if name in registry:
+            raise ConfigError(
+                f"there is a {kind} {name!r} already ({registry.origin(name)}); take another name"
+            )
+        folder = user_path(args.out) / f"queryshift-{name.replace('_', '-')}"
+        if folder.exists():
+            raise ConfigError(f"{folder} is there already, and nothing in it was changed")
+        camel = "".join(part.capitalize() for part in name.split("_"))
+        module = f"queryshift_{name}"
+        facts = {"kind": kind, "name": name, "dashed": name.replace("_", "-")}
+        facts |= {"module": module, "camel": camel}
+        facts["target"] = {"benchmark": "card", "backbone": "load"}.get(kind, camel)
+        files = {"pyproject.toml": "pyproject", f"{module}.py": kind}
+        files[f"test_{module}.py"] = f"{kind}_test"
+        try:
+            folder.mkdir(parents=True)
+            for file, template in files.items():
+                text = Template((_TEMPLATES / f"{template}.txt").read_text(encoding="utf-8"))
+                atomic_write(folder / file, text.substitute(facts).encode())
+        except OSError as error:
+            raise ResultsError(f"{folder} cannot be written: {error.strerror or error}") from None
+        say(console, f"wrote {folder}/ ({', '.join(files)})")
+        say(console, f"next:\n  pip install --no-deps -e {folder}")
+        say(console, f"  {_CALL[kind].format(name, folder)}")
+        return OK

@@ -110,21 +110,30 @@ class Lines:
         now = self._clock()
         if now - self._said < EVERY:
             return
-        self._said = now
-        passed = now - self._begun
+        self._said, passed = now, now - self._begun
         part = sum(done / max(total, 1) for done, total in self._running.values())
         share = (self._done + part) / max(self._total, 1)
-        left = f", about {_span(passed * (1 / share - 1))} left" if 0 < share < 1 else ""
+        left = f", about {duration(passed * (1 / share - 1))} left" if 0 < share < 1 else ""
         running = "".join(
             f"; {name}: {done} of {total} queries" for name, (done, total) in self._running.items()
         )
-        line = f"{self._done} of {self._total} cells in {_span(passed)}{left}{running}"
+        line = f"{self._done} of {self._total} cells in {duration(passed)}{left}{running}"
         self._console.print(Text(line), soft_wrap=True)
 
 
-def _span(seconds: float) -> str:
-    """A time as a person says it: "50 s", "3 min", "2 h 5 min"."""
-    minutes = round(seconds / 60)
-    if minutes < 2:
+def duration(seconds: float | None) -> str:
+    """A time as a person says it.
+
+    >>> duration(42.3), duration(5000), duration(200_000), duration(None)
+    ('42 s', '1 h 23 min', '2 d 8 h', 'unknown')
+    """
+    if seconds is None:
+        return "unknown"
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"

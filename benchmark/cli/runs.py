@@ -1,26 +1,31 @@
-"""``queryshift report``, ``verify`` and ``merge``: commands on the folders of stored runs."""
+"""Stored and planned runs: ``queryshift report``, ``verify``, ``merge``; forecasts and settings."""
 
 from __future__ import annotations
 
 import argparse
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
+from rich.text import Text
 
 from benchmark.cli.bench import say_where
-from benchmark.cli.command import FAILED, OK, RUNS, Command, say, table
+from benchmark.cli.main import FAILED, OK, RUNS, Command, say, table
+from benchmark.cli.names import phrase
+from benchmark.cli.progress import duration
 from benchmark.config import run as settings
 from benchmark.config.files import user_path
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError, ResultsError, did_you_mean
+from benchmark.report.display import FittedTable, data_table
 
 if TYPE_CHECKING:
     from benchmark.executors.rerun import Check
+    from benchmark.planning.plan import Plan
     from benchmark.store.run_store import RunStore
 
 Kinds = Sequence[Literal["png", "pdf"]]
@@ -43,8 +48,6 @@ def find_run(text: str) -> Path:
 
 
 class Report(Command):
-    """A pure function of the run's folder: running it twice writes the same bytes."""
-
     name = "report"
     summary = "print the table of a stored run; rewrite its tables and figures"
     examples = (
@@ -115,8 +118,6 @@ def _beside_reported(store: RunStore, console: Console) -> list[Path]:
 
 
 class Verify(Command):
-    """Says of each cell of the sample whether it comes out again."""
-
     name = "verify"
     summary = "repeat a random sample of a run's cells and compare query by query"
     examples = (
@@ -127,13 +128,8 @@ class Verify(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add = functools.partial(parser.add_argument, default=argparse.SUPPRESS)
         parser.add_argument("folder", metavar="RUN", help=f"folder of a run, or its name in {RUNS}")
-        add(
-            "--sample",
-            type=float,
-            default=0.05,
-            metavar="SHARE",
-            help="share of the finished cells to repeat (default: 0.05)",
-        )
+        share = "share of the finished cells to repeat (default: 0.05)"
+        add("--sample", type=float, default=0.05, metavar="SHARE", help=share)
         add("--seed", metavar="INT", help="seed of the sample (default: 0)")
         add("--data", metavar="DIR", help="folder with the data sets on this machine")
         add("--pretrained", metavar="FILE", help="weights file on this machine")
@@ -166,17 +162,18 @@ class Verify(Command):
         sample = draw(cells, args.sample, config.seed[0])
         # Everything anew: what an earlier run has left in the cache is what is to be checked.
         resources = default_resources(replace(config, cache="off"))
+        device = device_name(config.device)
         place = functools.partial(
-            placed,
-            data=config.data,
-            pretrained=config.pretrained,
-            device=device_name(config.device),
+            placed, data=config.data, pretrained=config.pretrained, device=device
         )
         say(console, f"running {len(sample)} of {sum(c.done for c in cells)} finished cells again")
         checks = []
         for check in verify(sample, resources, place=place, threads=config.threads):
-            _say_check(check, console)
             checks.append(check)
+            style = "" if check.good else "red"
+            say(console, f"{check.stored.name}: {check.verdict.value}", style)
+            for detail in () if check.good else check.details:
+                say(console, f"  {detail}", style)
         _say_environment(checks, console)
         counts = Counter(check.verdict.value for check in checks)
         line = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
@@ -185,13 +182,6 @@ class Verify(Command):
         good = all(check.good for check in checks) and not problems
         say(console, line, "green" if good else "red")
         return OK if good else FAILED
-
-
-def _say_check(check: Check, console: Console) -> None:
-    style = "" if check.good else "red"
-    say(console, f"{check.stored.name}: {check.verdict.value}", style)
-    for detail in () if check.good else check.details:
-        say(console, f"  {detail}", style)
 
 
 def _say_environment(checks: Sequence[Check], console: Console) -> None:
@@ -208,8 +198,6 @@ def _say_environment(checks: Sequence[Check], console: Console) -> None:
 
 
 class Merge(Command):
-    """Joins the run folders of several machines; checks all before it copies any."""
-
     name = "merge"
     summary = "join run folders; refuses results that do not belong in one table"
     examples = (
@@ -234,3 +222,111 @@ class Merge(Command):
             say(console, f"left out: {merged.duplicates} {same}")
         say(console, f"tables and figures: queryshift report {args.out}")
         return OK
+
+
+# What a run would do, before anything runs: ``bench --dry-run`` and ``bench --settings``
+
+REASONS_SHOWN = 10
+WAYS = {"measured": "measured before", "similar": "from another benchmark"}
+
+
+def show_forecast(plan: Plan, folder: Path, console: Console) -> int:
+    """Prints cells, how many are done, what will be skipped, and the cost of the rest."""
+    from benchmark.planning.estimate import forecast
+
+    found = forecast(plan, folder)
+    console.print(_forecast_table(found["rows"]))
+    for line, style in (*_counts(found), *_cost(found["estimate"], found["workers"])):
+        say(console, line, style)
+    return OK
+
+
+def _forecast_table(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> FittedTable:
+    """A row for each benchmark, a column for each method: cells to run, of how many."""
+    methods = list(dict.fromkeys(method for row in rows.values() for method in row))
+    lines = []
+    for name, row in rows.items():
+        skipped = sum(counts["skipped"] for counts in row.values())
+        seconds = [counts["seconds"] for counts in row.values()]
+        time = duration(None if None in seconds else sum(seconds))
+        lines.append((name, *(_to_run(row.get(m)) for m in methods), skipped or "", time))
+    columns = ("benchmark", *methods, "skipped", "time")
+    return table(columns, lines, numbers=columns[1:], make=data_table)
+
+
+def _to_run(counts: Mapping[str, Any] | None) -> Text:
+    """How many cells are to be run, of how many that can be."""
+    if counts is None:
+        return Text("-", style="dim")
+    possible, waiting = counts["possible"], counts["to_run"]
+    if not possible:
+        return Text("skipped", style="yellow")
+    if not waiting:
+        return Text("done", style="green")
+    return Text(str(possible) if waiting == possible else f"{waiting} of {possible}")
+
+
+def _counts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield (
+        f"{found['cells']} cells: {found['done']} done in {found['folder']}, "
+        f"{found['to_run']} to run, {found['reasons'].total()} skipped",
+        "",
+    )
+    if found["unverified"]:
+        yield (
+            f"{found['unverified']} of the done ones are taken to be of today's data and weights; "
+            "a run checks that",
+            "yellow",
+        )
+    for reason, count in found["reasons"].most_common(REASONS_SHOWN):
+        yield f"{count} skipped: {reason}", "yellow"
+    if (more := len(found["reasons"]) - REASONS_SHOWN) > 0:
+        yield f"and {more} more reasons", ""
+
+
+def _cost(cost: Mapping[str, Any], workers: int) -> Iterator[tuple[str, str]]:
+    if not cost["cells"]:
+        yield "nothing to do", "green"
+        return
+    if cost["seconds"] is None:
+        yield "time, memory and disk: unknown, nothing like it was measured here", "yellow"
+        return
+    shown = ", ".join(f"{count} {WAYS[how]}" for how, count in cost["how"].items())
+    each = f", {duration(cost['seconds_per_worker'])} on {workers} workers" if workers > 1 else ""
+    yield f"time: {duration(cost['seconds'])}{each} (cells: {shown})", ""
+    memory = f"{_size(cost['peak_mb'])} a worker, {_size(cost['peak_mb'] * workers)} in all"
+    yield f"memory: {memory}; disk: {_size(cost['disk_mb'])}", ""
+    if cost["unknown"]:
+        yield f"without {cost['unknown']} cells of unknown cost", "yellow"
+
+
+def _size(megabytes: float) -> str:
+    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1024:.1f} GB"
+
+
+def show_settings(args: argparse.Namespace, console: Console) -> int:
+    """Prints every setting of a run or grid, its value and where that comes from."""
+    flags = settings.from_flags(args)
+    if args.grid is None:
+        found = [("", settings.defaults() | settings.from_file(args) | flags)]
+        rules = []
+    else:
+        from benchmark.planning.gridfile import grid_path, read_grid
+        from benchmark.planning.plan import settings_of
+
+        grid = read_grid(grid_path(args.grid))
+        found, rules = [("", settings_of(grid, args))], list(grid.exclude)
+        for number, include in enumerate(grid.includes, start=1):
+            kept = {name: traced for name, traced in include.items() if name not in flags}
+            found.append((f"include {number}: ", kept))
+    rows = [
+        (before + name, phrase(traced.value) or "-", traced.origin)
+        for before, said in found
+        for name, traced in said.items()
+    ]
+    for number, rule in enumerate(rules, start=1):
+        said = "; ".join(f"{axis} {phrase(patterns)}" for axis, patterns in rule.patterns.items())
+        rows.append((f"exclude {number}", said, rule.where))
+    styled = ([Text(t, style="dim" if row[2] == "default" else "") for t in row] for row in rows)
+    console.print(table(("setting", "value", "from"), styled, make=data_table))
+    return OK

@@ -1,4 +1,4 @@
-"""Presets of method options: the published settings, or those tuned on validation data.
+"""Options of methods and shifts, and presets: the published settings, or those tuned on data.
 
 ``published`` is what each method's code has as defaults, with the rules of ``presets/paper.yaml``
 for single benchmarks, backbones and sides of the queries. Any other preset is a file: a shipped
@@ -17,18 +17,22 @@ for single benchmarks, backbones and sides of the queries. Any other preset is a
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Mapping
+import inspect
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from benchmark.config.files import user_path
-from benchmark.config.validate import applicable, complete, mapping, parse
-from benchmark.config.yaml import Document, read_document
-from benchmark.errors import ConfigError, unknown
+from benchmark.cell import MethodSpec
+from benchmark.config.files import Document, read_document, user_path
+from benchmark.config.validate import Place as At
+from benchmark.config.validate import check, kinds_of, mapping
+from benchmark.errors import ConfigError, reason_of, unknown
 
 PUBLISHED = "published"
 """The preset of the methods' defaults and the rules of ``presets/paper.yaml``."""
@@ -69,24 +73,8 @@ class Place:
     batch_size: int = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """The options of a method, and where they come from.
-
-    Attributes:
-        values: all options.
-        label: the preset's name, followed by "+" and the names set by hand ("mini+lr,steps").
-        origins: option -> what it was chosen by or on, for those that are not the defaults:
-            ``PUBLISHED``, ``BY_HAND``, or the data that a preset was tuned on.
-    """
-
-    values: dict[str, Any]
-    label: str
-    origins: dict[str, str]
-
-
-def preset_names(folder: Path = _FOLDER) -> tuple[str, ...]:
-    found = (path.stem for path in folder.glob("*.yaml") if path.name != _RULES.name)
+def preset_names() -> tuple[str, ...]:
+    found = (path.stem for path in _FOLDER.glob("*.yaml") if path.name != _RULES.name)
     return (PUBLISHED, *sorted(found))
 
 
@@ -106,9 +94,9 @@ def resolve(
     place: Place,
     overrides: Mapping[str, Any] | None = None,
     *,
-    folder: Path = _FOLDER,
-) -> Resolved:
-    """The final value of every option of a method.
+    version: int = 1,
+) -> MethodSpec:
+    """A method with the final value of every option, and where the values come from.
 
     Args:
         method: the method's name.
@@ -116,7 +104,7 @@ def resolve(
         preset: "published", the name of a shipped preset file, or the path of one.
         place: where it runs.
         overrides: options set by hand, as text or typed; they win.
-        folder: where preset files lie.
+        version: of the method's card.
 
     Returns:
         A method that a preset does not speak of (one from a plugin, or one without anything to
@@ -126,19 +114,18 @@ def resolve(
         UnknownNameError: an option that the method has not.
         ConfigError: no such preset, a malformed preset file, or a value that does not fit.
     """
-    owner = f"method {method!r}"
     if place.query not in MODALITIES:
         raise ConfigError(f"presets exist for {', '.join(MODALITIES)}, not {place.query!r}")
-    label, chosen, origins = _chosen(method, options, preset, place, folder)
+    label, chosen, origins = _chosen(method, options, preset, place)
     by_hand = dict(overrides or {})
-    values = complete(options, {**chosen, **by_hand}, owner)
+    values = complete(options, {**chosen, **by_hand}, f"method {method!r}")
     origins |= dict.fromkeys(by_hand, BY_HAND)
     label = f"{label}+{','.join(sorted(by_hand))}" if by_hand else label
-    return Resolved(values, label, origins)
+    return MethodSpec(method, label, values, version, origins)
 
 
 def _chosen(
-    method: str, options: type, preset: str, place: Place, folder: Path
+    method: str, options: type, preset: str, place: Place
 ) -> tuple[str, dict[str, Any], dict[str, str]]:
     """Name of the preset that speaks of the method, its options and what each was chosen on."""
     seen: list[str] = []
@@ -147,7 +134,8 @@ def _chosen(
         if preset in seen:
             raise ConfigError(f"presets extend one another: {' -> '.join([*seen, preset])}")
         seen.append(preset)
-        path = _path(preset, folder)
+        check_preset(preset)
+        path = user_path(preset) if is_file(preset) else shipped_path(preset)
         document, data = _read_preset(path)
         for side in ("fixed", place.query):
             where = functools.partial(document.where, at=(side, method))
@@ -163,22 +151,14 @@ def _chosen(
     return PUBLISHED, found, dict.fromkeys(found, PUBLISHED) | dict.fromkeys(fixed, BY_HAND)
 
 
-def _path(preset: str, folder: Path) -> Path:
-    if is_file(preset):
-        path = user_path(preset)
-        if not path.is_file():
-            raise ConfigError(
-                f"there is no preset file {preset} (--preset); queryshift tune --method NAME "
-                f"writes one, and {', '.join(preset_names(folder))} are shipped"
-            )
-        return path
-    check_preset(preset, folder)
-    return folder / f"{preset}.yaml"
-
-
-def check_preset(preset: str, folder: Path = _FOLDER) -> None:
-    """Raises UnknownNameError for a preset that is neither shipped nor meant as a file."""
-    known = preset_names(folder)
+def check_preset(preset: str) -> None:
+    """Raises ConfigError for a preset that is neither shipped nor a file."""
+    known = preset_names()
+    if is_file(preset) and not user_path(preset).is_file():
+        raise ConfigError(
+            f"there is no preset file {preset} (--preset); queryshift tune --method NAME "
+            f"writes one, and {', '.join(known)} are shipped"
+        )
     if not is_file(preset) and preset not in known:
         advice = "; 'make tune' writes it, PRESET=published needs none" if preset == "mini" else ""
         raise unknown("option preset", preset, known, f", or the path of a preset file{advice}")
@@ -196,9 +176,8 @@ def published(method: str, place: Place) -> dict[str, Any]:
 
 
 @functools.cache
-def _rules() -> list[dict[str, Any]]:
-    rules: list[dict[str, Any]] = read_document(_RULES).data["rules"]
-    return rules
+def _rules() -> Any:
+    return read_document(_RULES).data["rules"]
 
 
 def tuned(options: Mapping[str, Any], origins: Mapping[str, str]) -> str:
@@ -211,18 +190,16 @@ def tuned(options: Mapping[str, Any], origins: Mapping[str, str]) -> str:
     """
     if not options:
         return ""
-    by_origin: dict[str, list[str]] = {}
+    by_origin: dict[str, list[str]] = {PUBLISHED: [], BY_HAND: []}
     for name, origin in sorted(origins.items()):
         by_origin.setdefault(origin, []).append(name)
-    of_papers = ", ".join(by_origin.pop(PUBLISHED, []))
-    hand = by_origin.pop(BY_HAND, [])
+    of_papers, hand = (", ".join(by_origin.pop(origin)) for origin in (PUBLISHED, BY_HAND))
     parts = [f"{', '.join(names)} on {origin}" for origin, names in sorted(by_origin.items())]
-    parts += [f"{', '.join(hand)} by hand"] if hand else []
-    said = "; ".join(parts) or "untuned"
+    said = "; ".join([*parts, *([f"{hand} by hand"] if hand else [])]) or "untuned"
     return f"{said} (published {of_papers})" if of_papers else said
 
 
-def read_preset(path: Path) -> Mapping[str, Any]:
+def read_preset(path: Path) -> dict[str, Any]:
     """A preset file, checked for shape; whether the options exist is checked when used.
 
     Raises:
@@ -243,3 +220,96 @@ def _read(path: Path, changed: int) -> tuple[Document, dict[str, Any]]:
     """Once for each state of the file: a sweep asks for every one of its variants."""
     document = read_document(path)
     return document, document.check(_KIND)
+
+
+# Options of methods and shifts: a frozen dataclass with defaults, whose fields say what may stand
+# there. All else is derived from that.
+
+
+def option_names(options: type) -> tuple[str, ...]:
+    """Names of the options that a dataclass declares, in order."""
+    return tuple(field.name for field in dataclasses.fields(options) if field.init)
+
+
+def attributes(described: Any) -> dict[str, str]:
+    """The ``Attributes:`` section of a class's Google-style docstring as name -> text."""
+    meanings: dict[str, str] = {}
+    name = ""
+    _, _, section = (inspect.getdoc(described) or "").partition("Attributes:\n")
+    for line in section.splitlines():
+        if line and not line.startswith(" "):
+            break
+        indent = len(line) - len(line.lstrip())
+        head, colon, text = line.strip().partition(":")
+        if indent == 4 and colon and head.isidentifier():
+            name = head
+            meanings[name] = text.strip()
+        elif name and line.strip():
+            meanings[name] += " " + line.strip()
+    return meanings
+
+
+def applicable(options: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that the dataclass has a field for."""
+    return {name: value for name, value in values.items() if name in option_names(options)}
+
+
+def parse(
+    options: type,
+    values: Mapping[str, Any],
+    owner: str,
+    where: str | Callable[[At], str] = "",
+) -> dict[str, Any]:
+    """Converts the given values to their fields' types.
+
+    Args:
+        options: the options dataclass.
+        values: option name -> text (``"1e-3"``, ``"true"``) or an already typed value.
+        owner: what they are options of, for messages ("method 'tent'").
+        where: file and line, as ``validate.check`` takes it.
+
+    Raises:
+        UnknownNameError: no such option; says the nearest ones.
+        ConfigError: a value of the wrong type or range.
+    """
+    parsed: dict[str, Any] = check(_kind(options), dict(values), where, owner=owner)
+    return parsed
+
+
+def complete(options: type, values: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """All options as a plain dict: the given ones (see ``parse``), defaults for the rest.
+
+    The dataclass is built once, so that its own checks speak.
+
+    Raises:
+        UnknownNameError: as ``parse``.
+        ConfigError: as ``parse``, a value that the dataclass itself refuses or that cannot be
+            stored, or an option that neither has a default nor is given.
+    """
+    parsed = parse(options, values, owner)
+    for field in dataclasses.fields(options):
+        bare = field.default is field.default_factory is dataclasses.MISSING
+        if bare and field.init and field.name not in parsed:
+            raise ConfigError(f"{owner}: option {field.name!r} has no default; give it a value")
+    try:
+        made = dataclasses.asdict(options(**parsed))
+    except Exception as error:  # MethodError, ShiftError, and whatever a plugin's own check raises
+        known = isinstance(error, TypeError | ValueError)
+        raise ConfigError(f"{owner}: {error if known else reason_of(error)}") from None
+    try:
+        json.dumps(made, allow_nan=False)  # they are stored, and part of a result's identity
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{owner}: its options cannot be stored as JSON ({error}); expected finite numbers, "
+            "texts, truth values, lists and mappings"
+        ) from None
+    return made
+
+
+@functools.lru_cache(maxsize=256)
+def _kind(options: type) -> Any:
+    try:
+        return mapping(kinds_of(options))
+    except Exception as error:  # a plugin's annotation may name anything
+        name = f"{options.__module__}.{options.__qualname__}"
+        raise ConfigError(f"the types of the options {name} cannot be read: {error}") from None

@@ -1,27 +1,180 @@
 """Settings of a run: defaults, then a YAML file, then the command line, into one frozen object.
 
-Each setting is declared once, as a dataclass field with its kind and its help text; flags, YAML
-keys and checks all come from there.
+Each setting is declared once, as a field of ``BenchConfig`` with the type of what YAML or the text
+of a flag may give; flags, YAML keys, help and checks all come from there. Most types are plain ones
+with bounds; a few have a notation of their own: "0-2,5", "2/4", "KEY=VALUE".
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from benchmark.config import kinds
-from benchmark.config.files import user_path
-from benchmark.config.kinds import COUNT, FLAG, OPTIONS, PATH, TEXT, Shard
-from benchmark.config.validate import check, mapping
-from benchmark.config.yaml import read_document
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, Strict, StringConstraints
+
+from benchmark.config.files import Document, expanded, read_document, user_path
+from benchmark.config.presets import attributes
+from benchmark.config.validate import (
+    Place,
+    at_commas,
+    check,
+    expecting,
+    from_text,
+    mapping,
+    named,
+    one_of,
+)
+from benchmark.errors import shown
+
+MAX_SEED = 2**32 - 1
+"""Largest run seed; everything random is derived from it by hashing."""
+
+AUTO_WORKERS = 0
+"""Stands for "as many workers as there is room for"."""
+
+FLAG = from_text(bool)
+COUNT = from_text(Annotated[int, Ge(1), Le(10**12)])
+LOADER_WORKERS = from_text(Annotated[int, Ge(0), Le(10**12)])
+SECONDS = expecting("a number of seconds above 0", from_text(Annotated[float, Gt(0), Lt(1e9)]))
+WORKERS: Any = Annotated[
+    one_of(COUNT, Literal["auto"]), AfterValidator(lambda n: AUTO_WORKERS if n == "auto" else n)
+]
+PATH = Annotated[str, AfterValidator(expanded)]
+"""``~`` is replaced by the home folder."""
 
 
-def _setting(kind: Any, default: Any, help_text: str, metavar: str = "WORD") -> Any:
-    about = {"kind": kind, "help": help_text, "metavar": metavar}
+def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+NAME = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+def names(known: Callable[[str], object] = str) -> Any:
+    """Names, ``"a,b"`` or a list of texts, that a function knows; without repeats, in order."""
+    name = Annotated[NAME, AfterValidator(named(known))]
+    listed = Annotated[tuple[name, ...], Strict(False), MinLen(1)]
+    return Annotated[listed, BeforeValidator(at_commas), AfterValidator(_unique)]
+
+
+NAMES = names()
+
+
+def integers(highest: int = 10**10) -> Any:
+    """Whole numbers: ``3``, ``"0,2"``, ``"0-2"``, or a list of them; without repeats."""
+    number = Annotated[int, Ge(0), Le(highest)]
+    listed = Annotated[tuple[number, ...], Strict(False), MinLen(1)]
+    kind = Annotated[listed, BeforeValidator(_ranges), AfterValidator(_unique)]
+    most = "" if highest > MAX_SEED else f" up to {highest}"
+    return expecting(f"whole numbers{most} such as 0,2 or 0-2", kind)
+
+
+def _ranges(value: Any) -> Any:
+    """The numbers that ranges stand for; what is neither number nor range stays as it is."""
+    parts = at_commas(value)
+    numbers: list[Any] = []
+    for part in parts if isinstance(parts, list | tuple) else [parts]:
+        text = part if isinstance(part, str) else ""
+        match = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", text, re.ASCII)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        numbers += range(first, last + 1) if 0 <= last - first < 10_000 else [part]
+    return numbers
+
+
+INTEGERS = integers()
+SEEDS = integers(MAX_SEED)
+
+
+def _cache(value: Any) -> Any:
+    text = "off" if value is False else value
+    if isinstance(text, str) and text.lower() in ("no", "none", "false", "null", "0"):
+        raise ValueError(
+            f"expected a folder or off, not {text!r} (a folder of that name: ./{text})"
+        )
+    return text
+
+
+CACHE = Annotated[PATH, BeforeValidator(_cache)]
+"""The folder of a cache, or "off"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One part of a list of cells: the ``index``-th (from 1) of ``count``."""
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+def _shard(value: Any) -> Shard:
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", str(value), re.ASCII)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"expected a part I/N with I from 1 to N, such as 2/4, not {shown(value)}")
+    return Shard(int(match[1]), int(match[2]))
+
+
+SHARD = Annotated[Any, PlainValidator(_shard)]
+"""A part of the cells, "2/4"."""
+
+
+def _pairs(value: Any) -> Any:
+    """A mapping from the texts of flags, ``["steps=1", ...]``; its values stay texts."""
+    if not isinstance(value, str | list | tuple):
+        return value
+    pairs: dict[str, str] = {}
+    for text in [value] if isinstance(value, str) else value:
+        key, equals, content = text.partition("=") if isinstance(text, str) else ("", "", "")
+        if not equals or not key.strip():
+            raise ValueError(f"expected KEY=VALUE, not {shown(text)}")
+        if key.strip() in pairs:
+            raise ValueError(f"option {key.strip()!r} is given twice")
+        pairs[key.strip()] = content
+    return pairs
+
+
+OPTIONS = Annotated[dict[str, Any], BeforeValidator(_pairs)]
+"""Options of methods, shifts or streams; what they may be is known with those."""
+
+SLURM_OPTIONS = (
+    *("account", "comment", "constraint", "exclude", "gpus_per_node", "gres", "mem", "nodelist"),
+    *("partition", "qos", "time"),
+)
+"""What the jobs of ``--executor slurm`` can be told; names of sbatch's own options."""
+
+
+def _word(value: Any) -> Any:
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"[\w.:,=@/+&|*\[\]-]{1,200}", text, re.ASCII):
+        raise ValueError(f"expected a word as sbatch takes it, not {shown(value)}")
+    return int(text) if text.isdigit() else text
+
+
+def _several(value: Any) -> Any:
+    """Several options may stand in one text, parted by commas."""
+    if not isinstance(value, str | list | tuple):
+        return value
+    texts = [value] if isinstance(value, str) else value
+    return [part for text in texts for part in re.split(r",(?=\s*\w+=)", str(text))]
+
+
+SLURM: Any = Annotated[
+    mapping(dict.fromkeys(SLURM_OPTIONS, Annotated[Any, PlainValidator(_word)])),
+    BeforeValidator(_pairs),
+    BeforeValidator(_several),
+]
+"""Options of Slurm jobs. They end up in a batch script, hence no blanks."""
+
+
+def _setting(kind: Any, default: Any, metavar: str = "WORD") -> Any:
+    about = {"kind": kind, "metavar": metavar}
     if default == {}:
         return field(default_factory=dict, metadata=about)
     return field(default=default, metadata=about)
@@ -29,173 +182,114 @@ def _setting(kind: Any, default: Any, help_text: str, metavar: str = "WORD") -> 
 
 @dataclass(frozen=True, slots=True)
 class BenchConfig:
-    """Everything ``bench`` can be told. The help texts of the fields say what each means."""
+    """Everything ``bench`` can be told; its help has the lines below.
 
-    method: tuple[str, ...] = _setting(
-        kinds.names(), ("rest",), "methods, or 'all'; 'source' always runs too", "NAMES"
-    )
-    shift: tuple[str, ...] = _setting(
-        kinds.names(),
-        (),
-        "shifts, or 'all' of the benchmark's default shifts (default: gaussian_noise; all if "
-        "--benchmark is given)",
-        "NAMES",
-    )
-    suite: str = _setting(
-        TEXT,
-        "",
-        "mini (embedded, the default), paper (on your copies of the data), a plugin's, or a file",
-        "NAME",
-    )
-    benchmark: tuple[str, ...] = _setting(
-        kinds.names(),
-        (),
-        "benchmarks, or 'all' of the suite (default: the first that fits the shift)",
-        "NAMES",
-    )
-    severity: tuple[int, ...] = _setting(
-        kinds.integers(), (), "severities (default: the benchmark's)", "INTS"
-    )
-    seed: tuple[int, ...] = _setting(
-        kinds.integers(kinds.MAX_SEED), (0,), "run seeds, as 0,1 or 0-2", "INTS"
-    )
-    model: str = _setting(
-        TEXT, "", "model, backbone, or backbone:model (default: the benchmark's)", "NAME"
-    )
-    pretrained: str = _setting(PATH, "", "open_clip tag or local weights file", "TAG")
-    data: str = _setting(
-        PATH,
-        "",
-        "folder with the data sets; or your own data: a table of pairs (.csv, .tsv, .jsonl, "
-        ".parquet), a folder with a metadata.csv, .tar shards, hf:NAME",
-        "PLACE",
-    )
-    columns: tuple[str, ...] = _setting(
-        kinds.names(),
-        (),
-        "columns of your own table, such as image=path,caption=text",
-        "OURS=YOURS",
-    )
-    gallery: str = _setting(PATH, "", "table of the gallery, if --data holds only queries", "TABLE")
-    qrels: str = _setting(PATH, "", "relevant gallery items of each query, in TREC format", "FILE")
-    clean: str = _setting(
-        PATH, "", "clean versions of the queries, if --data holds shifted ones", "TABLE"
-    )
-    split: str = _setting(
-        TEXT, "", "split of your own table (default: test, if it has splits)", "NAME"
-    )
-    unlabelled: bool = _setting(
-        FLAG, False, "--data is a query log: nothing says which item of the --gallery is right"
-    )
-    ready_made: str = _setting(
-        PATH,
-        "",
-        "folder with ready-made corrupted queries (TCR's, MM_Robustness'), used instead of "
-        "generating them",
-        "DIR",
-    )
-    cache: str = _setting(
-        kinds.CACHE,
-        "",
-        "folder of the disk cache, or 'off' (default: QUERYSHIFT_CACHE, else ~/.cache/queryshift)",
-        "DIR",
-    )
-    shift_option: dict[str, Any] = _setting(OPTIONS, {}, "shift option; repeatable", "KEY=VALUE")
-    transform: str | None = _setting(
-        Literal["resize", "clip", "pad"],
-        None,
-        "image preprocessing: resize (TCR's plain resize), clip (the model's own) or pad (black "
-        "bars, then clip) (default: the benchmark's)",
-    )
-    preset: str = _setting(
-        TEXT,
-        "",
-        "option preset: published, mini, or a file written by queryshift tune (default: mini for "
-        "the embedded backbone, else published)",
-        "NAME",
-    )
-    option: dict[str, Any] = _setting(OPTIONS, {}, "method option; repeatable", "KEY=VALUE")
-    stream: tuple[str, ...] = _setting(
-        kinds.names(),
-        ("single",),
-        "how queries arrive: single, continual, gradual, mixed, diverse, correlated, interleaved",
-        "KINDS",
-    )
-    stream_option: dict[str, Any] = _setting(
-        OPTIONS,
-        {},
-        "option of the stream: domains_per_batch (diverse), group_key, delta (correlated); "
-        "repeatable",
-        "KEY=VALUE",
-    )
-    batch_size: int = _setting(COUNT, 64, "queries per batch", "N")
-    limit: int | None = _setting(COUNT, None, "use at most N queries", "N")
-    allow_missing: bool = _setting(FLAG, False, "leave out images that are not on disk")
-    device: str = _setting(TEXT, "auto", "cpu, cuda, cuda:N, or auto", "NAME")
-    precision: str = _setting(
-        Literal["float32", "tf32", "bf16", "fp16"],
-        "float32",
-        "number format of the encoder's matrix products; parameters and optimiser stay float32",
-    )
-    compile: bool = _setting(FLAG, False, "compile the query encoder (torch.compile)")
-    workers: int | None = _setting(
-        kinds.WORKERS,
-        None,
-        "cells to run in parallel, or auto: as many as fit on the machine or cluster (default: 1; "
-        "auto with --executor processes or ray)",
-        "N",
-    )
-    threads: int | None = _setting(COUNT, None, "torch threads per cell", "N")
-    loader_workers: int | None = _setting(
-        kinds.LOADER_WORKERS,
-        None,
-        "processes per cell that decode and corrupt ahead; 0: none (default: none for few queries "
-        "or if every core has a cell; else 1, with a GPU up to 4)",
-        "N",
-    )
-    executor: str = _setting(
-        Literal["auto", "serial", "processes", "ray", "slurm"],
-        "auto",
-        "where cells run: in this process (serial), worker processes, a Ray cluster or Slurm jobs; "
-        "auto: worker processes if there are several workers or a time limit, else serial",
-    )
-    slurm: dict[str, Any] = _setting(
-        kinds.SLURM,
-        {},
-        "Slurm job option: partition, time, mem, account, gres ...; repeatable",
-        "KEY=VALUE",
-    )
-    address: str = _setting(
-        TEXT,
-        "local",
-        "Ray cluster: HOST:PORT of a running one, auto (found by Ray), or local (started for the "
-        "run)",
-        "ADDR",
-    )
-    time_limit: float | None = _setting(
-        kinds.SECONDS, None, "stop a cell that takes longer and continue with the next", "SECONDS"
-    )
-    shard: Shard | None = _setting(
-        kinds.SHARD, None, "run only part I of N of the cells, from 1", "I/N"
-    )
-    out: str = _setting(PATH, "", "results folder; default results/runs/<name>", "DIR")
-    if_exists: str = _setting(
-        Literal["missing", "always"],
-        "missing",
-        "reuse finished cells (missing) or run them again (always)",
-    )
-    log: tuple[str, ...] = _setting(
-        kinds.names(),
-        (),
-        "also log each batch and cell to FILE.jsonl or tensorboard:DIR",
-        "PLACES",
-    )
-    no_figures: bool = _setting(FLAG, False, "write no PNG figures")
-    quiet: bool = _setting(FLAG, False, "no progress bars")
+    Attributes:
+        method: methods, or 'all'; 'source' always runs too
+        shift: shifts, or 'all' of the benchmark's default shifts (default: gaussian_noise; all if
+            --benchmark is given)
+        suite: mini (embedded, the default), paper (on your copies of the data), a plugin's, or a
+            file
+        benchmark: benchmarks, or 'all' of the suite (default: the first that fits the shift)
+        severity: severities (default: the benchmark's)
+        seed: run seeds, as 0,1 or 0-2
+        model: model, backbone, or backbone:model (default: the benchmark's)
+        pretrained: open_clip tag or local weights file
+        data: folder with the data sets; or your own data: a table of pairs (.csv, .tsv, .jsonl,
+            .parquet), a folder with a metadata.csv, .tar shards, hf:NAME
+        columns: columns of your own table, such as image=path,caption=text
+        gallery: table of the gallery, if --data holds only queries
+        qrels: relevant gallery items of each query, in TREC format
+        clean: clean versions of the queries, if --data holds shifted ones
+        split: split of your own table (default: test, if it has splits)
+        unlabelled: --data is a query log: nothing says which item of the --gallery is right
+        ready_made: folder with ready-made corrupted queries (TCR's, MM_Robustness'), used instead
+            of generating them
+        cache: folder of the disk cache, or 'off' (default: QUERYSHIFT_CACHE, else
+            ~/.cache/queryshift)
+        shift_option: shift option; repeatable
+        transform: image preprocessing: resize (TCR's plain resize), clip (the model's own) or pad
+            (black bars, then clip) (default: the benchmark's)
+        preset: option preset: published, mini, or a file written by queryshift tune (default: mini
+            for the embedded backbone, else published)
+        option: method option; repeatable
+        stream: how queries arrive: single, continual, gradual, mixed, diverse, correlated,
+            interleaved
+        stream_option: option of the stream: domains_per_batch (diverse), group_key, delta
+            (correlated); repeatable
+        batch_size: queries per batch
+        limit: use at most N queries
+        allow_missing: leave out images that are not on disk
+        device: cpu, cuda, cuda:N, or auto
+        precision: number format of the encoder's matrix products; parameters and optimiser stay
+            float32
+        compile: compile the query encoder (torch.compile)
+        workers: cells to run in parallel, or auto: as many as fit on the machine or cluster
+            (default: 1; auto with --executor processes or ray)
+        threads: torch threads per cell
+        loader_workers: processes per cell that decode and corrupt ahead; 0: none (default: none for
+            few queries or if every core has a cell; else 1, with a GPU up to 4)
+        executor: where cells run: in this process (serial), worker processes, a Ray cluster or
+            Slurm jobs; auto: worker processes if there are several workers or a time limit, else
+            serial
+        slurm: Slurm job option: partition, time, mem, account, gres ...; repeatable
+        address: Ray cluster: HOST:PORT of a running one, auto (found by Ray), or local (started for
+            the run)
+        time_limit: stop a cell that takes longer and continue with the next
+        shard: run only part I of N of the cells, from 1
+        out: results folder; default results/runs/<name>
+        if_exists: reuse finished cells (missing) or run them again (always)
+        log: also log each batch and cell to FILE.jsonl or tensorboard:DIR
+        no_figures: write no PNG figures
+        quiet: no progress bars
+    """
+
+    method: tuple[str, ...] = _setting(NAMES, ("rest",), "NAMES")
+    shift: tuple[str, ...] = _setting(NAMES, (), "NAMES")
+    suite: str = _setting(str, "", "NAME")
+    benchmark: tuple[str, ...] = _setting(NAMES, (), "NAMES")
+    severity: tuple[int, ...] = _setting(INTEGERS, (), "INTS")
+    seed: tuple[int, ...] = _setting(SEEDS, (0,), "INTS")
+    model: str = _setting(str, "", "NAME")
+    pretrained: str = _setting(PATH, "", "TAG")
+    data: str = _setting(PATH, "", "PLACE")
+    columns: tuple[str, ...] = _setting(NAMES, (), "OURS=YOURS")
+    gallery: str = _setting(PATH, "", "TABLE")
+    qrels: str = _setting(PATH, "", "FILE")
+    clean: str = _setting(PATH, "", "TABLE")
+    split: str = _setting(str, "", "NAME")
+    unlabelled: bool = _setting(FLAG, False)
+    ready_made: str = _setting(PATH, "", "DIR")
+    cache: str = _setting(CACHE, "", "DIR")
+    shift_option: dict[str, Any] = _setting(OPTIONS, {}, "KEY=VALUE")
+    transform: str | None = _setting(Literal["resize", "clip", "pad"], None)
+    preset: str = _setting(str, "", "NAME")
+    option: dict[str, Any] = _setting(OPTIONS, {}, "KEY=VALUE")
+    stream: tuple[str, ...] = _setting(NAMES, ("single",), "KINDS")
+    stream_option: dict[str, Any] = _setting(OPTIONS, {}, "KEY=VALUE")
+    batch_size: int = _setting(COUNT, 64, "N")
+    limit: int | None = _setting(COUNT, None, "N")
+    allow_missing: bool = _setting(FLAG, False)
+    device: str = _setting(str, "auto", "NAME")
+    precision: str = _setting(Literal["float32", "tf32", "bf16", "fp16"], "float32")
+    compile: bool = _setting(FLAG, False)
+    workers: int | None = _setting(WORKERS, None, "N")
+    threads: int | None = _setting(COUNT, None, "N")
+    loader_workers: int | None = _setting(LOADER_WORKERS, None, "N")
+    executor: str = _setting(Literal["auto", "serial", "processes", "ray", "slurm"], "auto")
+    slurm: dict[str, Any] = _setting(SLURM, {}, "KEY=VALUE")
+    address: str = _setting(str, "local", "ADDR")
+    time_limit: float | None = _setting(SECONDS, None, "SECONDS")
+    shard: Shard | None = _setting(SHARD, None, "I/N")
+    out: str = _setting(PATH, "", "DIR")
+    if_exists: str = _setting(Literal["missing", "always"], "missing")
+    log: tuple[str, ...] = _setting(NAMES, (), "PLACES")
+    no_figures: bool = _setting(FLAG, False)
+    quiet: bool = _setting(FLAG, False)
 
 
 SETTINGS = {entry.name: entry for entry in dataclasses.fields(BenchConfig)}
-"""Name -> the field, whose metadata hold its ``kind``, ``help`` and ``metavar``."""
+"""Name -> the field, whose metadata hold its ``kind`` and ``metavar``."""
 
 KINDS = {name: entry.metadata["kind"] for name, entry in SETTINGS.items()}
 """Name -> the type of what may be given, which ``validate.check`` takes."""
@@ -215,25 +309,21 @@ def flag_of(name: str) -> str:
 def add_flags(parser: argparse.ArgumentParser, *, leave_out: Iterable[str] = ()) -> None:
     """Adds ``--config`` and one flag per setting; flags not given leave no trace in the result."""
     parser.add_argument("--config", metavar="FILE", help="YAML file with any of the settings below")
+    helps = attributes(BenchConfig)
     for name, setting in SETTINGS.items():
         if name in leave_out:
             continue
-        keywords: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(setting)}
-        if KINDS[name] is FLAG:
+        text, kind, default = helps.get(name, ""), KINDS[name], setting.default
+        if default not in ("", (), None, False, dataclasses.MISSING):
+            said = ",".join(map(str, default)) if isinstance(default, tuple) else default
+            text += f" (default: {said})"
+        keywords: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text}
+        if kind is FLAG:
             keywords["action"] = "store_true"
         else:
             keywords["metavar"] = setting.metadata["metavar"]
-            keywords["action"] = "append" if KINDS[name] in (OPTIONS, kinds.SLURM) else "store"
+            keywords["action"] = "append" if kind in (OPTIONS, SLURM) else "store"
         parser.add_argument(flag_of(name), **keywords)
-
-
-def _help(setting: dataclasses.Field[Any]) -> str:
-    text: str = setting.metadata["help"]
-    default = setting.default
-    if default in ("", (), None, False, dataclasses.MISSING):
-        return text
-    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-    return f"{text} (default: {shown})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,16 +341,6 @@ def defaults(**preset: Any) -> dict[str, Traced]:
     return {name: Traced(getattr(plain, name), "default") for name in SETTINGS} | own
 
 
-def from_file(args: argparse.Namespace) -> dict[str, Traced]:
-    """The settings in the file that ``--config`` names; none where it was not given.
-
-    Raises:
-        ConfigError: an unknown key, a value of the wrong type or range, an unreadable file.
-    """
-    path = getattr(args, "config", None)
-    return {} if path is None else _from_yaml(user_path(path))
-
-
 def given(args: argparse.Namespace) -> dict[str, Traced]:
     """The settings that the user has given: those of the file, and over them those of the flags.
 
@@ -268,6 +348,27 @@ def given(args: argparse.Namespace) -> dict[str, Traced]:
         ConfigError: as ``from_file`` and ``from_flags``.
     """
     return {**from_file(args), **from_flags(args)}
+
+
+def from_file(args: argparse.Namespace) -> dict[str, Traced]:
+    """The settings in the file that ``--config`` names; none where it was not given.
+
+    Raises:
+        ConfigError: an unknown key, a value of the wrong type or range, an unreadable file.
+    """
+    path = getattr(args, "config", None)
+    if path is None:
+        return {}
+    document = read_document(user_path(path))
+    return traced(document, document.check(_ALL))
+
+
+def traced(document: Document, values: Mapping[str, Any], at: Place = ()) -> dict[str, Traced]:
+    """The checked values of the mapping at a place of a file, each with its line."""
+    keys = {key.replace("-", "_"): key for key in document.value(at)}
+    return {
+        name: Traced(value, document.where((*at, keys[name]))) for name, value in values.items()
+    }
 
 
 def from_flags(args: argparse.Namespace) -> dict[str, Traced]:
@@ -290,10 +391,3 @@ def from_flag(name: str, value: Any) -> Any:
         ConfigError: a value of the wrong type or range.
     """
     return check(KINDS[name], value, flag_of(name))
-
-
-def _from_yaml(path: Path) -> dict[str, Traced]:
-    document = read_document(path)
-    values = document.check(_ALL)
-    where = {key.replace("-", "_"): document.where((key,)) for key in document.data}
-    return {name: Traced(value, where[name]) for name, value in values.items()}

@@ -3,7 +3,7 @@
     WHERE: 'KEY': expected WHAT, not VALUE; did you mean 'NAME'
     WHERE: unknown key 'KEY'; did you mean 'NAME'; known: NAMES
 
-What may stand somewhere is a type, bounds and all: of a dataclass's fields (``mapping_of``), or as
+What may stand somewhere is a type, bounds and all: of a dataclass's fields (``kinds_of``), or as
 an annotation has it. Types are strict: no number is a truth value, and no text a number. But what
 is typed on a command line is text, so ``from_text`` lets a type take its values as text too.
 """
@@ -13,14 +13,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Required
+from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import (
     AllowInfNan,
     BeforeValidator,
@@ -33,7 +32,13 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict, is_typeddict
 
-from benchmark.errors import ConfigError, UnknownNameError, did_you_mean, reason_of, shown
+from benchmark.errors import (
+    ConfigError,
+    QueryShiftError,
+    UnknownNameError,
+    did_you_mean,
+    shown,
+)
 
 Place = tuple[str | int, ...]
 """Where in a nest of mappings and lists: keys and positions from the top."""
@@ -59,21 +64,23 @@ def check(
     try:
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
-        faults = [_Fault(one, value) for one in error.errors(include_url=False)]
+        faults = [(_place(one, value), one) for one in error.errors(include_url=False)]
     # A key that is unknown often stands for one that is missing; where one of several types will
     # do, that one is meant whose fault lies deepest.
-    first = min(faults, key=lambda fault: (fault.rank, -len(fault.place)))
-    start = where(first.place) if callable(where) else where
+    at, first = min(faults, key=lambda fault: (_rank(fault[1]), -len(fault[0])))
+    start = where(at) if callable(where) else where
     start = f"{start}: " if start else ""
-    if first.rank == _UNKNOWN:
+    if _rank(first) == _UNKNOWN:
         what = f"{owner} has no option" if owner else "unknown key"
-        key, known = first.facts["key"], first.facts["known"]
+        key, known = first["ctx"]["key"], first["ctx"]["known"]
         raise UnknownNameError(
             f"{start}{what} {key!r}{did_you_mean(key, known)}; known: {', '.join(known) or 'none'}"
         )
-    key = next((step for step in reversed(first.place) if isinstance(step, str)), "")
+    key = next((step for step in reversed(at) if isinstance(step, str)), "")
     name = f"option {key!r} of {owner}: " if owner and key else f"{key!r}: " if key else ""
-    same = [fault for fault in faults if fault.same_place(first)]
+    # Those about the same value: that none of its types fits, or all keys that it lacks.
+    about = (_rank(first), at, first["input"])
+    same = [one for place, one in faults if (_rank(one), place, one["input"]) == about]
     raise ConfigError(f"{start}{name}{_sentence(same)}")
 
 
@@ -84,45 +91,27 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 _UNKNOWN, _WRONG, _MISSING = range(3)
-_RANKS = {"unknown_key": _UNKNOWN, "missing": _MISSING}
 
 
-class _Fault:
-    """One error of pydantic's, and the place in the user's value where it lies."""
-
-    def __init__(self, error: Any, value: Any) -> None:
-        self.kind: str = error["type"]
-        self.input: Any = error["input"]
-        self.facts: Mapping[str, Any] = error.get("ctx", {})
-        self.message: str = error["msg"]
-        self.rank = _RANKS.get(self.kind, _WRONG)
-        self.missing = str(error["loc"][-1]) if error["loc"] else ""
-        place: list[str | int] = []
-        key = [self.facts["key"]] if "key" in self.facts else []
-        for step in (*error["loc"], *key):  # one that names a member of a union leads nowhere
-            found = _step(value, step)
-            if found is not None:
-                place.append(found)
-                value = value[found]
-        self.place = tuple(place)
-
-    def same_place(self, other: _Fault) -> bool:
-        """Whether both are about one value: that none of its types fits, or all keys it lacks."""
-        return (self.rank, self.place, self.input) == (other.rank, other.place, other.input)
-
-    def expected(self) -> str:
-        """What should have stood there; "" where only pydantic's own words say it."""
-        nest = "mapping" if isinstance(self.input, dict) else "list"
-        return _EXPECTED.get(self.kind, "").format(**{"nest": nest, **self.facts})
+def _rank(error: Any) -> int:
+    return {"unknown_key": _UNKNOWN, "missing": _MISSING}.get(error["type"], _WRONG)
 
 
-def _step(value: Any, step: str | int) -> str | int | None:
-    """The key or position as the user wrote it."""
-    if isinstance(value, dict):
-        same = (key for key in value if str(key).replace("-", "_") == step)
-        return step if step in value else next(same, None)
-    inside = isinstance(value, list) and isinstance(step, int) and step < len(value)
-    return step if inside else None
+def _place(error: Any, value: Any) -> Place:
+    """Where in the user's value an error of pydantic's lies, by the keys as the user wrote them."""
+    place: list[str | int] = []
+    facts = error.get("ctx", {})
+    for step in (*error["loc"], *([facts["key"]] if "key" in facts else [])):
+        if isinstance(value, dict):
+            same = [key for key in value if str(key).replace("-", "_") == step]
+            found = [step] if step in value else same
+        else:
+            inside = isinstance(value, list) and isinstance(step, int) and step < len(value)
+            found = [step] if inside else []
+        if found:  # a step that names a member of a union leads nowhere
+            place.append(found[0])
+            value = value[found[0]]
+    return tuple(place)
 
 
 _EXPECTED = {
@@ -147,19 +136,25 @@ _EXPECTED = {
 """Kind of pydantic's error -> what was expected."""
 
 
-def _sentence(faults: Sequence[_Fault]) -> str:
+def _sentence(faults: Sequence[Any]) -> str:
     """The faults of one value: several where none of several types fits."""
     first = faults[0]
-    if first.rank == _MISSING:
-        return f"lacks {', '.join(fault.missing for fault in faults)}"
-    if first.kind in ("value_error", "twice"):
-        return str(first.facts.get("error", first.message))
-    expected = " or ".join(dict.fromkeys(filter(None, (fault.expected() for fault in faults))))
-    if not expected:
-        return f"{first.message}, not {shown(first.input)}"
+    value, facts = first["input"], first.get("ctx", {})
+    if _rank(first) == _MISSING:
+        return f"lacks {', '.join(str(fault['loc'][-1]) for fault in faults)}"
+    if first["type"] in ("value_error", "twice"):
+        return str(facts.get("error", first["msg"]))
+    nest = "mapping" if isinstance(value, dict) else "list"
+    said = (
+        _EXPECTED.get(fault["type"], "").format(**{"nest": nest, **fault.get("ctx", {})})
+        for fault in faults
+    )
+    expected = " or ".join(dict.fromkeys(filter(None, said)))
+    if not expected:  # only pydantic's own words say it
+        return f"{first['msg']}, not {shown(value)}"
     choices = re.findall(r"'([^']+)'", expected)
-    near = did_you_mean(first.input, choices) if isinstance(first.input, str) else ""
-    return f"expected {expected}, not {shown(first.input)}{near}"
+    near = did_you_mean(value, choices) if isinstance(value, str) else ""
+    return f"expected {expected}, not {shown(value)}{near}"
 
 
 def expecting(what: str, kind: Any) -> Any:
@@ -179,6 +174,12 @@ def one_of(*kinds: Any) -> Any:
     return _UNION[kinds]
 
 
+def several(kind: Any) -> Any:
+    """The type of one value, or a list of them: a tuple that is not empty."""
+    listed = Annotated[_TUPLE[kind, ...], Strict(False), MinLen(1)]
+    return Annotated[listed, BeforeValidator(lambda v: v if isinstance(v, list) else [v])]
+
+
 # Types that are put together when a program runs mean nothing to a type checker.
 _UNION: Any = typing.Union
 _TUPLE: Any = tuple
@@ -186,25 +187,18 @@ _TUPLE: Any = tuple
 # Types from dataclasses
 
 
-def mapping_of(
-    options: type,
-    names: Iterable[str] | None = None,
-    *,
-    text: bool = True,
-    required: bool = False,
-    kinds: Mapping[str, Any] | None = None,
-) -> Any:
-    """The mappings that give some of a dataclass's fields: no other key, values of their types.
+def kinds_of(
+    options: type, names: Iterable[str] | None = None, *, text: bool = True
+) -> dict[str, Any]:
+    """Name -> type of a dataclass's fields.
 
     A field's type may be annotated with bounds; its metadata may hold ``choices``, ``above``,
     ``minimum`` and ``maximum``.
 
     Args:
         options: the dataclass.
-        names: of the fields that may be given; by default all.
+        names: of the fields; by default all.
         text: whether a value may be given as text, as on a command line.
-        required: whether fields without a default must be given.
-        kinds: types of fields, instead of the dataclass's; and of further keys.
     """
     hints = typing.get_type_hints(options, include_extras=True)
     found: dict[str, Any] = {}
@@ -212,12 +206,10 @@ def mapping_of(
         if entry.init and (names is None or entry.name in names):
             kind = _bounded(hints[entry.name], entry.metadata)
             found[entry.name] = from_text(kind) if text else kind
-            if required and entry.default is entry.default_factory is dataclasses.MISSING:
-                found[entry.name] = Required[found[entry.name]]
-    return mapping({**found, **(kinds or {})}, options.__name__)
+    return found
 
 
-def mapping(kinds: Mapping[str, Any], name: str = "mapping") -> Any:
+def mapping(kinds: Mapping[str, Any]) -> Any:
     """The mappings with these keys and no other; none must be there unless it is ``Required``."""
     known = list(kinds)
 
@@ -236,7 +228,7 @@ def mapping(kinds: Mapping[str, Any], name: str = "mapping") -> Any:
         return plain
 
     make: Any = TypedDict  # its fields are known at run time only
-    record = make(name, dict(kinds), total=False)
+    record = make("mapping", dict(kinds), total=False)
     record.__pydantic_config__ = _STRICT
     return Annotated[record, BeforeValidator(keys)]
 
@@ -256,6 +248,19 @@ def _bounded(hint: Any, limits: Mapping[str, Any]) -> Any:
     return Annotated[(hint, *marks)] if marks else hint
 
 
+def named(known: Callable[[str], object]) -> Callable[[str], str]:
+    """A validator of a name: what a function says of one that it does not know is the fault."""
+
+    def validate(name: str) -> str:
+        try:
+            known(name)
+        except QueryShiftError as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    return validate
+
+
 # Types that take their values as text too
 
 
@@ -268,7 +273,7 @@ def from_text(kind: Any) -> Any:
     if origin is Annotated:
         return Annotated[(from_text(parts[0]), *parts[1:])]
     if origin in (typing.Union, types.UnionType):
-        members = sorted(parts, key=lambda part: (part is str, _is(part, float)))
+        members = sorted(parts, key=lambda p: (p is str, float in (p, getattr(p, "__origin__", p))))
         union = one_of(*(from_text(part) for part in members))
         return Annotated[union, Field(union_mode="left_to_right")]
     if origin is tuple:
@@ -277,12 +282,18 @@ def from_text(kind: Any) -> Any:
     words: Mapping[str, Any] = _WORDS.get(kind, {})
     if origin is Literal:
         words = {str(choice): choice for choice in parts}
+
+    def read(value: Any) -> Any:
+        if isinstance(value, str) and words:
+            return words.get(value, words.get(value.lower(), value))
+        with contextlib.suppress(ValueError):
+            return kind(value) if isinstance(value, str) else value
+        return value
+
     if words:
-        return Annotated[kind, BeforeValidator(lambda value: _looked_up(words, value))]
+        return Annotated[kind, BeforeValidator(read)]
     if kind in (int, float):
-        return Annotated[
-            kind, AllowInfNan(False), BeforeValidator(functools.partial(_number, kind))
-        ]
+        return Annotated[kind, AllowInfNan(False), BeforeValidator(read)]
     return kind
 
 
@@ -298,95 +309,3 @@ _WORDS: dict[Any, dict[str, Any]] = {
 def at_commas(value: Any) -> Any:
     """The parts of a text; anything else as it is."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
-def _is(kind: Any, plain: type) -> bool:
-    return kind is plain or (typing.get_origin(kind) is Annotated and kind.__origin__ is plain)
-
-
-def _looked_up(words: Mapping[str, Any], value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return words.get(value, words.get(value.lower(), value))
-
-
-def _number(kind: type, value: Any) -> Any:
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            return kind(value)
-    return value
-
-
-# Options of methods and shifts: a frozen dataclass with defaults, whose fields say what may stand
-# there. All else is derived from that.
-
-
-def option_names(options: type) -> tuple[str, ...]:
-    """Names of the options that a dataclass declares, in order."""
-    return tuple(field.name for field in dataclasses.fields(options) if field.init)
-
-
-def applicable(options: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that the dataclass has a field for."""
-    return {name: value for name, value in values.items() if name in option_names(options)}
-
-
-def parse(
-    options: type,
-    values: Mapping[str, Any],
-    owner: str,
-    where: str | Callable[[Place], str] = "",
-) -> dict[str, Any]:
-    """Converts the given values to their fields' types.
-
-    Args:
-        options: the options dataclass.
-        values: option name -> text (``"1e-3"``, ``"true"``) or an already typed value.
-        owner: what they are options of, for messages ("method 'tent'").
-        where: file and line, as ``validate.check`` takes it.
-
-    Raises:
-        UnknownNameError: no such option; says the nearest ones.
-        ConfigError: a value of the wrong type or range.
-    """
-    parsed: dict[str, Any] = check(_kind(options), dict(values), where, owner=owner)
-    return parsed
-
-
-def complete(options: type, values: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """All options as a plain dict: the given ones (see ``parse``), defaults for the rest.
-
-    The dataclass is built once, so that its own checks speak.
-
-    Raises:
-        UnknownNameError: as ``parse``.
-        ConfigError: as ``parse``, a value that the dataclass itself refuses or that cannot be
-            stored, or an option that neither has a default nor is given.
-    """
-    parsed = parse(options, values, owner)
-    for field in dataclasses.fields(options):
-        bare = field.default is field.default_factory is dataclasses.MISSING
-        if bare and field.init and field.name not in parsed:
-            raise ConfigError(f"{owner}: option {field.name!r} has no default; give it a value")
-    try:
-        made = dataclasses.asdict(options(**parsed))
-    except Exception as error:  # MethodError, ShiftError, and whatever a plugin's own check raises
-        known = isinstance(error, TypeError | ValueError)
-        raise ConfigError(f"{owner}: {error if known else reason_of(error)}") from None
-    try:
-        json.dumps(made, allow_nan=False)  # they are stored, and part of a result's identity
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{owner}: its options cannot be stored as JSON ({error}); expected finite numbers, "
-            "texts, truth values, lists and mappings"
-        ) from None
-    return made
-
-
-@functools.lru_cache(maxsize=256)
-def _kind(options: type) -> Any:
-    try:
-        return mapping_of(options)
-    except Exception as error:  # a plugin's annotation may name anything
-        name = f"{options.__module__}.{options.__qualname__}"
-        raise ConfigError(f"the types of the options {name} cannot be read: {error}") from None

@@ -17,9 +17,8 @@ from annotated_types import Ge, MinLen
 from pydantic import AfterValidator, Strict
 
 from benchmark.cell import BackboneSpec
-from benchmark.config.kinds import named
-from benchmark.config.validate import mapping, mapping_of
-from benchmark.config.yaml import Document, read_document
+from benchmark.config.files import Document, read_document
+from benchmark.config.validate import kinds_of, mapping, named
 from benchmark.data.card import BOTH, TASKS, BenchmarkCard, Suite
 from benchmark.data.datasets import BUILTINS as DATASETS
 from benchmark.data.own.source import SUITE as OWN
@@ -161,11 +160,9 @@ _REQUIRED = tuple(
     for entry in _FIELDS
     if entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
 )
-_ENTRY = mapping_of(
-    BenchmarkCard,
-    [entry.name for entry in _FIELDS],
-    text=False,
-    kinds={
+_ENTRY = mapping(
+    {
+        **kinds_of(BenchmarkCard, [entry.name for entry in _FIELDS], text=False),
         "id": _NAME,
         "task": Literal[tuple(TASKS)],
         "dataset": _DATA_SET,
@@ -175,17 +172,19 @@ _ENTRY = mapping_of(
         "setting": Literal["QS", "QGS"],
         "shifts": _NAMES,
         "named_by": Literal["TCR", "REST", "our reading"],
-        "backbone": mapping_of(
-            BackboneSpec,
-            ("model", "pretrained", "transform", "device"),
-            text=False,
-            kinds={"loader": Required[str]},
+        "backbone": mapping(
+            {
+                **kinds_of(
+                    BackboneSpec, ("model", "pretrained", "transform", "device"), text=False
+                ),
+                "loader": Required[str],
+            }
         ),
         "cleaning": Literal["blip", "none"],
         "max_words": Annotated[int, Ge(1)],
         "home": _DATA_SET | dict[Annotated[str, AfterValidator(named(_weights))], _DATA_SET],
         "headline": _NAMES,
-    },
+    }
 )
 _SUITE = mapping(
     {

@@ -20,8 +20,8 @@ from benchmark.cell import (
     ShiftSpec,
     StreamSpec,
 )
+from benchmark.config.presets import parse
 from benchmark.config.run import BenchConfig
-from benchmark.config.validate import parse
 from benchmark.data.card import SEPARATOR, SPLIT, BenchmarkCard
 from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.data.retrieval import RetrievalSet

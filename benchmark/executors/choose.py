@@ -15,8 +15,7 @@ from typing import Any
 import torch
 
 from benchmark.cell import Cell
-from benchmark.config.kinds import AUTO_WORKERS
-from benchmark.config.run import BenchConfig
+from benchmark.config.run import AUTO_WORKERS, BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.evaluation.environment import usable_cores
 from benchmark.evaluation.resources import Resources

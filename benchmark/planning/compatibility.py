@@ -37,7 +37,8 @@ def why_not(card: BenchmarkCard, what: str | BackboneSpec) -> str:
     A backbone of which nothing is declared is taken to fit.
     """
     if isinstance(what, BackboneSpec):
-        known = _modalities(what.loader)
+        facts_of = BACKBONES.info(what.loader).facts if what.loader in BACKBONES else {}
+        known = tuple(facts_of.get("modalities", ()))
         if not known or {card.query, card.gallery} <= set(known):
             return ""
         return (
@@ -55,10 +56,6 @@ def why_not(card: BenchmarkCard, what: str | BackboneSpec) -> str:
     if modality in (card.query, "any"):
         return ""
     return f"shift {what!r} works on {modality} queries; {card.id!r} has {card.query} ones"
-
-
-def _modalities(loader: str) -> tuple[str, ...]:
-    return tuple(BACKBONES.info(loader).facts.get("modalities", ())) if loader in BACKBONES else ()
 
 
 def fitting_shifts(card: BenchmarkCard) -> str:
@@ -94,13 +91,9 @@ def open_clip_models() -> frozenset[str]:
     return frozenset(p.stem for folder in folders for p in folder.glob("model_configs/*.json"))
 
 
-def _embedded_data(cell: Cell) -> bool:
-    return cell.suite == "mini"
-
-
 INERT: dict[str, tuple[Callable[[Cell], bool], str]] = {
-    "data": (_embedded_data, "the embedded benchmarks read no data"),
-    "allow_missing": (_embedded_data, "the embedded benchmarks lack nothing"),
+    "data": (lambda cell: cell.suite == "mini", "the embedded benchmarks read no data"),
+    "allow_missing": (lambda cell: cell.suite == "mini", "the embedded benchmarks lack nothing"),
     "ready_made": (
         lambda cell: not any(shift.ready_made for shift in cell.domains),
         "none of its queries is a ready-made one, and shift none corrupts nothing",
@@ -165,33 +158,26 @@ def load_suite(name: str) -> Suite:
     """
     if bundled.is_suite_file(name):
         path = user_path(name).resolve()
-        found = bundled.load_suite(str(path))
-        _make_known(path)
+        found, known = bundled.load_suite(str(path)), bundled.own_suite_files()
+        if path not in known:
+            os.environ[bundled.FILES_VARIABLE] = os.pathsep.join(map(str, (*known, path)))
+            try:
+                bundled.benchmark_cards()  # an id that is taken is said before anything uses it
+            except Exception:
+                os.environ[bundled.FILES_VARIABLE] = os.pathsep.join(map(str, known))
+                raise
+            BENCHMARKS.refresh()
         return found
-    try:
+    if name in bundled.suite_names():
         return bundled.load_suite(name)
-    except UnknownNameError:
-        cards = tuple(card for card in plugin_cards() if card.suite == name)
-        if cards:
-            return Suite(name, name, "benchmarks of plugins", cards)
-        brought = [card.suite for card in plugin_cards()]
-        raise unknown("suite", name, dict.fromkeys((*bundled.suite_names(), *brought))) from None
+    brought = plugin_cards()
+    if cards := tuple(card for card in brought if card.suite == name):
+        return Suite(name, name, "benchmarks of plugins", cards)
+    names = (*bundled.suite_names(), *(card.suite for card in brought))
+    raise unknown("suite", name, dict.fromkeys(names))
 
 
 def plugin_cards() -> list[BenchmarkCard]:
     """The benchmarks that this package does not ship: of plugins, and of suite files."""
     names = BENCHMARKS.usable()
     return [BENCHMARKS.get(name) for name in names if BENCHMARKS.origin(name) != BUILTIN]
-
-
-def _make_known(path: Path) -> None:
-    known = bundled.own_suite_files()
-    if path in known:
-        return
-    os.environ[bundled.FILES_VARIABLE] = os.pathsep.join(map(str, (*known, path)))
-    try:
-        bundled.benchmark_cards()  # an id that is taken is said before anything uses it
-    except Exception:
-        os.environ[bundled.FILES_VARIABLE] = os.pathsep.join(map(str, known))
-        raise
-    BENCHMARKS.refresh()

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.cell import Cell, PartTexts
 from benchmark.data.card import SEPARATOR, BenchmarkCard
@@ -45,41 +45,34 @@ def forecast(plan: Plan, folder: Path) -> dict[str, Any]:
     plan = replace(plan, cells=tuple(p for p in plan.cells if p.reason or id(p.cell) in part))
     own, waiting, unverified = stored_cells(folder), plan.possible, 0
     if config.if_exists != "always":
-        known = Fingerprints(folder / "fingerprints")
-        waiting, unverified = to_run(waiting, own, known, default_resources(config))
+        prints = Fingerprints(folder / "fingerprints")
+        waiting, unverified = to_run(waiting, own, prints, default_resources(config))
     machine = processor(plan.cells[0].cell.backbone.device)
     rates = Rates([*own, *other_runs(folder)], machine)
     workers = planned_workers(config, len(waiting))
-    reasons = Counter(planned.reason for planned in plan.cells if planned.reason)
+    # Row -> method -> counts of cells, and seconds of those to run (None: unknown).
+    rows: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    to_do = set(map(id, waiting))
+    for one in plan.cells:
+        cell, row = one.cell, rows[plan.rows[one.cell.benchmark]]
+        new = {"possible": 0, "to_run": 0, "skipped": 0, "seconds": 0.0}
+        counts = row.setdefault(cell.method.name, new)
+        counts["skipped" if one.reason else "possible"] += 1
+        if id(cell) in to_do:
+            counts["to_run"] += 1
+            cost, known = rates.of(cell), counts["seconds"]
+            counts["seconds"] = None if known is None or cost is None else known + cost.seconds
     return {
         "folder": str(folder),
         "cells": len(plan.cells),
         "done": len(plan.possible) - len(waiting),
         "unverified": unverified,
         "to_run": len(waiting),
-        "skipped": reasons.total(),
         "workers": workers,
         "estimate": outlook(waiting, rates, workers),
-        "by_benchmark": _by_benchmark(plan, waiting, rates),
-        "reasons": dict(reasons.most_common()),
+        "rows": rows,
+        "reasons": Counter(one.reason for one in plan.cells if one.reason),
     }
-
-
-def _by_benchmark(plan: Plan, waiting: Sequence[Cell], rates: Rates) -> list[dict[str, Any]]:
-    """Counts of cells, and seconds of those to run, for each row and method."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for planned in plan.cells:
-        name, method = plan.rows[planned.cell.benchmark], planned.cell.method.name
-        new = {"benchmark": name, "method": method, "cells": 0, "to_run": 0, "skipped": 0}
-        row = rows.setdefault((name, method), {**new, "seconds": 0.0})
-        row["cells"] += 1
-        row["skipped"] += bool(planned.reason)
-    for cell in waiting:
-        row, found = rows[plan.rows[cell.benchmark], cell.method.name], rates.of(cell)
-        row["to_run"] += 1
-        known = row["seconds"]
-        row["seconds"] = None if known is None or found is None else known + found.seconds
-    return list(rows.values())
 
 
 def stored_cells(folder: Path, most: int | None = None) -> list[StoredCell]:
@@ -100,12 +93,8 @@ def stored_cells(folder: Path, most: int | None = None) -> list[StoredCell]:
 def other_runs(folder: Path) -> list[StoredCell]:
     """Finished cells of the runs beside this one: for their cost."""
     found: list[StoredCell] = []
-    try:
-        beside = [run for run in folder.parent.iterdir() if run != folder and run.is_dir()]
-        beside.sort(key=lambda run: run.stat().st_mtime, reverse=True)
-    except OSError:
-        return found
-    for run in beside:
+    beside = [run for run in folder.parent.glob("*/") if run != folder]
+    for run in sorted(beside, key=lambda run: run.stat().st_mtime, reverse=True):
         found += stored_cells(run, max(0, OTHER_RECORDS - len(found)))
     return found
 
@@ -126,25 +115,24 @@ def to_run(
         resources: loads data and weights.
     """
     texts = PartTexts()
+
+    def identity(cell: Cell) -> Hashable:
+        """What a stored and a planned cell share, wherever their data and weights lie."""
+        named = replace(cell.backbone, model=cell.backbone.model_name, pretrained="", device="cpu")
+        return texts.identity(replace(cell, backbone=named))
+
     keys: dict[Hashable, set[str]] = defaultdict(set)
     for one in stored:
-        keys[_identity(one.cell, texts)].add(one.record.key)
+        keys[identity(one.cell)].add(one.record.key)
     waiting, unchecked = [], 0
     for cell in cells:
-        found = keys.get(_identity(cell, texts)) if keys else None
+        found = keys.get(identity(cell)) if keys else None
         key = _key_today(cell, known, resources) if found else ""
         if key is None:
             unchecked += 1
         elif not found or key not in found:
             waiting.append(cell)
     return waiting, unchecked
-
-
-def _identity(cell: Cell, texts: PartTexts) -> Hashable:
-    """What a stored and a planned cell share, wherever their data and weights lie."""
-    spec = cell.backbone
-    named = replace(spec, model=spec.model_name, pretrained="", device="cpu")
-    return texts.identity(replace(cell, backbone=named))
 
 
 def _key_today(cell: Cell, known: Fingerprints, resources: Resources) -> str | None:
@@ -158,8 +146,7 @@ def _key_today(cell: Cell, known: Fingerprints, resources: Resources) -> str | N
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What one cell will cost: one worker's ``seconds`` and memory, and bytes on disk.
 
     ``how`` is "measured", or "similar" (on another benchmark).
@@ -180,60 +167,46 @@ class Rates:
     """
 
     def __init__(self, measured: Iterable[StoredCell], machine: str) -> None:
-        self._measured: dict[Hashable, list[StoredCell]] = defaultdict(list)
+        costs: dict[Hashable, list[tuple[float, ...]]] = defaultdict(list)
         self._counts: dict[str, int] = {}
         for one in measured:
-            info, benchmark = one.record.info, one.cell.benchmark
-            if one.record.environment.get("device_name") == machine and info.get("queries"):
-                for kind in _kinds(one.cell, info.get("query_modality", "")):
-                    self._measured[kind].append(one)
-                if one.cell.limit is None:
-                    self._counts[benchmark] = info["queries"]
-        self._told: dict[Hashable, Estimate | None] = {}
+            info, cost = one.record.info, one.record.cost
+            if one.record.environment.get("device_name") != machine or not info.get("queries"):
+                continue
+            # What does not grow with the queries: most cells find it done, the first does not.
+            once = cost.get("seconds_gallery", 0.0) + cost.get("seconds_setup", 0.0)
+            each, count = cost["seconds"] - once, info["queries"]
+            size = sum(p.stat().st_size for p in (one.path, one.path.with_suffix(".npz")))
+            for kind in _kinds(one.cell, info.get("query_modality", "")):
+                numbers = (each / count, once, cost.get("peak_mb", 0.0), size / count)
+                costs[kind].append(numbers)
+            if one.cell.limit is None:
+                self._counts[one.cell.benchmark] = count
+        self._rates = {
+            kind: (median(each), fmean(once), max(peaks), fmean(sizes))
+            for kind, found in costs.items()
+            for each, once, peaks, sizes in [zip(*found, strict=True)]
+        }
 
     def of(self, cell: Cell) -> Estimate | None:
         """The cost of a cell, or None where nothing like it was measured."""
-        asked = cell.benchmark, cell.backbone, cell.method.name, cell.limit
-        if asked not in self._told:
-            kinds = (kind for kind in _kinds(cell, _modality(cell)) if kind in self._measured)
-            self._told[asked] = next((self._of(cell, kind) for kind in kinds), None)
-        return self._told[asked]
-
-    def _of(self, cell: Cell, kind: tuple[Hashable, ...]) -> Estimate:
-        cells, queries = self._measured[kind], self._queries(cell)
-        costs = [(one.record.cost, one.record.info["queries"]) for one in cells]
-        # What does not grow with the queries: most cells find it done, the first does not.
-        once = [c.get("seconds_gallery", 0.0) + c.get("seconds_setup", 0.0) for c, _ in costs]
-        each = [(c["seconds"] - own) / n for (c, n), own in zip(costs, once, strict=True)]
-        sizes = [_size(one.path) / n for one, (_, n) in zip(cells, costs, strict=True)]
-        return Estimate(
-            seconds=median(each) * queries + fmean(once),
-            peak_mb=max(cost.get("peak_mb", 0.0) for cost, _ in costs),
-            size=fmean(sizes) * queries,
-            how=str(kind[0]),
-        )
-
-    def _queries(self, cell: Cell) -> int:
-        """How many queries a cell has: as counted in a stored one, else by its card."""
         cards = [BENCHMARKS.get(name) for name in cell.benchmark.split(SEPARATOR)]
-        count = self._counts.get(cell.benchmark) or sum(map(_counted, cards))
-        return count if cell.limit is None else min(count, cell.limit)
+        for kind in _kinds(cell, cards[0].query):
+            if kind in self._rates:
+                each, once, peak, size = self._rates[kind]
+                # As counted in a stored cell, else by its card.
+                count = self._counts.get(cell.benchmark) or sum(map(_counted, cards))
+                count = count if cell.limit is None else min(count, cell.limit)
+                return Estimate(each * count + once, peak, size * count, kind[0])
+        return None
 
 
-def _kinds(cell: Cell, modality: str) -> Iterator[tuple[Hashable, ...]]:
+def _kinds(cell: Cell, modality: str) -> Iterator[tuple[str, ...]]:
     """What cells of about the same cost share, the nearest first; begins with ``Estimate.how``."""
     backbone = cell.backbone
     model = backbone.loader, backbone.model_name, backbone.transform, cell.method.name
     yield "measured", cell.benchmark, *model
     yield "similar", modality, *model
-
-
-def _modality(cell: Cell) -> str:
-    return str(BENCHMARKS.get(cell.benchmark.split(SEPARATOR)[0]).query)
-
-
-def _size(path: Path) -> int:
-    return sum(one.stat().st_size for one in (path, path.with_suffix(".npz")))
 
 
 _UNCOUNTED = 1000
@@ -254,17 +227,17 @@ def outlook(cells: Sequence[Cell], rates: Rates, workers: int) -> dict[str, Any]
         evenly, ``peak_mb`` of the largest worker, ``disk_mb`` of results, and ``how`` many cells
         were estimated in which way.
     """
-    found = [rates.of(cell) for cell in cells]
-    known = [one for one in found if one is not None]
-    nothing = bool(cells) and not known
+    known = [one for one in map(rates.of, cells) if one is not None]
     seconds = [one.seconds for one in known]
-    each = max(sum(seconds) / workers, max(seconds, default=0.0))
+    totals = {
+        "seconds": sum(seconds),
+        "seconds_per_worker": max(sum(seconds) / workers, max(seconds, default=0.0)),
+        "peak_mb": max((one.peak_mb for one in known), default=0.0),
+        "disk_mb": sum(one.size for one in known) / 2**20,
+    }
     return {
         "cells": len(cells),
         "unknown": len(cells) - len(known),
-        "seconds": None if nothing else sum(seconds),
-        "seconds_per_worker": None if nothing else each,
-        "peak_mb": None if nothing else max((one.peak_mb for one in known), default=0.0),
-        "disk_mb": None if nothing else sum(one.size for one in known) / 2**20,
+        **(totals if known or not cells else dict.fromkeys(totals)),
         "how": dict(Counter(one.how for one in known)),
     }

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product
-from typing import Any
 
-from benchmark.cell import BackboneSpec, Cell, ShiftSpec, StreamSpec
+from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.config.presets import Place
 from benchmark.config.run import BenchConfig
 from benchmark.data.card import SEPARATOR
@@ -19,10 +17,10 @@ from benchmark.evaluation.stream_kinds import MIXING, check_stream
 from benchmark.planning.compatibility import check_model, facts, why_not
 from benchmark.planning.specs import (
     Choice,
-    MethodVariants,
     backbone_spec,
     check_shift_options,
     located,
+    method_variants,
     preset_name,
     shift_specs,
     stream_specs,
@@ -43,147 +41,119 @@ class Planned:
     reason: str = ""
 
 
-class Block:
-    """One combination of axes: that of the flags, of a grid file's top, or of an include.
+def planned(
+    config: BenchConfig,
+    choices: Mapping[str, Sequence[Choice]],
+    selection: Selection,
+    *,
+    flags: Collection[str] = (),
+    strict: bool = False,
+) -> Iterator[tuple[BenchmarkCard, Planned]]:
+    """The cells of one block: that of the flags, of a grid file's top, or of an include.
+
+    Those that cannot be run come with the reason. Cells that share data, gallery embeddings and
+    shifted queries lie side by side.
 
     Args:
         config: every setting; of methods, streams and models the choices count.
         choices: "method", "stream" and "model" -> those chosen, with their own options.
+        selection: the benchmarks.
         flags: the settings that were given as flags.
         strict: a shift or stream that cannot be run is an error, not a reason to skip its cells.
-    """
-
-    def __init__(
-        self,
-        config: BenchConfig,
-        choices: Mapping[str, Sequence[Choice]],
-        *,
-        flags: Sequence[str] = (),
-        strict: bool = False,
-    ) -> None:
-        self.config = config
-        self.strict = strict
-        self.methods = MethodVariants(choices["method"], config.option, "option" in flags)
-        given, flagged = config.stream_option, "stream_option" in flags
-        self.streams = list(stream_specs(choices["stream"], given, config.batch_size, flagged))
-        self.models = list(with_models(choices["model"], config))
-
-    def planned(self, selection: Selection) -> Iterator[tuple[BenchmarkCard, Planned]]:
-        """All cells with their benchmarks, those that cannot be run with the reason.
-
-        Cells that share data, gallery embeddings and shifted queries lie side by side.
-
-        Raises:
-            QueryShiftError: an option that nothing has, benchmarks that do not go together in an
-                interleaved stream, or (strict) a stream that cannot be run.
-            ShiftError: a severity that a shift does not have (strict).
-        """
-        check_shift_options(self.config, [name for _, shifts in selection for name in shifts])
-        for stream, where in self.streams:
-            if stream.kind == INTERLEAVED:
-                for config, _ in self.models:
-                    cells = located(where, partial(self._interleaved, stream, config, selection))
-                    yield from ((selection[0][0], Planned(cell)) for cell in cells)
-        streams = [stream for stream, _ in self.streams if stream.kind != INTERLEAVED]
-        for card, shifts in selection if streams else ():
-            for config, where in self.models:
-                backbone = located(where, partial(backbone_spec, card.backbone, config))
-                located(where, partial(check_model, backbone))
-                unable = why_not(card, backbone)
-                for stream, shift, problem in _with_shifts(streams, config, card, shifts):
-                    if problem is not None and self.strict:
-                        raise problem
-                    reason = unable or str(problem or "")
-                    for cell in self._cells(config, card, backbone, stream, [shift]):
-                        yield card, Planned(cell, reason)
-
-    def _cells(
-        self,
-        config: BenchConfig,
-        card: BenchmarkCard,
-        backbone: BackboneSpec,
-        stream: StreamSpec,
-        shifts: Sequence[ShiftSpec],
-    ) -> Iterator[Cell]:
-        """All seeds and methods; methods change fastest, for they share the shifted queries."""
-        place = Place(card.query, card.dataset, backbone.loader, stream.batch_size)
-        methods = self.methods.at(place, preset_name(config, backbone))
-        for shift, seed, method in product(shifts, config.seed, methods):
-            yield Cell(
-                suite=card.suite,
-                benchmark=card.id,
-                backbone=backbone,
-                method=method,
-                shift=shift,
-                stream=stream,
-                seed=seed,
-                limit=config.limit,
-                data_root=config.data,
-            )
-
-    def _interleaved(
-        self, stream: StreamSpec, config: BenchConfig, selection: Selection
-    ) -> list[Cell]:
-        """The cells of one stream over all benchmarks.
-
-        Raises:
-            ConfigError: a single benchmark, or benchmarks that do not go together.
-        """
-        cards = [card for card, _ in selection]
-        first = cards[0]
-        for card, shifts in selection:
-            for reason in filter(None, (why_not(card, name) for name in shifts)):
-                raise ConfigError(reason)
-        if len(cards) < 2:
-            raise ConfigError(
-                f"an interleaved stream needs at least two benchmarks, not {first.id!r} alone: "
-                "name them (--benchmark a,b)"
-            )
-        shared: dict[str, list[Any]] = {
-            "kind of query": [card.query for card in cards],
-            "suite": [card.suite for card in cards],
-            "backbone": [backbone_spec(card.backbone, config) for card in cards],
-            "list of shifts": [valid_shifts(config, card, shifts) for card, shifts in selection],
-        }
-        for what, found in shared.items():
-            for card, value in zip(cards, found, strict=True):
-                if value != found[0]:
-                    raise ConfigError(
-                        f"benchmarks of an interleaved stream must have the same {what}; those of "
-                        f"{first.id!r} and {card.id!r} differ: name others, or say the same for "
-                        "both (--model, --shift, --severity)"
-                    )
-        together = replace(
-            first,
-            id=SEPARATOR.join(card.id for card in cards),
-            dataset=SEPARATOR.join(dict.fromkeys(card.dataset for card in cards)),
-        )
-        backbone, specs = shared["backbone"][0], shared["list of shifts"][0]
-        return list(self._cells(config, together, backbone, stream, specs))
-
-
-def valid_shifts(
-    config: BenchConfig, card: BenchmarkCard, names: Sequence[str]
-) -> tuple[ShiftSpec, ...]:
-    """The shifts at each severity.
 
     Raises:
+        QueryShiftError: an option that nothing has, benchmarks that do not go together in an
+            interleaved stream, or (strict) a stream that cannot be run.
+        ShiftError: a severity that a shift does not have (strict).
+    """
+    methods = method_variants(choices["method"], config.option, "option" in flags)
+    given, flagged = config.stream_option, "stream_option" in flags
+    streams = list(stream_specs(choices["stream"], given, config.batch_size, flagged))
+    models = list(with_models(choices["model"], config))
+    check_shift_options(config, [name for _, shifts in selection for name in shifts])
+    for stream, where in streams:
+        if stream.kind == INTERLEAVED:
+            for own, _ in models:
+                with located(where):
+                    card, backbone, specs = _together(own, selection)
+                    cells = list(_cells(methods, own, card, backbone, stream, specs))
+                yield from ((selection[0][0], Planned(cell)) for cell in cells)
+    alone = [stream for stream, _ in streams if stream.kind != INTERLEAVED]
+    for card, shifts in selection if alone else ():
+        for own, where in models:
+            with located(where):
+                backbone = backbone_spec(card.backbone, own)
+                check_model(backbone)
+            unable = why_not(card, backbone)
+            for stream, shift, problem in _with_shifts(alone, own, card, shifts):
+                if problem is not None and strict:
+                    raise problem
+                reason = unable or str(problem or "")
+                for cell in _cells(methods, own, card, backbone, stream, [shift]):
+                    yield card, Planned(cell, reason)
+
+
+def _cells(
+    methods: Callable[[Place, str], Sequence[MethodSpec]],
+    config: BenchConfig,
+    card: BenchmarkCard,
+    backbone: BackboneSpec,
+    stream: StreamSpec,
+    shifts: Sequence[ShiftSpec],
+) -> Iterator[Cell]:
+    """All seeds and methods; methods change fastest, for they share the shifted queries."""
+    place = Place(card.query, card.dataset, backbone.loader, stream.batch_size)
+    named = methods(place, preset_name(config, backbone))
+    start = card.suite, card.id, backbone
+    for shift, seed, method in product(shifts, config.seed, named):
+        yield Cell(*start, method, shift, stream, seed, config.limit, config.data)
+
+
+def _together(
+    config: BenchConfig, selection: Selection
+) -> tuple[BenchmarkCard, BackboneSpec, Sequence[ShiftSpec]]:
+    """The card that stands for all benchmarks of one stream, their backbone and their shifts.
+
+    Raises:
+        ConfigError: a single benchmark, or benchmarks that do not go together.
         ShiftError: a severity that a shift does not have.
     """
-    found = shift_specs(config, card, names)
-    for problem in filter(None, (problem for _, problem in found)):
+    cards = [card for card, _ in selection]
+    first, lists = cards[0], [shift_specs(config, card, shifts) for card, shifts in selection]
+    for problem in (problem for found in lists for _, problem in found if problem):
         raise problem
-    return tuple(spec for spec, _ in found)
-
-
-Setting = tuple[StreamSpec, ShiftSpec, Exception | None]
-"""A stream, the shift of its cells, and the error where they cannot be run."""
+    if len(cards) < 2:
+        raise ConfigError(
+            f"an interleaved stream needs at least two benchmarks, not {first.id!r} alone: "
+            "name them (--benchmark a,b)"
+        )
+    backbones = [backbone_spec(card.backbone, config) for card in cards]
+    specs = [[spec for spec, _ in found] for found in lists]
+    for card, backbone, shifts in zip(cards, backbones, specs, strict=True):
+        same = {
+            "kind of query": card.query == first.query,
+            "suite": card.suite == first.suite,
+            "backbone": backbone == backbones[0],
+            "list of shifts": shifts == specs[0],
+        }
+        for what in (what for what, equal in same.items() if not equal):
+            raise ConfigError(
+                f"benchmarks of an interleaved stream must have the same {what}; those of "
+                f"{first.id!r} and {card.id!r} differ: name others, or say the same for "
+                "both (--model, --shift, --severity)"
+            )
+    name = SEPARATOR.join(card.id for card in cards)
+    dataset = SEPARATOR.join(dict.fromkeys(card.dataset for card in cards))
+    return replace(first, id=name, dataset=dataset), backbones[0], specs[0]
 
 
 def _with_shifts(
     streams: Sequence[StreamSpec], config: BenchConfig, card: BenchmarkCard, shifts: Sequence[str]
-) -> Iterator[Setting]:
-    """Each stream with each of the shifts, or with all where they are its domains."""
+) -> Iterator[tuple[StreamSpec, ShiftSpec, Exception | None]]:
+    """Each stream with each of the shifts, or with all where they are its domains.
+
+    With them the error where their cells cannot be run.
+    """
     for stream in streams:
         if stream.kind == "gradual":
             for name in shifts:
@@ -192,27 +162,17 @@ def _with_shifts(
         elif stream.kind in MIXING and not stream.group_key:
             yield _with_domains(stream, config, card, shifts)
         else:
-            for spec, problem in shift_specs(config, card, shifts):
-                yield stream, spec, _problem(card, spec, problem)
+            yield from ((stream, *found) for found in shift_specs(config, card, shifts))
 
 
 def _with_domains(
     stream: StreamSpec, config: BenchConfig, card: BenchmarkCard, shifts: Sequence[str]
-) -> Setting:
+) -> tuple[StreamSpec, ShiftSpec, Exception | None]:
     found = shift_specs(config, card, shifts)
-    domains = tuple(spec for spec, _ in found)
-    filled = replace(stream, domains=domains)
-    problems = [_problem(card, spec, wrong) for spec, wrong in found]
-    problem = next(filter(None, problems), None)
-    if problem is None:
-        try:
-            check_stream(filled)
-        except ConfigError as error:
-            problem = error
-    return filled, summary(domains), problem
-
-
-def _problem(card: BenchmarkCard, spec: ShiftSpec, wrong: Exception | None) -> Exception | None:
-    """Why a shift cannot hit a benchmark's queries, before what is wrong with its severity."""
-    reason = why_not(card, spec.name)
-    return ConfigError(reason) if reason else wrong
+    filled = replace(stream, domains=tuple(spec for spec, _ in found))
+    problem = next((wrong for _, wrong in found if wrong), None)
+    try:
+        check_stream(filled)
+    except ConfigError as error:
+        problem = problem or error
+    return filled, summary(filled.domains), problem

@@ -16,16 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import MinLen
-from pydantic import AfterValidator, BeforeValidator, Strict
+from pydantic import AfterValidator, BeforeValidator
 
 from benchmark.cell import STREAM_OPTIONS
-from benchmark.config import kinds
-from benchmark.config.files import user_path
+from benchmark.config.files import Document, read_document, user_path
 from benchmark.config.presets import check_preset
+from benchmark.config.run import INTEGERS, NAME, Traced, names, traced
 from benchmark.config.run import KINDS as SETTINGS
-from benchmark.config.run import Traced
-from benchmark.config.validate import Place, at_commas, mapping, one_of
-from benchmark.config.yaml import Document, read_document
+from benchmark.config.validate import Place, at_commas, kinds_of, mapping, named, one_of, several
 from benchmark.data.datasets import ready_made
 from benchmark.data.suite import benchmark_cards
 from benchmark.errors import QueryShiftError, UnknownNameError, did_you_mean, shown, unknown
@@ -33,7 +31,7 @@ from benchmark.evaluation.stream_kinds import KINDS as STREAMS
 from benchmark.evaluation.stream_kinds import check_kind
 from benchmark.planning.compatibility import load_suite
 from benchmark.planning.plan import MAX_CELLS, WITH_CHOICES, members
-from benchmark.planning.specs import ALL, Choice, Sweep
+from benchmark.planning.specs import ALL, STREAM_KINDS, Choice
 from benchmark.registry import BENCHMARKS, METHODS, SHIFTS
 
 COMBINED = (
@@ -74,7 +72,6 @@ class GridFile:
 
     name: str
     path: Path
-    title: str
     settings: Mapping[str, Traced]
     includes: tuple[Mapping[str, Traced], ...]
     exclude: tuple[Rule, ...]
@@ -106,66 +103,66 @@ def read_grid(path: Path) -> GridFile:
     """
     document = read_document(path)
     found = document.check(_grid())
-    includes = [
-        _traced(document, ("include", index), values)
-        for index, values in enumerate(found.pop("include", ()))
-    ]
-    exclude = [
-        Rule({name: tuple(wanted) for name, wanted in rule.items()}, document.where(place))
-        for index, rule in enumerate(found.pop("exclude", ()))
-        for place in [("exclude", index)]
-    ]
-    title = found.pop("title", "")
-    own = _traced(document, (), found)
-    return GridFile(path.stem, path, title, own, tuple(includes), tuple(exclude))
-
-
-def _traced(document: Document, at: Place, values: Mapping[str, Any]) -> dict[str, Traced]:
-    """Settings with their places; those of ``WITH_CHOICES`` as choices."""
-    keys = {key.replace("-", "_"): (*at, key) for key in document.value(at)}
-    return {
-        name: Traced(
-            _choices(document, keys[name], name, value) if name in WITH_CHOICES else value,
-            document.where(keys[name]),
-        )
-        for name, value in values.items()
-    }
-
-
-def _choices(document: Document, at: Place, kind: str, entries: list[Any]) -> tuple[Choice, ...]:
-    listed = isinstance(document.value(at), list)
-    return tuple(
-        _choice(document, (*at, index) if listed else at, kind, entry)
-        for index, entry in enumerate(entries)
+    includes, exclude = found.pop("include", ()), found.pop("exclude", ())
+    found.pop("title", "")
+    return GridFile(
+        path.stem,
+        path,
+        _settings(document, found),
+        tuple(_settings(document, own, ("include", i)) for i, own in enumerate(includes)),
+        tuple(
+            Rule({name: tuple(wanted) for name, wanted in rule.items()}, document.where(place))
+            for place, rule in ((("exclude", i), rule) for i, rule in enumerate(exclude))
+        ),
     )
+
+
+def _settings(document: Document, values: Mapping[str, Any], at: Place = ()) -> dict[str, Traced]:
+    """Settings with their places; those of ``WITH_CHOICES`` as choices."""
+    found = traced(document, values, at)
+    for kind in (kind for kind in WITH_CHOICES if kind in found):
+        place = (*at, kind)
+        listed = isinstance(document.value(place), list)
+        choices = tuple(
+            _choice(document, (*place, index) if listed else place, kind, entry)
+            for index, entry in enumerate(values[kind])
+        )
+        found[kind] = Traced(choices, found[kind].origin)
+    return found
 
 
 def _choice(document: Document, at: Place, kind: str, entry: str | dict[str, Any]) -> Choice:
     if isinstance(entry, str):
-        return Choice(_resolved(kind, entry), {}, document.where(at))
-    ((name, options),) = entry.items()
-    place = (*at, name)
-    if name == ALL:
+        name, options, place = entry, dict[str, Any](), at
+    else:
+        ((name, options),) = entry.items()
+        place = (*at, name)
+    if options and name == ALL:
         raise document.error(place, f"{ALL!r} takes no options; name the {kind}")
-    own: Any = {
-        "stream": mapping(dict.fromkeys(("batch_size", *STREAM_OPTIONS.get(name, ())), Any)),
-        "model": mapping(dict.fromkeys(("pretrained", "transform"), Any)),
-    }
-    document.check(own.get(kind, dict), place)
-    sweeps = {key: Sweep(values, document.where((*place, key))) for key, values in options.items()}
-    count = math.prod(len(sweep.values) for sweep in sweeps.values())
+    if kind == "method" and name != ALL:
+        name = METHODS.resolve(name)
+    if options:
+        known = _own_kinds(kind, name)
+        swept = mapping({option: several(one) for option, one in known.items()})
+        document.check(swept, place, f"{kind} {name!r}")
+    count = math.prod(map(len, options.values()))
     if count > MAX_CELLS:
-        each = " x ".join(f"{len(sweep.values)} of {key}" for key, sweep in sweeps.items())
+        each = " x ".join(f"{len(values)} of {option}" for option, values in options.items())
         raise document.error(
             place,
             f"{count:,} variants of {name!r} ({each}); a grid has at most {MAX_CELLS:,} cells: "
             "give fewer values, or divide them among several grid files",
         )
-    return Choice(_resolved(kind, name), sweeps, document.where(place))
+    return Choice(name, options, document.where(place))
 
 
-def _resolved(kind: str, name: str) -> str:
-    return METHODS.resolve(name) if kind == "method" and name != ALL else name
+def _own_kinds(kind: str, name: str) -> dict[str, Any]:
+    """Option that a method, stream or model may carry -> the type of its values."""
+    if kind == "method":
+        return kinds_of(METHODS.get(name).Options)
+    if kind == "stream":
+        return {key: STREAM_KINDS[key] for key in ("batch_size", *STREAM_OPTIONS.get(name, ()))}
+    return {key: SETTINGS[key] for key in ("pretrained", "transform")}
 
 
 # What a grid file may hold
@@ -177,18 +174,15 @@ def _grid() -> Any:
     settings = {
         **SETTINGS,
         **{name: _entries(name) for name in WITH_CHOICES},
-        "benchmark": kinds.names(_or_all(members)),
-        "shift": kinds.names(_or_all(_shift)),
-        "suite": Annotated[str, AfterValidator(kinds.named(load_suite))],
-        "preset": Annotated[str, AfterValidator(kinds.named(check_preset))],
+        "benchmark": names(_or_all(members)),
+        "shift": names(_or_all(_shift)),
+        "suite": Annotated[str, AfterValidator(named(load_suite))],
+        "preset": Annotated[str, AfterValidator(named(check_preset))],
     }
     rule: Any = mapping(
         {
-            **{
-                name: _patterns(name)
-                for name in ("method", "benchmark", "shift", "stream", "model")
-            },
-            **dict.fromkeys(("severity", "seed", "batch_size"), kinds.integers()),
+            **{name: _patterns(name) for name in (*_NAMED, "model")},
+            **dict.fromkeys(("severity", "seed", "batch_size"), INTEGERS),
         }
     )
     include: Any = mapping({name: settings[name] for name in COMBINED})
@@ -207,8 +201,8 @@ def _or_all(known: Callable[[str], object]) -> Callable[[str], object]:
 def _entries(kind: str) -> Any:
     """Names, each with options or without: a list of names and of ``{name: {option: values}}``."""
     known = {"method": _or_all(METHODS.resolve), "stream": check_kind}.get(kind, str)
-    name: Any = Annotated[kinds.NAME, AfterValidator(kinds.named(known))]
-    values = Annotated[tuple[Any, ...], Strict(False), MinLen(1), BeforeValidator(_as_list)]
+    name: Any = Annotated[NAME, AfterValidator(named(known))]
+    values: Any = several(Any)
     entry: Any = Annotated[one_of(name, dict[name, dict[str, values]]), BeforeValidator(_one)]
     return Annotated[list[entry], MinLen(1), BeforeValidator(at_commas)]
 
@@ -217,10 +211,6 @@ def _one(entry: Any) -> Any:
     if isinstance(entry, str) or (isinstance(entry, dict) and len(entry) == 1):
         return entry
     raise ValueError(f"expected a name, or one name with its options, not {shown(entry)}")
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
 
 
 def _shift(name: str) -> str:
@@ -245,8 +235,10 @@ _NAMED: dict[str, Callable[[], Iterable[str]]] = {
 
 def _patterns(key: str) -> Any:
     """Patterns that can apply to something: a typo would leave nothing out, in silence."""
+    full = SHIFTS.aliases() if key == "shift" else {}
 
     def check(text: str) -> None:
+        text = full.get(text, text)
         known = list(dict.fromkeys(filter(None, _NAMED[key]()))) if key in _NAMED else []
         if not known or any(fnmatchcase(name, text) for name in known):
             return
@@ -257,11 +249,5 @@ def _patterns(key: str) -> Any:
         near = did_you_mean(text, known)
         raise UnknownNameError(f"unknown {key} {text!r}{near} (queryshift list {key}s)")
 
-    def full(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(SHIFTS.aliases().get(name, name) for name in names)
-
-    if key != "shift":
-        return kinds.names(check)
-    return Annotated[
-        kinds.names(lambda name: check(SHIFTS.aliases().get(name, name))), AfterValidator(full)
-    ]
+    in_full = AfterValidator(lambda found: tuple(full.get(name, name) for name in found))
+    return Annotated[names(check), in_full]

@@ -5,20 +5,27 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmark.cell import CLEAN, SOURCE, Cell, Identity, PartTexts
-from benchmark.config.run import BenchConfig, Traced, defaults, from_file, from_flags
+from benchmark.config.run import (
+    SETTINGS,
+    BenchConfig,
+    Traced,
+    defaults,
+    flag_of,
+    from_file,
+    from_flags,
+)
 from benchmark.data.card import SEPARATOR
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError
 from benchmark.evaluation.stream_kinds import MIXING
 from benchmark.planning.compatibility import check_effects, fitting_shifts, load_suite, why_not
-from benchmark.planning.grid import Block, Planned, Selection
+from benchmark.planning.grid import Planned, Selection, planned
 from benchmark.planning.own_data import own_block, with_own_data
 from benchmark.planning.specs import ALL, OWN_BACKBONE, Choice, located
 from benchmark.registry import BENCHMARKS, SHIFTS
@@ -49,14 +56,12 @@ class Plan:
         config: how to run it (workers, folders ...): the settings outside the includes.
         cells: in the order in which to run them.
         rows: benchmark id -> its row in the suite's table.
-        settings: every setting with its origin.
     """
 
     name: str
     config: BenchConfig
     cells: tuple[Planned, ...]
     rows: Mapping[str, str]
-    settings: Mapping[str, Traced]
 
     @property
     def folder(self) -> str:
@@ -66,13 +71,12 @@ class Plan:
     @property
     def possible(self) -> list[Cell]:
         """The cells that can be run."""
-        return [planned.cell for planned in self.cells if not planned.reason]
+        return [one.cell for one in self.cells if not one.reason]
 
 
 def plan(config: BenchConfig) -> list[Cell]:
     """The cells that can be run of what flags with these values ask for; ``source`` is first."""
-    given = ((setting.name, getattr(config, setting.name)) for setting in fields(BenchConfig))
-    flags = {name: Traced(value, f"--{name.replace('_', '-')}") for name, value in given}
+    flags = {name: Traced(getattr(config, name), flag_of(name)) for name in SETTINGS}
     return plan_flags(flags).possible
 
 
@@ -88,12 +92,12 @@ def plan_flags(settings: Mapping[str, Traced]) -> Plan:
     config = with_own_data(config, given)
     choices = {name: _choices(getattr(config, name)) for name in WITH_CHOICES}
     expansion = _Expansion()
-    expansion.add(Block(config, choices, strict=True).planned(select(config)))
+    expansion.add(planned(config, choices, select(config), strict=True))
     cells = tuple(expansion.found.values())
-    check_effects(settings, [planned.cell for planned in cells])
-    if all(planned.reason for planned in cells):
+    check_effects(settings, [one.cell for one in cells])
+    if all(one.reason for one in cells):
         raise ConfigError(cells[0].reason)
-    return Plan("", config, cells, expansion.rows, settings)
+    return Plan("", config, cells, expansion.rows)
 
 
 def settings_of(grid: GridFile, args: argparse.Namespace) -> dict[str, Traced]:
@@ -133,16 +137,16 @@ def plan_grid(grid: GridFile, args: argparse.Namespace) -> Plan:
         said = {name for name, traced in settings.items() if traced.origin not in _UNSAID}
         choices = {name: settings[name].value for name in WITH_CHOICES}
         where = settings["data"].origin if "data" in said - set(flags) else ""
-        config, choices = located(where, partial(own_block, _plain(settings), choices, said))
-        block = Block(config, choices, flags=tuple(flags))
-        here = expansion.add(block.planned(select_all(config)))
+        with located(where):
+            config, choices = own_block(_plain(settings), choices, said)
+        here = expansion.add(planned(config, choices, select_all(config), flags=flags))
         check_effects({**own, **flags}, here)
         heeding += here
     check_effects(base, heeding)
     if not expansion.found:
         raise ConfigError(f"{grid.path}: nothing is left of the grid; exclude less")
     cells = tuple(expansion.found.values())
-    return Plan(grid.name, _plain(base), cells, expansion.rows, base)
+    return Plan(grid.name, _plain(base), cells, expansion.rows)
 
 
 def _plain(settings: Mapping[str, Traced]) -> BenchConfig:
@@ -159,10 +163,10 @@ class _Expansion:
     def __init__(self, exclude: Sequence[Rule] = (), where: str = "") -> None:
         self.found: dict[Identity, Planned] = {}
         self.rows: dict[str, str] = {}
-        self._exclude, self._where = exclude, where
+        self._exclude, self._where = exclude, f"{where}: " if where else ""
         self._texts = PartTexts()
 
-    def add(self, block: Iterator[tuple[BenchmarkCard, Planned]]) -> list[Cell]:
+    def add(self, block: Iterable[tuple[BenchmarkCard, Planned]]) -> list[Cell]:
         """Adds the cells of a block.
 
         Returns:
@@ -172,19 +176,17 @@ class _Expansion:
             ConfigError: more cells than a run may have.
         """
         possible: list[Cell] = []
-        for card, planned in block:
-            cell = planned.cell
-            possible += [] if planned.reason else [cell]
+        for card, one in block:
+            cell = one.cell
+            possible += [] if one.reason else [cell]
             row = card.row if card.id == cell.benchmark else ""
             self.rows[cell.benchmark] = row or cell.benchmark
-            if any(_applies(rule, cell, row) for rule in self._exclude):
-                continue
-            self.found.setdefault(self._texts.identity(cell), planned)
+            if not any(_applies(rule, cell, row) for rule in self._exclude):
+                self.found.setdefault(self._texts.identity(cell), one)
             if len(self.found) > MAX_CELLS:
-                start = f"{self._where}: " if self._where else ""
                 raise ConfigError(
-                    f"{start}more than {MAX_CELLS:,} cells, the most that one run may have: name "
-                    "fewer values, seeds or shifts, or divide them among several runs"
+                    f"{self._where}more than {MAX_CELLS:,} cells, the most that one run may have: "
+                    "name fewer values, seeds or shifts, or divide them among several runs"
                 )
         return possible
 
@@ -204,14 +206,14 @@ def _applies(rule: Rule, cell: Cell, row: str) -> bool:
         "batch_size": [(cell.stream.batch_size,)],
     }
     return all(
-        any(_matches(name, pattern) for name in names for pattern in patterns)
+        any(
+            name == pattern if isinstance(name, int) else fnmatchcase(name, str(pattern))
+            for name in names
+            for pattern in patterns
+        )
         for axis, patterns in rule.patterns.items()
         for names in said[axis]
     )
-
-
-def _matches(name: str | int, pattern: str | int) -> bool:
-    return name == pattern if isinstance(name, int) else fnmatchcase(name, str(pattern))
 
 
 def run_name(cells: Sequence[Cell]) -> str:
@@ -222,21 +224,21 @@ def run_name(cells: Sequence[Cell]) -> str:
         del identity["data_root"], identity["backbone"]["device"], identity["method"]["origins"]
         identities.append(identity)
     digest = hashlib.sha256(json.dumps(identities, sort_keys=True).encode()).hexdigest()[:8]
+
+    def few(names: Sequence[str], noun: str) -> str:
+        listed = list(dict.fromkeys(names))
+        return "+".join(listed) if len(listed) <= 2 else f"{len(listed)}-{noun}"
+
     streams = [cell.stream.kind for cell in cells]
     methods = [cell.method.name for cell in cells if cell.method.name != SOURCE]
     parts = (
-        _few([cell.benchmark for cell in cells], "benchmarks"),
-        *([] if set(streams) == {"single"} else [_few(streams, "streams")]),
-        _few([cell.shift.label for cell in cells], "shifts"),
-        _few(methods or [SOURCE], "methods"),
+        few([cell.benchmark for cell in cells], "benchmarks"),
+        *([] if set(streams) == {"single"} else [few(streams, "streams")]),
+        few([cell.shift.label for cell in cells], "shifts"),
+        few(methods or [SOURCE], "methods"),
         digest,
     )
     return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
-
-
-def _few(names: Sequence[str], noun: str) -> str:
-    listed = list(dict.fromkeys(names))
-    return "+".join(listed) if len(listed) <= 2 else f"{len(listed)}-{noun}"
 
 
 def select(config: BenchConfig) -> Selection:
@@ -275,11 +277,11 @@ def select(config: BenchConfig) -> Selection:
 def select_all(config: BenchConfig) -> Selection:
     """The benchmarks that a grid asks for, each with all its shifts, whether they fit or not."""
     named = [resolve_shift(config, name) for name in config.shift if name != ALL]
-    all_own = ALL in config.shift
-    return [
-        (card, tuple(dict.fromkeys((*(_own_shifts(config, card) if all_own else ()), *named))))
-        for card in _cards(config)
-    ]
+    found = []
+    for card in _cards(config):
+        own = _own_shifts(config, card) if ALL in config.shift else ()
+        found.append((card, tuple(dict.fromkeys((*own, *named)))))
+    return found
 
 
 def _cards(config: BenchConfig) -> tuple[BenchmarkCard, ...]:

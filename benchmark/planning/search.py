@@ -14,22 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.config.validate import option_names
+from benchmark.config.presets import option_names
 from benchmark.errors import ConfigError
 from benchmark.registry import METHODS
 
-LEARNING_RATE, TEMPERATURE = "lr", "temperature"
-RATE = 3e-3
-"""First learning rate on the embedded encoders: the published 3e-4 hardly moves one so small."""
-REAL_RATE = 3e-4
-"""First learning rate on other encoders, the published one."""
-HEAT = 0.04
-"""First temperature on the embedded encoders, whose own is about 0.05."""
-REAL_HEAT = 0.01
-"""First temperature on other encoders, the published one."""
-_RATIOS = {LEARNING_RATE: 3.0}
+_STARTS = {"lr": (3e-3, 3e-4, 3.0), "temperature": (0.04, 0.01, 2.0)}
+"""Option -> its first value on the embedded encoders and on others, and a full step's ratio.
+
+The others' are the published ones; a rate of 3e-4 hardly moves an encoder as small as the embedded
+ones, whose own temperature is about 0.05.
+"""
 _RATIO = 2.0
-"""A full step along an axis of numbers multiplies or divides by it."""
+"""A full step along the axis of a method's own option multiplies or divides by it."""
 _FINER = (0.5, 0.25)
 _SLACK = 1.02
 """Values closer than this are one step: they are rounded to two digits."""
@@ -75,8 +71,7 @@ class Axis:
 def searched(method: str) -> list[str]:
     """Options of a method that tuning searches, none where it has nothing to tune."""
     kind = METHODS.get(method)
-    names = (LEARNING_RATE, TEMPERATURE, kind.card.knob)
-    return [name for name in names if name in option_names(kind.Options)]
+    return [n for n in (*_STARTS, kind.card.knob) if n in option_names(kind.Options)]
 
 
 def axes_of(options: type, knob: str, embedded: bool) -> tuple[Axis, ...]:
@@ -92,13 +87,9 @@ def axes_of(options: type, knob: str, embedded: bool) -> tuple[Axis, ...]:
             nor one of several choices.
     """
     fields = {field.name: field for field in dataclasses.fields(options)}
-    starts = {
-        LEARNING_RATE: RATE if embedded else REAL_RATE,
-        TEMPERATURE: HEAT if embedded else REAL_HEAT,
-    }
     found = [
-        Axis(name, start, _RATIOS.get(name, _RATIO))
-        for name, start in starts.items()
+        Axis(name, small if embedded else published, ratio)
+        for name, (small, published, ratio) in _STARTS.items()
         if name in fields
     ]
     if not knob:
@@ -114,11 +105,8 @@ def axes_of(options: type, knob: str, embedded: bool) -> tuple[Axis, ...]:
             f"the card names the option {knob!r} for tuning, whose default is {default!r}; "
             "expected a number above 0, or an option with choices"
         )
-    bounds = {
-        "low": limits.get("minimum", limits.get("above", 0)),
-        "high": limits.get("maximum", float("inf")),
-    }
-    return (*found, Axis(knob, default, _RATIO, **bounds))
+    low = limits.get("minimum", limits.get("above", 0))
+    return (*found, Axis(knob, default, _RATIO, (), low, limits.get("maximum", float("inf"))))
 
 
 def next_trials(axes: Sequence[Axis], scores: Mapping[Trial, float], budget: int) -> list[Trial]:
@@ -136,13 +124,10 @@ def next_trials(axes: Sequence[Axis], scores: Mapping[Trial, float], budget: int
     if not scores:
         start = tuple(axis.start for axis in axes)
         return [start, *(trial for _, trial in _neighbours(axes, start, 1.0))][:budget]
+    if beyond := _beyond(axes, scores):
+        return [beyond[0][1]] if len(scores) < 2 * budget else []
     best = best_trial(scores)
-    beyond = _beyond(axes, scores)
-    if beyond:
-        return beyond[:1] if len(scores) < 2 * budget else []
-    if len(scores) >= budget:
-        return []
-    for step in _FINER:
+    for step in _FINER if len(scores) < budget else ():
         for place, trial in _neighbours(axes, best, step):
             if not _known(axes[place], best, trial, place, scores):
                 return [trial]
@@ -156,15 +141,10 @@ def best_trial(scores: Mapping[Trial, float]) -> Trial:
 
 def at_edge(axes: Sequence[Axis], scores: Mapping[Trial, float]) -> list[str]:
     """Options whose best value is the last one tried: more trials may do better."""
-    best, beyond = best_trial(scores), _beyond(axes, scores)
-    return [
-        axis.name
-        for place, axis in enumerate(axes)
-        if any(trial[place] != best[place] for trial in beyond)
-    ]
+    return list(dict.fromkeys(axes[place].name for place, _ in _beyond(axes, scores)))
 
 
-def _beyond(axes: Sequence[Axis], scores: Mapping[Trial, float]) -> list[Trial]:
+def _beyond(axes: Sequence[Axis], scores: Mapping[Trial, float]) -> list[tuple[int, Trial]]:
     """The trials a full step further along each axis on which nothing was tried beyond the best."""
     best = best_trial(scores)
     found = []
@@ -175,7 +155,7 @@ def _beyond(axes: Sequence[Axis], scores: Mapping[Trial, float]) -> list[Trial]:
         else:
             last = value == (max(tried) if trial[place] > value else min(tried))
         if last:
-            found.append(trial)
+            found.append((place, trial))
     return found
 
 

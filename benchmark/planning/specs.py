@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache
 from itertools import product
-from typing import Any, TypeVar
+from typing import Any
 
 from benchmark.cell import (
     CLEAN,
@@ -21,28 +22,25 @@ from benchmark.cell import (
     ShiftSpec,
     StreamSpec,
 )
-from benchmark.config import presets
-from benchmark.config.presets import Place
-from benchmark.config.run import KINDS as SETTINGS
-from benchmark.config.run import BenchConfig
-from benchmark.config.validate import (
+from benchmark.config.presets import (
+    PUBLISHED,
+    Place,
     applicable,
-    check,
     complete,
-    mapping,
-    mapping_of,
     option_names,
     parse,
+    resolve,
 )
+from benchmark.config.run import KINDS as SETTINGS
+from benchmark.config.run import BenchConfig
+from benchmark.config.validate import check, kinds_of, mapping
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
 from benchmark.evaluation.stream_kinds import MIXING, check_kind, check_stream
-from benchmark.planning.compatibility import facts
+from benchmark.planning.compatibility import facts, why_not
 from benchmark.planning.search import searched
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from shifts.base import ShiftError
-
-T = TypeVar("T")
 
 ALL = "all"
 OWN_BACKBONE = "default"
@@ -53,32 +51,27 @@ HUGGING_FACE = "hf"
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """The values that one option takes, in turn, and the place in the file that says so."""
-
-    values: tuple[Any, ...]
-    where: str
-
-
-@dataclass(frozen=True, slots=True)
 class Choice:
-    """A method, stream or model by name, with its own options; ``where`` as of ``Sweep``."""
+    """A method, stream or model by name, each of its own options with the values that it takes.
+
+    ``where`` is its place in the file that says so.
+    """
 
     name: str
-    options: Mapping[str, Sweep] = field(default_factory=dict)
+    options: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     where: str = ""
 
     def variants(self) -> list[dict[str, Any]]:
         """One set of options for each combination of their values.
 
-        >>> Choice("tent", {"lr": Sweep((0.1, 0.2), ""), "steps": Sweep((3,), "")}).variants()
+        >>> Choice("tent", {"lr": (0.1, 0.2), "steps": (3,)}).variants()
         [{'lr': 0.1, 'steps': 3}, {'lr': 0.2, 'steps': 3}]
         """
-        chosen = product(*(sweep.values for sweep in self.options.values()))
+        chosen = product(*self.options.values())
         return [dict(zip(self.options, values, strict=True)) for values in chosen]
 
     def __str__(self) -> str:
-        parts = (f"{k}={'|'.join(map(str, v.values))}" for k, v in self.options.items())
+        parts = (f"{k}={'|'.join(map(str, v))}" for k, v in self.options.items())
         return f"{self.name} ({', '.join(parts)})" if self.options else self.name
 
 
@@ -141,10 +134,7 @@ def with_models(
     for choice in choices:
         model = "" if choice.name == OWN_BACKBONE else choice.name
         for own in choice.variants():
-            values = {
-                name: check(SETTINGS[name], value, f"{choice.options[name].where}: {name!r}")
-                for name, value in own.items()
-            }
+            values = {name: check(SETTINGS[name], value) for name, value in own.items()}
             yield replace(config, model=model, **values), choice.where
 
 
@@ -152,10 +142,12 @@ def preset_name(config: BenchConfig, backbone: BackboneSpec) -> str:
     """The preset asked for, or the one made for the backbone."""
     if config.preset:
         return config.preset
-    return EMBEDDED if backbone.embedded else presets.PUBLISHED
+    return EMBEDDED if backbone.embedded else PUBLISHED
 
 
-class MethodVariants:
+def method_variants(
+    choices: Sequence[Choice], given: Mapping[str, Any], flagged: bool
+) -> Callable[[Place, str], tuple[MethodSpec, ...]]:
     """The methods of a block, every variant with its options resolved; ``source`` first.
 
     Args:
@@ -163,73 +155,52 @@ class MethodVariants:
         given: options for all methods that have them.
         flagged: whether ``given`` comes from a flag and wins over a method's own options.
 
+    Returns:
+        What gives the methods with the options that a preset has for a place.
+
     Raises:
         UnknownNameError: an unknown method, or an option that none of the methods has.
-        ConfigError: a value that does not fit.
     """
-
-    def __init__(self, choices: Sequence[Choice], given: Mapping[str, Any], flagged: bool) -> None:
-        expanded = [Choice(SOURCE)]
-        for choice in choices:
-            named = METHODS.usable() if choice.name == ALL else [METHODS.resolve(choice.name)]
-            expanded += [replace(choice, name=name) for name in named]
-        by_hand = _options_by_hand([choice.name for choice in expanded], given)
-        self._variants: list[tuple[str, dict[str, Any]]] = []
-        for choice in expanded:
-            for option, sweep in choice.options.items():
-                for value in sweep.values:
-                    _parse_option(choice.name, option, value, sweep.where)
-            self._variants += [
-                (choice.name, _merged(own, by_hand[choice.name], flagged))
-                for own in choice.variants()
-            ]
-        self._made: dict[tuple[Place, str], tuple[MethodSpec, ...]] = {}
-
-    def at(self, place: Place, preset: str) -> tuple[MethodSpec, ...]:
-        """The methods with the options that a preset has for a place."""
-        if (place, preset) not in self._made:
-            self._made[place, preset] = tuple(
-                _method_spec(name, place, preset, own) for name, own in self._variants
-            )
-        return self._made[place, preset]
-
-
-def _parse_option(method: str, option: str, value: Any, where: str = "") -> None:
-    parse(METHODS.get(method).Options, {option: value}, f"method {method!r}", where)
-
-
-def _method_spec(name: str, place: Place, preset: str, by_hand: Mapping[str, Any]) -> MethodSpec:
-    kind = METHODS.get(name)
-    found = presets.resolve(name, kind.Options, preset, place, by_hand)
-    return MethodSpec(name, found.label, found.values, kind.card.version, found.origins)
-
-
-def _options_by_hand(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """For each method those of the options set by hand that it has; refuses one that none has."""
-    own = {name: applicable(METHODS.get(name).Options, given) for name in names}
-    for key, value in given.items():
-        if any(key in values for values in own.values()):
-            continue
-        known = {name: option_names(METHODS.get(name).Options) for name in own}
-        asked = [name for name, options in known.items() if options] or names[:1]
-        if len(asked) == 1:  # its error says its options
-            _parse_option(asked[0], key, value)
-        near = did_you_mean(key, sorted({option for name in asked for option in known[name]}))
+    expanded = [Choice(SOURCE)]
+    for choice in choices:
+        named = METHODS.usable() if choice.name == ALL else [METHODS.resolve(choice.name)]
+        expanded += [replace(choice, name=name) for name in named]
+    kinds = {choice.name: METHODS.get(choice.name) for choice in expanded}
+    by_hand = {name: applicable(kind.Options, given) for name, kind in kinds.items()}
+    for key in (key for key in given if not any(key in values for values in by_hand.values())):
+        known = {
+            name: names for name, kind in kinds.items() if (names := option_names(kind.Options))
+        }
+        if len(known) < 2:  # the error says its options
+            only = next(iter(known), SOURCE)
+            parse(kinds[only].Options, {key: given[key]}, f"method {only!r}")
+        near = did_you_mean(key, sorted({name for names in known.values() for name in names}))
         raise UnknownNameError(
             f"none of the methods has an option {key!r}{near} (queryshift show METHOD)"
         )
-    return own
+
+    @cache
+    def at(place: Place, preset: str) -> tuple[MethodSpec, ...]:
+        found = []
+        for choice in expanded:
+            name, kind = choice.name, kinds[choice.name]
+            for own in choice.variants():
+                values, version = _merged(own, by_hand[name], flagged), kind.card.version
+                made = resolve(name, kind.Options, preset, place, values, version=version)
+                found.append(made)
+        return tuple(found)
+
+    return at
 
 
 def untuned(cells: Iterable[Cell]) -> tuple[str, ...]:
     """Methods that run on the embedded default with nothing tuned, though they could be."""
-    found: dict[str, None] = {}
-    for cell in cells:
-        method = cell.method
-        chosen = set(method.origins.values()) - {presets.PUBLISHED}
-        if cell.backbone.embedded and not chosen and searched(method.name):
-            found[method.name] = None
-    return tuple(found)
+    found = {
+        cell.method.name: None
+        for cell in cells
+        if cell.backbone.embedded and not set(cell.method.origins.values()) - {PUBLISHED}
+    }
+    return tuple(name for name in found if searched(name))
 
 
 def stream_specs(
@@ -253,29 +224,28 @@ def stream_specs(
     known = {name: Any for kind in kinds for name in STREAM_OPTIONS.get(kind, ())}
     check(mapping(known), dict(given), owner=f"stream {','.join(kinds)}")
     for choice in choices:
-        names = set(STREAM_OPTIONS.get(choice.name, ()))
-        if choice.name in MIXING and not set(kinds) <= set(MIXING) and given.get(_KEY) != DOMAIN:
+        kind, names = choice.name, set(STREAM_OPTIONS.get(choice.name, ()))
+        if kind in MIXING and not set(kinds) <= set(MIXING) and given.get(_KEY) != DOMAIN:
             names.discard(_KEY)  # meant for the correlated streams beside them
         shared = {name: value for name, value in given.items() if name in names}
         for own in choice.variants():
             values = {"batch_size": batch_size, **_merged(own, shared, flagged)}
-            yield located(choice.where, partial(_stream, choice.name, values)), choice.where
-
-
-def _stream(kind: str, values: Mapping[str, Any]) -> StreamSpec:
-    found = check(_STREAM, values, owner=f"stream {kind!r}")
-    spec = StreamSpec(kind, **found)
-    if kind not in (*MIXING, "gradual"):  # those wait for their domains
-        check_stream(spec)
-    return spec
+            with located(choice.where):
+                found = check(_STREAM, values, owner=f"stream {kind!r}")
+                spec = StreamSpec(kind, **found)
+                if kind not in (*MIXING, "gradual"):  # those wait for their domains
+                    check_stream(spec)
+            yield spec, choice.where
 
 
 _KEY = "group_key"
-_STREAM = mapping_of(
-    StreamSpec,
-    ("batch_size", "domains_per_batch", _KEY, "delta"),
-    kinds={"batch_size": SETTINGS["batch_size"]},
-)
+STREAM_KINDS = {
+    "batch_size": SETTINGS["batch_size"],
+    **kinds_of(StreamSpec, ("domains_per_batch", _KEY, "delta")),
+}
+"""Option of a stream -> the type of its values."""
+
+_STREAM = mapping(STREAM_KINDS)
 
 
 def _merged(own: Mapping[str, Any], shared: Mapping[str, Any], flagged: bool) -> dict[str, Any]:
@@ -285,39 +255,37 @@ def _merged(own: Mapping[str, Any], shared: Mapping[str, Any], flagged: bool) ->
 
 def shift_specs(
     config: BenchConfig, card: BenchmarkCard, names: Sequence[str]
-) -> list[tuple[ShiftSpec, ShiftError | None]]:
+) -> list[tuple[ShiftSpec, Exception | None]]:
     """The shifts at each severity, with the benchmark's options resolved.
 
-    A severity that a shift does not have comes with the error that says so.
+    One that cannot hit the benchmark's queries, or a severity that a shift does not have, comes
+    with the error that says so.
     """
-    found: list[tuple[ShiftSpec, ShiftError | None]] = []
+    found: list[tuple[ShiftSpec, Exception | None]] = []
     for name in names:
-        wanted = config.severity or _default_severity(card, name)
-        if name == CLEAN:
-            wanted = (0,)
+        reason = why_not(card, name)
+        unfit = ConfigError(reason) if reason else None
+        # The benchmark's, or the nearest below it that the shift has (sentence level: only 1).
+        known = facts(name).severities
+        usual = max((s for s in known if s <= card.severity), default=known[0])
+        wanted = (0,) if name == CLEAN else config.severity or (usual,)
         if config.ready_made and name != CLEAN:
             from benchmark.data.datasets.ready_made import specify
 
-            found += [(specify(name, severity), None) for severity in wanted]
+            found += [(specify(name, severity), unfit) for severity in wanted]
             continue
         kind = SHIFTS.get(name)
         by_hand = applicable(kind.Options, config.shift_option)
         own = {**kind.fitting(card.shift_options, by_hand), **by_hand}
         values = complete(kind.Options, own, f"shift {name!r}")
         for severity in wanted:
-            problem = None
+            problem: Exception | None = unfit
             try:
                 kind.check_severity(severity)
             except ShiftError as error:
-                problem = error
+                problem = unfit or error
             found.append((ShiftSpec(name, severity, values, kind.card.version), problem))
     return found
-
-
-def _default_severity(card: BenchmarkCard, shift: str) -> tuple[int, ...]:
-    """The benchmark's, or the nearest below it that the shift has (sentence level: only 1)."""
-    known = facts(shift).severities
-    return (max((s for s in known if s <= card.severity), default=known[0]),)
 
 
 def check_shift_options(config: BenchConfig, names: Sequence[str]) -> None:
@@ -336,9 +304,10 @@ def check_shift_options(config: BenchConfig, names: Sequence[str]) -> None:
             parse(kinds[last], {key: value}, f"shift {last!r}")
 
 
-def located(where: str, make: Callable[[], T]) -> T:
-    """What ``make`` gives; its error starts with a place in the file, where there is one."""
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Errors within the block start with a place in the file, where there is one."""
     try:
-        return make()
+        yield
     except QueryShiftError as error:
         raise (ConfigError(f"{where}: {error}") if where else error) from None

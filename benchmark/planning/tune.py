@@ -22,9 +22,8 @@ import yaml
 
 from benchmark.cell import Cell, MethodSpec, Record, Status
 from benchmark.config.files import atomic_write
-from benchmark.config.presets import BY_HAND, USER_FILE, shipped_path
+from benchmark.config.presets import BY_HAND, USER_FILE, complete, shipped_path
 from benchmark.config.run import Traced
-from benchmark.config.validate import complete
 from benchmark.data.own.source import SUITE as OWN
 from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import open_table
@@ -70,11 +69,6 @@ def tunable(methods: Sequence[str] | None) -> list[str]:
     return found
 
 
-def _axes(method: str, embedded: bool) -> tuple[Axis, ...]:
-    kind = METHODS.get(method)
-    return axes_of(kind.Options, kind.card.knob, embedded)
-
-
 @dataclass(slots=True)
 class Study:
     """The search for one method on one side of the queries.
@@ -103,18 +97,18 @@ class Study:
 
     def wanted(self, budget: int) -> list[Cell]:
         """The cells of the next trials, none where the budget is spent or nothing is left."""
-        trials = next_trials(self.axes, self.scores, budget)
-        return [self._cell(base, trial) for trial in trials for base in self.cells]
-
-    def _cell(self, base: Cell, trial: Trial) -> Cell:
-        kind = METHODS.get(self.method)
-        spec = base.method
-        fixed = {
-            name: spec.options[name] for name, origin in spec.origins.items() if origin == BY_HAND
-        }
-        options = fixed | self.named(trial)
-        values = complete(kind.Options, options, f"method {self.method!r}")
-        return replace(base, method=MethodSpec(self.method, "trial", values, kind.card.version))
+        kind, found = METHODS.get(self.method), []
+        for trial in next_trials(self.axes, self.scores, budget):
+            for base in self.cells:
+                spec = base.method
+                fixed = {
+                    n: spec.options[n] for n, origin in spec.origins.items() if origin == BY_HAND
+                }
+                options = {**fixed, **self.named(trial)}
+                values = complete(kind.Options, options, f"method {self.method!r}")
+                made = MethodSpec(self.method, "trial", values, kind.card.version)
+                found.append(replace(base, method=made))
+        return found
 
     def named(self, trial: Trial) -> dict[str, Any]:
         """The options of a trial."""
@@ -129,16 +123,14 @@ class Study:
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each trial."""
-        start = {"query": self.side, "method": self.method}
         rows, scores = [], self.scores
         for trial, found in self.recalls.items():
-            shifts = dict.fromkeys(shift for shift, _ in found)
-            by_shift = {
-                shift: mean(value for (name, _), value in found.items() if name == shift)
-                for shift in shifts
-            }
-            score = max(scores[trial], 0.0)
-            rows.append({**start, **self.named(trial), **by_shift, "mean": score})
+            by_shift: dict[str, list[float]] = {}
+            for (shift, _), recall in found.items():
+                by_shift.setdefault(shift, []).append(recall)
+            row = {"query": self.side, "method": self.method, **self.named(trial)}
+            row |= {shift: mean(recalls) for shift, recalls in by_shift.items()}
+            rows.append({**row, "mean": max(scores[trial], 0.0)})
         return rows
 
 
@@ -158,8 +150,8 @@ def studies(settings: Mapping[str, Traced]) -> tuple[Plan, list[Study]]:
         if name not in methods:
             continue  # the source model
         _refuse_test_part(cell)
-        side = BENCHMARKS.get(cell.benchmark).query
-        axes = _axes(name, cell.backbone.embedded)
+        side, kind = BENCHMARKS.get(cell.benchmark).query, METHODS.get(name)
+        axes = axes_of(kind.Options, kind.card.knob, cell.backbone.embedded)
         found.setdefault((side, name), Study(side, name, axes)).cells.append(cell)
     return plan, list(found.values())
 
@@ -201,15 +193,6 @@ def _refuse_test_part(cell: Cell) -> None:
     )
 
 
-def results_of(found: Iterable[Study]) -> pd.DataFrame:
-    """One row per trial: R@1 on each validation shift, and their mean."""
-    table = pd.DataFrame([row for study in found for row in study.rows()])
-    searched = dict.fromkeys(axis.name for study in found for axis in study.axes)
-    first = ["query", "method", *searched]
-    shifts = sorted(set(table.columns) - {*first, "mean"})
-    return table[[*first, *shifts, "mean"]].sort_values(["query", "method"], kind="stable")
-
-
 def is_shipped(target: Path) -> bool:
     """Whether a preset file is the shipped one."""
     return target.resolve() == shipped_path(SHIPPED)
@@ -226,34 +209,26 @@ def check_target(target: Path, kept: Mapping[str, Any], data: str) -> None:
             f"{target} is the shipped preset, which is chosen on {SUITE} alone; say another file "
             "with --out"
         )
-    before = kept.get("data", data)
-    if before != data:
+    if kept.get("data", data) != data:
         raise ConfigError(
-            f"the options in {target} were chosen on {before}, not on {data}; one file is for one "
-            "validation set: say another file with --out"
+            f"the options in {target} were chosen on {kept['data']}, not on {data}; one file is "
+            "for one validation set: say another file with --out"
         )
 
 
 def write_preset(
-    target: Path,
-    kept: Mapping[str, Any],
-    found: Sequence[Study],
-    *,
-    data: str = SUITE,
-    budget: int = TRIALS,
-    queries: int = QUERIES,
-    embedded: bool = True,
+    target: Path, kept: Mapping[str, Any], found: Sequence[Study], data: str, how: str
 ) -> Path:
     """Writes the preset of the best trials, and the table of all beside it as CSV.
+
+    The file of embedded encoders extends the shipped one.
 
     Args:
         target: the preset file.
         kept: what it says already; methods that were not tuned keep it.
         found: the finished searches.
         data: name of the validation set.
-        budget: trials of a search before a best value at the end of its range is followed.
-        queries: of a trial and shift, at most.
-        embedded: whether it was an embedded encoder that adapted; its file extends the shipped one.
+        how: the size of the searches, in words.
 
     Returns:
         The table's file.
@@ -261,13 +236,12 @@ def write_preset(
     Raises:
         ResultsError: it cannot be written.
     """
-    preset = {
-        **kept,
-        "about": f"chosen by 'queryshift tune' on {data}: learning rate, temperature and one "
-        f"option of the method, {budget} trials and outward from a best value at the end of its "
-        f"range, {queries} queries a shift",
-        "data": data,
-    }
+    about = (
+        f"chosen by 'queryshift tune' on {data}: learning rate, temperature and one option of the "
+        f"method, {how}"
+    )
+    preset = {**kept, "about": about, "data": data}
+    embedded = all(cell.backbone.embedded for study in found for cell in study.cells)
     if embedded and not is_shipped(target):
         preset.setdefault("extends", SHIPPED)
     for study in found:
@@ -275,7 +249,7 @@ def write_preset(
         preset.setdefault(study.side, {})[study.method] = chosen
     beside = target.with_name(f"{target.stem}-tuning.csv")
     try:
-        table = _with_kept_rows(results_of(found), beside)
+        table = _with_kept_rows(found, beside)
         # The preset last: what it says was chosen has its trials beside it.
         text = no_formulas(table.round(3)).to_csv(index=False, lineterminator="\n")
         atomic_write(beside, text.encode())
@@ -285,15 +259,21 @@ def write_preset(
     return beside
 
 
-def _with_kept_rows(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The trials, with those that the file has of other methods and sides."""
-    if not path.is_file():
-        return table
-    before = pd.read_csv(path)
+def _with_kept_rows(found: Sequence[Study], path: Path) -> pd.DataFrame:
+    """A row for each trial: R@1 on each validation shift, and their mean.
+
+    With those that the file has of other methods and sides.
+    """
     keys = ["query", "method"]
-    if not set(keys) <= set(before.columns):
-        return table
-    again = pd.MultiIndex.from_frame(before[keys]).isin(pd.MultiIndex.from_frame(table[keys]))
-    merged = pd.concat([before[~again], table])
-    options = [name for name in merged.columns if name not in {*keys, "mean"}]
-    return merged[[*keys, *options, "mean"]].sort_values(keys, kind="stable")
+    table = pd.DataFrame([row for study in found for row in study.rows()])
+    options = [axis.name for study in found for axis in study.axes]
+    shifts = sorted(set(table.columns) - {*keys, *options, "mean"})
+    table = table[[*keys, *dict.fromkeys(options), *shifts, "mean"]]
+    if path.is_file():
+        before = pd.read_csv(path)
+        if set(keys) <= set(before.columns):
+            tuned = pd.MultiIndex.from_frame(table[keys])
+            again = pd.MultiIndex.from_frame(before[keys]).isin(tuned)
+            table = pd.concat([before[~again], table])
+            table = table[[*(name for name in table.columns if name != "mean"), "mean"]]
+    return table.sort_values(keys, kind="stable")

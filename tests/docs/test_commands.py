@@ -35,7 +35,7 @@ def understood(words: list[str]) -> None:
         call = ["make", "-n", *rest]
         subprocess.run(call, cwd=ROOT, check=True, capture_output=True, env=plain)
     elif program == "queryshift" and not rest[0].startswith("-"):
-        command(rest[0]).parser().parse_strictly(rest[1:])
+        command(rest[0]).parser().parse_args(rest[1:])
     elif rest[0] == "-m" and rest[1].startswith(("benchmark", "docs", "tests")):
         assert importlib.util.find_spec(rest[1]), rest[1]
 

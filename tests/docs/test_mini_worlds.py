@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from benchmark.cell import BackboneSpec
-from benchmark.config.validate import applicable, complete
+from benchmark.config.presets import applicable, complete
 from benchmark.data.datasets import BUILTINS as DATASETS
 from benchmark.data.retrieval import Texts
 from benchmark.data.suite import benchmark_card, load_suite

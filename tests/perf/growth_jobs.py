@@ -182,7 +182,7 @@ def planned(folder: str, count: int) -> Found:
     command, said = Plan(), io.StringIO()
     found: Found = {"size": seeds * CELLS_PER_SEED, "what": "planned"}  # type: ignore[dict-item]
     with spent(found):
-        args = command.parser().parse_strictly([str(path)])
+        args = command.parser().parse_args([str(path)])
         assert command.run(args, Console(file=said, width=200)) == 0
     assert f"{seeds * CELLS_PER_SEED} cells" in said.getvalue().replace(",", "")
     return found

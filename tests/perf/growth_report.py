@@ -19,7 +19,7 @@ def reported(folder: str) -> dict[str, float]:
     run = Path(folder) / "run"
     command, said = Report(), io.StringIO()
     begun = time.process_time()
-    args = command.parser().parse_strictly([str(run), "--no-figures"])
+    args = command.parser().parse_args([str(run), "--no-figures"])
     assert command.run(args, Console(file=said, width=200)) == 0
     count = sum(name.endswith(".json") for name in os.listdir(run / "cells"))
     return {

@@ -44,7 +44,7 @@ from rich.console import Console
 from benchmark.cli.bench import Grid, Plan
 command = {"grid": Grid, "plan": Plan}[sys.argv[1]]()
 console = Console(width=200)
-sys.exit(command.run(command.parser().parse_strictly(sys.argv[2:]), console))
+sys.exit(command.run(command.parser().parse_args(sys.argv[2:]), console))
 """
 
 

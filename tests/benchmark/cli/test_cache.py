@@ -9,9 +9,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmark.cli.cache import Cache
-from benchmark.cli.command import OK, USER_ERROR, UsageError
-from benchmark.cli.main import main
+from benchmark.cli.data import Cache
+from benchmark.cli.main import OK, USER_ERROR, UsageError, main
 from benchmark.errors import ConfigError
 from benchmark.evaluation.cache import DiskCache
 from benchmark.evaluation.cache_entry import CacheKey
@@ -20,7 +19,7 @@ from benchmark.evaluation.cache_entry import CacheKey
 def call(*words: str) -> tuple[int, str]:
     screen, command = io.StringIO(), Cache()
     console = Console(width=160, file=screen)
-    code = command.run(command.parser().parse_strictly(list(words)), console)
+    code = command.run(command.parser().parse_args(list(words)), console)
     return code, screen.getvalue()
 
 

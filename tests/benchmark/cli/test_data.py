@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from benchmark.cli import data as command
-from benchmark.cli.command import FAILED, OK, UsageError
 from benchmark.cli.data import Data
+from benchmark.cli.main import FAILED, OK, UsageError
 from benchmark.data.datasets import BUILTINS
 from benchmark.data.suite import BenchmarkCard, Suite, load_suite
 from benchmark.errors import ConfigError, DataError, UnknownNameError
@@ -47,7 +47,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     def call(*words: str | Path) -> tuple[int, str]:
         out = io.StringIO()
         console = Console(file=out, width=160, highlight=False)
-        code = Data().run(Data().parser().parse_strictly(list(map(str, words))), console)
+        code = Data().run(Data().parser().parse_args(list(map(str, words))), console)
         return code, out.getvalue()
 
     return call

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from benchmark.cli.bench import Bench, Grid, Plan
 from benchmark.cli.bundled import ClaimsPage, Leaderboard
-from benchmark.cli.command import FAILED, INTERRUPTED, OK, Command
+from benchmark.cli.main import FAILED, INTERRUPTED, OK, Command
 from benchmark.config.files import atomic_write
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.report.writing import output_options, up_to_date, write_all, write_manifest
@@ -51,7 +51,7 @@ def call():
     def run(command: Command, *words: str) -> tuple[int, str]:
         out = io.StringIO()
         console = Console(file=out, width=200)
-        code = command.run(command.parser().parse_strictly(list(words)), console)
+        code = command.run(command.parser().parse_args(list(words)), console)
         return code, out.getvalue()
 
     return run

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.cli.command import OK, UNSHOWN, USER_ERROR
-from benchmark.cli.main import main
+from benchmark.cli.main import OK, UNSHOWN, USER_ERROR, main
 from benchmark.cli.terminal import Output, console_over
 
 ROOT = Path(__file__).parents[3]

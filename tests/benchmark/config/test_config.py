@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.config import run as config
+from benchmark.config.presets import attributes
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
 from tests.benchmark.config.fixtures_options import resolve
@@ -37,7 +38,7 @@ def test_nothing_given_is_the_default():
 
 def test_every_setting_has_help_and_takes_its_default():
     for setting in dataclasses.fields(BenchConfig):
-        assert setting.metadata["help"]
+        assert attributes(BenchConfig)[setting.name]
         default = getattr(BenchConfig(), setting.name)
         if default not in (None, ()):
             assert config.from_flag(setting.name, default) == default

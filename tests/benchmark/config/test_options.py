@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 import pytest
 
-from benchmark.config.validate import applicable, check, complete, from_text, parse
+from benchmark.config.presets import applicable, complete, parse
+from benchmark.config.validate import check, from_text
 from benchmark.errors import ConfigError, UnknownNameError
 from tests.benchmark.config.fixtures_options import Nothing, Options
 

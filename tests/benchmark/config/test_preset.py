@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,18 @@ from tests.benchmark import fakes
 from tests.benchmark.config.fixtures_options import Nothing, Options
 
 
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Writes a preset; the test's own folder stands for that of the shipped ones."""
+    monkeypatch.setattr(preset, "_FOLDER", tmp_path)
+    return functools.partial(write, tmp_path)
+
+
 def resolve(
-    method: str, options: type, name: str, query: str, by_hand: Any = None, *, folder: Path
+    method: str, options: type, name: str, query: str, by_hand: Any = None
 ) -> tuple[dict[str, Any], str]:
-    found = preset.resolve(method, options, name, Place(query), by_hand, folder=folder)
-    return found.values, found.label
+    found = preset.resolve(method, options, name, Place(query), by_hand)
+    return found.options, found.preset
 
 
 def write(folder: Path, text: str, name: str = "mini") -> Path:
@@ -52,63 +60,61 @@ text:
 # Presets
 
 
-def test_published_is_the_code_and_needs_no_file(tmp_path: Path) -> None:
-    values, label = resolve("tent", Options, "published", "image", folder=tmp_path)
+def test_published_is_the_code_and_needs_no_file(shipped) -> None:
+    values, label = resolve("tent", Options, "published", "image")
     assert label == "published"
     assert values["lr"] == 3e-4
 
 
-def test_preset_per_modality(tmp_path: Path) -> None:
-    write(tmp_path, MINI)
-    image, label = resolve("tent", Options, "mini", "image", folder=tmp_path)
-    text, _ = resolve("tent", Options, "mini", "text", folder=tmp_path)
+def test_preset_per_modality(shipped) -> None:
+    shipped(MINI)
+    image, label = resolve("tent", Options, "mini", "image")
+    text, _ = resolve("tent", Options, "mini", "text")
     assert label == "mini"
     assert (image["lr"], image["steps"]) == (0.002, 1)
     assert (text["lr"], text["steps"]) == (0.001, 3)
 
 
-def test_settings_by_hand_win_and_are_named(tmp_path: Path) -> None:
-    write(tmp_path, MINI)
-    values, label = resolve(
-        "tent", Options, "mini", "image", {"steps": "5", "lr": "1e-4"}, folder=tmp_path
-    )
+def test_settings_by_hand_win_and_are_named(shipped) -> None:
+    shipped(MINI)
+    values, label = resolve("tent", Options, "mini", "image", {"steps": "5", "lr": "1e-4"})
     assert label == "mini+lr,steps"
     assert (values["lr"], values["steps"]) == (1e-4, 5)
-    _, label = resolve("tent", Options, "published", "image", {"steps": "3"}, folder=tmp_path)
+    _, label = resolve("tent", Options, "published", "image", {"steps": "3"})
     assert label == "published+steps"
 
 
-def test_falsy_settings_by_hand_count(tmp_path: Path) -> None:
-    write(tmp_path, MINI)
-    values, label = resolve("tent", Options, "mini", "image", {"refine": False}, folder=tmp_path)
+def test_falsy_settings_by_hand_count(shipped) -> None:
+    shipped(MINI)
+    values, label = resolve("tent", Options, "mini", "image", {"refine": False})
     assert values["refine"] is False
     assert label == "mini+refine"
 
 
-def test_method_that_the_preset_does_not_speak_of_says_published(tmp_path: Path) -> None:
-    write(tmp_path, MINI)
-    values, label = resolve("stranger", Options, "mini", "image", folder=tmp_path)
+def test_method_that_the_preset_does_not_speak_of_says_published(shipped) -> None:
+    shipped(MINI)
+    values, label = resolve("stranger", Options, "mini", "image")
     assert (values["lr"], label) == (3e-4, "published")
-    assert resolve("source", Nothing, "mini", "image", folder=tmp_path) == ({}, "mini")
-    assert resolve("source", Nothing, "mini", "text", folder=tmp_path) == ({}, "published")
+    assert resolve("source", Nothing, "mini", "image") == ({}, "mini")
+    assert resolve("source", Nothing, "mini", "text") == ({}, "published")
 
 
-def test_absent_mini_preset_says_how_to_make_it(tmp_path: Path) -> None:
+def test_absent_mini_preset_says_how_to_make_it(shipped) -> None:
     with pytest.raises(ConfigError, match=r"make tune.*PRESET=published"):
-        resolve("tent", Options, "mini", "image", folder=tmp_path)
+        resolve("tent", Options, "mini", "image")
 
 
 @pytest.mark.parametrize("name", ["mimi", "../mini", ""])
-def test_unknown_preset(tmp_path: Path, name: str) -> None:
-    write(tmp_path, MINI)
+def test_unknown_preset(shipped, name: str) -> None:
+    shipped(MINI)
     with pytest.raises(ConfigError, match=r"unknown option preset.*known: published, mini"):
-        resolve("tent", Options, name, "image", folder=tmp_path)
+        resolve("tent", Options, name, "image")
 
 
-def test_modality_without_presets(tmp_path: Path) -> None:
-    write(tmp_path, MINI)
+def test_modality_without_presets(shipped) -> None:
+    shipped(MINI)
     with pytest.raises(ConfigError, match="not 'smell'"):
-        resolve("tent", Options, "mini", "smell", folder=tmp_path)
+        resolve("tent", Options, "mini", "smell")
 
 
 @pytest.mark.parametrize(
@@ -121,21 +127,22 @@ def test_modality_without_presets(tmp_path: Path) -> None:
         ("image: {", "not valid YAML"),
     ],
 )
-def test_malformed_preset_files(tmp_path: Path, text: str, expected: str) -> None:
-    write(tmp_path, text)
+def test_malformed_preset_files(shipped, text: str, expected: str) -> None:
+    shipped(text)
     with pytest.raises(ConfigError, match=expected):
-        resolve("tent", Options, "mini", "image", folder=tmp_path)
+        resolve("tent", Options, "mini", "image")
 
 
-def test_preset_with_an_option_the_method_has_not(tmp_path: Path) -> None:
-    write(tmp_path, "image: {tent: {rl: 1}}")
+def test_preset_with_an_option_the_method_has_not(shipped) -> None:
+    shipped("image: {tent: {rl: 1}}")
     with pytest.raises(UnknownNameError, match=r"mini\.yaml:1: method 'tent' has no option 'rl'"):
-        resolve("tent", Options, "mini", "image", folder=tmp_path)
+        resolve("tent", Options, "mini", "image")
 
 
-def test_preset_names(tmp_path: Path) -> None:
-    assert preset_names(tmp_path) == ("published",)
-    assert preset_names(write(tmp_path, MINI)) == ("published", "mini")
+def test_preset_names(shipped) -> None:
+    assert preset_names() == ("published",)
+    shipped(MINI)
+    assert preset_names() == ("published", "mini")
 
 
 # Published settings
@@ -153,8 +160,8 @@ def test_blip_text_queries_have_their_own_learning_rate(method: str) -> None:
     ):
         place = Place(query, "coco", backbone)
         found = preset.resolve(method, METHODS.get(method).Options, "published", place)
-        assert found.values["lr"] == rate
-        assert found.label == "published"
+        assert found.options["lr"] == rate
+        assert found.preset == "published"
         assert found.origins.get("lr") == ("published" if rate == 3e-5 else None)
 
 
@@ -167,10 +174,10 @@ def test_published_temperatures_by_data_set(dataset: str, temperature: float) ->
         place = Place(query, dataset, "open_clip")
         for method in ("tent", "sar", "read", "eata"):
             found = preset.resolve(method, METHODS.get(method).Options, "published", place)
-            assert found.values["temperature"] == temperature
+            assert found.options["temperature"] == temperature
         for method in ("tcr", "rest"):
             found = preset.resolve(method, METHODS.get(method).Options, "published", place)
-            assert found.values["temperature"] == 0.02
+            assert found.options["temperature"] == 0.02
     # Methods that TCR's repository has not are treated as those that it has; others are left alone.
     for method in ("shot", "come", "memo", "lame", "vte"):
         expected = {} if dataset == "coco" else {"temperature": temperature}
@@ -182,30 +189,30 @@ def test_hat_vtrs_learning_rate_is_lower_for_text_and_its_queue_a_batch() -> Non
     options = METHODS.get("hat_vtr").Options
     for query, rate in (("text", 3e-5), ("video", 3e-4)):
         place = Place(query, "coco", "open_clip", batch_size=48)
-        values = preset.resolve("hat_vtr", options, "published", place).values
+        values = preset.resolve("hat_vtr", options, "published", place).options
         assert (values["lr"], values["queue_size"]) == (rate, 48)
 
 
 def test_deyo_disturbs_texts_only_by_hand() -> None:
     options = METHODS.get("deyo").Options
     found = {
-        query: preset.resolve("deyo", options, "published", Place(query, "coco")).values
+        query: preset.resolve("deyo", options, "published", Place(query, "coco")).options
         for query in ("image", "text")
     }
     for query, margin, kind in (("image", 0.0, "auto"), ("text", -1.0, "none")):
         assert found[query]["form"] == "tcr"
         assert (found[query]["plpd_margin"], found[query]["perturbation"]) == (margin, kind)
     mine = preset.resolve("deyo", options, "published", Place("text"), {"perturbation": "auto"})
-    assert mine.values["perturbation"] == "auto"
+    assert mine.options["perturbation"] == "auto"
 
 
 def test_tcr_queue_is_as_long_as_a_batch_and_by_hand_wins() -> None:
     options = METHODS.get("tcr").Options
     place = Place("image", "coco", "open_clip", batch_size=16)
-    assert preset.resolve("tcr", options, "published", place).values["queue_size"] == 16
+    assert preset.resolve("tcr", options, "published", place).options["queue_size"] == 16
     by_hand = preset.resolve("tcr", options, "published", place, {"queue_size": "5"})
-    assert by_hand.values["queue_size"] == 5
-    assert (by_hand.label, by_hand.origins) == ("published+queue_size", {"queue_size": "by hand"})
+    assert by_hand.options["queue_size"] == 5
+    assert (by_hand.preset, by_hand.origins) == ("published+queue_size", {"queue_size": "by hand"})
 
 
 def test_published_settings_reach_the_cells_of_the_paper_suite() -> None:
@@ -225,19 +232,19 @@ def test_published_settings_reach_the_cells_of_the_paper_suite() -> None:
 # A preset file of the user's own, and what tables say
 
 
-def test_a_file_extends_the_shipped_preset(tmp_path: Path) -> None:
-    write(tmp_path, "data: some-validation\n" + MINI)
+def test_a_file_extends_the_shipped_preset(shipped, tmp_path: Path) -> None:
+    shipped("data: some-validation\n" + MINI)
     own = tmp_path / "own.yaml"
     own.write_text("data: my-validation\nextends: mini\nimage:\n  mine: {lr: 0.5}\n")
     place = Place("image")
-    mine = preset.resolve("mine", Options, str(own), place, folder=tmp_path)
-    assert (mine.values["lr"], mine.label) == (0.5, "own")
-    assert tuned(mine.values, mine.origins) == "lr on my-validation"
-    tent = preset.resolve("tent", Options, str(own), place, {"steps": 2}, folder=tmp_path)
-    assert (tent.values["lr"], tent.label) == (0.002, "mini+steps")
-    assert tuned(tent.values, tent.origins) == "lr on some-validation; steps by hand"
-    other = preset.resolve("other", Options, str(own), place, folder=tmp_path)
-    assert tuned(other.values, other.origins) == "untuned"
+    mine = preset.resolve("mine", Options, str(own), place)
+    assert (mine.options["lr"], mine.preset) == (0.5, "own")
+    assert tuned(mine.options, mine.origins) == "lr on my-validation"
+    tent = preset.resolve("tent", Options, str(own), place, {"steps": 2})
+    assert (tent.options["lr"], tent.preset) == (0.002, "mini+steps")
+    assert tuned(tent.options, tent.origins) == "lr on some-validation; steps by hand"
+    other = preset.resolve("other", Options, str(own), place)
+    assert tuned(other.options, other.origins) == "untuned"
     assert tuned({}, {}) == ""
 
 
@@ -275,7 +282,7 @@ def test_one_line_names_the_command_that_tunes() -> None:
 
 def test_an_installed_method_without_the_options_of_a_rule_is_left_alone() -> None:
     found = preset.resolve("shot", Nothing, "published", Place("image", "fashion-gen"))
-    assert (found.values, found.origins) == ({}, {})
+    assert (found.options, found.origins) == ({}, {})
 
 
 def test_many_different_answers_are_left_to_the_column(tmp_path: Path) -> None:
@@ -340,10 +347,10 @@ def test_fixed_options_hold_on_every_side_and_count_as_set_by_hand(tmp_path: Pat
     )
     kind = METHODS.get("memo").Options
     image = preset.resolve("memo", kind, str(own), Place("image"))
-    assert [image.values[n] for n in ("views", "steps", "lr")] == [4, 2, 0.1]
+    assert [image.options[n] for n in ("views", "steps", "lr")] == [4, 2, 0.1]
     assert image.origins == {"views": "by hand", "steps": "by hand", "lr": "base"}
     audio = preset.resolve("memo", kind, str(own), Place("audio"))
-    assert (audio.values["views"], audio.label) == (4, "published")
+    assert (audio.options["views"], audio.preset) == (4, "published")
     own.write_text("fixed: {memo: {view: 4}}\n")
     with pytest.raises(ConfigError, match=r"own.yaml:1: .*no option 'view'; did you mean 'views'"):
         preset.resolve("memo", kind, str(own), Place("image"))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from benchmark.cli.main import main
+from benchmark.config.files import MAX_BYTES, read_document
 from benchmark.config.run import from_file
-from benchmark.config.yaml import MAX_BYTES, read_document
 from benchmark.errors import ConfigError
 from benchmark.planning.gridfile import read_grid
 from benchmark.planning.plan import MAX_CELLS, plan_grid

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from benchmark.cli import main
-from benchmark.config.kinds import AUTO_WORKERS, Shard
-from benchmark.config.run import BenchConfig, from_flag
+from benchmark.config.run import AUTO_WORKERS, BenchConfig, Shard, from_flag
 from benchmark.errors import ConfigError
 from benchmark.executors import SerialExecutor
 from benchmark.executors import choose as choice

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import benchmark.evaluation.builders
 from benchmark.cell import Cell, StreamSpec
-from benchmark.cli.command import FAILED, OK
+from benchmark.cli.main import FAILED, OK
 from benchmark.cli.runs import Verify
 from benchmark.errors import ConfigError, DataError
 from benchmark.executors import SerialExecutor
@@ -225,7 +225,7 @@ def call(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path) -> Call:
     def run(*words: str) -> tuple[int, str]:
         console = Console(record=True, width=200, file=(tmp_path / "out").open("w"))
         try:
-            code = Verify().run(Verify().parser().parse_strictly([str(folder), *words]), console)
+            code = Verify().run(Verify().parser().parse_args([str(folder), *words]), console)
         finally:
             console.file.close()
         return code, console.export_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -80,13 +81,15 @@ def test_swept_options_make_variants_and_source_runs_once(planned):
 
 def test_flags_win_everywhere_and_are_named_as_the_origin(planned, tmp_path):
     text = SMALL + "method:\n  - tent: {lr: 0.5}\ninclude:\n  - {seed: 7, limit: 10}\n"
-    grid = planned(text, seed="3", option=["lr=0.25"], method="tent,tcr")
+    flags: dict[str, Any] = {"seed": "3", "option": ["lr=0.25"], "method": "tent,tcr"}
+    grid = planned(text, **flags)
     assert {p.cell.seed for p in grid.cells} == {3}
     assert {p.cell.method.options.get("lr") for p in grid.cells} == {None, 0.25}
     assert Counter(p.cell.limit for p in grid.cells) == {None: 3, 10: 3}
-    assert grid.settings["seed"].origin == "--seed"
-    assert grid.settings["shift"].origin.endswith("my.yaml:4")
-    assert grid.settings["workers"].origin == "default"
+    settings = settings_of(read_grid(tmp_path / "my.yaml"), argparse.Namespace(**flags))
+    assert settings["seed"].origin == "--seed"
+    assert settings["shift"].origin.endswith("my.yaml:4")
+    assert settings["workers"].origin == "default"
     assert grid.config.seed == (3,)
     own = settings_of(read_grid(tmp_path / "my.yaml"), argparse.Namespace())
     assert [str(entry) for entry in own["method"].value] == ["tent (lr=0.5)"]

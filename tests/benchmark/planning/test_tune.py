@@ -46,10 +46,10 @@ def test_a_small_search_end_to_end(tmp_path: Path, monkeypatch, capsys) -> None:
         assert len(tried) == 6 or (inside and len(tried) < 6)
     assert preset["image"]["sar"] == {"lr": 0.5}  # what was not tuned stays
     found = resolve("tent", METHODS.get("tent").Options, str(target), Place("image"))
-    assert (found.label, found.values["lr"]) == ("mini", preset["image"]["tent"]["lr"])
+    assert (found.preset, found.options["lr"]) == ("mini", preset["image"]["tent"]["lr"])
     assert found.origins["lr"] == "mini-validation"
     # What the user's file does not speak of is as shipped.
-    assert resolve("tcr", METHODS.get("tcr").Options, str(target), Place("text")).label == "mini"
+    assert resolve("tcr", METHODS.get("tcr").Options, str(target), Place("text")).preset == "mini"
     records = RunStore(tune.RUN).records()
     assert {record.cell["suite"] for record in records} == {"mini-validation"}
 

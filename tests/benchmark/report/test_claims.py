@@ -355,7 +355,7 @@ def test_the_grid_has_every_cell_that_a_claim_needs() -> None:
     from benchmark.planning.plan import plan_grid
 
     words = ["--device", "cpu"]
-    plan = plan_grid(read_grid(grid_path("claims")), ClaimsPage().parser().parse_strictly(words))
+    plan = plan_grid(read_grid(grid_path("claims")), ClaimsPage().parser().parse_args(words))
     assert not [planned.reason for planned in plan.cells if planned.reason]
     cells = [
         CellResult(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark.config.validate import complete
+from benchmark.config.presets import complete
 from benchmark.report.columns import BY_SHIFT, LEADERBOARD
 from benchmark.report.frames import TIDY_COLUMNS
 from benchmark.report.plots.layout import LOOKS

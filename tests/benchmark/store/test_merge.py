@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, unfinished
-from benchmark.cli.command import OK
+from benchmark.cli.main import OK
 from benchmark.cli.runs import Merge
 from benchmark.errors import ResultsError
 from benchmark.metrics.recall import recall_at
@@ -267,7 +267,7 @@ def test_the_command_says_what_it_did(runs: tuple[Path, Path, Path], tmp_path: P
     save(two)
     console = Console(record=True, width=200, file=(tmp_path / "out").open("w"))
     words = [str(one), str(two), "--out", str(target)]
-    assert Merge().run(Merge().parser().parse_strictly(words), console) == OK
+    assert Merge().run(Merge().parser().parse_args(words), console) == OK
     console.file.close()
     shown = console.export_text()
     assert "1 done" in shown

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.backbones.base import TwoTowers
 from benchmark.cell import BackboneSpec
-from benchmark.config.validate import applicable, complete
+from benchmark.config.presets import applicable, complete
 from benchmark.mini.clips.backbone import WEIGHTS, load
 from benchmark.mini.clips.data import load_as, load_vgg
 from benchmark.registry import SHIFTS

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmark.cell import BackboneSpec
-from benchmark.config.validate import applicable, complete
+from benchmark.config.presets import applicable, complete
 from benchmark.data.suite import benchmark_card
 from benchmark.data.tasks import clean
 from benchmark.errors import UnknownNameError
