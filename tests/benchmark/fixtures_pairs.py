@@ -188,17 +188,17 @@ def make_icfg(root: Path) -> Path:
     return make_person_search(root, "ICFG-PEDES", "ICFG-PEDES.json")
 
 
-def changed(file: Path, number: int, change: dict[str, Any], key: str = "") -> None:
-    """Changes one record of a JSON or JSON-lines file."""
-    if file.suffix == ".jsonl":
-        records = [json.loads(line) for line in file.read_text().splitlines()]
-        records[number] = records[number] | change
-        file.write_text("".join(json.dumps(record) + "\n" for record in records))
-        return
-    data = json.loads(file.read_text())
+def changed(file: Path, number: int, change: dict[str, Any] | list[Any], key: str = "") -> None:
+    """Changes one record of a JSON or JSON-lines file; one in a list takes its place."""
+    lines = file.suffix == ".jsonl"
+    text = file.read_text()
+    data = [json.loads(line) for line in text.splitlines()] if lines else json.loads(text)
     records = data[key] if key else data
-    records[number] = records[number] | change
-    write_json(file, data)
+    records[number] = change[0] if isinstance(change, list) else records[number] | change
+    if lines:
+        file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    else:
+        write_json(file, data)
 
 
 def make_rsitmd(root: Path) -> Path:

@@ -197,6 +197,14 @@ def test_an_image_that_occurs_twice_is_refused(
 @pytest.mark.parametrize(
     ("name", "change", "expected"),
     [
+        ("coco", [{"images": "a.jpg"}], "key 'image' is missing; its keys are 'images'"),
+        ("coco", [{"image": "a.jpg", "captions": ["x"]}], "key 'caption' is missing; its keys are"),
+        ("coco", {"image": 7}, "key 'image' must be a string, found 7"),
+        ("coco", {"caption": "x"}, "key 'caption' must be a list"),
+        ("coco", {"caption": []}, "key 'caption' is empty"),
+        ("coco", {"caption": ["x", None]}, "caption 2 must be a string"),
+        ("coco", {"caption": ["\ud800"]}, "caption 1 is not valid Unicode"),
+        ("coco", [["a.jpg", "x"]], "expected an object with key 'image', found a list"),
         ("cuhk-pedes", {"captions": "one text"}, "'captions' must be a list, found a string"),
         ("icfg-pedes", {"captions": []}, "'captions' is empty; expected at least one caption"),
         ("cuhk-pedes", {"captions": ["a", None]}, "caption 2 must be a string, found null"),
@@ -214,7 +222,7 @@ def test_an_image_that_occurs_twice_is_refused(
     ],
 )
 def test_a_wrong_record_names_file_number_and_key(
-    tmp_path: Path, name: str, load: Loader, file: Path, change: dict[str, Any], expected: str
+    tmp_path: Path, name: str, load: Loader, file: Path, change: Any, expected: str
 ) -> None:
     changed(file, 2, change, RECORDS.get(name, ""))
     with pytest.raises(DataError, match=rf"{file.name}, (images record|record|line) 3: .*") as e:
