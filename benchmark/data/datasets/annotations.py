@@ -27,7 +27,15 @@ def read_json(path: Path, *, drop: str = "") -> Any:
         record.pop(drop, None)
         return record
 
-    return _parsed(_read_text(path), f"{path}", hook=dropping if drop else None)
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise not_utf8(path, error, f" in line {line}") from None
+    return _parsed(text, f"{path}", hook=dropping if drop else None)
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
@@ -71,18 +79,6 @@ def _parsed(text: str, file: str, line: int = 0, hook: Callable[..., Any] | None
         raise DataError(f"{where} is not usable JSON: {error}") from None
     except RecursionError:
         raise DataError(f"{where} is nested too deeply to be an annotation file") from None
-
-
-def _read_text(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise not_utf8(path, error, f" in line {line}") from None
 
 
 def read_records(path: Path, *keys: str) -> Iterator[tuple[str, Any]]:

@@ -20,8 +20,7 @@ import pickle
 import re
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -127,7 +126,7 @@ class RestrictedUnpickler(pickle.Unpickler):
 def read_plain(raw: bytes, keys: Sequence[str]) -> dict[str, Any]:
     """The values of some keys of a pickled dictionary, as JSON has them.
 
-    Refusing names does not bound memory: see ``bounded_memory``.
+    Refusing names does not bound memory: see ``read``.
 
     Args:
         raw: the pickle.
@@ -161,46 +160,31 @@ def _plain(value: Any, key: str) -> Any:
     raise RefusedError(f"key {key!r} holds a {type(value).__name__}; expected a text or a list")
 
 
-@contextmanager
-def bounded_memory(most: int = MEMORY_BYTES) -> Iterator[None]:
-    """Lets the process's memory grow by so many bytes and no more, until the block is left.
-
-    Raises:
-        DataError: not on Linux, where the process's size cannot be asked for.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    try:
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    except OSError as error:
-        raise DataError(f"memory cannot be limited on this system ({error}); use Linux") from None
-    limit = used + most
-    resource.setrlimit(resource.RLIMIT_AS, (limit if soft < 0 else min(soft, limit), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
 def read(path: Path) -> dict[str, Any]:
-    """The wanted values of one pickle.
+    """The wanted values of one pickle; reading may add ``MEMORY_BYTES`` to the process's memory.
 
     Raises:
-        DataError: not readable, too large or refused; names the file and why.
+        DataError: not readable, too large or refused; names the file and why. Or not on Linux,
+            where the process's size cannot be asked for.
     """
     try:
-        size = path.stat().st_size
-        if size > PICKLE_BYTES:
+        if path.stat().st_size > PICKLE_BYTES:
             raise DataError(
-                f"{path} has {size} bytes; a record of one image has at most {PICKLE_BYTES}"
+                f"{path} has more than the {PICKLE_BYTES} bytes of a record of one image"
             )
         raw = path.read_bytes()
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+        raise DataError(f"cannot read {error.filename}: {error.strerror or error}") from None
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = pages * resource.getpagesize() + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit if soft < 0 else min(soft, limit), hard))
     try:
-        with bounded_memory():
-            return read_plain(raw, KEYS)
+        return read_plain(raw, KEYS)
     except RefusedError as error:
         raise DataError(f"{path} is refused: {error}") from None
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def convert(folder: Path, out: Path, *, force: bool = False) -> int:

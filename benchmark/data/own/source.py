@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from benchmark.cell import BackboneSpec
@@ -106,13 +107,9 @@ class OwnSource:
                 return place
             return begins + os.path.abspath(folder) + path.removeprefix(folder)
 
-        return dataclasses.replace(
-            self,
-            place=whole(self.place),
-            gallery=whole(self.gallery),
-            qrels=whole(self.qrels),
-            clean=whole(self.clean),
-        )
+        names = ("place", "gallery", "qrels", "clean")
+        places: dict[str, Any] = {name: whole(getattr(self, name)) for name in names}
+        return dataclasses.replace(self, **places)
 
     @property
     def cleaned(self) -> OwnSource:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -76,26 +77,26 @@ def shard_rows(shards: Sequence[Path]) -> Iterator[dict[str, Any]]:
         DataError: an archive that is missing, compressed or broken; says which.
     """
     for shard in shards:
-        key, row = "", dict[str, Any]()
-        for member in _members(shard):
-            path = PurePosixPath(member.name)
-            stem, _, kind = path.name.partition(".")
-            name = str(path.with_name(stem))
-            if name != key and row:
+        for key, members in groupby(_members(shard), key=_sample):
+            row: dict[str, Any] = {}
+            for member in members:
+                found = _fields(member)
+                if member.name.lower().endswith(".txt") and "caption" in row:  # "0.txt", "1.txt"
+                    before = row["caption"]
+                    said = before if isinstance(before, list) else [before]
+                    found["caption"] = [*said, found["caption"]]
+                row |= found
+            if row:
                 yield {"id": key, **row}
-                row = {}
-            key = name
-            found = _fields(member, kind.lower())
-            if kind.lower().endswith(".txt") and "caption" in row:  # "0.txt", "1.txt"
-                before = row["caption"]
-                said = before if isinstance(before, list) else [before]
-                found["caption"] = [*said, found["caption"]]
-            row |= found
-        if row:
-            yield {"id": key, **row}
 
 
-def _fields(member: Member, kind: str) -> dict[str, Any]:
+def _sample(member: Member) -> str:
+    path = PurePosixPath(member.name)
+    return str(path.with_name(path.name.partition(".")[0]))
+
+
+def _fields(member: Member) -> dict[str, Any]:
+    kind = PurePosixPath(member.name).name.partition(".")[2].lower()
     suffix = f".{kind.rpartition('.')[2]}"
     if suffix in PICTURES:
         named = kind.rpartition(".")[0]  # "reference.jpg", "target.jpg"
