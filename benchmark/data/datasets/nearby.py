@@ -9,6 +9,7 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -39,7 +40,8 @@ def nearest(names: Sequence[str], places: Sequence[Path]) -> str:
     """
     for name in names:
         path = PurePosixPath(name)
-        for folder, there in _listed(path, places):
+        for folder, entries in _listed(path, places):
+            there = sorted(entry.name for entry in entries if entry.is_file())
             for key in (folded, lambda text: folded(PurePosixPath(text).stem)):
                 hit = next((n for n in there if key(n) in (key(path.name), folded(path.name))), "")
                 if hit:
@@ -101,12 +103,8 @@ def packed(places: Sequence[Path], called: Sequence[str] = ()) -> str:
         files = [path for path in files if not (shared or called) or path.parent == place]
         files = [path for path in files if folded(path.name).startswith(tuple(names))] or files
         if files:
-            return (
-                "; ".join(
-                    f"{path} is still packed: {unpacking(path)}" for path in files[:_ARCHIVES_NAMED]
-                )
-                + "; "
-            )
+            few = files[:_ARCHIVES_NAMED]
+            return "".join(f"{path} is still packed: {unpacking(path)}; " for path in few)
     return ""
 
 
@@ -158,7 +156,8 @@ def _similar(names: Iterable[str], places: Sequence[Path]) -> str:
     """The names that are most like a missing one."""
     for name in names:
         path = PurePosixPath(name)
-        for folder, there in _listed(path, places, folders=True):
+        for folder, entries in _listed(path, places):
+            there = [entry.name for entry in entries[:_MOST]]
             near = [other for other in there if path.stem in other][:2]
             if near := near or difflib.get_close_matches(path.name, there, n=2, cutoff=0.75):
                 return f"the nearest to {name!r} in {folder} are {', '.join(sorted(near))}; "
@@ -166,19 +165,12 @@ def _similar(names: Iterable[str], places: Sequence[Path]) -> str:
 
 
 def _listed(
-    path: PurePosixPath, places: Sequence[Path], *, folders: bool = False
-) -> Iterator[tuple[Path, list[str]]]:
-    """The folders that a missing path may lie in, each with the names in it."""
+    path: PurePosixPath, places: Sequence[Path]
+) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
+    """The folders that a missing path may lie in, each with what is in it."""
     for folder in dict.fromkeys(f for place in places for f in (place / path.parent, place)):
-        try:
-            entries = os.scandir(folder)
-            if folders:
-                names = [entry.name for entry in islice(entries, _MOST)]
-            else:
-                names = sorted(entry.name for entry in entries if entry.is_file())
-            yield folder, [name for name in names if not is_junk(name)]
-        except OSError:
-            continue
+        with suppress(OSError):
+            yield folder, [entry for entry in os.scandir(folder) if not is_junk(entry.name)]
 
 
 def composed(name: str) -> str:

@@ -236,12 +236,12 @@ def _captioned(
             place.append(counts[thing])
             domains.rows.append(domain)
             counts[thing] += 1
-    things.finder.check(len(things.places), column)
+    things.check(len(things.places), column)
     refuse_numbers(table, texts)
     ids = list(things.ids)
     items, content = media_items(ids, things.places, column)
     owners = np.frombuffer(owner, dtype=np.int64)
-    info: dict[str, Any] = {f"missing_{column}s": len(things.finder.absent)}
+    info: dict[str, Any] = {f"missing_{column}s": len(things.absent)}
     image_groups, caption_groups = {}, {}
     if "domain" in table.columns:
         caption_groups["domain"], info["domains"] = domains.sorted()
@@ -250,7 +250,7 @@ def _captioned(
     described = [
         *("own", column, content, texts.digest, numbers_digest(owners), *ids),
         *(numbers_digest(groups.rows), numbers_digest(domains.rows), *domains.numbers),
-        *things.finder.absent,
+        *things.absent,
     ]
     caption_ids = CaptionIds(ids, owners, np.frombuffer(place, dtype=np.int64))
     return ImageTextPairs(
@@ -330,7 +330,7 @@ def _composed(table: Table, name: str, split: str, allow_missing: bool) -> Compo
         targets.append(answers)
         texts.append(modification)
         domains.rows.append(domains.of(in_domain(row, where)))
-    things.finder.check(len(things.places) if ids else 0, "image")
+    things.check(len(things.places) if ids else 0, "image")
     images, content = media_items(list(things.ids), things.places, "image")
     groups, info = _domains(table, domains)
     return ComposedQueries(
@@ -347,14 +347,14 @@ def _composed(table: Table, name: str, split: str, allow_missing: bool) -> Compo
                     str(references),
                     str(targets),
                     numbers_digest(domains.rows),
-                    *things.finder.absent,
+                    *things.absent,
                 ),
             ]
         ),
         recall_at=(1, 5, 10),
         info={
             **info,
-            "missing_images": len(things.finder.absent),
+            "missing_images": len(things.absent),
             "id_hash": content_fingerprint(ids),
         },
         query_groups=groups,

@@ -276,11 +276,11 @@ def _below(root: Path, value: str, column: str, where: str) -> PurePosixPath:
         ) from None
 
 
-class Things:
+class Things(MediaFinder):
     """Pictures or sounds by id, each once, in the order of their first rows."""
 
     def __init__(self, table: Table, *, allow_missing: bool) -> None:
-        self.finder = MediaFinder(table, allow_missing=allow_missing)
+        super().__init__(table, allow_missing=allow_missing)
         self.ids: dict[str, int] = {}
         self.places: list[Media] = []
         self._said: dict[str, tuple[str, str]] = {}  # id -> value and place of its first row
@@ -304,11 +304,11 @@ class Things:
                 )
         if key in self.ids:
             return self.ids[key]
-        if key in self.finder.absent:
+        if key in self.absent:
             return None
-        place = self.finder.find(value, column, where)
+        place = self.find(value, column, where)
         if place is None:
-            self.finder.absent[key] = None
+            self.absent[key] = None
             return None
         self.ids[key] = len(self.places)
         self.places.append(place)
