@@ -217,7 +217,7 @@ def _side(
             if len(found) > 1:
                 raise DataError(f"{where}: {said} is a list of {len(found)}; expected one text")
             texts.append(found[0])
-        number = ids.add(key)
+        number = ids.add(key.encode())
         if grades is not None:
             grades.add_row(number, row["relevant"], where)
         named = {"domain": in_domain(row, where), "group": in_group(row, where, f"\0{number}")}

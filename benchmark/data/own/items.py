@@ -86,28 +86,18 @@ class _Texts(Sequence[str]):
         return self._text(found) if isinstance(found, int) else [*map(self._text, found)]
 
 
-class Ids(_Texts):
+class Ids(Numbered, _Texts):
     """Distinct ids, which know their places: ten million are a few hundred MB."""
 
-    def __init__(self) -> None:
-        self._known = Numbered()
-
-    def __len__(self) -> int:
-        return len(self._known)
-
     def __contains__(self, text: object) -> bool:
-        return isinstance(text, str) and self._known.find(text.encode()) >= 0
-
-    def add(self, text: str) -> int:
-        """The place of an id, which is the next one where it is new."""
-        return self._known.add(text.encode())
+        return isinstance(text, str) and self.place(text) >= 0
 
     def place(self, text: str) -> int:
-        """The place of an id that is there."""
-        return self._known.find(text.encode())
+        """The place of an id; below 0 where it is not there."""
+        return self.find(text.encode())
 
     def _text(self, index: int) -> str:
-        return self._known.content(index).decode()
+        return self.content(index).decode()
 
 
 class PackedTexts(_Packed, _Texts):
@@ -198,8 +188,7 @@ def media_items(ids: Sequence[str], places: Sequence[Media], modality: str) -> t
         frames = [cast(tuple[Path, ...], place) for place in places]
         every = iter(file_digests([path for paths in frames for path in paths]))
         own = [[next(every) for _ in paths] for paths in frames]
-        whole = [_digest("".join(digests).encode()) for digests in own]
-        return FrameFiles(ids, frames, own), _joined(whole)
+        return FrameFiles(ids, frames, own), _joined([_joined(digests) for digests in own])
     of_files = iter(file_digests([place for place in places if isinstance(place, Path)]))
     digests = [next(of_files) if isinstance(p, Path) else _digest_of(p) for p in places]
     kind = WavFiles if modality == "audio" else ImageFiles
