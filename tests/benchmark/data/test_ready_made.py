@@ -12,12 +12,7 @@ from PIL import Image
 from benchmark.cell import CLEAN, Cell, ShiftSpec, Status
 from benchmark.config.run import BenchConfig
 from benchmark.data.datasets.captioned import load_coco, load_flickr30k
-from benchmark.data.datasets.ready_made import (
-    CORRUPTIONS,
-    ReadyMade,
-    load,
-    specify,
-)
+from benchmark.data.datasets.ready_made import CORRUPTIONS, ReadyMade, load, specify
 from benchmark.data.retrieval import RetrievalSet, Texts
 from benchmark.data.tasks import build_pairs
 from benchmark.errors import ConfigError, DataError

@@ -139,10 +139,6 @@ def test_a_known_copy_is_the_same_data_set(tmp_path: Path, name: str) -> None:
     assert load(tmp_path / "known").fingerprint == load(tmp_path / "documented").fingerprint
 
 
-SPLIT = {
-    **{"nocaps": "val", "fashioniq": "val", "cirr": "val", "fashion-gen": "val"},
-    "audioset": "eval",
-}
 MEDIA = (".jpg", ".png", ".tif", ".wav")
 
 
@@ -189,11 +185,7 @@ def test_every_data_set_is_read_however_it_was_unpacked(
     make(tmp_path / "documented")
     make(tmp_path / "odd")
     ODD[odd](tmp_path / "odd")
-    split = SPLIT.get(name, "test")
-    wanted = load(tmp_path / "documented", split=split, allow_missing=False)
-    assert load(tmp_path / "odd", split=split, allow_missing=False).fingerprint == (
-        wanted.fingerprint
-    )
+    assert load(tmp_path / "odd").fingerprint == load(tmp_path / "documented").fingerprint
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -203,7 +195,7 @@ def test_a_link_out_of_the_data_is_refused(tmp_path: Path, name: str) -> None:
     inside = next(path for path in (tmp_path / "data").rglob("*") if path.suffix in MEDIA)
     inside.symlink_to(inside.rename(tmp_path / "secret"))
     with pytest.raises(DataError, match=rf"{inside.name} is a link to .*secret.*is refused"):
-        load(tmp_path / "data", split=SPLIT.get(name, "test"), allow_missing=False)
+        load(tmp_path / "data")
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -219,7 +211,7 @@ def test_a_broken_annotation_file_is_named(tmp_path: Path, name: str) -> None:
         for content, said in broken.items():
             file.write_text(content)
             with pytest.raises(DataError, match=rf"{file.name}{said}"):
-                load(tmp_path, split=SPLIT.get(name, "test"), allow_missing=False)
+                load(tmp_path)
         file.write_text(text)
 
 
@@ -230,18 +222,17 @@ def test_a_packed_archive_is_named_with_the_command_that_unpacks_it(
 ) -> None:
     load, make = SETS[name]
     make(tmp_path)
-    split = SPLIT.get(name, "test")
-    before = load(tmp_path, split=split, allow_missing=False).fingerprint
+    before = load(tmp_path).fingerprint
     folder = media_folder(tmp_path) if what == "media" else next(tmp_path.iterdir())
     shutil.make_archive(str(folder), "gztar", folder.parent, folder.name)
     shutil.rmtree(folder)
     with pytest.raises(DataError) as error:
-        load(tmp_path, split=split, allow_missing=False)
+        load(tmp_path)
     said = re.search(r"(\S+) is still packed: ([^;\n]+)", str(error.value))
     assert said is not None, str(error.value)
     assert said[1] == f"{folder}.tar.gz"
     subprocess.run(shlex.split(said[2]), check=True)
-    assert load(tmp_path, split=split, allow_missing=False).fingerprint == before
+    assert load(tmp_path).fingerprint == before
 
 
 @pytest.mark.parametrize(
@@ -309,7 +300,7 @@ def test_files_that_cannot_serve_are_named_with_what_mends_it(
     (tmp_path / file).parent.mkdir(parents=True)
     (tmp_path / file).write_text("[]")
     with pytest.raises(DataError, match=rf"{file} is there, but {said}"):
-        load(tmp_path, split="val" if load is load_nocaps else "test", allow_missing=False)
+        load(tmp_path)
 
 
 def test_a_list_of_nocaps_without_domains(tmp_path: Path) -> None:

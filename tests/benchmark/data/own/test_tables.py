@@ -314,10 +314,7 @@ def test_missing_pictures_may_be_allowed(tmp_path: Path) -> None:
         (b"image,caption,caption\na.png,b,c\n", "has the column 'caption' 2 times"),
         (b"image,caption\n", "has no rows"),
         (b"image,caption\na.png,x,y\nb.png,z\n", "cannot be read as a table"),
-        (
-            b"image,caption\na.png,\xff\n",
-            "is not UTF-8: byte 0xff; save it as UTF-8",
-        ),
+        (b"image,caption\na.png,\xff\n", "is not UTF-8: byte 0xff; save it as UTF-8"),
         (b"# mine, of May\nimage,caption\na.png,b\n", "begins with a comment, '# mine'"),
         (b"#image,caption\na.png,b\n", "such as --columns image=#image"),
         (b"image,caption\na.png,<NA>\n", "row 1: caption is '<NA>', which stands for a missing"),
