@@ -148,14 +148,14 @@ class CellRun:
                 method.use_training(self.resources.homes.training_rows(self.cell, self._clean_rows))
         wanted = method.wants_source or not labelled
         source = self.resources.source_rows(self.cell) if wanted else None
-        with inputs.prepared([self.queries[batch.queries] for batch in self.stream]) as loaded:
+        with inputs.batches([self.queries[batch.queries] for batch in self.stream]) as loaded:
             for batch in self.stream:
                 own = gallery[ranking.gallery_of(self.data, batch.section)]
                 if batch.section != section:
                     section = batch.section
                     method.use_gallery(own)
                 with self.clock("data"):
-                    queries = inputs.collated(next(loaded))
+                    queries = next(loaded)
                 rows = None
                 if source is not None:
                     with self.clock("source"):

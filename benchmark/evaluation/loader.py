@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -223,6 +224,24 @@ class QueryInputs:
         with self.prepared([np.asarray(indices)], workers=0) as found:
             return self.collated(next(found))
 
+    @contextmanager
+    def batches(self, parts: Sequence[np.ndarray]) -> Iterator[Iterator[Tensor]]:
+        """Gives the batch of each part's items, in order, on the backbone's device.
+
+        While a GPU works on one batch a thread makes the next one ready: fetches it from the
+        workers or the cache, and copies it there.
+
+        Args:
+            parts: indices of items; see ``prepared``.
+        """
+        with self.prepared(parts) as loaded:
+            made = map(self.collated, loaded)
+            if not self._backbone.device.startswith("cuda"):
+                yield made
+                return
+            with ThreadPoolExecutor(1) as thread:
+                yield _one_ahead(made, thread)
+
     def collated(self, inputs: Sequence[Tensor]) -> Tensor:
         """Prepared inputs as a batch on the backbone's device."""
         if self._expand_batch is not None:
@@ -336,6 +355,14 @@ class QueryInputs:
 
     def _cleaned(self, item: Any) -> Any:
         return item if self._clean_text is None else self._clean_text(item)
+
+
+def _one_ahead(made: Iterator[Tensor], thread: ThreadPoolExecutor) -> Iterator[Tensor]:
+    """The same batches; the next one is under way in a thread while the last one is used."""
+    following = thread.submit(next, made, None)
+    while (batch := following.result()) is not None:
+        following = thread.submit(next, made, None)
+        yield batch
 
 
 def corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str], Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shifts.image.base import (
     Bytes,
@@ -21,7 +22,7 @@ from shifts.image.base import (
 )
 from shifts.image.filters import (
     border_index,
-    centre_zoom,
+    centre_zooms,
     correlate,
     gaussian,
     gaussian_weights,
@@ -164,9 +165,10 @@ class ZoomBlur(ImageShift):
     def distort(
         self, image: Bytes, constants: tuple[float, ...], rng: np.random.Generator
     ) -> Bytes:
-        planes = to_planes(image)
-        total = planes.copy()
-        for factor in constants:
-            total += centre_zoom(planes, factor)
-        total /= len(constants) + 1
-        return planes_to_bytes(total)
+        return pixels(self._blurred(each / 255.0, tuple(constants)) for each in channels(image))
+
+    def _blurred(self, plane: Floats, factors: tuple[float, ...]) -> NDArray[np.uint8]:
+        total = centre_zooms(plane, factors)
+        total += plane
+        total /= len(factors) + 1
+        return to_bytes(total)

@@ -17,6 +17,7 @@ from shifts.image.base import Floats
 
 if TYPE_CHECKING:
     import torch
+    from scipy.sparse import csr_array
 
 Taps = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 """Offsets down and across in pixels, and weights; one of each per tap of a filter."""
@@ -176,25 +177,56 @@ def line_taps(radius: float, sigma: float, angle: float) -> Taps:
     return down, across, weights
 
 
-def centre_zoom(planes: Floats, factor: float) -> Floats:
-    """Centre crop by 1 / factor, linear upscale by factor (corners aligned), trim; same shape.
+def centre_zooms(plane: Floats, factors: tuple[float, ...]) -> Floats:
+    """Sum of centre zooms: centre crop by 1 / factor, linear upscale (corners aligned), trim.
+
+    A row of a zoom mixes two rows of the crop, and a column two columns, so that each direction is
+    a product with a sparse matrix.
 
     Args:
-        planes: (C, H, W) float64.
-        factor: at least 1.
-    """
-    import torch
+        plane: (H, W) float64.
+        factors: each at least 1.
 
-    height, width = planes.shape[-2:]
-    rows, columns = int(np.ceil(height / factor)), int(np.ceil(width / factor))
-    top, left = (height - rows) // 2, (width - columns) // 2
-    crop = torch.from_numpy(planes[None, :, top : top + rows, left : left + columns])
-    size = (round(rows * factor), round(columns * factor))
-    zoomed = torch.nn.functional.interpolate(crop, size=size, mode="bilinear", align_corners=True)[
-        0
+    Returns:
+        (H, W) float64.
+    """
+    height, width = plane.shape
+    down, _ = _zooms_of_axis(height, factors)
+    source, result = np.ascontiguousarray(plane.T), np.empty(plane.shape)
+    for own, across in _zooms_of_axis(width, factors)[1]:
+        zooms = (across @ source).reshape(len(factors), -1, height).transpose(0, 2, 1)
+        result[:, own] = down @ zooms.reshape(len(factors) * height, -1)
+    return result
+
+
+@lru_cache(maxsize=32)
+def _zooms_of_axis(
+    size: int, factors: tuple[float, ...], length: int = 32
+) -> tuple[csr_array, list[tuple[slice, csr_array]]]:
+    """The matrices of all zooms side by side, and one below the other by blocks of results.
+
+    The zooms of a block fit into the processor's cache.
+    """
+    from scipy import sparse
+
+    zooms = [_zoom_of_axis(size, factor) for factor in factors]
+    blocks = [slice(start, min(size, start + length)) for start in range(0, size, length)]
+    return sparse.hstack(zooms, "csr"), [
+        (own, sparse.vstack([zoom[own] for zoom in zooms], "csr")) for own in blocks
     ]
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    return np.asarray(zoomed[:, top : top + height, left : left + width].numpy())
+
+
+def _zoom_of_axis(size: int, factor: float) -> csr_array:
+    """(size, size): two weights in each row."""
+    from scipy.sparse import csr_array
+
+    crop = int(np.ceil(size / factor))
+    grown = round(crop * factor)
+    places = ((grown - size) // 2 + np.arange(size)) * ((crop - 1) / max(grown - 1, 1))
+    low = np.minimum(places.astype(np.int64), crop - 1)
+    columns = (size - crop) // 2 + np.stack((low, np.minimum(low + 1, crop - 1)), axis=1)
+    weights = np.stack((1.0 - (places - low), places - low), axis=1)
+    return csr_array((weights.ravel(), columns.ravel(), np.arange(0, 2 * size + 1, 2)), (size, size))
 
 
 def sample(planes: Floats, rows: Floats, columns: Floats, border: str) -> Floats:

@@ -24,7 +24,7 @@ from shifts.image.base import (
     to_bytes,
     to_planes,
 )
-from shifts.image.filters import border_index, centre_zoom, gaussian, line_blur, line_taps
+from shifts.image.filters import border_index, centre_zooms, gaussian, line_blur, line_taps
 
 GREY = np.array((0.299, 0.587, 0.114))
 """ITU-R BT.601 luma weights of R, G, B."""
@@ -128,7 +128,7 @@ class Snow(ImageShift):
     ) -> Bytes:
         mean, deviation, zoom, threshold, radius, sigma, mix = constants
         layer = rng.normal(mean, deviation, image.shape[:2])
-        layer = centre_zoom(layer[None], zoom)[0]
+        layer = centre_zooms(layer, (zoom,))
         layer[layer < threshold] = 0.0
         layer = to_bytes(layer) / 255.0
         layer = line_blur(layer, line_taps(radius, sigma, rng.uniform(-135, -45)))

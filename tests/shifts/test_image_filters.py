@@ -14,7 +14,7 @@ from shifts.image.base import VariantOptions, to_bytes
 from shifts.image.constants import REFERENCE, REFERENCE_MM
 from shifts.image.filters import (
     border_index,
-    centre_zoom,
+    centre_zooms,
     correlate,
     gaussian,
     line_blur,
@@ -171,9 +171,9 @@ def test_zoom_factor_lists_have_the_published_lengths() -> None:
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.07, 1.5, 3.0])
-def test_centre_zoom_interpolates_between_the_crops_corners(factor: float) -> None:
+def test_a_zoom_interpolates_between_the_crops_corners(factor: float) -> None:
     height, width = 20, 33
-    plane = np.random.default_rng(1).random((1, height, width))
+    plane = np.random.default_rng(1).random((height, width))
     axes = []
     for size in (height, width):
         crop = int(np.ceil(size / factor))
@@ -182,15 +182,16 @@ def test_centre_zoom_interpolates_between_the_crops_corners(factor: float) -> No
         trim = (grown - size) // 2
         axes.append(positions[trim : trim + size])
     rows, columns = axes
-    expected = np.stack([np.interp(columns, np.arange(width), line) for line in plane[0]])
+    expected = np.stack([np.interp(columns, np.arange(width), line) for line in plane])
     expected = np.stack([np.interp(rows, np.arange(height), line) for line in expected.T], axis=1)
-    np.testing.assert_allclose(centre_zoom(plane, factor)[0], expected, atol=1e-12)
+    np.testing.assert_allclose(centre_zooms(plane, (factor,)), expected, atol=1e-12)
 
 
 def test_zoom_blur_counts_the_image_twice() -> None:
     image = scatter(30, 30)
     planes = image.transpose(2, 0, 1) / 255.0
-    zooms = [centre_zoom(planes, 1 + k / 100) for k in range(1, 12)]
+    factors = [1 + k / 100 for k in range(1, 12)]
+    zooms = [np.stack([centre_zooms(each, (factor,)) for each in planes]) for factor in factors]
     expected = (2 * planes + sum(zooms)) / 13
     result = apply(blur.ZoomBlur(), image, 1)
     np.testing.assert_array_equal(result, to_bytes(expected).transpose(1, 2, 0))
