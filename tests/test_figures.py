@@ -128,7 +128,7 @@ def test_the_check_measures_every_part_and_its_page_shows_it() -> None:
     assert found["agreement"]["within"]
     assert found["agreement"]["methods"]["source"]["ranks_that_differ"] == 0
     assert found["executors"]["two processes"]["equal_cells"] == "2 of 2"
-    for row in found["waiting_float32"]["cells"]:
+    for row in found["waiting"]["cells"]:
         assert 0 <= row["waiting"] < 1
         assert row["of_bare_steps"] <= 1
     assert found["speed"]["float32"]["methods"]["tent"]["of_bare_passes"] > 0
@@ -159,4 +159,4 @@ def test_a_part_that_fails_is_named_and_the_others_are_kept(
 
 def test_parts_after_the_time_limit_are_left_out() -> None:
     found = gpu_check.check("cpu", SMALL, time.perf_counter() - 1, [].append)
-    assert all("time limit" in found[name]["failed"] for name in ("speed", "waiting_float32"))
+    assert all("time limit" in found[name]["failed"] for name in ("speed", "waiting"))

@@ -359,10 +359,16 @@ class QueryInputs:
 
 def _one_ahead(made: Iterator[Tensor], thread: ThreadPoolExecutor) -> Iterator[Tensor]:
     """The same batches; the next one is under way in a thread while the last one is used."""
-    following = thread.submit(next, made, None)
+    following = thread.submit(_on_one_thread, made)
     while (batch := following.result()) is not None:
-        following = thread.submit(next, made, None)
+        following = thread.submit(_on_one_thread, made)
         yield batch
+
+
+def _on_one_thread(made: Iterator[Tensor]) -> Tensor | None:
+    """The next batch: torch's other threads would wait for cores that loader workers need."""
+    with one_thread():
+        return next(made, None)
 
 
 def corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str], Any]:

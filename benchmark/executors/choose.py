@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from benchmark.config.run import AUTO_WORKERS, BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.evaluation.environment import usable_cores
 from benchmark.evaluation.resources import Resources
+from benchmark.evaluation.workers import keep_freed_memory
 from benchmark.executors import Executor, Identified, SerialExecutor, stream_of
 
 LOCAL = "local"
@@ -27,17 +27,6 @@ LOCAL = "local"
 WORKER_BYTES = 2 << 30
 """Memory that a worker is counted with: interpreter, libraries, an encoder of ViT-B size with its
 gradients at 64 queries, a gallery and the cache of preprocessed queries."""
-
-ALLOCATOR_VARIABLES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000"}
-"""glibc's own variables for the same two settings; where the user has set one, it holds.
-
-Read once, when a process starts, so only child processes can be given them.
-"""
-
-# The numbers that malloc.h gives the parameters of mallopt(3).
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_MAX = -4
-_NEVER = -1
 
 
 def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
@@ -206,46 +195,6 @@ def available_bytes() -> int | None:
         limit, used = (int(file.read_text()) for file in files)
         found.append(max(0, limit - used))
     return min(found, default=None)
-
-
-def keep_freed_memory() -> bool:
-    """Tells glibc to keep large freed blocks in this process instead of returning them.
-
-    By default each goes back to the kernel, which hands it out again page by page, cleared: a
-    large part of the time of a training step on the CPU. The process's memory does not shrink
-    afterwards. Worker processes get the same by variables when they are started.
-
-    Returns:
-        Whether it is so: False with another C library, or where the user's variables say otherwise.
-    """
-    if any(name in os.environ for name in ALLOCATOR_VARIABLES):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # no mallopt: musl, macOS, Windows
-        return False
-    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, _NEVER))
-
-
-def split(cells: Sequence[Cell], count: int) -> list[list[Cell]]:
-    """Splits cells into parts of about equal number, which together are all cells.
-
-    Cells of one stream (all methods under one shift and seed) stay together as long as there are
-    enough of them, and those of one benchmark lie side by side: each part loads few data sets and
-    has the source model beside its methods. The parts depend on which cells there are, not on
-    their order, nor on where data lie or on which device is used.
-
-    Args:
-        cells: without duplicates.
-        count: number of parts; no part is empty unless there are fewer cells.
-    """
-    named = sorted(((_names(cell), cell) for cell in cells), key=lambda pair: pair[0])
-    streams = [
-        [cell for _, cell in members] for _, members in groupby(named, key=lambda pair: pair[0][0])
-    ]
-    units = streams if len(streams) >= count else [[cell] for _, cell in named]
-    borders = [number * len(units) // count for number in range(count + 1)]
-    return [list(chain.from_iterable(units[a:b])) for a, b in pairwise(borders)]
 
 
 def _names(cell: Cell) -> tuple[str, str]:

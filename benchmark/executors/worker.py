@@ -16,8 +16,7 @@ from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.isolation import put_environment
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
-from benchmark.evaluation.workers import WORKERS_VARIABLE
-from benchmark.executors.choose import ALLOCATOR_VARIABLES
+from benchmark.evaluation.workers import ALLOCATOR_VARIABLES, WORKERS_VARIABLE
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 

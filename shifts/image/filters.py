@@ -226,7 +226,9 @@ def _zoom_of_axis(size: int, factor: float) -> csr_array:
     low = np.minimum(places.astype(np.int64), crop - 1)
     columns = (size - crop) // 2 + np.stack((low, np.minimum(low + 1, crop - 1)), axis=1)
     weights = np.stack((1.0 - (places - low), places - low), axis=1)
-    return csr_array((weights.ravel(), columns.ravel(), np.arange(0, 2 * size + 1, 2)), (size, size))
+    return csr_array(
+        (weights.ravel(), columns.ravel(), np.arange(0, 2 * size + 1, 2)), (size, size)
+    )
 
 
 def sample(planes: Floats, rows: Floats, columns: Floats, border: str) -> Floats:

@@ -29,17 +29,17 @@ from benchmark.backbones.precision import in_precision, matmul_precision
 from benchmark.cell import FLOAT32, BackboneSpec, Cell, Record
 from benchmark.errors import QueryShiftError
 from benchmark.evaluation.environment import usable_cores
-from benchmark.evaluation.resources import Resources
-from benchmark.evaluation.runner import run_cell
+from benchmark.evaluation.workers import keep_freed_memory
 from benchmark.executors import Executor, SerialExecutor
 from benchmark.executors.processes import ProcessExecutor
+from benchmark.executors.ray import RayExecutor
+from benchmark.executors.slurm import SlurmExecutor
 from benchmark.registry import METHODS
 from methods import BUILTINS
 from methods.base import Setup
-from shifts.builtin import builtin_class, names_of
-from tests.perf.cells import mini_cell, without_disk
+from tests.perf.cells import finished, mini_cell, without_disk
 from tests.perf.gpu_page import page
-from tests.perf.gpu_pictures import pictures_cell, pictures_on_disk, resources_for, write_pictures
+from tests.perf.gpu_waiting import waiting
 from tests.perf.test_processes import Watch
 from tests.perf.vit import random_vit
 
@@ -61,7 +61,7 @@ class Size:
         batch: queries of a batch.
         batches: timed batches of each method.
         gallery: rows of the gallery.
-        pictures: files on disk of the loading test.
+        pictures: files on disk of the loading test, for each loader worker.
         sides: their width and height; those of COCO.
         loaders: numbers of loader workers.
         waits: precisions of the loading test.
@@ -76,7 +76,7 @@ class Size:
     batch: int = 64
     batches: int = 5
     gallery: int = 5000
-    pictures: int = 512
+    pictures: int = 96
     sides: tuple[int, int] = (640, 480)
     loaders: tuple[int, ...] = (1, 4, 12)
     waits: tuple[str, ...] = ("bf16", FLOAT32)
@@ -204,62 +204,6 @@ def _method(
     }
 
 
-def finished(cell: Cell, resources: Resources) -> tuple[Record, dict[str, np.ndarray]]:
-    record, arrays = run_cell(cell, resources)
-    if record.reason:
-        raise QueryShiftError(record.reason)
-    return record, arrays
-
-
-def costliest_shift(size: Size) -> tuple[str, dict[str, float]]:
-    """Which image shift takes longest for one picture, and the ms of each."""
-    with tempfile.TemporaryDirectory() as folder:
-        item = pictures_on_disk(write_pictures(Path(folder), 1, size.sides)[0].parent).queries[0]
-    spent = {}
-    for name in names_of("image"):
-        if name == "frost":  # works with photographs of the user's
-            continue
-        shift = builtin_class(name)()
-        job = functools.partial(shift.apply, item, 5, np.random.default_rng(0))
-        spent[name] = 1000.0 * median_seconds(job, "cpu", 3)
-    return max(spent, key=spent.__getitem__), spent
-
-
-def waiting(device: str, size: Size, precision: str) -> dict[str, Any]:
-    """Share of a cell's time spent waiting for its queries, and its speed over the bare steps."""
-    costliest, spent = costliest_shift(size)
-    spec = BackboneSpec("random", precision=precision, device=device)
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_pictures(folder, size.pictures, size.sides)
-        for shift in (costliest, "gaussian_noise"):
-            cell = pictures_cell("tent", shift, spec, size.batch)
-            for loaders in size.loaders:
-                resources = resources_for(folder, size.model, workers=loaders)
-                rows.append(_waited(cell, resources) | {"shift": shift, "loaders": loaders})
-            rows.append(_waited(cell, resources) | {"shift": shift, "loaders": "cached"})
-    return {
-        "sides": size.sides,
-        "costliest": costliest,
-        "shift_ms": spent,
-        "precision": precision,
-        "cells": rows,
-    }
-
-
-def _waited(cell: Cell, resources: Resources) -> dict[str, float]:
-    record, arrays = finished(cell, resources)
-    cost, queries = record.cost, len(arrays["query"])
-    stream = sum(cost[f"seconds_{part}"] for part in ("data", "step", "rank"))
-    return {
-        "waiting": cost["seconds_data"] / stream,
-        "of_bare_steps": cost["seconds_step"] / stream,
-        "queries_per_second": queries / stream,
-        "peak_device_mb": cost.get("peak_device_mb", float("nan")),
-    }
-
-
 def embedded_cell(method: str, shift: str, device: str, limit: int) -> Cell:
     """A cell of the embedded encoder on a device; a method that trains takes visible steps."""
     cell = mini_cell(method, shift, limit=limit)
@@ -298,31 +242,46 @@ def agreement(device: str, size: Size) -> dict[str, Any]:
 
 
 def executors(device: str, size: Size) -> dict[str, Any]:
-    """The same cells in this process and in two on one device: results and throughput."""
+    """The same cells through every executor on one device: results and throughput."""
     cells = [
         embedded_cell(name, shift, device, 4 * size.limit)
         for shift in ("gaussian_noise", "jpeg_compression")
         for name in size.main[-2:]
     ]
+    gpus = 0.5 if device.startswith("cuda") else 0.0
     kept: dict[str, dict[str, np.ndarray]] = {}
     found: dict[str, Any] = {}
-    ways: dict[str, Executor] = {
-        "serial": SerialExecutor(without_disk()),
-        "one process": ProcessExecutor(without_disk, workers=1),
-        "two processes": ProcessExecutor(without_disk, workers=2),
-    }
-    for way, executor in ways.items():
-        watch = Watch()
-        kept[way] = {}
-        records = executor.run(cells, functools.partial(_keep, kept[way]), progress=watch)
-        if failed := [record.reason for record in records if record.reason]:
-            raise QueryShiftError(failed[0])
-        found[way] = {"seconds": time.perf_counter() - watch.begun}
-    for way in ways:
-        same = [np.array_equal(kept["serial"][key], kept[way][key]) for key in kept["serial"]]
-        found[way]["equal_cells"] = f"{sum(same)} of {len(same)}"
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = {"folder": Path(folder), "cluster": "local"}
+        ways: dict[str, Executor] = {
+            "serial": SerialExecutor(without_disk()),
+            "one process": ProcessExecutor(without_disk, workers=1),
+            "two processes": ProcessExecutor(without_disk, workers=2),
+            "Ray, two workers": RayExecutor(without_disk, workers=2, gpus=gpus),
+            "Slurm, two jobs (local)": SlurmExecutor(without_disk, workers=2, **jobs),
+        }
+        for way, executor in ways.items():
+            kept[way] = {}
+            try:
+                found[way] = _through(executor, cells, kept[way])
+            except QueryShiftError as error:  # an extra that is not installed
+                found[way] = {"failed": str(error).splitlines()[0]}
+                continue
+            same = [np.array_equal(kept["serial"][key], kept[way][key]) for key in kept["serial"]]
+            found[way]["equal_cells"] = f"{sum(same)} of {len(same)}"
     found["two_over_one"] = found["one process"]["seconds"] / found["two processes"]["seconds"]
     return found
+
+
+def _through(
+    executor: Executor, cells: Sequence[Cell], kept: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Seconds from the first batch of the first cell on: workers start at different speeds."""
+    watch = Watch()
+    records = executor.run(cells, functools.partial(_keep, kept), progress=watch)
+    if failed := [record.reason for record in records if record.reason]:
+        raise QueryShiftError(failed[0])
+    return {"seconds": time.perf_counter() - watch.begun}
 
 
 def _keep(ranks: dict[str, np.ndarray], record: Record, arrays: Mapping[str, np.ndarray]) -> None:
@@ -358,9 +317,8 @@ def check(
         "speed": lambda: speed(backbone, device, size),
         "agreement": lambda: agreement(device, size),
         "executors": lambda: executors(device, size),
+        "waiting": lambda: waiting(device, size),
     }
-    for precision in size.waits:
-        parts[f"waiting_{precision}"] = functools.partial(waiting, device, size, precision)
     found: dict[str, Any] = {"facts": facts(device), "model": size.model, "batch": size.batch}
     for name, part in parts.items():
         begun = time.perf_counter()
@@ -385,6 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not torch.cuda.is_available():
         print("No GPU here (torch.cuda.is_available() is False), so there is nothing to measure.")
         return 0
+    keep_freed_memory()  # as every run does
     keep = functools.partial(write, json_path=paths.json, page_path=paths.page)
     found = check("cuda", Size(), time.perf_counter() + TIME_LIMIT, keep)
     print(f"written: {paths.json}, {paths.page}")

@@ -70,8 +70,10 @@ def _pair(row: Mapping[str, Any]) -> str:
 def _waiting(part: Mapping[str, Any]) -> str:
     rows = [
         (
+            row["precision"],
             row["shift"],
             row["loaders"],
+            f"{row['queries']:,}",
             f"{row['queries_per_second']:,.0f}",
             f"{100 * row['waiting']:.0f} %",
             f"{row['of_bare_steps']:.2f}",
@@ -81,12 +83,22 @@ def _waiting(part: Mapping[str, Any]) -> str:
     cost = part["shift_ms"][part["costliest"]]
     width, height = part["sides"]
     return paragraph(
-        f"Cells of Tent in {part['precision']} on JPEG files of {width} x {height} pixels,",
-        "decoded and corrupted by worker processes.",
-        f"The costliest shift is {part['costliest']}",
+        f"Cells of Tent on JPEG files of {width} x {height} pixels, decoded and corrupted by",
+        f"worker processes. The costliest shift is {part['costliest']}",
         f'({cost:.0f} ms a picture on one core). "cached" is the next method on the same stream.',
         "The last column is the time of the bare steps over that of the whole stream (aim: 0.9).",
-    ) + table(["shift", "loader workers", "queries per second", "waiting", "of bare steps"], rows)
+    ) + table(
+        [
+            "precision",
+            "shift",
+            "loader workers",
+            "queries",
+            "queries per second",
+            "waiting",
+            "of bare steps",
+        ],
+        rows,
+    )
 
 
 def _agreement(part: Mapping[str, Any]) -> str:
@@ -114,7 +126,9 @@ def _agreement(part: Mapping[str, Any]) -> str:
 
 def _executors(part: Mapping[str, Any]) -> str:
     rows = [
-        (way, row["equal_cells"], f"{row['seconds']:.1f}")
+        (way, row["failed"], "")
+        if "failed" in row
+        else (way, row["equal_cells"], f"{row['seconds']:.1f}")
         for way, row in part.items()
         if isinstance(row, Mapping)
     ]
@@ -127,8 +141,7 @@ def _executors(part: Mapping[str, Any]) -> str:
 
 SECTIONS = {
     "speed": ("Methods", _speed),
-    "waiting_bf16": ("Waiting for data, bf16", _waiting),
-    "waiting_float32": ("Waiting for data, float32", _waiting),
+    "waiting": ("Waiting for data", _waiting),
     "agreement": ("Results on the CPU and on the GPU", _agreement),
     "executors": ("Executors", _executors),
 }

@@ -13,7 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.config.run import BenchConfig
 from benchmark.evaluation.builders import default_resources
-from benchmark.executors.choose import keep_freed_memory
+from benchmark.evaluation.workers import keep_freed_memory
 from tests.perf.cells import IMAGES, TEXTS, done, in_child, mini_cell, without_disk
 
 CELLS = 100

@@ -8,7 +8,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.backbones.towers import TextTower
-from benchmark.executors.choose import ALLOCATOR_VARIABLES, keep_freed_memory
+from benchmark.evaluation.workers import ALLOCATOR_VARIABLES, keep_freed_memory
 from tests.perf.cells import IMAGES, TEXTS, done, fastest, in_child, mini_cell, without_disk
 
 HERE = "tests.perf.test_settings"
