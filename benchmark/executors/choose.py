@@ -197,6 +197,27 @@ def available_bytes() -> int | None:
     return min(found, default=None)
 
 
+def split(cells: Sequence[Cell], count: int) -> list[list[Cell]]:
+    """Splits cells into parts of about equal number, which together are all cells.
+
+    Cells of one stream (all methods under one shift and seed) stay together as long as there are
+    enough of them, and those of one benchmark lie side by side: each part loads few data sets and
+    has the source model beside its methods. The parts depend on which cells there are, not on
+    their order, nor on where data lie or on which device is used.
+
+    Args:
+        cells: without duplicates.
+        count: number of parts; no part is empty unless there are fewer cells.
+    """
+    named = sorted(((_names(cell), cell) for cell in cells), key=lambda pair: pair[0])
+    streams = [
+        [cell for _, cell in members] for _, members in groupby(named, key=lambda pair: pair[0][0])
+    ]
+    units = streams if len(streams) >= count else [[cell] for _, cell in named]
+    borders = [number * len(units) // count for number in range(count + 1)]
+    return [list(chain.from_iterable(units[a:b])) for a, b in pairwise(borders)]
+
+
 def _names(cell: Cell) -> tuple[str, str]:
     """Benchmark, weights and stream, and the cell itself, as texts to sort by."""
     anywhere = replace(cell, backbone=replace(cell.backbone, device=""))
