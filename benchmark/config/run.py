@@ -228,7 +228,7 @@ class BenchConfig:
             (default: 1; auto with --executor processes or ray)
         threads: torch threads per cell
         loader_workers: processes per cell that decode and corrupt ahead; 0: none (default: none for
-            few queries or if every core has a cell; else 1, with a GPU up to 4)
+            few queries or if every core has a cell; else 1, with a GPU up to 12)
         executor: where cells run: in this process (serial), worker processes, a Ray cluster or
             Slurm jobs; auto: worker processes if there are several workers or a time limit, else
             serial

@@ -37,7 +37,7 @@ WORKERS_VARIABLE = "QUERYSHIFT_WORKERS"
 WORTH_A_PROCESS = 256
 """Items from which on ``loader_workers`` starts processes by itself."""
 
-MOST_BESIDE_A_GPU = 4
+MOST_BESIDE_A_GPU = 12
 """Processes that ``loader_workers`` starts by itself beside a GPU."""
 
 STALLED_SECONDS = 600.0

@@ -22,6 +22,7 @@ import benchmark
 from benchmark.cell import Status
 from benchmark.errors import DataError
 from benchmark.evaluation import workers
+from benchmark.evaluation.loader import QueryInputs
 from benchmark.evaluation.runner import run_cell
 from benchmark.evaluation.workers import loaded, loader_workers, one_thread
 from benchmark.executors.processes import ProcessExecutor
@@ -343,3 +344,40 @@ def test_cells_in_processes_have_loader_workers_too(tmp_path: Path) -> None:
         assert numbers(record, fakes.stored(store, record.key).arrays) == numbers(
             *run_cell(cell, shared)
         )
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_beside_a_gpu_the_next_batch_is_made_ready_in_order(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """A backbone that calls itself a GPU's: its batches come from a thread, and are the same."""
+    data, backbone = fakes.world(count=10), fakes.FakeBackbone()
+    parts = [np.array(part) for part in ([3, 1], [4, 0, 2], [9])]
+    inputs = QueryInputs(data, backbone, workers=count)
+    with inputs.batches(parts) as made:
+        expected = list(made)
+    collated, threads = backbone.collate, []
+
+    def noted(modality: str, rows: Any) -> torch.Tensor:
+        threads.append((threading.current_thread(), torch.get_num_threads()))
+        return collated(modality, rows)
+
+    monkeypatch.setattr(backbone, "collate", noted)
+    monkeypatch.setattr(backbone, "device", "cuda")
+    with inputs.batches(parts) as made:
+        first = next(made)
+        assert threading.main_thread() not in {thread for thread, _ in threads}
+        assert all(map(torch.equal, [first, *made], expected))
+    assert len(threads) == len(parts)
+    assert {used for _, used in threads} == {1}
+
+    def broken(modality: str, rows: Any) -> torch.Tensor:
+        if len(rows) == 3:
+            raise DataError("the second batch is broken")
+        return collated(modality, rows)
+
+    monkeypatch.setattr(backbone, "collate", broken)
+    with inputs.batches(parts) as made:
+        assert torch.equal(next(made), expected[0])
+        with pytest.raises(DataError, match="second batch"):
+            next(made)
