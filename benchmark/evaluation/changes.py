@@ -1,4 +1,4 @@
-"""What a stream's shifts did to its queries: noted while they are corrupted, kept with the inputs.
+"""What a stream's shifts do to its queries; what they did is noted, and kept with the inputs.
 
 A shift that leaves most queries as they are looks like robustness. So each record says how many
 queries came out different (``coverage``) and by how much (``change_size``).
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import chain
 from typing import Any
@@ -17,7 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.cell import ShiftSpec
+from benchmark.errors import DataError
 from shifts.audio.item import Audio
+from shifts.base import Shift, ShiftError, item_generator
 from shifts.composed import Composed
 
 LITTLE = 5.0
@@ -25,6 +29,58 @@ LITTLE = 5.0
 
 PARTS = {"composed": {"image": "pixels", "text": "text"}}
 """Modality -> its parts, as ``sizes`` names them; the others are of one part."""
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """What hits a query.
+
+    Attributes:
+        apply: (item, index of the query) -> corrupted item.
+        untouched: item -> how the shift returns it when its operator does nothing to it (see
+            ``Shift.untouched``).
+    """
+
+    apply: Callable[[Any, int], Any]
+    untouched: Callable[[Any], Any] = lambda item: item
+
+
+def corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str], Any]:
+    """(item, its id) -> the item under a shift, whatever else is in the stream.
+
+    The function raises DataError where the shift refuses the item.
+
+    Raises:
+        ShiftError: a severity that the shift does not have.
+    """
+    shift.check_severity(spec.severity)
+
+    def corrupt(item: Any, item_id: str) -> Any:
+        generator = item_generator(seed, spec.name, spec.severity, item_id)
+        try:
+            found = shift.apply(item, spec.severity, generator)
+        except ShiftError as error:
+            raise DataError(f"query {item_id!r}: {error}") from error
+        if isinstance(item, np.ndarray | str):
+            _refuse_other_kind(found, item, f"shift {spec.name!r} made of query {item_id!r}")
+        return found
+
+    return corrupt
+
+
+def _refuse_other_kind(found: Any, item: Any, what: str) -> None:
+    """Refuses what no query of the item's kind can be: it would fail far from its cause."""
+    kind = type(found).__name__
+    if isinstance(item, str):
+        if not isinstance(found, str):
+            raise DataError(f"{what} a {kind}; expected a text")
+    elif not isinstance(found, np.ndarray):
+        raise DataError(f"{what} a {kind}; expected an array of {item.dtype}")
+    elif (found.dtype, found.ndim) != (item.dtype, item.ndim) or not found.size:
+        raise DataError(
+            f"{what} an array of {found.dtype}, shape {found.shape}; expected {item.dtype}, of the "
+            f"form of {item.shape}"
+        )
 
 
 def row_of(queries: np.ndarray, index: int) -> int | None:

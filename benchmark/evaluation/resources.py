@@ -21,9 +21,9 @@ from benchmark.errors import ConfigError, DataError
 from benchmark.evaluation import cache_keys
 from benchmark.evaluation.cache import DiskCache, LRUCache
 from benchmark.evaluation.cache_entry import CacheKey
-from benchmark.evaluation.changes import Changes
+from benchmark.evaluation.changes import Changes, Corruption, corruption
 from benchmark.evaluation.isolation import digest, weights_of
-from benchmark.evaluation.loader import Corruption, QueryInputs, StreamCache, corruption
+from benchmark.evaluation.loader import QueryInputs, StreamCache
 from benchmark.evaluation.source_model import (
     Homes,
     SourceRows,

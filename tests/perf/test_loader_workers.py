@@ -18,8 +18,9 @@ from benchmark.backbones.base import DualEncoder
 from benchmark.cell import ShiftSpec
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
+from benchmark.evaluation.changes import Corruption, corruption
 from benchmark.evaluation.environment import usable_cores
-from benchmark.evaluation.loader import Corruption, QueryInputs, corruption
+from benchmark.evaluation.loader import QueryInputs
 from benchmark.evaluation.workers import loaded
 from shifts.base import Shift
 from shifts.builtin import builtin_class
