@@ -214,12 +214,12 @@ class Merge(Command):
 
         from benchmark.store.merge import merge_runs
 
-        merged = merge_runs(folders, user_path(args.out))
-        counts = ", ".join(f"{count} {status}" for status, count in sorted(merged.cells.items()))
+        cells, duplicates = merge_runs(folders, user_path(args.out))
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(cells.items()))
         say(console, f"{args.out}: {counts}")
-        if merged.duplicates:
+        if duplicates:
             same = "more of the same cells, with the same results"
-            say(console, f"left out: {merged.duplicates} {same}")
+            say(console, f"left out: {duplicates} {same}")
         say(console, f"tables and figures: queryshift report {args.out}")
         return OK
 

@@ -5,10 +5,7 @@ Logs are JSON lines or TensorBoard's runs.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,9 +13,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic_core import to_json
+
 from benchmark.cell import Cell, Record
 from benchmark.config.files import user_path
 from benchmark.errors import ConfigError, import_extra
+from benchmark.store.records import cell_from_dict
 
 logger = logging.getLogger(__name__)
 
@@ -123,11 +123,11 @@ class JsonLines:
             ) from error
 
     def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
-        self._batch[run_name(cell.to_dict())] = 0
+        self._batch[_name(cell)] = 0
         self._write("cell_started", cell.to_dict(), {"batches": batches})
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        name = run_name(cell.to_dict())
+        name = _name(cell)
         self._batch[name] = self._batch.get(name, 0) + 1
         known = {"batch": self._batch[name], "queries": int(batch_log.get("queries", 0))}
         others = {name: value for name, value in batch_log.items() if name != "queries"}
@@ -136,7 +136,7 @@ class JsonLines:
     def cell_done(self, record: Record) -> None:
         known = {
             "key": record.key,
-            "batches": self._batch.pop(run_name(record.cell), None),
+            "batches": self._batch.pop(_name(cell_from_dict(record.cell)), None),
             "queries": record.info.get("queries"),
             "status": record.status.value,
             "reason": record.reason,
@@ -156,17 +156,11 @@ class JsonLines:
     ) -> None:
         values = dict(numbers or {})
         row = {**identity(cell), **known, "R@1": values.pop("R@1", None), "values": values}
-        row = {key: _finite(value) for key, value in row.items() if value not in (None, "", {})}
+        row = {key: value for key, value in row.items() if value not in (None, "", {})}
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **row}
-        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+        # JSON has no NaN and no infinity.
+        self._file.write(to_json(line, inf_nan_mode="null").decode() + "\n")
         self._file.flush()
-
-
-def _finite(value: Any) -> Any:
-    """The value with null for the numbers that JSON does not have (NaN, infinity)."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class TensorBoard:
@@ -186,15 +180,15 @@ class TensorBoard:
         self._runs: dict[str, tuple[Any, Iterator[int]]] = {}
 
     def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
-        name = run_name(cell.to_dict())
+        name = _name(cell)
         self._runs[name] = self._writer(log_dir=str(self._folder / name)), count()
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
-        run, steps = self._runs[run_name(cell.to_dict())]
+        run, steps = self._runs[_name(cell)]
         _add(run, "batch", batch_log, next(steps))
 
     def cell_done(self, record: Record) -> None:
-        run, steps = self._runs.pop(run_name(record.cell), (None, count()))
+        run, steps = self._runs.pop(_name(cell_from_dict(record.cell)), (None, count()))
         if run is None:  # skipped, or failed before its stream began
             return
         step = next(steps)
@@ -264,8 +258,6 @@ def identity(cell: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_name(cell: Mapping[str, Any]) -> str:
+def _name(cell: Cell) -> str:
     """A cell's name, of characters that are safe in a folder's; no two cells share one."""
-    digest = hashlib.sha256(json.dumps(cell, sort_keys=True, default=str).encode()).hexdigest()
-    parts = [*(str(value) for value in identity(cell).values()), digest[:8]]
-    return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
+    return cell.stem(cell.unfinished_key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, dat
 from benchmark.data.retrieval import RetrievalSet, checked
 from benchmark.data.tasks import by_content
 from benchmark.errors import ConfigError, DataError
-from benchmark.evaluation import cache_keys
+from benchmark.evaluation import cache_entry
 from benchmark.evaluation.cache import DiskCache, LRUCache
 from benchmark.evaluation.cache_entry import CacheKey
 from benchmark.evaluation.changes import Changes, Corruption, corruption
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from benchmark.data.datasets.ready_made import ReadyMade
 
 CACHE_BYTES = 1 << 30
-"""Bound of the preprocessed queries that are kept in memory."""
+"""Bound of the preprocessed queries that are kept in memory; what does not fit is computed again,
+with the same result."""
 
 
 class Resources:
@@ -56,8 +57,6 @@ class Resources:
             have no home; without it every benchmark is its own.
         training_of: the cell whose clean queries are the training queries of a benchmark, or None.
         clean_share: of how many of a cell's queries one clean query is encoded for (forgetting).
-        cache_bytes: bound of the preprocessed queries kept in memory; what does not fit is
-            computed again, with the same result.
         disk: the cache that this process shares with others, or None.
         workers: processes that load ahead (see ``workers.loader_workers``).
 
@@ -80,7 +79,6 @@ class Resources:
         home_of: Callable[[Cell], Cell | None] = lambda cell: cell,
         training_of: Callable[[Cell], Cell | None] = lambda cell: None,
         clean_share: Callable[[Cell], int] = lambda cell: 1,
-        cache_bytes: int = CACHE_BYTES,
         disk: DiskCache | None = None,
         workers: int | None = None,
     ) -> None:
@@ -93,8 +91,7 @@ class Resources:
         self._galleries = LRUCache[Tensor](4)  # of a benchmark and its home, in both directions
         self._source_recalls = LRUCache[float](64)
         self._ready_made: LRUCache[ReadyMade] = LRUCache(64)
-        self._cache_bytes, self._workers = cache_bytes, workers
-        self._disk = disk or DiskCache(Path(), 0)
+        self._workers, self._disk = workers, disk or DiskCache(Path(), 0)
         self._chosen = LRUCache[np.ndarray](2)  # a cell's, its clean queries
         self._streams = LRUCache[StreamCache](2, StreamCache.close)  # a cell's, its clean queries
         self._changes = LRUCache[Changes](16)
@@ -134,18 +131,14 @@ class Resources:
         Raises:
             QueryShiftError: ready-made queries that cannot be read or are not those of the data.
         """
-        hashes = (self._shift_fingerprint(cell, domain) for domain in cell.domains)
+        hashes = []
+        for spec in cell.domains:
+            if spec.ready_made:
+                hashes.append(self.ready_made(cell, spec).fingerprint)
+            elif spec.name != CLEAN:
+                with suppress(Exception, SystemExit):  # the cell's own run says it: no result
+                    hashes.append(self.make_shift(spec).fingerprint)
         return "+".join(filter(None, hashes))
-
-    def _shift_fingerprint(self, cell: Cell, spec: ShiftSpec) -> str:
-        if spec.name == CLEAN:
-            return ""
-        if spec.ready_made:
-            return self.ready_made(cell, spec).fingerprint
-        try:
-            return self.make_shift(spec).fingerprint
-        except (Exception, SystemExit):  # the cell's own run says it, and has no result
-            return ""
 
     def ready_made(self, cell: Cell, spec: ShiftSpec) -> ReadyMade:
         """The ready-made queries of one of the cell's shifts.
@@ -181,7 +174,7 @@ class Resources:
                 )
             return rows
 
-        key = cache_keys.of_gallery(data, backbone, cell)
+        key = cache_entry.of_gallery(data, backbone, cell)
         return self._galleries.get(
             self._world(cell), lambda: self._disk.get(key, encode).to(backbone.device)
         )
@@ -281,27 +274,27 @@ class Resources:
         if len(missing):
             self.inputs(cell).measure(missing)
         if not found.kept:
-            self._disk.put(cache_keys.of_changes(self._queries_key(cell)), found.rows())
+            self._disk.put(cache_entry.of_changes(self._queries_key(cell)), found.rows())
             found.kept = True
         return found
 
     def _changes_of(self, cell: Cell) -> Changes:
         def make() -> Changes:
-            known = self._disk.find(cache_keys.of_changes(self._queries_key(cell)))
+            known = self._disk.find(cache_entry.of_changes(self._queries_key(cell)))
             return Changes(self.queries(cell), self.data(cell).query_modality, known)
 
         return self._changes.get(self._inputs_key(cell), make)
 
     def _room(self) -> int:
         """Bytes of memory that preprocessed queries may still take."""
-        return self._cache_bytes - sum(stream.nbytes for stream in self._streams.values())
+        return CACHE_BYTES - sum(stream.nbytes for stream in self._streams.values())
 
     def _queries_key(self, cell: Cell, *, clean: bool = False) -> CacheKey | None:
         """Where the disk cache keeps the cell's inputs; None without one."""
         if not self._disk.max_bytes:
             return None
         at_work = () if clean else cell.domains
-        return cache_keys.of_inputs(
+        return cache_entry.of_inputs(
             self.data(cell),
             self.backbone(cell),
             cell,
@@ -324,7 +317,7 @@ class Resources:
         data, backbone = self.data(cell), self.backbone(cell)
         queries, stream, name = self.queries(cell), self.stream(cell), self._stream_key(cell)
         parts = [queries[batch.queries] for batch in stream]
-        key = cache_keys.of_source(self._queries_key(cell), backbone, parts)
+        key = cache_entry.of_source(self._queries_key(cell), backbone, parts)
 
         def keep(rows: Tensor) -> None:
             self._disk.put(key, rows)
@@ -353,7 +346,7 @@ class Resources:
         data, backbone = self.data(cell), self.backbone(cell)
         inputs = self._queries_key(cell, clean=clean)
         return self._disk.get(
-            cache_keys.of_source(inputs, backbone, [queries], alone=True),
+            cache_entry.of_source(inputs, backbone, [queries], alone=True),
             lambda: embed_distinct(
                 lambda batch: backbone.encode(data.query_modality, batch),
                 self.inputs(cell, clean=clean),

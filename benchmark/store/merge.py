@@ -11,7 +11,7 @@ import secrets
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,7 @@ from benchmark.store.records import StoredCell
 from benchmark.store.run_store import NAMED, RunStore
 
 
-@dataclass(frozen=True)
-class Merged:
-    """What a merge has done.
-
-    Attributes:
-        cells: how many the new folder has, by status.
-        duplicates: how many more there were of the same cells, with the same results.
-    """
-
-    cells: Mapping[str, int]
-    duplicates: int
-
-
-def merge_runs(folders: Sequence[Path], target: Path) -> Merged:
+def merge_runs(folders: Sequence[Path], target: Path) -> tuple[dict[str, int], int]:
     """Joins the cells of several runs in a new folder, byte by byte as they are.
 
     A finished result goes before an unfinished one of the same cell, an earlier folder's before a
@@ -45,6 +32,10 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Merged:
     Args:
         folders: runs to join.
         target: a folder that is not there yet, or empty.
+
+    Returns:
+        How many cells the new folder has, by status, and how many more there were of the same
+        ones, with the same results.
 
     Raises:
         ResultsError: files that are no records, rows that must not stand together, two different
@@ -66,7 +57,7 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Merged:
     )
     chosen, duplicates = _without_duplicates(cells)
     _copy(chosen, target)
-    return Merged(dict(Counter(cell.record.status.value for cell in chosen)), duplicates)
+    return dict(Counter(cell.record.status.value for cell in chosen)), duplicates
 
 
 def _check_target(folders: Sequence[Path], target: Path) -> None:

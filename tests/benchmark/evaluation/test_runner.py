@@ -179,11 +179,12 @@ def test_cells_share_gallery_queries_and_clean_recall() -> None:
     assert (len(backbone.encoded), backbone.preprocessed) == (4, 90)
 
 
-def test_a_small_cache_changes_nothing_but_work() -> None:
-    backbone = fakes.FakeBackbone()
-    tight = fakes.resources(load_backbone=lambda spec: backbone, cache_bytes=10 * 48 * 4)
-    ranks = [run_cell(fakes.cell("trained"), tight)[1]["best_rank"] for _ in range(2)]
+def test_a_small_cache_changes_nothing_but_work(monkeypatch: pytest.MonkeyPatch) -> None:
     ample = run_cell(fakes.cell("trained"), fakes.resources())[1]["best_rank"]
+    monkeypatch.setattr("benchmark.evaluation.resources.CACHE_BYTES", 10 * 48 * 4)
+    backbone = fakes.FakeBackbone()
+    tight = fakes.resources(load_backbone=lambda spec: backbone)
+    ranks = [run_cell(fakes.cell("trained"), tight)[1]["best_rank"] for _ in range(2)]
     assert np.array_equal(ranks[0], ample)
     assert np.array_equal(ranks[1], ample)
     # Shifted, clean before, clean after: 90. Then 10 shifted ones are kept, and "before" is known.
