@@ -47,9 +47,8 @@ class Board:
         suite: name of the suite.
         stream: kind of the stream.
         methods: labels of the columns.
-        rows: (benchmark, an value per method).
-        changed: for each row the percent of the queries that its shifts changed, as text; empty
-            where nothing was shifted.
+        rows: (benchmark, a value per method, percent of the queries that its shifts changed, as
+            text, or "").
         summary: (what it is, a text per method).
         notes: sentences that must stand under the table, as plain text.
     """
@@ -57,10 +56,9 @@ class Board:
     suite: str
     stream: str
     methods: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[MarkedValue, ...]], ...]
+    rows: tuple[tuple[str, tuple[MarkedValue, ...], str], ...]
     summary: tuple[tuple[str, tuple[str, ...]], ...]
     notes: tuple[str, ...]
-    changed: tuple[str, ...] = ()
 
 
 def boards(pools: Sequence[Pool], pairs: Pairs | None = None) -> list[Board]:
@@ -70,19 +68,19 @@ def boards(pools: Sequence[Pool], pairs: Pairs | None = None) -> list[Board]:
 
 
 def _board(ranking: Ranking, pairs: Pairs) -> Board:
-    pools, rows, changed = ranking.pools, [], []
+    pools, rows = ranking.pools, []
     methods = tuple(labels_of(pools))
     first = {pool.first.place: pool.first for pool in pools}
     titles = unique_titles({place: (cell.benchmark, cell) for place, cell in first.items()})
     for place, name in titles.items():
         of_method = {pool.label: pool for pool in pools if pool.first.place == place}
-        metrics = metrics_of(of_method.values())
-        for metric in metrics:
-            row = tuple(_marked(metric, place, label, of_method, pairs) for label in methods)
-            rows.append((name if metric == "R@1" else f"{name}, {metric}", row))
         done = [pool.mean("probes", "coverage") for pool in of_method.values() if pool.done]
         share = "nothing" if changed_nothing(of_method.values()) else _text(finite_mean(done), 1)
-        changed += [share, *[""] * (len(metrics) - 1)]
+        for metric in metrics_of(of_method.values()):
+            row = tuple(_marked(metric, place, label, of_method, pairs) for label in methods)
+            first_row = metric == "R@1"
+            title = name if first_row else f"{name}, {metric}"
+            rows.append((title, row, share if first_row else ""))
     return Board(
         ranking.suite,
         ranking.stream,
@@ -90,7 +88,6 @@ def _board(ranking: Ranking, pairs: Pairs) -> Board:
         tuple(rows),
         _summary(ranking),
         _notes(rows, ranking, titles),
-        tuple(changed) if any(changed) else (),
     )
 
 
@@ -104,17 +101,15 @@ def _marked(
     values = {name: one.mean("metrics", metric) for name, one in pools.items() if one.whole}
     highest = max(filter(math.isfinite, values.values()), default=math.nan)
     best = [name for name, value in values.items() if value == highest]
-    value = pool.mean("metrics", metric)
-    if metric != "R@1":
-        return MarkedValue(value, pool.gain(metric), label in best, incomplete=pool.missing > 0)
-    found = pool.comparison
-    behind = math.isfinite(values.get(label, math.nan)) and label not in best
-    other = (
-        pairs.get((place, best[0], label), pairs.get((place, label, best[0]))) if behind else None
-    )
+    difference, found, other = pool.gain(metric), None, None
+    if metric == "R@1":
+        found = pool.comparison
+        difference = found.difference if found else math.nan
+        if math.isfinite(values.get(label, math.nan)) and label not in best:
+            other = pairs.get((place, best[0], label), pairs.get((place, label, best[0])))
     return MarkedValue(
-        value,
-        found.difference if found else math.nan,
+        pool.mean("metrics", metric),
+        difference,
         best=label in best,
         near=other is not None and not other[0].significant,
         significant=found is not None and found.significant,
@@ -149,7 +144,7 @@ def _text(value: float | None, digits: int) -> str:
 
 
 def _notes(
-    rows: Sequence[tuple[str, tuple[MarkedValue, ...]]],
+    rows: Sequence[tuple[str, tuple[MarkedValue, ...], str]],
     ranking: Ranking,
     titles: Mapping[Setting, str],
 ) -> tuple[str, ...]:
@@ -168,7 +163,7 @@ def _notes(
             f"source {stars}; p_holm in leaderboard.csv is corrected for their number."
         )
     notes += [*seed_notes(pools), *tuned_notes(pools)]
-    if any(value.incomplete for _, row in rows for value in row):
+    if any(value.incomplete for _, row, _ in rows for value in row):
         notes.append("+: cells are missing that other methods have; not comparable.")
     if tested := ranking.tested:
         notes.append(
@@ -262,11 +257,10 @@ _Rows = list[list[str]]
 
 def _texts(board: Board, language: _Language) -> tuple[str, list[str], _Rows, _Rows]:
     """Title, heading, a row for each benchmark, and what stands under them."""
-    changed = [[text] for text in board.changed] or [[]] * len(board.rows)
-    head, blank = (["changed, %"], [""]) if board.changed else ([], [])
+    head, blank = (["changed, %"], [""]) if any(text for *_, text in board.rows) else ([], [])
     rows = [
-        [language.escape(name), *more, *(_written(value, language) for value in values)]
-        for (name, values), more in zip(board.rows, changed, strict=True)
+        [language.escape(name), *[changed] * len(head), *(_written(v, language) for v in values)]
+        for name, values, changed in board.rows
     ]
     summary = [
         [language.summary % language.escape(name), *blank, *map(language.number, texts)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -207,19 +207,14 @@ def centring_claims(results: Iterable[CellResult]) -> list[Claim]:
     All methods among the results are compared, on streams of one shift; pure.
     """
     cells = ClaimCells(result for result in results if result.stream == "single")
-    control = cells.of(RECENTRE)
-    where = sorted({(cell.task, shift_kind(cell.shift)) for cell in control})
-    found = []
-    for task in dict.fromkeys(task for task, _ in where):
-        parts = [
-            part
-            for kind in (kind for one, kind in where if one == task)
-            for part in _parts(cells, _here(control, task, kind), kind)
-        ]
-        text = "Each adaptation beats centring alone" + (f", {task}" if task else "")
-        found.append(Claim(f"centring {task}".rstrip(), text, tuple(parts)))
+    text, found = "Each adaptation beats centring alone", []
+    for task, control in sorted(grouped(cells.of(RECENTRE), lambda cell: cell.task).items()):
+        kinds = sorted(grouped(control, lambda cell: shift_kind(cell.shift)).items())
+        parts = tuple(part for kind, here in kinds for part in _parts(cells, here, kind))
+        of_task = f", {task}" if task else ""
+        found.append(Claim(f"centring {task}".rstrip(), f"{text}{of_task}", parts))
     nothing = with_reason(Part(f"any - {RECENTRE}", MEASURED, 1, Estimate()))
-    return found or [Claim("centring", "Each adaptation beats centring alone", (nothing,))]
+    return found or [Claim("centring", text, (nothing,))]
 
 
 def ours_claim(results: Iterable[CellResult]) -> Claim:
@@ -232,15 +227,11 @@ def ours_claim(results: Iterable[CellResult]) -> Claim:
         named = f"{OURS} - {name}"
         parts.append(Part(named, MEASURED, 1, cells.recall(ours, cells.of(name))))
         for task in tasks if len(tasks) > 1 else ():
-            here = cells.recall(_here(ours, task), cells.of(name))
+            here = cells.recall([cell for cell in ours if cell.task == task], cells.of(name))
             parts.append(Part(f"{named}, {task}", MEASURED, 1, here, counts=False))
     text = "Anchored (ours, experimental) beats TCR, the REST-style method and centring alone"
 
     return Claim(OURS, text, tuple(map(with_reason, parts)))
-
-
-def _here(cells: Sequence[CellResult], task: str, kind: str = "") -> list[CellResult]:
-    return [c for c in cells if c.task == task and kind in ("", shift_kind(c.shift))]
 
 
 def _parts(cells: ClaimCells, control: list[CellResult], kind: str) -> list[Part]:

@@ -295,7 +295,15 @@ def tidy(records: Iterable[Record], numbers: Numbers | None = None) -> pd.DataFr
     """
     given = list(records)
     names = number_columns(given) if numbers is None else numbers
-    rows = [_identity(record) | _numbers(record, names) for record in given]
+    rows = [
+        _identity(record)
+        | {
+            column: getattr(record, section).get(name, math.nan)
+            for (section, name), column in names.items()
+            if record.status == Status.DONE
+        }
+        for record in given
+    ]
     return pd.DataFrame(rows, columns=[*TIDY_COLUMNS, *names.values()])
 
 
@@ -309,25 +317,12 @@ def number_columns(records: Sequence[Record]) -> Numbers:
     for section in _SECTIONS:
         for record in records:
             for name in getattr(record, section) if record.status == Status.DONE else ():
-                if (section, name) not in names and _shown(section, name):
+                probe = name in _PROBES or name.startswith(_PROBES_OF_PARTS)
+                shown = probe if section == "probes" else not name.startswith("seconds_")
+                if shown and (section, name) not in names:
                     free = name not in TIDY_COLUMNS and name not in names.values()
                     names[section, name] = name if free else f"{section}_{name}"
     return names
-
-
-def _shown(section: str, name: str) -> bool:
-    if section == "probes":
-        return name in _PROBES or name.startswith(_PROBES_OF_PARTS)
-    return not name.startswith("seconds_")
-
-
-def _numbers(record: Record, names: Numbers) -> dict[str, float]:
-    if record.status != Status.DONE:
-        return dict.fromkeys(names.values(), math.nan)
-    return {
-        column: getattr(record, section).get(name, math.nan)
-        for (section, name), column in names.items()
-    }
 
 
 def _variant(cell: Cell) -> str:

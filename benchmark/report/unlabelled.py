@@ -60,16 +60,14 @@ def unlabelled_frame(results: Iterable[CellResult]) -> pd.DataFrame:
         where the queries lie, and where the clean ones do (``clean_*``); cost; the expected gain
         with its error, or why there is none.
     """
-    cells = list(results)
+    cells = sorted(results, key=lambda cell: (cell.setting, method_rank(cell.method), cell.variant))
     labels = variant_labels(cells)
     groups = grouped(cells, lambda cell: (cell.setting, cell.variant))
-    ordered = sorted(groups, key=lambda key: (key[0], method_rank(key[1][0]), key[1]))
-    sources = {key[0]: groups[key] for key in ordered if key[1][0] == SOURCE}
-    rows = []
-    for setting, variant in ordered:
-        found = groups[setting, variant]
-        row = _row(found, sources.get(setting, []))
-        rows.append({**row, "method": labels[found[0].place, variant]})
+    sources = {key[0]: found for key, found in groups.items() if key[1][0] == SOURCE}
+    rows = [
+        _row(found, sources.get(setting, [])) | {"method": labels[found[0].place, variant]}
+        for (setting, variant), found in groups.items()
+    ]
     return pd.DataFrame(rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from statistics import fmean
@@ -111,16 +112,11 @@ def place_names(pools: Sequence[Pool]) -> dict[Setting, str]:
         place: cell.benchmark + ("" if cell.stream == "single" else f" {cell.stream}")
         for place, cell in sorted(first.items())
     }
-    batches: dict[str, set[int]] = {}
+    counts = Counter(name for name, _ in {(names[p], c.batch_size) for p, c in first.items()})
     for place, name in names.items():
-        batches.setdefault(name, set()).add(first[place].batch_size)
-    return unique_titles(
-        {
-            place: (f"{name} batch {cell.batch_size}" if len(batches[name]) > 1 else name, cell)
-            for place, name in names.items()
-            if (cell := first[place])
-        }
-    )
+        if counts[name] > 1:
+            names[place] = f"{name} batch {first[place].batch_size}"
+    return unique_titles({place: (name, first[place]) for place, name in names.items()})
 
 
 def settings_of(pools: Sequence[Pool]) -> list[Setting]:

@@ -155,4 +155,4 @@ def test_the_note_says_how_many_stars_chance_would_give() -> None:
     ]
     (board,) = boards(benchmark_pools(results))
     assert any("the 50 comparisons with source about 2 stars" in note for note in board.notes)
-    assert not any(math.isnan(entry.value) for _, row in board.rows for entry in row)
+    assert not any(math.isnan(entry.value) for _, row, _ in board.rows for entry in row)

@@ -86,7 +86,7 @@ def test_streams_and_suites_have_tables_of_their_own() -> None:
 
 def test_benchmarks_of_one_name_and_other_weights_are_told_apart() -> None:
     (board,) = boards(benchmark_pools([*table(), *table(weights="w2")]))
-    assert [name for name, _ in board.rows] == [
+    assert [name for name, *_ in board.rows] == [
         "mini-coco-c-image (w1)",
         "mini-coco-c-image (w2)",
     ]
