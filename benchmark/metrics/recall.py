@@ -63,9 +63,7 @@ def recalls_by_part(
 
 
 def summary(
-    best_ranks: np.ndarray,
-    average_precisions: np.ndarray,
-    cut_offs: Sequence[int] = RECALL_AT,
+    best_ranks: np.ndarray, average_precisions: np.ndarray, cut_offs: Sequence[int] = RECALL_AT
 ) -> Mapping[str, float]:
     """``R@k`` for each cut-off (1, 5, 10), their mean and ``mAP``, in percent and unrounded.
 

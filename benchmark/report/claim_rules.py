@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -141,7 +141,7 @@ def over_seeds(values: Mapping[str, Sequence[float]]) -> Estimate:
     return Estimate(value, value - half, value + half, units, "run", each)
 
 
-def with_reason(part: Part, why: Callable[[Part], str] = lambda part: "") -> Part:
+def with_reason(part: Part, why: str = "") -> Part:
     """The part with the likely reason, where it does not hold."""
     found = part.estimate
     if part.verdict is Verdict.HOLDS:
@@ -152,7 +152,7 @@ def with_reason(part: Part, why: Callable[[Part], str] = lambda part: "") -> Par
         reason = f"one {'seed' if found.of == 'run' else found.of} gives no interval"
     else:
         within = "within noise" if part.verdict is Verdict.OPEN else ""
-        reason = "; ".join(filter(None, (within, why(part))))
+        reason = "; ".join(filter(None, (within, why)))
     return replace(part, reason=reason)
 
 

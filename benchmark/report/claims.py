@@ -44,11 +44,7 @@ def claims(results: Iterable[CellResult]) -> list[Claim]:
     results = list(results)
     cells = ClaimCells(results)
     about_rest = [_damage, _conflict, _online, _kept, _ablation]
-    return [
-        *(claim(cells) for claim in about_rest),
-        *centring_claims(results),
-        ours_claim(results),
-    ]
+    return [*(claim(cells) for claim in about_rest), *centring_claims(results), ours_claim(results)]
 
 
 def _probe(cell: CellResult, name: str) -> float:
@@ -59,10 +55,6 @@ def _damage(cells: ClaimCells) -> Claim:
     """The source model's probes under shift minus those on the same queries uncorrupted."""
     unshifted = (c for c in cells.of(SOURCE) if c.shift == CLEAN and c.stream == "single")
     clean = grouped(unshifted, lambda cell: cell.place)
-
-    def why(part: Part) -> str:
-        return f"the probe's definition is our reading of the figure's axis{against(part)}"
-
     parts = []
     for probe, sign in PROBES.items():
         values: dict[str, list[float]] = defaultdict(list)
@@ -72,6 +64,7 @@ def _damage(cells: ClaimCells) -> Claim:
             if math.isfinite(change):
                 values[cell.benchmark].append(change)
         part = Part(probe, f"change of {probe} under shift", sign, over_benchmarks(values))
+        why = f"the probe's definition is our reading of the figure's axis{against(part)}"
         parts.append(with_reason(part, why))
     text = "Query shift lowers the queries' uniformity and their consistency with the gallery, and"
     return Claim("shift", f"{text} widens the gap between them", tuple(parts))
@@ -84,14 +77,10 @@ def _conflict(cells: ClaimCells) -> Claim:
         values[cell.benchmark].append(_probe(cell, "angle") - CONFLICT_DEGREES)
     share = finite_mean(_probe(cell, "conflict") for cell in measured)
     part = Part("angle", "mean angle minus 90, degrees", 1, over_benchmarks(values))
-
-    def why(part: Part) -> str:
-        return (
-            f"{100 * share:.0f} % of the updates conflict; which gradient stands for general "
-            "knowledge is our reading (divergence from the source model's predictions)"
-            f"{against(part)}"
-        )
-
+    why = (
+        f"{100 * share:.0f} % of the updates conflict; which gradient stands for general knowledge "
+        f"is our reading (divergence from the source model's predictions){against(part)}"
+    )
     text = "The gradients of adaptation and of general knowledge conflict (angle above 90 degrees)"
     return Claim("conflict", text, (with_reason(part, why),))
 
@@ -104,19 +93,14 @@ def _online(cells: ClaimCells) -> Claim:
     rest = [cell for cell in rest if all(cell.setting in found for found in everywhere)]
     decoupling = cells.recall(rest, single(cells.of(REST, "gradient decoupling")))
 
-    def why(part: Part) -> str:
-        notes = []
-        if decoupling.high < 0:
-            notes.append(f"decoupling costs {-decoupling.value:.1f} points here (see ablation)")
-        if part.name.endswith(SOURCE):
-            notes.append("there may be little to win on these shifts")
-        else:
-            notes.append("all methods are tuned for the twins, the baselines too")
-        return "; ".join(notes)
-
+    costs = f"decoupling costs {-decoupling.value:.1f} points here (see ablation); "
     parts = []
     for name in BASELINES:
         won = cells.recall(rest, single(cells.of(name)))
+        why = "all methods are tuned for the twins, the baselines too"
+        if name == SOURCE:
+            why = "there may be little to win on these shifts"
+        why = costs * (decoupling.high < 0) + why
         parts.append(with_reason(Part(f"REST - {name}", "R@1 under shift, points", 1, won), why))
     text = "Under online query shift REST beats the unadapted model and each baseline"
     return Claim("online", text, tuple(parts))
@@ -131,13 +115,10 @@ def _kept(cells: ClaimCells) -> Claim:
         part = Part(f"REST - {name}", measured, 1, cells.clean_recall(rest, other))
         forgot = [c.record.metrics.get("forgetting", math.nan) for c, _ in cells.pairs(other, rest)]
         lost = finite_mean(forgot)
-
-        def why(part: Part, name: str = name, lost: float = lost) -> str:
-            if math.isnan(lost):
-                return f"{name} has no home to forget on these streams"
-            kept = f"{name} changes clean R@1 by {lost:+.1f} points on these streams"
-            return f"{kept}: little is forgotten" if lost > -1 else kept
-
+        why = f"{name} changes clean R@1 by {lost:+.1f} points on these streams"
+        why += ": little is forgotten" if lost > -1 else ""
+        if math.isnan(lost):
+            why = f"{name} has no home to forget on these streams"
         parts.append(with_reason(part, why))
     text = "Under diverse shift REST keeps more clean recall than TCR and the entropy methods"
     return Claim("diverse", text, tuple(parts))
@@ -145,13 +126,6 @@ def _kept(cells: ClaimCells) -> Claim:
 
 def _ablation(cells: ClaimCells) -> Claim:
     rest = cells.of(REST)
-
-    def why(part: Part) -> str:
-        return (
-            f"leaving it out changes the number by {0.0 - part.estimate.value:+.1f}; the preset "
-            "was tuned with all parts on, and the weights are TCR's"
-        )
-
     parts = []
     for name in PARTS:
         without = cells.of(REST, name)
@@ -165,7 +139,11 @@ def _ablation(cells: ClaimCells) -> Claim:
             clean = cells.clean_recall(rest, without)
             measured = "clean R@1 after all streams, points"
             parts.append(Part(f"with - without {name}", measured, 1, clean))
-    explained = tuple(with_reason(part, why) for part in parts)
+    why = (
+        "leaving it out changes the number by {:+.1f}; the preset was tuned with all parts on, and "
+        "the weights are TCR's"
+    )
+    explained = tuple(with_reason(part, why.format(0.0 - part.estimate.value)) for part in parts)
     return Claim("ablation", "Each of REST's parts earns its place", explained)
 
 
@@ -241,16 +219,13 @@ def _parts(cells: ClaimCells, control: list[CellResult], kind: str) -> list[Part
         for name in sorted(cells.methods() - {SOURCE, RECENTRE}, key=method_rank)
     }
 
-    def why(part: Part) -> str:
-        name = part.name.partition(" - ")[0]
+    parts = []
+    for name, estimate in won.items():
         twin = won.get(name + TWIN)
+        why = "options tuned without centring" if name.endswith(TWIN) else "no centred twin here"
         if twin is not None and math.isfinite(twin.value):
-            return f"its centred twin: {twin.value:+.1f}"
-        return "options tuned without centring" if name.endswith(TWIN) else "no centred twin here"
-
-    parts = [
-        Part(f"{name} - {RECENTRE}, {kind}", MEASURED, 1, estimate)
-        for name, estimate in won.items()
-        if estimate.units
-    ]
-    return [with_reason(part, why) for part in parts]
+            why = f"its centred twin: {twin.value:+.1f}"
+        if estimate.units:
+            part = Part(f"{name} - {RECENTRE}, {kind}", MEASURED, 1, estimate)
+            parts.append(with_reason(part, why))
+    return parts

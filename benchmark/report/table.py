@@ -228,7 +228,7 @@ _FIRST_DOMAIN: Numbers = {
         _joined,
         sign="->",
         names=[f"first_domain_R@1_{when}" for when in ("before", "during", "after")],
-    ),
+    )
 }
 
 

@@ -17,7 +17,6 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from benchmark.errors import ResultsError
 from benchmark.report.html.data import page_data
 from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
 from benchmark.report.results import CellResult
@@ -53,13 +52,9 @@ def write(
             making them is what takes time.
 
     Raises:
-        ResultsError: there are no cells, or the page cannot be written.
+        ResultsError: the page cannot be written.
     """
     results = list(results)
-    if not results:
-        raise ResultsError(
-            "no results to make a page of; expected at least one cell (queryshift bench makes them)"
-        )
     benchmarks, shifts = pools or (benchmark_pools(results), shift_pools(results))
     data = page_data(benchmarks, shifts, warnings=problems(results), link=linker(cells, path))
     return write_text(page(data), path)

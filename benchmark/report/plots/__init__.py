@@ -19,14 +19,7 @@ from matplotlib.figure import Figure
 
 from benchmark.report.frames import rankings
 from benchmark.report.plots import layout
-from benchmark.report.plots.geometry import (
-    PER_PAGE,
-    PROBES,
-    angles,
-    coverage,
-    measured,
-    probes,
-)
+from benchmark.report.plots.geometry import PER_PAGE, PROBES, angles, coverage, measured, probes
 from benchmark.report.plots.heat import HEAT_COLUMNS, benchmark_map, forgetting_map, heat_map
 from benchmark.report.plots.methods import by_method, quality_and_cost, rank_diagram
 from benchmark.report.plots.recall import (
