@@ -8,10 +8,10 @@ Figures and page share them; nothing here needs matplotlib.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal, NamedTuple
-
-from benchmark.cell import SOURCE
 
 _LEAST_EXTENT = 5.0
 
@@ -32,36 +32,8 @@ class Look(NamedTuple):
     dashes: Literal["-", "--", "-.", ":"] = "-"
 
 
-LOOKS: dict[str, Look] = {
-    SOURCE: Look("#6b6b6b", "", "--"),
-    "recentre": Look("#009E73", "s"),
-    "tent": Look("#E69F00", "^"),
-    "eata": Look("#56B4E9", "v"),
-    "sar": Look("#CC79A7", "D"),
-    "read": Look("#000000", "P"),
-    "tcr": Look("#0072B2", "X"),
-    "rest": Look("#D55E00", "o"),
-    "anchored": Look("#8C2D04", "p", "-."),
-    "shot": Look("#B8860B", ">"),
-    "deyo": Look("#1E7BAA", "<"),
-    "come": Look("#8B5A2B", "d"),
-    "rdumb": Look("#6A3D9A", "v", "-."),
-    "roid": Look("#B15928", "p"),
-    "cotta": Look("#006D5B", "h"),
-    "memo": Look("#C71585", "*"),
-    "rpl": Look("#4B0082", "P", "-."),
-    "vte": Look("#A0522D", "D", ":"),
-    "lame": Look("#708238", "s", ":"),
-    "bn_adapt": Look("#36454F", "8", ":"),
-    "tcr-untrained": Look("#0072B2", "x", ":"),
-    "hat_vtr": Look("#CC79A7", "X", "-."),
-    "inverted_softmax": Look("#3E8E41", "^", ":"),
-    "qbnorm": Look("#7A9A01", "v", ":"),
-    "sinkhorn": Look("#1F6F8B", "D", ":"),
-    "nnn": Look("#6B8E6B", "o", ":"),
-    "whiten": Look("#17A2A2", "P", ":"),
-    "tda": Look("#2F4F4F", "X", ":"),
-}
+_TABLE = tomllib.loads(Path(__file__).with_name("looks.toml").read_text(encoding="utf-8"))
+LOOKS: dict[str, Look] = {name: Look(*look) for name, look in _TABLE.items()}
 """The built-in methods; fixed, so that figures of different runs can be laid side by side."""
 
 _SPARE_COLOURS = ("#882255", "#999933", "#332288", "#44AA99", "#AA4499", "#117733", "#661100")

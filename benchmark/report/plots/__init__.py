@@ -48,7 +48,7 @@ def render(figure: Figure, kind: Literal["png", "pdf"] = "png") -> bytes:
     PDF holds text as text (TrueType), so that it can be searched and is sharp at any size.
     """
     buffer = io.BytesIO()
-    with mpl.rc_context({**layout.RC, "pdf.fonttype": 42}):
+    with mpl.rc_context(layout.RC):
         figure.savefig(buffer, format=kind, dpi=layout.DPI, metadata=_METADATA[kind])
     return buffer.getvalue()
 

@@ -8,9 +8,11 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from matplotlib import rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
@@ -32,38 +34,10 @@ INK = "#222222"
 QUIET = "#8a8a8a"
 GRID = "#dedede"
 
-RC: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9.0,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": QUIET,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 4.5,
-    "text.color": INK,
-    "text.parse_math": False,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-}
-"""Given to ``matplotlib.rc_context``; "$" in a name is a dollar, not mathematics."""
+RC: Any = dict(
+    rc_params_from_file(Path(__file__).with_name("figures.mplstyle"), use_default_template=False)
+)
+"""Given to ``matplotlib.rc_context``."""
 
 PANELS = 6
 """Panels in one figure. Shifts beyond it go on another page, benchmarks into a denser form."""
