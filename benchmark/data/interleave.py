@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -59,9 +59,11 @@ def join(sets: Sequence[RetrievalSet]) -> RetrievalSet:
         f"{data.query_modality} queries on {data.gallery_modality} galleries": data.name
         for data in sets
     }
-    if len(kinds) > 1:
-        listed = "; ".join(f"{name} has {kind}" for kind, name in kinds.items())
-        raise DataError(f"data sets that share a stream must have the same kind of query: {listed}")
+    cleanings = {data.clean_text or "none": data.name for data in sets}
+    for what, found in (("kind of query", kinds), ("cleaning of captions", cleanings)):
+        if len(found) > 1:
+            listed = "; ".join(f"{name} has {kind}" for kind, name in found.items())
+            raise DataError(f"data sets that share a stream must have the same {what}: {listed}")
     first = sets[0]
     cut_offs = tuple(k for k in first.recall_at if all(k in data.recall_at for data in sets))
     starts = [0, *accumulate(len(data.gallery) for data in sets)][:-1]
@@ -74,7 +76,7 @@ def join(sets: Sequence[RetrievalSet]) -> RetrievalSet:
         relevance=_joined([data.relevance for data in sets], starts),
         groups=_numbered([data.groups for data in sets]),
         fingerprint=content_fingerprint(["interleaved", *(data.fingerprint for data in sets)]),
-        clean_text=_cleaning(sets),
+        clean_text=first.clean_text,
         info={f"{data.name}/{key}": value for data in sets for key, value in data.info.items()},
         group_keys={
             key: _numbered([data.group_keys[key] for data in sets])
@@ -132,13 +134,3 @@ def _sections(sets: Sequence[RetrievalSet]) -> Sections:
             of_query.append(own.of_query + first)
             sizes += np.diff(own.bounds).tolist()
     return Sections(tuple(names), np.concatenate(of_query), np.cumsum([0, *sizes]))
-
-
-def _cleaning(sets: Sequence[RetrievalSet]) -> Callable[[str], str] | None:
-    cleanings = [data.clean_text for data in sets]
-    if any(cleaning != cleanings[0] for cleaning in cleanings):
-        raise DataError(
-            "data sets that share a stream must clean captions in the same way; "
-            + "; ".join(f"{data.name}: {data.clean_text or 'none'}" for data in sets)
-        )
-    return cleanings[0]

@@ -121,20 +121,14 @@ def load(root: Path, dataset: str, spec: ShiftSpec, clean: RetrievalSet) -> Read
         clean: the set whose queries they stand for, one by one.
 
     Raises:
-        ConfigError: unknown type or severity, or a data set that has no such files.
+        ConfigError: unknown type, or a data set that has no such files.
         DataError: files not found or malformed, or other images or captions than the clean set's.
     """
-    specify(spec.name, spec.severity)
     if dataset not in _LAYOUTS:
         raise ConfigError(
             f"ready-made queries are known for {' and '.join(_LAYOUTS)}, not for {dataset!r}"
         )
     kind = corruption(spec.name)
-    if kind.modality != clean.query_modality:
-        raise ConfigError(
-            f"ready-made {spec.name!r} holds {kind.modality} queries; those of {clean.name!r} "
-            f"are of modality {clean.query_modality!r}"
-        )
     find = _images if kind.modality == "image" else _captions
     return find(root, _LAYOUTS[dataset], kind.folder, spec.severity, clean)
 

@@ -249,10 +249,8 @@ def test_ready_made_queries_that_are_still_packed(tmp_path: Path) -> None:
         read(tmp_path / "ready", data, "fog", 5)
 
 
-def test_the_other_side_and_another_data_set_are_refused(tmp_path: Path) -> None:
+def test_another_data_set_is_refused(tmp_path: Path) -> None:
     data = clean(tmp_path / "data", "text")
-    with pytest.raises(ConfigError, match="'fog' holds image queries; those of 'coco-c' are of"):
-        read(tmp_path, data, "fog", 5)
     with pytest.raises(ConfigError, match="known for coco and flickr30k, not for 'mini-coco'"):
         read(tmp_path, data, "rs", 5, "mini-coco")
 

@@ -316,5 +316,5 @@ def test_an_interleaved_stream_needs_several_different_data_sets() -> None:
     with pytest.raises(DataError, match=r"a has image queries.*b has text queries"):
         join([one, other])
     cleaned = dataclasses.replace(fakes.world("b", 12), clean_text=str.lower)
-    with pytest.raises(DataError, match="clean captions in the same way"):
+    with pytest.raises(DataError, match="the same cleaning of captions: a has none; b has"):
         join([one, cleaned])

@@ -7,7 +7,6 @@ import pytest
 
 from benchmark.data.datasets.audio_visual import load_audioset
 from benchmark.data.tasks import build_clips
-from benchmark.errors import ConfigError
 from shifts.audio.item import Audio
 from tests.benchmark.fixtures_clips import clip_id, make_clips
 
@@ -40,9 +39,3 @@ def test_directions_are_each_others_transpose_with_their_own_fingerprints(tmp_pa
     assert np.array_equal(turned.indices, other.relevance.indices)
     assert np.array_equal(turned.offsets, other.relevance.offsets)
     assert one.fingerprint != other.fingerprint
-
-
-def test_another_side_is_refused(tmp_path: Path) -> None:
-    make_clips(tmp_path)
-    with pytest.raises(ConfigError, match="'video' or 'audio', not 'text'"):
-        build_clips(load_audioset(tmp_path), name="as", query="text")
