@@ -45,9 +45,8 @@ def rows_of(table: Table, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if split and not has_splits:
         raise DataError(f"{table.name} has no column split, so there is no split {split!r} in it")
     for chunk in table.chunks():
-        columns = {name: chunk[name].tolist() for name in chunk.columns}
-        for place, number in enumerate(chunk.index):
-            row = {name: values[place] for name, values in columns.items()}
+        records: list[Any] = chunk.to_dict("records")
+        for number, row in zip(chunk.index, records, strict=True):
             if has_splits:
                 own = text_of(row["split"])
                 splits.add(own)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -266,13 +266,8 @@ def _refuse_odd_names(path: Path, names: list[str], separator: str) -> None:
 def _framed(records: Iterator[dict[str, Any]]) -> Iterator[pd.DataFrame]:
     """Records as frames of objects, so that nothing is turned into another type."""
     while rows := list(islice(records, CHUNK)):
-        names = list(dict.fromkeys(chain.from_iterable(rows)))
-        columns = {}
-        for name in names:
-            column = pd.Series([None] * len(rows), dtype=object)
-            column[:] = pd.array([row.get(name) for row in rows], dtype=object)
-            columns[name] = column
-        yield pd.DataFrame(columns)
+        frame = pd.DataFrame(rows, dtype=object)
+        yield frame.where(frame.notna(), None)
 
 
 def _parquet(path: Path) -> Iterator[pd.DataFrame]:
