@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark.cell import TRAIN, Cell
-from benchmark.data.numbered import Numbered
+from benchmark.data.datasets.base import Numbered
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
 from benchmark.evaluation.cache import LRUCache

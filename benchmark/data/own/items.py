@@ -17,9 +17,8 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from benchmark.data.datasets.base import file_digests
+from benchmark.data.datasets.base import Numbered, file_digests
 from benchmark.data.media import FrameFiles, ImageFiles, Stored, WavFiles
-from benchmark.data.numbered import Numbered
 from benchmark.data.own.stored import HubFile
 from benchmark.data.retrieval import Items
 from benchmark.errors import DataError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
-from benchmark.data.numbered import Numbered
+from benchmark.data.datasets.base import Numbered
 
 
 def test_contents_are_numbered_in_their_order() -> None:
