@@ -60,16 +60,11 @@ def test_classes_are_groups(tmp_path: Path) -> None:
     assert pairs.info["classes"] == 3
 
 
-def test_fingerprint_follows_labels_frames_and_sounds(tmp_path: Path) -> None:
+def test_fingerprint_follows_labels(tmp_path: Path) -> None:
     file = make_clips(tmp_path)
-    prints = {load_audioset(tmp_path).fingerprint}
+    before = load_audioset(tmp_path).fingerprint
     change(file, 0, labels="/m/09")
-    prints.add(load_audioset(tmp_path).fingerprint)
-    write_wav(tmp_path / "audioset" / "audio" / f"{clip_id(1)}.wav", 1, count=161)
-    prints.add(load_audioset(tmp_path).fingerprint)
-    picture(tmp_path / "audioset" / "frames" / "frame_9" / f"{clip_id(3)}.jpg", 5, (40, 30))
-    prints.add(load_audioset(tmp_path).fingerprint)
-    assert len(prints) == 4
+    assert load_audioset(tmp_path).fingerprint != before
 
 
 def test_absolute_paths_below_the_data_folder_are_fine(tmp_path: Path) -> None:
@@ -204,15 +199,6 @@ def test_bad_records_are_named(tmp_path: Path, values: dict[str, object], said: 
     change(make_clips(tmp_path), 1, **values)
     with pytest.raises(DataError, match=f"data record 2: .*{said}"):
         load_audioset(tmp_path)
-
-
-def test_a_linked_folder_out_of_the_data_folder_is_refused(tmp_path: Path) -> None:
-    make_clips(tmp_path / "data")
-    frames = tmp_path / "data" / "audioset" / "frames"
-    frames.rename(tmp_path / "outside")
-    frames.symlink_to(tmp_path / "outside")
-    with pytest.raises(DataError, match=r"is a link to .*outside.*refused"):
-        load_audioset(tmp_path / "data", allow_missing=True)
 
 
 @pytest.mark.parametrize(

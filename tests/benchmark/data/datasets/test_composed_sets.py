@@ -317,10 +317,3 @@ def test_a_folder_of_pictures_linked_out_by_the_data_is_refused(tmp_path: Path) 
     (folder / "img_raw" / "dev").symlink_to(tmp_path / "outside")
     with pytest.raises(DataError, match=r"is a link to .*outside.*refused"):
         load_cirr(tmp_path / "data")
-
-
-def test_the_folder_of_pictures_may_be_a_link_of_the_users(tmp_path: Path) -> None:
-    folder = make_fashion_iq(tmp_path / "data")
-    (folder / "images").rename(tmp_path / "big-disk")
-    (folder / "images").symlink_to(tmp_path / "big-disk")
-    assert load_fashion_iq(tmp_path / "data").images[0].shape == (30, 20, 3)
