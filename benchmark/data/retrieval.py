@@ -76,10 +76,9 @@ class Relevance:
         for query, answers in enumerate(lists):
             if not len(answers) and not allow_empty:
                 raise DataError(f"query {query} has no relevant gallery item")
-        lengths = np.fromiter((len(x) for x in lists), dtype=np.int64, count=len(lists))
-        offsets = offsets_of(lengths)
         flat = [np.sort(np.asarray(x, dtype=np.int64)) for x in lists]
-        return cls(offsets, np.concatenate(flat) if flat else np.zeros(0, np.int64))
+        indices = np.concatenate(flat) if flat else np.zeros(0, np.int64)
+        return cls(offsets_of(np.array([len(x) for x in lists], dtype=np.int64)), indices)
 
     @classmethod
     def from_groups(cls, queries: np.ndarray, gallery: np.ndarray) -> Relevance:

@@ -224,6 +224,8 @@ def build_pairs(
     """
     if query not in (pairs.modality, "text"):
         raise ConfigError(f"{name}: query side must be {pairs.modality!r} or 'text', not {query!r}")
+    if cleaning not in CLEANING:
+        raise ConfigError(f"{name}: cleaning is one of {', '.join(CLEANING)}, not {cleaning!r}")
     texts = Texts(ids=pairs.caption_ids, values=pairs.captions)
     owner = np.asarray(pairs.caption_image, dtype=np.int64)
     queries: Items
@@ -250,18 +252,10 @@ def build_pairs(
         relevance=relevance,
         groups=identities[owners],
         fingerprint=content_fingerprint(chain(facts, queries.ids)),
-        clean_text=_cleaner(name, cleaning, max_words),
+        clean_text=Cleaning(max_words) if cleaning == "blip" else None,
         info=dict(pairs.info),
         group_keys=keys,
     )
-
-
-def _cleaner(name: str, cleaning: str, max_words: int) -> Callable[[str], str] | None:
-    if cleaning == "none":
-        return None
-    if cleaning == "blip":
-        return Cleaning(max_words)
-    raise ConfigError(f"{name}: cleaning must be one of {', '.join(CLEANING)}, not {cleaning!r}")
 
 
 def build_clips(pairs: ClipPairs, *, name: str, query: str) -> RetrievalSet:

@@ -1,12 +1,8 @@
 """Corrupted queries that somebody else made: the files of TCR and MM_Robustness.
 
-They are used in place of generating, and are the only way to compare with published numbers. Where
-they are looked for, below the folder given as READY_MADE, first hit wins::
-
-    coco-IP/COCO_IP_<type>_<severity>/            images; also without coco-IP/
-    flickr-IP/Flickr30K_IP_<type>_<severity>/     images; also without flickr-IP/
-    coco-TP/annotation_<type>/<severity>/coco_karpathy_test.json     captions, as BLIP's file;
-    flickr-TP/annotation_<type>/<severity>/flickr30k_test.json       also without *-TP/
+They are used in place of generating, and are the only way to compare with published numbers. Names
+of folders and files, below the folder given as READY_MADE, are in ``ready_made.json``; docs/data.md
+shows them. Captions are in BLIP's form.
 
 An image is looked for under its annotated path first, then under its bare file name (the published
 generator writes flat folders). A caption may be a list of texts, as one release of nlpaug returns
