@@ -13,9 +13,10 @@ import numpy as np
 from benchmark.data.card import BenchmarkCard
 from benchmark.data.datasets.base import ClipPairs, DataSet, ImageTextPairs
 from benchmark.data.own.load import read_own, understand
-from benchmark.data.own.source import OwnSource, own_card
+from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import open_table
 from benchmark.data.retrieval import Items, RetrievalSet, Texts
+from benchmark.data.suite import benchmark_card
 from benchmark.data.tasks import loader_of
 from benchmark.errors import DataError, shown
 
@@ -113,8 +114,7 @@ def check_own(source: OwnSource, track: Track) -> Report:
             "rows": f"{sum(map(len, table.chunks())):,}",
         }
     )
-    card = own_card(found.benchmarks[0])
-    assert card is not None
+    card = benchmark_card(found.benchmarks[0])
     data = _loaded(partial(read_own, card, source), report.problems)
     if data is not None:
         _describe(data, report)

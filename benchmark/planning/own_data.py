@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Any
 from benchmark.cell import CLEAN, DOMAIN
 from benchmark.config.run import BenchConfig
 from benchmark.data.card import TASKS
-from benchmark.data.own.source import (
-    PREFIX,
-    OwnSource,
-    is_own,
-    own_card,
-    read_columns,
-    refuse_other_files,
-)
+from benchmark.data.own.source import PREFIX, OwnSource, is_own, read_columns, refuse_other_files
+from benchmark.data.suite import benchmark_card
 from benchmark.errors import ConfigError, did_you_mean
 from benchmark.evaluation.stream_kinds import MIXING
 from benchmark.planning.compatibility import why_not
@@ -128,8 +122,7 @@ def own_block(
     streams = choices["stream"]
     if settled.stream != one.stream:
         streams = [Choice(name) for name in settled.stream]
-    card = own_card(settled.benchmark[0])
-    assert card is not None
+    card = benchmark_card(settled.benchmark[0])
     models = [
         replace(choice, name=_model(name, card.task))
         for choice, name in zip(choices["model"], names, strict=True)
@@ -159,7 +152,7 @@ def completed(
             f"{did_you_mean(unknown[0], found.benchmarks)}"
         )
     benchmarks = config.benchmark or _hit_by(config.shift, found.benchmarks)
-    cards = [card for name in benchmarks if (card := own_card(name)) is not None]
+    cards = [benchmark_card(name) for name in benchmarks]
     shifts, streams, options = config.shift, config.stream, dict(config.stream_option)
     if found.domains or clean_apart:
         shifts = shifts or (CLEAN,)
@@ -186,7 +179,7 @@ def _hit_by(shifts: tuple[str, ...], benchmarks: tuple[str, ...]) -> tuple[str, 
     if "all" in shifts:
         return benchmarks
     names = [SHIFTS.resolve(shift) for shift in shifts if shift in SHIFTS]
-    cards = [card for name in benchmarks if (card := own_card(name)) is not None]
+    cards = [benchmark_card(name) for name in benchmarks]
     hit = tuple(c.id for c in cards if any(not why_not(c, shift) for shift in names))
     return hit or benchmarks
 
@@ -200,8 +193,7 @@ def _model(model: str, task: str) -> str:
     if model:
         return _EMBEDDED.get(task, model) if model == "mini" else model
     query = next(iter(TASKS[task]))
-    card = own_card(f"{PREFIX}x-{TASKS[task][query][1]}")
-    assert card is not None
+    card = benchmark_card(f"{PREFIX}x-{TASKS[task][query][1]}")
     able = []
     for name in BACKBONES.names():
         if not why_not(card, replace(card.backbone, loader=name)):
