@@ -23,7 +23,6 @@ from benchmark.cli.progress import Bars, Lines, label
 from benchmark.config.run import KINDS, BenchConfig, Traced, defaults
 from benchmark.config.validate import check
 from benchmark.data.own.source import is_own, read_columns
-from benchmark.data.own.tables import COLUMNS
 from benchmark.errors import (
     ConfigError,
     QueryShiftError,
@@ -183,7 +182,7 @@ def _place(
             'and yours, such as {"image": "path", "caption": "title"}'
         )
     if columns:
-        columns = dict(read_columns(tuple(f"{o}={t}" for o, t in columns.items()), COLUMNS))
+        columns = dict(read_columns(f"{ours}={theirs}" for ours, theirs in columns.items()))
     text = str(data) if isinstance(data, str) or hasattr(data, "__fspath__") else None
     split = run["split"].value if "split" in run else ""
     if data is not None and text is None:

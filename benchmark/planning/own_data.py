@@ -69,8 +69,6 @@ def source_of(config: BenchConfig) -> OwnSource:
     Raises:
         ConfigError: columns that are not ``ours=yours``.
     """
-    from benchmark.data.own.tables import COLUMNS
-
     if config.qrels and not config.gallery:
         raise ConfigError("--qrels says which gallery items are relevant: name the --gallery too")
     if config.unlabelled and not config.gallery:
@@ -85,7 +83,7 @@ def source_of(config: BenchConfig) -> OwnSource:
         )
     return OwnSource(
         config.data,
-        read_columns(config.columns, COLUMNS),
+        read_columns(config.columns),
         *(config.gallery, config.qrels, config.clean, config.split, config.unlabelled),
     ).absolute()
 

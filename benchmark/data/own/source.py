@@ -9,6 +9,7 @@ import dataclasses
 import glob
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,12 @@ TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SHARDS = ".tar"
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Tables of a folder in the ``imagefolder`` form."""
+
+COLUMNS = (
+    *("image", "caption", "video", "audio", "reference", "modification", "target"),
+    *("id", "group", "split", "domain", "relevant"),
+)
+"""Every column that has a meaning."""
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -270,7 +277,7 @@ def own_card(name: str) -> BenchmarkCard | None:
     )
 
 
-def read_columns(columns: tuple[str, ...], known: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def read_columns(columns: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """``--columns image=path,caption=text`` as pairs of our name and the user's.
 
     Raises:
@@ -279,11 +286,11 @@ def read_columns(columns: tuple[str, ...], known: tuple[str, ...]) -> tuple[tupl
     found: dict[str, str] = {}
     for entry in columns:
         ours, equals, theirs = (part.strip() for part in entry.partition("="))
-        if not equals or not theirs or ours not in known or ours in found:
+        if not equals or not theirs or ours not in COLUMNS or ours in found:
             raise ConfigError(
                 f"--columns: {entry!r} does not say which column is which; expected our name, '=' "
                 f"and yours, once each, such as image=path,caption=text; ours are "
-                f"{', '.join(known)}"
+                f"{', '.join(COLUMNS)}"
             )
         found[ours] = theirs
     return tuple(found.items())

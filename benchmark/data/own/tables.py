@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmark.data.datasets.annotations import not_utf8, read_json_lines
 from benchmark.data.datasets.nearby import unpacking
-from benchmark.data.own.source import HUB, is_saved, metadata_of, shards_of, undescribed
+from benchmark.data.own.source import COLUMNS, HUB, is_saved, metadata_of, shards_of, undescribed
 from benchmark.data.own.stored import hub_rows, open_hub, shard_rows
 from benchmark.errors import DataError, import_extra, reason_of
 
@@ -23,12 +23,6 @@ CHUNK = 50_000
 
 FILE_ROWS = 64
 """Rows of a Parquet table with pictures or sounds in it that are held at once."""
-
-COLUMNS = (
-    *("image", "caption", "video", "audio", "reference", "modification", "target"),
-    *("id", "group", "split", "domain", "relevant"),
-)
-"""Every column that has a meaning."""
 
 _MISSING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})
 
