@@ -146,7 +146,7 @@ class Verify(Command):
         folder = find_run(args.folder)
 
         from benchmark.evaluation.builders import default_resources
-        from benchmark.executors.rerun import draw, placed, verify
+        from benchmark.executors.rerun import draw, verify
         from benchmark.planning.compatibility import check_effects
         from benchmark.planning.specs import device_name
         from benchmark.store.run_store import RunStore
@@ -162,13 +162,9 @@ class Verify(Command):
         sample = draw(cells, args.sample, config.seed[0])
         # Everything anew: what an earlier run has left in the cache is what is to be checked.
         resources = default_resources(replace(config, cache="off"))
-        device = device_name(config.device)
-        place = functools.partial(
-            placed, data=config.data, pretrained=config.pretrained, device=device
-        )
         say(console, f"running {len(sample)} of {sum(c.done for c in cells)} finished cells again")
         checks = []
-        for check in verify(sample, resources, place=place, threads=config.threads):
+        for check in verify(sample, resources, config, device_name(config.device)):
             checks.append(check)
             style = "" if check.good else "red"
             say(console, f"{check.stored.name}: {check.verdict.value}", style)

@@ -17,7 +17,7 @@ from pydantic_core import to_json
 
 from benchmark.cell import Cell, Record
 from benchmark.config.files import user_path
-from benchmark.errors import ConfigError, import_extra
+from benchmark.errors import ConfigError, import_extra, reason_of
 from benchmark.store.records import cell_from_dict
 
 logger = logging.getLogger(__name__)
@@ -82,12 +82,8 @@ class CallbackList:
             try:
                 event(one)
             except Exception as error:  # whatever a foreign library raises
-                logger.warning(
-                    "the log %s is given up (%s: %s); the run goes on without it",
-                    name,
-                    type(error).__name__,
-                    error,
-                )
+                line = "the log %s is given up (%s); the run goes on without it"
+                logger.warning(line, name, reason_of(error))
                 self._drop(name, quiet=True)
 
     def _drop(self, name: str, *, quiet: bool = False) -> None:
@@ -124,25 +120,26 @@ class JsonLines:
 
     def cell_started(self, cell: Cell, batches: int, queries: int) -> None:
         self._batch[_name(cell)] = 0
-        self._write("cell_started", cell.to_dict(), {"batches": batches})
+        self._write("cell_started", cell, {"batches": batches})
 
     def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
         name = _name(cell)
         self._batch[name] = self._batch.get(name, 0) + 1
         known = {"batch": self._batch[name], "queries": int(batch_log.get("queries", 0))}
         others = {name: value for name, value in batch_log.items() if name != "queries"}
-        self._write("batch_done", cell.to_dict(), known, others)
+        self._write("batch_done", cell, known, others)
 
     def cell_done(self, record: Record) -> None:
+        cell = cell_from_dict(record.cell)
         known = {
             "key": record.key,
-            "batches": self._batch.pop(_name(cell_from_dict(record.cell)), None),
+            "batches": self._batch.pop(_name(cell), None),
             "queries": record.info.get("queries"),
             "status": record.status.value,
             "reason": record.reason,
         }
         numbers = {**record.metrics, **record.probes, **record.cost}
-        self._write("cell_done", record.cell, known, numbers)
+        self._write("cell_done", cell, known, numbers)
 
     def close(self) -> None:
         self._file.close()
@@ -150,12 +147,24 @@ class JsonLines:
     def _write(
         self,
         event: str,
-        cell: Mapping[str, Any],
+        cell: Cell,
         known: Mapping[str, Any],
         numbers: Mapping[str, float] | None = None,
     ) -> None:
         values = dict(numbers or {})
-        row = {**identity(cell), **known, "R@1": values.pop("R@1", None), "values": values}
+        row = {
+            "suite": cell.suite,
+            "benchmark": cell.benchmark,
+            "method": cell.method.name,
+            "preset": cell.method.preset,
+            "stream": cell.stream.kind,
+            "shift": cell.shift.name,
+            "severity": cell.shift.severity,
+            "seed": cell.seed,
+            **known,
+            "R@1": values.pop("R@1", None),
+            "values": values,
+        }
         row = {key: value for key, value in row.items() if value not in (None, "", {})}
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **row}
         # JSON has no NaN and no infinity.
@@ -241,21 +250,6 @@ def opened(names: Sequence[str]) -> Iterator[CallbackList]:
         yield callbacks
     finally:
         callbacks.close()
-
-
-def identity(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells a cell from the others of its run, from ``Cell.to_dict()``."""
-    method, shift = cell["method"], cell["shift"]
-    return {
-        "suite": cell["suite"],
-        "benchmark": cell["benchmark"],
-        "method": method["name"],
-        "preset": method["preset"],
-        "stream": cell["stream"]["kind"],
-        "shift": shift["name"],
-        "severity": shift["severity"],
-        "seed": cell["seed"],
-    }
 
 
 def _name(cell: Cell) -> str:

@@ -155,14 +155,13 @@ class QueryStream:
                 raise ConfigError("a stream over real domains needs one gallery, and each's domain")
             drawn = derive_seed("domains", spec.kind, seed)
             self.order, self._ends = by_domain(spec, drawn, self.order, groups)
-            self._sections = [0] * len(self._ends)
         elif sections is None:
             self._ends = batch_ends(count, spec.batch_size, stretches)
-            self._sections = [0] * len(self._ends)
         else:
             self.order, self._ends = _queued(self.order, sections, spec.batch_size, stretches)
-            starts = [0, *self._ends[:-1]]
-            self._sections = sections[self.order[starts]].tolist()
+        self._sections = [0] * len(self._ends)
+        if sections is not None:
+            self._sections = sections[self.order[[0, *self._ends[:-1]]]].tolist()
         self.shifts = _domains(spec, seed, stretches, self._ends)
 
     def __len__(self) -> int:

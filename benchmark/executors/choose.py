@@ -89,8 +89,8 @@ def make_executor(
         factory: makes a worker's resources.
     """
     device = next((cell.backbone.device for cell in found.cells), "cpu")
-    wanted, on_gpu = wanted_workers(config), device.startswith("cuda")
     if config.executor in ("ray", "slurm"):
+        wanted, on_gpu = wanted_workers(config), device.startswith("cuda")
         shared: dict[str, Any] = {
             "workers": None if wanted == AUTO_WORKERS else wanted,
             "threads": config.threads or 1,
@@ -105,9 +105,7 @@ def make_executor(
         gpu = {"gpus_per_node": 1} if on_gpu and "gres" not in config.slurm else {}
         jobs = found.store.path / "jobs"
         return SlurmExecutor(factory, folder=jobs, options=gpu | config.slurm, **shared)
-    workers, threads = pool_size(
-        found.waiting, device=device, workers=wanted, threads=config.threads
-    )
+    workers, threads = pool_size(config, found.waiting, device)
     if config.executor == "processes" or config.time_limit is not None or workers > 1:
         from benchmark.executors.processes import ProcessExecutor
 
@@ -131,25 +129,18 @@ def wanted_workers(config: BenchConfig) -> int:
     return AUTO_WORKERS if config.executor in ("processes", "ray", "slurm") else 1
 
 
-def planned_workers(config: BenchConfig, waiting: int) -> int:
-    """How many cells run at the same time on this machine, for an estimate."""
-    return pool_size(waiting, workers=wanted_workers(config), threads=config.threads)[0]
-
-
-def pool_size(
-    waiting: int, *, device: str = "cpu", workers: int = AUTO_WORKERS, threads: int | None = None
-) -> tuple[int, int]:
-    """Numbers of workers and of torch threads of each.
+def pool_size(config: BenchConfig, waiting: int, device: str = "cpu") -> tuple[int, int]:
+    """Numbers of workers on this machine and of torch threads of each.
 
     Small encoders gain little from several threads, so cores become workers first: one per core
     as far as memory reaches, or one per GPU where cells run on GPUs.
 
     Args:
+        config: the user's choice of both.
         waiting: how many cells there are to run; there are not more workers.
         device: torch device string that the cells name.
-        workers: the user's choice; ``AUTO_WORKERS`` to choose here.
-        threads: the user's choice; None to share the cores out among the workers.
     """
+    workers, threads = wanted_workers(config), config.threads
     cores = usable_cores()
     if workers == AUTO_WORKERS:
         gpus = len(gpus_to_share(device))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from benchmark.cell import Cell, Record, Status
+from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError, QueryShiftError
 from benchmark.evaluation.cell_run import Arrays
 from benchmark.evaluation.environment import environment
@@ -102,33 +103,33 @@ def draw(cells: Sequence[StoredCell], share: float, seed: int) -> list[StoredCel
 def verify(
     cells: Sequence[StoredCell],
     resources: Resources,
-    *,
-    place: Callable[[Cell], Cell] = lambda cell: cell,
-    threads: int | None = None,
+    config: BenchConfig | None = None,
+    device: str = "cpu",
 ) -> Iterator[Check]:
     """Runs cells again, one after the other.
 
     Args:
         cells: what to run.
         resources: data and weights of this machine.
-        place: puts a cell onto this machine (where its data lie, the device); must not change
-            what it measures.
-        threads: of torch; None takes as many as each cell was stored with.
+        config: says where data and weights lie here, and how many threads torch has; by default
+            as many as each cell was stored with.
+        device: of this machine.
     """
+    config = config or BenchConfig()
     before = torch.get_num_threads()
     try:
         for stored in cells:
-            count = threads or stored.record.environment.get("threads")
+            count = config.threads or stored.record.environment.get("threads")
             torch.set_num_threads(count if isinstance(count, int) and count > 0 else before)
-            yield _check(stored, place(stored.cell), resources)
+            yield _check(stored, placed(stored.cell, config, device), resources)
     finally:
         torch.set_num_threads(before)
 
 
 def _check(stored: StoredCell, cell: Cell, resources: Resources) -> Check:
     now, before = environment(cell.backbone.device), stored.record.environment
-    facts = {name: (before.get(name), now.get(name)) for name in SAME_BYTES}
-    elsewhere = {name: both for name, both in facts.items() if both[0] != both[1]}
+    others = (name for name in SAME_BYTES if before.get(name) != now.get(name))
+    elsewhere = {name: (before.get(name), now.get(name)) for name in others}
     try:
         key = resources.key(cell)
     except QueryShiftError as error:
@@ -216,9 +217,8 @@ def _beyond(stored: StoredCell, record: Record, arrays: Arrays) -> list[str]:
     return found + _measured(stored, record, far)
 
 
-def placed(cell: Cell, *, data: str = "", pretrained: str = "", device: str = "cpu") -> Cell:
+def placed(cell: Cell, config: BenchConfig, device: str) -> Cell:
     """The cell on this machine: where data and weights lie here; its key stays the same."""
-    backbone = replace(
-        cell.backbone, device=device, pretrained=pretrained or cell.backbone.pretrained
-    )
-    return replace(cell, backbone=backbone, data_root=data or cell.data_root)
+    weights = config.pretrained or cell.backbone.pretrained
+    backbone = replace(cell.backbone, device=device, pretrained=weights)
+    return replace(cell, backbone=backbone, data_root=config.data or cell.data_root)

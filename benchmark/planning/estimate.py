@@ -20,7 +20,7 @@ from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.environment import processor
 from benchmark.evaluation.fingerprints import Fingerprints, data_here, weights_here
 from benchmark.evaluation.resources import Resources
-from benchmark.executors.choose import check_settings, part_of, planned_workers
+from benchmark.executors.choose import check_settings, part_of, pool_size
 from benchmark.planning.plan import Plan
 from benchmark.registry import BENCHMARKS
 from benchmark.store.records import StoredCell
@@ -49,7 +49,7 @@ def forecast(plan: Plan, folder: Path) -> dict[str, Any]:
         waiting, unverified = to_run(waiting, own, prints, default_resources(config))
     machine = processor(plan.cells[0].cell.backbone.device)
     rates = Rates([*own, *other_runs(folder)], machine)
-    workers = planned_workers(config, len(waiting))
+    workers, _ = pool_size(config, len(waiting))
     # Row -> method -> counts of cells, and seconds of those to run (None: unknown).
     rows: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     to_do = set(map(id, waiting))

@@ -15,7 +15,7 @@ import re
 import stat
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +148,8 @@ def text_of(record: Record, numbers: bytes) -> str:
         record: of any status.
         numbers: content of the ``.npz`` file beside it, empty where there is none.
     """
-    plain = {item.name: getattr(record, item.name) for item in fields(record)}
-    plain |= _measured(plain, lambda number: number if math.isfinite(number) else None)
+    values = vars(record)
+    plain = values | _measured(values, lambda number: number if math.isfinite(number) else None)
     plain["arrays"] = hashlib.sha256(numbers).hexdigest() if numbers else ""
     # The digest is that of what a reader will find: tuples have become lists by then.
     values = json.loads(json.dumps(plain, allow_nan=False))

@@ -18,6 +18,8 @@ import benchmark.evaluation.builders
 from benchmark.cell import Cell, StreamSpec
 from benchmark.cli.main import FAILED, OK
 from benchmark.cli.runs import Verify
+from benchmark.config.run import BenchConfig
+from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import ConfigError, DataError
 from benchmark.executors import SerialExecutor
 from benchmark.executors.rerun import MOVED_RANKS, Verdict, compare, draw, placed, verify
@@ -76,14 +78,14 @@ def test_threads_are_those_of_the_cell_and_are_given_back(folder: Path) -> None:
     before = torch.get_num_threads()
     seen: list[int] = []
 
-    def place(cell: Cell) -> Cell:
+    def load(cell: Cell) -> RetrievalSet:
         seen.append(torch.get_num_threads())
-        return cell
+        return fakes.load_data(cell)
 
     cell = one(folder)
     other = replace(cell.record, environment={**cell.record.environment, "threads": before + 1})
-    list(verify([replace(cell, record=other)], fakes.resources(), place=place))
-    list(verify([cell], fakes.resources(), place=place, threads=before + 2))
+    list(verify([replace(cell, record=other)], fakes.resources(load_data=load)))
+    list(verify([cell], fakes.resources(load_data=load), BenchConfig(threads=before + 2)))
     assert seen == [before + 1, before + 2]
     assert torch.get_num_threads() == before
 
@@ -205,11 +207,11 @@ def test_a_share_that_is_none_is_refused(folder: Path, share: float) -> None:
 
 def test_placing_a_cell_leaves_its_key_alone() -> None:
     cell = fakes.cell()
-    moved = placed(cell, data="/here", pretrained="/weights", device="cuda")
+    moved = placed(cell, BenchConfig(data="/here", pretrained="/weights"), "cuda")
     prints = {"data_fingerprint": "d", "backbone_fingerprint": "w"}
     assert moved != cell
     assert moved.key(**prints) == cell.key(**prints)
-    assert placed(moved, device="cuda") == moved
+    assert placed(moved, BenchConfig(), "cuda") == moved
 
 
 Call = Callable[..., tuple[int, str]]
