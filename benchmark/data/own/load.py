@@ -241,11 +241,9 @@ def _captioned(
     ids = list(things.ids)
     items, content = media_items(ids, things.places, column)
     owners = np.frombuffer(owner, dtype=np.int64)
-    info: dict[str, Any] = {f"missing_{column}s": len(things.absent)}
-    image_groups, caption_groups = {}, {}
-    if "domain" in table.columns:
-        caption_groups["domain"], info["domains"] = domains.sorted()
-        image_groups["domain"], _ = domains.sorted(domain_of)
+    caption_groups, named = _domains(table, domains)
+    image_groups = {"domain": domains.sorted(domain_of)[0]} if named else {}
+    info = {f"missing_{column}s": len(things.absent), **named}
     identities = groups.sorted()[0] if "group" in table.columns else None
     described = [
         *("own", column, content, texts.digest, numbers_digest(owners), *ids),
