@@ -136,10 +136,28 @@ class Lender:
         count = sum(taken.startswith(name) for taken in self._taken.values())
         name = f"{name}-{count + 1}" if count else name
         if isinstance(card, MethodCard):
-            card = dataclasses.replace(card, name=name)
+            made_card = dataclasses.replace(card, name=name)
         else:
-            card = MethodCard(name, name, "made by a function of your own", "none")
-        return self._lend(METHODS, name, _made_class(card, make))
+            made_card = MethodCard(name, name, "made by a function of your own", "none")
+
+        class Made(Method):
+            """A class whose instances are what the function makes."""
+
+            card: ClassVar[MethodCard] = made_card
+
+            def __new__(cls, setup: Setup, options: Any = None) -> Any:
+                method = make(setup)
+                if not isinstance(method, Method):
+                    raise MethodError(
+                        f"the function for method {name!r} gave a {type(method).__name__}; "
+                        "expected a Method"
+                    )
+                return method
+
+            def step(self, queries: Any) -> Any:  # never an instance of this class
+                raise NotImplementedError
+
+        return self._lend(METHODS, name, Made)
 
     def _lend(self, registry: Registry, name: str, thing: Any) -> str:
         try:
@@ -165,27 +183,6 @@ def _anew(method: Method) -> Callable[[Setup], Method]:
             f"lambda setup: {kind.__name__}(...)"
         )
     return functools.partial(kind, options=method.options)
-
-
-def _made_class(made_card: MethodCard, make: Callable[[Setup], Method]) -> type[Method]:
-    """A class whose instances are what a function makes."""
-
-    class Made(Method):
-        card: ClassVar[MethodCard] = made_card
-
-        def __new__(cls, setup: Setup, options: Any = None) -> Any:
-            method = make(setup)
-            if not isinstance(method, Method):
-                raise MethodError(
-                    f"the function for method {made_card.name!r} gave a {type(method).__name__}; "
-                    "expected a Method"
-                )
-            return method
-
-        def step(self, queries: Any) -> Any:  # never an instance of this class
-            raise NotImplementedError
-
-    return Made
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from benchmark.cell import Cell, Record, Status
+from benchmark.cell import Record, Status
 from benchmark.cli.bench import Bench, execute, say_reasons, say_where
 from benchmark.cli.main import FAILED, OK, Command, say, table
 from benchmark.config import run as settings
@@ -128,8 +128,8 @@ class Tune(Command):
         out = args.out
         del args.out  # the preset's file, not the folder of a run
         given = settings.given(args)
-        names = given["method"].value if "method" in given else ("all",)
-        named = None if "all" in names else [METHODS.resolve(name) for name in names]
+        asked = given["method"].value if "method" in given else ("all",)
+        named = None if "all" in asked else [METHODS.resolve(name) for name in asked]
         if out and not is_file(out):
             raise ConfigError(f"--out: expected a name that ends in .yaml, not {out!r}")
 
@@ -144,7 +144,9 @@ class Tune(Command):
             own |= {"suite": tune.SUITE, "benchmark": ("all",), "shift": ("all",)}
         plan, studies = tune.studies({**settings.defaults(**own), **given})
         cells = [cell for study in studies for cell in study.cells]
-        data = ", ".join(dict.fromkeys(_validation_set(cell) for cell in cells))
+        # In the preset they are called as the suite, own data as the benchmark's row.
+        names = (c.suite if c.suite != "own" else c.benchmark.rpartition("-")[0] for c in cells)
+        data = ", ".join(dict.fromkeys(names))
         tune.check_target(target, kept, data)
         budget = budget or tune.TRIALS
         if not _search(studies, budget, plan, data, console):
@@ -175,17 +177,14 @@ def _search(studies: Sequence[Study], budget: int, plan: Plan, data: str, consol
         say(console, counted + about if number == 1 else counted)
         records, _ = execute(cells, store, plan.config, console)
         tune.take(studies, records)
-        failed = [r for r in records if r.status is not Status.DONE and not tune.has_diverged(r)]
+        # Where a method diverged, its options are bad ones, and that is all.
+        lost = [record for record in records if record.status is not Status.DONE]
+        failed = [record for record in lost if "the method diverged" not in record.reason]
         for record in failed:
             say(console, f"failed: {record.cell['method']['name']}: {record.reason}")
         if failed:
             return False
     return True
-
-
-def _validation_set(cell: Cell) -> str:
-    """What the data of a trial are called in the preset: the suite, or the benchmark's row."""
-    return cell.suite if cell.suite != "own" else cell.benchmark.rpartition("-")[0]
 
 
 def _chosen(studies: Sequence[Study]) -> FittedTable:

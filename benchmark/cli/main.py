@@ -20,7 +20,7 @@ from rich.text import Text
 
 from benchmark import __version__
 from benchmark.cli.terminal import Output, console_over
-from benchmark.errors import QueryShiftError, did_you_mean, shown
+from benchmark.errors import QueryShiftError, did_you_mean, shown, unknown
 from benchmark.report.display import FittedTable
 
 OK = 0
@@ -130,10 +130,10 @@ class Parser(argparse.ArgumentParser):
             UsageError: an unknown flag, a surplus word, a missing or malformed value.
         """
         self.stored.clear()
-        parsed, unknown = super().parse_known_args(args, namespace)
-        if not unknown:
-            return parsed, unknown
-        word = unknown[0].partition("=")[0]
+        parsed, surplus = super().parse_known_args(args, namespace)
+        if not surplus:
+            return parsed, surplus
+        word = surplus[0].partition("=")[0]
         if not word.startswith("-"):
             raise UsageError(f"{self.prog} does not expect {word!r} ({self.prog} --help)")
         known = [flag for action in self._actions for flag in action.option_strings]
@@ -199,14 +199,11 @@ def command(name: str) -> Command:
     """The command of that name.
 
     Raises:
-        UsageError: there is none.
+        UnknownNameError: there is none.
     """
     known = COMMANDS | SHORT
     if name not in known:
-        raise UsageError(
-            f"unknown command {name!r}{did_you_mean(name, known)}; "
-            f"known: {', '.join(known)} (queryshift --help)"
-        )
+        raise unknown("command", name, known, " (queryshift --help)")
     module, _, kind = known[name].partition(":")
     made = getattr(importlib.import_module(f"benchmark.cli.{module}"), kind)()
     assert isinstance(made, Command)
@@ -265,7 +262,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _guarded(words: list[str], console: Console, errors: Console) -> int:
     """Runs the command; errors that a user can cause become a line and an exit code."""
     try:
-        return _dispatch(words, console)
+        if not words or words[0] in ("-h", "--help", "help"):
+            say(console, _OVERVIEW.format(_listed(COMMANDS), _listed(SHORT)))
+            return OK
+        if words[0] in ("-V", "--version"):
+            say(console, f"queryshift {__version__}")
+            return OK
+        chosen = command(words[0])
+        with contextlib.redirect_stdout(console.file):  # where argparse prints its help
+            try:
+                args = chosen.parser().parse_args(words[1:])
+            except SystemExit:  # argparse leaves this way after --help
+                return OK
+        return chosen.run(args, console)
     except SystemExit as leave:  # no code of this package leaves this way
         place = traceback.extract_tb(leave.__traceback__)[-1]
         line = (
@@ -291,22 +300,6 @@ def _guarded(words: list[str], console: Console, errors: Console) -> int:
             raise
         _complain(errors, error)
         return USER_ERROR
-
-
-def _dispatch(words: list[str], console: Console) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
-        say(console, _OVERVIEW.format(_listed(COMMANDS), _listed(SHORT)))
-        return OK
-    if words[0] in ("-V", "--version"):
-        say(console, f"queryshift {__version__}")
-        return OK
-    chosen = command(words[0])
-    with contextlib.redirect_stdout(console.file):  # where argparse prints its help
-        try:
-            args = chosen.parser().parse_args(words[1:])
-        except SystemExit:  # argparse leaves this way after --help
-            return OK
-    return chosen.run(args, console)
 
 
 _OVERVIEW = """\

@@ -19,7 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.cli.main import FAILED, OK, Command, UsageError, say, table
-from benchmark.errors import ConfigError, PluginError, ResultsError, UnknownNameError, did_you_mean
+from benchmark.errors import (
+    ConfigError,
+    PluginError,
+    ResultsError,
+    UnknownNameError,
+    did_you_mean,
+    unknown,
+)
 from benchmark.registry import (
     BACKBONES,
     BENCHMARKS,
@@ -53,10 +60,7 @@ class List(Command):
         singular = {registry.kind: registry for registry in REGISTRIES.values()}
         registry = (REGISTRIES | singular).get(args.kind)
         if registry is None:
-            raise UsageError(
-                f"unknown kind {args.kind!r}{did_you_mean(args.kind, REGISTRIES)}; "
-                f"known: {', '.join(REGISTRIES)}"
-            )
+            raise unknown("kind", args.kind, REGISTRIES)
         if (args.suite or "").endswith((".yaml", ".yml")):
             from benchmark.planning.compatibility import load_suite
 
@@ -362,10 +366,7 @@ class New(Command):
 
         kind, name = args.kind, args.name
         if kind not in _KINDS:
-            raise ConfigError(
-                f"there is no kind {kind!r}{did_you_mean(kind, _KINDS)}; expected one of "
-                f"{', '.join(_KINDS)}"
-            )
+            raise unknown("kind", kind, _KINDS)
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name.capitalize()):
             raise ConfigError(
                 f"{name!r} cannot be the name of a {kind}; expected small letters, digits and _, "

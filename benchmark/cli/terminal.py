@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 from typing import Any, TextIO, cast
 
@@ -14,8 +15,6 @@ PIPED_WIDTH = 160
 
 NARROWEST, WIDEST = 20, 1000
 """Columns that tables are laid out for at least and at most, whatever the terminal says."""
-
-_USUAL_WIDTH, _USUAL_HEIGHT = 80, 25
 
 
 class Output:
@@ -97,28 +96,12 @@ class Output:
 def console_over(output: Output) -> SafeConsole:
     """A console that prints to this output, as wide as it is or as ``COLUMNS`` says."""
     terminal = output.isatty()
-    width, height = _size(output) if terminal else (PIPED_WIDTH, _USUAL_HEIGHT)
-    width = _positive("COLUMNS") or width
+    width, height = shutil.get_terminal_size((80 if terminal else PIPED_WIDTH, 25))
     return SafeConsole(
         file=cast(TextIO, output),
         width=max(NARROWEST, min(width, WIDEST)),
-        height=_positive("LINES") or height,
+        height=height,
         # Colours may be forced upon a pipe (FORCE_COLOR), moving bars may not.
         force_interactive=terminal and os.environ.get("TERM") not in ("dumb", "unknown"),
         highlight=False,
     )
-
-
-def _size(output: Output) -> tuple[int, int]:
-    try:
-        width, height = os.get_terminal_size(output.fileno())
-    except OSError:
-        width = height = 0
-    return width or _USUAL_WIDTH, height or _USUAL_HEIGHT
-
-
-def _positive(name: str) -> int | None:
-    """A whole number above 0 from the environment; None where it is anything else."""
-    text = os.environ.get(name, "")
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    return number or None

@@ -66,9 +66,8 @@ def planned(
             interleaved stream, or (strict) a stream that cannot be run.
         ShiftError: a severity that a shift does not have (strict).
     """
-    methods = method_variants(choices["method"], config.option, "option" in flags)
-    given, flagged = config.stream_option, "stream_option" in flags
-    streams = list(stream_specs(choices["stream"], given, config.batch_size, flagged))
+    methods = method_variants(choices["method"], config, flags)
+    streams = list(stream_specs(choices["stream"], config, flags))
     models = list(with_models(choices["model"], config))
     check_shift_options(config, [name for _, shifts in selection for name in shifts])
     for stream, where in streams:

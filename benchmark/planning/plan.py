@@ -11,15 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from benchmark.cell import CLEAN, SOURCE, Cell, Identity, PartTexts
-from benchmark.config.run import (
-    SETTINGS,
-    BenchConfig,
-    Traced,
-    defaults,
-    flag_of,
-    from_file,
-    from_flags,
-)
+from benchmark.config.run import BenchConfig, Traced, defaults, from_file, from_flags
 from benchmark.data.card import SEPARATOR
 from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError
@@ -72,12 +64,6 @@ class Plan:
     def possible(self) -> list[Cell]:
         """The cells that can be run."""
         return [one.cell for one in self.cells if not one.reason]
-
-
-def plan(config: BenchConfig) -> list[Cell]:
-    """The cells that can be run of what flags with these values ask for; ``source`` is first."""
-    flags = {name: Traced(getattr(config, name), flag_of(name)) for name in SETTINGS}
-    return plan_flags(flags).possible
 
 
 def plan_flags(settings: Mapping[str, Traced]) -> Plan:

@@ -58,14 +58,10 @@ class Axis:
         """The values a step away, up and down, or the other choices."""
         if self.choices:
             return [other for other in self.choices if other != value]
-        moved = (self._moved(value, exponent) for exponent in (step, -step))
-        return [other for other in moved if other is not None]
-
-    def _moved(self, value: float, exponent: float) -> float | None:
-        found = min(max(float(f"{value * self.ratio**exponent:.2g}"), self.low), self.high)
-        if isinstance(self.start, int):
-            found = round(found)
-        return found if found > 0 and found != value else None
+        moved = (float(f"{value * self.ratio**power:.2g}") for power in (step, -step))
+        found = [min(max(other, self.low), self.high) for other in moved]
+        found = list(map(round, found)) if isinstance(self.start, int) else found
+        return [other for other in found if other > 0 and other != value]
 
 
 def searched(method: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -38,7 +38,6 @@ from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
 from benchmark.evaluation.stream_kinds import MIXING, check_kind, check_stream
 from benchmark.planning.compatibility import facts, why_not
-from benchmark.planning.search import searched
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from shifts.base import ShiftError
 
@@ -146,14 +145,11 @@ def preset_name(config: BenchConfig, backbone: BackboneSpec) -> str:
 
 
 def method_variants(
-    choices: Sequence[Choice], given: Mapping[str, Any], flagged: bool
+    choices: Sequence[Choice], config: BenchConfig, flags: Collection[str]
 ) -> Callable[[Place, str], tuple[MethodSpec, ...]]:
     """The methods of a block, every variant with its options resolved; ``source`` first.
 
-    Args:
-        choices: the methods.
-        given: options for all methods that have them.
-        flagged: whether ``given`` comes from a flag and wins over a method's own options.
+    Options that are given for all methods win over a method's own if they come from a flag.
 
     Returns:
         What gives the methods with the options that a preset has for a place.
@@ -166,6 +162,7 @@ def method_variants(
         named = METHODS.usable() if choice.name == ALL else [METHODS.resolve(choice.name)]
         expanded += [replace(choice, name=name) for name in named]
     kinds = {choice.name: METHODS.get(choice.name) for choice in expanded}
+    given, flagged = config.option, "option" in flags
     by_hand = {name: applicable(kind.Options, given) for name, kind in kinds.items()}
     for key in (key for key in given if not any(key in values for values in by_hand.values())):
         known = {
@@ -200,24 +197,25 @@ def untuned(cells: Iterable[Cell]) -> tuple[str, ...]:
         for cell in cells
         if cell.backbone.embedded and not set(cell.method.origins.values()) - {PUBLISHED}
     }
+    if not set(found) - {SOURCE}:
+        return ()
+    from benchmark.planning.search import searched  # most runs need nothing of it
+
     return tuple(name for name in found if searched(name))
 
 
 def stream_specs(
-    choices: Sequence[Choice], given: Mapping[str, Any], batch_size: int, flagged: bool = False
+    choices: Sequence[Choice], config: BenchConfig, flags: Collection[str]
 ) -> Iterator[tuple[StreamSpec, str]]:
     """The streams with their options, without domains, each with its place in the file.
 
-    Args:
-        choices: the streams.
-        given: option name -> text or typed value, for the kinds that have it.
-        batch_size: queries per batch, for those that say nothing else.
-        flagged: whether ``given`` comes from a flag and wins over a stream's own options.
+    Options are as those of ``method_variants``.
 
     Raises:
         ConfigError: an unknown kind, or a value that does not fit.
         UnknownNameError: an option that none of the kinds has.
     """
+    given, flagged = config.stream_option, "stream_option" in flags
     kinds = [choice.name for choice in choices]
     for kind in kinds:
         check_kind(kind)
@@ -229,7 +227,7 @@ def stream_specs(
             names.discard(_KEY)  # meant for the correlated streams beside them
         shared = {name: value for name, value in given.items() if name in names}
         for own in choice.variants():
-            values = {"batch_size": batch_size, **_merged(own, shared, flagged)}
+            values = {"batch_size": config.batch_size, **_merged(own, shared, flagged)}
             with located(choice.where):
                 found = check(_STREAM, values, owner=f"stream {kind!r}")
                 spec = StreamSpec(kind, **found)

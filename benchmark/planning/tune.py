@@ -164,11 +164,6 @@ def take(found: Iterable[Study], records: Iterable[Record]) -> None:
         by_name[side, record.cell["method"]["name"]].take(record)
 
 
-def has_diverged(record: Record) -> bool:
-    """Whether a trial says no more than that its options are bad ones."""
-    return record.status is Status.FAILED and "the method diverged" in record.reason
-
-
 def _refuse_test_part(cell: Cell) -> None:
     """Refuses data on which methods are judged: what is chosen there is fitted to the test."""
     card = BENCHMARKS.get(cell.benchmark)

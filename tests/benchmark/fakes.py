@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 from benchmark import executors
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, StreamSpec
+from benchmark.config.run import SETTINGS, BenchConfig, Traced, flag_of
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
 from benchmark.errors import DataError
 from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
 from benchmark.executors import Executor, Identified, identify
+from benchmark.planning.plan import plan_flags
 from benchmark.store.records import StoredCell, read_cell
 from benchmark.store.run_store import RunStore
 from methods.base import Method, MethodCard, MethodError, QueryEncoder, Setup, StepOutput
@@ -325,3 +327,9 @@ class Log:
 
     def cell_done(self, record: Any) -> None:
         self.events.append(("done", record.cell["method"]["name"], record.status.value))
+
+
+def plan(config: BenchConfig) -> list[Cell]:
+    """The cells that can be run of what flags with these values ask for; ``source`` is first."""
+    flags = {name: Traced(getattr(config, name), flag_of(name)) for name in SETTINGS}
+    return plan_flags(flags).possible

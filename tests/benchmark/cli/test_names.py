@@ -1,8 +1,12 @@
-"""``list`` with filters, rows and bounds in ``show``; on a narrow terminal."""
+"""``list``, ``show``, ``new``: filters, rows, bounds and layers on a narrow terminal; packages."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,9 @@ import pytest
 import benchmark.data
 from benchmark.cli import main
 from benchmark.registry import METHODS, SHIFTS
+from tests.benchmark.backbones.fixtures_hf import save
 
+ROOT = Path(__file__).resolve().parents[3]
 SUITES = Path(benchmark.data.__file__).parent / "suites"
 
 
@@ -112,3 +118,73 @@ def test_benchmarks_of_a_plugin_are_shown_checked_and_run_as_a_suite(call, toy, 
     assert code == 0, err
     assert {"toy-image", "toy-text", "toy-natural"} <= set(out.split())
     assert "did you mean 'toy'" in call("suite", "--suite", "toi")[2]
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str) -> list[list[str]]:
+    """The rows of the table that is printed, as words."""
+    assert main(["show", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return [[word for word in line.split() if word != "│"] for line in lines]
+
+
+def test_a_resnet_adapts_its_batch_norm(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = shown(capsys, "RN50")
+    assert ["image", "BatchNorm2d", "adapts", "55", "53,248"] in rows
+    assert any(row == ["text", "LayerNorm", "adapts", "24", "24,576"] for row in rows)
+    assert any("outside" in row for row in rows)  # the final norm of the text tower
+
+
+def test_a_folder_of_transformers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path, "clip")
+    rows = shown(capsys, f"hf:{tmp_path}")
+    assert ["image", "LayerNorm", "adapts", "6", "192"] in rows
+    assert ["text", "LayerNorm", "adapts", "5", "160"] in rows
+
+
+def test_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("mini:base", "mini", "mini-clips", "mini-composed:cirr"):
+        assert any("adapts" in row for row in shown(capsys, name)), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["method", "shift", "benchmark", "backbone"])
+def test_a_new_package_passes_its_own_test(kind, tmp_path, capsys) -> None:
+    assert main(["new", kind, "my_idea", "--out", str(tmp_path)]) == 0
+    folder = tmp_path / "queryshift-my-idea"
+    assert f"pip install --no-deps -e {folder}" in capsys.readouterr().out.replace("\n", " ")
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    (target,) = project["entry-points"][f"queryshift.{kind}s"].values()
+    module, _, attribute = target.partition(":")
+    assert f"{attribute}" in (folder / f"{module}.py").read_text()
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
+        cwd=folder,
+        env={**plain, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert " passed" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["metod", "x"], "unknown kind 'metod'; did you mean 'method'"),
+        (["method", "My-Idea"], "cannot be the name of a method"),
+        (["method", "none"], "cannot be the name of a method"),  # its class would be None
+        (["method", "tcr"], "there is a method 'tcr' already (built-in)"),
+    ],
+)
+def test_bad_input(words, message, tmp_path, capsys) -> None:
+    assert main(["new", *words, "--out", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path, capsys) -> None:
+    assert main(["new", "shift", "dust", "--out", str(tmp_path)]) == 0
+    assert main(["new", "shift", "dust", "--out", str(tmp_path)]) == 2
+    assert "is there already" in capsys.readouterr().err

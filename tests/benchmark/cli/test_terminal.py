@@ -94,8 +94,8 @@ def test_what_the_encoding_lacks_is_replaced(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("columns", "width"),
     [
-        *((text, 160) for text in ("abc", "80x24", "0", "-5", "", "²", "1.5", "99999999999")),
-        *[("1", 20), ("40", 40), ("999999", 1000)],
+        *((text, 160) for text in ("abc", "80x24", "0", "-5", "", "²", "1.5")),
+        *[("1", 20), ("40", 40), ("999999", 1000), ("99999999999", 1000)],
     ],
 )
 @pytest.mark.parametrize("name", ["COLUMNS", "LINES"])

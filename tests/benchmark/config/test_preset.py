@@ -16,7 +16,6 @@ from benchmark.config import presets as preset
 from benchmark.config.presets import Place, preset_names, published, tuned
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError, UnknownNameError
-from benchmark.planning.plan import plan
 from benchmark.planning.specs import untuned
 from benchmark.registry import METHODS
 from benchmark.report.boards import boards
@@ -26,6 +25,7 @@ from benchmark.report.results import CellResult
 from benchmark.report.table import results_table
 from tests.benchmark import fakes
 from tests.benchmark.config.fixtures_options import Nothing, Options
+from tests.benchmark.fakes import plan
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ from benchmark.data.tasks import build_pairs
 from benchmark.errors import ConfigError, DataError
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.runner import run_cell
-from benchmark.planning.plan import plan, run_name
+from benchmark.planning.plan import run_name
 from benchmark.report.results import CellResult
 from shifts import BUILTINS
 from shifts.builtin import builtin_class
 from tests.benchmark import fakes
+from tests.benchmark.fakes import plan
 from tests.benchmark.fixtures_karpathy import (
     captions_for,
     coco_name,

@@ -29,9 +29,9 @@ from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.cache import LRUCache
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
-from benchmark.planning.plan import plan
 from tests.benchmark.backbones.test_cav_mae import public_state, write
 from tests.benchmark.backbones.test_person_search import random_model
+from tests.benchmark.fakes import plan
 from tests.benchmark.fixtures_clips import make_clips
 from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
 from tests.benchmark.fixtures_karpathy import make_coco, make_flickr

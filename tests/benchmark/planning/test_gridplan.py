@@ -12,8 +12,9 @@ from benchmark.config.run import BenchConfig
 from benchmark.data.suite import load_suite
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.planning.gridfile import grid_path, read_grid
-from benchmark.planning.plan import Plan, plan, plan_grid, settings_of
+from benchmark.planning.plan import Plan, plan_grid, settings_of
 from methods import BUILTINS
+from tests.benchmark.fakes import plan
 
 IMAGE, TEXT = "mini-coco-c-image", "mini-coco-c-text"
 SMALL = f"preset: published\ndevice: cpu\nbenchmark: [{IMAGE}]\nshift: [contrast]\n"

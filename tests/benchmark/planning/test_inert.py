@@ -15,7 +15,8 @@ from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.executors.choose import check_settings
 from benchmark.planning.gridfile import read_grid
-from benchmark.planning.plan import plan, plan_grid
+from benchmark.planning.plan import plan_grid
+from tests.benchmark.fakes import plan
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from benchmark.cell import BackboneSpec
 from benchmark.config.run import BenchConfig
 from benchmark.data.suite import load_suite
 from benchmark.errors import ConfigError, UnknownNameError
-from benchmark.planning.plan import plan, run_name, select
+from benchmark.planning.plan import run_name, select
 from benchmark.planning.specs import backbone_spec, device_name, preset_name
 from benchmark.registry import METHODS
 from shifts.base import ShiftError
+from tests.benchmark.fakes import plan
 
 
 def planned(**settings):

@@ -17,7 +17,7 @@ from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.evaluation.stream import summary
 from benchmark.evaluation.stream_kinds import KINDS
-from benchmark.planning.plan import plan, run_name
+from benchmark.planning.plan import run_name
 from benchmark.report import plots
 from benchmark.report.frames import by_shift, leaderboard, tidy
 from benchmark.report.pools import benchmark_pools, shift_pools
@@ -28,6 +28,7 @@ from benchmark.store.records import read_cell
 from benchmark.store.run_store import RunStore
 from docs.figures import streams
 from shifts.base import ShiftError
+from tests.benchmark.fakes import plan
 
 ROOT = Path(__file__).parents[3]
 THREE = ("gaussian", "contrast", "jpeg_compression")
