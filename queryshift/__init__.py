@@ -18,17 +18,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmark import __version__
-    from benchmark.errors import QueryShiftError
-    from benchmark.metrics.streamed import streamed_ranks, streamed_top
-    from methods import objectives
-    from methods.adapt import AdaptedMethod, AdaptOptions, Forward
-    from methods.base import Method, MethodCard, MethodError, NoOptions, QueryEncoder, Setup
+    from benchmark import __version__ as __version__
+    from benchmark.errors import QueryShiftError as QueryShiftError
+    from benchmark.metrics.streamed import streamed_ranks as streamed_ranks
+    from benchmark.metrics.streamed import streamed_top as streamed_top
+    from methods import objectives as objectives
+    from methods.adapt import AdaptedMethod as AdaptedMethod
+    from methods.adapt import AdaptOptions as AdaptOptions
+    from methods.adapt import Forward as Forward
+    from methods.base import Method as Method
+    from methods.base import MethodCard as MethodCard
+    from methods.base import MethodError as MethodError
+    from methods.base import NoOptions as NoOptions
+    from methods.base import QueryEncoder as QueryEncoder
+    from methods.base import Setup as Setup
     from methods.base import StepOutput as StepOutput
-    from methods.options import option
-    from queryshift.models import dual_encoder
-    from queryshift.result import Result, load_results
-    from queryshift.run import evaluate
+    from methods.options import option as option
+    from queryshift.models import dual_encoder as dual_encoder
+    from queryshift.result import Result as Result
+    from queryshift.result import load_results as load_results
+    from queryshift.run import evaluate as evaluate
 
 _PLACES = {
     name: module
@@ -48,28 +57,7 @@ _PLACES = {
 }
 """Name -> the module that has it, or that it is."""
 
-__all__ = [
-    "AdaptOptions",
-    "AdaptedMethod",
-    "Forward",
-    "Method",
-    "MethodCard",
-    "MethodError",
-    "NoOptions",
-    "QueryEncoder",
-    "QueryShiftError",
-    "Result",
-    "Setup",
-    "StepOutput",
-    "__version__",
-    "dual_encoder",
-    "evaluate",
-    "load_results",
-    "objectives",
-    "option",
-    "streamed_ranks",
-    "streamed_top",
-]
+__all__ = [*_PLACES]
 
 
 def __getattr__(name: str) -> Any:

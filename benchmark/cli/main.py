@@ -92,14 +92,7 @@ class UsageError(QueryShiftError):
 class _Once(argparse.Action):
     """Stores the value of a flag; a second one would silently replace the first."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        assert isinstance(parser, Parser)
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         if option_string is not None and self.dest in parser.stored:
             raise argparse.ArgumentError(self, "given twice; give it once (a list by commas: a,b)")
         parser.stored.add(self.dest)
@@ -205,8 +198,7 @@ def command(name: str) -> Command:
     if name not in known:
         raise unknown("command", name, known, " (queryshift --help)")
     module, _, kind = known[name].partition(":")
-    made = getattr(importlib.import_module(f"benchmark.cli.{module}"), kind)()
-    assert isinstance(made, Command)
+    made: Command = getattr(importlib.import_module(f"benchmark.cli.{module}"), kind)()
     return made
 
 

@@ -264,7 +264,7 @@ def _facts(registry: Registry, name: str) -> Iterator[tuple[str, str]]:
         if value not in ("", None, {}):
             yield key, phrase(value)
     options = getattr(thing, "Options", None)
-    if options is None or not dataclasses.is_dataclass(options):
+    if not dataclasses.is_dataclass(options):
         return
     from benchmark.config.presets import attributes  # imports pydantic
 

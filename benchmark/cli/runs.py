@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from benchmark.executors.rerun import Check
     from benchmark.planning.plan import Plan
     from benchmark.store.run_store import RunStore
-
-Kinds = Sequence[Literal["png", "pdf"]]
 
 
 def find_run(text: str) -> Path:
@@ -74,7 +72,7 @@ class Report(Command):
         from benchmark.store.run_store import RunStore
 
         store = RunStore(folder)
-        kinds: Kinds = ("png", "pdf") if args.pdf else ("png",)
+        kinds: Sequence[Literal["png", "pdf"]] = ("png", "pdf") if args.pdf else ("png",)
         results = load_results(store, batches=False)
         written = write_all(store, results, figures=not args.no_figures, kinds=kinds)
         log = [one for one in results if one.unlabelled]
@@ -231,9 +229,34 @@ def show_forecast(plan: Plan, folder: Path, console: Console) -> int:
     from benchmark.planning.estimate import forecast
 
     found = forecast(plan, folder)
+    cost, workers, reasons = found["estimate"], found["workers"], found["reasons"]
     console.print(_forecast_table(found["rows"]))
-    for line, style in (*_counts(found), *_cost(found["estimate"], found["workers"])):
-        say(console, line, style)
+    done, waiting = f"{found['done']} done in {found['folder']}", f"{found['to_run']} to run"
+    say(console, f"{found['cells']} cells: {done}, {waiting}, {reasons.total()} skipped")
+    if found["unverified"]:
+        line = (
+            f"{found['unverified']} of the done ones are taken to be of today's data and weights; "
+            "a run checks that"
+        )
+        say(console, line, "yellow")
+    for reason, count in reasons.most_common(REASONS_SHOWN):
+        say(console, f"{count} skipped: {reason}", "yellow")
+    if (more := len(reasons) - REASONS_SHOWN) > 0:
+        say(console, f"and {more} more reasons")
+    if not cost["cells"]:
+        say(console, "nothing to do", "green")
+    elif cost["seconds"] is None:
+        line = "time, memory and disk: unknown, nothing like it was measured here"
+        say(console, line, "yellow")
+    else:
+        ways = ", ".join(f"{count} {WAYS[how]}" for how, count in cost["how"].items())
+        each = f", {duration(cost['seconds_per_worker'])} on {workers} workers"
+        time = duration(cost["seconds"]) + (each if workers > 1 else "")
+        say(console, f"time: {time} (cells: {ways})")
+        memory = f"{_size(cost['peak_mb'])} a worker, {_size(cost['peak_mb'] * workers)} in all"
+        say(console, f"memory: {memory}; disk: {_size(cost['disk_mb'])}")
+        if cost["unknown"]:
+            say(console, f"without {cost['unknown']} cells of unknown cost", "yellow")
     return OK
 
 
@@ -260,40 +283,6 @@ def _to_run(counts: Mapping[str, Any] | None) -> Text:
     if not waiting:
         return Text("done", style="green")
     return Text(str(possible) if waiting == possible else f"{waiting} of {possible}")
-
-
-def _counts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield (
-        f"{found['cells']} cells: {found['done']} done in {found['folder']}, "
-        f"{found['to_run']} to run, {found['reasons'].total()} skipped",
-        "",
-    )
-    if found["unverified"]:
-        yield (
-            f"{found['unverified']} of the done ones are taken to be of today's data and weights; "
-            "a run checks that",
-            "yellow",
-        )
-    for reason, count in found["reasons"].most_common(REASONS_SHOWN):
-        yield f"{count} skipped: {reason}", "yellow"
-    if (more := len(found["reasons"]) - REASONS_SHOWN) > 0:
-        yield f"and {more} more reasons", ""
-
-
-def _cost(cost: Mapping[str, Any], workers: int) -> Iterator[tuple[str, str]]:
-    if not cost["cells"]:
-        yield "nothing to do", "green"
-        return
-    if cost["seconds"] is None:
-        yield "time, memory and disk: unknown, nothing like it was measured here", "yellow"
-        return
-    shown = ", ".join(f"{count} {WAYS[how]}" for how, count in cost["how"].items())
-    each = f", {duration(cost['seconds_per_worker'])} on {workers} workers" if workers > 1 else ""
-    yield f"time: {duration(cost['seconds'])}{each} (cells: {shown})", ""
-    memory = f"{_size(cost['peak_mb'])} a worker, {_size(cost['peak_mb'] * workers)} in all"
-    yield f"memory: {memory}; disk: {_size(cost['disk_mb'])}", ""
-    if cost["unknown"]:
-        yield f"without {cost['unknown']} cells of unknown cost", "yellow"
 
 
 def _size(megabytes: float) -> str:

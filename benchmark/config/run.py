@@ -91,12 +91,10 @@ SEEDS = integers(MAX_SEED)
 
 
 def _cache(value: Any) -> Any:
-    text = "off" if value is False else value
-    if isinstance(text, str) and text.lower() in ("no", "none", "false", "null", "0"):
-        raise ValueError(
-            f"expected a folder or off, not {text!r} (a folder of that name: ./{text})"
-        )
-    return text
+    if isinstance(value, str) and value.lower() in ("no", "none", "false", "null", "0"):
+        said = f"expected a folder or off, not {value!r} (a folder of that name: ./{value})"
+        raise ValueError(said)
+    return "off" if value is False else value
 
 
 CACHE = Annotated[PATH, BeforeValidator(_cache)]
@@ -174,10 +172,8 @@ SLURM: Any = Annotated[
 
 
 def _setting(kind: Any, default: Any, metavar: str = "WORD") -> Any:
-    about = {"kind": kind, "metavar": metavar}
-    if default == {}:
-        return field(default_factory=dict, metadata=about)
-    return field(default=default, metadata=about)
+    given: Any = {"default_factory": dict} if default == {} else {"default": default}
+    return field(**given, metadata={"kind": kind, "metavar": metavar})
 
 
 @dataclass(frozen=True, slots=True)

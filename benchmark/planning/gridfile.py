@@ -20,13 +20,13 @@ from pydantic import AfterValidator, BeforeValidator
 
 from benchmark.cell import STREAM_OPTIONS
 from benchmark.config.files import Document, read_document, user_path
-from benchmark.config.presets import check_preset
+from benchmark.config.presets import check_preset, parse
 from benchmark.config.run import INTEGERS, NAME, Traced, names, traced
 from benchmark.config.run import KINDS as SETTINGS
-from benchmark.config.validate import Place, at_commas, kinds_of, mapping, named, one_of, several
-from benchmark.data.datasets import ready_made
+from benchmark.config.validate import Place, at_commas, mapping, named, one_of, several
+from benchmark.data.datasets.ready_made import CORRUPTIONS
 from benchmark.data.suite import benchmark_cards
-from benchmark.errors import QueryShiftError, UnknownNameError, did_you_mean, shown, unknown
+from benchmark.errors import UnknownNameError, did_you_mean, shown, unknown
 from benchmark.evaluation.stream_kinds import KINDS as STREAMS
 from benchmark.evaluation.stream_kinds import check_kind
 from benchmark.planning.compatibility import load_suite
@@ -96,7 +96,7 @@ def grid_path(name: str) -> Path:
 
 
 def read_grid(path: Path) -> GridFile:
-    """Reads and checks a grid file; values of methods' options are checked when it is planned.
+    """Reads and checks a grid file.
 
     Raises:
         ConfigError: an unknown key or name, a wrong type or value; says file and line.
@@ -133,18 +133,11 @@ def _settings(document: Document, values: Mapping[str, Any], at: Place = ()) -> 
 
 def _choice(document: Document, at: Place, kind: str, entry: str | dict[str, Any]) -> Choice:
     if isinstance(entry, str):
-        name, options, place = entry, dict[str, Any](), at
-    else:
-        ((name, options),) = entry.items()
-        place = (*at, name)
-    if options and name == ALL:
+        return Choice(entry, {}, document.where(at))
+    ((name, options),) = entry.items()
+    place, owner = (*at, name), f"{kind} {name!r}"
+    if name == ALL:
         raise document.error(place, f"{ALL!r} takes no options; name the {kind}")
-    if kind == "method" and name != ALL:
-        name = METHODS.resolve(name)
-    if options:
-        known = _own_kinds(kind, name)
-        swept = mapping({option: several(one) for option, one in known.items()})
-        document.check(swept, place, f"{kind} {name!r}")
     count = math.prod(map(len, options.values()))
     if count > MAX_CELLS:
         each = " x ".join(f"{len(values)} of {option}" for option, values in options.items())
@@ -153,16 +146,16 @@ def _choice(document: Document, at: Place, kind: str, entry: str | dict[str, Any
             f"{count:,} variants of {name!r} ({each}); a grid has at most {MAX_CELLS:,} cells: "
             "give fewer values, or divide them among several grid files",
         )
-    return Choice(name, options, document.where(place))
-
-
-def _own_kinds(kind: str, name: str) -> dict[str, Any]:
-    """Option that a method, stream or model may carry -> the type of its values."""
     if kind == "method":
-        return kinds_of(METHODS.get(name).Options)
-    if kind == "stream":
-        return {key: STREAM_KINDS[key] for key in ("batch_size", *STREAM_OPTIONS.get(name, ()))}
-    return {key: SETTINGS[key] for key in ("pretrained", "transform")}
+        kinds = METHODS.get(name).Options
+        for option, value in ((o, value) for o, values in options.items() for value in values):
+            parse(kinds, {option: value}, owner, document.where((*place, option)))
+    else:
+        of_streams = ("batch_size", *STREAM_OPTIONS.get(name, ()))
+        own = of_streams if kind == "stream" else ("pretrained", "transform")
+        swept = mapping({key: several({**SETTINGS, **STREAM_KINDS}[key]) for key in own})
+        document.check(swept, place, owner)
+    return Choice(name, options, document.where(place))
 
 
 # What a grid file may hold
@@ -215,14 +208,8 @@ def _one(entry: Any) -> Any:
 
 def _shift(name: str) -> str:
     """The shift's full name, also of one that exists ready-made only."""
-    try:
-        return SHIFTS.resolve(name)
-    except UnknownNameError as error:
-        try:
-            ready_made.corruption(name)
-        except QueryShiftError:
-            raise error from None
-        return name
+    alone = name in CORRUPTIONS and name not in SHIFTS
+    return name if alone else SHIFTS.resolve(name)
 
 
 _NAMED: dict[str, Callable[[], Iterable[str]]] = {
