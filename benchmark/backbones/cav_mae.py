@@ -59,9 +59,6 @@ HEAD_WIDTH = 64
 MEL_BINS = 128
 """Mel bands of the audio input; the paper knows no other."""
 
-LETTERS = {"audio": "a", "video": "v"}
-"""How the public weights mark what belongs to a modality."""
-
 UNUSED = re.compile(
     r"decoder_.*|mask_token"  # reconstruction of masked patches, in pre-training
     r"|norm\.(weight|bias)|blocks_u\.\d+\.norm[12]\.(weight|bias)"  # joint pass of both modalities
@@ -187,7 +184,7 @@ def build_towers(state: Mapping[str, Tensor], shape: Shape) -> dict[str, Tower]:
     """
     # On "meta" nothing is initialised, so the global random state stays as it is.
     with torch.device("meta"):
-        towers = {modality: Tower(modality, shape) for modality in LETTERS}
+        towers = {modality: Tower(modality, shape) for modality in ("audio", "video")}
     own = {m: tower.state_dict() for m, tower in towers.items()}
     names = {m: {key: public_name(key, m, shape.depth) for key in own[m]} for m in own}
     wanted = {names[m][key]: value for m in own for key, value in own[m].items()}
@@ -237,17 +234,15 @@ def public_name(key: str, modality: str, depth: int) -> str:
         modality: "audio" or "video".
         depth: blocks of the modality alone, after which the shared ones come.
     """
-    letter = LETTERS[modality]
-    first, _, rest = key.partition(".")
-    if first == "patch_embed":
-        return f"patch_embed_{letter}.proj.{rest}"
-    if first == "positions":
-        return f"pos_embed_{letter}"
-    number, _, inner = rest.partition(".")
-    if first == "blocks" and int(number) >= depth:
-        inner = re.sub(r"^(norm[12])", rf"\1_{letter}", inner)
-        return f"blocks_u.{int(number) - depth}.{inner}"
-    return f"{first}_{letter}" + (f".{rest}" if rest else "")  # modality, blocks, norm
+    letter = modality[0]
+    if block := re.fullmatch(r"blocks\.(\d+)\.(.+)", key):
+        number, inner = int(block[1]), block[2]
+        if number < depth:
+            return f"blocks_{letter}.{number}.{inner}"
+        return f"blocks_u.{number - depth}." + re.sub(r"^(norm[12])", rf"\1_{letter}", inner)
+    first, dot, rest = key.partition(".")
+    first = {"positions": "pos_embed"}.get(first, first)
+    return f"{first}_{letter}{'.proj' if first == 'patch_embed' else ''}{dot}{rest}"
 
 
 def infer_shape(state: Mapping[str, Tensor]) -> Shape:

@@ -24,7 +24,7 @@ from benchmark.metrics.recall import recall_at
 from benchmark.mini.pictures import data
 from benchmark.mini.pictures.backbone import load as load_backbone
 from benchmark.mini.pictures.scenes import Scene, captions
-from benchmark.mini.worlds import aerial, fashion, nocaps, people, poster
+from benchmark.mini.worlds import aerial, fashion, people, poster
 from benchmark.mini.worlds.drawn import SEED
 from docs import marks
 
@@ -94,9 +94,9 @@ ROWS: tuple[Row, ...] = (
     Row("mini-base2flickr", "base", _FLICKR, ("flickr", _FLICKR)),
     Row("mini-base2coco", "flickr", _COCO, ("base", _COCO)),
     _away("mini-base2fashion", fashion.load, 400, 1),
-    _away("mini-base2nocaps-in", nocaps.load_in, 150, 10),
-    _away("mini-base2nocaps-near", nocaps.load_near, 150, 10),
-    _away("mini-base2nocaps-out", nocaps.load_out, 150, 10),
+    _away("mini-base2nocaps-in", data.load_in, 150, 10),
+    _away("mini-base2nocaps-near", data.load_near, 150, 10),
+    _away("mini-base2nocaps-out", data.load_out, 150, 10),
     Row("mini-cuhk2icfg", "people-cuhk", _ICFG, ("people-icfg", _ICFG), "none"),
     Row("mini-icfg2cuhk", "people-icfg", _CUHK, ("people-cuhk", _CUHK), "none"),
     _away("mini-base2rsicd", aerial.load_rsicd, 300, 5),
@@ -212,7 +212,7 @@ def table(survey: Survey) -> str:
 SHEET: tuple[Load, ...] = (
     _COCO,
     _FLICKR,
-    *(nocaps.load_in, nocaps.load_near, nocaps.load_out),
+    *(data.load_in, data.load_near, data.load_out),
     fashion.load,
     _CUHK,
     _ICFG,

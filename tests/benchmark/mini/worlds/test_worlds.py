@@ -25,7 +25,6 @@ from benchmark.mini.pictures.vocabulary import (
 from benchmark.mini.worlds import (
     aerial,
     fashion,
-    nocaps,
     people,
     poster,
 )
@@ -34,9 +33,9 @@ from benchmark.mini.worlds.poster import captions as poster_captions
 
 LOADERS: dict[str, tuple[Callable[..., ImageTextPairs], World, int, int]] = {
     "mini-flickr": (poster.load, poster.WORLD, 400, 5),
-    "mini-nocaps-in": (nocaps.load_in, nocaps.WORLDS["in"], 150, 10),
-    "mini-nocaps-near": (nocaps.load_near, nocaps.WORLDS["near"], 150, 10),
-    "mini-nocaps-out": (nocaps.load_out, nocaps.WORLDS["out"], 150, 10),
+    "mini-nocaps-in": (data.load_in, data.NOCAPS["in"], 150, 10),
+    "mini-nocaps-near": (data.load_near, data.NOCAPS["near"], 150, 10),
+    "mini-nocaps-out": (data.load_out, data.NOCAPS["out"], 150, 10),
     "mini-fashion": (fashion.load, fashion.WORLD, 400, 1),
     "mini-cuhk": (people.load_cuhk, people.CUHK, 400, 2),
     "mini-icfg": (people.load_icfg, people.ICFG, 400, 1),
@@ -178,7 +177,7 @@ def test_novel_things_have_outlines_and_are_not_known_ones() -> None:
 
 
 def test_domains_of_nocaps_hold_known_mixed_and_novel_things() -> None:
-    for domain, world in nocaps.WORLDS.items():
+    for domain, world in data.NOCAPS.items():
         for scene in world.scenes("test", 60):
             strange = [thing.shape in NOVEL for thing in scene.things]
             if domain == "in":
