@@ -26,6 +26,7 @@ from benchmark.mini.clips.backbone import (
     log_mel,
     normalised,
 )
+from benchmark.mini.clips.data import draw_frames
 from benchmark.mini.clips.events import (
     BACKGROUNDS,
     RHYTHMS,
@@ -37,7 +38,6 @@ from benchmark.mini.clips.events import (
     Clip,
     clips,
 )
-from benchmark.mini.clips.pictures import draw_frames
 from benchmark.mini.clips.sounds import draw_samples
 from shifts.audio.item import FULL_SCALE
 from training.recipes import ClipRecipe

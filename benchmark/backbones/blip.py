@@ -20,9 +20,8 @@ from open_clip.constants import OPENAI_DATASET_STD as STD
 from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import TwoTowers, check_device
+from benchmark.backbones.base import TwoTowers, check_device, image_transform
 from benchmark.backbones.places import model_folder, parted, read_config
-from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path

@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio, checked_video, kaldi_fbank
-from benchmark.backbones.base import TwoTowers, check_device
+from benchmark.backbones.base import TwoTowers, check_device, image_transform
 from benchmark.backbones.places import parted
-from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError

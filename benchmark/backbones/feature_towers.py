@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -19,63 +18,49 @@ from methods.base import QueryEncoder
 _NEAR = 1e-4  # of unit rows: what rounding moves when padding is cut
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """How an item becomes a model's inputs. Several tensors travel as one float32 row.
+Prepare = Staged | Callable[[Any], Mapping[str, Tensor]]
+"""Raw item -> a model's inputs; ``Staged`` where there is but one."""
 
-    Attributes:
-        prepare: raw item -> one tensor: the only input, or all of them in one row.
-        shapes: input -> its shape and type, in the order of the row.
+
+class PackedTower(QueryEncoder):
+    """Pictures or sounds through one of a model's functions; all of its part is adaptable.
+
+    ``forward`` takes batches of what ``prepared`` gives: several inputs of an item travel as one
+    float32 row.
+
+    Args:
+        model: the part that the function needs.
+        function: the name of ``get_..._features``.
         example: inputs of a batch of one.
     """
 
-    prepare: Callable[[Any], Tensor]
-    shapes: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
-    example: Mapping[str, Tensor]
+    def __init__(self, model: nn.Module, function: str, example: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.model, self.function = model, function
+        self.shapes = {name: (value.shape[1:], value.dtype) for name, value in example.items()}
 
-    @classmethod
-    def of(
-        cls, example: Mapping[str, Tensor], prepare: Staged | Callable[[Any], Mapping[str, Tensor]]
-    ) -> Inputs:
-        """Inputs like those of an example.
-
-        Args:
-            example: the inputs of one item.
-            prepare: raw item -> its inputs, or for a single input ``Staged``.
-        """
-        shapes = {name: (tuple(value.shape), value.dtype) for name, value in example.items()}
-        first = next(iter(shapes))
+    def prepared(self, prepare: Prepare) -> Callable[[Any], Tensor]:
+        """Raw item -> one tensor: the only input, or all of them in one row."""
+        if isinstance(prepare, Staged):
+            return prepare
 
         def packed(item: Any) -> Tensor:
-            found: Any = prepare(item)
-            if len(shapes) == 1:
-                one: Tensor = found[first]
-                return one
-            return torch.cat([found[name].reshape(-1).to(torch.float32) for name in shapes])
+            found = prepare(item)
+            if len(self.shapes) == 1:
+                return found[next(iter(self.shapes))]
+            return torch.cat([found[name].reshape(-1).to(torch.float32) for name in self.shapes])
 
-        one = {name: value[None] for name, value in example.items()}
-        return cls(prepare if isinstance(prepare, Staged) else packed, shapes, one)
+        return packed
 
-    def unpack(self, batch: Tensor) -> dict[str, Tensor]:
+    def forward(self, batch: Tensor) -> Tensor:
         if len(self.shapes) == 1:
-            return {name: batch for name in self.shapes}
+            return features(self.model, self.function, {name: batch for name in self.shapes})
         found, start = {}, 0
         for name, (shape, dtype) in self.shapes.items():
             part = batch[:, start : start + prod(shape)].reshape(len(batch), *shape)
             found[name] = part if dtype == torch.float32 else part.round().to(dtype)
             start += prod(shape)
-        return found
-
-
-class PackedTower(QueryEncoder):
-    """Pictures or sounds through one of a model's functions; all of its part is adaptable."""
-
-    def __init__(self, model: nn.Module, function: str, inputs: Inputs) -> None:
-        super().__init__()
-        self.model, self.function, self.inputs = model, function, inputs
-
-    def forward(self, batch: Tensor) -> Tensor:
-        return features(self.model, self.function, self.inputs.unpack(batch))
+        return features(self.model, self.function, found)
 
 
 class TextFeatures(QueryEncoder):

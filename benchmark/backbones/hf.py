@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -22,10 +22,9 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio
-from benchmark.backbones.base import TwoTowers, check_device
-from benchmark.backbones.feature_towers import Inputs, PackedTower, TextFeatures, own_part
+from benchmark.backbones.base import TwoTowers, check_device, image_transform
+from benchmark.backbones.feature_towers import PackedTower, Prepare, TextFeatures, own_part
 from benchmark.backbones.places import fetched, stable
-from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
 from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of, shown
@@ -70,16 +69,17 @@ def load(spec: BackboneSpec) -> TwoTowers:
     library.utils.logging.disable_progress_bar()
     model, config = _read(library, folder)
     media = next(name for name, way in _SIDES.items() if hasattr(model, way))
-    medium, own = (
+    item, prepare, own = (
         _image_inputs(library, folder, model, spec.transform)
         if media == "image"
         else _audio_inputs(library, folder, spec.transform)
     )
     tokenizer, names, length, text = _text_inputs(library, folder, model, config)
     example = dict(zip(names, text("a plain grey wall")[:, None], strict=True))
-    half = own_part(model, _SIDES[media], medium.example)
+    half = own_part(model, _SIDES[media], item)
+    packed = PackedTower(half, _SIDES[media], item)
     towers = {
-        media: PackedTower(half, _SIDES[media], medium),
+        media: packed,
         "text": TextFeatures(own_part(model, "get_text_features", example), example),
     }
     scale = _logit_scale(model)
@@ -93,7 +93,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
     }
     return TwoTowers(
         towers,
-        {media: medium.prepare, "text": text},
+        {media: packed.prepared(prepare), "text": text},
         name=Path(spec.model or folder).name,
         fingerprint=checkpoint.fingerprint(
             facts, nn.ModuleDict(towers), [checkpoint.tokenizer_content(tokenizer)]
@@ -183,8 +183,8 @@ def _folder(source: str) -> Path:
 
 def _image_inputs(
     library: Any, folder: Path, model: Any, transform: str
-) -> tuple[Inputs, dict[str, Any]]:
-    """How pictures become inputs, and what the fingerprint has to say of it."""
+) -> tuple[dict[str, Tensor], Prepare, dict[str, Any]]:
+    """Inputs of a batch of one, how pictures become such, and the fingerprint's facts of it."""
     processor = _loaded(library.AutoImageProcessor, folder, "preprocessor_config.json")
     accepted = inspect.signature(model.get_image_features).parameters
 
@@ -195,7 +195,7 @@ def _image_inputs(
     facts = {"processor": stable(processor.to_dict()), "kind": type(processor).__name__}
     example = own(np.full((64, 64, 3), 127, np.uint8))
     if transform == "clip":
-        return Inputs.of(example, own), facts
+        return _batch(example), own, facts
     if set(example) != {"pixel_values"}:
         raise ConfigError(
             f"the model in {folder} has one image transform, its own ('clip'), not {transform!r}"
@@ -203,11 +203,13 @@ def _image_inputs(
     size = tuple(example["pixel_values"].shape[-2:])
     mean, std = processor.image_mean, processor.image_std
     staged = image_transform(transform, {"size": size, "mean": tuple(mean), "std": tuple(std)})
-    return Inputs.of(example, staged), facts
+    return _batch(example), staged, facts
 
 
-def _audio_inputs(library: Any, folder: Path, transform: str) -> tuple[Inputs, dict[str, Any]]:
-    """How sounds become inputs: resampled and cut, so that the extractor draws nothing."""
+def _audio_inputs(
+    library: Any, folder: Path, transform: str
+) -> tuple[dict[str, Tensor], Prepare, dict[str, Any]]:
+    """As ``_image_inputs``: sounds are resampled and cut, so that the extractor draws nothing."""
     extractor = _loaded(library.AutoFeatureExtractor, folder, "preprocessor_config.json")
     rate = int(extractor.sampling_rate)
     longest = int(getattr(extractor, "nb_max_samples", rate * 10))
@@ -220,7 +222,11 @@ def _audio_inputs(library: Any, folder: Path, transform: str) -> tuple[Inputs, d
         return {name: value[0].float() for name, value in found.items()}
 
     silence = Audio(np.zeros(rate, np.float32), rate)
-    return Inputs.of(own(silence), own), {"extractor": stable(extractor.to_dict())}
+    return _batch(own(silence)), own, {"extractor": stable(extractor.to_dict())}
+
+
+def _batch(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value[None] for name, value in inputs.items()}
 
 
 def _text_inputs(

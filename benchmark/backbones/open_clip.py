@@ -16,10 +16,9 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import nn
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import check_device
+from benchmark.backbones.base import check_device, image_transform
 from benchmark.backbones.places import CONFIG_FILE, PART, checked_config, model_folder, parted
 from benchmark.backbones.towers import OpenClipBackbone, Tokenizer, image_tower, text_tower
-from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
 from benchmark.errors import UnknownNameError, WeightsError, did_you_mean, reason_of
 from methods.base import QueryEncoder

@@ -26,9 +26,8 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio, checked_video
-from benchmark.backbones.base import TwoTowers, check_device
+from benchmark.backbones.base import TwoTowers, check_device, image_transform
 from benchmark.backbones.places import model_folder, stable
-from benchmark.backbones.transforms import image_transform
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of
 from methods.base import QueryEncoder

@@ -23,11 +23,10 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import Staged, check_device
+from benchmark.backbones.base import Staged, check_device, resized, staged
 from benchmark.backbones.open_clip import build_model
 from benchmark.backbones.places import parted
 from benchmark.backbones.towers import OpenClipBackbone
-from benchmark.backbones.transforms import resized, staged
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean

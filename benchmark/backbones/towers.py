@@ -1,7 +1,8 @@
-"""The two towers of an open_clip model as query encoders of their own."""
+"""The two towers of an open_clip model as query encoders, and which norm layers of one adapt."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -11,8 +12,13 @@ from torch import Tensor, nn
 
 from benchmark.backbones.base import TwoTowers
 from methods.base import QueryEncoder
+from methods.parameters import NORM_TYPES, is_norm
 
 Tokenizer = Callable[[list[str]], Tensor]
+
+ADAPTS = "adapts"
+OUTSIDE = "no: outside the adaptable part"
+PLAIN = "no: it has no parameters"
 
 
 class ImageTower(QueryEncoder):
@@ -165,3 +171,29 @@ class OpenClipBackbone(TwoTowers):
             device=device,
             taken=taken,
         )
+
+
+def norm_layers(tower: QueryEncoder) -> list[tuple[str, str, int, int]]:
+    """The normalisation layers of a tower under ``adapt=norm``, by class.
+
+    Returns:
+        Name of the class, ``ADAPTS`` or why they are left out, layers, numbers in their parameters.
+    """
+    inside = {id(parameter) for parameter in tower.adaptable.parameters()}
+    layers: Counter[tuple[str, str]] = Counter()
+    scalars: Counter[tuple[str, str]] = Counter()
+    for layer in tower.modules():
+        if not is_norm(layer) and not _bare(layer):
+            continue
+        own = list(layer.parameters(recurse=False))
+        fate = PLAIN if not own else ADAPTS if id(own[0]) in inside else OUTSIDE
+        key = type(layer).__name__, fate
+        layers[key] += 1
+        scalars[key] += sum(parameter.numel() for parameter in own)
+    return [(*key, count, scalars[key]) for key, count in layers.items()]
+
+
+def _bare(layer: nn.Module) -> bool:
+    """Whether it normalises without parameters (frozen BatchNorm keeps its own as buffers)."""
+    named = type(layer).__name__.lower().endswith(("norm", "norm1d", "norm2d"))
+    return isinstance(layer, NORM_TYPES) or (named and not any(True for _ in layer.parameters()))

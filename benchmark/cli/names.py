@@ -218,8 +218,8 @@ def _layers_of(text: str, pretrained: str) -> Table:
 
     Of open_clip's own architectures they are known without weights.
     """
-    from benchmark.backbones.adapting import norm_layers
     from benchmark.backbones.open_clip import bare_towers
+    from benchmark.backbones.towers import norm_layers
     from benchmark.cell import BackboneSpec
     from benchmark.config.run import BenchConfig
     from benchmark.planning.specs import backbone_spec

@@ -5,8 +5,8 @@ from __future__ import annotations
 import open_clip
 import torch
 
+from benchmark.backbones.base import image_transform
 from benchmark.backbones.towers import OpenClipBackbone
-from benchmark.backbones.transforms import image_transform
 
 
 def random_vit(name: str, device: str = "cpu") -> OpenClipBackbone:

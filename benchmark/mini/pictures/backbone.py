@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.backbones.base import check_device, fingerprint
+from benchmark.backbones.base import check_device, fingerprint, image_transform
 from benchmark.backbones.places import CONFIG_FILE
 from benchmark.backbones.towers import OpenClipBackbone
-from benchmark.backbones.transforms import image_transform
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean, reason_of

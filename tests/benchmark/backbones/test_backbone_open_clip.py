@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from benchmark.backbones.base import image_transform
 from benchmark.backbones.towers import OpenClipBackbone, image_tower, text_tower
-from benchmark.backbones.transforms import image_transform
 from benchmark.errors import ConfigError
 from tests.benchmark.backbones.contract import BackboneContract
 from tests.benchmark.backbones.fixtures_open_clip import (

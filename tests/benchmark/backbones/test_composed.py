@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmark.backbones.base import image_transform, padded
 from benchmark.backbones.composed import (
     ComposedBackbone,
     load,
@@ -22,7 +23,6 @@ from benchmark.backbones.composed import (
     split_weight,
     unpack,
 )
-from benchmark.backbones.transforms import image_transform, padded
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
 from methods.parameters import select_parameters

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from benchmark.backbones.adapting import ADAPTS, norm_layers
 from benchmark.backbones.base import TwoTowers
 from benchmark.backbones.hf import load
+from benchmark.backbones.towers import ADAPTS, norm_layers
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters

@@ -20,10 +20,9 @@ from torchvision.transforms import (
     ToTensor,
 )
 
-from benchmark.backbones.base import Staged, on_device
+from benchmark.backbones.base import Staged, image_transform, on_device, padded
 from benchmark.backbones.composed import pack, pack_staged
 from benchmark.backbones.person_search import IMAGE_SIZE, MEAN, STD, person_transform
-from benchmark.backbones.transforms import image_transform, padded
 from benchmark.evaluation.loader import QueryInputs
 from benchmark.mini.clips.backbone import normalised, video_input
 from shifts.composed import Composed

@@ -10,9 +10,8 @@ import pytest
 
 from benchmark.data.datasets.base import ClipPairs
 from benchmark.errors import ConfigError
-from benchmark.mini.clips.data import SEED, load_as, load_vgg, scripts
+from benchmark.mini.clips.data import SEED, draw_frames, load_as, load_vgg, scripts
 from benchmark.mini.clips.events import FRAMES, RHYTHMS, Clip, Event, clips, draw_clip
-from benchmark.mini.clips.pictures import draw_frames
 from benchmark.mini.clips.sounds import LENGTH, RATE, draw_samples
 from benchmark.mini.pictures.scenes import SPLITS
 from benchmark.mini.worlds.drawn import item_generator
