@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import re
@@ -121,11 +122,11 @@ def text_config(config: Mapping[str, Any], folder: Path) -> Path | None:
     name = config["text_cfg"].get("hf_model_name")
     if not name:
         return None
-    if (folder / name / _TEXT_CONFIG).is_file():
-        return folder / name / _TEXT_CONFIG
-    cached = _cached(str(name))
-    if cached is not None:
-        return cached
+    with contextlib.suppress(WeightsError):
+        inside = (folder / name).is_dir()
+        place = folder / name if inside else fetched(str(name), [_TEXT_CONFIG], local=True)
+        if (place / _TEXT_CONFIG).is_file():
+            return place / _TEXT_CONFIG
     raise WeightsError(
         f"{folder / CONFIG_FILE}: 'text_cfg.hf_model_name' is {name!r}, and {_REMEDY}; put that "
         f'model\'s {_TEXT_CONFIG} into {folder / "text"} and write "hf_model_name": "text"'
@@ -169,17 +170,6 @@ def checked_config(config: Mapping[str, Any], folder: Path) -> tuple[dict[str, A
     return {**config, "text_cfg": {**config["text_cfg"], "hf_model_name": str(file.parent)}}, [
         content
     ]
-
-
-def _cached(name: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(name, _TEXT_CONFIG)
-    except HFValidationError:  # a path, or no name that a hub could have
-        return None
-    return Path(found) if isinstance(found, str) else None
 
 
 def fetched(

@@ -144,10 +144,7 @@ class OpenClipBackbone(TwoTowers):
         model: the model, weights loaded; frozen and owned from now on.
         tokenizer: list of texts -> (B, context) int64 tokens.
         transform: (H, W, 3) uint8 array -> (3, S, S) float32 tensor.
-        name: as shown in tables.
-        fingerprint: see ``DualEncoder``.
-        device: torch device string.
-        taken: see ``TwoTowers``.
+        name: see ``TwoTowers``, as the other arguments.
     """
 
     def __init__(
