@@ -50,3 +50,10 @@ def test_the_end_of_a_text_stays_the_end() -> None:
     shuffled = perturbed(backbone.query_encoder("text"), tokens, torch.Generator().manual_seed(0))
     assert torch.equal(shuffled.argmax(dim=1), tokens.argmax(dim=1))
     assert torch.equal(shuffled.sort(dim=1).values, tokens.sort(dim=1).values)
+
+
+def test_caches_know_the_code_of_the_embedded_encoders() -> None:
+    """They hash the files of the part that an encoder's class stands in."""
+    for name, model in (("mini", ""), ("mini-clips", ""), ("mini-composed", "fiq")):
+        backbone = BACKBONES.get(name)(BackboneSpec(name, model))
+        assert type(backbone).__module__.startswith("benchmark.mini.")
