@@ -8,7 +8,6 @@ that comes with a model is run.
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio
 from benchmark.backbones.base import TwoTowers, check_device, image_transform
 from benchmark.backbones.feature_towers import PackedTower, Prepare, TextFeatures, own_part
-from benchmark.backbones.places import fetched, stable
+from benchmark.backbones.places import fetched, refuse_code, stable
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
 from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of, shown
@@ -63,7 +62,8 @@ def load(spec: BackboneSpec) -> TwoTowers:
     """
     check_device(spec.device)
     folder = _folder(spec.pretrained or spec.model)
-    _refuse_code(folder)
+    for name in _MAY_NAME_CODE:
+        refuse_code(folder / name)
     what = "models of the form hf: need transformers"
     library = import_extra("transformers", "hf", what, WeightsError)
     library.utils.logging.disable_progress_bar()
@@ -101,21 +101,6 @@ def load(spec: BackboneSpec) -> TwoTowers:
         logit_scale=scale,
         device=spec.device,
     )
-
-
-def _refuse_code(folder: Path) -> None:
-    """Refuses a model that comes with code, which another class would stand in for."""
-    for name in _MAY_NAME_CODE:
-        try:
-            code = json.loads((folder / name).read_bytes()).get("auto_map")
-        except (OSError, ValueError, AttributeError):  # absent, or refused where it is read
-            continue
-        if code:
-            raise WeightsError(
-                f"{folder / name} names code of the model's own (auto_map: "
-                f"{', '.join(map(str, code)) if isinstance(code, dict) else shown(code)}), which "
-                "is never run; if the class of transformers serves instead, take auto_map out"
-            )
 
 
 def _read(library: Any, folder: Path) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
-from benchmark.errors import WeightsError, reason_of
+from benchmark.errors import WeightsError, reason_of, shown
 
 CONFIG_FILE = "open_clip_config.json"
 """Of a model folder in open_clip's form."""
@@ -160,16 +160,29 @@ def checked_config(config: Mapping[str, Any], folder: Path) -> tuple[dict[str, A
     file = text_config(config, folder)
     if file is None:
         return dict(config), []
+    refuse_code(file)
     content = file.read_bytes()
-    try:
-        code = json.loads(content).get("auto_map")
-    except (ValueError, AttributeError) as error:
-        raise WeightsError(f"{file} is no model configuration ({error}); expected JSON") from None
-    if code:
-        raise WeightsError(f"{file}: 'auto_map' names code ({code}), and {_REMEDY}; take it out")
     return {**config, "text_cfg": {**config["text_cfg"], "hf_model_name": str(file.parent)}}, [
         content
     ]
+
+
+def refuse_code(file: Path) -> None:
+    """Refuses a model that comes with code, which another class would stand in for.
+
+    Raises:
+        WeightsError: the configuration names code; one that is absent or broken says so elsewhere.
+    """
+    try:
+        code = json.loads(file.read_bytes()).get("auto_map")
+    except (OSError, ValueError, AttributeError):
+        return
+    if code:
+        raise WeightsError(
+            f"{file}: 'auto_map' names code of the model's own "
+            f"({', '.join(map(str, code)) if isinstance(code, dict) else shown(code)}), which is "
+            "never run; if the class of transformers serves instead, take auto_map out"
+        )
 
 
 def fetched(

@@ -65,12 +65,17 @@ class TextTower(QueryEncoder):
     def adaptable(self) -> nn.Module:
         return self.transformer
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def states(self, tokens: Tensor) -> Tensor:
+        """(B, L, W) token states after the final norm."""
         length = tokens.shape[1]
         mask = cast("Tensor | None", self.attn_mask)
         x = self.token_embedding(tokens) + self.positional_embedding[:length]
         x = self.transformer(x, attn_mask=None if mask is None else mask[:length, :length])
-        x = _read_out(self.ln_final(x), tokens, self.pool_type, self.eos_id)
+        states: Tensor = self.ln_final(x)
+        return states
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = _read_out(self.states(tokens), tokens, self.pool_type, self.eos_id)
         if isinstance(self.text_projection, nn.Linear):
             x = self.text_projection(x)
         elif self.text_projection is not None:

@@ -144,7 +144,7 @@ def draw_frames(clip: Clip, rng: np.random.Generator) -> np.ndarray:
             layer = layers[t in active]
             frames[t] = frames[t] * (1 - layer[..., 3:]) + layer[..., :3]
     frames *= rng.uniform(0.85, 1.12) * rng.uniform(0.95, 1.05, 3).astype(np.float32)
-    if style.camera:
+    if style.close:
         frames = _through_camera(frames, rng)
     frames += _NOISE * rng.standard_normal(frames.shape, dtype=np.float32)
     return frames.clip(0, 255).astype(np.uint8)

@@ -46,21 +46,19 @@ class Style:
     Attributes:
         one_event: share of clips with a single event; the others have two.
         radius: of a small, medium and large thing, pixels.
-        camera: whether pictures get a close camera's look (vignette, cast, lower contrast).
-        room: whether sounds are recorded in a room (reverberation, narrow band, saturation).
-        balanced: whether a set has equally many clips of each class.
+        close: whether pictures get a close camera's look (vignette, cast, lower contrast), sounds
+            are recorded in a room (reverberation, narrow band, saturation), and a set has equally
+            many clips of each class.
     """
 
     one_event: float
     radius: tuple[float, float, float]
-    camera: bool
-    room: bool
-    balanced: bool
+    close: bool
 
 
 STYLES = {
-    "as": Style(0.15, (4.0, 5.4, 7.2), camera=False, room=False, balanced=False),
-    "vgg": Style(1.0, (5.2, 7.2, 9.8), camera=True, room=True, balanced=True),
+    "as": Style(0.15, (4.0, 5.4, 7.2), close=False),
+    "vgg": Style(1.0, (5.2, 7.2, 9.8), close=True),
 }
 """As AudioSet: several events at once; as VGGSound: one dominant event of a class, close up."""
 
@@ -147,7 +145,7 @@ def clips(style: str, split: str, count: int, seed: int) -> Iterator[Clip]:
     number of classes, except in training, which is not balanced.
     """
     classes = len(SHAPES) * len(TEXTURES)
-    share = count // classes if STYLES[style].balanced and split != "train" else count
+    share = count // classes if STYLES[style].close and split != "train" else count
     taken: Counter[str] = Counter()
     drawn = distinct(partial(draw_clip, style=style), split, seed, f"{style}/{split}")
     while taken.total() < count:

@@ -172,7 +172,7 @@ def draw_samples(clip: Clip, rng: Rng) -> Samples:
         sound += gain * _event_track(event, rng)
     ambience = _AMBIENCES[clip.background](rng)
     sound += ambience / level(ambience) * rng.uniform(0.03, 0.07)
-    if STYLES[clip.style].room:
+    if STYLES[clip.style].close:
         sound = _in_room(sound, rng)
     peak = 10 ** rng.uniform(-0.6, -0.1)
     return to_pcm16(peak * sound / np.abs(sound).max())

@@ -127,12 +127,8 @@ def image_states(tower: ImageTower, images: Tensor) -> tuple[Tensor, Tensor]:
 
 def text_states(tower: TextTower, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Token states (B, L, W) after the final norm, and where (B, L) the text has ended."""
-    length = tokens.shape[1]
-    x = tower.token_embedding(tokens) + tower.positional_embedding[:length]
-    mask: Any = tower.attn_mask
-    x = tower.ln_final(tower.transformer(x, attn_mask=mask[:length, :length]))
     end = tokens.argmax(dim=1, keepdim=True)  # the end token has the largest number, as in CLIP
-    return x, torch.arange(length, device=tokens.device) > end
+    return tower.states(tokens), torch.arange(tokens.shape[1], device=tokens.device) > end
 
 
 class MiniComposed(ComposedBackbone):
