@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.signal import resample_poly
 from torch import Tensor
 
 from benchmark.errors import DataError
@@ -50,6 +49,8 @@ def resample(samples: Tensor, source: int, target: int) -> Tensor:
     down, up = source // common, target // common
     if up == down:
         return samples
+    from scipy.signal import resample_poly  # slow to import, and the embedded sounds do without
+
     cutoff = _CUTOFF * min(1.0, up / down)  # in units of the input's Nyquist frequency
     half = math.ceil(_ZERO_CROSSINGS / cutoff)
     distance = np.arange(-half * up, half * up + 1) / up
