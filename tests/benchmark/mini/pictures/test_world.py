@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from benchmark.data.tasks import clean
-from benchmark.errors import ConfigError
 from benchmark.mini.pictures.backbone import CONTEXT, tokenizer
 from benchmark.mini.pictures.data import WORLD, load
 from benchmark.mini.pictures.render import render
@@ -86,20 +85,6 @@ def test_things_stay_inside_the_picture() -> None:
             assert radius <= thing.y <= SIDE - radius
 
 
-def test_sizes_of_the_test_split(test_split) -> None:
-    assert len(test_split.images) == WORLD.counts["test"] == 1000
-    assert len(test_split.captions) == 5000
-    assert np.array_equal(np.bincount(test_split.caption_image), np.full(1000, 5))
-
-
-def test_a_picture_does_not_depend_on_the_order_of_access(test_split) -> None:
-    later = test_split.images[7]
-    _ = test_split.images[3]
-    assert np.array_equal(later, test_split.images[7])
-    assert later.shape == (SIDE, SIDE, 3)
-    assert later.dtype == np.uint8
-
-
 def test_world_is_frozen_at_its_version(test_split) -> None:
     """When this fails on purpose, raise WORLD_VERSION: stored results of the old world are stale.
 
@@ -109,11 +94,6 @@ def test_world_is_frozen_at_its_version(test_split) -> None:
     means = np.array([test_split.images[i].mean() for i in range(0, 1000, 100)])
     assert text == FROZEN_TEXT
     np.testing.assert_allclose(means, FROZEN_MEANS, atol=0.05)
-
-
-def test_unknown_split_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no split 'dev'"):
-        load(split="dev")
 
 
 def test_captions_name_only_what_is_there() -> None:

@@ -1,4 +1,4 @@
-"""The other image-text worlds: determinism, splits, relevance, captions that tell the truth."""
+"""The image-text worlds: determinism, splits, relevance, captions that tell the truth."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from benchmark.mini.worlds.drawn import Look, World, filmed
 from benchmark.mini.worlds.poster import captions as poster_captions
 
 LOADERS: dict[str, tuple[Callable[..., ImageTextPairs], World, int, int]] = {
+    "mini": (data.load, data.WORLD, 1000, 5),
     "mini-flickr": (poster.load, poster.WORLD, 400, 5),
     "mini-nocaps-in": (data.load_in, data.NOCAPS["in"], 150, 10),
     "mini-nocaps-near": (data.load_near, data.NOCAPS["near"], 150, 10),
@@ -87,7 +88,7 @@ def test_drawing_again_gives_the_same(name: str) -> None:
     assert not np.array_equal(later, pairs.images[6])
 
 
-@EVERY
+@pytest.mark.parametrize("name", FROZEN)
 def test_world_is_frozen_at_its_version(name: str) -> None:
     """When this fails on purpose, raise WORLDS_VERSION: stored results of the old world are stale.
 
