@@ -97,8 +97,7 @@ def _flushes() -> bool:
     return not bool(torch.tensor([1e-42], dtype=torch.float32).mul(1.0).item())
 
 
-def put_environment(value: Mapping[str, str]) -> None:
-    """Makes these all of the environment variables."""
+def _put_environment(value: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(value)
 
@@ -141,7 +140,7 @@ _GENERATORS: tuple[Setting, ...] = (
 
 _SURROUNDINGS: tuple[Setting, ...] = (
     (_folder, _put_folder),
-    (lambda: dict(os.environ), put_environment),
+    (lambda: dict(os.environ), _put_environment),
     (lambda: list(warnings.filters), _put_filters),
     (lambda: logging.root.level, logging.root.setLevel),
     (lambda: logging.root.manager.disable, logging.disable),

@@ -63,8 +63,8 @@ def run_cell(
             "does not count"
         )
         info = {name: value for name, value in record.info.items() if name != "embed_dim"}
-        record = replace(unfinished(cell, record.key, Status.FAILED, reason), info=info)
-        return replace(record, environment=environment(cell.backbone.device)), {}
+        failed = unfinished(cell, record.key, Status.FAILED, reason)
+        return replace(failed, info=info, environment=environment(cell.backbone.device)), {}
     return record, arrays
 
 

@@ -13,7 +13,6 @@ import torch
 from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.errors import reason_of
 from benchmark.evaluation.callbacks import Callback
-from benchmark.evaluation.isolation import put_environment
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.evaluation.workers import ALLOCATOR_VARIABLES, WORKERS_VARIABLE
@@ -39,12 +38,16 @@ def child_variables(threads: int, device: str = "", workers: int | None = None) 
 @contextmanager
 def environment_of_children(variables: Mapping[str, str]) -> Iterator[None]:
     """Sets environment variables for what is started within."""
-    before = dict(os.environ)
+    before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
         yield
     finally:
-        put_environment(before)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class WorkerContext:
