@@ -53,9 +53,11 @@ def resample(samples: Tensor, source: int, target: int) -> Tensor:
 
     cutoff = _CUTOFF * min(1.0, up / down)  # in units of the input's Nyquist frequency
     half = math.ceil(_ZERO_CROSSINGS / cutoff)
-    distance = np.arange(-half * up, half * up + 1) / up
+    reach = (half + 1) * up - 1
+    distance = np.arange(-reach, reach + 1) / up
     window = np.i0(_KAISER_BETA * np.sqrt(1 - (distance / (half + 1)) ** 2))
     taps = np.sinc(cutoff * distance) * window
+    taps[distance < -half] = 0  # heard are ``half`` samples on both sides of the last one before
     phase = np.arange(len(taps)) % up
     taps /= up * np.bincount(phase, weights=taps)[phase]  # so that constants stay
     changed = resample_poly(samples.numpy(), up, down, window=taps)
