@@ -6,7 +6,9 @@ CSV files, terminal and page take the same description; a table is a list of nam
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from benchmark.metrics.intervals import Comparison, harm
@@ -162,67 +164,9 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
 # fmt: on
 """All columns by name; docs/output.md says what each means."""
 
-_COMPARED = (*_PARTS, "p_holm")
-_CLEAN = ("clean_R@1_before", "clean_R@1_after", "forgetting")
-_COST = ("ms_per_query", "peak_mb", "forward_per_query", "backward_per_query")
-_RATIOS = ("ms_per_query_ratio", "peak_mb_ratio")
-_HARM = ("harm_rate", "harm_rate_significant")
-_SIZE = ("headline", "backbone", "weights", "queries", "gallery")
-
-LEADERBOARD = (
-    *("suite", "benchmark", "stream", "method", "preset", "tuned"),
-    *("R@1", "R@1_low", "R@1_high", "R@1_sd_over_seeds", *_COMPARED),
-    *("average_rank", "rank_datasets", *_HARM, "mean_recall", "coverage", "change_size"),
-    *(*_CLEAN, "uniformity", "effective_rank", "hubness", *_COST, *_RATIOS),
-    *("shifts", "seeds", "cells", "cells_missing", "cells_failed", "note", *_SIZE),
+_TABLES = tomllib.loads(Path(__file__).with_name("columns.toml").read_text(encoding="utf-8"))
+LEADERBOARD, BY_SHIFT, IDENTITY, FOLDED = (
+    tuple(_TABLES[name].split()) for name in ("leaderboard", "by_shift", "identity", "folded")
 )
-"""Columns of ``leaderboard.csv``."""
-
-BY_SHIFT = (
-    *("suite", "benchmark", "stream", "shift", "severity", "method", "preset", "tuned"),
-    *("R@1", "R@5", "R@10", "mean_recall", "mAP", "R@1_sd_over_seeds", *_COMPARED, *_HARM),
-    *("coverage", "coverage_image", "coverage_text", "change_size"),
-    *("uniformity", "gap", "consistency", "effective_rank", "hubness", "angle", *_CLEAN),
-    *(f"first_domain_R@1_{when}" for when in ("before", "during", "after")),
-    *(*_COST, *_RATIOS, "seeds", "cells", "status", "reason", "note", *_SIZE),
-)
-"""Columns of ``by_shift.csv``."""
-
-IDENTITY = ("suite", "benchmark", "task", "backbone", "stream")
-"""In every table of the page; all but ``benchmark`` are left out where all rows say the same."""
-
-_METHOD = ("method", "preset", "tuned")
-_OUTCOME = ("coverage", "change_size", "note", "R@1", "R@1_difference", "p")
-_RECALLS = ("R@5", "R@10", "mean_recall", "mAP")
-_PROBES = ("uniformity", "effective_rank", "hubness", "gap", "consistency", "angle")
-_TIMES = ("ms_per_query", "ms_per_query_ratio", "peak_mb")
-
-VIEWS = {
-    "method": (
-        *("suite", "stream", "method", "average_rank", "R@1_difference", "p"),
-        *("harm_rate", "harm_rate_significant", "forgetting", *_RATIOS),
-        *("benchmarks", "cells", "cells_missing", "cells_failed"),
-    ),
-    "benchmark": (
-        *(*IDENTITY, *_METHOD, *_OUTCOME, "average_rank", "harm_rate", "R@1_sd_over_seeds"),
-        *("mean_recall", "forgetting", *_PROBES[:3], *_TIMES),
-        *("shifts", "seeds", "cells", "cells_missing", "cells_failed"),
-    ),
-    "shift": (
-        *(*IDENTITY, "shift", "severity", *_METHOD, *_OUTCOME, "harm_rate", "R@1_sd_over_seeds"),
-        *(*_RECALLS, "forgetting", *_PROBES, *_TIMES, "seeds", "status"),
-    ),
-    "cell": (
-        *(*IDENTITY, "shift", "severity", *_METHOD, "seed", *_OUTCOME),
-        *(*_RECALLS, "forgetting", *_PROBES, "ms_per_query", "peak_mb", "status"),
-    ),
-}
-"""Columns of each table of the page; one that is blank in all rows is left out."""
-
-FOLDED = frozenset(
-    {
-        *("task", "preset", "tuned", "change_size", "R@1_sd_over_seeds", "mean_recall"),
-        *("R@5", "mAP", *_PROBES, "peak_mb", "shifts", "seeds"),
-    }
-)
-"""Columns that the page shows only when they are chosen."""
+VIEWS = {name: tuple(columns.split()) for name, columns in _TABLES["views"].items()}
+"""Columns of ``leaderboard.csv`` and ``by_shift.csv``, and of each table of the page."""
