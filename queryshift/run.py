@@ -233,9 +233,16 @@ def _results(
     resources = default_resources(used, given.sets if given else None)
     with opened(config.log) as logs, _shown(len(cells), quiet=config.quiet or not progress) as bars:
         logs.add(bars)
-        if config.out:
-            return _stored(cells, RunStore(config.out), resources, logs, config, again)
-        return _in_memory(cells, resources, logs)
+        if not config.out:
+            return _in_memory(cells, resources, logs)
+        # What the folder does not have is run; tables and figures stand beside the cells.
+        store = RunStore(config.out)
+        found = identify(cells, store, resources, again=again)
+        records = run_cells(found, SerialExecutor(resources), progress=logs)
+        stored = load_results(store)
+        write_all(store, stored, figures=not config.no_figures)
+        by_key = {result.record.key: result for result in stored}
+        return [by_key[record.key] for record in records]
 
 
 def _in_memory(cells: Sequence[Cell], resources: Resources, tell: Callback) -> list[CellResult]:
@@ -255,23 +262,6 @@ def _in_memory(cells: Sequence[Cell], resources: Resources, tell: Callback) -> l
     if problem is not None and not any(r.record.status is Status.DONE for r in results):
         raise problem
     return results
-
-
-def _stored(
-    cells: Sequence[Cell],
-    store: RunStore,
-    resources: Resources,
-    tell: Callback,
-    config: BenchConfig,
-    again: bool,
-) -> list[CellResult]:
-    """Runs what the folder does not have, and writes tables and figures beside the cells."""
-    found = identify(cells, store, resources, again=again)
-    records = run_cells(found, SerialExecutor(resources), progress=tell)
-    stored = load_results(store)
-    write_all(store, stored, figures=not config.no_figures)
-    by_key = {result.record.key: result for result in stored}
-    return [by_key[record.key] for record in records]
 
 
 def _complain(results: Sequence[CellResult]) -> None:

@@ -20,7 +20,7 @@ from benchmark.config.presets import is_file, read_preset
 from benchmark.config.run import COUNT
 from benchmark.config.validate import check
 from benchmark.errors import ConfigError
-from benchmark.registry import METHODS
+from benchmark.registry import BENCHMARKS, METHODS
 from benchmark.report.display import FittedTable
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ def _search(studies: Sequence[Study], budget: int, plan: Plan, data: str, consol
     from benchmark.store.run_store import RunStore
 
     store, number = RunStore(tune.RUN), 0
+    by_name = {(study.side, study.method): study for study in studies}
     methods = len({study.method for study in studies})
     about = f"; {methods} method{'s' if methods > 1 else ''}, a budget of {budget} trials each"
     while cells := [cell for study in studies for cell in study.wanted(budget)]:
@@ -176,7 +177,9 @@ def _search(studies: Sequence[Study], budget: int, plan: Plan, data: str, consol
         counted = f"round {number}: {len(cells)} validation cells of {data}"
         say(console, counted + about if number == 1 else counted)
         records, _ = execute(cells, store, plan.config, console)
-        tune.take(studies, records)
+        for record in records:
+            side, method = BENCHMARKS.get(record.cell["benchmark"]).query, record.cell["method"]
+            by_name[side, method["name"]].take(record)
         # Where a method diverged, its options are bad ones, and that is all.
         lost = [record for record in records if record.status is not Status.DONE]
         failed = [record for record in lost if "the method diverged" not in record.reason]

@@ -11,7 +11,7 @@ judged on is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
@@ -154,14 +154,6 @@ def studies(settings: Mapping[str, Traced]) -> tuple[Plan, list[Study]]:
         axes = axes_of(kind.Options, kind.card.knob, cell.backbone.embedded)
         found.setdefault((side, name), Study(side, name, axes)).cells.append(cell)
     return plan, list(found.values())
-
-
-def take(found: Iterable[Study], records: Iterable[Record]) -> None:
-    """Hands the records of trials to their searches."""
-    by_name = {(study.side, study.method): study for study in found}
-    for record in records:
-        side = BENCHMARKS.get(record.cell["benchmark"]).query
-        by_name[side, record.cell["method"]["name"]].take(record)
 
 
 def _refuse_test_part(cell: Cell) -> None:
