@@ -128,21 +128,16 @@ def _differs(row: Mapping[Any, Any], published: Mapping[str, Any]) -> str:
     options = json.loads(row["variant"]) if row["variant"] else {}
     if "variant" in published and "variant" in options:
         wanted["variant"], found["variant"] = published["variant"], options["variant"]
-    queries = _query_count(str(row["benchmark"]))
-    if queries is not None:
+    card = benchmark_cards().get(str(row["benchmark"]))
+    of_side = {"image": "images", "text": "captions", "composed": "queries"}
+    queries = None if card is None else card.counts.get(of_side.get(card.query, "clips"))
+    if queries is not None:  # of the whole benchmark
         wanted["queries"] = queries
     return "; ".join(
         f"{name} is {found[name] or 'not given'}, not {value}"
         for name, value in wanted.items()
         if str(found[name]) != str(value)
     )
-
-
-def _query_count(benchmark: str) -> int | None:
-    """How many queries a whole benchmark has, where its card says so."""
-    card = benchmark_cards().get(benchmark)
-    of_side = {"image": "images", "text": "captions", "composed": "queries"}
-    return None if card is None else card.counts.get(of_side.get(card.query, "clips"))
 
 
 def _pooled(measured: pd.DataFrame) -> pd.DataFrame:
