@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -17,6 +19,7 @@ from benchmark.registry import METHODS, SHIFTS
 from tests.benchmark.backbones.fixtures_hf import save
 
 ROOT = Path(__file__).resolve().parents[3]
+TEMPLATES = ROOT / "benchmark" / "cli" / "templates"
 SUITES = Path(benchmark.data.__file__).parent / "suites"
 
 
@@ -144,6 +147,16 @@ def test_a_folder_of_transformers(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("mini:base", "mini", "mini-clips", "mini-composed:cirr"):
         assert any("adapts" in row for row in shown(capsys, name)), name
+
+
+@pytest.mark.parametrize(
+    "template", (ROOT / "benchmark/cli/templates").iterdir(), ids=lambda p: p.name
+)
+def test_what_a_new_package_imports_from_here_exists(template) -> None:
+    imports = r"^from ((?:benchmark|methods|shifts)[\w.]*) import (.+)$"
+    for module, names in re.findall(imports, template.read_text(), re.M):
+        found = importlib.import_module(module)
+        assert all(hasattr(found, name.strip()) for name in names.split(",")), module
 
 
 @pytest.mark.slow
