@@ -149,9 +149,7 @@ def test_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
         assert any("adapts" in row for row in shown(capsys, name)), name
 
 
-@pytest.mark.parametrize(
-    "template", (ROOT / "benchmark/cli/templates").iterdir(), ids=lambda p: p.name
-)
+@pytest.mark.parametrize("template", sorted(TEMPLATES.glob("*.txt")), ids=lambda path: path.stem)
 def test_what_a_new_package_imports_from_here_exists(template) -> None:
     imports = r"^from ((?:benchmark|methods|shifts)[\w.]*) import (.+)$"
     for module, names in re.findall(imports, template.read_text(), re.M):
