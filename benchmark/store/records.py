@@ -16,6 +16,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from benchmark.cell import (
     domain_labels,
     key_of,
 )
-from benchmark.errors import ResultsError, shown
+from benchmark.errors import ResultsError
 from benchmark.metrics.recall import of_queries, recall_at
 
 LARGEST = 1 << 30
@@ -205,11 +206,21 @@ def _measured(
     return {**found, "batches": tuple(map(changed, values.get("batches", ())))}
 
 
+_EXPECTED = {
+    "dict_type": "an object",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "string_type": "a text",
+}
+
+
 def _first_fault(error: ValidationError) -> str:
     """What has the wrong type, is missing or surplus: JSON from elsewhere can hold anything."""
     fault = error.errors(include_url=False)[0]
-    name = ".".join(map(str, fault["loc"]))
-    return f"{name!r} is {shown(fault['input'])}: {fault['msg']}"
+    name, kind = ".".join(map(str, fault["loc"])), fault["type"]
+    if kind in _EXPECTED:
+        return f"{name!r} is {fault['input']!r}, not {_EXPECTED[kind]}"
+    return f"{name!r}: {fault['msg']}"
 
 
 def _check_identity(record: Record, cell: Cell, path: Path) -> None:
@@ -249,13 +260,36 @@ def _arrays(record: Record, path: Path) -> dict[str, np.ndarray]:
 
 
 def _unpacked(content: bytes) -> dict[str, np.ndarray]:
-    """The inverse of ``packed``; no objects are made."""
+    """The inverse of ``packed``, quicker than ``np.load``: cells of a run have the same headers.
+
+    Nothing is allocated that a header only claims, and no objects are made.
+    """
+    arrays: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         size = sum(member.file_size for member in archive.infolist())
-    if size > LARGEST:
-        raise _BadRecord(f"its numbers per query would be {size} bytes, more than {LARGEST}")
-    with np.load(io.BytesIO(content), allow_pickle=False) as found:
-        return dict(found)
+        if size > LARGEST:
+            raise _BadRecord(f"its numbers per query would be {size} bytes, more than {LARGEST}")
+        for name in archive.namelist():
+            raw = archive.read(name)
+            start = 10 + int.from_bytes(raw[8:10], "little")
+            shape, dtype = _header(raw[:start])
+            if math.prod(shape) * dtype.itemsize != len(raw) - start:
+                raise _BadRecord(f"{name} is not of the size that it says ({shape})")
+            values = np.frombuffer(raw, dtype, offset=start).reshape(shape)
+            arrays[name.removesuffix(".npy")] = values
+    return arrays
+
+
+@lru_cache(maxsize=1024)
+def _header(raw: bytes) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type that the header of an ``.npy`` file says."""
+    stream = io.BytesIO(raw)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("an array is not in version 1.0 of numpy's format")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject or (fortran and len(shape) > 1):
+        raise ValueError(f"an array is of type {dtype}, or its columns come first")
+    return shape, dtype
 
 
 def _check_arrays(record: Record, cell: Cell, arrays: Mapping[str, np.ndarray]) -> None:
