@@ -13,7 +13,7 @@ import benchmark
 ROOT = Path(benchmark.__file__).resolve().parents[1]
 ALLOWED = {
     "methods": {"methods", "torch", "numpy", "pytest"},  # the last two in the shipped contract
-    "shifts": {"shifts", "numpy", "torch", "PIL", "pytest"},
+    "shifts": {"shifts", "numpy", "scipy", "torch", "PIL", "pytest"},
 }
 EXTRAS = {"nltk", "sentence_transformers", "transformers"}
 """Packages of extras: only inside functions, at use."""

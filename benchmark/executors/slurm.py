@@ -80,7 +80,7 @@ class SlurmExecutor(PoolExecutor[_Job]):
             shutil.rmtree(self._place, ignore_errors=True)
 
     def _configured(self, submitit: Any) -> Any:
-        own: dict[str, Any] = {"timeout_min": _DAY_MINUTES}
+        own: dict[str, Any] = {"timeout_min": _DAY_MINUTES, **self.options}
         if self.cluster == "slurm":
             own = {f"slurm_{name}": value for name, value in self.options.items()}
             own = {"cpus_per_task": self.threads, "slurm_time": _DAY_MINUTES} | own

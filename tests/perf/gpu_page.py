@@ -128,7 +128,7 @@ def _executors(part: Mapping[str, Any]) -> str:
     rows = [
         (way, row["failed"], "")
         if "failed" in row
-        else (way, row["equal_cells"], f"{row['seconds']:.1f}")
+        else (way, row["equal_cells"], f"{row['seconds']:.1f}" if row["seconds"] else "")
         for way, row in part.items()
         if isinstance(row, Mapping)
     ]
