@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from shifts.image.base import Floats
 
 if TYPE_CHECKING:
-    import torch
     from scipy.sparse import csr_array
 
 Taps = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
@@ -110,27 +109,29 @@ def correlate(plane: Floats, kernel: Floats, border: str = "reflect") -> Floats:
         kernel: (2 a + 1, 2 b + 1) float64, anchored at its centre.
         border: see ``border_index``.
     """
-    import torch
+    from scipy import fft
 
     height, width = plane.shape
     down, right = kernel.shape[0] // 2, kernel.shape[1] // 2
     rows = border_index(np.arange(-down, height + down), height, border)
     columns = border_index(np.arange(-right, width + right), width, border)
     # Only wrap-free positions are kept, so the FFT needs no room beyond the padded image.
-    size = (fast_length(len(rows)), fast_length(len(columns)))
-    padded = torch.from_numpy(plane.take(rows, axis=0).take(columns, axis=1))
-    spectrum = torch.fft.rfft2(padded, s=size).mul_(_response(kernel.tobytes(), kernel.shape, size))
-    full = np.asarray(torch.fft.irfft2(spectrum, s=size).numpy())
+    size = (fft.next_fast_len(len(rows), True), fft.next_fast_len(len(columns), True))
+    spectrum = fft.rfft2(plane.take(rows, axis=0).take(columns, axis=1), s=size)
+    spectrum *= _response(kernel.tobytes(), kernel.shape, size)
+    full: Floats = fft.irfft2(spectrum, s=size, overwrite_x=True)
     return full[2 * down : 2 * down + height, 2 * right : 2 * right + width]
 
 
 @lru_cache(maxsize=16)
-def _response(kernel: bytes, shape: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
+def _response(
+    kernel: bytes, shape: tuple[int, int], size: tuple[int, int]
+) -> NDArray[np.complex128]:
     """Spectrum of a float64 kernel turned by half, padded to ``size``."""
-    import torch
+    from scipy import fft
 
     weights = np.frombuffer(kernel).reshape(shape)
-    return torch.fft.rfft2(torch.from_numpy(weights[::-1, ::-1].copy()), s=size)
+    return np.asarray(fft.rfft2(weights[::-1, ::-1], s=size))
 
 
 def line_blur(plane: Floats, taps: Taps) -> Floats:
@@ -256,16 +257,3 @@ def sample(planes: Floats, rows: Floats, columns: Floats, border: str) -> Floats
         source, grid, mode="bilinear", padding_mode="reflection", align_corners=corners
     )
     return np.asarray(sampled[0].numpy())
-
-
-@lru_cache(maxsize=256)
-def fast_length(length: int) -> int:
-    """The smallest number from ``length`` on with no prime factor above 5."""
-    while True:
-        rest = length
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return length
-        length += 1
