@@ -192,19 +192,27 @@ def centre_zooms(plane: Floats, factors: tuple[float, ...]) -> Floats:
         (H, W) float64.
     """
     height, width = plane.shape
-    down, _ = _zooms_of_axis(height, factors)
-    source, result = np.ascontiguousarray(plane.T), np.empty(plane.shape)
-    for own, across in _zooms_of_axis(width, factors)[1]:
+    down, source = _zooms_down(height, factors), np.ascontiguousarray(plane.T)
+    result = np.empty(plane.shape)
+    for own, across in _zooms_across(width, factors):
         zooms = (across @ source).reshape(len(factors), -1, height).transpose(0, 2, 1)
         result[:, own] = down @ zooms.reshape(len(factors) * height, -1)
     return result
 
 
-@lru_cache(maxsize=32)
-def _zooms_of_axis(
+@lru_cache(maxsize=128)  # pictures of real data have about as many heights and widths
+def _zooms_down(size: int, factors: tuple[float, ...]) -> csr_array:
+    """The matrices of all zooms side by side, which adds what they give."""
+    from scipy import sparse
+
+    return sparse.hstack([_zoom_of_axis(size, factor) for factor in factors], "csr")
+
+
+@lru_cache(maxsize=128)
+def _zooms_across(
     size: int, factors: tuple[float, ...], length: int = 32
-) -> tuple[csr_array, list[tuple[slice, csr_array]]]:
-    """The matrices of all zooms side by side, and one below the other by blocks of results.
+) -> list[tuple[slice, csr_array]]:
+    """The matrices of all zooms one below the other, by blocks of results.
 
     The zooms of a block fit into the processor's cache.
     """
@@ -212,9 +220,7 @@ def _zooms_of_axis(
 
     zooms = [_zoom_of_axis(size, factor) for factor in factors]
     blocks = [slice(start, min(size, start + length)) for start in range(0, size, length)]
-    return sparse.hstack(zooms, "csr"), [
-        (own, sparse.vstack([zoom[own] for zoom in zooms], "csr")) for own in blocks
-    ]
+    return [(own, sparse.vstack([zoom[own] for zoom in zooms], "csr")) for own in blocks]
 
 
 def _zoom_of_axis(size: int, factor: float) -> csr_array:

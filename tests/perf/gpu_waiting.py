@@ -17,7 +17,7 @@ from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
 from benchmark.evaluation.builders import _make_method, _make_shift
 from benchmark.evaluation.resources import Resources
-from benchmark.evaluation.workers import loaded, one_thread
+from benchmark.evaluation.workers import loaded
 from benchmark.registry import METHODS, SHIFTS
 from shifts.builtin import builtin_class, names_of
 from tests.perf.cells import finished
@@ -79,7 +79,7 @@ def resources_for(folder: Path, model: str, **kwargs: Any) -> Resources:
 def costliest_shift(folder: Path) -> tuple[str, dict[str, float]]:
     """Which image shift takes longest for a picture, and the ms of each; in a loader worker.
 
-    In this process other threads would count, and so would their waiting.
+    It has one thread; in this process others would count, and so would their waiting.
     """
     item = pictures_on_disk(folder).queries[0]
     names = [name for name in names_of("image") if name != "frost"]  # needs photographs
@@ -87,9 +87,8 @@ def costliest_shift(folder: Path) -> tuple[str, dict[str, float]]:
     def milliseconds(name: str) -> float:
         shift = builtin_class(name)()
         job = functools.partial(shift.apply, item, 5, np.random.default_rng(0))
-        with one_thread():
-            job()
-            return fastest_ms(job)
+        job()
+        return fastest_ms(job)
 
     with loaded(milliseconds, names, 1) as made:
         spent = dict(zip(names, made, strict=True))

@@ -16,8 +16,7 @@ from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.cell import ShiftSpec
-from benchmark.data.media import ImageFiles
-from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
+from benchmark.data.retrieval import RetrievalSet
 from benchmark.evaluation.changes import Corruption, corruption
 from benchmark.evaluation.environment import usable_cores
 from benchmark.evaluation.loader import QueryInputs
@@ -25,6 +24,7 @@ from benchmark.evaluation.workers import keep_freed_memory, loaded
 from shifts.base import Shift
 from shifts.builtin import builtin_class
 from tests.perf.cells import fastest, in_child
+from tests.perf.gpu_waiting import pictures_on_disk
 from tests.perf.test_image_shifts import SEVERITIES, fastest_ms, make, once, picture
 from tests.perf.vit import random_vit
 from tests.shifts.rewrite import BROKEN, load_rewrite
@@ -37,21 +37,10 @@ PASS_SECONDS, THEIRS_AT_ONCE = 1.2, 8
 
 
 def pictures_in(folder: Path) -> RetrievalSet:
-    paths = [folder / f"{number}.jpg" for number in range(COUNT)]
     whole = picture()
-    for number, path in enumerate(paths):
-        Image.fromarray(np.roll(whole, number, axis=1)).save(path)
-    ids = [path.stem for path in paths]
-    return RetrievalSet(
-        name="pictures",
-        query_modality="image",
-        gallery_modality="text",
-        queries=ImageFiles(ids, paths),
-        gallery=Texts(ids, ids),
-        relevance=Relevance.from_lists([[i] for i in range(COUNT)]),
-        groups=np.arange(COUNT),
-        fingerprint="",
-    )
+    for number in range(COUNT):
+        Image.fromarray(np.roll(whole, number, axis=1)).save(folder / f"{number:04d}.jpg")
+    return pictures_on_disk(folder)
 
 
 def seconds_of_loading(name: str, folder: str) -> list[float]:
