@@ -24,7 +24,7 @@ import shifts
 from benchmark.errors import PluginError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
-    from benchmark.data.suite import BenchmarkCard
+    from benchmark.data.card import BenchmarkCard
 
 logger = logging.getLogger(__name__)
 
@@ -314,7 +314,7 @@ def _distribution(point: EntryPoint) -> str:
 
 
 def _benchmarks() -> Builtins:
-    from benchmark.data.suite import benchmark_cards, suite_names
+    from benchmark.data.card import benchmark_cards, suite_names
 
     origins = dict.fromkeys(suite_names(), BUILTIN)  # others are the user's own suite files
     cards = benchmark_cards().items()
@@ -322,7 +322,7 @@ def _benchmarks() -> Builtins:
 
 
 def _own_benchmark(name: str) -> Mapping[str, Any] | None:
-    from benchmark.data.suite import own_card
+    from benchmark.data.card import own_card
 
     card = own_card(name)
     return None if card is None else _benchmark(card, "your own data")
@@ -364,7 +364,7 @@ pe_av: video audio: PE-AV video-audio through transformers
 METHODS = Registry("method", methods.BUILTINS, base="methods.base:Method")
 SHIFTS = Registry("shift", shifts.BUILTINS, aliases=shifts.ALIASES, base="shifts.base:Shift")
 BENCHMARKS = Registry(
-    "benchmark", _benchmarks, derived=_own_benchmark, base="benchmark.data.suite:BenchmarkCard"
+    "benchmark", _benchmarks, derived=_own_benchmark, base="benchmark.data.card:BenchmarkCard"
 )
 BACKBONES = Registry("backbone", _BACKBONES)
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmark.data.card import load_suite
 from benchmark.data.datasets.folders import LAYOUTS
-from benchmark.data.suite import load_suite
 from benchmark.registry import METHODS, SHIFTS
 from methods import BUILTINS as BUILTIN_METHODS
 from shifts.base import ShiftCard

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.cell import SOURCE
-from benchmark.data.suite import benchmark_cards
+from benchmark.data.card import benchmark_cards
 from benchmark.report.unlabelled import FITTED, PREDICTORS, features, model
 
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)

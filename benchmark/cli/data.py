@@ -16,9 +16,9 @@ from rich.text import Text
 
 from benchmark.cli.main import FAILED, OK, Command, UsageError, say, table
 from benchmark.config.files import expanded, user_path
+from benchmark.data.card import BenchmarkCard, load_suite
 from benchmark.data.datasets.folders import layout_of
 from benchmark.data.own.source import is_own, refuse_other_files
-from benchmark.data.suite import BenchmarkCard, load_suite
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:

@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmark.data.card import BenchmarkCard
+from benchmark.data.card import BenchmarkCard, benchmark_card
 from benchmark.data.datasets.base import ClipPairs, DataSet, ImageTextPairs
 from benchmark.data.own.load import read_own, understand
 from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import open_table
 from benchmark.data.retrieval import Items, RetrievalSet, Texts
-from benchmark.data.suite import benchmark_card
 from benchmark.data.tasks import loader_of
 from benchmark.errors import DataError, shown
 

@@ -22,10 +22,16 @@ from benchmark.cell import (
 )
 from benchmark.config.presets import parse
 from benchmark.config.run import BenchConfig
-from benchmark.data.card import SEPARATOR, SPLIT, BenchmarkCard
+from benchmark.data.card import (
+    SEPARATOR,
+    SPLIT,
+    BenchmarkCard,
+    benchmark_cards,
+    home_card,
+    load_suite,
+)
 from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.data.suite import benchmark_cards, home_card, load_suite
 from benchmark.data.tasks import load_retrieval_set
 from benchmark.errors import ConfigError, PluginError, QueryShiftError, reason_of
 from benchmark.evaluation.cache import DIGESTS, disk_cache

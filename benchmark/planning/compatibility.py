@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmark.cell import CLEAN, SOURCE, BackboneSpec, Cell
 from benchmark.config.files import user_path
 from benchmark.config.run import BenchConfig, Traced
-from benchmark.data import suite as bundled
+from benchmark.data import card as bundled
 from benchmark.data.card import BenchmarkCard, Suite
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean, unknown
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, SHIFTS

@@ -9,8 +9,7 @@ from itertools import product
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.config.presets import Place
 from benchmark.config.run import BenchConfig
-from benchmark.data.card import SEPARATOR
-from benchmark.data.suite import BenchmarkCard
+from benchmark.data.card import SEPARATOR, BenchmarkCard
 from benchmark.errors import ConfigError
 from benchmark.evaluation.stream import summary
 from benchmark.evaluation.stream_kinds import MIXING, check_stream

@@ -24,8 +24,8 @@ from benchmark.config.presets import check_preset, parse
 from benchmark.config.run import INTEGERS, NAME, Traced, names, traced
 from benchmark.config.run import KINDS as SETTINGS
 from benchmark.config.validate import Place, at_commas, mapping, named, one_of, several
+from benchmark.data.card import benchmark_cards
 from benchmark.data.datasets.ready_made import CORRUPTIONS
-from benchmark.data.suite import benchmark_cards
 from benchmark.errors import UnknownNameError, did_you_mean, shown, unknown
 from benchmark.evaluation.stream_kinds import KINDS as STREAMS
 from benchmark.evaluation.stream_kinds import check_kind

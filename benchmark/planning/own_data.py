@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.cell import CLEAN, DOMAIN
 from benchmark.config.run import BenchConfig
-from benchmark.data.card import TASKS
+from benchmark.data.card import TASKS, benchmark_card
 from benchmark.data.own.source import PREFIX, OwnSource, is_own, read_columns, refuse_other_files
-from benchmark.data.suite import benchmark_card
 from benchmark.errors import ConfigError, did_you_mean
 from benchmark.evaluation.stream_kinds import MIXING
 from benchmark.planning.compatibility import why_not

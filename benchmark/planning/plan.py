@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.cell import CLEAN, SOURCE, Cell, Identity, PartTexts
 from benchmark.config.run import BenchConfig, Traced, defaults, from_file, from_flags
-from benchmark.data.card import SEPARATOR
-from benchmark.data.suite import BenchmarkCard
+from benchmark.data.card import SEPARATOR, BenchmarkCard
 from benchmark.errors import ConfigError
 from benchmark.evaluation.stream_kinds import MIXING
 from benchmark.planning.compatibility import check_effects, fitting_shifts, load_suite, why_not

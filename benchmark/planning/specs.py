@@ -34,7 +34,7 @@ from benchmark.config.presets import (
 from benchmark.config.run import KINDS as SETTINGS
 from benchmark.config.run import BenchConfig
 from benchmark.config.validate import check, kinds_of, mapping
-from benchmark.data.suite import BenchmarkCard
+from benchmark.data.card import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
 from benchmark.evaluation.stream_kinds import MIXING, check_kind, check_stream
 from benchmark.planning.compatibility import facts, why_not

@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.cell import STREAM_OPTIONS, Cell, Record, Status
-from benchmark.data.card import SEPARATOR
-from benchmark.data.suite import benchmark_card
+from benchmark.data.card import SEPARATOR, benchmark_card
 from benchmark.errors import UnknownNameError
 from benchmark.metrics.average_ranks import RankTest, average_ranks, compare_ranks
 from benchmark.metrics.intervals import Comparison, all_comparisons, holm

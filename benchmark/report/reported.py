@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 
 from benchmark.cell import SOURCE
-from benchmark.data.suite import benchmark_cards
+from benchmark.data.card import benchmark_cards
 from benchmark.errors import ResultsError
 from benchmark.report.frames import TIDY_COLUMNS
 

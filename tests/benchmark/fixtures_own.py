@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmark.data.card import own_card
 from benchmark.data.own.load import understand
-from benchmark.data.own.source import OwnSource, own_card
+from benchmark.data.own.source import OwnSource
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import load_retrieval_set
 

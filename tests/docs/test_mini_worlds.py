@@ -13,9 +13,9 @@ import pytest
 
 from benchmark.cell import BackboneSpec
 from benchmark.config.presets import applicable, complete
+from benchmark.data.card import benchmark_card, load_suite
 from benchmark.data.datasets import BUILTINS as DATASETS
 from benchmark.data.retrieval import Texts
-from benchmark.data.suite import benchmark_card, load_suite
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.mini.pictures.backbone import ENCODERS, weights_folder
 from benchmark.mini.pictures.backbone import load as load_backbone

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
-from benchmark.data.suite import load_suite
+from benchmark.data.card import load_suite
 from benchmark.metrics.recall import summary
 from benchmark.store.records import packed, text_of
 from benchmark.store.run_store import RunStore

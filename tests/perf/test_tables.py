@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from benchmark.data.suite import load_suite
+from benchmark.data.card import load_suite
 from benchmark.report.boards import boards, latex, markdown
 from benchmark.report.frames import by_shift, leaderboard, pairwise_frame, ranking_frame, rankings
 from benchmark.report.pools import benchmark_pools, shift_pools

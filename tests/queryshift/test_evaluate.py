@@ -16,7 +16,7 @@ from PIL import Image
 
 import benchmark
 import queryshift
-from benchmark.data.suite import benchmark_card
+from benchmark.data.card import benchmark_card
 from benchmark.data.tasks import load_retrieval_set
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from methods.tent import Tent

@@ -211,7 +211,7 @@ def tidy_of(cells: list[dict]) -> pd.DataFrame:
 
 
 def test_gain_that_follows_from_the_numbers_is_found_on_data_left_out() -> None:
-    from benchmark.data.suite import load_suite
+    from benchmark.data.card import load_suite
 
     generator = np.random.default_rng(1)
     cells = []

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-from benchmark.cell import BackboneSpec
-from benchmark.data.card import TASKS, BenchmarkCard
 from benchmark.data.datasets.nearby import is_junk, packed, unpacking
 from benchmark.errors import ConfigError, DataError
 
@@ -233,48 +231,6 @@ def undescribed(folder: Path, *, strict: bool = True) -> str:
     if strict or (archives and not any(path.is_dir() for path in inside)):
         return f"is a folder without a table; {archives}expected {form}, or shards (.tar)"
     return ""
-
-
-def own_card(name: str) -> BenchmarkCard | None:
-    """The card of own data by the name of a direction ("own:birds-i2t"); None for another name.
-
-    Shifts and severity are those of the paper's suite for queries of that kind.
-    """
-    stem, _, side = name.rpartition("-")
-    sides = {
-        short: (task, query) for task, each in TASKS.items() for query, (_, short) in each.items()
-    }
-    if not stem.startswith(PREFIX) or side not in sides:
-        return None
-    from benchmark.data.suite import load_suite
-
-    task, query = sides[side]
-    like = next(
-        card
-        for card in load_suite("paper").benchmarks
-        if card.setting == "QS" and card.query == query
-    )
-    return BenchmarkCard(
-        id=name,
-        suite=SUITE,
-        task=task,
-        dataset=stem,
-        query=query,
-        split="",
-        counts={},
-        setting="QS",
-        shifts=like.shifts,
-        severity=like.severity,
-        shift_options=like.shift_options,
-        summary=f"your own data {stem.removeprefix(PREFIX)!r}, {query} queries",
-        paper="none",
-        named_by="our reading",
-        licence="yours",
-        preset="published",
-        backbone=BackboneSpec(transform="clip"),
-        cleaning="none",
-        row=stem,
-    )
 
 
 def read_columns(columns: Iterable[str]) -> tuple[tuple[str, str], ...]:

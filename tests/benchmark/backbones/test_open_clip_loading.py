@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from benchmark.backbones.open_clip import build_model, load
 from benchmark.backbones.towers import OpenClipBackbone
 from benchmark.cell import BackboneSpec
-from benchmark.data.suite import benchmark_card
+from benchmark.data.card import benchmark_card
 from benchmark.data.tasks import load_retrieval_set
 from benchmark.errors import ConfigError, UnknownNameError, WeightsError
 from tests.benchmark.backbones.contract import collated

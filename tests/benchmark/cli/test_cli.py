@@ -15,7 +15,7 @@ import pytest
 
 import benchmark
 from benchmark.cli import main
-from benchmark.data.suite import Suite
+from benchmark.data.card import Suite
 from benchmark.planning import plan as plan_module
 from benchmark.registry import BENCHMARKS, METHODS
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from benchmark.cli import data as command
 from benchmark.cli.data import Data
 from benchmark.cli.main import FAILED, OK, UsageError
+from benchmark.data.card import BenchmarkCard, Suite, load_suite
 from benchmark.data.datasets import BUILTINS
-from benchmark.data.suite import BenchmarkCard, Suite, load_suite
 from benchmark.errors import ConfigError, DataError, UnknownNameError
 from tests.benchmark.fixtures_karpathy import coco_name, make_coco, make_flickr
 from tests.benchmark.fixtures_pairs import make_nocaps

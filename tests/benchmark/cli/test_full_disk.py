@@ -11,8 +11,9 @@ import pytest
 
 import queryshift
 from benchmark.cli.main import main
+from benchmark.data.card import own_card
 from benchmark.data.own.load import load_own
-from benchmark.data.own.source import OwnSource, own_card
+from benchmark.data.own.source import OwnSource
 from benchmark.errors import DataError
 from benchmark.store.run_store import RunStore
 from tests.benchmark.fixtures_own import make_pairs

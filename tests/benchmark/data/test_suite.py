@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.suite import (
+from benchmark.data.card import (
     BenchmarkCard,
     benchmark_card,
     benchmark_cards,
@@ -114,7 +114,7 @@ def test_published_counts() -> None:
 
 def test_listing_imports_neither_torch_nor_numpy() -> None:
     code = (
-        "import sys; from benchmark.data.suite import benchmark_cards; benchmark_cards(); "
+        "import sys; from benchmark.data.card import benchmark_cards; benchmark_cards(); "
         "print([m for m in ('torch', 'numpy', 'pandas', 'open_clip') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -22,8 +22,7 @@ from safetensors.torch import save_file
 
 from benchmark.cell import Cell, Status
 from benchmark.config.run import BenchConfig
-from benchmark.data.card import BenchmarkCard
-from benchmark.data.suite import benchmark_card, load_suite, suite_names
+from benchmark.data.card import BenchmarkCard, benchmark_card, load_suite, suite_names
 from benchmark.errors import ConfigError
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.cache import LRUCache

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from benchmark.cell import BackboneSpec, Cell, Record, ShiftSpec, Status, StreamSpec
+from benchmark.data.card import benchmark_card, benchmark_cards, home_card, read_suite
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.data.suite import benchmark_card, benchmark_cards, home_card, read_suite
 from benchmark.errors import ConfigError, DataError
 from benchmark.evaluation.builders import _home_of
 from benchmark.evaluation.cache import DiskCache

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmark.config.run import BenchConfig
-from benchmark.data.suite import load_suite
+from benchmark.data.card import load_suite
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.planning.gridfile import grid_path, read_grid
 from benchmark.planning.plan import Plan, plan_grid, settings_of

@@ -11,8 +11,8 @@ import pytest
 from benchmark.cell import Cell
 from benchmark.cli.main import main
 from benchmark.config.run import BenchConfig, Traced, defaults
+from benchmark.data.card import benchmark_card
 from benchmark.data.own.source import OwnSource
-from benchmark.data.suite import benchmark_card
 from benchmark.errors import ConfigError, DataError, QueryShiftError
 from benchmark.evaluation.builders import default_resources
 from benchmark.planning.gridfile import read_grid

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.cell import BackboneSpec
 from benchmark.config.run import BenchConfig
-from benchmark.data.suite import load_suite
+from benchmark.data.card import load_suite
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.planning.plan import run_name, select
 from benchmark.planning.specs import backbone_spec, device_name, preset_name

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from benchmark.cli import main
-from benchmark.data.suite import FILES_VARIABLE, load_suite
+from benchmark.data.card import FILES_VARIABLE, load_suite
 from benchmark.registry import BENCHMARKS
 
 MINE = """\

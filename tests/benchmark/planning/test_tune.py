@@ -10,7 +10,7 @@ import yaml
 
 from benchmark.cli.main import main
 from benchmark.config.presets import MODALITIES, Place, resolve, shipped_path
-from benchmark.data.suite import load_suite
+from benchmark.data.card import load_suite
 from benchmark.errors import ConfigError
 from benchmark.evaluation import builders
 from benchmark.planning import tune

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.data.card import benchmark_card, read_suite
 from benchmark.data.retrieval import Sections
-from benchmark.data.suite import benchmark_card, read_suite
 from benchmark.errors import ConfigError
 from benchmark.report.boards import boards, latex, markdown
 from benchmark.report.frames import by_shift, leaderboard

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.cell import BackboneSpec
+from benchmark.data.card import BenchmarkCard
 from benchmark.data.datasets.base import ImageTextPairs
-from benchmark.data.suite import BenchmarkCard
 from benchmark.errors import DataError
 from methods.base import Method, MethodCard, QueryEncoder, StepOutput
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import benchmark
+from benchmark.data.card import load_suite
 from benchmark.data.datasets.folders import LAYOUTS, layout_of
-from benchmark.data.suite import load_suite
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_sets import SETS
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark.data.card import load_suite
 from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.datasets.captioned import load_coco
-from benchmark.data.suite import load_suite
 from benchmark.data.tasks import build_pairs
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_karpathy import make_coco

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.cell import BackboneSpec, Cell, Record, ShiftSpec, Status
+from benchmark.data.card import BenchmarkCard
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.data.suite import BenchmarkCard
 from benchmark.data.tasks import load_retrieval_set
 from benchmark.errors import DataError
 from benchmark.evaluation.builders import default_resources

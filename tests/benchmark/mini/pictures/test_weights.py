@@ -12,7 +12,7 @@ import torch
 
 from benchmark.cell import BackboneSpec
 from benchmark.config.presets import applicable, complete
-from benchmark.data.suite import benchmark_card
+from benchmark.data.card import benchmark_card
 from benchmark.data.tasks import clean
 from benchmark.errors import UnknownNameError
 from benchmark.metrics.ranking import ranks
