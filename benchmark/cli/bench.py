@@ -21,8 +21,8 @@ from benchmark.config import run as settings
 from benchmark.config.run import BenchConfig
 
 if TYPE_CHECKING:
-    from benchmark.planning.grid import Planned
     from benchmark.planning.plan import Plan as RunPlan
+    from benchmark.planning.plan import Planned
     from benchmark.report.pools import Pool
     from benchmark.report.results import CellResult
     from benchmark.store.run_store import RunStore

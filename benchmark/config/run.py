@@ -329,6 +329,11 @@ class Traced:
     value: Any
     origin: str
 
+    @property
+    def line(self) -> str:
+        """File and line; "" where no file says it."""
+        return self.origin if ":" in self.origin else ""
+
 
 def defaults(**preset: Any) -> dict[str, Traced]:
     """Every setting's default; ``preset`` holds a command's own."""

@@ -1,4 +1,4 @@
-"""Compatibility: what cannot be run together, settings without effect, suites by their names."""
+"""Compatibility: benchmarks with the shifts that fit them, suites, settings without effect."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ from benchmark.config.run import BenchConfig, Traced
 from benchmark.data import card as bundled
 from benchmark.data.card import BenchmarkCard, Suite
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean, unknown
+from benchmark.evaluation.stream_kinds import MIXING
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, SHIFTS
 from shifts.base import ShiftCard
 
 if TYPE_CHECKING:
     from benchmark.data.datasets.ready_made import Corruption
+
+ALL = "all"
+DEFAULT_SUITE = "mini"
+OWN_DATA = "paper"
+DEFAULT_SHIFT = "gaussian_noise"
 
 
 def facts(shift: str) -> ShiftCard | Corruption:
@@ -181,3 +187,104 @@ def plugin_cards() -> list[BenchmarkCard]:
     """The benchmarks that this package does not ship: of plugins, and of suite files."""
     names = BENCHMARKS.usable()
     return [BENCHMARKS.get(name) for name in names if BENCHMARKS.origin(name) != BUILTIN]
+
+
+Selection = list[tuple[BenchmarkCard, tuple[str, ...]]]
+"""The benchmarks of a run, each with the names of its shifts."""
+
+
+def select(config: BenchConfig) -> Selection:
+    """The benchmarks that flags ask for, each with those of the shifts that fit it.
+
+    Raises:
+        QueryShiftError: unknown names, or a shift and a benchmark that do not fit.
+    """
+    cards = _cards(config)
+    mixing = [kind for kind in config.stream if kind in MIXING]
+    if ALL in config.shift or (not config.shift and (config.benchmark or mixing)):
+        cards = cards if config.benchmark else cards[:1]
+        return [(card, _own_shifts(config, card)) for card in cards]
+    asked = config.shift or (DEFAULT_SHIFT,)
+    shifts = tuple(dict.fromkeys(resolve_shift(config, name) for name in asked))
+    if not config.benchmark:
+        # For each shift the suite's first benchmark that it fits.
+        fitting = (next((c for c in cards if not why_not(c, shift)), None) for shift in shifts)
+        cards = tuple({card.id: card for card in fitting if card}.values()) or cards
+    chosen = [(card, tuple(s for s in shifts if not why_not(card, s))) for card in cards]
+    for shift in shifts:
+        if not any(shift in fit for _, fit in chosen):
+            raise ConfigError(why_not(cards[0], shift) + fitting_shifts(cards[0]))
+    for card, fit in chosen:
+        if config.benchmark and ALL not in config.benchmark and not fit:
+            raise ConfigError(why_not(card, shifts[0]) + fitting_shifts(card))
+        if mixing and fit and fit != shifts:
+            wrong = next(why_not(card, shift) for shift in shifts if shift not in fit)
+            raise ConfigError(
+                f"a {mixing[0]} stream brings all its shifts to the same queries, but {wrong}; "
+                "name shifts of one modality"
+            )
+    return [(card, fit) for card, fit in chosen if fit]
+
+
+def select_all(config: BenchConfig) -> Selection:
+    """The benchmarks that a grid asks for, each with all its shifts, whether they fit or not."""
+    named = [resolve_shift(config, name) for name in config.shift if name != ALL]
+    found = []
+    for card in _cards(config):
+        own = _own_shifts(config, card) if ALL in config.shift else ()
+        found.append((card, tuple(dict.fromkeys((*own, *named)))))
+    return found
+
+
+def _cards(config: BenchConfig) -> tuple[BenchmarkCard, ...]:
+    """The benchmarks that are named, else all of the suite.
+
+    Raises:
+        QueryShiftError: unknown names, or a benchmark of another suite.
+    """
+    if not config.benchmark or ALL in config.benchmark:
+        default = OWN_DATA if config.ready_made else DEFAULT_SUITE
+        return load_suite(config.suite or default).benchmarks
+    suite = load_suite(config.suite).name if config.suite else ""  # says first if it is unknown
+    cards = tuple({c.id: c for name in config.benchmark for c in members(name)}.values())
+    for card in cards:
+        if suite and card.suite != suite:
+            raise ConfigError(
+                f"benchmark {card.id!r} is in suite {card.suite!r}, not {config.suite!r}; "
+                f"leave the suite out or say {card.suite!r}"
+            )
+    return cards
+
+
+def members(name: str) -> tuple[BenchmarkCard, ...]:
+    """The benchmark of that id, or the directions of the row of that name.
+
+    Raises:
+        UnknownNameError: neither exists.
+    """
+    if name not in BENCHMARKS:
+        cards = (BENCHMARKS.get(known) for known in BENCHMARKS.usable())
+        if of_row := tuple(card for card in cards if card.row == name):
+            return of_row
+    return (BENCHMARKS.get(name),)
+
+
+def _own_shifts(config: BenchConfig, card: BenchmarkCard) -> tuple[str, ...]:
+    """A benchmark's own shifts; of ready-made queries all published types of its modality."""
+    if not config.ready_made or card.shifts == (CLEAN,):
+        return tuple(resolve_shift(config, shift) for shift in card.shifts)
+    from benchmark.data.datasets.ready_made import CORRUPTIONS
+
+    return tuple(name for name, kind in CORRUPTIONS.items() if kind.modality == card.query)
+
+
+def resolve_shift(config: BenchConfig, shift: str) -> str:
+    """The shift's full name; where ready-made queries are used, one that they exist of."""
+    if not config.ready_made:
+        return SHIFTS.resolve(shift)
+    name = SHIFTS.aliases().get(shift, shift)
+    if name != CLEAN:
+        from benchmark.data.datasets.ready_made import corruption
+
+        corruption(name)
+    return name

@@ -29,9 +29,9 @@ from benchmark.data.datasets.ready_made import CORRUPTIONS
 from benchmark.errors import UnknownNameError, did_you_mean, shown, unknown
 from benchmark.evaluation.stream_kinds import KINDS as STREAMS
 from benchmark.evaluation.stream_kinds import check_kind
-from benchmark.planning.compatibility import load_suite
-from benchmark.planning.plan import MAX_CELLS, WITH_CHOICES, members
-from benchmark.planning.specs import ALL, STREAM_KINDS, Choice
+from benchmark.planning.compatibility import ALL, load_suite, members
+from benchmark.planning.plan import MAX_CELLS, WITH_CHOICES
+from benchmark.planning.specs import STREAM_KINDS, Choice
 from benchmark.registry import BENCHMARKS, METHODS, SHIFTS
 
 COMBINED = (
@@ -154,7 +154,7 @@ def _choice(document: Document, at: Place, kind: str, entry: str | dict[str, Any
         of_streams = ("batch_size", *STREAM_OPTIONS.get(name, ()))
         own = of_streams if kind == "stream" else ("pretrained", "transform")
         swept = mapping({key: several({**SETTINGS, **STREAM_KINDS}[key]) for key in own})
-        document.check(swept, place, owner)
+        options = document.check(swept, place, owner)
     return Choice(name, options, document.where(place))
 
 

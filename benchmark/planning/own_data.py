@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.cell import CLEAN, DOMAIN
 from benchmark.config.run import BenchConfig
@@ -13,8 +13,8 @@ from benchmark.data.card import TASKS, benchmark_card
 from benchmark.data.own.source import PREFIX, OwnSource, is_own, read_columns, refuse_other_files
 from benchmark.errors import ConfigError, did_you_mean
 from benchmark.evaluation.stream_kinds import MIXING
-from benchmark.planning.compatibility import why_not
-from benchmark.planning.specs import ALL, OWN_BACKBONE, Choice
+from benchmark.planning.compatibility import ALL, why_not
+from benchmark.planning.specs import OWN_BACKBONE, Choice
 from benchmark.registry import BACKBONES, SHIFTS
 
 if TYPE_CHECKING:
@@ -27,29 +27,30 @@ _EMBEDDED = {"video_audio": "mini-clips", "composed": "mini-composed:cirr"}
 """What "mini" means for tasks that the small CLIP does not do."""
 
 
-def with_own_data(config: BenchConfig, given: Collection[str]) -> BenchConfig:
-    """The settings with the user's own data as benchmarks, where DATA names such data.
+def with_own_data(
+    config: BenchConfig, choices: Mapping[str, Sequence[Choice]], given: Collection[str]
+) -> tuple[BenchConfig, Mapping[str, Sequence[Choice]]]:
+    """The settings of a block with the user's own data as benchmarks, where DATA names such data.
 
     DATA is the folder of the published data sets where a benchmark or a suite of them is named,
     and a user's own data where it is a table, shards, "hf:NAME" or a folder with a metadata file.
 
     Args:
-        config: the settings of the run.
-        given: names of those that the user set.
+        config: the block's settings; of methods, streams and models the choices count.
+        choices: "method", "stream" and "model" -> those chosen, with their own options.
+        given: names of the settings that the user set.
 
     Raises:
         QueryShiftError: settings that contradict each other, no model, or data that cannot be
             understood.
     """
-    named = [name for name in config.benchmark if not name.startswith(PREFIX)]
+    named = [name for name in config.benchmark if name != ALL and not name.startswith(PREFIX)]
     is_table = bool(config.data) and is_own(config.data)
     if not is_table or ((named or config.suite) and Path(config.data).is_dir()):
         _refuse_own_settings(config)
-        return config
+        return config, choices
     if named or config.suite:
-        what = (
-            f"--benchmark {named[0]}" if named and named != ["all"] else f"--suite {config.suite}"
-        )
+        what = f"--benchmark {named[0]}" if named else f"--suite {config.suite}"
         raise ConfigError(
             f"--data {config.data} is your own table, and {what} runs on published data sets; "
             "leave one of them out (own results are called own:NAME-i2t and the like)"
@@ -57,9 +58,28 @@ def with_own_data(config: BenchConfig, given: Collection[str]) -> BenchConfig:
     from benchmark.data.own.load import understand
 
     source = source_of(config)
-    apart = bool(source.clean) or source.unlabelled  # a query log is shifted as it is
     found = understand(source)
-    return completed(replace(config, data=source.text), given, found, clean_apart=apart)
+    names = ["" if one.name == OWN_BACKBONE else one.name for one in choices["model"]]
+    every = config.shift == (ALL,) and "shift" not in given  # as of a grid that names none
+    wanted = replace(
+        config,
+        data=source.text,
+        benchmark=() if ALL in config.benchmark else config.benchmark,
+        shift=() if every else config.shift,
+        model=names[0],
+    )
+    apart = bool(source.clean) or source.unlabelled  # a query log is shifted as it is
+    settled = completed(wanted, given, found, clean_apart=apart)
+    if every and settled.shift != (CLEAN,):
+        settled = replace(settled, shift=(ALL,))
+    streams = choices["stream"]
+    if settled.stream != config.stream:
+        streams = [Choice(name) for name in settled.stream]
+    models = [
+        replace(choice, name=_model(name, found.task))
+        for choice, name in zip(choices["model"], names, strict=True)
+    ]
+    return replace(settled, model=""), {**choices, "stream": streams, "model": models}
 
 
 def source_of(config: BenchConfig) -> OwnSource:
@@ -85,46 +105,6 @@ def source_of(config: BenchConfig) -> OwnSource:
         read_columns(config.columns),
         *(config.gallery, config.qrels, config.clean, config.split, config.unlabelled),
     ).absolute()
-
-
-def own_block(
-    config: BenchConfig, choices: Mapping[str, Sequence[Choice]], given: Collection[str]
-) -> tuple[BenchConfig, dict[str, Sequence[Choice]]]:
-    """A grid's block on the user's own table, if its data are one; any other stays as it is.
-
-    Benchmarks and shifts that the grid does not name are those of the table, as with flags; the
-    shifts of its directions are all that queries of their kind have.
-
-    Args:
-        config: the block's settings.
-        choices: its methods, streams and models.
-        given: names of the settings that a file or a flag says.
-
-    Raises:
-        QueryShiftError: as ``with_own_data``.
-    """
-    if not config.data or not is_own(config.data):
-        _refuse_own_settings(config, pictures=False)
-        return config, dict(choices)
-    names = ["" if one.name == OWN_BACKBONE else one.name for one in choices["model"]]
-    every: dict[str, Any] = {
-        name: () for name in ("benchmark", "shift") if getattr(config, name) == (ALL,)
-    }
-    one = replace(config, **every, model=names[0])
-    settled = with_own_data(one, given)
-    if settled is one:  # the folder of published data sets that the grid names
-        return config, dict(choices)
-    if "shift" in every and settled.shift != (CLEAN,):
-        settled = replace(settled, shift=(ALL,))
-    streams = choices["stream"]
-    if settled.stream != one.stream:
-        streams = [Choice(name) for name in settled.stream]
-    card = benchmark_card(settled.benchmark[0])
-    models = [
-        replace(choice, name=_model(name, card.task))
-        for choice, name in zip(choices["model"], names, strict=True)
-    ]
-    return replace(settled, model=""), {**choices, "stream": streams, "model": models}
 
 
 def completed(
@@ -201,8 +181,8 @@ def _model(model: str, task: str) -> str:
     )
 
 
-def _refuse_own_settings(config: BenchConfig, *, pictures: bool = True) -> None:
-    if pictures and config.data and not config.benchmark and not config.suite:
+def _refuse_own_settings(config: BenchConfig) -> None:
+    if config.data and not config.benchmark and not config.suite:
         refuse_other_files(config.data)
     for name in _OWN_ONLY:
         if getattr(config, name):

@@ -1,41 +1,83 @@
-"""Plans: from flags or a grid file to cells; flags are a grid with one block."""
+"""Plans: from settings to cells; flags are a grid with one block. Loads no data and no weights."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import product
 from typing import TYPE_CHECKING
 
-from benchmark.cell import CLEAN, SOURCE, Cell, Identity, PartTexts
+from benchmark.cell import (
+    SOURCE,
+    BackboneSpec,
+    Cell,
+    Identity,
+    MethodSpec,
+    PartTexts,
+    ShiftSpec,
+    StreamSpec,
+)
+from benchmark.config.presets import Place
 from benchmark.config.run import BenchConfig, Traced, defaults, from_file, from_flags
 from benchmark.data.card import SEPARATOR, BenchmarkCard
 from benchmark.errors import ConfigError
-from benchmark.evaluation.stream_kinds import MIXING
-from benchmark.planning.compatibility import check_effects, fitting_shifts, load_suite, why_not
-from benchmark.planning.grid import Planned, Selection, planned
-from benchmark.planning.own_data import own_block, with_own_data
-from benchmark.planning.specs import ALL, OWN_BACKBONE, Choice, located
-from benchmark.registry import BENCHMARKS, SHIFTS
+from benchmark.evaluation.stream import summary
+from benchmark.evaluation.stream_kinds import MIXING, check_stream
+from benchmark.planning.compatibility import (
+    ALL,
+    Selection,
+    check_effects,
+    check_model,
+    facts,
+    select,
+    select_all,
+    why_not,
+)
+from benchmark.planning.own_data import with_own_data
+from benchmark.planning.specs import (
+    OWN_BACKBONE,
+    Choice,
+    backbone_spec,
+    check_shift_options,
+    located,
+    method_variants,
+    preset_name,
+    shift_specs,
+    stream_specs,
+)
 
 if TYPE_CHECKING:
     from benchmark.planning.gridfile import GridFile, Rule
 
-DEFAULT_SUITE = "mini"
-OWN_DATA = "paper"
-DEFAULT_SHIFT = "gaussian_noise"
-
 MAX_CELLS = 100_000
 """Cells of one run; docs/scale.md says what planning, storing and reporting so many takes."""
+
+INTERLEAVED = "interleaved"
 
 _UNSAID = ("default", "this command")
 """Origins of settings that neither a file nor a flag says."""
 
 WITH_CHOICES = ("method", "stream", "model")
 """Settings whose names may carry options in a grid file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A cell.
+
+    Attributes:
+        cell: what would run.
+        row: its row in the suite's table.
+        reason: why it cannot be run, or "".
+    """
+
+    cell: Cell
+    row: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,39 +114,10 @@ def plan_flags(settings: Mapping[str, Traced]) -> Plan:
         QueryShiftError: an unknown name, or a combination that cannot be run.
         ShiftError: a severity that a shift does not have.
     """
-    given = {name for name, traced in settings.items() if traced.origin != "default"}
-    config = BenchConfig(**{name: traced.value for name, traced in settings.items()})
-    config = with_own_data(config, given)
-    choices = {name: _choices(getattr(config, name)) for name in WITH_CHOICES}
-    expansion = _Expansion()
-    expansion.add(planned(config, choices, select(config), strict=True))
-    cells = tuple(expansion.found.values())
-    check_effects(settings, [one.cell for one in cells])
-    if all(one.reason for one in cells):
-        raise ConfigError(cells[0].reason)
-    return Plan("", config, cells, expansion.rows)
-
-
-def settings_of(grid: GridFile, args: argparse.Namespace) -> dict[str, Traced]:
-    """Every setting of a grid with its origin: defaults, ``--config``, the grid file, flags."""
-    merged = {
-        **defaults(method=(ALL,), benchmark=(ALL,), shift=(ALL,)),
-        **from_file(args),
-        **grid.settings,
-        **from_flags(args),
-    }
-    for name in WITH_CHOICES:
-        value, origin = merged[name].value, merged[name].origin
-        merged[name] = Traced(_choices(value, origin), origin)
-    return merged
-
-
-def _choices(value: str | Sequence[str | Choice], where: str = "") -> tuple[Choice, ...]:
-    """Methods, streams or models as choices; those of a grid file are that already."""
-    values = (value or OWN_BACKBONE,) if isinstance(value, str) else value
-    if ALL in values:
-        values = (ALL,)
-    return tuple(Choice(one, where=where) if isinstance(one, str) else one for one in values)
+    plan = _plan(settings)
+    if not plan.possible:
+        raise ConfigError(plan.cells[0].reason)
+    return plan
 
 
 def plan_grid(grid: GridFile, args: argparse.Namespace) -> Plan:
@@ -113,76 +126,214 @@ def plan_grid(grid: GridFile, args: argparse.Namespace) -> Plan:
     Raises:
         ConfigError: an unknown name or option, a value that does not fit, or no cell at all.
     """
-    base, flags = settings_of(grid, args), from_flags(args)
-    heeding: list[Cell] = []
-    expansion = _Expansion(grid.exclude, str(grid.path))
-    for include in ({}, *grid.includes):
-        own = {name: traced for name, traced in include.items() if name not in flags}
-        settings = {**base, **own}
-        said = {name for name, traced in settings.items() if traced.origin not in _UNSAID}
-        choices = {name: settings[name].value for name in WITH_CHOICES}
-        where = settings["data"].origin if "data" in said - set(flags) else ""
-        with located(where):
-            config, choices = own_block(_plain(settings), choices, said)
-        here = expansion.add(planned(config, choices, select_all(config), flags=flags))
-        check_effects({**own, **flags}, here)
-        heeding += here
-    check_effects(base, heeding)
-    if not expansion.found:
+    plan = _plan(settings_of(grid, args), grid)
+    if not plan.cells:
         raise ConfigError(f"{grid.path}: nothing is left of the grid; exclude less")
-    cells = tuple(expansion.found.values())
-    return Plan(grid.name, _plain(base), cells, expansion.rows)
+    return plan
+
+
+def settings_of(grid: GridFile, args: argparse.Namespace) -> dict[str, Traced]:
+    """Every setting of a grid with its origin: defaults, ``--config``, the grid file, flags."""
+    return {
+        **defaults(method=(ALL,), benchmark=(ALL,), shift=(ALL,)),
+        **from_file(args),
+        **grid.settings,
+        **from_flags(args),
+    }
+
+
+def _plan(settings: Mapping[str, Traced], grid: GridFile | None = None) -> Plan:
+    """The cells of the settings and of a grid's includes, each once.
+
+    Raises:
+        ConfigError: more cells than a run may have.
+    """
+    flags = {name: traced for name, traced in settings.items() if traced.origin[:2] == "--"}
+    texts, found, rows = PartTexts(), dict[Identity, Planned](), dict[str, str]()
+    heeding: list[Cell] = []
+    for include in ({}, *(grid.includes if grid else ())):
+        own, possible = {**include, **flags}, list[Cell]()
+        for one in _block({**settings, **own}, flags, strict=grid is None):
+            possible += [] if one.reason else [one.cell]
+            rows[one.cell.benchmark] = one.row
+            if not any(_applies(rule, one) for rule in (grid.exclude if grid else ())):
+                found.setdefault(texts.identity(one.cell), one)
+            if len(found) > MAX_CELLS:
+                raise ConfigError(
+                    f"{f'{grid.path}: ' if grid else ''}more than {MAX_CELLS:,} cells, the most "
+                    "that one run may have: name fewer values, seeds or shifts, or divide them "
+                    "among several runs"
+                )
+        check_effects(own, possible)
+        heeding += possible
+    check_effects(settings, heeding)
+    return Plan(grid.name if grid else "", _plain(settings), tuple(found.values()), rows)
 
 
 def _plain(settings: Mapping[str, Traced]) -> BenchConfig:
     """The settings as those of a plain run; choices stand by their names."""
     values = {name: traced.value for name, traced in settings.items()}
     for name in ("method", "stream"):
-        values[name] = tuple(dict.fromkeys(choice.name for choice in values[name]))
+        values[name] = tuple(dict.fromkeys(choice.name for choice in _choices(settings[name])))
     return BenchConfig(**{**values, "model": ""})
 
 
-class _Expansion:
-    """Planned cells of several blocks, each once; what a rule applies to is left out."""
-
-    def __init__(self, exclude: Sequence[Rule] = (), where: str = "") -> None:
-        self.found: dict[Identity, Planned] = {}
-        self.rows: dict[str, str] = {}
-        self._exclude, self._where = exclude, f"{where}: " if where else ""
-        self._texts = PartTexts()
-
-    def add(self, block: Iterable[tuple[BenchmarkCard, Planned]]) -> list[Cell]:
-        """Adds the cells of a block.
-
-        Returns:
-            Those of the block that can be run, the excluded ones too.
-
-        Raises:
-            ConfigError: more cells than a run may have.
-        """
-        possible: list[Cell] = []
-        for card, one in block:
-            cell = one.cell
-            possible += [] if one.reason else [cell]
-            row = card.row if card.id == cell.benchmark else ""
-            self.rows[cell.benchmark] = row or cell.benchmark
-            if not any(_applies(rule, cell, row) for rule in self._exclude):
-                self.found.setdefault(self._texts.identity(cell), one)
-            if len(self.found) > MAX_CELLS:
-                raise ConfigError(
-                    f"{self._where}more than {MAX_CELLS:,} cells, the most that one run may have: "
-                    "name fewer values, seeds or shifts, or divide them among several runs"
-                )
-        return possible
+def _choices(traced: Traced) -> tuple[Choice, ...]:
+    """Methods, streams or models as choices; those of a grid file are that already."""
+    value = traced.value
+    values = (value or OWN_BACKBONE,) if isinstance(value, str) else value
+    if ALL in values:
+        values = (ALL,)
+    where = traced.line
+    return tuple(Choice(one, where=where) if isinstance(one, str) else one for one in values)
 
 
-def _applies(rule: Rule, cell: Cell, row: str) -> bool:
+def _block(
+    settings: Mapping[str, Traced], flags: Collection[str], *, strict: bool
+) -> Iterator[Planned]:
+    """The cells of one block: that of the flags, of a grid file's top, or of an include.
+
+    Those that cannot be run come with the reason. Cells that share data, gallery embeddings and
+    shifted queries lie side by side.
+
+    Args:
+        settings: every setting.
+        flags: those that were given as flags.
+        strict: a shift or stream that cannot be run is an error, not a reason to skip its cells.
+
+    Raises:
+        QueryShiftError: an unknown name, an option that nothing has, benchmarks that do not go
+            together in an interleaved stream, or (strict) a stream that cannot be run.
+        ShiftError: a severity that a shift does not have (strict).
+    """
+    said = {name for name, traced in settings.items() if traced.origin not in _UNSAID}
+    choices: Mapping[str, Sequence[Choice]]
+    choices = {name: _choices(settings[name]) for name in WITH_CHOICES}
+    with located(settings["data"].line):
+        config, choices = with_own_data(_plain(settings), choices, said)
+    selection = select(config) if strict else select_all(config)
+    methods = method_variants(choices["method"], config, flags)
+    streams = list(stream_specs(choices["stream"], config, flags))
+    models = [
+        (replace(config, model="" if one.name == OWN_BACKBONE else one.name, **own), one.where)
+        for one in choices["model"]
+        for own in one.variants()
+    ]
+    check_shift_options(config, [name for _, shifts in selection for name in shifts])
+    for stream, where in streams:
+        if stream.kind == INTERLEAVED:
+            for own, _ in models:
+                with located(where):
+                    card, backbone, specs = _together(own, selection)
+                    cells = list(_cells(methods, own, card, backbone, stream, specs))
+                yield from (Planned(cell, card.id) for cell in cells)
+    alone = [stream for stream, _ in streams if stream.kind != INTERLEAVED]
+    for card, shifts in selection if alone else ():
+        for own, where in models:
+            with located(where):
+                backbone = backbone_spec(card.backbone, own)
+                check_model(backbone)
+            unable = why_not(card, backbone)
+            for stream, shift, problem in _with_shifts(alone, own, card, shifts):
+                if problem is not None and strict:
+                    raise problem
+                reason = unable or str(problem or "")
+                for cell in _cells(methods, own, card, backbone, stream, [shift]):
+                    yield Planned(cell, card.row or card.id, reason)
+
+
+def _cells(
+    methods: Callable[[Place, str], Sequence[MethodSpec]],
+    config: BenchConfig,
+    card: BenchmarkCard,
+    backbone: BackboneSpec,
+    stream: StreamSpec,
+    shifts: Sequence[ShiftSpec],
+) -> Iterator[Cell]:
+    """All seeds and methods; methods change fastest, for they share the shifted queries."""
+    place = Place(card.query, card.dataset, backbone.loader, stream.batch_size)
+    named = methods(place, preset_name(config, backbone))
+    start = card.suite, card.id, backbone
+    for shift, seed, method in product(shifts, config.seed, named):
+        yield Cell(*start, method, shift, stream, seed, config.limit, config.data)
+
+
+def _together(
+    config: BenchConfig, selection: Selection
+) -> tuple[BenchmarkCard, BackboneSpec, Sequence[ShiftSpec]]:
+    """The card that stands for all benchmarks of one stream, their backbone and their shifts.
+
+    Raises:
+        ConfigError: a single benchmark, or benchmarks that do not go together.
+        ShiftError: a severity that a shift does not have.
+    """
+    cards = [card for card, _ in selection]
+    first, lists = cards[0], [shift_specs(config, card, shifts) for card, shifts in selection]
+    for problem in (problem for found in lists for _, problem in found if problem):
+        raise problem
+    if len(cards) < 2:
+        raise ConfigError(
+            f"an interleaved stream needs at least two benchmarks, not {first.id!r} alone: "
+            "name them (--benchmark a,b)"
+        )
+    backbones = [backbone_spec(card.backbone, config) for card in cards]
+    specs = [[spec for spec, _ in found] for found in lists]
+    for card, backbone, shifts in zip(cards, backbones, specs, strict=True):
+        same = {
+            "kind of query": card.query == first.query,
+            "suite": card.suite == first.suite,
+            "backbone": backbone == backbones[0],
+            "list of shifts": shifts == specs[0],
+        }
+        for what in (what for what, equal in same.items() if not equal):
+            raise ConfigError(
+                f"benchmarks of an interleaved stream must have the same {what}; those of "
+                f"{first.id!r} and {card.id!r} differ: name others, or say the same for "
+                "both (--model, --shift, --severity)"
+            )
+    name = SEPARATOR.join(card.id for card in cards)
+    dataset = SEPARATOR.join(dict.fromkeys(card.dataset for card in cards))
+    return replace(first, id=name, dataset=dataset), backbones[0], specs[0]
+
+
+def _with_shifts(
+    streams: Sequence[StreamSpec], config: BenchConfig, card: BenchmarkCard, shifts: Sequence[str]
+) -> Iterator[tuple[StreamSpec, ShiftSpec, Exception | None]]:
+    """Each stream with each of the shifts, or with all where they are its domains.
+
+    With them the error where their cells cannot be run.
+    """
+    for stream in streams:
+        if stream.kind == "gradual":
+            for name in shifts:
+                ramp = tuple(sorted(config.severity or facts(name).severities))
+                yield _with_domains(stream, replace(config, severity=ramp), card, (name,))
+        elif stream.kind in MIXING and not stream.group_key:
+            yield _with_domains(stream, config, card, shifts)
+        else:
+            yield from ((stream, *found) for found in shift_specs(config, card, shifts))
+
+
+def _with_domains(
+    stream: StreamSpec, config: BenchConfig, card: BenchmarkCard, shifts: Sequence[str]
+) -> tuple[StreamSpec, ShiftSpec, Exception | None]:
+    found = shift_specs(config, card, shifts)
+    filled = replace(stream, domains=tuple(spec for spec, _ in found))
+    problem = next((wrong for _, wrong in found if wrong), None)
+    try:
+        check_stream(filled)
+    except ConfigError as error:
+        problem = problem or error
+    return filled, summary(filled.domains), problem
+
+
+def _applies(rule: Rule, planned: Planned) -> bool:
     """Whether all patterns of a rule apply; of several domains each must be one of those named."""
-    backbone = cell.backbone
+    cell, backbone = planned.cell, planned.cell.backbone
     model = (backbone.loader, backbone.model, f"{backbone.loader}:{backbone.model}".rstrip(":"))
     said: dict[str, list[tuple[str | int, ...]]] = {
         "method": [(cell.method.name,)],
-        "benchmark": [(*cell.benchmark.split(SEPARATOR), cell.benchmark, row)],
+        "benchmark": [(*cell.benchmark.split(SEPARATOR), cell.benchmark, planned.row)],
         "shift": [(domain.name,) for domain in cell.domains],
         "stream": [(cell.stream.kind,)],
         "model": [tuple(filter(None, model))],
@@ -224,100 +375,3 @@ def run_name(cells: Sequence[Cell]) -> str:
         digest,
     )
     return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
-
-
-def select(config: BenchConfig) -> Selection:
-    """The benchmarks that flags ask for, each with those of the shifts that fit it.
-
-    Raises:
-        QueryShiftError: unknown names, or a shift and a benchmark that do not fit.
-    """
-    cards = _cards(config)
-    mixing = [kind for kind in config.stream if kind in MIXING]
-    if ALL in config.shift or (not config.shift and (config.benchmark or mixing)):
-        cards = cards if config.benchmark else cards[:1]
-        return [(card, _own_shifts(config, card)) for card in cards]
-    asked = config.shift or (DEFAULT_SHIFT,)
-    shifts = tuple(dict.fromkeys(resolve_shift(config, name) for name in asked))
-    if not config.benchmark:
-        # For each shift the suite's first benchmark that it fits.
-        fitting = (next((c for c in cards if not why_not(c, shift)), None) for shift in shifts)
-        cards = tuple({card.id: card for card in fitting if card}.values()) or cards
-    chosen = [(card, tuple(s for s in shifts if not why_not(card, s))) for card in cards]
-    for shift in shifts:
-        if not any(shift in fit for _, fit in chosen):
-            raise ConfigError(why_not(cards[0], shift) + fitting_shifts(cards[0]))
-    for card, fit in chosen:
-        if config.benchmark and ALL not in config.benchmark and not fit:
-            raise ConfigError(why_not(card, shifts[0]) + fitting_shifts(card))
-        if mixing and fit and fit != shifts:
-            wrong = next(why_not(card, shift) for shift in shifts if shift not in fit)
-            raise ConfigError(
-                f"a {mixing[0]} stream brings all its shifts to the same queries, but {wrong}; "
-                "name shifts of one modality"
-            )
-    return [(card, fit) for card, fit in chosen if fit]
-
-
-def select_all(config: BenchConfig) -> Selection:
-    """The benchmarks that a grid asks for, each with all its shifts, whether they fit or not."""
-    named = [resolve_shift(config, name) for name in config.shift if name != ALL]
-    found = []
-    for card in _cards(config):
-        own = _own_shifts(config, card) if ALL in config.shift else ()
-        found.append((card, tuple(dict.fromkeys((*own, *named)))))
-    return found
-
-
-def _cards(config: BenchConfig) -> tuple[BenchmarkCard, ...]:
-    """The benchmarks that are named, else all of the suite.
-
-    Raises:
-        QueryShiftError: unknown names, or a benchmark of another suite.
-    """
-    if not config.benchmark or ALL in config.benchmark:
-        default = OWN_DATA if config.ready_made else DEFAULT_SUITE
-        return load_suite(config.suite or default).benchmarks
-    suite = load_suite(config.suite).name if config.suite else ""  # says first if it is unknown
-    cards = tuple({c.id: c for name in config.benchmark for c in members(name)}.values())
-    for card in cards:
-        if suite and card.suite != suite:
-            raise ConfigError(
-                f"benchmark {card.id!r} is in suite {card.suite!r}, not {config.suite!r}; "
-                f"leave the suite out or say {card.suite!r}"
-            )
-    return cards
-
-
-def members(name: str) -> tuple[BenchmarkCard, ...]:
-    """The benchmark of that id, or the directions of the row of that name.
-
-    Raises:
-        UnknownNameError: neither exists.
-    """
-    if name not in BENCHMARKS:
-        cards = (BENCHMARKS.get(known) for known in BENCHMARKS.usable())
-        if of_row := tuple(card for card in cards if card.row == name):
-            return of_row
-    return (BENCHMARKS.get(name),)
-
-
-def _own_shifts(config: BenchConfig, card: BenchmarkCard) -> tuple[str, ...]:
-    """A benchmark's own shifts; of ready-made queries all published types of its modality."""
-    if not config.ready_made or card.shifts == (CLEAN,):
-        return tuple(resolve_shift(config, shift) for shift in card.shifts)
-    from benchmark.data.datasets.ready_made import CORRUPTIONS
-
-    return tuple(name for name, kind in CORRUPTIONS.items() if kind.modality == card.query)
-
-
-def resolve_shift(config: BenchConfig, shift: str) -> str:
-    """The shift's full name; where ready-made queries are used, one that they exist of."""
-    if not config.ready_made:
-        return SHIFTS.resolve(shift)
-    name = SHIFTS.aliases().get(shift, shift)
-    if name != CLEAN:
-        from benchmark.data.datasets.ready_made import corruption
-
-        corruption(name)
-    return name

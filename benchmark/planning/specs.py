@@ -37,11 +37,10 @@ from benchmark.config.validate import check, kinds_of, mapping
 from benchmark.data.card import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
 from benchmark.evaluation.stream_kinds import MIXING, check_kind, check_stream
-from benchmark.planning.compatibility import facts, why_not
+from benchmark.planning.compatibility import ALL, facts, why_not
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from shifts.base import ShiftError
 
-ALL = "all"
 OWN_BACKBONE = "default"
 """Among the models: each benchmark's own backbone."""
 
@@ -124,17 +123,6 @@ def device_name(wanted: str) -> str:
             f"--device: there is no {wanted!r} here, torch sees {count} GPUs; use cpu"
         )
     return wanted
-
-
-def with_models(
-    choices: Sequence[Choice], config: BenchConfig
-) -> Iterator[tuple[BenchConfig, str]]:
-    """The settings with each model in turn, each with its place in the file."""
-    for choice in choices:
-        model = "" if choice.name == OWN_BACKBONE else choice.name
-        for own in choice.variants():
-            values = {name: check(SETTINGS[name], value) for name, value in own.items()}
-            yield replace(config, model=model, **values), choice.where
 
 
 def preset_name(config: BenchConfig, backbone: BackboneSpec) -> str:

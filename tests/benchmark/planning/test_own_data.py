@@ -44,6 +44,7 @@ def test_without_a_shift_each_direction_gets_one(tmp_path):
     cells = planned(plain(tmp_path), model="mini")
     assert {cell.benchmark for cell in cells} == {"own:t-i2t", "own:t-t2i"}
     assert len(cells) == 4
+    assert planned(tmp_path / "t.csv", model="mini", benchmark=("all",)) == cells
 
 
 def test_domains_make_a_stream_without_corruption(tmp_path):
@@ -158,6 +159,11 @@ def test_a_grid_takes_all_shifts_that_fit_the_queries(tmp_path):
     own = grid_of(tmp_path, text + "benchmark: own:t-t2i\n")
     assert {p.cell.benchmark for p in own.cells} == {"own:t-t2i"}
     assert {p.cell.shift.name for p in own.cells} == set(benchmark_card("own:t-t2i").shifts)
+    make_pairs(tmp_path)  # two domains, whose shift is the data themselves unless one is named
+    domains = text.replace("t.csv", "pairs.csv") + "benchmark: own:pairs-t2i\n"
+    assert {p.cell.shift.name for p in grid_of(tmp_path, domains).cells} == {"none"}
+    named = grid_of(tmp_path, domains + "shift: all\n")
+    assert {p.cell.shift.name for p in named.cells} == {p.cell.shift.name for p in own.cells}
     models = grid_of(tmp_path, text.replace("mini", "[mini, RN50]") + "shift: fog\n")
     assert {p.cell.backbone.loader for p in models.cells} == {"mini", "open_clip"}
 

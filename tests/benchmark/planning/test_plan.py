@@ -11,7 +11,8 @@ from benchmark.cell import BackboneSpec
 from benchmark.config.run import BenchConfig
 from benchmark.data.card import load_suite
 from benchmark.errors import ConfigError, UnknownNameError
-from benchmark.planning.plan import run_name, select
+from benchmark.planning.compatibility import select
+from benchmark.planning.plan import run_name
 from benchmark.planning.specs import backbone_spec, device_name, preset_name
 from benchmark.registry import METHODS
 from shifts.base import ShiftError
