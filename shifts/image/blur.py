@@ -15,17 +15,15 @@ from shifts.image.base import (
     channels,
     image_card,
     pixels,
-    planes_to_bytes,
     round_to_bytes,
     to_bytes,
-    to_planes,
 )
 from shifts.image.filters import (
     border_index,
     centre_zooms,
     correlate,
     gaussian,
-    gaussian_weights,
+    gaussian_taps,
     line_blur,
     line_taps,
 )
@@ -37,7 +35,12 @@ class GaussianBlur(ImageShift):
     card = image_card("gaussian_blur", "Gaussian blur", randomised=False)
 
     def distort(self, image: Bytes, constants: float, rng: np.random.Generator) -> Bytes:
-        return planes_to_bytes(gaussian(to_planes(image), constants))
+        return smoothed(image, constants)
+
+
+def smoothed(image: Bytes, sigma: float) -> Bytes:
+    """Gaussian filter of (H, W, 3) uint8, cut to 8 bit."""
+    return pixels(to_bytes(gaussian(each / 255.0, sigma)) for each in channels(image))
 
 
 class DefocusBlur(ImageShift):
@@ -64,9 +67,8 @@ def disc(radius: float, sigma: float) -> Floats:
     grid = np.arange(-reach, reach + 1)
     kernel = (grid[:, None] ** 2 + grid[None, :] ** 2 <= radius**2).astype(np.float64)
     kernel /= kernel.sum()
-    weights = gaussian_weights(sigma, half)
-    size = len(grid)
-    taps = border_index(grid[:, None] + reach + np.arange(-half, half + 1), size, "reflect")
+    offsets, weights = gaussian_taps(sigma, half)
+    taps = border_index(grid[:, None] + reach + offsets, len(grid), "reflect")
     kernel = np.einsum("ikj,k->ij", kernel[taps], weights)
     kernel = np.einsum("jik,k->ji", kernel[:, taps], weights)
     kernel.setflags(write=False)
@@ -90,11 +92,11 @@ class GlassBlur(ImageShift):
         self, image: Bytes, constants: tuple[float, int, int], rng: np.random.Generator
     ) -> Bytes:
         sigma, distance, passes = constants
-        result = planes_to_bytes(gaussian(to_planes(image), sigma))
+        result = smoothed(image, sigma)
         if self._variant == "imagenet-c":
             for _ in range(passes):
                 result = shuffle(result, distance, rng)
-        return planes_to_bytes(gaussian(to_planes(result), sigma))
+        return smoothed(result, sigma)
 
 
 def shuffle(image: Bytes, distance: int, rng: np.random.Generator) -> Bytes:
@@ -103,8 +105,8 @@ def shuffle(image: Bytes, distance: int, rng: np.random.Generator) -> Bytes:
     Pixels are visited from the bottom right to the top left; offsets are drawn from
     -distance .. distance - 1 in each axis. The original writes an exchange, but on array views
     that copies the neighbour into both places; the published images carry this, so it is a copy
-    here too. A neighbour visited earlier already holds its new value: chains of such pixels are
-    followed by pointer doubling, which gives the sequential loop's result exactly.
+    here too. A neighbour visited earlier already holds its new value: all chains of such pixels are
+    followed at once, a step at a time, which gives the sequential loop's result exactly.
 
     Args:
         image: (H, W, 3) uint8.
@@ -120,20 +122,19 @@ def shuffle(image: Bytes, distance: int, rng: np.random.Generator) -> Bytes:
         slice(distance + 1, width - distance + 1),
     )
     down, across = rng.integers(-distance, distance, size=(2, rows, columns))
-    own = np.arange(height * width)
-    moved = np.zeros((height, width), dtype=np.int64)
-    moved[inner] = down * width + across
-    target = own + moved.ravel()
-    visited = np.zeros((height, width), dtype=bool)
-    visited[inner] = True
-    chained = (target > own) & visited.ravel()[target]
-    last = np.where(chained, target, own)
-    while True:
-        further = last[last]
-        if np.array_equal(further, last):
-            break
-        last = further
-    return np.take(image.reshape(-1, 3), target[last], axis=0).reshape(image.shape)
+    moves = down * width + across
+    neighbours = np.arange(height * width, dtype=np.int32).reshape(height, width)
+    neighbours[inner] += moves
+    visited, later = np.zeros((2, height, width), dtype=bool)
+    visited[inner], later[inner] = True, moves > 0
+    neighbour = neighbours.ravel()
+    chained = later.ravel() & visited.ravel()[neighbour]
+    source, unfinished = neighbour.copy(), np.flatnonzero(chained)
+    while len(unfinished):
+        place = source[unfinished]
+        source[unfinished] = neighbour[place]
+        unfinished = unfinished[chained[place]]
+    return np.take(image.reshape(-1, 3), source, axis=0).reshape(image.shape)
 
 
 class MotionBlur(ImageShift):

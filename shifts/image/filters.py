@@ -1,12 +1,11 @@
 """Linear filters in float64 on (C, H, W) arrays, with the border rules that the operators need.
 
 Gaussians are applied as banded matrices that have the border rule folded in, so that any image
-size works, down to one pixel. Larger kernels go through the FFT. Both are exact to about 1e-13.
+size works, down to one pixel. Larger kernels go through transforms. All are exact to about 1e-13.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 Taps = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 """Offsets down and across in pixels, and weights; one of each per tap of a filter."""
+WIDE = 128
+"""Gaussians of a larger radius in pixels are faster by a cosine transform."""
 
 
 def border_index(index: np.ndarray, size: int, border: str) -> np.ndarray:
@@ -35,34 +36,18 @@ def border_index(index: np.ndarray, size: int, border: str) -> np.ndarray:
         return np.mod(index, size)
     if border == "edge" or size == 1:
         return np.clip(index, 0, size - 1)
-    if border == "symmetric":
-        folded = np.mod(index, 2 * size)
-        return np.where(folded < size, folded, 2 * size - 1 - folded)
-    if border == "reflect":
-        folded = np.mod(index, 2 * size - 2)
-        return np.where(folded < size, folded, 2 * size - 2 - folded)
+    if border in ("symmetric", "reflect"):
+        period, end = (2 * size, 2 * size - 1) if border == "symmetric" else (2 * size - 2,) * 2
+        folded = np.mod(index, period)
+        return np.minimum(folded, end - folded)
     raise ValueError(f"unknown border rule {border!r}")
 
 
-def gaussian_weights(sigma: float, radius: int) -> Floats:
-    """2 * radius + 1 samples of a Gaussian, summing to one."""
+def gaussian_taps(sigma: float, radius: int) -> tuple[NDArray[np.int64], Floats]:
+    """2 * radius + 1 offsets and samples of a Gaussian there, summing to one."""
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
-    return weights / weights.sum()
-
-
-@lru_cache(maxsize=64)
-def gaussian_matrix(size: int, sigma: float, truncate: float, border: str) -> Floats:
-    """(size, size) matrix that filters a column vector of that length."""
-    radius = int(truncate * sigma + 0.5)
-    weights = gaussian_weights(sigma, radius)
-    rows = np.repeat(np.arange(size), 2 * radius + 1)
-    taps = np.arange(size)[:, None] + np.arange(-radius, radius + 1)[None, :]
-    columns = border_index(taps, size, border).ravel()
-    matrix = np.zeros((size, size))
-    np.add.at(matrix, (rows, columns), np.tile(weights, size))
-    matrix.setflags(write=False)  # shared between callers through the cache
-    return matrix
+    return offsets, weights / weights.sum()
 
 
 def gaussian(
@@ -76,29 +61,54 @@ def gaussian(
         truncate: the kernel is cut at this many standard deviations.
         border: see ``border_index``.
     """
-    height, width = planes.shape[-2:]
-    rows = gaussian_matrix(height, sigma, truncate, border)
-    columns = gaussian_matrix(width, sigma, truncate, border)
     radius = int(truncate * sigma + 0.5)
-    down, result = np.empty(planes.shape), np.empty(planes.shape)
-    for own, reach in _blocks(height, radius, border):
-        np.matmul(rows[own, reach], planes[..., reach, :], out=down[..., own, :])
-    for own, reach in _blocks(width, radius, border):
-        np.matmul(down[..., reach], columns[own, reach].T, out=result[..., own])
+    if border == "symmetric" and radius > WIDE:
+        return _wide_gaussian(planes, sigma, radius)
+    height, width = planes.shape[-2:]
+    down, result = np.empty((height, width)), np.empty(planes.shape)
+    for place in np.ndindex(planes.shape[:-2]):  # one plane fits into the processor's cache
+        plane, across = planes[place], result[place]
+        for own, reach, weights in _gaussian_blocks(height, sigma, radius, border):
+            np.matmul(weights, plane[reach], out=down[own])
+        for own, reach, weights in _gaussian_blocks(width, sigma, radius, border):
+            np.matmul(down[:, reach], weights.T, out=across[:, own])
     return result
 
 
-def _blocks(size: int, radius: int, border: str, length: int = 64) -> Iterator[tuple[slice, slice]]:
-    """Cuts an axis into blocks: (outputs, inputs that these depend on).
+@lru_cache(maxsize=128)
+def _gaussian_blocks(
+    size: int, sigma: float, radius: int, border: str, length: int = 24
+) -> list[tuple[slice, slice, Floats]]:
+    """The filter's matrix by blocks of rows: (outputs, inputs that these depend on, weights).
 
-    The matrix is zero off its band, so blocks skip most of it; folding at a border moves a tap to
-    within the radius of that border, where a block's inputs end anyway. Wrapping does not.
+    It is zero off its band, so blocks skip most of it; folding at a border moves a tap to within
+    the radius of that border, where a block's inputs end anyway. Wrapping does not.
     """
-    if border == "wrap":
-        radius = size
+    taps, weights = gaussian_taps(sigma, radius)
+    reach = size if border == "wrap" else radius
+    blocks: list[tuple[slice, slice, Floats]] = []
     for start in range(0, size, length):
         stop = min(size, start + length)
-        yield slice(start, stop), slice(max(0, start - radius), min(size, stop + radius))
+        first, end = max(0, start - reach), min(size, stop + reach)
+        rows, matrix = np.arange(stop - start)[:, None], np.zeros((stop - start, end - first))
+        columns = border_index(start + rows + taps, size, border) - first
+        np.add.at(matrix, (rows, columns), weights)
+        blocks.append((slice(start, stop), slice(first, end), matrix))
+    return blocks
+
+
+def _wide_gaussian(planes: Floats, sigma: float, radius: int) -> Floats:
+    """``gaussian`` with border "symmetric", which the cosine transform makes a product."""
+    from scipy import fft
+
+    taps, weights = gaussian_taps(sigma, radius)
+    height, width = (
+        np.fft.rfft(np.bincount(taps % (2 * size), weights, 2 * size)).real[:size]
+        for size in planes.shape[-2:]
+    )
+    spectrum = fft.dctn(planes, axes=(-2, -1)) * (height[:, None] * width)
+    filtered: Floats = fft.idctn(spectrum, axes=(-2, -1), overwrite_x=True)
+    return filtered
 
 
 def correlate(plane: Floats, kernel: Floats, border: str = "reflect") -> Floats:

@@ -46,14 +46,28 @@ def test_gaussian_is_a_padded_correlation(
     height: int, width: int, sigma: float, border: str, seed: int
 ) -> None:
     plane = np.random.default_rng(seed).random((1, height, width))
-    radius = int(4 * sigma + 0.5)
+    expected = padded_correlation(plane[0], sigma, int(4 * sigma + 0.5), border)
+    np.testing.assert_allclose(gaussian(plane, sigma, border=border)[0], expected, atol=1e-12)
+
+
+def padded_correlation(plane: np.ndarray, sigma: float, radius: int, border: Any) -> np.ndarray:
+    height, width = plane.shape
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-(offsets**2) / (2 * sigma**2))
     weights /= weights.sum()
-    padded = np.pad(plane[0], radius, mode=border)
+    padded = np.pad(plane, radius, mode=border)
     rows = sum(w * padded[i : i + height] for i, w in enumerate(weights))
-    expected = sum(w * rows[:, i : i + width] for i, w in enumerate(weights))
-    np.testing.assert_allclose(gaussian(plane, sigma, border=border)[0], expected, atol=1e-12)
+    return np.asarray(sum(w * rows[:, i : i + width] for i, w in enumerate(weights)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 7), (64, 33), (150, 200)])
+def test_a_gaussian_wider_than_the_image_is_one_too(height: int, width: int) -> None:
+    """From a radius of 128 on it is a product of cosine transforms."""
+    planes = np.random.default_rng(0).random((2, height, width))
+    result = gaussian(planes, 50.0, truncate=3.0, border="symmetric")
+    for plane, filtered in zip(planes, result, strict=True):
+        expected = padded_correlation(plane, 50.0, 150, "symmetric")
+        np.testing.assert_allclose(filtered, expected, atol=1e-12)
 
 
 @settings(max_examples=25, deadline=None)
