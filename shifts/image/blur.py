@@ -117,10 +117,7 @@ def shuffle(image: Bytes, distance: int, rng: np.random.Generator) -> Bytes:
     rows, columns = height - 2 * distance, width - 2 * distance
     if rows <= 0 or columns <= 0:
         return image
-    inner = (
-        slice(distance + 1, height - distance + 1),
-        slice(distance + 1, width - distance + 1),
-    )
+    inner = np.s_[distance + 1 : height - distance + 1, distance + 1 : width - distance + 1]
     down, across = rng.integers(-distance, distance, size=(2, rows, columns))
     moves = down * width + across
     neighbours = np.arange(height * width, dtype=np.int32).reshape(height, width)
