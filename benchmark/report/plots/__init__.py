@@ -29,7 +29,6 @@ from benchmark.report.plots.recall import (
     recall_by_shift,
     sensitivity,
     severity_curves,
-    varied,
 )
 from benchmark.report.pools import Pool, benchmark_pools, grouped
 from benchmark.report.verdict import method_summaries
@@ -91,8 +90,13 @@ def figures(
         yield "angles.png", angles(finished)
     for page, shown in _pages(measured(finished), PER_PAGE):
         yield f"coverage{page}.png", coverage(shown)
-    for setting in varied(finished):
-        yield from _sensitivity(finished, setting)
+    for setting, known in lines(finished).items():
+        for page, some in _pages(list(dict.fromkeys(line.place for line in known))):
+            drawn = [line for line in known if line.place in some]
+            yield (
+                f"sensitivity_{layout.slug(setting)}{page}.png",
+                sensitivity(finished, setting, drawn),
+            )
     ranked = [found for found in rankings(whole) if found.tested]
     for found in ranked:
         title = f"{found.suite} {found.stream}"
@@ -113,15 +117,6 @@ def _leaderboards(whole: Sequence[Pool]) -> Iterator[tuple[str, Figure]]:
         name = "leaderboard.png" if len(groups) == 1 else f"leaderboard_{layout.slug(named)}.png"
         if methods:
             yield name, by_method(rows, title if len(groups) == 1 else f"{named}: {title}")
-
-
-def _sensitivity(pools: Sequence[Pool], setting: str) -> Iterator[tuple[str, Figure]]:
-    """R@1 against a setting, some benchmarks at a time."""
-    known = lines(pools, setting)
-    for page, places in _pages(list(dict.fromkeys(line.place for line in known))):
-        some = [line for line in known if line.place in places]
-        name = f"sensitivity_{layout.slug(setting)}{page}.png"
-        yield name, sensitivity(pools, setting, some)
 
 
 def _of_place(here: Sequence[Pool], name: str, title: str) -> Iterator[tuple[str, Figure]]:

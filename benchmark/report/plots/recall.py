@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,18 +57,11 @@ def _stream_panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, layout.Loo
             curves[0][0][:length], recall, **layout.line(look), markevery=marked, zorder=order
         )
     axis.grid(axis="y")
-    axis.set_xlim(left=0)
     axis.margins(y=0.12)
-    _boundaries(axis, pools[0].first)
-
-
-def _boundaries(axis: Axes, cell: CellResult) -> None:
-    """Where the domain changes in a continual or gradual stream, and what it changes to."""
-    spec, found = _spec(cell), _blocks(cell)
-    if not found:
-        return
-    axis.set_xlim(0, found[-1].stop)
-    room = 50 // len(found) if spec.kind == "continual" else 2
+    # Where the domain changes in a continual or gradual stream, and what it changes to.
+    spec, found = _spec(pools[0].first), _blocks(pools[0].first)
+    axis.set_xlim(0, found[-1].stop if found else None)
+    room = 50 // max(1, len(found)) if spec.kind == "continual" else 2
     for block in found:
         domain = spec.domains[block.domain]
         name = domain.name.replace("_", " ") if spec.kind == "continual" else str(domain.severity)
@@ -233,88 +226,75 @@ class Line:
     points: Mapping[Any, Interval]
 
 
-def varied(pools: Sequence[Pool]) -> list[str]:
-    """Settings that some method was run with several values of, all else the same."""
+def lines(pools: Sequence[Pool]) -> dict[str, list[Line]]:
+    """The settings that some method was run with several values of, all else the same.
+
+    Args:
+        pools: ``shift_pools(results)``.
+
+    Returns:
+        ``BATCH`` or an option of methods -> its lines, by benchmark, then method; each has at
+        least two points.
+    """
+    cells = [cell for pool in pools for cell in pool.done]
     values: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for cell in _cells(pools):
+    for cell in cells:
         place = _place(cell, BATCH)
         for name, value in _settings(cell).items():
             values[place, cell.method, name].add(canonical(value))
     names = {name for (_, _, name), found in values.items() if len(found) > 1} - {"version"}
     ordered = sorted(names, key=lambda name: (name != BATCH, name))
-    return [name for name in ordered if lines(pools, name)]
+    return {name: drawn for name in ordered if (drawn := _lines(cells, name))}
 
 
-def lines(pools: Sequence[Pool], name: str) -> list[Line]:
-    """The lines of one setting, by benchmark, then method; each has at least two points.
-
-    Args:
-        pools: ``shift_pools(results)``.
-        name: an option of methods, or ``BATCH``.
-    """
-    groups: dict[tuple[str, str, str], dict[str, list[CellResult]]] = defaultdict(dict)
-    for cell in _cells(pools):
+def _lines(cells: Iterable[CellResult], name: str) -> list[Line]:
+    by_value: dict[tuple[str, str, str], dict[str, list[CellResult]]] = {}
+    for cell in cells:
         settings = _settings(cell)
         if name in settings:
-            rest = canonical({key: value for key, value in settings.items() if key != name})
-            by_value = groups[_place(cell, name), cell.method, rest]
-            by_value.setdefault(canonical(settings[name]), []).append(cell)
-    found = {key: shared for key, values in groups.items() if len(shared := _shared(values)) > 1}
+            value = canonical(settings.pop(name))
+            own = by_value.setdefault((_place(cell, name), cell.method, canonical(settings)), {})
+            own.setdefault(value, []).append(cell)
+    found: dict[tuple[str, str, str], list[list[CellResult]]] = {}
+    for key, values in by_value.items():
+        # Only the (shift, seed) pairs that every value has: other means do not compare.
+        pairs = [{(cell.setting[6:], cell.seed) for cell in own} for own in values.values()]
+        if len(pairs) > 1 and (common := set.intersection(*pairs)):
+            found[key] = [
+                [cell for cell in own if (cell.setting[6:], cell.seed) in common]
+                for own in values.values()
+            ]
     drawn = []
     for key in sorted(found, key=lambda key: (key[0], method_rank(key[1]), key[2])):
-        cells = [cell for members in found[key].values() for cell in members]
-        others = [other for other in found if other[:2] == key[:2]]
-        points = {_value(members[0], name): recall_of(members) for members in found[key].values()}
-        label = cells[0].method + _note(cells[0], [found[other] for other in others], name)
-        drawn.append(Line(key[0], cells[0].benchmark, label, points))
+        first = found[key][0][0]
+        # In brackets, the settings that tell the lines of a method apart.
+        others = [_settings(found[other][0][0]) for other in found if other[:2] == key[:2]]
+        told = ", ".join(
+            f"{of}={value}"
+            for of, value in sorted(_settings(first).items())
+            if of != name and len({canonical(other.get(of)) for other in others}) > 1
+        )
+        points = {}
+        for own in found[key]:
+            value = _settings(own[0])[name]
+            at = value if isinstance(value, int | float | str) else canonical(value)
+            points[at] = recall_of(own)
+        label = f"{first.method} [{told}]" if told else first.method
+        drawn.append(Line(key[0], first.benchmark, label, points))
     return drawn
-
-
-def _cells(pools: Sequence[Pool]) -> list[CellResult]:
-    return [cell for pool in pools for cell in pool.done]
 
 
 def _settings(cell: CellResult) -> dict[str, Any]:
     return {**cell.options, "version": cell.version, BATCH: cell.batch_size}
 
 
-def _value(cell: CellResult, name: str) -> Any:
-    value = _settings(cell)[name]
-    return value if isinstance(value, int | float | str) else canonical(value)
-
-
 def _place(cell: CellResult, name: str) -> str:
     """The cell's place; without the batch size where this is what varies."""
     suite, benchmark, weights, data, _, limit = cell.place
-    stream = {
-        key: value
-        for key, value in cell.record.cell.get("stream", {}).items()
-        if key not in (("domains", BATCH) if name == BATCH else ("domains",))
-    }
+    left_out = ("domains", BATCH) if name == BATCH else ("domains",)
+    spec = cell.record.cell.get("stream", {})
+    stream = {key: value for key, value in spec.items() if key not in left_out}
     return canonical([suite, benchmark, weights, data, stream, limit])
-
-
-def _shared(values: Mapping[str, list[CellResult]]) -> dict[str, list[CellResult]]:
-    """The cells of the (shift, seed) pairs that every value has; other means do not compare."""
-    pairs = [{(cell.setting[6:], cell.seed) for cell in cells} for cells in values.values()]
-    common = set.intersection(*pairs)
-    kept = {
-        value: [cell for cell in cells if (cell.setting[6:], cell.seed) in common]
-        for value, cells in values.items()
-    }
-    return kept if common else {}
-
-
-def _note(cell: CellResult, groups: Sequence[Mapping[str, list[CellResult]]], name: str) -> str:
-    """The settings that differ between the lines of a method, in brackets."""
-    others = [_settings(next(iter(group.values()))[0]) for group in groups]
-    own = _settings(cell)
-    told = [
-        f"{key}={own[key]}"
-        for key in sorted(own)
-        if key != name and len({canonical(other.get(key)) for other in others}) > 1
-    ]
-    return f" [{', '.join(told)}]" if told else ""
 
 
 @mpl.rc_context(layout.RC)
@@ -327,8 +307,8 @@ def sensitivity(pools: Sequence[Pool], name: str, shown: Sequence[Line]) -> Figu
 
     Args:
         pools: ``shift_pools(results)``.
-        name: the setting, one of ``varied(pools)``.
-        shown: the lines to draw, of at most ``layout.PANELS`` benchmarks.
+        name: the setting.
+        shown: of its ``lines(pools)`` those to draw, of at most ``layout.PANELS`` benchmarks.
     """
     best: dict[str, float] = {}
     for line in shown:
@@ -366,7 +346,8 @@ def _level(pools: Sequence[Pool], name: str, place: str) -> dict[str, float]:
     """R@1 of the methods that have no such option."""
     found = {}
     for method in _UNVARIED:
-        own = [c for c in _cells(pools) if c.method == method and _place(c, name) == place]
+        cells = (cell for pool in pools for cell in pool.done if cell.method == method)
+        own = [cell for cell in cells if _place(cell, name) == place]
         if own and not any(name in cell.options for cell in own):
             found[method] = recall_of(own).value
     return found

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.report import plots
-from benchmark.report.plots.recall import BATCH, lines, varied
+from benchmark.report.plots.recall import BATCH, lines
 from benchmark.report.pools import shift_pools
 from benchmark.report.results import CellResult
 
@@ -50,9 +50,10 @@ def recalls(line):
 
 def test_a_swept_option_is_found_and_drawn_against_its_values():
     pools = shift_pools(swept())
-    assert varied(pools) == ["lr"]
-    assert [line.method for line in lines(pools, "lr")] == ["tcr", "rest"]
-    assert recalls(lines(pools, "lr")[0]) == {1e-5: 25.0, 1e-4: 50.0, 1e-3: 0.0}
+    ((name, found),) = lines(pools).items()
+    assert name == "lr"
+    assert [line.method for line in found] == ["tcr", "rest"]
+    assert recalls(found[0]) == {1e-5: 25.0, 1e-4: 50.0, 1e-3: 0.0}
     figure = dict(plots.figures(pools))["sensitivity_lr.png"]
     (axis,) = figure.axes
     assert axis.get_xscale() == "log"
@@ -78,8 +79,9 @@ def test_the_batch_size_is_a_setting_of_every_method():
     results = [cell("source", [1, 0, 0, 0], batch=size) for size in sizes]
     results += [cell("tcr", hits, batch=size) for size, hits in sizes.items()]
     pools = shift_pools(results)
-    assert varied(pools) == [BATCH]
-    source, tcr = lines(pools, BATCH)
+    found = lines(pools)
+    assert list(found) == [BATCH]
+    source, tcr = found[BATCH]
     assert recalls(source) == dict.fromkeys(sizes, 25.0)
     assert recalls(tcr) == {1: 0.0, 4: 25.0, 16: 50.0, 64: 75.0}
     figures = dict(plots.figures(pools))
@@ -94,22 +96,22 @@ def test_only_shifts_and_seeds_that_all_values_have_are_compared():
         cell("rest", [0, 0], lr=0.1, shift="snow"),
         cell("rest", [1, 0], lr=0.2),
     ]
-    (line,) = lines(shift_pools(results), "lr")
+    (line,) = lines(shift_pools(results))["lr"]
     assert recalls(line) == {0.1: 100.0, 0.2: 50.0}
     apart = [cell("rest", [1, 1], lr=0.1), cell("rest", [0, 0], lr=0.2, shift="snow")]
-    assert varied(shift_pools(apart)) == []
+    assert not lines(shift_pools(apart))
 
 
 def test_a_grid_of_two_options_has_a_line_for_each_value_of_the_other():
     results = [cell("rest", [1, 0], lr=lr, gap=gap) for lr in (0.1, 0.2) for gap in (0.0, 1.0)]
-    pools = shift_pools(results)
-    assert varied(pools) == ["gap", "lr"]
-    assert [line.method for line in lines(pools, "lr")] == ["rest [gap=0.0]", "rest [gap=1.0]"]
+    found = lines(shift_pools(results))
+    assert list(found) == ["gap", "lr"]
+    assert [line.method for line in found["lr"]] == ["rest [gap=0.0]", "rest [gap=1.0]"]
 
 
 def test_methods_that_differ_in_several_options_are_no_sweep():
     results = [cell("rest", [1, 0], lr=0.1, gap=0.0), cell("rest", [1, 1], lr=0.2, gap=1.0)]
-    assert varied(shift_pools(results)) == []
+    assert not lines(shift_pools(results))
 
 
 @pytest.mark.parametrize("values", [("off", "prograd"), (False, True), ([1, 2], [3])])
