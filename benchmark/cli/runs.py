@@ -92,8 +92,7 @@ def _beside_reported(store: RunStore, console: Console) -> list[Path]:
     from benchmark.report.frames import tidy
     from benchmark.report.writing import write_csv
 
-    measured = tidy(store.records())
-    frame, unlike = reported.beside(measured), reported.apart(measured)
+    frame, unlike = reported.beside(tidy(store.records()))
     for (name, differs), rows in unlike.groupby(["benchmark", "differs"], sort=False):
         line = f"not set beside {len(rows)} published numbers of {name}: {differs}"
         say(console, line, "yellow")

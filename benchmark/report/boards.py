@@ -128,11 +128,11 @@ def _summary(ranking: Ranking) -> tuple[tuple[str, tuple[str, ...]], ...]:
     )
     columns = [
         (
-            _text(row.rank, 2),
-            _text(100 * row.harm.rate, 0),
-            _text(100 * row.harm.significant, 0),
+            _text(row.average_rank, 2),
+            _text(100 * row.harm_rate, 0),
+            _text(100 * row.harm_rate_significant, 0),
             _text(row.forgetting, 1),
-            _text(row.time, 1),
+            _text(row.ms_per_query_ratio, 1),
         )
         for row in summaries_of(ranking)
     ]

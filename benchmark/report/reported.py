@@ -1,6 +1,6 @@
 """Published numbers, kept in ``results/reported/*.csv``, to be set beside measured ones.
 
-They never enter a measured column: ``beside`` returns a table of its own.
+They never enter a measured column: ``beside`` returns tables of their own.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def read(folder: Path = FOLDER) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def beside(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.DataFrame:
+def beside(
+    measured: pd.DataFrame, reported: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Sets published numbers beside the measured cells that they stand for.
 
     A number stands for a cell if benchmark (with its direction), backbone, shift, severity, method
@@ -76,25 +78,12 @@ def beside(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.D
 
     Returns:
         ``BESIDE_COLUMNS``, one row per measured cell and published number, seeds pooled, in the
-        order of the tidy table.
+        order of the tidy table. Then the numbers that are not set beside a cell because settings
+        differ; a further column, ``differs``, says which.
 
     Raises:
         ResultsError: ``measured`` lacks a column of the tidy table, or ``read`` fails.
     """
-    found = _matched(measured, reported)
-    return found.loc[found["differs"] == "", list(BESIDE_COLUMNS)].reset_index(drop=True)
-
-
-def apart(measured: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.DataFrame:
-    """As ``beside``, the numbers that are not set beside a cell because the settings differ.
-
-    A further column, ``differs``, says each setting that does.
-    """
-    found = _matched(measured, reported)
-    return found.loc[found["differs"] != "", [*BESIDE_COLUMNS, "differs"]].reset_index(drop=True)
-
-
-def _matched(measured: pd.DataFrame, reported: pd.DataFrame | None) -> pd.DataFrame:
     lacking = [name for name in _NEEDED if name not in measured.columns]
     if lacking:
         raise ResultsError(
@@ -108,12 +97,15 @@ def _matched(measured: pd.DataFrame, reported: pd.DataFrame | None) -> pd.DataFr
         _backbone=numbers["backbone"].str.casefold(), severity=numbers["severity"].astype("int64")
     ).rename(columns={"value": "reported", "status": "reported_status"})
     right = right.drop(columns=["backbone", "direction"])
-    merged = left.merge(right, on=[*_MATCHED, "_backbone"], how="inner")
-    merged["reported_difference"] = merged["measured"] - merged["reported"]
+    found = left.merge(right, on=[*_MATCHED, "_backbone"], how="inner")
+    found["reported_difference"] = found["measured"] - found["reported"]
     known = yaml.safe_load((FOLDER / "settings.yaml").read_text(encoding="utf-8"))
-    rows = merged.to_dict("records")
-    merged["differs"] = [_differs(row, known.get(str(row["source"]), {})) for row in rows]
-    return merged
+    rows = found.to_dict("records")
+    found["differs"] = [_differs(row, known.get(str(row["source"]), {})) for row in rows]
+    found = found[[*BESIDE_COLUMNS, "differs"]]
+    same = found["differs"] == ""
+    fitting = found[same].drop(columns="differs")
+    return fitting.reset_index(drop=True), found[~same].reset_index(drop=True)
 
 
 def _differs(row: Mapping[Any, Any], published: Mapping[str, Any]) -> str:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.metrics.intervals import Comparison, Harm, harm
+from benchmark.metrics.intervals import Comparison, harm
 from benchmark.report.display import plain
-from benchmark.report.frames import Ranking, rankings
+from benchmark.report.frames import Ranking
 from benchmark.report.pools import Pool, compared, finite_mean, grouped, labels_of, stacked
 
 NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}
@@ -109,32 +109,25 @@ class MethodSummary(NamedTuple):
 
     Attributes:
         pools: its cells, a pool per benchmark.
-        rank: average rank over independent data sets, from 1; None where it has none.
         gain: R@1 against the source over all paired cells; None for the source itself.
-        harm: share of its cells that are worse than source, 0 to 1.
+        average_rank: over independent data sets, from 1; None where it has none.
+        harm_rate: share of its cells that are worse than source, 0 to 1.
+        harm_rate_significant: share of those that surely are.
         forgetting: clean R@1 after the stream minus before, points, mean over benchmarks.
-        time: milliseconds per query as multiples of the source's, mean over benchmarks.
-        memory: peak memory, likewise.
-        missing: cells that another method has finished or tried and this one has not finished.
+        ms_per_query_ratio: time as a multiple of the source's, mean over benchmarks.
+        peak_mb_ratio: peak memory, likewise.
+        cells_missing: that another method has finished or tried and this one has not finished.
     """
 
     pools: Sequence[Pool]
-    rank: float | None
     gain: Comparison | None
-    harm: Harm
+    average_rank: float | None
+    harm_rate: float
+    harm_rate_significant: float
     forgetting: float
-    time: float
-    memory: float
-    missing: int
-
-
-def method_summaries(pools: Iterable[Pool]) -> list[MethodSummary]:
-    """A summary per suite, kind of stream and method; the best rank first within each."""
-    found = []
-    for ranking in rankings(pools):
-        rows = summaries_of(ranking)
-        found += sorted(rows, key=lambda row: math.inf if row.rank is None else row.rank)
-    return found
+    ms_per_query_ratio: float
+    peak_mb_ratio: float
+    cells_missing: int
 
 
 def summaries_of(ranking: Ranking) -> list[MethodSummary]:
@@ -147,9 +140,9 @@ def summaries_of(ranking: Ranking) -> list[MethodSummary]:
         rows.append(
             MethodSummary(
                 own,
-                ranking.average.get(label),
                 gain_over_source([pool for pool in own if pool.pairs]),
-                harm([cell for pool in own for cell in pool.by_cell]),
+                ranking.average.get(label),
+                *harm([cell for pool in own for cell in pool.by_cell]),
                 finite_mean([pool.mean("metrics", "forgetting") for pool in done]),
                 finite_mean([pool.ratio("cost", "ms_per_query") for pool in done]),
                 finite_mean([pool.ratio("cost", "peak_mb") for pool in done]),

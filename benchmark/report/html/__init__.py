@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -31,15 +31,13 @@ SCRIPTS = ("base.js", "charts.js", "detail.js", "table.js", "rows.js", "matrix.j
 LIBRARY = "vendor/tabulator.min.js"
 LIBRARY_STYLE = "vendor/tabulator_simple.min.css"
 
-Pools = tuple[Sequence[Pool], Sequence[Pool]]
-
 
 def write(
     results: Iterable[CellResult],
     path: Path,
     *,
     cells: Path | None = None,
-    pools: Pools | None = None,
+    pools: tuple[Sequence[Pool], Sequence[Pool]] | None = None,
 ) -> Path:
     """Writes the page in one piece; the same cells give the same bytes.
 
@@ -56,23 +54,18 @@ def write(
     """
     results = list(results)
     benchmarks, shifts = pools or (benchmark_pools(results), shift_pools(results))
-    data = page_data(benchmarks, shifts, warnings=problems(results), link=linker(cells, path))
-    return write_text(page(data), path)
-
-
-def linker(cells: Path | None, page: Path) -> Callable[[CellResult], str]:
-    """Cell -> address of its JSON file relative to the page; "" where no folder is given."""
-    if cells is None:
-        return lambda cell: ""
     # Symbolic links stay as they are: the folder may be moved together with the page.
-    folder = os.path.relpath(os.path.abspath(cells), os.path.abspath(page.parent))
+    folder = cells and Path(os.path.relpath(os.path.abspath(cells), os.path.abspath(path.parent)))
 
     def link(cell: CellResult) -> str:
+        if folder is None:
+            return ""
         stem = cell_from_dict(cell.record.cell).stem(cell.record.key)
         # A name with a colon in it must not pass for a scheme.
-        return quote(f"./{Path(folder).as_posix()}/{stem}.json")
+        return quote(f"./{folder.as_posix()}/{stem}.json")
 
-    return link
+    data = page_data(benchmarks, shifts, warnings=problems(results), link=link)
+    return write_text(page(data), path)
 
 
 def page(data: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,11 +14,11 @@ import numpy as np
 
 from benchmark.cell import CLEAN
 from benchmark.report.columns import COLUMNS, FOLDED, IDENTITY, VIEWS, Column, against_source
-from benchmark.report.frames import by_shift, leaderboard, numbers_of
+from benchmark.report.frames import by_shift, leaderboard, numbers_of, rankings
 from benchmark.report.looks import extent, looks
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import NOTHING, CellResult, canonical, method_rank
-from benchmark.report.verdict import NOTES, method_summaries
+from benchmark.report.verdict import NOTES, summaries_of
 
 _ALWAYS = ("benchmark", "method", "R@1", "R@1_difference")
 LEAST_P = 0.001
@@ -136,27 +137,22 @@ def _rows(
 
 
 def _of_methods(benchmarks: Sequence[Pool]) -> list[Row]:
-    """The numbers of each method over all benchmarks, with the rows of these."""
+    """The numbers of each method over all benchmarks, the best rank first; the rows of these."""
     places = {(pool.first.place, pool.label): at for at, pool in enumerate(benchmarks)}
     return [
         {
-            "suite": found.pools[0].first.suite,
-            "stream": found.pools[0].first.stream,
-            "method": found.pools[0].label,
-            "average_rank": found.rank,
+            **found._asdict(),
             **against_source(found.gain),
-            "harm_rate": found.harm.rate,
-            "harm_rate_significant": found.harm.significant,
-            "forgetting": found.forgetting,
-            "ms_per_query_ratio": found.time,
-            "peak_mb_ratio": found.memory,
+            "suite": ranking.suite,
+            "stream": ranking.stream,
+            "method": found.pools[0].label,
             "benchmarks": sum(bool(pool.done) for pool in found.pools),
             "cells": sum(len(pool.done) for pool in found.pools),
-            "cells_missing": found.missing,
             "cells_failed": sum(len(pool.undone) for pool in found.pools),
             "members": [places[pool.first.place, pool.label] for pool in found.pools],
         }
-        for found in method_summaries(benchmarks)
+        for ranking in rankings(benchmarks)
+        for found in sorted(summaries_of(ranking), key=lambda row: row.average_rank or math.inf)
     ]
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmark.report.frames import rankings
+from benchmark.report.frames import Ranking, rankings
 from benchmark.report.plots import layout
 from benchmark.report.plots.geometry import PER_PAGE, PROBES, angles, coverage, measured, probes
 from benchmark.report.plots.heat import HEAT_COLUMNS, benchmark_map, forgetting_map, heat_map
@@ -30,8 +29,8 @@ from benchmark.report.plots.recall import (
     sensitivity,
     severity_curves,
 )
-from benchmark.report.pools import Pool, benchmark_pools, grouped
-from benchmark.report.verdict import method_summaries
+from benchmark.report.pools import Pool, benchmark_pools
+from benchmark.report.verdict import summaries_of
 from benchmark.report.writing import write_bytes
 
 _METADATA: dict[str, dict[str, Any]] = {
@@ -72,15 +71,21 @@ def figures(
     if whole is None:
         whole = benchmark_pools(cell for pool in pools for cell in pool.cells)
     finished = [pool for pool in pools if pool.done]
-    places = layout.place_titles(finished)
+    ranked, titles = rankings(whole), layout.place_titles(finished)
     wide = len(layout.settings_of(finished)) > HEAT_COLUMNS
     for place, name in layout.place_names(finished).items() if each else ():
         here = [pool for pool in finished if pool.first.place == place]
-        yield from _of_place(here, layout.slug(name), places[place])
+        yield from _of_place(here, layout.slug(name), titles[place])
         if wide and any(pool.comparison for pool in here):
             yield f"difference_{layout.slug(name)}.png", heat_map(here)
     if sum(pool.comparison is not None for pool in finished) > 1:
-        yield from _leaderboards(whole)
+        for name, start, found in _of_suites("leaderboard", ranked):
+            rows = summaries_of(found)
+            methods = sum(row.gain is not None for row in rows)
+            places = len({pool.first.place for pool in found.pools})
+            title = f"{methods} method{'s' * (methods != 1)} on {places} benchmark"
+            if methods:
+                yield name, by_method(rows, f"{start}{title}{'s' * (places != 1)}")
         yield "difference.png", benchmark_map(whole) if wide else heat_map(finished)
         if any(pool.values("metrics", "forgetting") for pool in finished):
             yield "forgetting.png", forgetting_map(finished)
@@ -97,26 +102,16 @@ def figures(
                 f"sensitivity_{layout.slug(setting)}{page}.png",
                 sensitivity(finished, setting, drawn),
             )
-    ranked = [found for found in rankings(whole) if found.tested]
-    for found in ranked:
-        title = f"{found.suite} {found.stream}"
-        name = "ranks.png" if len(ranked) == 1 else f"ranks_{layout.slug(title)}.png"
-        ranks = f"Average rank over {found.datasets} data sets"
-        yield name, rank_diagram(found, ranks if len(ranked) == 1 else f"{title}: {ranks}")
+    for name, start, found in _of_suites("ranks", [found for found in ranked if found.tested]):
+        yield name, rank_diagram(found, f"{start}Average rank over {found.datasets} data sets")
 
 
-def _leaderboards(whole: Sequence[Pool]) -> Iterator[tuple[str, Figure]]:
-    """A figure per suite and kind of stream."""
-    firsts = attrgetter("suite", "stream")
-    groups = grouped(method_summaries(whole), lambda row: firsts(row.pools[0].first))
-    for (suite, stream), rows in groups.items():
-        methods = sum(row.gain is not None for row in rows)
-        places = len({pool.first.place for row in rows for pool in row.pools})
-        title = f"{methods} method{'s' * (methods != 1)} on {places} benchmark{'s' * (places != 1)}"
-        named = f"{suite} {stream}"
-        name = "leaderboard.png" if len(groups) == 1 else f"leaderboard_{layout.slug(named)}.png"
-        if methods:
-            yield name, by_method(rows, title if len(groups) == 1 else f"{named}: {title}")
+def _of_suites(stem: str, found: Sequence[Ranking]) -> Iterator[tuple[str, str, Ranking]]:
+    """File of the figure of each suite and kind of stream, and how its title starts."""
+    for ranking in found:
+        title = f"{ranking.suite} {ranking.stream}"
+        several = (f"{stem}_{layout.slug(title)}.png", f"{title}: ")
+        yield *((f"{stem}.png", "") if len(found) == 1 else several), ranking
 
 
 def _of_place(here: Sequence[Pool], name: str, title: str) -> Iterator[tuple[str, Figure]]:

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.metrics.intervals import Comparison
 from benchmark.report.frames import Ranking
 from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, changed_nothing, labels_of
@@ -28,7 +27,7 @@ def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
     a plus behind a name says that cells are missing.
 
     Args:
-        rows: summaries of one suite and kind of stream (``method_summaries``).
+        rows: summaries of one suite and kind of stream (``summaries_of``).
         title: of the figure.
     """
     known = {row.pools[0].label: (row, row.gain) for row in rows if row.gain is not None}
@@ -43,18 +42,22 @@ def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
     for y, label in enumerate(lines):
         if label in known:
             row, gain = known[label]
-            _gain_row(axes[0], y, gain, looks[label])
+            form = layout.point(looks[label]) | {"markersize": 5.5}
+            form |= {} if gain.significant else {"markerfacecolor": "white"}
+            axes[0].hlines(y, gain.low, gain.high, color=looks[label].colour, linewidth=1.6)
+            axes[0].plot([gain.difference], [y], **form)
+            layout.beside(axes[0], f"{gain.difference:+.1f}", max(gain.high, 0.0), y)
             _number(axes[1], y, row.forgetting, looks[label], 0.0, "+.1f")
-            _number(axes[2], y, row.time, looks[label], 1.0, ".1f")
+            _number(axes[2], y, row.ms_per_query_ratio, looks[label], 1.0, ".1f")
     for axis, at in zip(axes, (0.0, 0.0, 1.0), strict=True):
         axis.axvline(at, color=layout.QUIET, linewidth=0.9, zorder=0)
         axis.margins(x=0.2)
-    times = [1.0, *(row.time for row, _ in known.values() if math.isfinite(row.time))]
+    times = [1.0, *filter(math.isfinite, (row.ms_per_query_ratio for row, _ in known.values()))]
     layout.log_axis(axes[2], min(times), max(times))
     axes[0].set_xlabel("R@1 against source (points)\n95 % interval; open: includes 0")
     axes[1].set_xlabel("clean R@1, after\nminus before (points)")
     axes[2].set_xlabel("ms per query,\ntimes source")
-    lacking = {label for label, (row, _) in known.items() if row.missing}
+    lacking = {label for label, (row, _) in known.items() if row.cells_missing}
     names = [
         layout.shown(label) + " +" * (label in lacking) if label in known else label
         for label in lines
@@ -68,14 +71,6 @@ def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
         title = f"{title} ({NOTHING})"
     layout.set_title(figure, title)
     return figure
-
-
-def _gain_row(axis: Axes, y: int, gain: Comparison, look: layout.Look) -> None:
-    axis.hlines(y, gain.low, gain.high, color=look.colour, linewidth=1.6)
-    face = look.colour if gain.significant else "white"
-    form = {**layout.point(look), "markersize": 5.5, "markerfacecolor": face}
-    axis.plot([gain.difference], [y], **form)
-    layout.beside(axis, f"{gain.difference:+.1f}", max(gain.high, 0.0), y)
 
 
 def _number(axis: Axes, y: int, value: float, look: layout.Look, start: float, form: str) -> None:

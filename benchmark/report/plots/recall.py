@@ -275,10 +275,10 @@ def _lines(cells: Iterable[CellResult], name: str) -> list[Line]:
             if of != name and len({canonical(other.get(of)) for other in others}) > 1
         )
         points = {}
-        for own in found[key]:
-            value = _settings(own[0])[name]
+        for same in found[key]:
+            value = _settings(same[0])[name]
             at = value if isinstance(value, int | float | str) else canonical(value)
-            points[at] = recall_of(own)
+            points[at] = recall_of(same)
         label = f"{first.method} [{told}]" if told else first.method
         drawn.append(Line(key[0], first.benchmark, label, points))
     return drawn

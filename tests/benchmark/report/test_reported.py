@@ -10,7 +10,7 @@ from benchmark.cell import Status
 from benchmark.errors import ResultsError
 from benchmark.registry import METHODS, SHIFTS
 from benchmark.report.frames import TIDY_COLUMNS
-from benchmark.report.reported import BESIDE_COLUMNS, COLUMNS, FOLDER, apart, beside, read
+from benchmark.report.reported import BESIDE_COLUMNS, COLUMNS, FOLDER, beside, read
 
 ROW = {
     "source": "a paper",
@@ -182,7 +182,7 @@ def test_no_tables(tmp_path: Path) -> None:
 def test_a_number_stands_beside_its_cell(tmp_path: Path) -> None:
     write(tmp_path, ROW)
     measured = frame(tidy(value=52.0), tidy(seed=1, value=53.0))
-    table = beside(measured, read(tmp_path))
+    table, _ = beside(measured, read(tmp_path))
     assert list(table.columns) == list(BESIDE_COLUMNS)
     assert len(table) == 1
     row = table.iloc[0]
@@ -207,25 +207,25 @@ def test_a_number_stands_beside_its_cell(tmp_path: Path) -> None:
 )
 def test_what_differs_does_not_match(tmp_path: Path, other: dict[str, Any]) -> None:
     write(tmp_path, ROW)
-    table = beside(frame(tidy(**other)), read(tmp_path))
+    table, _ = beside(frame(tidy(**other)), read(tmp_path))
     assert table.empty
     assert list(table.columns) == list(BESIDE_COLUMNS)
 
 
 def test_backbones_match_without_regard_to_case(tmp_path: Path) -> None:
     write(tmp_path, ROW)
-    assert len(beside(frame(tidy(backbone="BLIP-ITM-Base-COCO")), read(tmp_path))) == 1
+    assert len(beside(frame(tidy(backbone="BLIP-ITM-Base-COCO")), read(tmp_path))[0]) == 1
 
 
 def test_a_number_without_severity_stands_for_no_cell(tmp_path: Path) -> None:
     write(tmp_path, ROW | {"severity": ""})
-    assert beside(frame(tidy()), read(tmp_path)).empty
+    assert beside(frame(tidy()), read(tmp_path))[0].empty
 
 
 def test_two_sources_make_two_rows_and_two_variants_stay_apart(tmp_path: Path) -> None:
     write(tmp_path, ROW, ROW | {"source": "a blog", "value": "50"})
     measured = frame(tidy(), tidy(weights="efgh", value=10.0))
-    table = beside(measured, read(tmp_path))
+    table, _ = beside(measured, read(tmp_path))
     assert table[["measured", "reported"]].to_numpy().tolist() == [
         [52.0, 53.2],
         [52.0, 50.0],
@@ -243,7 +243,7 @@ def test_measured_numbers_are_left_as_they_are(tmp_path: Path) -> None:
 
 
 def test_an_empty_run_has_an_empty_table() -> None:
-    assert beside(frame()).empty
+    assert beside(frame())[0].empty
 
 
 def test_another_table_than_the_tidy_one_is_refused() -> None:
@@ -264,7 +264,7 @@ def test_a_whole_measured_row_meets_the_committed_numbers() -> None:
             value=33.4,
         )
     )
-    table = beside(measured)
+    table, _ = beside(measured)
     assert table["reported"].tolist() == [33.0]
     assert table["measured"].tolist() == [33.4]
 
@@ -288,16 +288,18 @@ def test_a_whole_measured_row_meets_the_committed_numbers() -> None:
 )
 def test_other_settings_are_said_and_not_set_beside(changes: dict[str, Any], said: str) -> None:
     same = frame(tidy(variant='{"constants": "reference", "variant": "mm"}'))
-    assert beside(same)["reported"].tolist() == [53.2]
-    assert apart(same).empty
+    found, apart = beside(same)
+    assert found["reported"].tolist() == [53.2]
+    assert apart.empty
     other = frame(tidy(**changes))
-    assert beside(other).empty
-    assert apart(other)["differs"].tolist() == [said]
+    found, apart = beside(other)
+    assert found.empty
+    assert apart["differs"].tolist() == [said]
 
 
 def test_the_source_model_has_no_preset_and_no_batch() -> None:
     row = tidy(method="source", batch_size=8, preset="mini", value=43.0)
-    assert beside(frame(row))["reported"].tolist() == [43.4]
+    assert beside(frame(row))[0]["reported"].tolist() == [43.4]
 
 
 def test_other_weights_under_the_name_of_the_published_model() -> None:
@@ -310,5 +312,5 @@ def test_other_weights_under_the_name_of_the_published_model() -> None:
         queries=1000,
         pretrained="mine.pt",
     )
-    assert apart(frame(row))["differs"].tolist() == ["pretrained is mine.pt, not openai"]
-    assert len(beside(frame({**row, "pretrained": "openai"}))) == 1
+    assert beside(frame(row))[1]["differs"].tolist() == ["pretrained is mine.pt, not openai"]
+    assert len(beside(frame({**row, "pretrained": "openai"}))[0]) == 1
