@@ -30,7 +30,7 @@ def fit(tidy: pd.DataFrame) -> dict[str, Any]:
         tidy: a tidy table of finished single-shift cells of bundled benchmarks.
 
     Returns:
-        Method -> coefficients, the range of each feature, and the errors as in ``Gain``.
+        Method -> coefficients, the range of each feature, and the two errors of ``Gain``.
     """
     wide = tidy[tidy["stream"] == "single"]
     wide = wide[[*_CELL, "method", "R@1", *PREDICTORS]].dropna()

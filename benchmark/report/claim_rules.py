@@ -290,19 +290,6 @@ def claims_table(found: Sequence[Claim]) -> RenderableType:
     return Group(*blocks, Text(RULES, style="dim"), Text(CAUTION, style="dim"))
 
 
-def claims_markdown(found: Sequence[Claim]) -> str:
-    """The same as a page: the rules first, then a table per claim."""
-    lines = ["# Claims", "", RULES, "", CAUTION, ""]
-    ruler = ("---:" if form.get("justify") else "---" for form in _COLUMNS.values())
-    head = [markdown_row(_COLUMNS), markdown_row(ruler)]
-    for claim in found:
-        lines += [f"## {markdown_escape(claim.text)}: {claim.verdict.value}", "", *head]
-        for part in claim.parts:
-            lines.append(markdown_row(map(markdown_escape, map(plain, _texts(part)))))
-        lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
-
-
 def _texts(part: Part) -> tuple[str, ...]:
     """What stands in ``_COLUMNS``; dashes where there is no number."""
     found = part.estimate
@@ -347,7 +334,15 @@ def claims_frame(found: Iterable[Claim]) -> pd.DataFrame:
 
 def write_claims(found: Sequence[Claim], folder: Path) -> list[Path]:
     """Writes ``claims.csv`` and ``claims.md``; the same claims give the same bytes."""
+    lines = ["# Claims", "", RULES, "", CAUTION, ""]
+    ruler = ("---:" if form.get("justify") else "---" for form in _COLUMNS.values())
+    head = [markdown_row(_COLUMNS), markdown_row(ruler)]
+    for claim in found:
+        lines += [f"## {markdown_escape(claim.text)}: {claim.verdict.value}", "", *head]
+        lines += [markdown_row(map(markdown_escape, _texts(part))) for part in claim.parts]
+        lines.append("")
+    page = "\n".join(lines).rstrip() + "\n"
     return [
         write_csv(claims_frame(found), folder / "claims.csv"),
-        write_text(claims_markdown(found), folder / "claims.md"),
+        write_text(page, folder / "claims.md"),
     ]

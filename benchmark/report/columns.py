@@ -15,7 +15,7 @@ from benchmark.metrics.intervals import Comparison, harm
 from benchmark.report.pools import Pool, note
 
 Kind = Literal["text", "number", "p", "difference"]
-Source = Literal["cell", "metrics", "probes", "cost", "table"] | Callable[[Pool], Any]
+Source = Literal["cell", "comparison", "metrics", "probes", "cost", "table"] | Callable[[Pool], Any]
 
 
 class Column(NamedTuple):
@@ -23,8 +23,9 @@ class Column(NamedTuple):
 
     Attributes:
         key: name in frames, CSV files and rows.
-        source: "cell" where all cells of a pool share the attribute of that name; the section of a
-            record that has the number; "table" where it takes the whole table; or a function.
+        source: "cell" where all cells of a pool share the attribute of that name; "comparison":
+            with the source; the section of a record that has the number; "table" where it takes
+            the whole table; or a function.
         label: heading on the page; by default the key.
         kind: "difference" is signed, with the interval's ends ``<key>_low`` and ``<key>_high``.
         digits: shown behind the point.
@@ -50,6 +51,8 @@ class Column(NamedTuple):
             return self.source(pool)
         if self.source == "cell":
             return getattr(pool.first, self.key)
+        if self.source == "comparison":
+            return against_source(pool.comparison)[self.key]
         return math.nan if self.source == "table" else pool.mean(self.source, self.key)
 
 
@@ -68,10 +71,6 @@ def against_source(found: Comparison | None) -> dict[str, Any]:
     if found is None:
         return {**dict.fromkeys(_PARTS, math.nan), "significant": None}
     return {name: getattr(found, part) for name, part in _PARTS.items()}
-
-
-def _compared(name: str) -> Callable[[Pool], Any]:
-    return lambda pool: against_source(pool.comparison)[name]
 
 
 # fmt: off
@@ -99,15 +98,15 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
     Column("R@1_high", lambda pool: pool.recall.high if pool.recall else math.nan),
     Column("R@1_sd_over_seeds", lambda pool: pool.sd_over_seeds, "sd over seeds",
            note="standard deviation of R@1, points"),
-    Column("R@1_difference", _compared("R@1_difference"), "against source", "difference",
+    Column("R@1_difference", "comparison", "against source", "difference",
            heading="R@1 against source\n[95 % interval]",
            note="R@1 minus that of the unadapted model on the same queries, points, 95 % interval; "
            "in brackets where this includes 0"),
-    Column("R@1_difference_low", _compared("R@1_difference_low")),
-    Column("R@1_difference_high", _compared("R@1_difference_high")),
-    Column("p", _compared("p"), kind="p", digits=3,
+    Column("R@1_difference_low", "comparison"),
+    Column("R@1_difference_high", "comparison"),
+    Column("p", "comparison", kind="p", digits=3,
            note="of the difference to source; below 0.05 the interval excludes 0"),
-    Column("significant", _compared("significant")),
+    Column("significant", "comparison"),
     Column("p_holm", "table", kind="p", digits=3),
     Column("average_rank", "table", digits=2, note="over independent data sets; 1 is the best"),
     Column("rank_datasets", "table", digits=0),

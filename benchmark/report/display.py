@@ -196,7 +196,10 @@ def _blocks(table: Table, names: int) -> Iterator[RenderableType]:
     """Each row as its names and one line for each further column that is not blank."""
     if table.title:
         yield table.title if isinstance(table.title, Text) else Text(str(table.title))
-    headings = [_words(column.header) for column in table.columns]
+    # On one line; a word divided by hyphen and line break is whole again.
+    headings = [
+        str(column.header).replace("-\n", "").replace("\n", " ") for column in table.columns
+    ]
     before = [Text()] * names
     for cells in zip(*(column.cells for column in table.columns), strict=True):
         values = [cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells]
@@ -208,12 +211,6 @@ def _blocks(table: Table, names: int) -> Iterator[RenderableType]:
         for heading, value in zip(headings[names:], values[names:], strict=True):
             if value.plain:
                 yield Text.assemble("  ", (heading, "dim"), " " if heading else "", value)
-
-
-def _words(header: RenderableType) -> str:
-    """A heading on one line; a word divided by hyphen and line break is whole again."""
-    text = header.plain if isinstance(header, Text) else str(header)
-    return text.replace("-\n", "").replace("\n", " ")
 
 
 def plain(name: object) -> str:

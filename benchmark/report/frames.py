@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.cell import STREAM_OPTIONS, Cell, Record, Status
-from benchmark.data.card import SEPARATOR, benchmark_card
-from benchmark.errors import UnknownNameError
+from benchmark.cell import STREAM_OPTIONS, Record, Status
+from benchmark.data.card import SEPARATOR, benchmark_cards, own_card
 from benchmark.metrics.average_ranks import RankTest, average_ranks, compare_ranks
 from benchmark.metrics.intervals import Comparison, all_comparisons, holm
 from benchmark.report.columns import BY_SHIFT, COLUMNS, LEADERBOARD, against_source
 from benchmark.report.pools import Pool, fits, grouped, metrics_of, stacked
-from benchmark.report.results import CellResult, Setting
+from benchmark.report.results import SECTIONS, CellResult, Setting
 from benchmark.store.records import cell_from_dict
 
 
@@ -172,20 +171,16 @@ def _independent(benchmarks: Sequence[str]) -> list[set[str]]:
     """Benchmarks in parts that share no data set."""
     parts: list[tuple[set[str], set[str]]] = []
     for name in benchmarks:
-        names, data = {name}, set(map(_dataset, name.split(SEPARATOR)))
+        names, data = {name}, set()
+        for one in name.split(SEPARATOR):
+            card = benchmark_cards().get(one) or own_card(one)
+            # A benchmark of no known suite stands for itself.
+            data.add(card.dataset if card else f"benchmark {one}")
         for other in [part for part in parts if part[1] & data]:
             parts.remove(other)
             names, data = names | other[0], data | other[1]
         parts.append((names, data))
     return [names for names, _ in parts]
-
-
-def _dataset(benchmark: str) -> str:
-    """The data set of a benchmark's card; a benchmark of no known suite stands for itself."""
-    try:
-        return benchmark_card(benchmark).dataset
-    except UnknownNameError:
-        return f"benchmark {benchmark}"
 
 
 def ranking_frame(found: Sequence[Ranking]) -> pd.DataFrame:
@@ -274,7 +269,6 @@ TIDY_COLUMNS = (
 tag or the name of their file, ``tuned`` which options were tuned and on what, ``variant`` the
 shift's options as JSON (for a stream of several domains a list, one entry per domain)."""
 
-_SECTIONS = ("metrics", "probes", "cost")
 _PROBES = ("conflict", *(name for name, column in COLUMNS.items() if column.source == "probes"))
 _PROBES_OF_PARTS = ("coverage_", "change_size_")
 
@@ -313,7 +307,7 @@ def number_columns(records: Sequence[Record]) -> Numbers:
     counts) and how the seconds divide stay in the records.
     """
     names: dict[tuple[str, str], str] = {}
-    for section in _SECTIONS:
+    for section in SECTIONS:
         for record in records:
             for name in getattr(record, section) if record.status == Status.DONE else ():
                 probe = name in _PROBES or name.startswith(_PROBES_OF_PARTS)
@@ -324,16 +318,11 @@ def number_columns(records: Sequence[Record]) -> Numbers:
     return names
 
 
-def _variant(cell: Cell) -> str:
-    options = [dict(domain.options) for domain in cell.domains]
-    if not any(options):
-        return ""
-    return json.dumps(options if cell.stream.domains else options[0], sort_keys=True)
-
-
 def _identity(record: Record) -> dict[str, Any]:
     cell, info, found = cell_from_dict(record.cell), record.info, CellResult(record)
     names = ("suite", "benchmark", "task", "weights", "method", "preset", "tuned", "shift")
+    options = [dict(domain.options) for domain in cell.domains]
+    variant = options if cell.stream.domains else options[0]
     return {
         **{name: getattr(found, name) for name in (*names, "severity", "stream", "batch_size")},
         "key": record.key,
@@ -341,7 +330,7 @@ def _identity(record: Record) -> dict[str, Any]:
         "backbone": info.get("backbone_name", cell.backbone.model or cell.backbone.loader),
         "pretrained": os.path.basename(cell.backbone.pretrained),
         "transform": cell.backbone.transform,
-        "variant": _variant(cell),
+        "variant": json.dumps(variant, sort_keys=True) if any(options) else "",
         "stream_options": ", ".join(
             f"{name}={getattr(cell.stream, name)}"
             for name in STREAM_OPTIONS.get(cell.stream.kind, ())

@@ -20,6 +20,7 @@ from benchmark.evaluation.changes import LITTLE
 from benchmark.metrics.intervals import Comparison, Interval, mean_interval, paired_comparison
 from benchmark.report.results import (
     NOTHING,
+    SECTIONS,
     CellResult,
     Setting,
     Variant,
@@ -359,7 +360,7 @@ def problems(results: Iterable[CellResult]) -> list[str]:
         if not result.done:
             lines.append(f"{name}: its numbers per query are missing; the cell is left out")
             continue
-        for section in ("metrics", "probes", "cost"):
+        for section in SECTIONS:
             numbers = getattr(record, section)
             bad = [k for k in sorted(numbers) if not math.isfinite(numbers[k])]
             lines += [f"{name}: {key} is {numbers[key]}" for key in bad]

@@ -26,6 +26,8 @@ from methods import BUILTINS
 
 Setting = tuple[str, ...]
 Variant = tuple[str, str, str]
+SECTIONS = ("metrics", "probes", "cost")
+"""Parts of a record that hold its numbers."""
 
 
 def canonical(value: object) -> str:

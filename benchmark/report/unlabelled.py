@@ -30,8 +30,6 @@ _SHIFT = ("shift_changed@1", "shift_changed@10")
 _PROBES = ("uniformity", "gap", "prediction_entropy", "effective_rank", "hubness")
 _CLEAN = ("clean_uniformity", "clean_gap", "clean_prediction_entropy")
 
-_GAIN = ("expected_gain", "expected_gain_error", "error_of_mean_gain", "expected_gain_datasets")
-
 _SHOWN = {
     "changed@1": ("first candidate\nchanged (%)", 1),
     "changed@10": ("first ten\nchanged (%)", 1),
@@ -127,12 +125,8 @@ def _row(cells: Sequence[CellResult], source: Sequence[CellResult]) -> dict[str,
         {n: value for n in _PROBES if math.isfinite(value := _mean(of, "probes", n))}
         for of in (done, source)
     )
-    gain: Gain | str = ""
-    if done and source and first.method != SOURCE:
-        gain = expected(first.method, ours, before)
-    if isinstance(gain, str):
-        return row | {**dict.fromkeys(_GAIN, math.nan), "no_expected_gain": gain}
-    return row | {**dict(zip(_GAIN, gain, strict=True)), "no_expected_gain": ""}
+    asked = done and source and first.method != SOURCE
+    return row | (expected(first.method, ours, before) if asked else Gain())._asdict()
 
 
 def _mean(cells: Sequence[CellResult], section: str, name: str) -> float:
@@ -247,22 +241,24 @@ FITTED = Path(__file__).with_name("gain.json")
 
 
 class Gain(NamedTuple):
-    """A predicted gain in R@1, points.
+    """A predicted gain in R@1, by column.
 
     Attributes:
-        points: the prediction.
-        error: mean absolute error on data sets that were left out.
-        of_mean: the same of the mean gain as a guess.
-        datasets: how many were left out in turn.
+        expected_gain: the prediction, points.
+        expected_gain_error: mean absolute error on data sets that were left out.
+        error_of_mean_gain: the same of the mean gain as a guess.
+        expected_gain_datasets: how many were left out in turn.
+        no_expected_gain: why there is none.
     """
 
-    points: float
-    error: float
-    of_mean: float
-    datasets: int
+    expected_gain: float = math.nan
+    expected_gain_error: float = math.nan
+    error_of_mean_gain: float = math.nan
+    expected_gain_datasets: float = math.nan
+    no_expected_gain: str = ""
 
 
-def expected(method: str, ours: Mapping[str, float], source: Mapping[str, float]) -> Gain | str:
+def expected(method: str, ours: Mapping[str, float], source: Mapping[str, float]) -> Gain:
     """The gain to expect of a method, or why none can be said.
 
     Args:
@@ -272,20 +268,21 @@ def expected(method: str, ours: Mapping[str, float], source: Mapping[str, float]
     """
     found = _fitted().get(method)
     if found is None:
-        return "no stored cells of the method"
+        return Gain(no_expected_gain="no stored cells of the method")
     if not found["error"] < found["of_mean"]:
-        return "no better than the mean gain on data sets left out"
+        return Gain(no_expected_gain="no better than the mean gain on data sets left out")
     if any(probe not in ours or probe not in source for probe in PREDICTORS):
-        return "a number is missing"
+        return Gain(no_expected_gain="a number is missing")
     after, before = (np.array([of[probe] for probe in PREDICTORS]) for of in (ours, source))
     values = np.concatenate([before, after - before])
     for name, value, low, high in zip(features(), values, found["low"], found["high"], strict=True):
         if not low <= value <= high:
             probe, _, when = name.rpartition("_")
             said = f"{probe} of the unadapted model" if when == "source" else f"change of {probe}"
-            return f"{said} is {value:.2f}, stored cells have {low:.2f} to {high:.2f}"
-    points = model(found)(values[None])[0]
-    return Gain(float(points), found["error"], found["of_mean"], found["datasets"])
+            why = f"{said} is {value:.2f}, stored cells have {low:.2f} to {high:.2f}"
+            return Gain(no_expected_gain=why)
+    points = float(model(found)(values[None])[0])
+    return Gain(points, found["error"], found["of_mean"], found["datasets"])
 
 
 def model(fitted: Mapping[str, Any]) -> Callable[[np.ndarray], np.ndarray]:

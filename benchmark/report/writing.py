@@ -39,7 +39,6 @@ from benchmark.report.frames import (
 from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
 from benchmark.report.results import CellResult
 from benchmark.store.csv_text import no_formulas
-from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore, Shared
 
 logger = logging.getLogger(__name__)
@@ -57,17 +56,16 @@ def load_results(store: RunStore, *, batches: bool = True) -> list[CellResult]:
         store: the run.
         batches: False: of each batch keep the angle alone, which is all that figures ask for.
     """
-    shared = Shared()
-    return [_compact(cell, shared, batches) for cell in store.stored()]
-
-
-def _compact(cell: StoredCell, shared: Shared, batches: bool) -> CellResult:
-    record = cell.record
-    if not batches:
-        angles = ({"angle": batch["angle"]} for batch in record.batches if "angle" in batch)
-        record = replace(record, batches=tuple(angles))
-    found = result_of(shared.record(record), cell.arrays if cell.done else {})
-    return replace(found, group=shared.array(found.group), order=shared.array(found.order))
+    shared, results = Shared(), []
+    for cell in store.stored():
+        record = cell.record
+        if not batches:
+            angles = ({"angle": batch["angle"]} for batch in record.batches if "angle" in batch)
+            record = replace(record, batches=tuple(angles))
+        found = result_of(shared.record(record), cell.arrays if cell.done else {})
+        group, order = map(shared.array, (found.group, found.order))
+        results.append(replace(found, group=group, order=order))
+    return results
 
 
 def result_of(record: Record, arrays: Mapping[str, np.ndarray]) -> CellResult:
@@ -119,7 +117,7 @@ def write_all(
     made = output_options(figures=figures, each=each, kinds=kinds)
     numbers = number_columns(records)
     parts = (records[at : at + _TIDY_AT_ONCE] for at in range(0, len(records), _TIDY_AT_ONCE))
-    written = [write_csvs((tidy(part, numbers) for part in parts), target / "tidy.csv")]
+    written = [write_csv((tidy(part, numbers) for part in parts), target / "tidy.csv")]
     if any(result.unlabelled for result in results):
         from benchmark.report.unlabelled import unlabelled_frame
 
@@ -207,24 +205,25 @@ def write_text(text: str, path: Path) -> Path:
     return write_bytes(text.encode("utf-8"), path)
 
 
-def write_csv(frame: pd.DataFrame, path: Path) -> Path:
+def write_csv(frames: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> Path:
     """Writes a frame as CSV with five significant digits, in one piece; same frame, same bytes.
 
     Five digits tell one query of 10,000, and small enough files. The records have all digits. A
     name that ends in ``.gz`` is compressed, which pandas and R read as they are.
+
+    Args:
+        frames: it, or parts of it that are written one at a time, one below the other.
+        path: of the file.
     """
-    return write_csvs([frame], path)
-
-
-def write_csvs(frames: Iterable[pd.DataFrame], path: Path) -> Path:
-    """``write_csv`` of frames with the same columns, one below the other, one at a time."""
+    parts = [frames] if isinstance(frames, pd.DataFrame) else frames
 
     def lines(file: IO[bytes]) -> None:
-        for number, frame in enumerate(frames):
-            safe = no_formulas(frame)
-            text = safe.to_csv(
-                index=False, header=not number, lineterminator="\n", float_format="%.5g"
-            ).encode("utf-8")
+        for number, frame in enumerate(parts):
+            text = (
+                no_formulas(frame)
+                .to_csv(index=False, header=not number, lineterminator="\n", float_format="%.5g")
+                .encode("utf-8")
+            )
             # Without a time in it: the same frames, the same bytes.
             file.write(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 

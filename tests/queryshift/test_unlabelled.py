@@ -246,13 +246,14 @@ def test_no_gain_is_said_outside_of_the_stored_cells() -> None:
         for name, change in zip(unlabelled.PREDICTORS, shipped["tcr"]["mean"][4:], strict=True)
     }
     found = unlabelled.expected("tcr", inside, source)
-    assert found.points == pytest.approx(shipped["tcr"]["centre"])  # the mean cell's gain
-    assert found.error < found.of_mean
+    assert found.expected_gain == pytest.approx(shipped["tcr"]["centre"])  # the mean cell's gain
+    assert found.expected_gain_error < found.error_of_mean_gain
     far = {**source, "uniformity": 99.0}
-    said = str(unlabelled.expected("tcr", far, far))
+    said = unlabelled.expected("tcr", far, far).no_expected_gain
     assert "uniformity of the unadapted model is 99.00, stored cells have" in said
-    assert unlabelled.expected("mine", source, source) == "no stored cells of the method"
-    assert unlabelled.expected("tcr", {}, source) == "a number is missing"
+    unknown = unlabelled.expected("mine", source, source)
+    assert unknown.no_expected_gain == "no stored cells of the method"
+    assert unlabelled.expected("tcr", {}, source).no_expected_gain == "a number is missing"
 
 
 def test_frame_and_verdict_of_nothing() -> None:

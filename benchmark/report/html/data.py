@@ -17,7 +17,7 @@ from benchmark.report.columns import COLUMNS, FOLDED, IDENTITY, VIEWS, Column, a
 from benchmark.report.frames import by_shift, leaderboard, numbers_of, rankings
 from benchmark.report.looks import extent, looks
 from benchmark.report.pools import Pool, changed_nothing, labels_of
-from benchmark.report.results import NOTHING, CellResult, canonical, method_rank
+from benchmark.report.results import NOTHING, SECTIONS, CellResult, canonical, method_rank
 from benchmark.report.verdict import NOTES, summaries_of
 
 _ALWAYS = ("benchmark", "method", "R@1", "R@1_difference")
@@ -75,11 +75,17 @@ def page_data(
     singles = [] if many else [single for pool in shifts for single in pool.singles]
     places = {single.first.record.key: at for at, single in enumerate(singles)}
     of_benchmarks, of_shifts = leaderboard(benchmarks), by_shift(shifts)
+    of_cells = [
+        numbers_of(single, VIEWS["cell"])
+        | (against_source(single.comparison) if single.comparison else {})
+        | {"note": NOTHING if single.first.coverage == 0 else ""}
+        for single in singles
+    ]
     rows = {
         "method": _of_methods(benchmarks),
         "benchmark": _rows(benchmarks, of_benchmarks.to_dict("records"), places, "place"),
         "shift": _rows(shifts, of_shifts.to_dict("records"), places, "setting"),
-        "cell": _rows(singles, [_of_single(single) for single in singles], places),
+        "cell": _rows(singles, of_cells, places),
     }
     names = sorted({cell.method for cell in cells}, key=method_rank)
     labels = labels_of((*shifts, *benchmarks))
@@ -154,13 +160,6 @@ def _of_methods(benchmarks: Sequence[Pool]) -> list[Row]:
         for ranking in rankings(benchmarks)
         for found in sorted(summaries_of(ranking), key=lambda row: row.average_rank or math.inf)
     ]
-
-
-def _of_single(single: Pool) -> Row:
-    """The numbers of one cell; the difference, its interval and its p are those of it alone."""
-    row = numbers_of(single, VIEWS["cell"])
-    row |= against_source(single.comparison) if single.comparison else {}
-    return {**row, "note": NOTHING if single.first.coverage == 0 else ""}
 
 
 def _table(view: str, rows: Sequence[Row], strings: Strings) -> dict[str, Any]:
@@ -290,16 +289,12 @@ def _shift(pool: Pool) -> str:
 
 # What the page shows of each cell: its curve, its ranks, all its numbers, its configuration.
 
-_SECTIONS = ("metrics", "probes", "cost")
-
 
 def detail(single: Pool, places: Mapping[str, int], link: str, strings: Strings) -> dict[str, Any]:
     """What the page shows of a cell; ``places``: number of each by key, ``link``: its file."""
     cell, record = single.first, single.first.record
     sources = [] if single.is_source else [source.record.key for _, source in single.pairs]
-    numbers = {
-        f"{s}.{name}": value for s in _SECTIONS for name, value in getattr(record, s).items()
-    }
+    numbers = {f"{s}.{name}": value for s in SECTIONS for name, value in getattr(record, s).items()}
     return {
         "key": record.key,
         "reason": record.reason,

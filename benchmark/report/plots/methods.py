@@ -213,7 +213,11 @@ def name_points(figure: Figure, axis: Axes, points: Sequence[NamedPoint]) -> Non
     box = axis.bbox
     frame = (box.x0 / scale, box.y0 / scale, box.x1 / scale, box.y1 / scale)
     marks = [(x - 8, y - 8, x + 8, y + 8) for x, y in pixels]
-    taken = _front_boxes([pixels[i] for i in pareto([(x, y) for x, y, _, _ in points])])
+    taken: list[_Box] = []
+    # Narrow boxes around the steps of the front.
+    front = (pixels[i] for i in pareto([(x, y) for x, y, _, _ in points]))
+    for (x, y), (right, top) in pairwise(front):
+        taken += [(x, y - 2, right, y + 2), (right - 2, y, right + 2, top)]
     order = sorted(range(len(points)), key=lambda i: (-pixels[i][1], pixels[i][0]))
     for i in order:
         text = layout.shown(points[i][2], 22)
@@ -234,14 +238,6 @@ def name_points(figure: Figure, axis: Axes, points: Sequence[NamedPoint]) -> Non
 
 
 _Box = tuple[float, float, float, float]
-
-
-def _front_boxes(points: Sequence[tuple[float, float]]) -> list[_Box]:
-    """Narrow boxes around the steps between points of rising x and y."""
-    boxes = []
-    for (x, y), (right, top) in pairwise(points):
-        boxes += [(x, y - 2, right, y + 2), (right - 2, y, right + 2, top)]
-    return boxes
 
 
 def _beside(x: float, y: float, away: float, turn: int, width: float, height: float) -> _Box:

@@ -47,7 +47,11 @@ def recall_along_stream(pools: Sequence[Pool], title: str = "", note: str = "") 
 
 def _stream_panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, layout.Look]) -> None:
     for place, pool in enumerate(sorted(pools, key=lambda p: not p.is_source)):
-        curves = [_cumulative(cell) for cell in pool.done]
+        curves = []  # of each: queries seen, and R@1 over them (percent), after each batch
+        for cell in pool.done:
+            running = 100.0 * np.cumsum(cell.hits[cell.order]) / np.arange(1, len(cell.order) + 1)
+            ends = batch_ends(len(running), _spec(cell).batch_size, _blocks(cell))
+            curves.append((ends, running[np.array(ends) - 1]))
         length = min(len(seen) for seen, _ in curves)
         recall = np.mean([values[:length] for _, values in curves], axis=0)
         every = max(1, length // 5)
@@ -78,13 +82,6 @@ def _spec(cell: CellResult) -> StreamSpec:
 
 def _blocks(cell: CellResult) -> list[Block]:
     return blocks(_spec(cell), len(cell.order)) if len(cell.order) else []
-
-
-def _cumulative(cell: CellResult) -> tuple[np.ndarray, np.ndarray]:
-    """Queries seen and R@1 over them (percent), after each batch of the stream."""
-    running = 100.0 * np.cumsum(cell.hits[cell.order]) / np.arange(1, len(cell.order) + 1)
-    ends = np.array(batch_ends(len(running), _spec(cell).batch_size, _blocks(cell)))
-    return ends, running[ends - 1]
 
 
 @mpl.rc_context(layout.RC)
