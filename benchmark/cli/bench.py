@@ -19,6 +19,7 @@ from benchmark.cli.progress import EVERY, Bars, Lines
 from benchmark.cli.terminal import Output, console_over
 from benchmark.config import run as settings
 from benchmark.config.run import BenchConfig
+from benchmark.registry import METHODS, SHIFTS
 
 if TYPE_CHECKING:
     from benchmark.planning.plan import Plan as RunPlan
@@ -74,7 +75,7 @@ class Bench(Command):
             from benchmark.cli.runs import show_settings
 
             return show_settings(args, console)
-        plan = self.plan(settings.given(args))
+        plan = self.plan({**settings.from_file(args), **settings.from_flags(args)})
         folder = Path(plan.config.out) if plan.config.out else RUNS / plan.folder
         if args.dry_run:
             from benchmark.cli.runs import show_forecast
@@ -89,11 +90,23 @@ class Bench(Command):
             say(console, f"nothing can be run: all {len(skipped)} cells are skipped")
             say_reasons(console, skipped)
             return OK
-        code, records = run_all(plan.possible, store, plan.config, console)
-        if code != INTERRUPTED:
-            with seldom_collected():
-                self.report(plan, [*records, *skipped], store)
-        return code
+        say_untuned(console, plan.possible)
+        try:
+            records, reused = execute(plan.possible, store, plan.config, console)
+        except KeyboardInterrupt:
+            line = (
+                f"interrupted; the finished cells in {folder} are valid, and the same command "
+                "goes on from there"
+            )
+            say(console, line, "yellow")
+            return INTERRUPTED
+        if reused:
+            ran = f", ran {len(records) - reused}" if reused < len(records) else "; nothing to do"
+            say(console, f"reused {_cells(reused, 'finished ')}{ran}")
+        with seldom_collected():
+            self.report(plan, [*records, *skipped], store)
+        failed = any(r.status in (Status.FAILED, Status.TIMEOUT) for r in records)
+        return FAILED if failed else OK
 
     @seldom_collected()
     def plan(self, given: Mapping[str, settings.Traced]) -> RunPlan:
@@ -106,6 +119,10 @@ class Bench(Command):
         if "suite" in given and not {"benchmark", "shift"} & set(given):
             own = SUITE  # alone it stands for all its benchmarks
         self.by_row = bool(own) or args.grid is not None
+        for known in (METHODS, SHIFTS):  # a typo is said at once, before torch is imported
+            for name in given[known.kind].value if known.kind in given else ():
+                if name != "all" and not (known is SHIFTS and "ready_made" in given):
+                    known.resolve(name)
         busy: AbstractContextManager[Any] = nullcontext()
         if not args.dry_run and not ("quiet" in given and given["quiet"].value):
             if console.is_interactive:
@@ -227,32 +244,6 @@ def keep_skipped(cells: Iterable[Planned], store: RunStore) -> list[Record]:
         except ResultsError:  # none is there yet, or no good one
             store.save(record)
     return records
-
-
-def run_all(
-    cells: Sequence[Cell], store: RunStore, config: BenchConfig, console: Console
-) -> tuple[int, list[Record]]:
-    """Runs what the store does not have yet, and says how much of it was there.
-
-    Returns:
-        Exit code (0, 1 where a cell has failed, 130 where the user stopped the run) and the
-        records of all cells (none where the run was stopped).
-    """
-    say_untuned(console, cells)
-    try:
-        records, reused = execute(cells, store, config, console)
-    except KeyboardInterrupt:
-        line = (
-            f"interrupted; the finished cells in {store.path} are valid, and the same command "
-            "goes on from there"
-        )
-        say(console, line, "yellow")
-        return INTERRUPTED, []
-    if reused:
-        ran = f", ran {len(records) - reused}" if reused < len(records) else "; nothing to do"
-        say(console, f"reused {_cells(reused, 'finished ')}{ran}")
-    failed = any(r.status in (Status.FAILED, Status.TIMEOUT) for r in records)
-    return FAILED if failed else OK, records
 
 
 def execute(

@@ -127,7 +127,7 @@ class Tune(Command):
         budget = check(COUNT, args.budget, "--budget") if args.budget else None
         out = args.out
         del args.out  # the preset's file, not the folder of a run
-        given = settings.given(args)
+        given = {**settings.from_file(args), **settings.from_flags(args)}
         asked = given["method"].value if "method" in given else ("all",)
         named = None if "all" in asked else [METHODS.resolve(name) for name in asked]
         if out and not is_file(out):
@@ -137,7 +137,7 @@ class Tune(Command):
 
         target = user_path(out) if out else tune.PRESET
         methods = tune.tunable(named)
-        kept = read_preset(target) if target.exists() else {}
+        kept = read_preset(target)[1] if target.exists() else {}
         given["method"] = settings.Traced(tuple(methods), "--method")
         own: dict[str, Any] = {"limit": tune.QUERIES}
         if not {"data", "benchmark"} & set(given):

@@ -104,12 +104,13 @@ def _chosen(names: Sequence[str]) -> list[BenchmarkCard]:
 
 
 def _check_own(args: argparse.Namespace, console: Console, shown: Track) -> int:
-    from benchmark.config.run import BenchConfig, from_flag
+    from benchmark.config.run import KINDS, BenchConfig
+    from benchmark.config.validate import check
     from benchmark.data.check import check_own
     from benchmark.planning.own_data import source_of
 
     own = {name: getattr(args, name) for name in ("gallery", "qrels", "split", "unlabelled")}
-    columns = from_flag("columns", args.columns) if args.columns else ()
+    columns = check(KINDS["columns"], args.columns, "--columns") if args.columns else ()
     config = BenchConfig(data=expanded(args.data), columns=columns, **own)
     report = check_own(source_of(config), shown)
     facts = report.facts.items()

@@ -136,7 +136,7 @@ def _chosen(
         seen.append(preset)
         check_preset(preset)
         path = user_path(preset) if is_file(preset) else shipped_path(preset)
-        document, data = _read_preset(path)
+        document, data = read_preset(path)
         for side in ("fixed", place.query):
             where = functools.partial(document.where, at=(side, method))
             parse(options, data.get(side, {}).get(method, {}), f"method {method!r}", where)
@@ -199,16 +199,12 @@ def tuned(options: Mapping[str, Any], origins: Mapping[str, str]) -> str:
     return f"{said} (published {of_papers})" if of_papers else said
 
 
-def read_preset(path: Path) -> dict[str, Any]:
+def read_preset(path: Path) -> tuple[Document, dict[str, Any]]:
     """A preset file, checked for shape; whether the options exist is checked when used.
 
     Raises:
         ConfigError: not a preset file.
     """
-    return _read_preset(path)[1]
-
-
-def _read_preset(path: Path) -> tuple[Document, dict[str, Any]]:
     try:
         return _read(path, path.stat().st_mtime_ns)
     except OSError as error:

@@ -342,15 +342,6 @@ def defaults(**preset: Any) -> dict[str, Traced]:
     return {name: Traced(getattr(plain, name), "default") for name in SETTINGS} | own
 
 
-def given(args: argparse.Namespace) -> dict[str, Traced]:
-    """The settings that the user has given: those of the file, and over them those of the flags.
-
-    Raises:
-        ConfigError: as ``from_file`` and ``from_flags``.
-    """
-    return {**from_file(args), **from_flags(args)}
-
-
 def from_file(args: argparse.Namespace) -> dict[str, Traced]:
     """The settings in the file that ``--config`` names; none where it was not given.
 
@@ -379,16 +370,7 @@ def from_flags(args: argparse.Namespace) -> dict[str, Traced]:
         ConfigError: a value of the wrong type or range.
     """
     return {
-        name: Traced(from_flag(name, getattr(args, name)), flag_of(name))
+        name: Traced(check(KINDS[name], getattr(args, name), flag_of(name)), flag_of(name))
         for name in SETTINGS
         if name in args
     }
-
-
-def from_flag(name: str, value: Any) -> Any:
-    """A setting given as a flag.
-
-    Raises:
-        ConfigError: a value of the wrong type or range.
-    """
-    return check(KINDS[name], value, flag_of(name))

@@ -64,13 +64,11 @@ class GridFile:
     """A grid file, read and checked.
 
     Attributes:
-        name: the file's name without its suffix.
         settings: what stands at its top; ``WITH_CHOICES`` as tuples of ``Choice``.
         includes: each further combination's own settings, in place of those at the top.
         exclude: what is left out of all of them.
     """
 
-    name: str
     path: Path
     settings: Mapping[str, Traced]
     includes: tuple[Mapping[str, Traced], ...]
@@ -106,7 +104,6 @@ def read_grid(path: Path) -> GridFile:
     includes, exclude = found.pop("include", ()), found.pop("exclude", ())
     found.pop("title", "")
     return GridFile(
-        path.stem,
         path,
         _settings(document, found),
         tuple(_settings(document, own, ("include", i)) for i, own in enumerate(includes)),

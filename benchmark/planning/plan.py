@@ -167,7 +167,7 @@ def _plan(settings: Mapping[str, Traced], grid: GridFile | None = None) -> Plan:
         check_effects(own, possible)
         heeding += possible
     check_effects(settings, heeding)
-    return Plan(grid.name if grid else "", _plain(settings), tuple(found.values()), rows)
+    return Plan(grid.path.stem if grid else "", _plain(settings), tuple(found.values()), rows)
 
 
 def _plain(settings: Mapping[str, Traced]) -> BenchConfig:

@@ -44,9 +44,6 @@ from shifts.base import ShiftError
 OWN_BACKBONE = "default"
 """Among the models: each benchmark's own backbone."""
 
-HUGGING_FACE = "hf"
-"""The backbone whose models bring a processor of their own."""
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -89,8 +86,8 @@ def backbone_spec(default: BackboneSpec, config: BenchConfig) -> BackboneSpec:
             raise ConfigError("--model open_clip needs a model: open_clip:ViT-B-16-quickgelu")
         # The default's weights belong to the default's model.
         spec = replace(spec, loader=name, model=model, pretrained="")
-        if name == HUGGING_FACE:
-            spec = replace(spec, transform="clip")  # its own processor
+        if name == "hf":
+            spec = replace(spec, transform="clip")  # its models bring a processor of their own
     if config.pretrained:
         spec = replace(spec, pretrained=config.pretrained)
     if config.transform:

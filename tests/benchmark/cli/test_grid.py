@@ -272,9 +272,9 @@ def test_commands_with_a_grid_of_their_own_use_its_folder(
 
     def interrupted(cells, store, *rest):
         stores.append(store.path)
-        return INTERRUPTED, []
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmark.cli.bench.run_all", interrupted)
+    monkeypatch.setattr("benchmark.cli.bench.execute", interrupted)
     code, _ = call(command(), "--benchmark", "mini-cirr-c", "--seed", "0")
     assert code == INTERRUPTED
     assert stores == [Path(f"results/runs/grid-{grid}")]

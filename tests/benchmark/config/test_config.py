@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from benchmark.config import run as config
 from benchmark.config.presets import attributes
 from benchmark.config.run import BenchConfig
+from benchmark.config.validate import check
 from benchmark.errors import ConfigError
 from tests.benchmark.config.fixtures_options import resolve
 
@@ -41,7 +42,7 @@ def test_every_setting_has_help_and_takes_its_default():
         assert attributes(BenchConfig)[setting.name]
         default = getattr(BenchConfig(), setting.name)
         if default not in (None, ()):
-            assert config.from_flag(setting.name, default) == default
+            assert check(config.KINDS[setting.name], default) == default
 
 
 def test_flags_are_read():
@@ -128,14 +129,12 @@ def test_an_option_value_may_hold_an_equals_sign_or_be_empty():
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=20))
 def test_integers_survive_text_in_order_without_repeats(numbers):
-    assert config.from_flag("severity", ",".join(map(str, numbers))) == tuple(
-        dict.fromkeys(numbers)
-    )
+    assert check(config.INTEGERS, ",".join(map(str, numbers))) == tuple(dict.fromkeys(numbers))
 
 
 @given(st.integers(0, 5000), st.integers(0, 300))
 def test_a_range_is_inclusive(first, more):
-    assert config.from_flag("severity", f"{first}-{first + more}") == tuple(
+    assert check(config.INTEGERS, f"{first}-{first + more}") == tuple(
         range(first, first + more + 1)
     )
 
@@ -143,7 +142,7 @@ def test_a_range_is_inclusive(first, more):
 @given(st.text(max_size=12))
 def test_no_text_makes_integers_fail_otherwise_than_declared(text):
     try:
-        numbers = config.from_flag("severity", text)
+        numbers = check(config.INTEGERS, text)
     except ConfigError:
         return
     assert numbers

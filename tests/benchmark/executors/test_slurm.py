@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.config.run import BenchConfig, from_flag
+from benchmark.config.run import SLURM, BenchConfig
+from benchmark.config.validate import check
 from benchmark.errors import ConfigError
 from benchmark.evaluation.resources import Resources
 from benchmark.executors import SerialExecutor, slurm
@@ -105,10 +106,10 @@ def test_without_slurm_there_is_one_clear_error(tmp_path: Path, monkeypatch: Any
 
 
 def test_options_of_jobs() -> None:
-    found = from_flag("slurm", ["partition=gpu,time=60", "gres=gpu:a100:1"])
+    found = check(SLURM, ["partition=gpu,time=60", "gres=gpu:a100:1"])
     assert found == {"partition": "gpu", "time": 60, "gres": "gpu:a100:1"}
-    assert from_flag("slurm", {"nodelist": "n[1-3],n7"}) == {"nodelist": "n[1-3],n7"}
-    assert from_flag("slurm", "nodelist=n1,n2,time=1-0") == {"nodelist": "n1,n2", "time": "1-0"}
+    assert check(SLURM, {"nodelist": "n[1-3],n7"}) == {"nodelist": "n[1-3],n7"}
+    assert check(SLURM, "nodelist=n1,n2,time=1-0") == {"nodelist": "n1,n2", "time": "1-0"}
     config = BenchConfig(executor="slurm", slurm=found, workers=3)
     found_cells = worlds.found(9, "cuda", "run")
     executor = make_executor(config, found_cells, worlds.resources(), worlds.resources)
@@ -121,7 +122,7 @@ def test_options_of_jobs() -> None:
 )
 def test_options_that_are_none(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"did you mean|expected"):
-        from_flag("slurm", value)
+        check(SLURM, value)
 
 
 def test_options_without_the_executor_are_refused() -> None:
