@@ -57,6 +57,12 @@ class Estimate:
     of: str = "query"
     each: Mapping[str, float] = field(default_factory=dict)
 
+    def against(self, sign: int) -> str:
+        """The benchmarks on which it goes the other way, with their values."""
+        other = {name: value for name, value in self.each.items() if value * sign < 0}
+        listed = ", ".join(f"{name} {value:+.3g}" for name, value in other.items())
+        return f"; the other way on {listed}" if listed else ""
+
 
 def judge(estimate: Estimate, sign: int) -> Verdict:
     """The rule for one measurement."""
@@ -81,20 +87,33 @@ class Part:
         measured: what the number is, with its unit.
         sign: +1 if the claim says that it is above zero, -1 if below.
         estimate: the number.
+        why: why it likely does not come out as claimed where it is measured.
         counts: whether the claim's verdict depends on it; others are there to explain.
-        reason: why it likely does not come out as claimed; empty where it holds.
     """
 
     name: str
     measured: str
     sign: int
     estimate: Estimate
+    why: str = ""
     counts: bool = True
-    reason: str = ""
 
     @property
     def verdict(self) -> Verdict:
         return judge(self.estimate, self.sign)
+
+    @property
+    def reason(self) -> str:
+        """Why it likely does not hold; empty where it does."""
+        found = self.estimate
+        if self.verdict is Verdict.HOLDS:
+            return ""
+        if not found.units:
+            return "no finished cells to measure it on"
+        if not math.isfinite(found.low):
+            return f"one {'seed' if found.of == 'run' else found.of} gives no interval"
+        within = "within noise" if self.verdict is Verdict.OPEN else ""
+        return "; ".join(filter(None, (within, self.why)))
 
 
 @dataclass(frozen=True)
@@ -139,28 +158,6 @@ def over_seeds(values: Mapping[str, Sequence[float]]) -> Estimate:
         half = -float(stdtrit(freedom, ALPHA / 2)) * math.sqrt(of_means) / len(found)
     units = sum(map(len, found.values()))
     return Estimate(value, value - half, value + half, units, "run", each)
-
-
-def with_reason(part: Part, why: str = "") -> Part:
-    """The part with the likely reason, where it does not hold."""
-    found = part.estimate
-    if part.verdict is Verdict.HOLDS:
-        return part
-    if not found.units:
-        reason = "no finished cells to measure it on"
-    elif not math.isfinite(found.low):
-        reason = f"one {'seed' if found.of == 'run' else found.of} gives no interval"
-    else:
-        within = "within noise" if part.verdict is Verdict.OPEN else ""
-        reason = "; ".join(filter(None, (within, why)))
-    return replace(part, reason=reason)
-
-
-def against(part: Part) -> str:
-    """The benchmarks on which it goes the other way, with their values."""
-    other = {n: v for n, v in part.estimate.each.items() if v * part.sign < 0}
-    listed = ", ".join(f"{name} {value:+.3g}" for name, value in other.items())
-    return f"; the other way on {listed}" if listed else ""
 
 
 PARTS: dict[str, tuple[str, Any]] = {

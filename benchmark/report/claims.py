@@ -22,11 +22,9 @@ from benchmark.report.claim_rules import (
     ClaimCells,
     Estimate,
     Part,
-    against,
     diverse,
     over_benchmarks,
     single,
-    with_reason,
 )
 from benchmark.report.pools import finite_mean, grouped
 from benchmark.report.results import CellResult, method_rank
@@ -35,6 +33,7 @@ from shifts import BUILTINS
 REST = "rest"
 ENTROPY_METHODS = ("tent", "eata", "sar", "read")
 BASELINES = (SOURCE, *ENTROPY_METHODS, "tcr")
+MEASURED = "R@1 under shift, points"
 PROBES = {"uniformity": -1, "consistency": -1, "gap": 1}
 """Probe -> the sign of what a shift is claimed to do to it."""
 
@@ -63,9 +62,9 @@ def _damage(cells: ClaimCells) -> Claim:
             change = _probe(cell, probe) - float(np.mean(before))
             if math.isfinite(change):
                 values[cell.benchmark].append(change)
-        part = Part(probe, f"change of {probe} under shift", sign, over_benchmarks(values))
-        why = f"the probe's definition is our reading of the figure's axis{against(part)}"
-        parts.append(with_reason(part, why))
+        found = over_benchmarks(values)
+        why = f"the probe's definition is our reading of the figure's axis{found.against(sign)}"
+        parts.append(Part(probe, f"change of {probe} under shift", sign, found, why))
     text = "Query shift lowers the queries' uniformity and their consistency with the gallery, and"
     return Claim("shift", f"{text} widens the gap between them", tuple(parts))
 
@@ -76,13 +75,14 @@ def _conflict(cells: ClaimCells) -> Claim:
     for cell in measured:
         values[cell.benchmark].append(_probe(cell, "angle") - CONFLICT_DEGREES)
     share = finite_mean(_probe(cell, "conflict") for cell in measured)
-    part = Part("angle", "mean angle minus 90, degrees", 1, over_benchmarks(values))
+    found = over_benchmarks(values)
     why = (
         f"{100 * share:.0f} % of the updates conflict; which gradient stands for general knowledge "
-        f"is our reading (divergence from the source model's predictions){against(part)}"
+        f"is our reading (divergence from the source model's predictions){found.against(1)}"
     )
     text = "The gradients of adaptation and of general knowledge conflict (angle above 90 degrees)"
-    return Claim("conflict", text, (with_reason(part, why),))
+    part = Part("angle", "mean angle minus 90, degrees", 1, found, why)
+    return Claim("conflict", text, (part,))
 
 
 def _online(cells: ClaimCells) -> Claim:
@@ -101,7 +101,7 @@ def _online(cells: ClaimCells) -> Claim:
         if name == SOURCE:
             why = "there may be little to win on these shifts"
         why = costs * (decoupling.high < 0) + why
-        parts.append(with_reason(Part(f"REST - {name}", "R@1 under shift, points", 1, won), why))
+        parts.append(Part(f"REST - {name}", MEASURED, 1, won, why))
     text = "Under online query shift REST beats the unadapted model and each baseline"
     return Claim("online", text, tuple(parts))
 
@@ -111,15 +111,15 @@ def _kept(cells: ClaimCells) -> Claim:
     parts = []
     for name in ("tcr", *ENTROPY_METHODS):
         other = diverse(cells.of(name))
-        measured = "clean R@1 after a diverse stream, points"
-        part = Part(f"REST - {name}", measured, 1, cells.clean_recall(rest, other))
         forgot = [c.record.metrics.get("forgetting", math.nan) for c, _ in cells.pairs(other, rest)]
         lost = finite_mean(forgot)
         why = f"{name} changes clean R@1 by {lost:+.1f} points on these streams"
         why += ": little is forgotten" if lost > -1 else ""
         if math.isnan(lost):
             why = f"{name} has no home to forget on these streams"
-        parts.append(with_reason(part, why))
+        kept = cells.clean_recall(rest, other)
+        measured = "clean R@1 after a diverse stream, points"
+        parts.append(Part(f"REST - {name}", measured, 1, kept, why))
     text = "Under diverse shift REST keeps more clean recall than TCR and the entropy methods"
     return Claim("diverse", text, tuple(parts))
 
@@ -129,22 +129,18 @@ def _ablation(cells: ClaimCells) -> Claim:
     parts = []
     for name in PARTS:
         without = cells.of(REST, name)
-        keeps = name == "gradient decoupling"
-        recall = cells.recall(single(rest), single(without))
+        found = {MEASURED: cells.recall(single(rest), single(without))}
         # What decoupling is for is not recall under shift but what remains of general knowledge.
-        parts.append(
-            Part(f"with - without {name}", "R@1 under shift, points", 1, recall, not keeps)
-        )
-        if keeps:
-            clean = cells.clean_recall(rest, without)
-            measured = "clean R@1 after all streams, points"
-            parts.append(Part(f"with - without {name}", measured, 1, clean))
-    why = (
-        "leaving it out changes the number by {:+.1f}; the preset was tuned with all parts on, and "
-        "the weights are TCR's"
-    )
-    explained = tuple(with_reason(part, why.format(0.0 - part.estimate.value)) for part in parts)
-    return Claim("ablation", "Each of REST's parts earns its place", explained)
+        if name == "gradient decoupling":
+            found["clean R@1 after all streams, points"] = cells.clean_recall(rest, without)
+        for measured, estimate in found.items():
+            why = (
+                f"leaving it out changes the number by {0.0 - estimate.value:+.1f}; the preset was "
+                "tuned with all parts on, and the weights are TCR's"
+            )
+            counts = measured == [*found][-1]
+            parts.append(Part(f"with - without {name}", measured, 1, estimate, why, counts))
+    return Claim("ablation", "Each of REST's parts earns its place", tuple(parts))
 
 
 # Centring as a control: which adaptation beats moving the mean alone, and whether ours beats all.
@@ -154,7 +150,6 @@ def _ablation(cells: ClaimCells) -> Claim:
 RECENTRE = "recentre"
 OURS = "anchored"
 RIVALS = ("tcr", "rest", RECENTRE)
-MEASURED = "R@1 under shift, points"
 
 _KINDS = {
     **{"frost": "weather", "noises": "noise"},
@@ -191,7 +186,7 @@ def centring_claims(results: Iterable[CellResult]) -> list[Claim]:
         parts = tuple(part for kind, here in kinds for part in _parts(cells, here, kind))
         of_task = f", {task}" if task else ""
         found.append(Claim(f"centring {task}".rstrip(), f"{text}{of_task}", parts))
-    nothing = with_reason(Part(f"any - {RECENTRE}", MEASURED, 1, Estimate()))
+    nothing = Part(f"any - {RECENTRE}", MEASURED, 1, Estimate())
     return found or [Claim("centring", text, (nothing,))]
 
 
@@ -208,8 +203,7 @@ def ours_claim(results: Iterable[CellResult]) -> Claim:
             here = cells.recall([cell for cell in ours if cell.task == task], cells.of(name))
             parts.append(Part(f"{named}, {task}", MEASURED, 1, here, counts=False))
     text = "Anchored (ours, experimental) beats TCR, the REST-style method and centring alone"
-
-    return Claim(OURS, text, tuple(map(with_reason, parts)))
+    return Claim(OURS, text, tuple(parts))
 
 
 def _parts(cells: ClaimCells, control: list[CellResult], kind: str) -> list[Part]:
@@ -226,6 +220,5 @@ def _parts(cells: ClaimCells, control: list[CellResult], kind: str) -> list[Part
         if twin is not None and math.isfinite(twin.value):
             why = f"its centred twin: {twin.value:+.1f}"
         if estimate.units:
-            part = Part(f"{name} - {RECENTRE}, {kind}", MEASURED, 1, estimate)
-            parts.append(with_reason(part, why))
+            parts.append(Part(f"{name} - {RECENTRE}, {kind}", MEASURED, 1, estimate, why))
     return parts

@@ -21,9 +21,9 @@ from benchmark.cell import STREAM_OPTIONS, Record, Status
 from benchmark.data.card import SEPARATOR, benchmark_cards, own_card
 from benchmark.metrics.average_ranks import RankTest, average_ranks, compare_ranks
 from benchmark.metrics.intervals import Comparison, all_comparisons, holm
-from benchmark.report.columns import BY_SHIFT, COLUMNS, LEADERBOARD, against_source
 from benchmark.report.pools import Pool, fits, grouped, metrics_of, stacked
 from benchmark.report.results import SECTIONS, CellResult, Setting
+from benchmark.report.style import BY_SHIFT, COLUMNS, LEADERBOARD, against_source
 from benchmark.store.records import cell_from_dict
 
 

@@ -19,7 +19,6 @@ from rich.text import Text
 from benchmark.cell import CLEAN, SOURCE, StreamSpec, domain_labels
 from benchmark.evaluation.changes import LITTLE
 from benchmark.metrics.intervals import RULE, Comparison
-from benchmark.report.columns import COLUMNS, Column
 from benchmark.report.display import FittedTable, data_table, plain
 from benchmark.report.pools import (
     Pool,
@@ -30,6 +29,7 @@ from benchmark.report.pools import (
     shift_pools,
 )
 from benchmark.report.results import NOTHING, CellResult, Setting
+from benchmark.report.style import COLUMNS, Column
 from benchmark.report.verdict import NOTES, seed_notes, tuned_by_method, tuned_notes, tuned_text
 
 Numbers = Mapping[str, Callable[[Pool], Text]]

@@ -13,11 +13,19 @@ from typing import Any
 import numpy as np
 
 from benchmark.cell import CLEAN
-from benchmark.report.columns import COLUMNS, FOLDED, IDENTITY, VIEWS, Column, against_source
 from benchmark.report.frames import by_shift, leaderboard, numbers_of, rankings
-from benchmark.report.looks import extent, looks
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import NOTHING, SECTIONS, CellResult, canonical, method_rank
+from benchmark.report.style import (
+    COLUMNS,
+    FOLDED,
+    IDENTITY,
+    VIEWS,
+    Column,
+    against_source,
+    extent,
+    looks,
+)
 from benchmark.report.verdict import NOTES, summaries_of
 
 _ALWAYS = ("benchmark", "method", "R@1", "R@1_difference")

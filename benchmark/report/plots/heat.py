@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report.looks import extent
 from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, labels_of, metrics_of
 from benchmark.report.results import NOTHING, Setting
+from benchmark.report.style import extent
 
 HEAT_COLUMNS = 16
 """Widest heat map by shift; with more columns the overview has one row per benchmark."""

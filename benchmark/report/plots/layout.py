@@ -20,11 +20,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmark.cell import CLEAN
-from benchmark.report.looks import LOOKS as LOOKS
-from benchmark.report.looks import Look as Look
-from benchmark.report.looks import looks as looks
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import NOTHING, Setting, unique_titles
+from benchmark.report.style import LOOKS as LOOKS
+from benchmark.report.style import Look as Look
+from benchmark.report.style import looks as looks
 
 DPI = 150
 WIDTH = 7.0

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from benchmark.config.presets import complete
-from benchmark.report.columns import BY_SHIFT, LEADERBOARD
 from benchmark.report.frames import TIDY_COLUMNS
 from benchmark.report.plots.layout import LOOKS
+from benchmark.report.style import BY_SHIFT, LEADERBOARD
 from benchmark.report.verdict import NOTES
 from methods import BUILTINS
 

@@ -1,13 +1,14 @@
-"""Columns: what each is called, where its value is from and how it is written.
+"""Style: what each column is called and how it is written, how each method is drawn.
 
-CSV files, terminal and page take the same description; a table is a list of names.
+CSV files, terminal and page take the same description of a column; a table is a list of names.
+Figures and page share the colours; nothing here needs matplotlib.
 """
 
 from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -163,9 +164,73 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
 # fmt: on
 """All columns by name; docs/output.md says what each means."""
 
-_TABLES = tomllib.loads(Path(__file__).with_name("columns.toml").read_text(encoding="utf-8"))
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+
+
+_TABLES = _read("columns.toml")
 LEADERBOARD, BY_SHIFT, IDENTITY, FOLDED = (
     tuple(_TABLES[name].split()) for name in ("leaderboard", "by_shift", "identity", "folded")
 )
 VIEWS = {name: tuple(columns.split()) for name, columns in _TABLES["views"].items()}
 """Columns of ``leaderboard.csv`` and ``by_shift.csv``, and of each table of the page."""
+
+
+_LEAST_EXTENT = 5.0
+
+
+def extent(differences: Iterable[float]) -> float:
+    """How far the colours of differences (points) reach on either side of zero.
+
+    At least 5 points, so that noise alone does not glow.
+    """
+    return max([*map(abs, differences), _LEAST_EXTENT])
+
+
+class Look(NamedTuple):
+    """How a method is drawn.
+
+    Colours are those of Okabe and Ito (Color Universal Design, 2008), which people with the common
+    forms of colour blindness tell apart; markers and dashes say the same a second time. Methods
+    from plugins take the remaining colours (after Paul Tol's "muted" scheme, SRON technical note,
+    2021).
+    """
+
+    colour: str
+    marker: str
+    dashes: Literal["-", "--", "-.", ":"] = "-"
+
+
+LOOKS: dict[str, Look] = {name: Look(*look) for name, look in _read("looks.toml").items()}
+"""The built-in methods; fixed, so that figures of different runs can be laid side by side."""
+
+_SPARE_COLOURS = ("#882255", "#999933", "#332288", "#44AA99", "#AA4499", "#117733", "#661100")
+_SPARE_MARKERS = ("*", "h", "<", ">", "p", "d", "8")
+_SPARE_DASHES: tuple[Literal["-", "-.", ":"], ...] = ("-.", ":", "-")
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """A look for each name: the fixed one for built-ins, the next spare one for the others.
+
+    Names with a note in brackets ("rest [lr=0.01]") are variants and count as others, except the
+    first variant of a built-in, which keeps its colours. A centred twin is its built-in, dotted.
+    """
+    chosen: dict[str, Look] = {}
+    taken: set[str] = set()
+    others = []
+    for name in sorted(set(names)):
+        base = name.split("[")[0].rstrip()
+        if name == f"{base}[centred]" and base in LOOKS:
+            chosen[name] = LOOKS[base]._replace(dashes=":")
+        elif base in LOOKS and base not in taken:
+            chosen[name] = LOOKS[base]
+            taken.add(base)
+        else:
+            others.append(name)
+    for index, name in enumerate(others):
+        turn, place = divmod(index, len(_SPARE_COLOURS))
+        marker = _SPARE_MARKERS[(place + turn) % len(_SPARE_MARKERS)]
+        dashes = _SPARE_DASHES[turn % len(_SPARE_DASHES)]
+        chosen[name] = Look(_SPARE_COLOURS[place], marker, dashes)
+    return chosen
