@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
+from benchmark.cell import ShiftSpec
 from benchmark.report import plots
 from benchmark.report.plots.recall import curves
 from benchmark.report.pools import shift_pools
 from benchmark.report.results import CellResult
 from methods import BUILTINS
+from tests.benchmark.report.cells import invented
 
 QUERIES = 1000
 METHODS = sorted(BUILTINS)[:8]
@@ -22,31 +23,22 @@ SHIFTS, SEVERITIES, SEEDS, PLACES = 5, 5, 5, 2
 def results() -> list[CellResult]:
     """Made-up cells with all numbers that a figure draws."""
     rng = np.random.default_rng(0)
-    order = np.arange(QUERIES)
     made = []
     for place, shift, severity, seed in np.ndindex(PLACES, SHIFTS, SEVERITIES, SEEDS):
         for method in METHODS:
-            cell = Cell(
-                suite="mini",
-                benchmark=f"mini-{place}",
-                backbone=BackboneSpec(),
-                method=MethodSpec(method, "mini", {}),
-                shift=ShiftSpec(f"shift_{shift}", severity + 1),
-                stream=StreamSpec(),
-                seed=seed,
+            made.append(
+                invented(
+                    method,
+                    ShiftSpec(f"shift_{shift}", severity + 1),
+                    hits=rng.random(QUERIES) < 0.4,
+                    seed=seed,
+                    benchmark=f"mini-{place}",
+                    metrics={"R@1": 40.0, "forgetting": -1.0},
+                    probes={"uniformity": 0.9, "gap": 0.4, "consistency": 0.7, "angle": 95.0},
+                    cost={"ms_per_query": 3.0},
+                    batches=[{"angle": float(a)} for a in rng.uniform(0, 180, 16)],
+                )
             )
-            record = Record(
-                cell.key(data_fingerprint="d", backbone_fingerprint="w"),
-                Status.DONE,
-                cell.to_dict(),
-                info={"data_fingerprint": "d", "backbone_fingerprint": "w"},
-                metrics={"R@1": 40.0, "forgetting": -1.0},
-                probes={"uniformity": 0.9, "gap": 0.4, "consistency": 0.7, "angle": 95.0},
-                cost={"ms_per_query": 3.0},
-                batches=tuple({"angle": float(a)} for a in rng.uniform(0, 180, 16)),
-            )
-            hits = (rng.random(QUERIES) < 0.4).astype(float)
-            made.append(CellResult(record, np.where(hits, 1, 2), order, order))
     return made
 
 

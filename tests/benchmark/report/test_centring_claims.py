@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from benchmark.cell import (
-    BackboneSpec,
-    Cell,
-    MethodSpec,
-    Record,
-    ShiftSpec,
-    Status,
-    StreamSpec,
-    method_label,
-)
+from benchmark.cell import Status, StreamSpec, method_label
 from benchmark.report.claim_rules import Claim, Verdict
 from benchmark.report.claims import centring_claims, ours_claim, shift_kind
 from benchmark.report.results import CellResult, variant_labels
 from shifts import BUILTINS
+from tests.benchmark.report.cells import invented
 
 QUERIES = 200
 
@@ -33,27 +26,21 @@ def cell(
     shift: str = "fog",
     task: str = "image-to-text",
     seed: int = 0,
-    status: Status = Status.DONE,
     stream: str = "single",
 ) -> CellResult:
     """A cell of a method that finds ``share`` of the queries, the easy ones first."""
-    options = {} if centre is None else {"centre": centre}
-    spec = Cell(
-        suite="test",
-        benchmark=f"of-{task}",
-        backbone=BackboneSpec("fake"),
-        method=MethodSpec(method, "mini+centre" if centre else "mini", options),
-        shift=ShiftSpec(shift, 5),
-        stream=StreamSpec(stream),
-        seed=seed,
-    )
     order = np.random.default_rng([seed, len(task)]).permutation(QUERIES) / QUERIES
-    hits = (order < share).astype(np.float64)
-    info = {"data_fingerprint": task, "backbone_fingerprint": "w", "task": task}
-    key = spec.key(data_fingerprint=task, backbone_fingerprint="w")
-    record = Record(key, status, spec.to_dict(), info=info, metrics={"R@1": 100 * share})
-    positions = np.arange(QUERIES)
-    return CellResult(record, np.where(hits, 1, 2), positions, positions)
+    return invented(
+        method,
+        shift,
+        hits=order < share,
+        seed=seed,
+        benchmark=f"of-{task}",
+        options={} if centre is None else {"centre": centre},
+        preset="mini+centre" if centre else "mini",
+        stream=StreamSpec(stream),
+        info={"task": task},
+    )
 
 
 def field(shares: Mapping[str, float], **facts: object) -> list[CellResult]:
@@ -104,12 +91,9 @@ def test_tasks_and_kinds_of_shift_are_apart() -> None:
 
 
 def test_a_diverged_cell_never_enters_a_comparison() -> None:
-    results = [
-        *field(SHARES),
-        *field(SHARES, seed=1),
-        cell("tcr", 0.9, centre=False, seed=2, status=Status.FAILED),
-        *field({"recentre": 0.5}, seed=2),
-    ]
+    lost = cell("tcr", 0.9, centre=False, seed=2)
+    lost = replace(lost, record=replace(lost.record, status=Status.FAILED))
+    results = [*field(SHARES), *field(SHARES, seed=1), lost, *field({"recentre": 0.5}, seed=2)]
     (claim,) = centring_claims(results)
     (part,) = [part for part in claim.parts if part.name.startswith("tcr -")]
     assert part.estimate.value == pytest.approx(-10.0)

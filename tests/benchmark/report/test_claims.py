@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
+from benchmark.cell import Record, ShiftSpec, Status, StreamSpec
 from benchmark.planning.gridfile import grid_path, read_grid
 from benchmark.report.claim_rules import (
     PARTS,
@@ -28,6 +28,7 @@ from benchmark.report.claim_rules import (
 )
 from benchmark.report.claims import BASELINES, ENTROPY_METHODS, claims
 from benchmark.report.results import CellResult
+from tests.benchmark.report.cells import invented
 
 QUERIES = 100
 SEEDS = (0, 1, 2)
@@ -39,7 +40,7 @@ Recall = Callable[[str, str], float]
 """(method, part left out) -> share of hits."""
 
 
-def result(
+def cell(
     method: str,
     *,
     without: str = "",
@@ -52,29 +53,21 @@ def result(
     after: float = 70.0,
 ) -> CellResult:
     """A finished cell; the same queries are the easy ones for every method."""
-    options = dict([PARTS[without]]) if without else {}
-    cell = Cell(
-        suite="test",
-        benchmark=benchmark,
-        backbone=BackboneSpec("fake"),
-        method=MethodSpec(method, f"mini+{PARTS[without][0]}" if without else "mini", options),
-        shift=ShiftSpec(shift, 0 if shift == "none" else 5),
-        stream=StreamSpec("diverse", domains=DOMAINS) if diverse else StreamSpec(),
-        seed=seed,
-    )
     difficulty = np.random.default_rng([int(benchmark[1:]), seed]).permutation(QUERIES) / QUERIES
-    hits = (difficulty < share).astype(np.float64)
-    info = {"data_fingerprint": f"data-{benchmark}", "backbone_fingerprint": "w"}
-    record = Record(
-        key=cell.key(data_fingerprint=f"data-{benchmark}", backbone_fingerprint="w"),
-        status=Status.DONE,
-        cell=cell.to_dict(),
-        info=info,
-        metrics={"R@1": 100 * share, "clean_R@1_after": after, "forgetting": after - 70.0},
+    return invented(
+        method,
+        shift,
+        hits=difficulty < share,
+        seed=seed,
+        benchmark=benchmark,
+        data=f"data-{benchmark}",
+        options=dict([PARTS[without]]) if without else {},
+        preset=f"mini+{PARTS[without][0]}" if without else "mini",
+        severity=0 if shift == "none" else 5,
+        stream=StreamSpec("diverse", domains=DOMAINS) if diverse else StreamSpec(),
+        metrics={"clean_R@1_after": after, "forgetting": after - 70.0},
         probes=probes or {},
     )
-    positions = np.arange(QUERIES)
-    return CellResult(record, np.where(hits, 1, 2), positions, positions)
 
 
 def world(
@@ -89,20 +82,20 @@ def world(
     for number in range(4):
         name = f"b{number}"
         for seed in SEEDS:
-            yield result(
+            yield cell(
                 "source", benchmark=name, shift="none", seed=seed, probes=probes(number, False)
             )
             for method, part in methods:
                 common = {"without": part, "benchmark": name, "seed": seed}
                 own = probes(number, True) | {"angle": angle(number), "conflict": 0.75}
-                yield result(
+                yield cell(
                     method,
                     **common,
                     share=share(method, part),
                     probes=own if method == "rest" else probes(number, True),
                     after=after(method, part, seed),
                 )
-                yield result(method, **common, diverse=True, after=after(method, part, seed))
+                yield cell(method, **common, diverse=True, after=after(method, part, seed))
 
 
 def damaged(number: int, shifted: bool) -> dict[str, float]:

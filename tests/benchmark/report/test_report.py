@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
+from benchmark.cell import Status
 from benchmark.errors import ResultsError
 from benchmark.report.frames import by_shift, leaderboard, tidy
 from benchmark.report.pools import benchmark_pools, problems, shift_pools
@@ -19,50 +19,25 @@ from benchmark.report.results import CellResult, method_rank
 from benchmark.report.table import results_table
 from benchmark.report.writing import write_all, write_csv
 from benchmark.store.run_store import RunStore
+from tests.benchmark.report.cells import invented
 
 
-def cell(
-    method="rest", shift="contrast", *, hits=(0, 0, 0, 0), seed=0, groups=None, **more
-) -> CellResult:
+def cell(method="rest", shift="contrast", *, hits=(0, 0, 0, 0), seed=0, **more) -> CellResult:
     """A cell with the given hits at rank one; a dict given for a section updates its numbers."""
-    spec = Cell(
-        suite="mini",
-        benchmark=more.get("benchmark", "mini-coco-c-image"),
-        backbone=BackboneSpec(),
-        method=MethodSpec(method, more.get("preset", "mini"), more.get("options", {})),
-        shift=ShiftSpec(shift, more.get("severity", 5)),
-        stream=StreamSpec(batch_size=2),
-        seed=seed,
-    )
-    key = spec.key(data_fingerprint="d1", backbone_fingerprint=more.get("weights", "w1"))
-    if more.get("status", Status.DONE) != Status.DONE:
-        return CellResult(Record(key, more["status"], spec.to_dict(), more["reason"]))
-    hits = np.asarray(hits, dtype=float)
-    metrics = {name: 100 * float(hits.mean()) for name in ("R@1", "R@5", "R@10", "mean_recall")}
+    share = 100 * float(np.mean(hits))
+    metrics = dict.fromkeys(("R@1", "R@5", "R@10", "mean_recall"), share)
     clean = {"clean_R@1_before": 60.0, "clean_R@1_after": 57.5, "forgetting": -2.5}
     probes = {"uniformity": 0.9, "gap": 0.7, "consistency": 0.2}
     cost = {"ms_per_query": 8.0, "peak_mb": 512.0}
     passes = {"forward_per_query": 3.0, "backward_per_query": 3.0}
-    info = {
-        "data_fingerprint": "d1",
-        "backbone_fingerprint": more.get("weights", "w1"),
-        "backbone_name": "mini-vit",
-        "queries": len(hits),
-        "gallery": 20,
+    sections = {
+        "info": {"backbone_name": "mini-vit", "gallery": 20},
+        "metrics": {**metrics, **clean, "mAP": 1.0, **more.pop("metrics", {})},
+        "probes": {**probes, **more.pop("probes", {})},
+        "cost": {**cost, **passes, **more.pop("cost", {})},
     }
-    record = Record(
-        key,
-        Status.DONE,
-        spec.to_dict(),
-        info=info,
-        metrics={**metrics, **clean, "mAP": 1.0, **more.get("metrics", {})},
-        probes={**probes, **more.get("probes", {})},
-        cost={**cost, **passes, **more.get("cost", {})},
-    )
-    groups = np.arange(len(hits)) if groups is None else np.asarray(groups)
-    return CellResult(
-        record, np.where(hits, 1, 2), groups, np.random.default_rng(seed).permutation(len(hits))
-    )
+    order = np.random.default_rng(seed).permutation(len(hits))
+    return invented(method, shift, hits=hits, seed=seed, order=order, **sections, **more)
 
 
 def printed(results, width=100) -> str:

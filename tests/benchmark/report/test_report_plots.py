@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.report import plots
 from benchmark.report.plots import layout
 from benchmark.report.pools import shift_pools
-from benchmark.report.results import CellResult
 from methods import BUILTINS
+from tests.benchmark.report.cells import invented
 
 BUILT_IN = ("source", "recentre", "tent", "eata", "sar", "read", "tcr", "rest")
 ODD = ("a-plugin-with-a-remarkably-long-method-name", "cost$x^2$", "_hidden", "模型")
@@ -22,27 +21,12 @@ ODD = ("a-plugin-with-a-remarkably-long-method-name", "cost$x^2$", "_hidden", "�
 
 def cell(method, shift="contrast", *, hits=None, seed=0, benchmark="mini-a", forgot=-1.5):
     """A finished cell; ``hits`` None makes one that failed, ``forgot`` None one without probes."""
-    spec = Cell(
-        suite="mini",
-        benchmark=benchmark,
-        backbone=BackboneSpec(),
-        method=MethodSpec(method, "mini", {}),
-        shift=ShiftSpec(shift, 5),
-        stream=StreamSpec(batch_size=2),
-        seed=seed,
-    )
-    key = spec.key(data_fingerprint="d", backbone_fingerprint="w")
+    facts = {"seed": seed, "benchmark": benchmark}
     if hits is None:
-        return CellResult(Record(key, Status.FAILED, spec.to_dict(), "ValueError: odd"))
-    hits = np.asarray(hits, dtype=float)
-    info = {"data_fingerprint": "d", "backbone_fingerprint": "w", "queries": len(hits)}
-    metrics = {"R@1": 100 * float(hits.mean())}
-    if forgot is not None:
-        metrics["forgetting"] = forgot
-    record = Record(key, Status.DONE, spec.to_dict(), info=info, metrics=metrics)
-    return CellResult(
-        record, np.where(hits, 1, 2), np.arange(len(hits)), np.arange(len(hits))[::-1]
-    )
+        return invented(method, shift, status="failed", reason="ValueError: odd", **facts)
+    metrics = {} if forgot is None else {"forgetting": forgot}
+    order = np.arange(len(hits))[::-1]
+    return invented(method, shift, hits=hits, order=order, metrics=metrics, **facts)
 
 
 def grid(methods, shifts, benchmarks=("mini-a",)):

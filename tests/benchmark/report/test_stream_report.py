@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
+from benchmark.cell import Cell, ShiftSpec, StreamSpec
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.evaluation.stream import summary
@@ -29,6 +29,7 @@ from benchmark.store.run_store import RunStore
 from docs.figures import streams
 from shifts.base import ShiftError
 from tests.benchmark.fakes import plan
+from tests.benchmark.report.cells import invented
 
 ROOT = Path(__file__).parents[3]
 THREE = ("gaussian", "contrast", "jpeg_compression")
@@ -134,33 +135,15 @@ def cell(kind="diverse", method="source", *, hits=(1, 0, 0, 1, 1, 0), **more) ->
         domains = tuple(ShiftSpec("fog", severity) for severity in (1, 2, 3))
     if kind in ("single", "correlated"):
         domains = ()
-    spec = Cell(
-        suite="mini",
-        benchmark="mini-coco-c-image",
-        backbone=BackboneSpec(),
-        method=MethodSpec(method, "mini", {}),
-        shift=summary(domains) if domains else ShiftSpec("fog", 5),
-        stream=StreamSpec(
-            kind,
-            more.get("batch_size", 2),
-            domains,
-            group_key="shape" if kind == "correlated" else "",
-        ),
-    )
-    hits = np.asarray(hits, dtype=float)
-    metrics = {"R@1": 100 * float(hits.mean()), "forgetting": -1.0}
+    metrics = {"forgetting": -1.0}
     if kind != "single":
         first = {"before": 40.0, "during": 43.5, "after": 41.25}
         metrics |= {f"first_domain_R@1_{when}": value for when, value in first.items()}
     metrics |= {f"R@1_{domain.label}": 10.0 + n for n, domain in enumerate(domains)}
-    record = Record(
-        spec.key(data_fingerprint="d", backbone_fingerprint="w"),
-        Status.DONE,
-        spec.to_dict(),
-        info={"data_fingerprint": "d", "backbone_fingerprint": "w", "queries": len(hits)},
-        metrics=metrics,
-    )
-    return CellResult(record, np.where(hits, 1, 2), np.arange(len(hits)), np.arange(len(hits)))
+    group = "shape" if kind == "correlated" else ""
+    stream = StreamSpec(kind, more.get("batch_size", 2), domains, group_key=group)
+    shift = summary(domains) if domains else "fog"
+    return invented(method, shift, hits=hits, stream=stream, metrics=metrics)
 
 
 def printed(*results: CellResult) -> str:

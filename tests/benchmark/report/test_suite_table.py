@@ -5,39 +5,18 @@ from __future__ import annotations
 import io
 import math
 
-import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmark.cell import Cell, MethodSpec, Record, ShiftSpec, Status
 from benchmark.report.results import CellResult
 from benchmark.report.table import suite_frame, suite_table
+from tests.benchmark.report.cells import invented
 
 
-def result(
-    benchmark: str, method: str, hits: list[int], *, shift: str = "fog", status: str = "done"
-) -> CellResult:
-    from benchmark.cell import BackboneSpec
-
-    cell = Cell(
-        suite="s",
-        benchmark=benchmark,
-        backbone=BackboneSpec(),
-        method=MethodSpec(method, "published", {}),
-        shift=ShiftSpec(shift, 5 if shift != "none" else 0),
-    )
-    values = np.array(hits, dtype=np.float64)
-    record = Record(
-        key=f"{benchmark}-{method}-{shift}",
-        status=Status(status),
-        cell=cell.to_dict(),
-        reason="" if status == "done" else "no <b>such</b> [red]thing",
-        info={"queries": len(hits), "gallery": 50, "data_fingerprint": "d"},
-        metrics={"R@1": 100 * float(values.mean()), "clean_R@1_before": 80.0} if hits else {},
-    )
-    if status != "done":
-        return CellResult(record)
-    return CellResult(record, np.where(values, 1, 2), np.arange(len(hits)), np.arange(len(hits)))
+def cell(benchmark: str, method: str, hits: list[int], shift: str = "fog") -> CellResult:
+    severity = 0 if shift == "none" else 5
+    facts = {"severity": severity, "benchmark": benchmark, "data": benchmark}
+    return invented(method, shift, hits=hits, metrics={"clean_R@1_before": 80.0}, **facts)
 
 
 ROWS = {"one-i2t": "one", "one-t2i": "one", "two": "two", "absent": "absent"}
@@ -46,13 +25,13 @@ ROWS = {"one-i2t": "one", "one-t2i": "one", "two": "two", "absent": "absent"}
 def test_a_row_is_the_mean_over_its_directions_and_their_shifts() -> None:
     frame = suite_frame(
         [
-            result("two", "source", [1, 0, 0, 0]),
-            result("two", "source", [1, 1, 0, 0], shift="snow"),
-            result("two", "rest", [1, 1, 1, 1]),
-            result("two", "rest", [1, 1, 0, 0], shift="snow"),
-            result("one-i2t", "source", [1, 1], shift="none"),
-            result("one-t2i", "source", [0, 0], shift="none"),
-            result("one-i2t", "rest", [1, 1], shift="none"),
+            cell("two", "source", [1, 0, 0, 0]),
+            cell("two", "source", [1, 1, 0, 0], "snow"),
+            cell("two", "rest", [1, 1, 1, 1]),
+            cell("two", "rest", [1, 1, 0, 0], "snow"),
+            cell("one-i2t", "source", [1, 1], "none"),
+            cell("one-t2i", "source", [0, 0], "none"),
+            cell("one-i2t", "rest", [1, 1], "none"),
         ],
         ROWS,
     )
@@ -68,7 +47,9 @@ def test_a_row_is_the_mean_over_its_directions_and_their_shifts() -> None:
 
 
 def test_a_row_without_numbers_says_why_and_markup_is_shown_not_obeyed() -> None:
-    frame = suite_frame([result("two", "rest", [], status="skipped")], ROWS)
+    reason = "no <b>such</b> [red]thing"
+    skipped = invented("rest", benchmark="two", status="skipped", reason=reason)
+    frame = suite_frame([skipped], ROWS)
     assert frame["row"].tolist() == ["two"]
     assert frame["note"][0] == "rest skipped: no <b>such</b> [red]thing"
     console = Console(width=200, record=True, file=io.StringIO())

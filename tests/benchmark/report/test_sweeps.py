@@ -4,33 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
+from benchmark.cell import StreamSpec
 from benchmark.report import plots
 from benchmark.report.plots.recall import BATCH, lines
 from benchmark.report.pools import shift_pools
-from benchmark.report.results import CellResult
+from tests.benchmark.report.cells import invented
 
 
 def cell(method, hits, *, shift="fog", seed=0, batch=64, benchmark="mini-a", **options):
     """A finished cell; ``options`` are the method's."""
-    spec = Cell(
-        suite="mini",
-        benchmark=benchmark,
-        backbone=BackboneSpec(),
-        method=MethodSpec(method, "mini", options),
-        shift=ShiftSpec(shift, 5),
-        stream=StreamSpec(batch_size=batch),
-        seed=seed,
-    )
-    hits = np.asarray(hits, dtype=float)
-    key = spec.key(data_fingerprint="d", backbone_fingerprint="w")
-    info = {"data_fingerprint": "d", "backbone_fingerprint": "w"}
-    metrics = {"R@1": 100 * float(hits.mean())}
-    record = Record(key, Status.DONE, spec.to_dict(), info=info, metrics=metrics)
-    return CellResult(record, np.where(hits, 1, 2), np.arange(len(hits)), np.arange(len(hits)))
+    facts = {"seed": seed, "stream": StreamSpec(batch_size=batch), "benchmark": benchmark}
+    return invented(method, shift, hits=hits, options=options, **facts)
 
 
 def swept():

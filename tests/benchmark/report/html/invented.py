@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.report.results import CellResult
+from tests.benchmark.report.cells import invented
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script>",
@@ -29,43 +29,20 @@ def cell(
     **more: Any,
 ) -> CellResult:
     """A finished cell with these ranks, or with ``status`` and ``reason`` an unfinished one."""
-    spec = Cell(
-        suite="mini",
-        benchmark=benchmark,
-        backbone=more.get("backbone", BackboneSpec()),
-        method=MethodSpec(method, "mini", more.get("options", {"steps": 3})),
-        shift=ShiftSpec(shift, more.get("severity", 5)),
-        stream=StreamSpec(batch_size=2),
-        seed=seed,
-    )
-    key = spec.key(data_fingerprint="d1", backbone_fingerprint=more.get("weights", "w1"))
-    if "status" in more:
-        return CellResult(Record(key, more["status"], spec.to_dict(), more["reason"]))
     ranks = np.asarray(ranks, dtype=np.int64)
-    info = {
-        "data_fingerprint": "d1",
-        "backbone_fingerprint": more.get("weights", "w1"),
-        "backbone_name": "mini-vit",
-        "task": TASKS.get(benchmark, "image-to-text"),
-        "queries": len(ranks),
-        "gallery": 50,
+    recalls = {f"R@{k}": 100 * float((ranks <= k).mean()) for k in (1, 5, 10)}
+    means = {"mean_recall": sum(recalls.values()) / 3, "mAP": 40.0, "forgetting": -2.5}
+    task = TASKS.get(benchmark, "image-to-text")
+    facts = {
+        "info": {"backbone_name": "mini-vit", "task": task, "gallery": 50},
+        "metrics": {**recalls, **means, **more.pop("metrics", {})},
+        "probes": {"uniformity": 0.9, "gap": 0.7, "consistency": 0.2},
+        "cost": {"ms_per_query": 8.0, "peak_mb": 512.0},
+        "environment": {"python": "3.11", "started": "2026-01-01T00:00:00+00:00"},
+        "options": {"steps": 3},
+        "order": np.random.default_rng(seed).permutation(len(ranks)),
     }
-    metrics = {f"R@{k}": 100 * float((ranks <= k).mean()) for k in (1, 5, 10)}
-    metrics["mean_recall"] = sum(metrics.values()) / 3
-    metrics |= {"mAP": 40.0, "forgetting": -2.5, **more.get("metrics", {})}
-    record = Record(
-        key,
-        Status.DONE,
-        spec.to_dict(),
-        info=info,
-        metrics=metrics,
-        probes={"uniformity": 0.9, "gap": 0.7, "consistency": 0.2},
-        cost={"ms_per_query": 8.0, "peak_mb": 512.0},
-        environment={"python": "3.11", "started": "2026-01-01T00:00:00+00:00"},
-    )
-    count = len(ranks)
-    order = np.random.default_rng(seed).permutation(count)
-    return CellResult(record, ranks, np.arange(count), order)
+    return invented(method, shift, ranks=ranks, benchmark=benchmark, seed=seed, **{**facts, **more})
 
 
 def ranks_of(skill: float, seed: int, queries: int = 60) -> np.ndarray:
