@@ -110,7 +110,7 @@ def check_own(source: OwnSource, track: Track) -> Report:
             "kind": found.task.replace("_", "-"),
             "results": ", ".join(found.benchmarks),
             "columns": ", ".join(table.columns),
-            "rows": f"{sum(map(len, table.chunks())):,}",
+            "rows": f"{sum(1 for _ in table.rows()):,}",
         }
     )
     card = benchmark_card(found.benchmarks[0])

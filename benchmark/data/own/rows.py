@@ -44,16 +44,14 @@ def rows_of(table: Table, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     has_splits = "split" in table.columns
     if split and not has_splits:
         raise DataError(f"{table.name} has no column split, so there is no split {split!r} in it")
-    for chunk in table.chunks():
-        records: list[Any] = chunk.to_dict("records")
-        for number, row in zip(chunk.index, records, strict=True):
-            if has_splits:
-                own = text_of(row["split"])
-                splits.add(own)
-                if own != wanted:
-                    continue
-            taken += 1
-            yield f"{table.name}, row {number}", row
+    for number, row in enumerate(table.rows(), start=1):
+        if has_splits:
+            own = text_of(row["split"])
+            splits.add(own)
+            if own != wanted:
+                continue
+        taken += 1
+        yield f"{table.name}, row {number}", row
     if not taken:
         if not has_splits:
             raise DataError(f"{table.name} has no rows; expected at least one")
@@ -204,7 +202,7 @@ class MediaFinder:
         if isinstance(value, Path):
             value = str(value)
         if not isinstance(value, str) or not value:
-            kind = "empty" if value is None or value == "" else f"a {type(value).__name__}"
+            kind = f"a {type(value).__name__}" if text_of(value) else "empty"
             raise DataError(
                 f"{where}: {column} is {kind}; expected one path, or one file's content"
             )

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ _FOLDER_NAMES = {"image": "file_name", "caption": "text"}
 """What Hugging Face's folders call them."""
 
 
+Rows = list[dict[str, Any]]
+"""Some rows, with the columns that each of them has."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of the user's.
@@ -39,7 +43,7 @@ class Table:
         columns: those of ``COLUMNS`` that it has.
         there: all of its columns, as the user calls them.
         free: those of them without a meaning.
-        chunks: gives the rows in order, with columns of those names; the index counts rows from 1.
+        rows: gives the rows in order, each as column -> value.
         root: the folder that paths start from; None where the table holds its media itself.
     """
 
@@ -47,7 +51,7 @@ class Table:
     columns: tuple[str, ...]
     there: tuple[str, ...]
     free: tuple[str, ...]
-    chunks: Callable[[], Iterator[pd.DataFrame]]
+    rows: Callable[[], Iterator[dict[str, Any]]]
     root: Path | None
 
 
@@ -64,14 +68,14 @@ def open_table(place: str, columns: Mapping[str, str]) -> Table:
     if place.startswith(HUB) or is_saved(Path(place)):
         name = place.removeprefix(HUB)
         parts = open_hub(name)
-        return _table(place, lambda: _framed(hub_rows(parts, name)), columns, None)
+        return _table(place, lambda: _batches(hub_rows(parts, name)), columns, None)
     path = Path(place)
     described = metadata_of(path) if path.is_dir() else []
     if described:
         mapping = {**_FOLDER_NAMES, **columns}
         return _table(place, lambda: _folder_rows(path, described), mapping, path, own=columns)
     if shards := shards_of(place):
-        return _table(place, lambda: _framed(shard_rows(shards)), columns, None)
+        return _table(place, lambda: _batches(shard_rows(shards)), columns, None)
     if path.is_dir():
         raise DataError(f"{place} {undescribed(path)}")
     if not path.is_file():
@@ -94,7 +98,7 @@ def of_frame(frame: pd.DataFrame, columns: Mapping[str, str], root: Path | None)
     frame = frame.reset_index(drop=True).rename(columns=str)
     _refuse_double("the DataFrame", frame.columns.tolist())
     frame = frame.astype(object).where(frame.notna(), None)  # pandas has several missing values
-    return _table("the DataFrame", lambda: iter([frame]), columns, root)
+    return _table("the DataFrame", lambda: iter([frame.to_dict("records")]), columns, root)
 
 
 def refuse_missing(text: str, what: str, advice: str) -> None:
@@ -109,16 +113,15 @@ def refuse_missing(text: str, what: str, advice: str) -> None:
 
 def _table(
     name: str,
-    rows: Callable[[], Iterator[pd.DataFrame]],
+    chunks: Callable[[], Iterator[Rows]],
     columns: Mapping[str, str],
     root: Path | None,
     own: Mapping[str, str] | None = None,
 ) -> Table:
     """``columns`` may name some that are not there, but for those of ``own``."""
-    first = next(rows(), None)
-    if first is None:
+    there = tuple(dict.fromkeys(column for row in next(chunks(), ()) for column in row))
+    if not there:
         raise DataError(f"{name} has no rows; expected at least one")
-    there = tuple(first.columns)
     for ours, theirs in (columns if own is None else own).items():
         if theirs not in there:
             raise DataError(
@@ -128,20 +131,15 @@ def _table(
     mapping = {name: name for name in COLUMNS if name in there}
     mapping |= {ours: theirs for ours, theirs in columns.items() if theirs in there}
 
-    def chunks() -> Iterator[pd.DataFrame]:
-        start = 1
-        for chunk in rows():
-            absent = [theirs for theirs in mapping.values() if theirs not in chunk.columns]
-            chosen = chunk.assign(**dict.fromkeys(absent))[list(mapping.values())]
-            numbers = pd.RangeIndex(start, start + len(chunk))
-            yield chosen.set_axis(list(mapping), axis=1).set_axis(numbers, axis=0)
-            start += len(chunk)
+    def rows() -> Iterator[dict[str, Any]]:
+        for row in chain.from_iterable(chunks()):
+            yield {ours: row.get(theirs) for ours, theirs in mapping.items()}
 
     free = tuple(column for column in there if column not in (*COLUMNS, *mapping.values()))
-    return Table(name, tuple(mapping), there, free, chunks, root)
+    return Table(name, tuple(mapping), there, free, rows, root)
 
 
-def _rows(path: Path) -> Iterator[pd.DataFrame]:
+def _rows(path: Path) -> Iterator[Rows]:
     """The rows of one file."""
     suffix = path.suffix.lower()
     if suffix == ".parquet":
@@ -154,7 +152,7 @@ def _rows(path: Path) -> Iterator[pd.DataFrame]:
             f"{path}, line 1: expected an object, {{...}}, and one in each line; of a list: "
             f"jq -c '.[]' {path} > {path.with_stem(f'{path.stem}-lines')}"
         )
-    return _framed(_json_lines(path))
+    return _batches(_json_lines(path))
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -164,7 +162,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
+def _separated(path: Path, separator: str) -> Iterator[Rows]:
     read: Callable[..., Any] = partial(
         pd.read_csv,
         path,
@@ -187,7 +185,7 @@ def _separated(path: Path, separator: str) -> Iterator[pd.DataFrame]:
                 if chunk is None:
                     return
                 chunk.columns = chunk.columns.str.strip()
-                yield chunk
+                yield chunk.to_dict("records")
     except pd.errors.EmptyDataError:
         return
     except UnicodeDecodeError as error:
@@ -257,14 +255,12 @@ def _refuse_odd_names(path: Path, names: list[str], separator: str) -> None:
         )
 
 
-def _framed(records: Iterator[dict[str, Any]]) -> Iterator[pd.DataFrame]:
-    """Records as frames of objects, so that nothing is turned into another type."""
+def _batches(records: Iterator[dict[str, Any]]) -> Iterator[Rows]:
     while rows := list(islice(records, CHUNK)):
-        frame = pd.DataFrame(rows, dtype=object)
-        yield frame.where(frame.notna(), None)
+        yield rows
 
 
-def _parquet(path: Path) -> Iterator[pd.DataFrame]:
+def _parquet(path: Path) -> Iterator[Rows]:
     other = ", or save it as CSV or JSON lines"
     what = f"reading {path} needs pyarrow"
     parquet = import_extra("pyarrow.parquet", "parquet", what, DataError, other)
@@ -272,20 +268,19 @@ def _parquet(path: Path) -> Iterator[pd.DataFrame]:
         with parquet.ParquetFile(path) as file:
             large = any("binary" in str(field.type) for field in file.schema_arrow)
             for batch in file.iter_batches(batch_size=FILE_ROWS if large else CHUNK):
-                yield from _framed(iter(batch.to_pylist()))
+                yield batch.to_pylist()
     except (OSError, ValueError) as error:  # pyarrow's own are of these
         raise DataError(f"{path} cannot be read as Parquet ({reason_of(error)})") from None
 
 
-def _folder_rows(folder: Path, tables: list[Path]) -> Iterator[pd.DataFrame]:
+def _folder_rows(folder: Path, tables: list[Path]) -> Iterator[Rows]:
     """A described folder; the tables of its splits say paths from their own folders."""
     for table in tables:
         below = table.parent.relative_to(folder).as_posix()
-        for chunk in _rows(table):
-            if below != ".":
-                for name in chunk.columns:
+        for rows in _rows(table):
+            for row in rows if below != "." else ():
+                for name in row:
                     if name == "file_name" or name.endswith("_file_name"):
-                        chunk[name] = [f"{below}/{value}" for value in chunk[name]]
-                if "split" not in chunk.columns:
-                    chunk["split"] = below
-            yield chunk
+                        row[name] = f"{below}/{row[name]}"
+                row.setdefault("split", below)
+            yield rows
