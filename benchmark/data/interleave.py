@@ -66,6 +66,9 @@ def join(sets: Sequence[RetrievalSet]) -> RetrievalSet:
             raise DataError(f"data sets that share a stream must have the same {what}: {listed}")
     first = sets[0]
     cut_offs = tuple(k for k in first.recall_at if all(k in data.recall_at for data in sets))
+    # A set without exclusions excludes nothing.
+    none = [Relevance.from_lists([[]] * len(data.queries), allow_empty=True) for data in sets]
+    excluded = [data.excluded or empty for data, empty in zip(sets, none, strict=True)]
     starts = [0, *accumulate(len(data.gallery) for data in sets)][:-1]
     return RetrievalSet(
         name=SEPARATOR.join(names),
@@ -84,7 +87,7 @@ def join(sets: Sequence[RetrievalSet]) -> RetrievalSet:
             if all(key in data.group_keys for data in sets)
         },
         recall_at=cut_offs,
-        excluded=_excluded(sets, starts),
+        excluded=_joined(excluded, starts) if any(data.excluded for data in sets) else None,
         sections=_sections(sets),
     )
 
@@ -100,22 +103,11 @@ def _joined(parts: Sequence[Relevance], starts: Sequence[int]) -> Relevance:
     )
 
 
-def _excluded(sets: Sequence[RetrievalSet], starts: Sequence[int]) -> Relevance | None:
-    """What all sets exclude; a set without exclusions excludes nothing."""
-    if all(data.excluded is None for data in sets):
-        return None
-    none = [Relevance.from_lists([[]] * len(data.queries), allow_empty=True) for data in sets]
-    return _joined([data.excluded or empty for data, empty in zip(sets, none, strict=True)], starts)
-
-
 def _numbered(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Groups of several sets, renumbered so that none is in two sets."""
-    found, used = [], 0
-    for part in parts:
-        inverse = np.unique(part, return_inverse=True)[1]
-        found.append(inverse.astype(np.int64) + used)
-        used += int(inverse.max()) + 1
-    return np.concatenate(found)
+    of_set = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    pairs = np.stack([of_set, np.concatenate(parts)])
+    return np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _sections(sets: Sequence[RetrievalSet]) -> Sections:

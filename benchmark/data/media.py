@@ -217,21 +217,17 @@ def to_rgb(image: Image.Image, path: Path | str) -> np.ndarray:
     """An opened image as ``read_image`` gives it; ``path`` is for messages."""
     mode = image.mode
     if mode.startswith("I"):
-        return _grey16(np.asarray(image), path)
+        wide: Any = np.asarray(image).astype(np.int64)
+        if wide.min() < 0 or wide.max() > 65535:
+            raise DataError(
+                f"image {path} holds grey values from {wide.min()} to {wide.max()}; "
+                "expected at most 16 bit (0 to 65535)"
+            )
+        grey = np.round(wide / _UINT16_TO_UINT8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
     if mode == "F":
         raise DataError(f"image {path} holds floating-point pixels; expected 8 or 16 bit integers")
     if mode == "P" and "transparency" in image.info:
         # PIL warns about P -> RGB in one go when transparency is a table.
         image = image.convert("RGBA")
     return np.array(image.convert("RGB"))
-
-
-def _grey16(values: np.ndarray, path: Path | str) -> np.ndarray:
-    wide: Any = values.astype(np.int64)
-    if wide.min() < 0 or wide.max() > 65535:
-        raise DataError(
-            f"image {path} holds grey values from {wide.min()} to {wide.max()}; "
-            "expected at most 16 bit (0 to 65535)"
-        )
-    grey = np.round(wide / _UINT16_TO_UINT8).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)

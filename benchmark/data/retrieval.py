@@ -73,12 +73,11 @@ class Relevance:
         Raises:
             DataError: an empty list, unless ``allow_empty``.
         """
-        for query, answers in enumerate(lists):
-            if not len(answers) and not allow_empty:
-                raise DataError(f"query {query} has no relevant gallery item")
-        flat = [np.sort(np.asarray(x, dtype=np.int64)) for x in lists]
-        indices = np.concatenate(flat) if flat else np.zeros(0, np.int64)
-        return cls(offsets_of(np.array([len(x) for x in lists], dtype=np.int64)), indices)
+        lengths = np.array([len(answers) for answers in lists], dtype=np.int64)
+        if not allow_empty:
+            _refuse_empty(lengths)
+        flat = [np.sort(np.asarray(answers, dtype=np.int64)) for answers in lists]
+        return cls(offsets_of(lengths), np.concatenate([np.zeros(0, np.int64), *flat]))
 
     @classmethod
     def from_groups(cls, queries: np.ndarray, gallery: np.ndarray) -> Relevance:
@@ -95,9 +94,7 @@ class Relevance:
         grouped = gallery[order]
         first = np.searchsorted(grouped, queries, side="left")
         lengths = np.searchsorted(grouped, queries, side="right") - first
-        if len(lengths) and not lengths.all():
-            query = int(np.flatnonzero(lengths == 0)[0])
-            raise DataError(f"query {query} has no relevant gallery item")
+        _refuse_empty(lengths)
         offsets = offsets_of(lengths)
         places = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)  # piece by piece
         return cls(offsets, order[places])
@@ -123,6 +120,11 @@ class Relevance:
         if self.grades is None:
             return np.ones(len(self[query]))
         return self.grades[self.offsets[query] : self.offsets[query + 1]]
+
+
+def _refuse_empty(lengths: np.ndarray) -> None:
+    if not lengths.all():
+        raise DataError(f"query {int(np.argmin(lengths))} has no relevant gallery item")
 
 
 def offsets_of(lengths: np.ndarray) -> np.ndarray:

@@ -91,7 +91,17 @@ def load_retrieval_set(
 
         return load_own(card, str(root), allow_missing=allow_missing)
     loaded = loader_of(card)(root, split=split or card.split, allow_missing=allow_missing)
-    info = _checked_counts(card, loaded, check=split in (None, card.split), allow=allow_missing)
+    info = {**loaded.info, **loaded.counts}
+    if allow_missing:
+        info["allow_missing"] = True
+    if split in (None, card.split) and loaded.counts != card.counts:
+        if not allow_missing:
+            found, expected = map(_listed, (loaded.counts, card.counts))
+            raise DataError(
+                f"{loaded.name} has {found}; {card.id} expects {expected}; complete the copy, or "
+                "run on what is there with --allow-missing (the result will say so)"
+            )
+        info |= {f"expected_{name}": count for name, count in card.counts.items()}
     built = build(card, dataclasses.replace(loaded, info=info))
     if unknown := [name for name in card.headline if name not in built.metrics]:
         raise DataError(
@@ -113,24 +123,6 @@ def loader_of(card: BenchmarkCard) -> Callable[..., DataSet]:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise DataError(f"the loader {target!r} of {card.id} cannot be imported: {error}") from None
-
-
-def _checked_counts(
-    card: BenchmarkCard, loaded: DataSet, *, check: bool, allow: bool
-) -> dict[str, Any]:
-    found = loaded.counts
-    info = {**loaded.info, **found}
-    if allow:
-        info["allow_missing"] = True
-    if check and found != card.counts:
-        if not allow:
-            raise DataError(
-                f"{loaded.name} has {_listed(found)}; {card.id} expects {_listed(card.counts)}; "
-                "complete the copy, or run on what is there with --allow-missing (the result will "
-                "say so)"
-            )
-        info |= {f"expected_{name}": count for name, count in card.counts.items()}
-    return info
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -172,13 +164,12 @@ def _paths(thing: Any, *, digested: bool = True) -> Iterator[Path]:
         if digested or not getattr(thing, "digests", ()):
             for field in dataclasses.fields(thing):
                 yield from _paths(getattr(thing, field.name), digested=digested)
-    elif isinstance(thing, list | tuple) and thing and _may_hold_paths(thing[0]):
+    elif isinstance(thing, list | tuple) and any(
+        isinstance(first, Path | list | tuple) or dataclasses.is_dataclass(first)
+        for first in thing[:1]
+    ):
         for part in thing:
             yield from _paths(part, digested=digested)
-
-
-def _may_hold_paths(part: Any) -> bool:
-    return isinstance(part, Path | list | tuple) or dataclasses.is_dataclass(part)
 
 
 def build(card: BenchmarkCard, loaded: DataSet) -> RetrievalSet:

@@ -47,7 +47,7 @@ def _close(file: IO[bytes]) -> None:
         file.close()
 
 
-class _Packed:
+class Packed:
     """Contents one after the other in a temporary file."""
 
     def __init__(self) -> None:
@@ -60,10 +60,12 @@ class _Packed:
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def _add(self, raw: bytes) -> None:
+    def add(self, raw: bytes) -> int:
+        """Adds a content that is not empty; gives its number."""
         with _temporary():
             self._file.write(raw)
         self._ends.append(self._ends[-1] + len(raw))
+        return len(self) - 1
 
     def content(self, index: int) -> bytes:
         start, stop = self._ends[index], self._ends[index + 1]
@@ -99,7 +101,7 @@ class Ids(Numbered, _Texts):
         return self.content(index).decode()
 
 
-class PackedTexts(_Packed, _Texts):
+class PackedTexts(Packed, _Texts):
     """Texts in a temporary file instead of memory: ten million captions are a few hundred MB.
 
     Attributes:
@@ -115,7 +117,7 @@ class PackedTexts(_Packed, _Texts):
         """Adds a text that is not empty."""
         self.numbers = self.numbers and _NUMBER.fullmatch(text) is not None
         raw = text.encode()
-        self._add(raw)
+        self.add(raw)
         self._hash.update(len(raw).to_bytes(8, "little") + raw)
 
     @property
@@ -127,20 +129,11 @@ class PackedTexts(_Packed, _Texts):
         return self.content(index).decode()
 
 
-class PackedFiles(_Packed):
-    """Pictures or sounds that a table holds itself, in a temporary file instead of memory."""
-
-    def add(self, content: bytes, where: str) -> PackedFile:
-        """Adds a content that is not empty; ``where`` is for messages."""
-        self._add(content)
-        return PackedFile(self, len(self) - 1, where)
-
-
 @dataclass(frozen=True, slots=True)
 class PackedFile(Stored):
-    """One of ``PackedFiles``."""
+    """A picture or sound that a table holds itself; ``where`` is for messages."""
 
-    files: PackedFiles
+    files: Packed
     index: int
     where: str
 
@@ -189,13 +182,12 @@ def media_items(ids: Sequence[str], places: Sequence[Media], modality: str) -> t
         own = [[next(every) for _ in paths] for paths in frames]
         return FrameFiles(ids, frames, own), _joined([_joined(digests) for digests in own])
     of_files = iter(file_digests([place for place in places if isinstance(place, Path)]))
-    digests = [next(of_files) if isinstance(p, Path) else _digest_of(p) for p in places]
+    digests = [
+        next(of_files) if isinstance(p, Path) else getattr(p, "digest", "") or content_digest(p)
+        for p in places
+    ]
     kind = WavFiles if modality == "audio" else ImageFiles
     return kind(ids, places, digests), _joined(digests)
-
-
-def _digest_of(place: Media) -> str:
-    return place.digest if isinstance(place, Stored) else content_digest(place)
 
 
 def content_digest(value: Any) -> str:

@@ -75,9 +75,8 @@ def understand(source: OwnSource) -> Understood:
         DataError: a table that cannot be read, or without the columns of any task.
     """
     table = open_table(source.place, dict(source.columns))
-    domains = "domain" in table.columns
     if not source.gallery:
-        task = task_of(table)
+        task = need(table, FORMS, PAIRS)
         sides = TASKS[task]
     else:
         query, item = modalities(table, open_table(source.gallery, {}))
@@ -90,7 +89,7 @@ def understand(source: OwnSource) -> Understood:
         task = fitting[0]
         sides = {query: TASKS[task][query]}
     names = tuple(f"{PREFIX}{source.name}-{short}" for _, short in sides.values())
-    return Understood(task, names, domains)
+    return Understood(task, names, "domain" in table.columns)
 
 
 def load_own(card: BenchmarkCard, text: str, *, allow_missing: bool = False) -> RetrievalSet:
@@ -136,7 +135,7 @@ def from_frame(
         DataError: columns or values that are missing or wrong, or an index with duplicates.
     """
     table = of_frame(frame, columns or {}, None if root is None else Path(root))
-    return read_pairs(table, task_of(table), name=f"{PREFIX}{name}", split=split)
+    return read_pairs(table, need(table, FORMS, PAIRS), name=f"{PREFIX}{name}", split=split)
 
 
 def read_own(
@@ -175,15 +174,6 @@ def _over_clean(shifted: RetrievalSet, clean: RetrievalSet, source: OwnSource) -
     return dataclasses.replace(
         shifted, gallery=clean.gallery, relevance=clean.relevance, fingerprint=print_
     )
-
-
-def task_of(table: Table) -> str:
-    """The task that a table of pairs is for.
-
-    Raises:
-        DataError: it has the columns of none.
-    """
-    return need(table, FORMS, PAIRS)
 
 
 def read_pairs(
@@ -243,7 +233,6 @@ def _captioned(
     owners = np.frombuffer(owner, dtype=np.int64)
     caption_groups, named = _domains(table, domains)
     image_groups = {"domain": domains.sorted(domain_of)[0]} if named else {}
-    info = {f"missing_{column}s": len(things.absent), **named}
     identities = groups.sorted()[0] if "group" in table.columns else None
     described = [
         *("own", column, content, texts.digest, numbers_digest(owners), *ids),
@@ -258,7 +247,11 @@ def _captioned(
         caption_ids=caption_ids,
         caption_image=owners,
         fingerprint=content_fingerprint(described),
-        info={**info, "id_hash": content_fingerprint(ids)},
+        info={
+            f"missing_{column}s": len(things.absent),
+            **named,
+            "id_hash": content_fingerprint(ids),
+        },
         image_groups=image_groups,
         caption_groups=caption_groups,
         identities=identities,
@@ -341,20 +334,11 @@ def _composed(table: Table, name: str, split: str, allow_missing: bool) -> Compo
         fingerprint=content_fingerprint(
             [
                 *("own", "composed", content, *ids, *texts, *things.ids, *domains.numbers),
-                *(
-                    str(references),
-                    str(targets),
-                    numbers_digest(domains.rows),
-                    *things.absent,
-                ),
+                *(str(references), str(targets), numbers_digest(domains.rows), *things.absent),
             ]
         ),
         recall_at=(1, 5, 10),
-        info={
-            **info,
-            "missing_images": len(things.absent),
-            "id_hash": content_fingerprint(ids),
-        },
+        info={**info, "missing_images": len(things.absent), "id_hash": content_fingerprint(ids)},
         query_groups=groups,
     )
 

@@ -20,7 +20,7 @@ from benchmark.data.datasets.annotations import relative_path
 from benchmark.data.datasets.folders import Files
 from benchmark.data.datasets.nearby import is_junk, nearest, packed
 from benchmark.data.media import Stored
-from benchmark.data.own.items import Media, PackedFiles, PackedTexts, content_digest, plain
+from benchmark.data.own.items import Media, Packed, PackedFile, PackedTexts, content_digest, plain
 from benchmark.data.own.source import PICTURES
 from benchmark.data.own.stored import HubFile
 from benchmark.data.own.tables import Table, refuse_missing
@@ -179,7 +179,7 @@ class MediaFinder:
         self.absent: dict[str, None] = {}
         self._table, self._allowed, self._root = table, allow_missing, table.root
         self._files = Files([table.root] if table.root else [])
-        self._packed = PackedFiles()
+        self._packed = Packed()
 
     def find(self, value: Any, column: str, where: str) -> Media | None:
         """What a value stands for; None for a file that is not there.
@@ -191,7 +191,7 @@ class MediaFinder:
         if isinstance(value, Stored):
             return value
         if isinstance(value, bytes) and value:
-            return self._packed.add(value, f"{where}, {column}")
+            return PackedFile(self._packed, self._packed.add(value), f"{where}, {column}")
         if isinstance(value, np.ndarray):
             if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3 or not value.size:
                 raise DataError(

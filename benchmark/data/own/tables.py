@@ -30,7 +30,7 @@ _FOLDER_NAMES = {"image": "file_name", "caption": "text"}
 """What Hugging Face's folders call them."""
 
 
-Rows = list[dict[str, Any]]
+Rows = list[dict[Any, Any]]
 """Some rows, with the columns that each of them has."""
 
 
