@@ -124,20 +124,18 @@ class PairLoader:
                 if counts[path.name] == 1:
                     yield PurePosixPath(one.name)
 
-        wanted = [(str(image.path), spelled(image.path)) for image in images]
-        found = self.layout.find_pictures(root, wanted, allow_missing=allow_missing)
-        there = {image.id: path for image, path in zip(images, found, strict=True) if path}
-        return _assemble(
-            f"{self.layout.name} {split}",
-            [image for image in images if image.id in there],
-            list(there.values()),
-            [image.id for image in images if image.id not in there],
-        )
+        wanted = {image.id: image.path for image in images}
+        found = self.layout.find_pictures(root, wanted, spelled, allow_missing=allow_missing)
+        return _assemble(f"{self.layout.name} {split}", images, found)
 
 
 def _assemble(
-    name: str, entries: Sequence[AnnotatedImage], paths: Sequence[Path], missing: Sequence[str]
+    name: str, images: Sequence[AnnotatedImage], found: Mapping[str, Path]
 ) -> ImageTextPairs:
+    """The pairs of the images that were found."""
+    entries = [image for image in images if image.id in found]
+    missing = [image.id for image in images if image.id not in found]
+    ids, paths = list(found), list(found.values())
     digests = file_digests(paths)
     counts = np.array([len(entry.captions) for entry in entries], dtype=np.int64)
     described = (
@@ -150,7 +148,6 @@ def _assemble(
         )
     )
     keys = entries[0].groups
-    ids = [entry.id for entry in entries]
     caption_ids = [f"{e.id}#{k}" for e in entries for k in range(len(e.captions))]
     shared = any(entry.identity for entry in entries)
     return ImageTextPairs(

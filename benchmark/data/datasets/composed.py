@@ -17,7 +17,7 @@ reference or target is missing are dropped; ``info`` says how many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -39,7 +39,7 @@ from benchmark.data.datasets.base import (
     file_digests,
     refuse_duplicates,
 )
-from benchmark.data.datasets.folders import LAYOUTS, Layout
+from benchmark.data.datasets.folders import LAYOUTS
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Sections
 from benchmark.errors import DataError
@@ -91,7 +91,7 @@ def load_fashion_iq(
         galleries[category] = _gallery(listed, list, "a list of image ids")
         queries += _of_category(category, file, galleries[category], listed)
     wanted = {item: path for gallery in galleries.values() for item, path in gallery.items()}
-    found = _find(_FASHION_IQ, root, wanted, _spellings, allow_missing)
+    found = _FASHION_IQ.find_pictures(root, wanted, _spellings, allow_missing=allow_missing)
     return _assemble(f"fashioniq {split}", galleries, queries, found, recall_at=(1, 10, 50))
 
 
@@ -119,7 +119,7 @@ def load_cirr(
         query = _of_image_set(record, where, gallery, listed)
         if queries.setdefault(query.id, query) is not query:
             raise DataError(f"{where}: pairid {query.id} occurs twice; ids must be unique")
-    found = _find(_CIRR, root, gallery, _other_spellings, allow_missing)
+    found = _CIRR.find_pictures(root, gallery, _other_spellings, allow_missing=allow_missing)
     return _assemble(
         f"cirr {split}", {"": gallery}, [*queries.values()], found, recall_at=(1, 5, 10, 50)
     )
@@ -215,28 +215,16 @@ def _other_spellings(path: PurePosixPath) -> list[PurePosixPath]:
     return [*saved, *(PurePosixPath(one.name) for one in saved)]
 
 
-def _find(
-    layout: Layout,
-    root: Path | None,
-    wanted: Mapping[str, PurePosixPath],
-    spellings: Callable[[PurePosixPath], Iterable[PurePosixPath]],
-    allow_missing: bool,
-) -> dict[str, Path | None]:
-    named = [(str(path), spellings(path)) for path in wanted.values()]
-    found = layout.find_pictures(root, named, allow_missing=allow_missing)
-    return dict(zip(wanted, found, strict=True))
-
-
 def _assemble(
     name: str,
     galleries: Mapping[str, Iterable[str]],
     queries: Sequence[_Query],
-    found: Mapping[str, Path | None],
+    found: Mapping[str, Path],
     *,
     recall_at: tuple[int, ...],
 ) -> ComposedQueries:
     """The queries whose pictures are there, on galleries by section: "" where there is only one."""
-    gallery = [(s, item) for s, items in galleries.items() for item in items if found[item]]
+    gallery = [(s, item) for s, items in galleries.items() for item in items if item in found]
     place = {one: index for index, one in enumerate(gallery)}
     kept = [q for q in queries if {(q.section, q.reference), (q.section, q.target)} <= place.keys()]
     asked = {query.section for query in kept}
@@ -247,7 +235,8 @@ def _assemble(
             why = "the mean over the categories needs all three"
         raise DataError(f"{name}: no query{of} has both its pictures; {why}")
     distinct = {item: index for index, item in enumerate(dict.fromkeys(i for _, i in gallery))}
-    paths = [path for _, item in gallery if (path := found[item])]
+    paths = [found[item] for _, item in gallery]
+    missing = {item: None for items in galleries.values() for item in items if item not in found}
     digests = file_digests(paths)
     image_ids = [f"{section}/{item}" if section else item for section, item in gallery]
     query_ids = [query.id for query in kept]
@@ -264,7 +253,7 @@ def _assemble(
         sections = Sections(CATEGORIES, groups["category"], starts.astype(np.int64))
     described = (
         *(part for pair in zip(image_ids, digests, strict=True) for part in pair),
-        *("missing", *(item for item, path in found.items() if path is None)),
+        *("missing", *missing),
         *(part for query in kept for part in _described(query)),
     )
     return ComposedQueries(
@@ -280,7 +269,7 @@ def _assemble(
         subset=subset,
         recall_at=recall_at,
         info={
-            "missing_images": sum(path is None for path in found.values()),
+            "missing_images": len(missing),
             "dropped_queries": len(queries) - len(kept),
             "id_hash": content_fingerprint([*query_ids, *image_ids]),
         },

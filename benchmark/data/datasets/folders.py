@@ -114,16 +114,18 @@ class Layout:
     def find_pictures(
         self,
         root: Path | None,
-        wanted: Sequence[tuple[str, Iterable[PurePosixPath]]],
+        wanted: Mapping[str, PurePosixPath],
+        spellings: Callable[[PurePosixPath], Iterable[PurePosixPath]],
         *,
         allow_missing: bool,
-    ) -> list[Path | None]:
-        """Each picture's file.
+    ) -> dict[str, Path]:
+        """The files of the pictures that are there, by id in the order of ``wanted``.
 
         Args:
             root: the user's data folder.
-            wanted: what messages call a picture, and the paths that it may have, in order.
-            allow_missing: give None for a picture that is not there, if any is.
+            wanted: id -> annotated path.
+            spellings: annotated path -> the paths that the picture may have, in order.
+            allow_missing: leave out pictures that are not there, if any is.
 
         Raises:
             DataError: pictures are missing; a link that leads out of the data, or a folder that
@@ -132,9 +134,10 @@ class Layout:
         places = [path for place in self.places(root) for path in existing(place, self.pictures)]
         assert root is not None  # refused above
         files = Files(list(dict.fromkeys(places)), within=[root])
-        found = [files.find_any(paths) for _, paths in wanted]
-        missing = [name for (name, _), path in zip(wanted, found, strict=True) if path is None]
-        if missing and not (allow_missing and len(missing) < len(wanted)):
+        hits = ((item, files.find_any(spellings(path))) for item, path in wanted.items())
+        found = {item: hit for item, hit in hits if hit is not None}
+        missing = [str(path) for item, path in wanted.items() if item not in found]
+        if missing and not (allow_missing and found):
             raise DataError(self.missing(missing, len(wanted), "images", files.places))
         return found
 
