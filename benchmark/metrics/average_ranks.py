@@ -77,13 +77,8 @@ def compare_ranks(scores: np.ndarray, *, seed: int = 0) -> RankTest:
         found = scale * ((means**2).sum(axis=1) - methods * (methods + 1) ** 2 / 4)
         beyond += int((found >= statistic - 1e-9).sum())
     p = (1 + beyond) / (1 + _PERMUTATIONS)
-    difference = critical_difference(methods, count)
+    difference = nemenyi_q(methods) * math.sqrt(methods * (methods + 1) / (6 * count))
     return RankTest(ranks.mean(axis=0), statistic, p, difference)
-
-
-def critical_difference(methods: int, datasets: int) -> float:
-    """Nemenyi's at 5 %: q * sqrt(k (k + 1) / (6 N)), for k methods and N data sets."""
-    return nemenyi_q(methods) * math.sqrt(methods * (methods + 1) / (6 * datasets))
 
 
 @functools.cache

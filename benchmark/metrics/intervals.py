@@ -71,13 +71,8 @@ def paired_comparison(
         groups: (Q,) cluster of each query.
         seeds: (Q,) int seed of each value.
     """
-    first, second, clusters = np.asarray(a), np.asarray(b), np.asarray(groups)
-    if not first.shape == second.shape == clusters.shape or first.ndim != 1 or not first.size:
-        raise ValueError(
-            "a paired difference needs three one-dimensional arrays of the same length, not "
-            f"{first.shape}, {second.shape} and {clusters.shape}"
-        )
-    return paired_comparisons(first[:, None], second[:, None], clusters, seeds=seeds)[0]
+    first, second = np.asarray(a)[:, None], np.asarray(b)[:, None]
+    return paired_comparisons(first, second, np.asarray(groups), seeds=seeds)[0]
 
 
 def all_comparisons(
@@ -89,11 +84,6 @@ def all_comparisons(
         (i, j) with i < j -> column i minus column j.
     """
     table, clusters = np.asarray(values, dtype=np.float64), np.asarray(groups)
-    if table.ndim != 2 or not table.size or clusters.shape != table.shape[:1]:
-        raise ValueError(
-            "comparisons need values of shape (queries, methods) and a group for each query, not "
-            f"{table.shape} and {clusters.shape}"
-        )
     pairs = list(itertools.combinations(range(table.shape[1]), 2))
     found: dict[tuple[int, int], Comparison] = {}
     at_once = max(1, _VALUES_AT_ONCE // len(table))
@@ -109,6 +99,11 @@ def paired_comparisons(
     first: np.ndarray, second: np.ndarray, groups: np.ndarray, *, seeds: np.ndarray | None = None
 ) -> list[Comparison]:
     """``paired_comparison`` of each column of ``first`` with that of ``second``, both (Q, P)."""
+    if first.shape != second.shape or first.ndim != 2 or not first.size:
+        raise ValueError(
+            "a comparison needs one-dimensional values of the same length, not those of shape "
+            f"{first.shape} and {second.shape}, a column each"
+        )
     for values in (first, second):
         _check(values, groups, seeds)
     # Hits may come as bool, of which a copy in float64 would take eight times the memory.
@@ -160,6 +155,8 @@ def mean_interval(
 
 
 def _check(values: np.ndarray, groups: np.ndarray, seeds: np.ndarray | None) -> None:
+    if groups.shape != values.shape[:1]:
+        raise ValueError(f"expected a group for each query, not {groups.shape} of {len(values)}")
     if not np.isfinite(values).all():
         raise ValueError("a comparison needs finite values")
     if values.min() < 0 or values.max() > 1:

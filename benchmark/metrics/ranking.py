@@ -136,7 +136,7 @@ def subset_ranks(
     for row, (candidates, answers) in enumerate(pairs):
         among = scores[row, torch.from_numpy(candidates)][None]
         places = np.flatnonzero(np.isin(candidates, answers))
-        found[row] = ranks(among, [places])[0][0]
+        found[row] = item_ranks(among, [places])[0].min()
     return found
 
 
@@ -149,15 +149,6 @@ _SORT_FROM = 32
 
 _BLOCK_ELEMENTS = 1 << 24
 """Scores compared at once when counting (64 MB of float32), however large the gallery."""
-
-
-def ranks(scores: Tensor, relevant: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Ranks of the relevant items of each query, ascending; otherwise as ``item_ranks``.
-
-    >>> ranks(torch.tensor([[0.5, 0.9, 0.7]]), [np.array([0, 2])])
-    [array([2, 3])]
-    """
-    return [np.sort(found) for found in item_ranks(scores, relevant)]
 
 
 def item_ranks(scores: Tensor, relevant: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -29,8 +29,8 @@ def streamed_ranks(
 ) -> list[np.ndarray]:
     """Ranks of the relevant items by the inner product with each query.
 
-    Equal to ``ranks(queries @ gallery.T, relevant)`` but for rounding. The gallery is read twice:
-    once for the scores of the relevant items, and once for what is scored higher.
+    Those of ``item_ranks(queries @ gallery.T, relevant)`` but for rounding. The gallery is read
+    twice: once for the scores of the relevant items, and once for what is scored higher.
 
     Args:
         queries: (Q, D) float32.

@@ -19,7 +19,7 @@ from benchmark.cell import BackboneSpec
 from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.retrieval import Items
 from benchmark.data.tasks import build_pairs
-from benchmark.metrics.ranking import ranks
+from benchmark.metrics.ranking import item_ranks
 from benchmark.metrics.recall import recall_at
 from benchmark.mini.pictures import data
 from benchmark.mini.pictures.backbone import load as load_backbone
@@ -161,7 +161,7 @@ def recalls(
     found = []
     for side, scores in zip(sides, (images @ texts.T, texts @ images.T), strict=True):
         answers = [side.relevance[i] for i in range(len(scores))]
-        best = np.array([int(r.min()) for r in ranks(scores, answers)])
+        best = np.array([int(r.min()) for r in item_ranks(scores, answers)])
         found.append(recall_at(best, 1))
     return found[0], found[1]
 

@@ -11,7 +11,6 @@ from benchmark.metrics.average_ranks import (
     MIN_DATASETS,
     average_ranks,
     compare_ranks,
-    critical_difference,
     nemenyi_q,
 )
 
@@ -61,7 +60,8 @@ def test_quantiles_agree_with_demsars_table(alpha: float, table: list[float]) ->
 
 
 def test_critical_difference_by_hand() -> None:
-    assert critical_difference(2, 24) == pytest.approx(1.960 * math.sqrt(6 / 144), abs=1e-3)
+    found = compare_ranks(np.random.default_rng(0).random((24, 2)))
+    assert found.critical_difference == pytest.approx(1.960 * math.sqrt(6 / 144), abs=1e-3)
 
 
 def test_the_minimum_is_where_a_sign_test_could_first_decide() -> None:

@@ -301,7 +301,7 @@ def test_harm_rate_by_hand() -> None:
     ("a", "b", "groups", "message"),
     [
         ([1, 0], [1], [0, 1], "same length"),
-        ([1, 0], [1, 0], [0], "same length"),
+        ([1, 0], [1, 0], [0], "a group for each query"),
         ([], [], [], "same length"),
         ([[1, 0]], [[1, 0]], [[0, 1]], "one-dimensional"),
         ([np.nan, 0], [1, 0], [0, 1], "finite"),

@@ -15,7 +15,7 @@ from benchmark.config.presets import applicable, complete
 from benchmark.data.card import benchmark_card
 from benchmark.data.tasks import clean
 from benchmark.errors import UnknownNameError
-from benchmark.metrics.ranking import ranks
+from benchmark.metrics.ranking import item_ranks
 from benchmark.metrics.recall import recall_at
 from benchmark.mini.pictures.backbone import ENCODERS, WEIGHTS, MiniClip, weights_folder
 from benchmark.mini.pictures.backbone import load as load_backbone
@@ -54,7 +54,7 @@ def texts(backbone, pairs) -> torch.Tensor:
 def image_recall(images: torch.Tensor, texts: torch.Tensor) -> float:
     """R@1 in percent of the first images against all captions, five in a row each."""
     answers = [np.arange(5 * i, 5 * i + 5) for i in range(len(images))]
-    best = [int(r.min()) for r in ranks(images @ texts.T, answers)]
+    best = [int(r.min()) for r in item_ranks(images @ texts.T, answers)]
     return recall_at(np.array(best), 1)
 
 
@@ -131,7 +131,7 @@ def test_clean_recall_leaves_room_both_ways(clean_images, texts) -> None:
     """The band is 65 to 92 on the whole test split; a smaller gallery is easier."""
     assert 65 <= image_recall(clean_images, texts) <= 97
     own = [np.array([i // 5]) for i in range(len(texts))]
-    best = np.array([int(r.min()) for r in ranks(texts @ clean_images.T, own)])
+    best = np.array([int(r.min()) for r in item_ranks(texts @ clean_images.T, own)])
     assert 65 <= recall_at(best, 1) <= 97
 
 
