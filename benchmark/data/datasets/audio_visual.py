@@ -17,7 +17,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from benchmark.data.datasets.annotations import no_split, placed, read_json, relative_path, value
-from benchmark.data.datasets.base import ClipPairs, content_fingerprint, file_digests, numbered
+from benchmark.data.datasets.base import (
+    ClipPairs,
+    content_fingerprint,
+    file_digests,
+    numbered,
+    refuse_duplicates,
+)
 from benchmark.data.datasets.folders import LAYOUTS, Files, Layout
 from benchmark.data.media import FrameFiles, WavFiles
 from benchmark.errors import DataError
@@ -84,15 +90,8 @@ load_vggsound = partial(_load, LAYOUTS["vggsound"])
 def _read(file: Path, allowed: Sequence[Path]) -> list[_Clip]:
     records = value(read_json(file), "data", list, str(file))
     clips: list[_Clip] = []
-    first: dict[str, str] = {}
     for where, record in placed(records, file, "data record"):
         name = value(record, "video_id", str, where)
-        if name in first:
-            raise DataError(
-                f"{where}: video_id {name!r} occurs twice, first in record "
-                f"{first[name].rpartition(' ')[2]}; each clip must have one record"
-            )
-        first[name] = where
         folder = value(record, "video_path", str, where) or "."
         frames = tuple(
             _below(f"{folder}/frame_{k}/{name}.jpg", "video_path or video_id", where, allowed)
@@ -108,6 +107,7 @@ def _read(file: Path, allowed: Sequence[Path]) -> list[_Clip]:
         clips.append(_Clip(name, frames, wav, labels))
     if not clips:
         raise DataError(f"{file} has no record")
+    refuse_duplicates([clip.id for clip in clips], f"{file}: video_id")
     return clips
 
 

@@ -248,7 +248,9 @@ class Numbered:
             self._ends.append(len(self._contents))
             self._slots[slot] = len(self)
             if 3 * len(self) > 2 * len(self._slots):
-                self._grow()
+                self._slots = array("q", bytes(16 * len(self._slots)))
+                for number in range(len(self)):
+                    self._slots[self._slot(self.content(number))] = number + 1
             return len(self) - 1
         return self._slots[slot] - 1
 
@@ -259,8 +261,3 @@ class Numbered:
         while (after := self._slots[slot]) and self.content(after - 1) != content:
             slot = (slot + 1) & last
         return slot
-
-    def _grow(self) -> None:
-        self._slots = array("q", bytes(16 * len(self._slots)))
-        for number in range(len(self)):
-            self._slots[self._slot(self.content(number))] = number + 1

@@ -64,6 +64,14 @@ class _Query:
     set_id: int = 0
     members: tuple[str, ...] = ()
 
+    @property
+    def described(self) -> tuple[str, ...]:
+        """What the fingerprint says of it."""
+        said = (self.reference, self.target, self.text)
+        if self.section:
+            return self.section, *said
+        return self.id, *said, str(self.set_id), *self.members
+
 
 def load_fashion_iq(
     root: Path | None, *, split: str = "val", allow_missing: bool = False
@@ -114,15 +122,11 @@ def load_cirr(
     file = _CIRR.annotation(root, split, ["captions/cap.rc2.{split}.json"])
     listed = _CIRR.annotation(root, split, ["image_splits/split.rc2.{split}.json"])
     gallery = _gallery(listed, dict, "an object of image name -> path, './dev/<name>.png'")
-    queries: dict[str, _Query] = {}
-    for where, record in read_records(file, "reference", "target_hard"):
-        query = _of_image_set(record, where, gallery, listed)
-        if queries.setdefault(query.id, query) is not query:
-            raise DataError(f"{where}: pairid {query.id} occurs twice; ids must be unique")
+    records = read_records(file, "reference", "target_hard")
+    queries = [_of_image_set(record, where, gallery, listed) for where, record in records]
+    refuse_duplicates([query.id for query in queries], f"{file}: pairid")
     found = _CIRR.find_pictures(root, gallery, _other_spellings, allow_missing=allow_missing)
-    return _assemble(
-        f"cirr {split}", {"": gallery}, [*queries.values()], found, recall_at=(1, 5, 10, 50)
-    )
+    return _assemble(f"cirr {split}", {"": gallery}, queries, found, recall_at=(1, 5, 10, 50))
 
 
 def joined(captions: Sequence[str]) -> str:
@@ -211,7 +215,7 @@ def _spellings(path: PurePosixPath) -> Iterator[PurePosixPath]:
 
 def _other_spellings(path: PurePosixPath) -> list[PurePosixPath]:
     """A picture of CIRR: as listed, all in one folder, or saved as JPEG."""
-    saved = [path, *(path.with_suffix(suffix) for suffix in (".jpg", ".jpeg"))]
+    saved = [path, *map(path.with_suffix, (".jpg", ".jpeg"))]
     return [*saved, *(PurePosixPath(one.name) for one in saved)]
 
 
@@ -254,7 +258,7 @@ def _assemble(
     described = (
         *(part for pair in zip(image_ids, digests, strict=True) for part in pair),
         *("missing", *missing),
-        *(part for query in kept for part in _described(query)),
+        *(part for query in kept for part in query.described),
     )
     return ComposedQueries(
         name=name,
@@ -275,11 +279,3 @@ def _assemble(
         },
         query_groups=groups,
     )
-
-
-def _described(query: _Query) -> tuple[str, ...]:
-    """What the fingerprint says of a query."""
-    if query.section:
-        return query.section, query.reference, query.target, query.text
-    said = (query.id, query.reference, query.target, query.text, str(query.set_id))
-    return (*said, *query.members)

@@ -211,7 +211,12 @@ def convert(folder: Path, out: Path, *, force: bool = False) -> int:
 
     def write(file: IO[bytes]) -> None:
         for path in pickles:
-            record = _checked(read(path), str(path))
+            record = read(path)
+            # What the loader reads; numbers become texts.
+            record |= {
+                k: str(found) for k, found in record.items() if isinstance(found, int | float)
+            }
+            product_image(record, str(path))
             file.write(f"{json.dumps(record, ensure_ascii=False)}\n".encode())
 
     try:
@@ -219,13 +224,6 @@ def convert(folder: Path, out: Path, *, force: bool = False) -> int:
     except OSError as error:
         raise DataError(f"cannot write {out}: {error.strerror or error}") from None
     return len(pickles)
-
-
-def _checked(record: dict[str, Any], where: str) -> dict[str, Any]:
-    """What the loader reads; numbers become texts."""
-    numbers = {key: str(found) for key, found in record.items() if isinstance(found, int | float)}
-    product_image(record | numbers, where)
-    return record | numbers
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -286,7 +287,9 @@ def _below(folder: Path, parts: Iterable[str]) -> Path:
     """A folder within another, under its own name or one of another Unicode form or case."""
     for part in parts:
         if not (folder / part).is_dir():
-            part = _same(part, _folders_in(folder), folded) or part
+            with suppress(OSError):
+                there = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+                part = _same(part, there, folded) or part
         folder /= part
     return folder
 
@@ -295,10 +298,3 @@ def _same(name: str, there: Iterable[str], form: Callable[[str], str]) -> str:
     """The only one of the names that has the same form; "" where none or several have."""
     hits = [other for other in there if form(other) == form(name)]
     return hits[0] if len(hits) == 1 else ""
-
-
-def _folders_in(folder: Path) -> list[str]:
-    try:
-        return [entry.name for entry in os.scandir(folder) if entry.is_dir()]
-    except OSError:
-        return []

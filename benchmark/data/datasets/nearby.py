@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -39,17 +39,32 @@ def nearest(names: Sequence[str], places: Sequence[Path]) -> str:
     the same name elsewhere below the places, or similar names; "" where there is nothing of these.
     """
     for name in names:
-        path = PurePosixPath(name)
-        for folder, entries in _listed(path, places):
+        missing = PurePosixPath(name)
+        for folder, entries in _listed(missing, places):
             there = sorted(entry.name for entry in entries if entry.is_file())
             for key in (folded, lambda text: folded(PurePosixPath(text).stem)):
-                hit = next((n for n in there if key(n) in (key(path.name), folded(path.name))), "")
+                hit = next(
+                    (n for n in there if key(n) in (key(missing.name), folded(missing.name))), ""
+                )
                 if hit:
                     return (
                         f"instead of {name!r} there is {str(folder / hit)!r}: the annotation and "
                         "the file must have the same name, capitals and suffix included; "
                     )
-    return _elsewhere(names[:1], places) or _similar(names, places)
+    for name in names[:1]:
+        wanted = {folded(part) for part in (PurePosixPath(name).name, PurePosixPath(name).stem)}
+        for path in walk(*places):
+            same = not wanted.isdisjoint((folded(path.name), folded(path.stem)))
+            if same and len({_kind(path.name), _kind(name)} - {""}) < 2:
+                return f"the nearest to {name!r} is {str(path)!r}; "
+    for name in names:
+        missing = PurePosixPath(name)
+        for folder, entries in _listed(missing, places):
+            there = [entry.name for entry in entries[:_MOST]]
+            near = [other for other in there if missing.stem in other][:2]
+            if near := near or difflib.get_close_matches(missing.name, there, n=2, cutoff=0.75):
+                return f"the nearest to {name!r} in {folder} are {', '.join(sorted(near))}; "
+    return ""
 
 
 def misplaced(root: Path, names: Sequence[str], own: Sequence[Path]) -> str:
@@ -137,31 +152,9 @@ def folded(name: str) -> str:
     return composed(name).casefold()
 
 
-def _elsewhere(names: Sequence[str], places: Sequence[Path]) -> str:
-    for name in names:
-        wanted = {folded(part) for part in (PurePosixPath(name).name, PurePosixPath(name).stem)}
-        for path in walk(*places):
-            hit = not wanted.isdisjoint((folded(path.name), folded(path.stem)))
-            if hit and len({_kind(path.name), _kind(name)} - {""}) < 2:
-                return f"the nearest to {name!r} is {str(path)!r}; "
-    return ""
-
-
 def _kind(name: str) -> str:
     """image, audio ... by the suffix; "" without one that is known."""
     return (mimetypes.guess_type(name, strict=False)[0] or "").partition("/")[0]
-
-
-def _similar(names: Iterable[str], places: Sequence[Path]) -> str:
-    """The names that are most like a missing one."""
-    for name in names:
-        path = PurePosixPath(name)
-        for folder, entries in _listed(path, places):
-            there = [entry.name for entry in entries[:_MOST]]
-            near = [other for other in there if path.stem in other][:2]
-            if near := near or difflib.get_close_matches(path.name, there, n=2, cutoff=0.75):
-                return f"the nearest to {name!r} in {folder} are {', '.join(sorted(near))}; "
-    return ""
 
 
 def _listed(

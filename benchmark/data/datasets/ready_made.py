@@ -13,7 +13,7 @@ the clean set, one by one.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -157,7 +157,17 @@ def _captions(
 ) -> ReadyMade:
     below = f"annotation_{folder}/{severity}/{layout.file}"
     source = _find(root, layout.annotations, below, "file of corrupted captions")
-    texts = _read_captions(source)
+    texts: dict[str, list[str]] = {}
+    names = []
+    for where, record in read_records(source, "image", "caption"):
+        names.append(path_of(record, "image", where).stem)
+        said = value(record, "caption", list, where)
+        for number, caption in enumerate(said):
+            if isinstance(caption, list):
+                parts = captions_of(caption, f"{where}, caption {number + 1}", "caption")
+                said[number] = " ".join(parts)
+        texts[names[-1]] = captions_of(said, where, "caption")[:CAPTIONS_PER_IMAGE]
+    refuse_duplicates(names, f"{source}: image")
     ids = clean.queries.ids
     wanted: dict[str, list[str]] = {}
     for item in ids:
@@ -180,22 +190,6 @@ def _captions(
     values = [by_id[item] for item in ids]
     described = chain.from_iterable(zip(ids, values, strict=True))
     return ReadyMade(Texts(ids, values), content_fingerprint(described), source)
-
-
-def _read_captions(file: Path) -> Mapping[str, list[str]]:
-    """Image id -> its captions, the first five; a caption given as a list is joined by blanks."""
-    texts: dict[str, list[str]] = {}
-    names = []
-    for where, record in read_records(file, "image", "caption"):
-        names.append(path_of(record, "image", where).stem)
-        said = value(record, "caption", list, where)
-        for number, caption in enumerate(said):
-            if isinstance(caption, list):
-                parts = captions_of(caption, f"{where}, caption {number + 1}", "caption")
-                said[number] = " ".join(parts)
-        texts[names[-1]] = captions_of(said, where, "caption")[:CAPTIONS_PER_IMAGE]
-    refuse_duplicates(names, f"{file}: image")
-    return texts
 
 
 def _find(root: Path, above: str, name: str, what: str) -> Path:

@@ -183,7 +183,7 @@ def test_a_stereo_sound_is_averaged_and_another_rate_is_kept(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"video_id": clip_id(0)}, "occurs twice, first in record 1"),
+        ({"video_id": clip_id(0)}, "occurs twice, as entry 1 and as entry 2"),
         ({"video_id": "../../x"}, "refused"),
         ({"wav": "../../x.wav"}, "wav leads to .*refused"),
         ({"wav": "/etc/passwd"}, "wav leads to '/etc/passwd', which is refused"),
@@ -197,7 +197,8 @@ def test_a_stereo_sound_is_averaged_and_another_rate_is_kept(tmp_path: Path) -> 
 )
 def test_bad_records_are_named(tmp_path: Path, values: dict[str, object], said: str) -> None:
     change(make_clips(tmp_path), 1, **values)
-    with pytest.raises(DataError, match=f"data record 2: .*{said}"):
+    record = "" if "twice" in said else "data record 2: .*"
+    with pytest.raises(DataError, match=f"{record}{said}"):
         load_audioset(tmp_path)
 
 

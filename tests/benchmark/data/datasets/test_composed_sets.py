@@ -252,7 +252,7 @@ def test_wrong_splits(tmp_path: Path, name: str, split: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("cirr", {"pairid": 7}, "pairid 7 occurs twice"),
+        ("cirr", {"pairid": 7}, "pairid '7' occurs twice"),
         ("cirr", {"pairid": "3"}, "key 'pairid' must be a whole number"),
         ("cirr", {"reference": "dev-99-0-img0"}, "reference 'dev-99-0-img0' is not a member"),
         ("cirr", {"target_hard": cirr_name(8)}, "target_hard 'dev-8-0-img0' is not a member"),
