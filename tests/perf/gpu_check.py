@@ -76,7 +76,7 @@ class Size:
     batch: int = 64
     batches: int = 5
     gallery: int = 5000
-    pictures: int = 96
+    pictures: int = 160
     sides: tuple[int, int] = (640, 480)
     loaders: tuple[int, ...] = (1, 4, 12)
     waits: tuple[str, ...] = ("bf16", FLOAT32)
