@@ -17,9 +17,6 @@ from tests.benchmark.fixtures_own import COLOURS, load_own_set, make_pictures, p
 pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet (pyarrow)")
 pa = pytest.importorskip("pyarrow")
 
-# dill warns of pyarrow's own classes when a data set is made; reading one does not.
-pytestmark = pytest.mark.filterwarnings("ignore:Cannot (locate|pickle)")
-
 FILE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """How Hugging Face's tables hold a picture."""
 
