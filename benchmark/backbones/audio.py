@@ -29,26 +29,16 @@ _LEAST_ENERGY = torch.finfo(torch.float32).eps
 
 
 def at_rate(audio: Audio, rate: int) -> Tensor:
-    """The samples of a recording at another rate, (n,) float32."""
-    return resample(torch.from_numpy(audio.samples), audio.rate, rate)
-
-
-def resample(samples: Tensor, source: int, target: int) -> Tensor:
-    """Changes the sampling rate by a windowed-sinc low-pass filter.
-
-    Args:
-        samples: (n,) float32.
-        source: samples per second of the input.
-        target: samples per second of the output.
+    """A recording at another rate, in samples per second, by a windowed-sinc low-pass filter.
 
     Returns:
-        (ceil(n * target / source),) float32; the input itself where the rates are equal. Beyond
-        the ends the signal counts as silent.
+        (ceil(n * rate / audio.rate),) float32; the recording's own memory where the rates are
+        equal. Beyond the ends the signal counts as silent.
     """
-    common = math.gcd(source, target)
-    down, up = source // common, target // common
+    common = math.gcd(audio.rate, rate)
+    down, up = audio.rate // common, rate // common
     if up == down:
-        return samples
+        return torch.from_numpy(audio.samples)
     from scipy.signal import resample_poly  # slow to import, and the embedded sounds do without
 
     cutoff = _CUTOFF * min(1.0, up / down)  # in units of the input's Nyquist frequency
@@ -60,7 +50,7 @@ def resample(samples: Tensor, source: int, target: int) -> Tensor:
     taps[distance < -half] = 0  # heard are ``half`` samples on both sides of the last one before
     phase = np.arange(len(taps)) % up
     taps /= up * np.bincount(phase, weights=taps)[phase]  # so that constants stay
-    changed = resample_poly(samples.numpy(), up, down, window=taps)
+    changed = resample_poly(audio.samples, up, down, window=taps)
     return torch.from_numpy(changed).float()
 
 

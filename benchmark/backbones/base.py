@@ -240,21 +240,19 @@ def image_transform(name: str, preprocess: Mapping[str, Any]) -> Staged:
         )
     given = preprocess["size"]
     size = (given, given) if isinstance(given, int) else tuple(given)
-    return staged(_on_pixels(name, size, preprocess), preprocess["mean"], preprocess["std"])
-
-
-def _on_pixels(name: str, size: tuple[int, ...], preprocess: Mapping[str, Any]) -> list[Step]:
+    mean, std = preprocess["mean"], preprocess["std"]
     if name == "resize":
-        return [partial(resized, size=size)]
+        return staged([partial(resized, size=size)], mean, std)
     # The embedded default's own transform does without torchvision, which imports torch._dynamo.
     from open_clip.transform import PreprocessCfg, image_transform_v2
     from torchvision.transforms import CenterCrop, InterpolationMode, Resize, ToTensor
 
     if name == "pad":
         shorter = Resize(max(size), interpolation=InterpolationMode.BICUBIC)
-        return [padded, shorter, CenterCrop(size)]
+        return staged([padded, shorter, CenterCrop(size)], mean, std)
     steps = image_transform_v2(PreprocessCfg(**preprocess), is_train=False).transforms
-    return list(takewhile(lambda step: not isinstance(step, ToTensor), steps))
+    own = list(takewhile(lambda step: not isinstance(step, ToTensor), steps))
+    return staged(own, mean, std)
 
 
 def resized(

@@ -154,9 +154,14 @@ def load(spec: BackboneSpec) -> TwoTowers:
     }
     towers = nn.ModuleDict({"image": image, "text": text})
     resize = image_transform("resize", {"size": size, "mean": MEAN, "std": STD})
+
+    def tokens(words: str) -> Tensor:
+        pieces = tokenizer(words, padding="max_length", truncation=True, max_length=context)
+        return torch.tensor(pieces["input_ids"], dtype=torch.int64)
+
     return TwoTowers(
         {"image": image, "text": text},
-        {"image": resize, "text": lambda words: _tokens(tokenizer, words, context)},
+        {"image": resize, "text": tokens},
         name=_name(spec, folder) if weights is None else weights.stem,
         fingerprint=checkpoint.fingerprint(
             facts, towers, [checkpoint.tokenizer_content(tokenizer)]
@@ -191,12 +196,6 @@ def _sources(spec: BackboneSpec) -> tuple[Path, Path | None, str]:
     )
     wanted = [CONFIG_FILE, *TOKENIZER_FILES, *_EXTRA_FILES]
     return model_folder(spec.model, expected, wanted, WEIGHT_FILES), given, part
-
-
-def _tokens(tokenizer: Any, text: str, context: int) -> Tensor:
-    """(context,) int64."""
-    pieces = tokenizer(text, padding="max_length", truncation=True, max_length=context)
-    return torch.tensor(pieces["input_ids"], dtype=torch.int64)
 
 
 def _name(spec: BackboneSpec, folder: Path) -> str:

@@ -67,24 +67,20 @@ def find_weights(model: str, pretrained: str) -> tuple[Path, Mapping[str, Any]]:
         return path, {}
     tag = get_pretrained_cfg(model, pretrained)
     if tag:
-        return _downloaded(model, pretrained, tag), tag
+        try:
+            return Path(download_pretrained(dict(tag))), tag
+        except Exception as error:  # urllib, Hugging Face hub, files: each has its own classes
+            raise WeightsError(
+                f"the weights {pretrained!r} of {model} could not be fetched "
+                f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); "
+                "without a network give a local file: PRETRAINED=/path/to/weights.safetensors"
+            ) from None
     if path.is_dir():
         raise WeightsError(f"{path} is a folder without {CONFIG_FILE}; {expected}")
     kind = "no such file" if "/" in pretrained or path.suffix else "no such file or tag"
     raise WeightsError(
         f"weights {pretrained!r}: {kind}{did_you_mean(pretrained, tags)}; {expected}"
     )
-
-
-def _downloaded(model: str, name: str, tag: Mapping[str, Any]) -> Path:
-    try:
-        return Path(download_pretrained(dict(tag)))
-    except Exception as error:  # urllib, Hugging Face hub, file system: each has its own classes
-        raise WeightsError(
-            f"the weights {name!r} of {model} could not be fetched "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); "
-            "without a network give a local file: PRETRAINED=/path/to/weights.safetensors"
-        ) from None
 
 
 def find_in_folder(folder: Path, given: Path | None) -> tuple[Mapping[str, Any], Path]:

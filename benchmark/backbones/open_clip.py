@@ -18,7 +18,7 @@ from torch import nn
 from benchmark.backbones import checkpoint
 from benchmark.backbones.base import check_device, image_transform
 from benchmark.backbones.places import CONFIG_FILE, PART, checked_config, model_folder, parted
-from benchmark.backbones.towers import OpenClipBackbone, Tokenizer, image_tower, text_tower
+from benchmark.backbones.towers import OpenClipBackbone, image_tower, text_tower
 from benchmark.cell import BackboneSpec
 from benchmark.errors import UnknownNameError, WeightsError, did_you_mean, reason_of
 from methods.base import QueryEncoder
@@ -60,7 +60,8 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
         content = [gzip.decompress(vocabulary.read_bytes())]  # the packed bytes hold a date
     else:
         tokenizer = _named_tokenizer(name if folder is None else f"{LOCAL_DIR}{folder}", config)
-        content = _vocabulary(tokenizer)
+        plain = isinstance(tokenizer, open_clip.SimpleTokenizer)  # open_clip's own adds nothing
+        content = [] if plain else [checkpoint.tokenizer_content(tokenizer.tokenizer)]
     _check_vocabulary(tokenizer, model, name)
     merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(found.preprocess))
     merged["size"] = getattr(model.visual, "image_size", merged["size"])
@@ -196,11 +197,11 @@ def bare_towers(name: str) -> dict[str, QueryEncoder]:
     return {"image": image_tower(model), "text": text_tower(model)}
 
 
-def _named_tokenizer(name: str, config: Mapping[str, Any]) -> Tokenizer:
+def _named_tokenizer(name: str, config: Mapping[str, Any]) -> Any:
     wanted, local = config["text_cfg"].get("hf_tokenizer_name", ""), name.startswith(LOCAL_DIR)
     foreign = {"trust_remote_code": False, "local_files_only": local} if wanted else {}
     try:
-        tokenizer: Tokenizer = open_clip.get_tokenizer(name, **foreign)
+        return open_clip.get_tokenizer(name, **foreign)
     except Exception as error:  # Hugging Face tokenizers: network, files, missing libraries
         remedy = "it needs its files in the local cache, or a network"
         if local:
@@ -213,19 +214,11 @@ def _named_tokenizer(name: str, config: Mapping[str, Any]) -> Tokenizer:
             f"the tokenizer {wanted!r} of {name} cannot be loaded "
             f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); {remedy}"
         ) from None
-    return tokenizer
 
 
-def _vocabulary(tokenizer: Any) -> list[bytes]:
-    """What a tokenizer adds to the fingerprint; nothing where it is open_clip's own."""
-    if isinstance(tokenizer, open_clip.SimpleTokenizer):
-        return []
-    return [checkpoint.tokenizer_content(tokenizer.tokenizer)]
-
-
-def _own_tokenizer(vocabulary: Path, text_cfg: Mapping[str, Any]) -> Tokenizer:
+def _own_tokenizer(vocabulary: Path, text_cfg: Mapping[str, Any]) -> Any:
     try:
-        tokenizer: Tokenizer = open_clip.SimpleTokenizer(
+        return open_clip.SimpleTokenizer(
             bpe_path=str(vocabulary),
             context_length=text_cfg.get(
                 "context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH
@@ -237,20 +230,16 @@ def _own_tokenizer(vocabulary: Path, text_cfg: Mapping[str, Any]) -> Tokenizer:
             f"{vocabulary} cannot be read ({reason_of(error)}); expected gzipped UTF-8 text, a "
             "header line and then one byte-pair merge per line"
         ) from None
-    return tokenizer
 
 
-def _check_vocabulary(tokenizer: Any, model: nn.Module, name: str) -> None:
+def _check_vocabulary(tokenizer: Any, model: Any, name: str) -> None:
     """The tokens of another vocabulary would be out of range, or silently mean other words."""
-    if isinstance(tokenizer, open_clip.SimpleTokenizer) and tokenizer.vocab_size != (
-        entries := _entries(model)
-    ):
+    if not isinstance(tokenizer, open_clip.SimpleTokenizer):
+        return
+    # CoCa keeps the number within its text tower.
+    entries = model.vocab_size if hasattr(model, "vocab_size") else model.text.vocab_size
+    if tokenizer.vocab_size != entries:
         raise WeightsError(
             f"the tokenizer of {name} has {tokenizer.vocab_size} entries, its text tower "
             f"{entries}; a folder with its own vocabulary needs {VOCABULARY_FILE}"
         )
-
-
-def _entries(model: Any) -> int:
-    """Entries of a text tower's vocabulary; CoCa keeps the number within its text tower."""
-    return int(model.vocab_size if hasattr(model, "vocab_size") else model.text.vocab_size)

@@ -277,7 +277,9 @@ class _Reader(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _tensor
+            return lambda storage, offset, size, stride, *_: torch.as_strided(
+                storage, tuple(size), tuple(stride), offset
+            )
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return lambda data, requires_grad, hooks: data
         if module == "torch" and name in _TYPES:
@@ -294,7 +296,3 @@ class _Reader(pickle.Unpickler):
             raw = bytearray(self._archive.read(f"{self._folder}/{key}"))
             self._storages[key] = torch.frombuffer(raw, dtype=dtype)
         return self._storages[key]
-
-
-def _tensor(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
-    return torch.as_strided(storage, tuple(size), tuple(stride), offset)

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.backbones.audio import at_rate, kaldi_fbank, resample
+from benchmark.backbones.audio import at_rate, kaldi_fbank
 from shifts.audio.item import Audio
+
+
+def resampled(samples: torch.Tensor, source: int, target: int) -> torch.Tensor:
+    return at_rate(Audio(samples.numpy(), source), target)
 
 
 def tone(hertz: float, rate: int, seconds: float = 0.5) -> torch.Tensor:
@@ -21,7 +25,7 @@ def tone(hertz: float, rate: int, seconds: float = 0.5) -> torch.Tensor:
     ("source", "target"), [(44_100, 48_000), (48_000, 16_000), (8_000, 16_000), (22_051, 16_000)]
 )
 def test_a_tone_stays_itself(source: int, target: int) -> None:
-    changed = resample(tone(440, source), source, target)
+    changed = resampled(tone(440, source), source, target)
     expected = tone(440, target, len(changed) / target)
     assert len(changed) == math.ceil(round(source / 2) * target / source)
     inner = slice(target // 50, -target // 50)  # the filter sees silence beyond the ends
@@ -29,22 +33,15 @@ def test_a_tone_stays_itself(source: int, target: int) -> None:
 
 
 def test_what_would_alias_is_removed() -> None:
-    changed = resample(tone(11_000, 48_000), 48_000, 16_000)
+    changed = resampled(tone(11_000, 48_000), 48_000, 16_000)
     assert changed[200:-200].abs().max() < 5e-5
 
 
 def test_constants_and_equal_rates_are_kept() -> None:
     ones = torch.ones(4_800)
-    assert resample(ones, 48_000, 48_000) is ones
-    torch.testing.assert_close(resample(ones, 48_000, 32_000)[200:-200], torch.ones(2_800))
-
-
-def test_at_rate_uses_the_recordings_own_rate() -> None:
-    audio = Audio(tone(440, 32_000).numpy(), 32_000)
-    torch.testing.assert_close(
-        at_rate(audio, 16_000), resample(tone(440, 32_000), 32_000, 16_000), atol=0, rtol=0
-    )
-    assert at_rate(Audio(np.zeros(1, np.float32), 8_000), 48_000).shape == (6,)
+    assert resampled(ones, 48_000, 48_000).data_ptr() == ones.data_ptr()
+    torch.testing.assert_close(resampled(ones, 48_000, 32_000)[200:-200], torch.ones(2_800))
+    assert resampled(torch.zeros(1), 8_000, 48_000).shape == (6,)
 
 
 def test_fbank_of_one_window_by_hand() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.backbones import pe_av
-from benchmark.backbones.audio import resample
+from benchmark.backbones.audio import at_rate
 from benchmark.backbones.base import TwoTowers
 from benchmark.cell import BackboneSpec
 from methods.parameters import select_parameters
@@ -155,7 +155,7 @@ def test_long_silent_and_single_sample_audio(backbone: TwoTowers) -> None:
 def test_audio_of_another_rate_is_resampled(backbone: TwoTowers) -> None:
     item = sound(0.1, rate=16_000)
     inputs = backbone.preprocess("audio")(item)
-    expected = resample(torch.from_numpy(item.samples), 16_000, 48_000)
+    expected = at_rate(item, 48_000)
     assert inputs[0] == 3 * HOP  # 4,800 samples
     assert torch.equal(inputs[1 : 1 + len(expected)], expected)
 
