@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.backbones.base import Staged, TwoTowers, on_device, owned
+from benchmark.backbones.base import Staged, TwoTowers, on_device
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError
 from methods.base import QueryEncoder
@@ -97,8 +97,8 @@ def map_packed(
     return torch.cat([images.reshape(len(rows), -1), tokens.to(rows.dtype)], dim=1)
 
 
-class ComposedBackbone:
-    """A ``DualEncoder`` of "composed" queries and "image" galleries over one of images and texts.
+class ComposedBackbone(TwoTowers):
+    """Towers of "composed" queries and "image" galleries over a dual encoder of images and texts.
 
     Args:
         base: a dual encoder of images and texts.
@@ -106,7 +106,7 @@ class ComposedBackbone:
         name: as shown in tables.
         fingerprint: see ``DualEncoder``; ``logit_scale`` too.
         clean: what is done to a query's text first.
-        modalities: what it encodes; "text" passes through the base alone.
+        modalities: what it encodes; images and texts as the base does.
     """
 
     def __init__(
@@ -120,46 +120,29 @@ class ComposedBackbone:
         clean: Callable[[str], str] = str,
         modalities: tuple[str, ...] = ("composed", "image", "text"),
     ) -> None:
-        self.base, self.name, self.fingerprint = base, name, fingerprint
-        self.logit_scale, self.device, self.taken = logit_scale, base.device, base.taken
-        self._tower = tower.eval().requires_grad_(False).to(base.device)
-        self._clean, self._modalities, self._shape = clean, modalities, image_shape(base)
-
-    def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
-        """One raw item -> one input tensor on the CPU; a composed query -> one packed row."""
-        if self._passed_on(modality):
-            return self.base.preprocess(modality)
-        image, text = self.base.preprocess("image"), self.base.preprocess("text")
-        return pack_staged(image, lambda words: text(self._clean(words)), self._shape)
+        self.base, self._shape = base, image_shape(base)
+        image, text = base.preprocess("image"), base.preprocess("text")
+        packed = pack_staged(image, lambda words: text(clean(words)), self._shape)
+        towers = {"composed": tower, "image": base.tower("image"), "text": base.tower("text")}
+        prepare = {"composed": packed, "image": image, "text": text}
+        super().__init__(
+            {modality: towers[modality] for modality in modalities},
+            {modality: prepare[modality] for modality in modalities},
+            name=name,
+            fingerprint=fingerprint,
+            logit_scale=logit_scale,
+            device=base.device,
+            taken=base.taken,
+        )
 
     def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:
         """Stacks inputs on the device; texts inside rows are cut as the base cuts them."""
-        if self._passed_on(modality):
-            return self.base.collate(modality, inputs)
+        if modality != "composed":
+            return super().collate(modality, inputs)
         images, tokens = unpack(torch.stack(list(inputs)), self._shape)
         cut = self.base.collate("text", list(tokens))
         flat = on_device(images.flatten(1), self.device)
         return torch.cat([flat, cut.to(torch.float32)], dim=1)
-
-    def query_encoder(self, modality: str) -> QueryEncoder:
-        """A fresh copy; for composed queries of both towers."""
-        if self._passed_on(modality):
-            return self.base.query_encoder(modality)
-        return owned(self._tower)
-
-    @torch.no_grad()
-    def encode(self, modality: str, inputs: Tensor) -> Tensor:
-        """(B, D) float32 unit rows of a collated batch, without gradient."""
-        if self._passed_on(modality):
-            return self.base.encode(modality, inputs)
-        rows: Tensor = self._tower(inputs)
-        return rows
-
-    def _passed_on(self, modality: str) -> bool:
-        if modality not in self._modalities:
-            known = " and ".join(map(repr, self._modalities))
-            raise ConfigError(f"this backbone encodes {known}, not {modality!r}")
-        return modality != "composed"
 
 
 def image_shape(base: TwoTowers) -> tuple[int, ...]:
