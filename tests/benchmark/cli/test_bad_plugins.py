@@ -87,6 +87,19 @@ def test_a_closed_standard_output_is_opened_again(tmp_path: Path) -> None:
     assert len(ranks_of(tmp_path / "run", "tent")) == 1
 
 
+@pytest.fixture
+def installed(toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Installs a plugin of this code for this process."""
+
+    def put(code: str, kind: str = "method") -> None:
+        sys.modules.pop("bad_plugin", None)
+        monkeypatch.syspath_prepend(install(tmp_path / "site", code, kind))
+        for registry in REGISTRIES.values():
+            registry.refresh()
+
+    return put
+
+
 @pytest.mark.parametrize("place", ["import", "card"])
 @pytest.mark.parametrize(
     "words",
@@ -100,9 +113,7 @@ def test_a_closed_standard_output_is_opened_again(tmp_path: Path) -> None:
 def test_an_exit_never_ends_a_command_in_silence(
     place: str,
     words: tuple[str, ...],
-    toy: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    installed: Callable[..., None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ways = {
@@ -112,10 +123,7 @@ def test_an_exit_never_ends_a_command_in_silence(
         "from methods.tent import Tent\n"
         "class Meta(Lazy, type(Tent)): pass\nclass Bad(Tent, metaclass=Meta): pass\n",
     }
-    sys.modules.pop("bad_plugin", None)
-    monkeypatch.syspath_prepend(install(tmp_path / "site", ways[place]))
-    for registry in REGISTRIES.values():
-        registry.refresh()
+    installed(ways[place])
     code = main(list(words))  # an exit that gets through ends the test
     said = capsys.readouterr()
     assert "Traceback" not in said.err
@@ -155,18 +163,12 @@ PLAIN = {"card": "", "options": "k: int = 1", "step": "return found"}
 
 @pytest.fixture
 def plugin(
-    toy: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    installed: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], tuple[int, str]]:
     """Runs a plugin method of this code; gives the exit code and all that was printed."""
 
     def run_it(code: str) -> tuple[int, str]:
-        sys.modules.pop("bad_plugin", None)
-        monkeypatch.syspath_prepend(install(tmp_path / "site", code))
-        for registry in REGISTRIES.values():
-            registry.refresh()
+        installed(code)
         code_of = main([*BENCH, "--method", "bad", "--out", str(tmp_path / "run")])
         said = capsys.readouterr()
         assert "Traceback" not in said.err
@@ -229,17 +231,11 @@ def test_a_step_that_goes_wrong_fails_its_cell_in_one_line(
 def test_a_backbone_that_cannot_be_loaded_is_one_line(
     code: str,
     said: str,
-    toy: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    installed: Callable[..., None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    sys.modules.pop("bad_plugin", None)
-    monkeypatch.syspath_prepend(install(tmp_path / "site", code, "backbone"))
-    for registry in REGISTRIES.values():
-        registry.refresh()
-    words = (*BENCH, "--method", "source", "--model", "bad", "--out", str(tmp_path / "run"))
-    assert main(list(words)) == 2
+    installed(code, "backbone")
+    assert main([*BENCH, "--method", "source", "--model", "bad", "--out", "run"]) == 2
     printed = capsys.readouterr().err
     assert said in " ".join(printed.split())
     assert "Traceback" not in printed
