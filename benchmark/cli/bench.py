@@ -255,8 +255,7 @@ def execute(
     """
     from benchmark.evaluation.builders import default_resources
     from benchmark.evaluation.callbacks import opened
-    from benchmark.executors import identify, run_cells
-    from benchmark.executors.choose import check_settings, make_executor, part_of
+    from benchmark.executors import check_settings, identify, make_executor, part_of, run_cells
 
     check_settings(config)
     cells = part_of(cells, config)

@@ -207,7 +207,7 @@ class Cache(Command):
                 f"cache can do {' or '.join(actions)}, not {args.action!r}"
                 f"{did_you_mean(args.action, actions)}"
             )
-        from benchmark.evaluation.cache import disk_cache  # imports torch
+        from benchmark.evaluation.builders import disk_cache  # imports torch
 
         cache = disk_cache(args.cache)
         if cache is None:
@@ -219,7 +219,7 @@ class Cache(Command):
 
 
 def _cache_info(cache: DiskCache, console: Console) -> int:
-    from benchmark.evaluation.cache_entry import KINDS, PARTIAL  # imports torch
+    from benchmark.evaluation.cache import KINDS, PARTIAL  # imports torch
 
     entries, unfinished = cache.entries(), cache.entries(PARTIAL)
     say(console, f"cache:   {cache.folder}")
@@ -243,7 +243,7 @@ def _cache_info(cache: DiskCache, console: Console) -> int:
 
 
 def _clear_cache(cache: DiskCache, console: Console) -> int:
-    from benchmark.evaluation.cache_entry import PARTIAL, SUFFIX  # imports torch
+    from benchmark.evaluation.cache import PARTIAL, SUFFIX  # imports torch
 
     count, size = cache.clear()
     say(console, f"removed {_entries(count)}, {shown_size(size)}, from {cache.folder}")

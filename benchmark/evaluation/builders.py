@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import logging
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from benchmark.backbones.base import DualEncoder
 from benchmark.backbones.precision import in_precision
@@ -20,6 +24,7 @@ from benchmark.cell import (
     ShiftSpec,
     StreamSpec,
 )
+from benchmark.config.files import user_path
 from benchmark.config.presets import parse
 from benchmark.config.run import BenchConfig
 from benchmark.data.card import (
@@ -34,16 +39,20 @@ from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import load_retrieval_set
 from benchmark.errors import ConfigError, PluginError, QueryShiftError, reason_of
-from benchmark.evaluation.cache import DIGESTS, disk_cache
+from benchmark.evaluation.cache import DIGESTS, DiskCache
 from benchmark.evaluation.resources import Resources
-from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, METHODS, SHIFTS
-from methods.base import Method, Setup
+from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, METHODS, SHIFTS, Registry
 from shifts import digests
-from shifts.base import Shift
 
 if TYPE_CHECKING:
     from benchmark.data.datasets.ready_made import ReadyMade
 
+logger = logging.getLogger(__name__)
+
+FOLDER_VARIABLE = "QUERYSHIFT_CACHE"
+BYTES_VARIABLE = "QUERYSHIFT_CACHE_BYTES"
+OFF = "off"
+DEFAULT_BYTES = 10 * 10**9
 
 TRAINING_QUERIES = 5000
 """Queries of a training split that a bank holds at most, a fixed draw: COCO has half a million."""
@@ -182,18 +191,9 @@ def _load_backbone(spec: BackboneSpec) -> DualEncoder:
     return in_precision(encoder, spec)
 
 
-def _make_method(spec: MethodSpec, setup: Setup) -> Method:
-    method: Method = _made("method", METHODS.get(spec.name), spec, setup)
-    return method
-
-
-def _make_shift(spec: ShiftSpec) -> Shift:
-    shift: Shift = _made("shift", SHIFTS.get(spec.name), spec)
-    return shift
-
-
-def _made(what: str, kind: Any, spec: MethodSpec | ShiftSpec, *given: Any) -> Any:
+def _made(registry: Registry, spec: MethodSpec | ShiftSpec, *given: Any) -> Any:
     """A class's instance with its options; of the version that the cell's key holds, no other."""
+    kind, what = registry.get(spec.name), registry.kind
     installed = kind.card.version
     if spec.version != installed:
         raise ConfigError(
@@ -204,9 +204,61 @@ def _made(what: str, kind: Any, spec: MethodSpec | ShiftSpec, *given: Any) -> An
     return kind(*given, options)
 
 
+_make_method = functools.partial(_made, METHODS)
+_make_shift = functools.partial(_made, SHIFTS)
+
+
 def _load_ready_made(cell: Cell, spec: ShiftSpec, data: RetrievalSet, *, root: Path) -> ReadyMade:
     from benchmark.data.datasets import ready_made
 
     if not root.is_dir():
         raise ConfigError(f"the folder of ready-made queries {root} does not exist (READY_MADE=)")
     return ready_made.load(root, BENCHMARKS.get(cell.benchmark).dataset, spec, data)
+
+
+def disk_cache(chosen: str = "") -> DiskCache | None:
+    """The disk cache that the user wants, or None where there is to be none.
+
+    Args:
+        chosen: a folder or "off", as given by a flag; "" leaves it to ``QUERYSHIFT_CACHE``, and
+            without that to ``queryshift`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises:
+        ConfigError: ``QUERYSHIFT_CACHE_BYTES`` is no size, or the folder is a file.
+    """
+    value, size = chosen or os.environ.get(FOLDER_VARIABLE, ""), max_bytes()
+    if value == OFF or not size:
+        return None
+    try:
+        base = os.environ.get("XDG_CACHE_HOME", "") or "~/.cache"
+        folder = user_path(value) if value else user_path(base) / "queryshift"
+    except ConfigError:  # in a container or a service without a home folder
+        if value:
+            raise
+        logger.warning(
+            "no home folder is known here, so the disk cache is off; name a folder with --cache or "
+            "%s, or say off",
+            FOLDER_VARIABLE,
+        )
+        return None
+    if folder.exists() and not folder.is_dir():
+        origin = "--cache" if chosen else FOLDER_VARIABLE
+        raise ConfigError(f"{origin}: {folder} is not a folder; name one, or say {OFF!r}")
+    return DiskCache(folder.absolute(), size)
+
+
+def max_bytes() -> int:
+    """The bound in bytes: ``QUERYSHIFT_CACHE_BYTES``, or 10 GB; 0 means no cache.
+
+    Raises:
+        ConfigError: the variable holds no size.
+    """
+    text = os.environ.get(BYTES_VARIABLE, "").strip()
+    if not text:
+        return DEFAULT_BYTES
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except (ValidationError, OverflowError):
+        raise ConfigError(
+            f"{BYTES_VARIABLE} is {text!r}; expected a size in bytes, such as 500M or 20G, or 0"
+        ) from None

@@ -3,50 +3,212 @@
 Nothing here may change a result: an entry is used only when it is whole and its key says all that
 its content depends on, and whatever goes wrong with the disk costs time and nothing else.
 docs/caching.md explains all of it.
+
+An entry is a safetensors file that is written row by row and named when it is whole. It holds one
+tensor, ``rows``, and a SHA-256 checksum over header and rows. The header is filled up to 4096
+bytes, so that the place of a row is known before the last one is, and rows are read and written in
+place: a mapping, as the library reads slices, would count as this process's memory, and end the
+process when the disk is full or the file is cut short.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
+import tempfile
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import ByteSize, TypeAdapter, ValidationError
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
-
-from benchmark.config.files import user_path
-from benchmark.errors import ConfigError
-from benchmark.evaluation.cache_entry import (
-    HEADER_BYTES,
-    KINDS,
-    PARTIAL,
-    SUFFIX,
-    CacheKey,
-    DamagedEntry,
-    Entry,
-    storable,
-)
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-FOLDER_VARIABLE = "QUERYSHIFT_CACHE"
-BYTES_VARIABLE = "QUERYSHIFT_CACHE_BYTES"
-OFF = "off"
-DEFAULT_BYTES = 10 * 10**9
 
 DIGESTS = "digests"
 """The subfolder that ``shifts.digests`` keeps digests of files in."""
 
 _ABANDONED_SECONDS = 3600.0
 """An unfinished file that nobody has written to for so long has lost its process."""
+
+HEADER_BYTES = 4096
+KINDS = {
+    "gallery": "embeddings of galleries",
+    "queries": "shifted, preprocessed queries",
+    "source": "embeddings of queries under the source model",
+    "changes": "how many queries a shift changes, and by how much",
+}
+"""What entries hold."""
+
+SUFFIX = ".safetensors"
+PARTIAL = ".part"
+_UNSEALED = "0" * 64
+_DTYPES = {
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "BOOL": torch.bool,
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """Where something lies in the disk cache.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        digest: of everything that the content depends on.
+    """
+
+    kind: str
+    digest: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.digest}{SUFFIX}"
+
+
+@dataclass(eq=False)
+class Entry:
+    """Rows in an open file; whoever has it open can read it, also when it is removed meanwhile.
+
+    Attributes:
+        fd: the file.
+        path: its name now.
+        target: its name once it is whole.
+        shape: (rows, ...) of all rows together.
+        dtype: of the numbers.
+    """
+
+    fd: int
+    path: Path
+    target: Path
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    def __post_init__(self) -> None:
+        self._row_bytes = prod(self.shape[1:]) * self.dtype.itemsize
+        self._written = np.full(self.shape[0], self.path == self.target)
+        # Also when the interpreter ends: an entry that was never finished is of no use.
+        unfinished = None if self.path == self.target else self.path
+        weakref.finalize(self, _close, self.fd, unfinished, os.getpid())
+
+    @classmethod
+    def open(cls, path: Path) -> Entry:
+        """A finished entry; reads all of it to compare its checksum.
+
+        Raises:
+            OSError: no such file, or unreadable.
+            ValueError: a file that is cut short, altered, or no entry of the name that it has.
+        """
+        try:
+            with safe_open(path, "np") as file:
+                about, rows = file.metadata() or {}, file.get_slice("rows")
+                dtype, shape = _DTYPES.get(rows.get_dtype()), tuple(rows.get_shape())
+        except SafetensorError as error:
+            raise ValueError(str(error)) from None
+        if about.get("entry") != path.name or dtype is None or not shape:
+            raise ValueError("its header is not that of the entry of this name")
+        entry = cls(os.open(path, os.O_RDONLY), path, path, shape, dtype)
+        checksum = about.get("sha256", "")
+        header = os.pread(entry.fd, HEADER_BYTES, 0)
+        if entry._digest(header.replace(checksum.encode(), _UNSEALED.encode(), 1)) != checksum:
+            raise ValueError("its checksum does not fit its content")
+        return entry
+
+    @property
+    def complete(self) -> bool:
+        return bool(self._written.all())
+
+    def fits(self, row: Tensor) -> bool:
+        return row.dtype == self.dtype and tuple(row.shape) == self.shape[1:]
+
+    def has(self, number: int) -> bool:
+        return bool(self._written[number])
+
+    def row(self, number: int) -> Tensor | None:
+        """One row, in memory of its own; None where it has not been written yet."""
+        return self._read(number, self.shape[1:]) if self._written[number] else None
+
+    def rows(self) -> Tensor:
+        return self._read(0, self.shape)
+
+    def write(self, number: int, rows: Tensor) -> None:
+        """Writes a row, or several from this one on; the last ones give the file its name.
+
+        Raises:
+            OSError: no room, or somebody has removed the file.
+        """
+        raw = np.ascontiguousarray(rows.numpy()).data.cast("B")
+        count = len(raw) // self._row_bytes
+        place = HEADER_BYTES + number * self._row_bytes
+        while raw:
+            done = os.pwrite(self.fd, raw, place)
+            raw, place = raw[done:], place + done
+        self._written[number : number + count] = True
+        if self.complete:
+            checksum = self._digest(self._header(_UNSEALED))
+            os.pwrite(self.fd, self._header(checksum), 0)
+            os.replace(self.path, self.target)
+            self.path = self.target
+
+    def discard(self) -> None:
+        if self.path != self.target:
+            self.path.unlink(missing_ok=True)
+
+    def _read(self, number: int, shape: tuple[int, ...]) -> Tensor:
+        # Torch's own memory: numpy aligns it otherwise, and sums may depend on that.
+        found = torch.empty(shape, dtype=self.dtype)
+        raw = found.numpy().data.cast("B")
+        place = HEADER_BYTES + number * self._row_bytes
+        while raw:
+            done = os.preadv(self.fd, [raw], place)
+            if not done:
+                raise OSError(f"{self.path} was cut short")
+            raw, place = raw[done:], place + done
+        return found
+
+    def _header(self, checksum: str) -> bytes:
+        """As https://github.com/huggingface/safetensors#format describes it."""
+        values = {
+            "__metadata__": {"entry": self.target.name, "sha256": checksum},
+            "rows": {
+                "dtype": _NAMES[self.dtype],
+                "shape": self.shape,
+                "data_offsets": (0, self.shape[0] * self._row_bytes),
+            },
+        }
+        text, size = json.dumps(values).encode(), HEADER_BYTES - 8
+        return size.to_bytes(8, "little") + text.ljust(size)
+
+    def _digest(self, header: bytes) -> str:
+        with open(self.fd, "rb", buffering=0, closefd=False) as file:
+            file.seek(HEADER_BYTES)
+            return hashlib.file_digest(file, lambda: hashlib.sha256(header)).hexdigest()
+
+
+def _close(fd: int, unfinished: Path | None, process: int) -> None:
+    os.close(fd)
+    if unfinished is not None and os.getpid() == process:  # not what a fork has inherited
+        unfinished.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +254,7 @@ class DiskCache:
             pass
         except OSError as error:
             logger.warning("cache entry %s cannot be read (%s); computing it", path, error)
-        except DamagedEntry as error:
+        except ValueError as error:
             logger.warning("cache entry %s is damaged: %s; making it again", path, error)
             remove(path)
         return None
@@ -112,16 +274,17 @@ class DiskCache:
 
     def put(self, key: CacheKey | None, rows: Tensor) -> None:
         """Stores rows that are known all at once, where that is possible."""
-        entry = self.record(key, len(rows), rows[0]) if key is not None and len(rows) else None
-        if entry is not None:
+        if key is not None and len(rows) and (entry := self.record(key, len(rows), rows[0])):
             self.write(entry, 0, rows.cpu())
 
     def record(self, key: CacheKey, count: int, row: Tensor) -> Entry | None:
         """Begins an entry of ``count`` rows like ``row``; None where it cannot be kept."""
-        if self._writable and count and storable(row):
+        if self._writable and row.ndim and row.numel() and row.dtype in _NAMES:
             try:
                 if self._make_room(HEADER_BYTES + count * row.nbytes):
-                    return Entry.create(self.folder, key, count, row)
+                    fd, path = tempfile.mkstemp(PARTIAL, f"{key.name}.", self.folder)
+                    target = self.folder / key.name
+                    return Entry(fd, Path(path), target, (count, *row.shape), row.dtype)
             except OSError as error:
                 self._give_up(error)
         return None
@@ -133,19 +296,13 @@ class DiskCache:
         """
         try:
             entry.write(number, rows)
-            if entry.complete:
-                entry.seal()
-                self.written.append(entry.path)
         except OSError as error:
             self._give_up(error)
             entry.discard()
             return False
+        if entry.complete:
+            self.written.append(entry.path)
         return True
-
-    def forget_written(self) -> None:
-        """Removes the entries written since ``written`` was emptied last."""
-        while self.written:
-            remove(self.written.pop())
 
     def entries(self, *suffixes: str) -> list[Stored]:
         """All finished entries, least recently used first; OSError where they cannot be listed.
@@ -241,51 +398,3 @@ class LRUCache(Generic[T]):
     def clear(self) -> None:
         while self._values:
             self._dropped(self._values.popitem()[1])
-
-
-def disk_cache(chosen: str = "") -> DiskCache | None:
-    """The disk cache that the user wants, or None where there is to be none.
-
-    Args:
-        chosen: a folder or "off", as given by a flag; "" leaves it to ``QUERYSHIFT_CACHE``, and
-            without that to ``queryshift`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
-
-    Raises:
-        ConfigError: ``QUERYSHIFT_CACHE_BYTES`` is no size, or the folder is a file.
-    """
-    value, size = chosen or os.environ.get(FOLDER_VARIABLE, ""), max_bytes()
-    if value == OFF or not size:
-        return None
-    try:
-        base = os.environ.get("XDG_CACHE_HOME", "") or "~/.cache"
-        folder = user_path(value) if value else user_path(base) / "queryshift"
-    except ConfigError:  # in a container or a service without a home folder
-        if value:
-            raise
-        logger.warning(
-            "no home folder is known here, so the disk cache is off; name a folder with --cache or "
-            "%s, or say off",
-            FOLDER_VARIABLE,
-        )
-        return None
-    if folder.exists() and not folder.is_dir():
-        origin = "--cache" if chosen else FOLDER_VARIABLE
-        raise ConfigError(f"{origin}: {folder} is not a folder; name one, or say {OFF!r}")
-    return DiskCache(folder.absolute(), size)
-
-
-def max_bytes() -> int:
-    """The bound in bytes: ``QUERYSHIFT_CACHE_BYTES``, or 10 GB; 0 means no cache.
-
-    Raises:
-        ConfigError: the variable holds no size.
-    """
-    text = os.environ.get(BYTES_VARIABLE, "").strip()
-    if not text:
-        return DEFAULT_BYTES
-    try:
-        return int(TypeAdapter(ByteSize).validate_python(text))
-    except (ValidationError, OverflowError):
-        raise ConfigError(
-            f"{BYTES_VARIABLE} is {text!r}; expected a size in bytes, such as 500M or 20G, or 0"
-        ) from None

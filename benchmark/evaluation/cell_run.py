@@ -142,7 +142,7 @@ class CellRun:
             with self.clock("source"):  # of all queries, in the order of the stream
                 known = self.resources.source_rows(self.cell)
                 every = (inputs.batch(self.queries[batch.queries]) for batch in self.stream)
-                method.use_stream(torch.cat([known.batch(queries) for queries in every]))
+                method.use_stream(torch.cat([known(queries) for queries in every]))
         if self.cell.method.options.get("bank") == TRAIN:
             with self.clock("source"):
                 method.use_training(self.resources.homes.training_rows(self.cell, self._clean_rows))
@@ -159,7 +159,7 @@ class CellRun:
                 rows = None
                 if source is not None:
                     with self.clock("source"):
-                        rows = source.batch(queries)
+                        rows = source(queries)
                         if method.wants_source:
                             method.use_source(rows if labelled else rows.clone())
                 self._step(method, batch, queries, own, rows)

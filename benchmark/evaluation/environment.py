@@ -31,6 +31,12 @@ _DISTRIBUTIONS = {
     "numpy": "numpy",
 }
 
+LIBRARIES = ("numpy", "pillow", "torchvision", "open_clip_torch", "transformers")
+"""Libraries that, beside torch, decide what is computed."""
+
+_ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
+"""Variables that keep torch's libraries from using instructions that the processor has."""
+
 Mark = Any
 """A point in time: seconds, or on a GPU a ``torch.cuda.Event`` in its queue."""
 
@@ -87,11 +93,78 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def gpus_to_share(device: str) -> tuple[str, ...]:
+    """Values of CUDA_VISIBLE_DEVICES, one per GPU that cells on a device may use.
+
+    None for the CPU, and none where the device string names one GPU: then all workers use that.
+    """
+    if device != "cuda":
+        return ()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        names = [name.strip() for name in visible.split(",")]
+        # CUDA ignores everything from the first name that is no device on.
+        end = next((i for i, name in enumerate(names) if not name or name == "-1"), len(names))
+        return tuple(names[:end])
+    return tuple(str(index) for index in range(torch.cuda.device_count()))
+
+
+def available_bytes() -> int | None:
+    """Memory that this process and its children may still use; None where it is not known.
+
+    The system's estimate, or what is left under the limit of the control group (containers, batch
+    systems; version 2 only), whichever is less.
+    """
+    found = []
+    with suppress(OSError, ValueError):
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        (kilobytes,) = re.findall(r"^MemAvailable:\s*(\d+)", text, re.M)
+        found.append(int(kilobytes) * 1024)
+    with suppress(OSError, ValueError):  # "max" means that there is no limit
+        text = Path("/proc/self/cgroup").read_text(encoding="utf-8")
+        (group,) = re.findall(r"^0::/*(.*)", text, re.M)
+        files = (Path("/sys/fs/cgroup", group, f"memory.{name}") for name in ("max", "current"))
+        limit, used = (int(file.read_text()) for file in files)
+        found.append(max(0, limit - used))
+    return min(found, default=None)
+
+
 def version_of(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def numerics(device: str) -> dict[str, Any]:
+    """What decides the last bits of what torch computes: build, device, threads, precision.
+
+    An entry is only shared where these agree, so that a cached number is the one that would have
+    been computed.
+    """
+    facts: dict[str, Any] = {
+        "torch": str(torch.__version__),
+        "libraries": _libraries(),
+        "machine": platform.machine(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "amx": torch.cpu._is_amx_tile_supported(),
+        "isa": {name: os.environ.get(name, "") for name in _ISA_VARIABLES},
+        "threads": torch.get_num_threads(),
+        "matmul": torch.get_float32_matmul_precision(),
+    }
+    if device.startswith("cuda"):
+        facts |= {
+            "device": torch.cuda.get_device_name(device),
+            "cuda": torch.version.cuda,
+            "tf32": (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32),
+            "benchmark": torch.backends.cudnn.benchmark,
+        }
+    return facts
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    return {name: found for name in LIBRARIES if (found := version_of(name))}
 
 
 def _git_state(root: Path) -> tuple[str | None, bool | None]:

@@ -1,4 +1,4 @@
-"""Fingerprints of data and weights, kept on disk as long as what they stand for is unchanged.
+"""Fingerprints of data, weights and code; the first two are kept as long as they hold.
 
 A cell's key needs the fingerprints of its data and weights, and so their loading. For cells that
 are done already that is all that they are loaded for. An entry here spares it. It is believed only
@@ -23,6 +23,7 @@ import json
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -37,7 +38,7 @@ from benchmark.data.card import SEPARATOR, SPLIT, BenchmarkCard
 from benchmark.data.datasets import BUILTINS as DATASETS
 from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.data.tasks import files_of
-from benchmark.evaluation.environment import version_of
+from benchmark.evaluation.environment import LIBRARIES, version_of
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ PACKAGE = Path(__file__).parents[1]
 _DEPTH = 3
 """Annotations lie so deep at most (``cirr_dataset/cirr/captions``)."""
 
-_LIBRARIES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "transformers")
 _MEDIA = (
     *(".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"),
     *(".wav", ".flac", ".mp3", ".mp4"),
@@ -279,7 +279,7 @@ def annotations_below(root: Path, depth: int = _DEPTH) -> Iterator[Path]:
 def state_of_package(folder: Path) -> FileState:
     """Content of all files of a package, and versions of the libraries below it."""
     digest = hashlib.sha256(platform.python_version().encode())
-    for library in _LIBRARIES:
+    for library in ("torch", *LIBRARIES):
         digest.update(f"{library} {version_of(library) or 'none'}\n".encode())
     changed = 0
     for path in sorted(folder.rglob("*")):
@@ -293,3 +293,32 @@ def state_of_package(folder: Path) -> FileState:
         digest.update(f"{path.relative_to(folder)} {len(content)}\n".encode())
         digest.update(content)
     return FileState(digest.hexdigest(), changed / 1e9)
+
+
+def code_of(*things: object) -> str:
+    """A hash of the source files that functions and objects come from; "" where one has none.
+
+    Versions are raised by hand, and while a shift or a backbone is being written they are not:
+    cached inputs must not outlive the code that made them. All files of the top-level package
+    count, of this package those of the part that it is in (``benchmark.backbones``).
+    """
+    hashes = [_code(str(thing.__module__)) for thing in things if thing is not None]
+    return "" if "" in hashes else "+".join(sorted(set(hashes)))
+
+
+@cache
+def _code(module: str) -> str:
+    parts = module.split(".")
+    package = sys.modules.get(".".join(parts[: 2 if parts[0] == "benchmark" else 1]))
+    folders = list(getattr(package, "__path__", []))
+    files = sorted(path for folder in folders for path in Path(folder).rglob("*.py"))
+    if not folders:
+        own = getattr(package or sys.modules.get(module), "__file__", None)
+        files = [Path(own)] if own else []
+    digest = hashlib.sha256()
+    for path in files:
+        try:
+            digest.update(path.read_bytes())
+        except OSError:
+            return ""
+    return digest.hexdigest()[:16] if files else ""

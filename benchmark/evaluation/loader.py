@@ -16,8 +16,7 @@ from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder, Staged, on_device
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.evaluation.cache import DiskCache
-from benchmark.evaluation.cache_entry import CacheKey
+from benchmark.evaluation.cache import CacheKey, DiskCache
 from benchmark.evaluation.changes import Changes, Corruption, row_of, sizes
 from benchmark.evaluation.workers import loaded, loader_workers, one_thread
 

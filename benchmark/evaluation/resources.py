@@ -18,18 +18,19 @@ from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, dat
 from benchmark.data.retrieval import RetrievalSet, checked
 from benchmark.data.tasks import by_content
 from benchmark.errors import ConfigError, DataError
-from benchmark.evaluation import cache_entry
-from benchmark.evaluation.cache import DiskCache, LRUCache
-from benchmark.evaluation.cache_entry import CacheKey
+from benchmark.evaluation.cache import DiskCache, LRUCache, remove
 from benchmark.evaluation.changes import Changes, Corruption, corruption
 from benchmark.evaluation.isolation import digest, weights_of
 from benchmark.evaluation.loader import QueryInputs, StreamCache
 from benchmark.evaluation.source_model import (
     Homes,
-    SourceRows,
+    changes_key,
     embed_distinct,
+    gallery_key,
+    inputs_key,
     place_of,
     recall_of_rows,
+    source_key,
 )
 from benchmark.evaluation.stream import QueryStream, chosen_queries, stream_of
 from methods.base import Method, MethodError, Setup
@@ -91,7 +92,7 @@ class Resources:
         self._galleries = LRUCache[Tensor](4)  # of a benchmark and its home, in both directions
         self._source_recalls = LRUCache[float](64)
         self._ready_made: LRUCache[ReadyMade] = LRUCache(64)
-        self._workers, self._disk = workers, disk or DiskCache(Path(), 0)
+        self._workers, self.disk = workers, disk or DiskCache(Path(), 0)
         self._chosen = LRUCache[np.ndarray](2)  # a cell's, its clean queries
         self._streams = LRUCache[StreamCache](2, StreamCache.close)  # a cell's, its clean queries
         self._changes = LRUCache[Changes](16)
@@ -174,9 +175,9 @@ class Resources:
                 )
             return rows
 
-        key = cache_entry.of_gallery(data, backbone, cell)
+        key = gallery_key(self, cell)
         return self._galleries.get(
-            self._world(cell), lambda: self._disk.get(key, encode).to(backbone.device)
+            self._world(cell), lambda: self.disk.get(key, encode).to(backbone.device)
         )
 
     @contextmanager
@@ -209,7 +210,7 @@ class Resources:
 
     def begin(self) -> None:
         """A cell begins: what is written to the disk cache from now on is its own."""
-        self._disk.written.clear()
+        self.disk.written.clear()
 
     def forget(self) -> None:
         """Drops all that is kept, and what the cell under way has written to the disk cache.
@@ -221,7 +222,8 @@ class Resources:
         for kept in (*vars(self).values(), *vars(self.homes).values()):
             if isinstance(kept, LRUCache):
                 kept.clear()
-        self._disk.forget_written()
+        while self.disk.written:
+            remove(self.disk.written.pop())
 
     def queries(self, cell: Cell) -> np.ndarray:
         """Indices of the queries that the cell uses, ascending; shared, not to be written to."""
@@ -240,11 +242,11 @@ class Resources:
         """
         data, backbone = self.data(cell), self.backbone(cell)
         clean = clean or all(domain.name == CLEAN for domain in cell.domains)
-        name = (*self._world(cell), "clean", cell.limit) if clean else self._inputs_key(cell)
+        name = (*self._world(cell), "clean", cell.limit) if clean else self._same_inputs(cell)
         cache = self._streams.get(
             name,
             lambda: StreamCache(
-                self.queries(cell), self._room, self._disk, self._queries_key(cell, clean=clean)
+                self.queries(cell), self._room, self.disk, inputs_key(self, cell, clean=clean)
             ),
         )
         if clean:
@@ -274,65 +276,58 @@ class Resources:
         if len(missing):
             self.inputs(cell).measure(missing)
         if not found.kept:
-            self._disk.put(cache_entry.of_changes(self._queries_key(cell)), found.rows())
+            self.disk.put(changes_key(inputs_key(self, cell)), found.rows())
             found.kept = True
         return found
 
     def _changes_of(self, cell: Cell) -> Changes:
         def make() -> Changes:
-            known = self._disk.find(cache_entry.of_changes(self._queries_key(cell)))
+            known = self.disk.find(changes_key(inputs_key(self, cell)))
             return Changes(self.queries(cell), self.data(cell).query_modality, known)
 
-        return self._changes.get(self._inputs_key(cell), make)
+        return self._changes.get(self._same_inputs(cell), make)
 
     def _room(self) -> int:
         """Bytes of memory that preprocessed queries may still take."""
         return CACHE_BYTES - sum(stream.nbytes for stream in self._streams.values())
 
-    def _queries_key(self, cell: Cell, *, clean: bool = False) -> CacheKey | None:
-        """Where the disk cache keeps the cell's inputs; None without one."""
-        if not self._disk.max_bytes:
-            return None
-        at_work = () if clean else cell.domains
-        return cache_entry.of_inputs(
-            self.data(cell),
-            self.backbone(cell),
-            cell,
-            stream=None if clean else self.stream(cell),
-            shifts=[
-                self.make_shift(spec)
-                for spec in at_work
-                if spec.name != CLEAN and not spec.ready_made
-            ],
-            files="" if clean else self.shift_files(cell),
-            queries=self.queries(cell),
-        )
-
-    def source_rows(self, cell: Cell) -> SourceRows:
+    def source_rows(self, cell: Cell) -> Callable[[Tensor], Tensor]:
         """The source model's embeddings of the cell's stream, batch by batch (see ``use_source``).
 
         They are computed with the first cell of a stream that asks for them, and kept for the
-        others: in memory for those of this process, in the disk cache for all.
+        others: in memory for those of this process, in the disk cache for all. They are computed
+        from the very batch that the method gets: its composition decides the last bits of an
+        embedding, so they are the bits that the method itself would compute at the source weights.
+
+        Returns:
+            (B, ...) the next batch of the stream -> its (B, D) rows, on its device.
         """
-        data, backbone = self.data(cell), self.backbone(cell)
-        queries, stream, name = self.queries(cell), self.stream(cell), self._stream_key(cell)
-        parts = [queries[batch.queries] for batch in stream]
-        key = cache_entry.of_source(self._queries_key(cell), backbone, parts)
-
-        def keep(rows: Tensor) -> None:
-            self._disk.put(key, rows)
-            self._source_tables.put(name, rows)
-
+        data, backbone, name = self.data(cell), self.backbone(cell), self._same_stream(cell)
+        queries, place, made = self.queries(cell), 0, list[Tensor]()
+        parts = [queries[batch.queries] for batch in self.stream(cell)]
+        key = source_key(inputs_key(self, cell), backbone.device, parts)
         known = self._source_tables.peek(name)
         if known is None:
-            known = self._disk.find(key)
-        return SourceRows(
-            lambda batch: backbone.encode(data.query_modality, batch), len(queries), known, keep
-        )
+            known = self.disk.find(key)
+
+        def next_rows(batch: Tensor) -> Tensor:
+            nonlocal place
+            start, place = place, place + len(batch)
+            if known is not None:
+                # A copy: the place of a slice in memory may decide the last bits of sums over it.
+                return known[start:place].to(batch.device, copy=True)
+            rows = backbone.encode(data.query_modality, batch)
+            made.append(rows.detach().clone())  # the method may write into what it gets
+            if place == len(queries):
+                self.disk.put(key, every := torch.cat(made).cpu())
+                self._source_tables.put(name, every)
+            return rows
+
+        return next_rows
 
     def source_recall(self, cell: Cell, queries: np.ndarray, *, clean: bool = False) -> float:
         """R@1 (percent) of some of the cell's queries with the frozen source model."""
-        part = self._world(cell) if clean else self._stream_key(cell)
+        part = self._world(cell) if clean else self._same_stream(cell)
         data, gallery = self.data(cell), self.gallery(cell)
         return self._source_recalls.get(
             (*part, clean, hash(queries.tobytes())),
@@ -344,9 +339,9 @@ class Resources:
     def source_alone(self, cell: Cell, queries: np.ndarray, *, clean: bool = False) -> Tensor:
         """(n, D) embeddings of queries under the frozen source model, each query by itself."""
         data, backbone = self.data(cell), self.backbone(cell)
-        inputs = self._queries_key(cell, clean=clean)
-        return self._disk.get(
-            cache_entry.of_source(inputs, backbone, [queries], alone=True),
+        inputs = inputs_key(self, cell, clean=clean)
+        return self.disk.get(
+            source_key(inputs, backbone.device, [queries], alone=True),
             lambda: embed_distinct(
                 lambda batch: backbone.encode(data.query_modality, batch),
                 self.inputs(cell, clean=clean),
@@ -366,15 +361,15 @@ class Resources:
         corrupt = corruption(shift, spec, cell.seed)
         return Corruption(lambda item, index: corrupt(item, ids[index]), shift.untouched)
 
-    def _inputs_key(self, cell: Cell) -> tuple[Hashable, ...]:
+    def _same_inputs(self, cell: Cell) -> tuple[Hashable, ...]:
         """What decides the inputs of a cell whose queries are shifted."""
         facts = _text(asdict(cell.shift)), self.shift_files(cell), cell.seed, cell.limit
         stream = (_text(cell.stream.to_dict()),) if cell.stream.domains else ()
         return (*self._world(cell), *facts, *stream)
 
-    def _stream_key(self, cell: Cell) -> tuple[Hashable, ...]:
+    def _same_stream(self, cell: Cell) -> tuple[Hashable, ...]:
         """What decides which query comes when and under which shift."""
-        return (*self._inputs_key(cell), _text(cell.stream.to_dict()))
+        return (*self._same_inputs(cell), _text(cell.stream.to_dict()))
 
     def _world(self, cell: Cell) -> tuple[Hashable, ...]:
         data, backbone = self.data(cell), self.backbone(cell)

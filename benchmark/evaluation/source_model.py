@@ -1,26 +1,38 @@
-"""The source model: its embeddings of galleries and queries, and its home data set."""
+"""The source model: its embeddings, where caches keep them, and its home data set."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from array import array
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.cell import TRAIN, Cell
+from benchmark.cell import CLEAN, TRAIN, Cell
 from benchmark.data.datasets.base import Numbered
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
-from benchmark.evaluation.cache import LRUCache
+from benchmark.evaluation.cache import CacheKey, LRUCache
+from benchmark.evaluation.changes import Changes
+from benchmark.evaluation.environment import numerics
+from benchmark.evaluation.fingerprints import code_of
 from benchmark.evaluation.loader import QueryInputs
 from benchmark.evaluation.stream import chosen_queries
 from benchmark.metrics.ranking import copies_of, gallery_of, rank, settled
 from benchmark.metrics.recall import recall_at
 from methods.base import NotApplicable
+from shifts.base import Shift
+
+if TYPE_CHECKING:
+    from benchmark.evaluation.resources import Resources
+
+SCHEMA = 3
+"""Raised when the harness computes cached content in another way."""
 
 BLOCK, TEXT_BLOCK = 16, 32
 """Items embedded at once outside the stream. Texts gain from larger blocks, most with several
@@ -31,45 +43,6 @@ LOADED_AT_ONCE = 64
 
 RANKED_AT_ONCE = 64
 """Queries outside the stream that are ranked at once."""
-
-
-class SourceRows:
-    """Embeddings of a stream's batches under the source model, handed out in the stream's order.
-
-    Rows that are not known are computed from the very batch that the method gets. Its composition
-    decides the last bits of an embedding, so they are the bits that the method itself would have
-    computed at the source weights.
-
-    Args:
-        encode: (B, ...) collated inputs -> (B, D) rows under the source weights.
-        count: number of queries in the stream.
-        known: (count, D) rows in the order of the stream, where they were computed before.
-        keep: called with all rows when the last batch has been computed.
-    """
-
-    def __init__(
-        self,
-        encode: Callable[[Tensor], Tensor],
-        count: int,
-        known: Tensor | None,
-        keep: Callable[[Tensor], None],
-    ) -> None:
-        self._encode, self._count, self._known, self._keep = encode, count, known, keep
-        self._made: list[Tensor] = []
-        self._place = 0
-
-    def batch(self, queries: Tensor) -> Tensor:
-        """(B, D) rows of the next batch of the stream, on its device."""
-        start, self._place = self._place, self._place + len(queries)
-        if self._known is not None:
-            # A copy: the place of a slice in memory may decide the last bits of sums over it.
-            return self._known[start : self._place].to(queries.device, copy=True)
-        rows = self._encode(queries)
-        self._made.append(rows.detach().clone())  # the method may write into what it gets
-        if self._place == self._count:
-            self._keep(torch.cat(self._made).cpu())
-            self._made.clear()
-        return rows
 
 
 def embed_distinct(
@@ -163,7 +136,7 @@ class Homes:
         training: Callable[[Cell], Cell | None] = lambda cell: None,
     ) -> None:
         self._find, self._data, self._share, self._training = find, data, share, training
-        self._found = LRUCache[tuple[Cell | None]](256)
+        self._found = LRUCache[Cell | None](256)
         self._rows = LRUCache[Tensor](1)
         self._missing: dict[tuple[str, str, str], str] = {}
 
@@ -244,10 +217,94 @@ class Homes:
         return self._rows.get(key, lambda: embed(training)).clone()
 
     def _any(self, cell: Cell) -> Cell | None:
-        key = place_of(cell), cell.backbone
-        return self._found.get(key, lambda: (self._find(cell),))[0]
+        return self._found.get((place_of(cell), cell.backbone), lambda: self._find(cell))
 
 
 def place_of(cell: Cell) -> tuple[str, str, str]:
     """What decides the data of a cell."""
     return cell.suite, cell.benchmark, cell.data_root
+
+
+def gallery_key(resources: Resources, cell: Cell) -> CacheKey | None:
+    """Where the disk cache keeps a gallery's embeddings; None where that cannot be said."""
+    return _key("gallery", _facts(resources, cell, resources.backbone(cell).device))
+
+
+def inputs_key(resources: Resources, cell: Cell, *, clean: bool = False) -> CacheKey | None:
+    """Where it keeps a cell's preprocessed queries, shifted or ``clean``; None as above."""
+    if not resources.disk.max_bytes:
+        return None
+    facts: dict[str, Any] = {"queries": _digest(resources.queries(cell))}
+    shifts: list[Shift] = []
+    if not clean:
+        for spec in cell.domains:
+            if spec.name != CLEAN and not spec.ready_made:
+                shifts.append(resources.make_shift(spec))
+        facts |= {"files": resources.shift_files(cell), "seed": cell.seed}
+        facts["domains"] = [asdict(domain) for domain in cell.domains]
+        if cell.stream.domains:  # which query comes under which
+            stream = resources.stream(cell)
+            facts["assignment"] = _digest(stream.order, stream.shifts)
+    # Made on the CPU, wherever they are encoded.
+    return _key("queries", _facts(resources, cell, "cpu", *shifts), **facts)
+
+
+def source_key(
+    inputs: CacheKey | None, device: str, parts: Sequence[np.ndarray], *, alone: bool = False
+) -> CacheKey | None:
+    """Where it keeps the source model's embeddings of inputs; None where that cannot be said.
+
+    Args:
+        inputs: where the inputs lie; it stands for all that they depend on.
+        device: torch device string of the encoder.
+        parts: the queries of each batch: who shares a batch decides the last bits.
+        alone: each query for itself, and ``parts`` only says which.
+    """
+    known = None if inputs is None else {"inputs": inputs.digest}
+    facts = {"numerics": numerics(device), "parts": _digest(*parts), "alone": alone}
+    return _key("source", known, **facts)
+
+
+def changes_key(inputs: CacheKey | None) -> CacheKey | None:
+    """Where it keeps what the shifts did to the queries of these inputs."""
+    known = None if inputs is None else {"inputs": inputs.digest}
+    return _key("changes", known, code=code_of(Changes))
+
+
+def _key(kind: str, known: Mapping[str, Any] | None, **facts: Any) -> CacheKey | None:
+    """The key of plain facts; equal facts, equal key, on every machine. None where none is known.
+
+    Its digest has 32 hex digits.
+    """
+    if known is None:
+        return None
+    values = {**known, **facts, "what": kind, "schema": SCHEMA}
+    text = json.dumps(values, sort_keys=True, default=str)
+    return CacheKey(kind, hashlib.sha256(text.encode()).hexdigest()[:32])
+
+
+def _facts(resources: Resources, cell: Cell, device: str, *shifts: Shift) -> dict[str, Any] | None:
+    """What everything depends on; None where code takes part whose source cannot be found."""
+    data, backbone = resources.data(cell), resources.backbone(cell)
+    code = code_of(backbone, data.queries, data.gallery, data.clean_text, *shifts)
+    if not code:
+        return None
+    spec = asdict(cell.backbone) | {"model": cell.backbone.model_name}
+    del spec["device"], spec["pretrained"]  # numerics and the fingerprint say them
+    return {
+        "data": data.fingerprint,
+        "queries_are": data.query_modality,
+        "gallery_is": data.gallery_modality,
+        "backbone": backbone.fingerprint,
+        "spec": spec,
+        "numerics": numerics(device),
+        "code": code,
+    }
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for part in arrays:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(np.ascontiguousarray(part, dtype=np.int64).tobytes())
+    return digest.hexdigest()

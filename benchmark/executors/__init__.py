@@ -10,17 +10,29 @@ from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, groupby
+from typing import Any
 
 import numpy as np
+import torch
 
 from benchmark.cell import Cell, Record, Status, unfinished
-from benchmark.errors import DataError, QueryShiftError, reason_of
+from benchmark.config.run import AUTO_WORKERS, BenchConfig
+from benchmark.errors import ConfigError, DataError, QueryShiftError, reason_of
 from benchmark.evaluation.callbacks import Callback, CallbackList
+from benchmark.evaluation.environment import available_bytes, gpus_to_share, usable_cores
 from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
+from benchmark.evaluation.workers import keep_freed_memory
 from benchmark.store.run_store import RunStore, as_filed
+
+LOCAL = "local"
+"""Address that stands for a Ray cluster on this machine, started for the run and ended with it."""
+
+WORKER_BYTES = 2 << 30
+"""Memory that a worker is counted with: interpreter, libraries, an encoder of ViT-B size with its
+gradients at 64 queries, a gallery and the cache of preprocessed queries."""
 
 Save = Callable[[Record, Mapping[str, np.ndarray]], None]
 
@@ -74,16 +86,10 @@ class WorkQueue:
         self._waiting: dict[Hashable, deque[int]] = {}
         for index, stream in enumerate(self.streams):
             self._waiting.setdefault(stream, deque()).append(index)
-        self._count = len(cells)
 
     def __len__(self) -> int:
         """How many cells are neither ended nor handed out."""
-        return self._count
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is a record of every cell."""
-        return len(self.records) == len(self.cells)
+        return sum(map(len, self._waiting.values()))
 
     def take(self, own: Hashable, busy: frozenset[Hashable]) -> int | None:
         """Index of a cell to run now, or None where nothing is left.
@@ -99,7 +105,6 @@ class WorkQueue:
         index = self._waiting[stream].popleft()
         if not self._waiting[stream]:
             del self._waiting[stream]
-        self._count -= 1
         return index
 
     def put_back(self, index: int) -> None:
@@ -108,7 +113,6 @@ class WorkQueue:
         cells = self._waiting.pop(stream, deque[int]())
         cells.appendleft(index)
         self._waiting = {stream: cells, **self._waiting}
-        self._count += 1
 
     def finish(self, index: int, record: Record, arrays: Mapping[str, np.ndarray]) -> None:
         """Saves what came of a cell, then tells of it."""
@@ -202,9 +206,8 @@ def identify(
     memo = Fingerprints(store.path / "fingerprints")
     keys = [memo.key(cell, resources) for cell in cells]
     finished = {} if again else store.finished(set(keys))
-    failed: dict[str, Record] = {}
+    failed, loaded = dict[str, Record](), set[str]()
     problem: QueryShiftError | None = None
-    loaded: set[str] = set()
     for index, cell in enumerate(cells):
         if keys[index] in finished:
             continue
@@ -260,3 +263,138 @@ def run_cells(
     ran = executor.run(list(missing.values()), save, progress=progress) if missing else []
     records |= {key: as_filed(record) for key, record in zip(missing, ran, strict=True)}
     return [records[key] for key in found.keys]
+
+
+def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
+    """The cells that a run is to look after: all, or its shard, of about the same number as others.
+
+    Cells of one stream (all methods under one shift and seed) stay together as long as there are
+    enough of them, and those of one benchmark lie side by side: each part loads few data sets and
+    has the source model beside its methods. The parts depend on which cells there are, not on
+    their order, nor on where data lie or on which device is used.
+
+    Args:
+        cells: without duplicates.
+        config: says which shard.
+
+    Raises:
+        ConfigError: there are more shards than cells.
+    """
+    if config.shard is None:
+        return list(cells)
+    index, count = config.shard.index, config.shard.count
+    if count > len(cells):
+        raise ConfigError(
+            f"--shard {config.shard}: there are only {len(cells)} cells; ask for at most so many "
+            "parts"
+        )
+
+    def stream(cell: Cell) -> str:
+        """Benchmark, weights and stream, as a text to sort by."""
+        return str(stream_of(replace(cell, backbone=replace(cell.backbone, device=""))))
+
+    ordered = sorted(cells, key=lambda cell: (stream(cell), cell.unfinished_key))
+    streams = [list(members) for _, members in groupby(ordered, key=stream)]
+    units = streams if len(streams) >= count else [[cell] for cell in ordered]
+    begin, end = ((index - 1) * len(units) // count, index * len(units) // count)
+    return list(chain.from_iterable(units[begin:end]))
+
+
+def check_settings(config: BenchConfig) -> None:
+    """Refuses settings that contradict each other, before anything is loaded.
+
+    Raises:
+        ConfigError: says which.
+    """
+    executor, device = config.executor, config.device
+    processes = "say --executor processes"
+    contradictions = {
+        f"--executor serial runs one cell at a time; leave --workers out, or {processes}": (
+            executor == "serial" and config.workers not in (None, 1)
+        ),
+        f"--executor serial cannot stop a cell; leave --time-limit out, or {processes}": (
+            executor == "serial" and config.time_limit is not None
+        ),
+        f"--address {config.address} names a Ray cluster; say --executor ray as well, or leave it "
+        "out": config.address != LOCAL and executor != "ray",
+        "--slurm is for --executor slurm; say that as well, or leave it out": (
+            config.slurm and executor != "slurm"
+        ),
+        f"--device {device} names one GPU of this machine; on a cluster say cuda, and each worker "
+        "gets its own": ":" in device and executor in ("ray", "slurm"),
+    }
+    for message, found in contradictions.items():
+        if found:
+            raise ConfigError(message)
+
+
+def make_executor(
+    config: BenchConfig, found: Identified, resources: Resources, factory: Callable[[], Resources]
+) -> Executor:
+    """The executor of a run.
+
+    A time limit needs a worker that can be stopped: with one, cells that would run in this
+    process run in one worker process.
+
+    Args:
+        config: what the user asked for.
+        found: the cells.
+        resources: this process's own.
+        factory: makes a worker's resources.
+    """
+    device = next((cell.backbone.device for cell in found.cells), "cpu")
+    if config.executor in ("ray", "slurm"):
+        on_gpu = device.startswith("cuda")
+        shared: dict[str, Any] = {
+            "workers": None if config.workers == AUTO_WORKERS else config.workers,
+            "threads": config.threads or 1,
+            "time_limit": config.time_limit,
+        }
+        if config.executor == "ray":
+            from benchmark.executors.ray import RayExecutor
+
+            return RayExecutor(factory, address=config.address, gpus=float(on_gpu), **shared)
+        from benchmark.executors.slurm import SlurmExecutor
+
+        gpu = {"gpus_per_node": 1} if on_gpu and "gres" not in config.slurm else {}
+        jobs = found.store.path / "jobs"
+        return SlurmExecutor(factory, folder=jobs, options=gpu | config.slurm, **shared)
+    workers, threads = pool_size(config, found.waiting, device)
+    if config.executor == "processes" or config.time_limit is not None or workers > 1:
+        from benchmark.executors.processes import ProcessExecutor
+
+        return ProcessExecutor(
+            factory,
+            workers=workers,
+            threads=threads,
+            devices=gpus_to_share(device),
+            time_limit=config.time_limit,
+        )
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    keep_freed_memory()  # workers get it by variables when they start
+    return SerialExecutor(resources)
+
+
+def pool_size(config: BenchConfig, waiting: int, device: str = "cpu") -> tuple[int, int]:
+    """Numbers of workers on this machine and of torch threads of each.
+
+    Small encoders gain little from several threads, so cores become workers first: one per core
+    as far as memory reaches, or one per GPU where cells run on GPUs.
+
+    Args:
+        config: the user's choice of both.
+        waiting: how many cells there are to run; there are not more workers.
+        device: torch device string that the cells name.
+    """
+    workers, threads, cores = config.workers, config.threads, usable_cores()
+    if workers is None:
+        workers = AUTO_WORKERS if config.executor in ("processes", "ray", "slurm") else 1
+    if workers == AUTO_WORKERS:
+        gpus = len(gpus_to_share(device))
+        on_one_device = 1 if device.startswith("cuda") else cores // (threads or 1)
+        memory = available_bytes()
+        room = on_one_device if memory is None else min(on_one_device, memory // WORKER_BYTES)
+        workers = gpus or room
+    workers = max(1, min(workers, waiting))
+    return workers, threads or max(1, cores // workers)

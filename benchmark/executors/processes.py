@@ -98,7 +98,7 @@ class PoolExecutor(Executor, Generic[W]):
         with self.opened() as room:
             self.size = min(self.workers or room, len(queue.cells))
             try:
-                while not queue.ended:
+                while len(queue.records) < len(queue.cells):
                     self._assign()
                     self._listen()
             except KeyboardInterrupt:

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmark import __version__
 from benchmark.errors import ConfigError, import_extra
-from benchmark.executors.choose import LOCAL
+from benchmark.executors import LOCAL
 from benchmark.executors.processes import PoolExecutor, Worker
 from benchmark.executors.worker import WorkerContext, child_variables
 

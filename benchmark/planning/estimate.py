@@ -20,7 +20,7 @@ from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.environment import processor
 from benchmark.evaluation.fingerprints import Fingerprints, data_here, weights_here
 from benchmark.evaluation.resources import Resources
-from benchmark.executors.choose import check_settings, part_of, pool_size
+from benchmark.executors import check_settings, part_of, pool_size
 from benchmark.planning.plan import Plan
 from benchmark.registry import BENCHMARKS
 from benchmark.store.records import StoredCell

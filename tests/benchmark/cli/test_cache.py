@@ -12,8 +12,7 @@ from rich.console import Console
 from benchmark.cli.data import Cache
 from benchmark.cli.main import OK, USER_ERROR, UsageError, main
 from benchmark.errors import ConfigError
-from benchmark.evaluation.cache import DiskCache
-from benchmark.evaluation.cache_entry import CacheKey
+from benchmark.evaluation.cache import CacheKey, DiskCache
 
 
 def call(*words: str) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from benchmark.cell import BackboneSpec
 from benchmark.cli.main import main
 from benchmark.config.files import expanded, user_path
 from benchmark.errors import ConfigError
-from benchmark.evaluation.cache import disk_cache
+from benchmark.evaluation.builders import disk_cache
 from benchmark.evaluation.callbacks import open_logger
 from benchmark.planning.gridfile import grid_path
 from benchmark.registry import BACKBONES

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
+import benchmark.executors as choice
 from benchmark.cli import main
 from benchmark.config.run import AUTO_WORKERS, BenchConfig, Shard, from_flag
 from benchmark.errors import ConfigError
-from benchmark.executors import SerialExecutor
-from benchmark.executors import choose as choice
-from benchmark.executors.choose import check_settings, make_executor, part_of
+from benchmark.executors import SerialExecutor, check_settings, make_executor, part_of
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.executors.ray import RayExecutor
 from tests.benchmark.executors import worlds
@@ -26,7 +25,7 @@ def choose(waiting: int = 10, device: str = "cpu", **settings: Any) -> Any:
 @pytest.fixture
 def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with eight cores and much memory."""
-    monkeypatch.setattr("benchmark.executors.choose.usable_cores", lambda: 8)
+    monkeypatch.setattr("benchmark.executors.usable_cores", lambda: 8)
     monkeypatch.setattr(choice, "available_bytes", lambda: 64 << 30)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.executors import SerialExecutor
-from benchmark.executors.choose import split
+from benchmark.config.run import BenchConfig, Shard
+from benchmark.executors import SerialExecutor, part_of
 from benchmark.executors.processes import ProcessExecutor
 from benchmark.store.run_store import RunStore
 from tests.benchmark.executors import worlds
@@ -26,8 +26,9 @@ def by_processes(store: RunStore) -> None:
 
 
 def by_shards(store: RunStore) -> None:
-    for part in split(worlds.grid(), 3):
+    for index in (1, 2, 3):
         shared = worlds.resources()
+        part = part_of(worlds.grid(), BenchConfig(shard=Shard(index, 3)))
         run_cells(part, store, SerialExecutor(shared), resources=shared)
 
 

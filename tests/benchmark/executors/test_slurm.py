@@ -14,8 +14,7 @@ from benchmark.config.run import SLURM, BenchConfig
 from benchmark.config.validate import check
 from benchmark.errors import ConfigError
 from benchmark.evaluation.resources import Resources
-from benchmark.executors import SerialExecutor, slurm
-from benchmark.executors.choose import check_settings, make_executor
+from benchmark.executors import SerialExecutor, check_settings, make_executor, slurm
 from benchmark.executors.slurm import ALIVE, FolderChannel, SlurmExecutor
 from benchmark.executors.worker import serve
 from benchmark.store.run_store import RunStore

@@ -13,7 +13,7 @@ import pytest
 from benchmark.cli.main import main
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
-from benchmark.executors.choose import check_settings
+from benchmark.executors import check_settings
 from benchmark.planning.gridfile import read_grid
 from benchmark.planning.plan import plan_grid
 from tests.benchmark.fakes import plan

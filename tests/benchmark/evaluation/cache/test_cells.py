@@ -16,8 +16,7 @@ from torch import Tensor
 from benchmark.backbones.base import Staged
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.data.retrieval import Relevance, RetrievalSet, Sections
-from benchmark.evaluation.cache import DiskCache
-from benchmark.evaluation.cache_entry import PARTIAL, Entry
+from benchmark.evaluation.cache import PARTIAL, DiskCache, Entry
 from benchmark.evaluation.cell_run import Arrays
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.evaluation.cache import DiskCache
-from benchmark.evaluation.cache_entry import HEADER_BYTES, PARTIAL, CacheKey, Entry
+from benchmark.evaluation.cache import HEADER_BYTES, PARTIAL, CacheKey, DiskCache, Entry
 
 DTYPES = (torch.uint8, torch.int64, torch.float16, torch.float32, torch.bool)
 
@@ -153,7 +152,7 @@ def test_what_is_being_written_counts_and_what_was_abandoned_goes(tmp_path: Path
     disk = cache(tmp_path, max_bytes=2 * size - 1)
     recording = disk.record(CacheKey("queries", "key"), 6, table()[0])
     assert recording is not None
-    for number, row in enumerate(table()):
+    for number, row in list(enumerate(table()))[1:]:
         recording.write(number, row)
     disk.put(CacheKey("gallery", "new"), table())
     assert disk.open(CacheKey("gallery", "new")) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import ConfigError
-from benchmark.evaluation.cache import DEFAULT_BYTES, disk_cache, max_bytes
+from benchmark.evaluation.builders import DEFAULT_BYTES, disk_cache, max_bytes
 
 
 @pytest.fixture(autouse=True)
