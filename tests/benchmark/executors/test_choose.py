@@ -9,7 +9,8 @@ import pytest
 
 import benchmark.executors as choice
 from benchmark.cli import main
-from benchmark.config.run import AUTO_WORKERS, BenchConfig, Shard, from_flag
+from benchmark.config.run import AUTO_WORKERS, KINDS, BenchConfig, Shard
+from benchmark.config.validate import check
 from benchmark.errors import ConfigError
 from benchmark.executors import SerialExecutor, check_settings, make_executor, part_of
 from benchmark.executors.processes import ProcessExecutor
@@ -109,8 +110,8 @@ def test_a_part_is_a_shard():
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/", "a/b", "-1/2", "1/2/3", 5, True, "²/3"])
 def test_shards_that_do_not_exist(text: Any):
     with pytest.raises(ConfigError, match=r"I from 1 to N"):
-        from_flag("shard", text)
-    assert str(from_flag("shard", "2/4")) == "2/4"
+        check(KINDS["shard"], text)
+    assert str(check(KINDS["shard"], "2/4")) == "2/4"
 
 
 @pytest.mark.parametrize(
@@ -118,14 +119,14 @@ def test_shards_that_do_not_exist(text: Any):
 )
 def test_time_spans_that_are_none(value: Any):
     with pytest.raises(ConfigError, match="seconds above 0"):
-        from_flag("time_limit", value)
-    assert (from_flag("time_limit", "1.5"), from_flag("time_limit", 1e3)) == (1.5, 1000.0)
+        check(KINDS["time_limit"], value)
+    assert (check(KINDS["time_limit"], "1.5"), check(KINDS["time_limit"], 1e3)) == (1.5, 1000.0)
 
 
 def test_workers_are_a_number_or_auto():
-    assert (from_flag("workers", "auto"), from_flag("workers", "3")) == (AUTO_WORKERS, 3)
+    assert (check(KINDS["workers"], "auto"), check(KINDS["workers"], "3")) == (AUTO_WORKERS, 3)
     with pytest.raises(ConfigError, match="or 'auto'"):
-        from_flag("workers", "0")
+        check(KINDS["workers"], "0")
 
 
 def failing(bench: Any, *words: str) -> tuple[int, list[str]]:
