@@ -44,6 +44,16 @@ def clean(root: Path, query: str, dataset: str = "coco") -> RetrievalSet:
     return build_pairs(load_flickr30k(root), name="flickr-c", query=query)
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> RetrievalSet:
+    return clean(tmp_path_factory.mktemp("clean"), "image")
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> RetrievalSet:
+    return clean(tmp_path_factory.mktemp("clean"), "text")
+
+
 def write_images(folder: Path, names: list[str], value: int = 7) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for index, name in enumerate(names):
@@ -102,23 +112,26 @@ def test_unknown_names_and_severities_are_refused(name: str, severity: int, mess
 @pytest.mark.parametrize("parent", ["coco-IP", "."])
 @pytest.mark.parametrize("inner", ["val2014", "."])
 def test_images_are_found_by_annotated_path_and_flat(
-    tmp_path: Path, parent: str, inner: str
+    tmp_path: Path,
+    parent: str,
+    inner: str,
+    images: RetrievalSet,
 ) -> None:
-    data = clean(tmp_path / "data", "image")
     folder = tmp_path / "made" / parent / "COCO_IP_fog_5" / inner
     write_images(folder, [coco_name(i) for i in reversed(range(IMAGES))])
-    made = read(tmp_path / "made", data, "fog", 5)
-    assert list(made.items.ids) == list(data.queries.ids)
+    made = read(tmp_path / "made", images, "fog", 5)
+    assert list(made.items.ids) == list(images.queries.ids)
     assert [int(made.items[i].mean()) for i in range(IMAGES)] == [10, 9, 8, 7]
 
 
-def test_the_annotated_path_comes_before_the_flat_name(tmp_path: Path) -> None:
-    data = clean(tmp_path / "data", "image")
+def test_the_annotated_path_comes_before_the_flat_name(
+    tmp_path: Path, images: RetrievalSet
+) -> None:
     folder = tmp_path / "coco-IP" / "COCO_IP_fog_5"
     names = [coco_name(i) for i in range(IMAGES)]
     write_images(folder, names, value=100)
     write_images(folder / "val2014", names[:1], value=30)
-    made = read(tmp_path, data, "fog", 5)
+    made = read(tmp_path, images, "fog", 5)
     assert [int(made.items[i].mean()) for i in range(IMAGES)] == [30, 101, 102, 103]
 
 
@@ -130,46 +143,44 @@ def test_flickrs_folders_and_png_files(tmp_path: Path) -> None:
     assert int(made.items[2].mean()) == 9
 
 
-def test_missing_images_are_counted_and_named(tmp_path: Path) -> None:
-    data = clean(tmp_path / "data", "image")
+def test_missing_images_are_counted_and_named(tmp_path: Path, images: RetrievalSet) -> None:
     write_images(tmp_path / "COCO_IP_fog_5", [coco_name(0), coco_name(3)])
     with pytest.raises(DataError, match=r"lacks 2 of 4 images of 'coco-c': COCO_val2014_0+2, "):
-        read(tmp_path, data, "fog", 5)
+        read(tmp_path, images, "fog", 5)
 
 
-def test_the_fingerprint_is_of_the_images_bytes(tmp_path: Path) -> None:
-    data = clean(tmp_path / "data", "image")
+def test_the_fingerprint_is_of_the_images_bytes(tmp_path: Path, images: RetrievalSet) -> None:
     names = [coco_name(i) for i in range(IMAGES)]
     write_images(tmp_path / "COCO_IP_fog_5", names)
-    one = read(tmp_path, data, "fog", 5).fingerprint
+    one = read(tmp_path, images, "fog", 5).fingerprint
     (tmp_path / "coco-IP").mkdir()
     (tmp_path / "COCO_IP_fog_5").rename(tmp_path / "coco-IP" / "COCO_IP_fog_5")
-    assert read(tmp_path, data, "fog", 5).fingerprint == one
+    assert read(tmp_path, images, "fog", 5).fingerprint == one
     write_images(tmp_path / "coco-IP" / "COCO_IP_fog_5", names[:1], value=8)
-    assert read(tmp_path, data, "fog", 5).fingerprint != one
+    assert read(tmp_path, images, "fog", 5).fingerprint != one
 
 
 # Captions
 
 
-def test_captions_by_id_whatever_their_order(tmp_path: Path) -> None:
-    data = clean(tmp_path / "data", "text")
+def test_captions_by_id_whatever_their_order(tmp_path: Path, texts: RetrievalSet) -> None:
     file = tmp_path / "coco-TP" / "annotation_OcrAug" / "7" / "coco_karpathy_test.json"
     write_json(file, list(reversed(records())))
-    made = read(tmp_path, data, "ocr", 7)
-    assert list(made.items.ids) == list(data.queries.ids)
+    made = read(tmp_path, texts, "ocr", 7)
+    assert list(made.items.ids) == list(texts.queries.ids)
     assert [made.items[i] for i in range(len(made.items))] == [
         text for i in range(IMAGES) for text in corrupted(i)
     ]
     assert made.source == file
 
 
-def test_a_caption_as_a_list_is_joined_and_a_sixth_is_ignored(tmp_path: Path) -> None:
-    data = clean(tmp_path / "data", "text")
+def test_a_caption_as_a_list_is_joined_and_a_sixth_is_ignored(
+    tmp_path: Path, texts: RetrievalSet
+) -> None:
     rows = records()
     rows[1]["caption"] = [["two", "parts"], *corrupted(1)[1:], "a sixth"]
     write_json(tmp_path / "annotation_formal" / "1" / "coco_karpathy_test.json", rows)
-    made = read(tmp_path, data, "formal", 1)
+    made = read(tmp_path, texts, "formal", 1)
     assert made.items[5] == "two parts"
     assert len(made.items) == 5 * IMAGES
 
@@ -181,17 +192,16 @@ def test_flickrs_annotations(tmp_path: Path) -> None:
     assert read(tmp_path, data, "char_replace", 3, "flickr30k").items[0] == corrupted(0)[0]
 
 
-def test_the_fingerprint_is_of_the_captions(tmp_path: Path) -> None:
-    data = clean(tmp_path / "data", "text")
+def test_the_fingerprint_is_of_the_captions(tmp_path: Path, texts: RetrievalSet) -> None:
     file = tmp_path / "annotation_rs" / "7" / "coco_karpathy_test.json"
     rows = records()
     write_json(file, rows)
-    one = read(tmp_path, data, "rs", 7).fingerprint
+    one = read(tmp_path, texts, "rs", 7).fingerprint
     write_json(file, list(reversed(rows)))
-    assert read(tmp_path, data, "rs", 7).fingerprint == one
+    assert read(tmp_path, texts, "rs", 7).fingerprint == one
     rows[2]["caption"][4] += "."
     write_json(file, rows)
-    assert read(tmp_path, data, "rs", 7).fingerprint != one
+    assert read(tmp_path, texts, "rs", 7).fingerprint != one
 
 
 @pytest.mark.parametrize(
@@ -213,12 +223,13 @@ def test_the_fingerprint_is_of_the_captions(tmp_path: Path) -> None:
         (lambda rows: [{"image": "../a.jpg", "caption": ["a"]}], "is refused"),
     ],
 )
-def test_captions_that_do_not_match_are_refused(tmp_path: Path, change: Any, message: str) -> None:
-    data = clean(tmp_path / "data", "text")
+def test_captions_that_do_not_match_are_refused(
+    tmp_path: Path, change: Any, message: str, texts: RetrievalSet
+) -> None:
     file = tmp_path / "annotation_rs" / "7" / "coco_karpathy_test.json"
     write_json(file, change(records()))
     with pytest.raises(DataError, match=message):
-        read(tmp_path, data, "rs", 7)
+        read(tmp_path, texts, "rs", 7)
 
 
 def test_more_images_than_an_incomplete_clean_copy_are_fine(tmp_path: Path) -> None:
@@ -250,10 +261,9 @@ def test_ready_made_queries_that_are_still_packed(tmp_path: Path) -> None:
         read(tmp_path / "ready", data, "fog", 5)
 
 
-def test_another_data_set_is_refused(tmp_path: Path) -> None:
-    data = clean(tmp_path / "data", "text")
+def test_another_data_set_is_refused(tmp_path: Path, texts: RetrievalSet) -> None:
     with pytest.raises(ConfigError, match="known for coco and flickr30k, not for 'mini-coco'"):
-        read(tmp_path, data, "rs", 5, "mini-coco")
+        read(tmp_path, texts, "rs", 5, "mini-coco")
 
 
 # In a run
@@ -348,16 +358,15 @@ def test_a_cell_without_its_folder_says_what_to_name() -> None:
     assert "ready-made fog-5 queries, but no folder" in record.reason
 
 
-def test_the_ordinary_way_finds_the_benchmarks_files(tmp_path: Path) -> None:
-    data = clean(tmp_path / "data", "text")
+def test_the_ordinary_way_finds_the_benchmarks_files(tmp_path: Path, texts: RetrievalSet) -> None:
     write_json(tmp_path / "made/coco-TP/annotation_formal/1/coco_karpathy_test.json", records())
     (cell,) = planned(shift=("formal",))
     found = default_resources(BenchConfig(ready_made=str(tmp_path / "made")))._load_ready_made(
-        cell, cell.shift, data
+        cell, cell.shift, texts
     )
     assert isinstance(found.items, Texts)
     assert found.items[0] == corrupted(0)[0]
     with pytest.raises(ConfigError, match="does not exist"):
         default_resources(BenchConfig(ready_made=str(tmp_path / "no")))._load_ready_made(
-            cell, cell.shift, data
+            cell, cell.shift, texts
         )

@@ -17,6 +17,12 @@ from tests.benchmark.fixtures_composed import picture
 from tests.benchmark.fixtures_karpathy import write_json
 
 
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path) -> Path:
+    """The list of four clips of AudioSet, whose data folder is ``tmp_path``."""
+    return make_clips(tmp_path)
+
+
 def change(file: Path, record: int, **values: object) -> None:
     """Changes one record of a list; a value of None takes its key away."""
     data = json.loads(file.read_text())
@@ -52,7 +58,6 @@ def test_clips_have_ten_frames_and_a_sound(
 
 
 def test_classes_are_groups(tmp_path: Path) -> None:
-    make_clips(tmp_path)
     pairs = load_audioset(tmp_path)
     # first class 01 02 02 03; sets {01, 02} {02} {01, 02} {03}
     assert pairs.clip_groups["label"].tolist() == [0, 1, 1, 2]
@@ -60,23 +65,20 @@ def test_classes_are_groups(tmp_path: Path) -> None:
     assert pairs.info["classes"] == 3
 
 
-def test_fingerprint_follows_labels(tmp_path: Path) -> None:
-    file = make_clips(tmp_path)
+def test_fingerprint_follows_labels(tmp_path: Path, file: Path) -> None:
     before = load_audioset(tmp_path).fingerprint
     change(file, 0, labels="/m/09")
     assert load_audioset(tmp_path).fingerprint != before
 
 
-def test_absolute_paths_below_the_data_folder_are_fine(tmp_path: Path) -> None:
-    file = make_clips(tmp_path)
+def test_absolute_paths_below_the_data_folder_are_fine(tmp_path: Path, file: Path) -> None:
     expected = load_audioset(tmp_path).fingerprint
     folder = tmp_path / "audioset"
     change(file, 1, wav=str(folder / "audio" / f"{clip_id(1)}.wav"), video_path=f"{folder}/frames")
     assert load_audioset(tmp_path).fingerprint == expected
 
 
-def test_frames_beside_the_list_may_have_no_folder_of_their_own(tmp_path: Path) -> None:
-    file = make_clips(tmp_path)
+def test_frames_beside_the_list_may_have_no_folder_of_their_own(tmp_path: Path, file: Path) -> None:
     expected = load_audioset(tmp_path).fingerprint
     for path in (tmp_path / "audioset" / "frames").iterdir():
         path.rename(tmp_path / "audioset" / path.name)
@@ -89,7 +91,6 @@ def test_frames_beside_the_list_may_have_no_folder_of_their_own(tmp_path: Path) 
 
 
 def test_incomplete_clips_are_counted_and_named(tmp_path: Path) -> None:
-    make_clips(tmp_path)
     folder = tmp_path / "audioset"
     (folder / "audio" / f"{clip_id(1)}.wav").unlink()
     for k in range(10):
@@ -106,7 +107,6 @@ def test_incomplete_clips_are_counted_and_named(tmp_path: Path) -> None:
 
 
 def test_the_nearest_to_a_missing_sound_is_a_sound(tmp_path: Path) -> None:
-    make_clips(tmp_path)
     sound = tmp_path / "audioset" / "audio" / f"{clip_id(1)}.wav"
     sound.rename(sound.with_stem(f"{clip_id(1)}_16k"))
     with pytest.raises(DataError, match=f"nearest to '.*{sound.name}' in .*_16k.wav"):
@@ -114,15 +114,14 @@ def test_the_nearest_to_a_missing_sound_is_a_sound(tmp_path: Path) -> None:
 
 
 def test_at_most_five_incomplete_clips_are_named(tmp_path: Path) -> None:
-    make_clips(tmp_path, clips=7, frames=0)
+    make_clips(tmp_path / "more", clips=7, frames=0)
     with pytest.raises(DataError, match=r"7 of 7 clips .*, \.\.\.; .*nothing to run on") as caught:
-        load_audioset(tmp_path, allow_missing=True)
+        load_audioset(tmp_path / "more", allow_missing=True)
     assert clip_id(4) in str(caught.value)
     assert clip_id(5) not in str(caught.value)
 
 
 def test_allow_missing_runs_on_complete_clips_and_says_so(tmp_path: Path) -> None:
-    make_clips(tmp_path)
     whole = load_audioset(tmp_path)
     (tmp_path / "audioset" / "audio" / f"{clip_id(1)}.wav").unlink()
     pairs = load_audioset(tmp_path, allow_missing=True)
@@ -137,7 +136,6 @@ def test_allow_missing_runs_on_complete_clips_and_says_so(tmp_path: Path) -> Non
 
 
 def test_frames_of_unlike_sizes_are_refused(tmp_path: Path) -> None:
-    make_clips(tmp_path)
     picture(tmp_path / "audioset" / "frames" / "frame_4" / f"{clip_id(0)}.jpg", 5, (16, 8))
     videos = load_audioset(tmp_path).videos
     with pytest.raises(DataError, match=rf"{clip_id(0)}.*12 x 8.*frame_4.*16 x 8"):
@@ -146,7 +144,6 @@ def test_frames_of_unlike_sizes_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_truncated_sound_is_named(tmp_path: Path) -> None:
-    make_clips(tmp_path)
     path = tmp_path / "audioset" / "audio" / f"{clip_id(0)}.wav"
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(DataError, match=rf"{clip_id(0)}\.wav.*cut short"):
@@ -155,21 +152,18 @@ def test_a_truncated_sound_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"<html>404</html>"])
 def test_what_is_no_sound_is_named(tmp_path: Path, content: bytes) -> None:
-    make_clips(tmp_path)
     (tmp_path / "audioset" / "audio" / f"{clip_id(0)}.wav").write_bytes(content)
     with pytest.raises(DataError, match=rf"cannot read .*{clip_id(0)}\.wav"):
         load_audioset(tmp_path).audios[0]
 
 
 def test_a_sound_without_samples_is_named(tmp_path: Path) -> None:
-    make_clips(tmp_path)
     write_wav(tmp_path / "audioset" / "audio" / f"{clip_id(0)}.wav", 0, count=0)
     with pytest.raises(DataError, match=rf"{clip_id(0)}\.wav' holds no samples"):
         load_audioset(tmp_path).audios[0]
 
 
 def test_a_stereo_sound_is_averaged_and_another_rate_is_kept(tmp_path: Path) -> None:
-    make_clips(tmp_path)
     path = tmp_path / "audioset" / "audio" / f"{clip_id(0)}.wav"
     samples = write_wav(path, 0, channels=2, rate=44100)
     audio = load_audioset(tmp_path).audios[0]
@@ -195,8 +189,10 @@ def test_a_stereo_sound_is_averaged_and_another_rate_is_kept(tmp_path: Path) -> 
         ({"labels": ""}, "class ids joined by commas"),
     ],
 )
-def test_bad_records_are_named(tmp_path: Path, values: dict[str, object], said: str) -> None:
-    change(make_clips(tmp_path), 1, **values)
+def test_bad_records_are_named(
+    tmp_path: Path, file: Path, values: dict[str, object], said: str
+) -> None:
+    change(file, 1, **values)
     record = "" if "twice" in said else "data record 2: .*"
     with pytest.raises(DataError, match=f"{record}{said}"):
         load_audioset(tmp_path)
@@ -206,7 +202,6 @@ def test_bad_records_are_named(tmp_path: Path, values: dict[str, object], said: 
     ("split", "said"), [("test", "expected 'eval'|it has 'eval'"), ("evall", "did you mean 'eval'")]
 )
 def test_wrong_splits(tmp_path: Path, split: str, said: str) -> None:
-    make_clips(tmp_path)
     with pytest.raises(DataError, match=said):
         load_audioset(tmp_path, split=split)
 
@@ -220,7 +215,9 @@ def test_wrong_splits(tmp_path: Path, split: str, said: str) -> None:
         ({"data": ["a"]}, "data record 1: expected an object"),
     ],
 )
-def test_lists_of_another_form_are_refused(tmp_path: Path, data: object, said: str) -> None:
-    write_json(make_clips(tmp_path), data)
+def test_lists_of_another_form_are_refused(
+    tmp_path: Path, file: Path, data: object, said: str
+) -> None:
+    write_json(file, data)
     with pytest.raises(DataError, match=said):
         load_audioset(tmp_path)

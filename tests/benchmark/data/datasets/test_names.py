@@ -48,12 +48,6 @@ def test_control_characters_in_names_are_refused_as_such(name: str) -> None:
         relative_path(name, "file.json")
 
 
-def test_what_leaves_the_folder_is_refused_still() -> None:
-    for name in ("../a", "/a", "", "c:\\a", "a/../../b"):
-        with pytest.raises(DataError, match="below the image folder"):
-            relative_path(name, "file.json")
-
-
 @pytest.mark.parametrize(("annotated", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
 def test_the_other_form_of_an_accent_is_the_same_name(
     tmp_path: Path, annotated: str, stored: str

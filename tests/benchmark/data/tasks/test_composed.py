@@ -15,16 +15,26 @@ from shifts.composed import Composed, ComposedOptions, ComposedShift
 from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
 
 
-def test_a_query_is_the_raw_reference_and_the_text(tmp_path: Path) -> None:
-    make_cirr(tmp_path)
-    data = build_composed(load_cirr(tmp_path), name="cirr-c")
-    assert (data.query_modality, data.gallery_modality) == ("composed", "image")
-    item = data.queries[2]
+@pytest.fixture(scope="module")
+def cirr(tmp_path_factory: pytest.TempPathFactory) -> RetrievalSet:
+    folder = make_cirr(tmp_path_factory.mktemp("data"))
+    return build_composed(load_cirr(folder.parent), name="cirr-c")
+
+
+@pytest.fixture(scope="module")
+def fiq(tmp_path_factory: pytest.TempPathFactory) -> RetrievalSet:
+    folder = make_fashion_iq(tmp_path_factory.mktemp("data"))
+    return build_composed(load_fashion_iq(folder.parent), name="fiq-c")
+
+
+def test_a_query_is_the_raw_reference_and_the_text(cirr: RetrievalSet) -> None:
+    assert (cirr.query_modality, cirr.gallery_modality) == ("composed", "image")
+    item = cirr.queries[2]
     assert isinstance(item, Composed)
     assert item.text == "show the other one, number 12."
-    assert np.array_equal(item.image, data.gallery[3])
-    assert list(data.queries.ids) == ["7", "3", "12", "5"]
-    assert data.clean_text is None
+    assert np.array_equal(item.image, cirr.gallery[3])
+    assert list(cirr.queries.ids) == ["7", "3", "12", "5"]
+    assert cirr.clean_text is None
 
 
 def test_what_happens_to_a_query_never_reaches_the_gallery(tmp_path: Path) -> None:
@@ -50,27 +60,23 @@ def test_what_happens_to_a_query_never_reaches_the_gallery(tmp_path: Path) -> No
     assert np.array_equal(data.queries[0].image, before)
 
 
-def test_cirr_leaves_the_reference_out_of_its_own_ranking_only(tmp_path: Path) -> None:
-    make_cirr(tmp_path)
-    data = build_composed(load_cirr(tmp_path), name="cirr-c")
-    assert data.excluded is not None
-    assert [data.excluded[q].tolist() for q in range(4)] == [[0], [1], [3], [6]]
+def test_cirr_leaves_the_reference_out_of_its_own_ranking_only(cirr: RetrievalSet) -> None:
+    assert cirr.excluded is not None
+    assert [cirr.excluded[q].tolist() for q in range(4)] == [[0], [1], [3], [6]]
     # Picture 0 is the first query's reference and the third one's answer; 1 the other way round.
-    assert [data.relevance[q].tolist() for q in range(4)] == [[1], [2], [0], [7]]
-    assert len(data.gallery) == 14
-    assert data.sections is None
+    assert [cirr.relevance[q].tolist() for q in range(4)] == [[1], [2], [0], [7]]
+    assert len(cirr.gallery) == 14
+    assert cirr.sections is None
 
 
-def test_cirr_ranks_the_subset_of_five(tmp_path: Path) -> None:
-    make_cirr(tmp_path)
-    data = build_composed(load_cirr(tmp_path), name="cirr-c")
-    assert data.subset is not None
-    assert [len(data.subset[q]) for q in range(4)] == [5] * 4
+def test_cirr_ranks_the_subset_of_five(cirr: RetrievalSet) -> None:
+    assert cirr.subset is not None
+    assert [len(cirr.subset[q]) for q in range(4)] == [5] * 4
     for query in range(4):
-        members = set(data.subset[query].tolist())
-        assert set(data.relevance[query].tolist()) <= members
-        assert not members & set(data.excluded[query].tolist() if data.excluded else [])
-    assert data.recall_at == (1, 5, 10, 50)
+        members = set(cirr.subset[query].tolist())
+        assert set(cirr.relevance[query].tolist()) <= members
+        assert not members & set(cirr.excluded[query].tolist() if cirr.excluded else [])
+    assert cirr.recall_at == (1, 5, 10, 50)
 
 
 def test_fashion_iq_keeps_the_reference_and_the_sections(tmp_path: Path) -> None:
@@ -85,24 +91,12 @@ def test_fashion_iq_keeps_the_reference_and_the_sections(tmp_path: Path) -> None
     assert np.array_equal(data.queries[3].image, data.gallery[loaded.references[3]])
 
 
-def test_bootstrap_groups_are_the_reference_pictures(tmp_path: Path) -> None:
-    make_fashion_iq(tmp_path)
-    data = build_composed(load_fashion_iq(tmp_path), name="fiq-c")
-    assert len(data.groups) == 10
+def test_bootstrap_groups_are_the_reference_pictures(fiq: RetrievalSet) -> None:
+    assert len(fiq.groups) == 10
     # Queries 0 and 2 of each category share their reference.
-    assert data.groups[0] == data.groups[2] != data.groups[1]
-    assert len(set(data.groups.tolist())) == 7
-    assert np.array_equal(data.groups, data.group_keys["image"])
-
-
-def test_relevance_and_its_transpose_hold_the_same_pairs(tmp_path: Path) -> None:
-    make_fashion_iq(tmp_path)
-    data = build_composed(load_fashion_iq(tmp_path), name="fiq-c")
-    back = data.relevance.transpose(len(data.gallery))
-    there = {(q, int(i)) for q in range(10) for i in data.relevance[q]}
-    again = {(int(q), i) for i in range(len(data.gallery)) for q in back[i]}
-    assert there == again
-    assert len(there) == 10
+    assert fiq.groups[0] == fiq.groups[2] != fiq.groups[1]
+    assert len(set(fiq.groups.tolist())) == 7
+    assert np.array_equal(fiq.groups, fiq.group_keys["image"])
 
 
 def test_the_set_has_a_fingerprint_of_its_own(tmp_path: Path) -> None:
@@ -124,40 +118,34 @@ def near_the_reference(data: RetrievalSet, query: int) -> torch.Tensor:
     return scores
 
 
-def test_in_cirr_the_reference_is_no_rival_but_answers_the_other_query(tmp_path: Path) -> None:
-    make_cirr(tmp_path)
-    data = build_composed(load_cirr(tmp_path), name="cirr-c")
-    found = [ranking.rank(near_the_reference(data, q), data, np.array([q])) for q in range(4)]
+def test_in_cirr_the_reference_is_no_rival_but_answers_the_other_query(cirr: RetrievalSet) -> None:
+    found = [ranking.rank(near_the_reference(cirr, q), cirr, np.array([q])) for q in range(4)]
     assert [ranks[0].tolist() for ranks in found] == [[1], [1], [1], [1]]
     # Picture 3, the third query's reference, is a rival of the first query.
-    scores = near_the_reference(data, 0)
+    scores = near_the_reference(cirr, 0)
     scores[0, 3] = 2.0
-    assert ranking.rank(scores, data, np.array([0]))[0].tolist() == [2]
-    assert ranking.subset_ranks(scores, data, np.array([0])).tolist() == [2]
+    assert ranking.rank(scores, cirr, np.array([0]))[0].tolist() == [2]
+    assert ranking.subset_ranks(scores, cirr, np.array([0])).tolist() == [2]
     # Picture 13 is in no subset: a rival in the whole gallery alone.
     scores[0, 13] = 3.0
-    assert ranking.rank(scores, data, np.array([0]))[0].tolist() == [3]
-    assert ranking.subset_ranks(scores, data, np.array([0])).tolist() == [2]
+    assert ranking.rank(scores, cirr, np.array([0]))[0].tolist() == [3]
+    assert ranking.subset_ranks(scores, cirr, np.array([0])).tolist() == [2]
 
 
-def test_in_fashion_iq_the_reference_is_a_rival(tmp_path: Path) -> None:
-    make_fashion_iq(tmp_path)
-    data = build_composed(load_fashion_iq(tmp_path), name="fiq-c")
-    assert data.sections is not None
+def test_in_fashion_iq_the_reference_is_a_rival(fiq: RetrievalSet) -> None:
+    assert fiq.sections is not None
     for query in range(10):
-        section = int(data.sections.of_query[query])
-        scores = near_the_reference(data, query)
+        section = int(fiq.sections.of_query[query])
+        scores = near_the_reference(fiq, query)
         assert scores.shape[1] == (7, 6, 7)[section]
-        assert ranking.rank(scores, data, np.array([query]), section)[0].tolist() == [2]
+        assert ranking.rank(scores, fiq, np.array([query]), section)[0].tolist() == [2]
 
 
 @pytest.mark.parametrize("part", ["image", "text", "both"])
-def test_the_shift_of_composed_queries_takes_its_items(tmp_path: Path, part: str) -> None:
-    make_cirr(tmp_path)
-    data = build_composed(load_cirr(tmp_path), name="cirr-c")
-    item = data.queries[0]
+def test_the_shift_of_composed_queries_takes_its_items(cirr: RetrievalSet, part: str) -> None:
+    item = cirr.queries[0]
     options = ComposedOptions(part=part, image="contrast", image_options=("constants=mini64",))
     shifted = ComposedShift(options).apply(item, 5, np.random.default_rng(0))
     assert np.array_equal(shifted.image, item.image) == (part == "text")
     assert (shifted.text == item.text) == (part == "image")
-    assert np.array_equal(data.gallery[0], item.image)
+    assert np.array_equal(cirr.gallery[0], item.image)
