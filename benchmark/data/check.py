@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +24,6 @@ Track = Callable[[range, str], Iterable[int]]
 
 _NAMED = 5
 """Broken files that are named one by one."""
-
-_Loaded = TypeVar("_Loaded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,7 @@ def check_own(source: OwnSource, track: Track) -> Report:
     return report
 
 
-def _loaded(load: Callable[..., _Loaded], problems: list[str]) -> _Loaded | None:
+def _loaded(load: Callable[..., Any], problems: list[str]) -> Any:
     """All of it; else what is there, with the reason among the problems."""
     for allow in (False, True):
         try:

@@ -172,7 +172,11 @@ def item_ranks(scores: Tensor, relevant: Sequence[np.ndarray]) -> list[np.ndarra
     lengths = np.array([len(items) for items in relevant], dtype=np.int64)
     found: list[np.ndarray] = [np.empty(0, np.int64)] * len(relevant)
     for row in np.flatnonzero(lengths >= _SORT_FROM).tolist():
-        found[row] = _by_sorting(scores[row], relevant[row])
+        # Adding zero turns -0.0 into 0.0, which a radix sort would otherwise tell apart.
+        order = torch.sort(scores[row] + 0.0, descending=True, stable=True).indices
+        place = torch.empty_like(order)
+        place[order] = torch.arange(1, len(order) + 1, device=order.device)
+        found[row] = np.asarray(place.cpu().numpy()[relevant[row]])
     few = np.flatnonzero(lengths < _SORT_FROM).tolist()
     if few:
         count = _by_counting if scores.device.type == "cpu" else _by_counting_on_device
@@ -247,11 +251,3 @@ def _by_counting_on_device(scores: Tensor, rows: np.ndarray, items: np.ndarray) 
         earlier = ((block == own) & (columns < item)).sum(dim=1)
         result[start : start + pairs] = 1 + higher + earlier
     return result.cpu().numpy()
-
-
-def _by_sorting(row: Tensor, items: np.ndarray) -> np.ndarray:
-    # Adding zero turns -0.0 into 0.0, which a radix sort would otherwise tell apart.
-    order = torch.sort(row + 0.0, descending=True, stable=True).indices
-    place = torch.empty_like(order)
-    place[order] = torch.arange(1, len(row) + 1, device=row.device)
-    return np.asarray(place.cpu().numpy()[items])

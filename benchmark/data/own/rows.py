@@ -103,7 +103,10 @@ def texts_of(value: Any, column: str, where: str) -> list[str]:
         try:
             value = json.loads(value)
         except ValueError:
-            value = _as_python_writes(value)
+            with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+                read = ast.literal_eval(value)  # anything else is one text in brackets
+                if all(isinstance(one, str) for one in read):
+                    value = read
     texts = list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
     for text in texts:
         if not isinstance(text, str):
@@ -121,15 +124,6 @@ def texts_of(value: Any, column: str, where: str) -> list[str]:
     if not texts:
         raise DataError(f"{where}: {column} is an empty list; expected at least one text")
     return texts
-
-
-def _as_python_writes(text: str) -> list[str]:
-    """The texts of a list as Python writes it; anything else is one text in brackets."""
-    with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        texts = ast.literal_eval(text)
-        if all(isinstance(one, str) for one in texts):
-            return list(texts)
-    return [text]
 
 
 def refuse_numbers(table: Table, texts: PackedTexts) -> None:
@@ -159,8 +153,8 @@ class Codes:
     def sorted(self, rows: Sequence[int] | None = None) -> tuple[np.ndarray, list[str]]:
         """The rows' numbers in alphabetical order of the names, from 0, and the names."""
         names = sorted(self.numbers)
-        place = np.empty(len(names), dtype=np.int64)
-        place[[self.numbers[name] for name in names]] = np.arange(len(names))
+        places = {name: place for place, name in enumerate(names)}
+        place = np.array([places[name] for name in self.numbers], dtype=np.int64)
         return place[np.asarray(self.rows if rows is None else rows, dtype=np.int64)], names
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -72,8 +73,7 @@ def open_table(place: str, columns: Mapping[str, str]) -> Table:
     path = Path(place)
     described = metadata_of(path) if path.is_dir() else []
     if described:
-        mapping = {**_FOLDER_NAMES, **columns}
-        return _table(place, lambda: _folder_rows(path, described), mapping, path, own=columns)
+        return _table(place, lambda: _folder_rows(path, described), columns, path, _FOLDER_NAMES)
     if shards := shards_of(place):
         return _table(place, lambda: _batches(shard_rows(shards)), columns, None)
     if path.is_dir():
@@ -116,20 +116,21 @@ def _table(
     chunks: Callable[[], Iterator[Rows]],
     columns: Mapping[str, str],
     root: Path | None,
-    own: Mapping[str, str] | None = None,
+    usual: Mapping[str, str] = MappingProxyType({}),
 ) -> Table:
-    """``columns`` may name some that are not there, but for those of ``own``."""
+    """``columns`` must be there; those of ``usual``, likewise our name -> theirs, may be."""
     there = tuple(dict.fromkeys(column for row in next(chunks(), ()) for column in row))
     if not there:
         raise DataError(f"{name} has no rows; expected at least one")
-    for ours, theirs in (columns if own is None else own).items():
+    for ours, theirs in columns.items():
         if theirs not in there:
             raise DataError(
                 f"{name} has no column {theirs!r} to be the {ours}; it has "
                 f"{', '.join(map(repr, there))}"
             )
     mapping = {name: name for name in COLUMNS if name in there}
-    mapping |= {ours: theirs for ours, theirs in columns.items() if theirs in there}
+    mapping |= {ours: theirs for ours, theirs in usual.items() if theirs in there}
+    mapping |= columns
 
     def rows() -> Iterator[dict[str, Any]]:
         for row in chain.from_iterable(chunks()):

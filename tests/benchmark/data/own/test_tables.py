@@ -141,6 +141,10 @@ def test_an_image_folder_of_hugging_face(tmp_path: Path) -> None:
     assert data.queries.ids[0] == "test/red.png"
     assert len(data.queries) == 12
     assert len(load_own_set(tmp_path, split="train").gallery) == 12
+    said = [{"file_name": f"{c}.png", "caption": f"the {c}"} for c in COLOURS]
+    write_json_lines(tmp_path / "test/metadata.jsonl", said)
+    (tmp_path / "train/metadata.jsonl").unlink()
+    assert load_own_set(tmp_path).gallery[0] == "the red"
 
 
 def test_video_and_audio(tmp_path: Path) -> None:
