@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -65,17 +65,13 @@ class Pool:
     @property
     def headline(self) -> tuple[str, ...]:
         """The metrics besides R@1 that the benchmark is known by."""
-        named = next(
-            (c.record.info["headline"] for c in self.cells if "headline" in c.record.info), ()
-        )
-        return tuple(str(name) for name in named if name != "R@1")
+        named = (c.record.info["headline"] for c in self.cells if "headline" in c.record.info)
+        return tuple(str(name) for name in next(named, ()) if name != "R@1")
 
     def gain(self, name: str) -> float:
         """A metric minus the source's, points, mean over the paired cells; NaN for the source."""
-        found = [
-            cell.record.metrics.get(name, math.nan) - partner.record.metrics.get(name, math.nan)
-            for cell, partner in self.pairs
-        ]
+        both = [[c.record.metrics.get(name, math.nan) for c in pair] for pair in self.pairs]
+        found = [ours - theirs for ours, theirs in both]
         return float(np.mean(found)) if found and not self.is_source else math.nan
 
     @property
@@ -165,11 +161,8 @@ class Pool:
 
     def ratio(self, section: str, name: str) -> float:
         """A number's sum over the paired cells relative to that of their source cells."""
-        numbers = [
-            (getattr(cell.record, section).get(name), getattr(partner.record, section).get(name))
-            for cell, partner in self.pairs
-        ]
-        both = [(a, b) for a, b in numbers if a is not None and b]
+        found = [[getattr(c.record, section).get(name) for c in pair] for pair in self.pairs]
+        both = [(a, b) for a, b in found if a is not None and b]
         return sum(a for a, _ in both) / sum(b for _, b in both) if both else math.nan
 
 
@@ -260,7 +253,7 @@ def _family(result: CellResult) -> str:
 
 def shift_pools(results: Iterable[CellResult]) -> list[Pool]:
     """One pool per setting and method variant, seeds pooled: the rows of the tables."""
-    return _pools(results, lambda r: r.setting)
+    return _pools(prepare(results), lambda r: r.setting, {})
 
 
 def benchmark_pools(results: Iterable[CellResult]) -> list[Pool]:
@@ -270,15 +263,14 @@ def benchmark_pools(results: Iterable[CellResult]) -> list[Pool]:
     that the model was tuned on other data), and so are those whose shift changed nothing.
     """
     counted, left_out = most_shifted(prepare(results))
-    pools = _pools(counted, lambda r: r.place)
-    return [
-        dataclasses.replace(pool, left_out=tuple(left_out.get(pool.first.place, ())))
-        for pool in pools
-    ]
+    return _pools(counted, lambda r: r.place, left_out)
 
 
-def _pools(results: Iterable[CellResult], scope: Any) -> list[Pool]:
-    ordered = prepare(results)
+def _pools(
+    ordered: Sequence[CellResult],
+    scope: Callable[[CellResult], Setting],
+    left_out: Mapping[Setting, Sequence[str]],
+) -> list[Pool]:
     labels = variant_labels(ordered)
     sources = {(r.setting, r.seed): r for r in ordered if r.method == SOURCE and r.done}
     expected: dict[Setting, set[tuple[Setting, int]]] = defaultdict(set)
@@ -293,6 +285,7 @@ def _pools(results: Iterable[CellResult], scope: Any) -> list[Pool]:
             undone=tuple(c for c in cells if not c.done),
             sources=sources,
             expected=len(expected[where]),
+            left_out=tuple(left_out.get(where, ())),
         )
         for (where, variant), cells in members.items()
     ]

@@ -65,28 +65,27 @@ def results_table(results: Iterable[CellResult]) -> RenderableType:
 def _heading(rows: Sequence[Pool]) -> Text:
     """Suite, benchmark, backbone, preset and number of queries."""
     cells = [cell for pool in rows for cell in pool.cells]
-    info = next((c.record.info for c in cells if c.record.info), {})
-    spec = cells[0].record.cell
-    queries, gallery = info.get("queries"), info.get("gallery")
+    first = next((cell for cell in cells if cell.record.info), cells[0])
+    info = first.record.info
     taken = f" ({plain(info['weights_taken'])})" if info.get("weights_taken") else ""
-    options = [f"{name} {value}" for name, value in cells[0].stream_options.items()]
+    options = [f"{name} {value}" for name, value in first.stream_options.items()]
     seeds = sorted({cell.seed for cell in cells})
     listed = ", ".join(map(str, seeds))
     facts = [
-        f"suite {plain(spec['suite'])}",
-        f"backbone {plain(info.get('backbone_name') or spec['backbone']['loader'])}",
+        f"suite {plain(first.suite)}",
+        f"backbone {plain(first.backbone)}",
         f"weights {plain(info.get('backbone_fingerprint', '?'))[:12]}{taken}",
         "preset " + ", ".join(sorted({plain(c.preset) for c in cells})),
         f"seed {listed}" if len(seeds) == 1 else f"seeds {listed} pooled",
     ]
-    if cells[0].stream != "single":
-        facts.insert(0, " ".join(map(plain, ("stream", cells[0].stream, *options))))
-    if queries is not None:
-        limit = "" if spec.get("limit") is None else " (a fixed subset)"
-        facts.append(f"{queries} queries{limit} on a gallery of {gallery}")
+    if first.stream != "single":
+        facts.insert(0, " ".join(map(plain, ("stream", first.stream, *options))))
+    if first.queries is not None:
+        limit = "" if first.record.cell.get("limit") is None else " (a fixed subset)"
+        facts.append(f"{first.queries} queries{limit} on a gallery of {first.gallery}")
     if any(c.record.info.get("ready_made") for c in cells):
         facts.append("corrupted queries ready-made")
-    name = Text(plain(spec["benchmark"]), style="bold")
+    name = Text(plain(first.benchmark), style="bold")
     return name.append("\n" + ", ".join(facts), style="not bold")
 
 

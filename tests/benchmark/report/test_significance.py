@@ -7,7 +7,6 @@ import re
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from benchmark.metrics.intervals import ALPHA, RULE, excludes_zero
 from benchmark.report import plots
@@ -15,8 +14,7 @@ from benchmark.report.boards import boards, latex, markdown
 from benchmark.report.frames import by_shift, leaderboard, pairwise_frame
 from benchmark.report.html.data import page_data
 from benchmark.report.pools import benchmark_pools, shift_pools
-from benchmark.report.table import results_table
-from tests.benchmark.report.test_report import cell
+from tests.benchmark.report.test_report import cell, printed
 
 METHODS = ("tent", "eata", "sar", "tcr", "rest")
 QUERIES = 150
@@ -84,10 +82,8 @@ def test_terminal_page_and_figures_mark_what_the_csv_does(seeds: int) -> None:
     }
     for shift in ("fog", "snow"):
         decided(frame[frame["shift"] == shift])
-    console = Console(width=120, color_system=None)
-    with console.capture() as capture:
-        console.print(results_table(results))
-    stars = re.findall(r"(\w+) +[\d. ]+[+-][\d.]+ \[[^]]*\](\*?)", capture.get())
+    text = printed(results, 120)
+    stars = re.findall(r"(\w+) +[\d. ]+[+-][\d.]+ \[[^]]*\](\*?)", text)
     assert [(name, bool(star)) for name, star in stars] == [
         (method, mark) for (_, method), mark in expected.items()
     ]
@@ -132,12 +128,9 @@ def test_an_entry_is_near_the_best_where_it_does_not_differ_from_it() -> None:
 
 def test_every_surface_says_the_rule() -> None:
     results = world()
-    console = Console(width=400, color_system=None)
-    with console.capture() as capture:
-        console.print(results_table(results))
     (board,) = boards(benchmark_pools(results))
     notes = " ".join(board.notes)
-    for text in (capture.get(), notes):
+    for text in (printed(results, 400), notes):
         assert RULE in text
         assert "not corrected for several comparisons" in text
         assert "3 seeds say little about others" in text

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from benchmark.cell import Cell, ShiftSpec, StreamSpec
 from benchmark.config.run import BenchConfig
@@ -22,7 +21,6 @@ from benchmark.report import plots
 from benchmark.report.frames import by_shift, leaderboard, tidy
 from benchmark.report.pools import benchmark_pools, shift_pools
 from benchmark.report.results import CellResult
-from benchmark.report.table import results_table
 from benchmark.report.writing import write_csv
 from benchmark.store.records import read_cell
 from benchmark.store.run_store import RunStore
@@ -30,6 +28,7 @@ from docs.figures import streams
 from shifts.base import ShiftError
 from tests.benchmark.fakes import plan
 from tests.benchmark.report.cells import invented
+from tests.benchmark.report.test_report import printed
 
 ROOT = Path(__file__).parents[3]
 THREE = ("gaussian", "contrast", "jpeg_compression")
@@ -146,27 +145,20 @@ def cell(kind="diverse", method="source", *, hits=(1, 0, 0, 1, 1, 0), **more) ->
     return invented(method, shift, hits=hits, stream=stream, metrics=metrics)
 
 
-def printed(*results: CellResult) -> str:
-    console = Console(width=100, color_system=None)
-    with console.capture() as capture:
-        console.print(results_table(results))
-    return capture.get()
-
-
 def test_a_table_says_which_stream_it_is_of_and_shows_its_domains():
-    text = printed(cell())
+    text = printed([cell()])
     assert "stream diverse domains_per_batch 2" in text
     assert "40.0->43.5->41.2" in text
     flat = " ".join(text.split())
     assert "fog-5 10.0, snow-5 11.0, contrast-5 12.0" in flat
     assert max(len(line) for line in text.splitlines()) <= 100
-    assert "1-3-1" in printed(cell("gradual"))
-    assert "by domain" not in printed(cell("correlated"))
-    assert "group_key shape delta 0.1" in printed(cell("correlated"))
+    assert "1-3-1" in printed([cell("gradual")])
+    assert "by domain" not in printed([cell("correlated")])
+    assert "group_key shape delta 0.1" in printed([cell("correlated")])
 
 
 def test_the_table_of_single_streams_is_as_it_was():
-    text = printed(cell("single"))
+    text = printed([cell("single")])
     assert "stream" not in text
     assert "domain" not in text
 
