@@ -49,7 +49,7 @@ class Board:
         methods: labels of the columns.
         rows: (benchmark, a value per method, percent of the queries that its shifts changed, as
             text, or "").
-        summary: (what it is, a text per method).
+        summary: what stands under the benchmarks -> a text per method.
         notes: sentences that must stand under the table, as plain text.
     """
 
@@ -57,7 +57,7 @@ class Board:
     stream: str
     methods: tuple[str, ...]
     rows: tuple[tuple[str, tuple[MarkedValue, ...], str], ...]
-    summary: tuple[tuple[str, tuple[str, ...]], ...]
+    summary: Mapping[str, Sequence[str]]
     notes: tuple[str, ...]
 
 
@@ -81,14 +81,17 @@ def _board(ranking: Ranking, pairs: Pairs) -> Board:
             first_row = metric == "R@1"
             title = name if first_row else f"{name}, {metric}"
             rows.append((title, row, share if first_row else ""))
-    return Board(
-        ranking.suite,
-        ranking.stream,
-        methods,
-        tuple(rows),
-        _summary(ranking),
-        _notes(rows, ranking, titles),
-    )
+    sets = f"{ranking.datasets} data set{'s' if ranking.datasets != 1 else ''}"
+    found = summaries_of(ranking)
+    summary = {
+        f"average rank ({sets})": [_text(row.average_rank, 2) for row in found],
+        "worse than source, % of cells": [_text(100 * row.harm_rate, 0) for row in found],
+        "clearly worse, % of cells": [_text(100 * row.harm_rate_significant, 0) for row in found],
+        "forgetting, points": [_text(row.forgetting, 1) for row in found],
+        "ms per query, times source": [_text(row.ms_per_query_ratio, 1) for row in found],
+    }
+    notes = _notes(rows, ranking, titles)
+    return Board(ranking.suite, ranking.stream, methods, tuple(rows), summary, notes)
 
 
 def _marked(
@@ -115,28 +118,6 @@ def _marked(
         significant=found is not None and found.significant,
         incomplete=pool.missing > 0,
     )
-
-
-def _summary(ranking: Ranking) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """What stands under the benchmarks: one text per method."""
-    names = (
-        f"average rank ({ranking.datasets} data set{'s' if ranking.datasets != 1 else ''})",
-        "worse than source, % of cells",
-        "clearly worse, % of cells",
-        "forgetting, points",
-        "ms per query, times source",
-    )
-    columns = [
-        (
-            _text(row.average_rank, 2),
-            _text(100 * row.harm_rate, 0),
-            _text(100 * row.harm_rate_significant, 0),
-            _text(row.forgetting, 1),
-            _text(row.ms_per_query_ratio, 1),
-        )
-        for row in summaries_of(ranking)
-    ]
-    return tuple(zip(names, zip(*columns, strict=True), strict=True))
 
 
 def _text(value: float | None, digits: int) -> str:
@@ -264,7 +245,7 @@ def _texts(board: Board, language: _Language) -> tuple[str, list[str], _Rows, _R
     ]
     summary = [
         [language.summary % language.escape(name), *blank, *map(language.number, texts)]
-        for name, texts in board.summary
+        for name, texts in board.summary.items()
     ]
     title = f"Suite {board.suite}" + ("" if board.stream == "single" else f", {board.stream}")
     return (

@@ -303,9 +303,18 @@ def warnings(results: Iterable[CellResult]) -> list[str]:
     for result in results:
         if result.record.status != Status.DONE or result.shift == CLEAN:
             continue
-        for of, share in _shares(result).items():
-            key = result.where, of
-            least[key] = min(share, least.get(key, math.inf))
+        shares = {"": result.coverage}
+        if not result.coverage < LITTLE:  # that would tell it already
+            part = result.record.cell["shift"].get("options", {}).get("part", "both")
+            meant = [name for parts in PARTS.values() for name in parts if part in ("both", name)]
+            domains = result.record.cell.get("stream", {}).get("domains", ())
+            labels = [f"{domain['name']}-{domain['severity']}" for domain in domains]
+            probes = result.record.probes
+            shares = {of: probes.get(f"coverage_{of}", math.nan) for of in (*meant, *labels)}
+        for of, share in shares.items():
+            if math.isfinite(share):
+                key = result.where, of
+                least[key] = min(share, least.get(key, math.inf))
     lines = []
     for (where, of), share in least.items():
         if share < LITTLE:
@@ -313,16 +322,3 @@ def warnings(results: Iterable[CellResult]) -> list[str]:
             start = f"{where}: {of} {did}" if of else f"{where}: {did}"
             lines.append(f"{start}; its numbers are no sign of robustness")
     return lines
-
-
-def _shares(result: CellResult) -> Mapping[str, float]:
-    """Coverage of a cell; where that does not tell it already, also of its parts and domains."""
-    cell, probes = result.record.cell, result.record.probes
-    if result.coverage < LITTLE:
-        return {"": result.coverage}
-    part = cell["shift"].get("options", {}).get("part", "both")
-    meant = [name for parts in PARTS.values() for name in parts if part in ("both", name)]
-    domains = cell.get("stream", {}).get("domains", ())
-    labels = [f"{domain['name']}-{domain['severity']}" for domain in domains]
-    known = {name: probes.get(f"coverage_{name}", math.nan) for name in (*meant, *labels)}
-    return {name: share for name, share in known.items() if math.isfinite(share)}

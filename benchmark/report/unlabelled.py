@@ -17,7 +17,7 @@ from rich.text import Text
 from benchmark.cell import CLEAN, SOURCE, Status
 from benchmark.report.display import data_table
 from benchmark.report.pools import grouped
-from benchmark.report.results import CellResult, method_rank, variant_labels
+from benchmark.report.results import SECTIONS, CellResult, method_rank, variant_labels
 
 FEW = 30
 """Below this many queries the numbers are mostly chance."""
@@ -25,10 +25,12 @@ FEW = 30
 JUDGED = 500
 """Queries that are worth judging by hand, as the verdict says."""
 
-_METRICS = ("changed@1", "changed@10", "clean_changed@1", "clean_changed@10")
-_SHIFT = ("shift_changed@1", "shift_changed@10")
+_METRICS = (
+    *("changed@1", "changed@10", "clean_changed@1", "clean_changed@10"),
+    *("shift_changed@1", "shift_changed@10"),
+    *("clean_uniformity", "clean_gap", "clean_prediction_entropy"),
+)
 _PROBES = ("uniformity", "gap", "prediction_entropy", "effective_rank", "hubness")
-_CLEAN = ("clean_uniformity", "clean_gap", "clean_prediction_entropy")
 
 _SHOWN = {
     "changed@1": ("first candidate\nchanged (%)", 1),
@@ -115,11 +117,7 @@ def _row(cells: Sequence[CellResult], source: Sequence[CellResult]) -> dict[str,
             (str(c.record.info["home"]) for c in done if "clean_gap" in c.record.metrics), ""
         ),
     }
-    for section, names in (
-        ("metrics", (*_METRICS, *_SHIFT, *_CLEAN)),
-        ("probes", _PROBES),
-        ("cost", ("ms_per_query",)),
-    ):
+    for section, names in zip(SECTIONS, (_METRICS, _PROBES, ("ms_per_query",)), strict=True):
         row |= {name: _mean(done, section, name) for name in names}
     ours, before = (
         {n: value for n in _PROBES if math.isfinite(value := _mean(of, "probes", n))}
