@@ -33,15 +33,22 @@ def test_rgb_is_returned_as_stored(tmp_path: Path) -> None:
     array[:] = 0  # its own memory, writable
 
 
-def test_grey_is_repeated_on_three_channels(tmp_path: Path) -> None:
-    grey = RGB[:, :, 0]
-    array = read_image(save(tmp_path / "a.png", Image.fromarray(grey)))
-    np.testing.assert_array_equal(array, np.stack([grey] * 3, axis=2))
+GREY = np.array([[0, 257, 32768, 65535]], np.uint16)
 
 
-def test_alpha_is_dropped_not_blended(tmp_path: Path) -> None:
-    rgba = np.dstack([RGB, np.zeros((2, 3), np.uint8)])
-    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", Image.fromarray(rgba))), RGB)
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (Image.fromarray(RGB[:, :, 0]), np.stack([RGB[:, :, 0]] * 3, axis=2)),
+        # Alpha is dropped, not blended; 16 bit are scaled, not clipped.
+        (Image.fromarray(np.dstack([RGB, np.zeros((2, 3), np.uint8)])), RGB),
+        (Image.fromarray(GREY), np.array([[[v] * 3 for v in (0, 1, 128, 255)]])),
+        (Image.new("1", (2, 2), 1), np.full((2, 2, 3), 255)),
+    ],
+    ids=["grey", "alpha", "16 bit", "1 bit"],
+)
+def test_other_modes_become_rgb(tmp_path: Path, image: Image.Image, expected: np.ndarray) -> None:
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", image)), expected)
 
 
 def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
@@ -62,18 +69,6 @@ def test_cmyk_jpeg_becomes_rgb(tmp_path: Path) -> None:
     assert array[..., 1:].max() < 15
 
 
-def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
-    values = np.array([[0, 257, 32768, 65535]], np.uint16)
-    array = read_image(save(tmp_path / "a.png", Image.fromarray(values)))
-    np.testing.assert_array_equal(array[0, :, 0], [0, 1, 128, 255])
-    assert array.shape == (1, 4, 3)
-
-
-def test_one_bit_image(tmp_path: Path) -> None:
-    array = read_image(save(tmp_path / "a.png", Image.new("1", (2, 2), 1)))
-    assert (array == 255).all()
-
-
 @pytest.mark.parametrize("kind", ["text", "truncated jpeg", "damaged png", "empty"])
 def test_broken_image_is_named(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "broken_picture.jpg"
@@ -92,21 +87,18 @@ def test_broken_image_is_named(tmp_path: Path, kind: str) -> None:
         read_image(path)
 
 
-def test_missing_image_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.jpg does not exist"):
-        read_image(tmp_path / "gone.jpg")
-
-
-def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.tiff", Image.new("F", (2, 2)))
-    with pytest.raises(DataError, match="floating-point"):
-        read_image(path)
-
-
-def test_thirty_two_bit_grey_beyond_sixteen_is_refused(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.tiff", Image.fromarray(np.array([[70000]], np.int32)))
-    with pytest.raises(DataError, match="70000"):
-        read_image(path)
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (Image.new("F", (2, 2)), "floating-point"),
+        (Image.fromarray(np.array([[70000]], np.int32)), "70000"),
+    ],
+)
+def test_pixels_without_an_rgb_form_are_refused(
+    tmp_path: Path, image: Image.Image, said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        read_image(save(tmp_path / "a.tiff", image))
 
 
 def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,11 +139,6 @@ def test_a_video_without_frames_is_refused() -> None:
         read_frames([], video="a")
 
 
-def test_a_frame_that_is_gone_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.jpg does not exist"):
-        read_frames([tmp_path / "gone.jpg"], video="a")
-
-
 def test_sounds_are_read_in_order(tmp_path: Path) -> None:
     paths = [tmp_path / f"{k}.wav" for k in range(2)]
     samples = [write_wav(path, k) for k, path in enumerate(paths)]
@@ -160,6 +147,10 @@ def test_sounds_are_read_in_order(tmp_path: Path) -> None:
     assert np.array_equal(sounds[1].samples, (samples[1][:, 0] / 32768).astype(np.float32))
 
 
-def test_a_sound_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.jpg does not exist"):
+        read_image(tmp_path / "gone.jpg")
+    with pytest.raises(DataError, match=r"gone\.jpg does not exist"):
+        read_frames([tmp_path / "gone.jpg"], video="a")
     with pytest.raises(DataError, match=r"no audio file .*gone\.wav"):
         read_audio(tmp_path / "gone.wav")

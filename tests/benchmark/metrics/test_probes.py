@@ -129,19 +129,20 @@ def test_hubness_is_the_mean_over_sections() -> None:
     assert both.skewness() == pytest.approx(sum(alone) / 2, abs=1e-12)
 
 
-def test_log_means_skip_absent_and_undefined_values() -> None:
-    logs = [{"loss": 2.0, "angle": math.nan}, {"loss": 4.0, "angle": 120.0}, {"angle": 60.0}]
-    assert probes.log_means(logs) == {"loss": 3.0, "angle": 90.0, "conflict": 0.5}
-
-
-def test_a_right_angle_is_no_conflict() -> None:
-    assert probes.log_means([{"angle": 90.0}])["conflict"] == 0.0
-
-
-def test_a_logged_conflict_share_is_kept() -> None:
-    logs = [{"angle": 120.0, "conflict": 1 / 3}, {"angle": 80.0, "conflict": 0.0}]
-    assert probes.log_means(logs)["conflict"] == pytest.approx(1 / 6)
-
-
-def test_a_value_that_is_never_defined_is_left_out() -> None:
-    assert probes.log_means([{"angle": math.nan}, {"angle": math.inf}]) == {}
+@pytest.mark.parametrize(
+    ("logs", "expected"),
+    [
+        (
+            [{"loss": 2.0, "angle": math.nan}, {"loss": 4.0, "angle": 120.0}, {"angle": 60.0}],
+            {"loss": 3.0, "angle": 90.0, "conflict": 0.5},
+        ),
+        ([{"angle": 90.0}], {"angle": 90.0, "conflict": 0.0}),  # a right angle is none
+        (
+            [{"angle": 120.0, "conflict": 0.5}, {"angle": 80.0, "conflict": 0.0}],
+            {"angle": 100.0, "conflict": 0.25},
+        ),
+        ([{"angle": math.nan}, {"angle": math.inf}], {}),
+    ],
+)
+def test_log_means_skip_absent_and_undefined_values(logs: list, expected: dict) -> None:
+    assert probes.log_means(logs) == expected

@@ -272,9 +272,7 @@ def test_bad_records_are_named(
 ) -> None:
     load, make = LOADERS[name]
     file = make(tmp_path) / FILES[name][0]
-    records = json.loads(file.read_text())
-    records[1] = {} if change is None else records[1] | change
-    write_json(file, records)
+    written(file, lambda rows: [rows[0], {} if change is None else rows[1] | change, *rows[2:]])
     with pytest.raises(DataError, match=f"{file.name}(, record 2.*|: ){said}"):
         load(tmp_path)
 

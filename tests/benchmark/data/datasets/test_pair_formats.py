@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmark.data.datasets.base import ImageTextPairs
 from benchmark.data.datasets.captioned import (
+    PairLoader,
     load_cuhk_pedes,
     load_fashion_gen,
     load_icfg_pedes,
@@ -24,6 +25,7 @@ from benchmark.errors import DataError
 from tests.benchmark.fixtures_karpathy import captions_for, write_json
 from tests.benchmark.fixtures_pairs import (
     SHARED_TEXT,
+    Loader,
     changed,
     fashion_records,
     fashion_text,
@@ -36,11 +38,6 @@ from tests.benchmark.fixtures_pairs import (
     nocaps_name,
     person_records,
 )
-
-Loader = Callable[..., ImageTextPairs]
-
-
-OF: dict[str, Loader] = {"rsicd": load_rsicd, "rsitmd": load_rsitmd}
 
 
 def relevant(pairs: ImageTextPairs, query: str) -> list[set[int]]:
@@ -200,10 +197,10 @@ def test_equal_file_names_in_two_folders_are_two_images_and_never_mixed_up(tmp_p
 # Remote sensing
 
 
-@pytest.mark.parametrize("name", ["rsicd", "rsitmd"])
-def test_a_text_of_two_images_has_one_relevant_image(tmp_path: Path, name: str) -> None:
-    make_remote_sensing(tmp_path, name)
-    pairs = OF[name](tmp_path)
+@pytest.mark.parametrize("load", [load_rsicd, load_rsitmd])
+def test_a_text_of_two_images_has_one_relevant_image(tmp_path: Path, load: PairLoader) -> None:
+    make_remote_sensing(tmp_path, load.layout.name)
+    pairs = load(tmp_path)
     shared = [i for i, text in enumerate(pairs.captions) if text == SHARED_TEXT]
     assert shared == [2, 7]
     assert [relevant(pairs, "text")[i] for i in shared] == [{0}, {1}]
