@@ -168,7 +168,8 @@ def item_ranks(scores: Tensor, relevant: Sequence[np.ndarray]) -> list[np.ndarra
     >>> item_ranks(torch.tensor([[0.5, 0.9, 0.7]]), [np.array([0, 2])])
     [array([3, 2])]
     """
-    _check(scores, relevant)
+    _check(scores)
+    check_answers(relevant, *scores.shape)
     lengths = np.array([len(items) for items in relevant], dtype=np.int64)
     found: list[np.ndarray] = [np.empty(0, np.int64)] * len(relevant)
     for row in np.flatnonzero(lengths >= _SORT_FROM).tolist():
@@ -190,14 +191,12 @@ def item_ranks(scores: Tensor, relevant: Sequence[np.ndarray]) -> list[np.ndarra
     return found
 
 
-def _check(scores: Tensor, relevant: Sequence[np.ndarray]) -> None:
+def _check(scores: Tensor) -> None:
     if scores.ndim != 2 or not scores.is_floating_point():
         raise ValueError(
             f"scores must be a floating-point (queries, gallery) matrix, "
             f"not {scores.dtype} of shape {tuple(scores.shape)}"
         )
-    if len(relevant) != len(scores):
-        raise ValueError(f"{len(scores)} rows of scores but {len(relevant)} sets of answers")
     # A row with NaN has the sum NaN; one of both infinities too, so it is looked at again.
     missing = torch.isnan(scores.sum(dim=1))
     if missing.any():
@@ -208,12 +207,17 @@ def _check(scores: Tensor, relevant: Sequence[np.ndarray]) -> None:
             f"scores hold NaN (row {first} first, {int(missing.sum())} of {len(scores)} rows): "
             "they cannot be ranked"
         )
-    size = scores.shape[1]
-    for row, items in enumerate(relevant):
+
+
+def check_answers(relevant: Sequence[np.ndarray], queries: int, size: int) -> None:
+    """Raises ValueError unless each query has answers, all within a gallery of that size."""
+    if len(relevant) != queries:
+        raise ValueError(f"{queries} queries but {len(relevant)} sets of answers")
+    for query, items in enumerate(relevant):
         if not len(items):
-            raise ValueError(f"row {row} has no relevant gallery item")
+            raise ValueError(f"query {query} has no relevant gallery item")
         if min(items) < 0 or max(items) >= size:
-            raise ValueError(f"row {row} names a relevant item outside the gallery of {size}")
+            raise ValueError(f"query {query} names a relevant item outside the gallery of {size}")
 
 
 def _by_counting(scores: Tensor, rows: np.ndarray, items: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.metrics.ranking import check_answers
+
 Rows = Tensor | np.ndarray
 """(N, D) floating-point rows; also a ``numpy.memmap``, of which only slices are read."""
 
@@ -50,15 +52,10 @@ def streamed_ranks(
     [array([2, 3])]
     """
     _check(queries, gallery)
-    if len(relevant) != len(queries):
-        raise ValueError(f"{len(queries)} queries but {len(relevant)} sets of answers")
+    check_answers(relevant, len(queries), len(gallery))
     lengths = [len(items) for items in relevant]
-    if not all(lengths):
-        raise ValueError(f"query {lengths.index(0)} has no relevant gallery item")
     row = np.repeat(np.arange(len(queries)), lengths)
     item = np.concatenate([np.asarray(items, dtype=np.int64) for items in relevant])
-    if item.min() < 0 or item.max() >= len(gallery):
-        raise ValueError(f"a relevant item is outside the gallery of {len(gallery)}")
     own = np.empty(len(item), dtype=np.float32)
     wanted = set((item // rows_at_once).tolist())
     # By the same products as below, so that an item has one score.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -74,59 +74,54 @@ class AnnotatedImage:
     groups: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PairLoader:
-    """The loader of a data set of image-text pairs (see ``base.DataSet``).
+def _load(
+    layout: Layout,
+    read: Callable[[Path, str], Iterable[AnnotatedImage]],
+    root: Path | None,
+    *,
+    split: str = "",
+    allow_missing: bool = False,
+    spellings: Callable[[PurePosixPath], Iterable[PurePosixPath]] = lambda path: (),
+    part: str = "",
+) -> ImageTextPairs:
+    """Reads the annotations, finds the images and makes pairs of both.
 
-    Attributes:
+    Args:
         layout: the data set's.
         read: gives the images of a split of an annotation file, in order.
+        root: the user's data folder.
+        split: "" for the data set's own default.
+        allow_missing: go on with the images that are there; ``info`` says how many are not.
         spellings: annotated path -> other paths that known copies have instead of it.
         part: what of a split is loaded, for its name ("in-domain"); "" for all.
+
+    Raises:
+        DataError: no such split, annotations missing or malformed, no image in them, an id that
+            occurs twice, images missing (counted, five named), all images missing, or an image
+            outside the data.
     """
+    split = split or layout.split
+    annotation = layout.annotation(root, split)
+    images = list(read(annotation, split))
+    split = f"{split} {part}".strip()
+    if not images:
+        raise DataError(f"{annotation} has no record of split {split!r}")
+    refuse_duplicates([image.id for image in images], f"{annotation}: image")
+    counts = Counter(image.path.name for image in images)
 
-    layout: Layout
-    read: Callable[[Path, str], Iterable[AnnotatedImage]]
-    spellings: Callable[[PurePosixPath], Iterable[PurePosixPath]] = lambda path: ()
-    part: str = ""
+    def spelled(path: PurePosixPath) -> Iterator[PurePosixPath]:
+        """Folders of corrupted images are usually flat, hence the bare name.
 
-    def __call__(
-        self, root: Path | None, *, split: str = "", allow_missing: bool = False
-    ) -> ImageTextPairs:
-        """Reads the annotations, finds the images and makes pairs of both.
-
-        Args:
-            root: the user's data folder.
-            split: "" for the data set's own default.
-            allow_missing: go on with the images that are there; ``info`` says how many are not.
-
-        Raises:
-            DataError: no such split, annotations missing or malformed, no image in them, an id that
-                occurs twice, images missing (counted, five named), all images missing, or an image
-                outside the data.
+        One that several annotated paths share says nothing in a flat folder.
         """
-        split = split or self.layout.split
-        annotation = self.layout.annotation(root, split)
-        images = list(self.read(annotation, split))
-        split = f"{split} {self.part}".strip()
-        if not images:
-            raise DataError(f"{annotation} has no record of split {split!r}")
-        refuse_duplicates([image.id for image in images], f"{annotation}: image")
-        counts = Counter(image.path.name for image in images)
+        for one in (path, *spellings(path)):
+            yield one
+            if counts[path.name] == 1:
+                yield PurePosixPath(one.name)
 
-        def spelled(path: PurePosixPath) -> Iterator[PurePosixPath]:
-            """Folders of corrupted images are usually flat, hence the bare name.
-
-            One that several annotated paths share says nothing in a flat folder.
-            """
-            for one in (path, *self.spellings(path)):
-                yield one
-                if counts[path.name] == 1:
-                    yield PurePosixPath(one.name)
-
-        wanted = {image.id: image.path for image in images}
-        found = self.layout.find_pictures(root, wanted, spelled, allow_missing=allow_missing)
-        return _assemble(f"{self.layout.name} {split}", images, found)
+    wanted = {image.id: image.path for image in images}
+    found = layout.find_pictures(root, wanted, spelled, allow_missing=allow_missing)
+    return _assemble(f"{layout.name} {split}", images, found)
 
 
 def _assemble(
@@ -200,16 +195,16 @@ def _as_png_or_jpg(path: PurePosixPath) -> Iterator[PurePosixPath]:
     return (path.with_suffix(suffix) for suffix in (".png", ".jpg") if suffix != path.suffix)
 
 
-load_coco = PairLoader(LAYOUTS["coco"], _karpathy, _as_in_2017)
+load_coco = partial(_load, LAYOUTS["coco"], _karpathy, spellings=_as_in_2017)
 """COCO, Karpathy split."""
 
-load_flickr30k = PairLoader(LAYOUTS["flickr30k"], _karpathy)
+load_flickr30k = partial(_load, LAYOUTS["flickr30k"], _karpathy)
 """Flickr30K, Karpathy split."""
 
-load_rsicd = PairLoader(LAYOUTS["rsicd"], _karpathy)
+load_rsicd = partial(_load, LAYOUTS["rsicd"], _karpathy)
 """RSICD, aerial views with five sentences each, only the own image relevant."""
 
-load_rsitmd = PairLoader(LAYOUTS["rsitmd"], _karpathy, _as_png_or_jpg)
+load_rsitmd = partial(_load, LAYOUTS["rsitmd"], _karpathy, spellings=_as_png_or_jpg)
 """RSITMD, likewise."""
 
 
@@ -273,11 +268,12 @@ def _in_domain(path: PurePosixPath, record: Any, texts: list[str], where: str) -
     return AnnotatedImage(path.stem, path, tuple(texts), groups={"domain": domain})
 
 
-load_nocaps = PairLoader(LAYOUTS["nocaps"], _nocaps)
+load_nocaps = partial(_load, LAYOUTS["nocaps"], _nocaps)
 """All domains (4,500 images)."""
 
 load_nocaps_in, load_nocaps_near, load_nocaps_out = (
-    replace(load_nocaps, read=partial(_nocaps, domain=domain), part=domain) for domain in DOMAINS
+    partial(_load, LAYOUTS["nocaps"], partial(_nocaps, domain=domain), part=domain)
+    for domain in DOMAINS
 )
 """One domain (648, 2,938 and 914 images); its gallery holds that domain only."""
 
@@ -308,10 +304,10 @@ def _persons(file: Path, split: str, *, one_text: bool = False) -> Iterator[Anno
         yield AnnotatedImage(str(path), path, tuple(texts), identity=person)
 
 
-load_cuhk_pedes = PairLoader(LAYOUTS["cuhk-pedes"], _persons)
+load_cuhk_pedes = partial(_load, LAYOUTS["cuhk-pedes"], _persons)
 """CUHK-PEDES; splits train, val and test."""
 
-load_icfg_pedes = PairLoader(LAYOUTS["icfg-pedes"], partial(_persons, one_text=True))
+load_icfg_pedes = partial(_load, LAYOUTS["icfg-pedes"], partial(_persons, one_text=True))
 """ICFG-PEDES; splits train and test."""
 
 
@@ -343,5 +339,5 @@ def product_image(record: Any, where: str) -> AnnotatedImage:
     return AnnotatedImage(path.stem, path, (text,), identity=product, groups=groups)
 
 
-load_fashion_gen = PairLoader(LAYOUTS["fashion-gen"], _products)
+load_fashion_gen = partial(_load, LAYOUTS["fashion-gen"], _products)
 """Fashion-Gen, validation."""

@@ -89,11 +89,7 @@ def _latin1(text: object, codec: object = "latin1") -> bytes:
 
 _PLAIN = (dict, list, tuple, set, frozenset, str, bytes, int, float, complex, bool)
 _KNOWN: dict[str, Callable[..., Any]] = {
-    **{
-        f"{module}.{kind.__name__}": kind
-        for module in ("builtins", "__builtin__")
-        for kind in _PLAIN
-    },
+    **{f"builtins.{kind.__name__}": kind for kind in _PLAIN},
     "collections.OrderedDict": collections.OrderedDict,
     "_codecs.encode": _latin1,
     "numpy.ndarray": Left,
@@ -114,7 +110,7 @@ class RestrictedUnpickler(pickle.Unpickler):
         Raises:
             RefusedError: any other name.
         """
-        known = module.replace("numpy._core.", "numpy.core.")
+        known = module.replace("numpy._core.", "numpy.core.").replace("__builtin__", "builtins")
         if f"{known}.{name}" not in _KNOWN:
             raise RefusedError(
                 f"it asks for {module}.{name}; only plain dictionaries, lists, texts and numbers "

@@ -165,8 +165,8 @@ def test_summary_is_not_rounded() -> None:
     ("scores", "relevant", "message"),
     [
         (torch.tensor([[0.0, 1.0], [torch.nan, 1.0]]), [[0], [1]], r"NaN \(row 1"),
-        (torch.zeros(2, 3), [[0]], "2 rows of scores but 1"),
-        (torch.zeros(2, 3), [[0], []], "row 1 has no relevant"),
+        (torch.zeros(2, 3), [[0]], "2 queries but 1"),
+        (torch.zeros(2, 3), [[0], []], "query 1 has no relevant"),
         (torch.zeros(1, 3), [[3]], "outside the gallery of 3"),
         (torch.zeros(1, 3), [[-1]], "outside the gallery of 3"),
         (torch.zeros(3), [[0]], "matrix"),
