@@ -17,7 +17,7 @@ from benchmark.backbones.base import DualEncoder
 from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, data_identity
 from benchmark.data.retrieval import RetrievalSet, checked
 from benchmark.data.tasks import by_content
-from benchmark.errors import ConfigError, DataError
+from benchmark.errors import ConfigError, DataError, did_you_mean
 from benchmark.evaluation.cache import DiskCache, LRUCache, remove
 from benchmark.evaluation.changes import Changes, Corruption, corruption
 from benchmark.evaluation.isolation import digest, weights_of
@@ -32,7 +32,7 @@ from benchmark.evaluation.source_model import (
     recall_of_rows,
     source_key,
 )
-from benchmark.evaluation.stream import QueryStream, chosen_queries, stream_of
+from benchmark.evaluation.stream import QueryStream, chosen_queries
 from methods.base import Method, MethodError, Setup
 from shifts.base import Shift
 
@@ -175,9 +175,9 @@ class Resources:
                 )
             return rows
 
-        key = gallery_key(self, cell)
         return self._galleries.get(
-            self._world(cell), lambda: self.disk.get(key, encode).to(backbone.device)
+            self._world(cell),
+            lambda: self.disk.get(gallery_key(self, cell), encode).to(backbone.device),
         )
 
     @contextmanager
@@ -232,7 +232,21 @@ class Resources:
 
     def stream(self, cell: Cell) -> QueryStream:
         """The stream of the cell's queries; ConfigError where it makes no sense with them."""
-        return stream_of(cell, self.data(cell))
+        data, queries, key = self.data(cell), self.queries(cell), cell.stream.group_key
+        if key and key not in data.group_keys:
+            raise ConfigError(
+                f"benchmark {data.name!r} has no group key {key!r}"
+                f"{did_you_mean(key, data.group_keys)}; "
+                f"it has {', '.join(sorted(data.group_keys)) or 'none'}"
+            )
+        if cell.stream.kind == "interleaved" and data.sections is None:
+            raise ConfigError(
+                f"an interleaved stream needs several data sets, not {cell.benchmark!r} alone; "
+                "name at least two benchmarks (--benchmark a,b)"
+            )
+        groups = data.group_keys[key][queries] if key else None
+        sections = None if data.sections is None else data.sections.of_query[queries]
+        return QueryStream(len(queries), cell.stream, cell.seed, groups, sections)
 
     def inputs(self, cell: Cell, *, clean: bool = False) -> QueryInputs:
         """The cell's queries, shifted (unless ``clean``) and preprocessed.

@@ -8,21 +8,35 @@ shows each kind.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from benchmark.cell import Cell, ShiftSpec, StreamSpec
-from benchmark.data.retrieval import RetrievalSet
+from benchmark.cell import DOMAIN, ShiftSpec, StreamSpec
 from benchmark.errors import ConfigError, did_you_mean
-from benchmark.evaluation.stream_kinds import MIXING, check_stream
 
 SLOTS = 100
 """Time slots of a correlated stream at most, over which each group's queries are spread."""
 
-_NAMES_SHOWN = 3
+KINDS: dict[str, str] = {
+    "single": "one shift, queries shuffled",
+    "continual": "one domain after the other, no reset and no sign of the change",
+    "gradual": "one shift, its severities up and down again",
+    "mixed": "each query draws its domain, all equally likely",
+    "diverse": "each batch holds a few of the domains, and other ones at every step",
+    "correlated": "one shift, queries of a group close together",
+    "interleaved": "several data sets with their own galleries, batch by batch",
+}
+"""The stream kinds that exist, with a line on each."""
+
+MIXING = ("continual", "mixed", "diverse")
+"""Kinds that bring several shifts into one stream (gradual brings one shift's severities)."""
+
+DELTA_RANGE = (1e-4, 1e4)
+"""Concentrations that the Dirichlet draw of a correlated stream takes; beyond, nothing changes."""
 
 
 def derive_seed(*parts: object) -> int:
@@ -61,8 +75,74 @@ def summary(domains: Sequence[ShiftSpec]) -> ShiftSpec:
     'fog+snow-5'
     """
     names = list(dict.fromkeys(domain.name for domain in domains))
-    name = "+".join(names) if len(names) <= _NAMES_SHOWN else f"{len(names)}-shifts"
+    name = "+".join(names) if len(names) <= 3 else f"{len(names)}-shifts"
     return ShiftSpec(name, max(domain.severity for domain in domains))
+
+
+def check_kind(kind: str) -> None:
+    """Raises ConfigError, with the nearest names, for a kind that does not exist."""
+    if kind not in KINDS:
+        raise ConfigError(
+            f"stream kind {kind!r} does not exist{did_you_mean(str(kind), KINDS)}; "
+            f"known: {', '.join(KINDS)}"
+        )
+
+
+def check_stream(spec: StreamSpec) -> None:
+    """Raises ConfigError for a stream that makes no sense; needs no data."""
+    check_kind(spec.kind)
+    if spec.batch_size < 1:
+        raise ConfigError(f"batch_size is {spec.batch_size}; it must be at least 1")
+    if spec.kind == "gradual":
+        severities = [domain.severity for domain in spec.domains]
+        if len({domain.name for domain in spec.domains}) > 1:
+            raise ConfigError("a gradual stream has one shift; its domains are severities of it")
+        if len(severities) < 2 or severities != sorted(set(severities)):
+            raise ConfigError(
+                "a gradual stream needs at least 2 severities of one shift, ascending, not "
+                f"{', '.join(map(str, severities)) or 'none'}"
+            )
+    elif spec.kind in MIXING and spec.group_key:
+        if spec.group_key != DOMAIN or spec.domains:
+            raise ConfigError(
+                f"a {spec.kind} stream is over shifts, or with group_key={DOMAIN} over the domains "
+                f"of the data; group_key is {spec.group_key!r}"
+            )
+    elif spec.kind in MIXING:
+        _check_mixing(spec)
+    elif spec.domains:
+        raise ConfigError(f"a stream of kind {spec.kind!r} has one shift, the cell's; no domains")
+    elif spec.kind == "correlated":
+        low, high = DELTA_RANGE
+        if not spec.group_key:
+            raise ConfigError(
+                "a correlated stream needs the name of what its queries are grouped by: "
+                "--stream-option group_key=NAME (retrieval has no class labels)"
+            )
+        if not (math.isfinite(spec.delta) and low <= spec.delta <= high):
+            raise ConfigError(f"delta is {spec.delta}; it must be between {low:g} and {high:g}")
+
+
+def _check_mixing(spec: StreamSpec) -> None:
+    labels = [domain.label for domain in spec.domains]
+    twice = {label for label in labels if labels.count(label) > 1}
+    if twice:
+        raise ConfigError(
+            f"domain {min(twice)!r} is named twice; domains must differ in name or severity"
+        )
+    needed, why = 2, ""
+    if spec.kind == "diverse":
+        if spec.domains_per_batch < 1:
+            raise ConfigError(
+                f"domains_per_batch is {spec.domains_per_batch}; it must be at least 1"
+            )
+        needed = spec.domains_per_batch + 1
+        why = f" with {needed - 1} domains per batch (they change at every step)"
+    if len(labels) < needed:
+        raise ConfigError(
+            f"a {spec.kind} stream{why} needs at least {needed} domains, not {len(labels)} "
+            f"({', '.join(labels) or 'none'}); name more shifts (--shift a,b,c) or severities"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +256,8 @@ class QueryStream:
 
 def batch_ends(count: int, size: int, stretches: Sequence[Block] = ()) -> list[int]:
     """Where batches end. None reaches over the end of a block: its domain would be a mixture."""
-    ends: list[int] = []
-    for start, stop in [(block.start, block.stop) for block in stretches] or [(0, count)]:
-        ends += [min(begin + size, stop) for begin in range(start, stop, size)]
-    return ends
+    places = [(block.start, block.stop) for block in stretches] or [(0, count)]
+    return [min(at + size, stop) for start, stop in places for at in range(start, stop, size)]
 
 
 def _queued(
@@ -222,24 +300,15 @@ def _domains(
         found = rng.integers(len(spec.domains), size=count)
     if spec.domains and spec.kind == "diverse":
         start, before = 0, frozenset[int]()
-        for stop in ends:
-            found[start:stop] = _few(spec, stop - start, before, rng)
-            start, before = stop, frozenset(found[start:stop].tolist())
+        for stop in ends:  # a few each, equally often up to one query, not those of the one before
+            wanted = min(spec.domains_per_batch, stop - start)
+            while True:
+                drawn = rng.choice(len(spec.domains), size=wanted, replace=False)
+                if frozenset(drawn.tolist()) != before:
+                    break
+            found[start:stop] = rng.permutation(np.resize(drawn, stop - start))
+            start, before = stop, frozenset(drawn.tolist())
     return found
-
-
-def _few(
-    spec: StreamSpec, size: int, before: frozenset[int], rng: np.random.Generator
-) -> np.ndarray:
-    """(size,) domains of a batch: a few, equally often up to one query, not those of ``before``.
-
-    A batch smaller than the number of domains it should hold has as many domains as queries.
-    """
-    wanted = min(spec.domains_per_batch, size)
-    while True:
-        drawn = rng.choice(len(spec.domains), size=wanted, replace=False)
-        if frozenset(drawn.tolist()) != before:
-            return rng.permutation(np.resize(drawn, size))
 
 
 def _correlated_order(
@@ -276,31 +345,6 @@ def _correlated_order(
     return np.concatenate(placed).astype(np.int64)
 
 
-def stream_of(cell: Cell, data: RetrievalSet) -> QueryStream:
-    """The stream of the cell's queries.
-
-    Raises:
-        ConfigError: a stream that makes no sense, alone or with these queries.
-    """
-    queries = chosen_queries(len(data.queries), cell.limit)
-    groups = None
-    if key := cell.stream.group_key:
-        if key not in data.group_keys:
-            raise ConfigError(
-                f"benchmark {data.name!r} has no group key {key!r}"
-                f"{did_you_mean(key, data.group_keys)}; "
-                f"it has {', '.join(sorted(data.group_keys)) or 'none'}"
-            )
-        groups = data.group_keys[key][queries]
-    if cell.stream.kind == "interleaved" and data.sections is None:
-        raise ConfigError(
-            f"an interleaved stream needs several data sets, not {cell.benchmark!r} alone; "
-            "name at least two benchmarks (--benchmark a,b)"
-        )
-    sections = None if data.sections is None else data.sections.of_query[queries]
-    return QueryStream(len(queries), cell.stream, cell.seed, groups, sections)
-
-
 def by_domain(
     spec: StreamSpec, seed: int, shuffled: np.ndarray, domains: np.ndarray
 ) -> tuple[np.ndarray, list[int]]:
@@ -334,12 +378,7 @@ def by_domain(
         stretches = [Block(*place, 0) for place in pairwise([0, *stops])]
         order = np.concatenate(list(queues.values()))
         return order, batch_ends(len(order), spec.batch_size, stretches)
-    return _diverse(spec, np.random.default_rng(seed), queues)
-
-
-def _diverse(
-    spec: StreamSpec, rng: np.random.Generator, queues: dict[int, np.ndarray]
-) -> tuple[np.ndarray, list[int]]:
+    rng = np.random.default_rng(seed)
     placed: list[np.ndarray] = []
     ends: list[int] = []
     before: set[int] = set()

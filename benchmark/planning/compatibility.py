@@ -15,7 +15,7 @@ from benchmark.config.run import BenchConfig, Traced
 from benchmark.data import card as bundled
 from benchmark.data.card import BenchmarkCard, Suite
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean, unknown
-from benchmark.evaluation.stream_kinds import MIXING
+from benchmark.evaluation.stream import MIXING
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, SHIFTS
 from shifts.base import ShiftCard
 

@@ -27,8 +27,8 @@ from benchmark.config.validate import Place, at_commas, mapping, named, one_of, 
 from benchmark.data.card import benchmark_cards
 from benchmark.data.datasets.ready_made import CORRUPTIONS
 from benchmark.errors import UnknownNameError, did_you_mean, shown, unknown
-from benchmark.evaluation.stream_kinds import KINDS as STREAMS
-from benchmark.evaluation.stream_kinds import check_kind
+from benchmark.evaluation.stream import KINDS as STREAMS
+from benchmark.evaluation.stream import check_kind
 from benchmark.planning.compatibility import ALL, load_suite, members
 from benchmark.planning.plan import MAX_CELLS, WITH_CHOICES
 from benchmark.planning.specs import STREAM_KINDS, Choice

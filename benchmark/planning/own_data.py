@@ -12,7 +12,7 @@ from benchmark.config.run import BenchConfig
 from benchmark.data.card import TASKS, benchmark_card
 from benchmark.data.own.source import PREFIX, OwnSource, is_own, read_columns, refuse_other_files
 from benchmark.errors import ConfigError, did_you_mean
-from benchmark.evaluation.stream_kinds import MIXING
+from benchmark.evaluation.stream import MIXING
 from benchmark.planning.compatibility import ALL, why_not
 from benchmark.planning.specs import OWN_BACKBONE, Choice
 from benchmark.registry import BACKBONES, SHIFTS

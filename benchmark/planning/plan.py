@@ -25,8 +25,7 @@ from benchmark.config.presets import Place
 from benchmark.config.run import BenchConfig, Traced, defaults, from_file, from_flags
 from benchmark.data.card import SEPARATOR, BenchmarkCard
 from benchmark.errors import ConfigError
-from benchmark.evaluation.stream import summary
-from benchmark.evaluation.stream_kinds import MIXING, check_stream
+from benchmark.evaluation.stream import MIXING, check_stream, summary
 from benchmark.planning.compatibility import (
     ALL,
     Selection,

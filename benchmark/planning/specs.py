@@ -36,7 +36,7 @@ from benchmark.config.run import BenchConfig
 from benchmark.config.validate import check, kinds_of, mapping
 from benchmark.data.card import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
-from benchmark.evaluation.stream_kinds import MIXING, check_kind, check_stream
+from benchmark.evaluation.stream import MIXING, check_kind, check_stream
 from benchmark.planning.compatibility import ALL, facts, why_not
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from shifts.base import ShiftError

@@ -18,8 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from benchmark.cell import ShiftSpec, StreamSpec
-from benchmark.evaluation.stream import QueryStream
-from benchmark.evaluation.stream_kinds import KINDS
+from benchmark.evaluation.stream import KINDS, QueryStream
 from benchmark.report import plots
 from benchmark.report.plots import layout
 from benchmark.report.writing import write_bytes

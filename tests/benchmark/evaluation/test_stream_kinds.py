@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.errors import ConfigError
-from benchmark.evaluation.stream import QueryStream, blocks, chosen_queries, summary
-from benchmark.evaluation.stream_kinds import KINDS, MIXING, check_stream
+from benchmark.evaluation.stream import (
+    KINDS,
+    MIXING,
+    QueryStream,
+    blocks,
+    check_stream,
+    chosen_queries,
+    summary,
+)
 from tests.benchmark import fakes
 
 

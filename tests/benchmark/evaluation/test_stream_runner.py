@@ -15,8 +15,7 @@ from benchmark.data.interleave import join
 from benchmark.errors import ConfigError, DataError
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
-from benchmark.evaluation.stream import QueryStream, summary
-from benchmark.evaluation.stream_kinds import KINDS
+from benchmark.evaluation.stream import KINDS, QueryStream, summary
 from methods.base import StepOutput
 from shifts.base import Shift, ShiftCard
 from tests.benchmark import fakes

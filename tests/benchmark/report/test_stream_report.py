@@ -14,8 +14,7 @@ import pytest
 from benchmark.cell import Cell, ShiftSpec, StreamSpec
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError, UnknownNameError
-from benchmark.evaluation.stream import summary
-from benchmark.evaluation.stream_kinds import KINDS
+from benchmark.evaluation.stream import KINDS, summary
 from benchmark.planning.plan import run_name
 from benchmark.report import plots
 from benchmark.report.frames import by_shift, leaderboard, tidy
