@@ -59,6 +59,12 @@ class BackboneContract:
                 alone = backbone.encode(modality, collated(backbone, modality, [item]))
                 torch.testing.assert_close(alone[0], row, atol=1e-5, rtol=0)
 
+    def test_padding_that_is_cut_changes_nothing(self, backbone: DualEncoder) -> None:
+        for modality in self.scalars:
+            full = torch.stack(list(map(backbone.preprocess(modality), self.raw(modality))))
+            rows = backbone.encode(modality, self.batch(backbone, modality))
+            torch.testing.assert_close(backbone.encode(modality, full), rows, atol=1e-5, rtol=0)
+
     def test_a_query_encoder_is_a_copy_of_one_tower(self, backbone: DualEncoder) -> None:
         for modality in self.scalars:
             batch = self.batch(backbone, modality)

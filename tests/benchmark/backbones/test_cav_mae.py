@@ -291,16 +291,7 @@ def test_other_weights_are_refused(tmp_path: Path, change: dict[str, str], said:
         load(write(tmp_path / "other.pth", state))
 
 
-class Payload:
-    """Unpickling this would run code."""
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
-        return print, ("unpickled",)
-
-
-def test_files_that_are_missing_damaged_or_unsafe(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_that_are_missing_or_damaged(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"needs weights.*PRETRAINED="):
         load("")
     with pytest.raises(WeightsError, match=r"no such file.*PRETRAINED="):
@@ -309,10 +300,6 @@ def test_files_that_are_missing_damaged_or_unsafe(
     damaged.write_bytes(b"not weights")
     with pytest.raises(WeightsError, match="cannot be read as weights"):
         load(str(damaged))
-    torch.save({"module.norm.weight": Payload()}, tmp_path / "code.pth")
-    with pytest.raises(WeightsError, match="more than tensors"):
-        load(str(tmp_path / "code.pth"))
-    assert "unpickled" not in capsys.readouterr().out
 
 
 def test_user_mistakes(weights: str, backbone: TwoTowers) -> None:

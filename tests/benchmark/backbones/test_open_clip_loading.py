@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import copy
 import json
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import open_clip
 import pytest
 import torch
@@ -164,36 +162,6 @@ def test_weights_of_another_architecture(tmp_path: Path, named_model: str) -> No
     assert "12 unknown (such as 'visual.transformer.resblocks.2." in message
     assert "'visual.positional_embedding': (26, 32) instead of (17, 32)" in message
     assert "\n" not in message
-
-
-class NotATensor:
-    """Stands for whatever else a pickle may hold."""
-
-
-@pytest.mark.parametrize("kind", ["text", "object", "numbers", "truncated", "torchscript", "npz"])
-def test_unreadable_weights_are_one_error(tmp_path: Path, named_model: str, kind: str) -> None:
-    suffix = {"npz": ".npz", "truncated": ".safetensors"}.get(kind, ".pt")
-    file = tmp_path / f"w{suffix}"
-    model = random_model(open_clip.get_model_config(named_model))
-    expected = "cannot be read as weights"
-    if kind == "text":
-        file.write_text("these are no weights")
-    elif kind == "object":
-        torch.save({"a": NotATensor()}, file)
-        expected = "it holds more than tensors, such as"
-    elif kind == "numbers":
-        torch.save({"a": 1.0}, file)
-    elif kind == "truncated":
-        write_weights(model, file)
-        file.write_bytes(file.read_bytes()[:1000])
-    elif kind == "torchscript":
-        with zipfile.ZipFile(file, "w") as archive:
-            archive.writestr("clip/constants.pkl", b"")
-    else:
-        np.savez(file, a=np.zeros(1))
-        expected = "big_vision"
-    with pytest.raises(WeightsError, match=expected):
-        load(BackboneSpec("open_clip", named_model, str(file)))
 
 
 def test_folder_faults(tmp_path: Path) -> None:

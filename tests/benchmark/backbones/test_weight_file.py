@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -176,8 +177,30 @@ class Attack:
         return os.mkdir, ("was-run",)
 
 
-def test_the_code_of_an_archive_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["text", "numbers", "truncated", "torchscript", "npz"])
+def test_unreadable_weights_are_one_error(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / {"npz": "w.npz", "truncated": "w.safetensors"}.get(kind, "w.pt")
+    if kind == "text":
+        file.write_text("these are no weights")
+    elif kind == "numbers":
+        torch.save({"a": 1.0}, file)
+    elif kind == "truncated":
+        save_file(STATE, file)
+        file.write_bytes(file.read_bytes()[:-10])
+    elif kind == "torchscript":
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("clip/constants.pkl", b"")
+    else:
+        np.savez(file, a=np.zeros(1))
+    said = "big_vision" if kind == "npz" else "cannot be read as weights"
+    with pytest.raises(WeightsError, match=said):
+        read_weights(file)
+
+
+def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="it holds more than tensors, such as a"):
+        read_weights(saved(tmp_path, {"module.norm.weight": Attack()}))
     with zipfile.ZipFile("w.pt", "w") as archive:
         archive.writestr("clip/constants.pkl", b"")
         archive.writestr("clip/data.pkl", pickle.dumps(Attack(), protocol=2))
