@@ -117,6 +117,14 @@ INERT: dict[str, tuple[Callable[[Cell], bool], str]] = {
         "this backbone prepares its clips in one way only",
     ),
     "preset": (lambda cell: cell.method.name == SOURCE, "the source model has no options"),
+    **dict.fromkeys(
+        ("columns", "gallery", "qrels", "clean", "split", "unlabelled"),
+        (
+            lambda cell: cell.suite != "own",
+            "it is about a table of your own (--data with a .csv, .tsv, .jsonl, .parquet or .tar, "
+            "a folder with a metadata.csv, or hf:NAME)",
+        ),
+    ),
 }
 """Setting -> whether it does nothing in a cell, and why. The one list of such cases.
 

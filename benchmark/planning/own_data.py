@@ -20,9 +20,6 @@ from benchmark.registry import BACKBONES, SHIFTS
 if TYPE_CHECKING:
     from benchmark.data.own.load import Understood
 
-_OWN_ONLY = ("columns", "gallery", "qrels", "clean", "split", "unlabelled")
-"""Settings that are about own data alone."""
-
 _EMBEDDED = {"video_audio": "mini-clips", "composed": "mini-composed:cirr"}
 """What "mini" means for tasks that the small CLIP does not do."""
 
@@ -45,9 +42,9 @@ def with_own_data(
             understood.
     """
     named = [name for name in config.benchmark if name != ALL and not name.startswith(PREFIX)]
-    is_table = bool(config.data) and is_own(config.data)
-    if not is_table or ((named or config.suite) and Path(config.data).is_dir()):
-        _refuse_own_settings(config)
+    if not is_own(config.data) or ((named or config.suite) and Path(config.data).is_dir()):
+        if not config.benchmark and not config.suite:
+            refuse_other_files(config.data)
         return config, choices
     if named or config.suite:
         what = f"--benchmark {named[0]}" if named else f"--suite {config.suite}"
@@ -179,16 +176,3 @@ def _model(model: str, task: str) -> str:
         "your own data need a model: --model NAME (MODEL=NAME). For these data there are "
         f"{'; '.join(able)}"
     )
-
-
-def _refuse_own_settings(config: BenchConfig) -> None:
-    if config.data and not config.benchmark and not config.suite:
-        refuse_other_files(config.data)
-    for name in _OWN_ONLY:
-        if getattr(config, name):
-            raise ConfigError(
-                f"--{name} is about a table of your own, and "
-                f"{f'--data {config.data} is none' if config.data else 'there is no --data'}; "
-                "expected a .csv, .tsv, .jsonl, .parquet or .tar, a folder with a metadata.csv, "
-                "or hf:NAME"
-            )

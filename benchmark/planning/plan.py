@@ -36,7 +36,6 @@ from benchmark.planning.compatibility import (
     select_all,
     why_not,
 )
-from benchmark.planning.own_data import with_own_data
 from benchmark.planning.specs import (
     OWN_BACKBONE,
     Choice,
@@ -208,8 +207,12 @@ def _block(
     said = {name for name, traced in settings.items() if traced.origin not in _UNSAID}
     choices: Mapping[str, Sequence[Choice]]
     choices = {name: _choices(settings[name]) for name in WITH_CHOICES}
-    with located(settings["data"].line):
-        config, choices = with_own_data(_plain(settings), choices, said)
+    config = _plain(settings)
+    if config.data:
+        from benchmark.planning.own_data import with_own_data
+
+        with located(settings["data"].line):
+            config, choices = with_own_data(config, choices, said)
     selection = select(config) if strict else select_all(config)
     methods = method_variants(choices["method"], config, flags)
     streams = list(stream_specs(choices["stream"], config, flags))

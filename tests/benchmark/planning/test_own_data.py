@@ -102,7 +102,7 @@ def test_a_file_that_is_no_table(tmp_path, name):
 @pytest.mark.parametrize("name", ["columns", "gallery", "qrels", "clean", "split", "unlabelled"])
 def test_settings_of_own_tables_need_one(tmp_path, name):
     value = {"columns": ("image=a",), "unlabelled": True}.get(name, "x")
-    with pytest.raises(ConfigError, match=f"--{name} is about a table of your own"):
+    with pytest.raises(ConfigError, match=f"--{name} has no effect here: it is about a table"):
         planned(tmp_path, benchmark=("coco-c-image",), **{name: value})
 
 
@@ -175,7 +175,7 @@ def test_a_grid_takes_all_shifts_that_fit_the_queries(tmp_path):
         ("model: mini\ndata: {}/no.csv\n", r"my.yaml:2: there is no table"),
         ("data: {}/t.csv\nmodel: mini\nsuite: mini\n", r"my.yaml:1: --data .*--suite mini runs"),
         ("data: {}/t.csv\nmodel: mini\nbenchmark: own:x-i2t\n", "not 'own:x-i2t'"),
-        ("gallery: {}/t.csv\n", "--gallery is about a table of your own"),
+        ("gallery: {}/t.csv\n", "my.yaml:1: 'gallery' has no effect here: it is about a table of"),
         ("data: {}/t.csv\nmodel: mini\ncolumns: picture=a\n", "does not say which column"),
     ],
 )
