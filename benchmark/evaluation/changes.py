@@ -24,9 +24,6 @@ from shifts.audio.item import Audio
 from shifts.base import Shift, ShiftError, item_generator
 from shifts.composed import Composed
 
-LITTLE = 5.0
-"""A shift that changes a smaller share of the queries (percent) is warned of."""
-
 PARTS = {"composed": {"image": "pixels", "text": "text"}}
 """Modality -> its parts, as ``sizes`` names them; the others are of one part."""
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.retrieval import Relevance
+from benchmark.metrics import CONFLICT_DEGREES
 
 _PAIRS_AT_ONCE = 1 << 14
 
@@ -24,9 +25,6 @@ one sum in the last digit; all published benchmarks have fewer."""
 
 HUBNESS_AT = 10
 """k of the k-occurrences; Radovanovic et al. (2010) use it throughout."""
-
-CONFLICT_DEGREES = 90.0
-"""Two gradients conflict when the angle between them is larger than this."""
 
 
 def uniformity(queries: Tensor) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from benchmark.cell import CLEAN, SOURCE
-from benchmark.metrics.probes import CONFLICT_DEGREES
+from benchmark.metrics import CONFLICT_DEGREES
 from benchmark.report.claim_rules import (
     PARTS,
     TWIN,

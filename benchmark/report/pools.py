@@ -16,9 +16,9 @@ from typing import TypeVar
 import numpy as np
 
 from benchmark.cell import CLEAN, SOURCE, Status
-from benchmark.evaluation.changes import LITTLE
 from benchmark.metrics.intervals import Comparison, Interval, mean_interval, paired_comparison
 from benchmark.report.results import (
+    LITTLE,
     NOTHING,
     SECTIONS,
     CellResult,

@@ -20,7 +20,6 @@ import numpy as np
 
 from benchmark.cell import CLEAN, Record, Status, method_label
 from benchmark.config.presets import tuned
-from benchmark.evaluation.changes import LITTLE, PARTS
 from benchmark.metrics.intervals import Comparison, paired_comparison
 from methods import BUILTINS
 
@@ -269,6 +268,10 @@ def unique_titles(names: Mapping[Setting, tuple[str, CellResult]]) -> dict[Setti
 
 
 NOTHING = "changed nothing"
+LITTLE = 5.0
+"""A shift that changes a smaller share of the queries (percent) is warned of."""
+PARTS = ("image", "text")
+"""Parts of composed queries that a shift changes, each or both."""
 
 
 def most_shifted(
@@ -306,7 +309,7 @@ def warnings(results: Iterable[CellResult]) -> list[str]:
         shares = {"": result.coverage}
         if not result.coverage < LITTLE:  # that would tell it already
             part = result.record.cell["shift"].get("options", {}).get("part", "both")
-            meant = [name for parts in PARTS.values() for name in parts if part in ("both", name)]
+            meant = [name for name in PARTS if part in ("both", name)]
             domains = result.record.cell.get("stream", {}).get("domains", ())
             labels = [f"{domain['name']}-{domain['severity']}" for domain in domains]
             probes = result.record.probes

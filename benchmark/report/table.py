@@ -17,7 +17,6 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from benchmark.cell import CLEAN, SOURCE, StreamSpec, domain_labels
-from benchmark.evaluation.changes import LITTLE
 from benchmark.metrics.intervals import RULE, Comparison
 from benchmark.report.display import FittedTable, data_table, plain
 from benchmark.report.pools import (
@@ -28,7 +27,7 @@ from benchmark.report.pools import (
     metrics_of,
     shift_pools,
 )
-from benchmark.report.results import NOTHING, CellResult, Setting
+from benchmark.report.results import LITTLE, NOTHING, CellResult, Setting
 from benchmark.report.style import COLUMNS, Column
 from benchmark.report.verdict import NOTES, seed_notes, tuned_by_method, tuned_notes, tuned_text
 

@@ -13,16 +13,16 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from benchmark.cell import CLEAN, SOURCE
-from benchmark.evaluation.changes import LITTLE
-from benchmark.metrics.probes import CONFLICT_DEGREES
+from benchmark.metrics import CONFLICT_DEGREES
 from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, labels_of
+from benchmark.report.results import LITTLE, PARTS
 
 PER_PAGE = 50
 """Shifts in one figure of ``coverage``."""
 
-_PARTS = {"image": ("^", -0.3), "text": ("s", 0.3)}
-"""Part of a composed query -> its marker, and how far below the row's middle it stands."""
+_MARKS = (("^", -0.3), ("s", 0.3))
+"""For each of ``PARTS`` a marker, and how far below the row's middle it stands."""
 _COLOUR = "#5b7fa6"
 
 PROBES = ("uniformity", "gap", "consistency")
@@ -191,7 +191,7 @@ def coverage(shown: Sequence[Pool]) -> Figure:
     rows = [f"{names[pool.first.place]}  {layout.shift_label(pool)}" for pool in shown]
     layout.name_bars((share, size), rows, 46, fontsize=7.5)
     note = f"dotted line: {LITTLE:g} %, under which a shift says little"
-    if any(pool.values("probes", f"coverage_{part}") for pool in shown for part in _PARTS):
+    if any(pool.values("probes", f"coverage_{part}") for pool in shown for part in PARTS):
         note += "; triangle: images alone; square: captions alone"
     figure.supxlabel(note, fontsize=7.5, color=layout.QUIET)
     count = f"{len(shown)} shift{'s' if len(shown) != 1 else ''}"
@@ -206,7 +206,7 @@ def _bar(axis: Axes, y: int, pool: Pool, name: str, digits: int) -> None:
         return
     axis.barh(y, value, 0.62, color=_COLOUR)
     layout.beside(axis, f"{value:.{digits}f}", value, y)
-    for part, (marker, down) in _PARTS.items():
+    for part, (marker, down) in zip(PARTS, _MARKS, strict=True):
         of_part = pool.mean("probes", f"{name}_{part}")
         if math.isfinite(of_part):
             axis.plot([of_part], [y + down], marker, color="white", markersize=4,

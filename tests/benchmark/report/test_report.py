@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -381,3 +383,10 @@ def test_the_bank_is_part_of_a_methods_name():
     rows = tidy([result.record for result in results])
     assert set(rows["method"]) == set(board["method"])
     assert method_rank("nnn[past_queries]")[0] == method_rank("nnn")[0] > method_rank("rest")[0]
+
+
+def test_a_report_does_without_torch():
+    rooms = ("writing", "table", "unlabelled", "reported", "claims", "plots")
+    imports = "; ".join(f"import benchmark.report.{room}" for room in rooms)
+    code = f"import sys; {imports}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
