@@ -103,11 +103,27 @@ class FrameFiles(_Kept):
     """Videos: one image file per frame, in order of time."""
 
     def __getitem__(self, index: int, /) -> Frames:
-        frames = read_frames(self.paths[index], video=self.ids[index])
+        """(T, H, W, 3) uint8, T = number of files; grey, palette and CMYK frames become RGB.
+
+        Raises:
+            DataError: no frame, a frame that cannot be decoded (named), or frames of unlike sizes.
+        """
+        paths, video = self.paths[index], self.ids[index]
+        if not paths:
+            raise DataError(f"video {video!r} has no frames; expected at least one image file")
+        frames = [read_image(path) for path in paths]
+        first = frames[0].shape
+        for path, frame in zip(paths, frames, strict=True):
+            if frame.shape != first:
+                raise DataError(
+                    f"video {video!r} has frames of unlike sizes: {paths[0]} is {first[1]} x "
+                    f"{first[0]}, {path} is {frame.shape[1]} x {frame.shape[0]} (width x height); "
+                    "extract its frames again"
+                )
         if self.digests:
-            for path, digest in zip(self.paths[index], self.digests[index], strict=True):
+            for path, digest in zip(paths, self.digests[index], strict=True):
                 refuse_changed(path, digest)
-        return frames
+        return np.stack(frames)
 
 
 def refuse_changed(path: Path, digest: str) -> None:
@@ -163,33 +179,6 @@ def read_image(path: Path, file: BinaryIO | None = None) -> np.ndarray:
             f"image {path} cannot be decoded ({reason_of(error)}); "
             "expected a sound JPEG, PNG or other file that Pillow reads; fetch it again"
         ) from None
-
-
-def read_frames(paths: Sequence[Path], *, video: str) -> Frames:
-    """Decodes the frames of one video; grey, palette and CMYK frames become RGB.
-
-    Args:
-        paths: one image file per frame, in order of time.
-        video: the video's id, for error messages.
-
-    Returns:
-        (T, H, W, 3) uint8, T = number of files.
-
-    Raises:
-        DataError: no frame, a frame that cannot be decoded (named), or frames of unlike sizes.
-    """
-    if not paths:
-        raise DataError(f"video {video!r} has no frames; expected at least one image file")
-    frames = [read_image(path) for path in paths]
-    first = frames[0].shape
-    for path, frame in zip(paths, frames, strict=True):
-        if frame.shape != first:
-            raise DataError(
-                f"video {video!r} has frames of unlike sizes: {paths[0]} is {first[1]} x "
-                f"{first[0]}, {path} is {frame.shape[1]} x {frame.shape[0]} (width x height); "
-                "extract its frames again"
-            )
-    return np.stack(frames)
 
 
 def read_audio(path: Path, file: BinaryIO | None = None) -> Audio:

@@ -11,7 +11,6 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -211,14 +210,25 @@ def open_hub(place: str) -> Mapping[str, Any]:
     library = import_extra("datasets", "datasets", what, DataError)
     name, configuration = configured(place)
     folder = Path(name)
-    with _offline(library):
-        try:
-            if is_saved(folder):
-                found = library.load_from_disk(str(folder))
-            else:
-                found = library.load_dataset(name, configuration or None)
-        except Exception as error:  # the library's own, and those of every builder
-            raise DataError(_not_found(name, configuration, error, library)) from None
+    # Off the network and the terminal; the library reads its switches at each use.
+    config, utils = library.config, library.utils
+    before, level = config.HF_HUB_OFFLINE, utils.logging.get_verbosity()
+    quiet = utils.are_progress_bars_disabled()
+    config.HF_HUB_OFFLINE = True
+    utils.logging.set_verbosity_error()
+    utils.disable_progress_bars()
+    try:
+        if is_saved(folder):
+            found = library.load_from_disk(str(folder))
+        else:
+            found = library.load_dataset(name, configuration or None)
+    except Exception as error:  # the library's own, and those of every builder
+        raise DataError(_not_found(name, configuration, error, library)) from None
+    finally:
+        config.HF_HUB_OFFLINE = before
+        utils.logging.set_verbosity(level)
+        if not quiet:
+            utils.enable_progress_bars()
     return found if isinstance(found, Mapping) else {"": found}
 
 
@@ -286,21 +296,3 @@ def _names(column: Any) -> list[str | None]:
             chunk.is_valid().to_pylist(), chunk.field("path").to_pylist(), strict=True
         )
     ]
-
-
-@contextmanager
-def _offline(library: Any) -> Iterator[None]:
-    """Keeps the library off the network and the terminal; it reads its switches at each use."""
-    config, utils = library.config, library.utils
-    before, level = config.HF_HUB_OFFLINE, utils.logging.get_verbosity()
-    quiet = utils.are_progress_bars_disabled()
-    config.HF_HUB_OFFLINE = True
-    utils.logging.set_verbosity_error()
-    utils.disable_progress_bars()
-    try:
-        yield
-    finally:
-        config.HF_HUB_OFFLINE = before
-        utils.logging.set_verbosity(level)
-        if not quiet:
-            utils.enable_progress_bars()

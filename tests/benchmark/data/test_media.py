@@ -12,7 +12,6 @@ from benchmark.data.media import (
     ImageFiles,
     WavFiles,
     read_audio,
-    read_frames,
     read_image,
 )
 from benchmark.errors import DataError
@@ -136,7 +135,7 @@ def test_frames_of_every_colour_mode_are_stacked_in_order(tmp_path: Path, mode: 
 
 def test_a_video_without_frames_is_refused() -> None:
     with pytest.raises(DataError, match="video 'a' has no frames"):
-        read_frames([], video="a")
+        FrameFiles(["a"], [[]])[0]
 
 
 def test_sounds_are_read_in_order(tmp_path: Path) -> None:
@@ -151,6 +150,6 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.jpg does not exist"):
         read_image(tmp_path / "gone.jpg")
     with pytest.raises(DataError, match=r"gone\.jpg does not exist"):
-        read_frames([tmp_path / "gone.jpg"], video="a")
+        FrameFiles(["a"], [[tmp_path / "gone.jpg"]])[0]
     with pytest.raises(DataError, match=r"no audio file .*gone\.wav"):
         read_audio(tmp_path / "gone.wav")
