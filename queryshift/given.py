@@ -16,10 +16,10 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder
-from benchmark.data.card import TASKS, own_card
+from benchmark.data.card import PREFIX, TASKS, own_card
 from benchmark.data.media import to_rgb
 from benchmark.data.own.load import FORMS, Understood, from_frame
-from benchmark.data.own.source import PREFIX, plain_name
+from benchmark.data.own.source import plain_name
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import build
 from benchmark.errors import ConfigError, DataError, PluginError

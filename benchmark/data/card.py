@@ -22,8 +22,6 @@ from benchmark.cell import BackboneSpec
 from benchmark.config.files import Document, read_document
 from benchmark.config.validate import kinds_of, mapping, named
 from benchmark.data.datasets import BUILTINS as DATASETS
-from benchmark.data.own.source import PREFIX
-from benchmark.data.own.source import SUITE as OWN
 from benchmark.errors import ConfigError, unknown
 
 SEPARATOR = "+"
@@ -31,6 +29,10 @@ SEPARATOR = "+"
 
 SPLIT = "@"
 """Between a benchmark's id and another split of its data set than the card's."""
+
+OWN = "own"
+PREFIX = "own:"
+"""Suite of the user's own data, and how the names of its benchmarks begin."""
 
 BOTH = "both"
 """Query side of an entry that makes two benchmarks, one per direction."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.card import BenchmarkCard
+from benchmark.data.card import OWN, BenchmarkCard
 from benchmark.data.datasets import BUILTINS as DATASETS
 from benchmark.data.datasets.base import (
     ClipPairs,
@@ -23,7 +23,6 @@ from benchmark.data.datasets.base import (
     content_fingerprint,
     file_digests,
 )
-from benchmark.data.own.source import SUITE
 from benchmark.data.retrieval import Items, Relevance, RetrievalSet, Texts
 from benchmark.errors import ConfigError, DataError
 from shifts.composed import Composed
@@ -86,7 +85,7 @@ def load_retrieval_set(
         DataError: data missing or malformed, of another task, or counts that differ from the
             card's.
     """
-    if card.suite == SUITE:
+    if card.suite == OWN:
         from benchmark.data.own.load import load_own
 
         return load_own(card, str(root), allow_missing=allow_missing)

@@ -28,6 +28,7 @@ from benchmark.config.files import user_path
 from benchmark.config.presets import parse
 from benchmark.config.run import BenchConfig
 from benchmark.data.card import (
+    PREFIX,
     SEPARATOR,
     SPLIT,
     BenchmarkCard,
@@ -35,7 +36,6 @@ from benchmark.data.card import (
     home_card,
     load_suite,
 )
-from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import load_retrieval_set
 from benchmark.errors import ConfigError, PluginError, QueryShiftError, reason_of
@@ -46,6 +46,7 @@ from shifts import digests
 
 if TYPE_CHECKING:
     from benchmark.data.datasets.ready_made import ReadyMade
+    from benchmark.data.own.source import OwnSource
 
 logger = logging.getLogger(__name__)
 
@@ -112,11 +113,20 @@ def _load_data(
     return join(sets)
 
 
+def _own(cell: Cell) -> OwnSource | None:
+    """Where the user's own data lie; None where the cell runs on others."""
+    if not cell.benchmark.startswith(PREFIX):
+        return None
+    from benchmark.data.own.source import OwnSource
+
+    return OwnSource.of(cell.data_root)
+
+
 def _training_of(cell: Cell) -> Cell | None:
     """The clean cell of a benchmark's training split; of own data its rows of that split."""
     names, root = cell.benchmark.split(SEPARATOR), cell.data_root
-    if cell.benchmark.startswith(PREFIX):
-        if not root or (own := OwnSource.of(root)).clean:
+    if own := _own(cell):
+        if not root or own.clean:
             return None
         root, splits = replace(own, split=TRAIN).text, [TRAIN]
     else:
@@ -138,14 +148,13 @@ def clean_share(cell: Cell) -> int:
     The embedded encoders see all of them. For others that costs a seventh of a cell's time. Without
     labels all are needed too: they are what tells the size of the shift.
     """
-    log = cell.benchmark.startswith(PREFIX) and OwnSource.of(cell.data_root).unlabelled
-    return 1 if cell.backbone.embedded or log else 4
+    own = _own(cell)
+    return 1 if cell.backbone.embedded or (own and own.unlabelled) else 4
 
 
 def _home_of(cell: Cell) -> Cell | None:
     """The clean cell of the benchmarks that the weights' home is, one for each of the cell's."""
-    if cell.benchmark.startswith(PREFIX):
-        own = OwnSource.of(cell.data_root)
+    if own := _own(cell):
         if own.unlabelled and not own.clean and (origin := _home_of_weights(cell)):
             return _clean(cell, suite=origin.suite, benchmark=origin.id, data_root="")
         if not own.clean:  # real domains are a shift already: there is nothing clean

@@ -34,9 +34,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, PartTexts, data_identity
 from benchmark.config.files import atomic_write
-from benchmark.data.card import SEPARATOR, SPLIT, BenchmarkCard
+from benchmark.data.card import PREFIX, SEPARATOR, SPLIT, BenchmarkCard
 from benchmark.data.datasets import BUILTINS as DATASETS
-from benchmark.data.own.source import PREFIX, OwnSource
 from benchmark.data.tasks import files_of
 from benchmark.evaluation.environment import LIBRARIES, version_of
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN
@@ -181,6 +180,8 @@ class Fingerprints:
 def data_here(cell: Cell) -> bool:
     """Whether a cell's data lie on this machine, as far as its data folder tells."""
     if cell.benchmark.startswith(PREFIX):
+        from benchmark.data.own.source import OwnSource
+
         return OwnSource.of(cell.data_root).exists
     if cell.data_root:
         return os.path.isdir(os.path.expanduser(cell.data_root))

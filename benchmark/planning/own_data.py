@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from benchmark.cell import CLEAN, DOMAIN
 from benchmark.config.run import BenchConfig
-from benchmark.data.card import TASKS, benchmark_card
-from benchmark.data.own.source import PREFIX, OwnSource, is_own, read_columns, refuse_other_files
+from benchmark.data.card import PREFIX, TASKS, benchmark_card
+from benchmark.data.own.source import OwnSource, is_own, read_columns, refuse_other_files
 from benchmark.errors import ConfigError, did_you_mean
 from benchmark.evaluation.stream import MIXING
 from benchmark.planning.compatibility import ALL, why_not

@@ -24,7 +24,7 @@ from benchmark.cell import Cell, MethodSpec, Record, Status
 from benchmark.config.files import atomic_write
 from benchmark.config.presets import BY_HAND, USER_FILE, complete, shipped_path
 from benchmark.config.run import Traced
-from benchmark.data.own.source import SUITE as OWN
+from benchmark.data.card import OWN
 from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import open_table
 from benchmark.errors import ConfigError, ResultsError

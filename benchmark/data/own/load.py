@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.data.card import TASKS, BenchmarkCard
+from benchmark.data.card import PREFIX, TASKS, BenchmarkCard
 from benchmark.data.datasets.base import (
     ClipPairs,
     ComposedQueries,
@@ -35,7 +35,7 @@ from benchmark.data.own.rows import (
     text_of,
     texts_of,
 )
-from benchmark.data.own.source import PREFIX, OwnSource
+from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import Table, of_frame, open_table
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import build

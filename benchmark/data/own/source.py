@@ -18,8 +18,6 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 from benchmark.data.datasets.nearby import is_junk, packed, unpacking
 from benchmark.errors import ConfigError, DataError
 
-SUITE = "own"
-PREFIX = "own:"
 HUB = "hf:"
 """Begins the name of a data set in the local cache of Hugging Face's library."""
 
