@@ -210,7 +210,7 @@ def program() -> NoReturn:
     finally:
         gc.disable()  # else Python looks through a million objects once more before it ends
         if threading.active_count() > 1:
-            from benchmark.executors.ending import end_despite_threads
+            from benchmark.executors.worker import end_despite_threads
 
             end_despite_threads(code)
     sys.exit(code)

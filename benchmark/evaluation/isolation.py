@@ -83,7 +83,10 @@ _COMPUTATION: tuple[Setting, ...] = (
         lambda value: torch.autograd.set_detect_anomaly(*value),
     ),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    (lambda: _flushes(), torch.set_flush_denormal),
+    (  # whether the smallest numbers become 0
+        lambda: not bool(torch.tensor([1e-42], dtype=torch.float32).mul(1.0).item()),
+        torch.set_flush_denormal,
+    ),
     (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
     _flag(torch.backends.cudnn, "enabled"),
     _flag(torch.backends.cudnn, "benchmark"),
@@ -91,10 +94,6 @@ _COMPUTATION: tuple[Setting, ...] = (
     (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
     (np.geterr, lambda value: np.seterr(**value)),
 )
-
-
-def _flushes() -> bool:
-    return not bool(torch.tensor([1e-42], dtype=torch.float32).mul(1.0).item())
 
 
 def _put_environment(value: Mapping[str, str]) -> None:
@@ -190,7 +189,11 @@ class Isolation:
         self._open = [n for n in ("stdout", "stderr") if not _closed(n)]
         self._inference = torch.is_inference_mode_enabled()
         self._modes = torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
-        self._hooks = [(hooks, dict(hooks)) for hooks in _global_hooks()]
+        self._hooks = [
+            (hooks, dict(hooks))
+            for name, hooks in (*vars(module_hooks).items(), *vars(optimizer_hooks).items())
+            if name.startswith("_global_") and isinstance(hooks, dict)
+        ]
         self._names = [(owner, dict(vars(owner))) for owner in _owners()]
 
     def restore(self) -> tuple[list[str], bool]:
@@ -324,13 +327,6 @@ def _owners() -> list[Any]:
             if isinstance(value, type) and value.__module__.startswith(_WATCHED):
                 owners[id(value)] = value
     return list(owners.values())
-
-
-def _global_hooks() -> list[Any]:
-    found = (*vars(module_hooks).items(), *vars(optimizer_hooks).items())
-    return [
-        value for name, value in found if name.startswith("_global_") and isinstance(value, dict)
-    ]
 
 
 def digest(tensors: Iterable[Tensor]) -> bytes:

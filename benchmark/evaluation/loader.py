@@ -93,7 +93,10 @@ class StreamCache:
         row = row_of(self._queries, index)
         if row is None or self._write(row, value):
             return
-        kept = _narrow(value)
+        kept = value
+        if value.dtype == torch.int64:  # such as tokens: in half the memory where they fit
+            half = value.to(torch.int32)
+            kept = half if torch.equal(half.to(torch.int64), value) else value
         if kept.nbytes > self._room():
             return
         form = value.shape, value.dtype, kept.dtype
@@ -132,14 +135,6 @@ class StreamCache:
         if self._entry is not None:
             self._entry.discard()
         self._entry = self._disk = None
-
-
-def _narrow(value: Tensor) -> Tensor:
-    """Whole numbers in half the memory where they fit, such as tokens; anything else as it is."""
-    if value.dtype != torch.int64:
-        return value
-    half = value.to(torch.int32)
-    return half if torch.equal(half.to(torch.int64), value) else value
 
 
 @dataclass(frozen=True)

@@ -208,10 +208,6 @@ class Resources:
                 f"method {cell.method.name!r} wrote into {touched}; it must work on a copy"
             )
 
-    def begin(self) -> None:
-        """A cell begins: what is written to the disk cache from now on is its own."""
-        self.disk.written.clear()
-
     def forget(self) -> None:
         """Drops all that is kept, and what the cell under way has written to the disk cache.
 

@@ -47,7 +47,7 @@ def run_cell(
     """
     with _noticed() as pressed:
         before = Isolation(foreign=_foreign(cell))
-        resources.begin()
+        resources.disk.written.clear()  # from now on it is the cell's own
         try:
             record, arrays = _contained(cell, resources, progress, pressed)
         finally:

@@ -15,9 +15,13 @@ from typing import Any
 
 from benchmark.errors import ConfigError, import_extra
 from benchmark.evaluation.resources import Resources
-from benchmark.executors.ending import end_despite_threads
 from benchmark.executors.processes import PoolExecutor, Worker
-from benchmark.executors.worker import child_variables, environment_of_children, serve
+from benchmark.executors.worker import (
+    child_variables,
+    end_despite_threads,
+    environment_of_children,
+    serve,
+)
 
 JOBS = 16
 """Jobs at most, where nothing else is asked for."""

@@ -1,10 +1,12 @@
-"""Worker: runs the cells that it is sent, in a process of its own."""
+"""Worker: runs the cells that it is sent, in a process of its own; the end of such a process."""
 
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,9 @@ from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.evaluation.workers import ALLOCATOR_VARIABLES, WORKERS_VARIABLE
+
+GRACE = 5.0
+"""Seconds that threads of others have to finish when a process ends; Python would wait for ever."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -118,3 +123,28 @@ def serve(
             channel.send(("done", *context.run(cell, relay)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the other end is done with us, or gone
+
+
+def end_despite_threads(code: int, grace: float = GRACE) -> None:
+    """Lets this process end at most ``grace`` seconds after its work, with this exit code.
+
+    A method that starts a thread and never ends it would keep a run from ending. Returns at once;
+    Python ends as always, and only where it waits for such threads it is cut short with a line.
+    """
+    timer = threading.Timer(grace, _end, (code,))
+    timer.daemon = True
+    timer.start()
+
+
+def _end(code: int) -> None:
+    own = (threading.main_thread(), threading.current_thread())
+    names = [repr(t.name) for t in threading.enumerate() if not t.daemon and t not in own]
+    if not names:
+        return
+    with suppress(Exception):
+        line = "warning: ended without waiting for threads that a plugin left running"
+        print(f"{line}: {', '.join(names)}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)

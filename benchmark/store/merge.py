@@ -41,7 +41,11 @@ def merge_runs(folders: Sequence[Path], target: Path) -> tuple[dict[str, int], i
         ResultsError: files that are no records, rows that must not stand together, two different
             results of one cell, or a target that cannot be written. Nothing is written then.
     """
-    _check_target(folders, target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ResultsError(f"{target} exists and is not empty; name a new folder (--out)")
+    for folder in folders:
+        if folder.resolve() in (target.resolve(), *target.resolve().parents):
+            raise ResultsError(f"{target} lies in {folder}, which is to be merged; name another")
     cells: list[StoredCell] = []
     problems: list[str] = []
     for folder in dict.fromkeys(path.resolve() for path in folders):
@@ -58,14 +62,6 @@ def merge_runs(folders: Sequence[Path], target: Path) -> tuple[dict[str, int], i
     chosen, duplicates = _without_duplicates(cells)
     _copy(chosen, target)
     return dict(Counter(cell.record.status.value for cell in chosen)), duplicates
-
-
-def _check_target(folders: Sequence[Path], target: Path) -> None:
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ResultsError(f"{target} exists and is not empty; name a new folder (--out)")
-    for folder in folders:
-        if folder.resolve() in (target.resolve(), *target.resolve().parents):
-            raise ResultsError(f"{target} lies in {folder}, which is to be merged; name another")
 
 
 def _refuse(problems: Sequence[str], what_to_do: str) -> None:

@@ -109,7 +109,9 @@ def read_cell(path: Path) -> StoredCell:
         ResultsError: the file is no record or contradicts itself; says what is wrong.
     """
     try:
-        values = _values(path)
+        values = json.loads(_content(path).decode("utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("it is not a JSON object")
         if type(schema := values.get("schema")) is not int:
             raise ValueError(f"its schema is {schema!r}; this version reads {SCHEMA_VERSION}")
         if schema != SCHEMA_VERSION:
@@ -165,13 +167,6 @@ def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
     others = {name: value for name, value in values.items() if name != "digest"}
     text = json.dumps(others, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return {**others, "digest": hashlib.sha256(text.encode()).hexdigest()}
-
-
-def _values(path: Path) -> dict[str, Any]:
-    values = json.loads(_content(path).decode("utf-8"))
-    if not isinstance(values, dict):
-        raise ValueError("it is not a JSON object")
-    return values
 
 
 def _content(path: Path) -> bytes:
