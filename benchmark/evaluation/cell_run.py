@@ -15,7 +15,10 @@ from benchmark.backbones.base import DualEncoder
 from benchmark.backbones.precision import PreciseBackbone
 from benchmark.cell import CLEAN, DOMAIN, TRAIN, Cell, Record, Status, domain_labels
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.evaluation.answers import (
+from benchmark.evaluation.callbacks import Callback
+from benchmark.evaluation.environment import Clock, PassCounter, counted, peak_mb, start_peak
+from benchmark.evaluation.isolation import digest, seed_globals, weights_of
+from benchmark.evaluation.measures import (
     Answers,
     Candidates,
     candidates_of,
@@ -23,9 +26,6 @@ from benchmark.evaluation.answers import (
     check_output,
     geometry,
 )
-from benchmark.evaluation.callbacks import Callback
-from benchmark.evaluation.environment import Clock, PassCounter, counted, peak_mb, start_peak
-from benchmark.evaluation.isolation import digest, seed_globals, weights_of
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.source_model import embed_distinct, recall_of_rows
 from benchmark.evaluation.stream import Batch, derive_seed

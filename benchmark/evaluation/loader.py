@@ -15,10 +15,13 @@ import torch
 from torch import Tensor
 
 from benchmark.backbones.base import DualEncoder, Staged, on_device
+from benchmark.cell import ShiftSpec
 from benchmark.data.retrieval import RetrievalSet
+from benchmark.errors import DataError
 from benchmark.evaluation.cache import CacheKey, DiskCache
-from benchmark.evaluation.changes import Changes, Corruption, row_of, sizes
+from benchmark.evaluation.measures import Changes, row_of, sizes
 from benchmark.evaluation.workers import loaded, loader_workers, one_thread
+from shifts.base import Shift, ShiftError, item_generator
 
 _PLAIN_TO_SEE = 0.01
 """From this mean difference on (of full scale), pixels or samples that changed reach the encoder as
@@ -135,6 +138,58 @@ class StreamCache:
         if self._entry is not None:
             self._entry.discard()
         self._entry = self._disk = None
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """What hits a query.
+
+    Attributes:
+        apply: (item, index of the query) -> corrupted item.
+        untouched: item -> how the shift returns it when its operator does nothing to it (see
+            ``Shift.untouched``).
+    """
+
+    apply: Callable[[Any, int], Any]
+    untouched: Callable[[Any], Any] = lambda item: item
+
+
+def corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str], Any]:
+    """(item, its id) -> the item under a shift, whatever else is in the stream.
+
+    The function raises DataError where the shift refuses the item.
+
+    Raises:
+        ShiftError: a severity that the shift does not have.
+    """
+    shift.check_severity(spec.severity)
+
+    def corrupt(item: Any, item_id: str) -> Any:
+        generator = item_generator(seed, spec.name, spec.severity, item_id)
+        try:
+            found = shift.apply(item, spec.severity, generator)
+        except ShiftError as error:
+            raise DataError(f"query {item_id!r}: {error}") from error
+        if isinstance(item, np.ndarray | str):
+            _refuse_other_kind(found, item, f"shift {spec.name!r} made of query {item_id!r}")
+        return found
+
+    return corrupt
+
+
+def _refuse_other_kind(found: Any, item: Any, what: str) -> None:
+    """Refuses what no query of the item's kind can be: it would fail far from its cause."""
+    kind = type(found).__name__
+    if isinstance(item, str):
+        if not isinstance(found, str):
+            raise DataError(f"{what} a {kind}; expected a text")
+    elif not isinstance(found, np.ndarray):
+        raise DataError(f"{what} a {kind}; expected an array of {item.dtype}")
+    elif (found.dtype, found.ndim) != (item.dtype, item.ndim) or not found.size:
+        raise DataError(
+            f"{what} an array of {found.dtype}, shape {found.shape}; expected {item.dtype}, of the "
+            f"form of {item.shape}"
+        )
 
 
 @dataclass(frozen=True)
@@ -288,11 +343,7 @@ class QueryInputs:
         return torch.from_numpy(self._made_of([index])[0].rows).clone() if found is None else found
 
     def _note(self, index: int, made: _Made) -> None:
-        if self._changes is None:
-            return
-        if made.changed is None:
-            self._changes.leave(index)
-        else:
+        if self._changes is not None:
             self._changes.note(index, made.changed, made.sizes)
 
     def _made_of(self, indices: Iterable[int]) -> list[_Made]:

@@ -18,10 +18,10 @@ from benchmark.data.datasets.base import Numbered
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
 from benchmark.evaluation.cache import CacheKey, LRUCache
-from benchmark.evaluation.changes import Changes
 from benchmark.evaluation.environment import numerics
 from benchmark.evaluation.fingerprints import code_of
 from benchmark.evaluation.loader import QueryInputs
+from benchmark.evaluation.measures import Changes
 from benchmark.evaluation.stream import chosen_queries
 from benchmark.metrics.ranking import copies_of, gallery_of, rank, settled
 from benchmark.metrics.recall import recall_at

@@ -17,9 +17,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark.cell import ShiftSpec
 from benchmark.data.retrieval import RetrievalSet
-from benchmark.evaluation.changes import Corruption, corruption
 from benchmark.evaluation.environment import usable_cores
-from benchmark.evaluation.loader import QueryInputs
+from benchmark.evaluation.loader import Corruption, QueryInputs, corruption
 from benchmark.evaluation.workers import keep_freed_memory, loaded
 from shifts.base import Shift
 from shifts.builtin import builtin_class

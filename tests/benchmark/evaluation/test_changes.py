@@ -16,7 +16,7 @@ from benchmark.cell import Cell, Record, ShiftSpec, Status, StreamSpec
 from benchmark.data.datasets.ready_made import ReadyMade
 from benchmark.data.retrieval import Texts
 from benchmark.evaluation.cache import DiskCache
-from benchmark.evaluation.changes import sizes
+from benchmark.evaluation.measures import sizes
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from shifts.audio.item import Audio
