@@ -19,7 +19,7 @@ def captions_for(index: int, count: int = 5) -> list[str]:
 
 
 def write_pictures(folder: Path, names: list[str]) -> None:
-    """Small non-square JPEGs of different colours."""
+    """Small non-square pictures of different colours."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, name in enumerate(names):
         rng = np.random.default_rng(index)

@@ -152,10 +152,7 @@ def make_remote_sensing(root: Path, name: str = "rsicd", images: int = 4) -> Pat
         "rsitmd": ("dataset_RSITMD.json", "images", ".tif"),
     }[name]
     names = [remote_name(i, suffix) for i in range(images)]
-    if suffix == ".jpg":
-        write_pictures(root / name / folder, names)
-    else:
-        _write_tiffs(root / name / folder, names)
+    write_pictures(root / name / folder, names)
     records = []
     for i, picture in enumerate(names):
         texts = captions_for(i)
@@ -167,17 +164,6 @@ def make_remote_sensing(root: Path, name: str = "rsicd", images: int = 4) -> Pat
         records.append({"filename": picture, "split": "test", "imgid": i, "sentences": sentences})
     train = {"filename": "beach_9.jpg", "split": "train", "sentences": [{"raw": "a beach ."}]}
     return write_json(root / name / file, {"images": [train, *records], "dataset": name})
-
-
-def _write_tiffs(folder: Path, names: list[str]) -> None:
-    import numpy as np
-    from PIL import Image
-
-    folder.mkdir(parents=True)
-    for index, name in enumerate(names):
-        rng = np.random.default_rng(index)
-        pixels = rng.integers(0, 256, size=(9, 12, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / name)
 
 
 def make_cuhk(root: Path) -> Path:

@@ -259,7 +259,7 @@ def test_values_without_a_seed_do_not_enter_the_spread_of_seeds() -> None:
     assert wrong.high - wrong.low > 3 * (plain.high - plain.low)
 
 
-def test_all_pairs_agree_with_each_alone() -> None:
+def test_all_pairs_agree_with_each_alone_and_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(11)
     values = (generator.random((400, 3)) < [0.5, 0.55, 0.7]).astype(float)
     groups, seeds = np.tile(np.arange(100), 4), np.repeat([0, 1, 2, 3], 100)
@@ -268,6 +268,8 @@ def test_all_pairs_agree_with_each_alone() -> None:
     for (i, j), pair in found.items():
         alone = paired_comparison(values[:, i], values[:, j], groups, seeds=seeds)
         assert pair == pytest.approx(alone)
+    monkeypatch.setattr("benchmark.metrics.intervals._VALUES_AT_ONCE", 800)  # two pairs
+    assert all_comparisons(values, groups, seeds=seeds) == found
 
 
 def test_holm_by_hand() -> None:
@@ -320,13 +322,3 @@ def test_bad_inputs_of_all_comparisons_are_refused() -> None:
         all_comparisons(np.full((4, 2), np.nan), np.zeros(4))
     with pytest.raises(ValueError, match="expected a seed for each of 4 values"):
         all_comparisons(np.zeros((4, 2)), np.zeros(4), seeds=np.zeros(3))
-
-
-def test_pairs_compared_in_parts_are_the_same(monkeypatch):
-    generator = np.random.default_rng(3)
-    values, groups = (generator.random((60, 5)) < 0.4).astype(float), np.arange(60) // 3
-    seeds = np.repeat([0, 1], 30)
-    whole = all_comparisons(values, groups, seeds=seeds)
-    monkeypatch.setattr("benchmark.metrics.intervals._VALUES_AT_ONCE", 180)  # three pairs
-    assert all_comparisons(values, groups, seeds=seeds) == whole
-    assert len(whole) == 10

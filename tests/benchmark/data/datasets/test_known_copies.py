@@ -29,9 +29,12 @@ from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
 from tests.benchmark.fixtures_karpathy import make_coco, make_flickr
 from tests.benchmark.fixtures_pairs import (
     Loader,
+    make_cuhk,
+    make_icfg,
     make_nocaps,
     make_person_search,
     make_remote_sensing,
+    make_rsitmd,
 )
 from tests.benchmark.fixtures_sets import SETS
 
@@ -71,7 +74,7 @@ def rsicd_doubled(root: Path) -> None:
 
 def doubled(root: Path) -> None:
     """As an archive that was unpacked into a folder of its own name, once more below."""
-    make_person_search(root, "CUHK-PEDES", "reid_raw.json")
+    make_cuhk(root)
     (root / "CUHK-PEDES").rename(root / "moved")
     (root / "cuhk-pedes").mkdir()
     (root / "moved").rename(root / "cuhk-pedes/CUHK-PEDES")
@@ -87,7 +90,7 @@ def capitals(root: Path) -> None:
 
 
 def rsitmd_png(root: Path) -> None:
-    file = make_remote_sensing(root, "rsitmd")
+    file = make_rsitmd(root)
     file.rename(file.with_name("dataset_rsitmd.json"))
     for picture in (root / "rsitmd").rglob("*.tif"):
         picture.rename(picture.with_suffix(".png"))  # Pillow goes by the content
@@ -118,14 +121,10 @@ COPIES = {
         flickr("flickr30k_images", "dataset.json", "karpathy"),
     ),
     "nocaps": (load_nocaps, make_nocaps, nocaps_validation),
-    "doubled": (
-        load_cuhk_pedes,
-        lambda root: make_person_search(root, "CUHK-PEDES", "reid_raw.json"),
-        doubled,
-    ),
+    "doubled": (load_cuhk_pedes, make_cuhk, doubled),
     "capitals": (load_nocaps, make_nocaps, capitals),
     "rsicd": (load_rsicd, make_remote_sensing, rsicd_doubled),
-    "rsitmd": (load_rsitmd, lambda root: make_remote_sensing(root, "rsitmd"), rsitmd_png),
+    "rsitmd": (load_rsitmd, make_rsitmd, rsitmd_png),
     "fashion-iq": (load_fashion_iq, make_fashion_iq, fashion_categories),
     "cirr": (load_cirr, make_cirr, cirr_flat),
 }
@@ -262,7 +261,7 @@ def test_a_missing_picture_is_not_likened_to_what_macos_adds(tmp_path: Path) -> 
 
 
 def test_all_captions_of_cuhk_serve_where_they_say_their_splits(tmp_path: Path) -> None:
-    documented = make_person_search(tmp_path / "a", "CUHK-PEDES", "reid_raw.json")
+    documented = make_cuhk(tmp_path / "a")
     known = make_person_search(tmp_path / "b", "CUHK-PEDES", "caption_all.json")
     assert load_cuhk_pedes(tmp_path / "b").fingerprint == (
         load_cuhk_pedes(documented.parent.parent).fingerprint
@@ -274,7 +273,7 @@ def test_all_captions_of_cuhk_serve_where_they_say_their_splits(tmp_path: Path) 
 
 
 def test_captions_of_icfg_as_a_text(tmp_path: Path) -> None:
-    file = make_person_search(tmp_path, "ICFG-PEDES", "ICFG-PEDES.json")
+    file = make_icfg(tmp_path)
     records = json.loads(file.read_text())
     for record in records:
         record["captions"] = record["captions"][0]
