@@ -18,7 +18,7 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from torch import Tensor, nn
 
 from benchmark.backbones.base import fingerprint as fingerprint  # where plugins look for it
-from benchmark.backbones.places import CONFIG_FILE, parted, read_config
+from benchmark.backbones.places import CONFIG_FILE, parted
 from benchmark.backbones.weight_file import read_weights
 from benchmark.errors import WeightsError, did_you_mean
 from shifts.digests import digest_of
@@ -81,25 +81,6 @@ def find_weights(model: str, pretrained: str) -> tuple[Path, Mapping[str, Any]]:
     raise WeightsError(
         f"weights {pretrained!r}: {kind}{did_you_mean(pretrained, tags)}; {expected}"
     )
-
-
-def find_in_folder(folder: Path, given: Path | None) -> tuple[Mapping[str, Any], Path]:
-    """Configuration and weight file of a local model folder; a file that is given counts.
-
-    Raises:
-        WeightsError: says which files are expected where.
-    """
-    config_path = folder / CONFIG_FILE
-    if not config_path.is_file():
-        raise WeightsError(
-            f"{folder} is not a model folder: {CONFIG_FILE} is missing; expected it beside one of "
-            f"{', '.join(WEIGHT_FILES)}"
-        )
-    keys = ("model_cfg", "model_cfg.embed_dim", "model_cfg.vision_cfg", "model_cfg.text_cfg")
-    config = read_config(config_path, "a model configuration", keys)
-    if given is not None and not given.is_file():
-        raise WeightsError(f"there is no file of weights {given}; the folder has its own without")
-    return config, given or weights_in(folder, WEIGHT_FILES)
 
 
 def weights_in(folder: Path, names: Sequence[str]) -> Path:

@@ -17,7 +17,14 @@ from torch import nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.base import check_device, image_transform
-from benchmark.backbones.places import CONFIG_FILE, PART, checked_config, model_folder, parted
+from benchmark.backbones.places import (
+    CONFIG_FILE,
+    PART,
+    checked_config,
+    model_folder,
+    parted,
+    read_config,
+)
 from benchmark.backbones.towers import OpenClipBackbone, image_tower, text_tower
 from benchmark.cell import BackboneSpec
 from benchmark.errors import UnknownNameError, WeightsError, did_you_mean, reason_of
@@ -122,14 +129,22 @@ def _named(spec: BackboneSpec) -> _Found:
             f"there is no model folder {folder}; expected a folder with {CONFIG_FILE} "
             f"and {checkpoint.WEIGHT_FILES[0]}"
         )
-    facts, file = checkpoint.find_in_folder(folder, weights)
+    if not (folder / CONFIG_FILE).is_file():
+        raise WeightsError(
+            f"{folder} is not a model folder: {CONFIG_FILE} is missing; expected it beside one of "
+            f"{', '.join(checkpoint.WEIGHT_FILES)}"
+        )
+    keys = ("model_cfg", "model_cfg.embed_dim", "model_cfg.vision_cfg", "model_cfg.text_cfg")
+    facts = read_config(folder / CONFIG_FILE, "a model configuration", keys)
+    if weights is not None and not weights.is_file():
+        raise WeightsError(f"there is no file of weights {weights}; the folder has its own without")
     config = facts["model_cfg"]
     built, extra = checked_config(config, folder)
     return _Found(
         name or folder.resolve().name,
         config,
         built,
-        file,
+        weights or checkpoint.weights_in(folder, checkpoint.WEIGHT_FILES),
         entry if weights is None else part,
         facts.get("preprocess_cfg") or {},
         folder,

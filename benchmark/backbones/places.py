@@ -83,9 +83,13 @@ def _places(spec: BackboneSpec) -> list[Path]:
         from benchmark.backbones.checkpoint import cached_weights  # imports torch
 
         given = cached_weights(model, spec.pretrained)
-    if given is None or (spec.loader in _BY_NAME and _has_foreign_tokenizer(model)):
-        return []
-    return [given]
+    if given is not None and spec.loader in _BY_NAME:
+        import open_clip
+
+        config = open_clip.get_model_config(model.replace("/", "-")) or {}
+        if "siglip" in model.lower() or "hf_tokenizer_name" in config.get("text_cfg", {}):
+            return []  # its tokenizer is of a hub's cache
+    return [] if given is None else [given]
 
 
 def _described_elsewhere(folder: Path) -> list[Path]:
@@ -96,14 +100,6 @@ def _described_elsewhere(folder: Path) -> list[Path]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, WeightsError):
         return []  # not a folder of open_clip's; what is wrong with one is said when it is loaded
     return [] if found is None else [found]
-
-
-def _has_foreign_tokenizer(model: str) -> bool:
-    """Whether a model of open_clip takes its tokenizer from a hub's cache."""
-    import open_clip
-
-    config = open_clip.get_model_config(model.replace("/", "-")) or {}
-    return "siglip" in model.lower() or "hf_tokenizer_name" in config.get("text_cfg", {})
 
 
 def text_config(config: Mapping[str, Any], folder: Path) -> Path | None:

@@ -75,7 +75,13 @@ class TextTower(QueryEncoder):
         return states
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = _read_out(self.states(tokens), tokens, self.pool_type, self.eos_id)
+        x = self.states(tokens)
+        if self.pool_type == "argmax":  # of the shipped models too, which do without open_clip
+            x = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
+        else:
+            from open_clip.transformer import text_global_pool
+
+            x = text_global_pool(x, tokens, self.pool_type, eos_token_id=self.eos_id)
         if isinstance(self.text_projection, nn.Linear):
             x = self.text_projection(x)
         elif self.text_projection is not None:
@@ -110,14 +116,6 @@ class ForeignTextTower(QueryEncoder):
 
     def trimmed(self, tokens: Tensor) -> Tensor:
         return tokens
-
-
-def _read_out(x: Tensor, tokens: Tensor, pool_type: str, eos_id: int) -> Tensor:
-    if pool_type == "argmax":  # of most models, and of the shipped ones, which do without open_clip
-        return x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
-    from open_clip.transformer import text_global_pool
-
-    return text_global_pool(x, tokens, pool_type, eos_token_id=eos_id)
 
 
 def _pooled(found: Any) -> Tensor:

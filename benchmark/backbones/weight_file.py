@@ -140,7 +140,11 @@ def _chosen(content: Any, part: str, path: Path) -> tuple[dict[str, Tensor], str
                 near = did_you_mean(step, there)
                 raise WeightsError(f"{path} has no entry {step!r}{near}; it has {', '.join(there)}")
         else:
-            known = _sets(content, there)
+            # The weights are the entries of a known name, and any with the same tensors.
+            known = [name for name in PARTS if name in there]
+            names = content[known[0]].keys() if known else ()
+            twins = (n for n in there if n not in PARTS and content[n].keys() == names)
+            known += list(twins)
             if len(known) > 1:
                 raise WeightsError(
                     f"{path} holds {len(known)} sets of weights, {' and '.join(known)}; say which "
@@ -171,14 +175,6 @@ def _grouped(state: Mapping[str, Tensor], path: Path) -> Mapping[str, Any]:
             return plain
         groups.setdefault(word, {})[rest] = value
     return groups
-
-
-def _sets(content: Mapping[str, Any], there: list[str]) -> list[str]:
-    """Entries that are the weights: those of a known name, and any with the same tensors."""
-    known = [name for name in PARTS if name in there]
-    names = content[known[0]].keys() if known else ()
-    twins = [name for name in there if name not in PARTS and content[name].keys() == names]
-    return known + twins
 
 
 def _no_weights(path: Path, taken: list[str], content: Any) -> str:

@@ -12,6 +12,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from benchmark.cell import (
+    EMBEDDED,
     SOURCE,
     BackboneSpec,
     Cell,
@@ -21,7 +22,7 @@ from benchmark.cell import (
     ShiftSpec,
     StreamSpec,
 )
-from benchmark.config.presets import Place
+from benchmark.config.presets import PUBLISHED, Place
 from benchmark.config.run import BenchConfig, Traced, defaults, from_file, from_flags
 from benchmark.data.card import SEPARATOR, BenchmarkCard
 from benchmark.errors import ConfigError
@@ -43,7 +44,6 @@ from benchmark.planning.specs import (
     check_shift_options,
     located,
     method_variants,
-    preset_name,
     shift_specs,
     stream_specs,
 )
@@ -254,7 +254,8 @@ def _cells(
 ) -> Iterator[Cell]:
     """All seeds and methods; methods change fastest, for they share the shifted queries."""
     place = Place(card.query, card.dataset, backbone.loader, stream.batch_size)
-    named = methods(place, preset_name(config, backbone))
+    made_for = EMBEDDED if backbone.embedded else PUBLISHED
+    named = methods(place, config.preset or made_for)
     start = card.suite, card.id, backbone
     for shift, seed, method in product(shifts, config.seed, named):
         yield Cell(*start, method, shift, stream, seed, config.limit, config.data)

@@ -12,7 +12,6 @@ from typing import Any
 from benchmark.cell import (
     CLEAN,
     DOMAIN,
-    EMBEDDED,
     FLOAT32,
     SOURCE,
     STREAM_OPTIONS,
@@ -120,13 +119,6 @@ def device_name(wanted: str) -> str:
             f"--device: there is no {wanted!r} here, torch sees {count} GPUs; use cpu"
         )
     return wanted
-
-
-def preset_name(config: BenchConfig, backbone: BackboneSpec) -> str:
-    """The preset asked for, or the one made for the backbone."""
-    if config.preset:
-        return config.preset
-    return EMBEDDED if backbone.embedded else PUBLISHED
 
 
 def method_variants(

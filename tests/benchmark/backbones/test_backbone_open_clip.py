@@ -10,10 +10,8 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
-from benchmark.backbones.base import image_transform
 from benchmark.backbones.towers import OpenClipBackbone, image_tower, text_tower
 from benchmark.errors import ConfigError
 from tests.benchmark.backbones.contract import BackboneContract
@@ -141,23 +139,6 @@ def test_end_token_pooling_trims_too(tmp_path: Path) -> None:
 
 
 # Images
-
-
-def test_resize_is_a_plain_bicubic_squeeze() -> None:
-    facts = {"size": 32, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
-    image = images(1)[0]
-    squeezed = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC))
-    expected = (squeezed / 255 - facts["mean"]) / facts["std"]
-    result = image_transform("resize", facts)(image)
-    np.testing.assert_allclose(result.permute(1, 2, 0).numpy(), expected, atol=1e-5)
-
-
-def test_clip_keeps_the_aspect_ratio_and_crops_the_middle() -> None:
-    wide = np.zeros((32, 96, 3), np.uint8)
-    wide[:, 32:64] = 255
-    facts = {"size": 32, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    assert image_transform("clip", facts)(wide).min() == 1
-    assert image_transform("resize", facts)(wide).min() < 0.01
 
 
 def test_unknown_transform(folder: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from benchmark.backbones.base import image_transform, padded
+from benchmark.backbones.base import padded
 from benchmark.backbones.composed import (
     ComposedBackbone,
     load,
@@ -175,18 +175,6 @@ def test_bars_are_black_beside_the_shorter_side() -> None:
     assert not bars[:30].any()
     assert not bars[-30:].any()
     assert (bars[30:-30] == 255).all()
-
-
-def test_pad_keeps_the_aspect_ratio_and_fills_the_square() -> None:
-    facts = {"size": 32, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    wide = np.full((40, 80, 3), 255, np.uint8)  # bars to 64 rows, then 32 x 40, then 32 x 32
-    result = image_transform("pad", facts)(wide)
-    assert result.shape == (3, 32, 32)
-    assert result[:, :5].max() < 0.1
-    assert result[:, 8:24].min() > 0.9
-    square = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
-    plain = image_transform("resize", facts)(square)
-    torch.testing.assert_close(image_transform("pad", facts)(square), plain)
 
 
 def test_pad_reaches_the_backbone(folder: Path) -> None:

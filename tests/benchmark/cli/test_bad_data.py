@@ -57,7 +57,7 @@ def bench(*words: str) -> int:
         (["empty.csv"], "caption is empty"),
         (["nested.jsonl"], "expected a text or a list of texts"),
         (["broken.tar"], "is no sound tar archive"),
-        (["pics"], "nothing that describes them"),
+        (["pics"], "holds 2 pictures and nothing that describes them"),
         (["classes"], "nothing that describes them"),
         (["absent.csv"], "absent.csv"),
         ([*APART, "item.txt"], "did you mean 'blue'"),

@@ -206,16 +206,6 @@ def test_a_skipped_cell_whose_record_is_damaged_is_stored_again(call):
     assert store.read()[1] == []
 
 
-def test_flags_override_the_file_and_the_run_goes_where_it_is_told(call):
-    code, _ = call(
-        Grid(), "toys.yaml", "--out", "here", "--benchmark", "toy-image", "--shift", "contrast"
-    )
-    assert code == OK
-    records = RunStore("here").records()
-    assert {record.cell["benchmark"] for record in records} == {"toy-image"}
-    assert [record.cell["method"]["options"].get("size") for record in records].count(0.01) == 1
-
-
 def test_a_failing_cell_fails_the_command_and_the_rest_is_kept(call):
     words = ("--method", "toy-spoiler", "--benchmark", "toy-image", "--shift", "contrast")
     code, out = call(Grid(), "toys.yaml", *words)

@@ -84,14 +84,6 @@ def test_data_keeps_its_other_meaning(tmp_path):
     assert cells[0].data_root == str(tmp_path)
 
 
-def test_a_folder_of_pictures_alone(tmp_path):
-    make_pictures(tmp_path)
-    with pytest.raises(
-        DataError, match=r"holds 12 pictures and nothing that describes.*metadata.csv"
-    ):
-        planned(tmp_path, model="mini")
-
-
 @pytest.mark.parametrize("name", ["pairs.xlsx", "pairs.json"])
 def test_a_file_that_is_no_table(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")

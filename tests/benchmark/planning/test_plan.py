@@ -13,7 +13,7 @@ from benchmark.data.card import load_suite
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.planning.compatibility import select
 from benchmark.planning.plan import run_name
-from benchmark.planning.specs import backbone_spec, device_name, preset_name
+from benchmark.planning.specs import backbone_spec, device_name
 from benchmark.registry import METHODS
 from shifts.base import ShiftError
 from tests.benchmark.fakes import plan
@@ -193,22 +193,33 @@ REAL = BackboneSpec(loader="open_clip", model="ViT-B-16-quickgelu", pretrained="
 
 
 @pytest.mark.parametrize(
-    ("default", "settings", "expected", "preset"),
+    ("default", "settings", "expected"),
     [
-        (EMBEDDED, {}, ("mini", "", ""), "mini"),
-        (EMBEDDED, {"model": "ViT-B-32"}, ("open_clip", "ViT-B-32", ""), "published"),
-        (REAL, {}, ("open_clip", "ViT-B-16-quickgelu", "openai"), "published"),
-        (REAL, {"model": "mini"}, ("mini", "", ""), "mini"),
-        (REAL, {"model": "ViT-B-32"}, ("open_clip", "ViT-B-32", ""), "published"),
-        (REAL, {"pretrained": "/w.pt"}, ("open_clip", REAL.model, "/w.pt"), "published"),
+        (EMBEDDED, {}, ("mini", "", "")),
+        (EMBEDDED, {"model": "ViT-B-32"}, ("open_clip", "ViT-B-32", "")),
+        (REAL, {}, ("open_clip", "ViT-B-16-quickgelu", "openai")),
+        (REAL, {"model": "mini"}, ("mini", "", "")),
+        (REAL, {"model": "ViT-B-32"}, ("open_clip", "ViT-B-32", "")),
+        (REAL, {"pretrained": "/w.pt"}, ("open_clip", REAL.model, "/w.pt")),
     ],
 )
-def test_backbone_and_the_preset_that_goes_with_it(default, settings, expected, preset):
+def test_a_models_own_weights_go_with_it(default, settings, expected):
     config = BenchConfig(device="cpu", **settings)
     spec = backbone_spec(default, config)
     assert (spec.loader, spec.model, spec.pretrained) == expected
-    assert preset_name(config, spec) == preset
-    assert preset_name(BenchConfig(preset="other"), spec) == "other"
+
+
+@pytest.mark.parametrize(
+    ("settings", "preset"),
+    [
+        ({"model": "mini"}, "mini"),
+        ({}, "published"),
+        ({"model": "mini", "preset": "published"}, "published"),
+    ],
+)
+def test_the_preset_goes_with_the_backbone(settings, preset):
+    config = BenchConfig(benchmark=("coco-c-image",), method=("tent",), device="cpu", **settings)
+    assert plan(config)[-1].method.preset == preset
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:99", "cpu:0"])
