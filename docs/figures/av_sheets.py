@@ -30,7 +30,7 @@ RATE = 16_000
 SECONDS = 5
 FRAMES = 12
 SEVERITY = 2
-_LABEL, _GAP, _HEAD, _FONT = 138, 2, 16, 11
+_GAP, _HEAD, _FONT = 2, 16, 11
 _WINDOW, _BANDS, _COLUMNS = 1024, 64, 120
 _FLOOR_DB = 60.0
 
@@ -57,7 +57,7 @@ def audio_sheet() -> Image.Image:
         name, severities = shift.card.name, shift.card.severities
         results = (shift.apply(clip, s, item_generator(SEED, name, s, "sheet")) for s in severities)
         rows.append((name, [spectrogram(audio) for audio in (clip, *results)]))
-    return _sheet(rows, ["clean", *map(str, shifts[0].card.severities)])
+    return tiled(rows, ["clean", *map(str, shifts[0].card.severities)])
 
 
 def video_sheet(picture: NDArray[np.uint8]) -> Image.Image:
@@ -87,7 +87,7 @@ def video_sheet(picture: NDArray[np.uint8]) -> Image.Image:
             rng = item_generator(SEED, shift.card.name, SEVERITY, "a clip")
             frames = shift.apply(clip, SEVERITY, rng)
         drawn.append((label, list(frames)))
-    return _sheet(drawn, [str(number) for number in range(1, FRAMES + 1)])
+    return tiled(drawn, [str(number) for number in range(1, FRAMES + 1)])
 
 
 def calling_clip() -> Audio:
@@ -123,19 +123,19 @@ def moving_clip(picture: NDArray[np.uint8], side: int = 80) -> NDArray[np.uint8]
     ).astype(np.uint8)
 
 
-def _sheet(rows: Sequence[tuple[str, Tiles]], titles: Sequence[str]) -> Image.Image:
+def tiled(
+    rows: Sequence[tuple[str, Tiles]], titles: Sequence[str], label: int = 138
+) -> Image.Image:
+    """A sheet in RGB: each row a label (so many pixels wide) and its tiles, titles above them."""
     height, width = rows[0][1][0].shape[:2]
-    size = (
-        _LABEL + len(titles) * (width + _GAP),
-        _HEAD + len(rows) * (height + _GAP),
-    )
+    size = (label + len(titles) * (width + _GAP), _HEAD + len(rows) * (height + _GAP))
     sheet = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
     for column, title in enumerate(titles):
-        draw.text((_LABEL + column * (width + _GAP) + 2, 1), title, fill="black", font=font)
-    for number, (label, tiles) in enumerate(rows):
+        draw.text((label + column * (width + _GAP) + 2, 1), title, fill="black", font=font)
+    for number, (name, tiles) in enumerate(rows):
         top = _HEAD + number * (height + _GAP)
-        draw.text((2, top + height // 2 - _FONT), label, fill="black", font=font)
+        draw.text((2, top + height // 2 - _FONT), name, fill="black", font=font)
         for column, tile in enumerate(tiles):
-            sheet.paste(Image.fromarray(tile), (_LABEL + column * (width + _GAP), top))
+            sheet.paste(Image.fromarray(tile), (label + column * (width + _GAP), top))
     return sheet

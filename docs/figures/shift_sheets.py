@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from benchmark.mini.pictures import data as mini
-from docs.figures.av_sheets import audio_sheet, video_sheet
+from docs.figures.av_sheets import audio_sheet, tiled, video_sheet
 from shifts import BUILTINS
 from shifts.base import Shift, ShiftError, item_generator
 from shifts.builtin import builtin_class, names_of
@@ -38,7 +38,6 @@ _FAMILIES = {
     "spatter": "weather",
 }
 """Module of ``shifts.image`` -> family; a sheet shows one family."""
-_LABEL, _GAP, _HEAD, _FONT = 108, 2, 16, 11
 _CAPTION = "A man is riding a big horse next to the beach."
 
 
@@ -110,21 +109,16 @@ def contact_sheet(picture: np.ndarray, rows: Sequence[Row], *, shown: int | None
         A PIL image in RGB.
     """
     side = shown or picture.shape[0]
-    most = max(len(row.shift.card.severities) for row in rows)
-    step = side + _GAP
-    size = (_LABEL + (most + 1) * step, _HEAD + len(rows) * step)
-    sheet = Image.new("RGB", size, "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
-    titles = ("clean", *map(str, range(1, most + 1)))
-    for column, title in enumerate(titles):
-        draw.text((_LABEL + column * step + 2, 1), title, fill="black", font=font)
-    for number, row in enumerate(rows):
-        top = _HEAD + number * step
-        draw.text((2, top + side // 2 - _FONT), row.label, fill="black", font=font)
-        for column, result in enumerate((picture, *_results(row.shift, picture))):
-            tile = Image.fromarray(result).resize((side, side), Image.Resampling.BOX)
-            sheet.paste(tile, (_LABEL + column * step, top))
-    return sheet
+    drawn = []
+    box = (side, side), Image.Resampling.BOX
+    for row in rows:
+        results = [picture]
+        for severity in row.shift.card.severities:
+            rng = item_generator(SEED, row.shift.card.name, severity, "sheet")
+            results.append(row.shift.apply(picture, severity, rng))
+        drawn.append((row.label, [np.asarray(Image.fromarray(r).resize(*box)) for r in results]))
+    most = max(len(tiles) for _, tiles in drawn)
+    return tiled(drawn, ["clean", *map(str, range(1, most))], label=108)
 
 
 def large_picture() -> np.ndarray:
@@ -196,12 +190,6 @@ def _code(text: str) -> str:
     """Inline code in a table: neither stars nor bars of a corrupted caption are markup."""
     escaped = text.replace("|", "\\|")
     return f"`` {escaped} ``" if "`" in text else f"`{escaped}`"
-
-
-def _results(shift: Shift, picture: np.ndarray) -> Iterator[np.ndarray]:
-    for severity in shift.card.severities:
-        generator = item_generator(SEED, shift.card.name, severity, "sheet")
-        yield shift.apply(picture, severity, generator)
 
 
 def _module(name: str) -> str:
