@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -24,12 +24,8 @@ _DIFFERENCE = "R@1 against source (points)\nin brackets: 95 % interval includes 
 _GAIN = "R@1 of each method minus that of the unadapted model"
 
 
-class _Square(NamedTuple):
-    """A number of a heat map and how it is written."""
-
-    value: float
-    text: str
-
+_Square = tuple[float, str]
+"""A number of a heat map and how it is written."""
 
 _Columns = Mapping[str, Mapping[str, _Square]]
 """Column name -> row name -> number; what has none is hatched."""
@@ -94,7 +90,7 @@ def forgetting_map(pools: Sequence[Pool]) -> Figure:
         numbers = [v for v in pool.values("metrics", "forgetting") if math.isfinite(v)]
         values.setdefault((pool.label, pool.first.place), []).extend(numbers)
     means = {key: float(np.mean(found)) for key, found in values.items() if found}
-    squares = {(*key, "R@1"): _Square(mean, f"{mean:+.1f}") for key, mean in means.items()}
+    squares = {(*key, "R@1"): (mean, f"{mean:+.1f}") for key, mean in means.items()}
     name = "clean R@1 after the stream\nminus before (points)"
     note = f"no change anywhere: {', '.join(still)}" if moved and still else ""
     return _by_benchmark(adapting, squares, name, "What adapting does to clean queries", note)
@@ -103,12 +99,12 @@ def forgetting_map(pools: Sequence[Pool]) -> Figure:
 def _difference(pool: Pool, metric: str = "R@1") -> _Square | None:
     if metric != "R@1":  # nothing is tested on another metric, so that nothing is in brackets
         gain = pool.gain(metric)
-        return _Square(gain, f"{gain:+.1f}") if math.isfinite(gain) else None
+        return (gain, f"{gain:+.1f}") if math.isfinite(gain) else None
     found = pool.comparison
     if found is None:
         return None
     text = f"{found.difference:+.1f}"
-    return _Square(found.difference, text if found.significant else f"({text})")
+    return found.difference, text if found.significant else f"({text})"
 
 
 @mpl.rc_context(layout.RC)
@@ -178,7 +174,7 @@ def _by_shift(pools: Sequence[Pool], place: Setting, metric: str) -> _Columns:
 
 def _extent(panels: Sequence[_Columns]) -> float:
     """How far the colours reach on either side of zero."""
-    return extent(s.value for columns in panels for c in columns.values() for s in c.values())
+    return extent(n for columns in panels for c in columns.values() for n, _ in c.values())
 
 
 def _draw(
@@ -190,9 +186,9 @@ def _draw(
         for y, row in enumerate(rows):
             if row not in column:
                 continue
-            values[y, x] = column[row].value
-            colour = "white" if abs(column[row].value) > 0.6 * reach else layout.INK
-            axis.text(x, y, column[row].text, ha="center", va="center", fontsize=size, color=colour)
+            values[y, x], text = column[row]
+            colour = "white" if abs(values[y, x]) > 0.6 * reach else layout.INK
+            axis.text(x, y, text, ha="center", va="center", fontsize=size, color=colour)
     axis.patch.set(facecolor="#f4f4f4", hatch="////", edgecolor="#d0d0d0")
     image = axis.imshow(
         np.ma.masked_invalid(values), cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto"
