@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,10 +77,9 @@ def _board(ranking: Ranking, pairs: Pairs) -> Board:
         done = [pool.mean("probes", "coverage") for pool in of_method.values() if pool.done]
         share = "nothing" if changed_nothing(of_method.values()) else _text(finite_mean(done), 1)
         for metric in metrics_of(of_method.values()):
-            row = tuple(_marked(metric, place, label, of_method, pairs) for label in methods)
-            first_row = metric == "R@1"
-            title = name if first_row else f"{name}, {metric}"
-            rows.append((title, row, share if first_row else ""))
+            row = tuple(_row(metric, place, methods, of_method, pairs))
+            named = (name, row, share) if metric == "R@1" else (f"{name}, {metric}", row, "")
+            rows.append(named)
     sets = f"{ranking.datasets} data set{'s' if ranking.datasets != 1 else ''}"
     found = summaries_of(ranking)
     summary = {
@@ -94,30 +93,32 @@ def _board(ranking: Ranking, pairs: Pairs) -> Board:
     return Board(ranking.suite, ranking.stream, methods, tuple(rows), summary, notes)
 
 
-def _marked(
-    metric: str, place: Setting, label: str, pools: Mapping[str, Pool], pairs: Pairs
-) -> MarkedValue:
-    """A method's number on a benchmark; nothing is tested on another metric than R@1."""
-    pool = pools.get(label)
-    if pool is None or not pool.done:
-        return MarkedValue(math.nan)
-    values = {name: one.mean("metrics", metric) for name, one in pools.items() if one.whole}
-    highest = max(filter(math.isfinite, values.values()), default=math.nan)
-    best = [name for name, value in values.items() if value == highest]
-    difference, found, other = pool.gain(metric), None, None
-    if metric == "R@1":
-        found = pool.comparison
-        difference = found.difference if found else math.nan
-        if math.isfinite(values.get(label, math.nan)) and label not in best:
-            other = pairs.get((place, best[0], label), pairs.get((place, label, best[0])))
-    return MarkedValue(
-        pool.mean("metrics", metric),
-        difference,
-        best=label in best,
-        near=other is not None and not other[0].significant,
-        significant=found is not None and found.significant,
-        incomplete=pool.missing > 0,
-    )
+def _row(
+    metric: str, place: Setting, methods: Sequence[str], pools: Mapping[str, Pool], pairs: Pairs
+) -> Iterator[MarkedValue]:
+    """The methods' numbers on a benchmark; nothing is tested on another metric than R@1."""
+    values = {name: one.mean("metrics", metric) for name, one in pools.items() if one.done}
+    whole = {name: value for name, value in values.items() if pools[name].whole}
+    highest = max(filter(math.isfinite, whole.values()), default=math.nan)
+    best = [name for name, value in whole.items() if value == highest]
+    for label in methods:
+        if label not in values:
+            yield MarkedValue(math.nan)
+            continue
+        difference, found, other = pools[label].gain(metric), None, None
+        if metric == "R@1":
+            found = pools[label].comparison
+            difference = found.difference if found else math.nan
+            if math.isfinite(whole.get(label, math.nan)) and label not in best:
+                other = pairs.get((place, best[0], label), pairs.get((place, label, best[0])))
+        yield MarkedValue(
+            values[label],
+            difference,
+            best=label in best,
+            near=other is not None and not other[0].significant,
+            significant=found is not None and found.significant,
+            incomplete=pools[label].missing > 0,
+        )
 
 
 def _text(value: float | None, digits: int) -> str:

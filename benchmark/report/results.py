@@ -144,12 +144,6 @@ class CellResult:
         return str(self.record.cell.get("stream", {}).get("kind", "single"))
 
     @property
-    def stream_options(self) -> Mapping[str, Any]:
-        """What the stream is made of besides its kind, batch size and domains."""
-        spec = self.record.cell.get("stream", {})
-        return {k: v for k, v in spec.items() if k not in ("kind", "batch_size", "domains")}
-
-    @property
     def severities(self) -> str:
         """The severity as text; where a stream has several, their range: "3-5", or "1-5-1"."""
         domains = self.record.cell.get("stream", {}).get("domains", ())

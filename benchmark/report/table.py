@@ -29,7 +29,7 @@ from benchmark.report.pools import (
 )
 from benchmark.report.results import LITTLE, NOTHING, CellResult, Setting
 from benchmark.report.style import COLUMNS, Column
-from benchmark.report.verdict import NOTES, seed_notes, tuned_by_method, tuned_notes, tuned_text
+from benchmark.report.verdict import NOTES, seed_notes, tuned_by_method, tuned_notes
 
 Numbers = Mapping[str, Callable[[Pool], Text]]
 """Heading of a column of numbers -> what stands in it."""
@@ -67,7 +67,8 @@ def _heading(rows: Sequence[Pool]) -> Text:
     first = next((cell for cell in cells if cell.record.info), cells[0])
     info = first.record.info
     taken = f" ({plain(info['weights_taken'])})" if info.get("weights_taken") else ""
-    options = [f"{name} {value}" for name, value in first.stream_options.items()]
+    parts = first.record.cell.get("stream", {}).items()
+    options = [f"{k} {value}" for k, value in parts if k not in ("kind", "batch_size", "domains")]
     seeds = sorted({cell.seed for cell in cells})
     listed = ", ".join(map(str, seeds))
     facts = [
@@ -305,7 +306,7 @@ def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
         "queries": max((c.queries for c in cells if c.queries is not None), default=None),
         "gallery": max((c.gallery for c in cells if c.gallery is not None), default=None),
         "clean": sum(clean) / len(clean) if clean and metric == "R@1" else math.nan,
-        "tuned": tuned_text(tuned_by_method(pools)),
+        "tuned": "; ".join(map(": ".join, tuned_by_method(pools))),
         "note": "; ".join(dict.fromkeys(reasons)) if metric == "R@1" else "",
         **means,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -177,25 +177,20 @@ def seed_notes(pools: Iterable[Pool]) -> list[str]:
     return []
 
 
-def tuned_by_method(pools: Iterable[Pool]) -> dict[str, str]:
-    """Which options were tuned and on what -> the methods of which that is so."""
+def tuned_by_method(pools: Iterable[Pool]) -> list[tuple[str, str]]:
+    """Names of methods, and which of their options were tuned and on what."""
     said: dict[str, dict[str, None]] = defaultdict(dict)
     for pool in pools:
         if pool.first.tuned:
             said[plain(pool.first.tuned)][plain(pool.label)] = None
-    return {how: ", ".join(labels) for how, labels in said.items()}
-
-
-def tuned_text(answers: Mapping[str, str]) -> str:
-    """``tuned_by_method`` in words, or an empty string."""
-    return "; ".join(f"{labels}: {how}" for how, labels in answers.items())
+    return [(", ".join(labels), how) for how, labels in said.items()]
 
 
 def tuned_notes(pools: Iterable[Pool]) -> list[str]:
-    """``tuned_text`` as one sentence, or none; of many answers only that they are many."""
+    """``tuned_by_method`` as one sentence, or none; of many answers only that they are many."""
     answers = tuned_by_method(pools)
     if len(answers) > _FEW_ANSWERS:
-        untuned = ", ".join(labels for how, labels in answers.items() if how.startswith("untuned"))
+        untuned = ", ".join(labels for labels, how in answers if how.startswith("untuned"))
         but = f"; not tuned: {untuned}" if untuned else ""
         return [f"Options tuned: in column 'tuned' of leaderboard.csv, by method{but}."]
-    return [f"Options tuned: {tuned_text(answers)}."] if answers else []
+    return [f"Options tuned: {'; '.join(map(': '.join, answers))}."] if answers else []
