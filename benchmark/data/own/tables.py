@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -140,15 +141,40 @@ def _table(
     return Table(name, tuple(mapping), there, free, rows, root)
 
 
+_OTHER_FILES = {
+    b"\xff\xfe": "UTF-16 text: iconv -f UTF-16 -t UTF-8 {path} > {new}",
+    b"\xfe\xff": "UTF-16 text: iconv -f UTF-16 -t UTF-8 {path} > {new}",
+    b"\x1f\x8b": "compressed: gunzip -c {path} > {new}",
+    b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or save it as CSV",
+}
+"""First bytes of files that are no UTF-8 text -> what they are and what to do."""
+
+
 def _rows(path: Path) -> Iterator[Rows]:
-    """The rows of one file."""
+    """The rows of one file.
+
+    Raises:
+        DataError: it cannot be read, or is no text; says what it is, where that is plain to see.
+    """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return _parquet(path)
-    head = _head(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    found = next((text for first, text in _OTHER_FILES.items() if head.startswith(first)), "")
+    if command := unpacking(path):
+        found = f"packed; expected what is in it: {command}"
+    if not found and b"\0" in head:
+        found = "no text, as it holds zero bytes: save it as text in UTF-8"
+    if found:
+        names = {"path": path, "new": path.with_stem(f"{path.stem}-utf8")}
+        raise DataError(f"{path} is {found.format(**names)}")
     if suffix not in (".jsonl", ".ndjson"):
         return _separated(path, "\t" if suffix == ".tsv" else ",")
-    if head.lstrip().startswith("["):
+    if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
         raise DataError(
             f"{path}, line 1: expected an object, {{...}}, and one in each line; of a list: "
             f"jq -c '.[]' {path} > {path.with_stem(f'{path.stem}-lines')}"
@@ -198,37 +224,6 @@ def _separated(path: Path, separator: str) -> Iterator[Rows]:
             f"{path} cannot be read as a table ({reason_of(error)}); expected UTF-8 text with a "
             "line of column names, and quotes around values with commas or line breaks"
         ) from None
-
-
-_OTHER_FILES = {
-    b"\xff\xfe": "UTF-16 text: iconv -f UTF-16 -t UTF-8 {path} > {new}",
-    b"\xfe\xff": "UTF-16 text: iconv -f UTF-16 -t UTF-8 {path} > {new}",
-    b"\x1f\x8b": "compressed: gunzip -c {path} > {new}",
-    b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or save it as CSV",
-}
-"""First bytes of files that are no UTF-8 text -> what they are and what to do."""
-
-
-def _head(path: Path) -> str:
-    """The beginning of a text file.
-
-    Raises:
-        DataError: it cannot be read, or is no text; says what it is, where that is plain to see.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    found = next((text for first, text in _OTHER_FILES.items() if head.startswith(first)), "")
-    if command := unpacking(path):
-        found = f"packed; expected what is in it: {command}"
-    if not found and b"\0" in head:
-        found = "no text, as it holds zero bytes: save it as text in UTF-8"
-    if found:
-        names = {"path": path, "new": path.with_stem(f"{path.stem}-utf8")}
-        raise DataError(f"{path} is {found.format(**names)}")
-    return head.decode("utf-8-sig", "replace")
 
 
 def _refuse_double(where: str, names: list[str]) -> None:
