@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,14 +155,10 @@ def load(spec: BackboneSpec) -> TwoTowers:
     }
     towers = nn.ModuleDict({"image": image, "text": text})
     resize = image_transform("resize", {"size": size, "mean": MEAN, "std": STD})
-
-    def tokens(words: str) -> Tensor:
-        pieces = tokenizer(words, padding="max_length", truncation=True, max_length=context)
-        return torch.tensor(pieces["input_ids"], dtype=torch.int64)
-
+    cut = partial(tokenizer, padding="max_length", truncation=True, max_length=context)
     return TwoTowers(
         {"image": image, "text": text},
-        {"image": resize, "text": tokens},
+        {"image": resize, "text": lambda words: torch.tensor(cut(words)["input_ids"])},
         name=_name(spec, folder) if weights is None else weights.stem,
         fingerprint=checkpoint.fingerprint(
             facts, towers, [checkpoint.tokenizer_content(tokenizer)]
