@@ -15,7 +15,8 @@ from rich.progress import track
 from rich.text import Text
 
 from benchmark.cli.main import FAILED, OK, Command, UsageError, say, table
-from benchmark.config.files import expanded, user_path
+from benchmark.config import run as settings
+from benchmark.config.files import user_path
 from benchmark.data.card import BenchmarkCard, load_suite
 from benchmark.data.datasets.folders import layout_of
 from benchmark.data.own.source import is_own, refuse_other_files
@@ -28,13 +29,8 @@ if TYPE_CHECKING:
 SUITE = "paper"
 """The suite whose benchmarks run on the user's own data."""
 
-
-_OWN_FLAGS = (
-    ("columns", "OURS=YOURS", "own table: its columns, such as image=path,caption=text"),
-    ("gallery", "TABLE", "own table: table of the gallery"),
-    ("qrels", "FILE", "own table: relevance in TREC format"),
-    ("split", "NAME", "own table: split to use"),
-)
+OWN = ("columns", "gallery", "qrels", "split", "unlabelled")
+"""Settings of a run that say how a table of the user's own is read."""
 
 
 class Data(Command):
@@ -53,13 +49,9 @@ class Data(Command):
         check = actions.add_parser("check", help=what, allow_abbrev=False)
         what = "folder with the data sets, or a table of your own"
         check.add_argument("--data", metavar="PLACE", required=True, help=what)
-        for flag, metavar, what in _OWN_FLAGS:
-            check.add_argument(f"--{flag}", metavar=metavar, default="", help=what)
-        for flag, what in (
-            ("--unlabelled", "own table: a query log without relevance"),
-            ("--decode", "also decode every file (takes minutes)"),
-        ):
-            check.add_argument(flag, action="store_true", help=what)
+        settings.add_flags(check, only=OWN)
+        what = "also decode every file (takes minutes)"
+        check.add_argument("--decode", action="store_true", help=what)
         what = "show the expected folder layout"
         layout = actions.add_parser("layout", help=what, allow_abbrev=False)
         what = f"benchmarks or data sets (default: all of the suite {SUITE})"
@@ -104,15 +96,11 @@ def _chosen(names: Sequence[str]) -> list[BenchmarkCard]:
 
 
 def _check_own(args: argparse.Namespace, console: Console, shown: Track) -> int:
-    from benchmark.config.run import KINDS, BenchConfig
-    from benchmark.config.validate import check
     from benchmark.data.check import check_own
     from benchmark.planning.own_data import source_of
 
-    own = {name: getattr(args, name) for name in ("gallery", "qrels", "split", "unlabelled")}
-    columns = check(KINDS["columns"], args.columns, "--columns") if args.columns else ()
-    config = BenchConfig(data=expanded(args.data), columns=columns, **own)
-    report = check_own(source_of(config), shown)
+    given = {name: traced.value for name, traced in settings.from_flags(args).items()}
+    report = check_own(source_of(settings.BenchConfig(**given)), shown)
     facts = report.facts.items()
     console.print(table(("", " "), facts, title=args.data, show_header=False))
     for problem in report.problems:
@@ -136,7 +124,7 @@ def _check(
             f"the data folder {root} does not exist or is not a folder; --data names the folder "
             "that holds the data sets (queryshift data layout)"
         )
-    if any(getattr(args, flag) for flag in ("unlabelled", *(name for name, *_ in _OWN_FLAGS))):
+    if any(name in args for name in OWN):
         raise ConfigError(f"{root} is no table of your own, so --columns and the like mean nothing")
     # NumPy and the libraries of the data: not before they are needed.
     from benchmark.data.check import check_data

@@ -302,13 +302,19 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def add_flags(parser: argparse.ArgumentParser, *, leave_out: Iterable[str] = ()) -> None:
-    """Adds ``--config`` and one flag per setting; flags not given leave no trace in the result."""
-    parser.add_argument("--config", metavar="FILE", help="YAML file with any of the settings below")
+def add_flags(
+    parser: argparse.ArgumentParser, *, leave_out: Iterable[str] = (), only: Iterable[str] = ()
+) -> None:
+    """Adds ``--config`` and one flag per setting, or flags of these ``only``.
+
+    Flags not given leave no trace in the result.
+    """
+    if not only:
+        what = "YAML file with any of the settings below"
+        parser.add_argument("--config", metavar="FILE", help=what)
     helps = attributes(BenchConfig)
-    for name, setting in SETTINGS.items():
-        if name in leave_out:
-            continue
+    for name in only or (name for name in SETTINGS if name not in leave_out):
+        setting = SETTINGS[name]
         text, kind, default = helps.get(name, ""), KINDS[name], setting.default
         if default not in ("", (), None, False, dataclasses.MISSING):
             said = ",".join(map(str, default)) if isinstance(default, tuple) else default
