@@ -291,26 +291,24 @@ def _size(megabytes: float) -> str:
 def show_settings(args: argparse.Namespace, console: Console) -> int:
     """Prints every setting of a run or grid, its value and where that comes from."""
     flags = settings.from_flags(args)
-    if args.grid is None:
-        found = [("", settings.defaults() | settings.from_file(args) | flags)]
-        rules = []
-    else:
+    found = [("", settings.defaults() | settings.from_file(args) | flags)]
+    if args.grid is not None:
         from benchmark.planning.gridfile import grid_path, read_grid
         from benchmark.planning.plan import settings_of
 
         grid = read_grid(grid_path(args.grid))
-        found, rules = [("", settings_of(grid, args))], list(grid.exclude)
+        found = [("", settings_of(grid, args))]
         for number, include in enumerate(grid.includes, start=1):
             kept = {name: traced for name, traced in include.items() if name not in flags}
             found.append((f"include {number}: ", kept))
+        for number, rule in enumerate(grid.exclude, start=1):
+            said = "; ".join(f"{axis} {phrase(named)}" for axis, named in rule.value.items())
+            found.append(("", {f"exclude {number}": replace(rule, value=said)}))
     rows = [
         (before + name, phrase(traced.value) or "-", traced.origin)
-        for before, said in found
-        for name, traced in said.items()
+        for before, block in found
+        for name, traced in block.items()
     ]
-    for number, rule in enumerate(rules, start=1):
-        said = "; ".join(f"{axis} {phrase(patterns)}" for axis, patterns in rule.patterns.items())
-        rows.append((f"exclude {number}", said, rule.where))
     styled = ([Text(t, style="dim" if row[2] == "default" else "") for t in row] for row in rows)
     console.print(table(("setting", "value", "from"), styled, make=data_table))
     return OK

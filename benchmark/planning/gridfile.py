@@ -47,32 +47,20 @@ _WILD = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One ``exclude``: a cell to which all of its patterns apply is left out.
-
-    Attributes:
-        patterns: axis -> patterns (of numbers: numbers), of which one must apply.
-        where: file and line.
-    """
-
-    patterns: Mapping[str, tuple[str | int, ...]]
-    where: str
-
-
-@dataclass(frozen=True, slots=True)
 class GridFile:
     """A grid file, read and checked.
 
     Attributes:
         settings: what stands at its top; ``WITH_CHOICES`` as tuples of ``Choice``.
         includes: each further combination's own settings, in place of those at the top.
-        exclude: what is left out of all of them.
+        exclude: what is left out of all of them: axis -> patterns (of numbers: numbers). A cell
+            goes if of each axis one applies.
     """
 
     path: Path
     settings: Mapping[str, Traced]
     includes: tuple[Mapping[str, Traced], ...]
-    exclude: tuple[Rule, ...]
+    exclude: tuple[Traced, ...]
 
 
 def grid_names() -> tuple[str, ...]:
@@ -108,7 +96,7 @@ def read_grid(path: Path) -> GridFile:
         _settings(document, found),
         tuple(_settings(document, own, ("include", i)) for i, own in enumerate(includes)),
         tuple(
-            Rule({name: tuple(wanted) for name, wanted in rule.items()}, document.where(place))
+            Traced({name: tuple(wanted) for name, wanted in rule.items()}, document.where(place))
             for place, rule in ((("exclude", i), rule) for i, rule in enumerate(exclude))
         ),
     )

@@ -49,7 +49,7 @@ from benchmark.planning.specs import (
 )
 
 if TYPE_CHECKING:
-    from benchmark.planning.gridfile import GridFile, Rule
+    from benchmark.planning.gridfile import GridFile
 
 MAX_CELLS = 100_000
 """Cells of one run; docs/scale.md says what planning, storing and reporting so many takes."""
@@ -154,7 +154,7 @@ def _plan(settings: Mapping[str, Traced], grid: GridFile | None = None) -> Plan:
         for one in _block({**settings, **own}, flags, strict=grid is None):
             possible += [] if one.reason else [one.cell]
             rows[one.cell.benchmark] = one.row
-            if not any(_applies(rule, one) for rule in (grid.exclude if grid else ())):
+            if not any(_applies(rule.value, one) for rule in (grid.exclude if grid else ())):
                 found.setdefault(texts.identity(one.cell), one)
             if len(found) > MAX_CELLS:
                 raise ConfigError(
@@ -330,7 +330,7 @@ def _with_domains(
     return filled, summary(filled.domains), problem
 
 
-def _applies(rule: Rule, planned: Planned) -> bool:
+def _applies(rule: Mapping[str, tuple[str | int, ...]], planned: Planned) -> bool:
     """Whether all patterns of a rule apply; of several domains each must be one of those named."""
     cell, backbone = planned.cell, planned.cell.backbone
     model = (backbone.loader, backbone.model, f"{backbone.loader}:{backbone.model}".rstrip(":"))
@@ -350,7 +350,7 @@ def _applies(rule: Rule, planned: Planned) -> bool:
             for name in names
             for pattern in patterns
         )
-        for axis, patterns in rule.patterns.items()
+        for axis, patterns in rule.items()
         for names in said[axis]
     )
 

@@ -53,8 +53,8 @@ def test_includes_and_excludes(read):
     (include,) = grid.includes
     assert [entry.name for entry in include["method"].value] == ["tcr"]
     assert include["seed"].value == (5,)
-    assert grid.exclude[0].patterns == {"shift": ("gaussian_noise",), "severity": (1, 2)}
-    assert grid.exclude[1].where.endswith("my.yaml:6")
+    assert grid.exclude[0].value == {"shift": ("gaussian_noise",), "severity": (1, 2)}
+    assert grid.exclude[1].origin.endswith("my.yaml:6")
 
 
 @pytest.mark.parametrize(
