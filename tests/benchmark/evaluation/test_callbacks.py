@@ -37,7 +37,7 @@ def record_of(one, status=Status.DONE, reason=""):
 
 
 def told(logger, cells=None):
-    """The events of cells whose batches interleave."""
+    """Tells the events of cells whose batches interleave, and closes."""
     cells = cells or [cell(method="source")]
     for one in cells:
         logger.cell_started(one, 2, 8)
@@ -46,6 +46,7 @@ def told(logger, cells=None):
             logger.batch_done(one, LOG)
     for one in cells:
         logger.cell_done(record_of(one))
+    logger.close()
 
 
 def lines_of(path):
@@ -54,9 +55,7 @@ def lines_of(path):
 
 def test_json_lines_hold_every_event_and_only_what_it_knows(tmp_path):
     path = tmp_path / "new" / "run.jsonl"
-    log = callbacks.JsonLines(path)
-    told(log)
-    log.close()
+    told(callbacks.JsonLines(path))
     rows = lines_of(path)
     events = [row["event"] for row in rows]
     assert events == ["cell_started", "batch_done", "batch_done", "cell_done"]
@@ -74,9 +73,7 @@ def test_json_lines_hold_every_event_and_only_what_it_knows(tmp_path):
 def test_variants_of_a_method_that_run_at_the_same_time_count_their_own_batches(tmp_path):
     first = cell(method="source")
     second = replace(first, method=replace(first.method, options={"lr": 0.5}))
-    log = callbacks.JsonLines(tmp_path / "run.jsonl")
-    told(log, [first, second])
-    log.close()
+    told(callbacks.JsonLines(tmp_path / "run.jsonl"), [first, second])
     rows = lines_of(tmp_path / "run.jsonl")
     assert [row["batch"] for row in rows if row["event"] == "batch_done"] == [1, 1, 2, 2]
 
@@ -145,15 +142,14 @@ def test_tensorboard_gets_a_run_per_cell(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     monkeypatch.setattr(Writer, "made", [])
     log = callbacks.open_logger(f"tensorboard:{tmp_path}")
-    told(log, [cell(method="source"), cell(method="source", seed=1)])
     log.cell_started(cell(seed=2), 2, 8)
     log.cell_done(record_of(cell(seed=3), Status.SKIPPED, "never began"))
-    log.close()
+    told(log, [cell(method="source"), cell(method="source", seed=1)])
     assert len({writer.log_dir for writer in Writer.made}) == 3
     assert all(writer.closed for writer in Writer.made)
-    assert ("batch/angle", 91.5, 1) in Writer.made[0].scalars
-    assert ("metrics/mAP", 40.0, 2) in Writer.made[1].scalars
-    assert Writer.made[0].texts == [("status", "done")]
+    assert ("batch/angle", 91.5, 1) in Writer.made[1].scalars
+    assert ("metrics/mAP", 40.0, 2) in Writer.made[2].scalars
+    assert Writer.made[1].texts == [("status", "done")]
 
 
 class Breaking(CallbackList):
@@ -176,7 +172,6 @@ class Breaking(CallbackList):
 def test_a_log_that_breaks_is_given_up_and_the_others_go_on(tmp_path, caplog):
     broken, log = Breaking(), callbacks.JsonLines(tmp_path / "run.jsonl")
     told(CallbackList({"broken": broken, "run.jsonl": log}))
-    log.close()
     assert (broken.batches, broken.closed) == (2, 1)
     assert len(lines_of(tmp_path / "run.jsonl")) == 4
     (warning,) = caplog.messages

@@ -27,6 +27,7 @@ from tests.benchmark import fakes
 from tests.benchmark.fakes import run_cells
 
 EMBEDDED = {"suite": "mini", "benchmark": "mini-coco-c-image", "backbone": BackboneSpec("mini")}
+CELL = fakes.cell(**EMBEDDED)
 
 
 @pytest.fixture(autouse=True)
@@ -62,65 +63,56 @@ class Counting:
         return self.load_backbone(spec)
 
 
+@pytest.fixture
+def kept(tmp_path) -> Path:
+    """A folder that holds what an embedded cell needs."""
+    Fingerprints(tmp_path / "kept").remember(CELL, fakes.resources())
+    return tmp_path / "kept"
+
+
 def known(folder: Path, cell: Cell) -> tuple[str, str]:
     fresh = Fingerprints(folder)
     return fresh.of_data(cell), fresh.of_backbone(cell.backbone)
 
 
 def test_a_second_process_need_not_load_what_is_embedded(tmp_path):
-    cell, counting = fakes.cell(**EMBEDDED), Counting()
+    counting, again = Counting(), Counting()
     resources = counting.make()
-    key = resources.key(cell)
-    Fingerprints(tmp_path / "kept").remember(cell, resources)
-    again = Counting()
-    assert Fingerprints(tmp_path / "kept").key(cell, again.make()) == key
+    key = resources.key(CELL)
+    Fingerprints(tmp_path / "kept").remember(CELL, resources)
+    assert Fingerprints(tmp_path / "kept").key(CELL, again.make()) == key
     assert again.loaded == []
     assert counting.loaded == ["mini-coco-c-image", "mini"]
 
 
-def test_a_change_in_the_package_ends_it(tmp_path, package):
-    cell, resources = fakes.cell(**EMBEDDED), fakes.resources()
-    Fingerprints(tmp_path / "kept").remember(cell, resources)
-    assert all(known(tmp_path / "kept", cell))
+def test_a_change_in_the_package_ends_it(kept, package):
+    assert all(known(kept, CELL))
     (package / "world.py").write_text("VERSION = 2")  # the same size
     file_state.state_of_package.cache_clear()
-    assert known(tmp_path / "kept", cell) == ("", "")
+    assert known(kept, CELL) == ("", "")
 
 
-def test_another_version_of_a_library_ends_it(tmp_path, monkeypatch):
-    cell = fakes.cell(**EMBEDDED)
-    Fingerprints(tmp_path / "kept").remember(cell, fakes.resources())
+def test_another_version_of_a_library_ends_it(kept, monkeypatch):
     monkeypatch.setattr(environment.metadata, "version", lambda name: "99.0")
     file_state.state_of_package.cache_clear()
-    assert known(tmp_path / "kept", cell) == ("", "")
+    assert known(kept, CELL) == ("", "")
 
 
 def test_what_has_changed_since_this_process_started_is_not_kept(tmp_path, monkeypatch):
     """This process may have loaded the state before the change."""
     monkeypatch.setattr(fingerprints, "_STARTED", time.time() - 1000)
-    cell = fakes.cell(**EMBEDDED)
-    Fingerprints(tmp_path / "kept").remember(cell, fakes.resources())
+    Fingerprints(tmp_path / "kept").remember(CELL, fakes.resources())
     assert not (tmp_path / "kept").exists()
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", "null", '{"files": 3}'])
-def test_a_damaged_entry_is_as_good_as_none(tmp_path, damage):
-    cell, folder = fakes.cell(**EMBEDDED), tmp_path / "kept"
-    Fingerprints(folder).remember(cell, fakes.resources())
-    for path in folder.iterdir():
-        path.write_text(damage)
-    assert known(folder, cell) == ("", "")
-    Fingerprints(folder).remember(cell, fakes.resources())
-    assert all(known(folder, cell))
-
-
-def test_an_entry_under_another_ones_name_is_not_believed(tmp_path):
-    cell, folder = fakes.cell(**EMBEDDED), tmp_path / "kept"
-    Fingerprints(folder).remember(cell, fakes.resources())
-    for path in folder.iterdir():
-        entry = json.loads(path.read_text())
-        path.write_text(json.dumps({**entry, "subject": "something else"}))
-    assert known(folder, cell) == ("", "")
+@pytest.mark.parametrize("damage", ["", "{", "[]", "null", '{"files": 3}', "of another subject"])
+def test_a_damaged_entry_or_that_of_another_is_as_good_as_none(kept, damage):
+    for path in kept.iterdir():
+        other = json.dumps({**json.loads(path.read_text()), "subject": "something else"})
+        path.write_text(other if damage == "of another subject" else damage)
+    assert known(kept, CELL) == ("", "")
+    Fingerprints(kept).remember(CELL, fakes.resources())
+    assert all(known(kept, CELL))
 
 
 def test_plugins_and_what_is_not_registered_are_asked_each_time(tmp_path):
@@ -131,9 +123,8 @@ def test_plugins_and_what_is_not_registered_are_asked_each_time(tmp_path):
 
 def test_a_folder_that_cannot_be_written_does_not_matter(tmp_path):
     (tmp_path / "kept").write_text("a file where the folder should be")
-    cell = fakes.cell(**EMBEDDED)
-    Fingerprints(tmp_path / "kept").remember(cell, fakes.resources())
-    assert known(tmp_path / "kept", cell) == ("", "")
+    Fingerprints(tmp_path / "kept").remember(CELL, fakes.resources())
+    assert known(tmp_path / "kept", CELL) == ("", "")
 
 
 def real(tmp_path: Path, **info: Any) -> tuple[Cell, Resources, Path]:
@@ -187,26 +178,22 @@ def test_any_change_on_disk_ends_it(tmp_path, what):
     assert (data, weights) == ((real_data, "") if what == "weights" else ("", "weights-1"))
 
 
-def test_a_copy_that_keeps_size_and_time_ends_it_too(tmp_path):
-    cell, resources, root = real(tmp_path)
-    Fingerprints(tmp_path / "kept").remember(cell, resources)
-    picture = root / "coco" / "images" / "7.jpg"
-    before = picture.stat()
-    picture.write_bytes(b"PICTURE")
-    os.utime(picture, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert known(tmp_path / "kept", cell)[0] == ""
+def rewrite(path: Path, content: str) -> None:
+    """Other content of the same size and time."""
+    before = path.stat()
+    path.write_text(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_annotations_three_folders_down_count(tmp_path):
-    """As in ``cirr_dataset/cirr/captions``."""
+@pytest.mark.parametrize("place", ["images/7.jpg", "a/b/list.json"])
+def test_a_copy_that_keeps_size_and_time_ends_it_too(tmp_path, place):
+    """Also three folders down, as in ``cirr_dataset/cirr/captions``."""
     cell, resources, root = real(tmp_path)
-    deep = root / "coco" / "a" / "b" / "list.json"
-    deep.parent.mkdir(parents=True)
-    deep.write_text("[1]")
+    (root / "coco" / "a" / "b").mkdir(parents=True)
+    (root / "coco" / "a" / "b" / "list.json").write_text("[1]list")
     Fingerprints(tmp_path / "kept").remember(cell, resources)
-    before = deep.stat()
-    deep.write_text("[2]")
-    os.utime(deep, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert known(tmp_path / "kept", cell)[0]
+    rewrite(root / "coco" / place, "PICTURE")
     assert known(tmp_path / "kept", cell)[0] == ""
 
 
@@ -217,9 +204,7 @@ def test_weights_by_tag_are_the_file_in_the_local_cache(tmp_path, monkeypatch):
     tagged = replace(cell, backbone=replace(cell.backbone, pretrained="openai"))
     Fingerprints(tmp_path / "kept").remember(tagged, resources)
     assert known(tmp_path / "kept", tagged)[1] == "weights-1"
-    before = cached.stat()
-    cached.write_text("WEIGHTS")
-    os.utime(cached, ns=(before.st_atime_ns, before.st_mtime_ns))
+    rewrite(cached, "WEIGHTS")
     assert known(tmp_path / "kept", tagged)[1] == ""
 
 
@@ -306,13 +291,12 @@ def test_a_finished_run_is_told_without_loading(tmp_path):
 
 def test_other_data_are_found_out_and_run(tmp_path, package):
     store = RunStore(tmp_path / "run")
-    cells = [fakes.cell(**EMBEDDED)]
     resources = fakes.resources()
-    run_cells(cells, store, SerialExecutor(resources), resources=resources)
+    run_cells([CELL], store, SerialExecutor(resources), resources=resources)
     (package / "world.py").write_text("VERSION = 2")
     file_state.state_of_package.cache_clear()
     changed = fakes.resources(load_data=lambda cell: replace(fakes.world(), fingerprint="new"))
-    assert identify(cells, store, changed).waiting == 1
+    assert identify([CELL], store, changed).waiting == 1
 
 
 def test_weights_may_move_to_another_folder():

@@ -97,19 +97,8 @@ def test_a_worker_that_was_meddled_with_is_replaced(tmp_path: Path) -> None:
         ):
             store = RunStore(tmp_path / name)
             run_cells(cells, store, executor, resources=meddlers.resources())
-            contents.append(
-                {
-                    r.key: numbers(
-                        (
-                            r,
-                            dict(fakes.stored(store, r.key).arrays)
-                            if r.status is Status.DONE
-                            else {},
-                        )
-                    )
-                    for r in store.records()
-                }
-            )
+            stored = {r.key: fakes.stored(store, r.key) for r in store.records()}
+            contents.append({k: numbers((c.record, dict(c.arrays))) for k, c in stored.items()})
     finally:
         torch.set_num_threads(threads)
     assert contents[0] == contents[1]
