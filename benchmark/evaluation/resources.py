@@ -86,7 +86,8 @@ class Resources:
         self._load_data, self._load_backbone = load_data, load_backbone
         self.make_method, self.make_shift = make_method, make_shift
         self._load_ready_made = load_ready_made
-        self.homes = Homes(home_of, self.data, clean_share, training_of)
+        self.home_of, self.training_of, self.clean_share = home_of, training_of, clean_share
+        self.homes = Homes(self)
         self._data = LRUCache[RetrievalSet](8)
         self._backbones = LRUCache[DualEncoder](2)
         self._galleries = LRUCache[Tensor](4)  # of a benchmark and its home, in both directions

@@ -22,7 +22,6 @@ from benchmark.evaluation.environment import numerics
 from benchmark.evaluation.fingerprints import code_of
 from benchmark.evaluation.loader import QueryInputs
 from benchmark.evaluation.measures import Changes
-from benchmark.evaluation.stream import chosen_queries
 from benchmark.metrics.ranking import copies_of, gallery_of, rank, settled
 from benchmark.metrics.recall import recall_at
 from methods.base import NotApplicable
@@ -118,24 +117,10 @@ def recall_of_rows(rows: Tensor, queries: np.ndarray, data: RetrievalSet, galler
 
 
 class Homes:
-    """Homes of cells.
+    """Homes of cells and their training queries, as the given resources tell them."""
 
-    Args:
-        find: the cell on whose clean queries forgetting is measured, or None where the weights have
-            no home.
-        data: the retrieval set of a cell.
-        share: of how many of a cell's queries one clean query is encoded for.
-        training: the cell whose clean queries are a benchmark's training queries, or None.
-    """
-
-    def __init__(
-        self,
-        find: Callable[[Cell], Cell | None],
-        data: Callable[[Cell], RetrievalSet],
-        share: Callable[[Cell], int] = lambda cell: 1,
-        training: Callable[[Cell], Cell | None] = lambda cell: None,
-    ) -> None:
-        self._find, self._data, self._share, self._training = find, data, share, training
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._found = LRUCache[Cell | None](256)
         self._rows = LRUCache[Tensor](1)
         self._missing: dict[tuple[str, str, str], str] = {}
@@ -153,14 +138,14 @@ class Homes:
         if self.why_missing(cell):
             return None
         try:
-            size = len(self._data(home).queries)
+            size = len(self._resources.data(home).queries)
         except DataError as error:  # the user does not have it
             if named is None:
                 raise
             self._missing[place_of(home)] = str(error)
             return None
-        own = len(chosen_queries(len(self._data(cell).queries), cell.limit))
-        wanted = -(-own // self._share(cell))
+        own = len(self._resources.queries(cell))
+        wanted = -(-own // self._resources.clean_share(cell))
         if home is cell and wanted == own:
             return cell
         return replace(home, limit=wanted if wanted < size else None)
@@ -187,23 +172,25 @@ class Homes:
         """
         if of is None:
             self.of(cell)  # finds out whether the user has the set
-            of = self._fingerprint
-        named, training, share = self.named(cell), self.training(cell), self._share(cell)
+
+            def of(place: Cell) -> str:
+                return self._resources.data(place).fingerprint
+
+        named, training = self.named(cell), self.training(cell)
+        share = self._resources.clean_share(cell)
         home, train = "", "" if training is None else of(training)
         if self._any(cell) is not None and not self.why_missing(cell):
             home = "" if named is None else of(named)
             home = home if share == 1 else f"{home}/{share}"
         return home, train
 
-    def _fingerprint(self, cell: Cell) -> str:
-        return self._data(cell).fingerprint
-
     def training(self, cell: Cell) -> Cell | None:
         """The cell whose clean queries fill the bank of this one's method.
 
         None where the method has no bank of training queries, or the benchmark names none.
         """
-        return self._training(cell) if cell.method.options.get("bank") == TRAIN else None
+        banked = cell.method.options.get("bank") == TRAIN
+        return self._resources.training_of(cell) if banked else None
 
     def training_rows(self, cell: Cell, embed: Callable[[Cell], Tensor]) -> Tensor:
         """A copy of its embedded queries, kept for the next cell; NotApplicable without any."""
@@ -213,11 +200,12 @@ class Homes:
                 f"benchmark {cell.benchmark!r} names no training queries for bank={TRAIN!r}; "
                 "take another bank, such as past_queries"
             )
-        key = self._data(training).fingerprint, training.limit, training.backbone
+        key = self._resources.data(training).fingerprint, training.limit, training.backbone
         return self._rows.get(key, lambda: embed(training)).clone()
 
     def _any(self, cell: Cell) -> Cell | None:
-        return self._found.get((place_of(cell), cell.backbone), lambda: self._find(cell))
+        key = place_of(cell), cell.backbone
+        return self._found.get(key, lambda: self._resources.home_of(cell))
 
 
 def place_of(cell: Cell) -> tuple[str, str, str]:

@@ -135,27 +135,25 @@ def _check(stored: StoredCell, cell: Cell, resources: Resources) -> Check:
     except QueryShiftError as error:
         return Check(stored, Verdict.NOT_RUN, (" ".join(str(error).split()),), elsewhere)
     if key != stored.record.key:
-        reasons = _other_identity(stored.record, cell, resources)
-        return Check(stored, Verdict.NOT_RUN, reasons, elsewhere)
+        info, here = (
+            stored.record.info,
+            {
+                ("data", "data_fingerprint"): resources.data(cell).fingerprint,
+                ("weights", "backbone_fingerprint"): resources.backbone(cell).fingerprint,
+                ("shift's files", "shift_files"): resources.shift_files(cell),
+            },
+        )
+        reasons = tuple(
+            f"the {what} here are others ({now}) than the cell's ({info.get(name, '')})"
+            for (what, name), now in here.items()
+            if now != info.get(name, "")
+        )
+        changed = "its key here is another one: the cell was changed on the way"
+        return Check(stored, Verdict.NOT_RUN, reasons or (changed,), elsewhere)
     record, arrays = run_cell(cell, resources)
     if record.status is not Status.DONE:
         return Check(stored, Verdict.NOT_RUN, (record.reason,), elsewhere)
     return compare(stored, record, arrays, elsewhere)
-
-
-def _other_identity(record: Record, cell: Cell, resources: Resources) -> tuple[str, ...]:
-    """Why the cell has another key here: what it stands for is not the same."""
-    here = {
-        ("data", "data_fingerprint"): resources.data(cell).fingerprint,
-        ("weights", "backbone_fingerprint"): resources.backbone(cell).fingerprint,
-        ("shift's files", "shift_files"): resources.shift_files(cell),
-    }
-    found = tuple(
-        f"the {what} here are others ({now}) than the cell's ({record.info.get(name, '')})"
-        for (what, name), now in here.items()
-        if now != record.info.get(name, "")
-    )
-    return found or ("its key here is another one: the cell was changed on the way",)
 
 
 def compare(
