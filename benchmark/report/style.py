@@ -31,7 +31,7 @@ class Column(NamedTuple):
         kind: "difference" is signed, with the interval's ends ``<key>_low`` and ``<key>_high``.
         digits: shown behind the point.
         note: what it is, for a reader who hovers over the heading.
-        heading: on the terminal, in lines; by default the label.
+        lines: the heading on the terminal; by default the label.
     """
 
     key: str
@@ -40,11 +40,15 @@ class Column(NamedTuple):
     kind: Kind = "number"
     digits: int = 1
     note: str = ""
-    heading: str = ""
+    lines: str = ""
 
     @property
     def title(self) -> str:
         return self.label or self.key.replace("_", " ")
+
+    @property
+    def heading(self) -> str:
+        return self.lines or self.title
 
     def of(self, pool: Pool) -> Any:
         """The value of a pool; NaN or None where it does not apply."""
@@ -93,14 +97,14 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
     Column("R@1", "metrics", note="percent of queries with a relevant item ranked first"),
     Column("R@5", "metrics"),
     Column("R@10", "metrics"),
-    Column("mean_recall", "metrics", heading="mean\nrecall", note="mean of R@1, R@5 and R@10"),
+    Column("mean_recall", "metrics", lines="mean\nrecall", note="mean of R@1, R@5 and R@10"),
     Column("mAP", "metrics"),
     Column("R@1_low", lambda pool: pool.recall.low if pool.recall else math.nan),
     Column("R@1_high", lambda pool: pool.recall.high if pool.recall else math.nan),
     Column("R@1_sd_over_seeds", lambda pool: pool.sd_over_seeds, "sd over seeds",
            note="standard deviation of R@1, points"),
     Column("R@1_difference", "comparison", "against source", "difference",
-           heading="R@1 against source\n[95 % interval]",
+           lines="R@1 against source\n[95 % interval]",
            note="R@1 minus that of the unadapted model on the same queries, points, 95 % interval; "
            "in brackets where this includes 0"),
     Column("R@1_difference_low", "comparison"),
@@ -122,27 +126,31 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
     Column("first_domain_R@1_before", "metrics"),
     Column("first_domain_R@1_during", "metrics"),
     Column("first_domain_R@1_after", "metrics"),
-    Column("coverage", "probes", "changed %", heading="queries\nchanged (%)",
+    Column("coverage", "probes", "changed %", lines="queries\nchanged (%)",
            note="share of the queries that the shift changed"),
     Column("coverage_image", "probes"),
     Column("coverage_text", "probes"),
-    Column("change_size", "probes", "size %", heading="size of\nchange (%)",
+    Column("change_size", "probes", "size %", lines="size of\nchange (%)",
            note="mean size of the change, of full scale"),
-    Column("uniformity", "probes", digits=3, heading="uni-\nformity",
+    Column("uniformity", "probes", digits=3, lines="uni-\nformity",
            note="small: queries crowd together"),
     Column("gap", "probes", digits=3, note="between the mean query and the mean gallery item"),
-    Column("consistency", "probes", digits=3, heading="consis-\ntency",
+    Column("consistency", "probes", digits=3, lines="consis-\ntency",
            note="mean cosine of matched pairs"),
     Column("prediction_entropy", "probes", "entropy", digits=3),
-    Column("angle", "probes", digits=0, heading="angle\n(deg)",
+    Column("angle", "probes", digits=0, lines="angle\n(deg)",
            note="between the gradients, degrees"),
     Column("effective_rank", "probes", note="of the query embeddings"),
     Column("hubness", "probes", digits=2, note="skewness; large: few items answer many queries"),
-    Column("ms_per_query", "cost", "ms/query", digits=2, heading="ms per\nquery",
+    Column("changed@1", "metrics", lines="first candidate\nchanged (%)"),
+    Column("changed@10", "metrics", lines="first ten\nchanged (%)"),
+    Column("clean_changed@1", "metrics", lines="first of clean\nqueries (%)"),
+    Column("expected_gain", "table", lines="expected\ngain"),
+    Column("ms_per_query", "cost", "ms/query", digits=2, lines="ms per\nquery",
            note="compare rows of one machine only"),
     Column("ms_per_query_ratio", lambda pool: pool.ratio("cost", "ms_per_query"),
            "time, x source"),
-    Column("peak_mb", "cost", "peak MB", digits=0, heading="peak\nMB"),
+    Column("peak_mb", "cost", "peak MB", digits=0, lines="peak\nMB"),
     Column("peak_mb_ratio", lambda pool: pool.ratio("cost", "peak_mb"), "memory, x source",
            digits=2),
     Column("forward_per_query", "cost"),

@@ -132,11 +132,7 @@ def _by_domain(pool: Pool) -> list[Text]:
 
 
 def _numbers(*names: str) -> Numbers:
-    return {_heading_of(name): partial(_number, name=name) for name in names}
-
-
-def _heading_of(name: str) -> str:
-    return COLUMNS[name].heading or COLUMNS[name].title
+    return {COLUMNS[name].heading: partial(_number, name=name) for name in names}
 
 
 def _add_numbers(table: FittedTable, *headings: str) -> None:
@@ -159,7 +155,7 @@ def _changes(rows: Sequence[Pool]) -> FittedTable:
     """What each shift did to the queries: the same for all methods."""
     table = data_table()
     table.add_column("shift", overflow="fold")
-    _add_numbers(table, *map(_heading_of, ("coverage", "change_size")))
+    _add_numbers(table, *(COLUMNS[name].heading for name in ("coverage", "change_size")))
     shown: set[Setting] = set()
     for pool in rows:
         if pool.first.setting in shown or not pool.values("probes", "coverage"):
@@ -209,11 +205,11 @@ def _reasons(pool: Pool) -> list[Text]:
 
 _QUALITY: Numbers = {
     **_numbers("R@1", "R@5", "R@10", "mean_recall", "mAP"),
-    _heading_of("R@1_difference"): lambda pool: _difference(pool.comparison),
+    COLUMNS["R@1_difference"].heading: lambda pool: _difference(pool.comparison),
 }
 _BEHAVIOUR: Numbers = {
     **_numbers("uniformity", "gap", "consistency"),
-    _heading_of("angle"): partial(_number, name="angle", digits=1),
+    COLUMNS["angle"].heading: partial(_number, name="angle", digits=1),
     "clean R@1\nbefore->after": partial(
         _joined, sign="->", names=("clean_R@1_before", "clean_R@1_after")
     ),

@@ -18,6 +18,7 @@ from benchmark.cell import CLEAN, SOURCE, Status
 from benchmark.report.display import data_table
 from benchmark.report.pools import grouped
 from benchmark.report.results import SECTIONS, CellResult, method_rank, variant_labels
+from benchmark.report.style import COLUMNS, Column
 
 FEW = 30
 """Below this many queries the numbers are mostly chance."""
@@ -32,17 +33,11 @@ _METRICS = (
 )
 _PROBES = ("uniformity", "gap", "prediction_entropy", "effective_rank", "hubness")
 
-_SHOWN = {
-    "changed@1": ("first candidate\nchanged (%)", 1),
-    "changed@10": ("first ten\nchanged (%)", 1),
-    "clean_changed@1": ("first of clean\nqueries (%)", 1),
-    "uniformity": ("uni-\nformity", 3),
-    "gap": ("gap", 3),
-    "prediction_entropy": ("entropy", 3),
-    "ms_per_query": ("ms per\nquery", 2),
-    "expected_gain": ("expected\ngain", 1),
-}
-"""Column -> its heading on the terminal, and its digits."""
+_SHOWN = (
+    *("changed@1", "changed@10", "clean_changed@1", "uniformity", "gap", "prediction_entropy"),
+    *("ms_per_query", "expected_gain"),
+)
+"""Columns on the terminal."""
 
 _NOTES = (
     "Changed: against the unadapted model; the first ten as a set. Entropy of the predictions: "
@@ -133,30 +128,27 @@ def _mean(cells: Sequence[CellResult], section: str, name: str) -> float:
 
 
 def _table(rows: pd.DataFrame) -> RenderableType:
-    shown = {name: look for name, look in _SHOWN.items() if rows[name].notna().any()}
+    shown = [COLUMNS[name] for name in _SHOWN if rows[name].notna().any()]
     table = data_table()
     table.add_column("method", overflow="fold")
-    for heading, _ in shown.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+    for column in shown:
+        table.add_column(column.heading, justify="right", no_wrap=True)
     first = rows.iloc[0]
     if math.isfinite(first["clean_uniformity"]):
         cells = [
-            _written(first.get(f"clean_{name}", math.nan), look[1]) if name in _PROBES else ""
-            for name, look in shown.items()
+            _written(first.get(f"clean_{c.key}", math.nan), c) if c.key in _PROBES else ""
+            for c in shown
         ]
         table.add_row(Text("clean queries", style="dim"), *cells)
     for _, row in rows.iterrows():
         blank = ("changed@1", "changed@10", "clean_changed@1") if row["method"] == SOURCE else ()
-        cells = [
-            "" if name in blank else _written(row[name], digits)
-            for name, (_, digits) in shown.items()
-        ]
+        cells = ["" if c.key in blank else _written(row[c.key], c) for c in shown]
         table.add_row(Text(str(row["method"])), *cells)
     return table
 
 
-def _written(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else ""
+def _written(value: float, column: Column) -> str:
+    return f"{value:.{column.digits}f}" if math.isfinite(value) else ""
 
 
 def _gain_notes(frame: pd.DataFrame) -> list[str]:
