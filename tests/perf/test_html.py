@@ -83,11 +83,8 @@ def test_write(
 def test_open(
     benchmark: BenchmarkFixture, results: list[CellResult], pools: Pools, tmp_path: Path
 ) -> None:
-    program = browser.find()
-    if program is None:
-        pytest.skip("no browser installed")
     page = write(results, tmp_path / "page.html", pools=pools)
-    with browser.tab(program, tmp_path / "profile") as tab:
+    with browser.tab(browser.find(), tmp_path / "profile") as tab:
         tab.look(width=1280, height=900, scheme="light")
 
         def ready() -> float:

@@ -63,16 +63,8 @@ def page(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def program():
-    found = browser.find()
-    if found is None:
-        pytest.skip(f"no browser installed: none of {', '.join(browser.NAMES)} is on the path")
-    return found
-
-
-@pytest.fixture(scope="module")
-def running(program, tmp_path_factory):
-    with browser.tab(program, tmp_path_factory.mktemp("profile")) as tab:
+def running(tmp_path_factory):
+    with browser.tab(browser.find(), tmp_path_factory.mktemp("profile")) as tab:
         yield tab
 
 

@@ -23,9 +23,6 @@ LABEL = "document.activeElement.getAttribute('aria-label')"
 
 @pytest.fixture(scope="module")
 def tab_of_page(tmp_path_factory):
-    program = browser.find()
-    if program is None:
-        pytest.skip(f"no browser installed: none of {', '.join(browser.NAMES)} is on the path")
     folder = tmp_path_factory.mktemp("page")
     results = [
         *grid(),
@@ -33,7 +30,7 @@ def tab_of_page(tmp_path_factory):
         cell("sar", ranks=ranks_of(0.5, 3)),
     ]
     page = write(results, folder / "page.html")
-    with browser.tab(program, folder / "profile") as tab:
+    with browser.tab(browser.find(), folder / "profile") as tab:
         yield tab, page
 
 
