@@ -141,17 +141,7 @@ def method_variants(
     kinds = {choice.name: METHODS.get(choice.name) for choice in expanded}
     given, flagged = config.option, "option" in flags
     by_hand = {name: applicable(kind.Options, given) for name, kind in kinds.items()}
-    for key in (key for key in given if not any(key in values for values in by_hand.values())):
-        known = {
-            name: names for name, kind in kinds.items() if (names := option_names(kind.Options))
-        }
-        if len(known) < 2:  # the error says its options
-            only = next(iter(known), SOURCE)
-            parse(kinds[only].Options, {key: given[key]}, f"method {only!r}")
-        near = did_you_mean(key, sorted({name for names in known.values() for name in names}))
-        raise UnknownNameError(
-            f"none of the methods has an option {key!r}{near} (queryshift show METHOD)"
-        )
+    _check_shared("method", given, {name: kind.Options for name, kind in kinds.items()})
 
     @cache
     def at(place: Place, preset: str) -> tuple[MethodSpec, ...]:
@@ -264,19 +254,34 @@ def shift_specs(
 
 
 def check_shift_options(config: BenchConfig, names: Sequence[str]) -> None:
-    """Every option set by hand must be one of some shift of the run.
+    """Refuses options for queries that are ready-made, and those that no shift of the run has.
 
     Raises:
-        ConfigError: queries are ready-made, which takes no options of a generator.
-        UnknownNameError: an option that none of the shifts has.
+        ConfigError: says which.
     """
     if config.shift_option and config.ready_made:
         raise ConfigError("ready-made queries take no shift options; leave --shift-option out")
-    kinds = {name: SHIFTS.get(name).Options for name in names if config.shift_option}
-    for key, value in config.shift_option.items():
-        if not any(applicable(kind, {key: value}) for kind in kinds.values()):
-            last = names[-1]
-            parse(kinds[last], {key: value}, f"shift {last!r}")
+    if config.shift_option:
+        kinds = {name: SHIFTS.get(name).Options for name in names}
+        _check_shared("shift", config.shift_option, kinds)
+
+
+def _check_shared(what: str, given: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+    """Each option that is given for all methods or shifts must be one of some of them.
+
+    Raises:
+        UnknownNameError: it is not.
+    """
+    known = {name: own for name, kind in kinds.items() if (own := option_names(kind))}
+    every = sorted({name for own in known.values() for name in own})
+    for key in (key for key in given if key not in every):
+        if len(known) < 2:  # the error says its options
+            only = next(iter(known or kinds))
+            parse(kinds[only], {key: given[key]}, f"{what} {only!r}")
+        raise UnknownNameError(
+            f"none of the {what}s has an option {key!r}{did_you_mean(key, every)} "
+            f"(queryshift show {what.upper()})"
+        )
 
 
 @contextmanager

@@ -157,8 +157,12 @@ def test_shift_options_by_hand_go_to_the_shifts_that_have_them():
 
 
 def test_a_shift_option_that_no_shift_has():
-    with pytest.raises(UnknownNameError, match="shift 'contrast' has no option 'varyant'"):
-        planned(shift=("glass_blur", "contrast"), shift_option={"varyant": "mm"})
+    for shifts, said in (
+        (("glass_blur", "contrast"), "none of the shifts .* 'varyant'; did you mean 'variant'"),
+        (("contrast",), "shift 'contrast' has no option 'varyant'; known: constants"),
+    ):
+        with pytest.raises(UnknownNameError, match=said):
+            planned(shift=shifts, shift_option={"varyant": "mm"})
     with pytest.raises(ConfigError, match=r"option 'gate'.*must be 'none' or"):
         planned(shift=("rs",), shift_option={"gate": "yes"})
 
