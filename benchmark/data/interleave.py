@@ -67,7 +67,7 @@ def join(sets: Sequence[RetrievalSet]) -> RetrievalSet:
     first = sets[0]
     cut_offs = tuple(k for k in first.recall_at if all(k in data.recall_at for data in sets))
     # A set without exclusions excludes nothing.
-    none = [Relevance.from_lists([[]] * len(data.queries), allow_empty=True) for data in sets]
+    none = [Relevance.from_lists([[]] * len(data.queries)) for data in sets]
     excluded = [data.excluded or empty for data, empty in zip(sets, none, strict=True)]
     starts = [0, *accumulate(len(data.gallery) for data in sets)][:-1]
     return RetrievalSet(

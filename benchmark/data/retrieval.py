@@ -67,15 +67,9 @@ class Relevance:
     grades: np.ndarray | None = None
 
     @classmethod
-    def from_lists(cls, lists: Sequence[Sequence[int]], *, allow_empty: bool = False) -> Relevance:
-        """Builds it from one list of gallery indices per query, without grades.
-
-        Raises:
-            DataError: an empty list, unless ``allow_empty``.
-        """
+    def from_lists(cls, lists: Sequence[Sequence[int]]) -> Relevance:
+        """Builds it from one list of gallery indices per query, without grades."""
         lengths = np.array([len(answers) for answers in lists], dtype=np.int64)
-        if not allow_empty:
-            _refuse_empty(lengths)
         flat = [np.sort(np.asarray(answers, dtype=np.int64)) for answers in lists]
         return cls(offsets_of(lengths), np.concatenate([np.zeros(0, np.int64), *flat]))
 
@@ -86,15 +80,11 @@ class Relevance:
         Args:
             queries: (Q,) int64 group of each query.
             gallery: (N,) int64 group of each gallery item.
-
-        Raises:
-            DataError: a query whose group has no gallery item.
         """
         order = np.argsort(gallery, kind="stable").astype(np.int64)
         grouped = gallery[order]
         first = np.searchsorted(grouped, queries, side="left")
         lengths = np.searchsorted(grouped, queries, side="right") - first
-        _refuse_empty(lengths)
         offsets = offsets_of(lengths)
         places = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)  # piece by piece
         return cls(offsets, order[places])
@@ -120,11 +110,6 @@ class Relevance:
         if self.grades is None:
             return np.ones(len(self[query]))
         return self.grades[self.offsets[query] : self.offsets[query + 1]]
-
-
-def _refuse_empty(lengths: np.ndarray) -> None:
-    if not lengths.all():
-        raise DataError(f"query {int(np.argmin(lengths))} has no relevant gallery item")
 
 
 def offsets_of(lengths: np.ndarray) -> np.ndarray:

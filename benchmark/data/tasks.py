@@ -312,15 +312,12 @@ def build_composed(queries: ComposedQueries, *, name: str) -> RetrievalSet:
     Args:
         queries: what a data set's loader returned.
         name: benchmark id.
-
-    Raises:
-        DataError: a query without target.
     """
     references = np.asarray(queries.references, dtype=np.int64)
     groups = np.asarray(queries.query_groups.get("image", references), dtype=np.int64)
     subset = None
     if queries.subset is not None:
-        subset = Relevance.from_lists(queries.subset, allow_empty=True)
+        subset = Relevance.from_lists(queries.subset)
     excluded = None
     if queries.exclude_reference:
         excluded = Relevance(np.arange(len(references) + 1, dtype=np.int64), references)

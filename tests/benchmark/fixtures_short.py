@@ -47,7 +47,7 @@ def shortened(data: RetrievalSet, items: int) -> RetrievalSet:
     def chosen(part: Relevance | None) -> Relevance | None:
         if part is None:
             return None
-        return Relevance.from_lists([place[part[q]] for q in queries], allow_empty=True)
+        return Relevance.from_lists([place[part[q]] for q in queries])
 
     sections = data.sections and Sections(
         data.sections.names,
