@@ -185,15 +185,12 @@ VIEWS = {name: tuple(columns.split()) for name, columns in _TABLES["views"].item
 """Columns of ``leaderboard.csv`` and ``by_shift.csv``, and of each table of the page."""
 
 
-_LEAST_EXTENT = 5.0
-
-
 def extent(differences: Iterable[float]) -> float:
     """How far the colours of differences (points) reach on either side of zero.
 
     At least 5 points, so that noise alone does not glow.
     """
-    return max([*map(abs, differences), _LEAST_EXTENT])
+    return max([*map(abs, differences), 5.0])
 
 
 class Look(NamedTuple):

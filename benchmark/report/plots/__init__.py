@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -29,7 +30,7 @@ from benchmark.report.plots.recall import (
     sensitivity,
     severity_curves,
 )
-from benchmark.report.pools import Pool, benchmark_pools
+from benchmark.report.pools import Pool, benchmark_pools, labels_of
 from benchmark.report.verdict import summaries_of
 from benchmark.report.writing import write_bytes
 
@@ -116,7 +117,12 @@ def _of_suites(stem: str, found: Sequence[Ranking]) -> Iterator[tuple[str, str, 
 
 def _of_place(here: Sequence[Pool], name: str, title: str) -> Iterator[tuple[str, Figure]]:
     """The figures of one benchmark; ``name`` is that of the files."""
-    best, note = layout.best_pools(here)
+    recall = {
+        label: fmean(pool.mean("metrics", "R@1") for pool in here if pool.label == label)
+        for label in labels_of(here)
+    }
+    labels, note = layout.best_of(recall)
+    best = [pool for pool in here if pool.label in labels]
     for page, shown in _pages(layout.settings_of(best)):
         some = [pool for pool in best if pool.first.setting in shown]
         yield f"stream_{name}{page}.png", recall_along_stream(some, title, note)

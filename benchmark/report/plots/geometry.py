@@ -28,9 +28,6 @@ _COLOUR = "#5b7fa6"
 PROBES = ("uniformity", "gap", "consistency")
 BIN_DEGREES = 5
 _EDGES = np.arange(0, 181, BIN_DEGREES)
-_ABOVE = f"above {CONFLICT_DEGREES:.0f}°"
-
-_ANGLES = "Angle between adapting and keeping the source"
 
 
 @mpl.rc_context(layout.RC)
@@ -114,7 +111,7 @@ def angles(pools: Sequence[Pool]) -> Figure:
         figure, image, axes, f"batches per {BIN_DEGREES}° (%)", fraction=0.03, pad=0.02
     )
     some = "1 benchmark" if len(places) == 1 else f"{len(places)} benchmarks"
-    layout.set_title(figure, f"{_ANGLES} on {some}")
+    layout.set_title(figure, f"Angle between adapting and keeping the source on {some}")
     return figure
 
 
@@ -130,7 +127,8 @@ def _strip_panel(
     edges = np.arange(count + 1) - 0.5
     image = axis.pcolormesh(_EDGES, edges, np.ma.masked_invalid(shares), cmap="Greys", norm=norm)
     axis.hlines(edges, 0, 180, color="white", linewidth=1.5)
-    axis.text(232, -0.8, _ABOVE, fontsize=8, color=layout.QUIET, ha="right")
+    above = f"above {CONFLICT_DEGREES:.0f}°"
+    axis.text(232, -0.8, above, fontsize=8, color=layout.QUIET, ha="right")
     axis.axvline(CONFLICT_DEGREES, color=layout.LOOKS["rest"].colour, linewidth=1.1)
     axis.set_xlim(0, 235)
     axis.set_ylim(count - 0.5, -0.5)

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from matplotlib import rc_params_from_file
@@ -49,7 +48,8 @@ LINES = 8
 """Methods drawn as lines in one panel: those that are always shown, and the best of the others."""
 
 ALWAYS = ("source", "recentre")
-"""Methods that every selection keeps: no adaptation, and the simplest one."""
+"""Methods that every selection keeps: no adaptation, and the simplest one. Of a setting that they
+do not have, they are level lines."""
 
 
 @cache
@@ -228,16 +228,6 @@ def best_of(recall: Mapping[str, float]) -> tuple[list[str], str]:
     said = f"{always} and the {best}" if always else f"the {best}"
     note = f"shown: {said} of {len(recall)} methods with the highest R@1 here"
     return [label for label in recall if label in kept], note
-
-
-def best_pools(pools: Sequence[Pool]) -> tuple[list[Pool], str]:
-    """The pools of ``best_of`` their methods, by mean R@1 over the finished pools."""
-    recall: dict[str, float] = {}
-    for label in labels_of(pools):
-        found = [pool.mean("metrics", "R@1") for pool in pools if pool.label == label and pool.done]
-        recall[label] = fmean(found) if found else math.nan
-    labels, note = best_of(recall)
-    return [pool for pool in pools if pool.label in labels], note
 
 
 def families(pools: Sequence[Pool]) -> dict[str, list[str]]:

@@ -202,9 +202,6 @@ _WIDE = 8.0
 _APART = 0.13
 """Part of the axis that lies between two labels at least: nearer ones would touch."""
 
-_UNVARIED = ("source", "recentre")
-"""Drawn as level lines where they do not have the option."""
-
 
 @dataclass(frozen=True)
 class Line:
@@ -342,7 +339,7 @@ def sensitivity(pools: Sequence[Pool], name: str, shown: Sequence[Line]) -> Figu
 def _level(pools: Sequence[Pool], name: str, place: str) -> dict[str, float]:
     """R@1 of the methods that have no such option."""
     found = {}
-    for method in _UNVARIED:
+    for method in layout.ALWAYS:
         cells = (cell for pool in pools for cell in pool.done if cell.method == method)
         own = [cell for cell in cells if _place(cell, name) == place]
         if own and not any(name in cell.options for cell in own):
