@@ -93,10 +93,8 @@ class Pool:
     @cached_property
     def singles(self) -> tuple[Pool, ...]:
         """Each cell as a pool of its own, in the order of ``cells``."""
-        return (
-            *(dataclasses.replace(self, done=(cell,), undone=()) for cell in self.done),
-            *(dataclasses.replace(self, done=(), undone=(cell,)) for cell in self.undone),
-        )
+        parts = [((cell,), ()) if cell.done else ((), (cell,)) for cell in self.cells]
+        return tuple(dataclasses.replace(self, done=one, undone=other) for one, other in parts)
 
     @property
     def missing(self) -> int:
