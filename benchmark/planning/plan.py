@@ -235,13 +235,13 @@ def _block(
             with located(where):
                 backbone = backbone_spec(card.backbone, own)
                 check_model(backbone)
-            unable = why_not(card, backbone)
+            unable, row = why_not(card, backbone), card.row or card.id
             for stream, shift, problem in _with_shifts(alone, own, card, shifts):
                 if problem is not None and strict:
                     raise problem
                 reason = unable or str(problem or "")
                 for cell in _cells(methods, own, card, backbone, stream, [shift]):
-                    yield Planned(cell, card.row or card.id, reason)
+                    yield Planned(cell, row, reason)
 
 
 def _cells(
