@@ -112,10 +112,7 @@ def test_unknown_names_and_severities_are_refused(name: str, severity: int, mess
 @pytest.mark.parametrize("parent", ["coco-IP", "."])
 @pytest.mark.parametrize("inner", ["val2014", "."])
 def test_images_are_found_by_annotated_path_and_flat(
-    tmp_path: Path,
-    parent: str,
-    inner: str,
-    images: RetrievalSet,
+    tmp_path: Path, parent: str, inner: str, images: RetrievalSet
 ) -> None:
     folder = tmp_path / "made" / parent / "COCO_IP_fog_5" / inner
     write_images(folder, [coco_name(i) for i in reversed(range(IMAGES))])
