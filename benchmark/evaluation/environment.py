@@ -1,4 +1,4 @@
-"""Facts beside a result: versions, machine, commit; time, passes through the encoder, memory."""
+"""Facts beside a result: data, weights, versions, machine; time, passes, memory."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmark.backbones.base import cpu_model
+from benchmark.cell import Cell
+
+if TYPE_CHECKING:
+    from benchmark.evaluation.resources import Resources
 
 _DISTRIBUTIONS = {
     "queryshift": "queryshift",
@@ -84,6 +89,37 @@ def _fixed() -> dict[str, Any]:
         "git_commit": commit,
         "git_dirty": dirty,
     }
+
+
+def about(cell: Cell, resources: Resources) -> dict[str, Any]:
+    """Facts of the cell's data and weights, as far as there are any."""
+    data, backbone = resources.data(cell), resources.backbone(cell)
+    files = resources.shift_files(cell)
+    homes = resources.homes
+    home, homeless, training = homes.of(cell), homes.why_missing(cell), homes.training(cell)
+    home_print, train_print = homes.fingerprints(cell)
+    found = {
+        "shift_files": files or None,
+        "home": "" if home is None else resources.data(home).name,
+        "home_queries": None if home is None else len(resources.queries(home)),
+        "home_fingerprint": home_print or None,
+        "homeless": homeless or None,
+        "train_queries": None if training is None else len(resources.queries(training)),
+        "train_fingerprint": train_print or None,
+        "ready_made": any(spec.ready_made for spec in cell.domains) or None,
+        "unlabelled": not data.labelled or None,
+        "data": dict(data.info),
+        "data_fingerprint": data.fingerprint,
+        "backbone_fingerprint": backbone.fingerprint,
+        "backbone_name": backbone.name,
+        "weights_taken": getattr(backbone, "taken", "") or None,
+        "queries": len(resources.queries(cell)),
+        "gallery": len(data.gallery),
+        "headline": list(data.headline),
+        "query_modality": data.query_modality,
+        "task": f"{data.query_modality}-to-{data.gallery_modality}",
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def usable_cores() -> int:
@@ -194,10 +230,13 @@ class Clock:
 
     Args:
         device: torch device string of the cell.
+
+    Attributes:
+        device: the same where it is a GPU's, else "".
     """
 
     def __init__(self, device: str) -> None:
-        self._device = device if device.startswith("cuda") else ""
+        self.device = device if device.startswith("cuda") else ""
         self._spans: dict[str, list[tuple[Mark, Mark]]] = {}
 
     @contextmanager
@@ -209,10 +248,10 @@ class Clock:
 
     def mark(self) -> Mark:
         """This point in time, for ``add``."""
-        if not self._device:
+        if not self.device:
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self._device))
+        event.record(torch.cuda.current_stream(self.device))
         return event
 
     def add(self, name: str, begun: Mark) -> None:
@@ -223,7 +262,7 @@ class Clock:
         """Seconds of each span of a name, in order; waits for the GPU."""
         self.wait()
         found = self._spans.get(name, [])
-        if self._device:
+        if self.device:
             return [begun.elapsed_time(ended) / 1000.0 for begun, ended in found]
         return [ended - begun for begun, ended in found]
 
@@ -232,8 +271,8 @@ class Clock:
 
     def wait(self) -> None:
         """Waits for the GPU, where there is one, to do all that it was asked for."""
-        if self._device:
-            torch.cuda.synchronize(self._device)
+        if self.device:
+            torch.cuda.synchronize(self.device)
 
 
 @dataclass
@@ -284,6 +323,27 @@ def counted(encoder: nn.Module, clock: Clock | None = None) -> Iterator[PassCoun
     finally:
         for handle in handles:
             handle.remove()
+
+
+def cost(clock: Clock, passes: PassCounter, batches: Sequence[int]) -> dict[str, float]:
+    """What a stream took, by its batches' numbers of queries: times, passes, memory."""
+    seconds = clock.seconds()
+    # Whatever a step does besides forward passes: losses, backward passes, the optimiser.
+    seconds["adapt"] = max(0.0, seconds["step"] - seconds.get("encode", 0.0))
+    per_query = [
+        1000.0 * spent / size for spent, size in zip(clock.spans("step"), batches, strict=True)
+    ]
+    found = {
+        **{f"seconds_{name}": spent for name, spent in seconds.items()},
+        "ms_per_query": float(np.median(per_query)),
+        "ms_per_query_p95": float(np.quantile(per_query, 0.95)),
+        "forward_per_query": passes.forward / sum(batches),
+        "backward_per_query": passes.backward / sum(batches),
+        "peak_mb": peak_mb(),
+    }
+    if clock.device:
+        found["peak_device_mb"] = torch.cuda.max_memory_allocated(clock.device) / 2**20
+    return found
 
 
 def start_peak(device: str) -> bool:

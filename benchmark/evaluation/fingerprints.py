@@ -25,11 +25,14 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
 
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, PartTexts, data_identity
@@ -323,3 +326,46 @@ def _code(module: str) -> str:
         except OSError:
             return ""
     return digest.hexdigest()[:16] if files else ""
+
+
+def digest(tensors: Iterable[Tensor]) -> bytes:
+    """A digest of the bits of tensors, at about the speed at which memory is read.
+
+    Each row is summed up as 64-bit integers with fixed random weights, modulo 2^64; SHA-256 is
+    taken of these sums alone. A change in one place, or rows that change places, alter it.
+    """
+    found = hashlib.sha256()
+    generator = torch.Generator().manual_seed(20)
+    for tensor in tensors:
+        rows = tensor.detach()
+        rows = rows.reshape(1, -1) if rows.ndim < 2 else rows.reshape(len(rows), -1)
+        bits = rows.contiguous().view(torch.uint8)
+        if bits.shape[1] % 8:
+            bits = nn.functional.pad(bits, (0, 8 - bits.shape[1] % 8))
+        words = bits.view(torch.int64)
+        weights = torch.randint(-(2**62), 2**62, (words.shape[1],), generator=generator)
+        weights = (weights * 2 + 1).to(words.device)
+        with torch.no_grad():
+            sums = words @ weights if words.device.type == "cpu" else (words * weights).sum(1)
+        found.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
+        found.update(sums.cpu().numpy().tobytes())
+    return found.digest()
+
+
+def weights_of(backbone: object) -> Iterator[Tensor]:
+    """Parameters and buffers of the modules that a backbone, or one within it, holds."""
+    waiting, seen = [backbone], set[int]()
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, nn.Module):
+            yield from thing.parameters()
+            yield from thing.buffers()
+        elif isinstance(thing, Mapping):
+            waiting += thing.values()
+        elif isinstance(thing, list | tuple):
+            waiting += thing
+        elif hasattr(thing, "query_encoder"):
+            waiting += vars(thing).values()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import builtins
 import gc
-import hashlib
 import importlib
 import inspect
 import logging
@@ -25,7 +24,8 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,9 @@ import torch.optim.optimizer as optimizer_hooks
 from torch import Tensor, nn
 
 import methods
+from benchmark.cell import Cell
+from benchmark.data.card import SEPARATOR
+from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, METHODS, SHIFTS, Registry
 
 Setting = tuple[Callable[[], Any], Callable[[Any], object]]
 """How to read it and how to set it."""
@@ -329,44 +332,38 @@ def _owners() -> list[Any]:
     return list(owners.values())
 
 
-def digest(tensors: Iterable[Tensor]) -> bytes:
-    """A digest of the bits of tensors, at about the speed at which memory is read.
+def foreign(cell: Cell) -> bool:
+    """Whether the cell names anything that this package does not ship."""
+    named: list[tuple[Registry, str]] = [
+        (METHODS, cell.method.name),
+        (BACKBONES, cell.backbone.loader),
+        *((BENCHMARKS, name) for name in cell.benchmark.split(SEPARATOR)),
+        *((SHIFTS, domain.name) for domain in cell.domains),
+    ]
+    return any(name not in found or found.origin(name) != BUILTIN for found, name in named)
 
-    Each row is summed up as 64-bit integers with fixed random weights, modulo 2^64; SHA-256 is
-    taken of these sums alone. A change in one place, or rows that change places, alter it.
+
+@contextmanager
+def noticed() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether the user has pressed Ctrl-C within the block.
+
+    Only the main thread gets signals; elsewhere, and where they are ignored, it says no.
     """
-    found = hashlib.sha256()
-    generator = torch.Generator().manual_seed(20)
-    for tensor in tensors:
-        rows = tensor.detach()
-        rows = rows.reshape(1, -1) if rows.ndim < 2 else rows.reshape(len(rows), -1)
-        bits = rows.contiguous().view(torch.uint8)
-        if bits.shape[1] % 8:
-            bits = nn.functional.pad(bits, (0, 8 - bits.shape[1] % 8))
-        words = bits.view(torch.int64)
-        weights = torch.randint(-(2**62), 2**62, (words.shape[1],), generator=generator)
-        weights = (weights * 2 + 1).to(words.device)
-        with torch.no_grad():
-            sums = words @ weights if words.device.type == "cpu" else (words * weights).sum(1)
-        found.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
-        found.update(sums.cpu().numpy().tobytes())
-    return found.digest()
+    pressed = False
+    before = signal.getsignal(signal.SIGINT)
 
+    def note(number: int, frame: types.FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        if callable(before):
+            before(number, frame)
 
-def weights_of(backbone: object) -> Iterator[Tensor]:
-    """Parameters and buffers of the modules that a backbone, or one within it, holds."""
-    waiting, seen = [backbone], set[int]()
-    while waiting:
-        thing = waiting.pop()
-        if id(thing) in seen:
-            continue
-        seen.add(id(thing))
-        if isinstance(thing, nn.Module):
-            yield from thing.parameters()
-            yield from thing.buffers()
-        elif isinstance(thing, Mapping):
-            waiting += thing.values()
-        elif isinstance(thing, list | tuple):
-            waiting += thing
-        elif hasattr(thing, "query_encoder"):
-            waiting += vars(thing).values()
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not callable(before):
+        yield lambda: pressed
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -19,7 +19,7 @@ from benchmark.data.retrieval import RetrievalSet, checked
 from benchmark.data.tasks import by_content
 from benchmark.errors import ConfigError, DataError, did_you_mean
 from benchmark.evaluation.cache import DiskCache, LRUCache, remove
-from benchmark.evaluation.isolation import digest, weights_of
+from benchmark.evaluation.fingerprints import digest, weights_of
 from benchmark.evaluation.loader import Corruption, QueryInputs, StreamCache, corruption
 from benchmark.evaluation.measures import Changes
 from benchmark.evaluation.source_model import (

@@ -1,27 +1,54 @@
-"""Runs one cell: contains what it raises, puts back what it changes, gives its record."""
+"""Runs one cell: contains what it raises, puts back what it changes, gives its record.
+
+Setup, the stream batch by batch, and what is measured of it.
+"""
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import math
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import FrameType
 from typing import Any
 
-from benchmark.backbones.precision import matmul_precision
-from benchmark.cell import CLEAN, Cell, Record, Status, unfinished
-from benchmark.data.card import SEPARATOR
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.backbones.base import DualEncoder
+from benchmark.backbones.precision import PreciseBackbone, matmul_precision
+from benchmark.cell import CLEAN, DOMAIN, TRAIN, Cell, Record, Status, domain_labels, unfinished
+from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError, reason_of
 from benchmark.evaluation.callbacks import Callback, CallbackList
-from benchmark.evaluation.cell_run import Arrays, CellRun
-from benchmark.evaluation.environment import environment
-from benchmark.evaluation.isolation import Isolation
+from benchmark.evaluation.environment import Clock, about, cost, counted, environment, start_peak
+from benchmark.evaluation.fingerprints import digest, weights_of
+from benchmark.evaluation.isolation import Isolation, foreign, noticed, seed_globals
+from benchmark.evaluation.measures import (
+    Answers,
+    Candidates,
+    candidates_of,
+    changes,
+    check_output,
+    geometry,
+)
 from benchmark.evaluation.resources import Resources
+from benchmark.evaluation.source_model import embed_distinct, recall_of_rows
+from benchmark.evaluation.stream import Batch, derive_seed
 from benchmark.evaluation.workers import frames_of
-from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, METHODS, SHIFTS, Registry
-from methods.base import NotApplicable
+from benchmark.metrics import probes, ranking
+from benchmark.metrics.recall import recall_at
+from methods.base import Method, NotApplicable, Setup
+
+Arrays = dict[str, np.ndarray]
+"""Numbers per query of a finished cell, one row per query in ascending order of query index.
+
+``query``: index in the retrieval set; ``best_rank`` (int64) and ``ap`` (float64): see ``metrics``
+(without labels ``changed@1`` and ``changed@10`` instead: see ``candidates``);
+``group``: its cluster; ``order``: positions in these arrays in the order of the stream, so
+that ``best_rank[order]`` runs along the stream; ``domain``, only for streams of several domains:
+which of them hit the query. All but ``ap`` are int64.
+"""
 
 
 def run_cell(
@@ -45,8 +72,8 @@ def run_cell(
     Raises:
         KeyboardInterrupt: the user pressed Ctrl-C, whatever the cell made of it.
     """
-    with _noticed() as pressed:
-        before = Isolation(foreign=_foreign(cell))
+    with noticed() as pressed:
+        before = Isolation(foreign=foreign(cell))
         resources.disk.written.clear()  # from now on it is the cell's own
         try:
             record, arrays = _contained(cell, resources, progress, pressed)
@@ -68,17 +95,6 @@ def run_cell(
     return record, arrays
 
 
-def _foreign(cell: Cell) -> bool:
-    """Whether the cell names anything that this package does not ship."""
-    named: list[tuple[Registry, str]] = [
-        (METHODS, cell.method.name),
-        (BACKBONES, cell.backbone.loader),
-        *((BENCHMARKS, name) for name in cell.benchmark.split(SEPARATOR)),
-        *((SHIFTS, domain.name) for domain in cell.domains),
-    ]
-    return any(name not in found or found.origin(name) != BUILTIN for found, name in named)
-
-
 def _contained(
     cell: Cell, resources: Resources, progress: Callback | None, pressed: Callable[[], bool]
 ) -> tuple[Record, Arrays]:
@@ -89,18 +105,24 @@ def _contained(
     try:
         facts = environment(cell.backbone.device)
         key = resources.key(cell)
-        info = _info(cell, resources)
-        reason = _cannot_run(cell, resources)
-        if not reason:
-            with matmul_precision(cell.backbone):
-                done = CellRun(cell, resources, progress or CallbackList()).record(key, info, facts)
-            if resources.shift_files(cell) != info.get("shift_files", ""):
-                raise DataError(
-                    "the files that the shift works with have changed while the cell ran, so its "
-                    "result would belong to neither state; run again once nothing writes to them"
-                )
-            return done
-        record = unfinished(cell, key, Status.SKIPPED, reason)
+        info = about(cell, resources)
+        given = resources.data(cell).query_modality
+        for domain in cell.domains:
+            if domain.name != CLEAN and not domain.ready_made:
+                needed = resources.make_shift(domain).card.modality
+                if needed not in ("any", given):
+                    raise NotApplicable(
+                        f"shift {domain.name!r} works on {needed} queries; "
+                        f"{cell.benchmark!r} has {given} ones"
+                    )
+        with matmul_precision(cell.backbone):
+            done = CellRun(cell, resources, progress or CallbackList()).record(key, info, facts)
+        if resources.shift_files(cell) != info.get("shift_files", ""):
+            raise DataError(
+                "the files that the shift works with have changed while the cell ran, so its "
+                "result would belong to neither state; run again once nothing writes to them"
+            )
+        return done
     except BaseException as error:
         if pressed():
             raise KeyboardInterrupt from None
@@ -112,72 +134,263 @@ def _contained(
     return replace(record, info=info, environment=facts), {}
 
 
-def _info(cell: Cell, resources: Resources) -> dict[str, Any]:
-    data, backbone = resources.data(cell), resources.backbone(cell)
-    files = resources.shift_files(cell)
-    homes = resources.homes
-    home, homeless, training = homes.of(cell), homes.why_missing(cell), homes.training(cell)
-    home_print, train_print = homes.fingerprints(cell)
-    found = {
-        "shift_files": files or None,
-        "home": "" if home is None else resources.data(home).name,
-        "home_queries": None if home is None else len(resources.queries(home)),
-        "home_fingerprint": home_print or None,
-        "homeless": homeless or None,
-        "train_queries": None if training is None else len(resources.queries(training)),
-        "train_fingerprint": train_print or None,
-        "ready_made": any(spec.ready_made for spec in cell.domains) or None,
-        "unlabelled": not data.labelled or None,
-        "data": dict(data.info),
-        "data_fingerprint": data.fingerprint,
-        "backbone_fingerprint": backbone.fingerprint,
-        "backbone_name": backbone.name,
-        "weights_taken": getattr(backbone, "taken", "") or None,
-        "queries": len(resources.queries(cell)),
-        "gallery": len(data.gallery),
-        "headline": list(data.headline),
-        "query_modality": data.query_modality,
-        "task": f"{data.query_modality}-to-{data.gallery_modality}",
-    }
-    return {name: value for name, value in found.items() if value is not None}
+class CellRun:
+    """One run of a cell, and what is kept of its stream."""
 
+    def __init__(self, cell: Cell, resources: Resources, progress: Callback) -> None:
+        self.cell, self.resources, self.progress = cell, resources, progress
+        self.data: RetrievalSet = resources.data(cell)
+        self.backbone: DualEncoder = resources.backbone(cell)
+        self.clock = Clock(self.backbone.device)
+        self.copies: dict[int, ranking.Copies | None] = {}  # of each section's gallery
+        self.queries = resources.queries(cell)
+        self.stream = resources.stream(cell)
+        # Which domain hits each query, by position; the stream has it by place in its order.
+        self.domains = np.zeros(len(self.queries), dtype=np.int64)
+        self.domains[self.stream.order] = self.stream.shifts
+        if cell.stream.group_key == DOMAIN:
+            self.domains = self.data.group_keys[DOMAIN][self.queries]
+        self.domain_labels = domain_labels(cell.stream, self.data.info)
+        self.answers: Answers | Candidates = Candidates(self.data, self.queries)
+        if self.data.labelled:
+            self.answers = Answers(self.data, self.queries, self.domains, self.domain_labels)
+        self.occurrences = probes.KOccurrences()
+        self.embeddings = torch.empty(0)  # (Q, D) float32, in the order of the stream
+        self.seen, self.batches = 0, list[dict[str, float]]()
+        self.first_result = math.nan  # when the first batch was ranked, on time.perf_counter
 
-def _cannot_run(cell: Cell, resources: Resources) -> str:
-    """Why the cell makes no sense, or an empty string."""
-    given = resources.data(cell).query_modality
-    for domain in cell.domains:
-        if domain.name == CLEAN or domain.ready_made:
-            continue
-        needed = resources.make_shift(domain).card.modality
-        if needed not in ("any", given):
-            return (
-                f"shift {domain.name!r} works on {needed} queries; "
-                f"{cell.benchmark!r} has {given} ones"
-            )
-    return ""
+    def record(
+        self, key: str, info: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> tuple[Record, Arrays]:
+        since = "cell" if start_peak(self.backbone.device) else "process"
+        begun = time.perf_counter()
+        with self.clock("gallery"):
+            gallery = self.resources.gallery(self.cell)
+        with self.resources.untouched(self.cell):
+            with self.clock("setup"):
+                method = self._method(gallery)
+                weights = None if method.card.trains else digest(weights_of(method.encoder))
+            with counted(method.encoder, self.clock) as passes:
+                self._adapt(method, gallery)
+            measured = self._probes(gallery)
+            if isinstance(self.answers, Candidates):
+                kept = self._reference(method, self.answers)
+            else:
+                kept = self._forgetting(method, weights) | self._first_domain(method, self.answers)
+        self.clock.wait()
+        seconds = time.perf_counter() - begun
+        record = Record(
+            key=key,
+            status=Status.DONE,
+            cell=self.cell.to_dict(),
+            info={**info, "embed_dim": gallery.shape[1]},
+            metrics={**self.answers.metrics(), **kept},
+            probes=measured,
+            cost={
+                "seconds": seconds,
+                "seconds_to_first_result": self.first_result - begun,
+                **cost(self.clock, passes, list(map(len, self.stream))),
+            },
+            batches=tuple(self.batches),
+            environment={**facts, "peak_since": since},
+        )
+        domains = {"domain": self.domains} if self.domain_labels else {}
+        if self.data.sections is not None:
+            domains["section"] = self.data.sections.of_query[self.queries]
+        return record, {
+            "query": self.queries,
+            **self.answers.arrays(),
+            "group": np.asarray(self.data.groups, dtype=np.int64)[self.queries],
+            "order": self.stream.order.astype(np.int64),
+            **domains,
+        }
 
+    def _method(self, gallery: Tensor) -> Method:
+        """The method, with the gallery of the stream's first batch."""
+        cell = self.cell
+        first, modality = next(iter(self.stream)), self.data.query_modality
+        encoder = self.backbone.query_encoder(modality)
+        if isinstance(self.backbone, PreciseBackbone):
+            queries, inputs = self.queries[first.queries], self.resources.inputs(cell)
+            self.backbone.check_queries(modality, encoder, lambda: inputs.batch(queries))
+        seed = derive_seed("method", cell.seed, cell.benchmark, cell.shift.name)
+        seed_globals(seed)
+        setup = Setup(
+            encoder=encoder,
+            gallery=gallery[ranking.gallery_of(self.data, first.section)],
+            logit_scale=self.backbone.logit_scale,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        return self.resources.make_method(cell.method, setup)
 
-@contextmanager
-def _noticed() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether the user has pressed Ctrl-C within the block.
+    def _adapt(self, method: Method, gallery: Tensor) -> None:
+        labelled, inputs = self.data.labelled, self.resources.inputs(self.cell)
+        self.progress.cell_started(self.cell, len(self.stream), len(self.queries))
+        self.embeddings = torch.empty((len(self.queries), gallery.shape[1]), dtype=torch.float32)
+        section = next(iter(self.stream)).section
+        if method.wants_stream:
+            with self.clock("source"):  # of all queries, in the order of the stream
+                known = self.resources.source_rows(self.cell)
+                every = (inputs.batch(self.queries[batch.queries]) for batch in self.stream)
+                method.use_stream(torch.cat([known(queries) for queries in every]))
+        if self.cell.method.options.get("bank") == TRAIN:
+            with self.clock("source"):
+                method.use_training(self.resources.homes.training_rows(self.cell, self._clean_rows))
+        wanted = method.wants_source or not labelled
+        source = self.resources.source_rows(self.cell) if wanted else None
+        with inputs.batches([self.queries[batch.queries] for batch in self.stream]) as loaded:
+            for batch in self.stream:
+                own = gallery[ranking.gallery_of(self.data, batch.section)]
+                if batch.section != section:
+                    section = batch.section
+                    method.use_gallery(own)
+                with self.clock("data"):
+                    queries = next(loaded)
+                rows = None
+                if source is not None:
+                    with self.clock("source"):
+                        rows = source(queries)
+                        if method.wants_source:
+                            method.use_source(rows if labelled else rows.clone())
+                self._step(method, batch, queries, own, rows)
 
-    Only the main thread gets signals; elsewhere, and where they are ignored, it says no.
-    """
-    pressed = False
-    before = signal.getsignal(signal.SIGINT)
+    def _clean_rows(self, cell: Cell) -> Tensor:
+        """(n, D) embeddings of another cell's clean queries under the source model."""
+        return self.resources.source_alone(cell, self.resources.queries(cell), clean=True)
 
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
-        if callable(before):
-            before(number, frame)
+    def _step(
+        self, method: Method, batch: Batch, queries: Tensor, gallery: Tensor, source: Tensor | None
+    ) -> None:
+        """Adapts on one batch, ranks it in its section's gallery and notes what came out.
 
-    main = threading.current_thread() is threading.main_thread()
-    if not main or not callable(before):
-        yield lambda: pressed
-        return
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
+        ``source`` are the batch's (B, D) embeddings under the source model, where they are known.
+        """
+        with self.clock("step"):
+            output = method.step(queries)
+        with self.clock("rank"):
+            log = check_output(output, gallery, queries)
+            # The harness's own names come last: a method's log cannot displace them.
+            log["queries"] = float(len(batch))
+            if batch.section not in self.copies:
+                self.copies[batch.section] = ranking.copies_of(gallery)
+            copies = self.copies[batch.section]
+            scores = ranking.settled(output.scores.detach(), copies)
+            numbers = self.queries[batch.queries]
+            shown = ranking.without_excluded(scores, self.data, numbers, batch.section)
+            self.occurrences.add(shown, batch.section)
+            if isinstance(self.answers, Answers):
+                log |= self.answers.add(batch, scores)
+            else:
+                assert source is not None
+                before = ranking.settled(source.float() @ gallery.T, copies)
+                self.answers.add(batch, scores, before, copies)
+        if not self.batches:  # ranks are on the host by now, on a GPU too
+            self.first_result = time.perf_counter()
+        start, self.seen = self.seen, self.seen + len(batch)
+        self.embeddings[start : self.seen] = output.embeddings.detach()
+        self.batches.append(log)
+        self.progress.batch_done(self.cell, log)
+
+    def _probes(self, gallery: Tensor) -> dict[str, float]:
+        """Where the queries lie, how near to their answers (without labels: how unsure they are).
+
+        And how many of them the shifts changed, by how much; nothing of clean ones.
+        """
+        embeddings, gallery = self.embeddings, gallery.cpu()
+        self.embeddings = torch.empty(0)  # what follows embeds the clean queries
+        logs = [
+            {name: value for name, value in batch.items() if name not in ("queries", "R@1")}
+            for batch in self.batches
+        ]
+        found = probes.log_means(logs)
+        labels = [None if spec.name == CLEAN else spec.label for spec in self.cell.domains]
+        if any(labels):
+            with self.clock("data"):
+                shifted = self.resources.changes(self.cell)
+            found |= shifted.summary(self.domains, labels)
+        if self.data.labelled:
+            order, relevance = self.queries[self.stream.order], self.data.relevance
+            found["uniformity"] = probes.uniformity(embeddings)
+            found["gap"] = probes.gap(embeddings, gallery)
+            found["consistency"] = probes.consistency(embeddings, gallery, relevance, order)
+        else:
+            found |= geometry(embeddings, gallery, self.backbone.logit_scale)
+        found["effective_rank"] = probes.effective_rank(embeddings)
+        hubness = self.occurrences.skewness()
+        if math.isfinite(hubness):  # not where every item occurs equally often
+            found["hubness"] = hubness
+        return found
+
+    def _forgetting(self, method: Method, weights: bytes | None) -> dict[str, float]:
+        """R@1 on the clean queries of the source model's home; nothing where it has none.
+
+        Args:
+            method: after the stream.
+            weights: digest of its encoder before, of a method that trains nothing: as long as they
+                are the same, it embeds as the source model does.
+        """
+        home = self.resources.homes.of(self.cell)
+        if home is None:
+            return {}
+        with self.clock("clean"):
+            queries = self.resources.queries(home)
+            before = self.resources.source_recall(home, queries, clean=True)
+            plain = getattr(method.embed, "__func__", None) is Method.embed
+            same = plain and weights == digest(weights_of(method.encoder))
+            after = before if same else self._recall(method, home, queries, clean=True)
+        return {"clean_R@1_before": before, "clean_R@1_after": after, "forgetting": after - before}
+
+    def _recall(
+        self, method: Method, cell: Cell, queries: np.ndarray, *, clean: bool = False
+    ) -> float:
+        """R@1 (percent) of some of a cell's queries with the method as it is now."""
+        resources = self.resources
+        rows = embed_distinct(method.embed, resources.inputs(cell, clean=clean), queries)
+        return recall_of_rows(rows, queries, resources.data(cell), resources.gallery(cell))
+
+    def _reference(self, method: Method, candidates: Candidates) -> dict[str, float]:
+        """Clean queries without labels: where they lie, and whose candidates the method changes.
+
+        Where they are the cell's own queries before the shift, the shift is measured by whose
+        candidates it changes. Nothing where there are no clean queries but the stream itself.
+        """
+        home = self.resources.homes.of(self.cell)
+        shifted = any(domain.name != CLEAN for domain in self.cell.domains)
+        if home is None or (home.benchmark == self.cell.benchmark and not shifted):
+            return {}
+        with self.clock("clean"):
+            data, gallery = self.resources.data(home), self.resources.gallery(home)
+            queries = self.resources.queries(home)
+            rows = self._clean_rows(home)
+            before = candidates_of(rows, gallery)
+            inputs = self.resources.inputs(home, clean=True)
+            after = candidates_of(embed_distinct(method.embed, inputs, queries), gallery)
+        measured = geometry(rows, gallery, self.backbone.logit_scale)
+        found = {f"clean_{name}": value for name, value in measured.items()}
+        size = len(data.gallery)
+        parts = {"clean": changes(after, before, size)}
+        ids = (data.queries.ids, self.data.queries.ids)
+        if list(ids[0]) == list(ids[1]) and list(data.gallery.ids) == list(self.data.gallery.ids):
+            _, ours, theirs = np.intersect1d(self.queries, queries, return_indices=True)
+            parts["shift"] = changes(candidates.source[ours], before[theirs], size)
+        for kind, of_kind in parts.items():
+            found |= {f"{kind}_{n}": float(100.0 * v.mean()) for n, v in of_kind.items()}
+        return found
+
+    def _first_domain(self, method: Method, answers: Answers) -> dict[str, float]:
+        """R@1 on the queries of the first domain: source model, as they passed, adapted model.
+
+        Left out for a single shift, where the source's own cell and the cell's R@1 say it.
+        """
+        positions = np.flatnonzero(self.domains == 0)
+        if self.cell.stream.kind == "single" or not len(positions):
+            return {}
+        queries = self.queries[positions]
+        with self.clock("again"):
+            before = self.resources.source_recall(self.cell, queries)
+            after = self._recall(method, self.cell, queries)
+        return {
+            "first_domain_R@1_before": before,
+            "first_domain_R@1_during": recall_at(answers.best_rank[positions], 1),
+            "first_domain_R@1_after": after,
+        }

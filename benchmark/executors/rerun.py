@@ -15,10 +15,9 @@ import torch
 from benchmark.cell import Cell, Record, Status
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError, QueryShiftError
-from benchmark.evaluation.cell_run import Arrays
 from benchmark.evaluation.environment import environment
 from benchmark.evaluation.resources import Resources
-from benchmark.evaluation.runner import run_cell
+from benchmark.evaluation.runner import Arrays, run_cell
 from benchmark.executors import stream_of
 from benchmark.store.merge import differences
 from benchmark.store.records import StoredCell

@@ -17,7 +17,8 @@ import torch
 
 from benchmark.cell import Cell, Record, Status
 from benchmark.evaluation.cache import DiskCache
-from benchmark.evaluation.isolation import Isolation, digest
+from benchmark.evaluation.fingerprints import digest
+from benchmark.evaluation.isolation import Isolation
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors import SerialExecutor
 from benchmark.executors.processes import ProcessExecutor

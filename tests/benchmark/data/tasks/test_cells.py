@@ -18,9 +18,8 @@ from benchmark.data.card import BenchmarkCard
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import load_retrieval_set
 from benchmark.evaluation.builders import default_resources
-from benchmark.evaluation.cell_run import Arrays
 from benchmark.evaluation.resources import Resources
-from benchmark.evaluation.runner import run_cell
+from benchmark.evaluation.runner import Arrays, run_cell
 from shifts.audio.item import Audio
 from shifts.composed import Composed
 from tests.benchmark import fakes

@@ -17,9 +17,8 @@ from benchmark.backbones.base import Staged
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.data.retrieval import Relevance, RetrievalSet, Sections
 from benchmark.evaluation.cache import PARTIAL, DiskCache, Entry
-from benchmark.evaluation.cell_run import Arrays
 from benchmark.evaluation.resources import Resources
-from benchmark.evaluation.runner import run_cell
+from benchmark.evaluation.runner import Arrays, run_cell
 from benchmark.executors.processes import ProcessExecutor
 from methods.base import Method, Setup
 from methods.rest import Rest, RestOptions
