@@ -358,7 +358,8 @@ def problems(results: Iterable[CellResult]) -> list[str]:
         if result.method == SOURCE:
             continue
         skipped = record.probes.get("skipped_updates", 0.0) > 0
-        if skipped and record.cost.get("backward_per_query") == 0:
+        blind = skipped and record.cost.get("backward_per_query") == 0
+        if blind:
             lines.append(f"{name}: its loss had no gradient in any batch: nothing was adapted")
         partner = sources.get((result.setting, result.seed))
         if partner is None:
@@ -368,4 +369,6 @@ def problems(results: Iterable[CellResult]) -> list[str]:
         elif has_collapsed(result, partner):
             kept, before = (found.record.metrics["R@1"] for found in (result, partner))
             lines.append(f"{name}: the method collapsed: R@1 {kept:.1f} %, source {before:.1f} %")
+        elif skipped and not blind and np.array_equal(result.ranks, partner.ranks):
+            lines.append(f"{name}: it skipped updates and ranks every query as source does")
     return lines

@@ -145,6 +145,16 @@ def test_a_method_that_has_not_collapsed(tmp_path, caplog, before, after) -> Non
     assert said == ""
 
 
+@pytest.mark.parametrize(("skipped", "first", "told"), [(3, 1, True), (0, 1, False), (3, 0, False)])
+def test_a_method_that_skips_updates_and_equals_the_source_is_named(
+    tmp_path, caplog, skipped, first, told
+) -> None:
+    probes = {"skipped_updates": float(skipped)}
+    cells = [cell("source", hits=[1] * 20), cell("sar", hits=[first] + [1] * 19, probes=probes)]
+    said = written(stored(tmp_path, cells), caplog)[1]
+    assert ("sar / seed 0: it skipped updates and ranks every query as source does" in said) == told
+
+
 def test_a_missing_source_cell_is_named_and_the_difference_blank(tmp_path, caplog) -> None:
     store = good(tmp_path)
     for suffix in (".json", ".npz"):
