@@ -236,6 +236,12 @@ def test_bad_streams_are_one_clear_reason(bad: Cell, reason: str) -> None:
     assert arrays == {}
 
 
+def test_a_stream_that_does_not_fit_the_data_is_refused_before_anything_runs() -> None:
+    bad = fakes.cell(stream=StreamSpec("correlated", 8, group_key="blok"))
+    with pytest.raises(ConfigError, match="no group key 'blok'"):
+        resources().key(bad)
+
+
 def test_a_domain_of_another_modality_is_skipped_with_its_name() -> None:
     record, _ = run_cell(cell("mixed", domains=(NOISE, ShiftSpec("typos", 1))), resources())
     assert record.status == Status.SKIPPED
