@@ -1,6 +1,6 @@
 """What a step of each method costs, against one forward and backward pass of the same encoder.
 
-On a GPU a ViT-B/16 and batches of 64, on a CPU a ViT-B/32 and batches of 4; random weights, a
+On a GPU a ViT-B/16 and batches of 64, on a CPU a ViT-B/32 and batches of 16; random weights, a
 gallery of 5,000 rows, the methods' published options.
 """
 
@@ -20,7 +20,7 @@ from methods.base import Method, Setup
 from tests.perf.vit import random_vit
 
 CUDA = torch.cuda.is_available()
-MODEL, BATCH, BATCHES = ("ViT-B-16", 64, 6) if CUDA else ("ViT-B-32", 4, 3)
+MODEL, BATCH, BATCHES = ("ViT-B-16", 64, 6) if CUDA else ("ViT-B-32", 16, 3)
 DEVICE = "cuda" if CUDA else "cpu"
 GALLERY = 5000
 FITTING = [name for name in BUILTINS if name != "bn_adapt"]  # a ViT has no BatchNorm
