@@ -150,7 +150,7 @@ def _hit_by(shifts: tuple[str, ...], benchmarks: tuple[str, ...]) -> tuple[str, 
 
     A picture's shift alone leaves the direction with captions as queries out.
     """
-    if "all" in shifts:
+    if ALL in shifts:
         return benchmarks
     names = [SHIFTS.resolve(shift) for shift in shifts if shift in SHIFTS]
     cards = [benchmark_card(name) for name in benchmarks]
