@@ -26,10 +26,12 @@ from methods.base import DIVERGED, Diverged, Method, MethodError, Setup, StepOut
 from methods.batch_norm import in_batch_statistics
 from methods.centring import centred
 from methods.gradients import Gradients
-from methods.optimizers import SGD, Adam, AdamW
 from methods.options import check_options, option, temperature_of, temperature_option
 from methods.parameters import (
     ADAPT_CHOICES,
+    SGD,
+    Adam,
+    AdamW,
     Snapshot,
     all_finite,
     root_mean_square,

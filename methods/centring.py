@@ -33,21 +33,3 @@ def centred(embeddings: Tensor, gallery_mean: Tensor) -> Tensor:
     if len(embeddings) < 2:
         return embeddings
     return moved(embeddings, gallery_mean - sound_mean(embeddings))
-
-
-class RunningMean:
-    """Mean of all rows seen so far; those that are not finite do not count."""
-
-    def __init__(self, like: Tensor) -> None:
-        self._sum = torch.zeros_like(like)
-        self.count = 0
-
-    def add(self, rows: Tensor) -> None:
-        """Takes (B, D) rows into the mean."""
-        sound = torch.isfinite(rows).all(dim=1)
-        self._sum = self._sum + torch.where(sound[:, None], rows.detach(), 0.0).sum(dim=0)
-        self.count += int(sound.sum())
-
-    def value(self) -> Tensor:
-        """(D,); zero before the first row."""
-        return self._sum / max(self.count, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Method, MethodCard, Setup, StepOutput
-from methods.centring import RunningMean, moved, sound_mean
+from methods.centring import moved, sound_mean
 from methods.options import check_options, option
 
 
@@ -85,3 +85,21 @@ class Recentre(Method):
             return sound_mean(embeddings), len(embeddings)
         self._seen.add(embeddings)
         return self._seen.value(), self._seen.count
+
+
+class RunningMean:
+    """Mean of all rows seen so far; those that are not finite do not count."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._sum = torch.zeros_like(like)
+        self.count = 0
+
+    def add(self, rows: Tensor) -> None:
+        """Takes (B, D) rows into the mean."""
+        sound = torch.isfinite(rows).all(dim=1)
+        self._sum = self._sum + torch.where(sound[:, None], rows.detach(), 0.0).sum(dim=0)
+        self.count += int(sound.sum())
+
+    def value(self) -> Tensor:
+        """(D,); zero before the first row."""
+        return self._sum / max(self.count, 1)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from benchmark.backbones.base import DualEncoder, TwoTowers, fingerprint
 from benchmark.errors import ConfigError, DataError, QueryShiftError, WeightsError, reason_of, shown
 from methods.base import QueryEncoder
-from shifts.audio.item import Audio
+from shifts.base import Audio
 
 Tower = tuple[nn.Module, Callable[[Any], Tensor]]
 """A module that gives (B, D) rows for a batch, and what makes an input tensor of one item."""

@@ -1,10 +1,9 @@
-"""What a shift is: a corruption of one query item, deterministic in its own random generator."""
+"""What a shift is, a corruption of one query item by its own random generator, and the items."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -12,13 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-_ITEM_MODULES = {
-    "audio": "shifts.audio.item",
-    "video": "shifts.video.item",
-    "composed": "shifts.composed",
-}
-"""Modality -> module whose ``item_problem`` checks its items; imported when first needed."""
+Samples = NDArray[np.float32]
+"""(n,) float32 in [-1, 1]."""
+Frames = NDArray[np.uint8]
+"""(T, H, W, 3) uint8 RGB, T at least 1."""
 
 
 class ShiftError(ValueError):
@@ -46,8 +44,8 @@ class ShiftCard:
     Attributes:
         name: registry name.
         modality: "image" (items are (H, W, 3) uint8 arrays), "text" (str), "audio"
-            (``shifts.audio.item.Audio``), "video" ((T, H, W, 3) uint8 arrays), "composed"
-            (``shifts.composed.Composed``) or "any".
+            (``Audio``), "video" ((T, H, W, 3) uint8 arrays), "composed"
+            (``Composed``) or "any".
         severities: the severities that exist, ascending.
         summary: one line.
         source: paper or generator that the operator and its constants come from.
@@ -175,23 +173,114 @@ class Shift(ABC):
     @classmethod
     def check_item(cls, item: object) -> None:
         """Raises ShiftError unless ``item`` is of the card's modality."""
-        modality, problem = cls.card.modality, ""
-        if modality == "image" and (found := not_a_picture(item)):
-            problem = f"(H, W, 3) uint8 images, not on {found}"
-        if modality == "text" and not isinstance(item, str):
-            problem = f"str, not on {type(item).__name__}"
-        if modality in _ITEM_MODULES:
-            problem = importlib.import_module(_ITEM_MODULES[modality]).item_problem(item)
+        problem = item_problem(cls.card.modality, item)
         if problem:
             raise ShiftError(f"shift {cls.card.name!r} works on {problem}")
 
 
-def not_a_picture(item: object) -> str:
-    """What an item is instead of an (H, W, 3) uint8 array with pixels; "" where it is one."""
-    if not isinstance(item, np.ndarray):
-        return type(item).__name__
-    good = item.dtype == np.uint8 and item.ndim == 3 and item.shape[2] == 3 and item.size > 0
-    return "" if good else f"{item.dtype} array of shape {item.shape}"
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio:
+    """A mono recording.
+
+    Attributes:
+        samples: (n,) float32 in [-1, 1]; no samples are allowed here, but no shift takes them.
+        rate: samples per second, Hz.
+
+    Raises:
+        ShiftError: samples of another type, shape or range, or a rate that is no positive int.
+    """
+
+    samples: Samples
+    rate: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rate, bool) or not isinstance(self.rate, int) or self.rate < 1:
+            raise ShiftError(f"the rate of an Audio is a positive int in Hz, not {self.rate!r}")
+        samples = self.samples
+        if not isinstance(samples, np.ndarray):
+            raise ShiftError(
+                f"the samples of an Audio are a float32 array, not a {type(samples).__name__}"
+            )
+        if samples.dtype != np.float32 or samples.ndim != 1:
+            raise ShiftError(
+                "the samples of an Audio are one channel of float32, (n,), not a "
+                f"{samples.dtype} array of shape {samples.shape}; average channels and divide "
+                "16-bit samples by 32768 first"
+            )
+        # Written so that a NaN, which compares false with everything, is refused as well.
+        if samples.size and not np.abs(samples).max() <= 1.0:
+            raise ShiftError("the samples of an Audio are finite and within [-1, 1]; these are not")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Audio):
+            return NotImplemented
+        return self.rate == other.rate and np.array_equal(self.samples, other.samples)
+
+    __hash__ = None  # type: ignore[assignment]  # holds an array
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.rate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Composed:
+    """A composed query.
+
+    Attributes:
+        image: the reference image, (H, W, 3) uint8 RGB.
+        text: the modification text.
+    """
+
+    image: NDArray[np.uint8]
+    text: str
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Composed):
+            return NotImplemented
+        return self.text == other.text and np.array_equal(self.image, other.image)
+
+    __hash__ = None  # type: ignore[assignment]  # holds an array
+
+
+_WANTED = {
+    "image": "(H, W, 3) uint8 images",
+    "text": "str",
+    "audio": "Audio items (shifts.base.Audio)",
+    "video": "(T, H, W, 3) uint8 videos of at least one frame and pixel",
+    "composed": "Composed items (shifts.base.Composed)",
+}
+_DIMENSIONS = {"image": 3, "video": 4}
+_KINDS: dict[str, type] = {"text": str, "audio": Audio, "composed": Composed}
+
+
+def item_problem(modality: str, item: object) -> str:
+    """What shifts of a modality work on and were not given, or ""."""
+    if not isinstance(item, _KINDS.get(modality, object)) or not _pictures(modality, item):
+        return f"{_WANTED[modality]}, not on {_described(item)}"
+    if isinstance(item, Audio) and modality == "audio" and not len(item.samples):
+        return f"{_WANTED[modality]} with at least one sample; this one is empty"
+    if isinstance(item, Composed) and modality == "composed":
+        for part, value in (("image", item.image), ("text", item.text)):
+            if problem := item_problem(part, value):
+                return f"{_WANTED[modality]} whose {part}s are {problem}"
+    return ""
+
+
+def _pictures(modality: str, item: object) -> bool:
+    """Whether an item is what its modality asks for, as far as that is an array of pixels."""
+    if modality not in _DIMENSIONS:
+        return True
+    if not isinstance(item, np.ndarray) or item.dtype != np.uint8 or not item.size:
+        return False
+    return item.ndim == _DIMENSIONS[modality] and item.shape[-1] == 3
+
+
+def _described(item: object) -> str:
+    if isinstance(item, np.ndarray):
+        return f"{item.dtype} array of shape {item.shape}"
+    return type(item).__name__
 
 
 def item_generator(seed: int, shift: str, severity: int, item_id: str) -> np.random.Generator:

@@ -14,47 +14,14 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from shifts.base import Shift, ShiftCard, check_choices, not_a_picture
+from shifts.base import Composed, Shift, ShiftCard, check_choices
 from shifts.builtin import check_option_names, make_shift, option_names, parse_pairs, shift_names
 
 PARTS = ("image", "text")
 
 TEXT_SEVERITY = (1, 2, 4, 6, 7)
 """Severity 1..5 of the pair as a severity of the text shifts, which have seven."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Composed:
-    """A composed query.
-
-    Attributes:
-        image: the reference image, (H, W, 3) uint8 RGB.
-        text: the modification text.
-    """
-
-    image: NDArray[np.uint8]
-    text: str
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Composed):
-            return NotImplemented
-        return self.text == other.text and np.array_equal(self.image, other.image)
-
-    __hash__ = None  # type: ignore[assignment]  # holds an array
-
-
-def item_problem(item: object) -> str:
-    """What a shift of composed queries works on and was not given, or ""."""
-    wanted = "Composed items (shifts.composed.Composed)"
-    if not isinstance(item, Composed):
-        return f"{wanted}, not on {type(item).__name__}"
-    if found := not_a_picture(item.image):
-        return f"{wanted} with an (H, W, 3) uint8 image, not with {found}"
-    if not isinstance(item.text, str):
-        return f"{wanted} with a str as text, not with {type(item.text).__name__}"
-    return ""
 
 
 @dataclass(frozen=True)

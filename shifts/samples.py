@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shifts.audio.item import Audio
-from shifts.composed import Composed
+from shifts.base import Audio, Composed
 
 MODALITIES = ("image", "text", "audio", "video", "composed")
 

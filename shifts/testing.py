@@ -20,8 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from shifts.audio.item import Audio
-from shifts.base import Shift, ShiftError, item_generator
+from shifts.base import Audio, Shift, ShiftError, item_generator
 from shifts.samples import (
     MODALITIES,
     arrays,

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import DataError
-from shifts.audio.item import Audio
-from shifts.video import item as video_item
-from shifts.video.item import Frames
+from shifts.base import Audio, Frames, item_problem
 
 # Of the low-pass filter: 24 zero crossings a side and a Kaiser window with beta 9 put what would
 # alias about 90 dB down, and the transition band into the last tenth below the Nyquist frequency.
@@ -104,7 +102,7 @@ def checked_audio(item: object) -> Audio:
         DataError: it is something else, or empty.
     """
     if not isinstance(item, Audio):
-        raise DataError(f"an audio tower takes shifts.audio.item.Audio, not {type(item).__name__}")
+        raise DataError(f"an audio tower takes shifts.base.Audio, not {type(item).__name__}")
     if not len(item.samples):
         raise DataError("an audio recording has no samples; it cannot be encoded")
     return item
@@ -116,7 +114,7 @@ def checked_video(item: Any) -> Frames:
     Raises:
         DataError: it is something else, or empty.
     """
-    problem = video_item.item_problem(item)
+    problem = item_problem("video", item)
     if problem:
         raise DataError(f"a video tower works on {problem}")
     frames: Frames = item

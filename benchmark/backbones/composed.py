@@ -54,7 +54,7 @@ def pack_staged(
         image_shape: shape of one image, before and after its second stage.
 
     Returns:
-        ``shifts.composed.Composed`` -> packed row (see ``pack``). Between the stages a query is a
+        ``shifts.base.Composed`` -> packed row (see ``pack``). Between the stages a query is a
         row of uint8: the pixels, then four bytes for each token.
     """
     if not isinstance(image, Staged):

@@ -27,7 +27,7 @@ from benchmark.backbones.places import fetched, refuse_code, stable
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
 from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of, shown
-from shifts.audio.item import Audio
+from shifts.base import Audio
 
 CONFIG_FILE = "config.json"
 LONGEST_TEXT = 256

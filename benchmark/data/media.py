@@ -20,10 +20,9 @@ import numpy as np
 from PIL import Image
 
 from benchmark.errors import DataError, reason_of
-from shifts.audio.item import Audio, read_wav
-from shifts.base import ShiftError
+from shifts.audio.item import read_wav
+from shifts.base import Audio, Frames, ShiftError
 from shifts.digests import digest_of
-from shifts.video.item import Frames
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
 """What PIL's decoders are known to raise on damaged files (PNG chunks raise SyntaxError)."""

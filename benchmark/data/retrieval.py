@@ -26,7 +26,7 @@ class Items(Protocol):
     """An indexed collection of raw items, loaded when asked for.
 
     ``items[i]`` is an (H, W, 3) uint8 array for images, a str for texts, (T, H, W, 3) uint8 for
-    videos, a ``shifts.audio.item.Audio`` for audios, a ``shifts.composed.Composed`` for composed
+    videos, a ``shifts.base.Audio`` for audios, a ``shifts.base.Composed`` for composed
     queries.
     """
 

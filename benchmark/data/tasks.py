@@ -25,7 +25,7 @@ from benchmark.data.datasets.base import (
 )
 from benchmark.data.retrieval import Items, Relevance, RetrievalSet, Texts
 from benchmark.errors import ConfigError, DataError
-from shifts.composed import Composed
+from shifts.base import Composed
 
 MAX_WORDS = 30
 """BLIP's cut for COCO and Flickr30K (Fashion-Gen takes 77)."""

@@ -23,8 +23,7 @@ from benchmark.evaluation.stream import Batch
 from benchmark.metrics import probes, ranking
 from benchmark.metrics import recall as metrics
 from methods.base import DIVERGED, Diverged, MethodError, StepOutput
-from shifts.audio.item import Audio
-from shifts.composed import Composed
+from shifts.base import Audio, Composed
 
 PARTS = {"composed": {"image": "pixels", "text": "text"}}
 """Modality -> its parts, as ``sizes`` names them; the others are of one part."""

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from shifts.audio.item import Audio
 from shifts.audio.noises import (
     AudioGaussianNoise,
     CrowdProcedural,
@@ -17,7 +16,7 @@ from shifts.audio.noises import (
     TrafficProcedural,
     WindProcedural,
 )
-from shifts.base import Shift, item_generator
+from shifts.base import Audio, Shift, item_generator
 from shifts.image.noise import GaussianNoise
 from shifts.image.weather import Fog
 from shifts.video.compression import VideoCompressionJpeg

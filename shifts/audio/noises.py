@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shifts.audio.item import FULL_SCALE, Audio, Samples, level, to_pcm16
+from shifts.audio.item import FULL_SCALE, level, to_pcm16
 from shifts.audio.sounds import find_recordings, load_recording, window
 from shifts.audio.synthesis import VARIANTS, procedural
-from shifts.base import Shift, ShiftCard, ShiftOptions
+from shifts.base import Audio, Samples, Shift, ShiftCard, ShiftOptions
 from shifts.digests import digest_of, digests_of, joined
 
 Floats = NDArray[np.float64]

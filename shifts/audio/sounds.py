@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shifts.audio.item import Audio, Samples, level, read_wav
-from shifts.base import ShiftError, user_folder
+from shifts.audio.item import level, read_wav
+from shifts.base import Audio, Samples, ShiftError, user_folder
 
 
 def find_recordings(folder: str, name: str) -> tuple[Path, ...]:

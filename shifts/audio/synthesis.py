@@ -13,8 +13,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from shifts.audio.item import Audio, Samples, level
+from shifts.audio.item import level
 from shifts.audio.sounds import resampled
+from shifts.base import Audio, Samples
 
 RATE = 24_000
 """Rate of the loops in Hz; they hold nothing above 12 kHz."""

@@ -13,8 +13,16 @@ from PIL import Image
 
 from shifts.base import ShiftError, user_folder
 from shifts.digests import digest_of, digests_of, joined
-from shifts.image.base import Bytes, Floats, ImageOptions, ImageShift, image_card, to_bytes, to_unit
-from shifts.image.constants import IMAGENET_C
+from shifts.image.base import (
+    IMAGENET_C,
+    Bytes,
+    Floats,
+    ImageOptions,
+    ImageShift,
+    image_card,
+    to_bytes,
+    to_unit,
+)
 from shifts.image.filters import gaussian
 from shifts.image.weather import plasma
 

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shifts.base import Shift, ShiftCard
-from shifts.image.constants import IMAGENET_C
-from shifts.video.item import Frames
+from shifts.base import Frames, Shift, ShiftCard
+from shifts.image.base import IMAGENET_C
 
 SEVERITIES = (1, 2, 3, 4, 5)
 QUALITY = (25, 18, 15, 10, 7)

@@ -10,8 +10,7 @@ from abc import abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from shifts.base import Shift, ShiftCard
-from shifts.video.item import Frames
+from shifts.base import Frames, Shift, ShiftCard
 
 Indices = NDArray[np.intp]
 """(T,): which frame of the clip is shown at each time."""

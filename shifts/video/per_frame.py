@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shifts import BUILTINS
-from shifts.base import Shift, ShiftError, check_choices
+from shifts.base import Frames, Shift, ShiftError, check_choices
 from shifts.builtin import shift_class
-from shifts.video.item import Frames
 
 _PREFIX = "Video"
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from shifts.base import Shift, ShiftCard, ShiftError
+from shifts.base import Frames, Shift, ShiftCard, ShiftError
 from shifts.builtin import make_shift
-from shifts.video.item import Frames
 from shifts.video.per_frame import TemporalOptions, corrupt_frames, frame_generators
 
 TYPES = (

@@ -14,9 +14,8 @@ from docs.figures.av_sheets import (
     spectrogram,
     video_sheet,
 )
-from shifts.audio.item import Audio
 from shifts.audio.noises import RainProcedural
-from shifts.base import item_generator
+from shifts.base import Audio, item_generator
 from shifts.builtin import builtin_class, names_of
 from shifts.video.order import FrameReverse
 

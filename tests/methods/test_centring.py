@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from methods.adapt import AdaptOptions
 from methods.base import Setup
-from methods.centring import RunningMean, centred, sound_mean
+from methods.centring import centred, sound_mean
 from methods.eata import Eata, EataOptions
 from methods.read import Read, ReadOptions
-from methods.recentre import Recentre
+from methods.recentre import Recentre, RunningMean
 from methods.rest import Rest, RestOptions
 from methods.sar import Sar, SarOptions
 from methods.tcr import Tcr, TcrOptions

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shifts.audio.item import Audio, level, read_wav, to_pcm16
-from shifts.base import ShiftError
+from shifts.audio.item import level, read_wav, to_pcm16
+from shifts.base import Audio, ShiftError
 
 
 def write(path: Path, steps: np.ndarray, rate: int = 8000, width: int = 2) -> Path:

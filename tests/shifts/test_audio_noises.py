@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifts.audio.item import Audio, level
+from shifts.audio.item import level
 from shifts.audio.noises import (
     READ_GAIN_DB,
     READ_SIGMA,
@@ -24,7 +24,7 @@ from shifts.audio.noises import (
     Traffic,
     TrafficProcedural,
 )
-from shifts.base import ShiftError, item_generator
+from shifts.base import Audio, ShiftError, item_generator
 from shifts.builtin import builtin_class, names_of
 from shifts.testing import run_contract
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifts.audio.item import Audio, level
+from shifts.audio.item import level
 from shifts.audio.sounds import resampled, window
 from shifts.audio.synthesis import LENGTH, LEVEL, RATE, VARIANTS, procedural
+from shifts.base import Audio
 
 KINDS = ["traffic", "crowd", "rain", "thunder", "wind"]
 

@@ -19,10 +19,8 @@ import numpy as np
 import pytest
 
 from shifts import BUILTINS
-from shifts.audio.item import Audio
-from shifts.base import item_generator
+from shifts.base import Audio, Composed, item_generator
 from shifts.builtin import builtin_class
-from shifts.composed import Composed
 
 TABLE = Path(__file__).parent / "data" / "audio_video_checksums.json"
 RECORDED = ("traffic", "crowd", "rain", "thunder", "wind")  # the recordings are the user's

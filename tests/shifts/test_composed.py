@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shifts.base import ShiftError, item_generator
+from shifts.base import Composed, ShiftError, item_generator
 from shifts.builtin import make_shift, names_of
-from shifts.composed import TEXT_SEVERITY, Composed, ComposedOptions, ComposedShift
+from shifts.composed import TEXT_SEVERITY, ComposedOptions, ComposedShift
 from shifts.testing import run_contract
 
 # These need the user's files, WordNet or a model.
@@ -131,12 +131,12 @@ def test_the_short_name_of_a_shift_is_understood() -> None:
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        (query().image, "not on ndarray"),
+        (query().image, "not on uint8 array"),
         ("text", "not on str"),
         (Composed(query().image[..., 0], "text"), r"uint8 array of shape \(30, 40\)"),
         (Composed(query().image / 255, "text"), "float64"),
-        (Composed(query().image, None), "not with NoneType"),  # type: ignore[arg-type]
-        (Composed(None, "text"), "not with NoneType"),  # type: ignore[arg-type]
+        (Composed(query().image, None), "not on NoneType"),  # type: ignore[arg-type]
+        (Composed(None, "text"), "not on NoneType"),  # type: ignore[arg-type]
     ],
 )
 def test_wrong_items_are_refused(item: Any, message: str) -> None:

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shifts.image import blur, digital
-from shifts.image.base import VariantOptions, to_bytes
-from shifts.image.constants import REFERENCE, REFERENCE_MM
+from shifts.image.base import REFERENCE, REFERENCE_MM, VariantOptions, to_bytes
 from shifts.image.filters import (
     border_index,
     centre_zooms,

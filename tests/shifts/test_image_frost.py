@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from shifts.base import ShiftError
-from shifts.image.constants import REFERENCE
+from shifts.image.base import REFERENCE
 from shifts.image.frost import SIDE, TEXTURES, Frost, FrostOptions, FrostProcedural, ice_texture
 
 

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from shifts.image import digital, noise, weather
-from shifts.image.base import ImageOptions, VariantOptions, to_bytes
-from shifts.image.constants import MINI64, REFERENCE
+from shifts.image.base import MINI64, REFERENCE, ImageOptions, VariantOptions, to_bytes
 
 
 def flat(level: int, height: int = 120, width: int = 130) -> np.ndarray:

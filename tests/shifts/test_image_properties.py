@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from shifts.base import Shift, ShiftError, item_generator
 from shifts.builtin import builtin_class, names_of
-from shifts.image.base import ImageOptions, VariantOptions
-from shifts.image.constants import MINI64, REFERENCE
+from shifts.image.base import MINI64, REFERENCE, ImageOptions, VariantOptions
 
 NAMES = [name for name in names_of("image") if name != "frost"]
 

@@ -142,7 +142,7 @@ def test_a_video_without_frames_is_one_clear_error(name: str, tmp_path: Path) ->
     Image.fromarray(clip(1)[0]).save(tmp_path / "a.png")
     kind = load(name)
     shift = kind(kind.Options(photos=str(tmp_path))) if name == "video_frost" else kind()
-    with pytest.raises(ShiftError, match=f"'{name}' works on .* at least one frame; .* none"):
+    with pytest.raises(ShiftError, match=f"'{name}' works on .* at least one frame"):
         shift.apply(clip()[:0], 1, np.random.default_rng(0))
 
 

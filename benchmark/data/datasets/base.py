@@ -77,7 +77,7 @@ class ClipPairs:
     Attributes:
         name: data set and split.
         videos: (T, H, W, 3) uint8 frames, decoded when asked for.
-        audios: ``shifts.audio.item.Audio``, read when asked for; ``audios[i]`` is that of
+        audios: ``shifts.base.Audio``, read when asked for; ``audios[i]`` is that of
             ``videos[i]``, with the same id.
         fingerprint: hash of the content (see ``content_fingerprint``).
         info: facts that a result must say, such as the number of missing clips.

@@ -27,8 +27,7 @@ from benchmark.errors import ConfigError, WeightsError
 from benchmark.mini.clips.events import FRAMES, SIDE
 from benchmark.mini.clips.sounds import LENGTH, RATE
 from methods.base import QueryEncoder
-from shifts.audio.item import Audio
-from shifts.video.item import Frames
+from shifts.base import Audio, Frames
 
 WINDOW, HOP, MELS = 256, 128, 40
 """Samples (32 ms and 16 ms at 8 kHz) and bands of the log-mel spectrogram."""

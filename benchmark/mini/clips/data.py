@@ -21,7 +21,7 @@ from benchmark.mini.pictures.render import (
 )
 from benchmark.mini.pictures.vocabulary import silhouettes
 from benchmark.mini.worlds.drawn import Drawn, loader, numbered
-from shifts.audio.item import Audio
+from shifts.base import Audio
 
 WORLD_VERSION = 1
 """Raised whenever a clip, a frame or a sound changes; part of the data's fingerprint."""

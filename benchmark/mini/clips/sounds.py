@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmark.mini.clips.events import FRAME_SECONDS, FRAMES, STYLES, Clip, Event
-from shifts.audio.item import Samples, level, to_pcm16
+from shifts.audio.item import level, to_pcm16
+from shifts.base import Samples
 
 RATE = 8000
 """Hz."""

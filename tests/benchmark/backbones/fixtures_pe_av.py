@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmark.backbones import pe_av
 from benchmark.backbones.base import TwoTowers
 from benchmark.cell import BackboneSpec
-from shifts.audio.item import Audio
+from shifts.base import Audio
 from tests.benchmark.backbones.contract import collated
 
 transformers = pytest.importorskip(

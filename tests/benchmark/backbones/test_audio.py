@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmark.backbones.audio import at_rate, kaldi_fbank
-from shifts.audio.item import Audio
+from shifts.base import Audio
 
 
 def resampled(samples: torch.Tensor, source: int, target: int) -> torch.Tensor:

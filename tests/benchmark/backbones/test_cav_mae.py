@@ -18,7 +18,7 @@ from benchmark.backbones.cav_mae import Shape, Tower, infer_shape
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters
-from shifts.audio.item import Audio
+from shifts.base import Audio
 from tests.benchmark.backbones.contract import BackboneContract, collated
 from tests.benchmark.backbones.fixtures_open_clip import layer_norm_scalars
 

@@ -26,7 +26,7 @@ from benchmark.backbones.composed import (
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
 from methods.parameters import select_parameters
-from shifts.composed import Composed
+from shifts.base import Composed
 from tests.benchmark.backbones.contract import BackboneContract, collated, embedded
 from tests.benchmark.backbones.fixtures_open_clip import CONFIG as SMALL
 from tests.benchmark.backbones.fixtures_open_clip import random_model, write_folder

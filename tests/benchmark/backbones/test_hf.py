@@ -18,7 +18,7 @@ from benchmark.backbones.towers import ADAPTS, norm_layers
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters
-from shifts.audio.item import Audio
+from shifts.base import Audio
 from tests.benchmark.backbones.contract import collated, embedded
 from tests.benchmark.backbones.fixtures_hf import FAMILIES, SIZE, build, save, save_clap
 

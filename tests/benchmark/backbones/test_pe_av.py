@@ -21,7 +21,7 @@ from benchmark.backbones.base import TwoTowers
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters
-from shifts.audio.item import Audio
+from shifts.base import Audio
 from tests.benchmark.backbones.contract import BackboneContract
 from tests.benchmark.backbones.fixtures_pe_av import (
     FRAMES,

@@ -25,7 +25,7 @@ from benchmark.backbones.composed import pack, pack_staged
 from benchmark.backbones.person_search import IMAGE_SIZE, MEAN, STD, person_transform
 from benchmark.evaluation.loader import QueryInputs
 from benchmark.mini.clips.backbone import normalised, video_input
-from shifts.composed import Composed
+from shifts.base import Composed
 from tests.benchmark import fakes
 
 FACTS: dict[str, Any] = {

@@ -19,9 +19,7 @@ from benchmark.evaluation.cache import DiskCache
 from benchmark.evaluation.measures import sizes
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
-from shifts.audio.item import Audio
-from shifts.base import Shift, ShiftCard
-from shifts.composed import Composed
+from shifts.base import Audio, Composed, Shift, ShiftCard
 from shifts.text.characters import Keyboard
 from tests.benchmark import fakes
 from tests.benchmark.evaluation.cache import test_cells as senses

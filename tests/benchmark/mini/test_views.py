@@ -9,7 +9,7 @@ import torch
 from benchmark.cell import BackboneSpec
 from benchmark.registry import BACKBONES
 from methods.perturb import augmented, perturbed
-from shifts.composed import Composed
+from shifts.base import Composed
 from tests.benchmark.backbones.contract import collated
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from benchmark.data.datasets.audio_visual import load_audioset, load_vggsound
 from benchmark.data.datasets.base import ClipPairs
 from benchmark.data.media import read_image
 from benchmark.errors import DataError
-from shifts.audio.item import Audio
+from shifts.base import Audio
 from tests.benchmark.fixtures_clips import clip_id, make_clips, write_wav
 from tests.benchmark.fixtures_composed import picture
 from tests.benchmark.fixtures_karpathy import write_json

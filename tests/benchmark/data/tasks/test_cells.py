@@ -20,8 +20,7 @@ from benchmark.data.tasks import load_retrieval_set
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import Arrays, run_cell
-from shifts.audio.item import Audio
-from shifts.composed import Composed
+from shifts.base import Audio, Composed
 from tests.benchmark import fakes
 from tests.benchmark.fixtures_clips import make_clips
 from tests.benchmark.fixtures_composed import cirr_name, make_cirr, make_fashion_iq

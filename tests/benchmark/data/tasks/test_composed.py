@@ -11,7 +11,8 @@ from benchmark.data.datasets.composed import load_cirr, load_fashion_iq
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import ComposedItems, build_composed
 from benchmark.metrics import ranking
-from shifts.composed import Composed, ComposedOptions, ComposedShift
+from shifts.base import Composed
+from shifts.composed import ComposedOptions, ComposedShift
 from tests.benchmark.fixtures_composed import make_cirr, make_fashion_iq
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.data.datasets.audio_visual import load_audioset
 from benchmark.data.tasks import build_clips
-from shifts.audio.item import Audio
+from shifts.base import Audio
 from tests.benchmark.fixtures_clips import clip_id, make_clips
 
 

@@ -22,9 +22,7 @@ from benchmark.evaluation.runner import Arrays, run_cell
 from benchmark.executors.processes import ProcessExecutor
 from methods.base import Method, Setup
 from methods.rest import Rest, RestOptions
-from shifts.audio.item import Audio
-from shifts.base import Shift, ShiftCard
-from shifts.composed import Composed
+from shifts.base import Audio, Composed, Shift, ShiftCard
 from tests.benchmark import fakes
 
 NOISE = ShiftSpec("noise", 5)

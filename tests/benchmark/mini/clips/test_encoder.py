@@ -23,7 +23,7 @@ from benchmark.mini.clips.backbone import (
 )
 from benchmark.mini.clips.data import load_as
 from methods.parameters import select_parameters
-from shifts.audio.item import Audio
+from shifts.base import Audio
 from tests.benchmark.backbones.contract import collated
 from tests.benchmark.backbones.fixtures_open_clip import layer_norm_scalars
 from training.clips import export

@@ -15,8 +15,7 @@ from benchmark.mini.clips.events import FRAMES, RHYTHMS, Clip, Event, clips, dra
 from benchmark.mini.clips.sounds import LENGTH, RATE, draw_samples
 from benchmark.mini.pictures.scenes import SPLITS
 from benchmark.mini.worlds.drawn import item_generator
-from shifts.audio.item import item_problem as audio_problem
-from shifts.video.item import item_problem as video_problem
+from shifts.base import item_problem
 
 EVENT = Event("circle", "medium", "plain", 3, 1, "red", "grow", 16.0, 16.0)
 CLIP = Clip("as", "brick", (EVENT,))
@@ -58,8 +57,8 @@ def test_items_are_what_video_and_audio_shifts_take(pairs: ClipPairs) -> None:
     assert list(pairs.videos.ids) == list(pairs.audios.ids)
     for i in (0, 503):
         video, audio = pairs.videos[i], pairs.audios[i]
-        assert not video_problem(video)
-        assert not audio_problem(audio)
+        assert not item_problem("video", video)
+        assert not item_problem("audio", audio)
         assert video.shape == (8, 32, 32, 3)
         assert (audio.rate, len(audio.samples), audio.seconds) == (8000, 12800, 1.6)
         assert np.abs(audio.samples).max() > 0.2

@@ -13,8 +13,8 @@ from benchmark.mini.composed.backbone import WEIGHTS_FILE, ComposedBackbone, loa
 from benchmark.mini.composed.data import load_cirr, load_fiq
 from benchmark.mini.pictures.backbone import WEIGHTS
 from methods.parameters import select_parameters
-from shifts.base import item_generator
-from shifts.composed import Composed, ComposedOptions, ComposedShift
+from shifts.base import Composed, item_generator
+from shifts.composed import ComposedOptions, ComposedShift
 from tests.benchmark.backbones.contract import embedded
 
 LOADERS = {"fiq": load_fiq, "cirr": load_cirr}
