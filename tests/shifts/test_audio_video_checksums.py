@@ -21,9 +21,9 @@ import pytest
 from shifts import BUILTINS
 from shifts.base import Audio, Composed, item_generator
 from shifts.builtin import builtin_class
+from tests.shifts.common import offline
 
 TABLE = Path(__file__).parent / "data" / "audio_video_checksums.json"
-RECORDED = ("traffic", "crowd", "rain", "thunder", "wind")  # the recordings are the user's
 WRAPPED = ("video_gaussian_noise", "video_fog", "video_contrast")
 
 
@@ -32,7 +32,7 @@ def variants() -> dict[str, tuple[str, dict[str, Any]]]:
     found: dict[str, tuple[str, dict[str, Any]]] = {}
     for name, target in BUILTINS.items():
         modality = builtin_class(name).card.modality
-        if modality == "audio" and name not in RECORDED:
+        if modality == "audio" and name in offline("audio"):
             found |= {f"{name}/{mode}": (name, {"mode": mode}) for mode in ("read", "snr")}
         elif name in WRAPPED or (modality == "video" and "per_frame" not in target):
             found[name] = (name, {})

@@ -1,4 +1,4 @@
-"""Every built-in image shift keeps the contract, and the contract notices who does not."""
+"""Every built-in shift keeps the contract, and the contract notices who does not."""
 
 from __future__ import annotations
 
@@ -7,53 +7,99 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from shifts.base import Shift, ShiftCard
-from shifts.builtin import builtin_class, names_of
+from shifts import BUILTINS
+from shifts.audio.item import FULL_SCALE
+from shifts.base import Audio, Composed, Shift, ShiftCard
+from shifts.builtin import builtin_class
 from shifts.image.base import ImageOptions
 from shifts.image.frost import Frost, FrostOptions
 from shifts.image.noise import GaussianNoise
-from shifts.testing import CHECKS, ShiftContract, run_contract
+from shifts.samples import arrays, equal, read_only
+from shifts.testing import CHECKS, Factory, ShiftContract
+from tests.shifts.common import apply, offline, problems, scatter
 
-NAMES = names_of("image", "any")
+OPTIONS: dict[str, list[dict[str, str]]] = {
+    "image": [{"constants": "reference"}, {"constants": "mini64"}],
+    "text": [{}],
+    "audio": [{"mode": "read"}, {"mode": "snr"}],
+    "video": [{}],
+    "composed": [{"part": part} for part in ("image", "text", "both")],
+    "any": [{}],
+}
+CASES = [(name, options) for kind in OPTIONS for name in offline(kind) for options in OPTIONS[kind]]
+CASES += [(f"video_{name}", {"temporal": "shared"}) for name in ("fog", "motion_blur")]
 
 
-def load(name: str) -> type[Shift]:
-    return builtin_class(name)
+def maker(name: str, options: dict[str, str]) -> Factory:
+    kind = builtin_class(name)
+    return lambda: kind(kind.Options(**options))
 
 
-def problems(shift_class: type[Shift], make: Any = None) -> dict[str, str]:
-    return {r.check: r.problem for r in run_contract(shift_class, make) if not r.passed}
-
-
-@pytest.mark.parametrize("constants", ["reference", "mini64"])
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("none", "frost")])
-def test_built_in_keeps_the_contract(name: str, constants: str) -> None:
-    shift_class = load(name)
-    make = lambda: shift_class(shift_class.Options(constants=constants))  # noqa: E731
-    assert problems(shift_class, make) == {}
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+def test_built_in_keeps_the_contract(name: str, options: dict[str, str]) -> None:
+    assert problems(maker(name, options)) == {}
 
 
 @pytest.mark.parametrize("name", ["glass_blur", "pixelate", "zoom_blur", "fog"])
 def test_mm_variant_keeps_the_contract(name: str) -> None:
-    shift_class = load(name)
-    found = problems(shift_class, lambda: shift_class(shift_class.Options(variant="mm")))
     # The mm glass is two blurs and draws nothing; an absolute square of 56 to 134 px leaves
     # images of this size almost as they are.
-    assert set(found) <= {"glass_blur": {"draws only as declared"}, "pixelate": {"effect"}}.get(
-        name, set()
-    )
+    known = {"glass_blur": {"draws only as declared"}, "pixelate": {"effect"}}
+    assert set(problems(maker(name, {"variant": "mm"}))) <= known.get(name, set())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BUILTINS)
 def test_listing_and_card_agree(name: str) -> None:
-    card = load(name).card
+    card = builtin_class(name).card
     assert card.name == name
+    home = {"any": "base:", "composed": "composed:"}.get(card.modality, f"{card.modality}.")
+    assert BUILTINS[name].startswith(f"shifts.{home}")
+    if card.modality == "audio":
+        assert card.exact == (not name.endswith("_procedural"))
 
 
-def test_none_keeps_the_contract_of_a_shift_that_is_not_randomised() -> None:
-    assert problems(load("none")) == {}
+def made_up_item(modality: str, height: int, width: int, seed: int) -> Any:
+    """A picture, four frames with a side of at most a third, or a sound of as many samples."""
+    if modality == "audio":
+        samples = np.random.default_rng(seed).uniform(-1, 1, height * width)
+        return Audio(samples.astype(np.float32), (1, 8000, 11_025, 48_000)[seed % 4])
+    if modality == "video":
+        height, width = height // 3 + 1, width // 3 + 1
+        return scatter(4 * height, width, seed).reshape(4, height, width, 3)
+    image = scatter(height, width, seed)
+    return image if modality == "image" else Composed(image, "a red dress " * (seed % 9))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [case for case in CASES if case[0] not in offline("text")], ids=str
+)
+@settings(max_examples=12)
+@given(
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    severity=st.integers(1, 5),
+    seed=st.integers(0, 2**32),
+)
+def test_any_size_keeps_its_shape(
+    name: str, options: dict[str, str], height: int, width: int, severity: int, seed: int
+) -> None:
+    make = maker(name, options)
+    item = read_only(made_up_item(make().card.modality, height, width, seed))
+    severity = min(severity, make().card.severities[-1])
+    result = apply(make(), item, severity, seed)
+    assert type(result) is type(item)
+    for before, after in zip(arrays(item), arrays(result), strict=True):
+        assert (after.shape, after.dtype) == (before.shape, before.dtype)
+        assert not np.shares_memory(after, before)
+    if isinstance(item, Audio) and name != "none":
+        assert result.rate == item.rate
+        steps = result.samples * FULL_SCALE
+        np.testing.assert_array_equal(steps, np.rint(steps))
+    assert equal(result, apply(make(), item, severity, seed))
 
 
 def test_frost_keeps_the_contract_on_the_users_photographs(tmp_path: Path) -> None:
@@ -61,7 +107,7 @@ def test_frost_keeps_the_contract_on_the_users_photographs(tmp_path: Path) -> No
     for number in range(3):
         photo = rng.integers(0, 256, (70, 90, 3), dtype=np.uint8)
         Image.fromarray(photo).save(tmp_path / f"{number}.png")
-    assert problems(Frost, lambda: Frost(FrostOptions(photos=str(tmp_path)))) == {}
+    assert problems(lambda: Frost(FrostOptions(photos=str(tmp_path)))) == {}
 
 
 class TestAsAnOutsiderWouldUseIt(ShiftContract):

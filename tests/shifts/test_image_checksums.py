@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shifts.base import Shift, item_generator
-from shifts.builtin import builtin_class, names_of
+from shifts.base import item_generator
+from shifts.builtin import builtin_class
+from tests.shifts.common import offline
 
 TABLE = Path(__file__).parent / "data" / "image_checksums.json"
-# frost needs photographs, which are the user's
-NAMES = [name for name in names_of("image") if name != "frost"]
 MM = ("glass_blur", "pixelate", "zoom_blur", "fog")
 
 
@@ -35,20 +34,16 @@ def picture() -> np.ndarray:
 
 
 def variants() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for name in NAMES:
+    for name in offline("image"):
         yield f"{name}/reference", name, {}
         yield f"{name}/mini64", name, {"constants": "mini64"}
     for name in MM:
         yield f"{name}/mm", name, {"variant": "mm"}
 
 
-def build(name: str, options: dict[str, Any]) -> Shift:
-    shift_class = builtin_class(name)
-    return shift_class(shift_class.Options(**options))
-
-
 def checksums(name: str, options: dict[str, Any]) -> list[str]:
-    shift, image = build(name, options), picture()
+    kind, image = builtin_class(name), picture()
+    shift = kind(kind.Options(**options))
     results = (
         shift.apply(image, severity, item_generator(0, name, severity, "picture"))
         for severity in shift.card.severities

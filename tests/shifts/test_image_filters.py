@@ -20,17 +20,10 @@ from shifts.image.filters import (
     line_taps,
     sample,
 )
+from tests.shifts.common import apply, scatter
 
 BORDERS = ["edge", "reflect", "symmetric", "wrap"]
 """The names that np.pad gives to the same rules."""
-
-
-def scatter(height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def apply(shift: Any, image: np.ndarray, severity: int, seed: int = 0) -> np.ndarray:
-    return shift.apply(image, severity, np.random.default_rng(seed))
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,14 +11,11 @@ from PIL import Image
 from shifts.base import ShiftError
 from shifts.image.base import REFERENCE
 from shifts.image.frost import SIDE, TEXTURES, Frost, FrostOptions, FrostProcedural, ice_texture
+from tests.shifts.common import apply
 
 
 def save(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels.astype(np.uint8)).save(path)
-
-
-def apply(shift, image: np.ndarray, severity: int = 5, seed: int = 0) -> np.ndarray:
-    return shift.apply(image, severity, np.random.default_rng(seed))
 
 
 def grey(level: int, height: int, width: int) -> np.ndarray:

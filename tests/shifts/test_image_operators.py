@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import colorsys
 import io
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,18 +11,11 @@ from PIL import Image
 
 from shifts.image import digital, noise, weather
 from shifts.image.base import MINI64, REFERENCE, ImageOptions, VariantOptions, to_bytes
+from tests.shifts.common import apply, scatter
 
 
 def flat(level: int, height: int = 120, width: int = 130) -> np.ndarray:
     return np.full((height, width, 3), level, dtype=np.uint8)
-
-
-def scatter(height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def apply(shift: Any, image: np.ndarray, severity: int, seed: int = 0) -> np.ndarray:
-    return shift.apply(image, severity, np.random.default_rng(seed))
 
 
 # 8-bit output

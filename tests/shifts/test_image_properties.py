@@ -1,17 +1,16 @@
-"""Properties of every image shift over sizes, contents and seeds."""
+"""Options, tables and cards of the image shifts."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from shifts.base import Shift, ShiftError, item_generator
-from shifts.builtin import builtin_class, names_of
+from shifts.base import Shift, ShiftError
+from shifts.builtin import builtin_class
 from shifts.image.base import MINI64, REFERENCE, ImageOptions, VariantOptions
+from tests.shifts.common import apply, offline
 
-NAMES = [name for name in names_of("image") if name != "frost"]
+NAMES = offline("image")
 
 
 def build(name: str, **options: str) -> Shift:
@@ -26,59 +25,9 @@ def smooth_picture(height: int, width: int, seed: int) -> np.ndarray:
     return np.ascontiguousarray(blocks.repeat(6, axis=0).repeat(6, axis=1)[:height, :width])
 
 
-def apply(shift: Shift, image: np.ndarray, severity: int, seed: int = 0) -> np.ndarray:
-    return shift.apply(image, severity, item_generator(seed, shift.card.name, severity, "x"))
-
-
-@pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=15, deadline=None)
-@given(
-    height=st.integers(1, 70),
-    width=st.integers(1, 70),
-    severity=st.integers(1, 5),
-    constants=st.sampled_from(["reference", "mini64"]),
-    seed=st.integers(0, 2**32),
-)
-def test_shape_dtype_and_determinism(
-    name: str, height: int, width: int, severity: int, constants: str, seed: int
-) -> None:
-    image = smooth_picture(height, width, seed)
-    before = image.copy()
-    shift = build(name, constants=constants)
-    result = apply(shift, image, severity, seed)
-    assert result.shape == image.shape
-    assert result.dtype == np.uint8
-    np.testing.assert_array_equal(image, before)
-    np.testing.assert_array_equal(
-        result, apply(build(name, constants=constants), image, severity, seed)
-    )
-
-
-@pytest.mark.parametrize("constants", ["reference", "mini64"])
-@pytest.mark.parametrize("name", [n for n in NAMES if build(n).card.monotone])
-def test_severity_5_changes_more_than_1(name: str, constants: str) -> None:
-    shift = build(name, constants=constants)
-    change = {1: 0.0, 5: 0.0}
-    for seed in range(6):
-        image = smooth_picture(64, 64, seed)
-        for severity in change:
-            result = apply(shift, image, severity, seed)
-            change[severity] += float(np.abs(result.astype(int) - image).mean())
-    assert change[5] > change[1]
-
-
 @pytest.mark.parametrize("name", ["elastic_transform", "glass_blur", "saturate", "spatter"])
 def test_ladders_that_change_kind_are_not_called_monotone(name: str) -> None:
     assert not build(name).card.monotone
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_result_depends_on_the_item_only_through_its_generator(name: str) -> None:
-    shift, image = build(name), smooth_picture(40, 48, 1)
-    alone = apply(shift, image, 3)
-    for severity in (5, 1):
-        apply(shift, smooth_picture(33, 61, 2), severity)
-    np.testing.assert_array_equal(apply(shift, image, 3), alone)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,9 +60,3 @@ def test_tables_have_five_severities_for_every_shift(table: dict[str, tuple]) ->
 def test_unknown_option_values_are_refused_with_the_choices(options, message: str) -> None:
     with pytest.raises(ShiftError, match=message):
         options()
-
-
-@pytest.mark.parametrize("severity", [0, 6, "high", 2.0, True])
-def test_unknown_severities_are_refused(severity: object) -> None:
-    with pytest.raises(ShiftError, match="1, 2, 3, 4, 5"):
-        build("fog").apply(smooth_picture(32, 32, 0), severity, np.random.default_rng(0))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shifts.base import ShiftError, item_generator
+from shifts.base import ShiftError
 from shifts.text.characters import (
     SYMBOLS,
     CharacterOptions,
@@ -28,19 +28,12 @@ from shifts.text.characters import (
     ocr_table,
     words_changed,
 )
+from tests.shifts.common import shifted
 
 ALL = [CharSwap, CharInsert, CharDelete, CharReplace, Keyboard, Ocr]
 GENERATIONS = ["1.1.7", "1.1.11"]
 # eleven tokens, all of four letters or more: every one is eligible, and L = 10 for each
 ELEVEN = " ".join(letter * 10 for letter in "abcdefghijk")
-
-
-def shifted(
-    shift: CharacterShift, text: str, severity: int = 7, seed: int = 0, item: str = "0"
-) -> str:
-    out = shift.apply(text, severity, item_generator(seed, shift.card.name, severity, item))
-    assert isinstance(out, str)
-    return out
 
 
 def test_words_changed_for_eleven_tokens() -> None:
@@ -202,17 +195,6 @@ def test_untouched_words_are_re_spaced(kind: type[CharacterShift]) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_same_generator_same_text_and_the_global_one_is_not_touched(
-    kind: type[CharacterShift],
-) -> None:
-    before = np.random.get_state()[1].copy()  # noqa: NPY002 - it is the thing under test
-    text = "several brown horses standing together beside wooden fences"
-    assert shifted(kind(), text) == shifted(kind(), text)
-    assert len({shifted(kind(), text, item=str(i)) for i in range(10)}) > 1
-    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
-
-
-@pytest.mark.parametrize("kind", ALL)
 def test_severity_seven_edits_more_than_one_on_average(kind: type[CharacterShift]) -> None:
     text = "several brown horses standing together beside wooden fences under bright skies"
 
@@ -241,16 +223,7 @@ def test_awkward_captions(kind: type[CharacterShift], text: str) -> None:
     assert bool(out) == bool(text.strip())
 
 
-@pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize("severity", [0, 8, "high", True, 1.0])
-def test_unknown_severity(kind: type[CharacterShift], severity: object) -> None:
-    with pytest.raises(ShiftError, match="severity"):
-        kind().apply("a caption", severity, np.random.default_rng(0))  # type: ignore[arg-type]
-
-
-def test_wrong_item_and_unknown_generation() -> None:
-    with pytest.raises(ShiftError, match="works on str"):
-        CharSwap().apply(["a caption"], 1, np.random.default_rng(0))
+def test_unknown_generation() -> None:
     with pytest.raises(ShiftError, match=r"generation.*'2.0'.*'1.1.7', '1.1.11'"):
         CharacterOptions("2.0")
 

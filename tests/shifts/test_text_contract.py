@@ -1,6 +1,6 @@
-"""Every built-in text shift keeps the contract, and its outputs on a few captions are frozen.
+"""The outputs of every built-in text shift on a few captions are frozen.
 
-A change of the frozen table is a change of results: raise the shift's ``card.version``, then
+A change of the table is a change of results: raise the shift's ``card.version``, then
 rewrite the table with ``python tests/shifts/test_text_contract.py`` (repository root on the path).
 """
 
@@ -10,17 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from shifts.base import Shift, item_generator
-from shifts.builtin import builtin_class, names_of
-from shifts.testing import run_contract
+from shifts.base import item_generator
+from shifts.builtin import builtin_class
+from tests.shifts.common import offline
 
 TABLE = Path(__file__).parent / "data" / "text_outputs.json"
-NEEDS_WORDNET = {"sr", "ri"}
-NEEDS_MODELS = {"formal", "casual", "passive", "active", "back_trans"}
-LEFT_OUT = NEEDS_WORDNET | NEEDS_MODELS
-NAMES = [name for name in names_of("text") if name not in LEFT_OUT]
 CAPTIONS = (
     "A man in a black-and-white shirt is riding a big brown horse next to the beach.",
     "two small dogs running through the tall grass, one holding a frisbee (a red one)",
@@ -28,15 +22,11 @@ CAPTIONS = (
 )
 
 
-def load(name: str) -> type[Shift]:
-    return builtin_class(name)
-
-
 def outputs() -> dict[str, dict[str, Any]]:
     """name -> severity -> outputs; the character level also in the later generation."""
     table: dict[str, dict[str, Any]] = {}
-    for name in NAMES:
-        kind = load(name)
+    for name in offline("text"):
+        kind = builtin_class(name)
         variants = {name: kind()}
         if "generation" in getattr(kind.Options, "__dataclass_fields__", {}):
             variants[f"{name} 1.1.11"] = kind(kind.Options(generation="1.1.11"))
@@ -50,17 +40,6 @@ def outputs() -> dict[str, dict[str, Any]]:
                 for severity in severities
             }
     return table
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_built_in_keeps_the_contract(name: str) -> None:
-    assert {r.check: r.problem for r in run_contract(load(name)) if not r.passed} == {}
-
-
-@pytest.mark.parametrize("name", [*NAMES, *sorted(LEFT_OUT)])
-def test_listing_and_card_agree(name: str) -> None:
-    card = load(name).card
-    assert (card.name, card.modality) == (name, "text")
 
 
 def test_outputs_are_frozen() -> None:
