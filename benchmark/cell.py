@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -267,8 +267,15 @@ class Cell:
     def stem(self, key: str) -> str:
         """File name of the stored record, without suffix: readable prefix and the key."""
         kind = () if self.stream.kind == "single" else (self.stream.kind,)
-        parts = (self.benchmark, *kind, self.shift.label, self.method.name, f"s{self.seed}", key)
-        return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
+        parts = (self.benchmark, *kind, self.shift.label, self.method.name, f"s{self.seed}")
+        return file_name(parts, key)
+
+
+def file_name(parts: Iterable[str], key: str) -> str:
+    """What a file or folder is called: a readable prefix and a key that tells it from others."""
+    text = "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
+    # With what is added to it, also while a file is written, a name may have 255 bytes.
+    return f"{text.encode()[:208].decode(errors='ignore')}_{key}"
 
 
 def domain_labels(stream: StreamSpec, data: Mapping[str, Any]) -> list[str]:
@@ -357,9 +364,6 @@ class Record:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = STRICT
 
 
-Identity = tuple[Hashable, ...]
-
-
 class PartTexts:
     """Tells cells apart; each part is turned into text once, however many cells share it.
 
@@ -370,7 +374,7 @@ class PartTexts:
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, str]] = {}
 
-    def identity(self, cell: Cell) -> Identity:
+    def identity(self, cell: Cell) -> Hashable:
         """What two cells share if and only if they are the same cell.
 
         Where the data lie (``data_root``) does not count, as it does not for ``Cell.key``.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cache
+from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,8 +195,10 @@ class Registry:
         """The name stands for an object of the caller's within the block, in this process only.
 
         Raises:
-            PluginError: the name is taken, or the object is not of the right kind.
+            PluginError: the name is none or taken, or the object is not of the right kind.
         """
+        if why := _no_name(name):
+            raise PluginError(f"{name!r} is no name for a {self.kind}: {why}; give yours another")
         if name in self:
             raise PluginError(
                 f"the {self.kind} name {name!r} is already taken by {self.info(name).target} "
@@ -244,12 +247,12 @@ class Registry:
 
     def _refuse(self, point: EntryPoint, entries: Mapping[str, Info]) -> str:
         """Why an entry point is left out, or ""."""
-        if not point.name or point.name != point.name.strip() or "," in point.name:
-            return "a name has no comma and no blank around it"
+        if why := _no_name(point.name):
+            return why
         if not EntryPoint.pattern.match(point.value) or not point.attr:
             return "its value is not of the form 'module:Class'"
         package = point.module.partition(".")[0]
-        if importlib.util.find_spec(package) is None:  # finds a package without importing it
+        if _found(package) is None:
             return f"there is no module {package!r}"
         if point.name in self._aliases:
             return f"{point.name!r} is the short name of {self._aliases[point.name]!r}"
@@ -288,7 +291,7 @@ def _written_cards(module: str) -> dict[str, dict[str, Any]]:
     if "." in module and module.partition(".")[0] not in ("methods", "shifts"):
         return {}  # finding a module of somebody's package would import that package
     try:
-        found = importlib.util.find_spec(module)
+        found = _found(module)
         text = Path(found.origin or "").read_text(encoding="utf-8") if found else ""
         cards = _CARD.findall(text)  # they alone parse in a fifth of the time
         usual = len(cards) == len(re.findall(r"^\s+card\s*=", text, re.M))
@@ -307,6 +310,23 @@ def _written_cards(module: str) -> dict[str, dict[str, Any]]:
         if isinstance(line, ast.Assign) and isinstance(line.value, ast.Call)
         if [part.id for part in line.targets if isinstance(part, ast.Name)] == ["card"]
     }
+
+
+def _found(module: str) -> ModuleSpec | None:
+    """Where a module lies; a package is found without importing it."""
+    try:
+        return importlib.util.find_spec(module)
+    except (
+        ValueError
+    ):  # a script that runs, and what was put into sys.modules by hand, lies nowhere
+        return None
+
+
+def _no_name(name: str) -> str:
+    """Why a name cannot be asked for on the command line, or ""."""
+    if name and name.isprintable() and name == name.strip() and "," not in name and name != "all":
+        return ""
+    return "a name is one line without commas, has no blank around it and is not 'all'"
 
 
 def _distribution(point: EntryPoint) -> str:

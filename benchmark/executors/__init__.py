@@ -34,6 +34,9 @@ WORKER_BYTES = 2 << 30
 """Memory that a worker is counted with: interpreter, libraries, an encoder of ViT-B size with its
 gradients at 64 queries, a gallery and the cache of preprocessed queries."""
 
+REFUSALS = (QueryShiftError, SystemExit, GeneratorExit, CancelledError)
+"""What loading data or weights raises; a loader's wish to end a process is not the user's."""
+
 Save = Callable[[Record, Mapping[str, np.ndarray]], None]
 
 
@@ -91,15 +94,13 @@ class WorkQueue:
         """How many cells are neither ended nor handed out."""
         return sum(map(len, self._waiting.values()))
 
-    def take(self, own: Hashable, busy: frozenset[Hashable]) -> int | None:
-        """Index of a cell to run now, or None where nothing is left.
+    def take(self, own: Hashable, busy: frozenset[Hashable]) -> int:
+        """Index of a cell to run now; there is one (``len``).
 
         Args:
             own: the stream that the asking worker's caches hold; preferred.
             busy: streams that other workers hold; avoided where there is a choice.
         """
-        if not self._waiting:
-            return None
         free = (stream for stream in self._waiting if stream not in busy)
         stream = own if own in self._waiting else next(chain(free, self._waiting))
         index = self._waiting[stream].popleft()
@@ -213,8 +214,7 @@ def identify(
             continue
         try:
             keys[index] = resources.key(cell)
-        # A loader may raise what ends a process, which is not the user's wish.
-        except (QueryShiftError, SystemExit, GeneratorExit, CancelledError) as error:
+        except REFUSALS as error:
             problem = error if isinstance(error, QueryShiftError) else DataError(reason_of(error))
             record = unfinished(cell, "", Status.FAILED, reason_of(error))
             keys[index], failed[record.key] = record.key, record

@@ -27,6 +27,9 @@ _STILLBORN = 3
 """So many workers in a row that end before they are ready stop the run."""
 
 
+_LONGEST_WAIT = 3600.0
+"""Seconds; the system's own call takes no more than 24 days, which a time limit may have."""
+
 _SECONDS_TO_DIE = 10.0
 """How long a killed worker is waited for: one that hangs in the kernel may never go."""
 
@@ -120,16 +123,17 @@ class PoolExecutor(Executor, Generic[W]):
                 self.remove(worker)  # it may hold a GPU, or a place that others wait for
             elif worker.ready:
                 busy = frozenset(other.stream for other in self.pool if other.cell is not None)
-                index = self.queue.take(worker.stream, busy)
-                assert index is not None
-                worker.cell, worker.stream = index, self.queue.streams[index]
-                self.send(worker, index)
+                worker.cell = self.queue.take(worker.stream, busy)
+                worker.stream = self.queue.streams[worker.cell]
+                self.send(worker, worker.cell)
 
     def _listen(self) -> None:
         """Waits for events, until the next deadline at most."""
         now = time.monotonic()
         deadlines = {worker: worker.deadline for worker in self.pool if worker.deadline is not None}
-        wait = max(0.0, min(deadlines.values()) - now) if deadlines else None
+        wait = None
+        if deadlines:
+            wait = min(max(0.0, min(deadlines.values()) - now), _LONGEST_WAIT)
         silent = [worker for worker, deadline in deadlines.items() if deadline <= now]
         for worker, kind, content in self.events(wait):
             if worker in silent:
@@ -266,7 +270,8 @@ def _end_with_parent() -> None:
 
 def _ending(code: int | None) -> str:
     if code is not None and code < 0:
-        name = signal.Signals(-code).name
+        known = {int(one): one.name for one in signal.Signals}  # not all real-time signals
+        name = known.get(-code, str(-code))
         hint = "; out of memory?" if name == "SIGKILL" else ""
         return f"signal {name}{hint}"
     return f"exit code {code}"

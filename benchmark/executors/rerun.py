@@ -14,11 +14,11 @@ import torch
 
 from benchmark.cell import Cell, Record, Status
 from benchmark.config.run import BenchConfig
-from benchmark.errors import ConfigError, QueryShiftError
-from benchmark.evaluation.environment import environment
+from benchmark.errors import ConfigError, QueryShiftError, reason_of
+from benchmark.evaluation.environment import about, environment
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import Arrays, run_cell
-from benchmark.executors import stream_of
+from benchmark.executors import REFUSALS, stream_of
 from benchmark.store.merge import differences
 from benchmark.store.records import StoredCell
 
@@ -43,6 +43,16 @@ _OVERALL = re.compile(r"R@\d+|mean_recall|mAP|clean_R@1_(before|after)")
 
 _HARNESS_PROBES = ("uniformity", "gap", "consistency", "effective_rank")
 """The harness's probes; a method's own log (counts, losses) is compared only bit for bit."""
+
+
+_IDENTITY = {
+    "data": "data_fingerprint",
+    "weights": "backbone_fingerprint",
+    "shift's files": "shift_files",
+    "clean queries for forgetting": "home_fingerprint",
+    "training queries": "train_fingerprint",
+}
+"""What a cell's key stands for beside the cell itself, as messages call it -> its name there."""
 
 
 class Verdict(StrEnum):
@@ -131,21 +141,16 @@ def _check(stored: StoredCell, cell: Cell, resources: Resources) -> Check:
     elsewhere = {name: (before.get(name), now.get(name)) for name in others}
     try:
         key = resources.key(cell)
-    except QueryShiftError as error:
-        return Check(stored, Verdict.NOT_RUN, (" ".join(str(error).split()),), elsewhere)
+    except REFUSALS as error:
+        why = str(error) if isinstance(error, QueryShiftError) else reason_of(error)
+        return Check(stored, Verdict.NOT_RUN, (" ".join(why.split()),), elsewhere)
     if key != stored.record.key:
-        info, here = (
-            stored.record.info,
-            {
-                ("data", "data_fingerprint"): resources.data(cell).fingerprint,
-                ("weights", "backbone_fingerprint"): resources.backbone(cell).fingerprint,
-                ("shift's files", "shift_files"): resources.shift_files(cell),
-            },
-        )
+        then, here = stored.record.info, about(cell, resources)
         reasons = tuple(
-            f"the {what} here are others ({now}) than the cell's ({info.get(name, '')})"
-            for (what, name), now in here.items()
-            if now != info.get(name, "")
+            f"the {what} here are others ({here.get(name, '')}) than the cell's "
+            f"({then.get(name, '')})"
+            for what, name in _IDENTITY.items()
+            if here.get(name, "") != then.get(name, "")
         )
         changed = "its key here is another one: the cell was changed on the way"
         return Check(stored, Verdict.NOT_RUN, reasons or (changed,), elsewhere)

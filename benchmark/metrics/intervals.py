@@ -86,7 +86,7 @@ def all_comparisons(
     table, clusters = np.asarray(values, dtype=np.float64), np.asarray(groups)
     pairs = list(itertools.combinations(range(table.shape[1]), 2))
     found: dict[tuple[int, int], Comparison] = {}
-    at_once = max(1, _VALUES_AT_ONCE // len(table))
+    at_once = max(1, _VALUES_AT_ONCE // max(1, len(table)))
     for start in range(0, len(pairs), at_once):
         some = pairs[start : start + at_once]
         first, second = [i for i, _ in some], [j for _, j in some]

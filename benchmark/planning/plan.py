@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
@@ -16,11 +16,11 @@ from benchmark.cell import (
     SOURCE,
     BackboneSpec,
     Cell,
-    Identity,
     MethodSpec,
     PartTexts,
     ShiftSpec,
     StreamSpec,
+    file_name,
 )
 from benchmark.config.presets import PUBLISHED, Place
 from benchmark.config.run import BenchConfig, Traced, defaults, from_file, from_flags
@@ -147,7 +147,7 @@ def _plan(settings: Mapping[str, Traced], grid: GridFile | None = None) -> Plan:
         ConfigError: more cells than a run may have.
     """
     flags = {name: traced for name, traced in settings.items() if traced.origin[:2] == "--"}
-    texts, found, rows = PartTexts(), dict[Identity, Planned](), dict[str, str]()
+    texts, found, rows = PartTexts(), dict[Hashable, Planned](), dict[str, str]()
     heeding: list[Cell] = []
     for include in ({}, *(grid.includes if grid else ())):
         own, possible = {**include, **flags}, list[Cell]()
@@ -375,6 +375,5 @@ def run_name(cells: Sequence[Cell]) -> str:
         *([] if set(streams) == {"single"} else [few(streams, "streams")]),
         few([cell.shift.label for cell in cells], "shifts"),
         few(methods or [SOURCE], "methods"),
-        digest,
     )
-    return "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in p) for p in parts)
+    return file_name(parts, digest)

@@ -96,6 +96,9 @@ def _facts(stored: StoredCell) -> Iterator[tuple[str, str]]:
     yield f"data of {place}", str(info.get("data_fingerprint", ""))
     shifts = "+".join(f"{shift.label} {_text(shift.options)}" for shift in cell.domains)
     yield f"files of shift {shifts} on {place}", str(info.get("shift_files", "none"))
+    for what, of in ("training queries", "train"), ("clean queries for forgetting", "home"):
+        if f"{of}_fingerprint" in info:
+            yield f"{what} of {place}", info[f"{of}_fingerprint"]
     spec = {name: value for name, value in asdict(cell.backbone).items() if name != "device"}
     yield f"weights of backbone {_text(spec)}", str(info.get("backbone_fingerprint", ""))
 

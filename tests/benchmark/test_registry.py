@@ -219,11 +219,18 @@ def test_usable_warns_of_the_broken_and_keeps_the_rest(plug, caplog):
     assert "'bad'" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["a,b", " a"])
+@pytest.mark.parametrize("name", ["a,b", " a", "a\nb", "all"])
 def test_a_name_that_no_list_could_hold_is_left_out(plug, caplog, name):
     plug(point(name, "collections:Counter"))
     assert things().names() == ["ordered", "counter"]
-    assert "a name has no comma and no blank around it" in caplog.messages[0]
+    assert "a name is one line without commas" in caplog.messages[0]
+
+
+def test_a_plugin_that_names_the_running_script_is_left_out(plug, caplog, monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)  # as ``python script.py`` has it
+    plug(point("here", "__main__:Thing"))
+    assert things().names() == ["ordered", "counter"]
+    assert "there is no module '__main__'" in caplog.messages[0]
 
 
 def test_a_class_of_another_kind_is_refused_on_load(plug):

@@ -183,5 +183,7 @@ def test_only_rounding_is_settled() -> None:
     assert settled(scores, copies).tolist() == torch.tensor([[0.5, 0.9, 0.5, 0.4]]).tolist()
     assert copies_of(gallery[:2]) is None
     assert settled(scores, None) is scores
+    masked = torch.tensor([[0.5, torch.inf, -torch.inf, 0.4]])
+    assert torch.equal(settled(masked, copies), masked)
     nan = settled(torch.tensor([[torch.nan, 0.9, 0.5, 0.4]]), copies)
     assert torch.isnan(nan[0, 0])

@@ -15,6 +15,7 @@ from benchmark.data.own.source import OwnSource
 from benchmark.evaluation import builders
 from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.runner import run_cell
+from benchmark.executors.rerun import verify
 from benchmark.registry import METHODS
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
@@ -95,7 +96,12 @@ def test_a_result_is_known_by_its_training_queries(tmp_path: Path) -> None:
     record, arrays = run_cell(banked("train"), with_training())
     store = RunStore(tmp_path)
     store.save(record, arrays)
-    assert [kept.key for kept in store.records()] == [with_training().key(banked("train"))]
+    kept = store.read()[0]
+    assert [cell.record.key for cell in kept] == [with_training().key(banked("train"))]
+    (check,) = verify(kept, with_training(other))
+    assert check.details == (
+        f"the training queries here are others (others) than the cell's ({TRAINING.fingerprint})",
+    )
 
 
 def test_without_training_queries_the_cell_is_skipped() -> None:

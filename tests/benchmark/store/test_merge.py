@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, unfinished
+from benchmark.cell import (
+    BackboneSpec,
+    Cell,
+    MethodSpec,
+    Record,
+    ShiftSpec,
+    Status,
+    data_identity,
+    unfinished,
+)
 from benchmark.cli.main import OK
 from benchmark.cli.runs import Merge
 from benchmark.errors import ResultsError
@@ -37,10 +46,9 @@ def save(
 ) -> Path:
     """Stores a finished cell; gives its JSON file."""
     cell = cell or fakes.cell()
-    files = info.get("shift_files", "")
-    key = cell.key(
-        data_fingerprint=f"{data}+{files}" if files else data, backbone_fingerprint=weights
-    )
+    names = ("shift_files", "home_fingerprint", "train_fingerprint")
+    identity = data_identity(data, *(info.get(name, "") for name in names))
+    key = cell.key(data_fingerprint=identity, backbone_fingerprint=weights)
     best = np.array(ranks)
     record = Record(
         key=key,
@@ -146,6 +154,8 @@ def test_different_results_of_one_cell_are_refused(runs: tuple[Path, Path, Path]
             "weights of backbone",
         ),
         (fakes.cell(seed=1), {"shift_files": "frost"}, "files of shift noise-5"),
+        (fakes.cell(seed=1), {"train_fingerprint": "t"}, "training queries of benchmark 'fake'"),
+        (fakes.cell(seed=1), {"home_fingerprint": "h"}, "clean queries for forgetting of"),
         (
             replace(fakes.cell(), method=MethodSpec("source", "published", {}, version=2)),
             {},
@@ -158,7 +168,7 @@ def test_rows_that_must_not_stand_together_are_named(
     runs: tuple[Path, Path, Path], cell: Cell, facts: dict[str, str], named: str
 ) -> None:
     one, two, _ = runs
-    save(one)
+    save(one, **{name: "first" for name in facts if name.endswith("fingerprint")})
     name = save(two, cell, **facts).stem
     message = refused(runs)
     assert named in message

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.cell import Cell, Record, Status
+from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.errors import ResultsError
 from benchmark.store.records import cell_from_dict
 from benchmark.store.run_store import RunStore
@@ -75,6 +75,12 @@ def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert same == record
     arrays = fakes.stored(store, record.key).arrays
     assert all(np.array_equal(arrays[name], ARRAYS[name]) for name in ARRAYS)
+
+
+def test_a_long_name_is_cut_to_what_a_file_may_be_called(tmp_path: Path) -> None:
+    store, long = RunStore(tmp_path), fakes.cell(benchmark="数" * 200)
+    store.save(unfinished(long, "", Status.FAILED, "why"))
+    assert [record.key for record in store.records()] == [long.unfinished_key]
 
 
 def test_files_are_strict_json_that_others_can_read(tmp_path: Path) -> None:
