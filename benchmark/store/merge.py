@@ -41,10 +41,11 @@ def merge_runs(folders: Sequence[Path], target: Path) -> tuple[dict[str, int], i
         ResultsError: files that are no records, rows that must not stand together, two different
             results of one cell, or a target that cannot be written. Nothing is written then.
     """
+    target = target.resolve()  # "." has no name to write beside
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ResultsError(f"{target} exists and is not empty; name a new folder (--out)")
     for folder in folders:
-        if folder.resolve() in (target.resolve(), *target.resolve().parents):
+        if folder.resolve() in (target, *target.parents):
             raise ResultsError(f"{target} lies in {folder}, which is to be merged; name another")
     cells: list[StoredCell] = []
     problems: list[str] = []

@@ -105,10 +105,15 @@ def test_the_same_result_twice_is_counted(runs: tuple[Path, Path, Path]) -> None
     assert contents(target) == contents(one)
 
 
-def test_the_same_folder_twice_is_one_folder(runs: tuple[Path, Path, Path]) -> None:
+def test_the_same_folder_twice_is_one_folder(
+    runs: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, _, target = runs
     save(one)
-    assert merge_runs([one, one / "." / "../one"], target)[1] == 0
+    target.mkdir()
+    monkeypatch.chdir(target)
+    assert merge_runs([one, one / "." / "../one"], Path("."))[1] == 0
+    assert contents(target) == contents(one)
 
 
 @pytest.mark.parametrize("first_is_done", [True, False])
