@@ -1,4 +1,4 @@
-"""Files: YAML whose errors name file and line; files that appear whole or not at all; user's paths.
+"""Files: YAML whose errors name file and line; files that appear whole; paths; harmless CSV texts.
 
 Values are read as YAML 1.2 reads them: ``off``, ``no``, ``2026-02-28`` and ``1:30`` are texts (YAML
 1.1 makes false, a date and 90 of them), ``1e-3`` is a number, and ``010`` is no octal one.
@@ -7,6 +7,7 @@ Values are read as YAML 1.2 reads them: ``off``, ``no``, ``2026-02-28`` and ``1:
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import secrets
@@ -14,12 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import yaml
 
 from benchmark.config.validate import Place, check
 from benchmark.errors import ConfigError, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> Path:
@@ -252,3 +256,30 @@ def _check_tree(path: Path, tree: yaml.Node) -> None:
             seen[key.tag, key.value] = key.start_mark.line + 1
 
     size_of(tree)
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def no_formula(value: Any) -> Any:
+    """A text that a spreadsheet would run, with an apostrophe in front; all else as it is.
+
+    >>> no_formula("=1+1"), no_formula("-6.3"), no_formula(-6.3), no_formula("tent")
+    ("'=1+1", '-6.3', -6.3, 'tent')
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    with contextlib.suppress(ValueError):
+        float(value)
+        return value
+    return f"'{value}".replace("\r", " ")
+
+
+def no_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with harmless texts, in headings as well; numbers stay numbers."""
+    texts = [i for i, kind in enumerate(frame.dtypes) if kind.kind not in "biufc"]
+    safe = frame.copy(deep=False)
+    for i in texts:
+        safe.isetitem(i, list(frame.iloc[:, i].map(no_formula)))
+    safe.columns = [no_formula(name) for name in frame.columns]
+    return safe

@@ -17,9 +17,8 @@ _NUMBERS_AT_ONCE = 1 << 22
 
 
 class RankTest(NamedTuple):
-    """Average ranks (M,), Friedman's statistic and p, and the critical difference of two ranks."""
+    """Friedman's statistic and p, and the critical difference of two average ranks."""
 
-    average: np.ndarray
     friedman: float
     p: float
     critical_difference: float
@@ -78,7 +77,7 @@ def compare_ranks(scores: np.ndarray, *, seed: int = 0) -> RankTest:
         beyond += int((found >= statistic - 1e-9).sum())
     p = (1 + beyond) / (1 + _PERMUTATIONS)
     difference = nemenyi_q(methods) * math.sqrt(methods * (methods + 1) / (6 * count))
-    return RankTest(ranks.mean(axis=0), statistic, p, difference)
+    return RankTest(statistic, p, difference)
 
 
 @functools.cache

@@ -62,34 +62,15 @@ def recalls_by_part(
     return {name: recall_at(best_ranks[own], k) for name, own in members.items() if own.any()}
 
 
-def summary(
-    best_ranks: np.ndarray, average_precisions: np.ndarray, cut_offs: Sequence[int] = RECALL_AT
-) -> Mapping[str, float]:
-    """``R@k`` for each cut-off (1, 5, 10), their mean and ``mAP``, in percent and unrounded.
-
-    Args:
-        best_ranks: (Q,) rank of each query's best-ranked relevant item.
-        average_precisions: (Q,) in [0, 1].
-        cut_offs: the ks.
-    """
-    if not len(best_ranks):
-        raise ValueError("no queries were ranked")
-    recalls = {f"R@{k}": recall_at(best_ranks, k) for k in cut_offs}
-    return {
-        **recalls,
-        "mean_recall": sum(recalls.values()) / len(recalls),
-        "mAP": float(100.0 * np.mean(average_precisions)),
-    }
-
-
 def of_queries(
     arrays: Mapping[str, np.ndarray],
-    cut_offs: Sequence[int],
+    cut_offs: Sequence[int] = RECALL_AT,
     domains: Sequence[str] = (),
     sections: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Every metric that the numbers per query of a whole stream give, in percent.
+    """Every metric that the numbers per query of a whole stream give, in percent and unrounded.
 
+    ``R@k`` for each cut-off, their mean and ``mAP``, and what else there are numbers for.
     FashionIQ reports the mean of its categories (``section_R@k``), which have different numbers of
     queries. Domains and sections that have no query are left out.
 
@@ -101,7 +82,11 @@ def of_queries(
         sections: names of the sections by number.
     """
     ranks = arrays["best_rank"]
-    found = dict(summary(ranks, arrays["ap"], cut_offs))
+    if not len(ranks):
+        raise ValueError("no queries were ranked")
+    found = {f"R@{k}": recall_at(ranks, k) for k in cut_offs}
+    found["mean_recall"] = sum(found.values()) / len(found)
+    found["mAP"] = float(100.0 * np.mean(arrays["ap"]))
     if "ndcg" in arrays:
         found[NDCG] = float(100.0 * np.mean(arrays["ndcg"]))
     if "subset_rank" in arrays:

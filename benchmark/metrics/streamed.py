@@ -119,7 +119,7 @@ def _scores(
     queries: Tensor, gallery: Rows, rows: int, wanted: set[int] | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, (Q, rows) float32 scores) of all parts of the gallery, or of the wanted ones."""
-    left = queries.float()
+    left = torch.as_tensor(queries).float()
     for number, start in enumerate(range(0, len(gallery), rows)):
         if wanted is not None and number not in wanted:
             continue

@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 
 from benchmark.cell import Cell, MethodSpec, Record, Status
-from benchmark.config.files import atomic_write
+from benchmark.config.files import atomic_write, no_formulas
 from benchmark.config.presets import BY_HAND, USER_FILE, complete, shipped_path
 from benchmark.config.run import Traced
 from benchmark.data.card import OWN
@@ -38,7 +38,6 @@ from benchmark.planning.search import (
     searched,
 )
 from benchmark.registry import BENCHMARKS, METHODS
-from benchmark.store.csv_text import no_formulas
 
 SUITE = "mini-validation"
 JUDGED = ("mini", "paper")

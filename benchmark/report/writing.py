@@ -23,7 +23,7 @@ import pandas as pd
 
 from benchmark import __version__
 from benchmark.cell import Record, Status
-from benchmark.config.files import atomic_write
+from benchmark.config.files import atomic_write, no_formulas
 from benchmark.errors import ResultsError
 from benchmark.report.boards import boards, latex, markdown
 from benchmark.report.frames import (
@@ -38,7 +38,6 @@ from benchmark.report.frames import (
 )
 from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
 from benchmark.report.results import CellResult
-from benchmark.store.csv_text import no_formulas
 from benchmark.store.run_store import RunStore, Shared
 
 logger = logging.getLogger(__name__)

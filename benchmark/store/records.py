@@ -33,7 +33,7 @@ from benchmark.cell import (
     domain_labels,
     key_of,
 )
-from benchmark.errors import ResultsError
+from benchmark.errors import ResultsError, shown
 from benchmark.metrics.recall import of_queries, recall_at
 
 LARGEST = 1 << 30
@@ -201,21 +201,10 @@ def _measured(
     return {**found, "batches": tuple(map(changed, values.get("batches", ())))}
 
 
-_EXPECTED = {
-    "dict_type": "an object",
-    "float_type": "a number",
-    "int_type": "a whole number",
-    "string_type": "a text",
-}
-
-
 def _first_fault(error: ValidationError) -> str:
     """What has the wrong type, is missing or surplus: JSON from elsewhere can hold anything."""
     fault = error.errors(include_url=False)[0]
-    name, kind = ".".join(map(str, fault["loc"])), fault["type"]
-    if kind in _EXPECTED:
-        return f"{name!r} is {fault['input']!r}, not {_EXPECTED[kind]}"
-    return f"{name!r}: {fault['msg']}"
+    return f"{'.'.join(map(str, fault['loc']))!r} is {shown(fault['input'])}: {fault['msg']}"
 
 
 def _check_identity(record: Record, cell: Cell, path: Path) -> None:

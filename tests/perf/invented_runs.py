@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, Status, StreamSpec
 from benchmark.data.card import load_suite
-from benchmark.metrics.recall import summary
+from benchmark.metrics.recall import of_queries
 from benchmark.store.records import packed, text_of
 from benchmark.store.run_store import RunStore
 from methods import BUILTINS
@@ -61,7 +61,7 @@ def numbers(method: str, variant: int) -> Numbers:
         "group": np.arange(QUERIES) // CAPTIONS,
         "order": np.random.default_rng(variant).permutation(QUERIES),
     }
-    metrics = dict(summary(ranks, arrays["ap"], (1, 5, 10)))
+    metrics = of_queries({"best_rank": ranks, "ap": arrays["ap"]})
     return Numbers(arrays, packed(arrays), metrics, generator.random(24).tolist())
 
 

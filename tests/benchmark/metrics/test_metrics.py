@@ -94,7 +94,7 @@ def test_ranks_agree_with_oracle(queries: int, gallery: int, positives: int, val
         scores.tolist(), [part.tolist() for part in relevant]
     )
     best, ap = zip(*((p.min(), recall.average_precision(p)) for p in found), strict=True)
-    summary = recall.summary(np.array(best), np.array(ap))
+    summary = recall.of_queries({"best_rank": np.array(best), "ap": np.array(ap)})
     for k in (1, 5, 10):  # also where k is larger than the gallery
         hits = [any(place <= k for place in part) for part in found]
         assert summary[f"R@{k}"] == pytest.approx(100 * sum(hits) / len(hits), abs=1e-12)
@@ -149,7 +149,9 @@ def test_average_precision(places: list[int], expected: float) -> None:
 
 def test_summary_of_known_ranks() -> None:
     # The protocol's second example: relevant at 3, 6 and 7 misses at 1 and hits at 5.
-    summary = recall.summary(np.array([3, 1, 8, 11]), np.array([0.365079, 1.0, 0.125, 1 / 11]))
+    summary = recall.of_queries(
+        {"best_rank": np.array([3, 1, 8, 11]), "ap": np.array([0.365079, 1.0, 0.125, 1 / 11])}
+    )
     assert summary["R@1"] == 25.0
     assert summary["R@5"] == 50.0
     assert summary["R@10"] == 75.0
@@ -158,7 +160,7 @@ def test_summary_of_known_ranks() -> None:
 
 
 def test_summary_is_not_rounded() -> None:
-    assert recall.summary(np.array([1, 2, 2]), np.ones(3))["R@1"] == 100 / 3
+    assert recall.of_queries({"best_rank": np.array([1, 2, 2]), "ap": np.ones(3)})["R@1"] == 100 / 3
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_what_cannot_be_ranked_is_refused(
 
 def test_no_queries_are_refused() -> None:
     with pytest.raises(ValueError, match="no queries"):
-        recall.summary(np.array([]), np.array([]))
+        recall.of_queries({"best_rank": np.array([]), "ap": np.array([])})
 
 
 def test_counting_on_a_device_gives_the_same_ranks() -> None:

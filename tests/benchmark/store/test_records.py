@@ -240,7 +240,7 @@ def test_what_would_unpack_to_too_much_is_refused(
             "first_domain_R@1_during is 1.0",
         ),
         (lambda v: v["metrics"].pop("R@1"), "no R@1"),
-        (lambda v: v["metrics"].update({"R@1": "5"}), "not a number"),
+        (lambda v: v["metrics"].update({"R@1": "5"}), "valid number"),
         (lambda v: v["batches"][1].update({"R@1": 99.0}), "R@1 of batch 1 is 99.0"),
         (lambda v: v["batches"].pop(), "its batches are of"),
         (
@@ -337,8 +337,8 @@ class Dying(Executor):
     """An executor whose worker dies before it has told the key of its cell."""
 
     def work(self, queue: WorkQueue) -> None:
-        while (index := queue.take(None, frozenset())) is not None:
-            queue.fail(index, Status.FAILED, "WorkerDied")
+        while len(queue):
+            queue.fail(queue.take(None, frozenset()), Status.FAILED, "WorkerDied")
 
 
 def test_a_worker_that_dies_early_does_not_cost_the_result_that_is_there(store: RunStore) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmark.config.files import no_formula
 from benchmark.report.writing import write_csv
-from benchmark.store.csv_text import no_formula
 
 
 @pytest.mark.parametrize("text", ["=cmd|'/c calc'!A1", "+1+1", "-a", "@SUM(A1)", "\t=1"])
