@@ -147,7 +147,7 @@ def _ranking(suite: str, stream: str, group: Sequence[Pool]) -> Ranking:
         # A cell that is missing would make the mean one over other shifts than its neighbours'.
         if pool.whole and not math.isnan(number := pool.mean("metrics", "R@1")):
             recall[pool.label][pool.first.place] = number
-    benchmarks = {pool.first.place: pool.first.benchmark for pool in pools}
+    benchmarks = {pool.first.place: pool.first.benchmark for pool in pools if pool.done}
     left_out = {}
     for label in dict.fromkeys(pool.label for pool in pools):
         lacking = [name for place, name in benchmarks.items() if place not in recall[label]]

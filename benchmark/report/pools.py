@@ -41,7 +41,7 @@ class Pool:
         done: finished cells, ordered by setting and seed.
         undone: failed, skipped, timed out and interrupted cells.
         sources: the source cells of all pools, by setting and seed.
-        expected: number of (setting, seed) pairs that some method has on this benchmark.
+        expected: number of (setting, seed) pairs that some method has finished on this benchmark.
         left_out: shifts of the benchmark that changed nothing and therefore do not enter.
     """
 
@@ -274,7 +274,8 @@ def _pools(
     expected: dict[Setting, set[tuple[Setting, int]]] = defaultdict(set)
     members: dict[tuple[Setting, Variant], list[CellResult]] = defaultdict(list)
     for result in ordered:
-        expected[scope(result)].add((result.setting, result.seed))
+        if result.done:
+            expected[scope(result)].add((result.setting, result.seed))
         members[scope(result), result.variant].append(result)
     pools = [
         Pool(

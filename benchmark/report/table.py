@@ -27,7 +27,14 @@ from benchmark.report.pools import (
     metrics_of,
     shift_pools,
 )
-from benchmark.report.results import LITTLE, NOTHING, CellResult, Setting
+from benchmark.report.results import (
+    LITTLE,
+    NOTHING,
+    CellResult,
+    Setting,
+    canonical,
+    unique_titles,
+)
 from benchmark.report.style import COLUMNS, Column
 from benchmark.report.verdict import NOTES, seed_notes, tuned_by_method, tuned_notes
 
@@ -250,6 +257,8 @@ FACTS = ("row", "directions", "shifts", "queries", "gallery", "clean", "tuned", 
 def suite_frame(results: Iterable[CellResult], rows: Mapping[str, str]) -> pd.DataFrame:
     """One row per benchmark, the mean over its directions and, within each, over its shifts.
 
+    Streams, backbones and limits have rows of their own.
+
     Args:
         results: cells with their numbers per query, in any order.
         rows: benchmark id -> name of its row; others stand for themselves. Rows come in the order
@@ -259,42 +268,62 @@ def suite_frame(results: Iterable[CellResult], rows: Mapping[str, str]) -> pd.Da
         ``FACTS`` (``queries`` and ``gallery`` as the largest direction's; ``clean``: R@1 of the
         source model on clean queries, percent; ``tuned``: which options of which method were tuned
         and on what; ``note``: why cells have no result) and one column of R@1 (percent) per method,
-        NaN where a direction has no number. Below a benchmark that is known by other metrics it has
-        a row for each of them.
+        NaN where a direction lacks a cell that another method has. Below a benchmark that is known
+        by other metrics it has a row for each of them.
     """
     found = benchmark_pools(results)
-    pools = grouped(found, lambda p: rows.get(p.first.benchmark, p.first.benchmark))
-    order = list(dict.fromkeys([*rows.values(), *pools]))
+    names = {pool.first.benchmark: pool.first.benchmark for pool in found} | dict(rows)
+    order = list(dict.fromkeys([*rows.values(), *names.values()]))
+    pools = grouped(found, lambda pool: (names[pool.first.benchmark], *_apart(pool.first)))
+    firsts = {key: own[0].first for key, own in pools.items()}
+    titles = unique_titles(
+        {
+            key: (key[0] + f" {cell.stream}" * (cell.stream != "single"), cell)
+            for key, cell in firsts.items()
+        }
+    )
     listed = [
-        _row(name, pools[name], metric)
-        for name in order
-        if name in pools
-        for metric in metrics_of(pools[name])
+        _row(titles[key], pools[key], metric)
+        for key in sorted(pools, key=lambda key: order.index(key[0]))
+        for metric in metrics_of(pools[key])
     ]
     return pd.DataFrame(listed, columns=[*FACTS[:-1], *labels_of(found), FACTS[-1]])
 
 
+def _apart(cell: CellResult) -> Setting:
+    """What parts cells of one benchmark into rows; known of cells that failed early, too."""
+    suite, *_, stream, limit = cell.place
+    backbone = {k: v for k, v in cell.record.cell["backbone"].items() if k != "device"}
+    return suite, stream, limit, canonical(backbone)
+
+
 def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
     cells = [cell for pool in pools for cell in pool.cells]
-    directions = {cell.benchmark for cell in cells}
+    directions = sorted({cell.benchmark for cell in cells})
     means = {}
     for label, own in grouped(pools, lambda pool: pool.label).items():
-        found = [pool.mean("metrics", metric) if pool.done else math.nan for pool in own]
-        means[label] = sum(found) / len(found) if len(found) == len(directions) else math.nan
+        found = {p.first.benchmark: p.mean("metrics", metric) for p in own if p.whole}
+        each = sorted(p.first.benchmark for p in own) == directions == sorted(found)
+        means[label] = sum(found.values()) / len(found) if each else math.nan
     clean = [_clean(pool) for pool in pools if pool.first.method == SOURCE and pool.done]
     shifts = [
         f"{c.shift}-{c.severities}" + f" ({NOTHING})" * (c.coverage == 0)
-        for c in cells
+        for c in [cell for cell in cells if cell.done] or cells
         if c.shift != CLEAN
     ]
     shifts += [
         f"{name.replace(' ', '-')} ({NOTHING}, left out)" for p in pools for name in p.left_out
     ]
-    reasons = (
+    reasons = [
         f"{cell.method} {cell.record.status.value}: {cell.record.reason or 'no reason stored'}"
         for pool in pools
         for cell in pool.undone
-    )
+    ]
+    reasons += [
+        f"{pool.label}: {pool.missing} of {pool.expected} cells missing"
+        for pool in pools
+        if pool.done and pool.missing
+    ]
     return {
         "row": name if metric == "R@1" else f"{name}, {metric}",
         "directions": len(directions),

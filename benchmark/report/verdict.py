@@ -24,7 +24,7 @@ _FEW_ANSWERS = 6
 """More different answers than these do not fit into a sentence."""
 
 
-def verdict(whole: Iterable[Pool]) -> list[str]:
+def verdict(whole: Sequence[Pool]) -> list[str]:
     """At most three lines for whoever must decide whether adaptation helps.
 
     The best method is the one with the largest mean difference in R@1 to the unadapted model, over
@@ -37,12 +37,12 @@ def verdict(whole: Iterable[Pool]) -> list[str]:
         Gain, price, and how far to trust them; no line where no method has a source to compare
         with.
     """
-    by_method = grouped(whole, lambda pool: pool.label)
-    places = max((len(pools) for pools in by_method.values()), default=0)
+    by_method = grouped((pool for pool in whole if pool.whole), lambda pool: pool.label)
+    places = {pool.first.place for pool in whole if pool.done}
     found = {
         label: (gain, pools)
         for label, pools in by_method.items()
-        if len(pools) == places and all(pool.whole for pool in pools)
+        if len(pools) == len(places)
         if (gain := gain_over_source(pools)) is not None and math.isfinite(gain.difference)
     }
     if not found:
@@ -116,7 +116,7 @@ class MethodSummary(NamedTuple):
         forgetting: clean R@1 after the stream minus before, points, mean over benchmarks.
         ms_per_query_ratio: time as a multiple of the source's, mean over benchmarks.
         peak_mb_ratio: peak memory, likewise.
-        cells_missing: that another method has finished or tried and this one has not finished.
+        cells_missing: that another method has finished and this one has not.
     """
 
     pools: Sequence[Pool]

@@ -8,6 +8,7 @@ import math
 import pytest
 from rich.console import Console
 
+from benchmark.cell import BackboneSpec, StreamSpec
 from benchmark.report.results import CellResult
 from benchmark.report.table import suite_frame, suite_table
 from tests.benchmark.report.cells import invented
@@ -55,3 +56,30 @@ def test_a_row_without_numbers_says_why_and_markup_is_shown_not_obeyed() -> None
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(suite_table(frame))
     assert "no <b>such</b> [red]thing" in console.export_text()
+
+
+def test_a_row_never_compares_means_over_other_cells_than_its_neighbours() -> None:
+    results = [cell("two", name, [1, 0], shift) for name in ("source", "rest") for shift in "ab"]
+    results.append(cell("two", "tent", [1, 1], "a"))
+    # What no method has is no reason to leave any of them out.
+    skipped = [invented(m, "c", benchmark="two", status="skipped") for m in ("source", "rest")]
+    row = suite_frame([*results, *skipped], ROWS).iloc[0]
+    assert (row["source"], row["rest"], row["shifts"]) == (50.0, 50.0, "a-5, b-5")
+    assert math.isnan(row["tent"])
+    assert row["note"].endswith("tent: 1 of 2 cells missing")
+
+
+def test_streams_and_models_have_rows_of_their_own() -> None:
+    other = {"backbone": BackboneSpec(model="b"), "weights": "w2"}
+    kinds = ({}, {"stream": StreamSpec("mixed")}, other)
+    results = [
+        invented("rest", hits=[1, *[0] * at], benchmark=name, data=name, **kind)
+        for at, kind in enumerate(kinds)
+        for name in ("one-i2t", "one-t2i")
+    ]
+    frame = suite_frame(results, ROWS).set_index("row")
+    assert frame["rest"].to_dict() == {
+        "one (w1)": 100.0,
+        "one mixed": 50.0,
+        "one (w2)": pytest.approx(100 / 3),
+    }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmark.report.boards import boards
 from benchmark.report.claim_rules import ClaimCells
+from benchmark.report.frames import leaderboard, rankings
 from benchmark.report.pools import benchmark_pools
 from benchmark.report.verdict import gain_over_source, verdict
 from tests.benchmark.report.test_report import cell
@@ -69,6 +71,21 @@ def test_a_method_that_is_not_finished_everywhere_cannot_be_best() -> None:
         cell("tent", "fog", hits=TRUE),
     ]
     assert verdict(benchmark_pools(cells))[0].startswith("tcr ")
+
+
+def test_what_no_method_has_finished_lacks_to_none() -> None:
+    lost = [
+        cell(method, shift, benchmark=benchmark, status="skipped")
+        for method in ("source", "tcr", "tent")
+        for shift, benchmark in (("snow", "mini-coco-c-image"), ("fog", "other"))
+    ]
+    done = [cell("source", hits=FALSE), cell("tcr", hits=HALF), cell("tent", hits=TRUE)]
+    pools = benchmark_pools([*done, *lost])
+    assert verdict(pools)[0].startswith("tent does best")
+    assert rankings(pools)[0].average == {"source": 3.0, "tent": 1.0, "tcr": 2.0}
+    assert leaderboard(pools)["cells_missing"].sum() == 0
+    row = boards(pools)[0].rows[0][1]
+    assert [value.best for value in row] == [False, True, False]
 
 
 def test_several_benchmarks_are_one_comparison() -> None:
