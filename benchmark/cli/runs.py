@@ -66,6 +66,7 @@ class Report(Command):
             raise ConfigError("--pdf has no effect with --no-figures; leave one of them out")
         folder = find_run(args.folder)
 
+        from benchmark.report.pools import prepare
         from benchmark.report.table import results_table
         from benchmark.report.unlabelled import unlabelled_table
         from benchmark.report.writing import load_results, write_all
@@ -75,11 +76,11 @@ class Report(Command):
         kinds: Sequence[Literal["png", "pdf"]] = ("png", "pdf") if args.pdf else ("png",)
         results = load_results(store, batches=False)
         written = write_all(store, results, figures=not args.no_figures, kinds=kinds)
-        log = [one for one in results if one.unlabelled]
-        if log:
+        results = prepare(results)
+        if log := [one for one in results if one.unlabelled]:
             console.print(unlabelled_table(log))
-        if len(log) < len(results):
-            console.print(results_table([one for one in results if not one.unlabelled]))
+        if scored := [one for one in results if not one.unlabelled]:
+            console.print(results_table(scored))
         if args.reported:
             written += _beside_reported(store, console)
         say_where(console, written)

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from benchmark.cell import CLEAN, SOURCE, Status
 from benchmark.report.display import data_table
-from benchmark.report.pools import grouped
-from benchmark.report.results import SECTIONS, CellResult, method_rank, variant_labels
+from benchmark.report.pools import shift_pools
+from benchmark.report.results import SECTIONS, CellResult
 from benchmark.report.style import COLUMNS, Column
 
 FEW = 30
@@ -55,13 +55,11 @@ def unlabelled_frame(results: Iterable[CellResult]) -> pd.DataFrame:
         where the queries lie, and where the clean ones do (``clean_*``); cost; the expected gain
         with its error, or why there is none.
     """
-    cells = sorted(results, key=lambda cell: (cell.setting, method_rank(cell.method), cell.variant))
-    labels = variant_labels(cells)
-    groups = grouped(cells, lambda cell: (cell.setting, cell.variant))
-    sources = {key[0]: found for key, found in groups.items() if key[1][0] == SOURCE}
+    pools = shift_pools(results)
+    sources = {pool.first.setting: pool.cells for pool in pools if pool.is_source}
     rows = [
-        _row(found, sources.get(setting, [])) | {"method": labels[found[0].place, variant]}
-        for (setting, variant), found in groups.items()
+        _row(pool.cells, sources.get(pool.first.setting, ())) | {"method": pool.label}
+        for pool in pools
     ]
     return pd.DataFrame(rows)
 
@@ -70,10 +68,13 @@ def unlabelled_table(results: Iterable[CellResult]) -> RenderableType:
     """What ``make bench`` prints of a query log."""
     frame = unlabelled_frame(results)
     parts: list[RenderableType] = []
-    for (benchmark, shift), rows in frame.groupby(["benchmark", "shift"], sort=False):
+    several = frame["backbone"].nunique() > 1
+    for names, rows in frame.groupby(["benchmark", "stream", "shift", "backbone"], sort=False):
+        told = zip(names, ("", "single", CLEAN, "" if several else names[-1]), strict=True)
+        heading = ", ".join(str(name) for name, usual in told if name != usual)
         first = rows.iloc[0]
-        heading = f"{benchmark}" + ("" if shift == CLEAN else f", {shift}")
-        heading += f": {_queries(first.queries)} without labels, gallery of {first.gallery:,}"
+        if first.queries:
+            heading += f": {_queries(first.queries)} without labels, gallery of {first.gallery:,}"
         parts += [Text(heading, style="bold"), Text(), _table(rows), Text()]
         for _, row in rows.iterrows():
             if row["reason"]:
@@ -87,7 +88,7 @@ def unlabelled_verdict(results: Iterable[CellResult]) -> list[str]:
     frame = unlabelled_frame(results)
     if frame.empty:
         return []
-    done = frame[frame["status"] == Status.DONE.value]
+    done = frame[frame["seeds"] > 0]
     source = done[done["method"] == SOURCE]
     if source.empty:
         return []
@@ -106,7 +107,7 @@ def _row(cells: Sequence[CellResult], source: Sequence[CellResult]) -> dict[str,
         "queries": first.queries or 0,
         "gallery": first.gallery or 0,
         "seeds": len({cell.seed for cell in done}),
-        "status": first.record.status.value,
+        "status": "+".join(sorted({cell.record.status.value for cell in cells})),
         "reason": next((cell.record.reason for cell in cells if cell.record.reason), ""),
         "reference": next(
             (str(c.record.info["home"]) for c in done if "clean_gap" in c.record.metrics), ""

@@ -36,7 +36,7 @@ from benchmark.report.frames import (
     rankings,
     tidy,
 )
-from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
+from benchmark.report.pools import Pool, benchmark_pools, prepare, problems, shift_pools
 from benchmark.report.results import CellResult
 from benchmark.store.run_store import RunStore, Shared
 
@@ -110,20 +110,19 @@ def write_all(
             f"no results in {store.path}; expected {store.cells.name}/*.json there "
             "(queryshift bench writes them)"
         )
+    records = [result.record for result in results]
+    results = prepare(results)  # cells of a query log that failed early are known by it
     _warn(results)
     target = store.path if folder is None else folder
-    records = [result.record for result in results]
     made = output_options(figures=figures, each=each, kinds=kinds)
     numbers = number_columns(records)
     parts = (records[at : at + _TIDY_AT_ONCE] for at in range(0, len(records), _TIDY_AT_ONCE))
     written = [write_csv((tidy(part, numbers) for part in parts), target / "tidy.csv")]
-    if any(result.unlabelled for result in results):
+    if log := [result for result in results if result.unlabelled]:
         from benchmark.report.unlabelled import unlabelled_frame
 
-        log = [result for result in results if not result.done]
         written.append(write_csv(unlabelled_frame(log), target / "unlabelled.csv"))
-        results = [result for result in results if result.done]
-    if results:
+    if results := [result for result in results if not result.unlabelled]:
         pools, whole = shift_pools(results), benchmark_pools(results)
         cells = store.cells if folder is None else None
         written += _write_tables(results, pools, whole, target, cells)
@@ -166,11 +165,12 @@ def output_options(
 
 
 def _warn(results: list[CellResult]) -> None:
-    """One line per problem; unfinished cells are counted, by_shift.csv gives their reasons."""
+    """One line per problem; unfinished cells are counted, a table gives their reasons."""
     unfinished = Counter(r.record.status.value for r in results if r.record.status != Status.DONE)
     if unfinished:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(unfinished.items()))
-        logger.warning("cells without a result: %s; by_shift.csv gives the reasons", counts)
+        table = "unlabelled.csv" if all(r.unlabelled for r in results) else "by_shift.csv"
+        logger.warning("cells without a result: %s; %s gives the reasons", counts, table)
     scored = (r for r in results if r.record.status == Status.DONE and not r.unlabelled)
     for line in problems(list(scored)):
         logger.warning("%s", line)
@@ -178,7 +178,7 @@ def _warn(results: list[CellResult]) -> None:
 
 NAME = "outputs.json"
 
-VERSION = 3
+VERSION = 4
 """Raised when the same records give other tables or figures within a version of the package."""
 
 Options = Mapping[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
@@ -11,11 +12,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
+from benchmark.cell import StreamSpec
 from benchmark.errors import ResultsError
+from benchmark.report.results import CellResult
+from benchmark.report.unlabelled import unlabelled_table
 from benchmark.report.writing import write_all
 from benchmark.store.records import sealed
 from benchmark.store.run_store import RunStore
+from tests.benchmark.report.cells import invented
 from tests.benchmark.report.test_report import cell, stored
 
 Records = dict[str, Any]
@@ -164,6 +170,28 @@ def test_a_missing_source_cell_is_named_and_the_difference_blank(tmp_path, caplo
     blank = ["R@1_difference", "p", "p_holm", "harm_rate", "ms_per_query_ratio"]
     assert board.loc["rest", blank].isna().all()
     assert board.loc["rest", "R@1"] == 50.0
+
+
+def test_a_log_says_of_each_stream_what_failed_and_how_many_queries_it_has(tmp_path) -> None:
+    facts = {"shift": "none", "severity": 0, "hits": [1] * 7}
+    info = {"unlabelled": True, "gallery": 9}
+    kinds = (StreamSpec(), StreamSpec("mixed"))
+    done = [invented(m, stream=s, info=info, **facts) for s in kinds for m in ("source", "tent")]
+    lost = {"stream": kinds[0], "status": "failed", "reason": "odd", **facts}
+    failed = [invented("tent", seed=1, **lost), invented("sar", **lost)]
+    results = [CellResult(one.record) for one in (*done, *failed)]
+    written = write_all(RunStore(tmp_path), results)
+    assert [path.name for path in written] == ["tidy.csv", "unlabelled.csv", "outputs.json"]
+    rows = pd.read_csv(tmp_path / "unlabelled.csv")
+    assert set(rows["queries"]) == {7}
+    said = rows[["method", "status", "reason"]].to_numpy().tolist()
+    assert ["sar", "failed", "odd"] in said
+    assert ["tent", "done+failed", "odd"] in said
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(unlabelled_table(results))
+    text = console.export_text()
+    assert "mini-coco-c-image: 7 queries without labels, gallery of 9" in text
+    assert "mini-coco-c-image, mixed: 7 queries" in text
 
 
 def test_names_with_markup_are_written_as_they_are(tmp_path, caplog) -> None:
