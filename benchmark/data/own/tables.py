@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import warnings
+import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from benchmark.data.datasets.annotations import not_utf8, read_json_lines
 from benchmark.data.datasets.nearby import unpacking
@@ -20,8 +17,13 @@ from benchmark.data.own.source import COLUMNS, HUB, is_saved, metadata_of, shard
 from benchmark.data.own.stored import hub_rows, open_hub, shard_rows
 from benchmark.errors import DataError, import_extra, reason_of
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 CHUNK = 50_000
 """Rows that are held at once."""
+
+_VALUE = 1 << 30  # letters of one value of a table
 
 FILE_ROWS = 64
 """Rows of a Parquet table with pictures or sounds in it that are held at once."""
@@ -137,7 +139,7 @@ def _table(
         for row in chain.from_iterable(chunks()):
             yield {ours: row.get(theirs) for ours, theirs in mapping.items()}
 
-    free = tuple(column for column in there if column not in (*COLUMNS, *mapping.values()))
+    free = tuple(column for column in there if column not in ("", *COLUMNS, *mapping.values()))
     return Table(name, tuple(mapping), there, free, rows, root)
 
 
@@ -173,7 +175,7 @@ def _rows(path: Path) -> Iterator[Rows]:
         names = {"path": path, "new": path.with_stem(f"{path.stem}-utf8")}
         raise DataError(f"{path} is {found.format(**names)}")
     if suffix not in (".jsonl", ".ndjson"):
-        return _separated(path, "\t" if suffix == ".tsv" else ",")
+        return _batches(_separated(path, "\t" if suffix == ".tsv" else ","))
     if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
         raise DataError(
             f"{path}, line 1: expected an object, {{...}}, and one in each line; of a list: "
@@ -189,41 +191,35 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def _separated(path: Path, separator: str) -> Iterator[Rows]:
-    read: Callable[..., Any] = partial(
-        pd.read_csv,
-        path,
-        sep=separator,
-        dtype=str,
-        na_filter=False,
-        encoding="utf-8-sig",
-        index_col=False,
-    )
+def _separated(path: Path, separator: str) -> Iterator[dict[str, Any]]:
+    csv.field_size_limit(_VALUE)
     try:
-        # As they stand there: of two equal ones pandas gives the second another name.
-        names = read(header=None, nrows=1).iloc[0].str.strip().tolist()
-        _refuse_double(str(path), names)
-        _refuse_odd_names(path, names, separator)
-        with read(chunksize=CHUNK) as reader:
-            while True:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("error", pd.errors.ParserWarning)  # it would lose data
-                    chunk = next(reader, None)
-                if chunk is None:
-                    return
-                chunk.columns = chunk.columns.str.strip()
-                yield chunk.to_dict("records")
-    except pd.errors.EmptyDataError:
-        return
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            head = csv.reader(file, delimiter=separator)
+            names = [name.strip() for name in next(filter(_filled, head), [""])]
+            _refuse_double(str(path), names)
+            _refuse_odd_names(path, names, separator)
+            rows = csv.reader(file, delimiter=separator, strict=True)
+            line = head.line_num
+            for row in filter(_filled, rows):
+                if len(row) > len(names):
+                    raise csv.Error(f"{len(row)} values for {len(names)} columns")
+                yield dict(zip(names, row, strict=False))
+                line = head.line_num + rows.line_num
     except UnicodeDecodeError as error:
         raise not_utf8(path, error) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, pd.errors.ParserWarning) as error:
+    except csv.Error as error:
         raise DataError(
-            f"{path} cannot be read as a table ({reason_of(error)}); expected UTF-8 text with a "
-            "line of column names, and quotes around values with commas or line breaks"
+            f"{path} cannot be read as a table from line {line + 1} on ({error}); expected quotes "
+            "around values with separators, line breaks or quotes, and those within doubled"
         ) from None
+
+
+def _filled(row: list[str]) -> bool:
+    """Whether a line of a table is not blank."""
+    return len(row) > 1 or bool("".join(row).strip())
 
 
 def _refuse_double(where: str, names: list[str]) -> None:
