@@ -172,7 +172,7 @@ def read_image(path: Path, file: BinaryIO | None = None) -> np.ndarray:
     except FileNotFoundError:
         raise DataError(f"image {path} does not exist") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"image {path} is too large: {error}") from None
+        raise DataError(f"image {path} is too large: {error} Save it with fewer pixels") from None
     except _BROKEN as error:
         raise DataError(
             f"image {path} cannot be decoded ({reason_of(error)}); "

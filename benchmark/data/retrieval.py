@@ -68,9 +68,9 @@ class Relevance:
 
     @classmethod
     def from_lists(cls, lists: Sequence[Sequence[int]]) -> Relevance:
-        """Builds it from one list of gallery indices per query, without grades."""
-        lengths = np.array([len(answers) for answers in lists], dtype=np.int64)
-        flat = [np.sort(np.asarray(answers, dtype=np.int64)) for answers in lists]
+        """Builds it from a list of gallery indices for each query; one said twice counts once."""
+        flat = [np.unique(np.asarray(answers, dtype=np.int64)) for answers in lists]
+        lengths = np.array([len(answers) for answers in flat], dtype=np.int64)
         return cls(offsets_of(lengths), np.concatenate([np.zeros(0, np.int64), *flat]))
 
     @classmethod
@@ -98,6 +98,11 @@ class Relevance:
         lengths = np.bincount(self.indices, minlength=gallery_size)
         queries = np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
         return Relevance(offsets_of(lengths), queries[np.argsort(self.indices, kind="stable")])
+
+    def pairs(self, gallery_size: int) -> np.ndarray:
+        """(R,) int64: one number for each query and item of a gallery of that size."""
+        queries = np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
+        return queries * gallery_size + self.indices
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -252,22 +257,51 @@ def _malformed(data: RetrievalSet) -> str:
                 f"{side} is a {type(items).__name__}; expected items with ids, such as "
                 "Texts(ids, texts)"
             )
-    answers, groups = data.relevance, np.asarray(data.groups)
-    if not isinstance(answers, Relevance):
+    groups = np.asarray(data.groups)
+    if groups.ndim != 1 or groups.dtype.kind not in "iu":
         return (
-            f"relevance is a {type(answers).__name__}; expected a Relevance, such as "
-            "Relevance.from_lists([[0], [2, 5]])"
+            f"groups of the queries are {groups.dtype}, shape {groups.shape}; expected (Q,) int64"
         )
-    numbers = {"offsets": answers.offsets, "indices": answers.indices, "groups": groups}
-    for name, found in numbers.items():
-        if np.ndim(found) != 1 or found.dtype.kind not in "iu":
+    for name in ("relevance", "excluded", "subset"):
+        found = getattr(data, name)
+        if found is None and name != "relevance":
+            continue
+        if not isinstance(found, Relevance):
             return (
-                f"{name} of the queries are {found.dtype}, shape {found.shape}; expected (Q,) int64"
+                f"{name} is a {type(found).__name__}; expected a Relevance, such as "
+                "Relevance.from_lists([[0], [2, 5]])"
             )
-    if len(answers.indices) and not (
-        answers.indices.min() >= 0 and answers.indices.max() < len(data.gallery)
-    ):
-        return f"relevance names an item outside the gallery of {len(data.gallery)}"
+        if wrong := _unsound(found, len(data.gallery)):
+            return f"{name} {wrong}"
+    if data.excluded is not None:
+        answers, excluded = (
+            part.pairs(len(data.gallery)) for part in (data.relevance, data.excluded)
+        )
+        if np.isin(excluded, answers).any():
+            return "an item that answers a query is excluded from its ranking"
     if not isinstance(data.fingerprint, str) or not data.fingerprint:
         return f"fingerprint is {data.fingerprint!r}; expected a hash of the data, as a text"
+    return ""
+
+
+def _unsound(answers: Relevance, size: int) -> str:
+    """What is wrong with the arrays of answers in a gallery of that size."""
+    for name, found in (("offsets", answers.offsets), ("indices", answers.indices)):
+        kind = getattr(found, "dtype", np.dtype(object))
+        if np.ndim(found) != 1 or kind.kind not in "iu":
+            return f"has {name} of {kind}, shape {np.shape(found)}; expected (n,) int64"
+    ends = answers.offsets
+    if not len(ends) or ends[0] or ends[-1] != len(answers.indices) or (np.diff(ends) < 0).any():
+        return f"has offsets that do not ascend from 0 to the {len(answers.indices)} indices"
+    if len(answers.indices) and not 0 <= answers.indices.min() <= answers.indices.max() < size:
+        return f"names an item outside the gallery of {size}"
+    pairs = answers.pairs(size)
+    if (np.diff(pairs) <= 0).any() and len(np.unique(pairs)) < len(pairs):
+        return "names an item twice for one query; expected each once"
+    if answers.grades is not None:
+        grades = answers.grades
+        right = isinstance(grades, np.ndarray) and grades.dtype.kind in "iuf"
+        right = right and grades.shape == pairs.shape
+        if not right or not (np.isfinite(grades) & (grades > 0)).all():
+            return "has grades that are not one finite number above 0 for each answer"
     return ""

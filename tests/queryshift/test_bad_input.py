@@ -184,6 +184,7 @@ def test_a_set_of_ones_own_and_what_is_wrong_in_one() -> None:
     done = queryshift.evaluate("source", TOWERS, one_set(), "none").to_frame()
     assert list(done["status"]) == ["done"]
     outside = Relevance.from_lists([[place + 1] for place in range(12)])
+    each, twice = (np.arange(13), np.arange(12)), Relevance(2 * np.arange(13), np.arange(24) // 2)
     for wrong, message in (
         ({"relevance": [[place] for place in range(12)]}, "relevance is a list; expected a Relev"),
         ({"relevance": outside}, "names an item outside the gallery of 12"),
@@ -191,7 +192,12 @@ def test_a_set_of_ones_own_and_what_is_wrong_in_one() -> None:
             {"relevance": Relevance(np.minimum(np.arange(13), 11), np.arange(11))},
             "query 'cyan' has no relevant gallery item",
         ),
-        ({"relevance": Relevance(np.arange(13.0), np.arange(12))}, "offsets .* are float64"),
+        ({"relevance": Relevance(np.arange(13.0), np.arange(12))}, "has offsets of float64"),
+        ({"relevance": Relevance(list(range(13)), np.arange(12))}, "has offsets of object"),
+        ({"relevance": Relevance(np.arange(1, 14), np.arange(12))}, "do not ascend from 0 to the"),
+        ({"relevance": twice}, "relevance names an item twice for one query"),
+        ({"relevance": Relevance(*each, np.zeros(12))}, "grades that are not one finite number"),
+        ({"excluded": Relevance(*each)}, "an item that answers a query is excluded"),
         ({"groups": NAMES}, "groups of the queries are <U6"),
         ({"groups": None}, "groups of the queries are object"),
         ({"queries": NAMES}, "queries is a list; expected items with ids"),

@@ -135,10 +135,24 @@ def value(record: Any, key: str, kind: type, where: str) -> Any:
             f"{did_you_mean(key, map(str, record))}"
         )
     found = record[key]
-    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
+    fits = isinstance(found, kind) and not isinstance(found, bool)
+    if not fits or (isinstance(found, int) and abs(found) > _LARGEST):
         expected = "a whole number" if kind is int else _NAMES[kind]
         raise DataError(f"{where}: key {key!r} must be {expected}, found {_kind(found)}")
-    return found
+    return valid(found, f"{where}: key {key!r}") if isinstance(found, str) else found
+
+
+def valid(text: str, what: str) -> str:
+    """A text that is valid Unicode.
+
+    Raises:
+        DataError: it holds a lone surrogate, which JSON escapes can smuggle in.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{what} is not valid Unicode: {text!r}") from None
+    return text
 
 
 def no_split(what: str, split: str, known: Sequence[str]) -> DataError:
@@ -153,18 +167,14 @@ def captions_of(texts: Sequence[Any], where: str, key: str) -> list[str]:
     """Checks a non-empty list of captions.
 
     Raises:
-        DataError: an empty list, an entry that is no string, or a string that is not valid
-            Unicode (a lone surrogate, which JSON escapes can smuggle in).
+        DataError: an empty list, an entry that is no string, or see ``valid``.
     """
     if not texts:
         raise DataError(f"{where}: key {key!r} is empty; expected at least one caption")
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, str):
             raise DataError(f"{where}: caption {number} must be a string, found {_kind(text)}")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise DataError(f"{where}: caption {number} is not valid Unicode: {text!r}") from None
+        valid(text, f"{where}: caption {number}")
     return list(texts)
 
 
@@ -208,6 +218,8 @@ def relative_path(text: str, where: str) -> PurePosixPath:
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Not the rest of what Python calls unprintable: macOS puts U+202F into names of screenshots, and
 U+00A0, U+200D, U+200E and others are common in names as well."""
+
+_LARGEST = 2**63 - 1  # of the whole numbers that arrays hold
 
 _NAMES: dict[type, str] = {str: "a string", list: "a list", dict: "an object"}
 

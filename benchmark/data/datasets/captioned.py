@@ -288,7 +288,7 @@ def _persons(file: Path, split: str, *, one_text: bool = False) -> Iterator[Anno
     data = read_json(file, drop="processed_tokens")
     if not isinstance(data, list):
         raise DataError(f"{file}: expected a list of records with 'split', 'captions', 'file_path'")
-    if file.name == _OF_ALL and not any("split" in record for record in data):
+    if file.name == _OF_ALL and not any("split" in r for r in data if isinstance(r, dict)):
         raise DataError(
             f"{file} is there, but has no splits; take reid_raw.json of the same archive: "
             f"cp /path/to/archive/reid_raw.json {file.parent}"

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 
 from benchmark.data.datasets.annotations import (
-    captions_of,
     no_split,
     read_json,
     read_records,
@@ -176,7 +175,7 @@ def _of_category(
 def _of_image_set(record: Any, where: str, known: Container[str], listed: Path) -> _Query:
     reference = value(record, "reference", str, where)
     target = value(record, "target_hard", str, where)
-    text = captions_of([value(record, "caption", str, where)], where, "caption")[0]
+    text = value(record, "caption", str, where)
     image_set = value(record, "img_set", dict, where)
     members = value(image_set, "members", list, f"{where}, img_set")
     if not all(isinstance(m, str) for m in members) or len(set(members)) != SET_SIZE:

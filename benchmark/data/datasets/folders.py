@@ -286,7 +286,7 @@ class Files:
 def _below(folder: Path, parts: Iterable[str]) -> Path:
     """A folder within another, under its own name or one of another Unicode form or case."""
     for part in parts:
-        if not (folder / part).is_dir():
+        if not os.path.isdir(folder / part):  # unlike Path's, of a name that is too long as well
             with suppress(OSError):
                 there = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
                 part = _same(part, there, folded) or part

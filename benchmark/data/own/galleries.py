@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.card import BenchmarkCard
+from benchmark.data.card import TASKS, BenchmarkCard
 from benchmark.data.datasets.base import content_fingerprint
 from benchmark.data.datasets.nearby import unpacking
 from benchmark.data.own.items import Ids, Media, PackedTexts, media_items, numbers_digest
@@ -32,7 +32,7 @@ from benchmark.data.own.rows import (
     texts_of,
 )
 from benchmark.data.own.source import OwnSource
-from benchmark.data.own.tables import Table, open_table
+from benchmark.data.own.tables import Table, open_tables
 from benchmark.data.retrieval import NDCG, Items, Relevance, RetrievalSet, Texts, offsets_of
 from benchmark.data.tasks import ComposedItems
 from benchmark.errors import DataError, did_you_mean
@@ -60,17 +60,23 @@ class _Side:
     missing: set[str] = field(default_factory=set)
 
 
-def modalities(queries: Table, gallery: Table) -> tuple[str, str]:
-    """Modality of the queries and of the gallery.
+def task_of(queries: Table, gallery: Table) -> tuple[str, str]:
+    """The task of two tables, and the modality of its queries.
 
     Raises:
-        DataError: columns of no kind of items, or both of one kind.
+        DataError: columns of no kind of items, or both tables of one kind.
     """
     asked = need(queries, QUERIES, "a table of queries")
-    plain = {name: columns for name, columns in QUERIES.items() if name != "composed"}
-    if asked != "composed":
-        plain.pop(asked)
-    return asked, need(gallery, plain, f"the gallery of {asked} queries")
+    every = [(task, q, sides[q][0]) for q in QUERIES for task, sides in TASKS.items() if q in sides]
+    fitting = [
+        (task, query)
+        for task, query, item in every
+        if {*QUERIES[query]} <= {*queries.columns} and {*QUERIES[item]} <= {*gallery.columns}
+    ]
+    if not fitting:
+        items = {item: QUERIES[item] for _, query, item in every if query == asked}
+        need(gallery, items, f"the gallery of {asked} queries")  # has none of them, so it refuses
+    return fitting[0]
 
 
 def load_galleries(
@@ -86,9 +92,8 @@ def load_galleries(
     Raises:
         DataError: tables, files or relevance that are missing or wrong.
     """
-    query, item, columns = card.query, card.gallery, dict(source.columns)
-    of_items = {ours: theirs for ours, theirs in columns.items() if ours in QUERIES[item]}
-    tables = open_table(source.place, columns), open_table(source.gallery, of_items)
+    query, item = card.query, card.gallery
+    tables = open_tables([source.place, source.gallery], dict(source.columns))
     in_rows = not (source.unlabelled or source.qrels)
     if in_rows and "relevant" not in tables[0].columns:
         raise DataError(
@@ -96,9 +101,11 @@ def load_galleries(
             "which query; expected the ids there, or --qrels FILE (TREC's form); without any "
             "labels, --unlabelled reports what can be seen without them"
         )
-    gallery = _side(tables[1], item, "", allow_missing)
+    has = ["split" in table.columns for table in tables]
+    splits = [source.split if own or not any(has) else "" for own in has]
+    gallery = _side(tables[1], item, splits[1], allow_missing)
     grades = _Grades(gallery)
-    queries = _side(tables[0], query, source.split, allow_missing, grades if in_rows else None)
+    queries = _side(tables[0], query, splits[0], allow_missing, grades if in_rows else None)
     if source.qrels:
         grades.read(Path(source.qrels), queries)
     labelled, count = not source.unlabelled, len(queries.ids)
@@ -288,8 +295,9 @@ class _Grades:
         try:
             with file.open(encoding="utf-8-sig") as lines:
                 for number, line in enumerate(lines, start=1):
-                    parts = line.split()
-                    if not parts or (number == 1 and parts[0].lower().startswith("query")):
+                    parts = [one.strip() for one in line.split("\t")]
+                    parts = parts if len(parts) in (3, 4) else line.split()  # ids with blanks
+                    if not parts or (number == 1 and _is_header(parts)):
                         continue
                     where = f"{file}, line {number}"
                     query, item, grade = _line(parts, where)
@@ -330,6 +338,13 @@ def _named(value: Any, known: Ids, where: str) -> tuple[dict[str, float], bool]:
     text = text_of(value)
     parts = [text] if text in known else re.split(r"[,;\s]+", text)
     return {part: 1.0 for part in parts if part}, False
+
+
+def _is_header(parts: Sequence[str]) -> bool:
+    with suppress(ValueError):
+        float(parts[-1])
+        return False
+    return parts[0].lower().startswith("query")
 
 
 def _line(parts: Sequence[str], where: str) -> tuple[str, str, float]:

@@ -18,7 +18,7 @@ from benchmark.data.datasets.base import (
     ImageTextPairs,
     content_fingerprint,
 )
-from benchmark.data.own.galleries import load_galleries, modalities
+from benchmark.data.own.galleries import load_galleries, task_of
 from benchmark.data.own.items import CaptionIds, Media, PackedTexts, media_items, numbers_digest
 from benchmark.data.own.rows import (
     PAIRS,
@@ -31,12 +31,13 @@ from benchmark.data.own.rows import (
     refuse_numbers,
     row_id,
     rows_of,
+    several,
     shown_name,
     text_of,
     texts_of,
 )
 from benchmark.data.own.source import OwnSource
-from benchmark.data.own.tables import Table, of_frame, open_table
+from benchmark.data.own.tables import Table, of_frame, open_table, open_tables
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import build
 from benchmark.errors import DataError, shown
@@ -74,22 +75,16 @@ def understand(source: OwnSource) -> Understood:
     Raises:
         DataError: a table that cannot be read, or without the columns of any task.
     """
-    table = open_table(source.place, dict(source.columns))
-    if not source.gallery:
-        task = need(table, FORMS, PAIRS)
-        sides = TASKS[task]
+    places = [source.place, *([source.gallery] if source.gallery else ())]
+    tables = open_tables(places, dict(source.columns))
+    if source.gallery:
+        task, query = task_of(*tables)
+        shorts = [TASKS[task][query][1]]
     else:
-        query, item = modalities(table, open_table(source.gallery, {}))
-        fitting = [task for task, found in TASKS.items() if found.get(query, ("",))[0] == item]
-        if not fitting:
-            raise DataError(
-                f"{source.place} holds {query} queries and {source.gallery} {item} items; there is "
-                f"no such task, only {', '.join(TASKS)}"
-            )
-        task = fitting[0]
-        sides = {query: TASKS[task][query]}
-    names = tuple(f"{PREFIX}{source.name}-{short}" for _, short in sides.values())
-    return Understood(task, names, "domain" in table.columns)
+        task = need(tables[0], FORMS, PAIRS)
+        shorts = [short for _, short in TASKS[task].values()]
+    names = tuple(f"{PREFIX}{source.name}-{short}" for short in shorts)
+    return Understood(task, names, "domain" in tables[0].columns)
 
 
 def load_own(card: BenchmarkCard, text: str, *, allow_missing: bool = False) -> RetrievalSet:
@@ -308,8 +303,7 @@ def _composed(table: Table, name: str, split: str, allow_missing: bool) -> Compo
         key = text_of(row.get("id")) or row_id(where)
         if key in ids:
             raise DataError(f"{where}: query {key!r} occurs twice, first in {ids[key]}")
-        said = row["target"]
-        wanted = said if isinstance(said, list) else [said]
+        wanted = several(row["target"], "target", where)
         reference = things.number(row["reference"], "reference", where)
         found = [things.number(one, "target", where) for one in wanted]
         modification = " and ".join(texts_of(row["modification"], "modification", where))

@@ -6,6 +6,7 @@ import ast
 import json
 import math
 import os
+import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.datasets.annotations import relative_path
+from benchmark.data.datasets.annotations import relative_path, valid
 from benchmark.data.datasets.folders import Files
 from benchmark.data.datasets.nearby import is_junk, nearest, packed
 from benchmark.data.media import Stored
@@ -67,7 +68,7 @@ def text_of(value: Any) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # ids of a column with gaps
-    return str(value).strip()
+    return valid(str(value).strip(), "a value of the table")
 
 
 def in_group(row: Mapping[str, Any], where: str, alone: str) -> str:
@@ -93,11 +94,11 @@ def in_domain(row: Mapping[str, Any], where: str) -> str:
     return text
 
 
-def texts_of(value: Any, column: str, where: str) -> list[str]:
-    """One or several texts: a text, a list, or a list as JSON or as Python (pandas) writes it.
+def several(value: Any, column: str, where: str) -> list[Any]:
+    """One or several values: one, a list, or a list as JSON or as Python (pandas) writes it.
 
     Raises:
-        DataError: none, an empty one, or something else.
+        DataError: an empty list.
     """
     if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
         try:
@@ -107,7 +108,22 @@ def texts_of(value: Any, column: str, where: str) -> list[str]:
                 read = ast.literal_eval(value)  # anything else is one text in brackets
                 if all(isinstance(one, str) for one in read):
                     value = read
-    texts = list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
+    if not isinstance(value, list | tuple) and not (
+        isinstance(value, np.ndarray) and value.ndim == 1
+    ):
+        return [value]
+    if not len(value):
+        raise DataError(f"{where}: {column} is an empty list; expected at least one")
+    return list(value)
+
+
+def texts_of(value: Any, column: str, where: str) -> list[str]:
+    """One or several texts, see ``several``.
+
+    Raises:
+        DataError: none, an empty one, or something else.
+    """
+    texts = several(value, column, where)
     for text in texts:
         if not isinstance(text, str):
             empty = text is None or text_of(text) == ""
@@ -117,12 +133,7 @@ def texts_of(value: Any, column: str, where: str) -> list[str]:
         if not text.strip():
             raise DataError(f"{where}: {column} is empty; expected a text: leave the row out")
         refuse_missing(text, f"{where}: {column}", "expected a text: leave the row out")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise DataError(f"{where}: {column} is not valid Unicode: {text!r}") from None
-    if not texts:
-        raise DataError(f"{where}: {column} is an empty list; expected at least one text")
+        valid(text, f"{where}: {column}")
     return texts
 
 
@@ -239,9 +250,15 @@ def _frames(root: Path, path: PurePosixPath, where: str) -> tuple[Path, ...] | N
         raise DataError(
             f"{where}: video '{path}' is not decoded here; expected a folder of frames{command}"
         )
-    frames = sorted(folder.iterdir()) if folder.is_dir() else []
-    frames = [frame for frame in frames if not is_junk(frame.name)]
-    return tuple(f for f in frames if f.suffix.lower() in PICTURES) or None
+    frames = list(folder.iterdir()) if folder.is_dir() else []
+    frames = [f for f in frames if f.suffix.lower() in PICTURES and not is_junk(f.name)]
+    return tuple(sorted(frames, key=_by_number)) or None
+
+
+def _by_number(frame: Path) -> tuple[list[int | str], str]:
+    """Sorts 2.jpg before 10.jpg."""
+    parts = re.split(r"(\d+)", frame.name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], frame.name
 
 
 def _below(root: Path, value: str, column: str, where: str) -> PurePosixPath:
@@ -285,7 +302,7 @@ class Things(MediaFinder):
         """
         said, content = shown_name(value), content_digest(value)
         key = own_id or self._key(said, content, where)
-        if own_id and (said or content):
+        if "id" in self._table.columns and (said or content):
             said = said or f"content {content[:8]}"
             before = self._said.setdefault(key, (said, where))
             if before[0] != said:

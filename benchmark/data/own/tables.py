@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,17 @@ def open_table(place: str, columns: Mapping[str, str]) -> Table:
     Raises:
         DataError: it is not there, cannot be read, or lacks a column that ``columns`` names.
     """
+    return open_tables([place], columns)[0]
+
+
+def open_tables(places: Sequence[str], columns: Mapping[str, str]) -> list[Table]:
+    """Opens several, as ``open_table``; a column that ``columns`` names may be in any of them."""
+    tables = [_opened(place, columns) for place in places]
+    _refuse_lacking(tables, columns)
+    return tables
+
+
+def _opened(place: str, columns: Mapping[str, str]) -> Table:
     if place.startswith(HUB) or is_saved(Path(place)):
         name = place.removeprefix(HUB)
         parts = open_hub(name)
@@ -101,7 +112,16 @@ def of_frame(frame: pd.DataFrame, columns: Mapping[str, str], root: Path | None)
     frame = frame.reset_index(drop=True).rename(columns=str)
     _refuse_double("the DataFrame", frame.columns.tolist())
     frame = frame.astype(object).where(frame.notna(), None)  # pandas has several missing values
-    return _table("the DataFrame", lambda: iter([frame.to_dict("records")]), columns, root)
+    table = _table("the DataFrame", lambda: iter([frame.to_dict("records")]), columns, root)
+    _refuse_lacking([table], columns)
+    return table
+
+
+def _refuse_lacking(tables: Sequence[Table], columns: Mapping[str, str]) -> None:
+    for ours, theirs in columns.items():
+        if not any(theirs in table.there for table in tables):
+            listed = "; ".join(f"{t.name} has {', '.join(map(repr, t.there))}" for t in tables)
+            raise DataError(f"there is no column {theirs!r} to be the {ours}; {listed}")
 
 
 def refuse_missing(text: str, what: str, advice: str) -> None:
@@ -121,19 +141,13 @@ def _table(
     root: Path | None,
     usual: Mapping[str, str] = MappingProxyType({}),
 ) -> Table:
-    """``columns`` must be there; those of ``usual``, likewise our name -> theirs, may be."""
+    """Those of ``columns`` and ``usual`` (likewise our name -> theirs) count that are there."""
     there = tuple(dict.fromkeys(column for row in next(chunks(), ()) for column in row))
     if not there:
         raise DataError(f"{name} has no rows; expected at least one")
-    for ours, theirs in columns.items():
-        if theirs not in there:
-            raise DataError(
-                f"{name} has no column {theirs!r} to be the {ours}; it has "
-                f"{', '.join(map(repr, there))}"
-            )
     mapping = {name: name for name in COLUMNS if name in there}
-    mapping |= {ours: theirs for ours, theirs in usual.items() if theirs in there}
-    mapping |= columns
+    known = {**usual, **columns}.items()
+    mapping |= {ours: theirs for ours, theirs in known if theirs in there}
 
     def rows() -> Iterator[dict[str, Any]]:
         for row in chain.from_iterable(chunks()):
@@ -204,7 +218,7 @@ def _separated(path: Path, separator: str) -> Iterator[dict[str, Any]]:
             for row in filter(_filled, rows):
                 if len(row) > len(names):
                     raise csv.Error(f"{len(row)} values for {len(names)} columns")
-                yield dict(zip(names, row, strict=False))
+                yield dict(zip_longest(names, row, fillvalue=""))
                 line = head.line_num + rows.line_num
     except UnicodeDecodeError as error:
         raise not_utf8(path, error) from None

@@ -210,6 +210,8 @@ def test_an_image_that_occurs_twice_is_refused(
         ("fashion-gen", {"img_name": "100001.png"}, "names no product; expected <product>_<num"),
         ("nocaps", {"domain": "in_domain"}, "'in_domain' is unknown; did you mean 'in-domain'"),
         ("nocaps", {"id": 0}, "image id 0 occurs twice"),
+        ("nocaps", {"id": 1 << 63}, "'id' must be a whole number"),
+        ("fashion-gen", {"super_cls_name": "\ud800"}, "'super_cls_name' is not valid Unicode"),
     ],
 )
 def test_a_wrong_record_names_file_number_and_key(

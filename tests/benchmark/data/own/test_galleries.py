@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.data.own.load import understand
 from benchmark.data.own.source import OwnSource
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_clips import write_wav
@@ -72,6 +73,31 @@ def test_qrels_of_trec_and_of_beir(tmp_path: Path) -> None:
     data = load_own_set(queries, "t2i", gallery=gallery, qrels=qrels)
     assert data.relevance[2].tolist() == [2]
     assert data.fingerprint != graded
+
+
+def test_ids_with_blanks_that_begin_as_a_header_does(tmp_path: Path) -> None:
+    queries, gallery = make_both(tmp_path)
+    write_json_lines(queries, [{"id": f"query {i}", "caption": f"find {i}"} for i in (1, 2)])
+    qrels = tmp_path / "qrels.tsv"
+    qrels.write_text("query 1\tred\t1\nquery 1\tblue\t1\nquery 2\tgreen\t1\n")
+    data = load_own_set(queries, "t2i", gallery=gallery, qrels=qrels)
+    assert [data.relevance[q].tolist() for q in range(2)] == [[0, 2], [1]]
+
+
+def test_columns_and_splits_of_either_table(tmp_path: Path) -> None:
+    queries, gallery = make_both(tmp_path, split="val")
+    parts = [{"key": c, "pic": f"{c}.png", "split": ("val", "test")[c == "cyan"]} for c in COLOURS]
+    write_csv(gallery, parts)
+    columns = {"id": "key", "image": "pic"}
+    data = load_own_set(queries, "t2i", gallery=gallery, columns=columns, split="val")
+    assert list(data.gallery.ids) == [c for c in COLOURS if c != "cyan"]
+    with pytest.raises(DataError, match=r"no column 'fig' to be the image; .*'key', 'pic'"):
+        load_own_set(queries, "t2i", gallery=gallery, columns={"image": "fig"})
+    write_json_lines(queries, [{"image": "red.png", "caption": "a", "relevant": "red"}])
+    make_pictures(tmp_path)
+    write_csv(gallery, [{"id": c, "image": f"{c}.png"} for c in COLOURS])
+    found = understand(OwnSource(str(queries), gallery=str(gallery)))
+    assert found.benchmarks == ("own:queries-t2i",)  # the side that the gallery does not have
 
 
 @pytest.mark.parametrize(

@@ -157,8 +157,10 @@ def test_video_and_audio(tmp_path: Path) -> None:
         write_wav(tmp_path / f"a/{c}.wav", i)
         said.append({"video": f"v/{c}", "audio": f"a/{c}.wav"})
     table = write_csv(tmp_path / "clips.csv", said)
+    (tmp_path / "v/red/10.png").write_bytes(png("blue"))
     data = load_own_set(table, "v2a")
     assert data.queries[2].shape == (3, 24, 32, 3)
+    assert data.queries[0][:, 0, 0].tolist() == [[255, 0, 0]] * 3 + [[0, 0, 255]]  # 2 before 10
     assert load_own_set(table, "a2v").relevance[5].tolist() == [5]
     said[0]["video"] = "v/red.mp4"
     with pytest.raises(DataError, match=r"row 1: video 'v/red.mp4' is not decoded.*ffmpeg"):
@@ -188,6 +190,11 @@ def test_composed_queries(tmp_path: Path) -> None:
     assert (len(data.queries), len(data.gallery)) == (11, 12)
     assert data.queries[0].text == "make it green"
     assert data.relevance[0].tolist() == [1]
+    table = write_json_lines(tmp_path / "t.jsonl", [said[0] | {"target": '["red.png", "red.png"]'}])
+    assert load_own_set(table, "c2i").relevance[0].tolist() == [0]
+    write_json_lines(table, [*said, said[0] | {"target": []}])
+    with pytest.raises(DataError, match="row 12: target is an empty list"):
+        load_own_set(table, "c2i")
 
 
 def test_a_data_frame_with_arrays() -> None:
@@ -287,6 +294,10 @@ def test_one_id_for_two_pictures(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=r"row 2: id 'p0' stands for 'pics/green.png' here and"):
         load_own_set(table)
+    ids = ["pics/green.png", *[""] * 11]
+    write_json_lines(table, [{**row, "id": key} for row, key in zip(rows(), ids, strict=True)])
+    with pytest.raises(DataError, match=r"row 2: id 'pics/green.png' stands for 'pics/green.png'"):
+        load_own_set(table)
 
 
 def test_missing_pictures_may_be_allowed(tmp_path: Path) -> None:
@@ -304,6 +315,7 @@ def test_missing_pictures_may_be_allowed(tmp_path: Path) -> None:
         (b"image,caption,caption\na.png,b,c\n", "has the column 'caption' 2 times"),
         (b"image,caption\n", "has no rows"),
         (b"image,caption\na.png,x,y\nb.png,z\n", "cannot be read as a table"),
+        (b'image,caption\na.png,"x\na.png,y\na.png,"z\n', "cannot .* from line 2 on"),
         (b"image,caption\na.png,\xff\n", "is not UTF-8: byte 0xff; save it as UTF-8"),
         (b"# mine, of May\nimage,caption\na.png,b\n", "begins with a comment, '# mine'"),
         (b"#image,caption\na.png,b\n", "such as --columns image=#image"),
