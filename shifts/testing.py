@@ -48,6 +48,11 @@ class CheckResult:
         """Whether the check holds."""
         return not self.problem
 
+    @property
+    def note(self) -> str:
+        """What is wrong, or what the check means where it holds."""
+        return self.problem or str(CHECKS[self.check].__doc__)
+
 
 def run_contract(shift_class: type[Shift], make: Factory | None = None) -> list[CheckResult]:
     """Runs every check on a shift; never raises for a check that fails.
@@ -203,7 +208,7 @@ def check_randomised(make: Factory) -> None:
 
 
 def check_effect(make: Factory) -> None:
-    """Every severity changes some item; but in text, a monotone shift ends above its start."""
+    """Every severity changes some item; a monotone shift changes more at its highest (not text)."""
     shift = make()
     if shift.card.severities == (0,):
         for shift, item, severity in _cases(make):

@@ -331,7 +331,7 @@ def _check(registry: Registry, name: str, console: Console) -> bool:
         else:
             from shifts.testing import run_contract
 
-            results = [(r.check, r.passed, r.problem) for r in run_contract(thing)]
+            results = [(r.check, r.passed, r.note) for r in run_contract(thing)]
     ok, failed = Text("ok", style="green"), Text("FAILED", style="red")
     rows = [(check, ok if good else failed, note) for check, good, note in results]
     columns = ("check", "", "what it means, or what is wrong")
