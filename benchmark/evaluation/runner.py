@@ -145,11 +145,11 @@ class CellRun:
         self.copies: dict[int, ranking.Copies | None] = {}  # of each section's gallery
         self.queries = resources.queries(cell)
         self.stream = resources.stream(cell)
-        # Which domain hits each query, by position; the stream has it by place in its order.
-        self.domains = np.zeros(len(self.queries), dtype=np.int64)
-        self.domains[self.stream.order] = self.stream.shifts
-        if cell.stream.group_key == DOMAIN:
-            self.domains = self.data.group_keys[DOMAIN][self.queries]
+        # Which shift hits each query, by position; the stream has it by place in its order.
+        self.shifts = np.zeros(len(self.queries), dtype=np.int64)
+        self.shifts[self.stream.order] = self.stream.shifts
+        own = cell.stream.group_key == DOMAIN
+        self.domains = self.data.group_keys[DOMAIN][self.queries] if own else self.shifts
         self.domain_labels = domain_labels(cell.stream, self.data.info)
         self.answers: Answers | Candidates = Candidates(self.data, self.queries)
         if self.data.labelled:
@@ -307,7 +307,7 @@ class CellRun:
         if any(labels):
             with self.clock("data"):
                 shifted = self.resources.changes(self.cell)
-            found |= shifted.summary(self.domains, labels)
+            found |= shifted.summary(self.shifts, labels)
         if self.data.labelled:
             order, relevance = self.queries[self.stream.order], self.data.relevance
             found["uniformity"] = probes.uniformity(embeddings)

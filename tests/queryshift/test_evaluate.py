@@ -59,6 +59,14 @@ def test_a_class_a_function_an_instance_and_a_name_beside_the_source(
     assert "sharpen" not in METHODS
 
 
+def test_a_shift_over_domains_of_ones_own(frame) -> None:
+    frame["domain"] = ["ab"[number % 2] for number in range(len(frame))]
+    stream = {"stream": "correlated", "stream_option": {"group_key": "domain"}}
+    rows = queryshift.evaluate("source", "mini", frame, "gaussian", **stream).to_frame()
+    assert rows["coverage"].tolist() == [100.0]
+    assert rows[["R@1_a", "R@1_b"]].notna().all(axis=None)
+
+
 class Constant(Sharpen):
     card = queryshift.MethodCard("constant", "Constant", "a loss without a gradient", "none")
 
