@@ -207,6 +207,9 @@ def _reasons(pool: Pool) -> list[Text]:
         short.truncate(60, overflow="ellipsis")
         said = f"seed {cell.seed} {cell.record.status.value}: {short.plain}"
         reasons.append(Text(said, style="red"))
+    if pool.done and pool.missing > len(pool.undone):
+        said = f"{pool.missing} of {pool.expected} seeds missing"
+        reasons.append(Text(said, style="red"))
     return reasons
 
 

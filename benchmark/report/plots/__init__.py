@@ -19,7 +19,15 @@ from matplotlib.figure import Figure
 
 from benchmark.report.frames import Ranking, rankings
 from benchmark.report.plots import layout
-from benchmark.report.plots.geometry import PER_PAGE, PROBES, angles, coverage, measured, probes
+from benchmark.report.plots.geometry import (
+    PER_PAGE,
+    PROBES,
+    angles,
+    angles_of,
+    coverage,
+    measured,
+    probes,
+)
 from benchmark.report.plots.heat import HEAT_COLUMNS, benchmark_map, forgetting_map, heat_map
 from benchmark.report.plots.methods import by_method, quality_and_cost, rank_diagram
 from benchmark.report.plots.recall import (
@@ -74,11 +82,11 @@ def figures(
     finished = [pool for pool in pools if pool.done]
     ranked, titles = rankings(whole), layout.place_titles(finished)
     wide = len(layout.settings_of(finished)) > HEAT_COLUMNS
-    for place, name in layout.place_names(finished).items() if each else ():
+    for place, name in layout.place_slugs(finished).items() if each else ():
         here = [pool for pool in finished if pool.first.place == place]
-        yield from _of_place(here, layout.slug(name), titles[place])
+        yield from _of_place(here, name, titles[place])
         if wide and any(pool.comparison for pool in here):
-            yield f"difference_{layout.slug(name)}.png", heat_map(here)
+            yield f"difference_{name}.png", heat_map(here)
     if sum(pool.comparison is not None for pool in finished) > 1:
         for name, start, found in _of_suites("leaderboard", ranked):
             rows = summaries_of(found)
@@ -92,7 +100,7 @@ def figures(
             yield "forgetting.png", forgetting_map(finished)
     if len({pool.label for pool in finished if pool.values("cost", "ms_per_query")}) > 1:
         yield "cost.png", quality_and_cost(whole)
-    if any(pool.values("probes", "angle") for pool in finished):
+    if any(angles_of(pool).size for pool in finished):
         yield "angles.png", angles(finished)
     for page, shown in _pages(measured(finished), PER_PAGE):
         yield f"coverage{page}.png", coverage(shown)

@@ -83,13 +83,13 @@ def angles(pools: Sequence[Pool]) -> Figure:
     benchmark: the darker, the more batches (a batch counts with the mean angle of its updates).
     Right of the line the two conflict; the number is the share of batches that do.
     """
-    pools = [pool for pool in pools if _angles(pool).size]
+    pools = [pool for pool in pools if angles_of(pool).size]
     labels, places = labels_of(pools), layout.place_titles(pools)
     found = {
         (label, y): np.concatenate(here)
         for label in labels
         for y, place in enumerate(places)
-        if (here := [_angles(p) for p in pools if p.first.place == place and p.label == label])
+        if (here := [angles_of(p) for p in pools if p.first.place == place and p.label == label])
     }
     # The square root keeps single batches visible beside a bin that holds all of a stream.
     norm = PowerNorm(0.5, vmin=0, vmax=max(_shares(values).max() for values in found.values()))
@@ -138,7 +138,7 @@ def _strip_panel(
     return image
 
 
-def _angles(pool: Pool) -> np.ndarray:
+def angles_of(pool: Pool) -> np.ndarray:
     """The finite angles of all batches of a pool's cells, in degrees."""
     found = [batch.get("angle", math.nan) for cell in pool.done for batch in cell.record.batches]
     values = np.array([math.nan if value is None else value for value in found], dtype=float)

@@ -93,6 +93,15 @@ def place_names(pools: Sequence[Pool]) -> dict[Setting, str]:
     return unique_titles({place: (name, first[place]) for place, name in names.items()})
 
 
+def place_slugs(pools: Sequence[Pool]) -> dict[Setting, str]:
+    """The names as parts of files' names, with a number where two would be one."""
+    places = place_names(pools)
+    names = [slug(name) for name in places.values()]
+    same = [names[:at].count(name) for at, name in enumerate(names)]
+    numbered = (f"{name}__{n + 1}" if n else name for name, n in zip(names, same, strict=True))
+    return dict(zip(places, numbered, strict=True))
+
+
 def settings_of(pools: Sequence[Pool]) -> list[Setting]:
     """Settings in order, uncorrupted queries first."""
     found = {pool.first.setting: pool.first.shift for pool in pools}
@@ -186,6 +195,8 @@ def name_bars(axes: Sequence[Axes], names: Sequence[str], length: int = 26, **fo
 
 def log_axis(axis: Axes, low: float, high: float) -> None:
     """A logarithmic axis of numbers from low to high, with as many ticks as can be read."""
+    if low == high:  # it would reach over decades around it
+        return
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 8 * low else (1.0,)))
     axis.xaxis.set_major_formatter("{x:g}")

@@ -18,6 +18,8 @@ from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import NOTHING, Setting
 from benchmark.report.verdict import MethodSummary
 
+MISSING = "+: some of its cells are missing"
+
 
 @mpl.rc_context(layout.RC)
 def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
@@ -66,7 +68,7 @@ def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
     for tick, label in zip(axes[0].get_yticklabels(), lines, strict=True):
         tick.set_fontweight("normal" if label in known else "bold")
     if lacking:
-        figure.supxlabel("+: some of its cells are missing", fontsize=7.5, color=layout.QUIET)
+        figure.supxlabel(MISSING, fontsize=7.5, color=layout.QUIET)
     if changed_nothing(pool for row in rows for pool in row.pools):
         title = f"{title} ({NOTHING})"
     layout.set_title(figure, title)
@@ -147,8 +149,8 @@ def quality_and_cost(whole: Sequence[Pool]) -> Figure:
     """R@1 against source over the cost relative to source, both means over the benchmarks.
 
     A point per method, over the benchmarks that all methods have finished, and with few methods a
-    faint one for each benchmark. The line is the Pareto front: methods that no other method betters
-    without costing more.
+    faint one for each benchmark; a plus behind a name says that cells are missing there. The line
+    is the Pareto front: methods that no other method betters without costing more.
     """
     whole = [pool for pool in whole if pool.done]
     looks = layout.looks(pool.label for pool in whole)
@@ -191,8 +193,14 @@ def quality_and_cost(whole: Sequence[Pool]) -> Figure:
     axis.set_ylabel(f"R@1 against source (points){over}")
     nothing = f" ({NOTHING})" if changed_nothing(whole) else ""
     layout.set_title(figure, f"Quality against cost{nothing}")
-    named = zip(drawn, means, strict=True)
-    name_points(figure, axis, [(*mean, label, looks[label].colour) for label, mean in named])
+    lacking = {p.label for p in whole if p.missing and p.first.place in shared}
+    if lacking:
+        figure.supxlabel(MISSING, fontsize=7.5, color=layout.QUIET)
+    named = [
+        (*mean, label + " +" * (label in lacking), looks[label].colour)
+        for label, mean in zip(drawn, means, strict=True)
+    ]
+    name_points(figure, axis, named)
     return figure
 
 

@@ -57,9 +57,8 @@ def _stream_panel(axis: Axes, pools: Sequence[Pool], looks: dict[str, layout.Loo
         every = max(1, length // 5)
         marked = (place * every // max(1, len(pools)), every)
         order, look = 2 if pool.is_source else 3, looks[pool.label]
-        axis.plot(
-            curves[0][0][:length], recall, **layout.line(look), markevery=marked, zorder=order
-        )
+        form = layout.line(look) if length > 1 else layout.point(look)
+        axis.plot(curves[0][0][:length], recall, **form, markevery=marked, zorder=order)
     axis.grid(axis="y")
     axis.margins(y=0.12)
     # Where the domain changes in a continual or gradual stream, and what it changes to.

@@ -13,7 +13,7 @@ from benchmark.metrics.average_ranks import RankTest
 from benchmark.report import plots
 from benchmark.report.frames import Ranking
 from benchmark.report.plots.methods import name_points, near_best, pareto
-from benchmark.report.pools import shift_pools
+from benchmark.report.pools import benchmark_pools, shift_pools
 from tests.benchmark.report.test_report_plots import cell
 
 
@@ -238,3 +238,30 @@ def test_angles_on_many_benchmarks_are_strips_with_their_share_of_conflicts():
     assert axis.get_title(loc="left") == "rest"
     assert figure.get_suptitle().endswith("on 7 benchmarks")
     assert plots.render(figure).startswith(b"\x89PNG")
+
+
+def test_odd_runs_have_all_of_their_figures():
+    """Angles without a number, names that are one file's name, streams of a single batch."""
+    odd = {"probes": {"angle": np.nan}, "batches": [{"angle": np.nan}]}
+    results = [
+        with_numbers(cell(method, hits=[1, 0], benchmark=name), **odd)
+        for method in ("source", "rest")
+        for name in ("a+b", "a-b")
+    ]
+    found = dict(plots.figures(shift_pools(results)))
+    assert {"shifts_a-b.png", "shifts_a-b__2.png"} <= set(found)
+    assert "angles.png" not in found
+    drawn = found["stream_a-b.png"].axes[0].lines
+    assert [line.get_marker() for line in drawn] == ["o", "o"]
+
+
+def test_a_method_that_lacks_cells_is_marked_beside_its_cost():
+    results = [
+        with_numbers(cell(method, shift, hits=[1, 0]), cost={"ms_per_query": 2.0})
+        for method, shifts in {"source": "ab", "tcr": "ab", "rest": "a"}.items()
+        for shift in shifts
+    ]
+    figure = plots.quality_and_cost(benchmark_pools(results))
+    names = [text.get_text() for text in figure.axes[0].texts]
+    assert {"rest +", "tcr"} <= set(names)
+    assert figure.get_supxlabel() == "+: some of its cells are missing"
