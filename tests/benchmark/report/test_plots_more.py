@@ -138,7 +138,7 @@ def test_ranks_within_the_critical_difference_may_be_as_good_as_the_best(ranks, 
 
 def ranking(**changes):
     average = {"rest": 1.5, "tcr": 1.5, "source": 3.0}
-    tested = RankTest(np.array([1.5, 1.5, 3.0]), 9.0, 0.01, critical_difference=1.2)
+    tested = RankTest(9.0, 0.01, critical_difference=1.2)
     return replace(Ranking("s", "single", average, 8, {}, tested), **changes)
 
 
