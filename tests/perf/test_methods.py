@@ -20,7 +20,7 @@ from methods.base import Method, Setup
 from tests.perf.vit import random_vit
 
 CUDA = torch.cuda.is_available()
-MODEL, BATCH, BATCHES = ("ViT-B-16", 64, 6) if CUDA else ("ViT-B-32", 16, 3)
+MODEL, BATCH, BATCHES = ("ViT-B-16", 64, 6) if CUDA else ("ViT-B-32", 16, 2)
 DEVICE = "cuda" if CUDA else "cpu"
 GALLERY = 5000
 FITTING = [name for name in BUILTINS if name != "bn_adapt"]  # a ViT has no BatchNorm
