@@ -217,6 +217,8 @@ def check_answers(relevant: Sequence[np.ndarray], queries: int, size: int) -> No
     for query, items in enumerate(relevant):
         if not len(items):
             raise ValueError(f"query {query} has no relevant gallery item")
+        if (kind := np.asarray(items).dtype).kind not in "iu":
+            raise ValueError(f"query {query} has answers of {kind}; expected whole numbers")
         if min(items) < 0 or max(items) >= size:
             raise ValueError(f"query {query} names a relevant item outside the gallery of {size}")
 

@@ -45,15 +45,18 @@ def streamed_ranks(
 
     Raises:
         ValueError: shapes that do not fit, an index outside the gallery, a query without a relevant
-            item, or scores that are NaN.
+            item or with one twice, or scores that are NaN.
 
     >>> gallery = np.array([[0.5, 0.0], [0.9, 0.0], [0.5, 0.0]], dtype=np.float16)
     >>> streamed_ranks(torch.tensor([[1.0, 0.0]]), gallery, [np.array([0, 2])])
     [array([2, 3])]
     """
-    _check(queries, gallery)
+    _check(queries, gallery, rows_at_once=rows_at_once)
     check_answers(relevant, len(queries), len(gallery))
     lengths = [len(items) for items in relevant]
+    if lengths != (distinct := [len(np.unique(items)) for items in relevant]):
+        query = int(np.flatnonzero(np.not_equal(lengths, distinct))[0])
+        raise ValueError(f"query {query} names a relevant item twice")
     row = np.repeat(np.arange(len(queries)), lengths)
     item = np.concatenate([np.asarray(items, dtype=np.int64) for items in relevant])
     own = np.empty(len(item), dtype=np.float32)
@@ -92,9 +95,7 @@ def streamed_top(
     Raises:
         ValueError: shapes that do not fit, ``k`` below 1, or scores that are NaN.
     """
-    _check(queries, gallery)
-    if k < 1:
-        raise ValueError(f"expected k of at least 1, not {k}")
+    _check(queries, gallery, k=k, rows_at_once=rows_at_once)
     best = torch.empty(len(queries), 0)
     items = torch.empty(len(queries), 0, dtype=torch.int64)
     for start, scores in _scores(queries, gallery, rows_at_once):
@@ -105,7 +106,7 @@ def streamed_top(
     return best, items
 
 
-def _check(queries: Tensor, gallery: Rows) -> None:
+def _check(queries: Tensor, gallery: Rows, **counts: int) -> None:
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
         raise ValueError(
             "expected queries (Q, D) and a gallery (N, D), not "
@@ -113,6 +114,9 @@ def _check(queries: Tensor, gallery: Rows) -> None:
         )
     if not len(queries) or not len(gallery):
         raise ValueError(f"{len(queries)} queries and {len(gallery)} items cannot be ranked")
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"expected {name} of at least 1, not {count}")
 
 
 def _scores(

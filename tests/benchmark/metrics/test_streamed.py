@@ -70,6 +70,10 @@ def test_a_file_needs_the_memory_of_one_part(tmp_path: Path) -> None:
         ({"relevant": [np.array([0])]}, "2 queries but 1 sets"),
         ({"relevant": [np.array([0]), np.array([], dtype=np.int64)]}, "query 1 has no"),
         ({"relevant": [np.array([0]), np.array([3])]}, "outside the gallery of 3"),
+        ({"relevant": [np.array([0]), np.array([1, 1])]}, "query 1 names .* twice"),
+        ({"relevant": [np.array([0]), np.array([False, True, False])]}, "query 1 .* of bool"),
+        ({"relevant": [np.array([0.5]), np.array([1])]}, "query 0 .* of float64"),
+        ({"rows_at_once": -5}, "rows_at_once of at least 1"),
         ({"gallery": np.full((3, 2), np.nan, np.float32)}, "NaN"),
         ({"gallery": np.ones((0, 2), np.float32)}, "0 items"),
     ],
@@ -85,5 +89,6 @@ def test_what_cannot_be_ranked_is_said(change: dict[str, object], message: str) 
 
 
 def test_no_candidates_are_none() -> None:
-    with pytest.raises(ValueError, match="at least 1, not 0"):
-        streamed_top(torch.ones(1, 2), np.ones((3, 2), np.float32), 0)
+    for options in ({"k": 0}, {"k": 1, "rows_at_once": 0}):
+        with pytest.raises(ValueError, match="at least 1, not 0"):
+            streamed_top(torch.ones(1, 2), np.ones((3, 2), np.float32), **options)
