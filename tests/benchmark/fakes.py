@@ -28,7 +28,7 @@ from benchmark.planning.plan import plan_flags
 from benchmark.store.records import StoredCell, read_cell
 from benchmark.store.run_store import RunStore
 from methods.base import Method, MethodCard, MethodError, QueryEncoder, Setup, StepOutput
-from shifts.base import Shift, ShiftCard, ShiftError
+from shifts.base import Shift, ShiftCard
 
 SIZE = 4
 DIM = 8
@@ -268,10 +268,6 @@ def resources(**kwargs: Any) -> Resources:
         "make_shift": make_shift,
     }
     return Resources(**{**loaders, **kwargs})
-
-
-def broken_factory() -> Resources:
-    raise ShiftError("no shifts here")
 
 
 def cell(method: str = "source", **changes: Any) -> Cell:

@@ -43,11 +43,6 @@ def _patching(owner: Any, name: str) -> Callable[[Meddler], None]:
     return lambda method: setattr(owner, name, _zeros)
 
 
-def _fork(method: Meddler) -> None:
-    if os.fork():
-        os.wait()
-
-
 def _mode(method: Meddler) -> None:
     class Mode(torch.overrides.TorchFunctionMode):
         def __torch_function__(

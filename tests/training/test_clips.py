@@ -13,7 +13,7 @@ import torch
 from benchmark.errors import DataError
 from benchmark.mini.clips.backbone import load_weights
 from benchmark.mini.clips.events import RHYTHMS, SHAPES, SIZES, TEXTURES, Clip, Event
-from tests.training.trainers import rates_of, updates_of
+from tests.training.trainers import check_resumed, rates_of, updates_of
 from training.clips import (
     LABELS,
     Trainer,
@@ -70,16 +70,7 @@ def test_places_belong_to_the_event_that_is_drawn_there() -> None:
 
 
 def test_a_resumed_run_is_the_same_run(data: TrainingData, tmp_path: Path) -> None:
-    straight = Trainer(RECIPE, data)
-    straight.update()
-    straight.save(tmp_path / "checkpoint.pt")
-    resumed = Trainer(RECIPE, data)
-    resumed.load(tmp_path / "checkpoint.pt")
-    assert resumed.step == 1
-    assert straight.update() == resumed.update()
-    for name in ("model", "average", "heads"):
-        ours, theirs = getattr(straight, name).state_dict(), getattr(resumed, name).state_dict()
-        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+    check_resumed(lambda: Trainer(RECIPE, data), tmp_path / "run.pt", "model", "average", "heads")
 
 
 def test_losses_fall_and_the_global_generator_is_left_alone(data: TrainingData) -> None:

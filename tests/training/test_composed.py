@@ -15,7 +15,7 @@ from benchmark.errors import WeightsError
 from benchmark.mini.composed.backbone import base_towers, load
 from benchmark.mini.composed.families import families, paths
 from benchmark.mini.pictures.render import render
-from tests.training.trainers import rates_of, updates_of
+from tests.training.trainers import check_resumed, rates_of, updates_of
 from training.composed import (
     Features,
     Trainer,
@@ -84,17 +84,7 @@ def test_an_untrained_combiner_returns_the_reference(data, base) -> None:
 
 
 def test_a_resumed_run_is_the_same_run(data, base, tmp_path) -> None:
-    straight = trainer(data, base)
-    for _ in range(2):
-        straight.update()
-    resumed = trainer(data, base, replace(RECIPE))
-    straight.save(tmp_path / "checkpoint.pt")
-    resumed.load(tmp_path / "checkpoint.pt")
-    assert resumed.step == 2
-    assert straight.update() == resumed.update()
-    for name in ("combiner", "average"):
-        ours, theirs = getattr(straight, name).state_dict(), getattr(resumed, name).state_dict()
-        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+    check_resumed(lambda: trainer(data, base), tmp_path / "run.pt", "combiner", "average")
 
 
 def test_loss_falls_and_the_global_generator_is_left_alone(data, base) -> None:

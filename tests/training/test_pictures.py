@@ -15,7 +15,7 @@ from benchmark.mini.pictures.backbone import weights_folder
 from benchmark.mini.pictures.data import WORLD
 from benchmark.mini.worlds import people
 from tests.benchmark.backbones.fixtures_open_clip import load_local_dir
-from tests.training.trainers import rates_of, updates_of
+from tests.training.trainers import check_resumed, rates_of, updates_of
 from training.edits import edit_person, edit_scene
 from training.pictures import (
     SOURCES,
@@ -51,17 +51,7 @@ def test_training_data_say_what_is_in_the_pictures(data: TrainingData) -> None:
 
 
 def test_a_resumed_run_is_the_same_run(data: TrainingData, tmp_path: Path) -> None:
-    straight = Trainer(RECIPE, data)
-    for _ in range(2):
-        straight.update()
-    straight.save(tmp_path / "checkpoint.pt")
-    resumed = Trainer(replace(RECIPE, seed=RECIPE.seed), data)
-    resumed.load(tmp_path / "checkpoint.pt")
-    assert resumed.step == 2
-    assert straight.update() == resumed.update()
-    for name in ("model", "average", "heads"):
-        ours, theirs = getattr(straight, name).state_dict(), getattr(resumed, name).state_dict()
-        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+    check_resumed(lambda: Trainer(RECIPE, data), tmp_path / "run.pt", "model", "average", "heads")
 
 
 @pytest.mark.parametrize("world", ["flickr", "people-cuhk", "people-icfg"])

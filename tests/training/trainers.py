@@ -1,9 +1,10 @@
-"""What the tests of every trainer look at: its learning rates, and what its updates say."""
+"""What every trainer is asked: its learning rates, what its updates say, whether it resumes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,3 +27,17 @@ def updates_of(make: Callable[[], Any], steps: int) -> list[dict[str, float]]:
     assert all(math.isfinite(value) for one in said for value in one.values())
     assert torch.equal(before, torch.random.get_rng_state())
     return said
+
+
+def check_resumed(make: Callable[[], Any], path: Path, *parts: str) -> None:
+    """A run that goes on from a checkpoint, in a trainer of its own, is the same run."""
+    straight, resumed = make(), make()
+    for _ in range(2):
+        straight.update()
+    straight.save(path)
+    resumed.load(path)
+    assert resumed.step == 2
+    assert straight.update() == resumed.update()
+    for name in parts:
+        ours, theirs = getattr(straight, name).state_dict(), getattr(resumed, name).state_dict()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
