@@ -39,7 +39,9 @@ AUTO_WORKERS = 0
 
 FLAG = from_text(bool)
 COUNT = from_text(Annotated[int, Ge(1), Le(10**12)])
-LOADER_WORKERS = from_text(Annotated[int, Ge(0), Le(10**12)])
+MOST_THREADS = 1024  # with many more torch crashes, and a machine has no room for the processes
+THREADS = from_text(Annotated[int, Ge(1), Le(MOST_THREADS)])
+LOADER_WORKERS = from_text(Annotated[int, Ge(0), Le(MOST_THREADS)])
 SECONDS = expecting("a number of seconds above 0", from_text(Annotated[float, Gt(0), Lt(1e9)]))
 WORKERS: Any = Annotated[
     one_of(COUNT, Literal["auto"]), AfterValidator(lambda n: AUTO_WORKERS if n == "auto" else n)
@@ -270,7 +272,7 @@ class BenchConfig:
     precision: str = _setting(Literal["float32", "tf32", "bf16", "fp16"], "float32")
     compile: bool = _setting(FLAG, False)
     workers: int | None = _setting(WORKERS, None, "N")
-    threads: int | None = _setting(COUNT, None, "N")
+    threads: int | None = _setting(THREADS, None, "N")
     loader_workers: int | None = _setting(LOADER_WORKERS, None, "N")
     executor: str = _setting(Literal["auto", "serial", "processes", "ray", "slurm"], "auto")
     slurm: dict[str, Any] = _setting(SLURM, {}, "KEY=VALUE")

@@ -117,9 +117,12 @@ def test_shards_that_do_not_exist(text: Any):
 @pytest.mark.parametrize(
     "value", ["0", 0, -1, "x", True, "nan", "1:30", float("inf"), float("nan")]
 )
-def test_time_spans_that_are_none(value: Any):
+def test_time_spans_and_numbers_that_are_none(value: Any):
     with pytest.raises(ConfigError, match="seconds above 0"):
         check(KINDS["time_limit"], value)
+    for name in ("threads", "loader_workers"):
+        with pytest.raises(ConfigError, match="at most 1024"):
+            check(KINDS[name], 10_000)
     assert (check(KINDS["time_limit"], "1.5"), check(KINDS["time_limit"], 1e3)) == (1.5, 1000.0)
 
 
