@@ -42,7 +42,9 @@ COUNT = from_text(Annotated[int, Ge(1), Le(10**12)])
 MOST_THREADS = 1024  # with many more torch crashes, and a machine has no room for the processes
 THREADS = from_text(Annotated[int, Ge(1), Le(MOST_THREADS)])
 LOADER_WORKERS = from_text(Annotated[int, Ge(0), Le(MOST_THREADS)])
-SECONDS = expecting("a number of seconds above 0", from_text(Annotated[float, Gt(0), Lt(1e9)]))
+SECONDS = expecting(
+    "a number of seconds above 0 and below 1e9", from_text(Annotated[float, Gt(0), Lt(1e9)])
+)
 WORKERS: Any = Annotated[
     one_of(COUNT, Literal["auto"]), AfterValidator(lambda n: AUTO_WORKERS if n == "auto" else n)
 ]

@@ -95,7 +95,10 @@ LAUGHS = "method: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("out: !!timestamp 2026-02-31", "1: not valid YAML: '2026-02-31' cannot be read as time"),
         ("out: !!python/object/apply:os.system ['id']", "1: not valid YAML: could not determine"),
         ("seed: 1\nout: a\x1bb", "2: not valid YAML: special characters"),
-        ("time_limit: 1:30", "1: 'time_limit': expected a number of seconds above 0, not '1:30'"),
+        (
+            "time_limit: 1:30",
+            "1: 'time_limit': expected a number of seconds above 0 and below 1e9, not '1:30'",
+        ),
         ("time_limit: .inf", "1: 'time_limit': .* not inf"),
         ("limit: .nan", "1: 'limit': .* not nan"),
         ("limit: 0x10", "1: 'limit': .* not '0x10'"),
