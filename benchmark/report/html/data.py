@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.cell import CLEAN
-from benchmark.report.frames import by_shift, leaderboard, numbers_of, rankings
+from benchmark.report.frames import leaderboard, numbers_of, rankings
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import NOTHING, SECTIONS, CellResult, canonical, method_rank
 from benchmark.report.style import (
@@ -82,17 +82,15 @@ def page_data(
     many = len(cells) > MOST_CELLS
     singles = [] if many else [single for pool in shifts for single in pool.singles]
     places = {single.first.record.key: at for at, single in enumerate(singles)}
-    of_benchmarks, of_shifts = leaderboard(benchmarks), by_shift(shifts)
+    of_benchmarks = leaderboard(benchmarks).to_dict("records")
     of_cells = [
-        numbers_of(single, VIEWS["cell"])
-        | (against_source(single.comparison) if single.comparison else {})
-        | {"note": NOTHING if single.first.coverage == 0 else ""}
+        _numbers(single, "cell") | {"note": NOTHING * (single.first.coverage == 0)}
         for single in singles
     ]
     rows = {
         "method": _of_methods(benchmarks),
-        "benchmark": _rows(benchmarks, of_benchmarks.to_dict("records"), places, "place"),
-        "shift": _rows(shifts, of_shifts.to_dict("records"), places, "setting"),
+        "benchmark": _rows(benchmarks, of_benchmarks, places, "place"),
+        "shift": _rows(shifts, [_numbers(p, "shift") for p in shifts], places, "setting"),
         "cell": _rows(singles, of_cells, places),
     }
     names = sorted({cell.method for cell in cells}, key=method_rank)
@@ -129,6 +127,11 @@ def tell_apart(parts: Sequence[Sequence[str]], always: int) -> list[str]:
             for name, row in zip(names, parts, strict=True)
         ]
     return names
+
+
+def _numbers(pool: Pool, view: str) -> Row:
+    compared = against_source(pool.comparison) if pool.comparison else {}
+    return numbers_of(pool, VIEWS[view]) | compared
 
 
 def _rows(
