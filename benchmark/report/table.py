@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from benchmark.cell import CLEAN, SOURCE, StreamSpec, domain_labels
+from benchmark.cell import CLEAN, StreamSpec, domain_labels
 from benchmark.metrics.intervals import RULE, Comparison
 from benchmark.report.display import FittedTable, data_table, plain
 from benchmark.report.pools import (
@@ -308,7 +309,7 @@ def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
         found = {p.first.benchmark: p.mean("metrics", metric) for p in own if p.whole}
         each = sorted(p.first.benchmark for p in own) == directions == sorted(found)
         means[label] = sum(found.values()) / len(found) if each else math.nan
-    clean = [_clean(pool) for pool in pools if pool.first.method == SOURCE and pool.done]
+    clean = [_clean(pool) for pool in pools if pool.is_source and pool.done]
     shifts = [
         f"{c.shift}-{c.severities}" + f" ({NOTHING})" * (c.coverage == 0)
         for c in [cell for cell in cells if cell.done] or cells
@@ -333,7 +334,7 @@ def _row(name: str, pools: Sequence[Pool], metric: str) -> dict[str, Any]:
         "shifts": ", ".join(dict.fromkeys(shifts)) or "none",
         "queries": max((c.queries for c in cells if c.queries is not None), default=None),
         "gallery": max((c.gallery for c in cells if c.gallery is not None), default=None),
-        "clean": sum(clean) / len(clean) if clean and metric == "R@1" else math.nan,
+        "clean": np.mean(clean) if len(clean) == len(directions) and metric == "R@1" else math.nan,
         "tuned": "; ".join(map(": ".join, tuned_by_method(pools))),
         "note": "; ".join(dict.fromkeys(reasons)) if metric == "R@1" else "",
         **means,

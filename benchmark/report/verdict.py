@@ -28,7 +28,8 @@ def verdict(whole: Sequence[Pool]) -> list[str]:
     """At most three lines for whoever must decide whether adaptation helps.
 
     The best method is the one with the largest mean difference in R@1 to the unadapted model, over
-    all its cells, among those that are finished wherever another one is.
+    all its cells, among those that are finished wherever another one is. Benchmarks without a
+    source cell do not count.
 
     Args:
         whole: ``benchmark_pools`` of one run.
@@ -37,8 +38,9 @@ def verdict(whole: Sequence[Pool]) -> list[str]:
         Gain, price, and how far to trust them; no line where no method has a source to compare
         with.
     """
-    by_method = grouped((pool for pool in whole if pool.whole), lambda pool: pool.label)
-    places = {pool.first.place for pool in whole if pool.done}
+    places = {pool.first.place for pool in whole if pool.pairs and not pool.is_source}
+    counted = (pool for pool in whole if pool.whole and pool.first.place in places)
+    by_method = grouped(counted, lambda pool: pool.label)
     found = {
         label: (gain, pools)
         for label, pools in by_method.items()

@@ -67,6 +67,9 @@ def test_a_row_never_compares_means_over_other_cells_than_its_neighbours() -> No
     assert (row["source"], row["rest"], row["shifts"]) == (50.0, 50.0, "a-5, b-5")
     assert math.isnan(row["tent"])
     assert row["note"].endswith("tent: 1 of 2 cells missing")
+    without_source = cell("two-t2i", "rest", [1, 0])
+    both = suite_frame([*results, without_source], {"two": "two", "two-t2i": "two"})
+    assert both[["source", "clean"]].isna().all(axis=None)
 
 
 def test_streams_and_models_have_rows_of_their_own() -> None:

@@ -80,6 +80,8 @@ def test_what_no_method_has_finished_lacks_to_none() -> None:
         for shift, benchmark in (("snow", "mini-coco-c-image"), ("fog", "other"))
     ]
     done = [cell("source", hits=FALSE), cell("tcr", hits=HALF), cell("tent", hits=TRUE)]
+    alone = cell("tcr", benchmark="without source", hits=TRUE)
+    assert verdict(benchmark_pools([*done, alone]))[0].startswith("tent does best")
     pools = benchmark_pools([*done, *lost])
     assert verdict(pools)[0].startswith("tent does best")
     assert rankings(pools)[0].average == {"source": 3.0, "tent": 1.0, "tcr": 2.0}
