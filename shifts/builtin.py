@@ -90,13 +90,15 @@ def parse_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
     """``("variant=mm",)`` as ``{"variant": "mm"}``.
 
     Raises:
-        ShiftError: an entry is not of the form name=value.
+        ShiftError: an entry is not of the form name=value, or names an option again.
     """
     parsed = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not (name and equals):
             raise ShiftError(f"{pair!r} is not of the form name=value, such as variant=mm")
+        if name in parsed:
+            raise ShiftError(f"option {name!r} is given twice; say it once")
         parsed[name] = value
     return parsed
 

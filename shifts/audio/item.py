@@ -56,6 +56,8 @@ def read_wav(path: str | Path, content: bytes | None = None) -> Audio:
 
 _PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 _NAMES = {0x0002: "ADPCM", 0x0006: "A-law", 0x0007: "mu-law", 0x0011: "IMA ADPCM", 0x0055: "MP3"}
+_MOST_RATE = 2_000_000
+"""Hz; hydrophones take up to 1 MHz, and beyond this a header is damaged."""
 _UNKNOWN_SIZE = 2**32 - 1
 """What ffmpeg writes into a pipe, where it cannot come back to the header: to the file's end."""
 
@@ -127,7 +129,7 @@ def _samples(header: bytes, data: bytes) -> tuple[NDArray[np.float64], int]:
         if len(header) < 40 or header[26:40] != _GUID_TAIL:
             raise ValueError("its extensible header names no known format")
         (kind,) = struct.unpack_from("<H", header, 24)
-    if not channels or not rate:
+    if not channels or not 0 < rate <= _MOST_RATE:
         raise ValueError(f"it has {channels} channels and {rate} samples a second")
     if kind not in (_PCM, _FLOAT) or (kind, bits) not in _DECODERS:
         what = _NAMES.get(kind, f"format {kind:#06x}")

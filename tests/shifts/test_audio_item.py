@@ -156,6 +156,12 @@ def test_what_is_no_wav_file_is_refused_by_name(tmp_path: Path, content: bytes) 
         read_wav(path)
 
 
+def test_a_rate_that_no_recording_has_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "damaged.wav", np.arange(9), rate=10**9)
+    with pytest.raises(ShiftError, match=r"damaged\.wav.* and 1000000000 samples a second"):
+        read_wav(path)
+
+
 def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "short.wav", np.arange(100))
     path.write_bytes(path.read_bytes()[:-50])

@@ -93,6 +93,10 @@ def test_options_reach_the_parts(tmp_path: Path) -> None:
         ({"image": "video_fog"}, "no built-in image shift"),
         ({"image_options": ("constants",)}, "name=value"),
         ({"image_options": ("=mini64",)}, "name=value"),
+        (
+            {"text_options": ("generation=1.1.7", "generation=1.1.11")},
+            "'generation' is given twice",
+        ),
         ({"image_options": ("size=3",)}, "'gaussian_noise' has no option 'size'; it has constants"),
         ({"image_options": ("constants=mini32",)}, "mini32"),
         ({"text_options": ("generation=2",)}, "generation"),
