@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from docs.figures.av_sheets import (
     FRAMES,
@@ -60,9 +59,3 @@ def test_video_rows_are_the_clips_frames() -> None:
     for t in (0, 5, 11):
         np.testing.assert_array_equal(tile(sheet, 0, t, (80, 80)), clip[t])
         np.testing.assert_array_equal(tile(sheet, reverse, t, (80, 80)), expected[t])
-
-
-@pytest.mark.parametrize("draw", [calling_clip, lambda: spectrogram(calling_clip())])
-def test_what_is_drawn_is_fixed(draw) -> None:
-    one, other = draw(), draw()
-    assert np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,92 +133,36 @@ class Good(Shift):
         return (item // (severity + 1)).astype(np.uint8)
 
 
-def card(**changes: Any) -> ShiftCard:
-    fields = {
-        "name": "broken",
-        "modality": "image",
-        "severities": (1, 2),
-        "summary": "broken on purpose",
-        "source": "none",
-        "randomised": False,
-        "monotone": False,
-    }
-    return ShiftCard(**{**fields, **changes})
-
-
-class OtherShape(Good):
-    def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
-        return np.ascontiguousarray(item.transpose(1, 0, 2))
-
-
-class OtherType(Good):
-    def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
-        return item / 2
-
-
-class Alias(Good):
-    def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
-        return item[::-1]
-
-
-class Stateful(Good):
-    def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
-        self.calls = getattr(self, "calls", 0) + 1
-        return np.full_like(item, self.calls % 251)
-
-
-class InPlace(Good):
-    def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
-        item //= 2
-        return item.copy()
+def broken(corrupt: Callable[..., Any] | None = None, **changes: Any) -> type[Shift]:
+    """``Good``, but for its operator or its card."""
+    members: dict[str, Any] = {"card": replace(Good.card, **changes)}
+    if corrupt is not None:
+        members["corrupt"] = lambda self, item, severity, rng: corrupt(item, severity, rng)
+    return type("Broken", (Good,), members)
 
 
 class AnySeverity(Good):
-    @classmethod
-    def check_severity(cls, severity: object) -> None:
-        return None
+    check_severity = classmethod(lambda cls, severity: None)
 
 
 class AnyItem(Good):
-    @classmethod
-    def check_item(cls, item: object) -> None:
-        return None
+    check_item = classmethod(lambda cls, item: None)
 
     def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
         return super().corrupt(np.asarray(item), severity, rng) if hasattr(item, "shape") else item
 
 
-class Global(Good):
-    def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
-        noise = np.random.randint(0, 2, item.shape)  # noqa: NPY002 - the fault under test
-        return (item // 2 + noise).astype(np.uint8)
+def in_place(item: Any, severity: int, rng: np.random.Generator) -> Any:
+    item //= 2
+    return item.copy()
 
 
-class SecretlyRandom(Good):
-    card = card()
-
-    def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
-        return rng.integers(0, 256, item.shape, dtype=np.uint8)
+def with_global_noise(item: Any, severity: int, rng: np.random.Generator) -> Any:
+    noise = np.random.randint(0, 2, item.shape)  # noqa: NPY002 - the fault under test
+    return (item // 2 + noise).astype(np.uint8)
 
 
-class NeverRandom(Good):
-    card = card(randomised=True)
-
-
-class NoEffect(Good):
-    card = card()
-
-    def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
-        return item.copy()
-
-
-class WrongWayRound(Good):
-    def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
-        return (item // (4 - severity)).astype(np.uint8)
-
-
-class BadCard(Good):
-    card = card(severities=(2, 1))
+CALLS = itertools.count(1)
 
 
 def test_a_shift_of_a_few_lines_keeps_the_contract() -> None:
@@ -225,19 +172,22 @@ def test_a_shift_of_a_few_lines_keeps_the_contract() -> None:
 @pytest.mark.parametrize(
     ("shift_class", "check"),
     [
-        (OtherShape, "kind and shape"),
-        (OtherType, "kind and shape"),
-        (Alias, "kind and shape"),
-        (Stateful, "determinism"),
-        (InPlace, "input untouched"),
+        (broken(lambda item, *_: item.transpose(1, 0, 2).copy()), "kind and shape"),
+        (broken(lambda item, *_: item / 2), "kind and shape"),
+        (broken(lambda item, *_: item[::-1]), "kind and shape"),
+        (broken(lambda item, *_: np.full_like(item, next(CALLS) % 251)), "determinism"),
+        (broken(in_place), "input untouched"),
         (AnySeverity, "unknown severities refused"),
         (AnyItem, "wrong items refused"),
-        (Global, "no global generator"),
-        (SecretlyRandom, "draws only as declared"),
-        (NeverRandom, "draws only as declared"),
-        (NoEffect, "effect"),
-        (WrongWayRound, "effect"),
-        (BadCard, "card"),
+        (broken(with_global_noise), "no global generator"),
+        (
+            broken(lambda item, _, rng: rng.integers(0, 256, item.shape, np.uint8)),
+            "draws only as declared",
+        ),
+        (broken(randomised=True), "draws only as declared"),
+        (broken(lambda item, *_: item.copy(), monotone=False), "effect"),
+        (broken(lambda item, severity, _: (item // (4 - severity)).astype(np.uint8)), "effect"),
+        (broken(severities=(2, 1)), "card"),
     ],
 )
 def test_a_broken_shift_fails_the_check_that_names_its_fault(
@@ -252,17 +202,14 @@ def test_every_check_is_in_the_pytest_class() -> None:
 
 
 def test_a_shift_that_raises_is_reported_not_raised() -> None:
-    class Raises(Good):
-        def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
-            raise ZeroDivisionError("no")
-
-    assert problems(Raises)["kind and shape"] == "ZeroDivisionError: no"
+    assert problems(broken(lambda *_: 1 / 0))["kind and shape"] == (
+        "ZeroDivisionError: division by zero"
+    )
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"severities": ()}, {"severities": ("1",)}, {"severities": [1]}, {"version": "1"}],
+    "wrong", [{"severities": ()}, {"severities": ("1",)}, {"severities": [1]}, {"version": "1"}]
 )
 def test_a_card_of_wrong_types_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(TypeError, match="the card of 'broken'"):
-        card(**wrong)
+    with pytest.raises(TypeError, match="the card of 'dimmed'"):
+        broken(**wrong)

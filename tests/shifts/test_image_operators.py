@@ -52,10 +52,6 @@ def test_shot_noise_has_the_mean_and_variance_of_a_poisson_count() -> None:
     assert result.var() == pytest.approx(0.4 / photons, rel=0.03)
 
 
-def test_shot_noise_keeps_black_black() -> None:
-    assert not apply(noise.ShotNoise(), flat(0), 5).any()
-
-
 @pytest.mark.parametrize("photons", [1, 3, 12, 60, 85])
 def test_the_photon_table_holds_the_poisson_law(photons: int) -> None:
     bits, accept, outcome = noise.photon_table(photons)
@@ -283,24 +279,6 @@ def test_pixelate_grows_back_as_the_box_filter_does(size: tuple[int, int]) -> No
         np.testing.assert_array_equal(
             apply(digital.Pixelate(), image, severity), np.array(expected)
         )
-
-
-def test_a_pixel_between_two_cells_is_told() -> None:
-    assert not digital.nearest_is_box(2, 3)
-    assert digital.nearest_is_box(134, 224)
-    ties = {
-        (small, large)
-        for large in range(1, 40)
-        for small in range(1, large + 1)
-        if any((2 * x + 1) * small % (2 * large) == 0 for x in range(large))
-    }
-    told = {
-        (small, large)
-        for large in range(1, 40)
-        for small in range(1, large + 1)
-        if not digital.nearest_is_box(small, large)
-    }
-    assert told == ties
 
 
 def test_mini_constants_are_a_table_of_their_own() -> None:

@@ -15,7 +15,6 @@ from PIL import Image
 
 from shifts.base import NoOptions, Shift, ShiftCard, ShiftError
 from shifts.builtin import builtin_class, names_of
-from shifts.video import per_frame as module
 from shifts.video.per_frame import PerFrame, frame_generators, per_frame
 from tests.shifts.common import apply, offline, problems
 
@@ -124,11 +123,6 @@ def test_a_video_without_frames_is_one_clear_error(name: str, tmp_path: Path) ->
 def test_an_image_is_no_video() -> None:
     with pytest.raises(ShiftError, match=r"\(T, H, W, 3\).*shape \(20, 24, 3\)"):
         builtin_class("video_snow")().apply(clip()[0], 1, np.random.default_rng(0))
-
-
-def test_an_unknown_class_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="VideoNothing"):
-        module.VideoNothing  # noqa: B018
 
 
 class Dim(Shift):
