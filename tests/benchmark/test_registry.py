@@ -88,7 +88,7 @@ def test_unknown_name_says_the_nearest_and_how_to_list(plug, wrong, hint):
     assert "queryshift list things" in said
     assert "counter, od, ordered" in said
     assert ("did you mean" in said) == bool(hint)
-    assert not hint or f"did you mean {hint}" in said
+    assert hint in said.partition(";")[2].partition("known")[0]
 
 
 def test_plugins_come_after_builtins_sorted_and_are_not_imported(plug):
