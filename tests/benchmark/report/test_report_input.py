@@ -100,14 +100,14 @@ def test_records_of_another_schema_version_are_named_with_both_versions(tmp_path
 @pytest.mark.parametrize(
     ("edit", "reason"),
     [
-        (lambda v: v["cell"].update(seed="zero"), "'seed' is 'zero', not a whole number"),
+        (lambda v: v["cell"].update(seed="zero"), "'seed' is 'zero': Input should be"),
         (lambda v: v["cell"]["shift"].update(severity=None), "'shift.severity' is None"),
-        (lambda v: v["cell"].update(benchmark=7), "'benchmark' is 7, not a text"),
+        (lambda v: v["cell"].update(benchmark=7), "'benchmark' is 7: Input should be"),
         (
             lambda v: v["cell"]["method"].update(options=[1]),
-            "'method.options' is [1], not an object",
+            "'method.options' is [1]: Input should be",
         ),
-        (lambda v: v.update(info="none"), "'info' is 'none', not an object"),
+        (lambda v: v.update(info="none"), "'info' is 'none': Input should be"),
         (lambda v: v["info"].update(queries="many"), "it is of many queries"),
     ],
 )
