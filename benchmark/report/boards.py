@@ -13,7 +13,15 @@ import pandas as pd
 from benchmark.metrics.intervals import ALPHA, RULE
 from benchmark.report.display import plain
 from benchmark.report.frames import Pairs, Ranking, pairwise, rankings
-from benchmark.report.pools import Pool, changed_nothing, finite_mean, labels_of, metrics_of, note
+from benchmark.report.pools import (
+    Pool,
+    changed_nothing,
+    finite_mean,
+    grouped,
+    labels_of,
+    metrics_of,
+    note,
+)
 from benchmark.report.results import Setting, unique_titles
 from benchmark.report.verdict import NOTES, seed_notes, summaries_of, tuned_notes
 
@@ -70,10 +78,11 @@ def boards(pools: Sequence[Pool], pairs: Pairs | None = None) -> list[Board]:
 def _board(ranking: Ranking, pairs: Pairs) -> Board:
     pools, rows = ranking.pools, []
     methods = tuple(labels_of(pools))
-    first = {pool.first.place: pool.first for pool in pools}
-    titles = unique_titles({place: (cell.benchmark, cell) for place, cell in first.items()})
+    places = grouped(pools, lambda pool: pool.first.place)
+    firsts = {place: here[0].first for place, here in places.items()}
+    titles = unique_titles({place: (cell.benchmark, cell) for place, cell in firsts.items()})
     for place, name in titles.items():
-        of_method = {pool.label: pool for pool in pools if pool.first.place == place}
+        of_method = {pool.label: pool for pool in places[place]}
         done = [pool.mean("probes", "coverage") for pool in of_method.values() if pool.done]
         share = "nothing" if changed_nothing(of_method.values()) else _text(finite_mean(done), 1)
         for metric in metrics_of(of_method.values()):

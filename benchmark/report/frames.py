@@ -238,15 +238,12 @@ def pairwise_frame(pools: Sequence[Pool], found: Pairs | None = None) -> pd.Data
     first = {pool.first.place: pool.first for pool in pools}
     pairs = pairwise(pools) if found is None else found
     rows: list[dict[str, Any]] = []
-    for place, cell in first.items():
-        here = {key: value for key, value in pairs.items() if key[0] == place}
-        adjusted = holm([comparison.p for comparison, _ in here.values()])
-        for ((_, method, other), (comparison, cells)), p in zip(
-            here.items(), adjusted, strict=True
-        ):
+    for place, here in grouped(pairs.items(), lambda item: item[0][0]).items():
+        adjusted = holm([comparison.p for _, (comparison, _) in here])
+        for ((_, method, other), (comparison, cells)), p in zip(here, adjusted, strict=True):
             rows.append(
                 {
-                    **{name: getattr(cell, name) for name in _FACTS},
+                    **{name: getattr(first[place], name) for name in _FACTS},
                     **against_source(comparison),
                     "method": method,
                     "other": other,

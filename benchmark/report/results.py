@@ -253,12 +253,17 @@ def unique_titles(names: Mapping[Setting, tuple[str, CellResult]]) -> dict[Setti
         names: place -> its name, and any of its cells.
     """
     counts = Counter(name for name, _ in names.values())
-    titles: dict[Setting, str] = {}
-    for place, (name, cell) in names.items():
-        title = name if counts[name] == 1 else f"{name} ({cell.weights[:8]})"
-        same = sum(known == title or known.startswith(f"{title} #") for known in titles.values())
-        titles[place] = f"{title} #{same + 1}" if same else title
-    return titles
+    titles = [
+        name if counts[name] == 1 else f"{name} ({cell.weights[:8]})"
+        for name, cell in names.values()
+    ]
+    return dict(zip(names, numbered(titles), strict=True))
+
+
+def numbered(names: Sequence[str], sign: str = " #") -> list[str]:
+    """The names in order, from the second of the same on with a number."""
+    before = [names[:at].count(name) for at, name in enumerate(names)]
+    return [f"{name}{sign}{n + 1}" if n else name for name, n in zip(names, before, strict=True)]
 
 
 NOTHING = "changed nothing"

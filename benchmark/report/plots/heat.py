@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.report.plots import layout
-from benchmark.report.pools import Pool, labels_of, metrics_of
-from benchmark.report.results import NOTHING, Setting
+from benchmark.report.pools import Pool, grouped, labels_of, metrics_of
+from benchmark.report.results import NOTHING, Setting, numbered
 from benchmark.report.style import extent
 
 HEAT_COLUMNS = 16
@@ -155,21 +155,13 @@ def _by_benchmark(
 
 def _by_shift(pools: Sequence[Pool], place: Setting, metric: str) -> _Columns:
     """The differences of a benchmark; a shift's name that stands for several gets a number."""
-    columns: dict[str, dict[str, _Square]] = {}
-    names: dict[Setting, str] = {}
-    here = [pool for pool in pools if pool.first.place == place]
-    ordered = layout.settings_of(here)
-    for pool in sorted(here, key=lambda p: ordered.index(p.first.setting)):
-        setting = pool.first.setting
-        if setting not in names:
-            name = layout.shift_label(pool)
-            same = sum(known.split(" #")[0] == name for known in names.values())
-            names[setting] = f"{name} #{same + 1}" if same else name
-        column = columns.setdefault(names[setting], {})
-        square = _difference(pool, metric)
-        if square is not None:
-            column[pool.label] = square
-    return columns
+    here = grouped((p for p in pools if p.first.place == place), lambda p: p.first.setting)
+    ordered = layout.settings_of([pool for same in here.values() for pool in same])
+    names = numbered([layout.shift_label(here[setting][0]) for setting in ordered])
+    return {
+        name: {p.label: square for p in here[setting] if (square := _difference(p, metric))}
+        for name, setting in zip(names, ordered, strict=True)
+    }
 
 
 def _extent(panels: Sequence[_Columns]) -> float:

@@ -20,7 +20,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmark.cell import CLEAN
 from benchmark.report.pools import Pool, changed_nothing, labels_of
-from benchmark.report.results import NOTHING, Setting, unique_titles
+from benchmark.report.results import NOTHING, Setting, numbered, unique_titles
 from benchmark.report.style import LOOKS as LOOKS
 from benchmark.report.style import Look as Look
 from benchmark.report.style import looks as looks
@@ -96,10 +96,7 @@ def place_names(pools: Sequence[Pool]) -> dict[Setting, str]:
 def place_slugs(pools: Sequence[Pool]) -> dict[Setting, str]:
     """The names as parts of files' names, with a number where two would be one."""
     places = place_names(pools)
-    names = [slug(name) for name in places.values()]
-    same = [names[:at].count(name) for at, name in enumerate(names)]
-    numbered = (f"{name}__{n + 1}" if n else name for name, n in zip(names, same, strict=True))
-    return dict(zip(places, numbered, strict=True))
+    return dict(zip(places, numbered([*map(slug, places.values())], "__"), strict=True))
 
 
 def settings_of(pools: Sequence[Pool]) -> list[Setting]:
