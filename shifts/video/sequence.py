@@ -50,8 +50,8 @@ class SequenceOptions(TemporalOptions):
             raise ShiftError("option 'types' needs at least one image shift and none of them twice")
         if not 1 <= self.most <= len(self.types):
             raise ShiftError(
-                f"option 'most' is {self.most!r}; with {len(self.types)} types it can be "
-                f"1 to {len(self.types)}"
+                f"option 'most' is {self.most!r}; it can be 1 to {len(self.types)}, the number of "
+                "image shifts in 'types'"
             )
 
 
