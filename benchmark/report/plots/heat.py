@@ -59,7 +59,7 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
         image = _draw(axis, labels, column, reach)
         axis.set_title(layout.wrapped(title, 7 * len(column) + 3))
     axes[0].set_yticks(range(len(labels)), [layout.shown(name) for name in labels])
-    layout.colour_bar(figure, image, list(axes), _DIFFERENCE, aspect=14)
+    layout.colour_bar(figure, image, list(axes), _named(compared), aspect=14)
     layout.set_title(figure, _GAIN)
     return figure
 
@@ -73,7 +73,7 @@ def benchmark_map(pools: Sequence[Pool]) -> Figure:
         for metric in ("R@1", *pool.headline)
         if (square := _difference(pool, metric)) is not None
     }
-    return _by_benchmark(compared, squares, _DIFFERENCE, _GAIN)
+    return _by_benchmark(compared, squares, _named(compared), _GAIN)
 
 
 def forgetting_map(pools: Sequence[Pool]) -> Figure:
@@ -97,14 +97,19 @@ def forgetting_map(pools: Sequence[Pool]) -> Figure:
 
 
 def _difference(pool: Pool, metric: str = "R@1") -> _Square | None:
-    if metric != "R@1":  # nothing is tested on another metric, so that nothing is in brackets
-        gain = pool.gain(metric)
-        return (gain, f"{gain:+.1f}") if math.isfinite(gain) else None
-    found = pool.comparison
-    if found is None:
+    found = pool.comparison if metric == "R@1" else None
+    gain = found.difference if found else pool.gain(metric)
+    if not math.isfinite(gain):
         return None
-    text = f"{found.difference:+.1f}"
-    return found.difference, text if found.significant else f"({text})"
+    text = f"{gain:+.1f}" + "+" * (pool.missing > 0)
+    # Nothing is tested on another metric, so that nothing is in brackets.
+    return gain, f"({text})" if found and not found.significant else text
+
+
+def _named(pools: Sequence[Pool]) -> str:
+    """The colour bar's name for differences."""
+    lacking = any(pool.missing for pool in pools if pool.pairs)
+    return _DIFFERENCE + "\n+: cells are missing" * lacking
 
 
 @mpl.rc_context(layout.RC)

@@ -208,9 +208,10 @@ def colour_bar(figure: Figure, image: Any, axes: Any, label: str, **form: Any) -
 
 
 def set_title(figure: Figure, title: str, length: int = 70) -> None:
-    """The figure's title; nothing where it is empty."""
+    """The figure's title, in lines of its width; nothing where it is empty."""
+    text = textwrap.fill(shown(title, length), int(10 * figure.get_figwidth()))
     if title:
-        figure.suptitle(shown(title, length), x=0.01, ha="left", fontsize=10.5, weight="bold")
+        figure.suptitle(text, x=0.01, ha="left", fontsize=10.5, weight="bold")
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:

@@ -255,7 +255,7 @@ def test_odd_runs_have_all_of_their_figures():
     assert [line.get_marker() for line in drawn] == ["o", "o"]
 
 
-def test_a_method_that_lacks_cells_is_marked_beside_its_cost():
+def test_a_method_that_lacks_cells_is_marked():
     results = [
         with_numbers(cell(method, shift, hits=[1, 0]), cost={"ms_per_query": 2.0})
         for method, shifts in {"source": "ab", "tcr": "ab", "rest": "a"}.items()
@@ -265,3 +265,6 @@ def test_a_method_that_lacks_cells_is_marked_beside_its_cost():
     names = [text.get_text() for text in figure.axes[0].texts]
     assert {"rest +", "tcr"} <= set(names)
     assert figure.get_supxlabel() == "+: some of its cells are missing"
+    drawn = plots.benchmark_map(benchmark_pools(results))
+    assert texts_of(drawn.axes[0]) == ["(+0.0)", "(+0.0+)"]
+    assert drawn.axes[-1].get_ylabel().endswith("+: cells are missing")
