@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmark.cell import CLEAN
 from benchmark.report.frames import leaderboard, numbers_of, rankings
-from benchmark.report.pools import Pool, changed_nothing, labels_of
+from benchmark.report.pools import Pool, changed_nothing, grouped, labels_of
 from benchmark.report.results import NOTHING, SECTIONS, CellResult, canonical, method_rank
 from benchmark.report.style import (
     COLUMNS,
@@ -252,30 +252,23 @@ def _value(value: Any, column: Column) -> Any:
     return 0 if column.kind == "p" and shown is not None and value < LEAST_P else shown
 
 
-def _place(pool: Pool) -> list[str]:
+def _place(cell: CellResult) -> list[str]:
     """What names a place, then what may tell it from another of the same name."""
-    cell, info = pool.first.record.cell, pool.first.record.info
-    stream = "" if pool.first.stream == "single" else pool.first.stream
-    return [
-        pool.first.benchmark,
-        stream,
-        pool.first.backbone,
-        f"weights {str(info.get('backbone_fingerprint', '?'))[:8]}",
-        f"suite {pool.first.suite}",
-        f"limit {cell.get('limit')}",
-        canonical(cell.get("stream", {})),
-        f"data {str(info.get('data_fingerprint', '?'))[:8]}",
-    ]
+    suite, benchmark, weights, data, stream, limit = cell.place
+    kind = "" if cell.stream == "single" else cell.stream
+    facts = (f"weights {weights[:8]}", f"suite {suite}", f"limit {limit}".replace("null", "none"))
+    return [benchmark, kind, cell.backbone, *facts, stream, f"data {data[:8]}"]
 
 
 def _heads(benchmarks: Sequence[Pool], shifts: Sequence[Pool]) -> dict[str, list[list[str]]]:
     """Headings of the heat map: [benchmark] for each place, [benchmark, shift] for each setting."""
-    firsts = {pool.first.place: pool for pool in (*benchmarks, *shifts)}
-    places = tell_apart([_place(pool) for pool in firsts.values()], 2)
-    names = dict(zip(firsts, places, strict=True))
-    for place in names:
-        if changed_nothing(pool for pool in shifts if pool.first.place == place):
-            names[place] += f" ({NOTHING})"
+    here = grouped(shifts, lambda pool: pool.first.place)
+    firsts = {pool.first.place: pool.first for pool in (*benchmarks, *shifts)}
+    places = tell_apart([*map(_place, firsts.values())], 2)
+    names = {
+        place: f"{name} ({NOTHING})" if changed_nothing(here.get(place, ())) else name
+        for place, name in zip(firsts, places, strict=True)
+    }
     settings = {pool.first.setting: pool for pool in shifts}
     labels = tell_apart(
         [
