@@ -39,9 +39,9 @@ _SHOWN = (
 )
 """Columns on the terminal."""
 
-_NOTES = (
+_NOTE = (
     "Changed: against the unadapted model; the first ten as a set. Entropy of the predictions: "
-    "0 sure of one item, 1 all items alike.",
+    "0 sure of one item, 1 all items alike."
 )
 
 
@@ -79,7 +79,7 @@ def unlabelled_table(results: Iterable[CellResult]) -> RenderableType:
         for _, row in rows.iterrows():
             if row["reason"]:
                 parts.append(Text(f"{row['method']} {row['status']}: {row['reason']}", "red"))
-    parts += [Text(note, style="dim") for note in (*_NOTES, *_gain_notes(frame))]
+    parts += [Text(note, style="dim") for note in (_NOTE, *_gain_notes(frame))]
     return Group(*parts)
 
 

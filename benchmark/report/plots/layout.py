@@ -207,9 +207,9 @@ def colour_bar(figure: Figure, image: Any, axes: Any, label: str, **form: Any) -
     bar.outline.set_visible(False)
 
 
-def set_title(figure: Figure, title: str, length: int = 70) -> None:
+def set_title(figure: Figure, title: str) -> None:
     """The figure's title, in lines of its width; nothing where it is empty."""
-    text = textwrap.fill(shown(title, length), int(10 * figure.get_figwidth()))
+    text = textwrap.fill(shown(title, 70), int(10 * figure.get_figwidth()))
     if title:
         figure.suptitle(text, x=0.01, ha="left", fontsize=10.5, weight="bold")
 

@@ -85,11 +85,6 @@ def _number(axis: Axes, y: int, value: float, look: layout.Look, start: float, f
     layout.beside(axis, f"{value:{form}}", max(value, start), y)
 
 
-def near_best(ranks: Sequence[float], difference: float) -> int:
-    """How many of the rising ranks are at most ``difference`` above the first."""
-    return sum(rank - ranks[0] <= difference for rank in ranks)
-
-
 @mpl.rc_context(layout.RC)
 def rank_diagram(ranking: Ranking, title: str = "") -> Figure:
     """A row per method, the best on top: its average rank, half the critical difference each way.
@@ -116,7 +111,7 @@ def rank_diagram(ranking: Ranking, title: str = "") -> Figure:
     layout.name_bars([axis], labels)
     axis.set_xlim(0.5, ranks[-1] + half + 0.12 * len(labels))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    count = near_best(ranks, 2 * half)
+    count = sum(rank - ranks[0] <= 2 * half for rank in ranks)
     axis.set_xlabel(
         f"average rank, bars: critical difference {2 * half:.2f}\n"
         f"{count} of {len(ranks)} bars reach the grey band\n(the bar of the best method)"

@@ -12,7 +12,7 @@ from matplotlib.path import Path
 from benchmark.metrics.average_ranks import RankTest
 from benchmark.report import plots
 from benchmark.report.frames import Ranking
-from benchmark.report.plots.methods import name_points, near_best, pareto
+from benchmark.report.plots.methods import name_points, pareto
 from benchmark.report.pools import benchmark_pools, shift_pools
 from tests.benchmark.report.test_report_plots import cell
 
@@ -126,14 +126,6 @@ def test_a_pdf_has_no_date_and_the_same_bytes_twice():
 
 
 # Average ranks
-
-
-@pytest.mark.parametrize(
-    ("ranks", "difference", "near"),
-    [([1.0, 2.0, 3.0], 0.5, 1), ([1.0, 2.0, 3.0], 1.0, 2), ([1.0, 1.0, 3.0], 2.0, 3)],
-)
-def test_ranks_within_the_critical_difference_may_be_as_good_as_the_best(ranks, difference, near):
-    assert near_best(ranks, difference) == near
 
 
 def ranking(**changes):
