@@ -81,7 +81,7 @@ class Registry:
         base: str = "",
     ) -> None:
         self.kind, self.plural, self.group = kind, f"{kind}s", f"queryshift.{kind}s"
-        self._builtins, self._aliases = builtins, dict(aliases or {})
+        self._builtins, self.aliases = builtins, dict(aliases or {})
         self._derived, self._base = derived, base
         self._entries: dict[str, Info] | None = None
         self._loaded: dict[str, Any] = {}
@@ -90,10 +90,6 @@ class Registry:
         """All names: built-ins in their declared order, then plugins by name."""
         return list(self._all())
 
-    def aliases(self) -> dict[str, str]:
-        """Declared short name -> name."""
-        return dict(self._aliases)
-
     def resolve(self, name: str) -> str:
         """The name that ``name`` stands for: itself, or what it is a declared alias of.
 
@@ -101,8 +97,8 @@ class Registry:
             UnknownNameError: neither a name nor a declared alias; says the nearest ones.
         """
         if name in self:
-            return self._aliases.get(name, name)
-        known = [*self._all(), *self._aliases]
+            return self.aliases.get(name, name)
+        known = [*self._all(), *self.aliases]
         near = did_you_mean(name, known)
         # An abbreviation, which edit distance alone does not find.
         begun = sorted(k for k in known if name and k.startswith(name.lower()))[:3]
@@ -115,7 +111,7 @@ class Registry:
         )
 
     def __contains__(self, name: str) -> bool:
-        meant = self._aliases.get(name, name)
+        meant = self.aliases.get(name, name)
         return meant in self._all() or self._derived(meant) is not None
 
     def info(self, name: str) -> Info:
@@ -241,7 +237,7 @@ class Registry:
             facts.pop("target", ""),
             facts.pop("origin", BUILTIN),
             facts.pop("summary", ""),
-            tuple(short for short, meant in self._aliases.items() if meant == name),
+            tuple(short for short, meant in self.aliases.items() if meant == name),
             facts,
         )
 
@@ -254,8 +250,8 @@ class Registry:
         package = point.module.partition(".")[0]
         if _found(package) is None:
             return f"there is no module {package!r}"
-        if point.name in self._aliases:
-            return f"{point.name!r} is the short name of {self._aliases[point.name]!r}"
+        if point.name in self.aliases:
+            return f"{point.name!r} is the short name of {self.aliases[point.name]!r}"
         taken = entries.get(point.name)
         if taken is None or (taken.target, taken.origin) == (point.value, _distribution(point)):
             return ""  # free, or the same thing found twice on sys.path

@@ -165,7 +165,7 @@ def find(text: str) -> list[tuple[Registry, str]]:
     if not hits:
         from benchmark.planning.compatibility import open_clip_models
 
-        known = [n for r in REGISTRIES.values() for n in (*r.names(), *r.aliases())]
+        known = [n for r in REGISTRIES.values() for n in (*r.names(), *r.aliases)]
         known += sorted(open_clip_models())
         raise UnknownNameError(
             f"nothing is called {text!r}{did_you_mean(text, known)} "

@@ -82,7 +82,7 @@ def settled(scores: Tensor, copies: Copies | None) -> Tensor:
     own, first = scores[:, copies.later], scores[:, copies.first]
     share = max(ROUNDING, 2 * torch.finfo(scores.dtype).eps)
     # What a method has masked is infinite, and no measure of rounding.
-    largest = scores.abs().nan_to_num(posinf=0.0).amax(dim=1, keepdim=True)
+    largest = scores.abs().nan_to_num_(posinf=0.0).amax(dim=1, keepdim=True)
     scores = scores.clone()
     scores[:, copies.later] = torch.where((own - first).abs() <= share * largest, first, own)
     return scores

@@ -290,7 +290,7 @@ def resolve_shift(config: BenchConfig, shift: str) -> str:
     """The shift's full name; where ready-made queries are used, one that they exist of."""
     if not config.ready_made:
         return SHIFTS.resolve(shift)
-    name = SHIFTS.aliases().get(shift, shift)
+    name = SHIFTS.aliases.get(shift, shift)
     if name != CLEAN:
         from benchmark.data.datasets.ready_made import corruption
 

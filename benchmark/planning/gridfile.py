@@ -207,7 +207,7 @@ _NAMED: dict[str, Callable[[], Iterable[str]]] = {
 
 def _patterns(key: str) -> Any:
     """Patterns that can apply to something: a typo would leave nothing out, in silence."""
-    full = SHIFTS.aliases() if key == "shift" else {}
+    full = SHIFTS.aliases if key == "shift" else {}
 
     def check(text: str) -> None:
         text = full.get(text, text)

@@ -290,6 +290,7 @@ def test_copies_are_named_and_neither_counted_nor_deleted(
     with caplog.at_level(logging.WARNING):
         write_all(store, figures=False)
     assert str(copy) in caplog.text
+    assert not name.endswith(".json") or f"of another name ({path.name})" in caplog.text
     assert not pd.read_csv(store.path / "tidy.csv")["key"].duplicated().any()
     assert list(pd.read_csv(store.path / "leaderboard.csv")["cells"]) == [1, 1]
     shared = fakes.resources()

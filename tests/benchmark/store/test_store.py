@@ -168,15 +168,6 @@ def test_torn_and_foreign_files_are_named_and_ignored(
     assert "stray.json" in caplog.text
 
 
-def test_a_renamed_record_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    store = RunStore(tmp_path)
-    store.save(finished(), ARRAYS)
-    (path,) = store.cells.glob("*.json")
-    path.rename(path.with_name("fake_0123456789abcdef.json"))
-    assert store.records() == []
-    assert f"of another name ({path.name})" in caplog.text
-
-
 def test_a_kill_while_writing_leaves_the_old_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
