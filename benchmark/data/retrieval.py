@@ -279,6 +279,11 @@ def _malformed(data: RetrievalSet) -> str:
         )
         if np.isin(excluded, answers).any():
             return "an item that answers a query is excluded from its ranking"
+    cuts: Any = data.recall_at
+    if not isinstance(cuts, tuple) or cuts[:1] != (1,) or any(type(k) is not int for k in cuts):
+        return f"recall_at is {cuts!r}; expected whole numbers from 1 on, such as (1, 5, 10)"
+    if list(cuts) != sorted(set(cuts)):
+        return f"recall_at is {cuts!r}; expected each number once, ascending"
     if not isinstance(data.fingerprint, str) or not data.fingerprint:
         return f"fingerprint is {data.fingerprint!r}; expected a hash of the data, as a text"
     return ""
