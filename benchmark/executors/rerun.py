@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmark.cell import Cell, Record, Status
-from benchmark.config.run import BenchConfig
+from benchmark.config.run import MOST_THREADS, BenchConfig
 from benchmark.errors import ConfigError, QueryShiftError, reason_of
 from benchmark.evaluation.environment import about, environment
 from benchmark.evaluation.resources import Resources
@@ -129,7 +129,9 @@ def verify(
     try:
         for stored in cells:
             count = config.threads or stored.record.environment.get("threads")
-            torch.set_num_threads(count if isinstance(count, int) and count > 0 else before)
+            if not isinstance(count, int) or not 0 < count <= MOST_THREADS:
+                count = before
+            torch.set_num_threads(count)
             yield _check(stored, placed(stored.cell, config, device), resources)
     finally:
         torch.set_num_threads(before)
