@@ -97,11 +97,14 @@ def _facts(stored: StoredCell) -> Iterator[tuple[str, str]]:
     yield f"data of {place}", str(info.get("data_fingerprint", ""))
     shifts = "+".join(f"{shift.label} {_text(shift.options)}" for shift in cell.domains)
     yield f"files of shift {shifts} on {place}", str(info.get("shift_files", "none"))
-    for what, of in ("training queries", "train"), ("clean queries for forgetting", "home"):
-        if f"{of}_fingerprint" in info:
-            yield f"{what} of {place}", info[f"{of}_fingerprint"]
     spec = {name: value for name, value in asdict(cell.backbone).items() if name != "device"}
-    yield f"weights of backbone {_text(spec)}", str(info.get("backbone_fingerprint", ""))
+    backbone = f"backbone {_text(spec)}"
+    yield f"weights of {backbone}", str(info.get("backbone_fingerprint", ""))
+    # Which queries forgetting is measured on, and how many of them, hangs on the weights too.
+    home = f"clean queries for forgetting on {place} by {backbone}"
+    for what, name in (f"training queries of {place}", "train"), (home, "home"):
+        if f"{name}_fingerprint" in info:
+            yield what, info[f"{name}_fingerprint"]
 
 
 def _text(values: Mapping[str, Any]) -> str:

@@ -160,7 +160,7 @@ def test_different_results_of_one_cell_are_refused(runs: tuple[Path, Path, Path]
         ),
         (fakes.cell(seed=1), {"shift_files": "frost"}, "files of shift noise-5"),
         (fakes.cell(seed=1), {"train_fingerprint": "t"}, "training queries of benchmark 'fake'"),
-        (fakes.cell(seed=1), {"home_fingerprint": "h"}, "clean queries for forgetting of"),
+        (fakes.cell(seed=1), {"home_fingerprint": "h"}, "clean queries for forgetting on"),
         (
             replace(fakes.cell(), method=MethodSpec("source", "published", {}, version=2)),
             {},
@@ -200,9 +200,10 @@ def test_long_fingerprints_that_differ_in_the_middle_are_told_apart(
 
 def test_other_benchmarks_and_backbones_may_have_their_own(runs: tuple[Path, Path, Path]) -> None:
     one, two, target = runs
-    save(one)
+    save(one, home_fingerprint="all")
     save(two, fakes.cell(benchmark="small"), data="other")
-    save(two, fakes.cell(backbone=BackboneSpec("fake", "big")), weights="other")
+    big = fakes.cell(backbone=BackboneSpec("fake", "big"))
+    save(two, big, weights="other", home_fingerprint="a quarter")
     assert merge_runs([one, two], target)[0] == {"done": 3}
 
 
