@@ -17,6 +17,10 @@ from benchmark.executors import LOCAL
 from benchmark.executors.processes import PoolExecutor, Worker
 from benchmark.executors.worker import WorkerContext, child_variables
 
+# Ray reports its use to its makers unless told otherwise, and that before the first call.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
 _OBJECT_STORE_BYTES = 100_000_000
 """Memory of a local cluster for results under way: a cell's numbers per query are small."""
 
@@ -63,7 +67,7 @@ class RayExecutor(PoolExecutor[_RayWorker]):
             ConfigError: the extra is missing, the cluster cannot be reached, or has no room for a
                 worker.
         """
-        self._ray = import_ray()
+        self._ray = import_extra("ray", "ray", "the executor ray needs the extra")
         self._lost: Counter[int] = Counter()  # cell -> how many workers it has cost
         self._connect()
         try:
@@ -149,18 +153,6 @@ class RayExecutor(PoolExecutor[_RayWorker]):
     def kill(self, worker: _RayWorker) -> None:
         worker.calls.clear()
         self._ray.kill(worker.actor, no_restart=True)
-
-
-def import_ray() -> Any:
-    """The module ``ray``.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    # Ray reports its use to its makers unless told otherwise, and that before the first call.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    return import_extra("ray", "ray", "the executor ray needs the extra")
 
 
 def _refuse_others(version: str, python: str) -> None:

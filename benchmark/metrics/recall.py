@@ -51,17 +51,6 @@ def recall_at(best_ranks: np.ndarray, k: int) -> float:
     return 100.0 * int(np.count_nonzero(np.asarray(best_ranks) <= k)) / len(best_ranks)
 
 
-def recalls_by_part(
-    best_ranks: np.ndarray, part: np.ndarray, labels: Sequence[str], k: int
-) -> dict[str, float]:
-    """Recall@k (percent) of each part's queries: a domain's, a section's; empty parts are left out.
-
-    ``part`` (Q,) has the number of each query's part, ``labels`` the names by number.
-    """
-    members = {label: part == number for number, label in enumerate(labels)}
-    return {name: recall_at(best_ranks[own], k) for name, own in members.items() if own.any()}
-
-
 def of_queries(
     arrays: Mapping[str, np.ndarray],
     cut_offs: Sequence[int] = RECALL_AT,
@@ -84,6 +73,11 @@ def of_queries(
     ranks = arrays["best_rank"]
     if not len(ranks):
         raise ValueError("no queries were ranked")
+
+    def of_parts(name: str, labels: Sequence[str], k: int) -> dict[str, float]:
+        parts = {label: ranks[arrays[name] == number] for number, label in enumerate(labels)}
+        return {label: recall_at(own, k) for label, own in parts.items() if len(own)}
+
     found = {f"R@{k}": recall_at(ranks, k) for k in cut_offs}
     found["mean_recall"] = sum(found.values()) / len(found)
     found["mAP"] = float(100.0 * np.mean(arrays["ap"]))
@@ -92,10 +86,10 @@ def of_queries(
     if "subset_rank" in arrays:
         found |= {f"R_subset@{k}": recall_at(arrays["subset_rank"], k) for k in SUBSET_AT}
     if "domain" in arrays:
-        parts = recalls_by_part(ranks, arrays["domain"], domains, 1)
+        parts = of_parts("domain", domains, 1)
         found |= {f"R@1_{label}": value for label, value in parts.items()}
     for k in cut_offs if "section" in arrays else ():
-        parts = recalls_by_part(ranks, arrays["section"], sections, k)
+        parts = of_parts("section", sections, k)
         found |= {f"R@{k}_{name}": value for name, value in parts.items()}
         found[f"section_R@{k}"] = sum(parts.values()) / len(parts)
     return found

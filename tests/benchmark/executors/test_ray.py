@@ -14,7 +14,7 @@ import pytest
 from benchmark.cell import Record
 from benchmark.errors import ConfigError
 from benchmark.executors import SerialExecutor
-from benchmark.executors.ray import RayExecutor, import_ray
+from benchmark.executors.ray import RayExecutor
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes
 from tests.benchmark.executors import worlds
@@ -27,7 +27,6 @@ needs_ray = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     pytest.importorskip("ray", reason="needs the extra: pip install 'queryshift[ray]'")
-    import_ray()
     from ray.cluster_utils import Cluster
 
     patch = pytest.MonkeyPatch()
