@@ -19,7 +19,6 @@ from benchmark.cli.progress import EVERY, Bars, Lines
 from benchmark.cli.terminal import Output, console_over
 from benchmark.config import run as settings
 from benchmark.config.run import BenchConfig
-from benchmark.registry import METHODS, SHIFTS
 
 if TYPE_CHECKING:
     from benchmark.planning.plan import Plan as RunPlan
@@ -75,7 +74,7 @@ class Bench(Command):
             from benchmark.cli.runs import show_settings
 
             return show_settings(args, console)
-        plan = self.plan({**settings.from_file(args), **settings.from_flags(args)})
+        plan = self.plan()
         folder = Path(plan.config.out) if plan.config.out else RUNS / plan.folder
         if args.dry_run:
             from benchmark.cli.runs import show_forecast
@@ -109,20 +108,22 @@ class Bench(Command):
         return FAILED if failed else OK
 
     @seldom_collected()
-    def plan(self, given: Mapping[str, settings.Traced]) -> RunPlan:
+    def plan(self) -> RunPlan:
         """The cells, and how to run them; says from the first second that the command works.
 
         Raises:
             QueryShiftError: what is wrong in the flags, or in a file with its line.
         """
+        from benchmark.planning.gridfile import given as given_in
+        from benchmark.planning.gridfile import grid_path, plan_grid, read_grid
+        from benchmark.planning.plan import plan_flags
+
         own, args, console = self.own, self.args, self.console
+        given = given_in(args)  # a typo is said before anything imports torch
+        grid = None if args.grid is None else read_grid(grid_path(args.grid))
         if "suite" in given and not {"benchmark", "shift"} & set(given):
             own = SUITE  # alone it stands for all its benchmarks
-        self.by_row = bool(own) or args.grid is not None
-        for known in (METHODS, SHIFTS):  # a typo is said at once, before torch is imported
-            for name in given[known.kind].value if known.kind in given else ():
-                if name != "all" and not (known is SHIFTS and "ready_made" in given):
-                    known.resolve(name)
+        self.by_row = bool(own) or grid is not None
         busy: AbstractContextManager[Any] = nullcontext()
         if not args.dry_run and not ("quiet" in given and given["quiet"].value):
             if console.is_interactive:
@@ -131,13 +132,7 @@ class Bench(Command):
                 line = f"planning; then a line every {EVERY:.0f} s"
                 say(console_over(Output(sys.stderr)), line)
         with busy:
-            from benchmark.planning.plan import plan_flags, plan_grid  # imports torch
-
-            if args.grid is None:
-                return plan_flags({**settings.defaults(**own), **given})
-            from benchmark.planning.gridfile import grid_path, read_grid
-
-            return plan_grid(read_grid(grid_path(args.grid)), args)
+            return plan_grid(grid, args) if grid else plan_flags(settings.defaults(**own) | given)
 
     def report(self, plan: RunPlan, records: Sequence[Record], store: RunStore) -> None:
         """Prints the table of the run's cells; writes the files that are out of date."""

@@ -127,13 +127,13 @@ class Tune(Command):
         budget = check(COUNT, args.budget, "--budget") if args.budget else None
         out = args.out
         del args.out  # the preset's file, not the folder of a run
-        given = {**settings.from_file(args), **settings.from_flags(args)}
+        from benchmark.planning import gridfile, tune
+
+        given = gridfile.given(args)
         asked = given["method"].value if "method" in given else ("all",)
         named = None if "all" in asked else [METHODS.resolve(name) for name in asked]
         if out and not is_file(out):
             raise ConfigError(f"--out: expected a name that ends in .yaml, not {out!r}")
-
-        from benchmark.planning import tune
 
         target = user_path(out) if out else tune.PRESET
         methods = tune.tunable(named)
@@ -142,7 +142,7 @@ class Tune(Command):
         own: dict[str, Any] = {"limit": tune.QUERIES}
         if not {"data", "benchmark"} & set(given):
             own |= {"suite": tune.SUITE, "benchmark": ("all",), "shift": ("all",)}
-        plan, studies = tune.studies({**settings.defaults(**own), **given})
+        plan, studies = tune.studies(settings.defaults(**own) | given)
         cells = [cell for study in studies for cell in study.cells]
         # In the preset they are called as the suite, own data as the benchmark's row.
         names = (c.suite if c.suite != "own" else c.benchmark.rpartition("-")[0] for c in cells)

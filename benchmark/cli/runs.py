@@ -291,20 +291,20 @@ def _size(megabytes: float) -> str:
 
 def show_settings(args: argparse.Namespace, console: Console) -> int:
     """Prints every setting of a run or grid, its value and where that comes from."""
-    flags = settings.from_flags(args)
-    found = [("", settings.defaults() | settings.from_file(args) | flags)]
-    if args.grid is not None:
-        from benchmark.planning.gridfile import grid_path, read_grid
-        from benchmark.planning.plan import settings_of
+    from benchmark.planning.gridfile import given, grid_path, read_grid, settings_of
 
+    said = given(args)
+    found = [("", settings.defaults() | said)]
+    if args.grid is not None:
         grid = read_grid(grid_path(args.grid))
         found = [("", settings_of(grid, args))]
         for number, include in enumerate(grid.includes, start=1):
+            flags = {name for name, traced in said.items() if traced.is_flag}
             kept = {name: traced for name, traced in include.items() if name not in flags}
             found.append((f"include {number}: ", kept))
         for number, rule in enumerate(grid.exclude, start=1):
-            said = "; ".join(f"{axis} {phrase(named)}" for axis, named in rule.value.items())
-            found.append(("", {f"exclude {number}": replace(rule, value=said)}))
+            each = "; ".join(f"{axis} {phrase(named)}" for axis, named in rule.value.items())
+            found.append(("", {f"exclude {number}": replace(rule, value=each)}))
     rows = [
         (before + name, phrase(traced.value) or "-", traced.origin)
         for before, block in found

@@ -156,7 +156,7 @@ def check_preset(preset: str) -> None:
     known = preset_names()
     if is_file(preset) and not user_path(preset).is_file():
         raise ConfigError(
-            f"there is no preset file {preset} (--preset); queryshift tune --method NAME "
+            f"there is no preset file {preset}; queryshift tune --method NAME "
             f"writes one, and {', '.join(known)} are shipped"
         )
     if not is_file(preset) and preset not in known:

@@ -294,8 +294,6 @@ SETTINGS = {entry.name: entry for entry in dataclasses.fields(BenchConfig)}
 KINDS = {name: entry.metadata["kind"] for name, entry in SETTINGS.items()}
 """Name -> the type of what may be given, which ``validate.check`` takes."""
 
-_ALL = mapping(KINDS)
-
 
 def flag_of(name: str) -> str:
     """The flag that gives a setting.
@@ -344,6 +342,11 @@ class Traced:
         """File and line; "" where no file says it."""
         return self.origin if ":" in self.origin else ""
 
+    @property
+    def is_flag(self) -> bool:
+        """Whether a flag says it."""
+        return self.origin.startswith("--")
+
 
 def defaults(**preset: Any) -> dict[str, Traced]:
     """Every setting's default; ``preset`` holds a command's own."""
@@ -352,8 +355,14 @@ def defaults(**preset: Any) -> dict[str, Traced]:
     return {name: Traced(getattr(plain, name), "default") for name in SETTINGS} | own
 
 
-def from_file(args: argparse.Namespace) -> dict[str, Traced]:
+def from_file(
+    args: argparse.Namespace, kinds: Mapping[str, Any] | None = None
+) -> dict[str, Traced]:
     """The settings in the file that ``--config`` names; none where it was not given.
+
+    Args:
+        args: the parsed command line.
+        kinds: name -> type of what may be given, ``KINDS`` by default.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong type or range, an unreadable file.
@@ -362,7 +371,7 @@ def from_file(args: argparse.Namespace) -> dict[str, Traced]:
     if path is None:
         return {}
     document = read_document(user_path(path))
-    return traced(document, document.check(_ALL))
+    return traced(document, document.check(mapping(kinds or KINDS)))
 
 
 def traced(document: Document, values: Mapping[str, Any], at: Place = ()) -> dict[str, Traced]:
@@ -373,14 +382,16 @@ def traced(document: Document, values: Mapping[str, Any], at: Place = ()) -> dic
     }
 
 
-def from_flags(args: argparse.Namespace) -> dict[str, Traced]:
-    """The settings given as flags, false, zero and empty ones included.
+def from_flags(
+    args: argparse.Namespace, kinds: Mapping[str, Any] | None = None
+) -> dict[str, Traced]:
+    """The settings given as flags, false, zero and empty ones included; as ``from_file``.
 
     Raises:
         ConfigError: a value of the wrong type or range.
     """
     return {
-        name: Traced(check(KINDS[name], getattr(args, name), flag_of(name)), flag_of(name))
-        for name in SETTINGS
+        name: Traced(check(kind, getattr(args, name), flag_of(name)), flag_of(name))
+        for name, kind in (kinds or KINDS).items()
         if name in args
     }

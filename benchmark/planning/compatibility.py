@@ -149,7 +149,7 @@ def check_effects(settings: Mapping[str, Traced], cells: Sequence[Cell]) -> None
         ConfigError: says which, where and why.
     """
     default = BenchConfig()
-    flags = {name for name, given in settings.items() if given.origin.startswith("--")}
+    flags = {name for name, given in settings.items() if given.is_flag}
     for name, (inert, reason) in INERT.items():
         given = settings.get(name)
         if given is None or given.value == getattr(default, name) or not cells:
@@ -201,67 +201,64 @@ Selection = list[tuple[BenchmarkCard, tuple[str, ...]]]
 """The benchmarks of a run, each with the names of its shifts."""
 
 
-def select(config: BenchConfig) -> Selection:
-    """The benchmarks that flags ask for, each with those of the shifts that fit it.
+def select(config: BenchConfig, *, strict: bool = True) -> Selection:
+    """The benchmarks that are asked for, each with its shifts.
+
+    Args:
+        config: the settings.
+        strict: each with those shifts that fit it, as flags have it, and one that fits nothing is
+            an error; else with all of them, as a grid has it.
 
     Raises:
-        QueryShiftError: unknown names, or a shift and a benchmark that do not fit.
+        QueryShiftError: unknown names, or (strict) a shift and a benchmark that do not fit.
     """
     cards = _cards(config)
     mixing = [kind for kind in config.stream if kind in MIXING]
-    if ALL in config.shift or (not config.shift and (config.benchmark or mixing)):
-        cards = cards if config.benchmark else cards[:1]
-        return [(card, _own_shifts(config, card)) for card in cards]
-    asked = config.shift or (DEFAULT_SHIFT,)
+    every = ALL in config.shift or (not config.shift and bool(config.benchmark or mixing))
+    asked = [name for name in config.shift if name != ALL] or ([] if every else [DEFAULT_SHIFT])
     shifts = tuple(dict.fromkeys(resolve_shift(config, name) for name in asked))
-    if not config.benchmark:
-        # For each shift the suite's first benchmark that it fits.
-        fitting = (next((c for c in cards if not why_not(c, shift)), None) for shift in shifts)
-        cards = tuple({card.id: card for card in fitting if card}.values()) or cards
-    chosen = [(card, tuple(s for s in shifts if not why_not(card, s))) for card in cards]
+    fitting = {c.id: tuple(s for s in shifts if not strict or not why_not(c, s)) for c in cards}
+    if strict and not config.benchmark:
+        # Of all shifts of a benchmark the suite's first; else for each shift the first it fits.
+        first = (next((c for c in cards if s in fitting[c.id]), None) for s in shifts)
+        cards = cards[:1] if every else tuple({c.id: c for c in first if c}.values()) or cards
     for shift in shifts:
-        if not any(shift in fit for _, fit in chosen):
+        if not any(shift in fitting[card.id] for card in cards):
             raise ConfigError(why_not(cards[0], shift) + fitting_shifts(cards[0]))
-    for card, fit in chosen:
-        if config.benchmark and ALL not in config.benchmark and not fit:
+    found = []
+    for card in cards:
+        fit, own = fitting[card.id], _own_shifts(config, card) if every else ()
+        if config.benchmark and ALL not in config.benchmark and not (fit or own):
             raise ConfigError(why_not(card, shifts[0]) + fitting_shifts(card))
-        if mixing and fit and fit != shifts:
+        if mixing and (fit or own) and fit != shifts:
             wrong = next(why_not(card, shift) for shift in shifts if shift not in fit)
             raise ConfigError(
                 f"a {mixing[0]} stream brings all its shifts to the same queries, but {wrong}; "
                 "name shifts of one modality"
             )
-    return [(card, fit) for card, fit in chosen if fit]
-
-
-def select_all(config: BenchConfig) -> Selection:
-    """The benchmarks that a grid asks for, each with all its shifts, whether they fit or not."""
-    named = [resolve_shift(config, name) for name in config.shift if name != ALL]
-    found = []
-    for card in _cards(config):
-        own = _own_shifts(config, card) if ALL in config.shift else ()
-        found.append((card, tuple(dict.fromkeys((*own, *named)))))
+        if fit or own:
+            found.append((card, tuple(dict.fromkeys((*own, *fit)))))
     return found
 
 
 def _cards(config: BenchConfig) -> tuple[BenchmarkCard, ...]:
-    """The benchmarks that are named, else all of the suite.
+    """The benchmarks that are named, "all" or none standing for all of the suite.
 
     Raises:
         QueryShiftError: unknown names, or a benchmark of another suite.
     """
-    if not config.benchmark or ALL in config.benchmark:
-        default = OWN_DATA if config.ready_made else DEFAULT_SUITE
-        return load_suite(config.suite or default).benchmarks
-    suite = load_suite(config.suite).name if config.suite else ""  # says first if it is unknown
-    cards = tuple({c.id: c for name in config.benchmark for c in members(name)}.values())
+    suite = load_suite(config.suite) if config.suite else None  # says first if it is unknown
+    cards = [card for name in config.benchmark if name != ALL for card in members(name)]
     for card in cards:
-        if suite and card.suite != suite:
+        if suite and card.suite != suite.name:
             raise ConfigError(
                 f"benchmark {card.id!r} is in suite {card.suite!r}, not {config.suite!r}; "
                 f"leave the suite out or say {card.suite!r}"
             )
-    return cards
+    if not cards or ALL in config.benchmark:
+        suite = suite or load_suite(OWN_DATA if config.ready_made else DEFAULT_SUITE)
+        cards = [*suite.benchmarks, *cards]
+    return tuple({card.id: card for card in cards}.values())
 
 
 def members(name: str) -> tuple[BenchmarkCard, ...]:

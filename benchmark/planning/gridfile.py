@@ -7,6 +7,7 @@ models may carry options (several values of one make variants), ``include`` adds
 
 from __future__ import annotations
 
+import argparse
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -21,26 +22,27 @@ from pydantic import AfterValidator, BeforeValidator
 from benchmark.cell import STREAM_OPTIONS
 from benchmark.config.files import Document, read_document, user_path
 from benchmark.config.presets import check_preset, parse
-from benchmark.config.run import INTEGERS, NAME, Traced, names, traced
-from benchmark.config.run import KINDS as SETTINGS
+from benchmark.config.run import (
+    INTEGERS,
+    KINDS,
+    NAME,
+    Traced,
+    defaults,
+    from_file,
+    from_flags,
+    names,
+    traced,
+)
 from benchmark.config.validate import Place, at_commas, mapping, named, one_of, several
 from benchmark.data.card import benchmark_cards
 from benchmark.data.datasets.ready_made import CORRUPTIONS
-from benchmark.errors import UnknownNameError, did_you_mean, shown, unknown
+from benchmark.errors import ConfigError, UnknownNameError, did_you_mean, shown, unknown
 from benchmark.evaluation.stream import KINDS as STREAMS
 from benchmark.evaluation.stream import check_kind
 from benchmark.planning.compatibility import ALL, load_suite, members
-from benchmark.planning.plan import MAX_CELLS, WITH_CHOICES
+from benchmark.planning.plan import COMBINED, MAX_CELLS, WITH_CHOICES, Plan, make_plan
 from benchmark.planning.specs import STREAM_KINDS, Choice
 from benchmark.registry import BENCHMARKS, METHODS, SHIFTS
-
-COMBINED = (
-    *("method", "benchmark", "suite", "shift", "shift_option", "severity", "stream"),
-    *("stream_option", "seed", "model", "pretrained", "transform", "preset", "option"),
-    *("batch_size", "limit", "data", "columns", "gallery", "qrels", "clean", "split"),
-    "unlabelled",
-)
-"""Settings that say what is combined: what an ``include`` may hold."""
 
 _FOLDER = Path(__file__).parent / "grids"
 _WILD = frozenset("*?[")
@@ -102,6 +104,35 @@ def read_grid(path: Path) -> GridFile:
     )
 
 
+def given(args: argparse.Namespace) -> dict[str, Traced]:
+    """What the user says: the file that ``--config`` names, then the flags, which win.
+
+    Raises:
+        ConfigError: an unknown key or name, a value of the wrong type or range.
+    """
+    return {**from_file(args, SETTINGS), **from_flags(args, SETTINGS)}
+
+
+def settings_of(grid: GridFile, args: argparse.Namespace) -> dict[str, Traced]:
+    """Every setting of a grid with its origin: defaults, ``--config``, the grid file, flags."""
+    everything = defaults(method=(ALL,), benchmark=(ALL,), shift=(ALL,))
+    said = given(args)
+    flags = {name: traced for name, traced in said.items() if traced.is_flag}
+    return {**everything, **said, **grid.settings, **flags}
+
+
+def plan_grid(grid: GridFile, args: argparse.Namespace) -> Plan:
+    """All cells of a grid, duplicates removed, what the file excludes left out.
+
+    Raises:
+        ConfigError: as ``make_plan``, or no cell at all.
+    """
+    plan = make_plan(settings_of(grid, args), grid)
+    if not plan.cells:
+        raise ConfigError(f"{grid.path}: nothing is left of the grid; exclude less")
+    return plan
+
+
 def _settings(document: Document, values: Mapping[str, Any], at: Place = ()) -> dict[str, Traced]:
     """Settings with their places; those of ``WITH_CHOICES`` as choices."""
     found = traced(document, values, at)
@@ -138,7 +169,7 @@ def _choice(document: Document, at: Place, kind: str, entry: str | dict[str, Any
     else:
         of_streams = ("batch_size", *STREAM_OPTIONS.get(name, ()))
         own = of_streams if kind == "stream" else ("pretrained", "transform")
-        swept = mapping({key: several({**SETTINGS, **STREAM_KINDS}[key]) for key in own})
+        swept = mapping({key: several({**KINDS, **STREAM_KINDS}[key]) for key in own})
         options = document.check(swept, place, owner)
     return Choice(name, options, document.where(place))
 
@@ -149,14 +180,8 @@ def _choice(document: Document, at: Place, kind: str, entry: str | dict[str, Any
 @functools.cache
 def _grid() -> Any:
     """The type of a grid file; names are looked up when one is read."""
-    settings = {
-        **SETTINGS,
-        **{name: _entries(name) for name in WITH_CHOICES},
-        "benchmark": names(_or_all(members)),
-        "shift": names(_or_all(_shift)),
-        "suite": Annotated[str, AfterValidator(named(load_suite))],
-        "preset": Annotated[str, AfterValidator(named(check_preset))],
-    }
+    entries = {name: _entries(name) for name in WITH_CHOICES}
+    settings = {**SETTINGS, **entries, "benchmark": names(_or_all(members))}
     rule: Any = mapping(
         {
             **{name: _patterns(name) for name in (*_NAMED, "model")},
@@ -196,6 +221,22 @@ def _shift(name: str) -> str:
     alone = name in CORRUPTIONS and name not in SHIFTS
     return name if alone else SHIFTS.resolve(name)
 
+
+def _or_empty(known: Callable[[str], object]) -> Any:
+    check: Any = named(lambda name: known(name) if name else None)
+    return Annotated[str, AfterValidator(check)]
+
+
+SETTINGS: dict[str, Any] = {
+    **KINDS,
+    "method": names(_or_all(METHODS.resolve)),
+    "shift": names(_or_all(_shift)),
+    "stream": names(check_kind),
+    "suite": _or_empty(load_suite),
+    "preset": _or_empty(check_preset),
+}
+"""As ``config.run.KINDS``, names looked up; but benchmarks may be those of a suite file that is
+known once all else has been read."""
 
 _NAMED: dict[str, Callable[[], Iterable[str]]] = {
     "method": METHODS.names,

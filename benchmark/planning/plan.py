@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
@@ -23,7 +22,7 @@ from benchmark.cell import (
     file_name,
 )
 from benchmark.config.presets import PUBLISHED, Place
-from benchmark.config.run import BenchConfig, Traced, defaults, from_file, from_flags
+from benchmark.config.run import BenchConfig, Traced
 from benchmark.data.card import SEPARATOR, BenchmarkCard
 from benchmark.errors import ConfigError
 from benchmark.evaluation.stream import MIXING, check_stream, summary
@@ -34,7 +33,6 @@ from benchmark.planning.compatibility import (
     check_model,
     facts,
     select,
-    select_all,
     why_not,
 )
 from benchmark.planning.specs import (
@@ -61,6 +59,14 @@ _UNSAID = ("default", "this command")
 
 WITH_CHOICES = ("method", "stream", "model")
 """Settings whose names may carry options in a grid file."""
+
+COMBINED = (
+    *("method", "benchmark", "suite", "shift", "shift_option", "severity", "stream"),
+    *("stream_option", "seed", "model", "pretrained", "transform", "preset", "option"),
+    *("batch_size", "limit", "data", "columns", "gallery", "qrels", "clean", "split"),
+    "unlabelled",
+)
+"""Settings that say what is combined: what an ``include`` of a grid file may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,51 +116,32 @@ def plan_flags(settings: Mapping[str, Traced]) -> Plan:
 
     Raises:
         QueryShiftError: an unknown name, or a combination that cannot be run.
-        ShiftError: a severity that a shift does not have.
     """
-    plan = _plan(settings)
+    plan = make_plan(settings)
     if not plan.possible:
         raise ConfigError(plan.cells[0].reason)
     return plan
 
 
-def plan_grid(grid: GridFile, args: argparse.Namespace) -> Plan:
-    """All cells of a grid, duplicates removed, what the file excludes left out.
+def make_plan(settings: Mapping[str, Traced], grid: GridFile | None = None) -> Plan:
+    """The cells of the settings and of a grid's includes, each once, without the excluded ones.
 
     Raises:
-        ConfigError: an unknown name or option, a value that does not fit, or no cell at all.
+        ConfigError: an unknown name or option, a value that does not fit, more cells than a run may
+            have, or a rule of ``exclude`` that applies to none, though no flag picks among them.
     """
-    plan = _plan(settings_of(grid, args), grid)
-    if not plan.cells:
-        raise ConfigError(f"{grid.path}: nothing is left of the grid; exclude less")
-    return plan
-
-
-def settings_of(grid: GridFile, args: argparse.Namespace) -> dict[str, Traced]:
-    """Every setting of a grid with its origin: defaults, ``--config``, the grid file, flags."""
-    return {
-        **defaults(method=(ALL,), benchmark=(ALL,), shift=(ALL,)),
-        **from_file(args),
-        **grid.settings,
-        **from_flags(args),
-    }
-
-
-def _plan(settings: Mapping[str, Traced], grid: GridFile | None = None) -> Plan:
-    """The cells of the settings and of a grid's includes, each once.
-
-    Raises:
-        ConfigError: more cells than a run may have.
-    """
-    flags = {name: traced for name, traced in settings.items() if traced.origin[:2] == "--"}
+    flags = {name: traced for name, traced in settings.items() if traced.is_flag}
     texts, found, rows = PartTexts(), dict[Hashable, Planned](), dict[str, str]()
+    rules, applied = grid.exclude if grid else (), set[int]()
     heeding: list[Cell] = []
     for include in ({}, *(grid.includes if grid else ())):
         own, possible = {**include, **flags}, list[Cell]()
-        for one in _block({**settings, **own}, flags, strict=grid is None):
+        for one in _block({**settings, **own}, strict=grid is None):
             possible += [] if one.reason else [one.cell]
             rows[one.cell.benchmark] = one.row
-            if not any(_applies(rule.value, one) for rule in (grid.exclude if grid else ())):
+            hits = [i for i, rule in enumerate(rules) if _applies(rule.value, one)]
+            applied.update(hits)
+            if not hits:
                 found.setdefault(texts.identity(one.cell), one)
             if len(found) > MAX_CELLS:
                 raise ConfigError(
@@ -165,6 +152,9 @@ def _plan(settings: Mapping[str, Traced], grid: GridFile | None = None) -> Plan:
         check_effects(own, possible)
         heeding += possible
     check_effects(settings, heeding)
+    for rule in (rule for i, rule in enumerate(rules) if i not in applied):
+        if not flags.keys() & set(COMBINED):
+            raise ConfigError(f"{rule.origin}: this excludes no cell of the grid; leave it out")
     return Plan(grid.path.stem if grid else "", _plain(settings), tuple(found.values()), rows)
 
 
@@ -186,9 +176,12 @@ def _choices(traced: Traced) -> tuple[Choice, ...]:
     return tuple(Choice(one, where=where) if isinstance(one, str) else one for one in values)
 
 
-def _block(
-    settings: Mapping[str, Traced], flags: Collection[str], *, strict: bool
-) -> Iterator[Planned]:
+def _place(settings: Mapping[str, Traced], *names: str) -> str:
+    """File and line of the first of some settings that the user gave; "" where a flag says it."""
+    return next((settings[n].line for n in names if settings[n].origin not in _UNSAID), "")
+
+
+def _block(settings: Mapping[str, Traced], *, strict: bool) -> Iterator[Planned]:
     """The cells of one block: that of the flags, of a grid file's top, or of an include.
 
     Those that cannot be run come with the reason. Cells that share data, gallery embeddings and
@@ -196,13 +189,11 @@ def _block(
 
     Args:
         settings: every setting.
-        flags: those that were given as flags.
         strict: a shift or stream that cannot be run is an error, not a reason to skip its cells.
 
     Raises:
         QueryShiftError: an unknown name, an option that nothing has, benchmarks that do not go
             together in an interleaved stream, or (strict) a stream that cannot be run.
-        ShiftError: a severity that a shift does not have (strict).
     """
     said = {name for name, traced in settings.items() if traced.origin not in _UNSAID}
     choices: Mapping[str, Sequence[Choice]]
@@ -213,15 +204,18 @@ def _block(
 
         with located(settings["data"].line):
             config, choices = with_own_data(config, choices, said)
-    selection = select(config) if strict else select_all(config)
-    methods = method_variants(choices["method"], config, flags)
-    streams = list(stream_specs(choices["stream"], config, flags))
+    with located(_place(settings, "benchmark", "shift")):
+        selection = select(config, strict=strict)
+    methods = method_variants(choices["method"], settings["option"])
+    shared = replace(settings["stream_option"], value=config.stream_option)
+    streams = list(stream_specs(choices["stream"], config.batch_size, shared))
     models = [
         (replace(config, model="" if one.name == OWN_BACKBONE else one.name, **own), one.where)
         for one in choices["model"]
         for own in one.variants()
     ]
-    check_shift_options(config, [name for _, shifts in selection for name in shifts])
+    every_shift = [name for _, shifts in selection for name in shifts]
+    check_shift_options(settings["shift_option"], config.ready_made, every_shift)
     for stream, where in streams:
         if stream.kind == INTERLEAVED:
             for own, _ in models:
@@ -237,9 +231,10 @@ def _block(
                 check_model(backbone)
             unable, row = why_not(card, backbone), card.row or card.id
             for stream, shift, problem in _with_shifts(alone, own, card, shifts):
-                if problem is not None and strict:
-                    raise problem
-                reason = unable or str(problem or "")
+                reason = unable or problem
+                if problem and strict:
+                    with located(_place(settings, "severity", "stream")):
+                        raise ConfigError(problem)
                 for cell in _cells(methods, own, card, backbone, stream, [shift]):
                     yield Planned(cell, row, reason)
 
@@ -267,13 +262,13 @@ def _together(
     """The card that stands for all benchmarks of one stream, their backbone and their shifts.
 
     Raises:
-        ConfigError: a single benchmark, or benchmarks that do not go together.
-        ShiftError: a severity that a shift does not have.
+        ConfigError: a single benchmark, benchmarks that do not go together, or a severity that a
+            shift does not have.
     """
     cards = [card for card, _ in selection]
     first, lists = cards[0], [shift_specs(config, card, shifts) for card, shifts in selection]
     for problem in (problem for found in lists for _, problem in found if problem):
-        raise problem
+        raise ConfigError(problem)
     if len(cards) < 2:
         raise ConfigError(
             f"an interleaved stream needs at least two benchmarks, not {first.id!r} alone: "
@@ -301,10 +296,10 @@ def _together(
 
 def _with_shifts(
     streams: Sequence[StreamSpec], config: BenchConfig, card: BenchmarkCard, shifts: Sequence[str]
-) -> Iterator[tuple[StreamSpec, ShiftSpec, Exception | None]]:
+) -> Iterator[tuple[StreamSpec, ShiftSpec, str]]:
     """Each stream with each of the shifts, or with all where they are its domains.
 
-    With them the error where their cells cannot be run.
+    With them the reason where their cells cannot be run, or "".
     """
     for stream in streams:
         if stream.kind == "gradual":
@@ -319,14 +314,14 @@ def _with_shifts(
 
 def _with_domains(
     stream: StreamSpec, config: BenchConfig, card: BenchmarkCard, shifts: Sequence[str]
-) -> tuple[StreamSpec, ShiftSpec, Exception | None]:
+) -> tuple[StreamSpec, ShiftSpec, str]:
     found = shift_specs(config, card, shifts)
     filled = replace(stream, domains=tuple(spec for spec, _ in found))
-    problem = next((wrong for _, wrong in found if wrong), None)
+    problem = next((wrong for _, wrong in found if wrong), "")
     try:
         check_stream(filled)
     except ConfigError as error:
-        problem = problem or error
+        problem = problem or str(error)
     return filled, summary(filled.domains), problem
 
 

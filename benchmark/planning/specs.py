@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -31,7 +31,7 @@ from benchmark.config.presets import (
     resolve,
 )
 from benchmark.config.run import KINDS as SETTINGS
-from benchmark.config.run import BenchConfig
+from benchmark.config.run import BenchConfig, Traced
 from benchmark.config.validate import check, kinds_of, mapping
 from benchmark.data.card import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
@@ -122,11 +122,13 @@ def device_name(wanted: str) -> str:
 
 
 def method_variants(
-    choices: Sequence[Choice], config: BenchConfig, flags: Collection[str]
+    choices: Sequence[Choice], given: Traced
 ) -> Callable[[Place, str], tuple[MethodSpec, ...]]:
     """The methods of a block, every variant with its options resolved; ``source`` first.
 
-    Options that are given for all methods win over a method's own if they come from a flag.
+    Args:
+        choices: the methods.
+        given: options for all of them; they win over a method's own if they come from a flag.
 
     Returns:
         What gives the methods with the options that a preset has for a place.
@@ -139,8 +141,7 @@ def method_variants(
         named = METHODS.usable() if choice.name == ALL else [METHODS.resolve(choice.name)]
         expanded += [replace(choice, name=name) for name in named]
     kinds = {choice.name: METHODS.get(choice.name) for choice in expanded}
-    given, flagged = config.option, "option" in flags
-    by_hand = {name: applicable(kind.Options, given) for name, kind in kinds.items()}
+    by_hand = {name: applicable(kind.Options, given.value) for name, kind in kinds.items()}
     _check_shared("method", given, {name: kind.Options for name, kind in kinds.items()})
 
     @cache
@@ -149,7 +150,7 @@ def method_variants(
         for choice in expanded:
             name, kind = choice.name, kinds[choice.name]
             for own in choice.variants():
-                values, version = _merged(own, by_hand[name], flagged), kind.card.version
+                values, version = _merged(own, by_hand[name], given), kind.card.version
                 made = resolve(name, kind.Options, preset, place, values, version=version)
                 found.append(made)
         return tuple(found)
@@ -172,29 +173,28 @@ def untuned(cells: Iterable[Cell]) -> tuple[str, ...]:
 
 
 def stream_specs(
-    choices: Sequence[Choice], config: BenchConfig, flags: Collection[str]
+    choices: Sequence[Choice], batch_size: int, given: Traced
 ) -> Iterator[tuple[StreamSpec, str]]:
     """The streams with their options, without domains, each with its place in the file.
 
-    Options are as those of ``method_variants``.
+    Options that are given for all are as those of ``method_variants``.
 
     Raises:
         ConfigError: an unknown kind, or a value that does not fit.
         UnknownNameError: an option that none of the kinds has.
     """
-    given, flagged = config.stream_option, "stream_option" in flags
     kinds = [choice.name for choice in choices]
     for kind in kinds:
         check_kind(kind)
-    known = {name: Any for kind in kinds for name in STREAM_OPTIONS.get(kind, ())}
-    check(mapping(known), dict(given), owner=f"stream {','.join(kinds)}")
+    known = {name: STREAM_KINDS[name] for kind in kinds for name in STREAM_OPTIONS.get(kind, ())}
+    check(mapping(known), dict(given.value), given.line, owner=f"stream {','.join(kinds)!r}")
     for choice in choices:
         kind, names = choice.name, set(STREAM_OPTIONS.get(choice.name, ()))
-        if kind in MIXING and not set(kinds) <= set(MIXING) and given.get(_KEY) != DOMAIN:
+        if kind in MIXING and not set(kinds) <= set(MIXING) and given.value.get(_KEY) != DOMAIN:
             names.discard(_KEY)  # meant for the correlated streams beside them
-        shared = {name: value for name, value in given.items() if name in names}
+        shared = {name: value for name, value in given.value.items() if name in names}
         for own in choice.variants():
-            values = {"batch_size": config.batch_size, **_merged(own, shared, flagged)}
+            values = {"batch_size": batch_size, **_merged(own, shared, given)}
             with located(choice.where):
                 found = check(_STREAM, values, owner=f"stream {kind!r}")
                 spec = StreamSpec(kind, **found)
@@ -213,23 +213,21 @@ STREAM_KINDS = {
 _STREAM = mapping(STREAM_KINDS)
 
 
-def _merged(own: Mapping[str, Any], shared: Mapping[str, Any], flagged: bool) -> dict[str, Any]:
+def _merged(own: Mapping[str, Any], shared: Mapping[str, Any], given: Traced) -> dict[str, Any]:
     """A choice's own options and those given for all: a flag's win, a file's give way."""
-    return {**own, **shared} if flagged else {**shared, **own}
+    return {**own, **shared} if given.is_flag else {**shared, **own}
 
 
 def shift_specs(
     config: BenchConfig, card: BenchmarkCard, names: Sequence[str]
-) -> list[tuple[ShiftSpec, Exception | None]]:
+) -> list[tuple[ShiftSpec, str]]:
     """The shifts at each severity, with the benchmark's options resolved.
 
-    One that cannot hit the benchmark's queries, or a severity that a shift does not have, comes
-    with the error that says so.
+    With them the reason why one cannot hit the benchmark's queries or has no such severity, or "".
     """
-    found: list[tuple[ShiftSpec, Exception | None]] = []
+    found: list[tuple[ShiftSpec, str]] = []
     for name in names:
-        reason = why_not(card, name)
-        unfit = ConfigError(reason) if reason else None
+        unfit = why_not(card, name)
         # The benchmark's, or the nearest below it that the shift has (sentence level: only 1).
         known = facts(name).severities
         usual = max((s for s in known if s <= card.severity), default=known[0])
@@ -244,43 +242,44 @@ def shift_specs(
         own = {**kind.fitting(card.shift_options, by_hand), **by_hand}
         values = complete(kind.Options, own, f"shift {name!r}")
         for severity in wanted:
-            problem: Exception | None = unfit
+            problem = unfit
             try:
                 kind.check_severity(severity)
             except ShiftError as error:
-                problem = unfit or error
+                problem = unfit or str(error)
             found.append((ShiftSpec(name, severity, values, kind.card.version), problem))
     return found
 
 
-def check_shift_options(config: BenchConfig, names: Sequence[str]) -> None:
+def check_shift_options(given: Traced, ready_made: str, names: Sequence[str]) -> None:
     """Refuses options for queries that are ready-made, and those that no shift of the run has.
 
     Raises:
         ConfigError: says which.
     """
-    if config.shift_option and config.ready_made:
+    if given.value and ready_made:
         raise ConfigError("ready-made queries take no shift options; leave --shift-option out")
-    if config.shift_option:
-        kinds = {name: SHIFTS.get(name).Options for name in names}
-        _check_shared("shift", config.shift_option, kinds)
+    if given.value:
+        _check_shared("shift", given, {name: SHIFTS.get(name).Options for name in names})
 
 
-def _check_shared(what: str, given: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
-    """Each option that is given for all methods or shifts must be one of some of them.
+def _check_shared(what: str, given: Traced, kinds: Mapping[str, type]) -> None:
+    """Each option that is given for all methods or shifts must fit those that have it.
 
     Raises:
-        UnknownNameError: it is not.
+        UnknownNameError: none has it.
+        ConfigError: its value is none for one of them.
     """
     known = {name: own for name, kind in kinds.items() if (own := option_names(kind))}
     every = sorted({name for own in known.values() for name in own})
-    for key in (key for key in given if key not in every):
-        if len(known) < 2:  # the error says its options
-            only = next(iter(known or kinds))
-            parse(kinds[only], {key: given[key]}, f"{what} {only!r}")
+    only = next(iter(known or kinds)) if len(known) < 2 else ""
+    for name, kind in kinds.items():  # of a single one the error says its options
+        heard = given.value if name == only else applicable(kind, given.value)
+        parse(kind, heard, f"{what} {name!r}", given.line)
+    for key in (key for key in given.value if key not in every):
         raise UnknownNameError(
-            f"none of the {what}s has an option {key!r}{did_you_mean(key, every)} "
-            f"(queryshift show {what.upper()})"
+            f"{given.line}{': ' if given.line else ''}none of the {what}s has an option {key!r}"
+            f"{did_you_mean(key, every)} (queryshift show {what.upper()})"
         )
 
 

@@ -20,8 +20,7 @@ from benchmark.cell import Cell, Record, Status
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.resources import Resources
 from benchmark.executors import identify
-from benchmark.planning.gridfile import read_grid
-from benchmark.planning.plan import plan_grid
+from benchmark.planning.gridfile import plan_grid, read_grid
 from benchmark.store.records import sealed
 from benchmark.store.run_store import RunStore
 

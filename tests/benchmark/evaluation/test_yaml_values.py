@@ -12,8 +12,8 @@ from benchmark.cli.main import main
 from benchmark.config.files import MAX_BYTES, read_document
 from benchmark.config.run import from_file
 from benchmark.errors import ConfigError
-from benchmark.planning.gridfile import read_grid
-from benchmark.planning.plan import MAX_CELLS, plan_grid
+from benchmark.planning.gridfile import plan_grid, read_grid
+from benchmark.planning.plan import MAX_CELLS
 
 GRID = "suite: mini\nbenchmark: mini-coco-c-image\nshift: gaussian_noise\n"
 

@@ -12,8 +12,16 @@ import pytest
 from benchmark.config.run import BenchConfig
 from benchmark.data.card import load_suite
 from benchmark.errors import ConfigError, UnknownNameError
-from benchmark.planning.gridfile import GridFile, grid_names, grid_path, read_grid
-from benchmark.planning.plan import Plan, plan_grid, settings_of
+from benchmark.planning.gridfile import (
+    GridFile,
+    given,
+    grid_names,
+    grid_path,
+    plan_grid,
+    read_grid,
+    settings_of,
+)
+from benchmark.planning.plan import Plan
 from methods import BUILTINS
 from tests.benchmark.fakes import plan
 
@@ -286,6 +294,38 @@ def test_excluded_cells_are_left_out(planned):
     )
     with pytest.raises(ConfigError, match="nothing is left of the grid"):
         planned(SMALL + "exclude:\n  - {method: '*'}\n")
+
+
+@pytest.mark.parametrize("rule", ["{seed: 7}", "{model: no-such}", "{method: source, seed: 1}"])
+def test_a_rule_that_excludes_nothing_is_refused_unless_a_flag_picks_cells(planned, rule):
+    text = SMALL + f"exclude:\n  - {{seed: 3}}\n  - {rule}\nmethod: tent\nseed: [0, 3]\n"
+    with pytest.raises(ConfigError, match=r"my\.yaml:7: this excludes no cell of the grid"):
+        planned(text)
+    assert planned(text, seed="0", threads="1").cells
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("option: {lr: [1, 2]}", 5, "option 'lr' of method 'tent': expected a finite number"),
+        ("option: {lrr: 1}", 5, "none of the methods has an option 'lrr'; did you mean 'lr'"),
+        ("shift_option: {size: 1}", 5, "shift 'contrast' has no option 'size'"),
+        ("stream: correlated\nstream_option: {delta: x}", 6, "option 'delta' of stream"),
+    ],
+)
+def test_a_fault_in_options_for_all_is_said_with_its_line(planned, text, line, said):
+    with pytest.raises(ConfigError, match=said) as error:
+        planned(SMALL + text + "\nmethod: [tent, tcr]\n")
+    assert f"my.yaml:{line}: " in str(error.value)
+
+
+def test_names_in_a_file_of_settings_and_in_flags_are_looked_up_where_they_stand(tmp_path):
+    (tmp_path / "run.yaml").write_text("seed: 1\nmethod: tnet\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"run\.yaml:2: 'method': unknown method 'tnet'; did"):
+        given(argparse.Namespace(config=str(tmp_path / "run.yaml")))
+    with pytest.raises(ConfigError, match="--shift: unknown shift 'gausian'; did you mean"):
+        given(argparse.Namespace(shift="all,gausian"))
+    assert given(argparse.Namespace(suite="", preset=""))["suite"].value == ""
 
 
 def test_a_row_stands_for_both_of_its_directions_also_in_excludes(planned):

@@ -14,8 +14,7 @@ from benchmark.cli.main import main
 from benchmark.config.run import BenchConfig
 from benchmark.errors import ConfigError
 from benchmark.executors import check_settings
-from benchmark.planning.gridfile import read_grid
-from benchmark.planning.plan import plan_grid
+from benchmark.planning.gridfile import plan_grid, read_grid
 from tests.benchmark.fakes import plan
 
 

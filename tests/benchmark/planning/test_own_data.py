@@ -15,8 +15,8 @@ from benchmark.data.card import benchmark_card
 from benchmark.data.own.source import OwnSource
 from benchmark.errors import ConfigError, DataError, QueryShiftError
 from benchmark.evaluation.builders import default_resources
-from benchmark.planning.gridfile import read_grid
-from benchmark.planning.plan import Plan, plan_flags, plan_grid
+from benchmark.planning.gridfile import plan_grid, read_grid
+from benchmark.planning.plan import Plan, plan_flags
 from benchmark.registry import BENCHMARKS
 from tests.benchmark.fixtures_own import COLOURS, make_pairs, make_pictures, write_csv
 

@@ -15,7 +15,6 @@ from benchmark.planning.compatibility import select
 from benchmark.planning.plan import run_name
 from benchmark.planning.specs import backbone_spec, device_name
 from benchmark.registry import METHODS
-from shifts.base import ShiftError
 from tests.benchmark.fakes import plan
 
 
@@ -71,6 +70,11 @@ def test_method_and_source_differ_in_the_method_alone():
         ),
         ({"suite": "paper", "shift": ("contrast",)}, {"coco-c-image": ("contrast",)}),
         ({"benchmark": ("base2coco-i2t",)}, {"base2coco-i2t": ("none",)}),
+        # What is named beside "all" is neither lost nor taken twice.
+        (
+            {"benchmark": ("mini-cirr-c",), "shift": ("all", "none")},
+            {"mini-cirr-c": ("composed", "none")},
+        ),
     ],
 )
 def test_which_shifts_run_on_which_benchmarks(settings, expected):
@@ -93,6 +97,9 @@ def test_which_shifts_run_on_which_benchmarks(settings, expected):
             "there nothing is corrupted",
         ),
         ({"suite": "mini", "benchmark": ("coco-c-image",)}, "is in suite 'paper', not 'mini'"),
+        ({"suite": "mini", "benchmark": ("all", "coco-c-image")}, "is in suite 'paper'"),
+        ({"benchmark": ("all", "coco")}, "unknown benchmark 'coco'"),
+        ({"benchmark": ("mini-coco-c-image",), "shift": ("all", "ocr")}, "works on text queries"),
         (
             {"stream": ("mixed",), "shift": ("contrast", "char_swap")},
             "a mixed stream brings all its shifts to the same queries, but shift 'char_swap' works",
@@ -136,7 +143,7 @@ def test_shift_options_come_from_the_benchmark():
     ("shift", "severity"), [("gaussian", 6), ("gaussian", 0), ("char_swap", 8)]
 )
 def test_a_severity_that_a_shift_does_not_have(shift, severity):
-    with pytest.raises(ShiftError, match=f"no severity {severity}"):
+    with pytest.raises(ConfigError, match=f"no severity {severity}"):
         planned(shift=(shift,), severity=(severity,))
 
 

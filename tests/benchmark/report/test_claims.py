@@ -345,7 +345,7 @@ def test_the_page_shows_every_part_and_escapes_what_it_is_given(tmp_path: Path) 
 
 def test_the_grid_has_every_cell_that_a_claim_needs() -> None:
     from benchmark.cli.bundled import ClaimsPage
-    from benchmark.planning.plan import plan_grid
+    from benchmark.planning.gridfile import plan_grid
 
     words = ["--device", "cpu"]
     plan = plan_grid(read_grid(grid_path("claims")), ClaimsPage().parser().parse_args(words))
