@@ -114,13 +114,12 @@ class Bench(Command):
         Raises:
             QueryShiftError: what is wrong in the flags, or in a file with its line.
         """
-        from benchmark.planning.gridfile import given as given_in
-        from benchmark.planning.gridfile import grid_path, plan_grid, read_grid
+        from benchmark.planning import gridfile
         from benchmark.planning.plan import plan_flags
 
         own, args, console = self.own, self.args, self.console
-        given = given_in(args)  # a typo is said before anything imports torch
-        grid = None if args.grid is None else read_grid(grid_path(args.grid))
+        given = gridfile.given(args)  # a typo is said before anything imports torch
+        grid = None if args.grid is None else gridfile.read_grid(gridfile.grid_path(args.grid))
         if "suite" in given and not {"benchmark", "shift"} & set(given):
             own = SUITE  # alone it stands for all its benchmarks
         self.by_row = bool(own) or grid is not None
@@ -132,7 +131,9 @@ class Bench(Command):
                 line = f"planning; then a line every {EVERY:.0f} s"
                 say(console_over(Output(sys.stderr)), line)
         with busy:
-            return plan_grid(grid, args) if grid else plan_flags(settings.defaults(**own) | given)
+            if grid is not None:
+                return gridfile.plan_grid(grid, args)
+            return plan_flags(settings.defaults(**own) | given)
 
     def report(self, plan: RunPlan, records: Sequence[Record], store: RunStore) -> None:
         """Prints the table of the run's cells; writes the files that are out of date."""

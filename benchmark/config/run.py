@@ -355,14 +355,12 @@ def defaults(**preset: Any) -> dict[str, Traced]:
     return {name: Traced(getattr(plain, name), "default") for name in SETTINGS} | own
 
 
-def from_file(
-    args: argparse.Namespace, kinds: Mapping[str, Any] | None = None
-) -> dict[str, Traced]:
+def from_file(args: argparse.Namespace, kinds: Mapping[str, Any] = KINDS) -> dict[str, Traced]:
     """The settings in the file that ``--config`` names; none where it was not given.
 
     Args:
         args: the parsed command line.
-        kinds: name -> type of what may be given, ``KINDS`` by default.
+        kinds: name -> type of what may be given.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong type or range, an unreadable file.
@@ -371,7 +369,7 @@ def from_file(
     if path is None:
         return {}
     document = read_document(user_path(path))
-    return traced(document, document.check(mapping(kinds or KINDS)))
+    return traced(document, document.check(mapping(kinds)))
 
 
 def traced(document: Document, values: Mapping[str, Any], at: Place = ()) -> dict[str, Traced]:
@@ -382,9 +380,7 @@ def traced(document: Document, values: Mapping[str, Any], at: Place = ()) -> dic
     }
 
 
-def from_flags(
-    args: argparse.Namespace, kinds: Mapping[str, Any] | None = None
-) -> dict[str, Traced]:
+def from_flags(args: argparse.Namespace, kinds: Mapping[str, Any] = KINDS) -> dict[str, Traced]:
     """The settings given as flags, false, zero and empty ones included; as ``from_file``.
 
     Raises:
@@ -392,6 +388,6 @@ def from_flags(
     """
     return {
         name: Traced(check(kind, getattr(args, name), flag_of(name)), flag_of(name))
-        for name, kind in (kinds or KINDS).items()
+        for name, kind in kinds.items()
         if name in args
     }

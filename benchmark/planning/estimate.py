@@ -54,7 +54,7 @@ def forecast(plan: Plan, folder: Path) -> dict[str, Any]:
     rows: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     to_do = set(map(id, waiting))
     for one in plan.cells:
-        cell, row = one.cell, rows[plan.rows[one.cell.benchmark]]
+        cell, row = one.cell, rows[one.row]
         new = {"possible": 0, "to_run": 0, "skipped": 0, "seconds": 0.0}
         counts = row.setdefault(cell.method.name, new)
         counts["skipped" if one.reason else "possible"] += 1

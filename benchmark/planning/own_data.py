@@ -56,14 +56,13 @@ def with_own_data(
 
     source = source_of(config)
     found = understand(source)
-    names = ["" if one.name == OWN_BACKBONE else one.name for one in choices["model"]]
     every = config.shift == (ALL,) and "shift" not in given  # as of a grid that names none
     wanted = replace(
         config,
         data=source.text,
         benchmark=() if ALL in config.benchmark else config.benchmark,
         shift=() if every else config.shift,
-        model=names[0],
+        model=choices["model"][0].name,
     )
     apart = bool(source.clean) or source.unlabelled  # a query log is shifted as it is
     settled = completed(wanted, given, found, clean_apart=apart)
@@ -72,10 +71,7 @@ def with_own_data(
     streams = choices["stream"]
     if settled.stream != config.stream:
         streams = [Choice(name) for name in settled.stream]
-    models = [
-        replace(choice, name=_model(name, found.task))
-        for choice, name in zip(choices["model"], names, strict=True)
-    ]
+    models = [replace(one, name=_model(one.name, found.task)) for one in choices["model"]]
     return replace(settled, model=""), {**choices, "stream": streams, "model": models}
 
 
@@ -164,7 +160,7 @@ def _model(model: str, task: str) -> str:
     Raises:
         ConfigError: none was asked for; lists what can be had.
     """
-    if model:
+    if model not in ("", OWN_BACKBONE):
         return _EMBEDDED.get(task, model) if model == "mini" else model
     query = next(iter(TASKS[task]))
     card = benchmark_card(f"{PREFIX}x-{TASKS[task][query][1]}")

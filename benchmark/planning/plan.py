@@ -36,7 +36,6 @@ from benchmark.planning.compatibility import (
     why_not,
 )
 from benchmark.planning.specs import (
-    OWN_BACKBONE,
     Choice,
     backbone_spec,
     check_shift_options,
@@ -92,13 +91,16 @@ class Plan:
         name: the grid's, "" of flags.
         config: how to run it (workers, folders ...): the settings outside the includes.
         cells: in the order in which to run them.
-        rows: benchmark id -> its row in the suite's table.
     """
 
     name: str
     config: BenchConfig
     cells: tuple[Planned, ...]
-    rows: Mapping[str, str]
+
+    @property
+    def rows(self) -> dict[str, str]:
+        """Benchmark id -> its row in the suite's table."""
+        return {one.cell.benchmark: one.row for one in self.cells}
 
     @property
     def folder(self) -> str:
@@ -131,14 +133,13 @@ def make_plan(settings: Mapping[str, Traced], grid: GridFile | None = None) -> P
             have, or a rule of ``exclude`` that applies to none, though no flag picks among them.
     """
     flags = {name: traced for name, traced in settings.items() if traced.is_flag}
-    texts, found, rows = PartTexts(), dict[Hashable, Planned](), dict[str, str]()
+    texts, found = PartTexts(), dict[Hashable, Planned]()
     rules, applied = grid.exclude if grid else (), set[int]()
     heeding: list[Cell] = []
     for include in ({}, *(grid.includes if grid else ())):
         own, possible = {**include, **flags}, list[Cell]()
         for one in _block({**settings, **own}, strict=grid is None):
             possible += [] if one.reason else [one.cell]
-            rows[one.cell.benchmark] = one.row
             hits = [i for i, rule in enumerate(rules) if _applies(rule.value, one)]
             applied.update(hits)
             if not hits:
@@ -155,7 +156,7 @@ def make_plan(settings: Mapping[str, Traced], grid: GridFile | None = None) -> P
     for rule in (rule for i, rule in enumerate(rules) if i not in applied):
         if not flags.keys() & set(COMBINED):
             raise ConfigError(f"{rule.origin}: this excludes no cell of the grid; leave it out")
-    return Plan(grid.path.stem if grid else "", _plain(settings), tuple(found.values()), rows)
+    return Plan(grid.path.stem if grid else "", _plain(settings), tuple(found.values()))
 
 
 def _plain(settings: Mapping[str, Traced]) -> BenchConfig:
@@ -169,7 +170,7 @@ def _plain(settings: Mapping[str, Traced]) -> BenchConfig:
 def _choices(traced: Traced) -> tuple[Choice, ...]:
     """Methods, streams or models as choices; those of a grid file are that already."""
     value = traced.value
-    values = (value or OWN_BACKBONE,) if isinstance(value, str) else value
+    values = (value,) if isinstance(value, str) else value
     if ALL in values:
         values = (ALL,)
     where = traced.line
@@ -210,7 +211,7 @@ def _block(settings: Mapping[str, Traced], *, strict: bool) -> Iterator[Planned]
     shared = replace(settings["stream_option"], value=config.stream_option)
     streams = list(stream_specs(choices["stream"], config.batch_size, shared))
     models = [
-        (replace(config, model="" if one.name == OWN_BACKBONE else one.name, **own), one.where)
+        (replace(config, model=one.name, **own), one.where)
         for one in choices["model"]
         for own in one.variants()
     ]
@@ -303,26 +304,24 @@ def _with_shifts(
     """
     for stream in streams:
         if stream.kind == "gradual":
-            for name in shifts:
-                ramp = tuple(sorted(config.severity or facts(name).severities))
-                yield _with_domains(stream, replace(config, severity=ramp), card, (name,))
+            ramps = ((name, sorted(config.severity or facts(name).severities)) for name in shifts)
+            lists = [
+                shift_specs(replace(config, severity=tuple(ramp)), card, (name,))
+                for name, ramp in ramps
+            ]
         elif stream.kind in MIXING and not stream.group_key:
-            yield _with_domains(stream, config, card, shifts)
+            lists = [shift_specs(config, card, shifts)]
         else:
             yield from ((stream, *found) for found in shift_specs(config, card, shifts))
-
-
-def _with_domains(
-    stream: StreamSpec, config: BenchConfig, card: BenchmarkCard, shifts: Sequence[str]
-) -> tuple[StreamSpec, ShiftSpec, str]:
-    found = shift_specs(config, card, shifts)
-    filled = replace(stream, domains=tuple(spec for spec, _ in found))
-    problem = next((wrong for _, wrong in found if wrong), "")
-    try:
-        check_stream(filled)
-    except ConfigError as error:
-        problem = problem or str(error)
-    return filled, summary(filled.domains), problem
+            continue
+        for found in lists:
+            filled = replace(stream, domains=tuple(spec for spec, _ in found))
+            problem = next((wrong for _, wrong in found if wrong), "")
+            try:
+                check_stream(filled)
+            except ConfigError as error:
+                problem = problem or str(error)
+            yield filled, summary(filled.domains), problem
 
 
 def _applies(rule: Mapping[str, tuple[str | int, ...]], planned: Planned) -> bool:

@@ -77,7 +77,7 @@ def backbone_spec(default: BackboneSpec, config: BenchConfig) -> BackboneSpec:
     open_clip model where that is the embedded one.
     """
     spec = replace(default, device=device_name(config.device))
-    if config.model:
+    if config.model not in ("", OWN_BACKBONE):
         name, colon, model = config.model.partition(":")
         if name not in BACKBONES:  # "local-dir:/path" and "hf-hub:name" are models of open_clip
             name, model = "open_clip" if spec.embedded else spec.loader, config.model

@@ -99,15 +99,12 @@ def test_includes_and_excludes(read):
         ("preset: publisht\n", 1, "unknown option preset 'publisht'; did you mean 'published'"),
         ("seed: 0\ninclude:\n  - {workers: 3}\n", 3, "unknown key 'workers'"),
         ("include:\n  - {}\n", 2, "'include': expected a mapping that is not empty"),
-        ("include: tent\n", 1, "'include': expected a list, not 'tent'"),
         ("exclude:\n  - {method: tnet}\n", 2, "unknown method 'tnet'; did you mean 'tent'"),
-        ("exclude:\n  - {benchmark: 'cocoo*'}\n", 2, "applies to no benchmark"),
-        ("exclude: [{stream: Single}]\n", 1, "stream kind 'Single' does not exist; did you mean"),
+        ("exclude:\n  - {benchmark: 'cocoo*'}\n", 2, "unknown benchmark 'cocoo*'; did you mean"),
+        ("exclude: [{stream: Single}]\n", 1, "unknown stream 'Single'; did you mean 'single'"),
         ("exclude:\n  - {metod: tent}\n", 2, "unknown key 'metod'; did you mean 'method'"),
         ("exclude:\n  - {severity: high}\n", 2, "'severity': expected whole numbers"),
-        ("exclude:\n  - {method: [3]}\n", 2, "'method': expected a text, not 3"),
         ("batch-size: 1\nbatch_size: 2\n", 2, "'batch_size': given twice"),
-        ("seed: 0\nseed: 1\n", 2, "already in line 1"),
         ("- seed\n", 1, "expected a mapping"),
     ],
 )
@@ -334,20 +331,12 @@ def test_a_row_stands_for_both_of_its_directions_also_in_excludes(planned):
         *("base2flickr-i2t", "base2flickr-t2i", "base2coco-i2t", "base2coco-t2i")
     ]
     left = planned(text + "exclude:\n  - {benchmark: base2coco}\n")
-    assert set(left.rows) == {
-        "base2flickr-i2t",
-        "base2flickr-t2i",
-        "base2coco-i2t",
-        "base2coco-t2i",
-    }
-    assert {left.rows[p.cell.benchmark] for p in left.cells} == {"base2flickr"}
+    assert left.rows == dict.fromkeys(("base2flickr-i2t", "base2flickr-t2i"), "base2flickr")
 
 
 def test_an_include_adds_its_combinations_once(planned):
-    text = (
-        SMALL + f"method: tent\ninclude:\n  - {{benchmark: {TEXT}, shift: char_swap}}\n  - {{}}\n"
-    )
-    text = text.replace("  - {}\n", "  - {seed: 0}\n")
+    text = f"method: tent\ninclude:\n  - {{benchmark: {TEXT}, shift: char_swap}}\n  - {{seed: 0}}\n"
+    text = SMALL + text
     grid = planned(text)
     assert [(p.cell.benchmark, p.cell.method.name) for p in grid.cells] == [
         *[(IMAGE, "source"), (IMAGE, "tent"), (TEXT, "source"), (TEXT, "tent")]
