@@ -156,12 +156,14 @@ def find(text: str) -> list[tuple[Registry, str]]:
         UnknownNameError: none does.
     """
     kind, slash, name = text.partition("/")
-    chosen = [r for r in REGISTRIES.values() if slash and kind in (r.kind, r.plural)]
-    if chosen:
-        return [(chosen[0], chosen[0].resolve(name))]
-    hits = [(r, r.resolve(text)) for r in REGISTRIES.values() if text in r]
-    rows = (name for name in BENCHMARKS.usable() if BENCHMARKS.get(name).row == text)
-    hits = hits or [(BENCHMARKS, name) for name in rows]
+    among = [r for r in REGISTRIES.values() if slash and kind in (r.kind, r.plural)]
+    name, among = (name, among) if among else (text, list(REGISTRIES.values()))
+    hits = [(r, r.resolve(name)) for r in among if name in r]
+    if not hits and name and BENCHMARKS in among:
+        rows = (one for one in BENCHMARKS.usable() if BENCHMARKS.get(one).row == name)
+        hits = [(BENCHMARKS, one) for one in rows]
+    if not hits and len(among) == 1:
+        among[0].resolve(name)  # says what there is
     if not hits:
         from benchmark.planning.compatibility import open_clip_models
 
@@ -235,12 +237,11 @@ def _layers_of(text: str, pretrained: str) -> Table:
         for side in BACKBONES.info(spec.loader).facts.get("modalities", ("image", "text")):
             with contextlib.suppress(ConfigError):  # a model of another pair of modalities
                 towers[side] = backbone.query_encoder(side)
-    rows = []
-    for side, tower in towers.items():
-        rows += [
-            (side, kind, fate, f"{layers:,}", f"{scalars:,}")
-            for kind, fate, layers, scalars in norm_layers(tower)
-        ]
+    rows = [
+        (side, kind, fate, f"{layers:,}", f"{scalars:,}")
+        for side, tower in towers.items()
+        for kind, fate, layers, scalars in norm_layers(tower)
+    ]
     columns = ("side", "layer", "under adapt=norm", "layers", "numbers")
     return table(columns, rows, title=f"model {text}", numbers=("layers", "numbers"))
 
@@ -249,8 +250,7 @@ def _facts(registry: Registry, name: str) -> Iterator[tuple[str, str]]:
     """What the card says, and each option with its default and meaning."""
     info, thing = registry.info(name), registry.get(name)
     facts: dict[str, Any] = {"from": info.origin, "code": info.target}
-    if info.aliases:
-        facts["also called"] = info.aliases
+    facts["also called"] = info.aliases or None
     card = thing if dataclasses.is_dataclass(thing) else getattr(thing, "card", None)
     if dataclasses.is_dataclass(card):
         facts |= {f.name: getattr(card, f.name) for f in dataclasses.fields(card)}
@@ -332,8 +332,8 @@ def _check(registry: Registry, name: str, console: Console) -> bool:
             from shifts.testing import run_contract
 
             results = [(r.check, r.passed, r.note) for r in run_contract(thing)]
-    ok, failed = Text("ok", style="green"), Text("FAILED", style="red")
-    rows = [(check, ok if good else failed, note) for check, good, note in results]
+    ends = Text("FAILED", style="red"), Text("ok", style="green")
+    rows = [(check, ends[good], note) for check, good, note in results]
     columns = ("check", "", "what it means, or what is wrong")
     console.print(table(columns, rows, title=f"{registry.kind} {name}"))
     return all(good for _, good, _ in results)
@@ -382,8 +382,8 @@ class New(Command):
             raise ConfigError(f"{folder} is there already, and nothing in it was changed")
         camel = "".join(part.capitalize() for part in name.split("_"))
         module = f"queryshift_{name}"
-        facts = {"kind": kind, "name": name, "dashed": name.replace("_", "-")}
-        facts |= {"module": module, "camel": camel}
+        facts = {"kind": kind, "name": name, "module": module, "camel": camel}
+        facts["dashed"] = name.replace("_", "-")
         facts["target"] = {"benchmark": "card", "backbone": "load"}.get(kind, camel)
         files = {"pyproject.toml": "pyproject", f"{module}.py": kind}
         files[f"test_{module}.py"] = f"{kind}_test"

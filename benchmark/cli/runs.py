@@ -157,12 +157,12 @@ class Verify(Command):
         check_effects(given, [stored.cell for stored in cells])
         if args.sample == 1 and config.seed != (0,):
             raise ConfigError("--seed has no effect with --sample 1: all cells are run again")
-        sample = draw(cells, args.sample, config.seed[0])
+        sample, device = draw(cells, args.sample, config.seed[0]), device_name(config.device)
         # Everything anew: what an earlier run has left in the cache is what is to be checked.
         resources = default_resources(replace(config, cache="off"))
         say(console, f"running {len(sample)} of {sum(c.done for c in cells)} finished cells again")
         checks = []
-        for check in verify(sample, resources, config, device_name(config.device)):
+        for check in verify(sample, resources, config, device):
             checks.append(check)
             style = "" if check.good else "red"
             say(console, f"{check.stored.name}: {check.verdict.value}", style)

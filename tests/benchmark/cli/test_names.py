@@ -87,8 +87,9 @@ def test_the_benchmarks_of_a_suite_file_are_listed(call, tmp_path, monkeypatch):
     assert "cannot read" in call("list", "benchmarks", "--suite", f"{tmp_path}/none.yaml")[2]
 
 
-def test_a_row_of_the_tables_shows_both_directions(call):
-    code, out, _ = call("show", "base2rsicd")
+@pytest.mark.parametrize("name", ["base2rsicd", "benchmark/base2rsicd"])
+def test_a_row_of_the_tables_shows_both_directions(call, name):
+    code, out, _ = call("show", name)
     assert code == 0
     assert "benchmark base2rsicd-i2t" in out
     assert "benchmark base2rsicd-t2i" in out
