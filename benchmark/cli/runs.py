@@ -129,10 +129,7 @@ class Verify(Command):
         share = "share of the finished cells to repeat (default: 0.05)"
         add("--sample", type=float, default=0.05, metavar="SHARE", help=share)
         add("--seed", metavar="INT", help="seed of the sample (default: 0)")
-        add("--data", metavar="DIR", help="folder with the data sets on this machine")
-        add("--pretrained", metavar="FILE", help="weights file on this machine")
-        add("--ready-made", metavar="DIR", help="folder with ready-made corrupted queries")
-        add("--allow-missing", action="store_true", help="the run used incomplete data")
+        settings.add_flags(parser, only=("data", "pretrained", "ready_made", "allow_missing"))
         add("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:N or auto")
         add("--threads", metavar="N", help="torch threads (default: as stored with each cell)")
 
@@ -293,14 +290,12 @@ def show_settings(args: argparse.Namespace, console: Console) -> int:
     """Prints every setting of a run or grid, its value and where that comes from."""
     from benchmark.planning.gridfile import given, grid_path, read_grid, settings_of
 
-    said = given(args)
-    found = [("", settings.defaults() | said)]
+    found = [("", settings.defaults() | given(args))]
     if args.grid is not None:
         grid = read_grid(grid_path(args.grid))
         found = [("", settings_of(grid, args))]
         for number, include in enumerate(grid.includes, start=1):
-            flags = {name for name, traced in said.items() if traced.is_flag}
-            kept = {name: traced for name, traced in include.items() if name not in flags}
+            kept = {name: traced for name, traced in include.items() if name not in args}
             found.append((f"include {number}: ", kept))
         for number, rule in enumerate(grid.exclude, start=1):
             each = "; ".join(f"{axis} {phrase(named)}" for axis, named in rule.value.items())
