@@ -114,15 +114,14 @@ class Bench(Command):
         Raises:
             QueryShiftError: what is wrong in the flags, or in a file with its line.
         """
-        from benchmark.planning import gridfile
+        from benchmark.planning import specs
         from benchmark.planning.plan import plan_flags
 
         own, args, console = self.own, self.args, self.console
-        given = gridfile.given(args)  # a typo is said before anything imports torch
-        grid = None if args.grid is None else gridfile.read_grid(gridfile.grid_path(args.grid))
+        given = specs.given(args)  # a typo is said before anything imports torch
         if "suite" in given and not {"benchmark", "shift"} & set(given):
             own = SUITE  # alone it stands for all its benchmarks
-        self.by_row = bool(own) or grid is not None
+        self.by_row = bool(own) or args.grid is not None
         busy: AbstractContextManager[Any] = nullcontext()
         if not args.dry_run and not ("quiet" in given and given["quiet"].value):
             if console.is_interactive:
@@ -131,9 +130,11 @@ class Bench(Command):
                 line = f"planning; then a line every {EVERY:.0f} s"
                 say(console_over(Output(sys.stderr)), line)
         with busy:
-            if grid is not None:
-                return gridfile.plan_grid(grid, args)
-            return plan_flags(settings.defaults(**own) | given)
+            if args.grid is None:
+                return plan_flags(settings.defaults(**own) | given)
+            from benchmark.planning.gridfile import grid_path, plan_grid, read_grid
+
+            return plan_grid(read_grid(grid_path(args.grid)), args)
 
     def report(self, plan: RunPlan, records: Sequence[Record], store: RunStore) -> None:
         """Prints the table of the run's cells; writes the files that are out of date."""

@@ -127,9 +127,9 @@ class Tune(Command):
         budget = check(COUNT, args.budget, "--budget") if args.budget else None
         out = args.out
         del args.out  # the preset's file, not the folder of a run
-        from benchmark.planning import gridfile, tune
+        from benchmark.planning import specs, tune
 
-        given = gridfile.given(args)
+        given = specs.given(args)
         asked = given["method"].value if "method" in given else ("all",)
         named = None if "all" in asked else [METHODS.resolve(name) for name in asked]
         if out and not is_file(out):

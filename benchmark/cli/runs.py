@@ -288,7 +288,8 @@ def _size(megabytes: float) -> str:
 
 def show_settings(args: argparse.Namespace, console: Console) -> int:
     """Prints every setting of a run or grid, its value and where that comes from."""
-    from benchmark.planning.gridfile import given, grid_path, read_grid, settings_of
+    from benchmark.planning.gridfile import grid_path, read_grid, settings_of
+    from benchmark.planning.specs import given
 
     found = [("", settings.defaults() | given(args))]
     if args.grid is not None:

@@ -21,27 +21,16 @@ from pydantic import AfterValidator, BeforeValidator
 
 from benchmark.cell import STREAM_OPTIONS
 from benchmark.config.files import Document, read_document, user_path
-from benchmark.config.presets import check_preset, parse
-from benchmark.config.run import (
-    INTEGERS,
-    KINDS,
-    NAME,
-    Traced,
-    defaults,
-    from_file,
-    from_flags,
-    names,
-    traced,
-)
+from benchmark.config.presets import parse
+from benchmark.config.run import INTEGERS, KINDS, NAME, Traced, defaults, names, traced
 from benchmark.config.validate import Place, at_commas, mapping, named, one_of, several
 from benchmark.data.card import benchmark_cards
-from benchmark.data.datasets.ready_made import CORRUPTIONS
 from benchmark.errors import ConfigError, shown, unknown
 from benchmark.evaluation.stream import KINDS as STREAMS
 from benchmark.evaluation.stream import check_kind
-from benchmark.planning.compatibility import ALL, load_suite, members
+from benchmark.planning.compatibility import ALL, members
 from benchmark.planning.plan import COMBINED, MAX_CELLS, WITH_CHOICES, Plan, make_plan
-from benchmark.planning.specs import STREAM_KINDS, Choice
+from benchmark.planning.specs import SETTINGS, STREAM_KINDS, Choice, given, or_all
 from benchmark.registry import BENCHMARKS, METHODS, SHIFTS
 
 _FOLDER = Path(__file__).parent / "grids"
@@ -101,15 +90,6 @@ def read_grid(path: Path) -> GridFile:
             for place, rule in ((("exclude", i), rule) for i, rule in enumerate(exclude))
         ),
     )
-
-
-def given(args: argparse.Namespace) -> dict[str, Traced]:
-    """What the user says: the file that ``--config`` names, then the flags, which win.
-
-    Raises:
-        ConfigError: an unknown key or name, a value of the wrong type or range.
-    """
-    return {**from_file(args, SETTINGS), **from_flags(args, SETTINGS)}
 
 
 def settings_of(grid: GridFile, args: argparse.Namespace) -> dict[str, Traced]:
@@ -180,7 +160,7 @@ def _choice(document: Document, at: Place, kind: str, entry: str | dict[str, Any
 def _grid() -> Any:
     """The type of a grid file; names are looked up when one is read."""
     entries = {name: _entries(name) for name in WITH_CHOICES}
-    settings = {**SETTINGS, **entries, "benchmark": names(_or_all(members))}
+    settings = {**SETTINGS, **entries, "benchmark": names(or_all(members))}
     rule: Any = mapping(
         {
             **{name: _patterns(name) for name in (*_NAMED, "model")},
@@ -196,13 +176,9 @@ def _grid() -> Any:
     return mapping({**settings, **beside})
 
 
-def _or_all(known: Callable[[str], object]) -> Callable[[str], object]:
-    return lambda name: name if name == ALL else known(name)
-
-
 def _entries(kind: str) -> Any:
     """Names, each with options or without: a list of names and of ``{name: {option: values}}``."""
-    known = {"method": _or_all(METHODS.resolve), "stream": check_kind}.get(kind, str)
+    known = {"method": or_all(METHODS.resolve), "stream": check_kind}.get(kind, str)
     name: Any = Annotated[NAME, AfterValidator(named(known))]
     values: Any = several(Any)
     entry: Any = Annotated[one_of(name, dict[name, dict[str, values]]), BeforeValidator(_one)]
@@ -214,28 +190,6 @@ def _one(entry: Any) -> Any:
         return entry
     raise ValueError(f"expected a name, or one name with its options, not {shown(entry)}")
 
-
-def _shift(name: str) -> str:
-    """The shift's full name, also of one that exists ready-made only."""
-    alone = name in CORRUPTIONS and name not in SHIFTS
-    return name if alone else SHIFTS.resolve(name)
-
-
-def _or_empty(known: Callable[[str], object]) -> Any:
-    check: Any = named(lambda name: known(name) if name else None)
-    return Annotated[str, AfterValidator(check)]
-
-
-SETTINGS: dict[str, Any] = {
-    **KINDS,
-    "method": names(_or_all(METHODS.resolve)),
-    "shift": names(_or_all(_shift)),
-    "stream": names(check_kind),
-    "suite": _or_empty(load_suite),
-    "preset": _or_empty(check_preset),
-}
-"""As ``config.run.KINDS``, names looked up; but benchmarks may be those of a suite file that is
-known once all else has been read."""
 
 _NAMED: dict[str, Callable[[], Iterable[str]]] = {
     "method": METHODS.names,

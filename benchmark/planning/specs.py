@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from benchmark.cell import (
     CLEAN,
@@ -25,23 +28,64 @@ from benchmark.config.presets import (
     PUBLISHED,
     Place,
     applicable,
+    check_preset,
     complete,
     option_names,
     parse,
     resolve,
 )
-from benchmark.config.run import KINDS as SETTINGS
-from benchmark.config.run import BenchConfig, Traced
-from benchmark.config.validate import check, kinds_of, mapping
+from benchmark.config.run import KINDS, BenchConfig, Traced, from_file, from_flags, names
+from benchmark.config.validate import check, kinds_of, mapping, named
 from benchmark.data.card import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
 from benchmark.evaluation.stream import MIXING, check_kind, check_stream
-from benchmark.planning.compatibility import ALL, facts, why_not
+from benchmark.planning.compatibility import ALL, facts, load_suite, why_not
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
 from shifts.base import ShiftError
 
 OWN_BACKBONE = "default"
 """Among the models: each benchmark's own backbone."""
+
+
+def or_all(known: Callable[[str], object]) -> Callable[[str], object]:
+    """What looks a name up, unless it stands for all."""
+    return lambda name: name if name == ALL else known(name)
+
+
+def _or_empty(known: Callable[[str], object]) -> Any:
+    check: Any = named(lambda name: known(name) if name else None)
+    return Annotated[str, AfterValidator(check)]
+
+
+def _shift(name: str) -> str:
+    """The shift's full name, also of one that exists ready-made only."""
+    if name not in SHIFTS:
+        from benchmark.data.datasets.ready_made import CORRUPTIONS
+
+        if name in CORRUPTIONS:
+            return name
+    return SHIFTS.resolve(name)
+
+
+SETTINGS: dict[str, Any] = {
+    **KINDS,
+    "method": names(or_all(METHODS.resolve)),
+    "shift": names(or_all(_shift)),
+    "stream": names(check_kind),
+    "suite": _or_empty(load_suite),
+    "preset": _or_empty(check_preset),
+}
+"""As ``config.run.KINDS``, names looked up; but benchmarks may be those of a suite file that is
+known once all else has been read."""
+
+
+def given(args: argparse.Namespace) -> dict[str, Traced]:
+    """What the user says: the file that ``--config`` names, then the flags, which win.
+
+    Raises:
+        ConfigError: an unknown key or name, a value of the wrong type or range.
+    """
+    return {**from_file(args, SETTINGS), **from_flags(args, SETTINGS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +249,7 @@ def stream_specs(
 
 _KEY = "group_key"
 STREAM_KINDS = {
-    "batch_size": SETTINGS["batch_size"],
+    "batch_size": KINDS["batch_size"],
     **kinds_of(StreamSpec, ("domains_per_batch", _KEY, "delta")),
 }
 """Option of a stream -> the type of its values."""

@@ -14,7 +14,6 @@ from benchmark.data.card import load_suite
 from benchmark.errors import ConfigError, UnknownNameError
 from benchmark.planning.gridfile import (
     GridFile,
-    given,
     grid_names,
     grid_path,
     plan_grid,
@@ -22,6 +21,7 @@ from benchmark.planning.gridfile import (
     settings_of,
 )
 from benchmark.planning.plan import Plan
+from benchmark.planning.specs import given
 from methods import BUILTINS
 from tests.benchmark.fakes import plan
 
