@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial, reduce
 from itertools import takewhile
+from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,7 +20,7 @@ from PIL import Image, ImageOps
 from PIL.Image import Resampling
 from torch import Tensor, nn
 
-from benchmark.errors import ConfigError, DataError, did_you_mean
+from benchmark.errors import ConfigError, DataError, WeightsError, did_you_mean
 from methods.base import QueryEncoder
 
 
@@ -185,13 +186,74 @@ def cpu_model() -> str:
 
 
 def check_device(device: str) -> None:
-    """Raises ConfigError unless it is a device that torch knows and this machine has."""
+    """Raises ConfigError unless it is a CPU, or a CUDA device where there is one."""
     try:
         kind = torch.device(device).type
     except RuntimeError:
-        raise ConfigError(f"unknown device {device!r}; expected 'cpu' or 'cuda'") from None
+        kind = ""
+    if kind not in ("cpu", "cuda"):
+        raise ConfigError(f"unknown device {device!r}; expected 'cpu' or 'cuda'")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {device!r}: no CUDA device is available; use 'cpu'")
+
+
+LARGEST_SCALE = 1e4
+"""Of cosine similarities; CLIP's is 100. A larger one was stored as itself, not as a logarithm."""
+
+
+def check_encoder(encoder: object, name: str) -> None:
+    """Refuses what a loader must not give.
+
+    Args:
+        encoder: what it gave.
+        name: of the backbone.
+
+    Raises:
+        WeightsError: no ``DualEncoder``, or one without a name, a fingerprint or a usable scale.
+    """
+    if not isinstance(encoder, DualEncoder):
+        raise WeightsError(f"backbone {name!r} gave no DualEncoder, but a {type(encoder).__name__}")
+    for fact in ("name", "fingerprint"):
+        if not isinstance(value := getattr(encoder, fact), str) or not value:
+            raise WeightsError(f"backbone {name!r}: its {fact} is {value!r}; expected a text")
+    scale = encoder.logit_scale
+    if not isinstance(scale, Real) or not 0 < scale <= LARGEST_SCALE:
+        raise WeightsError(
+            f"backbone {name!r}: its logit_scale is {scale!r}; expected a number above 0, at most "
+            f"{LARGEST_SCALE:g} (CLIP's is 100; its weights hold the logarithm)"
+        )
+
+
+def checked_rows(rows: object, inputs: Tensor, what: str, width: int = 0) -> Tensor:
+    """The rows, if they are what a ``DualEncoder`` gives for a batch: (B, D) float32 of length 1.
+
+    Args:
+        rows: what it gave.
+        inputs: (B, ...) the batch.
+        what: the rows are, for the message.
+        width: of the gallery's rows, where it is known.
+
+    Raises:
+        WeightsError: says what they are instead.
+    """
+    if not isinstance(rows, Tensor):
+        problem = f"a {type(rows).__name__}"
+    elif (
+        rows.shape[:1] != inputs.shape[:1]
+        or rows.shape[1:] != (width or rows.shape[-1],)
+        or rows.dtype != torch.float32
+    ):
+        problem = f"{str(rows.dtype).removeprefix('torch.')} of shape {tuple(rows.shape)}"
+    elif not torch.isfinite(rows).all():
+        problem = "NaN or infinity: the weights do not fit or are damaged"
+    elif ((lengths := rows.detach().norm(dim=1)) - 1).abs().max() > 0.01:
+        problem = f"rows of lengths {lengths.min():.3g} to {lengths.max():.3g}"
+    elif len(rows) > 1 and (rows == rows[0]).all() and not (inputs == inputs[0]).all():
+        problem = "the same row for different items"
+    else:
+        return rows
+    shape = f"({len(inputs)}, {width or 'D'})"
+    raise WeightsError(f"{what} are {problem}; expected float32 of shape {shape}, rows of length 1")
 
 
 def fingerprint(facts: Mapping[str, Any], model: nn.Module, extra: Iterable[bytes] = ()) -> str:

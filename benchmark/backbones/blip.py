@@ -21,7 +21,7 @@ from open_clip.constants import OPENAI_DATASET_STD as STD
 from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import TwoTowers, check_device, image_transform
+from benchmark.backbones.base import TwoTowers, image_transform
 from benchmark.backbones.places import model_folder, parted, read_config
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
@@ -120,9 +120,8 @@ def load(spec: BackboneSpec) -> TwoTowers:
     Raises:
         WeightsError: transformers is missing; files are missing, cannot be fetched or read, or do
             not fit each other.
-        ConfigError: unknown device, or another transform than "resize".
+        ConfigError: another transform than "resize".
     """
-    check_device(spec.device)
     if spec.transform != "resize":
         raise ConfigError(
             f"the blip backbone has one image transform, 'resize' (bicubic squeeze to its size), "

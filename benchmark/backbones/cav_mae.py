@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio, checked_video, kaldi_fbank
-from benchmark.backbones.base import TwoTowers, check_device, image_transform
+from benchmark.backbones.base import TwoTowers, image_transform
 from benchmark.backbones.places import parted
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
@@ -137,9 +137,8 @@ def load(spec: BackboneSpec) -> TwoTowers:
 
     Raises:
         WeightsError: no such file, unreadable, or weights of another model.
-        ConfigError: unknown model, transform or device.
+        ConfigError: unknown model or transform.
     """
-    check_device(spec.device)
     if spec.model:
         raise ConfigError(f"unknown CAV-MAE model {spec.model!r}; leave it out (MODEL=cav_mae)")
     path, part = parted(spec.pretrained)

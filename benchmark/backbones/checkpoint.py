@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
@@ -163,10 +164,15 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], said: str, advice: str =
 
 
 def difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """How two state dicts differ in names and shapes, with an example each, or ""."""
+    """How two state dicts differ in names, shapes and kinds, with an example each, or "".
+
+    Of numbers in place of fractions, what they were rounded with is not known: quantised weights.
+    """
     missing = [key for key in wanted if key not in found]
     extra = [key for key in found if key not in wanted]
-    other = [key for key in wanted if key in found and wanted[key].shape != found[key].shape]
+    both = [key for key in wanted if key in found]
+    other = [key for key in both if wanted[key].shape != found[key].shape]
+    foreign = [key for key in both if not _of_one_kind(wanted[key], found[key])]
     parts = []
     if missing:
         parts.append(f"{len(missing)} entries missing (such as {missing[0]!r})")
@@ -178,7 +184,17 @@ def difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str
             f"{len(other)} of another shape (such as {key!r}: {tuple(found[key].shape)} instead "
             f"of {tuple(wanted[key].shape)})"
         )
+    if foreign:
+        value = found[key := foreign[0]]
+        kind = f"{str(value.dtype).removeprefix('torch.')}, {value.layout}, on {value.device}"
+        parts.append(f"{len(foreign)} of another kind (such as {key!r}: {kind})")
     return ", ".join(parts)
+
+
+def _of_one_kind(wanted: Tensor, found: Tensor) -> bool:
+    """Whether both hold fractions, or both whole numbers, and the second can be copied."""
+    plain = found.layout is torch.strided and not found.is_meta and not found.is_quantized
+    return plain and wanted.is_floating_point() == found.is_floating_point()
 
 
 def tokenizer_content(tokenizer: Any) -> bytes:

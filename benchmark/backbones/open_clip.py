@@ -16,7 +16,7 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import nn
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import check_device, image_transform
+from benchmark.backbones.base import image_transform
 from benchmark.backbones.places import (
     CONFIG_FILE,
     PART,
@@ -55,9 +55,8 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
         UnknownNameError: no such architecture.
         WeightsError: weights are missing, unreadable, of another architecture, or trained with
             another activation function.
-        ConfigError: unknown transform or device.
+        ConfigError: unknown transform.
     """
-    check_device(spec.device)
     found = _named(spec)
     config, folder, name = found.config, found.folder, found.name
     model = build_model(found.built, name)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio, checked_video
-from benchmark.backbones.base import TwoTowers, check_device, image_transform
+from benchmark.backbones.base import TwoTowers, image_transform
 from benchmark.backbones.places import model_folder, stable
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of
@@ -84,9 +85,8 @@ def load(spec: BackboneSpec, *, seconds: float = SECONDS, frames: int = FRAMES) 
 
     Raises:
         WeightsError: transformers or the files are missing, unreadable, or of another model.
-        ConfigError: nothing named, unknown transform or device.
+        ConfigError: nothing named, or an unknown transform.
     """
-    check_device(spec.device)
     source = spec.pretrained or spec.model
     if not source:
         raise ConfigError(
@@ -171,7 +171,8 @@ def read_config(folder: Path) -> Any:
 def _fill(towers: Mapping[str, nn.Module], folder: Path) -> float:
     """Loads a folder's weights into the towers, strictly, and gives the logit scale."""
     found = read_weights(folder)
-    scale = float(found.pop("audio_video_logit_scale", torch.tensor(float("nan"))))
+    stored = found.pop("audio_video_logit_scale", torch.empty(0))
+    scale = float(stored) if stored.numel() == 1 else math.nan
     model = nn.ModuleDict(towers)
     problem = checkpoint.difference(model.state_dict(), found)
     if not problem and not 0 < scale < float("inf"):

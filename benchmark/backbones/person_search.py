@@ -23,7 +23,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from benchmark.backbones import checkpoint
-from benchmark.backbones.base import Staged, check_device, resized, staged
+from benchmark.backbones.base import Staged, resized, staged
 from benchmark.backbones.open_clip import build_model
 from benchmark.backbones.places import parted
 from benchmark.backbones.towers import OpenClipBackbone
@@ -67,9 +67,8 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     Raises:
         WeightsError: no file; unreadable; entries missing, unknown or of another shape.
         UnknownNameError: no such model.
-        ConfigError: unknown device, or another transform than "resize".
+        ConfigError: another transform than "resize".
     """
-    check_device(spec.device)
     if spec.transform != "resize":
         raise ConfigError(
             "the person_search backbone has one image transform, 'resize' (bilinear squeeze to "

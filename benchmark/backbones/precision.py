@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from benchmark.backbones.base import DualEncoder, cpu_model
+from benchmark.backbones.base import DualEncoder, checked_rows, cpu_model
 from benchmark.cell import FLOAT32, BackboneSpec
 from benchmark.errors import ConfigError
 from methods.base import QueryEncoder
@@ -180,6 +180,7 @@ class PreciseBackbone:
             return
         with torch.no_grad(), matmul_precision(self._plain), _autocast(self.device, None):
             exact = self._backbone.encode(modality, inputs)
+        checked_rows(exact, inputs, f"{modality} {what} in float32")
         check_near(rows, exact, ways=ways, what=f"{modality} {what}", device=self.device)
         self._seen.add((what, modality))
 
@@ -253,8 +254,7 @@ def check_near(rows: Tensor, exact: Tensor, *, ways: str, what: str, device: str
 
     Args:
         rows: (B, D) as computed in these ways.
-        exact: (B, D) of the same inputs in float32, not compiled. Where it is not finite itself the
-            ways are not to blame, and nothing is refused here.
+        exact: (B, D) unit rows of the same inputs in float32, not compiled.
         ways: for example "bf16" or "bf16, compiled".
         what: whose embeddings, for example "image queries".
         device: torch device string that computed both.
@@ -264,8 +264,6 @@ def check_near(rows: Tensor, exact: Tensor, *, ways: str, what: str, device: str
             and what to do.
     """
     rows, exact = rows.detach().double(), exact.detach().double()
-    if not torch.isfinite(exact).all():
-        return
     bad = int((~torch.isfinite(rows).all(dim=1)).sum())
     if bad:
         found = f"{bad} of {len(rows)} embeddings hold NaN or infinity"

@@ -79,25 +79,23 @@ def read_weights(path: Path, part: str = "") -> tuple[dict[str, Tensor], str]:
 
 
 def _content(path: Path) -> Any:
-    _refuse_text(path)
+    head = _head(path)
     try:
         if is_archive(path):
             return read_archive(path)
-        if path.suffix == ".safetensors":
+        if path.suffix == ".safetensors" or head[8:9] == b"{":  # behind the header's length
             return load_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of old formats that it reads all right
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        foreign = _FOREIGN.search(str(error))
-        what = f", such as a {foreign[1]}" if foreign else ""
-        raise WeightsError(
-            f"{path} cannot be read as weights: it holds more than tensors{what}, and is refused; "
-            'save its weights alone, where you trust it: python -c "import torch; c = torch.load('
-            f"'{path.name}', weights_only=False); torch.save(c['state_dict'], 'weights.pt')\" "
-            "(of a whole model c.state_dict())"
-        ) from None
     except (*_UNREADABLE, zipfile.BadZipFile) as error:
+        if foreign := isinstance(error, pickle.UnpicklingError) and _FOREIGN.search(str(error)):
+            raise WeightsError(
+                f"{path} cannot be read as weights: it holds more than tensors, such as a "
+                f"{foreign[1]}, and is refused; save its weights alone, where you trust it: python "
+                f"-c \"import torch; c = torch.load('{path.name}', weights_only=False); "
+                "torch.save(c['state_dict'], 'weights.pt')\" (of a whole model c.state_dict())"
+            ) from None
         lines = str(error).splitlines() or [""]
         raise WeightsError(
             f"{path} cannot be read as weights ({type(error).__name__}: {lines[0]}); expected a "
@@ -105,13 +103,16 @@ def _content(path: Path) -> Any:
         ) from None
 
 
-def _refuse_text(path: Path) -> None:
-    """Refuses what failed downloads leave: nothing, Git LFS's pointer, a page of a web server."""
+def _head(path: Path) -> bytes:
+    """How a file begins; what failed downloads leave is refused.
+
+    That is nothing, Git LFS's pointer, or a page of a web server.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(200)
     except OSError:
-        return  # which reading it says
+        return b""  # reading it says why
     said = ""
     if not head:
         said = "is empty: fetch it again"
@@ -121,6 +122,7 @@ def _refuse_text(path: Path) -> None:
         said = f"is a text and no weights (it begins {head[:20].decode(errors='replace')!r})"
     if said:
         raise WeightsError(f"{path} {said}")
+    return head
 
 
 def _chosen(content: Any, part: str, path: Path) -> tuple[dict[str, Tensor], str]:

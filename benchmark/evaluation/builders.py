@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-from benchmark.backbones.base import DualEncoder
+from benchmark.backbones.base import DualEncoder, check_device, check_encoder
 from benchmark.backbones.precision import in_precision
 from benchmark.cell import (
     CLEAN,
@@ -186,6 +186,7 @@ def _home_of_weights(cell: Cell) -> BenchmarkCard | None:
 
 def _load_backbone(spec: BackboneSpec) -> DualEncoder:
     load = BACKBONES.get(spec.loader)
+    check_device(spec.device)
     try:
         encoder: DualEncoder = load(spec)
     except Exception as error:  # somebody else's loader may raise anything
@@ -194,9 +195,7 @@ def _load_backbone(spec: BackboneSpec) -> DualEncoder:
             raise
         who = f"backbone {spec.loader!r} of {origin}"
         raise PluginError(f"{who} cannot be loaded: {reason_of(error)}") from error
-    if not hasattr(encoder, "fingerprint"):
-        kind = type(encoder).__name__
-        raise PluginError(f"backbone {spec.loader!r} gave no DualEncoder, but a {kind}")
+    check_encoder(encoder, spec.loader)
     return in_precision(encoder, spec)
 
 

@@ -168,7 +168,7 @@ class Resources:
                 lambda batch: backbone.encode(data.gallery_modality, batch),
                 QueryInputs(data, backbone, gallery=True, workers=self._workers),
                 np.arange(len(data.gallery)),
-            ).float()
+            )
             if not torch.isfinite(rows).all():
                 raise DataError(
                     f"gallery embeddings of {data.name} hold NaN or infinity: the weights do not "
@@ -357,7 +357,7 @@ class Resources:
                 lambda batch: backbone.encode(data.query_modality, batch),
                 self.inputs(cell, clean=clean),
                 queries,
-            ).float(),
+            ),
         )
 
     def _corruption(self, cell: Cell, spec: ShiftSpec) -> Corruption | None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.backbones.base import DualEncoder
+from benchmark.backbones.base import DualEncoder, checked_rows
 from benchmark.backbones.precision import PreciseBackbone, matmul_precision
 from benchmark.cell import CLEAN, DOMAIN, TRAIN, Cell, Record, Status, domain_labels, unfinished
 from benchmark.data.retrieval import RetrievalSet
@@ -210,9 +210,13 @@ class CellRun:
         cell = self.cell
         first, modality = next(iter(self.stream)), self.data.query_modality
         encoder = self.backbone.query_encoder(modality)
+        queries, inputs = self.queries[first.queries], self.resources.inputs(cell)
         if isinstance(self.backbone, PreciseBackbone):
-            queries, inputs = self.queries[first.queries], self.resources.inputs(cell)
             self.backbone.check_queries(modality, encoder, lambda: inputs.batch(queries))
+        else:
+            with torch.no_grad():
+                rows = encoder(two := inputs.batch(queries[:2]))
+            checked_rows(rows, two, f"{modality} query embeddings", gallery.shape[1])
         seed = derive_seed("method", cell.seed, cell.benchmark, cell.shift.name)
         seed_globals(seed)
         setup = Setup(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.backbones.base import checked_rows
 from benchmark.cell import CLEAN, TRAIN, Cell
 from benchmark.data.datasets.base import Numbered
 from benchmark.data.retrieval import RetrievalSet
@@ -62,6 +63,9 @@ def embed_distinct(
 
     Returns:
         (n, D) rows in the order of the indices, on the device that ``embed`` gives them.
+
+    Raises:
+        WeightsError: the first block's are none.
     """
     known = Numbered()
     numbers = np.empty(len(indices), dtype=np.int64)
@@ -74,10 +78,11 @@ def embed_distinct(
         nonlocal rows
         members = [batch for _, batch in block]
         members += members[-1:] * (size - len(block))
-        found = embed(torch.cat(members)).detach()
+        found = embed(batch := torch.cat(members))
         if not len(rows):
+            found = checked_rows(found, batch, f"{inputs.modality} embeddings")
             rows = found.new_empty(len(indices), *found.shape[1:])
-        rows[[number for number, _ in block]] = found[: len(block)]
+        rows[[number for number, _ in block]] = found.detach()[: len(block)]
         block.clear()
 
     parts = np.split(indices, range(LOADED_AT_ONCE, len(indices), LOADED_AT_ONCE))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate
-from benchmark.backbones.base import Staged, TwoTowers, check_device, fingerprint
+from benchmark.backbones.base import Staged, TwoTowers, fingerprint
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
@@ -269,8 +269,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
     """Loads the shipped weights.
 
     Raises:
-        ConfigError: the specification names a model or weights of its own, or a device that is
-            not there.
+        ConfigError: the specification names a model or weights of its own.
         WeightsError: the shipped file is missing or damaged.
     """
     if spec.model or spec.pretrained:
@@ -278,7 +277,6 @@ def load(spec: BackboneSpec) -> TwoTowers:
             "the mini-clips backbone has one set of weights, its own; leave MODEL and PRETRAINED "
             "empty"
         )
-    check_device(spec.device)
     return load_weights(WEIGHTS / WEIGHTS_FILE, spec.device)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.backbones.base import check_device, fingerprint, image_transform
+from benchmark.backbones.base import fingerprint, image_transform
 from benchmark.backbones.places import CONFIG_FILE
 from benchmark.backbones.towers import OpenClipBackbone
 from benchmark.backbones.weight_file import read_weights
@@ -152,7 +152,6 @@ def load(spec: BackboneSpec) -> MiniClip:
             f"unknown mini encoder {spec.model!r}{did_you_mean(spec.model, ENCODERS)}; there are "
             f"{', '.join(ENCODERS)}; for other models use the open_clip backbone (SUITE=paper)"
         )
-    check_device(spec.device)
     folder = weights_folder(spec.model)
     model, config, stated, vocabulary = _read(folder)
     stated |= OTHERWISE

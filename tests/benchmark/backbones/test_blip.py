@@ -366,8 +366,6 @@ def test_unknown_entries_and_shapes_are_named(folder: Path, tmp_path: Path) -> N
 def test_settings(folder: Path) -> None:
     with pytest.raises(ConfigError, match="one image transform, 'resize'"):
         load(folder, transform="clip")
-    with pytest.raises(ConfigError, match="gpu0"):
-        load(folder, device="gpu0")
 
 
 def test_patch_grid_that_is_no_square_is_left_to_the_comparison() -> None:

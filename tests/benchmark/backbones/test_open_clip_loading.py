@@ -15,7 +15,7 @@ from benchmark.backbones.towers import OpenClipBackbone
 from benchmark.cell import BackboneSpec
 from benchmark.data.card import benchmark_card
 from benchmark.data.tasks import load_retrieval_set
-from benchmark.errors import ConfigError, UnknownNameError, WeightsError
+from benchmark.errors import UnknownNameError, WeightsError
 from tests.benchmark.backbones.contract import collated
 from tests.benchmark.backbones.fixtures_open_clip import (
     CONFIG,
@@ -212,13 +212,6 @@ def test_vocabulary_must_fit_the_model(tmp_path: Path) -> None:
     (folder / "bpe_simple_vocab.txt.gz").unlink()
     with pytest.raises(WeightsError, match="49408 entries, its text tower 814"):
         load_local_dir(folder)
-
-
-@pytest.mark.parametrize("device", ["gpu0", "cuda"])
-def test_unusable_device(folder: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match=device):
-        load_local_dir(folder, device=device)
 
 
 # End to end

@@ -337,7 +337,3 @@ def test_the_remedy_names_what_helps_this_machine(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv(ISA_VARIABLE)
     monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
     assert ISA_VARIABLE not in said("bf16")
-
-
-def test_float32_that_is_not_finite_is_not_laid_at_the_precision() -> None:
-    check_near(torch.ones(1, 2), torch.full((1, 2), torch.nan), ways="bf16", what="x", device="cpu")

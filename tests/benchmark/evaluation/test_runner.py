@@ -374,7 +374,7 @@ def test_damaged_weights_are_named() -> None:
     backbone.encoder.linear.weight.data[0, 0] = math.nan
     shared = fakes.resources(load_backbone=lambda spec: backbone)
     record, _ = run_cell(fakes.cell(), shared)
-    assert record.reason.startswith("DataError: gallery embeddings of fake hold NaN")
+    assert record.reason.startswith("WeightsError: text embeddings are NaN")
 
 
 class Rewritten(fakes.Noise):
