@@ -26,7 +26,7 @@ from benchmark.mini.clips.backbone import (
     log_mel,
     normalised,
 )
-from benchmark.mini.clips.data import draw_frames
+from benchmark.mini.clips.data import draw_frames, draw_samples
 from benchmark.mini.clips.events import (
     BACKGROUNDS,
     RHYTHMS,
@@ -38,7 +38,6 @@ from benchmark.mini.clips.events import (
     Clip,
     clips,
 )
-from benchmark.mini.clips.sounds import draw_samples
 from shifts.audio.item import FULL_SCALE
 from training.recipes import ClipRecipe
 from training.run import TrainingRun, drawn

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.mini.pictures.scenes import LOOKS, Scene, pick
-from benchmark.mini.pictures.vocabulary import BACKGROUNDS
+from benchmark.mini.pictures.scenes import BACKGROUNDS, LOOKS, Scene
+from benchmark.mini.worlds.drawn import pick
 from benchmark.mini.worlds.people import Person, draw_person
 
 EDITS = ("shape", "texture", "colour", "background")

@@ -36,10 +36,9 @@ from benchmark.mini.pictures.backbone import (
     tokenizer,
     weights_folder,
 )
-from benchmark.mini.pictures.scenes import SIDE, Scene
-from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+from benchmark.mini.pictures.scenes import BACKGROUNDS, COLOURS, SHAPES, TEXTURES, Scene
 from benchmark.mini.worlds import people, poster
-from benchmark.mini.worlds.drawn import Describe, World
+from benchmark.mini.worlds.drawn import SIDE, Describe, World
 from training.edits import edit_person, edit_scene
 from training.recipes import ARCHITECTURE, PREPROCESS, PictureRecipe
 from training.run import TrainingRun, drawn

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.data.datasets.base import ComposedQueries
 from benchmark.mini.composed.data import load_cirr, load_fiq
-from benchmark.mini.pictures.scenes import SIDE
+from benchmark.mini.worlds.drawn import SIDE
 
 COLUMNS, ROWS = 3, 2
 """Of each of the two sets."""

@@ -24,8 +24,7 @@ from benchmark.backbones.base import Staged, TwoTowers, fingerprint
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
-from benchmark.mini.clips.events import FRAMES, SIDE
-from benchmark.mini.clips.sounds import LENGTH, RATE
+from benchmark.mini.clips.events import FRAMES, LENGTH, RATE, SIDE
 from methods.base import QueryEncoder
 from shifts.base import Audio, Frames
 

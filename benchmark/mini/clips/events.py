@@ -9,19 +9,23 @@ from functools import partial
 
 import numpy as np
 
-from benchmark.mini.pictures import vocabulary as pictures
-from benchmark.mini.pictures.scenes import Signed, distinct, pick, split_of
+from benchmark.mini.pictures import scenes as pictures
+from benchmark.mini.worlds.drawn import Signed, distinct, pick, split_of
 
 FRAMES = 8
 SIDE = 32
 """Pixels; frames are SIDE x SIDE."""
 FRAME_SECONDS = 0.2
+RATE = 8000
+"""Hz."""
+LENGTH = round(RATE * FRAMES * FRAME_SECONDS)
+"""Samples of a clip: 12,800, which is 1.6 s."""
 
 SHAPES = (
     *("circle", "square", "triangle", "star", "heart", "cross"),
     *("ring", "fish", "moon", "arrow", "bolt", "hourglass"),
 )
-"""Outlines (see ``pictures.silhouettes``) that stay apart at a radius of four pixels."""
+"""Outlines (see ``scenes.silhouettes``) that stay apart at a radius of four pixels."""
 SIZES = ("small", "medium", "large")
 TEXTURES = ("plain", "striped", "checkered")
 COLOURS = {

@@ -16,25 +16,22 @@ from typing import Any
 import numpy as np
 
 from benchmark.mini.pictures.scenes import (
+    BACKGROUNDS,
+    COLOUR_WORDS,
+    COLOURS,
     LOOKS,
     RADIUS,
-    SIDE,
+    SHAPES,
+    SIZES,
+    TEXTURES,
     Scene,
     Thing,
     article,
     choose,
     draw_scene,
-    pick,
-)
-from benchmark.mini.pictures.vocabulary import (
-    BACKGROUNDS,
-    COLOUR_WORDS,
-    COLOURS,
-    SHAPES,
-    SIZES,
-    TEXTURES,
     words,
 )
+from benchmark.mini.worlds.drawn import SIDE, pick
 
 MOST_THINGS = 3
 

@@ -9,24 +9,20 @@ import numpy as np
 
 from benchmark.mini.pictures.render import render
 from benchmark.mini.pictures.scenes import (
+    COLOURS,
     GROUPS,
+    NOVEL,
     RADIUS,
-    SIDE,
+    SIZES,
+    TEXTURES,
     Scene,
     Thing,
     captions,
     draw_scene,
-    pick,
-)
-from benchmark.mini.pictures.vocabulary import (
-    COLOURS,
-    NOVEL,
-    SIZES,
-    TEXTURES,
     novel_silhouettes,
     silhouettes,
 )
-from benchmark.mini.worlds.drawn import Look, World, filmed
+from benchmark.mini.worlds.drawn import SIDE, Look, World, filmed, pick
 
 SEED = 2025
 

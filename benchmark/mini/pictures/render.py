@@ -8,8 +8,8 @@ from math import cos, pi, sin
 import numpy as np
 from PIL import Image, ImageDraw
 
-from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene
-from benchmark.mini.pictures.vocabulary import COLOURS, Part, silhouettes
+from benchmark.mini.pictures.scenes import COLOURS, RADIUS, Part, Scene, silhouettes
+from benchmark.mini.worlds.drawn import SIDE
 
 _OVERSAMPLE = 4
 _YY, _XX = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)

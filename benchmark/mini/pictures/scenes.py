@@ -1,54 +1,136 @@
-"""Scenes of the mini world: what is in a picture, the three splits, captions by five templates."""
+"""The mini world: words and what they look like, scenes, captions by five templates.
+
+Words stand in ``vocabulary.json``: canonical name -> what captions say, the commonest first.
+Outlines, in ``outlines/``, are polygons in the square [-1, 1] x [-1, 1], y down.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import json
 from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from math import cos, pi, sin
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmark.mini.pictures.vocabulary import (
-    BACKGROUNDS,
-    COLOUR_WORDS,
-    COLOURS,
-    NOUNS,
-    SHAPES,
-    SIZES,
-    TEXTURES,
+from benchmark.mini.worlds.drawn import SIDE, Signed, pick
+
+_TABLES: dict[str, dict[str, Any]] = json.loads(
+    Path(__file__).with_name("vocabulary.json").read_text(encoding="utf-8")
 )
 
-SIDE = 64
-"""Pictures are SIDE x SIDE pixels."""
+
+def words(table: str) -> dict[str, tuple[str, ...]]:
+    """The names of a table in their order, each with its words."""
+    return {name: tuple(found) for name, found in _TABLES[table].items()}
+
+
+SHAPES = words("shapes")
+NOVEL = words("novel")
+"""Things that no encoder has seen in training; mini-nocaps shows them."""
+NOUNS = SHAPES | NOVEL
+COLOURS: dict[str, tuple[int, int, int]] = {
+    name: (red, green, blue) for name, (red, green, blue) in _TABLES["colours"].items()
+}
+"""sRGB, 0..255."""
+COLOUR_WORDS = {name: (name,) for name in COLOURS} | words("colour words")
+TEXTURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    name: (tuple(before), tuple(after)) for name, (before, after) in _TABLES["textures"].items()
+}
+"""Adjectives before the noun, phrases after it."""
+SIZES = words("sizes")
+"""A medium object is never called by its size."""
+BACKGROUNDS = words("backgrounds")
+
+
+Point = tuple[float, float]
+Part = tuple[bool, tuple[Point, ...]]
+"""(True to fill or False to cut out, corners); parts are applied in order."""
+
+
+def ellipse(
+    x: float, y: float, rx: float, ry: float, start: float = 0.0, end: float = 360.0
+) -> tuple[Point, ...]:
+    """An ellipse or, from ``start`` to ``end`` degrees, a segment of one."""
+    steps = 28
+    angles = [start + (end - start) * i / steps for i in range(steps + 1)]
+    return tuple((x + rx * cos(a * pi / 180), y + ry * sin(a * pi / 180)) for a in angles)
+
+
+def box(left: float, top: float, right: float, bottom: float) -> tuple[Point, ...]:
+    """A rectangle."""
+    return ((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+def _polygon(*numbers: float) -> tuple[Point, ...]:
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _star(points: float, inner: float) -> tuple[Point, ...]:
+    """``points`` tips at radius 1, notches at ``inner``, one tip up."""
+    turns = [
+        (1.0 if i % 2 == 0 else inner, -pi / 2 + i * pi / points) for i in range(2 * int(points))
+    ]
+    return tuple((radius * cos(angle), radius * sin(angle)) for radius, angle in turns)
+
+
+def _heart() -> tuple[Point, ...]:
+    turn = [2 * pi * i / 40 for i in range(40)]
+    return tuple(
+        (sin(t) ** 3, -(13 * cos(t) - 5 * cos(2 * t) - 2 * cos(3 * t) - cos(4 * t)) / 16.5)
+        for t in turn
+    )
+
+
+_KINDS: dict[str, Callable[..., tuple[Point, ...]]] = {
+    "oval": ellipse,
+    "box": box,
+    "poly": _polygon,
+    "star": _star,
+    "heart": _heart,
+}
+
+
+@cache
+def outlines(name: str) -> dict[str, tuple[Part, ...]]:
+    """Shape -> parts, from ``outlines/NAME.txt``.
+
+    A line is such as ``ring: +oval 0 0 1 1, -oval 0 0 0.55 0.55``. A part begins with "+" where it
+    is filled or "-" where it is cut out, then says its kind and numbers: ``oval`` x y rx ry (and
+    degrees from, to), ``box`` left top right bottom, ``poly`` x y of each corner. An indented line
+    continues the one above.
+    """
+    found: dict[str, tuple[Part, ...]] = {}
+    drawing = (Path(__file__).parent / "outlines" / f"{name}.txt").read_text(encoding="utf-8")
+    for line in drawing.strip().replace("\n ", " ").splitlines():
+        shape, _, parts = line.partition(":")
+        words = [part.split() for part in parts.split(",")]
+        found[shape] = tuple((w[0][0] == "+", _KINDS[w[0][1:]](*map(float, w[1:]))) for w in words)
+    return found
+
+
+@cache
+def silhouettes() -> dict[str, tuple[Part, ...]]:
+    """Canonical shape name (``SHAPES``) -> parts."""
+    turns: Any = (-pi / 2 + 2 * pi * i / 5 for i in range(5))
+    petals = tuple((True, ellipse(0.62 * cos(a), 0.62 * sin(a), 0.38, 0.38)) for a in turns)
+    known = outlines("known")
+    return known | {"flower": petals + known["flower"]}
+
+
+def novel_silhouettes() -> dict[str, tuple[Part, ...]]:
+    """The same of the things that no encoder has seen in training (``NOVEL``)."""
+    return outlines("novel")
+
+
 OBJECTS = (1, 2, 3)
 OBJECT_SHARES = (0.10, 0.55, 0.35)
 RADIUS = {"small": 8.5, "medium": 11.0, "large": 14.5}
 """Pixels."""
-SPLITS = {"train": (0, 80), "val": (80, 90), "test": (90, 100)}
-"""Split -> range of the percentile that a scene's signature hashes to."""
-
-
-class Signed:
-    """Something drawn at random that knows what identifies it."""
-
-    __slots__ = ()
-
-    def signature(self) -> str:
-        """What can be seen of it."""
-        raise NotImplementedError
-
-    def split(self) -> str:
-        """The split that it belongs to: a hash of its signature alone, so no seed can mix splits.
-
-        Two of different splits therefore differ in what can be seen, by construction.
-        """
-        return split_of(self.signature())
-
-
-Kind = TypeVar("Kind", bound=Signed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +163,6 @@ GROUPS: dict[str, Callable[[Scene, Any], str]] = {
     "shape": lambda scene, _: scene.things[0].shape,
 }
 """Key -> what names a scene's group, for correlated streams."""
-
-
-def split_of(signature: str) -> str:
-    """The split of what has this signature."""
-    digest = hashlib.sha256(signature.encode()).digest()
-    percentile = int.from_bytes(digest[:8], "little") % 100
-    return next(name for name, (low, high) in SPLITS.items() if low <= percentile < high)
-
-
-def pick(rng: np.random.Generator, names: Iterable[str]) -> str:
-    """One of the names, each as likely as the others."""
-    choices = tuple(names)
-    return choices[int(rng.integers(len(choices)))]
 
 
 def _places(rng: np.random.Generator, radii: list[float]) -> list[tuple[float, float]] | None:
@@ -151,23 +220,6 @@ def draw_scene(rng: np.random.Generator) -> Scene:
             continue
         things = tuple(Thing(*look, *place) for look, place in zip(looks, places, strict=True))
         return Scene(pick(rng, BACKGROUNDS), things)
-
-
-def distinct(
-    draw: Callable[[np.random.Generator], Kind], split: str, seed: int, key: str
-) -> Iterator[Kind]:
-    """Draws that belong to ``split`` and have different signatures, without end.
-
-    All come from one generator, that of ``seed`` and ``key``.
-    """
-    rng = np.random.Generator(np.random.PCG64([seed, *key.encode()]))
-    seen: set[str] = set()
-    while True:
-        drawn = draw(rng)
-        signature = drawn.signature()
-        if signature not in seen and drawn.split() == split:
-            seen.add(signature)
-            yield drawn
 
 
 LOOKS: dict[str, Mapping[str, Any]] = {

@@ -9,9 +9,19 @@ from math import pi
 import numpy as np
 
 from benchmark.mini.pictures.render import background, coverage_of, paint, pattern_of
-from benchmark.mini.pictures.scenes import SIDE, Signed, article, choose, join, pick, sentence
-from benchmark.mini.pictures.vocabulary import COLOUR_WORDS, COLOURS, Part, box, silhouettes, words
-from benchmark.mini.worlds.drawn import Look, World, filmed
+from benchmark.mini.pictures.scenes import (
+    COLOUR_WORDS,
+    COLOURS,
+    Part,
+    article,
+    box,
+    choose,
+    join,
+    sentence,
+    silhouettes,
+    words,
+)
+from benchmark.mini.worlds.drawn import SIDE, Look, Signed, World, filmed, pick
 
 LAND = words("land")
 """Kind of ground -> words, all known to the base encoder."""

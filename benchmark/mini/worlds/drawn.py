@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
@@ -14,8 +15,11 @@ from PIL import Image
 
 from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint
 from benchmark.errors import ConfigError, did_you_mean
-from benchmark.mini.pictures.scenes import SIDE, Signed, distinct
 
+SIDE = 64
+"""Pictures are SIDE x SIDE pixels."""
+SPLITS = {"train": (0, 80), "val": (80, 90), "test": (90, 100)}
+"""Split -> range of the percentile that a scene's signature hashes to."""
 SEED = 2026
 WORLDS_VERSION = 1
 """Raised whenever a picture or caption of these worlds changes; part of their fingerprints."""
@@ -23,6 +27,56 @@ WORLDS_VERSION = 1
 Draw = Callable[[Any, Any, np.random.Generator], np.ndarray]
 Describe = Callable[[Any, np.random.Generator], list[str]]
 Loaded = TypeVar("Loaded")
+
+
+class Signed:
+    """Something drawn at random that knows what identifies it."""
+
+    __slots__ = ()
+
+    def signature(self) -> str:
+        """What can be seen of it."""
+        raise NotImplementedError
+
+    def split(self) -> str:
+        """The split that it belongs to: a hash of its signature alone, so no seed can mix splits.
+
+        Two of different splits therefore differ in what can be seen, by construction.
+        """
+        return split_of(self.signature())
+
+
+def split_of(signature: str) -> str:
+    """The split of what has this signature."""
+    digest = hashlib.sha256(signature.encode()).digest()
+    percentile = int.from_bytes(digest[:8], "little") % 100
+    return next(name for name, (low, high) in SPLITS.items() if low <= percentile < high)
+
+
+def pick(rng: np.random.Generator, names: Iterable[str]) -> str:
+    """One of the names, each as likely as the others."""
+    choices = tuple(names)
+    return choices[int(rng.integers(len(choices)))]
+
+
+Kind = TypeVar("Kind", bound=Signed)
+
+
+def distinct(
+    draw: Callable[[np.random.Generator], Kind], split: str, seed: int, key: str
+) -> Iterator[Kind]:
+    """Draws that belong to ``split`` and have different signatures, without end.
+
+    All come from one generator, that of ``seed`` and ``key``.
+    """
+    rng = np.random.Generator(np.random.PCG64([seed, *key.encode()]))
+    seen: set[str] = set()
+    while True:
+        drawn = draw(rng)
+        signature = drawn.signature()
+        if signature not in seen and drawn.split() == split:
+            seen.add(signature)
+            yield drawn
 
 
 def loader(

@@ -9,17 +9,18 @@ from math import pi
 import numpy as np
 
 from benchmark.mini.pictures.render import coverage_of, paint, pattern_of, smooth_field
-from benchmark.mini.pictures.scenes import SIDE, Signed, choose, pick, sentence
-from benchmark.mini.pictures.vocabulary import (
+from benchmark.mini.pictures.scenes import (
     COLOUR_WORDS,
     COLOURS,
     TEXTURES,
     Part,
+    choose,
     outlines,
+    sentence,
     silhouettes,
     words,
 )
-from benchmark.mini.worlds.drawn import Look, World, filmed
+from benchmark.mini.worlds.drawn import SIDE, Look, Signed, World, filmed, pick
 
 CATEGORIES = words("garments")
 """Category -> nouns; the base encoder knows shirts, boots, hats and bags, and every colour."""

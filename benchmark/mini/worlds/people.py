@@ -18,17 +18,19 @@ from benchmark.mini.pictures.render import (
     pattern_of,
     second_tone,
 )
-from benchmark.mini.pictures.scenes import SIDE, Signed, article, choose, pick, sentence
-from benchmark.mini.pictures.vocabulary import (
+from benchmark.mini.pictures.scenes import (
     COLOUR_WORDS,
     COLOURS,
     TEXTURES,
     Part,
     Point,
+    article,
     box,
+    choose,
     ellipse,
+    sentence,
 )
-from benchmark.mini.worlds.drawn import SEED, Describe, Look, World, filmed
+from benchmark.mini.worlds.drawn import SEED, SIDE, Describe, Look, Signed, World, filmed, pick
 
 HAIR = ("black", "brown", "yellow", "grey")
 TOPS = ("shirt", "coat")

@@ -14,29 +14,25 @@ import numpy as np
 
 from benchmark.mini.pictures.render import RGB, coverage_of, paint, pattern_of, smooth_field
 from benchmark.mini.pictures.scenes import (
+    BACKGROUNDS,
+    COLOUR_WORDS,
+    COLOURS,
     GROUPS,
     RADIUS,
-    SIDE,
+    SHAPES,
+    SIZES,
+    TEXTURES,
     Scene,
     Thing,
     article,
     choose,
     join,
     noun_phrase,
-    pick,
+    silhouettes,
     some_looks,
 )
 from benchmark.mini.pictures.scenes import captions as scene_captions
-from benchmark.mini.pictures.vocabulary import (
-    BACKGROUNDS,
-    COLOUR_WORDS,
-    COLOURS,
-    SHAPES,
-    SIZES,
-    TEXTURES,
-    silhouettes,
-)
-from benchmark.mini.worlds.drawn import World
+from benchmark.mini.worlds.drawn import SIDE, World, pick
 
 OBJECT_SHARES = (0.06, 0.54, 0.40)
 _ENLARGED = 1.08

@@ -10,11 +10,9 @@ import pytest
 
 from benchmark.data.datasets.base import ClipPairs
 from benchmark.errors import ConfigError
-from benchmark.mini.clips.data import SEED, draw_frames, load_as, load_vgg, scripts
-from benchmark.mini.clips.events import FRAMES, RHYTHMS, Clip, Event, clips, draw_clip
-from benchmark.mini.clips.sounds import LENGTH, RATE, draw_samples
-from benchmark.mini.pictures.scenes import SPLITS
-from benchmark.mini.worlds.drawn import item_generator
+from benchmark.mini.clips.data import SEED, draw_frames, draw_samples, load_as, load_vgg, scripts
+from benchmark.mini.clips.events import FRAMES, LENGTH, RATE, RHYTHMS, Clip, Event, clips, draw_clip
+from benchmark.mini.worlds.drawn import SPLITS, item_generator
 from shifts.base import item_problem
 
 EVENT = Event("circle", "medium", "plain", 3, 1, "red", "grow", 16.0, 16.0)

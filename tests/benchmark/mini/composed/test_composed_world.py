@@ -21,8 +21,17 @@ from benchmark.mini.composed.families import (
     scene_change,
     scene_sentence,
 )
-from benchmark.mini.pictures.scenes import RADIUS, SIDE, Scene, Thing, draw_scene
-from benchmark.mini.pictures.vocabulary import BACKGROUNDS, COLOUR_WORDS, SHAPES, TEXTURES
+from benchmark.mini.pictures.scenes import (
+    BACKGROUNDS,
+    COLOUR_WORDS,
+    RADIUS,
+    SHAPES,
+    TEXTURES,
+    Scene,
+    Thing,
+    draw_scene,
+)
+from benchmark.mini.worlds.drawn import SIDE
 
 LOADERS = {"fiq": load_fiq, "cirr": load_cirr}
 FROZEN = {"fiq": "d8efcc26fe4fb71b", "cirr": "5ca83bc3faa97cd5"}

@@ -12,21 +12,18 @@ from benchmark.mini.pictures.backbone import CONTEXT, tokenizer
 from benchmark.mini.pictures.data import WORLD, load
 from benchmark.mini.pictures.render import render
 from benchmark.mini.pictures.scenes import (
+    BACKGROUNDS,
+    COLOUR_WORDS,
+    COLOURS,
     RADIUS,
-    SIDE,
-    SPLITS,
+    SHAPES,
     Scene,
     Thing,
     captions,
     draw_scene,
-)
-from benchmark.mini.pictures.vocabulary import (
-    BACKGROUNDS,
-    COLOUR_WORDS,
-    COLOURS,
-    SHAPES,
     silhouettes,
 )
+from benchmark.mini.worlds.drawn import SIDE, SPLITS
 
 FROZEN_TEXT = "d908ad1923740f2a"
 FROZEN_MEANS = [

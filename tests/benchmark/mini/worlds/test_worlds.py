@@ -13,8 +13,7 @@ from benchmark.data.tasks import build_pairs, clean
 from benchmark.errors import ConfigError
 from benchmark.mini.pictures import data
 from benchmark.mini.pictures.backbone import CONTEXT, tokenizer
-from benchmark.mini.pictures.scenes import SPLITS
-from benchmark.mini.pictures.vocabulary import (
+from benchmark.mini.pictures.scenes import (
     COLOUR_WORDS,
     COLOURS,
     NOVEL,
@@ -28,7 +27,7 @@ from benchmark.mini.worlds import (
     people,
     poster,
 )
-from benchmark.mini.worlds.drawn import Look, World, filmed
+from benchmark.mini.worlds.drawn import SPLITS, Look, World, filmed
 from benchmark.mini.worlds.poster import captions as poster_captions
 
 LOADERS: dict[str, tuple[Callable[..., ImageTextPairs], World, int, int]] = {
