@@ -144,7 +144,8 @@ class TwoTowers:
 
     def query_encoder(self, modality: str) -> QueryEncoder:
         """A fresh copy of one tower, with that tower's parameters only, all taking gradients."""
-        return owned(self.tower(modality))
+        fresh = copy.deepcopy(self.tower(modality)).eval()
+        return fresh.requires_grad_(True)
 
     @torch.no_grad()
     def encode(self, modality: str, inputs: Tensor) -> Tensor:
@@ -162,14 +163,6 @@ class TwoTowers:
             known = " and ".join(map(repr, self._prepare))
             raise ConfigError(f"this backbone encodes {known}, not {modality!r}")
         return self._towers[modality]
-
-
-def owned(tower: QueryEncoder) -> QueryEncoder:
-    """A deep copy in eval mode whose parameters all take gradients."""
-    fresh = copy.deepcopy(tower).eval()
-    for parameter in fresh.parameters():
-        parameter.requires_grad_(True)
-    return fresh
 
 
 @cache

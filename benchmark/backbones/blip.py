@@ -221,17 +221,10 @@ def _build(package: Any, folder: Path) -> tuple[Any, Any]:
         )
     try:
         config = package.BlipConfig.from_dict(settings)
-    except Exception as error:  # transformers' validation raises classes of its own
-        raise WeightsError(
-            f"the configuration of {folder} is not valid ({reason_of(error)})"
-        ) from None
-    try:
         with torch.random.fork_rng(devices=[]):  # the first weights are drawn, then overwritten
             return config, package.BlipForImageTextRetrieval(config)
-    except Exception as error:  # transformers' own
-        raise WeightsError(
-            f"transformers cannot build the BLIP model of {folder} ({reason_of(error)})"
-        ) from None
+    except Exception as error:  # transformers' validation raises classes of its own
+        raise WeightsError(f"no BLIP model can be built from {path} ({reason_of(error)})") from None
 
 
 def _fill(

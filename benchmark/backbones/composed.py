@@ -103,10 +103,9 @@ class ComposedBackbone(TwoTowers):
     Args:
         base: a dual encoder of images and texts.
         tower: takes rows made by ``pack``; frozen and owned from now on, but for the base's towers.
-        name: as shown in tables.
-        fingerprint: see ``DualEncoder``; ``logit_scale`` too.
         clean: what is done to a query's text first.
         modalities: what it encodes; images and texts as the base does.
+        facts: name, fingerprint and logit_scale of ``TwoTowers``.
     """
 
     def __init__(
@@ -114,11 +113,9 @@ class ComposedBackbone(TwoTowers):
         base: TwoTowers,
         tower: QueryEncoder,
         *,
-        name: str,
-        fingerprint: str,
-        logit_scale: float,
         clean: Callable[[str], str] = str,
         modalities: tuple[str, ...] = ("composed", "image", "text"),
+        **facts: Any,
     ) -> None:
         self.base, self._shape = base, image_shape(base)
         image, text = base.preprocess("image"), base.preprocess("text")
@@ -128,11 +125,9 @@ class ComposedBackbone(TwoTowers):
         super().__init__(
             {modality: towers[modality] for modality in modalities},
             {modality: prepare[modality] for modality in modalities},
-            name=name,
-            fingerprint=fingerprint,
-            logit_scale=logit_scale,
             device=base.device,
             taken=base.taken,
+            **facts,
         )
 
     def collate(self, modality: str, inputs: Sequence[Tensor]) -> Tensor:

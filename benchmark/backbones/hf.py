@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio
 from benchmark.backbones.base import TwoTowers, image_transform
-from benchmark.backbones.feature_towers import PackedTower, Prepare, TextFeatures, own_part
 from benchmark.backbones.places import fetched, refuse_code, stable
+from benchmark.backbones.towers import PackedTower, Prepare, TextFeatures, own_part
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
 from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of, shown
@@ -75,6 +75,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
     )
     tokenizer, names, length, text = _text_inputs(library, folder, model, config)
     example = dict(zip(names, text("a plain grey wall")[:, None], strict=True))
+    item = {name: value[None] for name, value in item.items()}
     half = own_part(model, _SIDES[media], item)
     packed = PackedTower(half, _SIDES[media], item)
     towers = {
@@ -173,7 +174,7 @@ def _folder(source: str) -> Path:
 def _image_inputs(
     library: Any, folder: Path, model: Any, transform: str
 ) -> tuple[dict[str, Tensor], Prepare, dict[str, Any]]:
-    """Inputs of a batch of one, how pictures become such, and the fingerprint's facts of it."""
+    """Inputs of a picture, how one becomes such, and the fingerprint's facts of it."""
     processor = _loaded(library.AutoImageProcessor, folder, "preprocessor_config.json")
     accepted = inspect.signature(model.get_image_features).parameters
 
@@ -184,7 +185,7 @@ def _image_inputs(
     facts = {"processor": stable(processor.to_dict()), "kind": type(processor).__name__}
     example = own(np.full((64, 64, 3), 127, np.uint8))
     if transform == "clip":
-        return _batch(example), own, facts
+        return example, own, facts
     if set(example) != {"pixel_values"}:
         raise ConfigError(
             f"the model in {folder} has one image transform, its own ('clip'), not {transform!r}"
@@ -192,7 +193,7 @@ def _image_inputs(
     size = tuple(example["pixel_values"].shape[-2:])
     mean, std = processor.image_mean, processor.image_std
     staged = image_transform(transform, {"size": size, "mean": tuple(mean), "std": tuple(std)})
-    return _batch(example), staged, facts
+    return example, staged, facts
 
 
 def _audio_inputs(
@@ -211,11 +212,7 @@ def _audio_inputs(
         return {name: value[0].float() for name, value in found.items()}
 
     silence = Audio(np.zeros(rate, np.float32), rate)
-    return _batch(own(silence)), own, {"extractor": stable(extractor.to_dict())}
-
-
-def _batch(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value[None] for name, value in inputs.items()}
+    return own(silence), own, {"extractor": stable(extractor.to_dict())}
 
 
 def _text_inputs(

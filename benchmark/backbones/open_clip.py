@@ -60,7 +60,8 @@ def load(spec: BackboneSpec) -> OpenClipBackbone:
     found = _named(spec)
     config, folder, name = found.config, found.folder, found.name
     model = build_model(found.built, name)
-    taken = checkpoint.load_weights(model, found.weights, name, _is_quick(config), found.part)
+    quick = bool(config.get("quick_gelu"))
+    taken = checkpoint.load_weights(model, found.weights, name, quick, found.part)
     if folder is not None and (vocabulary := folder / VOCABULARY_FILE).is_file():
         tokenizer = _own_tokenizer(vocabulary, config["text_cfg"])
         content = [gzip.decompress(vocabulary.read_bytes())]  # the packed bytes hold a date
@@ -121,7 +122,7 @@ def _named(spec: BackboneSpec) -> _Found:
     else:
         config, name = _known(spec.model), spec.model.replace("/", "-")
         file, tag = checkpoint.find_weights(name, spec.pretrained)
-        checkpoint.refuse_activation_mismatch(name, file, _is_quick(config), tag)
+        checkpoint.refuse_activation_mismatch(name, file, bool(config.get("quick_gelu")), tag)
         return _Found(name, config, config, file, part, tag)
     if not folder.is_dir():
         raise WeightsError(
@@ -149,10 +150,6 @@ def _named(spec: BackboneSpec) -> _Found:
         folder,
         extra,
     )
-
-
-def _is_quick(config: Mapping[str, Any]) -> bool:
-    return bool(config.get("quick_gelu", False))
 
 
 def _known(model: str) -> Mapping[str, Any]:

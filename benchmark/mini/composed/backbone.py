@@ -135,15 +135,10 @@ class MiniComposed(ComposedBackbone):
     """A class of its own, because caches hash the code of the part that it is in."""
 
 
-def towers(base: TwoTowers) -> tuple[ImageTower, TextTower]:
-    """The base's two towers, frozen."""
-    return cast(ImageTower, base.tower("image")), cast(TextTower, base.tower("text"))
-
-
-def base_towers() -> tuple[TwoTowers, ImageTower, TextTower]:
-    """The shipped base encoder and its towers."""
-    base = load_base(BackboneSpec("mini"))
-    return base, *towers(base)
+def base_towers(**settings: Any) -> tuple[TwoTowers, ImageTower, TextTower]:
+    """The shipped base encoder and its towers, frozen; ``settings`` of its specification."""
+    base = load_base(BackboneSpec("mini", **settings))
+    return base, cast(ImageTower, base.tower("image")), cast(TextTower, base.tower("text"))
 
 
 def base_fingerprint(image: ImageTower, text: TextTower) -> str:
@@ -178,7 +173,7 @@ def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
             f"weights (MODEL=mini-composed:cirr), not {spec.model or spec.pretrained!r}"
             f"{did_you_mean(spec.model, COMBINERS)}"
         )
-    base = load_base(BackboneSpec("mini", transform=spec.transform, device=spec.device))
+    base, image, text = base_towers(transform=spec.transform, device=spec.device)
     file = folder / f"composed-{spec.model}" / WEIGHTS_FILE
     retrain = f"make it anew: python -m training composed-{spec.model}"
     try:
@@ -187,7 +182,6 @@ def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
     except (OSError, safetensors.SafetensorError, RuntimeError, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{file} cannot be read ({reason}); {retrain}") from None
-    image, text = towers(base)
     if facts.get("base") != base_fingerprint(image, text):
         raise WeightsError(f"{file} was trained for another base encoder than ships; {retrain}")
     told = {"base": base.fingerprint, "combiner": COMBINER, "scale": scale, "text": "cleaned"}

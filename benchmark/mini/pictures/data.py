@@ -19,7 +19,7 @@ from benchmark.mini.pictures.scenes import (
     Thing,
     captions,
     draw_scene,
-    novel_silhouettes,
+    outlines,
     silhouettes,
 )
 from benchmark.mini.worlds.drawn import SIDE, Look, World, filmed, pick
@@ -71,7 +71,7 @@ def _out(rng: np.random.Generator) -> Scene:
 
 
 def _picture(scene: Scene, look: Look, rng: np.random.Generator) -> np.ndarray:
-    return filmed(render(scene, rng, silhouettes() | novel_silhouettes()), look, rng)
+    return filmed(render(scene, rng, silhouettes() | outlines("novel")), look, rng)
 
 
 def _captions(scene: Scene, rng: np.random.Generator) -> list[str]:

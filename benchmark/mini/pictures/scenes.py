@@ -122,11 +122,6 @@ def silhouettes() -> dict[str, tuple[Part, ...]]:
     return known | {"flower": petals + known["flower"]}
 
 
-def novel_silhouettes() -> dict[str, tuple[Part, ...]]:
-    """The same of the things that no encoder has seen in training (``NOVEL``)."""
-    return outlines("novel")
-
-
 OBJECTS = (1, 2, 3)
 OBJECT_SHARES = (0.10, 0.55, 0.35)
 RADIUS = {"small": 8.5, "medium": 11.0, "large": 14.5}

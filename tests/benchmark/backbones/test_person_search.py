@@ -247,5 +247,3 @@ def test_settings(file: Path) -> None:
         load_file(file, "irra-icgf")
     with pytest.raises(ConfigError, match="one image transform, 'resize'"):
         load_file(file, transform="clip")
-    with pytest.raises(ConfigError, match="gpu0"):
-        load_file(file, device="gpu0")

@@ -18,7 +18,7 @@ from benchmark.mini.pictures.scenes import (
     COLOURS,
     NOVEL,
     SHAPES,
-    novel_silhouettes,
+    outlines,
     silhouettes,
 )
 from benchmark.mini.worlds import (
@@ -170,7 +170,7 @@ def test_poster_captions_say_left_and_right_as_it_is() -> None:
 
 
 def test_novel_things_have_outlines_and_are_not_known_ones() -> None:
-    assert set(novel_silhouettes()) == set(NOVEL)
+    assert set(outlines("novel")) == set(NOVEL)
     assert not set(NOVEL) & set(silhouettes())
     known = {word for words in SHAPES.values() for word in words}
     assert not known & {word for words in NOVEL.values() for word in words}
