@@ -41,7 +41,7 @@ from benchmark.mini.composed.families import (
 )
 from benchmark.mini.composed.families import Path as Way
 from benchmark.mini.pictures.backbone import tokenizer
-from benchmark.mini.pictures.render import render
+from benchmark.mini.pictures.data import render
 from training.recipes import PREPROCESS, CombinerRecipe
 from training.run import TrainingRun
 

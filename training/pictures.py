@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from benchmark.backbones.towers import text_tower
 from benchmark.config.files import atomic_write
 from benchmark.data.tasks import clean
-from benchmark.mini.pictures import data, render, scenes
+from benchmark.mini.pictures import data, scenes
 from benchmark.mini.pictures.backbone import (
     BPE_FILE,
     WEIGHTS,
@@ -155,7 +155,7 @@ SOURCES: dict[str, Source] = {
     "base": Source(
         data.WORLD.scenes,
         edit_scene,
-        partial(_with_owners, draw=render.render),
+        partial(_with_owners, draw=data.render),
         scenes.captions,
         _labels,
     ),

@@ -14,7 +14,7 @@ from benchmark.cell import BackboneSpec
 from benchmark.errors import WeightsError
 from benchmark.mini.composed.backbone import base_towers, load
 from benchmark.mini.composed.families import families, paths
-from benchmark.mini.pictures.render import render
+from benchmark.mini.pictures.data import render
 from tests.training.trainers import check_resumed, rates_of, updates_of
 from training.composed import (
     Features,

@@ -22,7 +22,7 @@ from benchmark.mini.clips.events import (
     Event,
     clips,
 )
-from benchmark.mini.pictures.render import (
+from benchmark.mini.pictures.data import (
     blend,
     coverage_of,
     paint,

@@ -16,7 +16,7 @@ from benchmark.mini.composed.families import (
     paths,
     text_of,
 )
-from benchmark.mini.pictures.render import render
+from benchmark.mini.pictures.data import render
 from benchmark.mini.pictures.scenes import Scene
 from benchmark.mini.worlds.drawn import Drawn, item_generator, loader, numbered
 

@@ -8,7 +8,7 @@ from math import pi
 
 import numpy as np
 
-from benchmark.mini.pictures.render import background, coverage_of, paint, pattern_of
+from benchmark.mini.pictures.data import background, coverage_of, paint, pattern_of
 from benchmark.mini.pictures.scenes import (
     COLOUR_WORDS,
     COLOURS,

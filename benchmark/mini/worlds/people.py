@@ -11,7 +11,7 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from benchmark.mini.pictures.render import (
+from benchmark.mini.pictures.data import (
     background,
     coverage_of,
     paint,

@@ -12,7 +12,7 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from benchmark.mini.pictures.render import RGB, coverage_of, paint, pattern_of, smooth_field
+from benchmark.mini.pictures.data import RGB, coverage_of, paint, pattern_of, smooth_field
 from benchmark.mini.pictures.scenes import (
     BACKGROUNDS,
     COLOUR_WORDS,
@@ -156,7 +156,7 @@ def _printed(colour: str, rng: np.random.Generator) -> np.ndarray:
 def render(
     scene: Scene, rng: np.random.Generator, masks: list[np.ndarray] | None = None
 ) -> np.ndarray:
-    """Draws a scene once; as ``pictures.render.render``."""
+    """Draws a scene once; as ``pictures.data.render``."""
     picture = _backdrop(scene.background, rng) * (PAPER / 250)
     radii = _radii([thing.size for thing in scene.things])
     for thing, radius in zip(scene.things, radii, strict=True):

@@ -9,8 +9,7 @@ import pytest
 
 from benchmark.data.tasks import clean
 from benchmark.mini.pictures.backbone import CONTEXT, tokenizer
-from benchmark.mini.pictures.data import WORLD, load
-from benchmark.mini.pictures.render import render
+from benchmark.mini.pictures.data import WORLD, load, render
 from benchmark.mini.pictures.scenes import (
     BACKGROUNDS,
     COLOUR_WORDS,
