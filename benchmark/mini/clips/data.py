@@ -32,8 +32,8 @@ from benchmark.mini.pictures.data import (
 )
 from benchmark.mini.pictures.scenes import silhouettes
 from benchmark.mini.worlds.drawn import Drawn, loader, numbered
-from shifts.base import Audio, Samples
 from shifts.audio.item import level, to_pcm16
+from shifts.base import Audio, Samples
 
 WORLD_VERSION = 1
 """Raised whenever a clip, a frame or a sound changes; part of the data's fingerprint."""
