@@ -31,12 +31,10 @@ _SHARE = re.compile(r"@[^@/]*$")
 _TEXT_CONFIG = "config.json"
 _REMEDY = "nothing is fetched for a local folder, and code that comes with a model is never run"
 
-
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 """A model's name on the hub."""
 
 _VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
-
 
 PART = "#"
 """Between a file and the entry that the user wants of it."""
@@ -206,8 +204,7 @@ def fetched(
     try:
         return Path(hub.snapshot_download(name, **known))
     except Exception as error:  # network, hub and file system: each has its own classes
-        reason = (str(error).strip().splitlines() or ["no message"])[0][:200]
-        tried = "" if local else f" and could not be fetched ({type(error).__name__}: {reason})"
+        tried = "" if local else f" and could not be fetched ({reason_of(error)})"
         raise WeightsError(
             f"the model {name!r} is not in the local cache{tried}; where there is a network: "
             f"'hf download {name} --local-dir model', copy the folder here and give it: "
