@@ -204,7 +204,8 @@ def fetched(
     try:
         return Path(hub.snapshot_download(name, **known))
     except Exception as error:  # network, hub and file system: each has its own classes
-        tried = "" if local else f" and could not be fetched ({reason_of(error)})"
+        reason = (str(error).strip().splitlines() or ["no message"])[0][:200]
+        tried = "" if local else f" and could not be fetched ({type(error).__name__}: {reason})"
         raise WeightsError(
             f"the model {name!r} is not in the local cache{tried}; where there is a network: "
             f"'hf download {name} --local-dir model', copy the folder here and give it: "

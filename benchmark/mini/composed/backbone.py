@@ -17,7 +17,7 @@ from benchmark.backbones.composed import ComposedBackbone, map_packed, unpack
 from benchmark.backbones.towers import ImageTower, TextTower
 from benchmark.cell import BackboneSpec
 from benchmark.data.tasks import clean
-from benchmark.errors import ConfigError, WeightsError, did_you_mean
+from benchmark.errors import ConfigError, WeightsError, did_you_mean, reason_of
 from benchmark.mini.pictures.backbone import WEIGHTS
 from benchmark.mini.pictures.backbone import load as load_base
 from methods.base import QueryEncoder
@@ -180,8 +180,7 @@ def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
         combiner, facts = read(file)
         scale = float(facts["logit_scale"])
     except (OSError, safetensors.SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"{file} cannot be read ({reason}); {retrain}") from None
+        raise WeightsError(f"{file} cannot be read ({reason_of(error)}); {retrain}") from None
     if facts.get("base") != base_fingerprint(image, text):
         raise WeightsError(f"{file} was trained for another base encoder than ships; {retrain}")
     told = {"base": base.fingerprint, "combiner": COMBINER, "scale": scale, "text": "cleaned"}
