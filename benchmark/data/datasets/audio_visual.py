@@ -25,6 +25,7 @@ from benchmark.data.datasets.base import (
     refuse_duplicates,
 )
 from benchmark.data.datasets.folders import LAYOUTS, Files, Layout
+from benchmark.data.datasets.nearby import missing_files
 from benchmark.data.media import FrameFiles, WavFiles
 from benchmark.errors import DataError
 
@@ -75,8 +76,9 @@ def _load(
         sought = ((clip.wav, wav), (clip.frames[0], there))
         lost += [str(path) for path, found in sought if not found]
     if missing and (not allow_missing or not kept):
-        said = layout.missing([*missing.values()], len(clips), "clips", places, lost)
-        raise DataError(f"{said}{advice}")
+        named, of = [*missing.values()], f"clips of {layout.name!r}"
+        said = missing_files(named, len(clips), of, places, files=lost)
+        raise DataError(f"{said}. {layout.access}{advice}")
     return _pairs(f"{layout.name} {layout.split}", kept, list(missing))
 
 

@@ -238,7 +238,7 @@ def _official(data: Any, file: Path) -> Iterator[AnnotatedImage]:
     """COCO's form: ``images`` with id, file name and domain; ``annotations`` with image id."""
     images = list(placed(value(data, "images", list, str(file)), file, "images record"))
     annotations = value(data, "annotations", list, str(file))
-    texts: dict[int, list[Any]] = {}
+    texts: dict[int, list[str]] = {}
     for where, record in images:
         key = value(record, "id", int, where)
         if key in texts:
@@ -254,8 +254,7 @@ def _official(data: Any, file: Path) -> Iterator[AnnotatedImage]:
             raise DataError(
                 f"{where}: image {key} has no annotation; expected at least one caption"
             )
-        checked = captions_of(own, where, "annotations")
-        yield _in_domain(path_of(record, "file_name", where), record, checked, where)
+        yield _in_domain(path_of(record, "file_name", where), record, own, where)
 
 
 def _in_domain(path: PurePosixPath, record: Any, texts: list[str], where: str) -> AnnotatedImage:
@@ -295,9 +294,8 @@ def _persons(file: Path, split: str, *, one_text: bool = False) -> Iterator[Anno
         )
     for where, record in of_split(data, split, file):
         path = path_of(record, "file_path", where)
-        said = record.get("captions")
-        if one_text and isinstance(said, str):
-            texts = captions_of([said], where, "captions")
+        if one_text and isinstance(record.get("captions"), str):
+            texts = [value(record, "captions", str, where)]
         else:
             texts = texts_of(record, "captions", where)
         person = str(value(record, "id", int, where))

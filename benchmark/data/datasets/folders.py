@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from benchmark.data.datasets.nearby import composed, folded, misplaced, nearest, packed, walk
+from benchmark.data.datasets.nearby import composed, folded, misplaced, missing_files, packed, walk
 from benchmark.errors import DataError
 
 _DOUBLED = 3  # folders of one name within each other that are gone into
@@ -139,34 +139,9 @@ class Layout:
         found = {item: hit for item, hit in hits if hit is not None}
         missing = [str(path) for item, path in wanted.items() if item not in found]
         if missing and not (allow_missing and found):
-            raise DataError(self.missing(missing, len(wanted), "images", files.places))
+            said = missing_files(missing, len(wanted), f"images of {self.name!r}", files.places)
+            raise DataError(f"{said}. {self.access}")
         return found
-
-    def missing(
-        self,
-        names: Sequence[str],
-        total: int,
-        what: str,
-        looked: Sequence[Path],
-        files: Sequence[str] = (),
-    ) -> str:
-        """The message about files that are not there: how many, the first five, what to do.
-
-        ``files`` are what is looked for where the names say more than a file.
-        """
-        more = ", ..." if len(names) > 5 else ""
-        advice = (
-            "none is there, so there is nothing to run on"
-            if len(names) == total
-            else "complete the copy, or run on what is there with --allow-missing"
-        )
-        return (
-            f"{len(names)} of {total} {what} of {self.name!r} are missing and "
-            f"{total - len(names)} are there: "
-            f"{', '.join(names[:5])}{more}; looked under {', '.join(map(str, looked))}; "
-            f"{nearest((files or names)[:5], looked) or packed(looked)}{advice}. "
-            f"{self.access}"
-        )
 
 
 _ENTRIES = json.loads(Path(__file__).with_name("layout.json").read_text(encoding="utf-8"))

@@ -67,6 +67,39 @@ def nearest(names: Sequence[str], places: Sequence[Path]) -> str:
     return ""
 
 
+def missing_files(
+    names: Sequence[str],
+    total: int,
+    of: str,
+    places: Sequence[Path],
+    *,
+    files: Sequence[str] = (),
+    none: str = "none is there, so there is nothing to run on",
+) -> str:
+    """The message about files that are not there: how many, the first five, what to do.
+
+    Args:
+        names: what is not there.
+        total: of how many.
+        of: whose and of which kind ("images of 'coco'").
+        places: folders that were looked in.
+        files: what is looked for there in place of the names, where these say more than a file.
+        none: the advice where nothing is there.
+    """
+    advice = "complete them, or run on what is there with --allow-missing"
+    return (
+        f"{len(names):,} of {total:,} {of} are missing, {total - len(names):,} are there: "
+        f"{few(names)}; looked under {', '.join(map(str, places))}; "
+        f"{nearest((files or names)[:5], places) or packed(places)}"
+        f"{none if len(names) == total else advice}"
+    )
+
+
+def few(names: Sequence[str]) -> str:
+    """The first five of some names."""
+    return ", ".join(names[:5]) + ", ..." * (len(names) > 5)
+
+
 def misplaced(root: Path, names: Sequence[str], own: Sequence[Path]) -> str:
     """Where one of some files lies below a data folder, and the command that mends it.
 

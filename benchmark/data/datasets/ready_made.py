@@ -22,7 +22,7 @@ from benchmark.cell import READY_MADE, ShiftSpec
 from benchmark.data.datasets.annotations import captions_of, path_of, read_records, value
 from benchmark.data.datasets.base import content_fingerprint, file_digests, refuse_duplicates
 from benchmark.data.datasets.captioned import CAPTIONS_PER_IMAGE
-from benchmark.data.datasets.nearby import packed
+from benchmark.data.datasets.nearby import few, packed
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Items, RetrievalSet, Texts
 from benchmark.errors import ConfigError, DataError, did_you_mean
@@ -70,12 +70,10 @@ class ReadyMade:
     Attributes:
         items: as ``RetrievalSet.queries``, with the same ids.
         fingerprint: hash of the corrupted content; part of a result's identity.
-        source: the folder or file that they come from.
     """
 
     items: Items
     fingerprint: str
-    source: Path
 
 
 def specify(name: str, severity: int) -> ShiftSpec:
@@ -141,7 +139,7 @@ def _images(
     paths = [files[item] for item in ids]
     digests = file_digests(paths)
     described = chain.from_iterable(zip(ids, digests, strict=True))
-    return ReadyMade(ImageFiles(ids, paths, digests), content_fingerprint(described), source)
+    return ReadyMade(ImageFiles(ids, paths, digests), content_fingerprint(described))
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -176,7 +174,7 @@ def _captions(
     spare = sorted(texts.keys() - wanted.keys())
     if spare and not clean.info.get("missing_images"):  # an incomplete clean copy explains them
         raise DataError(
-            f"{source} has {len(spare)} images that {clean.name!r} does not have: {_few(spare)}; "
+            f"{source} has {len(spare)} images that {clean.name!r} does not have: {few(spare)}; "
             "expected the same set"
         )
     by_id: dict[str, str] = {}
@@ -189,7 +187,7 @@ def _captions(
         by_id |= dict(zip(own, texts[image], strict=True))
     values = [by_id[item] for item in ids]
     described = chain.from_iterable(zip(ids, values, strict=True))
-    return ReadyMade(Texts(ids, values), content_fingerprint(described), source)
+    return ReadyMade(Texts(ids, values), content_fingerprint(described))
 
 
 def _find(root: Path, above: str, name: str, what: str) -> Path:
@@ -211,9 +209,5 @@ def _refuse_lacking(
     if missing := [image for image in wanted if image not in there]:
         raise DataError(
             f"{source} lacks {len(missing)} of {len(wanted)} images of {name!r}: "
-            f"{_few(missing)}{more}"
+            f"{few(missing)}{more}"
         )
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmark.data.card import TASKS, BenchmarkCard
 from benchmark.data.datasets.base import content_fingerprint
-from benchmark.data.datasets.nearby import unpacking
+from benchmark.data.datasets.nearby import few, unpacking
 from benchmark.data.own.items import Ids, Media, PackedTexts, media_items, numbers_digest
 from benchmark.data.own.rows import (
     Codes,
@@ -157,7 +157,7 @@ def _answers(
     answers = np.bincount(asked[right], minlength=count)
     places, none = np.flatnonzero(answers), np.flatnonzero(answers == 0)
     if len(none) and not (allow_missing and len(places)):
-        named = ", ".join(queries.ids[place] for place in none[:5])
+        named = few([queries.ids[place] for place in none.tolist()])
         raise DataError(
             f"{len(none):,} of {count:,} queries of {queries.name} have no relevant gallery item: "
             f"{named}; leave them out, or say --allow-missing"

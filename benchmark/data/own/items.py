@@ -7,9 +7,8 @@ import os
 import re
 import tempfile
 import weakref
-from abc import abstractmethod
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +76,12 @@ class Packed:
 
 
 class _Texts(Sequence[str]):
-    """Texts that are made when asked for."""
+    """Texts that are made when asked for, of contents in bytes unless a class says otherwise."""
 
-    @abstractmethod
-    def _text(self, index: int) -> str: ...
+    content: Callable[[int], bytes]
+
+    def _text(self, index: int) -> str:
+        return self.content(index).decode()
 
     def __getitem__(self, index: Any) -> Any:
         found = range(len(self))[index]
@@ -96,9 +97,6 @@ class Ids(Numbered, _Texts):
     def place(self, text: str) -> int:
         """The place of an id; below 0 where it is not there."""
         return self.find(text.encode())
-
-    def _text(self, index: int) -> str:
-        return self.content(index).decode()
 
 
 class PackedTexts(Packed, _Texts):
@@ -124,9 +122,6 @@ class PackedTexts(Packed, _Texts):
     def digest(self) -> str:
         """Hash of all texts and their boundaries."""
         return self._hash.hexdigest()
-
-    def _text(self, index: int) -> str:
-        return self.content(index).decode()
 
 
 @dataclass(frozen=True, slots=True)

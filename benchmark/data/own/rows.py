@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmark.data.datasets.annotations import relative_path, valid
 from benchmark.data.datasets.folders import Files
-from benchmark.data.datasets.nearby import is_junk, nearest, packed
+from benchmark.data.datasets.nearby import is_junk, missing_files
 from benchmark.data.media import Stored
 from benchmark.data.own.items import Media, Packed, PackedFile, PackedTexts, content_digest, plain
 from benchmark.data.own.source import PICTURES
@@ -227,30 +227,21 @@ class MediaFinder:
         """Raises DataError where files are missing and that is not allowed, or none is there."""
         if not self.absent or (self._allowed and found):
             return
-        named = list(self.absent)[:5]
+        of, places = f"{what}s of {self._table.name}", [self._root] if self._root else []
+        none = "paths start from the folder of the table"
         total = len(self.absent) + found
-        places = [self._root] if self._root else []
-        advice = (
-            "complete them, or run on what is there with --allow-missing"
-            if found
-            else "paths start from the folder of the table"
-        )
-        raise DataError(
-            f"{len(self.absent):,} of {total:,} {what}s of {self._table.name} are missing, "
-            f"{found:,} are there: {', '.join(named)}{', ...' if total - found > 5 else ''}; "
-            f"{nearest(named, places) or packed(places)}{advice}"
-        )
+        raise DataError(missing_files(list(self.absent), total, of, places, none=none))
 
 
 def _frames(root: Path, path: PurePosixPath, where: str) -> tuple[Path, ...] | None:
     folder = root / path
-    if path.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov", ".webm") or folder.is_file():
+    if path.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov", ".webm") or os.path.isfile(folder):
         film = path.suffix.lower() not in PICTURES
         command = f": ffmpeg -i {path.name} -vf fps=1 {path.stem}/%04d.jpg" if film else ""
         raise DataError(
             f"{where}: video '{path}' is not decoded here; expected a folder of frames{command}"
         )
-    frames = list(folder.iterdir()) if folder.is_dir() else []
+    frames = list(folder.iterdir()) if os.path.isdir(folder) else []
     frames = [f for f in frames if f.suffix.lower() in PICTURES and not is_junk(f.name)]
     return tuple(sorted(frames, key=_by_number)) or None
 

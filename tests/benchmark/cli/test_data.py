@@ -88,7 +88,7 @@ def test_missing_images_are_named_with_the_layout(run: Run, root: Path) -> None:
     assert code == FAILED
     assert "INCOMPLETE" in row_of(output, "coco")
     assert "5 images, 25 captions" in row_of(output, "coco")
-    assert f"1 of 6 images of 'coco' are missing and 5 are there: val2014/{coco_name(2)}" in output
+    assert f"1 of 6 images of 'coco' are missing, 5 are there: val2014/{coco_name(2)}" in output
     assert "- 5 images; the card says 6" in output
     assert "layout of COCO 2014" in output
     assert "coco/annotations/coco_karpathy_test.json" in output

@@ -255,7 +255,7 @@ def test_a_step_of_pixels_that_preprocessing_undoes_changes_nothing() -> None:
 def test_ready_made_queries_are_compared_with_the_clean_ones() -> None:
     values = fakes.pictures(30)
     values[:6] = 255 - values[:6]
-    ready = ReadyMade(fakes.Pictures(fakes.world().queries.ids, values), "h", Path("made"))
+    ready = ReadyMade(fakes.Pictures(fakes.world().queries.ids, values), "h")
     shared = fakes.resources(load_ready_made=lambda cell, spec, data: ready)
     cell = fakes.cell(shift=ShiftSpec("fog", 5, {"ready_made": True}))
     assert run(cell, shared).probes["coverage"] == pytest.approx(20.0)

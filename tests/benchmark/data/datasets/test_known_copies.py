@@ -374,7 +374,7 @@ def test_a_missing_message_says_how_many_are_there_and_the_nearest(tmp_path: Pat
     pictures[0].rename(pictures[0].with_name(pictures[0].stem + "x.jpg"))
     with pytest.raises(
         DataError,
-        match=rf"1 of 6 images .*missing and 5 are there: .*the nearest .*{pictures[0].stem}x",
+        match=rf"1 of 6 images .*missing, 5 are there: .*the nearest .*{pictures[0].stem}x",
     ):
         load_flickr30k(tmp_path)
 
