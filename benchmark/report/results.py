@@ -155,8 +155,8 @@ class CellResult:
 
     @property
     def named_shift(self) -> str:
-        """The shift with its severity."""
-        return f"{self.shift} {self.severities}"
+        """The shift with its severity, where it has some."""
+        return self.shift if self.shift == CLEAN else f"{self.shift} {self.severities}"
 
     @property
     def where(self) -> str:

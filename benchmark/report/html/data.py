@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.cell import CLEAN
 from benchmark.report.frames import leaderboard, numbers_of, rankings
 from benchmark.report.pools import Pool, changed_nothing, grouped, labels_of
 from benchmark.report.results import NOTHING, SECTIONS, CellResult, canonical, method_rank
@@ -287,7 +286,7 @@ def _heads(benchmarks: Sequence[Pool], shifts: Sequence[Pool]) -> dict[str, list
 
 
 def _shift(pool: Pool) -> str:
-    name = pool.first.shift if pool.first.shift == CLEAN else pool.first.named_shift
+    name = pool.first.named_shift
     return f"{name} ({NOTHING})" if pool.changed_nothing else name
 
 
