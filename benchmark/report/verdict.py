@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from benchmark.metrics.intervals import Comparison, harm
 from benchmark.report.display import plain
-from benchmark.report.frames import Ranking
 from benchmark.report.pools import Pool, compared, finite_mean, grouped, labels_of, stacked
+
+if TYPE_CHECKING:
+    from benchmark.report.frames import Ranking
 
 NOTES = {"rest": "rest: our reading of the paper's abstract and figure, see docs/methods.md"}
 """What must stand under a table in which the method appears."""

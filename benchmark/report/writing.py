@@ -25,17 +25,6 @@ from benchmark import __version__
 from benchmark.cell import Record, Status
 from benchmark.config.files import atomic_write, no_formulas
 from benchmark.errors import ResultsError
-from benchmark.report.boards import boards, latex, markdown
-from benchmark.report.frames import (
-    by_shift,
-    leaderboard,
-    number_columns,
-    pairwise,
-    pairwise_frame,
-    ranking_frame,
-    rankings,
-    tidy,
-)
 from benchmark.report.pools import Pool, benchmark_pools, prepare, problems, shift_pools
 from benchmark.report.results import CellResult
 from benchmark.store.run_store import RunStore, Shared
@@ -104,6 +93,8 @@ def write_all(
     Raises:
         ResultsError: the run has no cells, or the folder cannot be written.
     """
+    from benchmark.report import frames  # where all is up to date, there is nothing to enter
+
     results = load_results(store, batches=False) if results is None else results
     if not results:
         raise ResultsError(
@@ -115,9 +106,9 @@ def write_all(
     _warn(results)
     target = store.path if folder is None else folder
     made = output_options(figures=figures, each=each, kinds=kinds)
-    numbers = number_columns(records)
+    numbers = frames.number_columns(records)
     parts = (records[at : at + _TIDY_AT_ONCE] for at in range(0, len(records), _TIDY_AT_ONCE))
-    written = [write_csv((tidy(part, numbers) for part in parts), target / "tidy.csv")]
+    written = [write_csv((frames.tidy(part, numbers) for part in parts), target / "tidy.csv")]
     if log := [result for result in results if result.unlabelled]:
         from benchmark.report.unlabelled import unlabelled_frame
 
@@ -142,17 +133,17 @@ def _write_tables(
     target: Path,
     cells: Path | None,
 ) -> list[Path]:
-    from benchmark.report import html  # it imports this package's own names
+    from benchmark.report import boards, frames, html  # html imports this package's own names
 
-    pairs = pairwise(whole)
-    tables = boards(whole, pairs)
+    pairs = frames.pairwise(whole)
+    tables = boards.boards(whole, pairs)
     return [
-        write_csv(leaderboard(whole), target / "leaderboard.csv"),
-        write_csv(by_shift(pools), target / "by_shift.csv"),
-        write_csv(pairwise_frame(whole, pairs), target / "pairwise.csv.gz"),
-        write_csv(ranking_frame(rankings(whole)), target / "ranking.csv"),
-        write_text(latex(tables), target / "leaderboard.tex"),
-        write_text(markdown(tables), target / "leaderboard.md"),
+        write_csv(frames.leaderboard(whole), target / "leaderboard.csv"),
+        write_csv(frames.by_shift(pools), target / "by_shift.csv"),
+        write_csv(frames.pairwise_frame(whole, pairs), target / "pairwise.csv.gz"),
+        write_csv(frames.ranking_frame(frames.rankings(whole)), target / "ranking.csv"),
+        write_text(boards.latex(tables), target / "leaderboard.tex"),
+        write_text(boards.markdown(tables), target / "leaderboard.md"),
         html.write(results, target / "leaderboard.html", cells=cells, pools=(whole, pools)),
     ]
 
