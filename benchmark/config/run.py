@@ -356,11 +356,7 @@ def defaults(**preset: Any) -> dict[str, Traced]:
 
 
 def from_file(args: argparse.Namespace, kinds: Mapping[str, Any] = KINDS) -> dict[str, Traced]:
-    """The settings in the file that ``--config`` names; none where it was not given.
-
-    Args:
-        args: the parsed command line.
-        kinds: name -> type of what may be given.
+    """The settings, of these types, in the file that ``--config`` names; none without it.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong type or range, an unreadable file.
@@ -381,7 +377,7 @@ def traced(document: Document, values: Mapping[str, Any], at: Place = ()) -> dic
 
 
 def from_flags(args: argparse.Namespace, kinds: Mapping[str, Any] = KINDS) -> dict[str, Traced]:
-    """The settings given as flags, false, zero and empty ones included; as ``from_file``.
+    """The settings, of these types, given as flags, false, zero and empty ones included.
 
     Raises:
         ConfigError: a value of the wrong type or range.

@@ -30,7 +30,7 @@ from benchmark.evaluation.stream import KINDS as STREAMS
 from benchmark.evaluation.stream import check_kind
 from benchmark.planning.compatibility import ALL, members
 from benchmark.planning.plan import COMBINED, MAX_CELLS, WITH_CHOICES, Plan, make_plan
-from benchmark.planning.specs import SETTINGS, STREAM_KINDS, Choice, given, or_all
+from benchmark.planning.specs import SETTINGS, STREAM_KINDS, Choice, given, unless
 from benchmark.registry import BENCHMARKS, METHODS, SHIFTS
 
 _FOLDER = Path(__file__).parent / "grids"
@@ -94,8 +94,7 @@ def read_grid(path: Path) -> GridFile:
 
 def settings_of(grid: GridFile, args: argparse.Namespace) -> dict[str, Traced]:
     """Every setting of a grid with its origin: defaults, ``--config``, the grid file, flags."""
-    everything = defaults(method=(ALL,), benchmark=(ALL,), shift=(ALL,))
-    said = given(args)
+    everything, said = defaults(method=(ALL,), benchmark=(ALL,), shift=(ALL,)), given(args)
     flags = {name: traced for name, traced in said.items() if traced.is_flag}
     return {**everything, **said, **grid.settings, **flags}
 
@@ -160,7 +159,7 @@ def _choice(document: Document, at: Place, kind: str, entry: str | dict[str, Any
 def _grid() -> Any:
     """The type of a grid file; names are looked up when one is read."""
     entries = {name: _entries(name) for name in WITH_CHOICES}
-    settings = {**SETTINGS, **entries, "benchmark": names(or_all(members))}
+    settings = {**SETTINGS, **entries, "benchmark": names(unless(ALL, members))}
     rule: Any = mapping(
         {
             **{name: _patterns(name) for name in (*_NAMED, "model")},
@@ -178,7 +177,7 @@ def _grid() -> Any:
 
 def _entries(kind: str) -> Any:
     """Names, each with options or without: a list of names and of ``{name: {option: values}}``."""
-    known = {"method": or_all(METHODS.resolve), "stream": check_kind}.get(kind, str)
+    known = {"method": unless(ALL, METHODS.resolve), "stream": check_kind}.get(kind, str)
     name: Any = Annotated[NAME, AfterValidator(named(known))]
     values: Any = several(Any)
     entry: Any = Annotated[one_of(name, dict[name, dict[str, values]]), BeforeValidator(_one)]

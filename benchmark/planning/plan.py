@@ -27,7 +27,6 @@ from benchmark.data.card import SEPARATOR, BenchmarkCard
 from benchmark.errors import ConfigError
 from benchmark.evaluation.stream import MIXING, check_stream, summary
 from benchmark.planning.compatibility import (
-    ALL,
     Selection,
     check_effects,
     check_model,
@@ -170,10 +169,7 @@ def _plain(settings: Mapping[str, Traced]) -> BenchConfig:
 def _choices(traced: Traced) -> tuple[Choice, ...]:
     """Methods, streams or models as choices; those of a grid file are that already."""
     value = traced.value
-    values = (value,) if isinstance(value, str) else value
-    if ALL in values:
-        values = (ALL,)
-    where = traced.line
+    values, where = (value,) if isinstance(value, str) else value, traced.line
     return tuple(Choice(one, where=where) if isinstance(one, str) else one for one in values)
 
 

@@ -47,14 +47,9 @@ OWN_BACKBONE = "default"
 """Among the models: each benchmark's own backbone."""
 
 
-def or_all(known: Callable[[str], object]) -> Callable[[str], object]:
-    """What looks a name up, unless it stands for all."""
-    return lambda name: name if name == ALL else known(name)
-
-
-def _or_empty(known: Callable[[str], object]) -> Any:
-    check: Any = named(lambda name: known(name) if name else None)
-    return Annotated[str, AfterValidator(check)]
+def unless(word: str, known: Callable[[str], object]) -> Callable[[str], object]:
+    """What looks a name up, unless it is this word."""
+    return lambda name: name if name == word else known(name)
 
 
 def _shift(name: str) -> str:
@@ -69,11 +64,11 @@ def _shift(name: str) -> str:
 
 SETTINGS: dict[str, Any] = {
     **KINDS,
-    "method": names(or_all(METHODS.resolve)),
-    "shift": names(or_all(_shift)),
+    "method": names(unless(ALL, METHODS.resolve)),
+    "shift": names(unless(ALL, _shift)),
     "stream": names(check_kind),
-    "suite": _or_empty(load_suite),
-    "preset": _or_empty(check_preset),
+    "suite": Annotated[str, AfterValidator(named(unless("", load_suite)))],
+    "preset": Annotated[str, AfterValidator(named(unless("", check_preset)))],
 }
 """As ``config.run.KINDS``, names looked up; but benchmarks may be those of a suite file that is
 known once all else has been read."""
@@ -228,8 +223,6 @@ def stream_specs(
         UnknownNameError: an option that none of the kinds has.
     """
     kinds = [choice.name for choice in choices]
-    for kind in kinds:
-        check_kind(kind)
     known = {name: STREAM_KINDS[name] for kind in kinds for name in STREAM_OPTIONS.get(kind, ())}
     check(mapping(known), dict(given.value), given.line, owner=f"stream {','.join(kinds)!r}")
     for choice in choices:
