@@ -41,7 +41,6 @@ FLAG = from_text(bool)
 COUNT = from_text(Annotated[int, Ge(1), Le(10**12)])
 MOST_THREADS = 1024  # with many more torch crashes, and a machine has no room for the processes
 THREADS = from_text(Annotated[int, Ge(1), Le(MOST_THREADS)])
-LOADER_WORKERS = from_text(Annotated[int, Ge(0), Le(MOST_THREADS)])
 SECONDS = expecting(
     "a number of seconds above 0 and below 1e9", from_text(Annotated[float, Gt(0), Lt(1e9)])
 )
@@ -121,10 +120,6 @@ def _shard(value: Any) -> Shard:
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise ValueError(f"expected a part I/N with I from 1 to N, such as 2/4, not {shown(value)}")
     return Shard(int(match[1]), int(match[2]))
-
-
-SHARD = Annotated[Any, PlainValidator(_shard)]
-"""A part of the cells, "2/4"."""
 
 
 def _pairs(value: Any) -> Any:
@@ -275,12 +270,14 @@ class BenchConfig:
     compile: bool = _setting(FLAG, False)
     workers: int | None = _setting(WORKERS, None, "N")
     threads: int | None = _setting(THREADS, None, "N")
-    loader_workers: int | None = _setting(LOADER_WORKERS, None, "N")
+    loader_workers: int | None = _setting(
+        from_text(Annotated[int, Ge(0), Le(MOST_THREADS)]), None, "N"
+    )
     executor: str = _setting(Literal["auto", "serial", "processes", "ray", "slurm"], "auto")
     slurm: dict[str, Any] = _setting(SLURM, {}, "KEY=VALUE")
     address: str = _setting(str, "local", "ADDR")
     time_limit: float | None = _setting(SECONDS, None, "SECONDS")
-    shard: Shard | None = _setting(SHARD, None, "I/N")
+    shard: Shard | None = _setting(Annotated[Any, PlainValidator(_shard)], None, "I/N")
     out: str = _setting(PATH, "", "DIR")
     if_exists: str = _setting(Literal["missing", "always"], "missing")
     log: tuple[str, ...] = _setting(NAMES, (), "PLACES")

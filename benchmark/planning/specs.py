@@ -223,6 +223,8 @@ def stream_specs(
         UnknownNameError: an option that none of the kinds has.
     """
     kinds = [choice.name for choice in choices]
+    for kind in kinds:
+        check_kind(kind)
     known = {name: STREAM_KINDS[name] for kind in kinds for name in STREAM_OPTIONS.get(kind, ())}
     check(mapping(known), dict(given.value), given.line, owner=f"stream {','.join(kinds)!r}")
     for choice in choices:
