@@ -43,17 +43,8 @@ class Corruption:
     severities: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    images: str
-    annotations: str
-    prefix: str
-    file: str
-    annotated_folder: str
-
-
 _DATA = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
-_LAYOUTS = {name: _Layout(**entry) for name, entry in _DATA["layouts"].items()}
+_LAYOUTS: dict[str, dict[str, str]] = _DATA["layouts"]
 CORRUPTIONS: dict[str, Corruption] = {
     name: Corruption(folder, kind["modality"], tuple(range(1, kind["severities"] + 1)))
     for kind in _DATA["corruptions"]
@@ -128,13 +119,14 @@ def load(root: Path, dataset: str, spec: ShiftSpec, clean: RetrievalSet) -> Read
 
 
 def _images(
-    root: Path, layout: _Layout, folder: str, severity: int, clean: RetrievalSet
+    root: Path, layout: dict[str, str], folder: str, severity: int, clean: RetrievalSet
 ) -> ReadyMade:
-    name = f"{layout.prefix}_{folder}_{severity}"
-    source = _find(root, layout.images, name, "folder of corrupted images")
-    files = _by_stem(source) | _by_stem(source / layout.annotated_folder)
+    name = f"{layout['prefix']}_{folder}_{severity}"
+    source = _find(root, layout["images"], name, "folder of corrupted images")
+    annotated = layout["annotated_folder"]
+    files = _by_stem(source) | _by_stem(source / annotated)
     ids = clean.queries.ids
-    looked = f"; looked for the annotated path ({layout.annotated_folder}/...), then for the bare "
+    looked = f"; looked for the annotated path ({annotated}/...), then for the bare "
     _refuse_lacking(source, ids, files, clean.name, f"{looked}file name")
     paths = [files[item] for item in ids]
     digests = file_digests(paths)
@@ -151,10 +143,10 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _captions(
-    root: Path, layout: _Layout, folder: str, severity: int, clean: RetrievalSet
+    root: Path, layout: dict[str, str], folder: str, severity: int, clean: RetrievalSet
 ) -> ReadyMade:
-    below = f"annotation_{folder}/{severity}/{layout.file}"
-    source = _find(root, layout.annotations, below, "file of corrupted captions")
+    below = f"annotation_{folder}/{severity}/{layout['file']}"
+    source = _find(root, layout["annotations"], below, "file of corrupted captions")
     texts: dict[str, list[str]] = {}
     names = []
     for where, record in read_records(source, "image", "caption"):

@@ -7,7 +7,6 @@ import math
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path
@@ -297,10 +296,10 @@ class _Grades:
                 for number, line in enumerate(lines, start=1):
                     parts = [one.strip() for one in line.split("\t")]
                     parts = parts if len(parts) in (3, 4) else line.split()  # ids with blanks
-                    if not parts or (number == 1 and _is_header(parts)):
-                        continue
                     where = f"{file}, line {number}"
-                    query, item, grade = _line(parts, where)
+                    if not parts or (found := _line(parts, where, head=number == 1)) is None:
+                        continue
+                    query, item, grade = found
                     if query not in queries.ids:
                         if query not in queries.missing and not strangers:
                             strangers[query] = where
@@ -340,17 +339,14 @@ def _named(value: Any, known: Ids, where: str) -> tuple[dict[str, float], bool]:
     return {part: 1.0 for part in parts if part}, False
 
 
-def _is_header(parts: Sequence[str]) -> bool:
-    with suppress(ValueError):
-        float(parts[-1])
-        return False
-    return parts[0].lower().startswith("query")
-
-
-def _line(parts: Sequence[str], where: str) -> tuple[str, str, float]:
-    with suppress(ValueError):
+def _line(parts: Sequence[str], where: str, *, head: bool) -> tuple[str, str, float] | None:
+    """Query, item and grade; None for a header."""
+    try:
         if len(parts) in (3, 4) and math.isfinite(grade := float(parts[-1])):
             return parts[0], parts[-2], grade
+    except ValueError:
+        if head and parts[0].lower().startswith("query"):
+            return None
     raise DataError(
         f"{where}: expected 'query 0 item grade' (TREC) or 'query item grade', found "
         f"{' '.join(parts)[:80]!r}"
