@@ -307,7 +307,7 @@ def _composed(table: Table, name: str, split: str, allow_missing: bool) -> Compo
         reference = things.number(row["reference"], "reference", where)
         found = [things.number(one, "target", where) for one in wanted]
         modification = " and ".join(texts_of(row["modification"], "modification", where))
-        answers = [one for one in found if one is not None]
+        answers = [one for one in dict.fromkeys(found) if one is not None]
         if reference is None or not answers:
             continue
         ids[key] = where
