@@ -25,7 +25,7 @@ from torch.func import functional_call
 from methods.base import DIVERGED, Diverged, Method, MethodError, Setup, StepOutput
 from methods.batch_norm import in_batch_statistics
 from methods.centring import centred
-from methods.gradients import Gradients
+from methods.gradients import Gradients, on_present
 from methods.options import check_options, option, temperature_of, temperature_option
 from methods.parameters import (
     ADAPT_CHOICES,
@@ -358,8 +358,9 @@ class AdaptedMethod(Method):
     @torch.no_grad()
     def pull_to_source(self, share: float) -> None:
         """Moves the adapted parameters a share of the way back to their source values."""
-        for name, parameter in self.adapted.items():
-            parameter.lerp_(self.source.parameters[name], share)
+        torch._foreach_lerp_(
+            list(self.adapted.values()), list(self.source_parameters().values()), share
+        )
 
 
 def gradients_of(
@@ -371,8 +372,8 @@ def gradients_of(
     autograd gives it a gradient of zero, with which momentum and weight decay would still act.
     """
     found = torch.autograd.grad(loss, parameters, retain_graph=retain_graph, allow_unused=True)
-    poison = loss.detach() * 0  # exactly 0 for a finite loss, NaN otherwise
-    return [None if gradient is None else gradient + poison for gradient in found]
+    sound = loss.detach().reshape(()) * 0 + 1  # exactly 1 for a finite loss, NaN otherwise
+    return on_present(found, lambda gradients: torch._foreach_mul(gradients, sound))
 
 
 def build_optimizer(

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from methods.adapt import Change, Forward, gradients_of
 from methods.base import MethodCard, MethodError, Setup, StepOutput
-from methods.centring import moved
+from methods.centring import moved, sound_rows
 from methods.gradients import Gradients, angle, prograd
 from methods.inverted_softmax import log_sums
 from methods.objectives import source_agreement
@@ -183,7 +183,7 @@ class Anchored(Tcr):
     def _find_offset(self, rows: Tensor) -> Tensor:
         """The gated offset, (D,); takes the source's (B, D) rows into the running mean."""
         kept = kept_share(self._count, len(rows), self.options.window)
-        sound = torch.isfinite(rows).all(dim=1, keepdim=True)
+        sound = sound_rows(rows)[:, None]
         self._sum = kept * self._sum + torch.where(sound, rows, 0.0).sum(dim=0)
         self._sound = kept * self._sound + sound.sum()
         self._count = kept * self._count + len(rows)
@@ -239,11 +239,11 @@ class Anchored(Tcr):
         beta, size = self.options.beta, len(similarities)
         if beta == 0:
             return similarities
-        sound = torch.isfinite(similarities).all(dim=1, keepdim=True)
+        sound = sound_rows(similarities)[:, None]
         bank, known, total = None, sound.sum().to(similarities.dtype), float(size)
         if (past := self._hubs.get(self.gallery)) is not None:
             kept = kept_share(past[2], size, self.options.memory)
-            bank = past[0] + known.new_tensor(kept).log()
+            bank = past[0] + known.new_full((), kept).log()
             known, total = known + kept * past[1], total + kept * past[2]
         sums = log_sums(bank, torch.where(sound, similarities, -torch.inf), beta)
         self._hubs.set(self.gallery, (sums, known, total))

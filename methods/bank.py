@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Method, MethodError, Setup, StepOutput
+from methods.centring import sound_rows
 from methods.options import check_options, option
 from methods.per_gallery import PerGallery
 
@@ -69,7 +70,8 @@ class BankMethod(Method):
 
         Args:
             bank: the summary so far, None before the first query.
-            embeddings: (M, D) unit rows of the new queries, M >= 1.
+            embeddings: (M, D) unit rows of the new queries, M >= 1; where some are not finite, it
+                is called again without them and the first result is dropped.
             similarities: (M, N) to the gallery.
         """
 
@@ -136,10 +138,13 @@ class BankMethod(Method):
         return bank
 
     def _with(self, bank: Any, embeddings: Tensor, similarities: Tensor) -> Any:
-        sound = torch.isfinite(embeddings).all(dim=1)
+        sound = sound_rows(embeddings)
+        # Before the wait, so that a GPU has it in hand; broken queries are rare.
+        found = self.observe(bank, embeddings, similarities)
         if not bool(sound.all()):
             embeddings, similarities = embeddings[sound], similarities[sound]
-        if len(embeddings) == 0:
-            return bank
+            if len(embeddings) == 0:
+                return bank
+            found = self.observe(bank, embeddings, similarities)
         self._counts.set(self.gallery, (self._counts.get(self.gallery) or 0) + len(embeddings))
-        return self.observe(bank, embeddings, similarities)
+        return found

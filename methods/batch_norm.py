@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods.base import NotApplicable, StepOutput
+from methods.centring import sound_rows
 
 
 def batch_norms(module: nn.Module) -> list[Any]:
@@ -38,7 +39,7 @@ def mixed_statistics(layers: list[Any], share: float, *, broken: bool = False) -
 
     def normalise(layer: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor | None:
         (x,) = inputs
-        known = x[torch.isfinite(x).flatten(1).all(dim=1)] if broken else x
+        known = x[sound_rows(x.flatten(1))] if broken else x
         if known.numel() <= x.shape[1]:
             return None
         others = [axis for axis in range(x.ndim) if axis != 1]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from methods.base import Method, MethodCard, NotApplicable, Setup, StepOutput
 from methods.batch_norm import batch_norms, mixed_statistics
+from methods.centring import sound_rows
 from methods.options import check_options, option
 
 
@@ -65,7 +66,7 @@ class BnAdapt(Method):
     @torch.no_grad()
     def step(self, queries: Tensor) -> StepOutput:
         """Scores one batch with mixed statistics."""
-        sound = torch.isfinite(queries).flatten(1).all(dim=1)
+        sound = sound_rows(queries.flatten(1))
         embeddings = self.gallery.new_full((len(queries), self.gallery.shape[1]), torch.nan)
         count, log = int(sound.sum()), {}
         if count > 0:

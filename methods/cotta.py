@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from methods.adapt import AdaptedMethod, AdaptOptions, Change, Forward
 from methods.base import MethodCard, StepOutput
-from methods.gradients import Gradients
+from methods.gradients import Gradients, flatten, unflatten
 from methods.objectives import symmetric_cross_entropy
 from methods.options import option
-from methods.perturb import augmented
+from methods.perturb import augmented, draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +134,15 @@ class Cotta(AdaptedMethod):
     @torch.no_grad()
     def follow_and_restore(self) -> None:
         """The teacher follows the student; then some of the student's weights are restored."""
-        momentum, source = self.options.teacher_momentum, self.source_parameters()
-        for name, parameter in self.adapted.items():
-            self.teacher[name] = momentum * self.teacher[name] + (1 - momentum) * parameter
+        momentum = self.options.teacher_momentum
+        student: list[Tensor] = [*self.adapted.values()]
+        kept = torch._foreach_mul(list(self.teacher.values()), momentum)
+        teacher = torch._foreach_add(kept, list(torch._foreach_mul(student, 1 - momentum)))
+        self.teacher = dict(zip(self.teacher, teacher, strict=True))
         if self.options.restore == 0:
             return
-        generator = self.setup.generator
-        for name, parameter in self.adapted.items():
-            drawn = torch.rand(parameter.shape, generator=generator, device=generator.device)
-            restored = drawn.to(parameter.device) < self.options.restore
-            parameter.copy_(torch.where(restored, source[name], parameter))
+        weights = flatten(student)
+        drawn = draws(weights[None], len(weights), self.setup.generator)[0]
+        source = flatten(list(self.source_parameters().values()))
+        weights = torch.where(drawn < self.options.restore, source, weights)
+        torch._foreach_copy_(student, unflatten(weights, student))

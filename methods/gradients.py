@@ -16,10 +16,10 @@ GRANULARITIES = ("global", "per_tensor", "per_row")
 """One long vector; each tensor on its own; each row of each tensor on its own."""
 
 
-def flatten(gradients: Gradients, like: Gradients) -> Tensor:
+def flatten(gradients: Gradients, like: Gradients | None = None) -> Tensor:
     """One vector; a None counts as zeros of its partner's shape, a pair of None is left out."""
     pieces = []
-    for own, other in zip(gradients, like, strict=True):
+    for own, other in zip(gradients, like or gradients, strict=True):
         if own is not None:
             pieces.append(own.reshape(-1))
         elif other is not None:
@@ -27,6 +27,21 @@ def flatten(gradients: Gradients, like: Gradients) -> Tensor:
     if not pieces:
         raise ValueError("a gradient without any tensor has no direction")
     return torch.cat(pieces)
+
+
+def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """What ``flatten`` joined, as tensors of these shapes."""
+    pieces = vector.split([tensor.numel() for tensor in like])
+    return [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
+
+
+def on_present(
+    gradients: Gradients, change: Callable[[list[Tensor]], Sequence[Tensor]]
+) -> list[Tensor | None]:
+    """One call for all tensors that are there, which is one kernel of a GPU; None stays None."""
+    present = [gradient for gradient in gradients if gradient is not None]
+    changed = iter(change(present) if present else ())
+    return [None if gradient is None else next(changed) for gradient in gradients]
 
 
 def cosine(first: Gradients, second: Gradients) -> Tensor:
@@ -118,7 +133,7 @@ def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
     A single vector is one row.
     """
     length = vectors.norm(dim=-1, keepdim=True)
-    usable = torch.isfinite(length) & (length > 0)
+    usable = (length > 0) & (length < torch.inf)
     return torch.where(usable, vectors / torch.where(usable, length, 1.0), 0.0), usable
 
 
@@ -143,16 +158,8 @@ def _pairwise(
             for a, b in zip(first, second, strict=True)
         ]
     joined = operation(flatten(first, second), flatten(second, first))
-    result: list[Tensor | None] = []
-    start = 0
-    for a, b in zip(first, second, strict=True):
-        if a is None and b is None:
-            result.append(None)
-            continue
-        shape = _either(a, b)
-        result.append(joined[start : start + shape.numel()].view_as(shape))
-        start += shape.numel()
-    return result
+    shapes = [a if a is not None else b for a, b in zip(first, second, strict=True)]
+    return on_present(shapes, lambda present: unflatten(joined, present))
 
 
 def _apart(

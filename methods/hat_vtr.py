@@ -69,15 +69,12 @@ class HatVtr(AdaptedMethod):
             self.options.queue_size, self.options.con_ratio, nearness_to_centre
         )
         self._memories: PerGallery[list[Tensor]] = PerGallery()
+        self._sums: PerGallery[Tensor] = PerGallery()  # of a memory, the same for all passes
 
     @property
     def memory(self) -> list[Tensor]:
         """Of each past batch of the gallery in use: (N,) ln sum_i exp(alpha s_ij)."""
-        found = self._memories.get(self.gallery)
-        if found is None:
-            found = []
-            self._memories.set(self.gallery, found)
-        return found
+        return self._memories.get(self.gallery) or []
 
     def objective(self, forward: Forward) -> Tensor | None:
         """The sum of the three terms."""
@@ -107,10 +104,9 @@ class HatVtr(AdaptedMethod):
 
     def refined(self, similarities: Tensor) -> Tensor:
         """(B, N) scores against hubs; the similarities themselves while nothing is remembered."""
-        if not self.memory:
+        past, options = self._sums.get(self.gallery), self.options
+        if past is None:
             return similarities
-        past = torch.stack(self.memory).logsumexp(dim=0)
-        options = self.options
         return hub_suppressed(
             similarities, past, alpha=options.alpha, beta=options.beta, mix=options.mix
         )
@@ -119,8 +115,9 @@ class HatVtr(AdaptedMethod):
         """The refined scores; the raw similarities are remembered."""
         scores = self.refined(similarities)
         size = max(1, int(self.options.memory_ratio * similarities.shape[1]))
-        self.memory.append(log_sums(similarities, self.options.alpha))
-        del self.memory[:-size]
+        memory = [*self.memory, log_sums(similarities, self.options.alpha)][-size:]
+        self._memories.set(self.gallery, memory)
+        self._sums.set(self.gallery, torch.stack(memory).logsumexp(dim=0))
         return scores
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Method, MethodCard, Setup, StepOutput
+from methods.centring import sound_rows
 from methods.options import check_options, option, temperature_of, temperature_option
 
 ITERATIONS, TOLERANCE, FLOOR = 100, 1e-8, 1e-10
@@ -63,7 +64,7 @@ class Lame(Method):
     def step(self, queries: Tensor) -> StepOutput:
         """Embeds a batch and smooths its predictions."""
         embeddings = self.embed(queries)
-        sound = torch.isfinite(embeddings).all(dim=1)
+        sound = sound_rows(embeddings)
         clean = torch.where(sound[:, None], embeddings, 0.0)
         kernel = affinity(clean, self.options.affinity, self.options.neighbours)
         if self.options.symmetric:

@@ -14,6 +14,7 @@ from methods.base import MethodCard, MethodError, StepOutput
 from methods.centring import moved, sound_mean
 from methods.objectives import entropy
 from methods.options import option
+from methods.parameters import forget_moments
 from methods.perturb import augmented
 
 
@@ -76,7 +77,8 @@ class Memo(AdaptedMethod):
 
     def adapted_to(self, query: Tensor) -> Tensor:
         """(1, D) the embedding of one query after its own update."""
-        self.restore_source()
+        self.source.restore(self.encoder)
+        forget_moments(self.optimizer)
         views = self.views(query)
         with torch.enable_grad():
             for index in range(self.options.steps):

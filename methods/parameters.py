@@ -152,11 +152,12 @@ class Snapshot:
     @torch.no_grad()
     def restore(self, module: nn.Module) -> None:
         """Writes the copy back into the same module and drops its gradients."""
-        for name, parameter in module.named_parameters():
-            parameter.copy_(self.parameters[name])
+        parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+        for live, kept in ((parameters, self.parameters), (buffers, self.buffers)):
+            if live:
+                torch._foreach_copy_(list(live.values()), [kept[name] for name in live])
+        for parameter in parameters.values():
             parameter.grad = None
-        for name, buffer in module.named_buffers():
-            buffer.copy_(self.buffers[name])
 
 
 def all_finite(tensors: list[Tensor]) -> Tensor:
@@ -165,7 +166,7 @@ def all_finite(tensors: list[Tensor]) -> Tensor:
     By their largest size, which is one kernel of a GPU for all tensors; tests of each were five
     for each.
     """
-    return get_total_norm([tensor for tensor in tensors if tensor.numel()], math.inf).isfinite()
+    return get_total_norm([tensor for tensor in tensors if tensor.numel()], math.inf) < math.inf
 
 
 def root_mean_square(tensors: list[Tensor]) -> Tensor:
@@ -187,6 +188,16 @@ def _plain(kind: type[Optimizer]) -> Any:
         name: inspect.unwrap(getattr(Optimizer, name)) for name in ("add_param_group", "zero_grad")
     }
     return type(kind.__name__, (kind,), bare)
+
+
+def forget_moments(optimizer: Optimizer) -> None:
+    """Steps and moments are 0 again, in the tensors that hold them: a few kernels of a GPU.
+
+    A new optimiser would make them anew, two or three for each parameter.
+    """
+    states = list(optimizer.state.values())
+    for name in states[0] if states else ():
+        torch._foreach_zero_([state[name] for state in states])
 
 
 Adam, AdamW, SGD = map(_plain, (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD))

@@ -75,7 +75,7 @@ def augmented(encoder: QueryEncoder, queries: Tensor, generator: torch.Generator
 def draws(part: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """(B, count) uniform numbers in [0, 1), on the part's device."""
     numbers = torch.rand(len(part), count, generator=generator, device=generator.device)
-    return numbers.to(part.device)
+    return numbers.to(part.device, non_blocking=True)  # else a GPU is waited for
 
 
 def shuffled_patches(part: Tensor, generator: torch.Generator, patches: int = PATCHES) -> Tensor:
@@ -129,7 +129,8 @@ def inner_tokens(tokens: Tensor) -> tuple[Tensor, Tensor]:
     length = tokens.shape[1]
     repeats = (tokens.flip(1) == tokens[:, -1:]).long().cumprod(dim=1).sum(dim=1)
     longest = repeats.argmax()
-    padding = torch.where(repeats[longest] > 1, tokens[longest, -1], torch.zeros_like(tokens[0, 0]))
+    # Indexed by a tensor: plain brackets would wait for a GPU to know the row.
+    padding = torch.where(repeats.amax() > 1, tokens[:, -1].take(longest), 0)
     ends = length - torch.where(tokens[:, -1] == padding, repeats, 0) - 1
     position = torch.arange(length, device=tokens.device)
     return (position > 0) & (position < ends[:, None]), padding
@@ -155,14 +156,14 @@ def dropped_tokens(tokens: Tensor, generator: torch.Generator) -> Tensor:
 def noisy(part: Tensor, generator: torch.Generator) -> Tensor:
     """(B, ...) sounds with normal noise."""
     rows = part.flatten(1)
-    noise = torch.randn(rows.shape, generator=generator, device=generator.device).to(part)
+    noise = torch.randn(rows.shape, generator=generator, device=generator.device)
     spread = rows.std(dim=1, keepdim=True, correction=0)
-    return (rows + NOISE * spread * noise).reshape(part.shape)
+    return (rows + NOISE * spread * noise.to(part, non_blocking=True)).reshape(part.shape)
 
 
 def moved(part: Tensor, generator: torch.Generator) -> Tensor:
     """(B, ..., C, H, W) pictures turned, scaled, shifted, mirrored and changed in contrast."""
-    drawn = draws(part, 7, generator).to(part)
+    drawn = draws(part, 7, generator).to(part, non_blocking=True)
     signed = 2 * drawn - 1
     angle, scale = ROTATION * signed[:, 0], 1 + SCALE * signed[:, 1]
     mirror = torch.where(drawn[:, 6] < 0.5, -1.0, 1.0).to(part)

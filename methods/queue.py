@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from methods.centring import sound_rows
 from methods.objectives import modality_gap, smallest_count
 
 Indicator = Callable[[Tensor, Tensor], Tensor]
 """(B, D) queries and their candidates -> (B,), small where a pair is reliable."""
+
+Pairs = tuple[Tensor, Tensor, Tensor, Tensor]
+"""(M,) indicators, (M, D) queries, (M, D) candidates and (M,) entropies."""
 
 
 class ReliableQueue:
@@ -27,7 +31,7 @@ class ReliableQueue:
         self.size = size
         self.ratio = ratio
         self.indicator = indicator or source_likeness
-        self._pairs: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+        self._pairs: Pairs | None = None
         self._reference: tuple[Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
@@ -45,20 +49,26 @@ class ReliableQueue:
         entropies = entropies.detach()
         indicator = self.indicator(queries, candidates)
         best = indicator.argsort(stable=True)[: smallest_count(self.ratio, len(queries))]
-        # A broken query would otherwise sit in the queue for the rest of the stream.
-        best = best[torch.isfinite(indicator[best]) & torch.isfinite(entropies[best])]
-        if len(best) == 0:
-            return
         new = (indicator[best], queries[best], candidates[best], entropies[best])
+        sound = sound_rows(torch.stack([new[0], new[3]], dim=1))
+        found = self._with(new)  # before the wait, so that a GPU has it in hand
+        if not bool(sound.all()):
+            # A broken query would otherwise sit in the queue for the rest of the stream.
+            new = _each(new, sound)
+            if len(new[0]) == 0:
+                return
+            found = self._with(new)
+        self._pairs, self._reference = found
+
+    def _with(self, new: Pairs) -> tuple[Pairs, tuple[Tensor, Tensor]]:
+        """What is stored and the reference, with more pairs offered."""
         if self._pairs is not None:
             new = _joined(self._pairs, new)
         if len(new[0]) >= self.size:
-            order = new[0].argsort(stable=True)[: self.size]
-            new = (new[0][order], new[1][order], new[2][order], new[3][order])
-        self._pairs = new
-        _, z, c, kept = new
+            new = _each(new, new[0].argsort(stable=True)[: self.size])
+        _, z, c, entropies = new
         gap = modality_gap(functional.normalize(z, dim=1), functional.normalize(c, dim=1))
-        self._reference = (kept.max(), gap)
+        return new, (entropies.max(), gap)
 
     def reference(self) -> tuple[Tensor, Tensor] | None:
         """E_m (largest stored entropy) and Delta_S (stored pairs' gap); None while empty."""
@@ -77,8 +87,11 @@ def source_likeness(queries: Tensor, candidates: Tensor) -> Tensor:
     return 2 * pair - query_spread - candidate_spread
 
 
-def _joined(
-    old: tuple[Tensor, Tensor, Tensor, Tensor], new: tuple[Tensor, Tensor, Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _joined(old: Pairs, new: Pairs) -> Pairs:
     a, b, c, d = (torch.cat(pair) for pair in zip(old, new, strict=True))
+    return a, b, c, d
+
+
+def _each(pairs: Pairs, rows: Tensor) -> Pairs:
+    a, b, c, d = (part[rows] for part in pairs)
     return a, b, c, d

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Method, MethodCard, Setup, StepOutput
-from methods.centring import moved, sound_mean
+from methods.centring import moved, sound_mean, sound_rows
 from methods.options import check_options, option
 
 
@@ -75,9 +75,9 @@ class Recentre(Method):
         offset = self.gallery_mean - mean
         if count > 1:
             embeddings = moved(embeddings, self.options.strength * offset)
-        gap = float(offset.norm())
-        log = {"batch_gap": gap} if math.isfinite(gap) else {}
-        return StepOutput(self.score(embeddings), embeddings, log)
+        scores = self.score(embeddings)
+        gap = float(offset.norm())  # read last: a GPU has all of the above in hand by then
+        return StepOutput(scores, embeddings, {"batch_gap": gap} if math.isfinite(gap) else {})
 
     def _center(self, embeddings: Tensor) -> tuple[Tensor, int]:
         """The mean to be moved, and of how many queries it is."""
@@ -96,7 +96,7 @@ class RunningMean:
 
     def add(self, rows: Tensor) -> None:
         """Takes (B, D) rows into the mean."""
-        sound = torch.isfinite(rows).all(dim=1)
+        sound = sound_rows(rows)
         self._sum = self._sum + torch.where(sound[:, None], rows.detach(), 0.0).sum(dim=0)
         self.count += int(sound.sum())
 

@@ -9,9 +9,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from methods.adapt import AdaptedMethod, AdaptOptions, Forward, gradients_of
 from methods.base import MethodCard, MethodError
+from methods.gradients import on_present
 from methods.objectives import entropy, masked_mean, smallest_count
 from methods.options import option
 
@@ -66,7 +68,7 @@ class Sar(AdaptedMethod):
 
     def reset_state(self) -> None:
         """Clears the moving average of the loss."""
-        self.average = torch.tensor(torch.nan, device=self.gallery.device)
+        self.average = torch.full((), torch.nan, device=self.gallery.device)
 
     def objective(self, forward: Forward) -> Tensor:
         """Mean entropy of the reliable queries at the current weights."""
@@ -91,7 +93,7 @@ class Sar(AdaptedMethod):
         if len(self.gallery) < 2:
             raise MethodError("an entropy margin needs a gallery of at least two items")
         value = self.options.entropy_margin * math.log(len(self.gallery))
-        return entropies < value, entropies.new_tensor(value)
+        return entropies < value, entropies.new_full((), value)
 
     def gradients(self, forward: Forward) -> Sequence[Tensor | None] | None:
         """Gradient of the second selection's entropy, taken at theta + rho g / ||g||."""
@@ -128,14 +130,17 @@ def disturb(
     parameters: Sequence[Tensor], gradients: Sequence[Tensor | None], rho: float
 ) -> list[Tensor]:
     """SAM's ascent theta + rho g / (||g|| + 1e-12), one norm over all, as new leaves."""
-    present = [g for g in gradients if g is not None]
-    length = torch.stack([g.norm() for g in present]).norm() if present else torch.tensor(0.0)
-    return [
-        (p.detach() if g is None else p.detach() + rho * g / (length + 1e-12))
-        .clone()
-        .requires_grad_()
-        for p, g in zip(parameters, gradients, strict=True)
-    ]
+
+    def ascended(present: list[Tensor]) -> Sequence[Tensor]:
+        length = get_total_norm(present) + 1e-12
+        steps = torch._foreach_div(torch._foreach_mul(present, rho), length)
+        moving = [p for p, g in zip(parameters, gradients, strict=True) if g is not None]
+        return torch._foreach_add(steps, moving)
+
+    with torch.no_grad():
+        moved = on_present(gradients, ascended)
+        new = [p.clone() if m is None else m for p, m in zip(parameters, moved, strict=True)]
+    return [leaf.requires_grad_() for leaf in new]
 
 
 def moving_average(old: Tensor, value: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from methods.base import Method, MethodCard, MethodError, Setup, StepOutput
-from methods.centring import sound_mean
+from methods.centring import sound_mean, sound_rows
 from methods.objectives import entropy
 from methods.options import check_options, option
 from methods.queue import ReliableQueue
@@ -91,7 +91,7 @@ class TcrUntrained(Method):
         self, embeddings: Tensor, candidates: Tensor, source_gap: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The moved (B, D) embeddings, and Delta_T."""
-        sound = torch.isfinite(embeddings).all(dim=1, keepdim=True)
+        sound = sound_rows(embeddings)[:, None]
         mean = sound_mean(embeddings)
         to_items = sound_mean(torch.where(sound, candidates, torch.nan)) - mean
         gap = to_items.norm()

@@ -49,25 +49,37 @@ class Cache:
     def __len__(self) -> int:
         return len(self.items)
 
-    def with_more(self, other: Cache, capacity: int, size: int) -> Cache:
-        """Of both caches' queries for each item the ``capacity`` most certain, ``size`` in all.
+    def ranked(self, new: Cache, enters: Tensor, capacity: int) -> tuple[Cache, Tensor]:
+        """Both caches' queries, first for each item the ``capacity`` most certain.
 
-        Of equal entropies the older stays, as when the queries come one by one.
+        Of equal entropies the older comes first, as when the queries come one by one.
+
+        Args:
+            new: queries that come now.
+            enters: (B,) bool, which of them are of interest.
+            capacity: queries of an item.
+
+        Returns:
+            All queries in their new order, and a scalar: how many of them are to be kept.
         """
-        parts = zip(self._parts(), other._parts(), strict=True)
-        joined = Cache(*(torch.cat(pair) for pair in parts))
+        joined = Cache(*map(torch.cat, zip(self._parts(), new._parts(), strict=True)))
+        beyond = torch.iinfo(joined.items.dtype).max
+        items = torch.cat([self.items, torch.where(enters, new.items, beyond)])
         order = joined.entropies.argsort(stable=True)
-        order = order[joined.items[order].argsort(stable=True)]
-        items = joined.items[order]
+        order = order[items[order].argsort(stable=True)]
+        items = items[order]
         place = torch.arange(len(items), device=items.device) - torch.searchsorted(items, items)
-        kept = order[place < capacity]
-        if len(kept) > size:
-            kept = kept[joined.entropies[kept].argsort(stable=True)[:size]]
-        return Cache(*(part[kept] for part in joined._parts()))
+        kept = (place < capacity) & (items < beyond)
+        return joined.at(order[(~kept).long().argsort(stable=True)]), kept.sum()
 
-    def emptied(self) -> Cache:
-        """A cache of no queries, for the same gallery."""
-        return Cache(*(part[:0] for part in self._parts()))
+    def first(self, count: int, size: int) -> Cache:
+        """The first ``count`` queries; of more than ``size`` the most certain."""
+        cache = self.at(slice(count))
+        return cache if count <= size else cache.at(cache.entropies.argsort(stable=True)[:size])
+
+    def at(self, rows: Tensor | slice) -> Cache:
+        """The queries of these rows."""
+        return Cache(*(part[rows] for part in self._parts()))
 
     def _parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.keys, self.items, self.entropies, self.likely
@@ -108,17 +120,20 @@ class Tda(BankMethod):
         logits = similarities / options.temperature
         entropies, items = entropy(logits), logits.argmax(dim=1)
         likely = logits.softmax(dim=1)
-        nothing = likely[:, :0]
         likely = (likely > UNLIKELY) & (likely < 1)
         share = entropies / max(math.log2(similarities.shape[1]), 1e-12)
-        unsure = ((share > UNSURE[0]) & (share < UNSURE[1])).nonzero().squeeze(1)
-        positive = Cache(embeddings, items, entropies, nothing)
-        negative = Cache(embeddings[unsure], items[unsure], entropies[unsure], likely[unsure])
-        old = bank or (positive.emptied(), negative.emptied())
-        return (
-            old[0].with_more(positive, options.capacity, options.cache_size),
-            old[1].with_more(negative, options.negative_capacity, options.cache_size),
+        unsure = (share > UNSURE[0]) & (share < UNSURE[1])
+        new = tuple(Cache(embeddings, items, entropies, said) for said in (likely[:, :0], likely))
+        old = bank or tuple(cache.at(slice(0)) for cache in new)
+        enters = torch.ones_like(unsure), unsure
+        capacities = options.capacity, options.negative_capacity
+        ranked = list(map(Cache.ranked, old, new, enters, capacities))
+        counts = torch.stack([count for _, count in ranked]).tolist()  # the only wait for both
+        positive, negative = (
+            cache.first(count, options.cache_size)
+            for (cache, _), count in zip(ranked, counts, strict=True)
         )
+        return positive, negative
 
     def answer(
         self, embeddings: Tensor, similarities: Tensor, bank: tuple[Cache, Cache]
