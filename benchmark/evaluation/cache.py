@@ -26,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -55,35 +55,15 @@ KINDS = {
 SUFFIX = ".safetensors"
 PARTIAL = ".part"
 _UNSEALED = "0" * 64
-_DTYPES = {
-    "U8": torch.uint8,
-    "I8": torch.int8,
-    "I16": torch.int16,
-    "I32": torch.int32,
-    "I64": torch.int64,
-    "F16": torch.float16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-    "BOOL": torch.bool,
+_INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
+_FLOATS = (torch.float16, torch.float32, torch.float64)
+_NAMES = {
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    **{dtype: f"I{8 * dtype.itemsize}" for dtype in _INTEGERS},
+    **{dtype: f"F{8 * dtype.itemsize}" for dtype in _FLOATS},
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-
-
-@dataclass(frozen=True)
-class CacheKey:
-    """Where something lies in the disk cache.
-
-    Attributes:
-        kind: one of ``KINDS``.
-        digest: of everything that the content depends on.
-    """
-
-    kind: str
-    digest: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}-{self.digest}{SUFFIX}"
+_DTYPES = {name: dtype for dtype, name in _NAMES.items()}
 
 
 @dataclass(eq=False)
@@ -117,14 +97,11 @@ class Entry:
 
         Raises:
             OSError: no such file, or unreadable.
-            ValueError: a file that is cut short, altered, or no entry of the name that it has.
+            SafetensorError, ValueError: a file that is cut short, altered, or not this entry.
         """
-        try:
-            with safe_open(path, "np") as file:
-                about, rows = file.metadata() or {}, file.get_slice("rows")
-                dtype, shape = _DTYPES.get(rows.get_dtype()), tuple(rows.get_shape())
-        except SafetensorError as error:
-            raise ValueError(str(error)) from None
+        with safe_open(path, "np") as file:
+            about, rows = file.metadata() or {}, file.get_slice("rows")
+            dtype, shape = _DTYPES.get(rows.get_dtype()), tuple(rows.get_shape())
         if about.get("entry") != path.name or dtype is None or not shape:
             raise ValueError("its header is not that of the entry of this name")
         entry = cls(os.open(path, os.O_RDONLY), path, path, shape, dtype)
@@ -134,10 +111,6 @@ class Entry:
             raise ValueError("its checksum does not fit its content")
         return entry
 
-    @property
-    def complete(self) -> bool:
-        return bool(self._written.all())
-
     def fits(self, row: Tensor) -> bool:
         return row.dtype == self.dtype and tuple(row.shape) == self.shape[1:]
 
@@ -145,14 +118,17 @@ class Entry:
         return bool(self._written[number])
 
     def row(self, number: int) -> Tensor | None:
-        """One row, in memory of its own; None where it has not been written yet."""
+        """One row, in memory of its own; None where it is not written yet, or lost."""
         return self._read(number, self.shape[1:]) if self._written[number] else None
 
-    def rows(self) -> Tensor:
+    def rows(self) -> Tensor | None:
         return self._read(0, self.shape)
 
-    def write(self, number: int, rows: Tensor) -> None:
-        """Writes a row, or several from this one on; the last ones give the file its name.
+    def write(self, number: int, rows: Tensor) -> bool:
+        """Writes a row, or several from this one on; with the last ones the file gets its name.
+
+        Returns:
+            Whether it has.
 
         Raises:
             OSError: no room, or somebody has removed the file.
@@ -164,25 +140,29 @@ class Entry:
             done = os.pwrite(self.fd, raw, place)
             raw, place = raw[done:], place + done
         self._written[number : number + count] = True
-        if self.complete:
-            checksum = self._digest(self._header(_UNSEALED))
-            os.pwrite(self.fd, self._header(checksum), 0)
-            os.replace(self.path, self.target)
-            self.path = self.target
+        if not self._written.all():
+            return False
+        checksum = self._digest(self._header(_UNSEALED))
+        os.pwrite(self.fd, self._header(checksum), 0)
+        os.replace(self.path, self.target)
+        self.path = self.target
+        return True
 
     def discard(self) -> None:
         if self.path != self.target:
-            self.path.unlink(missing_ok=True)
+            remove(self.path)
 
-    def _read(self, number: int, shape: tuple[int, ...]) -> Tensor:
+    def _read(self, number: int, shape: tuple[int, ...]) -> Tensor | None:
         # Torch's own memory: numpy aligns it otherwise, and sums may depend on that.
         found = torch.empty(shape, dtype=self.dtype)
         raw = found.numpy().data.cast("B")
         place = HEADER_BYTES + number * self._row_bytes
         while raw:
-            done = os.preadv(self.fd, [raw], place)
+            done = 0
+            with suppress(OSError):  # such as on NFS, when another machine has evicted the file
+                done = os.preadv(self.fd, [raw], place)
             if not done:
-                raise OSError(f"{self.path} was cut short")
+                return None
             raw, place = raw[done:], place + done
         return found
 
@@ -211,8 +191,7 @@ def _close(fd: int, unfinished: Path | None, process: int) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """An entry as found in the folder: its bytes, and when it was last used (epoch)."""
 
     path: Path
@@ -223,6 +202,8 @@ class Stored:
 
 class DiskCache:
     """Entries in one folder; the least recently used go when there is no more room.
+
+    A key is one of ``KINDS``, "-", and a digest of everything that the content depends on.
 
     Several processes may read, write and evict at the same time. Each writes files of its own and
     renames them; a reader keeps what it has opened, even when the file is evicted meanwhile.
@@ -240,11 +221,11 @@ class DiskCache:
         self.written: list[Path] = []
         self._writable = max_bytes > 0
 
-    def open(self, key: CacheKey | None) -> Entry | None:
+    def open(self, key: str | None) -> Entry | None:
         """A sound entry, or None; a damaged one is removed, with a warning."""
         if key is None or not self.max_bytes:
             return None
-        path = self.folder / key.name
+        path = self._path(key)
         try:
             found = Entry.open(path)
             with suppress(OSError):  # where the cache is read only: then nobody evicts either
@@ -254,37 +235,36 @@ class DiskCache:
             pass
         except OSError as error:
             logger.warning("cache entry %s cannot be read (%s); computing it", path, error)
-        except ValueError as error:
+        except (SafetensorError, ValueError) as error:
             logger.warning("cache entry %s is damaged: %s; making it again", path, error)
             remove(path)
         return None
 
-    def find(self, key: CacheKey | None) -> Tensor | None:
+    def find(self, key: str | None) -> Tensor | None:
         """All rows of an entry, on the CPU, or None."""
-        entry = self.open(key)
-        return None if entry is None else entry.rows()
+        return entry.rows() if (entry := self.open(key)) else None
 
-    def get(self, key: CacheKey | None, make: Callable[[], Tensor]) -> Tensor:
+    def get(self, key: str | None, make: Callable[[], Tensor]) -> Tensor:
         """All rows of an entry; made and stored where it is not there."""
-        found = self.find(key)
-        if found is None:
-            found = make()
-            self.put(key, found)
+        if (found := self.find(key)) is None:
+            self.put(key, found := make())
         return found
 
-    def put(self, key: CacheKey | None, rows: Tensor) -> None:
+    def put(self, key: str | None, rows: Tensor) -> None:
         """Stores rows that are known all at once, where that is possible."""
         if key is not None and len(rows) and (entry := self.record(key, len(rows), rows[0])):
             self.write(entry, 0, rows.cpu())
 
-    def record(self, key: CacheKey, count: int, row: Tensor) -> Entry | None:
+    def record(self, key: str, count: int, row: Tensor) -> Entry | None:
         """Begins an entry of ``count`` rows like ``row``; None where it cannot be kept."""
         if self._writable and row.ndim and row.numel() and row.dtype in _NAMES:
             try:
-                if self._make_room(HEADER_BYTES + count * row.nbytes):
-                    fd, path = tempfile.mkstemp(PARTIAL, f"{key.name}.", self.folder)
-                    target = self.folder / key.name
-                    return Entry(fd, Path(path), target, (count, *row.shape), row.dtype)
+                if self._make_room(needed := HEADER_BYTES + count * row.nbytes):
+                    target = self._path(key)
+                    fd, path = tempfile.mkstemp(PARTIAL, f"{target.name}.", self.folder)
+                    entry = Entry(fd, Path(path), target, (count, *row.shape), row.dtype)
+                    os.truncate(fd, needed)  # others must see what it will take
+                    return entry
             except OSError as error:
                 self._give_up(error)
         return None
@@ -295,13 +275,12 @@ class DiskCache:
         False, and the entry is of no more use, where the disk does not take them.
         """
         try:
-            entry.write(number, rows)
+            if entry.write(number, rows):
+                self.written.append(entry.path)
         except OSError as error:
             self._give_up(error)
             entry.discard()
             return False
-        if entry.complete:
-            self.written.append(entry.path)
         return True
 
     def entries(self, *suffixes: str) -> list[Stored]:
@@ -326,16 +305,17 @@ class DiskCache:
         """
         for path in (self.folder / DIGESTS).glob("*.json"):
             remove(path)
-        found = self.entries(SUFFIX, PARTIAL)
-        removed = [stored.size for stored in found if remove(stored.path)]
+        removed = [one.size for one in self.entries(SUFFIX, PARTIAL) if remove(one.path)]
         return len(removed), sum(removed)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{SUFFIX}"
 
     def _give_up(self, error: OSError) -> None:
         """Stops writing for the rest of this process, and says so once."""
         if self._writable:
-            logger.warning(
-                "the cache in %s cannot be written (%s); going on without", self.folder, error
-            )
+            line = "the cache in %s cannot be written (%s); going on without"
+            logger.warning(line, self.folder, error)
         self._writable = False
 
     def _make_room(self, needed: int) -> bool:

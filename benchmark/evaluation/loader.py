@@ -18,7 +18,7 @@ from benchmark.backbones.base import DualEncoder, Staged, on_device
 from benchmark.cell import ShiftSpec
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
-from benchmark.evaluation.cache import CacheKey, DiskCache
+from benchmark.evaluation.cache import DiskCache
 from benchmark.evaluation.measures import Changes, row_of, sizes
 from benchmark.evaluation.workers import loaded, loader_workers, one_thread
 from shifts.base import Shift, ShiftError, item_generator
@@ -60,7 +60,7 @@ class StreamCache:
         queries: np.ndarray,
         room: Callable[[], int],
         disk: DiskCache | None = None,
-        key: CacheKey | None = None,
+        key: str | None = None,
     ) -> None:
         self.nbytes = 0
         self._queries, self._room, self._key = queries, room, key

@@ -18,7 +18,7 @@ from benchmark.cell import CLEAN, TRAIN, Cell
 from benchmark.data.datasets.base import Numbered
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
-from benchmark.evaluation.cache import CacheKey, LRUCache
+from benchmark.evaluation.cache import LRUCache
 from benchmark.evaluation.environment import numerics
 from benchmark.evaluation.fingerprints import code_of
 from benchmark.evaluation.loader import QueryInputs
@@ -218,12 +218,12 @@ def place_of(cell: Cell) -> tuple[str, str, str]:
     return cell.suite, cell.benchmark, cell.data_root
 
 
-def gallery_key(resources: Resources, cell: Cell) -> CacheKey | None:
+def gallery_key(resources: Resources, cell: Cell) -> str | None:
     """Where the disk cache keeps a gallery's embeddings; None where that cannot be said."""
     return _key("gallery", _facts(resources, cell, resources.backbone(cell).device))
 
 
-def inputs_key(resources: Resources, cell: Cell, *, clean: bool = False) -> CacheKey | None:
+def inputs_key(resources: Resources, cell: Cell, *, clean: bool = False) -> str | None:
     """Where it keeps a cell's preprocessed queries, shifted or ``clean``; None as above."""
     if not resources.disk.max_bytes:
         return None
@@ -243,8 +243,8 @@ def inputs_key(resources: Resources, cell: Cell, *, clean: bool = False) -> Cach
 
 
 def source_key(
-    inputs: CacheKey | None, device: str, parts: Sequence[np.ndarray], *, alone: bool = False
-) -> CacheKey | None:
+    inputs: str | None, device: str, parts: Sequence[np.ndarray], *, alone: bool = False
+) -> str | None:
     """Where it keeps the source model's embeddings of inputs; None where that cannot be said.
 
     Args:
@@ -253,18 +253,18 @@ def source_key(
         parts: the queries of each batch: who shares a batch decides the last bits.
         alone: each query for itself, and ``parts`` only says which.
     """
-    known = None if inputs is None else {"inputs": inputs.digest}
+    known = None if inputs is None else {"inputs": inputs.partition("-")[2]}
     facts = {"numerics": numerics(device), "parts": _digest(*parts), "alone": alone}
     return _key("source", known, **facts)
 
 
-def changes_key(inputs: CacheKey | None) -> CacheKey | None:
+def changes_key(inputs: str | None) -> str | None:
     """Where it keeps what the shifts did to the queries of these inputs."""
-    known = None if inputs is None else {"inputs": inputs.digest}
+    known = None if inputs is None else {"inputs": inputs.partition("-")[2]}
     return _key("changes", known, code=code_of(Changes))
 
 
-def _key(kind: str, known: Mapping[str, Any] | None, **facts: Any) -> CacheKey | None:
+def _key(kind: str, known: Mapping[str, Any] | None, **facts: Any) -> str | None:
     """The key of plain facts; equal facts, equal key, on every machine. None where none is known.
 
     Its digest has 32 hex digits.
@@ -273,7 +273,7 @@ def _key(kind: str, known: Mapping[str, Any] | None, **facts: Any) -> CacheKey |
         return None
     values = {**known, **facts, "what": kind, "schema": SCHEMA}
     text = json.dumps(values, sort_keys=True, default=str)
-    return CacheKey(kind, hashlib.sha256(text.encode()).hexdigest()[:32])
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 def _facts(resources: Resources, cell: Cell, device: str, *shifts: Shift) -> dict[str, Any] | None:

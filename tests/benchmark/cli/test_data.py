@@ -17,7 +17,7 @@ from benchmark.cli.main import FAILED, OK, USER_ERROR, UsageError, main
 from benchmark.data.card import BenchmarkCard, Suite, load_suite
 from benchmark.data.datasets import BUILTINS
 from benchmark.errors import ConfigError, DataError, UnknownNameError
-from benchmark.evaluation.cache import CacheKey, DiskCache
+from benchmark.evaluation.cache import DiskCache
 from tests.benchmark.fixtures_karpathy import coco_name, make_coco, make_flickr
 from tests.benchmark.fixtures_pairs import make_nocaps
 
@@ -208,7 +208,7 @@ def call(*words: str) -> tuple[int, str]:
 def disk(tmp_path: Path) -> DiskCache:
     found = DiskCache(tmp_path / "cache", 10**9)
     for kind, rows in (("gallery", 3), ("queries", 50), ("queries", 60)):
-        found.put(CacheKey(kind, f"key{rows}"), torch.ones(rows, 100))
+        found.put(f"{kind}-key{rows}", torch.ones(rows, 100))
     return found
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.evaluation.cache import HEADER_BYTES, PARTIAL, CacheKey, DiskCache, Entry
+from benchmark.evaluation.cache import HEADER_BYTES, PARTIAL, DiskCache, Entry
 
 DTYPES = (torch.uint8, torch.int64, torch.float16, torch.float32, torch.bool)
 
@@ -37,8 +37,8 @@ def test_rows_come_back_as_they_were(
     tmp_path: Path, dtype: torch.dtype, shape: tuple[int, ...]
 ) -> None:
     rows = (100 * torch.rand(shape, generator=torch.Generator().manual_seed(1))).to(dtype)
-    cache(tmp_path).put(CacheKey("gallery", "key"), rows)
-    found = cache(tmp_path).open(CacheKey("gallery", "key"))
+    cache(tmp_path).put("gallery-key", rows)
+    found = cache(tmp_path).open("gallery-key")
     assert found is not None
     assert found.rows().dtype == dtype
     assert torch.equal(found.rows(), rows)
@@ -47,13 +47,13 @@ def test_rows_come_back_as_they_were(
     assert own is not None
     own.zero_()
     assert torch.equal(found.row(0), rows[0]), "a row is the reader's own"
-    assert cache(tmp_path).open(CacheKey("source", "key")) is None
-    assert cache(tmp_path).open(CacheKey("gallery", "other")) is None
+    assert cache(tmp_path).open("source-key") is None
+    assert cache(tmp_path).open("gallery-other") is None
 
 
 def test_rows_are_recorded_in_any_order_and_only_a_whole_entry_has_a_name(tmp_path: Path) -> None:
     disk, rows = cache(tmp_path), table()
-    recording = disk.record(CacheKey("queries", "key"), len(rows), rows[0])
+    recording = disk.record("queries-key", len(rows), rows[0])
     assert recording is not None
     for number in (3, 0, 5, 1, 2):
         assert disk.write(recording, number, rows[number])
@@ -61,12 +61,10 @@ def test_rows_are_recorded_in_any_order_and_only_a_whole_entry_has_a_name(tmp_pa
     third = recording.row(3)
     assert third is not None
     assert torch.equal(third, rows[3])
-    assert not recording.complete
-    assert disk.open(CacheKey("queries", "key")) is None
+    assert disk.open("queries-key") is None
     assert disk.write(recording, 4, rows[4])
-    assert recording.complete
     assert torch.equal(recording.rows(), rows)
-    found = disk.open(CacheKey("queries", "key"))
+    found = disk.open("queries-key")
     assert found is not None
     assert torch.equal(found.rows(), rows)
     assert only_file(disk).name == "queries-key.safetensors"
@@ -74,7 +72,7 @@ def test_rows_are_recorded_in_any_order_and_only_a_whole_entry_has_a_name(tmp_pa
 
 def test_an_unfinished_recording_leaves_nothing(tmp_path: Path) -> None:
     disk = cache(tmp_path)
-    recording = disk.record(CacheKey("queries", "key"), 2, table()[0])
+    recording = disk.record("queries-key", 2, table()[0])
     assert recording is not None
     assert disk.entries(PARTIAL)
     recording.discard()
@@ -111,71 +109,81 @@ def test_a_damaged_entry_is_found_said_once_and_removed(
     tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk = cache(tmp_path)
-    disk.put(CacheKey("gallery", "key"), table())
+    disk.put("gallery-key", table())
     path = only_file(disk)
     DAMAGE[how](path)
     with caplog.at_level(logging.WARNING, "benchmark"):
-        assert disk.open(CacheKey("gallery", "key")) is None
-        assert disk.open(CacheKey("gallery", "key")) is None
+        assert disk.open("gallery-key") is None
+        assert disk.open("gallery-key") is None
     (said,) = caplog.messages
     assert "damaged" in said
     assert str(path) in said
-    disk.put(CacheKey("gallery", "key"), table())
+    disk.put("gallery-key", table())
     Entry.open(only_file(disk))
 
 
 def test_an_entry_under_another_name_is_refused(tmp_path: Path) -> None:
     disk = cache(tmp_path)
-    disk.put(CacheKey("gallery", "key"), table())
+    disk.put("gallery-key", table())
     only_file(disk).rename(disk.folder / "gallery-other.safetensors")
-    assert disk.open(CacheKey("gallery", "other")) is None
+    assert disk.open("gallery-other") is None
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     size = HEADER_BYTES + table().nbytes
     disk = cache(tmp_path, max_bytes=3 * size)
     for age, key in enumerate("cba"):
-        disk.put(CacheKey("gallery", key), table())
+        disk.put(f"gallery-{key}", table())
         then = time.time() - 1000 * (3 - age)
         os.utime(disk.folder / f"gallery-{key}.safetensors", (then, then))
-    assert disk.open(CacheKey("gallery", "c")) is not None  # the oldest, now the one used last
-    disk.put(CacheKey("gallery", "d"), table())
+    assert disk.open("gallery-c") is not None  # the oldest, now the one used last
+    disk.put("gallery-d", table())
     assert {stored.path.name[8] for stored in disk.entries()} == {"a", "c", "d"}
     assert sum(stored.size for stored in disk.entries()) <= disk.max_bytes
-    disk.put(CacheKey("gallery", "large"), table(600))
-    assert disk.open(CacheKey("gallery", "large")) is None, "larger than the bound"
+    disk.put("gallery-large", table(600))
+    assert disk.open("gallery-large") is None, "larger than the bound"
     assert len(disk.entries()) == 3, "what could never fit evicts nothing"
 
 
 def test_what_is_being_written_counts_and_what_was_abandoned_goes(tmp_path: Path) -> None:
     size = HEADER_BYTES + table().nbytes
     disk = cache(tmp_path, max_bytes=2 * size - 1)
-    recording = disk.record(CacheKey("queries", "key"), 6, table()[0])
+    recording = disk.record("queries-key", 6, table()[0])
     assert recording is not None
-    for number, row in list(enumerate(table()))[1:]:
-        recording.write(number, row)
-    disk.put(CacheKey("gallery", "new"), table())
-    assert disk.open(CacheKey("gallery", "new")) is None
+    disk.put("gallery-new", table())
+    assert disk.open("gallery-new") is None
     then = time.time() - 2 * 3600
     os.utime(recording.path, (then, then))
-    disk.put(CacheKey("gallery", "new"), table())
-    assert disk.open(CacheKey("gallery", "new")) is not None
+    disk.put("gallery-new", table())
+    assert disk.open("gallery-new") is not None
     assert not disk.entries(PARTIAL)
     recording.discard()
 
 
 def test_a_reader_keeps_what_is_evicted(tmp_path: Path) -> None:
     disk = cache(tmp_path)
-    disk.put(CacheKey("gallery", "key"), table())
-    found = disk.open(CacheKey("gallery", "key"))
+    disk.put("gallery-key", table())
+    found = disk.open("gallery-key")
     assert found is not None
     assert disk.clear() == (1, HEADER_BYTES + table().nbytes)
     assert torch.equal(found.rows(), table())
 
 
+def test_what_is_lost_while_it_is_read_costs_time_alone(tmp_path: Path) -> None:
+    """On a network's file system an evicted file is gone for its readers too."""
+    disk = cache(tmp_path)
+    disk.put("gallery-key", table())
+    found = disk.open("gallery-key")
+    assert found is not None
+    os.truncate(found.path, HEADER_BYTES)
+    assert found.has(5)
+    assert found.row(5) is None
+    assert found.rows() is None
+
+
 def test_clear_leaves_what_is_not_the_caches(tmp_path: Path) -> None:
     disk = cache(tmp_path)
-    disk.put(CacheKey("gallery", "key"), table())
+    disk.put("gallery-key", table())
     for name in ("notes.txt", "thesis.safetensors", "gallery-key.npz"):
         (disk.folder / name).write_text("mine")
     assert disk.clear()[0] == 1
@@ -195,9 +203,9 @@ def test_a_full_disk_is_said_once_and_costs_nothing_else(
 ) -> None:
     disk = cache(tmp_path)
     monkeypatch.setattr(os, "pwrite", full)
-    disk.put(CacheKey("gallery", "key"), table())
-    disk.put(CacheKey("gallery", "other"), table())
-    assert disk.record(CacheKey("queries", "key"), 2, table()[0]) is None
+    disk.put("gallery-key", table())
+    disk.put("gallery-other", table())
+    assert disk.record("queries-key", 2, table()[0]) is None
     (said,) = caplog.messages
     assert "No space left" in said
     assert list(disk.folder.iterdir()) == []
@@ -208,17 +216,17 @@ def test_a_folder_that_cannot_be_made_is_said_once(
 ) -> None:
     (tmp_path / "file").write_text("")
     disk = DiskCache(tmp_path / "file" / "cache", 1 << 20)
-    disk.put(CacheKey("gallery", "key"), table())
-    disk.put(CacheKey("gallery", "key"), table())
+    disk.put("gallery-key", table())
+    disk.put("gallery-key", table())
     assert len(caplog.messages) == 1
-    assert disk.open(CacheKey("gallery", "key")) is None
+    assert disk.open("gallery-key") is None
     assert disk.entries() == []
 
 
 def test_numbers_that_no_file_can_hold_are_not_kept(tmp_path: Path) -> None:
     disk = cache(tmp_path)
     for rows in (table().to(torch.bfloat16), torch.zeros(3, 0), torch.zeros(0, 3), torch.zeros(3)):
-        disk.put(CacheKey("gallery", "key"), rows)
+        disk.put("gallery-key", rows)
     assert disk.entries() == []
 
 
@@ -230,9 +238,9 @@ def write_and_read(folder: str, seconds: float) -> None:
     while time.monotonic() < until:
         number = (number + 1) % 8
         rows = table(seed=number)
-        disk.put(CacheKey("gallery", f"key{number}"), rows)
+        disk.put(f"gallery-key{number}", rows)
         other = (number * 3) % 8
-        found = disk.open(CacheKey("gallery", f"key{other}"))
+        found = disk.open(f"gallery-key{other}")
         if found is not None and not torch.equal(found.rows(), table(seed=other)):
             raise SystemExit(3)
 
@@ -254,9 +262,9 @@ def test_several_writers_at_once(tmp_path: Path) -> None:
 
 def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     disk = cache(tmp_path)
-    disk.put(CacheKey("gallery", "key"), table())
+    disk.put("gallery-key", table())
     assert only_file(disk).stat().st_mode & 0o077 == 0
-    assert isinstance(disk.open(CacheKey("gallery", "key")), Entry)
-    recording = disk.record(CacheKey("queries", "k"), 1, table()[0])
+    assert isinstance(disk.open("gallery-key"), Entry)
+    recording = disk.record("queries-k", 1, table()[0])
     assert recording is not None
     assert recording.path.stat().st_mode & 0o077 == 0
