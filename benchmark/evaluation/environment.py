@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import platform
@@ -349,12 +350,16 @@ def cost(clock: Clock, passes: PassCounter, batches: Sequence[int]) -> dict[str,
 def start_peak(device: str) -> bool:
     """Forgets the highest use of memory so far, as far as the system allows.
 
+    What earlier cells have freed goes back to the system: it would count as this one's.
+
     Returns:
         Whether ``peak_mb`` will be of what comes from here on (Linux), or of the process's whole
         life.
     """
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError, AttributeError, TypeError):  # glibc's own
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         _CLEAR.write_text(_FORGET_PEAK, encoding="ascii")
     except OSError:

@@ -209,7 +209,7 @@ class Homes:
         return self._rows.get(key, lambda: embed(training)).clone()
 
     def _any(self, cell: Cell) -> Cell | None:
-        key = place_of(cell), cell.backbone
+        key = place_of(cell), cell.backbone, cell.stream.group_key  # real domains have none
         return self._found.get(key, lambda: self._resources.home_of(cell))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.cell import BackboneSpec, Cell, Record, ShiftSpec, Status, StreamSpec
+from benchmark.cell import DOMAIN, BackboneSpec, Cell, Record, ShiftSpec, Status, StreamSpec
 from benchmark.data.card import benchmark_card, benchmark_cards, home_card, read_suite
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import ConfigError, DataError
@@ -35,6 +35,14 @@ def home_id(benchmark: str, spec: BackboneSpec | None = None) -> str:
     card = benchmark_card(benchmark)
     found = home_card(card, spec or card.backbone, CARDS.values())
     return "" if found is None else found.id
+
+
+def test_a_home_does_not_depend_on_the_streams_that_came_before() -> None:
+    single = fakes.cell(benchmark="own:x-i2t", data_root="x.csv")
+    domains = dataclasses.replace(single, stream=StreamSpec("continual", group_key=DOMAIN))
+    for cells in ((single, domains), (domains, single)):
+        homes = fakes.resources(home_of=_home_of).homes
+        assert [cell for cell in cells if homes.of(cell)] == [single]
 
 
 # What the cards say
