@@ -148,19 +148,10 @@ class Answers:
     Args:
         data: what is retrieved.
         queries: (Q,) index of each query in the retrieval set.
-        domains: (Q,) number of the domain that hits each.
-        domain_labels: names of the domains by number; none for a single one.
     """
 
-    def __init__(
-        self,
-        data: RetrievalSet,
-        queries: np.ndarray,
-        domains: np.ndarray,
-        domain_labels: Sequence[str],
-    ) -> None:
+    def __init__(self, data: RetrievalSet, queries: np.ndarray) -> None:
         self.data, self.queries = data, queries
-        self._domains, self._labels = domains, domain_labels
         self.best_rank = np.zeros(len(queries), dtype=np.int64)
         self._ap = np.zeros(len(queries))
         self._ndcg = None if data.relevance.grades is None else np.zeros(len(queries))
@@ -182,15 +173,20 @@ class Answers:
             )
         return {"R@1": metrics.recall_at(self.best_rank[batch.queries], 1)}
 
-    def metrics(self) -> dict[str, float]:
-        """Every metric of the whole stream, in percent."""
-        arrays, sections = self.arrays() | {"domain": self._domains}, self.data.sections
+    def metrics(
+        self, parts: Mapping[str, np.ndarray], domain_labels: Sequence[str]
+    ) -> dict[str, float]:
+        """Every metric of the whole stream, in percent.
+
+        Args:
+            parts: the number of each query's "domain" and "section", where there are several.
+            domain_labels: names of the domains by number.
+        """
+        arrays, sections = {**self.arrays(), **parts}, self.data.sections
         if self.data.subset is not None:
             arrays["subset_rank"] = self._subset_rank
-        if sections is not None:
-            arrays["section"] = sections.of_query[self.queries]
         names = () if sections is None else sections.names
-        return metrics.of_queries(arrays, self.data.recall_at, self._labels, names)
+        return metrics.of_queries(arrays, self.data.recall_at, domain_labels, names)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The numbers per query: ``best_rank`` and ``ap``, and ``ndcg`` where there are grades."""

@@ -153,7 +153,7 @@ class CellRun:
         self.domain_labels = domain_labels(cell.stream, self.data.info)
         self.answers: Answers | Candidates = Candidates(self.data, self.queries)
         if self.data.labelled:
-            self.answers = Answers(self.data, self.queries, self.domains, self.domain_labels)
+            self.answers = Answers(self.data, self.queries)
         self.occurrences = probes.KOccurrences()
         self.embeddings = torch.empty(0)  # (Q, D) float32, in the order of the stream
         self.seen, self.batches = 0, list[dict[str, float]]()
@@ -173,10 +173,16 @@ class CellRun:
             with counted(method.encoder, self.clock) as passes:
                 self._adapt(method, gallery)
             measured = self._probes(gallery)
+            parts = {"domain": self.domains} if self.domain_labels else {}
+            if self.data.sections is not None:
+                parts["section"] = self.data.sections.of_query[self.queries]
             if isinstance(self.answers, Candidates):
-                kept = self._reference(method, self.answers)
+                found = self.answers.metrics() | self._reference(method, self.answers)
             else:
-                kept = self._forgetting(method, weights) | self._first_domain(method, self.answers)
+                found = self.answers.metrics(parts, self.domain_labels)
+                found |= self._forgetting(method, weights) | self._first_domain(
+                    method, self.answers
+                )
         self.clock.wait()
         seconds = time.perf_counter() - begun
         record = Record(
@@ -184,7 +190,7 @@ class CellRun:
             status=Status.DONE,
             cell=self.cell.to_dict(),
             info={**info, "embed_dim": gallery.shape[1]},
-            metrics={**self.answers.metrics(), **kept},
+            metrics=found,
             probes=measured,
             cost={
                 "seconds": seconds,
@@ -194,15 +200,12 @@ class CellRun:
             batches=tuple(self.batches),
             environment={**facts, "peak_since": since},
         )
-        domains = {"domain": self.domains} if self.domain_labels else {}
-        if self.data.sections is not None:
-            domains["section"] = self.data.sections.of_query[self.queries]
         return record, {
             "query": self.queries,
             **self.answers.arrays(),
             "group": np.asarray(self.data.groups, dtype=np.int64)[self.queries],
             "order": self.stream.order.astype(np.int64),
-            **domains,
+            **parts,
         }
 
     def _method(self, gallery: Tensor) -> Method:
@@ -386,9 +389,9 @@ class CellRun:
 
         Left out for a single shift, where the source's own cell and the cell's R@1 say it.
         """
-        positions = np.flatnonzero(self.domains == 0)
-        if self.cell.stream.kind == "single" or not len(positions):
+        if self.cell.stream.kind == "single":
             return {}
+        positions = np.flatnonzero(self.domains == self.domains.min())  # a limit may empty others
         queries = self.queries[positions]
         with self.clock("again"):
             before = self.resources.source_recall(self.cell, queries)

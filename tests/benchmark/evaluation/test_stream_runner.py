@@ -132,6 +132,9 @@ def test_the_first_domain_is_measured_before_during_and_after() -> None:
     assert trained.metrics["first_domain_R@1_before"] == frozen[0]
     assert trained.metrics["first_domain_R@1_during"] == pytest.approx(100 * (first == 1).mean())
     assert trained.metrics["first_domain_R@1_during"] == trained.metrics["R@1_noise-5"]
+    for seed in range(4):  # a single query, of whichever domain
+        lone, _ = run_cell(cell("mixed", limit=1, seed=seed), resources())
+        assert lone.metrics["first_domain_R@1_during"] == lone.metrics["R@1"]
 
 
 def test_after_is_the_adapted_model_on_the_first_domain_by_hand() -> None:
