@@ -21,7 +21,7 @@ from benchmark.errors import DataError
 from benchmark.evaluation.cache import DiskCache
 from benchmark.evaluation.measures import Changes, row_of, sizes
 from benchmark.evaluation.workers import loaded, loader_workers, one_thread
-from shifts.base import Shift, ShiftError, item_generator
+from shifts.base import Shift, ShiftError, item_generator, item_problem
 
 _PLAIN_TO_SEE = 0.01
 """From this mean difference on (of full scale), pixels or samples that changed reach the encoder as
@@ -154,10 +154,13 @@ class Corruption:
     untouched: Callable[[Any], Any] = lambda item: item
 
 
-def corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str], Any]:
+def corruption(
+    shift: Shift, spec: ShiftSpec, seed: int, modality: str
+) -> Callable[[Any, str], Any]:
     """(item, its id) -> the item under a shift, whatever else is in the stream.
 
-    The function raises DataError where the shift refuses the item.
+    The function raises DataError where the shift refuses the item, or makes of it what is none of
+    this modality.
 
     Raises:
         ShiftError: a severity that the shift does not have.
@@ -170,26 +173,12 @@ def corruption(shift: Shift, spec: ShiftSpec, seed: int) -> Callable[[Any, str],
             found = shift.apply(item, spec.severity, generator)
         except ShiftError as error:
             raise DataError(f"query {item_id!r}: {error}") from error
-        if isinstance(item, np.ndarray | str):
-            _refuse_other_kind(found, item, f"shift {spec.name!r} made of query {item_id!r}")
+        if (problem := item_problem(modality, found)) and not item_problem(modality, item):
+            what = f"shift {spec.name!r} made of query {item_id!r} what no encoder takes"
+            raise DataError(f"{what}: they work on {problem}")
         return found
 
     return corrupt
-
-
-def _refuse_other_kind(found: Any, item: Any, what: str) -> None:
-    """Refuses what no query of the item's kind can be: it would fail far from its cause."""
-    kind = type(found).__name__
-    if isinstance(item, str):
-        if not isinstance(found, str):
-            raise DataError(f"{what} a {kind}; expected a text")
-    elif not isinstance(found, np.ndarray):
-        raise DataError(f"{what} a {kind}; expected an array of {item.dtype}")
-    elif (found.dtype, found.ndim) != (item.dtype, item.ndim) or not found.size:
-        raise DataError(
-            f"{what} an array of {found.dtype}, shape {found.shape}; expected {item.dtype}, of the "
-            f"form of {item.shape}"
-        )
 
 
 @dataclass(frozen=True)

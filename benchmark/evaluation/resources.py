@@ -367,9 +367,8 @@ class Resources:
         if spec.ready_made:
             items = self.ready_made(cell, spec).items
             return Corruption(lambda item, index: items[index])
-        ids = self.data(cell).queries.ids
-        shift = self.make_shift(spec)
-        corrupt = corruption(shift, spec, cell.seed)
+        data, shift = self.data(cell), self.make_shift(spec)
+        ids, corrupt = data.queries.ids, corruption(shift, spec, cell.seed, data.query_modality)
         return Corruption(lambda item, index: corrupt(item, ids[index]), shift.untouched)
 
     def _same_inputs(self, cell: Cell) -> tuple[Hashable, ...]:

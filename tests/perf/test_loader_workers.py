@@ -46,7 +46,7 @@ def seconds_of_loading(name: str, folder: str) -> list[float]:
     """What one and two workers take for the same pictures under a shift; in a fresh process."""
     keep_freed_memory()  # as every run does
     data, backbone = pictures_in(Path(folder)), random_vit("ViT-B-32")
-    hit = corruption(builtin_class(name)(), ShiftSpec(name, 5), seed=0)
+    hit = corruption(builtin_class(name)(), ShiftSpec(name, 5), 0, "image")
     shifted = Corruption(lambda item, index: hit(item, data.queries.ids[index]))
     parts = np.split(np.arange(COUNT), COUNT // BATCH)
 

@@ -152,7 +152,7 @@ BAD = {
     "a loss of floats": ({**OWN, "method": Plain}, "the loss is float; expected one number"),
     "a shift of floats": (
         {**OWN, "shift": Halved},
-        "shift 'halved' made of query .* an array of float64, shape",
+        "shift 'halved' made of query .* not on float64 array of shape",
     ),
 }
 
