@@ -218,18 +218,21 @@ def select(config: BenchConfig, *, strict: bool = True) -> Selection:
     asked = [name for name in config.shift if name != ALL] or ([] if every else [DEFAULT_SHIFT])
     shifts = tuple(dict.fromkeys(resolve_shift(config, name) for name in asked))
     fitting = {c.id: tuple(s for s in shifts if not strict or not why_not(c, s)) for c in cards}
+    if mixing and shifts != (CLEAN,):  # queries that fit clean ones alone have nothing to mix
+        fitting = {name: () if fit == (CLEAN,) else fit for name, fit in fitting.items()}
     if strict and not config.benchmark:
         # Of all shifts of a benchmark the suite's first; else for each shift the first it fits.
         first = (next((c for c in cards if s in fitting[c.id]), None) for s in shifts)
         cards = cards[:1] if every else tuple({c.id: c for c in first if c}.values()) or cards
     for shift in shifts:
-        if not any(shift in fitting[card.id] for card in cards):
+        if shift != CLEAN and not any(shift in fitting[card.id] for card in cards):
             raise ConfigError(why_not(cards[0], shift) + fitting_shifts(cards[0]))
     found = []
     for card in cards:
         fit, own = fitting[card.id], _own_shifts(config, card) if every else ()
         if config.benchmark and ALL not in config.benchmark and not (fit or own):
-            raise ConfigError(why_not(card, shifts[0]) + fitting_shifts(card))
+            wrong = next(filter(None, (why_not(card, shift) for shift in shifts)))
+            raise ConfigError(wrong + fitting_shifts(card))
         if mixing and (fit or own) and fit != shifts:
             wrong = next(why_not(card, shift) for shift in shifts if shift not in fit)
             raise ConfigError(

@@ -112,6 +112,13 @@ def test_what_does_not_fit_is_refused(settings, said):
     assert said in str(caught.value)
 
 
+def test_queries_that_take_clean_ones_alone_are_no_stream_of_several_domains():
+    settings = {"stream": ("mixed",), "benchmark": ("all",), "shift": ("none", "contrast")}
+    chosen = select(BenchConfig(**settings))
+    assert {card.query for card, _ in chosen} == {"image"}
+    assert {fit for _, fit in chosen} == {("none", "contrast")}
+
+
 def test_all_methods_on_all_benchmarks_of_the_suite():
     cells = planned(method=("all",), benchmark=("all",), shift=("all",), seed=(0, 1, 2))
     own = sum(len(card.shifts) for card in load_suite("mini").benchmarks)
