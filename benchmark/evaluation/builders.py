@@ -229,12 +229,20 @@ def disk_cache(chosen: str = "") -> DiskCache | None:
 
     Args:
         chosen: a folder or "off", as given by a flag; "" leaves it to ``QUERYSHIFT_CACHE``, and
-            without that to ``queryshift`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
+            without that to ``queryshift`` in ``XDG_CACHE_HOME`` or ``~/.cache``. Its bound in bytes
+            is ``QUERYSHIFT_CACHE_BYTES``, or 10 GB; 0 means no cache.
 
     Raises:
         ConfigError: ``QUERYSHIFT_CACHE_BYTES`` is no size, or the folder is a file.
     """
-    value, size = chosen or os.environ.get(FOLDER_VARIABLE, ""), max_bytes()
+    value = chosen or os.environ.get(FOLDER_VARIABLE, "")
+    most = os.environ.get(BYTES_VARIABLE, "").strip()
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(most or DEFAULT_BYTES))
+    except (ValidationError, OverflowError):
+        raise ConfigError(
+            f"{BYTES_VARIABLE} is {most!r}; expected a size in bytes, such as 500M or 20G, or 0"
+        ) from None
     if value == OFF or not size:
         return None
     try:
@@ -253,20 +261,3 @@ def disk_cache(chosen: str = "") -> DiskCache | None:
         origin = "--cache" if chosen else FOLDER_VARIABLE
         raise ConfigError(f"{origin}: {folder} is not a folder; name one, or say {OFF!r}")
     return DiskCache(folder.absolute(), size)
-
-
-def max_bytes() -> int:
-    """The bound in bytes: ``QUERYSHIFT_CACHE_BYTES``, or 10 GB; 0 means no cache.
-
-    Raises:
-        ConfigError: the variable holds no size.
-    """
-    text = os.environ.get(BYTES_VARIABLE, "").strip()
-    if not text:
-        return DEFAULT_BYTES
-    try:
-        return int(TypeAdapter(ByteSize).validate_python(text))
-    except (ValidationError, OverflowError):
-        raise ConfigError(
-            f"{BYTES_VARIABLE} is {text!r}; expected a size in bytes, such as 500M or 20G, or 0"
-        ) from None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import ConfigError
-from benchmark.evaluation.builders import DEFAULT_BYTES, disk_cache, max_bytes
+from benchmark.evaluation.builders import DEFAULT_BYTES, disk_cache
 
 
 @pytest.fixture(autouse=True)
@@ -36,16 +36,12 @@ def test_flag_then_environment_then_default(
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("500", 500), ("1.5k", 1500), ("20G", 20 * 10**9), ("3 MB", 3 * 10**6), ("", DEFAULT_BYTES)],
+    [("500", 500), ("1.5k", 1500), ("3 MB", 3 * 10**6), ("", DEFAULT_BYTES), ("0", 0)],
 )
 def test_sizes(monkeypatch: pytest.MonkeyPatch, text: str, size: int) -> None:
     monkeypatch.setenv("QUERYSHIFT_CACHE_BYTES", text)
-    assert max_bytes() == size
-
-
-def test_no_bytes_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QUERYSHIFT_CACHE_BYTES", "0")
-    assert disk_cache() is None
+    found = disk_cache()
+    assert (found.max_bytes if found else 0) == size
 
 
 @pytest.mark.parametrize("text", ["much", "-3", "1e9", "10 gigabytes"])
