@@ -154,31 +154,29 @@ class Corruption:
     untouched: Callable[[Any], Any] = lambda item: item
 
 
-def corruption(
-    shift: Shift, spec: ShiftSpec, seed: int, modality: str
-) -> Callable[[Any, str], Any]:
-    """(item, its id) -> the item under a shift, whatever else is in the stream.
+def corruption(shift: Shift, spec: ShiftSpec, seed: int, data: RetrievalSet) -> Corruption:
+    """What a shift does to a query of these data, whatever else is in the stream.
 
-    The function raises DataError where the shift refuses the item, or makes of it what is none of
-    this modality.
+    It raises DataError where the shift refuses an item, or makes of it what is no such item.
 
     Raises:
         ShiftError: a severity that the shift does not have.
     """
     shift.check_severity(spec.severity)
+    ids, modality = data.queries.ids, data.query_modality
 
-    def corrupt(item: Any, item_id: str) -> Any:
-        generator = item_generator(seed, spec.name, spec.severity, item_id)
+    def corrupt(item: Any, index: int) -> Any:
+        generator = item_generator(seed, spec.name, spec.severity, ids[index])
         try:
             found = shift.apply(item, spec.severity, generator)
         except ShiftError as error:
-            raise DataError(f"query {item_id!r}: {error}") from error
+            raise DataError(f"query {ids[index]!r}: {error}") from error
         if (problem := item_problem(modality, found)) and not item_problem(modality, item):
-            what = f"shift {spec.name!r} made of query {item_id!r} what no encoder takes"
+            what = f"shift {spec.name!r} made of query {ids[index]!r} what no encoder takes"
             raise DataError(f"{what}: they work on {problem}")
         return found
 
-    return corrupt
+    return Corruption(corrupt, shift.untouched)
 
 
 @dataclass(frozen=True)

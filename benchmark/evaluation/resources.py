@@ -367,9 +367,7 @@ class Resources:
         if spec.ready_made:
             items = self.ready_made(cell, spec).items
             return Corruption(lambda item, index: items[index])
-        data, shift = self.data(cell), self.make_shift(spec)
-        ids, corrupt = data.queries.ids, corruption(shift, spec, cell.seed, data.query_modality)
-        return Corruption(lambda item, index: corrupt(item, ids[index]), shift.untouched)
+        return corruption(self.make_shift(spec), spec, cell.seed, self.data(cell))
 
     def _same_inputs(self, cell: Cell) -> tuple[Hashable, ...]:
         """What decides the inputs of a cell whose queries are shifted."""

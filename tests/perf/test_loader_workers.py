@@ -18,7 +18,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmark.cell import ShiftSpec
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.evaluation.environment import usable_cores
-from benchmark.evaluation.loader import Corruption, QueryInputs, corruption
+from benchmark.evaluation.loader import QueryInputs, corruption
 from benchmark.evaluation.workers import keep_freed_memory, loaded
 from shifts.base import Shift
 from shifts.builtin import builtin_class
@@ -46,8 +46,7 @@ def seconds_of_loading(name: str, folder: str) -> list[float]:
     """What one and two workers take for the same pictures under a shift; in a fresh process."""
     keep_freed_memory()  # as every run does
     data, backbone = pictures_in(Path(folder)), random_vit("ViT-B-32")
-    hit = corruption(builtin_class(name)(), ShiftSpec(name, 5), 0, "image")
-    shifted = Corruption(lambda item, index: hit(item, data.queries.ids[index]))
+    shifted = corruption(builtin_class(name)(), ShiftSpec(name, 5), 0, data)
     parts = np.split(np.arange(COUNT), COUNT // BATCH)
 
     def load(workers: int) -> float:
