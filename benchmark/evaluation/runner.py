@@ -146,8 +146,7 @@ class CellRun:
         self.queries = resources.queries(cell)
         self.stream = resources.stream(cell)
         # Which shift hits each query, by position; the stream has it by place in its order.
-        self.shifts = np.zeros(len(self.queries), dtype=np.int64)
-        self.shifts[self.stream.order] = self.stream.shifts
+        self.shifts = self.stream.shifts[np.argsort(self.stream.order)]
         own = cell.stream.group_key == DOMAIN
         self.domains = self.data.group_keys[DOMAIN][self.queries] if own else self.shifts
         self.domain_labels = domain_labels(cell.stream, self.data.info)
@@ -180,11 +179,9 @@ class CellRun:
                 found = self.answers.metrics() | self._reference(method, self.answers)
             else:
                 found = self.answers.metrics(parts, self.domain_labels)
-                found |= self._forgetting(method, weights) | self._first_domain(
-                    method, self.answers
-                )
+                found |= self._forgetting(method, weights)
+                found |= self._first_domain(method, self.answers)
         self.clock.wait()
-        seconds = time.perf_counter() - begun
         record = Record(
             key=key,
             status=Status.DONE,
@@ -193,7 +190,7 @@ class CellRun:
             metrics=found,
             probes=measured,
             cost={
-                "seconds": seconds,
+                "seconds": time.perf_counter() - begun,
                 "seconds_to_first_result": self.first_result - begun,
                 **cost(self.clock, passes, list(map(len, self.stream))),
             },
