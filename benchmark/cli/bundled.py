@@ -144,9 +144,7 @@ class Tune(Command):
             own |= {"suite": tune.SUITE, "benchmark": ("all",), "shift": ("all",)}
         plan, studies = tune.studies(settings.defaults(**own) | given)
         cells = [cell for study in studies for cell in study.cells]
-        # In the preset they are called as the suite, own data as the benchmark's row.
-        names = (c.suite if c.suite != "own" else c.benchmark.rpartition("-")[0] for c in cells)
-        data = ", ".join(dict.fromkeys(names))
+        data = ", ".join(dict.fromkeys(map(tune.data_name, cells)))
         tune.check_target(target, kept, data)
         budget = budget or tune.TRIALS
         if not _search(studies, budget, plan, data, console):

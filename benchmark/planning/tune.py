@@ -155,6 +155,14 @@ def studies(settings: Mapping[str, Traced]) -> tuple[Plan, list[Study]]:
     return plan, list(found.values())
 
 
+def data_name(cell: Cell) -> str:
+    """What a preset calls a cell's validation data: its suite; own data by name and split."""
+    if cell.suite != OWN:
+        return cell.suite
+    name, split = cell.benchmark.rpartition("-")[0], OwnSource.of(cell.data_root).split
+    return f"{name} (split {split})" if split else name
+
+
 def _refuse_test_part(cell: Cell) -> None:
     """Refuses data on which methods are judged: what is chosen there is fitted to the test."""
     card = BENCHMARKS.get(cell.benchmark)

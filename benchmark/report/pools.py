@@ -336,13 +336,24 @@ def note(pool: Pool) -> str:
 def problems(results: Iterable[CellResult]) -> list[str]:
     """What a reader must know before trusting the numbers, one line each, in a fixed order.
 
-    Names shifts that change few queries or none, cells without a source cell, cells whose queries
-    do not match their source's, numbers that are not finite, methods that never updated a
-    weight or collapsed, finished cells without numbers per query, and cells that did not finish.
+    Names shifts that change few queries or none, methods whose options were chosen on the queries
+    that they are judged on, cells without a source cell, cells whose queries do not match their
+    source's, numbers that are not finite, methods that never updated a weight or collapsed,
+    finished cells without numbers per query, and cells that did not finish.
     """
     ordered = prepare(results)
     sources = {(r.setting, r.seed): r for r in ordered if r.method == SOURCE and r.done}
     lines = warnings(ordered)
+    fitted = {
+        f"{own} / {result.method}": None
+        for result in ordered
+        if (own := result.benchmark.rpartition("-")[0]) in result.origins.values()
+    }
+    lines += [
+        f"{name}: its options were chosen on the same data, so a gain may be fitted to these "
+        "queries; tune on a split of its own"
+        for name in fitted
+    ]
     for result in ordered:
         record = result.record
         name = f"{result.where} / {result.method} / seed {result.seed}"

@@ -126,9 +126,15 @@ class CellResult:
         return str(self.record.cell["method"]["preset"])
 
     @property
+    def origins(self) -> Mapping[str, str]:
+        """What the method's options were chosen by or on, where that is known."""
+        found: Mapping[str, str] = self.record.cell["method"].get("origins", {})
+        return found
+
+    @property
     def tuned(self) -> str:
         """Which options of the method were tuned and on what; "" where it has none."""
-        return tuned(self.options, self.record.cell["method"].get("origins", {}))
+        return tuned(self.options, self.origins)
 
     @property
     def shift(self) -> str:

@@ -114,9 +114,9 @@ def test_own_data_with_splits(tmp_path, monkeypatch, capsys) -> None:
     assert main([*common, "--split", "val", "--out", str(shipped_path("mini"))]) == 2
     assert "is the shipped preset" in capsys.readouterr().err
     assert main([*common, "--split", "val"]) == 0
-    assert "2 validation cells of own:pairs" in capsys.readouterr().out
+    assert "2 validation cells of own:pairs (split val)" in capsys.readouterr().out
     preset = yaml.safe_load(Path("queryshift-preset.yaml").read_text())
-    assert (preset["data"], preset["extends"]) == ("own:pairs", "mini")
+    assert (preset["data"], preset["extends"]) == ("own:pairs (split val)", "mini")
     assert set(preset["image"]["tent"]) == {"lr", "temperature"}
     tried = len(pd.read_csv("queryshift-preset-tuning.csv"))
     assert 2 < tried <= 4  # one of two learning rates is at the end of the range
@@ -125,4 +125,4 @@ def test_own_data_with_splits(tmp_path, monkeypatch, capsys) -> None:
     assert len(RunStore(tune.RUN).records()) == tried
     # One file is for one validation set.
     assert main(["tune", "--method", "tent", "--quiet"]) == 2
-    assert "were chosen on own:pairs, not on mini-validation" in capsys.readouterr().err
+    assert "were chosen on own:pairs (split val), not on mini-validation" in capsys.readouterr().err

@@ -161,6 +161,22 @@ def test_a_method_that_skips_updates_and_equals_the_source_is_named(
     assert ("sar / seed 0: it skipped updates and ranks every query as source does" in said) == told
 
 
+@pytest.mark.parametrize(("chosen_on", "told"), [("own:a", True), ("own:a (split val)", False)])
+def test_options_chosen_on_the_judged_queries_are_named_once(
+    tmp_path, caplog, chosen_on, told
+) -> None:
+    pairs = [
+        cell(method, hits=[1] * 20, benchmark="own:a-i2t", seed=seed)
+        for seed in (0, 1)
+        for method in ("source", "tent")
+    ]
+    for one in pairs:
+        if one.method == "tent":
+            one.record.cell["method"]["origins"] = {"lr": chosen_on}
+    said = written(stored(tmp_path, pairs), caplog)[1]
+    assert said.count("own:a / tent: its options were chosen on the same data") == told
+
+
 def test_a_missing_source_cell_is_named_and_the_difference_blank(tmp_path, caplog) -> None:
     store = good(tmp_path)
     for suffix in (".json", ".npz"):
