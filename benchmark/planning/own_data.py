@@ -121,7 +121,10 @@ def completed(
             f"{' and '.join(found.benchmarks)}, not {unknown[0]!r}"
             f"{did_you_mean(unknown[0], found.benchmarks)}"
         )
-    benchmarks = config.benchmark or _hit_by(config.shift, found.benchmarks)
+    hitting = config.shift
+    if set(config.stream) & set(MIXING):  # queries that fit clean ones alone have nothing to mix
+        hitting = tuple(shift for shift in hitting if shift != CLEAN)
+    benchmarks = config.benchmark or _hit_by(hitting, found.benchmarks)
     cards = [benchmark_card(name) for name in benchmarks]
     shifts, streams, options = config.shift, config.stream, dict(config.stream_option)
     if found.domains or clean_apart:

@@ -32,6 +32,11 @@ def plain(root: Path) -> Path:
     return write_csv(root / "t.csv", [{"image": f"{c}.png", "caption": f"a {c}"} for c in COLOURS])
 
 
+def test_a_mixed_stream_with_clean_queries_leaves_captions_out(tmp_path: Path) -> None:
+    cells = planned(plain(tmp_path), model="mini", stream=("mixed",), shift=("contrast", "none"))
+    assert {cell.benchmark for cell in cells} == {"own:t-i2t"}
+
+
 def test_shifts_go_to_the_queries_that_they_fit(tmp_path):
     cells = planned(plain(tmp_path), model="mini", shift=("gaussian", "keyboard"))
     found = {(cell.benchmark, cell.shift.name) for cell in cells}
