@@ -77,10 +77,18 @@ known once all else has been read."""
 def given(args: argparse.Namespace) -> dict[str, Traced]:
     """What the user says: the file that ``--config`` names, then the flags, which win.
 
+    Of several options, ``--option lr=0.1`` replaces the file's ``lr`` and keeps its others.
+
     Raises:
         ConfigError: an unknown key or name, a value of the wrong type or range.
     """
-    return {**from_file(args, SETTINGS), **from_flags(args, SETTINGS)}
+    found = from_file(args, SETTINGS)
+    for name, flag in from_flags(args, SETTINGS).items():
+        value = flag.value
+        if name in found and isinstance(value, Mapping):
+            value = {**found[name].value, **value}
+        found[name] = Traced(value, flag.origin)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

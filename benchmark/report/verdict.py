@@ -92,7 +92,10 @@ def _price_line(pools: Sequence[Pool]) -> str:
 def _trust_line(gain: Comparison, pools: Sequence[Pool], methods: int) -> str:
     seeds = {cell.seed for pool in pools for cell in pool.done}
     queries = sum(len(cell.ranks) for pool in pools for cell in pool.done)
-    basis = f"{queries:,} answers, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+    basis = (
+        f"{queries:,} answer{'s' if queries > 1 else ''}, "
+        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+    )
     if not gain.significant:
         return (
             f"The evidence does not suffice to call it a gain: the interval includes 0 ({basis}). "

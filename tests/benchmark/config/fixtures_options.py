@@ -6,7 +6,8 @@ import argparse
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmark.config.run import BenchConfig, from_file, from_flags
+from benchmark.config.run import BenchConfig
+from benchmark.planning.specs import given
 
 
 @dataclass(frozen=True)
@@ -30,5 +31,5 @@ class Nothing:
 
 def resolve(args: argparse.Namespace, **preset: Any) -> BenchConfig:
     """The settings of a command line: its own defaults, the file of ``--config``, the flags."""
-    found = {**from_file(args), **from_flags(args)}
-    return BenchConfig(**{**preset, **{name: traced.value for name, traced in found.items()}})
+    found = {name: traced.value for name, traced in given(args).items()}
+    return BenchConfig(**{**preset, **found})

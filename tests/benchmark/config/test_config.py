@@ -69,6 +69,11 @@ def test_yaml_keeps_the_types_of_options(yaml_file):
     assert settings("--config", path).option == {"steps": 2, "lr": 0.1, "flag": True}
 
 
+def test_an_option_by_flag_keeps_the_others_of_the_file(yaml_file):
+    path = yaml_file("option: {steps: 2, lr: 0.1}\n")
+    assert settings("--config", path, "--option", "steps=3").option == {"steps": "3", "lr": 0.1}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
