@@ -225,7 +225,7 @@ class DiskCache:
         """A sound entry, or None; a damaged one is removed, with a warning."""
         if key is None or not self.max_bytes:
             return None
-        path = self._path(key)
+        path = self.folder / f"{key}{SUFFIX}"
         try:
             found = Entry.open(path)
             with suppress(OSError):  # where the cache is read only: then nobody evicts either
@@ -257,17 +257,17 @@ class DiskCache:
 
     def record(self, key: str, count: int, row: Tensor) -> Entry | None:
         """Begins an entry of ``count`` rows like ``row``; None where it cannot be kept."""
+        entry, target = None, self.folder / f"{key}{SUFFIX}"
         if self._writable and row.ndim and row.numel() and row.dtype in _NAMES:
             try:
                 if self._make_room(needed := HEADER_BYTES + count * row.nbytes):
-                    target = self._path(key)
                     fd, path = tempfile.mkstemp(PARTIAL, f"{target.name}.", self.folder)
                     entry = Entry(fd, Path(path), target, (count, *row.shape), row.dtype)
                     os.truncate(fd, needed)  # others must see what it will take
-                    return entry
             except OSError as error:
-                self._give_up(error)
-        return None
+                self._give_up(error, entry)
+                return None
+        return entry
 
     def write(self, entry: Entry, number: int, rows: Tensor) -> bool:
         """Writes rows from this one on, and with the last ones gives the entry its name.
@@ -278,8 +278,7 @@ class DiskCache:
             if entry.write(number, rows):
                 self.written.append(entry.path)
         except OSError as error:
-            self._give_up(error)
-            entry.discard()
+            self._give_up(error, entry)
             return False
         return True
 
@@ -308,14 +307,13 @@ class DiskCache:
         removed = [one.size for one in self.entries(SUFFIX, PARTIAL) if remove(one.path)]
         return len(removed), sum(removed)
 
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}{SUFFIX}"
-
-    def _give_up(self, error: OSError) -> None:
-        """Stops writing for the rest of this process, and says so once."""
+    def _give_up(self, error: OSError, entry: Entry | None) -> None:
+        """Stops writing for the rest of this process, and says so once; removes what was begun."""
+        if entry is not None:
+            entry.discard()
         if self._writable:
-            line = "the cache in %s cannot be written (%s); going on without"
-            logger.warning(line, self.folder, error)
+            said = "the cache in %s cannot be written (%s); going on without"
+            logger.warning(said, self.folder, error)
         self._writable = False
 
     def _make_room(self, needed: int) -> bool:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.backbones.base import owned
 from benchmark.backbones.towers import image_tower, text_tower
 from methods.adapt import AdaptOptions
 from methods.base import MethodError, QueryEncoder, Setup
@@ -29,7 +28,8 @@ def clip_tower(side: str) -> QueryEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = open_clip.CLIP(**CONFIG)
-    return owned(image_tower(model) if side == "image" else text_tower(model))
+    tower = image_tower(model) if side == "image" else text_tower(model)
+    return tower.eval().requires_grad_(True)
 
 
 def clip_inputs(side: str) -> Tensor:
