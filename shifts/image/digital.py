@@ -164,13 +164,19 @@ class ElasticTransform(ImageShift):
         amplitude, sigma, jitter = constants
         height, width = image.shape[:2]
         rows, columns = np.arange(float(height))[:, None], np.arange(float(width))[None, :]
-        inverse = inverse_affine(height, width, jitter, rng)
-        x = inverse[0, 0] * columns + inverse[0, 1] * rows + inverse[0, 2]
-        y = inverse[1, 0] * columns + inverse[1, 1] * rows + inverse[1, 2]
-        warped = sample(to_planes(image), y, x, "reflect")
-        field = rng.uniform(-1.0, 1.0, (2, height, width))
-        across, down = amplitude * gaussian(field, sigma, truncate=3.0, border="symmetric")
-        return planes_to_bytes(sample(warped, rows + down, columns + across, "symmetric"))
+        places = np.empty((2, height, width))
+        for along, (of_x, of_y, shift) in zip(
+            places, inverse_affine(height, width, jitter, rng), strict=True
+        ):
+            np.add(of_x * columns, of_y * rows, out=along)
+            along += shift
+        warped = sample(to_planes(image), places, "reflect")
+        field = rng.uniform(-1.0, 1.0, places.shape)
+        places = gaussian(field, sigma, truncate=3.0, border="symmetric")
+        places *= amplitude
+        places[0] += columns
+        places[1] += rows
+        return planes_to_bytes(sample(warped, places, "symmetric"))
 
 
 def inverse_affine(height: int, width: int, jitter: float, rng: np.random.Generator) -> Floats:

@@ -248,12 +248,13 @@ def _zoom_of_axis(size: int, factor: float) -> csr_array:
     )
 
 
-def sample(planes: Floats, rows: Floats, columns: Floats, border: str) -> Floats:
-    """Bilinear samples of every plane at (rows, columns).
+def sample(planes: Floats, places: Floats, border: str) -> Floats:
+    """Bilinear samples of every plane.
 
     Args:
-        planes: (C, H, W) float64.
-        rows, columns: (H', W') float64 coordinates in pixels; pixel centres are whole numbers.
+        planes: (C, H, W) float64, contiguous.
+        places: (2, H', W') float64, x and y in pixels; pixel centres are whole numbers. They are
+            overwritten: fewer arrays stay in the processor's cache.
         border: "symmetric" or "reflect", see ``border_index``.
 
     Returns:
@@ -261,15 +262,18 @@ def sample(planes: Floats, rows: Floats, columns: Floats, border: str) -> Floats
     """
     import torch
 
-    height, width = planes.shape[-2:]
     corners = border == "reflect"
-    if corners:
-        y, x = 2 * rows / max(height - 1, 1) - 1, 2 * columns / max(width - 1, 1) - 1
-    else:
-        y, x = (2 * rows + 1) / height - 1, (2 * columns + 1) / width - 1
-    grid = torch.from_numpy(np.stack((x, y), axis=-1)[None])
-    source = torch.from_numpy(np.ascontiguousarray(planes[None]))
+    for along, size in zip(places, planes.shape[:0:-1], strict=True):  # to -1 .. 1
+        along *= 2
+        if not corners:
+            along += 1
+        along /= max(size - 1, 1) if corners else size
+        along -= 1
     sampled = torch.nn.functional.grid_sample(
-        source, grid, mode="bilinear", padding_mode="reflection", align_corners=corners
+        torch.from_numpy(planes)[None],
+        torch.from_numpy(places).permute(1, 2, 0)[None],
+        mode="bilinear",
+        padding_mode="reflection",
+        align_corners=corners,
     )
     return np.asarray(sampled[0].numpy())

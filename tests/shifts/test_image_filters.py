@@ -206,14 +206,15 @@ def test_sample_at_whole_pixels_follows_the_border_rule(border: str) -> None:
         border_index(rows.astype(int), 5, border),
         border_index(columns.astype(int), 7, border),
     ]
-    np.testing.assert_allclose(sample(plane, rows, columns, border), expected, atol=1e-12)
+    found = sample(plane, np.stack((columns, rows)), border)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_sample_between_pixels_is_bilinear() -> None:
     plane = np.array([[[0.0, 1.0], [2.0, 4.0]]])
-    rows, columns = np.array([[0.25]]), np.array([[0.5]])
     for border in ("symmetric", "reflect"):
-        assert sample(plane, rows, columns, border)[0, 0, 0] == pytest.approx(0.75 * 0.5 + 0.25 * 3)
+        place = np.array([[[0.5]], [[0.25]]])
+        assert sample(plane, place, border)[0, 0, 0] == pytest.approx(0.75 * 0.5 + 0.25 * 3)
 
 
 def test_elastic_without_amplitude_and_jitter_changes_nothing() -> None:
