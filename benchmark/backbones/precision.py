@@ -156,23 +156,18 @@ class PreciseBackbone:
             self._compare("embeddings", modality, inputs, rows, self._precision)
         return rows
 
-    def check_queries(
-        self, modality: str, encoder: QueryEncoder, first: Callable[[], Tensor]
-    ) -> None:
-        """Compares a fresh query encoder with float32, once for each modality.
+    def compare_queries(self, modality: str, inputs: Tensor, rows: Tensor) -> None:
+        """Compares what a fresh query encoder gave with float32, once for each modality.
 
         Args:
             modality: the queries' modality.
-            encoder: as ``query_encoder`` gave it.
-            first: the collated inputs of a first batch; called where there is something to compare.
+            inputs: the collated inputs of a first batch.
+            rows: what an encoder of ``query_encoder`` made of them.
 
         Raises:
-            ConfigError: the encoder's embeddings are not near those of float32.
+            ConfigError: they are not near those of float32.
         """
-        if self._ways and ("queries", modality) not in self._seen:
-            inputs = first()
-            with torch.no_grad():
-                rows = encoder(inputs)
+        if self._ways:
             self._compare("queries", modality, inputs, rows, self._ways)
 
     def _compare(self, what: str, modality: str, inputs: Tensor, rows: Tensor, ways: str) -> None:

@@ -63,6 +63,7 @@ class Resources:
 
     Attributes:
         homes: where forgetting is measured, and training queries come from.
+        tried: data and backbones whose queries have been (see ``source_model.query_encoder``).
         spoiled: a cell has changed what others share (see ``forget``); where a process can be
             replaced it now is.
     """
@@ -90,6 +91,7 @@ class Resources:
         self.homes = Homes(self)
         self._data = LRUCache[RetrievalSet](8)
         self._backbones = LRUCache[DualEncoder](2)
+        self.tried = LRUCache[bool](64)
         self._galleries = LRUCache[Tensor](4)  # of a benchmark and its home, in both directions
         self._source_recalls = LRUCache[float](64)
         self._ready_made: LRUCache[ReadyMade] = LRUCache(64)

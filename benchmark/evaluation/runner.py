@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.backbones.base import DualEncoder, checked_rows
-from benchmark.backbones.precision import PreciseBackbone, matmul_precision
+from benchmark.backbones.base import DualEncoder
+from benchmark.backbones.precision import matmul_precision
 from benchmark.cell import CLEAN, DOMAIN, TRAIN, Cell, Record, Status, domain_labels, unfinished
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError, reason_of
@@ -33,7 +33,7 @@ from benchmark.evaluation.measures import (
     geometry,
 )
 from benchmark.evaluation.resources import Resources
-from benchmark.evaluation.source_model import embed_distinct, recall_of_rows
+from benchmark.evaluation.source_model import embed_distinct, query_encoder, recall_of_rows
 from benchmark.evaluation.stream import Batch, derive_seed
 from benchmark.evaluation.workers import frames_of
 from benchmark.metrics import probes, ranking
@@ -207,16 +207,8 @@ class CellRun:
 
     def _method(self, gallery: Tensor) -> Method:
         """The method, with the gallery of the stream's first batch."""
-        cell = self.cell
-        first, modality = next(iter(self.stream)), self.data.query_modality
-        encoder = self.backbone.query_encoder(modality)
-        queries, inputs = self.queries[first.queries], self.resources.inputs(cell)
-        if isinstance(self.backbone, PreciseBackbone):
-            self.backbone.check_queries(modality, encoder, lambda: inputs.batch(queries))
-        else:
-            with torch.no_grad():
-                rows = encoder(two := inputs.batch(queries[:2]))
-            checked_rows(rows, two, f"{modality} query embeddings", gallery.shape[1])
+        cell, first = self.cell, next(iter(self.stream))
+        encoder = query_encoder(self.resources, cell)
         seed = derive_seed("method", cell.seed, cell.benchmark, cell.shift.name)
         seed_globals(seed)
         setup = Setup(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmark.backbones.base import checked_rows
+from benchmark.backbones.precision import PreciseBackbone
 from benchmark.cell import CLEAN, TRAIN, Cell
 from benchmark.data.datasets.base import Numbered
 from benchmark.data.retrieval import RetrievalSet
@@ -25,7 +26,7 @@ from benchmark.evaluation.loader import QueryInputs
 from benchmark.evaluation.measures import Changes
 from benchmark.metrics.ranking import copies_of, gallery_of, rank, settled
 from benchmark.metrics.recall import recall_at
-from methods.base import NotApplicable
+from methods.base import NotApplicable, QueryEncoder
 from shifts.base import Shift
 
 if TYPE_CHECKING:
@@ -211,6 +212,34 @@ class Homes:
     def _any(self, cell: Cell) -> Cell | None:
         key = place_of(cell), cell.backbone, cell.stream.group_key  # real domains have none
         return self._found.get(key, lambda: self._resources.home_of(cell))
+
+
+def query_encoder(resources: Resources, cell: Cell) -> QueryEncoder:
+    """A fresh copy of the tower of a cell's queries, which has been tried on the first of them.
+
+    Data and backbone that have passed are not tried again.
+
+    Raises:
+        QueryShiftError: its embeddings are none of the gallery's kind, or not near float32's.
+    """
+    data, backbone = resources.data(cell), resources.backbone(cell)
+    encoder = backbone.query_encoder(data.query_modality)
+
+    def passed() -> bool:
+        precise = backbone if isinstance(backbone, PreciseBackbone) else None
+        first = resources.queries(cell)[next(iter(resources.stream(cell))).queries]
+        batch = resources.inputs(cell).batch(first if precise else first[:2])
+        with torch.no_grad():
+            rows = encoder(batch)
+        if precise:
+            precise.compare_queries(data.query_modality, batch, rows)
+        width = resources.gallery(cell).shape[1]
+        checked_rows(rows, batch, f"{data.query_modality} query embeddings", width)
+        return True
+
+    key = (data.fingerprint, backbone.fingerprint, backbone.device, cell.backbone)
+    resources.tried.get(key, passed)
+    return encoder
 
 
 def place_of(cell: Cell) -> tuple[str, str, str]:

@@ -308,15 +308,38 @@ def test_what_was_near_once_is_not_compared_again() -> None:
     for _ in range(3):
         precise.encode("image", images())
     assert backbone.encoded == ["image"] * 4
-    asked: list[Tensor] = []
-
-    def first() -> Tensor:
-        asked.append(images())
-        return asked[-1]
-
     for _ in range(3):
-        precise.check_queries("image", precise.query_encoder("image"), first)
-    assert len(asked) == 1
+        precise.compare_queries("image", images(), precise.query_encoder("image")(images()))
+    assert backbone.encoded == ["image"] * 5
+
+
+class Scaled(fakes.FakeBackbone):
+    """Its query tower gives rows of a length, and counts its batches."""
+
+    length, batches = 2.0, 0
+
+    def query_encoder(self, modality: str) -> QueryEncoder:
+        def scaled(module: Any, inputs: Any, rows: Tensor) -> Tensor:
+            self.batches += 1
+            return rows * self.length
+
+        tower = super().query_encoder(modality)
+        tower.register_forward_hook(scaled)
+        return tower
+
+
+def test_query_embeddings_are_tried_until_they_have_passed() -> None:
+    backbone = Scaled()
+    shared, cell = precise_resources(backbone), method_cell("source", BackboneSpec("fake"))
+    for _ in range(2):
+        record, _ = run_cell(cell, shared)
+        assert "image query embeddings are rows of lengths 2 to 2; expected" in record.reason
+    assert backbone.batches == 2
+    backbone.length = 1.0
+    assert run_cell(cell, shared)[0].status == Status.DONE
+    first, backbone.batches = backbone.batches - 2, 0
+    assert run_cell(cell, shared)[0].status == Status.DONE
+    assert backbone.batches == first - 1
 
 
 def test_the_remedy_names_what_helps_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
