@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.backbones.base import DualEncoder, TwoTowers, fingerprint
+from benchmark.backbones.base import LARGEST_SCALE, DualEncoder, TwoTowers, fingerprint
 from benchmark.errors import ConfigError, DataError, QueryShiftError, WeightsError, reason_of, shown
 from methods.base import QueryEncoder
 from shifts.base import Audio
@@ -58,12 +57,12 @@ def dual_encoder(
         )
     try:
         logit_scale = float(logit_scale)
-        if not 0 < logit_scale < math.inf:
+        if not 0 < logit_scale <= LARGEST_SCALE:
             raise ValueError
     except (TypeError, ValueError):
         raise ConfigError(
-            f"logit_scale={shown(logit_scale)} cannot be used; expected a number above 0 (CLIP's "
-            "is 100)"
+            f"logit_scale={shown(logit_scale)} cannot be used; expected a number above 0, at most "
+            f"{LARGEST_SCALE:g} (CLIP's is 100; its weights hold the logarithm)"
         ) from None
     made = {modality: _checked(modality, tower) for modality, tower in towers.items()}
     prepare = {modality: _prepared(modality, found[1]) for modality, found in made.items()}

@@ -23,6 +23,7 @@ from benchmark.evaluation.stream import Batch
 from benchmark.metrics import probes, ranking
 from benchmark.metrics import recall as metrics
 from methods.base import DIVERGED, Diverged, MethodError, StepOutput
+from methods.centring import sound_rows
 from shifts.base import Audio, Composed
 
 PARTS = {"composed": {"image": "pixels", "text": "text"}}
@@ -310,7 +311,7 @@ def check_output(output: object, gallery: Tensor, queries: Tensor) -> dict[str, 
             raise MethodError(f"{name} must be a dense tensor of numbers, not {kind}")
         if tuple(value.shape) != shape:
             raise MethodError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
-        bad, what = ~torch.isfinite(value).all(dim=1), "hold NaN or infinity"
+        bad, what = ~sound_rows(value), "hold NaN or infinity"
         if name == "embeddings" and not bad.any():
             # Weights whose squares overflow are divided by an infinite length.
             bad, what = (value == 0).all(dim=1), "are all zero"

@@ -132,6 +132,7 @@ BAD = {
     "bytes": ({"method": b"tent"}, "method=b'tent' cannot be used"),
     "a shift without a card": ({"shift": Shift}, "the class Shift has no card"),
     "a scale": ({"model": {**TOWERS, "logit_scale": "hot"}}, "logit_scale='hot' cannot be used"),
+    "a scale as e^100": ({"model": {**TOWERS, "logit_scale": 1e43}}, "at most 10000"),
     "a tower of zeros": (
         {"model": {**TOWERS, "image": (Grey(), lambda item: mean_colour(item) * np.nan)}},
         "image tower gives only zeros, NaN or infinity",
