@@ -218,6 +218,8 @@ def check_encoder(encoder: object, name: str) -> None:
 def checked_rows(rows: object, inputs: Tensor, what: str, width: int = 0) -> Tensor:
     """The rows, if they are what a ``DualEncoder`` gives for a batch: (B, D) float32 of length 1.
 
+    Where only some hold NaN it is for who knows the items to name them (see ``check_items``).
+
     Args:
         rows: what it gave.
         inputs: (B, ...) the batch.
@@ -235,10 +237,10 @@ def checked_rows(rows: object, inputs: Tensor, what: str, width: int = 0) -> Ten
         or rows.dtype != torch.float32
     ):
         problem = f"{str(rows.dtype).removeprefix('torch.')} of shape {tuple(rows.shape)}"
-    elif not torch.isfinite(rows).all():
+    elif not len(lengths := (norms := rows.detach().norm(dim=1))[norms < torch.inf]):
         sound = bool(torch.isfinite(inputs).all())
         problem = f"NaN or infinity: {'the weights are damaged' if sound else 'so are the inputs'}"
-    elif ((lengths := rows.detach().norm(dim=1)) - 1).abs().max() > 0.01:
+    elif (lengths - 1).abs().max() > 0.01:
         problem = f"rows of lengths {lengths.min():.3g} to {lengths.max():.3g}"
     # Two composed queries may share the part that a weight of 0 or 1 leaves.
     elif len(rows) > 2 and (rows == rows[0]).all() and not (inputs == inputs[0]).all():

@@ -210,6 +210,7 @@ class QueryInputs:
         workers: processes that make inputs ahead; see ``workers.loader_workers``.
 
     Attributes:
+        items: the raw ones.
         modality: of the items.
     """
 
@@ -224,7 +225,7 @@ class QueryInputs:
         changes: Changes | None = None,
         workers: int | None = 0,
     ) -> None:
-        self._items = data.gallery if gallery else data.queries
+        self.items = data.gallery if gallery else data.queries
         self.modality = data.gallery_modality if gallery else data.query_modality
         self._clean_text = data.clean_text if self.modality == "text" else None
         self._backbone = backbone
@@ -338,7 +339,7 @@ class QueryInputs:
             return [self._made(int(index)) for index in indices]
 
     def _made(self, index: int) -> _Made:
-        item, hit = self._items[index], self._corruption(index)
+        item, hit = self.items[index], self._corruption(index)
         if hit is None:
             return _Made(self._unshifted(item).numpy())
         # A copy: a shift that works in place must not change the data.

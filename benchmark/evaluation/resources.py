@@ -17,7 +17,7 @@ from benchmark.backbones.base import DualEncoder
 from benchmark.cell import CLEAN, BackboneSpec, Cell, MethodSpec, ShiftSpec, data_identity
 from benchmark.data.retrieval import RetrievalSet, checked
 from benchmark.data.tasks import by_content
-from benchmark.errors import ConfigError, DataError, did_you_mean
+from benchmark.errors import ConfigError, did_you_mean
 from benchmark.evaluation.cache import DiskCache, LRUCache, remove
 from benchmark.evaluation.fingerprints import digest, weights_of
 from benchmark.evaluation.loader import Corruption, QueryInputs, StreamCache, corruption
@@ -166,17 +166,11 @@ class Resources:
         data, backbone = self.data(cell), self.backbone(cell)
 
         def encode() -> Tensor:
-            rows = embed_distinct(
+            return embed_distinct(
                 lambda batch: backbone.encode(data.gallery_modality, batch),
                 QueryInputs(data, backbone, gallery=True, workers=self._workers),
                 np.arange(len(data.gallery)),
             )
-            if not torch.isfinite(rows).all():
-                raise DataError(
-                    f"gallery embeddings of {data.name} hold NaN or infinity: the weights do not "
-                    "fit or are damaged"
-                )
-            return rows
 
         return self._galleries.get(
             self._world(cell),

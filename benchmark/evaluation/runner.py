@@ -33,12 +33,16 @@ from benchmark.evaluation.measures import (
     geometry,
 )
 from benchmark.evaluation.resources import Resources
-from benchmark.evaluation.source_model import embed_distinct, query_encoder, recall_of_rows
+from benchmark.evaluation.source_model import (
+    check_queries,
+    embed_distinct,
+    query_encoder,
+    recall_of_rows,
+)
 from benchmark.evaluation.stream import Batch, derive_seed
 from benchmark.evaluation.workers import frames_of
-from benchmark.metrics import probes, ranking
-from benchmark.metrics.recall import recall_at
-from methods.base import Method, NotApplicable, Setup
+from benchmark.metrics import probes, ranking, recall
+from methods.base import Diverged, Method, NotApplicable, Setup
 
 Arrays = dict[str, np.ndarray]
 """Numbers per query of a finished cell, one row per query in ascending order of query index.
@@ -264,7 +268,11 @@ class CellRun:
         with self.clock("step"):
             output = method.step(queries)
         with self.clock("rank"):
-            log = check_output(output, gallery, queries)
+            try:
+                log = check_output(output, gallery, len(batch))
+            except Diverged:  # unless it is the model's doing, before any adaptation
+                check_queries(self.resources, self.cell, self.queries[batch.queries], queries)
+                raise
             # The harness's own names come last: a method's log cannot displace them.
             log["queries"] = float(len(batch))
             if batch.section not in self.copies:
@@ -387,6 +395,6 @@ class CellRun:
             after = self._recall(method, self.cell, queries)
         return {
             "first_domain_R@1_before": before,
-            "first_domain_R@1_during": recall_at(answers.best_rank[positions], 1),
+            "first_domain_R@1_during": recall.recall_at(answers.best_rank[positions], 1),
             "first_domain_R@1_after": after,
         }

@@ -27,6 +27,7 @@ from benchmark.evaluation.measures import Changes
 from benchmark.metrics.ranking import copies_of, gallery_of, rank, settled
 from benchmark.metrics.recall import recall_at
 from methods.base import NotApplicable, QueryEncoder
+from methods.centring import sound_rows
 from shifts.base import Shift
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def embed_distinct(
 
     Raises:
         WeightsError: the first block's are none.
+        DataError: those of some items hold NaN or infinity.
     """
     known = Numbered()
     numbers = np.empty(len(indices), dtype=np.int64)
@@ -100,9 +102,29 @@ def embed_distinct(
                     finish(block)
     for block in filter(None, waiting.values()):
         finish(block)
-    if len(known) == len(indices):  # in their own order then
-        return rows
-    return rows[torch.from_numpy(numbers).to(rows.device)]
+    if len(known) < len(indices):  # else they are in their own order
+        rows = rows[torch.from_numpy(numbers).to(rows.device)]
+    check_items(rows, inputs, indices)
+    return rows
+
+
+def check_items(rows: Tensor, inputs: QueryInputs, indices: np.ndarray) -> None:
+    """Raises DataError, with the first one's id, where rows of items are not finite."""
+    bad = ~sound_rows(rows)
+    if bad.any():
+        numbers = indices[bad.cpu().numpy()]
+        raise DataError(
+            f"{len(numbers)} of {len(rows)} {inputs.modality} embeddings have no direction (NaN, "
+            f"infinity or only zeros), that of {inputs.items.ids[numbers[0]]!r} first: leave such "
+            "items out, or mend the model; a narrow --precision can overflow"
+        )
+
+
+def check_queries(resources: Resources, cell: Cell, numbers: np.ndarray, batch: Tensor) -> None:
+    """Raises DataError where the source model gives a query of a batch NaN, or only zeros."""
+    inputs = resources.inputs(cell)
+    rows = resources.backbone(cell).encode(inputs.modality, batch)
+    check_items(rows / rows.norm(dim=1, keepdim=True), inputs, numbers)
 
 
 @torch.no_grad()

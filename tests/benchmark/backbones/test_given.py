@@ -56,7 +56,7 @@ def test_facts_of_an_encoder(fact: str, value: Any) -> None:
         (UNIT[:, None], r"\(3, 1, 3\)"),
         (UNIT[0], r"shape \(3,\)"),
         (UNIT[:, :2], r"\(3, 2\)"),
-        (UNIT * torch.tensor([1, torch.nan, 1]), "NaN or infinity"),
+        (UNIT * torch.nan, "NaN or infinity"),
         (UNIT * 3, "rows of lengths 3 to 3"),
         (UNIT * 0, "rows of lengths 0 to 0"),
         (UNIT[:1].repeat(3, 1), "the same row for different items"),
@@ -66,6 +66,8 @@ def test_rows(rows: Any, said: str) -> None:
     with pytest.raises(WeightsError, match=f"rows are .*{said}.*; expected float32 of shape"):
         checked_rows(rows, torch.arange(3), "rows", 3)
     assert checked_rows(UNIT, torch.arange(3), "rows") is UNIT
+    some = UNIT * torch.tensor([[1], [torch.nan], [1]])  # those who know the items name them
+    assert checked_rows(some, torch.arange(3), "rows") is some
     same = UNIT[:1].repeat(3, 1)
     assert checked_rows(same, torch.zeros(3, 2), "rows", 3) is same
 

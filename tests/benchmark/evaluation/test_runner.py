@@ -284,8 +284,8 @@ def test_text_is_cleaned_after_the_shift() -> None:
         ("refuses", "MethodError: no batch of that size"),
         (
             "nan",
-            "Diverged: scores hold NaN or infinity for 1 of 8 queries, whose inputs are finite: "
-            "the method diverged; a smaller learning rate (option lr) may help",
+            "Diverged: scores hold NaN or infinity for 1 of 8 queries: the method diverged; a "
+            "smaller learning rate (option lr) may help",
         ),
         ("narrow", r"MethodError: scores must have shape (8, 60), not (8, 59)"),
         ("integers", "MethodError: scores must be a floating-point tensor, not torch.int64"),
@@ -375,6 +375,25 @@ def test_damaged_weights_are_named() -> None:
     shared = fakes.resources(load_backbone=lambda spec: backbone)
     record, _ = run_cell(fakes.cell(), shared)
     assert record.reason.startswith("WeightsError: text embeddings are NaN")
+
+
+@pytest.mark.parametrize("side", ["image", "text"])
+def test_an_item_that_the_model_gives_nan_is_named(side: str) -> None:
+    """Neither has the method diverged then, nor are the weights damaged."""
+    data = fakes.world()
+    items = data.queries if side == "image" else data.gallery
+    broken = fakes.FakeBackbone().preprocess(side)(items[13])
+
+    class Undefined(fakes.FakeBackbone):
+        def collate(self, modality: str, inputs: Any) -> torch.Tensor:
+            found = super().collate(modality, inputs)
+            found[(found == broken).all(dim=1)] = math.nan
+            return found
+
+    shared = fakes.resources(load_backbone=lambda spec: Undefined())
+    record, _ = run_cell(fakes.cell(shift=ShiftSpec("none", 0)), shared)
+    assert f"1 of {8 if side == 'image' else 60} {side} embeddings have no" in record.reason
+    assert f"that of {items.ids[13]!r} first" in record.reason
 
 
 class Rewritten(fakes.Noise):
