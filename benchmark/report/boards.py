@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from benchmark.metrics.average_ranks import TIE
 from benchmark.metrics.intervals import ALPHA, RULE
 from benchmark.report.display import plain
 from benchmark.report.frames import Pairs, Ranking, pairwise, rankings
@@ -22,7 +23,7 @@ from benchmark.report.pools import (
     metrics_of,
     note,
 )
-from benchmark.report.results import Setting, unique_titles
+from benchmark.report.results import Setting, place_names
 from benchmark.report.verdict import NOTES, seed_notes, summaries_of, tuned_notes
 
 
@@ -80,7 +81,7 @@ def _board(ranking: Ranking, pairs: Pairs) -> Board:
     methods = tuple(labels_of(pools))
     places = grouped(pools, lambda pool: pool.first.place)
     firsts = {place: here[0].first for place, here in places.items()}
-    titles = unique_titles({place: (cell.benchmark, cell) for place, cell in firsts.items()})
+    titles = place_names({place: (cell.benchmark, cell) for place, cell in firsts.items()})
     for place, name in titles.items():
         of_method = {pool.label: pool for pool in places[place]}
         done = [pool.mean("probes", "coverage") for pool in of_method.values() if pool.done]
@@ -109,7 +110,7 @@ def _row(
     values = {name: one.mean("metrics", metric) for name, one in pools.items() if one.done}
     whole = {name: value for name, value in values.items() if pools[name].whole}
     highest = max(filter(math.isfinite, whole.values()), default=math.nan)
-    best = [name for name, value in whole.items() if value == highest]
+    best = [name for name, value in whole.items() if value >= highest - TIE]
     for label in methods:
         if label not in values:
             yield MarkedValue(math.nan)

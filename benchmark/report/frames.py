@@ -22,7 +22,7 @@ from benchmark.data.card import SEPARATOR, benchmark_cards, own_card
 from benchmark.metrics.average_ranks import RankTest, average_ranks, compare_ranks
 from benchmark.metrics.intervals import Comparison, all_comparisons, holm
 from benchmark.report.pools import Pool, fits, grouped, metrics_of, stacked
-from benchmark.report.results import SECTIONS, CellResult, Setting
+from benchmark.report.results import SECTIONS, CellResult, Setting, told_apart
 from benchmark.report.style import BY_SHIFT, COLUMNS, LEADERBOARD, against_source
 from benchmark.store.records import cell_from_dict
 
@@ -80,6 +80,8 @@ def _frame(pools: Sequence[Pool], names: Sequence[str]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*names, *more])))
     for _, p in frame.groupby("suite")["p"]:
         frame.loc[p.index, "p_holm"] = holm(p.to_numpy())
+    if any(told := told_apart([pool.first for pool in pools], shifts="shift" in names)):
+        frame["told_apart"] = told
     # Counts that a failed cell may lack stay whole numbers ("Int64" knows missing ones).
     return frame.astype({"queries": "Int64", "gallery": "Int64"})
 
@@ -92,11 +94,11 @@ RANKING_COLUMNS = (
 
 PAIRWISE_COLUMNS = (
     *("suite", "benchmark", "stream", "method", "other", "R@1_difference", "R@1_difference_low"),
-    *("R@1_difference_high", "p", "p_holm", "cells", "backbone", "weights"),
+    *("R@1_difference_high", "p", "p_holm", "cells", "backbone", "weights", "told_apart"),
 )
 """Columns of ``pairwise.csv.gz``: ``method`` minus ``other`` over the ``cells`` that both have.
 
-``backbone`` and ``weights`` are left out where each benchmark has one of them."""
+The last three are left out where they tell no rows apart."""
 
 
 _FACTS = ("suite", "benchmark", "stream", "backbone", "weights")
@@ -237,6 +239,7 @@ def pairwise_frame(pools: Sequence[Pool], found: Pairs | None = None) -> pd.Data
     """
     first = {pool.first.place: pool.first for pool in pools}
     pairs = pairwise(pools) if found is None else found
+    told = dict(zip(first, told_apart([*first.values()], shifts=False), strict=True))
     rows: list[dict[str, Any]] = []
     for place, here in grouped(pairs.items(), lambda item: item[0][0]).items():
         adjusted = holm([comparison.p for _, (comparison, _) in here])
@@ -249,11 +252,13 @@ def pairwise_frame(pools: Sequence[Pool], found: Pairs | None = None) -> pd.Data
                     "other": other,
                     "p_holm": float(p),
                     "cells": cells,
+                    "told_apart": told[place],
                 }
             )
     # With many methods this is the longest table: what leaderboard.csv says once is not repeated.
     names = [(cell.suite, cell.benchmark, cell.stream) for cell in first.values()]
-    repeated = () if len(set(names)) < len(names) else ("backbone", "weights")
+    repeated = [] if len(set(names)) < len(names) else ["backbone", "weights"]
+    repeated += [] if any(told.values()) else ["told_apart"]
     return pd.DataFrame(rows, columns=[c for c in PAIRWISE_COLUMNS if c not in repeated])
 
 

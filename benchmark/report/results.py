@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -126,6 +126,12 @@ class CellResult:
         return str(self.record.cell["method"]["preset"])
 
     @property
+    def by_hand(self) -> Mapping[str, Any]:
+        """The options that were set by hand, which stand behind the preset's name."""
+        names = self.preset.partition("+")[2].split(",")
+        return {name: self.options[name] for name in names if name in self.options}
+
+    @property
     def origins(self) -> Mapping[str, str]:
         """What the method's options were chosen by or on, where that is known."""
         found: Mapping[str, str] = self.record.cell["method"].get("origins", {})
@@ -232,12 +238,18 @@ def variant_labels(results: Sequence[CellResult]) -> dict[tuple[Setting, Variant
     """What to call each variant at each place: as little as tells it from its siblings.
 
     The method's name alone where there is one variant; with the preset where presets differ; with
-    the differing options otherwise.
+    the differing options otherwise. Where others were set by hand at another place, those: what is
+    averaged over places has one label.
     """
     siblings: dict[tuple[Setting, str], dict[Variant, Mapping[str, Any]]] = defaultdict(dict)
+    by_hand: dict[tuple[Setting, str], dict[Variant, Mapping[str, Any]]] = defaultdict(dict)
     for result in results:
         facts = {**result.options, "version": result.version}
         siblings[result.place, result.method][result.variant] = facts
+        by_hand[result.place, result.method][result.variant] = result.by_hand
+    sets: dict[str, set[frozenset[str]]] = defaultdict(set)
+    for (_, name), found in by_hand.items():
+        sets[name].add(frozenset(map(canonical, found.values())))
     labels = {}
     for (place, name), variants in siblings.items():
         presets = {preset for _, preset, _ in variants}
@@ -245,25 +257,76 @@ def variant_labels(results: Sequence[CellResult]) -> dict[tuple[Setting, Variant
         telling = [k for k in keys if len({canonical(f.get(k)) for f in variants.values()}) > 1]
         for variant, values in variants.items():
             parts = [variant[1]] if len(presets) > 1 else []
-            if len(presets) < len(variants):
-                parts += [f"{key}={values.get(key)}" for key in telling]
-            note = f" [{', '.join(parts)}]" if len(variants) > 1 else ""
-            labels[place, variant] = name + note
+            told = set(telling) if len(presets) < len(variants) else set()
+            told |= by_hand[place, name][variant].keys() if len(sets[name]) > 1 else set()
+            parts += [f"{key}={values.get(key)}" for key in sorted(told)]
+            labels[place, variant] = f"{name} [{', '.join(parts)}]" if parts else name
     return labels
 
 
-def unique_titles(names: Mapping[Setting, tuple[str, CellResult]]) -> dict[Setting, str]:
-    """A name for each place; with weights and a number where one name stands for several.
+def place_facts(cell: CellResult) -> list[str]:
+    """What may tell a place from another one of the same benchmark and kind of stream."""
+    suite, _, weights, data, _, limit = cell.place
+    stream = cell.record.cell.get("stream", {})
+    told = ("kind", "batch_size", "domains")
+    return [
+        cell.backbone,
+        f"weights {weights[:8] or 'unknown'}",
+        f"suite {suite}",
+        f"limit {limit}".replace("null", "none"),
+        f"batch {cell.batch_size}",
+        ", ".join(f"{name} {value}" for name, value in stream.items() if name not in told),
+        f"data {data[:8]}",
+    ]
+
+
+def tell_apart(parts: Sequence[Sequence[str]], always: int) -> list[str]:
+    """A name for each sequence of parts: the first ``always`` ones, and what tells it apart.
+
+    Further parts are added, in their order, to the names that are still the same and differ there.
+    """
+    names = [" · ".join(filter(None, row[:always])) for row in parts]
+    for place in range(always, max(map(len, parts), default=0)):
+        values: dict[str, set[str]] = defaultdict(set)
+        for name, row in zip(names, parts, strict=True):
+            values[name].add(row[place])
+        names = [
+            f"{name} · {row[place]}" if len(values[name]) > 1 else name
+            for name, row in zip(names, parts, strict=True)
+        ]
+    return names
+
+
+def told_apart(cells: Sequence[CellResult], *, shifts: bool) -> list[str]:
+    """What tells rows apart that agree in all that their columns say; "" for all others.
 
     Args:
-        names: place -> its name, and any of its cells.
+        cells: of each row any.
+        shifts: whether a row is of one shift.
     """
-    counts = Counter(name for name, _ in names.values())
-    titles = [
-        name if counts[name] == 1 else f"{name} ({cell.weights[:8]})"
-        for name, cell in names.values()
+    said = [
+        canonical([*cell.place[:3], cell.stream, *([cell.named_shift] if shifts else [])])
+        for cell in cells
     ]
-    return dict(zip(names, numbered(titles), strict=True))
+    facts = [
+        [name, *place_facts(cell), cell.setting[-1] if shifts else ""]
+        for name, cell in zip(said, cells, strict=True)
+    ]
+    names = tell_apart(facts, 1)
+    return [name[len(row) + 3 :] for name, row in zip(names, said, strict=True)]
+
+
+K = TypeVar("K")
+
+
+def place_names(places: Mapping[K, tuple[str, CellResult]]) -> dict[K, str]:
+    """A name for each place, with what tells it apart where one name stands for several.
+
+    Args:
+        places: place -> its name, and any of its cells.
+    """
+    parts = [[name, *place_facts(cell)] for name, cell in places.values()]
+    return dict(zip(places, numbered(tell_apart(parts, 1)), strict=True))
 
 
 def numbered(names: Sequence[str], sign: str = " #") -> list[str]:

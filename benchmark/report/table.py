@@ -34,7 +34,8 @@ from benchmark.report.results import (
     CellResult,
     Setting,
     canonical,
-    unique_titles,
+    place_names,
+    told_apart,
 )
 from benchmark.report.style import COLUMNS, Column
 from benchmark.report.verdict import NOTES, seed_notes, tuned_by_method, tuned_notes
@@ -52,9 +53,11 @@ def results_table(results: Iterable[CellResult]) -> RenderableType:
     if not pools:
         return Text("no results yet")
     parts: list[RenderableType] = []
-    for rows in grouped(pools, lambda pool: pool.first.place).values():
+    places = grouped(pools, lambda pool: pool.first.place)
+    told = told_apart([rows[0].first for rows in places.values()], shifts=False)
+    for rows, apart in zip(places.values(), told, strict=True):
         done = [pool for pool in rows if pool.done]
-        parts += [_heading(rows), Text()]
+        parts += [_heading(rows, apart), Text()]
         if any(pool.values("probes", "coverage") for pool in rows):
             parts += [_changes(rows), Text()]
         parts += [_table(rows, _QUALITY, ("without a result", _reasons)), Text()]
@@ -69,8 +72,8 @@ def results_table(results: Iterable[CellResult]) -> RenderableType:
     return Group(*parts, *_footnotes(pools))
 
 
-def _heading(rows: Sequence[Pool]) -> Text:
-    """Suite, benchmark, backbone, preset and number of queries."""
+def _heading(rows: Sequence[Pool], apart: str) -> Text:
+    """Suite, benchmark, backbone, preset and number of queries; what tells it from others."""
     cells = [cell for pool in rows for cell in pool.cells]
     first = next((cell for cell in cells if cell.record.info), cells[0])
     info = first.record.info
@@ -93,7 +96,7 @@ def _heading(rows: Sequence[Pool]) -> Text:
         facts.append(f"{first.queries} queries{limit} on a gallery of {first.gallery}")
     if any(c.record.info.get("ready_made") for c in cells):
         facts.append("corrupted queries ready-made")
-    name = Text(plain(first.benchmark), style="bold")
+    name = Text(plain(" · ".join(filter(None, (first.benchmark, apart)))), style="bold")
     return name.append("\n" + ", ".join(facts), style="not bold")
 
 
@@ -280,7 +283,7 @@ def suite_frame(results: Iterable[CellResult], rows: Mapping[str, str]) -> pd.Da
     order = list(dict.fromkeys([*rows.values(), *names.values()]))
     pools = grouped(found, lambda pool: (names[pool.first.benchmark], *_apart(pool.first)))
     firsts = {key: own[0].first for key, own in pools.items()}
-    titles = unique_titles(
+    titles = place_names(
         {
             key: (key[0] + f" {cell.stream}" * (cell.stream != "single"), cell)
             for key, cell in firsts.items()

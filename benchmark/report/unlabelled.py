@@ -17,7 +17,7 @@ from rich.text import Text
 from benchmark.cell import CLEAN, SOURCE, Status
 from benchmark.report.display import data_table
 from benchmark.report.pools import shift_pools
-from benchmark.report.results import SECTIONS, CellResult
+from benchmark.report.results import SECTIONS, CellResult, told_apart
 from benchmark.report.style import COLUMNS, Column
 
 FEW = 30
@@ -61,7 +61,10 @@ def unlabelled_frame(results: Iterable[CellResult]) -> pd.DataFrame:
         _row(pool.cells, sources.get(pool.first.setting, ())) | {"method": pool.label}
         for pool in pools
     ]
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    if any(told := told_apart([pool.first for pool in pools], shifts=True)):
+        frame["told_apart"] = told
+    return frame
 
 
 def unlabelled_table(results: Iterable[CellResult]) -> RenderableType:
@@ -69,8 +72,11 @@ def unlabelled_table(results: Iterable[CellResult]) -> RenderableType:
     frame = unlabelled_frame(results)
     parts: list[RenderableType] = []
     several = frame["backbone"].nunique() > 1
-    for names, rows in frame.groupby(["benchmark", "stream", "shift", "backbone"], sort=False):
-        told = zip(names, ("", "single", CLEAN, "" if several else names[-1]), strict=True)
+    keys = ["benchmark", "stream", "shift", "backbone", "told_apart"]
+    for names, rows in frame.assign(told_apart=frame.get("told_apart", "")).groupby(
+        keys, sort=False
+    ):
+        told = zip(names, ("", "single", CLEAN, "" if several else names[3], ""), strict=True)
         heading = ", ".join(str(name) for name, usual in told if name != usual)
         first = rows.iloc[0]
         if first.queries:
@@ -92,7 +98,7 @@ def unlabelled_verdict(results: Iterable[CellResult]) -> list[str]:
     source = done[done["method"] == SOURCE]
     if source.empty:
         return []
-    return [_shift_line(source), _change_line(done, source), _open_line(done)]
+    return [_shift_line(source), _change_line(done), _open_line(done)]
 
 
 def _row(cells: Sequence[CellResult], source: Sequence[CellResult]) -> dict[str, object]:
@@ -119,6 +125,8 @@ def _row(cells: Sequence[CellResult], source: Sequence[CellResult]) -> dict[str,
         {n: value for n in _PROBES if math.isfinite(value := _mean(of, "probes", n))}
         for of in (done, source)
     )
+    times = [_mean(of, "cost", "ms_per_query") for of in (done, source)]
+    row["ms_per_query_ratio"] = times[0] / times[1]
     asked = done and source and first.method != SOURCE
     return row | (expected(first.method, ours, before) if asked else Gain())._asdict()
 
@@ -197,17 +205,15 @@ def _queries(count: int) -> str:
     return "1 query" if count == 1 else f"{count:,} queries"
 
 
-def _change_line(done: pd.DataFrame, source: pd.DataFrame) -> str:
+def _change_line(done: pd.DataFrame) -> str:
     others = done[done["method"] != SOURCE]
     if others.empty:
         return "No method was run beside the unadapted model."
     parts = []
-    time = source["ms_per_query"].mean()
     for method, rows in others.groupby("method", sort=False):
-        ratio = rows["ms_per_query"].mean() / time
         parts.append(
             f"{method} changes the first candidate of {rows['changed@1'].mean():.1f} % of the "
-            f"queries at {ratio:.1f} times the time"
+            f"queries at {rows['ms_per_query_ratio'].mean():.1f} times the time"
         )
     return "; ".join(parts[:3]) + (f"; and {len(parts) - 3} more" if len(parts) > 3 else "") + "."
 

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from benchmark.cell import TRAIN
+from benchmark.metrics.average_ranks import TIE
 from benchmark.metrics.intervals import Comparison, harm
 from benchmark.report.display import plain
 from benchmark.report.pools import Pool, compared, finite_mean, grouped, labels_of, stacked
+from benchmark.report.results import CellResult
 
 if TYPE_CHECKING:
     from benchmark.report.frames import Ranking
@@ -37,8 +40,8 @@ def verdict(whole: Sequence[Pool]) -> list[str]:
         whole: ``benchmark_pools`` of one run.
 
     Returns:
-        Gain, price, and how far to trust them; no line where no method has a source to compare
-        with.
+        Gain, price, and how far to trust them; why there is none; no line where no method has a
+        source to compare with.
     """
     places = {pool.first.place for pool in whole if pool.pairs and not pool.is_source}
     counted = (pool for pool in whole if pool.whole and pool.first.place in places)
@@ -50,7 +53,8 @@ def verdict(whole: Sequence[Pool]) -> list[str]:
         if (gain := gain_over_source(pools)) is not None and math.isfinite(gain.difference)
     }
     if not found:
-        return []
+        nothing = "No verdict: no method is finished, with the same options, on every benchmark."
+        return [nothing] if places else []
     best = max(found, key=lambda label: found[label][0].difference)
     gain, pools = found[best]
     return [_gain_line(best, gain, pools), _price_line(pools), _trust_line(gain, pools, len(found))]
@@ -67,21 +71,25 @@ def _gain_line(label: str, gain: Comparison, pools: Sequence[Pool]) -> str:
         f"{after:.1f}"
     )
     if len(pools) > 1:
-        ahead = sum(pool.gain("R@1") > 0 for pool in pools)
+        ahead = sum(pool.gain("R@1") > TIE for pool in pools)
         text += f"; ahead on {ahead} of {len(pools)} benchmarks"
     return text + "."
 
 
 def _price_line(pools: Sequence[Pool]) -> str:
     pairs = [pair for pool in pools for pair in pool.pairs]
-    before, after = (
-        float(np.mean([each[side].record.cost.get("ms_per_query", math.nan) for each in pairs]))
-        for side in (1, 0)
+    own, before = (
+        np.array([each[side].record.cost.get("ms_per_query", math.nan) for each in pairs])
+        for side in (0, 1)
     )
+    # Made once for all methods here, the source model's pass is every query's where it is used.
+    passes = np.array([_needs_source(cell) for cell, _ in pairs])
+    after, base = float(np.mean(own + before * passes)), float(np.mean(before))
     text = "What it takes was not measured"
-    if math.isfinite(after) and before > 0:
-        times = f"{after / before:.1f} times as long"
-        text = f"It takes {after:.1f} ms a query instead of {before:.1f}, {times}"
+    if math.isfinite(after) and base > 0:
+        said = ", with the source model's pass that it needs," if passes.any() else ""
+        times = f"{after / base:.1f} times as long"
+        text = f"It takes {after:.1f} ms a query{said} instead of {base:.1f}, {times}"
     forgot = [pool.mean("metrics", "forgetting") for pool in pools]
     if all(map(math.isnan, forgot)):
         return text + "; what it forgets was not measured."
@@ -89,9 +97,14 @@ def _price_line(pools: Sequence[Pool]) -> str:
     return text + f", and R@1 on clean queries changes by {change:+.1f} points."
 
 
+def _needs_source(cell: CellResult) -> bool:
+    """Whether its method takes the source model's embedding of every query."""
+    return "seconds_source" in cell.record.cost and cell.options.get("bank") != TRAIN
+
+
 def _trust_line(gain: Comparison, pools: Sequence[Pool], methods: int) -> str:
-    seeds = {cell.seed for pool in pools for cell in pool.done}
-    queries = sum(len(cell.ranks) for pool in pools for cell in pool.done)
+    cells = [cell for pool in pools for cell, _ in pool.pairs]  # no others are compared
+    seeds, queries = {cell.seed for cell in cells}, sum(len(cell.ranks) for cell in cells)
     basis = (
         f"{queries:,} answer{'s' if queries > 1 else ''}, "
         f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"

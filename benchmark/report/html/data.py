@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -14,7 +13,15 @@ import numpy as np
 
 from benchmark.report.frames import leaderboard, numbers_of, rankings
 from benchmark.report.pools import Pool, changed_nothing, grouped, labels_of
-from benchmark.report.results import NOTHING, SECTIONS, CellResult, canonical, method_rank
+from benchmark.report.results import (
+    NOTHING,
+    SECTIONS,
+    CellResult,
+    canonical,
+    method_rank,
+    place_facts,
+    tell_apart,
+)
 from benchmark.report.style import (
     COLUMNS,
     FOLDED,
@@ -109,23 +116,6 @@ def page_data(
         "warnings": [*([_LEFT_OUT.format(len(cells))] if many else []), *warnings],
         "strings": list(texts),
     }
-
-
-def tell_apart(parts: Sequence[Sequence[str]], always: int) -> list[str]:
-    """A name for each sequence of parts: the first ``always`` ones, and what tells it apart.
-
-    Further parts are added, in their order, to the names that are still the same and differ there.
-    """
-    names = [" · ".join(filter(None, row[:always])) for row in parts]
-    for place in range(always, max(map(len, parts), default=0)):
-        values: dict[str, set[str]] = defaultdict(set)
-        for name, row in zip(names, parts, strict=True):
-            values[name].add(row[place])
-        names = [
-            f"{name} · {row[place]}" if len(values[name]) > 1 else name
-            for name, row in zip(names, parts, strict=True)
-        ]
-    return names
 
 
 def _numbers(pool: Pool, view: str) -> Row:
@@ -251,19 +241,16 @@ def _value(value: Any, column: Column) -> Any:
     return 0 if column.kind == "p" and shown is not None and value < LEAST_P else shown
 
 
-def _place(cell: CellResult) -> list[str]:
-    """What names a place, then what may tell it from another of the same name."""
-    suite, benchmark, weights, data, stream, limit = cell.place
-    kind = "" if cell.stream == "single" else cell.stream
-    facts = (f"weights {weights[:8]}", f"suite {suite}", f"limit {limit}".replace("null", "none"))
-    return [benchmark, kind, cell.backbone, *facts, stream, f"data {data[:8]}"]
-
-
 def _heads(benchmarks: Sequence[Pool], shifts: Sequence[Pool]) -> dict[str, list[list[str]]]:
     """Headings of the heat map: [benchmark] for each place, [benchmark, shift] for each setting."""
     here = grouped(shifts, lambda pool: pool.first.place)
     firsts = {pool.first.place: pool.first for pool in (*benchmarks, *shifts)}
-    places = tell_apart([*map(_place, firsts.values())], 2)
+    kinds = [("" if cell.stream == "single" else cell.stream) for cell in firsts.values()]
+    parts = [
+        [cell.benchmark, kind, *place_facts(cell)]
+        for cell, kind in zip(firsts.values(), kinds, strict=True)
+    ]
+    places = tell_apart(parts, 2)
     names = {
         place: f"{name} ({NOTHING})" if changed_nothing(here.get(place, ())) else name
         for place, name in zip(firsts, places, strict=True)

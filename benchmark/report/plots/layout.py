@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmark.cell import CLEAN
 from benchmark.report.pools import Pool, changed_nothing, labels_of
-from benchmark.report.results import NOTHING, Setting, numbered, unique_titles
+from benchmark.report.results import NOTHING, Setting, numbered
+from benchmark.report.results import place_names as named_places
 from benchmark.report.style import LOOKS as LOOKS
 from benchmark.report.style import Look as Look
 from benchmark.report.style import looks as looks
@@ -82,21 +82,19 @@ def place_titles(pools: Sequence[Pool]) -> dict[Setting, str]:
 def place_names(pools: Sequence[Pool]) -> dict[Setting, str]:
     """A name for each benchmark and stream, in order."""
     first = {pool.first.place: pool.first for pool in pools}
-    names = {
-        place: cell.benchmark + ("" if cell.stream == "single" else f" {cell.stream}")
-        for place, cell in sorted(first.items())
-    }
-    counts = Counter(name for name, _ in {(names[p], c.batch_size) for p, c in first.items()})
-    for place, name in names.items():
-        if counts[name] > 1:
-            names[place] = f"{name} batch {first[place].batch_size}"
-    return unique_titles({place: (name, first[place]) for place, name in names.items()})
+    return named_places(
+        {
+            place: (cell.benchmark + ("" if cell.stream == "single" else f" {cell.stream}"), cell)
+            for place, cell in sorted(first.items())
+        }
+    )
 
 
 def place_slugs(pools: Sequence[Pool]) -> dict[Setting, str]:
     """The names as parts of files' names, with a number where two would be one."""
     places = place_names(pools)
-    return dict(zip(places, numbered([*map(slug, places.values())], "__"), strict=True))
+    names = [slug(name.replace(" · ", " ")) for name in places.values()]
+    return dict(zip(places, numbered(names, "__"), strict=True))
 
 
 def settings_of(pools: Sequence[Pool]) -> list[Setting]:

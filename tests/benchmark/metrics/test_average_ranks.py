@@ -37,6 +37,10 @@ paper ranks 2 and 3, the first is raised a little."""
 def test_ranks_of_ties_are_shared() -> None:
     assert average_ranks(np.array([[3.0, 1.0, 2.0]])).tolist() == [1, 3, 2]
     assert average_ranks(np.array([[1.0, 1.0, 0.0, 2.0]])).tolist() == [2.5, 2.5, 4, 1]
+    thirds = [100 / 3, 100 / 3, 200 / 3], [200 / 3, 100 / 3, 100 / 3]  # one sum, two roundings
+    means = np.array([[sum(thirds[0]) / 3, sum(thirds[1]) / 3, 400 / 9]])
+    assert len(set(means[0])) > 1
+    assert average_ranks(means).tolist() == [2, 2, 2]
 
 
 def test_demsars_example() -> None:

@@ -82,7 +82,7 @@ def test_streams_and_models_have_rows_of_their_own() -> None:
     ]
     frame = suite_frame(results, ROWS).set_index("row")
     assert frame["rest"].to_dict() == {
-        "one (w1)": 100.0,
+        "one · weights w1": 100.0,
         "one mixed": 50.0,
-        "one (w2)": pytest.approx(100 / 3),
+        "one · weights w2": pytest.approx(100 / 3),
     }

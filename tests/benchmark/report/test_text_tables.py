@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmark.cell import StreamSpec
 from benchmark.report.boards import boards, latex, latex_escape, markdown, markdown_escape
-from benchmark.report.pools import benchmark_pools
-from tests.benchmark.report.test_report import cell
+from benchmark.report.frames import by_shift, leaderboard, pairwise_frame
+from benchmark.report.pools import benchmark_pools, shift_pools
+from tests.benchmark.report.test_report import cell, printed
 
 SOURCE, LOW, HIGH = (np.arange(200) < n for n in (60, 100, 160))
 NEARLY = HIGH ^ (np.arange(200) == 3)
@@ -83,12 +86,24 @@ def test_streams_and_suites_have_tables_of_their_own() -> None:
     assert "Suite mini, diverse" in markdown(found)
 
 
-def test_benchmarks_of_one_name_and_other_weights_are_told_apart() -> None:
-    (board,) = boards(benchmark_pools([*table(), *table(weights="w2")]))
-    assert [name for name, *_ in board.rows] == [
-        "mini-coco-c-image (w1)",
-        "mini-coco-c-image (w2)",
-    ]
+@pytest.mark.parametrize(
+    ("other", "first", "second"),
+    [
+        ({"weights": "w2"}, "weights w1", "weights w2"),
+        ({"stream": StreamSpec(batch_size=4)}, "batch 2", "batch 4"),
+    ],
+)
+def test_benchmarks_of_one_name_are_told_apart(other: dict[str, Any], first: str, second: str):
+    results = [*table(), *table(**other)]
+    (board,) = boards(benchmark_pools(results))
+    titles = [f"mini-coco-c-image · {each}" for each in (first, second)]
+    assert [name for name, *_ in board.rows] == titles
+    if "stream" in other:  # no other column of the tables says it
+        assert all(title in printed(results) for title in titles)
+        for frame in (by_shift(shift_pools(results)), leaderboard(benchmark_pools(results))):
+            assert list(frame["told_apart"]) == 4 * [first] + 4 * [second]
+        assert set(pairwise_frame(benchmark_pools(results))["told_apart"]) == {first, second}
+    assert "told_apart" not in leaderboard(benchmark_pools(table()))
 
 
 # Hostile names

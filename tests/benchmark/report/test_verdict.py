@@ -115,6 +115,34 @@ def test_the_difference_is_that_of_its_two_ends() -> None:
     assert "from 0.0 to 75.0;" in line
 
 
+def test_what_is_not_compared_is_no_evidence() -> None:
+    cells = [cell("source", hits=FALSE), *(cell("tcr", hits=HALF, seed=seed) for seed in (0, 1))]
+    assert "(60 answers, 1 seed)" in verdict(benchmark_pools(cells))[2]
+
+
+def test_the_price_holds_the_source_models_pass() -> None:
+    cells = [
+        cell("source", hits=FALSE, cost={"ms_per_query": 2.0}),
+        cell("rest", hits=HALF, cost={"ms_per_query": 7.0, "seconds_source": 0.0}),
+    ]
+    assert verdict(benchmark_pools(cells))[1].startswith(
+        "It takes 9.0 ms a query, with the source model's pass that it needs, instead of 2.0, 4.5"
+    )
+
+
+@pytest.mark.parametrize(("preset", "labels"), [("mini+lr", 2), ("mini", 1)])
+def test_options_set_by_hand_otherwise_elsewhere_are_not_averaged(preset, labels) -> None:
+    cells = [
+        cell(name, hits=hits, benchmark=benchmark, options={"lr": lr}, preset=preset)
+        for benchmark, lr in (("mini-coco-c-image", 0.1), ("mini-flickr-c-image", 0.2))
+        for name, hits in (("source", FALSE), ("tcr", HALF))
+    ]
+    pools = benchmark_pools(cells)
+    assert len({pool.label for pool in pools if pool.first.method == "tcr"}) == labels
+    (found, *_) = verdict(pools)
+    assert found.startswith("No verdict" if labels > 1 else "tcr does best")
+
+
 def test_numbers_are_never_nan() -> None:
     nothing = {"clean_R@1_before": np.nan, "clean_R@1_after": np.nan, "forgetting": np.nan}
     cells = [
