@@ -204,7 +204,7 @@ def understood(
     """Data that are no name and no path.
 
     Args:
-        data: a DataFrame, a mapping of columns, (images, captions), or a ``RetrievalSet``.
+        data: see ``evaluate``.
         name: as the results are called.
         columns: our name of a column -> the user's.
         root: the folder that paths start from.
@@ -253,12 +253,19 @@ def _frame(data: Any) -> pd.DataFrame:
             if data[column].dtype == object:
                 data[column] = list(map(_stored, data[column]))
         return data
+    for columns in ("to_pydict", "to_dict"):  # of Arrow's tables; of Polars' and Hugging Face's
+        if hasattr(data, columns):
+            data = getattr(data, columns)()
+    if isinstance(data, list) and all(isinstance(row, Mapping) for row in data):
+        names = dict.fromkeys(name for row in data for name in row)
+        data = {name: [row.get(name) for row in data] for name in names}
     if isinstance(data, tuple) and len(data) == 2:
         data = dict(zip(FORMS["image_text"], data, strict=True))
     if not isinstance(data, Mapping):
         raise ConfigError(
             f"data of type {type(data).__name__} cannot be used; expected a benchmark's name, a "
-            "path, a DataFrame, a mapping of columns, (images, captions), or a RetrievalSet"
+            "path, a table of pandas, Polars, Arrow or Hugging Face, a list of rows, a mapping of "
+            "columns, (images, captions), or a RetrievalSet"
         )
     for column, values in data.items():
         if isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__"):

@@ -80,9 +80,9 @@ def evaluate(
             ``DualEncoder``; or ``(image module, preprocess), (text module, tokenise)``, see
             ``dual_encoder``. Default: the benchmark's own.
         data: a benchmark's name (default: the embedded pictures); the path of a table of your own;
-            a DataFrame or a mapping with the columns ``image, caption`` (and the like, see
-            docs/own-data.md); (images, captions); or a ``RetrievalSet``. Pictures are paths below
-            ``root`` or (H, W, 3) uint8 arrays.
+            a table of pandas, Polars, Arrow or Hugging Face, a list of rows or a mapping with the
+            columns ``image, caption`` (and the like, see docs/own-data.md); (images, captions); or
+            a ``RetrievalSet``. Pictures are paths below ``root`` or (H, W, 3) uint8 arrays.
         shift: names ("gaussian,keyboard"), subclasses of ``Shift``, or a list of these.
         out: folder of the run, which a second call goes on from; "" writes nothing. Cells of
             methods, shifts and models given as objects are run again all the same, unless

@@ -1,8 +1,7 @@
 """The online query stream: in which order queries come, in which batches, under which shift.
 
-Every query comes once. Order and domains follow from the run seed alone (for "diverse" from the
-batch size too, since its domains change with every batch), never from the method. docs/streams.md
-shows each kind.
+Every query comes once. Order and domains follow from the run seed (the order of "arrival" from the
+data; "diverse" from the batch size too), never from the method. docs/streams.md shows each kind.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ SLOTS = 100
 
 KINDS: dict[str, str] = {
     "single": "one shift, queries shuffled",
+    "arrival": "one shift, queries in the order of the data",
     "continual": "one domain after the other, no reset and no sign of the change",
     "gradual": "one shift, its severities up and down again",
     "mixed": "each query draws its domain, all equally likely",
@@ -225,10 +225,11 @@ class QueryStream:
     ) -> None:
         check_stream(spec)
         self.spec = spec
+        self.order = np.random.default_rng(derive_seed("order", seed)).permutation(count)
         if spec.kind == "correlated":
             self.order = _correlated_order(count, spec, seed, groups)
-        else:
-            self.order = np.random.default_rng(derive_seed("order", seed)).permutation(count)
+        elif spec.kind == "arrival":
+            self.order = np.arange(count)
         stretches = blocks(spec, count)
         if spec.group_key and spec.kind in MIXING:
             if groups is None or sections is not None:
@@ -263,10 +264,7 @@ def batch_ends(count: int, size: int, stretches: Sequence[Block] = ()) -> list[i
 def _queued(
     order: np.ndarray, sections: np.ndarray, size: int, stretches: Sequence[Block]
 ) -> tuple[np.ndarray, list[int]]:
-    """The order in which full queues go out, and where their batches end.
-
-    What is left at the end of a block goes out in short batches, by section.
-    """
+    """The order in which full queues go out, the rest of a block by section; where batches end."""
     placed: list[int] = []
     ends: list[int] = []
 

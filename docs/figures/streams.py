@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from benchmark.cell import ShiftSpec, StreamSpec
-from benchmark.evaluation.stream import KINDS, QueryStream
+from benchmark.evaluation.stream import QueryStream
 from benchmark.report import plots
 from benchmark.report.plots import layout
 from benchmark.report.writing import write_bytes
@@ -119,6 +119,8 @@ def _squares(axis: Axes, columns: np.ndarray, colours: Sequence[str]) -> None:
 
 
 def write(folder: Path) -> list[Path]:
-    """Writes ``<kind>.png`` for each kind of stream; the same code gives the same bytes."""
-    drawn = pictures()
-    return [write_bytes(plots.render(drawn[kind]), folder / f"{kind}.png") for kind in KINDS]
+    """Writes ``<kind>.png`` for each picture; the same code gives the same bytes."""
+    return [
+        write_bytes(plots.render(drawn), folder / f"{kind}.png")
+        for kind, drawn in pictures().items()
+    ]

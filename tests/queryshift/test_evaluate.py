@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -107,7 +108,9 @@ def test_figures(frame) -> None:
         result.plot("shift")
 
 
-@pytest.mark.parametrize("form", ["frame", "columns", "pair", "path", "frame of paths"])
+@pytest.mark.parametrize(
+    "form", ["frame", "columns", "pair", "path", "frame of paths", "rows", "arrow"]
+)
 def test_data_in_every_form(form, frame, tmp_path) -> None:
     table = make_pairs(tmp_path)
     of_paths = pd.DataFrame({"image": [f"pics/{n}.png" for n in NAMES], "caption": NAMES})
@@ -120,6 +123,8 @@ def test_data_in_every_form(form, frame, tmp_path) -> None:
         "columns": {"data": {"image": pictures, "caption": list(frame["caption"])}},
         "pair": {"data": (pictures, frame["caption"].tolist())},
         "path": {"data": table},
+        "rows": {"data": frame.to_dict("records")},
+        "arrow": {"data": SimpleNamespace(to_pydict=lambda: frame.to_dict("list"))},
         "frame of paths": {"data": of_paths, "root": str(tmp_path)},
     }[form]
     result = queryshift.evaluate("tent", "mini", shift="none", name="mine", **given).to_frame()

@@ -23,6 +23,7 @@ from benchmark.data.own.rows import (
     MediaFinder,
     in_domain,
     in_group,
+    literal,
     need,
     refuse_numbers,
     row_id,
@@ -34,7 +35,7 @@ from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import Table, open_tables
 from benchmark.data.retrieval import NDCG, Items, Relevance, RetrievalSet, Texts, offsets_of
 from benchmark.data.tasks import ComposedItems
-from benchmark.errors import DataError, did_you_mean
+from benchmark.errors import DataError, did_you_mean, shown
 
 QUERIES = {
     "composed": ("reference", "modification"),
@@ -322,16 +323,18 @@ def _named(value: Any, known: Ids, where: str) -> tuple[dict[str, float], bool]:
 
     One id, several with commas or blanks between, a list, or id -> grade.
     """
+    value = literal(value, f"{where}: relevant")
     if isinstance(value, str) and value[:1] in ("[", "{"):
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise DataError(f"{where}: relevant is no valid JSON: {error}") from None
+        raise DataError(f"{where}: relevant is {shown(value)}, no valid JSON")
+    if isinstance(value, list) and value and all(isinstance(one, tuple) for one in value):
+        value = dict(value)  # a map of Parquet
     if isinstance(value, dict):
-        for key, grade in value.items():
+        # A struct of Parquet has every key in every row.
+        graded = {text_of(key): grade for key, grade in value.items() if grade is not None}
+        for key, grade in graded.items():
             if not isinstance(grade, int | float) or not math.isfinite(grade):
                 raise DataError(f"{where}: the grade of {key!r} is {grade!r}, no finite number")
-        return {str(key): float(grade) for key, grade in value.items()}, True
+        return {key: float(grade) for key, grade in graded.items()}, True
     if isinstance(value, list | tuple | np.ndarray):
         return {text_of(key): 1.0 for key in value}, False
     text = text_of(value)

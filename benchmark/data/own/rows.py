@@ -6,6 +6,7 @@ import ast
 import json
 import math
 import os
+import posixpath
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,9 @@ from benchmark.data.own.items import Media, Packed, PackedFile, PackedTexts, con
 from benchmark.data.own.source import PICTURES
 from benchmark.data.own.stored import HubFile
 from benchmark.data.own.tables import Table, refuse_missing
-from benchmark.errors import DataError, did_you_mean
+from benchmark.errors import DataError, did_you_mean, shown
+
+_STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 
 TEST = "test"
 """The split that is taken where there are several and the user names none."""
@@ -94,20 +97,42 @@ def in_domain(row: Mapping[str, Any], where: str) -> str:
     return text
 
 
+def literal(value: Any, where: str) -> Any:
+    """A list or object that a text holds as JSON or as Python (pandas) writes it.
+
+    Returns:
+        The list or dictionary; any other value as it is, such as a text in brackets.
+
+    Raises:
+        DataError: a list as NumPy writes it, whose texts Python would join.
+    """
+    if not isinstance(value, str) or value[:1] + value[-1:] not in ("[]", "{}"):
+        return value
+    with suppress(ValueError):
+        return json.loads(value)
+    with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        read = ast.literal_eval(value)
+        if isinstance(read, dict):
+            return read
+        if all(isinstance(one, str) for one in read):
+            if len(_STRING.findall(value)) > len(read):
+                raise DataError(
+                    f"{where} is {shown(value)}, a list without commas, as NumPy writes it; "
+                    "expected JSON: frame[column].map(lambda a: json.dumps(list(a)))"
+                )
+            return read
+    return value
+
+
 def several(value: Any, column: str, where: str) -> list[Any]:
-    """One or several values: one, a list, or a list as JSON or as Python (pandas) writes it.
+    """One or several values: one, a list, or a list as text, see ``literal``.
 
     Raises:
         DataError: an empty list.
     """
-    if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-                read = ast.literal_eval(value)  # anything else is one text in brackets
-                if all(isinstance(one, str) for one in read):
-                    value = read
+    if isinstance(value, str) and value.startswith("["):
+        read = literal(value, f"{where}: {column}")
+        value = read if isinstance(read, list) else value
     if not isinstance(value, list | tuple) and not (
         isinstance(value, np.ndarray) and value.ndim == 1
     ):
@@ -329,12 +354,13 @@ def row_id(where: str) -> str:
 
 
 def shown_name(value: Any) -> str:
-    """A medium as its table says it; "" where it has no name."""
+    """A medium as its table says it, "./a.jpg" as "a.jpg"; "" where it has no name."""
     if isinstance(value, HubFile):
         return value.named
     if isinstance(value, dict):
         value = value.get("path")
-    return str(value) if isinstance(value, str | Path) else ""
+    named = isinstance(value, str | Path) and str(value)
+    return posixpath.normpath(str(value).replace("\\", "/")) if named else ""
 
 
 def need(table: Table, forms: Mapping[str, tuple[str, ...]], what: str) -> str:

@@ -78,13 +78,14 @@ def shard_rows(shards: Sequence[Path]) -> Iterator[dict[str, Any]]:
     for shard in shards:
         for key, members in groupby(_members(shard), key=_sample):
             row: dict[str, Any] = {}
+            texts: list[str] = []  # "0.txt", "1.txt"
             for member in members:
                 found = _fields(member)
-                if member.name.lower().endswith(".txt") and "caption" in row:  # "0.txt", "1.txt"
-                    before = row["caption"]
-                    said = before if isinstance(before, list) else [before]
-                    found["caption"] = [*said, found["caption"]]
+                if member.name.lower().endswith(".txt"):
+                    texts.append(found.pop("caption"))
                 row |= found
+            if texts:  # img2dataset says the caption in .json too
+                row["caption"] = texts
             if row:
                 yield {"id": key, **row}
 

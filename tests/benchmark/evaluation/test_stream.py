@@ -62,7 +62,12 @@ def test_every_query_comes_once_under_a_domain_that_exists(
     assert used.max() < max(1, len(made.spec.domains))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_arrival_keeps_the_order_of_the_data() -> None:
+    made = stream("arrival", 10, seed=3, batch_size=4)
+    assert [batch.queries.tolist() for batch in made] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"arrival"}))
 def test_order_and_domains_follow_from_the_seed(kind: str) -> None:
     one, two, other = (stream(kind, seed=seed) for seed in (3, 3, 4))
     assert np.array_equal(one.order, two.order)
@@ -79,7 +84,7 @@ def test_neither_order_nor_domains_depend_on_the_batch_size(kind: str) -> None:
     assert np.array_equal(one.shifts, two.shifts)
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"correlated"}))
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"correlated", "arrival"}))
 def test_all_kinds_share_the_order_of_the_single_stream(kind: str) -> None:
     assert np.array_equal(stream(kind).order, stream("single").order)
 

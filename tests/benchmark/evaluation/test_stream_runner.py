@@ -43,7 +43,7 @@ NOISE, DIM, FLIP, CLEAN = (
     ShiftSpec("none", 0),
 )
 THREE = (NOISE, DIM, FLIP)
-ONE_SHIFT = ("single", "correlated", "interleaved")
+ONE_SHIFT = ("single", "arrival", "correlated", "interleaved")
 
 
 def world() -> Any:

@@ -264,6 +264,7 @@ def test_every_kind_is_documented_with_a_picture():
     text = (ROOT / "docs" / "streams.md").read_text(encoding="utf-8")
     for kind in KINDS:
         assert re.search(rf"^## {kind}$", text, re.MULTILINE)
+    for kind in streams.pictures():
         assert f"![{kind}](streams/{kind}.png)" in text
         picture = ROOT / "docs" / "streams" / f"{kind}.png"
         assert picture.read_bytes().startswith(b"\x89PNG")
@@ -274,7 +275,7 @@ def test_every_kind_is_documented_with_a_picture():
 
 def test_pictures_are_drawn_from_the_streams(tmp_path):
     written = streams.write(tmp_path)
-    assert [path.stem for path in written] == list(KINDS)
+    assert {path.stem for path in written} == {*KINDS} - {"arrival"}  # which looks as single does
     figure = streams.pictures()["diverse"]
     (image,) = figure.axes[0].images
     squares = np.asarray(image.get_array())

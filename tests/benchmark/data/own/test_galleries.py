@@ -48,6 +48,9 @@ def test_distractors_answer_nothing(tmp_path: Path) -> None:
         ("blue red", [0, 2]),
         ({"red": 0, "blue": 2, "green": 1}, [1, 2]),
         ('{"cyan": 3}', [11]),
+        ("['blue', 'red']", [0, 2]),
+        ("{'blue': 2, 'red': 0}", [2]),
+        ({"red": None, "blue": 2}, [2]),
     ],
 )
 def test_forms_of_relevance(tmp_path: Path, relevant: Any, expected: list[int]) -> None:
