@@ -22,7 +22,6 @@ from tests.benchmark import fakes
 from tests.perf.cells import done, fastest, in_child, mini_cell, without_disk
 from tests.perf.vit import random_vit
 
-
 VIT_QUERIES = 128
 """An eighth of a small benchmark: of fewer, copying the weights alone would be a hundredth."""
 
