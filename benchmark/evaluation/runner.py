@@ -384,9 +384,9 @@ class CellRun:
     def _first_domain(self, method: Method, answers: Answers) -> dict[str, float]:
         """R@1 on the queries of the first domain: source model, as they passed, adapted model.
 
-        Left out for a single shift, where the source's own cell and the cell's R@1 say it.
+        Left out of single ones: the source's own cell and the cell's R@1 say it.
         """
-        if self.cell.stream.kind == "single":
+        if self.cell.stream.kind in ("single", "arrival"):
             return {}
         positions = np.flatnonzero(self.domains == self.domains.min())  # a limit may empty others
         queries = self.queries[positions]

@@ -128,7 +128,8 @@ def _row(cells: Sequence[CellResult], source: Sequence[CellResult]) -> dict[str,
     times = [_mean(of, "cost", "ms_per_query") for of in (done, source)]
     row["ms_per_query_ratio"] = times[0] / times[1]
     asked = done and source and first.method != SOURCE
-    return row | (expected(first.method, ours, before) if asked else Gain())._asdict()
+    changed = _mean(done, "metrics", "changed@1")
+    return row | (expected(first.method, ours, before, changed) if asked else Gain())._asdict()
 
 
 def _mean(cells: Sequence[CellResult], section: str, name: str) -> float:
@@ -221,9 +222,10 @@ def _change_line(done: pd.DataFrame) -> str:
 def _open_line(done: pd.DataFrame) -> str:
     queries = int(done["queries"].max())
     some = "" if queries <= JUDGED else f"some {JUDGED} of "
+    shift = ", with --shift none" if set(done["shift"]) == {CLEAN} else ""  # else a default one
     return (
         f"Whether a change is for the better cannot be said without labels: judge {some}the "
-        f"{_queries(queries)} (column relevant, or --qrels), and run without --unlabelled."
+        f"{_queries(queries)} (column relevant, or --qrels), and run without --unlabelled{shift}."
     )
 
 
@@ -255,13 +257,16 @@ class Gain(NamedTuple):
     no_expected_gain: str = ""
 
 
-def expected(method: str, ours: Mapping[str, float], source: Mapping[str, float]) -> Gain:
+def expected(
+    method: str, ours: Mapping[str, float], source: Mapping[str, float], changed: float = 100.0
+) -> Gain:
     """The gain to expect of a method, or why none can be said.
 
     Args:
         method: its name.
         ours: probes of its cell.
         source: probes of the source model's cell.
+        changed: percent of the queries with another first candidate; no gain can be larger.
     """
     found = _fitted().get(method)
     if found is None:
@@ -278,7 +283,7 @@ def expected(method: str, ours: Mapping[str, float], source: Mapping[str, float]
             said = f"{probe} of the unadapted model" if when == "source" else f"change of {probe}"
             why = f"{said} is {value:.2f}, stored cells have {low:.2f} to {high:.2f}"
             return Gain(no_expected_gain=why)
-    points = float(model(found)(values[None])[0])
+    points = float(np.clip(model(found)(values[None])[0], -changed, changed))
     return Gain(points, found["error"], found["of_mean"], found["datasets"])
 
 

@@ -65,7 +65,7 @@ def test_what_changes_and_no_recall(log: Path) -> None:
     said = result.verdict()
     assert "no clean ones to compare with" in said
     assert "backwards changes the first candidate of 100.0 % of the queries" in said
-    assert "cannot be said without labels" in said
+    assert "and run without --unlabelled, with --shift none." in said
     assert "R@" not in said
     assert len(said.splitlines()) == 3
     assert "first candidate changed" in result._repr_html_()
@@ -248,6 +248,7 @@ def test_no_gain_is_said_outside_of_the_stored_cells() -> None:
     found = unlabelled.expected("tcr", inside, source)
     assert found.expected_gain == pytest.approx(shipped["tcr"]["centre"])  # the mean cell's gain
     assert found.expected_gain_error < found.error_of_mean_gain
+    assert unlabelled.expected("tcr", inside, source, 0.5).expected_gain == 0.5  # all that changed
     far = {**source, "uniformity": 99.0}
     said = unlabelled.expected("tcr", far, far).no_expected_gain
     assert "uniformity of the unadapted model is 99.00, stored cells have" in said
