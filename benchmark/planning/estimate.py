@@ -1,7 +1,8 @@
 """Forecast: which cells of a plan are done, and what the others will cost, from stored records.
 
-A cell takes the median seconds per query of the finished cells of this machine with its benchmark,
-backbone and method; where there are none, of those with its backbone, method and kind of query.
+A cell takes the median seconds per query of the larger finished cells of this machine with its
+benchmark, backbone and method; where there are none, of those with its backbone, method and kind of
+query.
 Where there are none either, its cost is unknown, and said to be.
 """
 
@@ -178,15 +179,17 @@ class Rates:
             each, count = cost["seconds"] - once, info["queries"]
             size = sum(p.stat().st_size for p in (one.path, one.path.with_suffix(".npz")))
             for kind in _kinds(one.cell, info.get("query_modality", "")):
-                numbers = (each / count, once, cost.get("peak_mb", 0.0), size / count)
+                numbers = (count, each / count, once, cost.get("peak_mb", 0.0), size / count)
                 costs[kind].append(numbers)
             if one.cell.limit is None:
                 self._counts[one.cell.benchmark] = count
-        self._rates = {
-            kind: (median(each), fmean(once), max(peaks), fmean(sizes))
-            for kind, found in costs.items()
-            for each, once, peaks, sizes in [zip(*found, strict=True)]
-        }
+        self._rates = {}
+        for kind, found in costs.items():
+            # Of few queries the seconds are mostly what a cell takes anyway.
+            most = max(found)[0]
+            large = [row for row in found if 2 * row[0] >= most]
+            _, rates, others, peaks, sizes = zip(*large, strict=True)
+            self._rates[kind] = median(rates), fmean(others), max(peaks), fmean(sizes)
 
     def of(self, cell: Cell) -> Estimate | None:
         """The cost of a cell, or None where nothing like it was measured."""

@@ -86,6 +86,7 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
     Column("backbone", "cell", kind="text"),
     Column("weights", "cell", kind="text"),
     Column("stream", "cell", kind="text"),
+    Column("told_apart", "table", "setting", kind="text", note="what no other column says"),
     Column("shift", "cell", kind="text"),
     Column("severity", "cell", digits=0),
     Column("method", lambda pool: pool.label, kind="text"),

@@ -21,6 +21,7 @@ from benchmark.report.results import (
     method_rank,
     place_facts,
     tell_apart,
+    told_apart,
 )
 from benchmark.report.style import (
     COLUMNS,
@@ -132,9 +133,11 @@ def _rows(
     """The numbers of each pool with its cells and, where ``head`` says which, its heading."""
     heads: dict[Any, int] = {}
     rows = []
-    for pool, of_pool in zip(pools, numbers, strict=True):
+    told = told_apart([pool.first for pool in pools], shifts=head != "place")
+    for pool, of_pool, apart in zip(pools, numbers, told, strict=True):
         keys = [cell.record.key for cell in pool.cells if cell.record.key in places]
         row: Row = {"task": pool.first.task, "headline_metrics": pool.headline}
+        row["told_apart"] = apart
         row["members"] = [places[key] for key in keys]
         if head:
             row["head"] = heads.setdefault(getattr(pool.first, head), len(heads))

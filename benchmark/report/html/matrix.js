@@ -75,7 +75,7 @@ async function showMatrix() {
   const noise = key === 'R@1_difference'
     ? ' In brackets: the 95 % interval includes 0 (not corrected for several comparisons).' : '';
   document.getElementById('matrix-note').textContent = `${unit}${noise} Hatched: no number.`;
-  return matrix.built;
+  return matrix.built.then(() => matrix.redraw(true)); // rows are as high as while names were narrow
 }
 
 function buildMatrix() {

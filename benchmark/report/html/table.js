@@ -92,7 +92,8 @@ function makeTable(id, columns, rows) {
     placeholder: 'No row matches the search',
   });
   const tell = (shown) => {
-    count.textContent = `${shown === rows.length ? '' : `${shown} of `}${rows.length} rows`;
+    const rest = `${rows.length} row${rows.length === 1 ? '' : 's'}`;
+    count.textContent = `${shown === rows.length ? '' : `${shown} of `}${rest}`;
   };
   table.on('dataFiltered', (_, shown) => tell(shown.length));
   table.on('dataSorted', (sorters) => {

@@ -79,6 +79,8 @@ def test_the_same_benchmark_and_method_come_first(stored):
 def test_the_median_of_several_counts(stored):
     rates = Rates([stored(cell("tent"), took) for took in (1.0, 2.0, 99.0)], HERE)
     assert seconds(rates, cell("tent")) == (pytest.approx(2.0), "measured")
+    tried = [stored(cell("tent", limit=1), 5.0, queries=1), stored(cell("tent"), 20.0)]
+    assert seconds(Rates(tried, HERE), cell("tent")) == (pytest.approx(20.0), "measured")
 
 
 def test_then_another_benchmark_of_the_same_kind_scaled_by_its_queries(stored):

@@ -17,7 +17,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
 import benchmark.report.html as pages
-from benchmark.cell import BackboneSpec, Status
+from benchmark.cell import BackboneSpec, Status, StreamSpec
 from benchmark.errors import ResultsError
 from benchmark.report.frames import leaderboard
 from benchmark.report.html import embedded, write
@@ -315,6 +315,11 @@ def test_places_of_the_same_name_are_told_apart(parsed):
     data = parsed([cell("tent"), cell("tent", weights="other")]).data
     heads = [head for (head,) in data["heads"]["benchmark"]]
     assert heads == ["mini-coco-c-image · weights other", "mini-coco-c-image · weights w1"]
+    data = parsed([cell("tent"), cell("tent", stream=StreamSpec(batch_size=4))]).data
+    for table in (data["tables"][view] for view in ("benchmark", "shift", "cell")):
+        at = table["names"].index("told_apart")
+        told = [data["strings"][row[at]] for row in table["rows"]]
+        assert told == ["batch 2", "batch 4"]
 
 
 @pytest.mark.parametrize(
