@@ -184,12 +184,12 @@ class Rates:
             if one.cell.limit is None:
                 self._counts[one.cell.benchmark] = count
         self._rates = {}
-        for kind, found in costs.items():
+        for like, found in costs.items():
             # Of few queries the seconds are mostly what a cell takes anyway.
             most = max(found)[0]
             large = [row for row in found if 2 * row[0] >= most]
             _, rates, others, peaks, sizes = zip(*large, strict=True)
-            self._rates[kind] = median(rates), fmean(others), max(peaks), fmean(sizes)
+            self._rates[like] = median(rates), fmean(others), max(peaks), fmean(sizes)
 
     def of(self, cell: Cell) -> Estimate | None:
         """The cost of a cell, or None where nothing like it was measured."""
