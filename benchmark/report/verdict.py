@@ -72,7 +72,9 @@ def _gain_line(label: str, gain: Comparison, pools: Sequence[Pool]) -> str:
     )
     if len(pools) > 1:
         ahead = sum(pool.gain("R@1") > TIE for pool in pools)
-        text += f"; ahead on {ahead} of {len(pools)} benchmarks"
+        names = {pool.first.benchmark for pool in pools}
+        text += f"; ahead on {ahead} of {len(pools)} "
+        text += "benchmarks" if len(names) == len(pools) else "rows of leaderboard.csv"
     return text + "."
 
 

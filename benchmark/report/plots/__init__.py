@@ -96,8 +96,8 @@ def figures(
             if methods:
                 yield name, by_method(rows, f"{start}{title}{'s' * (places != 1)}")
         yield "difference.png", benchmark_map(whole) if wide else heat_map(finished)
-        if any(pool.values("metrics", "forgetting") for pool in finished):
-            yield "forgetting.png", forgetting_map(finished)
+        if any(pool.values("metrics", "forgetting") for pool in whole):
+            yield "forgetting.png", forgetting_map([pool for pool in whole if pool.done])
     if len({pool.label for pool in finished if pool.values("cost", "ms_per_query")}) > 1:
         yield "cost.png", quality_and_cost(whole)
     if any(angles_of(pool).size for pool in finished):

@@ -77,7 +77,7 @@ def benchmark_map(pools: Sequence[Pool]) -> Figure:
 
 
 def forgetting_map(pools: Sequence[Pool]) -> Figure:
-    """Clean R@1 after the stream minus before, benchmarks by methods, means over all cells.
+    """Clean R@1 after the stream minus before, benchmarks (over their shifts) by methods.
 
     Methods that change it nowhere are named below instead of drawn.
     """
@@ -85,12 +85,11 @@ def forgetting_map(pools: Sequence[Pool]) -> Figure:
     moved = {p.label for p in adapting if any(p.values("metrics", "forgetting"))}
     still = [label for label in labels_of(adapting) if label not in moved]
     adapting = [pool for pool in adapting if pool.label in moved] or adapting
-    values: dict[tuple[str, Setting], list[float]] = {}
-    for pool in adapting:
-        numbers = [v for v in pool.values("metrics", "forgetting") if math.isfinite(v)]
-        values.setdefault((pool.label, pool.first.place), []).extend(numbers)
-    means = {key: float(np.mean(found)) for key, found in values.items() if found}
-    squares = {(*key, "R@1"): (mean, f"{mean:+.1f}") for key, mean in means.items()}
+    squares = {
+        (pool.label, pool.first.place, "R@1"): (mean, f"{mean:+.1f}")
+        for pool in adapting
+        if math.isfinite(mean := pool.mean("metrics", "forgetting"))
+    }
     name = "clean R@1 after the stream\nminus before (points)"
     note = f"no change anywhere: {', '.join(still)}" if moved and still else ""
     return _by_benchmark(adapting, squares, name, "What adapting does to clean queries", note)

@@ -212,7 +212,8 @@ def test_a_benchmark_that_one_method_lacks_is_not_in_the_mean():
 def test_forgetting_on_many_benchmarks_is_a_map_of_means():
     without = cell("rest", hits=[1], benchmark="mini-6", forgot=None)
     worse = cell("rest", "fog", hits=[1, 1, 0, 0], benchmark="mini-0", forgot=-4.5)
-    results = [*many(6), without, worse]
+    clean = cell("rest", "none", hits=[1], benchmark="mini-0", forgot=-99.0)  # as in the tables
+    results = [*many(6), without, worse, clean]
     axis = dict(plots.figures(shift_pools(results)))["forgetting.png"].axes[0]
     assert [t.get_text() for t in axis.get_xticklabels()] == ["rest"]
     assert [t.get_text() for t in axis.get_yticklabels()] == [f"mini-{n}" for n in range(7)]
