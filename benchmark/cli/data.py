@@ -66,6 +66,8 @@ class Data(Command):
         shown = functools.partial(
             track, console=console, transient=True, disable=not console.is_interactive
         )
+        if not args.data:
+            raise UsageError("--data is empty; expected a table, or the folder of the data sets")
         if is_own(args.data) and not args.benchmarks:
             return _check_own(args, console, shown)
         return _check(_chosen(args.benchmarks), user_path(args.data), console, args, shown)

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmark.data.card import BenchmarkCard, benchmark_card
 from benchmark.data.datasets.base import ClipPairs, DataSet, ImageTextPairs
+from benchmark.data.media import ImageFiles
 from benchmark.data.own.load import read_own, understand
 from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import open_table
@@ -175,6 +176,12 @@ def _describe(data: DataSet | RetrievalSet, report: Report) -> None:
         if data.identities is not None:
             facts["groups"] = f"{data.identities.max() + 1:,}"
     problems += _same_content(what, items)
+    pictures = [items, getattr(data, "queries", None)]
+    if turned := [k for one in pictures if isinstance(one, ImageFiles) for k in one.turned()]:
+        problems.append(
+            f"{len(turned):,} pictures are to be shown turned (EXIF), such as {turned[0]!r}; here "
+            "they stay as they are stored: mogrify -auto-orient turns them"
+        )
     if names := data.info.get("domains"):
         facts["domains"] = ", ".join(names)
     if sizes and min(sizes) < 10:

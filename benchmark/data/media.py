@@ -12,12 +12,13 @@ import struct
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from benchmark.errors import DataError, reason_of
 from shifts.audio.item import read_wav
@@ -89,6 +90,17 @@ class ImageFiles(_Kept):
 
     def __getitem__(self, index: int, /) -> np.ndarray:
         return self._read(index, read_image)
+
+    def turned(self) -> list[str]:
+        """Ids of those that EXIF turns in viewers, and ``read_image`` does not."""
+        found = []
+        for key, place in zip(self.ids, self.paths, strict=True):
+            with suppress(*_BROKEN, DataError):
+                file = io.BytesIO(place.read()) if isinstance(place, Stored) else place
+                with Image.open(file) as image:
+                    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                        found.append(key)
+        return found
 
 
 class WavFiles(_Kept):

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import ExifTags, Image
 
 from benchmark.cell import Cell
 from benchmark.cli.main import main
@@ -232,6 +233,9 @@ def test_data_check_says_what_was_understood(tmp_path, monkeypatch, capsys):
     (tmp_path / "pics/red.png").rename(tmp_path / "pics/red.PNG")
     (tmp_path / "pics/blue.png").write_bytes(b"no picture")
     (tmp_path / "pics/grey.png").write_bytes((tmp_path / "pics/pink.png").read_bytes())
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (8, 6)).save(tmp_path / "pics/cyan.png", exif=exif)
     table.write_text(table.read_text() + "pics/cyan.png,the colour cyan,day\n")
     assert main(["data", "check", "--data", "pairs.csv"]) == 1
     said = " ".join(capsys.readouterr().out.split())
@@ -241,6 +245,7 @@ def test_data_check_says_what_was_understood(tmp_path, monkeypatch, capsys):
         "1 captions occur twice",
         "1 images have the content of another, such as 'pics/pink.png' and 'pics/grey.png'",
         "1 of 11 images are broken",
+        "1 pictures are to be shown turned (EXIF), such as 'pics/cyan.png'",
     ):
         assert problem in said
 
