@@ -25,7 +25,8 @@ from shifts.base import Shift, ShiftError, item_generator, item_problem
 
 _PLAIN_TO_SEE = 0.01
 """From this mean difference on (of full scale), pixels or samples that changed reach the encoder as
-a change; below it the preprocessed forms are compared, which costs a second preprocessing."""
+a change; below it, and of videos, of which an encoder may read a single frame, the preprocessed
+forms are compared, which costs a second preprocessing."""
 
 PIECE = 8
 """Items that a loader worker makes at once."""
@@ -362,7 +363,8 @@ class QueryInputs:
         """
         if not any(found.values()):  # NaN, of arrays of another shape, is not 0
             return False
-        if any(size >= _PLAIN_TO_SEE for name, size in found.items() if name != "text"):
+        seen = (size for name, size in found.items() if name != "text")
+        if self.modality != "video" and any(size >= _PLAIN_TO_SEE for size in seen):
             return True
         return not any(torch.equal(made, self._unshifted(item)) for item in same)
 

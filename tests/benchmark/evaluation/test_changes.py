@@ -252,6 +252,20 @@ def test_a_step_of_pixels_that_preprocessing_undoes_changes_nothing() -> None:
     assert (unseen.probes["coverage"], unseen.probes["change_size"]) == (0.0, 0.0)
 
 
+def test_frames_that_the_encoder_does_not_read_change_nothing() -> None:
+    class First(senses.Senses):
+        def preprocess(self, modality: str) -> Callable[[Any], Tensor]:
+            made = super().preprocess(modality)
+            return (lambda frames: made(frames[:1])) if modality == "video" else made
+
+    class Rest(Half):
+        def corrupt(self, item: Any, severity: int, rng: np.random.Generator) -> Any:
+            return np.concatenate([item[:1], 255 - item[1:]])
+
+    shared = resources(Rest, load_backbone=lambda spec: First())
+    assert run(senses.cell("source", "video", shift=HALF), shared).probes["coverage"] == 0.0
+
+
 def test_ready_made_queries_are_compared_with_the_clean_ones() -> None:
     values = fakes.pictures(30)
     values[:6] = 255 - values[:6]
