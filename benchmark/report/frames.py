@@ -22,7 +22,7 @@ from benchmark.data.card import SEPARATOR, benchmark_cards, own_card
 from benchmark.metrics.average_ranks import RankTest, average_ranks, compare_ranks
 from benchmark.metrics.intervals import Comparison, all_comparisons, holm
 from benchmark.report.pools import Pool, fits, grouped, metrics_of, stacked
-from benchmark.report.results import SECTIONS, CellResult, Setting, told_apart
+from benchmark.report.results import SECTIONS, CellResult, Setting, place_names, told_apart
 from benchmark.report.style import BY_SHIFT, COLUMNS, LEADERBOARD, against_source
 from benchmark.store.records import cell_from_dict
 
@@ -149,12 +149,13 @@ def _ranking(suite: str, stream: str, group: Sequence[Pool]) -> Ranking:
         # A cell that is missing would make the mean one over other shifts than its neighbours'.
         if pool.whole and not math.isnan(number := pool.mean("metrics", "R@1")):
             recall[pool.label][pool.first.place] = number
-    benchmarks = {pool.first.place: pool.first.benchmark for pool in pools if pool.done}
+    cells = {pool.first.place: pool.first for pool in pools if pool.done}
+    benchmarks = {place: cell.benchmark for place, cell in cells.items()}
+    names = place_names({place: (cell.benchmark, cell) for place, cell in cells.items()})
     left_out = {}
     for label in dict.fromkeys(pool.label for pool in pools):
-        lacking = [name for place, name in benchmarks.items() if place not in recall[label]]
-        if lacking:
-            left_out[label] = f"no complete number on {', '.join(dict.fromkeys(lacking))}"
+        if lacking := [name for place, name in names.items() if place not in recall[label]]:
+            left_out[label] = f"no complete number on {', '.join(lacking)}"
     methods = [label for label in recall if label not in left_out]
     parts = _independent(sorted(set(benchmarks.values())))
     scores = np.empty((len(parts), len(methods)))

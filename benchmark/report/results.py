@@ -242,14 +242,14 @@ def variant_labels(results: Sequence[CellResult]) -> dict[tuple[Setting, Variant
     averaged over places has one label.
     """
     siblings: dict[tuple[Setting, str], dict[Variant, Mapping[str, Any]]] = defaultdict(dict)
-    by_hand: dict[tuple[Setting, str], dict[Variant, Mapping[str, Any]]] = defaultdict(dict)
+    by_hand: dict[Variant, Mapping[str, Any]] = {}
     for result in results:
         facts = {**result.options, "version": result.version}
         siblings[result.place, result.method][result.variant] = facts
-        by_hand[result.place, result.method][result.variant] = result.by_hand
+        by_hand[result.variant] = result.by_hand
     sets: dict[str, set[frozenset[str]]] = defaultdict(set)
-    for (_, name), found in by_hand.items():
-        sets[name].add(frozenset(map(canonical, found.values())))
+    for (_, name), variants in siblings.items():
+        sets[name].add(frozenset(canonical(by_hand[variant]) for variant in variants))
     labels = {}
     for (place, name), variants in siblings.items():
         presets = {preset for _, preset, _ in variants}
@@ -258,7 +258,7 @@ def variant_labels(results: Sequence[CellResult]) -> dict[tuple[Setting, Variant
         for variant, values in variants.items():
             parts = [variant[1]] if len(presets) > 1 else []
             told = set(telling) if len(presets) < len(variants) else set()
-            told |= by_hand[place, name][variant].keys() if len(sets[name]) > 1 else set()
+            told |= by_hand[variant].keys() if len(sets[name]) > 1 else set()
             parts += [f"{key}={values.get(key)}" for key in sorted(told)]
             labels[place, variant] = f"{name} [{', '.join(parts)}]" if parts else name
     return labels

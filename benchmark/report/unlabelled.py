@@ -73,9 +73,8 @@ def unlabelled_table(results: Iterable[CellResult]) -> RenderableType:
     parts: list[RenderableType] = []
     several = frame["backbone"].nunique() > 1
     keys = ["benchmark", "stream", "shift", "backbone", "told_apart"]
-    for names, rows in frame.assign(told_apart=frame.get("told_apart", "")).groupby(
-        keys, sort=False
-    ):
+    table = frame.assign(told_apart=frame.get("told_apart", ""))
+    for names, rows in table.groupby(keys, sort=False):
         told = zip(names, ("", "single", CLEAN, "" if several else names[3], ""), strict=True)
         heading = ", ".join(str(name) for name, usual in told if name != usual)
         first = rows.iloc[0]

@@ -14,7 +14,6 @@ from benchmark.metrics.average_ranks import TIE
 from benchmark.metrics.intervals import Comparison, harm
 from benchmark.report.display import plain
 from benchmark.report.pools import Pool, compared, finite_mean, grouped, labels_of, stacked
-from benchmark.report.results import CellResult
 
 if TYPE_CHECKING:
     from benchmark.report.frames import Ranking
@@ -85,7 +84,9 @@ def _price_line(pools: Sequence[Pool]) -> str:
         for side in (0, 1)
     )
     # Made once for all methods here, the source model's pass is every query's where it is used.
-    passes = np.array([_needs_source(cell) for cell, _ in pairs])
+    passes = np.array(
+        ["seconds_source" in c.record.cost and c.options.get("bank") != TRAIN for c, _ in pairs]
+    )
     after, base = float(np.mean(own + before * passes)), float(np.mean(before))
     text = "What it takes was not measured"
     if math.isfinite(after) and base > 0:
@@ -97,11 +98,6 @@ def _price_line(pools: Sequence[Pool]) -> str:
         return text + "; what it forgets was not measured."
     change = float(np.nanmean(forgot))
     return text + f", and R@1 on clean queries changes by {change:+.1f} points."
-
-
-def _needs_source(cell: CellResult) -> bool:
-    """Whether its method takes the source model's embedding of every query."""
-    return "seconds_source" in cell.record.cost and cell.options.get("bank") != TRAIN
 
 
 def _trust_line(gain: Comparison, pools: Sequence[Pool], methods: int) -> str:

@@ -248,11 +248,8 @@ def _heads(benchmarks: Sequence[Pool], shifts: Sequence[Pool]) -> dict[str, list
     """Headings of the heat map: [benchmark] for each place, [benchmark, shift] for each setting."""
     here = grouped(shifts, lambda pool: pool.first.place)
     firsts = {pool.first.place: pool.first for pool in (*benchmarks, *shifts)}
-    kinds = [("" if cell.stream == "single" else cell.stream) for cell in firsts.values()]
-    parts = [
-        [cell.benchmark, kind, *place_facts(cell)]
-        for cell, kind in zip(firsts.values(), kinds, strict=True)
-    ]
+    kind = {"single": ""}
+    parts = [[c.benchmark, kind.get(c.stream, c.stream), *place_facts(c)] for c in firsts.values()]
     places = tell_apart(parts, 2)
     names = {
         place: f"{name} ({NOTHING})" if changed_nothing(here.get(place, ())) else name
