@@ -217,6 +217,15 @@ class Files:
                 return hit
         return None
 
+    def inside(self, path: PurePosixPath) -> list[Path]:
+        """All files of the first place's folder of that relative path; raises as ``find``."""
+        folder = self._folder(self.places[0], path)
+        found = [(folder / name, link) for name, link in self._list(folder).items()]
+        for file, link in found:
+            if link:
+                self._refuse_outside(file)
+        return [file for file, _ in found]
+
     def _folder(self, place: Path, parent: PurePosixPath) -> Path:
         """The folder below a place, under its own name or one of another Unicode form or case."""
         folder = place / parent

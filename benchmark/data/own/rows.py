@@ -242,8 +242,8 @@ class MediaFinder:
                 "from; expected the content itself, or with a DataFrame root=FOLDER"
             )
         path = _below(self._root, value, column, where)
-        find = self._files.find
-        found = _frames(self._root, path, where) if column == "video" else find(path)
+        files = self._files
+        found = _frames(files, path, where) if column == "video" else files.find(path)
         if found is None:
             refuse_missing(value, f"{where}: {column}", "expected a path: leave the row out")
         return found
@@ -258,16 +258,14 @@ class MediaFinder:
         raise DataError(missing_files(list(self.absent), total, of, places, none=none))
 
 
-def _frames(root: Path, path: PurePosixPath, where: str) -> tuple[Path, ...] | None:
-    folder = root / path
-    if path.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov", ".webm") or os.path.isfile(folder):
+def _frames(files: Files, path: PurePosixPath, where: str) -> tuple[Path, ...] | None:
+    if path.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov", ".webm") or files.find(path):
         film = path.suffix.lower() not in PICTURES
         command = f": ffmpeg -i {path.name} -vf fps=1 {path.stem}/%04d.jpg" if film else ""
         raise DataError(
             f"{where}: video '{path}' is not decoded here; expected a folder of frames{command}"
         )
-    frames = list(folder.iterdir()) if os.path.isdir(folder) else []
-    frames = [f for f in frames if f.suffix.lower() in PICTURES and not is_junk(f.name)]
+    frames = [f for f in files.inside(path) if f.suffix.lower() in PICTURES and not is_junk(f.name)]
     return tuple(sorted(frames, key=_by_number)) or None
 
 

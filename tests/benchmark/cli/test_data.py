@@ -177,6 +177,7 @@ def test_square_brackets_are_no_markup(run: Run, root: Path) -> None:
     [
         (["check", "--data", "{root}", "coco-c-imag"], UnknownNameError, "did you mean 'coco-c-im"),
         (["check", "--data", "{root}/no"], ConfigError, "does not exist or is not a folder"),
+        (["check", "--data", ""], UsageError, "--data is empty"),
         (["check"], UsageError, "--data"),
         ([], UsageError, "ACTION"),
         (["chek"], UsageError, "chek"),

@@ -361,8 +361,11 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     table = make_pairs(tmp_path / "data")
     os.remove(tmp_path / "data/pics/red.png")
     (tmp_path / "data/pics/red.png").symlink_to(tmp_path / "secret.png")
-    with pytest.raises(DataError, match="outside the data folder"):
-        load_own_set(table)
+    write_csv(tmp_path / "data/t.csv", [{"video": "clip", "audio": "a.wav"}])
+    (tmp_path / "data/clip").symlink_to(tmp_path)
+    for one, direction in ((table, "i2t"), (tmp_path / "data/t.csv", "v2a")):
+        with pytest.raises(DataError, match="outside the data folder"):
+            load_own_set(one, direction)
 
 
 @pytest.mark.slow
