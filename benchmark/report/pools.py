@@ -191,15 +191,16 @@ def compared(pairs: Sequence[tuple[CellResult, CellResult]]) -> tuple[Comparison
 
     Args:
         pairs: at least one, each of the same queries. They may be of several benchmarks: a cluster
-            lies within one, a seed is the same in all.
+            lies within one, whatever the stream, backbone or limit; a seed is the same in all.
     """
     ours, groups, seeds = stacked([cell for cell, _ in pairs])
     theirs = np.concatenate([other.hits for _, other in pairs])
-    places = {place: i for i, place in enumerate(dict.fromkeys(cell.place for cell, _ in pairs))}
+    own = [(cell.benchmark, cell.place[3]) for cell, _ in pairs]  # with the data's fingerprint
+    places = {name: number for number, name in enumerate(dict.fromkeys(own))}
     # In few bytes: a report of many cells has a hundred million queries here.
     span = 1 + int(groups.max())
     groups = groups.astype(np.min_scalar_type(span * len(places)))
-    first = np.array([span * places[cell.place] for cell, _ in pairs], dtype=groups.dtype)
+    first = np.array([span * places[name] for name in own], dtype=groups.dtype)
     groups += np.repeat(first, [len(cell.group) for cell, _ in pairs])
     return paired_comparison(ours, theirs, groups, seeds=seeds), len(np.unique(groups))
 

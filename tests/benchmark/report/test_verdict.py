@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmark.cell import StreamSpec
 from benchmark.report.boards import boards
 from benchmark.report.claim_rules import ClaimCells
 from benchmark.report.frames import leaderboard, rankings
@@ -116,6 +117,15 @@ def test_the_difference_is_that_of_its_two_ends() -> None:
     line = verdict(benchmark_pools(cells))[0]
     assert "+75.0 points" in line
     assert "from 0.0 to 75.0;" in line
+
+
+@pytest.mark.parametrize("other", [{"stream": StreamSpec(batch_size=4)}, {"weights": "w2"}])
+def test_the_same_queries_again_are_no_further_evidence(other) -> None:
+    def run(**more):
+        return [cell("source", hits=FALSE, **more), cell("tcr", hits=HALF, **more)]
+
+    once, twice = verdict(benchmark_pools(run())), verdict(benchmark_pools([*run(), *run(**other)]))
+    assert twice[0].startswith(once[0].removesuffix("."))
 
 
 def test_what_is_not_compared_is_no_evidence() -> None:
