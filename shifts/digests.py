@@ -190,10 +190,12 @@ def _memo(folder: Path, root: str) -> Path:
 
 def _load(root: str) -> dict[str, tuple[State, str]]:
     """What is kept of the files below a folder, as far as it makes sense."""
-    if _folder is None:
+    if (
+        _folder is None or not (memo := _memo(_folder, root)).is_file()
+    ):  # a pipe would be waited for
         return {}
     try:
-        values = json.loads(_memo(_folder, root).read_bytes())
+        values = json.loads(memo.read_bytes())
         if values["schema"] != _SCHEMA or values["root"] != root:
             return {}
         return {

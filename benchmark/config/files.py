@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +56,18 @@ def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> 
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    return path
+
+
+def regular(path: Path) -> Path:
+    """The path of a file that is to be read whole.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it is something else; a pipe would be waited for without end.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path.name} is no file")
     return path
 
 

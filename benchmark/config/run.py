@@ -68,13 +68,16 @@ def names(known: Callable[[str], object] = str) -> Any:
 NAMES = names()
 
 
+LONGEST = 10_000  # numbers of a range
+
+
 def integers(highest: int = 10**10) -> Any:
     """Whole numbers: ``3``, ``"0,2"``, ``"0-2"``, or a list of them; without repeats."""
     number = Annotated[int, Ge(0), Le(highest)]
     listed = Annotated[tuple[number, ...], Strict(False), MinLen(1)]
     kind = Annotated[listed, BeforeValidator(_ranges), AfterValidator(_unique)]
     most = "" if highest > MAX_SEED else f" up to {highest}"
-    return expecting(f"whole numbers{most} such as 0,2 or 0-2", kind)
+    return expecting(f"whole numbers{most} such as 0,2 or 0-2 (at most {LONGEST})", kind)
 
 
 def _ranges(value: Any) -> Any:
@@ -85,7 +88,7 @@ def _ranges(value: Any) -> Any:
         text = part if isinstance(part, str) else ""
         match = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", text, re.ASCII)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        numbers += range(first, last + 1) if 0 <= last - first < 10_000 else [part]
+        numbers += range(first, last + 1) if 0 <= last - first < LONGEST else [part]
     return numbers
 
 
@@ -223,7 +226,7 @@ class BenchConfig:
             (default: 1; auto with --executor processes or ray)
         threads: torch threads per cell
         loader_workers: processes per cell that decode and corrupt ahead; 0: none (default: none for
-            few queries or if every core has a cell; else 1, with a GPU up to 12)
+            few queries or if every core has a cell; else 1, with a GPU up to 24)
         executor: where cells run: in this process (serial), worker processes, a Ray cluster or
             Slurm jobs; auto: worker processes if there are several workers or a time limit, else
             serial

@@ -243,7 +243,7 @@ def disk_cache(chosen: str = "") -> DiskCache | None:
         raise ConfigError(
             f"{BYTES_VARIABLE} is {most!r}; expected a size in bytes, such as 500M or 20G, or 0"
         ) from None
-    if value == OFF or not size:
+    if value.lower() == OFF or not size:
         return None
     try:
         base = os.environ.get("XDG_CACHE_HOME", "") or "~/.cache"

@@ -33,6 +33,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from benchmark.config.files import regular
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -99,7 +101,7 @@ class Entry:
             OSError: no such file, or unreadable.
             SafetensorError, ValueError: a file that is cut short, altered, or not this entry.
         """
-        with safe_open(path, "np") as file:
+        with safe_open(regular(path), "np") as file:
             about, rows = file.metadata() or {}, file.get_slice("rows")
             dtype, shape = _DTYPES.get(rows.get_dtype()), tuple(rows.get_shape())
         if about.get("entry") != path.name or dtype is None or not shape:

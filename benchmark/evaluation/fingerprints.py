@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, PartTexts, data_identity
-from benchmark.config.files import atomic_write
+from benchmark.config.files import atomic_write, regular
 from benchmark.data.card import PREFIX, SEPARATOR, SPLIT, BenchmarkCard
 from benchmark.data.datasets import BUILTINS as DATASETS
 from benchmark.data.tasks import files_of
@@ -143,7 +143,7 @@ class Fingerprints:
             self._known[subject] = ""
             # There may be none, or a damaged one.
             with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-                entry = json.loads(self._path(subject).read_text(encoding="utf-8"))
+                entry = json.loads(regular(self._path(subject)).read_bytes())
                 files = None if entry["files"] is None else [Path(name) for name in entry["files"]]
                 state = self._state(files, entry["root"])
                 if (entry["subject"], entry["state"]) == (subject, state.digest):

@@ -23,7 +23,7 @@ import pandas as pd
 
 from benchmark import __version__
 from benchmark.cell import Record, Status
-from benchmark.config.files import atomic_write, no_formulas
+from benchmark.config.files import atomic_write, no_formulas, regular
 from benchmark.errors import ResultsError
 from benchmark.report.pools import Pool, benchmark_pools, prepare, problems, shift_pools
 from benchmark.report.results import CellResult
@@ -270,7 +270,7 @@ def _made_of(records: Iterable[Record], options: Options) -> dict[str, Any]:
 
 def _read(folder: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError, RecursionError):
-        values = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        values = json.loads(regular(folder / NAME).read_bytes())
         if isinstance(values, dict) and isinstance(values.get("files"), dict):
             return values
     return {}

@@ -12,7 +12,6 @@ import io
 import json
 import math
 import re
-import stat
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from benchmark.cell import (
     domain_labels,
     key_of,
 )
+from benchmark.config.files import regular
 from benchmark.errors import ResultsError, shown
 from benchmark.metrics.recall import of_queries, recall_at
 
@@ -170,11 +170,9 @@ def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _content(path: Path) -> bytes:
-    state = path.stat()
-    if not stat.S_ISREG(state.st_mode):  # a pipe would be waited for
-        raise ValueError(f"{path.name} is no file")
-    if state.st_size > LARGEST:
-        raise ValueError(f"{path.name} has {state.st_size} bytes; at most {LARGEST} are read")
+    size = regular(path).stat().st_size
+    if size > LARGEST:
+        raise ValueError(f"{path.name} has {size} bytes; at most {LARGEST} are read")
     return path.read_bytes()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -114,9 +115,12 @@ class RunStore:
             yield
         except OSError as error:
             reason = error.strerror or type(error).__name__
+            advice = "choose another folder"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                again = "free space and give the same command again, which goes on from what is "
+                advice = f"{again}stored, or {advice}"
             raise ResultsError(
-                f"cannot write results to {self.cells}: {reason}; free space and give the same "
-                "command again, which goes on from what is stored, or choose another folder"
+                f"cannot write results to {self.cells}: {reason}; {advice}"
             ) from error
 
     def _unfinished(self, cell: Cell) -> Path:
@@ -227,7 +231,7 @@ def _alone(path: Path) -> Iterator[bool]:
     alone is whole.
     """
     alone, patient_until = False, time.monotonic() + _LOCK_SECONDS
-    with path.open("ab") as file:
+    with path.open("a+b", buffering=0) as file:  # a pipe would wait for a reader, but for "+"
         while not alone and time.monotonic() <= patient_until:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

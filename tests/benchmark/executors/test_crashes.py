@@ -55,7 +55,7 @@ Fault = Callable[[Path, pytest.MonkeyPatch], AbstractContextManager[None]]
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
-    [(full_disk, "File too large"), (read_only_folder, "Read-only file system")],
+    [(full_disk, "File too large; free space"), (read_only_folder, "file system; choose another")],
 )
 def test_a_folder_that_takes_no_more(
     fault: Fault, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -73,7 +73,7 @@ def test_a_folder_that_takes_no_more(
         outcome = run_cells(cells, store, SerialExecutor(shared), resources=shared, progress=log)
         return outcome, [event for event in log.events if event[0] == "started"]
 
-    broken = f"cannot write .*{reason}; free space"
+    broken = f"cannot write .*{reason}"
     with ExitStack() as stack, pytest.raises(ResultsError, match=broken):
         run(lambda record: stack.enter_context(fault(tmp_path, monkeypatch)))
     (kept,) = store.records()

@@ -101,6 +101,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "longer": lambda path: path.write_bytes(path.read_bytes() + b"x"),
     "empty": lambda path: path.write_bytes(b""),
     "no JSON object": lambda path: path.write_bytes(b"[1]".ljust(HEADER_BYTES)),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
 }
 
 

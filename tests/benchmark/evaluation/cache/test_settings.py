@@ -28,7 +28,7 @@ def test_flag_then_environment_then_default(
     assert named is not None
     assert flag is not None
     assert (named.folder.name, flag.folder.name) == ("named", "flag")
-    assert disk_cache("off") is None
+    assert disk_cache("Off") is None
     monkeypatch.setenv("QUERYSHIFT_CACHE", "off")
     assert disk_cache() is None
     assert disk_cache(str(tmp_path / "flag")) is not None
