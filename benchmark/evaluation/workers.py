@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import multiprocessing
 import os
 import pickle
@@ -37,8 +38,9 @@ WORKERS_VARIABLE = "QUERYSHIFT_WORKERS"
 WORTH_A_PROCESS = 256
 """Items from which on ``loader_workers`` starts processes by itself."""
 
-MOST_BESIDE_A_GPU = 12
-"""Processes that ``loader_workers`` starts by itself beside a GPU."""
+MOST_BESIDE_A_GPU = 24
+"""Processes that ``loader_workers`` starts by itself beside a GPU; half as many where it is not
+known who else is on the machine. A fork takes 40 ms, about what one makes a costly query in."""
 
 STALLED_SECONDS = 600.0
 """A part that takes longer is given up: its worker may be waiting for what will never come."""
@@ -65,7 +67,7 @@ def loader_workers(asked: int | None, device: str, items: int) -> int:
     Args:
         asked: the user's choice; None leaves it to the machine: no process where every core has a
             cell of its own or the items are few, else one, and beside a GPU, which leaves its
-            process's core idle, up to ``MOST_BESIDE_A_GPU``.
+            process's core idle, up to ``MOST_BESIDE_A_GPU``, fewer for few items.
         device: the torch device that adapts.
         items: how many are to be made.
     """
@@ -74,11 +76,13 @@ def loader_workers(asked: int | None, device: str, items: int) -> int:
     if items < WORTH_A_PROCESS or "fork" not in multiprocessing.get_all_start_methods():
         return 0
     told = os.environ.get(WORKERS_VARIABLE, "")
+    unknown = told.startswith("unknown")
     # A worker that does not know how many there are takes it that there is one for each core.
     cells = int(told) if told.isdigit() else 1 if parent_process() is None else usable_cores()
     if device.startswith("cuda"):
-        return min(MOST_BESIDE_A_GPU, max(1, usable_cores() // max(1, cells) - 1))
-    return int(not told.startswith("unknown") and cells < usable_cores())
+        most = MOST_BESIDE_A_GPU // (2 if unknown else 1)
+        return max(1, min(most, math.isqrt(items), usable_cores() // max(1, cells) - 1))
+    return int(not unknown and cells < usable_cores())
 
 
 @contextmanager
@@ -202,15 +206,16 @@ class _Pool:
         with one_thread():
             gc.freeze()
             try:
-                while len(self._workers) < count:
+                for number in range(count):
                     self._workers.append(_Worker(self._make, self._parts, self._workers))
+                    self._workers[-1].ask(number)  # it works while the others start
             finally:
                 gc.unfreeze()
 
     def results(self, ahead: int) -> Iterator[Any]:
         """The results in order; so many parts are under way or wait to be fetched."""
         found: dict[int, Any] = {}
-        asked = 0
+        asked = len(self._workers)
         for number in range(len(self._parts)):
             while asked < min(number + ahead, len(self._parts)):
                 min(self._workers, key=lambda worker: worker.asked).ask(asked)

@@ -47,6 +47,11 @@ ROOT = Path(__file__).resolve().parents[2]
 TIME_LIMIT = 8 * 60.0
 """Seconds that the whole check may take; what would begin later is left out and named."""
 
+SHARES = {"speed": 0.45, "waiting": 0.8}
+"""Of that time, when methods or rows of a part may begin: a slow GPU is to have every part."""
+
+LATE = "left out: the time limit of the check was reached"
+
 TOLERANCE = 0.02
 """Share of queries whose rank may differ between CPU and GPU, both in float32: the order of sums
 differs, and a near tie may fall the other way."""
@@ -61,9 +66,10 @@ class Size:
         batch: queries of a batch.
         batches: timed batches of each method.
         gallery: rows of the gallery.
-        pictures: files on disk of the loading test, for each loader worker.
+        pictures: files on disk of the loading test; the longest stream.
+        for_each: pictures of a stream for each loader worker.
         sides: their width and height; those of COCO.
-        loaders: numbers of loader workers.
+        loaders: numbers of loader workers, beside what a run chooses by itself.
         waits: precisions of the loading test.
         compiled: methods that are timed compiled, as compiling takes most of a minute.
         methods: methods that are timed in bf16.
@@ -76,7 +82,8 @@ class Size:
     batch: int = 64
     batches: int = 5
     gallery: int = 5000
-    pictures: int = 160
+    pictures: int = 1920
+    for_each: int = 160
     sides: tuple[int, int] = (640, 480)
     loaders: tuple[int, ...] = (1, 4, 12)
     waits: tuple[str, ...] = ("bf16", FLOAT32)
@@ -121,7 +128,9 @@ def label(spec: BackboneSpec) -> str:
     return spec.precision + (", compiled" if spec.compile else "")
 
 
-def speed(backbone: DualEncoder, device: str, size: Size) -> dict[str, Any]:
+def speed(
+    backbone: DualEncoder, device: str, size: Size, until: float = float("inf")
+) -> dict[str, Any]:
     """Queries per second of each method on every path, over its bare passes."""
     shape = (size.batch, 3, 224, 224)
     generator = torch.Generator().manual_seed(0)
@@ -133,12 +142,17 @@ def speed(backbone: DualEncoder, device: str, size: Size) -> dict[str, Any]:
         names = size.methods if spec.precision == "bf16" else size.main
         names = size.compiled if spec.compile else names
         with matmul_precision(spec):
-            found[label(spec)] = _of_path(precise, batches, names, device, size)
+            found[label(spec)] = _of_path(precise, batches, names, device, size, until)
     return found
 
 
 def _of_path(
-    backbone: DualEncoder, batches: Sequence[Tensor], names: Sequence[str], device: str, size: Size
+    backbone: DualEncoder,
+    batches: Sequence[Tensor],
+    names: Sequence[str],
+    device: str,
+    size: Size,
+    until: float,
 ) -> dict[str, Any]:
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
@@ -146,6 +160,9 @@ def _of_path(
     gallery = unit_rows(size.gallery, bare.pop("width"), device)
     rows = {}
     for name in names:
+        if time.perf_counter() > until:
+            rows[name] = {"failed": LATE}
+            continue
         try:
             rows[name] = _method(name, backbone, batches, gallery, device)
         except Exception as error:  # the other methods are worth having
@@ -190,14 +207,15 @@ def _method(
     seconds = []
     with counted(encoder) as passes:
         for batch in batches:
+            if len(seconds) == 1:  # warmed up; and REST has one backward pass less in the first
+                passes.forward = passes.backward = 0
             if method.wants_source:
                 with torch.no_grad():
                     method.use_source(source(batch))
             begun = clock(device)
             method.step(batch)
             seconds.append(clock(device) - begun)
-    queries = sum(map(len, batches))
-    # The first batch warms up, and REST has one backward pass less there.
+    queries = sum(map(len, batches[1:]))
     return {
         "seconds": float(np.median(seconds[1:])),
         "passes": (passes.forward / queries, passes.backward / queries),
@@ -265,13 +283,15 @@ def executors(device: str, size: Size) -> dict[str, Any]:
             kept[way] = {}
             try:
                 found[way] = _through(executor, cells, kept[way])
-            except QueryShiftError as error:  # an extra that is not installed
+            except (
+                Exception
+            ) as error:  # an extra that is not installed; the others are worth having
                 found[way] = {"failed": str(error).splitlines()[0]}
                 continue
             same = [np.array_equal(kept["serial"][key], kept[way][key]) for key in kept["serial"]]
             found[way]["equal_cells"] = f"{sum(same)} of {len(same)}"
-    found["two_over_one"] = found["one process"]["seconds"] / found["two processes"]["seconds"]
-    return found
+    one, two = (found[way].get("seconds") for way in ("one process", "two processes"))
+    return found | ({"two_over_one": one / two} if one and two else {})
 
 
 def _through(
@@ -313,18 +333,19 @@ def check(
         deadline: on ``time.perf_counter``; a part that would begin later is left out.
         keep: given all that is known after each part, so that a run that is cut off leaves it.
     """
-    backbone = random_vit(size.model, device)
+    backbone, begun = random_vit(size.model, device), time.perf_counter()
+    until = {name: begun + share * (deadline - begun) for name, share in SHARES.items()}
     parts: dict[str, Callable[[], Any]] = {
-        "speed": lambda: speed(backbone, device, size),
+        "speed": lambda: speed(backbone, device, size, until["speed"]),
+        "waiting": lambda: waiting(backbone, device, size, until["waiting"]),
         "agreement": lambda: agreement(device, size),
         "executors": lambda: executors(device, size),
-        "waiting": lambda: waiting(device, size),
     }
     found: dict[str, Any] = {"facts": facts(device), "model": size.model, "batch": size.batch}
     for name, part in parts.items():
         begun = time.perf_counter()
         if begun > deadline:
-            found[name] = {"failed": "left out: the time limit of the check was reached"}
+            found[name] = {"failed": LATE}
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:

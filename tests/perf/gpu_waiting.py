@@ -1,28 +1,35 @@
-"""Share of a cell's time spent waiting for its queries: picture files that workers corrupt."""
+"""Share of a stream's time spent waiting for its queries: picture files that workers corrupt.
+
+Time is counted as a user has it: from before the workers start until the last batch is ranked.
+"""
 
 from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from benchmark.backbones.base import DualEncoder
 from benchmark.backbones.precision import in_precision
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, StreamSpec
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
+from benchmark.errors import QueryShiftError
 from benchmark.evaluation.builders import _make_method, _make_shift
+from benchmark.evaluation.environment import usable_cores
 from benchmark.evaluation.resources import Resources
-from benchmark.evaluation.workers import loaded
+from benchmark.evaluation.runner import run_cell
+from benchmark.evaluation.workers import loaded, loader_workers
 from benchmark.registry import METHODS, SHIFTS
 from shifts.builtin import builtin_class, names_of
-from tests.perf.cells import finished
 from tests.perf.test_image_shifts import fastest_ms
-from tests.perf.vit import random_vit
+from tests.perf.test_processes import Watch
 
 COMMON = "gaussian_noise"
 """A shift of ordinary cost."""
@@ -30,12 +37,15 @@ COMMON = "gaussian_noise"
 
 def write_pictures(folder: Path, count: int, sides: tuple[int, int]) -> list[Path]:
     """JPEG files of smooth noise, so that decoding has something to do."""
-    paths = []
-    for index in range(count):
+
+    def write(index: int) -> Path:
         small = np.random.default_rng(index).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-        paths.append(folder / f"{index:05d}.jpg")
-        Image.fromarray(small).resize(sides, Image.Resampling.BICUBIC).save(paths[-1])
-    return paths
+        path = folder / f"{index:05d}.jpg"
+        Image.fromarray(small).resize(sides, Image.Resampling.BICUBIC).save(path)
+        return path
+
+    with loaded(write, range(count), usable_cores()) as written:
+        return list(written)
 
 
 def pictures_on_disk(folder: Path) -> RetrievalSet:
@@ -65,11 +75,11 @@ def pictures_cell(shift: str, spec: BackboneSpec, *, batch: int, limit: int) -> 
     )
 
 
-def resources_for(folder: Path, model: str, **kwargs: Any) -> Resources:
-    """The pictures of a folder and an encoder with random weights."""
+def resources_for(folder: Path, backbone: DualEncoder, **kwargs: Any) -> Resources:
+    """The pictures of a folder and an encoder."""
     return Resources(
         load_data=lambda _: pictures_on_disk(folder),
-        load_backbone=lambda spec: in_precision(random_vit(model, spec.device), spec),
+        load_backbone=lambda spec: in_precision(backbone, spec),
         make_method=_make_method,
         make_shift=_make_shift,
         **kwargs,
@@ -95,41 +105,70 @@ def costliest_shift(folder: Path) -> tuple[str, dict[str, float]]:
     return max(spent, key=spent.__getitem__), spent
 
 
-def waiting(device: str, size: Any) -> dict[str, Any]:
-    """Waiting and speed by precision, shift and loader workers (see ``gpu_check.Size``)."""
+def waiting(
+    backbone: DualEncoder, device: str, size: Any, until: float = float("inf")
+) -> dict[str, Any]:
+    """Waiting and speed by precision, shift and loader workers (see ``gpu_check.Size``).
+
+    Rows that would begin after ``until`` (on ``time.perf_counter``) are left out and counted.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_pictures(folder, size.pictures * max(size.loaders), size.sides)
+        write_pictures(folder, size.pictures, size.sides)
         costliest, spent = costliest_shift(folder)
-        rows = [
-            {"precision": precision, "shift": shift} | row
+        chosen = loader_workers(None, device, size.pictures)
+        loaders = sorted({*size.loaders, *([chosen] if chosen else [])})
+        jobs = [
+            (precision, shift, numbers)
             for precision in size.waits
-            for shift, loaders in ((costliest, size.loaders), (COMMON, size.loaders[-1:]))
-            for row in _by_loaders(folder, shift, precision, device, loaders, size)
+            for shift, numbers in ((costliest, [*loaders, "cached"]), (COMMON, [chosen or 1]))
         ]
-    return {"sides": size.sides, "costliest": costliest, "shift_ms": spent, "cells": rows}
+        rows, left_out = [], 0
+        for precision, shift, numbers in jobs:
+            spec = BackboneSpec("random", precision=precision, device=device)
+            of_shift = _by_loaders(folder, shift, spec, backbone, numbers, size, until)
+            rows += [{"precision": precision, "shift": shift} | row for row in of_shift]
+            left_out += len(numbers)
+    found = {"sides": size.sides, "costliest": costliest, "shift_ms": spent, "chosen": chosen}
+    return {**found, "cells": rows, "left_out": left_out - len(rows)}
 
 
 def _by_loaders(
-    folder: Path, shift: str, precision: str, device: str, loaders: Sequence[int], size: Any
+    folder: Path,
+    shift: str,
+    spec: BackboneSpec,
+    backbone: DualEncoder,
+    numbers: list[Any],
+    size: Any,
+    until: float,
 ) -> Iterator[dict[str, Any]]:
-    """One cell for each number of workers, then the next method on the stream of the last."""
-    spec = BackboneSpec("random", precision=precision, device=device)
-    for workers in loaders:
-        cell = pictures_cell(shift, spec, batch=size.batch, limit=size.pictures * workers)
-        resources = resources_for(folder, size.model, workers=workers)
+    """One cell for each number of workers; "cached": the next method on the stream of the last."""
+    for workers in numbers:
+        if time.perf_counter() > until:
+            return
+        if workers != "cached":
+            limit = min(size.pictures, size.for_each * workers)
+            cell = pictures_cell(shift, spec, batch=size.batch, limit=limit)
+            resources = resources_for(folder, backbone, workers=workers)
         yield {"loaders": workers} | _waited(cell, resources)
-    yield {"loaders": "cached"} | _waited(cell, resources)
+
+
+class _Stream(Watch):
+    """When a cell's stream began, and when its last batch was ranked."""
+
+    def batch_done(self, cell: Cell, batch_log: Mapping[str, float]) -> None:
+        self.ended = time.perf_counter()
 
 
 def _waited(cell: Cell, resources: Resources) -> dict[str, float]:
-    record, arrays = finished(cell, resources)
-    cost, queries = record.cost, len(arrays["query"])
-    stream = sum(cost[f"seconds_{part}"] for part in ("data", "step", "rank"))
+    watch = _Stream()
+    record, arrays = run_cell(cell, resources, progress=watch)
+    if record.reason:
+        raise QueryShiftError(record.reason)
+    cost, queries, stream = record.cost, len(arrays["query"]), watch.ended - watch.begun
     return {
         "queries": queries,
-        "waiting": cost["seconds_data"] / stream,
-        "of_bare_steps": cost["seconds_step"] / stream,
+        "waiting": 1.0 - (cost["seconds_step"] + cost["seconds_rank"]) / stream,
         "queries_per_second": queries / stream,
         "peak_device_mb": cost.get("peak_device_mb", float("nan")),
     }

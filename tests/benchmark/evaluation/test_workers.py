@@ -270,26 +270,28 @@ def test_torch_computes_on_one_thread_and_its_generator_is_not_touched() -> None
 
 
 @pytest.mark.parametrize(
-    ("cores", "cells", "items", "count"),
+    ("cores", "cells", "items", "count", "beside"),
     [
-        (8, "", 1000, 1),
-        (8, "", 10, 0),
-        (1, "", 1000, 0),
-        (2, "2", 1000, 0),
-        (2, "3", 1000, 0),
-        (8, "2", 1000, 1),
-        (8, "unknown", 1000, 0),
+        (8, "", 1000, 1, 7),
+        (8, "", 10, 0, 0),
+        (1, "", 1000, 0, 1),
+        (2, "2", 1000, 0, 1),
+        (2, "3", 1000, 0, 1),
+        (8, "2", 1000, 1, 3),
+        (64, "unknown", 1000, 0, 12),
+        (64, "", 256, 1, 16),
+        (64, "", 1000, 1, 24),
     ],
 )
 def test_by_itself_only_where_a_core_is_free_and_it_is_worth_it(
-    monkeypatch: pytest.MonkeyPatch, cores: int, cells: str, items: int, count: int
+    monkeypatch: pytest.MonkeyPatch, cores: int, cells: str, items: int, count: int, beside: int
 ) -> None:
     monkeypatch.setattr(workers, "usable_cores", lambda: cores)
     monkeypatch.setenv(workers.WORKERS_VARIABLE, cells)
     assert loader_workers(None, "cpu", items) == count
+    assert loader_workers(None, "cuda:0", items) == beside
     assert loader_workers(3, "cpu", items) == 3
     assert loader_workers(0, "cuda", items) == 0
-    assert 1 <= (loader_workers(None, "cuda:0", 1000)) <= workers.MOST_BESIDE_A_GPU
 
 
 @pytest.mark.parametrize("count", COUNTS)
