@@ -21,6 +21,7 @@ from benchmark.data.own.items import Ids, Media, PackedTexts, media_items, numbe
 from benchmark.data.own.rows import (
     Codes,
     MediaFinder,
+    by_number,
     in_domain,
     in_group,
     literal,
@@ -238,7 +239,8 @@ def _side(
     items: Items = media[0][0] if media else Texts(ids, texts)
     if modality == "composed":
         items = ComposedItems(ids, items, np.arange(len(ids), dtype=np.int64), texts)
-    numbered = {name: known.sorted() for name, known in codes.items()}
+    order = {"domain": by_number}
+    numbered = {name: known.sorted(key=order.get(name)) for name, known in codes.items()}
     return _Side(
         table.name,
         items,

@@ -25,6 +25,7 @@ from benchmark.data.own.rows import (
     Codes,
     MediaFinder,
     Things,
+    by_number,
     in_domain,
     in_group,
     need,
@@ -227,11 +228,11 @@ def _captioned(
     items, content = media_items(ids, things.places, column)
     owners = np.frombuffer(owner, dtype=np.int64)
     caption_groups, named = _domains(table, domains)
-    image_groups = {"domain": domains.sorted(domain_of)[0]} if named else {}
+    image_groups = {"domain": domains.sorted(domain_of, by_number)[0]} if named else {}
     identities = groups.sorted()[0] if "group" in table.columns else None
     described = [
         *("own", column, content, texts.digest, numbers_digest(owners), *ids),
-        *(numbers_digest(groups.rows), numbers_digest(domains.rows), *domains.numbers),
+        *(numbers_digest(groups.rows), numbers_digest(domains.rows), *domains.said),
         *things.absent,
     ]
     caption_ids = CaptionIds(ids, owners, np.frombuffer(place, dtype=np.int64))
@@ -283,7 +284,7 @@ def _clips(table: Table, name: str, split: str, allow_missing: bool) -> ClipPair
         audios=sounds,
         fingerprint=content_fingerprint(
             [
-                *("own", "clips", of_videos, of_audios, *ids, *domains.numbers),
+                *("own", "clips", of_videos, of_audios, *ids, *domains.said),
                 *(numbers_digest(domains.rows), *finder.absent),
             ]
         ),
@@ -327,7 +328,7 @@ def _composed(table: Table, name: str, split: str, allow_missing: bool) -> Compo
         query_ids=list(ids),
         fingerprint=content_fingerprint(
             [
-                *("own", "composed", content, *ids, *texts, *things.ids, *domains.numbers),
+                *("own", "composed", content, *ids, *texts, *things.ids, *domains.said),
                 *(str(references), str(targets), numbers_digest(domains.rows), *things.absent),
             ]
         ),
@@ -340,5 +341,5 @@ def _composed(table: Table, name: str, split: str, allow_missing: bool) -> Compo
 def _domains(table: Table, domains: Codes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if "domain" not in table.columns:
         return {}, {}
-    numbers, names = domains.sorted()
+    numbers, names = domains.sorted(key=by_number)
     return {"domain": numbers}, {"domains": names}

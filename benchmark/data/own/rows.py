@@ -9,7 +9,7 @@ import os
 import posixpath
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -186,12 +186,20 @@ class Codes:
     def of(self, name: str) -> int:
         return self.numbers.setdefault(name, len(self.numbers))
 
-    def sorted(self, rows: Sequence[int] | None = None) -> tuple[np.ndarray, list[str]]:
-        """The rows' numbers in alphabetical order of the names, from 0, and the names."""
-        names = sorted(self.numbers)
+    def sorted(
+        self, rows: Sequence[int] | None = None, key: Callable[[str], Any] | None = None
+    ) -> tuple[np.ndarray, list[str]]:
+        """The rows' numbers in order of the names, from 0, and the names."""
+        names = sorted(self.numbers, key=key)
         places = {name: place for place, name in enumerate(names)}
         place = np.array([places[name] for name in self.numbers], dtype=np.int64)
         return place[np.asarray(self.rows if rows is None else rows, dtype=np.int64)], names
+
+    @property
+    def said(self) -> list[str]:
+        """The names of domains for a fingerprint; they were in alphabetical order once."""
+        plain = sorted(self.numbers, key=by_number) == sorted(self.numbers)
+        return [*self.numbers, *([] if plain else ["by number"])]
 
 
 class MediaFinder:
@@ -266,13 +274,13 @@ def _frames(files: Files, path: PurePosixPath, where: str) -> tuple[Path, ...] |
             f"{where}: video '{path}' is not decoded here; expected a folder of frames{command}"
         )
     frames = [f for f in files.inside(path) if f.suffix.lower() in PICTURES and not is_junk(f.name)]
-    return tuple(sorted(frames, key=_by_number)) or None
+    return tuple(sorted(frames, key=lambda frame: by_number(frame.name))) or None
 
 
-def _by_number(frame: Path) -> tuple[list[int | str], str]:
+def by_number(name: str) -> tuple[list[int | str], str]:
     """Sorts 2.jpg before 10.jpg."""
-    parts = re.split(r"(\d+)", frame.name)
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)], frame.name
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
 
 
 def _below(root: Path, value: str, column: str, where: str) -> PurePosixPath:

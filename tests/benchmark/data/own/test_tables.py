@@ -270,6 +270,16 @@ def test_other_ways_to_say_a_path(tmp_path: Path, form: str) -> None:
     np.testing.assert_array_equal(data.queries[0], pixels("red"))
 
 
+def test_domains_with_numbers_come_in_their_order(tmp_path: Path) -> None:
+    table = make_pairs(tmp_path)
+    before = load_own_set(table).fingerprint
+    table.write_text(table.read_text().replace("night", "week 10").replace("day", "week 2"))
+    data = load_own_set(table)
+    assert data.info["domains"] == ["week 2", "week 10"]
+    assert data.group_keys["domain"][:3].tolist() == [1, 0, 1]
+    assert data.fingerprint != before
+
+
 def test_a_csv_as_pandas_and_spreadsheets_write_it(tmp_path: Path) -> None:
     make_pictures(tmp_path / "pics")
     frame = pd.DataFrame({" image ": [f"pics/{c}.png" for c in COLOURS]})
