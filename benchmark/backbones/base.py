@@ -218,7 +218,7 @@ def check_encoder(encoder: object, name: str) -> None:
 def checked_rows(rows: object, inputs: Tensor, what: str, width: int = 0) -> Tensor:
     """The rows, if they are what a ``DualEncoder`` gives for a batch: (B, D) float32 of length 1.
 
-    Where only some hold NaN it is for who knows the items to name them (see ``check_items``).
+    Where only some have no direction, whoever knows the items names them (see ``check_items``).
 
     Args:
         rows: what it gave.
@@ -237,9 +237,10 @@ def checked_rows(rows: object, inputs: Tensor, what: str, width: int = 0) -> Ten
         or rows.dtype != torch.float32
     ):
         problem = f"{str(rows.dtype).removeprefix('torch.')} of shape {tuple(rows.shape)}"
-    elif not len(lengths := (norms := rows.detach().norm(dim=1))[norms < torch.inf]):
-        sound = bool(torch.isfinite(inputs).all())
-        problem = f"NaN or infinity: {'the weights are damaged' if sound else 'so are the inputs'}"
+    elif not len(
+        lengths := (norms := rows.detach().norm(dim=1))[(norms > 0) & (norms < torch.inf)]
+    ):
+        problem = "NaN, infinity or only zeros: the weights are damaged, or so are the inputs"
     elif (lengths - 1).abs().max() > 0.01:
         problem = f"rows of lengths {lengths.min():.3g} to {lengths.max():.3g}"
     # Two composed queries may share the part that a weight of 0 or 1 leaves.

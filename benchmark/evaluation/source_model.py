@@ -27,7 +27,6 @@ from benchmark.evaluation.measures import Changes
 from benchmark.metrics.ranking import copies_of, gallery_of, rank, settled
 from benchmark.metrics.recall import recall_at
 from methods.base import NotApplicable, QueryEncoder
-from methods.centring import sound_rows
 from shifts.base import Shift
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def embed_distinct(
 
     Raises:
         WeightsError: the first block's are none.
-        DataError: those of some items hold NaN or infinity.
+        DataError: those of some items have no direction.
     """
     known = Numbered()
     numbers = np.empty(len(indices), dtype=np.int64)
@@ -109,22 +108,21 @@ def embed_distinct(
 
 
 def check_items(rows: Tensor, inputs: QueryInputs, indices: np.ndarray) -> None:
-    """Raises DataError, with the first one's id, where rows of items are not finite."""
-    bad = ~sound_rows(rows)
-    if bad.any():
-        numbers = indices[bad.cpu().numpy()]
+    """Raises DataError, with the first one's id, for items whose rows are no unit rows."""
+    lengths = rows.norm(dim=1)
+    bad = indices[~((lengths > 0) & (lengths < torch.inf)).cpu().numpy()]
+    if len(bad):
         raise DataError(
-            f"{len(numbers)} of {len(rows)} {inputs.modality} embeddings have no direction (NaN, "
-            f"infinity or only zeros), that of {inputs.items.ids[numbers[0]]!r} first: leave such "
+            f"{len(bad)} of {len(rows)} {inputs.modality} embeddings have no direction (NaN, "
+            f"infinity or only zeros), that of {inputs.items.ids[bad[0]]!r} first: leave such "
             "items out, or mend the model; a narrow --precision can overflow"
         )
 
 
 def check_queries(resources: Resources, cell: Cell, numbers: np.ndarray, batch: Tensor) -> None:
-    """Raises DataError where the source model gives a query of a batch NaN, or only zeros."""
+    """The same for a batch's queries, as the source model embeds them."""
     inputs = resources.inputs(cell)
-    rows = resources.backbone(cell).encode(inputs.modality, batch)
-    check_items(rows / rows.norm(dim=1, keepdim=True), inputs, numbers)
+    check_items(resources.backbone(cell).encode(inputs.modality, batch), inputs, numbers)
 
 
 @torch.no_grad()

@@ -377,20 +377,20 @@ def test_damaged_weights_are_named() -> None:
     assert record.reason.startswith("WeightsError: text embeddings are NaN")
 
 
+@pytest.mark.parametrize("value", [math.nan, 0.0])
 @pytest.mark.parametrize("side", ["image", "text"])
-def test_an_item_that_the_model_gives_nan_is_named(side: str) -> None:
+def test_an_item_without_a_direction_is_named(side: str, value: float) -> None:
     """Neither has the method diverged then, nor are the weights damaged."""
     data = fakes.world()
     items = data.queries if side == "image" else data.gallery
     broken = fakes.FakeBackbone().preprocess(side)(items[13])
 
-    class Undefined(fakes.FakeBackbone):
-        def collate(self, modality: str, inputs: Any) -> torch.Tensor:
-            found = super().collate(modality, inputs)
-            found[(found == broken).all(dim=1)] = math.nan
-            return found
+    def undefined(module: Any, inputs: Any, rows: torch.Tensor) -> torch.Tensor:
+        return torch.where((inputs[0] == broken).all(dim=1)[:, None], value, rows)
 
-    shared = fakes.resources(load_backbone=lambda spec: Undefined())
+    backbone = fakes.FakeBackbone()
+    backbone.encoder.register_forward_hook(undefined)
+    shared = fakes.resources(load_backbone=lambda spec: backbone)
     record, _ = run_cell(fakes.cell(shift=ShiftSpec("none", 0)), shared)
     assert f"1 of {8 if side == 'image' else 60} {side} embeddings have no" in record.reason
     assert f"that of {items.ids[13]!r} first" in record.reason
