@@ -83,16 +83,19 @@ def test_jobs_that_cannot_start_stop_the_run(tmp_path: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_a_job_that_nobody_waits_for_ends(tmp_path: Path) -> None:
+def test_a_job_that_nobody_waits_for_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ALIVE).touch()
     folder = tmp_path / "0"
     here, there = FolderChannel(folder, "a", "b"), FolderChannel(folder, "b", "a", wait=0.01)
     here.send(1)
     here.send([2])
     assert (there.recv(), there.recv(), there.poll()) == (1, [2], False)
-    os.utime(tmp_path / ALIVE, (0, 0))
+    os.utime(tmp_path / ALIVE, (0, 0))  # the other machine's clock
+    monkeypatch.setattr(slurm, "_SILENCE_SECONDS", 0.2)
+    begun = time.monotonic()
     with pytest.raises(EOFError, match="is gone"):
         there.recv()
+    assert time.monotonic() - begun >= 0.2
     serve(there, worlds.resources, torch.get_num_threads())
     assert (here.recv(), here.poll()) == (("ready",), False)
 
