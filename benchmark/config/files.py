@@ -60,12 +60,7 @@ def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> 
 
 
 def regular(path: Path) -> Path:
-    """The path of a file that is to be read whole.
-
-    Raises:
-        OSError: there is none.
-        ValueError: it is something else; a pipe would be waited for without end.
-    """
+    """The path, of what is a file; ValueError where it is none: a pipe would be waited for."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError(f"{path.name} is no file")
     return path

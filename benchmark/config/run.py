@@ -68,16 +68,13 @@ def names(known: Callable[[str], object] = str) -> Any:
 NAMES = names()
 
 
-LONGEST = 10_000  # numbers of a range
-
-
 def integers(highest: int = 10**10) -> Any:
     """Whole numbers: ``3``, ``"0,2"``, ``"0-2"``, or a list of them; without repeats."""
     number = Annotated[int, Ge(0), Le(highest)]
     listed = Annotated[tuple[number, ...], Strict(False), MinLen(1)]
     kind = Annotated[listed, BeforeValidator(_ranges), AfterValidator(_unique)]
     most = "" if highest > MAX_SEED else f" up to {highest}"
-    return expecting(f"whole numbers{most} such as 0,2 or 0-2 (at most {LONGEST})", kind)
+    return expecting(f"whole numbers{most} such as 0,2 or 0-2 (at most 10000)", kind)
 
 
 def _ranges(value: Any) -> Any:
@@ -88,7 +85,7 @@ def _ranges(value: Any) -> Any:
         text = part if isinstance(part, str) else ""
         match = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", text, re.ASCII)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        numbers += range(first, last + 1) if 0 <= last - first < LONGEST else [part]
+        numbers += range(first, last + 1) if 0 <= last - first < 10_000 else [part]
     return numbers
 
 

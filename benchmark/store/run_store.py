@@ -115,12 +115,10 @@ class RunStore:
             yield
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            advice = "choose another folder"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                again = "free space and give the same command again, which goes on from what is "
-                advice = f"{again}stored, or {advice}"
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            more = "free space and give the same command again, which goes on, or " if full else ""
             raise ResultsError(
-                f"cannot write results to {self.cells}: {reason}; {advice}"
+                f"cannot write results to {self.cells}: {reason}; {more}choose another folder"
             ) from error
 
     def _unfinished(self, cell: Cell) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,40 +117,25 @@ def waiting(
         write_pictures(folder, size.pictures, size.sides)
         costliest, spent = costliest_shift(folder)
         chosen = loader_workers(None, device, size.pictures)
-        loaders = sorted({*size.loaders, *([chosen] if chosen else [])})
+        loaders = [*sorted({*size.loaders, *([chosen] if chosen else [])}), "cached"]
         jobs = [
-            (precision, shift, numbers)
+            (BackboneSpec("random", precision=precision, device=device), shift, workers)
             for precision in size.waits
-            for shift, numbers in ((costliest, [*loaders, "cached"]), (COMMON, [chosen or 1]))
+            for shift, numbers in ((costliest, loaders), (COMMON, [chosen or 1]))
+            for workers in numbers
         ]
-        rows, left_out = [], 0
-        for precision, shift, numbers in jobs:
-            spec = BackboneSpec("random", precision=precision, device=device)
-            of_shift = _by_loaders(folder, shift, spec, backbone, numbers, size, until)
-            rows += [{"precision": precision, "shift": shift} | row for row in of_shift]
-            left_out += len(numbers)
+        rows: list[dict[str, Any]] = []
+        for spec, shift, workers in jobs:
+            if time.perf_counter() > until:
+                break
+            if workers != "cached":  # that is the next method on the stream of the last
+                limit = min(size.pictures, size.for_each * workers)
+                cell = pictures_cell(shift, spec, batch=size.batch, limit=limit)
+                resources = resources_for(folder, backbone, workers=workers)
+            row = {"precision": spec.precision, "shift": shift, "loaders": workers}
+            rows.append(row | _waited(cell, resources))
     found = {"sides": size.sides, "costliest": costliest, "shift_ms": spent, "chosen": chosen}
-    return {**found, "cells": rows, "left_out": left_out - len(rows)}
-
-
-def _by_loaders(
-    folder: Path,
-    shift: str,
-    spec: BackboneSpec,
-    backbone: DualEncoder,
-    numbers: list[Any],
-    size: Any,
-    until: float,
-) -> Iterator[dict[str, Any]]:
-    """One cell for each number of workers; "cached": the next method on the stream of the last."""
-    for workers in numbers:
-        if time.perf_counter() > until:
-            return
-        if workers != "cached":
-            limit = min(size.pictures, size.for_each * workers)
-            cell = pictures_cell(shift, spec, batch=size.batch, limit=limit)
-            resources = resources_for(folder, backbone, workers=workers)
-        yield {"loaders": workers} | _waited(cell, resources)
+    return {**found, "cells": rows, "left_out": len(jobs) - len(rows)}
 
 
 class _Stream(Watch):

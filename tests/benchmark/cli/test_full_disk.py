@@ -46,7 +46,7 @@ def test_the_same_command_goes_on_where_a_full_disk_stopped_it(
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         f"error: cannot write results to {tmp_path}/run/cells: File too large; free space and give "
-        "the same command again, which goes on from what is stored, or choose another folder"
+        "the same command again, which goes on, or choose another folder"
     )
     assert {path: path.read_bytes() for path in (tmp_path / "run/cells").iterdir()} == before
     assert main([*command, "recentre,tent"]) == 0
