@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tests.perf import figures, gpu_check
 from tests.perf.gpu_page import page
+from tests.perf.vit import random_vit
 
 REPORT = {
     "datetime": "2026-11-26T10:00:00",
@@ -161,3 +162,5 @@ def test_a_part_that_fails_is_named_and_the_others_are_kept(
 def test_parts_after_the_time_limit_are_left_out() -> None:
     found = gpu_check.check("cpu", SMALL, time.perf_counter() - 1, [].append)
     assert all("time limit" in found[name]["failed"] for name in ("speed", "waiting"))
+    found["waiting"] = gpu_check.waiting(random_vit(SMALL.model), "cpu", SMALL, until=0.0)
+    assert "Time was up for 3 more cells" in page(found)
