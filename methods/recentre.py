@@ -19,7 +19,7 @@ class RecentreOptions:
     """Options of recentre."""
 
     strength: float = option(
-        1.0, "how far the queries move: 0: not at all, 1: mean onto mean", minimum=0
+        1.0, "how far the queries move: 0: not at all, 1: mean onto mean", minimum=0, maximum=1000
     )
     center: str = option(
         "batch",

@@ -20,7 +20,9 @@ from methods.queue import ReliableQueue
 class TcrUntrainedOptions:
     """Options of TCR's training-free form; defaults are the repository's."""
 
-    scale: float = option(2.0, "lambda: how far queries move from their mean", above=0)
+    scale: float = option(
+        2.0, "lambda: how far queries move from their mean", above=0, maximum=1000
+    )
     con_ratio: float = option(0.3, "part of a batch taken as source-like", above=0, maximum=1)
     queue_size: int = option(64, "source-like pairs kept", minimum=1)
     queue_update_batches: int = option(10, "batches after which the queue is frozen", minimum=1)

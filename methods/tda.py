@@ -28,10 +28,10 @@ class TdaOptions(BankOptions):
     temperature: float = option(0.01, "softmax temperature of the logits", above=0)
     capacity: int = option(3, "queries an item has in the positive cache", minimum=1)
     alpha: float = option(2.0, "weight of the positive cache", minimum=0)
-    beta: float = option(5.0, "sharpness of the positive cache", above=0)
+    beta: float = option(5.0, "sharpness of the positive cache", above=0, maximum=10_000)
     negative_capacity: int = option(2, "queries an item has in the negative cache", minimum=1)
     negative_alpha: float = option(0.117, "weight of the negative cache; 0: off", minimum=0)
-    negative_beta: float = option(1.0, "sharpness of the negative cache", above=0)
+    negative_beta: float = option(1.0, "sharpness of the negative cache", above=0, maximum=10_000)
     cache_size: int = option(
         1024, "queries in a cache altogether; the least certain leave first", minimum=1
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import json
 import math
 import random
 import sys
@@ -83,7 +84,12 @@ def check_card(subject: Subject) -> None:
     assert kind.__dataclass_params__.frozen, "Options must be frozen"  # type: ignore[attr-defined]
     bare = [f.name for f in dataclasses.fields(kind) if not f.metadata.get("help")]
     assert not bare, f"options without a help text in their metadata: {', '.join(bare)}"
-    kind()
+    try:
+        json.dumps(dataclasses.asdict(kind()), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"options must be plain values that JSON can hold: {error}") from None
+    nested = [f.name for f in dataclasses.fields(kind) if dataclasses.is_dataclass(f.default)]
+    assert not nested, f"options that hold options of their own: {', '.join(nested)}"
 
 
 def check_reset(subject: Subject) -> None:

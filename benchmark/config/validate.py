@@ -141,7 +141,7 @@ def _sentence(faults: Sequence[Any]) -> str:
     first = faults[0]
     value, facts = first["input"], first.get("ctx", {})
     if _rank(first) == _MISSING:
-        return f"lacks {', '.join(str(fault['loc'][-1]) for fault in faults)}"
+        return f"lacks {', '.join(_missing(fault['loc'][-1]) for fault in faults)}"
     if first["type"] in ("value_error", "twice"):
         return str(facts.get("error", first["msg"]))
     nest = "mapping" if isinstance(value, dict) else "list"
@@ -155,6 +155,10 @@ def _sentence(faults: Sequence[Any]) -> str:
     choices = re.findall(r"'([^']+)'", expected)
     near = did_you_mean(value, choices) if isinstance(value, str) else ""
     return f"expected {expected}, not {shown(value)}{near}"
+
+
+def _missing(key: str | int) -> str:
+    return key if isinstance(key, str) else f"value {key + 1}"
 
 
 def expecting(what: str, kind: Any) -> Any:
@@ -285,7 +289,11 @@ def from_text(kind: Any) -> Any:
 
     def read(value: Any) -> Any:
         if isinstance(value, str) and words:
-            return words.get(value, words.get(value.lower(), value))
+            value = words.get(value, words.get(value.lower(), value))
+            numbers = [part for part in parts if type(part) in (int, float)]
+            with contextlib.suppress(ValueError):  # 2 is 2.0, and 0.50 is 0.5
+                return next((part for part in numbers if part == float(value)), value)
+            return value
         with contextlib.suppress(ValueError):
             return kind(value) if isinstance(value, str) else value
         return value

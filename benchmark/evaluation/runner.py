@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError, reason_of
 from benchmark.evaluation.callbacks import Callback, CallbackList
 from benchmark.evaluation.environment import Clock, about, cost, counted, environment, start_peak
-from benchmark.evaluation.fingerprints import digest, weights_of
 from benchmark.evaluation.isolation import Isolation, foreign, noticed, seed_globals
 from benchmark.evaluation.measures import (
+    OWN_NAMES,
     Answers,
     Candidates,
     candidates_of,
@@ -172,7 +173,6 @@ class CellRun:
         with self.resources.untouched(self.cell):
             with self.clock("setup"):
                 method = self._method(gallery)
-                weights = None if method.card.trains else digest(weights_of(method.encoder))
             with counted(method.encoder, self.clock) as passes:
                 self._adapt(method, gallery)
             measured = self._probes(gallery)
@@ -183,7 +183,7 @@ class CellRun:
                 found = self.answers.metrics() | self._reference(method, self.answers)
             else:
                 found = self.answers.metrics(parts, self.domain_labels)
-                found |= self._forgetting(method, weights)
+                found |= self._forgetting(method)
                 found |= self._first_domain(method, self.answers)
         self.clock.wait()
         record = Record(
@@ -302,10 +302,7 @@ class CellRun:
         """
         embeddings, gallery = self.embeddings, gallery.cpu()
         self.embeddings = torch.empty(0)  # what follows embeds the clean queries
-        logs = [
-            {name: value for name, value in batch.items() if name not in ("queries", "R@1")}
-            for batch in self.batches
-        ]
+        logs = [{n: v for n, v in log.items() if not OWN_NAMES.match(n)} for log in self.batches]
         found = probes.log_means(logs)
         labels = [None if spec.name == CLEAN else spec.label for spec in self.cell.domains]
         if any(labels):
@@ -325,24 +322,25 @@ class CellRun:
             found["hubness"] = hubness
         return found
 
-    def _forgetting(self, method: Method, weights: bytes | None) -> dict[str, float]:
-        """R@1 on the clean queries of the source model's home; nothing where it has none.
-
-        Args:
-            method: after the stream.
-            weights: digest of its encoder before, of a method that trains nothing: as long as they
-                are the same, it embeds as the source model does.
-        """
+    def _forgetting(self, method: Method) -> dict[str, float]:
+        """R@1 on the clean queries of the source model's home; nothing where it has none."""
         home = self.resources.homes.of(self.cell)
         if home is None:
             return {}
         with self.clock("clean"):
             queries = self.resources.queries(home)
             before = self.resources.source_recall(home, queries, clean=True)
-            plain = getattr(method.embed, "__func__", None) is Method.embed
-            same = plain and weights == digest(weights_of(method.encoder))
+            same = self._as_source(method, home, queries[:1])
             after = before if same else self._recall(method, home, queries, clean=True)
         return {"clean_R@1_before": before, "clean_R@1_after": after, "forgetting": after - before}
+
+    def _as_source(self, method: Method, home: Cell, few: np.ndarray) -> bool:
+        """Whether a method without training embeds as the source: a hook or mode may differ."""
+        if method.card.trains or getattr(method.embed, "__func__", None) is not Method.embed:
+            return False
+        inputs = self.resources.inputs(home, clean=True)
+        embeds = method.embed, partial(self.backbone.encode, inputs.modality)
+        return torch.equal(*(embed_distinct(embed, inputs, few) for embed in embeds))
 
     def _recall(
         self, method: Method, cell: Cell, queries: np.ndarray, *, clean: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 from methods import BUILTINS
 from methods.adapt import AdaptedMethod, Forward
 from methods.anchored import Anchored
-from methods.base import Method, MethodCard, StepOutput
+from methods.base import Method, MethodCard, NoOptions, StepOutput
 from methods.bn_adapt import BnAdapt
 from methods.come import Come
 from methods.cotta import Cotta
@@ -23,6 +24,7 @@ from methods.lame import Lame
 from methods.memo import Memo
 from methods.nnn import NNN
 from methods.objectives import entropy
+from methods.options import option
 from methods.qbnorm import QBNorm
 from methods.rdumb import Rdumb
 from methods.read import Read
@@ -204,9 +206,16 @@ class NoCard(Good):
 NoCard.card = None  # type: ignore[assignment]
 
 
+class HoldsOptions(Good):
+    Options = dataclasses.make_dataclass(
+        "Nest", [("inner", Any, option(NoOptions(), "help"))], frozen=True
+    )
+
+
 @pytest.mark.parametrize(
     ("method", "failing"),
     [
+        (HoldsOptions, "card"),
         (KeepsWeights, "reset"),
         (KeepsMemory, "reset"),
         (WritesGallery, "gallery_untouched"),

@@ -210,6 +210,10 @@ def test_a_class_that_cannot_be_run_is_refused(
         ("return StepOutput(found.scores, found.embeddings, None)", "log must be a mapping"),
         ("return StepOutput(found.scores.to_sparse(), found.embeddings)", "must be a dense tensor"),
         ("return StepOutput(found.scores.to('meta'), found.embeddings)", "not one of device meta"),
+        (
+            "return StepOutput(found.scores, 3 * found.embeddings)",
+            "must be rows of length 1, not 3",
+        ),
     ],
 )
 def test_a_step_that_goes_wrong_fails_its_cell_in_one_line(

@@ -15,6 +15,7 @@ from benchmark.config.presets import applicable, attributes, complete, parse
 from benchmark.config.run import BenchConfig
 from benchmark.config.validate import check, from_text
 from benchmark.errors import ConfigError, UnknownNameError
+from methods.options import option
 from tests.benchmark.config.fixtures_options import Nothing, Options, resolve
 
 
@@ -237,6 +238,12 @@ def test_option_of_a_thing_without_options() -> None:
 def test_wrong_values(values: dict[str, str], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         complete(Options, values, "method 'tent'")
+
+
+def test_a_choice_is_a_number_however_it_is_written() -> None:
+    kind = dataclasses.make_dataclass("K", [("k", float, option(1, "k", choices=(0.5, 1, 2.0)))])
+    for text, value in {"2": 2.0, "0.50": 0.5, "1.0": 1}.items():
+        assert complete(kind, {"k": text}, "") == {"k": value}
 
 
 def test_applicable_keeps_what_the_dataclass_has() -> None:

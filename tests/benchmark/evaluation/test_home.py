@@ -258,5 +258,6 @@ def test_the_home_is_encoded_once_for_all_cells(tmp_path: Path) -> None:
     for encoded in (True, False):
         backbone = fakes.FakeBackbone()
         disk = DiskCache(tmp_path, 1 << 24)
-        run(fakes.cell(), resources("home", load_backbone=lambda spec, b=backbone: b, disk=disk))
+        shared = resources("home", load_backbone=lambda spec, b=backbone: b, disk=disk)
+        run(fakes.cell("trained"), shared)
         assert bool(backbone.encoded) == encoded

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from benchmark.cell import Cell, ShiftSpec, Status, StreamSpec
 from benchmark.errors import DataError
@@ -18,6 +20,7 @@ from benchmark.evaluation.environment import counted
 from benchmark.evaluation.loader import StreamCache
 from benchmark.evaluation.runner import run_cell
 from benchmark.metrics import recall as metrics
+from methods.base import Method, Setup, StepOutput
 from shifts.base import item_generator
 from tests.benchmark import fakes
 
@@ -141,6 +144,26 @@ def test_forgetting_compares_clean_recall_before_and_after() -> None:
     assert trained.metrics["forgetting"] == after - before
 
 
+def test_what_changes_the_encoder_but_no_weight_is_measured_too() -> None:
+    def hooked(spec: Any, setup: Setup) -> Method:
+        setup.encoder.register_forward_hook(lambda module, inputs, rows: rows.flip(1))
+        return fakes.Source(setup)
+
+    record, _ = run_cell(fakes.cell("source"), fakes.resources(make_method=hooked))
+    assert record.metrics["clean_R@1_after"] < record.metrics["clean_R@1_before"]
+
+
+def test_a_log_does_not_stand_for_what_is_not_measured_of_clean_queries() -> None:
+    class Logs(fakes.Source):
+        def step(self, queries: Tensor) -> StepOutput:
+            return replace(super().step(queries), log={"coverage": 1.0, "own": 2.0})
+
+    shared = fakes.resources(make_method=lambda spec, setup: Logs(setup))
+    record, _ = run_cell(fakes.cell(shift=ShiftSpec("none", 0)), shared)
+    assert "coverage" not in record.probes
+    assert record.probes["own"] == 2.0
+
+
 def test_same_seed_same_ranks_other_seed_other_stream() -> None:
     shared = fakes.resources()
     for method in ("source", "trained", "random"):
@@ -171,12 +194,12 @@ def test_cells_share_gallery_queries_and_clean_recall() -> None:
     shared = fakes.resources(load_data=load_data, load_backbone=lambda spec: backbone)
     run_cell(fakes.cell("source"), shared)
     assert backbone.encoded.count("text") == 2  # 60 texts in blocks of 32
-    assert backbone.encoded.count("image") == 2  # the clean recall before, of 30
+    assert backbone.encoded.count("image") == 3  # the clean recall before, of 30; one to compare
     assert backbone.preprocessed == 60  # shifted and clean
     run_cell(fakes.cell("trained"), shared)
-    assert (len(backbone.encoded), backbone.preprocessed, loaded) == (4, 60, ["fake"])
+    assert (len(backbone.encoded), backbone.preprocessed, loaded) == (5, 60, ["fake"])
     run_cell(fakes.cell("source", seed=1), shared)
-    assert (len(backbone.encoded), backbone.preprocessed) == (4, 90)
+    assert (len(backbone.encoded), backbone.preprocessed) == (6, 90)
 
 
 def test_a_small_cache_changes_nothing_but_work(monkeypatch: pytest.MonkeyPatch) -> None:

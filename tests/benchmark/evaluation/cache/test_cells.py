@@ -248,7 +248,7 @@ def test_other_weights_precision_or_threads_are_other_entries(tmp_path: Path) ->
         run_cell(cell("source", "image"), shared)
     finally:
         torch.set_num_threads(threads)
-    assert len(backbone.encoded) == 3
+    assert len(backbone.encoded) == 4
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
@@ -256,7 +256,7 @@ def test_other_weights_precision_or_threads_are_other_entries(tmp_path: Path) ->
         run_cell(cell("source", "image"), shared)
     finally:
         torch.set_float32_matmul_precision(precision)
-    assert len(backbone.encoded) == 3
+    assert len(backbone.encoded) == 4
 
 
 def test_inputs_of_code_that_cannot_be_found_are_not_kept(
