@@ -51,12 +51,17 @@ $(error 'make $(GOALS)' does not take $(SURPLUS)$(addprefix ; did you mean ,$(NE
   lists what targets take; a variable for another program stands before make: NAME=value make ...))
 endif
 
+# Other programs export names such as DATA and SEED too: what comes from there is said.
+FROM_SHELL := $(strip $(foreach name,$(filter-out $(ALWAYS_TAKEN),$(TAKEN)),$(if \
+  $(filter environment,$(firstword $(origin $(name)))),$(name))))
+$(if $(FROM_SHELL),$(warning from the environment: $(FROM_SHELL) (unset what is not meant)))
+
 # Nothing in a value is expanded by make either: each becomes plain text before anything reads it.
 $(foreach name,$(TEXTS),$(if $(filter-out undefined,$(origin $(name))),$(eval \
   override $(name) := $$(subst $$(newline), ,$$(value $(name))))))
 VENV ?= .venv
 TEST_WORKERS ?= 2
-$(foreach sign,; | & < > ( ) : % = ' " ` \ * ?,$(if $(findstring $(sign),$(VENV)),$(error \
+$(foreach sign,; | & < > ( ) : % = ' " ` \ * ? ~,$(if $(findstring $(sign),$(VENV)),$(error \
   VENV is a folder without blanks and signs such as $(sign): $(VENV))))
 $(if $(findstring $$,$(VENV))$(word 2,$(VENV)),$(error VENV is a folder without blanks and $$: $(VENV)))
 PY := $(VENV)/bin/python

@@ -112,6 +112,7 @@ def test_nothing_in_the_flags_of_tests_is_run(tmp_path, environment, name):
         (["bench", "VENV=a b"], "VENV is a folder without blanks"),
         (["bench", "VENV=$(shell touch ran)"], "VENV is a folder without blanks"),
         (["bench", "VENV=a;b"], "VENV is a folder without blanks"),
+        (["bench", "VENV=~/x"], "VENV is a folder without blanks"),
     ],
 )
 def test_what_a_target_does_not_take_is_refused(words, message):
@@ -120,6 +121,13 @@ def test_what_a_target_does_not_take_is_refused(words, message):
     assert message in " ".join(done.stderr.split())
     assert done.stdout == ""
     assert not (ROOT / "ran").exists()
+
+
+def test_what_comes_from_the_environment_is_said(monkeypatch):
+    assert call("-n", "bench", "CACHE=off").stderr == ""
+    monkeypatch.setenv("CACHE", "/data")
+    assert "from the environment: CACHE (unset" in call("-n", "bench").stderr
+    assert call("-n", "bench", "CACHE=off").stderr == ""
 
 
 def test_variables_for_other_programs_pass():

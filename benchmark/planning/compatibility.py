@@ -84,7 +84,7 @@ def check_model(backbone: BackboneSpec) -> None:
     known = open_clip_models()
     if known and name not in known:
         raise UnknownNameError(
-            f"unknown open_clip model {name!r}{did_you_mean(name, known)} "
+            f"unknown open_clip model {name!r}{did_you_mean(name, [*BACKBONES.names(), *known])} "
             "(or give a backbone, backbone:model, or local-dir:/path)"
         )
 
