@@ -308,6 +308,8 @@ def check_no_labels(subject: Subject) -> None:
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in collecting]
     assert not needed, f"step asks for more than the queries: {', '.join(needed)}"
     plain, mixed = World(), World()
+    ahead = "wants_stream: it sees queries ahead, and this is the contract of online methods"
+    assert not subject.build(plain).wants_stream, ahead
     order = torch.randperm(GALLERY_SIZE, generator=torch.Generator().manual_seed(3))
     mixed.gallery = plain.gallery[order].clone()
     one = subject.build(plain).step(plain.batches[0]).scores[:, order]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import enum
 import functools
 import re
 import types
@@ -283,6 +284,10 @@ def from_text(kind: Any) -> Any:
     if origin is tuple:
         inner = _TUPLE[tuple(part if part is ... else from_text(part) for part in parts)]
         return Annotated[inner, Strict(False), BeforeValidator(at_commas)]
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        texts = {text: one for one in kind for text in (one.name, str(one.value))}
+        member = BeforeValidator(lambda v: v if isinstance(v, kind) else texts.get(str(v), v))
+        return Annotated[expecting(" or ".join(repr(one.value) for one in kind), kind), member]
     words: Mapping[str, Any] = _WORDS.get(kind, {})
     if origin is Literal:
         words = {str(choice): choice for choice in parts}

@@ -222,11 +222,6 @@ def checked(data: RetrievalSet) -> RetrievalSet:
         raise DataError(f"benchmark {data.name!r}: {wrong}")
     if not len(data.queries):
         raise DataError(f"benchmark {data.name!r} has no queries")
-    if len(data.relevance) != len(data.queries) or len(data.groups) != len(data.queries):
-        raise DataError(
-            f"benchmark {data.name!r} has {len(data.queries)} queries, but answers for "
-            f"{len(data.relevance)} and groups for {len(data.groups)}"
-        )
     if not data.labelled:
         if len(data.gallery) < 2:
             raise DataError(
@@ -257,11 +252,16 @@ def _malformed(data: RetrievalSet) -> str:
                 f"{side} is a {type(items).__name__}; expected items with ids, such as "
                 "Texts(ids, texts)"
             )
-    groups = np.asarray(data.groups)
-    if groups.ndim != 1 or groups.dtype.kind not in "iu":
-        return (
-            f"groups of the queries are {groups.dtype}, shape {groups.shape}; expected (Q,) int64"
-        )
+        if len(items.ids) != len(items):
+            return f"{side} are {len(items)} items with {len(items.ids)} ids"
+    count, size, parts = len(data.queries), len(data.gallery), data.sections
+    for name, numbers in {"groups": data.groups, **data.group_keys}.items():
+        groups = np.asarray(numbers)
+        if groups.shape != (count,) or groups.dtype.kind not in "iu":
+            what = f"are {groups.dtype}, shape {groups.shape}; expected ({count},) int64"
+            return f"{name} of the queries {what}"
+    if parts and (parts.of_query.shape != (count,) or parts.bounds[-1] != size):
+        return f"its sections are not those of {count} queries and {size} items"
     for name in ("relevance", "excluded", "subset"):
         found = getattr(data, name)
         if found is None and name != "relevance":
@@ -271,14 +271,21 @@ def _malformed(data: RetrievalSet) -> str:
                 f"{name} is a {type(found).__name__}; expected a Relevance, such as "
                 "Relevance.from_lists([[0], [2, 5]])"
             )
-        if wrong := _unsound(found, len(data.gallery)):
+        if wrong := _unsound(found, size):
             return f"{name} {wrong}"
-    if data.excluded is not None:
-        answers, excluded = (
-            part.pairs(len(data.gallery)) for part in (data.relevance, data.excluded)
-        )
-        if np.isin(excluded, answers).any():
-            return "an item that answers a query is excluded from its ranking"
+        if len(found) != count:
+            return f"{name} speaks of {len(found)} queries; there are {count}"
+        if parts is not None:
+            own = np.repeat(parts.of_query, np.diff(found.offsets))
+            if (np.searchsorted(parts.bounds, found.indices, side="right") - 1 != own).any():
+                return f"{name} names an item of another section than its query's"
+    answers = data.relevance.pairs(size)
+    if data.excluded is not None and np.isin(data.excluded.pairs(size), answers).any():
+        return "an item that answers a query is excluded from its ranking"
+    if data.subset is not None:
+        among = data.subset.pairs(size)
+        if len(np.unique(among[np.isin(among, answers)] // size)) < count:
+            return "subset lacks every answer of some query; expected at least one"
     cuts: Any = data.recall_at
     if not isinstance(cuts, tuple) or cuts[:1] != (1,) or any(type(k) is not int for k in cuts):
         return f"recall_at is {cuts!r}; expected whole numbers from 1 on, such as (1, 5, 10)"

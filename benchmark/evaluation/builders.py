@@ -42,6 +42,7 @@ from benchmark.errors import ConfigError, PluginError, QueryShiftError, reason_o
 from benchmark.evaluation.cache import DIGESTS, DiskCache
 from benchmark.evaluation.resources import Resources
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, METHODS, SHIFTS, Registry
+from methods.base import Method, MethodError, Setup
 from shifts import digests
 
 if TYPE_CHECKING:
@@ -212,7 +213,16 @@ def _made(registry: Registry, spec: MethodSpec | ShiftSpec, *given: Any) -> Any:
     return kind(*given, options)
 
 
-_make_method = functools.partial(_made, METHODS)
+def _make_method(spec: MethodSpec, setup: Setup) -> Method:
+    method: Method = _made(METHODS, spec, setup)
+    if method.wants_stream and "transductive" not in spec.label:
+        raise MethodError(
+            f"method {spec.name!r} sees queries ahead (wants_stream), as its name in tables must "
+            "say: put 'transductive' into it, or use the option bank='transductive'"
+        )
+    return method
+
+
 _make_shift = functools.partial(_made, SHIFTS)
 
 

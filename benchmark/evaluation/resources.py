@@ -141,7 +141,7 @@ class Resources:
                 hashes.append(self.ready_made(cell, spec).fingerprint)
             elif spec.name != CLEAN:
                 with suppress(Exception, SystemExit):  # the cell's own run says it: no result
-                    hashes.append(self.make_shift(spec).fingerprint)
+                    hashes.append(str(self.make_shift(spec).fingerprint or ""))
         return "+".join(filter(None, hashes))
 
     def ready_made(self, cell: Cell, spec: ShiftSpec) -> ReadyMade:

@@ -12,7 +12,7 @@ from torch import nn
 
 import queryshift
 from benchmark.data.media import ImageFiles
-from benchmark.data.retrieval import Relevance, RetrievalSet, Texts
+from benchmark.data.retrieval import Relevance, RetrievalSet, Sections, Texts
 from queryshift import AdaptedMethod, MethodCard, QueryShiftError
 from shifts.base import Shift, ShiftCard
 from tests.benchmark.fixtures_own import COLOURS, pixels
@@ -186,7 +186,17 @@ def test_a_set_of_ones_own_and_what_is_wrong_in_one() -> None:
     assert list(done["status"]) == ["done"]
     outside = Relevance.from_lists([[place + 1] for place in range(12)])
     each, twice = (np.arange(13), np.arange(12)), Relevance(2 * np.arange(13), np.arange(24) // 2)
+    parts, first = (
+        Sections(("a", "b"), np.arange(12) // 6, np.array(b)) for b in ([0, 6, 12], [0, 6, 9])
+    )
+    other = Relevance(each[0], np.arange(12)[::-1])
     for wrong, message in (
+        ({"sections": first}, "its sections are not those of 12 queries and 12 items"),
+        ({"sections": parts, "excluded": other}, "excluded names an item of another section"),
+        ({"excluded": Relevance(each[0][:3], each[1][:2])}, "speaks of 2 queries; there are 12"),
+        ({"subset": other}, "subset lacks every answer of some query"),
+        ({"queries": Texts(NAMES[:3], NAMES)}, "queries are 12 items with 3 ids"),
+        ({"group_keys": {"day": np.arange(3)}}, r"day of the queries are int64, shape \(3,\)"),
         ({"relevance": [[place] for place in range(12)]}, "relevance is a list; expected a Relev"),
         ({"relevance": outside}, "names an item outside the gallery of 12"),
         (

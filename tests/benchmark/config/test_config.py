@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import enum
 from typing import Any, Literal
 
 import pytest
@@ -17,6 +18,10 @@ from benchmark.config.validate import check, from_text
 from benchmark.errors import ConfigError, UnknownNameError
 from methods.options import option
 from tests.benchmark.config.fixtures_options import Nothing, Options, resolve
+
+
+class Level(enum.IntEnum):
+    LOW, HIGH = 1, 2
 
 
 def settings(*words: str, **preset) -> BenchConfig:
@@ -170,6 +175,8 @@ def test_no_text_makes_integers_fail_otherwise_than_declared(text):
         ("1,2", tuple[int, ...], (1, 2)),
         ([1, "2"], tuple[int, ...], (1, 2)),
         ("3,x", tuple[int, str], (3, "x")),
+        ("HIGH", Level, Level.HIGH),
+        (2, Level, Level.HIGH),
     ],
 )
 def test_convert(value: Any, hint: Any, expected: Any) -> None:
@@ -193,6 +200,7 @@ def test_convert(value: Any, hint: Any, expected: Any) -> None:
         (5, str),
         (None, int),
         ("c", Literal["a", "b"]),
+        (3, Level),
         (3, tuple[int, ...]),
         ("1,2,3", tuple[int, int]),
         ("x", dict),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import threading
@@ -297,6 +298,19 @@ def test_other_data_are_found_out_and_run(tmp_path, package):
     file_state.state_of_package.cache_clear()
     changed = fakes.resources(load_data=lambda cell: replace(fakes.world(), fingerprint="new"))
     assert identify([CELL], store, changed).waiting == 1
+
+
+def test_the_code_of_a_plugin_is_also_what_lies_beside_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "plug_shift.py").write_text("from plug_table import T\ndef f(): pass")
+    (tmp_path / "plug_table.py").write_text("import plug_deep\nT = 1")
+    (tmp_path / "plug_deep.py").write_text("import plug_shift")
+    function, found = importlib.import_module("plug_shift").f, []
+    for changed in ("unused.py", "plug_deep.py", "unused.py"):
+        (tmp_path / changed).write_text("D = 2")
+        fingerprints._code.cache_clear()
+        found.append(fingerprints.code_of(function))
+    assert found[0] != found[1] == found[2]
 
 
 def test_weights_may_move_to_another_folder():

@@ -24,6 +24,9 @@ def method_cell(name: str, **options: Any) -> Cell:
     return replace(fakes.cell(), method=spec)
 
 
+RESOURCES = functools.partial(fakes.resources, make_method=wiring._make_method)
+
+
 @pytest.mark.parametrize("name", sorted(BUILTINS))
 def test_every_method_runs_a_cell_reproducibly(name: str) -> None:
     runs = [
@@ -138,3 +141,14 @@ def test_a_transductive_bank_is_the_whole_stream() -> None:
     resources.make_method = noted
     record, _ = run_cell(method_cell("inverted_softmax", bank="transductive"), resources)
     assert seen == [record.info["queries"]]
+
+
+class Ahead(METHODS.get("recentre")):
+    wants_stream = True
+
+
+def test_a_method_that_sees_queries_ahead_says_so_in_its_name() -> None:
+    with METHODS.lent("ahead", Ahead), METHODS.lent("transductive-ahead", Ahead):
+        found = [run_cell(method_cell(n), RESOURCES())[0] for n in ("ahead", "transductive-ahead")]
+    assert [record.status for record in found] == [Status.FAILED, Status.DONE]
+    assert "put 'transductive' into it" in found[0].reason
