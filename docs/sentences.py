@@ -47,10 +47,10 @@ def leaders(results: Path) -> str:
     difference = table.critical_difference.iloc[0]
     if pd.isna(difference):
         return f"{text} {datasets} are too few to test whether they differ."
-    near = int((table.average_rank - table.average_rank.iloc[0] <= difference).sum())
+    near = int((table.average_rank - table.average_rank.iloc[0] <= difference).sum()) - 1
     return (
         f"{text} Ranks that differ by less than {difference:.1f} (the critical difference) may be"
-        f" equal, so {near} methods may be as good as the first."
+        f" equal, so {near or 'no'} others may be as good as the first."
     )
 
 

@@ -52,7 +52,7 @@ def test_leaders_are_named_with_what_the_critical_difference_leaves_open(tmp_pat
     said = sentence("leaders", tables(tmp_path))
     assert "`tcr` (1.2), `rest` (1.8) and `source` (3.0)" in said
     assert "less than 1.0 (the critical difference)" in said
-    assert "2 methods may be as good as the first" in said
+    assert "so 1 others may be as good as the first" in said
     said = sentence("leaders", tables(tmp_path, difference=None))
     assert "8 are too few to test whether they differ" in said
 

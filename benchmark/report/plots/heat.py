@@ -23,7 +23,6 @@ HEAT_COLUMNS = 16
 _DIFFERENCE = "R@1 against source (points)\nin brackets: 95 % interval includes 0"
 _GAIN = "R@1 of each method minus that of the unadapted model"
 
-
 _Square = tuple[float, str]
 """A number of a heat map and how it is written."""
 
@@ -108,7 +107,8 @@ def _difference(pool: Pool, metric: str = "R@1") -> _Square | None:
 def _named(pools: Sequence[Pool]) -> str:
     """The colour bar's name for differences."""
     lacking = any(pool.missing for pool in pools if pool.pairs)
-    return _DIFFERENCE + "\n+: cells are missing" * lacking
+    untested = any(pool.headline for pool in pools)
+    return _DIFFERENCE + "\n(tested: only R@1)" * untested + "\n+: cells are missing" * lacking
 
 
 @mpl.rc_context(layout.RC)
