@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Callable
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +275,16 @@ def test_ready_made_queries_are_compared_with_the_clean_ones() -> None:
     shared = fakes.resources(load_ready_made=lambda cell, spec, data: ready)
     cell = fakes.cell(shift=ShiftSpec("fog", 5, {"ready_made": True}))
     assert run(cell, shared).probes["coverage"] == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("letters", ["ab", "etaoin shrdlu"])
+@pytest.mark.parametrize("kept", [0.98, 0.8, 0.3, 0.0])
+def test_long_texts_are_measured_as_difflib_would(letters: str, kept: float) -> None:
+    chance = random.Random(0)
+    before = "".join(chance.choices(letters, k=600))
+    after = "".join(x if chance.random() < kept else chance.choice(["", "a", "xy"]) for x in before)
+    ratio = SequenceMatcher(None, before, after, autojunk=False).ratio()
+    assert sizes(before, after) == {"text": 1.0 - ratio}
 
 
 def test_sizes_by_hand() -> None:
