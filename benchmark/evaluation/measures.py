@@ -159,11 +159,9 @@ def _paired(before: str, after: str, width: int = 16) -> int:
             if place := after.find(letter, start) + 1:
                 total, start = total + 1, place
         return total
-    pieces = ([text[i : i + width] for i in range(len(text) - more)] for text in (before, after))
-    matcher, parts = (
-        SequenceMatcher(None, *pieces, autojunk=False),
-        [(0, len(before), 0, len(after))],
-    )
+    ours, theirs = ([t[i : i + width] for i in range(len(t) - more)] for t in (before, after))
+    matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
+    parts = [(0, len(before), 0, len(after))]
     while parts:
         a, a_end, b, b_end = parts.pop()
         at, to, size = matcher.find_longest_match(a, max(a, a_end - more), b, max(b, b_end - more))

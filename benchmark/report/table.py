@@ -113,11 +113,9 @@ def _table(
     listed = [texts[1](pool) if texts else [] for pool in rows]
     if texts and any(text.plain for found in listed for text in found):
         table.add_column(texts[0], overflow="fold")
-    before = None
+    shifts = _shifts(rows)
     for pool, found in zip(rows, listed, strict=True):
-        # The shift is named on the first row of its block only.
-        shift = _shift(pool) if pool.first.setting != before else Text()
-        before = pool.first.setting
+        shift = Text(shifts.pop(pool.first.setting, ""))  # on the first row of its block only
         name = Text(plain(pool.label), style="dim" if pool.is_source else "")
         shown = [number(pool) if pool.done else Text() for number in numbers.values()]
         last = found if len(table.columns) > 2 + len(numbers) else []
@@ -167,23 +165,27 @@ def _changes(rows: Sequence[Pool]) -> FittedTable:
     table = data_table()
     table.add_column("shift", overflow="fold")
     _add_numbers(table, *(COLUMNS[name].heading for name in ("coverage", "change_size")))
-    shown: set[Setting] = set()
+    shifts = _shifts(rows)
     for pool in rows:
-        if pool.first.setting in shown or not pool.values("probes", "coverage"):
+        if pool.first.setting not in shifts or not pool.values("probes", "coverage"):
             continue
-        shown.add(pool.first.setting)
         style = "red" if pool.mean("probes", "coverage") < LITTLE else ""
         numbers = [_number(pool, name).plain for name in ("coverage", "change_size")]
-        table.add_row(_shift(pool), *(Text(number, style=style) for number in numbers))
+        name = Text(shifts.pop(pool.first.setting))
+        table.add_row(name, *(Text(number, style=style) for number in numbers))
     return table
 
 
-def _shift(pool: Pool) -> Text:
-    """The shift and its severity; says so where it changed nothing."""
-    shift = plain(pool.first.shift).replace("+", " + ")
-    if shift != CLEAN:
-        shift += f" {pool.first.severities}"
-    return Text(f"{shift} ({NOTHING})" if pool.changed_nothing else shift)
+def _shifts(rows: Sequence[Pool]) -> dict[Setting, str]:
+    """Each shift, with what tells it apart; says so where it changed nothing."""
+    shifts = grouped(rows, lambda pool: pool.first.setting)
+    told = told_apart([pools[0].first for pools in shifts.values()], shifts=True)
+    names = {}
+    for (setting, pools), apart in zip(shifts.items(), told, strict=True):
+        name = plain(" · ".join(filter(None, (pools[0].first.named_shift, apart))))
+        nothing = f" ({NOTHING})" if any(pool.changed_nothing for pool in pools) else ""
+        names[setting] = name.replace("+", " + ") + nothing
+    return names
 
 
 def _joined(pool: Pool, sign: str, names: Sequence[str]) -> Text:

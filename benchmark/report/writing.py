@@ -169,7 +169,7 @@ def _warn(results: list[CellResult]) -> None:
 
 NAME = "outputs.json"
 
-VERSION = 5
+VERSION = 6
 """Raised when the same records give other tables or figures within a version of the package."""
 
 Options = Mapping[str, Any]

@@ -106,6 +106,20 @@ def test_benchmarks_of_one_name_are_told_apart(other: dict[str, Any], first: str
     assert "told_apart" not in leaderboard(benchmark_pools(table()))
 
 
+@pytest.mark.parametrize("told", ["version", "grain"])
+def test_two_shifts_of_one_name_are_told_apart(told: str) -> None:
+    results = []
+    for value in (1, 2):
+        facts = {"version": 1, "options": {"grain": 1, "mode": "a"}}
+        facts |= {told: value} if told == "version" else {"options": {"grain": value, "mode": "a"}}
+        for one in table():
+            changed = {**one.record.cell, "shift": {**one.record.cell["shift"], **facts}}
+            record = dataclasses.replace(one.record, key=str(len(results)), cell=changed)
+            results.append(dataclasses.replace(one, record=record))
+    assert all(f"{told} {value}" in printed(results) for value in (1, 2))
+    assert set(by_shift(shift_pools(results))["told_apart"]) == {f"{told} 1", f"{told} 2"}
+
+
 # Hostile names
 
 HOSTILE = [
