@@ -72,7 +72,9 @@ class Result:
             names = ("benchmark", "backbone", "method", "shift", "severity")
             row = {name: getattr(cell, name) for name in names}
             row["stream"] = spec["stream"]["kind"]
-            row |= {name: getattr(cell, name) for name in ("seed", "queries", "gallery")}
+            row |= {
+                name: getattr(cell, name) for name in ("batch_size", "seed", "queries", "gallery")
+            }
             row |= {"status": record.status.value, "reason": record.reason}
             row |= {name: value for part in numbers if done for name, value in part.items()}
             rows.append({**row, "options": dict(spec["method"]["options"]), "key": record.key})
@@ -92,10 +94,10 @@ class Result:
         Args:
             kind: "shifts" (R@1 for each shift), "stream" (along the stream), "severity", "probes",
                 "cost", "forgetting", "angles", "leaderboard" ...: what the run has numbers for.
-            benchmark: which benchmark's, where there are several.
+            benchmark: its name, or a part of it: the figure is of its cells alone.
 
         Raises:
-            ResultsError: no such figure of this run.
+            ResultsError: no such figure or benchmark of this run.
         """
         if any(cell.unlabelled for cell in self.cells):
             raise ResultsError(
@@ -103,13 +105,18 @@ class Result:
                 ".to_frame() or .verdict()"
             )
         from benchmark.report import plots
-        from benchmark.report.plots import layout
 
-        names = []
-        of = layout.slug(benchmark) if benchmark else ""
-        for name, figure in plots.figures(shift_pools(self.cells), benchmark_pools(self.cells)):
-            stem, _, rest = Path(name).stem.partition("_")
-            if stem == kind and of in rest:
+        run = sorted({cell.benchmark for cell in self.cells})
+        of = [benchmark] if benchmark in run else [name for name in run if benchmark in name]
+        if not of:
+            near = did_you_mean(benchmark, run)
+            raise ResultsError(
+                f"there is no benchmark {benchmark!r}{near}; this run has {', '.join(run)}"
+            )
+        cells, names = [cell for cell in self.cells if cell.benchmark in of], []
+        for name, figure in plots.figures(shift_pools(cells), benchmark_pools(cells)):
+            stem = Path(name).stem.partition("_")[0]
+            if stem == kind:
                 # A notebook shows a figure that can write itself, whatever its backend.
                 setattr(figure, "_repr_png_", partial(plots.render, figure))  # noqa: B010
                 return figure

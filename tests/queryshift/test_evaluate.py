@@ -25,6 +25,7 @@ from methods.tiny import World
 from queryshift import QueryShiftError
 from shifts.base import Shift, ShiftCard
 from tests.benchmark.fixtures_own import COLOURS, make_pairs, pixels
+from tests.benchmark.report.cells import invented
 from tests.queryshift.towers import TOWERS, Sharpen
 
 ROOT = Path(benchmark.__file__).resolve().parents[1]
@@ -106,6 +107,15 @@ def test_figures(frame) -> None:
     assert result.plot("severity", "own:data-i2t") is not None
     with pytest.raises(QueryShiftError, match="no figure 'shift'; did you mean 'shifts'"):
         result.plot("shift")
+    with pytest.raises(QueryShiftError, match="no benchmark 'coco'; this run has own:data-i2t"):
+        result.plot("shifts", "coco")
+
+
+def test_the_figure_is_of_the_benchmark_that_is_named() -> None:
+    cells = [invented("source", hits=[1, 0], benchmark=name) for name in ("a-coco", "coco")]
+    result = queryshift.Result(cells)
+    assert result.plot("shifts", "coco").get_suptitle() == "coco"
+    assert result.plot("shifts", "a-c").get_suptitle() == "a-coco"
 
 
 @pytest.mark.parametrize(

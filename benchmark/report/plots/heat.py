@@ -20,7 +20,7 @@ from benchmark.report.style import extent
 HEAT_COLUMNS = 16
 """Widest heat map by shift; with more columns the overview has one row per benchmark."""
 
-_DIFFERENCE = "R@1 against source (points)\nin brackets: 95 % interval includes 0"
+_BRACKETS = "in brackets: 95 % interval includes 0"
 _GAIN = "R@1 of each method minus that of the unadapted model"
 
 _Square = tuple[float, str]
@@ -58,7 +58,8 @@ def heat_map(pools: Sequence[Pool]) -> Figure:
         image = _draw(axis, labels, column, reach)
         axis.set_title(layout.wrapped(title, 7 * len(column) + 3))
     axes[0].set_yticks(range(len(labels)), [layout.shown(name) for name in labels])
-    layout.colour_bar(figure, image, list(axes), _named(compared), aspect=14)
+    layout.colour_bar(figure, image, list(axes), "points", aspect=14)
+    figure.supxlabel(_note(compared), fontsize=7.5, color=layout.QUIET)
     layout.set_title(figure, _GAIN)
     return figure
 
@@ -72,7 +73,7 @@ def benchmark_map(pools: Sequence[Pool]) -> Figure:
         for metric in ("R@1", *pool.headline)
         if (square := _difference(pool, metric)) is not None
     }
-    return _by_benchmark(compared, squares, _named(compared), _GAIN)
+    return _by_benchmark(compared, squares, _GAIN, _note(compared))
 
 
 def forgetting_map(pools: Sequence[Pool]) -> Figure:
@@ -89,9 +90,8 @@ def forgetting_map(pools: Sequence[Pool]) -> Figure:
         for pool in adapting
         if math.isfinite(mean := pool.mean("metrics", "forgetting"))
     }
-    name = "clean R@1 after the stream\nminus before (points)"
     note = f"no change anywhere: {', '.join(still)}" if moved and still else ""
-    return _by_benchmark(adapting, squares, name, "What adapting does to clean queries", note)
+    return _by_benchmark(adapting, squares, "Clean R@1 after the stream minus before", note)
 
 
 def _difference(pool: Pool, metric: str = "R@1") -> _Square | None:
@@ -104,18 +104,17 @@ def _difference(pool: Pool, metric: str = "R@1") -> _Square | None:
     return gain, f"({text})" if found and not found.significant else text
 
 
-def _named(pools: Sequence[Pool]) -> str:
-    """The colour bar's name for differences."""
+def _note(pools: Sequence[Pool]) -> str:
+    """What stands below differences: the colour bar of few rows has no room for it."""
     lacking = any(pool.missing for pool in pools if pool.pairs)
     untested = any(pool.headline for pool in pools)
-    return _DIFFERENCE + "\n(tested: only R@1)" * untested + "\n+: cells are missing" * lacking
+    return _BRACKETS + " (only R@1)" * untested + "; +: cells are missing" * lacking
 
 
 @mpl.rc_context(layout.RC)
 def _by_benchmark(
     pools: Sequence[Pool],
     squares: Mapping[tuple[str, Setting, str], _Square],
-    name: str,
     title: str,
     note: str = "",
 ) -> Figure:
@@ -150,7 +149,7 @@ def _by_benchmark(
         axis.set_yticks(range(len(rows)), [layout.shown(row, 56) for row in rows])
         axis.tick_params(axis="y", labelsize=8.5 if widest <= layout.MANY else 7.5)
         axis.set_title(heading)
-    layout.colour_bar(figure, image, axes, name)
+    layout.colour_bar(figure, image, axes, "points")
     if note:
         figure.supxlabel("\n".join(textwrap.wrap(note, 100)), fontsize=7.5, color=layout.QUIET)
     layout.set_title(figure, title)

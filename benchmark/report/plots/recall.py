@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,12 +211,14 @@ class Line:
         benchmark: its name.
         method: with the options that tell the line from others of the same method.
         points: value of the setting -> R@1 (percent) over the shifts and seeds of all values.
+        runs: these shifts and seeds.
     """
 
     place: str
     benchmark: str
     method: str
     points: Mapping[Any, Interval]
+    runs: Set[tuple[Any, int]]
 
 
 def lines(pools: Sequence[Pool]) -> dict[str, list[Line]]:
@@ -251,12 +253,9 @@ def _lines(cells: Iterable[CellResult], name: str) -> list[Line]:
     found: dict[tuple[str, str, str], list[list[CellResult]]] = {}
     for key, values in by_value.items():
         # Only the (shift, seed) pairs that every value has: other means do not compare.
-        pairs = [{(cell.setting[6:], cell.seed) for cell in own} for own in values.values()]
+        pairs = [{_run(cell) for cell in own} for own in values.values()]
         if len(pairs) > 1 and (common := set.intersection(*pairs)):
-            found[key] = [
-                [cell for cell in own if (cell.setting[6:], cell.seed) in common]
-                for own in values.values()
-            ]
+            found[key] = [[cell for cell in own if _run(cell) in common] for own in values.values()]
     drawn = []
     for key in sorted(found, key=lambda key: (key[0], method_rank(key[1]), key[2])):
         first = found[key][0][0]
@@ -273,8 +272,13 @@ def _lines(cells: Iterable[CellResult], name: str) -> list[Line]:
             at = value if isinstance(value, int | float | str) else canonical(value)
             points[at] = recall_of(same)
         label = f"{first.method} [{told}]" if told else first.method
-        drawn.append(Line(key[0], first.benchmark, label, points))
+        runs = {_run(cell) for cell in found[key][0]}
+        drawn.append(Line(key[0], first.benchmark, label, points, runs))
     return drawn
+
+
+def _run(cell: CellResult) -> tuple[Any, int]:
+    return cell.setting[6:], cell.seed
 
 
 def _settings(cell: CellResult) -> dict[str, Any]:
@@ -295,8 +299,8 @@ def sensitivity(pools: Sequence[Pool], name: str, shown: Sequence[Line]) -> Figu
     """R@1 against the values of a setting, a panel per benchmark and a line per method.
 
     Means over the shifts and seeds that all values of a line have, with 95 % intervals as bands.
-    ``source`` and ``recentre`` are level lines where they do not have the setting. Of more than
-    ``layout.LINES`` methods, the best are drawn.
+    Where ``source`` and ``recentre`` do not have the setting, they are level lines over what all
+    lines of the panel have. Of more than ``layout.LINES`` methods, the best are drawn.
 
     Args:
         pools: ``shift_pools(results)``.
@@ -309,7 +313,10 @@ def sensitivity(pools: Sequence[Pool], name: str, shown: Sequence[Line]) -> Figu
         best[line.method] = max(highest, best.get(line.method, highest))
     labels, note = layout.best_of(best)
     places = {line.place: line.benchmark for line in shown}
-    level = {place: _level(pools, name, place) for place in places} if name != BATCH else {}
+    level = {}
+    for place in places if name != BATCH else ():
+        runs = set.intersection(*(set(line.runs) for line in shown if line.place == place))
+        level[place] = _level(pools, name, place, runs)
     names = [*dict.fromkeys(key for found in level.values() for key in found), *labels]
     looks = layout.looks(names)
     found = {value for line in shown for value in line.points}
@@ -335,14 +342,17 @@ def sensitivity(pools: Sequence[Pool], name: str, shown: Sequence[Line]) -> Figu
     return figure
 
 
-def _level(pools: Sequence[Pool], name: str, place: str) -> dict[str, float]:
+def _level(
+    pools: Sequence[Pool], name: str, place: str, runs: Set[tuple[Any, int]]
+) -> dict[str, float]:
     """R@1 of the methods that have no such option."""
     found = {}
     for method in layout.ALWAYS:
         cells = (cell for pool in pools for cell in pool.done if cell.method == method)
         own = [cell for cell in cells if _place(cell, name) == place]
-        if own and not any(name in cell.options for cell in own):
-            found[method] = recall_of(own).value
+        same = [cell for cell in own if _run(cell) in runs]
+        if same and not any(name in cell.options for cell in own):
+            found[method] = recall_of(same).value
     return found
 
 

@@ -260,4 +260,4 @@ def test_a_method_that_lacks_cells_is_marked():
     assert figure.get_supxlabel() == "+: some of its cells are missing"
     drawn = plots.benchmark_map(benchmark_pools(results))
     assert texts_of(drawn.axes[0]) == ["(+0.0)", "(+0.0+)"]
-    assert drawn.axes[-1].get_ylabel().endswith("+: cells are missing")
+    assert drawn.get_supxlabel().endswith("+: cells are missing")

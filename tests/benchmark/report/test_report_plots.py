@@ -75,10 +75,11 @@ def test_nothing_lies_over_the_legend_or_outside_the_figure(results):
         figure.draw_without_rendering()  # places the texts at the figure's own resolution
         canvas = figure.bbox.padded(2)
         texts = [t for a in figure.axes for t in labels_below(a)] + legend_boxes(figure)
+        texts += [a.yaxis.label.get_window_extent() for a in figure.axes]
         for box in texts:
             assert canvas.x0 <= box.x0, name
             assert box.x1 <= canvas.x1, name
-            assert canvas.y0 <= box.y0, name
+            assert canvas.y0 <= box.y0 <= box.y1 <= canvas.y1, name
         for axis, legend in itertools.product(figure.axes, legend_boxes(figure)):
             if axis.get_visible():
                 assert not axis.bbox.overlaps(legend), name

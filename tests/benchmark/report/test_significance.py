@@ -134,10 +134,8 @@ def test_every_surface_says_the_rule() -> None:
         assert RULE in text
         assert "not corrected for several comparisons" in text
         assert "3 seeds say little about others" in text
-    assert (
-        "in brackets: 95 % interval includes 0"
-        in plots.heat_map(shift_pools(results)).axes[1].get_ylabel()
-    )
+    below = plots.heat_map(shift_pools(results)).get_supxlabel()
+    assert "in brackets: 95 % interval includes 0" in below
 
 
 def test_the_note_says_how_many_stars_chance_would_give() -> None:

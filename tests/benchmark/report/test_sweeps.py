@@ -82,8 +82,11 @@ def test_only_shifts_and_seeds_that_all_values_have_are_compared():
         cell("rest", [0, 0], lr=0.1, shift="snow"),
         cell("rest", [1, 0], lr=0.2),
     ]
+    results += [cell("source", [1, 1]), cell("source", [0, 0], shift="snow")]
     (line,) = lines(shift_pools(results))["lr"]
     assert recalls(line) == {0.1: 100.0, 0.2: 50.0}
+    (axis,) = dict(plots.figures(shift_pools(results)))["sensitivity_lr.png"].axes
+    assert list(axis.lines[0].get_ydata()) == [100.0, 100.0]  # of source, on the same shift
     apart = [cell("rest", [1, 1], lr=0.1), cell("rest", [0, 0], lr=0.2, shift="snow")]
     assert not lines(shift_pools(apart))
 
