@@ -108,7 +108,7 @@ def _note(pools: Sequence[Pool]) -> str:
     """What stands below differences: the colour bar of few rows has no room for it."""
     lacking = any(pool.missing for pool in pools if pool.pairs)
     untested = any(pool.headline for pool in pools)
-    return _BRACKETS + " (only R@1)" * untested + "; +: cells are missing" * lacking
+    return _BRACKETS + "; tested: only R@1" * untested + "\n+: cells are missing" * lacking
 
 
 @mpl.rc_context(layout.RC)
