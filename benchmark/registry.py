@@ -312,9 +312,7 @@ def _found(module: str) -> ModuleSpec | None:
     """Where a module lies; a package is found without importing it."""
     try:
         return importlib.util.find_spec(module)
-    except (
-        ValueError
-    ):  # a script that runs, and what was put into sys.modules by hand, lies nowhere
+    except ValueError:  # a script that runs, or what was put into sys.modules by hand
         return None
 
 

@@ -32,7 +32,8 @@ __all__ = ["CHECKS", "MethodContract", "Subject", "TinyEncoder", "World", "run_c
 
 SETUP_FIELDS = {"encoder", "gallery", "logit_scale", "generator"}
 REORDERED_TOLERANCE = 1e-3
-"""Allowed change of a similarity when the gallery is reordered: summation order, a few updates."""
+"""Allowed change of scores when the gallery is reordered: summation order, a few updates."""
+_ORDER = torch.randperm(GALLERY_SIZE, generator=torch.Generator().manual_seed(3))
 DIVERGING = 1e30
 
 
@@ -241,12 +242,24 @@ def check_gallery_of_one(subject: Subject) -> None:
 
 def check_gallery_change(subject: Subject) -> None:
     """``use_gallery`` between batches: each is scored in the gallery that it was called with."""
-    world = World()
-    galleries = [world.gallery, world.gallery[5:30].clone(), world.gallery]
-    method = subject.build(world)
-    for batch, gallery in zip(world.batches, galleries, strict=False):
-        method.use_gallery(gallery)
-        _check_output(method.step(batch), len(batch), items=len(gallery))
+    last = []
+    for order in (torch.arange(GALLERY_SIZE), _ORDER):
+        world = World()
+        method = subject.build(world)
+        galleries = [world.gallery, world.gallery[5:30].clone(), world.gallery[order]]
+        for batch, gallery in zip(world.batches, galleries, strict=False):
+            method.use_gallery(gallery)
+            output = method.step(batch)
+            _check_output(output, len(batch), items=len(gallery))
+        last.append(output.scores)
+    distance = _moved(*last)
+    assert distance <= REORDERED_TOLERANCE, (
+        f"scores of the third gallery are off by {distance:.3g}: something of the first one is kept"
+    )
+
+
+def _moved(one: Tensor, two: Tensor) -> float:
+    return float((one[:, _ORDER] - two).abs().max() / one.abs().max().clamp(min=1))
 
 
 def check_divergence(subject: Subject) -> None:
@@ -308,13 +321,10 @@ def check_no_labels(subject: Subject) -> None:
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in collecting]
     assert not needed, f"step asks for more than the queries: {', '.join(needed)}"
     plain, mixed = World(), World()
-    ahead = "wants_stream: it sees queries ahead, and this is the contract of online methods"
-    assert not subject.build(plain).wants_stream, ahead
-    order = torch.randperm(GALLERY_SIZE, generator=torch.Generator().manual_seed(3))
-    mixed.gallery = plain.gallery[order].clone()
-    one = subject.build(plain).step(plain.batches[0]).scores[:, order]
-    two = subject.build(mixed).step(mixed.batches[0]).scores
-    distance = float((one - two).abs().max())
+    assert not subject.build(plain).wants_stream, "wants_stream: online methods see nothing ahead"
+    mixed.gallery = plain.gallery[_ORDER].clone()
+    runs = [_stream(subject.build(world), world) for world in (plain, mixed)]
+    distance = max(_moved(*pair) for pair in zip(*runs, strict=True))
     assert distance <= REORDERED_TOLERANCE, (
         f"reordering the gallery changes scores by {distance:.3g}: the order of the items is used"
     )
