@@ -308,12 +308,13 @@ def told_apart(cells: Sequence[CellResult], *, shifts: bool) -> list[str]:
         canonical([*cell.place[:3], cell.stream, *([cell.named_shift] if shifts else [])])
         for cell in cells
     ]
-    rests = [json.loads(cell.setting[-1]) if shifts else {} for cell in cells]
-    values = [rest.pop("options", {}) | rest for rest in rests]
-    keys = sorted({key for of_cell in values for key in of_cell})
+    rests = {cell.setting: json.loads(cell.setting[-1]) if shifts else {} for cell in cells}
+    values = {setting: rest.pop("options", {}) | rest for setting, rest in rests.items()}
+    keys = sorted({key for of_one in values.values() for key in of_one})
+    told = {at: [f"{key} {of_one.get(key)}" for key in keys] for at, of_one in values.items()}
     facts = [
-        [name, *place_facts(cell), *(f"{key} {of_cell.get(key)}" for key in keys)]
-        for name, cell, of_cell in zip(said, cells, values, strict=True)
+        [name, *place_facts(cell), *told[cell.setting]]
+        for name, cell in zip(said, cells, strict=True)
     ]
     names = tell_apart(facts, 1)
     return [name[len(row) + 3 :] for name, row in zip(names, said, strict=True)]
