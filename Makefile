@@ -41,13 +41,19 @@ quote = '$(subst ','\'',$(1))'
 
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 GOALS := $(or $(MAKECMDGOALS),help)
+nearest = $(shell python3 -c 'import difflib, sys; known = {w.lower(): w for w in sys.argv[2:]}; \
+  print(*map(known.get, difflib.get_close_matches(sys.argv[1].lower(), known, 1)))' \
+  $(call quote,$(1)) $(2) 2>/dev/null)
+TARGETS := $(shell sed -n 's/^.PHONY: //p' Makefile)
+STRANGE := $(firstword $(filter-out $(TARGETS) .%,$(GOALS)))
+ifneq ($(STRANGE),)
+$(error make has no target '$(STRANGE)'$(addprefix ; did you mean ,$(call nearest,$(STRANGE),$(TARGETS))) \
+  (make help))
+endif
 TAKEN := $(ALWAYS_TAKEN) $(foreach goal,$(GOALS),$(TAKES_$(goal)))
 SURPLUS := $(firstword $(filter-out $(TAKEN) $(ENVIRONMENT),$(GIVEN)))
-NEAR = $(shell python3 -c 'import difflib, sys; \
-  print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' \
-  $(call quote,$(SURPLUS)) $(TAKEN) 2>/dev/null)
 ifneq ($(SURPLUS),)
-$(error 'make $(GOALS)' does not take $(SURPLUS)$(addprefix ; did you mean ,$(NEAR)) (make help \
+$(error 'make $(GOALS)' does not take $(SURPLUS)$(addprefix ; did you mean ,$(call nearest,$(SURPLUS),$(TAKEN))) (make help \
   lists what targets take; a variable for another program stands before make: NAME=value make ...))
 endif
 
@@ -66,6 +72,9 @@ $(foreach sign,; | & < > ( ) : % = ' " ` \ * ? ~,$(if $(findstring $(sign),$(VEN
 $(if $(findstring $$,$(VENV))$(word 2,$(VENV)),$(error VENV is a folder without blanks and $$: $(VENV)))
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+GONE = $(shell test ! -x $(PY) && { test -L $(PY) || test -e $(STAMP); } && echo yes)
+$(if $(filter-out help clean,$(GOALS)),$(if $(GONE),$(error the Python of $(VENV) is gone: remove \
+  that folder, and make sets it up anew)))
 
 # Adapting allocates and frees the same large blocks on every step. With these two, glibc keeps
 # them instead of handing them back to the kernel and clearing them anew: a third less time.

@@ -87,5 +87,5 @@ BUILTINS |= {
     if target.startswith("shifts.image.")
 }
 
-ALIASES: dict[str, str] = {"gaussian": "gaussian_noise"}
+ALIASES: dict[str, str] = {"gaussian": "gaussian_noise", "clean": "none"}
 """Declared short names; anything else that is not a name is an error."""

@@ -101,6 +101,7 @@ def test_nothing_in_the_flags_of_tests_is_run(tmp_path, environment, name):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["bnch", "METHOD=tcr"], "make has no target 'bnch'; did you mean bench"),
         (["bench", "METHD=tcr"], "'make bench' does not take METHD; did you mean METHOD"),
         (["bench", "method=tcr"], "'make bench' does not take method; did you mean METHOD"),
         (["grid", "SHIFT_OPTION=a=1"], "does not take SHIFT_OPTION; did you mean SHIFT_OPTIONS"),
@@ -139,7 +140,9 @@ def test_targets_take_what_their_commands_have_flags_for():
 
     for target in ("bench", "suite", "grid", "plan", "leaderboard", "claims", "tune"):
         flags = {f for a in subcommand(target).parser()._actions for f in a.option_strings}
-        taken = make("-f", "Makefile", "--eval", f"show: ; @echo $(TAKES_{target})", "show").split()
+        taken = make(
+            "-f", "Makefile", "--eval", f".show: ; @echo $(TAKES_{target})", ".show"
+        ).split()
         assert taken
         given = [f"{name}=a=1" if name.endswith("OPTIONS") else f"{name}=1" for name in taken]
         fixed, words = (
@@ -183,7 +186,7 @@ def test_help_lists_every_public_target():
 
 def test_bench_takes_what_the_help_lists():
     listed = set(re.findall(r"\b[A-Z][A-Z_]+\b", make("help").partition("bench takes")[2]))
-    taken = make("-f", "Makefile", "--eval", "show: ; @echo $(TAKES_bench)", "show").split()
+    taken = make("-f", "Makefile", "--eval", ".show: ; @echo $(TAKES_bench)", ".show").split()
     assert listed - {"METHOD", "SEED", "OPTIONS", "PYTHON", "VENV", "PIP_FLAGS"} <= set(taken)
     assert set(taken) <= listed
 

@@ -186,17 +186,11 @@ class Cache(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         what = "info (what is there) or clear (remove all of it)"
-        parser.add_argument("action", metavar="ACTION", help=what)
+        parser.add_argument("action", metavar="ACTION", choices=_ACTIONS, help=what)
         what = "the cache's folder (default: QUERYSHIFT_CACHE, else ~/.cache/queryshift)"
         parser.add_argument("--cache", metavar="DIR", default="", help=what)
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
-        actions = {"info": _cache_info, "clear": _clear_cache}
-        if args.action not in actions:
-            raise UsageError(
-                f"cache can do {' or '.join(actions)}, not {args.action!r}"
-                f"{did_you_mean(args.action, actions)}"
-            )
         from benchmark.evaluation.builders import disk_cache  # imports torch
 
         cache = disk_cache(args.cache)
@@ -205,7 +199,7 @@ class Cache(Command):
                 "the disk cache is off (QUERYSHIFT_CACHE or QUERYSHIFT_CACHE_BYTES says so); name "
                 "its folder with --cache DIR"
             )
-        return actions[args.action](cache, console)
+        return _ACTIONS[args.action](cache, console)
 
 
 def _cache_info(cache: DiskCache, console: Console) -> int:
@@ -241,6 +235,9 @@ def _clear_cache(cache: DiskCache, console: Console) -> int:
     if left:
         say(console, f"{_entries(left)} could not be removed: the folder is not writable")
     return FAILED if left else OK
+
+
+_ACTIONS = {"info": _cache_info, "clear": _clear_cache}
 
 
 def _entries(number: int) -> str:

@@ -116,6 +116,10 @@ class Parser(argparse.ArgumentParser):
         """Raises what argparse has to complain about, with the way to the help."""
         raise UsageError(f"{message} ({self.prog} --help)")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise unknown("action", value, action.choices, f" ({self.prog} --help)")
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parses everything; an unknown flag is an error with the nearest flags.
 

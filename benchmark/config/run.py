@@ -12,7 +12,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, Strict, StringConstraints
@@ -170,7 +170,7 @@ SLURM: Any = Annotated[
 """Options of Slurm jobs. They end up in a batch script, hence no blanks."""
 
 
-def _setting(kind: Any, default: Any, metavar: str = "WORD") -> Any:
+def _setting(kind: Any, default: Any, metavar: str = "") -> Any:
     given: Any = {"default_factory": dict} if default == {} else {"default": default}
     return field(**given, metadata={"kind": kind, "metavar": metavar})
 
@@ -208,7 +208,7 @@ class BenchConfig:
         preset: option preset: published, mini, or a file written by queryshift tune (default: mini
             for the embedded backbone, else published)
         option: method option; repeatable
-        stream: how queries arrive: single, continual, gradual, mixed, diverse, correlated,
+        stream: how queries arrive: single, arrival, continual, gradual, mixed, diverse, correlated,
             interleaved
         stream_option: option of the stream: domains_per_batch (diverse), group_key, delta
             (correlated); repeatable
@@ -322,7 +322,7 @@ def add_flags(
         if kind is FLAG:
             keywords["action"] = "store_true"
         else:
-            keywords["metavar"] = setting.metadata["metavar"]
+            keywords["metavar"] = setting.metadata["metavar"] or "|".join(get_args(kind))
             keywords["action"] = "append" if kind in (OPTIONS, SLURM) else "store"
         parser.add_argument(flag_of(name), **keywords)
 

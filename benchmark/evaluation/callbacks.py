@@ -217,23 +217,28 @@ def _add(run: Any, group: str, numbers: Mapping[str, float], step: int) -> None:
         run.add_scalar(f"{group}/{key}", value, step)
 
 
+def log_folder(name: str) -> str:
+    """TensorBoard's folder in a word of ``--log``; "" where that is a ``.jsonl`` file.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    folder = name.partition(":")[2] if name.startswith("tensorboard:") else ""
+    if not folder and Path(name).suffix.lower() != ".jsonl":
+        raise ConfigError(
+            f"cannot log to {name!r}; expected a file ending in .jsonl, or tensorboard:FOLDER"
+        )
+    return folder
+
+
 def open_logger(name: str) -> Logger:
     """The logger that a word of ``--log`` means.
 
-    Args:
-        name: a file that ends in ``.jsonl``, or ``tensorboard:FOLDER``.
-
     Raises:
-        ConfigError: neither, a file that cannot be written, a package that is missing.
+        ConfigError: no such place, a file that cannot be written, a package that is missing.
     """
-    kind, _, rest = name.partition(":")
-    if kind == "tensorboard" and rest:
-        return TensorBoard(user_path(rest))
-    if Path(name).suffix.lower() == ".jsonl":
-        return JsonLines(user_path(name))
-    raise ConfigError(
-        f"cannot log to {name!r}; expected a file ending in .jsonl, or tensorboard:FOLDER"
-    )
+    folder = log_folder(name)
+    return TensorBoard(user_path(folder)) if folder else JsonLines(user_path(name))
 
 
 @contextmanager

@@ -38,9 +38,10 @@ from benchmark.config.run import KINDS, BenchConfig, Traced, from_file, from_fla
 from benchmark.config.validate import check, kinds_of, mapping, named
 from benchmark.data.card import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
+from benchmark.evaluation.callbacks import log_folder
 from benchmark.evaluation.stream import MIXING, check_kind, check_stream
 from benchmark.planning.compatibility import ALL, facts, load_suite, why_not
-from benchmark.registry import BACKBONES, METHODS, SHIFTS
+from benchmark.registry import BACKBONES, BUILTIN, METHODS, SHIFTS
 from shifts.base import ShiftError
 
 OWN_BACKBONE = "default"
@@ -64,6 +65,7 @@ def _shift(name: str) -> str:
 
 SETTINGS: dict[str, Any] = {
     **KINDS,
+    "log": names(log_folder),
     "method": names(unless(ALL, METHODS.resolve)),
     "shift": names(unless(ALL, _shift)),
     "stream": names(check_kind),
@@ -270,7 +272,8 @@ def shift_specs(
 ) -> list[tuple[ShiftSpec, str]]:
     """The shifts at each severity, with the benchmark's options resolved.
 
-    With them the reason why one cannot hit the benchmark's queries or has no such severity, or "".
+    With them the reason why one cannot hit the benchmark's queries, has no such severity or lacks
+    its files (``frost``), or "".
     """
     found: list[tuple[ShiftSpec, str]] = []
     for name in names:
@@ -292,6 +295,8 @@ def shift_specs(
             problem = unfit
             try:
                 kind.check_severity(severity)
+                if not unfit and SHIFTS.origin(name) == BUILTIN:  # a plugin's may load a model
+                    kind(kind.Options(**parse(kind.Options, values, f"shift {name!r}")))
             except ShiftError as error:
                 problem = unfit or str(error)
             found.append((ShiftSpec(name, severity, values, kind.card.version), problem))

@@ -92,6 +92,7 @@ def test_every_command_has_help_with_examples(call, command):
         (("bench", "--stream", "divrese"), "'divrese' does not exist; did you mean 'diverse'"),
         ((*KEYED, "--stream-option=group_key=imag"), "no group key 'imag'; did you mean 'image'"),
         (("bench", "--stream", "mixed", "--shift", "gaussian,ocr"), "'ocr' works on text queries"),
+        (("bench", "--shift", "frost"), "'frost' needs photographs and was given no folder"),
         (("bench", "--severity", "6"), "has no severity 6; it has 1, 2, 3, 4, 5"),
         (("bench", "--device", "gpu"), "expected cpu, cuda, cuda:N or auto"),
         (("bench", "--suite", "paper", "--benchmark", "toy-image"), "is in suite 'toy'"),

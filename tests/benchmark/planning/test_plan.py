@@ -182,7 +182,7 @@ def test_a_shift_option_that_no_shift_has():
 
 
 def test_clean_queries_have_severity_0_whatever_is_asked():
-    cells = planned(shift=("none", "gaussian"), severity=(3,))
+    cells = planned(shift=("clean", "gaussian"), severity=(3,))
     assert {(c.shift.name, c.shift.severity) for c in cells} == {("none", 0), ("gaussian_noise", 3)}
 
 
