@@ -27,6 +27,7 @@ from benchmark.report.results import (
     canonical,
     method_rank,
     most_shifted,
+    told_apart,
     variant_labels,
     warnings,
 )
@@ -334,17 +335,29 @@ def note(pool: Pool) -> str:
     return "; ".join(notes)
 
 
+def _doubled(results: Sequence[CellResult]) -> list[str]:
+    """A line for each shift that a benchmark has in several versions or with several options."""
+    found: dict[tuple[Setting, str], list[str]] = defaultdict(list)
+    single = (r for r in results if not r.record.cell.get("stream", {}).get("domains"))
+    cells = [*{r.setting: r for r in single if r.shift != CLEAN}.values()]
+    for one, facts in zip(cells, told_apart(cells, shifts=True), strict=True):
+        found[one.place, one.where].append(facts)
+    return [
+        f"{where}: {len(facts)} shifts of this name ({'; '.join(sorted(facts))}), and means count "
+        "each; for one alone use another --out"
+        for (_, where), facts in found.items()
+        if len(facts) > 1
+    ]
+
+
 def problems(results: Iterable[CellResult]) -> list[str]:
     """What a reader must know before trusting the numbers, one line each, in a fixed order.
 
-    Names shifts that change few queries or none, methods whose options were chosen on the queries
-    that they are judged on, cells without a source cell, cells whose queries do not match their
-    source's, numbers that are not finite, methods that never updated a weight or collapsed,
-    finished cells without numbers per query, and cells that did not finish.
+    Of shifts, options, missing sources, and of what did not finish, adapt or give finite numbers.
     """
     ordered = prepare(results)
     sources = {(r.setting, r.seed): r for r in ordered if r.method == SOURCE and r.done}
-    lines = warnings(ordered)
+    lines = [*warnings(ordered), *_doubled(ordered)]
     fitted = {
         f"{own} / {result.method}": None
         for result in ordered

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.cell import ShiftSpec
 from benchmark.report.boards import boards, latex, markdown
 from benchmark.report.frames import by_shift, leaderboard, rankings
 from benchmark.report.html.data import page_data
@@ -22,7 +23,9 @@ from tests.benchmark.report.test_report import cell, printed
 HALF, ALL = [1, 0], [1, 1]
 
 
-def shifted(shift: str, coverage: float, hits: Any = HALF, **more: Any) -> list[CellResult]:
+def shifted(
+    shift: str | ShiftSpec, coverage: float, hits: Any = HALF, **more: Any
+) -> list[CellResult]:
     probes = {"coverage": coverage, "change_size": coverage / 10, **more.pop("probes", {})}
     return [cell(method, shift, hits=hits, probes=probes, **more) for method in ("source", "tent")]
 
@@ -83,6 +86,15 @@ def _has_text(artist: Any) -> bool:
 def test_warnings(results: list[CellResult], expected: list[str]) -> None:
     told = [line for line in problems(results) if "robustness" in line]
     assert [line.partition(";")[0] for line in told] == expected
+
+
+def test_a_shift_in_two_versions_is_said_to_count_twice() -> None:
+    one, other = (shifted(ShiftSpec("fog", 5, version=n), 90.0) for n in (1, 2))
+    assert not problems(one)
+    (line,) = problems([*one, *other])
+    assert line.startswith(
+        "mini-coco-c-image / fog 5: 2 shifts of this name (version 1; version 2)"
+    )
 
 
 def test_clean_cells_and_results_without_coverage_are_not_accused() -> None:
