@@ -30,6 +30,9 @@ from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of,
 from shifts.base import Audio
 
 CONFIG_FILE = "config.json"
+ADAPTER_FILE = "adapter_config.json"
+_IN_A_LAYER = re.compile(r"^(text|vision|audio)_model\..*\.(\d+|lora_\w+)\..*(weight|bias)$")
+"""Names of weights that are part of a tower's numbered layers, or of an adapter in a tower."""
 LONGEST_TEXT = 256
 """Tokens of a text at most, where a model would take more."""
 
@@ -66,6 +69,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
     what = "models of the form hf: need transformers"
     library = import_extra("transformers", "hf", what, WeightsError)
     library.utils.logging.disable_progress_bar()
+    library.utils.logging.set_verbosity_error()  # its tables of missing keys: said in one line here
     model, config = _read(library, folder)
     media = next(name for name, way in _SIDES.items() if hasattr(model, way))
     item, prepare, own = (
@@ -140,11 +144,21 @@ def _read(library: Any, folder: Path) -> tuple[Any, Any]:
                 "them"
             ) from None
     lacking = sorted(found["missing_keys"]) + [str(k[0]) for k in found["mismatched_keys"]]
+    unknown = sorted(found["unexpected_keys"])
     if lacking:
+        has = f"; the file has {unknown[0]!r}" if unknown else ""
         raise WeightsError(
             f"the weights in {folder} do not fill its {type(model).__name__}: {len(lacking)} "
-            f"entries are missing or of another shape (such as {lacking[0]!r}), and nothing is "
-            "left at random; save the whole model again"
+            f"entries are missing or of another shape (such as {lacking[0]!r}{has}), and nothing "
+            "is left at random; save the whole model again"
+        )
+    # Heads of other tasks, poolers and buffers may be left out; within a layer it changes the rows.
+    inside = [key for key in unknown if _IN_A_LAYER.search(key)]
+    if inside:
+        raise WeightsError(
+            f"the weights in {folder} hold {len(inside)} entries that its {type(model).__name__} "
+            f"has no place for (such as {inside[0]!r}): adapters that are not merged, or a "
+            f"{CONFIG_FILE} of another size; save the whole model again"
         )
     return model.eval(), config
 
@@ -161,6 +175,11 @@ def _folder(source: str) -> Path:
             f"{folder} is a file; expected the folder that it lies in: --model hf:{folder.parent}"
         )
     if folder.is_dir():
+        if (folder / ADAPTER_FILE).is_file():
+            raise WeightsError(
+                f"{folder} holds an adapter ({ADAPTER_FILE}), which is not applied here; merge it: "
+                "model.merge_and_unload().save_pretrained(folder)"
+            )
         if not (folder / CONFIG_FILE).is_file():
             raise WeightsError(
                 f"{folder} has no {CONFIG_FILE}; expected a folder of save_pretrained"
@@ -183,16 +202,21 @@ def _image_inputs(
         return {name: value[0] for name, value in found.items() if name in accepted}
 
     facts = {"processor": stable(processor.to_dict()), "kind": type(processor).__name__}
-    example = own(np.full((64, 64, 3), 127, np.uint8))
+    plain = np.full((64, 64, 3), (90, 127, 180), np.uint8)
+    example = own(plain)
     if transform == "clip":
         return example, own, facts
+    lone = ConfigError(
+        f"the model in {folder} has one image transform, its own ('clip'), not {transform!r}"
+    )
     if set(example) != {"pixel_values"}:
-        raise ConfigError(
-            f"the model in {folder} has one image transform, its own ('clip'), not {transform!r}"
-        )
+        raise lone
     size = tuple(example["pixel_values"].shape[-2:])
-    mean, std = processor.image_mean, processor.image_std
+    mean, std = processor.image_mean or (0.0,), processor.image_std or (1.0,)
     staged = image_transform(transform, {"size": size, "mean": tuple(mean), "std": tuple(std)})
+    # Of one colour the transform must make what the processor does, which may scale otherwise.
+    if not torch.allclose(staged(plain), example["pixel_values"], atol=1e-3):
+        raise lone
     return example, staged, facts
 
 

@@ -254,7 +254,10 @@ def features(model: Any, function: str, inputs: Mapping[str, Tensor]) -> Tensor:
     Raises:
         WeightsError: it gives something else than one row for each input.
     """
-    found = getattr(model, function)(**inputs)
+    try:
+        found = getattr(model, function)(**inputs)
+    except AttributeError as error:  # a tower without the pooler that the function reads
+        raise WeightsError(f"{function} of a {type(model).__name__} fails: {error}") from None
     rows = found if isinstance(found, Tensor) else found.pooler_output
     if not isinstance(rows, Tensor) or rows.ndim != 2:
         shape = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from benchmark.backbones.base import TwoTowers
 from benchmark.backbones.hf import load
@@ -159,8 +161,6 @@ def test_a_processor_that_is_missing(tmp_path: Path) -> None:
 
 
 def test_weights_that_do_not_fill_the_model(tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     folder = save(tmp_path, "clip")
     file = folder / "model.safetensors"
     state = load_file(file)
@@ -173,6 +173,34 @@ def test_weights_that_do_not_fill_the_model(tmp_path: Path) -> None:
     file.write_bytes(b"x")
     with pytest.raises(WeightsError, match="cannot be loaded"):
         loaded(folder)
+
+
+def test_adapters_that_would_be_left_out(tmp_path: Path) -> None:
+    folder = save(tmp_path, "clip")
+    weights = load_file(folder / "model.safetensors")
+    layer = "vision_model.encoder.layers.0.self_attn.q_proj"
+    for name, refused in (
+        ("classifier.weight", False),
+        ("vision_model.embeddings.position_ids", False),
+        (f"{layer}.lora_A.weight", True),
+        ("text_model.encoder.layers.9.mlp.fc1.bias", True),
+    ):
+        save_file(weights | {name: torch.ones(1)}, folder / "model.safetensors", {"format": "pt"})
+        with pytest.raises(WeightsError, match="has no place for") if refused else nullcontext():
+            loaded(folder)
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(WeightsError, match="merge_and_unload"):
+        loaded(folder)
+
+
+def test_a_transform_that_scales_otherwise_than_the_processor(tmp_path: Path) -> None:
+    folder = save(tmp_path, "clip")
+    file = folder / "preprocessor_config.json"
+    for facts, refused in (({"rescale_factor": 1 / 127.5}, True), ({"do_normalize": True}, False)):
+        file.write_text(json.dumps(json.loads(file.read_text()) | facts))
+        with pytest.raises(ConfigError, match="its own") if refused else nullcontext():
+            loaded(folder, transform="resize")
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"rescale_factor": 1 / 255}))
 
 
 def test_places_that_hold_no_model(tmp_path: Path) -> None:
