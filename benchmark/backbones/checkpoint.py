@@ -84,6 +84,19 @@ def find_weights(model: str, pretrained: str) -> tuple[Path, Mapping[str, Any]]:
     )
 
 
+def usual_preprocessing(model: str) -> dict[str, Any]:
+    """The facts of preprocessing that all tags of a name share, for a file of weights alone."""
+    tags = [
+        get_pretrained_cfg(model, tag) for tag in open_clip.list_pretrained_tags_by_model(model)
+    ]
+    return {
+        key: value
+        for key, value in (tags[0] if tags else {}).items()
+        if key in ("mean", "std", "interpolation", "resize_mode")
+        and all(tag.get(key) == value for tag in tags)
+    }
+
+
 def weights_in(folder: Path, names: Sequence[str]) -> Path:
     """The first of these files that a folder has.
 

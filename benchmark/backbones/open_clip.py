@@ -123,7 +123,8 @@ def _named(spec: BackboneSpec) -> _Found:
         config, name = _known(spec.model), spec.model.replace("/", "-")
         file, tag = checkpoint.find_weights(name, spec.pretrained)
         checkpoint.refuse_activation_mismatch(name, file, bool(config.get("quick_gelu")), tag)
-        return _Found(name, config, config, file, part, tag)
+        preprocess = tag or checkpoint.usual_preprocessing(name)
+        return _Found(name, config, config, file, part, preprocess)
     if not folder.is_dir():
         raise WeightsError(
             f"there is no model folder {folder}; expected a folder with {CONFIG_FILE} "

@@ -3,13 +3,16 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
+from open_clip.transform import PreprocessCfg
 from safetensors.torch import save_file
 
+from benchmark.backbones.checkpoint import usual_preprocessing
 from benchmark.backbones.open_clip import build_model, load
 from benchmark.backbones.towers import OpenClipBackbone
 from benchmark.cell import BackboneSpec
@@ -72,6 +75,15 @@ def test_named_model_with_a_local_file(tmp_path: Path, named_model: str) -> None
     one = load(spec)
     two = load(BackboneSpec("open_clip", named_model, str(tmp_path / "w.pt")))
     assert (one.name, one.fingerprint) == ("toy-clip", two.fingerprint)
+
+
+def test_a_file_is_prepared_as_the_tags_of_its_name_say() -> None:
+    """SigLIP and MobileCLIP are not normalised as CLIP is; names of plain CLIP stay as they were."""
+    assert usual_preprocessing("ViT-B-16-SigLIP")["mean"] == (0.5, 0.5, 0.5)
+    assert usual_preprocessing("MobileCLIP-S1")["std"] == (1.0, 1.0, 1.0)
+    plain = asdict(PreprocessCfg())
+    assert usual_preprocessing("ViT-B-32").items() <= plain.items()
+    assert "mean" not in usual_preprocessing("ViT-L-14")  # its tags differ
 
 
 def test_half_precision_file_is_used_in_float32(tmp_path: Path, folder: Path) -> None:
