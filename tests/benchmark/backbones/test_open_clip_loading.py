@@ -78,7 +78,7 @@ def test_named_model_with_a_local_file(tmp_path: Path, named_model: str) -> None
 
 
 def test_a_file_is_prepared_as_the_tags_of_its_name_say() -> None:
-    """SigLIP and MobileCLIP are not normalised as CLIP is; names of plain CLIP stay as they were."""
+    """SigLIP and MobileCLIP are not normalised as CLIP is; names of CLIP stay as they were."""
     assert usual_preprocessing("ViT-B-16-SigLIP")["mean"] == (0.5, 0.5, 0.5)
     assert usual_preprocessing("MobileCLIP-S1")["std"] == (1.0, 1.0, 1.0)
     plain = asdict(PreprocessCfg())
