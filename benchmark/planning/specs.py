@@ -291,15 +291,19 @@ def shift_specs(
         by_hand = applicable(kind.Options, config.shift_option)
         own = {**kind.fitting(card.shift_options, by_hand), **by_hand}
         values = complete(kind.Options, own, f"shift {name!r}")
+        lacks = ""
+        if not unfit and SHIFTS.origin(name) == BUILTIN:  # a plugin's may load a model
+            try:
+                kind(kind.Options(**parse(kind.Options, values, f"shift {name!r}")))
+            except ShiftError as error:
+                lacks = str(error)
         for severity in wanted:
             problem = unfit
             try:
                 kind.check_severity(severity)
-                if not unfit and SHIFTS.origin(name) == BUILTIN:  # a plugin's may load a model
-                    kind(kind.Options(**parse(kind.Options, values, f"shift {name!r}")))
             except ShiftError as error:
                 problem = unfit or str(error)
-            found.append((ShiftSpec(name, severity, values, kind.card.version), problem))
+            found.append((ShiftSpec(name, severity, values, kind.card.version), problem or lacks))
     return found
 
 
