@@ -31,8 +31,8 @@ from shifts.base import Audio
 
 CONFIG_FILE = "config.json"
 ADAPTER_FILE = "adapter_config.json"
-_IN_A_LAYER = re.compile(r"^(text|vision|audio)_model\..*\.(\d+|lora_\w+)\..*(weight|bias)$")
-"""Names of weights that are part of a tower's numbered layers, or of an adapter in a tower."""
+_IN_A_LAYER = re.compile(r"^(text|vision|audio)_model\..*\.\d+\..*(weight|bias)$|\.lora_\w+\.")
+"""Names of weights that are part of a tower's numbered layers, or of an adapter anywhere."""
 LONGEST_TEXT = 256
 """Tokens of a text at most, where a model would take more."""
 

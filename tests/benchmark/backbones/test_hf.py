@@ -183,6 +183,7 @@ def test_adapters_that_would_be_left_out(tmp_path: Path) -> None:
         ("classifier.weight", False),
         ("vision_model.embeddings.position_ids", False),
         (f"{layer}.lora_A.weight", True),
+        ("visual_projection.lora_A.default.weight", True),
         ("text_model.encoder.layers.9.mlp.fc1.bias", True),
     ):
         save_file(weights | {name: torch.ones(1)}, folder / "model.safetensors", {"format": "pt"})
