@@ -251,10 +251,7 @@ def applicable(options: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(
-    options: type,
-    values: Mapping[str, Any],
-    owner: str,
-    where: str | Callable[[At], str] = "",
+    options: type, values: Mapping[str, Any], owner: str, where: str | Callable[[At], str] = ""
 ) -> dict[str, Any]:
     """Converts the given values to their fields' types.
 

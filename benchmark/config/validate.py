@@ -33,13 +33,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict, is_typeddict
 
-from benchmark.errors import (
-    ConfigError,
-    QueryShiftError,
-    UnknownNameError,
-    did_you_mean,
-    shown,
-)
+from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean, shown
 
 Place = tuple[str | int, ...]
 """Where in a nest of mappings and lists: keys and positions from the top."""

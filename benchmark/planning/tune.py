@@ -29,14 +29,7 @@ from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import open_table
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.planning.plan import Plan, plan_flags
-from benchmark.planning.search import (
-    Axis,
-    Trial,
-    axes_of,
-    best_trial,
-    next_trials,
-    searched,
-)
+from benchmark.planning.search import Axis, Trial, axes_of, best_trial, next_trials, searched
 from benchmark.registry import BENCHMARKS, METHODS
 
 SUITE = "mini-validation"

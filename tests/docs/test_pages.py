@@ -30,11 +30,7 @@ def pages() -> list[Path]:
         "results/reported/README.md",
         "examples/plugin/README.md",
     )
-    return [
-        *ROOT.glob("*.md"),
-        *(ROOT / "docs").glob("*.md"),
-        *(ROOT / other for other in others),
-    ]
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / other for other in others)]
 
 
 def test_the_catalogue_is_that_of_the_cards() -> None:

@@ -103,7 +103,7 @@ def test_a_gallery_of_equal_items_has_no_gradient_and_is_scored(name: str) -> No
 
 
 SAME_ALONE = {"source", "recentre", "bn_adapt", "tcr-untrained", "hat_vtr"} | {
-    *("inverted_softmax", "qbnorm", "sinkhorn", "whiten", "anchored", "sar"),
+    *("inverted_softmax", "qbnorm", "sinkhorn", "whiten", "anchored", "sar")
 }
 """Methods that score the first query of a stream like the source where it comes alone."""
 

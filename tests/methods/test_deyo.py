@@ -105,11 +105,7 @@ def test_weights_and_scores_of_the_published_loop(kind: str) -> None:
 
     oracle = Oracle(double_world(), loss)
     options = DeyoOptions(
-        lr=1e-2,
-        temperature=TEMPERATURE,
-        entropy_margin=0.9,
-        plpd_margin=0.01,
-        perturbation=kind,
+        lr=1e-2, temperature=TEMPERATURE, entropy_margin=0.9, plpd_margin=0.01, perturbation=kind
     )
     deyo, updates = Deyo(world.setup(), options), 0
     for batch in world.batches:

@@ -47,12 +47,7 @@ FIGURES = (
         "≤ 1.20",
     ),
     Figure("test_overhead.py::test_mini_encoder", "with_forgetting", "… with forgetting", "≤ 1.20"),
-    Figure(
-        "test_overhead.py::test_vit_b_32",
-        "overhead",
-        "… ViT-B/32",
-        "≤ 1.05",
-    ),
+    Figure("test_overhead.py::test_vit_b_32", "overhead", "… ViT-B/32", "≤ 1.05"),
     Figure("test_overhead.py::test_vit_b_32", "with_forgetting", "… with forgetting", "≤ 1.05"),
     Figure(
         "test_cache.py::test_second_method",

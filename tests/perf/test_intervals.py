@@ -36,11 +36,7 @@ def test_all_pairs_over_three_seeds(benchmark) -> None:
     values = np.concatenate([values, values[::-1], np.roll(values, 7, axis=0)])
     seeds = np.repeat([0, 1, 2], QUERIES)
     found = benchmark.pedantic(
-        all_comparisons,
-        (values, np.tile(groups, 3)),
-        {"seeds": seeds},
-        rounds=1,
-        iterations=1,
+        all_comparisons, (values, np.tile(groups, 3)), {"seeds": seeds}, rounds=1, iterations=1
     )
     assert all(pair.low <= pair.difference <= pair.high for pair in found.values())
 

@@ -202,9 +202,7 @@ def test_sample_at_whole_pixels_follows_the_border_rule(border: str) -> None:
     plane = np.random.default_rng(2).random((1, 5, 7))
     rows, columns = np.mgrid[-9.0:14, -9.0:16]
     expected = plane[
-        :,
-        border_index(rows.astype(int), 5, border),
-        border_index(columns.astype(int), 7, border),
+        :, border_index(rows.astype(int), 5, border), border_index(columns.astype(int), 7, border)
     ]
     found = sample(plane, np.stack((columns, rows)), border)
     np.testing.assert_allclose(found, expected, atol=1e-12)

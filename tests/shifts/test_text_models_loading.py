@@ -111,8 +111,7 @@ def test_back_translation_needs_the_way_back(world: World, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "option"),
-    [("formal", "model"), ("casual", "adequacy"), ("back_trans", "model_back")],
+    ("name", "option"), [("formal", "model"), ("casual", "adequacy"), ("back_trans", "model_back")]
 )
 def test_a_missing_folder_and_one_without_a_model_are_named(
     name: str, option: str, world: World, tmp_path: Path

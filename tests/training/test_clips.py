@@ -14,16 +14,7 @@ from benchmark.errors import DataError
 from benchmark.mini.clips.backbone import load_weights
 from benchmark.mini.clips.events import RHYTHMS, SHAPES, SIZES, TEXTURES, Clip, Event
 from tests.training.trainers import check_resumed, rates_of, updates_of
-from training.clips import (
-    LABELS,
-    Trainer,
-    TrainingData,
-    draw_chunk,
-    export,
-    looks,
-    owners,
-    present,
-)
+from training.clips import LABELS, Trainer, TrainingData, draw_chunk, export, looks, owners, present
 from training.recipes import ClipRecipe
 from training.run import drawn
 

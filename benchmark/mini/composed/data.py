@@ -8,14 +8,7 @@ import numpy as np
 
 from benchmark.data.datasets.base import ComposedQueries, content_fingerprint
 from benchmark.data.retrieval import Sections
-from benchmark.mini.composed.families import (
-    CATEGORIES,
-    MEMBERS,
-    QUERIES,
-    families,
-    paths,
-    text_of,
-)
+from benchmark.mini.composed.families import CATEGORIES, MEMBERS, QUERIES, families, paths, text_of
 from benchmark.mini.pictures.data import render
 from benchmark.mini.pictures.scenes import Scene
 from benchmark.mini.worlds.drawn import Drawn, item_generator, loader, numbered

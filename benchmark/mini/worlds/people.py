@@ -11,13 +11,7 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from benchmark.mini.pictures.data import (
-    background,
-    coverage_of,
-    paint,
-    pattern_of,
-    second_tone,
-)
+from benchmark.mini.pictures.data import background, coverage_of, paint, pattern_of, second_tone
 from benchmark.mini.pictures.scenes import (
     COLOUR_WORDS,
     COLOURS,

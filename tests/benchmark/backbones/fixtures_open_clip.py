@@ -22,13 +22,7 @@ MERGES = 300
 VOCABULARY = 512 + MERGES + 2
 CONFIG: dict[str, Any] = {
     "embed_dim": 16,
-    "vision_cfg": {
-        "image_size": 32,
-        "layers": 2,
-        "width": 32,
-        "head_width": 16,
-        "patch_size": 8,
-    },
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {
         "context_length": 20,
         "vocab_size": VOCABULARY,

@@ -226,9 +226,7 @@ def test_positions_of_another_image_size_are_resized_bicubic(folder: Path, tmp_p
     torch.testing.assert_close(found[0, :, 0].detach(), expected)
 
 
-def test_the_port_has_no_temperature_so_its_start_value_is_given(
-    backbone: TwoTowers,
-) -> None:
+def test_the_port_has_no_temperature_so_its_start_value_is_given(backbone: TwoTowers) -> None:
     assert backbone.logit_scale == pytest.approx(math.exp(2.6592))
     assert backbone.logit_scale == pytest.approx(1 / 0.07, rel=1e-3)
 

@@ -184,9 +184,7 @@ def test_the_last_block_is_the_shared_one(backbone: TwoTowers) -> None:
 # Inputs
 
 
-def test_an_audio_input_is_resampled_padded_and_then_normalised(
-    backbone: TwoTowers,
-) -> None:
+def test_an_audio_input_is_resampled_padded_and_then_normalised(backbone: TwoTowers) -> None:
     prepare = backbone.preprocess("audio")
     padding, silence = 5.081 / 4.4849, (np.log(2.0**-23) + 5.081) / 4.4849
     silent = prepare(Audio(np.zeros(4_400, np.float32), 16_000))

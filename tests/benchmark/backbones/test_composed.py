@@ -94,10 +94,7 @@ def test_the_last_blocks_of_both_towers_are_found(backbone: ComposedBackbone) ->
     last = select_parameters(backbone.query_encoder("composed"), "last-block")
     assert {
         name.partition("resblocks.")[0] + name.partition("resblocks.")[2][0] for name in last
-    } == {
-        "image.visual.transformer.1",
-        "text.transformer.1",
-    }
+    } == {"image.visual.transformer.1", "text.transformer.1"}
 
 
 def test_the_texts_of_a_batch_are_cut(backbone: ComposedBackbone) -> None:

@@ -107,9 +107,7 @@ def test_scalars_of_the_librarys_own_sizes() -> None:
     assert counts == {"audio": 35_584, "video": 140_032}
 
 
-def test_on_a_cpu_the_codec_computes_in_float32_also_under_autocast(
-    backbone: TwoTowers,
-) -> None:
+def test_on_a_cpu_the_codec_computes_in_float32_also_under_autocast(backbone: TwoTowers) -> None:
     """Some CPUs compute its strided convolutions of few channels wrong in bfloat16."""
     tower: Any = backbone.query_encoder("audio")
     seen: list[Tensor] = []

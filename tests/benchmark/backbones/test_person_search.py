@@ -33,13 +33,7 @@ CONFIG: dict[str, Any] = {
         "head_width": 64,
         "patch_size": 32,
     },
-    "text_cfg": {
-        "context_length": 77,
-        "vocab_size": 49408,
-        "width": 64,
-        "heads": 1,
-        "layers": 1,
-    },
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1},
 }
 TEXTS = ["A woman in a green coat.", "He walks, with a red cap &amp; jeans", ""]
 

@@ -233,10 +233,7 @@ def test_a_step_that_goes_wrong_fails_its_cell_in_one_line(
     ],
 )
 def test_a_backbone_that_cannot_be_loaded_is_one_line(
-    code: str,
-    said: str,
-    installed: Callable[..., None],
-    capsys: pytest.CaptureFixture[str],
+    code: str, said: str, installed: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     installed(code, "backbone")
     assert main([*BENCH, "--method", "source", "--model", "bad", "--out", "run"]) == 2

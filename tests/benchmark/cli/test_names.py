@@ -51,10 +51,7 @@ def test_shifts_of_a_modality_with_those_that_fit_any(call):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (
-            ("methods", "--modality", "text"),
-            "is for shifts and benchmarks and backbones",
-        ),
+        (("methods", "--modality", "text"), "is for shifts and benchmarks and backbones"),
         (("shifts", "--modality", "txt"), "did you mean 'text'"),
         (("methods", "--trains", "maybe"), "known: no, yes"),
         (("benchmarks", "--suite", "papr"), "did you mean 'paper'"),

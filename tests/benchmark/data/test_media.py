@@ -7,13 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmark.data import media
-from benchmark.data.media import (
-    FrameFiles,
-    ImageFiles,
-    WavFiles,
-    read_audio,
-    read_image,
-)
+from benchmark.data.media import FrameFiles, ImageFiles, WavFiles, read_audio, read_image
 from benchmark.errors import DataError
 from tests.benchmark.fixtures_clips import write_wav
 

@@ -259,8 +259,7 @@ def test_interleaved_queries_are_ranked_in_their_own_gallery() -> None:
     for name, count in (("a", 18), ("b", 12)):
         data = fakes.world(name, count)
         one, own = run_cell(
-            fakes.cell(shift=NOISE, seed=3),
-            resources(load_data=lambda _, data=data: data),
+            fakes.cell(shift=NOISE, seed=3), resources(load_data=lambda _, data=data: data)
         )
         assert record.metrics[f"R@1_{name}"] == pytest.approx(one.metrics["R@1"])
         alone += own["best_rank"].tolist()

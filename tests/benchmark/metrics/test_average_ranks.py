@@ -7,12 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmark.metrics.average_ranks import (
-    MIN_DATASETS,
-    average_ranks,
-    compare_ranks,
-    nemenyi_q,
-)
+from benchmark.metrics.average_ranks import MIN_DATASETS, average_ranks, compare_ranks, nemenyi_q
 
 DEMSAR = [
     [0.763, 0.768, 0.771, 0.798],

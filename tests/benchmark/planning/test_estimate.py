@@ -13,13 +13,7 @@ from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, St
 from benchmark.errors import DataError
 from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.executors import SerialExecutor
-from benchmark.planning.estimate import (
-    Rates,
-    other_runs,
-    outlook,
-    stored_cells,
-    to_run,
-)
+from benchmark.planning.estimate import Rates, other_runs, outlook, stored_cells, to_run
 from benchmark.store.records import StoredCell
 from benchmark.store.run_store import RunStore
 from tests.benchmark import fakes

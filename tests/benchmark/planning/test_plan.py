@@ -92,10 +92,7 @@ def test_which_shifts_run_on_which_benchmarks(settings, expected):
             {"benchmark": ("mini-coco-c-image", "mini-coco-c-text"), "shift": ("contrast",)},
             "'mini-coco-c-text' has text ones; shifts that fit: char_swap",
         ),
-        (
-            {"benchmark": ("base2coco-i2t",), "shift": ("contrast",)},
-            "there nothing is corrupted",
-        ),
+        ({"benchmark": ("base2coco-i2t",), "shift": ("contrast",)}, "there nothing is corrupted"),
         ({"suite": "mini", "benchmark": ("coco-c-image",)}, "is in suite 'paper', not 'mini'"),
         ({"suite": "mini", "benchmark": ("all", "coco-c-image")}, "is in suite 'paper'"),
         ({"benchmark": ("all", "coco")}, "unknown benchmark 'coco'"),

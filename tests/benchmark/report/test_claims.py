@@ -180,7 +180,7 @@ def test_source_is_compared_on_the_cells_that_the_baselines_have() -> None:
     everything = world(good_share, probes=damaged, angle=lambda number: 120.0, after=good_after)
     outside = ("b2", "b3")
     found = claims(
-        [r for r in everything if r.benchmark not in outside or r.method in ("source", "rest")],
+        [r for r in everything if r.benchmark not in outside or r.method in ("source", "rest")]
     )
     online = next(claim for claim in found if claim.id == "online")
     assert {part.estimate.units for part in online.parts} == {2 * QUERIES}

@@ -125,10 +125,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "truncated": lambda path: os.truncate(path.with_suffix(".npz"), 300),
     "empty": lambda path: path.with_suffix(".npz").write_bytes(b""),
     "gone": lambda path: path.with_suffix(".npz").unlink(),
-    "a folder": lambda path: (
-        path.with_suffix(".npz").unlink(),
-        path.with_suffix(".npz").mkdir(),
-    ),
+    "a folder": lambda path: (path.with_suffix(".npz").unlink(), path.with_suffix(".npz").mkdir()),
     "of another cell": lambda path: shutil.copy(
         next(path.parent.glob("*_source_*.npz")), path.with_suffix(".npz")
     ),

@@ -21,12 +21,7 @@ from benchmark.mini.pictures.scenes import (
     outlines,
     silhouettes,
 )
-from benchmark.mini.worlds import (
-    aerial,
-    fashion,
-    people,
-    poster,
-)
+from benchmark.mini.worlds import aerial, fashion, people, poster
 from benchmark.mini.worlds.drawn import SPLITS, Look, World, filmed
 from benchmark.mini.worlds.poster import captions as poster_captions
 
