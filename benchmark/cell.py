@@ -282,7 +282,6 @@ def domain_labels(stream: StreamSpec, data: Mapping[str, Any]) -> list[str]:
     """What the domains of a stream are called: its shifts, or the names that the data have.
 
     Args:
-        stream: the stream.
         data: facts about the data (``RetrievalSet.info``), with ``domains`` where they have some.
     """
     if stream.domains:

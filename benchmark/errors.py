@@ -72,7 +72,6 @@ def import_extra(
     """An optional library, imported now.
 
     Args:
-        module: what is imported.
         extra: of this package, that brings it.
         what: what needs it, for the message ("logging to tensorboard needs the extra").
         kind: of the error where it is not installed.

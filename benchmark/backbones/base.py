@@ -100,7 +100,6 @@ class TwoTowers:
         name: as shown in tables.
         fingerprint: see ``DualEncoder``.
         logit_scale: see ``DualEncoder``.
-        device: torch device string.
         taken: which entry of a checkpoint the weights were; "" for a plain one.
     """
 
@@ -195,10 +194,6 @@ LARGEST_SCALE = 1e4
 def check_encoder(encoder: object, name: str) -> None:
     """Refuses what a loader must not give.
 
-    Args:
-        encoder: what it gave.
-        name: of the backbone.
-
     Raises:
         WeightsError: no ``DualEncoder``, or one without a name, a fingerprint or a usable scale.
     """
@@ -221,7 +216,6 @@ def checked_rows(rows: object, inputs: Tensor, what: str, width: int = 0) -> Ten
     Where only some have no direction, whoever knows the items names them (see ``check_items``).
 
     Args:
-        rows: what it gave.
         inputs: (B, ...) the batch.
         what: the rows are, for the message.
         width: of the gallery's rows, where it is known.

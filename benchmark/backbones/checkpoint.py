@@ -47,7 +47,6 @@ def find_weights(model: str, pretrained: str) -> tuple[Path, Mapping[str, Any]]:
     """The weight file that ``pretrained`` means for a built-in architecture.
 
     Args:
-        model: open_clip model name.
         pretrained: path of a local file, or one of open_clip's tags, fetched into its cache.
 
     Returns:

@@ -208,7 +208,6 @@ def audio_input(item: object, length: int, hop: int) -> Tensor:
     the number of samples that count.
 
     Args:
-        item: an ``Audio``.
         length: samples at 48 kHz, a multiple of ``hop``.
         hop: samples per token.
 

@@ -160,7 +160,6 @@ class PreciseBackbone:
         """Compares what a fresh query encoder gave with float32, once for each modality.
 
         Args:
-            modality: the queries' modality.
             inputs: the collated inputs of a first batch.
             rows: what an encoder of ``query_encoder`` made of them.
 
@@ -186,7 +185,6 @@ class PreciseEncoder(QueryEncoder):
     Args:
         tower: the tower, its parameters float32; owned from now on.
         dtype: the format of its matrix products.
-        device: torch device string.
     """
 
     def __init__(self, tower: QueryEncoder, dtype: torch.dtype, device: str) -> None:

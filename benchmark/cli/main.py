@@ -68,9 +68,7 @@ def table(
     """A table of values as they are: none is markup; the first column is not wrapped.
 
     Args:
-        columns: headings.
         rows: a value, or a ``Text`` with its style, for each column.
-        title: above it.
         numbers: headings of the columns that hold numbers.
         make: what makes the empty table.
         look: of the table, as rich has it.

@@ -99,10 +99,7 @@ def resolve(
     """A method with the final value of every option, and where the values come from.
 
     Args:
-        method: the method's name.
-        options: its options dataclass.
         preset: "published", the name of a shipped preset file, or the path of one.
-        place: where it runs.
         overrides: options set by hand, as text or typed; they win.
         version: of the method's card.
 
@@ -256,7 +253,6 @@ def parse(
     """Converts the given values to their fields' types.
 
     Args:
-        options: the options dataclass.
         values: option name -> text (``"1e-3"``, ``"true"``) or an already typed value.
         owner: what they are options of, for messages ("method 'tent'").
         where: file and line, as ``validate.check`` takes it.

@@ -47,8 +47,6 @@ def check(
     """A value as its type has it.
 
     Args:
-        kind: the type.
-        value: plain data.
         where: what an error starts with ("--seed"), or what tells it for a place in the value.
         owner: whose options the keys are, for messages ("method 'tent'").
 
@@ -195,7 +193,6 @@ def kinds_of(
     ``minimum`` and ``maximum``.
 
     Args:
-        options: the dataclass.
         names: of the fields; by default all.
         text: whether a value may be given as text, as on a command line.
     """

@@ -95,10 +95,6 @@ def check_data(
 def check_own(source: OwnSource, track: Track) -> Report:
     """Reads everything of a user's own data, decodes every file, and runs nothing.
 
-    Args:
-        source: where the data lie.
-        track: shows progress.
-
     Raises:
         DataError: a table that cannot be read at all.
     """

@@ -71,7 +71,6 @@ def load_retrieval_set(
     """Loads a benchmark's data.
 
     Args:
-        card: the benchmark.
         root: the user's folder of data sets; None for embedded data; of own data the text that
             says where they lie (``OwnSource.text``).
         split: another split than the card's; its counts are not checked.
@@ -150,7 +149,6 @@ def _paths(thing: Any, *, digested: bool = True) -> Iterator[Path]:
     """The paths in the fields of a dataclass and in the sequences that these hold.
 
     Args:
-        thing: where to look.
         digested: look also where the digests of the files lie beside their paths.
     """
     if isinstance(thing, Path):
@@ -200,7 +198,6 @@ def build_pairs(
 
     Args:
         pairs: what a data set's loader returned.
-        name: benchmark id.
         query: ``pairs.modality`` or "text".
         cleaning: "blip" (see ``clean``) or "none".
         max_words: words that BLIP's cleaning keeps.
@@ -250,7 +247,6 @@ def build_clips(pairs: ClipPairs, *, name: str, query: str) -> RetrievalSet:
 
     Args:
         pairs: what a data set's loader returned.
-        name: benchmark id.
         query: "video" or "audio".
     """
     sides = (pairs.videos, pairs.audios)
@@ -302,10 +298,6 @@ def build_composed(queries: ComposedQueries, *, name: str) -> RetrievalSet:
 
     Clusters are the reference pictures: the data set's group key "image" where it
     has one (a picture may be in several galleries), else the gallery's items.
-
-    Args:
-        queries: what a data set's loader returned.
-        name: benchmark id.
     """
     references = np.asarray(queries.references, dtype=np.int64)
     groups = np.asarray(queries.query_groups.get("image", references), dtype=np.int64)

@@ -349,7 +349,6 @@ class LRUCache(Generic[T]):
     """Values by key, the last few of them.
 
     Args:
-        limit: how many.
         dropped: called with a value that has to go, where it must be closed.
     """
 

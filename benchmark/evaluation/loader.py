@@ -202,7 +202,6 @@ class QueryInputs:
     Every item is made on one torch thread, by whichever process.
 
     Args:
-        data: whose items.
         backbone: preprocesses and collates.
         gallery: the gallery's items instead of the queries.
         corruption: what hits a query, by its index; None for one that nothing hits.
@@ -280,7 +279,6 @@ class QueryInputs:
         that it belongs to. Leaving the block ends the workers.
 
         Args:
-            parts: indices of items.
             workers: 0 makes everything in this process.
         """
         missing = list(map(self._missing, parts))
@@ -358,7 +356,6 @@ class QueryInputs:
 
         Args:
             found: ``sizes`` of the change.
-            made: the preprocessed query.
             same: items that count as unchanged.
         """
         if not any(found.values()):  # NaN, of arrays of another shape, is not 0

@@ -186,7 +186,6 @@ class Answers:
     """Ranks of a stream's queries, as they pass.
 
     Args:
-        data: what is retrieved.
         queries: (Q,) index of each query in the retrieval set.
     """
 
@@ -242,7 +241,6 @@ class Candidates:
     """The first candidates of a stream's queries, beside those of the source model.
 
     Args:
-        data: what is retrieved.
         queries: (Q,) index of each query in the retrieval set.
 
     Attributes:
@@ -260,7 +258,6 @@ class Candidates:
         """Notes a batch's candidates.
 
         Args:
-            batch: which queries.
             scores: (B, N) the method's.
             source: (B, N) the source model's.
             copies: equal items of the gallery, which count as one.
@@ -328,7 +325,6 @@ def check_output(output: object, gallery: Tensor, count: int) -> dict[str, float
     """Refuses what a method must not return; gives its log as plain floats.
 
     Args:
-        output: what ``Method.step`` returned.
         gallery: (N, D) what they were scored against.
         count: queries in the batch that it was given.
 

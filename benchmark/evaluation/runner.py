@@ -67,7 +67,6 @@ def run_cell(
     is put back (see ``isolation``).
 
     Args:
-        cell: what to run.
         resources: data, weights and caches; kept for the next cell.
         progress: told of the start and of every batch.
 

@@ -59,7 +59,6 @@ def embed_distinct(
 
     Args:
         embed: (block, ...) collated inputs -> (block, D) rows, each from its own input.
-        inputs: of the items.
         indices: (n,) of the items; at least one.
 
     Returns:
@@ -193,7 +192,6 @@ class Homes:
         all queries keep the keys that they had before there were shares.
 
         Args:
-            cell: whose.
             of: the fingerprint of another set; by default the set is loaded for it.
         """
         if of is None:

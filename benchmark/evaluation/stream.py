@@ -203,7 +203,6 @@ class QueryStream:
     Args:
         count: number of queries, N.
         spec: what kind of stream.
-        seed: run seed.
         groups: (N,) group of each query; for correlated streams and those over real domains.
         sections: (N,) section of each query, where they have galleries of their own.
 

@@ -195,7 +195,6 @@ def identify(
     fingerprints the run's folder holds (see ``Fingerprints``).
 
     Args:
-        cells: what is to be run.
         store: where results are kept; checked for writing.
         resources: loads data and weights.
         again: finished cells are to be run again.
@@ -237,7 +236,6 @@ def run_cells(
 
     Args:
         found: the cells, and what is known of them.
-        executor: who runs them.
         progress: told of the cells that are run.
 
     Returns:
@@ -275,7 +273,6 @@ def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
 
     Args:
         cells: without duplicates.
-        config: says which shard.
 
     Raises:
         ConfigError: there are more shards than cells.
@@ -338,8 +335,6 @@ def make_executor(
 
     Args:
         config: what the user asked for.
-        found: the cells.
-        resources: this process's own.
         factory: makes a worker's resources.
     """
     device = next((cell.backbone.device for cell in found.cells), "cpu")

@@ -61,7 +61,6 @@ class PoolExecutor(Executor, Generic[W]):
     Args:
         factory: makes a worker's resources; a module-level function, since workers import it.
         workers: number of workers at most; by default as many as there is room for.
-        threads: torch threads of each worker.
         time_limit: seconds that a cell may take, loading of its data included.
     """
 

@@ -89,9 +89,7 @@ def draw(cells: Sequence[StoredCell], share: float, seed: int) -> list[StoredCel
     """A random sample of the finished cells, at least one; the same seed draws the same.
 
     Args:
-        cells: of a run.
         share: how much of them, above 0 and at most 1.
-        seed: of the draw.
 
     Returns:
         Cells that share data and streams side by side.
@@ -118,11 +116,9 @@ def verify(
     """Runs cells again, one after the other.
 
     Args:
-        cells: what to run.
         resources: data and weights of this machine.
         config: says where data and weights lie here, and how many threads torch has; by default
             as many as each cell was stored with.
-        device: of this machine.
     """
     config = config or BenchConfig()
     before = torch.get_num_threads()

@@ -56,12 +56,7 @@ def environment_of_children(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 class WorkerContext:
-    """What a worker keeps from cell to cell: its own resources, or why it has none.
-
-    Args:
-        factory: makes the resources.
-        threads: torch threads of this process.
-    """
+    """What a worker keeps from cell to cell: its own resources, or why it has none."""
 
     def __init__(self, factory: Callable[[], Resources], threads: int) -> None:
         torch.set_num_threads(threads)
@@ -109,8 +104,6 @@ def serve(
 
     Args:
         channel: a pipe to the process that hands out cells; recv raises EOFError when it closes.
-        factory: makes the resources.
-        threads: torch threads of this process.
         batches: send the events of single batches too.
     """
     context = WorkerContext(factory, threads)

@@ -50,7 +50,6 @@ def compare_ranks(scores: np.ndarray, *, seed: int = 0) -> RankTest:
 
     Args:
         scores: (N, M) a row per independent data set, a column per method; higher is better.
-        seed: of the permutations.
 
     Raises:
         ValueError: fewer than ``MIN_DATASETS`` data sets or two methods, or numbers that are not

@@ -95,9 +95,7 @@ def rank(
 
     Args:
         scores: (B, N) against the gallery of the queries' section; it is not changed.
-        data: what is retrieved.
         queries: (B,) query indices, all of one section.
-        section: that section.
 
     Raises:
         ValueError: NaN scores or a wrong shape.

@@ -66,7 +66,6 @@ def of_queries(
     Args:
         arrays: ``best_rank`` and ``ap``; ``ndcg``, ``subset_rank``, ``domain`` and ``section``
             where there are such.
-        cut_offs: the ks.
         domains: names of the domains by number.
         sections: names of the sections by number.
     """

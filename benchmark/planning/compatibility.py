@@ -205,7 +205,6 @@ def select(config: BenchConfig, *, strict: bool = True) -> Selection:
     """The benchmarks that are asked for, each with its shifts.
 
     Args:
-        config: the settings.
         strict: each with those shifts that fit it, as flags have it, and one that fits nothing is
             an error; else with all of them, as a grid has it.
 

@@ -80,7 +80,6 @@ def stored_cells(folder: Path, most: int | None = None) -> list[StoredCell]:
     """The finished cells of a run's folder, whose cost is known.
 
     Args:
-        folder: the run's folder.
         most: read so many records at most, of a run that is none of the user's business here: no
             warnings of files that are no good records.
     """
@@ -110,10 +109,7 @@ def to_run(
     machine; what lies elsewhere is taken to be unchanged.
 
     Args:
-        cells: planned.
         stored: the finished cells of the run's folder.
-        known: the folder's fingerprints.
-        resources: loads data and weights.
     """
     texts = PartTexts()
 

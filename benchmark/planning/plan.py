@@ -185,7 +185,6 @@ def _block(settings: Mapping[str, Traced], *, strict: bool) -> Iterator[Planned]
     shifted queries lie side by side.
 
     Args:
-        settings: every setting.
         strict: a shift or stream that cannot be run is an error, not a reason to skip its cells.
 
     Raises:

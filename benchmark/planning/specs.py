@@ -176,7 +176,6 @@ def method_variants(
     """The methods of a block, every variant with its options resolved; ``source`` first.
 
     Args:
-        choices: the methods.
         given: options for all of them; they win over a method's own if they come from a flag.
 
     Returns:

@@ -211,9 +211,7 @@ def write_preset(
     The file of embedded encoders extends the shipped one.
 
     Args:
-        target: the preset file.
         kept: what it says already; methods that were not tuned keep it.
-        found: the finished searches.
         data: name of the validation set.
         how: the size of the searches, in words.
 

@@ -100,7 +100,6 @@ class _Widths:
     """How wide columns are and may become.
 
     Args:
-        table: whose columns.
         console: where it is to be printed.
         options: how wide that is, in characters.
     """

@@ -286,7 +286,6 @@ def tidy(records: Iterable[Record], numbers: Numbers | None = None) -> pd.DataFr
     A cell without a result has no number.
 
     Args:
-        records: of the cells.
         numbers: their ``number_columns``, or those of more records; by default found here.
     """
     given = list(records)

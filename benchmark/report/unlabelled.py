@@ -262,7 +262,6 @@ def expected(
     """The gain to expect of a method, or why none can be said.
 
     Args:
-        method: its name.
         ours: probes of its cell.
         source: probes of the source model's cell.
         changed: percent of the queries with another first candidate; no gain can be larger.

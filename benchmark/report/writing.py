@@ -41,7 +41,6 @@ def load_results(store: RunStore, *, batches: bool = True) -> list[CellResult]:
     Equal parts of the cells are kept once, so that a hundred thousand cells fit into memory.
 
     Args:
-        store: the run.
         batches: False: of each batch keep the angle alone, which is all that figures ask for.
     """
     shared, results = Shared(), []
@@ -84,7 +83,6 @@ def write_all(
     must know (missing source cells, numbers that are NaN) is logged as warnings.
 
     Args:
-        store: the run.
         results: ``load_results(store)`` where the caller has them.
         figures: whether to draw; ``each``: the figures of each benchmark too.
         folder: where to write, if not into the run's own folder.
@@ -203,7 +201,6 @@ def write_csv(frames: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> Path
 
     Args:
         frames: it, or parts of it that are written one at a time, one below the other.
-        path: of the file.
     """
     parts = [frames] if isinstance(frames, pd.DataFrame) else frames
 
@@ -237,7 +234,6 @@ def write_manifest(
     Only what is still as it was written is removed, and only where the options are the same.
 
     Args:
-        folder: of the outputs.
         records: what the outputs are made of.
         options: how they were made.
         written: the outputs, all below the folder.

@@ -30,7 +30,6 @@ def merge_runs(folders: Sequence[Path], target: Path) -> tuple[dict[str, int], i
     later one's.
 
     Args:
-        folders: runs to join.
         target: a folder that is not there yet, or empty.
 
     Returns:

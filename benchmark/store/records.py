@@ -148,7 +148,6 @@ def text_of(record: Record, numbers: bytes) -> str:
     """The JSON text of a record, sealed; numbers that are not finite become null.
 
     Args:
-        record: of any status.
         numbers: content of the ``.npz`` file beside it, empty where there is none.
     """
     values = vars(record)

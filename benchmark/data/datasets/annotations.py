@@ -15,7 +15,6 @@ def read_json(path: Path, *, drop: str = "") -> Any:
     """Parses a UTF-8 JSON file.
 
     Args:
-        path: the file.
         drop: key to leave out of every object; saves most of the memory where it is a list of
             words beside a text that is kept.
 
@@ -85,7 +84,6 @@ def read_records(path: Path, *keys: str) -> Iterator[tuple[str, Any]]:
     """The records of a JSON list, each with its place for messages.
 
     Args:
-        path: the file.
         keys: those of a record, for the message where the file holds something else.
 
     Raises:

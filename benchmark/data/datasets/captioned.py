@@ -87,7 +87,6 @@ def _load(
     """Reads the annotations, finds the images and makes pairs of both.
 
     Args:
-        layout: the data set's.
         read: gives the images of a split of an annotation file, in order.
         root: the user's data folder.
         split: "" for the data set's own default.

@@ -125,7 +125,6 @@ def read_plain(raw: bytes, keys: Sequence[str]) -> dict[str, Any]:
     Refusing names does not bound memory: see ``read``.
 
     Args:
-        raw: the pickle.
         keys: what to take out; keys that are not there are left out.
 
     Raises:

@@ -76,8 +76,6 @@ class Layout:
         """The first of the annotation files that is there.
 
         Args:
-            root: the user's data folder.
-            split: the split.
             names: files relative to the data set's folder, in place of ``annotations``.
 
         Raises:
@@ -123,7 +121,6 @@ class Layout:
         """The files of the pictures that are there, by id in the order of ``wanted``.
 
         Args:
-            root: the user's data folder.
             wanted: id -> annotated path.
             spellings: annotated path -> the paths that the picture may have, in order.
             allow_missing: leave out pictures that are not there, if any is.

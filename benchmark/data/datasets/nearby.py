@@ -80,7 +80,6 @@ def missing_files(
 
     Args:
         names: what is not there.
-        total: of how many.
         of: whose and of which kind ("images of 'coco'").
         places: folders that were looked in.
         files: what is looked for there in place of the names, where these say more than a file.
@@ -104,7 +103,6 @@ def misplaced(root: Path, names: Sequence[str], own: Sequence[Path]) -> str:
     """Where one of some files lies below a data folder, and the command that mends it.
 
     Args:
-        root: the data folder.
         names: files that are missing, relative to a data set's folder.
         own: the data set's folders.
     """

@@ -178,7 +178,6 @@ def read_pairs(
     """Reads a table of pairs, a chunk at a time.
 
     Args:
-        table: the table.
         task: one of ``FORMS``.
         name: as the results are called.
         split: see ``OwnSource``.

@@ -206,7 +206,6 @@ class MediaFinder:
     """Finds what a table's values stand for, and notes what is not there.
 
     Args:
-        table: whose values.
         allow_missing: whether files may be missing.
 
     Attributes:

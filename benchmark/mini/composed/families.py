@@ -266,7 +266,6 @@ def families(kind: str, split: str, count: int, rng: np.random.Generator) -> Ite
     Args:
         kind: "cirr" for general scenes, or a category of garments.
         split: "train", "val" or "test" of the mini world.
-        count: how many.
         rng: source of every draw.
     """
     seen: set[str] = set()

@@ -43,7 +43,6 @@ def write(
 
     Args:
         results: cells with their numbers per query, in any order.
-        path: of the page.
         cells: folder of the cells' JSON files (``RunStore.cells``), which the page then links to,
             relative to itself.
         pools: ``benchmark_pools(results)`` and ``shift_pools(results)``, where the caller has them:

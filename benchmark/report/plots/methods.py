@@ -30,7 +30,6 @@ def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
 
     Args:
         rows: summaries of one suite and kind of stream (``summaries_of``).
-        title: of the figure.
     """
     known = {row.pools[0].label: (row, row.gain) for row in rows if row.gain is not None}
     groups = layout.families([pool for row, _ in known.values() for pool in row.pools])

@@ -304,7 +304,6 @@ def sensitivity(pools: Sequence[Pool], name: str, shown: Sequence[Line]) -> Figu
 
     Args:
         pools: ``shift_pools(results)``.
-        name: the setting.
         shown: of its ``lines(pools)`` those to draw, of at most ``layout.PANELS`` benchmarks.
     """
     best: dict[str, float] = {}
