@@ -180,32 +180,23 @@ def _notes(
 # The boards as LaTeX (booktabs) and Markdown. Every name comes from data, so it is escaped for its
 # language: it is shown, not obeyed.
 
-_LATEX_SIGNS = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "_": r"\_",
-    "%": r"\%",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "`": r"\textasciigrave{}",
-    # In braces: after the end of a row, LaTeX would read these as an option of the line break.
-    "[": "{[}",
-    "]": "{]}",
-    "*": "{*}",
+_LATEX_WORDS = {
+    **{"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"},
+    **{"|": "bar", '"': "quotedbl", "`": "asciigrave"},
 }
+_LATEX_SIGNS = str.maketrans(
+    {
+        **{sign: rf"\text{word}{{}}" for sign, word in _LATEX_WORDS.items()},
+        **{sign: rf"\{sign}" for sign in "{}$&#_%"},
+        # After the end of a row, LaTeX would read these as an option of the line break.
+        **{sign: f"{{{sign}}}" for sign in "[]*"},
+    }
+)
 
 
 def latex_escape(text: str) -> str:
     """Text as LaTeX shows it; what cannot be printed becomes a question mark."""
-    return "".join(_LATEX_SIGNS.get(character, character) for character in plain(text))
+    return plain(text).translate(_LATEX_SIGNS)
 
 
 def markdown_escape(text: str) -> str:

@@ -8,7 +8,7 @@ from math import pi
 
 import numpy as np
 
-from benchmark.data.datasets.base import ClipPairs, content_fingerprint
+from benchmark.data.datasets.base import ClipPairs, content_fingerprint, numbered
 from benchmark.mini.clips.events import (
     COLOURS,
     FRAME_SECONDS,
@@ -31,7 +31,7 @@ from benchmark.mini.pictures.data import (
     smooth_field,
 )
 from benchmark.mini.pictures.scenes import silhouettes
-from benchmark.mini.worlds.drawn import Drawn, loader, numbered
+from benchmark.mini.worlds.drawn import Drawn, loader
 from shifts.audio.item import level, to_pcm16
 from shifts.base import Audio, Samples
 

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.data.datasets.base import ComposedQueries, content_fingerprint
+from benchmark.data.datasets.base import ComposedQueries, content_fingerprint, numbered
 from benchmark.data.retrieval import Sections
 from benchmark.mini.composed.families import CATEGORIES, MEMBERS, QUERIES, families, paths, text_of
 from benchmark.mini.pictures.data import render
 from benchmark.mini.pictures.scenes import Scene
-from benchmark.mini.worlds.drawn import Drawn, item_generator, loader, numbered
+from benchmark.mini.worlds.drawn import Drawn, item_generator, loader
 
 WORLD_VERSION = 1
 """Raised whenever a scene, a picture, a query or a sentence changes; part of the fingerprint."""

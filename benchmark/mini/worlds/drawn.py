@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint
+from benchmark.data.datasets.base import ImageTextPairs, content_fingerprint, numbered
 from benchmark.errors import ConfigError, did_you_mean
 
 SIDE = 64
@@ -221,11 +221,6 @@ class World:
 
     def _key(self) -> str:
         return f"{self.name}/" if self.key is None else self.key
-
-
-def numbered(names: Sequence[str]) -> np.ndarray:
-    """(names,) int64: equal names have equal numbers, in order of the names."""
-    return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
