@@ -21,7 +21,7 @@ _NUMBERS_AT_ONCE = 1 << 22
 
 
 class RankTest(NamedTuple):
-    """Friedman's statistic and p, and the critical difference of two average ranks."""
+    """Friedman's statistic (corrected for ties) and p; the critical difference of two ranks."""
 
     friedman: float
     p: float
@@ -67,16 +67,16 @@ def compare_ranks(scores: np.ndarray, *, seed: int = 0) -> RankTest:
             f"at least {MIN_DATASETS}: with fewer, even a method that is better on all of them is "
             "not significantly better by a sign test"
         )
-    ranks = _ranks(table)
-    scale = 12 * count / (methods * (methods + 1))
-    statistic = scale * float((ranks.mean(axis=0) ** 2).sum() - methods * (methods + 1) ** 2 / 4)
+    away = _ranks(table) - (methods + 1) / 2
+    scale = count**2 * (methods - 1) / ((away**2).sum() or 1.0)  # without ties 12 N / (k (k + 1))
+    statistic = float(scale * (away.mean(axis=0) ** 2).sum())
     generator = np.random.default_rng(seed)
-    beyond, block = 0, max(1, _NUMBERS_AT_ONCE // ranks.size)
+    beyond, block = 0, max(1, _NUMBERS_AT_ONCE // away.size)
     for start in range(0, _PERMUTATIONS, block):
         height = min(block, _PERMUTATIONS - start)
-        copies = np.broadcast_to(ranks, (height, *ranks.shape))
+        copies = np.broadcast_to(away, (height, *away.shape))
         means = generator.permuted(copies, axis=2).mean(axis=1)
-        found = scale * ((means**2).sum(axis=1) - methods * (methods + 1) ** 2 / 4)
+        found = scale * (means**2).sum(axis=1)
         beyond += int((found >= statistic - 1e-9).sum())
     p = (1 + beyond) / (1 + _PERMUTATIONS)
     difference = nemenyi_q(methods) * math.sqrt(methods * (methods + 1) / (6 * count))

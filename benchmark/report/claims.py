@@ -89,8 +89,8 @@ def _online(cells: ClaimCells) -> Claim:
     rest = single(cells.of(REST))
     # All comparisons are on the same cells: those that every baseline with any has.
     ran = [single(cells.of(name)) for name in BASELINES if name != SOURCE]
-    everywhere = [{cell.setting for cell in found} for found in ran if found]
-    rest = [cell for cell in rest if all(cell.setting in found for found in everywhere)]
+    everywhere = [{(cell.setting, cell.seed) for cell in found} for found in ran if found]
+    rest = [cell for cell in rest if all((cell.setting, cell.seed) in one for one in everywhere)]
     decoupling = cells.recall(rest, single(cells.of(REST, "gradient decoupling")))
 
     costs = f"decoupling costs {-decoupling.value:.1f} points here (see ablation); "

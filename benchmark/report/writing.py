@@ -167,7 +167,7 @@ def _warn(results: list[CellResult]) -> None:
 
 NAME = "outputs.json"
 
-VERSION = 6
+VERSION = 7
 """Raised when the same records give other tables or figures within a version of the package."""
 
 Options = Mapping[str, Any]

@@ -177,13 +177,16 @@ def test_one_baseline_that_wins_refutes_the_whole() -> None:
 
 
 def test_source_is_compared_on_the_cells_that_the_baselines_have() -> None:
-    everything = world(good_share, probes=damaged, angle=lambda number: 120.0, after=good_after)
+    everything = [*world(good_share, probes=damaged, angle=lambda n: 120.0, after=good_after)]
     outside = ("b2", "b3")
     found = claims(
         [r for r in everything if r.benchmark not in outside or r.method in ("source", "rest")]
     )
     online = next(claim for claim in found if claim.id == "online")
     assert {part.estimate.units for part in online.parts} == {2 * QUERIES}
+    both = ([r for r in everything if r.seed or r.method not in of] for of in (BASELINES, ["tcr"]))
+    fewer, lacking = (claims(some)[2].parts[0].estimate for some in both)
+    assert lacking == fewer  # the seeds of the cells, too
 
 
 def test_a_harmful_decoupling_is_named_as_the_reason() -> None:
