@@ -17,6 +17,7 @@ from benchmark.cell import BackboneSpec, Cell, MethodSpec, Record, ShiftSpec, St
 from benchmark.config.run import BenchConfig
 from benchmark.errors import QueryShiftError
 from benchmark.evaluation.builders import default_resources
+from benchmark.evaluation.callbacks import Callback
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.registry import METHODS, SHIFTS
@@ -51,9 +52,11 @@ def without_disk() -> Resources:
     return default_resources(BenchConfig(cache="off"))
 
 
-def finished(cell: Cell, resources: Resources) -> tuple[Record, dict[str, np.ndarray]]:
+def finished(
+    cell: Cell, resources: Resources, progress: Callback | None = None
+) -> tuple[Record, dict[str, np.ndarray]]:
     """The record and arrays of a cell that must not fail."""
-    record, arrays = run_cell(cell, resources)
+    record, arrays = run_cell(cell, resources, progress=progress)
     if record.reason:
         raise QueryShiftError(record.reason)
     return record, arrays
