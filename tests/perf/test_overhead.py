@@ -26,8 +26,8 @@ from tests.benchmark import fakes
 from tests.perf.cells import done, finished, in_child, mini_cell, without_disk
 from tests.perf.vit import random_vit
 
-VIT_QUERIES = 256
-"""A quarter of a small benchmark: of fewer, copying the weights alone would be a hundredth."""
+VIT_QUERIES = 512
+"""Half of a small benchmark: of fewer, what a cell does once would count for more than there."""
 
 
 class BareLoop(CallbackList):
@@ -81,6 +81,7 @@ def ratios_of(case: str) -> list[float]:
     cell, resources, rounds = {"mini": mini_encoder, "vit": vit_b_32}[case]()
     keep_freed_memory()  # as every run does
     done(replace(cell, method=mini_cell("source").method), resources)  # fills the caches
+    done(replace(cell, limit=1), resources)  # a process's first backward pass is slow
     found = []
     for _ in range(rounds):
         loop = BareLoop(cell, resources)
