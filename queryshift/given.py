@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, get_type_hints
 
 import pandas as pd
 from PIL import Image
@@ -24,7 +24,7 @@ from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import build
 from benchmark.errors import ConfigError, DataError, PluginError
 from benchmark.registry import BACKBONES, METHODS, SHIFTS, Registry
-from methods.base import Method, MethodCard, MethodError, Setup
+from methods.base import Method, MethodCard, MethodError, NoOptions, Setup
 from queryshift.models import dual_encoder, one_line
 from shifts.base import Shift, ShiftCard
 
@@ -96,7 +96,7 @@ class Lender:
 
     def _method(self, given: Any) -> str:
         if isinstance(given, Method):
-            return self._made(_anew(given))
+            return self._made(_class_of(given), given.options)
         if not callable(given):
             raise ConfigError(
                 f"method={one_line(given)} cannot be used; expected a name, a subclass of Method, "
@@ -127,8 +127,10 @@ class Lender:
         known = name in registry and registry.get(name) is given
         return name if known else self._lend(registry, name, given)
 
-    def _made(self, make: Callable[[Setup], Method]) -> str:
-        of = make.func if isinstance(make, functools.partial) else make
+    def _made(self, make: Any, options: Any = None) -> str:
+        of = make.func if isinstance(make, partial) else make
+        if isinstance(make, partial) and (make.args, [*make.keywords]) == ((), ["options"]):
+            make, options = of, make.keywords["options"]
         card = getattr(of, "card", None)
         plain = re.sub(r"\W+", "-", getattr(of, "__name__", "")).strip("-")
         name = f"{card.name}-made" if isinstance(card, MethodCard) else plain
@@ -144,9 +146,10 @@ class Lender:
             """A class whose instances are what the function makes."""
 
             card: ClassVar[MethodCard] = made_card
+            Options: ClassVar[type] = NoOptions if options is None else _defaulting_to(options)
 
-            def __new__(cls, setup: Setup, options: Any = None) -> Any:
-                method = make(setup)
+            def __new__(cls, setup: Setup, chosen: Any = None) -> Any:
+                method = make(setup) if options is None else make(setup, chosen)
                 if not isinstance(method, Method):
                     raise MethodError(
                         f"the function for method {name!r} gave a {type(method).__name__}; "
@@ -169,7 +172,7 @@ class Lender:
         return name
 
 
-def _anew(method: Method) -> Callable[[Setup], Method]:
+def _class_of(method: Method) -> type[Method]:
     """What makes an instance's equal, in its first state, for the encoder of a cell.
 
     Raises:
@@ -182,7 +185,24 @@ def _anew(method: Method) -> Callable[[Setup], Method]:
             "class takes more than setup and options; give a function: "
             f"lambda setup: {kind.__name__}(...)"
         )
-    return functools.partial(kind, options=method.options)
+    return kind
+
+
+def _defaulting_to(options: Any) -> type:
+    """The class of these options with them as its defaults: cells and tables tell them so."""
+    kind = type(options)
+    hints = get_type_hints(kind)
+    fields = [
+        (
+            one.name,
+            hints[one.name],
+            field(default_factory=partial(getattr, options, one.name), metadata=one.metadata),
+        )
+        for one in dataclasses.fields(kind)
+    ]
+    return dataclasses.make_dataclass(
+        kind.__name__, fields, bases=(kind,), frozen=kind.__dataclass_params__.frozen
+    )
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from benchmark.evaluation.runner import run_cell
 from benchmark.executors import SerialExecutor, identify, run_cells
 from benchmark.planning.own_data import completed
 from benchmark.planning.plan import Plan, plan_flags
-from benchmark.report.pools import problems
+from benchmark.report.problems import problems
 from benchmark.report.results import CellResult
 from benchmark.report.writing import load_results, result_of, write_all
 from benchmark.store.run_store import RunStore
@@ -275,8 +275,7 @@ def _complain(results: Sequence[CellResult]) -> None:
 
 
 def _why(record: Record) -> str:
-    frames = record.info.get("frames", ())
-    place = f" ({frames[-1]})" if frames else ""
+    place = f" ({where})" if (where := record.info.get("where")) else ""
     return f"{record.cell['method']['name']} {record.status.value}: {record.reason}{place}"
 
 

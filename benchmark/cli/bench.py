@@ -287,9 +287,11 @@ def say_untuned(console: Console, cells: Sequence[Cell]) -> None:
 
 def say_reasons(console: Console, records: Sequence[Record]) -> None:
     """Each reason why cells have no result, once and in full: the table has to cut long ones."""
-    counts = Counter((r.status.value, r.reason) for r in records if r.status is not Status.DONE)
-    for (status, reason), count in counts.items():
-        say(console, f"{_cells(count)} {status}: {reason}", "red")
+    undone = [r for r in records if r.status is not Status.DONE]
+    counts = Counter((r.status.value, r.reason, r.info.get("where", "")) for r in undone)
+    for (status, reason, where), count in counts.items():
+        place = f" ({where})" if where else ""  # in whose code
+        say(console, f"{_cells(count)} {status}: {reason}{place}", "red")
 
 
 def _cells(count: int, kind: str = "") -> str:

@@ -18,13 +18,11 @@ that does not hold is computed again, by loading.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import math
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -298,52 +296,6 @@ def state_of_package(folder: Path) -> FileState:
         digest.update(f"{path.relative_to(folder)} {len(content)}\n".encode())
         digest.update(content)
     return FileState(digest.hexdigest(), changed / 1e9)
-
-
-def code_of(*things: object) -> str:
-    """A hash of the source files that functions and objects come from; "" where one has none.
-
-    Versions are raised by hand, and while a shift or a backbone is being written they are not:
-    cached inputs must not outlive the code that made them. All files of the top-level package
-    count, of this package those of the part that it is in (``benchmark.backbones``), and of a
-    plugin's module the files beside it that it imports.
-    """
-    hashes = [_code(str(thing.__module__)) for thing in things if thing is not None]
-    return "" if "" in hashes else "+".join(sorted(set(hashes)))
-
-
-@cache
-def _code(module: str) -> str:
-    parts = module.split(".")
-    package = sys.modules.get(".".join(parts[: 2 if parts[0] == "benchmark" else 1]))
-    folders = list(getattr(package, "__path__", []))
-    files = sorted(path for folder in folders for path in Path(folder).rglob("*.py"))
-    if not folders:
-        own = getattr(package or sys.modules.get(module), "__file__", None)
-        files = sorted(_beside(Path(own))) if own else []
-    digest = hashlib.sha256()
-    for path in files:
-        try:
-            digest.update(path.read_bytes())
-        except OSError:
-            return ""
-    return digest.hexdigest()[:16] if files else ""
-
-
-def _beside(file: Path, known: tuple[Path, ...] = ()) -> tuple[Path, ...]:
-    """A module's file, and those in its folder that it, or one of these, imports."""
-    known += (file,)
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):  # compiled, or changed since it was imported
-        return known
-    for node in ast.walk(tree):
-        names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        for other in (file.with_name(f"{name.partition('.')[0]}.py") for name in names):
-            if other not in known and other.is_file():
-                known = _beside(other, known)
-    return known
 
 
 def digest(tensors: Iterable[Tensor]) -> bytes:

@@ -37,9 +37,6 @@ import torch.optim.optimizer as optimizer_hooks
 from torch import Tensor, nn
 
 import methods
-from benchmark.cell import Cell
-from benchmark.data.card import SEPARATOR
-from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, METHODS, SHIFTS, Registry
 
 Setting = tuple[Callable[[], Any], Callable[[Any], object]]
 """How to read it and how to set it."""
@@ -254,6 +251,16 @@ class Isolation:
         return broken
 
 
+@contextmanager
+def settings_kept() -> Iterator[None]:
+    """Puts back the settings of computation that modules change when they are imported within."""
+    before = [(get, put, get()) for get, put in _COMPUTATION]
+    yield
+    for get, put, value in before:
+        if get() != value:
+            put(value)
+
+
 def seed_globals(seed: int) -> None:
     """Starts the global random generators, which methods should not use but dropout does.
 
@@ -330,17 +337,6 @@ def _owners() -> list[Any]:
             if isinstance(value, type) and value.__module__.startswith(_WATCHED):
                 owners[id(value)] = value
     return list(owners.values())
-
-
-def foreign(cell: Cell) -> bool:
-    """Whether the cell names anything that this package does not ship."""
-    named: list[tuple[Registry, str]] = [
-        (METHODS, cell.method.name),
-        (BACKBONES, cell.backbone.loader),
-        *((BENCHMARKS, name) for name in cell.benchmark.split(SEPARATOR)),
-        *((SHIFTS, domain.name) for domain in cell.domains),
-    ]
-    return any(name not in found or found.origin(name) != BUILTIN for found, name in named)
 
 
 @contextmanager

@@ -348,7 +348,7 @@ def check_output(output: object, gallery: Tensor, count: int) -> dict[str, float
             raise MethodError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
         bad, what = ~sound_rows(value), "hold NaN or infinity"
         if name == "embeddings" and not bad.any():
-            lengths = value.float().norm(dim=1)
+            lengths = value.detach().float().norm(dim=1)
             # Weights whose squares overflow are divided by an infinite length.
             bad, what = lengths == 0, "are all zero"
             if not (off := (lengths - 1).abs()).le(UNIT).all() and not bad.any():

@@ -23,7 +23,7 @@ from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError, reason_of
 from benchmark.evaluation.callbacks import Callback, CallbackList
 from benchmark.evaluation.environment import Clock, about, cost, counted, environment, start_peak
-from benchmark.evaluation.isolation import Isolation, foreign, noticed, seed_globals
+from benchmark.evaluation.isolation import Isolation, noticed, seed_globals
 from benchmark.evaluation.measures import (
     OWN_NAMES,
     Answers,
@@ -33,6 +33,7 @@ from benchmark.evaluation.measures import (
     check_output,
     geometry,
 )
+from benchmark.evaluation.plugins import class_state, code_facts, foreign, memory_facts
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.source_model import (
     check_queries,
@@ -77,7 +78,7 @@ def run_cell(
         KeyboardInterrupt: the user pressed Ctrl-C, whatever the cell made of it.
     """
     with noticed() as pressed:
-        before = Isolation(foreign=foreign(cell))
+        before = Isolation(foreign=bool(foreign(cell)))
         resources.disk.written.clear()  # from now on it is the cell's own
         try:
             record, arrays = _contained(cell, resources, progress, pressed)
@@ -109,7 +110,7 @@ def _contained(
     try:
         facts = environment(cell.backbone.device)
         key = resources.key(cell)
-        info = about(cell, resources)
+        info = about(cell, resources) | code_facts(cell)
         given = resources.data(cell).query_modality
         for domain in cell.domains:
             if domain.name != CLEAN and not domain.ready_made:
@@ -172,6 +173,7 @@ class CellRun:
         with self.resources.untouched(self.cell):
             with self.clock("setup"):
                 method = self._method(gallery)
+            state = class_state(type(method))
             with counted(method.encoder, self.clock) as passes:
                 self._adapt(method, gallery)
             measured = self._probes(gallery)
@@ -189,7 +191,7 @@ class CellRun:
             key=key,
             status=Status.DONE,
             cell=self.cell.to_dict(),
-            info={**info, "embed_dim": gallery.shape[1]},
+            info={**info, "embed_dim": gallery.shape[1], **memory_facts(type(method), state)},
             metrics=found,
             probes=measured,
             cost={

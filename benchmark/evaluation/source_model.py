@@ -21,9 +21,9 @@ from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
 from benchmark.evaluation.cache import LRUCache
 from benchmark.evaluation.environment import numerics
-from benchmark.evaluation.fingerprints import code_of
 from benchmark.evaluation.loader import QueryInputs
 from benchmark.evaluation.measures import Changes
+from benchmark.evaluation.plugins import code_of
 from benchmark.metrics.ranking import copies_of, gallery_of, rank, settled
 from benchmark.metrics.recall import recall_at
 from methods.base import NotApplicable, QueryEncoder

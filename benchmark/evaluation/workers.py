@@ -57,6 +57,8 @@ _M_MMAP_MAX = -4
 _NEVER = -1
 
 _FRAMES_KEPT = 6
+_ROOMS = (Path(__file__).parents[2] / name for name in ("benchmark", "methods", "shifts"))
+_LIBRARIES = (Path(torch.__file__).parent, *_ROOMS)
 _PATIENCE = 0.5  # seconds that workers have to end by themselves
 _WAITING = 64  # parts that a worker is asked for at once: their numbers fit into its pipe
 
@@ -319,15 +321,18 @@ def _send(pipe: Connection, made: queue.SimpleQueue[bytes]) -> None:
 
 
 def frames_of(error: BaseException) -> dict[str, Any]:
-    """Where an error that is not the user's came from: the innermost frames, outermost first."""
+    """Where an error that is not the user's came from: the innermost frames, outermost first.
+
+    And ``where``, the innermost one that is neither torch's nor ours: a plugin's, or "".
+    """
     if isinstance(error, QueryShiftError | ShiftError):
         return {}
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_KEPT:]
     if hasattr(error, "frames"):  # it comes from a loader worker
-        return {"frames": error.frames}
-    return {
-        "frames": [
-            f"{Path(*Path(frame.filename).parts[-2:])}:{frame.lineno} in {frame.name}"
-            for frame in frames
-        ]
-    }
+        return {name: getattr(error, name) for name in ("frames", "where")}
+    paths, texts = [], []
+    for frame in traceback.extract_tb(error.__traceback__):
+        paths.append(path := Path(frame.filename))
+        texts.append(f"{Path(*path.parts[-2:])}:{frame.lineno} in {frame.name}")
+    own = [not any(map(path.is_relative_to, _LIBRARIES)) for path in paths]
+    where = [text for text, theirs in zip(texts, own, strict=True) if theirs]
+    return {"frames": texts[-_FRAMES_KEPT:], "where": "".join(where[-1:])}

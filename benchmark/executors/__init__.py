@@ -22,6 +22,7 @@ from benchmark.errors import ConfigError, DataError, QueryShiftError, reason_of
 from benchmark.evaluation.callbacks import Callback, CallbackList
 from benchmark.evaluation.environment import available_bytes, gpus_to_share, usable_cores
 from benchmark.evaluation.fingerprints import Fingerprints
+from benchmark.evaluation.plugins import warn_of_changed_code
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.evaluation.workers import keep_freed_memory
@@ -110,8 +111,7 @@ class WorkQueue:
 
     def put_back(self, index: int) -> None:
         """Puts a cell that was lost without its fault at the head of the queue."""
-        stream = self.streams[index]
-        cells = self._waiting.pop(stream, deque[int]())
+        cells = self._waiting.pop(stream := self.streams[index], deque[int]())
         cells.appendleft(index)
         self._waiting = {stream: cells, **self._waiting}
 
@@ -125,8 +125,7 @@ class WorkQueue:
         self.finish(index, unfinished(self.cells[index], "", status, reason), {})
 
     def interrupt(self, index: int) -> None:
-        cell = self.cells[index]
-        self._save(unfinished(cell, "", Status.INTERRUPTED, "stopped by the user"), {})
+        self._save(unfinished(self.cells[index], "", Status.INTERRUPTED, "stopped by the user"), {})
 
 
 def stream_of(cell: Cell) -> Hashable:
@@ -250,7 +249,9 @@ def run_cells(
     records = {**found.finished, **found.failed}
     both = list(zip(found.keys, found.cells, strict=True))
     if found.finished:
-        store.drop_unfinished({key: cell for key, cell in both if key in found.finished})
+        done = {key: cell for key, cell in both if key in found.finished}
+        store.drop_unfinished(done)
+        warn_of_changed_code((cell, found.finished[key]) for key, cell in done.items())
     missing = {key: cell for key, cell in both if key not in records}
     keys = {cell.unfinished_key: key for key, cell in missing.items()}
 
@@ -286,8 +287,7 @@ def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
             "parts"
         )
 
-    def stream(cell: Cell) -> str:
-        """Benchmark, weights and stream, as a text to sort by."""
+    def stream(cell: Cell) -> str:  # as a text to sort by
         return str(stream_of(replace(cell, backbone=replace(cell.backbone, device=""))))
 
     ordered = sorted(cells, key=lambda cell: (stream(cell), cell.unfinished_key))

@@ -25,6 +25,7 @@ from benchmark.config.presets import PUBLISHED, Place
 from benchmark.config.run import BenchConfig, Traced
 from benchmark.data.card import SEPARATOR, BenchmarkCard
 from benchmark.errors import ConfigError
+from benchmark.evaluation.isolation import settings_kept
 from benchmark.evaluation.stream import MIXING, check_stream, summary
 from benchmark.planning.compatibility import (
     Selection,
@@ -124,6 +125,7 @@ def plan_flags(settings: Mapping[str, Traced]) -> Plan:
     return plan
 
 
+@settings_kept()  # plugins are imported
 def make_plan(settings: Mapping[str, Traced], grid: GridFile | None = None) -> Plan:
     """The cells of the settings and of a grid's includes, each once, without the excluded ones.
 

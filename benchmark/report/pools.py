@@ -15,21 +15,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from benchmark.cell import CLEAN, SOURCE, Status
+from benchmark.cell import CLEAN, SOURCE
 from benchmark.metrics.intervals import Comparison, Interval, mean_interval, paired_comparison
 from benchmark.report.results import (
     LITTLE,
     NOTHING,
-    SECTIONS,
     CellResult,
     Setting,
     Variant,
     canonical,
     method_rank,
     most_shifted,
-    told_apart,
     variant_labels,
-    warnings,
 )
 
 
@@ -333,68 +330,3 @@ def note(pool: Pool) -> str:
     if collapsed := sum(has_collapsed(cell, partner) for cell, partner in pool.pairs):
         notes.append(f"the method collapsed in {collapsed} of {len(pool.done)} cells")
     return "; ".join(notes)
-
-
-def _doubled(results: Sequence[CellResult]) -> list[str]:
-    """A line for each shift that a benchmark has in several versions or with several options."""
-    found: dict[tuple[Setting, str], list[str]] = defaultdict(list)
-    single = (r for r in results if not r.record.cell.get("stream", {}).get("domains"))
-    cells = [*{r.setting: r for r in single if r.shift != CLEAN}.values()]
-    for one, facts in zip(cells, told_apart(cells, shifts=True), strict=True):
-        found[one.place, one.where].append(facts)
-    return [
-        f"{where}: {len(facts)} shifts of this name ({'; '.join(sorted(facts))}), and means count "
-        "each; for one alone use another --out"
-        for (_, where), facts in found.items()
-        if len(facts) > 1
-    ]
-
-
-def problems(results: Iterable[CellResult]) -> list[str]:
-    """What a reader must know before trusting the numbers, one line each, in a fixed order.
-
-    Of shifts, options, missing sources, and of what did not finish, adapt or give finite numbers.
-    """
-    ordered = prepare(results)
-    sources = {(r.setting, r.seed): r for r in ordered if r.method == SOURCE and r.done}
-    lines = [*warnings(ordered), *_doubled(ordered)]
-    fitted = {
-        f"{own} / {result.method}": None
-        for result in ordered
-        if (own := result.benchmark.rpartition("-")[0]) in result.origins.values()
-    }
-    lines += [
-        f"{name}: its options were chosen on the same data, so a gain may be fitted to these "
-        "queries; tune on a split of its own"
-        for name in fitted
-    ]
-    for result in ordered:
-        record = result.record
-        name = f"{result.where} / {result.method} / seed {result.seed}"
-        if record.status != Status.DONE:
-            lines.append(f"{name}: {record.status.value}: {record.reason or 'no reason stored'}")
-            continue
-        if not result.done:
-            lines.append(f"{name}: its numbers per query are missing; the cell is left out")
-            continue
-        for section in SECTIONS:
-            numbers = getattr(record, section)
-            bad = [k for k in sorted(numbers) if not math.isfinite(numbers[k])]
-            lines += [f"{name}: {key} is {numbers[key]}" for key in bad]
-        if result.method == SOURCE:
-            continue
-        skipped = record.probes.get("skipped_updates", 0.0) > 0
-        blind = skipped and record.cost.get("backward_per_query") == 0
-        if blind:
-            lines.append(f"{name}: its loss had no gradient in any batch: nothing was adapted")
-        partner = sources.get((result.setting, result.seed))
-        if partner is None:
-            lines.append(f"{name}: no source cell to compare with; its difference is left blank")
-        elif not fits(result, partner):
-            lines.append(f"{name}: its queries are not those of the source cell; not compared")
-        elif has_collapsed(result, partner):
-            kept, before = (found.record.metrics["R@1"] for found in (result, partner))
-            lines.append(f"{name}: the method collapsed: R@1 {kept:.1f} %, source {before:.1f} %")
-        elif skipped and not blind and np.array_equal(result.ranks, partner.ranks):
-            lines.append(f"{name}: it skipped updates and ranks every query as source does")
-    return lines

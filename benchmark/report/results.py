@@ -2,7 +2,7 @@
 
 A *setting* is everything that a cell and its source cell share: suite, benchmark, weights, data,
 shift, stream and query limit. A *variant* is a method with its resolved options. At the end: which
-shifts change nothing or little, and how that is said beside their numbers.
+shifts change nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -370,30 +370,3 @@ def most_shifted(
     places = {result.place for result in shifted}
     unshifted = [result for result in results if result.place not in places]
     return [*counted, *unshifted], left_out
-
-
-def warnings(results: Iterable[CellResult]) -> list[str]:
-    """A line for each shift, and each part or domain of one, that changes few queries or none."""
-    least: dict[tuple[str, str], float] = {}
-    for result in results:
-        if result.record.status != Status.DONE or result.shift == CLEAN:
-            continue
-        shares = {"": result.coverage}
-        if not result.coverage < LITTLE:  # that would tell it already
-            part = result.record.cell["shift"].get("options", {}).get("part", "both")
-            meant = [name for name in PARTS if part in ("both", name)]
-            domains = result.record.cell.get("stream", {}).get("domains", ())
-            labels = [f"{domain['name']}-{domain['severity']}" for domain in domains]
-            probes = result.record.probes
-            shares = {of: probes.get(f"coverage_{of}", math.nan) for of in (*meant, *labels)}
-        for of, share in shares.items():
-            if math.isfinite(share):
-                key = result.where, of
-                least[key] = min(share, least.get(key, math.inf))
-    lines = []
-    for (where, of), share in least.items():
-        if share < LITTLE:
-            did = f"changed only {share:.1f} % of the queries" if share else NOTHING
-            start = f"{where}: {of} {did}" if of else f"{where}: {did}"
-            lines.append(f"{start}; its numbers are no sign of robustness")
-    return lines

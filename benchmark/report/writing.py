@@ -25,7 +25,8 @@ from benchmark import __version__
 from benchmark.cell import Record, Status
 from benchmark.config.files import atomic_write, no_formulas, regular
 from benchmark.errors import ResultsError
-from benchmark.report.pools import Pool, benchmark_pools, prepare, problems, shift_pools
+from benchmark.report.pools import Pool, benchmark_pools, prepare, shift_pools
+from benchmark.report.problems import problems
 from benchmark.report.results import CellResult
 from benchmark.store.run_store import RunStore, Shared
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ import queryshift
 from benchmark.data.card import benchmark_card
 from benchmark.data.tasks import load_retrieval_set
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
+from methods.sinkhorn import Sinkhorn
 from methods.tent import Tent
 from methods.tiny import World
 from queryshift import QueryShiftError
@@ -45,18 +47,21 @@ def test_a_class_a_function_an_instance_and_a_name_beside_the_source(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     still = Tent(World().setup(), Tent.Options(lr=0.0))  # made for another encoder
-    methods = [Sharpen, partial(Tent, options=Tent.Options(lr=0.0)), still, "recentre"]
+    ahead = Sinkhorn(World().setup(), Sinkhorn.Options(bank="transductive"))
+    methods = [Sharpen, partial(Tent, options=Tent.Options(lr=0.0)), still, ahead, "recentre"]
     result = queryshift.evaluate(methods, "mini", frame, "gaussian")
     rows = result.to_frame().set_index("method")
-    assert list(rows.index) == ["source", "sharpen", "tent-made", "tent-made-2", "recentre"]
+    names = ["source", "sharpen", "tent-made", "tent-made-2", "sinkhorn-made[transductive]"]
+    assert list(rows.index) == [*names, "recentre"]
     assert set(rows["status"]) == {"done"}
     assert rows["backward_per_query"]["sharpen"] > 0
     for name in ("tent-made", "tent-made-2"):  # they learn at a rate of 0
         assert rows["R@1"][name] == rows["R@1"]["source"]
+        assert rows["options"][name] == asdict(still.options)
     assert "against no adaptation" in result.verdict()
     assert "<table" in result._repr_html_()
     assert "against source" in result._repr_html_()
-    assert "5 of 5 cells" in repr(result)
+    assert "6 of 6 cells" in repr(result)
     assert not list(tmp_path.iterdir())  # nothing was written
     assert "sharpen" not in METHODS
 

@@ -18,7 +18,8 @@ from typing import Any
 from urllib.parse import quote
 
 from benchmark.report.html.data import page_data
-from benchmark.report.pools import Pool, benchmark_pools, problems, shift_pools
+from benchmark.report.pools import Pool, benchmark_pools, shift_pools
+from benchmark.report.problems import problems
 from benchmark.report.results import CellResult
 from benchmark.report.writing import write_text
 from benchmark.store.records import cell_from_dict

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmark.cli import main
+from benchmark.evaluation.plugins import _code
 from benchmark.registry import REGISTRIES
 from tests.benchmark.conftest import TOY
 
@@ -37,7 +39,7 @@ BENCH += ("--batch-size=4", "--no-figures")
 def install(site: Path, code: str, kind: str = "method") -> Path:
     """A plugin with one method or backbone, as pip would leave it."""
     about = site / "bad_plugin-1.dist-info"
-    about.mkdir(parents=True)
+    about.mkdir(parents=True, exist_ok=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-plugin\nVersion: 1\n")
     (about / "entry_points.txt").write_text(f"[queryshift.{kind}s]\nbad = bad_plugin:Bad\n")
     (site / "bad_plugin.py").write_text(code)
@@ -94,6 +96,7 @@ def installed(toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     def put(code: str, kind: str = "method") -> None:
         sys.modules.pop("bad_plugin", None)
         monkeypatch.syspath_prepend(install(tmp_path / "site", code, kind))
+        _code.cache_clear()
         for registry in REGISTRIES.values():
             registry.refresh()
 
@@ -205,6 +208,7 @@ def test_a_class_that_cannot_be_run_is_refused(
     [
         ("raise Broken", "failed: Broken: in bad_plugin.py, line 19"),
         ("assert False", "failed: AssertionError: in bad_plugin.py, line 19"),
+        ("{}['k']", "failed: KeyError: 'k' (site/bad_plugin.py:19 in step)"),
         ("raise ValueError('x' * 9999)", "failed: ValueError: " + "x" * 1000 + " ..."),
         ("raise ValueError('odd \\udcff name')", "failed: ValueError: odd ? name"),
         ("return StepOutput(found.scores, found.embeddings, None)", "log must be a mapping"),
@@ -222,6 +226,27 @@ def test_a_step_that_goes_wrong_fails_its_cell_in_one_line(
     code, printed = plugin(KIND.format(**{**PLAIN, "step": step}))
     assert code == 1
     assert said in printed
+
+
+def test_changed_code_and_memory_in_a_class_are_told(
+    plugin: Callable[[str], tuple[int, str]],
+) -> None:
+    code = KIND.format(**{**PLAIN, "step": "Bad.seen.append(0); return found"})
+    code = code.replace("class Bad(Source):", "class Bad(Source):\n    seen = []")
+    told = "bad: Bad.seen changed during a cell"
+    assert told in " ".join(plugin(code)[1].split())
+    changed = "the code of method 'bad' has changed since 1 of the reused cells ran"
+    for text, said in ((code, False), (f"{code}#", True)):
+        assert (changed in " ".join(plugin(text)[1].split())) is said
+
+
+def test_importing_a_plugin_leaves_torch_as_it_was(
+    plugin: Callable[[str], tuple[int, str]],
+) -> None:
+    before = torch.get_num_threads()
+    code = "import torch; torch.set_num_threads(before + 1); torch.set_default_dtype(torch.float64)"
+    assert plugin(f"before = {before}\n{code}\n{KIND.format(**PLAIN)}")[0] == 0
+    assert (torch.get_num_threads(), torch.get_default_dtype()) == (before, torch.float32)
 
 
 @pytest.mark.parametrize(

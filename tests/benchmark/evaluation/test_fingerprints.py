@@ -18,7 +18,7 @@ from benchmark.backbones.places import weight_files
 from benchmark.cell import BackboneSpec, Cell, Status
 from benchmark.data.media import ImageFiles
 from benchmark.data.tasks import files_of
-from benchmark.evaluation import environment, fingerprints
+from benchmark.evaluation import environment, fingerprints, plugins
 from benchmark.evaluation import fingerprints as file_state
 from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.resources import Resources
@@ -302,15 +302,20 @@ def test_other_data_are_found_out_and_run(tmp_path, package):
 
 def test_the_code_of_a_plugin_is_also_what_lies_beside_it(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "plug_shift.py").write_text("from plug_table import T\ndef f(): pass")
-    (tmp_path / "plug_table.py").write_text("import plug_deep\nT = 1")
-    (tmp_path / "plug_deep.py").write_text("import plug_shift")
+    (tmp_path / "plug_help").mkdir()
+    for name, text in {
+        "plug_shift.py": "from plug_table import T\ndef f(): pass",
+        "plug_table.py": "import plug_help.deep\nT = 1",
+        "plug_help/__init__.py": "import torch",
+        "plug_help/deep.py": "import plug_shift",
+    }.items():
+        (tmp_path / name).write_text(text)
     function, found = importlib.import_module("plug_shift").f, []
-    for changed in ("unused.py", "plug_deep.py", "unused.py"):
+    for changed in ("unused.py", "plug_help/deep.py", "unused.py", "plug_table.py"):
         (tmp_path / changed).write_text("D = 2")
-        fingerprints._code.cache_clear()
-        found.append(fingerprints.code_of(function))
-    assert found[0] != found[1] == found[2]
+        plugins._code.cache_clear()
+        found.append(plugins.code_of(function))
+    assert found[0] != found[1] == found[2] != found[3]
 
 
 def test_weights_may_move_to_another_folder():

@@ -16,7 +16,8 @@ from rich.console import Console
 from benchmark.cell import Status
 from benchmark.errors import ResultsError
 from benchmark.report.frames import by_shift, leaderboard, tidy
-from benchmark.report.pools import benchmark_pools, problems, shift_pools
+from benchmark.report.pools import benchmark_pools, shift_pools
+from benchmark.report.problems import problems
 from benchmark.report.results import CellResult, method_rank
 from benchmark.report.table import results_table
 from benchmark.report.writing import write_all, write_csv

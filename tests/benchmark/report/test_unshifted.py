@@ -15,7 +15,8 @@ from benchmark.report.frames import by_shift, leaderboard, rankings
 from benchmark.report.html.data import page_data
 from benchmark.report.plots import figures
 from benchmark.report.plots.layout import place_titles, shift_label
-from benchmark.report.pools import benchmark_pools, problems, shift_pools
+from benchmark.report.pools import benchmark_pools, shift_pools
+from benchmark.report.problems import problems
 from benchmark.report.results import CellResult
 from benchmark.report.table import suite_frame
 from tests.benchmark.report.test_report import cell, printed
