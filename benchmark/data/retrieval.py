@@ -299,9 +299,10 @@ def _malformed(data: RetrievalSet) -> str:
 def _unsound(answers: Relevance, size: int) -> str:
     """What is wrong with the arrays of answers in a gallery of that size."""
     for name, found in (("offsets", answers.offsets), ("indices", answers.indices)):
-        kind = getattr(found, "dtype", np.dtype(object))
-        if np.ndim(found) != 1 or kind.kind not in "iu":
-            return f"has {name} of {kind}, shape {np.shape(found)}; expected (n,) int64"
+        if not isinstance(found, np.ndarray):
+            return f"has {name} that are a {type(found).__name__}; expected an array"
+        if found.ndim != 1 or found.dtype.kind not in "iu":
+            return f"has {name} of {found.dtype}, shape {found.shape}; expected (n,) int64"
     ends = answers.offsets
     if not len(ends) or ends[0] or ends[-1] != len(answers.indices) or (np.diff(ends) < 0).any():
         return f"has offsets that do not ascend from 0 to the {len(answers.indices)} indices"

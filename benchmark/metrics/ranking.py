@@ -213,6 +213,8 @@ def check_answers(relevant: Sequence[np.ndarray], queries: int, size: int) -> No
     if len(relevant) != queries:
         raise ValueError(f"{queries} queries but {len(relevant)} sets of answers")
     for query, items in enumerate(relevant):
+        if np.ndim(items) != 1:
+            raise ValueError(f"query {query} has {items!r} as answers; expected a list")
         if not len(items):
             raise ValueError(f"query {query} has no relevant gallery item")
         if (kind := np.asarray(items).dtype).kind not in "iu":

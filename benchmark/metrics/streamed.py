@@ -107,6 +107,9 @@ def streamed_top(
 
 
 def _check(queries: Tensor, gallery: Rows, **counts: int) -> None:
+    if not (isinstance(queries, Rows) and isinstance(gallery, Rows)):
+        kinds = f"{type(queries).__name__} and {type(gallery).__name__}"
+        raise ValueError(f"expected queries and gallery as tensors or arrays, not {kinds}")
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
         raise ValueError(
             "expected queries (Q, D) and a gallery (N, D), not "

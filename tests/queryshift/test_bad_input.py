@@ -204,7 +204,7 @@ def test_a_set_of_ones_own_and_what_is_wrong_in_one() -> None:
             "query 'cyan' has no relevant gallery item",
         ),
         ({"relevance": Relevance(np.arange(13.0), np.arange(12))}, "has offsets of float64"),
-        ({"relevance": Relevance(list(range(13)), np.arange(12))}, "has offsets of object"),
+        ({"relevance": Relevance(torch.arange(13), np.arange(12))}, "offsets that are a Tensor"),
         ({"relevance": Relevance(np.arange(1, 14), np.arange(12))}, "do not ascend from 0 to the"),
         ({"relevance": twice}, "relevance names an item twice for one query"),
         ({"relevance": Relevance(*each, np.zeros(12))}, "grades that are not one finite number"),

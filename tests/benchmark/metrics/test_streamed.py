@@ -67,6 +67,8 @@ def test_a_file_needs_the_memory_of_one_part(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"queries": torch.ones(2, 4)}, r"\(2, 4\) and \(3, 2\)"),
+        ({"gallery": [[1.0, 1.0]]}, "as tensors or arrays, not Tensor and list"),
+        ({"relevant": [0, 1]}, "query 0 .* expected a list"),
         ({"relevant": [np.array([0])]}, "2 queries but 1 sets"),
         ({"relevant": [np.array([0]), np.array([], dtype=np.int64)]}, "query 1 has no"),
         ({"relevant": [np.array([0]), np.array([3])]}, "outside the gallery of 3"),
