@@ -125,16 +125,22 @@ class Parser(argparse.ArgumentParser):
             UsageError: an unknown flag, a surplus word, a missing or malformed value.
         """
         self.stored.clear()
+        if self._subparsers is None:  # first, else argparse asks for the flag that was mistyped
+            words = args[: args.index("--")] if "--" in args else args
+            self._refuse([w for w in words if w.startswith("--") and " " not in w])
         parsed, surplus = super().parse_known_args(args, namespace)
-        if not surplus:
-            return parsed, surplus
-        word = surplus[0].partition("=")[0]
-        if not word.startswith("-"):
-            raise UsageError(f"{self.prog} does not expect {word!r} ({self.prog} --help)")
+        self._refuse(surplus)
+        if surplus:
+            raise UsageError(f"{self.prog} does not expect {surplus[0]!r} ({self.prog} --help)")
+        return parsed, surplus
+
+    def _refuse(self, words: Sequence[str]) -> None:
+        """Raises UsageError for the first flag among the words that there is not."""
         known = [flag for action in self._actions for flag in action.option_strings]
-        raise UsageError(
-            f"{self.prog} has no flag {word!r}{did_you_mean(word, known)} ({self.prog} --help)"
-        )
+        for word in (word.partition("=")[0] for word in words):
+            if word.startswith("-") and word not in known:
+                near = did_you_mean(word, known)
+                raise UsageError(f"{self.prog} has no flag {word!r}{near} ({self.prog} --help)")
 
 
 class Command(ABC):

@@ -75,7 +75,7 @@ def test_every_command_has_help_with_examples(call, command):
         (("bench", "rest"), "does not expect 'rest'"),
         (("bench", "--seed"), "expected one argument"),
         (("list",), "required: KIND"),
-        (("list", "method", "--jsn"), "no flag '--jsn'; did you mean '--json'"),
+        (("data", "check", "--dta", "x"), "no flag '--dta'; did you mean '--data'"),
         (("list", "metods"), "unknown kind 'metods'; did you mean 'methods'"),
         (("show", "resst"), "nothing is called 'resst'; did you mean 'rest'"),
         (("check", "toy-image"), "is a benchmark; contracts exist for methods and shifts"),
