@@ -72,9 +72,11 @@ $(foreach sign,; | & < > ( ) : % = ' " ` \ * ? ~,$(if $(findstring $(sign),$(VEN
 $(if $(findstring $$,$(VENV))$(word 2,$(VENV)),$(error VENV is a folder without blanks and $$: $(VENV)))
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-GONE = $(shell test ! -x $(PY) && { test -L $(PY) || test -e $(STAMP); } && echo yes)
-$(if $(filter-out help clean,$(GOALS)),$(if $(GONE),$(error the Python of $(VENV) is gone: remove \
-  that folder, and make sets it up anew)))
+# After an upgrade of the system's Python it may be another one, which sees none of the packages.
+GONE = $(shell if test -e $(STAMP); then $(PY) -c 'import rich' || echo yes; \
+  else test ! -L $(PY) || test -x $(PY) || echo yes; fi 2>/dev/null)
+$(if $(filter-out help clean,$(GOALS)),$(if $(GONE),$(error $(VENV) has lost its Python or its packages: \
+  remove that folder, and make sets it up anew)))
 
 # Adapting allocates and frees the same large blocks on every step. With these two, glibc keeps
 # them instead of handing them back to the kernel and clearing them anew: a third less time.
@@ -133,9 +135,12 @@ setup: $(STAMP) ## virtual environment with the pinned packages (done by the oth
 	@:
 
 # An installed torch stays: where there is one, its pins (and those of its CUDA packages) give way
-# to what is there, so that a build chosen for the machine is not replaced.
+# to what is there, so that a build chosen for the machine is not replaced. A second make waits.
 $(STAMP): pyproject.toml constraints.txt
-	@python=$(call quote,$(PYTHON)); \
+	@mkdir -p "$(VENV)" && exec 9>"$(VENV)/.lock" || exit 1; \
+	if command -v flock >/dev/null; then flock 9; fi; \
+	test -e "$@" && test -z "$$(find $^ -newer "$@")" && exit 0; \
+	python=$(call quote,$(PYTHON)); \
 	if [ -z "$$python" ]; then \
 	  for name in python3.11 python3 python3.12 python3.13; do \
 	    if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
@@ -152,18 +157,18 @@ $(STAMP): pyproject.toml constraints.txt
 	    echo "error: $$python is not Python 3.11 or newer" >&2; exit 1; \
 	  fi; \
 	  echo "setting up $(VENV) (once; downloads torch; a minute or three)"; \
-	  "$$python" -m venv "$(VENV)"; \
-	fi
-	@installed=$$("$(PY)" -m pip list --format=freeze --disable-pip-version-check 2>/dev/null | grep -E '^(torch|torchvision)==' || true); \
+	  "$$python" -m venv "$(VENV)" || exit 1; \
+	fi; \
+	installed=$$("$(PY)" -m pip list --format=freeze --disable-pip-version-check 2>/dev/null | grep -E '^(torch|torchvision)==' || true); \
 	if [ -n "$$installed" ]; then \
 	  { grep -v -E '^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==' constraints.txt; echo "$$installed"; } > "$(VENV)/constraints.txt"; \
 	else \
 	  cp constraints.txt "$(VENV)/constraints.txt"; \
-	fi
-	@$(if $(strip $(PIP_FLAGS)),false,"$(PY)" -c 'import uv' 2>/dev/null || $(BY_PIP) -c constraints.txt uv >/dev/null 2>&1) && \
+	fi; \
+	$(if $(strip $(PIP_FLAGS)),false,"$(PY)" -c 'import uv' 2>/dev/null || $(BY_PIP) -c constraints.txt uv >/dev/null 2>&1) && \
 	"$(PY)" -m uv pip install -q --python "$(PY)" -c "$(VENV)/constraints.txt" -e '.[dev]' 2>"$(VENV)/uv.txt" || \
-	$(BY_PIP) -c "$(VENV)/constraints.txt" -e '.[dev]'
-	@touch "$@"
+	$(BY_PIP) -c "$(VENV)/constraints.txt" -e '.[dev]' && \
+	touch "$@"
 
 # sentence-transformers brings as much again, and nothing here is tested with it.
 PINNED := dev docs agreement blip ray slurm tensorboard text-models wordnet

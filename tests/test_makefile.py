@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,23 @@ def test_from_another_folder_it_says_how(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert f"works in its own folder: make -C {ROOT}/ bench, and paths" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="two makes are not told apart there")
+def test_two_at_once_install_once(tmp_path: Path) -> None:
+    python, venv = tmp_path / "python", tmp_path / "venv"
+    made = 'sleep 0.3; mkdir -p "$3/bin"; cp "$0" "$3/bin/python"'
+    python.write_text(
+        f'#!/bin/sh\necho "$*" >> {tmp_path}/log\n[ "$2" != venv ] || {{ {made}; }}\n'
+    )
+    python.chmod(0o755)
+    with ThreadPoolExecutor() as both:
+        done = list(both.map(lambda _: call("setup", f"VENV={venv}", f"PYTHON={python}"), "ab"))
+    assert [one.returncode for one in done] == [0, 0]
+    log = (tmp_path / "log").read_text()
+    assert (log.count("-m venv"), log.count("uv pip install")) == (1, 1)
+
+
+def test_an_environment_that_lost_its_packages_is_said(environment: Path) -> None:
+    (environment / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")
+    assert "has lost its Python or its packages" in call("bench", f"VENV={environment}").stderr
