@@ -138,7 +138,9 @@ setup: $(STAMP) ## virtual environment with the pinned packages (done by the oth
 # to what is there, so that a build chosen for the machine is not replaced. A second make waits.
 $(STAMP): pyproject.toml constraints.txt
 	@mkdir -p "$(VENV)" && exec 9>"$(VENV)/.lock" || exit 1; \
-	if command -v flock >/dev/null; then flock 9; fi; \
+	if command -v flock >/dev/null && ! flock -n 9; then \
+	  echo "waiting for another make, which sets up $(VENV)"; flock 9; \
+	fi; \
 	test -e "$@" && test -z "$$(find $^ -newer "$@")" && exit 0; \
 	python=$(call quote,$(PYTHON)); \
 	if [ -z "$$python" ]; then \

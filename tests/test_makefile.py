@@ -218,6 +218,7 @@ def test_two_at_once_install_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as both:
         done = list(both.map(lambda _: call("setup", f"VENV={venv}", f"PYTHON={python}"), "ab"))
     assert [one.returncode for one in done] == [0, 0]
+    assert "waiting for another make" in done[0].stdout + done[1].stdout
     log = (tmp_path / "log").read_text()
     assert (log.count("-m venv"), log.count("uv pip install")) == (1, 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,7 @@ from benchmark.data.card import BenchmarkCard, benchmark_card
 from benchmark.data.datasets.base import ClipPairs, DataSet, ImageTextPairs
 from benchmark.data.media import ImageFiles
 from benchmark.data.own.load import read_own, understand
+from benchmark.data.own.rows import TEST, text_of
 from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import open_table
 from benchmark.data.retrieval import Items, RetrievalSet, Texts
@@ -100,12 +102,17 @@ def check_own(source: OwnSource, track: Track) -> Report:
     """
     found = understand(source)
     table = open_table(source.place, dict(source.columns))
+    splits = Counter(text_of(row.get("split")) for row in table.rows())
+    rows = f"{splits.total():,}"
+    if "split" in table.columns:
+        wanted = source.split or TEST
+        rows += f", of which {splits[wanted]:,} are of split {wanted!r} and read"
     report = Report(
         {
             "kind": found.task.replace("_", "-"),
             "results": ", ".join(found.benchmarks),
             "columns": ", ".join(table.columns),
-            "rows": f"{sum(1 for _ in table.rows()):,}",
+            "rows": rows,
         }
     )
     card = benchmark_card(found.benchmarks[0])

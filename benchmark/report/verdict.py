@@ -74,6 +74,8 @@ def _gain_line(label: str, gain: Comparison, pools: Sequence[Pool]) -> str:
         names = {pool.first.benchmark for pool in pools}
         text += f"; ahead on {ahead} of {len(pools)} "
         text += "benchmarks" if len(names) == len(pools) else "rows of leaderboard.csv"
+        found = (pool.comparison for pool in pools)
+        text += f", surely on {sum(one is not None and one.low > 0 for one in found)}"
     return text + "."
 
 

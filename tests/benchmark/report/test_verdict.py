@@ -99,10 +99,10 @@ def test_several_benchmarks_are_one_comparison() -> None:
     ]
     line = verdict(benchmark_pools(cells))[0]
     assert "+75.0 points" in line
-    assert line.endswith("ahead on 2 of 2 benchmarks.")
+    assert line.endswith("ahead on 2 of 2 benchmarks, surely on 2.")
     other = [cell("source", hits=FALSE, weights="w2"), cell("tcr", hits=HALF, weights="w2")]
     line = verdict(benchmark_pools([*cells, *other]))[0]
-    assert line.endswith("ahead on 3 of 3 rows of leaderboard.csv.")
+    assert line.endswith("ahead on 3 of 3 rows of leaderboard.csv, surely on 3.")
 
 
 def test_the_difference_is_that_of_its_two_ends() -> None:
