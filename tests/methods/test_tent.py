@@ -17,11 +17,6 @@ from methods.tent import Tent
 Build = Callable[[Tensor], Setup]
 
 
-def test_tent_loss_of_the_probe(known: Build, logits_a: Tensor) -> None:
-    tent = Tent(known(torch.eye(3)), AdaptOptions(steps=1))
-    assert tent.step(logits_a * 0.01).log["loss"] == pytest.approx(0.926293, abs=1e-6)
-
-
 def test_tent_lowers_entropy(known: Build, logits_a: Tensor) -> None:
     tent = Tent(known(torch.eye(3)), AdaptOptions(steps=1, lr=1e-3))
     losses = [tent.step(logits_a * 0.01).log["loss"] for _ in range(10)]

@@ -177,11 +177,12 @@ def test_a_classifier_of_other_labels_is_refused(world: World, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["passive", "active", "back_trans"])
-def test_voices_and_back_translation_have_no_adequacy(
+def test_voices_have_no_adequacy_and_back_translation_no_gate_either(
     name: str, world: World, tmp_path: Path
 ) -> None:
-    with pytest.raises(ShiftError, match="has no option 'adequacy'"):
-        make(name, tmp_path, adequacy="x")
+    for option in ("adequacy", *(["gate"] if name == "back_trans" else [])):
+        with pytest.raises(ShiftError, match=f"has no option '{option}'"):
+            make(name, tmp_path, **{option: "x"})
 
 
 # Gate
@@ -199,8 +200,3 @@ def test_styles_are_drawn_again_until_the_gate_opens(
     after = [shifted(make(name, tmp_path, gate=gated), str(i)) for i in range(5)]
     assert all(text[-1] == "7" for text in after)
     assert 5 < len(world.asked) <= 5 * MOST_DRAWS
-
-
-def test_back_translation_has_no_gate(gated: str, world: World, tmp_path: Path) -> None:
-    with pytest.raises(ShiftError, match="has no option 'gate'; it has model, model_back"):
-        make("back_trans", tmp_path, gate=gated)

@@ -83,11 +83,9 @@ def made(folder: Path, change: Callable[[dict[str, Any]], object], weights: Any 
 @pytest.mark.parametrize(
     ("part", "key", "value", "remedy"),
     [
-        ("text_cfg", "hf_model_name", "roberta-base", '"hf_model_name": "text"'),
         ("text_cfg", "hf_model_name", "somebody/something", '"hf_model_name": "text"'),
         ("text_cfg", "hf_model_name", "hf-hub:somebody/something", '"hf_model_name": "text"'),
         ("vision_cfg", "timm_model_name", "hf-hub:somebody/vit", "plain name"),
-        ("vision_cfg", "timm_model_name", "hf_hub:somebody/vit", "plain name"),
         ("text_cfg", "tokenizer_kwargs", {"trust_remote_code": True}, "take it out"),
     ],
 )

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from benchmark.cell import Cell, ShiftSpec, Status, StreamSpec
-from benchmark.errors import DataError
 from benchmark.evaluation.cache import LRUCache
 from benchmark.evaluation.environment import counted
 from benchmark.evaluation.loader import StreamCache
@@ -359,11 +358,6 @@ def test_bad_input_is_one_clear_reason(changes: dict[str, Any], reason: str) -> 
     assert record.reason.startswith(reason)
     assert "frames" not in record.info
     assert arrays == {}
-
-
-def test_a_small_gallery_is_refused_before_anything_runs() -> None:
-    with pytest.raises(DataError, match="gallery of 9"):
-        fakes.resources().key(fakes.cell(benchmark="small"))
 
 
 def test_a_shift_of_another_modality_is_skipped() -> None:

@@ -92,6 +92,7 @@ def test_ray_asks_for_what_cells_need():
         ({"executor": "serial", "workers": 2}, "one cell at a time"),
         ({"address": "head:6379"}, "say --executor ray"),
         ({"executor": "ray", "device": "cuda:1"}, "each worker gets its own"),
+        ({"slurm": {"partition": "gpu"}}, "--slurm is for --executor slurm"),
     ],
 )
 def test_settings_that_contradict_each_other(settings: dict[str, Any], message: str):

@@ -14,7 +14,7 @@ from benchmark.config.run import SLURM, BenchConfig
 from benchmark.config.validate import check
 from benchmark.errors import ConfigError
 from benchmark.evaluation.resources import Resources
-from benchmark.executors import SerialExecutor, check_settings, make_executor, slurm
+from benchmark.executors import SerialExecutor, make_executor, slurm
 from benchmark.executors.slurm import ALIVE, FolderChannel, SlurmExecutor
 from benchmark.executors.worker import serve
 from benchmark.store.run_store import RunStore
@@ -125,8 +125,3 @@ def test_options_of_jobs() -> None:
 def test_options_that_are_none(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"did you mean|expected"):
         check(SLURM, value)
-
-
-def test_options_without_the_executor_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"--slurm is for --executor slurm"):
-        check_settings(BenchConfig(slurm={"partition": "gpu"}))

@@ -341,21 +341,15 @@ def test_an_include_adds_its_combinations_once(planned):
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "said"),
+    ("text", "said"),
     [
-        ("method:\n  - tent: {lrr: 1}\n", ConfigError, r"my\.yaml:6: method 'tent' has no option"),
-        ("method:\n  - tent: {lr: [1, x]}\n", ConfigError, r"my\.yaml:6: option 'lr' of method"),
-        ("model: ViT-B-33\n", ConfigError, r"my\.yaml:5: unknown open_clip model 'ViT-B-33'; did"),
-        ("stream: correlated\n", ConfigError, r"my\.yaml:5: .*group_key"),
-        (
-            "stream:\n  - single: {batch_size: 0}\n",
-            ConfigError,
-            r"my\.yaml:6: option 'batch_size' .* exp",
-        ),
-        ("option: {lrr: 1}\n", UnknownNameError, "has an option 'lrr'"),
-        ("shift_option: {nothing: 1}\n", UnknownNameError, "has no option 'nothing'"),
+        ("method:\n  - tent: {lrr: 1}\n", r"my\.yaml:6: method 'tent' has no option"),
+        ("method:\n  - tent: {lr: [1, x]}\n", r"my\.yaml:6: option 'lr' of method"),
+        ("model: ViT-B-33\n", r"my\.yaml:5: unknown open_clip model 'ViT-B-33'; did"),
+        ("stream: correlated\n", r"my\.yaml:5: .*group_key"),
+        ("stream:\n  - single: {batch_size: 0}\n", r"my\.yaml:6: option 'batch_size' .* exp"),
     ],
 )
-def test_mistakes_that_need_the_classes_are_found_before_anything_runs(planned, text, kind, said):
-    with pytest.raises(kind, match=said):
+def test_mistakes_that_need_the_classes_are_found_before_anything_runs(planned, text, said):
+    with pytest.raises(ConfigError, match=said):
         planned(SMALL + text)

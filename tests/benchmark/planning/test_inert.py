@@ -120,8 +120,6 @@ def test_a_file_of_settings_may_serve_several_runs(
     ("flags", "message"),
     [
         (["--data", "/x"], "--data has no effect here"),
-        (["--pretrained", "x.pt"], "--pretrained has no effect here"),
-        (["--ready-made", "/x"], "--ready-made has no effect here"),
         (["--allow-missing"], "--allow-missing has no effect here"),
         (["--sample", "1", "--seed", "3"], "--seed has no effect with --sample 1"),
     ],

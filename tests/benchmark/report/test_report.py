@@ -304,7 +304,8 @@ def test_write_all_writes_everything_and_twice_the_same_bytes(tmp_path):
     store = stored(tmp_path, [cell(name, **more) for name, more in RUN])
     first = {path: path.read_bytes() for path in write_all(store)}
     names = {str(path.relative_to(tmp_path)) for path in first}
-    assert {"tidy.csv", "leaderboard.csv", "by_shift.csv"} <= names
+    assert {"tidy.csv", "leaderboard.csv", "by_shift.csv", "ranking.csv"} <= names
+    assert {"leaderboard.tex", "leaderboard.md", "leaderboard.html"} <= names
     assert {f"figures/{n}_mini-coco-c-image.png" for n in ("stream", "shifts")} <= names
     assert {path: path.read_bytes() for path in write_all(store)} == first
     assert not [p for p in tmp_path.rglob(".*") if p.name != ".lock"]

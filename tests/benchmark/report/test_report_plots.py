@@ -165,12 +165,6 @@ def test_figures_without_differences_or_forgetting_are_left_out():
     assert drawn([cell("source")]) == {}
 
 
-def test_the_same_results_give_the_same_bytes():
-    results = grid(("source", "rest"), ("contrast", "fog"))
-    first, second = ({n: plots.render(f) for n, f in built(results).items()} for _ in range(2))
-    assert first == second
-
-
 def test_drawing_leaves_matplotlib_settings_alone():
     import matplotlib as mpl
 

@@ -161,16 +161,3 @@ def test_escapes_of_single_characters() -> None:
     assert markdown_escape("a_b|c") == r"a\_b\|c"
     assert markdown_escape("<b>&") == "&lt;b&gt;&amp;"
     assert markdown_escape("rest [lr=0.1]") == r"rest \[lr=0.1\]"
-
-
-def test_a_newline_in_a_name_cannot_start_a_line() -> None:
-    found = boards(benchmark_pools([cell("evil\n# Title\n| x |", hits=HIGH)]))
-    assert not [line for line in markdown(found).splitlines() if line.startswith("# Title")]
-
-
-def test_twice_the_same_text_whatever_the_order_of_cells() -> None:
-    results = table() + table(seed=1)
-    assert latex(boards(benchmark_pools(results))) == latex(boards(benchmark_pools(results[::-1])))
-    assert markdown(boards(benchmark_pools(results))) == markdown(
-        boards(benchmark_pools(results[::-1]))
-    )

@@ -36,12 +36,6 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
         written(RunStore(tmp_path), tmp_path / "tidy.csv")
 
 
-def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("a file where the folder should be")
-    with pytest.raises(ResultsError, match="cannot write"):
-        written(RunStore(tmp_path), tmp_path / "run" / "tidy.csv")
-
-
 def test_tidy_has_one_row_per_cell_and_shows_failed_ones(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     good = finished(fakes.cell(shift=ShiftSpec("noise", 5, {"variant": "mini"})))

@@ -187,17 +187,6 @@ def test_numbers_of_another_type_are_others(tmp_path: Path) -> None:
     assert differences(stored, stored.record, arrays) == ["group per query"]
 
 
-def test_long_fingerprints_that_differ_in_the_middle_are_told_apart(
-    runs: tuple[Path, Path, Path],
-) -> None:
-    one, two, _ = runs
-    save(one, data="a" * 30 + "1" + "b" * 30)
-    save(two, fakes.cell(seed=1), data="a" * 30 + "2" + "b" * 30)
-    message = refused(runs)
-    assert "a1b" in message
-    assert "a2b" in message
-
-
 def test_other_benchmarks_and_backbones_may_have_their_own(runs: tuple[Path, Path, Path]) -> None:
     one, two, target = runs
     save(one, home_fingerprint="all")

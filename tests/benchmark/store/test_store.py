@@ -101,13 +101,6 @@ def _umask() -> int:
     return mask
 
 
-def test_same_content_same_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        RunStore(tmp_path / name).save(finished(), ARRAYS)
-    one, two = (sorted((tmp_path / name / "cells").iterdir()) for name in ("a", "b"))
-    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
-
-
 @pytest.mark.parametrize("status", [s for s in Status if s is not Status.DONE])
 def test_only_done_counts_as_done(tmp_path: Path, status: Status) -> None:
     store = RunStore(tmp_path)
