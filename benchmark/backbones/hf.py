@@ -11,7 +11,6 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from benchmark.backbones.audio import at_rate, checked_audio
 from benchmark.backbones.base import TwoTowers, image_transform
 from benchmark.backbones.places import fetched, refuse_code, stable
 from benchmark.backbones.towers import PackedTower, Prepare, TextFeatures, own_part
+from benchmark.backbones.weight_file import read_folder
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
 from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of, shown
@@ -31,7 +31,8 @@ from shifts.base import Audio
 
 CONFIG_FILE = "config.json"
 ADAPTER_FILE = "adapter_config.json"
-_IN_A_LAYER = re.compile(r"^(text|vision|audio)_model\..*\.\d+\..*(weight|bias)$|\.lora_\w+\.")
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+_IN_A_LAYER = re.compile(r"^(text|vision|audio)_model\..*\.\d+\..*(weight|bias)|\.lora_\w+\.")
 """Names of weights that are part of a tower's numbered layers, or of an adapter anywhere."""
 LONGEST_TEXT = 256
 """Tokens of a text at most, where a model would take more."""
@@ -122,27 +123,33 @@ def _read(library: Any, folder: Path) -> tuple[Any, Any]:
             f"{folder} holds a {getattr(kind, '__name__', config.model_type)}, which is no dual "
             "encoder: it has no get_text_features beside get_image_features or get_audio_features"
         )
+    state = read_folder(folder, WEIGHT_FILES)
+    whole = [key for key in state if key.endswith("weight") and not state[key].is_floating_point()]
+    if whole or getattr(config, "quantization_config", None):
+        such = f"such as {whole[0]!r}" if whole else f"'quantization_config' in {CONFIG_FILE}"
+        raise WeightsError(
+            f"the weights in {folder} are quantised ({such}), and by what they were divided is not "
+            "read; give the model as it was before"
+        )
     with torch.random.fork_rng(devices=[]):
         try:
-            model, found = library.AutoModel.from_pretrained(
-                str(folder),
+            model, found = kind.from_pretrained(
+                None,
                 config=config,
+                state_dict=state,
                 dtype=torch.float32,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # which it lists, and which are refused below
-                **known,
             )
-        except UnpicklingError:  # whose own advice is to run what the file holds
+        except Exception as error:  # transformers' own, of every kind
             raise WeightsError(
-                f"the weights in {folder} hold pickled code, which is never run; expected "
-                "model.safetensors: save the model again"
+                f"the weights in {folder} cannot be loaded ({reason_of(error)}); expected them as "
+                "save_pretrained writes them"
             ) from None
-        except Exception as error:
-            raise WeightsError(
-                f"the weights in {folder} cannot be loaded ({reason_of(error)}); expected "
-                "model.safetensors, or every shard that its index names, as save_pretrained writes "
-                "them"
-            ) from None
+    for fault in list(found["mismatched_keys"]):  # a scalar in some releases, one element in others
+        if (value := state[fault[0]]).numel() == 1 == model.get_parameter(fault[0]).numel():
+            nn.init.constant_(model.get_parameter(fault[0]), float(value))
+            found["mismatched_keys"].remove(fault)
     lacking = sorted(found["missing_keys"]) + [str(k[0]) for k in found["mismatched_keys"]]
     unknown = sorted(found["unexpected_keys"])
     if lacking:

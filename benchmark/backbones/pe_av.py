@@ -22,13 +22,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio, checked_video
 from benchmark.backbones.base import TwoTowers, image_transform
 from benchmark.backbones.places import model_folder, stable
+from benchmark.backbones.weight_file import read_folder
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of
 from methods.base import QueryEncoder
@@ -62,7 +62,6 @@ _RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 _OUTSIDE_CODE = ("cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")
 
-INDEX_FILE = "model.safetensors.index.json"
 WEIGHTS_FILE = "model.safetensors"
 
 _PLACES = (
@@ -344,28 +343,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: there are none, or they cannot be read.
     """
-    found: dict[str, Tensor] = {}
-    unused: list[str] = []
-    try:
-        names = {WEIGHTS_FILE}
-        if (index := folder / INDEX_FILE).is_file():
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        if any(Path(name).name != name for name in names):
-            raise ValueError("the index names files outside its folder")
-        for name in sorted(names):
-            with safe_open(folder / name, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118 - no mapping
-                    place = _place(key)
-                    if place:
-                        found[place] = file.get_tensor(key)
-                    else:
-                        unused.append(key)
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-        raise WeightsError(
-            f"no weights can be read from {folder} ({reason_of(error)}); expected {WEIGHTS_FILE}, "
-            f"or {INDEX_FILE} and the files that it names (no other format is read)"
-        ) from None
-    logger.info("left out %d entries of the text and fusion encoders", len(unused))
+    whole = read_folder(folder, [WEIGHTS_FILE])
+    found = {place: value for key, value in whole.items() if (place := _place(key))}
+    logger.info("left out %d entries of the text and fusion encoders", len(whole) - len(found))
     return found
 
 

@@ -247,13 +247,13 @@ def read_config(path: Path, what: str, keys: Sequence[str]) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         for key in keys:
             found = reduce(getitem, key.split("."), config)
-            if key.endswith(("_config", "_cfg")) and not isinstance(found, dict):
+            if key.endswith(("_config", "_cfg", "_map")) and not isinstance(found, dict):
                 raise ValueError(f"{key!r} is of another kind")
         return dict(config)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        named = ", ".join(map(repr, keys[:-1])) + f" and {keys[-1]!r}"
         raise WeightsError(
-            f"{path} is not {what} ({reason_of(error)}); expected JSON with {named}"
+            f"{path} is not {what} ({reason_of(error)}); expected JSON with "
+            f"{', '.join(map(repr, keys))}"
         ) from None
 
 

@@ -15,7 +15,7 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmark.backbones.places import PART
+from benchmark.backbones.places import PART, read_config
 from benchmark.errors import WeightsError, did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,24 @@ def read_weights(path: Path, part: str = "") -> tuple[dict[str, Tensor], str]:
     if taken:
         logger.info("of %s the weights %r are taken", path, taken)
     return state, taken
+
+
+def read_folder(folder: Path, names: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors of a model folder: of the first of these files that it has, or of its shards.
+
+    Raises:
+        WeightsError: it has none, or one cannot be read.
+    """
+    for name in names:
+        if (folder / name).is_file():
+            return read_weights(folder / name)[0]
+        if (index := folder / f"{name}.index.json").is_file():
+            shards = read_config(index, "an index of shards", ("weight_map",))["weight_map"]
+            files = sorted({Path(file).name for file in shards.values()})
+            return {key: v for file in files for key, v in read_weights(folder / file)[0].items()}
+    raise WeightsError(
+        f"no weights in {folder}; expected {' or '.join(names)}, or its shards with their index"
+    )
 
 
 def _content(path: Path) -> Any:

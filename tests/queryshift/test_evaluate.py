@@ -25,10 +25,11 @@ from methods.sinkhorn import Sinkhorn
 from methods.tent import Tent
 from methods.tiny import World
 from queryshift import QueryShiftError
+from queryshift.models import dual_encoder
 from shifts.base import Shift, ShiftCard
 from tests.benchmark.fixtures_own import COLOURS, make_pairs, pixels
 from tests.benchmark.report.cells import invented
-from tests.queryshift.towers import TOWERS, Sharpen
+from tests.queryshift.towers import TOWERS, Grey, Sharpen, mean_colour
 
 ROOT = Path(benchmark.__file__).resolve().parents[1]
 NAMES = list(COLOURS)
@@ -181,6 +182,24 @@ def test_a_dual_encoder_and_a_retrieval_set() -> None:
     assert list(given.to_frame()["mAP"]) == list(named.to_frame()["mAP"])
     assert set(given.to_frame()["benchmark"]) == {"own:mini-base2rsitmd-t2i"}
     assert given.cells[0].weights == named.cells[0].weights
+
+
+def test_towers_of_equal_weights_that_compute_otherwise() -> None:
+    class Doubled(Grey):
+        def forward(self, inputs):
+            return super().forward(inputs * inputs)
+
+    def corner(picture):
+        return mean_colour(picture.crop((0, 0, 8, 8)))
+
+    text = TOWERS["text"]
+    Doubled.__name__ = "Grey"
+    made = [
+        dual_encoder(image=image, text=text).fingerprint
+        for image in [(Grey(), mean_colour)] * 2 + [(Grey(), corner), (Doubled(), mean_colour)]
+    ]
+    assert made[0] == made[1]
+    assert len(set(made)) == 3
 
 
 def test_a_shift_of_ones_own(frame) -> None:

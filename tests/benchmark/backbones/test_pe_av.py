@@ -268,7 +268,7 @@ def test_sharded_weights_load(model: Any, tmp_path: Path, backbone: TwoTowers) -
     assert load(tmp_path / "shards").fingerprint == backbone.fingerprint
     index = tmp_path / "shards" / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"x": "../elsewhere.safetensors"}}))
-    with pytest.raises(WeightsError, match="outside its folder"):
+    with pytest.raises(WeightsError, match=r"shards/elsewhere\.safetensors cannot be read"):
         load(tmp_path / "shards")
 
 
@@ -297,10 +297,10 @@ def test_folders_that_are_not_pe_av(folder: Path, tmp_path: Path) -> None:
         load(tmp_path)
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(WeightsError, match="no weights can be read"):
+    with pytest.raises(WeightsError, match="cannot be read as weights"):
         load(copy)
     (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
-    with pytest.raises(WeightsError, match=r"model\.safetensors.*no other format"):
+    with pytest.raises(WeightsError, match=r"no weights in .*expected model\.safetensors"):
         load(copy)
     config = json.loads((folder / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "clap"}))
