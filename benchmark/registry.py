@@ -197,8 +197,9 @@ class Registry:
             raise PluginError(f"{name!r} is no name for a {self.kind}: {why}; give yours another")
         if name in self:
             raise PluginError(
-                f"the {self.kind} name {name!r} is already taken by {self.info(name).target} "
-                f"({self.origin(name)}); give yours another name"
+                f"the {self.kind} name {name!r} is already taken by "
+                f"{self.info(name).target or 'another object'} ({self.origin(name)}); give yours "
+                "another name"
             )
         info = Info(name, "", "your own code", f"{self.kind} of your own")
         self._loaded[name] = self._checked(info, thing)

@@ -96,7 +96,7 @@ class Lender:
 
     def _method(self, given: Any) -> str:
         if isinstance(given, Method):
-            return self._made(_class_of(given), given.options)
+            return self._made(partial(_class_of(given), options=given.options))
         if not callable(given):
             raise ConfigError(
                 f"method={one_line(given)} cannot be used; expected a name, a subclass of Method, "
@@ -127,10 +127,13 @@ class Lender:
         known = name in registry and registry.get(name) is given
         return name if known else self._lend(registry, name, given)
 
-    def _made(self, make: Any, options: Any = None) -> str:
-        of = make.func if isinstance(make, partial) else make
-        if isinstance(make, partial) and (make.args, [*make.keywords]) == ((), ["options"]):
-            make, options = of, make.keywords["options"]
+    def _made(self, make: Any) -> str:
+        of, options = make, None
+        if isinstance(make, partial):
+            of = make.func
+            given = make.keywords.get("options")
+            if len(make.keywords) == 1 and not make.args and dataclasses.is_dataclass(given):
+                make, options = of, given
         card = getattr(of, "card", None)
         plain = re.sub(r"\W+", "-", getattr(of, "__name__", "")).strip("-")
         name = f"{card.name}-made" if isinstance(card, MethodCard) else plain

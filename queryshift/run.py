@@ -37,6 +37,8 @@ from benchmark.evaluation.runner import run_cell
 from benchmark.executors import SerialExecutor, identify, run_cells
 from benchmark.planning.own_data import completed
 from benchmark.planning.plan import Plan, plan_flags
+from benchmark.planning.specs import untuned
+from benchmark.registry import METHODS
 from benchmark.report.problems import problems
 from benchmark.report.results import CellResult
 from benchmark.report.writing import load_results, result_of, write_all
@@ -105,6 +107,7 @@ def evaluate(
             run = _prepare(lender, method, model, shift, settings)
             given = _place(run, data, name=name, columns=columns, root=root)
             plan = _plan(run, given, out)
+            _say_untuned(plan)
         except (MethodError, ShiftError) as error:
             raise ConfigError(str(error)) from None
         again = plan.config.if_exists == "always" or (lender.own and "if_exists" not in run)
@@ -218,6 +221,18 @@ def _plan(run: _Run, given: Given | None, out: str) -> Plan:
         for name in ("benchmark", "shift", "stream", "stream_option", "model"):
             traced[name] = Traced(getattr(filled, name), ORIGIN)
     return plan_flags(traced)
+
+
+def _say_untuned(plan: Plan) -> None:
+    """Warns of methods that nobody has tuned, beside built-in ones that are."""
+    # What a function makes has the options that the caller chose.
+    names = [name for name in untuned(plan.possible) if METHODS.get(name).__name__ != "Made"]
+    if names:
+        logger.warning(
+            "untuned on the embedded default, unlike the built-in methods: %s; set options, or "
+            "make a plugin and use queryshift tune",
+            ", ".join(names),
+        )
 
 
 def _results(

@@ -40,6 +40,7 @@ from benchmark.data.retrieval import RetrievalSet
 from benchmark.data.tasks import load_retrieval_set
 from benchmark.errors import ConfigError, PluginError, QueryShiftError, reason_of
 from benchmark.evaluation.cache import DIGESTS, DiskCache
+from benchmark.evaluation.isolation import settings_kept
 from benchmark.evaluation.resources import Resources
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, METHODS, SHIFTS, Registry
 from methods.base import Method, MethodError, Setup
@@ -94,6 +95,7 @@ def default_resources(
     )
 
 
+@settings_kept()
 def _load_data(
     cell: Cell, *, allow_missing: bool, loaded: Mapping[str, RetrievalSet]
 ) -> RetrievalSet:
@@ -185,6 +187,7 @@ def _home_of_weights(cell: Cell) -> BenchmarkCard | None:
     return next((c for c in fitting if c.home_of(cell.backbone) == c.dataset), None)
 
 
+@settings_kept()
 def _load_backbone(spec: BackboneSpec) -> DualEncoder:
     load = BACKBONES.get(spec.loader)
     check_device(spec.device)

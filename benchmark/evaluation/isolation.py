@@ -253,12 +253,14 @@ class Isolation:
 
 @contextmanager
 def settings_kept() -> Iterator[None]:
-    """Puts back the settings of computation that modules change when they are imported within."""
+    """Puts back the settings of computation that a plugin changes when it is imported or loads."""
     before = [(get, put, get()) for get, put in _COMPUTATION]
-    yield
-    for get, put, value in before:
-        if get() != value:
-            put(value)
+    try:
+        yield
+    finally:
+        for get, put, value in before:
+            if get() != value:
+                put(value)
 
 
 def seed_globals(seed: int) -> None:

@@ -321,12 +321,13 @@ def geometry(rows: Tensor, gallery: Tensor, logit_scale: float) -> dict[str, flo
     }
 
 
-def check_output(output: object, gallery: Tensor, count: int) -> dict[str, float]:
+def check_output(output: object, gallery: Tensor, count: int, *, lr: bool) -> dict[str, float]:
     """Refuses what a method must not return; gives its log as plain floats.
 
     Args:
         gallery: (N, D) what they were scored against.
         count: queries in the batch that it was given.
+        lr: it has a learning rate, which may be too high.
 
     Raises:
         MethodError: wrong type, shape or dtype.
@@ -355,7 +356,8 @@ def check_output(output: object, gallery: Tensor, count: int) -> dict[str, float
                 length = float(lengths[off.argmax()])
                 raise MethodError(f"embeddings must be rows of length 1, not {length:.3g}")
         if bad.any():
-            raise Diverged(f"{name} {what} for {int(bad.sum())} of {count} queries: {DIVERGED}")
+            why = f": {DIVERGED}" * lr
+            raise Diverged(f"{name} {what} for {int(bad.sum())} of {count} queries{why}")
     log: dict[str, float] = {}
     if not isinstance(output.log, Mapping):
         kind = type(output.log).__name__

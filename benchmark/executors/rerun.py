@@ -16,6 +16,7 @@ from benchmark.cell import Cell, Record, Status
 from benchmark.config.run import MOST_THREADS, BenchConfig
 from benchmark.errors import ConfigError, QueryShiftError, reason_of
 from benchmark.evaluation.environment import about, environment
+from benchmark.evaluation.plugins import CODE
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import Arrays, run_cell
 from benchmark.executors import REFUSALS, stream_of
@@ -155,7 +156,10 @@ def _check(stored: StoredCell, cell: Cell, resources: Resources) -> Check:
     record, arrays = run_cell(cell, resources)
     if record.status is not Status.DONE:
         return Check(stored, Verdict.NOT_RUN, (record.reason,), elsewhere)
-    return compare(stored, record, arrays, elsewhere)
+    check = compare(stored, record, arrays, elsewhere)
+    if not check.good and stored.record.info.get(CODE) != record.info.get(CODE):
+        check = replace(check, details=(*check.details, "the code of its plugins has changed"))
+    return check
 
 
 def compare(

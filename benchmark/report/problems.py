@@ -97,12 +97,9 @@ def _plugins(results: Sequence[CellResult]) -> list[str]:
             version = cell[kind]["version"] if kind in ("method", "shift") else 0
             states[name, version].add(code)
         kept |= {result.method: info[MEMORY]} if MEMORY in info else {}
+    changed = [name for (name, _), codes in states.items() if len(codes) > 1]
     return [
-        *(
-            f"{name}: its code changed between these cells; run the older ones again"
-            for (name, _), codes in states.items()
-            if len(codes) > 1
-        ),
+        *(f"{n}: its code changed between these cells; run the older ones again" for n in changed),
         *(
             f"{name}: {', '.join(found)} changed during a cell, and the next cell of the process "
             "saw that; keep such things in self"

@@ -304,11 +304,7 @@ def test_text_is_cleaned_after_the_shift() -> None:
     [
         ("raises", "RuntimeError: the norm exploded"),
         ("refuses", "MethodError: no batch of that size"),
-        (
-            "nan",
-            "Diverged: scores hold NaN or infinity for 1 of 8 queries: the method diverged; a "
-            "smaller learning rate (option lr) may help",
-        ),
+        ("nan", "Diverged: scores hold NaN or infinity for 1 of 8 queries"),
         ("narrow", r"MethodError: scores must have shape (8, 60), not (8, 59)"),
         ("integers", "MethodError: scores must be a floating-point tensor, not torch.int64"),
         ("tuple", "MethodError: step must return a StepOutput, not tuple"),
