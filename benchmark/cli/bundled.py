@@ -180,7 +180,7 @@ def _search(studies: Sequence[Study], budget: int, plan: Plan, data: str, consol
             by_name[side, method["name"]].take(record)
         # Where a method diverged, its options are bad ones, and that is all.
         lost = [record for record in records if record.status is not Status.DONE]
-        failed = [record for record in lost if "the method diverged" not in record.reason]
+        failed = [record for record in lost if not record.reason.startswith("Diverged:")]
         for record in failed:
             say(console, f"failed: {record.cell['method']['name']}: {record.reason}")
         if failed:

@@ -125,7 +125,7 @@ def duration(seconds: float | None) -> str:
     """A time as a person says it.
 
     >>> duration(42.3), duration(5000), duration(200_000), duration(None)
-    ('42 s', '1 h 23 min', '2 d 8 h', 'unknown')
+    ('42 s', '83 min', '2 d 8 h', 'unknown')
     """
     if seconds is None:
         return "unknown"

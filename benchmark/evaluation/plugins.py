@@ -58,8 +58,8 @@ def warn_of_changed_code(reused: Iterable[tuple[Cell, Record]]) -> None:
                 count.update(name for name in now if now[name] != before.get(name, now[name]))
     for name, cells in count.items():
         logger.warning(
-            "the code of %s has changed since %d of the reused cells ran; run them again with "
-            "--if-exists always, or raise its version",
+            "the code of %s has changed since %d of the reused cells ran: raise its version, or "
+            "run them again with --if-exists always",
             *(name, cells),
         )
 

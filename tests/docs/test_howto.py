@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
 import os
 import re
@@ -101,3 +103,13 @@ def test_the_page_on_methods_shows_what_new_writes(tmp_path: Path) -> None:
     assert main(["new", "method", "sharpen", "--out", str(tmp_path)]) == 0
     (written,) = tmp_path.glob("*/queryshift_sharpen.py")
     assert f"\n{written.read_text()}```" in (ROOT / "docs/add-a-method.md").read_text()
+
+
+def test_the_examples_in_docstrings_hold() -> None:
+    rooms = ("benchmark", "methods", "queryshift", "shifts")
+    paths = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
+    shown = [path.relative_to(ROOT) for path in paths if ">>> " in path.read_text("utf-8")]
+    names = [".".join(path.with_suffix("").parts) for path in shown]
+    assert len(names) > 15
+    for name in names:
+        assert not doctest.testmod(importlib.import_module(name)).failed, name
