@@ -122,13 +122,14 @@ def _beside(place: Path, files: set[Path]) -> set[Path]:
 
 def class_state(kind: type) -> dict[str, str]:
     """What a method's classes hold, as text: ``Class.name`` -> value; nothing of our own."""
-    owners = [one for one in kind.__mro__[:-1] if one.__module__.partition(".")[0] not in _OURS]
-    return {
-        f"{owner.__name__}.{name}": repr(value)
-        for owner in owners
-        for name, value in vars(owner).items()
-        if not name.startswith(("__", "_abc_"))
-    }
+    found = {}
+    for owner in kind.__mro__[:-1]:
+        own = {} if owner.__module__.partition(".")[0] in _OURS else vars(owner)
+        for name, value in own.items():
+            if not name.startswith(("__", "_abc_")):
+                with suppress(Exception):  # whatever a plugin's object raises
+                    found[f"{owner.__name__}.{name}"] = repr(value)
+    return found
 
 
 def memory_facts(kind: type, before: Mapping[str, str]) -> dict[str, Any]:
