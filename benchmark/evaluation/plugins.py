@@ -37,15 +37,20 @@ def foreign(cell: Cell) -> list[tuple[Registry, str]]:
     return [(all_, one) for all_, one in named if one not in all_ or all_.origin(one) != BUILTIN]
 
 
-def code_facts(cell: Cell) -> dict[str, Any]:
-    """A hash of the code of each plugin in the cell, for the record; or nothing."""
+def plugin_code(cell: Cell) -> dict[str, str]:
+    """A hash of the code of each plugin in the cell, by its kind and name."""
     found = {}
     for registry, name in foreign(cell):
         # Objects of the caller's have none.
         target = registry.info(name).target if name in registry else ""
         if target and registry.get(name) and (code := _code(target.partition(":")[0])):
             found[f"{registry.kind} {name!r}"] = code
-    return {CODE: found} if found else {}
+    return found
+
+
+def code_facts(cell: Cell) -> dict[str, Any]:
+    """The same, for the record; or nothing."""
+    return {CODE: found} if (found := plugin_code(cell)) else {}
 
 
 def warn_of_changed_code(reused: Iterable[tuple[Cell, Record]]) -> None:
@@ -54,7 +59,7 @@ def warn_of_changed_code(reused: Iterable[tuple[Cell, Record]]) -> None:
     for cell, record in reused:
         if before := record.info.get(CODE):
             with suppress(PluginError):  # a finished cell does not need it
-                now = code_facts(cell).get(CODE, {})
+                now = plugin_code(cell)
                 count.update(name for name in now if now[name] != before.get(name, now[name]))
     for name, cells in count.items():
         logger.warning(

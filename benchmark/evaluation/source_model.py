@@ -23,7 +23,7 @@ from benchmark.evaluation.cache import LRUCache
 from benchmark.evaluation.environment import numerics
 from benchmark.evaluation.loader import QueryInputs
 from benchmark.evaluation.measures import Changes
-from benchmark.evaluation.plugins import code_of
+from benchmark.evaluation.plugins import code_of, plugin_code
 from benchmark.metrics.ranking import copies_of, gallery_of, rank, settled
 from benchmark.metrics.recall import recall_at
 from methods.base import NotApplicable, QueryEncoder
@@ -329,6 +329,8 @@ def _facts(resources: Resources, cell: Cell, device: str, *shifts: Shift) -> dic
     code = code_of(backbone, data.queries, data.gallery, data.clean_text, *shifts)
     if not code:
         return None
+    # A plugin's loader gives objects of our classes, so its own code is none of theirs.
+    loaders = {n: c for n, c in plugin_code(cell).items() if n.startswith(("backbone", "benchm"))}
     spec = asdict(cell.backbone) | {"model": cell.backbone.model_name}
     del spec["device"], spec["pretrained"]  # numerics and the fingerprint say them
     return {
@@ -339,6 +341,7 @@ def _facts(resources: Resources, cell: Cell, device: str, *shifts: Shift) -> dic
         "spec": spec,
         "numerics": numerics(device),
         "code": code,
+        **loaders,
     }
 
 

@@ -267,6 +267,30 @@ def test_a_backbone_that_cannot_be_loaded_is_one_line(
     assert "Traceback" not in printed
 
 
+TOWERS = """
+from benchmark.backbones.base import TwoTowers
+from queryshift_toy import Backbone, Tower
+
+def Bad(spec):
+    toy, towers = Backbone(), {{"image": Tower(), "text": Tower()}}
+    ways = {{"image": lambda item: {sign} * toy.preprocess("image")(item), "text": toy._text}}
+    return TwoTowers(towers, ways, name="bad", fingerprint="same", logit_scale=20, device="cpu")
+"""
+
+
+def test_what_a_backbones_code_made_is_cached_for_that_code(
+    installed: Callable[..., None], tmp_path: Path
+) -> None:
+    found = []
+    for sign, cache in ((1, "kept"), (-1, "kept"), (-1, "off")):
+        installed(TOWERS.format(sign=sign), "backbone")
+        out = f"run{len(found)}"
+        words = ("--method", "source", "--model", "bad", "--cache", cache, "--out", out)
+        assert main([*BENCH, *words]) == 0
+        found.append(ranks_of(tmp_path / out, "source"))
+    assert found[0] != found[1] == found[2]
+
+
 @pytest.mark.slow
 def test_ctrl_c_while_workers_start_is_one_line(tmp_path: Path) -> None:
     begun = tmp_path / "begun"
