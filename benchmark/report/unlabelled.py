@@ -279,7 +279,7 @@ def expected(
         if not low <= value <= high:
             probe, _, when = name.rpartition("_")
             said = f"{probe} of the unadapted model" if when == "source" else f"change of {probe}"
-            why = f"{said} is {value:.2f}, stored cells have {low:.2f} to {high:.2f}"
+            why = f"{said} is {value:.4g}, stored cells have {low:.4g} to {high:.4g}"
             return Gain(no_expected_gain=why)
     points = float(np.clip(model(found)(values[None])[0], -changed, changed))
     return Gain(points, found["error"], found["of_mean"], found["datasets"])

@@ -251,7 +251,7 @@ def test_no_gain_is_said_outside_of_the_stored_cells() -> None:
     assert unlabelled.expected("tcr", inside, source, 0.5).expected_gain == 0.5  # all that changed
     far = {**source, "uniformity": 99.0}
     said = unlabelled.expected("tcr", far, far).no_expected_gain
-    assert "uniformity of the unadapted model is 99.00, stored cells have" in said
+    assert "uniformity of the unadapted model is 99, stored cells have" in said
     unknown = unlabelled.expected("mine", source, source)
     assert unknown.no_expected_gain == "no stored cells of the method"
     assert unlabelled.expected("tcr", {}, source).no_expected_gain == "a number is missing"

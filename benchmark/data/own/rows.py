@@ -374,16 +374,18 @@ def need(table: Table, forms: Mapping[str, tuple[str, ...]], what: str) -> str:
     Raises:
         DataError: none; says what is there and how to say which column is which.
     """
-    fitting = [name for name, columns in forms.items() if set(columns) <= set(table.columns)]
+    have = {*table.columns}
+    fitting = [name for name, columns in forms.items() if {*columns} <= have]
     if fitting:
         return fitting[0]
     listed = "; or ".join(" and ".join(columns) for columns in forms.values())
-    likely = max(forms.values(), key=lambda columns: len(set(columns) & set(table.columns)))
-    lacking = [ours for ours in likely if ours not in table.columns]
+    # Of a table without any, a text is likelier than a pair of columns.
+    likely = max(forms.values(), key=lambda form: (len({*form} & have), form == ("caption",)))
+    lacking = [ours for ours in likely if ours not in have]
     pairs = zip_longest(lacking, table.free[: len(lacking)], fillvalue="NAME")
     example = ",".join(f"{ours}={name}" for ours, name in pairs)
     advice = f"say which is which, such as --columns {example}"
-    if "relevant" in table.columns and what == PAIRS:
+    if "relevant" in have and what == PAIRS:
         advice = "of queries with a column relevant, name the table of the gallery: --gallery TABLE"
     raise DataError(
         f"{table.name} has the columns {', '.join(map(repr, table.there))}; {what} needs {listed}: "

@@ -202,6 +202,9 @@ def test_two_tables_of_one_kind(tmp_path: Path) -> None:
     _, gallery = make_both(tmp_path)
     with pytest.raises(DataError, match="the gallery of image queries needs"):
         load_own_set(gallery, "i2t", gallery=gallery)
+    write_csv(tmp_path / "log.csv", [{"text": "a wall"}])
+    with pytest.raises(DataError, match="such as --columns caption=text"):
+        load_own_set(tmp_path / "log.csv", "t2i", gallery=gallery)
 
 
 def test_shifted_queries_beside_the_clean_ones(tmp_path: Path) -> None:
