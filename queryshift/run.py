@@ -32,6 +32,7 @@ from benchmark.errors import (
 )
 from benchmark.evaluation.builders import default_resources
 from benchmark.evaluation.callbacks import Callback, CallbackList, opened
+from benchmark.evaluation.isolation import settings_kept
 from benchmark.evaluation.resources import Resources
 from benchmark.evaluation.runner import run_cell
 from benchmark.executors import SerialExecutor, identify, run_cells
@@ -102,6 +103,7 @@ def evaluate(
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm's, in a notebook
+        stack.enter_context(_usual_settings())
         try:
             lender = Lender(stack)
             run = _prepare(lender, method, model, shift, settings)
@@ -120,6 +122,17 @@ def evaluate(
         for line in problems(scored):
             logger.warning("%s", line)
     return Result(results)
+
+
+@contextmanager
+def _usual_settings() -> Iterator[None]:
+    """What a notebook may have set for itself is not how a run is to compute."""
+    with settings_kept(), torch.inference_mode(False):
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+        for device in ("cpu", "cuda"):
+            torch.set_autocast_enabled(device, False)
+        yield
 
 
 _Run = dict[str, Traced]

@@ -84,7 +84,7 @@ _COMPUTATION: tuple[Setting, ...] = (
     ),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     (  # whether the smallest numbers become 0
-        lambda: not bool(torch.tensor([1e-42], dtype=torch.float32).mul(1.0).item()),
+        lambda: not bool(torch.tensor([1e-42], dtype=torch.float32, device="cpu").mul(1.0).item()),
         torch.set_flush_denormal,
     ),
     (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),

@@ -323,7 +323,7 @@ def _send(pipe: Connection, made: queue.SimpleQueue[bytes]) -> None:
 def frames_of(error: BaseException) -> dict[str, Any]:
     """Where an error that is not the user's came from: the innermost frames, outermost first.
 
-    And ``where``, the innermost one that is neither torch's nor ours: a plugin's, or "".
+    And ``where``, the innermost one that is not torch's, Python's or ours: a plugin's, or "".
     """
     if isinstance(error, QueryShiftError | ShiftError):
         return {}
@@ -333,6 +333,9 @@ def frames_of(error: BaseException) -> dict[str, Any]:
     for frame in traceback.extract_tb(error.__traceback__):
         paths.append(path := Path(frame.filename))
         texts.append(f"{Path(*path.parts[-2:])}:{frame.lineno} in {frame.name}")
-    own = [not any(map(path.is_relative_to, _LIBRARIES)) for path in paths]
+    python = Path(os.__file__).parent
+    own = [
+        path.parent != python and not any(map(path.is_relative_to, _LIBRARIES)) for path in paths
+    ]
     where = [text for text, theirs in zip(texts, own, strict=True) if theirs]
     return {"frames": texts[-_FRAMES_KEPT:], "where": "".join(where[-1:])}

@@ -85,6 +85,15 @@ class Constant(Sharpen):
         return super().objective(forward).detach()
 
 
+def test_settings_that_a_notebook_has_made_do_not_count(frame) -> None:
+    plain = queryshift.evaluate("tent", "mini", frame, "gaussian")
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        again = queryshift.evaluate("tent", "mini", frame, "gaussian")
+        assert torch.is_autocast_enabled("cpu")
+    for one, other in zip(plain.cells, again.cells, strict=True):
+        assert one.record.probes == other.record.probes
+
+
 def test_a_loss_without_a_gradient_is_said(caplog) -> None:
     result = queryshift.evaluate([Constant, Sharpen], shift="gaussian", limit=16)
     frame = result.to_frame().set_index("method")
