@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.console import Console
 
 from benchmark.cell import Cell, Record, Status, unfinished
-from benchmark.cli.main import FAILED, INTERRUPTED, OK, RUNS, Command, say, seldom_collected
+from benchmark.cli.main import FAILED, OK, RUNS, Command, say, seldom_collected
 from benchmark.cli.progress import EVERY, Bars, Lines
 from benchmark.cli.terminal import Output, console_over
 from benchmark.config import run as settings
@@ -67,7 +67,7 @@ class Bench(Command):
         """Plans, runs what the folder does not have yet, and reports.
 
         Returns:
-            Exit code: 0, 1 where a cell has failed, 130 where the user stopped the run.
+            Exit code: 0, 1 where a cell has failed.
         """
         self.args, self.console = args, console
         if args.settings:
@@ -90,15 +90,7 @@ class Bench(Command):
             say_reasons(console, skipped)
             return OK
         say_untuned(console, plan.possible)
-        try:
-            records, reused = execute(plan.possible, store, plan.config, console)
-        except KeyboardInterrupt:
-            line = (
-                f"interrupted; the finished cells in {folder} are valid, and the same command "
-                "goes on from there"
-            )
-            say(console, line, "yellow")
-            return INTERRUPTED
+        records, reused = execute(plan.possible, store, plan.config, console)
         if reused:
             ran = f", ran {len(records) - reused}" if reused < len(records) else "; nothing to do"
             say(console, f"reused {_cells(reused, 'finished ')}{ran}")
@@ -249,6 +241,9 @@ def execute(
     """Runs the cells that the store does not have; gives all records and how many were there.
 
     With ``config.shard`` only those of the shard.
+
+    Raises:
+        KeyboardInterrupt: the user stopped the run; its text says what is kept.
     """
     from benchmark.evaluation.builders import default_resources
     from benchmark.evaluation.callbacks import opened
@@ -258,18 +253,24 @@ def execute(
     cells = part_of(cells, config)
     factory = functools.partial(default_resources, config)
     resources = factory()
-    with ExitStack() as stack:
-        logs = stack.enter_context(opened(config.log))
-        still = config.quiet or not console.is_interactive
-        loading = nullcontext() if still else console.status("loading data and weights")
-        with loading, seldom_collected():
-            found = identify(cells, store, resources, again=config.if_exists == "always")
-        executor = make_executor(config, found, resources, factory)
-        if not still:
-            logs.add(stack.enter_context(Bars(console, found.waiting)))
-        elif not config.quiet:
-            logs.add(Lines(console_over(Output(sys.stderr)), found.waiting))
-        return run_cells(found, executor, progress=logs), found.reused
+    try:
+        with ExitStack() as stack:
+            logs = stack.enter_context(opened(config.log))
+            still = config.quiet or not console.is_interactive
+            loading = nullcontext() if still else console.status("loading data and weights")
+            with loading, seldom_collected():
+                found = identify(cells, store, resources, again=config.if_exists == "always")
+            executor = make_executor(config, found, resources, factory)
+            if not still:
+                logs.add(stack.enter_context(Bars(console, found.waiting)))
+            elif not config.quiet:
+                logs.add(Lines(console_over(Output(sys.stderr)), found.waiting))
+            return run_cells(found, executor, progress=logs), found.reused
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; the finished cells in {store.path} are valid, and the same command goes "
+            "on from there"
+        ) from None
 
 
 def say_untuned(console: Console, cells: Sequence[Cell]) -> None:

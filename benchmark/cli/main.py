@@ -283,8 +283,8 @@ def _guarded(words: list[str], console: Console, errors: Console) -> int:
         )
         _complain(errors, line)
         return FAILED
-    except KeyboardInterrupt:
-        say(errors, "interrupted", "yellow")
+    except KeyboardInterrupt as stopped:
+        say(errors, str(stopped) or "interrupted", "yellow")
         return INTERRUPTED
     except OSError as error:  # looking for a file: its name is too long, its folder closed
         if error.filename is None:

@@ -313,7 +313,7 @@ def test_ctrl_c_while_workers_start_is_one_line(tmp_path: Path) -> None:
     while not begun.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from there" in out
+    assert "the same command goes on from there" in err
     assert "Traceback" not in err

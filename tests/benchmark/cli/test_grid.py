@@ -17,7 +17,7 @@ from rich.console import Console
 
 from benchmark.cli.bench import Bench, Grid, Plan
 from benchmark.cli.bundled import ClaimsPage, Leaderboard
-from benchmark.cli.main import FAILED, INTERRUPTED, OK, Command
+from benchmark.cli.main import FAILED, OK, Command
 from benchmark.config.files import atomic_write
 from benchmark.errors import ConfigError, ResultsError
 from benchmark.report.writing import output_options, up_to_date, write_all, write_manifest
@@ -265,8 +265,8 @@ def test_commands_with_a_grid_of_their_own_use_its_folder(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("benchmark.cli.bench.execute", interrupted)
-    code, _ = call(command(), "--benchmark", "mini-cirr-c", "--seed", "0")
-    assert code == INTERRUPTED
+    with pytest.raises(KeyboardInterrupt):
+        call(command(), "--benchmark", "mini-cirr-c", "--seed", "0")
     assert stores == [Path(f"results/runs/grid-{grid}")]
-    code, planned = call(Plan(), grid, "--benchmark", "mini-cirr-c", "--seed", "0")
+    _, planned = call(Plan(), grid, "--benchmark", "mini-cirr-c", "--seed", "0")
     assert f"in results/runs/grid-{grid}" in planned
