@@ -21,7 +21,9 @@ from benchmark.errors import DataError
 from benchmark.evaluation.cache import DiskCache
 from benchmark.evaluation.measures import Changes, row_of, sizes
 from benchmark.evaluation.workers import loaded, loader_workers, one_thread
+from benchmark.registry import BUILTIN, SHIFTS
 from shifts.base import Shift, ShiftError, item_generator, item_problem
+from shifts.samples import equal
 
 _PLAIN_TO_SEE = 0.01
 """From this mean difference on (of full scale), pixels or samples that changed reach the encoder as
@@ -165,16 +167,27 @@ def corruption(shift: Shift, spec: ShiftSpec, seed: int, data: RetrievalSet) -> 
     """
     shift.check_severity(spec.severity)
     ids, modality = data.queries.ids, data.query_modality
+    doubted = spec.name in SHIFTS and SHIFTS.origin(spec.name) != BUILTIN
+
+    def made(item: Any, index: int) -> Any:
+        generator = item_generator(seed, spec.name, spec.severity, ids[index])
+        return shift.apply(item, spec.severity, generator)
 
     def corrupt(item: Any, index: int) -> Any:
-        generator = item_generator(seed, spec.name, spec.severity, ids[index])
+        nonlocal doubted
         try:
-            found = shift.apply(item, spec.severity, generator)
+            found = made(item, index)
         except ShiftError as error:
             raise DataError(f"query {ids[index]!r}: {error}") from error
         if (problem := item_problem(modality, found)) and not item_problem(modality, item):
             what = f"shift {spec.name!r} made of query {ids[index]!r} what no encoder takes"
             raise DataError(f"{what}: they work on {problem}")
+        if doubted and not equal(found, made(item, index)):
+            raise DataError(
+                f"shift {spec.name!r} makes something else of query {ids[index]!r} the second "
+                "time; it may draw random numbers from rng only, and must keep nothing"
+            )
+        doubted = False  # one query is enough
         return found
 
     return Corruption(corrupt, shift.untouched)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,14 @@ class Halved(Shift):
 
     def corrupt(self, item, severity, rng):
         return item / 2
+
+
+class Restless(Shift):
+    card = ShiftCard("restless", "image", (1,), "grey or black", "none")
+    calls = itertools.count()
+
+    def corrupt(self, item, severity, rng):
+        return np.full_like(item, next(self.calls) % 2)
 
 
 class Letters(nn.Module):
@@ -155,6 +164,7 @@ BAD = {
         {**OWN, "shift": Halved},
         "shift 'halved' made of query .* not on float64 array of shape",
     ),
+    "a shift that keeps count": ({**OWN, "shift": Restless}, "something else of query .* second"),
 }
 
 
