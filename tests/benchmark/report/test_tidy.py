@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from benchmark.cell import ShiftSpec, Status
-from benchmark.errors import ResultsError
 from benchmark.report.frames import TIDY_COLUMNS, pairwise_frame, tidy
 from benchmark.report.pools import benchmark_pools
 from benchmark.report.results import CellResult
@@ -25,15 +21,6 @@ from tests.benchmark.store.test_store import ARRAYS, INDEX, finished
 
 def written(store: RunStore, path: Path) -> bytes:
     return write_csv(tidy(store.records()), path).read_bytes()
-
-
-def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ResultsError, match=r"cannot write .*tidy.csv: No space left"):
-        written(RunStore(tmp_path), tmp_path / "tidy.csv")
 
 
 def test_tidy_has_one_row_per_cell_and_shows_failed_ones(tmp_path: Path) -> None:
