@@ -18,6 +18,7 @@ from benchmark.report.results import (
     SECTIONS,
     CellResult,
     Setting,
+    canonical,
     told_apart,
 )
 
@@ -30,16 +31,12 @@ def problems(results: Iterable[CellResult]) -> list[str]:
     ordered = prepare(results)
     sources = {(r.setting, r.seed): r for r in ordered if r.method == SOURCE and r.done}
     lines = [*_unshifted(ordered), *_doubled(ordered), *_plugins(ordered)]
-    fitted = {
-        f"{own} / {result.method}": None
+    lines += dict.fromkeys(
+        f"{own} / {result.method}: its options were chosen on the same data, so a gain may be "
+        "fitted to these queries; tune on a split of its own"
         for result in ordered
         if (own := result.benchmark.rpartition("-")[0]) in result.origins.values()
-    }
-    lines += [
-        f"{name}: its options were chosen on the same data, so a gain may be fitted to these "
-        "queries; tune on a split of its own"
-        for name in fitted
-    ]
+    )
     for result in ordered:
         record = result.record
         name = f"{result.where} / {result.method} / seed {result.seed}"
@@ -73,16 +70,20 @@ def problems(results: Iterable[CellResult]) -> list[str]:
 
 
 def _doubled(results: Sequence[CellResult]) -> list[str]:
-    """A line for each shift that a benchmark has in several versions or with several options."""
-    found: dict[tuple[Setting, str], list[str]] = defaultdict(list)
+    """A line for each data set, model, and shift of a benchmark, that there is several times."""
+    found = defaultdict[tuple[Setting, str, str], set[str]](set)
+    for one in (r for r in results if r.done):
+        spec = canonical({**one.record.cell["backbone"], "device": ""})
+        found[(one.suite,), one.benchmark, "data sets"].add(f"data {one.place[3][:8]}")
+        found[(spec,), one.backbone, "models"].add(f"weights {one.weights[:8]}")
     single = (r for r in results if not r.record.cell.get("stream", {}).get("domains"))
     cells = [*{r.setting: r for r in single if r.shift != CLEAN}.values()]
     for one, facts in zip(cells, told_apart(cells, shifts=True), strict=True):
-        found[one.place, one.where].append(facts)
+        found[one.place, one.where, "shifts"].add(facts)
     return [
-        f"{where}: {len(facts)} shifts of this name ({'; '.join(sorted(facts))}), and means count "
+        f"{name}: {len(facts)} {what} of this name ({'; '.join(sorted(facts))}), and means count "
         "each; for one alone use another --out"
-        for (_, where), facts in found.items()
+        for (_, name, what), facts in found.items()
         if len(facts) > 1
     ]
 

@@ -89,13 +89,15 @@ def test_warnings(results: list[CellResult], expected: list[str]) -> None:
     assert [line.partition(";")[0] for line in told] == expected
 
 
-def test_a_shift_in_two_versions_is_said_to_count_twice() -> None:
+def test_two_shifts_data_sets_or_models_of_one_name_are_said_to_count_twice() -> None:
     one, other = (shifted(ShiftSpec("fog", 5, version=n), 90.0) for n in (1, 2))
     assert not problems(one)
-    (line,) = problems([*one, *other])
-    assert line.startswith(
-        "mini-coco-c-image / fog 5: 2 shifts of this name (version 1; version 2)"
-    )
+    lines = problems([*one, *other, *shifted("fog", 90.0, data="d2", weights="w2")])
+    assert [line.partition(", and means count each")[0] for line in lines] == [
+        "mini-coco-c-image: 2 data sets of this name (data d1; data d2)",
+        "mini-vit: 2 models of this name (weights w1; weights w2)",
+        "mini-coco-c-image / fog 5: 2 shifts of this name (version 1; version 2)",
+    ]
 
 
 def test_clean_cells_and_results_without_coverage_are_not_accused() -> None:
