@@ -84,11 +84,11 @@ def compare_ranks(scores: np.ndarray, *, seed: int = 0) -> RankTest:
 
 
 @functools.cache
-def nemenyi_q(methods: int, alpha: float = 0.05) -> float:
-    """Quantile of the studentised range of k means with infinite freedom, divided by sqrt(2).
+def nemenyi_q(methods: int) -> float:
+    """95 % quantile of the studentised range of k means, infinite freedom, divided by sqrt(2).
 
     Agrees with table 5 of Demsar (2006), which stops at ten methods.
     """
     from scipy.stats import studentized_range  # its import takes a second
 
-    return float(studentized_range.ppf(1 - alpha, methods, math.inf)) / math.sqrt(2)
+    return float(studentized_range.ppf(0.95, methods, math.inf)) / math.sqrt(2)

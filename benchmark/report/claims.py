@@ -212,7 +212,6 @@ def _parts(cells: ClaimCells, control: list[CellResult], kind: str) -> list[Part
         name: cells.recall(cells.of(name), control)
         for name in sorted(cells.methods() - {SOURCE, RECENTRE}, key=method_rank)
     }
-
     parts = []
     for name, estimate in won.items():
         twin = won.get(name + TWIN)

@@ -188,7 +188,8 @@ def _shift_line(source: pd.DataFrame) -> str:
             "How far the queries have shifted cannot be said, as there are no clean ones to "
             "compare with: name the same queries before the shift (--clean TABLE)."
         )
-    text = f"Against the clean queries of {row['reference']}: "
+    text = f"{row['shift']}: against" if source["shift"].nunique() > 1 else "Against"
+    text += f" the clean queries of {row['reference']}: "
     said = {"uniformity": "uniformity", "gap": "gap", "prediction_entropy": "entropy"}
     text += ", ".join(
         f"{word} {row[name]:.3f} instead of {row[f'clean_{name}']:.3f}"

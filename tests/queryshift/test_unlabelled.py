@@ -90,6 +90,8 @@ def test_a_shift_is_measured_against_the_clean_table(log: Path) -> None:
     assert row["clean_uniformity"] == pytest.approx(same["uniformity"], rel=1e-5)
     assert row["clean_prediction_entropy"] == pytest.approx(same["prediction_entropy"], rel=1e-5)
     assert "25.0 % of the queries get another first candidate" in result.verdict()
+    both = run(log, "source", clean=str(clean / "log.csv"), shift="contrast,none").verdict()
+    assert both.startswith("contrast 5: against the clean queries")
 
 
 def test_equal_gallery_items_are_one_candidate(log: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from scipy.stats import friedmanchisquare
@@ -48,20 +46,9 @@ def test_demsars_example() -> None:
     assert found.critical_difference == pytest.approx(1.25, abs=0.01)
 
 
-@pytest.mark.parametrize(
-    ("alpha", "table"),
-    [
-        (0.05, [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]),
-        (0.10, [1.645, 2.052, 2.291, 2.459, 2.589, 2.693, 2.780, 2.855, 2.920]),
-    ],
-)
-def test_quantiles_agree_with_demsars_table(alpha: float, table: list[float]) -> None:
-    assert [nemenyi_q(k, alpha) for k in range(2, 11)] == pytest.approx(table, abs=1.1e-3)
-
-
-def test_critical_difference_by_hand() -> None:
-    found = compare_ranks(np.random.default_rng(0).random((24, 2)))
-    assert found.critical_difference == pytest.approx(1.960 * math.sqrt(6 / 144), abs=1e-3)
+def test_quantiles_agree_with_demsars_table() -> None:
+    table = [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]
+    assert [nemenyi_q(k) for k in range(2, 11)] == pytest.approx(table, abs=1.1e-3)
 
 
 def test_the_minimum_is_where_a_sign_test_could_first_decide() -> None:
