@@ -144,7 +144,9 @@ class TwoTowers:
     def query_encoder(self, modality: str) -> QueryEncoder:
         """A fresh copy of one tower, with that tower's parameters only, all taking gradients."""
         fresh = copy.deepcopy(self.tower(modality)).eval()
-        return fresh.requires_grad_(True)
+        for parameter in fresh.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
+        return fresh
 
     @torch.no_grad()
     def encode(self, modality: str, inputs: Tensor) -> Tensor:
@@ -244,6 +246,24 @@ def checked_rows(rows: object, inputs: Tensor, what: str, width: int = 0) -> Ten
         return rows
     shape = f"({len(inputs)}, {width or 'D'})"
     raise WeightsError(f"{what} are {problem}; expected float32 of shape {shape}, rows of length 1")
+
+
+@torch.no_grad()
+def check_alone(encode: Callable[[Tensor], Tensor], batch: Tensor, rows: Tensor) -> None:
+    """Refuses rows that depend on more than their items, such as on neighbours or on chance.
+
+    Args:
+        batch: as ``encode`` has left it, which may have written into it.
+
+    Raises:
+        WeightsError: the first item has another row alone.
+    """
+    if (encode(batch[:1]) - rows[:1]).norm() > 0.05:  # far beyond 16-bit rounding
+        raise WeightsError(
+            "an item that was embedded in a batch and then alone has two embeddings; expected one "
+            "that depends on the item only: is BatchNorm in training, is dropout left on by "
+            "eval(), or does the encoder write into its inputs?"
+        )
 
 
 def fingerprint(facts: Mapping[str, Any], model: nn.Module, extra: Iterable[bytes] = ()) -> str:

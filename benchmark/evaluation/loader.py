@@ -216,7 +216,7 @@ class QueryInputs:
 
     Args:
         backbone: preprocesses and collates.
-        gallery: the gallery's items instead of the queries.
+        gallery: the gallery's items instead of the queries (an attribute, too).
         corruption: what hits a query, by its index; None for one that nothing hits.
         cache: keeps what is made.
         changes: told what the corruption did to each query.
@@ -238,6 +238,7 @@ class QueryInputs:
         changes: Changes | None = None,
         workers: int | None = 0,
     ) -> None:
+        self.gallery = gallery
         self.items = data.gallery if gallery else data.queries
         self.modality = data.gallery_modality if gallery else data.query_modality
         self._clean_text = data.clean_text if self.modality == "text" else None

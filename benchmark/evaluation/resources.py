@@ -202,7 +202,8 @@ class Resources:
                 self.forget()
         if touched:
             raise MethodError(
-                f"method {cell.method.name!r} wrote into {touched}; it must work on a copy"
+                f"method {cell.method.name!r} wrote into {touched}; it must work on a copy, "
+                "and so must the model's own forward"
             )
 
     def forget(self) -> None:

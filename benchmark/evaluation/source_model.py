@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.backbones.base import checked_rows
+from benchmark.backbones.base import check_alone, checked_rows
 from benchmark.backbones.precision import PreciseBackbone
 from benchmark.cell import CLEAN, TRAIN, Cell
 from benchmark.data.datasets.base import Numbered
@@ -82,6 +82,8 @@ def embed_distinct(
         found = embed(batch := torch.cat(members))
         if not len(rows):
             found = checked_rows(found, batch, f"{inputs.modality} embeddings")
+            if inputs.gallery:
+                check_alone(embed, batch, found)
             rows = found.new_empty(len(indices), *found.shape[1:])
         rows[[number for number, _ in block]] = found.detach()[: len(block)]
         block.clear()
@@ -253,6 +255,7 @@ def query_encoder(resources: Resources, cell: Cell) -> QueryEncoder:
             precise.compare_queries(data.query_modality, batch, rows)
         width = resources.gallery(cell).shape[1]
         checked_rows(rows, batch, f"{data.query_modality} query embeddings", width)
+        check_alone(encoder, batch, rows)
         return True
 
     key = (data.fingerprint, backbone.fingerprint, backbone.device, cell.backbone)

@@ -214,6 +214,25 @@ def test_towers_of_equal_weights_that_compute_otherwise() -> None:
     assert len(set(made)) == 3
 
 
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda rows, inputs: torch.dropout(rows, 0.3, True),
+        lambda rows, inputs: rows - rows.mean(dim=0) * (len(rows) > 1),
+        lambda rows, inputs: rows + 0 * inputs.add_(1).sum(),
+    ],
+)
+@pytest.mark.parametrize("side", ["image", "text"])
+def test_embeddings_that_depend_on_more_than_the_item(frame, compute, side) -> None:
+    class Other(Grey):
+        def forward(self, inputs):
+            return compute(super().forward(inputs), inputs)
+
+    model = TOWERS | {side: (Other(), TOWERS[side][1])}
+    with pytest.raises(QueryShiftError, match="embedded in a batch and then alone"):
+        queryshift.evaluate("source", model, frame, "none", loader_workers=0)
+
+
 def test_a_shift_of_ones_own(frame) -> None:
     class Dark(Shift):
         card = ShiftCard("dark", "image", (1, 2), "darker", "none")

@@ -339,7 +339,7 @@ def test_query_embeddings_are_tried_until_they_have_passed() -> None:
     assert run_cell(cell, shared)[0].status == Status.DONE
     first, backbone.batches = backbone.batches - 2, 0
     assert run_cell(cell, shared)[0].status == Status.DONE
-    assert backbone.batches == first - 1
+    assert backbone.batches == first - 2
 
 
 def test_the_remedy_names_what_helps_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

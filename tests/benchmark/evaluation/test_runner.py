@@ -192,13 +192,13 @@ def test_cells_share_gallery_queries_and_clean_recall() -> None:
 
     shared = fakes.resources(load_data=load_data, load_backbone=lambda spec: backbone)
     run_cell(fakes.cell("source"), shared)
-    assert backbone.encoded.count("text") == 2  # 60 texts in blocks of 32
+    assert backbone.encoded.count("text") == 3  # 60 texts in blocks of 32; one alone
     assert backbone.encoded.count("image") == 3  # the clean recall before, of 30; one to compare
     assert backbone.preprocessed == 60  # shifted and clean
     run_cell(fakes.cell("trained"), shared)
-    assert (len(backbone.encoded), backbone.preprocessed, loaded) == (5, 60, ["fake"])
+    assert (len(backbone.encoded), backbone.preprocessed, loaded) == (6, 60, ["fake"])
     run_cell(fakes.cell("source", seed=1), shared)
-    assert (len(backbone.encoded), backbone.preprocessed) == (6, 90)
+    assert (len(backbone.encoded), backbone.preprocessed) == (7, 90)
 
 
 def test_a_small_cache_changes_nothing_but_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,7 +310,11 @@ def test_text_is_cleaned_after_the_shift() -> None:
         ("tuple", "MethodError: step must return a StepOutput, not tuple"),
         ("flat", "MethodError: embeddings must have shape (8, 8), not (8, 2)"),
         ("words", "MethodError: log entry 'loss' is not a number: 'high'"),
-        ("scribbles", "MethodError: method 'bad' wrote into the gallery; it must work on a copy"),
+        (
+            "scribbles",
+            "MethodError: method 'bad' wrote into the gallery; it must work on a copy, and so must "
+            "the model's own forward",
+        ),
     ],
 )
 def test_a_misbehaving_method_fails_its_own_cell_only(how: str, reason: str) -> None:

@@ -181,7 +181,7 @@ def test_a_second_process_decodes_and_encodes_nothing_twice(tmp_path: Path) -> N
     first, second = Senses(), Senses()
     run_cell(cell("rest", "image"), resources(tmp_path, first))
     assert first.preprocessed == 60
-    assert len(first.encoded) == 1 + 2 + 4  # blocks of gallery and clean queries, four batches
+    assert len(first.encoded) == 2 + 2 + 4  # blocks of gallery and clean queries, four batches
     record, _ = run_cell(cell("rest", "image"), resources(tmp_path, second))
     assert (second.preprocessed, second.encoded) == (0, [])
     assert record.cost["forward_per_query"] == 3
@@ -248,7 +248,7 @@ def test_other_weights_precision_or_threads_are_other_entries(tmp_path: Path) ->
         run_cell(cell("source", "image"), shared)
     finally:
         torch.set_num_threads(threads)
-    assert len(backbone.encoded) == 4
+    assert len(backbone.encoded) == 5
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
@@ -256,7 +256,7 @@ def test_other_weights_precision_or_threads_are_other_entries(tmp_path: Path) ->
         run_cell(cell("source", "image"), shared)
     finally:
         torch.set_float32_matmul_precision(precision)
-    assert len(backbone.encoded) == 4
+    assert len(backbone.encoded) == 5
 
 
 def test_inputs_of_code_that_cannot_be_found_are_not_kept(
