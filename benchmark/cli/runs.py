@@ -75,12 +75,13 @@ class Report(Command):
         store = RunStore(folder)
         kinds: Sequence[Literal["png", "pdf"]] = ("png", "pdf") if args.pdf else ("png",)
         results = load_results(store, batches=False)
-        written = write_all(store, results, figures=not args.no_figures, kinds=kinds)
-        results = prepare(results)
-        if log := [one for one in results if one.unlabelled]:
+        shown = prepare(results)
+        if log := [one for one in shown if one.unlabelled]:
             console.print(unlabelled_table(log))
-        if scored := [one for one in results if not one.unlabelled]:
+        if scored := [one for one in shown if not one.unlabelled]:
             console.print(results_table(scored))
+        # Last: a folder that others wrote may be closed to this user.
+        written = write_all(store, results, figures=not args.no_figures, kinds=kinds)
         if args.reported:
             written += _beside_reported(store, console)
         say_where(console, written)

@@ -138,9 +138,9 @@ def make_plan(settings: Mapping[str, Traced], grid: GridFile | None = None) -> P
     rules, applied = grid.exclude if grid else (), set[int]()
     heeding: list[Cell] = []
     for include in ({}, *(grid.includes if grid else ())):
-        own, possible = {**include, **flags}, list[Cell]()
+        own, cells = {**include, **flags}, list[Cell]()
         for one in _block({**settings, **own}, strict=grid is None):
-            possible += [] if one.reason else [one.cell]
+            cells.append(one.cell)  # one that cannot run says itself what is wrong
             hits = [i for i, rule in enumerate(rules) if _applies(rule.value, one)]
             applied.update(hits)
             if not hits:
@@ -151,8 +151,8 @@ def make_plan(settings: Mapping[str, Traced], grid: GridFile | None = None) -> P
                     "that one run may have: name fewer values, seeds or shifts, or divide them "
                     "among several runs"
                 )
-        check_effects(own, possible)
-        heeding += possible
+        check_effects(own, cells)
+        heeding += cells
     check_effects(settings, heeding)
     for rule in (rule for i, rule in enumerate(rules) if i not in applied):
         if not flags.keys() & set(COMBINED):

@@ -290,6 +290,11 @@ def test_excluded_cells_are_left_out(planned):
         planned(SMALL + "exclude:\n  - {method: '*'}\n")
 
 
+def test_a_severity_that_no_shift_has_is_said_of_the_shift(planned):
+    grid = planned(SMALL + "method: source\n", shift="contrast,none", severity="9")
+    assert ["no severity 9" in p.reason for p in grid.cells] == [True, False]
+
+
 @pytest.mark.parametrize("rule", ["{seed: 7}", "{model: no-such}", "{method: source, seed: 1}"])
 def test_a_rule_that_excludes_nothing_is_refused_unless_a_flag_picks_cells(planned, rule):
     text = SMALL + f"exclude:\n  - {{seed: 3}}\n  - {rule}\nmethod: tent\nseed: [0, 3]\n"
