@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ from benchmark.data.datasets.base import (
     file_digests,
 )
 from benchmark.data.retrieval import Items, Relevance, RetrievalSet, Texts
-from benchmark.errors import ConfigError, DataError
+from benchmark.errors import ConfigError, DataError, QueryShiftError, reason_of
 from shifts.base import Composed
 
 MAX_WORDS = 30
@@ -114,9 +117,29 @@ def loader_of(card: BenchmarkCard) -> Callable[..., DataSet]:
     target = DATASETS.get(card.dataset, card.dataset)
     module, _, name = target.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
+        load: Callable[..., DataSet] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise DataError(f"the loader {target!r} of {card.id} cannot be imported: {error}") from None
+    return load if card.dataset in DATASETS else partial(_by_plugin, load, card)
+
+
+def _by_plugin(
+    load: Callable[..., DataSet], card: BenchmarkCard, root: Path | None, **how: Any
+) -> DataSet:
+    who = f"the loader of {card.id} ({card.dataset})"
+    try:
+        loaded = load(root, **how)
+    except Exception as error:  # it may raise anything
+        if isinstance(error, QueryShiftError):
+            raise
+        file = sys.modules[card.dataset.partition(":")[0]].__file__
+        lines = [p.lineno for p in traceback.extract_tb(error.__traceback__) if p.filename == file]
+        place = f" in line {lines[-1]}" if lines else ""
+        raise DataError(f"{who} failed{place}: {reason_of(error)}") from error
+    if not isinstance(loaded, DataSet):
+        kinds = "ImageTextPairs, ClipPairs or ComposedQueries"
+        raise DataError(f"{who} gave a {type(loaded).__name__}; expected {kinds}")
+    return loaded
 
 
 def _listed(counts: Mapping[str, int]) -> str:

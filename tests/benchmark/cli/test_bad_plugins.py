@@ -267,6 +267,34 @@ def test_a_backbone_that_cannot_be_loaded_is_one_line(
     assert "Traceback" not in printed
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("{}[split]", "failed in line 3: KeyError: 'test'"),
+        ("None", "gave a NoneType; expected ImageTextPairs, ClipPairs or ComposedQueries"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_loaded_is_one_line(
+    body: str, said: str, installed: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "from queryshift_toy import IMAGE, replace\ndef load(root, *, split, allow_missing):\n"
+    card = "replace(IMAGE, id='bad', dataset='bad_plugin:load')"
+    installed(f"{code}    return {body}\nBad = {card}\n", "benchmark")
+    words = ("--benchmark", "bad", "--method", "source", "--shift", "gaussian", "--out", "run")
+    assert main(["bench", *words]) == 2
+    printed = capsys.readouterr().err
+    assert f"the loader of bad (bad_plugin:load) {said}" in " ".join(printed.split())
+    assert "Traceback" not in printed
+
+
+def test_a_benchmark_of_anothers_id_is_refused(
+    installed: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed("from queryshift_toy import TEXT as Bad", "benchmark")
+    assert main(["bench", "--benchmark", "bad", "--method", "source", "--out", "run"]) == 2
+    assert "BenchmarkCard whose id is 'bad'" in " ".join(capsys.readouterr().err.split())
+
+
 TOWERS = """
 from benchmark.backbones.base import TwoTowers
 from queryshift_toy import Backbone, Tower
