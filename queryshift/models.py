@@ -81,6 +81,7 @@ def dual_encoder(
         net = nets[modality] = _Encoder.of(module, modality)
         try:
             inputs[modality] = prepare[modality](_PROBES[modality])
+            _check_repeats(modality, prepare[modality])
             with torch.no_grad():
                 rows = net(inputs[modality][None])
         except QueryShiftError as error:
@@ -179,6 +180,18 @@ def _checked(modality: str, tower: Any) -> Tower:
     return tower[0], tower[1]
 
 
+def _check_repeats(modality: str, prepare: Callable[[Any], Tensor]) -> None:
+    """Raises WeightsError for a function that crops or turns at random, as in training."""
+    item = _PROBES[modality]
+    if isinstance(item, np.ndarray):  # crops of a plain one are all the same
+        item = np.random.default_rng(0).integers(0, 256, item.shape, dtype=np.uint8)
+    if not torch.equal(*(prepare(item).nan_to_num() for _ in range(2))):
+        raise WeightsError(
+            f"the function of the {modality} tower makes something else of one item the second "
+            "time; expected that for validation, not that for training"
+        )
+
+
 def _prepared(modality: str, function: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
     def prepare(item: Any) -> Tensor:
         found = function(Image.fromarray(item) if modality == "image" else item)
@@ -194,6 +207,6 @@ def _prepared(modality: str, function: Callable[[Any], Tensor]) -> Callable[[Any
             )
         # Tokenisers and processors give a batch of one.
         lone = found.ndim == {"text": 2, "image": 4}.get(modality) and len(found) == 1
-        return (found[0] if lone else found).cpu()
+        return (found[0] if lone else found).detach().cpu()
 
     return prepare

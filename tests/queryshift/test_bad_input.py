@@ -146,6 +146,10 @@ BAD = {
         {"model": {**TOWERS, "image": (Grey(), lambda item: mean_colour(item) * np.nan)}},
         "image tower gives only zeros, NaN or infinity",
     ),
+    "a transform for training": (
+        {"model": {**TOWERS, "image": (Grey(), lambda item: mean_colour(item) + torch.rand(3))}},
+        "makes something else of one item the second time",
+    ),
     "weights that are nowhere": (
         {"model": {**TOWERS, "image": (nn.Linear(3, 16, device="meta"), mean_colour)}},
         "image tower cannot be copied as float32",
