@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.cell import Status
 from benchmark.report.frames import tidy
-from benchmark.report.writing import load_results, write_all
+from benchmark.report.writing import load_results, result_of, write_all
 from benchmark.store.run_store import RunStore
 from tests.perf import invented_runs
 
@@ -45,6 +45,18 @@ def test_loaded_cells_are_the_stored_ones(store: RunStore) -> None:
         assert np.array_equal(result.hits, stored.arrays["best_rank"] == 1)
         assert np.array_equal(result.order, stored.arrays["order"])
         assert np.array_equal(result.group, stored.arrays["group"])
+
+
+@pytest.mark.parametrize("last", [1, 126, 127, 128, 129, 32767, 32768])
+def test_ranks_at_the_edge_of_a_small_integer_stay_what_they_are(
+    store: RunStore, last: int
+) -> None:
+    cell = next(iter(store.stored()))
+    ranks = np.ones_like(cell.arrays["best_rank"])
+    ranks[0] = last
+    small = result_of(cell.record, {**cell.arrays, "best_rank": ranks}).ranks
+    assert np.array_equal(small, ranks)
+    assert (1 - small).min() == 1 - last
 
 
 def test_reports_keep_the_angles_of_batches_alone(store: RunStore) -> None:
