@@ -100,7 +100,6 @@ PAIRWISE_COLUMNS = (
 
 The last three are left out where they tell no rows apart."""
 
-
 _FACTS = ("suite", "benchmark", "stream", "backbone", "weights")
 
 

@@ -47,9 +47,8 @@ def problems(results: Iterable[CellResult]) -> list[str]:
             lines.append(f"{name}: its numbers per query are missing; the cell is left out")
             continue
         for section in SECTIONS:
-            numbers = getattr(record, section)
-            bad = [k for k in sorted(numbers) if not math.isfinite(numbers[k])]
-            lines += [f"{name}: {key} is {numbers[key]}" for key in bad]
+            numbers = sorted(getattr(record, section).items())
+            lines += [f"{name}: {key} is {v}" for key, v in numbers if not math.isfinite(v)]
         if result.method == SOURCE:
             continue
         skipped = record.probes.get("skipped_updates", 0.0) > 0

@@ -210,12 +210,11 @@ def _change_line(done: pd.DataFrame) -> str:
     others = done[done["method"] != SOURCE]
     if others.empty:
         return "No method was run beside the unadapted model."
-    parts = []
-    for method, rows in others.groupby("method", sort=False):
-        parts.append(
-            f"{method} changes the first candidate of {rows['changed@1'].mean():.1f} % of the "
-            f"queries at {rows['ms_per_query_ratio'].mean():.1f} times the time"
-        )
+    parts = [
+        f"{method} changes the first candidate of {rows['changed@1'].mean():.1f} % of the queries "
+        f"at {rows['ms_per_query_ratio'].mean():.1f} times the time"
+        for method, rows in others.groupby("method", sort=False)
+    ]
     return "; ".join(parts[:3]) + (f"; and {len(parts) - 3} more" if len(parts) > 3 else "") + "."
 
 
