@@ -130,7 +130,8 @@ class Verify(Command):
         share = "share of the finished cells to repeat (default: 0.05)"
         add("--sample", type=float, default=0.05, metavar="SHARE", help=share)
         add("--seed", metavar="INT", help="seed of the sample (default: 0)")
-        settings.add_flags(parser, only=("data", "pretrained", "ready_made", "allow_missing"))
+        places = ("data", "gallery", "qrels", "clean", "pretrained", "ready_made")
+        settings.add_flags(parser, only=(*places, "allow_missing"))
         add("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:N or auto")
         add("--threads", metavar="N", help="torch threads (default: as stored with each cell)")
 

@@ -14,6 +14,7 @@ import torch
 
 from benchmark.cell import Cell, Record, Status
 from benchmark.config.run import MOST_THREADS, BenchConfig
+from benchmark.data.own.source import OwnSource
 from benchmark.errors import ConfigError, QueryShiftError, reason_of
 from benchmark.evaluation.environment import about, environment
 from benchmark.evaluation.plugins import CODE
@@ -225,4 +226,9 @@ def placed(cell: Cell, config: BenchConfig, device: str) -> Cell:
     """The cell on this machine: where data and weights lie here; its key stays the same."""
     weights = config.pretrained or cell.backbone.pretrained
     backbone = replace(cell.backbone, device=device, pretrained=weights)
-    return replace(cell, backbone=backbone, data_root=config.data or cell.data_root)
+    root = config.data or cell.data_root
+    if cell.suite == "own":  # its columns and split stay as they are
+        own, names = OwnSource.of(cell.data_root), ("gallery", "qrels", "clean")
+        moved = {name: getattr(config, name) or getattr(own, name) for name in names}
+        root = replace(own, place=config.data or own.place, **moved).absolute().text
+    return replace(cell, backbone=backbone, data_root=root)

@@ -19,6 +19,7 @@ from benchmark.cell import Cell, StreamSpec
 from benchmark.cli.main import FAILED, OK
 from benchmark.cli.runs import Verify
 from benchmark.config.run import BenchConfig
+from benchmark.data.own.source import OwnSource
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import ConfigError, DataError
 from benchmark.executors import SerialExecutor
@@ -212,6 +213,13 @@ def test_placing_a_cell_leaves_its_key_alone() -> None:
     assert moved != cell
     assert moved.key(**prints) == cell.key(**prints)
     assert placed(moved, BenchConfig(), "cuda") == moved
+
+
+def test_own_data_elsewhere_keep_their_columns_and_split() -> None:
+    own = OwnSource("/a/q.csv", (("image", "path"),), gallery="/a/g.csv", split="val")
+    cell = replace(fakes.cell(), suite="own", data_root=own.text)
+    moved = placed(cell, BenchConfig(data="/b/q.csv", gallery="/b/g.csv"), "cpu").data_root
+    assert OwnSource.of(moved) == replace(own, place="/b/q.csv", gallery="/b/g.csv")
 
 
 Call = Callable[..., tuple[int, str]]
