@@ -171,7 +171,8 @@ def corruption(shift: Shift, spec: ShiftSpec, seed: int, data: RetrievalSet) -> 
 
     def made(item: Any, index: int) -> Any:
         generator = item_generator(seed, spec.name, spec.severity, ids[index])
-        return shift.apply(item, spec.severity, generator)
+        # A copy: a shift that works in place must not change the data.
+        return shift.apply(copy.deepcopy(item), spec.severity, generator)
 
     def corrupt(item: Any, index: int) -> Any:
         nonlocal doubted
@@ -355,8 +356,7 @@ class QueryInputs:
         item, hit = self.items[index], self._corruption(index)
         if hit is None:
             return _Made(self._unshifted(item).numpy())
-        # A copy: a shift that works in place must not change the data.
-        after = self._cleaned(hit.apply(copy.deepcopy(item), index))
+        after = self._cleaned(hit.apply(item, index))
         made = self._make(after)
         if self._changes is None:
             return _Made(made.numpy(), True)

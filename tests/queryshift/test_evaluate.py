@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,7 +49,12 @@ def test_a_class_a_function_an_instance_and_a_name_beside_the_source(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     still = Tent(World().setup(), Tent.Options(lr=0.0))  # made for another encoder
     ahead = Sinkhorn(World().setup(), Sinkhorn.Options(bank="transductive"))
-    methods = [Sharpen, partial(Tent, options=Tent.Options(lr=0.0)), still, ahead, "recentre"]
+
+    def tent(setup, *, options):
+        return Tent(setup, options)
+
+    tent.card = Tent.card
+    methods = [Sharpen, partial(tent, options=Tent.Options(lr=0.0)), still, ahead, "recentre"]
     result = queryshift.evaluate(methods, "mini", frame, "gaussian")
     rows = result.to_frame().set_index("method")
     names = ["source", "sharpen", "tent-made", "tent-made-2", "sinkhorn-made[transductive]"]
@@ -236,12 +241,22 @@ def test_embeddings_that_depend_on_more_than_the_item(frame, compute, side) -> N
 def test_a_shift_of_ones_own(frame) -> None:
     class Dark(Shift):
         card = ShiftCard("dark", "image", (1, 2), "darker", "none")
+        id = "of no benchmark"
 
         def corrupt(self, item, severity, rng):
             return item // (4 * severity)
 
-    result = queryshift.evaluate("tent", TOWERS, frame, [Dark, "contrast"], severity=1)
-    assert set(result.to_frame()["shift"]) == {"dark", "contrast"}
+    class InPlace(Dark):
+        card = replace(Dark.card, name="in-place")
+
+        def corrupt(self, item, severity, rng):
+            item //= 4 * severity
+            return item
+
+    result = queryshift.evaluate("tent", TOWERS, frame, [Dark, InPlace, "contrast"], severity=1)
+    probes = [cell.record.probes for cell in result.cells if cell.method == "tent"]
+    assert set(result.to_frame()["shift"]) == {"dark", "in-place", "contrast"}
+    assert probes[0] == probes[1] != probes[2]
     assert "dark" not in SHIFTS
 
 
