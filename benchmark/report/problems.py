@@ -92,10 +92,10 @@ def _plugins(results: Sequence[CellResult]) -> list[str]:
     states, kept = defaultdict[tuple[str, int], set[str]](set), dict[str, list[str]]()
     for result in results:
         cell, info = result.record.cell, result.record.info
+        specs = (cell["method"], cell["shift"], *cell.get("stream", {}).get("domains", ()))
         for name, code in info.get(CODE, {}).items():
-            kind = name.partition(" ")[0]
-            version = cell[kind]["version"] if kind in ("method", "shift") else 0
-            states[name, version].add(code)
+            versions = [0, *(one["version"] for one in specs if name.endswith(f" {one['name']!r}"))]
+            states[name, versions[-1]].add(code)
         kept |= {result.method: info[MEMORY]} if MEMORY in info else {}
     changed = [name for (name, _), codes in states.items() if len(codes) > 1]
     return [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.cell import ShiftSpec
+from benchmark.cell import ShiftSpec, StreamSpec
 from benchmark.report.boards import boards, latex, markdown
 from benchmark.report.frames import by_shift, leaderboard, rankings
 from benchmark.report.html.data import page_data
@@ -19,6 +19,7 @@ from benchmark.report.pools import benchmark_pools, shift_pools
 from benchmark.report.problems import problems
 from benchmark.report.results import CellResult
 from benchmark.report.table import suite_frame
+from tests.benchmark.report.cells import invented
 from tests.benchmark.report.test_report import cell, printed
 
 HALF, ALL = [1, 0], [1, 1]
@@ -98,6 +99,17 @@ def test_two_shifts_data_sets_or_models_of_one_name_are_said_to_count_twice() ->
         "mini-vit: 2 models of this name (weights w1; weights w2)",
         "mini-coco-c-image / fog 5: 2 shifts of this name (version 1; version 2)",
     ]
+
+
+def test_code_that_changed_within_a_version_is_told_also_of_a_streams_shift() -> None:
+    def stream(version: int, code: str) -> CellResult:
+        own = ShiftSpec("own", 5, version=version)
+        mixed = StreamSpec("mixed", domains=(own, ShiftSpec("fog", 5)))
+        return invented("source", "own+fog", stream=mixed, info={"code": {"shift 'own'": code}})
+
+    assert not problems([stream(1, "a"), stream(2, "b")])
+    (told,) = problems([stream(1, "a"), stream(1, "b")])
+    assert told.startswith("shift 'own': its code changed between these cells")
 
 
 def test_clean_cells_and_results_without_coverage_are_not_accused() -> None:
