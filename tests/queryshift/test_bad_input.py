@@ -67,6 +67,10 @@ class Letters(nn.Module):
         return torch.nn.functional.one_hot(inputs % 16, 16).float().mean(dim=1)
 
 
+def crop(sound):
+    return torch.from_numpy(sound.samples[np.random.randint(99) :][:3])  # noqa: NPY002
+
+
 def letters(text):
     return torch.tensor([ord(letter) for letter in text])
 
@@ -149,6 +153,10 @@ BAD = {
     "a transform for training": (
         {"model": {**TOWERS, "image": (Grey(), lambda item: mean_colour(item) + torch.rand(3))}},
         "makes something else of one item the second time",
+    ),
+    "a random crop of sounds": (
+        {"model": {"audio": (Grey(), crop), "text": TOWERS["text"]}},
+        "function of the audio tower makes something else",
     ),
     "weights that are nowhere": (
         {"model": {**TOWERS, "image": (nn.Linear(3, 16, device="meta"), mean_colour)}},
