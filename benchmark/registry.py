@@ -273,7 +273,7 @@ class Registry:
             fits, wanted = False, f"{wanted} whose Options is a dataclass"
         elif fits and "card" in getattr(base, "__annotations__", ()) and not hasattr(thing, "card"):
             fits, wanted = False, f"{wanted} with a card"
-        elif fits and getattr(thing, "id", info.name) != info.name:  # cells name a benchmark by it
+        elif fits and self is BENCHMARKS and thing.id != info.name:  # cells name it by its id
             fits, wanted = False, f"{wanted} whose id is {info.name!r}"
         if not fits:
             place = f" ({info.target})" if info.target else ""

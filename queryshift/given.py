@@ -152,7 +152,7 @@ class Lender:
             Options: ClassVar[type] = NoOptions if options is None else _defaulting_to(options)
 
             def __new__(cls, setup: Setup, chosen: Any = None) -> Any:
-                method = make(setup) if options is None else make(setup, chosen)
+                method = make(setup) if options is None else make(setup, options=chosen)
                 if not isinstance(method, Method):
                     raise MethodError(
                         f"the function for method {name!r} gave a {type(method).__name__}; "

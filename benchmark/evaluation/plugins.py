@@ -101,7 +101,7 @@ def _code(module: str) -> str:
 
 
 def _sources(place: Path) -> set[Path]:
-    return set(place.rglob("*.py")) if place.is_dir() else {place}
+    return set(place.rglob("*.py")) if place.is_dir() else set(filter(Path.is_file, [place]))
 
 
 def _beside(place: Path, files: set[Path]) -> set[Path]:

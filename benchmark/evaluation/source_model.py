@@ -72,7 +72,6 @@ def embed_distinct(
     numbers = np.empty(len(indices), dtype=np.int64)
     waiting: dict[torch.Size, list[tuple[int, Tensor]]] = {}
     rows = torch.empty(0)  # by number: as soon as it is known what they are
-
     size = TEXT_BLOCK if inputs.modality == "text" else BLOCK
 
     def finish(block: list[tuple[int, Tensor]]) -> None:
@@ -255,7 +254,8 @@ def query_encoder(resources: Resources, cell: Cell) -> QueryEncoder:
             precise.compare_queries(data.query_modality, batch, rows)
         width = resources.gallery(cell).shape[1]
         checked_rows(rows, batch, f"{data.query_modality} query embeddings", width)
-        check_alone(encoder, batch, rows)
+        if not cell.backbone.compile:  # for one item alone it would compile anew
+            check_alone(encoder, batch, rows)
         return True
 
     key = (data.fingerprint, backbone.fingerprint, backbone.device, cell.backbone)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -316,6 +317,11 @@ def test_the_code_of_a_plugin_is_also_what_lies_beside_it(tmp_path, monkeypatch)
         plugins._code.cache_clear()
         found.append(plugins.code_of(function))
     assert found[0] != found[1] == found[2] != found[3]
+    (tmp_path / "plug_wide").mkdir()  # a namespace, with what an editable install adds
+    (tmp_path / "plug_wide" / "one.py").write_text("def f(): pass")
+    one = importlib.import_module("plug_wide.one")
+    monkeypatch.setattr(sys.modules["plug_wide"], "__path__", [f"{tmp_path}/plug_wide", "__hook__"])
+    assert plugins.code_of(one.f)
 
 
 def test_weights_may_move_to_another_folder():
