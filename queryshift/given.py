@@ -96,7 +96,7 @@ class Lender:
 
     def _method(self, given: Any) -> str:
         if isinstance(given, Method):
-            return self._made(partial(_class_of(given), options=given.options))
+            return self._made(partial(_class_of(given), options=getattr(given, "options", None)))
         if not callable(given):
             raise ConfigError(
                 f"method={one_line(given)} cannot be used; expected a name, a subclass of Method, "

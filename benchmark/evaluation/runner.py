@@ -270,7 +270,7 @@ class CellRun:
             output = method.step(queries)
         with self.clock("rank"):
             try:
-                log = check_output(output, gallery, len(batch), lr=hasattr(method.options, "lr"))
+                log = check_output(output, gallery, len(batch), lr="lr" in self.cell.method.options)
             except Diverged:  # unless it is the model's doing, before any adaptation
                 check_queries(self.resources, self.cell, self.queries[batch.queries], queries)
                 raise

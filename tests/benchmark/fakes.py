@@ -152,10 +152,13 @@ class Source(Method):
 
 
 class Trained(Method):
-    """Three steps that pull the norm's weights; logs an angle."""
+    """Three steps that pull the norm's weights; logs an angle. Keeps no options."""
 
     card = MethodCard("trained", "Trained", "trains", "none")
     steps = 3
+
+    def __init__(self, setup: Setup, options: Any = None) -> None:
+        self.encoder, self.gallery = setup.encoder, setup.gallery
 
     def step(self, queries: Tensor) -> StepOutput:
         affine = [self.encoder.norm.weight, self.encoder.norm.bias]
