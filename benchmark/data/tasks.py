@@ -86,6 +86,8 @@ def load_retrieval_set(
     if card.suite == OWN:
         from benchmark.data.own.load import load_own
 
+        if root is None:
+            raise DataError(f"{card.id} was given in memory; only its caller can run it again")
         return load_own(card, str(root), allow_missing=allow_missing)
     loaded = loader_of(card)(root, split=split or card.split, allow_missing=allow_missing)
     info = {**loaded.info, **loaded.counts}

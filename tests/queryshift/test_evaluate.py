@@ -270,6 +270,8 @@ def test_out_stores_a_run_and_runs_own_code_again(tmp_path, frame) -> None:
     def seconds(result):
         return result.to_frame().set_index("key")["seconds"].to_dict()
 
+    with pytest.raises(QueryShiftError, match="own:data-i2t was given in memory"):  # to verify
+        load_retrieval_set(benchmark_card(first.cells[0].benchmark), None)
     assert seconds(run(out=str(tmp_path / "run"))) != seconds(first)
     kept = seconds(queryshift.load_results(tmp_path / "run"))
     assert seconds(run(out=str(tmp_path / "run"), if_exists="missing")) == kept
