@@ -63,6 +63,7 @@ def test_what_cannot_be_ranked_is_refused() -> None:
         compare_ranks(np.zeros((8, 1)))
     with pytest.raises(ValueError, match="finite"):
         compare_ranks(np.full((8, 3), np.nan))
+    assert compare_ranks(np.zeros((8, 3)))[:2] == (0.0, 1.0), "all equal everywhere"
 
 
 def test_friedmans_p_is_uniform_without_a_difference() -> None:
