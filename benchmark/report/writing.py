@@ -61,9 +61,8 @@ def result_of(record: Record, arrays: Mapping[str, np.ndarray]) -> CellResult:
     if not arrays or record.info.get("unlabelled"):
         return CellResult(record)
     ranks, group, order = (arrays[name] for name in ("best_rank", "group", "order"))
-    # signed, as callers subtract them; one more, as -128 is an int8 and 128 is not
-    small = ranks.astype(np.min_scalar_type(-ranks.max() - 1))
-    return CellResult(record, small, group, order)
+    # Half the memory; smaller types wrap round where callers add or multiply.
+    return CellResult(record, ranks.astype(np.int32), group, order)
 
 
 def write_all(
