@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from benchmark.cell import Status
@@ -57,7 +59,8 @@ class Result:
     """
 
     def __init__(self, cells: Sequence[CellResult]) -> None:
-        self.cells = list(cells)
+        # Reports keep small types, which wrap round where a caller computes.
+        self.cells = [replace(cell, ranks=cell.ranks.astype(np.int64)) for cell in cells]
 
     def to_frame(self) -> pd.DataFrame:
         """One row a cell: what was run, its status, and every metric, probe and cost.

@@ -61,8 +61,8 @@ def result_of(record: Record, arrays: Mapping[str, np.ndarray]) -> CellResult:
     if not arrays or record.info.get("unlabelled"):
         return CellResult(record)
     ranks, group, order = (arrays[name] for name in ("best_rank", "group", "order"))
-    # Half the memory; smaller types wrap round where callers add or multiply.
-    return CellResult(record, ranks.astype(np.int32), group, order)
+    small = ranks.astype(np.min_scalar_type(ranks.max()))  # only compared here
+    return CellResult(record, small, group, order)
 
 
 def write_all(
