@@ -146,8 +146,7 @@ def test_a_plugin_may_not_take_a_builtins_name(plug, caplog):
     from collections import Counter
 
     plug(point("counter", "collections:OrderedDict"))
-    registry = things()
-    assert registry.get("counter") is Counter
+    assert things().get("counter") is Counter
     (line,) = caplog.messages
     assert "collections:OrderedDict" in line
     assert "collections:Counter (built-in)" in line
@@ -156,8 +155,7 @@ def test_a_plugin_may_not_take_a_builtins_name(plug, caplog):
 
 def test_a_plugin_may_not_take_an_alias(plug, caplog):
     plug(point("od", "collections:Counter"))
-    registry = things()
-    assert registry.info("od").name == "ordered"
+    assert things().info("od").name == "ordered"
     assert "short name of 'ordered'" in caplog.messages[0]
 
 
@@ -166,8 +164,7 @@ def test_of_two_plugins_with_one_name_the_first_distribution_keeps_it(plug, capl
         point("twin", "collections:Counter", "beta"),
         point("twin", "collections:OrderedDict", "alpha"),
     )
-    registry = things()
-    assert registry.origin("twin") == "alpha"
+    assert things().origin("twin") == "alpha"
     (line,) = caplog.messages
     assert "of beta" in line
     assert "(alpha)" in line
@@ -175,8 +172,7 @@ def test_of_two_plugins_with_one_name_the_first_distribution_keeps_it(plug, capl
 
 def test_the_same_plugin_found_twice_is_fine(plug, caplog):
     plug(point("twin", "collections:Counter"), point("twin", "collections:Counter"))
-    registry = things()
-    assert registry.names().count("twin") == 1
+    assert things().names().count("twin") == 1
     assert not caplog.messages
 
 
@@ -190,8 +186,7 @@ def test_the_same_plugin_found_twice_is_fine(plug, caplog):
 )
 def test_a_broken_plugin_is_left_out_with_its_reason(plug, caplog, value, reason):
     plug(point("broken", value), point("good", "collections:Counter"))
-    registry = things()
-    assert registry.names() == ["ordered", "counter", "good"]
+    assert things().names() == ["ordered", "counter", "good"]
     (line,) = caplog.messages
     assert "'broken'" in line
     assert reason in line

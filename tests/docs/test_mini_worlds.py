@@ -114,8 +114,7 @@ def test_unknown_encoders_are_refused_with_a_suggestion() -> None:
 
 
 def test_first_pictures_keep_their_captions_and_people() -> None:
-    few = first(poster.load(split="test"), 7)
-    assert few.counts == {"images": 7, "captions": 35}
+    assert first(poster.load(split="test"), 7).counts == {"images": 7, "captions": 35}
     people = first(people_world.load_cuhk(split="test"), 6)
     assert people.identities is not None
     assert len(set(people.identities.tolist())) == 3

@@ -43,8 +43,7 @@ def test_tiles_are_the_shifts_own_output_in_order() -> None:
     picture = drawn_picture(64)
     sheet = np.array(contact_sheet(picture, [Row("a", Contrast()), Row("b", GaussianNoise())]))
     left = sheet.shape[1] - 6 * 66
-    clean = sheet[16 : 16 + 64, left : left + 64]
-    assert np.array_equal(clean, picture)
+    assert np.array_equal(sheet[16 : 16 + 64, left : left + 64], picture)
     shift = GaussianNoise()
     expected = shift.apply(picture, 3, item_generator(0, "gaussian_noise", 3, "sheet"))
     assert np.array_equal(sheet[16 + 66 : 16 + 130, left + 3 * 66 : left + 3 * 66 + 64], expected)

@@ -164,8 +164,7 @@ def test_no_usable_gradient_means_no_update(rule: Any) -> None:
     world = World()
     before = weights(world)
     method = type("Case", (Scripted,), {"rule": staticmethod(rule)})(world.setup())
-    log = method.step(world.batches[0]).log
-    assert log["skipped_updates"] == 3
+    assert method.step(world.batches[0]).log["skipped_updates"] == 3
     assert not method.updated
     assert not method.optimizer.state
     assert same(before, weights(world))

@@ -203,8 +203,7 @@ def diverged(method: Method, world: World) -> bool:
 def test_a_diverging_learning_rate_never_leaves_numbers(name: str, lr: float) -> None:
     """Normalised embeddings can be finite whatever the weights are."""
     world = World()
-    method = made(name, world, lr=lr)
-    assert diverged(method, world)
+    assert diverged(made(name, world, lr=lr), world)
 
 
 @pytest.mark.parametrize("name", TRAINED)

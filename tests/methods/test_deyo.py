@@ -39,8 +39,7 @@ def test_probe(known: Build) -> None:
 
 def test_nothing_selected_means_no_update(known: Build) -> None:
     deyo = Known(known(torch.eye(3)), DeyoOptions(temperature=1.0, plpd_margin=0.9))
-    log = deyo.step(PROBE).log
-    assert log["skipped_updates"] == 3
+    assert deyo.step(PROBE).log["skipped_updates"] == 3
     assert not deyo.updated
 
 

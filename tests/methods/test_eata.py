@@ -55,8 +55,7 @@ def test_one_hot_batches_starve_as_documented(known: Build) -> None:
     for _ in range(4):
         new = one_hot[25:50]
         seen.append(float(functional.cosine_similarity(eata.mean_prediction[None], new)[0]))
-        kept = int(eata.select(sure, new).sum())
-        assert kept == (25 if seen[-1] < 0.05 else 0)
+        assert int(eata.select(sure, new).sum()) == (25 if seen[-1] < 0.05 else 0)
     # Three updates fit before 0.05 is reached.
     assert seen == pytest.approx([0.0, 0.022086, 0.045674, 0.069689], abs=1e-6)
 

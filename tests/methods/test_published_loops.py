@@ -121,8 +121,7 @@ class EataLoss:
 
     def _new(self, p: Tensor) -> bool:
         assert self.moving is not None
-        cosine = float(unit(self.moving) @ unit(p))
-        return abs(cosine) < self.redundant
+        return abs(float(unit(self.moving) @ unit(p))) < self.redundant
 
 
 @pytest.mark.parametrize(("form", "margin"), [("paper", 0.9), ("tcr", 0.4)])

@@ -122,8 +122,7 @@ def test_the_numbers_are_those_of_the_command(tmp_path) -> None:
 
 def test_figures(frame) -> None:
     result = queryshift.evaluate("tent", TOWERS, frame, "contrast", severity=[1, 5])
-    figure = result.plot()
-    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert result.plot()._repr_png_().startswith(b"\x89PNG")
     assert result.plot("severity", "own:data-i2t") is not None
     with pytest.raises(QueryShiftError, match="no figure 'shift'; did you mean 'shifts'"):
         result.plot("shift")

@@ -160,8 +160,7 @@ def test_line_blur_is_a_one_sided_sum_along_the_line(angle: float) -> None:
 
 
 def test_zoom_factor_lists_have_the_published_lengths() -> None:
-    lengths = [len(ladder) for ladder in REFERENCE["zoom_blur"]]
-    assert lengths == [12, 16, 11, 13, 11]
+    assert [len(ladder) for ladder in REFERENCE["zoom_blur"]] == [12, 16, 11, 13, 11]
     assert [ladder[-1] for ladder in REFERENCE["zoom_blur"]] == [1.11, 1.15, 1.2, 1.24, 1.3]
     assert len(REFERENCE_MM["zoom_blur"][4]) == 12
     assert REFERENCE_MM["zoom_blur"][4][-1] == 1.33

@@ -153,8 +153,7 @@ def test_sentence_transformers_is_loaded_offline_and_used(
 
     package = SimpleNamespace(SentenceTransformer=Model)
     monkeypatch.setitem(sys.modules, "sentence_transformers", package)
-    shift = RandomDelete(GateOptions(f"sentence-transformers:{tmp_path}"))
-    shifted(shift, 7)
+    shifted(RandomDelete(GateOptions(f"sentence-transformers:{tmp_path}")), 7)
     assert calls == {
         "path": str(tmp_path),
         "device": "cpu",

@@ -118,8 +118,7 @@ def test_key_frames_are_plain_jpeg() -> None:
 def test_still_clips_stay_still_and_near_the_key_frame() -> None:
     item = scene(1).repeat(KEY_EVERY, axis=0)
     result = VideoCompressionJpeg().apply(item, 5, np.random.default_rng(0)).astype(int)
-    between = np.abs(np.diff(result, axis=0)).mean()
-    assert between < 1.0
+    assert np.abs(np.diff(result, axis=0)).mean() < 1.0
     # What is coded later can only bring the picture nearer to the original.
     error = np.abs(result - item).mean(axis=(1, 2, 3))
     assert error[-1] <= error[0] + 0.5

@@ -74,5 +74,4 @@ def load(model: Path | str, pretrained: Path | str = "", **other: str) -> TwoTow
 
 
 def inputs(backbone: TwoTowers, modality: str) -> Tensor:
-    raw = images() if modality == "image" else TEXTS
-    return collated(backbone, modality, raw)
+    return collated(backbone, modality, images() if modality == "image" else TEXTS)

@@ -114,8 +114,7 @@ def build(family: str) -> Any:
 def save(folder: Path, family: str, *, processor: bool = True, dtype: Any = None) -> Path:
     """Writes a folder as ``save_pretrained`` does."""
     library = importlib.import_module("transformers")
-    model = build(family)
-    model.to(dtype or torch.float32).save_pretrained(folder)
+    build(family).to(dtype or torch.float32).save_pretrained(folder)
     if processor:
         tokenizer().save_pretrained(folder)
         if family == "siglip2":

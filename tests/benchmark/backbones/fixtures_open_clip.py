@@ -81,5 +81,4 @@ def images(count: int = 3) -> list[np.ndarray]:
 
 
 def inputs(backbone: OpenClipBackbone, modality: str) -> torch.Tensor:
-    raw = images() if modality == "image" else TEXTS
-    return collated(backbone, modality, raw)
+    return collated(backbone, modality, images() if modality == "image" else TEXTS)

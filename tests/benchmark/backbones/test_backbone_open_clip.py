@@ -83,8 +83,7 @@ def test_layer_norm_counts_of_vit_b16_are_those_of_tcr() -> None:
 
 
 def test_custom_text_class_gives_the_same_embeddings(tmp_path: Path, folder: Path) -> None:
-    config = {**CONFIG, "custom_text": True}
-    write_folder(tmp_path / "custom", config)
+    write_folder(tmp_path / "custom", {**CONFIG, "custom_text": True})
     plain = (folder / "open_clip_model.safetensors").read_bytes()
     (tmp_path / "custom" / "open_clip_model.safetensors").write_bytes(plain)
     custom, standard = load_local_dir(tmp_path / "custom"), load_local_dir(folder)
@@ -160,8 +159,7 @@ def test_model_brings_its_own_mean_and_std(tmp_path: Path) -> None:
 def test_fingerprint_follows_weights_transform_and_vocabulary(tmp_path: Path, folder: Path) -> None:
     copied = write_folder(tmp_path / "same", CONFIG)
     merges = copied / "bpe_simple_vocab.txt.gz"
-    packed_elsewhen = gzip.compress(gzip.decompress(merges.read_bytes()), mtime=1)
-    merges.write_bytes(packed_elsewhen)
+    merges.write_bytes(gzip.compress(gzip.decompress(merges.read_bytes()), mtime=1))
     same = load_local_dir(copied).fingerprint
     assert same == load_local_dir(folder).fingerprint
     vocabulary = write_folder(tmp_path / "vocabulary", CONFIG)

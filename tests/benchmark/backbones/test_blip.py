@@ -149,8 +149,7 @@ def test_texts_are_word_pieces_of_at_most_35_tokens(backbone: TwoTowers) -> None
     assert tokens.dtype == torch.int64
     assert tokens[:7].tolist() == [2, 8, 6, 7, 9, 1, 3]
     assert not tokens[7:].any()
-    long = prepare("kite " * 50)
-    assert long.tolist() == [2, *[10] * 33, 3]
+    assert prepare("kite " * 50).tolist() == [2, *[10] * 33, 3]
 
 
 def test_a_batch_is_cut_after_its_longest_text(backbone: TwoTowers) -> None:

@@ -163,8 +163,7 @@ def test_the_quickgelu_trap_is_refused(tmp_path: Path, folder: Path) -> None:
     ],
 )
 def test_bars_bring_the_ratio_to_1_25(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    image = Image.new("RGB", size, (255, 255, 255))
-    assert padded(image).size == expected
+    assert padded(Image.new("RGB", size, (255, 255, 255))).size == expected
 
 
 def test_bars_are_black_beside_the_shorter_side() -> None:

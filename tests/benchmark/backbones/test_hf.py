@@ -101,8 +101,7 @@ def test_the_processor_is_the_models_own(tmp_path: Path) -> None:
 
 def test_a_text_does_not_depend_on_its_neighbours(tmp_path: Path) -> None:
     model = loaded(save(tmp_path, "clip"))
-    short = collated(model, "text", ["a wall"])
-    assert short.shape[-1] == 4
+    assert collated(model, "text", ["a wall"]).shape[-1] == 4
     both = rows(model, "text", "a wall", "the plain grey wall a red wall")
     torch.testing.assert_close(both[:1], rows(model, "text", "a wall"), atol=1e-5, rtol=0)
 

@@ -200,8 +200,7 @@ def test_the_command_line_is_refused_early_and_reaches_the_spec() -> None:
 
 
 def test_caches_see_the_code_of_the_backbone_itself() -> None:
-    wrapped = PreciseBackbone(fakes.FakeBackbone(), BF16)
-    assert wrapped.__module__ == fakes.__name__
+    assert PreciseBackbone(fakes.FakeBackbone(), BF16).__module__ == fakes.__name__
 
 
 @pytest.mark.parametrize(("precision", "wanted"), [("tf32", True), ("float32", False)])

@@ -247,8 +247,7 @@ def test_the_settings_say_where_each_value_comes_from(call):
     assert lines["device"] == "cpu toys.yaml:2"
     assert lines["preset"] == "- default"
     assert "exclude 1" in out
-    plain = call(Bench(), "--settings", "--config", "mine.yaml")[1]
-    assert "mine.yaml:1" in plain
+    assert "mine.yaml:1" in call(Bench(), "--settings", "--config", "mine.yaml")[1]
 
 
 @pytest.mark.parametrize(

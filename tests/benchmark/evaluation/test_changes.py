@@ -232,8 +232,7 @@ def test_text_is_measured_by_the_characters_edited() -> None:
 
 
 def test_a_keyboard_without_a_table_for_the_language_changes_nothing() -> None:
-    there = captions(Keyboard, ["a brown dog runs fast on grass"])
-    assert there["coverage"] == 100.0
+    assert captions(Keyboard, ["a brown dog runs fast on grass"])["coverage"] == 100.0
     not_there = captions(Keyboard, ["собака на траві", "людина з м'ячем, біля дому"])
     assert (not_there["coverage"], not_there["change_size"]) == (0.0, 0.0)
 
@@ -248,8 +247,7 @@ def test_a_step_of_pixels_that_preprocessing_undoes_changes_nothing() -> None:
             return np.where(item % 64 == 0, item + 1, item).astype(np.uint8)
 
     cell = senses.cell("source", "image", shift=HALF)
-    seen = run(cell, resources(OneUp))
-    assert seen.probes["coverage"] > 0
+    assert run(cell, resources(OneUp)).probes["coverage"] > 0
     unseen = run(cell, resources(OneUp, load_backbone=lambda spec: Coarse()))
     assert (unseen.probes["coverage"], unseen.probes["change_size"]) == (0.0, 0.0)
 
@@ -291,8 +289,7 @@ def test_sizes_by_hand() -> None:
     dark, light = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 51, np.uint8)
     assert sizes(dark, light) == sizes(light, dark) == {"pixels": pytest.approx(0.2)}
     one = Audio(np.zeros(8, np.float32), 100)
-    two = Audio(np.full(8, -0.5, np.float32), 100)
-    assert sizes(one, two) == {"samples": 0.25}
+    assert sizes(one, Audio(np.full(8, -0.5, np.float32), 100)) == {"samples": 0.25}
     assert np.isnan(sizes(one, Audio(one.samples, 200))["samples"])
     assert np.isnan(sizes(dark, dark[:2])["pixels"])
     assert sizes("abcd", "abcx") == {"text": pytest.approx(0.25)}

@@ -118,8 +118,7 @@ def test_a_damaged_entry_or_that_of_another_is_as_good_as_none(kept, damage):
 
 
 def test_plugins_and_what_is_not_registered_are_asked_each_time(tmp_path):
-    cell = fakes.cell()
-    Fingerprints(tmp_path / "kept").remember(cell, fakes.resources())
+    Fingerprints(tmp_path / "kept").remember(fakes.cell(), fakes.resources())
     assert not (tmp_path / "kept").exists()
 
 

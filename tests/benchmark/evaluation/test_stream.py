@@ -363,6 +363,5 @@ def test_too_few_real_domains():
 
 
 def test_a_stream_without_real_domains_keeps_its_identity():
-    spec = StreamSpec("continual")
-    assert "group_key" not in spec.to_dict()
+    assert "group_key" not in StreamSpec("continual").to_dict()
     assert StreamSpec.from_dict(StreamSpec("mixed", group_key=DOMAIN).to_dict()).group_key == DOMAIN

@@ -103,8 +103,7 @@ def test_settings_that_contradict_each_other(settings: dict[str, Any], message: 
 def test_a_part_is_a_shard():
     cells = worlds.grid()
     config = BenchConfig(shard=Shard(2, 3))
-    own = part_of(cells, config)
-    assert 0 < len(own) < len(cells)
+    assert 0 < len(part_of(cells, config)) < len(cells)
     assert part_of(cells, BenchConfig()) == cells
 
 

@@ -110,8 +110,7 @@ def test_a_worker_stays_on_its_stream_and_avoids_those_of_others() -> None:
 
 def test_a_lost_cell_is_the_next_one() -> None:
     queue = queue_of(16)
-    taken = [queue.take(None, NOBODY) for _ in range(8)]
-    assert taken == list(range(8))
+    assert [queue.take(None, NOBODY) for _ in range(8)] == list(range(8))
     queue.put_back(3)
     assert len(queue) == 9
     assert [queue.take(None, NOBODY), queue.take(None, NOBODY)] == [3, 8]

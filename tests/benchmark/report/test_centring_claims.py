@@ -127,8 +127,7 @@ def test_a_twin_has_a_name_of_its_own_in_tables() -> None:
     assert method_label("tcr", {"centre": True}) == "tcr[centred]"
     assert method_label("tcr", {"centre": False}) == "tcr"
     assert method_label("mine", {"bank": "past_queries", "centre": True}).endswith(", centred]")
-    labels = set(variant_labels(field(SHARES)).values())
-    assert labels == set(SHARES)
+    assert set(variant_labels(field(SHARES)).values()) == set(SHARES)
 
 
 def test_every_shift_that_ships_has_a_kind() -> None:

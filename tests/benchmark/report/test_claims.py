@@ -364,5 +364,4 @@ def test_the_grid_has_every_cell_that_a_claim_needs() -> None:
     found = claims(cells)
     assert min(part.estimate.units for claim in found for part in claim.parts) > 1
     assert {name for name in ENTROPY_METHODS} <= {c.method for c in cells if c.stream == "diverse"}
-    benchmarks = {part.estimate.units for part in found[0].parts}
-    assert benchmarks == {6}
+    assert {part.estimate.units for part in found[0].parts} == {6}

@@ -57,8 +57,7 @@ def test_a_wide_terminal_gets_one_table() -> None:
 
 
 def test_blocks_repeat_a_name_that_the_table_leaves_out() -> None:
-    text = printed(results(), 22)
-    assert text.replace("\n", " ").count("gaussian_noise 5,") == 3
+    assert printed(results(), 22).replace("\n", " ").count("gaussian_noise 5,") == 3
 
 
 def test_a_long_heading_folds_but_its_numbers_stay() -> None:

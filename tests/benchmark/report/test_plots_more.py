@@ -149,10 +149,8 @@ def test_the_rank_diagram_names_every_method_with_its_rank():
 def test_without_a_critical_difference_there_is_no_diagram_but_a_reason():
     with pytest.raises(ValueError, match="no critical difference to draw: two data sets"):
         plots.rank_diagram(ranking(tested=None, reason="two data sets"))
-    few = shift_pools(many(count=5))
-    assert "ranks.png" not in dict(plots.figures(few))
-    enough = shift_pools(many(count=6))
-    assert "ranks.png" in dict(plots.figures(enough))
+    assert "ranks.png" not in dict(plots.figures(shift_pools(many(count=5))))
+    assert "ranks.png" in dict(plots.figures(shift_pools(many(count=6))))
 
 
 # Many benchmarks in one panel

@@ -257,8 +257,7 @@ def test_names_with_markup_or_control_characters_are_shown_not_obeyed():
     assert "[/]" in text
     assert "\x1b" not in text
     assert "a?[31mb" in text
-    folded = "".join(line.strip() for line in text.splitlines())
-    assert folded.count("x" * 20) >= 2
+    assert "".join(line.strip() for line in text.splitlines()).count("x" * 20) >= 2
     assert max(len(line) for line in text.splitlines()) <= 100
 
 

@@ -135,8 +135,7 @@ def test_a_table_says_which_stream_it_is_of_and_shows_its_domains():
     text = printed([cell()])
     assert "stream diverse domains_per_batch 2" in text
     assert "40.0->43.5->41.2" in text
-    flat = " ".join(text.split())
-    assert "fog-5 10.0, snow-5 11.0, contrast-5 12.0" in flat
+    assert "fog-5 10.0, snow-5 11.0, contrast-5 12.0" in " ".join(text.split())
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "1-3-1" in printed([cell("gradual")])
     assert "by domain" not in printed([cell("correlated")])

@@ -100,8 +100,7 @@ def test_the_same_result_twice_is_counted(runs: tuple[Path, Path, Path]) -> None
     one, two, target = runs
     first, second = save(one), save(two)
     assert first.read_bytes() != second.read_bytes()  # they took different times
-    found = merge_runs([one, two], target)
-    assert found == ({"done": 1}, 1)
+    assert merge_runs([one, two], target) == ({"done": 1}, 1)
     assert contents(target) == contents(one)
 
 

@@ -290,8 +290,7 @@ def test_copies_are_named_and_neither_counted_nor_deleted(
     assert not name.endswith(".json") or f"of another name ({path.name})" in caplog.text
     assert not pd.read_csv(store.path / "tidy.csv")["key"].duplicated().any()
     assert list(pd.read_csv(store.path / "leaderboard.csv")["cells"]) == [1, 1]
-    shared = fakes.resources()
-    assert identify([fakes.cell(), CELL], store, shared).waiting == 0
+    assert identify([fakes.cell(), CELL], store, fakes.resources()).waiting == 0
     assert copy.exists()
 
 
@@ -362,13 +361,11 @@ def test_a_merge_takes_the_result_and_not_the_failure_without_a_key(
 ) -> None:
     other = RunStore(tmp_path / "other")
     other.save(unfinished(CELL, "", Status.FAILED, "WorkerDied"))
-    merged = merge_runs([other.path, store.path], tmp_path / "both")
-    assert merged == ({"done": 2}, 1)
+    assert merge_runs([other.path, store.path], tmp_path / "both") == ({"done": 2}, 1)
 
 
 def test_the_digest_is_of_the_values_and_not_of_the_text(store: RunStore) -> None:
     path = path_of(store)
-    values = json.loads(path.read_text())
-    path.write_text(json.dumps(dict(reversed(values.items()))))
+    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
     assert read_cell(path).record == replace(read_cell(path).record)
     assert read_cell(path).done

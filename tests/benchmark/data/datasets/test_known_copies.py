@@ -60,14 +60,12 @@ def flickr(folder: str, annotation: str, form: str) -> Callable[[Path], None]:
 def nocaps_validation(root: Path) -> None:
     file = make_nocaps(root)
     file.rename(file.with_name("nocaps_val.json"))
-    picture = next((root / "nocaps").rglob("*.jpg"))
-    picture.parent.rename(root / "nocaps/validation")
+    next((root / "nocaps").rglob("*.jpg")).parent.rename(root / "nocaps/validation")
 
 
 def rsicd_doubled(root: Path) -> None:
     make_remote_sensing(root, "rsicd")
-    folder = next((root / "rsicd").rglob("*.jpg")).parent
-    folder.rename(root / "rsicd/moved")
+    next((root / "rsicd").rglob("*.jpg")).parent.rename(root / "rsicd/moved")
     (root / "rsicd/RSICD_images").mkdir()
     (root / "rsicd/moved").rename(root / "rsicd/RSICD_images/RSICD_images")
 

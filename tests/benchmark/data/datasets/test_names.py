@@ -38,8 +38,7 @@ def renamed(root: Path, annotated: str, stored: str) -> Path:
     ],
 )
 def test_odd_but_harmless_characters_are_part_of_names(tmp_path: Path, name: str) -> None:
-    stored = renamed(tmp_path, name, name)
-    assert stored in load_coco(tmp_path).images.paths
+    assert renamed(tmp_path, name, name) in load_coco(tmp_path).images.paths
 
 
 @pytest.mark.parametrize("name", ["a\x1b[2Jb.jpg", "a\nb.jpg", "a\0b.jpg", "\x9bb.jpg", "a\udc80"])
@@ -54,8 +53,7 @@ def test_the_other_form_of_an_accent_is_the_same_name(
 ) -> None:
     name = "café à la carte.jpg"
     forms = [unicodedata.normalize(form, name) for form in (annotated, stored)]  # type: ignore[arg-type]
-    path = renamed(tmp_path, *forms)
-    assert path in load_coco(tmp_path).images.paths
+    assert renamed(tmp_path, *forms) in load_coco(tmp_path).images.paths
 
 
 def test_folders_have_two_forms_too_and_an_exact_name_comes_first(tmp_path: Path) -> None:

@@ -204,8 +204,7 @@ def test_a_data_frame_with_arrays() -> None:
     pairs = from_frame(frame, name="mine")
     assert pairs.counts == {"images": 12, "captions": 12}
     np.testing.assert_array_equal(pairs.images[3], pixels("yellow"))
-    again = from_frame(frame, name="mine")
-    assert again.fingerprint == pairs.fingerprint
+    assert from_frame(frame, name="mine").fingerprint == pairs.fingerprint
     frame.loc[3, "caption"] = "another"
     assert from_frame(frame, name="mine").fingerprint != pairs.fingerprint
 

@@ -88,8 +88,7 @@ def flip(path: Path, place: int) -> None:
 
 def swap_type(path: Path) -> None:
     """A header that is sound JSON and fits the size, but says something else."""
-    raw = path.read_bytes().replace(b'"F32"', b'"I32"', 1)
-    path.write_bytes(raw)
+    path.write_bytes(path.read_bytes().replace(b'"F32"', b'"I32"', 1))
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -238,8 +237,7 @@ def write_and_read(folder: str, seconds: float) -> None:
     number = 0
     while time.monotonic() < until:
         number = (number + 1) % 8
-        rows = table(seed=number)
-        disk.put(f"gallery-key{number}", rows)
+        disk.put(f"gallery-key{number}", table(seed=number))
         other = (number * 3) % 8
         found = disk.open(f"gallery-key{other}")
         if found is not None and not torch.equal(found.rows(), table(seed=other)):

@@ -55,8 +55,7 @@ def test_splits_are_disjoint_whatever_the_seed() -> None:
         for split in SPLITS
     }
     for split, signatures in seen.items():
-        others = set().union(*(seen[o] for o in SPLITS if o != split))
-        assert not signatures & others
+        assert not signatures & set().union(*(seen[o] for o in SPLITS if o != split))
 
 
 def test_split_ignores_where_things_are() -> None:
@@ -153,5 +152,4 @@ def test_the_colour_of_a_thing_is_the_colour_of_its_pixels() -> None:
 
 def test_captions_fit_the_context(test_split) -> None:
     tokens = tokenizer()([clean(text) for text in test_split.captions])
-    lengths = (tokens != 0).sum(1)
-    assert int(lengths.max()) < CONTEXT - 6
+    assert int((tokens != 0).sum(1).max()) < CONTEXT - 6

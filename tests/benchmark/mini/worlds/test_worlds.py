@@ -208,8 +208,7 @@ def test_a_person_is_seen_by_both_cameras_and_found_by_every_caption(name: str) 
     who = np.asarray(pairs.identities)
     camera = pairs.image_groups["camera"]
     for person in range(0, 200, 20):
-        seen = np.flatnonzero(who == person)
-        assert sorted(camera[seen]) == [0, 1]
+        assert sorted(camera[np.flatnonzero(who == person)]) == [0, 1]
     i2t, t2i = (build_pairs(pairs, name="x", query=query) for query in ("image", "text"))
     assert {len(i2t.relevance[row]) for row in range(len(who))} == {2 * per_image}
     assert {len(t2i.relevance[row]) for row in range(len(pairs.captions))} == {2}
