@@ -135,9 +135,10 @@ setup: $(STAMP) ## virtual environment with the pinned packages (done by the oth
 	@:
 
 # An installed torch stays: where there is one, its pins (and those of its CUDA packages) give way
-# to what is there, so that a build chosen for the machine is not replaced. A second make waits.
+# to what is there, so that a build chosen for the machine is not replaced. A second make waits, at
+# a file of its own: uv waits five minutes for the lock of .venv/.lock.
 $(STAMP): pyproject.toml constraints.txt
-	@mkdir -p "$(VENV)" && exec 9>"$(VENV)/.lock" || exit 1; \
+	@mkdir -p "$(VENV)" && exec 9>"$(VENV)/.making" || exit 1; \
 	if command -v flock >/dev/null && ! flock -n 9; then \
 	  echo "waiting for another make, which sets up $(VENV)"; flock 9; \
 	fi; \

@@ -211,8 +211,10 @@ def test_from_another_folder_it_says_how(tmp_path: Path) -> None:
 def test_two_at_once_install_once(tmp_path: Path) -> None:
     python, venv = tmp_path / "python", tmp_path / "venv"
     made = 'sleep 0.3; mkdir -p "$3/bin"; cp "$0" "$3/bin/python"'
+    locked = f"flock -n {venv}/.lock true || echo locked >> {tmp_path}/log"  # as uv does
     python.write_text(
         f'#!/bin/sh\necho "$*" >> {tmp_path}/log\n[ "$2" != venv ] || {{ {made}; }}\n'
+        f'[ "$2" != uv ] || {{ {locked}; }}\n'
     )
     python.chmod(0o755)
     with ThreadPoolExecutor() as both:
@@ -220,7 +222,7 @@ def test_two_at_once_install_once(tmp_path: Path) -> None:
     assert [one.returncode for one in done] == [0, 0]
     assert "waiting for another make" in done[0].stdout + done[1].stdout
     log = (tmp_path / "log").read_text()
-    assert (log.count("-m venv"), log.count("uv pip install")) == (1, 1)
+    assert (log.count("-m venv"), log.count("uv pip install"), log.count("locked")) == (1, 1, 0)
 
 
 def test_an_environment_that_lost_its_packages_is_said(environment: Path) -> None:
