@@ -131,8 +131,8 @@ def method_label(name: str, options: Mapping[str, Any]) -> str:
     return f"{name}[{', '.join(notes)}]" if notes else name
 
 
-TRAIN = "train"
-"""The value of a method's option ``bank`` that stands for queries of the training split."""
+TRAIN, TRANSDUCTIVE = "train", "transductive"
+"""Values of a method's option ``bank``: queries of the training split, all of the stream."""
 
 READY_MADE = "ready_made"
 """The option that marks a shift's queries as ready-made in cells, rows and tables."""

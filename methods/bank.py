@@ -133,7 +133,7 @@ class BankMethod(Method):
                 f"first batch; call use_{call}, or take bank='past_queries'"
             )
         bank = None
-        for block in self._given.split(BLOCK):
+        for block in filter(len, self._given.split(BLOCK)):
             bank = self._with(bank, block, self.score(block))
         return bank
 

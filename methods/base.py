@@ -188,7 +188,7 @@ class Method(ABC):
 
     @property
     def wants_stream(self) -> bool:
-        """Whether the harness should call ``use_stream`` before the first step.
+        """Whether the harness should call ``use_stream``.
 
         A method that does sees queries which have not come yet. It is not an online method, and its
         name in tables must say so: those of ``methods.bank`` carry ``[transductive]``.
@@ -196,18 +196,21 @@ class Method(ABC):
         return False
 
     def use_stream(self, embeddings: Tensor) -> None:
-        """Offers the source model's view of all queries of the stream to come, in no stated order.
+        """Offers the source model's view of all queries to the gallery in use that are to come.
+
+        The harness calls it before the first batch of each gallery.
 
         Args:
-            embeddings: (Q, D) unit rows; must not be written to.
+            embeddings: (Q, D) unit rows in no stated order; must not be written to.
         """
         return None
 
     def use_training(self, embeddings: Tensor) -> None:
-        """Offers the source model's view of clean training queries, before the first step.
+        """Offers the source model's view of clean training queries.
 
         The harness calls it where the method's option ``bank`` is "train", as that of
-        ``methods.bank`` may be.
+        ``methods.bank`` may be, before the first batch of each gallery: with the queries of the
+        training split's section of that name, or with all where it has none.
 
         Args:
             embeddings: (M, D) unit rows; must not be written to.

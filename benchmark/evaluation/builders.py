@@ -18,6 +18,7 @@ from benchmark.cell import (
     CLEAN,
     DOMAIN,
     TRAIN,
+    TRANSDUCTIVE,
     BackboneSpec,
     Cell,
     MethodSpec,
@@ -218,7 +219,7 @@ def _made(registry: Registry, spec: MethodSpec | ShiftSpec, *given: Any) -> Any:
 
 def _make_method(spec: MethodSpec, setup: Setup) -> Method:
     method: Method = _made(METHODS, spec, setup)
-    if method.wants_stream and "transductive" not in spec.label:
+    if method.wants_stream and TRANSDUCTIVE not in spec.label:
         raise MethodError(
             f"method {spec.name!r} sees queries ahead (wants_stream), as its name in tables must "
             "say: put 'transductive' into it, or use the option bank='transductive'"

@@ -229,14 +229,6 @@ class CellRun:
         self.progress.cell_started(self.cell, len(self.stream), len(self.queries))
         self.embeddings = torch.empty((len(self.queries), gallery.shape[1]), dtype=torch.float32)
         section = next(iter(self.stream)).section
-        if method.wants_stream:
-            with self.clock("source"):  # of all queries, in the order of the stream
-                known = self.resources.source_rows(self.cell)
-                every = (inputs.batch(self.queries[batch.queries]) for batch in self.stream)
-                method.use_stream(torch.cat([known(queries) for queries in every]))
-        if self.cell.method.options.get("bank") == TRAIN:
-            with self.clock("source"):
-                method.use_training(self.resources.homes.training_rows(self.cell, self._clean_rows))
         wanted = method.wants_source or not labelled
         source = self.resources.source_rows(self.cell) if wanted else None
         with inputs.batches([self.queries[batch.queries] for batch in self.stream]) as loaded:
@@ -245,6 +237,8 @@ class CellRun:
                 if batch.section != section:
                     section = batch.section
                     method.use_gallery(own)
+                if section not in self.copies:  # its first batch
+                    self._fill_bank(method, section)
                 with self.clock("data"):
                     queries = next(loaded)
                 rows = None
@@ -255,9 +249,16 @@ class CellRun:
                             method.use_source(rows if labelled else rows.clone())
                 self._step(method, batch, queries, own, rows)
 
-    def _clean_rows(self, cell: Cell) -> Tensor:
-        """(n, D) embeddings of another cell's clean queries under the source model."""
-        return self.resources.source_alone(cell, self.resources.queries(cell), clean=True)
+    def _fill_bank(self, method: Method, section: int) -> None:
+        """Offers the queries to a section's gallery that are known before its first batch."""
+        resources, cell = self.resources, self.cell
+        with self.clock("source"):
+            if method.wants_stream:
+                known, inputs = resources.source_rows(cell), resources.inputs(cell)
+                mine = [self.queries[b.queries] for b in self.stream if b.section == section]
+                method.use_stream(torch.cat([known(inputs.batch(queries)) for queries in mine]))
+            if cell.method.options.get("bank") == TRAIN:
+                method.use_training(resources.homes.training_rows(cell, section))
 
     def _step(
         self, method: Method, batch: Batch, queries: Tensor, gallery: Tensor, source: Tensor | None
@@ -364,7 +365,7 @@ class CellRun:
         with self.clock("clean"):
             data, gallery = self.resources.data(home), self.resources.gallery(home)
             queries = self.resources.queries(home)
-            rows = self._clean_rows(home)
+            rows = self.resources.source_alone(home, queries, clean=True)
             before = candidates_of(rows, gallery)
             inputs = self.resources.inputs(home, clean=True)
             after = candidates_of(embed_distinct(method.embed, inputs, queries), gallery)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmark.backbones.base import check_alone, checked_rows
 from benchmark.backbones.precision import PreciseBackbone
-from benchmark.cell import CLEAN, TRAIN, Cell
+from benchmark.cell import CLEAN, TRAIN, TRANSDUCTIVE, Cell
 from benchmark.data.datasets.base import Numbered
 from benchmark.data.retrieval import RetrievalSet
 from benchmark.errors import DataError
@@ -38,6 +38,9 @@ SCHEMA = 3
 BLOCK, TEXT_BLOCK = 16, 32
 """Items embedded at once outside the stream. Texts gain from larger blocks, most with several
 threads; but they come in many lengths, each with a block that is not full."""
+
+BY_GALLERY = "by gallery"
+"""How banks are filled in advance; cells of the time when all galleries shared one had no word."""
 
 LOADED_AT_ONCE = 64
 """Items outside the stream that a loader worker makes at once."""
@@ -187,7 +190,7 @@ class Homes:
         return "" if named is None else self._missing.get(place_of(named), "")
 
     def fingerprints(self, cell: Cell, of: Callable[[Cell], str] | None = None) -> tuple[str, str]:
-        """What a cell's key says of its home, and of the training queries in its method's bank.
+        """What a cell's key says of its home, and of queries that its method's bank has in advance.
 
         "" where the home is all of the cell's own queries, or there is none. Cells that measure on
         all queries keep the keys that they had before there were shares.
@@ -203,7 +206,9 @@ class Homes:
 
         named, training = self.named(cell), self.training(cell)
         share = self._resources.clean_share(cell)
-        home, train = "", "" if training is None else of(training)
+        home, train = "", "" if training is None else f"{of(training)} {BY_GALLERY}"
+        if cell.method.options.get("bank") == TRANSDUCTIVE:
+            train = f"stream {BY_GALLERY}"
         if self._any(cell) is not None and not self.why_missing(cell):
             home = "" if named is None else of(named)
             home = home if share == 1 else f"{home}/{share}"
@@ -217,16 +222,32 @@ class Homes:
         banked = cell.method.options.get("bank") == TRAIN
         return self._resources.training_of(cell) if banked else None
 
-    def training_rows(self, cell: Cell, embed: Callable[[Cell], Tensor]) -> Tensor:
-        """A copy of its embedded queries, kept for the next cell; NotApplicable without any."""
+    def training_rows(self, cell: Cell, section: int) -> Tensor:
+        """(n, D) embeddings of the bank's clean training queries, a copy; kept for the next cell.
+
+        Args:
+            section: one of the cell's; the training set's section of that name counts alone, all
+                of the set where it has none.
+
+        Raises:
+            NotApplicable: there are no training queries.
+        """
         training = self.training(cell)
         if training is None:
             raise NotApplicable(
                 f"benchmark {cell.benchmark!r} names no training queries for bank={TRAIN!r}; "
                 "take another bank, such as past_queries"
             )
-        key = self._resources.data(training).fingerprint, training.limit, training.backbone
-        return self._rows.get(key, lambda: embed(training)).clone()
+        data, queries = self._resources.data(training), self._resources.queries(training)
+        key = data.fingerprint, training.limit, training.backbone
+        rows = self._rows.get(
+            key, lambda: self._resources.source_alone(training, queries, clean=True)
+        )
+        theirs, ours = data.sections, self._resources.data(cell).sections
+        if theirs is None or ours is None or ours.names[section] not in theirs.names:
+            return rows.clone()
+        number = theirs.names.index(ours.names[section])
+        return rows[torch.from_numpy(theirs.of_query[queries] == number)]
 
     def _any(self, cell: Cell) -> Cell | None:
         key = place_of(cell), cell.backbone, cell.stream.group_key  # real domains have none

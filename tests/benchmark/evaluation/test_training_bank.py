@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from benchmark.cell import BackboneSpec, Cell, MethodSpec, ShiftSpec, Status
 from benchmark.config.run import BenchConfig
 from benchmark.data.own.source import OwnSource
+from benchmark.data.retrieval import Sections
 from benchmark.evaluation import builders
 from benchmark.evaluation.fingerprints import Fingerprints
 from benchmark.evaluation.runner import run_cell
@@ -42,30 +44,72 @@ def with_training(training: Any = TRAINING) -> Any:
     )
 
 
-def test_the_bank_is_the_training_queries_under_the_source_model() -> None:
-    resources, given = with_training(), []
-    make = resources.make_method
+def run_noted(cell: Cell, resources: Any) -> tuple[Any, Any, list[torch.Tensor]]:
+    """A finished cell, and the rows that its method's bank was given in advance."""
+    make, given = resources.make_method, list[torch.Tensor]()
 
     def noted(spec: MethodSpec, setup: Any) -> Any:
         method = make(spec, setup)
-        take = method.use_training
-        method.__dict__["use_training"] = lambda rows: (given.append(rows), take(rows))
+        for name in ("use_training", "use_stream"):
+            take = getattr(method, name)
+            method.__dict__[name] = lambda rows, take=take: (given.append(rows), take(rows))
         return method
 
     resources.make_method = noted
-    record, found = run_cell(banked("train"), resources)
+    record, found = run_cell(cell, resources)
     assert record.status == Status.DONE, record.reason
+    return record, found, given
+
+
+def source_rows(data: Any, queries: np.ndarray) -> torch.Tensor:
     encoder = fakes.FakeBackbone()
-    expected = [
-        encoder.encode("image", encoder.preprocess("image")(TRAINING.queries[int(i)])[None])
-        for i in resources.queries(training_of(banked("train")))
-    ]
+    inputs = [encoder.preprocess("image")(data.queries[int(i)])[None] for i in queries]
+    return torch.cat([encoder.encode("image", one) for one in inputs])
+
+
+def test_the_bank_is_the_training_queries_under_the_source_model() -> None:
+    resources = with_training()
+    record, found, given = run_noted(banked("train"), resources)
     assert len(given) == 1
-    torch.testing.assert_close(given[0], torch.cat(expected))
+    drawn = resources.queries(training_of(banked("train")))
+    torch.testing.assert_close(given[0], source_rows(TRAINING, drawn))
     assert record.info["train_queries"] == 8
-    assert record.info["train_fingerprint"] == TRAINING.fingerprint
+    assert record.info["train_fingerprint"] == f"{TRAINING.fingerprint} by gallery"
     _, online = run_cell(banked("past_queries"), with_training())
     assert not np.array_equal(found["best_rank"], online["best_rank"])
+
+
+def in_halves(data: Any, *names: str) -> Any:
+    """The set with its first and second half as sections of these names."""
+    count, items = len(data.queries), len(data.gallery)
+    halves = np.arange(count) // (count // 2)
+    bounds = np.array([0, items // 2, items])
+    return dataclasses.replace(data, sections=Sections(names, halves, bounds))
+
+
+@pytest.mark.parametrize("bank", ["train", "transductive"])
+def test_a_bank_filled_in_advance_holds_the_queries_to_its_own_gallery(bank: str) -> None:
+    """Training queries by the name of the section, whatever their order."""
+    training, data = in_halves(TRAINING, "late", "early"), in_halves(fakes.world(), "early", "late")
+    sets = {"training": training, "fake": data}
+    resources = fakes.resources(
+        make_method=builders._make_method,
+        load_data=lambda cell: sets[cell.benchmark],
+        training_of=training_of,
+    )
+    cell = banked(bank, shift=ShiftSpec("none", 0))
+    _, _, given = run_noted(cell, resources)
+    first = next(iter(resources.stream(cell))).section
+    of, queries = (
+        (training, resources.queries(training_of(cell)))
+        if bank == "train"
+        else (data, resources.stream(cell).order)
+    )
+    assert len(given) == 2
+    for rows, section in zip(given, (first, 1 - first), strict=True):
+        number = of.sections.names.index(data.sections.names[section])
+        expected = source_rows(of, queries[of.sections.of_query[queries] == number])
+        torch.testing.assert_close(rows, expected)
 
 
 def test_they_are_embedded_once_in_a_process(monkeypatch) -> None:
@@ -100,7 +144,8 @@ def test_a_result_is_known_by_its_training_queries(tmp_path: Path) -> None:
     assert [cell.record.key for cell in kept] == [with_training().key(banked("train"))]
     (check,) = verify(kept, with_training(other))
     assert check.details == (
-        f"the training queries here are others (others) than the cell's ({TRAINING.fingerprint})",
+        "the training queries here are others (others by gallery) than the cell's "
+        f"({TRAINING.fingerprint} by gallery)",
     )
 
 
