@@ -127,6 +127,7 @@ def _check(
             "that holds the data sets (queryshift data layout)"
         )
     if any(name in args for name in OWN):
+        refuse_other_files(str(root), own=not args.benchmarks)
         raise ConfigError(f"{root} is no table of your own, so --columns and the like mean nothing")
     # NumPy and the libraries of the data: not before they are needed.
     from benchmark.data.check import check_data

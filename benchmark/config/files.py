@@ -217,7 +217,7 @@ def _text(path: Path) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError(
             f"{path}:{line}: not UTF-8 (byte 0x{raw[error.start]:02x}); save it as UTF-8 "
-            "(iconv -f latin1 -t utf8)"
+            "(iconv -f WINDOWS-1252 -t UTF-8)"
         ) from None
     if "\0" in text:
         raise ConfigError(

@@ -214,7 +214,7 @@ class BenchConfig:
             (correlated); repeatable
         batch_size: queries per batch
         limit: use at most N queries
-        allow_missing: leave out images that are not on disk
+        allow_missing: leave out what is not there: files, or items of relevance
         device: cpu, cuda, cuda:N, or auto
         precision: number format of the encoder's matrix products; parameters and optimiser stay
             float32

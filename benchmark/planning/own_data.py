@@ -44,7 +44,7 @@ def with_own_data(
     named = [name for name in config.benchmark if name != ALL and not name.startswith(PREFIX)]
     if not is_own(config.data) or ((named or config.suite) and Path(config.data).is_dir()):
         if not config.benchmark and not config.suite:
-            refuse_other_files(config.data)
+            refuse_other_files(config.data, own=bool(config.gallery or config.columns))
         return config, choices
     if named or config.suite:
         what = f"--benchmark {named[0]}" if named else f"--suite {config.suite}"

@@ -94,6 +94,9 @@ def _heading(rows: Sequence[Pool], apart: str) -> Text:
     if first.queries is not None:
         limit = "" if first.record.cell.get("limit") is None else " (a fixed subset)"
         facts.append(f"{first.queries} queries{limit} on a gallery of {first.gallery}")
+        for name, count in info.get("data", {}).items():
+            if name.startswith(("missing_", "unanswered_")) and count:
+                facts.append(f"{name.replace('_', ' ')} left out: {count}")
     if any(c.record.info.get("ready_made") for c in cells):
         facts.append("corrupted queries ready-made")
     name = Text(plain(" · ".join(filter(None, (first.benchmark, apart)))), style="bold")

@@ -62,7 +62,7 @@ def not_utf8(path: Path, error: UnicodeDecodeError, place: str = "") -> DataErro
     """The error for a text file in another encoding; ``place`` is the byte's in it."""
     return DataError(
         f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x}{place}; save it as UTF-8, "
-        "such as by iconv -f latin1 -t UTF-8"
+        "such as by iconv -f WINDOWS-1252 -t UTF-8"
     )
 
 

@@ -8,6 +8,7 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def load_galleries(
     Args:
         card: see ``own_card``.
         source: with a gallery.
-        allow_missing: leave out what has no file, and queries that nothing answers.
+        allow_missing: leave out what has no file, relevant items that are not in the gallery, and
+            queries that nothing answers.
 
     Raises:
         DataError: tables, files or relevance that are missing or wrong.
@@ -105,7 +107,7 @@ def load_galleries(
     has = ["split" in table.columns for table in tables]
     splits = [source.split if own or not any(has) else "" for own in has]
     gallery = _side(tables[1], item, splits[1], allow_missing)
-    grades = _Grades(gallery)
+    grades = _Grades(gallery, allow_missing)
     queries = _side(tables[0], query, splits[0], allow_missing, grades if in_rows else None)
     if source.qrels:
         grades.read(Path(source.qrels), queries)
@@ -161,7 +163,7 @@ def _answers(
         named = few([queries.ids[place] for place in none.tolist()])
         raise DataError(
             f"{len(none):,} of {count:,} queries of {queries.name} have no relevant gallery item: "
-            f"{named}; leave them out, or say --allow-missing"
+            f"{named}; leave them out, or run with --allow-missing"
         )
     facts = {
         "unanswered_queries": len(none),
@@ -259,8 +261,8 @@ class _Grades:
         stated: whether the user stated grades at all.
     """
 
-    def __init__(self, gallery: _Side) -> None:
-        self._gallery = gallery
+    def __init__(self, gallery: _Side, allow_missing: bool) -> None:
+        self._gallery, self._allowed = gallery, allow_missing
         self._asked, self._found, self._grade = array("q"), array("q"), array("d")
         self.stated = False
 
@@ -269,9 +271,14 @@ class _Grades:
             self._asked.append(query)
             self._found.append(self._gallery.ids.place(item))
             self._grade.append(grade)
+        elif self._allowed:
+            self._gallery.missing.add(item)
         elif item not in self._gallery.missing:
             near = did_you_mean(item, self._gallery.ids[:10_000])
-            raise DataError(f"{where}: there is no gallery item {item!r}{near}")
+            raise DataError(
+                f"{where}: there is no gallery item {item!r}{near}; leave it out, or run with "
+                "--allow-missing"
+            )
 
     def sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Query and item (int64) and grade (float64) of each; what was said last counts."""
@@ -334,7 +341,7 @@ def _named(value: Any, known: Ids, where: str) -> tuple[dict[str, float], bool]:
         # A struct of Parquet has every key in every row.
         graded = {text_of(key): grade for key, grade in value.items() if grade is not None}
         for key, grade in graded.items():
-            if not isinstance(grade, int | float) or not math.isfinite(grade):
+            if not isinstance(grade, int | float | Decimal) or not math.isfinite(grade):
                 raise DataError(f"{where}: the grade of {key!r} is {grade!r}, no finite number")
         return {key: float(grade) for key, grade in graded.items()}, True
     if isinstance(value, list | tuple | np.ndarray):

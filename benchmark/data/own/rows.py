@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from benchmark.data.datasets.nearby import is_junk, missing_files
 from benchmark.data.media import Stored
 from benchmark.data.own.items import Media, Packed, PackedFile, PackedTexts, content_digest, plain
 from benchmark.data.own.source import PICTURES
-from benchmark.data.own.stored import HubFile
+from benchmark.data.own.stored import HubFile, Member
 from benchmark.data.own.tables import Table, refuse_missing
 from benchmark.errors import DataError, did_you_mean, shown
 
@@ -322,6 +322,8 @@ class Things(MediaFinder):
             DataError: one id for two things, or no path.
         """
         said, content = shown_name(value), content_digest(value)
+        if isinstance(value, Member) and not own_id:
+            content = value.digest
         key = own_id or self._key(said, content, where)
         if "id" in self._table.columns and (said or content):
             said = said or f"content {content[:8]}"
@@ -332,6 +334,11 @@ class Things(MediaFinder):
                     f"{before[1].rpartition(', ')[2]}; an id is for one {column}"
                 )
         if key in self.ids:
+            first = self.places[self.ids[key]]
+            if isinstance(value, Member) and value.digest != cast(Member, first).digest:
+                both = f"{value.path} here and {cast(Member, first).path} before"
+                advice = f"an id is for one {column}: say others in the .json of each sample"
+                raise DataError(f"{where}: id {key!r} is {both}; {advice}")
             return self.ids[key]
         if key in self.absent:
             return None

@@ -181,8 +181,11 @@ def shards_of(place: str) -> list[Path]:
     return [Path(path) for path in sorted(glob.glob(place))]
 
 
-def refuse_other_files(place: str) -> None:
+def refuse_other_files(place: str, *, own: bool = False) -> None:
     """Refuses files that are no tables, and a folder of pictures that nothing describes.
+
+    Args:
+        own: it cannot be the folder of published data sets.
 
     Raises:
         DataError: says what is expected.
@@ -193,12 +196,17 @@ def refuse_other_files(place: str) -> None:
             whole = unpacking(folder, folder.suffix.lower()) if SHARDS in folder.suffixes else ""
             shards = f", or of shards the {SHARDS}: {whole}" if whole else ""
             raise DataError(f"{place} is packed; expected what is in it: {command}{shards}")
+        if folder.suffix.lower() in (".npy", ".npz", ".safetensors", ".pt", ".pth"):
+            raise DataError(
+                f"{place} holds numbers, such as embeddings; expected pictures, texts or sounds "
+                f"themselves ({', '.join(TABLES)} or {SHARDS}), as methods adapt their encoder"
+            )
         listed = f"; of a list: jq -c '.[]' {place} > {folder.with_suffix('.jsonl')}"
         raise DataError(
             f"{place} is no table that can be read; expected {', '.join(TABLES)}, or {SHARDS} with "
             f"files in it: save it as one of these{listed if folder.suffix == '.json' else ''}"
         )
-    if folder.is_dir() and not is_own(place) and (said := undescribed(folder, strict=False)):
+    if folder.is_dir() and not is_own(place) and (said := undescribed(folder, strict=own)):
         raise DataError(f"{folder} {said}")
 
 
@@ -213,10 +221,11 @@ def undescribed(folder: Path, *, strict: bool = True) -> str:
     inside = sorted(folder.iterdir())
     if not inside:
         return f"is empty; expected {form}, or the name of a table"
-    if tables := [path for path in inside if path.suffix.lower() in TABLES]:
+    deep = sorted(folder.glob("*/*")) if strict else []  # Parquet's parts by date
+    if tables := [one for one in (*inside, *deep) if one.suffix.lower() in TABLES]:
         return (
             f"is a folder with {len(tables)} of the tables that can be read in it; expected the "
-            f"name of one, such as {tables[0]}"
+            f"name of one, such as {tables[0]}; or for all of them {HUB}{folder} --split train"
         )
     every = (path for pattern in ("*", "*/*") for path in folder.glob(pattern))
     pictures = sum(path.suffix.lower() in PICTURES and not is_junk(path.name) for path in every)

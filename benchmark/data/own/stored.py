@@ -69,19 +69,26 @@ def shard_rows(shards: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """One row for each sample: files of one name up to the first dot.
 
     A picture becomes ``image``, ``.wav`` becomes ``audio``, ``.txt`` ``caption`` (``.0.txt``,
-    ``.1.txt``: several); the entries of ``.json`` become columns of their names. ``id`` is the
-    sample's name where ``.json`` has none.
+    ``.1.txt``: several), ``.NAME.jpg`` and ``.NAME.txt`` become NAME; the entries of ``.json``
+    become columns of their names. ``id`` is the sample's name where ``.json`` has none.
 
     Raises:
-        DataError: an archive that is missing, compressed or broken; says which.
+        DataError: an archive that is missing, compressed, broken or out of order; says which.
     """
     for shard in shards:
+        seen: set[str] = set()
         for key, members in groupby(_members(shard), key=_sample):
+            if key in seen:
+                raise DataError(
+                    f"{shard}: the files of {key!r} do not lie one after the other; expected each "
+                    "sample's files together: unpack it, and tar --sort=name -cf NEW.tar FOLDER"
+                )
+            seen.add(key)
             row: dict[str, Any] = {}
             texts: list[str] = []  # "0.txt", "1.txt"
             for member in members:
                 found = _fields(member)
-                if member.name.lower().endswith(".txt"):
+                if member.name.lower().endswith(".txt") and "caption" in found:
                     texts.append(found.pop("caption"))
                 row |= found
             if texts:  # img2dataset says the caption in .json too
@@ -98,8 +105,8 @@ def _sample(member: Member) -> str:
 def _fields(member: Member) -> dict[str, Any]:
     kind = PurePosixPath(member.name).name.partition(".")[2].lower()
     suffix = f".{kind.rpartition('.')[2]}"
+    named = kind.rpartition(".")[0]  # "reference.jpg", "modification.txt"
     if suffix in PICTURES:
-        named = kind.rpartition(".")[0]  # "reference.jpg", "target.jpg"
         return {named or "image": member}
     if suffix == ".wav":
         return {"audio": member}
@@ -110,7 +117,8 @@ def _fields(member: Member) -> dict[str, Any]:
         raise DataError(f"{where} has {member.size:,} bytes; expected at most {_TEXT:,} of text")
     try:
         text = member.read().decode()
-        values = {"caption": text.strip()} if suffix == ".txt" else json.loads(text)
+        column = "caption" if not named or named.isdecimal() else named
+        values = {column: text.strip()} if suffix == ".txt" else json.loads(text)
     except ValueError as error:
         raise DataError(f"{where} is no {suffix[1:]} in UTF-8 ({error})") from None
     if not isinstance(values, dict):

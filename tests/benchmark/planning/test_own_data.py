@@ -90,6 +90,13 @@ def test_data_keeps_its_other_meaning(tmp_path):
     assert cells[0].data_root == str(tmp_path)
 
 
+def test_a_folder_of_parts(tmp_path):
+    (tmp_path / "day=1").mkdir()
+    (tmp_path / "day=1" / "part-0.parquet").touch()
+    with pytest.raises(DataError, match=f"for all of them hf:{tmp_path} --split train"):
+        planned(tmp_path, model="mini", gallery="g.csv")
+
+
 @pytest.mark.parametrize("name", ["pairs.xlsx", "pairs.json"])
 def test_a_file_that_is_no_table(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")

@@ -166,19 +166,21 @@ def test_a_log_without_labels_of_every_kind(tmp_path: Path, direction: str) -> N
 
 def test_unanswered_queries_may_be_left_out(tmp_path: Path) -> None:
     queries, gallery = make_both(tmp_path)
-    (tmp_path / "qrels.txt").write_text("q1 0 red 1\n")
+    (tmp_path / "qrels.txt").write_text("q1 0 red 1\nq1 0 withdrawn 2\n")
     data = load_own_set(
         queries, "t2i", gallery=gallery, qrels=tmp_path / "qrels.txt", allow_missing=True
     )
     assert list(data.queries.ids) == ["q1"]
     assert data.queries[0] == "find green"
-    assert data.info["unanswered_queries"] == 2
+    assert (data.info["unanswered_queries"], data.info["missing_images"]) == (2, 1)
 
 
 def test_a_relevant_id_that_is_not_there(tmp_path: Path) -> None:
     queries, gallery = make_both(tmp_path)
     write_json_lines(queries, [{"id": "q", "caption": "a", "relevant": "blau"}])
-    with pytest.raises(DataError, match=r"row 1: relevant: there is no gallery item 'blau'"):
+    with pytest.raises(
+        DataError, match=r"row 1: relevant: there is no gallery item 'blau'; .*--allow-m"
+    ):
         load_own_set(queries, "t2i", gallery=gallery)
 
 

@@ -82,6 +82,20 @@ def test_a_shard_with_several_captions(tmp_path: Path) -> None:
     assert (len(data.queries), data.queries[0], data.queries[1]) == (24, "one", "two")
 
 
+def test_samples_are_not_mixed(tmp_path: Path) -> None:
+    texts = {"0.modification.txt": b"in blue", "0.url.txt": b"http:"}
+    pictures = {"0.reference.png": png("red"), "0.target.png": png("blue")}
+    data = load_own_set(make_tar(tmp_path / "c.tar", texts | pictures), "c2i")
+    assert (len(data.gallery), data.relevance[0].tolist()) == (2, [1])
+    for number, colour in enumerate(["red", "blue"]):
+        make_tar(tmp_path / f"a-{number}.tar", {"0.png": png(colour), "0.txt": b"a wall"})
+    with pytest.raises(DataError, match=r"row 2: id '0' is .*/a-1.tar/0.png here and .*a-0.tar/0"):
+        load_own_set(tmp_path / "a-*.tar")
+    make_tar(tmp_path / "b.tar", {"0.png": png("red"), "1.png": png("blue"), "0.txt": b"a wall"})
+    with pytest.raises(DataError, match="the files of '0' do not lie one after the other"):
+        load_own_set(tmp_path / "b.tar")
+
+
 def test_lines_of_a_caption_are_said(tmp_path: Path) -> None:
     files = {}
     for c in COLOURS:
