@@ -46,7 +46,8 @@ class Subject:
 
     def build(self, world: World | None = None) -> Method:
         """A new method on a new (or given) world."""
-        return self.method_class((world or World()).setup(), self.options)
+        world = world or World()
+        return world.offering(self.method_class(world.setup(), self.options))
 
 
 def _state(encoder: nn.Module) -> dict[str, Tensor]:
@@ -77,8 +78,7 @@ def check_card(subject: Subject) -> None:
     """The class says what it is: a card, and options as a frozen dataclass with help texts."""
     card = getattr(subject.method_class, "card", None)
     assert isinstance(card, MethodCard), "set the class attribute 'card' to a MethodCard"
-    said = all((card.name, card.title, card.summary))
-    assert said, "card needs a name, a title and a summary"
+    assert all((card.name, card.title, card.summary)), "card needs a name, a title and a summary"
     assert card.version >= 1, f"card.version is {card.version}; expected 1 or more"
     kind = subject.method_class.Options
     assert dataclasses.is_dataclass(kind), "Options must be a dataclass"

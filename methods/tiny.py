@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.base import QueryEncoder, Setup
+from methods.base import Method, QueryEncoder, Setup, StepOutput
 
 INPUT_WIDTH, EMBED_WIDTH, GALLERY_SIZE, BATCH_SIZE = 12, 16, 40, 8
 
@@ -74,9 +74,22 @@ class World:
             torch.randn(size, INPUT_WIDTH, generator=generator) + 0.5
             for size in (BATCH_SIZE, BATCH_SIZE, BATCH_SIZE, 5, 1)
         ]
-        self.encoder = TinyEncoder(seed)
+        self.encoder, self.source = TinyEncoder(seed), TinyEncoder(seed)
 
     def setup(self) -> Setup:
         """All that a method may see; the generator is seeded."""
         generator = torch.Generator().manual_seed(7)
         return Setup(self.encoder, self.gallery, logit_scale=50.0, generator=generator)
+
+    def offering(self, method: Method) -> Method:
+        """The method, offered the source model's view of each batch where it wants that."""
+        step = method.step
+
+        def offered(queries: Tensor) -> StepOutput:
+            if method.wants_source:
+                with torch.no_grad():
+                    method.use_source(self.source(queries))
+            return step(queries)
+
+        method.step = offered  # type: ignore[method-assign]
+        return method

@@ -105,8 +105,7 @@ def _contained(
 ) -> tuple[Record, Arrays]:
     """The cell's record and arrays, whatever is raised in it."""
     key = ""
-    info: dict[str, Any] = {}
-    facts: dict[str, Any] = {}
+    info, facts = dict[str, Any](), dict[str, Any]()
     try:
         facts = environment(cell.backbone.device)
         key = resources.key(cell)
@@ -252,12 +251,13 @@ class CellRun:
     def _fill_bank(self, method: Method, section: int) -> None:
         """Offers the queries to a section's gallery that are known before its first batch."""
         resources, cell = self.resources, self.cell
-        with self.clock("source"):
-            if method.wants_stream:
-                known, inputs = resources.source_rows(cell), resources.inputs(cell)
-                mine = [self.queries[b.queries] for b in self.stream if b.section == section]
-                method.use_stream(torch.cat([known(inputs.batch(queries)) for queries in mine]))
-            if cell.method.options.get("bank") == TRAIN:
+        if method.wants_stream:
+            with self.clock("source"):  # noted only where it is used
+                known, load = resources.source_rows(cell), resources.inputs(cell).batch
+                mine = (self.queries[b.queries] for b in self.stream if b.section == section)
+                method.use_stream(torch.cat([*map(known, map(load, mine))]))
+        if cell.method.options.get("bank") == TRAIN:
+            with self.clock("source"):
                 method.use_training(resources.homes.training_rows(cell, section))
 
     def _step(

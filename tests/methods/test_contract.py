@@ -246,6 +246,22 @@ def test_contract_catches(method: type[Method], failing: str) -> None:
         CHECKS[failing](Subject(method))
 
 
+class AsksTheSource(Source):
+    """Relies on the source model's view, which the harness offers before each batch."""
+
+    wants_source = True  # type: ignore[assignment]
+
+    def use_source(self, embeddings: Tensor) -> None:
+        self.offered = embeddings
+
+    def step(self, queries: Tensor) -> StepOutput:
+        return StepOutput(self.score(self.offered), self.offered)
+
+
+def test_the_contract_offers_the_source() -> None:
+    assert [told for _, good, told in run_contract(AsksTheSource) if not good] == []
+
+
 def test_run_contract_reports_every_check() -> None:
     results = run_contract(Good)
     assert [name for name, _, _ in results] == list(CHECKS)

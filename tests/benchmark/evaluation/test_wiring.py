@@ -45,6 +45,7 @@ def test_every_method_runs_a_cell_reproducibly(name: str) -> None:
     assert all(np.array_equal(arrays[key], again[key]) for key in arrays)
     trains = METHODS.get(name).card.trains
     assert (first.cost["backward_per_query"] >= 1) == trains
+    assert ("seconds_source" in first.cost) == (name in ("anchored", "cotta", "rest"))
     assert first.cost["forward_per_query"] >= (2 if trains else 1)
     if not trains:
         assert first.metrics["forgetting"] == 0.0
