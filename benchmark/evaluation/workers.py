@@ -56,7 +56,7 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 _NEVER = -1
 
-_FRAMES_KEPT = 6
+_FRAMES_KEPT, _ORIGIN = 6, "_frames_of_loader_worker"
 _ROOMS = (Path(__file__).parents[2] / name for name in ("benchmark", "methods", "shifts"))
 _LIBRARIES = (Path(torch.__file__).parent, *_ROOMS)
 _PATIENCE = 0.5  # seconds that workers have to end by themselves
@@ -226,7 +226,7 @@ class _Pool:
                 found |= self._received()
             result = found.pop(number)
             if isinstance(result, _Failure):
-                vars(result.error).update(result.frames)
+                vars(result.error)[_ORIGIN] = result.frames
                 raise result.error
             yield result
 
@@ -327,8 +327,8 @@ def frames_of(error: BaseException) -> dict[str, Any]:
     """
     if isinstance(error, QueryShiftError | ShiftError):
         return {}
-    if hasattr(error, "frames"):  # it comes from a loader worker
-        return {name: getattr(error, name) for name in ("frames", "where")}
+    if _ORIGIN in vars(error):  # it comes from a loader worker
+        return dict(vars(error)[_ORIGIN])
     paths, texts = [], []
     for frame in traceback.extract_tb(error.__traceback__):
         paths.append(path := Path(frame.filename))

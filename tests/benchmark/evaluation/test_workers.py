@@ -304,7 +304,9 @@ def test_a_cell_fails_as_it_does_without(count: int) -> None:
 def test_the_frames_of_a_workers_error_are_the_workers() -> None:
     class Broken(fakes.Noise):
         def corrupt(self, item: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-            raise ZeroDivisionError("by hand")
+            error = ZeroDivisionError("by hand")
+            vars(error)["frames"] = 3  # as errors of other libraries may have
+            raise error
 
     found = []
     for count in (0, 1):
