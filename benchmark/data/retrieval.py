@@ -262,6 +262,19 @@ def _malformed(data: RetrievalSet) -> str:
             return f"{name} of the queries {what}"
     if parts and (parts.of_query.shape != (count,) or parts.bounds[-1] != size):
         return f"its sections are not those of {count} queries and {size} items"
+    of_query, of_item = np.zeros(count, np.int64), np.zeros(size, np.int64)
+    if parts:
+        of_query, of_item = (
+            parts.of_query,
+            np.repeat(range(len(parts.names)), np.diff(parts.bounds)),
+        )
+    for side, items, section in (
+        ("queries", data.queries, of_query),
+        ("gallery", data.gallery, of_item),
+    ):
+        if (doubled := _doubled(items.ids, section)) is not None:
+            within = " in one section" if parts else ""
+            return f"{side} has the id {doubled!r} twice{within}; expected one for each item"
     for name in ("relevance", "excluded", "subset"):
         found = getattr(data, name)
         if found is None and name != "relevance":
@@ -294,6 +307,19 @@ def _malformed(data: RetrievalSet) -> str:
     if not isinstance(data.fingerprint, str) or not data.fingerprint:
         return f"fingerprint is {data.fingerprint!r}; expected a hash of the data, as a text"
     return ""
+
+
+def _doubled(ids: Sequence[str], section: np.ndarray) -> str | None:
+    """The first id that two items of one section have, by which noise and results are told."""
+    marks = np.fromiter(map(hash, ids), np.int64, len(ids))  # millions of texts would fill memory
+    if len(np.unique(marks)) == len(marks):
+        return None
+    seen = set[tuple[int, str]]()
+    for found in zip(section.tolist(), ids, strict=True):
+        if found in seen:
+            return found[1]
+        seen.add(found)
+    return None
 
 
 def _unsound(answers: Relevance, size: int) -> str:

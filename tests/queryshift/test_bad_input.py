@@ -218,6 +218,7 @@ def test_a_set_of_ones_own_and_what_is_wrong_in_one() -> None:
         ({"excluded": Relevance(each[0][:3], each[1][:2])}, "speaks of 2 queries; there are 12"),
         ({"subset": other}, "subset lacks every answer of some query"),
         ({"queries": Texts(NAMES[:3], NAMES)}, "queries are 12 items with 3 ids"),
+        ({"queries": Texts([*NAMES[:-1], NAMES[0]], NAMES)}, f"has the id {NAMES[0]!r} twice;"),
         ({"group_keys": {"day": np.arange(3)}}, r"day of the queries are int64, shape \(3,\)"),
         ({"relevance": [[place] for place in range(12)]}, "relevance is a list; expected a Relev"),
         ({"relevance": outside}, "names an item outside the gallery of 12"),
