@@ -35,7 +35,8 @@ class Leaderboard(Bench):
     examples = "  queryshift leaderboard --workers 2\n  queryshift leaderboard --seed 0 --limit 200"
     leave_out = (
         *("suite", "model", "pretrained", "data", "transform", "preset", "option"),
-        *("stream", "stream_option", "allow_missing", "no_figures"),
+        *("stream", "stream_option", "allow_missing", "no_figures", "ready_made"),
+        *settings.OF_TABLES,
     )
 
     def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -76,7 +77,7 @@ class ClaimsPage(Bench):
     leave_out = (
         *("suite", "method", "shift", "stream", "severity", "shift_option", "stream_option"),
         *("model", "pretrained", "transform", "data", "ready_made", "preset", "option"),
-        *("allow_missing", "no_figures", "shard"),
+        *("allow_missing", "no_figures", "shard", *settings.OF_TABLES),
     )
 
     def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -119,8 +120,8 @@ class Tune(Command):
         parser.add_argument(
             "--out", metavar="FILE", help="your preset file (default: queryshift-preset.yaml)"
         )
-        leave_out = ("out", "preset", "option", "no_figures", "ready_made", "if_exists", "shard")
-        settings.add_flags(parser, leave_out=(*leave_out, "log"))
+        leave_out = ("out", "preset", "option", "no_figures", "ready_made", "shard", "log")
+        settings.add_flags(parser, leave_out=leave_out)
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         """Runs the trials (finished ones are reused), prints and writes what they say."""
@@ -130,6 +131,8 @@ class Tune(Command):
         from benchmark.planning import specs, tune
 
         given = specs.given(args)
+        for name in {"option", "preset", "shard"} & set(given):  # of a file that other runs share
+            raise ConfigError(f"{given[name].line}: tuning takes no {name!r}; leave it out")
         asked = given["method"].value if "method" in given else ("all",)
         named = None if "all" in asked else [METHODS.resolve(name) for name in asked]
         if out and not is_file(out):

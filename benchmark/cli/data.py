@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 SUITE = "paper"
 """The suite whose benchmarks run on the user's own data."""
 
-OWN = ("columns", "gallery", "qrels", "split", "unlabelled")
-"""Settings of a run that say how a table of the user's own is read."""
+OWN = tuple(name for name in settings.OF_TABLES if name != "clean")
 
 
 class Data(Command):

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import keyword
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -68,10 +67,10 @@ class List(Command):
         infos = [registry.described(name) for name in registry.names()]
         for flag, (kinds, values) in _FILTERS.items():
             wanted = getattr(args, flag)
-            if wanted and registry not in kinds:
+            if wanted is not None and registry not in kinds:
                 able = " and ".join(kind.plural for kind in kinds)
                 raise UsageError(f"--{flag} is for {able}, not for {registry.plural}")
-            if wanted:
+            if wanted is not None:
                 infos = _filtered(registry, infos, f"--{flag}", wanted, values)
         if args.json:
             plain = [{**dataclasses.asdict(info), "facts": dict(info.facts)} for info in infos]
@@ -110,14 +109,13 @@ def _filtered(
     values: Callable[[Info], Collection[str]],
 ) -> list[Info]:
     """Those that have the value; raises UsageError for one that nothing has."""
-    of_all = [set(values(info)) for info in infos]
     known = dict.fromkeys(value for info in infos for value in values(info) if value)
     if wanted not in known:
         raise UsageError(
             f"{flag}: no {registry.kind} has {wanted!r}{did_you_mean(wanted, known)}; "
             f"known: {', '.join(known)}"
         )
-    return [i for i, found in zip(infos, of_all, strict=True) if found & {wanted, "any"}]
+    return [info for info in infos if {wanted, "any"} & set(values(info))]
 
 
 def _names(registry: Registry, infos: list[Info], width: int) -> Table:
@@ -192,15 +190,17 @@ class Show(Command):
         parser.add_argument("--pretrained", metavar="TAG", default="", help="weights of the model")
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
-        if _is_model(args.name):
+        if _is_model(args.name) or (args.pretrained and args.name in BACKBONES):
             console.print(_layers_of(args.name, args.pretrained))
             return OK
+        if args.pretrained:
+            raise UsageError(f"--pretrained is for models, and {args.name!r} is none")
         for registry, name in find(args.name):
             rows = ((Text(key, style="bold"), value) for key, value in _facts(registry, name))
             title = f"{registry.kind} {name}"
             console.print(table(["name", "value"], rows, title=title, show_header=False))
             if registry is BACKBONES and name in ("mini", "mini-clips"):  # models as they stand
-                console.print(_layers_of(name, args.pretrained))
+                console.print(_layers_of(name, ""))
         return OK
 
 
@@ -227,12 +227,12 @@ def _layers_of(text: str, pretrained: str) -> Table:
     from benchmark.planning.specs import backbone_spec
 
     config = BenchConfig(model=text, pretrained=pretrained, device="cpu")
-    spec = backbone_spec(BackboneSpec(transform="clip"), config)
+    resized = text.partition(":")[0] in ("blip", "person_search")
+    spec = backbone_spec(BackboneSpec(transform="resize" if resized else "clip"), config)
     towers: dict[str, Any] = {}
     if spec.loader == "open_clip" and not spec.pretrained and ":" not in spec.model:
         towers = dict(bare_towers(spec.model))
     else:
-        spec = dataclasses.replace(spec, transform="resize") if spec.loader == "blip" else spec
         backbone = BACKBONES.get(spec.loader)(spec)
         for side in BACKBONES.info(spec.loader).facts.get("modalities", ("image", "text")):
             with contextlib.suppress(ConfigError):  # a model of another pair of modalities
@@ -367,23 +367,23 @@ class New(Command):
         kind, name = args.kind, args.name
         if kind not in _KINDS:
             raise unknown("kind", kind, _KINDS)
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name.capitalize()):
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in ("all", "none", "true", "false"):
             raise ConfigError(
                 f"{name!r} cannot be the name of a {kind}; expected small letters, digits and _, "
-                "such as my_idea, and no constant of Python"
+                "such as my_idea, and none of all, none, true and false"
             )
         registry = REGISTRIES[f"{kind}s"]
         if name in registry:
             raise ConfigError(
                 f"there is a {kind} {name!r} already ({registry.origin(name)}); take another name"
             )
-        folder = user_path(args.out) / f"queryshift-{name.replace('_', '-')}"
+        dashed = name.replace("_", "-")
+        folder = user_path(args.out) / f"queryshift-{dashed}"
         if folder.exists():
             raise ConfigError(f"{folder} is there already, and nothing in it was changed")
         camel = "".join(part.capitalize() for part in name.split("_"))
         module = f"queryshift_{name}"
-        facts = {"kind": kind, "name": name, "module": module, "camel": camel}
-        facts["dashed"] = name.replace("_", "-")
+        facts = {"kind": kind, "name": name, "module": module, "camel": camel, "dashed": dashed}
         facts["target"] = {"benchmark": "card", "backbone": "load"}.get(kind, camel)
         files = {"pyproject.toml": "pyproject", f"{module}.py": kind}
         files[f"test_{module}.py"] = f"{kind}_test"

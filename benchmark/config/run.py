@@ -292,6 +292,10 @@ KINDS = {name: entry.metadata["kind"] for name, entry in SETTINGS.items()}
 """Name -> the type of what may be given, which ``validate.check`` takes."""
 
 
+OF_TABLES = ("columns", "gallery", "qrels", "clean", "split", "unlabelled")
+"""Settings that say how a table of the user's own is read."""
+
+
 def flag_of(name: str) -> str:
     """The flag that gives a setting.
 

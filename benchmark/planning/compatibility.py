@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.cell import CLEAN, SOURCE, BackboneSpec, Cell
 from benchmark.config.files import user_path
-from benchmark.config.run import BenchConfig, Traced
+from benchmark.config.run import OF_TABLES, BenchConfig, Traced
 from benchmark.data import card as bundled
 from benchmark.data.card import BenchmarkCard, Suite
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean, unknown
@@ -97,9 +97,11 @@ def open_clip_models() -> frozenset[str]:
     return frozenset(p.stem for folder in folders for p in folder.glob("model_configs/*.json"))
 
 
+_EMBEDDED = {*bundled.suite_names()} - {OWN_DATA}
+
 INERT: dict[str, tuple[Callable[[Cell], bool], str]] = {
-    "data": (lambda cell: cell.suite == "mini", "the embedded benchmarks read no data"),
-    "allow_missing": (lambda cell: cell.suite == "mini", "the embedded benchmarks lack nothing"),
+    "data": (lambda cell: cell.suite in _EMBEDDED, "the embedded benchmarks read no data"),
+    "allow_missing": (lambda cell: cell.suite in _EMBEDDED, "the embedded benchmarks lack nothing"),
     "ready_made": (
         lambda cell: not any(shift.ready_made for shift in cell.domains),
         "none of its queries is a ready-made one, and shift none corrupts nothing",
@@ -118,7 +120,7 @@ INERT: dict[str, tuple[Callable[[Cell], bool], str]] = {
     ),
     "preset": (lambda cell: cell.method.name == SOURCE, "the source model has no options"),
     **dict.fromkeys(
-        ("columns", "gallery", "qrels", "clean", "split", "unlabelled"),
+        OF_TABLES,
         (
             lambda cell: cell.suite != "own",
             "it is about a table of your own (--data with a .csv, .tsv, .jsonl, .parquet or .tar, "

@@ -22,7 +22,7 @@ from benchmark.cell import (
     file_name,
 )
 from benchmark.config.presets import PUBLISHED, Place
-from benchmark.config.run import BenchConfig, Traced
+from benchmark.config.run import OF_TABLES, BenchConfig, Traced
 from benchmark.data.card import SEPARATOR, BenchmarkCard
 from benchmark.errors import ConfigError
 from benchmark.evaluation.isolation import settings_kept
@@ -62,8 +62,7 @@ WITH_CHOICES = ("method", "stream", "model")
 COMBINED = (
     *("method", "benchmark", "suite", "shift", "shift_option", "severity", "stream"),
     *("stream_option", "seed", "model", "pretrained", "transform", "preset", "option"),
-    *("batch_size", "limit", "data", "columns", "gallery", "qrels", "clean", "split"),
-    "unlabelled",
+    *("batch_size", "limit", "data", *OF_TABLES),
 )
 """Settings that say what is combined: what an ``include`` of a grid file may hold."""
 

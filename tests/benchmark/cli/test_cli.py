@@ -76,6 +76,9 @@ def test_every_command_has_help_with_examples(call, command):
         (("list",), "required: KIND"),
         (("data", "check", "--dta", "x"), "no flag '--dta'; did you mean '--data'"),
         (("list", "metods"), "unknown kind 'metods'; did you mean 'methods'"),
+        (("show", "rest", "--pretrained", "x"), "--pretrained is for models, and 'rest' is none"),
+        (("list", "methods", "--trains", ""), "no method has ''"),
+        (("suite", "--gallery", "x"), "has no flag '--gallery'"),  # it runs on published data
         (("show", "resst"), "nothing is called 'resst'; did you mean 'rest'"),
         (("check", "toy-image"), "is a benchmark; contracts exist for methods and shifts"),
         (("report", "nowhere"), "there is no run 'nowhere'"),

@@ -176,6 +176,7 @@ def test_a_new_package_passes_its_own_test(kind, tmp_path, capsys) -> None:
         (["metod", "x"], "unknown kind 'metod'; did you mean 'method'"),
         (["method", "My-Idea"], "cannot be the name of a method"),
         (["method", "none"], "cannot be the name of a method"),  # its class would be None
+        (["shift", "all"], "cannot be the name of a shift"),  # --shift all means every one
         (["method", "tcr"], "there is a method 'tcr' already (built-in)"),
     ],
 )

@@ -22,7 +22,10 @@ from tests.benchmark.fakes import plan
     ("given", "message"),
     [
         ({"data": "/data"}, "--data has no effect here: the embedded"),
-        ({"allow_missing": True}, "--allow-missing has no effect"),
+        (
+            {"allow_missing": True, "suite": "mini-validation", "shift": ("all",)},
+            "--allow-missing has no effect",
+        ),
         ({"shift": ("none",), "severity": (3,)}, "--severity has no effect here: shift none"),
         (
             {"shift": ("none",), "benchmark": ("mini-coco-c-image",), "ready_made": "x"},

@@ -82,6 +82,9 @@ def test_a_broken_preset_file_is_refused_before_the_search(
     assert main(["tune", "--method", "tent", "--out", "mini.yaml"]) == 2
     assert "mini.yaml:1: expected a mapping" in capsys.readouterr().err
     assert not tune.RUN.exists()
+    Path("c.yaml").write_text("option: {steps: 2}\n")
+    assert main(["tune", "--method", "tent", "--config", "c.yaml"]) == 2
+    assert "c.yaml:1: tuning takes no 'option'" in capsys.readouterr().err
 
 
 def test_the_shipped_preset_is_written_by_name_only() -> None:
@@ -120,8 +123,8 @@ def test_own_data_with_splits(tmp_path, monkeypatch, capsys) -> None:
     assert set(preset["image"]["tent"]) == {"lr", "temperature"}
     tried = len(pd.read_csv("queryshift-preset-tuning.csv"))
     assert 2 < tried <= 4  # one of two learning rates is at the end of the range
-    assert main([*common, "--split", "val"]) == 0
-    assert "reused" not in capsys.readouterr().err
+    assert main([*common, "--split", "val", "--if-exists", "always"]) == 0
+    assert "warning" not in capsys.readouterr().err
     assert len(RunStore(tune.RUN).records()) == tried
     # One file is for one validation set.
     assert main(["tune", "--method", "tent", "--quiet"]) == 2
